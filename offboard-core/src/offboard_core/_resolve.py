@@ -1,0 +1,36 @@
+"""How a model id finds its checkpoint."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from offboard_client.errors import ModelNotFound
+
+from .types import Checkpoint
+
+
+def resolve(model_id: str, checkpoints: Sequence[Checkpoint]) -> Checkpoint:
+    """Literally, else by number. Raises ModelNotFound naming what exists, nearest names first."""
+    for checkpoint in checkpoints:
+        if checkpoint.id == model_id:
+            return checkpoint
+    if model_id.isascii() and model_id.isdigit():
+        for checkpoint in checkpoints:
+            if checkpoint.id.isdigit() and int(checkpoint.id) == int(model_id):
+                return checkpoint
+    names = [checkpoint.id for checkpoint in checkpoints]
+    near = difflib.get_close_matches(model_id, names, n=3)
+    raise ModelNotFound(
+        f"there is no model {model_id[:200]!r} here; "
+        + (f"did you mean {', '.join(near)}? " if near else "")
+        + (f"there are: {', '.join(names[-20:])}" if names else "there are none")
+        + (f" (and {len(names) - 20} older ones)" if len(names) > 20 else "")
+    )
+
+
+def newest(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
+    """The last of a list that is oldest first."""
+    if not checkpoints:
+        raise ModelNotFound("there is no complete checkpoint here yet")
+    return checkpoints[-1]

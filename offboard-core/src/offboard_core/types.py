@@ -1,0 +1,290 @@
+"""The types a vendor and the server share. Everything here is light: numpy and the standard library.
+
+A robot's observation becomes a model's input by a :class:`Codec`, the model's answer is a :class:`Chunk`
+that the same codec turns back into the robot's terms. A :class:`CheckpointLoader` makes a :class:`Policy`
+of a :class:`Checkpoint`; a :class:`ModelRegistry` says which checkpoints exist; a :class:`Session` is one
+episode of one robot on a policy.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
+
+from numpy.typing import NDArray
+from offboard_client.errors import OffboardError
+
+#: A map of names to plain data (str, numbers, lists, maps) and numpy arrays. Arrays may be read-only views.
+Observation = Mapping[str, Any]
+Array = NDArray[Any]
+#: One action vector per step, shape (T, D), or one such array per name.
+Columns = Array | dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """An action chunk of T steps: what a policy answers to one observation.
+
+    ``action``: an array (T, D) in the model's own layout, or a map from action name to array (T, …), as
+    PROTOCOL §5 names them (``target_pose`` (T, 7), ``target_grip`` (T, 1) …).
+    ``timestamp``: (T,) float64 seconds from the moment the answered observation was taken, or None while
+    nothing has said at which rate the actions were made.
+    A chunk of no steps means *stop*; a policy that has nothing new to say answers None instead of a chunk.
+    """
+
+    action: Columns
+    timestamp: Array | None = None
+
+    def __post_init__(self) -> None:
+        lengths = {len(a) if a.ndim else -1 for a in self.columns().values()}
+        if self.timestamp is not None:
+            lengths.add(len(self.timestamp))
+        if len(lengths) > 1 or -1 in lengths:
+            shapes = {name: array.shape for name, array in self.columns().items()}
+            raise ValueError(f"the columns of a chunk need one common length T first; got {shapes}")
+
+    def __len__(self) -> int:
+        for array in self.columns().values():
+            return len(array)
+        return 0
+
+    def columns(self) -> dict[str, Array]:
+        """The action arrays by name; a bare vector goes by the name ``action``."""
+        return self.action if isinstance(self.action, dict) else {"action": self.action}
+
+    def replace(self, **changes: Any) -> Chunk:
+        """A copy with ``action`` or ``timestamp`` changed."""
+        return replace(self, **changes)
+
+    def head(self, count: int) -> Chunk:
+        """The first ``count`` steps."""
+        action = (
+            {name: array[:count] for name, array in self.action.items()}
+            if isinstance(self.action, dict)
+            else self.action[:count]
+        )
+        return Chunk(action, None if self.timestamp is None else self.timestamp[:count])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """What one name of an observation or action holds.
+
+    ``shape``: None where any is taken; -1 for a free axis. ``dtype``: a numpy dtype name, ``"str"`` or None.
+    ``unit``: as a person would write it (``"m, unit quaternion wxyz"``, ``"rad"``). ``kind``: for actions,
+    one of PROTOCOL §2 (``absolute_pose``, ``absolute_joints``, ``joint_delta``, ``joint_velocity``,
+    ``pose_delta``, ``grip``, ``vector``).
+    """
+
+    shape: tuple[int, ...] | None = None
+    dtype: str | None = None
+    unit: str | None = None
+    required: bool = True
+    kind: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecMeta:
+    """What a codec reads from a robot and what it sends back; the handshake is made of it.
+
+    ``observation``: canonical name → :class:`Field`. ``action``: action name → :class:`Field`.
+    ``image_sizes``: the size a client may shrink to, ``(w, h)`` for all images, a map by name, or None.
+    ``action_fps``: steps per second, None when nothing says it. ``action_horizon_sec``: where the chunk is
+    cut, None for whole. ``conventions``: quaternion order, frames, grip sense.
+    """
+
+    observation: Mapping[str, Field] = field(default_factory=dict[str, Field])
+    action: Mapping[str, Field] = field(default_factory=dict[str, Field])
+    image_sizes: tuple[int, int] | Mapping[str, tuple[int, int]] | None = None
+    action_fps: float | None = None
+    action_horizon_sec: float | None = None
+    conventions: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """One column of a training data set, as LeRobot's ``info.json`` describes it."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    names: tuple[str, ...] | None = None
+
+
+class Codec(abc.ABC):
+    """How a robot's data become a model's, and back. Pure and immutable: one codec serves many sessions.
+
+    Compose with ``a | b`` (in sequence: b reads what a encoded) and ``a & b`` (side by side: both read the
+    same, their outputs are merged; a name that both make is an error).
+    Errors: :class:`~offboard_client.errors.BadObservation` from :meth:`encode`,
+    :class:`~offboard_client.errors.InvalidAction` from :meth:`decode`.
+    """
+
+    @property
+    def meta(self) -> CodecMeta:
+        """What this codec reads and makes."""
+        return CodecMeta()
+
+    def encode(self, observation: Observation) -> dict[str, Any]:
+        """A robot's observation as the model's input. Never writes into its argument."""
+        raise NotImplementedError(f"{type(self).__name__} does not encode")
+
+    def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """A model's chunk in the robot's terms; vectorised over T. ``observation`` is what :meth:`encode` was given."""
+        raise NotImplementedError(f"{type(self).__name__} does not decode")
+
+    # -- the training half -------------------------------------------------------------------------------
+    @property
+    def features(self) -> Mapping[str, Feature]:
+        """The columns that :meth:`label` makes, by name."""
+        return {}
+
+    def label(self, frame: Observation) -> dict[str, Any]:
+        """One recorded frame (canonical names, plus ``target_pose``/``target_joints``/``target_grip``) as a training row."""
+        return {}
+
+    def __or__(self, other: Codec) -> Codec:
+        from .codecs.algebra import Sequential
+
+        return Sequential(self, other)
+
+    def __and__(self, other: Codec) -> Codec:
+        from .codecs.algebra import Parallel
+
+        return Parallel(self, other)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A model that could be served, and what its files say about it. Cheap: read without torch or jax.
+
+    ``id``: how a session URL names it. ``location``: where it lies (a path or URL; "" for one that lives in memory).
+    ``inputs``/``outputs``: the model's own feature names → :class:`Field` (images H, W, 3), where the files say so.
+    ``recorded``: what ``offboard.json`` beside the checkpoint holds (``codec``, ``action_fps`` …), {} without one.
+    ``extras``: vendor facts for the handshake (``config_name`` …); plain JSON data.
+    """
+
+    id: str
+    location: str = ""
+    experiment: str = ""
+    type: str = ""
+    inputs: Mapping[str, Field] = field(default_factory=dict[str, Field])
+    outputs: Mapping[str, Field] = field(default_factory=dict[str, Field])
+    chunk_length: int | None = None
+    recorded: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    extras: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class ModelRegistry(abc.ABC):
+    """Which checkpoints exist at one place. May touch a disk or a network: never called on the event loop."""
+
+    @abc.abstractmethod
+    def checkpoints(self) -> Sequence[Checkpoint]:
+        """The complete ones, oldest first. Raises ConfigurationError if the place cannot be listed."""
+
+    def resolve(self, model_id: str) -> Checkpoint:
+        """The checkpoint of this id: literally, else by number (``10000`` finds ``010000``).
+
+        Raises ModelNotFound naming what exists. An id is compared with names, never joined to a path.
+        """
+        from ._resolve import resolve
+
+        return resolve(model_id, self.checkpoints())
+
+    def default(self) -> Checkpoint:
+        """The newest complete one, unless the registry knows better. Asked once, at start-up."""
+        from ._resolve import newest
+
+        return newest(self.checkpoints())
+
+
+#: Tells whoever waits what a slow load is doing. May be called from any thread.
+Report = Callable[[str], None]
+
+
+class CheckpointLoader(abc.ABC):
+    """A vendor's front door: makes a policy of a checkpoint."""
+
+    @abc.abstractmethod
+    def load(self, checkpoint: Checkpoint, report: Report) -> Policy:
+        """Load and warm up; slow. Runs on the thread that will call the policy.
+
+        Raises LoadFailed with the cause and the next step. A warm-up that fails is a load that fails.
+        """
+
+
+@dataclass(frozen=True)
+class NoParams:
+    """The parameters of a policy that has none."""
+
+
+class Session(abc.ABC):
+    """One episode of one robot on a policy. Never called concurrently; all calls come from the model's thread."""
+
+    @abc.abstractmethod
+    def infer(self, inputs: Mapping[str, Any]) -> Chunk | None:
+        """The next chunk for this model input; None = nothing new, go on; a chunk of no steps = stop."""
+
+    def reset(self) -> None:
+        """Forget the episode; the next input starts a new one."""
+
+    def close(self) -> None:
+        """Release what the episode holds."""
+
+
+S = TypeVar("S", bound=Session)
+
+
+class Policy(abc.ABC, Generic[S]):
+    """Owns a model: its weights or the child process that has them. One policy serves many sessions.
+
+    ``max_batch_size``: how many sessions' inputs one :meth:`infer_many` may carry; 1 = the policy does not batch.
+    ``params``: a frozen dataclass of what a session may tune (``?name=value``); every field has a default.
+    ``meta``: plain JSON facts for the handshake (``device``, ``chunk_length`` …); equal on every call.
+    All methods run on one thread, the same for the policy's whole life.
+    """
+
+    max_batch_size: int = 1
+    params: type = NoParams
+    meta: Mapping[str, Any] = {}
+
+    @abc.abstractmethod
+    def new_session(self, params: Any) -> S:
+        """Start an episode. ``params`` is an instance of :attr:`params`."""
+
+    def infer_many(self, batch: Sequence[tuple[S, Mapping[str, Any]]]) -> Sequence[Chunk | None | OffboardError]:
+        """One result per pair, in order. An item that fails is answered by its error: one bad input fails one robot.
+
+        The default runs them one by one.
+        """
+        from ._each import infer_each
+
+        return infer_each(batch)
+
+    def batch_key(self, inputs: Mapping[str, Any]) -> Hashable:
+        """Only inputs of equal keys share a batch. The default: names, shapes and dtypes."""
+        from ._each import shape_key
+
+        return shape_key(inputs)
+
+    def close(self) -> None:
+        """Release the weights or stop the child. Called once; no call follows."""
+
+
+def rows(chunk: Chunk) -> Iterator[dict[str, Any]]:
+    """A chunk as PROTOCOL §5 rows: ``{"action": …, "timestamp": s}``; views, no copies."""
+    action, times = chunk.action, chunk.timestamp
+    for i in range(len(chunk)):
+        row: dict[str, Any] = {
+            "action": {name: a[i] for name, a in action.items()} if isinstance(action, dict) else action[i]
+        }
+        if times is not None:
+            row["timestamp"] = float(times[i])
+        yield row
+
+
+__all__ = [
+    "Array", "Checkpoint", "CheckpointLoader", "Chunk", "Codec", "CodecMeta", "Columns", "Feature", "Field",
+    "ModelRegistry", "NoParams", "Observation", "Policy", "Report", "Session", "rows",
+]  # fmt: skip
