@@ -1,0 +1,262 @@
+"""The binary encoding: msgpack, with numpy arrays and scalars as marker maps.
+
+An array is ``{b"__ndarray__": True, b"data": C-order bytes, b"dtype": "<f4", b"shape": [..]}``, a numpy
+scalar ``{b"__npgeneric__": True, b"data": number, b"dtype": "|u1"}``: the form that openpi and Positronic
+write. The same maps with str keys (vLLM-Omni, vla-eval) and Positronic's ``__jpeg__`` are read as well.
+
+Decoding is an allow-list. What a peer may not send is refused before memory is spent on it, always as
+:class:`~offboard_client.errors.BadMessage`: a dtype of ``|O`` would otherwise be read as pointers, and
+16 MiB of empty maps would become a gigabyte of dicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs]
+import numpy as np
+
+from ._markers import DTYPE_RULE, DTYPES, Array, array_from, jpeg_from, scalar_from
+from .errors import BadMessage
+
+msgpack: Any = _untyped
+#: What a frame may be read from.
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one message may ask of the machine that decodes it.
+
+    ``message_bytes``: of the frame. ``elements``: map entries, list entries, and the maps and lists
+    themselves, all counted together (numbers inside arrays are not elements). ``list_length``: entries of
+    one list; the decoder reserves eight bytes for each entry that a list header claims, at every level of
+    nesting. ``map_keys``: entries of one map. ``depth``: containers within containers.
+    ``jpeg_pixels``: of all ``__jpeg__`` frames together.
+    """
+
+    message_bytes: int = 32 * 2**20
+    elements: int = 100_000
+    list_length: int = 8192
+    map_keys: int = 1024
+    depth: int = 32
+    jpeg_pixels: int = 32 * 2**20
+
+
+_DEFAULT_LIMITS = Limits()
+
+# -- encoding --------------------------------------------------------------------------------------------
+
+
+def encode(value: Any) -> bytes:
+    """``value`` as one binary frame.
+
+    Takes None, bool, int, float, str, bytes, numpy arrays and scalars of bool, int, uint or float dtype,
+    and lists, tuples and mappings (str or bytes keys) of these. Anything else is a BadMessage that names
+    where in ``value`` it stands.
+    """
+    try:
+        return msgpack.packb(value, default=_pack_special)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise _refused(value, error) from None
+
+
+class Encoder:
+    """:func:`encode` into a buffer that is kept from one message to the next. Not thread-safe.
+
+    Half a megabyte of camera images costs a third of :func:`encode`'s time here, because nothing is
+    allocated and nothing is copied out.
+    """
+
+    def __init__(self) -> None:
+        self._packer = msgpack.Packer(default=_pack_special, autoreset=False)
+
+    def encode(self, value: Any) -> memoryview:
+        """``value`` as one binary frame. Release the view before the next call; see :func:`encode` for errors."""
+        self._packer.reset()
+        try:
+            self._packer.pack(value)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise _refused(value, error) from None
+        return memoryview(self._packer.getbuffer())
+
+
+def _pack_special(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return _pack_array(cast("Array", value))
+    if isinstance(value, np.generic):
+        scalar = cast("np.generic[Any]", value)
+        return {b"__npgeneric__": True, b"data": scalar.item(), b"dtype": _wire_dtype(scalar.dtype)}
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[Any, Any]", value))
+    raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} has no form on the wire")
+
+
+def _pack_array(array: Array) -> dict[bytes, Any]:
+    if type(array) is not np.ndarray:
+        if isinstance(array, np.ma.MaskedArray):
+            raise TypeError("a masked array would lose its mask; send array.filled(value)")
+        array = np.asarray(array)
+    dtype = _wire_dtype(array.dtype)
+    if not array.flags.c_contiguous:
+        array = np.ascontiguousarray(array)
+    # The view spares the copy that tobytes() would make: the packer reads the array's own memory.
+    return {b"__ndarray__": True, b"data": array.data, b"dtype": dtype, b"shape": array.shape}
+
+
+def _wire_dtype(dtype: np.dtype[Any]) -> str:
+    if dtype.str not in DTYPES:
+        raise TypeError(f"dtype {dtype} has no form on the wire: {DTYPE_RULE}")
+    return dtype.str
+
+
+def _refused(value: Any, error: Exception) -> BadMessage:
+    if isinstance(error, RecursionError) or "recursion" in str(error):
+        return BadMessage("cannot encode this value: it is nested too deeply, or contains itself")
+    where = _find_unencodable(value, "value", 0)
+    return BadMessage(f"cannot encode {where or 'value'}: {error}")
+
+
+def _find_unencodable(value: Any, path: str, depth: int) -> str | None:
+    """Where the first part of ``value`` that does not encode stands, as one would write it in Python."""
+    if depth > 16:
+        return path
+    if isinstance(value, Mapping):
+        parts = [(f"{path}[{key!r}]", part) for key, part in cast("Mapping[Any, Any]", value).items()]
+    elif isinstance(value, list | tuple):
+        parts = [(f"{path}[{i}]", part) for i, part in enumerate(cast("list[Any]", value))]
+    else:
+        try:
+            msgpack.packb(value, default=_pack_special)
+        except (TypeError, ValueError, OverflowError):
+            return path
+        return None
+    return next((found for at, part in parts if (found := _find_unencodable(part, at, depth + 1))), None)
+
+
+# -- decoding --------------------------------------------------------------------------------------------
+
+
+def decode(data: Buffer, limits: Limits = _DEFAULT_LIMITS) -> Any:
+    """The value of one binary frame. Arrays keep their byte order and are read-only.
+
+    Raises BadMessage for everything a peer must not send, and nothing else.
+    """
+    size = data.nbytes if isinstance(data, memoryview) else len(data)
+    if size > limits.message_bytes:
+        raise BadMessage(
+            f"the message has {size:,} bytes and the limit is {limits.message_bytes:,}: send smaller images, or JPEG"
+        )
+    decoder = _Decoder(limits)
+    try:
+        value = msgpack.unpackb(
+            data,
+            object_pairs_hook=decoder.map,
+            list_hook=decoder.list,
+            ext_hook=_refuse_extension,
+            max_ext_len=0,
+            max_array_len=min(size, limits.list_length),
+            max_map_len=min(size, limits.map_keys),
+        )
+    except msgpack.ExtraData:
+        raise BadMessage("bytes follow the end of the message: send one msgpack value per frame") from None
+    except UnicodeDecodeError as error:
+        raise BadMessage(f"a string is not UTF-8 ({error.reason}): send bytes as msgpack bin") from None
+    except msgpack.StackError:
+        raise BadMessage(_too_deep(limits)) from None
+    except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
+        raise BadMessage(_unpack_fault(str(error), limits)) from None
+    # A value of so few containers cannot be too deep: most messages are never walked.
+    if decoder.containers > limits.depth:
+        _check_depth(value, limits.depth, limits)
+    return value
+
+
+class _Decoder:
+    """The hooks of one call of :func:`decode`: they count what was built, and turn markers into arrays."""
+
+    __slots__ = ("_jpeg_pixels", "_left", "_limits", "containers")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._left = limits.elements
+        self._jpeg_pixels = limits.jpeg_pixels
+        self.containers = 0
+
+    def _count(self, entries: int) -> None:
+        self.containers += 1
+        self._left -= entries + 1
+        if self._left < 0:
+            raise BadMessage(
+                f"the message holds more than {self._limits.elements:,} maps, lists and entries: send numbers as arrays"
+            )
+
+    def list(self, items: list[Any]) -> list[Any]:
+        self._count(len(items))
+        return items
+
+    def map(self, pairs: list[tuple[str | bytes, Any]]) -> Any:
+        self._count(len(pairs))
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise BadMessage(f"a map names the same key twice: {_twice(pairs)!r}")
+        # A marker is a small map; plain maps mostly are not.
+        if len(pairs) <= 4:
+            if b"__ndarray__" in found:
+                return array_from(found, binary=True)
+            if b"__npgeneric__" in found:
+                return scalar_from(found, binary=True)
+            if "__ndarray__" in found:
+                return array_from(found, binary=False)
+            if "__npgeneric__" in found:
+                return scalar_from(found, binary=False)
+            if b"__jpeg__" in found or "__jpeg__" in found:
+                return self._jpeg(found)
+        return found
+
+    def _jpeg(self, marker: dict[Any, Any]) -> Array:
+        array = jpeg_from(marker, b"__jpeg__" in marker, self._jpeg_pixels)
+        self._jpeg_pixels -= array.size // 3
+        return array
+
+
+def _check_depth(value: Any, left: int, limits: Limits) -> None:
+    if isinstance(value, dict):
+        parts = list(cast("dict[Any, Any]", value).values())
+    elif isinstance(value, list):
+        parts = cast("list[Any]", value)
+    else:
+        return
+    if left == 0:
+        raise BadMessage(_too_deep(limits))
+    for part in parts:
+        _check_depth(part, left - 1, limits)
+
+
+def _too_deep(limits: Limits) -> str:
+    return f"maps and lists are nested more than {limits.depth} deep: flatten the message"
+
+
+def _twice(pairs: list[tuple[str | bytes, Any]]) -> str | bytes:
+    seen: set[str | bytes] = set()
+    return next(key for key, _ in pairs if key in seen or seen.add(key))
+
+
+def _refuse_extension(code: int, data: bytes) -> Any:
+    raise BadMessage(f"msgpack extension type {code} is refused: send plain values and numpy arrays")
+
+
+def _unpack_fault(text: str, limits: Limits) -> str:
+    if "max_array_len" in text:
+        return f"a list has more than {limits.list_length:,} entries, or than the message can hold: send it as an array"
+    if "max_map_len" in text:
+        return f"a map has more than {limits.map_keys:,} entries, or than the message can hold"
+    if "max_ext_len" in text:
+        return "msgpack extension types and timestamps are refused: send times as numbers"
+    if "map key" in text:
+        return f"a map key must be a string ({text})"
+    if "incomplete" in text:
+        return "the message ends before its value does: it was cut short"
+    return f"the frame is not a msgpack message ({text or 'invalid byte'})"
