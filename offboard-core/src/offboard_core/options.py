@@ -1,0 +1,183 @@
+"""Options: a dataclass filled from names and plain values, each checked against its annotation.
+
+Vendors, codecs and policies declare what may be set as frozen dataclasses; command lines, ``models.toml`` and
+session URLs set it. A value never names code, and one from a session never names a path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, cast
+
+from offboard_client._names import unknown
+from offboard_client.errors import BadParameter, OffboardError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One field of an options class: ``type`` as a person reads it, ``default`` as plain data."""
+
+    name: str
+    type: str
+    default: Any
+
+
+def build(cls: type[T], overrides: Mapping[str, Any], where: str, error: type[OffboardError] = BadParameter) -> T:
+    """An instance of the dataclass ``cls`` with some fields set.
+
+    ``overrides``: field name → plain JSON or TOML data. An int serves as a float and a list as a tuple; nothing
+    else is converted: True is no number, ``"10"`` is no 10. ``where`` names the owner in errors
+    (``"the codec lerobot.ee"``). Fields that are paths can be set on this machine only, that is if ``error`` is
+    not :class:`BadParameter`.
+    Raises ``error``: an unknown name with what exists, or a value with what was expected.
+    """
+    fields = {f.name: f for f in dataclasses.fields(cast("Any", cls)) if f.init}
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for name, value in overrides.items():
+        if name not in fields:
+            raise error(unknown("option", name, fields, where=f"of {where}"))
+        if error is BadParameter and _mentions(hints[name], Path):
+            raise error(
+                f"the option {name!r} of {where} names a path: it is set where the server starts, not by a session"
+            )
+        try:
+            values[name] = _fit(value, hints[name])
+        except _Misfit:
+            raise error(f"the option {name!r} of {where} expects {_spell(hints[name])}, not {_show(value)}") from None
+    missing = [n for n, f in fields.items() if n not in values and _default(f) is dataclasses.MISSING]
+    if missing:
+        raise error(f"{where} needs the option{'s' * (len(missing) > 1)} {', '.join(missing)}")
+    try:
+        return cls(**values)
+    except (ValueError, TypeError) as refused:
+        raise error(f"{where} refuses its options: {refused}") from refused
+
+
+def parse_value(text: str) -> Any:
+    """The text of a flag or of a query parameter as data: a JSON literal, else the text itself.
+
+    ``NaN`` and ``Infinity`` are not JSON and stay text.
+    """
+
+    def refuse(constant: str) -> Any:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        return text
+
+
+def describe(cls: type) -> list[Option]:
+    """The options that a dataclass declares, in its order. A field without a default has the default ``...``."""
+    hints = typing.get_type_hints(cls)
+    options: list[Option] = []
+    for field in dataclasses.fields(cls):
+        if field.init:
+            default = _default(field)
+            options.append(
+                Option(field.name, _spell(hints[field.name]), ... if default is dataclasses.MISSING else default)
+            )
+    return options
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+
+
+class _Misfit(Exception):
+    """The value is not of the annotated type."""
+
+
+def _mentions(hint: Any, kind: type) -> bool:
+    return hint is kind or any(_mentions(arg, kind) for arg in typing.get_args(hint))
+
+
+def _fit(value: Any, hint: Any) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, types.UnionType):
+        for choice in args:
+            try:
+                return _fit(value, choice)
+            except _Misfit:
+                continue
+    elif hint is Any:
+        return value
+    elif hint is None or hint is type(None):
+        if value is None:
+            return None
+    elif origin is Literal:
+        for choice in args:
+            if type(choice) is type(value) and choice == value:
+                return choice
+    elif hint is float:
+        with contextlib.suppress(OverflowError):  # an int that no float can hold
+            if type(value) in (int, float) and math.isfinite(value):
+                return float(value)
+    elif hint in (bool, int, str):
+        if type(value) is hint:
+            return value
+    elif hint is Path:
+        if isinstance(value, (str, Path)):
+            return Path(value).expanduser()
+    elif origin in (tuple, list) and isinstance(value, (list, tuple)):
+        return _fit_items(cast("list[Any]", value), hint)
+    elif origin in (dict, Mapping) and isinstance(value, Mapping):
+        entries = cast("Mapping[Any, Any]", value)
+        return {_fit(key, args[0]): _fit(entry, args[1]) for key, entry in entries.items()}
+    raise _Misfit
+
+
+def _fit_items(values: list[Any], hint: Any) -> Any:
+    make, args = typing.get_origin(hint), typing.get_args(hint)
+    if make is list or (len(args) == 2 and args[1] is ...):
+        args = (args[0],) * len(values)
+    if len(args) != len(values):
+        raise _Misfit
+    return cast("type[Any]", make)(_fit(value, arg) for value, arg in zip(values, args, strict=True))
+
+
+_WORDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+    type(None): "null",
+    Any: "anything",
+}
+
+
+def _spell(hint: Any) -> str:
+    """An annotation in words that need no Python."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_spell(choice) for choice in args)
+    if origin is Literal:
+        return "one of " + ", ".join(json.dumps(choice) for choice in args)
+    if origin is list or (origin is tuple and args[-1] is ...):
+        return f"a list, each {_spell(args[0])}"
+    if origin is tuple:
+        return f"a list of {len(args)}: {', '.join(map(_spell, args))}"
+    if origin in (dict, Mapping):
+        return f"a map from {_spell(args[0])} to {_spell(args[1])}"
+    return _WORDS.get(hint, str(hint))
+
+
+def _show(value: Any) -> str:
+    try:
+        text = json.dumps(value)
+    except (TypeError, ValueError):
+        text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
