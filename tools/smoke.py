@@ -1,0 +1,54 @@
+"""What ``.ci/run`` checks in environments that hold built wheels and nothing of the workspace.
+
+``client``: the client alone has its three dependencies and imports nothing else.
+``round-trip HOST:PORT``: the client alone gets its own pose back from a served echo.
+``vendors``: the openpi and gr00t packages bring no model library and pin nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+
+
+def installed() -> set[str]:
+    """The distributions of this environment, the tools that uv may seed it with left out."""
+    return {dist.name.lower() for dist in importlib.metadata.distributions()} - {"pip", "setuptools", "wheel"}
+
+
+def client() -> None:
+    """Nothing but numpy, msgpack and websockets is installed or imported."""
+    before = set(sys.modules)
+    import offboard_client
+
+    loaded = {name.partition(".")[0] for name in set(sys.modules) - before} - sys.stdlib_module_names
+    assert installed() == {"offboard-client", "msgpack", "numpy", "websockets"}, installed()
+    assert loaded == {"offboard_client", "msgpack", "numpy", "websockets"}, loaded
+    print(offboard_client.__name__, "imports", *sorted(loaded))
+
+
+def round_trip(address: str) -> None:
+    """The echo plugin answers the pose it was sent."""
+    import numpy as np
+    from offboard_client import InferenceClient
+
+    host, _, port = address.rpartition(":")
+    pose = np.array([0.4, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0])
+    with InferenceClient(host, int(port)).new_session() as session:
+        (row,) = session.infer({"robot_state.ee_pose": pose, "grip": 0.5})
+    assert np.array_equal(row["action"]["target_pose"], pose), row
+    print("the echo answered", row)
+
+
+def vendors() -> None:
+    """The two vendors that run in environments of their own bring nothing heavy into this one."""
+    heavy = {"torch", "jax", "lerobot", "transformers", "openpi-client"} & installed()
+    assert not heavy, heavy
+    for name in ("offboard-gr00t", "offboard-openpi"):
+        needs = importlib.metadata.requires(name) or []
+        assert [need.partition("==")[0] for need in needs] == ["offboard-core"], needs
+    print("gr00t and openpi need offboard-core alone")
+
+
+if __name__ == "__main__":
+    {"client": client, "round-trip": round_trip, "vendors": vendors}[sys.argv[1]](*sys.argv[2:])
