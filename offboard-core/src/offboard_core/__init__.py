@@ -1,0 +1,81 @@
+"""The policy server of offboard: any robot policy behind one server, any robot in front of it.
+
+What vendors build on, and :class:`InferenceServer` for whoever has a policy and no vendor. The server's own
+libraries are imported when ``InferenceServer`` is first asked for, not with this package.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from offboard_client.errors import (
+    BadObservation,
+    BadParameter,
+    ConfigurationError,
+    InferTimeout,
+    InvalidAction,
+    LoadFailed,
+    ModelLost,
+    ModelNotFound,
+    OffboardError,
+    PolicyFailed,
+)
+
+from .hookspecs import CodecEntry, LoaderEntry, RegistryEntry, hookimpl
+from .types import (
+    Checkpoint,
+    CheckpointLoader,
+    Chunk,
+    Codec,
+    CodecMeta,
+    Feature,
+    Field,
+    ModelRegistry,
+    NoParams,
+    Observation,
+    Policy,
+    Report,
+    Session,
+)
+
+if TYPE_CHECKING:
+    from .server import InferenceServer
+
+__all__ = [
+    "BadObservation",
+    "BadParameter",
+    "Checkpoint",
+    "CheckpointLoader",
+    "Chunk",
+    "Codec",
+    "CodecEntry",
+    "CodecMeta",
+    "ConfigurationError",
+    "Feature",
+    "Field",
+    "InferTimeout",
+    "InferenceServer",
+    "InvalidAction",
+    "LoadFailed",
+    "LoaderEntry",
+    "ModelLost",
+    "ModelNotFound",
+    "ModelRegistry",
+    "NoParams",
+    "Observation",
+    "OffboardError",
+    "Policy",
+    "PolicyFailed",
+    "RegistryEntry",
+    "Report",
+    "Session",
+    "hookimpl",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "InferenceServer":
+        from .server import InferenceServer
+
+        return InferenceServer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

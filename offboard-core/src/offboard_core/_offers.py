@@ -53,7 +53,7 @@ class Offer(Generic[E]):
                 f"{type(error).__name__}: {error}"
             ) from error
 
-    def _options(self, options: str | type) -> type:
+    def _options(self, options: str | type) -> type[Any]:
         found = self._resolve(options, "options")
         if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
             raise ConfigurationError(
@@ -82,7 +82,7 @@ class Offer(Generic[E]):
 class CodecOffer(Offer[CodecEntry]):
     """A codec that can be had."""
 
-    def options(self) -> type:
+    def options(self) -> type[Any]:
         """The dataclass of its options. Raises ConfigurationError if that cannot be imported."""
         return self._options(self.entry.options)
 
@@ -94,7 +94,7 @@ class CodecOffer(Offer[CodecEntry]):
 class LoaderOffer(Offer[LoaderEntry]):
     """A vendor that can serve."""
 
-    def options(self) -> type:
+    def options(self) -> type[Any]:
         """The dataclass of the vendor's own flags. Raises ConfigurationError if that cannot be imported."""
         return self._options(self.entry.options)
 

@@ -1,0 +1,93 @@
+"""``models.toml``: several sources on one port, one table each.
+
+::
+
+    [act]
+    vendor = "lerobot"                    # left out: the files decide
+    location = "~/runs/act/checkpoints"   # what --checkpoints-dir is; relative to this file
+    checkpoint = "010000"                 # left out: the newest
+    codec = "ee"                          # left out: the checkpoint's own, else the vendor's default
+    fps = 15
+    options = { device = "cpu" }          # the vendor's options
+    codec_options = { map = { "image.exterior" = "front" } }
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from offboard_client._names import unknown
+from offboard_client.errors import ConfigurationError, OffboardError
+
+from .plugins import Plugins
+from .source import ModelSource, from_flags
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_KEYS: dict[str, tuple[type, ...]] = {
+    "vendor": (str,),
+    "location": (str,),
+    "checkpoint": (str, int),
+    "codec": (str,),
+    "codec_options": (dict,),
+    "fps": (int, float),
+    "options": (dict,),
+}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def read_models(path: Path, plugins: Plugins) -> dict[str, ModelSource]:
+    """The sources that the file names, in its order; the first one is the default.
+
+    Raises ConfigurationError naming the file and the table: not TOML, no table, an unknown key, a value of another
+    type, or whatever is wrong with the source.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}") from error
+    if not tables:
+        raise ConfigurationError(f"{path} names no model; expected a table for each, such as [act]")
+    sources: dict[str, ModelSource] = {}
+    for name, table in tables.items():
+        try:
+            sources[name] = _source(name, table, path.parent, plugins)
+        except OffboardError as error:
+            raise ConfigurationError(f"{path}: [{name}]: {error.text}") from error
+    return sources
+
+
+def _source(name: str, table: Any, folder: Path, plugins: Plugins) -> ModelSource:
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError("the name begins every id of this source: letters, digits, '_', '-' and '.' only")
+    if not isinstance(table, Mapping):
+        raise ConfigurationError(f"is {table!r}; expected a table with the keys {', '.join(_KEYS)}")
+    for key, value in cast("Mapping[str, Any]", table).items():
+        if key not in _KEYS:
+            raise ConfigurationError(unknown("key", key, _KEYS))
+        if isinstance(value, bool) or not isinstance(value, _KEYS[key]):
+            kinds = " or ".join("table" if kind is dict else kind.__name__ for kind in _KEYS[key])
+            raise ConfigurationError(f"{key} is {value!r}; expected {kinds}")
+    given = cast("Mapping[str, Any]", table)
+    location = given.get("location")
+    if location is not None and "://" not in location:
+        location = str(folder / Path(location).expanduser())
+    return from_flags(
+        plugins,
+        vendor=given.get("vendor"),
+        checkpoints_dir=location,
+        checkpoint=str(given["checkpoint"]) if "checkpoint" in given else None,
+        codec=given.get("codec"),
+        codec_options=given.get("codec_options"),
+        fps=given.get("fps"),
+        loader_options=given.get("options"),
+    )

@@ -1,0 +1,89 @@
+"""Where checkpoints are found: in memory, or as numbered folders that a training run writes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from offboard_client._names import nearest
+from offboard_client.errors import ConfigurationError, ModelNotFound
+
+from .types import Checkpoint, ModelRegistry
+
+
+class MemoryRegistry(ModelRegistry):
+    """Checkpoints that are known beforehand, in this order; the first one is the default."""
+
+    def __init__(self, checkpoints: Iterable[Checkpoint]) -> None:
+        self._checkpoints = tuple(checkpoints)
+
+    def checkpoints(self) -> Sequence[Checkpoint]:
+        """All of them."""
+        return self._checkpoints
+
+    def default(self) -> Checkpoint:
+        """The first. Raises ModelNotFound if there is none."""
+        if not self._checkpoints:
+            raise ModelNotFound("this server was given no model")
+        return self._checkpoints[0]
+
+
+def numbered_folders(
+    place: Path, complete: Callable[[Path], bool], *, prefix: str = "", expected: str
+) -> list[tuple[int, Path]]:
+    """The folders ``<prefix>NNN`` in ``place`` that are ``complete``, oldest first, by number.
+
+    ``expected``: what such a folder holds, for the error (``"pretrained_model/config.json and its weights"``).
+    Anything of another name (a temporary folder, the link ``last``) is passed over.
+    Raises ConfigurationError that says what is there: ``place`` is missing, is no folder, cannot be read, or holds
+    no complete folder.
+    """
+    names = _listing(place)
+    pattern = re.compile(re.escape(prefix) + r"([0-9]{1,18})")
+    matched = [(int(match[1]), place / name) for name in names if (match := pattern.fullmatch(name))]
+    steps = sorted((number, path) for number, path in matched if path.is_dir())
+    found = [(number, path) for number, path in steps if complete(path)]
+    if not found:
+        there = (
+            f"{', '.join(path.name for _, path in steps[-5:])} {'are' if len(steps) > 1 else 'is'} incomplete"
+            if steps
+            else f"it holds {_some(names)}"
+        )
+        raise ConfigurationError(
+            f"there is no complete checkpoint in {place}: {there}; "
+            f"expected folders called {prefix}<number>, each with {expected}"
+        )
+    return found
+
+
+def _listing(place: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(place))
+    except FileNotFoundError:
+        raise ConfigurationError(f"{place} does not exist; {_nearby(place)}") from None
+    except NotADirectoryError:
+        raise ConfigurationError(f"{place} is a file; expected the folder that holds the checkpoints") from None
+    except OSError as error:
+        raise ConfigurationError(f"{place} cannot be read: {error.strerror}; check who may read it") from error
+
+
+def _nearby(place: Path) -> str:
+    parent = place.parent
+    while parent != parent.parent and not parent.is_dir():
+        place, parent = parent, parent.parent
+    try:
+        names = sorted(os.listdir(parent))
+    except OSError as error:
+        return f"{parent} cannot be read: {error.strerror}"
+    near = nearest(place.name, names)
+    return (
+        f"did you mean {' or '.join(str(parent / name) for name in near)}?"
+        if near
+        else f"{parent} holds {_some(names)}"
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return (", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")) if names else "nothing"

@@ -1,0 +1,231 @@
+"""One place that models come from: which vendor, which checkpoints, which codec, chosen how."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from offboard_client.errors import BadParameter, ConfigurationError, OffboardError
+
+from ._offers import CodecOffer, LoaderOffer
+from .adapt import Build, CallableLoader
+from .options import build, describe
+from .plugins import Plugins
+from .registries import MemoryRegistry
+from .runtime.codec import BoundCodec
+from .types import Checkpoint, CheckpointLoader, ModelRegistry
+
+#: How many codecs with different options one source keeps; codecs are pure, so a dropped one is made again.
+_KEPT = 64
+
+
+class CodecChoice:
+    """Which codec serves a checkpoint, and the options it is made with.
+
+    The codec that the checkpoint's ``offboard.json`` records is the one it was trained with and always rules;
+    then the one that was asked for; then the vendor's default.
+    """
+
+    def __init__(
+        self,
+        plugins: Plugins,
+        vendor: str | None,
+        default: str,
+        *,
+        asked: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        fps: float | None = None,
+    ) -> None:
+        """``asked``, ``options`` and ``fps``: ``--codec``, ``--codec.NAME`` and ``--fps``.
+
+        Raises ConfigurationError if the codec asked for does not exist, or has no such option.
+        """
+        self._plugins = plugins
+        self._vendor = vendor
+        self._default = default
+        self._asked = asked
+        self._options = dict(options or {})
+        if fps is not None and self._options.setdefault("fps", fps) != fps:
+            raise ConfigurationError(f"--fps says {fps:g}, --codec.fps says {self._options['fps']}; give one of them")
+        self._made: OrderedDict[tuple[str, str, str], BoundCodec] = OrderedDict()
+        self._lock = threading.Lock()
+        if asked is not None:
+            offer = plugins.codec(asked, vendor)
+            build(offer.options(), self._options, f"the codec {offer.name}", ConfigurationError)
+
+    def bind(self, checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> BoundCodec:
+        """The codec for this checkpoint, with a session's ``overrides`` of its options (plain JSON data).
+
+        Raises BadParameter for an override that does not fit, ConfigurationError if what was asked for
+        contradicts what the checkpoint records. May read the disk: never called on the event loop.
+        """
+        key = (checkpoint.id, checkpoint.location, json.dumps(overrides, sort_keys=True, default=repr))
+        with self._lock:
+            if key in self._made:
+                self._made.move_to_end(key)
+                return self._made[key]
+        bound = self._bind(checkpoint, overrides)
+        with self._lock:
+            self._made[key] = bound
+            while len(self._made) > _KEPT:
+                self._made.popitem(last=False)
+        return bound
+
+    def _bind(self, checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> BoundCodec:
+        offer, source = self._choose(checkpoint)
+        recorded = _recorded_fps(checkpoint)
+        configured = self._configured(offer, recorded)
+        where = f"the codec {offer.name}"
+        options: Any = build(offer.options(), configured, where, ConfigurationError)
+        if overrides:
+            build(offer.options(), overrides, where, BadParameter)
+            options = build(offer.options(), {**configured, **overrides}, where, ConfigurationError)
+        try:
+            bound = BoundCodec(offer.make(options, checkpoint), offer.name, source)
+        except OffboardError as error:
+            if overrides:
+                raise BadParameter(f"{where} cannot be made with {dict(overrides)}: {error.text}") from error
+            raise
+        made = bound.meta.action_fps
+        if recorded is not None and not overrides and made != recorded:
+            raise ConfigurationError(
+                f"{where} makes actions at {made} Hz, but the checkpoint {checkpoint.id} was trained at "
+                f"{recorded:g} Hz, its offboard.json says"
+            )
+        return bound
+
+    def _choose(self, checkpoint: Checkpoint) -> tuple[CodecOffer, Literal["checkpoint", "option", "default"]]:
+        asked = None if self._asked is None else self._plugins.codec(self._asked, self._vendor)
+        recorded = checkpoint.recorded.get("codec")
+        if recorded is None:
+            return (self._plugins.codec(self._default, self._vendor), "default") if asked is None else (asked, "option")
+        offer = self._plugins.codec(str(recorded), self._vendor)
+        if asked is not None and asked.name != offer.name:
+            raise ConfigurationError(
+                f"--codec asks for {asked.name}, but the checkpoint {checkpoint.id} was trained with {offer.name}, "
+                "its offboard.json says; leave --codec away, or correct offboard.json"
+            )
+        return offer, "checkpoint"
+
+    def _configured(self, offer: CodecOffer, recorded_fps: float | None) -> dict[str, Any]:
+        """The codec's options as this machine and the checkpoint set them."""
+        options = dict(self._options)
+        takes_fps = any(option.name == "fps" for option in describe(offer.options()))
+        if takes_fps and recorded_fps is not None and options.setdefault("fps", recorded_fps) != recorded_fps:
+            raise ConfigurationError(
+                f"--fps says {options['fps']}, but the checkpoint was trained at {recorded_fps:g} Hz, its "
+                "offboard.json says; leave --fps away, or correct offboard.json"
+            )
+        return options
+
+
+def _recorded_fps(checkpoint: Checkpoint) -> float | None:
+    fps = checkpoint.recorded.get("action_fps")
+    if fps is None:
+        return None
+    if isinstance(fps, bool) or not isinstance(fps, (int, float)) or not 0 < fps < float("inf"):
+        raise ConfigurationError(
+            f"offboard.json of the checkpoint {checkpoint.id} says action_fps {fps!r}; expected a number above 0"
+        )
+    return float(fps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """One place that models come from. ``pinned``: the checkpoint that a session without a model id gets."""
+
+    vendor: str
+    registry: ModelRegistry
+    loader: CheckpointLoader
+    codec: CodecChoice
+    pinned: str | None = None
+
+    def default(self) -> Checkpoint:
+        """What a session without a model id gets: the pinned checkpoint, else the registry's default.
+
+        Raises ModelNotFound or ConfigurationError; reads the disk.
+        """
+        return self.registry.default() if self.pinned is None else self.registry.resolve(self.pinned)
+
+
+def from_flags(
+    plugins: Plugins,
+    *,
+    vendor: str | None = None,
+    checkpoints_dir: str | None = None,
+    checkpoint: str | None = None,
+    codec: str | None = None,
+    codec_options: Mapping[str, Any] | None = None,
+    fps: float | None = None,
+    loader_options: Mapping[str, Any] | Any = None,
+) -> ModelSource:
+    """The source that a command line or a table of ``models.toml`` describes.
+
+    ``checkpoints_dir``: a path (``~`` is the home) or URL. ``loader_options``: names and values, or an instance of
+    the vendor's options class. Without ``vendor`` the files decide. Raises ConfigurationError.
+    """
+    location = expand(checkpoints_dir) if checkpoints_dir is not None else None
+    offer = choose_vendor(plugins, vendor, location)
+    entry = offer.entry
+    if entry.registry is None:
+        if location is not None:
+            raise ConfigurationError(f"the vendor {offer.name} reads no files; leave --checkpoints-dir away")
+        registry: ModelRegistry = MemoryRegistry([Checkpoint(id=offer.name, type=offer.name)])
+    elif location is None:
+        raise ConfigurationError(
+            f"the vendor {offer.name} needs --checkpoints-dir: the folder that holds its checkpoints"
+        )
+    else:
+        registry = plugins.registry(entry.registry, offer.provider.name).make(location)
+    options: Any = loader_options
+    if options is None or isinstance(options, Mapping):
+        options = build(offer.options(), loader_options or {}, f"the vendor {offer.name}", ConfigurationError)
+    return ModelSource(
+        vendor=offer.name,
+        registry=registry,
+        loader=offer.make(options),
+        pinned=checkpoint,
+        codec=CodecChoice(
+            plugins, offer.provider.name, entry.default_codec, asked=codec, options=codec_options, fps=fps
+        ),
+    )
+
+
+def choose_vendor(plugins: Plugins, vendor: str | None, location: str | None) -> LoaderOffer:
+    """The vendor of this name, else the one that knows the files. Raises ConfigurationError naming those there are."""
+    if vendor is not None:
+        return plugins.loader(vendor)
+    if location is None:
+        names = ", ".join(offer.name for offer in plugins.loaders())
+        raise ConfigurationError(f"say what to serve: --checkpoints-dir, or --vendor (there are: {names or 'none'})")
+    return plugins.loader(plugins.recognise(Path(location)))
+
+
+def expand(location: str) -> str:
+    """A path with ``~`` replaced; a URL as it is."""
+    return location if "://" in location else str(Path(location).expanduser())
+
+
+def from_callables(models: Mapping[str, Build]) -> ModelSource:
+    """The source behind ``InferenceServer({"name": callable})``; see :mod:`offboard_core.adapt`.
+
+    The first key is the default model. Observations reach the callable's policy under their canonical names.
+    Raises ConfigurationError for a value that cannot be called.
+    """
+    for name, value in models.items():
+        if not callable(value):
+            raise ConfigurationError(
+                f"the model {name!r} is a {type(value).__name__}; expected a callable without arguments that makes it, "
+                "such as lambda: policy"
+            )
+    return ModelSource(
+        vendor="python",
+        registry=MemoryRegistry([Checkpoint(id=name, type="python") for name in models]),
+        loader=CallableLoader(models),
+        codec=CodecChoice(Plugins.of(), None, "native"),
+    )
