@@ -46,14 +46,13 @@ def scalar_from(marker: dict[Any, Any], binary: bool) -> Any:
     """The numpy scalar that ``__npgeneric__`` stands for."""
     dtype = _dtype(_part(marker, "dtype", str, binary))
     number: Any = marker.get(b"data" if binary else "data")
-    kind: type[Any] = type(number)
     if dtype.kind == "b":
-        fits = kind is bool
+        fits = type(number) is bool
     elif dtype.kind == "f":
-        fits = kind is float or kind is int
+        fits = type(number) in (float, int)
     else:
         bounds = np.iinfo(dtype)
-        fits = kind is int and int(bounds.min) <= number <= int(bounds.max)
+        fits = type(number) is int and int(bounds.min) <= number <= int(bounds.max)
     if not fits:
         raise BadMessage(f"{number!r:.40} is not a number of dtype {dtype.str}")
     return dtype.type(number)

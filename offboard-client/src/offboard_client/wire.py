@@ -12,40 +12,18 @@ Decoding is an allow-list. What a peer may not send is refused before memory is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
 import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
 
+from ._limits import DEFAULT_LIMITS, Limits, unique
 from ._markers import DTYPE_RULE, DTYPES, Array, array_from, jpeg_from, scalar_from
 from .errors import BadMessage
 
 msgpack: Any = _untyped
 #: What a frame may be read from.
 Buffer = bytes | bytearray | memoryview
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much one message may ask of the machine that decodes it.
-
-    ``message_bytes``: of the frame. ``elements``: map entries, list entries, and the maps and lists
-    themselves, all counted together (numbers inside arrays are not elements). ``list_length``: entries of
-    one list; the decoder reserves eight bytes for each entry that a list header claims, at every level of
-    nesting. ``map_keys``: entries of one map. ``depth``: containers within containers.
-    ``jpeg_pixels``: of all ``__jpeg__`` frames together.
-    """
-
-    message_bytes: int = 32 * 2**20
-    elements: int = 100_000
-    list_length: int = 8192
-    map_keys: int = 1024
-    depth: int = 32
-    jpeg_pixels: int = 32 * 2**20
-
-
-_DEFAULT_LIMITS = Limits()
 
 # -- encoding --------------------------------------------------------------------------------------------
 
@@ -139,16 +117,13 @@ def _find_unencodable(value: Any, path: str, depth: int) -> str | None:
 # -- decoding --------------------------------------------------------------------------------------------
 
 
-def decode(data: Buffer, limits: Limits = _DEFAULT_LIMITS) -> Any:
+def decode(data: Buffer, limits: Limits = DEFAULT_LIMITS) -> Any:
     """The value of one binary frame. Arrays keep their byte order and are read-only.
 
     Raises BadMessage for everything a peer must not send, and nothing else.
     """
     size = data.nbytes if isinstance(data, memoryview) else len(data)
-    if size > limits.message_bytes:
-        raise BadMessage(
-            f"the message has {size:,} bytes and the limit is {limits.message_bytes:,}: send smaller images, or JPEG"
-        )
+    limits.check_size(size)
     decoder = _Decoder(limits)
     try:
         value = msgpack.unpackb(
@@ -165,12 +140,12 @@ def decode(data: Buffer, limits: Limits = _DEFAULT_LIMITS) -> Any:
     except UnicodeDecodeError as error:
         raise BadMessage(f"a string is not UTF-8 ({error.reason}): send bytes as msgpack bin") from None
     except msgpack.StackError:
-        raise BadMessage(_too_deep(limits)) from None
+        raise limits.too_deep() from None
     except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
         raise BadMessage(_unpack_fault(str(error), limits)) from None
     # A value of so few containers cannot be too deep: most messages are never walked.
     if decoder.containers > limits.depth:
-        _check_depth(value, limits.depth, limits)
+        limits.check_depth(value)
     return value
 
 
@@ -189,9 +164,7 @@ class _Decoder:
         self.containers += 1
         self._left -= entries + 1
         if self._left < 0:
-            raise BadMessage(
-                f"the message holds more than {self._limits.elements:,} maps, lists and entries: send numbers as arrays"
-            )
+            raise self._limits.too_many()
 
     def list(self, items: list[Any]) -> list[Any]:
         self._count(len(items))
@@ -199,9 +172,7 @@ class _Decoder:
 
     def map(self, pairs: list[tuple[str | bytes, Any]]) -> Any:
         self._count(len(pairs))
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise BadMessage(f"a map names the same key twice: {_twice(pairs)!r}")
+        found = unique(pairs)
         # A marker is a small map; plain maps mostly are not.
         if len(pairs) <= 4:
             if b"__ndarray__" in found:
@@ -222,28 +193,6 @@ class _Decoder:
         return array
 
 
-def _check_depth(value: Any, left: int, limits: Limits) -> None:
-    if isinstance(value, dict):
-        parts = list(cast("dict[Any, Any]", value).values())
-    elif isinstance(value, list):
-        parts = cast("list[Any]", value)
-    else:
-        return
-    if left == 0:
-        raise BadMessage(_too_deep(limits))
-    for part in parts:
-        _check_depth(part, left - 1, limits)
-
-
-def _too_deep(limits: Limits) -> str:
-    return f"maps and lists are nested more than {limits.depth} deep: flatten the message"
-
-
-def _twice(pairs: list[tuple[str | bytes, Any]]) -> str | bytes:
-    seen: set[str | bytes] = set()
-    return next(key for key, _ in pairs if key in seen or seen.add(key))
-
-
 def _refuse_extension(code: int, data: bytes) -> Any:
     raise BadMessage(f"msgpack extension type {code} is refused: send plain values and numpy arrays")
 
@@ -260,3 +209,6 @@ def _unpack_fault(text: str, limits: Limits) -> str:
     if "incomplete" in text:
         return "the message ends before its value does: it was cut short"
     return f"the frame is not a msgpack message ({text or 'invalid byte'})"
+
+
+__all__ = ["Array", "Buffer", "Encoder", "Limits", "decode", "encode"]

@@ -1,0 +1,213 @@
+"""The frames of protocol v1 as values, and the functions that build and read them at both ends.
+
+A frame is the plain data of one WebSocket message; :mod:`~offboard_client.wire` and
+:mod:`~offboard_client.jsontext` turn it into bytes or text. Reading is strict: what the protocol does not
+know is a :class:`~offboard_client.errors.BadMessage`, never a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, cast
+
+from .errors import BadMessage, BadObservation, OffboardError, from_code
+
+#: Paths of protocol v1.
+SESSION_PATH = "/api/v1/session"
+MODELS_PATH = "/api/v1/models"
+
+#: WebSocket close codes, as the protocol uses them.
+CLOSE_NORMAL = 1000
+CLOSE_REFUSED = 1008
+CLOSE_TOO_LARGE = 1009
+CLOSE_MODEL_LOST = 1011
+CLOSE_GOING_AWAY = 1012
+
+#: Names of an observation that carry the exchange itself, not the robot's state.
+SEQ = "offboard.seq"
+DEADLINE_MS = "offboard.deadline_ms"
+OBS_TIME = "obs_time"
+PREFIX = "offboard.prefix"
+DELAY_STEPS = "offboard.delay_steps"
+RESERVED_NAMES = frozenset({SEQ, DEADLINE_MS, OBS_TIME, PREFIX, DELAY_STEPS})
+#: Session parameters that choose the form of the session; every other one tunes the codec or the policy.
+RESERVED_PARAMS = frozenset({"dialect", "layout", "encoding", "session_id"})
+
+#: The canonical names that every rig may send; cameras and arms add their own (``image.<camera>``, ``grip.left``).
+CANONICAL_NAMES = (
+    "robot_state.ee_pose",
+    "robot_state.q",
+    "robot_state.dq",
+    "grip",
+    "image.wrist",
+    "image.exterior",
+    "task",
+)
+#: Names of the older documents, and the canonical name that each one means.
+ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        "ee_pose": "robot_state.ee_pose",
+        "joint_positions": "robot_state.q",
+        "wrist_image": "image.wrist",
+        "exterior_image": "image.exterior",
+        "prompt": "task",
+        "instruction": "task",
+    }
+)
+
+
+def canonical(observation: Mapping[str, Any]) -> dict[str, Any]:
+    """The observation under its canonical names; unknown names stay as they are.
+
+    Raises BadObservation where two names mean the same thing: only one of the values could be used.
+    """
+    found: dict[str, Any] = {}
+    for name, value in observation.items():
+        known = ALIASES.get(name, name)
+        if known in found:
+            given = sorted(n for n in observation if ALIASES.get(n, n) == known)
+            raise BadObservation(f"{' and '.join(given)} all mean {known}: send one of them")
+        found[known] = value
+    return found
+
+
+# -- server to client ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Status:
+    """Why the session is not ready yet.
+
+    ``state``: ``waiting`` (behind other sessions) or ``loading`` (the model), as the server says;
+    ``connecting`` is the client's own word for an attempt that failed and will be repeated.
+    """
+
+    state: Literal["waiting", "loading", "connecting"]
+    message: str
+
+    def frame(self) -> dict[str, Any]:
+        """As it crosses the wire."""
+        return {"status": self.state, "message": self.message}
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The end of the handshake. ``meta`` is equal on every connection to one model with one query."""
+
+    meta: Mapping[str, Any]
+    session_id: str = ""
+
+    def frame(self) -> dict[str, Any]:
+        """As it crosses the wire."""
+        return {"status": "ready", "meta": self.meta, "session_id": self.session_id}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to one observation.
+
+    ``result``: rows, columns, ``[]`` (stop) or None (nothing new). ``timing``: the server's stages in ms.
+    ``seq``: the observation's ``offboard.seq``, where it had one.
+    """
+
+    result: Any
+    timing: Mapping[str, float] = field(default_factory=dict[str, float])
+    warnings: tuple[str, ...] = ()
+    seq: int | None = None
+
+    def frame(self) -> dict[str, Any]:
+        """As it crosses the wire."""
+        frame: dict[str, Any] = {"result": self.result, "timing": self.timing}
+        if self.warnings:
+            frame["warnings"] = list(self.warnings)
+        if self.seq is not None:
+            frame[SEQ] = self.seq
+        return frame
+
+
+def error_frame(error: OffboardError, *, handshake: bool = False) -> dict[str, Any]:
+    """The frame that carries ``error``; during the handshake it is a status of its own."""
+    frame = {"error": error.text, "code": error.code}
+    return {"status": "error", **frame} if handshake else frame
+
+
+def read_handshake(frame: Any) -> Status | Ready:
+    """One frame of the handshake. Raises the error that the server names, or BadMessage."""
+    found = _map(frame, "the handshake")
+    _raise_error(found)
+    state = found.get("status")
+    if state == "ready":
+        meta, session_id = found.get("meta"), found.get("session_id", "")
+        if not isinstance(meta, dict) or not isinstance(session_id, str):
+            raise BadMessage("the server's ready frame needs 'meta' as a map and 'session_id' as a string")
+        return Ready(cast("dict[str, Any]", meta), session_id)
+    if state == "waiting" or state == "loading":
+        return Status(state, str(found.get("message", "")))
+    raise BadMessage(
+        f"the server sent status {state!r:.60} where waiting, loading, ready or error were expected: "
+        "it does not speak offboard's protocol v1"
+    )
+
+
+def read_reply(frame: Any) -> Reply:
+    """The answer to an observation. Raises the error that the server names, or BadMessage."""
+    found = _map(frame, "the reply")
+    _raise_error(found)
+    if "result" not in found:
+        raise BadMessage(f"the server's reply has no 'result'; it holds {sorted(map(str, found))}")
+    timing, warnings = found.get("timing", {}), found.get("warnings", [])
+    if not isinstance(timing, dict) or not isinstance(warnings, list):
+        raise BadMessage("the server's reply needs 'timing' as a map and 'warnings' as a list")
+    stages = cast("dict[str, Any]", timing)
+    return Reply(found["result"], stages, tuple(map(str, cast("list[Any]", warnings))), found.get(SEQ))
+
+
+def _map(frame: Any, what: str) -> dict[str, Any]:
+    if not isinstance(frame, dict):
+        raise BadMessage(f"the server sent a {type(frame).__name__} for {what}, where a map was expected")
+    return cast("dict[str, Any]", frame)
+
+
+def _raise_error(frame: dict[str, Any]) -> None:
+    if "error" in frame or frame.get("status") == "error":
+        raise from_code(frame.get("code"), str(frame.get("error", "the server reported an error without a text")))
+
+
+# -- control frames --------------------------------------------------------------------------------------
+
+#: What a client may ask besides inference, and the status that answers it.
+CONTROLS: Mapping[str, str] = MappingProxyType({"reset": "reset", "ping": "pong", "stats": "stats"})
+
+
+def control_frame(kind: Literal["reset", "ping", "stats"]) -> dict[str, str]:
+    """The client's question."""
+    return {"type": kind}
+
+
+def control_kind(frame: Mapping[str, Any]) -> str | None:
+    """Which control frame this is; None for an observation. Raises BadMessage for a type that does not exist."""
+    if "type" not in frame:
+        return None
+    kind = frame["type"]
+    if not isinstance(kind, str) or kind not in CONTROLS:
+        raise BadMessage(
+            f"there is no control frame of type {kind!r:.60}; there are: {', '.join(CONTROLS)}. "
+            "(An observation cannot have a top-level name 'type'.)"
+        )
+    return kind
+
+
+def control_answer(kind: str, **facts: Any) -> dict[str, Any]:
+    """The server's answer to the control frame ``kind``."""
+    return {"status": CONTROLS[kind], **facts}
+
+
+def read_control_answer(frame: Any, kind: str) -> dict[str, Any]:
+    """What the server answered to ``kind``, without the status. Raises the server's error, or BadMessage."""
+    found = _map(frame, f"the answer to {kind}")
+    _raise_error(found)
+    if found.get("status") != CONTROLS[kind]:
+        raise BadMessage(f"the server answered {kind} with status {found.get('status')!r:.60}, not {CONTROLS[kind]!r}")
+    return {name: value for name, value in found.items() if name != "status"}
