@@ -1,0 +1,43 @@
+"""Arithmetic of poses: (7,) = x y z in metres and a unit quaternion w x y z, as in the protocol's ``ee_pose``."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from offboard_client.errors import InvalidAction
+
+Vector = NDArray[np.float64]
+
+#: How far from 1 the length of a quaternion may be: rounding to float16 stays below, a mix-up does not.
+UNIT_TOLERANCE = 0.01
+
+
+def vector(value: ArrayLike, size: int | None, name: str) -> Vector:
+    """``value`` as a finite float64 vector. Raises InvalidAction naming what was expected."""
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InvalidAction(f"{name} must be a vector of numbers; got {type(value).__name__}") from None
+    if array.ndim != 1 or (size is not None and len(array) != size):
+        raise InvalidAction(f"{name} must have shape ({'n' if size is None else size},); got {array.shape}")
+    if not np.isfinite(array).all():
+        raise InvalidAction(f"{name} holds numbers that are not finite: {array.tolist()}")
+    return array
+
+
+def pose(value: ArrayLike, name: str) -> Vector:
+    """``value`` as a pose whose quaternion is of unit length. Raises InvalidAction for anything else."""
+    result = vector(value, 7, name)
+    length = float(np.linalg.norm(result[3:]))
+    if abs(length - 1) > UNIT_TOLERANCE:
+        raise InvalidAction(f"the quaternion of {name} (w x y z) has length {length:.3f}; a rotation has length 1")
+    result[3:] /= length
+    return result
+
+
+def distance(a: Vector, b: Vector) -> tuple[float, float]:
+    """Between two poses: metres, and the angle of the rotation from one to the other in radians (0 … pi)."""
+    # q and -q are the same rotation, hence the absolute value.
+    cosine = min(abs(float(a[3:] @ b[3:])), 1.0)
+    return float(np.linalg.norm(a[:3] - b[:3])), 2 * float(np.arccos(cosine))

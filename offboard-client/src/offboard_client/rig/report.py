@@ -1,0 +1,92 @@
+"""What a run has measured, as numbers, as a JSON object and as a table."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass
+class Episode:
+    """One episode. ``success`` is None where the robot cannot tell; ``failure`` is an error's code and text."""
+
+    seed: int
+    success: bool | None = None
+    seconds: float = 0.0
+    steps: int = 0
+    exchanges: int = 0
+    failure: tuple[str, str] | None = None
+
+
+@dataclass
+class Report:
+    """Filled while a run goes on, so that an interrupted run still has one.
+
+    A deadline is missed when an exchange took longer on the wall clock than one action lasts, 1 / action_fps:
+    a robot that does not prefetch would have stood still for at least one action.
+    """
+
+    deadline_ms: float = math.nan
+    episodes: list[Episode] = field(default_factory=list[Episode])
+    round_trips_ms: list[float] = field(default_factory=list[float])
+    server_ms: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    #: Wall seconds: ``observe`` (cameras), ``infer`` (round trips), ``apply`` (physics).
+    wall_s: dict[str, float] = field(default_factory=lambda: {"observe": 0.0, "infer": 0.0, "apply": 0.0})
+    interrupted: bool = False
+
+    def exchanged(self, round_trip_ms: float, server_ms: Mapping[str, Any]) -> None:
+        """One observation was answered; ``server_ms`` are the stages that the server reported."""
+        self.round_trips_ms.append(round_trip_ms)
+        for stage, value in server_ms.items():
+            if isinstance(value, int | float) and stage.endswith("_ms"):
+                self.server_ms.setdefault(stage.removesuffix("_ms"), []).append(float(value))
+
+    @property
+    def successes(self) -> int:
+        """Episodes in which the task was done."""
+        return sum(episode.success is True for episode in self.episodes)
+
+    @property
+    def steps(self) -> int:
+        """Rows played."""
+        return sum(episode.steps for episode in self.episodes)
+
+    @property
+    def missed_deadlines(self) -> int:
+        """Exchanges that took longer than one action lasts."""
+        return sum(value > self.deadline_ms for value in self.round_trips_ms)
+
+    @property
+    def failures(self) -> Counter[str]:
+        """How many episodes ended by an error, by its code."""
+        return Counter(episode.failure[0] for episode in self.episodes if episode.failure)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {
+            "episodes": len(self.episodes),
+            "successes": self.successes,
+            "steps": self.steps,
+            "exchanges": len(self.round_trips_ms),
+            "round_trip_ms": percentiles(self.round_trips_ms),
+            "server_ms": {stage: percentiles(values) for stage, values in self.server_ms.items()},
+            "missed_deadlines": self.missed_deadlines,
+            "deadline_ms": None if math.isnan(self.deadline_ms) else self.deadline_ms,
+            "failures": dict(self.failures),
+            "wall_s": {stage: round(seconds, 3) for stage, seconds in self.wall_s.items()},
+            "interrupted": self.interrupted,
+            "episode_log": [asdict(episode) for episode in self.episodes],
+        }
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float | None]:
+    """p50, p95 and p99; None where nothing was measured."""
+    if not values:
+        return {"p50": None, "p95": None, "p99": None}
+    p50, p95, p99 = (float(value) for value in np.percentile(values, [50, 95, 99]))
+    return {"p50": p50, "p95": p95, "p99": p99}

@@ -1,0 +1,151 @@
+"""The simulated robot: canonical observations out, canonical actions in, physics in between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from offboard_client.errors import InvalidAction
+from offboard_client.rig.poses import Vector, pose, vector
+from offboard_client.rig.tasks import StackTask
+
+from ._mujoco import Data, Model, mj
+from .cameras import GLRenderer, RayRenderer, Renderer
+from .kinematics import Kinematics, site_pose
+from .scene import CAMERAS, CUBE_SIZE, CUBES, FINGER_TRAVEL, HOME, mjcf
+
+_ARM = ("target_pose", "target_joints", "joint_delta")
+_JOINTS = [f"joint{number}" for number in range(1, 8)]
+#: Where cubes may lie at the start (m, arm base frame), and how far apart, so that open fingers fit between them.
+_AREA = ((0.40, 0.62), (-0.24, 0.24))
+_APART = 0.11
+
+
+class SimRobot:
+    """A 7-joint arm with a gripper, a table and three cubes, in MuJoCo. See :class:`..robot.Robot`.
+
+    Besides the robot's own state it observes ``sim.objects.<name>`` (7,), the poses of the cubes, in the same
+    frame as ``robot_state.ee_pose``. Time passes in :meth:`apply` only: the simulation waits for the policy.
+    """
+
+    actions = frozenset((*_ARM, "target_grip"))
+
+    def __init__(self, task: StackTask | None = None, renderer: Literal["rays", "gl"] = "rays") -> None:
+        self.task = task or StackTask()
+        self._model: Model = mj.MjModel.from_xml_string(mjcf())
+        self._data: Data = mj.MjData(self._model)
+        self._kinematics = Kinematics(self._model, _JOINTS, rest=np.array(HOME))
+        self._renderer: Renderer = (GLRenderer if renderer == "gl" else RayRenderer)(self._model)
+        self._tcp = int(self._model.site("tcp").id)
+        self._due = 0.0
+        self.reset(0)
+
+    @property
+    def time(self) -> float:
+        """Simulated seconds since the last reset."""
+        return float(self._data.time)
+
+    def reset(self, seed: int) -> None:
+        """The arm near its home posture, the gripper open, the cubes at random places on the table."""
+        rng = np.random.default_rng(seed)
+        mj.mj_resetData(self._model, self._data)
+        data = self._data
+        data.qpos[:7] = np.array(HOME) + rng.uniform(-0.02, 0.02, 7)
+        data.qpos[7:9] = FINGER_TRAVEL
+        data.ctrl[:7], data.ctrl[7] = data.qpos[:7], FINGER_TRAVEL
+        for name, place in zip(CUBES, _places(rng, len(CUBES)), strict=True):
+            turn = rng.uniform(-np.pi, np.pi) / 2
+            data.joint(name).qpos[:] = (*place, CUBE_SIZE / 2, np.cos(turn), 0, 0, np.sin(turn))
+        self._due = 0.0
+        mj.mj_forward(self._model, data)
+
+    def observe(self) -> dict[str, Any]:
+        """The canonical observation, with both cameras rendered now."""
+        mj.mj_forward(self._model, self._data)
+        data = self._data
+        observation: dict[str, Any] = {
+            "robot_state.ee_pose": site_pose(data, self._tcp),
+            "robot_state.q": np.array(data.qpos[:7]),
+            "robot_state.dq": np.array(data.qvel[:7]),
+            "grip": np.array([1 - float(data.qpos[7:9].mean()) / FINGER_TRAVEL]),
+            "task": self.task.instruction,
+        }
+        for name in CUBES:
+            observation[f"sim.objects.{name}"] = self.cube(name)
+        for name in CAMERAS:
+            observation[f"image.{name}"] = self._renderer.render(data, name)
+        return observation
+
+    def apply(self, action: Mapping[str, Any], seconds: float) -> None:
+        """Play one row for ``seconds`` of simulated time; the joints' set-points go there in a straight line."""
+        start: Vector = np.array(self._data.ctrl)
+        target = self._set_points(action, start)
+        self._due += seconds
+        steps = max(round((self._due - self.time) / float(self._model.opt.timestep)), 0)
+        for step in range(1, steps + 1):
+            self._data.ctrl[:] = start + (target - start) * (step / steps)
+            mj.mj_step(self._model, self._data)
+
+    def succeeded(self) -> bool:
+        """The cube rests on the other one, and the gripper has let go of it."""
+        top, bottom = self.cube(f"{self.task.top}_cube"), self.cube(f"{self.task.bottom}_cube")
+        offset = top[:3] - bottom[:3]
+        speed = float(np.linalg.norm(self._data.joint(f"{self.task.top}_cube").qvel[:3]))
+        on_top = float(np.linalg.norm(offset[:2])) < CUBE_SIZE / 2 and abs(float(offset[2]) - CUBE_SIZE) < 0.005
+        return on_top and speed < 0.02 and not self._touches_gripper(f"{self.task.top}_cube")
+
+    def cube(self, name: str) -> Vector:
+        """The pose (7,) of a cube's centre in the arm base frame."""
+        return np.array(self._data.joint(name).qpos)
+
+    def close(self) -> None:
+        """Release the renderer."""
+        self._renderer.close()
+
+    def _set_points(self, action: Mapping[str, Any], now: Vector) -> Vector:
+        if unknown := action.keys() - self.actions:
+            raise InvalidAction(
+                f"the simulated arm cannot play {', '.join(sorted(map(str, unknown)))}; "
+                f"it plays {', '.join(sorted(self.actions))}"
+            )
+        if len(arm := [name for name in _ARM if name in action]) > 1:
+            raise InvalidAction(f"{' and '.join(arm)} both command the arm; a row may hold one of them")
+        target = now.copy()
+        if "target_grip" in action:
+            target[7] = FINGER_TRAVEL * (1 - vector(action["target_grip"], 1, "target_grip")[0])
+        if arm:
+            joints = self._joints(arm[0], action[arm[0]], now[:7])
+            low, high = self._kinematics.limits.T
+            if (outside := (joints < low) | (joints > high)).any():
+                worst = int(outside.argmax())
+                raise InvalidAction(
+                    f"{arm[0]} sends joint {worst + 1} to {joints[worst]:.3f} rad; "
+                    f"its range is {low[worst]:g} … {high[worst]:g}"
+                )
+            target[:7] = joints
+        return target
+
+    def _joints(self, name: str, value: Any, commanded: Vector) -> Vector:
+        if name == "target_pose":
+            return self._kinematics.solve(pose(value, name), commanded)
+        joints = vector(value, 7, name)
+        return joints if name == "target_joints" else np.array(self._data.qpos[:7]) + joints
+
+    def _touches_gripper(self, cube: str) -> bool:
+        fingers = {int(self._model.body(name).id) for name in ("left_finger", "right_finger", "hand")}
+        other = int(self._model.body(cube).id)
+        bodies = self._model.geom_bodyid
+        pairs = ({int(bodies[contact.geom1]), int(bodies[contact.geom2])} for contact in self._data.contact)
+        return any(other in pair and pair & fingers for pair in pairs)
+
+
+def _places(rng: np.random.Generator, count: int) -> list[Vector]:
+    """Random (x, y) on the table, at least ``_APART`` from each other."""
+    places: list[Vector] = []
+    while len(places) < count:
+        place = np.array([rng.uniform(low, high) for low, high in _AREA])
+        if all(float(np.linalg.norm(place - other)) >= _APART for other in places):
+            places.append(place)
+    return places
