@@ -57,7 +57,7 @@ class Offer(Generic[E]):
         found = self._resolve(options, "options")
         if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
             raise ConfigurationError(
-                f"{self.name}: its options of the plugin {self.provider} are {found!r}, no dataclass"
+                f"{self.name}: the options of the plugin {self.provider} are {found!r}, which is no dataclass"
             )
         return found
 

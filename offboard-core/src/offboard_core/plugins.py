@@ -92,7 +92,7 @@ class Plugins:
         for provider, module in found:
             twins = [other for other, _ in found if other.name == provider.name]
             try:
-                if len(twins) > 1:
+                if len(twins) > 1 and module is not _builtin:
                     raise ConfigurationError(
                         f"{len(twins)} plugins are called {provider.name!r}: {', '.join(map(str, twins))}; "
                         "uninstall all but one of them"
@@ -202,7 +202,7 @@ def _offers(provider: Provider, module: object) -> list[Offer[Any]]:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         wrong = [hook.name for hook in manager.get_hookcallers(module) or () if not hook.has_spec()]
-        near = sorted({n for name in wrong for n in nearest(name, _HOOKS)})
+        near = sorted({hook for name in wrong for hook in nearest(name, _HOOKS)[:1]})
         raise ConfigurationError(
             f"it implements {', '.join(wrong)}, and there is no such hook"
             + (f"; did you mean {' or '.join(near)}?" if near else f"; the hooks are {', '.join(_HOOKS)}")
