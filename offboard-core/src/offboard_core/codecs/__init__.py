@@ -1,0 +1,29 @@
+"""Codecs and what they are built of; see ``docs/reference/codecs.md``.
+
+Every block is a small frozen class with one job. A vendor's codec is a sum of them::
+
+    ActionTiming(15.0) | (
+        StateVector(name="observation.state", parts={"robot_state.ee_pose": 7, "grip": 1})
+        & LetterboxImage(name="observation.images.left", source="image.wrist", size=(224, 224))
+        & ActionSplit(parts={"target_pose": 7, "target_grip": 1})
+    )
+"""
+
+from __future__ import annotations
+
+from .actions import ActionSplit, pose_width
+from .algebra import Parallel, Sequential, Stage, decodes, encodes, is_image
+from .grip import binarize, check_grip
+from .images import LetterboxImage, letterbox
+from .names import Rename, resolve_names
+from .native import Native, NativeOptions
+from .rotations import Rotation, convert, convert_pose
+from .state import CONVENTIONS, StateVector, TaskText, canonical_field
+from .timing import ActionHorizon, ActionTiming, action_fps, timed
+
+__all__ = [
+    "CONVENTIONS", "ActionHorizon", "ActionSplit", "ActionTiming", "LetterboxImage", "Native", "NativeOptions",
+    "Parallel", "Rename", "Rotation", "Sequential", "Stage", "StateVector", "TaskText", "action_fps", "binarize",
+    "canonical_field", "check_grip", "convert", "convert_pose", "decodes", "encodes", "is_image", "letterbox",
+    "pose_width", "resolve_names", "timed",
+]  # fmt: skip

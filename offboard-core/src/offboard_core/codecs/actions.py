@@ -1,0 +1,119 @@
+"""A model's action vector as the actions a robot knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from offboard_client.errors import InvalidAction
+
+from offboard_core.types import Array, Chunk, Codec, CodecMeta, Feature, Field, Observation
+
+from ._read import vector
+from .grip import binarize
+from .rotations import WIDTHS, Rotation, convert_pose
+from .state import CONVENTIONS
+
+#: The actions of the protocol: name → (kind, unit). A second arm's name follows after a dot.
+ACTIONS: dict[str, tuple[str, str]] = {
+    "target_pose": ("absolute_pose", "m and unit quaternion w x y z, in the arm's base frame"),
+    "target_joints": ("absolute_joints", "rad"),
+    "joint_delta": ("joint_delta", "rad, added once to the joints measured when the row is executed"),
+    "joint_velocity": ("joint_velocity", "rad/s"),
+    "pose_delta": ("pose_delta", "m in base axes and unit quaternion w x y z, multiplied from the left"),
+    "target_grip": ("grip", "0 open to 1 closed"),
+}
+_POSES = {"target_pose", "pose_delta"}
+
+
+def action_field(name: str, width: int) -> Field:
+    """What an action of the protocol holds. Raises KeyError for a name that is none."""
+    kind, unit = ACTIONS[name.partition(".")[0]]
+    return Field(shape=(width,), unit=unit, kind=kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionSplit(Codec):
+    """Splits the model's vector ``name``, (T, D), into the actions ``parts`` (action name → width), in order.
+
+    A pose in the vector is 3 + N numbers with its rotation as ``rotation``; it leaves as x y z and a normalised
+    quaternion w x y z, (T, 7) float64. ``binarize_grip``: closures leave as 0 or 1.
+    ``labels``: action name → the recorded name that training takes it from, to which the same binarisation is
+    applied; without it the codec makes no training column.
+    Raises InvalidAction: another name or width, numbers that are not finite, a quaternion of almost no length.
+    """
+
+    parts: Mapping[str, int]
+    name: str = "action"
+    rotation: Rotation = "quat"
+    binarize_grip: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def meta(self) -> CodecMeta:
+        """Makes each part; poses have 7 numbers whatever the model's representation is."""
+        action = {name: action_field(name, 7 if _is_pose(name) else width) for name, width in self.parts.items()}
+        return CodecMeta(action=action, conventions=CONVENTIONS)
+
+    def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.decode`."""
+        columns = chunk.columns()
+        if self.name not in columns:
+            raise InvalidAction(f"the model answered {', '.join(columns)}, the codec expects {self.name!r}")
+        rows = columns[self.name]
+        width = sum(self.parts.values())
+        if rows.ndim != 2 or rows.shape[1] != width:
+            parts = ", ".join(f"{name} {n}" for name, n in self.parts.items())
+            raise InvalidAction(f"the model answered {self.name} {rows.shape}, the codec expects (T, {width}): {parts}")
+        if rows.dtype.kind not in "iuf" or not np.isfinite(rows).all():
+            raise InvalidAction(f"the model answered {self.name} with numbers that are not finite")
+        return Chunk({name: self._part(name, part) for name, part in self._split(rows)}, chunk.timestamp)
+
+    def _split(self, rows: Array) -> list[tuple[str, Array]]:
+        ends = np.cumsum(list(self.parts.values()))
+        return list(zip(self.parts, np.split(rows, ends[:-1], axis=-1), strict=True))
+
+    def _part(self, name: str, rows: Array) -> Array:
+        if _is_pose(name):
+            try:
+                return convert_pose(rows, self.rotation, "quat")
+            except ValueError as error:
+                raise InvalidAction(f"the model answered a {name} that is no pose: {error}") from None
+        return binarize(rows) if self.binarize_grip and _is_grip(name) else rows
+
+    @property
+    def features(self) -> Mapping[str, Feature]:
+        """One vector column, if ``labels`` say what it is made of."""
+        if not self.labels:
+            return {}
+        return {self.name: Feature(shape=(sum(self.parts.values()),), dtype="float32", names=("actions",))}
+
+    def label(self, frame: Observation) -> dict[str, Any]:
+        """The vector that the model should have answered to this frame."""
+        if not self.labels:
+            return {}
+        return {self.name: np.concatenate([self._target(frame, name) for name in self.parts])}
+
+    def _target(self, frame: Observation, name: str) -> Array:
+        if _is_pose(name):
+            pose = vector(frame, self.labels[name], 7)
+            if self.rotation == "quat":
+                return pose
+            return convert_pose(pose, "quat", self.rotation).astype(np.float32)
+        value = vector(frame, self.labels[name], self.parts[name])
+        return binarize(value) if self.binarize_grip and _is_grip(name) else value
+
+
+def pose_width(rotation: Rotation) -> int:
+    """Numbers of a pose whose rotation is written so."""
+    return 3 + WIDTHS[rotation]
+
+
+def _is_pose(name: str) -> bool:
+    return name.partition(".")[0] in _POSES
+
+
+def _is_grip(name: str) -> bool:
+    return name.partition(".")[0] == "target_grip"

@@ -1,0 +1,260 @@
+"""How codecs are put together: one after the other (``a | b``) or side by side (``a & b``).
+
+A part may have one half only. One that does not encode lets observations through in a sequence and adds
+nothing side by side; the same holds for one that does not decode. Both compositions are associative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from offboard_client.errors import BadObservation, ConfigurationError, InvalidAction
+
+from offboard_core.types import Array, Chunk, Codec, CodecMeta, Feature, Field, Observation
+
+T = TypeVar("T")
+Sizes = tuple[int, int] | Mapping[str, tuple[int, int]] | None
+
+
+class Stage(Codec):
+    """A codec that changes some names and lets all others through; made to stand on the left of ``a | b``."""
+
+    def over(self, inner: CodecMeta) -> CodecMeta:
+        """The meta of ``self | codec`` for a codec whose own meta is ``inner``."""
+        return inner
+
+
+@dataclass(frozen=True)
+class Sequential(Codec):
+    """``first | second``: encode with first, then second; decode with second, then first.
+
+    ``second`` decodes with ``first``'s encoding as its observation, which is made only if it is looked at.
+    Raises ConfigurationError where the two contradict each other.
+    """
+
+    first: Codec
+    second: Codec
+
+    def __post_init__(self) -> None:
+        _ = self.meta, self.features
+
+    @property
+    def meta(self) -> CodecMeta:
+        """What the first part asks for, and what comes back through it."""
+        return _over(self.first, self.second.meta)
+
+    def encode(self, observation: Observation) -> dict[str, Any]:
+        """See :meth:`Codec.encode`."""
+        if not encodes(self):
+            return super().encode(observation)
+        seen = self.first.encode(observation) if encodes(self.first) else observation
+        return self.second.encode(seen) if encodes(self.second) else dict(seen)
+
+    def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.decode`."""
+        if not decodes(self):
+            return super().decode(chunk, observation)
+        if decodes(self.second):
+            seen = _Later(lambda: self.first.encode(observation)) if encodes(self.first) else observation
+            chunk = self.second.decode(chunk, seen)
+        return self.first.decode(chunk, observation) if decodes(self.first) else chunk
+
+    @property
+    def features(self) -> Mapping[str, Feature]:
+        """The columns of both parts."""
+        return _union("training column", self.first.features, self.second.features)
+
+    def label(self, frame: Observation) -> dict[str, Any]:
+        """The first part labels the frame, the second what the first encodes of it."""
+        seen = self.first.encode(frame) if encodes(self.first) else frame
+        return self.first.label(frame) | self.second.label(seen)
+
+
+@dataclass(frozen=True)
+class Parallel(Codec):
+    """``left & right``: both read the same, and what they make is merged. A name that both make is an error.
+
+    The error is a ConfigurationError at composition for actions and training columns, which are declared, else
+    a BadObservation or InvalidAction when it happens.
+    """
+
+    left: Codec
+    right: Codec
+
+    def __post_init__(self) -> None:
+        _ = self.features
+        if decodes(self.left) and decodes(self.right):
+            _union("action", self.left.meta.action, self.right.meta.action)
+        _ = self.meta
+
+    @property
+    def meta(self) -> CodecMeta:
+        """What either part asks for, and what either makes."""
+        left, right = self.left.meta, self.right.meta
+        observation = dict(left.observation)
+        for name, asked in right.observation.items():
+            observation[name] = _both(name, observation[name], asked) if name in observation else asked
+        return replace(
+            _common(left, right),
+            observation=observation,
+            action={**left.action, **right.action},
+            image_sizes=_merge_sizes(left, right, observation),
+        )
+
+    def encode(self, observation: Observation) -> dict[str, Any]:
+        """See :meth:`Codec.encode`."""
+        parts = [part for part in (self.left, self.right) if encodes(part)]
+        if not parts:
+            return super().encode(observation)
+        encoded: dict[str, Any] = {}
+        for part in parts:
+            made = part.encode(observation)
+            if twice := encoded.keys() & made.keys():
+                raise BadObservation(
+                    f"two codecs side by side both make {', '.join(sorted(twice))} of this observation"
+                )
+            encoded |= made
+        return encoded
+
+    def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.decode`."""
+        parts = [part for part in (self.left, self.right) if decodes(part)]
+        if not parts:
+            return super().decode(chunk, observation)
+        made = [part.decode(chunk, observation) for part in parts]
+        return made[0] if len(made) == 1 else _side_by_side(*made)
+
+    @property
+    def features(self) -> Mapping[str, Feature]:
+        """The columns of both parts."""
+        return _union("training column", self.left.features, self.right.features)
+
+    def label(self, frame: Observation) -> dict[str, Any]:
+        """The row's columns from both parts."""
+        return self.left.label(frame) | self.right.label(frame)
+
+
+def encodes(codec: Codec) -> bool:
+    """Whether a codec has the half that makes a model's input."""
+    if isinstance(codec, (Sequential, Parallel)):
+        return any(encodes(part) for part in _parts(codec))
+    return type(codec).encode is not Codec.encode
+
+
+def decodes(codec: Codec) -> bool:
+    """Whether a codec has the half that makes a robot's actions."""
+    if isinstance(codec, (Sequential, Parallel)):
+        return any(decodes(part) for part in _parts(codec))
+    return type(codec).decode is not Codec.decode
+
+
+def _parts(codec: Sequential | Parallel) -> tuple[Codec, Codec]:
+    return (codec.first, codec.second) if isinstance(codec, Sequential) else (codec.left, codec.right)
+
+
+class _Later(Mapping[str, Any]):
+    """A mapping that is made when somebody looks: most decoders never do, and encoding resizes images."""
+
+    def __init__(self, make: Callable[[], Mapping[str, Any]]) -> None:
+        self._make = make
+        self._made: Mapping[str, Any] | None = None
+
+    def _get(self) -> Mapping[str, Any]:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def __getitem__(self, key: str) -> Any:
+        return self._get()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._get())
+
+    def __len__(self) -> int:
+        return len(self._get())
+
+
+def _over(codec: Codec, inner: CodecMeta) -> CodecMeta:
+    """The meta of ``codec | x`` for an x of meta ``inner``. Folding from the right makes ``|`` associative."""
+    if isinstance(codec, Sequential):
+        return _over(codec.first, _over(codec.second, inner))
+    if isinstance(codec, Stage):
+        return codec.over(inner)
+    own = codec.meta
+    reads = own if encodes(codec) else inner
+    return replace(
+        _common(own, inner),
+        observation=reads.observation,
+        action=own.action if decodes(codec) and own.action else inner.action,
+        image_sizes=reads.image_sizes,
+    )
+
+
+def _common(a: CodecMeta, b: CodecMeta) -> CodecMeta:
+    """What holds for a chunk as a whole, from whichever part says it."""
+    conventions = dict(a.conventions)
+    for name, convention in b.conventions.items():
+        conventions[name] = _agree(f"the convention {name}", conventions.get(name, convention), convention)
+    return CodecMeta(
+        action_fps=_agree("the action rate (fps)", a.action_fps, b.action_fps),
+        action_horizon_sec=_agree("the action horizon (s)", a.action_horizon_sec, b.action_horizon_sec),
+        conventions=conventions,
+    )
+
+
+def _agree(what: str, a: T | None, b: T | None) -> Any:
+    if a is not None and b is not None and a != b:
+        raise ConfigurationError(f"two codecs disagree about {what}: {a!r} and {b!r}; leave it to one of them")
+    return b if a is None else a
+
+
+def _both(name: str, a: Field, b: Field) -> Field:
+    return Field(
+        shape=_agree(f"the shape of {name}", a.shape, b.shape),
+        dtype=_agree(f"the dtype of {name}", a.dtype, b.dtype),
+        unit=_agree(f"the unit of {name}", a.unit, b.unit),
+        kind=_agree(f"the kind of {name}", a.kind, b.kind),
+        required=a.required or b.required,
+    )
+
+
+def _merge_sizes(left: CodecMeta, right: CodecMeta, observation: Mapping[str, Field]) -> Sizes:
+    sizes = _sizes_by_name(left)
+    for name, size in _sizes_by_name(right).items():
+        sizes[name] = _agree(f"the size of {name}", sizes.get(name), size)
+    images = {name for name, field in observation.items() if is_image(field)}
+    if sizes.keys() == images and len(set(sizes.values())) == 1:
+        return next(iter(sizes.values()))
+    return sizes or None
+
+
+def _sizes_by_name(meta: CodecMeta) -> dict[str, tuple[int, int]]:
+    sizes = meta.image_sizes
+    if isinstance(sizes, tuple):
+        return {name: sizes for name, field in meta.observation.items() if is_image(field)}
+    return dict(sizes or {})
+
+
+def is_image(field: Field) -> bool:
+    """Whether a field holds an image: (h, w, 3) uint8, each side given or free."""
+    return field.shape is not None and len(field.shape) == 3 and field.shape[2] == 3 and field.dtype == "uint8"
+
+
+def _union(what: str, a: Mapping[str, T], b: Mapping[str, T]) -> dict[str, T]:
+    if twice := a.keys() & b.keys():
+        raise ConfigurationError(f"two codecs both make the {what} {', '.join(sorted(twice))}; rename one of them")
+    return {**a, **b}
+
+
+def _side_by_side(a: Chunk, b: Chunk) -> Chunk:
+    columns: dict[str, Array] = dict(a.columns())
+    if twice := columns.keys() & b.columns().keys():
+        raise InvalidAction(f"two codecs side by side both make the action {', '.join(sorted(twice))}")
+    if len(a) != len(b):
+        raise InvalidAction(f"two codecs side by side make chunks of {len(a)} and {len(b)} steps")
+    times = b.timestamp if a.timestamp is None else a.timestamp
+    if a.timestamp is not None and b.timestamp is not None and not (a.timestamp == b.timestamp).all():
+        raise InvalidAction("two codecs side by side disagree about the timestamps of a chunk")
+    return Chunk(columns | b.columns(), times)

@@ -1,0 +1,101 @@
+"""The codec that changes nothing: a model's own names go in, its own action vectors come out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from offboard_client.errors import BadObservation
+
+from offboard_core.types import Array, Checkpoint, Chunk, Codec, CodecMeta, Field, Observation
+
+from ._read import require
+from .names import Rename, resolve_names
+from .timing import action_fps, positive, timed
+
+
+@dataclass(frozen=True, kw_only=True)
+class NativeOptions:
+    """``fps``: steps per second of the chunks, where nothing beside the checkpoint says it.
+
+    ``map``: a robot's name → the model's name for it.
+    """
+
+    fps: float | None = None
+    map: dict[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        if self.fps is not None:
+            positive("fps", self.fps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Native(Codec):
+    """Lets everything through; where the checkpoint declares ``inputs``, they must be there and fit."""
+
+    inputs: Mapping[str, Field]
+    outputs: Mapping[str, Field]
+
+    @property
+    def meta(self) -> CodecMeta:
+        """What the checkpoint declares."""
+        action = {name: _as_vector(declared) for name, declared in self.outputs.items()}
+        return CodecMeta(observation=self.inputs, action=action)
+
+    def encode(self, observation: Observation) -> dict[str, Any]:
+        """See :meth:`Codec.encode`. Names that nobody declared pass through."""
+        checked = {
+            name: _checked(name, require(observation, name), declared)
+            for name, declared in self.inputs.items()
+            if declared.required or name in observation
+        }
+        return {**observation, **checked}
+
+    def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.decode`."""
+        return chunk
+
+
+def make(options: NativeOptions, checkpoint: Checkpoint) -> Codec:
+    """Native for one checkpoint. Raises BadParameter for a map that does not fit its inputs."""
+    codec: Codec = Native(inputs=checkpoint.inputs, outputs=checkpoint.outputs)
+    if options.map:
+        codec = Rename(resolve_names(options.map, checkpoint.inputs)) | codec
+    return timed(codec, action_fps(checkpoint, options.fps))
+
+
+def _as_vector(declared: Field) -> Field:
+    return declared if declared.kind else Field(shape=declared.shape, unit=declared.unit, kind="vector")
+
+
+def _checked(name: str, value: Any, declared: Field) -> Any:
+    """``value`` in the declared dtype. Raises BadObservation if that or the shape cannot be."""
+    if declared.dtype == "str":
+        if not isinstance(value, str):
+            raise BadObservation(f"{name} is a {type(value).__name__}, the model expects text")
+        return value
+    if declared.shape is None and declared.dtype is None:
+        return value
+    try:
+        array: Array = np.asarray(value)
+    except ValueError as error:
+        raise BadObservation(f"{name} is not an array: {error}") from None
+    shape = declared.shape
+    if shape is not None and not _fits(array.shape, shape):
+        raise BadObservation(f"{name} has the shape {array.shape}, the model expects {shape} (-1: any)")
+    if declared.dtype is None:
+        return array
+    # Robots send float64 and JSON makes int64: that is no mistake. A float image would be one.
+    if array.dtype.kind not in "biuf" or not np.can_cast(array.dtype, declared.dtype, "same_kind"):
+        raise BadObservation(f"{name} has the dtype {array.dtype}, the model expects {declared.dtype}")
+    with np.errstate(over="ignore"):
+        array = array.astype(declared.dtype, copy=False)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise BadObservation(f"{name} holds numbers that are not finite")
+    return array
+
+
+def _fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
+    return len(shape) == len(declared) and all(want in (-1, n) for n, want in zip(shape, declared, strict=True))

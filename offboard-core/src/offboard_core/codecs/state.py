@@ -1,0 +1,115 @@
+"""The robot's state as one vector, and its instruction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from offboard_client.errors import BadObservation
+
+from offboard_core.types import Array, Codec, CodecMeta, Feature, Field, Observation
+
+from ._read import vector
+from .grip import binarize, check_grip, is_grip
+from .rotations import WIDTHS, Rotation, convert_pose
+
+_UNITS = {
+    "ee_pose": "m and unit quaternion w x y z, in the arm's base frame",
+    "q": "rad",
+    "dq": "rad/s",
+    "grip": "0 open to 1 closed",
+}
+#: How the canonical names are meant; part of the meta of every codec that reads or makes one of them.
+CONVENTIONS = {
+    "quaternion": "w x y z",
+    "frame": "arm base",
+    "grip": "0 open, 1 closed",
+}
+
+
+def canonical_field(name: str, width: int) -> Field:
+    """What a canonical name holds: ``width`` numbers in its unit. Others have no unit that is known here."""
+    return Field(shape=(width,), dtype="float32", unit=_UNITS.get(_kind(name)))
+
+
+def _kind(name: str) -> str:
+    """``ee_pose`` of ``robot_state.ee_pose`` and of ``robot_state.left.ee_pose``; ``grip`` of ``grip.left``."""
+    return "grip" if is_grip(name) else name.rpartition(".")[2] if name.startswith("robot_state.") else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateVector(Codec):
+    """Makes ``name``, one (D,) float32 vector, of the robot's ``parts`` (name → width) in their order.
+
+    Each part must be there, finite and exactly as wide; a closure must lie in its range. ``rotation``: how the
+    rotation of an end-effector pose enters the vector; as observed (``quat``) it is not touched.
+    ``binarize_grip``: closures enter as 0 or 1, for checkpoints that were trained so. Training rows hold the
+    same vector: what is done to the state is done in both places.
+    """
+
+    name: str
+    parts: Mapping[str, int]
+    rotation: Rotation = "quat"
+    binarize_grip: bool = False
+
+    @property
+    def meta(self) -> CodecMeta:
+        """Reads each part."""
+        return CodecMeta(
+            observation={name: canonical_field(name, width) for name, width in self.parts.items()},
+            conventions=CONVENTIONS if any(map(_kind, self.parts)) else {},
+        )
+
+    def encode(self, observation: Observation) -> dict[str, Any]:
+        """See :meth:`Codec.encode`."""
+        parts = [self._part(name, vector(observation, name, width)) for name, width in self.parts.items()]
+        return {self.name: np.concatenate(parts)}
+
+    def _part(self, name: str, value: Array) -> Array:
+        if is_grip(name):
+            check_grip(name, value)
+            return binarize(value) if self.binarize_grip else value
+        if _kind(name) == "ee_pose" and self.rotation != "quat":
+            try:
+                return convert_pose(value, "quat", self.rotation).astype(np.float32)
+            except ValueError as error:
+                raise BadObservation(f"{name} is no pose: {error}; it is x y z and a unit quaternion w x y z") from None
+        return value
+
+    @property
+    def features(self) -> Mapping[str, Feature]:
+        """One vector column, named by its parts."""
+        grown = WIDTHS[self.rotation] - WIDTHS["quat"]
+        width = sum(w + grown * (_kind(name) == "ee_pose") for name, w in self.parts.items())
+        return {self.name: Feature(shape=(width,), dtype="float32", names=tuple(self.parts))}
+
+    def label(self, frame: Observation) -> dict[str, Any]:
+        """The state as the model will see it."""
+        return self.encode(frame)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskText(Codec):
+    """Hands the instruction ``task`` to the model as ``name``; a robot may leave it out (or say None)."""
+
+    name: str = "task"
+
+    @property
+    def meta(self) -> CodecMeta:
+        """Reads a text that is not required."""
+        return CodecMeta(observation={"task": Field(shape=(), dtype="str", required=False)})
+
+    def encode(self, observation: Observation) -> dict[str, Any]:
+        """See :meth:`Codec.encode`."""
+        task = observation.get("task")
+        if task is None:
+            return {}
+        if not isinstance(task, str):
+            raise BadObservation(f"task is a {type(task).__name__}, expected the instruction as text")
+        return {self.name: task}
+
+    def label(self, frame: Observation) -> dict[str, Any]:
+        """The instruction of the frame, which LeRobot stores beside the columns."""
+        return self.encode(frame)

@@ -1,0 +1,84 @@
+"""When each step of a chunk is due, and where the chunk is cut."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from offboard_client.errors import ConfigurationError, InvalidAction
+
+from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Observation
+
+
+@dataclass(frozen=True)
+class ActionTiming(Codec):
+    """Step i is due i / ``fps`` seconds after the observation was taken."""
+
+    fps: float
+
+    def __post_init__(self) -> None:
+        positive("fps", self.fps)
+
+    @property
+    def meta(self) -> CodecMeta:
+        """States the rate."""
+        return CodecMeta(action_fps=float(self.fps))
+
+    def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.decode`."""
+        return chunk.replace(timestamp=np.arange(len(chunk)) / self.fps)
+
+
+@dataclass(frozen=True)
+class ActionHorizon(Codec):
+    """Keeps the steps that are due before ``seconds``; stands left of the timing: ``ActionHorizon(1.0) | …``."""
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        positive("the horizon", self.seconds)
+
+    @property
+    def meta(self) -> CodecMeta:
+        """States the horizon."""
+        return CodecMeta(action_horizon_sec=float(self.seconds))
+
+    def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.decode`."""
+        if chunk.timestamp is None:
+            raise InvalidAction("a chunk without timestamps cannot be cut at a time; set --fps")
+        return chunk.head(int(np.count_nonzero(chunk.timestamp < self.seconds)))
+
+
+def timed(codec: Codec, fps: float | None, horizon_sec: float | None = None) -> Codec:
+    """``codec`` with its rate and horizon, where there is one. A horizon without a rate is a ConfigurationError."""
+    if fps is None:
+        if horizon_sec is not None:
+            raise ConfigurationError("a horizon in seconds needs the action rate; set --fps")
+        return codec
+    codec = ActionTiming(fps) | codec
+    return codec if horizon_sec is None else ActionHorizon(horizon_sec) | codec
+
+
+def action_fps(checkpoint: Checkpoint, option: float | None, usual: float | None = None) -> float | None:
+    """Steps per second: what ``offboard.json`` records for the checkpoint, else the option, else what is usual.
+
+    None means that nothing says it; it is never guessed. Raises ConfigurationError for a record that is no rate.
+    """
+    recorded = checkpoint.recorded.get("action_fps")
+    if recorded is None:
+        return usual if option is None else option
+    if isinstance(recorded, bool) or not isinstance(recorded, (int, float)):
+        raise ConfigurationError(f"offboard.json of {checkpoint.id}: action_fps is {recorded!r}, expected a number")
+    try:
+        return positive("action_fps", float(recorded))
+    except ValueError as error:
+        raise ConfigurationError(f"offboard.json of {checkpoint.id}: {error}") from None
+
+
+def positive(what: str, value: float) -> float:
+    """``value``, if it is finite and above 0. Raises ValueError."""
+    if not math.isfinite(value) or value <= 0:
+        raise ValueError(f"{what} is {value!r}, expected a finite number above 0")
+    return value

@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+from offboard_client.errors import BadObservation, BadParameter
+from offboard_core.codecs import NativeOptions, Rename
+from offboard_core.codecs.native import make
+from offboard_core.options import build
+from offboard_core.types import Checkpoint, Chunk, Field
+
+UNKNOWN = Checkpoint(id="m")
+DECLARED = Checkpoint(
+    id="m",
+    inputs={
+        "observation.images.front": Field(shape=(-1, -1, 3), dtype="uint8"),
+        "observation.state": Field(shape=(3,), dtype="float32"),
+        "prompt": Field(shape=(), dtype="str", required=False),
+    },
+    outputs={"action": Field(shape=(2,))},
+)
+GOOD = {
+    "image.exterior": np.zeros((4, 5, 3), np.uint8),
+    "observation.state": np.zeros(3),
+    "unheard.of": {"a": 1},
+}
+MAP = {"image.exterior": "front", "task": "prompt"}
+
+
+def test_an_unknown_model_gets_everything_as_it_is():
+    codec = make(NativeOptions(), UNKNOWN)
+    anything = {"a": np.ones(3), "b": "text", "c": None}
+    assert codec.encode(anything) == anything
+    answer = Chunk({"target_joints": np.ones((2, 7))})
+    assert codec.decode(answer, anything) is answer
+    assert codec.meta.action_fps is None
+
+
+def test_the_rate_may_be_an_option():
+    codec = make(NativeOptions(fps=10.0), UNKNOWN)
+    np.testing.assert_array_equal(codec.decode(Chunk(np.ones((2, 7))), {}).timestamp, [0.0, 0.1])
+    assert codec.meta.action_fps == 10.0
+
+
+def test_a_rate_that_is_none_is_a_bad_parameter():
+    with pytest.raises(BadParameter, match="above 0"):
+        build(NativeOptions, {"fps": -1}, "the codec core.native")
+
+
+def test_declared_inputs_are_checked_and_take_their_dtype():
+    codec = make(NativeOptions(map=MAP), DECLARED)
+    encoded = codec.encode({**GOOD, "task": "stack"})
+    assert encoded["observation.images.front"] is GOOD["image.exterior"]
+    assert encoded["observation.state"].dtype == np.float32
+    assert encoded["prompt"] == "stack"
+    assert encoded["unheard.of"] == {"a": 1}
+    assert "prompt" not in codec.encode(GOOD)
+
+
+def test_the_meta_is_in_the_robots_names():
+    meta = make(NativeOptions(map=MAP), DECLARED).meta
+    assert set(meta.observation) == {"image.exterior", "observation.state", "task"}
+    assert meta.action["action"].kind == "vector"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"observation.state": np.zeros(4)}, r"shape \(4,\), the model expects \(3,\)"),
+        ({"observation.state": np.array([0, 0, np.nan])}, "not finite"),
+        ({"observation.state": np.full(3, 1e300)}, "not finite"),
+        ({"observation.state": [[1], [1, 2]]}, "not an array"),
+        ({"observation.state": "abc"}, "shape"),
+        ({"observation.state": np.array(["a", "b", "c"])}, "dtype"),
+        ({"image.exterior": np.zeros((4, 5, 3))}, "dtype float64, the model expects uint8"),
+        ({"image.exterior": np.zeros((4, 5), np.uint8)}, "shape"),
+        ({"task": 3}, "expects text"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change, reason):
+    with pytest.raises(BadObservation, match=reason):
+        make(NativeOptions(map=MAP), DECLARED).encode({**GOOD, **change})
+
+
+def test_a_missing_input_names_what_there_is():
+    with pytest.raises(BadObservation, match=r"lacks 'observation\.state'; it holds"):
+        make(NativeOptions(map=MAP), DECLARED).encode({"image.exterior": GOOD["image.exterior"]})
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        ({"image.exterior": "back"}, r"no input 'back' of the model; .*there are: observation\.images\.front"),
+        ({"image.wrist": "front", "image.exterior": "front"}, "two names to one input"),
+    ],
+)
+def test_a_map_that_does_not_fit_is_a_bad_parameter(names, reason):
+    with pytest.raises(BadParameter, match=reason):
+        make(NativeOptions(map=names), DECLARED)
+
+
+def test_an_ambiguous_end_of_a_name_is_a_bad_parameter():
+    twice = Checkpoint(id="m", inputs={"left.image": Field(), "right.image": Field()})
+    with pytest.raises(BadParameter, match=r"several: left\.image, right\.image"):
+        make(NativeOptions(map={"image.wrist": "image"}), twice)
+
+
+def test_a_new_name_must_be_free():
+    with pytest.raises(BadObservation, match="two names of the observation become 'b'"):
+        Rename({"a": "b"}).encode({"a": 1, "b": 2})
+    assert Rename({"a": "b", "b": "a"}).encode({"a": 1, "b": 2}) == {"b": 1, "a": 2}

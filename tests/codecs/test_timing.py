@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from offboard_client.errors import ConfigurationError, InvalidAction
+from offboard_core.codecs import ActionHorizon, ActionSplit, ActionTiming, action_fps, timed
+from offboard_core.types import Checkpoint, Chunk
+
+codec = ActionSplit(parts={"target_joints": 2})
+
+
+def chunk(steps):
+    return Chunk(np.ones((steps, 2)))
+
+
+def test_step_i_is_due_i_periods_after_the_observation():
+    made = (ActionTiming(15.0) | codec).decode(chunk(4), {})
+    np.testing.assert_array_equal(made.timestamp, np.arange(4) / 15)
+
+
+@pytest.mark.parametrize(
+    ("fps", "seconds", "kept"), [(15, 1.0, 15), (10, 0.3, 3), (30, 0.1, 3), (15, 0.05, 1), (15, 9, 40)]
+)
+def test_the_horizon_keeps_what_is_due_before_it(fps, seconds, kept):
+    made = timed(codec, fps, seconds).decode(chunk(40), {})
+    assert len(made) == kept
+    assert made.timestamp is not None
+    assert (made.timestamp < seconds).all()
+
+
+def test_the_meta_says_both():
+    meta = timed(codec, 15, 1.0).meta
+    assert (meta.action_fps, meta.action_horizon_sec) == (15.0, 1.0)
+    assert meta.action == codec.meta.action
+
+
+def test_without_a_rate_there_are_no_timestamps():
+    assert timed(codec, None) is codec
+    with pytest.raises(ConfigurationError, match="--fps"):
+        timed(codec, None, 1.0)
+    with pytest.raises(InvalidAction, match="--fps"):
+        ActionHorizon(1.0).decode(chunk(2), {})
+
+
+@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf")])
+def test_a_rate_is_finite_and_above_zero(value):
+    with pytest.raises(ValueError, match="above 0"):
+        ActionTiming(value)
+    with pytest.raises(ValueError, match="above 0"):
+        ActionHorizon(value)
+
+
+def test_what_was_recorded_with_the_checkpoint_counts_first():
+    recorded = Checkpoint(id="1", recorded={"action_fps": 30})
+    assert action_fps(recorded, 15.0) == 30.0
+    assert action_fps(Checkpoint(id="1"), 10.0, usual=15.0) == 10.0
+    assert action_fps(Checkpoint(id="1"), None, usual=15.0) == 15.0
+    assert action_fps(Checkpoint(id="1"), None) is None
+
+
+@pytest.mark.parametrize("value", ["30", True, 0, -5, [30]])
+def test_a_record_that_is_no_rate_is_refused(value):
+    with pytest.raises(ConfigurationError, match=r"offboard\.json of 1: action_fps"):
+        action_fps(Checkpoint(id="1", recorded={"action_fps": value}), 15.0)
