@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from offboard_client.errors import BadParameter, ConfigurationError, OffboardError
+from offboard_client.errors import BadParameter, ConfigurationError
 
 from ._offers import CodecOffer, LoaderOffer
 from .adapt import Build, CallableLoader
@@ -52,7 +52,7 @@ class CodecChoice:
         self._options = dict(options or {})
         if fps is not None and self._options.setdefault("fps", fps) != fps:
             raise ConfigurationError(f"--fps says {fps:g}, --codec.fps says {self._options['fps']}; give one of them")
-        self._made: OrderedDict[tuple[str, str, str], BoundCodec] = OrderedDict()
+        self._made: OrderedDict[tuple[str, str], tuple[Checkpoint, BoundCodec]] = OrderedDict()
         self._lock = threading.Lock()
         if asked is not None:
             offer = plugins.codec(asked, vendor)
@@ -64,35 +64,42 @@ class CodecChoice:
         Raises BadParameter for an override that does not fit, ConfigurationError if what was asked for
         contradicts what the checkpoint records. May read the disk: never called on the event loop.
         """
-        key = (checkpoint.id, checkpoint.location, json.dumps(overrides, sort_keys=True, default=repr))
+        key = (checkpoint.id, json.dumps(overrides, sort_keys=True, default=repr))
         with self._lock:
-            if key in self._made:
+            made_for, bound = self._made.get(key, (None, None))
+            if bound is not None and made_for == checkpoint:
                 self._made.move_to_end(key)
-                return self._made[key]
-        bound = self._bind(checkpoint, overrides)
+                return bound
+        try:
+            bound = self._bind(checkpoint, overrides)
+        except ConfigurationError as error:
+            if overrides:  # without them the server would not have started
+                raise BadParameter(error.text) from error
+            raise
         with self._lock:
-            self._made[key] = bound
+            self._made[key] = (checkpoint, bound)
             while len(self._made) > _KEPT:
                 self._made.popitem(last=False)
         return bound
 
     def _bind(self, checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> BoundCodec:
         offer, source = self._choose(checkpoint)
+        where, declared = f"the codec {offer.name}", offer.options()
+        build(declared, overrides, where, BadParameter)
+        given = {**self._options, **overrides}
         recorded = _recorded_fps(checkpoint)
-        configured = self._configured(offer, recorded)
-        where = f"the codec {offer.name}"
-        options: Any = build(offer.options(), configured, where, ConfigurationError)
-        if overrides:
-            build(offer.options(), overrides, where, BadParameter)
-            options = build(offer.options(), {**configured, **overrides}, where, ConfigurationError)
-        try:
-            bound = BoundCodec(offer.make(options, checkpoint), offer.name, source)
-        except OffboardError as error:
-            if overrides:
-                raise BadParameter(f"{where} cannot be made with {dict(overrides)}: {error.text}") from error
-            raise
+        if recorded is not None:
+            if given.get("fps") not in (None, recorded):
+                raise ConfigurationError(
+                    f"fps {given['fps']} is asked for, but the checkpoint {checkpoint.id} was trained at {recorded:g}, "
+                    "its offboard.json says; leave fps away, or correct offboard.json"
+                )
+            if any(option.name == "fps" for option in describe(declared)):
+                given["fps"] = recorded
+        options = build(declared, given, where, ConfigurationError)
+        bound = BoundCodec(offer.make(options, checkpoint), offer.name, source)
         made = bound.meta.action_fps
-        if recorded is not None and not overrides and made != recorded:
+        if recorded is not None and made != recorded:
             raise ConfigurationError(
                 f"{where} makes actions at {made} Hz, but the checkpoint {checkpoint.id} was trained at "
                 f"{recorded:g} Hz, its offboard.json says"
@@ -111,17 +118,6 @@ class CodecChoice:
                 "its offboard.json says; leave --codec away, or correct offboard.json"
             )
         return offer, "checkpoint"
-
-    def _configured(self, offer: CodecOffer, recorded_fps: float | None) -> dict[str, Any]:
-        """The codec's options as this machine and the checkpoint set them."""
-        options = dict(self._options)
-        takes_fps = any(option.name == "fps" for option in describe(offer.options()))
-        if takes_fps and recorded_fps is not None and options.setdefault("fps", recorded_fps) != recorded_fps:
-            raise ConfigurationError(
-                f"--fps says {options['fps']}, but the checkpoint was trained at {recorded_fps:g} Hz, its "
-                "offboard.json says; leave --fps away, or correct offboard.json"
-            )
-        return options
 
 
 def _recorded_fps(checkpoint: Checkpoint) -> float | None:
@@ -211,10 +207,10 @@ def expand(location: str) -> str:
     return location if "://" in location else str(Path(location).expanduser())
 
 
-def from_callables(models: Mapping[str, Build]) -> ModelSource:
+def from_callables(models: Mapping[str, Build], fps: float | None = None) -> ModelSource:
     """The source behind ``InferenceServer({"name": callable})``; see :mod:`offboard_core.adapt`.
 
-    The first key is the default model. Observations reach the callable's policy under their canonical names.
+    The first key is the default model. ``fps``: the rate of their actions, in steps per second. Observations reach the callable's policy under their canonical names.
     Raises ConfigurationError for a value that cannot be called.
     """
     for name, value in models.items():
@@ -227,5 +223,5 @@ def from_callables(models: Mapping[str, Build]) -> ModelSource:
         vendor="python",
         registry=MemoryRegistry([Checkpoint(id=name, type="python") for name in models]),
         loader=CallableLoader(models),
-        codec=CodecChoice(Plugins.of(), None, "native"),
+        codec=CodecChoice(Plugins.of(), None, "native", fps=fps),
     )

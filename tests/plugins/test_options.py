@@ -1,0 +1,136 @@
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from offboard_client.errors import BadParameter, ConfigurationError
+from offboard_core.options import build, describe, parse_value
+from offboard_core.types import NoParams
+
+
+@dataclass(frozen=True)
+class Everything:
+    fps: float | None = None
+    steps: int = 4
+    flip: bool = False
+    name: str = "ee"
+    mode: Literal["mean", "last"] = "mean"
+    size: tuple[int, int] = (224, 224)
+    cameras: tuple[str, ...] = ()
+    gains: list[float] = field(default_factory=list)
+    map: dict[str, str] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
+    anything: Any = None
+    assets: Path | None = None
+
+    def __post_init__(self):
+        if self.steps < 1:
+            raise ValueError("steps is below 1")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("fps", 10, 10.0),
+        ("fps", None, None),
+        ("steps", 8, 8),
+        ("flip", True, True),
+        ("name", "10", "10"),
+        ("mode", "last", "last"),
+        ("size", [640, 480], (640, 480)),
+        ("cameras", ["wrist", "exterior"], ("wrist", "exterior")),
+        ("gains", [1, 2.5], [1.0, 2.5]),
+        ("map", {"image.exterior": "front"}, {"image.exterior": "front"}),
+        ("limits", {"z": 1}, {"z": 1.0}),
+        ("anything", {"a": [1, None]}, {"a": [1, None]}),
+    ],
+)
+def test_plain_data_fill_the_fields(name, value, expected):
+    got = getattr(build(Everything, {name: value}, "it"), name)
+    assert got == expected
+    assert type(got) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expects"),
+    [
+        ("fps", True, "a number or null, not true"),
+        ("fps", "10", 'a number or null, not "10"'),
+        ("fps", float("nan"), "a number or null, not NaN"),
+        ("fps", float("inf"), "a number or null, not Infinity"),
+        ("fps", 10**400, "a number or null, not 1000"),
+        ("steps", 8.0, "a whole number, not 8.0"),
+        ("steps", True, "a whole number, not true"),
+        ("flip", 1, "true or false, not 1"),
+        ("name", 10, "text, not 10"),
+        ("mode", "first", 'one of "mean", "last", not "first"'),
+        ("size", [640], r"a list of 2: a whole number, a whole number, not \[640\]"),
+        ("size", "640", 'a list of 2: a whole number, a whole number, not "640"'),
+        ("cameras", ["wrist", 2], r'a list, each text, not \["wrist", 2\]'),
+        ("map", {"a": 1}, 'a map from text to text, not {"a": 1}'),
+        ("map", ["a"], r'a map from text to text, not \["a"\]'),
+    ],
+)
+def test_a_value_of_another_type_is_refused_with_what_was_expected(name, value, expects):
+    with pytest.raises(BadParameter, match=f"the option '{name}' of the codec x expects {expects}"):
+        build(Everything, {name: value}, "the codec x")
+
+
+def test_an_unknown_name_gets_the_nearest_ones():
+    with pytest.raises(BadParameter, match="no option 'stesp' of the codec x; did you mean steps"):
+        build(Everything, {"stesp": 1}, "the codec x")
+    with pytest.raises(BadParameter, match="no option 'fps' of the codec x; there are none"):
+        build(NoParams, {"fps": 1}, "the codec x")
+
+
+def test_what_the_class_itself_refuses_is_told():
+    with pytest.raises(ConfigurationError, match="the codec x refuses its options: steps is below 1"):
+        build(Everything, {"steps": 0}, "the codec x", ConfigurationError)
+
+
+def test_a_session_never_names_a_path_but_the_command_line_may():
+    with pytest.raises(BadParameter, match="'assets' of the vendor x names a path"):
+        build(Everything, {"assets": "/etc/passwd"}, "the vendor x")
+    home = build(Everything, {"assets": "~/x"}, "the vendor x", ConfigurationError).assets
+    assert home == Path.home() / "x"
+
+
+def test_a_field_without_a_default_has_to_be_given():
+    @dataclass(frozen=True)
+    class Needs:
+        config_name: str
+
+    with pytest.raises(ConfigurationError, match="the vendor x needs the option config_name"):
+        build(Needs, {}, "the vendor x", ConfigurationError)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("10", 10), ("0.5", 0.5), ("true", True), ("null", None), ('"10"', "10"), ('{"a": [1]}', {"a": [1]}),
+        ("ee", "ee"), ("", ""), ("NaN", "NaN"), ("-Infinity", "-Infinity"), ("@os.system", "@os.system"),
+        ("[" * 100_000, "[" * 100_000), ("9" * 10_000, "9" * 10_000),
+    ],
+)  # fmt: skip
+def test_a_value_is_a_json_literal_or_else_text(text, value):
+    assert parse_value(text) == value
+    assert type(parse_value(text)) is type(value)
+
+
+@given(st.text())
+def test_no_text_breaks_the_parser(text):
+    parse_value(text)
+
+
+def test_options_describe_themselves():
+    assert [(o.name, o.type, o.default) for o in describe(Everything)][:6] == [
+        ("fps", "a number or null", None),
+        ("steps", "a whole number", 4),
+        ("flip", "true or false", False),
+        ("name", "text", "ee"),
+        ("mode", 'one of "mean", "last"', "mean"),
+        ("size", "a list of 2: a whole number, a whole number", (224, 224)),
+    ]
