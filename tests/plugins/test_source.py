@@ -1,0 +1,279 @@
+from dataclasses import dataclass
+
+import pytest
+from offboard_core import (
+    BadParameter,
+    CheckpointLoader,
+    Codec,
+    CodecEntry,
+    CodecMeta,
+    ConfigurationError,
+    LoaderEntry,
+    ModelNotFound,
+    RegistryEntry,
+    hookimpl,
+)
+from offboard_core.models_toml import read_models
+from offboard_core.plugins import Plugins
+from offboard_core.registries import MemoryRegistry
+from offboard_core.source import from_flags
+from offboard_core.types import Checkpoint
+
+
+@dataclass(frozen=True)
+class ArmOptions:
+    device: str = "cpu"
+
+
+class ArmLoader(CheckpointLoader):
+    def __init__(self, options):
+        self.options = options
+
+    def load(self, checkpoint, report):
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class PaceOptions:
+    fps: float | None = None
+    steps: int = 4
+
+    def __post_init__(self):
+        if self.steps > 100:
+            raise ValueError("steps is above 100")
+
+
+@dataclass(frozen=True)
+class Pace(Codec):
+    options: PaceOptions
+
+    @property
+    def meta(self):
+        return CodecMeta(action_fps=self.options.fps)
+
+    def encode(self, observation):
+        return dict(observation)
+
+    def decode(self, chunk, observation):
+        return chunk
+
+
+class FixedPace(Pace):
+    @property
+    def meta(self):
+        return CodecMeta(action_fps=15.0)
+
+
+@dataclass(frozen=True)
+class FixedOptions:
+    pass
+
+
+class Arm:
+    """A vendor whose checkpoints are the names in a file."""
+
+    @hookimpl
+    def offboard_checkpoint_loaders(self):
+        yield LoaderEntry(
+            name="arm", summary="Arms.", factory=ArmLoader, options=ArmOptions, default_codec="ee", registry="list",
+            recognises=lambda path: path.suffix == ".arm",
+        )  # fmt: skip
+        yield LoaderEntry(name="bare", summary="Needs no files.", factory=ArmLoader)
+
+    @hookimpl
+    def offboard_codecs(self):
+        for name in ("ee", "joints"):
+            yield CodecEntry(name=name, summary=name, factory=lambda o, c: Pace(o), options=PaceOptions)
+        yield CodecEntry(name="fixed", summary="15 Hz.", factory=lambda o, c: FixedPace(o), options=FixedOptions)
+
+    @hookimpl
+    def offboard_model_registries(self):
+        yield RegistryEntry(name="list", summary="Names in a file.", factory=read_names)
+
+
+def read_names(location):
+    with open(location, encoding="utf-8") as file:
+        return MemoryRegistry([Checkpoint(id=line.strip(), location=location) for line in file])
+
+
+@pytest.fixture
+def plugins():
+    return Plugins.of(arm=Arm())
+
+
+@pytest.fixture
+def runs(tmp_path):
+    (tmp_path / "runs.arm").write_text("000100\n000200\n")
+    return str(tmp_path / "runs.arm")
+
+
+def checkpoint(**recorded):
+    return Checkpoint(id="000100", recorded=recorded)
+
+
+def test_flags_make_a_source(plugins, runs):
+    source = from_flags(
+        plugins, vendor="arm", checkpoints_dir=runs, checkpoint="200", loader_options={"device": "cuda"}
+    )
+    assert source.vendor == "arm"
+    assert source.default().id == "000200"
+    assert source.loader.options == ArmOptions("cuda")
+
+
+def test_the_files_decide_the_vendor(plugins, runs):
+    assert from_flags(plugins, checkpoints_dir=runs).vendor == "arm"
+
+
+def test_a_home_is_expanded(plugins, runs, monkeypatch):
+    monkeypatch.setenv("HOME", runs.removesuffix("/runs.arm"))
+    assert from_flags(plugins, vendor="arm", checkpoints_dir="~/runs.arm").default().location == runs
+
+
+def test_a_vendor_without_files_serves_itself(plugins):
+    source = from_flags(plugins, vendor="arm.bare")
+    assert source.default().id == "arm.bare"
+    with pytest.raises(ModelNotFound, match="no model '7'"):
+        from_flags(plugins, vendor="arm.bare", checkpoint="7").default()
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        ({}, r"say what to serve: --checkpoints-dir, or --vendor \(there are: arm, arm.bare\)"),
+        ({"vendor": "amr"}, "no vendor 'amr'; did you mean arm"),
+        ({"vendor": "arm"}, "the vendor arm needs --checkpoints-dir"),
+        ({"vendor": "arm.bare", "checkpoints_dir": "x"}, "arm.bare reads no files; leave --checkpoints-dir away"),
+        ({"vendor": "arm.bare", "codec": "eee"}, "no codec 'eee'; did you mean arm.ee"),
+        (
+            {"vendor": "arm.bare", "codec": "ee", "codec_options": {"stesp": 1}},
+            "no option 'stesp' of the codec arm.ee; did",
+        ),
+        ({"vendor": "arm.bare", "codec": "fixed", "fps": 10}, "no option 'fps' of the codec arm.fixed"),
+        ({"vendor": "arm.bare", "codec_options": {"fps": 5}, "fps": 10}, "--fps says 10, --codec.fps says 5"),
+        ({"vendor": "arm.bare", "loader_options": {"devise": "cuda"}}, "no option 'devise' of the vendor arm.bare"),
+        ({"checkpoints_dir": "/nowhere/at/all"}, "no installed vendor recognises"),
+    ],
+)
+def test_flags_that_make_no_sense_are_refused(plugins, flags, text):
+    with pytest.raises(ConfigurationError, match=text):
+        from_flags(plugins, **flags)
+
+
+def test_the_codec_is_the_recorded_one_then_the_one_asked_for_then_the_default(plugins, runs):
+    def choice(asked, **recorded):
+        source = from_flags(plugins, vendor="arm", checkpoints_dir=runs, codec=asked)
+        bound = source.codec.bind(checkpoint(**recorded), {})
+        return bound.name, bound.source
+
+    assert choice(None) == ("arm.ee", "default")
+    assert choice("joints") == ("arm.joints", "option")
+    assert choice(None, codec="joints") == ("arm.joints", "checkpoint")
+    assert choice("arm.joints", codec="joints") == ("arm.joints", "checkpoint")
+    with pytest.raises(
+        ConfigurationError, match=r"asks for arm.ee, but the checkpoint 000100 was trained with arm.joints"
+    ):
+        choice("ee", codec="arm.joints")
+    with pytest.raises(ConfigurationError, match="no codec 'gone'"):
+        choice(None, codec="gone")
+
+
+def test_the_rate_is_the_recorded_one_else_the_option(plugins, runs):
+    def rate(fps=None, overrides=None, codec=None, **recorded):
+        source = from_flags(plugins, vendor="arm", checkpoints_dir=runs, fps=fps, codec=codec)
+        return source.codec.bind(checkpoint(**recorded), overrides or {}).meta.action_fps
+
+    assert rate() is None
+    assert rate(fps=10) == 10.0
+    assert rate(action_fps=15) == 15.0
+    assert rate(fps=15, action_fps=15.0) == 15.0
+    assert rate(fps=10, overrides={"fps": 5}) == 5.0
+    assert rate(codec="fixed", action_fps=15) == 15.0
+    with pytest.raises(ConfigurationError, match="fps 10 is asked for, but the checkpoint 000100 was trained at 15"):
+        rate(fps=10, action_fps=15)
+    with pytest.raises(BadParameter, match="fps 5 is asked for, but"):
+        rate(overrides={"fps": 5}, action_fps=15)
+    with pytest.raises(ConfigurationError, match=r"arm.fixed makes actions at 15.0 Hz, but .* trained at 10 Hz"):
+        rate(codec="fixed", action_fps=10)
+    for junk in ("15", True, -1, 0, float("nan")):
+        with pytest.raises(ConfigurationError, match=r"says action_fps .*; expected a number above 0"):
+            rate(action_fps=junk)
+
+
+def test_a_session_tunes_the_codec_and_only_with_what_fits(plugins):
+    codec = from_flags(plugins, vendor="arm.bare", codec="ee", codec_options={"steps": 8}).codec
+    assert codec.bind(checkpoint(), {"fps": 10}).codec.options == PaceOptions(fps=10.0, steps=8)
+    for overrides, text in (
+        ({"stesp": 1}, "no option 'stesp'"),
+        ({"steps": "1"}, "expects a whole number"),
+        ({"steps": 101}, "steps is above 100"),
+    ):
+        with pytest.raises(BadParameter, match=text):
+            codec.bind(checkpoint(), overrides)
+
+
+def test_a_codec_is_made_once_for_equal_options(plugins):
+    codec = from_flags(plugins, vendor="arm.bare", codec="ee").codec
+    first = codec.bind(checkpoint(), {"fps": 10, "steps": 2})
+    assert codec.bind(checkpoint(), {"steps": 2, "fps": 10}) is first
+    assert codec.bind(checkpoint(), {}) is not first
+    assert codec.bind(checkpoint(action_fps=10), {"fps": 10, "steps": 2}) is not first
+    for steps in range(100):
+        codec.bind(checkpoint(), {"steps": steps})
+    assert codec.bind(checkpoint(), {"fps": 10, "steps": 2}) is not first, "a session must not grow the server's memory"
+
+
+# -- models.toml ------------------------------------------------------------------------------------------------
+
+
+def read(tmp_path, plugins, text):
+    path = tmp_path / "models.toml"
+    path.write_text(text)
+    return read_models(path, plugins)
+
+
+def test_a_file_names_several_sources(plugins, runs, tmp_path):
+    sources = read(
+        tmp_path,
+        plugins,
+        """
+        [act]
+        location = "runs.arm"
+        checkpoint = 100
+        codec = "joints"
+        fps = 10
+        codec_options = { steps = 2 }
+        options = { device = "cuda" }
+
+        [bare]
+        vendor = "arm.bare"
+        """,
+    )
+    assert list(sources) == ["act", "bare"]
+    act = sources["act"]
+    assert (act.vendor, act.default().id, act.loader.options) == ("arm", "000100", ArmOptions("cuda"))
+    assert act.codec.bind(act.default(), {}).codec.options == PaceOptions(fps=10.0, steps=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("[act", "is not TOML: "),
+        ("", "names no model; expected a table for each"),
+        ("vendor = 'arm'", r"\[vendor\]: is 'arm'; expected a table with the keys vendor, location"),
+        ("[act]\nvendro = 'arm'", r"\[act\]: there is no key 'vendro'; did you mean vendor"),
+        ("[act]\nvendor = 3", r"\[act\]: vendor is 3; expected str"),
+        ("[act]\nfps = true", r"\[act\]: fps is True; expected int or float"),
+        ("[act]\noptions = 'cpu'", r"\[act\]: options is 'cpu'; expected table"),
+        ("['a/b']\nvendor = 'arm'", r"\[a/b\]: the name begins every id"),
+        ("[act]\nvendor = 'leg'", r"\[act\]: there is no vendor 'leg'"),
+        ("[act]\nvendor = 'arm.bare'\ncodec = 'eee'", r"\[act\]: there is no codec 'eee'; did you mean arm.ee"),
+    ],
+)
+def test_a_wrong_file_is_told_where_it_is_wrong(plugins, tmp_path, text, error):
+    with pytest.raises(ConfigurationError, match=f"models.toml.*{error}"):
+        read(tmp_path, plugins, text)
+
+
+def test_a_missing_file_is_told(plugins, tmp_path):
+    with pytest.raises(ConfigurationError, match=r"no\.toml cannot be read: No such file"):
+        read_models(tmp_path / "no.toml", plugins)
