@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from offboard_client.errors import OffboardError, PolicyFailed
 
-from .types import Chunk, Session
+from .types import Array, Chunk, Session
 
 log = logging.getLogger(__name__)
 
 
-def infer_each(batch: Sequence[tuple[Session, Mapping[str, Any]]]) -> list[Chunk | None | OffboardError]:
+def infer_each(batch: Sequence[tuple[Session, Mapping[str, Any]]]) -> list[Chunk | OffboardError | None]:
     """Run the sessions one by one; what one raises is its own answer."""
-    results: list[Chunk | None | OffboardError] = []
+    results: list[Chunk | OffboardError | None] = []
     for session, inputs in batch:
         try:
             results.append(session.infer(inputs))
@@ -30,7 +30,11 @@ def infer_each(batch: Sequence[tuple[Session, Mapping[str, Any]]]) -> list[Chunk
 
 def shape_key(inputs: Mapping[str, Any]) -> Hashable:
     """Names with shapes and dtypes; anything that is not an array counts by its type only."""
-    return tuple(
-        (name, value.shape, value.dtype.str) if isinstance(value, np.ndarray) else (name, type(value).__name__)
-        for name, value in sorted(inputs.items())
-    )
+    return tuple((name, *_shape(value)) for name, value in sorted(inputs.items()))
+
+
+def _shape(value: Any) -> tuple[Hashable, ...]:
+    if isinstance(value, np.ndarray):
+        array = cast("Array", value)
+        return array.shape, array.dtype.str
+    return (type(value).__name__,)

@@ -141,7 +141,7 @@ class Codec(abc.ABC):
         return {}
 
     def label(self, frame: Observation) -> dict[str, Any]:
-        """One recorded frame (canonical names, plus ``target_pose``/``target_joints``/``target_grip``) as a training row."""
+        """One recorded frame (canonical names, and the commanded ``target_*``) as a training row."""
         return {}
 
     def __or__(self, other: Codec) -> Codec:
@@ -207,7 +207,7 @@ class CheckpointLoader(abc.ABC):
     """A vendor's front door: makes a policy of a checkpoint."""
 
     @abc.abstractmethod
-    def load(self, checkpoint: Checkpoint, report: Report) -> Policy:
+    def load(self, checkpoint: Checkpoint, report: Report) -> Policy[Any]:
         """Load and warm up; slow. Runs on the thread that will call the policy.
 
         Raises LoadFailed with the cause and the next step. A warm-up that fails is a load that fails.
@@ -253,7 +253,7 @@ class Policy(abc.ABC, Generic[S]):
     def new_session(self, params: Any) -> S:
         """Start an episode. ``params`` is an instance of :attr:`params`."""
 
-    def infer_many(self, batch: Sequence[tuple[S, Mapping[str, Any]]]) -> Sequence[Chunk | None | OffboardError]:
+    def infer_many(self, batch: Sequence[tuple[S, Mapping[str, Any]]]) -> Sequence[Chunk | OffboardError | None]:
         """One result per pair, in order. An item that fails is answered by its error: one bad input fails one robot.
 
         The default runs them one by one.

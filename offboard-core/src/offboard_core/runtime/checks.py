@@ -1,0 +1,94 @@
+"""What an observation must satisfy before a model may see it, and an action chunk before a robot may."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, cast
+
+import numpy as np
+from offboard_client.errors import BadObservation, InvalidAction
+
+from ..types import Array, Chunk, CodecMeta, Field, Observation
+
+_NUMBERS = "fiub"
+
+
+def check_observation(observation: Observation, meta: CodecMeta) -> None:
+    """Every declared name is there, in its declared shape and dtype, and finite. Raises BadObservation.
+
+    Models take wrong widths, NaN and doubled ranges without a word and answer plausible numbers; so nothing that
+    the handshake did not promise reaches one.
+    """
+    for name, field in meta.observation.items():
+        value = observation.get(name)
+        if value is None:
+            if field.required:
+                raise BadObservation(_missing(name, observation))
+        elif field.dtype == "str":
+            if not isinstance(value, str):
+                raise BadObservation(f"{name} is {type(value).__name__}; expected a string")
+        elif isinstance(value, np.ndarray):
+            _check_array(name, cast("Array", value), field)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            _check_array(name, np.asarray(value), field)
+        elif field.dtype is not None or field.shape is not None:
+            raise BadObservation(f"{name} is {type(value).__name__}; expected {_spell(field)}")
+
+
+def _check_array(name: str, array: Array, field: Field) -> None:
+    kind = array.dtype.kind
+    if field.dtype == "uint8" and array.dtype != np.uint8:
+        raise BadObservation(f"{name} has dtype {array.dtype}; expected uint8 (0 to 255, RGB)")
+    if kind not in _NUMBERS:
+        raise BadObservation(f"{name} has dtype {array.dtype}; expected {_spell(field)}")
+    if (
+        field.shape is not None
+        and not _fits(array.shape, field.shape)
+        and not (array.size == 1 and field.shape in ((), (1,)))
+    ):
+        raise BadObservation(f"{name} has shape {array.shape}; expected {_spell(field)}")
+    if kind == "f" and not np.isfinite(array).all():
+        where = np.argwhere(~np.isfinite(array))[0].tolist()
+        raise BadObservation(f"{name} is not finite at index {where}; check the sensor or the estimator behind it")
+
+
+def _missing(name: str, observation: Observation) -> str:
+    names = [key for key in observation if not key.startswith("offboard.")]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f" (did you mean that by {near[0]}?)" if near else ""
+    return f"the observation lacks {name}{hint}; it has: {', '.join(sorted(names)[:30]) or 'nothing'}"
+
+
+def check_action(chunk: Chunk, meta: CodecMeta) -> None:
+    """Finite numbers, in the shapes the handshake promised, under the names it promised. Raises InvalidAction."""
+    declared = meta.action
+    columns = chunk.columns()
+    if declared and columns.keys() != declared.keys():
+        raise InvalidAction(
+            f"the policy answered {sorted(columns)}, the handshake promised {sorted(declared)}; "
+            "the codec does not fit this checkpoint"
+        )
+    for name, array in columns.items():
+        if array.dtype.kind not in _NUMBERS:
+            raise InvalidAction(f"{name} has dtype {array.dtype}; actions are numbers")
+        field = declared.get(name)
+        if field is not None and field.shape is not None and not _fits(array.shape[1:], field.shape):
+            promised = ", ".join(map(str, field.shape))
+            raise InvalidAction(f"{name} has shape {array.shape}; the handshake promised (T, {promised})")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            step = int(np.argwhere(~np.isfinite(array))[0][0])
+            raise InvalidAction(
+                f"{name} is not finite from step {step} of {len(chunk)}; nothing of this chunk was sent. "
+                "Usual causes: statistics of another data set, or a checkpoint that diverged"
+            )
+    if chunk.timestamp is not None and not np.isfinite(chunk.timestamp).all():
+        raise InvalidAction("a timestamp is not finite; nothing of this chunk was sent")
+
+
+def _fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
+    return len(shape) == len(declared) and all(d in (-1, s) for s, d in zip(shape, declared, strict=True))
+
+
+def _spell(field: Field) -> str:
+    shape: Any = "any shape" if field.shape is None else f"shape {field.shape}"
+    return f"{shape}, dtype {field.dtype or 'a number'}" + (f" ({field.unit})" if field.unit else "")

@@ -1,0 +1,29 @@
+"""A codec as a session uses it: with its name, how it was chosen, and its meta read once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..types import Chunk, Codec, CodecMeta, Observation
+
+
+@dataclass(frozen=True)
+class BoundCodec:
+    """``name``: the full name (``lerobot.ee``). ``source``: who chose it."""
+
+    codec: Codec
+    name: str
+    source: Literal["checkpoint", "option", "default"]
+    meta: CodecMeta = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "meta", self.codec.meta)
+
+    def encode(self, observation: Observation) -> dict[str, Any]:
+        """See :meth:`Codec.encode`."""
+        return self.codec.encode(observation)
+
+    def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.decode`."""
+        return self.codec.decode(chunk, observation)

@@ -1,0 +1,159 @@
+"""One observation on its way through the server, and what became of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Mapping
+from time import perf_counter
+from typing import Any, Protocol
+
+from offboard_client.errors import DeadlineExceeded, Internal, OffboardError, PolicyFailed
+
+from ..types import Chunk, Observation, Session
+from .checks import check_action, check_observation
+from .codec import BoundCodec
+from .stats import SessionStats
+
+log = logging.getLogger(__name__)
+
+#: What the model answered, or why it could not: a chunk, None for "nothing new", or an error.
+Result = Chunk | None | OffboardError
+
+
+#: Called on the event loop with the frame that answers, and the error it tells of, if any.
+Deliver = Callable[[Any, "OffboardError | None"], None]
+
+
+class Wire(Protocol):
+    """A frontend's two translations. Both run off the event loop, on whichever thread is free."""
+
+    def read(self, frame: Any) -> tuple[Observation, list[str]]:
+        """A frame as an observation in canonical names, with warnings for the robot's operator."""
+        ...
+
+    def write(self, result: Result, timing: dict[str, float], observation: Observation, warnings: list[str]) -> Any:
+        """The frame that answers. Raises an OffboardError if this wire has no form for the result."""
+        ...
+
+
+class Route:
+    """What the exchanges of one session share: its episode on the model, its codec, its wire and its counters."""
+
+    __slots__ = ("codec", "last_encode_ms", "session", "stats", "wire")
+
+    def __init__(self, session: Session, codec: BoundCodec, wire: Wire, stats: SessionStats) -> None:
+        self.session = session
+        self.codec = codec
+        self.wire = wire
+        self.stats = stats
+        self.last_encode_ms = 0.0
+
+
+class Exchange:
+    """One frame in, exactly one frame out.
+
+    :meth:`prepare` and :meth:`finish` are the translations before and after the model; any thread may run
+    them, one after the other. ``deliver(reply, error)`` is called on the event loop once the reply is there.
+    """
+
+    __slots__ = (
+        "abandoned", "arrived", "batch", "codec_ms", "deadline", "decode_ms", "deliver", "error", "frame", "infer_ms",
+        "inputs", "key", "observation", "prepare_ms", "prepared", "queue_ms", "reply", "route", "started", "warnings",
+    )  # fmt: skip
+
+    def __init__(self, route: Route, frame: Any, deliver: Deliver) -> None:
+        self.route = route
+        self.frame = frame
+        self.deliver = deliver
+        self.arrived = perf_counter()
+        self.deadline: float | None = None
+        self.observation: Observation = {}
+        self.inputs: Mapping[str, Any] = {}
+        self.key: Hashable = None
+        self.error: OffboardError | None = None
+        self.warnings: list[str] = []
+        self.reply: Any = None
+        self.prepared = False
+        self.abandoned = False
+        self.decode_ms = self.codec_ms = self.prepare_ms = self.queue_ms = self.infer_ms = self.started = 0.0
+        self.batch = 1
+
+    def prepare(self) -> bool:
+        """Frame → observation → model input. False if that failed; :attr:`error` then says why."""
+        if self.prepared:
+            return self.error is None
+        start = perf_counter()
+        try:
+            self.observation, self.warnings = self.route.wire.read(self.frame)
+            self.frame = None
+            read = perf_counter()
+            self.decode_ms = (read - start) * 1e3
+            limit = self.observation.get("offboard.deadline_ms")
+            if limit is not None:
+                self.deadline = self.arrived + float(limit) / 1e3
+            check_observation(self.observation, self.route.codec.meta)
+            self.inputs = self.route.codec.encode(self.observation)
+            self.codec_ms = (perf_counter() - read) * 1e3
+        except OffboardError as error:
+            self.error = error
+        except Exception as error:
+            log.exception("the codec %s failed on an observation", self.route.codec.name)
+            self.error = Internal(f"the codec {self.route.codec.name} failed: {type(error).__name__}: {error}")
+        self.prepared = True
+        self.prepare_ms = (perf_counter() - start) * 1e3
+        return self.error is None
+
+    def late(self) -> bool:
+        """Has the observation's own deadline passed? Sets the error if so."""
+        if self.deadline is None or perf_counter() <= self.deadline:
+            return False
+        waited = (perf_counter() - self.arrived) * 1e3
+        self.error = DeadlineExceeded(
+            f"the observation waited {waited:.0f} ms for the model, longer than its offboard.deadline_ms; "
+            "send a fresh one, or allow more time"
+        )
+        return True
+
+    def finish(self, result: Result) -> None:
+        """The model's result → the frame that answers."""
+        route, start = self.route, perf_counter()
+        try:
+            if isinstance(result, Chunk) and len(result):
+                result = route.codec.decode(result, self.observation)
+                check_action(result, route.codec.meta)
+            elif isinstance(result, Chunk):
+                result = result.head(0)
+        except OffboardError as error:
+            result = error
+        except Exception as error:
+            log.exception("the codec %s failed on an action chunk", route.codec.name)
+            result = PolicyFailed(f"the codec {route.codec.name} failed: {type(error).__name__}: {error}")
+        decoded = perf_counter()
+        self.codec_ms += (decoded - start) * 1e3
+        timing = self._timing(decoded)
+        try:
+            self.reply = route.wire.write(result, timing, self.observation, self.warnings)
+        except OffboardError as error:
+            result = error
+            self.reply = route.wire.write(error, timing, self.observation, self.warnings)
+        self.error = result if isinstance(result, OffboardError) else None
+        route.last_encode_ms = (perf_counter() - decoded) * 1e3
+        route.stats.record(timing, self.error)
+        self.observation = self.inputs = {}
+
+    def refusal(self, error: OffboardError) -> Any:
+        """The frame that answers with ``error`` an exchange that is given up; leaves the exchange itself alone."""
+        timing = self._timing(perf_counter())
+        self.route.stats.record(timing, error)
+        return self.route.wire.write(error, timing, self.observation, [])
+
+    def _timing(self, now: float) -> dict[str, float]:
+        return {
+            "decode_ms": self.decode_ms,
+            "codec_ms": self.codec_ms,
+            "queue_ms": self.queue_ms,
+            "infer_ms": self.infer_ms,
+            "total_ms": (now - self.arrived) * 1e3,
+            "prev_encode_ms": self.route.last_encode_ms,
+            "batch": self.batch,
+        }

@@ -1,0 +1,92 @@
+"""The handshake's ``meta``: what the model is, what to send, what comes back, and how that was decided.
+
+Equal on every connection to the same model with the same parameters (clients compare it after a reconnect): nothing
+in it may depend on the time, on a counter or on the session.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from .._version import __version__
+from ..types import Checkpoint, CodecMeta, Field
+from .codec import BoundCodec
+
+
+def build_meta(
+    *,
+    vendor: str,
+    model_id: str,
+    checkpoint: Checkpoint,
+    policy: Mapping[str, Any],
+    codec: BoundCodec,
+    address: tuple[str, int],
+) -> dict[str, Any]:
+    """``meta`` as PROTOCOL §2 lists it. ``model_id``: as a session URL names it; ``policy``: the policy's own facts."""
+    codec_meta = codec.meta
+    sizes = image_sizes(codec_meta)
+    what_to_send = {
+        "observation": {name: _field(field) for name, field in codec_meta.observation.items()},
+        "image_sizes": sizes,
+        "compress_images": False,
+    }
+    what_comes_back: dict[str, Any] = {
+        "action": {name: _action(field) for name, field in codec_meta.action.items()},
+        "action_fps": codec_meta.action_fps,
+        "chunk_length": policy.get("chunk_length", checkpoint.chunk_length),
+    }
+    if codec_meta.action_horizon_sec is not None:
+        what_comes_back["action_horizon_sec"] = codec_meta.action_horizon_sec
+    decided = {"codec": codec.name, "codec_source": codec.source, "conventions": dict(codec_meta.conventions)}
+    identity = {
+        **checkpoint.extras,
+        **policy,
+        "type": vendor,
+        "checkpoint_path": checkpoint.location,
+        "checkpoint_id": model_id,
+        "experiment_name": checkpoint.experiment,
+    }
+    # Neither the address nor the version belongs to what a client may pin: the same model served elsewhere is the same.
+    spec = {**identity, **what_to_send, **what_comes_back, **decided}
+    return {
+        **spec,
+        "host": address[0],
+        "port": address[1],
+        "offboard_version": __version__,
+        "spec_hash": hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16],
+        "local_stack": _local_stack(sizes),
+        "positronic_version": f"offboard {__version__}",
+    }
+
+
+def image_sizes(meta: CodecMeta) -> list[int] | dict[str, list[int]] | None:
+    """``[w, h]``, a map from name to ``[w, h]``, or None."""
+    sizes = meta.image_sizes
+    if sizes is None:
+        return None
+    if isinstance(sizes, Mapping):
+        return {name: list(size) for name, size in sizes.items()}
+    return list(sizes)
+
+
+def _field(field: Field) -> dict[str, Any]:
+    shape = None if field.shape is None else list(field.shape)
+    return {"shape": shape, "dtype": field.dtype, "unit": field.unit, "required": field.required}
+
+
+def _action(field: Field) -> dict[str, Any]:
+    shape = None if field.shape is None else list(field.shape)
+    return {"shape": shape, "unit": field.unit, "kind": field.kind}
+
+
+def _local_stack(sizes: list[int] | dict[str, list[int]] | None) -> dict[str, Any]:
+    """What Positronic's clients must run beside the robot; the three parts that all their generations know."""
+    parts: list[dict[str, Any]] = [{"name": "stop_on_fault"}, {"name": "chunked_schedule"}]
+    if sizes:
+        every: list[list[int]] = list(sizes.values()) if isinstance(sizes, dict) else [sizes]
+        largest = {"width": max(size[0] for size in every), "height": max(size[1] for size in every)}
+        parts.append({"name": "restrict_image_size", "args": largest})
+    return {"seq": parts}

@@ -1,0 +1,317 @@
+"""Serving policies, without a transport: every frontend stands on :class:`PolicyService`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from functools import partial
+from time import perf_counter
+from typing import Any, TypeVar, cast
+
+from offboard_client.errors import (
+    BadParameter,
+    ConfigurationError,
+    InferTimeout,
+    LoadFailed,
+    ModelLost,
+    ModelNotFound,
+    OffboardError,
+)
+
+from ..options import build, parse_value
+from ..source import ModelSource
+from ..types import Checkpoint, Policy, Report, Session
+from .codec import BoundCodec
+from .exchange import Deliver, Exchange, Route, Wire
+from .meta import build_meta
+from .slot import Lease, Limits, OnStatus, Recipe, Slot
+from .stats import ServerStats, SessionStats
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: How long a registry may take to list its place, in seconds.
+LISTING = 30.0
+
+
+class PolicyService:
+    """Models by name, one loaded at a time, sessions on them. Lives on one event loop.
+
+    ``sources``: name → source. With one source ids are the checkpoint's own; with several they are ``name/id``.
+    """
+
+    def __init__(self, sources: Mapping[str, ModelSource], limits: Limits | None = None) -> None:
+        if not sources:
+            raise ConfigurationError("nothing to serve: name at least one model source")
+        self.sources = dict(sources)
+        self.limits = limits or Limits()
+        self.stats = ServerStats()
+        self.address: tuple[str, int] = ("", 0)
+        self.sessions: dict[str, ServiceSession] = {}
+        self._defaults: dict[str, Checkpoint] = {}
+        self._problems: dict[str, OffboardError] = {}
+        self._translators = ThreadPoolExecutor(2, thread_name_prefix="offboard-translate")
+        self._listers = ThreadPoolExecutor(2, thread_name_prefix="offboard-registry")
+        self._background: set[asyncio.Task[Any]] = set()
+        self.slot: Slot
+
+    async def start(self) -> None:
+        """Decide and pin each source's default. Raises only if no source has one."""
+        self.slot = Slot(self.limits, self._translators, self.stats)
+        for name, source in self.sources.items():
+            try:
+                self._defaults[name] = await self._listed(source.default)
+            except OffboardError as error:
+                self._problems[name] = error
+                log.warning("%s: %s", name, error)
+        if not self._defaults:
+            raise next(iter(self._problems.values()))
+
+    def preload(self) -> None:
+        """Load the default model in the background, so that the first robot need not wait."""
+        self._spawn(self._preload())
+
+    async def models(self) -> list[str]:
+        """Every id a session URL may name, oldest first per source. Raises if a place cannot be listed."""
+        ids: list[str] = []
+        for name, source in self.sources.items():
+            ids += [self._id(name, c) for c in await self._listed(source.registry.checkpoints)]
+        return ids
+
+    async def open(
+        self,
+        model_id: str | None,
+        params: Sequence[tuple[str, str]],
+        *,
+        wire: Callable[[BoundCodec], Wire],
+        holder: str,
+        on_status: OnStatus,
+    ) -> ServiceSession:
+        """A session on a model (None: the default), loading it if need be.
+
+        ``params``: name and value pairs as in a query string; ``wire``: makes the frontend's translations.
+        Cancel it when the client is gone.
+        """
+        for_codec, for_policy = _split(params)
+        try:
+            name, checkpoint = await self._resolve(model_id)
+            source = self.sources[name]
+            bound = await self._listed(source.codec.bind, checkpoint, for_codec)
+        except ConfigurationError as error:
+            raise LoadFailed(error.text) from None
+        recipe = Recipe((name, checkpoint.id), self._id(name, checkpoint), partial(_load, source, checkpoint))
+        lease = await self.slot.acquire(recipe, holder, on_status)
+        thread, begun = lease.loaded.thread, list[Session]()
+        try:
+            policy = lease.loaded.policy
+            options: Any = build(cast("type[Any]", policy.params), for_policy, _known(policy, bound))
+            await thread.call(partial(_begin, policy, options, begun), self.limits.infer, "starting an episode")
+        except BaseException:
+            # Calls run in order: if the episode was or will still be begun, this ends it.
+            self._spawn(_quietly(thread.call(partial(_end, begun), self.limits.infer, "ending an episode")))
+            self.slot.release(lease)
+            raise
+        meta = build_meta(
+            vendor=source.vendor, model_id=self._id(name, checkpoint), checkpoint=checkpoint, policy=policy.meta,
+            codec=bound, address=self.address,
+        )  # fmt: skip
+        session = ServiceSession(self, lease, Route(begun[0], bound, wire(bound), SessionStats(self.stats)), meta)
+        self.sessions[session.id] = session
+        self.stats.sessions_opened += 1
+        return session
+
+    def reclaim(
+        self, session_id: str, model_id: str | None, wire: Callable[[BoundCodec], Wire]
+    ) -> ServiceSession | None:
+        """The session of a robot whose network failed a moment ago, if its lease still lingers; its episode goes on."""
+        session = self.sessions.get(session_id)
+        if (
+            session is None
+            or model_id not in (None, session.meta["checkpoint_id"])
+            or not self.slot.reclaim(session.lease)
+        ):
+            return None
+        session.route.wire = wire(session.route.codec)
+        return session
+
+    def status(self) -> dict[str, Any]:
+        """Plain data for ``/api/v1/status``."""
+        defaults = {name: self._id(name, checkpoint) for name, checkpoint in self._defaults.items()}
+        return {"default": next(iter(defaults.values()), None), "sessions": len(self.sessions), **self.slot.status()}
+
+    async def close(self) -> None:
+        """Let go of every session and the model."""
+        for task in list(self._background):
+            task.cancel()
+        for session in list(self.sessions.values()):
+            session.close()
+        await self.slot.close()
+        self._translators.shutdown(wait=False, cancel_futures=True)
+        self._listers.shutdown(wait=False, cancel_futures=True)
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+    async def _preload(self) -> None:
+        async def tell(phase: str, message: str) -> None:
+            log.info("%s: %s", phase, message)
+
+        try:
+            name, checkpoint = await self._resolve(None)
+            recipe = Recipe(
+                (name, checkpoint.id), self._id(name, checkpoint), partial(_load, self.sources[name], checkpoint)
+            )
+            self.slot.release(await self.slot.acquire(recipe, "the server itself", tell))
+        except OffboardError as error:
+            log.error("%s", error)
+
+    async def _resolve(self, model_id: str | None) -> tuple[str, Checkpoint]:
+        if model_id is None:
+            name = next(iter(self._defaults))
+            return name, self._defaults[name]
+        if len(self.sources) == 1:
+            name, rest = next(iter(self.sources)), model_id
+        else:
+            name, slash, rest = model_id.partition("/")
+            if name not in self.sources:
+                raise ModelNotFound(
+                    f"there is no model {model_id[:200]!r} here; "
+                    f"ids begin with one of {', '.join(self.sources)} and a slash"
+                )
+            if not slash:
+                if name in self._problems:
+                    raise self._problems[name]
+                return name, self._defaults[name]
+        return name, await self._listed(self.sources[name].registry.resolve, rest)
+
+    def _id(self, name: str, checkpoint: Checkpoint) -> str:
+        return checkpoint.id if len(self.sources) == 1 else f"{name}/{checkpoint.id}"
+
+    async def _listed(self, function: Callable[..., T], *args: Any) -> T:
+        """Run something that may touch a disk or a network where it cannot hold up the loop."""
+        future = asyncio.get_running_loop().run_in_executor(self._listers, partial(function, *args))
+        try:
+            return await asyncio.wait_for(future, LISTING)
+        except asyncio.TimeoutError:
+            raise InferTimeout(f"the place where the models lie did not answer within {LISTING:g} s") from None
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _end_episode(self, session: ServiceSession) -> None:
+        loaded, episode = session.lease.loaded, session.route.session
+        self.sessions.pop(session.id, None)
+        self._spawn(_quietly(loaded.thread.call(episode.close, self.limits.infer, "closing an episode")))
+        loaded.thread.forget(session.route)
+
+
+class ServiceSession:
+    """One robot's session: ``meta``, one observation at a time, and the lease that keeps the model loaded."""
+
+    def __init__(self, service: PolicyService, lease: Lease, route: Route, meta: dict[str, Any]) -> None:
+        self.id = secrets.token_urlsafe(16)
+        self.meta = meta
+        self.lease = lease
+        self.route = route
+        self._service = service
+        self._loop = asyncio.get_running_loop()
+        self._exchange: Exchange | None = None
+        self._closed = False
+
+    def on_evict(self, callback: Callable[[OffboardError], None]) -> None:
+        """``callback(error)`` is called once if the session has to end: idle while others wait, or the model died."""
+        self.lease.evict = callback
+
+    def submit(self, frame: Any, deliver: Deliver) -> None:
+        """Send a frame through; ``deliver(reply, error)`` follows on the event loop. One at a time."""
+        assert self._exchange is None, "one observation at a time"
+        self.touch()
+
+        def delivered(reply: Any, error: OffboardError | None) -> None:
+            self._exchange = None
+            self.lease.active = self._loop.time()
+            deliver(reply, error)
+            if isinstance(error, ModelLost):
+                self._service.slot.lost(self.lease.loaded, error)
+
+        self._exchange = Exchange(self.route, frame, delivered)
+        self.lease.loaded.thread.submit(self._exchange)
+
+    async def infer(self, frame: Any) -> Any:
+        """:meth:`submit` for those who would rather wait. The reply of this session's wire."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self.submit(frame, lambda reply, _: None if future.done() else future.set_result(reply))
+        return await future
+
+    async def reset(self) -> None:
+        """End the episode; the next observation starts a new one."""
+        self.touch()
+        await self._call(self.route.session.reset, "resetting the episode")
+
+    async def ping(self) -> float:
+        """Milliseconds until the model's own thread answered."""
+        start = perf_counter()
+        await self._call(lambda: None, "the model's thread")
+        return (perf_counter() - start) * 1e3
+
+    def touch(self) -> None:
+        """The robot is there: the idle clock starts anew."""
+        self.lease.active = self._loop.time()
+
+    def close(self, linger: bool = False) -> None:
+        """End the session; with ``linger`` the lease and the episode stay a while for :meth:`PolicyService.reclaim`."""
+        if self._exchange is not None:
+            self.lease.loaded.thread.abandon(self._exchange)
+            self._exchange = None
+        limits, slot = self._service.limits, self._service.slot
+        if linger and limits.linger > 0 and self.lease.loaded.lost is None and not self._closed:
+            slot.linger(self.lease, self.close)
+            return
+        if not self._closed:
+            self._closed = True
+            self._service._end_episode(self)  # pyright: ignore[reportPrivateUsage]
+            slot.release(self.lease)
+
+    async def _call(self, function: Callable[[], None], what: str) -> None:
+        await self.lease.loaded.thread.call(function, self._service.limits.infer, what)
+
+
+def _load(source: ModelSource, checkpoint: Checkpoint, report: Report) -> Policy[Any]:
+    return source.loader.load(checkpoint, report)
+
+
+def _begin(policy: Policy[Any], options: Any, begun: list[Session]) -> None:
+    begun.append(policy.new_session(options))
+
+
+def _end(begun: list[Session]) -> None:
+    for episode in begun:
+        episode.close()
+
+
+def _split(params: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters for the codec (``codec.NAME``) and for the policy, values parsed."""
+    for_codec: dict[str, Any] = {}
+    for_policy: dict[str, Any] = {}
+    for name, text in params:
+        target, key = (for_codec, name[6:]) if name.startswith("codec.") else (for_policy, name)
+        if key in target:
+            raise BadParameter(f"the session parameter {name} was given twice")
+        target[key] = parse_value(text)
+    return for_codec, for_policy
+
+
+def _known(policy: Policy[Any], bound: BoundCodec) -> str:
+    names = [f.name for f in fields(policy.params)]
+    return f"session parameter (this policy has {', '.join(names) or 'none'}; {bound.name} has codec.*)"
+
+
+async def _quietly(awaitable: Any) -> None:
+    try:
+        await awaitable
+    except Exception:
+        log.exception("ending an episode failed")

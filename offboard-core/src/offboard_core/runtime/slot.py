@@ -1,0 +1,363 @@
+"""The slot: the one checkpoint that is loaded, who uses it, and who waits for another.
+
+One task owns what is loaded and serves requests strictly in the order they came: the same model → a lease at
+once; another → wait until the leases end, close the old one, load. Whoever asks for the old model after that
+queues behind the switch, so nobody who waits can starve. A load that fails leaves the slot empty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from offboard_client.errors import Idle, InferTimeout, Internal, LoadFailed, ModelLost, OffboardError, ShuttingDown
+
+from ..types import Policy, Report
+from .stats import ServerStats
+from .thread import ModelThread
+
+log = logging.getLogger(__name__)
+
+#: Tells whoever waits how it stands: ``(phase, message)``.
+OnStatus = Callable[[Literal["waiting", "loading"], str], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds in seconds on everything the slot waits for."""
+
+    infer: float = 60.0
+    load: float = 1800.0
+    close: float = 4.0
+    idle: float = 600.0
+    linger: float = 10.0
+    status_every: float = 3.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What somebody wants loaded: its identity, its name for people, and how to make it (on the model thread)."""
+
+    key: tuple[str, str]
+    label: str
+    load: Callable[[Report], Policy[Any]]
+
+
+class Loaded:
+    """A policy in the slot, with its thread and its leases."""
+
+    def __init__(self, recipe: Recipe, thread: ModelThread, now: float) -> None:
+        self.key, self.label, self.thread, self.since = recipe.key, recipe.label, thread, now
+        self.leases: set[Lease] = set()
+        self.lost: OffboardError | None = None
+
+    @property
+    def policy(self) -> Policy[Any]:
+        """The policy. Its methods belong to :attr:`thread`; its attributes may be read anywhere."""
+        assert self.thread.policy is not None
+        return self.thread.policy
+
+
+class Lease:
+    """One session's hold on the loaded model."""
+
+    def __init__(self, loaded: Loaded, holder: str, now: float) -> None:
+        self.loaded, self.holder, self.since, self.active = loaded, holder, now, now
+        self.evict: Callable[[OffboardError], None] | None = None
+        self.lingering: asyncio.TimerHandle | None = None
+
+
+class _Request:
+    def __init__(self, recipe: Recipe, holder: str, future: asyncio.Future[Lease]) -> None:
+        self.recipe, self.holder, self.future = recipe, holder, future
+        self.news = asyncio.Event()
+        future.add_done_callback(lambda _: self.news.set())
+
+
+class Slot:
+    """Owns the loaded policy. All methods are for the event loop's thread."""
+
+    def __init__(self, limits: Limits, translators: ThreadPoolExecutor, stats: ServerStats) -> None:
+        self.limits = limits
+        self._translators = translators
+        self._stats = stats
+        self._loop = asyncio.get_running_loop()
+        self._requests: deque[_Request] = deque()
+        self._loaded: Loaded | None = None
+        self._loading: tuple[Recipe, float] | None = None
+        self._progress = ""
+        self._stuck: tuple[str, ModelThread] | None = None
+        self._changed = asyncio.Event()
+        self._closing = False
+        self._owner = self._loop.create_task(self._run(), name="offboard-slot")
+        self._watch = self._loop.create_task(self._watchdog(), name="offboard-watchdog")
+
+    # -- what the service calls -------------------------------------------------------------------------------
+    async def acquire(self, recipe: Recipe, holder: str, on_status: OnStatus) -> Lease:
+        """A lease on ``recipe``'s model; waits and loads as needed, telling ``on_status`` every few seconds."""
+        if self._closing:
+            raise ShuttingDown("the server is going away; try again when it is back")
+        if not self._requests and (loaded := self._usable(recipe)):
+            return self._grant(loaded, holder)
+        request = _Request(recipe, holder, self._loop.create_future())
+        self._requests.append(request)
+        self._changed.set()
+        try:
+            while not request.future.done():
+                request.news.clear()
+                await on_status(*self._phase(request))
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(request.news.wait(), self.limits.status_every)
+            return request.future.result()
+        except BaseException:
+            # Whoever asked is gone; a lease granted at this very moment must not be lost with him.
+            if not request.future.cancel() and not request.future.cancelled() and not request.future.exception():
+                self.release(request.future.result())
+            self._changed.set()
+            raise
+
+    def linger(self, lease: Lease, then: Callable[[], None]) -> None:
+        """Keep the lease a while in case the robot's network recovers; ``then()`` if nobody reclaims it."""
+        lease.evict = lambda _: then()
+        lease.lingering = self._loop.call_later(self.limits.linger, then)
+
+    def release(self, lease: Lease) -> None:
+        """Give the lease back."""
+        if lease.lingering is not None:
+            lease.lingering.cancel()
+        lease.loaded.leases.discard(lease)
+        self._changed.set()
+
+    def reclaim(self, lease: Lease) -> bool:
+        """Take a lingering lease over; False if it is gone."""
+        if lease.lingering is None or lease not in lease.loaded.leases or lease.loaded.lost is not None:
+            return False
+        lease.lingering.cancel()
+        lease.lingering = None
+        lease.active = self._loop.time()
+        return True
+
+    def lost(self, loaded: Loaded, error: ModelLost) -> None:
+        """The model died: every session on it is told, and nobody is given it any more."""
+        if loaded.lost is None:
+            loaded.lost = error
+            for lease in list(loaded.leases):
+                if lease.evict is not None:
+                    lease.evict(error)
+            self._changed.set()
+
+    @property
+    def loaded(self) -> Loaded | None:
+        """What is in the slot."""
+        return self._loaded
+
+    def wedged(self) -> bool:
+        """Whether the loaded policy has been in one call for longer than the limit."""
+        return self._loaded is not None and self._loaded.thread.busy_for() > self.limits.infer
+
+    def ready(self) -> bool:
+        """Whether a warm, healthy policy is in the slot and the server is not draining."""
+        return self._loaded is not None and self._loaded.lost is None and not self.wedged() and not self._closing
+
+    def status(self) -> dict[str, Any]:
+        """Plain data for ``/api/v1/status``."""
+        now = self._loop.time()
+        loaded, loading = self._loaded, self._loading
+        return {
+            "loaded": loaded
+            and {"model": loaded.label, "for_s": round(now - loaded.since, 1), "lost": bool(loaded.lost)},
+            "loading": loading
+            and {"model": loading[0].label, "for_s": round(now - loading[1], 1), "progress": self._progress},
+            "wedged": self.wedged(),
+            "holders": [
+                {"client": lease.holder, "for_s": round(now - lease.since, 1), "idle_s": round(now - lease.active, 1)}
+                for lease in sorted(loaded.leases if loaded else (), key=lambda lease: lease.since)
+            ],
+            "waiting": [request.recipe.label for request in self._requests],
+            "in_flight": loaded.thread.queued if loaded else 0,
+        }
+
+    async def close(self) -> None:
+        """Refuse whoever waits, let go of the model, stop the tasks. Bounded by the close limit."""
+        self._closing = True
+        for request in self._requests:
+            if not request.future.done():
+                request.future.set_exception(ShuttingDown("the server is going away; try again when it is back"))
+        for task in (self._owner, self._watch):
+            task.cancel()
+        await asyncio.gather(self._owner, self._watch, return_exceptions=True)
+        if self._loaded is not None:
+            for lease in list(self._loaded.leases):
+                self.release(lease)
+            with contextlib.suppress(OffboardError):
+                await self._unload()
+
+    # -- the task that owns the slot ----------------------------------------------------------------------------
+    async def _run(self) -> None:
+        while True:
+            self._changed.clear()
+            if not self._requests:
+                await self._changed.wait()
+                continue
+            request = self._requests[0]
+            try:
+                if not request.future.done():
+                    await self._serve(request)
+            except OffboardError as error:
+                self._fail(request, error)
+            except Exception as error:
+                log.exception("the slot failed")
+                self._fail(request, Internal(f"the model slot failed: {type(error).__name__}: {error}"))
+            finally:
+                self._requests.remove(request)
+
+    async def _serve(self, request: _Request) -> None:
+        while True:
+            if request.future.done():
+                return  # nobody wants this any more: what is loaded stays
+            if loaded := self._usable(request.recipe):
+                request.future.set_result(self._grant(loaded, request.holder))
+                return
+            if self._loaded is None or not self._loaded.leases:
+                break
+            self._evict_idle()
+            self._changed.clear()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), min(1.0, self.limits.idle))
+        if self._loaded is not None:
+            await self._unload()
+        loaded = await self._load(request.recipe)
+        if not request.future.done():
+            request.future.set_result(self._grant(loaded, request.holder))
+
+    async def _load(self, recipe: Recipe) -> Loaded:
+        if self._stuck is not None:
+            label, stuck = self._stuck
+            if stuck.is_alive():
+                raise LoadFailed(
+                    f"{label} is still stuck in a call and holds its memory; restart the server to load {recipe.label}"
+                )
+            self._stuck = None
+        started = self._loop.time()
+        self._loading, self._progress = (recipe, started), "starting"
+        for request in self._requests:
+            request.news.set()
+        thread = ModelThread(recipe.label, self._loop, self._translators)
+
+        def report(message: str) -> None:
+            self._progress = message
+
+        def build() -> str | None:
+            # The exception itself must not leave this thread: its traceback would keep a half-made model alive.
+            try:
+                thread.policy = recipe.load(report)
+                return None
+            except OffboardError as error:
+                log.warning("loading %s failed", recipe.label, exc_info=True)
+                return error.text
+            except Exception as error:
+                log.exception("loading %s failed", recipe.label)
+                return f"{type(error).__name__}: {error}"
+            finally:
+                gc.collect()
+
+        try:
+            problem = await thread.call(build, self.limits.load, f"loading {recipe.label}")
+        except InferTimeout as error:
+            self._stuck = (recipe.label, thread)
+            problem = error.text
+        finally:
+            self._loading = None
+        if problem is not None:
+            thread.stop()
+            self._stats.loads["failed"] += 1
+            raise LoadFailed(f"{recipe.label} could not be loaded: {problem}")
+        now = self._loop.time()
+        self._stats.loads["ok"] += 1
+        self._stats.load_seconds = now - started
+        log.info("loaded %s in %.1f s", recipe.label, now - started)
+        self._loaded = Loaded(recipe, thread, now)
+        return self._loaded
+
+    async def _unload(self) -> None:
+        assert self._loaded is not None
+        loaded, self._loaded = self._loaded, None
+        thread = loaded.thread
+
+        def close() -> None:
+            policy, thread.policy = thread.policy, None
+            try:
+                if policy is not None:
+                    policy.close()
+            finally:
+                del policy
+                gc.collect()
+
+        try:
+            await thread.call(close, self.limits.close, f"closing {loaded.label}")
+            log.info("unloaded %s", loaded.label)
+        except InferTimeout:
+            self._stuck = (loaded.label, thread)
+            log.error("%s did not close within %g s and keeps its memory", loaded.label, self.limits.close)
+        except Exception:
+            log.exception("closing %s failed", loaded.label)
+        finally:
+            thread.stop()
+
+    async def _watchdog(self) -> None:
+        while True:
+            await asyncio.sleep(min(0.25, self.limits.infer / 4))
+            if self._loaded is not None:
+                self._loaded.thread.expire(self.limits.infer)
+
+    # -- small things ---------------------------------------------------------------------------------------------
+    def _usable(self, recipe: Recipe) -> Loaded | None:
+        loaded = self._loaded
+        if loaded is None or loaded.key != recipe.key or loaded.lost is not None:
+            return None
+        if self.wedged():
+            raise InferTimeout(
+                f"{loaded.label} has been stuck in one call for {loaded.thread.busy_for():.0f} s; "
+                "if it does not return, restart the server"
+            )
+        return loaded
+
+    def _grant(self, loaded: Loaded, holder: str) -> Lease:
+        lease = Lease(loaded, holder, self._loop.time())
+        loaded.leases.add(lease)
+        return lease
+
+    def _fail(self, request: _Request, error: OffboardError) -> None:
+        if not request.future.done():
+            request.future.set_exception(error)
+
+    def _evict_idle(self) -> None:
+        now = self._loop.time()
+        for lease in list(self._loaded.leases if self._loaded else ()):
+            if lease.evict is not None and now - lease.active >= self.limits.idle:
+                evict, lease.evict = lease.evict, None
+                evict(Idle(f"nothing was sent for {now - lease.active:.0f} s and somebody waits for another model"))
+
+    def _phase(self, request: _Request) -> tuple[Literal["waiting", "loading"], str]:
+        now = self._loop.time()
+        if self._loading is not None:
+            recipe, since = self._loading
+            ours = recipe.key == request.recipe.key
+            message = f"loading {recipe.label}: {self._progress} ({now - since:.0f} s so far)"
+            return ("loading", message) if ours else ("waiting", f"{request.recipe.label} comes after: {message}")
+        loaded = self._loaded
+        if loaded is None or not loaded.leases:
+            return "loading", f"loading {request.recipe.label}"
+        first = min(loaded.leases, key=lambda lease: lease.since)
+        others = f" and {len(loaded.leases) - 1} more" if len(loaded.leases) > 1 else ""
+        return "waiting", (
+            f"{loaded.label} is in use by {first.holder}{others}, for {now - first.since:.0f} s; "
+            f"{request.recipe.label} is loaded when they end"
+        )

@@ -1,0 +1,81 @@
+"""Counters that the hot path can afford: plain numbers, turned into metrics only when somebody asks."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter, deque
+from typing import Any
+
+import numpy as np
+from offboard_client.errors import OffboardError
+
+#: The stages every reply reports, in ms.
+STAGES = ("decode_ms", "codec_ms", "queue_ms", "infer_ms", "total_ms")
+#: Upper bounds in seconds of the duration histograms.
+BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_BOUNDS_MS = tuple(bound * 1e3 for bound in BOUNDS)
+
+
+class Histogram:
+    """Counts per bucket of :data:`BOUNDS` (the last one is everything longer) and their sum in ms."""
+
+    __slots__ = ("counts", "sum_ms")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS) + 1)
+        self.sum_ms = 0.0
+
+    def add(self, ms: float) -> None:
+        """Count one duration of ``ms`` milliseconds."""
+        self.counts[bisect_left(_BOUNDS_MS, ms)] += 1
+        self.sum_ms += ms
+
+
+class ServerStats:
+    """What the whole server has done since it started."""
+
+    def __init__(self) -> None:
+        self.stages = {stage: Histogram() for stage in STAGES}
+        self.outcomes: Counter[str] = Counter()
+        self.batches: Counter[int] = Counter()
+        self.sessions_opened = 0
+        self.refused: Counter[str] = Counter()
+        self.loads: Counter[str] = Counter()
+        self.load_seconds = 0.0
+
+    def record(self, timing: dict[str, float], error: OffboardError | None) -> None:
+        """Count one answered observation."""
+        for stage, histogram in self.stages.items():
+            histogram.add(timing[stage])
+        self.outcomes["ok" if error is None else error.code] += 1
+        self.batches[int(timing["batch"])] += 1
+
+
+class SessionStats:
+    """What one session has done: counts, and the last 512 timings."""
+
+    __slots__ = ("_recent", "_server", "errors", "steps")
+
+    def __init__(self, server: ServerStats) -> None:
+        self._server = server
+        self._recent: deque[tuple[float, ...]] = deque(maxlen=512)
+        self.steps = 0
+        self.errors: Counter[str] = Counter()
+
+    def record(self, timing: dict[str, float], error: OffboardError | None) -> None:
+        """Count one answered observation."""
+        self.steps += 1
+        if error is not None:
+            self.errors[error.code] += 1
+        self._recent.append(tuple(timing[stage] for stage in STAGES))
+        self._server.record(timing, error)
+
+    def summary(self) -> dict[str, Any]:
+        """Counts, and p50/p95/p99 in ms of each stage over the last 512 steps."""
+        timing: dict[str, dict[str, float]] = {}
+        if self._recent:
+            values = np.asarray(self._recent)
+            for i, stage in enumerate(STAGES):
+                p50, p95, p99 = np.percentile(values[:, i], (50, 95, 99))
+                timing[stage] = {"p50": float(p50), "p95": float(p95), "p99": float(p99)}
+        return {"steps": self.steps, "errors": dict(self.errors), "timing": timing}

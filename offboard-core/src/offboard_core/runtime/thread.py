@@ -1,0 +1,281 @@
+"""The one thread that calls a model.
+
+torch.compile, CUDA graphs and thread-local CUDA state want every call from the same thread; that thread is at the
+same time the mutual exclusion and, being a first-in-first-out queue, the fairness between robots.
+
+A hop to this thread and back is a ``SimpleQueue.put`` and a ``call_soon_threadsafe``: about 60 µs, two thirds of
+what an executor costs. While the thread is idle the whole exchange runs on it in one hop. Only while it is in an
+inference worth overlapping are frames translated elsewhere meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from time import perf_counter
+from typing import Any, TypeVar
+
+from offboard_client.errors import InferTimeout, ModelLost, OffboardError, PolicyFailed
+
+from ..types import Chunk, Policy
+from .exchange import Exchange, Result
+from .gather import Gather
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: An inference shorter than this (s) is not worth another thread hop to translate beside it.
+WORTH_OVERLAPPING = 0.001
+
+
+class _Call:
+    """A function to run on the model thread, and the future that wants its result."""
+
+    __slots__ = ("function", "future", "loop")
+
+    def __init__(
+        self, function: Callable[[], Any], future: asyncio.Future[Any], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.function, self.future, self.loop = function, future, loop
+
+    def run(self) -> None:
+        try:
+            result, error = self.function(), None
+        except BaseException as exception:
+            result, error = None, exception
+        with contextlib.suppress(RuntimeError):  # the loop may be gone by now, and with it whoever asked
+            self.loop.call_soon_threadsafe(self._resolve, result, error)
+
+    def _resolve(self, result: Any, error: BaseException | None) -> None:
+        if self.future.done():
+            return
+        if error is None:
+            self.future.set_result(result)
+        elif isinstance(error, Exception):
+            self.future.set_exception(error)
+        else:
+            self.future.set_exception(PolicyFailed(f"{type(error).__name__} on the model thread: {error}"))
+
+
+class ModelThread:
+    """A daemon thread with a queue of calls and exchanges, all for one policy.
+
+    Set :attr:`policy` (on this thread, by a call) before the first exchange is submitted. The methods are for the
+    event loop's thread.
+    """
+
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, translators: ThreadPoolExecutor) -> None:
+        self.policy: Policy[Any] | None = None
+        self.busy_since: float | None = None
+        self._loop = loop
+        self._translators = translators
+        self._queue: SimpleQueue[_Call | Exchange | None] = SimpleQueue()
+        self._held: deque[_Call | Exchange | None] = deque()
+        self._gather = Gather()
+        self._last_infer = 0.0
+        self._open: set[Exchange] = set()
+        self._thread = threading.Thread(target=self._run, name=f"offboard-model-{name}", daemon=True)
+        self._thread.start()
+
+    # -- on the event loop ----------------------------------------------------------------------------------
+    async def call(self, function: Callable[[], T], timeout: float | None, what: str) -> T:
+        """Run ``function`` on the thread, after what is queued. Raises InferTimeout when ``timeout`` s are over."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._queue.put(_Call(function, future, self._loop))
+        done, _ = await asyncio.wait({future}, timeout=timeout)
+        if not done:
+            future.cancel()
+            raise InferTimeout(f"{what} did not return within {timeout:g} s")
+        return future.result()
+
+    def submit(self, exchange: Exchange) -> None:
+        """Queue an exchange; its ``deliver`` is called on the loop when the reply is there."""
+        self._open.add(exchange)
+        if self.busy_since is not None and self._last_infer > WORTH_OVERLAPPING:
+            self._translators.submit(self._prepare_beside, exchange)
+        else:
+            self._queue.put(exchange)
+
+    def expire(self, limit: float) -> None:
+        """Answer every exchange older than ``limit`` seconds with a timeout; its late result is thrown away."""
+        now = perf_counter()
+        for exchange in [e for e in self._open if now - e.arrived > limit]:
+            stuck = self.busy_for()
+            exchange.abandoned = True
+            self._open.discard(exchange)
+            why = f"it has been in one call for {stuck:.1f} s" if stuck > limit / 2 else "others were queued before you"
+            error = InferTimeout(
+                f"the policy did not answer within {limit:g} s: {why}. "
+                "Nothing of a later answer will be sent; raise --infer-timeout if this model is that slow"
+            )
+            exchange.deliver(exchange.refusal(error), error)
+
+    def abandon(self, exchange: Exchange) -> None:
+        """Nobody waits for this reply any more: skip the work if it has not begun, drop the result if it has."""
+        exchange.abandoned = True
+        self._open.discard(exchange)
+
+    def forget(self, route: Any) -> None:
+        """A session is gone: nobody gathers for it any more."""
+        self._queue.put(_Call(lambda: self._gather.forget(id(route)), self._loop.create_future(), self._loop))
+
+    def busy_for(self) -> float:
+        """Seconds the current call has been running; 0.0 when idle."""
+        since = self.busy_since
+        return 0.0 if since is None else perf_counter() - since
+
+    @property
+    def queued(self) -> int:
+        """Exchanges that are not answered yet."""
+        return len(self._open)
+
+    def stop(self) -> None:
+        """End the thread once it has worked off its queue. It is a daemon: nobody waits for it."""
+        self._queue.put(None)
+
+    def is_alive(self) -> bool:
+        """Whether the thread still runs (after :meth:`stop`: because a call never returned)."""
+        return self._thread.is_alive()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the thread to end; False if it did not."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    # -- on the model thread --------------------------------------------------------------------------------
+    def _run(self) -> None:
+        while True:
+            item = self._held.popleft() if self._held else self._queue.get()
+            if item is None:
+                return
+            self.busy_since = perf_counter()
+            try:
+                if isinstance(item, _Call):
+                    item.run()
+                else:
+                    self._serve(item)
+            except BaseException:
+                log.exception("the model thread survived a fault of its own")
+            finally:
+                self.busy_since = None
+                del item
+
+    def _serve(self, first: Exchange) -> None:
+        policy = self.policy
+        assert policy is not None
+        batch = self._batch(first, policy)
+        if not batch:
+            return
+        start = perf_counter()
+        for exchange in batch:
+            exchange.started = start
+            exchange.batch = len(batch)
+            exchange.queue_ms = max(0.0, (start - exchange.arrived) * 1e3 - exchange.prepare_ms)
+        results = _infer(policy, batch)
+        self._last_infer = perf_counter() - start
+        if policy.max_batch_size > 1:
+            self._gather.served((id(e.route) for e in batch), self._last_infer)
+        overlap = self._last_infer > WORTH_OVERLAPPING and not (self._queue.empty() and not self._held)
+        for exchange, result in zip(batch, results, strict=True):
+            exchange.infer_ms = self._last_infer * 1e3
+            if overlap:
+                self._translators.submit(self._finish, exchange, result)
+            else:
+                self._finish(exchange, result)
+
+    def _batch(self, first: Exchange, policy: Policy[Any]) -> list[Exchange]:
+        """``first`` and whatever else can share one call with it, translated and in time; the rest is held back."""
+        if policy.max_batch_size == 1:
+            return [first] if self._ready(first) else []
+        waiting = [first, *self._take(policy.max_batch_size - 1)]
+        deadline = perf_counter() + self._gather.patience()
+        while (missing := self._gather.missing(id(e.route) for e in waiting)) and len(waiting) < policy.max_batch_size:
+            more = self._take(min(missing, policy.max_batch_size - len(waiting)), deadline - perf_counter())
+            if not more:
+                break
+            waiting += more
+        batch: list[Exchange] = []
+        later: list[Exchange] = []
+        for exchange in waiting:
+            if not self._ready(exchange):
+                continue
+            exchange.key = policy.batch_key(exchange.inputs)
+            same = not batch or exchange.key == batch[0].key
+            (batch if same and all(e.route is not exchange.route for e in batch) else later).append(exchange)
+        self._held.extendleft(reversed(later))
+        return batch
+
+    def _take(self, most: int, timeout: float | None = None) -> list[Exchange]:
+        """Up to ``most`` queued exchanges, stopping before the first call. With a timeout, waits for at least one."""
+        taken: list[Exchange] = []
+        while len(taken) < most:
+            if self._held:
+                item = self._held.popleft()
+            else:
+                try:
+                    wait = timeout is not None and timeout > 0
+                    item = self._queue.get(timeout=timeout) if wait else self._queue.get_nowait()
+                except Empty:
+                    break
+            timeout = None
+            if not isinstance(item, Exchange):
+                self._held.appendleft(item)
+                break
+            taken.append(item)
+        return taken
+
+    def _ready(self, exchange: Exchange) -> bool:
+        """Translate it if nobody has; answer it at once if it failed, is late or was given up."""
+        if exchange.abandoned:
+            return False
+        if exchange.prepare() and not exchange.late():
+            return True
+        assert exchange.error is not None
+        self._finish(exchange, exchange.error)
+        return False
+
+    # -- on any thread --------------------------------------------------------------------------------------
+    def _prepare_beside(self, exchange: Exchange) -> None:
+        exchange.prepare()
+        self._queue.put(exchange)
+
+    def _finish(self, exchange: Exchange, result: Result) -> None:
+        exchange.finish(result)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the server has left
+            self._loop.call_soon_threadsafe(self._deliver, exchange)
+
+    def _deliver(self, exchange: Exchange) -> None:
+        if not exchange.abandoned:
+            self._open.discard(exchange)
+            exchange.deliver(exchange.reply, exchange.error)
+
+
+def _infer(policy: Policy[Any], batch: Sequence[Exchange]) -> Sequence[Result]:
+    """One call of the policy; what it raises becomes the answer of the item that caused it."""
+    pairs = [(e.route.session, e.inputs) for e in batch]
+    try:
+        results = policy.infer_many(pairs)
+        if len(results) != len(pairs):
+            raise PolicyFailed(f"infer_many answered {len(results)} results to {len(pairs)} inputs")
+        return [_checked(result) for result in results]
+    except OffboardError as error:
+        failure: OffboardError = error
+    except Exception as error:
+        log.exception("the policy failed")
+        failure = PolicyFailed(f"the policy raised {type(error).__name__}: {error}. The server's log has the traceback")
+    if len(batch) == 1 or isinstance(failure, ModelLost):
+        return [failure] * len(batch)
+    # A call that failed as a whole does not say whose input it was: ask one by one, so that only that robot fails.
+    return [_infer(policy, [exchange])[0] for exchange in batch]
+
+
+def _checked(result: object) -> Result:
+    if result is None or isinstance(result, (Chunk, OffboardError)):
+        return result
+    return PolicyFailed(f"the policy answered {type(result).__name__}; expected Chunk, None or an OffboardError")

@@ -1,0 +1,8 @@
+"""The HTTP and WebSocket face of the server: Protocol v1 over :mod:`offboard_core.runtime`."""
+
+from __future__ import annotations
+
+from .config import ServerConfig
+from .run import InferenceServer, run_server
+
+__all__ = ["InferenceServer", "ServerConfig", "run_server"]

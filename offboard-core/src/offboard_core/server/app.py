@@ -1,0 +1,70 @@
+"""The ASGI application: HTTP to FastAPI, WebSockets straight to their session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from offboard_client.errors import Full, OffboardError, ShuttingDown, Unauthorized
+from offboard_client.messages import SESSION_PATH, error_frame
+
+from ..runtime.service import PolicyService
+from .auth import Gate
+from .http import make_http
+from .socket import Receive, Scope, Send, serve_socket
+from .wire import encode
+
+#: Seconds after which a client that found the server full may try again.
+RETRY_AFTER = 5
+
+
+class App:
+    """Refusals come before the upgrade: 401 for a token, 403 for a path, 503 for a server that is full or draining."""
+
+    def __init__(self, service: PolicyService, gate: Gate, max_sessions: int) -> None:
+        self.draining = False
+        self._service, self._gate, self._max_sessions = service, gate, max_sessions
+        self._http = make_http(service, gate)
+        self._sockets = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "websocket":
+            await self._http(scope, receive, send)  # pyright: ignore[reportArgumentType]
+            return
+        path: str = scope["path"]
+        if path != SESSION_PATH and not path.startswith(SESSION_PATH + "/"):
+            self._service.stats.refused["path"] += 1
+            await receive()
+            await send({"type": "websocket.close"})  # before the upgrade this is HTTP 403
+            return
+        try:
+            self._admit(scope)
+        except OffboardError as error:
+            self._service.stats.refused[error.code] += 1
+            await receive()
+            await _answer(send, error)
+            return
+        self._sockets += 1
+        try:
+            await serve_socket(self._service, scope, receive, send)
+        finally:
+            self._sockets -= 1
+
+    def _admit(self, scope: Scope) -> None:
+        self._gate.check(scope["headers"])
+        if self.draining:
+            raise ShuttingDown("the server is going away; try again when it is back")
+        if self._sockets >= self._max_sessions:
+            raise Full(
+                f"the server has {self._sockets} sessions, as many as it takes (--max-sessions); try again later"
+            )
+
+
+async def _answer(send: Send, error: OffboardError) -> None:
+    status, headers = 503, [(b"retry-after", str(RETRY_AFTER).encode())]
+    if isinstance(error, Unauthorized):
+        status, headers = 401, [(b"www-authenticate", b"Bearer")]
+    body: Any = encode(error_frame(error), True)
+    start = {"type": "websocket.http.response.start", "status": status}
+    await send({**start, "headers": [(b"content-type", b"application/json"), *headers]})
+    await send({"type": "websocket.http.response.body", "body": body.encode()})

@@ -1,0 +1,167 @@
+"""Who may say what when: one observation, then exactly one reply, control frames in order (PROTOCOL §2)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from offboard_client.errors import BadMessage, Busy, ModelLost, OffboardError
+from offboard_client.messages import CLOSE_GOING_AWAY, CLOSE_MODEL_LOST, CLOSE_NORMAL, CLOSE_REFUSED, error_frame
+
+from ..runtime.service import ServiceSession
+from .wire import decode, encode
+
+#: Control frames are shorter than this; only what is shorter is looked at on the event loop.
+CONTROL_BYTES = 512
+#: A client that has sent this many frames without waiting for replies is closed.
+PENDING = 64
+#: Close codes after which nobody comes back for the lease: done, page left, and our own shutdown.
+_FAREWELLS = (CLOSE_NORMAL, 1001, CLOSE_GOING_AWAY)
+
+Frame = bytes | str
+
+
+class Conversation:
+    """The state between the task that reads and the task that writes; all on the event loop, nothing awaits here."""
+
+    def __init__(self) -> None:
+        self._session: ServiceSession | None = None
+        self._in_flight = False
+        self._observations = 0
+        self._pending: deque[tuple[Frame, bool]] = deque()
+        self._outbox: deque[Frame] = deque()
+        self._closing: tuple[int, str] | None = None
+        self._gone: int | None = None
+        self._wake: asyncio.Future[None] | None = None
+        self._controls: set[asyncio.Task[None]] = set()
+
+    # -- from the reader -------------------------------------------------------------------------------------------
+    def heard(self, frame: Frame) -> None:
+        """The client sent a frame."""
+        if self._session is not None:
+            self._session.touch()
+        control = is_control(frame)
+        busy = not control and self._observations > 0
+        if not control and not busy:
+            self._observations += 1
+        if self._session is None or self._in_flight or self._pending:
+            self._pending.append((frame, busy))
+            if len(self._pending) > PENDING:
+                self._shut(CLOSE_REFUSED, "too many frames without waiting for replies")
+        else:
+            self._handle(frame, busy, control)
+
+    def disconnected(self, code: int) -> None:
+        """The client is gone."""
+        self._gone = code
+        self._wake_writer()
+
+    # -- from the socket -------------------------------------------------------------------------------------------
+    def start(self, session: ServiceSession) -> None:
+        """The handshake is over; what the client sent meanwhile is next."""
+        self._session = session
+        session.on_evict(self._evicted)
+        self._next()
+
+    async def write(
+        self, send: Callable[[Frame], Awaitable[None]], close: Callable[[int, str], Awaitable[None]]
+    ) -> None:
+        """Send what there is to send until the socket ends."""
+        try:
+            while self._gone is None:
+                if self._outbox:
+                    await send(self._outbox.popleft())
+                elif self._closing is not None:
+                    await close(*self._closing)
+                    return
+                else:
+                    self._wake = asyncio.get_running_loop().create_future()
+                    await self._wake
+        except OSError:
+            # uvicorn's word for a client that is gone; the reader hears of it too, but perhaps later.
+            self._gone = self._gone or 1006
+
+    def end(self, session: ServiceSession) -> None:
+        """The socket is closed. A robot whose network failed may come back for its lease."""
+        for task in self._controls:
+            task.cancel()
+        session.close(linger=self._closing is None and self._gone not in _FAREWELLS)
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+    def _handle(self, frame: Frame, busy: bool, control: bool) -> None:
+        session = self._session
+        assert session is not None
+        if busy:
+            error = Busy("an observation is in flight already; send the next one after its reply")
+            self._outbox.append(encode(error_frame(error), isinstance(frame, str)))
+            self._wake_writer()
+        elif control:
+            self._in_flight = True
+            task = asyncio.ensure_future(self._answer(frame, session))
+            self._controls.add(task)
+            task.add_done_callback(self._controls.discard)
+        else:
+            self._in_flight = True
+            session.submit(frame, self._replied)
+
+    def _replied(self, reply: Frame, error: OffboardError | None) -> None:
+        self._observations -= 1
+        self._outbox.append(reply)
+        if isinstance(error, ModelLost):
+            self._shut(CLOSE_MODEL_LOST, error.code)
+        self._settled()
+
+    async def _answer(self, frame: Frame, session: ServiceSession) -> None:
+        try:
+            reply = await _control(frame, session)
+        except OffboardError as error:
+            reply = error_frame(error)
+        self._outbox.append(encode(reply, isinstance(frame, str)))
+        self._settled()
+
+    def _settled(self) -> None:
+        self._in_flight = False
+        self._wake_writer()
+        self._next()
+
+    def _next(self) -> None:
+        while self._pending and not self._in_flight:
+            frame, busy = self._pending.popleft()
+            self._handle(frame, busy, not busy and is_control(frame))
+
+    def _evicted(self, error: OffboardError) -> None:
+        self._shut(CLOSE_MODEL_LOST if isinstance(error, ModelLost) else CLOSE_REFUSED, error.code)
+
+    def _shut(self, code: int, reason: str) -> None:
+        self._closing = self._closing or (code, reason)
+        self._wake_writer()
+
+    def _wake_writer(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+
+def is_control(frame: Frame) -> bool:
+    """Whether this may be a control frame: short, with a top-level key ``type``. Looks into short frames only."""
+    if len(frame) >= CONTROL_BYTES or ("type" not in frame if isinstance(frame, str) else b"type" not in frame):
+        return False
+    try:
+        value = decode(frame)
+    except OffboardError:
+        return False
+    return isinstance(value, dict) and "type" in cast("dict[Any, Any]", value)
+
+
+async def _control(frame: Frame, session: ServiceSession) -> dict[str, Any]:
+    request = cast("dict[str, Any]", decode(frame))
+    kind = request["type"]
+    if kind == "reset":
+        await session.reset()
+        return {"status": "reset"}
+    if kind == "ping":
+        return {"status": "pong", "model_ms": await session.ping(), "checkpoint_id": session.meta["checkpoint_id"]}
+    if kind == "stats":
+        return {"status": "stats", **session.route.stats.summary()}
+    raise BadMessage(f"unknown control frame {str(kind)[:80]!r}; there are: reset, ping, stats")

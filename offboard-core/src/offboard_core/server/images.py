@@ -1,0 +1,60 @@
+"""Which values of an observation are compressed images, and how they become arrays (PROTOCOL §3)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+from offboard_client.errors import BadMessage
+from offboard_client.images import decode_image
+
+from ..types import Array, Field
+
+
+def is_image(name: str, field: Field | None) -> bool:
+    """Whether bytes under this name are a JPEG or PNG; under any other they stay bytes."""
+    return (
+        name.startswith(("image.", "observation.images."))
+        or name.endswith("_image")
+        or (field is not None and field.dtype == "uint8" and field.shape is not None and len(field.shape) == 3)
+    )
+
+
+def unpack_values(observation: dict[str, Any], declared: Mapping[str, Field], text: bool) -> None:
+    """Images and number lists as arrays, in place. ``text``: the frame was JSON, so images are base64 strings.
+
+    Raises BadMessage.
+    """
+    for name, value in observation.items():
+        field = declared.get(name)
+        if isinstance(value, np.ndarray):
+            continue
+        if isinstance(value, bytes) and is_image(name, field):
+            observation[name] = decode_image(value)
+        elif text and isinstance(value, str) and (field is None or field.dtype != "str") and is_image(name, field):
+            observation[name] = decode_image(_unbase64(name, value))
+        elif isinstance(value, list) and name != "offboard.prefix":
+            observation[name] = _array(name, cast("list[Any]", value), is_image(name, field))
+
+
+def _unbase64(name: str, value: str) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise BadMessage(f"{name} is not base64 of a JPEG or PNG file") from None
+
+
+def _array(name: str, values: list[Any], image: bool) -> Array | list[Any]:
+    """A nested list of numbers as an array; other lists stay what they are."""
+    try:
+        array: Array = np.asarray(values)
+    except ValueError:
+        raise BadMessage(f"{name} is a ragged list; its rows need one common length") from None
+    if array.dtype.kind not in "iuf":
+        return values
+    if image and array.dtype.kind in "iu" and array.size and int(array.min()) >= 0 and int(array.max()) <= 255:
+        return array.astype(np.uint8)
+    return array.astype(np.float64)

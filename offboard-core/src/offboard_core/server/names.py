@@ -1,0 +1,70 @@
+"""Robots' names for things, made canonical (PROTOCOL §4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from offboard_client.errors import BadMessage, BadObservation
+from offboard_client.messages import ALIASES, DEADLINE_MS, RESERVED_NAMES, SEQ
+
+from ..types import Observation
+
+#: Names any observation may carry, whoever reads them.
+RESERVED = RESERVED_NAMES | frozenset(
+    {
+        # What Positronic's clients add to every observation, of all their generations.
+        "__wall_time_ns__", "__inference_time_ns__", "obs_time_ns", "wall_time_ns", "inference_time_ns",
+        "descriptor", "robot_state.status",
+    }
+)  # fmt: skip
+
+
+def canonical(raw: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, Any]:
+    """The observation under canonical names. A name the codec declares itself (``declared``) is left as it is.
+
+    Raises BadObservation if one thing is there under two names.
+    """
+    observation: dict[str, Any] = {}
+    for name, value in raw.items():
+        target = name if name in declared else ALIASES.get(name, name)
+        if target in observation:
+            raise BadObservation(f"the observation holds {target} twice, as {name} and under another name; send one")
+        observation[target] = value
+    return observation
+
+
+def check_reserved(observation: Observation) -> None:
+    """The reserved names hold what they must. Raises BadMessage."""
+    seq = observation.get(SEQ)
+    if seq is not None and (not isinstance(seq, int) or isinstance(seq, bool)):
+        raise BadMessage(f"offboard.seq is {type(seq).__name__}; expected an int")
+    limit = observation.get(DEADLINE_MS)
+    if limit is not None and (not isinstance(limit, (int, float)) or isinstance(limit, bool) or not limit >= 0):
+        raise BadMessage(f"offboard.deadline_ms is {limit!r}; expected milliseconds, 0 or more")
+
+
+def is_positronic(raw: Mapping[str, Any]) -> bool:
+    """Whether these are the marks that Positronic's clients leave on every observation."""
+    return ("__wall_time_ns__" in raw and "__inference_time_ns__" in raw) or (
+        "obs_time_ns" in raw and "wall_time_ns" in raw
+    )
+
+
+def warnings(raw: Mapping[str, Any], observation: Observation, declared: Mapping[str, Any]) -> list[str]:
+    """What the operator should hear about the first observation."""
+    found: list[str] = []
+    if "ee_pose" in raw and "ee_pose" not in declared:
+        found.append(
+            "ee_pose does not state its quaternion order; it was read as x y z and a quaternion w x y z "
+            "(robot_state.ee_pose says so)"
+        )
+    if declared:
+        unread = sorted(
+            name for name in observation if name not in declared and name not in RESERVED and name != "task"
+        )
+        if unread:
+            found.append(f"nobody reads {', '.join(unread[:20])}; this model reads {', '.join(declared)}")
+        if "task" in declared and not observation.get("task"):
+            found.append("no task was sent; this model was made to be told what to do")
+    return found

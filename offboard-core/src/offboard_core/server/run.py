@@ -1,0 +1,260 @@
+"""Starting and stopping the server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+import uvicorn
+from offboard_client.errors import ConfigurationError, InferTimeout
+
+from ..runtime.service import PolicyService
+from ..source import ModelSource, from_callables
+from ._malloc import keep_freed_memory
+from .app import App
+from .auth import Gate
+from .config import ServerConfig
+
+log = logging.getLogger(__name__)
+
+#: Told ``(host, port)`` once the server answers.
+OnListening = Callable[[str, int], None]
+#: A message that is too large by a little is answered; only what is beyond this is cut off.
+FRAME_SLACK = 1024
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn, told to finish what is in flight before it closes the sockets."""
+
+    def __init__(self, config: uvicorn.Config, app: App, service: PolicyService, grace: float) -> None:
+        super().__init__(config)
+        self._app, self._service, self._grace = app, service, grace
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.draining = True
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._grace
+        # Polled, once in the server's life: with an event every exchange would pay for it.
+        while self._service.status()["in_flight"] and loop.time() < end and not self.force_exit:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        # uvicorn's own version raises the signal again after a clean stop, which would report that stop as a failure.
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """The first signal stops cleanly, a second one at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def _bind(config: ServerConfig) -> socket.socket:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((config.host, config.port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise ConfigurationError(
+            f"cannot listen on {config.host}:{config.port}: {getattr(error, 'strerror', None) or error}. "
+            "Another server may run there already; choose another --port (0 takes a free one) or --host"
+        ) from None
+    return listener
+
+
+class _Running:
+    """One server on one event loop, from binding the port to letting go of the model."""
+
+    def __init__(self, sources: Mapping[str, ModelSource], config: ServerConfig) -> None:
+        self._sources, self._config = sources, config
+        self.uvicorn: _Uvicorn | None = None
+        self.address: tuple[str, int] = (config.host, config.port)
+        self._stop = False
+
+    async def run(self, on_listening: OnListening) -> None:
+        config = self._config
+        gate = Gate(config.auth_token)
+        listener = _bind(config)
+        service = PolicyService(self._sources, config.limits)
+        try:
+            self.address = service.address = (config.host, listener.getsockname()[1])
+            await service.start()
+            app = App(service, gate, config.max_sessions)
+            server = self.uvicorn = _Uvicorn(self._uvicorn_config(app), app, service, config.grace)
+            server.should_exit = self._stop
+            serving = asyncio.ensure_future(server.serve([listener]))
+            listening = asyncio.ensure_future(server.listening.wait())
+            await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
+            listening.cancel()
+            if not serving.done():
+                if config.preload:
+                    service.preload()
+                on_listening(*self.address)
+            await serving
+        finally:
+            listener.close()
+            await service.close()
+
+    def stop(self) -> None:
+        """Ask it to stop; from any thread."""
+        self._stop = True
+        if self.uvicorn is not None:
+            self.uvicorn.should_exit = True
+
+    def _uvicorn_config(self, app: App) -> uvicorn.Config:
+        config = self._config
+        return uvicorn.Config(
+            cast("Any", app),
+            ws="websockets-sansio",  # its back-pressure holds two frames of a flood, uvicorn's default thirty-two
+            ws_max_size=config.max_message_bytes + FRAME_SLACK,
+            ws_per_message_deflate=False,  # 8 ms for a pair of 224×224 images, and nothing gained on a picture
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+            ssl_certfile=config.ssl_certfile,
+            ssl_keyfile=config.ssl_keyfile,
+        )
+
+
+def _run(running: _Running, on_listening: OnListening) -> None:
+    loop = _new_loop()
+    try:
+        loop.run_until_complete(running.run(on_listening))
+    finally:
+        loop.close()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def run_server(sources: Mapping[str, ModelSource], config: ServerConfig, on_listening: OnListening) -> int:
+    """Serve until a signal, in a process that does nothing else. The exit status: 0 after a clean stop.
+
+    Raises ConfigurationError if the port, the token or every source is unusable.
+    """
+    keep_freed_memory()
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    _run(_Running(sources, config), on_listening)
+    if any(
+        thread.name.startswith("offboard-") and thread is not threading.current_thread()
+        for thread in threading.enumerate()
+    ):
+        # A model in a call that never returns cannot be stopped, and the interpreter would wait for its thread.
+        log.warning("leaving a thread behind that is still in a call")
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    return 0
+
+
+class InferenceServer:
+    """Serve policies from a dict of callables::
+
+        server = InferenceServer({"model_a": lambda: load_model_a()}, host="0.0.0.0", port=8000)
+        server.serve()
+
+    Each callable builds a model when it is loaded, one at a time; the first key is the default. What it returns may
+    be a :class:`~offboard_core.Policy`, an object with ``infer`` or ``select_action``, or a plain function of the
+    observation; :mod:`offboard_core.adapt` says what these may answer. ``registry`` may also map names to
+    :class:`~offboard_core.source.ModelSource`. Other keywords are fields of :class:`ServerConfig`.
+
+    :meth:`serve` blocks. As a context manager, or by :meth:`start` and :meth:`stop`, it runs on a thread of its own.
+    """
+
+    def __init__(
+        self, registry: Mapping[str, Any], host: str = "127.0.0.1", port: int = 8000, *, fps: float | None = None,
+        config: ServerConfig | None = None, **settings: Any,
+    ) -> None:  # fmt: skip
+        if not registry:
+            raise ConfigurationError("nothing to serve: name at least one model")
+        sources = {name: value for name, value in registry.items() if isinstance(value, ModelSource)}
+        if sources and len(sources) != len(registry):
+            raise ConfigurationError("give either callables or ModelSources, not both")
+        self._sources: Mapping[str, ModelSource] = sources or {"default": from_callables(registry, fps=fps)}
+        self.config = replace(config or ServerConfig(), host=host, port=port, **settings)
+        self._running: _Running | None = None
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+
+    def serve(self) -> None:
+        """Serve until Ctrl-C or SIGTERM."""
+        _run(_Running(self._sources, self.config), lambda host, port: log.info("listening on %s:%d", host, port))
+
+    def start(self, timeout: float = 30.0) -> InferenceServer:
+        """Serve on a thread of its own; returns once the server answers. Raises what kept it from starting."""
+        running = self._running = _Running(self._sources, self.config)
+        listening = threading.Event()
+
+        def work() -> None:
+            try:
+                _run(running, lambda host, port: listening.set())
+            except BaseException as error:
+                self._failure = error
+            finally:
+                listening.set()
+
+        self._thread = threading.Thread(target=work, name="offboard-server", daemon=True)
+        self._thread.start()
+        if not listening.wait(timeout):
+            raise InferTimeout(f"the server did not listen within {timeout:g} s")
+        if self._failure is not None:
+            raise self._failure
+        return self
+
+    def stop(self, timeout: float = 15.0) -> None:
+        """Stop the server that :meth:`start` began, and wait for it."""
+        if self._running is None or self._thread is None:
+            return
+        self._running.stop()
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            raise InferTimeout(f"the server did not stop within {timeout:g} s")
+
+    @property
+    def host(self) -> str:
+        """Where it listens."""
+        return self.config.host
+
+    @property
+    def port(self) -> int:
+        """Where it listens; with port 0 the one that was taken, once started."""
+        return self._running.address[1] if self._running is not None else self.config.port
+
+    def __enter__(self) -> InferenceServer:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

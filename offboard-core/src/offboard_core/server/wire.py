@@ -1,0 +1,81 @@
+"""Protocol v1's two translations: a frame → an observation, a result → a frame. Runs off the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, cast
+
+from offboard_client import jsontext, wire
+from offboard_client.errors import BadMessage, OffboardError
+from offboard_client.messages import SEQ, error_frame
+
+from ..runtime.codec import BoundCodec
+from ..runtime.exchange import Result
+from ..types import Observation
+from . import names, replies
+from .images import unpack_values
+
+Dialect = Literal["offboard", "positronic"]
+Layout = Literal["rows", "columns"]
+
+
+class V1Wire:
+    """One session's translations. ``dialect`` None: the first observation decides, once."""
+
+    def __init__(self, codec: BoundCodec, dialect: Dialect | None, layout: Layout) -> None:
+        self._declared = codec.meta.observation
+        self._dialect = dialect
+        self._layout = layout
+        self._text = False
+        self._first = True
+
+    def read(self, frame: bytes | str) -> tuple[Observation, list[str]]:
+        """A frame as an observation in canonical names. Raises BadMessage or BadObservation."""
+        self._text = isinstance(frame, str)
+        raw = decode(frame)
+        if not isinstance(raw, dict) or not all(isinstance(name, str) for name in cast("dict[Any, Any]", raw)):
+            raise BadMessage("an observation is a map from names to values; names are strings")
+        raw = cast("dict[str, Any]", raw)
+        if "type" in raw:
+            raise BadMessage("an observation has no name 'type'; control frames are shorter than 512 bytes")
+        if self._dialect is None:
+            self._dialect = "positronic" if names.is_positronic(raw) else "offboard"
+        observation = names.canonical(raw, self._declared)
+        names.check_reserved(observation)
+        unpack_values(observation, self._declared, self._text)
+        if not self._first:
+            return observation, []
+        warnings = names.warnings(raw, observation, self._declared)
+        self._first = False
+        return observation, warnings
+
+    def write(
+        self, result: Result, timing: Mapping[str, float], observation: Observation, warnings: list[str]
+    ) -> bytes | str:
+        """The reply to an observation. Raises DialectUnsupported if this dialect has no form for the result."""
+        if isinstance(result, OffboardError):
+            reply: dict[str, Any] = error_frame(result)
+        elif result is None:
+            reply = {"result": None}
+        elif self._dialect == "positronic":
+            reply = {"result": replies.as_positronic(result)}
+        elif self._layout == "columns":
+            reply = {"result": replies.as_columns(result)}
+        else:
+            reply = {"result": replies.as_rows(result)}
+        reply["timing"] = timing
+        if warnings:
+            reply["warnings"] = warnings
+        if SEQ in observation:
+            reply[SEQ] = observation[SEQ]
+        return encode(reply, self._text)
+
+
+def decode(frame: bytes | str) -> Any:
+    """A binary or a text frame as plain values and arrays. Raises BadMessage."""
+    return jsontext.decode_text(frame) if isinstance(frame, str) else wire.decode(frame)
+
+
+def encode(value: Any, text: bool) -> bytes | str:
+    """A value as a text or a binary frame."""
+    return jsontext.encode_text(value) if text else wire.encode(value)
