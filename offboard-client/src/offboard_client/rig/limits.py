@@ -56,7 +56,7 @@ class Limits:
 
     def _pose(self, target: Vector, last: Vector, number: int, before: str) -> None:
         low, high = self.workspace_low, self.workspace_high
-        if not all(a <= v <= b for v, a, b in zip(target, low, high, strict=True)):
+        if not all(a <= v <= b for v, a, b in zip(target[:3], low, high, strict=True)):
             raise InvalidAction(
                 f"target_pose of row {number} lies at {target[:3].round(3).tolist()} m, outside the workspace "
                 f"{list(low)} … {list(high)} m (arm base frame)"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from offboard_client.errors import BadParameter
 
 COLOURS = ("red", "green", "blue")
+#: The edge of every cube, m.
+CUBE_SIZE = 0.04
 _SENTENCE = re.compile(
     r"(?:stack|put|place)\s+(?:the\s+)?(\w+)\s+(?:cube|block)\s+on(?:\s*to|\s+top\s+of)?\s+(?:the\s+)?(\w+)\s+(?:cube|block)",
     re.IGNORECASE,

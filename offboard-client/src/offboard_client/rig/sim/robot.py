@@ -9,12 +9,12 @@ import numpy as np
 
 from offboard_client.errors import InvalidAction
 from offboard_client.rig.poses import Vector, pose, vector
-from offboard_client.rig.tasks import StackTask
+from offboard_client.rig.tasks import CUBE_SIZE, StackTask
 
 from ._mujoco import Data, Model, mj
 from .cameras import GLRenderer, RayRenderer, Renderer
 from .kinematics import Kinematics, site_pose
-from .scene import CAMERAS, CUBE_SIZE, CUBES, FINGER_TRAVEL, HOME, mjcf
+from .scene import CAMERAS, CUBES, FINGER_TRAVEL, HOME, mjcf
 
 _ARM = ("target_pose", "target_joints", "joint_delta")
 _JOINTS = [f"joint{number}" for number in range(1, 8)]

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from offboard_client.rig.tasks import CUBE_SIZE
+
 #: The posture in which an episode starts: the gripper points straight down at (0.31, 0, 0.49).
 HOME = (0.0, -math.pi / 4, 0.0, -3 * math.pi / 4, 0.0, math.pi / 2, math.pi / 4)
-CUBE_SIZE = 0.04
 CUBES = {"red_cube": (0.85, 0.12, 0.1), "green_cube": (0.1, 0.65, 0.2), "blue_cube": (0.12, 0.25, 0.85)}
 CAMERAS = ("wrist", "exterior")
 #: How far each of the two fingers travels; the gripper opens to twice this.

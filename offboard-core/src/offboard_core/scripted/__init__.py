@@ -1,0 +1,32 @@
+"""The built-in vendor: a pick-and-place controller for the simulated arm, written as a policy.
+
+It has no weights and downloads nothing, so the whole loop from camera to gripper can be tried in seconds:
+``offboard serve --vendor scripted``, ``offboard demo``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from offboard_core.hookspecs import CodecEntry, LoaderEntry, hookimpl
+
+
+@hookimpl
+def offboard_checkpoint_loaders() -> Iterator[LoaderEntry]:
+    """The controller."""
+    yield LoaderEntry(
+        name="scripted",
+        summary="Stacks the simulated arm's cubes by a hand-written controller; needs no files.",
+        factory="offboard_core.scripted.policy:ScriptedLoader",
+        default_codec="scripted",
+    )
+
+
+@hookimpl
+def offboard_codecs() -> Iterator[CodecEntry]:
+    """The codec that the controller is served with."""
+    yield CodecEntry(
+        name="scripted",
+        summary="Poses of the gripper and the cubes in, absolute poses and grip out, at 15 Hz.",
+        factory="offboard_core.scripted.policy:make_codec",
+    )

@@ -1,0 +1,76 @@
+"""The controller as a policy: a state vector in, a chunk of action vectors out, like a network's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from offboard_client.errors import BadObservation, BadParameter
+from offboard_client.rig.tasks import COLOURS, StackTask
+
+from offboard_core.codecs import ActionSplit, StateVector, TaskText, timed
+from offboard_core.types import Checkpoint, CheckpointLoader, Chunk, Codec, NoParams, Policy, Report, Session
+
+from .plan import FPS, MAX_STEPS, State, plan
+
+#: What the state vector is made of, in this order.
+_PARTS = {"robot_state.ee_pose": 7, "grip": 1, **{f"sim.objects.{colour}_cube": 7 for colour in COLOURS}}
+
+
+class ScriptedSession(Session):
+    """One episode. It remembers nothing: what to do next is read off the observation."""
+
+    def infer(self, inputs: Mapping[str, Any]) -> Chunk | None:
+        """``state`` (29,) and ``task`` (red on green without one) to ``action`` (T, 8); no steps when it is done.
+
+        Raises BadObservation for a task it does not know, or a pose whose quaternion is no rotation.
+        """
+        try:
+            task = StackTask.parse(inputs["task"]) if "task" in inputs else StackTask()
+        except BadParameter as error:
+            raise BadObservation(error.text) from None
+        parts = dict(zip(_PARTS, np.split(inputs["state"], np.cumsum(list(_PARTS.values()))[:-1]), strict=True))
+        poses = {name: _pose(name, value) for name, value in parts.items() if name != "grip"}
+        state = State(
+            tcp=poses["robot_state.ee_pose"],
+            grip=float(parts["grip"][0]),
+            top=poses[f"sim.objects.{task.top}_cube"],
+            bottom=poses[f"sim.objects.{task.bottom}_cube"],
+        )
+        return Chunk(plan(state))
+
+
+class ScriptedPolicy(Policy[ScriptedSession]):
+    """Nothing to own. A plan takes a fraction of a millisecond, so a batch saves the hops between threads."""
+
+    max_batch_size = 32
+    meta = {"chunk_length": MAX_STEPS}
+
+    def new_session(self, params: NoParams) -> ScriptedSession:
+        """See :meth:`Policy.new_session`."""
+        return ScriptedSession()
+
+
+class ScriptedLoader(CheckpointLoader):
+    """There is nothing to load."""
+
+    def __init__(self, options: NoParams) -> None:
+        pass
+
+    def load(self, checkpoint: Checkpoint, report: Report) -> ScriptedPolicy:
+        """See :meth:`CheckpointLoader.load`."""
+        return ScriptedPolicy()
+
+
+def make_codec(options: NoParams, checkpoint: Checkpoint) -> Codec:
+    """The robot's state and the cubes' poses as one vector; (T, 8) as target pose and grip."""
+    parts = {"target_pose": 7, "target_grip": 1}
+    return timed(StateVector(name="state", parts=_PARTS) & TaskText() & ActionSplit(parts=parts), FPS)
+
+
+def _pose(name: str, value: Any) -> Any:
+    length = float(np.linalg.norm(value[3:]))
+    if abs(length - 1) > 0.01:
+        raise BadObservation(f"the quaternion of {name} (w x y z) has length {length:.3f}; a rotation has length 1")
+    return np.concatenate([value[:3], value[3:] / length]).astype(np.float64)
