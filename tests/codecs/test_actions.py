@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from golden_codecs import GOLDEN, observation
 from offboard_client.errors import InvalidAction
-from offboard_core.codecs import ActionSplit, convert
+from offboard_core.codecs import ActionSplit, ActionVector, convert
 from offboard_core.types import Chunk
 
 POSE = {"target_pose": 7, "target_grip": 1}
@@ -103,3 +103,12 @@ def test_labels_are_what_was_commanded():
 def test_without_labels_there_is_no_training_column():
     assert ActionSplit(parts=POSE).features == {}
     assert ActionSplit(parts=POSE).label(observation()) == {}
+
+
+def test_a_vector_may_stay_as_it_is():
+    codec = ActionVector(width=3)
+    answer = Chunk(np.ones((2, 3)))
+    assert codec.decode(answer, {}) is answer
+    assert codec.meta.action["action"].kind == "vector"
+    with pytest.raises(InvalidAction, match=r"\(2, 4\), the codec expects \(T, 3\)"):
+        codec.decode(Chunk(np.ones((2, 4))), {})

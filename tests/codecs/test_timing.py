@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 from offboard_client.errors import ConfigurationError, InvalidAction
-from offboard_core.codecs import ActionHorizon, ActionSplit, ActionTiming, action_fps, timed
-from offboard_core.types import Checkpoint, Chunk
+from offboard_core.codecs import ActionHorizon, ActionSplit, ActionTiming, timed
+from offboard_core.types import Chunk
 
 codec = ActionSplit(parts={"target_joints": 2})
 
@@ -46,17 +46,3 @@ def test_a_rate_is_finite_and_above_zero(value):
         ActionTiming(value)
     with pytest.raises(ValueError, match="above 0"):
         ActionHorizon(value)
-
-
-def test_what_was_recorded_with_the_checkpoint_counts_first():
-    recorded = Checkpoint(id="1", recorded={"action_fps": 30})
-    assert action_fps(recorded, 15.0) == 30.0
-    assert action_fps(Checkpoint(id="1"), 10.0, usual=15.0) == 10.0
-    assert action_fps(Checkpoint(id="1"), None, usual=15.0) == 15.0
-    assert action_fps(Checkpoint(id="1"), None) is None
-
-
-@pytest.mark.parametrize("value", ["30", True, 0, -5, [30]])
-def test_a_record_that_is_no_rate_is_refused(value):
-    with pytest.raises(ConfigurationError, match=r"offboard\.json of 1: action_fps"):
-        action_fps(Checkpoint(id="1", recorded={"action_fps": value}), 15.0)

@@ -11,7 +11,7 @@ Every block is a small frozen class with one job. A vendor's codec is a sum of t
 
 from __future__ import annotations
 
-from .actions import ActionSplit, pose_width
+from .actions import ActionSplit, ActionVector, pose_width
 from .algebra import Parallel, Sequential, Stage, decodes, encodes, is_image
 from .grip import binarize, check_grip
 from .images import LetterboxImage, letterbox
@@ -19,11 +19,11 @@ from .names import Rename, resolve_names
 from .native import Native, NativeOptions
 from .rotations import Rotation, convert, convert_pose
 from .state import CONVENTIONS, StateVector, TaskText, canonical_field
-from .timing import ActionHorizon, ActionTiming, action_fps, timed
+from .timing import ActionHorizon, ActionTiming, positive, timed
 
 __all__ = [
-    "CONVENTIONS", "ActionHorizon", "ActionSplit", "ActionTiming", "LetterboxImage", "Native", "NativeOptions",
-    "Parallel", "Rename", "Rotation", "Sequential", "Stage", "StateVector", "TaskText", "action_fps", "binarize",
+    "CONVENTIONS", "ActionHorizon", "ActionSplit", "ActionTiming", "ActionVector", "LetterboxImage", "Native",
+    "NativeOptions", "Parallel", "Rename", "Rotation", "Sequential", "Stage", "StateVector", "TaskText", "binarize",
     "canonical_field", "check_grip", "convert", "convert_pose", "decodes", "encodes", "is_image", "letterbox",
-    "pose_width", "resolve_names", "timed",
+    "pose_width", "positive", "resolve_names", "timed",
 ]  # fmt: skip

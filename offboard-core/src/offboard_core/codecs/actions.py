@@ -59,16 +59,8 @@ class ActionSplit(Codec):
 
     def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
         """See :meth:`Codec.decode`."""
-        columns = chunk.columns()
-        if self.name not in columns:
-            raise InvalidAction(f"the model answered {', '.join(columns)}, the codec expects {self.name!r}")
-        rows = columns[self.name]
-        width = sum(self.parts.values())
-        if rows.ndim != 2 or rows.shape[1] != width:
-            parts = ", ".join(f"{name} {n}" for name, n in self.parts.items())
-            raise InvalidAction(f"the model answered {self.name} {rows.shape}, the codec expects (T, {width}): {parts}")
-        if rows.dtype.kind not in "iuf" or not np.isfinite(rows).all():
-            raise InvalidAction(f"the model answered {self.name} with numbers that are not finite")
+        expected = ", ".join(f"{name} {width}" for name, width in self.parts.items())
+        rows = _rows(chunk, self.name, sum(self.parts.values()), expected)
         return Chunk({name: self._part(name, part) for name, part in self._split(rows)}, chunk.timestamp)
 
     def _split(self, rows: Array) -> list[tuple[str, Array]]:
@@ -104,6 +96,36 @@ class ActionSplit(Codec):
             return convert_pose(pose, "quat", self.rotation).astype(np.float32)
         value = vector(frame, self.labels[name], self.parts[name])
         return binarize(value) if self.binarize_grip and _is_grip(name) else value
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionVector(Codec):
+    """Hands the model's own vector ``name``, (T, ``width``), to the robot as it is. Raises InvalidAction."""
+
+    width: int
+    name: str = "action"
+
+    @property
+    def meta(self) -> CodecMeta:
+        """Makes one vector that says nothing about its parts."""
+        return CodecMeta(action={self.name: Field(shape=(self.width,), kind="vector")})
+
+    def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.decode`."""
+        _rows(chunk, self.name, self.width, f"{self.width} numbers per step")
+        return chunk
+
+
+def _rows(chunk: Chunk, name: str, width: int, expected: str) -> Array:
+    columns = chunk.columns()
+    if name not in columns:
+        raise InvalidAction(f"the model answered {', '.join(columns)}, the codec expects {name!r}")
+    rows = columns[name]
+    if rows.ndim != 2 or rows.shape[1] != width:
+        raise InvalidAction(f"the model answered {name} {rows.shape}, the codec expects (T, {width}): {expected}")
+    if rows.dtype.kind not in "iuf" or not np.isfinite(rows).all():
+        raise InvalidAction(f"the model answered {name} with numbers that are not finite")
+    return rows
 
 
 def pose_width(rotation: Rotation) -> int:

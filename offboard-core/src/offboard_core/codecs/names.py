@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from offboard_client._names import unknown
-from offboard_client.errors import BadObservation, BadParameter
+from offboard_client.errors import BadObservation, BadParameter, ConfigurationError
 
 from offboard_core.types import CodecMeta, Observation
 
@@ -19,6 +19,10 @@ class Rename(Stage):
     """Hands what the robot calls by a key of ``names`` to the model under its value; all else passes through."""
 
     names: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        if len(set(self.names.values())) < len(self.names):
+            raise ConfigurationError(f"two names become one: {dict(self.names)}; leave one of them away")
 
     def over(self, inner: CodecMeta) -> CodecMeta:
         """The inner codec's meta in the robot's names."""
@@ -46,7 +50,7 @@ def resolve_names(names: Mapping[str, str], model: Iterable[str]) -> dict[str, s
 
     ``names``: canonical name → the model's name or the end of it after a dot or slash. ``model``: the names
     that the model reads; none = nothing is known, and every name is taken as it is written.
-    Raises BadParameter: no such name, several that end so, or two robot names for one of the model's.
+    Raises BadParameter: no such name, or several that end so.
     """
     known = list(model)
     full: dict[str, str] = {}
@@ -56,6 +60,4 @@ def resolve_names(names: Mapping[str, str], model: Iterable[str]) -> dict[str, s
             problem = f"several: {', '.join(found)}" if found else unknown("input", wanted, known, where="of the model")
             raise BadParameter(f"the option map {robot}={wanted}: {problem}")
         full[robot] = found[0] if known else wanted
-    if len(set(full.values())) < len(full):
-        raise BadParameter(f"the option map gives two names to one input of the model: {names}")
     return full

@@ -13,12 +13,12 @@ from offboard_core.types import Array, Checkpoint, Chunk, Codec, CodecMeta, Fiel
 
 from ._read import require
 from .names import Rename, resolve_names
-from .timing import action_fps, positive, timed
+from .timing import positive, timed
 
 
 @dataclass(frozen=True, kw_only=True)
 class NativeOptions:
-    """``fps``: steps per second of the chunks, where nothing beside the checkpoint says it.
+    """``fps``: steps per second of the chunks; None = nothing says it, and rows carry no timestamps.
 
     ``map``: a robot's name → the model's name for it.
     """
@@ -59,11 +59,11 @@ class Native(Codec):
 
 
 def make(options: NativeOptions, checkpoint: Checkpoint) -> Codec:
-    """Native for one checkpoint. Raises BadParameter for a map that does not fit its inputs."""
+    """Native for one checkpoint. Raises BadParameter or ConfigurationError for a map that does not fit its inputs."""
     codec: Codec = Native(inputs=checkpoint.inputs, outputs=checkpoint.outputs)
     if options.map:
         codec = Rename(resolve_names(options.map, checkpoint.inputs)) | codec
-    return timed(codec, action_fps(checkpoint, options.fps))
+    return timed(codec, options.fps)
 
 
 def _as_vector(declared: Field) -> Field:

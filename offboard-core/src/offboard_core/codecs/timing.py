@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from offboard_client.errors import ConfigurationError, InvalidAction
 
-from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Observation
+from offboard_core.types import Chunk, Codec, CodecMeta, Observation
 
 
 @dataclass(frozen=True)
@@ -59,22 +59,6 @@ def timed(codec: Codec, fps: float | None, horizon_sec: float | None = None) -> 
         return codec
     codec = ActionTiming(fps) | codec
     return codec if horizon_sec is None else ActionHorizon(horizon_sec) | codec
-
-
-def action_fps(checkpoint: Checkpoint, option: float | None, usual: float | None = None) -> float | None:
-    """Steps per second: what ``offboard.json`` records for the checkpoint, else the option, else what is usual.
-
-    None means that nothing says it; it is never guessed. Raises ConfigurationError for a record that is no rate.
-    """
-    recorded = checkpoint.recorded.get("action_fps")
-    if recorded is None:
-        return usual if option is None else option
-    if isinstance(recorded, bool) or not isinstance(recorded, (int, float)):
-        raise ConfigurationError(f"offboard.json of {checkpoint.id}: action_fps is {recorded!r}, expected a number")
-    try:
-        return positive("action_fps", float(recorded))
-    except ValueError as error:
-        raise ConfigurationError(f"offboard.json of {checkpoint.id}: {error}") from None
 
 
 def positive(what: str, value: float) -> float:
