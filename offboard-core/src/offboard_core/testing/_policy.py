@@ -1,0 +1,83 @@
+"""A policy serves sessions that do not know of each other, and lets go of everything."""
+
+from __future__ import annotations
+
+import gc
+import json
+import weakref
+from typing import Any
+
+from ..runtime.codec import BoundCodec
+from ..source import ModelSource
+from ..types import Checkpoint, Chunk, Observation, Policy, Session
+from ._vendor import Vendor
+
+
+class PolicyLaws(Vendor):
+    """What the server relies on when it calls the policy from the model's thread."""
+
+    def test_a_policy_answers_chunks(self, chunk: Chunk, bound: BoundCodec, observation: Observation) -> None:
+        """The sample observation gets a chunk that its own codec can decode."""
+        assert isinstance(chunk, Chunk)
+        assert 0 < len(bound.decode(chunk, observation)) <= len(chunk)
+
+    def test_one_result_for_each_session_of_a_batch(
+        self, policy: Policy[Any], bound: BoundCodec, observation: Observation
+    ) -> None:
+        """Up to ``max_batch_size`` sessions share a call, and each is answered."""
+        sessions = [policy.new_session(policy.params()) for _ in range(min(3, max(1, policy.max_batch_size)))]
+        results = policy.infer_many([(session, bound.encode(observation)) for session in sessions])
+        assert [type(result) for result in results] == [Chunk] * len(sessions)
+        for session in sessions:
+            session.close()
+
+    def test_one_bad_input_of_a_batch_fails_one_robot(
+        self, policy: Policy[Any], bound: BoundCodec, observation: Observation
+    ) -> None:
+        """A session that cannot be answered is an error among the results, and the others have their chunks."""
+        good, bad = policy.new_session(policy.params()), policy.new_session(policy.params())
+        inputs = bound.encode(observation)
+        pairs: list[tuple[Session, dict[str, Any]]] = [(bad, {}), (good, inputs)]
+        share = policy.max_batch_size > 1 and policy.batch_key(inputs) == policy.batch_key({})
+        results = [
+            result for batch in ([pairs] if share else [pairs[:1], pairs[1:]]) for result in policy.infer_many(batch)
+        ]
+        assert len(results) == 2
+        assert isinstance(results[1], Chunk)
+        good.close()
+        bad.close()
+
+    def test_an_episode_starts_anew_after_reset(
+        self, policy: Policy[Any], bound: BoundCodec, observation: Observation
+    ) -> None:
+        """``reset`` may come at any time, and the next observation is answered like the first one."""
+        session = policy.new_session(policy.params())
+        session.reset()
+        first = session.infer(bound.encode(observation))
+        session.reset()
+        again = session.infer(bound.encode(observation))
+        session.close()
+        assert first is not None
+        assert again is not None
+        assert {n: c.shape for n, c in first.columns().items()} == {n: c.shape for n, c in again.columns().items()}
+
+    def test_its_facts_are_plain_and_steady(self, policy: Policy[Any]) -> None:
+        """``meta`` goes into the handshake, which must be JSON and equal on every connection."""
+        before = json.dumps(dict(policy.meta), sort_keys=True)
+        session = policy.new_session(policy.params())
+        session.close()
+        assert json.dumps(dict(policy.meta), sort_keys=True) == before
+
+    def test_a_closed_policy_is_gone(
+        self, source: ModelSource, checkpoint: Checkpoint, bound: BoundCodec, observation: Observation
+    ) -> None:
+        """After ``close`` nothing holds the policy; otherwise its memory would stay when models are switched."""
+        policy = source.loader.load(checkpoint, print)
+        session = policy.new_session(policy.params())
+        session.infer(bound.encode(observation))
+        session.close()
+        policy.close()
+        gone = weakref.ref(policy)
+        del policy, session
+        gc.collect()
+        assert gone() is None

@@ -1,0 +1,267 @@
+"""The kit finds what it is there to find: each law is broken once, by a vendor that breaks nothing else."""
+
+import inspect
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import numpy as np
+import pytest
+from offboard_core import (
+    BadObservation,
+    Checkpoint,
+    CheckpointLoader,
+    Chunk,
+    Codec,
+    CodecMeta,
+    Field,
+    InvalidAction,
+    Policy,
+    Session,
+)
+from offboard_core.plugins import Plugins
+from offboard_core.registries import MemoryRegistry
+from offboard_core.runtime.codec import BoundCodec
+from offboard_core.source import CodecChoice, ModelSource
+from offboard_core.testing import CodecLaws, PluginLaws, PolicyLaws, RegistryLaws
+from offboard_core.types import ModelRegistry
+
+OBSERVATION = {"robot_state.q": np.arange(3.0), "task": "wave"}
+
+
+class Good(Codec):
+    """Doubles the joints; what the subclasses below get wrong, this one does right."""
+
+    meta = CodecMeta(
+        observation={"robot_state.q": Field(shape=(3,)), "task": Field(dtype="str", required=False)},
+        action={"target_joints": Field(shape=(3,), kind="absolute_joints")},
+    )
+
+    def encode(self, observation):
+        if "robot_state.q" not in observation:
+            raise BadObservation("the observation lacks robot_state.q")
+        return {"state": observation["robot_state.q"] * 2, "text": observation.get("task", "")}
+
+    def decode(self, chunk, observation):
+        return chunk.replace(action={"target_joints": chunk.action / 2})
+
+
+class WritesIntoTheObservation(Good):
+    def encode(self, observation):
+        observation["robot_state.q"][0] = 0.0
+        return super().encode(observation)
+
+
+class Remembers(Good):
+    calls = 0
+
+    def encode(self, observation):
+        self.calls += 1
+        return {**super().encode(observation), "calls": self.calls}
+
+
+class ReadsMoreThanItSays(Good):
+    meta = CodecMeta(observation={"robot_state.q": Field(shape=(3,))}, action=Good.meta.action)
+
+
+class FillsInWhatIsMissing(Good):
+    def encode(self, observation):
+        return super().encode({"robot_state.q": np.zeros(3), **observation})
+
+
+class WritesIntoTheChunk(Good):
+    def decode(self, chunk, observation):
+        chunk.action[:] /= 2
+        return chunk.replace(action={"target_joints": chunk.action})
+
+
+class MakesAnotherName(Good):
+    def decode(self, chunk, observation):
+        return chunk.replace(action={"joints": chunk.action})
+
+
+class DecodesByPosition(Good):
+    def decode(self, chunk, observation):
+        return chunk.replace(action={"target_joints": chunk.action + np.arange(len(chunk))[:, None]})
+
+
+class ClipsNaNAway(Good):
+    def decode(self, chunk, observation):
+        return chunk.replace(action={"target_joints": np.where(chunk.action > 0.5, 1.0, 0.0)})
+
+
+LAWS: list[tuple[type[Codec], Callable[..., None]]] = [
+    (WritesIntoTheObservation, CodecLaws.test_encode_is_pure),
+    (Remembers, CodecLaws.test_encode_is_pure),
+    (ReadsMoreThanItSays, CodecLaws.test_encode_reads_what_meta_declares_and_nothing_else),
+    (FillsInWhatIsMissing, CodecLaws.test_a_required_name_is_required),
+    (WritesIntoTheChunk, CodecLaws.test_decode_is_pure),
+    (MakesAnotherName, CodecLaws.test_decode_makes_what_meta_declares),
+    (DecodesByPosition, CodecLaws.test_decode_works_on_every_step_alone),
+    (ClipsNaNAway, CodecLaws.test_decode_hides_no_number_that_is_not_finite),
+]
+
+
+def check(laws, law, **given):
+    """Call a law as pytest would, with these fixtures."""
+    law(laws, **{name: given[name] for name in inspect.signature(law).parameters if name in given})
+
+
+def bound(codec):
+    return BoundCodec(codec(), "tested", "default")
+
+
+@pytest.mark.parametrize(("codec", "law"), LAWS, ids=[codec.__name__ for codec, _ in LAWS])
+def test_a_codec_that_breaks_a_law_is_found(codec, law):
+    def given():
+        observation = {
+            name: value.copy() if isinstance(value, np.ndarray) else value for name, value in OBSERVATION.items()
+        }
+        return {"observation": observation, "chunk": Chunk(np.linspace(0.0, 1.0, 12).reshape(4, 3))}
+
+    check(CodecLaws(), law, bound=bound(Good), **given())
+    with pytest.raises((AssertionError, ValueError, InvalidAction, pytest.fail.Exception)):
+        check(CodecLaws(), law, bound=bound(codec), **given())
+
+
+class Steady(Session):
+    def infer(self, inputs):
+        return Chunk(inputs["state"][None])
+
+
+class Model(Policy):
+    def new_session(self, params):
+        return Steady()
+
+
+class LosesAResult(Model):
+    max_batch_size = 2
+
+    def infer_many(self, batch):
+        return super().infer_many(batch)[:1]
+
+
+class FailsTogether(Model):
+    def infer_many(self, batch):
+        return [session.infer(inputs) for session, inputs in batch]
+
+
+class Counts(Model):
+    def __init__(self):
+        self.meta = {"sessions": 0}
+
+    def new_session(self, params):
+        self.meta = {"sessions": self.meta["sessions"] + 1}
+        return Steady()
+
+
+class Once(Session):
+    def __init__(self):
+        self.chunk = Chunk(np.zeros((1, 3)))
+
+    def infer(self, inputs):
+        chunk, self.chunk = self.chunk, None
+        return chunk
+
+
+class ForgetsToReset(Model):
+    def new_session(self, params):
+        return Once()
+
+
+class Stays(Model):
+    everyone: list[Policy] = []
+
+    def __init__(self):
+        self.everyone.append(self)
+
+
+def served(policy):
+    class Loader(CheckpointLoader):
+        def load(self, checkpoint, report):
+            return policy()
+
+    return ModelSource(
+        vendor="tested",
+        registry=MemoryRegistry([Checkpoint(id="only")]),
+        loader=Loader(),
+        codec=CodecChoice(Plugins.of(), None, "native"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "law"),
+    [
+        (LosesAResult, PolicyLaws.test_one_result_for_each_session_of_a_batch),
+        (FailsTogether, PolicyLaws.test_one_bad_input_of_a_batch_fails_one_robot),
+        (ForgetsToReset, PolicyLaws.test_an_episode_starts_anew_after_reset),
+        (Counts, PolicyLaws.test_its_facts_are_plain_and_steady),
+        (Stays, PolicyLaws.test_a_closed_policy_is_gone),
+    ],
+)
+def test_a_policy_that_breaks_a_law_is_found(policy, law):
+    def given(kind):
+        return {"policy": kind(), "source": served(kind), "checkpoint": Checkpoint(id="only"), "bound": bound(Good)}
+
+    check(PolicyLaws(), law, observation=OBSERVATION, **given(Model))
+    with pytest.raises((AssertionError, KeyError)):
+        check(PolicyLaws(), law, observation=OBSERVATION, **given(policy))
+
+
+class ListsEveryFolder(ModelRegistry):
+    def __init__(self, place):
+        self.place = Path(place)
+
+    def checkpoints(self):
+        return [
+            Checkpoint(id=path.name, location=str(path)) for path in sorted(self.place.iterdir()) if self.counts(path)
+        ]
+
+    def counts(self, path):
+        return True
+
+
+class ListsWhatHasWeights(ListsEveryFolder):
+    def counts(self, path):
+        return (path / "weights").is_file()
+
+
+class ListsWhatHasFiles(ListsEveryFolder):
+    def counts(self, path):
+        return any(path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("registry", "law"),
+    [
+        (ListsEveryFolder, RegistryLaws.test_a_folder_without_content_is_no_checkpoint),
+        (ListsWhatHasFiles, RegistryLaws.test_a_checkpoint_without_its_weights_is_not_listed),
+    ],
+)
+def test_a_registry_that_breaks_a_law_is_found(registry, law, tmp_path):
+    def given(kind):
+        place = tmp_path / kind.__name__
+        for name in ("010000", "020000"):
+            (place / name).mkdir(parents=True)
+            (place / name / "config").write_text("{}")
+            (place / name / "weights").write_bytes(b"many bytes")
+        source = ModelSource(
+            vendor="tested", registry=kind(place), loader=served(Model).loader, codec=served(Model).codec
+        )
+        return {"copied": (place, source)}
+
+    check(RegistryLaws(), law, **given(ListsWhatHasWeights))
+    with pytest.raises(AssertionError):
+        check(RegistryLaws(), law, **given(registry))
+
+
+def test_a_plugin_that_imports_a_model_library_is_found(tmp_path, monkeypatch):
+    (tmp_path / "torchlike.py").write_text("")
+    (tmp_path / "light_plugin.py").write_text("import json")
+    (tmp_path / "heavy_plugin.py").write_text("import torchlike")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    law = PluginLaws.test_discovery_imports_nothing_heavy
+    check(PluginLaws(), law, entry_point=EntryPoint("light", "light_plugin", "offboard"))
+    with pytest.raises(AssertionError, match="torchlike"):
+        check(PluginLaws(), law, entry_point=EntryPoint("heavy", "heavy_plugin", "offboard"))
