@@ -22,6 +22,9 @@ _FAREWELLS = (CLOSE_NORMAL, 1001, CLOSE_GOING_AWAY)
 
 Frame = bytes | str
 
+#: The key ``type`` as JSON and msgpack write it; the length byte keeps ``dtype``, which every array has, apart.
+_TEXT_TYPE, _TYPE = '"type"', b"\xa4type"
+
 
 class Conversation:
     """The state between the task that reads and the task that writes; all on the event loop, nothing awaits here."""
@@ -144,8 +147,8 @@ class Conversation:
 
 
 def is_control(frame: Frame) -> bool:
-    """Whether this may be a control frame: short, with a top-level key ``type``. Looks into short frames only."""
-    if len(frame) >= CONTROL_BYTES or ("type" not in frame if isinstance(frame, str) else b"type" not in frame):
+    """Whether this is a control frame: short, with a top-level key ``type``. Looks into short frames only."""
+    if len(frame) >= CONTROL_BYTES or (_TEXT_TYPE not in frame if isinstance(frame, str) else _TYPE not in frame):
         return False
     try:
         value = decode(frame)
