@@ -1,0 +1,123 @@
+"""One robot in a closed loop: how long a call takes, next to the same bytes over raw TCP.
+
+Every peer gets several servers, because a large message's time depends on what a process happened to do to its
+heap; rounds visit all of them in turn, so that a slow minute of the machine is everybody's.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from peers import LIMIT
+from processes import Child
+from quiet import LIMIT as QUIET_LIMIT
+from quiet import Quiet
+from workloads import SIZES
+
+
+@dataclass
+class Pair:
+    """One server of a peer and the one client that talks to it."""
+
+    peer: str
+    instance: int
+    server: Child
+    worker: Child
+
+
+@dataclass
+class Block:
+    """Consecutive calls of one pair on one workload."""
+
+    round: int
+    instance: int
+    durations_us: list[float]
+    client_cpu_ms: float
+    server_cpu_ms: float
+    foreign: float
+    p50_us: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.p50_us = median(self.durations_us)
+
+
+def start(stack: ExitStack, peer: str, policy: str = "null", workers: int = 1) -> tuple[Child, list[Child]]:
+    """A server of a peer and its clients, all connected; they end with the stack."""
+    server = stack.enter_context(Child("server.py", peer, policy))
+    port = server.hear()["port"]
+    children = [stack.enter_context(Child("worker.py", peer, str(port))) for _ in range(workers)]
+    for child in children:
+        child.hear()
+    return server, children
+
+
+def measure(peers: Sequence[str], rounds: int, instances: int, seconds: float, quiet: Quiet) -> dict[str, Any]:
+    """Peer -> workload -> percentiles, ratios to the limit, and every block's median."""
+    blocks: dict[tuple[str, str], list[Block]] = defaultdict(list)
+    with ExitStack() as stack:
+        pairs: list[Pair] = []
+        for instance in range(instances):
+            for peer in peers:
+                server, (worker,) = start(stack, peer)
+                pairs.append(Pair(peer, instance, server, worker))
+        for workload in SIZES:
+            for pair in pairs:
+                pair.worker.ask({"do": "check", "workload": workload})
+        for round in range(rounds):
+            for workload in SIZES:
+                shift = round % len(pairs)
+                for pair in pairs[shift:] + pairs[:shift]:
+                    blocks[pair.peer, workload].append(_block(pair, workload, round, seconds, quiet))
+    return {
+        peer: {workload: _summary(blocks[peer, workload], blocks.get((LIMIT, workload), [])) for workload in SIZES}
+        for peer in peers
+    }
+
+
+def _block(pair: Pair, workload: str, round: int, seconds: float, quiet: Quiet) -> Block:
+    def take() -> tuple[dict[str, Any], float]:
+        before = pair.server.cpu_s()
+        got = pair.worker.ask({"do": "block", "workload": workload, "seconds": seconds, "start": None})
+        return got, pair.server.cpu_s() - before
+
+    (got, server_s), foreign = quiet.measure([pair.server, pair.worker], take)
+    calls = len(got["durations_us"])
+    return Block(round, pair.instance, got["durations_us"], got["cpu_s"] * 1e3 / calls, server_s * 1e3 / calls, foreign)
+
+
+def _summary(blocks: Sequence[Block], limit: Sequence[Block]) -> dict[str, Any]:
+    calm = [block for block in blocks if block.foreign <= QUIET_LIMIT] or blocks
+    durations = sorted(duration for block in calm for duration in block.durations_us)
+    durations_p50 = percentile(durations, 50)
+    floor: dict[int, float] = {
+        round: median(block.p50_us for block in limit if block.round == round)
+        for round in {block.round for block in limit}
+    }
+    return {
+        "calls": len(durations),
+        "p50_ms": durations_p50 / 1e3,
+        "p90_ms": percentile(durations, 90) / 1e3,
+        "p99_ms": percentile(durations, 99) / 1e3,
+        "ratio_to_raw_tcp": median(block.p50_us / floor[block.round] for block in calm) if floor else None,
+        "ratio_to_fastest_raw_tcp": durations_p50 / min(block.p50_us for block in limit) if limit else None,
+        "instances_p50_ms": [
+            median(block.p50_us for block in calm if block.instance == instance) / 1e3
+            for instance in sorted({block.instance for block in calm})
+        ],
+        "client_cpu_ms": median(block.client_cpu_ms for block in calm),
+        "server_cpu_ms": median(block.server_cpu_ms for block in calm),
+        "disturbed_blocks": sum(block.foreign > QUIET_LIMIT for block in blocks),
+        "blocks": [
+            {"round": b.round, "instance": b.instance, "p50_ms": b.p50_us / 1e3, "foreign": b.foreign} for b in blocks
+        ],
+    }
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float:
+    """The smallest value that at least ``percent`` of the ordered values do not exceed."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]

@@ -1,0 +1,78 @@
+"""offboard as ``offboard serve`` runs it, with its own client: checks, timing and metrics as they are by default."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from offboard_client import InferenceClient
+from offboard_core import Chunk, Policy, Session
+from offboard_core.server import ServerConfig, run_server
+from offboard_core.source import from_callables
+from workloads import CHUNK
+
+#: What one call of the ``sleep`` policy takes, however many robots share it, in seconds.
+SLEEP_S = 0.02
+
+
+class NullSession(Session):
+    """Answers the chunk at once."""
+
+    def infer(self, inputs: Mapping[str, Any]) -> Chunk:
+        """The same chunk for every input."""
+        return Chunk(CHUNK)
+
+
+class NullPolicy(Policy[NullSession]):
+    """A model that takes no time."""
+
+    def new_session(self, params: Any) -> NullSession:
+        """One more robot."""
+        return NullSession()
+
+
+class SleepPolicy(NullPolicy):
+    """A model that takes 20 ms for a batch of any size."""
+
+    max_batch_size = 16
+
+    def infer_many(self, batch: Sequence[tuple[NullSession, Mapping[str, Any]]]) -> list[Chunk]:
+        """All at once, after the sleep."""
+        time.sleep(SLEEP_S)
+        return [session.infer(inputs) for session, inputs in batch]
+
+
+POLICIES = {"null": NullPolicy, "sleep": SleepPolicy}
+
+
+def serve(policy: str, listening: Callable[[int], None]) -> None:
+    """What ``offboard serve`` does once its flags are read."""
+    source = from_callables({policy: POLICIES[policy]})
+    run_server({"default": source}, ServerConfig(port=0), lambda host, port: listening(port))
+
+
+class Client:
+    """The robot's client, from an observation to rows of actions."""
+
+    def __init__(self, port: int) -> None:
+        self._client = InferenceClient("127.0.0.1", port)
+        self._session = self._client.new_session()
+
+    def prepare(self, observation: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As it is."""
+        return observation
+
+    def infer(self, prepared: Mapping[str, Any]) -> Any:
+        """One step of a robot."""
+        return self._session.infer(prepared)
+
+    def chunk(self, answer: Any) -> NDArray[np.float32]:
+        """The rows' actions, one below the other."""
+        return np.stack([row["action"] for row in answer])
+
+    def close(self) -> None:
+        """Leave."""
+        self._session.close()

@@ -1,0 +1,171 @@
+"""Results as tables for people, each figure with its target beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from peers import PEERS
+from workloads import LABELS
+
+OURS = "offboard"
+OPENPI_LIKE = "ws_msgpack"
+
+#: How many times raw TCP's median a call may take, by workload.
+RATIO_TARGETS = {"A": 5.5, "B": 4.0, "C": 11.0}
+BATCHING_TARGET = 6.0
+#: Memory counts as flat while it grows by no more than this over 10,000 steps, in bytes.
+FLAT_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Target:
+    """What was promised, what was measured, and whether the one keeps the other."""
+
+    what: str
+    promised: str
+    measured: str
+    met: bool
+
+
+def targets(results: dict[str, Any]) -> list[Target]:
+    """Every target that these results can speak about."""
+    found: list[Target] = []
+    for workload, measured in results.get("latency", {}).get(OURS, {}).items():
+        ratio, limit = measured["ratio_to_raw_tcp"], RATIO_TARGETS[workload]
+        if ratio is not None:
+            found.append(
+                Target(f"{LABELS[workload]}, over raw TCP", f"<= {limit:g} x", f"{ratio:.1f} x", ratio <= limit)
+            )
+    robots = results.get("robots", {})
+    if OURS in robots and OPENPI_LIKE in robots:
+        gain = robots[OURS]["requests_per_second"] / robots[OPENPI_LIKE]["requests_per_second"]
+        found.append(Target("8 robots, over openpi's pair", "> 1 x", f"{gain:.2f} x", gain > 1))
+    if "batching" in results:
+        gain = results["batching"]["gain"]
+        found.append(
+            Target(
+                "8 robots batched, over one robot",
+                f">= {BATCHING_TARGET:g} x",
+                f"{gain:.1f} x",
+                gain >= BATCHING_TARGET,
+            )
+        )
+    if "memory" in results:
+        grown = results["memory"]["bytes_per_step"] * 10_000
+        found.append(
+            Target("server memory over 10,000 steps", "<= 1 MiB more", f"{grown / 2**20:+.2f} MiB", grown <= FLAT_BYTES)
+        )
+    return found
+
+
+def as_json(found: Sequence[Target]) -> list[dict[str, Any]]:
+    """Targets as plain data."""
+    return [asdict(target) for target in found]
+
+
+def text(results: dict[str, Any]) -> str:
+    """All tables, as Markdown."""
+    parts = [_machine(results["machine"])]
+    if "latency" in results:
+        parts.append("One robot, closed loop\n\n" + _latency(results["latency"]))
+    if "robots" in results:
+        parts.append("Eight robots, closed loop, two 224x224 images + state\n\n" + _robots(results["robots"]))
+    if "batching" in results:
+        parts.append(_batching(results["batching"]))
+    if "memory" in results:
+        parts.append(_memory(results["memory"]))
+    if "start" in results:
+        parts.append(_start(results["start"]))
+    rows = [(t.what, t.promised, t.measured, "met" if t.met else "MISSED") for t in targets(results)]
+    if rows:
+        parts.append(_table(("target", "promised", "measured", ""), rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    return (
+        f"{machine['date']}, {machine['processor']}, {machine['cpus']} cores, Python {machine['python']}; "
+        f"{machine['repeated']} blocks measured again because others disturbed them"
+    )
+
+
+def _latency(latency: dict[str, Any]) -> str:
+    rows: list[Sequence[str]] = []
+    for workload, label in LABELS.items():
+        for peer, by_workload in latency.items():
+            measured = by_workload[workload]
+            rows.append(
+                (
+                    label,
+                    peer,
+                    *(f"{measured[key]:.3f}" for key in ("p50_ms", "p90_ms", "p99_ms")),
+                    *(_ratio(measured[key]) for key in ("ratio_to_raw_tcp", "ratio_to_fastest_raw_tcp")),
+                    f"{RATIO_TARGETS[workload]:g}" if peer == OURS else "",
+                    " ".join(f"{p50:.2f}" for p50 in measured["instances_p50_ms"]),
+                    f"{measured['client_cpu_ms']:.2f} + {measured['server_cpu_ms']:.2f}",
+                    str(measured["disturbed_blocks"]),
+                )
+            )
+    columns = (
+        "observation",
+        "peer",
+        "p50 ms",
+        "p90",
+        "p99",
+        "x raw TCP",
+        "x its fastest block",
+        "target",
+        "p50 by server",
+        "CPU ms",
+        "disturbed",
+    )
+    legend = "\n".join(f"- `{peer}`: {PEERS[peer]}" for peer in latency)
+    return _table(columns, rows) + "\n\n" + legend
+
+
+def _ratio(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.1f}"
+
+
+def _robots(robots: dict[str, Any]) -> str:
+    rows = [
+        (
+            peer,
+            f"{measured['requests_per_second']:.0f}",
+            f"{min(run['requests_per_second'] for run in measured['runs']):.0f} to "
+            f"{max(run['requests_per_second'] for run in measured['runs']):.0f}",
+            f"{measured['p50_ms']:.2f}",
+            f"{measured['p99_ms']:.2f}",
+        )
+        for peer, measured in robots.items()
+    ]
+    return _table(("peer", "requests/s", "range", "p50 ms", "p99"), rows)
+
+
+def _batching(batching: dict[str, Any]) -> str:
+    one, many = batching["one"], batching["many"]
+    return (
+        f"A policy of 20 ms per batch: one robot {one['requests_per_second']:.1f} requests/s, eight "
+        f"{many['requests_per_second']:.1f} ({batching['gain']:.1f} x), "
+        f"p99 {one['p99_ms']:.1f} and {many['p99_ms']:.1f} ms"
+    )
+
+
+def _memory(memory: dict[str, Any]) -> str:
+    return (
+        f"Server memory over {memory['steps']} steps: {memory['first_mib']:.1f} MiB to {memory['last_mib']:.1f} MiB, "
+        f"{memory['bytes_per_step']:+.1f} bytes per step"
+    )
+
+
+def _start(start: dict[str, Any]) -> str:
+    return _table(
+        ("start", "median s"), [(f"`{name}`", f"{measured['median_s']:.3f}") for name, measured in start.items()]
+    )
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,71 @@
+"""Several robots at once: requests per second of eight client processes, and what batching makes of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from statistics import median
+from typing import Any
+
+from latency import percentile, start
+from processes import Child
+from quiet import Quiet
+
+ROBOTS = 8
+WORKLOAD = "A"
+
+#: Between telling the clients when to begin and that moment, in seconds.
+_LEAD_S = 0.3
+
+
+def measure(peers: Sequence[str], rounds: int, seconds: float, quiet: Quiet) -> dict[str, Any]:
+    """Peer -> requests per second of eight robots in closed loops on workload A, median over the rounds."""
+    runs: dict[str, list[dict[str, Any]]] = {peer: [] for peer in peers}
+    with ExitStack() as stack:
+        pairs = {peer: _checked(*start(stack, peer, workers=ROBOTS)) for peer in peers}
+        for _ in range(rounds):
+            for peer, (server, workers) in pairs.items():
+                runs[peer].append(_run(server, workers, seconds, quiet))
+    return {peer: {"robots": ROBOTS, "workload": WORKLOAD, **_summary(runs[peer])} for peer in peers}
+
+
+def batching(peer: str, rounds: int, seconds: float, quiet: Quiet) -> dict[str, Any]:
+    """One robot's and eight robots' requests per second on a policy that takes 20 ms per batch."""
+    one: list[dict[str, Any]] = []
+    many: list[dict[str, Any]] = []
+    with ExitStack() as stack:
+        server, workers = _checked(*start(stack, peer, policy="sleep", workers=ROBOTS))
+        for _ in range(rounds):
+            one.append(_run(server, workers[:1], seconds, quiet))
+            many.append(_run(server, workers, seconds, quiet))
+    gain = median(b["requests_per_second"] / a["requests_per_second"] for a, b in zip(one, many, strict=True))
+    return {"robots": ROBOTS, "workload": WORKLOAD, "gain": gain, "one": _summary(one), "many": _summary(many)}
+
+
+def _checked(server: Child, workers: list[Child]) -> tuple[Child, list[Child]]:
+    for worker in workers:
+        worker.ask({"do": "check", "workload": WORKLOAD})
+    return server, workers
+
+
+def _run(server: Child, workers: Sequence[Child], seconds: float, quiet: Quiet) -> dict[str, Any]:
+    def take() -> list[dict[str, Any]]:
+        begin = time.time() + _LEAD_S
+        for worker in workers:
+            worker.tell({"do": "block", "workload": WORKLOAD, "seconds": seconds, "start": begin})
+        return [worker.hear(_LEAD_S + seconds) for worker in workers]
+
+    answers, foreign = quiet.measure([server, *workers], take)
+    durations = sorted(duration for answer in answers for duration in answer["durations_us"])
+    return {
+        "requests_per_second": sum(len(answer["durations_us"]) / answer["wall_s"] for answer in answers),
+        "p50_ms": percentile(durations, 50) / 1e3,
+        "p99_ms": percentile(durations, 99) / 1e3,
+        "foreign": foreign,
+    }
+
+
+def _summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    keys = ("requests_per_second", "p50_ms", "p99_ms")
+    return {**{key: median(run[key] for run in runs) for key in keys}, "runs": list(runs)}
