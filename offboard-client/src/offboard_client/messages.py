@@ -133,10 +133,22 @@ def error_frame(error: OffboardError, *, handshake: bool = False) -> dict[str, A
     return {"status": "error", **frame} if handshake else frame
 
 
+def frame_error(frame: Any) -> OffboardError | None:
+    """The error that a frame carries, of the class that its code names; None for any other frame."""
+    if not isinstance(frame, dict):
+        return None
+    found = cast("dict[str, Any]", frame)
+    if "error" not in found and found.get("status") != "error":
+        return None
+    return from_code(found.get("code"), str(found.get("error", "the server reported an error without a text")))
+
+
 def read_handshake(frame: Any) -> Status | Ready:
     """One frame of the handshake. Raises the error that the server names, or BadMessage."""
     found = _map(frame, "the handshake")
-    _raise_error(found)
+    error = frame_error(found)
+    if error is not None:
+        raise error
     state = found.get("status")
     if state == "ready":
         meta, session_id = found.get("meta"), found.get("session_id", "")
@@ -152,9 +164,8 @@ def read_handshake(frame: Any) -> Status | Ready:
 
 
 def read_reply(frame: Any) -> Reply:
-    """The answer to an observation. Raises the error that the server names, or BadMessage."""
+    """The answer to an observation, unless it is an error (:func:`frame_error`). Raises BadMessage."""
     found = _map(frame, "the reply")
-    _raise_error(found)
     if "result" not in found:
         raise BadMessage(f"the server's reply has no 'result'; it holds {sorted(map(str, found))}")
     timing, warnings = found.get("timing", {}), found.get("warnings", [])
@@ -168,11 +179,6 @@ def _map(frame: Any, what: str) -> dict[str, Any]:
     if not isinstance(frame, dict):
         raise BadMessage(f"the server sent a {type(frame).__name__} for {what}, where a map was expected")
     return cast("dict[str, Any]", frame)
-
-
-def _raise_error(frame: dict[str, Any]) -> None:
-    if "error" in frame or frame.get("status") == "error":
-        raise from_code(frame.get("code"), str(frame.get("error", "the server reported an error without a text")))
 
 
 # -- control frames --------------------------------------------------------------------------------------
@@ -205,9 +211,8 @@ def control_answer(kind: str, **facts: Any) -> dict[str, Any]:
 
 
 def read_control_answer(frame: Any, kind: str) -> dict[str, Any]:
-    """What the server answered to ``kind``, without the status. Raises the server's error, or BadMessage."""
+    """What the server answered to ``kind``, without the status, unless it is an error. Raises BadMessage."""
     found = _map(frame, f"the answer to {kind}")
-    _raise_error(found)
     if found.get("status") != CONTROLS[kind]:
         raise BadMessage(f"the server answered {kind} with status {found.get('status')!r:.60}, not {CONTROLS[kind]!r}")
     return {name: value for name, value in found.items() if name != "status"}

@@ -1,0 +1,117 @@
+"""Where a server is, and the URL of a session there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from .errors import BadParameter, ConfigurationError
+from .messages import MODELS_PATH, RESERVED_PARAMS, SESSION_PATH
+
+_SCHEMES = {"ws": False, "http": False, "wss": True, "https": True}
+# What this client always asks for: its own dialect, and chunks as arrays (the rows are made here).
+_FORM = (("dialect", "offboard"), ("layout", "columns"))
+
+
+@dataclass(frozen=True)
+class Address:
+    """A server, and what a session URL said beyond it.
+
+    ``base``: a path before ``/api/v1``, as a reverse proxy may add. ``model_id``, ``query``: from a whole
+    session URL; None and () otherwise.
+    """
+
+    host: str
+    port: int
+    secure: bool = False
+    base: str = ""
+    model_id: str | None = None
+    query: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self._bracketed}:{self.port}"
+
+    @property
+    def _bracketed(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    @property
+    def models_path(self) -> str:
+        """The HTTP path that lists the models."""
+        return self.base + MODELS_PATH
+
+    def session_url(self, model_id: str | None, params: Mapping[str, Any], session_id: str = "") -> str:
+        """The WebSocket URL of a session. ``session_id``: of a lost session whose model is to be kept."""
+        model_id = self.model_id if model_id is None else model_id
+        path = self.base + SESSION_PATH + (f"/{quote(model_id, safe='/')}" if model_id else "")
+        pairs = {**dict(self.query), **{name: literal(value) for name, value in params.items()}}
+        _check_names(pairs)
+        query = [*pairs.items(), *_FORM, *([("session_id", session_id)] if session_id else [])]
+        return f"{'wss' if self.secure else 'ws'}://{self}{path}?{urlencode(query)}"
+
+
+def parse_address(host: str, port: int = 8000) -> Address:
+    """``host`` as a name, ``name:port``, or a whole ws, wss, http or https URL, with or without a session path.
+
+    ``port`` applies where ``host`` has neither a port nor a scheme. Raises ConfigurationError.
+    """
+    text = host.strip()
+    try:
+        parts = urlsplit(text if "://" in text else f"//{text}")
+        found = parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"{host!r} is not an address: {error}") from None
+    if parts.scheme and parts.scheme not in _SCHEMES:
+        raise ConfigurationError(
+            f"{parts.scheme!r} in {host!r} is not a scheme of offboard; there are: {', '.join(_SCHEMES)}"
+        )
+    if parts.username is not None or parts.password is not None:
+        raise ConfigurationError("an address holds no user or password: pass token= or set OFFBOARD_AUTH_TOKEN")
+    if not parts.hostname or parts.fragment or any(c.isspace() or not c.isprintable() for c in text):
+        raise ConfigurationError(f"{host!r} is not an address; write host, host:port or ws://host:port/api/v1/session")
+    secure = _SCHEMES.get(parts.scheme, False)
+    if found is None:
+        found = (443 if secure else 80) if parts.scheme else _check_port(port)
+    base, marker, rest = parts.path.partition(SESSION_PATH)
+    if marker and rest and not rest.startswith("/"):
+        base, rest = parts.path, ""
+    query = tuple(parse_qsl(parts.query, keep_blank_values=True))
+    if len(dict(query)) != len(query):
+        raise BadParameter(f"{host!r} names a session parameter twice")
+    _check_names(dict(query))
+    return Address(parts.hostname, found, secure, base.rstrip("/"), unquote(rest.strip("/")) or None, query)
+
+
+def literal(value: Any) -> str:
+    """A session parameter as it stands in a query: a JSON literal, else a string. Raises BadParameter."""
+    try:
+        if isinstance(value, str) and not _reads_as_json(value):
+            return value
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise BadParameter(f"a session parameter cannot be {value!r:.60}: {error}") from None
+
+
+def _reads_as_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_names(names: Iterable[str]) -> None:
+    taken = sorted(RESERVED_PARAMS.intersection(names))
+    if taken:
+        raise BadParameter(
+            f"{', '.join(taken)} cannot be chosen: this client sets {', '.join(sorted(RESERVED_PARAMS))}"
+        )
+
+
+def _check_port(port: Any) -> int:
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
+        raise ConfigurationError(f"a port is a whole number from 1 to 65535, and this is {port!r:.60}")
+    return port

@@ -1,0 +1,83 @@
+"""What both clients' sessions know: the model, what the server said about it, and where the time went."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ._protocol import SessionProtocol
+from ._settings import Settings
+from ._timing import Timings
+from .errors import ConnectionFailed, ConnectionLost
+
+
+class SessionFacts:
+    """One robot's session with one model, without its socket."""
+
+    def __init__(self, settings: Settings, model_id: str | None, overrides: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._model_id = model_id
+        self._params = {**settings.params, **overrides}
+        self._timing = Timings()
+        self._protocol: SessionProtocol | None = None
+        self._closed = False
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The handshake's ``meta``: what to send, what comes back, how it was decided."""
+        return self._opened.meta
+
+    @property
+    def session_id(self) -> str:
+        """The server's name for the session; another one after a reconnect."""
+        return self._opened.session_id
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the server found odd about the first observation."""
+        return self._opened.warnings
+
+    @property
+    def timing(self) -> Timings:
+        """Where the time of the steps went: the last one, and p50, p95 and p99 of each stage."""
+        return self._timing
+
+    @property
+    def _opened(self) -> SessionProtocol:
+        if self._protocol is None:
+            raise ConnectionLost("this session has not been opened: enter it, or await client.new_session()")
+        return self._protocol
+
+    def _url(self) -> str:
+        """The session's URL; after the first time it asks for the model that the lost session held."""
+        lost = self._protocol.session_id if self._protocol else ""
+        return self._settings.address.session_url(self._model_id, self._params, lost)
+
+    def _adopt(self, protocol: SessionProtocol) -> None:
+        """Take over a new connection. Raises ConnectionFailed if it leads to another model than the one before."""
+        if self._protocol is not None:
+            _check_same(self._protocol.meta, protocol.meta, self._settings)
+        self._protocol = protocol
+
+    def _check_not_closed(self) -> None:
+        if self._closed:
+            raise ConnectionLost("this session was closed here: open another one with new_session()")
+
+    def __repr__(self) -> str:
+        session_id = self._protocol.session_id if self._protocol else ""
+        model = self._protocol.meta.get("checkpoint_id", self._model_id) if self._protocol else self._model_id
+        return f"{type(self).__name__}({str(self._settings.address)!r}, model {model!r}, id {session_id!r})"
+
+
+def _check_same(old: Mapping[str, Any], new: Mapping[str, Any], settings: Settings) -> None:
+    changed = sorted(name for name in {*old, *new} if _text(old.get(name)) != _text(new.get(name)))
+    if changed:
+        raise ConnectionFailed(
+            f"{settings.address} serves something else than before the connection was lost: {', '.join(changed)} "
+            "changed. Open a new session, and check what it asks for and answers"
+        )
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=repr)

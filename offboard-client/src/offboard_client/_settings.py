@@ -1,0 +1,128 @@
+"""What a user can set on a client, checked once, before anything is opened."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import random
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ._address import Address, literal, parse_address
+from ._limits import DEFAULT_LIMITS, Limits
+from .errors import ConfigurationError
+from .messages import Status
+
+TOKEN_VARIABLE = "OFFBOARD_AUTH_TOKEN"
+#: Told what a session waits for.
+OnStatus = Callable[[Status], object]
+_log = logging.getLogger("offboard_client")
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Time and chance, so that a test can hold both. ``now`` in seconds, monotonic; ``chance`` in [0, 1).
+
+    ``sleep`` may return an awaitable for the asynchronous client.
+    """
+
+    now: Callable[[], float] = time.perf_counter
+    sleep: Callable[[float], Any] = time.sleep
+    chance: Callable[[], float] = random.random
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Every wait of a client, in seconds.
+
+    ``connect``: one TCP and TLS connection and HTTP upgrade. ``open``: a whole session with all its
+    retries and all its waiting. ``status``: between two frames of the handshake. ``infer``: one
+    observation or control frame. ``reopen``: like ``open``, for the session after a lost one. ``close``:
+    the server's farewell.
+    """
+
+    connect: float
+    open: float
+    status: float
+    infer: float
+    reopen: float
+    close: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            usable = isinstance(value, int | float) and not isinstance(value, bool)
+            if not usable or not math.isfinite(value) or value <= 0:
+                raise ConfigurationError(
+                    f"the {name} timeout must be a positive number of seconds, and is {value!r:.40}"
+                )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One client's settings. ``headers`` holds the token: it is never shown."""
+
+    address: Address
+    headers: Mapping[str, str]
+    params: Mapping[str, Any]
+    timeouts: Timeouts
+    report: OnStatus
+    tls: ssl.SSLContext | None
+    limits: Limits = DEFAULT_LIMITS
+    clock: Clock = Clock()
+
+    def __repr__(self) -> str:
+        return f"Settings({self.address})"
+
+
+def settings(
+    host: str,
+    port: int,
+    *,
+    token: str | None,
+    headers: Mapping[str, str] | None,
+    params: Mapping[str, Any] | None,
+    on_status: OnStatus | None,
+    timeouts: Timeouts,
+    tls: ssl.SSLContext | None,
+    clock: Clock | None,
+) -> Settings:
+    """The arguments of a client, checked. Raises ConfigurationError or BadParameter."""
+    address = parse_address(host, port)
+    for value in (params or {}).values():
+        literal(value)
+    if address.secure and tls is None:
+        tls = ssl.create_default_context()
+    return Settings(
+        address=address,
+        headers=_headers(token, headers or {}),
+        params=dict(params or {}),
+        timeouts=timeouts,
+        report=on_status or _log_status,
+        tls=tls if address.secure else None,
+        clock=clock or Clock(),
+    )
+
+
+def _headers(token: str | None, extra: Mapping[str, str]) -> dict[str, str]:
+    found = dict(extra)
+    for name, value in found.items():
+        if not name or not (name + value).isprintable() or not (name + value).isascii() or ":" in name:
+            raise ConfigurationError(f"the header {name!r:.60} is not printable ASCII: a server could not read it")
+    token = os.environ.get(TOKEN_VARIABLE) if token is None else token
+    if token is None or any(name.lower() == "authorization" for name in found):
+        return found
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigurationError(
+            f"the token is empty or not printable ASCII: give token= or {TOKEN_VARIABLE} as the server has it"
+        )
+    return {**found, "Authorization": f"Bearer {token}"}
+
+
+def _log_status(status: Status) -> None:
+    # A warning, because that is what Python shows when nobody has configured logging: a robot that stands
+    # still for minutes should say why.
+    _log.warning("%s: %s", status.state, status.message)

@@ -1,0 +1,81 @@
+"""An observation against what the handshake asks for, before the first one is sent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+
+from ._names import nearest
+from .errors import BadObservation
+from .messages import ALIASES, RESERVED_NAMES, canonical
+
+_log = logging.getLogger("offboard_client")
+# Which dtype kinds may be sent where one of the left is asked for. Whole numbers are exact floats; a float
+# image or a bool joint is a mistake.
+_ACCEPTED = {"f": "fiu", "i": "iu", "u": "u", "b": "b"}
+
+
+def check_observation(observation: Mapping[str, Any], spec: Any) -> None:
+    """Raises BadObservation that lists everything missing or of the wrong shape or dtype.
+
+    ``spec``: the handshake's ``observation``, a map from canonical name to ``{shape, dtype, unit, required}``
+    (shape: None for any, -1 for a free axis). Names that it does not ask for are only mentioned.
+    """
+    if not isinstance(spec, Mapping):
+        return
+    asked = cast("Mapping[str, Mapping[str, Any]]", spec)
+    sent = canonical(observation)
+    extra = [name for name in sent if name not in asked and name not in RESERVED_NAMES]
+    faults: list[str] = []
+    for name, field in asked.items():
+        if name in sent:
+            fault = _fault(name, sent[name], field)
+            if fault:
+                faults.append(fault)
+        elif field.get("required", True):
+            names = [name, *(alias for alias, known in ALIASES.items() if known == name)]
+            near = [n for n in extra if n in {hit for known in names for hit in nearest(known, extra)}]
+            guess = f" (is it what you call {' or '.join(near)}?)" if near else ""
+            faults.append(f"{name} {_wanted(field)} is missing{guess}")
+    unread = f"; not asked for: {', '.join(extra)}" if extra else ""
+    if faults:
+        raise BadObservation(f"the server cannot use this observation: {'; '.join(faults)}{unread}")
+    if extra:
+        _log.info("the observation holds names that the server does not ask for: %s", ", ".join(extra))
+
+
+def _fault(name: str, value: Any, field: Mapping[str, Any]) -> str | None:
+    dtype, shape = field.get("dtype"), field.get("shape")
+    if isinstance(value, bytes) or value is None:  # an encoded image; the server reads its header
+        return None if value is not None else f"{name} is None, and {_wanted(field)} is asked for"
+    if dtype == "str" or isinstance(value, str):
+        same = dtype in ("str", None) and isinstance(value, str)
+        return None if same else f"{name} is a {type(value).__name__}, and {_wanted(field)} is asked for"
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        return f"{name} is ragged, and {_wanted(field)} is asked for"
+    fits_shape = shape is None or _fits(array.shape, tuple(shape))
+    fits_dtype = dtype is None or array.dtype.kind in _ACCEPTED.get(np.dtype(dtype).kind, array.dtype.kind)
+    if fits_shape and fits_dtype:
+        return None
+    return f"{name} is {array.shape} {array.dtype}, and {_wanted(field)} is asked for"
+
+
+def _fits(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    if {found, wanted} == {(), (1,)}:  # a scalar, either way of writing it
+        return True
+    return len(found) == len(wanted) and all(w in (-1, f) for f, w in zip(found, wanted, strict=True))
+
+
+def _wanted(field: Mapping[str, Any]) -> str:
+    shape, dtype, unit = field.get("shape"), field.get("dtype"), field.get("unit")
+    parts = [
+        str(tuple(shape)).replace("-1", "any") if shape is not None else "",
+        str(dtype or ""),
+        f"[{unit}]" if unit else "",
+    ]
+    return " ".join(part for part in parts if part) or "a value"

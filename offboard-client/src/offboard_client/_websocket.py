@@ -1,0 +1,168 @@
+"""One WebSocket without its socket: bytes in, messages and bytes out. Both clients drive it.
+
+websockets' own sans-I/O protocol does the handshake, reads, and frames what is small. Messages of camera
+images are framed here: masking them into a buffer that is kept takes two thirds of the time.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import struct
+from collections import deque
+from collections.abc import Mapping
+
+import numpy as np
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidStatus
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.uri import parse_uri
+
+from ._address import Address
+from ._attempts import AttemptFailed, from_response, from_silence
+from ._limits import Limits
+from .errors import BY_CODE, BadMessage, ConnectionFailed, ConnectionLost, OffboardError, from_code
+from .messages import CLOSE_NORMAL, CLOSE_TOO_LARGE
+
+# websockets logs request headers at debug level, the token among them; a logger of its own that is in
+# nobody's hierarchy keeps them out of every log.
+_unheard = logging.Logger("offboard_client.websocket", logging.CRITICAL)
+_BINARY_FIN = 0x80 | Opcode.BINARY
+_MASKED = 0x80
+# From here on the fixed price of numpy calls is less than what a copy costs.
+_LARGE = 16384
+
+
+class WebSocket:
+    """The client's end of one WebSocket, from the upgrade to the close."""
+
+    def __init__(self, url: str, headers: Mapping[str, str], address: Address, limits: Limits) -> None:
+        self._address = address
+        self._protocol = ClientProtocol(parse_uri(url), max_size=limits.message_bytes, logger=_unheard)
+        self._fragments: list[bytes] = []
+        self._text = False
+        self._framer = _Framer()
+        self.eof = False
+        #: Complete messages that nobody has taken yet: bytes, or str for a text frame.
+        self.messages: deque[bytes | bytearray | memoryview | str] = deque()
+        request = self._protocol.connect()
+        for name, value in headers.items():
+            request.headers[name] = value
+        self._protocol.send_request(request)
+
+    @property
+    def open(self) -> bool:
+        """Whether messages may be sent."""
+        return self._protocol.state is State.OPEN and not self.eof
+
+    @property
+    def upgraded(self) -> bool:
+        """Whether the server has accepted the WebSocket, open still or not."""
+        return self._protocol.state is not State.CONNECTING and self._protocol.handshake_exc is None
+
+    def feed(self, data: bytes) -> None:
+        """What the socket received; ``b""`` for its end. Raises AttemptFailed if the upgrade is refused."""
+        if self.eof:
+            return
+        if data:
+            self._protocol.receive_data(data)
+        else:
+            self.eof = True
+            self._protocol.receive_eof()
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):
+                self._take(event)
+        if self._protocol.handshake_exc is not None:
+            raise self._refused(self._protocol.handshake_exc)
+
+    def outgoing(self) -> bytes:
+        """What has to be sent now: the request, pongs, the close."""
+        return b"".join(self._protocol.data_to_send())
+
+    def send(self, payload: memoryview) -> memoryview:
+        """All that has to be sent for ``payload`` to be one binary message; the next call may reuse its buffer."""
+        if payload.nbytes < _LARGE:
+            self._protocol.send_binary(payload)
+            return memoryview(self.outgoing())
+        return self._framer.frame(payload)
+
+    def close(self) -> None:
+        """Say goodbye; :meth:`outgoing` has the frame."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(CLOSE_NORMAL)
+
+    def lost(self) -> OffboardError:
+        """Why the socket of an open session ended, as the error that tells it.
+
+        A close reason that starts with a code of the protocol is that error; anything else is ConnectionLost.
+        """
+        closed, where = self._protocol.close_rcvd, self._address
+        if closed is None:
+            cause = self._protocol.parser_exc
+            if cause is None or isinstance(cause, EOFError):
+                return ConnectionLost(
+                    f"{where} closed the connection without a word; the next call opens a new session"
+                )
+            return ConnectionLost(f"{where} sent what cannot be read ({cause}); the next call opens a new session")
+        text = f"{where} closed the session ({closed.code}{' ' if closed.reason else ''}{closed.reason})"
+        code = closed.reason.partition(":")[0].strip()
+        if code in BY_CODE:
+            return from_code(code, text)
+        if closed.code == CLOSE_TOO_LARGE:
+            return BadMessage(f"{text}: the observation is larger than the server accepts; send smaller images")
+        return ConnectionLost(f"{text}; the next call opens a new session")
+
+    def _take(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY or frame.opcode is Opcode.CONT:
+            if frame.opcode is not Opcode.CONT:
+                self._text = frame.opcode is Opcode.TEXT
+            if frame.fin and not self._fragments:
+                data = frame.data
+            else:
+                self._fragments.append(bytes(frame.data))
+                if not frame.fin:
+                    return
+                data = b"".join(self._fragments)
+                self._fragments.clear()
+            self.messages.append(str(data, "utf-8", "replace") if self._text else data)
+
+    def _refused(self, error: Exception) -> AttemptFailed:
+        if isinstance(error, InvalidStatus):
+            response = error.response
+            return from_response(response.status_code, response.headers, bytes(response.body or b""), self._address)
+        if self.eof:
+            return from_silence("closed the connection", self._address)
+        text = f"{self._address} does not answer as a WebSocket server ({error}): is this the right port?"
+        return AttemptFailed(ConnectionFailed(text), again=False)
+
+
+class _Framer:
+    """Masks large messages into one buffer (RFC 6455 §5.2, §5.3), with a fresh key for each."""
+
+    # The header of a large message has 4 + 4 or 10 + 4 bytes; the payload after it is aligned for 64-bit words.
+    _START = 16
+
+    def __init__(self) -> None:
+        self._words = np.empty(0, np.uint64)
+
+    def frame(self, payload: memoryview) -> memoryview:
+        size = payload.nbytes
+        whole, rest = divmod(size, 8)
+        first = self._START // 8
+        if len(self._words) < first + whole + 1:
+            self._words = np.empty(first + whole + 1, np.uint64)
+        buffer = self._words.data.cast("B")
+        key = secrets.token_bytes(4)
+        key_word = np.frombuffer(key * 2, np.uint64)
+        np.bitwise_xor(np.frombuffer(payload, np.uint64, whole), key_word, out=self._words[first : first + whole])
+        end = self._START + size
+        for i in range(rest):  # ``whole`` words leave the key at its beginning
+            buffer[end - rest + i] = payload[size - rest + i] ^ key[i % 4]
+        if size < 65536:
+            header = struct.pack("!BBH", _BINARY_FIN, _MASKED | 126, size) + key
+        else:
+            header = struct.pack("!BBQ", _BINARY_FIN, _MASKED | 127, size) + key
+        start = self._START - len(header)
+        buffer[start : self._START] = header
+        return buffer[start:end]

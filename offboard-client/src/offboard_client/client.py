@@ -1,0 +1,189 @@
+"""The client for a robot's control loop: blocking calls, one thread's work, nothing in between.
+
+::
+
+    with InferenceClient("gpu-box", 8000) as client, client.new_session() as session:
+        chunk = session.infer({"robot_state.q": q, "image.wrist": image, "task": "pick up the cube"})
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, TypeVar
+
+from ._blocking import Connection, open_connection
+from ._http import list_models
+from ._rows import Row
+from ._session import SessionFacts
+from ._settings import Clock, OnStatus, Settings, Timeouts, settings
+from .errors import Busy
+
+Result = TypeVar("Result")
+
+
+class InferenceClient:
+    """A server of policies. Opens sessions; holds no connection of its own. Thread-safe.
+
+    ``host``: a name, ``name:port``, or a whole ``ws://``, ``wss://``, ``http://`` or ``https://`` URL, with
+    or without ``/api/v1/session/<id>?name=value``. ``port`` applies where ``host`` names none.
+    ``token``: bearer token, by default ``OFFBOARD_AUTH_TOKEN``. ``headers``: more HTTP headers.
+    ``params``: session parameters of every session (``{"codec.fps": 10}``).
+    ``on_status``: told why a session is not ready yet; by default each status is a log line.
+    ``ssl``: a context of your own for ``wss``; the default one verifies certificates.
+
+    Seconds: ``connect_timeout`` for one connection; ``connect_deadline`` for opening a session with all
+    its retries and all its waiting for the model; ``status_timeout`` between two status frames;
+    ``infer_timeout`` for one exchange; ``reconnect_deadline`` for the session that follows a lost one.
+
+    Raises ConfigurationError or BadParameter for arguments that cannot be used.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int = 8000,
+        *,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
+        on_status: OnStatus | None = None,
+        connect_timeout: float = 10.0,
+        connect_deadline: float = 900.0,
+        status_timeout: float = 30.0,
+        infer_timeout: float = 180.0,
+        reconnect_deadline: float = 45.0,
+        ssl: ssl.SSLContext | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._settings = settings(
+            host,
+            port,
+            token=token,
+            headers=headers,
+            params=params,
+            on_status=on_status,
+            timeouts=Timeouts(connect_timeout, connect_deadline, status_timeout, infer_timeout, reconnect_deadline),
+            tls=ssl,
+            clock=clock,
+        )
+        self._sessions: weakref.WeakSet[InferenceSession] = weakref.WeakSet()
+
+    def new_session(self, model_id: str | None = None, **overrides: Any) -> InferenceSession:
+        """A session that is ready: the model is loaded, nobody else holds the slot.
+
+        ``model_id``: as ``list_models`` names it; by default the one in the URL, else the server's default.
+        ``overrides``: session parameters of this session (``**{"codec.fps": 10}``), over the client's.
+
+        Raises ConnectionFailed, Unauthorized, ModelNotFound, LoadFailed, BadParameter, Full or ShuttingDown.
+        """
+        session = InferenceSession(self._settings, model_id, overrides)
+        self._sessions.add(session)
+        return session
+
+    def list_models(self) -> list[str]:
+        """The ids of the models that a session may name, oldest first."""
+        return list_models(self._settings)
+
+    def close(self) -> None:
+        """Close every session that is still open."""
+        for session in list(self._sessions):
+            session.close()
+
+    def __enter__(self) -> InferenceClient:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"InferenceClient({str(self._settings.address)!r})"
+
+
+class InferenceSession(SessionFacts):
+    """One robot's session with one model; made by :meth:`InferenceClient.new_session`.
+
+    One thread at a time: a call while another is under way raises Busy. After ConnectionLost or
+    InferTimeout the next call opens a new session for the same model: a new episode.
+    """
+
+    def __init__(self, settings: Settings, model_id: str | None, overrides: Mapping[str, Any]) -> None:
+        super().__init__(settings, model_id, overrides)
+        self._turn = threading.Lock()
+        self._connection: Connection | None = None
+        self._open(settings.timeouts.open)
+
+    def infer(self, observation: Mapping[str, Any]) -> list[Row] | None:
+        """The action chunk for an observation: rows ``{"action": …, "timestamp": s}``; None = go on; [] = stop.
+
+        ``timestamp`` counts from the moment when the observation was taken; it is absent while
+        ``metadata["action_fps"]`` is None. Vectors are read-only views on the message.
+
+        An observation is sent once. Raises BadObservation before anything is sent if the handshake asks for
+        something else; InferTimeout or ConnectionLost where the answer did not come (the next call opens a
+        new session); what the server reports; Busy while another thread is in the session.
+        """
+        found, step = self._using(lambda connection: connection.infer(observation))
+        self._timing.record(step)
+        return found
+
+    def reset(self) -> None:
+        """Start a new episode: the policy forgets the last one."""
+        self._using(lambda connection: connection.control("reset"))
+
+    def ping(self) -> dict[str, Any]:
+        """Ask whether the model answers, not only the socket; what the server says about it."""
+        return self._using(lambda connection: connection.control("ping"))
+
+    def stats(self) -> dict[str, Any]:
+        """The server's counts and timings of this session."""
+        return self._using(lambda connection: connection.control("stats"))
+
+    def close(self) -> None:
+        """End the session. A call that another thread is in raises ConnectionLost. Never raises; may be repeated."""
+        self._closed = True
+        connection = self._connection
+        if connection is None:
+            return
+        if not self._turn.acquire(blocking=False):
+            connection.interrupt()
+            return
+        try:
+            self._connection = None
+            connection.close()
+        finally:
+            self._turn.release()
+
+    def _using(self, call: Callable[[Connection], Result]) -> Result:
+        if not self._turn.acquire(blocking=False):
+            raise Busy("another thread is using this session: one exchange at a time, or a session for each thread")
+        try:
+            self._check_not_closed()
+            connection = self._connection or self._open(self._settings.timeouts.reopen)
+            try:
+                return call(connection)
+            finally:
+                if not connection.alive:
+                    self._connection = None
+        finally:
+            self._turn.release()
+
+    def _open(self, seconds: float) -> Connection:
+        connection = open_connection(self._settings, self._url(), seconds)
+        try:
+            self._check_not_closed()
+            self._adopt(connection.protocol)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        return connection
+
+    def __enter__(self) -> InferenceSession:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
