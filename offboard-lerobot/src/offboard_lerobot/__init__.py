@@ -1,0 +1,55 @@
+"""LeRobot policies behind offboard. Importing this imports neither torch nor lerobot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from offboard_core.hookspecs import CodecEntry, LoaderEntry, RegistryEntry, hookimpl
+
+from .registry import recognises
+
+
+@hookimpl
+def offboard_checkpoint_loaders() -> Iterator[LoaderEntry]:
+    """LeRobot in this process."""
+    yield LoaderEntry(
+        name="lerobot",
+        summary="LeRobot 0.4 checkpoints (ACT, diffusion), in this process.",
+        factory="offboard_lerobot.loader:LeRobotLoader",
+        options="offboard_lerobot.loader:LeRobotOptions",
+        registry="lerobot",
+        recognises=recognises,
+    )
+
+
+@hookimpl
+def offboard_model_registries() -> Iterator[RegistryEntry]:
+    """What ``lerobot-train`` writes."""
+    yield RegistryEntry(
+        name="lerobot",
+        summary="The output folder of lerobot-train, or one pretrained_model folder.",
+        factory="offboard_lerobot.registry:LeRobotRegistry",
+    )
+
+
+@hookimpl
+def offboard_codecs() -> Iterator[CodecEntry]:
+    """The checkpoint's own names, and Positronic's four layouts for one arm with a gripper."""
+    yield CodecEntry(
+        name="native",
+        summary="The checkpoint's own features; images letterboxed to the size that it declares.",
+        factory="offboard_lerobot.native:native",
+        options="offboard_lerobot.native:LeRobotNativeOptions",
+    )
+    for name, summary in {
+        "ee": "End-effector pose and grip in; absolute poses out.",
+        "joints": "Joints and grip in; absolute poses out.",
+        "ee_traj": "As ee, trained on the trajectory that was driven; grip out is 0 or 1.",
+        "joints_traj": "Joints and grip in; absolute joints out, trained on the trajectory; grip out is 0 or 1.",
+    }.items():
+        yield CodecEntry(
+            name=name,
+            summary=summary,
+            factory=f"offboard_lerobot.codecs:{name}",
+            options="offboard_lerobot.codecs:ArmOptions",
+        )

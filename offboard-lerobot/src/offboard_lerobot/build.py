@@ -1,0 +1,102 @@
+"""Makes a policy of a checkpoint's files. Imports torch and lerobot: seconds, so only a load imports this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from lerobot.configs.policies import PreTrainedConfig
+from lerobot.configs.types import NormalizationMode
+from lerobot.policies.factory import get_policy_class, make_pre_post_processors
+from offboard_client.errors import LoadFailed, OffboardError
+from offboard_core.types import Chunk, Report
+from safetensors.torch import load_model
+
+from .files import POSTPROCESSOR, PREPROCESSOR, WEIGHTS, Files
+from .policy import LeRobotPolicy
+
+
+def build(files: Files, device: str | None, max_batch_size: int, report: Report) -> LeRobotPolicy:
+    """Load, check and warm up. Raises LoadFailed where the cause is known, else whatever LeRobot raises."""
+    target = pick_device(device)
+    config: Any = PreTrainedConfig.from_pretrained(files.folder, local_files_only=True)
+    config.device = str(target)
+    # The backbone's weights are in the checkpoint; asked for here, torchvision would download others first.
+    if hasattr(config, "pretrained_backbone_weights"):
+        config.pretrained_backbone_weights = None
+    report(f"reading the weights onto {target}")
+    model = get_policy_class(config.type)(config)
+    missing, unexpected = load_model(model, files.folder / WEIGHTS, strict=False, device=str(target))
+    if missing or unexpected:
+        raise LoadFailed(
+            f"{files.folder / WEIGHTS} does not fit its config: "
+            f"it lacks {_some(missing)}, and has {_some(unexpected)} that the policy does not have"
+        )
+    model.to(target).eval()
+    preprocess, postprocess = make_pre_post_processors(
+        config,
+        pretrained_path=str(files.folder),
+        preprocessor_overrides=_on_device(files.steps[PREPROCESSOR], str(target)),
+        postprocessor_overrides=_on_device(files.steps[POSTPROCESSOR], "cpu"),
+    )
+    for pipeline in (preprocess, postprocess):
+        _check_statistics(files, pipeline.steps)
+    policy = LeRobotPolicy(model, preprocess, postprocess, files, target, max_batch_size)
+    report(f"warming up on {target}")
+    try:
+        _warm_up(policy, files)
+    except BaseException:
+        policy.close()
+        raise
+    return policy
+
+
+def pick_device(asked: str | None) -> torch.device:
+    """The device asked for, else the first of cuda, mps, cpu. Raises LoadFailed naming those that exist."""
+    there = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    there += ["mps"] if torch.backends.mps.is_available() else []
+    there += ["cpu"]
+    if asked is None:
+        return torch.device(there[0].partition(":")[0])
+    if asked not in there and f"{asked}:0" not in there:
+        raise LoadFailed(f"there is no device {asked!r} here; there are: {', '.join(there)}")
+    return torch.device(asked)
+
+
+def _on_device(steps: Iterable[Mapping[str, Any]], device: str) -> dict[str, Any]:
+    """An override for the step that moves tensors. One for a step that is not there would be an error."""
+    moves = any(step["registry_name"] == "device_processor" for step in steps)
+    return {"device_processor": {"device": device}} if moves else {}
+
+
+def _check_statistics(files: Files, steps: Iterable[Any]) -> None:
+    """LeRobot passes on what it has no statistics for as it is: normalised numbers would reach the robot."""
+    for step in steps:
+        for name, feature in getattr(step, "features", {}).items():
+            mode = getattr(step, "norm_map", {}).get(feature.type, NormalizationMode.IDENTITY)
+            if mode is not NormalizationMode.IDENTITY and not step.stats.get(name):
+                raise LoadFailed(
+                    f"{files.folder} has no statistics of {name}, which it normalises by {mode.value}; "
+                    "save the processors with the data set's statistics"
+                )
+
+
+def _warm_up(policy: LeRobotPolicy, files: Files) -> None:
+    """One inference on a blank observation. Raises LoadFailed: it failed, or answered what no robot may get."""
+    blank = {name: np.zeros(field.shape or (), field.dtype) for name, field in files.inputs.items()}
+    session = policy.new_session(policy.params())
+    try:
+        chunk = session.infer(blank)
+    except OffboardError as error:
+        raise LoadFailed(f"{files.folder} failed its first inference: {error.text}") from None
+    finally:
+        session.close()
+    if not isinstance(chunk, Chunk) or not all(np.isfinite(rows).all() for rows in chunk.columns().values()):
+        raise LoadFailed(f"{files.folder} answers a blank observation with numbers that are not finite")
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = sorted(names)
+    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "") if listed else "nothing"

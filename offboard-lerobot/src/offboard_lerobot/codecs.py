@@ -1,0 +1,128 @@
+"""Positronic's codecs for one arm with a gripper, so that data sets and checkpoints made there work here.
+
+=============== ============================ =============================== ===================================
+codec           state                        action                          trained on
+=============== ============================ =============================== ===================================
+``ee``          pose (7), grip (1)           pose (7), grip (1)              what was commanded
+``joints``      joints (7), grip (1)         pose (7), grip (1)              what was commanded
+``ee_traj``     pose (7), grip (1)           pose (7), grip (1), 0 or 1      where the arm went; grip as 0 or 1
+``joints_traj`` joints (7), grip (1)         joints (7), grip (1), 0 or 1    where the arm went; grip as 0 or 1
+=============== ============================ =============================== ===================================
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from offboard_client.errors import LoadFailed
+from offboard_core.codecs import (
+    ActionSplit,
+    LetterboxImage,
+    StateVector,
+    TaskText,
+    is_image,
+    positive,
+    resolve_names,
+    timed,
+)
+from offboard_core.types import Checkpoint, Codec
+
+from .files import CONFIG
+
+STATE = "observation.state"
+IMAGES = "observation.images."
+#: Canonical image → the feature that Positronic's data sets call it.
+CAMERAS = {"image.wrist": f"{IMAGES}left", "image.exterior": f"{IMAGES}side"}
+#: (width, height) for a checkpoint that does not say.
+SIZE = (224, 224)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmOptions:
+    """``fps``: steps per second. ``horizon_sec``: where a chunk is cut; None = whole.
+
+    ``map``: a robot's image → the checkpoint's camera (``image.exterior=front``), beside or instead of the usual
+    two. ``binarize_state_grip``: the observed closure enters as 0 or 1; for ``*_traj`` checkpoints that were trained
+    by Positronic before it stopped doing that.
+    """
+
+    fps: float = 15.0
+    horizon_sec: float | None = 1.0
+    map: dict[str, str] = field(default_factory=dict[str, str])
+    binarize_state_grip: bool = False
+
+    def __post_init__(self) -> None:
+        positive("fps", self.fps)
+        if self.horizon_sec is not None:
+            positive("horizon_sec", self.horizon_sec)
+
+
+_POSE = {"target_pose": 7, "target_grip": 1}
+_COMMANDED = {"target_pose": "target_pose", "target_grip": "target_grip"}
+
+
+def ee(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
+    """Poses in, poses out."""
+    return _arm(options, checkpoint, "robot_state.ee_pose", ActionSplit(parts=_POSE, labels=_COMMANDED))
+
+
+def joints(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
+    """Joints in, poses out."""
+    return _arm(options, checkpoint, "robot_state.q", ActionSplit(parts=_POSE, labels=_COMMANDED))
+
+
+def ee_traj(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
+    """Poses in, poses out, trained on the poses that were reached."""
+    driven = {"target_pose": "robot_state.ee_pose", "target_grip": "grip"}
+    split = ActionSplit(parts=_POSE, binarize_grip=True, labels=driven)
+    return _arm(options, checkpoint, "robot_state.ee_pose", split)
+
+
+def joints_traj(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
+    """Joints in, joints out, trained on the joints that were reached."""
+    driven = {"target_joints": "robot_state.q", "target_grip": "grip"}
+    split = ActionSplit(parts={"target_joints": 7, "target_grip": 1}, binarize_grip=True, labels=driven)
+    return _arm(options, checkpoint, "robot_state.q", split)
+
+
+def _arm(options: ArmOptions, checkpoint: Checkpoint, proprioception: str, split: ActionSplit) -> Codec:
+    cameras = _cameras(options.map, checkpoint)
+    images = [
+        LetterboxImage(name=feature, source=source, size=_size(checkpoint, feature))
+        for source, feature in cameras.items()
+    ]
+    state = StateVector(name=STATE, parts={proprioception: 7, "grip": 1}, binarize_grip=options.binarize_state_grip)
+    codec = functools.reduce(operator.and_, [state, *images, TaskText(), split])
+    _check_fit(codec, checkpoint)
+    return timed(codec, options.fps, options.horizon_sec)
+
+
+def _cameras(names: Mapping[str, str], checkpoint: Checkpoint) -> dict[str, str]:
+    declared = [name for name, shape in checkpoint.inputs.items() if is_image(shape)]
+    asked = {
+        source: feature if declared or feature.startswith(IMAGES) else IMAGES + feature
+        for source, feature in resolve_names(names, declared).items()
+    }
+    usual = {source: feature for source, feature in CAMERAS.items() if feature not in asked.values()}
+    cameras = usual | asked
+    return {source: feature for source, feature in cameras.items() if not declared or feature in declared}
+
+
+def _size(checkpoint: Checkpoint, feature: str) -> tuple[int, int]:
+    declared = checkpoint.inputs.get(feature)
+    return SIZE if declared is None or declared.shape is None else (declared.shape[1], declared.shape[0])
+
+
+def _check_fit(codec: Codec, checkpoint: Checkpoint) -> None:
+    """Raises LoadFailed if the checkpoint wants what this codec does not make, or answers another width."""
+    made = {name: feature.shape for name, feature in codec.features.items()}
+    for name, declared in {**checkpoint.inputs, **checkpoint.outputs}.items():
+        if made.get(name) != declared.shape:
+            there = f"it makes {made[name]}" if name in made else f"it makes {', '.join(sorted(made))}"
+            raise LoadFailed(
+                f"the codec does not fit the checkpoint {checkpoint.id}, whose {CONFIG} declares {name} as "
+                f"{declared.shape}; {there}. Give a camera its name with --codec.map, or serve with --codec native"
+            )

@@ -1,0 +1,157 @@
+"""What the files of a LeRobot checkpoint say, read without torch or lerobot.
+
+A ``pretrained_model`` folder as LeRobot 0.4 writes it: ``config.json`` (policy type, features),
+``model.safetensors``, and for each of ``policy_preprocessor`` and ``policy_postprocessor`` a JSON that lists steps
+and names a safetensors file per step that has numbers. Before 0.4 the statistics were part of the weights and
+there were no processors.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from offboard_core.types import Checkpoint, Field
+
+#: What LeRobot calls the folder of one checkpoint, in the folder of its training step.
+PRETRAINED = "pretrained_model"
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+PREPROCESSOR = "policy_preprocessor.json"
+POSTPROCESSOR = "policy_postprocessor.json"
+#: What offboard itself knows about a checkpoint; see ``docs/how-to/serve-lerobot.md``.
+RECORDED = "offboard.json"
+
+_BEFORE_0_4 = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs.")
+# The safetensors format's own bound on its JSON header.
+_LONGEST_HEADER = 100_000_000
+#: Policy type → the key of its config that says how many steps one chunk has.
+_CHUNK_KEYS = {"act": "chunk_size", "diffusion": "n_action_steps"}
+
+
+class Incomplete(Exception):
+    """The folder is not, or not yet, a whole checkpoint; the text says what is wrong with which file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """A complete ``pretrained_model`` folder. ``steps``: file name → its processing steps; {} before 0.4."""
+
+    folder: Path
+    config: Mapping[str, Any]
+    inputs: Mapping[str, Field]
+    outputs: Mapping[str, Field]
+    steps: Mapping[str, list[Mapping[str, Any]]]
+    recorded: Mapping[str, Any]
+
+    @property
+    def type(self) -> str:
+        """LeRobot's name of the policy class (``act``)."""
+        return str(self.config["type"])
+
+    def checkpoint(self, id: str, experiment: str) -> Checkpoint:
+        """The folder as a checkpoint of this id."""
+        chunk_length = self.config.get(_CHUNK_KEYS.get(self.type, ""))
+        return Checkpoint(
+            id=id,
+            location=str(self.folder),
+            experiment=experiment,
+            type=self.type,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            chunk_length=chunk_length if isinstance(chunk_length, int) else None,
+            recorded=self.recorded,
+            extras={"policy_type": self.type},
+        )
+
+
+def read(folder: Path) -> Files:
+    """Raises Incomplete that names the file and what is wrong with it."""
+    config = read_json(folder / CONFIG)
+    for key, kind in (("type", str), ("input_features", dict), ("output_features", dict)):
+        if not isinstance(config.get(key), kind) or not config[key]:
+            raise Incomplete(f"{CONFIG} has no {key}: it is no policy that LeRobot trained")
+    header = _weights_header(folder / WEIGHTS)
+    places = (folder, folder.parent) if folder.name == PRETRAINED else (folder,)
+    recorded = next((place / RECORDED for place in places if (place / RECORDED).is_file()), None)
+    return Files(
+        folder=folder,
+        config=config,
+        inputs=_features(config["input_features"]),
+        outputs=_features(config["output_features"]),
+        steps=_steps(folder, header),
+        recorded={} if recorded is None else read_json(recorded),
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The map in a JSON file. Raises Incomplete."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise Incomplete(f"{path.name} is missing") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise Incomplete(f"{path.name} cannot be read ({error})") from None
+    if not isinstance(content, dict):
+        raise Incomplete(f"{path.name} holds no map")
+    return cast("dict[str, Any]", content)
+
+
+def _steps(folder: Path, header: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    names = [name for name in (PREPROCESSOR, POSTPROCESSOR) if (folder / name).exists()]
+    if not names and any(key.startswith(_BEFORE_0_4) for key in header):
+        return {}
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for name in (PREPROCESSOR, POSTPROCESSOR):
+        steps = read_json(folder / name).get("steps")
+        if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+            raise Incomplete(f"{name} lists no steps")
+        found[name] = cast("list[Mapping[str, Any]]", steps)
+        for step in found[name]:
+            state = step.get("state_file")
+            if state is None:
+                continue
+            if not isinstance(state, str) or Path(state).name != state:
+                raise Incomplete(f"{name} names {state!r}, which is no file of this folder")
+            _weights_header(folder / state)
+    return found
+
+
+def _weights_header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file. It states the file's length: one that was cut short is found unread."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or length > min(size - 8, _LONGEST_HEADER):
+                raise Incomplete(f"{path.name} ends within its header")
+            header = json.loads(file.read(length))
+            ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
+    except FileNotFoundError:
+        raise Incomplete(f"{path.name} is missing") from None
+    except OSError as error:
+        raise Incomplete(f"{path.name} cannot be read ({error})") from None
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        raise Incomplete(f"{path.name} has no safetensors header") from None
+    expected = 8 + length + max(ends, default=0)
+    if size != expected:
+        raise Incomplete(f"{path.name} has {size:,} bytes, its header says {expected:,}")
+    return header
+
+
+def _features(features: Mapping[str, Any]) -> dict[str, Field]:
+    try:
+        return {name: _field(feature["type"], tuple(feature["shape"])) for name, feature in features.items()}
+    except (LookupError, TypeError):
+        raise Incomplete(f"{CONFIG} describes a feature without type and shape") from None
+
+
+def _field(kind: str, shape: tuple[int, ...]) -> Field:
+    """LeRobot writes images channels first; here they are as cameras deliver them."""
+    if kind == "VISUAL" and len(shape) == 3:
+        return Field(shape=(*shape[1:], shape[0]), dtype="uint8")
+    return Field(shape=shape, dtype="float32", kind="vector" if kind == "ACTION" else None)

@@ -1,0 +1,85 @@
+"""From a checkpoint's files to a warm policy. Importing this imports neither torch nor lerobot."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from offboard_client.errors import LoadFailed
+from offboard_core.types import Checkpoint, CheckpointLoader, Policy, Report
+
+from .files import Files, Incomplete, read
+
+log = logging.getLogger(__name__)
+
+#: LeRobot's policy types that are served. Others keep other state, or need libraries that cannot be installed.
+SERVED = ("act", "diffusion")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeRobotOptions:
+    """``device``: ``cuda``, ``cuda:1``, ``mps`` or ``cpu``; None takes the first of cuda, mps, cpu that is there.
+
+    ``max_batch_size``: how many robots one inference may serve; policies that keep a history serve one at a time.
+    """
+
+    device: str | None = None
+    max_batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        if self.max_batch_size < 1:
+            raise ValueError(f"max_batch_size is {self.max_batch_size}, expected 1 or more")
+
+
+class LeRobotLoader(CheckpointLoader):
+    """Loads ``pretrained_model`` folders with the installed LeRobot; fetches nothing."""
+
+    def __init__(self, options: LeRobotOptions) -> None:
+        self._options = options
+
+    def load(self, checkpoint: Checkpoint, report: Report) -> Policy:
+        """See :meth:`CheckpointLoader.load`."""
+        folder = Path(checkpoint.location)
+        try:
+            files = read(folder)
+        except Incomplete as error:
+            raise LoadFailed(f"{folder} is no complete checkpoint: {error}") from None
+        check_servable(files)
+        report("importing LeRobot")
+        try:
+            from .build import build
+
+            return build(files, self._options.device, self._options.max_batch_size, report)
+        except LoadFailed:
+            raise
+        except Exception as error:
+            log.exception("the checkpoint %s cannot be loaded", folder)
+            cause = f"{type(error).__name__}: {error}"
+        # Raised out here, because a chained traceback would keep half a model in memory.
+        raise LoadFailed(f"{folder} cannot be loaded: {cause}")
+
+
+def check_servable(files: Files) -> None:
+    """Raises LoadFailed for a whole checkpoint that cannot be served, with what to do about it."""
+    if files.type not in SERVED:
+        raise LoadFailed(
+            f"{files.folder} holds a {files.type!r} policy; these LeRobot policies are served: {', '.join(SERVED)}"
+        )
+    if files.outputs.keys() != {"action"}:
+        raise LoadFailed(
+            f"{files.folder} answers {', '.join(files.outputs)}; only policies that answer 'action' are served"
+        )
+    if not files.steps:
+        raise LoadFailed(
+            f"{files.folder} was written by LeRobot before 0.4, with its statistics among the weights. Migrate it: "
+            f"python -m lerobot.processor.migrate_policy_normalization --pretrained-path {files.folder}"
+        )
+    for name, steps in files.steps.items():
+        for step in steps:
+            # LeRobot would import any class that is named here; a checkpoint is data and brings no code.
+            if not isinstance(step.get("registry_name"), str):
+                raise LoadFailed(
+                    f"{files.folder}/{name} has a step that is not in LeRobot's registry ({step.get('class')!r}); "
+                    "only registered steps are run"
+                )

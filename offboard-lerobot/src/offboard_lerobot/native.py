@@ -1,0 +1,89 @@
+"""The checkpoint's own features: its names, its image sizes, its action vector."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from offboard_client.errors import BadParameter, LoadFailed
+from offboard_core.codecs import (
+    ActionVector,
+    LetterboxImage,
+    StateVector,
+    TaskText,
+    is_image,
+    positive,
+    resolve_names,
+    timed,
+)
+from offboard_core.codecs.grip import is_grip
+from offboard_core.types import Checkpoint, Codec, Field
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeRobotNativeOptions:
+    """``fps``: steps per second; None = nothing says it, and rows carry no timestamps.
+
+    ``map``: a robot's name → the checkpoint's feature, in full or its end (``image.exterior=front``). Several names
+    for one vector are joined in the order given (``robot_state.q=state``, ``grip=state``).
+    """
+
+    fps: float | None = None
+    map: dict[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        if self.fps is not None:
+            positive("fps", self.fps)
+
+
+def native(options: LeRobotNativeOptions, checkpoint: Checkpoint) -> Codec:
+    """Checks and letterboxes what ``config.json`` declares; the action stays the model's own vector.
+
+    Raises BadParameter for a map that does not fit, LoadFailed for a feature of an unknown kind.
+    """
+    names = resolve_names(options.map, checkpoint.inputs)
+    parts: list[Codec] = []
+    for feature, declared in checkpoint.inputs.items():
+        sources = [robot for robot, model in names.items() if model == feature] or [feature]
+        parts.append(_input(feature, declared, sources, checkpoint))
+    parts.append(TaskText())
+    for name, declared in checkpoint.outputs.items():
+        if declared.shape is None or len(declared.shape) != 1:
+            raise LoadFailed(f"the checkpoint {checkpoint.id} answers {name} {declared.shape}, expected one vector")
+        parts.append(ActionVector(name=name, width=declared.shape[0]))
+    return timed(functools.reduce(operator.and_, parts), options.fps)
+
+
+def _input(feature: str, declared: Field, sources: Sequence[str], checkpoint: Checkpoint) -> Codec:
+    shape = declared.shape
+    if shape is not None and is_image(declared):
+        if len(sources) > 1:
+            raise BadParameter(f"the option map gives {feature} several images: {', '.join(sources)}; it takes one")
+        return LetterboxImage(name=feature, source=sources[0], size=(shape[1], shape[0]))
+    if shape is None or len(shape) != 1:
+        raise LoadFailed(f"the checkpoint {checkpoint.id} wants {feature} {shape}: neither a vector nor an RGB image")
+    return StateVector(name=feature, parts=_widths(feature, sources, shape[0]))
+
+
+def _widths(feature: str, sources: Sequence[str], total: int) -> dict[str, int]:
+    """Who brings how many numbers: canonical names have their own width, one other may take the rest."""
+    widths = {source: width for source in sources if (width := _canonical_width(source))}
+    others = [source for source in sources if source not in widths]
+    if len(sources) == 1:
+        return {sources[0]: total}
+    rest = total - sum(widths.values())
+    if len(others) > 1 or (rest < 1 if others else rest != 0):
+        raise BadParameter(
+            f"the option map cannot make {feature} ({total} numbers) of {', '.join(sources)}: "
+            f"{', '.join(f'{name} has {width}' for name, width in widths.items()) or 'no width is known'}, "
+            "and the rest must come from at most one other name"
+        )
+    return {source: widths.get(source, rest) for source in sources}
+
+
+def _canonical_width(name: str) -> int | None:
+    if is_grip(name):
+        return 1
+    return 7 if name.startswith("robot_state.") and name.endswith(".ee_pose") else None

@@ -1,0 +1,177 @@
+"""A LeRobot policy on this machine's device, serving many episodes."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from lerobot.policies.utils import populate_queues
+from lerobot.utils.constants import ACTION, OBS_IMAGES
+from offboard_client.errors import BadObservation, InvalidAction, OffboardError, PolicyFailed
+from offboard_core.codecs import is_image
+from offboard_core.types import Chunk, Field, Policy, Session
+
+from .files import Files
+
+log = logging.getLogger(__name__)
+
+Inputs = Mapping[str, Any]
+History = dict[str, deque[torch.Tensor]]
+
+
+class LeRobotSession(Session):
+    """One episode. ``history``: the last observations, for policies that look back; None for those that do not."""
+
+    def __init__(self, policy: LeRobotPolicy) -> None:
+        self._policy = policy
+        self.history: History | None = None
+        self.reset()
+
+    def infer(self, inputs: Inputs) -> Chunk | None:
+        """See :meth:`Session.infer`."""
+        [answer] = self._policy.infer_many([(self, inputs)])
+        if isinstance(answer, OffboardError):
+            raise answer
+        return answer
+
+    def reset(self) -> None:
+        """Forget what was observed."""
+        self.history = self._policy.blank_history()
+
+    def close(self) -> None:
+        """Let go of the observations."""
+        self.history = None
+
+
+class LeRobotPolicy(Policy[LeRobotSession]):
+    """``model``: a PreTrainedPolicy in evaluation mode on ``device``, with its own pre- and postprocessors.
+
+    A chunk is (T, D) float32 in the units of the training data, post-processed as a whole. Policies with a history
+    (``_queues``) run one episode at a time, the others batch.
+    """
+
+    def __init__(
+        self, model: Any, preprocess: Any, postprocess: Any, files: Files, device: torch.device, max_batch_size: int
+    ) -> None:
+        self._model: Any = model
+        self._preprocess: Any = preprocess
+        self._postprocess: Any = postprocess
+        self._device = device
+        self._inputs: Mapping[str, Field] = files.inputs
+        self._action_shape = files.outputs[ACTION].shape
+        self._looks_back = getattr(model, "_queues", None) is not None
+        self.max_batch_size = 1 if self._looks_back else max_batch_size
+        self.meta = {
+            "device": str(device),
+            "policy_type": files.type,
+            "chunk_length": files.checkpoint("", "").chunk_length,
+            "n_obs_steps": model.config.n_obs_steps,
+        }
+        self._amp = device.type == "cuda" and model.config.use_amp
+
+    def new_session(self, params: Any) -> LeRobotSession:
+        """See :meth:`Policy.new_session`."""
+        return LeRobotSession(self)
+
+    def infer_many(self, batch: Sequence[tuple[LeRobotSession, Inputs]]) -> list[Chunk | OffboardError | None]:
+        """See :meth:`Policy.infer_many`."""
+        results: list[Chunk | OffboardError | None] = [None] * len(batch)
+        sound: list[int] = []
+        for i, (_, inputs) in enumerate(batch):
+            try:
+                self._check(inputs)
+                sound.append(i)
+            except BadObservation as error:
+                results[i] = error.with_traceback(None)
+        groups = [[i] for i in sound] if self._looks_back else [sound] if sound else []
+        while groups:
+            group = groups.pop()
+            try:
+                chunks = self._predict([batch[i] for i in group])
+            except Exception as error:
+                if len(group) > 1:
+                    # Somebody's input broke the batch; by themselves the others will do.
+                    groups += [[i] for i in group]
+                    continue
+                log.exception("the policy failed on one observation")
+                results[group[0]] = (
+                    error if isinstance(error, OffboardError) else PolicyFailed(f"{type(error).__name__}: {error}")
+                )
+                continue
+            for i, chunk in zip(group, chunks, strict=True):
+                results[i] = chunk
+        return results
+
+    def blank_history(self) -> History | None:
+        """An empty history, as the model itself makes one; None for a model without."""
+        if not self._looks_back:
+            return None
+        self._model.reset()
+        history, self._model._queues = self._model._queues, {}
+        return history
+
+    def close(self) -> None:
+        """Drop the weights and give the device's memory back."""
+        self._model = self._preprocess = self._postprocess = None
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self._device.type == "mps":
+            torch.mps.empty_cache()
+
+    def _check(self, inputs: Inputs) -> None:
+        for name, field in self._inputs.items():
+            value = inputs.get(name)
+            if not isinstance(value, np.ndarray) or value.shape != field.shape or value.dtype != field.dtype:
+                found = f"{value.shape} {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+                raise BadObservation(f"the policy's input {name} is {found}, expected {field.shape} {field.dtype}")
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                raise BadObservation(f"the policy's input {name} is not finite")
+
+    @torch.inference_mode()
+    def _predict(self, batch: Sequence[tuple[LeRobotSession, Inputs]]) -> list[Chunk]:
+        ready = self._preprocess(self._tensors([inputs for _, inputs in batch]))
+        # The processors leave the names of a whole training row; of these only the action confuses a model.
+        ready.pop(ACTION, None)
+        amp = torch.autocast(self._device.type) if self._amp else contextlib.nullcontext()
+        with amp:
+            actions = self._with_history(batch[0][0], ready) if self._looks_back else self._chunk(ready)
+        rows = self._postprocess(actions).to("cpu", torch.float32).numpy()
+        if rows.ndim != 3 or rows.shape[2:] != self._action_shape:
+            raise InvalidAction(f"the policy answered {rows.shape}, its config says (B, T, {self._action_shape})")
+        return [Chunk(action) for action in rows]
+
+    def _chunk(self, ready: dict[str, Any]) -> torch.Tensor:
+        return self._model.predict_action_chunk(ready)
+
+    def _with_history(self, session: LeRobotSession, ready: dict[str, Any]) -> torch.Tensor:
+        """Lend the episode's history to the model. A call that fails leaves the episode as it was."""
+        if session.history is None:
+            raise PolicyFailed("the session is closed")
+        images = list(self._model.config.image_features)
+        if images:
+            ready[OBS_IMAGES] = torch.stack([ready[name] for name in images], dim=-4)
+        lent = {name: queue.copy() for name, queue in session.history.items()}
+        try:
+            self._model._queues = populate_queues(lent, ready)
+            actions = self._chunk(ready)
+        finally:
+            self._model._queues = {}
+        session.history = lent
+        return actions
+
+    def _tensors(self, inputs: Sequence[Inputs]) -> dict[str, Any]:
+        """As LeRobot prepares one observation, for several: images 0 … 1, channels first."""
+        batch: dict[str, Any] = {"task": [each.get("task", "") for each in inputs]}
+        for name, field in self._inputs.items():
+            stacked = torch.from_numpy(np.stack([each[name] for each in inputs])).to(self._device)
+            if is_image(field):
+                stacked = (stacked.to(torch.float32) / 255).permute(0, 3, 1, 2).contiguous()
+            batch[name] = stacked
+        return batch
