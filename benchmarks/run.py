@@ -56,7 +56,9 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description="Measure offboard, its limits and a peer, interleaved on this machine."
+    )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS), help="the peers to measure")
     parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds")

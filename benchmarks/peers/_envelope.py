@@ -25,9 +25,12 @@ def _map_to_array(value: dict[Any, Any]) -> Any:
     return value
 
 
+_PACKER = msgpack.Packer(default=_array_to_map)
+
+
 def pack(value: Any) -> bytes:
     """A message of plain data and arrays."""
-    return msgpack.packb(value, default=_array_to_map)
+    return _PACKER.pack(value)
 
 
 def unpack(message: bytes | bytearray | memoryview) -> Any:
