@@ -12,7 +12,9 @@ from peers import load
 
 
 def _leave_with_parent() -> None:
-    sys.stdin.read()
+    # Not sys.stdin: its lock, held by this thread, would be in the interpreter's way when it leaves by itself.
+    while os.read(0, 1024):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
