@@ -22,15 +22,14 @@ def rows(result: Any) -> list[Row] | None:
     """
     if result is None:
         return None
-    if isinstance(result, dict) and "columns" in result:
-        columns = cast("dict[str, Any]", result)["columns"]
-        _check_finite(columns)
-        return _from_columns(columns)
-    made: Any = [cast("Row", result)] if isinstance(result, dict) else result
-    if not isinstance(made, list) or not all(isinstance(row, dict) for row in cast("list[Any]", made)):
+    if isinstance(result, dict):
+        found = cast("Row", result)
+        _check_finite(found)
+        return _from_columns(found["columns"]) if "columns" in found else [found]
+    if not isinstance(result, list) or not all(isinstance(row, dict) for row in cast("list[Any]", result)):
         raise BadMessage(f"the server's result is a {type(result).__name__}, where rows or columns were expected")
-    _check_finite(made)
-    return cast("list[Row]", made)
+    _check_finite(cast("list[Any]", result))
+    return cast("list[Row]", result)
 
 
 def _from_columns(columns: Any) -> list[Row]:
