@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from functools import partial
-from time import perf_counter
 from typing import Any, TypeVar, cast
 
 from offboard_client.errors import (
@@ -17,7 +15,6 @@ from offboard_client.errors import (
     ConfigurationError,
     InferTimeout,
     LoadFailed,
-    ModelLost,
     ModelNotFound,
     OffboardError,
 )
@@ -26,9 +23,11 @@ from ..options import build, parse_value
 from ..source import ModelSource
 from ..types import Checkpoint, Policy, Report, Session
 from .codec import BoundCodec
-from .exchange import Deliver, Exchange, Route, Wire
+from .exchange import Route, Wire
+from .lease import Limits, OnStatus, Recipe
 from .meta import build_meta
-from .slot import Lease, Limits, OnStatus, Recipe, Slot
+from .session import ServiceSession
+from .slot import Slot
 from .stats import ServerStats, SessionStats
 
 log = logging.getLogger(__name__)
@@ -202,82 +201,12 @@ class PolicyService:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    def _end_episode(self, session: ServiceSession) -> None:
+    def forget(self, session: ServiceSession) -> None:
+        """The session is closed: end its episode on the model."""
         loaded, episode = session.lease.loaded, session.route.session
         self.sessions.pop(session.id, None)
         self._spawn(_quietly(loaded.thread.call(episode.close, self.limits.infer, "closing an episode")))
         loaded.thread.forget(session.route)
-
-
-class ServiceSession:
-    """One robot's session: ``meta``, one observation at a time, and the lease that keeps the model loaded."""
-
-    def __init__(self, service: PolicyService, lease: Lease, route: Route, meta: dict[str, Any]) -> None:
-        self.id = secrets.token_urlsafe(16)
-        self.meta = meta
-        self.lease = lease
-        self.route = route
-        self._service = service
-        self._loop = asyncio.get_running_loop()
-        self._exchange: Exchange | None = None
-        self._closed = False
-
-    def on_evict(self, callback: Callable[[OffboardError], None]) -> None:
-        """``callback(error)`` is called once if the session has to end: idle while others wait, or the model died."""
-        self.lease.evict = callback
-
-    def submit(self, frame: Any, deliver: Deliver) -> None:
-        """Send a frame through; ``deliver(reply, error)`` follows on the event loop. One at a time."""
-        assert self._exchange is None, "one observation at a time"
-        self.touch()
-
-        def delivered(reply: Any, error: OffboardError | None) -> None:
-            self._exchange = None
-            self.lease.active = self._loop.time()
-            deliver(reply, error)
-            if isinstance(error, ModelLost):
-                self._service.slot.lost(self.lease.loaded, error)
-
-        self._exchange = Exchange(self.route, frame, delivered)
-        self.lease.loaded.thread.submit(self._exchange)
-
-    async def infer(self, frame: Any) -> Any:
-        """:meth:`submit` for those who would rather wait. The reply of this session's wire."""
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self.submit(frame, lambda reply, _: None if future.done() else future.set_result(reply))
-        return await future
-
-    async def reset(self) -> None:
-        """End the episode; the next observation starts a new one."""
-        self.touch()
-        await self._call(self.route.session.reset, "resetting the episode")
-
-    async def ping(self) -> float:
-        """Milliseconds until the model's own thread answered."""
-        start = perf_counter()
-        await self._call(lambda: None, "the model's thread")
-        return (perf_counter() - start) * 1e3
-
-    def touch(self) -> None:
-        """The robot is there: the idle clock starts anew."""
-        self.lease.active = self._loop.time()
-
-    def close(self, linger: bool = False) -> None:
-        """End the session; with ``linger`` the lease and the episode stay a while for :meth:`PolicyService.reclaim`."""
-        if self._exchange is not None:
-            self.lease.loaded.thread.abandon(self._exchange)
-            self._exchange = None
-        limits, slot = self._service.limits, self._service.slot
-        if linger and limits.linger > 0 and self.lease.loaded.lost is None and not self._closed:
-            slot.linger(self.lease, self.close)
-            return
-        if not self._closed:
-            self._closed = True
-            self._service._end_episode(self)  # pyright: ignore[reportPrivateUsage]
-            slot.release(self.lease)
-
-    async def _call(self, function: Callable[[], None], what: str) -> None:
-        await self.lease.loaded.thread.call(function, self._service.limits.infer, what)
 
 
 def _load(source: ModelSource, checkpoint: Checkpoint, report: Report) -> Policy[Any]:

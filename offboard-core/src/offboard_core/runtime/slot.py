@@ -9,76 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Literal
 
-from offboard_client.errors import Idle, InferTimeout, Internal, LoadFailed, ModelLost, OffboardError, ShuttingDown
+from offboard_client.errors import Idle, InferTimeout, Internal, ModelLost, OffboardError, ShuttingDown
 
-from ..types import Policy, Report
+from .lease import Lease, Limits, Loaded, OnStatus, Recipe, Request
+from .loading import Loading
 from .stats import ServerStats
-from .thread import ModelThread
 
 log = logging.getLogger(__name__)
-
-#: Tells whoever waits how it stands: ``(phase, message)``.
-OnStatus = Callable[[Literal["waiting", "loading"], str], Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds in seconds on everything the slot waits for."""
-
-    infer: float = 60.0
-    load: float = 1800.0
-    close: float = 4.0
-    idle: float = 600.0
-    linger: float = 10.0
-    status_every: float = 3.0
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What somebody wants loaded: its identity, its name for people, and how to make it (on the model thread)."""
-
-    key: tuple[str, str]
-    label: str
-    load: Callable[[Report], Policy[Any]]
-
-
-class Loaded:
-    """A policy in the slot, with its thread and its leases."""
-
-    def __init__(self, recipe: Recipe, thread: ModelThread, now: float) -> None:
-        self.key, self.label, self.thread, self.since = recipe.key, recipe.label, thread, now
-        self.leases: set[Lease] = set()
-        self.lost: OffboardError | None = None
-
-    @property
-    def policy(self) -> Policy[Any]:
-        """The policy. Its methods belong to :attr:`thread`; its attributes may be read anywhere."""
-        assert self.thread.policy is not None
-        return self.thread.policy
-
-
-class Lease:
-    """One session's hold on the loaded model."""
-
-    def __init__(self, loaded: Loaded, holder: str, now: float) -> None:
-        self.loaded, self.holder, self.since, self.active = loaded, holder, now, now
-        self.evict: Callable[[OffboardError], None] | None = None
-        self.lingering: asyncio.TimerHandle | None = None
-
-
-class _Request:
-    def __init__(self, recipe: Recipe, holder: str, future: asyncio.Future[Lease]) -> None:
-        self.recipe, self.holder, self.future = recipe, holder, future
-        self.news = asyncio.Event()
-        future.add_done_callback(lambda _: self.news.set())
 
 
 class Slot:
@@ -86,14 +29,10 @@ class Slot:
 
     def __init__(self, limits: Limits, translators: ThreadPoolExecutor, stats: ServerStats) -> None:
         self.limits = limits
-        self._translators = translators
-        self._stats = stats
         self._loop = asyncio.get_running_loop()
-        self._requests: deque[_Request] = deque()
+        self._requests: deque[Request] = deque()
         self._loaded: Loaded | None = None
-        self._loading: tuple[Recipe, float] | None = None
-        self._progress = ""
-        self._stuck: tuple[str, ModelThread] | None = None
+        self._loading = Loading(limits, translators, stats)
         self._changed = asyncio.Event()
         self._closing = False
         self._owner = self._loop.create_task(self._run(), name="offboard-slot")
@@ -106,7 +45,7 @@ class Slot:
             raise ShuttingDown("the server is going away; try again when it is back")
         if not self._requests and (loaded := self._usable(recipe)):
             return self._grant(loaded, holder)
-        request = _Request(recipe, holder, self._loop.create_future())
+        request = Request(recipe, holder, self._loop.create_future())
         self._requests.append(request)
         self._changed.set()
         try:
@@ -170,11 +109,16 @@ class Slot:
         """Plain data for ``/api/v1/status``."""
         now = self._loop.time()
         loaded, loading = self._loaded, self._loading
+        recipe = loading.recipe
         return {
             "loaded": loaded
             and {"model": loaded.label, "for_s": round(now - loaded.since, 1), "lost": bool(loaded.lost)},
-            "loading": loading
-            and {"model": loading[0].label, "for_s": round(now - loading[1], 1), "progress": self._progress},
+            "loading": recipe
+            and {
+                "model": recipe.label,
+                "for_s": round(now - self._loading.since, 1),
+                "progress": self._loading.progress,
+            },
             "wedged": self.wedged(),
             "holders": [
                 {"client": lease.holder, "for_s": round(now - lease.since, 1), "idle_s": round(now - lease.active, 1)}
@@ -196,8 +140,8 @@ class Slot:
         if self._loaded is not None:
             for lease in list(self._loaded.leases):
                 self.release(lease)
-            with contextlib.suppress(OffboardError):
-                await self._unload()
+            loaded, self._loaded = self._loaded, None
+            await self._loading.unload(loaded)
 
     # -- the task that owns the slot ----------------------------------------------------------------------------
     async def _run(self) -> None:
@@ -218,7 +162,7 @@ class Slot:
             finally:
                 self._requests.remove(request)
 
-    async def _serve(self, request: _Request) -> None:
+    async def _serve(self, request: Request) -> None:
         while True:
             if request.future.done():
                 return  # nobody wants this any more: what is loaded stays
@@ -232,84 +176,14 @@ class Slot:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), min(1.0, self.limits.idle))
         if self._loaded is not None:
-            await self._unload()
-        loaded = await self._load(request.recipe)
+            previous, self._loaded = self._loaded, None
+            await self._loading.unload(previous)
+        loading = asyncio.ensure_future(self._loading.load(request.recipe))
+        for waiting in self._requests:
+            waiting.news.set()
+        loaded = self._loaded = await loading
         if not request.future.done():
             request.future.set_result(self._grant(loaded, request.holder))
-
-    async def _load(self, recipe: Recipe) -> Loaded:
-        if self._stuck is not None:
-            label, stuck = self._stuck
-            if stuck.is_alive():
-                raise LoadFailed(
-                    f"{label} is still stuck in a call and holds its memory; restart the server to load {recipe.label}"
-                )
-            self._stuck = None
-        started = self._loop.time()
-        self._loading, self._progress = (recipe, started), "starting"
-        for request in self._requests:
-            request.news.set()
-        thread = ModelThread(recipe.label, self._loop, self._translators)
-
-        def report(message: str) -> None:
-            self._progress = message
-
-        def build() -> str | None:
-            # The exception itself must not leave this thread: its traceback would keep a half-made model alive.
-            try:
-                thread.policy = recipe.load(report)
-                return None
-            except OffboardError as error:
-                log.warning("loading %s failed", recipe.label, exc_info=True)
-                return error.text
-            except Exception as error:
-                log.exception("loading %s failed", recipe.label)
-                return f"{type(error).__name__}: {error}"
-            finally:
-                gc.collect()
-
-        try:
-            problem = await thread.call(build, self.limits.load, f"loading {recipe.label}")
-        except InferTimeout as error:
-            self._stuck = (recipe.label, thread)
-            problem = error.text
-        finally:
-            self._loading = None
-        if problem is not None:
-            thread.stop()
-            self._stats.loads["failed"] += 1
-            raise LoadFailed(f"{recipe.label} could not be loaded: {problem}")
-        now = self._loop.time()
-        self._stats.loads["ok"] += 1
-        self._stats.load_seconds = now - started
-        log.info("loaded %s in %.1f s", recipe.label, now - started)
-        self._loaded = Loaded(recipe, thread, now)
-        return self._loaded
-
-    async def _unload(self) -> None:
-        assert self._loaded is not None
-        loaded, self._loaded = self._loaded, None
-        thread = loaded.thread
-
-        def close() -> None:
-            policy, thread.policy = thread.policy, None
-            try:
-                if policy is not None:
-                    policy.close()
-            finally:
-                del policy
-                gc.collect()
-
-        try:
-            await thread.call(close, self.limits.close, f"closing {loaded.label}")
-            log.info("unloaded %s", loaded.label)
-        except InferTimeout:
-            self._stuck = (loaded.label, thread)
-            log.error("%s did not close within %g s and keeps its memory", loaded.label, self.limits.close)
-        except Exception:
-            log.exception("closing %s failed", loaded.label)
-        finally:
-            thread.stop()
 
     async def _watchdog(self) -> None:
         while True:
@@ -334,7 +208,7 @@ class Slot:
         loaded.leases.add(lease)
         return lease
 
-    def _fail(self, request: _Request, error: OffboardError) -> None:
+    def _fail(self, request: Request, error: OffboardError) -> None:
         if not request.future.done():
             request.future.set_exception(error)
 
@@ -345,12 +219,12 @@ class Slot:
                 evict, lease.evict = lease.evict, None
                 evict(Idle(f"nothing was sent for {now - lease.active:.0f} s and somebody waits for another model"))
 
-    def _phase(self, request: _Request) -> tuple[Literal["waiting", "loading"], str]:
+    def _phase(self, request: Request) -> tuple[Literal["waiting", "loading"], str]:
         now = self._loop.time()
-        if self._loading is not None:
-            recipe, since = self._loading
+        recipe, since = self._loading.recipe, self._loading.since
+        if recipe is not None:
             ours = recipe.key == request.recipe.key
-            message = f"loading {recipe.label}: {self._progress} ({now - since:.0f} s so far)"
+            message = f"loading {recipe.label}: {self._loading.progress} ({now - since:.0f} s so far)"
             return ("loading", message) if ours else ("waiting", f"{request.recipe.label} comes after: {message}")
         loaded = self._loaded
         if loaded is None or not loaded.leases:

@@ -15,15 +15,16 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import Any, TypeVar
 
-from offboard_client.errors import InferTimeout, ModelLost, OffboardError, PolicyFailed
+from offboard_client.errors import InferTimeout
 
-from ..types import Chunk, Policy
+from ..types import Policy
+from .calls import Call, infer
 from .exchange import Exchange, Result
 from .gather import Gather
 
@@ -32,35 +33,6 @@ T = TypeVar("T")
 
 #: An inference shorter than this (s) is not worth another thread hop to translate beside it.
 WORTH_OVERLAPPING = 0.001
-
-
-class _Call:
-    """A function to run on the model thread, and the future that wants its result."""
-
-    __slots__ = ("function", "future", "loop")
-
-    def __init__(
-        self, function: Callable[[], Any], future: asyncio.Future[Any], loop: asyncio.AbstractEventLoop
-    ) -> None:
-        self.function, self.future, self.loop = function, future, loop
-
-    def run(self) -> None:
-        try:
-            result, error = self.function(), None
-        except BaseException as exception:
-            result, error = None, exception
-        with contextlib.suppress(RuntimeError):  # the loop may be gone by now, and with it whoever asked
-            self.loop.call_soon_threadsafe(self._resolve, result, error)
-
-    def _resolve(self, result: Any, error: BaseException | None) -> None:
-        if self.future.done():
-            return
-        if error is None:
-            self.future.set_result(result)
-        elif isinstance(error, Exception):
-            self.future.set_exception(error)
-        else:
-            self.future.set_exception(PolicyFailed(f"{type(error).__name__} on the model thread: {error}"))
 
 
 class ModelThread:
@@ -75,8 +47,8 @@ class ModelThread:
         self.busy_since: float | None = None
         self._loop = loop
         self._translators = translators
-        self._queue: SimpleQueue[_Call | Exchange | None] = SimpleQueue()
-        self._held: deque[_Call | Exchange | None] = deque()
+        self._queue: SimpleQueue[Call | Exchange | None] = SimpleQueue()
+        self._held: deque[Call | Exchange | None] = deque()
         self._gather = Gather()
         self._last_infer = 0.0
         self._open: set[Exchange] = set()
@@ -87,12 +59,16 @@ class ModelThread:
     async def call(self, function: Callable[[], T], timeout: float | None, what: str) -> T:
         """Run ``function`` on the thread, after what is queued. Raises InferTimeout when ``timeout`` s are over."""
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(_Call(function, future, self._loop))
+        self._queue.put(Call(function, future, self._loop))
         done, _ = await asyncio.wait({future}, timeout=timeout)
         if not done:
             future.cancel()
             raise InferTimeout(f"{what} did not return within {timeout:g} s")
         return future.result()
+
+    def post(self, function: Callable[[], Any]) -> None:
+        """Run ``function`` on the thread, after what is queued; nobody waits for it."""
+        self._queue.put(Call(function, self._loop.create_future(), self._loop))
 
     def submit(self, exchange: Exchange) -> None:
         """Queue an exchange; its ``deliver`` is called on the loop when the reply is there."""
@@ -123,7 +99,7 @@ class ModelThread:
 
     def forget(self, route: Any) -> None:
         """A session is gone: nobody gathers for it any more."""
-        self._queue.put(_Call(lambda: self._gather.forget(id(route)), self._loop.create_future(), self._loop))
+        self.post(lambda: self._gather.forget(id(route)))
 
     def busy_for(self) -> float:
         """Seconds the current call has been running; 0.0 when idle."""
@@ -156,7 +132,7 @@ class ModelThread:
                 return
             self.busy_since = perf_counter()
             try:
-                if isinstance(item, _Call):
+                if isinstance(item, Call):
                     item.run()
                 else:
                     self._serve(item)
@@ -177,7 +153,7 @@ class ModelThread:
             exchange.started = start
             exchange.batch = len(batch)
             exchange.queue_ms = max(0.0, (start - exchange.arrived) * 1e3 - exchange.prepare_ms)
-        results = _infer(policy, batch)
+        results = infer(policy, batch)
         self._last_infer = perf_counter() - start
         if policy.max_batch_size > 1:
             self._gather.served((id(e.route) for e in batch), self._last_infer)
@@ -254,28 +230,3 @@ class ModelThread:
         if not exchange.abandoned:
             self._open.discard(exchange)
             exchange.deliver(exchange.reply, exchange.error)
-
-
-def _infer(policy: Policy[Any], batch: Sequence[Exchange]) -> Sequence[Result]:
-    """One call of the policy; what it raises becomes the answer of the item that caused it."""
-    pairs = [(e.route.session, e.inputs) for e in batch]
-    try:
-        results = policy.infer_many(pairs)
-        if len(results) != len(pairs):
-            raise PolicyFailed(f"infer_many answered {len(results)} results to {len(pairs)} inputs")
-        return [_checked(result) for result in results]
-    except OffboardError as error:
-        failure: OffboardError = error
-    except Exception as error:
-        log.exception("the policy failed")
-        failure = PolicyFailed(f"the policy raised {type(error).__name__}: {error}. The server's log has the traceback")
-    if len(batch) == 1 or isinstance(failure, ModelLost):
-        return [failure] * len(batch)
-    # A call that failed as a whole does not say whose input it was: ask one by one, so that only that robot fails.
-    return [_infer(policy, [exchange])[0] for exchange in batch]
-
-
-def _checked(result: object) -> Result:
-    if result is None or isinstance(result, (Chunk, OffboardError)):
-        return result
-    return PolicyFailed(f"the policy answered {type(result).__name__}; expected Chunk, None or an OffboardError")

@@ -10,7 +10,7 @@ from typing import Any, cast
 from offboard_client.errors import BadMessage, Busy, ModelLost, OffboardError
 from offboard_client.messages import CLOSE_GOING_AWAY, CLOSE_MODEL_LOST, CLOSE_NORMAL, CLOSE_REFUSED, error_frame
 
-from ..runtime.service import ServiceSession
+from ..runtime.session import ServiceSession
 from .wire import decode, encode
 
 #: Control frames are shorter than this; only what is shorter is looked at on the event loop.

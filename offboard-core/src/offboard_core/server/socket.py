@@ -26,7 +26,8 @@ from offboard_client.messages import (
 )
 
 from ..runtime.codec import BoundCodec
-from ..runtime.service import PolicyService, ServiceSession
+from ..runtime.service import PolicyService
+from ..runtime.session import ServiceSession
 from .conversation import Conversation
 from .wire import Dialect, Layout, V1Wire, encode
 

@@ -1,0 +1,71 @@
+"""What the model's thread runs: single calls for the service, and the policy's own on a batch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from offboard_client.errors import ModelLost, OffboardError, PolicyFailed
+
+from ..types import Chunk, Policy
+from .exchange import Exchange, Result
+
+log = logging.getLogger(__name__)
+
+
+class Call:
+    """A function to run on the model thread, and the future that wants its result."""
+
+    __slots__ = ("function", "future", "loop")
+
+    def __init__(
+        self, function: Callable[[], Any], future: asyncio.Future[Any], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.function, self.future, self.loop = function, future, loop
+
+    def run(self) -> None:
+        """Call it, and hand what came of it to the event loop."""
+        try:
+            result, error = self.function(), None
+        except BaseException as exception:
+            result, error = None, exception
+        with contextlib.suppress(RuntimeError):  # the loop may be gone by now, and with it whoever asked
+            self.loop.call_soon_threadsafe(self._resolve, result, error)
+
+    def _resolve(self, result: Any, error: BaseException | None) -> None:
+        if self.future.done():
+            return
+        if error is None:
+            self.future.set_result(result)
+        elif isinstance(error, Exception):
+            self.future.set_exception(error)
+        else:
+            self.future.set_exception(PolicyFailed(f"{type(error).__name__} on the model thread: {error}"))
+
+
+def infer(policy: Policy[Any], batch: Sequence[Exchange]) -> Sequence[Result]:
+    """One call of the policy; what it raises becomes the answer of the item that caused it."""
+    pairs = [(e.route.session, e.inputs) for e in batch]
+    try:
+        results = policy.infer_many(pairs)
+        if len(results) != len(pairs):
+            raise PolicyFailed(f"infer_many answered {len(results)} results to {len(pairs)} inputs")
+        return [_checked(result) for result in results]
+    except OffboardError as error:
+        failure: OffboardError = error
+    except Exception as error:
+        log.exception("the policy failed")
+        failure = PolicyFailed(f"the policy raised {type(error).__name__}: {error}. The server's log has the traceback")
+    if len(batch) == 1 or isinstance(failure, ModelLost):
+        return [failure] * len(batch)
+    # A call that failed as a whole does not say whose input it was: ask one by one, so that only that robot fails.
+    return [infer(policy, [exchange])[0] for exchange in batch]
+
+
+def _checked(result: object) -> Result:
+    if result is None or isinstance(result, (Chunk, OffboardError)):
+        return result
+    return PolicyFailed(f"the policy answered {type(result).__name__}; expected Chunk, None or an OffboardError")

@@ -1,0 +1,70 @@
+"""Who holds the loaded model, and who wants what: the slot's small parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from offboard_client.errors import OffboardError
+
+from ..types import Policy, Report
+from .thread import ModelThread
+
+#: Tells whoever waits how it stands: ``(phase, message)``.
+OnStatus = Callable[[Literal["waiting", "loading"], str], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds in seconds on everything the slot waits for."""
+
+    infer: float = 60.0
+    load: float = 1800.0
+    close: float = 4.0
+    idle: float = 600.0
+    linger: float = 10.0
+    status_every: float = 3.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What somebody wants loaded: its identity, its name for people, and how to make it (on the model thread)."""
+
+    key: tuple[str, str]
+    label: str
+    load: Callable[[Report], Policy[Any]]
+
+
+class Loaded:
+    """A policy in the slot, with its thread and its leases."""
+
+    def __init__(self, recipe: Recipe, thread: ModelThread, now: float) -> None:
+        self.key, self.label, self.thread, self.since = recipe.key, recipe.label, thread, now
+        self.leases: set[Lease] = set()
+        self.lost: OffboardError | None = None
+
+    @property
+    def policy(self) -> Policy[Any]:
+        """The policy. Its methods belong to :attr:`thread`; its attributes may be read anywhere."""
+        assert self.thread.policy is not None
+        return self.thread.policy
+
+
+class Lease:
+    """One session's hold on the loaded model."""
+
+    def __init__(self, loaded: Loaded, holder: str, now: float) -> None:
+        self.loaded, self.holder, self.since, self.active = loaded, holder, now, now
+        self.evict: Callable[[OffboardError], None] | None = None
+        self.lingering: asyncio.TimerHandle | None = None
+
+
+class Request:
+    """Somebody who waits for a lease. ``news`` is set when there is something to tell."""
+
+    def __init__(self, recipe: Recipe, holder: str, future: asyncio.Future[Lease]) -> None:
+        self.recipe, self.holder, self.future = recipe, holder, future
+        self.news = asyncio.Event()
+        future.add_done_callback(lambda _: self.news.set())

@@ -1,0 +1,104 @@
+"""Putting a model on a thread of its own, and taking it off again."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+from offboard_client.errors import InferTimeout, LoadFailed, OffboardError
+
+from .lease import Limits, Loaded, Recipe
+from .stats import ServerStats
+from .thread import ModelThread
+
+log = logging.getLogger(__name__)
+
+
+class Loading:
+    """Loads and unloads, one at a time. ``recipe`` and ``since`` say what is being loaded now."""
+
+    def __init__(self, limits: Limits, translators: ThreadPoolExecutor, stats: ServerStats) -> None:
+        self.recipe: Recipe | None = None
+        self.since = 0.0
+        self.progress = ""
+        self._limits, self._translators, self._stats = limits, translators, stats
+        self._loop = asyncio.get_running_loop()
+        self._stuck: tuple[str, ModelThread] | None = None
+
+    async def load(self, recipe: Recipe) -> Loaded:
+        """A thread with the policy on it. Raises LoadFailed; then nothing of the model is left."""
+        if self._stuck is not None and self._stuck[1].is_alive():
+            raise LoadFailed(
+                f"{self._stuck[0]} is still stuck in a call and holds its memory; "
+                f"restart the server to load {recipe.label}"
+            )
+        self._stuck = None
+        self.recipe, self.since, self.progress = recipe, self._loop.time(), "starting"
+        thread = ModelThread(recipe.label, self._loop, self._translators)
+        try:
+            problem = await thread.call(lambda: self._build(recipe, thread), self._limits.load, "loading")
+        except InferTimeout as error:
+            self._stuck = (recipe.label, thread)
+            problem = error.text
+        except asyncio.CancelledError:
+            thread.post(lambda: _close(thread))
+            thread.stop()
+            raise
+        finally:
+            self.recipe = None
+        if problem is not None:
+            thread.stop()
+            self._stats.loads["failed"] += 1
+            raise LoadFailed(f"{recipe.label} could not be loaded: {problem}")
+        now = self._loop.time()
+        self._stats.loads["ok"] += 1
+        self._stats.load_seconds = now - self.since
+        log.info("loaded %s in %.1f s", recipe.label, now - self.since)
+        return Loaded(recipe, thread, now)
+
+    async def unload(self, loaded: Loaded) -> None:
+        """Close the policy and end its thread. What does not end in time keeps its memory, and is remembered."""
+        thread = loaded.thread
+        try:
+            await thread.call(lambda: _close(thread), self._limits.close, f"closing {loaded.label}")
+            log.info("unloaded %s", loaded.label)
+        except InferTimeout:
+            self._stuck = (loaded.label, thread)
+            log.error("%s did not close within %g s and keeps its memory", loaded.label, self._limits.close)
+        except Exception:
+            log.exception("closing %s failed", loaded.label)
+        finally:
+            thread.stop()
+
+    def _build(self, recipe: Recipe, thread: ModelThread) -> str | None:
+        """On the model's thread: None, or what went wrong.
+
+        The exception itself must not leave the thread: its traceback would keep a half-made model alive.
+        """
+
+        def report(message: str) -> None:
+            self.progress = message
+
+        try:
+            thread.policy = recipe.load(report)
+            return None
+        except OffboardError as error:
+            log.warning("loading %s failed", recipe.label, exc_info=True)
+            return error.text
+        except Exception as error:
+            log.exception("loading %s failed", recipe.label)
+            return f"{type(error).__name__}: {error}"
+        finally:
+            gc.collect()
+
+
+def _close(thread: ModelThread) -> None:
+    policy, thread.policy = thread.policy, None
+    try:
+        if policy is not None:
+            policy.close()
+    finally:
+        del policy
+        gc.collect()
