@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from offboard_client.errors import ConfigurationError, ConnectionFailed, InvalidAction, OffboardError
+from offboard_client.errors import ConfigurationError, ConnectionFailed, ConnectionLost, InvalidAction, OffboardError
 
 from .limits import Limits
 from .report import Episode, Report
 from .robot import Robot
 
+#: Times that differ by less are the same time, in seconds: far below any period, far above the rounding of sums.
+_SAME_TIME = 1e-6
+
+
+class StepTimings(Protocol):
+    """Where the time of a session's steps went."""
+
+    @property
+    def last(self) -> Mapping[str, float]:
+        """The last step's stages in ms; those of the server are called ``server.<stage>_ms``."""
+        ...
+
 
 class PolicySession(Protocol):
-    """What the driver needs of :class:`offboard_client.InferenceSession`."""
+    """What the driver needs of an open session, as :class:`offboard_client.InferenceClient` makes it."""
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -24,8 +37,8 @@ class PolicySession(Protocol):
         ...
 
     @property
-    def timing(self) -> Mapping[str, float]:
-        """The stages of the last exchange in ms."""
+    def timing(self) -> StepTimings:
+        """Measured by the session itself."""
         ...
 
     def infer(self, observation: Mapping[str, Any], /) -> Sequence[Mapping[str, Any]] | None:
@@ -73,17 +86,26 @@ class TimedDriver:
     """
 
     def __init__(
-        self, session: PolicySession, robot: Robot, limits: Limits, progress: Progress, report: Report
+        self,
+        session: PolicySession,
+        robot: Robot,
+        *,
+        limits: Limits,
+        progress: Progress,
+        report: Report,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        """``clock``: wall seconds. Raises ConfigurationError for a policy that this robot cannot play."""
         self._session, self._robot, self._limits = session, robot, limits
-        self._progress, self.report = progress, report
+        self._progress, self.report, self._clock = progress, report, clock
         self._period = _period(session.metadata, robot)
         report.deadline_ms = 1000 * self._period
 
     def run(self, timing: Timing, seed: int = 0) -> None:
         """Play every episode, the i-th with ``seed + i``; what happened is in ``report``.
 
-        Raises ConnectionFailed when the session is lost: the episodes that are left cannot be played.
+        An error ends its episode only; a session that was lost is opened anew for the next one. Raises
+        ConnectionFailed when that cannot be done: the episodes that are left cannot be played.
         """
         for number in range(timing.num_iterations):
             episode = Episode(seed=seed + number)
@@ -96,53 +118,57 @@ class TimedDriver:
                 episode.success = self._robot.succeeded()
             except OffboardError as error:
                 episode.success, episode.failure = False, (error.code, error.text)
-                if isinstance(error, ConnectionFailed):
+                if isinstance(error, ConnectionFailed) and not isinstance(error, ConnectionLost):
                     raise
             finally:
                 self._progress.ended(episode, self.report)
 
-    def _play(self, episode: Episode, seconds: float) -> None:
-        while (left := seconds - episode.seconds) > 1e-6:
+    def _play(self, episode: Episode, limit: float) -> None:
+        """``limit``: seconds of the robot's time."""
+        while limit - episode.seconds > _SAME_TIME:
             with self._clocked("observe"):
                 observation = self._robot.observe()
             with self._clocked("infer"):
                 rows = self._infer(observation, episode)
+            arrival = episode.seconds
             if rows is None:
-                self._apply({}, min(self._period, left), episode)
+                self._until(arrival + self._period, limit, {}, episode)
                 continue
             if not rows:
                 return
-            actions = [_action(row) for row in rows]
-            ends = _ends(rows, self._period)
-            self._limits.check(actions, observation)
-            begin = episode.seconds
-            for action, end in zip(actions, ends, strict=True):
-                until = min(begin + end, seconds)
-                if until <= episode.seconds:
-                    break
-                self._apply(action, until - episode.seconds, episode)
-                episode.steps += 1
-                self._progress.stepped(episode, self.report)
+            chunk = _schedule(rows, self._period)
+            self._limits.check([row.action for row in chunk], observation)
+            for row in chunk:
+                # A row that is over is not played on: until the next one is due, hold still.
+                self._until(arrival + row.begin, limit, {}, episode)
+                if self._until(arrival + row.end, limit, row.action, episode):
+                    episode.steps += 1
+                    self._progress.stepped(episode, self.report)
 
-    def _infer(self, observation: Mapping[str, Any], episode: Episode) -> Sequence[Mapping[str, Any]] | None:
-        started = time.perf_counter()
-        rows = self._session.infer(observation)
-        self.report.exchanged(1000 * (time.perf_counter() - started), self._session.timing)
-        episode.exchanges += 1
-        return rows
-
-    def _apply(self, action: Mapping[str, Any], seconds: float, episode: Episode) -> None:
+    def _until(self, end: float, limit: float, action: Mapping[str, Any], episode: Episode) -> bool:
+        """Plays ``action`` from now to ``end``, or to the ``limit`` of the episode. False if no time is left for it."""
+        seconds = min(end, limit) - episode.seconds
+        if seconds <= _SAME_TIME:
+            return False
         with self._clocked("apply"):
             self._robot.apply(action, seconds)
         episode.seconds += seconds
+        return True
+
+    def _infer(self, observation: Mapping[str, Any], episode: Episode) -> Sequence[Mapping[str, Any]] | None:
+        started = self._clock()
+        rows = self._session.infer(observation)
+        self.report.exchanged(1000 * (self._clock() - started), self._session.timing.last)
+        episode.exchanges += 1
+        return rows
 
     @contextmanager
     def _clocked(self, stage: str) -> Generator[None, None, None]:
-        started = time.perf_counter()
+        started = self._clock()
         try:
             yield
         finally:
-            self.report.wall_s[stage] += time.perf_counter() - started
+            self.report.wall_s[stage] += self._clock() - started
 
 
 def _period(meta: Mapping[str, Any], robot: Robot) -> float:
@@ -161,21 +187,28 @@ def _period(meta: Mapping[str, Any], robot: Robot) -> float:
     return 1 / fps
 
 
-def _action(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    action = row.get("action")
-    if not isinstance(action, Mapping):
-        raise InvalidAction(
-            f"a row's action must map names to vectors; got {type(action).__name__}. "
-            "The model's own vectors mean nothing to this robot: serve with a codec that names its actions"
-        )
-    return action  # pyright: ignore[reportUnknownVariableType]
+@dataclass(frozen=True)
+class _Row:
+    """An action and when it is played, in seconds from the chunk's arrival."""
+
+    action: Mapping[str, Any]
+    begin: float
+    end: float
 
 
-def _ends(rows: Sequence[Mapping[str, Any]], period: float) -> list[float]:
-    """When each row's time is over, in seconds from the chunk's arrival. Raises InvalidAction."""
-    times = [row.get("timestamp") for row in rows]
-    numbers = [float(at) for at in times if isinstance(at, int | float)]
-    ends = [*numbers[1:], numbers[-1] + period] if numbers else []
-    if len(numbers) < len(rows) or not all(0 <= a < b for a, b in zip(numbers, ends, strict=True)):
-        raise InvalidAction(f"the rows' timestamps must be seconds that grow from 0; got {times[:8]}")
-    return ends
+def _schedule(rows: Sequence[Mapping[str, Any]], period: float) -> list[_Row]:
+    """Each row from its timestamp for one ``period``, or until the next one is due. Raises InvalidAction."""
+    chunk: list[_Row] = []
+    following = math.inf
+    for row in reversed(rows):
+        action, due = row.get("action"), row.get("timestamp")
+        if not isinstance(action, Mapping):
+            raise InvalidAction(
+                f"a row's action must map names to vectors; got {type(action).__name__}. "
+                "The model's own vectors mean nothing to this robot: serve with a codec that names its actions"
+            )
+        if not isinstance(due, int | float) or not 0 <= due < following:
+            raise InvalidAction(f"the rows' timestamps must be seconds that grow from 0; got {due!r}")
+        chunk.append(_Row(cast("Mapping[str, Any]", action), float(due), min(float(due) + period, following)))
+        following = float(due)
+    return chunk[::-1]

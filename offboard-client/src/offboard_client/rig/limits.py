@@ -9,7 +9,7 @@ from typing import Any
 
 from offboard_client.errors import InvalidAction
 
-from .poses import Vector, distance, pose, vector
+from .poses import Vector, closure, distance, pose, vector
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,7 @@ class Limits:
                 delta = vector(action["joint_delta"], len(last_joints), f"joint_delta of row {number}")
                 self._joints(delta, f"joint_delta of row {number}", "zero")
             if "target_grip" in action:
-                grip = float(vector(action["target_grip"], 1, f"target_grip of row {number}")[0])
-                if not 0 <= grip <= 1:
-                    raise InvalidAction(f"target_grip of row {number} is {grip:g}; 0 is open and 1 is closed")
+                closure(action["target_grip"], f"target_grip of row {number}")
 
     def _pose(self, target: Vector, last: Vector, number: int, before: str) -> None:
         low, high = self.workspace_low, self.workspace_high

@@ -11,6 +11,8 @@ Vector = NDArray[np.float64]
 
 #: How far from 1 the length of a quaternion may be: rounding to float16 stays below, a mix-up does not.
 UNIT_TOLERANCE = 0.01
+#: How far beyond 0 and 1 a gripper closure may be, as the protocol has it for observations.
+GRIP_TOLERANCE = 0.05
 
 
 def vector(value: ArrayLike, size: int | None, name: str) -> Vector:
@@ -34,6 +36,17 @@ def pose(value: ArrayLike, name: str) -> Vector:
         raise InvalidAction(f"the quaternion of {name} (w x y z) has length {length:.3f}; a rotation has length 1")
     result[3:] /= length
     return result
+
+
+def closure(value: ArrayLike, name: str) -> float:
+    """``value`` as a gripper closure, a vector of one number from 0 open to 1 closed. Raises InvalidAction.
+
+    A network's "closed" may be 1.02. Up to :data:`GRIP_TOLERANCE` beyond an end is that end, where the fingers stop.
+    """
+    number = float(vector(value, 1, name)[0])
+    if not -GRIP_TOLERANCE <= number <= 1 + GRIP_TOLERANCE:
+        raise InvalidAction(f"{name} is {number:g}; 0 is open and 1 is closed")
+    return min(max(number, 0.0), 1.0)
 
 
 def distance(a: Vector, b: Vector) -> tuple[float, float]:

@@ -39,12 +39,12 @@ class Report:
     wall_s: dict[str, float] = field(default_factory=lambda: {"observe": 0.0, "infer": 0.0, "apply": 0.0})
     interrupted: bool = False
 
-    def exchanged(self, round_trip_ms: float, server_ms: Mapping[str, Any]) -> None:
-        """One observation was answered; ``server_ms`` are the stages that the server reported."""
+    def exchanged(self, round_trip_ms: float, stages_ms: Mapping[str, float]) -> None:
+        """One observation was answered; of its stages those called ``server.<stage>_ms`` are kept."""
         self.round_trips_ms.append(round_trip_ms)
-        for stage, value in server_ms.items():
-            if isinstance(value, int | float) and stage.endswith("_ms"):
-                self.server_ms.setdefault(stage.removesuffix("_ms"), []).append(float(value))
+        for name, value in stages_ms.items():
+            if name.startswith("server.") and name.endswith("_ms"):
+                self.server_ms.setdefault(name[7:-3], []).append(value)
 
     @property
     def successes(self) -> int:

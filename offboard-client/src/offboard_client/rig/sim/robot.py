@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from offboard_client.errors import InvalidAction
-from offboard_client.rig.poses import Vector, pose, vector
+from offboard_client.rig.poses import Vector, closure, pose, vector
 from offboard_client.rig.tasks import CUBE_SIZE, StackTask
 
 from ._mujoco import Data, Model, mj
@@ -114,7 +114,7 @@ class SimRobot:
             raise InvalidAction(f"{' and '.join(arm)} both command the arm; a row may hold one of them")
         target = now.copy()
         if "target_grip" in action:
-            target[7] = FINGER_TRAVEL * (1 - vector(action["target_grip"], 1, "target_grip")[0])
+            target[7] = FINGER_TRAVEL * (1 - closure(action["target_grip"], "target_grip"))
         if arm:
             joints = self._joints(arm[0], action[arm[0]], now[:7])
             low, high = self._kinematics.limits.T

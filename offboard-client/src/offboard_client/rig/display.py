@@ -1,0 +1,95 @@
+"""What a person sees of a run: a live line while it goes on, and a table at its end."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, SpinnerColumn, TextColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+
+from .report import Episode, Report, percentiles
+
+
+class Display:
+    """Watches a driver: one line per episode that has ended; in a terminal also one that moves."""
+
+    def __init__(self, console: Console, episodes: int, seconds: float) -> None:
+        """``seconds``: simulated time of one episode."""
+        self._console, self._count = console, episodes
+        self._bar: RichProgress | None = None
+        if console.is_terminal:
+            self._bar = RichProgress(
+                SpinnerColumn(), TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[line]}"),
+                console=console, transient=True,
+            )  # fmt: skip
+            self._task = self._bar.add_task("connected", total=seconds, line="")
+
+    def __enter__(self) -> Display:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def stepped(self, episode: Episode, report: Report) -> None:
+        """Moves the line."""
+        if self._bar:
+            line = (
+                f"{episode.seconds:5.1f} s  {report.steps} steps  round trip {report.round_trips_ms[-1]:.1f} ms  "
+                f"{report.successes} done"
+            )
+            self._bar.update(
+                self._task,
+                description=f"episode {len(report.episodes)}/{self._count}",
+                completed=episode.seconds,
+                line=line,
+            )
+
+    def ended(self, episode: Episode, report: Report) -> None:
+        """Prints what became of the episode."""
+        if episode.failure:
+            outcome = f"failed: {episode.failure[0]}: {episode.failure[1]}"
+        else:
+            outcome = {True: "success", False: "not done", None: "over"}[episode.success]
+        self._console.print(
+            f"episode {len(report.episodes)}/{self._count} (seed {episode.seed}): {outcome} after "
+            f"{episode.seconds:.1f} s, {episode.steps} steps in {episode.exchanges} chunks",
+            markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
+
+
+def table(report: Report) -> Table:
+    """The closing table."""
+    result = Table(title="interrupted" if report.interrupted else None, show_header=False)
+    result.add_column(style="bold")
+    result.add_column()
+    result.add_row("success", f"{report.successes} of {len(report.episodes)} episodes")
+    for code, count in report.failures.items():
+        result.add_row("failed", f"{count} x {code}")
+    result.add_row("steps", f"{report.steps} in {len(report.round_trips_ms)} chunks")
+    result.add_row("round trip", _milliseconds(report.round_trips_ms))
+    for stage, values in report.server_ms.items():
+        result.add_row(f"  server: {stage}", _milliseconds(values))
+    deadline = (
+        f"{report.missed_deadlines} of {len(report.round_trips_ms)} (a round trip over {report.deadline_ms:.1f} ms)"
+    )
+    result.add_row("missed deadlines", deadline)
+    spent = report.wall_s
+    result.add_row(
+        "wall time",
+        f"cameras {spent['observe']:.1f} s, round trips {spent['infer']:.1f} s, physics {spent['apply']:.1f} s",
+    )
+    return result
+
+
+def _milliseconds(values: list[float]) -> str:
+    ranks = percentiles(values)
+    if ranks["p50"] is None:
+        return "nothing measured"
+    return "  ".join(f"{name} {value:.2f}" for name, value in ranks.items()) + " ms"

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import math
+
+import mujoco
+import numpy as np
+import pytest
+from offboard_client.errors import InvalidAction
+from offboard_client.rig.poses import distance
+from offboard_client.rig.sim.kinematics import POSITION_TOLERANCE, ROTATION_TOLERANCE, Kinematics
+from offboard_client.rig.sim.scene import HOME, mjcf
+
+# Franka's published table in Craig's convention: a, d, alpha; then the flange, and our gripper on it.
+DH = [
+    (0.0, 0.333, 0.0), (0.0, 0.0, -math.pi / 2), (0.0, 0.316, math.pi / 2), (0.0825, 0.0, math.pi / 2),
+    (-0.0825, 0.384, -math.pi / 2), (0.0, 0.0, math.pi / 2), (0.088, 0.0, math.pi / 2),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def arm() -> Kinematics:
+    model = mujoco.MjModel.from_xml_string(mjcf())
+    return Kinematics(model, [f"joint{i}" for i in range(1, 8)], rest=np.array(HOME))
+
+
+def translation(x: float, z: float) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[[0, 2], 3] = x, z
+    return matrix
+
+
+def rotation(angle: float, axis: str) -> np.ndarray:
+    matrix, (c, s) = np.eye(4), (math.cos(angle), math.sin(angle))
+    i, j = {"x": (1, 2), "z": (0, 1)}[axis]
+    matrix[[i, i, j, j], [i, j, i, j]] = c, -s, s, c
+    return matrix
+
+
+def by_the_table(q: np.ndarray) -> np.ndarray:
+    matrix = np.eye(4)
+    for (a, d, alpha), angle in zip(DH, q, strict=True):
+        matrix = matrix @ rotation(alpha, "x") @ translation(a, 0) @ rotation(angle, "z") @ translation(0, d)
+    return matrix @ translation(0, 0.107) @ rotation(-math.pi / 4, "z") @ translation(0, 0.1034)
+
+
+def matrix_of(pose: np.ndarray) -> np.ndarray:
+    matrix = np.eye(4)
+    turn = np.empty(9)
+    mujoco.mju_quat2Mat(turn, pose[3:])
+    matrix[:3, :3], matrix[:3, 3] = turn.reshape(3, 3), pose[:3]
+    return matrix
+
+
+def some_joints(arm: Kinematics, rng: np.random.Generator) -> np.ndarray:
+    return rng.uniform(arm.limits[:, 0], arm.limits[:, 1])
+
+
+def test_forward_kinematics_is_that_of_the_published_table(arm: Kinematics) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        q = some_joints(arm, rng)
+        np.testing.assert_allclose(matrix_of(arm.forward(q)), by_the_table(q), atol=1e-9)
+
+
+def test_at_home_the_gripper_points_straight_down(arm: Kinematics) -> None:
+    np.testing.assert_allclose(np.abs(arm.forward(np.array(HOME))[3:]), [0, 1, 0, 0], atol=1e-9)
+
+
+def test_inverse_kinematics_reaches_poses_over_the_table_within_the_limits(arm: Kinematics) -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(200):
+        x, y, z = rng.uniform([0.3, -0.35, 0.02], [0.65, 0.35, 0.4])
+        yaw = rng.uniform(-math.pi / 3, math.pi / 3)
+        target = np.array([x, y, z, 0.0, math.cos(yaw / 2), math.sin(yaw / 2), 0.0])
+        q = arm.solve(target, np.array(HOME))
+        metres, radians = distance(arm.forward(q), target)
+        assert metres < POSITION_TOLERANCE
+        assert radians < ROTATION_TOLERANCE
+        assert (q >= arm.limits[:, 0]).all()
+        assert (q <= arm.limits[:, 1]).all()
+
+
+def test_the_solution_for_a_small_step_is_a_small_step_of_the_joints(arm: Kinematics) -> None:
+    q = np.array(HOME)
+    target = arm.forward(q)
+    for _ in range(50):
+        target = target + np.array([0.004, 0.003, -0.006, 0, 0, 0, 0])
+        found = arm.solve(target, q)
+        assert np.abs(found - q).max() < 0.1
+        q = found
+
+
+@pytest.mark.parametrize("place", [[1.5, 0.0, 0.3], [0.0, 0.0, -1.0]])
+def test_a_pose_out_of_reach_is_an_error_that_says_by_how_much(arm: Kinematics, place: list[float]) -> None:
+    with pytest.raises(InvalidAction, match=r"cannot reach .*mm and .*degrees away"):
+        arm.solve(np.array([*place, 0.0, 1.0, 0.0, 0.0]), np.array(HOME))
+
+
+def test_a_pose_that_only_a_joint_beyond_its_stop_would_reach_is_an_error(arm: Kinematics) -> None:
+    # Fully stretched up, joint 4 would have to be straight: 0 rad, and its range ends at -0.07.
+    q = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+    target = arm.forward(q)
+    with pytest.raises(InvalidAction):
+        arm.solve(target, np.array([0.0, 0.0, 0.0, -0.2, 0.0, 1.0, 0.0]))

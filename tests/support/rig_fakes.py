@@ -1,0 +1,82 @@
+"""A robot and a session that record what happens to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from offboard_client.rig.driver import TimedDriver
+from offboard_client.rig.limits import Limits
+from offboard_client.rig.report import Episode, Report
+
+POSE = np.array([0.4, 0.0, 0.3, 0.0, 1.0, 0.0, 0.0])
+
+
+class FakeRobot:
+    """Stands at POSE; ``played`` holds every (action, seconds)."""
+
+    actions = frozenset({"target_pose", "target_joints", "joint_delta", "target_grip"})
+
+    def __init__(self, outcome: bool | None = True) -> None:
+        self.outcome = outcome
+        self.played: list[tuple[dict[str, Any], float]] = []
+        self.seeds: list[int] = []
+
+    def reset(self, seed: int) -> None:
+        self.seeds.append(seed)
+
+    def observe(self) -> dict[str, Any]:
+        return {"robot_state.ee_pose": POSE.copy(), "robot_state.q": np.zeros(7), "task": "hold still"}
+
+    def apply(self, action: Mapping[str, Any], seconds: float) -> None:
+        self.played.append((dict(action), seconds))
+
+    def succeeded(self) -> bool | None:
+        return self.outcome
+
+
+class FakeSession:
+    """Gives out ``replies`` in turn, the last one again and again; an exception among them is raised."""
+
+    def __init__(self, *replies: Any, fps: float | None = 10.0, action: Sequence[str] = ("target_pose",)) -> None:
+        self.metadata = {"action_fps": fps, "action": {name: {"kind": "…"} for name in action}}
+        self.timing = SimpleNamespace(last={"total_ms": 3.0, "server.infer_ms": 2.0})
+        self.resets = 0
+        self.observations: list[Mapping[str, Any]] = []
+        self._replies = list(replies)
+
+    def infer(self, observation: Mapping[str, Any]) -> Any:
+        self.observations.append(observation)
+        reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
+        if isinstance(reply, BaseException):
+            raise reply
+        return reply
+
+    def reset(self) -> None:
+        self.resets += 1
+
+
+class Watcher:
+    """Keeps what a driver reports."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.ends: list[Episode] = []
+
+    def stepped(self, episode: Episode, report: Report) -> None:
+        self.steps.append(episode.steps)
+
+    def ended(self, episode: Episode, report: Report) -> None:
+        self.ends.append(episode)
+
+
+def rows(*timestamps: float, **action: Any) -> list[dict[str, Any]]:
+    """Rows at these times that all hold ``action``, a still pose if nothing is said."""
+    return [{"action": action or {"target_pose": POSE.copy()}, "timestamp": at} for at in timestamps]
+
+
+def driver(session: Any, robot: Any, limits: Limits | None = None, **options: Any) -> TimedDriver:
+    """A driver whose report and watcher are fresh."""
+    return TimedDriver(session, robot, limits=limits or Limits(), progress=Watcher(), report=Report(), **options)
