@@ -210,7 +210,8 @@ def expand(location: str) -> str:
 def from_callables(models: Mapping[str, Build], fps: float | None = None) -> ModelSource:
     """The source behind ``InferenceServer({"name": callable})``; see :mod:`offboard_core.adapt`.
 
-    The first key is the default model. ``fps``: the rate of their actions, in steps per second. Observations reach the callable's policy under their canonical names.
+    The first key is the default model. Observations reach the callable's policy under their canonical names.
+    ``fps``: steps per second of what they answer, for the timestamps; None where the answers bring their own or none.
     Raises ConfigurationError for a value that cannot be called.
     """
     for name, value in models.items():

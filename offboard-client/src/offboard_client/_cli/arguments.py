@@ -1,0 +1,71 @@
+"""Command lines as dataclasses, and the two habits of other tools that are welcome here.
+
+Hyphens and underscores are alike (tyro sees to that), and ``--flag=True`` means ``--flag``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+
+T = TypeVar("T")
+
+_SWITCH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+def parse(options: type[T], arguments: Sequence[str], command: str, summary: str) -> T:
+    """The options of ``offboard COMMAND``: a dataclass; every path in it has its ``~`` replaced.
+
+    Prints help, or what is wrong with the nearest options, and raises SystemExit.
+    """
+    parsed = tyro.cli(
+        options,
+        prog=f"offboard {command}",
+        description=summary,
+        args=switches(arguments, options),
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    return expand_paths(parsed)
+
+
+def switches(arguments: Sequence[str], options: type) -> list[str]:
+    """``--flag=True`` as ``--flag`` and ``--flag=False`` as nothing, for the fields of ``options`` that are bool."""
+    flags = {name for name, hint in _fields(options) if hint is bool}
+    kept: list[str] = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        on = _SWITCH.get(value.lower()) if equals and name.startswith("--") else None
+        if on is None or name[2:].replace("-", "_") not in flags:
+            kept.append(argument)
+        elif on:
+            kept.append(name)
+    return kept
+
+
+def expand_paths(options: T) -> T:
+    """A dataclass with ``~`` replaced in every field that is a path."""
+    instance: Any = options
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(instance):
+        value = getattr(instance, field.name)
+        if isinstance(value, Path):
+            changes[field.name] = value.expanduser()
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+            changes[field.name] = expand_paths(value)
+    return dataclasses.replace(instance, **changes)
+
+
+def _fields(options: type) -> list[tuple[str, Any]]:
+    """The fields with their types, those of nested dataclasses included."""
+    found: list[tuple[str, Any]] = []
+    for name, hint in typing.get_type_hints(options).items():
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            found += _fields(hint)
+        else:
+            found.append((name, hint))
+    return found

@@ -1,0 +1,191 @@
+"""``offboard bench URL``: closed loop, one or several sessions at once, with a synthetic observation.
+
+Each session is a thread of this one process: beyond what this machine can encode and decode, more sessions
+measure this machine and not the server.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..client import InferenceClient, InferenceSession
+from ..commands import UsageError
+from ..errors import ConnectionFailed, InferTimeout, OffboardError
+from .arguments import parse
+from .output import emit_json, emit_table, ms, note
+from .server import ServerOptions
+from .synthetic import synthetic_observation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(ServerOptions):
+    """Options of ``offboard bench``."""
+
+    model: str | None = None
+    """The model to ask; without it the one in the URL, else the server's default."""
+    requests: int = 100
+    """Observations per session."""
+    seconds: float | None = None
+    """Run for so long instead of for a number of observations."""
+    sessions: tuple[int, ...] = (1,)
+    """How many robots at once; several numbers are run one after the other."""
+    warmup: int = 5
+    """Observations per session before the measurement."""
+
+
+@dataclass
+class Run:
+    """What one number of sessions measured. Times in ms, one entry per answered observation."""
+
+    sessions: int
+    seconds: float = 0.0
+    stages: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    errors: Counter[str] = field(default_factory=Counter[str])
+
+    @property
+    def requests(self) -> int:
+        """Answered observations."""
+        return len(self.stages.get("total_ms", ()))
+
+    def add(self, stages: Mapping[str, float]) -> None:
+        """One answered observation."""
+        for name, value in stages.items():
+            self.stages.setdefault(name, []).append(value)
+
+    def report(self) -> dict[str, Any]:
+        """As ``--json`` prints it; a percentile of nothing is null."""
+        return {
+            "sessions": self.sessions,
+            "requests": self.requests,
+            "errors": dict(self.errors),
+            "seconds": self.seconds,
+            "requests_per_s": self.requests / self.seconds if self.seconds else 0.0,
+            "round_trip_ms": {f"p{p}": _percentile(self.stages.get("total_ms"), p) for p in (50, 95, 99)},
+            "stages_ms": {
+                name: _percentile(values, 50) for name, values in self.stages.items() if name.endswith("_ms")
+            },
+            "batch": float(np.mean(self.stages["server.batch"])) if self.stages.get("server.batch") else None,
+        }
+
+
+def run(arguments: list[str]) -> int:
+    """Measure, print a table or JSON. Exit status 1 if any observation was answered by an error."""
+    summary = "Send observations made from the observation spec, each as soon as the last was answered; show latencies."
+    options = parse(Options, arguments, "bench", summary)
+    limit = options.requests if options.seconds is None else options.seconds
+    if not options.sessions or min(options.sessions) < 1 or limit <= 0:
+        raise UsageError("--sessions, --requests and --seconds need numbers above 0")
+    with options.client() as client:
+        client.list_models()  # an address where nobody listens fails here at once, instead of being tried again
+        runs = [_measure(client, options, count) for count in options.sessions]
+    reports = [measured.report() for measured in runs]
+    if options.json:
+        emit_json({"url": options.url, "runs": reports})
+    else:
+        _show(reports)
+    return 1 if any(measured.errors for measured in runs) else 0
+
+
+def _measure(client: InferenceClient, options: Options, count: int) -> Run:
+    sessions: list[InferenceSession] = []
+    try:
+        for _ in range(count):
+            sessions.append(client.new_session(options.model))
+        observation = synthetic_observation(sessions[0].metadata)
+        note(
+            f"{count} session{'s' * (count > 1)} on {sessions[0].metadata.get('checkpoint_id', 'the default model')} …"
+        )
+        return _loop(sessions, observation, options)
+    finally:
+        for session in sessions:
+            session.close()
+
+
+def _loop(sessions: Sequence[InferenceSession], observation: Mapping[str, Any], options: Options) -> Run:
+    measured, lock, stop = Run(len(sessions)), threading.Lock(), threading.Event()
+    failures: list[Exception] = []
+    begin = threading.Barrier(len(sessions) + 1)
+
+    def robot(session: InferenceSession) -> None:
+        try:
+            for _ in range(options.warmup):
+                _once(session, observation)
+            begin.wait()
+            end = time.perf_counter() + options.seconds if options.seconds else None
+            done = 0
+            while not stop.is_set() and (time.perf_counter() < end if end else done < options.requests):
+                error = _once(session, observation)
+                done += 1
+                with lock:
+                    if error is None:
+                        measured.add(session.timing.last)
+                    else:
+                        measured.errors[error.code] += 1
+        except threading.BrokenBarrierError:
+            pass  # another session failed before the measurement began
+        except Exception as error:
+            failures.append(error)
+            stop.set()
+            begin.abort()
+
+    threads = [threading.Thread(target=robot, args=(session,), daemon=True) for session in sessions]
+    for thread in threads:
+        thread.start()
+    try:
+        begin.wait()
+        start = time.perf_counter()
+        for thread in threads:
+            thread.join()
+        measured.seconds = time.perf_counter() - start
+    except threading.BrokenBarrierError:
+        pass
+    finally:
+        stop.set()
+        begin.abort()
+    if failures:
+        raise failures[0]
+    return measured
+
+
+def _once(session: InferenceSession, observation: Mapping[str, Any]) -> OffboardError | None:
+    """One exchange. An error that the session survives is returned, one that it does not is raised."""
+    try:
+        session.infer(observation)
+    except (ConnectionFailed, InferTimeout):
+        raise
+    except OffboardError as error:
+        return error
+    return None
+
+
+def _percentile(values: Sequence[float] | None, percent: int) -> float | None:
+    return float(np.percentile(values, percent)) if values else None
+
+
+def _show(reports: Sequence[Mapping[str, Any]]) -> None:
+    emit_table(
+        ("sessions", "requests", "errors", "requests/s", "p50 ms", "p95 ms", "p99 ms", "batch"),
+        [
+            (
+                str(r["sessions"]),
+                str(r["requests"]),
+                ", ".join(f"{code} {n}" for code, n in r["errors"].items()) or "none",
+                f"{r['requests_per_s']:.1f}",
+                *(ms(r["round_trip_ms"][p]) for p in ("p50", "p95", "p99")),
+                ms(r["batch"]),
+            )
+            for r in reports
+        ],
+    )
+    stages = list(dict.fromkeys(name for r in reports for name in r["stages_ms"]))
+    emit_table(
+        ("stage, p50 in ms", *(f"{r['sessions']} sessions" for r in reports)),
+        [(name.removesuffix("_ms"), *(ms(r["stages_ms"].get(name)) for r in reports)) for name in stages],
+    )

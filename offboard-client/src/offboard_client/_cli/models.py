@@ -1,0 +1,27 @@
+"""``offboard models URL``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .arguments import parse
+from .output import emit_json, say
+from .server import ServerOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(ServerOptions):
+    """Options of ``offboard models``."""
+
+
+def run(arguments: list[str]) -> int:
+    """Print the ids that a session URL may name, one per line, oldest first."""
+    options = parse(Options, arguments, "models", "List the models that a server offers, oldest first.")
+    with options.client() as client:
+        models = client.list_models()
+    if options.json:
+        emit_json({"models": models})
+    else:
+        for model in models:
+            say(model)
+    return 0

@@ -1,0 +1,134 @@
+"""``offboard probe URL``: is it there, what does it want, does it answer, how fast."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..client import InferenceSession
+from .arguments import parse
+from .output import emit_json, emit_table, ms, say
+from .server import ServerOptions
+from .synthetic import synthetic_observation
+
+_IDENTITY = ("type", "checkpoint_id", "checkpoint_path", "experiment_name", "device", "offboard_version", "spec_hash")
+_ACTION = ("action_fps", "action_horizon_sec", "chunk_length", "joint_names", "codec", "codec_source")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(ServerOptions):
+    """Options of ``offboard probe``."""
+
+    model: str | None = None
+    """The model to probe; without it the one in the URL, else the server's default."""
+
+
+def run(arguments: list[str]) -> int:
+    """Open a session, show its handshake, send one synthetic observation, show the answer and its timings."""
+    options = parse(
+        Options,
+        arguments,
+        "probe",
+        "Open a session, show its handshake, send one observation made from the observation spec, show the timings. "
+        "The observation is synthetic: do not let a robot play the answer.",
+    )
+    start = time.perf_counter()
+    with options.client() as client:
+        client.list_models()  # an address where nobody listens fails here at once, instead of being tried again
+        with client.new_session(options.model) as session:
+            opened_ms = (time.perf_counter() - start) * 1e3
+            if not options.json:
+                _show_handshake(session.metadata, opened_ms)
+            observation = synthetic_observation(session.metadata)
+            reply = _ask(session, observation)
+    sent = {name: _shape(value) for name, value in observation.items()}
+    if options.json:
+        emit_json({"url": options.url, "meta": session.metadata, "opened_ms": opened_ms, "sent": sent, **reply})
+    else:
+        _show_reply(sent, reply)
+    return 0
+
+
+def _ask(session: InferenceSession, observation: Mapping[str, Any]) -> dict[str, Any]:
+    rows = session.infer(observation)
+    first = rows[0] if rows else None
+    return {
+        "steps": None if rows is None else len(rows),
+        "first": first,
+        "timestamps": [row["timestamp"] for row in rows if "timestamp" in row] if rows else [],
+        "timing": session.timing.last,
+        "warnings": list(session.warnings),
+    }
+
+
+def _show_handshake(meta: Mapping[str, Any], opened_ms: float) -> None:
+    say(f"ready after {opened_ms:.0f} ms")
+    emit_table(("what it is", ""), [(name, _text(meta[name])) for name in _IDENTITY if meta.get(name)])
+    observation: Mapping[str, Mapping[str, Any]] = meta.get("observation") or {}
+    emit_table(
+        ("what to send", "shape", "dtype", "unit", "required"),
+        [
+            (name, _text(f.get("shape")), _text(f.get("dtype")), _text(f.get("unit")), _text(f.get("required", True)))
+            for name, f in observation.items()
+        ]
+        or [("nothing is declared", "", "", "", "")],
+    )
+    if meta.get("image_sizes"):
+        say(f"images may be shrunk to {_text(meta['image_sizes'])} (w, h)")
+    action: Mapping[str, Mapping[str, Any]] = meta.get("action") or {}
+    emit_table(
+        ("what comes back", "shape", "unit", "kind"),
+        [(name, _text(f.get("shape")), _text(f.get("unit")), _text(f.get("kind"))) for name, f in action.items()]
+        or [("nothing is declared", "", "", "")],
+    )
+    facts = [(name, _text(meta[name])) for name in _ACTION if meta.get(name) is not None]
+    conventions: Mapping[str, str] = meta.get("conventions") or {}
+    facts += [(name, _text(value)) for name, value in conventions.items()]
+    emit_table(("how", ""), facts)
+    if meta.get("action_fps") is None:
+        say("nothing says how many steps per second these actions are: the client has to be told")
+
+
+def _show_reply(sent: Mapping[str, str], reply: Mapping[str, Any]) -> None:
+    say("sent " + ", ".join(f"{name} {shape}" for name, shape in sent.items()))
+    steps, times = reply["steps"], reply["timestamps"]
+    if steps is None:
+        say("answer: nothing new, go on")
+    elif steps == 0:
+        say("answer: stop")
+    else:
+        say(f"answer: {steps} steps" + (f", {times[0]:.3f} to {times[-1]:.3f} s" if times else ", without timestamps"))
+        action = reply["first"]["action"]
+        named = cast("Mapping[str, Any]", action) if isinstance(action, Mapping) else {"action": action}
+        emit_table(("first step", ""), [(name, _numbers(value)) for name, value in named.items()])
+    for warning in reply["warnings"]:
+        say(f"warning: {warning}")
+    timing: Mapping[str, float] = reply["timing"]
+    emit_table(("timing", "ms"), [(name.removesuffix("_ms"), ms(value)) for name, value in timing.items()])
+
+
+def _shape(value: Any) -> str:
+    if not isinstance(value, np.ndarray):
+        return type(value).__name__
+    array = cast("NDArray[Any]", value)
+    return f"{list(array.shape)} {array.dtype}"
+
+
+def _numbers(value: Any) -> str:
+    return np.array2string(np.asarray(value), precision=4, separator=", ", threshold=20)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "any"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        items = cast("Sequence[Any]", value)
+        return "(" + ", ".join("any" if item == -1 else str(item) for item in items) + ")"
+    return str(value)

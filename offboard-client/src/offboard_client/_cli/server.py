@@ -1,0 +1,55 @@
+"""How the commands reach a server: the address and the token, the same for all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from ..client import InferenceClient
+from ..errors import ConfigurationError
+from ..messages import Status
+from .output import note
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """Options of every command that talks to a server."""
+
+    url: Positional[str]
+    """The server: HOST, HOST:PORT, or ws://HOST:PORT/api/v1/session/MODEL."""
+    auth_token_file: Path | None = None
+    """A file that holds the token; without it OFFBOARD_AUTH_TOKEN counts."""
+    timeout: float = 30.0
+    """How long to wait for one answer, in seconds."""
+    wait: float = 900.0
+    """How long to wait for a session: for the model to load, for others to leave it. In seconds."""
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+    def client(self) -> InferenceClient:
+        """A client of this server. Raises ConfigurationError for an address or token that cannot be used."""
+        return InferenceClient(
+            self.url,
+            token=token_from(self.auth_token_file),
+            on_status=show_status,
+            connect_timeout=min(self.timeout, self.wait),
+            connect_deadline=self.wait,
+            infer_timeout=self.timeout,
+        )
+
+
+def token_from(path: Path | None) -> str | None:
+    """The token in a file, without the line's end. Raises ConfigurationError."""
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the token file {path} cannot be read: {error}") from error
+
+
+def show_status(status: Status) -> None:
+    """What a session waits for, as it happens."""
+    note(f"{status.state}: {status.message}")

@@ -1,0 +1,140 @@
+"""The command ``offboard``: finds the commands that installed packages contribute, and runs one.
+
+Help costs nothing: only the light modules that declare commands are imported for it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib.metadata import EntryPoint
+
+from ._names import unknown
+from .commands import Command, UsageError
+from .errors import OffboardError
+
+#: The entry-point group of commands.
+GROUP = "offboard.commands"
+DEBUG_VARIABLE = "OFFBOARD_DEBUG"
+
+#: Commands that another package of the project brings.
+_ELSEWHERE = dict.fromkeys(("serve", "plugins", "codecs", "demo"), "offboard-core")
+#: Modules that an extra of this package brings.
+_EXTRAS = {
+    "tyro": "offboard-client[cli]",
+    "rich": "offboard-client[cli]",
+    "PIL": "offboard-client[images]",
+    "mujoco": "offboard-client[sim]",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``offboard`` with these arguments. The exit status: 0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = bool(os.environ.get(DEBUG_VARIABLE)) or "--debug" in arguments
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="offboard: %(message)s")
+    try:
+        status = _dispatch([argument for argument in arguments if argument != "--debug"])
+        sys.stdout.flush()
+        return status
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone. The interpreter would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except UsageError as error:
+        return _fail(str(error), 2, debug)
+    except OffboardError as error:
+        return _fail(error.text, 1, debug)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            return _fail(f"{error}", 1, debug)
+        return _fail(f"this needs {error.name}, which is not installed: pip install '{extra}'", 1, debug)
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        return _fail(text if debug else f"{text} (this is a fault of offboard; --debug shows where)", 1, debug)
+
+
+def _fail(text: str, status: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    sys.stderr.write(f"offboard: {text}\n")
+    return status
+
+
+def _dispatch(arguments: list[str]) -> int:
+    points = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        _print_help(points)
+        return 0
+    if arguments[0] == "--version":
+        _print_versions(points)
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    if name.startswith("-"):
+        raise UsageError(f"there is no option {name}; options come after a command, see offboard --help")
+    return _find(name, points)(rest)
+
+
+def _find(name: str, points: Sequence[EntryPoint]) -> Callable[[list[str]], int]:
+    found = [point for point in points if point.name == name]
+    if len(found) > 1:
+        raise UsageError(f"several packages bring the command {name}: {', '.join(map(_provider, found))}")
+    if found:
+        return _load(found[0]).load()
+    if name in _ELSEWHERE:
+        raise UsageError(f"the command {name} is not installed: pip install {_ELSEWHERE[name]}")
+    raise UsageError(unknown("command", name, {point.name for point in points}))
+
+
+def _load(point: EntryPoint) -> Command:
+    command = point.load()
+    if not isinstance(command, Command):
+        raise TypeError(f"{point.value} is no Command")
+    return command
+
+
+def _provider(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+
+
+def _print_help(points: Sequence[EntryPoint]) -> None:
+    lines = [
+        "usage: offboard COMMAND [options]",
+        "",
+        "Serve robot policies, and drive robots with them.",
+        "",
+        "commands:",
+    ]
+    for point in points:
+        try:
+            summary = _load(point).summary
+        except Exception as error:
+            summary = f"cannot be used ({_provider(point)}): {type(error).__name__}: {error}"
+        lines.append(f"  {point.name:<10} {summary}")
+    lines += [
+        "",
+        "options:",
+        "  --help     this text; offboard COMMAND --help for a command's own",
+        "  --version  the versions of what is installed",
+        f"  --debug    show tracebacks (or set {DEBUG_VARIABLE})",
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _print_versions(points: Sequence[EntryPoint]) -> None:
+    versions = {"offboard-client": importlib.metadata.version("offboard-client")}
+    versions.update({point.dist.name: point.dist.version for point in points if point.dist})
+    sys.stdout.writelines(f"{name} {version}\n" for name, version in sorted(versions.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

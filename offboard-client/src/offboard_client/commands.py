@@ -1,0 +1,43 @@
+"""What a command of ``offboard`` is, and the client's own.
+
+An installed package adds a command by an entry point of the group ``offboard.commands`` that points at a
+:class:`Command`. The module with that object is imported for ``offboard --help``, so it stays light; the work is
+in the module that ``run`` names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ._names import import_attr
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: ``offboard NAME …``.
+
+    ``summary``: one line for the help. ``run``: ``"module:attr"`` of a function that takes the arguments after the
+    name and returns the exit status; it raises an :class:`~offboard_client.errors.OffboardError` for what went
+    wrong and :class:`UsageError` for arguments that make no sense.
+    """
+
+    name: str
+    summary: str
+    run: str
+
+    def load(self) -> Callable[[list[str]], int]:
+        """The function behind the command. Raises ImportError."""
+        return import_attr(self.run)
+
+
+class UsageError(Exception):
+    """The command line makes no sense: one sentence about it. The exit status is 2."""
+
+
+models = Command("models", "List the models that a server offers.", "offboard_client._cli.models:run")
+probe = Command(
+    "probe", "Open a session, show its handshake, send one synthetic observation.", "offboard_client._cli.probe:run"
+)
+bench = Command("bench", "Measure a server: closed loop, one or several sessions.", "offboard_client._cli.bench:run")
+run = Command("run", "Run a robot or the simulation against a server.", "offboard_client.rig.command:run")

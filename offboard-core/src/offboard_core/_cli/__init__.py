@@ -1,0 +1,1 @@
+"""Core's commands. Imported when one of them runs, and then tyro and rich with it."""

@@ -1,0 +1,123 @@
+"""``offboard serve``."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from functools import partial
+
+from offboard_client._cli.output import emit_json, say
+from offboard_client._cli.server import token_from
+from offboard_client.commands import UsageError
+from offboard_client.errors import ConfigurationError, OffboardError
+
+from ..models_toml import read_models
+from ..plugins import Plugins
+from ..runtime.lease import Limits
+from ..server import ServerConfig, run_server
+from ..source import ModelSource, from_flags
+from .serve_options import Parsed, ServeOptions, parse_serve
+
+log = logging.getLogger(__name__)
+
+TOKEN_VARIABLE = "OFFBOARD_AUTH_TOKEN"
+
+
+def run(arguments: list[str]) -> int:
+    """Serve until a signal. Raises ConfigurationError for everything that can be seen to be wrong before."""
+    plugins = Plugins.discover()
+    parsed = parse_serve(arguments, plugins)
+    options = parsed.serve
+    logging.basicConfig(
+        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    config = make_config(options)
+    sources = make_sources(parsed, plugins)
+    models = [model for name, source in sources.items() for model in _check(name, source, many=len(sources) > 1)]
+    if config.auth_token is None and not _is_loopback(options.host):
+        log.warning(
+            "listening on %s without a token: whoever reaches this machine may use the model. "
+            "Set %s or --auth-token-file",
+            options.host,
+            TOKEN_VARIABLE,
+        )
+    return run_server(sources, config, partial(announce, options, models))
+
+
+def make_config(options: ServeOptions) -> ServerConfig:
+    """How to listen. Raises UsageError or ConfigurationError."""
+    if not 0 <= options.port <= 65535:
+        raise UsageError(f"--port {options.port} is no port; expected 0 to 65535")
+    for name in ("infer_timeout", "idle_timeout", "max_sessions"):
+        if not getattr(options, name) > 0:
+            raise UsageError(f"--{name.replace('_', '-')} {getattr(options, name)} is not above 0")
+    if (options.ssl_certfile is None) != (options.ssl_keyfile is None):
+        raise UsageError("--ssl-certfile and --ssl-keyfile belong together")
+    for path in (options.ssl_certfile, options.ssl_keyfile):
+        if path is not None and not path.is_file():
+            raise ConfigurationError(f"{path} does not exist or is no file")
+    token = token_from(options.auth_token_file)
+    return ServerConfig(
+        host=options.host,
+        port=options.port,
+        auth_token=os.environ.get(TOKEN_VARIABLE) if token is None else token,
+        ssl_certfile=options.ssl_certfile,
+        ssl_keyfile=options.ssl_keyfile,
+        max_sessions=options.max_sessions,
+        limits=Limits(infer=options.infer_timeout, idle=options.idle_timeout),
+    )
+
+
+def make_sources(parsed: Parsed, plugins: Plugins) -> dict[str, ModelSource]:
+    """What to serve, by name. Raises ConfigurationError."""
+    options = parsed.serve
+    if options.models is not None:
+        return read_models(options.models, plugins)
+    source = from_flags(
+        plugins,
+        vendor=options.vendor,
+        checkpoints_dir=options.checkpoints_dir,
+        checkpoint=options.checkpoint,
+        codec=options.codec,
+        codec_options=parsed.codec,
+        fps=options.fps,
+        loader_options=parsed.vendor,
+    )
+    return {source.vendor: source}
+
+
+def _check(name: str, source: ModelSource, *, many: bool) -> list[str]:
+    """The ids of one source. Raises what a session would find wrong with its default model or codec."""
+    try:
+        source.codec.bind(source.default(), {})
+        ids = [checkpoint.id for checkpoint in source.registry.checkpoints()]
+    except OffboardError as error:
+        raise ConfigurationError(f"{name}: {error.text}") from error
+    return [f"{name}/{id}" for id in ids] if many else ids
+
+
+def announce(options: ServeOptions, models: Sequence[str], host: str, port: int) -> None:
+    """Say where the server listens and how to reach it."""
+    reachable = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    secure = options.ssl_certfile is not None
+    url = f"{'wss' if secure else 'ws'}://{reachable}:{port}"
+    if options.json:
+        emit_json({"url": url, "host": host, "port": port, "pid": os.getpid(), "models": models})
+        return
+    server = url if secure else f"{reachable}:{port}"
+    shown = ", ".join(models[-5:]) + (f" and {len(models) - 5} older ones" if len(models) > 5 else "")
+    say(f"listening on {url} with {shown}")
+    say("")
+    say(f"  offboard run sim --server {server}")
+    say(f'  session = offboard_client.InferenceClient("{server}").new_session()')
+    say("")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

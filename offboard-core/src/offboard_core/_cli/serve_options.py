@@ -1,0 +1,155 @@
+"""The command line of ``offboard serve``: core's options, the vendor's on top, and the codec's.
+
+It is read twice, because the vendor decides which options there are: first for ``--vendor`` and
+``--checkpoints-dir`` alone, then as a whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import tyro
+from offboard_client._cli.arguments import parse
+from offboard_client.commands import UsageError
+from tyro.conf import Positional
+
+from ..options import parse_value
+from ..plugins import Plugins
+from ..source import choose_vendor, expand
+
+_SUMMARY = (
+    "Serve a policy. Either one source by flags, or several that a models.toml names. A vendor's own options are shown "
+    "by `offboard serve --vendor NAME --help`; --codec.NAME VALUE sets an option of the codec (`offboard codecs` lists "
+    "them), --codec.map FROM=TO, which may be repeated, an entry of one that is a map."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """Options of ``offboard serve``."""
+
+    models: Positional[Path | None] = None
+    """A models.toml that names several sources; instead of the six options after this one."""
+    vendor: str | None = None
+    """Which vendor's checkpoints these are; without it the files decide."""
+    checkpoints_dir: str | None = None
+    """The folder that holds the checkpoints."""
+    checkpoint: str | None = None
+    """The checkpoint that a session without a model id gets; without it the newest when the server starts."""
+    codec: str | None = None
+    """The codec; without it the one recorded beside the checkpoint, else the vendor's default."""
+    fps: float | None = None
+    """Steps per second of the actions, where nothing beside the checkpoint says it."""
+    host: str = "127.0.0.1"
+    """Where to listen. 0.0.0.0 is every interface of this machine."""
+    port: int = 8000
+    """Where to listen. 0 takes a free port."""
+    auth_token_file: Path | None = None
+    """A file that holds the token clients must send; without it OFFBOARD_AUTH_TOKEN counts, if it is set."""
+    ssl_certfile: Path | None = None
+    """Serve over TLS with this certificate."""
+    ssl_keyfile: Path | None = None
+    """The certificate's key."""
+    infer_timeout: float = 60.0
+    """How long one inference may take, in seconds."""
+    idle_timeout: float = 600.0
+    """How long a session may be silent while somebody waits for another model, in seconds."""
+    max_sessions: int = 256
+    """How many sessions there may be at once."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much to log, on stderr."""
+    json: bool = False
+    """Print one JSON object on stdout once the server listens."""
+
+
+_SOURCE = ("vendor", "checkpoints_dir", "checkpoint", "codec", "fps")
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """``serve``; ``vendor``: an instance of the vendor's options class, None where a file names the sources."""
+
+    serve: ServeOptions
+    vendor: Any
+    codec: dict[str, Any]
+
+
+def parse_serve(arguments: Sequence[str], plugins: Plugins) -> Parsed:
+    """The whole command line. Raises UsageError or ConfigurationError; SystemExit after help."""
+    rest, codec = split_codec_options(arguments)
+    vendor, location = _peek(rest, "vendor"), _peek(rest, "checkpoints_dir")
+    if vendor is None and location is None:
+        serve = parse(ServeOptions, rest, "serve", _SUMMARY)
+        given = [name for name in _SOURCE if getattr(serve, name) is not None] + [f"codec.{name}" for name in codec]
+        if serve.models is not None and given:
+            names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise UsageError(f"{names} cannot be combined with {serve.models}: write it into the file")
+        return Parsed(serve, None, codec)
+    offer = choose_vendor(plugins, vendor, None if location is None else expand(location))
+    declared = offer.options()
+    taken = {field.name for field in dataclasses.fields(ServeOptions)}
+    clash = sorted(taken.intersection(field.name for field in dataclasses.fields(declared)))
+    if clash:
+        raise UsageError(f"the plugin {offer.provider} declares options that are core's own: {', '.join(clash)}")
+    both = dataclasses.make_dataclass(
+        "Options",
+        [
+            ("serve", Annotated[ServeOptions, tyro.conf.arg(name="")]),
+            ("vendor_options", Annotated[declared, tyro.conf.arg(name="")]),
+        ],
+        frozen=True,
+    )
+    parsed = cast("Any", parse(both, rest, "serve", _SUMMARY))
+    if parsed.serve.models is not None:
+        raise UsageError(f"give either {parsed.serve.models} or --vendor and --checkpoints-dir")
+    return Parsed(parsed.serve, parsed.vendor_options, codec)
+
+
+def split_codec_options(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """The arguments without ``--codec.NAME VALUE`` and ``--codec.NAME=VALUE``, and what these say.
+
+    A value is a JSON literal, ``FROM=TO`` (an entry of a map, may be repeated), or text.
+    """
+    rest: list[str] = []
+    found: dict[str, Any] = {}
+    queue = list(arguments)
+    while queue:
+        argument = queue.pop(0)
+        if not argument.startswith("--codec."):
+            rest.append(argument)
+            continue
+        name, equals, text = argument.partition("=")
+        if not equals:
+            if not queue:
+                raise UsageError(f"{argument} needs a value")
+            text = queue.pop(0)
+        name = name.removeprefix("--codec.").replace("-", "_")
+        if not name:
+            raise UsageError(f"{argument} names no option of the codec")
+        value = parse_value(text)
+        key, is_entry, entry = text.partition("=")
+        if isinstance(value, str) and is_entry:
+            entries = found.setdefault(name, {})
+            if not isinstance(entries, dict) or key in entries:
+                raise UsageError(f"--codec.{name} says twice what {key} is")
+            entries[key] = entry
+        elif name in found:
+            raise UsageError(f"--codec.{name} is given twice")
+        else:
+            found[name] = value
+    return rest, found
+
+
+def _peek(arguments: Sequence[str], option: str) -> str | None:
+    """The last value of one option, however it is written, before the options are known."""
+    pattern = re.compile(rf"--{option.replace('_', '[-_]')}(?:=(.*))?", re.DOTALL)
+    value: str | None = None
+    for argument, after in zip(arguments, [*arguments[1:], None], strict=True):
+        if match := pattern.fullmatch(argument):
+            value = match[1] if match[1] is not None else after
+    return value
