@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from offboard_client.errors import BadObservation, BadParameter
 from offboard_client.rig.tasks import COLOURS, StackTask
 
 from offboard_core.codecs import ActionSplit, StateVector, TaskText, timed
-from offboard_core.types import Checkpoint, CheckpointLoader, Chunk, Codec, NoParams, Policy, Report, Session
+from offboard_core.types import Checkpoint, CheckpointLoader, Chunk, Codec, CodecMeta, NoParams, Policy, Report, Session
 
 from .plan import FPS, MAX_STEPS, State, plan
 
@@ -63,10 +64,23 @@ class ScriptedLoader(CheckpointLoader):
         return ScriptedPolicy()
 
 
+@dataclass(frozen=True, kw_only=True)
+class SceneState(StateVector):
+    """The state vector, saying of the cubes' poses that they are poses."""
+
+    @property
+    def meta(self) -> CodecMeta:
+        """See :meth:`Codec.meta`."""
+        meta = super().meta
+        pose = meta.observation["robot_state.ee_pose"]
+        cubes = {name: pose for name in self.parts if name.startswith("sim.objects.")}
+        return replace(meta, observation={**meta.observation, **cubes})
+
+
 def make_codec(options: NoParams, checkpoint: Checkpoint) -> Codec:
     """The robot's state and the cubes' poses as one vector; (T, 8) as target pose and grip."""
     parts = {"target_pose": 7, "target_grip": 1}
-    return timed(StateVector(name="state", parts=_PARTS) & TaskText() & ActionSplit(parts=parts), FPS)
+    return timed(SceneState(name="state", parts=_PARTS) & TaskText() & ActionSplit(parts=parts), FPS)
 
 
 def _pose(name: str, value: Any) -> Any:

@@ -1,0 +1,129 @@
+"""``offboard run``: drive a robot with a policy that a server plays. There is one robot so far, ``sim``."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from tyro.conf import Positional
+
+from offboard_client._cli.arguments import parse
+from offboard_client._cli.output import emit_json
+from offboard_client._cli.server import show_status, token_from
+from offboard_client.client import InferenceClient
+from offboard_client.commands import UsageError
+from offboard_client.errors import BadParameter, ConfigurationError, ConnectionFailed
+
+from .display import Display, table
+from .driver import TimedDriver, Timing
+from .limits import Limits
+from .report import Report
+from .tasks import StackTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``offboard run``."""
+
+    robot: Positional[Literal["sim"]]
+    """sim: a 7-joint arm in MuJoCo (pip install 'offboard-client[sim]')."""
+    server: str
+    """HOST:PORT, or a whole ws:// or wss:// URL."""
+    model_id: str | None = None
+    """The model to play; without it the one in the URL, else the server's default."""
+    driver: Timing = field(default_factory=Timing)
+    limits: Limits = field(default_factory=Limits)
+    task: str = StackTask().instruction
+    """The instruction. The simulation judges `stack the COLOUR cube on the COLOUR cube`: red, green, blue."""
+    seed: int = 0
+    """Where the cubes lie in the first episode; the next one has the next seed."""
+    renderer: Literal["rays", "gl"] = "rays"
+    """How camera pictures are made: by casting rays (needs no OpenGL), or by MuJoCo's OpenGL renderer."""
+    auth_token_file: Path | None = None
+    """A file that holds the token; without it OFFBOARD_AUTH_TOKEN counts."""
+    timeout: float = 60.0
+    """How long to wait for one chunk, in seconds."""
+    wait: float = 900.0
+    """How long to wait for a session: for the model to load, for others to leave it. In seconds."""
+    json: bool = False
+    """Print one JSON object on stdout instead of the table."""
+
+
+def run(arguments: list[str]) -> int:
+    """Play the episodes, print what was measured. 0 if they were played, whatever became of them; 1 without a server."""
+    try:
+        options = parse(Options, arguments, "run", "Run a robot against a server, unattended, and report.")
+        StackTask.parse(options.task)
+    except (BadParameter, ConfigurationError) as error:
+        raise UsageError(error.text) from error
+    report = play(options)
+    show(report, options.json)
+    if report.interrupted:
+        return 130
+    return int(any(code.startswith(ConnectionFailed.code) for code in report.failures))
+
+
+def play(options: Options) -> Report:
+    """Connect, play every episode, return what was measured; Ctrl-C and SIGTERM end the run, not the report.
+
+    Raises what opening the session raises, and ConfigurationError for a policy that the robot cannot play.
+    """
+    from .sim.robot import SimRobot  # MuJoCo is loaded only when somebody needs it
+
+    console = Console(stderr=True)
+    report = Report()
+    robot = SimRobot(StackTask.parse(options.task), options.renderer)
+    client = InferenceClient(
+        options.server,
+        token=token_from(options.auth_token_file),
+        on_status=show_status,
+        connect_deadline=options.wait,
+        infer_timeout=options.timeout,
+    )
+    try:
+        with (
+            _terminable(),
+            client.new_session(options.model_id) as session,
+            Display(console, options.driver.num_iterations, options.driver.simulation_time) as display,
+        ):
+            driver = TimedDriver(session, robot, limits=options.limits, progress=display, report=report)
+            driver.run(options.driver, options.seed)
+    except (KeyboardInterrupt, ConnectionFailed) as error:
+        if not report.episodes:
+            raise
+        # A lost connection is in the record of the episode that met it.
+        report.interrupted = isinstance(error, KeyboardInterrupt)
+    finally:
+        robot.close()
+    return report
+
+
+def show(report: Report, as_json: bool) -> None:
+    """The table, or the JSON object, on stdout."""
+    if as_json:
+        emit_json(report.as_dict())
+    else:
+        Console(highlight=False).print(table(report))
+
+
+@contextmanager
+def _terminable() -> Generator[None, None, None]:
+    """SIGTERM ends what is inside as Ctrl-C does, so that sessions are closed and the report is printed."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
