@@ -26,10 +26,11 @@ def rows(result: Any) -> list[Row] | None:
         found = cast("Row", result)
         _check_finite(found)
         return _from_columns(found["columns"]) if "columns" in found else [found]
-    if not isinstance(result, list) or not all(isinstance(row, dict) for row in cast("list[Any]", result)):
-        raise BadMessage(f"the server's result is a {type(result).__name__}, where rows or columns were expected")
-    _check_finite(cast("list[Any]", result))
-    return cast("list[Row]", result)
+    made = cast("list[Any]", result)
+    if not isinstance(result, list) or not all(isinstance(row, dict) for row in made):
+        raise BadMessage(f"the server's result is a {type(made).__name__}, where rows or columns were expected")
+    _check_finite(made)
+    return made
 
 
 def _from_columns(columns: Any) -> list[Row]:
@@ -44,7 +45,10 @@ def _from_columns(columns: Any) -> list[Row]:
     if len(lengths) != 1 or -1 in lengths:
         raise BadMessage("the server's columns need 'action' and 'timestamp' as arrays with one row per step")
     if isinstance(action, dict):
-        steps: list[Any] = [dict(zip(named, values, strict=True)) for values in zip(*named.values(), strict=True)]
+        steps: list[Any] = [{} for _ in range(lengths.pop())]
+        for name, column in named.items():
+            for step, value in zip(steps, cast("NDArray[Any]", column), strict=True):
+                step[name] = value
     else:
         steps = list(cast("NDArray[Any]", action))
     if times is None:
