@@ -211,6 +211,7 @@ class InferenceServer:
 
     def serve(self) -> None:
         """Serve until Ctrl-C or SIGTERM."""
+        keep_freed_memory()
         _run(_Running(self._sources, self.config), lambda host, port: log.info("listening on %s:%d", host, port))
 
     def start(self, timeout: float = 30.0) -> InferenceServer:

@@ -1,0 +1,189 @@
+"""A vendor's server in a process of its own, in an environment of its own.
+
+openpi, GR00T and LeRobot cannot be installed together, so a loader may run its vendor's own server as a child and
+speak its wire. :class:`Child` starts it, keeps its log, notices its death, and stops it with everything it started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from offboard_client.errors import LoadFailed
+
+from ..types import Report
+
+log = logging.getLogger(__name__)
+
+_SHIM = Path(__file__).with_name("_shim.py")
+#: Log lines kept, and how much of a line.
+_LINES, _LINE_BYTES = 200, 2000
+#: Seconds for the shim's own work, beyond the grace that the child is given.
+_SHIM_SECONDS = 5.0
+_ENDS_LINE = re.compile(rb"[\r\n]+")
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Child:
+    """A running command. ``name`` is for people; ``grace``: seconds between SIGTERM and SIGKILL.
+
+    Starts at once; raises LoadFailed if it cannot. Thread-safe.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        name: str,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        grace: float = 3.0,
+    ) -> None:
+        self.name = name
+        self.command = list(command)
+        self._grace = grace
+        self._lines: deque[str] = deque(maxlen=_LINES)
+        self._control, theirs = socket.socketpair()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_SHIM), str(theirs.fileno()), str(grace), *self.command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                env={**os.environ, **(env or {}), "PYTHONUNBUFFERED": "1"},
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._control.close()
+            raise LoadFailed(f"{name} cannot be started in {cwd}: {error.strerror or error}") from None
+        finally:
+            theirs.close()
+        self._status: int | None = None
+        self._reader = threading.Thread(target=self._read, name=f"{name}-log", daemon=True)
+        self._reader.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
+    def status(self) -> int | None:
+        """The command's exit status, negative for a signal; None while it runs or if nobody could tell."""
+        if self._status is None and not self.running:
+            with contextlib.suppress(OSError, ValueError):
+                self._control.setblocking(False)
+                self._status = int(self._control.recv(16))
+        return self._status
+
+    def tail(self, lines: int = 20) -> str:
+        """The last lines it wrote."""
+        return "\n".join(list(self._lines)[-lines:])
+
+    @property
+    def last_line(self) -> str:
+        """The last line it wrote."""
+        return self._lines[-1] if self._lines else ""
+
+    def death(self) -> str:
+        """How it ended, with the end of its log, for an error."""
+        self._reader.join(1.0)  # what it wrote last may still be in the pipe
+        status = self.status()
+        how = (
+            "ended"
+            if status is None
+            else f"exited with code {status}"
+            if status >= 0
+            else f"was killed by {_signal(-status)}"
+        )
+        return f"{self.name} {how}. The end of its log:\n{self.tail() or '(it wrote nothing)'}"
+
+    def wait_ready(self, ready: Callable[[], bool], timeout: float, report: Report, every: float = 0.25) -> None:
+        """Wait until ``ready()`` says so, telling ``report`` the child's last line.
+
+        ``ready`` answers within moments and returns False while nobody answers it. Raises LoadFailed, with the end of
+        the child's log, if the child ends or ``timeout`` seconds pass.
+        """
+        deadline = time.monotonic() + timeout
+        while not ready():
+            if not self.running:
+                raise LoadFailed(self.death())
+            if time.monotonic() > deadline:
+                raise LoadFailed(
+                    f"{self.name} did not become ready within {timeout:g} s. The end of its log:\n"
+                    f"{self.tail() or '(it wrote nothing)'}"
+                )
+            report(self.last_line or f"{self.name} is starting")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(every)
+
+    def stop(self) -> None:
+        """Terminate, wait, kill: the child and all it started. Returns within the grace and a few seconds."""
+        # Closing our end is what tells the shim; it is also what happens if this process dies instead of calling stop.
+        self.status()
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_WR)
+        try:
+            self._process.wait(self._grace + _SHIM_SECONDS)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self.status()
+        self._reader.join(1.0)
+        self._control.close()
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _read(self) -> None:
+        stream = self._process.stdout
+        assert stream is not None
+        rest = b""
+        with stream:
+            while data := os.read(stream.fileno(), 65536):
+                *lines, rest = _ENDS_LINE.split(rest + data)
+                for line in lines:
+                    self._keep(line)
+                if len(rest) > _LINE_BYTES:
+                    self._keep(rest)
+                    rest = b""
+        self._keep(rest)
+
+    def _keep(self, line: bytes) -> None:
+        text = _ESCAPES.sub("", line[:_LINE_BYTES].decode("utf-8", "replace")).strip()
+        if text:
+            self._lines.append(text)
+            log.info("%s: %s", self.name, text)
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listens on at this moment."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+__all__ = ["Child", "free_port"]

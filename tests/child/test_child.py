@@ -1,0 +1,162 @@
+"""A child never outlives the server, whatever happens to either, and its log explains its end."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+from offboard_client.errors import LoadFailed
+from offboard_core.child import Child, free_port
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", textwrap.dedent(code)]
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+        return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def until(condition, what: str, seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.01)
+
+
+def said(child: Child, word: str) -> None:
+    until(lambda: word in child.tail(200), f"{child.name} says {word}")
+
+
+GRANDCHILD = """
+    import subprocess, sys, time
+    p = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    print("grandchild", p.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def grandchild_of(child: Child) -> int:
+    said(child, "grandchild")
+    return int(child.tail().split()[-1])
+
+
+def test_stop_reaches_the_grandchildren():
+    with Child(python(GRANDCHILD), name="vendor") as child:
+        pid = grandchild_of(child)
+        assert alive(pid)
+    assert not child.running
+    until(lambda: not alive(pid), "the grandchild ends")
+
+
+def test_what_ignores_sigterm_is_killed():
+    code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+    with Child(python(code), name="vendor", grace=0.2) as child:
+        said(child, "deaf")
+    assert not child.running
+
+
+def test_a_clean_end_on_sigterm_is_waited_for(tmp_path):
+    done = tmp_path / "done"
+    code = f"""
+        import signal, sys, time
+        def leave(*_):
+            open({str(done)!r}, "w").close(); sys.exit(0)
+        signal.signal(15, leave); print("ready", flush=True); time.sleep(600)
+    """
+    with Child(python(code), name="vendor", grace=30) as child:
+        said(child, "ready")
+    assert done.exists()
+    assert child.status() == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_the_servers_death_ends_everything(how):
+    server = textwrap.dedent(f"""
+        import sys, time
+        from offboard_core.child import Child
+        child = Child([sys.executable, "-c", {textwrap.dedent(GRANDCHILD)!r}], name="vendor", grace=0.2)
+        while "grandchild" not in child.tail():
+            time.sleep(0.01)
+        print(child.tail().split()[-1], flush=True)
+        time.sleep(600)
+    """)
+    with subprocess.Popen([sys.executable, "-c", server], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        assert alive(pid)
+        process.send_signal(how)
+        process.wait(30)
+    until(lambda: not alive(pid), "the grandchild of a dead server ends")
+
+
+def test_what_the_child_leaves_behind_ends_with_it():
+    code = GRANDCHILD.replace("time.sleep(600)\n", "time.sleep(0)\n").replace(
+        "import time; time.sleep(0)", "import time; time.sleep(600)"
+    )
+    child = Child(python(code), name="vendor")
+    pid = grandchild_of(child)
+    until(lambda: not child.running, "the child ends by itself")
+    until(lambda: not alive(pid), "its orphan ends")
+    assert child.status() == 0
+    child.stop()
+
+
+def test_its_death_is_told_with_the_end_of_its_log():
+    child = Child(python("print('loading weights'); raise SystemExit(3)"), name="openpi")
+    with pytest.raises(LoadFailed, match=r"openpi exited with code 3[\s\S]*loading weights"):
+        child.wait_ready(lambda: False, 60, lambda _: None)
+    child.stop()
+
+
+def test_a_signal_is_named():
+    child = Child(python("import os; os.kill(os.getpid(), 11)"), name="openpi")
+    until(lambda: not child.running, "it dies")
+    assert "SIGSEGV" in child.death()
+    child.stop()
+
+
+def test_readiness_is_asked_and_the_last_line_reported():
+    heard: list[str] = []
+    with Child(python("print('a\\rb\\x1b[31m c', flush=True); import time; time.sleep(600)"), name="vendor") as child:
+        child.wait_ready(lambda: "b c" in heard, 60, heard.append)
+    assert heard[0] in ("vendor is starting", "a", "b c")
+
+
+def test_not_ready_in_time_is_told_with_the_log():
+    with (
+        Child(python("print('compiling', flush=True); import time; time.sleep(600)"), name="vendor") as child,
+        pytest.raises(LoadFailed, match=r"did not become ready within 0\.05 s"),
+    ):
+        child.wait_ready(lambda: False, 0.05, lambda _: None, every=0.01)
+
+
+def test_a_command_that_does_not_exist():
+    child = Child(["no-such-program"], name="vendor")
+    until(lambda: not child.running, "the shim gives up")
+    assert "no-such-program" in child.death()
+    assert child.status() == 127
+    child.stop()
+
+
+def test_a_folder_that_does_not_exist(tmp_path):
+    with pytest.raises(LoadFailed, match="cannot be started"):
+        Child(python(""), name="vendor", cwd=tmp_path / "none")
+
+
+def test_a_flood_of_output_is_bounded():
+    with Child(python("import sys; sys.stdout.write('x' * 5_000_000); print(); print('end')"), name="vendor") as child:
+        said(child, "end")
+        assert len(child.tail(10_000)) < 1_000_000
+
+
+def test_free_ports_differ():
+    assert 0 < free_port() < 65536
