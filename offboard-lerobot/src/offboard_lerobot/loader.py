@@ -51,13 +51,13 @@ class LeRobotLoader(CheckpointLoader):
             from .build import build
 
             return build(files, self._options.device, self._options.max_batch_size, report)
-        except LoadFailed:
-            raise
+        except LoadFailed as error:
+            failure = error.text
         except Exception as error:
             log.exception("the checkpoint %s cannot be loaded", folder)
-            cause = f"{type(error).__name__}: {error}"
-        # Raised out here, because a chained traceback would keep half a model in memory.
-        raise LoadFailed(f"{folder} cannot be loaded: {cause}")
+            failure = f"{folder} cannot be loaded: {type(error).__name__}: {error}"
+        # Raised anew, because the traceback of the first error holds the model, and would for as long as it lives.
+        raise LoadFailed(failure)
 
 
 def check_servable(files: Files) -> None:

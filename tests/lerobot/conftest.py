@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+from lerobot_checkpoints import save_policy
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """What a training run of ACT left behind: two checkpoints, and the link to the newer one."""
+    run = tmp_path_factory.mktemp("train") / "cubes"
+    for step, seed in (("000100", 1), ("000200", 2)):
+        save_policy(run / "checkpoints" / step / "pretrained_model", "act", seed)
+    os.symlink("000200", run / "checkpoints" / "last")
+    return run
+
+
+@pytest.fixture(scope="session")
+def act(run):
+    return run / "checkpoints" / "000100" / "pretrained_model"
+
+
+@pytest.fixture(scope="session")
+def diffusion(tmp_path_factory):
+    return save_policy(tmp_path_factory.mktemp("diffusion") / "pretrained_model", "diffusion", 3)

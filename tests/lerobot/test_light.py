@@ -1,0 +1,35 @@
+"""Finding, listing and describing LeRobot checkpoints costs no torch."""
+
+import subprocess
+import sys
+
+from lerobot_checkpoints import write_files
+
+PROGRAM = """
+import sys
+from offboard_core.plugins import Plugins
+from offboard_core.source import from_flags
+
+plugins = Plugins.discover()
+[row] = [row for row in plugins.rows() if row.provider.name == "lerobot"]
+assert row.cause is None, row.cause
+assert row.loaders == row.registries == ("lerobot",)
+assert row.codecs == ("lerobot.native", "lerobot.ee", "lerobot.joints", "lerobot.ee_traj", "lerobot.joints_traj")
+source = from_flags(plugins, checkpoints_dir=sys.argv[1])
+assert source.vendor == "lerobot"
+checkpoint = source.default()
+assert checkpoint.id == "000100"
+assert source.codec.bind(checkpoint, {}).name == "lerobot.native"
+for name in row.codecs:
+    assert plugins.codec(name).make(plugins.codec(name).options()(), checkpoint).features
+heavy = {"torch", "lerobot", "safetensors", "transformers", "jax", "huggingface_hub"} & sys.modules.keys()
+assert not heavy, heavy
+"""
+
+
+def test_discovery_listing_and_codecs_import_no_model_library(tmp_path):
+    write_files(tmp_path / "checkpoints" / "000100" / "pretrained_model")
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr

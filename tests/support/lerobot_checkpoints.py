@@ -1,0 +1,105 @@
+"""LeRobot checkpoints for tests: tiny policies with random weights, written by LeRobot itself; or just the files."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# Nothing may be fetched, and one thread per inference is faster than two on a busy machine.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+SIDE = 64
+INPUTS = {
+    "observation.state": ("STATE", (8,)),
+    "observation.images.left": ("VISUAL", (3, SIDE, SIDE)),
+    "observation.images.side": ("VISUAL", (3, SIDE, SIDE)),
+}
+OUTPUTS = {"action": ("ACTION", (8,))}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "act": {
+        "chunk_size": 16, "n_action_steps": 16, "dim_model": 32, "n_heads": 2, "dim_feedforward": 32,
+        "n_encoder_layers": 1, "n_vae_encoder_layers": 1, "latent_dim": 4, "pretrained_backbone_weights": None,
+    },
+    "diffusion": {
+        "down_dims": (16, 32), "n_groups": 4, "diffusion_step_embed_dim": 8, "spatial_softmax_num_keypoints": 4,
+        "num_train_timesteps": 4,
+    },
+}  # fmt: skip
+
+
+def save_policy(folder: Path, kind: str, seed: int = 0) -> Path:
+    """A policy with random weights and made-up statistics, saved as ``lerobot-train`` saves it."""
+    import torch
+    from lerobot.configs.types import FeatureType, PolicyFeature
+    from lerobot.policies.factory import get_policy_class, make_policy_config, make_pre_post_processors
+
+    def features(described):
+        return {name: PolicyFeature(FeatureType(kind), shape) for name, (kind, shape) in described.items()}
+
+    torch.manual_seed(seed)
+    config = make_policy_config(
+        kind,
+        input_features=features(INPUTS),
+        output_features=features(OUTPUTS),
+        device="cpu",
+        push_to_hub=False,
+        **SETTINGS[kind],
+    )
+    stats = {}
+    for name, (kind_of, shape) in {**INPUTS, **OUTPUTS}.items():
+        low = torch.rand((3, 1, 1) if kind_of == "VISUAL" else shape)
+        stats[name] = {"min": low, "max": low + 1.5, "mean": low + 0.5, "std": low + 0.25}
+    policy = get_policy_class(kind)(config)
+    preprocess, postprocess = make_pre_post_processors(config, dataset_stats=stats)
+    for part in (policy, preprocess, postprocess):
+        part.save_pretrained(folder)
+    return folder
+
+
+def write_safetensors(path: Path, **tensors: list[float]) -> None:
+    """A safetensors file of float32 vectors, without the library."""
+    header, end = {}, 0
+    for name, values in tensors.items():
+        header[name] = {"dtype": "F32", "shape": [len(values)], "data_offsets": [end, end + 4 * len(values)]}
+        end += 4 * len(values)
+    text = json.dumps(header).encode()
+    numbers = [value for values in tensors.values() for value in values]
+    path.write_bytes(struct.pack("<Q", len(text)) + text + np.array(numbers, "<f4").tobytes())
+
+
+def write_files(folder: Path, *, kind: str = "act", **config: Any) -> Path:
+    """The files of a checkpoint as far as they are read without torch; the weights mean nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    described = {
+        "type": kind,
+        "input_features": {name: {"type": t, "shape": list(shape)} for name, (t, shape) in INPUTS.items()},
+        "output_features": {name: {"type": t, "shape": list(shape)} for name, (t, shape) in OUTPUTS.items()},
+        "chunk_size": 16,
+        "n_action_steps": 8,
+    }
+    (folder / "config.json").write_text(json.dumps(described | config))
+    write_safetensors(folder / "model.safetensors", weight=[1.0, 2.0])
+    for name in ("policy_preprocessor", "policy_postprocessor"):
+        state = f"{name}_step_0_normalizer_processor.safetensors"
+        steps = [{"registry_name": "normalizer_processor", "config": {}, "state_file": state}]
+        (folder / f"{name}.json").write_text(json.dumps({"name": name, "steps": steps}))
+        write_safetensors(folder / state, mean=[0.0])
+    return folder
+
+
+def model_inputs(seed: int) -> dict[str, np.ndarray]:
+    """One observation in the policies' own features."""
+    random = np.random.default_rng(seed)
+    return {
+        "observation.state": random.uniform(0, 1, 8).astype(np.float32),
+        **{
+            f"observation.images.{camera}": random.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+            for camera in ("left", "side")
+        },
+    }
