@@ -30,10 +30,13 @@ class Call:
         """Call it, and hand what came of it to the event loop."""
         try:
             result, error = self.function(), None
+        # SystemExit included: a policy that leaves the program leaves its own call and nothing else.
         except BaseException as exception:
             result, error = None, exception
         with contextlib.suppress(RuntimeError):  # the loop may be gone by now, and with it whoever asked
             self.loop.call_soon_threadsafe(self._resolve, result, error)
+        # The error's traceback holds this frame: a name for it here would be a cycle that keeps the policy alive.
+        del result, error
 
     def _resolve(self, result: Any, error: BaseException | None) -> None:
         if self.future.done():
@@ -56,7 +59,8 @@ def infer(policy: Policy[Any], batch: Sequence[Exchange]) -> Sequence[Result]:
         return [_checked(result) for result in results]
     except OffboardError as error:
         failure: OffboardError = error
-    except Exception as error:
+    # SystemExit included: a policy that leaves the program leaves its own call and nothing else.
+    except BaseException as error:
         log.exception("the policy failed")
         failure = PolicyFailed(f"the policy raised {type(error).__name__}: {error}. The server's log has the traceback")
     if len(batch) == 1 or isinstance(failure, ModelLost):

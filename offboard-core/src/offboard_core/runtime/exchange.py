@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping
 from time import perf_counter
 from typing import Any, Protocol
 
-from offboard_client.errors import DeadlineExceeded, Internal, OffboardError, PolicyFailed
+from offboard_client.errors import DeadlineExceeded, Internal, InvalidAction, OffboardError, PolicyFailed
 
 from ..types import Chunk, Observation, Session
 from .checks import check_action, check_observation
@@ -52,20 +52,23 @@ class Route:
 class Exchange:
     """One frame in, exactly one frame out.
 
+    ``arrived``: when the frame came (``perf_counter``), if it had to wait before it could be submitted.
     :meth:`prepare` and :meth:`finish` are the translations before and after the model; any thread may run
     them, one after the other. ``deliver(reply, error)`` is called on the event loop once the reply is there.
     """
 
     __slots__ = (
         "abandoned", "arrived", "batch", "codec_ms", "deadline", "decode_ms", "deliver", "error", "frame", "infer_ms",
-        "inputs", "key", "observation", "prepare_ms", "prepared", "queue_ms", "reply", "route", "started", "warnings",
+        "inputs", "key", "observation", "prepare_ms", "prepared", "queue_ms", "reply", "route", "started", "submitted",
+        "warnings",
     )  # fmt: skip
 
-    def __init__(self, route: Route, frame: Any, deliver: Deliver) -> None:
+    def __init__(self, route: Route, frame: Any, deliver: Deliver, arrived: float | None = None) -> None:
         self.route = route
         self.frame = frame
         self.deliver = deliver
-        self.arrived = perf_counter()
+        self.submitted = perf_counter()
+        self.arrived = self.submitted if arrived is None else arrived
         self.deadline: float | None = None
         self.observation: Observation = {}
         self.inputs: Mapping[str, Any] = {}
@@ -133,12 +136,16 @@ class Exchange:
         timing = self._timing(decoded)
         try:
             self.reply = route.wire.write(result, timing, self.observation, self.warnings)
-        except OffboardError as error:
+        except Exception as error:
+            if not isinstance(error, OffboardError):
+                log.exception("a reply of %s could not be written", route.codec.name)
+                error = InvalidAction(f"the action has no form in the reply: {type(error).__name__}: {error}")
             result = error
-            self.reply = route.wire.write(error, timing, self.observation, self.warnings)
+            self.reply = route.wire.write(result, timing, self.observation, self.warnings)
         self.error = result if isinstance(result, OffboardError) else None
         route.last_encode_ms = (perf_counter() - decoded) * 1e3
-        route.stats.record(timing, self.error)
+        if not self.abandoned:  # what is given up was counted then
+            route.stats.record(timing, self.error)
         self.observation = self.inputs = {}
 
     def refusal(self, error: OffboardError) -> Any:

@@ -7,7 +7,7 @@ import gc
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
-from offboard_client.errors import InferTimeout, LoadFailed, OffboardError
+from offboard_client.errors import InferTimeout, LoadFailed, OffboardError, PolicyFailed
 
 from .lease import Limits, Loaded, Recipe
 from .stats import ServerStats
@@ -43,13 +43,12 @@ class Loading:
             self._stuck = (recipe.label, thread)
             problem = error.text
         except asyncio.CancelledError:
-            thread.post(lambda: _close(thread))
-            thread.stop()
+            _discard(thread)
             raise
         finally:
             self.recipe = None
         if problem is not None:
-            thread.stop()
+            _discard(thread)
             self._stats.loads["failed"] += 1
             raise LoadFailed(f"{recipe.label} could not be loaded: {problem}")
         now = self._loop.time()
@@ -67,8 +66,8 @@ class Loading:
         except InferTimeout:
             self._stuck = (loaded.label, thread)
             log.error("%s did not close within %g s and keeps its memory", loaded.label, self._limits.close)
-        except Exception:
-            log.exception("closing %s failed", loaded.label)
+        except PolicyFailed as error:
+            log.error("%s", error)
         finally:
             thread.stop()
 
@@ -92,6 +91,12 @@ class Loading:
             return f"{type(error).__name__}: {error}"
         finally:
             gc.collect()
+
+
+def _discard(thread: ModelThread) -> None:
+    """End a thread whose load failed or is not wanted any more, with whatever it may still bring."""
+    thread.post(lambda: _close(thread))
+    thread.stop()
 
 
 def _close(thread: ModelThread) -> None:

@@ -15,6 +15,7 @@ from offboard_client.errors import (
     ConfigurationError,
     InferTimeout,
     LoadFailed,
+    ModelLost,
     ModelNotFound,
     OffboardError,
 )
@@ -109,30 +110,40 @@ class PolicyService:
             policy = lease.loaded.policy
             options: Any = build(cast("type[Any]", policy.params), for_policy, _known(policy, bound))
             await thread.call(partial(_begin, policy, options, begun), self.limits.infer, "starting an episode")
-        except BaseException:
+            meta = build_meta(
+                vendor=source.vendor, model_id=recipe.label, checkpoint=checkpoint, policy=policy.meta, codec=bound,
+                address=self.address,
+            )  # fmt: skip
+            route = Route(begun[0], bound, wire(bound), SessionStats(self.stats))
+        except BaseException as error:
             # Calls run in order: if the episode was or will still be begun, this ends it.
             self._spawn(_quietly(thread.call(partial(_end, begun), self.limits.infer, "ending an episode")))
+            if isinstance(error, ModelLost):
+                self.slot.lost(lease.loaded, error)
             self.slot.release(lease)
             raise
-        meta = build_meta(
-            vendor=source.vendor, model_id=self._id(name, checkpoint), checkpoint=checkpoint, policy=policy.meta,
-            codec=bound, address=self.address,
-        )  # fmt: skip
-        session = ServiceSession(self, lease, Route(begun[0], bound, wire(bound), SessionStats(self.stats)), meta)
+        session = ServiceSession(self, lease, route, meta, (model_id, list(params)))
         self.sessions[session.id] = session
         self.stats.sessions_opened += 1
         return session
 
     def reclaim(
-        self, session_id: str, model_id: str | None, wire: Callable[[BoundCodec], Wire]
+        self,
+        session_id: str,
+        model_id: str | None,
+        params: Sequence[tuple[str, str]],
+        wire: Callable[[BoundCodec], Wire],
     ) -> ServiceSession | None:
-        """The session of a robot whose network failed a moment ago, if its lease still lingers; its episode goes on."""
+        """The session of a robot whose network failed a moment ago; its episode goes on.
+
+        None if its lease does not linger any more, or if another model or other parameters are asked for now.
+        """
         session = self.sessions.get(session_id)
-        if (
-            session is None
-            or model_id not in (None, session.meta["checkpoint_id"])
-            or not self.slot.reclaim(session.lease)
-        ):
+        if session is None:
+            return None
+        asked_id, asked_params = session.asked
+        same = model_id in (asked_id, session.meta["checkpoint_id"]) and list(params) == asked_params
+        if not same or not self.slot.reclaim(session.lease):
             return None
         session.route.wire = wire(session.route.codec)
         return session
@@ -149,6 +160,8 @@ class PolicyService:
         for session in list(self.sessions.values()):
             session.close()
         await self.slot.close()
+        for task in list(self._background):  # an episode on a model that never returns cannot be ended
+            task.cancel()
         self._translators.shutdown(wait=False, cancel_futures=True)
         self._listers.shutdown(wait=False, cancel_futures=True)
 
@@ -193,8 +206,13 @@ class PolicyService:
         future = asyncio.get_running_loop().run_in_executor(self._listers, partial(function, *args))
         try:
             return await asyncio.wait_for(future, LISTING)
+        except OffboardError:
+            raise
         except asyncio.TimeoutError:
             raise InferTimeout(f"the place where the models lie did not answer within {LISTING:g} s") from None
+        except Exception as error:
+            log.exception("looking up what can be served failed")
+            raise ConfigurationError(f"what can be served cannot be told: {type(error).__name__}: {error}") from error
 
     def _spawn(self, coroutine: Any) -> None:
         task = asyncio.ensure_future(coroutine)
@@ -242,5 +260,5 @@ def _known(policy: Policy[Any], bound: BoundCodec) -> str:
 async def _quietly(awaitable: Any) -> None:
     try:
         await awaitable
-    except Exception:
-        log.exception("ending an episode failed")
+    except OffboardError as error:
+        log.warning("%s", error)

@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 class ServiceSession:
     """One robot's session: ``meta``, one observation at a time, and the lease that keeps the model loaded."""
 
-    def __init__(self, service: PolicyService, lease: Lease, route: Route, meta: dict[str, Any]) -> None:
+    def __init__(
+        self, service: PolicyService, lease: Lease, route: Route, meta: dict[str, Any], asked: tuple[Any, Any]
+    ) -> None:
         self.id = secrets.token_urlsafe(16)
         self.meta = meta
+        #: The model id and the parameters as the client named them.
+        self.asked = asked
         self.lease = lease
         self.route = route
         self._service = service
@@ -34,8 +38,11 @@ class ServiceSession:
         """``callback(error)`` is called once if the session has to end: idle while others wait, or the model died."""
         self.lease.evict = callback
 
-    def submit(self, frame: Any, deliver: Deliver) -> None:
-        """Send a frame through; ``deliver(reply, error)`` follows on the event loop. One at a time."""
+    def submit(self, frame: Any, deliver: Deliver, arrived: float | None = None) -> None:
+        """Send a frame through; ``deliver(reply, error)`` follows on the event loop. One at a time.
+
+        ``arrived``: when it came (``perf_counter``), if that was not now: its deadline counts from then.
+        """
         assert self._exchange is None, "one observation at a time"
         self.touch()
 
@@ -46,7 +53,7 @@ class ServiceSession:
             if isinstance(error, ModelLost):
                 self._service.slot.lost(self.lease.loaded, error)
 
-        self._exchange = Exchange(self.route, frame, delivered)
+        self._exchange = Exchange(self.route, frame, delivered, arrived)
         self.lease.loaded.thread.submit(self._exchange)
 
     async def infer(self, frame: Any) -> Any:
@@ -85,4 +92,8 @@ class ServiceSession:
             slot.release(self.lease)
 
     async def _call(self, function: Callable[[], None], what: str) -> None:
-        await self.lease.loaded.thread.call(function, self._service.limits.infer, what)
+        try:
+            await self.lease.loaded.thread.call(function, self._service.limits.infer, what)
+        except ModelLost as error:
+            self._service.slot.lost(self.lease.loaded, error)
+            raise

@@ -124,13 +124,17 @@ class Slot:
                 {"client": lease.holder, "for_s": round(now - lease.since, 1), "idle_s": round(now - lease.active, 1)}
                 for lease in sorted(loaded.leases if loaded else (), key=lambda lease: lease.since)
             ],
-            "waiting": [request.recipe.label for request in self._requests],
+            "waiting": [request.recipe.label for request in self._requests if not request.future.done()],
             "in_flight": loaded.thread.queued if loaded else 0,
         }
 
+    def drain(self) -> None:
+        """Let nobody in any more; who is in goes on."""
+        self._closing = True
+
     async def close(self) -> None:
         """Refuse whoever waits, let go of the model, stop the tasks. Bounded by the close limit."""
-        self._closing = True
+        self.drain()
         for request in self._requests:
             if not request.future.done():
                 request.future.set_exception(ShuttingDown("the server is going away; try again when it is back"))
@@ -189,7 +193,10 @@ class Slot:
         while True:
             await asyncio.sleep(min(0.25, self.limits.infer / 4))
             if self._loaded is not None:
-                self._loaded.thread.expire(self.limits.infer)
+                try:
+                    self._loaded.thread.expire(self.limits.infer)
+                except Exception:
+                    log.exception("a timeout could not be told")
 
     # -- small things ---------------------------------------------------------------------------------------------
     def _usable(self, recipe: Recipe) -> Loaded | None:

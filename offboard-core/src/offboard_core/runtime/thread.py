@@ -21,7 +21,7 @@ from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import Any, TypeVar
 
-from offboard_client.errors import InferTimeout
+from offboard_client.errors import InferTimeout, OffboardError, PolicyFailed
 
 from ..types import Policy
 from .calls import Call, infer
@@ -57,14 +57,25 @@ class ModelThread:
 
     # -- on the event loop ----------------------------------------------------------------------------------
     async def call(self, function: Callable[[], T], timeout: float | None, what: str) -> T:
-        """Run ``function`` on the thread, after what is queued. Raises InferTimeout when ``timeout`` s are over."""
+        """Run ``function`` on the thread, after what is queued.
+
+        Raises InferTimeout when ``timeout`` s are over, and PolicyFailed for what the function raises, unless that is
+        an OffboardError of its own.
+        """
         future: asyncio.Future[T] = self._loop.create_future()
         self._queue.put(Call(function, future, self._loop))
-        done, _ = await asyncio.wait({future}, timeout=timeout)
-        if not done:
-            future.cancel()
-            raise InferTimeout(f"{what} did not return within {timeout:g} s")
-        return future.result()
+        try:
+            if not (await asyncio.wait({future}, timeout=timeout))[0]:
+                future.cancel()
+                raise InferTimeout(f"{what} did not return within {timeout:g} s")
+            return future.result()
+        except (OffboardError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            log.exception("%s failed", what)
+            raise PolicyFailed(f"{what} failed: {type(error).__name__}: {error}") from error
+        finally:
+            del future  # it holds the error, whose traceback holds this frame: a cycle that keeps the policy alive
 
     def post(self, function: Callable[[], Any]) -> None:
         """Run ``function`` on the thread, after what is queued; nobody waits for it."""
@@ -81,7 +92,7 @@ class ModelThread:
     def expire(self, limit: float) -> None:
         """Answer every exchange older than ``limit`` seconds with a timeout; its late result is thrown away."""
         now = perf_counter()
-        for exchange in [e for e in self._open if now - e.arrived > limit]:
+        for exchange in [e for e in self._open if now - e.submitted > limit]:
             stuck = self.busy_for()
             exchange.abandoned = True
             self._open.discard(exchange)
@@ -181,8 +192,13 @@ class ModelThread:
         for exchange in waiting:
             if not self._ready(exchange):
                 continue
-            exchange.key = policy.batch_key(exchange.inputs)
-            same = not batch or exchange.key == batch[0].key
+            try:
+                exchange.key = policy.batch_key(exchange.inputs)
+                same = not batch or bool(exchange.key == batch[0].key)
+            except Exception as error:
+                log.exception("batch_key failed")
+                self._finish(exchange, PolicyFailed(f"batch_key raised {type(error).__name__}: {error}"))
+                continue
             (batch if same and all(e.route is not exchange.route for e in batch) else later).append(exchange)
         self._held.extendleft(reversed(later))
         return batch

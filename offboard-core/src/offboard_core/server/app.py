@@ -21,7 +21,7 @@ class App:
     """Refusals come before the upgrade: 401 for a token, 403 for a path, 503 for a server that is full or draining."""
 
     def __init__(self, service: PolicyService, gate: Gate, max_sessions: int) -> None:
-        self.draining = False
+        self._draining = False
         self._service, self._gate, self._max_sessions = service, gate, max_sessions
         self._http = make_http(service, gate)
         self._sockets = 0
@@ -50,9 +50,14 @@ class App:
         finally:
             self._sockets -= 1
 
+    def drain(self) -> None:
+        """Take no session any more, and say so where health is asked for."""
+        self._draining = True
+        self._service.slot.drain()
+
     def _admit(self, scope: Scope) -> None:
         self._gate.check(scope["headers"])
-        if self.draining:
+        if self._draining:
             raise ShuttingDown("the server is going away; try again when it is back")
         if self._sockets >= self._max_sessions:
             raise Full(

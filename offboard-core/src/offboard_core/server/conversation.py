@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import Any, cast
 
-from offboard_client.errors import BadMessage, Busy, ModelLost, OffboardError
-from offboard_client.messages import CLOSE_GOING_AWAY, CLOSE_MODEL_LOST, CLOSE_NORMAL, CLOSE_REFUSED, error_frame
+from offboard_client.errors import Busy, Internal, ModelLost, OffboardError
+from offboard_client.messages import (
+    CLOSE_GOING_AWAY,
+    CLOSE_MODEL_LOST,
+    CLOSE_NORMAL,
+    CLOSE_REFUSED,
+    control_kind,
+    error_frame,
+)
 
 from ..runtime.session import ServiceSession
 from .wire import decode, encode
+
+log = logging.getLogger(__name__)
 
 #: Control frames are shorter than this; only what is shorter is looked at on the event loop.
 CONTROL_BYTES = 512
@@ -33,7 +44,7 @@ class Conversation:
         self._session: ServiceSession | None = None
         self._in_flight = False
         self._observations = 0
-        self._pending: deque[tuple[Frame, bool]] = deque()
+        self._pending: deque[tuple[Frame, bool, float]] = deque()
         self._outbox: deque[Frame] = deque()
         self._closing: tuple[int, str] | None = None
         self._gone: int | None = None
@@ -43,16 +54,20 @@ class Conversation:
     # -- from the reader -------------------------------------------------------------------------------------------
     def heard(self, frame: Frame) -> None:
         """The client sent a frame."""
+        if self._closing is not None:
+            return
         if self._session is not None:
             self._session.touch()
         control = is_control(frame)
         busy = not control and self._observations > 0
-        if not control and not busy:
+        if busy:
+            frame = frame[:0]  # only its encoding matters for the answer
+        elif not control:
             self._observations += 1
-        if self._session is None or self._in_flight or self._pending:
-            self._pending.append((frame, busy))
-            if len(self._pending) > PENDING:
-                self._shut(CLOSE_REFUSED, "too many frames without waiting for replies")
+        if len(self._pending) >= PENDING or len(self._outbox) >= PENDING:
+            self._shut(CLOSE_REFUSED, "too many frames without waiting for replies")
+        elif self._session is None or self._in_flight or self._pending:
+            self._pending.append((frame, busy, perf_counter()))
         else:
             self._handle(frame, busy, control)
 
@@ -93,7 +108,7 @@ class Conversation:
         session.close(linger=self._closing is None and self._gone not in _FAREWELLS)
 
     # -- inside ----------------------------------------------------------------------------------------------------
-    def _handle(self, frame: Frame, busy: bool, control: bool) -> None:
+    def _handle(self, frame: Frame, busy: bool, control: bool, arrived: float | None = None) -> None:
         session = self._session
         assert session is not None
         if busy:
@@ -107,7 +122,7 @@ class Conversation:
             task.add_done_callback(self._controls.discard)
         else:
             self._in_flight = True
-            session.submit(frame, self._replied)
+            session.submit(frame, self._replied, arrived)
 
     def _replied(self, reply: Frame, error: OffboardError | None) -> None:
         self._observations -= 1
@@ -121,6 +136,9 @@ class Conversation:
             reply = await _control(frame, session)
         except OffboardError as error:
             reply = error_frame(error)
+        except Exception:
+            log.exception("a control frame could not be answered")
+            reply = error_frame(Internal("the control frame could not be answered; the server's log says why"))
         self._outbox.append(encode(reply, isinstance(frame, str)))
         self._settled()
 
@@ -131,8 +149,8 @@ class Conversation:
 
     def _next(self) -> None:
         while self._pending and not self._in_flight:
-            frame, busy = self._pending.popleft()
-            self._handle(frame, busy, not busy and is_control(frame))
+            frame, busy, arrived = self._pending.popleft()
+            self._handle(frame, busy, not busy and is_control(frame), arrived)
 
     def _evicted(self, error: OffboardError) -> None:
         self._shut(CLOSE_MODEL_LOST if isinstance(error, ModelLost) else CLOSE_REFUSED, error.code)
@@ -158,13 +176,11 @@ def is_control(frame: Frame) -> bool:
 
 
 async def _control(frame: Frame, session: ServiceSession) -> dict[str, Any]:
-    request = cast("dict[str, Any]", decode(frame))
-    kind = request["type"]
+    kind = control_kind(cast("dict[str, Any]", decode(frame)))
     if kind == "reset":
         await session.reset()
         return {"status": "reset"}
     if kind == "ping":
         return {"status": "pong", "model_ms": await session.ping(), "checkpoint_id": session.meta["checkpoint_id"]}
-    if kind == "stats":
-        return {"status": "stats", **session.route.stats.summary()}
-    raise BadMessage(f"unknown control frame {str(kind)[:80]!r}; there are: reset, ping, stats")
+    assert kind == "stats"
+    return {"status": "stats", **session.route.stats.summary()}

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from offboard_client.errors import ConfigurationError, OffboardError, Unauthorized
+from offboard_client.errors import OffboardError, Unauthorized
 from offboard_client.messages import error_frame
 
 from .._version import __version__
@@ -28,7 +28,8 @@ def make_http(service: PolicyService, gate: Gate) -> FastAPI:
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Any) -> Response:  # pyright: ignore[reportUnusedFunction]
-        if request.url.path not in OPEN:
+        # Not request.url: that is put together from the Host header, which is the client's to choose.
+        if request.scope["path"] not in OPEN:
             try:
                 gate.check(request.headers.raw)
             except Unauthorized as error:
@@ -50,8 +51,6 @@ def make_http(service: PolicyService, gate: Gate) -> FastAPI:
             return JSONResponse({"models": await service.models()})
         except OffboardError as error:
             return JSONResponse(error_frame(error), 503)
-        except OSError as error:
-            return JSONResponse(error_frame(ConfigurationError(f"the models cannot be listed: {error}")), 503)
 
     @app.get("/api/v1/status")
     async def status() -> Response:  # pyright: ignore[reportUnusedFunction]

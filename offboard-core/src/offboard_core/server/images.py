@@ -40,6 +40,13 @@ def unpack_values(observation: dict[str, Any], declared: Mapping[str, Field], te
             observation[name] = _array(name, cast("list[Any]", value), is_image(name, field))
 
 
+def _numeric(values: list[Any]) -> bool:
+    return all(
+        _numeric(cast("list[Any]", value)) if isinstance(value, list) else isinstance(value, (int, float))
+        for value in values
+    )
+
+
 def _unbase64(name: str, value: str) -> bytes:
     try:
         return base64.b64decode(value, validate=True)
@@ -49,6 +56,9 @@ def _unbase64(name: str, value: str) -> bytes:
 
 def _array(name: str, values: list[Any], image: bool) -> Array | list[Any]:
     """A nested list of numbers as an array; other lists stay what they are."""
+    # Looked at first: numpy would give every string of a list the room of its longest.
+    if not _numeric(values):
+        return values
     try:
         array: Array = np.asarray(values)
     except ValueError:

@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 
 #: Told ``(host, port)`` once the server answers.
 OnListening = Callable[[str, int], None]
-#: A message that is too large by a little is answered; only what is beyond this is cut off.
-FRAME_SLACK = 1024
 
 
 class _Uvicorn(uvicorn.Server):
@@ -45,7 +43,7 @@ class _Uvicorn(uvicorn.Server):
         self.listening.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._app.draining = True
+        self._app.drain()
         loop = asyncio.get_running_loop()
         end = loop.time() + self._grace
         # Polled, once in the server's life: with an event every exchange would pay for it.
@@ -128,10 +126,12 @@ class _Running:
 
     def _uvicorn_config(self, app: App) -> uvicorn.Config:
         config = self._config
-        return uvicorn.Config(
+        if config.ssl_keyfile is not None and config.ssl_certfile is None:
+            raise ConfigurationError("--ssl-keyfile is given without --ssl-certfile; TLS needs the certificate")
+        found = uvicorn.Config(
             cast("Any", app),
             ws="websockets-sansio",  # its back-pressure holds two frames of a flood, uvicorn's default thirty-two
-            ws_max_size=config.max_message_bytes + FRAME_SLACK,
+            ws_max_size=config.max_message_bytes,
             ws_per_message_deflate=False,  # 8 ms for a pair of 224×224 images, and nothing gained on a picture
             lifespan="off",
             log_config=None,
@@ -141,6 +141,14 @@ class _Running:
             ssl_certfile=config.ssl_certfile,
             ssl_keyfile=config.ssl_keyfile,
         )
+        try:
+            found.load()
+        except OSError as error:  # what ssl raises is one, too
+            raise ConfigurationError(
+                f"cannot serve TLS with the certificate {config.ssl_certfile} and the key "
+                f"{config.ssl_keyfile or 'in the same file'}: {error}"
+            ) from None
+        return found
 
 
 def _run(running: _Running, on_listening: OnListening) -> None:
@@ -167,10 +175,9 @@ def run_server(sources: Mapping[str, ModelSource], config: ServerConfig, on_list
     keep_freed_memory()
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     _run(_Running(sources, config), on_listening)
-    if any(
-        thread.name.startswith("offboard-") and thread is not threading.current_thread()
-        for thread in threading.enumerate()
-    ):
+    for thread in _threads():
+        thread.join(1.0)  # it has been told to end
+    if _threads():
         # A model in a call that never returns cannot be stopped, and the interpreter would wait for its thread.
         log.warning("leaving a thread behind that is still in a call")
         logging.shutdown()
@@ -178,6 +185,11 @@ def run_server(sources: Mapping[str, ModelSource], config: ServerConfig, on_list
         sys.stderr.flush()
         os._exit(0)
     return 0
+
+
+def _threads() -> list[threading.Thread]:
+    """Those of the server that still run: a model's, or one that asks a place for its models."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("offboard-")]
 
 
 class InferenceServer:

@@ -93,6 +93,8 @@ async def serve_socket(service: PolicyService, scope: Scope, receive: Receive, s
         except OffboardError as error:
             await _refuse(send, query.text, error)
             return
+        except OSError:
+            return  # uvicorn's word for a client that left between two status frames
         except Exception:
             log.exception("opening a session failed")
             await _refuse(send, query.text, Internal("the session could not be opened; the server's log says why"))
@@ -113,7 +115,7 @@ async def _open(service: PolicyService, model_id: str | None, query: Query, hold
     def wire(codec: BoundCodec) -> V1Wire:
         return V1Wire(codec, query.dialect, query.layout)
 
-    if query.session_id is not None and (session := service.reclaim(query.session_id, model_id, wire)):
+    if query.session_id is not None and (session := service.reclaim(query.session_id, model_id, query.params, wire)):
         return session
 
     async def tell(phase: Literal["waiting", "loading"], message: str) -> None:
@@ -123,14 +125,17 @@ async def _open(service: PolicyService, model_id: str | None, query: Query, hold
 
 
 async def _read(receive: Receive, conversation: Conversation, opening: asyncio.Future[ServiceSession]) -> None:
-    while True:
-        message = await receive()
-        if message["type"] == "websocket.disconnect":
-            opening.cancel()
-            conversation.disconnected(message.get("code", 1005))
-            return
-        frame = message.get("bytes")
-        conversation.heard(frame if frame is not None else message["text"])
+    code = 1006
+    try:
+        while (message := await receive())["type"] != "websocket.disconnect":
+            frame = message.get("bytes")
+            conversation.heard(frame if frame is not None else message["text"])
+        code = message.get("code", 1005)
+    except Exception:
+        log.exception("a frame could not be taken in; the session ends")
+    finally:
+        opening.cancel()
+        conversation.disconnected(code)
 
 
 async def _send(send: Send, frame: bytes | str) -> None:

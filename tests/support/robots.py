@@ -1,0 +1,109 @@
+"""The other end of the server's socket, at the level of frames; none of it is offboard's own client."""
+
+import json
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from offboard_client import wire
+from offboard_core.server import InferenceServer
+from puppets import PATIENCE
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+
+class Robot:
+    """An open socket."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+
+    def receive(self) -> dict[str, Any]:
+        """The next frame, decoded."""
+        frame = self.receive_raw()
+        return json.loads(frame) if isinstance(frame, str) else wire.decode(frame)
+
+    def receive_raw(self) -> bytes | str:
+        return self.connection.recv(timeout=PATIENCE)
+
+    def opened(self) -> dict[str, Any]:
+        """The frame that ends the handshake well."""
+        while (frame := self.receive())["status"] in ("waiting", "loading"):
+            pass
+        assert frame["status"] == "ready", frame
+        return frame
+
+    def refused(self) -> dict[str, Any]:
+        """The frame that ends the handshake badly."""
+        while (frame := self.receive())["status"] in ("waiting", "loading"):
+            pass
+        assert frame["status"] == "error", frame
+        return frame
+
+    def send(self, frame: Mapping[str, Any] | bytes | str) -> None:
+        """A map as a binary frame; bytes and text as they are."""
+        self.connection.send(frame if isinstance(frame, (bytes, str)) else wire.encode(frame))
+
+    def ask(self, frame: Mapping[str, Any] | bytes | str) -> dict[str, Any]:
+        self.send(frame)
+        return self.receive()
+
+    def ask_text(self, frame: Any) -> dict[str, Any]:
+        return self.ask(frame if isinstance(frame, str) else json.dumps(frame))
+
+    def closed(self) -> int:
+        """The code with which the server closes; what it still sends before is passed over."""
+        try:
+            while True:
+                self.receive_raw()
+        except ConnectionClosed as error:
+            assert error.rcvd is not None, "the socket broke without a close frame"
+            return error.rcvd.code
+
+    @property
+    def reason(self) -> str | None:
+        return self.connection.close_reason
+
+    def vanish(self) -> None:
+        """Be gone as a robot without power is: no close frame."""
+        self.connection.socket.shutdown(socket.SHUT_RDWR)
+        self.connection.socket.close()
+
+
+@contextmanager
+def robot(server: InferenceServer, model: str = "", query: str = "", **options: Any) -> Iterator[Robot]:
+    """A socket to ``/api/v1/session[/model][?query]``; both are put into the URL as they are."""
+    scheme = "wss" if isinstance(options.get("ssl"), ssl.SSLContext) else "ws"
+    url = f"{scheme}://{server.host}:{server.port}/api/v1/session"
+    url += f"/{model}" if model else ""
+    url += f"?{query}" if query else ""
+    with connect_to(url, **options) as connection:
+        yield Robot(connection)
+
+
+def connect_to(url: str, **options: Any) -> ClientConnection:
+    return connect(
+        url,
+        **{"compression": None, "max_size": None, "open_timeout": PATIENCE, "close_timeout": PATIENCE, **options},
+    )
+
+
+def get(server: InferenceServer, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, str, Mapping[str, str]]:
+    """Status, body and headers."""
+    request = urllib.request.Request(f"http://{server.host}:{server.port}{path}", headers=dict(headers or {}))
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return answer.status, answer.read().decode(), answer.headers
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode(), error.headers
+
+
+def get_json(server: InferenceServer, path: str) -> Any:
+    status, body, _ = get(server, path)
+    assert status == 200, body
+    return json.loads(body)
