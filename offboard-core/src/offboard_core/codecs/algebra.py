@@ -7,7 +7,7 @@ nothing side by side; the same holds for one that does not decode. Both composit
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from offboard_client.errors import BadObservation, ConfigurationError, InvalidAction
@@ -36,8 +36,12 @@ class Sequential(Codec):
 
     first: Codec
     second: Codec
+    # Asked for every observation, so found out once.
+    encodes: bool = field(init=False, repr=False, compare=False)
+    decodes: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        _find_halves(self, self.first, self.second)
         _ = self.meta, self.features
 
     @property
@@ -47,14 +51,14 @@ class Sequential(Codec):
 
     def encode(self, observation: Observation) -> dict[str, Any]:
         """See :meth:`Codec.encode`."""
-        if not encodes(self):
+        if not self.encodes:
             return super().encode(observation)
         seen = self.first.encode(observation) if encodes(self.first) else observation
         return self.second.encode(seen) if encodes(self.second) else dict(seen)
 
     def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
         """See :meth:`Codec.decode`."""
-        if not decodes(self):
+        if not self.decodes:
             return super().decode(chunk, observation)
         if decodes(self.second):
             seen = _Later(lambda: self.first.encode(observation)) if encodes(self.first) else observation
@@ -82,8 +86,11 @@ class Parallel(Codec):
 
     left: Codec
     right: Codec
+    encodes: bool = field(init=False, repr=False, compare=False)
+    decodes: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        _find_halves(self, self.left, self.right)
         _ = self.features
         if decodes(self.left) and decodes(self.right):
             _union("action", self.left.meta.action, self.right.meta.action)
@@ -139,19 +146,20 @@ class Parallel(Codec):
 def encodes(codec: Codec) -> bool:
     """Whether a codec has the half that makes a model's input."""
     if isinstance(codec, (Sequential, Parallel)):
-        return any(encodes(part) for part in _parts(codec))
+        return codec.encodes
     return type(codec).encode is not Codec.encode
 
 
 def decodes(codec: Codec) -> bool:
     """Whether a codec has the half that makes a robot's actions."""
     if isinstance(codec, (Sequential, Parallel)):
-        return any(decodes(part) for part in _parts(codec))
+        return codec.decodes
     return type(codec).decode is not Codec.decode
 
 
-def _parts(codec: Sequential | Parallel) -> tuple[Codec, Codec]:
-    return (codec.first, codec.second) if isinstance(codec, Sequential) else (codec.left, codec.right)
+def _find_halves(codec: Sequential | Parallel, *parts: Codec) -> None:
+    object.__setattr__(codec, "encodes", any(encodes(part) for part in parts))
+    object.__setattr__(codec, "decodes", any(decodes(part) for part in parts))
 
 
 class _Later(Mapping[str, Any]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left
 from collections import Counter, deque
 from typing import Any
@@ -32,23 +33,57 @@ class Histogram:
 
 
 class ServerStats:
-    """What the whole server has done since it started."""
+    """What the whole server has done since it started.
+
+    A finished exchange only leaves a line here; sorting it into counters waits until somebody asks, or until so many
+    lines have come together that the memory would show.
+    """
+
+    _LINES = 1024
 
     def __init__(self) -> None:
-        self.stages = {stage: Histogram() for stage in STAGES}
-        self.outcomes: Counter[str] = Counter()
-        self.batches: Counter[int] = Counter()
         self.sessions_opened = 0
         self.refused: Counter[str] = Counter()
         self.loads: Counter[str] = Counter()
         self.load_seconds = 0.0
+        self._lines: deque[tuple[dict[str, float], str]] = deque()
+        self._sorting = threading.Lock()
+        self._stages = {stage: Histogram() for stage in STAGES}
+        self._outcomes: Counter[str] = Counter()
+        self._batches: Counter[int] = Counter()
 
     def record(self, timing: dict[str, float], error: OffboardError | None) -> None:
-        """Count one answered observation."""
-        for stage, histogram in self.stages.items():
-            histogram.add(timing[stage])
-        self.outcomes["ok" if error is None else error.code] += 1
-        self.batches[int(timing["batch"])] += 1
+        """Count one answered observation; from any thread."""
+        self._lines.append((timing, "ok" if error is None else error.code))
+        if len(self._lines) > self._LINES:
+            self._sort()
+
+    @property
+    def stages(self) -> dict[str, Histogram]:
+        """Durations by stage."""
+        self._sort()
+        return self._stages
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """Answered observations by ``ok`` or error code."""
+        self._sort()
+        return self._outcomes
+
+    @property
+    def batches(self) -> Counter[int]:
+        """Answered observations by how many shared the call."""
+        self._sort()
+        return self._batches
+
+    def _sort(self) -> None:
+        with self._sorting:
+            while self._lines:
+                timing, outcome = self._lines.popleft()
+                for stage, histogram in self._stages.items():
+                    histogram.add(timing[stage])
+                self._outcomes[outcome] += 1
+                self._batches[int(timing["batch"])] += 1
 
 
 class SessionStats:
@@ -58,7 +93,7 @@ class SessionStats:
 
     def __init__(self, server: ServerStats) -> None:
         self._server = server
-        self._recent: deque[tuple[float, ...]] = deque(maxlen=512)
+        self._recent: deque[dict[str, float]] = deque(maxlen=512)
         self.steps = 0
         self.errors: Counter[str] = Counter()
 
@@ -67,14 +102,14 @@ class SessionStats:
         self.steps += 1
         if error is not None:
             self.errors[error.code] += 1
-        self._recent.append(tuple(timing[stage] for stage in STAGES))
+        self._recent.append(timing)
         self._server.record(timing, error)
 
     def summary(self) -> dict[str, Any]:
         """Counts, and p50/p95/p99 in ms of each stage over the last 512 steps."""
         timing: dict[str, dict[str, float]] = {}
         if self._recent:
-            values = np.asarray(self._recent)
+            values = np.asarray([[line[stage] for stage in STAGES] for line in self._recent])
             for i, stage in enumerate(STAGES):
                 p50, p95, p99 = np.percentile(values[:, i], (50, 95, 99))
                 timing[stage] = {"p50": float(p50), "p95": float(p95), "p99": float(p99)}
