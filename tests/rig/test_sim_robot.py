@@ -75,6 +75,7 @@ def test_a_reset_forgets_everything(robot: SimRobot) -> None:
 
 def test_a_target_pose_is_reached(robot: SimRobot) -> None:
     target = robot.observe()["robot_state.ee_pose"] + [0.05, 0.04, -0.06, 0, 0, 0, 0]
+    target.flags.writeable = False  # as the client hands out its rows
     robot.apply({"target_pose": target}, 0.5)
     robot.apply({}, 0.5)
     metres, radians = distance(robot.observe()["robot_state.ee_pose"], target)

@@ -73,8 +73,15 @@ class Watcher:
 
 
 def rows(*timestamps: float, **action: Any) -> list[dict[str, Any]]:
-    """Rows at these times that all hold ``action``, a still pose if nothing is said."""
-    return [{"action": action or {"target_pose": POSE.copy()}, "timestamp": at} for at in timestamps]
+    """Rows at these times that all hold ``action``, a still pose if nothing is said; read-only, as the client's are."""
+    return [{"action": _read_only(action or {"target_pose": POSE}), "timestamp": at} for at in timestamps]
+
+
+def _read_only(action: Mapping[str, Any]) -> dict[str, Any]:
+    frozen = {name: np.array(value) for name, value in action.items()}
+    for array in frozen.values():
+        array.flags.writeable = False
+    return frozen
 
 
 def driver(session: Any, robot: Any, limits: Limits | None = None, **options: Any) -> TimedDriver:

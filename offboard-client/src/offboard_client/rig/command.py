@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rich.console import Console
-from tyro.conf import Positional
 
 from offboard_client._cli.arguments import parse
 from offboard_client._cli.output import emit_json
@@ -20,19 +15,21 @@ from offboard_client.client import InferenceClient
 from offboard_client.commands import UsageError
 from offboard_client.errors import BadParameter, ConfigurationError, ConnectionFailed
 
+from ._signals import terminable
 from .display import Display, table
 from .driver import TimedDriver, Timing
 from .limits import Limits
 from .report import Report
 from .tasks import StackTask
 
+#: The robots there are, and what each is.
+ROBOTS = {"sim": "Play a policy on the simulated arm (offboard-client[sim]), unattended, and report what was measured."}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options of ``offboard run``."""
+    """Options of ``offboard run sim``."""
 
-    robot: Positional[Literal["sim"]]
-    """sim: a 7-joint arm in MuJoCo (pip install 'offboard-client[sim]')."""
     server: str
     """HOST:PORT, or a whole ws:// or wss:// URL."""
     model_id: str | None = None
@@ -56,9 +53,15 @@ class Options:
 
 
 def run(arguments: list[str]) -> int:
-    """Play the episodes, print what was measured. 0 if they were played, whatever became of them; 1 without a server."""
+    """Play the episodes, print what was measured. 0 if they were played, whatever became of them; 1 without a server.
+
+    Raises UsageError, and what :func:`play` raises.
+    """
+    robot, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
+    if robot not in (*ROBOTS, "-h", "--help"):
+        raise UsageError(f"say which robot first: offboard run {'|'.join(ROBOTS)} --server HOST:PORT")
     try:
-        options = parse(Options, arguments, "run", "Run a robot against a server, unattended, and report.")
+        options = parse(Options, rest if robot in ROBOTS else arguments, "run sim", ROBOTS["sim"])
         StackTask.parse(options.task)
     except (BadParameter, ConfigurationError) as error:
         raise UsageError(error.text) from error
@@ -88,7 +91,7 @@ def play(options: Options) -> Report:
     )
     try:
         with (
-            _terminable(),
+            terminable(),
             client.new_session(options.model_id) as session,
             Display(console, options.driver.num_iterations, options.driver.simulation_time) as display,
         ):
@@ -110,20 +113,3 @@ def show(report: Report, as_json: bool) -> None:
         emit_json(report.as_dict())
     else:
         Console(highlight=False).print(table(report))
-
-
-@contextmanager
-def _terminable() -> Generator[None, None, None]:
-    """SIGTERM ends what is inside as Ctrl-C does, so that sessions are closed and the report is printed."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

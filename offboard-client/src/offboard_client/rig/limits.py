@@ -16,9 +16,9 @@ from .poses import Vector, closure, distance, pose, vector
 class Limits:
     """Steps between a row and the one before it; for the first row of a chunk, from what is measured.
 
-    The first check is the one that catches a quaternion in another order, degrees sent for radians, another
-    frame or swapped joints: they all put the first action far from where the robot is. The defaults are
-    generous, for a table-top arm and rows at 5 Hz and more.
+    A quaternion in another order, degrees sent for radians, another frame or swapped joints: they all put the
+    first action far from where the robot is, and are refused. The defaults are generous, for a table-top arm
+    and rows at 5 Hz and more.
     """
 
     position_step: float = 0.15

@@ -16,9 +16,9 @@ GRIP_TOLERANCE = 0.05
 
 
 def vector(value: ArrayLike, size: int | None, name: str) -> Vector:
-    """``value`` as a finite float64 vector. Raises InvalidAction naming what was expected."""
+    """``value`` as finite float64 numbers, a copy (chunks are read-only views). Raises InvalidAction for others."""
     try:
-        array = np.asarray(value, dtype=np.float64)
+        array = np.array(value, dtype=np.float64)
     except (TypeError, ValueError):
         raise InvalidAction(f"{name} must be a vector of numbers; got {type(value).__name__}") from None
     if array.ndim != 1 or (size is not None and len(array) != size):
@@ -29,7 +29,7 @@ def vector(value: ArrayLike, size: int | None, name: str) -> Vector:
 
 
 def pose(value: ArrayLike, name: str) -> Vector:
-    """``value`` as a pose whose quaternion is of unit length. Raises InvalidAction for anything else."""
+    """``value`` as a pose whose quaternion is of unit length. Raises InvalidAction for others."""
     result = vector(value, 7, name)
     length = float(np.linalg.norm(result[3:]))
     if abs(length - 1) > UNIT_TOLERANCE:

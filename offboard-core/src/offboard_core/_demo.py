@@ -1,0 +1,152 @@
+"""``offboard demo``: a server in a process of its own, and the simulated arm against it over a real socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any, Literal
+
+import tyro
+from offboard_client._cli.arguments import switches
+from offboard_client._cli.output import note
+from offboard_client.commands import UsageError
+from offboard_client.errors import BadParameter, ConfigurationError, OffboardError
+from offboard_client.rig._signals import terminable
+from offboard_client.rig.command import Options as RunOptions
+from offboard_client.rig.command import play, show
+from offboard_client.rig.driver import Timing
+from offboard_client.rig.tasks import StackTask
+
+#: Seconds: for the server to listen, and for it to leave.
+START_TIMEOUT = 120.0
+STOP_TIMEOUT = 10.0
+_TAIL_LINES = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``offboard demo``; every other option goes to ``offboard serve``."""
+
+    episodes: int = 5
+    """How many episodes to play."""
+    seconds: float = 15.0
+    """Simulated seconds of one episode; the scripted policy needs about 6."""
+    task: str = StackTask().instruction
+    """The instruction: `stack the COLOUR cube on the COLOUR cube`, of red, green and blue."""
+    seed: int = 0
+    """Where the cubes lie in the first episode; the next one has the next seed."""
+    renderer: Literal["rays", "gl"] = "rays"
+    """How camera pictures are made; gl needs OpenGL."""
+    json: bool = False
+    """Print one JSON object on stdout instead of the table."""
+
+
+def run(arguments: list[str]) -> int:
+    """Serve, play, report. 0 if every episode succeeded, 1 if one did not.
+
+    Raises UsageError; OffboardError if the server does not start or cannot be used.
+    """
+    options, for_server = tyro.cli(
+        Options,
+        prog="offboard demo",
+        description="Serve a policy, the scripted one without options of its own, and run the simulated arm against "
+        "it. Every option that is not listed here goes to `offboard serve`: --vendor, --checkpoints-dir …",
+        args=switches(arguments, Options),
+        config=(tyro.conf.FlagCreatePairsOff,),
+        return_unknown_args=True,
+    )
+    try:
+        timing = Timing(options.episodes, options.seconds)
+        StackTask.parse(options.task)
+    except (BadParameter, ConfigurationError) as error:
+        raise UsageError(error.text) from error
+    with terminable(), tempfile.TemporaryFile() as log:
+        try:
+            with _serving(_server_arguments(for_server), log) as url:
+                note(f"serving at {url}")
+                report = play(
+                    RunOptions(
+                        server=url, driver=timing, task=options.task, seed=options.seed, renderer=options.renderer
+                    )
+                )
+        except OffboardError:
+            _show_tail(log)
+            raise
+        show(report, options.json)
+        if report.interrupted:
+            return 130
+        if report.successes == options.episodes:
+            return 0
+        if report.failures:
+            _show_tail(log)
+        return 1
+
+
+def _server_arguments(given: Sequence[str]) -> list[str]:
+    """The command line of the server: the scripted vendor on a free port, unless something else is said."""
+    chosen = any(a.startswith(("--vendor", "--checkpoints")) or a.endswith(".toml") for a in given)
+    port = [] if any(a.partition("=")[0] == "--port" for a in given) else ["--port", "0"]
+    return ["serve", "--json", *port, *([] if chosen else ["--vendor", "scripted"]), *given]
+
+
+@contextmanager
+def _serving(arguments: Sequence[str], log: IO[bytes]) -> Generator[str, None, None]:
+    """The URL of a server that lives as long as the block; its log goes to ``log``. Raises ConfigurationError."""
+    # A session of its own: Ctrl-C in the terminal must reach the robot first, and the server after it.
+    child = subprocess.Popen(
+        [sys.executable, "-m", "offboard_core._tethered", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        start_new_session=True,
+    )
+    try:
+        yield _url(child)
+    finally:
+        _stop(child)
+
+
+def _url(child: subprocess.Popen[bytes]) -> str:
+    """What the server says about itself as soon as it listens: one line of JSON."""
+    assert child.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.stdout, selectors.EVENT_READ)
+        ready = selector.select(START_TIMEOUT)
+    line = child.stdout.readline() if ready else b""
+    if line:
+        announced: dict[str, Any] = json.loads(line)
+        return str(announced["url"])
+    if not ready:
+        raise ConfigurationError(f"the server did not listen within {START_TIMEOUT:g} s; its log is above")
+    raise ConfigurationError(f"the server could not start (exit status {child.wait(STOP_TIMEOUT)}); its log is above")
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    try:
+        child.terminate()
+        child.wait(STOP_TIMEOUT)
+    except BaseException as error:
+        # It did not leave in time, or the user did not want to wait for that.
+        child.kill()
+        child.wait(STOP_TIMEOUT)
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+    finally:
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def _show_tail(log: IO[bytes]) -> None:
+    """The server's last words, on stderr."""
+    size = log.seek(0, os.SEEK_END)
+    log.seek(max(0, size - 20_000))
+    for line in log.read().decode(errors="replace").splitlines()[-_TAIL_LINES:]:
+        note(f"server: {line}")

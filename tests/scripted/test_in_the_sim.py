@@ -1,0 +1,78 @@
+"""The whole loop in one process: camera to gripper, without a socket between them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from offboard_client.rig.driver import Timing
+from offboard_client.rig.sim.robot import SimRobot
+from offboard_client.rig.tasks import COLOURS, StackTask
+from offboard_core.scripted.policy import ScriptedPolicy, make_codec
+from offboard_core.types import Checkpoint, NoParams, rows
+from rig_fakes import driver
+
+
+class InProcess:
+    """A session on the policy itself."""
+
+    def __init__(self) -> None:
+        self._codec = make_codec(NoParams(), Checkpoint(id="scripted"))
+        self._session = ScriptedPolicy().new_session(NoParams())
+        self.metadata = {"action": dict.fromkeys(self._codec.meta.action), "action_fps": self._codec.meta.action_fps}
+        self.timing = SimpleNamespace(last={})
+
+    def infer(self, observation: Mapping[str, Any]) -> list[dict[str, Any]]:
+        inputs = self._codec.encode(observation)
+        chunk = self._session.infer(inputs)
+        assert chunk is not None
+        return list(rows(self._codec.decode(chunk, inputs)))
+
+    def reset(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def robot() -> SimRobot:
+    return SimRobot()
+
+
+def test_it_does_the_task_wherever_the_cubes_lie(robot: SimRobot) -> None:
+    robot.task = StackTask()
+    playing = driver(InProcess(), robot)
+    playing.run(Timing(num_iterations=20), seed=1000)
+    assert [episode.failure for episode in playing.report.episodes] == [None] * 20
+    assert playing.report.successes == 20
+    assert max(episode.seconds for episode in playing.report.episodes) < 12
+
+
+@pytest.mark.parametrize(("top", "bottom"), list(itertools.permutations(COLOURS, 2)))
+def test_it_stacks_any_cube_on_any_other(robot: SimRobot, top: str, bottom: str) -> None:
+    robot.task = StackTask(top, bottom)
+    playing = driver(InProcess(), robot)
+    playing.run(Timing(), seed=5)
+    assert playing.report.successes == 1
+    offset = robot.cube(f"{top}_cube")[:3] - robot.cube(f"{bottom}_cube")[:3]
+    np.testing.assert_allclose(offset, [0, 0, 0.04], atol=0.01)
+
+
+def test_a_cube_that_lies_on_the_other_but_is_still_held_is_not_yet_a_success(robot: SimRobot) -> None:
+    robot.task = StackTask()
+    robot.reset(0)
+    session, held_on_top = InProcess(), False
+    for _ in range(20):
+        chunk = session.infer(robot.observe())
+        for row in chunk:
+            robot.apply(row["action"], 1 / 15)
+            offset = robot.cube("red_cube")[:3] - robot.cube("green_cube")[:3]
+            if abs(offset[2] - 0.04) < 0.005 and robot.observe()["grip"][0] > 0.5:
+                held_on_top = True
+                assert robot.succeeded() is False
+        if not chunk:
+            break
+    assert held_on_top
+    assert robot.succeeded() is True

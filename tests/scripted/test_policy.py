@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from offboard_client.errors import BadObservation
+from offboard_core.plugins import Plugins
+from offboard_core.scripted.policy import ScriptedLoader, ScriptedPolicy, make_codec
+from offboard_core.source import from_flags
+from offboard_core.types import Checkpoint, Chunk, NoParams
+
+CODEC = make_codec(NoParams(), Checkpoint(id="scripted"))
+OBSERVATION: dict[str, Any] = {
+    "robot_state.ee_pose": np.array([0.31, 0.0, 0.49, 0.0, 1.0, 0.0, 0.0]),
+    "grip": np.array([0.0]),
+    "task": "stack the red cube on the green cube",
+    "sim.objects.red_cube": np.array([0.5, 0.1, 0.02, 1.0, 0.0, 0.0, 0.0]),
+    "sim.objects.green_cube": np.array([0.5, -0.1, 0.02, 1.0, 0.0, 0.0, 0.0]),
+    "sim.objects.blue_cube": np.array([0.45, 0.0, 0.02, 1.0, 0.0, 0.0, 0.0]),
+}
+
+
+@pytest.fixture
+def policy() -> ScriptedPolicy:
+    return ScriptedLoader(NoParams()).load(Checkpoint(id="scripted"), lambda text: None)
+
+
+def answer(policy: ScriptedPolicy, **changes: Any) -> Chunk:
+    inputs = CODEC.encode({**OBSERVATION, **changes})
+    chunk = policy.new_session(NoParams()).infer(inputs)
+    assert chunk is not None
+    return CODEC.decode(chunk, inputs)
+
+
+def test_it_is_found_as_a_vendor_that_needs_no_files() -> None:
+    source = from_flags(Plugins.discover(), vendor="scripted")
+    checkpoint = source.default()
+    assert checkpoint.id == "scripted"
+    meta = source.codec.bind(checkpoint, {}).meta
+    assert meta.action_fps == 15.0
+    assert {name: field.kind for name, field in meta.action.items()} == {
+        "target_pose": "absolute_pose",
+        "target_grip": "grip",
+    }
+    required = {name for name, field in meta.observation.items() if field.required}
+    assert required == OBSERVATION.keys() - {"task"}
+    for name in required - {"grip"}:
+        assert "quaternion w x y z" in str(meta.observation[name].unit)
+
+
+def test_a_chunk_holds_poses_grips_and_times(policy: ScriptedPolicy) -> None:
+    chunk = answer(policy)
+    columns = chunk.columns()
+    assert columns["target_pose"].shape == (len(chunk), 7)
+    assert columns["target_grip"].shape == (len(chunk), 1)
+    np.testing.assert_allclose(chunk.timestamp, np.arange(len(chunk)) / 15)
+
+
+def test_done_is_a_chunk_of_no_steps(policy: ScriptedPolicy) -> None:
+    chunk = answer(
+        policy,
+        **{
+            "sim.objects.red_cube": np.array([0.5, -0.1, 0.06, 1.0, 0.0, 0.0, 0.0]),
+            "robot_state.ee_pose": np.array([0.5, -0.1, 0.16, 0.0, 1.0, 0.0, 0.0]),
+        },
+    )
+    assert len(chunk) == 0
+    assert set(chunk.columns()) == {"target_pose", "target_grip"}
+
+
+def test_the_instruction_says_which_cube(policy: ScriptedPolicy) -> None:
+    goals = {
+        colour: answer(policy, task=f"put the {colour} block on the green block").columns()["target_pose"][-1, :2]
+        for colour in ("red", "blue")
+    }
+    assert np.linalg.norm(goals["red"] - [0.5, 0.1]) < 0.05
+    assert np.linalg.norm(goals["blue"] - [0.45, 0.0]) < 0.05
+
+
+def test_without_an_instruction_red_goes_on_green(policy: ScriptedPolicy) -> None:
+    inputs = CODEC.encode({name: value for name, value in OBSERVATION.items() if name != "task"})
+    said = CODEC.encode(OBSERVATION)
+    unsaid = policy.new_session(NoParams()).infer(inputs)
+    asked = policy.new_session(NoParams()).infer(said)
+    assert unsaid is not None
+    assert asked is not None
+    np.testing.assert_array_equal(unsaid.action, asked.action)
+
+
+def test_a_batch_answers_each_robot_what_it_would_get_alone(policy: ScriptedPolicy) -> None:
+    tasks = ["stack the red cube on the green cube", "fold the towel", "stack the blue cube on the red cube"]
+    inputs = [CODEC.encode({**OBSERVATION, "task": task}) for task in tasks]
+    sessions = [policy.new_session(NoParams()) for _ in tasks]
+    assert len({policy.batch_key(item) for item in inputs}) == 1
+    first, second, third = policy.infer_many(list(zip(sessions, inputs, strict=True)))
+    assert isinstance(second, BadObservation)
+    for got, alone in ((first, inputs[0]), (third, inputs[2])):
+        expected = policy.new_session(NoParams()).infer(alone)
+        assert isinstance(got, Chunk)
+        assert expected is not None
+        np.testing.assert_array_equal(got.action, expected.action)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"task": "fold the towel"}, "stack the red cube on the green cube"),
+        ({"robot_state.ee_pose": np.zeros(7)}, "length 0.000"),
+        ({"sim.objects.red_cube": np.array([0.5, 0.1, 0.02, 2.0, 0, 0, 0])}, "sim.objects.red_cube .* length 2.000"),
+        ({"sim.objects.red_cube": np.full(7, np.nan)}, "not finite"),
+        ({"grip": np.array([255.0])}, "grip"),
+        ({"sim.objects.green_cube": np.zeros(6)}, r"\(7,\)"),
+    ],
+)
+def test_what_it_cannot_use_is_refused(policy: ScriptedPolicy, changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(BadObservation, match=says):
+        answer(policy, **changes)
+
+
+def test_a_scene_without_cubes_is_refused_by_name(policy: ScriptedPolicy) -> None:
+    with pytest.raises(BadObservation, match=r"sim\.objects\.red_cube"):
+        CODEC.encode({name: value for name, value in OBSERVATION.items() if "cube" not in name})
