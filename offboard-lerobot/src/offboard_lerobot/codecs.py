@@ -42,17 +42,16 @@ SIZE = (224, 224)
 
 @dataclass(frozen=True, kw_only=True)
 class ArmOptions:
-    """``fps``: steps per second. ``horizon_sec``: where a chunk is cut; None = whole.
-
-    ``map``: a robot's image → the checkpoint's camera (``image.exterior=front``), beside or instead of the usual
-    two. ``binarize_state_grip``: the observed closure enters as 0 or 1; for ``*_traj`` checkpoints that were trained
-    by Positronic before it stopped doing that.
-    """
+    """The options of the four codecs."""
 
     fps: float = 15.0
+    """Steps per second."""
     horizon_sec: float | None = 1.0
+    """Where a chunk is cut, in seconds; null: whole."""
     map: dict[str, str] = field(default_factory=dict[str, str])
+    """A robot's image → the checkpoint's camera (image.exterior=front), beside or instead of the usual two."""
     binarize_state_grip: bool = False
+    """The observed closure enters as 0 or 1, for *_traj checkpoints that Positronic trained so."""
 
     def __post_init__(self) -> None:
         positive("fps", self.fps)

@@ -19,13 +19,12 @@ SERVED = ("act", "diffusion")
 
 @dataclass(frozen=True, kw_only=True)
 class LeRobotOptions:
-    """``device``: ``cuda``, ``cuda:1``, ``mps`` or ``cpu``; None takes the first of cuda, mps, cpu that is there.
-
-    ``max_batch_size``: how many robots one inference may serve; policies that keep a history serve one at a time.
-    """
+    """The flags of ``offboard serve --vendor lerobot``."""
 
     device: str | None = None
+    """cuda, cuda:1, mps or cpu; without it the first of cuda, mps, cpu that is there."""
     max_batch_size: int = 16
+    """How many robots one inference may serve; a policy with a history serves one at a time."""
 
     def __post_init__(self) -> None:
         if self.max_batch_size < 1:

@@ -24,14 +24,12 @@ from offboard_core.types import Checkpoint, Codec, Field
 
 @dataclass(frozen=True, kw_only=True)
 class LeRobotNativeOptions:
-    """``fps``: steps per second; None = nothing says it, and rows carry no timestamps.
-
-    ``map``: a robot's name → the checkpoint's feature, in full or its end (``image.exterior=front``). Several names
-    for one vector are joined in the order given (``robot_state.q=state``, ``grip=state``).
-    """
+    """The options of ``lerobot.native``."""
 
     fps: float | None = None
+    """Steps per second; null: nothing says it, and rows carry no timestamps."""
     map: dict[str, str] = field(default_factory=dict[str, str])
+    """A robot's name → the checkpoint's feature or its end (image.exterior=front); several are joined in order."""
 
     def __post_init__(self) -> None:
         if self.fps is not None:

@@ -18,13 +18,12 @@ from .timing import positive, timed
 
 @dataclass(frozen=True, kw_only=True)
 class NativeOptions:
-    """``fps``: steps per second of the chunks; None = nothing says it, and rows carry no timestamps.
-
-    ``map``: a robot's name → the model's name for it.
-    """
+    """The options of ``core.native``."""
 
     fps: float | None = None
+    """Steps per second; null: nothing says it, and rows carry no timestamps."""
     map: dict[str, str] = field(default_factory=dict[str, str])
+    """A robot's name → the model's name for it (image.exterior=front)."""
 
     def __post_init__(self) -> None:
         if self.fps is not None:
