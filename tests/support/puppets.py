@@ -165,7 +165,7 @@ def source(
 class Declared:
     """A codec that declares and changes nothing."""
 
-    meta: CodecMeta = CodecMeta()
+    meta: CodecMeta
 
     def encode(self, observation: Mapping[str, Any]) -> dict[str, Any]:
         return dict(observation)

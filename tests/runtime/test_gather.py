@@ -1,0 +1,39 @@
+from offboard_core.runtime.gather import LONGEST_SHARE, LONGEST_WAIT, Gather
+
+
+def test_nobody_is_missing_before_anybody_was_served():
+    assert Gather().missing([]) == 0
+    assert Gather().patience() == 0.0
+
+
+def test_a_lone_robot_never_waits():
+    gather = Gather()
+    for _ in range(3):
+        gather.served(["a"], 0.020)
+        assert gather.missing(["a"]) == 0
+
+
+def test_who_shared_the_last_two_batches_is_waited_for():
+    gather = Gather()
+    gather.served(["a"], 0.020)
+    gather.served(["b", "c"], 0.020)
+    assert gather.missing(["b"]) == 2
+    assert gather.missing(["a", "b", "c", "d"]) == 0
+    gather.served(["b", "c"], 0.020)
+    assert gather.missing(["b", "c"]) == 0, "a was served three batches ago and is not waited for"
+
+
+def test_who_is_gone_is_not_waited_for():
+    gather = Gather()
+    gather.served(["a", "b"], 0.020)
+    gather.served(["a", "b"], 0.020)
+    gather.forget("b")
+    assert gather.missing(["a"]) == 0
+
+
+def test_patience_is_a_share_of_the_last_inference_and_never_long():
+    gather = Gather()
+    gather.served(["a"], 0.001)
+    assert gather.patience() == 0.001 * LONGEST_SHARE
+    gather.served(["a"], 60.0)
+    assert gather.patience() == LONGEST_WAIT

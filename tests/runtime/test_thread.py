@@ -1,0 +1,456 @@
+import asyncio
+import threading
+from time import perf_counter
+
+import numpy as np
+import pytest
+from model_bench import Bench, run, until
+from offboard_client.errors import BadMessage, DeadlineExceeded, Internal
+from offboard_core import BadObservation, Chunk, CodecMeta, Field, InferTimeout, InvalidAction, ModelLost, PolicyFailed
+from puppets import Door, PlainWire, Puppet, count_up, reached
+
+X3, X4 = {"x": np.zeros(3)}, {"x": np.zeros(4)}
+
+
+def who(bench, routes, batch):
+    return [[route.session for route in routes].index(episode) for episode in batch]
+
+
+def shared(bench, routes):
+    """Who took part in each call, by number."""
+    return [who(bench, routes, batch) for batch in bench.policy.batches]
+
+
+def test_one_thread_makes_every_call():
+    async def main():
+        policy = Puppet()
+        async with Bench(policy) as bench:
+            routes = await bench.routes(3)
+            for route in routes:
+                await bench.submit(route, X3).reply()
+        assert len(policy.threads) == 1
+        assert policy.threads != {threading.get_ident()}
+
+    run(main())
+
+
+def test_a_reply_has_the_chunk_and_every_stage_of_its_time():
+    async def main():
+        async with Bench(Puppet()) as bench:
+            (route,) = await bench.routes(1)
+            result, timing = await bench.submit(route, X3).reply()
+            assert isinstance(result, Chunk)
+            stages = {"decode_ms", "codec_ms", "queue_ms", "infer_ms", "total_ms", "prev_encode_ms", "batch"}
+            assert timing.keys() == stages
+            assert all(value >= 0 for value in timing.values())
+            assert timing["total_ms"] >= timing["infer_ms"]
+            assert timing["batch"] == 1
+            assert bench.stats.outcomes == {"ok": 1}
+
+    run(main())
+
+
+def test_who_waits_shares_the_next_call():
+    async def main():
+        with Door() as door:
+            async with Bench(Puppet(max_batch_size=8, doors={0: door})) as bench:
+                routes = await bench.routes(5)
+                asked = [bench.submit(routes[0], X3)]
+                await until(door.entered)
+                asked += [bench.submit(route, X3) for route in routes[1:]]
+                door.open()
+                timings = [(await one.reply())[1]["batch"] for one in asked]
+                assert shared(bench, routes) == [[0], [1, 2, 3, 4]]
+                assert timings == [1, 4, 4, 4, 4]
+                assert bench.stats.batches == {1: 1, 4: 4}
+
+    run(main())
+
+
+def test_a_call_is_never_larger_than_the_policy_allows():
+    async def main():
+        with Door() as door:
+            async with Bench(Puppet(max_batch_size=3, doors={0: door})) as bench:
+                routes = await bench.routes(6)
+                asked = [bench.submit(routes[0], X3)]
+                await until(door.entered)
+                asked += [bench.submit(route, X3) for route in routes[1:]]
+                door.open()
+                for one in asked:
+                    await one.reply()
+                assert shared(bench, routes) == [[0], [1, 2, 3], [4, 5]]
+
+    run(main())
+
+
+def test_a_policy_that_does_not_batch_is_called_in_the_order_of_arrival():
+    async def main():
+        with Door() as door:
+            async with Bench(Puppet(doors={0: door})) as bench:
+                routes = await bench.routes(4)
+                asked = [bench.submit(routes[0], X3)]
+                await until(door.entered)
+                asked += [bench.submit(route, X3) for route in (routes[2], routes[1], routes[3])]
+                door.open()
+                for one in asked:
+                    await one.reply()
+                assert shared(bench, routes) == [[0], [2], [1], [3]]
+
+    run(main())
+
+
+def test_only_inputs_of_one_kind_share_a_call_and_none_is_overtaken_twice():
+    async def main():
+        with Door() as door:
+            async with Bench(Puppet(max_batch_size=8, doors={0: door})) as bench:
+                routes = await bench.routes(5)
+                asked = [bench.submit(routes[0], X3)]
+                await until(door.entered)
+                asked += [bench.submit(route, x) for route, x in zip(routes[1:], (X3, X4, X3, X4), strict=True)]
+                door.open()
+                for one in asked:
+                    await one.reply()
+                assert shared(bench, routes) == [[0], [1, 3], [2, 4]]
+
+    run(main())
+
+
+def test_a_call_waits_for_its_turn_behind_what_came_before():
+    async def main():
+        order = []
+
+        def note(episode, inputs):
+            order.append("infer")
+            return count_up(episode, inputs)
+
+        with Door() as door:
+            async with Bench(Puppet(note, max_batch_size=8, doors={0: door})) as bench:
+                routes = await bench.routes(3)
+                asked = [bench.submit(routes[0], X3)]
+                await until(door.entered)
+                asked.append(bench.submit(routes[1], X3))
+                call = asyncio.ensure_future(bench.call(lambda: order.append("call")))
+                await asyncio.sleep(0)
+                asked.append(bench.submit(routes[2], X3))
+                door.open()
+                for one in asked:
+                    await one.reply()
+                await call
+                assert order == ["infer", "infer", "call", "infer"]
+                assert shared(bench, routes) == [[0], [1], [2]], "a batch does not reach past a call"
+
+    run(main())
+
+
+def fail_on_bad(episode, inputs):
+    if "bad" in inputs:
+        raise inputs["bad"]
+    return count_up(episode, inputs)
+
+
+class AllOrNothing(Puppet):
+    """A policy whose call fails as a whole, as a stacked tensor does."""
+
+    def infer_many(self, batch):
+        self.batches.append([episode for episode, _ in batch])
+        if len(self.batches) - 1 in self.doors:
+            self.doors[len(self.batches) - 1].passing()
+        for _, inputs in batch:
+            if "bad" in inputs:
+                raise inputs["bad"]
+        return [count_up(episode, inputs) for episode, inputs in batch]
+
+    def batch_key(self, inputs):
+        return None
+
+
+@pytest.mark.parametrize("make", [Puppet, AllOrNothing])
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [(ValueError("no"), PolicyFailed), (BadObservation("no"), BadObservation), (SystemExit(3), PolicyFailed)],
+)
+def test_one_bad_input_fails_one_robot(make, raised, expected):
+    async def main():
+        with Door() as door:
+            policy = make(fail_on_bad, max_batch_size=8, doors={0: door})
+            policy.batch_key = lambda inputs: None
+            async with Bench(policy) as bench:
+                routes = await bench.routes(4)
+                asked = [bench.submit(routes[0], X3)]
+                await until(door.entered)
+                asked += [
+                    bench.submit(route, {**X3, **more})
+                    for route, more in zip(routes[1:], ({}, {"bad": raised}, {}), strict=True)
+                ]
+                door.open()
+                results = [(await one.reply())[0] for one in asked]
+                assert [type(result) for result in results] == [Chunk, Chunk, expected, Chunk]
+                assert str(raised) in results[2].text
+                assert isinstance((await bench.submit(routes[2], X3).reply())[0], Chunk), "its session goes on"
+                if make is AllOrNothing:
+                    assert shared(bench, routes)[:5] == [[0], [1, 2, 3], [1], [2], [3]]
+
+    run(main())
+
+
+def test_a_model_that_died_is_not_asked_again():
+    async def main():
+        def die(episode, inputs):
+            raise AssertionError("only the whole call is made")
+
+        with Door() as door:
+            policy = AllOrNothing(die, max_batch_size=8, doors={0: door})
+            async with Bench(policy) as bench:
+                routes = await bench.routes(3)
+                asked = [bench.submit(routes[0], {})]
+                await until(door.entered)
+                asked += [bench.submit(route, {"bad": ModelLost("the child is gone")}) for route in routes[1:]]
+                door.open()
+                assert [type((await one.reply())[0]) for one in asked] == [Chunk, ModelLost, ModelLost]
+                assert shared(bench, routes) == [[0], [1, 2]]
+
+    run(main())
+
+
+@pytest.mark.parametrize("answer", ["text", 3, [1, 2], {"action": 1}])
+def test_an_answer_of_another_type_is_the_policys_failure(answer):
+    async def main():
+        async with Bench(Puppet(lambda episode, inputs: answer)) as bench:
+            (route,) = await bench.routes(1)
+            result, _ = await bench.submit(route, X3).reply()
+            assert isinstance(result, PolicyFailed)
+            assert type(answer).__name__ in result.text
+
+    run(main())
+
+
+def test_fewer_results_than_inputs_are_the_policys_failure():
+    async def main():
+        policy = Puppet()
+        policy.infer_many = lambda batch: []
+        async with Bench(policy) as bench:
+            (route,) = await bench.routes(1)
+            result, _ = await bench.submit(route, X3).reply()
+            assert isinstance(result, PolicyFailed)
+            assert "0 results to 1 inputs" in result.text
+
+    run(main())
+
+
+def test_a_key_that_cannot_be_made_fails_that_robot_alone():
+    async def main():
+        def key(inputs):
+            if "bad" in inputs:
+                raise KeyError("state")
+            return
+
+        with Door() as door:
+            policy = Puppet(max_batch_size=8, doors={0: door})
+            policy.batch_key = key
+            async with Bench(policy) as bench:
+                routes = await bench.routes(4)
+                asked = [bench.submit(routes[0], {})]
+                await until(door.entered)
+                asked += [bench.submit(route, x) for route, x in zip(routes[1:], ({}, {"bad": 1}, {}), strict=True)]
+                door.open()
+                assert [type((await one.reply())[0]) for one in asked] == [Chunk, Chunk, PolicyFailed, Chunk]
+
+    run(main())
+
+
+@pytest.mark.rule("L-14")
+def test_what_is_late_is_answered_without_reaching_the_model():
+    async def main():
+        with Door() as door:
+            async with Bench(Puppet(doors={0: door})) as bench:
+                routes = await bench.routes(3)
+                first = bench.submit(routes[0], X3)
+                await until(door.entered)
+                late = bench.submit(routes[1], {**X3, "offboard.deadline_ms": 0})
+                in_time = bench.submit(routes[2], {**X3, "offboard.deadline_ms": 1e9})
+                door.open()
+                assert isinstance((await late.reply())[0], DeadlineExceeded)
+                assert isinstance((await first.reply())[0], Chunk)
+                assert isinstance((await in_time.reply())[0], Chunk)
+                assert shared(bench, routes) == [[0], [2]]
+
+    run(main())
+
+
+@pytest.mark.rule("L-14")
+def test_the_deadline_counts_from_the_arrival_and_not_from_when_the_session_was_free():
+    async def main():
+        async with Bench(Puppet()) as bench:
+            (route,) = await bench.routes(1)
+            waited = bench.submit(route, {**X3, "offboard.deadline_ms": 1000}, arrived=perf_counter() - 60)
+            assert isinstance((await waited.reply())[0], DeadlineExceeded)
+            assert bench.policy.batches == []
+
+    run(main())
+
+
+def test_what_nobody_waits_for_is_skipped():
+    async def main():
+        with Door() as door:
+            async with Bench(Puppet(doors={0: door})) as bench:
+                routes = await bench.routes(3)
+                running = bench.submit(routes[0], X3)
+                await until(door.entered)
+                queued, last = bench.submit(routes[1], X3), bench.submit(routes[2], X3)
+                bench.thread.abandon(running.exchange)
+                bench.thread.abandon(queued.exchange)
+                door.open()
+                await last.reply()
+                assert (running.deliveries, queued.deliveries) == (0, 0)
+                assert shared(bench, routes) == [[0], [2]]
+                assert bench.thread.queued == 0
+                assert bench.stats.outcomes == {"ok": 1}
+
+    run(main())
+
+
+def test_a_hanging_policy_is_answered_for_and_its_late_answer_is_thrown_away():
+    async def main():
+        with Door() as door:
+            async with Bench(Puppet(doors={0: door})) as bench:
+                routes = await bench.routes(2)
+                asked = [bench.submit(route, X3) for route in routes]
+                await until(door.entered)
+                bench.thread.expire(3600.0)
+                assert bench.thread.queued == 2, "nobody has waited for an hour"
+                assert bench.thread.busy_for() > 0
+                bench.thread.expire(0.0)
+                for one in asked:
+                    result, _ = await one.reply()
+                    assert isinstance(result, InferTimeout)
+                    assert "--infer-timeout" in result.text
+                door.open()
+                result, _ = await bench.submit(routes[0], X3).reply()
+                assert isinstance(result, Chunk), "it works again once it has returned"
+                assert [one.deliveries for one in asked] == [1, 1]
+                assert bench.stats.outcomes == {"timeout": 2, "ok": 1}
+                assert shared(bench, routes) == [[0], [0]], "who was given up in the queue is not inferred"
+            assert bench.thread.busy_for() == 0
+
+    run(main())
+
+
+class Failing(PlainWire):
+    def __init__(self, on_read=None, on_write=None):
+        self._on_read, self._on_write = on_read, on_write
+
+    def read(self, frame):
+        if self._on_read is not None:
+            raise self._on_read
+        return super().read(frame)
+
+    def write(self, result, timing, observation, warnings):
+        if self._on_write is not None and isinstance(result, Chunk):
+            raise self._on_write
+        return super().write(result, timing, observation, warnings)
+
+
+@pytest.mark.parametrize(
+    ("wire", "expected"),
+    [
+        (Failing(on_read=BadMessage("no")), BadMessage),
+        (Failing(on_read=ZeroDivisionError("no")), Internal),
+        (Failing(on_write=BadMessage("no")), BadMessage),
+        (Failing(on_write=IndexError("no")), InvalidAction),
+    ],
+)
+def test_a_translation_that_fails_is_answered_and_the_batch_goes_on(wire, expected):
+    async def main():
+        with Door() as door:
+            async with Bench(Puppet(max_batch_size=8, doors={0: door})) as bench:
+                good, bad, other = await bench.route(), await bench.route(wire), await bench.route()
+                asked = [bench.submit(good, X3)]
+                await until(door.entered)
+                asked += [bench.submit(bad, X3), bench.submit(other, X3)]
+                door.open()
+                assert [type((await one.reply())[0]) for one in asked] == [Chunk, expected, Chunk]
+
+    run(main())
+
+
+def test_checks_stand_before_and_behind_the_model():
+    async def main():
+        meta = CodecMeta(observation={"x": Field(shape=(3,))}, action={"action": Field(shape=(3,))})
+        wide = Puppet(lambda episode, inputs: Chunk(np.zeros((2, 4))))
+        async with Bench(wide) as bench:
+            route = await bench.route(meta=meta)
+            assert isinstance((await bench.submit(route, X4).reply())[0], BadObservation)
+            assert wide.batches == []
+            assert isinstance((await bench.submit(route, X3).reply())[0], InvalidAction)
+
+    run(main())
+
+
+def test_an_exchange_is_translated_beside_an_inference_that_takes_long():
+    async def main():
+        read = threading.Event()
+
+        class Noting(PlainWire):
+            def read(self, frame):
+                read.set()
+                return super().read(frame)
+
+        def slow(episode, inputs):
+            end = perf_counter() + 0.002
+            while perf_counter() < end:
+                pass
+            return count_up(episode, inputs)
+
+        with Door() as door:
+            async with Bench(Puppet(slow, doors={1: door})) as bench:
+                first, second = await bench.route(), await bench.route(Noting())
+                await bench.submit(first, X3).reply()
+                running = bench.submit(first, X3)
+                await until(door.entered)
+                beside = bench.submit(second, X3)
+                reached(read)
+                assert not any(one.deliveries for one in (running, beside))
+                door.open()
+                assert isinstance((await beside.reply())[0], Chunk)
+
+    run(main())
+
+
+@pytest.mark.parametrize("raised", [ValueError("no"), SystemExit("no")])
+def test_what_a_call_raises_is_the_policys_failure(raised):
+    async def main():
+        def fail():
+            raise raised
+
+        async with Bench(Puppet()) as bench:
+            with pytest.raises(PolicyFailed, match="no"):
+                await bench.call(fail)
+
+            def refuse():
+                raise ModelLost("gone")
+
+            with pytest.raises(ModelLost, match="gone"):
+                await bench.call(refuse)
+            assert await bench.call(lambda: 5) == 5
+
+    run(main())
+
+
+def test_a_call_that_does_not_return_is_not_waited_for():
+    async def main():
+        done = threading.Event()
+        with Door() as door:
+            async with Bench(Puppet()) as bench:
+
+                def hang():
+                    door.passing()
+                    done.set()
+
+                with pytest.raises(InferTimeout, match="trying did not return within 0 s"):
+                    await bench.thread.call(hang, 0.0, "trying")
+                await until(door.entered)
+                door.open()
+                await until(done)
+                assert await bench.call(lambda: 5) == 5
+
+    run(main())

@@ -1,0 +1,81 @@
+"""A model's thread with a policy on it, driven from an event loop as the service does it."""
+
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from offboard_core import CodecMeta, NoParams, OffboardError, Policy
+from offboard_core.runtime.exchange import Exchange, Route
+from offboard_core.runtime.stats import ServerStats, SessionStats
+from offboard_core.runtime.thread import ModelThread
+from puppets import PATIENCE, PlainWire, bound
+
+T = TypeVar("T")
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run it on an event loop of its own; bounded."""
+
+    async def bounded() -> T:
+        return await asyncio.wait_for(coroutine, 2 * PATIENCE)
+
+    return asyncio.run(bounded())
+
+
+async def until(event: Any) -> None:
+    """Wait for a threading.Event without holding up the loop."""
+    assert await asyncio.to_thread(event.wait, PATIENCE), "this did not happen"
+
+
+class Bench:
+    """``async with Bench(policy) as bench``: the policy is on its thread."""
+
+    def __init__(self, policy: Policy[Any]) -> None:
+        self.policy = policy
+        self.stats = ServerStats()
+
+    async def __aenter__(self) -> "Bench":
+        self._translators = ThreadPoolExecutor(2)
+        self.thread = ModelThread("bench", asyncio.get_running_loop(), self._translators)
+        await self.call(lambda: setattr(self.thread, "policy", self.policy))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.thread.stop()
+        assert await asyncio.to_thread(self.thread.join, PATIENCE)
+        self._translators.shutdown()
+
+    async def call(self, function: Any) -> Any:
+        return await self.thread.call(function, PATIENCE, "a call of the test")
+
+    async def route(self, wire: Any = None, meta: CodecMeta | None = None) -> Route:
+        episode = await self.call(lambda: self.policy.new_session(NoParams()))
+        return Route(episode, bound(meta), wire or PlainWire(), SessionStats(self.stats))
+
+    async def routes(self, count: int) -> list[Route]:
+        return [await self.route() for _ in range(count)]
+
+    def submit(self, route: Route, frame: Any, arrived: float | None = None) -> "Asked":
+        return Asked(self.thread, route, frame, arrived)
+
+
+class Asked:
+    """An exchange under way. ``deliveries``: how often it was answered."""
+
+    def __init__(self, thread: ModelThread, route: Route, frame: Any, arrived: float | None) -> None:
+        self._future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.deliveries = 0
+        self.exchange = Exchange(route, frame, self._deliver, arrived)
+        thread.submit(self.exchange)
+
+    def _deliver(self, reply: Any, error: OffboardError | None) -> None:
+        self.deliveries += 1
+        if not self._future.done():
+            self._future.set_result((reply, error))
+
+    async def reply(self) -> tuple[Any, dict[str, float]]:
+        """The result or error, and the timing."""
+        (result, timing), error = await self._future
+        assert error is (result if isinstance(result, OffboardError) else None)
+        return result, timing
