@@ -1,16 +1,19 @@
-"""The ASGI application: HTTP to FastAPI, WebSockets straight to their session."""
+"""The ASGI application: HTTP to FastAPI, WebSockets straight to the session of their protocol."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from offboard_client.errors import Full, OffboardError, ShuttingDown, Unauthorized
 from offboard_client.messages import SESSION_PATH, error_frame
 
+from ..frontend import Frontend
 from ..runtime.service import PolicyService
 from .auth import Gate
 from .http import make_http
-from .socket import Receive, Scope, Send, serve_socket
+from .socket import Receive, Send, serve_socket
+from .v1 import V1
 from .wire import encode
 
 #: Seconds after which a client that found the server full may try again.
@@ -18,21 +21,29 @@ RETRY_AFTER = 5
 
 
 class App:
-    """Refusals come before the upgrade: 401 for a token, 403 for a path, 503 for a server that is full or draining."""
+    """``frontends``: other protocols, by the exact WebSocket path they are spoken on.
 
-    def __init__(self, service: PolicyService, gate: Gate, max_sessions: int) -> None:
+    Refusals come before the upgrade: 401 for a token, 403 for a path, 503 for a server that is full or draining.
+    """
+
+    def __init__(
+        self, service: PolicyService, gate: Gate, max_sessions: int, frontends: Mapping[str, Frontend]
+    ) -> None:
         self._draining = False
         self._service, self._gate, self._max_sessions = service, gate, max_sessions
+        self._frontends, self._v1 = dict(frontends), V1()
         self._http = make_http(service, gate)
         self._sockets = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] != "websocket":
             await self._http(scope, receive, send)  # pyright: ignore[reportArgumentType]
             return
         path: str = scope["path"]
-        if path != SESSION_PATH and not path.startswith(SESSION_PATH + "/"):
+        ours = path == SESSION_PATH or path.startswith(SESSION_PATH + "/")
+        frontend = self._v1 if ours else self._frontends.get(path)
+        if frontend is None:
             self._service.stats.refused["path"] += 1
             await receive()
             await send({"type": "websocket.close"})  # before the upgrade this is HTTP 403
@@ -46,7 +57,7 @@ class App:
             return
         self._sockets += 1
         try:
-            await serve_socket(self._service, scope, receive, send)
+            await serve_socket(self._service, frontend, scope, receive, send)
         finally:
             self._sockets -= 1
 
@@ -55,7 +66,7 @@ class App:
         self._draining = True
         self._service.slot.drain()
 
-    def _admit(self, scope: Scope) -> None:
+    def _admit(self, scope: dict[str, Any]) -> None:
         self._gate.check(scope["headers"])
         if self._draining:
             raise ShuttingDown("the server is going away; try again when it is back")

@@ -7,7 +7,6 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Any, cast
 
 from offboard_client.errors import Busy, Internal, ModelLost, OffboardError
 from offboard_client.messages import (
@@ -15,32 +14,24 @@ from offboard_client.messages import (
     CLOSE_MODEL_LOST,
     CLOSE_NORMAL,
     CLOSE_REFUSED,
-    control_kind,
-    error_frame,
 )
 
+from ..frontend import Frame, Speech
 from ..runtime.session import ServiceSession
-from .wire import decode, encode
 
 log = logging.getLogger(__name__)
 
-#: Control frames are shorter than this; only what is shorter is looked at on the event loop.
-CONTROL_BYTES = 512
 #: A client that has sent this many frames without waiting for replies is closed.
 PENDING = 64
 #: Close codes after which nobody comes back for the lease: done, page left, and our own shutdown.
 _FAREWELLS = (CLOSE_NORMAL, 1001, CLOSE_GOING_AWAY)
 
-Frame = bytes | str
-
-#: The key ``type`` as JSON and msgpack write it; the length byte keeps ``dtype``, which every array has, apart.
-_TEXT_TYPE, _TYPE = '"type"', b"\xa4type"
-
 
 class Conversation:
     """The state between the task that reads and the task that writes; all on the event loop, nothing awaits here."""
 
-    def __init__(self) -> None:
+    def __init__(self, speech: Speech) -> None:
+        self._speech = speech
         self._session: ServiceSession | None = None
         self._in_flight = False
         self._observations = 0
@@ -58,7 +49,7 @@ class Conversation:
             return
         if self._session is not None:
             self._session.touch()
-        control = is_control(frame)
+        control = self._speech.is_control(frame)
         busy = not control and self._observations > 0
         if busy:
             frame = frame[:0]  # only its encoding matters for the answer
@@ -113,7 +104,7 @@ class Conversation:
         assert session is not None
         if busy:
             error = Busy("an observation is in flight already; send the next one after its reply")
-            self._outbox.append(encode(error_frame(error), isinstance(frame, str)))
+            self._outbox.append(self._speech.error(error, frame))
             self._wake_writer()
         elif control:
             self._in_flight = True
@@ -133,13 +124,14 @@ class Conversation:
 
     async def _answer(self, frame: Frame, session: ServiceSession) -> None:
         try:
-            reply = await _control(frame, session)
+            reply = await self._speech.answer(frame, session)
         except OffboardError as error:
-            reply = error_frame(error)
+            reply = self._speech.error(error, frame)
         except Exception:
             log.exception("a control frame could not be answered")
-            reply = error_frame(Internal("the control frame could not be answered; the server's log says why"))
-        self._outbox.append(encode(reply, isinstance(frame, str)))
+            error = Internal("the control frame could not be answered; the server's log says why")
+            reply = self._speech.error(error, frame)
+        self._outbox.append(reply)
         self._settled()
 
     def _settled(self) -> None:
@@ -150,7 +142,7 @@ class Conversation:
     def _next(self) -> None:
         while self._pending and not self._in_flight:
             frame, busy, arrived = self._pending.popleft()
-            self._handle(frame, busy, not busy and is_control(frame), arrived)
+            self._handle(frame, busy, not busy and self._speech.is_control(frame), arrived)
 
     def _evicted(self, error: OffboardError) -> None:
         self._shut(CLOSE_MODEL_LOST if isinstance(error, ModelLost) else CLOSE_REFUSED, error.code)
@@ -162,25 +154,3 @@ class Conversation:
     def _wake_writer(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
-
-
-def is_control(frame: Frame) -> bool:
-    """Whether this is a control frame: short, with a top-level key ``type``. Looks into short frames only."""
-    if len(frame) >= CONTROL_BYTES or (_TEXT_TYPE not in frame if isinstance(frame, str) else _TYPE not in frame):
-        return False
-    try:
-        value = decode(frame)
-    except OffboardError:
-        return False
-    return isinstance(value, dict) and "type" in cast("dict[Any, Any]", value)
-
-
-async def _control(frame: Frame, session: ServiceSession) -> dict[str, Any]:
-    kind = control_kind(cast("dict[str, Any]", decode(frame)))
-    if kind == "reset":
-        await session.reset()
-        return {"status": "reset"}
-    if kind == "ping":
-        return {"status": "pong", "model_ms": await session.ping(), "checkpoint_id": session.meta["checkpoint_id"]}
-    assert kind == "stats"
-    return {"status": "stats", **session.route.stats.summary()}

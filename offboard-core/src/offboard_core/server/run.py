@@ -17,6 +17,7 @@ from typing import Any, cast
 import uvicorn
 from offboard_client.errors import ConfigurationError, InferTimeout
 
+from ..frontend import Frontend
 from ..runtime.service import PolicyService
 from ..source import ModelSource, from_callables
 from ._malloc import keep_freed_memory
@@ -88,8 +89,10 @@ def _bind(config: ServerConfig) -> socket.socket:
 class _Running:
     """One server on one event loop, from binding the port to letting go of the model."""
 
-    def __init__(self, sources: Mapping[str, ModelSource], config: ServerConfig) -> None:
-        self._sources, self._config = sources, config
+    def __init__(
+        self, sources: Mapping[str, ModelSource], config: ServerConfig, frontends: Mapping[str, Frontend]
+    ) -> None:
+        self._sources, self._config, self._frontends = sources, config, frontends
         self.uvicorn: _Uvicorn | None = None
         self.address: tuple[str, int] = (config.host, config.port)
         self._stop = False
@@ -102,7 +105,7 @@ class _Running:
         try:
             self.address = service.address = (config.host, listener.getsockname()[1])
             await service.start()
-            app = App(service, gate, config.max_sessions)
+            app = App(service, gate, config.max_sessions, self._frontends)
             server = self.uvicorn = _Uvicorn(self._uvicorn_config(app), app, service, config.grace)
             server.should_exit = self._stop
             serving = asyncio.ensure_future(server.serve([listener]))
@@ -167,14 +170,19 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-def run_server(sources: Mapping[str, ModelSource], config: ServerConfig, on_listening: OnListening) -> int:
+def run_server(
+    sources: Mapping[str, ModelSource],
+    config: ServerConfig,
+    on_listening: OnListening,
+    frontends: Mapping[str, Frontend] | None = None,
+) -> int:
     """Serve until a signal, in a process that does nothing else. The exit status: 0 after a clean stop.
 
     Raises ConfigurationError if the port, the token or every source is unusable.
     """
     keep_freed_memory()
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    _run(_Running(sources, config), on_listening)
+    _run(_Running(sources, config, frontends or {}), on_listening)
     for thread in _threads():
         thread.join(1.0)  # it has been told to end
     if _threads():
@@ -201,14 +209,15 @@ class InferenceServer:
     Each callable builds a model when it is loaded, one at a time; the first key is the default. What it returns may
     be a :class:`~offboard_core.Policy`, an object with ``infer`` or ``select_action``, or a plain function of the
     observation; :mod:`offboard_core.adapt` says what these may answer. ``registry`` may also map names to
-    :class:`~offboard_core.source.ModelSource`. Other keywords are fields of :class:`ServerConfig`.
+    :class:`~offboard_core.source.ModelSource`. ``frontends`` maps WebSocket paths to other protocols. Other keywords
+    are fields of :class:`ServerConfig`.
 
     :meth:`serve` blocks. As a context manager, or by :meth:`start` and :meth:`stop`, it runs on a thread of its own.
     """
 
     def __init__(
         self, registry: Mapping[str, Any], host: str = "127.0.0.1", port: int = 8000, *, fps: float | None = None,
-        config: ServerConfig | None = None, **settings: Any,
+        config: ServerConfig | None = None, frontends: Mapping[str, Frontend] | None = None, **settings: Any,
     ) -> None:  # fmt: skip
         if not registry:
             raise ConfigurationError("nothing to serve: name at least one model")
@@ -216,6 +225,7 @@ class InferenceServer:
         if sources and len(sources) != len(registry):
             raise ConfigurationError("give either callables or ModelSources, not both")
         self._sources: Mapping[str, ModelSource] = sources or {"default": from_callables(registry, fps=fps)}
+        self._frontends = dict(frontends or {})
         self.config = replace(config or ServerConfig(), host=host, port=port, **settings)
         self._running: _Running | None = None
         self._thread: threading.Thread | None = None
@@ -224,11 +234,14 @@ class InferenceServer:
     def serve(self) -> None:
         """Serve until Ctrl-C or SIGTERM."""
         keep_freed_memory()
-        _run(_Running(self._sources, self.config), lambda host, port: log.info("listening on %s:%d", host, port))
+        _run(
+            _Running(self._sources, self.config, self._frontends),
+            lambda host, port: log.info("listening on %s:%d", host, port),
+        )
 
     def start(self, timeout: float = 30.0) -> InferenceServer:
         """Serve on a thread of its own; returns once the server answers. Raises what kept it from starting."""
-        running = self._running = _Running(self._sources, self.config)
+        running = self._running = _Running(self._sources, self.config, self._frontends)
         listening = threading.Event()
 
         def work() -> None:

@@ -1,0 +1,105 @@
+"""What Protocol v1 says around the observations: the handshake and the control frames."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+from urllib.parse import parse_qsl
+
+from offboard_client.errors import BadParameter, OffboardError
+from offboard_client.messages import RESERVED_PARAMS, SESSION_PATH, Ready, Status, control_kind, error_frame
+
+from ..frontend import Frame, Scope
+from ..runtime.codec import BoundCodec
+from ..runtime.session import ServiceSession
+from .wire import Dialect, Layout, V1Wire, decode, encode
+
+#: Control frames are shorter than this; only what is shorter is looked at on the event loop.
+CONTROL_BYTES = 512
+#: The key ``type`` as JSON and msgpack write it; the length byte keeps ``dtype``, which every array has, apart.
+_TEXT_TYPE, _TYPE = '"type"', b"\xa4type"
+
+
+class V1:
+    """The frontend of the routes below ``/api/v1/session``."""
+
+    def open(self, scope: Scope) -> V1Speech:
+        """Raises BadParameter for a malformed query."""
+        path: str = scope["path"]
+        return V1Speech(path[len(SESSION_PATH) :].removeprefix("/") or None, scope["query_string"].decode("latin-1"))
+
+    def refuse(self, scope: Scope, error: OffboardError) -> Frame:
+        """In the encoding that the query seems to ask for, since it could not be read."""
+        return encode(error_frame(error, handshake=True), b"encoding=json" in scope["query_string"])
+
+
+class V1Speech:
+    """One socket's. The query's reserved names choose the form of the session, all others are parameters."""
+
+    def __init__(self, model_id: str | None, query: str) -> None:
+        self.model_id = model_id
+        self.params: list[tuple[str, str]] = []
+        own: dict[str, str] = {}
+        for name, value in parse_qsl(query, keep_blank_values=True):
+            if name not in RESERVED_PARAMS:
+                self.params.append((name, value))
+            elif name in own:
+                raise BadParameter(f"{name} was given twice")
+            else:
+                own[name] = value
+        dialect = _one_of("dialect", own.get("dialect"), ("offboard", "positronic"))
+        layout = _one_of("layout", own.get("layout"), ("rows", "columns"))
+        self.session_id = own.get("session_id")
+        self._dialect: Dialect | None = cast("Dialect | None", dialect)
+        self._layout: Layout = cast("Layout", layout or "rows")
+        self._text = _one_of("encoding", own.get("encoding"), ("json", "msgpack")) == "json"
+
+    def wire(self, codec: BoundCodec) -> V1Wire:
+        """See :meth:`Speech.wire`."""
+        return V1Wire(codec, self._dialect, self._layout)
+
+    def status(self, status: Status) -> Frame:
+        """``waiting`` or ``loading``."""
+        return encode(status.frame(), self._text)
+
+    def ready(self, session: ServiceSession) -> Frame:
+        """``ready`` with the meta."""
+        return encode(Ready(session.meta, session.id).frame(), self._text)
+
+    def refusal(self, error: OffboardError) -> Frame:
+        """``error``."""
+        return encode(error_frame(error, handshake=True), self._text)
+
+    def error(self, error: OffboardError, frame: Frame) -> Frame:
+        """In the encoding of what it answers."""
+        return encode(error_frame(error), isinstance(frame, str))
+
+    def is_control(self, frame: Frame) -> bool:
+        """Whether it is short and has a top-level key ``type``."""
+        if len(frame) >= CONTROL_BYTES or (_TEXT_TYPE not in frame if isinstance(frame, str) else _TYPE not in frame):
+            return False
+        try:
+            value = decode(frame)
+        except OffboardError:
+            return False
+        return isinstance(value, dict) and "type" in cast("dict[Any, Any]", value)
+
+    async def answer(self, frame: Frame, session: ServiceSession) -> Frame:
+        """``reset``, ``ping`` and ``stats``. Raises BadMessage for any other type."""
+        return encode(await _control(frame, session), isinstance(frame, str))
+
+
+def _one_of(name: str, value: str | None, choices: tuple[str, ...]) -> str | None:
+    if value is not None and value not in choices:
+        raise BadParameter(f"{name}={value[:80]!r} is unknown; it is one of {', '.join(choices)}")
+    return value
+
+
+async def _control(frame: Frame, session: ServiceSession) -> dict[str, Any]:
+    kind = control_kind(cast("dict[str, Any]", decode(frame)))
+    if kind == "reset":
+        await session.reset()
+        return {"status": "reset"}
+    if kind == "ping":
+        return {"status": "pong", "model_ms": await session.ping(), "checkpoint_id": session.meta["checkpoint_id"]}
+    assert kind == "stats"
+    return {"status": "stats", **session.route.stats.summary()}
