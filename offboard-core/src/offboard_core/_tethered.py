@@ -21,5 +21,5 @@ def _stop_with_the_parent() -> None:
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_stop_with_the_parent, name="offboard-tether", daemon=True).start()
+    threading.Thread(target=_stop_with_the_parent, daemon=True).start()
     sys.exit(main())
