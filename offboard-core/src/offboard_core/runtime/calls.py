@@ -32,11 +32,11 @@ class Call:
             result, error = self.function(), None
         # SystemExit included: a policy that leaves the program leaves its own call and nothing else.
         except BaseException as exception:
-            result, error = None, exception
+            # Without this frame: it knows the future, which will know the error. That cycle would keep the policy alive.
+            own = exception.__traceback__
+            result, error = None, exception.with_traceback(own.tb_next if own else None)
         with contextlib.suppress(RuntimeError):  # the loop may be gone by now, and with it whoever asked
             self.loop.call_soon_threadsafe(self._resolve, result, error)
-        # The error's traceback holds this frame: a name for it here would be a cycle that keeps the policy alive.
-        del result, error
 
     def _resolve(self, result: Any, error: BaseException | None) -> None:
         if self.future.done():

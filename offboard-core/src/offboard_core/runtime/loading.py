@@ -67,7 +67,7 @@ class Loading:
             self._stuck = (loaded.label, thread)
             log.error("%s did not close within %g s and keeps its memory", loaded.label, self._limits.close)
         except PolicyFailed as error:
-            log.error("%s", error)
+            log.error("%s", error.text)
         finally:
             thread.stop()
 

@@ -261,4 +261,4 @@ async def _quietly(awaitable: Any) -> None:
     try:
         await awaitable
     except OffboardError as error:
-        log.warning("%s", error)
+        log.warning("%s", error.text)
