@@ -71,14 +71,15 @@ class Plugins:
         """
         if entry_points is None:
             entry_points = importlib.metadata.entry_points(group=GROUP)
-        found: list[tuple[Provider, Any]] = [(_core(), _builtin)]
+        found: list[tuple[Provider, Any]] = []
         for point in entry_points:
             dist = point.dist
             provider = Provider(
                 name=point.name, distribution=dist.name if dist else "", version=dist.version if dist else ""
             )
             found.append((provider, point))
-        return cls._load(found)
+        found.sort(key=lambda pair: (pair[0].name, pair[0].distribution))
+        return cls._load([(_core(), _builtin), *found])
 
     @classmethod
     def of(cls, **plugins: object) -> Plugins:
@@ -131,7 +132,7 @@ class Plugins:
         return [self._codecs[name] for name in sorted(self._codecs)]
 
     def rows(self) -> list[PluginRow]:
-        """One row per plugin, core first, then in the order in which they were found."""
+        """One row per plugin: core first, then the others by name."""
 
         def of(provider: Provider, offers: Mapping[str, Offer[Any]]) -> tuple[str, ...]:
             return tuple(name for name, offer in offers.items() if offer.provider == provider)

@@ -40,7 +40,7 @@ def switches(arguments: Sequence[str], options: type) -> list[str]:
     for argument in arguments:
         name, equals, value = argument.partition("=")
         on = _SWITCH.get(value.lower()) if equals and name.startswith("--") else None
-        if on is None or name[2:].replace("-", "_") not in flags:
+        if on is None or name[2:].rpartition(".")[2].replace("-", "_") not in flags:
             kept.append(argument)
         elif on:
             kept.append(name)

@@ -48,6 +48,7 @@ class Run:
     seconds: float = 0.0
     stages: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     errors: Counter[str] = field(default_factory=Counter[str])
+    first_error: str = ""
 
     @property
     def requests(self) -> int:
@@ -90,7 +91,10 @@ def run(arguments: list[str]) -> int:
         emit_json({"url": options.url, "runs": reports})
     else:
         _show(reports)
-    return 1 if any(measured.errors for measured in runs) else 0
+    failed = [measured.first_error for measured in runs if measured.errors]
+    if failed:
+        note(f"the server answered with errors, first: {failed[0]}")
+    return 1 if failed else 0
 
 
 def _measure(client: InferenceClient, options: Options, count: int) -> Run:
@@ -128,6 +132,7 @@ def _loop(sessions: Sequence[InferenceSession], observation: Mapping[str, Any], 
                         measured.add(session.timing.last)
                     else:
                         measured.errors[error.code] += 1
+                        measured.first_error = measured.first_error or error.text
         except threading.BrokenBarrierError:
             pass  # another session failed before the measurement began
         except Exception as error:
@@ -186,6 +191,6 @@ def _show(reports: Sequence[Mapping[str, Any]]) -> None:
     )
     stages = list(dict.fromkeys(name for r in reports for name in r["stages_ms"]))
     emit_table(
-        ("stage, p50 in ms", *(f"{r['sessions']} sessions" for r in reports)),
+        ("p50 in ms, by sessions", *(str(r["sessions"]) for r in reports)),
         [(name.removesuffix("_ms"), *(ms(r["stages_ms"].get(name)) for r in reports)) for name in stages],
     )

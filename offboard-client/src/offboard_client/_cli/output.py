@@ -19,6 +19,7 @@ _PIPE_WIDTH = 140
 def say(text: str = "") -> None:
     """One line of a result."""
     sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def note(text: str) -> None:

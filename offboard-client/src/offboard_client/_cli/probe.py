@@ -109,7 +109,9 @@ def _show_reply(sent: Mapping[str, str], reply: Mapping[str, Any]) -> None:
     for warning in reply["warnings"]:
         say(f"warning: {warning}")
     timing: Mapping[str, float] = reply["timing"]
-    emit_table(("timing", "ms"), [(name.removesuffix("_ms"), ms(value)) for name, value in timing.items()])
+    emit_table(
+        ("timing", "ms"), [(n.removesuffix("_ms"), ms(value)) for n, value in timing.items() if n.endswith("_ms")]
+    )
 
 
 def _shape(value: Any) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from tyro.conf import Positional
 
 from ..client import InferenceClient
@@ -17,7 +19,7 @@ from .output import note
 class ServerOptions:
     """Options of every command that talks to a server."""
 
-    url: Positional[str]
+    url: Annotated[Positional[str], tyro.conf.arg(metavar="URL")]
     """The server: HOST, HOST:PORT, or ws://HOST:PORT/api/v1/session/MODEL."""
     auth_token_file: Path | None = None
     """A file that holds the token; without it OFFBOARD_AUTH_TOKEN counts."""

@@ -10,7 +10,8 @@ import numpy as np
 #: Half a metre before the arm's base, 30 cm above it, the gripper's frame not turned (w x y z).
 _POSE = (0.5, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0)
 _GRAY = 128
-_TASK = "pick up the cube"
+#: Any instruction will do for most models; this is one that the built-in policy understands.
+_TASK = "stack the red cube on the green cube"
 _JOINTS = 7
 _IMAGE_SIZE = (224, 224)
 
@@ -26,7 +27,7 @@ _CANONICAL: Mapping[str, Mapping[str, Any]] = {
 
 
 def synthetic_observation(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Every required name of ``meta["observation"]``; the canonical names if it declares none.
+    """Every required name of ``meta["observation"]``, and the task; the canonical names if it declares none.
 
     Poses are a unit quaternion in front of the arm, joints and grips zero, images mid-gray in the size that
     ``meta["image_sizes"]`` asks for (224×224 where it says nothing).
@@ -35,7 +36,7 @@ def synthetic_observation(meta: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: _value(name, field, meta.get("image_sizes"))
         for name, field in spec.items()
-        if field.get("required", True)
+        if field.get("required", True) or name == "task"
     }
 
 

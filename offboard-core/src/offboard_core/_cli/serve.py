@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from offboard_client._cli.output import emit_json, say
 from offboard_client._cli.server import token_from
@@ -17,9 +18,11 @@ from offboard_client.errors import ConfigurationError, OffboardError
 from ..models_toml import read_models
 from ..plugins import Plugins
 from ..runtime.lease import Limits
-from ..server import ServerConfig, run_server
 from ..source import ModelSource, from_flags
 from .serve_options import Parsed, ServeOptions, parse_serve
+
+if TYPE_CHECKING:
+    from ..server import ServerConfig
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +37,13 @@ def run(arguments: list[str]) -> int:
     logging.basicConfig(
         level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
-    config = make_config(options)
+    _check_numbers(options)
     sources = make_sources(parsed, plugins)
     models = [model for name, source in sources.items() for model in _check(name, source, many=len(sources) > 1)]
+    # FastAPI and uvicorn take their time: not before everything that is cheap to see is right.
+    from ..server import run_server
+
+    config = make_config(options)
     if config.auth_token is None and not _is_loopback(options.host):
         log.warning(
             "listening on %s without a token: whoever reaches this machine may use the model. "
@@ -47,8 +54,7 @@ def run(arguments: list[str]) -> int:
     return run_server(sources, config, partial(announce, options, models))
 
 
-def make_config(options: ServeOptions) -> ServerConfig:
-    """How to listen. Raises UsageError or ConfigurationError."""
+def _check_numbers(options: ServeOptions) -> None:
     if not 0 <= options.port <= 65535:
         raise UsageError(f"--port {options.port} is no port; expected 0 to 65535")
     for name in ("infer_timeout", "idle_timeout", "max_sessions"):
@@ -56,6 +62,12 @@ def make_config(options: ServeOptions) -> ServerConfig:
             raise UsageError(f"--{name.replace('_', '-')} {getattr(options, name)} is not above 0")
     if (options.ssl_certfile is None) != (options.ssl_keyfile is None):
         raise UsageError("--ssl-certfile and --ssl-keyfile belong together")
+
+
+def make_config(options: ServeOptions) -> ServerConfig:
+    """How to listen. Raises ConfigurationError for a file that is not there."""
+    from ..server import ServerConfig
+
     for path in (options.ssl_certfile, options.ssl_keyfile):
         if path is not None and not path.is_file():
             raise ConfigurationError(f"{path} does not exist or is no file")

@@ -33,8 +33,8 @@ _SUMMARY = (
 class ServeOptions:
     """Options of ``offboard serve``."""
 
-    models: Positional[Path | None] = None
-    """A models.toml that names several sources; instead of the six options after this one."""
+    models: Annotated[Positional[Path | None], tyro.conf.arg(metavar="MODELS.TOML")] = None
+    """A file that names several sources, instead of --vendor, --checkpoints-dir, --checkpoint, --codec and --fps."""
     vendor: str | None = None
     """Which vendor's checkpoints these are; without it the files decide."""
     checkpoints_dir: str | None = None
@@ -125,7 +125,7 @@ def split_codec_options(arguments: Sequence[str]) -> tuple[list[str], dict[str, 
             continue
         name, equals, text = argument.partition("=")
         if not equals:
-            if not queue:
+            if not queue or queue[0].startswith("--"):
                 raise UsageError(f"{argument} needs a value")
             text = queue.pop(0)
         name = name.removeprefix("--codec.").replace("-", "_")
@@ -133,7 +133,7 @@ def split_codec_options(arguments: Sequence[str]) -> tuple[list[str], dict[str, 
             raise UsageError(f"{argument} names no option of the codec")
         value = parse_value(text)
         key, is_entry, entry = text.partition("=")
-        if isinstance(value, str) and is_entry:
+        if value == text and is_entry:
             entries = found.setdefault(name, {})
             if not isinstance(entries, dict) or key in entries:
                 raise UsageError(f"--codec.{name} says twice what {key} is")
@@ -149,7 +149,7 @@ def _peek(arguments: Sequence[str], option: str) -> str | None:
     """The last value of one option, however it is written, before the options are known."""
     pattern = re.compile(rf"--{option.replace('_', '[-_]')}(?:=(.*))?", re.DOTALL)
     value: str | None = None
-    for argument, after in zip(arguments, [*arguments[1:], None], strict=True):
+    for i, argument in enumerate(arguments):
         if match := pattern.fullmatch(argument):
-            value = match[1] if match[1] is not None else after
+            value = match[1] if match[1] is not None else next(iter(arguments[i + 1 : i + 2]), None)
     return value

@@ -1,0 +1,113 @@
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from offboard_client._cli.arguments import expand_paths, parse, switches
+from offboard_client._cli.synthetic import synthetic_observation
+from offboard_client.commands import UsageError
+from offboard_core._cli.serve_options import split_codec_options
+
+
+@dataclass(frozen=True)
+class Inner:
+    loud: bool = False
+
+
+@dataclass(frozen=True)
+class Options:
+    json: bool = False
+    name: str = ""
+    place: Path = Path("~/x")
+    inner: Inner = field(default_factory=Inner)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (["--json=True"], ["--json"]),
+        (["--json=true"], ["--json"]),
+        (["--json=False"], []),
+        (["--inner.loud=1"], ["--inner.loud"]),
+        (["--name=True"], ["--name=True"]),
+        (["--json=maybe"], ["--json=maybe"]),
+        (["json=True"], ["json=True"]),
+    ],
+)
+def test_a_switch_may_be_written_with_its_value(given, kept):
+    assert switches(given, Options) == kept
+
+
+def test_paths_are_expanded_wherever_they_are(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert expand_paths(Options()).place == Path("/home/somebody/x")
+    assert parse(Options, ["--place=~/y", "--json=True"], "x", "").place == Path("/home/somebody/y")
+
+
+def test_codec_options_are_taken_out():
+    rest, found = split_codec_options(
+        ["--port", "1", "--codec.fps", "10", "--codec.map", "image.exterior=front", "--codec.map=image.wrist=hand",
+         "--codec.image-size=[320, 240]", "--codec.flip=true", "--codec", "ee", '--codec.name="a=b"'],
+    )  # fmt: skip
+    assert rest == ["--port", "1", "--codec", "ee"]
+    assert found == {
+        "fps": 10,
+        "map": {"image.exterior": "front", "image.wrist": "hand"},
+        "image_size": [320, 240],
+        "flip": True,
+        "name": "a=b",
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (["--codec.fps"], "--codec.fps needs a value"),
+        (["--codec.fps", "1", "--codec.fps", "2"], "--codec.fps is given twice"),
+        (["--codec.map", "a=b", "--codec.map", "a=c"], "--codec.map says twice what a is"),
+        (["--codec.map", "3", "--codec.map", "a=c"], "--codec.map says twice what a is"),
+        (["--codec.", "1"], "names no option"),
+    ],
+)
+def test_codec_options_that_make_no_sense_are_refused(given, text):
+    with pytest.raises(UsageError, match=text):
+        split_codec_options(given)
+
+
+def spec(**fields):
+    return {name.replace("__", "."): {"required": True, **value} for name, value in fields.items()}
+
+
+def test_a_synthetic_observation_is_plausible():
+    observation = synthetic_observation(
+        {
+            "observation": spec(
+                robot_state__ee_pose={"shape": [7], "dtype": "float32", "unit": "m, unit quaternion wxyz"},
+                robot_state__q={"shape": [-1], "dtype": "float64", "unit": "rad"},
+                grip={"shape": [1], "dtype": "float32"},
+                image__wrist={"shape": [-1, -1, 3], "dtype": "uint8"},
+                image__exterior={"shape": [480, 640, 3], "dtype": "uint8"},
+                scene={"shape": [3, -1, -1], "dtype": "uint8"},
+                task={"shape": [], "dtype": "str", "required": False},
+                extra={"shape": [4], "dtype": "float32", "required": False},
+            ),
+            "image_sizes": {"image.wrist": [320, 240]},
+        }
+    )
+    assert np.linalg.norm(observation["robot_state.ee_pose"][3:]) == 1
+    assert observation["robot_state.ee_pose"][3] == 1, "w first"
+    assert observation["robot_state.q"].tolist() == [0.0] * 7
+    assert observation["robot_state.q"].dtype == np.float64
+    assert observation["grip"].tolist() == [0.0]
+    assert observation["image.wrist"].shape == (240, 320, 3)
+    assert observation["image.exterior"].shape == (480, 640, 3)
+    assert observation["scene"].shape == (3, 224, 224)
+    assert set(observation["image.wrist"].ravel().tolist()) == {128}
+    assert isinstance(observation["task"], str)
+    assert "extra" not in observation
+
+
+def test_a_server_that_declares_nothing_gets_the_canonical_names():
+    assert synthetic_observation({}).keys() == {
+        "robot_state.ee_pose", "robot_state.q", "grip", "image.wrist", "image.exterior", "task",
+    }  # fmt: skip

@@ -1,0 +1,97 @@
+import json
+
+import pytest
+from offboard_process import offboard, serving
+from plugin_dists import write_plugin
+from toy_vendor import TOY, write_runs
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serving("--vendor", "scripted") as (_, info):
+        yield f"127.0.0.1:{info['port']}"
+
+
+def test_models_lists_ids(server):
+    assert offboard("models", server).stdout == "scripted\n"
+    assert json.loads(offboard("models", f"ws://{server}/api/v1/session", "--json").stdout) == {"models": ["scripted"]}
+
+
+def test_probe_shows_the_handshake_the_answer_and_the_timings(server):
+    done = offboard("probe", server)
+    assert done.returncode == 0, done.stderr
+    for text in (
+        "robot_state.ee_pose",
+        "w x y z",
+        "target_pose",
+        "absolute_pose",
+        "first step",
+        "server.infer",
+        "network",
+    ):
+        assert text in done.stdout
+
+
+def test_probe_for_machines_is_one_object(server):
+    done = offboard("probe", server, "--json")
+    found = json.loads(done.stdout)
+    assert found["meta"]["type"] == "scripted"
+    assert found["sent"]["task"] == "str"
+    assert found["steps"] == len(found["timestamps"]) > 0
+    assert len(found["first"]["action"]["target_pose"]) == 7
+    assert found["timing"]["server.total_ms"] > 0
+
+
+def test_bench_counts_what_was_asked_for(server):
+    done = offboard("bench", server, "--json", "--requests", "20", "--sessions", "1", "3", "--warmup", "1")
+    assert done.returncode == 0, done.stderr
+    one, three = json.loads(done.stdout)["runs"]
+    assert (one["sessions"], one["requests"], one["errors"]) == (1, 20, {})
+    assert (three["sessions"], three["requests"]) == (3, 60)
+    for run in (one, three):
+        p50, p95, p99 = (run["round_trip_ms"][p] for p in ("p50", "p95", "p99"))
+        assert 0 < p50 <= p95 <= p99
+        assert run["requests_per_s"] == pytest.approx(run["requests"] / run["seconds"])
+        assert {"server.infer_ms", "server.total_ms", "network_ms"} <= run["stages_ms"].keys()
+
+
+def test_bench_for_people_is_a_table(server):
+    done = offboard("bench", server, "--seconds", "0.2")
+    assert "requests/s" in done.stdout
+    assert "server.queue" in done.stdout
+
+
+def test_bench_tells_what_the_server_answers_instead(tmp_path):
+    write_plugin(tmp_path, "toy", TOY)
+    write_runs(tmp_path / "runs", "1")
+    with serving("--checkpoints-dir", tmp_path / "runs", "--codec.map", "robot_state.q=q", path=tmp_path) as (_, info):
+        done = offboard("bench", info["url"], "--requests", "3", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["runs"][0]["errors"] == {"policy_failed": 3}
+    assert "the server answered with errors, first: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (["models", "127.0.0.1:1"], 1, "127.0.0.1:1 refuses connections: is the server running there?"),
+        (["probe", "127.0.0.1:1"], 1, "127.0.0.1:1 refuses connections"),
+        (["bench", "127.0.0.1:1"], 1, "127.0.0.1:1 refuses connections"),
+        (["probe", "ftp://x"], 1, "'ftp' in 'ftp://x' is not a scheme of offboard"),
+        (["bench", "x", "--sessions", "0"], 2, "--sessions, --requests and --seconds need numbers above 0"),
+        (["bench", "x", "--seconds", "0"], 2, "need numbers above 0"),
+        (["models"], 2, "URL"),
+    ],
+)
+def test_bad_input_is_one_clear_error(arguments, status, text):
+    done = offboard(*arguments)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_model_and_a_bad_parameter_are_told(server):
+    assert "there is no model 'nope' here; there are: scripted" in offboard("probe", server, "--model", "nope").stderr
+    done = offboard("probe", f"ws://{server}/api/v1/session?codec.fsp=3")
+    assert done.returncode == 1
+    assert "there is no option 'fsp' of the codec scripted" in done.stderr

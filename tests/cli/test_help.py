@@ -1,0 +1,184 @@
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+from offboard_process import LIMIT, environment, offboard
+
+ROOT = Path(__file__).parents[2]
+CLIENT = {"offboard_client", "numpy", "msgpack", "websockets"}
+CORE = {"offboard_core", "pluggy"}
+PLUGINS = {"offboard_lerobot", "offboard_gr00t", "offboard_openpi"}
+TABLES = {"rich", "tyro", "docstring_parser", "typeguard", "typing_extensions", "pygments", "markdown_it", "mdurl"}
+
+LIST_MODULES = """
+import json, sys
+before = set(sys.modules)
+from offboard_client.cli import main
+status = main(sys.argv[1:])
+names = {name.partition(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)
+sys.stderr.write(json.dumps(sorted(name for name in names if not name.startswith("_"))))
+sys.exit(status)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [
+        (["--help"], CLIENT | CORE),
+        (["--version"], CLIENT),
+        (["plugins"], CLIENT | CORE | PLUGINS | TABLES),
+        (["plugins", "--json"], CLIENT | CORE | PLUGINS | TABLES),
+        (["codecs", "--json"], CLIENT | CORE | PLUGINS | TABLES),
+        (["models", "--help"], CLIENT | TABLES),
+    ],
+)
+def test_what_these_commands_import_is_fixed(arguments, allowed):
+    """Neither a model library nor a server: help, discovery and listings answer at once."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIST_MODULES, *arguments],
+        env=environment(), capture_output=True, text=True, timeout=LIMIT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    imported = set(json.loads(done.stderr)) - {"cython_runtime"}  # msgpack's compiler leaves it behind
+    assert imported <= allowed
+    assert "offboard_client" in imported
+
+
+def test_importing_core_brings_no_server():
+    code = "import sys, offboard_core; sys.exit('fastapi' in sys.modules or 'uvicorn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=LIMIT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",), ("help",)])
+def test_help_names_every_command(arguments):
+    done = offboard(*arguments)
+    assert done.returncode == 0
+    listed = set(re.findall(r"^  ([a-z]+) {2,}\S", done.stdout, re.MULTILINE))
+    assert listed == {point.name for point in entry_points(group="offboard.commands")}
+    assert listed == {"models", "probe", "bench", "run", "serve", "plugins", "codecs", "demo"}
+
+
+@pytest.mark.parametrize("command", ["models", "probe", "bench", "serve", "plugins", "codecs"])
+def test_each_command_has_help(command):
+    done = offboard(command, "--help")
+    assert done.returncode == 0
+    assert f"usage: offboard {command}" in done.stdout
+    assert "--json" in done.stdout
+
+
+def test_version_names_what_is_installed():
+    done = offboard("--version")
+    assert done.stdout.splitlines() == ["offboard-client 0.1.0", "offboard-core 0.1.0"]
+
+
+def test_an_unknown_command_gets_the_nearest():
+    done = offboard("srve")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("offboard: there is no command 'srve'; did you mean serve? there are: bench, codecs")
+
+
+def test_an_option_before_the_command_is_told():
+    done = offboard("--prot", "8000")
+    assert done.returncode == 2
+    assert "there is no option --prot; options come after a command" in done.stderr
+
+
+def test_a_command_that_cannot_be_imported_harms_nobody_else(tmp_path):
+    info = tmp_path / "broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[offboard.commands]\nfly = no_such_module:fly\nmodels = no_such_module:models\n"
+    )
+    helped = offboard("--help", path=tmp_path)
+    assert helped.returncode == 0
+    assert "cannot be used (broken 1.0): ModuleNotFoundError: No module named 'no_such_module'" in helped.stdout
+    assert offboard("fly", path=tmp_path).stderr == "offboard: No module named 'no_such_module'\n"
+    twice = offboard("models", "x", path=tmp_path)
+    assert twice.returncode == 2
+    assert "several packages bring the command models: " in twice.stderr
+    assert "broken 1.0" in twice.stderr
+
+
+def test_debug_shows_the_traceback():
+    quiet, loud = offboard("probe", "no scheme://"), offboard("probe", "no scheme://", "--debug")
+    assert (quiet.returncode, loud.returncode) == (1, 1)
+    assert len(quiet.stderr.splitlines()) == 1
+    assert "Traceback" in loud.stderr
+    assert loud.stderr.splitlines()[-1] == quiet.stderr.splitlines()[-1]
+    assert "Traceback" in offboard("probe", "no scheme://", OFFBOARD_DEBUG="1").stderr
+
+
+def test_a_reader_that_leaves_is_no_complaint():
+    process = subprocess.Popen(
+        [sys.executable, "-c", LIST_MODULES.replace("sys.stderr.write", "str"), "--help"],
+        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    process.stdout.close()
+    with process.stderr:
+        assert process.stderr.read() == b""
+    assert process.wait(LIMIT) == 1
+
+
+# -- the client without the rest -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def client_alone(tmp_path_factory):
+    """A folder with what `pip install offboard-client` brings, and nothing else, to run a Python on."""
+    import msgpack
+    import numpy
+    import offboard_client
+    import websockets
+
+    place = tmp_path_factory.mktemp("client_alone")
+    for package in (msgpack, numpy, websockets, offboard_client):
+        folder = Path(package.__file__).parent
+        (place / folder.name).symlink_to(folder)
+    libraries = Path(numpy.__file__).parents[1] / "numpy.libs"
+    if libraries.exists():
+        (place / libraries.name).symlink_to(libraries)
+    project = tomllib.loads((ROOT / "offboard-client" / "pyproject.toml").read_text())["project"]
+    info = place / "offboard_client-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: offboard-client\nVersion: {project['version']}\n")
+    commands = project["entry-points"]["offboard.commands"]
+    lines = "".join(f"{name} = {value}\n" for name, value in commands.items())
+    (info / "entry_points.txt").write_text(f"[offboard.commands]\n{lines}")
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from offboard_client.cli import main; sys.exit(main())"
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "-I", "-S", "-c", code, str(place), *arguments],
+            capture_output=True, text=True, timeout=LIMIT, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+def test_the_client_alone_has_help(client_alone):
+    done = client_alone("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "  probe " in done.stdout
+    assert "  serve " not in done.stdout
+
+
+@pytest.mark.parametrize("command", ["serve", "plugins", "codecs", "demo"])
+def test_a_command_of_core_says_what_to_install(client_alone, command):
+    done = client_alone(command)
+    assert done.returncode == 2
+    assert done.stderr == f"offboard: the command {command} is not installed: pip install offboard-core\n"
+
+
+@pytest.mark.parametrize("command", ["models", "probe", "bench", "run"])
+def test_a_command_without_its_extra_says_what_to_install(client_alone, command):
+    done = client_alone(command, "sim")
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"offboard: this needs (tyro|rich), which is not installed: pip install 'offboard-client\[cli\]'\n", done.stderr
+    )

@@ -1,0 +1,215 @@
+import json
+import re
+import signal
+import socket
+import subprocess
+
+import numpy as np
+import pytest
+from offboard_client import InferenceClient, Unauthorized
+from offboard_process import LIMIT, command, environment, offboard, serving
+from plugin_dists import write_plugin
+from toy_vendor import TOY, write_runs
+
+Q = {"robot_state.q": np.zeros(2, np.float32)}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with the toy vendor installed and a training run of its own."""
+    place = tmp_path_factory.mktemp("toy")
+    write_plugin(place, "toy", TOY)
+    write_runs(place / "runs", "000100", "000200")
+    (place / "runs" / "000300").mkdir()
+    return place
+
+
+def first_joints(info):
+    with InferenceClient(info["url"]) as client, client.new_session() as session:
+        rows = session.infer(Q)
+        return session.metadata, [row["action"]["target_joints"].tolist() for row in rows]
+
+
+def test_one_source_by_flags(place):
+    with serving("--checkpoints-dir", place / "runs", path=place) as (process, info):
+        assert info == {
+            "url": f"ws://127.0.0.1:{info['port']}",
+            "host": "127.0.0.1",
+            "port": info["port"],
+            "pid": process.pid,
+            "models": ["000100", "000200"],
+        }
+        meta, joints = first_joints(info)
+        assert (meta["type"], meta["checkpoint_id"], meta["codec"], meta["codec_source"]) == (
+            "toy", "000200", "toy.shift", "default",
+        )  # fmt: skip
+        assert joints == [[1.0, 1.0]] * 3
+        process.send_signal(signal.SIGTERM)
+        rest, _ = process.communicate()
+        assert rest == "", "stdout holds one JSON object and nothing else"
+        assert process.returncode == 0
+
+
+def test_every_option_reaches_its_place(place):
+    """The vendor's own, the codec's, a map entry; hyphens and underscores; --flag=True; a home after an equals sign."""
+    arguments = [
+        "--vendor=toy", f"--checkpoints_dir={place}/runs", "--checkpoint", "100", "--codec", "shift", "--fps", "10",
+        "--gain", "2", "--loud=True", "--assets=~/a", "--codec.offset", "0.5", "--codec.map", "robot_state.q=state",
+    ]  # fmt: skip
+    with serving(*arguments, path=place, HOME="/home/somebody") as (_, info):
+        meta, joints = first_joints(info)
+    assert meta["checkpoint_id"] == "000100"
+    assert meta["codec_source"] == "option"
+    assert meta["action_fps"] == 10.0
+    assert (meta["loud"], meta["assets"]) == (True, "/home/somebody/a")
+    assert joints == [[2.5, 2.5]] * 3
+
+
+def test_several_sources_from_a_file(place):
+    file = place / "models.toml"
+    file.write_text(
+        '[two]\nlocation = "runs"\noptions = { gain = 2 }\ncodec_options = { map = { "robot_state.q" = "state" } }\n'
+        '[demo]\nvendor = "scripted"\n'
+    )
+    with serving(file, path=place) as (_, info):
+        assert info["models"] == ["two/000100", "two/000200", "demo/scripted"]
+        meta, joints = first_joints(info)
+    assert meta["checkpoint_id"] == "two/000200"
+    assert joints == [[2.0, 2.0]] * 3
+
+
+def test_the_client_line_is_printed_for_people():
+    process = subprocess.Popen(
+        [command(), "serve", "--vendor", "scripted", "--port", "0"],
+        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    with process.stdout:
+        lines = [process.stdout.readline() for _ in range(5)]
+        process.terminate()
+        process.wait(LIMIT)
+    port = re.fullmatch(r"listening on ws://127\.0\.0\.1:([0-9]+) with scripted\n", lines[0])[1]
+    assert lines[2] == f"  offboard run sim --server 127.0.0.1:{port}\n"
+    assert lines[3] == f'  session = offboard_client.InferenceClient("127.0.0.1:{port}").new_session()\n'
+
+
+def test_a_token_from_a_file_is_asked_for(tmp_path):
+    secret = tmp_path / "token"
+    secret.write_text("correct-horse\n")
+    with serving("--vendor", "scripted", "--auth-token-file", secret) as (_, info):
+        with pytest.raises(Unauthorized):
+            InferenceClient(info["url"]).list_models()
+        assert offboard("models", info["url"]).returncode == 1
+        assert offboard("models", info["url"], "--auth-token-file", secret).stdout == "scripted\n"
+        assert offboard("models", info["url"], OFFBOARD_AUTH_TOKEN="correct-horse").stdout == "scripted\n"
+
+
+def test_listening_beyond_loopback_without_a_token_is_warned_about():
+    with serving("--vendor", "scripted", "--host", "0.0.0.0") as (process, info):
+        assert info["url"] == f"ws://{socket.gethostname()}:{info['port']}"
+        process.terminate()
+        _, log = process.communicate()
+        assert "listening on 0.0.0.0 without a token" in log
+    with serving("--vendor", "scripted", "--host", "0.0.0.0", OFFBOARD_AUTH_TOKEN="x") as (process, _):
+        process.terminate()
+        assert "without a token" not in process.communicate()[1]
+
+
+def refused(*arguments, path=None, status=1, **env):
+    """What ``offboard serve`` says to arguments it refuses: one line on stderr, nothing on stdout."""
+    done = offboard("serve", *arguments, "--port", "0", path=path, **env)
+    assert done.returncode == status, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_place_that_is_missing_or_empty(place, tmp_path):
+    typo = refused("--vendor", "toy", "--checkpoints-dir", place / "rnus", path=place)
+    assert f"rnus does not exist; did you mean {place}/runs?" in typo
+    empty = refused("--vendor", "toy", "--checkpoints-dir", tmp_path, path=place)
+    assert f"there is no complete checkpoint in {tmp_path}: it holds nothing; expected folders called <number>" in empty
+    (tmp_path / "000100").mkdir()
+    half = refused("--vendor", "toy", "--checkpoints-dir", tmp_path, path=place)
+    assert "000100 is incomplete" in half
+    assert "no installed vendor recognises the files in" in refused("--checkpoints-dir", tmp_path, path=place)
+
+
+def test_names_that_do_not_exist(place):
+    assert "there is no vendor 'tyo'; did you mean toy?" in refused("--vendor", "tyo", path=place)
+    runs = ("--vendor", "toy", "--checkpoints-dir", place / "runs")
+    assert "there is no codec 'shfit'; did you mean toy.shift?" in refused(*runs, "--codec", "shfit", path=place)
+    assert "there is no model '7' here; there are: 000100, 000200" in refused(*runs, "--checkpoint", "7", path=place)
+    assert "no option 'ofset' of the codec toy.shift; did you mean offset?" in refused(
+        *runs, "--codec", "shift", "--codec.ofset", "1", path=place
+    )
+    flag = refused(*runs, "--gian", "2", path=place, status=2)
+    assert "--gian" in flag
+    assert "--gain" in flag
+
+
+def test_values_that_make_no_sense(place):
+    assert "--port 70000 is no port" in offboard("serve", "--vendor", "scripted", "--port", "70000").stderr
+    assert "--infer-timeout 0.0 is not above 0" in refused("--vendor", "scripted", "--infer-timeout", "0", status=2)
+    assert "belong together" in refused("--vendor", "scripted", "--ssl-certfile", "x.pem", status=2)
+    assert "cannot be read" in refused("--vendor", "scripted", "--auth-token-file", place / "none")
+    assert "the token is empty" in refused("--vendor", "scripted", OFFBOARD_AUTH_TOKEN="")
+    assert "--codec.offset needs a value" in refused("--vendor", "scripted", "--codec.offset", status=2)
+    assert "give either map or --vendor" in refused("--vendor", "scripted", "map", status=2)
+    assert "say what to serve" in refused()
+
+
+def test_a_port_in_use():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = offboard("serve", "--vendor", "scripted", "--port", port)
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in done.stderr
+    assert "choose another --port" in done.stderr
+
+
+def test_a_file_that_is_wrong(tmp_path):
+    file = tmp_path / "models.toml"
+    file.write_text("[act\n")
+    assert f"{file} is not TOML" in refused(file)
+    file.write_text('[act]\nvendro = "scripted"\n')
+    assert "[act]: there is no key 'vendro'; did you mean vendor?" in refused(file)
+    assert "cannot be read: No such file" in refused(tmp_path / "nothing.toml")
+    assert "--fps cannot be combined with" in refused(file, "--fps", "10", status=2)
+    assert "give either" in refused(file, "--vendor", "scripted", status=2)
+
+
+def test_a_plugin_that_raises_at_import_is_an_error_only_if_asked_for(place):
+    write_plugin(place / "more", "bad", "raise RuntimeError('no CUDA')")
+    with serving("--vendor", "scripted", path=place / "more") as (process, _):
+        process.terminate()
+        log = process.communicate()[1]
+        assert log.count("the plugin bad (dist-bad 1.0) cannot be used: RuntimeError: no CUDA") == 1
+    assert "the plugin bad (dist-bad 1.0) is broken: RuntimeError: no CUDA" in refused(
+        "--vendor", "bad", path=place / "more"
+    )
+
+
+def test_two_plugins_of_one_name(tmp_path):
+    write_plugin(tmp_path, "twin", TOY, dist="dist-one")
+    write_plugin(tmp_path, "twin", TOY, dist="dist-two")
+    text = refused("--vendor", "twin", path=tmp_path)
+    assert "2 plugins are called 'twin': twin (dist-one 1.0), twin (dist-two 1.0)" in text
+    rows = json.loads(offboard("plugins", "--json", path=tmp_path).stdout)["plugins"]
+    assert [r["distribution"] for r in rows if r["cause"]] == ["dist-one", "dist-two"]
+    assert next(r for r in rows if r["name"] == "scripted")["cause"] is None
+
+
+def test_a_plugin_whose_options_clash_with_cores_is_named(tmp_path):
+    write_plugin(tmp_path, "toy", TOY.replace("gain: float", "port: float").replace(".gain", ".port"))
+    text = refused("--vendor", "toy", "--checkpoints-dir", tmp_path, path=tmp_path, status=2)
+    assert "the plugin toy (dist-toy 1.0) declares options that are core's own: port" in text
+
+
+def test_vendor_help_shows_the_vendors_options(place):
+    done = offboard("serve", "--vendor", "toy", "--help", path=place)
+    assert done.returncode == 0
+    assert "--gain" in done.stdout
+    assert "What the answer is multiplied with." in done.stdout
+    assert "--checkpoints-dir" in done.stdout

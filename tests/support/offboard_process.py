@@ -1,0 +1,61 @@
+"""The real ``offboard`` command in a process of its own. Every wait ends: a process that hangs is killed."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+#: Long enough for a machine with other things to do; no test is about it.
+LIMIT = 120.0
+
+
+def environment(path=None, **more):
+    """This environment without offboard's variables; ``path``: a folder of plugins to find as well."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("OFFBOARD_")}
+    if path is not None:
+        env["PYTHONPATH"] = str(path)
+    return {**env, "COLUMNS": "200", **more}
+
+
+def offboard(*arguments, path=None, **env):
+    """Run ``offboard ARGUMENTS`` to its end."""
+    return subprocess.run(
+        [command(), *map(str, arguments)],
+        env=environment(path, **env),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+@contextlib.contextmanager
+def serving(*arguments, path=None, **env):
+    """``offboard serve ARGUMENTS --port 0 --json``: the process and what its JSON line says."""
+    process = subprocess.Popen(
+        [command(), "serve", *map(str, arguments), "--port", "0", "--json"],
+        env=environment(path, **env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    watchdog = threading.Timer(LIMIT, process.kill)
+    watchdog.start()
+    try:
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        yield process, json.loads(line)
+    finally:
+        process.terminate()
+        process.communicate()
+        watchdog.cancel()
+        watchdog.join()
+
+
+def command():
+    return str(Path(sys.executable).with_name("offboard"))
