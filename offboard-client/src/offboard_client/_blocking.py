@@ -82,8 +82,8 @@ class Connection:
             deadline = self._now() + self._settings.timeouts.close
             self.protocol.close()
             self._send(self.protocol.outgoing(), deadline)
-            while self._receive(deadline):
-                pass
+            while not self.protocol.ended:
+                self._receive(deadline)
         self._socket.close()
 
     def interrupt(self) -> None:
@@ -100,7 +100,7 @@ class Connection:
                 data = self._socket.recv(_READ_BYTES)
                 self.protocol.feed(data)
                 self._send(self.protocol.outgoing(), self._now() + self._settings.timeouts.close)
-                if not data or self.protocol.answered:  # a frame that nobody asked for ends a session
+                if not data or self.protocol.answered:  # what nobody asked for ends a session
                     return False
         except (BlockingIOError, ssl.SSLWantReadError):
             return True
@@ -165,12 +165,11 @@ class Connection:
             self._wait_until(deadline)
             self._socket.sendall(data)
 
-    def _receive(self, deadline: float) -> bytes:
+    def _receive(self, deadline: float) -> None:
         self._wait_until(deadline)
         data = self._socket.recv(_READ_BYTES)
         self.protocol.feed(data)
         self._send(self.protocol.outgoing(), deadline)
-        return data
 
     def _wait_until(self, deadline: float) -> None:
         left = deadline - self._now()

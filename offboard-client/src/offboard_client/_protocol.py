@@ -54,6 +54,11 @@ class SessionProtocol:
         """Whether the server has accepted the WebSocket."""
         return self._socket.upgraded
 
+    @property
+    def ended(self) -> bool:
+        """Whether the server has said goodbye, or is gone."""
+        return self._socket.ended
+
     # -- the handshake ---------------------------------------------------------------------------------
     def handshake(self) -> Status | Ready | None:
         """The next frame of the handshake; None while there is none. Raises AttemptFailed."""
@@ -94,6 +99,11 @@ class SessionProtocol:
     def answered(self) -> bool:
         """Whether there is an answer, or will be none."""
         return bool(self._socket.messages) or not self._socket.open
+
+    @property
+    def unasked(self) -> bool:
+        """Whether the server has sent something that answers nothing."""
+        return self.state != "busy" and bool(self._socket.messages)
 
     def answer(self) -> tuple[list[Row] | None, Step]:
         """The rows that answer the observation, and where the time went.

@@ -78,10 +78,9 @@ class Connection:
 
     async def exchange(self, ask: Callable[[], memoryview], answer: Callable[[], Result]) -> Result:
         """Send what ``ask`` gives and wait for the answer within the infer timeout."""
-        writer = self._connected
         try:
-            writer.write(ask())
-            await self._before(self._now() + self._settings.timeouts.infer, self._answered(writer))
+            self._connected.write(ask())
+            await self._before(self._now() + self._settings.timeouts.infer, self._until(lambda: self.protocol.answered))
         except TimeoutError:
             raise InferTimeout(
                 f"{self._settings.address} did not answer within {self._settings.timeouts.infer:g} s. Its answer will "
@@ -93,14 +92,14 @@ class Connection:
 
     async def close(self) -> None:
         """Say goodbye, wait for the server's answer within the close timeout, close."""
-        if self._task is not None and self._writer is not None:
+        deadline = self._now() + self._settings.timeouts.close
+        with contextlib.suppress(OSError):
             self.protocol.close()
             self._flush()
-            await asyncio.wait({self._task}, timeout=self._settings.timeouts.close)
+            await self._before(deadline, self._until(lambda: self.protocol.ended))
         self.abort()
-        if self._writer is not None:
-            with contextlib.suppress(OSError):
-                await self._before(self._now() + self._settings.timeouts.close, self._writer.wait_closed())
+        with contextlib.suppress(OSError):
+            await self._before(deadline, self._connected.wait_closed())
 
     def abort(self) -> None:
         """Close the socket at once."""
@@ -116,15 +115,15 @@ class Connection:
             raise ConnectionLost(f"the connection to {self._settings.address} is not open")
         return self._writer
 
-    async def _answered(self, writer: asyncio.StreamWriter) -> None:
-        await writer.drain()
-        while not self.protocol.answered:
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
             self._arrived.clear()
             await self._arrived.wait()
 
     async def _keep_reading(self, reader: asyncio.StreamReader) -> None:
         try:
-            while await self._read(reader):
+            # A frame that nobody asked for ends the session; what follows it stays with the sender.
+            while not self.protocol.unasked and await self._read(reader):
                 self._arrived.set()
         except OSError:
             self.protocol.feed(b"")

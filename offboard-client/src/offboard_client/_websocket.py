@@ -61,6 +61,11 @@ class WebSocket:
         """Whether the server has accepted the WebSocket, open still or not."""
         return self._protocol.state is not State.CONNECTING and self._protocol.handshake_exc is None
 
+    @property
+    def ended(self) -> bool:
+        """Whether the server has said goodbye, or is gone."""
+        return self.eof or self._protocol.close_rcvd is not None
+
     def feed(self, data: bytes) -> None:
         """What the socket received; ``b""`` for its end. Raises AttemptFailed if the upgrade is refused."""
         if self.eof:
