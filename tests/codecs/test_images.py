@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import PIL
 import pytest
@@ -78,6 +81,11 @@ def test_what_is_no_image_is_refused_by_name(value):
 def test_a_missing_image_names_what_there_is():
     with pytest.raises(BadObservation, match=r"lacks 'image\.wrist'.*image\.wrists, task.*is image\.wrists"):
         codec.encode({"image.wrists": picture(4, 4, 0), "task": ""})
+
+
+def test_listing_codecs_does_not_import_pillow():
+    program = "import sys, offboard_core.codecs; assert 'PIL' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 def test_a_client_may_shrink_to_the_size_of_the_model():

@@ -4,12 +4,12 @@ import pytest
 from golden_codecs import GOLDEN, observation, sha16
 from lerobot_checkpoints import write_files
 from offboard_client.errors import BadObservation, BadParameter, InvalidAction, LoadFailed
-from offboard_core.codecs import convert, letterbox
+from offboard_core.codecs import NativeOptions, convert, letterbox
 from offboard_core.options import build
 from offboard_core.types import Checkpoint, Chunk, Field
 from offboard_lerobot import codecs
 from offboard_lerobot.codecs import ArmOptions
-from offboard_lerobot.native import LeRobotNativeOptions, native
+from offboard_lerobot.native import native
 from offboard_lerobot.registry import LeRobotRegistry
 
 NOWHERE = Checkpoint(id="any")
@@ -158,9 +158,6 @@ def test_a_checkpoint_that_the_codec_does_not_fit_is_not_served(tmp_path, featur
 def test_an_option_that_makes_no_sense_is_refused(option):
     with pytest.raises(BadParameter, match="above 0"):
         build(ArmOptions, option, "the codec lerobot.ee")
-    if "fps" in option:
-        with pytest.raises(BadParameter, match="above 0"):
-            build(LeRobotNativeOptions, option, "the codec lerobot.native")
 
 
 def test_the_horizon_may_be_left_away():
@@ -175,7 +172,7 @@ def test_the_horizon_may_be_left_away():
 
 
 def test_native_reads_the_checkpoints_own_names(checkpoint):
-    codec = native(LeRobotNativeOptions(), checkpoint)
+    codec = native(NativeOptions(), checkpoint)
     own = {
         "observation.state": np.arange(8.0),
         "observation.images.left": observation()["image.wrist"],
@@ -193,20 +190,20 @@ def test_native_reads_the_checkpoints_own_names(checkpoint):
 
 
 def test_native_with_a_rate_has_timestamps(checkpoint):
-    codec = native(LeRobotNativeOptions(fps=10.0), checkpoint)
+    codec = native(NativeOptions(fps=10.0), checkpoint)
     np.testing.assert_array_equal(codec.decode(Chunk(np.ones((2, 8))), {}).timestamp, [0.0, 0.1])
 
 
 def test_native_takes_a_robots_names_by_map(checkpoint):
     names = {"image.wrist": "left", "image.exterior": "side", "robot_state.q": "state", "grip": "state"}
-    codec = native(LeRobotNativeOptions(map=names), checkpoint)
+    codec = native(NativeOptions(map=names), checkpoint)
     assert set(codec.meta.observation) == {"image.wrist", "image.exterior", "robot_state.q", "grip", "task"}
     assert codec.meta.observation["robot_state.q"].shape == (7,)
     made = codec.encode(observation())
     np.testing.assert_allclose(made["observation.state"], [*observation()["robot_state.q"], 0.25], atol=1e-6)
     with pytest.raises(BadObservation, match="grip is"):
         codec.encode(observation() | {"grip": 40.0})
-    swapped = native(LeRobotNativeOptions(map=dict(reversed(names.items()))), checkpoint)
+    swapped = native(NativeOptions(map=dict(reversed(names.items()))), checkpoint)
     assert swapped.encode(observation())["observation.state"][0] == np.float32(0.25)
 
 
@@ -221,7 +218,7 @@ def test_native_takes_a_robots_names_by_map(checkpoint):
 )
 def test_a_map_that_cannot_be_is_a_bad_parameter(checkpoint, names, reason):
     with pytest.raises(BadParameter, match=reason):
-        native(LeRobotNativeOptions(map=names), checkpoint)
+        native(NativeOptions(map=names), checkpoint)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +235,7 @@ def test_native_refuses_what_config_json_does_not_declare(checkpoint, change, re
         "observation.images.left": np.zeros((8, 8, 3), np.uint8),
         "observation.images.side": np.zeros((8, 8, 3), np.uint8),
     }
-    codec = native(LeRobotNativeOptions(), checkpoint)
+    codec = native(NativeOptions(), checkpoint)
     with pytest.raises(BadObservation, match=reason):
         codec.encode({**own, **change})
     with pytest.raises(InvalidAction, match=r"\(2, 7\), the codec expects \(T, 8\)"):
@@ -255,4 +252,4 @@ def test_native_refuses_what_config_json_does_not_declare(checkpoint, change, re
 def test_native_says_what_it_cannot_serve(tmp_path, features, reason):
     checkpoint = LeRobotRegistry(str(write_files(tmp_path / "m", **features))).default()
     with pytest.raises(LoadFailed, match=reason):
-        native(LeRobotNativeOptions(), checkpoint)
+        native(NativeOptions(), checkpoint)

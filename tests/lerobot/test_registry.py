@@ -118,6 +118,8 @@ def test_a_checkpoint_that_is_not_whole_is_not_listed(run, damage):
     assert ids(run) == ["002000", "9000"]
     with pytest.raises(ConfigurationError, match=rf"no complete checkpoint: .*{reason}"):
         LeRobotRegistry(str(broken)).checkpoints()
+    with pytest.raises(ModelNotFound, match=rf"checkpoint 010000 is not complete: .*{reason}"):
+        LeRobotRegistry(str(run)).resolve("10000")
 
 
 def test_before_0_4_there_were_no_processors_and_the_checkpoint_is_listed(run):

@@ -5,16 +5,15 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from offboard_client.errors import BadParameter, LoadFailed
 from offboard_core.codecs import (
     ActionVector,
     LetterboxImage,
+    NativeOptions,
     StateVector,
     TaskText,
     is_image,
-    positive,
     resolve_names,
     timed,
 )
@@ -22,23 +21,11 @@ from offboard_core.codecs.grip import is_grip
 from offboard_core.types import Checkpoint, Codec, Field
 
 
-@dataclass(frozen=True, kw_only=True)
-class LeRobotNativeOptions:
-    """The options of ``lerobot.native``."""
-
-    fps: float | None = None
-    """Steps per second; null: nothing says it, and rows carry no timestamps."""
-    map: dict[str, str] = field(default_factory=dict[str, str])
-    """A robot's name → the checkpoint's feature or its end (image.exterior=front); several are joined in order."""
-
-    def __post_init__(self) -> None:
-        if self.fps is not None:
-            positive("fps", self.fps)
-
-
-def native(options: LeRobotNativeOptions, checkpoint: Checkpoint) -> Codec:
+def native(options: NativeOptions, checkpoint: Checkpoint) -> Codec:
     """Checks and letterboxes what ``config.json`` declares; the action stays the model's own vector.
 
+    ``options.map`` may give several names for one vector (``robot_state.q=state``, ``grip=state``), which are joined
+    in the order given.
     Raises BadParameter for a map that does not fit, LoadFailed for a feature of an unknown kind.
     """
     names = resolve_names(options.map, checkpoint.inputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from offboard_client.errors import ConfigurationError
+from offboard_client.errors import ConfigurationError, ModelNotFound
 from offboard_core.registries import numbered_folders
 from offboard_core.types import Checkpoint, ModelRegistry
 
@@ -28,11 +28,8 @@ class LeRobotRegistry(ModelRegistry):
 
     def checkpoints(self) -> Sequence[Checkpoint]:
         """The complete ones, oldest first. Raises ConfigurationError if there is none, or nowhere to look."""
-        place = self._place
-        if (single := _single(place)) is not None:
+        if (single := _single(self._place)) is not None:
             return [_one(single)]
-        steps = place / "checkpoints" if (place / "checkpoints").is_dir() else place
-        run = steps.resolve().parent if steps.name == "checkpoints" else steps.resolve()
         whole: dict[Path, Files] = {}
 
         def complete(step: Path) -> bool:
@@ -42,8 +39,26 @@ class LeRobotRegistry(ModelRegistry):
                 return False
             return True
 
+        steps = self._steps()
+        place = steps.resolve()
+        run = (place.parent if place.name == "checkpoints" else place).name
         found = numbered_folders(steps, complete, expected=_EXPECTED)
-        return [whole[path].checkpoint(path.name, run.name) for _, path in found]
+        return [whole[path].checkpoint(path.name, run) for _, path in found]
+
+    def resolve(self, model_id: str) -> Checkpoint:
+        """See :meth:`ModelRegistry.resolve`; for a step that is there but not complete the error says why."""
+        try:
+            return super().resolve(model_id)
+        except ModelNotFound:
+            for step in self._steps().iterdir():
+                if _is_step(step) and model_id.isdecimal() and int(step.name) == int(model_id):
+                    _check(step)
+            raise
+
+    def _steps(self) -> Path:
+        """The folder that holds the steps' folders."""
+        steps = self._place / "checkpoints"
+        return steps if steps.is_dir() else self._place
 
 
 def recognises(path: Path) -> bool:
@@ -57,7 +72,17 @@ def recognises(path: Path) -> bool:
 
 
 def _is_step(path: Path) -> bool:
-    return path.name.isdigit() and (path / PRETRAINED).is_dir()
+    return path.name.isascii() and path.name.isdigit() and (path / PRETRAINED).is_dir()
+
+
+def _check(step: Path) -> None:
+    """Raises ModelNotFound for a step that is not complete."""
+    try:
+        read(step / PRETRAINED)
+    except Incomplete as error:
+        raise ModelNotFound(
+            f"the checkpoint {step.name} is not complete: {error}; if it is still being written, wait for that"
+        ) from None
 
 
 def _single(place: Path) -> Path | None:
