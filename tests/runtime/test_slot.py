@@ -446,11 +446,12 @@ def test_unloading_frees_the_policy(failing, monkeypatch):
 
         async with bed() as b:
             lease = await Want(b.slot, Recipe(("test", "x"), "x", load), "somebody").lease()
-            begin = lease.loaded.policy.new_session
-            await lease.loaded.thread.call(functools.partial(begin, None), PATIENCE, "a call")
+            thread, begin = lease.loaded.thread, lease.loaded.policy.new_session
+            await thread.call(functools.partial(begin, None), PATIENCE, "a call")
             b.slot.release(lease)
             del lease, begin
             await b.have("y")
+            assert await asyncio.to_thread(thread.join, PATIENCE)
             assert found[0]() is None
 
     run(main())

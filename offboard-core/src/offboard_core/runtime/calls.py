@@ -32,9 +32,8 @@ class Call:
             result, error = self.function(), None
         # SystemExit included: a policy that leaves the program leaves its own call and nothing else.
         except BaseException as exception:
-            # Without this frame: it knows the future, which will know the error. That cycle would keep the policy alive.
-            own = exception.__traceback__
-            result, error = None, exception.with_traceback(own.tb_next if own else None)
+            # Without this frame, which knows the future, which will know the error: a cycle keeps the policy alive.
+            result, error = None, exception.with_traceback(getattr(exception.__traceback__, "tb_next", None))
         with contextlib.suppress(RuntimeError):  # the loop may be gone by now, and with it whoever asked
             self.loop.call_soon_threadsafe(self._resolve, result, error)
 

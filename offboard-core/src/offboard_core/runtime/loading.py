@@ -95,7 +95,7 @@ class Loading:
 
 def _discard(thread: ModelThread) -> None:
     """End a thread whose load failed or is not wanted any more, with whatever it may still bring."""
-    thread.post(lambda: _close(thread))
+    thread.post(lambda: _close(thread), "closing a model that nobody wants any more")
     thread.stop()
 
 

@@ -117,7 +117,7 @@ class PolicyService:
             route = Route(begun[0], bound, wire(bound), SessionStats(self.stats))
         except BaseException as error:
             # Calls run in order: if the episode was or will still be begun, this ends it.
-            self._spawn(_quietly(thread.call(partial(_end, begun), self.limits.infer, "ending an episode")))
+            thread.post(partial(_end, begun), "ending an episode")
             if isinstance(error, ModelLost):
                 self.slot.lost(lease.loaded, error)
             self.slot.release(lease)
@@ -160,8 +160,6 @@ class PolicyService:
         for session in list(self.sessions.values()):
             session.close()
         await self.slot.close()
-        for task in list(self._background):  # an episode on a model that never returns cannot be ended
-            task.cancel()
         self._translators.shutdown(wait=False, cancel_futures=True)
         self._listers.shutdown(wait=False, cancel_futures=True)
 
@@ -223,7 +221,7 @@ class PolicyService:
         """The session is closed: end its episode on the model."""
         loaded, episode = session.lease.loaded, session.route.session
         self.sessions.pop(session.id, None)
-        self._spawn(_quietly(loaded.thread.call(episode.close, self.limits.infer, "closing an episode")))
+        loaded.thread.post(episode.close, "ending an episode")
         loaded.thread.forget(session.route)
 
 
@@ -255,10 +253,3 @@ def _split(params: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], dict[str,
 def _known(policy: Policy[Any], bound: BoundCodec) -> str:
     names = [f.name for f in fields(policy.params)]
     return f"session parameter (this policy has {', '.join(names) or 'none'}; {bound.name} has codec.*)"
-
-
-async def _quietly(awaitable: Any) -> None:
-    try:
-        await awaitable
-    except OffboardError as error:
-        log.warning("%s", error.text)

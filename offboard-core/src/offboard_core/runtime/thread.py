@@ -77,9 +77,16 @@ class ModelThread:
         finally:
             del future  # it holds the error, whose traceback holds this frame: a cycle that keeps the policy alive
 
-    def post(self, function: Callable[[], Any]) -> None:
-        """Run ``function`` on the thread, after what is queued; nobody waits for it."""
-        self._queue.put(Call(function, self._loop.create_future(), self._loop))
+    def post(self, function: Callable[[], Any], what: str) -> None:
+        """Run ``function`` on the thread, after what is queued; nobody waits for it, and what it raises is logged."""
+
+        def quietly() -> None:
+            try:
+                function()
+            except Exception:
+                log.exception("%s failed", what)
+
+        self._queue.put(Call(quietly, self._loop.create_future(), self._loop))
 
     def submit(self, exchange: Exchange) -> None:
         """Queue an exchange; its ``deliver`` is called on the loop when the reply is there."""
@@ -110,7 +117,7 @@ class ModelThread:
 
     def forget(self, route: Any) -> None:
         """A session is gone: nobody gathers for it any more."""
-        self.post(lambda: self._gather.forget(id(route)))
+        self.post(lambda: self._gather.forget(id(route)), "forgetting a session")
 
     def busy_for(self) -> float:
         """Seconds the current call has been running; 0.0 when idle."""
