@@ -16,7 +16,7 @@ from ._offers import CodecOffer, LoaderOffer
 from .adapt import Build, CallableLoader
 from .options import build, describe
 from .plugins import Plugins
-from .registries import MemoryRegistry
+from .registries import DescribedRegistry, MemoryRegistry
 from .runtime.codec import BoundCodec
 from .types import Checkpoint, CheckpointLoader, ModelRegistry
 
@@ -168,23 +168,25 @@ def from_flags(
     location = expand(checkpoints_dir) if checkpoints_dir is not None else None
     offer = choose_vendor(plugins, vendor, location)
     entry = offer.entry
-    if entry.registry is None:
+    options: Any = loader_options
+    if options is None or isinstance(options, Mapping):
+        options = build(offer.options(), loader_options or {}, f"the vendor {offer.name}", ConfigurationError)
+    loader = offer.make(options)
+    alone = loader.alone() or (Checkpoint(id=offer.name, type=offer.name) if entry.registry is None else None)
+    if alone is not None:
         if location is not None:
             raise ConfigurationError(f"the vendor {offer.name} reads no files; leave --checkpoints-dir away")
-        registry: ModelRegistry = MemoryRegistry([Checkpoint(id=offer.name, type=offer.name)])
-    elif location is None:
+        registry: ModelRegistry = MemoryRegistry([alone])
+    elif entry.registry is None or location is None:
         raise ConfigurationError(
             f"the vendor {offer.name} needs --checkpoints-dir: the folder that holds its checkpoints"
         )
     else:
         registry = plugins.registry(entry.registry, offer.provider.name).make(location)
-    options: Any = loader_options
-    if options is None or isinstance(options, Mapping):
-        options = build(offer.options(), loader_options or {}, f"the vendor {offer.name}", ConfigurationError)
     return ModelSource(
         vendor=offer.name,
-        registry=registry,
-        loader=offer.make(options),
+        registry=DescribedRegistry(registry, loader.describe),
+        loader=loader,
         pinned=checkpoint,
         codec=CodecChoice(
             plugins, offer.provider.name, entry.default_codec, asked=codec, options=codec_options, fps=fps

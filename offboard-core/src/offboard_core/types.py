@@ -213,6 +213,17 @@ class CheckpointLoader(abc.ABC):
         Raises LoadFailed with the cause and the next step. A warm-up that fails is a load that fails.
         """
 
+    def describe(self, checkpoint: Checkpoint) -> Checkpoint:
+        """What the registry found, with what this loader's options add to it (``inputs``, ``extras`` …).
+
+        Codecs and the handshake see the result. Cheap, and about the same checkpoint: its id stays.
+        """
+        return checkpoint
+
+    def alone(self) -> Checkpoint | None:
+        """The one model that the options name without a place to look at, such as a server that runs already."""
+        return None
+
 
 @dataclass(frozen=True)
 class NoParams:

@@ -126,8 +126,13 @@ class Child:
                     f"{self.tail() or '(it wrote nothing)'}"
                 )
             report(self.last_line or f"{self.name} is starting")
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(every)
+            self.wait(every)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for its end at most so long; whether it has ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        return not self.running
 
     def stop(self) -> None:
         """Terminate, wait, kill: the child and all it started. Returns within the grace and a few seconds."""
