@@ -30,6 +30,7 @@ def first_joints(info):
         return session.metadata, [row["action"]["target_joints"].tolist() for row in rows]
 
 
+@pytest.mark.rule("A-5")
 def test_one_source_by_flags(place):
     with serving("--checkpoints-dir", place / "runs", path=place) as (process, info):
         assert info == {
@@ -78,6 +79,7 @@ def test_several_sources_from_a_file(place):
     assert joints == [[2.0, 2.0]] * 3
 
 
+@pytest.mark.rule("A-6")
 def test_the_client_line_is_printed_for_people():
     process = subprocess.Popen(
         [command(), "serve", "--vendor", "scripted", "--port", "0"],
@@ -103,6 +105,7 @@ def test_a_token_from_a_file_is_asked_for(tmp_path):
         assert offboard("models", info["url"], OFFBOARD_AUTH_TOKEN="correct-horse").stdout == "scripted\n"
 
 
+@pytest.mark.rule("A-7")
 def test_listening_beyond_loopback_without_a_token_is_warned_about():
     with serving("--vendor", "scripted", "--host", "0.0.0.0") as (process, info):
         assert info["url"] == f"ws://{socket.gethostname()}:{info['port']}"

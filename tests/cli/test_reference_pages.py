@@ -1,0 +1,37 @@
+"""docs/reference names every command with its options, and every codec with its options."""
+
+import re
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+from offboard_client.cli import main
+from offboard_core.options import describe
+from offboard_core.plugins import Plugins
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+COMMANDS = sorted(point.name for point in entry_points(group="offboard.commands"))
+CLI = (REFERENCE / "cli.md").read_text("utf-8")
+
+
+def test_every_command_has_a_section():
+    assert sorted(re.findall(r"^## `offboard (\w+)`$", CLI, re.MULTILINE)) == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_commands_section_names_its_options_and_no_others(command, capsys):
+    arguments = [command, "sim"] if command == "run" else [command]
+    assert main([*arguments, "--help"]) == 0
+    offered = set(re.findall(r"^\W* (--[a-z][a-z.-]*)", capsys.readouterr().out, re.MULTILINE))
+    found = re.search(rf"^## `offboard {command}`\n(.*?)(?=^## |\Z)", CLI, re.MULTILINE | re.DOTALL)
+    documented = set(re.findall(r"^\| `(--[a-z.-]+)` \|", found[1], re.MULTILINE))  # not --codec.NAME: no fixed name
+    assert documented == offered
+
+
+def test_every_codec_is_listed_with_its_options():
+    page = (REFERENCE / "codecs.md").read_text("utf-8")
+    table = dict(re.findall(r"^\| `([\w.-]+)` \|.*\| *([^|]*?) *\|$", page, re.MULTILINE))
+    offers = {offer.name: offer for offer in Plugins.discover().codecs()}
+    assert table.keys() == offers.keys()
+    for name, offer in offers.items():
+        assert re.findall(r"`(\w+)`", table[name]) == [option.name for option in describe(offer.options())], name
