@@ -90,10 +90,17 @@ def run(arguments: list[str]) -> int:
 
 
 def _server_arguments(given: Sequence[str]) -> list[str]:
-    """The command line of the server: the scripted vendor on a free port, unless something else is said."""
-    chosen = any(a.startswith(("--vendor", "--checkpoints")) or a.endswith(".toml") for a in given)
-    port = [] if any(a.partition("=")[0] == "--port" for a in given) else ["--port", "0"]
-    return ["serve", "--json", *port, *([] if chosen else ["--vendor", "scripted"]), *given]
+    """The command line of the server: the scripted vendor on a free port, quiet, unless something else is said."""
+    names = {argument.partition("=")[0].replace("_", "-") for argument in given}
+    chosen = names & {"--vendor", "--checkpoints-dir"} or any(name.endswith(".toml") for name in names)
+    return [
+        "serve",
+        "--json",
+        *([] if "--port" in names else ["--port", "0"]),
+        *([] if "--log-level" in names else ["--log-level", "warning"]),
+        *([] if chosen else ["--vendor", "scripted"]),
+        *given,
+    ]
 
 
 @contextmanager
