@@ -1,5 +1,9 @@
 """Every test that asks for ``clients`` runs with the blocking and with the asyncio client."""
 
+import ssl
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 from scripted_server import Both
 
@@ -8,3 +12,12 @@ from scripted_server import Both
 def clients(request):
     with Both(request.param) as both:
         yield both
+
+
+@pytest.fixture(scope="session")
+def certificate():
+    """TLS contexts of a server for ``localhost`` and of a client that trusts it."""
+    path = Path(__file__).parent / "data" / "localhost.pem"
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(path)
+    return SimpleNamespace(server=server, client=ssl.create_default_context(cafile=path))

@@ -181,6 +181,7 @@ class ScriptedServer:
                 raw.close()
                 return
             raw.settimeout(PATIENCE_S)
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if not self._visits:
                 self.faults.append("a connection that nobody expected")
                 raw.close()

@@ -129,6 +129,8 @@ class Connection:
 
     def _exchange(self, ask: Callable[[], memoryview], answer: Callable[[], Any]) -> Any:
         with self.lock:
+            # What arrived since the last exchange answers nothing that will be asked now.
+            self.drain()
             try:
                 out = ask()
                 deadline = self._now() + self._settings.timeouts.infer

@@ -44,13 +44,13 @@ def _get(settings: Settings) -> bytes:
         connection = http.client.HTTPConnection(address.host, address.port, timeout=seconds)
     try:
         connection.request("GET", address.models_path, headers=dict(settings.headers))
-        response = connection.getresponse()
-        body = bytearray()
-        # The socket's timeout bounds one read; a server that sends byte by byte needs the deadline.
-        while part := response.read1(_READ_BYTES):
-            body += part
-            if clock.now() > deadline or len(body) > _MOST_BYTES:
-                raise TimeoutError(f"the answer has not ended after {len(body):,} bytes")
+        with connection.getresponse() as response:
+            body = bytearray()
+            # The socket's timeout bounds one read; a server that sends byte by byte needs the deadline.
+            while part := response.read1(_READ_BYTES):
+                body += part
+                if clock.now() > deadline or len(body) > _MOST_BYTES:
+                    raise TimeoutError(f"the answer has not ended after {len(body):,} bytes")
         if response.status != 200:
             raise from_response(response.status, dict(response.headers.items()), bytes(body), address)
         return bytes(body)

@@ -78,6 +78,10 @@ class Connection:
 
     async def exchange(self, ask: Callable[[], memoryview], answer: Callable[[], Result]) -> Result:
         """Send what ``ask`` gives and wait for the answer within the infer timeout."""
+        # What has arrived since the last exchange answers nothing that will be asked now. It takes the loop
+        # three turns to notice it, to read it, and to wake the task that feeds it to the protocol.
+        for _ in range(3):
+            await asyncio.sleep(0)
         try:
             self._connected.write(ask())
             await self._before(self._now() + self._settings.timeouts.infer, self._until(lambda: self.protocol.answered))
