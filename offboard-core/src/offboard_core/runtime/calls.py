@@ -32,8 +32,7 @@ class Call:
             result, error = self.function(), None
         # SystemExit included: a policy that leaves the program leaves its own call and nothing else.
         except BaseException as exception:
-            # Without this frame, which knows the future, which will know the error: a cycle keeps the policy alive.
-            result, error = None, exception.with_traceback(getattr(exception.__traceback__, "tb_next", None))
+            result, error = None, exception
         with contextlib.suppress(RuntimeError):  # the loop may be gone by now, and with it whoever asked
             self.loop.call_soon_threadsafe(self._resolve, result, error)
 

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -69,13 +70,13 @@ class ModelThread:
                 future.cancel()
                 raise InferTimeout(f"{what} did not return within {timeout:g} s")
             return future.result()
-        except (OffboardError, asyncio.CancelledError):
-            raise
         except Exception as error:
+            # The frames that the error came through hold the policy; who keeps the error must not keep that.
+            traceback.clear_frames(error.__traceback__)
+            if isinstance(error, OffboardError):
+                raise
             log.exception("%s failed", what)
             raise PolicyFailed(f"{what} failed: {type(error).__name__}: {error}") from error
-        finally:
-            del future  # it holds the error, whose traceback holds this frame: a cycle that keeps the policy alive
 
     def post(self, function: Callable[[], Any], what: str) -> None:
         """Run ``function`` on the thread, after what is queued; nobody waits for it, and what it raises is logged."""
