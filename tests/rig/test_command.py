@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -118,6 +120,18 @@ def test_without_a_server_it_says_so_and_ends(capsys: pytest.CaptureFixture[str]
 def test_wrong_usage_is_status_2(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", *arguments]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_without_mujoco_it_says_what_to_install() -> None:
+    script = (
+        "import sys; sys.modules['mujoco'] = None; from offboard_client.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "run", "sim", "--server", "127.0.0.1:1"],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "pip install 'offboard-client[sim]'" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -26,7 +26,7 @@ def state(robot: SimRobot) -> np.ndarray:
     return np.concatenate([seen["robot_state.q"], seen["robot_state.dq"], seen["grip"]])
 
 
-@pytest.mark.rule("O-2")
+@pytest.mark.rule("O-2", "O-3", "O-5", "O-6")
 def test_it_observes_by_canonical_names_and_units(robot: SimRobot) -> None:
     seen = robot.observe()
     shapes = {name: value.shape for name, value in seen.items() if name != "task"}
@@ -73,6 +73,7 @@ def test_a_reset_forgets_everything(robot: SimRobot) -> None:
     assert robot.time == 0
 
 
+@pytest.mark.rule("R-3")
 def test_a_target_pose_is_reached(robot: SimRobot) -> None:
     target = robot.observe()["robot_state.ee_pose"] + [0.05, 0.04, -0.06, 0, 0, 0, 0]
     target.flags.writeable = False  # as the client hands out its rows
@@ -83,6 +84,7 @@ def test_a_target_pose_is_reached(robot: SimRobot) -> None:
     assert radians < 5e-3
 
 
+@pytest.mark.rule("R-4")
 def test_target_joints_are_reached(robot: SimRobot) -> None:
     target = robot.observe()["robot_state.q"] + [0.2, -0.1, 0.1, 0.2, -0.2, 0.1, 0.3]
     robot.apply({"target_joints": target}, 0.5)

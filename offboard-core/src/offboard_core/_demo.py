@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import selectors
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 import tyro
 from offboard_client._cli.arguments import switches
@@ -106,33 +106,32 @@ def _server_arguments(given: Sequence[str]) -> list[str]:
 @contextmanager
 def _serving(arguments: Sequence[str], log: IO[bytes]) -> Generator[str, None, None]:
     """The URL of a server that lives as long as the block; its log goes to ``log``. Raises ConfigurationError."""
-    # A session of its own: Ctrl-C in the terminal must reach the robot first, and the server after it.
-    child = subprocess.Popen(
-        [sys.executable, "-m", "offboard_core._tethered", *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        start_new_session=True,
-    )
-    try:
-        yield _url(child)
-    finally:
-        _stop(child)
+    with tempfile.TemporaryFile() as out:
+        # A session of its own: Ctrl-C in the terminal must reach the robot first, and the server after it.
+        child = subprocess.Popen(
+            [sys.executable, "-m", "offboard_core._tethered", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            yield _url(child, out)
+        finally:
+            _stop(child)
 
 
-def _url(child: subprocess.Popen[bytes]) -> str:
+def _url(child: subprocess.Popen[bytes], out: IO[bytes]) -> str:
     """What the server says about itself as soon as it listens: one line of JSON."""
-    assert child.stdout is not None
-    with selectors.DefaultSelector() as selector:
-        selector.register(child.stdout, selectors.EVENT_READ)
-        ready = selector.select(START_TIMEOUT)
-    line = child.stdout.readline() if ready else b""
-    if line:
-        announced: dict[str, Any] = json.loads(line)
-        return str(announced["url"])
-    if not ready:
-        raise ConfigurationError(f"the server did not listen within {START_TIMEOUT:g} s; its log is above")
-    raise ConfigurationError(f"the server could not start (exit status {child.wait(STOP_TIMEOUT)}); its log is above")
+    end = time.monotonic() + START_TIMEOUT
+    # Asked again and again, once in a demo: a pipe would have to be emptied for as long as the server lives.
+    while b"\n" not in (said := os.pread(out.fileno(), 65536, 0)):
+        if (status := child.poll()) is not None:
+            raise ConfigurationError(f"the server could not start (exit status {status}); its log is above")
+        if time.monotonic() > end:
+            raise ConfigurationError(f"the server did not listen within {START_TIMEOUT:g} s; its log is above")
+        time.sleep(0.02)
+    return str(json.loads(said.partition(b"\n")[0])["url"])
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
@@ -146,9 +145,8 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
         if not isinstance(error, subprocess.TimeoutExpired):
             raise
     finally:
-        for pipe in (child.stdin, child.stdout):
-            if pipe is not None:
-                pipe.close()
+        if child.stdin is not None:
+            child.stdin.close()
 
 
 def _show_tail(log: IO[bytes]) -> None:
