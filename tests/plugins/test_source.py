@@ -139,7 +139,7 @@ def test_a_vendor_without_files_serves_itself(plugins):
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
-        ({}, r"say what to serve: --checkpoints-dir, or --vendor \(there are: arm, arm.bare\)"),
+        ({}, r"say what to serve: where checkpoints lie .* or a vendor \(--vendor arm, arm.bare\)"),
         ({"vendor": "amr"}, "no vendor 'amr'; did you mean arm"),
         ({"vendor": "arm"}, "the vendor arm needs --checkpoints-dir"),
         ({"vendor": "arm.bare", "checkpoints_dir": "x"}, "arm.bare reads no files; leave --checkpoints-dir away"),
@@ -151,7 +151,9 @@ def test_a_vendor_without_files_serves_itself(plugins):
         ({"vendor": "arm.bare", "codec": "fixed", "fps": 10}, "no option 'fps' of the codec arm.fixed"),
         ({"vendor": "arm.bare", "codec_options": {"fps": 5}, "fps": 10}, "--fps says 10, --codec.fps says 5"),
         ({"vendor": "arm.bare", "loader_options": {"devise": "cuda"}}, "no option 'devise' of the vendor arm.bare"),
-        ({"checkpoints_dir": "/nowhere/at/all"}, "no installed vendor recognises"),
+        ({"checkpoints_dir": "/nowhere/at/all"}, "/nowhere/at/all does not exist; / holds "),
+        ({"checkpoints_dir": "/"}, "no installed vendor recognises the files in /"),
+        ({"checkpoints_dir": "s3://runs/act"}, "nobody can see from here whose checkpoints are in s3://runs/act"),
     ],
 )
 def test_flags_that_make_no_sense_are_refused(plugins, flags, text):

@@ -82,26 +82,25 @@ def _listing(place: Path) -> list[str]:
     try:
         return sorted(os.listdir(place))
     except FileNotFoundError:
-        raise ConfigurationError(f"{place} does not exist; {_nearby(place)}") from None
+        raise not_there(place) from None
     except NotADirectoryError:
         raise ConfigurationError(f"{place} is a file; expected the folder that holds the checkpoints") from None
     except OSError as error:
         raise ConfigurationError(f"{place} cannot be read: {error.strerror}; check who may read it") from error
 
 
-def _nearby(place: Path) -> str:
-    parent = place.parent
+def not_there(place: Path) -> ConfigurationError:
+    """The error about a path that does not exist: what is called like it, or what is there instead."""
+    missing, parent = place, place.parent
     while parent != parent.parent and not parent.is_dir():
-        place, parent = parent, parent.parent
+        missing, parent = parent, parent.parent
     try:
         names = sorted(os.listdir(parent))
     except OSError as error:
-        return f"{parent} cannot be read: {error.strerror}"
-    near = nearest(place.name, names)
-    return (
-        f"did you mean {' or '.join(str(parent / name) for name in near)}?"
-        if near
-        else f"{parent} holds {_some(names)}"
+        return ConfigurationError(f"{place} does not exist; {parent} cannot be read: {error.strerror}")
+    near = " or ".join(str(parent / name) for name in nearest(missing.name, names))
+    return ConfigurationError(
+        f"{place} does not exist; " + (f"did you mean {near}?" if near else f"{parent} holds {_some(names)}")
     )
 
 

@@ -16,7 +16,7 @@ from ._offers import CodecOffer, LoaderOffer
 from .adapt import Build, CallableLoader
 from .options import build, describe
 from .plugins import Plugins
-from .registries import DescribedRegistry, MemoryRegistry
+from .registries import DescribedRegistry, MemoryRegistry, not_there
 from .runtime.codec import BoundCodec
 from .types import Checkpoint, CheckpointLoader, ModelRegistry
 
@@ -200,8 +200,15 @@ def choose_vendor(plugins: Plugins, vendor: str | None, location: str | None) ->
         return plugins.loader(vendor)
     if location is None:
         names = ", ".join(offer.name for offer in plugins.loaders())
-        raise ConfigurationError(f"say what to serve: --checkpoints-dir, or --vendor (there are: {names or 'none'})")
-    return plugins.loader(plugins.recognise(Path(location)))
+        raise ConfigurationError(
+            f"say what to serve: where checkpoints lie (--checkpoints-dir) or a vendor (--vendor {names or ': none'})"
+        )
+    if "://" in location:
+        raise ConfigurationError(f"nobody can see from here whose checkpoints are in {location}; say so with --vendor")
+    place = Path(location)
+    if not place.exists():
+        raise not_there(place)
+    return plugins.loader(plugins.recognise(place))
 
 
 def expand(location: str) -> str:

@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -65,12 +66,18 @@ def _check_numbers(options: ServeOptions) -> None:
 
 
 def make_config(options: ServeOptions) -> ServerConfig:
-    """How to listen. Raises ConfigurationError for a file that is not there."""
+    """How to listen. Raises ConfigurationError for a token or certificate that cannot be read."""
     from ..server import ServerConfig
 
-    for path in (options.ssl_certfile, options.ssl_keyfile):
-        if path is not None and not path.is_file():
-            raise ConfigurationError(f"{path} does not exist or is no file")
+    if options.ssl_certfile is not None:
+        try:
+            # With a password the key of a server that starts by itself would have nobody to type it.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options.ssl_certfile, options.ssl_keyfile, "")
+        except OSError as error:
+            raise ConfigurationError(
+                f"{options.ssl_certfile} and {options.ssl_keyfile} are no certificate and its key without a password: "
+                f"{error}"
+            ) from error
     token = token_from(options.auth_token_file)
     return ServerConfig(
         host=options.host,

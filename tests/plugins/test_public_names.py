@@ -1,0 +1,27 @@
+import inspect
+
+import offboard_core
+
+
+def test_the_public_names_of_core_are_these():
+    assert offboard_core.__all__ == sorted(offboard_core.__all__)
+    assert set(offboard_core.__all__) == {
+        # whoever has a policy
+        "InferenceServer", "Policy", "Session", "Chunk", "Observation", "NoParams",
+        # vendors
+        "CheckpointLoader", "Checkpoint", "ModelRegistry", "Report", "Feature", "Field", "Codec", "CodecMeta",
+        "CodecEntry", "LoaderEntry", "RegistryEntry", "hookimpl",
+        # errors that they raise
+        "OffboardError", "BadObservation", "BadParameter", "ConfigurationError", "InferTimeout", "InvalidAction",
+        "LoadFailed", "ModelLost", "ModelNotFound", "PolicyFailed",
+    }  # fmt: skip
+
+
+def test_every_public_name_exists_and_every_class_is_documented():
+    for name in offboard_core.__all__:
+        found = getattr(offboard_core, name)
+        assert not inspect.isclass(found) or inspect.getdoc(found), name
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    assert not hasattr(offboard_core, "InferenceServe")
