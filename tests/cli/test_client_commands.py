@@ -1,7 +1,10 @@
 import json
+import signal
+import socket
+import subprocess
 
 import pytest
-from offboard_process import offboard, serving
+from offboard_process import LIMIT, command, environment, offboard, serving
 from plugin_dists import write_plugin
 from toy_vendor import TOY, write_runs
 
@@ -88,6 +91,21 @@ def test_bad_input_is_one_clear_error(arguments, status, text):
     assert (done.returncode, done.stdout) == (status, "")
     assert text in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_is_quiet():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        process = subprocess.Popen(
+            [command(), "models", f"127.0.0.1:{silent.getsockname()[1]}"],
+            env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        silent.settimeout(LIMIT)
+        connection, _ = silent.accept()
+        with connection:
+            connection.recv(1)
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=LIMIT) == ("", "")
+    assert process.returncode == 130
 
 
 def test_an_unknown_model_and_a_bad_parameter_are_told(server):

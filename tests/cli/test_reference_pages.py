@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from offboard_client.cli import main
+from offboard_core.models_toml import KEYS
 from offboard_core.options import describe
 from offboard_core.plugins import Plugins
 
@@ -26,6 +27,10 @@ def test_a_commands_section_names_its_options_and_no_others(command, capsys):
     found = re.search(rf"^## `offboard {command}`\n(.*?)(?=^## |\Z)", CLI, re.MULTILINE | re.DOTALL)
     documented = set(re.findall(r"^\| `(--[a-z.-]+)` \|", found[1], re.MULTILINE))  # not --codec.NAME: no fixed name
     assert documented == offered
+
+
+def test_every_key_of_a_models_toml_is_explained():
+    assert re.findall(r"^\| `([a-z_]+)` \|", CLI, re.MULTILINE) == list(KEYS)
 
 
 def test_every_codec_is_listed_with_its_options():

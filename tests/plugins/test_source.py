@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from offboard_core import (
@@ -134,6 +134,38 @@ def test_a_vendor_without_files_serves_itself(plugins):
     assert source.default().id == "arm.bare"
     with pytest.raises(ModelNotFound, match="no model '7'"):
         from_flags(plugins, vendor="arm.bare", checkpoint="7").default()
+
+
+class RemoteLoader(ArmLoader):
+    """Serves a file's checkpoints, or with ``device`` the one that runs there already."""
+
+    def describe(self, checkpoint):
+        return replace(checkpoint, chunk_length=8)
+
+    def alone(self):
+        return None if self.options.device == "cpu" else Checkpoint(id=self.options.device)
+
+
+class Remote(Arm):
+    @hookimpl
+    def offboard_checkpoint_loaders(self):
+        yield LoaderEntry(
+            name="arm", summary="", factory=RemoteLoader, options=ArmOptions, default_codec="ee", registry="list"
+        )
+
+
+def test_a_loader_completes_what_the_registry_found(runs):
+    registry = from_flags(Plugins.of(arm=Remote()), vendor="arm", checkpoints_dir=runs).registry
+    for checkpoint in (*registry.checkpoints(), registry.resolve("100"), registry.default()):
+        assert checkpoint.chunk_length == 8
+
+
+def test_a_loader_may_name_a_model_that_needs_no_place(runs):
+    plugins, options = Plugins.of(arm=Remote()), {"device": "elsewhere"}
+    source = from_flags(plugins, vendor="arm", loader_options=options)
+    assert [c.id for c in source.registry.checkpoints()] == ["elsewhere"]
+    with pytest.raises(ConfigurationError, match="the vendor arm reads no files"):
+        from_flags(plugins, vendor="arm", loader_options=options, checkpoints_dir=runs)
 
 
 @pytest.mark.parametrize(

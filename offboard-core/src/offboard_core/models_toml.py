@@ -31,7 +31,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_KEYS: dict[str, tuple[type, ...]] = {
+#: What a table may hold, and the types of the values.
+KEYS: dict[str, tuple[type, ...]] = {
     "vendor": (str,),
     "location": (str,),
     "checkpoint": (str, int),
@@ -70,12 +71,12 @@ def _source(name: str, table: Any, folder: Path, plugins: Plugins) -> ModelSourc
     if not _NAME.fullmatch(name):
         raise ConfigurationError("the name begins every id of this source: letters, digits, '_', '-' and '.' only")
     if not isinstance(table, Mapping):
-        raise ConfigurationError(f"is {table!r}; expected a table with the keys {', '.join(_KEYS)}")
+        raise ConfigurationError(f"is {table!r}; expected a table with the keys {', '.join(KEYS)}")
     for key, value in cast("Mapping[str, Any]", table).items():
-        if key not in _KEYS:
-            raise ConfigurationError(unknown("key", key, _KEYS))
-        if isinstance(value, bool) or not isinstance(value, _KEYS[key]):
-            kinds = " or ".join("table" if kind is dict else kind.__name__ for kind in _KEYS[key])
+        if key not in KEYS:
+            raise ConfigurationError(unknown("key", key, KEYS))
+        if isinstance(value, bool) or not isinstance(value, KEYS[key]):
+            kinds = " or ".join("table" if kind is dict else kind.__name__ for kind in KEYS[key])
             raise ConfigurationError(f"{key} is {value!r}; expected {kinds}")
     given = cast("Mapping[str, Any]", table)
     location = given.get("location")
