@@ -252,6 +252,22 @@ def test_a_server_that_stops_reading_is_a_timeout(clients):
             clients.wait(session.infer({"image": np.zeros(30_000_000, np.uint8)}))
 
 
+def test_a_timeout_that_the_server_reports_does_not_end_the_session(clients):
+    def visit(peer):
+        peer.ready()
+        peer.receive()
+        peer.send({"error": "the policy did not answer within 30 s", "code": "timeout"})
+        peer.answer([])
+        peer.wait_for_close()
+
+    with ScriptedServer(visit) as server:
+        session = clients.session("127.0.0.1", server.port)
+        with pytest.raises(InferTimeout, match="the policy did not answer within 30 s"):
+            clients.wait(session.infer({}))
+        assert clients.wait(session.infer({})) == []
+        clients.wait(session.close())
+
+
 @pytest.mark.rule("M-1")
 def test_another_model_behind_the_address_is_refused(clients):
     def visit(peer):

@@ -132,30 +132,25 @@ class Connection:
             # What arrived since the last exchange answers nothing that will be asked now.
             self.drain()
             try:
-                out = ask()
-                deadline = self._now() + self._settings.timeouts.infer
-                self._talk(out, deadline)
+                self._talk(ask())
                 return answer()
-            except TimeoutError:
-                self._abort()
-                limit = f"{self._settings.timeouts.infer:g} s"
-                raise InferTimeout(
-                    f"{self._settings.address} did not answer within {limit}. Its answer will not be used: "
-                    "the session is closed, and the next call opens a new one"
-                ) from None
-            except BaseException:
+            finally:
                 # Whatever ends an exchange half way, Ctrl-C included, leaves an answer that belongs to nobody.
-                if self.protocol.state != "ready":
-                    self._abort()
-                raise
+                if not self.alive:
+                    self._stop.set()
+                    self._socket.close()
 
-    def _talk(self, out: memoryview, deadline: float) -> None:
+    def _talk(self, out: memoryview) -> None:
+        deadline = self._now() + self._settings.timeouts.infer
         try:
             self._send(out, deadline)
             while not self.protocol.answered:
                 self._receive(deadline)
         except TimeoutError:
-            raise
+            raise InferTimeout(
+                f"{self._settings.address} did not answer within {self._settings.timeouts.infer:g} s. Its answer will "
+                "not be used: the session is closed, and the next call opens a new one"
+            ) from None
         except OSError as error:
             # The server may have said why it closes before the socket broke.
             self.drain()
@@ -178,10 +173,6 @@ class Connection:
         if left <= 0:
             raise TimeoutError
         self._socket.settimeout(left)
-
-    def _abort(self) -> None:
-        self._stop.set()
-        self._socket.close()
 
 
 def _connect(settings: Settings, seconds: float) -> socket.socket:

@@ -82,16 +82,15 @@ class Connection:
         # three turns to notice it, to read it, and to wake the task that feeds it to the protocol.
         for _ in range(3):
             await asyncio.sleep(0)
+        self._connected.write(ask())
         try:
-            self._connected.write(ask())
-            await self._before(self._now() + self._settings.timeouts.infer, self._until(lambda: self.protocol.answered))
+            answered = self._until(lambda: self.protocol.answered)
+            await self._before(self._now() + self._settings.timeouts.infer, answered)
         except TimeoutError:
             raise InferTimeout(
                 f"{self._settings.address} did not answer within {self._settings.timeouts.infer:g} s. Its answer will "
                 "not be used: the session is closed, and the next call opens a new one"
             ) from None
-        except OSError as error:
-            raise ConnectionLost(f"the connection to {self._settings.address} broke: {error}") from None
         return answer()
 
     async def close(self) -> None:
