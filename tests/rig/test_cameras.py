@@ -96,3 +96,49 @@ else:
         env={**os.environ, "MUJOCO_GL": "disable"}, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_an_opengl_that_mujoco_cannot_load_is_named() -> None:
+    script = """
+from offboard_client.errors import ConfigurationError
+try:
+    import offboard_client.rig.sim.robot
+except ConfigurationError as error:
+    assert "MUJOCO_GL is 'bogus'" in error.text, error.text
+else:
+    raise AssertionError("it was loaded")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "MUJOCO_GL": "bogus"}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_rays_see_what_the_gl_renderer_sees_where_there_is_one() -> None:
+    script = """
+import sys
+import numpy as np
+from offboard_client.errors import ConfigurationError
+try:
+    from offboard_client.rig.sim.robot import SimRobot
+    by_gl = SimRobot(renderer="gl")
+except ConfigurationError as error:
+    print(error.text)
+    sys.exit(77)
+by_rays = SimRobot()
+for name in ("image.wrist", "image.exterior"):
+    pictures = [robot.observe()[name].astype(int) for robot in (by_gl, by_rays)]
+    for channel in range(3):
+        others = [c for c in range(3) if c != channel]
+        gl, rays = ((p[..., channel] > 1.5 * p[..., others].max(axis=-1)) for p in pictures)
+        assert (gl & rays).sum() > 0.8 * (gl | rays).sum() > 0, (name, channel)
+by_gl.close()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "MUJOCO_GL": "egl"}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    if done.returncode == 77:
+        pytest.skip(done.stdout)
+    assert done.returncode == 0, done.stderr

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-from offboard_client.errors import ConfigurationError, ConnectionFailed, ConnectionLost, InvalidAction, OffboardError
+from offboard_client.errors import ConfigurationError, ConnectionFailed, ConnectionLost, OffboardError
 
 from .limits import Limits
 from .report import Episode, Report
 from .robot import Robot
+from .schedule import schedule
 
 #: Times that differ by less are the same time, in seconds: far below any period, far above the rounding of sums.
 _SAME_TIME = 1e-6
@@ -136,7 +136,7 @@ class TimedDriver:
                 continue
             if not rows:
                 return
-            chunk = _schedule(rows, self._period)
+            chunk = schedule(rows, self._period)
             self._limits.check([row.action for row in chunk], observation)
             for row in chunk:
                 # A row that is over is not played on: until the next one is due, hold still.
@@ -182,33 +182,7 @@ def _period(meta: Mapping[str, Any], robot: Robot) -> float:
     fps = meta.get("action_fps")
     if not isinstance(fps, int | float) or not 0 < fps <= 1000:
         raise ConfigurationError(
-            f"the server does not say at which rate its actions are played (action_fps is {fps!r}); serve with --fps"
+            f"the server does not say at which rate its actions are played (action_fps is {fps!r}); "
+            "serve with --fps, or InferenceServer(…, fps=…)"
         )
     return 1 / fps
-
-
-@dataclass(frozen=True)
-class _Row:
-    """An action and when it is played, in seconds from the chunk's arrival."""
-
-    action: Mapping[str, Any]
-    begin: float
-    end: float
-
-
-def _schedule(rows: Sequence[Mapping[str, Any]], period: float) -> list[_Row]:
-    """Each row from its timestamp for one ``period``, or until the next one is due. Raises InvalidAction."""
-    chunk: list[_Row] = []
-    following = math.inf
-    for row in reversed(rows):
-        action, due = row.get("action"), row.get("timestamp")
-        if not isinstance(action, Mapping):
-            raise InvalidAction(
-                f"a row's action must map names to vectors; got {type(action).__name__}. "
-                "The model's own vectors mean nothing to this robot: serve with a codec that names its actions"
-            )
-        if not isinstance(due, int | float) or not 0 <= due < following:
-            raise InvalidAction(f"the rows' timestamps must be seconds that grow from 0; got {due!r}")
-        chunk.append(_Row(cast("Mapping[str, Any]", action), float(due), min(float(due) + period, following)))
-        following = float(due)
-    return chunk[::-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 from offboard_client.errors import ConfigurationError
@@ -11,6 +12,11 @@ try:
     mj: Any = importlib.import_module("mujoco")
 except ModuleNotFoundError as error:
     raise ConfigurationError("the simulation needs MuJoCo: pip install 'offboard-client[sim]'") from error
+except Exception as error:  # with MUJOCO_GL set, MuJoCo loads that OpenGL at once, and it fails in many ways
+    raise ConfigurationError(
+        f"MuJoCo cannot be imported ({type(error).__name__}: {error}); MUJOCO_GL is {os.environ.get('MUJOCO_GL')!r}, "
+        "and without it no OpenGL is needed"
+    ) from error
 
 #: mujoco.MjModel and mujoco.MjData.
 Model = Any
