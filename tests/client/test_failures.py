@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from offboard_client import (
     BadMessage,
+    BadObservation,
     BadParameter,
     ConfigurationError,
     ConnectionFailed,
@@ -417,6 +418,8 @@ def test_what_cannot_be_encoded_is_not_sent_and_the_session_goes_on(clients):
         session = clients.session("127.0.0.1", server.port)
         with pytest.raises(BadMessage, match=r"value\['x'\]"):
             clients.wait(session.infer({"x": object()}))
+        with pytest.raises(BadObservation, match="control frame"):
+            clients.wait(session.infer({"type": "reset"}))
         assert clients.wait(session.infer({})) == []
         clients.wait(session.close())
 

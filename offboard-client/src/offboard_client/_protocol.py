@@ -18,7 +18,7 @@ from ._settings import Settings
 from ._spec import check_observation
 from ._timing import Step
 from ._websocket import WebSocket
-from .errors import BadMessage, Busy, ConnectionFailed, ConnectionLost, OffboardError
+from .errors import BadMessage, BadObservation, Busy, ConnectionFailed, ConnectionLost, OffboardError
 from .jsontext import decode_text
 from .messages import Ready, Status
 from .wire import Encoder, decode
@@ -85,6 +85,8 @@ class SessionProtocol:
         """
         self._enter()
         self._asked = self._settings.clock.now()
+        if "type" in observation:
+            raise BadObservation("an observation has no top-level name 'type': that is a control frame's; rename it")
         if not self._checked:
             check_observation(observation, self.meta.get("observation"))
             self._checked = True
