@@ -189,3 +189,27 @@ class PlainWire:
 
     def write(self, result: Any, timing: Mapping[str, float], observation: Any, warnings: list[str]) -> Any:
         return result, dict(timing)
+
+
+#: What an arm of the tests is sent: an absolute pose and a grip.
+ARM_OUTPUTS = {
+    "target_pose": Field(shape=(7,), unit="m, unit quaternion wxyz", kind="absolute_pose"),
+    "target_grip": Field(shape=(1,), unit="0 open, 1 closed", kind="grip"),
+}
+ARM_INPUTS = {
+    "robot_state.ee_pose": Field(shape=(7,), dtype="float32", unit="m, unit quaternion wxyz"),
+    "image.wrist": Field(shape=(-1, -1, 3), dtype="uint8", required=False),
+    "task": Field(dtype="str", required=False),
+}
+
+
+def reach_up(episode: PuppetSession, inputs: Mapping[str, Any]) -> Chunk:
+    """Three steps upwards from the measured pose, the grip half closed."""
+    poses = np.repeat(np.asarray(inputs["robot_state.ee_pose"], np.float64)[None], 3, axis=0)
+    poses[:, 2] += (0.1, 0.2, 0.3)
+    return Chunk({"target_pose": poses, "target_grip": np.full((3, 1), 0.5)})
+
+
+def arm(answer: Answer = reach_up, **more: Any) -> ModelSource:
+    """One model called ``arm`` that reads and answers what an arm does, at 10 Hz."""
+    return source({"arm": lambda: Puppet(answer)}, inputs=ARM_INPUTS, outputs=ARM_OUTPUTS, **{"fps": 10, **more})

@@ -28,6 +28,7 @@ class V1Wire:
         self._layout = layout
         self._text = False
         self._first = True
+        self._refused_seq: int | None = None
 
     def read(self, frame: bytes | str) -> tuple[Observation, list[str]]:
         """A frame as an observation in canonical names. Raises BadMessage or BadObservation."""
@@ -40,9 +41,14 @@ class V1Wire:
             raise BadMessage("an observation has no name 'type'; control frames are shorter than 512 bytes")
         if self._dialect is None:
             self._dialect = "positronic" if names.is_positronic(raw) else "offboard"
-        observation = names.canonical(raw, self._declared)
-        names.check_reserved(observation)
-        unpack_values(observation, self._declared, self._text)
+        try:
+            observation = names.canonical(raw, self._declared)
+            names.check_reserved(observation)
+            unpack_values(observation, self._declared, self._text)
+        except OffboardError:
+            # There is no observation to take the number from, and its refusal is to carry it.
+            self._refused_seq = seq if type(seq := raw.get(SEQ)) is int else None
+            raise
         if not self._first:
             return observation, []
         warnings = names.warnings(raw, observation, self._declared)
@@ -66,8 +72,9 @@ class V1Wire:
         reply["timing"] = timing
         if warnings:
             reply["warnings"] = warnings
-        if SEQ in observation:
-            reply[SEQ] = observation[SEQ]
+        seq, self._refused_seq = observation.get(SEQ, self._refused_seq), None
+        if seq is not None:
+            reply[SEQ] = seq
         return encode(reply, self._text)
 
 

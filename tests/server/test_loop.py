@@ -1,0 +1,431 @@
+"""PROTOCOL section 4: one observation, one reply, and control frames in order."""
+
+import contextlib
+import json
+import threading
+
+import numpy as np
+import pytest
+from offboard_core import ModelLost, Policy
+from offboard_core.runtime.lease import Limits
+from offboard_core.server import InferenceServer
+from puppets import PATIENCE, Door, Puppet, arm, count_up, reached, source
+from robots import get, get_json, robot
+from websockets.exceptions import ConnectionClosed
+
+X = {"x": np.zeros(3)}
+POSE = {"robot_state.ee_pose": np.array([0, 0, 0.1, 1, 0, 0, 0], np.float32), "task": "up"}
+
+
+def first(reply):
+    return float(reply["result"][0]["action"][0])
+
+
+@pytest.fixture
+def door():
+    with Door() as made:
+        yield made
+
+
+@pytest.mark.rule("L-1", "L-2", "L-3")
+def test_each_observation_gets_one_reply_and_errors_do_not_end_the_session():
+    with InferenceServer({"only": source({"a": Puppet})}, port=0) as server, robot(server) as one:
+        one.opened()
+        for i in range(1, 4):
+            assert first(one.ask(X)) == i
+            assert one.ask(b"\xc1").keys() == {"error", "code", "timing"}
+        assert one.ask({"type": "stats"})["steps"] == 6, "nothing was sent beside the replies"
+
+
+@pytest.mark.rule("L-3")
+@pytest.mark.parametrize(
+    "answer", [ValueError("the tensor"), None, SystemExit(1)], ids=["raises", "nothing new", "leaves the program"]
+)
+def test_a_policy_that_fails_once_goes_on(answer):
+    def fail_second(episode, inputs):
+        if len(episode.seen) == 2:
+            if answer is None:
+                return None
+            raise answer
+        return count_up(episode, inputs)
+
+    with InferenceServer({"only": source({"a": lambda: Puppet(fail_second)})}, port=0) as server, robot(server) as one:
+        one.opened()
+        one.ask(X)
+        reply = one.ask(X)
+        if answer is None:
+            assert reply["result"] is None
+        else:
+            assert reply["code"] == "policy_failed"
+            assert str(answer) in reply["error"]
+            assert "Traceback" not in reply["error"]
+        assert first(one.ask(X)) == 3
+
+
+@pytest.mark.rule("L-6", "L-1")
+def test_a_second_observation_is_busy_and_the_first_is_answered(door):
+    policy = Puppet(doors={0: door})
+    with InferenceServer({"only": source({"a": lambda: policy})}, port=0) as server, robot(server) as one:
+        one.opened()
+        one.send({**X, "offboard.seq": 1})
+        reached(door.entered)
+        one.send({**X, "offboard.seq": 2})
+        one.send(json.dumps({"x": 3}))
+        assert one.connection.ping().wait(PATIENCE), "the server has read all three"
+        door.open()
+        assert one.receive()["offboard.seq"] == 1
+        assert one.receive()["code"] == "busy"
+        text = one.receive_raw()
+        assert isinstance(text, str), "in the encoding of its own frame"
+        assert json.loads(text)["code"] == "busy"
+        assert len(policy.batches) == 1
+        assert "result" in one.ask(X)
+
+
+@pytest.mark.rule("L-6")
+def test_what_comes_before_ready_is_answered_after_it(door):
+    def slowly():
+        door.passing()
+        return Puppet()
+
+    with InferenceServer({"only": source({"a": slowly})}, port=0) as server, robot(server) as one:
+        one.receive()
+        one.send({**X, "offboard.seq": 1})
+        one.send({"type": "ping"})
+        assert one.connection.ping().wait(PATIENCE)
+        door.open()
+        one.opened()
+        assert one.receive()["offboard.seq"] == 1
+        assert one.receive()["status"] == "pong"
+
+
+@pytest.mark.rule("L-14")
+def test_an_observation_that_waited_for_the_load_is_late(door):
+    policy = Puppet()
+
+    def slowly():
+        door.passing()
+        return policy
+
+    with InferenceServer({"only": source({"a": slowly})}, port=0) as server, robot(server) as one:
+        one.receive()
+        one.send({**X, "offboard.deadline_ms": 0})
+        assert one.connection.ping().wait(PATIENCE)
+        door.open()
+        one.opened()
+        assert one.receive()["code"] == "deadline_exceeded"
+        assert policy.batches == []
+
+
+@pytest.mark.rule("L-14", "O-11")
+@pytest.mark.parametrize("limit", ["soon", -1, [1], True, float("nan")])
+def test_a_deadline_that_is_none_is_refused(limit):
+    with InferenceServer({"only": source({"a": Puppet})}, port=0) as server, robot(server) as one:
+        one.opened()
+        assert one.ask({**X, "offboard.deadline_ms": limit})["code"] == "bad_message"
+        assert "result" in one.ask({**X, "offboard.deadline_ms": 1e6})
+
+
+@pytest.mark.rule("L-12")
+def test_control_frames_are_answered_in_the_order_in_which_they_came(door):
+    with (
+        InferenceServer({"only": source({"a": lambda: Puppet(doors={1: door})})}, port=0) as server,
+        robot(server) as one,
+    ):
+        one.opened()
+        one.ask(X)
+        one.send(X)
+        reached(door.entered)
+        for kind in ("stats", "reset", "ping", "nonsense", "stats"):
+            one.send({"type": kind})
+        door.open()
+        assert first(one.receive()) == 2
+        assert one.receive()["status"] == "stats"
+        assert one.receive() == {"status": "reset"}
+        assert one.receive()["status"] == "pong"
+        assert one.receive()["code"] == "bad_message"
+        assert one.receive()["status"] == "stats"
+        assert first(one.ask(X)) == 1
+
+
+@pytest.mark.rule("L-8")
+def test_reset_starts_a_new_episode():
+    with InferenceServer({"only": source({"a": Puppet})}, port=0) as server, robot(server) as one, robot(server) as two:
+        one.opened()
+        two.opened()
+        assert [first(one.ask(X)), first(one.ask(X)), first(two.ask(X))] == [1, 2, 1]
+        assert one.ask({"type": "reset"}) == {"status": "reset"}
+        assert one.ask_text({"type": "reset"}) == {"status": "reset"}
+        assert [first(one.ask(X)), first(two.ask(X))] == [1, 2], "the other robot's episode goes on"
+
+
+@pytest.mark.rule("L-8")
+def test_a_reset_that_fails_is_answered():
+    class Stubborn(Puppet):
+        def new_session(self, params):
+            episode = super().new_session(params)
+
+            def reset():
+                raise RuntimeError("no")
+
+            episode.reset = reset
+            return episode
+
+    with InferenceServer({"only": source({"a": Stubborn})}, port=0) as server, robot(server) as one:
+        one.opened()
+        assert one.ask({"type": "reset"})["code"] == "policy_failed"
+        assert "result" in one.ask(X)
+
+
+@pytest.mark.rule("L-9")
+def test_ping_speaks_for_the_model(door):
+    with (
+        InferenceServer({"only": source({"a": lambda: Puppet(doors={0: door})})}, port=0) as server,
+        robot(server) as one,
+        robot(server) as two,
+    ):
+        one.opened()
+        two.opened()
+        two.send(X)
+        reached(door.entered)
+        one.send({"type": "ping"})
+        assert one.connection.ping().wait(PATIENCE), "the socket lives"
+        with pytest.raises(TimeoutError):
+            one.connection.recv(timeout=0)
+        door.open()
+        reply = one.receive()
+        assert reply["status"] == "pong"
+        assert reply["checkpoint_id"] == "a"
+        assert reply["model_ms"] > 0
+
+
+@pytest.mark.rule("L-10")
+def test_stats_are_this_sessions_own():
+    with InferenceServer({"only": source({"a": Puppet})}, port=0) as server, robot(server) as one, robot(server) as two:
+        one.opened()
+        two.opened()
+        assert one.ask({"type": "stats"}) == {"status": "stats", "steps": 0, "errors": {}, "timing": {}}
+        for _ in range(4):
+            one.ask(X)
+        one.ask(b"\xc1")
+        two.ask(X)
+        stats = one.ask({"type": "stats"})
+        assert (stats["steps"], stats["errors"]) == (5, {"bad_message": 1})
+        assert stats["timing"].keys() == {"decode_ms", "codec_ms", "queue_ms", "infer_ms", "total_ms"}
+        for stage in stats["timing"].values():
+            assert 0 <= stage["p50"] <= stage["p95"] <= stage["p99"]
+        assert two.ask({"type": "stats"})["steps"] == 1
+
+
+@pytest.mark.rule("L-11")
+@pytest.mark.parametrize(
+    "kind",
+    ["nonsense", "", None, 1, ["reset"], {"reset": 1}, np.zeros(2), "reset" * 200],
+    ids=lambda kind: str(kind)[:9],
+)
+def test_an_unknown_control_frame_gets_an_error_and_never_silence(kind):
+    with InferenceServer({"only": source({"a": Puppet})}, port=0) as server, robot(server) as one:
+        one.opened()
+        assert one.ask({"type": kind})["code"] == "bad_message"
+        if not isinstance(kind, np.ndarray):
+            assert one.ask_text({"type": kind})["code"] == "bad_message"
+        assert first(one.ask(X)) == 1
+
+
+@pytest.mark.rule("L-7")
+def test_the_first_reply_says_what_nobody_reads_and_no_later_one():
+    with InferenceServer({"only": arm()}, port=0) as server, robot(server) as one:
+        one.opened()
+        odd = {
+            "ee_pose": POSE["robot_state.ee_pose"],
+            "robot_state.Q": np.zeros(7),
+            "image.left": np.zeros((2, 2, 3), np.uint8),
+        }
+        warnings = one.ask(odd)["warnings"]
+        assert all(isinstance(warning, str) for warning in warnings)
+        text = "\n".join(warnings)
+        assert "robot_state.Q" in text
+        assert "image.left" in text
+        assert "quaternion order" in text
+        assert "no task" in text
+        assert "warnings" not in one.ask(odd)
+    with InferenceServer({"only": arm()}, port=0) as server, robot(server) as one:
+        one.opened()
+        assert "warnings" not in one.ask(POSE)
+
+
+@pytest.mark.rule("L-13", "O-11")
+def test_the_sequence_number_comes_back_with_errors_too():
+    with InferenceServer({"only": arm()}, port=0) as server, robot(server) as one:
+        one.opened()
+        assert one.ask({**POSE, "offboard.seq": 2**40})["offboard.seq"] == 2**40
+        assert one.ask({"offboard.seq": -3})["offboard.seq"] == -3
+        bad_image = one.ask({**POSE, "image.wrist": b"no image", "offboard.seq": 5})
+        assert (bad_image["code"], bad_image["offboard.seq"]) == ("bad_message", 5)
+        assert "offboard.seq" not in one.ask(POSE)
+        assert "offboard.seq" not in one.ask(b"\xc1")
+        assert one.ask({**POSE, "offboard.seq": "one"})["code"] == "bad_message"
+
+
+@pytest.mark.rule("L-5")
+@pytest.mark.parametrize("leave", ["close", "vanish"])
+def test_who_leaves_the_queue_is_noticed_at_once(leave, door):
+    with (
+        InferenceServer({"only": source({"a": Puppet, "b": Puppet})}, port=0) as server,
+        robot(server) as holder,
+        robot(server, "b") as gone,
+        robot(server) as later,
+    ):
+        holder.opened()
+        assert gone.receive()["status"] == "waiting"
+        assert later.receive()["status"] == "waiting"
+        gone.connection.close() if leave == "close" else gone.vanish()
+        later.opened()
+        assert get_json(server, "/api/v1/status")["waiting"] == []
+
+
+@pytest.mark.rule("L-5")
+@pytest.mark.parametrize("leave", ["close", "vanish"])
+def test_who_leaves_while_loading_is_noticed_at_once(leave, door):
+    def slowly():
+        door.passing()
+        return Puppet()
+
+    with InferenceServer({"only": source({"a": slowly, "b": Puppet})}, port=0, preload=False) as server:
+        with robot(server) as gone:
+            gone.receive()
+            reached(door.entered)
+            gone.connection.close() if leave == "close" else gone.vanish()
+            while get_json(server, "/api/v1/status")["waiting"]:
+                pass
+        door.open()
+        with robot(server, "b") as other:
+            other.opened()
+
+
+@pytest.mark.rule("L-5")
+@pytest.mark.parametrize("leave", ["close", "vanish"])
+def test_who_leaves_in_mid_inference_harms_nobody(leave, door):
+    policy = Puppet(doors={0: door})
+    limits = Limits(linger=0.0)
+    with InferenceServer({"only": source({"a": lambda: policy, "b": Puppet})}, port=0, limits=limits) as server:
+        with robot(server) as gone, robot(server) as stays:
+            gone.opened()
+            stays.opened()
+            gone.send(X)
+            reached(door.entered)
+            stays.send(X)
+            gone.connection.close() if leave == "close" else gone.vanish()
+            while get_json(server, "/api/v1/status")["sessions"] > 1:
+                pass
+            door.open()
+            assert first(stays.receive()) == 1
+            reached(policy.episodes[0].closed)
+            assert not policy.episodes[1].closed.is_set()
+        with robot(server, "b") as other:
+            other.opened()
+
+
+@pytest.mark.rule("C-6", "E-12")
+def test_a_message_beyond_the_limit_closes_with_1009():
+    with InferenceServer({"only": source({"a": Puppet})}, port=0) as server:
+        with robot(server) as one:
+            one.opened()
+            one.send(b"\xc6" + (32 * 2**20 - 5).to_bytes(4, "big") + bytes(32 * 2**20 - 5))
+            assert one.receive()["code"] == "bad_message", "32 MiB exactly are read; this is bytes and no map"
+        with robot(server) as one:
+            one.opened()
+            with contextlib.suppress(ConnectionClosed):  # it may be closed before all is sent
+                one.send(bytes(32 * 2**20 + 1))
+            assert one.closed() == 1009
+        with robot(server) as one:
+            one.opened()
+
+
+def test_frames_without_end_close_the_session_and_nobody_elses(door):
+    with (
+        InferenceServer({"only": source({"a": lambda: Puppet(doors={0: door})})}, port=0) as server,
+        robot(server) as flood,
+        robot(server) as other,
+    ):
+        flood.opened()
+        other.opened()
+        flood.send(X)
+        reached(door.entered)
+        for _ in range(100):
+            flood.send({"type": "ping"})
+        assert flood.closed() == 1008
+        door.open()
+        assert "result" in other.ask(X)
+
+
+@pytest.mark.rule("C-7")
+def test_a_model_that_dies_closes_its_sessions_with_1011_and_is_loaded_anew():
+    made = []
+
+    def make() -> Policy:
+        def die(episode, inputs):
+            if len(made) == 1:
+                raise ModelLost("the child exited with status 9")
+            return count_up(episode, inputs)
+
+        made.append(Puppet(die))
+        return made[-1]
+
+    with InferenceServer({"only": source({"a": make})}, port=0) as server:
+        with robot(server) as one, robot(server) as idle:
+            one.opened()
+            idle.opened()
+            reply = one.ask(X)
+            assert (reply["code"], reply["error"]) == ("model_lost", "the child exited with status 9")
+            assert one.closed() == 1011
+            assert idle.closed() == 1011
+        with robot(server) as one:
+            one.opened()
+            assert first(one.ask(X)) == 1
+        reached(made[0].closed)
+
+
+@pytest.mark.rule("L-4", "H-4", "H-5", "L-3")
+def test_a_policy_that_hangs_is_answered_for_and_recovers(door):
+    limits = Limits(infer=1.0)
+    with (
+        InferenceServer({"only": source({"a": lambda: Puppet(doors={1: door})})}, port=0, limits=limits) as server,
+        robot(server) as one,
+        robot(server) as two,
+    ):
+        one.opened()
+        two.opened()
+        one.ask(X)
+        one.send(X)
+        reached(door.entered)
+        two.send(X)
+        assert one.receive()["code"] == "timeout"
+        assert two.receive()["code"] == "timeout"
+        assert [get(server, path)[0] for path in ("/livez", "/readyz", "/healthz")] == [200, 503, 503]
+        assert get_json(server, "/api/v1/status")["wedged"] is True
+        with robot(server) as third:
+            assert third.refused()["code"] == "timeout"
+        door.open()
+        while get(server, "/readyz")[0] != 200:
+            pass
+        assert first(one.ask(X)) == 3, "the late answer is not sent: this is the next one"
+        assert first(two.ask(X)) == 1, "what was given up in the queue never reached the model"
+
+
+def test_a_hundred_sessions_leave_nothing_behind():
+    policy = Puppet()
+    before = set(threading.enumerate())
+    with InferenceServer({"only": source({"a": lambda: policy})}, port=0) as server:
+        for _ in range(100):
+            with robot(server) as one:
+                one.opened()
+                one.ask(X)
+        while get_json(server, "/api/v1/status")["sessions"]:
+            pass
+        assert all(episode.closed.wait(PATIENCE) for episode in policy.episodes)
+        assert len(policy.episodes) == 100
+    for thread in set(threading.enumerate()) - before:
+        if thread.name.startswith("offboard-"):
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
