@@ -92,7 +92,7 @@ def command_lines() -> list[tuple[str, str]]:
         for block in blocks(page, "bash")
         for line in block.replace("\\\n", " ").splitlines()
     ]
-    matches = [(page, re.search(r"(?:^|\buv run |&& )(offboard [a-z].*)", line)) for page, line in lines]
+    matches = [(page, re.search(r"(?:^|\buv run (?:--no-dev )?|&& )(offboard [a-z].*)", line)) for page, line in lines]
     return [(page, match[1]) for page, match in matches if match]
 
 
