@@ -16,7 +16,15 @@ GOOD = {"robot_state.q": np.zeros(7), "image.wrist": np.zeros((8, 6, 3), np.uint
 
 
 @pytest.mark.parametrize(
-    "more", [{}, {"task": "stack"}, {"grip": np.zeros(1)}, {"grip": np.float64(0)}, {"other": object()}]
+    "more",
+    [
+        {},
+        {"task": "stack"},
+        {"grip": np.zeros(1)},
+        {"grip": np.float64(0)},
+        {"grip": np.float32(0)},
+        {"other": object()},
+    ],
 )
 def test_what_the_handshake_promised_passes(more):
     check_observation({**GOOD, **more}, META)

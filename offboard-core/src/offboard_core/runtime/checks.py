@@ -29,7 +29,7 @@ def check_observation(observation: Observation, meta: CodecMeta) -> None:
                 raise BadObservation(f"{name} is {type(value).__name__}; expected a string")
         elif isinstance(value, np.ndarray):
             _check_array(name, cast("Array", value), field)
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        elif isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
             _check_array(name, np.asarray(value), field)
         elif field.dtype is not None or field.shape is not None:
             raise BadObservation(f"{name} is {type(value).__name__}; expected {_spell(field)}")
