@@ -1,0 +1,64 @@
+"""An openpi server that somebody else runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from offboard_client.errors import InferTimeout, LoadFailed, OffboardError, PolicyFailed
+
+from .checks import Checks
+from .connection import Connection, Lost, Unreachable
+
+
+class Attached:
+    """The socket to a server at ``url``; opened anew after each of openpi's errors. For one thread."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._url = url
+        self._timeout = timeout
+        self._connection: Connection | None = None
+
+    def open(self, checks: Checks, startup_timeout: float) -> tuple[Mapping[str, Any], dict[str, Any] | None]:
+        """Connect and ask once: the policy's metadata and its first reply (None for an unknown config)."""
+        try:
+            connection = self._connection = Connection(self._url, min(startup_timeout, 30.0))
+            synthetic = checks.synthetic()
+            if synthetic is None:
+                return connection.metadata, None
+            connection.send(synthetic)
+            reply = connection.receive(startup_timeout)
+            checks.actions(reply)
+            return connection.metadata, reply
+        except Unreachable as error:
+            problem = f"nobody to attach to: {error}. Start openpi's serve_policy.py there, or correct --attach"
+        except Lost as error:
+            problem = f"{self._url} broke the connection in its first inference: {error}"
+        except OffboardError as error:
+            problem = (
+                f"{self._url} failed its first inference: {error.text}; is --config-name the config that it serves?"
+            )
+        self.close()
+        raise LoadFailed(problem)
+
+    def infer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """See :class:`~offboard_openpi.policy.Backing`."""
+        try:
+            if self._connection is None:
+                self._connection = Connection(self._url)
+            self._connection.send(inputs)
+            return self._connection.receive(self._timeout)
+        except Unreachable as error:
+            raise PolicyFailed(f"openpi cannot be reached, try again later: {error}") from None
+        except Lost as error:
+            self.close()
+            raise PolicyFailed(f"the connection to openpi broke in mid-inference: {error}") from None
+        except (PolicyFailed, InferTimeout):
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the socket; the server goes on."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -1,0 +1,121 @@
+"""What openpi's training leaves on a disk or in a store, told by its file names alone.
+
+A step's folder holds ``params/`` (JAX, written by orbax) or ``model.safetensors`` (PyTorch), and the statistics
+``assets/ASSET_ID/norm_stats.json``, where an asset id may have slashes. While orbax saves, the folder is called
+``STEP.orbax-checkpoint-tmp-N``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from offboard_client.errors import ConfigurationError
+
+PARAMS = "params/_METADATA"
+WEIGHTS = "model.safetensors"
+ASSETS = "assets"
+STATS = "norm_stats.json"
+#: What training goes on from; nobody needs it to serve.
+TRAIN_STATE = "train_state/"
+#: What offboard itself knows about a checkpoint; see ``docs/how-to/serve-openpi.md``.
+RECORDED = "offboard.json"
+
+#: For the error about a folder that holds no checkpoint.
+EXPECTED = f"params/ (or {WEIGHTS}) and {ASSETS}/…/{STATS}"
+
+
+def missing(names: Iterable[str]) -> str | None:
+    """What a step whose files have these relative paths lacks; None if it is whole."""
+    have = set(names)
+    if WEIGHTS not in have:
+        if PARAMS not in have:
+            return f"neither {PARAMS} nor {WEIGHTS} is there"
+        data = [n for n in have if n.startswith("params/") and ("/d/" in n or n.endswith("/.zarray"))]
+        if not data:
+            return "params/ holds no weights"
+    return None if asset_ids(have) else f"{ASSETS}/ holds no {STATS}"
+
+
+def asset_ids(names: Iterable[str]) -> list[str]:
+    """The asset ids of a step, sorted: openpi picks the one that its config names."""
+    start, end = f"{ASSETS}/", f"/{STATS}"
+    return sorted(n[len(start) : -len(end)] for n in names if n.startswith(start) and n.endswith(end))
+
+
+def format_of(names: Iterable[str]) -> str:
+    """``pytorch`` or ``jax``; openpi decides by the same file."""
+    return "pytorch" if WEIGHTS in set(names) else "jax"
+
+
+def names_in(step: Path) -> list[str]:
+    """The relative paths of a local step's files, without those that only training needs."""
+    return [name for name in _walk(step, "") if not name.startswith(TRAIN_STATE)]
+
+
+def _walk(folder: Path, under: str) -> Iterator[str]:
+    for path in folder.iterdir():
+        name = f"{under}{path.name}"
+        if path.is_dir():
+            if f"{name}/" != TRAIN_STATE:
+                yield from _walk(path, f"{name}/")
+        else:
+            yield name
+
+
+def local_problem(step: Path) -> str | None:
+    """What is wrong with a local step, by its names and by the length of PyTorch weights; None if it is whole."""
+    try:
+        names = names_in(step)
+        return missing(names) or (_cut_short(step / WEIGHTS) if WEIGHTS in names else None)
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+
+
+def _cut_short(weights: Path) -> str | None:
+    """A safetensors file states its own length in its header."""
+    size = weights.stat().st_size
+    with weights.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > size - 8:
+            return f"{WEIGHTS} is cut short"
+        try:
+            header: dict[str, Any] = json.loads(file.read(length))
+            end = max((entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"), default=0)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return f"{WEIGHTS} has no safetensors header"
+    return None if size == 8 + length + end else f"{WEIGHTS} is cut short"
+
+
+def read_record(content: bytes, where: str) -> dict[str, Any]:
+    """What an ``offboard.json`` holds. Raises ConfigurationError."""
+    try:
+        record = json.loads(content)
+    except ValueError as error:
+        raise ConfigurationError(f"{where} is not JSON: {error}") from None
+    if not isinstance(record, dict):
+        raise ConfigurationError(f"{where} holds no map")
+    return record
+
+
+def widths(step: Path, asset_id: str) -> dict[str, int]:
+    """How wide ``state`` and ``actions`` of the training data were, as the statistics say; {} if they do not."""
+    try:
+        stats = json.loads((step / ASSETS / asset_id / STATS).read_bytes())["norm_stats"]
+        return {name: len(stats[name]["mean"]) for name in ("state", "actions")}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+
+
+def is_step(path: Path) -> bool:
+    """Whether a folder looks like one step: its weights are there, whole or not."""
+    return (path / PARAMS).is_file() or ((path / WEIGHTS).is_file() and (path / ASSETS).is_dir())
+
+
+def recognises(path: Path) -> bool:
+    """Whether a folder looks like openpi's; reads names only."""
+    if not path.is_dir():
+        return False
+    return is_step(path) or any(step.name.isdigit() and is_step(step) for step in path.iterdir())

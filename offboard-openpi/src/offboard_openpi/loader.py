@@ -1,0 +1,140 @@
+"""From a checkpoint to openpi's own server that serves it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from offboard_client.errors import ConfigurationError, LoadFailed
+from offboard_core.child import Child
+from offboard_core.remote import RemoteFolder, fetch, is_url
+from offboard_core.types import Checkpoint, CheckpointLoader, Field, Report
+
+from . import files
+from .attached import Attached
+from .backend import Backend
+from .checkout import check_config, script
+from .checks import Checks
+from .families import DEFAULT_CONFIG, FAMILIES, POSITRONIC, Family
+from .faults import explain
+from .options import OpenPIOptions
+from .policy import OpenPIPolicy
+
+log = logging.getLogger(__name__)
+
+#: What errors call the child.
+NAME = "OpenPI subprocess"
+#: Seconds between SIGTERM and SIGKILL; closing a policy must take less than the server allows it.
+_GRACE = 2.0
+
+
+class OpenPILoader(CheckpointLoader):
+    """Starts openpi's ``serve_policy.py`` for a checkpoint, or attaches to one that runs."""
+
+    def __init__(self, options: OpenPIOptions) -> None:
+        self._options = options
+
+    def alone(self) -> Checkpoint | None:
+        """The server to attach to, which says nothing about its checkpoint."""
+        if self._options.attach is None:
+            return None
+        return Checkpoint(id=self._options.config_name or DEFAULT_CONFIG, location=self._options.attach, type="openpi")
+
+    def describe(self, checkpoint: Checkpoint) -> Checkpoint:
+        """What the config takes and answers. Raises ConfigurationError if --config-name contradicts the record."""
+        config = self._config(checkpoint)
+        family = self._family(config, checkpoint, _local(checkpoint))
+        extras = {**checkpoint.extras, "config_name": config}
+        if family is None:
+            return replace(checkpoint, extras=extras)
+        return replace(
+            checkpoint,
+            inputs={**family.inputs(), "task": Field(shape=(), dtype="str", required=not family.default_prompt)},
+            outputs={"action": Field(shape=(family.action_width,), kind="vector")},
+            extras={**extras, "action_space": family.action_space},
+        )
+
+    def load(self, checkpoint: Checkpoint, report: Report) -> OpenPIPolicy:
+        """See :meth:`CheckpointLoader.load`."""
+        config = self._config(checkpoint)
+        if self._options.attach is not None:
+            checks = Checks(config, FAMILIES.get(config))
+            attached = Attached(self._options.attach, self._options.openpi_timeout)
+            metadata, reply = attached.open(checks, self._options.startup_timeout)
+            return OpenPIPolicy(attached, checks, _meta(checks, metadata, reply))
+        root = self._options.root
+        command = script(root, self._options.openpi_command, "serve_policy.py")
+        check_config(root, config)
+        folder = self._folder(checkpoint, report)
+        if problem := files.local_problem(folder):
+            raise LoadFailed(f"{folder} is no complete checkpoint: {problem}; expected {files.EXPECTED}")
+        checks = Checks(config, self._family(config, checkpoint, folder))
+        backend = Backend(
+            lambda port: self._start(command, port, config, folder, root),
+            lambda text: explain(text, config=config, folder=str(folder), root=str(root)),
+            checks,
+            port=self._options.openpi_ws_port,
+            startup_timeout=self._options.startup_timeout,
+            timeout=self._options.openpi_timeout,
+            restarts=self._options.restarts,
+        )
+        reply = backend.open(report)
+        if reply is None:
+            log.warning(
+                "nobody here knows the config %s: only generic checks are made, and openpi was not warmed up", config
+            )
+        return OpenPIPolicy(backend, checks, _meta(checks, backend.metadata, reply))
+
+    def _config(self, checkpoint: Checkpoint) -> str:
+        recorded, asked = checkpoint.recorded.get("config_name"), self._options.config_name
+        if recorded is not None and asked is not None and asked != recorded:
+            raise ConfigurationError(
+                f"--config-name asks for {asked}, but the checkpoint {checkpoint.id} was trained with {recorded}, its "
+                "offboard.json says; leave --config-name away, or correct offboard.json"
+            )
+        return str(recorded or asked or DEFAULT_CONFIG)
+
+    def _family(self, config: str, checkpoint: Checkpoint, folder: Path | None) -> Family | None:
+        """What the config takes; where it may be one of several widths, the statistics of the training data decide."""
+        family = FAMILIES.get(config)
+        assets = checkpoint.extras.get("asset_ids", [])
+        if family is not None and family is POSITRONIC and folder is not None and len(assets) == 1:
+            return family.with_width("observation/state", files.widths(folder, assets[0]).get("state", 0))
+        return family
+
+    def _folder(self, checkpoint: Checkpoint, report: Report) -> Path:
+        if not is_url(checkpoint.location):
+            return Path(checkpoint.location)
+        return fetch(RemoteFolder(checkpoint.location), report, lambda path: not path.startswith(files.TRAIN_STATE))
+
+    def _start(self, command: list[str], port: int, config: str, folder: Path, root: Path) -> Child:
+        env: dict[str, str] = {}
+        if self._options.gpu_memory_fraction is not None:
+            env["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{self._options.gpu_memory_fraction:g}"
+        arguments = ["--port", str(port), "policy:checkpoint", "--policy.config", config, "--policy.dir", str(folder)]
+        return Child([*command, *arguments], name=NAME, cwd=root if root.is_dir() else None, env=env, grace=_GRACE)
+
+
+def _local(checkpoint: Checkpoint) -> Path | None:
+    return None if is_url(checkpoint.location) or not checkpoint.location else Path(checkpoint.location)
+
+
+def _meta(checks: Checks, metadata: Any, reply: Any) -> dict[str, Any]:
+    """Facts for the handshake. ``warmed_up`` is False where nobody knew what to ask openpi."""
+    facts: dict[str, Any] = {"config_name": checks.config, "checks": checks.kind, "warmed_up": reply is not None}
+    if reply is not None:
+        facts["chunk_length"] = len(reply["actions"])
+    if plain := {str(name): value for name, value in metadata.items() if _is_plain(value)}:
+        facts["openpi_metadata"] = plain
+    return facts
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(part) for key, part in value.items())
+    return value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))

@@ -1,0 +1,62 @@
+"""The flags of ``offboard serve --vendor openpi``."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenPIOptions:
+    """Which openpi runs, and how."""
+
+    config_name: str | None = None
+    """openpi's config that the checkpoint was trained with; without it the one recorded beside the checkpoint, else
+    pi05_positronic_lowmem."""
+    openpi_root: Path | None = None
+    """openpi's checkout; without it $OPENPI_ROOT, else ../openpi beside the working directory."""
+    openpi_ws_port: int = 0
+    """The loopback port of openpi's own server; 0 takes a free one."""
+    openpi_command: str | None = None
+    """What runs a Python script of openpi's, instead of `uv run --frozen --project ROOT -- python`."""
+    attach: str | None = None
+    """ws://HOST:PORT of an openpi server that runs already; nothing is started, and --checkpoints-dir is left away."""
+    gpu_memory_fraction: float | None = None
+    """How much of the GPU's memory JAX takes at once; it takes 0.75 of it if nothing is said."""
+    startup_timeout: float = 900.0
+    """Seconds until openpi has answered its first inference; weights, downloads and compilation included."""
+    openpi_timeout: float = 55.0
+    """Seconds one inference may take; after that openpi is restarted."""
+    restarts: int = 3
+    """How often openpi is restarted in a row, before the sessions are told that the model is lost."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.openpi_ws_port <= 65535:
+            raise ValueError(f"openpi_ws_port is {self.openpi_ws_port}, expected 0 to 65535")
+        for name in ("startup_timeout", "openpi_timeout"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a number above 0")
+        if self.gpu_memory_fraction is not None and not 0 < self.gpu_memory_fraction <= 1:
+            raise ValueError(f"gpu_memory_fraction is {self.gpu_memory_fraction}, expected above 0 and at most 1")
+        if self.restarts < 0:
+            raise ValueError(f"restarts is {self.restarts}, expected 0 or more")
+        if self.attach is not None and not re.fullmatch(r"wss?://[^/\s]+(/\S*)?", self.attach):
+            raise ValueError(f"attach is {self.attach!r}, expected ws://HOST:PORT")
+        if self.openpi_command is not None and not shlex.split(self.openpi_command):
+            raise ValueError("openpi_command is empty")
+
+    @property
+    def root(self) -> Path:
+        """openpi's checkout, wherever that was said."""
+        return find_root(self.openpi_root)
+
+
+def find_root(given: Path | None) -> Path:
+    """``given``, else $OPENPI_ROOT, else ../openpi beside the working directory."""
+    if given is not None:
+        return given.expanduser().absolute()
+    named = os.environ.get("OPENPI_ROOT")
+    return Path(named).expanduser().absolute() if named else Path.cwd().parent / "openpi"

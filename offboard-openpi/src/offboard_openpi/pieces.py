@@ -1,0 +1,106 @@
+"""What the codecs of this package share, beyond core's building blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from offboard_client.errors import BadObservation, LoadFailed
+from offboard_core.codecs import LetterboxImage
+from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Feature, Field, Observation
+
+from .families import PROMPT
+
+#: What openpi's image transform scales to; the same here, so that less crosses the wire.
+SIZE = (224, 224)
+
+
+def camera(name: str, source: str) -> Codec:
+    """One of openpi's images, of a robot's."""
+    return LetterboxImage(name=name, source=source, size=SIZE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt(Codec):
+    """Hands the instruction ``task`` to openpi as ``prompt``, without which its policies answer nothing."""
+
+    required: bool = True
+
+    @property
+    def meta(self) -> CodecMeta:
+        """Reads a text."""
+        return CodecMeta(observation={"task": Field(shape=(), dtype="str", required=self.required)})
+
+    def encode(self, observation: Observation) -> dict[str, Any]:
+        """See :meth:`Codec.encode`."""
+        task = observation.get("task")
+        if task is None and not self.required:
+            return {}
+        if not isinstance(task, str) or not task.strip():
+            raise BadObservation(
+                f"task is {task!r}, expected the instruction as text: openpi's policies need one"[:200]
+            )
+        return {PROMPT: task}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained(Codec):
+    """``inner``, with the training columns that ``columns`` names: model input → column of the data set.
+
+    openpi's configs map the columns of a LeRobot data set to the names that serving uses, so the two differ. Without
+    ``columns`` the codec is for serving only.
+    """
+
+    inner: Codec
+    columns: Mapping[str, str]
+
+    @property
+    def meta(self) -> CodecMeta:
+        """That of the inner codec."""
+        return self.inner.meta
+
+    def encode(self, observation: Observation) -> dict[str, Any]:
+        """See :meth:`Codec.encode`."""
+        return self.inner.encode(observation)
+
+    def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.decode`."""
+        return self.inner.decode(chunk, observation)
+
+    @property
+    def features(self) -> Mapping[str, Feature]:
+        """The columns under their names in the data set."""
+        inner = self.inner.features
+        return {column: inner[name] for name, column in self.columns.items()}
+
+    def label(self, frame: Observation) -> dict[str, Any]:
+        """One row; the instruction goes with it as ``task``, which LeRobot stores beside the columns."""
+        if not self.columns:
+            return {}
+        row = self.inner.label(frame)
+        task = {"task": frame["task"]} if isinstance(frame.get("task"), str) else {}
+        return {column: row[name] for name, column in self.columns.items()} | task
+
+
+def check_fit(codec: str, makes: Mapping[str, tuple[int, ...] | None], checkpoint: Checkpoint) -> None:
+    """Raises LoadFailed if the checkpoint's config takes what the codec does not make, or in another width.
+
+    ``makes``: model input → its shape, None for an image. A config that nobody knows takes anything.
+    """
+    for name, declared in checkpoint.inputs.items():
+        if name == "task" or not declared.required:
+            continue
+        config = checkpoint.extras.get("config_name")
+        if name not in makes:
+            raise LoadFailed(
+                f"the codec openpi.{codec} does not fit the config {config}, which takes {name}; the codec makes "
+                f"{', '.join(makes)}. Choose another with --codec, or the config that the checkpoint was trained with "
+                "with --config-name"
+            )
+        shape = makes[name]
+        if shape is not None and declared.shape is not None and -1 not in declared.shape and shape != declared.shape:
+            raise LoadFailed(
+                f"the codec openpi.{codec} does not fit the checkpoint {checkpoint.id}: it makes {name} {shape}, and "
+                f"the checkpoint was trained with {declared.shape}; choose another with --codec"
+            )

@@ -1,0 +1,100 @@
+"""Which openpi checkpoints lie at a place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from offboard_client.errors import ConfigurationError
+from offboard_core.registries import numbered_folders
+from offboard_core.remote import RemoteFile, RemoteFolder, is_url
+from offboard_core.types import Checkpoint, ModelRegistry
+
+from . import files
+
+_STEP = re.compile(r"[0-9]{1,18}")
+
+
+class OpenPIRegistry(ModelRegistry):
+    """The steps of one experiment, by number; or the one step that ``location`` itself is.
+
+    ``location``: a folder, ``s3://…``, ``gs://…`` or ``hf://org/name@revision``. Steps that are half written are not
+    listed. Remote ones are listed where they are, and fetched when they are loaded.
+    """
+
+    def __init__(self, location: str) -> None:
+        self._place: _Local | _Remote = _Remote(location) if is_url(location) else _Local(Path(location).expanduser())
+
+    def checkpoints(self) -> Sequence[Checkpoint]:
+        """The complete ones, oldest first. Raises ConfigurationError if there is none, or nowhere to look."""
+        return self._place.checkpoints()
+
+
+class _Local:
+    def __init__(self, place: Path) -> None:
+        self._place = place
+
+    def checkpoints(self) -> list[Checkpoint]:
+        if files.is_step(self._place):
+            step = self._place.resolve()
+            if problem := files.local_problem(step):
+                raise ConfigurationError(
+                    f"{step} is no complete checkpoint: {problem}; if it is being written or copied, wait for that"
+                )
+            return [self._checkpoint(step)]
+        found = numbered_folders(self._place, lambda s: files.local_problem(s) is None, expected=files.EXPECTED)
+        return [self._checkpoint(step) for _, step in found]
+
+    def _checkpoint(self, step: Path) -> Checkpoint:
+        run = step.resolve().parent
+        recorded = next((p / files.RECORDED for p in (step, run) if (p / files.RECORDED).is_file()), None)
+        record = {} if recorded is None else files.read_record(recorded.read_bytes(), str(recorded))
+        return _checkpoint(step.name, str(step), run.name, files.names_in(step), record)
+
+
+class _Remote:
+    def __init__(self, url: str) -> None:
+        self._folder = RemoteFolder(url)
+
+    def checkpoints(self) -> list[Checkpoint]:
+        everything = self._folder.files()
+        if files.PARAMS in everything or files.WEIGHTS in everything:
+            if problem := files.missing(everything):
+                raise ConfigurationError(f"{self._folder.url} is no complete checkpoint: {problem}")
+            return [self._checkpoint(self._folder, everything, everything)]
+        steps: dict[str, dict[str, RemoteFile]] = {}
+        for path, file in everything.items():
+            name, _, rest = path.partition("/")
+            if rest and _STEP.fullmatch(name):
+                steps.setdefault(name, {})[rest] = file
+        whole = [name for name in sorted(steps, key=int) if files.missing(steps[name]) is None]
+        if not whole:
+            there = ", ".join(sorted({path.partition("/")[0] for path in everything})[:8]) or "nothing"
+            raise ConfigurationError(
+                f"there is no complete checkpoint in {self._folder.url}: it holds {there}; "
+                f"expected folders called <number>, each with {files.EXPECTED}"
+            )
+        return [self._checkpoint(self._folder.below(name), steps[name], everything) for name in whole]
+
+    def _checkpoint(
+        self, step: RemoteFolder, names: Mapping[str, RemoteFile], everything: Mapping[str, RemoteFile]
+    ) -> Checkpoint:
+        beside = step.url != self._folder.url and files.RECORDED in everything
+        place = step if files.RECORDED in names else self._folder if beside else None
+        record = {} if place is None else files.read_record(place.read(files.RECORDED), f"{place.url}/{files.RECORDED}")
+        run = step.url.rsplit("/", 2)[-2] if step.url.count("/") > 2 else ""
+        return _checkpoint(step.name, step.url, run, names, record)
+
+
+def _checkpoint(id: str, location: str, run: str, names: Iterable[str], record: Mapping[str, Any]) -> Checkpoint:
+    kept = list(names)
+    return Checkpoint(
+        id=id,
+        location=location,
+        experiment=run,
+        type="openpi",
+        recorded=record,
+        extras={"format": files.format_of(kept), "asset_ids": files.asset_ids(kept)},
+    )
