@@ -138,6 +138,7 @@ class _Running:
             ws_per_message_deflate=False,  # 8 ms for a pair of 224×224 images, and nothing gained on a picture
             lifespan="off",
             log_config=None,
+            log_level="warning",  # below that the requests' headers are logged, and with them the token
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=1,
@@ -181,10 +182,9 @@ def run_server(
     Raises ConfigurationError if the port, the token or every source is unusable.
     """
     keep_freed_memory()
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     _run(_Running(sources, config, frontends or {}), on_listening)
     for thread in _threads():
-        thread.join(1.0)  # it has been told to end
+        thread.join(0.25)  # it has been told to end
     if _threads():
         # A model in a call that never returns cannot be stopped, and the interpreter would wait for its thread.
         log.warning("leaving a thread behind that is still in a call")
