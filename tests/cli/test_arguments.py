@@ -6,7 +6,7 @@ import pytest
 from offboard_client._cli.arguments import expand_paths, parse, switches
 from offboard_client._cli.synthetic import synthetic_observation
 from offboard_client.commands import UsageError
-from offboard_core._cli.serve_options import split_codec_options
+from offboard_core._cli.serve_options import split_dotted
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,24 @@ def test_paths_are_expanded_wherever_they_are(monkeypatch):
     assert parse(Options, ["--place=~/y", "--json=True"], "x", "").place == Path("/home/somebody/y")
 
 
-def test_codec_options_are_taken_out():
-    rest, found = split_codec_options(
+def test_options_with_an_owner_are_taken_out():
+    rest, found = split_dotted(
         ["--port", "1", "--codec.fps", "10", "--codec.map", "image.exterior=front", "--codec.map=image.wrist=hand",
-         "--codec.image-size=[320, 240]", "--codec.flip=true", "--codec", "ee", '--codec.name="a=b"'],
+         "--codec.image-size=[320, 240]", "--codec.flip=true", "--codec", "ee", '--codec.name="a=b"',
+         "--wire.lab.loud", "true", "--wire.codec=ee", "--other.codec", "ee"],
+        ["codec", "wire", "wire.lab"],
     )  # fmt: skip
-    assert rest == ["--port", "1", "--codec", "ee"]
+    assert rest == ["--port", "1", "--codec", "ee", "--other.codec", "ee"]
     assert found == {
-        "fps": 10,
-        "map": {"image.exterior": "front", "image.wrist": "hand"},
-        "image_size": [320, 240],
-        "flip": True,
-        "name": "a=b",
+        "codec": {
+            "fps": 10,
+            "map": {"image.exterior": "front", "image.wrist": "hand"},
+            "image_size": [320, 240],
+            "flip": True,
+            "name": "a=b",
+        },
+        "wire": {"codec": "ee"},
+        "wire.lab": {"loud": True},
     }
 
 
@@ -69,9 +75,9 @@ def test_codec_options_are_taken_out():
         (["--codec.", "1"], "names no option"),
     ],
 )
-def test_codec_options_that_make_no_sense_are_refused(given, text):
+def test_options_with_an_owner_that_make_no_sense_are_refused(given, text):
     with pytest.raises(UsageError, match=text):
-        split_codec_options(given)
+        split_dotted(given, ["codec"])
 
 
 def spec(**fields):

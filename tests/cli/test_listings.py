@@ -22,6 +22,7 @@ def test_plugins_lists_every_plugin_and_what_is_wrong(tmp_path):
         "vendors": ["toy"],
         "codecs": ["toy.shift"],
         "registries": ["toy.runs"],
+        "frontends": [],
         "cause": None,
     }
     assert rows["bad"]["cause"] == "RuntimeError: no CUDA"

@@ -39,6 +39,7 @@ def test_one_source_by_flags(place):
             "port": info["port"],
             "pid": process.pid,
             "models": ["000100", "000200"],
+            "frontends": info["frontends"],
         }
         meta, joints = first_joints(info)
         assert (meta["type"], meta["checkpoint_id"], meta["codec"], meta["codec_source"]) == (

@@ -30,7 +30,8 @@ def example(hook):
 
 
 def test_there_are_hooks():
-    assert HOOKS == ["offboard_codecs", "offboard_checkpoint_loaders", "offboard_model_registries"]
+    kinds = ["codecs", "checkpoint_loaders", "model_registries", "frontends"]
+    assert [f"offboard_{kind}" for kind in kinds] == HOOKS
     assert re.findall(r"^## `(offboard_\w+)`$", PAGE, re.MULTILINE) == HOOKS
 
 
@@ -49,8 +50,7 @@ def test_the_example_of_a_hook_is_a_plugin_that_implements_it(hook, monkeypatch,
     assert hasattr(getattr(module, hook), "offboard_impl")
     _, row = Plugins.of(**{name: module}).rows()
     assert row.cause is None
-    offered = {"offboard_codecs": row.codecs, "offboard_checkpoint_loaders": row.loaders}.get(hook, row.registries)
-    assert offered
+    assert getattr(row, {"offboard_checkpoint_loaders": "loaders"}.get(hook, hook.rpartition("_")[2]))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(use, {})

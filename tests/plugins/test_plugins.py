@@ -157,6 +157,26 @@ def test_a_plugin_called_core_does_not_push_core_aside(tmp_path, monkeypatch):
     assert [r.provider.distribution for r in plugins.rows() if r.cause] == ["dist-core"]
 
 
+@pytest.mark.parametrize(
+    ("written", "vendor", "meant"),
+    [
+        ("@positronic.vendors.arm.codecs.ee", "arm", "arm.ee"),
+        ("@positronic.vendors.arm_0_3_3.codecs.ee", "arm", "arm.ee"),
+        ("@positronic.vendors.leg.codecs.ee", "arm", "leg.ee"),
+        ("@codecs_of.mine.codecs.native", "arm", "core.native"),
+    ],
+)
+def test_a_codec_may_be_written_as_positronic_does(written, vendor, meant):
+    plugins = Plugins.of(arm=of(offboard_codecs=[codec("ee")]), leg=of(offboard_codecs=[codec("ee")]))
+    assert plugins.codec(written, vendor).name == meant
+
+
+@pytest.mark.parametrize("written", ["@codecs.ee", "arm.codecs.ee", "@arm.codecs.ee.more", "@arm.codecs.nothing"])
+def test_nothing_else_is_taken_for_a_codec(written):
+    with pytest.raises(ConfigurationError, match="there is no codec"):
+        Plugins.of(arm=of(offboard_codecs=[codec("ee")])).codec(written, "arm")
+
+
 def test_a_codec_is_found_by_full_name_then_at_the_vendor_then_in_core():
     plugins = Plugins.of(
         arm=of(offboard_codecs=[codec("native"), codec("ee")]), leg=of(offboard_codecs=[codec("ee"), codec("leg")])

@@ -21,7 +21,7 @@ from offboard_client.errors import (
     PolicyFailed,
 )
 
-from .hookspecs import CodecEntry, LoaderEntry, RegistryEntry, hookimpl
+from .hookspecs import CodecEntry, FrontendEntry, LoaderEntry, RegistryEntry, hookimpl
 from .types import (
     Checkpoint,
     CheckpointLoader,
@@ -53,6 +53,7 @@ __all__ = [
     "ConfigurationError",
     "Feature",
     "Field",
+    "FrontendEntry",
     "InferTimeout",
     "InferenceServer",
     "InvalidAction",

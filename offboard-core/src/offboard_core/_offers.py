@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from offboard_client._names import import_attr
 from offboard_client.errors import ConfigurationError, OffboardError
 
-from .hookspecs import CodecEntry, Entry, LoaderEntry, RegistryEntry
+from .hookspecs import CodecEntry, Entry, FrontendEntry, LoaderEntry, RegistryEntry
 from .types import Checkpoint, CheckpointLoader, Codec, ModelRegistry
+
+if TYPE_CHECKING:
+    from .frontend import Frontend
 
 E = TypeVar("E", bound=Entry)
 T = TypeVar("T")
@@ -109,3 +112,18 @@ class RegistryOffer(Offer[RegistryEntry]):
     def make(self, location: str) -> ModelRegistry:
         """The registry of one place. Raises ConfigurationError, or what the factory says is wrong."""
         return self._make(self.entry.factory, ModelRegistry, location)
+
+
+class FrontendOffer(Offer[FrontendEntry]):
+    """A protocol that can be spoken."""
+
+    def options(self) -> type[Any]:
+        """The dataclass of its options. Raises ConfigurationError if that cannot be imported."""
+        return self._options(self.entry.options)
+
+    def make(self, options: Any) -> Frontend:
+        """The frontend of one server. Raises ConfigurationError, or what the factory says is wrong."""
+        # Frontends stand on the runtime, which is made of what the plugins offer.
+        from .frontend import Frontend
+
+        return self._make(self.entry.factory, Frontend, options)

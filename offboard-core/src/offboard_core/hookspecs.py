@@ -16,11 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
+from offboard_client.messages import SESSION_PATH
 
 from .types import Checkpoint, CheckpointLoader, Codec, ModelRegistry, NoParams
+
+if TYPE_CHECKING:
+    from .frontend import Frontend
 
 #: Marks a function as an implementation of the hook of its name.
 hookimpl = pluggy.HookimplMarker("offboard")
@@ -71,6 +75,32 @@ class RegistryEntry(Entry):
     factory: str | Callable[[str], ModelRegistry]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FrontendEntry(Entry):
+    """Another protocol on the server's port: ``factory(options) -> Frontend``.
+
+    ``paths``: the exact WebSocket paths it is spoken on (``"/"``, ``"/openpi/policy"``); no two frontends share one.
+    ``options``: a frozen dataclass whose every field has a default, or its ``"module:attr"``; ``--NAME.OPTION`` on
+    the command line and ``[frontends.NAME]`` in ``models.toml`` set its fields, NAME being the full name.
+    """
+
+    factory: str | Callable[[Any], Frontend]
+    paths: tuple[str, ...]
+    options: str | type = NoParams
+
+    def __post_init__(self) -> None:
+        wrong = [path for path in self.paths if not path.startswith("/") or _is_v1(path)]
+        if isinstance(self.paths, str) or not self.paths or wrong:
+            raise ValueError(
+                f"the frontend {self.name!r} has the paths {self.paths!r}; expected a tuple of paths that begin with "
+                f"a slash and lie outside {SESSION_PATH}"
+            )
+
+
+def _is_v1(path: str) -> bool:
+    return path == SESSION_PATH or path.startswith(SESSION_PATH + "/")
+
+
 @hookspec
 def offboard_codecs() -> Iterable[CodecEntry]:
     """Codecs this plugin offers."""
@@ -86,4 +116,10 @@ def offboard_checkpoint_loaders() -> Iterable[LoaderEntry]:
 @hookspec
 def offboard_model_registries() -> Iterable[RegistryEntry]:
     """Registries this plugin offers."""
+    raise NotImplementedError
+
+
+@hookspec
+def offboard_frontends() -> Iterable[FrontendEntry]:
+    """Protocols of other clients that this plugin lets the server speak."""
     raise NotImplementedError

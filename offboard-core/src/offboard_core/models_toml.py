@@ -10,6 +10,9 @@
     fps = 15
     options = { device = "cpu" }          # the vendor's options
     codec_options = { map = { "image.exterior" = "front" } }
+
+    [frontends.openpi]                    # no source, but the options of the frontend openpi
+    codec = "droid"
 """
 
 from __future__ import annotations
@@ -41,6 +44,8 @@ KEYS: dict[str, tuple[type, ...]] = {
     "fps": (int, float),
     "options": (dict,),
 }
+#: The table that is no source.
+FRONTENDS = "frontends"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -50,12 +55,7 @@ def read_models(path: Path, plugins: Plugins) -> dict[str, ModelSource]:
     Raises ConfigurationError naming the file and the table: not TOML, no table, an unknown key, a value of another
     type, or whatever is wrong with the source.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is not TOML: {error}") from error
+    tables = {name: table for name, table in _read(path).items() if name != FRONTENDS}
     if not tables:
         raise ConfigurationError(f"{path} names no model; expected a table for each, such as [act]")
     sources: dict[str, ModelSource] = {}
@@ -65,6 +65,26 @@ def read_models(path: Path, plugins: Plugins) -> dict[str, ModelSource]:
         except OffboardError as error:
             raise ConfigurationError(f"{path}: [{name}]: {error.text}") from error
     return sources
+
+
+def read_frontends(path: Path) -> dict[str, dict[str, Any]]:
+    """The options of frontends that the file sets, by the frontend's full name; {} if it sets none.
+
+    Raises ConfigurationError naming the file.
+    """
+    tables = _read(path).get(FRONTENDS, {})
+    if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in cast("dict[str, Any]", tables).values()):
+        raise ConfigurationError(f"{path}: [{FRONTENDS}] holds one table for each frontend, such as [{FRONTENDS}.NAME]")
+    return cast("dict[str, dict[str, Any]]", tables)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}") from error
 
 
 def _source(name: str, table: Any, folder: Path, plugins: Plugins) -> ModelSource:

@@ -20,8 +20,8 @@ from offboard_client._names import nearest, unknown
 from offboard_client.errors import ConfigurationError
 
 from . import _builtin, hookspecs
-from ._offers import CodecOffer, LoaderOffer, Offer, Provider, RegistryOffer
-from .hookspecs import CodecEntry, Entry, LoaderEntry, RegistryEntry
+from ._offers import CodecOffer, FrontendOffer, LoaderOffer, Offer, Provider, RegistryOffer
+from .hookspecs import CodecEntry, Entry, FrontendEntry, LoaderEntry, RegistryEntry
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,10 @@ _HOOKS: dict[str, tuple[type[Entry], type[Offer[Any]]]] = {
     "offboard_codecs": (CodecEntry, CodecOffer),
     "offboard_checkpoint_loaders": (LoaderEntry, LoaderOffer),
     "offboard_model_registries": (RegistryEntry, RegistryOffer),
+    "offboard_frontends": (FrontendEntry, FrontendOffer),
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_POSITRONIC = re.compile(r"@(?:\w+\.)*(?P<module>\w+)\.codecs\.(?P<name>\w+)")
 
 O = TypeVar("O", bound=Offer[Any])  # noqa: E741
 
@@ -48,6 +50,7 @@ class PluginRow:
     loaders: tuple[str, ...] = ()
     codecs: tuple[str, ...] = ()
     registries: tuple[str, ...] = ()
+    frontends: tuple[str, ...] = ()
     cause: str | None = None
 
 
@@ -60,6 +63,7 @@ class Plugins:
         self._loaders = {o.name: o for o in everything if isinstance(o, LoaderOffer)}
         self._codecs = {o.name: o for o in everything if isinstance(o, CodecOffer)}
         self._registries = {o.name: o for o in everything if isinstance(o, RegistryOffer)}
+        self._frontends = {o.name: o for o in everything if isinstance(o, FrontendOffer)}
         self._providers = tuple(providers)
         self._broken = dict(broken)
 
@@ -115,13 +119,21 @@ class Plugins:
     def codec(self, name: str, vendor: str | None = None) -> CodecOffer:
         """A codec by its full name, else by its short name at this vendor, else in core.
 
-        Raises ConfigurationError naming the nearest.
+        ``@package.module.codecs.NAME`` is how Positronic's command lines write NAME: the codec of the vendor whose
+        module that is, if there is one, else NAME. Raises ConfigurationError naming the nearest.
         """
+        if written := _POSITRONIC.fullmatch(name):
+            full = f"{written['module']}.{written['name']}"
+            name = full if full in self._codecs else written["name"]
         return self._find(self._codecs, "codec", name, vendor)
 
     def registry(self, name: str, vendor: str | None = None) -> RegistryOffer:
         """A registry, named like a codec. Raises ConfigurationError naming the nearest."""
         return self._find(self._registries, "registry", name, vendor)
+
+    def frontend(self, name: str) -> FrontendOffer:
+        """A frontend by its full name. Raises ConfigurationError naming the nearest."""
+        return self._find(self._frontends, "frontend", name, None)
 
     def loaders(self) -> list[LoaderOffer]:
         """Every vendor that can serve, by full name."""
@@ -130,6 +142,10 @@ class Plugins:
     def codecs(self) -> list[CodecOffer]:
         """Every codec, by full name."""
         return [self._codecs[name] for name in sorted(self._codecs)]
+
+    def frontends(self) -> list[FrontendOffer]:
+        """Every frontend, by full name."""
+        return [self._frontends[name] for name in sorted(self._frontends)]
 
     def rows(self) -> list[PluginRow]:
         """One row per plugin: core first, then the others by name."""
@@ -143,6 +159,7 @@ class Plugins:
                 loaders=of(provider, self._loaders),
                 codecs=of(provider, self._codecs),
                 registries=of(provider, self._registries),
+                frontends=of(provider, self._frontends),
                 cause=self._broken.get(provider),
             )
             for provider in self._providers

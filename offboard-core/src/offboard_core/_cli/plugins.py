@@ -26,7 +26,7 @@ def run(arguments: list[str]) -> int:
         emit_json({"plugins": [_plain(row) for row in rows]})
         return 0
     emit_table(
-        ("plugin", "distribution", "version", "vendors", "codecs", "registries", "state"),
+        ("plugin", "distribution", "version", "vendors", "codecs", "registries", "frontends", "state"),
         [
             (
                 row.provider.name,
@@ -35,6 +35,7 @@ def run(arguments: list[str]) -> int:
                 "\n".join(row.loaders),
                 "\n".join(row.codecs),
                 "\n".join(row.registries),
+                "\n".join(row.frontends),
                 row.cause or "ok",
             )
             for row in rows
@@ -51,5 +52,6 @@ def _plain(row: PluginRow) -> dict[str, object]:
         "vendors": row.loaders,
         "codecs": row.codecs,
         "registries": row.registries,
+        "frontends": row.frontends,
         "cause": row.cause,
     }

@@ -7,16 +7,17 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from offboard_client._cli.output import emit_json, say
 from offboard_client._cli.server import token_from
 from offboard_client.commands import UsageError
 from offboard_client.errors import ConfigurationError, OffboardError
 
-from ..models_toml import read_models
+from ..frontend import make_frontends
+from ..models_toml import read_frontends, read_models
 from ..plugins import Plugins
 from ..runtime.lease import Limits
 from ..source import ModelSource, from_flags
@@ -41,6 +42,8 @@ def run(arguments: list[str]) -> int:
     _check_numbers(options)
     sources = make_sources(parsed, plugins)
     models = [model for name, source in sources.items() for model in _check(name, source, many=len(sources) > 1)]
+    frontends = make_frontends(plugins, frontend_options(parsed))
+    paths = {o.name: o.entry.paths for o in plugins.frontends() if o.entry.paths[0] in frontends}
     # FastAPI and uvicorn take their time: not before everything that is cheap to see is right.
     from ..server import run_server
 
@@ -52,7 +55,7 @@ def run(arguments: list[str]) -> int:
             options.host,
             TOKEN_VARIABLE,
         )
-    return run_server(sources, config, partial(announce, options, models))
+    return run_server(sources, config, partial(announce, options, models, paths), frontends)
 
 
 def _check_numbers(options: ServeOptions) -> None:
@@ -108,6 +111,15 @@ def make_sources(parsed: Parsed, plugins: Plugins) -> dict[str, ModelSource]:
     return {source.vendor: source}
 
 
+def frontend_options(parsed: Parsed) -> dict[str, dict[str, Any]]:
+    """What the command line and the file set of the frontends. Raises UsageError if both set the same frontend."""
+    given, models = parsed.frontends, parsed.serve.models
+    written = {} if models is None else read_frontends(models)
+    if twice := sorted(given.keys() & written.keys()):
+        raise UsageError(f"the options of {', '.join(twice)} are in {models} already: write them there or here")
+    return {**written, **given}
+
+
 def _check(name: str, source: ModelSource, *, many: bool) -> list[str]:
     """The ids of one source. Raises what a session would find wrong with its default model or codec."""
     try:
@@ -118,13 +130,16 @@ def _check(name: str, source: ModelSource, *, many: bool) -> list[str]:
     return [f"{name}/{id}" for id in ids] if many else ids
 
 
-def announce(options: ServeOptions, models: Sequence[str], host: str, port: int) -> None:
-    """Say where the server listens and how to reach it."""
+def announce(
+    options: ServeOptions, models: Sequence[str], frontends: Mapping[str, Sequence[str]], host: str, port: int
+) -> None:
+    """Say where the server listens and how to reach it. ``frontends``: the paths of each."""
     reachable = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     secure = options.ssl_certfile is not None
     url = f"{'wss' if secure else 'ws'}://{reachable}:{port}"
     if options.json:
-        emit_json({"url": url, "host": host, "port": port, "pid": os.getpid(), "models": models})
+        where = {"url": url, "host": host, "port": port, "pid": os.getpid()}
+        emit_json({**where, "models": models, "frontends": frontends})
         return
     server = url if secure else f"{reachable}:{port}"
     shown = ", ".join(models[-5:]) + (f" and {len(models) - 5} older ones" if len(models) > 5 else "")
@@ -132,6 +147,8 @@ def announce(options: ServeOptions, models: Sequence[str], host: str, port: int)
     say("")
     say(f"  offboard run sim --server {server}")
     say(f'  session = offboard_client.InferenceClient("{server}").new_session()')
+    for name, paths in frontends.items():
+        say(f"  {name}: {', '.join(url + path for path in paths)}")
     say("")
 
 

@@ -1,14 +1,15 @@
 """The command line of ``offboard serve``: core's options, the vendor's on top, and the codec's.
 
 It is read twice, because the vendor decides which options there are: first for ``--vendor`` and
-``--checkpoints-dir`` alone, then as a whole.
+``--checkpoints-dir`` alone, then as a whole. What begins with ``--codec.`` or with a frontend's name and a dot is taken
+out before: which options these have is checked where they are made.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -16,9 +17,10 @@ from typing import Annotated, Any, Literal, cast
 import tyro
 from offboard_client._cli.arguments import parse
 from offboard_client.commands import UsageError
+from offboard_client.errors import OffboardError
 from tyro.conf import Positional
 
-from ..options import parse_value
+from ..options import describe, parse_value
 from ..plugins import Plugins
 from ..source import choose_vendor, expand
 
@@ -67,29 +69,37 @@ class ServeOptions:
     """Print one JSON object on stdout once the server listens."""
 
 
+#: Who owns the options ``--codec.NAME``.
+CODEC = "codec"
 _SOURCE = ("vendor", "checkpoints_dir", "checkpoint", "codec", "fps")
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """``serve``; ``vendor``: an instance of the vendor's options class, None where a file names the sources."""
+    """``serve``; ``vendor``: an instance of the vendor's options class, None where a file names the sources.
+
+    ``codec``: the codec's options that were given. ``frontends``: a frontend's name → its options that were given.
+    """
 
     serve: ServeOptions
     vendor: Any
     codec: dict[str, Any]
+    frontends: dict[str, dict[str, Any]]
 
 
 def parse_serve(arguments: Sequence[str], plugins: Plugins) -> Parsed:
     """The whole command line. Raises UsageError or ConfigurationError; SystemExit after help."""
-    rest, codec = split_codec_options(arguments)
+    rest, dotted = split_dotted(arguments, [CODEC, *(offer.name for offer in plugins.frontends())])
+    codec = dotted.pop(CODEC, {})
+    summary = _SUMMARY + _frontends_help(plugins)
     vendor, location = _peek(rest, "vendor"), _peek(rest, "checkpoints_dir")
     if vendor is None and location is None:
-        serve = parse(ServeOptions, rest, "serve", _SUMMARY)
+        serve = parse(ServeOptions, rest, "serve", summary)
         given = [name for name in _SOURCE if getattr(serve, name) is not None] + [f"codec.{name}" for name in codec]
         if serve.models is not None and given:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise UsageError(f"{names} cannot be combined with {serve.models}: write it into the file")
-        return Parsed(serve, None, codec)
+        return Parsed(serve, None, codec, dotted)
     offer = choose_vendor(plugins, vendor, None if location is None else expand(location))
     declared = offer.options()
     taken = {field.name for field in dataclasses.fields(ServeOptions)}
@@ -104,23 +114,25 @@ def parse_serve(arguments: Sequence[str], plugins: Plugins) -> Parsed:
         ],
         frozen=True,
     )
-    parsed = cast("Any", parse(both, rest, "serve", _SUMMARY))
+    parsed = cast("Any", parse(both, rest, "serve", summary))
     if parsed.serve.models is not None:
         raise UsageError(f"give either {parsed.serve.models} or --vendor and --checkpoints-dir")
-    return Parsed(parsed.serve, parsed.vendor_options, codec)
+    return Parsed(parsed.serve, parsed.vendor_options, codec, dotted)
 
 
-def split_codec_options(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """The arguments without ``--codec.NAME VALUE`` and ``--codec.NAME=VALUE``, and what these say.
+def split_dotted(arguments: Sequence[str], owners: Iterable[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """The arguments without ``--OWNER.NAME VALUE`` and ``--OWNER.NAME=VALUE``, and what these say, by owner.
 
     A value is a JSON literal, ``FROM=TO`` (an entry of a map, may be repeated), or text.
     """
+    longest_first = sorted(owners, key=len, reverse=True)
     rest: list[str] = []
-    found: dict[str, Any] = {}
+    found: dict[str, dict[str, Any]] = {}
     queue = list(arguments)
     while queue:
         argument = queue.pop(0)
-        if not argument.startswith("--codec."):
+        owner = next((owner for owner in longest_first if argument.startswith(f"--{owner}.")), None)
+        if owner is None:
             rest.append(argument)
             continue
         name, equals, text = argument.partition("=")
@@ -128,21 +140,37 @@ def split_codec_options(arguments: Sequence[str]) -> tuple[list[str], dict[str, 
             if not queue or queue[0].startswith("--"):
                 raise UsageError(f"{argument} needs a value")
             text = queue.pop(0)
-        name = name.removeprefix("--codec.").replace("-", "_")
+        name = name.removeprefix(f"--{owner}.").replace("-", "_")
         if not name:
-            raise UsageError(f"{argument} names no option of the codec")
-        value = parse_value(text)
-        key, is_entry, entry = text.partition("=")
-        if value == text and is_entry:
-            entries = found.setdefault(name, {})
-            if not isinstance(entries, dict) or key in entries:
-                raise UsageError(f"--codec.{name} says twice what {key} is")
-            entries[key] = entry
-        elif name in found:
-            raise UsageError(f"--codec.{name} is given twice")
-        else:
-            found[name] = value
+            raise UsageError(f"{argument} names no option of {'the codec' if owner == CODEC else owner}")
+        _add(found.setdefault(owner, {}), f"--{owner}.{name}", name, text)
     return rest, found
+
+
+def _add(options: dict[str, Any], shown: str, name: str, text: str) -> None:
+    value = parse_value(text)
+    key, is_entry, entry = text.partition("=")
+    if value == text and is_entry:
+        entries = options.setdefault(name, {})
+        if not isinstance(entries, dict) or key in entries:
+            raise UsageError(f"{shown} says twice what {key} is")
+        entries[key] = entry
+    elif name in options:
+        raise UsageError(f"{shown} is given twice")
+    else:
+        options[name] = value
+
+
+def _frontends_help(plugins: Plugins) -> str:
+    """What other protocols are spoken, and how they are set."""
+    said: list[str] = []
+    for offer in plugins.frontends():
+        try:
+            options = [f"--{offer.name}.{option.name}" for option in describe(offer.options())]
+        except OffboardError:
+            continue  # the server says what is wrong with it; help is for the others
+        said.append(f"{offer.name} on {', '.join(offer.entry.paths)}" + f" ({', '.join(options)})" * bool(options))
+    return f" Other protocols on the same port: {'; '.join(said)}." if said else ""
 
 
 def _peek(arguments: Sequence[str], option: str) -> str | None:

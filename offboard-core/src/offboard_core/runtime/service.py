@@ -90,17 +90,18 @@ class PolicyService:
         wire: Callable[[BoundCodec], Wire],
         holder: str,
         on_status: OnStatus,
+        bridge: Callable[[BoundCodec], BoundCodec] = lambda codec: codec,
     ) -> ServiceSession:
         """A session on a model (None: the default), loading it if need be.
 
-        ``params``: name and value pairs as in a query string; ``wire``: makes the frontend's translations.
-        Cancel it when the client is gone.
+        ``params``: name and value pairs as in a query string; ``bridge`` and ``wire``: the frontend's codec around the
+        model's own, and its translations. Cancel it when the client is gone.
         """
         for_codec, for_policy = _split(params)
         try:
             name, checkpoint = await self._resolve(model_id)
             source = self.sources[name]
-            bound = await self._listed(source.codec.bind, checkpoint, for_codec)
+            bound = bridge(await self._listed(source.codec.bind, checkpoint, for_codec))
         except ConfigurationError as error:
             raise LoadFailed(error.text) from None
         recipe = Recipe((name, checkpoint.id), self._id(name, checkpoint), partial(_load, source, checkpoint))

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
+#: A control frame holds 125 bytes (RFC 6455, 5.5), two of which are the close code.
+REASON_BYTES = 123
+
 
 async def serve_socket(service: PolicyService, frontend: Frontend, scope: Scope, receive: Receive, send: Send) -> None:
     """Run one accepted-to-be session to its end. The path is already known to be the frontend's."""
@@ -80,7 +83,7 @@ async def _open(service: PolicyService, speech: Speech, holder: str, send: Send)
         if frame is not None:
             await _send(send, frame)
 
-    return await service.open(model_id, params, wire=wire, holder=holder, on_status=tell)
+    return await service.open(model_id, params, bridge=speech.bridge, wire=wire, holder=holder, on_status=tell)
 
 
 async def _read(receive: Receive, conversation: Conversation, opening: asyncio.Future[ServiceSession]) -> None:
@@ -101,11 +104,18 @@ async def _send(send: Send, frame: Frame) -> None:
     await send({"type": "websocket.send", "bytes" if isinstance(frame, bytes) else "text": frame})
 
 
-async def _refuse(send: Send, last: Frame, error: OffboardError) -> None:
+async def _refuse(send: Send, last: Frame | None, error: OffboardError) -> None:
+    code = CLOSE_GOING_AWAY if isinstance(error, ShuttingDown) else CLOSE_REFUSED
     # The client may have gone while we were about to tell it; there is nobody left to tell then.
     with contextlib.suppress(OSError):
-        await _send(send, last)
-        await _close(send, CLOSE_GOING_AWAY if isinstance(error, ShuttingDown) else CLOSE_REFUSED, error.code)
+        if last is not None:
+            await _send(send, last)
+        await _close(send, code, error.code if last is not None else _cut(f"{error.code}: {error.text}"))
+
+
+def _cut(text: str) -> str:
+    """As much of a text as the reason of a close frame may hold."""
+    return text.encode()[:REASON_BYTES].decode(errors="ignore")
 
 
 async def _close(send: Send, code: int, reason: str) -> None:

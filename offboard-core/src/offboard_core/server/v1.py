@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from offboard_client.errors import BadParameter, OffboardError
 from offboard_client.messages import RESERVED_PARAMS, SESSION_PATH, Ready, Status, control_kind, error_frame
 
-from ..frontend import Frame, Scope
+from ..frontend import Frame, Frontend, Scope, Speech
 from ..runtime.codec import BoundCodec
 from ..runtime.session import ServiceSession
 from .wire import Dialect, Layout, V1Wire, decode, encode
@@ -19,7 +19,7 @@ CONTROL_BYTES = 512
 _TEXT_TYPE, _TYPE = '"type"', b"\xa4type"
 
 
-class V1:
+class V1(Frontend):
     """The frontend of the routes below ``/api/v1/session``."""
 
     def open(self, scope: Scope) -> V1Speech:
@@ -32,22 +32,23 @@ class V1:
         return encode(error_frame(error, handshake=True), b"encoding=json" in scope["query_string"])
 
 
-class V1Speech:
+class V1Speech(Speech):
     """One socket's. The query's reserved names choose the form of the session, all others are parameters."""
 
     def __init__(self, model_id: str | None, query: str) -> None:
         self.model_id = model_id
-        self.params: list[tuple[str, str]] = []
+        params: list[tuple[str, str]] = []
         own: dict[str, str] = {}
         for name, value in parse_qsl(query, keep_blank_values=True):
             if name not in RESERVED_PARAMS:
-                self.params.append((name, value))
+                params.append((name, value))
             elif name in own:
                 raise BadParameter(f"{name} was given twice")
             else:
                 own[name] = value
         dialect = _one_of("dialect", own.get("dialect"), ("offboard", "positronic"))
         layout = _one_of("layout", own.get("layout"), ("rows", "columns"))
+        self.params = params
         self.session_id = own.get("session_id")
         self._dialect: Dialect | None = cast("Dialect | None", dialect)
         self._layout: Layout = cast("Layout", layout or "rows")
