@@ -56,7 +56,8 @@ class Backend:
         self._connection: Connection | None = None
         self._url = ""
         self._failures = 0
-        self._doing = "starting"
+        self._up = False
+        self._doing = "being restarted"
         self._lost: str | None = None
         self._closed = False
         self._supervisor: threading.Thread | None = None
@@ -113,7 +114,7 @@ class Backend:
         with self._lock:
             if self._lost is not None:
                 raise ModelLost(self._lost)
-            if self._child is None or not self._child.running:
+            if not self._up or self._child is None or not self._child.running:
                 raise PolicyFailed(self._standing())
             if self._connection is not None:
                 return self._connection
@@ -121,7 +122,7 @@ class Backend:
         try:
             connection = Connection(url)
         except Unreachable as error:
-            raise PolicyFailed(f"openpi runs, and takes no connection: {error}") from None
+            raise PolicyFailed(f"openpi takes no connection, try again later: {error}") from None
         with self._lock:
             self._connection = connection
         return connection
@@ -129,7 +130,7 @@ class Backend:
     def _standing(self) -> str:
         child = self._child
         said = f"; it says: {child.last_line}" if child is not None and child.last_line else ""
-        return f"openpi is {self._doing if self._doing != 'running' else 'being restarted'}, try again later{said}"
+        return f"openpi is {self._doing}, try again later{said}"
 
     def _drop(self) -> None:
         with self._lock:
@@ -168,7 +169,7 @@ class Backend:
             raise
         assert probe.connection is not None
         with self._lock:
-            self._url, self._connection, self._doing = probe.url, probe.connection, "running"
+            self._url, self._connection, self._up = probe.url, probe.connection, True
             self.metadata = probe.connection.metadata
         return probe.reply
 
@@ -177,6 +178,7 @@ class Backend:
         while (child := self._child) is not None and not self._closed:
             if child.wait(0.5) and not self._closed:
                 log.error("%s", child.death())
+                self._up = False
                 self._drop()
                 child.stop()
                 self._restart(child.death())

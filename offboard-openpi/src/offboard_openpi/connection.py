@@ -36,18 +36,22 @@ class Connection:
     def __init__(self, url: str, timeout: float = OPEN_TIMEOUT) -> None:
         """Raises Unreachable within ``timeout`` seconds, or about that."""
         self._encoder = wire.Encoder()
+        self._stack = contextlib.ExitStack()
         try:
-            self._socket: ClientConnection = connect(
-                url,
-                compression=None,
-                max_size=_LARGEST_REPLY,
-                ping_interval=None,
-                open_timeout=timeout,
-                close_timeout=1.0,
-                proxy=None,
+            self._socket: ClientConnection = self._stack.enter_context(
+                connect(
+                    url,
+                    compression=None,
+                    max_size=_LARGEST_REPLY,
+                    ping_interval=None,
+                    open_timeout=timeout,
+                    proxy=None,
+                )
             )
         except (OSError, WebSocketException) as error:
             raise Unreachable(f"{url}: {type(error).__name__}: {error}") from None
+        # openpi's loop may stand still for minutes; nobody waits for its half of the closing handshake.
+        self._socket.close_timeout = 0.05
         try:
             metadata = self._decode(self._socket.recv(timeout))
         except (OSError, WebSocketException, PolicyFailed) as error:
@@ -73,10 +77,9 @@ class Connection:
             raise Lost(f"{type(error).__name__}: {error}") from None
 
     def close(self) -> None:
-        """Close the socket without waiting for a server that may be busy for minutes."""
+        """Close the socket."""
         with contextlib.suppress(OSError, WebSocketException):
-            self._socket.close_timeout = 0.05
-            self._socket.close()
+            self._stack.close()
 
     @staticmethod
     def _decode(frame: str | bytes) -> dict[str, Any]:
