@@ -25,3 +25,8 @@ def test_no_rule_is_written_twice() -> None:
 
 def test_every_rule_that_a_test_names_exists() -> None:
     assert [(rule, path) for rule, path in claimed() if rule not in RULES] == []
+
+
+def test_every_rule_is_named_by_a_test() -> None:
+    named = {rule for rule, _ in claimed()}
+    assert [rule for rule in RULES if rule not in named] == []
