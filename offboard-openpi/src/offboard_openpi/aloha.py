@@ -46,7 +46,7 @@ class AlohaOptions:
 
 def aloha(options: AlohaOptions, checkpoint: Checkpoint) -> Codec:
     """Two arms' joints and grips; absolute joints and grips out. For serving only."""
-    check_fit("aloha", {"state": (14,), "images": None}, checkpoint)
+    check_fit("aloha", {"state": (14,), "images": None}, 14, checkpoint)
     declared = checkpoint.inputs.get("task")
     sources = {cam: source for cam, (source, _) in CAMERAS.items()}
     for source, cam in options.map.items():

@@ -88,7 +88,7 @@ def joints_traj(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
 
 def _arm(name: str, options: ArmOptions, checkpoint: Checkpoint, state: dict[str, int], split: ActionSplit) -> Codec:
     cameras = _cameras(options.map)
-    check_fit(name, {STATE: (sum(state.values()),), **dict.fromkeys(cameras)}, checkpoint)
+    check_fit(name, {STATE: (sum(state.values()),), **dict.fromkeys(cameras)}, 8, checkpoint)
     parts: Codec = StateVector(name=STATE, parts=state, binarize_grip=options.binarize_state_grip)
     for feature, source in cameras.items():
         parts = parts & camera(feature, source)

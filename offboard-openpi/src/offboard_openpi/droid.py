@@ -43,13 +43,13 @@ class DroidOptions:
 
 def droid(options: DroidOptions, checkpoint: Checkpoint) -> Codec:
     """Joints and grip apart, two cameras; joint deltas and a grip of 0 or 1 out. For serving only."""
+    check_fit("droid", {JOINTS: (7,), GRIP: (1,), WRIST: None, EXTERIOR: None}, 8, checkpoint)
     space = checkpoint.extras.get("action_space", "joint_velocity")
     if space != "joint_velocity":
         raise LoadFailed(
             f"the config {checkpoint.extras.get('config_name')} answers {space}, which the codec openpi.droid would "
             "play as velocities; serve it with --codec native"
         )
-    check_fit("droid", {JOINTS: (7,), GRIP: (1,), WRIST: None, EXTERIOR: None}, checkpoint)
     inner = (
         StateVector(name=JOINTS, parts={"robot_state.q": 7})
         & StateVector(name=GRIP, parts={"grip": 1})

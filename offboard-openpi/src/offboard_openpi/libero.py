@@ -50,7 +50,7 @@ class LiberoOptions:
 
 def libero(options: LiberoOptions, checkpoint: Checkpoint) -> Codec:
     """Pose and grip, two cameras; pose deltas and a grip out. For serving only."""
-    check_fit("libero", {STATE: (8,), WRIST: None, EXTERIOR: None}, checkpoint)
+    check_fit("libero", {STATE: (8,), WRIST: None, EXTERIOR: None}, 7, checkpoint)
     flip = options.pictures == "robosuite"
     inner = (
         LiberoState()

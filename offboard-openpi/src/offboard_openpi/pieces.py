@@ -83,11 +83,19 @@ class Trained(Codec):
         return {column: row[name] for name, column in self.columns.items()} | task
 
 
-def check_fit(codec: str, makes: Mapping[str, tuple[int, ...] | None], checkpoint: Checkpoint) -> None:
+def check_fit(codec: str, makes: Mapping[str, tuple[int, ...] | None], takes: int, checkpoint: Checkpoint) -> None:
     """Raises LoadFailed if the checkpoint's config takes what the codec does not make, or in another width.
 
-    ``makes``: model input → its shape, None for an image. A config that nobody knows takes anything.
+    ``makes``: model input → its shape, None for an image. ``takes``: numbers per step that the codec decodes. A config
+    that nobody knows takes and answers anything.
     """
+    answered = checkpoint.outputs.get("action")
+    if answered is not None and answered.shape != (takes,):
+        raise LoadFailed(
+            f"the codec openpi.{codec} does not fit the config {checkpoint.extras.get('config_name')}, which answers "
+            f"actions of {answered.shape}; the codec decodes {takes} numbers. Choose another with --codec, or the "
+            "config that the checkpoint was trained with with --config-name"
+        )
     for name, declared in checkpoint.inputs.items():
         if name == "task" or not declared.required:
             continue

@@ -1,0 +1,183 @@
+"""Every way in which a start fails says the likely cause, the next step, and how openpi's log ends."""
+
+import numpy as np
+import pytest
+from offboard_client.errors import BadParameter, ConfigurationError, LoadFailed
+from offboard_core.options import build
+from offboard_core.types import Checkpoint
+from offboard_openpi.checkout import config_names, script
+from offboard_openpi.faults import explain
+from offboard_openpi.loader import OpenPILoader
+from offboard_openpi.options import OpenPIOptions
+from offboard_openpi.registry import OpenPIRegistry
+from openpi_standin import STANDIN, options, write_step
+
+
+def loader(**more):
+    return OpenPILoader(build(OpenPIOptions, options(**more), "the vendor openpi", ConfigurationError))
+
+
+def loading(step, **more):
+    [checkpoint] = OpenPIRegistry(str(step)).checkpoints()
+    return loader(**more).load(checkpoint, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("says", "cause", "step"),
+    [
+        ("RESOURCE_EXHAUSTED: Out of memory allocating 8 GB", "not enough memory", "--gpu-memory-fraction 0.5"),
+        ("User-requested restore: tree structures do not match", "do not fit the config", "--config-name"),
+        ("Anonymous caller does not have storage.objects.get access", "PaliGemma tokenizer", "OPENPI_DATA_HOME"),
+        ("No space left on device", "the disk is full", "free some"),
+        ("something that nobody has seen before", "the log above says why", "starts by hand"),
+    ],
+)
+def test_a_child_that_exits_is_explained(tmp_path, says, cause, step):
+    with pytest.raises(LoadFailed) as caught:
+        loading(write_step(tmp_path / "7", start_error=says))
+    text = caught.value.text
+    assert text.startswith("OpenPI subprocess exited with code 1. The end of its log:\n")
+    assert f"RuntimeError: {says}" in text
+    assert cause in text
+    assert step in text
+
+
+def test_statistics_of_another_config(tmp_path):
+    with pytest.raises(LoadFailed, match=r"hold no statistics under the asset id that the config pi05_libero asks for"):
+        loading(write_step(tmp_path / "7", "lerobot"), config_name="pi05_libero")
+
+
+def test_a_config_that_cannot_be_served(tmp_path):
+    with pytest.raises(LoadFailed, match=r"Asset id is required[\s\S]*names no data set"):
+        loading(write_step(tmp_path / "7"), config_name="debug")
+
+
+def test_a_first_inference_that_fails_is_a_load_that_fails(tmp_path):
+    step = write_step(tmp_path / "7", first_error="shape mismatch in the first layer")
+    with pytest.raises(LoadFailed, match=r"failed its first inference.*shape mismatch.*\n.*do not fit the config"):
+        loading(step)
+
+
+def test_a_start_that_takes_too_long(tmp_path):
+    step = write_step(tmp_path / "7", start_seconds=600)
+    with pytest.raises(LoadFailed) as caught:
+        loading(step, startup_timeout=1.0)
+    assert "OpenPI subprocess did not become ready within 1 s" in caught.value.text
+    assert "Loading model..." in caught.value.text
+    assert "--startup-timeout" in caught.value.text
+
+
+def test_a_command_that_does_not_exist(tmp_path):
+    with pytest.raises(LoadFailed, match=r"no-such-program: No such file[\s\S]*correct --openpi-command"):
+        loading(write_step(tmp_path / "7"), openpi_command="no-such-program")
+    uv = explain(
+        "exited with code 127. The end of its log:\nuv: No such file or directory", config="", folder="", root=""
+    )
+    assert "pip install uv" in uv
+
+
+def test_openpi_is_not_there(tmp_path, monkeypatch):
+    step = write_step(tmp_path / "7")
+    with pytest.raises(
+        ConfigurationError, match=r"openpi is not at .*nowhere.*Physical-Intelligence/openpi.*OPENPI_ROOT"
+    ):
+        loading(step, openpi_root=str(tmp_path / "nowhere"), openpi_command=None)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.delenv("OPENPI_ROOT", raising=False)
+    assert OpenPIOptions().root == tmp_path / "openpi"
+    monkeypatch.setenv("OPENPI_ROOT", str(STANDIN))
+    assert OpenPIOptions().root == STANDIN
+
+
+def test_the_command_line_of_the_real_script():
+    path = str(STANDIN / "scripts" / "serve_policy.py")
+    command = ["uv", "run", "--frozen", "--project", str(STANDIN), "--", "python", path]
+    assert script(STANDIN, None, "serve_policy.py") == command
+    assert script(STANDIN / "not-here", "docker run --rm 'my openpi' python", "train.py") == [
+        "docker", "run", "--rm", "my openpi", "python", "scripts/train.py",
+    ]  # fmt: skip
+
+
+def test_a_config_that_the_checkout_lacks_lists_those_it_has(tmp_path):
+    step = write_step(tmp_path / "7")
+    assert config_names(STANDIN) == sorted(config_names(STANDIN))
+    with pytest.raises(
+        ConfigurationError, match=r"no config 'pi05_driod'; Did you mean .*pi05_droid.*It has: debug, my"
+    ):
+        loading(step, config_name="pi05_driod")
+    training = tmp_path / "openpi" / "src" / "openpi" / "training"
+    (training / "misc").mkdir(parents=True)
+    (tmp_path / "openpi" / "scripts").mkdir()
+    (tmp_path / "openpi" / "scripts" / "serve_policy.py").touch()
+    (training / "config.py").write_text("_CONFIGS = [TrainConfig(name='pi0_droid'), *more.get()]\nname='no'")
+    (training / "misc" / "more.py").write_text("def get():\n    return [_config.TrainConfig(name='pi0_polaris')]")
+    assert config_names(tmp_path / "openpi") == ["pi0_droid", "pi0_polaris"]
+    with pytest.raises(
+        ConfigurationError, match=r"Positronic-Robotics/openpi, branch main-positronic.*It has: pi0_droid"
+    ):
+        loading(step, openpi_root=str(tmp_path / "openpi"))
+    assert config_names(tmp_path) is None
+
+
+def test_a_checkpoint_that_vanished_after_it_was_listed(tmp_path):
+    checkpoint = Checkpoint(id="7", location=str(tmp_path / "7"))
+    with pytest.raises(LoadFailed, match=r"no complete checkpoint: it cannot be read.*params/"):
+        loader().load(checkpoint, lambda _: None)
+
+
+def test_nobody_to_attach_to():
+    attaching = loader(attach="ws://127.0.0.1:9")
+    with pytest.raises(LoadFailed, match=r"nobody to attach to: ws://127\.0\.0\.1:9.*--attach"):
+        attaching.load(attaching.alone(), lambda _: None)
+
+
+def test_what_was_recorded_rules_over_the_config_name(tmp_path):
+    step = write_step(tmp_path / "run" / "7")
+    (tmp_path / "run" / "offboard.json").write_text('{"codec": "openpi.ee", "config_name": "pi05_positronic_lowmem"}')
+    [checkpoint] = OpenPIRegistry(str(step)).checkpoints()
+    assert checkpoint.recorded["codec"] == "openpi.ee"
+    with pytest.raises(ConfigurationError, match=r"asks for pi05_droid, .* was trained with pi05_positronic_lowmem"):
+        loader(config_name="pi05_droid").describe(checkpoint)
+
+
+def test_the_statistics_tell_the_width_that_the_checkpoint_was_trained_with(tmp_path):
+    from offboard_openpi.arm import ArmOptions, ee, ee_joints
+
+    [checkpoint] = OpenPIRegistry(str(write_step(tmp_path / "7", width=15))).checkpoints()
+    described = loader().describe(checkpoint)
+    assert described.inputs["observation/state"].shape == (15,)
+    ee_joints(ArmOptions(), described)
+    with pytest.raises(
+        LoadFailed, match=r"makes observation/state \(8,\), and the checkpoint was trained with \(15,\)"
+    ):
+        ee(ArmOptions(), described)
+    policy = loader().load(checkpoint, lambda _: None)
+    try:
+        made = ee_joints(ArmOptions(), described).encode(robot_of_arm())
+        assert len(policy.new_session(policy.params()).infer(made)) == 50
+    finally:
+        policy.close()
+
+
+def robot_of_arm():
+    from openpi_standin import robot
+
+    return robot() | {"robot_state.q": np.zeros(7)}
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"openpi_ws_port": 70000},
+        {"startup_timeout": 0.0},
+        {"openpi_timeout": -1.0},
+        {"gpu_memory_fraction": 1.5},
+        {"restarts": -1},
+        {"attach": "http://127.0.0.1:8000"},
+        {"openpi_command": " "},
+    ],
+)
+def test_options_that_make_no_sense_are_refused(option):
+    with pytest.raises(BadParameter, match=next(iter(option))):
+        build(OpenPIOptions, option, "the vendor openpi", BadParameter)
