@@ -219,7 +219,8 @@ def test_a_lease_granted_to_somebody_who_just_left_is_given_back():
 
 @pytest.mark.rule("S-9")
 @pytest.mark.parametrize(
-    ("raised", "says"), [(LoadFailed("no weights"), "no weights"), (KeyError("w"), "KeyError: 'w'")]
+    ("raised", "says"),
+    [(LoadFailed("no weights"), "no weights"), (KeyError("w"), "KeyError: 'w'"), (SystemExit(2), "SystemExit: 2")],
 )
 def test_a_load_that_fails_leaves_the_slot_empty_and_the_next_one_works(raised, says):
     async def main():

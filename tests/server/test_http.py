@@ -3,7 +3,9 @@
 import http.client
 import json
 import logging
+import re
 import urllib.parse
+from pathlib import Path
 
 import pytest
 from offboard_client.errors import ConfigurationError, OffboardError
@@ -217,6 +219,25 @@ def test_metrics_count_what_happened():
         assert found["offboard_model_loads_total", "ok"] == 1
         assert found["offboard_batches_total", "1"] == 2
         assert found["offboard_request_duration_seconds_count", "total"] == 2
+
+
+@pytest.mark.rule("H-9")
+def test_the_page_on_metrics_names_each_with_its_kind_and_labels():
+    from prometheus_client.parser import text_string_to_metric_families
+
+    with InferenceServer({"only": source({"a": Puppet})}, port=0, max_sessions=1) as server, robot(server) as one:
+        one.opened()
+        one.ask({})
+        with pytest.raises(InvalidStatus), robot(server):
+            pass
+        body = get(server, "/metrics")[1]
+    told = {}
+    for family in text_string_to_metric_families(body):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        told[name] = (family.type, {label for sample in family.samples for label in sample.labels} - {"le"})
+    page = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
+    rows = re.findall(r"^\| `(offboard_\w+)` \| (\w+) \| (?:`(\w+)`)? ?\|", page.read_text("utf-8"), re.MULTILINE)
+    assert {name: (kind, {label} - {""}) for name, kind, label in rows} == told
 
 
 def test_a_port_in_use_is_said_plainly():

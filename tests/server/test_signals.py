@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -149,6 +150,37 @@ def test_a_signal_ends_the_server_in_every_phase(phase, number, tmp_path, record
         assert "Traceback" not in log
         assert "never awaited" not in log
         assert "Task was destroyed" not in log
+
+
+PROGRAM = """
+import logging, threading
+from offboard_core import InferenceServer
+
+logging.basicConfig(level="INFO", format="%(message)s")
+InferenceServer({"a": lambda: lambda observation: threading.Event().wait()}, port=0).serve()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_program_that_serves_ends_too_while_its_policy_hangs(number):
+    with subprocess.Popen([sys.executable, "-c", PROGRAM], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while "listening on" not in (line := process.stderr.readline()):
+                assert line, "it has left"
+            address = line.split()[-1]
+            with connect_to(f"ws://{address}/api/v1/session") as connection:
+                one = Robot(connection)
+                one.opened()
+                one.send({"x": 1})
+                while not json.loads(
+                    urllib.request.urlopen(f"http://{address}/api/v1/status", timeout=PATIENCE).read()
+                )["in_flight"]:
+                    pass
+                process.send_signal(number)
+                assert one.closed() == 1012
+            assert process.wait(BOUND) == 0
+        finally:
+            process.kill()
 
 
 def test_a_second_signal_does_not_wait(tmp_path):

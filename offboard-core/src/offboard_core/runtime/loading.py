@@ -86,7 +86,8 @@ class Loading:
         except OffboardError as error:
             log.warning("loading %s failed", recipe.label, exc_info=True)
             return error.text
-        except Exception as error:
+        # SystemExit included: a vendor's code that leaves the program must not take the slot with it.
+        except BaseException as error:
             log.exception("loading %s failed", recipe.label)
             return f"{type(error).__name__}: {error}"
         finally:
