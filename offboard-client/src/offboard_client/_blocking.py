@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from ._attempts import AttemptFailed, Attempts, from_os_error, from_silence
@@ -67,7 +67,7 @@ class Connection:
         """Whether another exchange may be begun."""
         return self.protocol.state == "ready"
 
-    def infer(self, observation: Mapping[str, Any]) -> tuple[list[Row] | None, Step]:
+    def infer(self, observation: Mapping[str, Any]) -> tuple[Sequence[Row] | None, Step]:
         """One observation and its answer; any doubt about the answer closes the socket."""
         return self._exchange(lambda: self.protocol.ask(observation), self.protocol.answer)
 

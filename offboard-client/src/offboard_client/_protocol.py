@@ -8,7 +8,7 @@ one exchange at a time, and whoever is in doubt about an answer closes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from . import messages
@@ -107,7 +107,7 @@ class SessionProtocol:
         """Whether the server has sent something that answers nothing."""
         return self.state != "busy" and bool(self._socket.messages)
 
-    def answer(self) -> tuple[list[Row] | None, Step]:
+    def answer(self) -> tuple[Sequence[Row] | None, Step]:
         """The rows that answer the observation, and where the time went.
 
         Raises what the server reports, or why no answer came.

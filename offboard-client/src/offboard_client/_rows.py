@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from typing import Any, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,46 @@ from .errors import BadMessage, InvalidAction
 Row = dict[str, Any]
 
 
-def rows(result: Any) -> list[Row] | None:
+class Rows(Sequence[Row]):
+    """The rows of a chunk that came as columns. A row is made when it is looked at: most chunks are not played whole.
+
+    ``action``: (T, D), or a map of (T, …). ``times``: T seconds, or None.
+    """
+
+    __slots__ = ("_action", "_length", "_times")
+
+    def __init__(self, action: NDArray[Any] | dict[str, NDArray[Any]], times: list[float] | None, length: int) -> None:
+        self._action, self._times, self._length = action, times, length
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        if isinstance(index, slice):
+            return [self._row(i) for i in range(*index.indices(self._length))]
+        if not -self._length <= index < self._length:
+            raise IndexError(f"row {index} of a chunk of {self._length}")
+        return self._row(index % self._length)
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(self._row, range(self._length))
+
+    def __repr__(self) -> str:
+        return f"Rows({list(self)!r})"
+
+    def _row(self, i: int) -> Row:
+        action = self._action
+        step: Any = (
+            action[i] if isinstance(action, np.ndarray) else {name: column[i] for name, column in action.items()}
+        )
+        return {"action": step} if self._times is None else {"action": step, "timestamp": self._times[i]}
+
+
+def rows(result: Any) -> Sequence[Row] | None:
     """The rows of a reply's ``result``: of its columns, or as they came. None and ``[]`` stay what they are.
 
     Raises BadMessage for another form, and InvalidAction where a number is not finite: a server of this
@@ -33,7 +73,7 @@ def rows(result: Any) -> list[Row] | None:
     return made
 
 
-def _from_columns(columns: Any) -> list[Row]:
+def _from_columns(columns: Any) -> Rows:
     if not isinstance(columns, dict):
         raise BadMessage("the server's columns are not a map")
     found = cast("dict[str, Any]", columns)
@@ -44,17 +84,7 @@ def _from_columns(columns: Any) -> list[Row]:
         lengths.add(_length(times))
     if len(lengths) != 1 or -1 in lengths:
         raise BadMessage("the server's columns need 'action' and 'timestamp' as arrays with one row per step")
-    if isinstance(action, dict):
-        steps: list[Any] = [{} for _ in range(lengths.pop())]
-        for name, column in named.items():
-            for step, value in zip(steps, cast("NDArray[Any]", column), strict=True):
-                step[name] = value
-    else:
-        steps = list(cast("NDArray[Any]", action))
-    if times is None:
-        return [{"action": step} for step in steps]
-    stamps = cast("NDArray[Any]", times).tolist()
-    return [{"action": step, "timestamp": stamp} for step, stamp in zip(steps, stamps, strict=True)]
+    return Rows(cast("Any", action), None if times is None else cast("NDArray[Any]", times).tolist(), lengths.pop())
 
 
 def _length(column: Any) -> int:

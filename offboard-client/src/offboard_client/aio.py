@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import weakref
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
@@ -90,7 +90,7 @@ class AsyncInferenceSession(SessionFacts):
         self._taken = False
         self._connection: Connection | None = None
 
-    async def infer(self, observation: Mapping[str, Any]) -> list[Row] | None:
+    async def infer(self, observation: Mapping[str, Any]) -> Sequence[Row] | None:
         """The action chunk for an observation; see InferenceSession.infer."""
         found, step = await self._using(
             lambda connection: connection.exchange(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ssl
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -116,7 +116,7 @@ class InferenceSession(SessionFacts):
         self._connection: Connection | None = None
         self._open(settings.timeouts.open)
 
-    def infer(self, observation: Mapping[str, Any]) -> list[Row] | None:
+    def infer(self, observation: Mapping[str, Any]) -> Sequence[Row] | None:
         """The action chunk for an observation: rows ``{"action": …, "timestamp": s}``; None = go on; [] = stop.
 
         ``timestamp`` counts from the moment when the observation was taken; it is absent while

@@ -38,6 +38,9 @@ class Chunk:
     timestamp: Array | None = None
 
     def __post_init__(self) -> None:
+        action, times = self.action, self.timestamp
+        if not isinstance(action, dict) and action.ndim and (times is None or len(times) == len(action)):
+            return
         lengths = {len(a) if a.ndim else -1 for a in self.columns().values()}
         if self.timestamp is not None:
             lengths.add(len(self.timestamp))
@@ -46,9 +49,8 @@ class Chunk:
             raise ValueError(f"the columns of a chunk need one common length T first; got {shapes}")
 
     def __len__(self) -> int:
-        for array in self.columns().values():
-            return len(array)
-        return 0
+        action = self.action
+        return len(next(iter(action.values()), ())) if isinstance(action, dict) else len(action)
 
     def columns(self) -> dict[str, Array]:
         """The action arrays by name; a bare vector goes by the name ``action``."""

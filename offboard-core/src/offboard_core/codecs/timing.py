@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 from offboard_client.errors import ConfigurationError, InvalidAction
 
-from offboard_core.types import Chunk, Codec, CodecMeta, Observation
+from offboard_core.types import Array, Chunk, Codec, CodecMeta, Observation
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ActionTiming(Codec):
 
     def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
         """See :meth:`Codec.decode`."""
-        return chunk.replace(timestamp=np.arange(len(chunk)) / self.fps)
+        return Chunk(chunk.action, _due(len(chunk), self.fps))
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,14 @@ class ActionHorizon(Codec):
         if chunk.timestamp is None:
             raise InvalidAction("a chunk without timestamps cannot be cut at a time; set --fps")
         return chunk.head(int(np.count_nonzero(chunk.timestamp < self.seconds)))
+
+
+@functools.lru_cache(maxsize=64)
+def _due(steps: int, fps: float) -> Array:
+    """Chunks of a model mostly have one length, so their times are made once, and shared."""
+    times = np.arange(steps) / fps
+    times.flags.writeable = False
+    return times
 
 
 def timed(codec: Codec, fps: float | None, horizon_sec: float | None = None) -> Codec:

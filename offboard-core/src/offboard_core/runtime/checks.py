@@ -47,7 +47,7 @@ def _check_array(name: str, array: Array, field: Field) -> None:
         and not (array.size == 1 and field.shape in ((), (1,)))
     ):
         raise BadObservation(f"{name} has shape {array.shape}; expected {_spell(field)}")
-    if kind == "f" and not np.isfinite(array).all():
+    if not _finite(array):
         where = np.argwhere(~np.isfinite(array))[0].tolist()
         raise BadObservation(f"{name} is not finite at index {where}; check the sensor or the estimator behind it")
 
@@ -75,14 +75,18 @@ def check_action(chunk: Chunk, meta: CodecMeta) -> None:
         if field is not None and field.shape is not None and not _fits(array.shape[1:], field.shape):
             promised = ", ".join(map(str, field.shape))
             raise InvalidAction(f"{name} has shape {array.shape}; the handshake promised (T, {promised})")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        if not _finite(array):
             step = int(np.argwhere(~np.isfinite(array))[0][0])
             raise InvalidAction(
                 f"{name} is not finite from step {step} of {len(chunk)}; nothing of this chunk was sent. "
                 "Usual causes: statistics of another data set, or a checkpoint that diverged"
             )
-    if chunk.timestamp is not None and not np.isfinite(chunk.timestamp).all():
+    if chunk.timestamp is not None and not _finite(chunk.timestamp):
         raise InvalidAction("a timestamp is not finite; nothing of this chunk was sent")
+
+
+def _finite(array: Array) -> bool:
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 
 def _fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
