@@ -1,0 +1,137 @@
+import json
+import os
+import shutil
+
+import pytest
+from object_store import object_store, upload
+from offboard_client.errors import ConfigurationError, ModelNotFound
+from offboard_core.plugins import Plugins
+from offboard_core.source import from_flags
+from offboard_openpi.registry import OpenPIRegistry
+from openpi_standin import options, robot, write_run, write_step
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = tmp_path / "pi05_positronic_lowmem" / "exp"
+    write_run(run, {999: 0.1, 5000: 0.2, 10000: 0.3})
+    # What training leaves beside and between the steps.
+    shutil.copytree(run / "10000", run / "11000.orbax-checkpoint-tmp-0")
+    (run / "wandb_id.txt").write_text("abc")
+    return run
+
+
+def ids(place):
+    return [checkpoint.id for checkpoint in OpenPIRegistry(str(place)).checkpoints()]
+
+
+def test_steps_are_listed_by_number(run):
+    registry = OpenPIRegistry(str(run))
+    assert ids(run) == ["999", "5000", "10000"]
+    assert registry.default().id == "10000"
+    assert registry.resolve("05000").id == "5000"
+    with pytest.raises(ModelNotFound, match="999, 5000, 10000"):
+        registry.resolve("11000")
+    newest = registry.default()
+    assert newest.experiment == "exp"
+    assert newest.extras == {"format": "jax", "asset_ids": ["lerobot"]}
+
+
+@pytest.mark.parametrize("half", ["params/d/0123abcd", "params/_METADATA", "assets/lerobot/norm_stats.json"])
+def test_a_step_without_one_of_its_parts_is_not_listed(run, half):
+    os.remove(run / "10000" / half)
+    assert ids(run) == ["999", "5000"]
+
+
+def test_pytorch_weights_count_when_they_are_whole(run):
+    step = write_step(run / "20000", pytorch=True)
+    assert ids(run)[-1] == "20000"
+    assert OpenPIRegistry(str(run)).default().extras["format"] == "pytorch"
+    weights = step / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert ids(run)[-1] == "10000"
+    weights.write_bytes(b"123")
+    assert ids(run)[-1] == "10000"
+
+
+def test_asset_ids_may_have_slashes(tmp_path):
+    step = write_step(tmp_path / "30000", "physical-intelligence/libero")
+    (step / "assets" / "trossen").mkdir()
+    (step / "assets" / "trossen" / "norm_stats.json").write_text("{}")
+    [checkpoint] = OpenPIRegistry(str(step)).checkpoints()
+    assert checkpoint.extras["asset_ids"] == ["physical-intelligence/libero", "trossen"]
+    assert checkpoint.id == "30000"
+
+
+def test_places_that_hold_no_checkpoint_say_what_they_hold(tmp_path, run):
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        OpenPIRegistry(str(tmp_path / "none")).checkpoints()
+    with pytest.raises(ConfigurationError, match=r"no complete checkpoint in .*pi05_positronic_lowmem: it holds exp"):
+        OpenPIRegistry(str(run.parent)).checkpoints()
+    shutil.rmtree(run / "999" / "assets")
+    with pytest.raises(ConfigurationError, match=r"999 is no complete checkpoint: assets/ holds no norm_stats\.json"):
+        OpenPIRegistry(str(run / "999")).checkpoints()
+
+
+def test_the_vendor_is_recognised_by_its_files(run, tmp_path):
+    plugins = Plugins.discover()
+    assert from_flags(plugins, checkpoints_dir=str(run)).vendor == "openpi"
+    assert from_flags(plugins, checkpoints_dir=str(run / "999")).vendor == "openpi"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigurationError, match="no installed vendor recognises"):
+        from_flags(plugins, checkpoints_dir=str(tmp_path / "empty"))
+
+
+def test_what_training_recorded_rules(run):
+    (run / "offboard.json").write_text(json.dumps({"codec": "openpi.joints_traj", "action_fps": 10}))
+    plugins = Plugins.discover()
+    source = from_flags(plugins, checkpoints_dir=str(run))
+    bound = source.codec.bind(source.default(), {})
+    assert (bound.name, bound.source, bound.meta.action_fps) == ("openpi.joints_traj", "checkpoint", 10)
+    contradicting = from_flags(plugins, checkpoints_dir=str(run), codec="ee")
+    with pytest.raises(ConfigurationError, match=r"asks for openpi\.ee, .* trained with openpi\.joints_traj"):
+        contradicting.codec.bind(contradicting.default(), {})
+    (run / "offboard.json").write_text("{")
+    with pytest.raises(ConfigurationError, match=r"offboard\.json is not JSON"):
+        OpenPIRegistry(str(run)).checkpoints()
+
+
+@pytest.fixture
+def bucket(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("OFFBOARD_CACHE", str(tmp_path / "cache"))
+    (run / "offboard.json").write_text(json.dumps({"codec": "openpi.ee", "action_fps": 15}))
+    with object_store(monkeypatch):
+        upload(run, "s3://runs/pi05_positronic_lowmem/exp")
+        yield "s3://runs/pi05_positronic_lowmem/exp"
+
+
+def test_checkpoints_in_an_object_store_are_listed_there_and_fetched_when_loaded(bucket, tmp_path):
+    source = from_flags(Plugins.discover(), vendor="openpi", checkpoints_dir=bucket, loader_options=options())
+    found = source.registry.checkpoints()
+    assert [checkpoint.id for checkpoint in found] == ["999", "5000", "10000"]
+    assert found[0].experiment == "exp"
+    assert found[0].recorded == {"codec": "openpi.ee", "action_fps": 15}
+    assert found[0].location == f"{bucket}/999"
+    assert not (tmp_path / "cache").exists(), "listing fetches nothing"
+    said: list[str] = []
+    policy = source.loader.load(source.registry.resolve("999"), said.append)
+    try:
+        assert any(line.startswith("fetching 999: ") for line in said)
+        codec = source.codec.bind(found[0], {})
+        [session] = [policy.new_session(policy.params())]
+        assert session.infer(codec.encode(robot())).action[0, 1] == 0.1
+    finally:
+        policy.close()
+    fetched = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert not [path for path in fetched if "train_state" in path.parts], "what only training needs stays there"
+    [one] = OpenPIRegistry(f"{bucket}/5000").checkpoints()
+    assert one.id == "5000"
+
+
+def test_a_store_without_checkpoints_says_what_it_holds(bucket):
+    with pytest.raises(
+        ConfigurationError, match=r"no complete checkpoint in s3://runs: it holds pi05_positronic_lowmem"
+    ):
+        OpenPIRegistry("s3://runs").checkpoints()
+    with pytest.raises(ConfigurationError, match="s3://runs/nothing"):
+        OpenPIRegistry("s3://runs/nothing").checkpoints()

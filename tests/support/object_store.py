@@ -1,0 +1,61 @@
+"""A real S3 server on this machine, in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import s3fs
+
+#: Seconds for the server to listen; decides nothing.
+PATIENCE = 60
+
+
+@contextlib.contextmanager
+def object_store(monkeypatch) -> Iterator[str]:
+    """Its address, with the environment of this process pointing at it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        end = time.monotonic() + PATIENCE
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            assert server.poll() is None, "the S3 server ended"
+            assert time.monotonic() < end, "the S3 server does not listen"
+            time.sleep(0.05)
+        for name, value in {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "NO_PROXY": os.environ.get("NO_PROXY", "") + ",127.0.0.1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()  # an instance keeps the address of the server it was made for
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def upload(folder: Path, url: str) -> None:
+    """Every file of a folder, below ``url``; the bucket is made if it is not there."""
+    files = s3fs.S3FileSystem(skip_instance_cache=True)
+    with contextlib.suppress(FileExistsError):
+        files.mkdir(url.removeprefix("s3://").partition("/")[0])
+    for path in folder.rglob("*"):
+        if path.is_file():
+            files.pipe_file(f"{url}/{path.relative_to(folder).as_posix()}", path.read_bytes())
