@@ -23,8 +23,9 @@ CAMERAS = {
     "cam_left_wrist": ("image.left.wrist", False),
     "cam_right_wrist": ("image.right.wrist", False),
 }
-_STATE = {"robot_state.left.q": 6, "grip.left": 1, "robot_state.right.q": 6, "grip.right": 1}
-_ACTION = {"target_joints.left": 6, "target_grip.left": 1, "target_joints.right": 6, "target_grip.right": 1}
+#: What its state and its action are made of, in this order.
+STATE_PARTS = {"robot_state.left.q": 6, "grip.left": 1, "robot_state.right.q": 6, "grip.right": 1}
+ACTION_PARTS = {"target_joints.left": 6, "target_grip.left": 1, "target_joints.right": 6, "target_grip.right": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +55,10 @@ def aloha(options: AlohaOptions, checkpoint: Checkpoint) -> Codec:
             raise BadParameter(f"the option map {source}={cam}: give each of {', '.join(CAMERAS)} one camera at most")
         sources[cam] = source
     inner = FlipGrips() | (
-        StateVector(name="state", parts=_STATE)
+        StateVector(name="state", parts=STATE_PARTS)
         & AlohaImages(sources=tuple(sources.items()))
         & Prompt(required=declared is None or declared.required)
-        & ActionSplit(parts=_ACTION)
+        & ActionSplit(parts=ACTION_PARTS)
     )
     return timed(Trained(inner=inner, columns={}), options.fps, options.horizon_sec)
 

@@ -30,6 +30,17 @@ COLUMNS = {
     "action": "action",
 }
 POSE, JOINTS = "robot_state.ee_pose", "robot_state.q"
+#: Codec → what its state is made of, in this order.
+STATES: dict[str, dict[str, int]] = {
+    "ee": {POSE: 7, "grip": 1},
+    "ee_joints": {POSE: 7, "grip": 1, JOINTS: 7},
+    "ee_traj": {POSE: 7, "grip": 1},
+    "ee_joints_traj": {POSE: 7, "grip": 1, JOINTS: 7},
+    "joints_traj": {JOINTS: 7, "grip": 1},
+}
+#: What their action is made of, in this order.
+POSE_ACTION = {"target_pose": 7, "target_grip": 1}
+JOINT_ACTION = {"target_joints": 7, "target_grip": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +62,10 @@ class ArmOptions:
             positive("horizon_sec", self.horizon_sec)
 
 
-_POSES = {"target_pose": 7, "target_grip": 1}
-_COMMANDED = ActionSplit(parts=_POSES, labels={"target_pose": "target_pose", "target_grip": "target_grip"})
-_DRIVEN = ActionSplit(parts=_POSES, binarize_grip=True, labels={"target_pose": POSE, "target_grip": "grip"})
+_COMMANDED = ActionSplit(parts=POSE_ACTION, labels={"target_pose": "target_pose", "target_grip": "target_grip"})
+_DRIVEN = ActionSplit(parts=POSE_ACTION, binarize_grip=True, labels={"target_pose": POSE, "target_grip": "grip"})
 _DRIVEN_JOINTS = ActionSplit(
-    parts={"target_joints": 7, "target_grip": 1},
+    parts=JOINT_ACTION,
     binarize_grip=True,
     labels={"target_joints": JOINTS, "target_grip": "grip"},
 )
@@ -63,30 +73,31 @@ _DRIVEN_JOINTS = ActionSplit(
 
 def ee(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
     """Poses in, poses out."""
-    return _arm("ee", options, checkpoint, {POSE: 7, "grip": 1}, _COMMANDED)
+    return _arm("ee", options, checkpoint, _COMMANDED)
 
 
 def ee_joints(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
     """Poses and joints in, the grip between them; poses out."""
-    return _arm("ee_joints", options, checkpoint, {POSE: 7, "grip": 1, JOINTS: 7}, _COMMANDED)
+    return _arm("ee_joints", options, checkpoint, _COMMANDED)
 
 
 def ee_traj(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
     """Poses in, poses out, trained on the poses that were reached."""
-    return _arm("ee_traj", options, checkpoint, {POSE: 7, "grip": 1}, _DRIVEN)
+    return _arm("ee_traj", options, checkpoint, _DRIVEN)
 
 
 def ee_joints_traj(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
     """Poses and joints in, poses out, trained on the poses that were reached."""
-    return _arm("ee_joints_traj", options, checkpoint, {POSE: 7, "grip": 1, JOINTS: 7}, _DRIVEN)
+    return _arm("ee_joints_traj", options, checkpoint, _DRIVEN)
 
 
 def joints_traj(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
     """Joints in, joints out, trained on the joints that were reached."""
-    return _arm("joints_traj", options, checkpoint, {JOINTS: 7, "grip": 1}, _DRIVEN_JOINTS)
+    return _arm("joints_traj", options, checkpoint, _DRIVEN_JOINTS)
 
 
-def _arm(name: str, options: ArmOptions, checkpoint: Checkpoint, state: dict[str, int], split: ActionSplit) -> Codec:
+def _arm(name: str, options: ArmOptions, checkpoint: Checkpoint, split: ActionSplit) -> Codec:
+    state = STATES[name]
     cameras = _cameras(options.map)
     check_fit(name, {STATE: (sum(state.values()),), **dict.fromkeys(cameras)}, 8, checkpoint)
     parts: Codec = StateVector(name=STATE, parts=state, binarize_grip=options.binarize_state_grip)

@@ -23,7 +23,7 @@ STATE, WRIST, EXTERIOR = "observation/state", "observation/wrist_image", "observ
 POSITION_STEP, ROTATION_STEP = 0.05, 0.5
 #: How far one finger of the open gripper is from the middle, in m.
 FINGER = 0.04
-_CONVENTIONS = {
+LIBERO_CONVENTIONS = {
     "quaternion": "w x y z",
     "frame": "LIBERO's world (robosuite)",
     "grip": "0 open, 1 closed",
@@ -71,7 +71,7 @@ class LiberoState(Codec):
         """Reads a pose in LIBERO's own frame."""
         pose = Field(shape=(7,), dtype="float32", unit="m and unit quaternion w x y z, in LIBERO's world frame")
         return CodecMeta(
-            observation={"robot_state.ee_pose": pose, "grip": canonical_field("grip", 1)}, conventions=_CONVENTIONS
+            observation={"robot_state.ee_pose": pose, "grip": canonical_field("grip", 1)}, conventions=LIBERO_CONVENTIONS
         )
 
     def encode(self, observation: Observation) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class LiberoAction(Codec):
         """Says what an action of 1 is."""
         return CodecMeta(
             action={"pose_delta": action_field("pose_delta", 7), "target_grip": action_field("target_grip", 1)},
-            conventions=_CONVENTIONS,
+            conventions=LIBERO_CONVENTIONS,
         )
 
     def decode(self, chunk: Chunk, observation: Observation) -> Chunk:

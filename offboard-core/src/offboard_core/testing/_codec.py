@@ -45,6 +45,9 @@ def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray):
         one, other = cast("Array", a), cast("Array", b)
         return one.dtype == other.dtype and np.array_equal(one, other)
+    if isinstance(a, Mapping):  # some models take maps of images
+        one, other = cast("Mapping[str, Any]", a), cast("Mapping[str, Any]", b)
+        return one.keys() == other.keys() and _different(one, other) == []
     return bool(a == b)
 
 

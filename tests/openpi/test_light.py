@@ -1,0 +1,33 @@
+"""Finding, listing and describing openpi checkpoints costs no model library, and nothing that talks to a network."""
+
+import subprocess
+import sys
+
+from openpi_standin import write_run
+
+PROGRAM = """
+import sys
+from offboard_core.plugins import Plugins
+from offboard_core.source import from_flags
+
+plugins = Plugins.discover()
+[row] = [row for row in plugins.rows() if row.provider.name == "openpi"]
+assert row.cause is None, row.cause
+assert row.loaders == row.registries == ("openpi",)
+names = "ee ee_joints ee_traj ee_joints_traj joints_traj droid libero aloha native"
+assert row.codecs == tuple(f"openpi.{name}" for name in names.split())
+source = from_flags(plugins, checkpoints_dir=sys.argv[1])
+checkpoint = source.default()
+assert checkpoint.id == "2000"
+assert source.codec.bind(checkpoint, {}).name == "openpi.ee"
+heavy = {"torch", "jax", "lerobot", "transformers", "huggingface_hub", "fsspec", "s3fs", "PIL"} & sys.modules.keys()
+assert not heavy, heavy
+"""
+
+
+def test_discovery_listing_and_codecs_import_no_model_library(tmp_path):
+    run = write_run(tmp_path / "run", {1000: 0.25, 2000: 0.75})
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(run)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
