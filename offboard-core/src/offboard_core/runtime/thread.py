@@ -95,7 +95,8 @@ class ModelThread:
         if self.busy_since is not None and self._last_infer > WORTH_OVERLAPPING:
             self._translators.submit(self._prepare_beside, exchange)
         else:
-            self._queue.put(exchange)
+            # The last thing the loop does before it sleeps: were it to go on, the two threads would fight for the GIL.
+            self._loop.call_soon(self._queue.put, exchange)
 
     def expire(self, limit: float) -> None:
         """Answer every exchange older than ``limit`` seconds with a timeout; its late result is thrown away."""
