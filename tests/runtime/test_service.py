@@ -1,59 +1,14 @@
 import asyncio
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from model_bench import run, until
-from offboard_client.errors import BadParameter, LoadFailed, ModelLost, ModelNotFound, PolicyFailed
-from offboard_core import Checkpoint, Codec, CodecEntry, CodecMeta, ConfigurationError, ModelRegistry, hookimpl
-from offboard_core.runtime.lease import Limits
-from offboard_core.runtime.service import PolicyService
-from offboard_core.source import ModelSource
-from puppets import PATIENCE, Door, PlainWire, Puppet, PuppetLoader, source
+from offboard_client.errors import LoadFailed, ModelLost, ModelNotFound, PolicyFailed
+from offboard_core import Codec, CodecEntry, CodecMeta, ConfigurationError, hookimpl
+from puppets import PATIENCE, Door, PlainWire, Puppet, source
+from service_bed import Growing, growing, open_session, serving
 
 X = {"x": np.zeros(3)}
-
-
-@asynccontextmanager
-async def serving(*sources, **limits):
-    named = {f"s{i}": one for i, one in enumerate(sources)} if len(sources) > 1 else {"only": sources[0]}
-    service = PolicyService(named, Limits(status_every=0.01, **limits))
-    await service.start()
-    try:
-        yield service
-    finally:
-        await service.close()
-
-
-async def open_session(service, model_id=None, *params):
-    async def hear(phase, message):
-        pass
-
-    return await service.open(model_id, params, wire=lambda codec: PlainWire(), holder="a test", on_status=hear)
-
-
-class Growing(ModelRegistry):
-    """A folder in which checkpoints appear."""
-
-    def __init__(self, *ids):
-        self.ids = list(ids)
-        self.fault = None
-
-    def checkpoints(self):
-        if self.fault is not None:
-            raise self.fault
-        return [Checkpoint(id=name) for name in self.ids]
-
-
-def growing(registry):
-    plain = source({})
-
-    class Any_(PuppetLoader):
-        def load(self, checkpoint, report):
-            return Puppet()
-
-    return ModelSource(vendor="puppet", registry=registry, loader=Any_({}), codec=plain.codec)
 
 
 @pytest.mark.rule("S-1")
@@ -141,83 +96,6 @@ def test_nothing_at_all_to_serve_is_said_at_the_start():
         with pytest.raises(ModelNotFound, match="no complete checkpoint"):
             async with serving(growing(Growing())):
                 pass
-
-    run(main())
-
-
-@dataclass(frozen=True)
-class Params:
-    """What a session may tune."""
-
-    temperature: float = 1.0
-    mode: str = "fast"
-
-
-def tunable():
-    return Puppet(params=Params)
-
-
-@pytest.mark.rule("Q-1", "Q-2")
-def test_parameters_reach_the_policy_as_json_or_as_text():
-    async def main():
-        async with serving(source({"a": tunable})) as service:
-            session = await open_session(service, None, ("temperature", "0.5"), ("mode", "slow and steady"))
-            assert session.route.session.params == Params(temperature=0.5, mode="slow and steady")
-            assert (await open_session(service)).route.session.params == Params()
-
-    run(main())
-
-
-@pytest.mark.rule("Q-5")
-@pytest.mark.parametrize(
-    ("params", "says"),
-    [
-        ([("temprature", "1")], "'temprature'.*temperature"),
-        ([("temperature", "warm")], "temperature"),
-        ([("temperature", "1"), ("temperature", "1")], "given twice"),
-        ([("codec.fsp", "10")], "fps"),
-        ([("codec.fps", "10"), ("codec.fps", "10")], "given twice"),
-        ([("mode", "{")], None),
-    ],
-)
-def test_a_parameter_that_does_not_exist_or_fit_is_refused_and_the_slot_is_free(params, says):
-    async def main():
-        async with serving(source({"a": tunable})) as service:
-            if says is None:
-                assert (await open_session(service, None, *params)).route.session.params.mode == "{"
-                return
-            with pytest.raises(BadParameter, match=says):
-                await open_session(service, None, *params)
-            assert service.sessions == {}
-            assert service.slot.loaded is None or not service.slot.loaded.leases
-
-    run(main())
-
-
-@pytest.mark.rule("Q-1", "M-10")
-def test_a_codecs_option_changes_this_session_alone():
-    async def main():
-        async with serving(source({"a": Puppet}, fps=15)) as service:
-            usual, slower = await open_session(service), await open_session(service, None, ("codec.fps", "10"))
-            assert (usual.meta["action_fps"], slower.meta["action_fps"]) == (15, 10)
-            assert usual.meta["spec_hash"] != slower.meta["spec_hash"]
-            assert usual.meta == (await open_session(service)).meta
-
-    run(main())
-
-
-@pytest.mark.rule("Q-3")
-def test_a_parameter_never_names_a_path():
-    from pathlib import Path
-
-    @dataclass(frozen=True)
-    class WithPath:
-        statistics: Path = Path("stats.json")
-
-    async def main():
-        async with serving(source({"a": lambda: Puppet(params=WithPath)})) as service:
-            with pytest.raises(BadParameter, match="statistics"):
-                await open_session(service, None, ("statistics", "/etc/passwd"))
 
     run(main())
 

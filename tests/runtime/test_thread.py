@@ -1,24 +1,14 @@
-import asyncio
 import threading
 from time import perf_counter
 
 import numpy as np
 import pytest
-from model_bench import Bench, run, until
+from model_bench import Bench, run, shared, until
 from offboard_client.errors import BadMessage, DeadlineExceeded, Internal
 from offboard_core import BadObservation, Chunk, CodecMeta, Field, InferTimeout, InvalidAction, ModelLost, PolicyFailed
 from puppets import Door, PlainWire, Puppet, count_up, reached
 
 X3, X4 = {"x": np.zeros(3)}, {"x": np.zeros(4)}
-
-
-def who(bench, routes, batch):
-    return [[route.session for route in routes].index(episode) for episode in batch]
-
-
-def shared(bench, routes):
-    """Who took part in each call, by number."""
-    return [who(bench, routes, batch) for batch in bench.policy.batches]
 
 
 def test_one_thread_makes_every_call():
@@ -50,168 +40,6 @@ def test_a_reply_has_the_chunk_and_every_stage_of_its_time():
     run(main())
 
 
-def test_who_waits_shares_the_next_call():
-    async def main():
-        with Door() as door:
-            async with Bench(Puppet(max_batch_size=8, doors={0: door})) as bench:
-                routes = await bench.routes(5)
-                asked = [bench.submit(routes[0], X3)]
-                await until(door.entered)
-                asked += [bench.submit(route, X3) for route in routes[1:]]
-                door.open()
-                timings = [(await one.reply())[1]["batch"] for one in asked]
-                assert shared(bench, routes) == [[0], [1, 2, 3, 4]]
-                assert timings == [1, 4, 4, 4, 4]
-                assert bench.stats.batches == {1: 1, 4: 4}
-
-    run(main())
-
-
-def test_a_call_is_never_larger_than_the_policy_allows():
-    async def main():
-        with Door() as door:
-            async with Bench(Puppet(max_batch_size=3, doors={0: door})) as bench:
-                routes = await bench.routes(6)
-                asked = [bench.submit(routes[0], X3)]
-                await until(door.entered)
-                asked += [bench.submit(route, X3) for route in routes[1:]]
-                door.open()
-                for one in asked:
-                    await one.reply()
-                assert shared(bench, routes) == [[0], [1, 2, 3], [4, 5]]
-
-    run(main())
-
-
-def test_a_policy_that_does_not_batch_is_called_in_the_order_of_arrival():
-    async def main():
-        with Door() as door:
-            async with Bench(Puppet(doors={0: door})) as bench:
-                routes = await bench.routes(4)
-                asked = [bench.submit(routes[0], X3)]
-                await until(door.entered)
-                asked += [bench.submit(route, X3) for route in (routes[2], routes[1], routes[3])]
-                door.open()
-                for one in asked:
-                    await one.reply()
-                assert shared(bench, routes) == [[0], [2], [1], [3]]
-
-    run(main())
-
-
-def test_only_inputs_of_one_kind_share_a_call_and_none_is_overtaken_twice():
-    async def main():
-        with Door() as door:
-            async with Bench(Puppet(max_batch_size=8, doors={0: door})) as bench:
-                routes = await bench.routes(5)
-                asked = [bench.submit(routes[0], X3)]
-                await until(door.entered)
-                asked += [bench.submit(route, x) for route, x in zip(routes[1:], (X3, X4, X3, X4), strict=True)]
-                door.open()
-                for one in asked:
-                    await one.reply()
-                assert shared(bench, routes) == [[0], [1, 3], [2, 4]]
-
-    run(main())
-
-
-def test_a_call_waits_for_its_turn_behind_what_came_before():
-    async def main():
-        order = []
-
-        def note(episode, inputs):
-            order.append("infer")
-            return count_up(episode, inputs)
-
-        with Door() as door:
-            async with Bench(Puppet(note, max_batch_size=8, doors={0: door})) as bench:
-                routes = await bench.routes(3)
-                asked = [bench.submit(routes[0], X3)]
-                await until(door.entered)
-                asked.append(bench.submit(routes[1], X3))
-                call = asyncio.ensure_future(bench.call(lambda: order.append("call")))
-                await asyncio.sleep(0)
-                asked.append(bench.submit(routes[2], X3))
-                door.open()
-                for one in asked:
-                    await one.reply()
-                await call
-                assert order == ["infer", "infer", "call", "infer"]
-                assert shared(bench, routes) == [[0], [1], [2]], "a batch does not reach past a call"
-
-    run(main())
-
-
-def fail_on_bad(episode, inputs):
-    if "bad" in inputs:
-        raise inputs["bad"]
-    return count_up(episode, inputs)
-
-
-class AllOrNothing(Puppet):
-    """A policy whose call fails as a whole, as a stacked tensor does."""
-
-    def infer_many(self, batch):
-        self.batches.append([episode for episode, _ in batch])
-        if len(self.batches) - 1 in self.doors:
-            self.doors[len(self.batches) - 1].passing()
-        for _, inputs in batch:
-            if "bad" in inputs:
-                raise inputs["bad"]
-        return [count_up(episode, inputs) for episode, inputs in batch]
-
-    def batch_key(self, inputs):
-        return None
-
-
-@pytest.mark.parametrize("make", [Puppet, AllOrNothing])
-@pytest.mark.parametrize(
-    ("raised", "expected"),
-    [(ValueError("no"), PolicyFailed), (BadObservation("no"), BadObservation), (SystemExit(3), PolicyFailed)],
-)
-def test_one_bad_input_fails_one_robot(make, raised, expected):
-    async def main():
-        with Door() as door:
-            policy = make(fail_on_bad, max_batch_size=8, doors={0: door})
-            policy.batch_key = lambda inputs: None
-            async with Bench(policy) as bench:
-                routes = await bench.routes(4)
-                asked = [bench.submit(routes[0], X3)]
-                await until(door.entered)
-                asked += [
-                    bench.submit(route, {**X3, **more})
-                    for route, more in zip(routes[1:], ({}, {"bad": raised}, {}), strict=True)
-                ]
-                door.open()
-                results = [(await one.reply())[0] for one in asked]
-                assert [type(result) for result in results] == [Chunk, Chunk, expected, Chunk]
-                assert str(raised) in results[2].text
-                assert isinstance((await bench.submit(routes[2], X3).reply())[0], Chunk), "its session goes on"
-                if make is AllOrNothing:
-                    assert shared(bench, routes)[:5] == [[0], [1, 2, 3], [1], [2], [3]]
-
-    run(main())
-
-
-def test_a_model_that_died_is_not_asked_again():
-    async def main():
-        def die(episode, inputs):
-            raise AssertionError("only the whole call is made")
-
-        with Door() as door:
-            policy = AllOrNothing(die, max_batch_size=8, doors={0: door})
-            async with Bench(policy) as bench:
-                routes = await bench.routes(3)
-                asked = [bench.submit(routes[0], {})]
-                await until(door.entered)
-                asked += [bench.submit(route, {"bad": ModelLost("the child is gone")}) for route in routes[1:]]
-                door.open()
-                assert [type((await one.reply())[0]) for one in asked] == [Chunk, ModelLost, ModelLost]
-                assert shared(bench, routes) == [[0], [1, 2]]
-
-    run(main())
-
-
 @pytest.mark.parametrize("answer", ["text", 3, [1, 2], {"action": 1}])
 def test_an_answer_of_another_type_is_the_policys_failure(answer):
     async def main():
@@ -233,27 +61,6 @@ def test_fewer_results_than_inputs_are_the_policys_failure():
             result, _ = await bench.submit(route, X3).reply()
             assert isinstance(result, PolicyFailed)
             assert "0 results to 1 inputs" in result.text
-
-    run(main())
-
-
-def test_a_key_that_cannot_be_made_fails_that_robot_alone():
-    async def main():
-        def key(inputs):
-            if "bad" in inputs:
-                raise KeyError("state")
-            return
-
-        with Door() as door:
-            policy = Puppet(max_batch_size=8, doors={0: door})
-            policy.batch_key = key
-            async with Bench(policy) as bench:
-                routes = await bench.routes(4)
-                asked = [bench.submit(routes[0], {})]
-                await until(door.entered)
-                asked += [bench.submit(route, x) for route, x in zip(routes[1:], ({}, {"bad": 1}, {}), strict=True)]
-                door.open()
-                assert [type((await one.reply())[0]) for one in asked] == [Chunk, Chunk, PolicyFailed, Chunk]
 
     run(main())
 

@@ -5,14 +5,10 @@ import pytest
 from offboard_core.runtime.lease import Limits
 from offboard_core.server import InferenceServer
 from puppets import Puppet, reached, source
-from robots import get_json, robot
+from robots import first, get_json, robot
 
 X = {"x": np.zeros(3)}
 HOUR = 3600.0
-
-
-def first(reply):
-    return float(reply["result"][0]["action"][0])
 
 
 def two_models(**limits):
@@ -34,7 +30,7 @@ def test_a_session_holds_its_model_until_it_is_closed():
         holder.opened()
         with robot(server, "b") as waiting:
             for _ in range(5):
-                assert waiting.receive()["status"] == "waiting"
+                assert waiting.told("waiting")
             assert first(holder.ask(X)) == 1
             assert not policies[0].closed.is_set()
             holder.connection.close(1000)
@@ -50,13 +46,13 @@ def test_a_lapse_of_the_network_loses_neither_model_nor_episode():
         one.ask(X)
         one.vanish()
         with robot(server, "b") as waiting:
-            assert waiting.receive()["status"] == "waiting"
+            assert waiting.told("waiting")
             with robot(server, query=f"session_id={session_id}") as again:
                 frame = again.opened()
                 assert frame["session_id"] == session_id
                 assert first(again.ask(X)) == 2, "the same episode"
                 assert not policies[0].episodes[0].closed.is_set()
-                assert waiting.receive()["status"] == "waiting"
+                assert waiting.told("waiting")
                 again.connection.close()
             waiting.opened()
 
@@ -143,7 +139,7 @@ def test_a_server_that_goes_away_says_so():
     server, policies = two_models()
     with robot(server.start()) as one, robot(server, "b") as waiting:
         one.opened()
-        assert waiting.receive()["status"] == "waiting"
+        assert waiting.told("waiting")
         server.stop()
         assert one.closed() == 1012
         assert waiting.closed() == 1012

@@ -180,7 +180,7 @@ def test_status_says_who_holds_the_slot_and_who_waits():
     ):
         holder.opened()
         holder.ask({})
-        assert waiting.receive()["status"] == "waiting"
+        assert waiting.told("waiting")
         status = get_json(server, "/api/v1/status")
         assert status["loaded"]["model"] == "a"
         assert status["sessions"] == 1

@@ -97,7 +97,7 @@ def test_who_waits_is_told_for_whom():
             pass  # the server was still loading its default
         assert frame["status"] == "waiting"
         assert frame["message"].startswith(f"a is in use by {host}:{port}, for 0 s")
-        assert waiting.receive()["status"] == "waiting"
+        assert waiting.told("waiting")
         holder.connection.close()
         assert waiting.opened()["meta"]["checkpoint_id"] == "b"
 

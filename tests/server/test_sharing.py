@@ -8,13 +8,9 @@ import numpy as np
 import pytest
 from offboard_core.server import InferenceServer
 from puppets import Door, Puppet, count_up, reached, source
-from robots import get, robot
+from robots import first, get, robot
 
 X = {"x": np.zeros(3)}
-
-
-def first(reply):
-    return float(reply["result"][0]["action"][0])
 
 
 def test_two_robots_do_not_share_an_episode():

@@ -127,11 +127,10 @@ def test_a_signal_ends_the_server_in_every_phase(phase, number, tmp_path, record
         names = {"idle": [], "queued": ["one", "two"]}.get(phase, ["one", "one"])
         robots = [Robot(stack.enter_context(served.connect(name))) for name in names]
         if phase == "load":
-            assert robots[0].receive()["status"] == "loading"
+            robots[0].told("loading")
         elif phase == "queued":
             robots[0].opened()
-            while robots[1].receive()["status"] != "waiting":
-                pass
+            robots[1].told("waiting")
         else:
             for one in robots:
                 one.opened()

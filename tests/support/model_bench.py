@@ -79,3 +79,9 @@ class Asked:
         (result, timing), error = await self._future
         assert error is (result if isinstance(result, OffboardError) else None)
         return result, timing
+
+
+def shared(bench: Bench, routes: list[Route]) -> list[list[int]]:
+    """Who took part in each call of the policy, by number."""
+    episodes = [route.session for route in routes]
+    return [[episodes.index(episode) for episode in batch] for batch in bench.policy.batches]

@@ -31,6 +31,12 @@ class Robot:
     def receive_raw(self) -> bytes | str:
         return self.connection.recv(timeout=PATIENCE)
 
+    def told(self, status: str) -> dict[str, Any]:
+        """The next frame of this status; other frames of the handshake are passed over."""
+        while (frame := self.receive())["status"] != status:
+            assert frame["status"] in ("waiting", "loading"), frame
+        return frame
+
     def opened(self) -> dict[str, Any]:
         """The frame that ends the handshake well."""
         while (frame := self.receive())["status"] in ("waiting", "loading"):
@@ -108,3 +114,8 @@ def get_json(server: InferenceServer, path: str) -> Any:
     status, body, _ = get(server, path)
     assert status == 200, body
     return json.loads(body)
+
+
+def first(reply: Mapping[str, Any]) -> float:
+    """The first number of the first row."""
+    return float(reply["result"][0]["action"][0])

@@ -1,0 +1,53 @@
+"""A service without a transport, and sessions on it."""
+
+from contextlib import asynccontextmanager
+
+import numpy as np
+from offboard_core import Checkpoint, ModelRegistry
+from offboard_core.runtime.lease import Limits
+from offboard_core.runtime.service import PolicyService
+from offboard_core.source import ModelSource
+from puppets import PlainWire, Puppet, PuppetLoader, source
+
+X = {"x": np.zeros(3)}
+
+
+@asynccontextmanager
+async def serving(*sources, **limits):
+    named = {f"s{i}": one for i, one in enumerate(sources)} if len(sources) > 1 else {"only": sources[0]}
+    service = PolicyService(named, Limits(status_every=0.01, **limits))
+    await service.start()
+    try:
+        yield service
+    finally:
+        await service.close()
+
+
+async def open_session(service, model_id=None, *params):
+    async def hear(phase, message):
+        pass
+
+    return await service.open(model_id, params, wire=lambda codec: PlainWire(), holder="a test", on_status=hear)
+
+
+class Growing(ModelRegistry):
+    """A folder in which checkpoints appear."""
+
+    def __init__(self, *ids):
+        self.ids = list(ids)
+        self.fault = None
+
+    def checkpoints(self):
+        if self.fault is not None:
+            raise self.fault
+        return [Checkpoint(id=name) for name in self.ids]
+
+
+def growing(registry):
+    plain = source({})
+
+    class Any_(PuppetLoader):
+        def load(self, checkpoint, report):
+            return Puppet()
+
+    return ModelSource(vendor="puppet", registry=registry, loader=Any_({}), codec=plain.codec)

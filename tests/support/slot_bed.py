@@ -1,0 +1,93 @@
+"""A slot, everybody who wants something of it, and ways to let them go on."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+import pytest
+from offboard_core.runtime.lease import Limits, Recipe
+from offboard_core.runtime.slot import Slot
+from offboard_core.runtime.stats import ServerStats
+from puppets import PATIENCE, Puppet
+
+NEVER = 3600.0
+
+
+class Bed:
+    """A slot and everybody who wants something of it."""
+
+    def __init__(self, **limits):
+        self.translators = ThreadPoolExecutor(1)
+        self.stats = ServerStats()
+        self.slot = Slot(Limits(**{"status_every": 0.01, **limits}), self.translators, self.stats)
+        self.loads = []
+        self.policies = {}
+
+    def recipe(self, name, make=Puppet):
+        def load(report):
+            self.loads.append(name)
+            report(f"reading {name}")
+            self.policies[name] = policy = make()
+            return policy
+
+        return Recipe(("test", name), name, load)
+
+    def want(self, name, holder="somebody", make=Puppet):
+        return Want(self.slot, self.recipe(name, make), holder)
+
+    async def have(self, name, holder="somebody", make=Puppet):
+        return await self.want(name, holder, make).lease()
+
+
+class Want:
+    """Somebody who asks for a lease. ``news``: what he was told meanwhile."""
+
+    def __init__(self, slot, recipe, holder):
+        self.news = []
+        self.told = asyncio.Event()
+        self.task = asyncio.ensure_future(slot.acquire(recipe, holder, self._hear))
+
+    async def _hear(self, phase, message):
+        self.news.append((phase, message))
+        self.told.set()
+
+    async def hears(self, phase, text=""):
+        while True:
+            self.told.clear()
+            if any(p == phase and text in m for p, m in self.news):
+                return
+            await asyncio.wait_for(self.told.wait(), PATIENCE)
+
+    async def lease(self):
+        return await asyncio.wait_for(asyncio.shield(self.task), PATIENCE)
+
+    @property
+    def waits(self):
+        return not self.task.done()
+
+    async def leaves(self):
+        self.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await self.task
+
+
+@asynccontextmanager
+async def bed(**limits):
+    made = Bed(**limits)
+    try:
+        yield made
+    finally:
+        await made.slot.close()
+        made.translators.shutdown()
+
+
+async def becomes(true):
+    """Until it holds, one turn of the event loop after the other."""
+    while not true():  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+
+async def turns(count=20):
+    """Let everything that can go on go on."""
+    for _ in range(count):
+        await asyncio.sleep(0)
