@@ -137,7 +137,7 @@ def test_a_model_that_dies_closes_its_sessions_with_1011_and_is_loaded_anew():
 
 @pytest.mark.rule("L-4", "H-4", "H-5", "L-3")
 def test_a_policy_that_hangs_is_answered_for_and_recovers(door):
-    limits = Limits(infer=1.0)
+    limits = Limits(infer=3.0)
     with (
         InferenceServer({"only": source({"a": lambda: Puppet(doors={1: door})})}, port=0, limits=limits) as server,
         robot(server) as one,
