@@ -82,6 +82,8 @@ def _checked(name: str, value: Any, declared: Field) -> Any:
     except ValueError as error:
         raise BadObservation(f"{name} is not an array: {error}") from None
     shape = declared.shape
+    if shape == (1,) and array.ndim == 0:
+        array = array[None]
     if shape is not None and not _fits(array.shape, shape):
         raise BadObservation(f"{name} has the shape {array.shape}, the model expects {shape} (-1: any)")
     if declared.dtype is None:

@@ -23,7 +23,8 @@ RETRY_AFTER = 5
 class App:
     """``frontends``: other protocols, by the exact WebSocket path they are spoken on.
 
-    Refusals come before the upgrade: 401 for a token, 403 for a path, 503 for a server that is full or draining.
+    Refusals come before the upgrade: 401 for a token, 403 for a path or a foreign web page, 503 for a server
+    that is full or draining.
     """
 
     def __init__(
@@ -43,8 +44,9 @@ class App:
         path: str = scope["path"]
         ours = path == SESSION_PATH or path.startswith(SESSION_PATH + "/")
         frontend = self._v1 if ours else self._frontends.get(path)
-        if frontend is None:
-            self._service.stats.refused["path"] += 1
+        why = "path" if frontend is None else "origin" if self._gate.foreign_page(scope["headers"]) else None
+        if frontend is None or why is not None:
+            self._service.stats.refused[why or "path"] += 1
             await receive()
             await send({"type": "websocket.close"})  # before the upgrade this is HTTP 403
             return

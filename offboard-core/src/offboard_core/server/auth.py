@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from offboard_client.errors import ConfigurationError, Unauthorized
 
 _SCHEMES = ("bearer", "api-key")
+Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Gate:
@@ -21,7 +22,7 @@ class Gate:
             )
         self._token = token.encode() if token is not None else None
 
-    def check(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def check(self, headers: Headers) -> None:
         """Raises Unauthorized unless exactly one Authorization header carries the token."""
         if self._token is None:
             return
@@ -35,3 +36,15 @@ class Gate:
         raise Unauthorized(
             "this server wants a token: send 'Authorization: Bearer …' (offboard's client reads OFFBOARD_AUTH_TOKEN)"
         )
+
+    def foreign_page(self, headers: Headers) -> bool:
+        """Whether a web page of another site asks, on a server without a token.
+
+        Browsers let any page open a WebSocket to any address, the operator's own machine included, and say in the
+        header Origin whose page it is. Robots send none.
+        """
+        found = {name.lower(): value for name, value in headers}
+        origin = found.get(b"origin")
+        if self._token is not None or origin is None:
+            return False
+        return origin.partition(b"://")[2].lower() != found.get(b"host", b"").lower()

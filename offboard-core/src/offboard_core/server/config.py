@@ -23,7 +23,6 @@ class ServerConfig:
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None
     max_sessions: int = 256
-    max_message_bytes: int = 32 * 2**20
     preload: bool = True
     grace: float = 3.0
     limits: Limits = field(default_factory=Limits)

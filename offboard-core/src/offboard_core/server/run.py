@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import uvicorn
 from offboard_client.errors import ConfigurationError, InferTimeout
+from offboard_client.wire import Limits
 
 from ..frontend import Frontend
 from ..runtime.service import PolicyService
@@ -134,7 +135,7 @@ class _Running:
         found = uvicorn.Config(
             cast("Any", app),
             ws="websockets-sansio",  # its back-pressure holds two frames of a flood, uvicorn's default thirty-two
-            ws_max_size=config.max_message_bytes,
+            ws_max_size=Limits().message_bytes,
             ws_per_message_deflate=False,  # 8 ms for a pair of 224×224 images, and nothing gained on a picture
             lifespan="off",
             log_config=None,

@@ -110,6 +110,8 @@ async def _refuse(send: Send, last: Frame | None, error: OffboardError) -> None:
     with contextlib.suppress(OSError):
         if last is not None:
             await _send(send, last)
+        else:
+            log.warning("refused a session: %s", error.text)  # the client sees the beginning of it at most
         await _close(send, code, error.code if last is not None else _cut(f"{error.code}: {error.text}"))
 
 
