@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from offboard_core.hookspecs import CodecEntry, LoaderEntry, RegistryEntry, hookimpl
+from offboard_core.hookspecs import CodecEntry, FrontendEntry, LoaderEntry, RegistryEntry, hookimpl
 
 from .files import recognises
 
@@ -72,4 +72,16 @@ def offboard_codecs() -> Iterator[CodecEntry]:
         summary="openpi's own keys go in, its own action vector comes out.",
         factory="offboard_openpi.native:native",
         options="offboard_openpi.native:OpenPINativeOptions",
+    )
+
+
+@hookimpl
+def offboard_frontends() -> Iterator[FrontendEntry]:
+    """openpi's protocol, for the robots that run its client."""
+    yield FrontendEntry(
+        name="openpi",
+        summary="openpi's own protocol: robots that run openpi-client drive any model.",
+        factory="offboard_openpi.frontend:OpenPIFrontend",
+        paths=("/", "/openpi/policy", "/v1/realtime/robot/openpi"),
+        options="offboard_openpi.options:OpenPIFrontendOptions",
     )

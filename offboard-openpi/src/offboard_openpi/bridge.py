@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from offboard_client.errors import DialectUnsupported, InvalidAction
 from offboard_core.codecs import Stage
 from offboard_core.frontend import BoundCodec
-from offboard_core.server.names import canonical
 from offboard_core.types import Chunk, Codec, CodecMeta, Field, Observation
 
-from .families import PROMPT
 from .keysets import KeySet
 
 #: What openpi calls the actions, (T, D).
@@ -50,27 +49,26 @@ def _reads(keys: KeySet, codec: BoundCodec) -> bool:
 
 
 def _check(keys: KeySet, codec: BoundCodec) -> None:
-    meta = codec.meta
-    who = f"a robot with the key set {keys.name} (--openpi.codec) and a model with the codec {codec.name}"
+    # openpi's client shows no more than the first hundred characters of a refusal.
+    meta, fit = codec.meta, f"; --openpi.codec {keys.name} and the model's codec {codec.name} do not fit"
     missing = sorted(n for n, f in meta.observation.items() if f.required and n not in keys.provides)
     if missing:
-        raise DialectUnsupported(f"{who} do not fit: the model reads {', '.join(missing)}, which the robot does not send")
+        raise DialectUnsupported(f"the model reads {', '.join(missing)}, which the robot does not send{fit}")
     answers = {name: _width(field) for name, field in meta.action.items()}
     if answers and answers != {name: 7 if name in _POSES else width for name, width in keys.actions.items()}:
         raise DialectUnsupported(
-            f"{who} do not fit: the robot plays {_spell(dict(keys.layout))}, made of {', '.join(keys.actions)}; the model "
-            f"answers {_spell(answers)}, and one is never made of the other"
+            f"the robot plays {_spell(dict(keys.layout))}, the model answers {_spell(answers)}{fit}: "
+            f"the robot's are made of {', '.join(keys.actions)} only"
         )
-    for name in meta.conventions.keys() & keys.conventions.keys():
+    for name in sorted(meta.conventions.keys() & keys.conventions.keys()):
         if meta.conventions[name] != keys.conventions[name]:
             raise DialectUnsupported(
-                f"{who} do not fit: {name} is {keys.conventions[name]!r} for the robot, {meta.conventions[name]!r} for "
-                "the model"
+                f"{name} is {keys.conventions[name]!r} for the robot, {meta.conventions[name]!r} for the model{fit}"
             )
     if keys.fps is not None and meta.action_fps not in (None, keys.fps):
         raise DialectUnsupported(
-            f"{who} do not fit: the robot plays {keys.fps:g} steps per second, the model's are made for "
-            f"{meta.action_fps:g}, and the size of a step belongs to its rate"
+            f"the robot plays {keys.fps:g} steps per second, the model's are made for {meta.action_fps:g}{fit}: "
+            "the size of a step belongs to its rate"
         )
 
 
@@ -99,17 +97,65 @@ class _Joined(Stage):
         """The inner codec's, with one vector of actions."""
         return replace(inner, action=_vector([(name, _width(field)) for name, field in self.action.items()]))
 
+    def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.decode`."""
+        columns = chunk.columns()
+        order = self.action or columns
+        if columns.keys() != order.keys() or (len(columns) > 1 and not self.action):
+            raise InvalidAction(
+                f"the model answers {', '.join(columns)}, and the order declared for one vector of them is "
+                f"{', '.join(self.action) or 'none'}; serve it with a codec that declares what the model answers"
+            )
+        parts = [columns[name].reshape(len(chunk), -1) for name in order]
+        return Chunk({ACTIONS: parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)}, chunk.timestamp)
+
+
+@dataclass(frozen=True)
+class _Untouched(Codec):
+    """What the robot sends goes to openpi as it is, and openpi's actions come back; its own checks are made there."""
+
+    keys: KeySet
+    fps: float | None
+
+    @property
+    def meta(self) -> CodecMeta:
+        """The key set; openpi takes images of either order of axes."""
+        observation = {
+            name: replace(field, shape=(-1, -1, -1)) if field.dtype == "uint8" else field
+            for name, field in self.keys.fields(self.keys.provides).items()
+        }
+        action = {"action": Field(shape=(sum(self.keys.actions.values()),), kind="vector")}
+        return CodecMeta(observation=observation, action=action, action_fps=self.fps)
+
     def encode(self, observation: Observation) -> dict[str, Any]:
-        """See :meth:`Codec.encode`. Names that another protocol calls otherwise (``prompt``) become canonical."""
+        """See :meth:`Codec.encode`."""
         return dict(observation)
 
     def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
         """See :meth:`Codec.decode`."""
-        columns = chunk.columns()
-        if len(columns) > 1 and not self.action:
-            raise InvalidAction(
-                f"the model answers {', '.join(columns)}, and nothing declares their order in one vector; serve it with "
-                "a codec that does"
-            )
-        parts = [columns[name].reshape(len(chunk), -1) for name in self.action or columns]
-        return Chunk({ACTIONS: parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)}, chunk.timestamp)
+        return chunk
+
+
+@dataclass(frozen=True)
+class _Translated(Stage):
+    """The robot's key set in front of a codec that reads canonical names and makes canonical actions."""
+
+    keys: KeySet
+
+    def over(self, inner: CodecMeta) -> CodecMeta:
+        """The robot's names, required where the inner codec needs what they hold."""
+        needed = {name for name, field in inner.observation.items() if field.required}
+        sizes = inner.image_sizes
+        if isinstance(sizes, Mapping):
+            sizes = {key: sizes[name] for key, name in self.keys.images.items() if name in sizes} or None
+        return replace(
+            inner, observation=self.keys.fields(needed), action=_vector([*self.keys.layout]), image_sizes=sizes
+        )
+
+    def encode(self, observation: Observation) -> dict[str, Any]:
+        """See :meth:`Codec.encode`."""
+        return self.keys.to_canonical(observation)
+
+    def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.decode`."""
+        return Chunk({ACTIONS: self.keys.from_canonical(chunk.columns())}, chunk.timestamp)

@@ -81,7 +81,9 @@ class KeySet:
                 found |= {name: self._part(name, value) for name, value in zip(parts, split, strict=True)}
         images = observation if self.nested is None else observation.get(self.nested) or {}
         if not isinstance(images, Mapping):
-            raise BadObservation(f"{self.nested} is a {type(images).__name__}, expected a map of camera names to images")
+            raise BadObservation(
+                f"{self.nested} is a {type(images).__name__}, expected a map of camera names to images"
+            )
         for key, name in self.images.items():
             if images.get(key) is not None:
                 found[name] = self._image(key, images[key])
@@ -96,7 +98,9 @@ class KeySet:
                 f"the model answers {', '.join(columns)}; a robot with the key set {self.name} plays "
                 f"{', '.join(self.actions)}, and one is never made of the other"
             )
-        return np.concatenate([self._step(name, columns[name].reshape(len(columns[name]), -1)) for name in self.actions], 1)
+        return np.concatenate(
+            [self._step(name, columns[name].reshape(len(columns[name]), -1)) for name in self.actions], 1
+        )
 
     def _part(self, name: str, value: Array) -> Array:
         return value
@@ -155,8 +159,8 @@ def _in_range(name: str, steps: Array, whole: float, unit: str) -> Array:
     """``steps``, if such a robot's controller plays them as they are: it clips to [-1, 1] without a word."""
     if (np.abs(steps) > 1 + _ROUNDING).any():
         raise InvalidAction(
-            f"the model answered a {name} of {float(np.abs(steps).max() * whole):.3g} {unit} in one step; this robot plays "
-            f"{whole:g} {unit} at most and would clip it"
+            f"the model answered a {name} of {float(np.abs(steps).max() * whole):.3g} {unit} in one step; this robot "
+            f"plays {whole:g} {unit} at most and would clip it"
         )
     return steps
 

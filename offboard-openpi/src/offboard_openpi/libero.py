@@ -71,7 +71,8 @@ class LiberoState(Codec):
         """Reads a pose in LIBERO's own frame."""
         pose = Field(shape=(7,), dtype="float32", unit="m and unit quaternion w x y z, in LIBERO's world frame")
         return CodecMeta(
-            observation={"robot_state.ee_pose": pose, "grip": canonical_field("grip", 1)}, conventions=LIBERO_CONVENTIONS
+            observation={"robot_state.ee_pose": pose, "grip": canonical_field("grip", 1)},
+            conventions=LIBERO_CONVENTIONS,
         )
 
     def encode(self, observation: Observation) -> dict[str, Any]:

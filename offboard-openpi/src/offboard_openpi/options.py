@@ -1,4 +1,4 @@
-"""The flags of ``offboard serve --vendor openpi``."""
+"""The flags of ``offboard serve --vendor openpi``, and those of openpi's protocol, ``--openpi.NAME``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,19 @@ class OpenPIOptions:
     def root(self) -> Path:
         """openpi's checkout, wherever that was said."""
         return find_root(self.openpi_root)
+
+
+#: The key sets that are known.
+Keys = Literal["ee", "ee_joints", "ee_traj", "ee_joints_traj", "joints_traj", "droid", "libero", "aloha"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenPIFrontendOptions:
+    """How openpi's clients are understood."""
+
+    codec: Keys | None = None
+    """Which keys the robots send and which actions they play: those of the codec of this name. null: names pass through
+    as they are."""
 
 
 def find_root(given: Path | None) -> Path:
