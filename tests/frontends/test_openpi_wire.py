@@ -1,0 +1,106 @@
+"""openpi's protocol at the level of frames, for what its own client never does."""
+
+import contextlib
+
+import numpy as np
+import pytest
+from genuine_client import speaking
+from offboard_client import wire
+from puppets import PATIENCE, Puppet, arm, source
+from robots import connect_to
+from websockets.exceptions import ConnectionClosedError
+
+POSE = np.array([0.5, 0.0, 0.25, 0.0, 1.0, 0.0, 0.0], np.float32)
+
+
+@pytest.fixture
+def puppet():
+    return Puppet()
+
+
+@pytest.fixture
+def server(puppet):
+    with speaking(source({"it": lambda: puppet}), arm()) as server:
+        yield server
+
+
+class Socket:
+    """An open socket whose metadata has come."""
+
+    def __init__(self, connection):
+        self.connection = connection
+        self.metadata = self.receive()
+
+    def receive(self):
+        frame = self.connection.recv(timeout=PATIENCE)
+        return frame if isinstance(frame, str) else wire.decode(frame)
+
+    def ask(self, frame):
+        self.connection.send(frame if isinstance(frame, (str, bytes)) else wire.encode(frame))
+        return self.receive()
+
+
+@contextlib.contextmanager
+def opened(server, query=""):
+    with connect_to(f"ws://{server.host}:{server.port}/{query}") as connection:
+        yield Socket(connection)
+
+
+@pytest.fixture
+def socket(server):
+    with opened(server) as found:
+        yield found
+
+
+def test_a_reset_begins_a_new_episode(socket):
+    assert socket.ask({"x": 1})["actions"][0, 0] == 1
+    assert socket.ask({"endpoint": "infer", "x": 1})["actions"][0, 0] == 2
+    assert socket.ask({"endpoint": "reset"}) == {"status": "reset successful"}
+    assert socket.ask({"x": 1})["actions"][0, 0] == 1
+
+
+def test_the_model_sees_no_endpoint(socket, puppet):
+    socket.ask({"endpoint": "infer", "session_id": "a", "x": [1, 2.5]})
+    ((seen,),) = [episode.seen for episode in puppet.episodes]
+    assert seen.keys() == {"session_id", "x"}
+    np.testing.assert_array_equal(seen["x"], [1, 2.5])
+
+
+@pytest.mark.parametrize(
+    ("frame", "says"),
+    [
+        ("{}", "bad_message: a text frame"),
+        (b"\xc1", "bad_message: "),
+        (wire.encode([1, 2]), "bad_message: an observation is a map"),
+        (wire.encode({b"x": 1}), "bad_message: an observation is a map"),
+        (wire.encode({"offboard.deadline_ms": "soon"}), "bad_message: offboard.deadline_ms"),
+        (wire.encode({"task": "a", "prompt": "b"}), "task twice"),
+    ],
+)
+def test_what_is_no_observation_costs_one_reply(socket, frame, says):
+    assert says in socket.ask(frame)
+    assert socket.ask({"x": 1})["actions"].shape == (2, 3)
+
+
+def test_arrays_whose_markers_are_texts_are_read_too(server):
+    pose = {"__ndarray__": True, "data": POSE.tobytes(), "dtype": "<f4", "shape": [7]}
+    with opened(server, "?model=m1") as socket:
+        assert socket.ask({"robot_state.ee_pose": pose})["actions"].shape == (3, 8)
+
+
+def test_metadata_is_equal_on_every_connection(server, socket):
+    with opened(server) as again:
+        assert again.metadata == socket.metadata
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("model=m0&model=m1", "bad_parameter: model was given twice"),
+        ("speed=1", "bad_parameter: "),
+        ("model=m7", "model_not_found: "),
+    ],
+)
+def test_a_query_that_makes_no_sense_is_refused(server, query, says):
+    with pytest.raises(ConnectionClosedError, match=f"1008 .* {says}"), opened(server, f"?{query}"):
+        pass
