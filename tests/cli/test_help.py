@@ -60,7 +60,7 @@ def test_help_names_every_command(arguments):
     assert done.returncode == 0
     listed = set(re.findall(r"^  ([a-z]+) {2,}\S", done.stdout, re.MULTILINE))
     assert listed == {point.name for point in entry_points(group="offboard.commands")}
-    assert listed == {"models", "probe", "bench", "run", "serve", "plugins", "codecs", "demo"}
+    assert listed == {"models", "probe", "bench", "run", "serve", "plugins", "codecs", "stats", "train", "demo"}
 
 
 @pytest.mark.parametrize("command", ["models", "probe", "bench", "serve", "plugins", "codecs"])
@@ -168,7 +168,7 @@ def test_the_client_alone_has_help(client_alone):
     assert "  serve " not in done.stdout
 
 
-@pytest.mark.parametrize("command", ["serve", "plugins", "codecs", "demo"])
+@pytest.mark.parametrize("command", ["serve", "plugins", "codecs", "stats", "train", "demo"])
 def test_a_command_of_core_says_what_to_install(client_alone, command):
     done = client_alone(command)
     assert done.returncode == 2

@@ -23,6 +23,7 @@ def test_plugins_lists_every_plugin_and_what_is_wrong(tmp_path):
         "codecs": ["toy.shift"],
         "registries": ["toy.runs"],
         "frontends": [],
+        "trainers": [],
         "cause": None,
     }
     assert rows["bad"]["cause"] == "RuntimeError: no CUDA"

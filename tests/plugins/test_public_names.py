@@ -10,7 +10,7 @@ def test_the_public_names_of_core_are_these():
         "InferenceServer", "Policy", "Session", "Chunk", "Observation", "NoParams",
         # vendors
         "CheckpointLoader", "Checkpoint", "ModelRegistry", "Report", "Feature", "Field", "Codec", "CodecMeta",
-        "CodecEntry", "FrontendEntry", "LoaderEntry", "RegistryEntry", "hookimpl",
+        "CodecEntry", "FrontendEntry", "LoaderEntry", "RegistryEntry", "Trainer", "TrainerEntry", "hookimpl",
         # errors that they raise
         "OffboardError", "BadObservation", "BadParameter", "ConfigurationError", "InferTimeout", "InvalidAction",
         "LoadFailed", "ModelLost", "ModelNotFound", "PolicyFailed",

@@ -22,7 +22,7 @@ GROUP = "offboard.commands"
 DEBUG_VARIABLE = "OFFBOARD_DEBUG"
 
 #: Commands that another package of the project brings.
-_ELSEWHERE = dict.fromkeys(("serve", "plugins", "codecs", "demo"), "offboard-core")
+_ELSEWHERE = dict.fromkeys(("serve", "plugins", "codecs", "stats", "train", "demo"), "offboard-core")
 #: Modules that an extra of this package brings.
 _EXTRAS = {
     "tyro": "offboard-client[cli]",

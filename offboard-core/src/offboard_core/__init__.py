@@ -21,7 +21,8 @@ from offboard_client.errors import (
     PolicyFailed,
 )
 
-from .hookspecs import CodecEntry, FrontendEntry, LoaderEntry, RegistryEntry, hookimpl
+from .hookspecs import CodecEntry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry, hookimpl
+from .training import Trainer
 from .types import (
     Checkpoint,
     CheckpointLoader,
@@ -70,6 +71,8 @@ __all__ = [
     "RegistryEntry",
     "Report",
     "Session",
+    "Trainer",
+    "TrainerEntry",
     "hookimpl",
 ]
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from offboard_client._names import import_attr
 from offboard_client.errors import ConfigurationError, OffboardError
 
-from .hookspecs import CodecEntry, Entry, FrontendEntry, LoaderEntry, RegistryEntry
+from .hookspecs import CodecEntry, Entry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry
+from .training import Trainer
 from .types import Checkpoint, CheckpointLoader, Codec, ModelRegistry
 
 if TYPE_CHECKING:
@@ -127,3 +128,11 @@ class FrontendOffer(Offer[FrontendEntry]):
         from .frontend import Frontend
 
         return self._make(self.entry.factory, Frontend, options)
+
+
+class TrainerOffer(Offer[TrainerEntry]):
+    """A vendor that can train."""
+
+    def make(self) -> Trainer:
+        """The vendor's trainer. Raises ConfigurationError, or what the factory says is wrong."""
+        return self._make(self.entry.factory, Trainer)

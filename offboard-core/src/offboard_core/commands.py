@@ -7,4 +7,10 @@ from offboard_client.commands import Command
 serve = Command("serve", "Serve a policy: any vendor's, any robot.", "offboard_core._cli.serve:run")
 plugins = Command("plugins", "List the plugins, what they offer, and what is wrong.", "offboard_core._cli.plugins:run")
 codecs = Command("codecs", "List the codecs: what they read, make and take.", "offboard_core._cli.codecs:run")
+stats = Command(
+    "stats",
+    "Compute what training needs to know of a data set.",
+    "offboard_core._cli.train:stats",
+)
+train = Command("train", "Train a policy in its vendor's environment.", "offboard_core._cli.train:train")
 demo = Command("demo", "Serve the scripted policy and run the simulated arm against it.", "offboard_core._demo:run")

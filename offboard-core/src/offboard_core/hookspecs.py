@@ -25,6 +25,7 @@ from .types import Checkpoint, CheckpointLoader, Codec, ModelRegistry, NoParams
 
 if TYPE_CHECKING:
     from .frontend import Frontend
+    from .training import Trainer
 
 #: Marks a function as an implementation of the hook of its name.
 hookimpl = pluggy.HookimplMarker("offboard")
@@ -97,6 +98,13 @@ class FrontendEntry(Entry):
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainerEntry(Entry):
+    """A vendor's training: ``factory() -> Trainer``; ``offboard train --vendor NAME`` finds it by its name."""
+
+    factory: str | Callable[[], Trainer]
+
+
 def _is_v1(path: str) -> bool:
     return path == SESSION_PATH or path.startswith(SESSION_PATH + "/")
 
@@ -122,4 +130,10 @@ def offboard_model_registries() -> Iterable[RegistryEntry]:
 @hookspec
 def offboard_frontends() -> Iterable[FrontendEntry]:
     """Protocols of other clients that this plugin lets the server speak."""
+    raise NotImplementedError
+
+
+@hookspec
+def offboard_trainers() -> Iterable[TrainerEntry]:
+    """Trainers this plugin offers; usually one, with the plugin's own name."""
     raise NotImplementedError

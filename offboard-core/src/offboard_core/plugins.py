@@ -20,8 +20,8 @@ from offboard_client._names import nearest, unknown
 from offboard_client.errors import ConfigurationError
 
 from . import _builtin, hookspecs
-from ._offers import CodecOffer, FrontendOffer, LoaderOffer, Offer, Provider, RegistryOffer
-from .hookspecs import CodecEntry, Entry, FrontendEntry, LoaderEntry, RegistryEntry
+from ._offers import CodecOffer, FrontendOffer, LoaderOffer, Offer, Provider, RegistryOffer, TrainerOffer
+from .hookspecs import CodecEntry, Entry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ _HOOKS: dict[str, tuple[type[Entry], type[Offer[Any]]]] = {
     "offboard_checkpoint_loaders": (LoaderEntry, LoaderOffer),
     "offboard_model_registries": (RegistryEntry, RegistryOffer),
     "offboard_frontends": (FrontendEntry, FrontendOffer),
+    "offboard_trainers": (TrainerEntry, TrainerOffer),
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _POSITRONIC = re.compile(r"@(?:\w+\.)*(?P<module>\w+)\.codecs\.(?P<name>\w+)")
@@ -51,6 +52,7 @@ class PluginRow:
     codecs: tuple[str, ...] = ()
     registries: tuple[str, ...] = ()
     frontends: tuple[str, ...] = ()
+    trainers: tuple[str, ...] = ()
     cause: str | None = None
 
 
@@ -64,6 +66,7 @@ class Plugins:
         self._codecs = {o.name: o for o in everything if isinstance(o, CodecOffer)}
         self._registries = {o.name: o for o in everything if isinstance(o, RegistryOffer)}
         self._frontends = {o.name: o for o in everything if isinstance(o, FrontendOffer)}
+        self._trainers = {o.name: o for o in everything if isinstance(o, TrainerOffer)}
         self._providers = tuple(providers)
         self._broken = dict(broken)
 
@@ -135,6 +138,10 @@ class Plugins:
         """A frontend by its full name. Raises ConfigurationError naming the nearest."""
         return self._find(self._frontends, "frontend", name, None)
 
+    def trainer(self, name: str) -> TrainerOffer:
+        """The vendor's training, by the vendor's full name. Raises ConfigurationError naming the nearest."""
+        return self._find(self._trainers, "vendor that trains", name, None)
+
     def loaders(self) -> list[LoaderOffer]:
         """Every vendor that can serve, by full name."""
         return [self._loaders[name] for name in sorted(self._loaders)]
@@ -146,6 +153,10 @@ class Plugins:
     def frontends(self) -> list[FrontendOffer]:
         """Every frontend, by full name."""
         return [self._frontends[name] for name in sorted(self._frontends)]
+
+    def trainers(self) -> list[TrainerOffer]:
+        """Every vendor that can train, by full name."""
+        return [self._trainers[name] for name in sorted(self._trainers)]
 
     def rows(self) -> list[PluginRow]:
         """One row per plugin: core first, then the others by name."""
@@ -160,6 +171,7 @@ class Plugins:
                 codecs=of(provider, self._codecs),
                 registries=of(provider, self._registries),
                 frontends=of(provider, self._frontends),
+                trainers=of(provider, self._trainers),
                 cause=self._broken.get(provider),
             )
             for provider in self._providers

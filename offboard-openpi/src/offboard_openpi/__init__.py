@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from offboard_core.hookspecs import CodecEntry, FrontendEntry, LoaderEntry, RegistryEntry, hookimpl
+from offboard_core.hookspecs import CodecEntry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry, hookimpl
 
 from .files import recognises
 
@@ -30,6 +30,16 @@ def offboard_model_registries() -> Iterator[RegistryEntry]:
         name="openpi",
         summary="An experiment folder of openpi's training, or one step of it; local, s3://, gs:// or hf://.",
         factory="offboard_openpi.registry:OpenPIRegistry",
+    )
+
+
+@hookimpl
+def offboard_trainers() -> Iterator[TrainerEntry]:
+    """openpi's own scripts."""
+    yield TrainerEntry(
+        name="openpi",
+        summary="openpi's own compute_norm_stats.py and train.py, in openpi's environment.",
+        factory="offboard_openpi.training:OpenPITrainer",
     )
 
 

@@ -26,7 +26,7 @@ def run(arguments: list[str]) -> int:
         emit_json({"plugins": [_plain(row) for row in rows]})
         return 0
     emit_table(
-        ("plugin", "distribution", "version", "vendors", "codecs", "registries", "frontends", "state"),
+        ("plugin", "distribution", "version", "vendors", "codecs", "registries", "frontends", "trainers", "state"),
         [
             (
                 row.provider.name,
@@ -36,6 +36,7 @@ def run(arguments: list[str]) -> int:
                 "\n".join(row.codecs),
                 "\n".join(row.registries),
                 "\n".join(row.frontends),
+                "\n".join(row.trainers),
                 row.cause or "ok",
             )
             for row in rows
@@ -53,5 +54,6 @@ def _plain(row: PluginRow) -> dict[str, object]:
         "codecs": row.codecs,
         "registries": row.registries,
         "frontends": row.frontends,
+        "trainers": row.trainers,
         "cause": row.cause,
     }

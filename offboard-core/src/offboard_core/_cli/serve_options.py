@@ -92,7 +92,7 @@ def parse_serve(arguments: Sequence[str], plugins: Plugins) -> Parsed:
     rest, dotted = split_dotted(arguments, [CODEC, *(offer.name for offer in plugins.frontends())])
     codec = dotted.pop(CODEC, {})
     summary = _SUMMARY + _frontends_help(plugins)
-    vendor, location = _peek(rest, "vendor"), _peek(rest, "checkpoints_dir")
+    vendor, location = peek(rest, "vendor"), peek(rest, "checkpoints_dir")
     if vendor is None and location is None:
         serve = parse(ServeOptions, rest, "serve", summary)
         given = [name for name in _SOURCE if getattr(serve, name) is not None] + [f"codec.{name}" for name in codec]
@@ -173,7 +173,7 @@ def _frontends_help(plugins: Plugins) -> str:
     return f" Other protocols on the same port: {'; '.join(said)}." if said else ""
 
 
-def _peek(arguments: Sequence[str], option: str) -> str | None:
+def peek(arguments: Sequence[str], option: str) -> str | None:
     """The last value of one option, however it is written, before the options are known."""
     pattern = re.compile(rf"--{option.replace('_', '[-_]')}(?:=(.*))?", re.DOTALL)
     value: str | None = None

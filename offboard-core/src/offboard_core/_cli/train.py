@@ -1,0 +1,154 @@
+"""``offboard stats`` and ``offboard train``: a vendor's own training, in the vendor's own environment."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
+
+import tyro
+from offboard_client._cli.arguments import parse
+from offboard_client._cli.output import emit_json, say
+from offboard_client.commands import UsageError
+from offboard_client.errors import ConfigurationError
+
+from .._offers import TrainerOffer
+from ..options import build, describe
+from ..plugins import Plugins
+from ..types import Checkpoint
+from .serve_options import peek
+
+#: Seconds between two lines of progress, where no terminal shows one line that changes.
+_QUIET = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatsOptions:
+    """Options of ``offboard stats``; the vendor's come on top."""
+
+    vendor: str | None = None
+    """Whose training this is for; it may be left away while only one vendor that trains is installed."""
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(StatsOptions):
+    """Options of ``offboard train``; the vendor's come on top."""
+
+    codec: str | None = None
+    """The codec that the data set was made with, else the vendor's default. It is recorded beside the checkpoints."""
+    fps: float | None = None
+    """Steps per second of the data set, recorded likewise; else the codec's."""
+
+
+def stats(arguments: list[str]) -> int:
+    """Compute a data set's statistics. Raises ConfigurationError with the end of the log of what was run."""
+    _help(StatsOptions, arguments, "stats", "Compute what training needs to know of a data set.")
+    offer = _choose(Plugins.discover(), arguments)
+    trainer = offer.make()
+    summary = f"Compute what training needs to know of a data set ({offer.name})."
+    core, options = _parse(StatsOptions, trainer.stats_options, arguments, "stats", summary)
+    with _Progress() as progress:
+        place = trainer.stats(options, progress.report)
+    _tell(core, {"statistics": str(place)})
+    return 0
+
+
+def train(arguments: list[str]) -> int:
+    """Train, and record the codec beside the checkpoints. Raises ConfigurationError like :func:`stats`."""
+    _help(TrainOptions, arguments, "train", "Train a policy in its vendor's environment.")
+    plugins = Plugins.discover()
+    offer = _choose(plugins, arguments)
+    trainer = offer.make()
+    summary = f"Train a policy ({offer.name}): {offer.entry.summary}"
+    core, options = _parse(TrainOptions, trainer.train_options, arguments, "train", summary)
+    record = record_of(plugins, offer, core.codec, core.fps)
+    with _Progress() as progress:
+        place = trainer.train(options, record, progress.report)
+    _tell(core, {"checkpoints": str(place), **record})
+    return 0
+
+
+def record_of(plugins: Plugins, offer: TrainerOffer, asked: str | None, fps: float | None) -> dict[str, Any]:
+    """What is written beside the checkpoints. Raises ConfigurationError for a codec that is for serving only."""
+    vendor = offer.provider.name
+    codec = plugins.codec(plugins.loader(offer.name).entry.default_codec if asked is None else asked, vendor)
+    where, declared = f"the codec {codec.name}", codec.options()
+    given = {"fps": fps} if fps is not None and any(option.name == "fps" for option in describe(declared)) else {}
+    made = codec.make(build(declared, given, where, ConfigurationError), Checkpoint(id="training"))
+    if not made.features:
+        raise ConfigurationError(f"{where} is for serving only: it makes no training data; choose another with --codec")
+    rate = made.meta.action_fps if fps is None else fps
+    if rate is None or made.meta.action_fps not in (None, rate):
+        raise ConfigurationError(f"{where} plays {made.meta.action_fps} steps per second, and the data set has {rate}")
+    return {"codec": codec.name, "action_fps": rate}
+
+
+def _help(core: type[Any], arguments: Sequence[str], command: str, summary: str) -> None:
+    """Help that no vendor was named for: the options that all of them have."""
+    if peek(arguments, "vendor") is None and {"-h", "--help"} & set(arguments):
+        parse(
+            core, ["--help"], command, f"{summary} A vendor's own options: `offboard {command} --vendor NAME --help`."
+        )
+
+
+def _choose(plugins: Plugins, arguments: Sequence[str]) -> TrainerOffer:
+    name = peek(arguments, "vendor")
+    if name is not None:
+        return plugins.trainer(name)
+    offers = plugins.trainers()
+    if len(offers) != 1:
+        names = ", ".join(offer.name for offer in offers)
+        raise UsageError(
+            f"say whose training: --vendor NAME (there are: {names or 'none; install a vendor that trains'})"
+        )
+    return offers[0]
+
+
+def _parse(core: type[Any], vendor: type, arguments: Sequence[str], command: str, summary: str) -> tuple[Any, Any]:
+    both = dataclasses.make_dataclass(
+        "Options",
+        [
+            ("core", Annotated[core, tyro.conf.arg(name="")]),
+            ("vendor_options", Annotated[vendor, tyro.conf.arg(name="")]),
+        ],
+        frozen=True,
+    )
+    parsed = cast("Any", parse(both, arguments, command, summary))
+    return parsed.core, parsed.vendor_options
+
+
+def _tell(core: StatsOptions, result: dict[str, Any]) -> None:
+    if core.json:
+        emit_json(result)
+        return
+    for name, value in result.items():
+        say(f"{name}: {value}")
+
+
+class _Progress:
+    """The last line of what runs, on stderr: one line that changes on a terminal, else a line now and then."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._shown, self._at = "", 0.0
+
+    def report(self, line: str) -> None:
+        """Show a line, if there is something new to show."""
+        now = time.monotonic()
+        if line == self._shown or (not self._live and now - self._at < _QUIET and self._shown):
+            return
+        sys.stderr.write(f"\r\x1b[K{line[:200]}" if self._live else f"{line}\n")
+        sys.stderr.flush()
+        self._shown, self._at = line, now
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live and self._shown:
+            sys.stderr.write("\n")

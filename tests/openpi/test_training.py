@@ -1,0 +1,160 @@
+"""Statistics and training by openpi's own command lines; what is recorded decides how it is served."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from offboard_client.cli import main
+from offboard_client.errors import ConfigurationError
+from offboard_core.plugins import Plugins
+from offboard_core.source import from_flags
+from offboard_core.training import read_record, write_record
+from openpi_standin import PYTHON, STANDIN, options, robot
+
+CONFIG = "pi05_positronic_lowmem"
+
+
+@pytest.fixture
+def data(tmp_path):
+    """As much of a LeRobot data set as the stand-in looks at."""
+    folder = tmp_path / "my_lerobot_data"
+    (folder / "meta").mkdir(parents=True)
+    (folder / "meta" / "info.json").write_text('{"total_frames": 321}')
+    return folder
+
+
+def offboard(command, *arguments):
+    return main([command, "--vendor", "openpi", f"--openpi-root={STANDIN}", f"--openpi-command={PYTHON}", *arguments])
+
+
+@pytest.fixture
+def stats(data, tmp_path):
+    assert offboard("stats", f"--input_path={data}", f"--output_path={tmp_path / 'openpi_assets'}") == 0
+    return tmp_path / "openpi_assets" / "assets"
+
+
+def train(data, stats, out, *more):
+    return offboard(
+        "train", f"--input_path={data}", f"--stats_path={stats}", f"--output_path={out}", "--exp_name=v1", *more
+    )
+
+
+def steps(run):
+    return sorted(int(path.name) for path in run.iterdir() if path.name.isdigit())
+
+
+@pytest.fixture
+def trained(data, stats, tmp_path):
+    out = tmp_path / "checkpoints"
+    assert train(data, stats, out, "--num_train_steps=3") == 0
+    return out / CONFIG / "v1"
+
+
+def test_statistics_go_where_training_looks_for_them(stats, capsys, data, tmp_path):
+    written = json.loads((stats / CONFIG / "lerobot" / "norm_stats.json").read_text())
+    assert written["norm_stats"]["state"]["q99"] == [321.0] * 8, "of this data set"
+    assert not (STANDIN / "assets").exists(), "nothing is written into the checkout"
+    assert (
+        offboard("stats", f"--input-path={data}", f"--output-path={tmp_path / 'o'}", "--max-frames", "9", "--json") == 0
+    )
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"statistics": str(tmp_path / "o" / "assets")}
+    written = json.loads((tmp_path / "o" / "assets" / CONFIG / "lerobot" / "norm_stats.json").read_text())
+    assert written["norm_stats"]["state"]["q99"] == [9.0] * 8
+
+
+def test_training_records_what_serving_needs(trained, tmp_path):
+    assert steps(trained) == [2]
+    assert read_record(trained) == {"codec": "openpi.ee", "action_fps": 15.0, "config_name": CONFIG}
+    assert json.loads((trained / "seen.json").read_text()) == {"wandb": False, "memory": "0.9"}
+    source = from_flags(Plugins.discover(), checkpoints_dir=str(trained), loader_options=options())
+    checkpoint = source.default()
+    bound = source.codec.bind(checkpoint, {})
+    assert (bound.name, bound.source) == ("openpi.ee", "checkpoint")
+    policy = source.loader.load(checkpoint, lambda _: None)
+    try:
+        session = policy.new_session(policy.params())
+        assert len(session.infer(bound.encode(robot()))) == 50
+    finally:
+        policy.close()
+    wrong = from_flags(Plugins.discover(), checkpoints_dir=str(trained), codec="ee_joints", loader_options=options())
+    with pytest.raises(ConfigurationError, match=r"asks for openpi\.ee_joints, .* trained with openpi\.ee, "):
+        wrong.codec.bind(wrong.default(), {})
+
+
+def test_a_run_goes_on_or_begins_anew_only_if_that_is_said(trained, data, stats, tmp_path, capsys):
+    out = tmp_path / "checkpoints"
+    assert train(data, stats, out, "--num-train-steps=5") == 1
+    assert "holds the checkpoints 2; go on with --resume" in capsys.readouterr().err
+    assert train(data, stats, out, "--num-train-steps=5", "--resume=True") == 0
+    assert steps(trained) == [2, 4]
+    assert train(data, stats, out, "--num-train-steps=6", "--resume", "--codec=ee_joints") == 1
+    told = capsys.readouterr().err
+    assert "trained with codec 'openpi.ee'" in told
+    assert "go on with 'openpi.ee_joints'" in told
+    assert train(data, stats, out, "--num-train-steps=2", "--overwrite", "--codec=joints_traj", "--fps=10") == 0
+    assert steps(trained) == [1]
+    assert read_record(trained) == {"codec": "openpi.joints_traj", "action_fps": 10.0, "config_name": CONFIG}
+
+
+def test_an_experiment_of_its_own_name_that_was_never_begun(data, stats, tmp_path, capsys):
+    assert train(data, stats, tmp_path / "out", "--resume") == 1
+    assert "no checkpoint in" in capsys.readouterr().err
+    assert train(data, stats, tmp_path / "out", "--resume", "--overwrite") == 1
+    assert "give one of them" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (["--codec=droid"], "the codec openpi.droid is for serving only"),
+        (["--codec=eee"], "did you mean"),
+        (["--config-name=pi05_driod"], "has no config 'pi05_driod'; Did you mean"),
+        (["--stats_path=/nowhere"], "holds no pi05_positronic_lowmem/"),
+        (["--input_path=/nowhere"], "is no LeRobot data set"),
+        (["--openpi-command=no-such-program"], "correct --openpi-command"),
+        (["--repo-id=../x"], "repo_id is '../x'"),
+        (["--extra-args=--batch-sise 3"], "OpenPI subprocess exited with code 2"),
+    ],
+)
+def test_what_is_wrong_is_said(data, stats, tmp_path, capsys, change, reason):
+    assert train(data, stats, tmp_path / "out", *change) != 0
+    assert reason in capsys.readouterr().err
+
+
+def test_statistics_one_folder_too_high(data, stats, tmp_path, capsys):
+    assert train(data, stats.parent, tmp_path / "out") == 1
+    assert f"is {stats} meant?" in capsys.readouterr().err
+
+
+def test_a_crash_comes_with_the_end_of_the_log(data, stats, tmp_path, capsys):
+    assert train(data, stats, tmp_path / "out", "--repo-id=another") == 1
+    told = capsys.readouterr().err
+    assert "OpenPI subprocess exited with code 1. The end of its log:" in told
+    assert "FileNotFoundError: no data set at" in told
+    assert "Likely cause:" in told
+
+
+def test_progress_is_shown(data, tmp_path):
+    arguments = ["stats", "--vendor", "openpi", f"--openpi-root={STANDIN}", f"--openpi-command={PYTHON}"]
+    arguments += [f"--input-path={data}", f"--output-path={tmp_path / 'o'}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "offboard_client.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert "Writing stats to: " in done.stderr
+    assert done.stdout.startswith("statistics: ")
+
+
+def test_a_record_is_not_overwritten_by_another(tmp_path):
+    write_record(tmp_path, {"codec": "a.b"})
+    write_record(tmp_path, {"codec": "a.b", "action_fps": 5.0})
+    assert read_record(tmp_path) == {"codec": "a.b", "action_fps": 5.0}
+    with pytest.raises(ConfigurationError, match=r"codec is 'a\.b', and now it would be 'c\.d'"):
+        write_record(tmp_path, {"codec": "c.d"})
+    (tmp_path / "offboard.json").write_text("[")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        read_record(tmp_path)
