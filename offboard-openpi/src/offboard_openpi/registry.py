@@ -25,7 +25,9 @@ class OpenPIRegistry(ModelRegistry):
     """
 
     def __init__(self, location: str) -> None:
-        self._place: _Local | _Remote = _Remote(location) if is_url(location) else _Local(Path(location).expanduser())
+        self._place: _Local | _Remote = (
+            _Remote(location) if is_url(location) else _Local(Path(location).expanduser().absolute())
+        )
 
     def checkpoints(self) -> Sequence[Checkpoint]:
         """The complete ones, oldest first. Raises ConfigurationError if there is none, or nowhere to look."""
