@@ -134,20 +134,43 @@ def free():
 def test_somebody_elses_server_on_the_port_is_not_taken_for_ours(run, tmp_path):
     port = free()
     other = write_step(tmp_path / "other" / "7", value=0.9)
+    with (
+        openpi_server(other, port),
+        serving(run, openpi_ws_port=port) as client,
+        pytest.raises(LoadFailed, match=rf"port {port} cannot be used.*--attach"),
+    ):
+        client.new_session()
+
+
+@contextlib.contextmanager
+def openpi_server(step, port):
+    """An openpi that somebody else runs."""
     command = [*PYTHON.split(), str(STANDIN / "scripts" / "serve_policy.py"), "--port", str(port), "policy:checkpoint"]
-    command += ["--policy.config", "pi05_positronic_lowmem", "--policy.dir", str(other)]
+    command += ["--policy.config", "pi05_positronic_lowmem", "--policy.dir", str(step)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
-            url = f"ws://127.0.0.1:{wait_for(port)}"
-            with serving(None, attach=url) as attached, attached.new_session() as session:
-                assert value(session.infer(robot())) == 0.9
-            with (
-                serving(run, openpi_ws_port=port) as client,
-                pytest.raises(LoadFailed, match=rf"port {port} cannot be used.*--attach"),
-            ):
-                client.new_session()
+            wait_for(port)
+            yield process
         finally:
             process.kill()
+
+
+def test_attaching_outlives_the_server_it_is_attached_to(tmp_path):
+    port, step = free(), write_step(tmp_path / "7", value=0.9)
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(openpi_server(step, port))
+        client = stack.enter_context(serving(None, attach=f"ws://127.0.0.1:{port}"))
+        session = stack.enter_context(client.new_session())
+        assert session.metadata["checkpoint_id"] == "pi05_positronic_lowmem"
+        assert value(session.infer(robot())) == 0.9
+        with pytest.raises(PolicyFailed, match="a bad thing"):
+            session.infer(robot("raise"))
+        first.kill()
+        first.wait()
+        with pytest.raises(PolicyFailed, match="cannot be reached, try again later"):
+            session.infer(robot())
+        stack.enter_context(openpi_server(step, port))
+        assert value(session.infer(robot())) == 0.9
 
 
 def wait_for(port):

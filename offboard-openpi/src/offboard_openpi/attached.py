@@ -44,7 +44,8 @@ class Attached:
     def infer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """See :class:`~offboard_openpi.policy.Backing`."""
         try:
-            if self._connection is None:
+            if self._connection is None or not self._connection.open:
+                self.close()
                 self._connection = Connection(self._url)
             self._connection.send(inputs)
             return self._connection.receive(self._timeout)

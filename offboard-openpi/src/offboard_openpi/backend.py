@@ -116,9 +116,10 @@ class Backend:
                 raise ModelLost(self._lost)
             if not self._up or self._child is None or not self._child.running:
                 raise PolicyFailed(self._standing())
-            if self._connection is not None:
+            if self._connection is not None and self._connection.open:
                 return self._connection
             url = self._url
+        self._drop()
         try:
             connection = Connection(url)
         except Unreachable as error:

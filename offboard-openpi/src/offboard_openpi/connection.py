@@ -14,6 +14,7 @@ from typing import Any
 from offboard_client import wire
 from offboard_client.errors import BadMessage, InferTimeout, PolicyFailed
 from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.protocol import State
 from websockets.sync.client import ClientConnection, connect
 
 #: Replies are action chunks: kilobytes.
@@ -58,6 +59,11 @@ class Connection:
             self.close()
             raise Unreachable(f"{url} is no openpi server: {type(error).__name__}: {error}") from None
         self.metadata: Mapping[str, Any] = metadata
+
+    @property
+    def open(self) -> bool:
+        """Whether the server has not closed it meanwhile."""
+        return self._socket.protocol.state is State.OPEN
 
     def send(self, inputs: Mapping[str, Any]) -> None:
         """Send one observation. Raises Lost."""
