@@ -10,7 +10,9 @@ from websockets.exceptions import InvalidStatus
 def open_with(server, origin: str, **headers: str) -> int:
     """The HTTP status of an upgrade from a page of this origin."""
     try:
-        with connect_to(f"ws://127.0.0.1:{server.port}/api/v1/session", additional_headers={"Origin": origin, **headers}):
+        with connect_to(
+            f"ws://127.0.0.1:{server.port}/api/v1/session", additional_headers={"Origin": origin, **headers}
+        ):
             return 101
     except InvalidStatus as refused:
         return refused.response.status_code
