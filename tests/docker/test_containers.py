@@ -23,9 +23,9 @@ DOCKERFILES = sorted(DOCKER.glob("Dockerfile.*"))
 
 
 def has_compose():
-    return (
-        shutil.which("docker") and subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0
-    )
+    if shutil.which("docker") is None:
+        return False
+    return subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
 
 
 def dockerfile(service):
@@ -144,7 +144,8 @@ def test_positronics_command_lines_serve(monkeypatch, name, arguments, location,
         (
             "openpi-train",
             "--input_path=/data/my_lerobot_data --stats_path=/data/openpi_assets/assets/ "
-            "--output_path=/checkpoints/openpi --exp_name=experiment_v1 --config_name=pi05_positronic_lowmem --num_train_steps=10 --resume=True",
+            "--output_path=/checkpoints/openpi "
+            "--exp_name=experiment_v1 --config_name=pi05_positronic_lowmem --num_train_steps=10 --resume=True",
         ),
     ],
 )
