@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from offboard_client.errors import InvalidAction
+from offboard_client.errors import ConfigurationError, InvalidAction
 from offboard_client.rig.limits import Limits
 
 POSE = np.array([0.4, 0.0, 0.3, 0.0, 1.0, 0.0, 0.0])
@@ -87,6 +87,19 @@ def test_a_grip_outside_its_range_is_refused(grip: float) -> None:
 )
 def test_what_is_no_such_action_is_refused(action: dict[str, Any]) -> None:
     refuse(action)
+
+
+@pytest.mark.parametrize("number", [0.0, -1.0, math.nan])
+@pytest.mark.parametrize("name", ["position_step", "rotation_step", "joint_step"])
+def test_a_limit_that_limits_nothing_is_refused(name: str, number: float) -> None:
+    with pytest.raises(ConfigurationError, match=name):
+        Limits(**{name: number})
+
+
+@pytest.mark.parametrize("low", [1.0, math.nan])
+def test_a_workspace_without_a_point_is_refused(low: float) -> None:
+    with pytest.raises(ConfigurationError, match="workspace_low"):
+        Limits(workspace_low=(-0.85, low, 0.0))
 
 
 def test_the_limits_can_be_tightened() -> None:

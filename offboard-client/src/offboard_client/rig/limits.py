@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from offboard_client.errors import InvalidAction
+from offboard_client.errors import ConfigurationError, InvalidAction
 
 from .poses import Vector, closure, distance, pose, vector
 
@@ -31,6 +31,17 @@ class Limits:
     """The lowest x y z of a target pose, m in the arm base frame."""
     workspace_high: tuple[float, float, float] = (0.85, 0.85, 1.2)
     """The highest."""
+
+    def __post_init__(self) -> None:
+        # Written so that NaN, which nothing is above, does not switch a check off.
+        for name in ("position_step", "rotation_step", "joint_step"):
+            if not getattr(self, name) > 0:
+                raise ConfigurationError(f"the limit {name} is {getattr(self, name)}; expected a number above 0")
+        if not all(low < high for low, high in zip(self.workspace_low, self.workspace_high, strict=True)):
+            raise ConfigurationError(
+                f"the workspace {list(self.workspace_low)} … {list(self.workspace_high)} m holds no point; "
+                "expected each number of workspace_low below that of workspace_high"
+            )
 
     def check(self, actions: Sequence[Mapping[str, Any]], observation: Mapping[str, Any]) -> None:
         """Raises InvalidAction naming the row, what it asks for and what is allowed."""
