@@ -115,6 +115,8 @@ def test_without_a_server_it_says_so_and_ends(capsys: pytest.CaptureFixture[str]
         (["sim", "--server", "x", "--driver.simulation-time", "-1"], "simulation time"),
         (["sim", "--server", "x", "--task", "fold the towel"], "stack the red cube on the green cube"),
         (["sim", "--server", "x", "--renderer", "paint"], "renderer"),
+        (["sim", "--server", "x", "--seed", "-1"], "the seed is -1"),
+        (["sim", "--server", "x", "--limits.position-step", "nan"], "position_step"),
     ],
 )
 def test_wrong_usage_is_status_2(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:

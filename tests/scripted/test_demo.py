@@ -82,6 +82,7 @@ def test_a_server_that_cannot_play_the_arm_is_explained(tmp_path) -> None:
         (("--episodes", "0"), "at least one iteration"),
         (("--task", "fold the towel"), "stack the red cube"),
         (("--seconds", "soon"), "seconds"),
+        (("--seed", "-1"), "the seed is -1"),
     ],
 )
 def test_wrong_usage_is_status_2(arguments: tuple[str, ...], says: str) -> None:

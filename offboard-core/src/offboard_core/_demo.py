@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Literal
 
 import tyro
@@ -63,19 +63,17 @@ def run(arguments: list[str]) -> int:
         return_unknown_args=True,
     )
     try:
-        timing = Timing(options.episodes, options.seconds)
-        StackTask.parse(options.task)
+        plan = RunOptions(
+            server="", driver=Timing(options.episodes, options.seconds),
+            task=options.task, seed=options.seed, renderer=options.renderer,
+        )  # fmt: skip
     except (BadParameter, ConfigurationError) as error:
         raise UsageError(error.text) from error
     with terminable(), tempfile.TemporaryFile() as log:
         try:
             with _serving(_server_arguments(for_server), log) as url:
                 note(f"serving at {url}")
-                report = play(
-                    RunOptions(
-                        server=url, driver=timing, task=options.task, seed=options.seed, renderer=options.renderer
-                    )
-                )
+                report = play(replace(plan, server=url))
         except OffboardError:
             _show_tail(log)
             raise

@@ -51,6 +51,11 @@ class Options:
     json: bool = False
     """Print one JSON object on stdout instead of the table."""
 
+    def __post_init__(self) -> None:
+        StackTask.parse(self.task)
+        if self.seed < 0:
+            raise ConfigurationError(f"the seed is {self.seed}; expected a whole number from 0 up")
+
 
 def run(arguments: list[str]) -> int:
     """Play the episodes, print what was measured. 0 if they were played, whatever became of them; 1 without a server.
@@ -62,7 +67,6 @@ def run(arguments: list[str]) -> int:
         raise UsageError(f"say which robot first: offboard run {'|'.join(ROBOTS)} --server HOST:PORT")
     try:
         options = parse(Options, rest if robot in ROBOTS else arguments, "run sim", ROBOTS["sim"])
-        StackTask.parse(options.task)
     except (BadParameter, ConfigurationError) as error:
         raise UsageError(error.text) from error
     report = play(options)
