@@ -83,6 +83,8 @@ def test_bench_tells_what_the_server_answers_instead(tmp_path):
         (["probe", "ftp://x"], 1, "'ftp' in 'ftp://x' is not a scheme of offboard"),
         (["bench", "x", "--sessions", "0"], 2, "--sessions, --requests and --seconds need numbers above 0"),
         (["bench", "x", "--seconds", "0"], 2, "need numbers above 0"),
+        (["bench", "x", "--seconds", "nan"], 2, "need numbers above 0"),
+        (["bench", "x", "--warmup", "-1"], 2, "--warmup -1 is below 0"),
         (["models"], 2, "URL"),
     ],
 )

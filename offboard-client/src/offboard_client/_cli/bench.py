@@ -6,6 +6,7 @@ measure this machine and not the server.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
@@ -81,8 +82,10 @@ def run(arguments: list[str]) -> int:
     summary = "Send observations made from the observation spec, each as soon as the last was answered; show latencies."
     options = parse(Options, arguments, "bench", summary)
     limit = options.requests if options.seconds is None else options.seconds
-    if not options.sessions or min(options.sessions) < 1 or limit <= 0:
+    if not options.sessions or min(options.sessions) < 1 or not 0 < limit < math.inf:
         raise UsageError("--sessions, --requests and --seconds need numbers above 0")
+    if options.warmup < 0:
+        raise UsageError(f"--warmup {options.warmup} is below 0")
     with options.client() as client:
         client.list_models()  # an address where nobody listens fails here at once, instead of being tried again
         runs = [_measure(client, options, count) for count in options.sessions]
