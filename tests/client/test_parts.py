@@ -136,9 +136,13 @@ def test_retry_after_may_be_a_date():
     assert 90 < found <= 100
 
 
-@pytest.mark.parametrize("body", [b"", b"\xff", b"[1]", b"[" * 10_000, b'{"error": 5}', b'{"detail": "no"}'])
-def test_any_error_body_makes_an_error(body):
-    assert "503" in from_response(503, {}, body, parse_address("h")).error.text
+@pytest.mark.parametrize(
+    "body", [b"", b"\xff", b"[1]", b"[" * 10_000, b'{"error": 5}', b'{"detail": "no"}', b"<p>\r\n no\n</p>"]
+)
+def test_any_error_body_makes_an_error_of_one_line(body):
+    text = from_response(503, {}, body, parse_address("h")).error.text
+    assert "503" in text
+    assert "\n" not in text
 
 
 # -- frames ----------------------------------------------------------------------------------------------

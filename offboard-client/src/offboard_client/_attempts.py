@@ -127,7 +127,7 @@ def _error_body(body: bytes) -> tuple[str, str]:
     try:
         found: Any = json.loads(body[:65536])
     except (ValueError, RecursionError):
-        return "", body[:200].decode("utf-8", "replace").strip()
+        return "", " ".join(body[:200].decode("utf-8", "replace").split())  # often a page of HTML; an error is one line
     if not isinstance(found, dict):
         return "", ""
     parts = cast("dict[str, Any]", found)
