@@ -31,18 +31,23 @@ class LeRobotRegistry(ModelRegistry):
         if (single := _single(self._place)) is not None:
             return [_one(single)]
         whole: dict[Path, Files] = {}
+        reasons: list[str] = []
 
         def complete(step: Path) -> bool:
             try:
                 whole[step] = read(step / PRETRAINED)
-            except Incomplete:
+            except Incomplete as error:
+                reasons.append(f"of {step.name}, {error}")
                 return False
             return True
 
         steps = self._steps()
         place = steps.resolve()
         run = (place.parent if place.name == "checkpoints" else place).name
-        found = numbered_folders(steps, complete, expected=_EXPECTED)
+        try:
+            found = numbered_folders(steps, complete, expected=_EXPECTED)
+        except ConfigurationError as error:
+            raise ConfigurationError("; ".join([error.text, *reasons[-1:]])) from None
         return [whole[path].checkpoint(path.name, run) for _, path in found]
 
     def resolve(self, model_id: str) -> Checkpoint:
