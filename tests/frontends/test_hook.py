@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 from offboard_core import ConfigurationError, FrontendEntry, hookimpl
-from offboard_core.frontend import Frontend, make_frontends
+from offboard_core.frontend import Frontend
+from offboard_core.frontends import make_frontends
 from offboard_core.plugins import Plugins
 from offboard_core.runtime.lease import Limits
 from offboard_core.server import InferenceServer

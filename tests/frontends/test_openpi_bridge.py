@@ -6,9 +6,9 @@ from typing import get_args
 import numpy as np
 import pytest
 from offboard_client.errors import BadObservation, DialectUnsupported, InvalidAction
+from offboard_core.bound import BoundCodec
 from offboard_core.codecs import CONVENTIONS
 from offboard_core.plugins import Plugins
-from offboard_core.runtime.codec import BoundCodec
 from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Field
 from offboard_openpi.bridge import bridge
 from offboard_openpi.keysets import KEYSETS

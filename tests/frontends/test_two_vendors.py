@@ -12,7 +12,7 @@ import pytest
 from lerobot_checkpoints import save_policy
 from offboard_client import InferenceClient
 from offboard_core import InferenceServer
-from offboard_core.frontend import make_frontends
+from offboard_core.frontends import make_frontends
 from offboard_core.models_toml import read_frontends, read_models
 from offboard_core.plugins import Plugins
 from offboard_process import serving

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from offboard_client import wire
 from offboard_core import InferenceServer
-from offboard_core.frontend import make_frontends
+from offboard_core.frontends import make_frontends
 from offboard_core.plugins import Plugins
 
 PROGRAM = Path(__file__).parents[1] / "openpi_client" / "genuine.py"

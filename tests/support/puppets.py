@@ -17,9 +17,9 @@ from offboard_core import (
     Policy,
     Session,
 )
+from offboard_core.bound import BoundCodec
 from offboard_core.plugins import Plugins
 from offboard_core.registries import MemoryRegistry
-from offboard_core.runtime.codec import BoundCodec
 from offboard_core.source import CodecChoice, ModelSource
 
 #: Seconds after which a wait has failed. It guards against hangs and decides nothing.

@@ -15,7 +15,7 @@ from .training import Trainer
 from .types import Checkpoint, CheckpointLoader, Codec, ModelRegistry
 
 if TYPE_CHECKING:
-    from .frontend import Frontend
+    pass
 
 E = TypeVar("E", bound=Entry)
 T = TypeVar("T")
@@ -122,12 +122,12 @@ class FrontendOffer(Offer[FrontendEntry]):
         """The dataclass of its options. Raises ConfigurationError if that cannot be imported."""
         return self._options(self.entry.options)
 
-    def make(self, options: Any) -> Frontend:
-        """The frontend of one server. Raises ConfigurationError, or what the factory says is wrong."""
-        # Frontends stand on the runtime, which is made of what the plugins offer.
-        from .frontend import Frontend
+    def make(self, options: Any, kind: type[T]) -> T:
+        """The frontend of one server. Raises ConfigurationError, or what the factory says is wrong.
 
-        return self._make(self.entry.factory, Frontend, options)
+        ``kind``: :class:`~offboard_core.frontend.Frontend`, which this module is too far below to know.
+        """
+        return self._make(self.entry.factory, kind, options)
 
 
 class TrainerOffer(Offer[TrainerEntry]):

@@ -14,10 +14,10 @@ from offboard_client.errors import BadParameter, ConfigurationError
 
 from ._offers import CodecOffer, LoaderOffer
 from .adapt import Build, CallableLoader
+from .bound import BoundCodec
 from .options import build, describe
 from .plugins import Plugins
 from .registries import DescribedRegistry, MemoryRegistry, not_there
-from .runtime.codec import BoundCodec
 from .types import Checkpoint, CheckpointLoader, ModelRegistry
 
 #: How many codecs with different options one source keeps; codecs are pure, so a dropped one is made again.
@@ -43,13 +43,15 @@ class CodecChoice:
     ) -> None:
         """``asked``, ``options`` and ``fps``: ``--codec``, ``--codec.NAME`` and ``--fps``.
 
-        Raises ConfigurationError if the codec asked for does not exist, or has no such option.
+        Raises ConfigurationError if the codec asked for does not exist, or has no such option, or for no such rate.
         """
         self._plugins = plugins
         self._vendor = vendor
         self._default = default
         self._asked = asked
         self._options = dict(options or {})
+        if fps is not None and not 0 < fps < float("inf"):
+            raise ConfigurationError(f"fps is {fps:g}; expected a number above 0")
         if fps is not None and self._options.setdefault("fps", fps) != fps:
             raise ConfigurationError(f"--fps says {fps:g}, --codec.fps says {self._options['fps']}; give one of them")
         self._made: OrderedDict[tuple[str, str], tuple[Checkpoint, BoundCodec]] = OrderedDict()

@@ -16,7 +16,7 @@ from offboard_client._cli.server import token_from
 from offboard_client.commands import UsageError
 from offboard_client.errors import ConfigurationError, OffboardError
 
-from ..frontend import make_frontends
+from ..frontends import make_frontends
 from ..models_toml import read_frontends, read_models
 from ..plugins import Plugins
 from ..runtime.lease import Limits

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from offboard_client.errors import DeadlineExceeded, Internal, InvalidAction, OffboardError, PolicyFailed
 
+from ..bound import BoundCodec
 from ..types import Chunk, Observation, Session
 from .checks import check_action, check_observation
-from .codec import BoundCodec
 from .stats import SessionStats
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._version import __version__
+from ..bound import BoundCodec
 from ..types import Checkpoint, CodecMeta, Field
-from .codec import BoundCodec
 
 
 def build_meta(

@@ -20,10 +20,10 @@ from offboard_client.errors import (
     OffboardError,
 )
 
+from ..bound import BoundCodec
 from ..options import build, parse_value
 from ..source import ModelSource
 from ..types import Checkpoint, Policy, Report, Session
-from .codec import BoundCodec
 from .exchange import Route, Wire
 from .lease import Limits, OnStatus, Recipe
 from .meta import build_meta
@@ -123,7 +123,7 @@ class PolicyService:
                 self.slot.lost(lease.loaded, error)
             self.slot.release(lease)
             raise
-        session = ServiceSession(self, lease, route, meta, (model_id, list(params)))
+        session = ServiceSession(self.slot, lease, route, meta, (model_id, list(params)), self._forget)
         self.sessions[session.id] = session
         self.stats.sessions_opened += 1
         return session
@@ -218,7 +218,7 @@ class PolicyService:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    def forget(self, session: ServiceSession) -> None:
+    def _forget(self, session: ServiceSession) -> None:
         """The session is closed: end its episode on the model."""
         loaded, episode = session.lease.loaded, session.route.session
         self.sessions.pop(session.id, None)

@@ -6,22 +6,26 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from offboard_client.errors import ModelLost, OffboardError
 
 from .exchange import Deliver, Exchange, Route
 from .lease import Lease
-
-if TYPE_CHECKING:
-    from .service import PolicyService
+from .slot import Slot
 
 
 class ServiceSession:
     """One robot's session: ``meta``, one observation at a time, and the lease that keeps the model loaded."""
 
     def __init__(
-        self, service: PolicyService, lease: Lease, route: Route, meta: dict[str, Any], asked: tuple[Any, Any]
+        self,
+        slot: Slot,
+        lease: Lease,
+        route: Route,
+        meta: dict[str, Any],
+        asked: tuple[Any, Any],
+        forget: Callable[[ServiceSession], None],
     ) -> None:
         self.id = secrets.token_urlsafe(16)
         self.meta = meta
@@ -29,7 +33,8 @@ class ServiceSession:
         self.asked = asked
         self.lease = lease
         self.route = route
-        self._service = service
+        self._slot = slot
+        self._forget = forget
         self._loop = asyncio.get_running_loop()
         self._exchange: Exchange | None = None
         self._closed = False
@@ -51,7 +56,7 @@ class ServiceSession:
             self.lease.active = self._loop.time()
             deliver(reply, error)
             if isinstance(error, ModelLost):
-                self._service.slot.lost(self.lease.loaded, error)
+                self._slot.lost(self.lease.loaded, error)
 
         self._exchange = Exchange(self.route, frame, delivered, arrived)
         self.lease.loaded.thread.submit(self._exchange)
@@ -82,18 +87,18 @@ class ServiceSession:
         if self._exchange is not None:
             self.lease.loaded.thread.abandon(self._exchange)
             self._exchange = None
-        limits, slot = self._service.limits, self._service.slot
-        if linger and limits.linger > 0 and self.lease.loaded.lost is None and not self._closed:
+        slot = self._slot
+        if linger and slot.limits.linger > 0 and self.lease.loaded.lost is None and not self._closed:
             slot.linger(self.lease, self.close)
             return
         if not self._closed:
             self._closed = True
-            self._service.forget(self)
+            self._forget(self)
             slot.release(self.lease)
 
     async def _call(self, function: Callable[[], None], what: str) -> None:
         try:
-            await self.lease.loaded.thread.call(function, self._service.limits.infer, what)
+            await self.lease.loaded.thread.call(function, self._slot.limits.infer, what)
         except ModelLost as error:
-            self._service.slot.lost(self.lease.loaded, error)
+            self._slot.lost(self.lease.loaded, error)
             raise

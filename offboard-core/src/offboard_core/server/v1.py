@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl
 from offboard_client.errors import BadParameter, OffboardError
 from offboard_client.messages import RESERVED_PARAMS, SESSION_PATH, Ready, Status, control_kind, error_frame
 
+from ..bound import BoundCodec
 from ..frontend import Frame, Frontend, Scope, Speech
-from ..runtime.codec import BoundCodec
 from ..runtime.session import ServiceSession
 from .wire import Dialect, Layout, V1Wire, decode, encode
 

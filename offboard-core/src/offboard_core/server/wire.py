@@ -9,7 +9,7 @@ from offboard_client import jsontext, wire
 from offboard_client.errors import BadMessage, OffboardError
 from offboard_client.messages import SEQ, error_frame
 
-from ..runtime.codec import BoundCodec
+from ..bound import BoundCodec
 from ..runtime.exchange import Result
 from ..types import Observation
 from . import names, replies

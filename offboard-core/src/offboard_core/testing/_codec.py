@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from offboard_client.errors import BadObservation, InvalidAction
 
+from ..bound import BoundCodec
 from ..runtime.checks import check_action
-from ..runtime.codec import BoundCodec
 from ..types import Array, Chunk, Observation
 from ._vendor import Vendor
 

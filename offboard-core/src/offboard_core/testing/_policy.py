@@ -7,7 +7,7 @@ import json
 import weakref
 from typing import Any
 
-from ..runtime.codec import BoundCodec
+from ..bound import BoundCodec
 from ..source import ModelSource
 from ..types import Checkpoint, Chunk, Observation, Policy, Session
 from ._vendor import Vendor

@@ -11,7 +11,7 @@ import pytest
 from offboard_client import wire
 from websockets.sync.client import ClientConnection, connect
 
-from ..runtime.codec import BoundCodec
+from ..bound import BoundCodec
 from ..server import InferenceServer
 from ..source import ModelSource
 from ..types import Array, Observation

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from ..bound import BoundCodec
 from ..plugins import GROUP, Plugins
-from ..runtime.codec import BoundCodec
 from ..source import ModelSource, from_flags
 from ..types import Checkpoint, Chunk, Observation, Policy
 
