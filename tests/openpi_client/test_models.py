@@ -89,6 +89,20 @@ def test_a_lerobot_checkpoint_behind_positronics_keys(client, tmp_path):
     np.testing.assert_array_equal(actions, expected)
 
 
+def test_a_lerobot_checkpoint_that_reads_a_libero_robots_names_by_a_map(client, tmp_path):
+    save_policy(tmp_path / "run" / "checkpoints" / "000010" / "pretrained_model", "act")
+    names = {"observation/state": "state", "observation/image": "left", "observation/wrist_image": "side"}
+    model = served(
+        vendor="lerobot", checkpoints_dir=str(tmp_path / "run"), codec="native", codec_options={"map": names}
+    )
+    with speaking(model) as server:
+        metadata = client.connect(host=server.host, port=server.port)
+        sent = {"observation/state": np.zeros(8, np.float32), **images("observation/image", "observation/wrist_image")}
+        actions = client.infer({**sent, "prompt": "put the bowl on the plate"})["actions"]
+    assert metadata["action_layout"] == [["action", 8]]
+    assert actions.shape == (16, 8)
+
+
 def droid_robot():
     return {
         "observation/joint_position": np.array([0.1, -0.2, 0.3, -1.4, 0.5, 1.6, 0.7], np.float32),

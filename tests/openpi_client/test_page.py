@@ -1,0 +1,25 @@
+"""What docs/how-to/openpi-clients.md tells an openpi user to write, run with the real client."""
+
+import re
+import subprocess
+from pathlib import Path
+
+from genuine_client import LIMIT, speaking
+from offboard_core.plugins import Plugins
+from offboard_core.source import from_flags
+
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "openpi-clients.md").read_text("utf-8")
+
+
+def test_the_program_of_the_page_runs(client_python):
+    (program,) = re.findall(r"^```py\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    with speaking(from_flags(Plugins.discover(), vendor="scripted")) as server:
+        program = program.replace("localhost", server.host).replace("8000", str(server.port))
+        done = subprocess.run(
+            [client_python, "-c", program], capture_output=True, text=True, timeout=LIMIT, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    layout, shape = done.stdout.splitlines()
+    assert layout == "[['target_pose', 7], ['target_grip', 1]]"
+    assert layout.replace("'", '"') in PAGE
+    assert re.fullmatch(r"\(\d+, 8\)", shape)
