@@ -162,6 +162,9 @@ def test_values_that_make_no_sense(place):
     assert "--codec.offset needs a value" in refused("--vendor", "scripted", "--codec.offset", status=2)
     assert "give either map or --vendor" in refused("--vendor", "scripted", "map", status=2)
     assert "say what to serve" in refused()
+    toy = ("--vendor", "toy", "--checkpoints-dir", place / "runs")
+    assert "the vendor toy refuses its options: gain is -1.0" in refused(*toy, "--gain", "-1", path=place, status=2)
+    assert "fps is nan" in refused(*toy, "--fps", "nan", path=place)
 
 
 def test_a_port_in_use():

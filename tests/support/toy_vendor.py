@@ -19,6 +19,10 @@ class ToyOptions:
     loud: bool = False
     assets: Path | None = None
 
+    def __post_init__(self):
+        if self.gain < 0:
+            raise ValueError(f"gain is {self.gain}, expected 0 or more")
+
 
 @dataclass(frozen=True)
 class ShiftOptions:

@@ -114,7 +114,10 @@ def parse_serve(arguments: Sequence[str], plugins: Plugins) -> Parsed:
         ],
         frozen=True,
     )
-    parsed = cast("Any", parse(both, rest, "serve", summary))
+    try:
+        parsed = cast("Any", parse(both, rest, "serve", summary))
+    except ValueError as refused:  # tyro reports it itself only for options that have a prefix of their own
+        raise UsageError(f"the vendor {offer.name} refuses its options: {refused}") from refused
     if parsed.serve.models is not None:
         raise UsageError(f"give either {parsed.serve.models} or --vendor and --checkpoints-dir")
     return Parsed(parsed.serve, parsed.vendor_options, codec, dotted)
