@@ -28,7 +28,7 @@ class Chunk:
     """An action chunk of T steps: what a policy answers to one observation.
 
     ``action``: an array (T, D) in the model's own layout, or a map from action name to array (T, …), as
-    PROTOCOL §5 names them (``target_pose`` (T, 7), ``target_grip`` (T, 1) …).
+    the protocol names them, in section 8 (``target_pose`` (T, 7), ``target_grip`` (T, 1) …).
     ``timestamp``: (T,) float64 seconds from the moment the answered observation was taken, or None while
     nothing has said at which rate the actions were made.
     A chunk of no steps means *stop*; a policy that has nothing new to say answers None instead of a chunk.
@@ -62,12 +62,9 @@ class Chunk:
 
     def head(self, count: int) -> Chunk:
         """The first ``count`` steps."""
-        action = (
-            {name: array[:count] for name, array in self.action.items()}
-            if isinstance(self.action, dict)
-            else self.action[:count]
-        )
-        return Chunk(action, None if self.timestamp is None else self.timestamp[:count])
+        action = self.action
+        kept = {name: array[:count] for name, array in action.items()} if isinstance(action, dict) else action[:count]
+        return Chunk(kept, None if self.timestamp is None else self.timestamp[:count])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +72,8 @@ class Field:
     """What one name of an observation or action holds.
 
     ``shape``: None where any is taken; -1 for a free axis. ``dtype``: a numpy dtype name, ``"str"`` or None.
-    ``unit``: as a person would write it (``"m, unit quaternion wxyz"``, ``"rad"``). ``kind``: for actions,
-    one of PROTOCOL §2 (``absolute_pose``, ``absolute_joints``, ``joint_delta``, ``joint_velocity``,
-    ``pose_delta``, ``grip``, ``vector``).
+    ``unit``: as a person would write it (``"m, unit quaternion wxyz"``, ``"rad"``). ``kind``: for actions, as M-5 of
+    the protocol lists them (``absolute_pose``, ``joint_delta``, ``vector`` …).
     """
 
     shape: tuple[int, ...] | None = None
@@ -286,7 +282,7 @@ class Policy(abc.ABC, Generic[S]):
 
 
 def rows(chunk: Chunk) -> Iterator[dict[str, Any]]:
-    """A chunk as PROTOCOL §5 rows: ``{"action": …, "timestamp": s}``; views, no copies."""
+    """A chunk as the rows of a reply: ``{"action": …, "timestamp": s}``; views, no copies."""
     action, times = chunk.action, chunk.timestamp
     for i in range(len(chunk)):
         row: dict[str, Any] = {

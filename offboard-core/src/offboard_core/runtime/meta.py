@@ -25,7 +25,10 @@ def build_meta(
     codec: BoundCodec,
     address: tuple[str, int],
 ) -> dict[str, Any]:
-    """``meta`` as PROTOCOL §2 lists it. ``model_id``: as a session URL names it; ``policy``: the policy's own facts."""
+    """``meta`` as section 3 of the protocol lists it.
+
+    ``model_id``: as a session URL names it; ``policy``: the policy's own facts.
+    """
     codec_meta = codec.meta
     sizes = image_sizes(codec_meta)
     what_to_send = {

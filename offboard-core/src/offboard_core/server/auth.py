@@ -1,4 +1,4 @@
-"""The one token that opens the server (PROTOCOL §8)."""
+"""The one token that opens the server (section 11 of the protocol)."""
 
 from __future__ import annotations
 

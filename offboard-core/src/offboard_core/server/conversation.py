@@ -1,4 +1,7 @@
-"""Who may say what when: one observation, then exactly one reply, control frames in order (PROTOCOL §2)."""
+"""Who may say what when: one observation, then exactly one reply, control frames in order.
+
+Section 4 of the protocol.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTTP routes (PROTOCOL §1)."""
+"""The HTTP routes (section 1 of the protocol)."""
 
 from __future__ import annotations
 

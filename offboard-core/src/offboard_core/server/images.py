@@ -1,4 +1,4 @@
-"""Which values of an observation are compressed images, and how they become arrays (PROTOCOL §3)."""
+"""Which values of an observation are compressed images, and how they become arrays (section 6 of the protocol)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Robots' names for things, made canonical (PROTOCOL §4)."""
+"""Robots' names for things, made canonical (section 7 of the protocol)."""
 
 from __future__ import annotations
 

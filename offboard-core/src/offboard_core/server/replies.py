@@ -1,4 +1,4 @@
-"""A chunk as the rows or columns that a client's dialect wants (PROTOCOL §5 and §6)."""
+"""A chunk as the rows or columns that a client's dialect wants (sections 8 and 9 of the protocol)."""
 
 from __future__ import annotations
 
