@@ -168,8 +168,6 @@ def test_what_one_end_builds_the_other_end_reads():
     assert messages.read_handshake(ready.frame()) == ready
     status = messages.Status("waiting", "behind rig 2")
     assert messages.read_handshake(status.frame()) == status
-    reply = messages.Reply([], {"total_ms": 1.0}, ("odd",), 7)
-    assert messages.read_reply(reply.frame()) == reply
     assert messages.read_control_answer(messages.control_answer("ping", model="7"), "ping") == {"model": "7"}
     for kind in messages.CONTROLS:
         assert messages.control_kind(messages.control_frame(kind)) == kind

@@ -35,16 +35,6 @@ RESERVED_NAMES = frozenset({SEQ, DEADLINE_MS, OBS_TIME, PREFIX, DELAY_STEPS})
 #: Session parameters that choose the form of the session; every other one tunes the codec or the policy.
 RESERVED_PARAMS = frozenset({"dialect", "layout", "encoding", "session_id"})
 
-#: The canonical names that every rig may send; cameras and arms add their own (``image.<camera>``, ``grip.left``).
-CANONICAL_NAMES = (
-    "robot_state.ee_pose",
-    "robot_state.q",
-    "robot_state.dq",
-    "grip",
-    "image.wrist",
-    "image.exterior",
-    "task",
-)
 #: Names of the older documents, and the canonical name that each one means.
 ALIASES: Mapping[str, str] = MappingProxyType(
     {
@@ -116,15 +106,6 @@ class Reply:
     timing: Mapping[str, float] = field(default_factory=dict[str, float])
     warnings: tuple[str, ...] = ()
     seq: int | None = None
-
-    def frame(self) -> dict[str, Any]:
-        """As it crosses the wire."""
-        frame: dict[str, Any] = {"result": self.result, "timing": self.timing}
-        if self.warnings:
-            frame["warnings"] = list(self.warnings)
-        if self.seq is not None:
-            frame[SEQ] = self.seq
-        return frame
 
 
 def error_frame(error: OffboardError, *, handshake: bool = False) -> dict[str, Any]:

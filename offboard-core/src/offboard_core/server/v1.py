@@ -6,7 +6,15 @@ from typing import Any, cast
 from urllib.parse import parse_qsl
 
 from offboard_client.errors import BadParameter, OffboardError
-from offboard_client.messages import RESERVED_PARAMS, SESSION_PATH, Ready, Status, control_kind, error_frame
+from offboard_client.messages import (
+    RESERVED_PARAMS,
+    SESSION_PATH,
+    Ready,
+    Status,
+    control_answer,
+    control_kind,
+    error_frame,
+)
 
 from ..bound import BoundCodec
 from ..frontend import Frame, Frontend, Scope, Speech
@@ -99,8 +107,8 @@ async def _control(frame: Frame, session: ServiceSession) -> dict[str, Any]:
     kind = control_kind(cast("dict[str, Any]", decode(frame)))
     if kind == "reset":
         await session.reset()
-        return {"status": "reset"}
+        return control_answer(kind)
     if kind == "ping":
-        return {"status": "pong", "model_ms": await session.ping(), "checkpoint_id": session.meta["checkpoint_id"]}
+        return control_answer(kind, model_ms=await session.ping(), checkpoint_id=session.meta["checkpoint_id"])
     assert kind == "stats"
-    return {"status": "stats", **session.route.stats.summary()}
+    return control_answer(kind, **session.route.stats.summary())
