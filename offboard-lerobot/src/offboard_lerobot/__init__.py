@@ -27,8 +27,8 @@ def offboard_model_registries() -> Iterator[RegistryEntry]:
     """What ``lerobot-train`` writes."""
     yield RegistryEntry(
         name="lerobot",
-        summary="The output folder of lerobot-train, or one pretrained_model folder.",
-        factory="offboard_lerobot.registry:LeRobotRegistry",
+        summary="The output folder of lerobot-train, or one pretrained_model folder; local, hf://, s3:// or gs://.",
+        factory="offboard_lerobot.registry:open_registry",
     )
 
 

@@ -9,7 +9,6 @@ there were no processors.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +16,17 @@ from typing import Any, cast
 
 from offboard_core.types import Checkpoint, Field
 
-#: What LeRobot calls the folder of one checkpoint, in the folder of its training step.
-PRETRAINED = "pretrained_model"
+from .places import PRETRAINED, Place
+
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PREPROCESSOR = "policy_preprocessor.json"
 POSTPROCESSOR = "policy_postprocessor.json"
 #: What offboard itself knows about a checkpoint; see ``docs/how-to/serve-lerobot.md``.
 RECORDED = "offboard.json"
+
+#: For the error about a folder that holds no checkpoint.
+EXPECTED = f"{PRETRAINED}/ (its config, whole weights and processors)"
 
 _BEFORE_0_4 = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs.")
 # The safetensors format's own bound on its JSON header.
@@ -41,7 +43,7 @@ class Incomplete(Exception):
 class Files:
     """A complete ``pretrained_model`` folder. ``steps``: file name → its processing steps; {} before 0.4."""
 
-    folder: Path
+    location: str
     config: Mapping[str, Any]
     inputs: Mapping[str, Field]
     outputs: Mapping[str, Field]
@@ -49,65 +51,80 @@ class Files:
     recorded: Mapping[str, Any]
 
     @property
+    def folder(self) -> Path:
+        """Where it lies on this machine; nowhere, for one that was read elsewhere."""
+        return Path(self.location)
+
+    @property
+    def names(self) -> set[str]:
+        """The files that a load reads."""
+        states = {str(step["state_file"]) for steps in self.steps.values() for step in steps if step.get("state_file")}
+        return {CONFIG, WEIGHTS, *self.steps, *states}
+
+    @property
     def type(self) -> str:
         """LeRobot's name of the policy class (``act``)."""
         return str(self.config["type"])
 
-    def checkpoint(self, id: str, experiment: str) -> Checkpoint:
-        """The folder as a checkpoint of this id."""
+    def checkpoint(self, id: str, experiment: str, revision: str | None = None) -> Checkpoint:
+        """The folder as a checkpoint of this id. ``revision``: the commit it was read at, where there are commits."""
         chunk_length = self.config.get(_CHUNK_KEYS.get(self.type, ""))
         return Checkpoint(
             id=id,
-            location=str(self.folder),
+            location=self.location,
             experiment=experiment,
             type=self.type,
             inputs=self.inputs,
             outputs=self.outputs,
             chunk_length=chunk_length if isinstance(chunk_length, int) else None,
             recorded=self.recorded,
-            extras={"policy_type": self.type},
+            extras={"policy_type": self.type, **({} if revision is None else {"revision": revision})},
         )
 
 
-def read(folder: Path) -> Files:
-    """Raises Incomplete that names the file and what is wrong with it."""
-    config = read_json(folder / CONFIG)
+def read(place: Place) -> Files:
+    """Raises Incomplete that names the file and what is wrong with it; of a remote place also ConfigurationError."""
+    config = read_json(place, CONFIG)
     for key, kind in (("type", str), ("input_features", dict), ("output_features", dict)):
         if not isinstance(config.get(key), kind) or not config[key]:
             raise Incomplete(f"{CONFIG} has no {key}: it is no policy that LeRobot trained")
-    header = _weights_header(folder / WEIGHTS)
-    places = (folder, folder.parent) if folder.name == PRETRAINED else (folder,)
-    recorded = next((place / RECORDED for place in places if (place / RECORDED).is_file()), None)
+    header = _weights_header(place, WEIGHTS)
+    recorded = next((at for at in (place, place.above()) if at is not None and at.size(RECORDED) is not None), None)
     return Files(
-        folder=folder,
+        location=place.location,
         config=config,
         inputs=_features(config["input_features"]),
         outputs=_features(config["output_features"]),
-        steps=_steps(folder, header),
-        recorded={} if recorded is None else read_json(recorded),
+        steps=_steps(place, header),
+        recorded={} if recorded is None else read_json(recorded, RECORDED),
     )
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(place: Place, name: str) -> dict[str, Any]:
     """The map in a JSON file. Raises Incomplete."""
     try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise Incomplete(f"{path.name} is missing") from None
+        content = json.loads(place.read(name, 0, _size(place, name)))
     except (OSError, ValueError, RecursionError) as error:
-        raise Incomplete(f"{path.name} cannot be read ({error})") from None
+        raise Incomplete(f"{name} cannot be read ({error})") from None
     if not isinstance(content, dict):
-        raise Incomplete(f"{path.name} holds no map")
+        raise Incomplete(f"{name} holds no map")
     return cast("dict[str, Any]", content)
 
 
-def _steps(folder: Path, header: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
-    names = [name for name in (PREPROCESSOR, POSTPROCESSOR) if (folder / name).exists()]
+def _size(place: Place, name: str) -> int:
+    size = place.size(name)
+    if size is None:
+        raise Incomplete(f"{name} is missing")
+    return size
+
+
+def _steps(place: Place, header: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    names = [name for name in (PREPROCESSOR, POSTPROCESSOR) if place.size(name) is not None]
     if not names and any(key.startswith(_BEFORE_0_4) for key in header):
         return {}
     found: dict[str, list[Mapping[str, Any]]] = {}
     for name in (PREPROCESSOR, POSTPROCESSOR):
-        steps = read_json(folder / name).get("steps")
+        steps = read_json(place, name).get("steps")
         if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
             raise Incomplete(f"{name} lists no steps")
         found[name] = cast("list[Mapping[str, Any]]", steps)
@@ -117,29 +134,26 @@ def _steps(folder: Path, header: Mapping[str, Any]) -> dict[str, list[Mapping[st
                 continue
             if not isinstance(state, str) or Path(state).name != state:
                 raise Incomplete(f"{name} names {state!r}, which is no file of this folder")
-            _weights_header(folder / state)
+            _weights_header(place, state)
     return found
 
 
-def _weights_header(path: Path) -> dict[str, Any]:
+def _weights_header(place: Place, name: str) -> dict[str, Any]:
     """The header of a safetensors file. It states the file's length: one that was cut short is found unread."""
+    size = _size(place, name)
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            length = int.from_bytes(file.read(8), "little")
-            if size < 8 or length > min(size - 8, _LONGEST_HEADER):
-                raise Incomplete(f"{path.name} ends within its header")
-            header = json.loads(file.read(length))
-            ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
-    except FileNotFoundError:
-        raise Incomplete(f"{path.name} is missing") from None
+        length = int.from_bytes(place.read(name, 0, min(8, size)), "little")
+        if size < 8 or length > min(size - 8, _LONGEST_HEADER):
+            raise Incomplete(f"{name} ends within its header")
+        header = json.loads(place.read(name, 8, 8 + length))
+        ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
     except OSError as error:
-        raise Incomplete(f"{path.name} cannot be read ({error})") from None
+        raise Incomplete(f"{name} cannot be read ({error})") from None
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        raise Incomplete(f"{path.name} has no safetensors header") from None
+        raise Incomplete(f"{name} has no safetensors header") from None
     expected = 8 + length + max(ends, default=0)
     if size != expected:
-        raise Incomplete(f"{path.name} has {size:,} bytes, its header says {expected:,}")
+        raise Incomplete(f"{name} has {size:,} bytes, its header says {expected:,}")
     return header
 
 

@@ -6,10 +6,12 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from offboard_client.errors import LoadFailed
+from offboard_client.errors import ConfigurationError, LoadFailed
+from offboard_core.remote import fetch, is_url, open_folder
 from offboard_core.types import Checkpoint, CheckpointLoader, Policy, Report
 
 from .files import Files, Incomplete, read
+from .places import LocalPlace, Place, RemotePlace
 
 log = logging.getLogger(__name__)
 
@@ -32,19 +34,15 @@ class LeRobotOptions:
 
 
 class LeRobotLoader(CheckpointLoader):
-    """Loads ``pretrained_model`` folders with the installed LeRobot; fetches nothing."""
+    """Loads ``pretrained_model`` folders with the installed LeRobot; remote ones are fetched into the cache first."""
 
     def __init__(self, options: LeRobotOptions) -> None:
         self._options = options
 
     def load(self, checkpoint: Checkpoint, report: Report) -> Policy:
         """See :meth:`CheckpointLoader.load`."""
-        folder = Path(checkpoint.location)
-        try:
-            files = read(folder)
-        except Incomplete as error:
-            raise LoadFailed(f"{folder} is no complete checkpoint: {error}") from None
-        check_servable(files)
+        folder = _fetched(checkpoint.location, report) if is_url(checkpoint.location) else Path(checkpoint.location)
+        files = _whole(LocalPlace(folder))
         report("importing LeRobot")
         try:
             from .build import build
@@ -59,26 +57,46 @@ class LeRobotLoader(CheckpointLoader):
         raise LoadFailed(failure)
 
 
+def _fetched(url: str, report: Report) -> Path:
+    """A local copy of what a load reads. Whether that can be served is seen before it is fetched."""
+    try:
+        remote = open_folder(url)
+        names = _whole(RemotePlace(remote, remote.files())).names
+        return fetch(remote, report, names.__contains__)
+    except ConfigurationError as error:
+        raise LoadFailed(error.text) from None
+
+
+def _whole(place: Place) -> Files:
+    try:
+        files = read(place)
+    except Incomplete as error:
+        raise LoadFailed(f"{place.location} is no complete checkpoint: {error}") from None
+    check_servable(files)
+    return files
+
+
 def check_servable(files: Files) -> None:
     """Raises LoadFailed for a whole checkpoint that cannot be served, with what to do about it."""
     if files.type not in SERVED:
         raise LoadFailed(
-            f"{files.folder} holds a {files.type!r} policy; these LeRobot policies are served: {', '.join(SERVED)}"
+            f"{files.location} holds a {files.type!r} policy; these LeRobot policies are served: {', '.join(SERVED)}"
         )
     if files.outputs.keys() != {"action"}:
         raise LoadFailed(
-            f"{files.folder} answers {', '.join(files.outputs)}; only policies that answer 'action' are served"
+            f"{files.location} answers {', '.join(files.outputs)}; only policies that answer 'action' are served"
         )
     if not files.steps:
         raise LoadFailed(
-            f"{files.folder} was written by LeRobot before 0.4, with its statistics among the weights. Migrate it: "
-            f"python -m lerobot.processor.migrate_policy_normalization --pretrained-path {files.folder}"
+            f"{files.location} was written by LeRobot before 0.4, with its statistics among the weights. Migrate "
+            f"{'a copy of ' if is_url(files.location) else ''}it: "
+            f"python -m lerobot.processor.migrate_policy_normalization --pretrained-path {files.location}"
         )
     for name, steps in files.steps.items():
         for step in steps:
             # LeRobot would import any class that is named here; a checkpoint is data and brings no code.
             if not isinstance(step.get("registry_name"), str):
                 raise LoadFailed(
-                    f"{files.folder}/{name} has a step that is not in LeRobot's registry ({step.get('class')!r}); "
+                    f"{files.location}/{name} has a step that is not in LeRobot's registry ({step.get('class')!r}); "
                     "only registered steps are run"
                 )

@@ -100,9 +100,8 @@ class LeRobotPolicy(Policy[LeRobotSession]):
                     groups += [[i] for i in group]
                     continue
                 log.exception("the policy failed on one observation")
-                results[group[0]] = (
-                    error if isinstance(error, OffboardError) else PolicyFailed(f"{type(error).__name__}: {error}")
-                )
+                text = f"the policy raised {type(error).__name__}: {error}. The server's log has the traceback"
+                results[group[0]] = error if isinstance(error, OffboardError) else PolicyFailed(text)
                 continue
             for i, chunk in zip(group, chunks, strict=True):
                 results[i] = chunk

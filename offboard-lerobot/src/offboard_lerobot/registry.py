@@ -7,11 +7,20 @@ from pathlib import Path
 
 from offboard_client.errors import ConfigurationError, ModelNotFound
 from offboard_core.registries import numbered_folders
+from offboard_core.remote import is_url
 from offboard_core.types import Checkpoint, ModelRegistry
 
-from .files import CONFIG, PRETRAINED, Files, Incomplete, read, read_json
+from .files import CONFIG, EXPECTED, Files, Incomplete, read, read_json
+from .places import CHECKPOINTS, PRETRAINED, LocalPlace
 
-_EXPECTED = f"{PRETRAINED}/ (its config, whole weights and processors)"
+
+def open_registry(location: str) -> ModelRegistry:
+    """The registry of a folder or a URL. Raises ConfigurationError for a URL that cannot be opened."""
+    if is_url(location):
+        from .remote import RemoteRegistry
+
+        return RemoteRegistry(location)
+    return LeRobotRegistry(location)
 
 
 class LeRobotRegistry(ModelRegistry):
@@ -22,8 +31,6 @@ class LeRobotRegistry(ModelRegistry):
     """
 
     def __init__(self, location: str) -> None:
-        if "://" in location:
-            raise ConfigurationError(f"{location} is not on this machine; download it and give the folder")
         self._place = Path(location).expanduser()
 
     def checkpoints(self) -> Sequence[Checkpoint]:
@@ -35,7 +42,7 @@ class LeRobotRegistry(ModelRegistry):
 
         def complete(step: Path) -> bool:
             try:
-                whole[step] = read(step / PRETRAINED)
+                whole[step] = read(LocalPlace(step / PRETRAINED))
             except Incomplete as error:
                 reasons.append(f"of {step.name}, {error}")
                 return False
@@ -43,9 +50,9 @@ class LeRobotRegistry(ModelRegistry):
 
         steps = self._steps()
         place = steps.resolve()
-        run = (place.parent if place.name == "checkpoints" else place).name
+        run = (place.parent if place.name == CHECKPOINTS else place).name
         try:
-            found = numbered_folders(steps, complete, expected=_EXPECTED)
+            found = numbered_folders(steps, complete, expected=EXPECTED)
         except ConfigurationError as error:
             raise ConfigurationError("; ".join([error.text, *reasons[-1:]])) from None
         return [whole[path].checkpoint(path.name, run) for _, path in found]
@@ -62,7 +69,7 @@ class LeRobotRegistry(ModelRegistry):
 
     def _steps(self) -> Path:
         """The folder that holds the steps' folders."""
-        steps = self._place / "checkpoints"
+        steps = self._place / CHECKPOINTS
         return steps if steps.is_dir() else self._place
 
 
@@ -70,10 +77,10 @@ def recognises(path: Path) -> bool:
     """Whether a folder looks like LeRobot's; reads names, and one small config at most."""
     if (single := _single(path)) is not None:
         try:
-            return "input_features" in read_json(single / CONFIG)
+            return "input_features" in read_json(LocalPlace(single), CONFIG)
         except Incomplete:
             return False
-    return any(place.is_dir() and any(map(_is_step, place.iterdir())) for place in (path / "checkpoints", path))
+    return any(place.is_dir() and any(map(_is_step, place.iterdir())) for place in (path / CHECKPOINTS, path))
 
 
 def _is_step(path: Path) -> bool:
@@ -83,7 +90,7 @@ def _is_step(path: Path) -> bool:
 def _check(step: Path) -> None:
     """Raises ModelNotFound for a step that is not complete."""
     try:
-        read(step / PRETRAINED)
+        read(LocalPlace(step / PRETRAINED))
     except Incomplete as error:
         raise ModelNotFound(
             f"the checkpoint {step.name} is not complete: {error}; if it is still being written, wait for that"
@@ -101,9 +108,9 @@ def _single(place: Path) -> Path | None:
 def _one(folder: Path) -> Checkpoint:
     folder = folder.resolve()
     step = folder.parent if folder.name == PRETRAINED else folder
-    run = step.parent.parent if step.parent.name == "checkpoints" else step
+    run = step.parent.parent if step.parent.name == CHECKPOINTS else step
     try:
-        return read(folder).checkpoint(step.name, run.name)
+        return read(LocalPlace(folder)).checkpoint(step.name, run.name)
     except Incomplete as error:
         raise ConfigurationError(
             f"{folder} is no complete checkpoint: {error}; if it is still being written or copied, wait for that"

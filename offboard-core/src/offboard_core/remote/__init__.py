@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from .cache import cache_folder, fetch
 from .folder import RemoteFile, RemoteFolder, is_url
+from .hub import open_folder
 
-__all__ = ["RemoteFile", "RemoteFolder", "cache_folder", "fetch", "is_url"]
+__all__ = ["RemoteFile", "RemoteFolder", "cache_folder", "fetch", "is_url", "open_folder"]

@@ -42,7 +42,7 @@ def fetch(folder: RemoteFolder, report: Report, keep: Callable[[str], bool] = la
     wanted = {path: file for path, file in folder.files().items() if keep(path)}
     if not wanted:
         raise ConfigurationError(f"{folder.url} holds no file to fetch")
-    place = _place(folder.url)
+    place = place_of(folder.url)
     place.mkdir(parents=True, exist_ok=True)
     with _alone(place, report):
         done = _read_record(place)
@@ -56,7 +56,7 @@ def fetch(folder: RemoteFolder, report: Report, keep: Callable[[str], bool] = la
     return place
 
 
-def _place(url: str) -> Path:
+def place_of(url: str) -> Path:
     """A folder of its own for each URL, with a name that a person recognises."""
     words = re.sub(r"[^A-Za-z0-9._-]+", "-", url).strip("-.")[-80:]
     return cache_folder() / "remote" / f"{words}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"

@@ -38,6 +38,9 @@ class RemoteFolder:
     credentials or the connection.
     """
 
+    #: The commit that is read, where the store has commits; else None.
+    revision: str | None = None
+
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
         self.scheme = url.partition("://")[0]
