@@ -135,7 +135,7 @@ def test_a_failed_inference_leaves_the_episode_and_the_others_as_they_were(diffu
 
     with monkeypatch.context() as broken:
         broken.setattr(diffusion_policy._model.diffusion, "generate_actions", fail)
-        with pytest.raises(PolicyFailed, match="RuntimeError: out of memory"):
+        with pytest.raises(PolicyFailed, match="the policy raised RuntimeError: out of memory"):
             session.infer(model_inputs(9))
     np.testing.assert_array_equal([*first, *episode(session, [2])], expected)
 

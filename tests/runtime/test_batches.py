@@ -145,6 +145,8 @@ def test_one_bad_input_fails_one_robot(make, raised, expected):
                 results = [(await one.reply())[0] for one in asked]
                 assert [type(result) for result in results] == [Chunk, Chunk, expected, Chunk]
                 assert str(raised) in results[2].text
+                if expected is PolicyFailed:
+                    assert results[2].text.startswith(f"the policy raised {type(raised).__name__}: ")
                 assert isinstance((await bench.submit(routes[2], X3).reply())[0], Chunk), "its session goes on"
                 if make is AllOrNothing:
                     assert shared(bench, routes)[:5] == [[0], [1, 2, 3], [1], [2], [3]]

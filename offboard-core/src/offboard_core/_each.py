@@ -24,8 +24,13 @@ def infer_each(batch: Sequence[tuple[Session, Mapping[str, Any]]]) -> list[Chunk
             results.append(error)
         except Exception as error:
             log.exception("the policy failed on one observation")
-            results.append(PolicyFailed(f"{type(error).__name__}: {error}"))
+            results.append(raised(error))
     return results
+
+
+def raised(error: BaseException) -> PolicyFailed:
+    """What a robot is told about an exception of the policy."""
+    return PolicyFailed(f"the policy raised {type(error).__name__}: {error}. The server's log has the traceback")
 
 
 def shape_key(inputs: Mapping[str, Any]) -> Hashable:

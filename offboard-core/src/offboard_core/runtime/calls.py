@@ -10,6 +10,7 @@ from typing import Any
 
 from offboard_client.errors import ModelLost, OffboardError, PolicyFailed
 
+from .._each import raised
 from ..types import Chunk, Policy
 from .exchange import Exchange, Result
 
@@ -60,7 +61,7 @@ def infer(policy: Policy[Any], batch: Sequence[Exchange]) -> Sequence[Result]:
     # SystemExit included: a policy that leaves the program leaves its own call and nothing else.
     except BaseException as error:
         log.exception("the policy failed")
-        failure = PolicyFailed(f"the policy raised {type(error).__name__}: {error}. The server's log has the traceback")
+        failure = raised(error)
     if len(batch) == 1 or isinstance(failure, ModelLost):
         return [failure] * len(batch)
     # A call that failed as a whole does not say whose input it was: ask one by one, so that only that robot fails.
