@@ -58,8 +58,11 @@ def test_who_leaves_in_mid_inference_harms_nobody(leave, door):
     policy = Puppet(doors={0: door})
     limits = Limits(linger=0.0)
     with InferenceServer({"only": source({"a": lambda: policy, "b": Puppet})}, port=0, limits=limits) as server:
-        with robot(server) as gone, robot(server) as stays:
+        with contextlib.ExitStack() as robots:
+            # One after the other: the episodes are numbered as they begin.
+            gone = robots.enter_context(robot(server))
             gone.opened()
+            stays = robots.enter_context(robot(server))
             stays.opened()
             gone.send(X)
             reached(door.entered)

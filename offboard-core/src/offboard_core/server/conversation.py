@@ -17,13 +17,17 @@ from offboard_client.messages import (
     CLOSE_MODEL_LOST,
     CLOSE_NORMAL,
     CLOSE_REFUSED,
+    CLOSE_TOO_LARGE,
 )
+from offboard_client.wire import Limits
 
 from ..frontend import Frame, Speech
 from ..runtime.session import ServiceSession
 
 log = logging.getLogger(__name__)
 
+#: A larger message closes the session.
+MESSAGE_BYTES = Limits().message_bytes
 #: A client that has sent this many frames without waiting for replies is closed.
 PENDING = 64
 #: Close codes after which nobody comes back for the lease: done, page left, and our own shutdown.
@@ -49,6 +53,9 @@ class Conversation:
     def heard(self, frame: Frame) -> None:
         """The client sent a frame."""
         if self._closing is not None:
+            return
+        if len(frame) > MESSAGE_BYTES:
+            self._shut(CLOSE_TOO_LARGE, f"a message is at most {MESSAGE_BYTES:,} bytes")
             return
         if self._session is not None:
             self._session.touch()

@@ -28,6 +28,9 @@ from .config import ServerConfig
 
 log = logging.getLogger(__name__)
 
+#: What a message may have above its limit (E-12) before the socket is cut off instead of closed. A close frame that
+#: follows on unread data may never reach the client, so a message that is only a little too large is read to its end.
+CUT_OFF = 2**20
 #: Told ``(host, port)`` once the server answers.
 OnListening = Callable[[str, int], None]
 
@@ -135,7 +138,7 @@ class _Running:
         found = uvicorn.Config(
             cast("Any", app),
             ws="websockets-sansio",  # its back-pressure holds two frames of a flood, uvicorn's default thirty-two
-            ws_max_size=Limits().message_bytes,
+            ws_max_size=Limits().message_bytes + CUT_OFF,
             ws_per_message_deflate=False,  # 8 ms for a pair of 224×224 images, and nothing gained on a picture
             lifespan="off",
             log_config=None,
