@@ -1,16 +1,13 @@
 """hf:// through huggingface_hub's own client, against a server that answers as the Hub does."""
 
-import contextlib
-import json
 import os
-import re
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
 
 import pytest
+from hub_standin import hub_standin
+from offboard_client.errors import ConfigurationError
+from offboard_core.remote.hub import HubFolder
 
 FILES = {
     "exp/10/params/_METADATA": b"{}",
@@ -20,67 +17,24 @@ FILES = {
 }
 
 
-class Hub(BaseHTTPRequestHandler):
-    """One repository, org/name, of which the revision v1 exists."""
-
-    asked: list[tuple[str, str | None]] = []
-
-    def do_GET(self):
-        path = unquote(urlsplit(self.path).path)
-        if match := re.fullmatch(r"/api/models/org/name/tree/v1/?(.*)", path):
-            self.answer(self.tree(match[1]) or None)
-        elif re.fullmatch(r"/api/models/org/name(/revision/v1)?", path):
-            self.answer({"id": "org/name", "sha": "abc", "siblings": [], "tags": [], "private": False, "downloads": 0})
-        elif (match := re.fullmatch(r"/org/name/resolve/v1/(.*)", path)) and match[1] in FILES:
-            start, end = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"]).groups()
-            self.asked.append((match[1], self.headers["Range"]))
-            self.answer(FILES[match[1]][int(start) : int(end) + 1], 206)
-        else:
-            self.answer(None)
-
-    def do_POST(self):
-        form = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        wanted = re.findall(r"paths=([^&]+)", form) or json.loads(form)["paths"]
-        self.answer([entry for path in wanted for entry in self.tree("") if entry["path"] == unquote(path)])
-
-    def tree(self, under):
-        found = {}
-        for name, content in FILES.items():
-            parts = name.split("/")
-            for i in range(1, len(parts)):
-                folder = "/".join(parts[:i])
-                found[folder] = {"type": "directory", "path": folder, "oid": folder, "size": 0}
-            found[name] = {"type": "file", "path": name, "oid": f"oid-{name}", "size": len(content)}
-        return [entry for path, entry in found.items() if not under or path.startswith(f"{under}/")]
-
-    def answer(self, value, status=200):
-        body = value if isinstance(value, bytes) else json.dumps(value if value is not None else {}).encode()
-        self.send_response(404 if value is None else status)
-        if value is None:
-            self.send_header("X-Error-Code", "EntryNotFound" if "resolve" in self.path else "RevisionNotFound")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def hub():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with hub_standin() as hub:
+        hub.push(FILES, "v1")
+        yield hub
+
+
+def run(program, hub, home, **more):
+    """huggingface_hub reads its settings when it is imported, so each program is a process of its own."""
+    environment = {**os.environ, **hub.environment(home, **more)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines(), done.stderr
 
 
 PROGRAM = """
-import sys
 from offboard_core.remote import RemoteFolder, fetch
 folder = RemoteFolder("hf://org/name@v1/exp")
 print(folder.folders(), sorted(folder.files()))
@@ -94,18 +48,73 @@ except Exception as error:
 """
 
 
-def test_a_repository_on_the_hub_is_listed_and_fetched_at_its_revision(hub, cache, tmp_path):
-    Hub.asked.clear()
-    environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HOME": str(tmp_path), "OFFBOARD_CACHE": str(cache)}
-    with contextlib.suppress(KeyError):
-        del environment["HF_HUB_OFFLINE"]
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, timeout=120, check=False
-    )
-    assert done.stdout.splitlines() == [
+def test_a_repository_on_the_hub_is_listed_and_fetched_at_its_revision(hub, tmp_path):
+    said, _ = run(PROGRAM, hub, tmp_path)
+    assert said == [
         "['10'] ['10/params/_METADATA', '10/params/d/0', '10/train_state/big']",
         "['params/_METADATA', 'params/d/0']",
         "True",
         "ConfigurationError",
-    ], done.stderr
-    assert {name for name, _ in Hub.asked} == {"exp/10/params/_METADATA", "exp/10/params/d/0"}
+    ]
+    assert {name for name, *_ in hub.asked} == {"exp/10/params/_METADATA", "exp/10/params/d/0"}
+
+
+PINNED = """
+from offboard_core.remote import fetch, open_folder
+from offboard_client.errors import ConfigurationError
+try:
+    folder = open_folder("hf://org/name@v1/exp/")
+    print(folder.revision, folder.url, folder.name, folder.below("10").name)
+    print(sorted(folder.files()), folder.read("10/params/_METADATA", 0, 2))
+    place = fetch(folder.below("10"), lambda _: None, lambda path: path.startswith("params/"))
+    print((place / "params" / "d" / "0").stat().st_size)
+    folder.read("10/train_state/big", 0, 100)
+    print("read what nobody read before")
+except ConfigurationError as error:
+    print(error.text)
+"""
+
+
+def test_a_folder_stays_at_the_commit_that_its_revision_named(hub, tmp_path):
+    first = hub.revisions["v1"]
+    said, _ = run(PINNED.replace('folder.read("10/train_state/big", 0, 100)', ""), hub, tmp_path)
+    assert said[0] == f"{first} hf://org/name@{first}/exp exp 10"
+    assert said[2] == "10240"
+    count = len(hub.asked)
+    second = hub.push({**FILES, "exp/10/params/_METADATA": b"[]"}, "v1")
+    offline, log = run(PINNED, hub, tmp_path, HF_HUB_OFFLINE="1")
+    assert offline[:3] == said[:3]
+    assert offline[3] == (
+        f"hf://org/name@{first}/exp is not in the cache, and HF_HUB_OFFLINE is set: load it once with a network"
+    )
+    assert f"as it was when the Hub was last asked, hf://org/name@{first}/exp" in log
+    assert len(hub.asked) == count, "offline nothing is asked"
+    online, log = run(PINNED, hub, tmp_path)
+    assert online[0].startswith(second)
+    assert online[1].endswith("b'[]'")
+    assert f"has moved since it was last opened here: from hf://org/name@{first}/exp to hf://org/name@{second}" in log
+
+
+def test_a_commit_that_is_in_the_cache_needs_no_network(hub, tmp_path):
+    first = hub.revisions["v1"]
+    program = PINNED.replace("@v1", f"@{first}").replace('folder.read("10/train_state/big", 0, 100)', "")
+    said, _ = run(program, hub, tmp_path)
+    assert run(program, hub, tmp_path, HF_ENDPOINT="http://127.0.0.1:9")[0] == said
+
+
+def test_without_network_and_cache_the_error_says_what_to_do(hub, tmp_path):
+    [said], _ = run(PINNED, hub, tmp_path, HF_HUB_OFFLINE="1")
+    assert "hf://org/name@v1/exp is not in the cache" in said
+    assert "HF_HUB_OFFLINE is set: load it once with a network, or give the folder of a copy" in said
+    [said], _ = run(PINNED, hub, tmp_path, HF_ENDPOINT="http://127.0.0.1:9")
+    assert said.endswith("check the name, the revision and the network; a private repository needs HF_TOKEN")
+    [said], _ = run(PINNED.replace("@v1", "@v2"), hub, tmp_path)
+    assert said.startswith("hf://org/name@v2/exp does not exist")
+    run(PINNED, hub, tmp_path)
+    [said], _ = run(PINNED, hub, tmp_path, HF_ENDPOINT="http://127.0.0.1:9")
+    assert said.endswith(f"set HF_HUB_OFFLINE=1 or give hf://org/name@{hub.revisions['v1']}/exp")
+
+
+def test_a_revision_is_no_commit():
+    with pytest.raises(ConfigurationError, match="names no commit"):
+        HubFolder("hf://org/name@main")
