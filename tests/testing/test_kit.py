@@ -20,9 +20,9 @@ from offboard_core import (
     Policy,
     Session,
 )
+from offboard_core.bound import BoundCodec
 from offboard_core.plugins import Plugins
 from offboard_core.registries import MemoryRegistry
-from offboard_core.bound import BoundCodec
 from offboard_core.source import CodecChoice, ModelSource
 from offboard_core.testing import CodecLaws, PluginLaws, PolicyLaws, RegistryLaws
 from offboard_core.types import ModelRegistry
