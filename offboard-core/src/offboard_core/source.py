@@ -113,7 +113,12 @@ class CodecChoice:
         recorded = checkpoint.recorded.get("codec")
         if recorded is None:
             return (self._plugins.codec(self._default, self._vendor), "default") if asked is None else (asked, "option")
-        offer = self._plugins.codec(str(recorded), self._vendor)
+        try:
+            offer = self._plugins.codec(str(recorded), self._vendor)
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                f"offboard.json of the checkpoint {checkpoint.id} names a codec that is not here: {error.text}"
+            ) from None
         if asked is not None and asked.name != offer.name:
             raise ConfigurationError(
                 f"--codec asks for {asked.name}, but the checkpoint {checkpoint.id} was trained with {offer.name}, "

@@ -167,7 +167,7 @@ class PolicyService:
     # -- inside ---------------------------------------------------------------------------------------------------
     async def _preload(self) -> None:
         async def tell(phase: str, message: str) -> None:
-            log.info("%s: %s", phase, message)
+            log.info("%s", message)
 
         try:
             name, checkpoint = await self._resolve(None)

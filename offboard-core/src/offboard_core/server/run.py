@@ -236,7 +236,9 @@ class InferenceServer:
         self._failure: BaseException | None = None
 
     def serve(self) -> None:
-        """Serve until Ctrl-C or SIGTERM."""
+        """Serve until Ctrl-C or SIGTERM. Where nobody has set up logging, the log goes to stderr from INFO on."""
+        if not logging.getLogger().handlers:
+            logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         keep_freed_memory()
         _run(
             _Running(self._sources, self.config, self._frontends),
