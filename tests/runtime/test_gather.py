@@ -1,9 +1,9 @@
-from offboard_core.runtime.gather import LONGEST_SHARE, LONGEST_WAIT, Gather
+from offboard_core.runtime.gather import LONGEST_IN_ALL, LONGEST_SHARE, LONGEST_WAIT, Gather
 
 
 def test_nobody_is_missing_before_anybody_was_served():
     assert Gather().missing([]) == 0
-    assert Gather().patience() == 0.0
+    assert Gather().patience(0.0) == 0.0
 
 
 def test_a_lone_robot_never_waits():
@@ -34,6 +34,13 @@ def test_who_is_gone_is_not_waited_for():
 def test_patience_is_a_share_of_the_last_inference_and_never_long():
     gather = Gather()
     gather.served(["a"], 0.001)
-    assert gather.patience() == 0.001 * LONGEST_SHARE
+    assert gather.patience(0.0) == 0.001 * LONGEST_SHARE
     gather.served(["a"], 60.0)
-    assert gather.patience() == LONGEST_WAIT
+    assert gather.patience(0.0) == LONGEST_WAIT
+
+
+def test_a_stream_of_newcomers_is_waited_for_so_long_and_no_longer():
+    gather = Gather()
+    gather.served(["a", "b"], 0.020)
+    assert gather.patience(0.004) == 0.020 * LONGEST_IN_ALL - 0.004
+    assert gather.patience(0.006) < 0

@@ -39,7 +39,7 @@ class ServerStats:
     lines have come together that the memory would show.
     """
 
-    _LINES = 1024
+    _LINES = 64
 
     def __init__(self) -> None:
         self.sessions_opened = 0

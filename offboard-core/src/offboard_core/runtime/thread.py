@@ -183,16 +183,20 @@ class ModelThread:
             if overlap:
                 self._translators.submit(self._finish, exchange, result)
             else:
-                self._finish(exchange, result)
+                exchange.finish(result)
+        if not overlap:
+            # All at once: a loop that is woken by the first reply would fight for the GIL until the last.
+            self._deliver_soon(batch)
 
     def _batch(self, first: Exchange, policy: Policy[Any]) -> list[Exchange]:
         """``first`` and whatever else can share one call with it, translated and in time; the rest is held back."""
         if policy.max_batch_size == 1:
             return [first] if self._ready(first) else []
         waiting = [first, *self._take(policy.max_batch_size - 1)]
-        deadline = perf_counter() + self._gather.patience()
+        began = perf_counter()
         while (missing := self._gather.missing(id(e.route) for e in waiting)) and len(waiting) < policy.max_batch_size:
-            more = self._take(min(missing, policy.max_batch_size - len(waiting)), deadline - perf_counter())
+            patience = self._gather.patience(perf_counter() - began)
+            more = self._take(min(missing, policy.max_batch_size - len(waiting)), patience)
             if not more:
                 break
             waiting += more
@@ -248,10 +252,14 @@ class ModelThread:
 
     def _finish(self, exchange: Exchange, result: Result) -> None:
         exchange.finish(result)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the server has left
-            self._loop.call_soon_threadsafe(self._deliver, exchange)
+        self._deliver_soon([exchange])
 
-    def _deliver(self, exchange: Exchange) -> None:
-        if not exchange.abandoned:
-            self._open.discard(exchange)
-            exchange.deliver(exchange.reply, exchange.error)
+    def _deliver_soon(self, finished: list[Exchange]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the server has left
+            self._loop.call_soon_threadsafe(self._deliver, finished)
+
+    def _deliver(self, finished: list[Exchange]) -> None:
+        for exchange in finished:
+            if not exchange.abandoned:
+                self._open.discard(exchange)
+                exchange.deliver(exchange.reply, exchange.error)
