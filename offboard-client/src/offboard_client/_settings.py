@@ -125,4 +125,4 @@ def _headers(token: str | None, extra: Mapping[str, str]) -> dict[str, str]:
 def _log_status(status: Status) -> None:
     # A warning, because that is what Python shows when nobody has configured logging: a robot that stands
     # still for minutes should say why.
-    _log.warning("%s", status.message or status.state)
+    _log.warning("%s", status)

@@ -77,6 +77,10 @@ class Status:
     state: Literal["waiting", "loading", "connecting"]
     message: str
 
+    def __str__(self) -> str:
+        # offboard's own server begins its messages with the state; others do not.
+        return self.message if self.message.startswith(self.state) else f"{self.state}: {self.message}"
+
     def frame(self) -> dict[str, Any]:
         """As it crosses the wire."""
         return {"status": self.state, "message": self.message}

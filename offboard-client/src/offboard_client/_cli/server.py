@@ -54,4 +54,4 @@ def token_from(path: Path | None) -> str | None:
 
 def show_status(status: Status) -> None:
     """What a session waits for, as it happens."""
-    note(status.message or status.state)
+    note(str(status))
