@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint
 
 from ._names import unknown
+from ._printable import printable
 from .commands import Command, UsageError
 from .errors import OffboardError
 
@@ -66,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _fail(text: str, status: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    sys.stderr.write(f"offboard: {text}\n")
+    # What follows the first line, the end of a child's log, is set apart: it cannot pass for a line of ours.
+    sys.stderr.write(f"offboard: {printable(text, lines=True)}\n".replace("\n", "\n  ").rstrip(" "))
     return status
 
 

@@ -25,16 +25,22 @@ Each class that can cross the wire has a stable ``code``; the server answers
     └── ConnectionFailed      connection           no session could be opened, or the socket broke
         └── ConnectionLost    connection_lost      … after the session had been opened
 
-The text of an error says what happened, what was expected, what exists, and what to do next.
+The text of an error says what happened, what was expected, what exists, and what to do next. Whoever wrote it, a
+peer or a child's log, it holds nothing but printable characters and line feeds.
 """
 
 from __future__ import annotations
+
+from ._printable import printable
 
 
 class OffboardError(Exception):
     """Root of every error that offboard raises on purpose. ``code`` is stable, the text is for people."""
 
     code: str = "internal"
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(printable(part, lines=True) if isinstance(part, str) else part for part in args))
 
     @property
     def text(self) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
+from ._printable import one_line
 from .errors import BadMessage, BadObservation, OffboardError, from_code
 
 #: Paths of protocol v1.
@@ -71,11 +72,15 @@ class Status:
     """Why the session is not ready yet.
 
     ``state``: ``waiting`` (behind other sessions) or ``loading`` (the model), as the server says;
-    ``connecting`` is the client's own word for an attempt that failed and will be repeated.
+    ``connecting`` is the client's own word for an attempt that failed and will be repeated. ``message``: one line of
+    printable text, whatever it was made from.
     """
 
     state: Literal["waiting", "loading", "connecting"]
     message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", one_line(self.message))
 
     def __str__(self) -> str:
         # offboard's own server begins its messages with the state; others do not.
@@ -157,7 +162,8 @@ def read_reply(frame: Any) -> Reply:
     if not isinstance(timing, dict) or not isinstance(warnings, list):
         raise BadMessage("the server's reply needs 'timing' as a map and 'warnings' as a list")
     stages = cast("dict[str, Any]", timing)
-    return Reply(found["result"], stages, tuple(map(str, cast("list[Any]", warnings))), found.get(SEQ))
+    said = tuple(one_line(str(warning)) for warning in cast("list[Any]", warnings))
+    return Reply(found["result"], stages, said, found.get(SEQ))
 
 
 def _map(frame: Any, what: str) -> dict[str, Any]:

@@ -12,19 +12,21 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from .._printable import printable
+
 #: Wide enough for a table that goes into a file or a pipe.
 _PIPE_WIDTH = 140
 
 
 def say(text: str = "") -> None:
     """One line of a result."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(printable(text) + "\n")
     sys.stdout.flush()
 
 
 def note(text: str) -> None:
     """One line about what is going on."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(printable(text) + "\n")
     sys.stderr.flush()
 
 
@@ -40,8 +42,14 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*row)
-    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
+        table.add_row(*(printable(cell, lines=True) for cell in row))
+    console().print(table)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """stdout or stderr, for text as it is: what others wrote is no markup, no emoji and no link."""
+    width = None if (sys.stderr if stderr else sys.stdout).isatty() else _PIPE_WIDTH
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=width)
 
 
 def ms(value: float | None) -> str:

@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-
 from offboard_client._cli.arguments import parse
-from offboard_client._cli.output import emit_json
+from offboard_client._cli.output import console, emit_json
 from offboard_client._cli.server import show_status, token_from
 from offboard_client.client import InferenceClient
 from offboard_client.commands import UsageError
@@ -83,7 +81,6 @@ def play(options: Options) -> Report:
     """
     from .sim.robot import SimRobot  # MuJoCo is loaded only when somebody needs it
 
-    console = Console(stderr=True)
     report = Report()
     robot = SimRobot(StackTask.parse(options.task), options.renderer)
     client = InferenceClient(
@@ -97,7 +94,7 @@ def play(options: Options) -> Report:
         with (
             terminable(),
             client.new_session(options.model_id) as session,
-            Display(console, options.driver.num_iterations, options.driver.simulation_time) as display,
+            Display(console(stderr=True), options.driver.num_iterations, options.driver.simulation_time) as display,
         ):
             driver = TimedDriver(session, robot, limits=options.limits, progress=display, report=report)
             driver.run(options.driver, options.seed)
@@ -116,4 +113,4 @@ def show(report: Report, as_json: bool) -> None:
     if as_json:
         emit_json(report.as_dict())
     else:
-        Console(highlight=False).print(table(report))
+        console().print(table(report))

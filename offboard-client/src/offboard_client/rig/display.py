@@ -9,6 +9,8 @@ from rich.progress import BarColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
+from offboard_client._printable import printable
+
 from .report import Episode, Report, percentiles
 
 
@@ -21,7 +23,8 @@ class Display:
         self._bar: RichProgress | None = None
         if console.is_terminal:
             self._bar = RichProgress(
-                SpinnerColumn(), TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[line]}"),
+                SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(20),
+                TextColumn("{task.fields[line]}", markup=False),
                 console=console, transient=True,
             )  # fmt: skip
             self._task = self._bar.add_task("connected", total=seconds, line="")
@@ -54,13 +57,13 @@ class Display:
     def ended(self, episode: Episode, report: Report) -> None:
         """Prints what became of the episode."""
         if episode.failure:
-            outcome = f"failed: {episode.failure[0]}: {episode.failure[1]}"
+            outcome = printable(f"failed: {episode.failure[0]}: {episode.failure[1]}")
         else:
             outcome = {True: "success", False: "not done", None: "over"}[episode.success]
         self._console.print(
             f"episode {len(report.episodes)}/{self._count} (seed {episode.seed}): {outcome} after "
             f"{episode.seconds:.1f} s, {episode.steps} steps in {episode.exchanges} chunks",
-            markup=False, highlight=False, soft_wrap=True,
+            soft_wrap=True,
         )  # fmt: skip
 
 
@@ -75,7 +78,7 @@ def table(report: Report) -> Table:
     result.add_row("steps", f"{report.steps} in {len(report.round_trips_ms)} chunks")
     result.add_row("round trip", _milliseconds(report.round_trips_ms))
     for stage, values in report.server_ms.items():
-        result.add_row(f"  server: {stage}", _milliseconds(values))
+        result.add_row(f"  server: {printable(stage)}", _milliseconds(values))
     deadline = (
         f"{report.missed_deadlines} of {len(report.round_trips_ms)} (a round trip over {report.deadline_ms:.1f} ms)"
     )

@@ -1,0 +1,30 @@
+"""Text that others wrote, made fit for a terminal and a log."""
+
+from __future__ import annotations
+
+import re
+
+_ODD = re.compile(r"[^ -~]")
+_ODD_IN_A_LINE = re.compile(r"[^ -~\n]")
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """``text`` with everything that is not printable written as Python would write it: ``\\x1b``, ``\\u202e``.
+
+    Not printable are control characters (C0, DEL, C1), what turns or hides text (bidirectional and zero-width
+    characters), line separators, lone surrogates, and what Unicode leaves open. A tab becomes a space. With ``lines``
+    a line feed stays; without, the text is one line.
+    """
+    if text.isprintable():
+        return text
+    return (_ODD_IN_A_LINE if lines else _ODD).sub(_escape, text.replace("\t", " "))
+
+
+def one_line(text: str) -> str:
+    """``text`` as :func:`printable` has it, its lines put in a row."""
+    return printable(" ".join(text.split()))
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
