@@ -1,104 +1,13 @@
+import functools
 import logging
 
 import numpy as np
 import pytest
-from offboard_client.errors import InvalidAction, LoadFailed, ModelNotFound, PolicyFailed
+from offboard_client.errors import LoadFailed, ModelNotFound, PolicyFailed
 from offboard_core import Chunk, ConfigurationError, NoParams, Policy, Session
-from offboard_core.adapt import as_chunk, as_policy
+from offboard_core.adapt import as_policy
 from offboard_core.source import from_callables
 from offboard_core.types import Checkpoint
-
-POSE = [0.5, 0, 0.3, 1, 0, 0, 0]
-
-
-def columns(answer):
-    return {name: array.tolist() for name, array in as_chunk(answer).columns().items()}
-
-
-def test_none_and_chunks_are_themselves():
-    chunk = Chunk(np.zeros((2, 3)))
-    assert as_chunk(None) is None
-    assert as_chunk(chunk) is chunk
-
-
-@pytest.mark.parametrize("stop", [[], (), np.zeros((0, 7)), np.zeros(0)])
-def test_nothing_to_do_means_stop(stop):
-    assert len(as_chunk(stop)) == 0
-
-
-@pytest.mark.parametrize("answer", [np.ones((2, 3)), [[1.0, 1.0, 1.0]] * 2, [np.ones(3), np.ones(3)]])
-def test_an_array_is_a_chunk_of_vectors(answer):
-    assert as_chunk(answer).action.shape == (2, 3)
-
-
-@pytest.mark.parametrize("answer", [np.ones(3), [1.0, 1.0, 1.0], (1, 1, 1)])
-def test_a_vector_is_one_step(answer):
-    assert as_chunk(answer).action.shape == (1, 3)
-
-
-def test_a_map_is_one_row():
-    assert columns({"target_pose": POSE, "target_grip": 0.5}) == {"target_pose": [POSE], "target_grip": [[0.5]]}
-    assert columns({"action": {"target_grip": [0.5]}}) == {"target_grip": [[0.5]]}
-    assert columns({"action": [1, 2]}) == {"action": [[1, 2]]}
-
-
-def test_rows_become_columns_with_their_timestamps():
-    chunk = as_chunk([{"action": {"target_grip": [i]}, "timestamp": i / 10} for i in range(3)])
-    assert chunk.action["target_grip"].tolist() == [[0], [1], [2]]
-    assert chunk.timestamp.tolist() == [0.0, 0.1, 0.2]
-
-
-def test_flat_rows_are_rows():
-    assert columns([{"target_grip": np.float32(i), "target_pose": POSE} for i in range(2)]) == {
-        "target_grip": [[0], [1]],
-        "target_pose": [POSE, POSE],
-    }
-
-
-class Tensor:
-    """What of torch's tensor the adapter relies on."""
-
-    def __init__(self, array):
-        self.array = array
-
-    def detach(self):
-        return self
-
-    def cpu(self):
-        return self.array
-
-
-def test_a_tensor_is_brought_home():
-    assert as_chunk(Tensor(np.ones((1, 6)))).action.shape == (1, 6)
-
-
-@pytest.mark.parametrize(
-    ("answer", "text"),
-    [
-        (np.zeros((1, 2, 3)), r"answered shape \(1, 2, 3\); expected \(T, D\) or \(D,\)"),
-        (0.5, r"answered shape \(\)"),
-        ("go left", "answered a str of dtype <U7; expected numbers"),
-        (b"\x00", "expected numbers"),
-        (np.array([None]), "dtype object; expected numbers"),
-        ([[1, 2], [3]], "that is no array"),
-        ([{"target_grip": 0}, [0]], "row 1 is a list, row 0 is a map"),
-        ([{"target_grip": 0}, {"target_pose": POSE}], r"row 1 acts on \['target_pose'\], row 0 on \['target_grip'\]"),
-        ([{"action": {"target_grip": 0}}, {"action": [0]}], "row 1 acts on a list"),
-        ([{"action": [0], "timestamp": 0.0}, {"action": [0]}], "1 of 2 rows have a timestamp; expected all or none"),
-        ([{"action": [0], "timestamp": "now"}], "the timestamp of row 0 is a str; expected seconds"),
-        ([{"action": [0], "target_grip": 0}], r"row 0 has \['action', 'target_grip'\]"),
-        ([{"action": [0]}, {"action": [0, 1]}], r"'action' has the shapes \[\(1,\), \(2,\)\]"),
-        (
-            {"actions": np.zeros((50, 7))},
-            r"'actions' of a row has shape \(50, 7\), expected a vector; answer whole columns",
-        ),
-        ({"robot_command": {"type": "joint_pos"}}, "'robot_command' of row 0 answered a dict"),
-        ({}, "row 0 names no action"),
-    ],
-)
-def test_any_other_answer_is_an_exact_error(answer, text):
-    with pytest.raises(InvalidAction, match=text):
-        as_chunk(answer)
 
 
 class Counting(Session):
@@ -194,8 +103,11 @@ def test_what_answers_nothing_is_a_failed_load(made):
 
 
 def test_a_callable_that_raises_is_a_failed_load():
-    source = from_callables({"a": lambda observation: 1})
-    with pytest.raises(LoadFailed, match=r"model 'a' raised TypeError.*called without arguments"):
+    def build():
+        raise OSError("no weights")
+
+    source = from_callables({"a": build})
+    with pytest.raises(LoadFailed, match=r"model 'a' raised OSError: no weights; it is called without arguments"):
         source.loader.load(source.registry.default(), logging.info)
 
 
@@ -221,9 +133,69 @@ def test_each_load_calls_anew():
     assert loaded[0] is not loaded[1]
 
 
-def test_a_value_that_cannot_be_called_is_refused():
-    with pytest.raises(ConfigurationError, match="model 'a' is a Remembers; expected a callable"):
-        from_callables({"a": Remembers()})
+class Called:
+    """As PyTorch's modules are: it can be called, but is no function of the observation."""
+
+    def __call__(self, *args, **kwargs):
+        raise AssertionError("select_action is what answers")
+
+    def select_action(self, observation):
+        return observation["x"] * 2
+
+
+@pytest.mark.parametrize(
+    "given", [lambda observation: observation["x"] * 2, Selects(), Called(), Selects().select_action]
+)
+def test_what_answers_observations_may_be_given_itself(given):
+    source = from_callables({"a": given})
+    policy = source.loader.load(source.default(), logging.info)
+    assert policy.new_session(NoParams()).infer({"x": np.ones(2)}).action.tolist() == [[2, 2]]
+
+
+def test_a_policy_may_be_given_itself_and_a_class_builds():
+    policy = CountingPolicy()
+    source = from_callables({"a": policy, "b": CountingPolicy, "c": functools.partial(CountingPolicy)})
+    loaded = {c.id: source.loader.load(c, logging.info) for c in source.registry.checkpoints()}
+    assert loaded["a"] is policy
+    assert isinstance(loaded["b"], CountingPolicy)
+    assert isinstance(loaded["c"], CountingPolicy)
+
+
+@pytest.mark.parametrize("given", [3, "policy", None, [CountingPolicy]])
+def test_a_value_that_is_no_policy_and_makes_none_is_refused(given):
+    with pytest.raises(ConfigurationError, match=r"model 'a' is a \w+; expected a function of the observation"):
+        from_callables({"a": given})
+
+
+def test_an_answerer_may_write_into_its_observation():
+    def normalised(observation):
+        observation["image"] /= 2
+        observation["more"]["depth"] -= 1
+        observation["list"][0] += 1
+        return observation["image"]
+
+    seen = {"image": np.ones(3), "more": {"depth": np.ones(3)}, "list": [np.ones(1)]}
+    for array in (seen["image"], seen["more"]["depth"]):
+        array.flags.writeable = False
+    session = load(normalised).new_session(NoParams())
+    assert [session.infer(seen).action.tolist() for _ in range(2)] == [[[0.5] * 3]] * 2
+    assert (seen["image"] == 1).all()
+    assert (seen["more"]["depth"] == 1).all()
+    assert seen["list"][0] == 1, "what can be written into is not the robot's either"
+
+
+class Writes(Counting):
+    def infer(self, inputs):
+        inputs["image"][0] = 0
+        raise AssertionError("a view on the message was written into")
+
+
+def test_a_policy_that_writes_into_its_input_is_told_to_copy_it():
+    image = np.ones(3)
+    image.flags.writeable = False
+    [answer] = CountingPolicy().infer_many([(Writes(), {"image": image})])
+    assert isinstance(answer, PolicyFailed)
+    assert "destination is read-only (a Policy's inputs are views on the robot's message: copy" in answer.text
 
 
 def test_observations_reach_a_callable_under_their_own_names():

@@ -30,7 +30,10 @@ def infer_each(batch: Sequence[tuple[Session, Mapping[str, Any]]]) -> list[Chunk
 
 def raised(error: BaseException) -> PolicyFailed:
     """What a robot is told about an exception of the policy."""
-    return PolicyFailed(f"the policy raised {type(error).__name__}: {error}. The server's log has the traceback")
+    hint = ""
+    if isinstance(error, ValueError) and str(error).endswith("is read-only"):  # as numpy says it
+        hint = " (a Policy's inputs are views on the robot's message: copy an array before writing into it)"
+    return PolicyFailed(f"the policy raised {type(error).__name__}: {error}{hint}. The server's log has the traceback")
 
 
 def shape_key(inputs: Mapping[str, Any]) -> Hashable:

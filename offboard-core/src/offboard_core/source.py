@@ -13,7 +13,7 @@ from typing import Any, Literal
 from offboard_client.errors import BadParameter, ConfigurationError
 
 from ._offers import CodecOffer, LoaderOffer
-from .adapt import Build, CallableLoader
+from .adapt import CallableLoader, as_build
 from .bound import BoundCodec
 from .options import build, describe
 from .plugins import Plugins
@@ -223,22 +223,17 @@ def expand(location: str) -> str:
     return location if "://" in location else str(Path(location).expanduser())
 
 
-def from_callables(models: Mapping[str, Build], fps: float | None = None) -> ModelSource:
-    """The source behind ``InferenceServer({"name": callable})``; see :mod:`offboard_core.adapt`.
+def from_callables(models: Mapping[str, Any], fps: float | None = None) -> ModelSource:
+    """The source behind ``InferenceServer({"name": …})``; see :mod:`offboard_core.adapt` for what may stand there.
 
-    The first key is the default model. Observations reach the callable's policy under their canonical names.
-    ``fps``: steps per second of what they answer, for the timestamps; None where the answers bring their own or none.
-    Raises ConfigurationError for a value that cannot be called.
+    The first key is the default model. Observations reach the policy under their canonical names.
+    ``fps``: steps per second of what it answers, for the timestamps; None where the answers bring their own or none.
+    Raises ConfigurationError for a value that is no policy and makes none.
     """
-    for name, value in models.items():
-        if not callable(value):
-            raise ConfigurationError(
-                f"the model {name!r} is a {type(value).__name__}; expected a callable without arguments that makes it, "
-                "such as lambda: policy"
-            )
+    builds = {name: as_build(name, value) for name, value in models.items()}
     return ModelSource(
         vendor="python",
-        registry=MemoryRegistry([Checkpoint(id=name, type="python") for name in models]),
-        loader=CallableLoader(models),
+        registry=MemoryRegistry([Checkpoint(id=name, type="python") for name in builds]),
+        loader=CallableLoader(builds),
         codec=CodecChoice(Plugins.of(), None, "native", fps=fps),
     )

@@ -212,23 +212,25 @@ class InferenceServer:
 
     Each callable builds a model when it is loaded, one at a time; the first key is the default. What it returns may
     be a :class:`~offboard_core.Policy`, an object with ``infer`` or ``select_action``, or a plain function of the
-    observation; :mod:`offboard_core.adapt` says what these may answer. ``registry`` may also map names to
-    :class:`~offboard_core.source.ModelSource`. ``frontends`` maps WebSocket paths to other protocols. Other keywords
-    are fields of :class:`ServerConfig`.
+    observation; :mod:`offboard_core.adapt` says what these may answer. Any of these may also be given itself, as a
+    value or instead of the dict: ``InferenceServer(policy)`` serves one model, named ``policy``. ``registry`` may
+    also map names to :class:`~offboard_core.source.ModelSource`. ``frontends`` maps WebSocket paths to other
+    protocols. Other keywords are fields of :class:`ServerConfig`.
 
     :meth:`serve` blocks. As a context manager, or by :meth:`start` and :meth:`stop`, it runs on a thread of its own.
     """
 
     def __init__(
-        self, registry: Mapping[str, Any], host: str = "127.0.0.1", port: int = 8000, *, fps: float | None = None,
+        self, registry: Mapping[str, Any] | Any, host: str = "127.0.0.1", port: int = 8000, *, fps: float | None = None,
         config: ServerConfig | None = None, frontends: Mapping[str, Frontend] | None = None, **settings: Any,
     ) -> None:  # fmt: skip
-        if not registry:
+        models = cast("Mapping[str, Any]", registry) if isinstance(registry, Mapping) else {"policy": registry}
+        if not models:
             raise ConfigurationError("nothing to serve: name at least one model")
-        sources = {name: value for name, value in registry.items() if isinstance(value, ModelSource)}
-        if sources and len(sources) != len(registry):
+        sources = {name: value for name, value in models.items() if isinstance(value, ModelSource)}
+        if sources and len(sources) != len(models):
             raise ConfigurationError("give either callables or ModelSources, not both")
-        self._sources: Mapping[str, ModelSource] = sources or {"default": from_callables(registry, fps=fps)}
+        self._sources: Mapping[str, ModelSource] = sources or {"default": from_callables(models, fps=fps)}
         self._frontends = dict(frontends or {})
         self.config = replace(config or ServerConfig(), host=host, port=port, **settings)
         self._running: _Running | None = None
