@@ -131,6 +131,24 @@ def test_readiness_is_asked_and_the_last_line_reported():
     assert heard[0] in ("vendor is starting", "a", "b c")
 
 
+@pytest.mark.parametrize(
+    ("said_by_it", "shown"),
+    [
+        (r"\x1b[31mred\x1b[0m", "red"),
+        (r"\x1b]0;owned\x07y", r"\x1b]0;owned\x07y"),
+        (r"\x1bc", r"\x1bc"),
+        (r"a\u009b31m", r"a\x9b31m"),
+        (r"100%\u202e|", r"100%\u202e|"),
+    ],
+)
+def test_its_log_reaches_no_terminal_as_control_characters(said_by_it, shown, caplog):
+    with caplog.at_level("INFO"), Child(python(f'print("{said_by_it}")'), name="vendor") as child:
+        assert child.wait(60)
+        assert child.death().endswith(f"\n{shown}")
+    assert child.last_line == shown
+    assert f"vendor: {shown}" in caplog.messages
+
+
 def test_not_ready_in_time_is_told_with_the_log():
     with (
         Child(python("print('compiling', flush=True); import time; time.sleep(600)"), name="vendor") as child,

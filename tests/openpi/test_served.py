@@ -383,7 +383,7 @@ def test_the_command_line_of_the_real_thing_starts_it(run, tmp_path, monkeypatch
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("UV_PYTHON", PYTHON)
     monkeypatch.setenv("OPENPI_ROOT", str(root))
-    more = {"openpi_command": None, "openpi_root": None, "gpu_memory_fraction": 0.5}
+    more = {"openpi_command": None, "openpi_root": None, "gpu_memory_fraction": 0.5, "openpi_env": ["PYTHONPATH"]}
     with serving(run, **more) as client, client.new_session() as session:
         assert value(session.infer(robot())) == 0.75
         [pid] = [int(p) for p in os.listdir("/proc") if p.isdigit() and is_script_of(root, int(p))]

@@ -7,6 +7,7 @@ import sys
 import pytest
 from offboard_client.cli import main
 from offboard_client.errors import ConfigurationError
+from offboard_core._cli.train import _Progress
 from offboard_core.plugins import Plugins
 from offboard_core.source import from_flags
 from offboard_core.training import read_record, write_record
@@ -147,6 +148,13 @@ def test_progress_is_shown(data, tmp_path):
     )
     assert "Writing stats to: " in done.stderr
     assert done.stdout.startswith("statistics: ")
+
+
+def test_the_last_line_is_shown_however_soon_it_follows(capsys):
+    with _Progress() as progress:
+        for line in ("starting", "50%", "Writing\x1b]0;x\x07", "Writing\x1b]0;x\x07"):
+            progress.report(line)
+    assert capsys.readouterr().err == "starting\nWriting\\x1b]0;x\\x07\n"
 
 
 def test_a_record_is_not_overwritten_by_another(tmp_path):

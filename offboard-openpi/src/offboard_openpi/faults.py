@@ -63,6 +63,16 @@ _FAULTS = (
         "put it at $OPENPI_DATA_HOME/big_vision/paligemma_tokenizer.model (without the variable: ~/.cache/openpi/…)",
     ),
     Fault(
+        r"GatedRepoError|RepositoryNotFoundError|401 Client Error|NoCredentialsError",
+        "openpi was refused what it wanted to fetch: of this server's secrets it gets those that are named",
+        "set the variable that allows it, such as HF_TOKEN, and name it with --openpi-env",
+    ),
+    Fault(
+        r"KeyError: '[A-Z][A-Z0-9_]+'",
+        "a variable is missing that this openpi reads: it gets few of this server's",
+        "set it, and name it with --openpi-env",
+    ),
+    Fault(
         r"was killed by SIGKILL",
         "somebody killed it; the kernel does so when the machine's memory runs out",
         "see with dmesg whether it was the kernel, and with free how much memory there is",

@@ -20,7 +20,7 @@ from .checkout import check_config, script
 from .checks import Checks
 from .families import DEFAULT_CONFIG, FAMILIES, POSITRONIC, Family
 from .faults import explain
-from .options import OpenPIOptions
+from .options import ENVIRONMENT, OpenPIOptions
 from .policy import OpenPIPolicy
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,14 @@ class OpenPILoader(CheckpointLoader):
         if self._options.gpu_memory_fraction is not None:
             env["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{self._options.gpu_memory_fraction:g}"
         arguments = ["--port", str(port), "policy:checkpoint", "--policy.config", config, "--policy.dir", str(folder)]
-        return Child([*command, *arguments], name=NAME, cwd=root if root.is_dir() else None, env=env, grace=_GRACE)
+        return Child(
+            [*command, *arguments],
+            name=NAME,
+            cwd=root if root.is_dir() else None,
+            inherit=(*ENVIRONMENT, *self._options.openpi_env),
+            env=env,
+            grace=_GRACE,
+        )
 
 
 def _local(checkpoint: Checkpoint) -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,9 @@ class OpenPIOptions:
     """The loopback port of openpi's own server; 0 takes a free one."""
     openpi_command: str | None = None
     """What runs a Python script of openpi's, instead of `uv run --frozen --project ROOT -- python`."""
+    openpi_env: tuple[str, ...] = ()
+    """Names of more variables that openpi gets of this environment, such as HF_TOKEN or GOOGLE_APPLICATION_CREDENTIALS;
+    without it none that holds a secret."""
     attach: str | None = None
     """ws://HOST:PORT of an openpi server that runs already; nothing is started, and --checkpoints-dir is left away."""
     gpu_memory_fraction: float | None = None
@@ -48,6 +52,7 @@ class OpenPIOptions:
             raise ValueError(f"attach is {self.attach!r}, expected ws://HOST:PORT")
         if self.openpi_command is not None and not shlex.split(self.openpi_command):
             raise ValueError("openpi_command is empty")
+        check_names(self.openpi_env)
 
     @property
     def root(self) -> Path:
@@ -66,6 +71,22 @@ class OpenPIFrontendOptions:
     codec: Keys | None = None
     """Which keys the robots send and which actions they play: those of the codec of this name. null: names pass through
     as they are."""
+
+
+#: What openpi, and what it is made of, reads of its environment, beside what any program needs.
+ENVIRONMENT = (
+    "OPENPI_*", "JAX_*", "XLA_*", "TF_*", "TORCH*", "PYTORCH_*", "TRITON_*", "HF_*", "TRANSFORMERS_*", "UV_*",
+    "DOCKER_*",
+)  # fmt: skip
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises ValueError for what is no name of a variable, and for one that is not set here."""
+    for name in names:
+        if not re.fullmatch(r"\w+", name):
+            raise ValueError(f"openpi_env holds {name!r}, expected names of variables, such as HF_TOKEN")
+        if name not in os.environ:
+            raise ValueError(f"openpi_env names {name}, which is not set in this environment")
 
 
 def find_root(given: Path | None) -> Path:

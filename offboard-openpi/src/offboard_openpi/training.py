@@ -20,12 +20,14 @@ from .checkout import check_config, script
 from .families import DEFAULT_CONFIG
 from .faults import explain
 from .files import STATS
-from .options import find_root
+from .options import ENVIRONMENT, check_names, find_root
 
 #: What errors call the child.
 NAME = "OpenPI subprocess"
 #: Seconds between two looks at what runs.
 _LOOK = 0.25
+#: What a run is reported with.
+_REPORTING = ("WANDB_*", "WANDB_API_KEY")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +46,12 @@ class _Common:
     """openpi's checkout; without it $OPENPI_ROOT, else ../openpi beside the working directory."""
     openpi_command: str | None = None
     """What runs a Python script of openpi's, instead of `uv run --frozen --project ROOT -- python`."""
+    openpi_env: tuple[str, ...] = ()
+    """Names of more variables that openpi gets of this environment, such as HF_TOKEN or GOOGLE_APPLICATION_CREDENTIALS;
+    without it none that holds a secret but WANDB_API_KEY."""
 
     def __post_init__(self) -> None:
+        check_names(self.openpi_env)
         if not PurePosixPath(self.repo_id).parts or self.repo_id.startswith("/") or ".." in self.repo_id:
             raise ValueError(f"repo_id is {self.repo_id!r}, expected a name such as lerobot or org/name")
 
@@ -205,7 +211,8 @@ def _run(
     watch: Callable[[], None] = lambda: None,
 ) -> None:
     """Run one of openpi's scripts to its end. Raises ConfigurationError: the end of its log, and the likely cause."""
-    child = Child(command, name=NAME, cwd=cwd, env=env, grace=10.0)
+    inherit = (*ENVIRONMENT, *_REPORTING, *options.openpi_env)
+    child = Child(command, name=NAME, cwd=cwd, inherit=inherit, env=env, grace=10.0)
     try:
         while not child.wait(_LOOK):
             watch()

@@ -12,6 +12,7 @@ from typing import Annotated, Any, cast
 import tyro
 from offboard_client._cli.arguments import parse
 from offboard_client._cli.output import emit_json, say
+from offboard_client._printable import printable
 from offboard_client.commands import UsageError
 from offboard_client.errors import ConfigurationError
 
@@ -135,20 +136,25 @@ class _Progress:
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
-        self._shown, self._at = "", 0.0
+        self._line = self._shown = ""
+        self._at = 0.0
 
     def report(self, line: str) -> None:
-        """Show a line, if there is something new to show."""
-        now = time.monotonic()
-        if line == self._shown or (not self._live and now - self._at < _QUIET and self._shown):
-            return
-        sys.stderr.write(f"\r\x1b[K{line[:200]}" if self._live else f"{line}\n")
-        sys.stderr.flush()
-        self._shown, self._at = line, now
+        """Show a line, if there is something new to show and it is time for it."""
+        self._line = printable(line)
+        if self._live or not self._shown or time.monotonic() - self._at >= _QUIET:
+            self._show()
+
+    def _show(self) -> None:
+        if self._line != self._shown:
+            sys.stderr.write(f"\r\x1b[K{self._line[:200]}" if self._live else f"{self._line}\n")
+            sys.stderr.flush()
+            self._shown, self._at = self._line, time.monotonic()
 
     def __enter__(self) -> _Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._show()
         if self._live and self._shown:
             sys.stderr.write("\n")

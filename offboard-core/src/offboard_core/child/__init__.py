@@ -17,12 +17,14 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from offboard_client._printable import printable
 from offboard_client.errors import LoadFailed
 
 from ..types import Report
+from ._environment import inherited
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +34,16 @@ _LINES, _LINE_BYTES = 200, 2000
 #: Seconds for the shim's own work, beyond the grace that the child is given.
 _SHIM_SECONDS = 5.0
 _ENDS_LINE = re.compile(rb"[\r\n]+")
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+#: Colours, which say nothing here; whatever else is no text is shown as text.
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Child:
     """A running command. ``name`` is for people; ``grace``: seconds between SIGTERM and SIGKILL.
 
-    Starts at once; raises LoadFailed if it cannot. Thread-safe.
+    It gets the few variables of this environment that any program needs, those that ``inherit`` names (``HF_HOME``,
+    ``JAX_*``), and ``env``. A secret is inherited only by its whole name: the server's token is none of a vendor's
+    business. Starts at once; raises LoadFailed if it cannot. Thread-safe.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class Child:
         *,
         name: str,
         cwd: Path | None = None,
+        inherit: Iterable[str] = (),
         env: Mapping[str, str] | None = None,
         grace: float = 3.0,
     ) -> None:
@@ -62,7 +68,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
-                env={**os.environ, **(env or {}), "PYTHONUNBUFFERED": "1"},
+                env={**inherited(inherit), **(env or {}), "PYTHONUNBUFFERED": "1"},
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -171,7 +177,7 @@ class Child:
         self._keep(rest)
 
     def _keep(self, line: bytes) -> None:
-        text = _ESCAPES.sub("", line[:_LINE_BYTES].decode("utf-8", "replace")).strip()
+        text = printable(_COLOURS.sub("", line[:_LINE_BYTES].decode("utf-8", "replace")).strip())
         if text:
             self._lines.append(text)
             log.info("%s: %s", self.name, text)

@@ -1,0 +1,35 @@
+"""What a child may know of its server's environment: a short list, and what its vendor or the user names."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+
+#: What any program needs: its place, its language, the way out of the network, the GPUs, the number of threads.
+_EVERYBODY = (
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR", "TEMP", "TMP", "XDG_*",
+    "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+    "CUDA_*", "NVIDIA_*", "NCCL_*", "OMP_*", "MKL_*", "OPENBLAS_*",
+)  # fmt: skip
+_SECRET_NAME = re.compile(r"SECRET|PASSW|CREDENTIAL|APIKEY|(^|_)(TOKENS?|KEYS?|AUTH|PAT|COOKIES?)(_|$)", re.IGNORECASE)
+_SECRET_VALUE = re.compile(r"://[^/\s]*:[^/\s]*@")
+
+
+def inherited(names: Iterable[str] = ()) -> dict[str, str]:
+    """This process's variables that everybody needs, and those of ``names``: ``NAME``, or ``PREFIX*`` for several.
+
+    What looks like a secret, by its name or as a URL with a password, is there only where its whole name was said.
+    """
+    wanted = [*_EVERYBODY, *names]
+    prefixes = tuple(name[:-1] for name in wanted if name.endswith("*"))
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in wanted or (name.startswith(prefixes) and not _looks_secret(name, value))
+    }
+
+
+def _looks_secret(name: str, value: str) -> bool:
+    return bool(_SECRET_NAME.search(name) or _SECRET_VALUE.search(value))
