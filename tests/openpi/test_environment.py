@@ -6,7 +6,7 @@ import pytest
 from offboard_client.cli import main
 from offboard_client.errors import BadParameter, ConfigurationError, LoadFailed
 from offboard_core.options import build
-from offboard_openpi.faults import explain
+from offboard_openpi.faults import explain_serving, explain_training
 from offboard_openpi.loader import OpenPILoader
 from offboard_openpi.options import OpenPIOptions
 from offboard_openpi.registry import OpenPIRegistry
@@ -74,4 +74,8 @@ def test_a_name_that_cannot_be_passed_is_refused(names, says):
     "says", ["KeyError: 'MY_ROBOT_HOME'", "huggingface_hub.errors.GatedRepoError: 401 Client Error"]
 )
 def test_a_variable_that_openpi_misses_is_explained(says):
-    assert "name it with --openpi-env" in explain(f"exited with code 1:\n{says}", config="", folder="", root="")
+    told = [
+        explain_serving(says, config="", folder="", root=""),
+        explain_training(says, script="", config="", data="", root=""),
+    ]
+    assert all("name it with --openpi-env" in text for text in told)

@@ -1,12 +1,14 @@
 """Every way in which a start fails says the likely cause, the next step, and how openpi's log ends."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from offboard_client.errors import BadParameter, ConfigurationError, LoadFailed
 from offboard_core.options import build
 from offboard_core.types import Checkpoint
 from offboard_openpi.checkout import config_names, script
-from offboard_openpi.faults import explain
+from offboard_openpi.faults import explain_serving
 from offboard_openpi.loader import OpenPILoader
 from offboard_openpi.options import OpenPIOptions
 from offboard_openpi.registry import OpenPIRegistry
@@ -17,9 +19,9 @@ def loader(**more):
     return OpenPILoader(build(OpenPIOptions, options(**more), "the vendor openpi", ConfigurationError))
 
 
-def loading(step, **more):
+def loading(step, report=lambda _: None, **more):
     [checkpoint] = OpenPIRegistry(str(step)).checkpoints()
-    return loader(**more).load(checkpoint, lambda _: None)
+    return loader(**more).load(checkpoint, report)
 
 
 @pytest.mark.parametrize(
@@ -58,11 +60,16 @@ def test_a_first_inference_that_fails_is_a_load_that_fails(tmp_path):
         loading(step)
 
 
-def test_a_start_that_takes_too_long(tmp_path):
-    step = write_step(tmp_path / "7", start_seconds=600)
+def test_a_start_that_takes_too_long(tmp_path, monkeypatch):
+    step, passed = write_step(tmp_path / "7", start_seconds=600), [0.0]
+    monkeypatch.setattr("offboard_core.child.time", SimpleNamespace(monotonic=lambda: passed[0]))
+
+    def report(line):
+        passed[0] = 60.5 if "Loading model..." in line else 0.0
+
     with pytest.raises(LoadFailed) as caught:
-        loading(step, startup_timeout=1.0)
-    assert "OpenPI subprocess did not become ready within 1 s" in caught.value.text
+        loading(step, report)
+    assert "OpenPI subprocess did not become ready within 60 s" in caught.value.text
     assert "Loading model..." in caught.value.text
     assert "--startup-timeout" in caught.value.text
 
@@ -70,7 +77,7 @@ def test_a_start_that_takes_too_long(tmp_path):
 def test_a_command_that_does_not_exist(tmp_path):
     with pytest.raises(LoadFailed, match=r"no-such-program: No such file[\s\S]*correct --openpi-command"):
         loading(write_step(tmp_path / "7"), openpi_command="no-such-program")
-    uv = explain(
+    uv = explain_serving(
         "exited with code 127. The end of its log:\nuv: No such file or directory", config="", folder="", root=""
     )
     assert "pip install uv" in uv

@@ -11,6 +11,7 @@ from offboard_core._cli.train import _Progress
 from offboard_core.plugins import Plugins
 from offboard_core.source import from_flags
 from offboard_core.training import read_record, write_record
+from offboard_openpi.faults import explain_training
 from openpi_standin import PYTHON, STANDIN, options, robot
 
 CONFIG = "pi05_positronic_lowmem"
@@ -133,7 +134,39 @@ def test_a_crash_comes_with_the_end_of_the_log(data, stats, tmp_path, capsys):
     told = capsys.readouterr().err
     assert "OpenPI subprocess exited with code 1. The end of its log:" in told
     assert "FileNotFoundError: no data set at" in told
-    assert "Likely cause:" in told
+    assert f"see that {data} is wholly copied" in " ".join(told.split())
+
+
+def test_statistics_that_fail_are_explained_as_statistics(data, tmp_path, capsys):
+    (data / "meta" / "info.json").write_text('{"codebase_version": "v2.1"}')
+    assert offboard("stats", f"--input_path={data}", f"--output_path={tmp_path / 'o'}") == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "KeyError: 'total_frames'" in told
+    assert f"finish or convert the data set in {data}" in told
+    assert "serve" not in told
+
+
+@pytest.mark.parametrize("script", ["compute_norm_stats.py", "train.py"])
+@pytest.mark.parametrize(
+    ("log", "step"),
+    [
+        ("RESOURCE_EXHAUSTED: Out of memory", "--batch-size"),
+        (
+            "lerobot.BackwardCompatibilityError: The dataset you requested is in v3.0 format",
+            "convert the data set in /d",
+        ),
+        ("DataLoader worker (pid 7) is killed by signal: Bus error.", "--num-workers 0"),
+        ("train.py: error: unrecognized arguments: --batch-sise 3", "correct --extra-args"),
+        ("ValueError: Normalization stats not found. Make sure to run", "`offboard stats`"),
+        ("FileNotFoundError: no data set at /x", "see that /d is wholly copied"),
+        ("something that nobody has seen before", "a config for the data set in /d"),
+    ],
+)
+def test_no_step_of_training_is_explained_by_how_to_serve(script, log, step):
+    told = explain_training(log, script=script, config="my_config", data="/d", root="/openpi")
+    assert step in told
+    assert not {"serve_policy.py", "checkpoint", "--startup-timeout", "--openpi-ws-port"} & set(told.split())
+    assert "{" not in told
 
 
 def test_progress_is_shown(data, tmp_path):

@@ -19,7 +19,7 @@ from .backend import Backend
 from .checkout import check_config, script
 from .checks import Checks
 from .families import DEFAULT_CONFIG, FAMILIES, POSITRONIC, Family
-from .faults import explain
+from .faults import explain_serving
 from .options import ENVIRONMENT, OpenPIOptions
 from .policy import OpenPIPolicy
 
@@ -74,7 +74,7 @@ class OpenPILoader(CheckpointLoader):
         checks = Checks(config, self._family(config, checkpoint, folder))
         backend = Backend(
             lambda port: self._start(command, port, config, folder, root),
-            lambda text: explain(text, config=config, folder=str(folder), root=str(root)),
+            lambda text: explain_serving(text, config=config, folder=str(folder), root=str(root)),
             checks,
             port=self._options.openpi_ws_port,
             startup_timeout=self._options.startup_timeout,

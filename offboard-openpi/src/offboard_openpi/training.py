@@ -18,12 +18,13 @@ from offboard_core.types import Report
 
 from .checkout import check_config, script
 from .families import DEFAULT_CONFIG
-from .faults import explain
+from .faults import explain_training
 from .files import STATS
 from .options import ENVIRONMENT, check_names, find_root
 
 #: What errors call the child.
 NAME = "OpenPI subprocess"
+_STATS, _TRAIN = "compute_norm_stats.py", "train.py"
 #: Seconds between two looks at what runs.
 _LOOK = 0.25
 #: What a run is reported with.
@@ -92,13 +93,13 @@ class OpenPITrainer(Trainer):
 
     def stats(self, options: StatsOptions, report: Report) -> Path:
         """The statistics, in ``OUTPUT_PATH/assets/CONFIG_NAME/REPO_ID``; returns ``OUTPUT_PATH/assets``."""
-        command = [*_command(options, "compute_norm_stats.py"), "--config-name", options.config_name]
+        command = [*_command(options, _STATS), "--config-name", options.config_name]
         if options.max_frames is not None:
             command += ["--max-frames", str(options.max_frames)]
         output = _folder(options.output_path)
         with _data_set(options) as env:
             # The script writes to assets/ below the folder it runs in, and has no option for it.
-            _run(command, options, env, output, report)
+            _run(_STATS, command, options, env, output, report)
         assets = output / "assets"
         if not _statistics(assets, options.config_name):
             raise ConfigurationError(f"openpi ended well, and left no {STATS} below {assets / options.config_name}")
@@ -106,7 +107,7 @@ class OpenPITrainer(Trainer):
 
     def train(self, options: TrainOptions, record: Mapping[str, Any], report: Report) -> Path:
         """Train into ``OUTPUT_PATH/CONFIG_NAME/EXP_NAME``, which is returned, with ``offboard.json`` in it."""
-        command = [*_command(options, "train.py"), options.config_name, "--exp-name", options.exp_name]
+        command = [*_command(options, _TRAIN), options.config_name, "--exp-name", options.exp_name]
         output = _folder(options.output_path)
         run = output / options.config_name / options.exp_name
         record = {**record, "config_name": options.config_name}
@@ -127,7 +128,7 @@ class OpenPITrainer(Trainer):
 
         with _data_set(options) as env:
             env["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{options.gpu_memory_fraction:g}"
-            _run(command, options, env, output, report, watch)
+            _run(_TRAIN, command, options, env, output, report, watch)
         return run
 
 
@@ -203,6 +204,7 @@ def _command(options: _Common, name: str) -> list[str]:
 
 
 def _run(
+    name: str,
     command: Sequence[str],
     options: _Common,
     env: Mapping[str, str],
@@ -210,7 +212,7 @@ def _run(
     report: Report,
     watch: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run one of openpi's scripts to its end. Raises ConfigurationError: the end of its log, and the likely cause."""
+    """Run openpi's script ``name`` to its end. Raises ConfigurationError: the end of its log, and the likely cause."""
     inherit = (*ENVIRONMENT, *_REPORTING, *options.openpi_env)
     child = Child(command, name=NAME, cwd=cwd, inherit=inherit, env=env, grace=10.0)
     try:
@@ -219,9 +221,9 @@ def _run(
             report(child.last_line or f"{child.name} is starting")
         watch()
         if child.status() != 0:
+            where = {"config": options.config_name, "data": str(options.input_path.absolute())}
             root = str(find_root(options.openpi_root))
-            where = {"config": options.config_name, "folder": str(cwd), "root": root}
-            raise ConfigurationError(explain(child.death(), **where))
+            raise ConfigurationError(explain_training(child.death(), script=name, root=root, **where))
         report(child.last_line)
     finally:
         child.stop()
