@@ -215,8 +215,8 @@ def test_preloading_makes_the_first_session_wait_for_nothing():
                 await asyncio.sleep(0)
             told = []
 
-            async def hear(phase, message):
-                told.append(phase)
+            async def hear(status):
+                told.append(status)
 
             await service.open(None, (), wire=lambda codec: PlainWire(), holder="a test", on_status=hear)
             assert told == []

@@ -24,7 +24,7 @@ async def serving(*sources, **limits):
 
 
 async def open_session(service, model_id=None, *params):
-    async def hear(phase, message):
+    async def hear(status):
         pass
 
     return await service.open(model_id, params, wire=lambda codec: PlainWire(), holder="a test", on_status=hear)

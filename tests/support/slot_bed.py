@@ -47,8 +47,8 @@ class Want:
         self.told = asyncio.Event()
         self.task = asyncio.ensure_future(slot.acquire(recipe, holder, self._hear))
 
-    async def _hear(self, phase, message):
-        self.news.append((phase, message))
+    async def _hear(self, status):
+        self.news.append((status.state, status.message))
         self.told.set()
 
     async def hears(self, phase, text=""):

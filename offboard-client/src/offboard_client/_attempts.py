@@ -58,7 +58,8 @@ class Attempts:
         if self._clock.now() + wait >= self.deadline:
             tried = f"{self.count} attempt{'s' if self.count > 1 else ''} within {self._seconds:g} s"
             raise type(failed.error)(f"{failed.error.text} (gave up after {tried})")
-        self._report(Status("connecting", f"{failed.error.text}; attempt {self.count + 1} in {wait:.1f} s"))
+        why = failed.error.text
+        self._report(Status("connecting", f"{why}; attempt {self.count + 1} in {wait:.1f} s", phase=why))
         return wait
 
 

@@ -7,6 +7,7 @@ know is a :class:`~offboard_client.errors.BadMessage`, never a default.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -74,13 +75,21 @@ class Status:
     ``state``: ``waiting`` (behind other sessions) or ``loading`` (the model), as the server says;
     ``connecting`` is the client's own word for an attempt that failed and will be repeated. ``message``: one line of
     printable text, whatever it was made from.
+
+    For a display, where they are known: ``phase``, which is the message without the numbers that change all the time;
+    for how many seconds it has been going on; and how many bytes are done of how many.
     """
 
     state: Literal["waiting", "loading", "connecting"]
     message: str
+    phase: str = ""
+    elapsed_s: float | None = None
+    done_bytes: int | None = None
+    total_bytes: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "message", one_line(self.message))
+        object.__setattr__(self, "phase", one_line(self.phase))
 
     def __str__(self) -> str:
         # offboard's own server begins its messages with the state; others do not.
@@ -88,7 +97,12 @@ class Status:
 
     def frame(self) -> dict[str, Any]:
         """As it crosses the wire."""
-        return {"status": self.state, "message": self.message}
+        more = {name: getattr(self, name) for name in _STATUS_NUMBERS if getattr(self, name) is not None}
+        return {"status": self.state, "message": self.message, **({"phase": self.phase} if self.phase else {}), **more}
+
+
+#: Fields of a status that are numbers from 0 up; they are only shown.
+_STATUS_NUMBERS = ("elapsed_s", "done_bytes", "total_bytes")
 
 
 @dataclass(frozen=True)
@@ -146,11 +160,18 @@ def read_handshake(frame: Any) -> Status | Ready:
             raise BadMessage("the server's ready frame needs 'meta' as a map and 'session_id' as a string")
         return Ready(cast("dict[str, Any]", meta), session_id)
     if state == "waiting" or state == "loading":
-        return Status(state, str(found.get("message", "")))
+        phase, message = found.get("phase", ""), found.get("message", "")
+        return Status(state, str(message), str(phase), *(_shown(found.get(name)) for name in _STATUS_NUMBERS))
     raise BadMessage(
         f"the server sent status {state!r:.60} where waiting, loading, ready or error were expected: "
         "it does not speak offboard's protocol v1"
     )
+
+
+def _shown(value: Any) -> Any:
+    """A number that a person may be shown, or None: what is odd about it is no reason to end a session."""
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if plain and 0 <= value < math.inf else None
 
 
 def read_reply(frame: Any) -> Reply:

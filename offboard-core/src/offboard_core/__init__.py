@@ -22,6 +22,7 @@ from offboard_client.errors import (
 )
 
 from .hookspecs import CodecEntry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry, hookimpl
+from .progress import Progress
 from .training import Trainer
 from .types import (
     Checkpoint,
@@ -68,6 +69,7 @@ __all__ = [
     "OffboardError",
     "Policy",
     "PolicyFailed",
+    "Progress",
     "RegistryEntry",
     "Report",
     "Session",

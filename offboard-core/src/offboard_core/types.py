@@ -197,7 +197,7 @@ class ModelRegistry(abc.ABC):
         return newest(self.checkpoints())
 
 
-#: Tells whoever waits what a slow load is doing. May be called from any thread.
+#: Tells whoever waits what a slow load is doing; a :class:`~.progress.Progress` also how far it is. For any thread.
 Report = Callable[[str], None]
 
 

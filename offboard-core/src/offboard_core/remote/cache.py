@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from offboard_client.errors import ConfigurationError
 
+from ..progress import Progress
 from ..types import Report
 from .folder import RemoteFile, RemoteFolder
 
@@ -161,9 +162,4 @@ class _Progress:
 
     def _say(self) -> None:
         if self._total:
-            share = 100 * self._have / self._total
-            self._report(f"fetching {self._name}: {_size(self._have)} of {_size(self._total)} ({share:.0f} %)")
-
-
-def _size(size: Any) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+            self._report(Progress(f"fetching {self._name}", self._have, self._total))

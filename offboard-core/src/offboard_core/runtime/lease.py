@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from offboard_client.errors import OffboardError
+from offboard_client.messages import Status
 
 from ..types import Policy, Report
 from .thread import ModelThread
 
-#: Tells whoever waits how it stands: ``(phase, message)``.
-OnStatus = Callable[[Literal["waiting", "loading"], str], Awaitable[None]]
+#: Tells whoever waits how it stands.
+OnStatus = Callable[[Status], Awaitable[None]]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from offboard_client.errors import InferTimeout, LoadFailed, OffboardError, PolicyFailed
+from offboard_client.messages import Status
 
+from ..progress import Progress
 from .lease import Limits, Loaded, Recipe
 from .stats import ServerStats
 from .thread import ModelThread
@@ -56,6 +58,15 @@ class Loading:
         self._stats.load_seconds = now - self.since
         log.info("loaded %s in %.1f s", recipe.label, now - self.since)
         return Loaded(recipe, thread, now)
+
+    def status(self, recipe: Recipe) -> Status:
+        """What whoever waits for ``recipe``, which is being loaded, is told."""
+        told, seconds = self.progress, self._loop.time() - self.since
+        begin = f"loading {recipe.label}: "
+        text = f"{begin}{told} ({seconds:.0f} s so far)"
+        if isinstance(told, Progress):
+            return Status("loading", text, begin + told.phase, seconds, told.done, told.total)
+        return Status("loading", text, begin + told, seconds)
 
     async def unload(self, loaded: Loaded) -> None:
         """Close the policy and end its thread. What does not end in time keeps its memory, and is remembered."""

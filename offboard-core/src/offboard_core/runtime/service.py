@@ -19,6 +19,7 @@ from offboard_client.errors import (
     ModelNotFound,
     OffboardError,
 )
+from offboard_client.messages import Status
 
 from ..bound import BoundCodec
 from ..options import build, parse_value
@@ -166,8 +167,8 @@ class PolicyService:
 
     # -- inside ---------------------------------------------------------------------------------------------------
     async def _preload(self) -> None:
-        async def tell(phase: str, message: str) -> None:
-            log.info("%s", message)
+        async def tell(status: Status) -> None:
+            log.info("%s", status)
 
         try:
             name, checkpoint = await self._resolve(None)

@@ -13,9 +13,11 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 from offboard_client.errors import Idle, InferTimeout, Internal, ModelLost, OffboardError, ShuttingDown
+from offboard_client.messages import Status
 
 from .lease import Lease, Limits, Loaded, OnStatus, Recipe, Request
 from .loading import Loading
@@ -51,7 +53,7 @@ class Slot:
         try:
             while not request.future.done():
                 request.news.clear()
-                await on_status(*self._phase(request))
+                await on_status(self._status(request))
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(request.news.wait(), self.limits.status_every)
             return request.future.result()
@@ -226,19 +228,18 @@ class Slot:
                 evict, lease.evict = lease.evict, None
                 evict(Idle(f"nothing was sent for {now - lease.active:.0f} s and somebody waits for another model"))
 
-    def _phase(self, request: Request) -> tuple[Literal["waiting", "loading"], str]:
-        now = self._loop.time()
-        recipe, since = self._loading.recipe, self._loading.since
+    def _status(self, request: Request) -> Status:
+        wanted, recipe, loaded = request.recipe, self._loading.recipe, self._loaded
         if recipe is not None:
-            ours = recipe.key == request.recipe.key
-            message = f"loading {recipe.label}: {self._loading.progress} ({now - since:.0f} s so far)"
-            return ("loading", message) if ours else ("waiting", f"{request.recipe.label} comes after: {message}")
-        loaded = self._loaded
+            status = self._loading.status(recipe)
+            if recipe.key == wanted.key:
+                return status
+            after = f"{wanted.label} comes after: "
+            return replace(status, state="waiting", message=after + status.message, phase=after + status.phase)
         if loaded is None or not loaded.leases:
-            return "loading", f"loading {request.recipe.label}"
+            return Status("loading", f"loading {wanted.label}")
         first = min(loaded.leases, key=lambda lease: lease.since)
         others = f" and {len(loaded.leases) - 1} more" if len(loaded.leases) > 1 else ""
-        return "waiting", (
-            f"{loaded.label} is in use by {first.holder}{others}, for {now - first.since:.0f} s; "
-            f"{request.recipe.label} is loaded when they end"
-        )
+        used, then = f"{loaded.label} is in use by {first.holder}{others}", f"{wanted.label} is loaded when they end"
+        seconds = self._loop.time() - first.since
+        return Status("waiting", f"{used}, for {seconds:.0f} s; {then}", phase=f"{used}; {then}", elapsed_s=seconds)

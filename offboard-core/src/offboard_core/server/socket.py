@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from typing import Any
 
 from offboard_client.errors import Internal, OffboardError, ShuttingDown
 from offboard_client.messages import CLOSE_GOING_AWAY, CLOSE_REFUSED, Status
@@ -78,8 +78,8 @@ async def _open(service: PolicyService, speech: Speech, holder: str, send: Send)
     if speech.session_id is not None and (session := service.reclaim(speech.session_id, model_id, params, wire)):
         return session
 
-    async def tell(phase: Literal["waiting", "loading"], message: str) -> None:
-        frame = speech.status(Status(phase, message))
+    async def tell(status: Status) -> None:
+        frame = speech.status(status)
         if frame is not None:
             await _send(send, frame)
 
