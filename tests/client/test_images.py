@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from offboard_client import images
 from offboard_client.errors import BadMessage
-from offboard_client.wire import Limits, decode
+from offboard_client.wire import decode
 from PIL import Image
 
 
@@ -217,11 +217,3 @@ def test_jpeg_frames_that_do_not_fit_their_marker_are_refused():
     ]:
         with pytest.raises(BadMessage):
             decode(evil)
-
-
-def test_all_jpeg_frames_of_a_message_share_one_limit():
-    frame = images.encode_image(smooth(16, 16))
-    two = msgpack.packb([{b"__jpeg__": True, b"frames": [frame], b"ndim": 3}] * 2)
-    decode(two, Limits(jpeg_pixels=512))
-    with pytest.raises(BadMessage, match="pixels"):
-        decode(two, Limits(jpeg_pixels=511))

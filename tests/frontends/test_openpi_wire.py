@@ -5,7 +5,7 @@ import contextlib
 import numpy as np
 import pytest
 from genuine_client import speaking
-from offboard_client import wire
+from offboard_client import images, wire
 from puppets import PATIENCE, Puppet, arm, source
 from robots import connect_to
 from websockets.exceptions import ConnectionClosedError
@@ -57,6 +57,12 @@ def test_a_reset_begins_a_new_episode(socket):
     assert socket.ask({"endpoint": "infer", "x": 1})["actions"][0, 0] == 2
     assert socket.ask({"endpoint": "reset"}) == {"status": "reset successful"}
     assert socket.ask({"x": 1})["actions"][0, 0] == 1
+
+
+def test_a_reset_is_read_without_what_it_carries(socket, monkeypatch):
+    monkeypatch.setattr(images, "decode_image", lambda *_: pytest.fail("an image was decoded"))
+    jpeg = {b"__jpeg__": True, b"frames": [b"\xff\xd8\xff" + b"x" * 99], b"ndim": 3}
+    assert socket.ask({"endpoint": "reset", "x": jpeg}) == {"status": "reset successful"}
 
 
 def test_the_model_sees_no_endpoint(socket, puppet):

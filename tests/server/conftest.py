@@ -38,4 +38,5 @@ def world():
                 assert "result" in one.ask({})
             return found, reply
 
+        ask.server = server
         yield ask

@@ -16,7 +16,7 @@ class Limits:
     themselves, all counted together (numbers inside binary arrays are not elements). ``list_length``:
     entries of one list of a binary frame; msgpack reserves eight bytes for each entry that a list header
     claims, at every level of nesting. ``map_keys``: entries of one map. ``depth``: containers within
-    containers. ``jpeg_pixels``: of all ``__jpeg__`` frames together.
+    containers. ``image_pixels``: of all its JPEG and PNG files together, decoded.
     """
 
     message_bytes: int = 32 * 2**20
@@ -24,7 +24,7 @@ class Limits:
     list_length: int = 8192
     map_keys: int = 1024
     depth: int = 32
-    jpeg_pixels: int = 32 * 2**20
+    image_pixels: int = 32 * 2**20
 
     def check_size(self, size: int) -> None:
         """Raises BadMessage for a frame of more than ``message_bytes``."""
@@ -62,6 +62,29 @@ class Limits:
 
 #: What is allowed where nobody said otherwise.
 DEFAULT_LIMITS = Limits()
+
+
+#: What the smallest image counts for: opening one costs as much as decoding this many pixels, or more.
+_LEAST_PIXELS = 128 * 128
+
+
+class ImageBudget:
+    """How many pixels the images of one message may still come to, whatever names they stand under.
+
+    A pixel is three bytes once it is decoded, whatever it was in its file.
+    """
+
+    def __init__(self, pixels: int = DEFAULT_LIMITS.image_pixels) -> None:
+        self._total = self._left = pixels
+
+    def take(self, width: int, height: int) -> None:
+        """Count an image that is about to be decoded. Raises BadMessage if it is one too many."""
+        self._left -= max(width * height, _LEAST_PIXELS)
+        if self._left < 0:
+            raise BadMessage(
+                f"the images of this message hold more than {self._total:,} pixels together "
+                f"(each counts for {_LEAST_PIXELS:,} at least): send fewer, or shrink them before sending"
+            )
 
 
 def unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ._limits import ImageBudget
 from .errors import BadMessage
 
 #: A numpy array of any dtype and shape.
@@ -58,20 +59,14 @@ def scalar_from(marker: dict[Any, Any], binary: bool) -> Any:
     return dtype.type(number)
 
 
-def jpeg_from(marker: dict[Any, Any], binary: bool, pixels: int) -> Array:
-    """The RGB frames of Positronic's ``__jpeg__``: (h, w, 3) uint8, or (…, h, w, 3) for a batch.
-
-    ``pixels``: how many the frames may hold together; their headers are read before any is decoded.
-    """
+def jpeg_from(marker: dict[Any, Any], binary: bool, budget: ImageBudget) -> Array:
+    """The RGB frames of Positronic's ``__jpeg__``: (h, w, 3) uint8, or (…, h, w, 3) for a batch."""
     from . import images
 
     frames: list[Any] = _part(marker, "frames", list, binary)
     if not all(type(frame) is bytes for frame in frames):
         raise BadMessage("the 'frames' of a __jpeg__ must be a list of JPEG bytes")
-    claimed = sum(math.prod(images.image_size(frame)) for frame in frames)
-    if claimed > pixels:
-        raise BadMessage(f"the JPEG frames hold {claimed:,} pixels and {pixels:,} are left to the message: send fewer")
-    decoded = [images.decode_image(frame) for frame in frames]
+    decoded = [images.decode_image(frame, budget) for frame in frames]
     if len({frame.shape for frame in decoded}) > 1:
         raise BadMessage("the frames of a __jpeg__ differ in size: send one marker per size")
     if (b"shape" if binary else "shape") in marker:

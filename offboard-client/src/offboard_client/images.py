@@ -1,6 +1,7 @@
 """JPEG and PNG, decoded and encoded by Pillow (the extra ``images``), and shrinking before an image is sent.
 
-A header is read and judged before anything is decoded: a JPEG of 634 bytes can claim 30000 by 30000 pixels.
+A header is read and judged before anything is decoded: a JPEG of 634 bytes can claim 30000 by 30000 pixels. What
+is not needed for the pixels never reaches Pillow.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._imagefiles import essence
+from ._limits import ImageBudget
 from .errors import BadMessage, ConfigurationError
 
 if TYPE_CHECKING:
@@ -33,15 +36,18 @@ def image_size(data: bytes) -> tuple[int, int]:
         return image.size
 
 
-def decode_image(data: bytes) -> ImageArray:
+def decode_image(data: bytes, budget: ImageBudget | None = None) -> ImageArray:
     """A JPEG or PNG as (h, w, 3) uint8 RGB, read-only. Grey, palette and CMYK images are converted.
 
-    Pixels come as they are stored: an EXIF orientation is not applied.
+    Pixels come as they are stored: an EXIF orientation is not applied. ``budget``: of the message it came in.
 
     Raises BadMessage for anything else: another format, an alpha channel (what lies beneath is nobody's
-    choice), 16 bits per channel, more than 8192 pixels a side or 16 Mi in all, or a file cut short.
+    choice), 16 bits per channel, more than 8192 pixels a side or 16 Mi in all, more than 32 scans, or a file
+    cut short.
     """
     with _open(data) as image:
+        if budget is not None:
+            budget.take(*image.size)
         if image.mode in _ALPHA or "transparency" in image.info:
             raise BadMessage(f"the image has an alpha channel (mode {image.mode}): send it as RGB")
         # Pillow opens a PNG of 16-bit RGB as mode RGB; its header says so in one byte.
@@ -99,9 +105,11 @@ def _open(data: bytes) -> Image.Image:
     pillow = _pillow()
     try:
         # Opening reads the header alone. Pillow's own check would warn about what is refused below.
-        image: Image.Image = pillow.open(io.BytesIO(data), formats=_FORMATS)
+        image: Image.Image = pillow.open(io.BytesIO(essence(data)), formats=_FORMATS)
     except (pillow.DecompressionBombError, pillow.DecompressionBombWarning):
         raise BadMessage(_too_large("")) from None
+    except BadMessage:
+        raise
     except Exception as error:
         raise BadMessage(f"{len(data):,} bytes are not a JPEG or PNG image ({type(error).__name__})") from None
     width, height = image.size

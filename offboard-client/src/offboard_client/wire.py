@@ -17,7 +17,7 @@ from typing import Any, cast
 import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
 
-from ._limits import DEFAULT_LIMITS, Limits, unique
+from ._limits import DEFAULT_LIMITS, ImageBudget, Limits, unique
 from ._markers import DTYPE_RULE, DTYPES, Array, array_from, jpeg_from, scalar_from
 from .errors import BadMessage
 
@@ -117,14 +117,23 @@ def _find_unencodable(value: Any, path: str, depth: int) -> str | None:
 # -- decoding --------------------------------------------------------------------------------------------
 
 
-def decode(data: Buffer, limits: Limits = DEFAULT_LIMITS) -> Any:
+def decode(data: Buffer, limits: Limits = DEFAULT_LIMITS, budget: ImageBudget | None = None) -> Any:
     """The value of one binary frame. Arrays keep their byte order and are read-only.
 
+    ``budget``: what its images may come to, where the caller goes on to decode others of the same message.
     Raises BadMessage for everything a peer must not send, and nothing else.
     """
+    return _unpack(data, limits, _Decoder(limits, budget or ImageBudget(limits.image_pixels)))
+
+
+def decode_plain(data: Buffer, limits: Limits = DEFAULT_LIMITS) -> Any:
+    """:func:`decode` for those who must not wait: markers stay maps, and no array or image is made of them."""
+    return _unpack(data, limits, _Decoder(limits, None))
+
+
+def _unpack(data: Buffer, limits: Limits, decoder: _Decoder) -> Any:
     size = data.nbytes if isinstance(data, memoryview) else len(data)
     limits.check_size(size)
-    decoder = _Decoder(limits)
     try:
         value = msgpack.unpackb(
             data,
@@ -150,14 +159,17 @@ def decode(data: Buffer, limits: Limits = DEFAULT_LIMITS) -> Any:
 
 
 class _Decoder:
-    """The hooks of one call of :func:`decode`: they count what was built, and turn markers into arrays."""
+    """The hooks of one call of :func:`decode`: they count what was built, and turn markers into arrays.
 
-    __slots__ = ("_jpeg_pixels", "_left", "_limits", "containers")
+    ``images`` None: markers stay maps.
+    """
 
-    def __init__(self, limits: Limits) -> None:
+    __slots__ = ("_images", "_left", "_limits", "containers")
+
+    def __init__(self, limits: Limits, images: ImageBudget | None) -> None:
         self._limits = limits
         self._left = limits.elements
-        self._jpeg_pixels = limits.jpeg_pixels
+        self._images = images
         self.containers = 0
 
     def _count(self, entries: int) -> None:
@@ -174,7 +186,7 @@ class _Decoder:
         self._count(len(pairs))
         found = unique(pairs)
         # A marker is a small map; plain maps mostly are not.
-        if len(pairs) <= 4:
+        if len(pairs) <= 4 and self._images is not None:
             if b"__ndarray__" in found:
                 return array_from(found, binary=True)
             if b"__npgeneric__" in found:
@@ -184,13 +196,8 @@ class _Decoder:
             if "__npgeneric__" in found:
                 return scalar_from(found, binary=False)
             if b"__jpeg__" in found or "__jpeg__" in found:
-                return self._jpeg(found)
+                return jpeg_from(found, b"__jpeg__" in found, self._images)
         return found
-
-    def _jpeg(self, marker: dict[Any, Any]) -> Array:
-        array = jpeg_from(marker, b"__jpeg__" in marker, self._jpeg_pixels)
-        self._jpeg_pixels -= array.size // 3
-        return array
 
 
 def _refuse_extension(code: int, data: bytes) -> Any:
@@ -211,4 +218,4 @@ def _unpack_fault(text: str, limits: Limits) -> str:
     return f"the frame is not a msgpack message ({text or 'invalid byte'})"
 
 
-__all__ = ["Array", "Buffer", "Encoder", "Limits", "decode", "encode"]
+__all__ = ["Array", "Buffer", "Encoder", "ImageBudget", "Limits", "decode", "decode_plain", "encode"]

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
+from offboard_client import jsontext
 from offboard_client.errors import OffboardError
 from offboard_client.messages import Status
+from offboard_client.wire import Limits, decode_plain
 
 from .bound import BoundCodec
 from .runtime.exchange import Result, Wire
@@ -22,8 +24,28 @@ from .types import Chunk
 
 #: One WebSocket message: binary or text.
 Frame = bytes | str
+#: A control frame is shorter than this.
+CONTROL_BYTES = 512
+_CONTROL_LIMITS = Limits(message_bytes=CONTROL_BYTES, elements=64, list_length=64, map_keys=64, depth=8)
 #: ASGI's description of the connection: ``path``, ``query_string``, ``headers`` …
 Scope = Mapping[str, Any]
+
+
+def read_control(frame: Frame) -> dict[str, Any] | None:
+    """A short frame as a map of plain values, None for any other: for :meth:`Speech.is_control` on the event loop.
+
+    No array and no image is made of it, since the client chooses what those cost.
+    """
+    if len(frame) >= CONTROL_BYTES:
+        return None
+    try:
+        if isinstance(frame, str):
+            value = jsontext.decode_text(frame, _CONTROL_LIMITS)
+        else:
+            value = decode_plain(frame, _CONTROL_LIMITS)
+    except OffboardError:
+        return None
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
 class Speech(abc.ABC):
@@ -69,7 +91,7 @@ class Speech(abc.ABC):
     def is_control(self, frame: Frame) -> bool:
         """Whether this is something else than an observation; here nothing is.
 
-        Looks into short frames only: this is the event loop.
+        This is the event loop: it looks into a frame with :func:`read_control` only.
         """
         return False
 
@@ -91,5 +113,6 @@ class Frontend(abc.ABC):
 
 
 __all__ = [
-    "BoundCodec", "Chunk", "Frame", "Frontend", "Result", "Scope", "ServiceSession", "Speech", "Status", "Wire",
+    "CONTROL_BYTES", "BoundCodec", "Chunk", "Frame", "Frontend", "Result", "Scope", "ServiceSession", "Speech",
+    "Status", "Wire", "read_control",
 ]  # fmt: skip

@@ -13,7 +13,17 @@ from urllib.parse import parse_qsl
 import numpy as np
 from offboard_client import wire
 from offboard_client.errors import BadMessage, BadParameter, DialectUnsupported, OffboardError
-from offboard_core.frontend import BoundCodec, Frame, Frontend, Result, Scope, ServiceSession, Speech, Wire
+from offboard_core.frontend import (
+    BoundCodec,
+    Frame,
+    Frontend,
+    Result,
+    Scope,
+    ServiceSession,
+    Speech,
+    Wire,
+    read_control,
+)
 from offboard_core.server.names import canonical, check_reserved
 from offboard_core.types import Observation
 
@@ -21,8 +31,6 @@ from .bridge import ACTIONS, Layout, bridge
 from .keysets import KEYSETS, KeySet
 from .options import OpenPIFrontendOptions
 
-#: A reset is shorter than this; only what is shorter is looked at on the event loop.
-_RESET_BYTES = 512
 #: What the handshake of Protocol v1 says for other clients, and what is said otherwise here.
 _NOT_SAID = {"local_stack", "positronic_version", "compress_images", "openpi_metadata"}
 
@@ -79,13 +87,9 @@ class OpenPISpeech(Speech):
 
     def is_control(self, frame: Frame) -> bool:
         """Whether it is the reset of RoboArena's and vLLM-Omni's clients; openpi's own has none."""
-        if isinstance(frame, str) or len(frame) >= _RESET_BYTES or b"endpoint" not in frame:
+        if isinstance(frame, str) or b"endpoint" not in frame:
             return False
-        try:
-            value = wire.decode(frame)
-        except OffboardError:
-            return False
-        return isinstance(value, dict) and value.get("endpoint") == "reset"
+        return (read_control(frame) or {}).get("endpoint") == "reset"
 
     async def answer(self, frame: Frame, session: ServiceSession) -> Frame:
         """A new episode."""

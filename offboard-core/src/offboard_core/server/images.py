@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 from offboard_client.errors import BadMessage
 from offboard_client.images import decode_image
+from offboard_client.wire import ImageBudget
 
 from ..types import Array, Field
 
@@ -23,8 +24,10 @@ def is_image(name: str, field: Field | None) -> bool:
     )
 
 
-def unpack_values(observation: dict[str, Any], declared: Mapping[str, Field], text: bool) -> None:
+def unpack_values(observation: dict[str, Any], declared: Mapping[str, Field], text: bool, budget: ImageBudget) -> None:
     """Images and number lists as arrays, in place. ``text``: the frame was JSON, so images are base64 strings.
+
+    ``budget``: what is left of the message's images.
 
     Raises BadMessage.
     """
@@ -33,9 +36,9 @@ def unpack_values(observation: dict[str, Any], declared: Mapping[str, Field], te
         if isinstance(value, np.ndarray):
             continue
         if isinstance(value, bytes) and is_image(name, field):
-            observation[name] = decode_image(value)
+            observation[name] = decode_image(value, budget)
         elif text and isinstance(value, str) and (field is None or field.dtype != "str") and is_image(name, field):
-            observation[name] = decode_image(_unbase64(name, value))
+            observation[name] = decode_image(_unbase64(name, value), budget)
         elif isinstance(value, list) and name != "offboard.prefix":
             observation[name] = _array(name, cast("list[Any]", value), is_image(name, field))
 

@@ -17,12 +17,10 @@ from offboard_client.messages import (
 )
 
 from ..bound import BoundCodec
-from ..frontend import Frame, Frontend, Scope, Speech
+from ..frontend import Frame, Frontend, Scope, Speech, read_control
 from ..runtime.session import ServiceSession
-from .wire import Dialect, Layout, V1Wire, decode, encode
+from .wire import Dialect, Layout, V1Wire, encode
 
-#: Control frames are shorter than this; only what is shorter is looked at on the event loop.
-CONTROL_BYTES = 512
 #: The key ``type`` as JSON and msgpack write it; the length byte keeps ``dtype``, which every array has, apart.
 _TEXT_TYPE, _TYPE = '"type"', b"\xa4type"
 
@@ -84,13 +82,9 @@ class V1Speech(Speech):
 
     def is_control(self, frame: Frame) -> bool:
         """Whether it is short and has a top-level key ``type``."""
-        if len(frame) >= CONTROL_BYTES or (_TEXT_TYPE not in frame if isinstance(frame, str) else _TYPE not in frame):
-            return False
-        try:
-            value = decode(frame)
-        except OffboardError:
-            return False
-        return isinstance(value, dict) and "type" in cast("dict[Any, Any]", value)
+        if _TEXT_TYPE not in frame if isinstance(frame, str) else _TYPE not in frame:
+            return False  # as most observations, which are not looked into twice
+        return "type" in (read_control(frame) or {})
 
     async def answer(self, frame: Frame, session: ServiceSession) -> Frame:
         """``reset``, ``ping`` and ``stats``. Raises BadMessage for any other type."""
@@ -104,7 +98,7 @@ def _one_of(name: str, value: str | None, choices: tuple[str, ...]) -> str | Non
 
 
 async def _control(frame: Frame, session: ServiceSession) -> dict[str, Any]:
-    kind = control_kind(cast("dict[str, Any]", decode(frame)))
+    kind = control_kind(read_control(frame) or {})
     if kind == "reset":
         await session.reset()
         return control_answer(kind)

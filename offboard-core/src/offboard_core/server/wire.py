@@ -33,7 +33,8 @@ class V1Wire:
     def read(self, frame: bytes | str) -> tuple[Observation, list[str]]:
         """A frame as an observation in canonical names. Raises BadMessage or BadObservation."""
         self._text = isinstance(frame, str)
-        raw = decode(frame)
+        budget = wire.ImageBudget()
+        raw = jsontext.decode_text(frame) if isinstance(frame, str) else wire.decode(frame, budget=budget)
         if not isinstance(raw, dict) or not all(isinstance(name, str) for name in cast("dict[Any, Any]", raw)):
             raise BadMessage("an observation is a map from names to values; names are strings")
         raw = cast("dict[str, Any]", raw)
@@ -44,7 +45,7 @@ class V1Wire:
         try:
             observation = names.canonical(raw, self._declared)
             names.check_reserved(observation)
-            unpack_values(observation, self._declared, self._text)
+            unpack_values(observation, self._declared, self._text, budget)
         except OffboardError:
             # There is no observation to take the number from, and its refusal is to carry it.
             self._refused_seq = seq if type(seq := raw.get(SEQ)) is int else None
@@ -76,11 +77,6 @@ class V1Wire:
         if seq is not None:
             reply[SEQ] = seq
         return encode(reply, self._text)
-
-
-def decode(frame: bytes | str) -> Any:
-    """A binary or a text frame as plain values and arrays. Raises BadMessage."""
-    return jsontext.decode_text(frame) if isinstance(frame, str) else wire.decode(frame)
 
 
 def encode(value: Any, text: bool) -> bytes | str:
