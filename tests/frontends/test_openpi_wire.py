@@ -1,6 +1,8 @@
 """openpi's protocol at the level of frames, for what its own client never does."""
 
 import contextlib
+import io
+import re
 
 import numpy as np
 import pytest
@@ -92,6 +94,36 @@ def test_arrays_whose_markers_are_texts_are_read_too(server):
     pose = {"__ndarray__": True, "data": POSE.tobytes(), "dtype": "<f4", "shape": [7]}
     with opened(server, "?model=m1") as socket:
         assert socket.ask({"robot_state.ee_pose": pose})["actions"].shape == (3, 8)
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return {"__ndarray_class__": True, "as_npy": file.getvalue()}
+
+
+def msgpack_numpy(array, kind=b""):
+    return {b"nd": True, b"type": array.dtype.str, b"kind": kind, b"shape": array.shape, b"data": array.tobytes()}
+
+
+@pytest.mark.parametrize("form", [npy, msgpack_numpy])
+def test_arrays_in_the_forms_of_gr00t_and_msgpack_numpy_are_read(socket, puppet, form):
+    assert socket.ask({"endpoint": "infer", "pose": form(POSE)})["actions"].shape == (2, 3)
+    ((seen,),) = [episode.seen for episode in puppet.episodes]
+    np.testing.assert_array_equal(seen["pose"], POSE)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (msgpack_numpy(POSE, b"O"), "bad_message: pose: an array of kind 'O' is refused: its data is a pickle"),
+        (npy(np.array([None])), r"bad_message: pose: an array of dtype '\|O' is refused"),
+        ({"__ModalityConfig__": True, "as_json": "{}"}, "bad_message: pose: it comes in GR00T's form of a ModalityC"),
+    ],
+)
+def test_what_of_them_is_not_read_is_named(socket, value, says):
+    assert re.match(says, socket.ask({"pose": value}))
+    assert socket.ask({"x": 1})["actions"].shape == (2, 3)
 
 
 def test_metadata_is_equal_on_every_connection(server, socket):

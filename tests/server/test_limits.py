@@ -162,3 +162,18 @@ def test_what_is_no_observation_is_answered_and_the_session_lives(world, frame):
 
 
 # -- the observation -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("E-18", "E-15")
+@pytest.mark.parametrize(
+    ("frame", "form"),
+    [
+        ({"x": {b"nd": True, b"type": "<f4", b"kind": b"", b"shape": [1], b"data": b"\0" * 4}}, "msgpack-numpy"),
+        ({"x": {"__ndarray_class__": True, "as_npy": b"\x93NUMPY"}}, "GR00T"),
+        ({"x": {b"__tensor__": True, b"data": b"", b"dtype": "float32", b"shape": [0]}}, "PathOn-AI"),
+        ('{"x": {"__numpy__": "AAAA", "dtype": "<f4", "shape": [1]}}', "json_numpy"),
+    ],
+    ids=["msgpack-numpy", "gr00t", "pathon", "json_numpy"],
+)
+def test_another_projects_form_of_an_array_is_named(world, frame, form):
+    assert f"x: it comes in {form}'s form" in refused(world, frame)

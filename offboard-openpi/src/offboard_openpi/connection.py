@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from offboard_client import wire
+from offboard_client._forms import read_forms
 from offboard_client.errors import BadMessage, InferTimeout, PolicyFailed
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.protocol import State
@@ -92,7 +93,7 @@ class Connection:
         if isinstance(frame, str):
             raise PolicyFailed(f"openpi failed: {last_line(frame)}")
         try:
-            value = wire.decode(frame)
+            value = read_forms(wire.decode(frame))
         except BadMessage as error:
             raise PolicyFailed(f"openpi answered what cannot be read: {error.text}") from None
         if not isinstance(value, dict):

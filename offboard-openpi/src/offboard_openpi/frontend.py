@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 from offboard_client import wire
+from offboard_client._forms import read_forms
 from offboard_client.errors import BadMessage, BadParameter, DialectUnsupported, OffboardError
 from offboard_core.frontend import (
     BoundCodec,
@@ -108,7 +109,7 @@ class OpenPIWire:
         """A frame as an observation. Raises BadMessage or BadObservation."""
         if isinstance(frame, str):
             raise BadMessage("a text frame; openpi's protocol sends observations as msgpack in binary frames")
-        raw = wire.decode(frame)
+        raw = read_forms(wire.decode(frame))
         if not isinstance(raw, dict) or not all(isinstance(name, str) for name in raw):
             raise BadMessage("an observation is a map from names to values; names are strings")
         raw.pop("endpoint", None)  # "infer", from clients that also know a reset

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 from offboard_client import jsontext, wire
+from offboard_client._forms import refuse_forms
 from offboard_client.errors import BadMessage, OffboardError
 from offboard_client.messages import SEQ, error_frame
 
@@ -45,6 +46,7 @@ class V1Wire:
         try:
             observation = names.canonical(raw, self._declared)
             names.check_reserved(observation)
+            refuse_forms(observation)
             unpack_values(observation, self._declared, self._text, budget)
         except OffboardError:
             # There is no observation to take the number from, and its refusal is to carry it.
