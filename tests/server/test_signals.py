@@ -122,7 +122,7 @@ def serving(tmp_path: Path, stop_in: str = ""):
 @pytest.mark.rule("C-8")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("phase", ["idle", "open", "load", "queued", "infer", "close"])
-def test_a_signal_ends_the_server_in_every_phase(phase, number, tmp_path, record_property):
+def test_a_signal_ends_the_server_in_every_phase(phase, number, tmp_path):
     with serving(tmp_path, phase if phase in ("load", "infer", "close") else "") as served, ExitStack() as stack:
         names = {"idle": [], "queued": ["one", "two"]}.get(phase, ["one", "one"])
         robots = [Robot(stack.enter_context(served.connect(name))) for name in names]
@@ -140,7 +140,6 @@ def test_a_signal_ends_the_server_in_every_phase(phase, number, tmp_path, record
         if phase in ("load", "infer"):
             served.reached(phase)
         seconds, status = served.leaves(number)
-        record_property("seconds", seconds)
         print(f"{phase}: {seconds:.1f} s")
         assert status == 0
         for one in robots:
