@@ -71,7 +71,7 @@ class Client:
 
     def chunk(self, answer: Any) -> NDArray[np.float32]:
         """The rows' actions, one below the other."""
-        return np.stack([row["action"] for row in answer])
+        return np.stack([row["action"]["action"] for row in answer])
 
     def close(self) -> None:
         """Leave."""

@@ -224,12 +224,12 @@ def test_a_late_answer_never_meets_the_next_observation(clients):
         peer.receive()
         asked_again.wait(PATIENCE_S)
         with contextlib.suppress(OSError):
-            peer.send({"result": [{"action": "stale"}]})
+            peer.send({"result": [{"action": {}, "made": "stale"}]})
 
     def second(peer):
         peer.ready()
         asked_again.set()
-        peer.answer([{"action": "fresh"}])
+        peer.answer([{"action": {}, "made": "fresh"}])
         peer.wait_for_close()
 
     asked_again = threading.Event()
@@ -237,7 +237,7 @@ def test_a_late_answer_never_meets_the_next_observation(clients):
         session = clients.session("127.0.0.1", server.port, clock=clients.clock(), infer_timeout=0.2)
         with pytest.raises(InferTimeout, match=r"0\.2 s"):
             clients.wait(session.infer({}))
-        assert clients.wait(session.infer({})) == [{"action": "fresh"}]
+        assert clients.wait(session.infer({})) == [{"action": {}, "made": "fresh"}]
         clients.wait(session.close())
 
 
@@ -345,15 +345,15 @@ def test_an_answer_that_nobody_asked_for_ends_the_session(clients):
     def visit(peer):
         peer.ready()
         peer.receive()
-        peer.send({"result": [{"action": "first"}]})
-        peer.send({"result": [{"action": "second"}]})
+        peer.send({"result": [{"action": {}, "made": "first"}]})
+        peer.send({"result": [{"action": {}, "made": "second"}]})
         sent.set()
         peer.wait_for_close()
 
     sent = threading.Event()
     with ScriptedServer(visit, good) as server:
         session = clients.session("127.0.0.1", server.port)
-        assert clients.wait(session.infer({})) == [{"action": "first"}]
+        assert clients.wait(session.infer({})) == [{"action": {}, "made": "first"}]
         assert sent.wait(PATIENCE_S)
         with pytest.raises(ConnectionLost, match="nobody had asked"):
             clients.wait(session.infer({}))

@@ -27,14 +27,14 @@ def answering(*results):
 
 @pytest.mark.rule("R-1", "R-16", "R-17")
 def test_columns_are_handed_out_as_rows_that_share_their_memory(clients):
-    named = {"target_pose": np.ones((3, 7)), "target_grip": np.zeros((3, 1))}
+    named = {"target_pose": np.tile([0.4, 0, 0.3, 1, 0, 0, 0], (3, 1)), "target_grip": np.zeros((3, 1))}
     with ScriptedServer(answering(columns(), columns(named), columns(timestamp=None))) as server:
         session = clients.session("127.0.0.1", server.port)
         rows = clients.wait(session.infer({"task": "pick"}))
         assert [row["timestamp"] for row in rows] == [0.0, 0.1, 0.2]
-        np.testing.assert_array_equal([row["action"] for row in rows], ACTION)
-        assert rows[0]["action"].base is rows[1]["action"].base
-        assert not rows[0]["action"].flags.writeable
+        np.testing.assert_array_equal([row["action"]["action"] for row in rows], ACTION)
+        assert rows[0]["action"]["action"].base is rows[1]["action"]["action"].base
+        assert not rows[0]["action"]["action"].flags.writeable
         rows = clients.wait(session.infer({}))
         assert [sorted(row["action"]) for row in rows] == [["target_grip", "target_pose"]] * 3
         assert rows[2]["action"]["target_pose"].shape == (7,)
@@ -182,7 +182,7 @@ def test_big_fragmented_and_text_answers_are_read(clients):
     with ScriptedServer(visit) as server:
         session = clients.session("127.0.0.1", server.port)
         assert len(clients.wait(session.infer({}))) == 2000
-        assert clients.wait(session.infer({})) == [{"action": [1.0]}]
+        assert clients.wait(session.infer({})) == [{"action": {"action": np.ones(1)}}]
         clients.wait(session.close())
 
 

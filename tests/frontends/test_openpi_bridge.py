@@ -142,20 +142,34 @@ def model(**changes):
     return bound(replace(MODEL, **changes))
 
 
+POSE = [0.4, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"target_pose": np.zeros((2, 7))}, {"target_pose": np.ones((2, 3))}, {"target_grip": np.full((2, 1), 7)}]
+)
+@pytest.mark.parametrize("keys", [None, "ee"])
+def test_a_name_of_the_protocol_is_checked_before_it_becomes_columns(keys, wrong):
+    codec, _ = bridge(KEYSETS[keys] if keys else None, model())
+    good = {"target_pose": np.tile(POSE, (2, 1)), "target_grip": np.ones((2, 1))}
+    with pytest.raises(InvalidAction, match=r"target_(pose|grip)"):
+        codec.decode(Chunk({**good, **wrong}), {})
+
+
 def test_without_a_key_set_names_pass_through_and_actions_are_joined_in_the_declared_order():
     codec, layout = bridge(None, model())
     assert codec.meta.observation == MODEL.observation
     assert layout == [("target_pose", 7), ("target_grip", 1)]
     assert codec.meta.action["actions"].shape == (8,)
-    made = codec.decode(Chunk({"target_grip": np.ones((2, 1)), "target_pose": np.zeros((2, 7))}), {})
-    np.testing.assert_array_equal(made.columns()["actions"], np.tile([0] * 7 + [1.0], (2, 1)))
+    made = codec.decode(Chunk({"target_grip": np.ones((2, 1)), "target_pose": np.tile(POSE, (2, 1))}), {})
+    np.testing.assert_array_equal(made.columns()["actions"], np.tile([*POSE, 1.0], (2, 1)))
 
 
 def test_several_actions_that_nobody_declared_have_no_order():
     codec, layout = bridge(None, bound(CodecMeta()))
     assert (layout, codec.meta.action) == ([], {})
     assert codec.decode(Chunk(np.ones((2, 3))), {}).columns()["actions"].shape == (2, 3)
-    assert codec.decode(Chunk({"target_grip": np.ones(2)}), {}).columns()["actions"].shape == (2, 1)
+    assert codec.decode(Chunk({"target_grip": np.ones((2, 1))}), {}).columns()["actions"].shape == (2, 1)
     with pytest.raises(InvalidAction, match="the order declared for one vector of them is none"):
         codec.decode(Chunk({"b": np.ones((2, 1)), "a": np.ones((2, 1))}), {})
 

@@ -139,7 +139,7 @@ def test_what_was_looked_at_is_listed_offline_and_nothing_else(hub, tmp_path):
 
 def served(client):
     with client.new_session() as session:
-        return session.metadata, np.stack([row["action"] for row in session.infer(model_inputs(0))])
+        return session.metadata, np.stack([row["action"]["action"] for row in session.infer(model_inputs(0))])
 
 
 def test_a_repository_is_served_through_a_socket_resumed_and_offline(hub, act, tmp_path):

@@ -40,7 +40,7 @@ def in_process(folder):
 
 
 def actions(rows):
-    return np.stack([row["action"] for row in rows])
+    return np.stack([row["action"]["action"] for row in rows])
 
 
 def seed(number):

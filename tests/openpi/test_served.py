@@ -348,7 +348,7 @@ def test_openpis_own_keys_pass_through_native(tmp_path):
         rows = session.infer(own)
         assert len(rows) == 50
         assert "timestamp" not in rows[0]
-        np.testing.assert_allclose(rows[0]["action"], [0.2, *[0.3] * 13])
+        np.testing.assert_allclose(rows[0]["action"]["action"], [0.2, *[0.3] * 13])
         with pytest.raises(BadObservation, match="cam_top"):
             session.infer({**own, "images": {"cam_top": own["images"]["cam_high"]}})
 
@@ -363,7 +363,7 @@ def test_a_config_that_nobody_here_knows_gets_the_generic_checks_and_says_so(tmp
     with serving(run, codec="native", config_name="my_own_config") as client, client.new_session() as session:
         assert session.metadata["checks"] == "generic"
         assert session.metadata["warmed_up"] is False
-        assert session.infer({**own, "task": "go"})[0]["action"][0] == pytest.approx(0.2)
+        assert session.infer({**own, "task": "go"})[0]["action"]["action"][0] == pytest.approx(0.2)
         with pytest.raises(BadObservation, match="observation/state holds numbers that are not finite"):
             session.infer({**own, "observation/state": np.full(8, np.inf), "task": "go"})
         with pytest.raises(PolicyFailed, match="KeyError: 'observation/image'"):

@@ -67,7 +67,7 @@ def test_joints_in_positronics_dialect(name, kind, field):
     [
         (np.zeros((2, 7)), 10),
         ({"joint_velocity": np.zeros((2, 7))}, 10),
-        ({"pose_delta": np.zeros((2, 7))}, 10),
+        ({"pose_delta": np.tile(POSE, (2, 1))}, 10),
         ({"target_grip": np.zeros((2, 1))}, 10),
         ({"target_pose": np.tile(POSE, (2, 1)), "target_joints": np.zeros((2, 7))}, 10),
         ({"target_pose": np.tile(POSE, (2, 1)), "speed": np.zeros((2, 1))}, 10),

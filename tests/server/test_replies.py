@@ -63,6 +63,8 @@ def test_nothing_new_and_stop(query, answer):
 )  # fmt: skip
 def test_every_kind_of_action_is_declared_and_sent_as_it_is(name, width, kind):
     values = np.arange(2 * width, dtype=np.float32).reshape(2, width)
+    if name == "pose_delta":
+        values[:, 3:] = 0.5
     models = answering({name: values}, outputs={name: Field(shape=(width,), kind=kind)})
     with InferenceServer({"only": models}, port=0) as server, robot(server) as one:
         assert one.opened()["meta"]["action"] == {name: {"shape": [width], "unit": None, "kind": kind}}

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._actions import check_actions
 from .errors import BadMessage, InvalidAction
 
-#: One step of a chunk: ``{"action": vector or map of vectors, "timestamp": s}``.
+#: One step of a chunk: ``{"action": {name: vector}, "timestamp": s}``; without a time where nothing says the rate.
 Row = dict[str, Any]
+#: What a policy's bare vector is called, as in the handshake's ``action``.
+VECTOR = "action"
 
 
 class Rows(Sequence[Row]):
     """The rows of a chunk that came as columns. A row is made when it is looked at: most chunks are not played whole.
 
-    ``action``: (T, D), or a map of (T, …). ``times``: T seconds, or None.
+    ``columns``: name → (T, …). ``times``: T seconds, or None.
     """
 
-    __slots__ = ("_action", "_length", "_times")
+    __slots__ = ("_columns", "_length", "_times")
 
-    def __init__(self, action: NDArray[Any] | dict[str, NDArray[Any]], times: list[float] | None, length: int) -> None:
-        self._action, self._times, self._length = action, times, length
+    def __init__(self, columns: dict[str, NDArray[Any]], times: list[float] | None, length: int) -> None:
+        self._columns, self._times, self._length = columns, times, length
 
     def __len__(self) -> int:
         return self._length
@@ -47,62 +49,83 @@ class Rows(Sequence[Row]):
         return f"Rows({list(self)!r})"
 
     def _row(self, i: int) -> Row:
-        action = self._action
-        step: Any = (
-            action[i] if isinstance(action, np.ndarray) else {name: column[i] for name, column in action.items()}
-        )
+        step = {name: column[i] for name, column in self._columns.items()}
         return {"action": step} if self._times is None else {"action": step, "timestamp": self._times[i]}
 
 
 def rows(result: Any) -> Sequence[Row] | None:
     """The rows of a reply's ``result``: of its columns, or as they came. None and ``[]`` stay what they are.
 
-    Raises BadMessage for another form, and InvalidAction where a number is not finite: a server of this
-    project never sends one, and no robot should find out what another server meant by it.
+    ``action`` of a row is a map in either case; a bare vector is its ``action``. Raises BadMessage for another form,
+    and InvalidAction where a number is not finite or a name of the protocol holds what it cannot mean: a server of
+    this project sends neither, and no robot should find out what another server meant by it.
     """
     if result is None:
         return None
     if isinstance(result, dict):
         found = cast("Row", result)
-        _check_finite(found)
-        return _from_columns(found["columns"]) if "columns" in found else [found]
-    made = cast("list[Any]", result)
-    if not isinstance(result, list) or not all(isinstance(row, dict) for row in made):
-        raise BadMessage(f"the server's result is a {type(made).__name__}, where rows or columns were expected")
-    _check_finite(made)
-    return made
+        return _from_columns(found["columns"]) if "columns" in found else [_row(0, found)]
+    if not isinstance(result, list):
+        raise BadMessage(f"the server's result is a {type(result).__name__}, where rows or columns were expected")
+    return [_row(i, row) for i, row in enumerate(cast("list[Any]", result))]
 
 
 def _from_columns(columns: Any) -> Rows:
     if not isinstance(columns, dict):
         raise BadMessage("the server's columns are not a map")
     found = cast("dict[str, Any]", columns)
-    action, times = found.get("action"), found.get("timestamp")
-    named = cast("dict[str, Any]", action) if isinstance(action, dict) else {"action": action}
-    lengths = {_length(column) for column in named.values()}
-    if times is not None:
-        lengths.add(_length(times))
-    if len(lengths) != 1 or -1 in lengths:
+    named = _named(found.get("action"))
+    times: Any = found.get("timestamp")
+    arrays = [*named.values(), *([] if times is None else [times])]
+    lengths = {_length(column) for column in arrays}
+    if len(lengths) != 1 or -1 in lengths or (times is not None and times.ndim != 1):
         raise BadMessage("the server's columns need 'action' and 'timestamp' as arrays with one row per step")
-    return Rows(cast("Any", action), None if times is None else cast("NDArray[Any]", times).tolist(), lengths.pop())
+    for column in arrays:
+        _check_finite(column)
+    check_actions(named)
+    return Rows(named, None if times is None else times.tolist(), lengths.pop())
 
 
 def _length(column: Any) -> int:
     return cast("NDArray[Any]", column).shape[0] if isinstance(column, np.ndarray) and column.ndim else -1
 
 
-def _check_finite(value: Any) -> None:
-    if isinstance(value, np.ndarray | np.generic):
-        finite = bool(np.isfinite(cast("NDArray[Any]", value)).all())
-    elif isinstance(value, dict):
-        for part in cast("dict[Any, Any]", value).values():
-            _check_finite(part)
-        return
-    elif isinstance(value, list):
-        for part in cast("list[Any]", value):
-            _check_finite(part)
-        return
-    else:
-        finite = not isinstance(value, float) or math.isfinite(value)
-    if not finite:
+def _row(i: int, row: Any) -> Row:
+    if not isinstance(row, dict):
+        raise BadMessage(f"row {i} of the server's result is a {type(row).__name__}, where a map was expected")
+    found = cast("Row", row)
+    if "action" not in found:
+        raise BadMessage(
+            f"row {i} of the server's result has no 'action'; it holds {sorted(map(str, found))}: "
+            "the server does not speak the dialect 'offboard' of the protocol"
+        )
+    action = {name: _vector(i, name, value) for name, value in _named(found["action"]).items()}
+    check_actions({name: vector[None] for name, vector in action.items()})
+    time = found.get("timestamp", 0.0)
+    if isinstance(time, bool) or not isinstance(time, int | float | np.number):
+        raise BadMessage(f"the timestamp of row {i} is a {type(time).__name__}, where seconds were expected")
+    _check_finite(np.asarray(time))
+    return {**found, "action": action}
+
+
+def _named(action: Any) -> dict[str, Any]:
+    named = cast("dict[Any, Any]", action) if isinstance(action, Mapping) else {VECTOR: action}
+    if not all(isinstance(name, str) for name in named):
+        raise BadMessage("the names of the server's actions are not all strings")
+    return named
+
+
+def _vector(i: int, name: str, value: Any) -> NDArray[Any]:
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.empty(0, object)
+    if array.dtype.kind not in "fiub":
+        raise InvalidAction(f"{name} of row {i} is a {type(value).__name__} that holds no numbers, or not only numbers")
+    _check_finite(array)
+    return array
+
+
+def _check_finite(array: NDArray[Any]) -> None:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise InvalidAction("the server's chunk holds a number that is not finite: nothing of it may reach a robot")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from offboard_client.errors import DialectUnsupported, InvalidAction
-from offboard_core.codecs import Stage
+from offboard_core.codecs import Stage, check_actions
 from offboard_core.frontend import BoundCodec
 from offboard_core.types import Chunk, Codec, CodecMeta, Field, Observation
 
@@ -106,6 +106,7 @@ class _Joined(Stage):
                 f"the model answers {', '.join(columns)}, and the order declared for one vector of them is "
                 f"{', '.join(self.action) or 'none'}; serve it with a codec that declares what the model answers"
             )
+        check_actions(columns)
         parts = [columns[name].reshape(len(chunk), -1) for name in order]
         return Chunk({ACTIONS: parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)}, chunk.timestamp)
 
@@ -158,4 +159,6 @@ class _Translated(Stage):
 
     def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
         """See :meth:`Codec.decode`."""
-        return Chunk({ACTIONS: self.keys.from_canonical(chunk.columns())}, chunk.timestamp)
+        columns = chunk.columns()
+        check_actions(columns)
+        return Chunk({ACTIONS: self.keys.from_canonical(columns)}, chunk.timestamp)

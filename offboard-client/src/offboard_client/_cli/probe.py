@@ -103,9 +103,7 @@ def _show_reply(sent: Mapping[str, str], reply: Mapping[str, Any]) -> None:
         say("answer: stop")
     else:
         say(f"answer: {steps} steps" + (f", {times[0]:.3f} to {times[-1]:.3f} s" if times else ", without timestamps"))
-        action = reply["first"]["action"]
-        named = cast("Mapping[str, Any]", action) if isinstance(action, Mapping) else {"action": action}
-        emit_table(("first step", ""), [(name, _numbers(value)) for name, value in named.items()])
+        emit_table(("first step", ""), [(name, _numbers(value)) for name, value in reply["first"]["action"].items()])
     for warning in reply["warnings"]:
         say(f"warning: {warning}")
     timing: Mapping[str, float] = reply["timing"]

@@ -5,14 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from offboard_client._actions import GRIP_TOLERANCE, UNIT_TOLERANCE
 from offboard_client.errors import InvalidAction
 
 Vector = NDArray[np.float64]
-
-#: How far from 1 the length of a quaternion may be: rounding to float16 stays below, a mix-up does not.
-UNIT_TOLERANCE = 0.01
-#: How far beyond 0 and 1 a gripper closure may be, as the protocol has it for observations.
-GRIP_TOLERANCE = 0.05
 
 
 def vector(value: ArrayLike, size: int | None, name: str) -> Vector:

@@ -11,6 +11,8 @@ Every block is a small frozen class with one job. A vendor's codec is a sum of t
 
 from __future__ import annotations
 
+from offboard_client._actions import check_actions
+
 from .actions import ActionSplit, ActionVector, pose_width
 from .algebra import Parallel, Sequential, Stage, decodes, encodes, is_image
 from .grip import binarize, check_grip
@@ -24,6 +26,6 @@ from .timing import ActionHorizon, ActionTiming, positive, timed
 __all__ = [
     "CONVENTIONS", "ActionHorizon", "ActionSplit", "ActionTiming", "ActionVector", "LetterboxImage", "Native",
     "NativeOptions", "Parallel", "Rename", "Rotation", "Sequential", "Stage", "StateVector", "TaskText", "binarize",
-    "canonical_field", "check_grip", "convert", "convert_pose", "decodes", "encodes", "is_image", "letterbox",
-    "pose_width", "positive", "resolve_names", "timed",
+    "canonical_field", "check_actions", "check_grip", "convert", "convert_pose", "decodes", "encodes", "is_image",
+    "letterbox", "pose_width", "positive", "resolve_names", "timed",
 ]  # fmt: skip

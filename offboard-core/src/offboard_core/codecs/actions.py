@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from offboard_client._actions import ACTIONS, POSES
 from offboard_client.errors import InvalidAction
 
 from offboard_core.types import Array, Chunk, Codec, CodecMeta, Feature, Field, Observation
@@ -15,17 +16,6 @@ from ._read import vector
 from .grip import binarize
 from .rotations import WIDTHS, Rotation, convert_pose
 from .state import CONVENTIONS
-
-#: The actions of the protocol: name → (kind, unit). A second arm's name follows after a dot.
-ACTIONS: dict[str, tuple[str, str]] = {
-    "target_pose": ("absolute_pose", "m and unit quaternion w x y z, in the arm's base frame"),
-    "target_joints": ("absolute_joints", "rad"),
-    "joint_delta": ("joint_delta", "rad, added once to the joints measured when the row is executed"),
-    "joint_velocity": ("joint_velocity", "rad/s"),
-    "pose_delta": ("pose_delta", "m in base axes and unit quaternion w x y z, multiplied from the left"),
-    "target_grip": ("grip", "0 open to 1 closed"),
-}
-_POSES = {"target_pose", "pose_delta"}
 
 
 def action_field(name: str, width: int) -> Field:
@@ -134,7 +124,7 @@ def pose_width(rotation: Rotation) -> int:
 
 
 def _is_pose(name: str) -> bool:
-    return name.partition(".")[0] in _POSES
+    return name.partition(".")[0] in POSES
 
 
 def _is_grip(name: str) -> bool:

@@ -6,6 +6,7 @@ import difflib
 from typing import Any, cast
 
 import numpy as np
+from offboard_client._actions import check_actions
 from offboard_client.errors import BadObservation, InvalidAction
 
 from ..types import Array, Chunk, CodecMeta, Field, Observation
@@ -60,7 +61,10 @@ def _missing(name: str, observation: Observation) -> str:
 
 
 def check_action(chunk: Chunk, meta: CodecMeta) -> None:
-    """Finite numbers, in the shapes the handshake promised, under the names it promised. Raises InvalidAction."""
+    """Finite numbers, in the shapes the handshake promised, under the names it promised. Raises InvalidAction.
+
+    Where the handshake promises nothing, a name of the protocol still holds what the protocol says, whoever made it.
+    """
     declared = meta.action
     columns = chunk.columns()
     if declared and columns.keys() != declared.keys():
@@ -81,6 +85,7 @@ def check_action(chunk: Chunk, meta: CodecMeta) -> None:
                 f"{name} is not finite from step {step} of {len(chunk)}; nothing of this chunk was sent. "
                 "Usual causes: statistics of another data set, or a checkpoint that diverged"
             )
+    check_actions(columns)
     if chunk.timestamp is not None and not _finite(chunk.timestamp):
         raise InvalidAction("a timestamp is not finite; nothing of this chunk was sent")
 
