@@ -156,14 +156,6 @@ def test_a_step_that_would_import_a_class_is_refused(copy):
         load(copy)
 
 
-def test_a_step_that_lerobot_does_not_know_is_named(copy):
-    change_json(
-        copy / "policy_preprocessor.json", lambda c: c["steps"].insert(0, {"registry_name": "mine", "config": {}})
-    )
-    with pytest.raises(LoadFailed, match="mine"):
-        load(copy)
-
-
 def test_a_policy_that_answers_something_else_is_refused(tmp_path):
     two = {name: {"type": "ACTION", "shape": [2]} for name in ("arm", "base")}
     with pytest.raises(LoadFailed, match="answers arm, base; only policies that answer 'action'"):

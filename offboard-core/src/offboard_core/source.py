@@ -151,9 +151,11 @@ class ModelSource:
     def default(self) -> Checkpoint:
         """What a session without a model id gets: the pinned checkpoint, else the registry's default.
 
-        Raises ModelNotFound or ConfigurationError; reads the disk.
+        Raises ModelNotFound, ConfigurationError, or LoadFailed for one that can be seen not to load; reads the disk.
         """
-        return self.registry.default() if self.pinned is None else self.registry.resolve(self.pinned)
+        found = self.registry.default() if self.pinned is None else self.registry.resolve(self.pinned)
+        self.loader.check(found)
+        return found
 
 
 def from_flags(

@@ -211,6 +211,12 @@ class CheckpointLoader(abc.ABC):
         Raises LoadFailed with the cause and the next step. A warm-up that fails is a load that fails.
         """
 
+    def check(self, checkpoint: Checkpoint) -> None:
+        """Raises LoadFailed if the files already say that this cannot be loaded, with the cause and the next step.
+
+        Asked of the default before the server listens; reads what a listing reads, no weights and no model library.
+        """
+
     def describe(self, checkpoint: Checkpoint) -> Checkpoint:
         """What the registry found, with what this loader's options add to it (``inputs``, ``extras`` …).
 

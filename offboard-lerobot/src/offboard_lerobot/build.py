@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,14 +17,30 @@ from offboard_client.errors import LoadFailed, OffboardError
 from offboard_core.types import Chunk, Report
 from safetensors.torch import load_model
 
-from .files import POSTPROCESSOR, PREPROCESSOR, WEIGHTS, Files
+from .files import CONFIG, POSTPROCESSOR, PREPROCESSOR, WEIGHTS, Files
 from .policy import LeRobotPolicy
 
 
 def build(files: Files, device: str | None, max_batch_size: int, report: Report) -> LeRobotPolicy:
     """Load, check and warm up. Raises LoadFailed where the cause is known, else whatever LeRobot raises."""
-    target = pick_device(device)
-    config: Any = PreTrainedConfig.from_pretrained(files.folder, local_files_only=True)
+    with TemporaryDirectory(prefix="offboard-") as as_checked:
+        _write(files, Path(as_checked))
+        return _build(files, as_checked, pick_device(device), max_batch_size, report)
+
+
+def _write(files: Files, place: Path) -> None:
+    """What LeRobot reads beside the weights, as it was checked: without what only other versions know."""
+    for name, content in {
+        CONFIG: files.config,
+        **{name: {"steps": steps} for name, steps in files.steps.items()},
+    }.items():
+        (place / name).write_text(json.dumps(content), "utf-8")
+    for name in files.states:
+        (place / name).symlink_to((files.folder / name).absolute())
+
+
+def _build(files: Files, as_checked: str, target: torch.device, max_batch_size: int, report: Report) -> LeRobotPolicy:
+    config: Any = PreTrainedConfig.from_pretrained(as_checked, local_files_only=True)
     config.device = str(target)
     # The backbone's weights are in the checkpoint; asked for here, torchvision would download others first.
     if hasattr(config, "pretrained_backbone_weights"):
@@ -37,7 +56,7 @@ def build(files: Files, device: str | None, max_batch_size: int, report: Report)
     model.to(target).eval()
     preprocess, postprocess = make_pre_post_processors(
         config,
-        pretrained_path=str(files.folder),
+        pretrained_path=as_checked,
         preprocessor_overrides=_on_device(files.steps[PREPROCESSOR], str(target)),
         postprocessor_overrides=_on_device(files.steps[POSTPROCESSOR], "cpu"),
     )

@@ -56,10 +56,14 @@ class Files:
         return Path(self.location)
 
     @property
+    def states(self) -> set[str]:
+        """The files that hold the steps' numbers."""
+        return {str(step["state_file"]) for steps in self.steps.values() for step in steps if step.get("state_file")}
+
+    @property
     def names(self) -> set[str]:
         """The files that a load reads."""
-        states = {str(step["state_file"]) for steps in self.steps.values() for step in steps if step.get("state_file")}
-        return {CONFIG, WEIGHTS, *self.steps, *states}
+        return {CONFIG, WEIGHTS, *self.steps, *self.states}
 
     @property
     def type(self) -> str:
@@ -159,13 +163,16 @@ def _weights_header(place: Place, name: str) -> dict[str, Any]:
 
 def _features(features: Mapping[str, Any]) -> dict[str, Field]:
     try:
-        return {name: _field(feature["type"], tuple(feature["shape"])) for name, feature in features.items()}
+        return {name: _field(feature["type"], feature["shape"]) for name, feature in features.items()}
     except (LookupError, TypeError):
         raise Incomplete(f"{CONFIG} describes a feature without type and shape") from None
 
 
-def _field(kind: str, shape: tuple[int, ...]) -> Field:
+def _field(kind: Any, described: Any) -> Field:
     """LeRobot writes images channels first; here they are as cameras deliver them."""
+    if not isinstance(kind, str) or not all(isinstance(length, int) for length in described):
+        raise TypeError
+    shape = tuple(described)
     if kind == "VISUAL" and len(shape) == 3:
         return Field(shape=(*shape[1:], shape[0]), dtype="uint8")
     return Field(shape=shape, dtype="float32", kind="vector" if kind == "ACTION" else None)

@@ -12,11 +12,9 @@ from offboard_core.types import Checkpoint, CheckpointLoader, Policy, Report
 
 from .files import Files, Incomplete, read
 from .places import LocalPlace, Place, RemotePlace
+from .versions import FIELDS, understood
 
 log = logging.getLogger(__name__)
-
-#: LeRobot's policy types that are served. Others keep other state, or need libraries that cannot be installed.
-SERVED = ("act", "diffusion")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +37,19 @@ class LeRobotLoader(CheckpointLoader):
     def __init__(self, options: LeRobotOptions) -> None:
         self._options = options
 
+    def check(self, checkpoint: Checkpoint) -> None:
+        """See :meth:`CheckpointLoader.check`."""
+        location = checkpoint.location
+        if is_url(location):
+            remote = open_folder(location)
+            _servable(RemotePlace(remote, remote.files()))
+        else:
+            _servable(LocalPlace(Path(location)))
+
     def load(self, checkpoint: Checkpoint, report: Report) -> Policy:
         """See :meth:`CheckpointLoader.load`."""
         folder = _fetched(checkpoint.location, report) if is_url(checkpoint.location) else Path(checkpoint.location)
-        files = _whole(LocalPlace(folder))
+        files = _servable(LocalPlace(folder))
         report("importing LeRobot")
         try:
             from .build import build
@@ -61,26 +68,21 @@ def _fetched(url: str, report: Report) -> Path:
     """A local copy of what a load reads. Whether that can be served is seen before it is fetched."""
     try:
         remote = open_folder(url)
-        names = _whole(RemotePlace(remote, remote.files())).names
+        names = _servable(RemotePlace(remote, remote.files())).names
         return fetch(remote, report, names.__contains__)
     except ConfigurationError as error:
         raise LoadFailed(error.text) from None
 
 
-def _whole(place: Place) -> Files:
+def _servable(place: Place) -> Files:
+    """A whole checkpoint that the installed LeRobot can load. Raises LoadFailed with what to do about any other."""
     try:
         files = read(place)
     except Incomplete as error:
         raise LoadFailed(f"{place.location} is no complete checkpoint: {error}") from None
-    check_servable(files)
-    return files
-
-
-def check_servable(files: Files) -> None:
-    """Raises LoadFailed for a whole checkpoint that cannot be served, with what to do about it."""
-    if files.type not in SERVED:
+    if files.type not in FIELDS:
         raise LoadFailed(
-            f"{files.location} holds a {files.type!r} policy; these LeRobot policies are served: {', '.join(SERVED)}"
+            f"{files.location} holds a {files.type!r} policy; these LeRobot policies are served: {', '.join(FIELDS)}"
         )
     if files.outputs.keys() != {"action"}:
         raise LoadFailed(
@@ -100,3 +102,4 @@ def check_servable(files: Files) -> None:
                     f"{files.location}/{name} has a step that is not in LeRobot's registry ({step.get('class')!r}); "
                     "only registered steps are run"
                 )
+    return understood(files)

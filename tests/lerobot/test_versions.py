@@ -1,0 +1,164 @@
+"""Checkpoints of other versions of LeRobot: served to the bit, or refused before the server listens."""
+
+import json
+import logging
+import shutil
+from dataclasses import fields
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lerobot_checkpoints import model_inputs, write_files
+from offboard_client.errors import LoadFailed
+from offboard_core.plugins import Plugins
+from offboard_core.source import from_flags
+from offboard_lerobot import versions
+from offboard_process import offboard
+
+#: As LeRobot 0.6.1 wrote them for tiny policies of these types. Its 0.4.4 reads neither of the configs.
+WRITTEN = Path(__file__).parent.parent / "support" / "lerobot_0_6_1"
+
+
+def source(folder):
+    return from_flags(Plugins.discover(), checkpoints_dir=str(folder), loader_options={"device": "cpu"})
+
+
+def change(path, edit):
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+def answer(folder):
+    import torch
+
+    served = source(folder)
+    policy = served.loader.load(served.default(), logging.info)
+    try:
+        torch.manual_seed(0)
+        return policy.new_session(policy.params()).infer(model_inputs(1)).action
+    finally:
+        policy.close()
+
+
+@pytest.fixture(scope="module")
+def answers(act, diffusion):
+    """Of the checkpoints as the installed LeRobot wrote them."""
+    return {"act": answer(act), "diffusion": answer(diffusion)}
+
+
+@pytest.mark.parametrize("kind", ["act", "diffusion"])
+def test_a_checkpoint_of_0_6_1_is_served_to_the_bit(kind, answers, tmp_path, request):
+    folder = shutil.copytree(request.getfixturevalue(kind), tmp_path / "pretrained_model")
+    shutil.copytree(WRITTEN / kind, folder, dirs_exist_ok=True)
+    assert "pretrained_revision" in (folder / "config.json").read_text()
+    np.testing.assert_array_equal(answer(folder), answers[kind])
+
+
+def with_neutral_values(folder):
+    def config(content):
+        content.update(
+            invented=None, other=[], third={}, fourth="", pretrained_revision="a1b2", gradient_checkpointing=True
+        )
+        content["input_features"]["observation.state"]["names"] = None
+
+    def steps(content):
+        content["steps"][0]["config"]["invented"] = None
+        off = {
+            "registry_name": "relative_actions_processor",
+            "config": {"enabled": False, "exclude_joints": ["gripper"]},
+        }
+        content["steps"].insert(1, off)
+
+    change(folder / "config.json", config)
+    change(folder / "policy_preprocessor.json", steps)
+    change(folder / "policy_postprocessor.json", lambda c: c["steps"].append(
+        {"registry_name": "absolute_actions_processor", "config": {"enabled": False}}))  # fmt: skip
+
+
+def test_what_asks_for_nothing_is_no_reason_to_refuse(act, answers, tmp_path):
+    folder = shutil.copytree(act, tmp_path / "pretrained_model")
+    with_neutral_values(folder)
+    for path in folder.glob("*.json"):  # as some editors save it
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    np.testing.assert_array_equal(answer(folder), answers["act"])
+
+
+def step(**described):
+    return lambda c: c["steps"].append({"registry_name": "normalizer_processor", "config": {}, **described})
+
+
+CONFIG, BEFORE, AFTER = "config.json", "policy_preprocessor.json", "policy_postprocessor.json"
+REFUSED = {
+    "a flag": (CONFIG, lambda c: c.update(invented=False), r"the field 'invented' of config\.json \(False\)"),
+    "a number": (CONFIG, lambda c: c.update(invented=0.5), r"'invented' of config\.json \(0\.5\)"),
+    "a long text": (CONFIG, lambda c: c.update(invented="\x1b[2J" + "x" * 99), r"\('\\x1b\[2Jx{32}\)"),
+    "a type": (CONFIG, lambda c: c["input_features"].update(d={"type": "DEPTH", "shape": [1]}), "type 'DEPTH' of d"),
+    "a feature": (CONFIG, lambda c: c["output_features"]["action"].update(frame="base"), "'frame' of action"),
+    "a mode": (
+        CONFIG,
+        lambda c: c.update(normalization_mapping={"STATE": "MEDIAN"}),
+        "normalization 'MEDIAN' of STATE",
+    ),
+    "a step": (BEFORE, step(registry_name="mine"), r"the step 'mine' of policy_preprocessor\.json \(here are run: dev"),
+    "relative actions": (
+        AFTER,
+        step(registry_name="absolute_actions_processor", config={"enabled": True}),
+        r"the step 'absolute_actions_processor' of policy_postprocessor\.json",
+    ),
+    "code of the Hub": (
+        BEFORE,
+        step(registry_name="action_tokenizer_processor", config={"trust_remote_code": True}),
+        "the step 'action_tokenizer_processor'",
+    ),
+    "an option": (BEFORE, step(config={"clip": 5.0}), "option 'clip' of the step 'normalizer_processor'"),
+    "a step's mode": (
+        BEFORE,
+        step(config={"norm_map": {"STATE": ["MEDIAN"]}}),
+        r"normalization \['MEDIAN'\] of STATE in",
+    ),
+}
+
+
+@pytest.mark.parametrize("why", REFUSED)
+def test_what_cannot_be_honoured_is_named_with_both_versions_before_anything_is_loaded(tmp_path, why):
+    folder = write_files(tmp_path / "m")
+    name, edit, text = REFUSED[why]
+    change(folder / name, edit)
+    with pytest.raises(LoadFailed, match=text) as raised:
+        source(folder).default()
+    installed = version("lerobot")
+    assert f"was written by another version of LeRobot, this is LeRobot {installed}, which" in raised.value.text
+    assert f"Train it with LeRobot {installed}, or" in raised.value.text
+
+
+def test_the_version_that_wrote_it_is_told_where_it_can_be(tmp_path):
+    folder = write_files(tmp_path / "m", pretrained_revision=None, invented=1)
+    with pytest.raises(LoadFailed, match=r"was written by LeRobot 0\.6 or newer, this is"):
+        source(folder).default()
+
+
+def test_the_server_ends_with_the_reason_before_it_listens(tmp_path):
+    folder = write_files(tmp_path / "m", kind="vqbet")
+    done = offboard("serve", "--checkpoints-dir", str(folder), "--port", "0", "--json")
+    assert done.returncode == 1
+    assert "holds a 'vqbet' policy; these LeRobot policies are served: act, diffusion" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not done.stdout
+
+
+def test_the_tables_are_those_of_the_installed_lerobot():
+    import inspect
+
+    import offboard_lerobot.build  # noqa: F401 - registers the steps
+    from lerobot.configs.types import FeatureType, NormalizationMode
+    from lerobot.policies.factory import make_policy_config
+    from lerobot.processor.pipeline import ProcessorStepRegistry
+
+    for kind, known in versions.FIELDS.items():
+        assert {field.name for field in fields(make_policy_config(kind))} | {"type"} == known
+    for name, options in versions.STEPS.items():
+        assert options <= inspect.signature(ProcessorStepRegistry.get(name)).parameters.keys()
+    assert {each.value for each in FeatureType} == versions.FEATURE_TYPES
+    assert {each.value for each in NormalizationMode} == versions.NORMALIZATIONS
