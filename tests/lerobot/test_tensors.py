@@ -35,5 +35,5 @@ def test_a_function_of_tensors_is_served_as_it_is():
         with client.new_session() as session:
             for _ in range(2):
                 rows = session.infer({"image": np.full((4, 7), 255.0, np.float32)})
-                np.testing.assert_array_equal([row["action"] for row in rows], np.ones((4, 7)))
+                np.testing.assert_array_equal([row["action"]["action"] for row in rows], np.ones((4, 7)))
                 assert [row["timestamp"] for row in rows] == [0.0, 0.1, 0.2, 0.3]
