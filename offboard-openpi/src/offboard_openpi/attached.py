@@ -26,8 +26,7 @@ class Attached:
             synthetic = checks.synthetic()
             if synthetic is None:
                 return connection.metadata, None
-            connection.send(synthetic)
-            reply = connection.receive(startup_timeout)
+            reply = connection.ask(synthetic, startup_timeout)
             checks.actions(reply)
             return connection.metadata, reply
         except Unreachable as error:
@@ -44,11 +43,10 @@ class Attached:
     def infer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """See :class:`~offboard_openpi.policy.Backing`."""
         try:
-            if self._connection is None or not self._connection.open:
+            if self._connection is None or not self._connection.usable():
                 self.close()
                 self._connection = Connection(self._url)
-            self._connection.send(inputs)
-            return self._connection.receive(self._timeout)
+            return self._connection.ask(inputs, self._timeout)
         except Unreachable as error:
             raise PolicyFailed(f"openpi cannot be reached, try again later: {error}") from None
         except Lost as error:

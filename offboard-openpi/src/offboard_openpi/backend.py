@@ -80,8 +80,7 @@ class Backend:
         """
         connection = self._usable()
         try:
-            connection.send(inputs)
-            reply = connection.receive(self._timeout)
+            reply = connection.ask(inputs, self._timeout)
         except PolicyFailed:
             self._drop()  # openpi closes its socket after each error
             raise
@@ -116,9 +115,9 @@ class Backend:
                 raise ModelLost(self._lost)
             if not self._up or self._child is None or not self._child.running:
                 raise PolicyFailed(self._standing())
-            if self._connection is not None and self._connection.open:
-                return self._connection
-            url = self._url
+            connection, url = self._connection, self._url
+        if connection is not None and connection.usable():
+            return connection
         self._drop()
         try:
             connection = Connection(url)
@@ -229,10 +228,10 @@ class _Probe:
                     return True
                 self.connection.send(synthetic)
             self.reply = self.connection.receive(0.1)
+            if self.reply is None:
+                return False
             self._checks.actions(self.reply)
         except Unreachable:
-            return False
-        except InferTimeout:
             return False
         except Lost:
             self.drop()  # it died, which whoever waits will notice; or it restarted, and is asked again

@@ -1,0 +1,91 @@
+"""A server that a test drives byte by byte, once it has said what openpi's says first."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from offboard_client import wire
+from websockets.server import ServerProtocol
+
+TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
+
+
+def frame(payload: Any, opcode: int = BINARY, fin: bool = True) -> bytes:
+    """One WebSocket frame of a server; what is not bytes is encoded as openpi does."""
+    data = payload if isinstance(payload, bytes) else wire.encode(payload)
+    return bytes([(0x80 if fin else 0) | opcode, 127]) + struct.pack("!Q", len(data)) + data
+
+
+class Peer:
+    """The server's end of one socket, after the upgrade."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self._protocol = ServerProtocol()
+        while not (events := self._protocol.events_received()):
+            self._protocol.receive_data(self.socket.recv(65536))
+        self._protocol.send_response(self._protocol.accept(events[0]))
+        self.socket.sendall(b"".join(self._protocol.data_to_send()))
+
+    def say(self, *frames: bytes) -> None:
+        self.socket.sendall(b"".join(frames))
+
+    def hear(self) -> Any:
+        """The next observation."""
+        while True:
+            for event in self._protocol.events_received():
+                if getattr(event, "opcode", None) == BINARY:
+                    return wire.decode(event.data)
+            data = self.socket.recv(65536)
+            if not data:
+                raise ConnectionError
+            self._protocol.receive_data(data)
+
+
+class Liar:
+    """Runs ``script(peer)`` for each socket, which is closed after it; what goes wrong there is the client's doing."""
+
+    def __init__(self, script: Callable[[Peer], None], metadata: Any = None) -> None:
+        self._script, self._metadata = script, {} if metadata is None else metadata
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._peers: list[socket.socket] = []
+        self._ended = threading.Event()
+        self.url = f"ws://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def connections(self) -> int:
+        """How many sockets there were."""
+        return len(self._peers)
+
+    def wait(self) -> None:
+        """For a script: until the test is over."""
+        self._ended.wait()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self._peers.append(connection)
+                threading.Thread(target=self._serve, args=[connection], daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            peer = Peer(connection)
+            peer.say(frame(self._metadata))
+            self._script(peer)
+
+    def __enter__(self) -> Liar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for end in (self._listener, *self._peers):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
