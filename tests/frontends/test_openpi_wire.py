@@ -126,6 +126,13 @@ def test_what_of_them_is_not_read_is_named(socket, value, says):
     assert socket.ask({"x": 1})["actions"].shape == (2, 3)
 
 
+@pytest.mark.parametrize(("horizon", "enough"), [(2, True), (3, False)])
+def test_an_answer_has_the_steps_that_the_robot_is_known_to_play(puppet, horizon, enough):
+    with speaking(source({"it": lambda: puppet}), action_horizon=horizon) as server, opened(server) as socket:
+        answer = socket.ask({"x": 1})
+        assert answer["actions"].shape == (2, 3) if enough else "answered 2 steps" in answer
+
+
 def test_metadata_is_equal_on_every_connection(server, socket):
     with opened(server) as again:
         assert again.metadata == socket.metadata

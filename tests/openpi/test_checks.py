@@ -85,6 +85,8 @@ def test_an_unknown_config_gets_what_holds_for_all():
     assert checks.inputs(odd) == odd
     with pytest.raises(BadObservation, match="whatever/deep"):
         checks.inputs({"whatever": {"deep": np.array([np.inf])}})
+    with pytest.raises(BadObservation, match="list/1/0"):
+        checks.inputs({"list": [0.5, [np.nan], "text"]})
     with pytest.raises(BadObservation, match="the instruction"):
         checks.inputs({**odd, "prompt": " "})
 
@@ -104,7 +106,8 @@ def test_what_warms_a_config_up_passes_its_own_checks(config):
         ({"actions": np.zeros(8)}, r"\(8,\)"),
         ({"actions": np.zeros((1, 10, 8))}, r"\(1, 10, 8\)"),
         ({"actions": np.zeros((10, 7))}, "has 8 per step"),
-        ({"actions": np.zeros((0, 8))}, "no steps"),
+        ({"actions": np.zeros((0, 8))}, "without numbers"),
+        ({"actions": np.zeros((10**6, 8), np.int8)}, r"\(1000000, 8\), and \(4096, 1024\) is the most"),
         ({"actions": np.array([["a"] * 8])}, "<U1"),
         ({"actions": np.array([[0.0] * 8, [np.nan] * 8])}, "from step 1 of 2"),
     ],
@@ -113,3 +116,9 @@ def test_answers_nobody_meant_are_refused(reply, reason):
     with pytest.raises(InvalidAction, match=reason):
         of("pi05_droid").actions(reply)
     assert of("my_own").actions({"actions": np.zeros((4, 3))}).shape == (4, 3)
+
+
+@pytest.mark.parametrize("shape", [(4097, 8), (1, 1025), (3, 0)])
+def test_a_chunk_of_a_config_that_nobody_knows_has_an_end_too(shape):
+    with pytest.raises(InvalidAction):
+        of("my_own").actions({"actions": np.zeros(shape)})

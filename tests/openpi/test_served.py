@@ -197,12 +197,28 @@ def test_an_error_inside_openpi_costs_one_request(client, run):
         assert children(run) == pid, "the child was not restarted for it"
 
 
-@pytest.mark.parametrize(("task", "reason"), [("nan", "not finite, from step 3 of 50"), ("narrow", r"\(50, 7\)")])
+@pytest.mark.parametrize(
+    ("task", "reason"),
+    [
+        ("nan", "not finite, from step 3 of 50"),
+        ("narrow", r"\(50, 7\)"),
+        ("rows 1000000", r"\(1000000, 8\), and"),
+        ("rows 0", r"\(0, 8\)"),
+    ],
+)
 def test_numbers_nobody_meant_do_not_leave(client, task, reason):
     with client.new_session() as session:
         with pytest.raises(InvalidAction, match=reason):
             session.infer(robot(task))
         assert value(session.infer(robot())) == 0.75
+
+
+def test_an_answer_too_many_is_not_taken_for_the_next_one(client):
+    with client.new_session() as session:
+        for x, task in ((0.1, "twice"), (0.2, "twice"), (0.3, "go"), (0.4, "go")):
+            moved = np.array([x, 0, 0.3, 0.5, 0.5, 0.5, 0.5])
+            rows = session.infer(robot(task, **{"robot_state.ee_pose": moved}))
+            assert rows[0]["action"]["target_pose"][0] == pytest.approx(x, abs=1e-6)
 
 
 @pytest.mark.parametrize(

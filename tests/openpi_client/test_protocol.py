@@ -50,6 +50,16 @@ def test_the_broker_hands_out_one_action_after_the_other(arm_server, client):
     np.testing.assert_allclose([step[2] for step in steps], [0.35, 0.45, 0.55, 0.35])
 
 
+def test_an_answer_shorter_than_what_the_broker_plays_is_an_error_before_its_first_step(client):
+    with speaking(arm(), action_horizon=4) as server:
+        client.connect(host=server.host, port=server.port)
+        client.broker(4)
+        with pytest.raises(
+            Failed, match=r"RuntimeError: .*\ndialect_unsupported: the model answered 3 steps, and --openpi"
+        ):
+            client.infer({"robot_state.ee_pose": POSE})
+
+
 def test_an_error_is_the_clients_own_exception_and_the_session_goes_on(arm_server, client):
     client.connect(host=arm_server.host, port=arm_server.port)
     with pytest.raises(

@@ -81,9 +81,9 @@ class Genuine:
         self._watchdog.join()
 
 
-def speaking(*sources, codec=None, **more):
+def speaking(*sources, codec=None, action_horizon=None, **more):
     """A server that speaks openpi's protocol."""
     plugins = Plugins.discover()
-    frontends = make_frontends(plugins, {"openpi": {"codec": codec}} if codec is not None else None)
+    frontends = make_frontends(plugins, {"openpi": {"codec": codec, "action_horizon": action_horizon}})
     named = {f"m{i}": one for i, one in enumerate(sources)}
     return InferenceServer(named, port=0, frontends=frontends, **more)

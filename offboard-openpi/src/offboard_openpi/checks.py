@@ -13,6 +13,8 @@ from .families import PROMPT, Family, Vector
 
 #: The side of a synthetic image, and what openpi scales every image to.
 SIDE = 224
+#: Steps of a chunk, and numbers of a step, at most. openpi's own configs have 50 and 32.
+_LARGEST = (4096, 1024)
 
 
 class Checks:
@@ -78,8 +80,12 @@ class Checks:
                 f"openpi answered actions {actions.shape}, the config {self.config} has {self.family.action_width} "
                 "per step; is --config-name the one that the checkpoint was trained with?"
             )
-        if not len(actions):
-            raise InvalidAction("openpi answered a chunk of no steps")
+        if not actions.size:
+            raise InvalidAction(f"openpi answered a chunk without numbers, {actions.shape}")
+        if actions.shape[0] > _LARGEST[0] or actions.shape[1] > _LARGEST[1]:
+            raise InvalidAction(
+                f"openpi answered a chunk of {actions.shape}, and {_LARGEST} is the most; is it openpi?"
+            )
         if not np.isfinite(actions).all():
             step = int(np.argwhere(~np.isfinite(actions))[0][0])
             raise InvalidAction(
@@ -146,5 +152,7 @@ def _leaves(inputs: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, A
     for name, value in inputs.items():
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{under}{name}/")
+        elif isinstance(value, list):
+            yield from _leaves({str(i): part for i, part in enumerate(value)}, f"{under}{name}/")
         elif isinstance(value, (np.ndarray, np.number, int, float)):
             yield f"{under}{name}", value

@@ -40,6 +40,7 @@ class OpenPIFrontend(Frontend):
     """``?model=ID`` chooses a model; every other name of the query is a parameter of the session."""
 
     def __init__(self, options: OpenPIFrontendOptions) -> None:
+        self._options = options
         self._keys = None if options.codec is None else KEYSETS[options.codec]
 
     def open(self, scope: Scope) -> OpenPISpeech:
@@ -48,7 +49,8 @@ class OpenPIFrontend(Frontend):
         models = [value for name, value in query if name == "model"]
         if len(models) > 1:
             raise BadParameter("model was given twice")
-        return OpenPISpeech(self._keys, next(iter(models), None), [pair for pair in query if pair[0] != "model"])
+        params = [pair for pair in query if pair[0] != "model"]
+        return OpenPISpeech(self._keys, self._options.action_horizon, next(iter(models), None), params)
 
 
 class OpenPISpeech(Speech):
@@ -57,10 +59,13 @@ class OpenPISpeech(Speech):
     A refusal is the reason of the close frame for the same cause: the client would try to unpack a text.
     """
 
-    def __init__(self, keys: KeySet | None, model_id: str | None, params: Sequence[tuple[str, str]]) -> None:
+    def __init__(
+        self, keys: KeySet | None, horizon: int | None, model_id: str | None, params: Sequence[tuple[str, str]]
+    ) -> None:
         self.model_id = model_id
         self.params = params
         self._keys = keys
+        self._horizon = horizon
         self._layout: Layout = []
 
     def bridge(self, codec: BoundCodec) -> BoundCodec:
@@ -70,7 +75,7 @@ class OpenPISpeech(Speech):
 
     def wire(self, codec: BoundCodec) -> Wire:
         """openpi's encoding."""
-        return OpenPIWire(codec)
+        return OpenPIWire(codec, self._horizon)
 
     def ready(self, session: ServiceSession) -> Frame:
         """What openpi's own server says of this model, if it is openpi's, and what Protocol v1's handshake says.
@@ -99,10 +104,11 @@ class OpenPISpeech(Speech):
 
 
 class OpenPIWire:
-    """One session's translations."""
+    """One session's translations. ``horizon``: how many steps of an answer the robot plays, where that is known."""
 
-    def __init__(self, codec: BoundCodec) -> None:
+    def __init__(self, codec: BoundCodec, horizon: int | None) -> None:
         self._declared = codec.meta.observation
+        self._horizon = horizon
         self._total_ms: float | None = None
 
     def read(self, frame: Frame) -> tuple[Observation, list[str]]:
@@ -120,13 +126,18 @@ class OpenPIWire:
     def write(
         self, result: Result, timing: Mapping[str, float], observation: Observation, warnings: list[str]
     ) -> Frame:
-        """``actions`` (T, D) and the timings openpi's clients log. Raises DialectUnsupported for no actions."""
+        """``actions`` (T, D) and the timings openpi's clients log. Raises DialectUnsupported for too few actions."""
         before, self._total_ms = self._total_ms, timing["total_ms"]
         if isinstance(result, OffboardError):
             return _say(result)
         if result is None or not len(result):
             what = "has nothing new to say" if result is None else "says stop: the episode is over"
             raise DialectUnsupported(f"the model {what}, for which openpi's protocol has no word")
+        if self._horizon is not None and len(result) < self._horizon:
+            raise DialectUnsupported(
+                f"the model answered {len(result)} steps, and --openpi.action-horizon says that the robot plays "
+                f"{self._horizon} of each answer; let it play fewer, or the codec keep more (--codec.horizon_sec)"
+            )
         spent = {name: value for name, value in timing.items() if name != "prev_encode_ms"}
         spent["infer_ms"] = timing["codec_ms"] + timing["queue_ms"] + timing["infer_ms"]
         if before is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from dataclasses import replace
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 NAME = "OpenPI subprocess"
 #: Seconds between SIGTERM and SIGKILL; closing a policy must take less than the server allows it.
 _GRACE = 2.0
+#: Bytes of what openpi says of its policy, which every robot is told; openpi's own says a pose.
+_LARGEST_METADATA = 65536
 
 
 class OpenPILoader(CheckpointLoader):
@@ -134,7 +137,10 @@ def _meta(checks: Checks, metadata: Any, reply: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {"config_name": checks.config, "checks": checks.kind, "warmed_up": reply is not None}
     if reply is not None:
         facts["chunk_length"] = len(reply["actions"])
-    if plain := {str(name): value for name, value in metadata.items() if _is_plain(value)}:
+    plain = {name: value for name, value in metadata.items() if isinstance(name, str) and _is_plain(value)}
+    if len(json.dumps(plain)) > _LARGEST_METADATA:
+        log.warning("openpi's metadata is larger than %d bytes: it is not handed on", _LARGEST_METADATA)
+    elif plain:
         facts["openpi_metadata"] = plain
     return facts
 

@@ -71,6 +71,13 @@ class OpenPIFrontendOptions:
     codec: Keys | None = None
     """Which keys the robots send and which actions they play: those of the codec of this name. null: names pass through
     as they are."""
+    action_horizon: int | None = None
+    """How many steps of each answer the robots play: the action_horizon of their ActionChunkBroker. A shorter answer is
+    an error then, where the broker would run out of steps in mid-episode. null: nobody knows."""
+
+    def __post_init__(self) -> None:
+        if self.action_horizon is not None and self.action_horizon < 1:
+            raise ValueError(f"action_horizon is {self.action_horizon}, expected 1 or more")
 
 
 #: What openpi, and what it is made of, reads of its environment, beside what any program needs.

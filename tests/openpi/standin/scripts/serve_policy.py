@@ -90,6 +90,8 @@ class Policy:
         width = {"droid": 8, "aloha": 14, "libero": 7, "positronic": 8}[self.config.family]
         actions = np.full((self.config.horizon, width), self.says.get("value", 0.5))
         actions[:, 0] = state.flat[0]
+        if prompt.startswith("rows "):
+            actions = np.tile(actions[:1], (int(prompt.split()[1]), 1)).astype(np.int8)
         if prompt == "nan":
             actions[3, 2] = np.nan
         return {"state": state, "actions": actions[:, :-1] if prompt == "narrow" else actions}
@@ -145,7 +147,8 @@ async def handle(policy, websocket):
             answer["server_timing"] = {"infer_ms": took * 1000}
             if previous is not None:
                 answer["server_timing"]["prev_total_ms"] = previous * 1000
-            await websocket.send("an unexpected word" if obs.get("prompt") == "text" else pack(answer))
+            for _ in range(2 if obs.get("prompt") == "twice" else 1):
+                await websocket.send("an unexpected word" if obs.get("prompt") == "text" else pack(answer))
             previous = time.monotonic() - start
         except ConnectionClosed:
             logging.info("Connection from %s closed", websocket.remote_address)
