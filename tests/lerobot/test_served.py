@@ -110,7 +110,7 @@ def test_the_list_holds_what_is_complete(client_of_run, run):
     (half / "model.safetensors").write_bytes((half / "model.safetensors").read_bytes()[:1000])
     try:
         assert client_of_run.list_models() == ["000100", "000200"]
-        with pytest.raises(ModelNotFound, match=r"000300 is not complete: model\.safetensors"):
+        with pytest.raises(ModelNotFound, match=r"000300 is no complete checkpoint: model\.safetensors"):
             client_of_run.new_session("300")
     finally:
         shutil.rmtree(half.parent)

@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import time
 
 import pytest
 from object_store import object_store, upload
@@ -73,6 +74,39 @@ def test_places_that_hold_no_checkpoint_say_what_they_hold(tmp_path, run):
         OpenPIRegistry(str(run / "999")).checkpoints()
 
 
+def test_a_step_that_lacks_something_says_what_and_whether_to_wait(run):
+    step = run / "10000"
+    shutil.rmtree(step / "assets")
+    lacks = r"assets/ holds no norm_stats\.json; "
+    with pytest.raises(ConfigurationError, match=lacks + r"it was written to \d+ s ago: .* wait for that$"):
+        OpenPIRegistry(str(step)).checkpoints()
+    for path in (step, *step.rglob("*")):
+        os.utime(path, (0, time.time() - 7200))
+    for other in ("999", "5000", "11000.orbax-checkpoint-tmp-0"):
+        shutil.rmtree(run / other)
+    for place in (step, run):
+        with pytest.raises(ConfigurationError, match=lacks + "nothing .* for 2 hours: save or copy it again$"):
+            OpenPIRegistry(str(place)).checkpoints()
+
+
+@pytest.mark.parametrize("name", ["params/d/0123abcd", "params/_METADATA", "assets/lerobot/norm_stats.json"])
+def test_a_pointer_of_git_lfs_is_named(run, name):
+    (run / "10000" / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n")
+    with pytest.raises(ConfigurationError, match=rf"{name} is a Git LFS pointer.*: run git lfs pull in .*/10000$"):
+        OpenPIRegistry(str(run / "10000")).checkpoints()
+    assert ids(run) == ["999", "5000"]
+
+
+def test_the_folder_above_the_experiment_is_told_where_the_steps_are(run):
+    with pytest.raises(ConfigurationError, match=rf"it holds exp; .*; did you mean {run}\?"):
+        OpenPIRegistry(str(run.parent)).checkpoints()
+
+
+def test_a_repository_of_the_hub_is_no_folder():
+    with pytest.raises(ConfigurationError, match=r"org/pi05 does not exist; a repository .* is written hf://org/pi05"):
+        OpenPIRegistry("org/pi05").checkpoints()
+
+
 def test_the_vendor_is_recognised_by_its_files(run, tmp_path):
     plugins = Plugins.discover()
     assert from_flags(plugins, checkpoints_dir=str(run)).vendor == "openpi"
@@ -126,6 +160,13 @@ def test_checkpoints_in_an_object_store_are_listed_there_and_fetched_when_loaded
     assert not [path for path in fetched if "train_state" in path.parts], "what only training needs stays there"
     [one] = OpenPIRegistry(f"{bucket}/5000").checkpoints()
     assert one.id == "5000"
+
+
+def test_a_store_without_whole_checkpoints_says_what_each_lacks(bucket, run):
+    (run / "10000" / "params" / "_METADATA").unlink()
+    upload(run / "10000", "s3://runs/half/10000")
+    with pytest.raises(ConfigurationError, match=r"it holds 10000; .*; of 10000, neither params/_METADATA nor"):
+        OpenPIRegistry("s3://runs/half").checkpoints()
 
 
 def test_a_store_without_checkpoints_says_what_it_holds(bucket):

@@ -75,8 +75,8 @@ class ToyLoader(CheckpointLoader):
         return Toy(self.options)
 
 
-def complete(path):
-    return (path / "toy.bin").exists()
+def problem(path):
+    return None if (path / "toy.bin").exists() else "toy.bin is missing"
 
 
 class ToyRuns(ModelRegistry):
@@ -84,7 +84,7 @@ class ToyRuns(ModelRegistry):
         self.place = Path(place)
 
     def checkpoints(self):
-        found = numbered_folders(self.place, complete, expected="toy.bin")
+        found = numbered_folders(self.place, problem, expected="toy.bin")
         return [Checkpoint(id=path.name, location=str(path)) for _, path in found]
 
 

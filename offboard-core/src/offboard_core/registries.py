@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from offboard_client._names import nearest
 from offboard_client.errors import ConfigurationError, ModelNotFound
 
 from .types import Checkpoint, ModelRegistry
+
+#: How long ago somebody must have written for "it is still being written" to be likely, in seconds.
+RECENTLY = 120.0
+_REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 class MemoryRegistry(ModelRegistry):
@@ -51,11 +56,12 @@ class DescribedRegistry(ModelRegistry):
 
 
 def numbered_folders(
-    place: Path, complete: Callable[[Path], bool], *, prefix: str = "", expected: str
+    place: Path, problem: Callable[[Path], str | None], *, prefix: str = "", expected: str
 ) -> list[tuple[int, Path]]:
-    """The folders ``<prefix>NNN`` in ``place`` that are ``complete``, oldest first, by number.
+    """The folders ``<prefix>NNN`` in ``place`` that have no ``problem``, oldest first, by number.
 
-    ``expected``: what such a folder holds, for the error (``"pretrained_model/config.json and its weights"``).
+    ``problem``: what is wrong with such a folder and what to do about it, None if it is a whole checkpoint; see
+    :func:`still_written`. ``expected``: what such a folder holds (``"pretrained_model/config.json and its weights"``).
     Anything of another name (a temporary folder, the link ``last``) is passed over.
     Raises ConfigurationError that says what is there: ``place`` is missing, is no folder, cannot be read, or holds
     no complete folder.
@@ -64,18 +70,59 @@ def numbered_folders(
     pattern = re.compile(re.escape(prefix) + r"([0-9]{1,18})")
     matched = [(int(match[1]), place / name) for name in names if (match := pattern.fullmatch(name))]
     steps = sorted((number, path) for number, path in matched if path.is_dir())
-    found = [(number, path) for number, path in steps if complete(path)]
+    problems = {path: problem(path) for _, path in steps}
+    found = [(number, path) for number, path in steps if problems[path] is None]
     if not found:
+        wrong = [f"of {path.name}, {problems[path]}" for _, path in steps[-3:]]
+        others = [place / name for name in names if not pattern.fullmatch(name)]
+        hints = [hint for path in others if (hint := _hint(path, problem))] or _further_down(others, pattern)
         there = (
             f"{', '.join(path.name for _, path in steps[-5:])} {'are' if len(steps) > 1 else 'is'} incomplete"
             if steps
             else f"it holds {_some(names)}"
         )
+        told = f"there is no complete checkpoint in {place}: {there}; "
         raise ConfigurationError(
-            f"there is no complete checkpoint in {place}: {there}; "
-            f"expected folders called {prefix}<number>, each with {expected}"
+            told + "; ".join([f"expected folders called {prefix}<number>, each with {expected}", *wrong, *hints])
         )
     return found
+
+
+def still_written(folder: Path, otherwise: str = "save or copy it again") -> str:
+    """What to do about a folder that lacks something: wait, if somebody writes there now; else ``otherwise``."""
+    try:
+        newest = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    except OSError:  # it changes while it is read
+        return "it is being written: wait for that"
+    ago = max(0.0, time.time() - newest)
+    if ago < RECENTLY:
+        return f"it was written to {ago:.0f} s ago: if it is still being written or copied, wait for that"
+    return f"nothing has been written there for {_spell(ago)}: {otherwise}"
+
+
+def is_lfs_pointer(head: bytes) -> bool:
+    """Whether a file that begins so stands for one that Git LFS did not fetch."""
+    return head.startswith(b"version https://git-lfs")
+
+
+def _hint(path: Path, problem: Callable[[Path], str | None]) -> str | None:
+    """What a folder may be that is no numbered one, where there is none."""
+    if path.is_symlink() and not path.exists():
+        return f"{path.name} is a link to {os.readlink(path)}, which is not there: copy that folder, too"
+    if not path.is_dir():
+        return None
+    if "tmp" in path.name:
+        return f"{path.name} was not saved to its end; {still_written(path)}"
+    return f"{path.name} is a whole checkpoint: to serve that one, give {path}" if problem(path) is None else None
+
+
+def _further_down(folders: Sequence[Path], pattern: re.Pattern[str]) -> list[str]:
+    """Where the numbered folders are, if the place that was given lies one or two above them."""
+    for folder in folders[:20]:
+        for place in (folder, *sorted(folder.glob("*"))[:20]):
+            if place.is_dir() and any(pattern.fullmatch(path.name) and path.is_dir() for path in place.iterdir()):
+                return [f"did you mean {place}?"]
+    return []
 
 
 def _listing(place: Path) -> list[str]:
@@ -99,10 +146,18 @@ def not_there(place: Path) -> ConfigurationError:
     except OSError as error:
         return ConfigurationError(f"{place} does not exist; {parent} cannot be read: {error.strerror}")
     near = " or ".join(str(parent / name) for name in nearest(missing.name, names))
-    return ConfigurationError(
-        f"{place} does not exist; " + (f"did you mean {near}?" if near else f"{parent} holds {_some(names)}")
-    )
+    hint = f"did you mean {near}?" if near else f"{parent} holds {_some(names)}"
+    if _REPOSITORY.fullmatch(str(place)) and not place.parent.is_dir():
+        hint = f"a repository on the Hugging Face Hub is written hf://{place}"
+    return ConfigurationError(f"{place} does not exist; {hint}")
 
 
 def _some(names: Sequence[str]) -> str:
     return (", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")) if names else "nothing"
+
+
+def _spell(seconds: float) -> str:
+    for unit, length in (("days", 86400.0), ("hours", 3600.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 60:.0f} minutes"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from offboard_core.registries import is_lfs_pointer
 from offboard_core.types import Checkpoint, Field
 
 from .places import PRETRAINED, Place
@@ -24,11 +25,33 @@ PREPROCESSOR = "policy_preprocessor.json"
 POSTPROCESSOR = "policy_postprocessor.json"
 #: What offboard itself knows about a checkpoint; see ``docs/how-to/serve-lerobot.md``.
 RECORDED = "offboard.json"
+ADAPTER = "adapter_config.json"
 
 #: For the error about a folder that holds no checkpoint.
 EXPECTED = f"{PRETRAINED}/ (its config, whole weights and processors)"
 
+#: Files of a checkpoint that is saved in a way in which it cannot be served → what it is, and what to do about that.
+_OTHER_KINDS = {
+    ADAPTER: (
+        "it is a PEFT adapter, which changes the weights of another policy and has none itself",
+        "merge it into that policy (merge_and_unload of peft), and save the whole policy with its processors",
+    ),
+    f"{WEIGHTS}.index.json": (
+        "its weights are spread over several files",
+        f"join them: read each with safetensors, and save all tensors in one {WEIGHTS}",
+    ),
+    "pytorch_model.bin": (
+        f"its weights are a pickle (pytorch_model.bin), which may run code and is not read; there is no {WEIGHTS}",
+        f"load it where you trust it, and save it as {WEIGHTS}",
+    ),
+}
+#: What the folder of one checkpoint holds, of whatever kind.
+MARKS = (CONFIG, WEIGHTS, *_OTHER_KINDS)
+
 _BEFORE_0_4 = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs.")
+_CHANNELS = (1, 3, 4)
+# As much as tells a pointer of Git LFS.
+_POINTER = 64
 # The safetensors format's own bound on its JSON header.
 _LONGEST_HEADER = 100_000_000
 #: Policy type → the key of its config that says how many steps one chunk has.
@@ -36,7 +59,25 @@ _CHUNK_KEYS = {"act": "chunk_size", "diffusion": "n_action_steps"}
 
 
 class Incomplete(Exception):
-    """The folder is not, or not yet, a whole checkpoint; the text says what is wrong with which file."""
+    """The folder is not, or not yet, a whole checkpoint; the text says what is wrong with which file.
+
+    ``remedy``: what to do about it, unless it is still being written.
+    """
+
+    verdict = "is no complete checkpoint"
+
+    def __init__(self, problem: str, remedy: str = "save or copy it again") -> None:
+        super().__init__(problem)
+        self.remedy = remedy
+
+
+class Unfit(Incomplete):
+    """Waiting does not help: what is there is of another kind."""
+
+    verdict = "cannot be served"
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}: {self.remedy}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +129,14 @@ class Files:
 
 def read(place: Place) -> Files:
     """Raises Incomplete that names the file and what is wrong with it; of a remote place also ConfigurationError."""
+    _check_kind(place)
     config = read_json(place, CONFIG)
+    if "input_shapes" in config:
+        raise Unfit(
+            f"{CONFIG} is of a LeRobot from before 2025, which described a policy by its input_shapes",
+            "describe it as LeRobot 0.3 did (type, input_features, output_features, normalization_mapping) and migrate "
+            "it (see docs/how-to/serve-lerobot.md), or train it anew",
+        )
     for key, kind in (("type", str), ("input_features", dict), ("output_features", dict)):
         if not isinstance(config.get(key), kind) or not config[key]:
             raise Incomplete(f"{CONFIG} has no {key}: it is no policy that LeRobot trained")
@@ -104,15 +152,38 @@ def read(place: Place) -> Files:
     )
 
 
+def _check_kind(place: Place) -> None:
+    """Raises Unfit for a checkpoint without weights of its own in the one file that they must be in."""
+    if place.size(WEIGHTS) is not None:
+        return
+    for name, (problem, remedy) in _OTHER_KINDS.items():
+        if place.size(name) is not None:
+            raise Unfit(problem, remedy)
+
+
 def read_json(place: Place, name: str) -> dict[str, Any]:
     """The map in a JSON file. Raises Incomplete."""
+    text = _read(place, name, 0, _size(place, name))
     try:
-        content = json.loads(place.read(name, 0, _size(place, name)))
-    except (OSError, ValueError, RecursionError) as error:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise Incomplete(f"{name} cannot be read ({error})") from None
     if not isinstance(content, dict):
         raise Incomplete(f"{name} holds no map")
     return cast("dict[str, Any]", content)
+
+
+def _read(place: Place, name: str, start: int, end: int) -> bytes:
+    try:
+        content = place.read(name, start, end)
+    except OSError as error:
+        raise Incomplete(f"{name} cannot be read ({error})") from None
+    if start == 0 and is_lfs_pointer(content):
+        raise Unfit(
+            f"{name} is a Git LFS pointer, not the file itself",
+            f"run git lfs pull in {place.location}" if place.is_local else "upload the file that it stands for",
+        )
+    return content
 
 
 def _size(place: Place, name: str) -> int:
@@ -126,6 +197,12 @@ def _steps(place: Place, header: Mapping[str, Any]) -> dict[str, list[Mapping[st
     names = [name for name in (PREPROCESSOR, POSTPROCESSOR) if place.size(name) is not None]
     if not names and any(key.startswith(_BEFORE_0_4) for key in header):
         return {}
+    if not names:
+        raise Incomplete(
+            f"{PREPROCESSOR} and {POSTPROCESSOR} are missing",
+            "a policy's save_pretrained does not write them: save both processors there, too, or copy policy_* from "
+            "where it was trained",
+        )
     found: dict[str, list[Mapping[str, Any]]] = {}
     for name in (PREPROCESSOR, POSTPROCESSOR):
         steps = read_json(place, name).get("steps")
@@ -146,13 +223,11 @@ def _weights_header(place: Place, name: str) -> dict[str, Any]:
     """The header of a safetensors file. It states the file's length: one that was cut short is found unread."""
     size = _size(place, name)
     try:
-        length = int.from_bytes(place.read(name, 0, min(8, size)), "little")
+        length = int.from_bytes(_read(place, name, 0, min(_POINTER, size))[:8], "little")
         if size < 8 or length > min(size - 8, _LONGEST_HEADER):
             raise Incomplete(f"{name} ends within its header")
-        header = json.loads(place.read(name, 8, 8 + length))
+        header = json.loads(_read(place, name, 8, 8 + length))
         ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
-    except OSError as error:
-        raise Incomplete(f"{name} cannot be read ({error})") from None
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         raise Incomplete(f"{name} has no safetensors header") from None
     expected = 8 + length + max(ends, default=0)
@@ -163,16 +238,23 @@ def _weights_header(place: Place, name: str) -> dict[str, Any]:
 
 def _features(features: Mapping[str, Any]) -> dict[str, Field]:
     try:
-        return {name: _field(feature["type"], feature["shape"]) for name, feature in features.items()}
+        return {name: _field(name, feature["type"], feature["shape"]) for name, feature in features.items()}
     except (LookupError, TypeError):
         raise Incomplete(f"{CONFIG} describes a feature without type and shape") from None
 
 
-def _field(kind: Any, described: Any) -> Field:
+def _field(name: str, kind: Any, described: Any) -> Field:
     """LeRobot writes images channels first; here they are as cameras deliver them."""
     if not isinstance(kind, str) or not all(isinstance(length, int) for length in described):
         raise TypeError
     shape = tuple(described)
-    if kind == "VISUAL" and len(shape) == 3:
-        return Field(shape=(*shape[1:], shape[0]), dtype="uint8")
-    return Field(shape=shape, dtype="float32", kind="vector" if kind == "ACTION" else None)
+    if kind != "VISUAL" or len(shape) != 3:
+        return Field(shape=shape, dtype="float32", kind="vector" if kind == "ACTION" else None)
+    channels, height, width = shape
+    if width in _CHANNELS and channels not in _CHANNELS:
+        raise Unfit(
+            f"{CONFIG} describes {name} as {list(shape)}, its channels last, where LeRobot has them first; the data "
+            "set may name the axes otherwise than height, width, channels",
+            f"write {[width, channels, height]} there; the weights are the same either way",
+        )
+    return Field(shape=(height, width, channels), dtype="uint8")

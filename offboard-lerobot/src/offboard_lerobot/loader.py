@@ -10,7 +10,7 @@ from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.remote import fetch, is_url, open_folder
 from offboard_core.types import Checkpoint, CheckpointLoader, Policy, Report
 
-from .files import Files, Incomplete, read
+from .files import CONFIG, Files, Incomplete, read
 from .places import LocalPlace, Place, RemotePlace
 from .versions import FIELDS, understood
 
@@ -79,7 +79,7 @@ def _servable(place: Place) -> Files:
     try:
         files = read(place)
     except Incomplete as error:
-        raise LoadFailed(f"{place.location} is no complete checkpoint: {error}") from None
+        raise LoadFailed(f"{place.location} {error.verdict}: {error}") from None
     if files.type not in FIELDS:
         raise LoadFailed(
             f"{files.location} holds a {files.type!r} policy; these LeRobot policies are served: {', '.join(FIELDS)}"
@@ -87,6 +87,11 @@ def _servable(place: Place) -> Files:
     if files.outputs.keys() != {"action"}:
         raise LoadFailed(
             f"{files.location} answers {', '.join(files.outputs)}; only policies that answer 'action' are served"
+        )
+    if files.config.get("use_peft"):
+        raise LoadFailed(
+            f"{files.location} says use_peft: an adapter changes its weights, and none is applied here. Merge it into "
+            f"them (merge_and_unload of peft), save the whole policy, and set use_peft in {CONFIG} to false"
         )
     if not files.steps:
         raise LoadFailed(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from offboard_core.remote import RemoteFile, RemoteFolder
 
@@ -13,6 +13,8 @@ from offboard_core.remote import RemoteFile, RemoteFolder
 PRETRAINED = "pretrained_model"
 #: And the folder of all steps, in the one of the run.
 CHECKPOINTS = "checkpoints"
+#: And the link to the newest step's folder, beside it.
+LAST = "last"
 
 
 class Place(Protocol):
@@ -21,6 +23,11 @@ class Place(Protocol):
     @property
     def location(self) -> str:
         """Its path or URL."""
+        ...
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it lies on this machine."""
         ...
 
     def size(self, name: str) -> int | None:
@@ -41,6 +48,7 @@ class LocalPlace:
     """A folder on this machine."""
 
     folder: Path
+    is_local: ClassVar[bool] = True
 
     @property
     def location(self) -> str:
@@ -70,6 +78,7 @@ class RemotePlace:
     root: RemoteFolder
     files: Mapping[str, RemoteFile]
     path: str = ""
+    is_local: ClassVar[bool] = False
 
     @property
     def location(self) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from offboard_client.errors import ConfigurationError, ModelNotFound
-from offboard_core.registries import numbered_folders
+from offboard_core.registries import numbered_folders, still_written
 from offboard_core.remote import is_url
 from offboard_core.types import Checkpoint, ModelRegistry
 
-from .files import CONFIG, EXPECTED, Files, Incomplete, read, read_json
-from .places import CHECKPOINTS, PRETRAINED, LocalPlace
+from .files import CONFIG, EXPECTED, MARKS, Files, Incomplete, Unfit, read, read_json
+from .places import CHECKPOINTS, LAST, PRETRAINED, LocalPlace
 
 
 def open_registry(location: str) -> ModelRegistry:
@@ -38,23 +38,19 @@ class LeRobotRegistry(ModelRegistry):
         if (single := _single(self._place)) is not None:
             return [_one(single)]
         whole: dict[Path, Files] = {}
-        reasons: list[str] = []
 
-        def complete(step: Path) -> bool:
+        def problem(step: Path) -> str | None:
+            folder = step / PRETRAINED
             try:
-                whole[step] = read(LocalPlace(step / PRETRAINED))
+                whole[step] = read(LocalPlace(folder))
             except Incomplete as error:
-                reasons.append(f"of {step.name}, {error}")
-                return False
-            return True
+                return _explained(error, folder)
+            return None
 
         steps = self._steps()
         place = steps.resolve()
         run = (place.parent if place.name == CHECKPOINTS else place).name
-        try:
-            found = numbered_folders(steps, complete, expected=EXPECTED)
-        except ConfigurationError as error:
-            raise ConfigurationError("; ".join([error.text, *reasons[-1:]])) from None
+        found = numbered_folders(steps, problem, expected=EXPECTED)
         return [whole[path].checkpoint(path.name, run) for _, path in found]
 
     def resolve(self, model_id: str) -> Checkpoint:
@@ -63,7 +59,12 @@ class LeRobotRegistry(ModelRegistry):
             return super().resolve(model_id)
         except ModelNotFound:
             for step in self._steps().iterdir():
-                if _is_step(step) and model_id.isdecimal() and int(step.name) == int(model_id):
+                if (
+                    _is_step(step)
+                    and model_id.isdecimal()
+                    and step.name.isdecimal()
+                    and int(step.name) == int(model_id)
+                ):
                     _check(step)
             raise
 
@@ -77,30 +78,34 @@ def recognises(path: Path) -> bool:
     """Whether a folder looks like LeRobot's; reads names, and one small config at most."""
     if (single := _single(path)) is not None:
         try:
-            return "input_features" in read_json(LocalPlace(single), CONFIG)
+            return not {"input_features", "input_shapes"}.isdisjoint(read_json(LocalPlace(single), CONFIG))
         except Incomplete:
             return False
-    return any(place.is_dir() and any(map(_is_step, place.iterdir())) for place in (path / CHECKPOINTS, path))
+    places = (place for place in (path / CHECKPOINTS, path) if place.is_dir())
+    return any((place / LAST).is_symlink() or any(map(_is_step, place.iterdir())) for place in places)
 
 
 def _is_step(path: Path) -> bool:
-    return path.name.isascii() and path.name.isdigit() and (path / PRETRAINED).is_dir()
+    return (path / PRETRAINED).is_dir()
 
 
 def _check(step: Path) -> None:
     """Raises ModelNotFound for a step that is not complete."""
+    folder = step / PRETRAINED
     try:
-        read(LocalPlace(step / PRETRAINED))
+        read(LocalPlace(folder))
     except Incomplete as error:
-        raise ModelNotFound(
-            f"the checkpoint {step.name} is not complete: {error}; if it is still being written, wait for that"
-        ) from None
+        raise ModelNotFound(f"the checkpoint {step.name} {error.verdict}: {_explained(error, folder)}") from None
+
+
+def _explained(error: Incomplete, folder: Path) -> str:
+    return str(error) if isinstance(error, Unfit) else f"{error}; {still_written(folder, error.remedy)}"
 
 
 def _single(place: Path) -> Path | None:
     """The ``pretrained_model`` folder that ``place`` is, or has."""
     for folder in (place, place / PRETRAINED):
-        if folder.is_dir() and (folder.name == PRETRAINED or (folder / CONFIG).is_file()):
+        if folder.is_dir() and (folder.name == PRETRAINED or any((folder / name).is_file() for name in MARKS)):
             return folder
     return None
 
@@ -112,6 +117,4 @@ def _one(folder: Path) -> Checkpoint:
     try:
         return read(LocalPlace(folder)).checkpoint(step.name, run.name)
     except Incomplete as error:
-        raise ConfigurationError(
-            f"{folder} is no complete checkpoint: {error}; if it is still being written or copied, wait for that"
-        ) from None
+        raise ConfigurationError(f"{folder} {error.verdict}: {_explained(error, folder)}") from None

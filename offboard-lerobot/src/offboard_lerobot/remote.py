@@ -9,7 +9,7 @@ from offboard_client.errors import ConfigurationError, ModelNotFound
 from offboard_core.remote import RemoteFile, open_folder
 from offboard_core.types import Checkpoint, ModelRegistry
 
-from .files import CONFIG, EXPECTED, Files, Incomplete, read
+from .files import CONFIG, EXPECTED, MARKS, Files, Incomplete, read
 from .places import CHECKPOINTS, PRETRAINED, RemotePlace
 
 _STEP = re.compile(rf"([0-9]{{1,18}})/{PRETRAINED}/.")
@@ -37,7 +37,7 @@ class RemoteRegistry(ModelRegistry):
         if (single := self._single(listing)) is not None:
             found = self._look(single)
             if isinstance(found, Incomplete):
-                raise ConfigurationError(f"{single.location} is no complete checkpoint: {found}")
+                raise ConfigurationError(f"{single.location} {found.verdict}: {found}")
             return [self._checkpoint(single, found)]
         steps = self._steps(listing)
         looks = {step: self._look(place) for step, place in steps.items()}
@@ -59,14 +59,14 @@ class RemoteRegistry(ModelRegistry):
             for step, place in self._steps(self._root.files()).items():
                 look = self._look(place)
                 if isinstance(look, Incomplete) and model_id.isdecimal() and int(step) == int(model_id):
-                    raise ModelNotFound(f"the checkpoint {step} is not complete: {look}") from None
+                    raise ModelNotFound(f"the checkpoint {step} {look.verdict}: {look}") from None
             raise
 
     def _single(self, listing: Mapping[str, RemoteFile]) -> RemotePlace | None:
         """The ``pretrained_model`` that the place is, or has."""
         for path in (PRETRAINED,) if self._inside else ("", PRETRAINED):
             place = RemotePlace(self._root, listing, path)
-            if self._inside or place.size(CONFIG) is not None:
+            if self._inside or any(place.size(name) is not None for name in MARKS):
                 return place
         return None
 

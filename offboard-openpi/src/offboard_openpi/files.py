@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from offboard_client.errors import ConfigurationError
+from offboard_core.registries import is_lfs_pointer, still_written
 
 PARAMS = "params/_METADATA"
 WEIGHTS = "model.safetensors"
@@ -22,6 +23,9 @@ STATS = "norm_stats.json"
 TRAIN_STATE = "train_state/"
 #: What offboard itself knows about a checkpoint; see ``docs/how-to/serve-openpi.md``.
 RECORDED = "offboard.json"
+
+#: A pointer of Git LFS is three short lines.
+_LARGEST_POINTER = 1024
 
 #: For the error about a folder that holds no checkpoint.
 EXPECTED = f"params/ (or {WEIGHTS}) and {ASSETS}/…/{STATS}"
@@ -66,12 +70,25 @@ def _walk(folder: Path, under: str) -> Iterator[str]:
 
 
 def local_problem(step: Path) -> str | None:
-    """What is wrong with a local step, by its names and by the length of PyTorch weights; None if it is whole."""
+    """What is wrong with a local step and what to do about it, by its names and by the length of PyTorch weights.
+
+    None if it is whole.
+    """
     try:
         names = names_in(step)
-        return missing(names) or (_cut_short(step / WEIGHTS) if WEIGHTS in names else None)
+        if pointer := next((name for name in names if _is_pointer(step / name)), None):
+            return f"{pointer} is a Git LFS pointer, not the file itself: run git lfs pull in {step}"
+        problem = missing(names) or (_cut_short(step / WEIGHTS) if WEIGHTS in names else None)
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
+    return None if problem is None else f"{problem}; {still_written(step)}"
+
+
+def _is_pointer(path: Path) -> bool:
+    if path.stat().st_size > _LARGEST_POINTER:
+        return False
+    with path.open("rb") as file:
+        return is_lfs_pointer(file.read(_LARGEST_POINTER))
 
 
 def _cut_short(weights: Path) -> str | None:

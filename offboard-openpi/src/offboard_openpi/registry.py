@@ -25,9 +25,7 @@ class OpenPIRegistry(ModelRegistry):
     """
 
     def __init__(self, location: str) -> None:
-        self._place: _Local | _Remote = (
-            _Remote(location) if is_url(location) else _Local(Path(location).expanduser().absolute())
-        )
+        self._place: _Local | _Remote = _Remote(location) if is_url(location) else _Local(Path(location).expanduser())
 
     def checkpoints(self) -> Sequence[Checkpoint]:
         """The complete ones, oldest first. Raises ConfigurationError if there is none, or nowhere to look."""
@@ -42,12 +40,10 @@ class _Local:
         if files.is_step(self._place):
             step = self._place.resolve()
             if problem := files.local_problem(step):
-                raise ConfigurationError(
-                    f"{step} is no complete checkpoint: {problem}; if it is being written or copied, wait for that"
-                )
+                raise ConfigurationError(f"{step} is no complete checkpoint: {problem}")
             return [self._checkpoint(step)]
-        found = numbered_folders(self._place, lambda s: files.local_problem(s) is None, expected=files.EXPECTED)
-        return [self._checkpoint(step) for _, step in found]
+        found = numbered_folders(self._place, files.local_problem, expected=files.EXPECTED)
+        return [self._checkpoint(step.absolute()) for _, step in found]
 
     def _checkpoint(self, step: Path) -> Checkpoint:
         run = step.resolve().parent
@@ -71,12 +67,14 @@ class _Remote:
             name, _, rest = path.partition("/")
             if rest and _STEP.fullmatch(name):
                 steps.setdefault(name, {})[rest] = file
-        whole = [name for name in sorted(steps, key=int) if files.missing(steps[name]) is None]
+        problems = {name: files.missing(steps[name]) for name in sorted(steps, key=int)}
+        whole = [name for name, problem in problems.items() if problem is None]
         if not whole:
             there = ", ".join(sorted({path.partition("/")[0] for path in everything})[:8]) or "nothing"
+            wrong = [f"of {name}, {problem}" for name, problem in problems.items()][-3:]
+            told = f"there is no complete checkpoint in {self._folder.url}: it holds {there}; "
             raise ConfigurationError(
-                f"there is no complete checkpoint in {self._folder.url}: it holds {there}; "
-                f"expected folders called <number>, each with {files.EXPECTED}"
+                told + "; ".join([f"expected folders called <number>, each with {files.EXPECTED}", *wrong])
             )
         return [self._checkpoint(self._folder.below(name), steps[name], everything) for name in whole]
 

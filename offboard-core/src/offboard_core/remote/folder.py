@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -13,6 +14,9 @@ from offboard_client.errors import ConfigurationError
 
 #: Scheme → the extra of offboard-core that brings what fsspec needs for it.
 _EXTRAS = {"s3": "s3", "gs": "gs", "hf": "remote"}
+_HUB_PAGE = re.compile(
+    r"https?://(huggingface|hf)\.co/(?P<repo>((datasets|spaces)/)?[^/]+/[^/]+)(/tree/(?P<revision>[^/]+)(/(?P<path>.+))?)?"
+)
 #: What tells two versions of a file apart, by the names that stores give it, the most telling first.
 _VERSIONS = ("ETag", "etag", "blob_id", "md5Hash", "crc32c", "generation", "LastModified", "mtime", "created")
 
@@ -45,7 +49,15 @@ class RemoteFolder:
         self.url = url.rstrip("/")
         self.scheme = url.partition("://")[0]
         if self.scheme in ("http", "https"):
-            raise ConfigurationError(f"{url}: a web page cannot be listed; use one of {', '.join(_EXTRAS)}")
+            page = _HUB_PAGE.fullmatch(self.url)
+            hint = (
+                f"that repository is written hf://{page['repo']}"
+                + (f"@{page['revision']}" if page["revision"] else "")
+                + (f"/{page['path']}" if page["path"] else "")
+                if page is not None
+                else f"use one of {', '.join(_EXTRAS)}"
+            )
+            raise ConfigurationError(f"{url}: a web page cannot be listed; {hint}")
         try:
             fsspec: Any = importlib.import_module("fsspec")
             self._files, self._root = fsspec.core.url_to_fs(self.url)
