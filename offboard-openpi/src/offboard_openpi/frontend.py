@@ -135,7 +135,7 @@ class OpenPIWire:
             raise DialectUnsupported(f"the model {what}, for which openpi's protocol has no word")
         if self._horizon is not None and len(result) < self._horizon:
             raise DialectUnsupported(
-                f"the model answered {len(result)} steps, and --openpi.action-horizon says that the robot plays "
+                f"the model answered {len(result)} steps, and --openpi.action_horizon says that the robot plays "
                 f"{self._horizon} of each answer; let it play fewer, or the codec keep more (--codec.horizon_sec)"
             )
         spent = {name: value for name, value in timing.items() if name != "prev_encode_ms"}
