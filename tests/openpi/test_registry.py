@@ -97,6 +97,41 @@ def test_a_pointer_of_git_lfs_is_named(run, name):
     assert ids(run) == ["999", "5000"]
 
 
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (
+            ["model.safetensors.index.json", "model-00001-of-00002.safetensors"],
+            r"join them into one model\.safetensors",
+        ),
+        (["adapter_config.json", "adapter_model.safetensors"], "a PEFT adapter, .*: merge it"),
+        (["config.json", "pytorch_model.bin"], "--vendor lerobot"),
+        (["manifest.ocdbt", "_METADATA"], "give the folder above it"),
+    ],
+)
+@pytest.mark.parametrize("itself", [True, False])
+def test_what_will_never_be_a_step_is_told_by_its_cause(tmp_path, files, says, itself):
+    step = tmp_path / "run" / "7"
+    step.mkdir(parents=True)
+    for name in files:
+        (step / name).write_text("{}")
+    with pytest.raises(ConfigurationError, match=says) as raised:
+        OpenPIRegistry(str(step if itself else step.parent)).checkpoints()
+    assert "wait" not in str(raised.value)
+
+
+def test_a_file_of_another_framework_beside_the_steps_is_passed_over(run):
+    (run / "config.json").write_text("{}")
+    assert ids(run) == ["999", "5000", "10000"]
+
+
+def test_a_converted_step_without_statistics_says_where_they_are(tmp_path):
+    step = write_step(tmp_path / "7", pytorch=True)
+    (step / "assets" / "lerobot" / "norm_stats.json").unlink()
+    with pytest.raises(ConfigurationError, match=r"copies none: copy assets/ of the JAX step"):
+        OpenPIRegistry(str(step)).checkpoints()
+
+
 def test_the_folder_above_the_experiment_is_told_where_the_steps_are(run):
     with pytest.raises(ConfigurationError, match=rf"it holds exp; .*; did you mean {run}\?"):
         OpenPIRegistry(str(run.parent)).checkpoints()
@@ -167,6 +202,14 @@ def test_a_store_without_whole_checkpoints_says_what_each_lacks(bucket, run):
     upload(run / "10000", "s3://runs/half/10000")
     with pytest.raises(ConfigurationError, match=r"it holds 10000; .*; of 10000, neither params/_METADATA nor"):
         OpenPIRegistry("s3://runs/half").checkpoints()
+
+
+def test_a_store_that_holds_another_kind_of_weights_says_so(bucket, tmp_path):
+    (tmp_path / "lora").mkdir()
+    (tmp_path / "lora" / "adapter_config.json").write_text("{}")
+    upload(tmp_path / "lora", "s3://runs/lora")
+    with pytest.raises(ConfigurationError, match=r"it holds adapter_config\.json; .*; it is a PEFT adapter"):
+        OpenPIRegistry("s3://runs/lora").checkpoints()
 
 
 def test_a_store_without_checkpoints_says_what_it_holds(bucket):

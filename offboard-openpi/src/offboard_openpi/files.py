@@ -31,16 +31,40 @@ _LARGEST_POINTER = 1024
 EXPECTED = f"params/ (or {WEIGHTS}) and {ASSETS}/…/{STATS}"
 
 
+#: Files of a step that openpi will never serve as it is → what it is, and what to do about that.
+_OTHER_KINDS = {
+    f"{WEIGHTS}.index.json": f"its weights are spread over several files: join them into one {WEIGHTS}",
+    "adapter_config.json": "it is a PEFT adapter, which has no weights of its own: merge it into its policy, save that",
+    "config.json": "its config.json is of another framework: serve LeRobot's pi0 and pi0.5 with --vendor lerobot",
+    "manifest.ocdbt": "it is the params/ of a step: give the folder above it",
+}
+
+
+def other_kind(names: Iterable[str]) -> str | None:
+    """What a folder is that will never be a step, however long one waits; None if nothing says so."""
+    have = set(names)
+    if PARAMS in have or WEIGHTS in have:
+        return None
+    return next((f"{kind} ({name} is there)" for name, kind in _OTHER_KINDS.items() if name in have), None)
+
+
 def missing(names: Iterable[str]) -> str | None:
     """What a step whose files have these relative paths lacks; None if it is whole."""
     have = set(names)
+    if kind := other_kind(have):
+        return kind
     if WEIGHTS not in have:
         if PARAMS not in have:
             return f"neither {PARAMS} nor {WEIGHTS} is there"
         data = [n for n in have if n.startswith("params/") and ("/d/" in n or n.endswith("/.zarray"))]
         if not data:
             return "params/ holds no weights"
-    return None if asset_ids(have) else f"{ASSETS}/ holds no {STATS}"
+    if asset_ids(have):
+        return None
+    converted = (
+        f"; openpi's conversion to PyTorch copies none: copy {ASSETS}/ of the JAX step" if WEIGHTS in have else ""
+    )
+    return f"{ASSETS}/ holds no {STATS}{converted}"
 
 
 def asset_ids(names: Iterable[str]) -> list[str]:
@@ -78,6 +102,8 @@ def local_problem(step: Path) -> str | None:
         names = names_in(step)
         if pointer := next((name for name in names if _is_pointer(step / name)), None):
             return f"{pointer} is a Git LFS pointer, not the file itself: run git lfs pull in {step}"
+        if kind := other_kind(names):
+            return kind
         problem = missing(names) or (_cut_short(step / WEIGHTS) if WEIGHTS in names else None)
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
@@ -129,6 +155,12 @@ def widths(step: Path, asset_id: str) -> dict[str, int]:
 def is_step(path: Path) -> bool:
     """Whether a folder looks like one step: its weights are there, whole or not."""
     return (path / PARAMS).is_file() or ((path / WEIGHTS).is_file() and (path / ASSETS).is_dir())
+
+
+def is_other_kind(path: Path) -> bool:
+    """Whether a folder that holds no steps is itself what :func:`other_kind` knows."""
+    names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    return not any(name.isdigit() for name in names) and other_kind(names) is not None
 
 
 def recognises(path: Path) -> bool:

@@ -37,7 +37,7 @@ class _Local:
         self._place = place
 
     def checkpoints(self) -> list[Checkpoint]:
-        if files.is_step(self._place):
+        if files.is_step(self._place) or files.is_other_kind(self._place):
             step = self._place.resolve()
             if problem := files.local_problem(step):
                 raise ConfigurationError(f"{step} is no complete checkpoint: {problem}")
@@ -72,6 +72,7 @@ class _Remote:
         if not whole:
             there = ", ".join(sorted({path.partition("/")[0] for path in everything})[:8]) or "nothing"
             wrong = [f"of {name}, {problem}" for name, problem in problems.items()][-3:]
+            wrong += [kind] if not steps and (kind := files.other_kind(everything)) else []
             told = f"there is no complete checkpoint in {self._folder.url}: it holds {there}; "
             raise ConfigurationError(
                 told + "; ".join([f"expected folders called <number>, each with {files.EXPECTED}", *wrong])
