@@ -20,7 +20,10 @@ from websockets.server import ServerProtocol
 
 #: A bound for a test that hangs; no test passes or fails by it otherwise.
 PATIENCE_S = 30
+#: A foreign server's, which echoes no ``offboard.seq`` and owes no pong.
 META = {"type": "scripted", "checkpoint_id": "10000", "action_fps": 10.0}
+#: offboard's own.
+OFFBOARD = {**META, "offboard_version": "0.1.0"}
 
 
 class Gone(Exception):
@@ -36,6 +39,10 @@ class Peer:
         self.request = None
         self.close_received = None
         self.pongs = []
+        #: How many pings came, each of which was answered.
+        self.pings = 0
+        #: The ``offboard.seq`` of the last observation.
+        self.seq = None
         self._protocol = ServerProtocol(max_size=2**26)
         self._messages = deque()
 
@@ -80,15 +87,17 @@ class Peer:
             self.raw.sendall(frame.serialize(mask=False, extensions=[]))
 
     def receive(self):
-        """The next message of the client, decoded. Raises Gone."""
+        """The next message of the client, decoded, its ``offboard.seq`` laid aside. Raises Gone."""
         while not self._messages:
             self._pump()
-        return decode(self._messages.popleft())
+        message = decode(self._messages.popleft())
+        self.seq = message.pop("offboard.seq", None)
+        return message
 
     def answer(self, result=None, **more):
         """Take one observation and answer it."""
         observation = self.receive()
-        self.send({"result": result, "timing": {"infer_ms": 1.0, "total_ms": 2.0}, **more})
+        self.send({"result": result, "timing": {"infer_ms": 1.0, "total_ms": 2.0}, "offboard.seq": self.seq, **more})
         return observation
 
     def ping_pong(self):
@@ -98,6 +107,18 @@ class Peer:
         self._flush()
         while len(self.pongs) == count:
             self._pump()
+
+    def wait_for_pings(self, count):
+        """Answer so many pings before anything else is done."""
+        until = self.pings + count
+        while self.pings < until:
+            self._pump()
+
+    def flood(self, frame, times=4096):
+        """Send raw bytes over and over, and read nothing, until the client is gone."""
+        with contextlib.suppress(OSError):
+            while True:
+                self.raw.sendall(frame * times)
 
     def close(self, code=1000, reason=""):
         self._protocol.send_close(code, reason)
@@ -134,6 +155,8 @@ class Peer:
                 self.request = event
             elif event.opcode is Opcode.BINARY:
                 self._messages.append(event.data)
+            elif event.opcode is Opcode.PING:
+                self.pings += 1
             elif event.opcode is Opcode.PONG:
                 self.pongs.append(bytes(event.data))
             elif event.opcode is Opcode.CLOSE:
@@ -141,6 +164,13 @@ class Peer:
         self._flush()
         if self.close_received is not None:
             raise Gone
+
+
+def good(peer):
+    """A visit: one observation is answered, and the client leaves."""
+    peer.ready()
+    peer.answer([])
+    peer.wait_for_close()
 
 
 class ScriptedServer:

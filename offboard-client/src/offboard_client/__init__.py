@@ -29,6 +29,7 @@ from .errors import (
     ModelNotFound,
     OffboardError,
     PolicyFailed,
+    ProtocolError,
     ShuttingDown,
     Unauthorized,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "ModelNotFound",
     "OffboardError",
     "PolicyFailed",
+    "ProtocolError",
     "ShuttingDown",
     "Status",
     "Unauthorized",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-from .errors import BadParameter, ConfigurationError
+from .errors import BadParameter, ConfigurationError, OffboardError
 from .messages import MODELS_PATH, RESERVED_PARAMS, SESSION_PATH
 
 _SCHEMES = {"ws": False, "http": False, "wss": True, "https": True}
@@ -32,11 +33,12 @@ class Address:
     query: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        return f"{self._bracketed}:{self.port}"
+        return f"{bracketed(self.host)}:{self.port}"
 
     @property
-    def _bracketed(self) -> str:
-        return f"[{self.host}]" if ":" in self.host else self.host
+    def name(self) -> str:
+        """The host as others know it: a zone (``%eth0``) says which of this machine's networks it is on."""
+        return self.host.partition("%")[0]
 
     @property
     def models_path(self) -> str:
@@ -50,17 +52,18 @@ class Address:
         pairs = {**dict(self.query), **{name: literal(value) for name, value in params.items()}}
         _check_names(pairs)
         query = [*pairs.items(), *_FORM, *([("session_id", session_id)] if session_id else [])]
-        return f"{'wss' if self.secure else 'ws'}://{self}{path}?{urlencode(query)}"
+        return f"{'wss' if self.secure else 'ws'}://{bracketed(self.name)}:{self.port}{path}?{urlencode(query)}"
 
 
 def parse_address(host: str, port: int = 8000) -> Address:
-    """``host`` as a name, ``name:port``, or a whole ws, wss, http or https URL, with or without a session path.
+    """``host`` as a name or number, with or without a port, or a whole ws, wss, http or https URL.
 
-    ``port`` applies where ``host`` has neither a port nor a scheme. Raises ConfigurationError.
+    An IPv6 address with a port stands in brackets. ``port`` applies where ``host`` has neither a port nor a scheme.
+    Raises ConfigurationError.
     """
     text = host.strip()
     try:
-        parts = urlsplit(text if "://" in text else f"//{text}")
+        parts = urlsplit(text if "://" in text else f"//{bracketed(text) if is_numeric(text) else text}")
         found = parts.port
     except ValueError as error:
         raise ConfigurationError(f"{host!r} is not an address: {error}") from None
@@ -82,7 +85,41 @@ def parse_address(host: str, port: int = 8000) -> Address:
     if len(dict(query)) != len(query):
         raise BadParameter(f"{host!r} names a session parameter twice")
     _check_names(dict(query))
-    return Address(parts.hostname, found, secure, base.rstrip("/"), unquote(rest.strip("/")) or None, query)
+    return Address(
+        parts.hostname.replace("%25", "%", 1), found, secure, base.rstrip("/"), unquote(rest.strip("/")) or None, query
+    )
+
+
+def listen_host(host: str) -> str:
+    """Where a server is to listen: a name or a number, IPv6 with or without brackets. Raises ConfigurationError."""
+    text = host.strip()
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if is_numeric(bare):
+        return bare
+    try:
+        meant = parse_address(text)
+    except OffboardError:
+        meant = None
+    if meant is None or text != meant.host:
+        where = f": write --host {meant.host} --port {meant.port}" if meant is not None else ""
+        raise ConfigurationError(
+            f"{host!r} is no address to listen on; expected a name or number of this machine alone{where}"
+        )
+    return text
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands before a port."""
+    return f"[{host}]" if ":" in host else host
+
+
+def is_numeric(host: str) -> bool:
+    """Whether ``host`` is an IPv4 or IPv6 address, which needs no resolver."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def literal(value: Any) -> str:

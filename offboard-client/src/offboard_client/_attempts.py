@@ -1,51 +1,74 @@
 """Which failures to open a session are worth another attempt, and when.
 
-Worth one: timeouts, refused connections, connections reset or closed before the session was ready, HTTP
-5xx and 429 (Retry-After is kept), and 403 three times, because a cold backend behind a proxy answers 403
-as well as a wrong token does. Final: a certificate that does not verify, 401, 404, other 4xx, other
-operating system errors, and what the server itself calls an error.
+Worth one: timeouts, lapses of the network, refused connections, connections reset or closed before the session
+was ready, HTTP 5xx and 429 (Retry-After is kept), and 403 three times, because a cold backend behind a proxy
+answers 403 as well as a wrong token does. An address where nothing has answered at all is given up much sooner
+than a server that is there, unless a session has been open before. Final: a certificate that does not verify,
+401, 404, other 4xx, other operating system errors, and what the server itself calls an error.
 """
 
 from __future__ import annotations
 
 import email.utils
+import errno
 import json
+import socket
 import ssl
 import time
 from collections.abc import Mapping
 from typing import Any, cast
 
 from ._address import Address
-from ._settings import Clock, OnStatus
+from ._deadline import Deadline
+from ._settings import Settings
 from .errors import BY_CODE, ConnectionFailed, Full, OffboardError, ShuttingDown, Unauthorized, from_code
 from .messages import Status
 
-_FIRST_DELAY_S = 1.0
-_LONGEST_DELAY_S = 30.0
-_FORBIDDEN_ATTEMPTS = 3
+# Most restarts and lapses are short, and a robot stands still meanwhile.
+_FIRST_DELAY_S = 0.05
+_LONGEST_DELAY_S = 5.0
+#: The longest where a session was open before.
+_LONGEST_DELAY_AGAIN_S = 1.0
+#: What is kept of the time for the last attempt.
+_LAST_S = 0.5
+#: A cold backend takes its time.
+_FORBIDDEN_ATTEMPTS, _FORBIDDEN_DELAY_S = 3, 1.0
+#: What a lapse of the network looks like: no way to the host or its network, or to a name server.
+_LAPSES = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, socket.EAI_AGAIN}
 
 
 class AttemptFailed(Exception):
-    """One attempt to open a session. ``error`` is for the user; ``again``: whether another may succeed."""
+    """One attempt to open a session. ``error`` is for the user; ``again``: whether another may succeed.
 
-    def __init__(self, error: OffboardError, *, again: bool, after: float = 0.0, forbidden: bool = False) -> None:
+    ``absent``: nothing answered at all.
+    """
+
+    def __init__(
+        self, error: OffboardError, *, again: bool, after: float = 0.0, forbidden: bool = False, absent: bool = False
+    ) -> None:
         super().__init__(error.text)
         self.error = error
         self.again = again
         self.after = after
         self.forbidden = forbidden
+        self.absent = absent
 
 
 class Attempts:
     """The attempts to open one session: exponential back-off with full jitter, within ``seconds``."""
 
-    def __init__(self, clock: Clock, seconds: float, report: OnStatus) -> None:
-        self._clock = clock
-        self._report = report
+    def __init__(self, settings: Settings, seconds: float) -> None:
+        timeouts, now = settings.timeouts, settings.clock.now
+        # Where a server has been, it may be restarting; where none has been, the address is likely to be wrong.
+        self._again = settings.met.is_set()
+        appear = max(timeouts.appear, timeouts.reopen) if self._again else timeouts.appear
+        self._settings = settings
         self._seconds = seconds
+        self._appear = min(appear, seconds)
         self._forbidden = 0
         self.count = 0
-        self.deadline = clock.now() + seconds
+        self.deadline = Deadline(now, seconds)
+        self._appears = Deadline(now, self._appear)
 
     def delay(self, failed: AttemptFailed) -> float:
         """How long to sleep, in seconds, before the next attempt. Raises the error that ends the attempts."""
@@ -53,19 +76,33 @@ class Attempts:
         self._forbidden += failed.forbidden
         if not failed.again or (failed.forbidden and self._forbidden >= _FORBIDDEN_ATTEMPTS):
             raise failed.error
-        ceiling = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2 ** min(self.count - 1, 10))
-        wait = max(failed.after, self._clock.chance() * ceiling)
-        if self._clock.now() + wait >= self.deadline:
-            tried = f"{self.count} attempt{'s' if self.count > 1 else ''} within {self._seconds:g} s"
-            raise type(failed.error)(f"{failed.error.text} (gave up after {tried})")
+        left = (self._appears if failed.absent else self.deadline).rest()
+        if left <= max(_LAST_S, failed.after):
+            raise self._gave_up(failed)
+        longest = _LONGEST_DELAY_AGAIN_S if self._again else _LONGEST_DELAY_S
+        ceiling = min(longest, _FIRST_DELAY_S * 2 ** min(self.count - 1, 10))
+        wait = max(failed.after, min(self._settings.clock.chance() * ceiling, left - _LAST_S))
         why = failed.error.text
-        self._report(Status("connecting", f"{why}; attempt {self.count + 1} in {wait:.1f} s", phase=why))
+        text = f"{why}; attempt {self.count + 1} in {wait:.1f} s, giving up in {left:.0f} s"
+        self._settings.report(Status("connecting", text, phase=why))
         return wait
 
+    def _gave_up(self, failed: AttemptFailed) -> OffboardError:
+        tried = f"{self.count} attempt{'s' if self.count > 1 else ''}"
+        text = f"{failed.error.text} (gave up after {tried} within {self._seconds:g} s)"
+        if failed.absent:
+            text = (
+                f"{failed.error.text} (gave up after {tried} within {self._appear:g} s; "
+                "wait_for_server=, or --wait, waits longer for a server that is still to come)"
+            )
+        return type(failed.error)(text)
 
-def from_os_error(error: OSError, address: Address) -> AttemptFailed:
-    """A socket that could not be opened, or broke before the session was ready."""
+
+def from_os_error(error: OSError, address: Address, *, absent: bool = False) -> AttemptFailed:
+    """A socket that could not be opened, or broke before the session was ready. ``absent``: before anything came."""
     where = str(address)
+    if address.host in ("0.0.0.0", "::"):
+        where += " (which from here is this machine itself; name the server's own address)"
     if isinstance(error, ssl.SSLCertVerificationError):
         text = (
             f"the certificate of {where} does not verify ({error.verify_message}): pass ssl= a context that trusts it"
@@ -73,15 +110,19 @@ def from_os_error(error: OSError, address: Address) -> AttemptFailed:
         return AttemptFailed(ConnectionFailed(text), again=False)
     if isinstance(error, TimeoutError):
         return AttemptFailed(
-            ConnectionFailed(f"{where} does not answer in time: is the server up, the network?"), again=True
+            ConnectionFailed(f"{where} does not answer in time: is the server up, the network?"),
+            again=True,
+            absent=absent,
         )
     if isinstance(error, ConnectionRefusedError):
-        return AttemptFailed(ConnectionFailed(f"{where} refuses connections: is the server running there?"), again=True)
+        text = f"{where} refuses connections: is the server running there?"
+        return AttemptFailed(ConnectionFailed(text), again=True, absent=True)
     if isinstance(error, ConnectionError | ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        return AttemptFailed(ConnectionFailed(f"{where} dropped the connection ({error})"), again=True)
+        return AttemptFailed(ConnectionFailed(f"{where} dropped the connection ({error})"), again=True, absent=absent)
     if isinstance(error, ssl.SSLError):
         return AttemptFailed(ConnectionFailed(f"{where} does not speak TLS as expected ({error})"), again=False)
-    return AttemptFailed(ConnectionFailed(f"cannot reach {where}: {error}"), again=False)
+    lapsed = error.errno in _LAPSES
+    return AttemptFailed(ConnectionFailed(f"cannot reach {where}: {error}"), again=lapsed, absent=lapsed)
 
 
 def from_response(status: int, headers: Mapping[str, str], body: bytes, address: Address) -> AttemptFailed:
@@ -93,7 +134,7 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes, address:
         return AttemptFailed(Unauthorized(text), again=False)
     if status == 403:
         text = f"{address} answers 403{said}: no offboard server at this path, or a proxy refuses the token"
-        return AttemptFailed(ConnectionFailed(text), again=True, forbidden=True)
+        return AttemptFailed(ConnectionFailed(text), again=True, after=_FORBIDDEN_DELAY_S, forbidden=True)
     again = status >= 500 or status == 429
     what = "is busy or starting" if again else "is no offboard server, or not at this path"
     error = ConnectionFailed(f"{address} answers HTTP {status}{said}: it {what}")
@@ -107,9 +148,9 @@ def from_peer(error: OffboardError, address: Address) -> AttemptFailed:
     return AttemptFailed(type(error)(f"{address}: {error.text}"), again=isinstance(error, Full | ShuttingDown))
 
 
-def from_silence(what: str, address: Address) -> AttemptFailed:
+def from_silence(what: str, address: Address, *, absent: bool = False) -> AttemptFailed:
     """A handshake that stalled or was closed without a word."""
-    return AttemptFailed(ConnectionFailed(f"{address} {what} before the session was ready"), again=True)
+    return AttemptFailed(ConnectionFailed(f"{address} {what} before the session was ready"), again=True, absent=absent)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:

@@ -11,14 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from ._attempts import AttemptFailed, Attempts, from_os_error, from_silence
-from ._protocol import SessionProtocol
+from ._deadline import Deadline, Passed
+from ._protocol import SessionProtocol, late
 from ._rows import Row
 from ._settings import Settings
+from ._sockets import connect
 from ._timing import Step
-from .errors import ConnectionLost, InferTimeout
+from .errors import ConnectionLost
 from .messages import Ready
 
-_READ_BYTES = 65536
+# Taking in so many bytes of the smallest frames takes 60 ms; between two reads the deadline is looked at.
+_READ_BYTES = 8192
 # Servers give a client 20 s to answer a ping.
 _KEEP_EVERY_S = 2.0
 _NEVER_BLOCK = 0.0
@@ -26,7 +29,7 @@ _NEVER_BLOCK = 0.0
 
 def open_connection(settings: Settings, url: str, seconds: float) -> Connection:
     """A session that is ready, after as many attempts as it takes within ``seconds``."""
-    attempts = Attempts(settings.clock, seconds, settings.report)
+    attempts = Attempts(settings, seconds)
     while True:
         try:
             return Connection(settings, url, attempts.deadline)
@@ -37,23 +40,23 @@ def open_connection(settings: Settings, url: str, seconds: float) -> Connection:
 class Connection:
     """One ready session on one socket. Not thread-safe, but for :meth:`interrupt`."""
 
-    def __init__(self, settings: Settings, url: str, deadline: float) -> None:
+    def __init__(self, settings: Settings, url: str, deadline: Deadline) -> None:
         self._settings = settings
         self._now = settings.clock.now
         #: Held by whoever uses the socket; the keeper only takes it while it is free.
         self.lock = threading.Lock()
         self.protocol = SessionProtocol(settings, url)
-        until = min(deadline, self._now() + settings.timeouts.connect)
+        until = deadline.within(settings.timeouts.connect)
         try:
-            self._socket = _connect(settings, until - self._now())
+            self._socket = connect(settings, until)
         except OSError as error:
-            raise from_os_error(error, settings.address) from None
+            raise from_os_error(error, settings.address, absent=True) from None
         try:
             self._upgrade(until)
             self._handshake(deadline)
         except OSError as error:
             self._socket.close()
-            raise from_os_error(error, settings.address) from None
+            raise from_os_error(error, settings.address, absent=not self.protocol.upgraded) from None
         except BaseException:
             self._socket.close()
             raise
@@ -78,8 +81,8 @@ class Connection:
     def close(self) -> None:
         """Say goodbye, wait for the server's answer within the close timeout, close."""
         self._stop.set()
+        deadline = self.brief()
         with self.lock, contextlib.suppress(OSError):
-            deadline = self._now() + self._settings.timeouts.close
             self.protocol.close()
             self._send(self.protocol.outgoing(), deadline)
             while not self.protocol.ended:
@@ -92,100 +95,111 @@ class Connection:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
-    def drain(self) -> bool:
-        """Take what has arrived, answer pings, without waiting. False once the socket has ended."""
+    def drain(self, deadline: Deadline) -> bool:
+        """Take what has arrived, answer pings, without waiting for more. False once the socket has ended."""
         try:
-            while True:
+            while deadline.rest() > 0:
                 self._socket.settimeout(_NEVER_BLOCK)
                 data = self._socket.recv(_READ_BYTES)
                 self.protocol.feed(data)
-                self._send(self.protocol.outgoing(), self._now() + self._settings.timeouts.close)
+                self._send(self.protocol.outgoing(), deadline)
                 if not data or self.protocol.answered:  # what nobody asked for ends a session
                     return False
+            return True
         except (BlockingIOError, ssl.SSLWantReadError):
             return True
         except OSError:
             self.protocol.feed(b"")
             return False
 
+    def brief(self) -> Deadline:
+        """For what nobody waits for, or not for long."""
+        return Deadline(self._now, self._settings.timeouts.close)
+
     # -- inside ----------------------------------------------------------------------------------------
-    def _upgrade(self, until: float) -> None:
+    def _upgrade(self, until: Deadline) -> None:
         self._send(self.protocol.outgoing(), until)
         while not self.protocol.upgraded:
             self._receive(until)
 
-    def _handshake(self, deadline: float) -> None:
-        until = 0.0
+    def _handshake(self, deadline: Deadline) -> None:
+        until = deadline.within(self._settings.timeouts.status)
         while not isinstance(frame := self.protocol.handshake(), Ready):
             if frame is not None:
                 self._settings.report(frame)
-            if frame is not None or not until:
-                until = min(deadline, self._now() + self._settings.timeouts.status)
+                until = deadline.within(self._settings.timeouts.status)
                 continue
             try:
                 self._receive(until)
-            except TimeoutError:
+            except Passed:
                 raise from_silence("said nothing for too long", self._settings.address) from None
 
     def _exchange(self, ask: Callable[[], memoryview], answer: Callable[[], Any]) -> Any:
-        with self.lock:
-            # What arrived since the last exchange answers nothing that will be asked now.
-            self.drain()
-            try:
-                self._talk(ask())
-                return answer()
-            finally:
-                # Whatever ends an exchange half way, Ctrl-C included, leaves an answer that belongs to nobody.
-                if not self.alive:
-                    self._stop.set()
-                    self._socket.close()
+        deadline = Deadline(self._now, self._settings.timeouts.infer)
+        if not self.lock.acquire(timeout=deadline.left()):
+            self.interrupt()
+            raise late(self._settings)
+        try:
+            return self._talk(ask, answer, deadline)
+        except Passed:
+            self.protocol.abandon()
+            raise late(self._settings) from None
+        finally:
+            # Whatever ends an exchange half way, Ctrl-C included, leaves an answer that belongs to nobody.
+            if not self.alive:
+                self._stop.set()
+                self._socket.close()
+            self.lock.release()
 
-    def _talk(self, out: memoryview) -> None:
-        deadline = self._now() + self._settings.timeouts.infer
+    def _talk(self, ask: Callable[[], memoryview], answer: Callable[[], Any], deadline: Deadline) -> Any:
+        # What arrived since the last exchange, or had begun to, answers nothing that will be asked now.
+        self.drain(deadline)
+        while not self.protocol.between:
+            self._receive(deadline)
+        out = ask()
         try:
             self._send(out, deadline)
             while not self.protocol.answered:
                 self._receive(deadline)
-        except TimeoutError:
-            raise InferTimeout(
-                f"{self._settings.address} did not answer within {self._settings.timeouts.infer:g} s. Its answer will "
-                "not be used: the session is closed, and the next call opens a new one"
-            ) from None
+        except Passed:
+            raise
         except OSError as error:
             # The server may have said why it closes before the socket broke.
-            self.drain()
+            self.drain(deadline)
             if not self.protocol.answered:
                 raise ConnectionLost(f"the connection to {self._settings.address} broke: {error}") from None
+        found = answer()
+        deadline.left()  # what is read too late is not played
+        return found
 
-    def _send(self, data: bytes | memoryview, deadline: float) -> None:
-        if data:
-            self._wait_until(deadline)
-            self._socket.sendall(data)
+    def _send(self, data: bytes | memoryview, deadline: Deadline) -> None:
+        rest = memoryview(data)
+        while rest.nbytes:
+            self._socket.settimeout(deadline.left(self.protocol.tend(mid_message=True)))
+            try:
+                rest = rest[self._socket.send(rest) :]
+            except TimeoutError as error:
+                _pass_over(error)
 
-    def _receive(self, deadline: float) -> None:
-        self._wait_until(deadline)
-        data = self._socket.recv(_READ_BYTES)
+    def _receive(self, deadline: Deadline) -> None:
+        """Wait for bytes and take them in. Raises Passed; ConnectionLost if the server is silent for too long."""
+        data = None
+        while data is None:
+            wait = deadline.left(self.protocol.tend())
+            self._send(self.protocol.outgoing(), deadline)
+            self._socket.settimeout(wait)
+            try:
+                data = self._socket.recv(_READ_BYTES)
+            except TimeoutError as error:
+                _pass_over(error)
         self.protocol.feed(data)
         self._send(self.protocol.outgoing(), deadline)
 
-    def _wait_until(self, deadline: float) -> None:
-        left = deadline - self._now()
-        if left <= 0:
-            raise TimeoutError
-        self._socket.settimeout(left)
 
-
-def _connect(settings: Settings, seconds: float) -> socket.socket:
-    address = settings.address
-    if seconds <= 0:
-        raise TimeoutError
-    raw = socket.create_connection((address.host, address.port), timeout=seconds)
-    try:
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return settings.tls.wrap_socket(raw, server_hostname=address.host) if settings.tls else raw
-    except BaseException:
-        raw.close()
-        raise
+def _pass_over(error: TimeoutError) -> None:
+    """A wait for the socket that has merely ended is no error; one that the kernel gave up (ETIMEDOUT) is."""
+    if error.errno is not None:
+        raise error
 
 
 def _keep(reference: weakref.ref[Connection], stop: threading.Event) -> None:
@@ -199,7 +213,7 @@ def _keep(reference: weakref.ref[Connection], stop: threading.Event) -> None:
             return
         if connection.lock.acquire(blocking=False):
             try:
-                if stop.is_set() or not connection.drain():
+                if stop.is_set() or not connection.drain(connection.brief()):
                     return
             finally:
                 connection.lock.release()

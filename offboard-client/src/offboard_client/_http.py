@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import io
+import socket
 from typing import Any, cast
 
-from ._attempts import AttemptFailed, from_os_error, from_response
+from ._attempts import AttemptFailed, Attempts, from_os_error, from_response
+from ._deadline import Deadline
 from ._settings import Settings
+from ._sockets import connect
 from .errors import BadMessage, ConnectionFailed
 from .jsontext import decode_text
 
@@ -17,10 +21,27 @@ _MOST_BYTES = 4 * 2**20
 def list_models(settings: Settings) -> list[str]:
     """The ids that the server lists, oldest first.
 
-    One attempt. Raises ConnectionFailed, Unauthorized, or the error that the server names.
+    Where nothing answers at all it is tried again, as a session is. Raises ConnectionFailed, Unauthorized, or the
+    error that the server names.
     """
+    attempts = Attempts(settings, settings.timeouts.open)
+    while True:
+        try:
+            return ask_models(settings, attempts.deadline)
+        except AttemptFailed as failed:
+            settings.clock.sleep(attempts.delay(failed))
+
+
+def ask_models(settings: Settings, deadline: Deadline) -> list[str]:
+    """One attempt. Raises AttemptFailed for one after which another may succeed."""
+    deadline = deadline.within(settings.timeouts.connect)
     try:
-        body = _get(settings)
+        raw = connect(settings, deadline)
+    except OSError as error:
+        raise _once(from_os_error(error, settings.address, absent=True)) from None
+    try:
+        with raw:
+            body = _get(settings, raw, deadline)
     except OSError as error:
         raise from_os_error(error, settings.address).error from None
     except http.client.HTTPException as error:
@@ -34,25 +55,53 @@ def list_models(settings: Settings) -> list[str]:
     return [str(model) for model in cast("list[Any]", models)]
 
 
-def _get(settings: Settings) -> bytes:
-    address, clock = settings.address, settings.clock
-    seconds = settings.timeouts.connect
-    deadline = clock.now() + seconds
-    if settings.tls:
-        connection = http.client.HTTPSConnection(address.host, address.port, timeout=seconds, context=settings.tls)
-    else:
-        connection = http.client.HTTPConnection(address.host, address.port, timeout=seconds)
-    try:
-        connection.request("GET", address.models_path, headers=dict(settings.headers))
-        with connection.getresponse() as response:
-            body = bytearray()
-            # The socket's timeout bounds one read; a server that sends byte by byte needs the deadline.
-            while part := response.read1(_READ_BYTES):
-                body += part
-                if clock.now() > deadline or len(body) > _MOST_BYTES:
-                    raise TimeoutError(f"the answer has not ended after {len(body):,} bytes")
-        if response.status != 200:
-            raise from_response(response.status, dict(response.headers.items()), bytes(body), address)
-        return bytes(body)
-    finally:
-        connection.close()
+def _once(failed: AttemptFailed) -> Exception:
+    """What is there and fails is not asked again: nobody waits for a list."""
+    return failed if failed.absent else failed.error
+
+
+def _get(settings: Settings, raw: socket.socket, deadline: Deadline) -> bytes:
+    address = settings.address
+    connection = http.client.HTTPConnection(address.name, address.port)
+    connection.sock = cast("Any", _Timed(raw, deadline))
+    connection.request("GET", address.models_path, headers=dict(settings.headers))
+    with connection.getresponse() as response:
+        body = bytearray()
+        while part := response.read1(_READ_BYTES):
+            body += part
+            if len(body) > _MOST_BYTES:
+                raise ConnectionFailed(f"the models of {address} have not ended after {len(body):,} bytes")
+    if response.status != 200:
+        raise from_response(response.status, dict(response.headers.items()), bytes(body), address)
+    return bytes(body)
+
+
+class _Timed:
+    """A socket for ``http.client``, whose every read and write asks the deadline: who drips does not extend it."""
+
+    def __init__(self, raw: socket.socket, deadline: Deadline) -> None:
+        self._raw, self._deadline = raw, deadline
+
+    def sendall(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest.nbytes:
+            self._raw.settimeout(self._deadline.left())
+            rest = rest[self._raw.send(rest) :]
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Reader(self._raw, self._deadline))
+
+    def close(self) -> None:
+        """Whoever opened the socket closes it."""
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, raw: socket.socket, deadline: Deadline) -> None:
+        self._raw, self._deadline = raw, deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._raw.settimeout(self._deadline.left())
+        return self._raw.recv_into(buffer)

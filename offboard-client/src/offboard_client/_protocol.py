@@ -2,23 +2,36 @@
 
 A driver (a blocking socket, or asyncio's streams) opens the connection, sends what :meth:`outgoing`,
 :meth:`ask` and :meth:`ask_control` give, feeds what it receives, and asks for the answer when
-:attr:`answered` says that there is one. The states are ``handshake``, ``ready``, ``busy`` and ``closed``;
-one exchange at a time, and whoever is in doubt about an answer closes.
+:attr:`answered` says that there is one. While it waits it calls :meth:`tend` as often as that asks for. The
+states are ``handshake``, ``ready``, ``busy`` and ``closed``; one exchange at a time, and whoever is in doubt
+about an answer closes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from . import messages
 from ._attempts import AttemptFailed, from_peer, from_silence
+from ._deadline import Pulse
+from ._meta import check_meta, is_offboard
 from ._rows import Row, rows
 from ._settings import Settings
 from ._spec import check_observation
 from ._timing import Step
 from ._websocket import WebSocket
-from .errors import BadMessage, BadObservation, Busy, ConnectionFailed, ConnectionLost, OffboardError
+from .errors import (
+    BadMessage,
+    BadObservation,
+    Busy,
+    ConnectionFailed,
+    ConnectionLost,
+    InferTimeout,
+    OffboardError,
+    ProtocolError,
+)
 from .jsontext import decode_text
 from .messages import Ready, Status
 from .wire import Encoder, decode
@@ -26,12 +39,25 @@ from .wire import Encoder, decode
 State = Literal["handshake", "ready", "busy", "closed"]
 
 
+def late(settings: Settings) -> InferTimeout:
+    """The error of an exchange whose deadline has passed."""
+    return InferTimeout(
+        f"{settings.address} did not answer within {settings.timeouts.infer:g} s. Its answer will not be used: "
+        "the session is closed, and the next call opens a new one"
+    )
+
+
 class SessionProtocol:
     """One session on one socket."""
 
     def __init__(self, settings: Settings, url: str) -> None:
         self._settings = settings
-        self._socket = WebSocket(url, settings.headers, settings.address, settings.limits)
+        self._now = settings.clock.now
+        self._socket = WebSocket(url, settings.headers, settings.address, settings.limits, self._now)
+        # Of a server that may infer on its event loop an answer to a ping cannot be expected meanwhile.
+        self._pulse = Pulse(self._now, math.inf)
+        self._seq = 0
+        self._echoes = False
         self._encoder = Encoder()
         self._checked = False
         self._asked = self._encoded = 0.0
@@ -44,6 +70,7 @@ class SessionProtocol:
     def feed(self, data: bytes) -> None:
         """What the socket received, ``b""`` at its end. Raises AttemptFailed if the upgrade is refused."""
         self._socket.feed(data)
+        self._pulse.heard()
 
     def outgoing(self) -> bytes:
         """What has to be sent now."""
@@ -59,22 +86,55 @@ class SessionProtocol:
         """Whether the server has said goodbye, or is gone."""
         return self._socket.ended
 
+    @property
+    def between(self) -> bool:
+        """Whether nothing of a further message has arrived yet."""
+        return self._socket.between
+
+    def tend(self, mid_message: bool = False) -> float:
+        """What is due while something is awaited; seconds until more is. :meth:`outgoing` may have a ping then.
+
+        ``mid_message``: a message is being sent. Raises ConnectionLost if the server owes an answer and is silent.
+        """
+        if self.state != "busy":
+            return math.inf
+        wait = self._pulse.wait()
+        if wait > 0:
+            return wait
+        if self._pulse.silent():
+            raise ConnectionLost(
+                f"{self._settings.address} has sent nothing for {self._pulse.silence:g} s, not even an answer to a "
+                "ping: it hangs, or the network between does. The next call opens a new session"
+            )
+        if not mid_message:
+            self._socket.ping()
+        return self._pulse.wait()
+
     # -- the handshake ---------------------------------------------------------------------------------
     def handshake(self) -> Status | Ready | None:
         """The next frame of the handshake; None while there is none. Raises AttemptFailed."""
         address = self._settings.address
+        if self._socket.flooded:
+            raise AttemptFailed(ConnectionFailed(self._socket.lost().text), again=False)
         if not self._socket.messages:
             if self._socket.eof or (self._socket.upgraded and not self._socket.open):
                 raise from_silence("closed the connection", address)
             return None
         try:
             frame = messages.read_handshake(self._decode())
+            if isinstance(frame, Ready):
+                check_meta(frame.meta)
         except BadMessage as error:
-            raise AttemptFailed(ConnectionFailed(f"{address}: {error.text}"), again=False) from None
+            raise AttemptFailed(ProtocolError(f"{address}: {error.text}"), again=False) from None
         except OffboardError as error:
             raise from_peer(error, address) from None
-        if isinstance(frame, Ready):
-            self.meta, self.session_id, self.state = frame.meta, frame.session_id, "ready"
+        if not isinstance(frame, Ready):
+            self._socket.count()
+            return frame
+        self.meta, self.session_id, self.state = frame.meta, frame.session_id, "ready"
+        self._settings.met.set()
+        if is_offboard(frame.meta):
+            self._pulse, self._echoes = Pulse(self._now, self._settings.timeouts.silence), True
         return frame
 
     # -- one exchange ----------------------------------------------------------------------------------
@@ -84,13 +144,16 @@ class SessionProtocol:
         Raises Busy, BadObservation (nothing was sent, the session goes on) or the reason why it is closed.
         """
         self._enter()
-        self._asked = self._settings.clock.now()
+        self._asked = self._now()
         if "type" in observation:
             raise BadObservation("an observation has no top-level name 'type': that is a control frame's; rename it")
+        if messages.SEQ in observation:
+            raise BadObservation(f"{messages.SEQ} tells this client's answers apart, so it numbers them: leave it out")
         if not self._checked:
             check_observation(observation, self.meta.get("observation"))
             self._checked = True
-        return self._send(observation)
+        self._seq += 1
+        return self._send({**observation, messages.SEQ: self._seq})
 
     def ask_control(self, kind: Literal["reset", "ping", "stats"]) -> memoryview:
         """All bytes that carry a control frame."""
@@ -105,22 +168,22 @@ class SessionProtocol:
     @property
     def unasked(self) -> bool:
         """Whether the server has sent something that answers nothing."""
-        return self.state != "busy" and bool(self._socket.messages)
+        return self.state == "ready" and bool(self._socket.messages)
 
     def answer(self) -> tuple[Sequence[Row] | None, Step]:
         """The rows that answer the observation, and where the time went.
 
         Raises what the server reports, or why no answer came.
         """
-        arrived = self._settings.clock.now()
-        reply = messages.read_reply(self._take())
+        arrived = self._now()
+        reply = messages.read_reply(self._take(self._check_seq))
         self.state = "ready"
-        self.warnings += reply.warnings
+        self.warnings = self.warnings or reply.warnings
         found = rows(reply.result)
         step = Step(
             encode_s=self._encoded - self._asked,
             wait_s=arrived - self._encoded,
-            decode_s=self._settings.clock.now() - arrived,
+            decode_s=self._now() - arrived,
             server=reply.timing,
         )
         return found, step
@@ -130,6 +193,10 @@ class SessionProtocol:
         found = messages.read_control_answer(self._take(), kind)
         self.state = "ready"
         return found
+
+    def abandon(self) -> None:
+        """Whatever answer may still come is nobody's: the session is over."""
+        self.state = "closed"
 
     def close(self) -> None:
         """Say goodbye, if the socket still hears it: :meth:`outgoing` has the frame."""
@@ -153,20 +220,35 @@ class SessionProtocol:
         with self._encoder.encode(value) as payload:
             out = self._socket.send(payload)
         self.state = "busy"
-        self._encoded = self._settings.clock.now()
+        self._encoded = self._now()
+        self._pulse.begin(out.nbytes)
         return out
 
-    def _take(self) -> Any:
+    def _take(self, check: Callable[[Any, bool], None] | None = None) -> Any:
         """The frame that answers. Whatever goes wrong before it is understood closes the session."""
         self.state = "closed"
         if not self._socket.messages:
             raise self._socket.lost()
         frame = self._decode()
         error = messages.frame_error(frame)
+        if check is not None:
+            check(frame, error is not None)
         if error is not None:
             self.state = "ready"
             raise error
         return frame
+
+    def _check_seq(self, frame: Any, is_error: bool) -> None:
+        """Raises ConnectionLost where the frame answers another observation than the last one."""
+        seq = messages.frame_seq(frame)
+        if seq is None and (is_error or not self._echoes):
+            return  # a foreign server; or an error about a frame of which nothing could be read
+        if seq != self._seq or type(seq) is not int:
+            raise ConnectionLost(
+                f"{self._settings.address} answered observation {seq!r:.40} where {self._seq} was in flight: answers "
+                "and observations have come apart. Nothing of it is used; the next call opens a new session"
+            )
+        self._echoes = True
 
     def _decode(self) -> Any:
         data = self._socket.messages.popleft()

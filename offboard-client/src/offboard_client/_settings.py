@@ -7,9 +7,10 @@ import math
 import os
 import random
 import ssl
+import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ._address import Address, literal, parse_address
@@ -41,8 +42,9 @@ class Timeouts:
 
     ``connect``: one TCP and TLS connection and HTTP upgrade. ``open``: a whole session with all its
     retries and all its waiting. ``status``: between two frames of the handshake. ``infer``: one
-    observation or control frame. ``reopen``: like ``open``, for the session after a lost one. ``close``:
-    the server's farewell.
+    observation or control frame. ``reopen``: like ``open``, for the session after a lost one. ``appear``: an
+    address where nothing has answered yet. ``silence``: of an offboard server that owes an answer. ``close``: the
+    server's farewell.
     """
 
     connect: float
@@ -50,6 +52,8 @@ class Timeouts:
     status: float
     infer: float
     reopen: float
+    appear: float
+    silence: float
     close: float = 2.0
 
     def __post_init__(self) -> None:
@@ -63,7 +67,7 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Settings:
-    """One client's settings. ``headers`` holds the token: it is never shown."""
+    """One client's settings. ``headers`` holds the token: it is never shown. ``met``: a session has been open."""
 
     address: Address
     headers: Mapping[str, str]
@@ -73,6 +77,7 @@ class Settings:
     tls: ssl.SSLContext | None
     limits: Limits = DEFAULT_LIMITS
     clock: Clock = Clock()
+    met: threading.Event = field(default_factory=threading.Event)
 
     def __repr__(self) -> str:
         return f"Settings({self.address})"

@@ -9,18 +9,21 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ._attempts import AttemptFailed, Attempts, from_os_error, from_silence
-from ._protocol import SessionProtocol
+from ._deadline import Deadline, Passed
+from ._protocol import SessionProtocol, late
 from ._settings import Settings
-from .errors import ConnectionLost, InferTimeout
+from ._sockets import tune
+from .errors import ConnectionLost
 from .messages import Ready
 
 Result = TypeVar("Result")
-_READ_BYTES = 65536
+# Taking in so many bytes of the smallest frames takes 60 ms; after each read the others on the loop have a turn.
+_READ_BYTES = 8192
 
 
 async def open_connection(settings: Settings, url: str, seconds: float) -> Connection:
     """A session that is ready, after as many attempts as it takes within ``seconds``."""
-    attempts = Attempts(settings.clock, seconds, settings.report)
+    attempts = Attempts(settings, seconds)
     while True:
         connection = Connection(settings, url)
         try:
@@ -43,66 +46,62 @@ class Connection:
         self._arrived = asyncio.Event()
         self._writer: asyncio.StreamWriter | None = None
         self._task: asyncio.Task[None] | None = None
+        self._refused: AttemptFailed | None = None
         self.protocol = SessionProtocol(settings, url)
 
-    async def open(self, deadline: float) -> None:
+    async def open(self, deadline: Deadline) -> None:
         """Connect, upgrade and wait until the session is ready. Raises AttemptFailed."""
-        address, timeouts = self._settings.address, self._settings.timeouts
-        until = min(deadline, self._now() + timeouts.connect)
+        address = self._settings.address
+        until = deadline.within(self._settings.timeouts.connect)
         try:
-            reader, self._writer = await self._before(until, _connect(self._settings))
-            raw: socket.socket = self._writer.get_extra_info("socket")
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            reader, self._writer = await _connect(self._settings, until)
+            self._task = asyncio.create_task(self._keep_reading(reader))
             self._flush()
-            while not self.protocol.upgraded:
-                await self._before(until, self._read(reader))
+            await self._until(lambda: self.protocol.upgraded, until)
         except OSError as error:
-            raise from_os_error(error, address) from None
-        await self._handshake(reader, deadline)
-        self._task = asyncio.create_task(self._keep_reading(reader))
+            raise from_os_error(error, address, absent=True) from None
+        await self._handshake(deadline)
 
-    async def _handshake(self, reader: asyncio.StreamReader, deadline: float) -> None:
-        until = 0.0
+    async def _handshake(self, deadline: Deadline) -> None:
+        until = deadline.within(self._settings.timeouts.status)
         while not isinstance(frame := self.protocol.handshake(), Ready):
             if frame is not None:
                 self._settings.report(frame)
-            if frame is not None or not until:
-                until = min(deadline, self._now() + self._settings.timeouts.status)
+                until = deadline.within(self._settings.timeouts.status)
                 continue
             try:
-                await self._before(until, self._read(reader))
-            except TimeoutError:
+                await self._until(lambda: self.protocol.answered, until)
+            except Passed:
                 raise from_silence("said nothing for too long", self._settings.address) from None
-            except OSError as error:
-                raise from_os_error(error, self._settings.address) from None
 
     async def exchange(self, ask: Callable[[], memoryview], answer: Callable[[], Result]) -> Result:
         """Send what ``ask`` gives and wait for the answer within the infer timeout."""
-        # What has arrived since the last exchange answers nothing that will be asked now. It takes the loop
-        # three turns to notice it, to read it, and to wake the task that feeds it to the protocol.
-        for _ in range(3):
-            await asyncio.sleep(0)
-        self._connected.write(ask())
+        deadline = Deadline(self._now, self._settings.timeouts.infer)
         try:
-            answered = self._until(lambda: self.protocol.answered)
-            await self._before(self._now() + self._settings.timeouts.infer, answered)
-        except TimeoutError:
-            raise InferTimeout(
-                f"{self._settings.address} did not answer within {self._settings.timeouts.infer:g} s. Its answer will "
-                "not be used: the session is closed, and the next call opens a new one"
-            ) from None
-        return answer()
+            # What has arrived since the last exchange, or has begun to, answers nothing that will be asked now. It
+            # takes the loop three turns to notice it, to read it, and to wake the task that feeds the protocol.
+            for _ in range(3):
+                await asyncio.sleep(0)
+            await self._until(lambda: self.protocol.between, deadline)
+            self._connected.write(ask())
+            await self._until(lambda: self.protocol.answered, deadline)
+            found = answer()
+            deadline.left()  # what is read too late is not played
+            return found
+        except Passed:
+            self.protocol.abandon()
+            raise late(self._settings) from None
 
     async def close(self) -> None:
         """Say goodbye, wait for the server's answer within the close timeout, close."""
-        deadline = self._now() + self._settings.timeouts.close
+        deadline = Deadline(self._now, self._settings.timeouts.close)
         with contextlib.suppress(OSError):
             self.protocol.close()
             self._flush()
-            await self._before(deadline, self._until(lambda: self.protocol.ended))
+            await self._until(lambda: self.protocol.ended, deadline)
         self.abort()
         with contextlib.suppress(OSError):
-            await self._before(deadline, self._connected.wait_closed())
+            await _within(deadline, self._connected.wait_closed())
 
     def abort(self) -> None:
         """Close the socket at once."""
@@ -118,51 +117,90 @@ class Connection:
             raise ConnectionLost(f"the connection to {self._settings.address} is not open")
         return self._writer
 
-    async def _until(self, condition: Callable[[], bool]) -> None:
+    async def _until(self, condition: Callable[[], bool], deadline: Deadline) -> None:
+        """Raises Passed, AttemptFailed if the upgrade was refused, ConnectionLost if the server is silent for too long.
+
+        An alarm ends each wait; ``asyncio.wait_for`` may swallow a cancellation until Python 3.12.
+        """
+        alarm = asyncio.get_running_loop().call_later
         while not condition():
+            if self._refused is not None:
+                raise self._refused
             self._arrived.clear()
-            await self._arrived.wait()
+            timer = alarm(deadline.left(self.protocol.tend()), self._arrived.set)
+            self._flush()
+            try:
+                await self._arrived.wait()
+            finally:
+                timer.cancel()
 
     async def _keep_reading(self, reader: asyncio.StreamReader) -> None:
         try:
             # A frame that nobody asked for ends the session; what follows it stays with the sender.
             while not self.protocol.unasked and await self._read(reader):
-                self._arrived.set()
-        except OSError:
-            self.protocol.feed(b"")
+                pass
+        except AttemptFailed as failed:
+            self._refused = failed
+        except OSError as error:
+            if self.protocol.upgraded:
+                self.protocol.feed(b"")
+            else:
+                self._refused = from_os_error(error, self._settings.address, absent=True)
         finally:
             self._arrived.set()
 
     async def _read(self, reader: asyncio.StreamReader) -> bytes:
         data = await reader.read(_READ_BYTES)
         self.protocol.feed(data)
-        self._flush()
+        self._arrived.set()
+        if self._flush():
+            await self._connected.drain()  # no more is read, and answered, than the server reads of the answers
+        await asyncio.sleep(0)
         return data
 
-    def _flush(self) -> None:
+    def _flush(self) -> bool:
         data = self.protocol.outgoing()
         if data:
             self._connected.write(data)
-
-    async def _before(self, deadline: float, work: Awaitable[Result]) -> Result:
-        try:
-            return await asyncio.wait_for(work, max(0.0, deadline - self._now()))
-        except asyncio.TimeoutError:  # a class of its own in Python 3.10
-            raise TimeoutError from None
+        return bool(data)
 
 
-async def _connect(settings: Settings) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _within(deadline: Deadline, work: Awaitable[Result]) -> Result:
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=deadline.left())
+    finally:
+        if not task.done():
+            task.cancel()
+    if not task.done():
+        raise Passed
+    return task.result()
+
+
+async def _connect(settings: Settings, deadline: Deadline) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """The first of the host's addresses that answers; the last one's error if none does.
 
     asyncio would try them all as well, and then report them as one error that no longer says of which kind.
     """
     address, tls = settings.address, settings.tls
-    found = await asyncio.get_running_loop().getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    failed: OSError = OSError(f"{address.host} has no address")
-    for _, _, _, _, where in found:
+    loop = asyncio.get_running_loop()
+    found = await _within(deadline, loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM))
+    failed = OSError("the name has no address")
+    for i, (family, kind, protocol, _, where) in enumerate(found):
+        raw = socket.socket(family, kind, protocol)
+        raw.setblocking(False)
         try:
-            name = address.host if tls else None
-            return await asyncio.open_connection(str(where[0]), address.port, ssl=tls, server_hostname=name)
+            # No address may use up the time of those after it.
+            share = Deadline(settings.clock.now, deadline.left() / (len(found) - i))
+            await _within(share, loop.sock_connect(raw, where))
         except OSError as error:
+            raw.close()
             failed = error
+        except BaseException:
+            raw.close()
+            raise
+        else:
+            tune(raw)
+            name = address.name if tls else None
+            return await _within(deadline, asyncio.open_connection(sock=raw, ssl=tls, server_hostname=name))
     raise failed

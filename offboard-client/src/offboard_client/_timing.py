@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,18 +18,14 @@ class Step:
     encode_s: float
     wait_s: float
     decode_s: float
-    server: Mapping[str, Any]
+    server: Mapping[str, float]
 
     def stages(self) -> dict[str, float]:
         """In ms: ``total_ms``, ``encode_ms``, ``network_ms``, ``decode_ms``, and ``server.<stage>`` as the server says.
 
         ``network_ms`` is the time from the encoded observation to its answer, less the server's ``total_ms``.
         """
-        server = {
-            f"server.{name}": float(value)
-            for name, value in self.server.items()
-            if isinstance(value, int | float) and not isinstance(value, bool)
-        }
+        server = {f"server.{name}": value for name, value in self.server.items()}
         return {
             "total_ms": (self.encode_s + self.wait_s + self.decode_s) * 1e3,
             "encode_ms": self.encode_s * 1e3,

@@ -7,10 +7,11 @@ images are framed here: masking them into a buffer that is kept takes two thirds
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import struct
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from websockets.client import ClientProtocol
@@ -30,6 +31,10 @@ from .messages import CLOSE_NORMAL, CLOSE_TOO_LARGE
 _unheard = logging.Logger("offboard_client.websocket", logging.CRITICAL)
 _BINARY_FIN = 0x80 | Opcode.BINARY
 _MASKED = 0x80
+#: Frames in one second that are not a whole message of any use: pings, pongs, and fragments below this size. Reading
+#: one costs far more than sending it.
+_FLOOD = 200
+_FRAGMENT = 1024
 # From here on the fixed price of numpy calls is less than what a copy costs.
 _LARGE = 16384
 
@@ -37,8 +42,13 @@ _LARGE = 16384
 class WebSocket:
     """The client's end of one WebSocket, from the upgrade to the close."""
 
-    def __init__(self, url: str, headers: Mapping[str, str], address: Address, limits: Limits) -> None:
+    def __init__(
+        self, url: str, headers: Mapping[str, str], address: Address, limits: Limits, now: Callable[[], float]
+    ) -> None:
         self._address = address
+        self._now = now
+        self._flood, self._flood_since = 0, -math.inf
+        self._part = 0
         self._protocol = ClientProtocol(parse_uri(url), max_size=limits.message_bytes, logger=_unheard)
         self._fragments: list[bytes] = []
         self._text = False
@@ -54,7 +64,17 @@ class WebSocket:
     @property
     def open(self) -> bool:
         """Whether messages may be sent."""
-        return self._protocol.state is State.OPEN and not self.eof
+        return self._protocol.state is State.OPEN and not self.eof and not self.flooded
+
+    @property
+    def flooded(self) -> bool:
+        """Whether the server has sent more frames than anybody has a use for; nothing more of it is read."""
+        return self._flood > _FLOOD
+
+    @property
+    def between(self) -> bool:
+        """Whether what was received so far ends with a whole message, or there is nothing to wait for."""
+        return (not self._part and not self._fragments) or not self.open
 
     @property
     def upgraded(self) -> bool:
@@ -63,18 +83,23 @@ class WebSocket:
 
     @property
     def ended(self) -> bool:
-        """Whether the server has said goodbye, or is gone."""
-        return self.eof or self._protocol.close_rcvd is not None
+        """Whether the server has said goodbye, is gone, or is not listened to any more."""
+        return self.eof or self.flooded or self._protocol.close_rcvd is not None
 
     def feed(self, data: bytes) -> None:
         """What the socket received; ``b""`` for its end. Raises AttemptFailed if the upgrade is refused."""
-        if self.eof:
+        if self.eof or self.flooded:
             return
-        if data:
-            self._protocol.receive_data(data)
-        else:
+        if not data:
             self.eof = True
             self._protocol.receive_eof()
+        while data:
+            # Line by line up to the end of the head: whole messages are counted from where the frames begin.
+            head = self._protocol.state is State.CONNECTING
+            end = (data.find(b"\n") + 1 or len(data)) if head else len(data)
+            self._protocol.receive_data(data[:end])
+            self._part += 0 if head else end
+            data = data[end:]
         for event in self._protocol.events_received():
             if isinstance(event, Frame):
                 self._take(event)
@@ -83,7 +108,8 @@ class WebSocket:
 
     def outgoing(self) -> bytes:
         """What has to be sent now: the request, pongs, the close."""
-        return b"".join(self._protocol.data_to_send())
+        out = self._protocol.data_to_send()
+        return b"".join(out) if out and not self.flooded else b""
 
     def send(self, payload: memoryview) -> memoryview:
         """All that has to be sent for ``payload`` to be one binary message; the next call may reuse its buffer."""
@@ -91,6 +117,11 @@ class WebSocket:
             self._protocol.send_binary(payload)
             return memoryview(self.outgoing())
         return self._framer.frame(payload)
+
+    def ping(self) -> None:
+        """Ask for a sign of life; :meth:`outgoing` has the frame."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_ping(b"")
 
     def close(self) -> None:
         """Say goodbye; :meth:`outgoing` has the frame."""
@@ -103,6 +134,11 @@ class WebSocket:
         A close reason that starts with a code of the protocol is that error; anything else is ConnectionLost.
         """
         closed, where = self._protocol.close_rcvd, self._address
+        if self.flooded:
+            return ConnectionLost(
+                f"{where} floods: more than {_FLOOD} pings, fragments or status frames within a second, and no more "
+                "of it is read; the next call opens a new session"
+            )
         if closed is None:
             cause = self._protocol.parser_exc
             if cause is None or isinstance(cause, EOFError):
@@ -119,18 +155,31 @@ class WebSocket:
         return ConnectionLost(f"{text}; the next call opens a new session")
 
     def _take(self, frame: Frame) -> None:
-        if frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY or frame.opcode is Opcode.CONT:
-            if frame.opcode is not Opcode.CONT:
-                self._text = frame.opcode is Opcode.TEXT
-            if frame.fin and not self._fragments:
-                data = frame.data
-            else:
-                self._fragments.append(bytes(frame.data))
-                if not frame.fin:
-                    return
-                data = b"".join(self._fragments)
-                self._fragments.clear()
-            self.messages.append(str(data, "utf-8", "replace") if self._text else data)
+        size = len(frame.data)
+        self._part -= size + (2 if size < 126 else 4 if size < 65536 else 10)
+        data_frame = frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY or frame.opcode is Opcode.CONT
+        if not data_frame or (not frame.fin and size < _FRAGMENT):
+            self.count()
+        if not data_frame:
+            return
+        if frame.opcode is not Opcode.CONT:
+            self._text = frame.opcode is Opcode.TEXT
+        if frame.fin and not self._fragments:
+            data = frame.data
+        else:
+            self._fragments.append(bytes(frame.data))
+            if not frame.fin:
+                return
+            data = b"".join(self._fragments)
+            self._fragments.clear()
+        self.messages.append(str(data, "utf-8", "replace") if self._text else data)
+
+    def count(self) -> None:
+        """One more frame that brings no answer."""
+        now = self._now()
+        if now - self._flood_since > 1.0:
+            self._flood, self._flood_since = 0, now
+        self._flood += 1
 
     def _refused(self, error: Exception) -> AttemptFailed:
         if isinstance(error, InvalidStatus):

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from ._http import list_models
+from ._attempts import AttemptFailed, Attempts
+from ._http import ask_models
 from ._rows import Row
 from ._session import SessionFacts
 from ._settings import Clock, OnStatus, Settings, Timeouts, settings
@@ -36,6 +37,8 @@ class AsyncInferenceClient:
         status_timeout: float = 30.0,
         infer_timeout: float = 180.0,
         reconnect_deadline: float = 45.0,
+        wait_for_server: float = 5.0,
+        silence_timeout: float = 8.0,
         ssl: ssl.SSLContext | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -46,7 +49,15 @@ class AsyncInferenceClient:
             headers=headers,
             params=params,
             on_status=on_status,
-            timeouts=Timeouts(connect_timeout, connect_deadline, status_timeout, infer_timeout, reconnect_deadline),
+            timeouts=Timeouts(
+                connect=connect_timeout,
+                open=connect_deadline,
+                status=status_timeout,
+                infer=infer_timeout,
+                reopen=reconnect_deadline,
+                appear=wait_for_server,
+                silence=silence_timeout,
+            ),
             tls=ssl,
             clock=clock or Clock(sleep=asyncio.sleep),
         )
@@ -60,7 +71,12 @@ class AsyncInferenceClient:
 
     async def list_models(self) -> list[str]:
         """The ids of the models that a session may name, oldest first."""
-        return await asyncio.to_thread(list_models, self._settings)
+        attempts = Attempts(self._settings, self._settings.timeouts.open)
+        while True:
+            try:
+                return await asyncio.to_thread(ask_models, self._settings, attempts.deadline)
+            except AttemptFailed as failed:
+                await self._settings.clock.sleep(attempts.delay(failed))
 
     async def close(self) -> None:
         """Close every session that is still open."""

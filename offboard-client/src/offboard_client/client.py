@@ -37,7 +37,9 @@ class InferenceClient:
 
     Seconds: ``connect_timeout`` for one connection; ``connect_deadline`` for opening a session with all
     its retries and all its waiting for the model; ``status_timeout`` between two status frames;
-    ``infer_timeout`` for one exchange; ``reconnect_deadline`` for the session that follows a lost one.
+    ``infer_timeout`` for one exchange; ``reconnect_deadline`` for the session that follows a lost one;
+    ``wait_for_server`` for an address where nothing has answered yet; ``silence_timeout`` for an offboard server that
+    owes an answer and sends nothing, not even the answer to a ping (it answers those while it infers).
 
     Raises ConfigurationError or BadParameter for arguments that cannot be used.
     """
@@ -56,6 +58,8 @@ class InferenceClient:
         status_timeout: float = 30.0,
         infer_timeout: float = 180.0,
         reconnect_deadline: float = 45.0,
+        wait_for_server: float = 5.0,
+        silence_timeout: float = 8.0,
         ssl: ssl.SSLContext | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -66,7 +70,15 @@ class InferenceClient:
             headers=headers,
             params=params,
             on_status=on_status,
-            timeouts=Timeouts(connect_timeout, connect_deadline, status_timeout, infer_timeout, reconnect_deadline),
+            timeouts=Timeouts(
+                connect=connect_timeout,
+                open=connect_deadline,
+                status=status_timeout,
+                infer=infer_timeout,
+                reopen=reconnect_deadline,
+                appear=wait_for_server,
+                silence=silence_timeout,
+            ),
             tls=ssl,
             clock=clock,
         )

@@ -23,7 +23,8 @@ Each class that can cross the wire has a stable ``code``; the server answers
     ├── Internal              internal             a fault of the server itself; its log has the traceback
     ├── ConfigurationError    configuration        options, files or plugins on this machine are wrong
     └── ConnectionFailed      connection           no session could be opened, or the socket broke
-        └── ConnectionLost    connection_lost      … after the session had been opened
+        ├── ConnectionLost    connection_lost      … after the session had been opened
+        └── ProtocolError     protocol_error       what answers there does not keep to the protocol
 
 The text of an error says what happened, what was expected, what exists, and what to do next. Whoever wrote it, a
 peer or a child's log, it holds nothing but printable characters and line feeds.
@@ -166,6 +167,12 @@ class ConnectionLost(ConnectionFailed):
     """The socket of an open session broke. The observation in flight was not resent."""
 
     code = "connection_lost"
+
+
+class ProtocolError(ConnectionFailed):
+    """What answers does not speak protocol v1, or its handshake holds what cannot be. No session was opened."""
+
+    code = "protocol_error"
 
 
 def _tree(root: type[OffboardError]) -> dict[str, type[OffboardError]]:

@@ -27,6 +27,11 @@ CLOSE_TOO_LARGE = 1009
 CLOSE_MODEL_LOST = 1011
 CLOSE_GOING_AWAY = 1012
 
+#: A session's id travels in a URL.
+SESSION_ID_LENGTH = 256
+#: What a reply may say beside its result: stages of its timing, and warnings.
+MOST_REMARKS = 64
+
 #: Names of an observation that carry the exchange itself, not the robot's state.
 SEQ = "offboard.seq"
 DEADLINE_MS = "offboard.deadline_ms"
@@ -147,6 +152,11 @@ def frame_error(frame: Any) -> OffboardError | None:
     return from_code(found.get("code"), str(found.get("error", "the server reported an error without a text")))
 
 
+def frame_seq(frame: Any) -> Any:
+    """The ``offboard.seq`` that a reply carries; None without one."""
+    return cast("dict[str, Any]", frame).get(SEQ) if isinstance(frame, dict) else None
+
+
 def read_handshake(frame: Any) -> Status | Ready:
     """One frame of the handshake. Raises the error that the server names, or BadMessage."""
     found = _map(frame, "the handshake")
@@ -156,8 +166,11 @@ def read_handshake(frame: Any) -> Status | Ready:
     state = found.get("status")
     if state == "ready":
         meta, session_id = found.get("meta"), found.get("session_id", "")
-        if not isinstance(meta, dict) or not isinstance(session_id, str):
-            raise BadMessage("the server's ready frame needs 'meta' as a map and 'session_id' as a string")
+        if not isinstance(meta, dict) or not isinstance(session_id, str) or len(session_id) > SESSION_ID_LENGTH:
+            raise BadMessage(
+                f"the server's ready frame needs 'meta' as a map and 'session_id' as a string of at most "
+                f"{SESSION_ID_LENGTH} characters"
+            )
         return Ready(cast("dict[str, Any]", meta), session_id)
     if state == "waiting" or state == "loading":
         phase, message = found.get("phase", ""), found.get("message", "")
@@ -182,9 +195,19 @@ def read_reply(frame: Any) -> Reply:
     timing, warnings = found.get("timing", {}), found.get("warnings", [])
     if not isinstance(timing, dict) or not isinstance(warnings, list):
         raise BadMessage("the server's reply needs 'timing' as a map and 'warnings' as a list")
-    stages = cast("dict[str, Any]", timing)
-    said = tuple(one_line(str(warning)) for warning in cast("list[Any]", warnings))
-    return Reply(found["result"], stages, said, found.get(SEQ))
+    stages, texts = cast("dict[Any, Any]", timing), cast("list[Any]", warnings)
+    if len(stages) > MOST_REMARKS or len(texts) > MOST_REMARKS:
+        raise BadMessage(f"the server's reply holds more than {MOST_REMARKS} times or warnings")
+    return Reply(
+        found["result"],
+        {name: float(value) for name, value in stages.items() if isinstance(name, str) and _is_finite(value)},
+        tuple(one_line(f"{text!s:.1000}") for text in texts),
+        found.get(SEQ),
+    )
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _map(frame: Any, what: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from offboard_client.errors import DeadlineExceeded, Internal, InvalidAction, OffboardError, PolicyFailed
+from offboard_client.messages import SEQ
 
 from ..bound import BoundCodec
 from ..types import Chunk, Observation, Session
@@ -95,7 +96,9 @@ class Exchange:
             if limit is not None:
                 self.deadline = self.arrived + float(limit) / 1e3
             check_observation(self.observation, self.route.codec.meta)
-            self.inputs = self.route.codec.encode(self.observation)
+            inputs = self.route.codec.encode(self.observation)
+            # The number is the wire's own: a model that takes every name would take it for a part of the state.
+            self.inputs = {name: value for name, value in inputs.items() if name != SEQ} if SEQ in inputs else inputs
             self.codec_ms = (perf_counter() - read) * 1e3
         except OffboardError as error:
             self.error = error
