@@ -158,7 +158,7 @@ def test_every_code_that_crosses_the_wire_is_a_class():
         "bad_message bad_observation bad_parameter dialect_unsupported busy idle deadline_exceeded model_not_found "
         "load_failed policy_failed invalid_action timeout model_lost unauthorized full shutting_down internal"
     )
-    assert set(BY_CODE) == {*sent.split(" "), "configuration", "connection", "connection_lost"}
+    assert set(BY_CODE) == {*sent.split(" "), "configuration", "connection", "connection_lost", "protocol_error"}
     assert all(found.code == code for code, found in BY_CODE.items())
 
 

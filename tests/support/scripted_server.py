@@ -201,7 +201,7 @@ class ScriptedServer:
             thread.join(PATIENCE_S)
             assert not thread.is_alive()
         if kind is None:
-            assert self.faults == []
+            assert self.faults == [], self.faults
             assert not self._visits, "the client made fewer connections than the test expects"
 
     def _accept(self):

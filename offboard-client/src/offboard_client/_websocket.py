@@ -186,7 +186,7 @@ class WebSocket:
             response = error.response
             return from_response(response.status_code, response.headers, bytes(response.body or b""), self._address)
         if self.eof:
-            return from_silence("closed the connection", self._address)
+            return from_silence("closed the connection", self._address, absent=True)
         text = f"{self._address} does not answer as a WebSocket server ({error}): is this the right port?"
         return AttemptFailed(ConnectionFailed(text), again=False)
 

@@ -87,7 +87,6 @@ def run(arguments: list[str]) -> int:
     if options.warmup < 0:
         raise UsageError(f"--warmup {options.warmup} is below 0")
     with options.client() as client:
-        client.list_models()  # an address where nobody listens fails here at once, instead of being tried again
         runs = [_measure(client, options, count) for count in options.sessions]
     reports = [measured.report() for measured in runs]
     if options.json:

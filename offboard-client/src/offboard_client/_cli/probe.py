@@ -38,14 +38,12 @@ def run(arguments: list[str]) -> int:
         "The observation is synthetic: do not let a robot play the answer.",
     )
     start = time.perf_counter()
-    with options.client() as client:
-        client.list_models()  # an address where nobody listens fails here at once, instead of being tried again
-        with client.new_session(options.model) as session:
-            opened_ms = (time.perf_counter() - start) * 1e3
-            if not options.json:
-                _show_handshake(session.metadata, opened_ms)
-            observation = synthetic_observation(session.metadata)
-            reply = _ask(session, observation)
+    with options.client() as client, client.new_session(options.model) as session:
+        opened_ms = (time.perf_counter() - start) * 1e3
+        if not options.json:
+            _show_handshake(session.metadata, opened_ms)
+        observation = synthetic_observation(session.metadata)
+        reply = _ask(session, observation)
     sent = {name: _shape(value) for name, value in observation.items()}
     if options.json:
         emit_json({"url": options.url, "meta": session.metadata, "opened_ms": opened_ms, "sent": sent, **reply})

@@ -25,8 +25,9 @@ class ServerOptions:
     """A file that holds the token; without it OFFBOARD_AUTH_TOKEN counts."""
     timeout: float = 30.0
     """How long to wait for one answer, in seconds."""
-    wait: float = 900.0
-    """How long to wait for a session: for the model to load, for others to leave it. In seconds."""
+    wait: float | None = None
+    """How long to wait, in seconds: for a server that is still to start (5 unless given), and for a session there, that
+    is for the model to load and for others to leave it (900)."""
     json: bool = False
     """Print one JSON object on stdout."""
 
@@ -36,10 +37,15 @@ class ServerOptions:
             self.url,
             token=token_from(self.auth_token_file),
             on_status=show_status,
-            connect_timeout=min(self.timeout, self.wait),
-            connect_deadline=self.wait,
+            connect_timeout=self.timeout,
             infer_timeout=self.timeout,
+            **patience(self.wait),
         )
+
+
+def patience(wait: float | None) -> dict[str, float]:
+    """The arguments of a client for ``--wait``."""
+    return {} if wait is None else {"connect_deadline": wait, "wait_for_server": wait}
 
 
 def token_from(path: Path | None) -> str | None:

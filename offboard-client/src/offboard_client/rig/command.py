@@ -8,10 +8,10 @@ from typing import Literal
 
 from offboard_client._cli.arguments import parse
 from offboard_client._cli.output import console, emit_json
-from offboard_client._cli.server import show_status, token_from
+from offboard_client._cli.server import patience, show_status, token_from
 from offboard_client.client import InferenceClient
 from offboard_client.commands import UsageError
-from offboard_client.errors import BadParameter, ConfigurationError, ConnectionFailed
+from offboard_client.errors import BY_CODE, BadParameter, ConfigurationError, ConnectionFailed, OffboardError
 
 from ._signals import terminable
 from .display import Display, table
@@ -44,8 +44,9 @@ class Options:
     """A file that holds the token; without it OFFBOARD_AUTH_TOKEN counts."""
     timeout: float = 60.0
     """How long to wait for one chunk, in seconds."""
-    wait: float = 900.0
-    """How long to wait for a session: for the model to load, for others to leave it. In seconds."""
+    wait: float | None = None
+    """How long to wait, in seconds: for a server that is still to start (5 unless given), and for a session there, that
+    is for the model to load and for others to leave it (900)."""
     json: bool = False
     """Print one JSON object on stdout instead of the table."""
 
@@ -71,7 +72,7 @@ def run(arguments: list[str]) -> int:
     show(report, options.json)
     if report.interrupted:
         return 130
-    return int(any(code.startswith(ConnectionFailed.code) for code in report.failures))
+    return int(any(issubclass(BY_CODE.get(code, OffboardError), ConnectionFailed) for code in report.failures))
 
 
 def play(options: Options) -> Report:
@@ -87,8 +88,8 @@ def play(options: Options) -> Report:
         options.server,
         token=token_from(options.auth_token_file),
         on_status=show_status,
-        connect_deadline=options.wait,
         infer_timeout=options.timeout,
+        **patience(options.wait),
     )
     try:
         with (
