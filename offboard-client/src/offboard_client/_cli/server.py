@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import Positional
@@ -43,7 +43,7 @@ class ServerOptions:
         )
 
 
-def patience(wait: float | None) -> dict[str, float]:
+def patience(wait: float | None) -> dict[str, Any]:
     """The arguments of a client for ``--wait``."""
     return {} if wait is None else {"connect_deadline": wait, "wait_for_server": wait}
 
