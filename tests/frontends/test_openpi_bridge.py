@@ -12,7 +12,8 @@ from offboard_core.plugins import Plugins
 from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Field
 from offboard_openpi.bridge import bridge
 from offboard_openpi.keysets import KEYSETS
-from offboard_openpi.options import Keys
+from offboard_openpi.loader import OpenPILoader
+from offboard_openpi.options import Keys, OpenPIOptions
 
 PLUGINS = Plugins.discover()
 
@@ -189,10 +190,31 @@ def test_a_key_set_is_translated_and_asks_for_what_the_model_needs():
 
 
 def test_a_model_that_reads_the_robots_own_names_gets_them():
-    own = CodecMeta(observation={"observation/state": Field(shape=(8,))}, action={"action": Field(shape=(8,))})
+    own = CodecMeta(observation={"observation/state": Field(shape=(8,))}, action={"action": Field(shape=(7,))})
     codec, layout = bridge(KEYSETS["libero"], bound(own))
     assert codec.encode({"observation/state": 1, "prompt": "go"}) == {"observation/state": 1, "prompt": "go"}
-    assert layout == [("action", 8)]
+    assert layout == [("action", 7)]
+
+
+def test_a_model_that_reads_the_robots_names_and_answers_something_else_is_refused():
+    own = CodecMeta(observation={"observation/state": Field(shape=(8,))}, action={"action": Field(shape=(8,))})
+    with pytest.raises(
+        DialectUnsupported, match=r"plays delta_pose \(6\), gripper \(1\), the model answers action \(8\)"
+    ):
+        bridge(KEYSETS["libero"], bound(own))
+
+
+@pytest.mark.parametrize(("config", "fits"), [("pi05_droid", True), ("pi05_full_droid_finetune", False)])
+def test_openpis_own_positions_are_not_played_as_velocities(config, fits):
+    """Both configs take the same names and answer eight numbers."""
+    described = OpenPILoader(OpenPIOptions(config_name=config)).describe(Checkpoint(id="it"))
+    offer = PLUGINS.codec("native", "openpi")
+    codec = BoundCodec(offer.make(offer.options()(), described), "openpi.native", "given")
+    if fits:
+        assert bridge(KEYSETS["droid"], codec)[1] == [("action", 8)]
+    else:
+        with pytest.raises(DialectUnsupported, match="plays joint_velocity, the model answers absolute_joints"):
+            bridge(KEYSETS["droid"], codec)
 
 
 JOINTS = {"target_joints": Field(shape=(7,)), "target_grip": Field(shape=(1,))}

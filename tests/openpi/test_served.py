@@ -38,7 +38,7 @@ def serving(place, codec=None, **more):
         vendor="openpi",
         checkpoints_dir=None if place is None else str(place),
         codec=codec,
-        loader_options=options(**more),
+        loader_options=more if "attach" in more else options(**more),
     )
     with InferenceServer({"": source}, port=0) as server, InferenceClient(server.host, server.port) as client:
         yield client

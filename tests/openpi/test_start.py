@@ -16,7 +16,8 @@ from openpi_standin import STANDIN, options, write_step
 
 
 def loader(**more):
-    return OpenPILoader(build(OpenPIOptions, options(**more), "the vendor openpi", ConfigurationError))
+    given = more if "attach" in more else options(**more)
+    return OpenPILoader(build(OpenPIOptions, given, "the vendor openpi", ConfigurationError))
 
 
 def loading(step, report=lambda _: None, **more):
@@ -179,10 +180,17 @@ def robot_of_arm():
         {"openpi_ws_port": 70000},
         {"startup_timeout": 0.0},
         {"openpi_timeout": -1.0},
+        {"openpi_timeout": 1e12},
         {"gpu_memory_fraction": 1.5},
         {"restarts": -1},
         {"attach": "http://127.0.0.1:8000"},
+        {"attach": "127.0.0.1:8000"},
+        {"attach": "ws://127.0.0.1:99999"},
+        {"attach": "ws://:8000"},
         {"openpi_command": " "},
+        {"openpi_command": "docker 'run"},
+        {"gpu_memory_fraction": 0.5, "attach": "ws://127.0.0.1:8000"},
+        {"openpi_ws_port": 8001, "attach": "ws://127.0.0.1:8000"},
     ],
 )
 def test_options_that_make_no_sense_are_refused(option):

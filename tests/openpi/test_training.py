@@ -116,6 +116,8 @@ def test_an_experiment_of_its_own_name_that_was_never_begun(data, stats, tmp_pat
         (["--input_path=/nowhere"], "is no LeRobot data set"),
         (["--openpi-command=no-such-program"], "correct --openpi-command"),
         (["--repo-id=../x"], "repo_id is '../x'"),
+        (["--extra-args=--note 'x"], 'extra_args is "--note \'x", which no shell would read'),
+        (["--openpi-command=python 'x"], "No closing quotation"),
         (["--extra-args=--batch-sise 3"], "OpenPI subprocess exited with code 2"),
     ],
 )

@@ -184,7 +184,8 @@ def from_flags(
     alone = loader.alone() or (Checkpoint(id=offer.name, type=offer.name) if entry.registry is None else None)
     if alone is not None:
         if location is not None:
-            raise ConfigurationError(f"the vendor {offer.name} reads no files; leave --checkpoints-dir away")
+            why = "" if entry.registry is None else " with these options"
+            raise ConfigurationError(f"the vendor {offer.name} reads no files{why}; leave --checkpoints-dir away")
         registry: ModelRegistry = MemoryRegistry([alone])
     elif entry.registry is None or location is None:
         raise ConfigurationError(

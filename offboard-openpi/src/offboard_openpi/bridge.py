@@ -17,6 +17,7 @@ from offboard_core.frontend import BoundCodec
 from offboard_core.types import Chunk, Codec, CodecMeta, Field, Observation
 
 from .keysets import KeySet
+from .native import ACTION_SPACE
 
 #: What openpi calls the actions, (T, D).
 ACTIONS = "actions"
@@ -37,6 +38,8 @@ def bridge(keys: KeySet | None, codec: BoundCodec) -> tuple[BoundCodec, Layout]:
         return replace(codec, codec=_Joined(untouched.meta.action) | untouched), [*keys.layout]
     if keys is None or _reads(keys, codec):
         action = codec.meta.action
+        if keys is not None:
+            _check_own(keys, codec)
         return replace(codec, codec=_Joined(action) | codec.codec), [(n, _width(f)) for n, f in action.items()]
     _check(keys, codec)
     return replace(codec, codec=_Translated(keys) | codec.codec), [*keys.layout]
@@ -48,9 +51,26 @@ def _reads(keys: KeySet, codec: BoundCodec) -> bool:
     return codec.name == "openpi.native" or (bool(required) and required <= keys.keys)
 
 
+def _check_own(keys: KeySet, codec: BoundCodec) -> None:
+    """A model that reads the robot's own names answers the robot's own numbers, as far as anybody knows them."""
+    space = codec.meta.conventions.get(ACTION_SPACE, keys.action_space)
+    if space != keys.action_space:
+        raise DialectUnsupported(f"the robot plays {keys.action_space}, the model answers {space}{_fit(keys, codec)}")
+    widths = [_width(field) for field in codec.meta.action.values()]
+    if widths and None not in widths and sum(w or 0 for w in widths) != sum(keys.actions.values()):
+        answers = {name: _width(field) for name, field in codec.meta.action.items()}
+        raise DialectUnsupported(
+            f"the robot plays {_spell(dict(keys.layout))}, the model answers {_spell(answers)}{_fit(keys, codec)}"
+        )
+
+
+def _fit(keys: KeySet, codec: BoundCodec) -> str:
+    # openpi's client shows no more than the first hundred characters of a refusal: this comes last.
+    return f"; --openpi.codec {keys.name} and the model's codec {codec.name} do not fit"
+
+
 def _check(keys: KeySet, codec: BoundCodec) -> None:
-    # openpi's client shows no more than the first hundred characters of a refusal.
-    meta, fit = codec.meta, f"; --openpi.codec {keys.name} and the model's codec {codec.name} do not fit"
+    meta, fit = codec.meta, _fit(keys, codec)
     missing = sorted(n for n, f in meta.observation.items() if f.required and n not in keys.provides)
     if missing:
         raise DialectUnsupported(f"the model reads {', '.join(missing)}, which the robot does not send{fit}")

@@ -17,7 +17,7 @@ from offboard_core.codecs import CONVENTIONS, convert, convert_pose
 from offboard_core.types import Array, Field
 
 from . import aloha, arm, droid, libero
-from .families import PROMPT
+from .families import ALOHA, DROID, LIBERO, POSITRONIC, PROMPT
 
 #: Rounding may leave a step this far outside the range that a robot's controller plays.
 _ROUNDING = 1e-6
@@ -32,13 +32,15 @@ class KeySet:
     ``images``: the robot's image → the canonical one; under ``nested``, if the robot sends them in a map of that name.
     ``actions``: canonical action → the numbers it has in the vector (T, D) that the robot plays, in order.
     ``columns``: what these are to the robot, if that is something else. ``conventions``: what the numbers mean.
-    ``fps``: the rate that the size of a step belongs to, for robots that play steps instead of targets.
+    ``action_space``: what they are, as :class:`~.families.Family` calls it. ``fps``: the rate that the size of a step
+    belongs to, for robots that play steps instead of targets.
     """
 
     name: str
     vectors: Mapping[str, Mapping[str, int]]
     images: Mapping[str, str]
     actions: Mapping[str, int]
+    action_space: str
     columns: tuple[str, ...] = ()
     conventions: Mapping[str, str] = field(default_factory=lambda: dict(CONVENTIONS))
     nested: str | None = None
@@ -168,7 +170,13 @@ def _in_range(name: str, steps: Array, whole: float, unit: str) -> Array:
 def _arm(name: str) -> KeySet:
     actions = arm.JOINT_ACTION if name == "joints_traj" else arm.POSE_ACTION
     images = {arm.WRIST: "image.wrist", arm.EXTERIOR: "image.exterior"}
-    return KeySet(name=name, vectors={arm.STATE: arm.STATES[name]}, images=images, actions=actions)
+    return KeySet(
+        name=name,
+        vectors={arm.STATE: arm.STATES[name]},
+        images=images,
+        actions=actions,
+        action_space=POSITRONIC.action_space,
+    )
 
 
 _DROID = _Droid(
@@ -176,6 +184,7 @@ _DROID = _Droid(
     vectors={droid.JOINTS: {"robot_state.q": 7}, droid.GRIP: {"grip": 1}},
     images={droid.WRIST: "image.wrist", droid.EXTERIOR: "image.exterior"},
     actions={"joint_delta": 7, "target_grip": 1},
+    action_space=DROID.action_space,
     columns=("joint_velocity", "gripper_position"),
     conventions=_GRIP,
     fps=droid.FPS,
@@ -185,6 +194,7 @@ _LIBERO = _Libero(
     vectors={libero.STATE: {"robot_state.ee_pose": 6, "grip": 2}},
     images={libero.WRIST: "image.wrist", libero.EXTERIOR: "image.exterior"},
     actions={"pose_delta": 6, "target_grip": 1},
+    action_space=LIBERO.action_space,
     columns=("delta_pose", "gripper"),
     conventions=libero.LIBERO_CONVENTIONS,
     fps=libero.LiberoOptions().fps,
@@ -194,6 +204,7 @@ _ALOHA = _Aloha(
     vectors={"state": aloha.STATE_PARTS},
     images={cam: name for cam, (name, _) in aloha.CAMERAS.items()},
     actions=aloha.ACTION_PARTS,
+    action_space=ALOHA.action_space,
     columns=("left_joints", "left_gripper", "right_joints", "right_gripper"),
     conventions=_GRIP,
     nested="images",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,9 @@ from offboard_core.types import Checkpoint, Codec, CodecMeta, Field, Observation
 
 from .families import PROMPT
 from .pieces import Trained
+
+#: The convention that says what the numbers of an action vector are, where the config is known.
+ACTION_SPACE = "action_space"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +33,12 @@ def native(options: OpenPINativeOptions, checkpoint: Checkpoint) -> Codec:
     """Checks what the config is known to take; what it is not known to take passes as it is. For serving only."""
     task = checkpoint.inputs.get("task", Field(shape=(), dtype="str", required=False))
     inputs = {name: declared for name, declared in checkpoint.inputs.items() if name != "task"}
-    inner = OpenPINative(inner=Native(inputs=inputs, outputs=checkpoint.outputs), task=task)
+    space = checkpoint.extras.get(ACTION_SPACE)
+    inner = OpenPINative(
+        inner=Native(inputs=inputs, outputs=checkpoint.outputs),
+        task=task,
+        conventions={} if space is None else {ACTION_SPACE: space},
+    )
     return timed(Trained(inner=inner, columns={}), options.fps)
 
 
@@ -39,14 +48,14 @@ class OpenPINative(Codec):
 
     inner: Native
     task: Field
+    conventions: Mapping[str, str]
 
     @property
     def meta(self) -> CodecMeta:
         """What the config takes; nothing where nobody knows."""
         meta = self.inner.meta
-        if not self.inner.inputs:
-            return meta
-        return CodecMeta(observation={**meta.observation, "task": self.task}, action=meta.action)
+        observation = {**meta.observation, "task": self.task} if self.inner.inputs else meta.observation
+        return CodecMeta(observation=observation, action=meta.action, conventions=self.conventions)
 
     def encode(self, observation: Observation) -> dict[str, Any]:
         """See :meth:`Codec.encode`."""

@@ -6,9 +6,19 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
+
+from websockets.exceptions import WebSocketException
+from websockets.uri import parse_uri
+
+#: Seconds: more than any start or inference takes, and less than a socket's own limit.
+_LONGEST = 86400
+#: The options that are about a server that is started here.
+_FOR_A_CHILD = {
+    "openpi_root", "openpi_ws_port", "openpi_command", "openpi_env", "gpu_memory_fraction", "restarts",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,17 +52,25 @@ class OpenPIOptions:
         if not 0 <= self.openpi_ws_port <= 65535:
             raise ValueError(f"openpi_ws_port is {self.openpi_ws_port}, expected 0 to 65535")
         for name in ("startup_timeout", "openpi_timeout"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected a number above 0")
+            if not 0 < getattr(self, name) <= _LONGEST:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected seconds above 0, and {_LONGEST} at most")
         if self.gpu_memory_fraction is not None and not 0 < self.gpu_memory_fraction <= 1:
             raise ValueError(f"gpu_memory_fraction is {self.gpu_memory_fraction}, expected above 0 and at most 1")
         if self.restarts < 0:
             raise ValueError(f"restarts is {self.restarts}, expected 0 or more")
-        if self.attach is not None and not re.fullmatch(r"wss?://[^/\s]+(/\S*)?", self.attach):
-            raise ValueError(f"attach is {self.attach!r}, expected ws://HOST:PORT")
-        if self.openpi_command is not None and not shlex.split(self.openpi_command):
-            raise ValueError("openpi_command is empty")
+        if self.attach is not None:
+            self._check_attach(self.attach)
+        check_words("openpi_command", self.openpi_command)
         check_names(self.openpi_env)
+
+    def _check_attach(self, url: str) -> None:
+        try:
+            parse_uri(url)
+        except (ValueError, WebSocketException):
+            raise ValueError(f"attach is {url!r}, expected ws://HOST:PORT") from None
+        for field in fields(self):
+            if field.name in _FOR_A_CHILD and getattr(self, field.name) != field.default:
+                raise ValueError(f"attach starts nothing, so {field.name} would say nothing: leave one of them away")
 
     @property
     def root(self) -> Path:
@@ -78,6 +96,16 @@ class OpenPIFrontendOptions:
     def __post_init__(self) -> None:
         if self.action_horizon is not None and self.action_horizon < 1:
             raise ValueError(f"action_horizon is {self.action_horizon}, expected 1 or more")
+
+
+def check_words(name: str, text: str | None) -> None:
+    """Raises ValueError for a command line that has no words, or quotes that do not end."""
+    try:
+        words = None if text is None else shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"{name} is {text!r}, which no shell would read: {error}") from None
+    if words == []:
+        raise ValueError(f"{name} is empty")
 
 
 #: What openpi, and what it is made of, reads of its environment, beside what any program needs.

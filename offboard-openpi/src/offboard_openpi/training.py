@@ -20,7 +20,7 @@ from .checkout import check_config, script
 from .families import DEFAULT_CONFIG
 from .faults import explain_training
 from .files import STATS
-from .options import ENVIRONMENT, check_names, find_root
+from .options import ENVIRONMENT, check_names, check_words, find_root
 
 #: What errors call the child.
 NAME = "OpenPI subprocess"
@@ -52,6 +52,7 @@ class _Common:
     without it none that holds a secret but WANDB_API_KEY."""
 
     def __post_init__(self) -> None:
+        check_words("openpi_command", self.openpi_command)
         check_names(self.openpi_env)
         if not PurePosixPath(self.repo_id).parts or self.repo_id.startswith("/") or ".." in self.repo_id:
             raise ValueError(f"repo_id is {self.repo_id!r}, expected a name such as lerobot or org/name")
@@ -83,6 +84,10 @@ class TrainOptions(_Common):
     """How much of the GPU's memory JAX takes at once; openpi's README gives it 0.9 to train with."""
     extra_args: str = ""
     """More arguments for openpi's train.py, as one text: "--batch-size 16"."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_words("extra_args", self.extra_args or None)
 
 
 class OpenPITrainer(Trainer):
