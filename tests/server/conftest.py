@@ -1,11 +1,13 @@
 """Fixtures of the tests of the server."""
 
+import subprocess
+
 import msgpack
 import numpy as np
 import pytest
 from offboard_core import Chunk, Field
 from offboard_core.server import InferenceServer
-from puppets import Door, Puppet, source
+from puppets import PATIENCE, Door, Puppet, source
 from robots import robot
 
 
@@ -40,3 +42,17 @@ def world():
 
         ask.server = server
         yield ask
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """A certificate for 127.0.0.1 that signs itself, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", key, "-out", cert],
+        check=True, capture_output=True, timeout=PATIENCE,
+    )  # fmt: skip
+    return cert, key

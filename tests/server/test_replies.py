@@ -156,7 +156,8 @@ def test_every_reply_tells_its_time():
 def test_every_code_that_crosses_the_wire_is_a_class():
     sent = (
         "bad_message bad_observation bad_parameter dialect_unsupported busy idle deadline_exceeded model_not_found "
-        "load_failed policy_failed invalid_action timeout model_lost unauthorized full shutting_down internal"
+        "load_failed policy_failed invalid_action timeout model_lost unauthorized "
+        "forbidden not_found full shutting_down internal"
     )
     assert set(BY_CODE) == {*sent.split(" "), "configuration", "connection", "connection_lost", "protocol_error"}
     assert all(found.code == code for code, found in BY_CODE.items())

@@ -1,6 +1,5 @@
 import json
 import ssl
-import subprocess
 import urllib.request
 
 import pytest
@@ -8,20 +7,6 @@ from offboard_client.errors import ConfigurationError
 from offboard_core.server import InferenceServer
 from puppets import PATIENCE, Puppet, source
 from robots import robot
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A certificate for 127.0.0.1 that signs itself, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-         "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", key, "-out", cert],
-        check=True, capture_output=True, timeout=PATIENCE,
-    )  # fmt: skip
-    return cert, key
 
 
 @pytest.mark.rule("A-8")

@@ -132,7 +132,7 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes, address:
     if status == 401:
         text = f"{address} does not accept the token{said}: give token= or OFFBOARD_AUTH_TOKEN as the server has it"
         return AttemptFailed(Unauthorized(text), again=False)
-    if status == 403:
+    if status == 403 and code not in BY_CODE:
         text = f"{address} answers 403{said}: no offboard server at this path, or a proxy refuses the token"
         return AttemptFailed(ConnectionFailed(text), again=True, after=_FORBIDDEN_DELAY_S, forbidden=True)
     again = status >= 500 or status == 429

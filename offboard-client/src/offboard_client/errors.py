@@ -18,6 +18,8 @@ Each class that can cross the wire has a stable ``code``; the server answers
     ├── InferTimeout          timeout              the policy did not answer in time
     ├── ModelLost             model_lost           the model died and could not be restarted
     ├── Unauthorized          unauthorized         wrong or missing token
+    ├── Forbidden             forbidden            a web page of another site, as far as the server can tell
+    ├── NotFound              not_found            the server has no such path
     ├── Full                  full                 the server takes no more sessions now
     ├── ShuttingDown          shutting_down        the server is going away
     ├── Internal              internal             a fault of the server itself; its log has the traceback
@@ -131,6 +133,18 @@ class Unauthorized(OffboardError):
     """The token is wrong or missing."""
 
     code = "unauthorized"
+
+
+class Forbidden(OffboardError):
+    """A server without a token takes this for a web page's request, by its ``Origin`` or ``Host``."""
+
+    code = "forbidden"
+
+
+class NotFound(OffboardError):
+    """The server has nothing under this path. The text lists what exists."""
+
+    code = "not_found"
 
 
 class Full(OffboardError):

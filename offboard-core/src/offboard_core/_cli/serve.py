@@ -61,7 +61,7 @@ def run(arguments: list[str]) -> int:
 def _check_numbers(options: ServeOptions) -> None:
     if not 0 <= options.port <= 65535:
         raise UsageError(f"--port {options.port} is no port; expected 0 to 65535")
-    for name in ("infer_timeout", "idle_timeout", "max_sessions"):
+    for name in ("infer_timeout", "idle_timeout", "request_timeout", "max_sessions"):
         if not getattr(options, name) > 0:
             raise UsageError(f"--{name.replace('_', '-')} {getattr(options, name)} is not above 0")
     if (options.ssl_certfile is None) != (options.ssl_keyfile is None):
@@ -88,6 +88,8 @@ def make_config(options: ServeOptions) -> ServerConfig:
         auth_token=os.environ.get(TOKEN_VARIABLE) if token is None else token,
         ssl_certfile=options.ssl_certfile,
         ssl_keyfile=options.ssl_keyfile,
+        allowed_hosts=options.allowed_host,
+        request_timeout=options.request_timeout,
         max_sessions=options.max_sessions,
         limits=Limits(infer=options.infer_timeout, idle=options.idle_timeout),
     )

@@ -53,6 +53,8 @@ class ServeOptions:
     """Where to listen. 0 takes a free port."""
     auth_token_file: Path | None = None
     """A file that holds the token clients must send; without it OFFBOARD_AUTH_TOKEN counts, if it is set."""
+    allowed_host: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A name under which this server is asked, where it has no token and cannot know the name. May be repeated."""
     ssl_certfile: Path | None = None
     """Serve over TLS with this certificate."""
     ssl_keyfile: Path | None = None
@@ -61,6 +63,8 @@ class ServeOptions:
     """How long one inference may take, in seconds."""
     idle_timeout: float = 600.0
     """How long a session may be silent while somebody waits for another model, in seconds."""
+    request_timeout: float = 5.0
+    """How long a connection may take for its request, in seconds."""
     max_sessions: int = 256
     """How many sessions there may be at once."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

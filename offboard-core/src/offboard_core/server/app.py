@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
-from offboard_client.errors import Full, OffboardError, ShuttingDown, Unauthorized
+from offboard_client.errors import Forbidden, Full, NotFound, OffboardError, ShuttingDown, Unauthorized
 from offboard_client.messages import SESSION_PATH, error_frame
 
 from ..frontend import Frontend
 from ..runtime.service import PolicyService
 from .auth import Gate
 from .http import make_http
-from .socket import Receive, Send, serve_socket
+from .socket import Receive, Send, peer, serve_socket
 from .v1 import V1
 from .wire import encode
+
+log = logging.getLogger(__name__)
 
 #: Seconds after which a client that found the server full may try again.
 RETRY_AFTER = 5
@@ -41,19 +44,13 @@ class App:
         if scope["type"] != "websocket":
             await self._http(scope, receive, send)  # pyright: ignore[reportArgumentType]
             return
-        path: str = scope["path"]
-        ours = path == SESSION_PATH or path.startswith(SESSION_PATH + "/")
-        frontend = self._v1 if ours else self._frontends.get(path)
-        why = "path" if frontend is None else "origin" if self._gate.foreign_page(scope["headers"]) else None
-        if frontend is None or why is not None:
-            self._service.stats.refused[why or "path"] += 1
-            await receive()
-            await send({"type": "websocket.close"})  # before the upgrade this is HTTP 403
-            return
         try:
+            frontend = self._frontend(scope["path"])
+            await self._gate.check_page(scope["headers"], upgrade=True)
             self._admit(scope)
         except OffboardError as error:
             self._service.stats.refused[error.code] += 1
+            log.warning("refused a session of %s: %s", peer(scope), error.text)
             await receive()
             await _answer(send, error)
             return
@@ -68,10 +65,20 @@ class App:
         self._draining = True
         self._service.slot.drain()
 
+    def _frontend(self, path: str) -> Frontend:
+        if path == SESSION_PATH or path.startswith(SESSION_PATH + "/"):
+            return self._v1
+        if path not in self._frontends:
+            others = "".join(f", {path}" for path in self._frontends)
+            raise NotFound(f"no session is opened under {path[:200]!r}; there are: {SESSION_PATH}[/MODEL_ID]{others}")
+        return self._frontends[path]
+
     def _admit(self, scope: dict[str, Any]) -> None:
         self._gate.check(scope["headers"])
         if self._draining:
             raise ShuttingDown("the server is going away; try again when it is back")
+        if scope.get("state", {}).get("scarce"):
+            raise Full("the server has no file descriptors left (ulimit -n); try again when others have gone")
         if self._sockets >= self._max_sessions:
             raise Full(
                 f"the server has {self._sockets} sessions, as many as it takes (--max-sessions); try again later"
@@ -82,6 +89,8 @@ async def _answer(send: Send, error: OffboardError) -> None:
     status, headers = 503, [(b"retry-after", str(RETRY_AFTER).encode())]
     if isinstance(error, Unauthorized):
         status, headers = 401, [(b"www-authenticate", b"Bearer")]
+    elif isinstance(error, Forbidden | NotFound):
+        status, headers = 403, []  # Positronic's clients take 403 under a path that is none for a server that is up
     body: Any = encode(error_frame(error), True)
     start = {"type": "websocket.http.response.start", "status": status}
     await send({**start, "headers": [(b"content-type", b"application/json"), *headers]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,11 @@ class ServerConfig:
     ``max_sessions``: sessions beyond it are refused before the upgrade (503, Retry-After).
     ``preload``: load the default model at once instead of at the first session.
     ``grace``: how long an exchange in flight may take to end when the server is told to stop.
+    ``allowed_hosts``: names of this server that it cannot know, for requests without a token (A-10).
+    ``request_timeout``: how long a connection may take for its request, and for the handshake of TLS.
+    ``ping_interval``: how often a session is pinged; without an answer within ``ping_timeout`` it ends.
+    ``frame_rate``: frames a second (pings, pieces and messages that wait for no answer) a session may send; one that
+    asks again when it was answered is never too fast.
     """
 
     host: str = "127.0.0.1"
@@ -25,4 +31,9 @@ class ServerConfig:
     max_sessions: int = 256
     preload: bool = True
     grace: float = 3.0
+    allowed_hosts: Sequence[str] = ()
+    request_timeout: float = 5.0
+    ping_interval: float = 20.0
+    ping_timeout: float = 20.0
+    frame_rate: float = 2000.0
     limits: Limits = field(default_factory=Limits)

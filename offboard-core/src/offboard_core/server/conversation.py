@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 MESSAGE_BYTES = Limits().message_bytes
 #: A client that has sent this many frames without waiting for replies is closed.
 PENDING = 64
-#: Close codes after which nobody comes back for the lease: done, page left, and our own shutdown.
-_FAREWELLS = (CLOSE_NORMAL, 1001, CLOSE_GOING_AWAY)
+#: Close codes after which nobody comes back for the lease: done, page left, thrown out, and our own shutdown.
+_FAREWELLS = (CLOSE_NORMAL, 1001, CLOSE_REFUSED, CLOSE_GOING_AWAY)
 
 
 class Conversation:

@@ -9,8 +9,9 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from offboard_client.errors import OffboardError, Unauthorized
-from offboard_client.messages import error_frame
+from offboard_client.errors import Forbidden, Internal, NotFound, OffboardError, Unauthorized
+from offboard_client.messages import MODELS_PATH, SESSION_PATH, error_frame
+from starlette.exceptions import HTTPException
 
 from .._version import __version__
 from ..runtime.service import PolicyService
@@ -21,9 +22,29 @@ from .metrics import exposition, make_registry
 OPEN = frozenset({"/livez", "/readyz", "/healthz"})
 
 
+#: What may be asked, and what it answers.
+ROUTES = {
+    MODELS_PATH: "which models a session may name",
+    "/api/v1/status": "what the server is doing",
+    "/metrics": "the same for Prometheus",
+    "/livez": "whether the process lives",
+    "/readyz": "whether a model is ready",
+    "/healthz": "the same, as openpi's clients ask",
+}
+_GUIDE = f"""offboard {__version__}: a server for robot policies
+
+{chr(10).join(f"  GET {path:<16} {what}" for path, what in ROUTES.items())}
+  WebSocket {SESSION_PATH}[/MODEL_ID]: a session
+
+A robot connects in Python with offboard_client.InferenceClient("HOST:PORT").new_session(),
+from a shell with `offboard probe HOST:PORT`, and in any language as the reference says:
+docs/reference/protocol.md of the project.
+"""
+
+
 def make_http(service: PolicyService, gate: Gate) -> FastAPI:
     """The HTTP half of the server."""
-    app = FastAPI(title="offboard", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     registry = make_registry(service)
 
     @app.middleware("http")
@@ -31,10 +52,34 @@ def make_http(service: PolicyService, gate: Gate) -> FastAPI:
         # Not request.url: that is put together from the Host header, which is the client's to choose.
         if request.scope["path"] not in OPEN:
             try:
+                await gate.check_page(request.headers.raw, upgrade=False)
                 gate.check(request.headers.raw)
+            except Forbidden as error:
+                return JSONResponse(error_frame(error), 403)
             except Unauthorized as error:
                 return JSONResponse(error_frame(error), 401, {"WWW-Authenticate": "Bearer"})
         return await call_next(request)
+
+    @app.exception_handler(HTTPException)
+    async def unknown(request: Request, error: HTTPException) -> Response:  # pyright: ignore[reportUnusedFunction]
+        asked = f"{request.method} {request.scope['path'][:200]!r}"
+        why = NotFound(f"there is no {asked}; there are GET of {', '.join(ROUTES)} and the WebSocket {SESSION_PATH}")
+        return JSONResponse(error_frame(why), error.status_code, error.headers)
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> Response:  # pyright: ignore[reportUnusedFunction]
+        return JSONResponse(error_frame(Internal("the request failed; the server's log says why")), 500)
+
+    @app.get("/")
+    @app.get("/docs")
+    async def guide() -> Response:  # pyright: ignore[reportUnusedFunction]
+        return PlainTextResponse(_GUIDE)
+
+    @app.get(SESSION_PATH)
+    @app.get(SESSION_PATH + "/{model_id:path}")
+    async def session() -> Response:  # pyright: ignore[reportUnusedFunction]
+        why = NotFound("a session is a WebSocket, and this request asked for no upgrade: see / for what connects")
+        return JSONResponse(error_frame(why), 426, {"Upgrade": "websocket", "Connection": "Upgrade"})
 
     @app.get("/livez")
     async def livez() -> Response:  # pyright: ignore[reportUnusedFunction]
@@ -45,7 +90,7 @@ def make_http(service: PolicyService, gate: Gate) -> FastAPI:
     async def readyz() -> Response:  # pyright: ignore[reportUnusedFunction]
         return PlainTextResponse("OK\n") if service.slot.ready() else PlainTextResponse("not ready\n", 503)
 
-    @app.get("/api/v1/models")
+    @app.get(MODELS_PATH)
     async def models() -> Response:  # pyright: ignore[reportUnusedFunction]
         try:
             return JSONResponse({"models": await service.models()})

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-import uvicorn
 from offboard_client.errors import ConfigurationError, InferTimeout
-from offboard_client.wire import Limits
 
 from ..frontend import Frontend
 from ..runtime.service import PolicyService
@@ -25,54 +21,13 @@ from ._malloc import keep_freed_memory
 from .app import App
 from .auth import Gate
 from .config import ServerConfig
+from .descriptors import provide
+from .uvicorn_server import Config, UvicornServer
 
 log = logging.getLogger(__name__)
 
-#: What a message may have above its limit (E-12) before the socket is cut off instead of closed. A close frame that
-#: follows on unread data may never reach the client, so a message that is only a little too large is read to its end.
-CUT_OFF = 2**20
 #: Told ``(host, port)`` once the server answers.
 OnListening = Callable[[str, int], None]
-
-
-class _Uvicorn(uvicorn.Server):
-    """uvicorn, told to finish what is in flight before it closes the sockets."""
-
-    def __init__(self, config: uvicorn.Config, app: App, service: PolicyService, grace: float) -> None:
-        super().__init__(config)
-        self._app, self._service, self._grace = app, service, grace
-        self.listening = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._app.drain()
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._grace
-        # Polled, once in the server's life: with an event every exchange would pay for it.
-        while self._service.status()["in_flight"] and loop.time() < end and not self.force_exit:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-        await super().shutdown(sockets)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        # uvicorn's own version raises the signal again after a clean stop, which would report that stop as a failure.
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def handle_exit(self, sig: int, frame: Any) -> None:
-        """The first signal stops cleanly, a second one at once."""
-        self.force_exit = self.should_exit
-        self.should_exit = True
 
 
 def _bind(config: ServerConfig) -> socket.socket:
@@ -97,20 +52,20 @@ class _Running:
         self, sources: Mapping[str, ModelSource], config: ServerConfig, frontends: Mapping[str, Frontend]
     ) -> None:
         self._sources, self._config, self._frontends = sources, config, frontends
-        self.uvicorn: _Uvicorn | None = None
+        self.uvicorn: UvicornServer | None = None
         self.address: tuple[str, int] = (config.host, config.port)
         self._stop = False
 
     async def run(self, on_listening: OnListening) -> None:
         config = self._config
-        gate = Gate(config.auth_token)
+        gate = Gate(config.auth_token, [config.host, *config.allowed_hosts])
         listener = _bind(config)
         service = PolicyService(self._sources, config.limits)
         try:
             self.address = service.address = (config.host, listener.getsockname()[1])
             await service.start()
             app = App(service, gate, config.max_sessions, self._frontends)
-            server = self.uvicorn = _Uvicorn(self._uvicorn_config(app), app, service, config.grace)
+            server = self.uvicorn = UvicornServer(Config(app, config), app, service, config.grace)
             server.should_exit = self._stop
             serving = asyncio.ensure_future(server.serve([listener]))
             listening = asyncio.ensure_future(server.listening.wait())
@@ -130,33 +85,6 @@ class _Running:
         self._stop = True
         if self.uvicorn is not None:
             self.uvicorn.should_exit = True
-
-    def _uvicorn_config(self, app: App) -> uvicorn.Config:
-        config = self._config
-        if config.ssl_keyfile is not None and config.ssl_certfile is None:
-            raise ConfigurationError("--ssl-keyfile is given without --ssl-certfile; TLS needs the certificate")
-        found = uvicorn.Config(
-            cast("Any", app),
-            ws="websockets-sansio",  # its back-pressure holds two frames of a flood, uvicorn's default thirty-two
-            ws_max_size=Limits().message_bytes + CUT_OFF,
-            ws_per_message_deflate=False,  # 8 ms for a pair of 224×224 images, and nothing gained on a picture
-            lifespan="off",
-            log_config=None,
-            log_level="warning",  # below that the requests' headers are logged, and with them the token
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=1,
-            ssl_certfile=config.ssl_certfile,
-            ssl_keyfile=config.ssl_keyfile,
-        )
-        try:
-            found.load()
-        except OSError as error:  # what ssl raises is one, too
-            raise ConfigurationError(
-                f"cannot serve TLS with the certificate {config.ssl_certfile} and the key "
-                f"{config.ssl_keyfile or 'in the same file'}: {error}"
-            ) from None
-        return found
 
 
 def _run(running: _Running, on_listening: OnListening) -> None:
@@ -186,6 +114,7 @@ def run_server(
     Raises ConfigurationError if the port, the token or every source is unusable.
     """
     keep_freed_memory()
+    provide(config.max_sessions)
     _run(_Running(sources, config, frontends or {}), on_listening)
     for thread in _threads():
         thread.join(0.25)  # it has been told to end
@@ -242,6 +171,7 @@ class InferenceServer:
         if not logging.getLogger().handlers:
             logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         keep_freed_memory()
+        provide(self.config.max_sessions)
         _run(
             _Running(self._sources, self.config, self._frontends),
             lambda host, port: log.info("listening on %s:%d", host, port),

@@ -30,16 +30,21 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 REASON_BYTES = 123
 
 
+def peer(scope: Scope) -> str:
+    """Who is at the other end, for people."""
+    client = scope.get("client")
+    return f"{client[0]}:{client[1]}" if client else "a client without an address"
+
+
 async def serve_socket(service: PolicyService, frontend: Frontend, scope: Scope, receive: Receive, send: Send) -> None:
     """Run one accepted-to-be session to its end. The path is already known to be the frontend's."""
     await receive()  # websocket.connect
     await send({"type": "websocket.accept"})
-    client = scope.get("client")
-    holder = f"{client[0]}:{client[1]}" if client else "a client without an address"
+    holder = peer(scope)
     try:
         speech = frontend.open(scope)
     except OffboardError as error:
-        await _refuse(send, frontend.refuse(scope, error), error)
+        await _refuse(send, holder, frontend.refuse(scope, error), error)
         return
     conversation = Conversation(speech)
     opening = asyncio.ensure_future(_open(service, speech, holder, send))
@@ -52,14 +57,14 @@ async def serve_socket(service: PolicyService, frontend: Frontend, scope: Scope,
                 return  # the client left while it was queued or loading
             raise
         except OffboardError as error:
-            await _refuse(send, speech.refusal(error), error)
+            await _refuse(send, holder, speech.refusal(error), error)
             return
         except OSError:
             return  # uvicorn's word for a client that left between two status frames
         except Exception:
             log.exception("opening a session failed")
             error = Internal("the session could not be opened; the server's log says why")
-            await _refuse(send, speech.refusal(error), error)
+            await _refuse(send, holder, speech.refusal(error), error)
             return
         try:
             await _send(send, speech.ready(session))
@@ -104,14 +109,13 @@ async def _send(send: Send, frame: Frame) -> None:
     await send({"type": "websocket.send", "bytes" if isinstance(frame, bytes) else "text": frame})
 
 
-async def _refuse(send: Send, last: Frame | None, error: OffboardError) -> None:
+async def _refuse(send: Send, holder: str, last: Frame | None, error: OffboardError) -> None:
+    log.warning("refused a session of %s: %s", holder, error.text)
     code = CLOSE_GOING_AWAY if isinstance(error, ShuttingDown) else CLOSE_REFUSED
     # The client may have gone while we were about to tell it; there is nobody left to tell then.
     with contextlib.suppress(OSError):
         if last is not None:
             await _send(send, last)
-        else:
-            log.warning("refused a session: %s", error.text)  # the client sees the beginning of it at most
         await _close(send, code, error.code if last is not None else _cut(f"{error.code}: {error.text}"))
 
 

@@ -1,0 +1,205 @@
+"""uvicorn's two protocols with an end to every wait, and a bound on what one client can make the loop do."""
+# ruff: noqa: D102 (the methods are uvicorn's, and asyncio's)
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from offboard_client.errors import BadMessage, InferTimeout, OffboardError
+from offboard_client.messages import CLOSE_REFUSED, error_frame
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from .descriptors import lacking
+from .frames import FrameMeter
+from .wire import encode
+
+if TYPE_CHECKING:
+    from .uvicorn_server import Config
+
+#: Bytes of a request's line and headers, and requests that a client may send before the first is answered.
+HEAD_BYTES = 65536
+PIPELINE = 16
+#: Seconds that the last words of a connection may take to leave.
+FAREWELL = 1.0
+#: Continuation frames of one message: 32 MiB in pieces of 8 KiB.
+FRAGMENTS = 4096
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """A request has ``request_timeout`` seconds to come, from the connection or from the answer before it.
+
+    ``config.waiting`` holds the connections whose request has not come, the oldest first. When file descriptors run
+    out these go first; whoever is answered on one of the reserve is told at the end of the answer to go as well.
+    """
+
+    config: Config
+    cycle: RequestResponseCycle | None  # pyright: ignore[reportIncompatibleVariableOverride] (None until a request)
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._scarce = False
+        self._head = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        listener = transport.get_extra_info("socket")
+        missing = lacking(listener.fileno()) if listener is not None else 0
+        if missing:
+            self._scarce = True
+            self.app_state = {**self.app_state, "scarce": True}
+            for other in list(itertools.islice(self.config.waiting, missing)):
+                other.make_room()
+        self._await_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._request_came()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._head += len(data)
+        super().data_received(data)
+        if self._head > HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(431, BadMessage(f"the request's headers have more than {HEAD_BYTES:,} bytes"))
+
+    def on_message_begin(self) -> None:
+        if len(self.pipeline) >= PIPELINE:
+            raise ValueError("too many requests at once")  # httptools makes it an error of the request: 400
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head = 0
+        super().on_headers_complete()
+        if self._scarce and self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        self._head = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._head = 0
+        self._request_came()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._unset_keepalive_if_required()  # ours is the one clock
+        if not self.transport.is_closing():
+            self._await_request()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._request_came()
+        super().handle_websocket_upgrade()
+
+    def make_room(self) -> None:
+        """Go at once."""
+        self._request_came()
+        self.transport.abort()
+
+    def _await_request(self) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.config.bounds.request_timeout, self._overdue)
+            self.config.waiting[self] = None
+
+    def _request_came(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self.config.waiting.pop(self, None)
+
+    def _overdue(self) -> None:
+        cycle = self.cycle
+        self._request_came()
+        if cycle is not None and not cycle.response_complete and not cycle.more_body:
+            return  # it is ours to answer; the clock starts again then
+        limit = self.config.bounds.request_timeout
+        if self._head or (cycle is not None and cycle.more_body and not cycle.response_started):
+            self._refuse(408, InferTimeout(f"no whole request came within {limit:g} s"))
+        else:
+            self._end()
+
+    def _refuse(self, status: int, error: OffboardError) -> None:
+        self.transport.write(response(status, error))
+        self._end()
+
+    def _end(self) -> None:
+        self.transport.close()
+        self.loop.call_later(FAREWELL, self.transport.abort)
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """A client may send ``frame_rate`` frames a second that answer nothing; who answers no ping is gone."""
+
+    config: Config
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._meter = FrameMeter(self.config.bounds.frame_rate, self.loop.time())
+        self._unanswered = 0
+
+    def data_received(self, data: bytes) -> None:
+        if not self.handshake_initiated:
+            super().data_received(data)
+            if not self.handshake_initiated:  # websockets gives up on the whole request, and uvicorn does not notice
+                error = BadMessage("the upgrade has too many headers, or one of its lines is too long")
+                self.transport.write(response(431, error))
+                self.transport.close()
+        elif self.disconnected or self._meter.take(data, self.loop.time()):
+            super().data_received(data)
+        else:
+            self._fail(f"more than {self.config.bounds.frame_rate:g} frames a second")
+
+    def handle_cont(self, event: Any) -> None:
+        if len(self.frames) > FRAGMENTS and not self.disconnected:
+            self._fail(f"a message in more than {FRAGMENTS} pieces")
+        else:
+            super().handle_cont(event)
+
+    def send_receive_event_to_app(self) -> None:
+        # One message at a time paces itself: it costs the client as much waiting as it costs us work.
+        if not self._unanswered:
+            self._meter.give_back()
+        self._unanswered += 1
+        super().send_receive_event_to_app()
+
+    async def send(self, message: Any) -> None:
+        if self.close_sent and self.initial_response is None and not self.disconnected:
+            raise ClientDisconnected  # the keepalive gave it up a moment ago
+        await super().send(message)
+        if message["type"] == "websocket.send":
+            self._unanswered = max(0, self._unanswered - 1)
+        elif message["type"] == "websocket.http.response.body":
+            self.handshake_complete = True  # or uvicorn reports a refusal as a fault of ours
+
+    def send_keepalive_ping(self) -> None:
+        # What was left to send when it was closed has found nobody who takes it.
+        if self.transport.is_closing():
+            self.transport.abort()
+        else:
+            super().send_keepalive_ping()
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self.loop.call_later(FAREWELL, self.transport.abort)
+
+    def _fail(self, why: str) -> None:
+        self.conn.fail(CLOSE_REFUSED, why)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = self.disconnected = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": CLOSE_REFUSED, "reason": why})
+        # Closing on unread data would take the reason back from who reads it: see CUT_OFF.
+        self.read_paused = False
+        self.transport.pause_reading()
+        self.close_timer = self.loop.call_later(FAREWELL, self.transport.abort)
+
+
+def response(status: int, error: OffboardError) -> bytes:
+    """An error as a whole HTTP response that ends its connection."""
+    body: Any = encode(error_frame(error), True)
+    head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body.encode())
+    return STATUS_LINE[status] + head + body.encode()

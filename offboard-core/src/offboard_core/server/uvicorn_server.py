@@ -1,0 +1,113 @@
+"""uvicorn as this server runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import threading
+from collections.abc import Generator
+from typing import Any
+
+import uvicorn
+from offboard_client.errors import ConfigurationError
+from offboard_client.wire import Limits
+
+from ..runtime.service import PolicyService
+from .app import App
+from .config import ServerConfig
+from .protocols import HttpProtocol, WebSocketProtocol
+
+#: What a message may have above its limit (E-12) before the socket is cut off instead of closed. A close frame that
+#: follows on unread data may never reach the client, so a message that is only a little too large is read to its end.
+CUT_OFF = 2**20
+
+
+class Config(uvicorn.Config):
+    """``bounds``: what the protocols hold a client to. ``waiting``: connections whose request has not come yet."""
+
+    def __init__(self, app: Any, bounds: ServerConfig) -> None:
+        """Raises ConfigurationError where TLS cannot be served."""
+        if bounds.ssl_keyfile is not None and bounds.ssl_certfile is None:
+            raise ConfigurationError("--ssl-keyfile is given without --ssl-certfile; TLS needs the certificate")
+        super().__init__(
+            app,
+            http=HttpProtocol,
+            # Made of websockets-sansio: its back-pressure holds two frames of a flood, uvicorn's default thirty-two.
+            ws=WebSocketProtocol,
+            ws_max_size=Limits().message_bytes + CUT_OFF,
+            ws_ping_interval=bounds.ping_interval,
+            ws_ping_timeout=bounds.ping_timeout,
+            ws_per_message_deflate=False,  # 8 ms for a pair of 224×224 images, and nothing gained on a picture
+            lifespan="off",
+            log_config=None,
+            log_level="warning",  # below that the requests' headers are logged, and with them the token
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+            ssl_certfile=bounds.ssl_certfile,
+            ssl_keyfile=bounds.ssl_keyfile,
+        )
+        self.bounds = bounds
+        self.waiting: dict[HttpProtocol, None] = {}
+        try:
+            self.load()
+        except OSError as error:  # what ssl raises is one, too
+            raise ConfigurationError(
+                f"cannot serve TLS with the certificate {bounds.ssl_certfile} and the key "
+                f"{bounds.ssl_keyfile or 'in the same file'}: {error}"
+            ) from None
+
+
+class UvicornServer(uvicorn.Server):
+    """uvicorn, told to finish what is in flight before it closes the sockets."""
+
+    def __init__(self, config: Config, app: App, service: PolicyService, grace: float) -> None:
+        super().__init__(config)
+        self._bounds, self._app, self._service, self._grace = config.bounds, app, service, grace
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, with a limit on the handshake of TLS, for which uvicorn has no setting."""
+        limit = self._bounds.request_timeout if self.config.ssl else None
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(
+                self._protocol, sock=sock, ssl=self.config.ssl, ssl_handshake_timeout=limit, backlog=self.config.backlog
+            )
+            for sock in sockets or ()
+        ]
+        self.started = True
+        self.listening.set()
+
+    def _protocol(self) -> asyncio.Protocol:
+        return HttpProtocol(config=self.config, server_state=self.server_state, app_state={})
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Refuse newcomers, let what is in flight end, close."""
+        self._app.drain()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._grace
+        # Polled, once in the server's life: with an event every exchange would pay for it.
+        while self._service.status()["in_flight"] and loop.time() < end and not self.force_exit:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """uvicorn's own raises the signal again after a clean stop, which would report that stop as a failure."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """The first signal stops cleanly, a second one at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = True

@@ -1,0 +1,185 @@
+"""Whoever connects and does not go on is let go: every wait of the server has an end."""
+
+import contextlib
+import json
+import socket
+import time
+
+import numpy as np
+import pytest
+from offboard_core import Chunk
+from offboard_core.runtime.lease import Limits
+from offboard_core.server import InferenceServer
+from puppets import PATIENCE, Puppet, source
+from robots import first, get, get_json, robot
+
+X = {"x": np.zeros(3)}
+UPGRADE = (
+    b"GET /api/v1/session HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with InferenceServer({"only": source({"a": Puppet})}, port=0, request_timeout=0.3) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def dialled(server, sent=b"", **options):
+    with socket.create_connection((server.host, server.port), timeout=PATIENCE) as connection:
+        for name, value in options.items():
+            connection.setsockopt(socket.SOL_SOCKET, getattr(socket, name), value)
+        connection.sendall(sent)
+        yield connection
+
+
+def rest(connection):
+    """What comes until the server closes."""
+    found = b""
+    with contextlib.suppress(ConnectionResetError):
+        while data := connection.recv(65536):
+            found += data
+    return found
+
+
+@pytest.mark.rule("H-10")
+def test_who_sends_nothing_is_let_go(server):
+    with dialled(server) as connection:
+        assert rest(connection) == b""
+
+
+@pytest.mark.rule("H-10")
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET",
+        b"GET /livez HTTP/1.1\r\nX-",
+        UPGRADE,
+        b"POST /x HTTP/1.1\r\nContent-Length: 9\r\n\r\nab",
+    ],
+    ids=["line", "headers", "upgrade", "body"],
+)
+def test_a_request_that_does_not_end_is_let_go(server, sent):
+    with dialled(server, sent) as connection:
+        answer = rest(connection)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.split()[1] in (b"408", b"404")
+    assert json.loads(body).keys() == {"error", "code"}
+    if b"408" in head:
+        assert json.loads(body) == {"error": "no whole request came within 0.3 s", "code": "timeout"}
+
+
+@pytest.mark.rule("H-10")
+def test_a_request_that_comes_drop_by_drop_is_let_go(server):
+    with dialled(server, b"GET /livez HTTP/1.1\r\nX: ") as connection:
+        connection.settimeout(0.01)
+        answer = b""
+        while not answer:
+            with contextlib.suppress(socket.timeout):
+                connection.sendall(b"x")
+                answer = connection.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.rule("H-10")
+def test_a_connection_that_is_kept_is_let_go_when_nothing_follows(server):
+    with dialled(server, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n") as connection:
+        assert rest(connection).endswith(b"OK\n")
+
+
+def test_a_slow_answer_is_waited_for(door):
+    models = source({"a": Puppet})
+    listed = models.registry.checkpoints
+
+    def slowly():
+        door.passing()
+        return listed()
+
+    with InferenceServer({"only": models}, port=0, request_timeout=0.02) as server:
+        models.registry.checkpoints = slowly
+        with dialled(server, b"GET /api/v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n") as slow:
+            for _ in range(3):
+                with dialled(server) as quiet:
+                    assert rest(quiet) == b"", "the time of others is up meanwhile"
+            door.open()
+            assert b'{"models":["a"]}' in rest(slow)
+
+
+@pytest.mark.rule("H-10")
+def test_a_handshake_of_tls_that_does_not_end_is_let_go(certificate):
+    cert, key = certificate
+    models = {"only": source({"a": Puppet})}
+    with (
+        InferenceServer(models, port=0, ssl_certfile=cert, ssl_keyfile=key, request_timeout=0.3) as server,
+        dialled(server, b"\x16\x03\x01") as connection,
+    ):
+        assert rest(connection) == b""
+
+
+@pytest.mark.rule("H-11")
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /livez HTTP/1.1\r\n" + b"X: y\r\n" * 20_000,
+        b"GET /livez HTTP/1.1\r\nX: " + b"y" * 100_000,
+        b"GET /" + b"y" * 100_000,
+        UPGRADE + b"X: y\r\n" * 200 + b"\r\n",
+        UPGRADE.replace(b"session", b"session/" + b"A" * 20_000) + b"\r\n",
+    ],
+    ids=["headers", "header", "path", "headers of an upgrade", "path of an upgrade"],
+)
+def test_a_request_has_a_largest_head(sent):
+    with InferenceServer({"only": source({"a": Puppet})}, port=0) as server, dialled(server, sent) as connection:
+        answer = rest(connection)
+        assert answer.startswith(b"HTTP/1.1 431")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "bad_message"
+        assert get(server, "/livez")[0] == 200
+
+
+@pytest.mark.rule("H-11")
+def test_requests_do_not_pile_up():
+    with (
+        InferenceServer({"only": source({"a": Puppet})}, port=0) as server,
+        dialled(server, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5000) as connection,
+    ):
+        answers = rest(connection)
+        assert answers.count(b"HTTP/1.1 200") <= 17
+        assert answers.count(b"HTTP/1.1 400") == 1
+
+
+# -- sessions ------------------------------------------------------------------------------------------------------
+def pinging(**more):
+    limits = Limits(linger=0.01)
+    return InferenceServer({"only": source(more or {"a": Puppet})}, port=0, ping_interval=0.05, ping_timeout=0.05,
+                           limits=limits)  # fmt: skip
+
+
+def gone(server, sessions=0):
+    end = time.monotonic() + PATIENCE
+    while get_json(server, "/api/v1/status")["sessions"] > sessions:
+        assert time.monotonic() < end, "the session did not end"
+
+
+@pytest.mark.rule("C-12")
+def test_a_session_whose_peer_answers_no_ping_ends_and_one_that_does_lives_on():
+    with pinging() as server, robot(server) as quiet:
+        quiet.opened()
+        for _ in range(3):
+            with dialled(server, UPGRADE + b"\r\n") as silent:
+                assert rest(silent).endswith(b"keepalive ping timeout")
+            gone(server, sessions=1)
+        assert first(quiet.ask(X)) == 1
+
+
+@pytest.mark.rule("C-12")
+def test_a_peer_that_does_not_even_read_ends():
+    """What is left to send to it would keep a connection that is only closed open for ever."""
+    large = {"a": lambda: Puppet(lambda episode, inputs: Chunk(np.zeros((1000, 4000))))}
+    with pinging(**large) as server, dialled(server, UPGRADE + b"\r\n", SO_RCVBUF=4096) as deaf:
+        deaf.sendall(b"\x82\x81\0\0\0\0\x80")  # an empty observation
+        gone(server)
+        assert get_json(server, "/api/v1/status")["sessions"] == 0
+        # The connection itself is gone: the kernel throws the rest away instead of keeping it for the peer.
+        assert len(rest(deaf)) < 32_000_000
