@@ -23,14 +23,14 @@ def test_who_leaves_the_queue_is_noticed_at_once(leave, door):
         InferenceServer({"only": source({"a": Puppet, "b": Puppet})}, port=0) as server,
         robot(server) as holder,
         robot(server, "b") as gone,
-        robot(server) as later,
     ):
         holder.opened()
         assert gone.told("waiting")
-        assert later.told("waiting")
-        gone.connection.close() if leave == "close" else gone.vanish()
-        later.opened()
-        assert get_json(server, "/api/v1/status")["waiting"] == []
+        with robot(server) as later:
+            assert later.told("waiting")
+            gone.connection.close() if leave == "close" else gone.vanish()
+            later.opened()
+            assert get_json(server, "/api/v1/status")["waiting"] == []
 
 
 @pytest.mark.rule("L-5")

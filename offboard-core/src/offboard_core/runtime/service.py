@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 from offboard_client.errors import (
     BadParameter,
     ConfigurationError,
+    Idle,
     InferTimeout,
     LoadFailed,
     ModelLost,
@@ -149,6 +150,14 @@ class PolicyService:
             return None
         session.route.wire = wire(session.route.codec)
         return session
+
+    def make_room(self, silence: float) -> bool:
+        """End the session that sent nothing for the longest time; False if that is less than ``silence`` seconds."""
+        quietest = max(self.sessions.values(), key=ServiceSession.silence, default=None)
+        if quietest is None or (silent := quietest.silence()) < silence or not silent:
+            return False
+        quietest.evict(Idle(f"nothing was sent for {silent:.0f} s, and the server is full"))
+        return True
 
     def status(self) -> dict[str, Any]:
         """Plain data for ``/api/v1/status``."""

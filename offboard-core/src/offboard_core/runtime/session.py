@@ -38,6 +38,7 @@ class ServiceSession:
         self._loop = asyncio.get_running_loop()
         self._exchange: Exchange | None = None
         self._closed = False
+        self._evicted = False
 
     def on_evict(self, callback: Callable[[OffboardError], None]) -> None:
         """``callback(error)`` is called once if the session has to end: idle while others wait, or the model died."""
@@ -81,6 +82,18 @@ class ServiceSession:
     def touch(self) -> None:
         """The robot is there: the idle clock starts anew."""
         self.lease.active = self._loop.time()
+
+    def silence(self) -> float:
+        """Seconds since the robot sent something; 0 while it waits for an answer, and once it is to go."""
+        if self._exchange is not None or self._evicted or self.lease.lingering is not None:
+            return 0.0
+        return self._loop.time() - self.lease.active
+
+    def evict(self, error: OffboardError) -> None:
+        """End the session as if by :meth:`on_evict`."""
+        self._evicted = True
+        if self.lease.evict is not None:
+            self.lease.evict(error)
 
     def close(self, linger: bool = False) -> None:
         """End the session; with ``linger`` the lease and the episode stay a while for :meth:`PolicyService.reclaim`."""

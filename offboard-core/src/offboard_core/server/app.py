@@ -12,6 +12,7 @@ from offboard_client.messages import SESSION_PATH, error_frame
 from ..frontend import Frontend
 from ..runtime.service import PolicyService
 from .auth import Gate
+from .config import ServerConfig
 from .http import make_http
 from .socket import Receive, Send, peer, serve_socket
 from .v1 import V1
@@ -31,10 +32,10 @@ class App:
     """
 
     def __init__(
-        self, service: PolicyService, gate: Gate, max_sessions: int, frontends: Mapping[str, Frontend]
+        self, service: PolicyService, gate: Gate, config: ServerConfig, frontends: Mapping[str, Frontend]
     ) -> None:
         self._draining = False
-        self._service, self._gate, self._max_sessions = service, gate, max_sessions
+        self._service, self._gate, self._config = service, gate, config
         self._frontends, self._v1 = dict(frontends), V1()
         self._http = make_http(service, gate)
         self._sockets = 0
@@ -79,9 +80,11 @@ class App:
             raise ShuttingDown("the server is going away; try again when it is back")
         if scope.get("state", {}).get("scarce"):
             raise Full("the server has no file descriptors left (ulimit -n); try again when others have gone")
-        if self._sockets >= self._max_sessions:
+        quiet = self._config.quiet
+        if self._sockets >= self._config.max_sessions and not self._service.make_room(quiet):
             raise Full(
-                f"the server has {self._sockets} sessions, as many as it takes (--max-sessions); try again later"
+                f"the server has {self._sockets} sessions, as many as it takes (--max-sessions), and none of them has "
+                f"been quiet for {quiet:g} s; try again later"
             )
 
 

@@ -13,7 +13,8 @@ from ..runtime.lease import Limits
 class ServerConfig:
     """``port`` 0 takes a free one. ``auth_token`` None leaves every route open. Times in seconds.
 
-    ``max_sessions``: sessions beyond it are refused before the upgrade (503, Retry-After).
+    ``max_sessions``: sessions beyond it are refused before the upgrade (503, Retry-After), unless one of those that
+    are open has sent nothing for ``quiet`` seconds: the quietest makes room.
     ``preload``: load the default model at once instead of at the first session.
     ``grace``: how long an exchange in flight may take to end when the server is told to stop.
     ``allowed_hosts``: names of this server that it cannot know, for requests without a token (A-10).
@@ -29,6 +30,7 @@ class ServerConfig:
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None
     max_sessions: int = 256
+    quiet: float = 60.0
     preload: bool = True
     grace: float = 3.0
     allowed_hosts: Sequence[str] = ()

@@ -64,7 +64,7 @@ class _Running:
         try:
             self.address = service.address = (config.host, listener.getsockname()[1])
             await service.start()
-            app = App(service, gate, config.max_sessions, self._frontends)
+            app = App(service, gate, config, self._frontends)
             server = self.uvicorn = UvicornServer(Config(app, config), app, service, config.grace)
             server.should_exit = self._stop
             serving = asyncio.ensure_future(server.serve([listener]))
