@@ -1,5 +1,6 @@
 """openpi's wire against servers that lie, stall and drip: every wait ends, and no answer is another question's."""
 
+import contextlib
 import itertools
 import queue
 import threading
@@ -8,7 +9,7 @@ import time
 import numpy as np
 import pytest
 from lying_openpi import BINARY, CLOSE, PING, TEXT, Liar, frame
-from offboard_client.errors import InferTimeout, PolicyFailed
+from offboard_client.errors import InferTimeout, ModelLost, PolicyFailed
 from offboard_openpi.attached import Attached
 from offboard_openpi.checks import Checks
 from offboard_openpi.connection import Connection, Lost, Unreachable
@@ -233,3 +234,22 @@ def test_a_server_that_closes_an_idle_connection_is_asked_on_a_new_one():
             assert reply["actions"][0, 0] == value
             assert gone.wait(PATIENCE)
         attached.close()
+
+
+def test_a_server_that_comes_back_with_another_policy_is_not_asked():
+    def script(peer):
+        peer.say(frame(actions(float(peer.hear()["state"][0]))))
+
+    with Liar(script, {"policy": "one"}) as liar:
+        attached = Attached(liar.url, PATIENCE)
+        attached.open(Checks("unknown", None), PATIENCE)
+        within(lambda: attached.infer(SMALL))
+        liar._metadata = {"policy": "two"}
+
+        def again():
+            for _ in range(2):  # the send that breaks on the closed socket may notice it first
+                with contextlib.suppress(PolicyFailed):
+                    attached.infer(SMALL)
+
+        with pytest.raises(ModelLost, match="serves another policy now"):
+            within(again)

@@ -7,6 +7,7 @@ import pytest
 from offboard_client.errors import BadParameter, ConfigurationError, LoadFailed
 from offboard_core.options import build
 from offboard_core.types import Checkpoint
+from offboard_openpi.backend import take_port
 from offboard_openpi.checkout import config_names, script
 from offboard_openpi.faults import explain_serving
 from offboard_openpi.loader import OpenPILoader
@@ -73,6 +74,16 @@ def test_a_start_that_takes_too_long(tmp_path, monkeypatch):
     assert "OpenPI subprocess did not become ready within 60 s" in caught.value.text
     assert "Loading model..." in caught.value.text
     assert "--startup-timeout" in caught.value.text
+
+
+def test_two_servers_never_wait_on_one_port():
+    """Nobody listens while a model loads: whoever is ready first would answer for both."""
+    port, guard = take_port(0)
+    with guard, pytest.raises(LoadFailed, match=rf"port {port} is another offboard server's"):
+        take_port(port)
+    again, guard = take_port(port)
+    guard.close()
+    assert again == port
 
 
 def test_a_command_that_does_not_exist(tmp_path):

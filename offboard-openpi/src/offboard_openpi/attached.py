@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from offboard_client.errors import InferTimeout, LoadFailed, OffboardError, PolicyFailed
+from offboard_client.errors import InferTimeout, LoadFailed, ModelLost, OffboardError, PolicyFailed
 
 from .checks import Checks
 from .connection import Connection, Lost, Unreachable
@@ -18,11 +18,13 @@ class Attached:
         self._url = url
         self._timeout = timeout
         self._connection: Connection | None = None
+        self._said: str | bytes = b""
 
     def open(self, checks: Checks, startup_timeout: float) -> tuple[Mapping[str, Any], dict[str, Any] | None]:
         """Connect and ask once: the policy's metadata and its first reply (None for an unknown config)."""
         try:
             connection = self._connection = Connection(self._url, min(startup_timeout, 30.0))
+            self._said = connection.said
             synthetic = checks.synthetic()
             if synthetic is None:
                 return connection.metadata, None
@@ -46,6 +48,9 @@ class Attached:
             if self._connection is None or not self._connection.usable():
                 self.close()
                 self._connection = Connection(self._url)
+                if self._connection.said != self._said:
+                    self.close()
+                    raise ModelLost(f"{self._url} serves another policy now, its metadata say; open a new session")
             return self._connection.ask(inputs, self._timeout)
         except Unreachable as error:
             raise PolicyFailed(f"openpi cannot be reached, try again later: {error}") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -28,6 +29,8 @@ Start = Callable[[int], Child]
 Explain = Callable[[str], str]
 #: Seconds before the first restart; doubled for each one after.
 BACK_OFF = 0.5
+#: How many free ports are tried before none is found that no other server of ours waits on.
+_TRIES = 20
 
 
 class Backend:
@@ -54,6 +57,7 @@ class Backend:
         self._lock = threading.Condition()
         self._child: Child | None = None
         self._connection: Connection | None = None
+        self._guard: socket.socket | None = None
         self._url = ""
         self._failures = 0
         self._up = False
@@ -67,7 +71,10 @@ class Backend:
 
         Raises LoadFailed; then nothing runs.
         """
-        reply = self._launch(report)
+        try:
+            reply = self._launch(report)
+        except OffboardError as error:
+            raise LoadFailed(self._explain(error.text)) from None
         self._supervisor = threading.Thread(target=self._supervise, name="offboard-openpi", daemon=True)
         self._supervisor.start()
         return reply
@@ -107,6 +114,7 @@ class Backend:
             child.stop()
         if self._supervisor is not None:
             self._supervisor.join(10.0)
+        self._release()
 
     # -- the model's thread ---------------------------------------------------------------------------------
     def _usable(self) -> Connection:
@@ -146,32 +154,35 @@ class Backend:
 
     # -- whoever starts it --------------------------------------------------------------------------------------
     def _launch(self, report: Report) -> dict[str, Any] | None:
-        port = self._port or free_port()
-        check_free(port)
+        self._release()
+        port, self._guard = take_port(self._port)
         child = self._start(port)
         probe = _Probe(f"ws://127.0.0.1:{port}", self._checks)
         with self._lock:
             if self._closed:
                 child.stop()
+                self._release()
                 raise LoadFailed("the server is going away")
             self._child = child
         try:
             child.wait_ready(probe.ready, self._startup_timeout, report)
             if not child.running:
                 raise LoadFailed(child.death())
-        except OffboardError as error:
-            probe.drop()
-            child.stop()
-            raise LoadFailed(self._explain(error.text)) from None
         except BaseException:
             probe.drop()
             child.stop()
+            self._release()
             raise
         assert probe.connection is not None
         with self._lock:
             self._url, self._connection, self._up = probe.url, probe.connection, True
             self.metadata = probe.connection.metadata
         return probe.reply
+
+    def _release(self) -> None:
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            guard.close()
 
     # -- the supervisor -------------------------------------------------------------------------------------
     def _supervise(self) -> None:
@@ -245,6 +256,32 @@ class _Probe:
         if self.connection is not None:
             self.connection.close()
             self.connection = None
+
+
+def take_port(wanted: int) -> tuple[int, socket.socket]:
+    """The port for a child, a free one for 0, and what keeps other servers of ours off it until it is closed.
+
+    The child listens only when its model is loaded, minutes later. If two servers waited on one port, the second would
+    take the first one's answers for its own model's. Raises LoadFailed.
+    """
+    for _ in range(_TRIES):
+        port, guard = wanted or free_port(), socket.socket(socket.AF_UNIX)
+        try:
+            if sys.platform == "linux":
+                guard.bind(f"\0offboard-openpi-{port}")  # ends with this process, and leaves no file
+            check_free(port)
+            return port, guard
+        except OSError:
+            guard.close()
+            if wanted:
+                break
+        except LoadFailed:
+            guard.close()
+            raise
+    raise LoadFailed(
+        f"port {wanted or '(any)'} is another offboard server's, for its own openpi; stop that one, or leave "
+        "--openpi-ws-port away for a free port"
+    )
 
 
 def check_free(port: int) -> None:

@@ -71,7 +71,9 @@ class Connection:
         try:
             self._protocol.send_request(self._protocol.connect())
             self._flush(deadline)
-            self.metadata: Mapping[str, Any] = self._decode(self._next(deadline))
+            #: The metadata as they came; equal for equal policies.
+            self.said = self._next(deadline)
+            self.metadata: Mapping[str, Any] = self._decode(self.said)
         except (OSError, Lost, PolicyFailed, WebSocketException) as error:
             self.close()
             raise Unreachable(f"{url} is no openpi server: {_spell(error)}") from None
