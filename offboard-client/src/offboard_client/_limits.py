@@ -16,7 +16,7 @@ class Limits:
     themselves, all counted together (numbers inside binary arrays are not elements). ``list_length``:
     entries of one list of a binary frame; msgpack reserves eight bytes for each entry that a list header
     claims, at every level of nesting. ``map_keys``: entries of one map. ``depth``: containers within
-    containers. ``image_pixels``: of all its JPEG and PNG files together, decoded.
+    containers. ``image_pixels``: of all its JPEG and PNG files together, decoded. ``chunk_steps``: of an action chunk.
     """
 
     message_bytes: int = 32 * 2**20
@@ -25,6 +25,7 @@ class Limits:
     map_keys: int = 1024
     depth: int = 32
     image_pixels: int = 32 * 2**20
+    chunk_steps: int = 4096
 
     def check_size(self, size: int) -> None:
         """Raises BadMessage for a frame of more than ``message_bytes``."""
@@ -32,6 +33,14 @@ class Limits:
             raise BadMessage(
                 f"the message has {size:,} bytes and the limit is {self.message_bytes:,}: send smaller images, or JPEG"
             )
+
+    def check_chunk(self, steps: int, columns: int = 1) -> None:
+        """Raises BadMessage for a chunk that is too long, or whose rows would hold more than ``elements``."""
+        if steps > self.chunk_steps:
+            raise BadMessage(f"the chunk has {steps:,} steps and the limit is {self.chunk_steps:,}")
+        # A row is a map of two entries, and its action a map of the columns.
+        if steps * (columns + 4) > self.elements:
+            raise self.too_many()
 
     def check_depth(self, value: Any) -> None:
         """Raises BadMessage for containers nested more than ``depth`` deep."""

@@ -179,7 +179,7 @@ class SessionProtocol:
         reply = messages.read_reply(self._take(self._check_seq))
         self.state = "ready"
         self.warnings = self.warnings or reply.warnings
-        found = rows(reply.result)
+        found = rows(reply.result, self._settings.limits)
         step = Step(
             encode_s=self._encoded - self._asked,
             wait_s=arrived - self._encoded,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._actions import check_actions
+from ._limits import DEFAULT_LIMITS, Limits
 from .errors import BadMessage, InvalidAction
 
 #: One step of a chunk: ``{"action": {name: vector}, "timestamp": s}``; without a time where nothing says the rate.
@@ -53,24 +54,25 @@ class Rows(Sequence[Row]):
         return {"action": step} if self._times is None else {"action": step, "timestamp": self._times[i]}
 
 
-def rows(result: Any) -> Sequence[Row] | None:
+def rows(result: Any, limits: Limits = DEFAULT_LIMITS) -> Sequence[Row] | None:
     """The rows of a reply's ``result``: of its columns, or as they came. None and ``[]`` stay what they are.
 
-    ``action`` of a row is a map in either case; a bare vector is its ``action``. Raises BadMessage for another form,
-    and InvalidAction where a number is not finite or a name of the protocol holds what it cannot mean: a server of
-    this project sends neither, and no robot should find out what another server meant by it.
+    ``action`` of a row is a map in either case; a bare vector is its ``action``. Raises BadMessage for another form or
+    more than ``limits`` allow, and InvalidAction where a number is not finite or a name of the protocol holds what it
+    cannot mean: a server of this project sends neither, and no robot should find out what another server meant by it.
     """
     if result is None:
         return None
     if isinstance(result, dict):
         found = cast("Row", result)
-        return _from_columns(found["columns"]) if "columns" in found else [_row(0, found)]
+        return _from_columns(found["columns"], limits) if "columns" in found else [_row(0, found)]
     if not isinstance(result, list):
         raise BadMessage(f"the server's result is a {type(result).__name__}, where rows or columns were expected")
+    limits.check_chunk(len(cast("list[Any]", result)))
     return [_row(i, row) for i, row in enumerate(cast("list[Any]", result))]
 
 
-def _from_columns(columns: Any) -> Rows:
+def _from_columns(columns: Any, limits: Limits) -> Rows:
     if not isinstance(columns, dict):
         raise BadMessage("the server's columns are not a map")
     found = cast("dict[str, Any]", columns)
@@ -80,10 +82,12 @@ def _from_columns(columns: Any) -> Rows:
     lengths = {_length(column) for column in arrays}
     if len(lengths) != 1 or -1 in lengths or (times is not None and times.ndim != 1):
         raise BadMessage("the server's columns need 'action' and 'timestamp' as arrays with one row per step")
+    length = lengths.pop()
+    limits.check_chunk(length, len(named))
     for column in arrays:
         _check_finite(column)
     check_actions(named)
-    return Rows(named, None if times is None else times.tolist(), lengths.pop())
+    return Rows(named, None if times is None else times.tolist(), length)
 
 
 def _length(column: Any) -> int:

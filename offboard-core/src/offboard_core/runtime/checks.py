@@ -8,10 +8,12 @@ from typing import Any, cast
 import numpy as np
 from offboard_client._actions import check_actions
 from offboard_client.errors import BadObservation, InvalidAction
+from offboard_client.wire import Limits
 
 from ..types import Array, Chunk, CodecMeta, Field, Observation
 
 _NUMBERS = "fiub"
+MAX_STEPS = Limits().chunk_steps
 
 
 def check_observation(observation: Observation, meta: CodecMeta) -> None:
@@ -58,6 +60,15 @@ def _missing(name: str, observation: Observation) -> str:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f" (did you mean that by {near[0]}?)" if near else ""
     return f"the observation lacks {name}{hint}; it has: {', '.join(sorted(names)[:30]) or 'nothing'}"
+
+
+def check_length(chunk: Chunk) -> None:
+    """No longer than a reply may be (R-25). Raises InvalidAction before a codec spends time on it."""
+    if len(chunk) > MAX_STEPS:
+        raise InvalidAction(
+            f"the policy answered a chunk of {len(chunk):,} steps, and at most {MAX_STEPS:,} are sent; "
+            "steps are the first axis, (T, D)"
+        )
 
 
 def check_action(chunk: Chunk, meta: CodecMeta) -> None:

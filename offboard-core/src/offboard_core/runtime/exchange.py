@@ -12,7 +12,7 @@ from offboard_client.messages import SEQ
 
 from ..bound import BoundCodec
 from ..types import Chunk, Observation, Session
-from .checks import check_action, check_observation
+from .checks import check_action, check_length, check_observation
 from .stats import SessionStats
 
 log = logging.getLogger(__name__)
@@ -125,6 +125,7 @@ class Exchange:
         route, start = self.route, perf_counter()
         try:
             if isinstance(result, Chunk) and len(result):
+                check_length(result)
                 result = route.codec.decode(result, self.observation)
                 check_action(result, route.codec.meta)
             elif isinstance(result, Chunk):

@@ -1,0 +1,219 @@
+"""A handshake that holds what cannot be is refused by name, and no reply makes the client fail in another way."""
+
+import contextlib
+import json
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from offboard_client import BadMessage, BadObservation, OffboardError, ProtocolError
+from offboard_client._address import parse_address
+from offboard_client._cli.probe import _show_handshake
+from offboard_client._cli.synthetic import synthetic_observation
+from offboard_client._meta import check_meta
+from offboard_client._rows import rows
+from offboard_client._session import _check_same
+from offboard_client._spec import check_observation
+from offboard_client.messages import read_control_answer, read_handshake, read_reply
+from offboard_client.wire import decode, encode
+from scripted_server import META, ScriptedServer
+
+ODD = [
+    ({"observation": ["robot_state.q"]}, r"meta\.observation is \['robot_state\.q'\] \(list\)"),
+    ({"observation": {"robot_state.q": "x"}}, r"meta\.observation\['robot_state\.q'\] is 'x' \(str\)"),
+    ({"observation": {"q": {"shape": 7}}}, r"meta\.observation\['q'\]\.shape is 7 \(int\)"),
+    ({"observation": {"q": {"shape": [None]}}}, r"\.shape is \[None\]"),
+    ({"observation": {"q": {"shape": [-2]}}}, r"\.shape is \[-2\]"),
+    ({"observation": {"q": {"shape": [1] * 9}}}, "at most 8 axes"),
+    ({"observation": {"q": {"shape": [10**9, 10**9]}}}, r"\.shape is \[1000000000, 1000000000\]"),
+    (
+        {"observation": {"q": {"dtype": "nonsense"}}},
+        r"\.dtype is 'nonsense' \(str\); expected the name of a numpy dtype",
+    ),
+    ({"observation": {"q": {"dtype": "O"}}}, r"\.dtype is 'O'"),
+    ({"observation": {"q": {"dtype": 5}}}, r"\.dtype is 5 \(int\)"),
+    ({"observation": {"q": {"dtype": "f4,(" * 9}}}, r"\.dtype is"),
+    ({"observation": {"q": {"unit": [1]}}}, r"\.unit is \[1\]"),
+    ({"observation": {"q": {"required": "yes"}}}, r"\.required is 'yes' \(str\); expected true or false"),
+    ({"action": ["target_pose"]}, r"meta\.action is \['target_pose'\] \(list\)"),
+    ({"action": "target_pose"}, r"meta\.action is 'target_pose' \(str\)"),
+    ({"action": {"target_pose": 1}}, r"meta\.action\['target_pose'\] is 1"),
+    ({"action": {"target_pose": {"kind": 1}}}, r"\.kind is 1"),
+    ({"action": {b"x": 1, "y": 2}}, r"meta\.action has a name that is b'x' \(bytes\); expected text"),
+    ({"extras": {"a": [{b"x": 1}]}}, r"meta\.extras\.a\[0\] has a name that is b'x'"),
+    ({"extras": [1, float("inf")]}, r"meta\.extras\[1\] is inf"),
+    ({"extras": b"raw"}, r"meta\.extras is b'raw' \(bytes\)"),
+    ({"action_fps": float("nan")}, r"meta\.action_fps is nan"),
+    ({"action_fps": "10"}, r"meta\.action_fps is '10' \(str\); expected steps per second from 0\.01 to 10,000"),
+    ({"action_fps": 1e-9}, r"meta\.action_fps is 1e-09"),
+    ({"action_fps": 0}, r"meta\.action_fps is 0"),
+    ({"action_fps": -10.0}, r"meta\.action_fps is -10\.0"),
+    ({"action_fps": 1e5}, r"meta\.action_fps is 100000\.0"),
+    ({"action_fps": True}, r"meta\.action_fps is True \(bool\)"),
+    ({"action_fps": [10]}, r"meta\.action_fps is \[10\]"),
+    ({"action_horizon_sec": -1}, r"meta\.action_horizon_sec is -1"),
+    ({"chunk_length": 0}, r"meta\.chunk_length is 0"),
+    ({"chunk_length": 1.5}, r"meta\.chunk_length is 1\.5"),
+    ({"image_sizes": [224]}, r"meta\.image_sizes is \[224\]"),
+    ({"image_sizes": [224, 10**9]}, r"meta\.image_sizes is"),
+    ({"image_sizes": {"image.wrist": 224}}, r"meta\.image_sizes is"),
+    ({"compress_images": 1}, r"meta\.compress_images is 1"),
+    ({"joint_names": "abc"}, r"meta\.joint_names is 'abc'"),
+    ({"conventions": {"grip": 1}}, r"meta\.conventions is"),
+    ({"checkpoint_id": 7}, r"meta\.checkpoint_id is 7 \(int\); expected text"),
+    ({"type": ["act"]}, r"meta\.type is"),
+    ({"offboard_version": 1}, r"meta\.offboard_version is 1"),
+]
+
+
+@pytest.mark.rule("M-20")
+@pytest.mark.parametrize(("odd", "says"), ODD)
+def test_an_odd_field_of_the_handshake_is_named(odd, says):
+    with pytest.raises(BadMessage, match=says):
+        check_meta({**META, **odd})
+
+
+@pytest.mark.rule("M-20")
+def test_it_is_a_protocol_error_that_nobody_tries_again(clients):
+    clock = clients.clock()
+    refused = pytest.raises(ProtocolError, match=r"127\.0\.0\.1:\d+: the server's meta\.action_fps is 1e-09")
+    with ScriptedServer(lambda peer: peer.ready({**META, "action_fps": 1e-9})) as server, refused as caught:
+        clients.session("127.0.0.1", server.port, clock=clock)
+    assert caught.value.code == "protocol_error"
+    assert clock.slept == []
+
+
+def test_what_the_protocol_does_not_know_passes():
+    check_meta({})
+    check_meta(
+        {**META, "observation": None, "action": {}, "action_fps": None, "modality_config": {"a": [1, None, "x"]}}
+    )
+    check_meta({"norm_stats": np.zeros(3), "image_sizes": {"image.wrist": [224, 224]}, "action": {"x": {"dtype": 1}}})
+
+
+@pytest.mark.parametrize("session_id", ["x" * 257, 5, None])
+def test_a_session_id_that_no_url_should_carry_is_refused(session_id):
+    with pytest.raises(BadMessage, match="at most 256 characters"):
+        read_handshake({"status": "ready", "meta": {}, "session_id": session_id})
+
+
+def test_of_the_timing_only_finite_numbers_are_kept_and_not_for_ever():
+    odd = {"a": 1.5, "b": 2, "c": float("nan"), "d": "x", "e": None, "f": {"g": 1}, b"h": 1.0, "i": True}
+    assert read_reply({"result": [], "timing": odd}).timing == {"a": 1.5, "b": 2.0}
+    for more in ({"timing": {str(i): 1.0 for i in range(65)}}, {"warnings": ["x"] * 65}):
+        with pytest.raises(BadMessage, match="more than 64"):
+            read_reply({"result": [], **more})
+    (warning,) = read_reply({"result": [], "warnings": ["x" * 5000]}).warnings
+    assert len(warning) == 1000
+
+
+# -- whatever else a server sends ------------------------------------------------------------------------
+
+NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.floats() | st.booleans() | st.none()
+ARRAYS = st.builds(
+    lambda shape, dtype: np.zeros(shape, dtype),
+    st.lists(st.integers(0, 3), max_size=3),
+    st.sampled_from(["f4", "f8", "i8", "u1", "?", "f2"]),
+)
+LEAVES = NUMBERS | st.text(max_size=8) | st.binary(max_size=8) | ARRAYS
+KNOWN = st.sampled_from(
+    [
+        "status",
+        "meta",
+        "session_id",
+        "message",
+        "phase",
+        "result",
+        "timing",
+        "warnings",
+        "error",
+        "code",
+        "columns",
+        "action",
+        "timestamp",
+        "observation",
+        "target_pose",
+        "target_grip",
+        "target_joints",
+        "joint_delta",
+        "robot_state.q",
+        "image.wrist",
+        "task",
+        "shape",
+        "dtype",
+        "unit",
+        "required",
+        "kind",
+        "action_fps",
+        "chunk_length",
+        "image_sizes",
+        "conventions",
+        "joint_names",
+        "checkpoint_id",
+        "type",
+        "offboard.seq",
+    ]
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(KNOWN | st.text(max_size=4) | st.binary(max_size=3), inner, max_size=5)
+    ),
+    max_leaves=12,
+)
+FRAMES = st.dictionaries(KNOWN, VALUES, max_size=6) | VALUES
+METAS = st.dictionaries(
+    KNOWN, st.dictionaries(KNOWN, st.dictionaries(KNOWN, VALUES, max_size=4) | VALUES, max_size=3) | VALUES, max_size=5
+)
+STATUS = st.sampled_from(["ready", "waiting", "loading", "error", "pong", "reset", "stats"])
+
+
+def often(test):
+    return settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))(test)
+
+
+def crossed(value):
+    """As it comes out at the other end of the wire."""
+    return decode(encode(value))
+
+
+@given(FRAMES, STATUS, METAS)
+@often
+def test_no_handshake_raises_what_is_not_the_protocols(frame, status, meta):
+    found = crossed({**frame, "status": status, "meta": meta} if isinstance(frame, dict) else frame)
+    try:
+        ready = read_handshake(found)
+        if not hasattr(ready, "meta"):
+            return
+        check_meta(ready.meta)
+    except OffboardError:
+        return
+    # Whoever uses an accepted one may trust its form.
+    observation = synthetic_observation(ready.meta)
+    for sent in (observation, {"a": 1}):
+        with contextlib.suppress(BadObservation):
+            check_observation(sent, ready.meta.get("observation"))
+    _show_handshake(ready.meta, 1.0)
+    _check_same(ready.meta, dict(ready.meta), _Settings())
+    json.dumps({k: v for k, v in ready.meta.items() if k != "extras"}, default=lambda a: a.tolist(), allow_nan=False)
+
+
+class _Settings:
+    address = parse_address("h")
+
+
+@given(FRAMES, VALUES, st.sampled_from(["reset", "ping", "stats"]))
+@often
+def test_no_reply_raises_what_is_not_the_protocols(frame, result, kind):
+    value = crossed(frame)
+    for read in (
+        lambda: rows(read_reply(value).result),
+        lambda: list(rows(read_reply({"result": crossed(result)}).result) or ()),
+        lambda: list(rows(crossed([{"action": result, "timestamp": result}])) or ()),
+        lambda: list(rows({"columns": crossed({"action": result, "timestamp": np.zeros(2)})}) or ()),
+        lambda: read_control_answer(value, kind),
+    ):
+        with contextlib.suppress(OffboardError):
+            read()
