@@ -313,6 +313,7 @@ def test_a_session_that_ended_while_idle_says_why_on_the_next_call(clients, monk
         peer.ready()
         peer.answer([])
         peer.send({"error": "idle for 10 min while rig 2 waited", "code": "idle"})
+        peer.done.wait(0.05)  # the two need not come together
         peer.close(1008, "idle")
         peer.wait_for_close()
         gone.set()

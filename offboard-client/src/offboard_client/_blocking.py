@@ -103,7 +103,8 @@ class Connection:
                 data = self._socket.recv(_READ_BYTES)
                 self.protocol.feed(data)
                 self._send(self.protocol.outgoing(), deadline)
-                if not data or self.protocol.answered:  # what nobody asked for ends a session
+                awaited = self.protocol.state == "busy" and self.protocol.answered
+                if awaited or self.protocol.ended or self.protocol.unasked:
                     return False
             return True
         except (BlockingIOError, ssl.SSLWantReadError):

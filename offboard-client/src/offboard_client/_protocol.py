@@ -167,8 +167,8 @@ class SessionProtocol:
 
     @property
     def unasked(self) -> bool:
-        """Whether the server has sent something that answers nothing."""
-        return self.state == "ready" and bool(self._socket.messages)
+        """Whether the server has sent more that answers nothing than the one message that says why it closes."""
+        return self.state == "ready" and len(self._socket.messages) > 1
 
     def answer(self) -> tuple[Sequence[Row] | None, Step]:
         """The rows that answer the observation, and where the time went.

@@ -136,7 +136,7 @@ class Connection:
 
     async def _keep_reading(self, reader: asyncio.StreamReader) -> None:
         try:
-            # A frame that nobody asked for ends the session; what follows it stays with the sender.
+            # Frames that nobody asked for end the session; what follows them stays with the sender.
             while not self.protocol.unasked and await self._read(reader):
                 pass
         except AttemptFailed as failed:
