@@ -31,7 +31,7 @@ class OpenPIOptions:
     openpi_root: Path | None = None
     """openpi's checkout; without it $OPENPI_ROOT, else ../openpi beside the working directory."""
     openpi_ws_port: int = 0
-    """The loopback port of openpi's own server; 0 takes a free one."""
+    """The port of openpi's own server, which listens on every interface; 0 takes a free one."""
     openpi_command: str | None = None
     """What runs a Python script of openpi's, instead of `uv run --frozen --project ROOT -- python`."""
     openpi_env: tuple[str, ...] = ()
