@@ -178,3 +178,16 @@ def test_a_client_that_only_asks_whether_the_server_is_up_is_told_so(server):
     assert client.probe(address, None, 30.0) is None
     with pytest.raises(wire.KeepaliveUnsupported):
         client.keepalive(address, None, 30.0)
+
+
+@pytest.mark.rule("P-10", "P-9")
+@pytest.mark.parametrize("generation", STAMPS)
+def test_a_model_without_a_rate_is_refused_with_the_reason(generation):
+    with (
+        InferenceServer({"still": lambda: lambda observation: {"target_grip": np.zeros(1)}}, port=0) as server,
+        dialled(server, generation) as connection,
+    ):
+        while (frame := received(connection))["status"] in ("waiting", "loading"):
+            pass
+        assert frame["status"] == "error"
+        assert "serve with --fps" in frame["error"]

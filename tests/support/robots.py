@@ -91,9 +91,17 @@ def robot(server: InferenceServer, model: str = "", query: str = "", **options: 
 
 
 def connect_to(url: str, **options: Any) -> ClientConnection:
+    # Without a name: nobody takes it for one of Positronic's clients.
     return connect(
         url,
-        **{"compression": None, "max_size": None, "open_timeout": PATIENCE, "close_timeout": PATIENCE, **options},
+        **{
+            "user_agent_header": None,
+            "compression": None,
+            "max_size": None,
+            "open_timeout": PATIENCE,
+            "close_timeout": PATIENCE,
+            **options,
+        },
     )
 
 

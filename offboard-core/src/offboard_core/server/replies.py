@@ -11,6 +11,9 @@ from offboard_client.errors import DialectUnsupported
 from ..codecs.rotations import convert
 from ..types import Array, Chunk, rows
 
+#: Why Positronic's clients cannot be answered.
+NO_RATE = "Positronic's rows need a timestamp and nothing says the rate: serve with --fps"
+
 
 def as_rows(chunk: Chunk) -> list[dict[str, Any]]:
     """``[{"action": …, "timestamp": s}, …]``."""
@@ -43,7 +46,7 @@ def as_positronic(chunk: Chunk) -> list[dict[str, Any]]:
             "Choose a codec that makes these, or connect with offboard's client"
         )
     if chunk.timestamp is None:
-        raise DialectUnsupported("Positronic's rows need a timestamp and nothing says the rate: serve with --fps")
+        raise DialectUnsupported(NO_RATE)
     kind, field, convert = _COMMANDS[commands[0]]
     vectors = convert(action[commands[0]])
     found: list[dict[str, Any]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
-from offboard_client.errors import BadParameter, OffboardError
+from offboard_client.errors import BadParameter, DialectUnsupported, OffboardError
 from offboard_client.messages import (
     RESERVED_PARAMS,
     SESSION_PATH,
@@ -19,6 +19,7 @@ from offboard_client.messages import (
 from ..bound import BoundCodec
 from ..frontend import Frame, Frontend, Scope, Speech, read_control
 from ..runtime.session import ServiceSession
+from . import replies
 from .wire import Dialect, Layout, V1Wire, encode
 
 #: The key ``type`` as JSON and msgpack write it; the length byte keeps ``dtype``, which every array has, apart.
@@ -31,7 +32,12 @@ class V1(Frontend):
     def open(self, scope: Scope) -> V1Speech:
         """Raises BadParameter for a malformed query."""
         path: str = scope["path"]
-        return V1Speech(path[len(SESSION_PATH) :].removeprefix("/") or None, scope["query_string"].decode("latin-1"))
+        agents = [value for name, value in scope["headers"] if name == b"user-agent"]
+        return V1Speech(
+            path[len(SESSION_PATH) :].removeprefix("/") or None,
+            scope["query_string"].decode("latin-1"),
+            python=any(b"websockets/" in agent for agent in agents),
+        )
 
     def refuse(self, scope: Scope, error: OffboardError) -> Frame:
         """In the encoding that the query seems to ask for, since it could not be read."""
@@ -39,9 +45,12 @@ class V1(Frontend):
 
 
 class V1Speech(Speech):
-    """One socket's. The query's reserved names choose the form of the session, all others are parameters."""
+    """One socket's. The query's reserved names choose the form of the session, all others are parameters.
 
-    def __init__(self, model_id: str | None, query: str) -> None:
+    ``python``: it was opened by Python's websockets, as those of all Positronic's clients are.
+    """
+
+    def __init__(self, model_id: str | None, query: str, *, python: bool = False) -> None:
         self.model_id = model_id
         params: list[tuple[str, str]] = []
         own: dict[str, str] = {}
@@ -57,8 +66,20 @@ class V1Speech(Speech):
         self.params = params
         self.session_id = own.get("session_id")
         self._dialect: Dialect | None = cast("Dialect | None", dialect)
+        self._python = python and own.get("encoding") != "json"
         self._layout: Layout = cast("Layout", layout or "rows")
         self._text = _one_of("encoding", own.get("encoding"), ("json", "msgpack")) == "json"
+
+    def bridge(self, codec: BoundCodec) -> BoundCodec:
+        """``codec``. Raises DialectUnsupported for a client of Positronic's where nothing says the rate.
+
+        Such a client fails on ``action_fps`` null with an error of Python's, and could play nothing.
+        """
+        theirs = self._dialect == "positronic"
+        if codec.meta.action_fps is None and (theirs or (self._dialect is None and self._python)):
+            others = "" if theirs else " (another client says so with ?dialect=offboard)"
+            raise DialectUnsupported(replies.NO_RATE + others)
+        return codec
 
     def wire(self, codec: BoundCodec) -> V1Wire:
         """See :meth:`Speech.wire`."""

@@ -58,7 +58,7 @@ class ProtocolLaws(Vendor):
     def url(cls, source: ModelSource) -> Iterator[str]:
         """A server with this vendor's model, on a free port."""
         with InferenceServer({cls.plugin: source}, port=0) as server:
-            yield f"ws://{server.host}:{server.port}/api/v1/session"
+            yield f"ws://{server.host}:{server.port}/api/v1/session?dialect=offboard"
 
     @pytest.fixture
     def robot(self, url: str) -> Iterator[Robot]:
@@ -128,7 +128,7 @@ class ProtocolLaws(Vendor):
     def test_columns_and_rows_are_the_same_chunk(self, url: str, observation: Observation) -> None:
         """``?layout=columns`` has the names and the number of steps that rows have."""
         shapes: list[dict[str, tuple[int, ...]]] = []
-        for query in ("", "?layout=columns"):
+        for query in ("", "&layout=columns"):
             with connect(url + query, compression=None, max_size=None, open_timeout=PATIENCE) as socket:
                 robot = Robot(socket)
                 robot.opened()
