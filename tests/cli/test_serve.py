@@ -7,6 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 from offboard_client import InferenceClient, Unauthorized
+from offboard_core.server.listening import reachable
 from offboard_process import LIMIT, command, environment, offboard, serving
 from plugin_dists import write_plugin
 from toy_vendor import TOY, write_runs
@@ -109,7 +110,7 @@ def test_a_token_from_a_file_is_asked_for(tmp_path):
 @pytest.mark.rule("A-7")
 def test_listening_beyond_loopback_without_a_token_is_warned_about():
     with serving("--vendor", "scripted", "--host", "0.0.0.0") as (process, info):
-        assert info["url"] == f"ws://{socket.gethostname()}:{info['port']}"
+        assert info["url"] == f"ws://{reachable('0.0.0.0', secure=False)}:{info['port']}"
         process.terminate()
         _, log = process.communicate()
         assert "listening on 0.0.0.0 without a token" in log

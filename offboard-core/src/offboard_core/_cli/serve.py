@@ -5,12 +5,12 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
-import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from offboard_client._address import listen_host
 from offboard_client._cli.output import emit_json, say
 from offboard_client._cli.server import token_from
 from offboard_client.commands import UsageError
@@ -48,17 +48,18 @@ def run(arguments: list[str]) -> int:
     from ..server import run_server
 
     config = make_config(options)
-    if config.auth_token is None and not _is_loopback(options.host):
+    if config.auth_token is None and not _is_loopback(config.host):
         log.warning(
             "listening on %s without a token: whoever reaches this machine may use the model. "
             "Set %s or --auth-token-file",
-            options.host,
+            config.host,
             TOKEN_VARIABLE,
         )
     return run_server(sources, config, partial(announce, options, models, paths), frontends)
 
 
 def _check_numbers(options: ServeOptions) -> None:
+    listen_host(options.host)
     if not 0 <= options.port <= 65535:
         raise UsageError(f"--port {options.port} is no port; expected 0 to 65535")
     for name in ("infer_timeout", "idle_timeout", "request_timeout", "max_sessions"):
@@ -136,14 +137,16 @@ def announce(
     options: ServeOptions, models: Sequence[str], frontends: Mapping[str, Sequence[str]], host: str, port: int
 ) -> None:
     """Say where the server listens and how to reach it. ``frontends``: the paths of each."""
-    reachable = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    from ..server.listening import reachable
+
     secure = options.ssl_certfile is not None
-    url = f"{'wss' if secure else 'ws'}://{reachable}:{port}"
+    name = reachable(host, secure=secure)
+    url = f"{'wss' if secure else 'ws'}://{name}:{port}"
     if options.json:
         where = {"url": url, "host": host, "port": port, "pid": os.getpid()}
         emit_json({**where, "models": models, "frontends": frontends})
         return
-    server = url if secure else f"{reachable}:{port}"
+    server = url if secure else f"{name}:{port}"
     shown = ", ".join(models[-5:]) + (f" and {len(models) - 5} older ones" if len(models) > 5 else "")
     say(f"listening on {url} with {shown}")
     say("")

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from offboard_client._address import listen_host
+
 from ..runtime.lease import Limits
 
 
@@ -39,3 +41,7 @@ class ServerConfig:
     ping_timeout: float = 20.0
     frame_rate: float = 2000.0
     limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        """An IPv6 address may come in brackets. Raises ConfigurationError for a ``host`` that is not one alone."""
+        object.__setattr__(self, "host", listen_host(self.host))

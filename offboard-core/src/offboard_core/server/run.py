@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
+from offboard_client._address import bracketed
 from offboard_client.errors import ConfigurationError, InferTimeout
 
 from ..frontend import Frontend
@@ -22,27 +22,13 @@ from .app import App
 from .auth import Gate
 from .config import ServerConfig
 from .descriptors import provide
+from .listening import bind
 from .uvicorn_server import Config, UvicornServer
 
 log = logging.getLogger(__name__)
 
 #: Told ``(host, port)`` once the server answers.
 OnListening = Callable[[str, int], None]
-
-
-def _bind(config: ServerConfig) -> socket.socket:
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((config.host, config.port))
-    except (OSError, OverflowError) as error:
-        listener.close()
-        raise ConfigurationError(
-            f"cannot listen on {config.host}:{config.port}: {getattr(error, 'strerror', None) or error}. "
-            "Another server may run there already; choose another --port (0 takes a free one) or --host"
-        ) from None
-    return listener
 
 
 class _Running:
@@ -59,7 +45,7 @@ class _Running:
     async def run(self, on_listening: OnListening) -> None:
         config = self._config
         gate = Gate(config.auth_token, [config.host, *config.allowed_hosts])
-        listener = _bind(config)
+        listener = bind(config.host, config.port)
         service = PolicyService(self._sources, config.limits)
         try:
             self.address = service.address = (config.host, listener.getsockname()[1])
@@ -174,7 +160,7 @@ class InferenceServer:
         provide(self.config.max_sessions)
         _run(
             _Running(self._sources, self.config, self._frontends),
-            lambda host, port: log.info("listening on %s:%d", host, port),
+            lambda host, port: log.info("listening on %s:%d", bracketed(host), port),
         )
 
     def start(self, timeout: float = 30.0) -> InferenceServer:
