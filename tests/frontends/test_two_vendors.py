@@ -24,7 +24,7 @@ MODELS = """
 [act]
 vendor = "lerobot"
 location = "runs/act"
-codec = "ee"
+codec = "ee_traj"  # whose grip is 0 or 1, whatever the random weights answer
 
 [pi]
 vendor = "openpi"
