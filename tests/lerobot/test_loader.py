@@ -1,5 +1,6 @@
 import gc
 import json
+import os
 import shutil
 import weakref
 
@@ -9,6 +10,7 @@ from lerobot_checkpoints import model_inputs, write_files, write_safetensors
 from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.options import build
 from offboard_core.types import Checkpoint
+from offboard_lerobot import build as build_module
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 from offboard_lerobot.registry import LeRobotRegistry
 
@@ -174,6 +176,27 @@ def test_what_was_damaged_after_it_was_listed_is_refused(copy):
 def test_a_device_that_is_not_there_names_those_that_are(act):
     with pytest.raises(LoadFailed, match=r"no device 'cuda:9' here; there are: .*cpu"):
         load(act, device="cuda:9")
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(4, 3), (2, 1), (1, 1)])
+def test_an_inference_on_the_cpu_leaves_a_core_to_the_network(act, monkeypatch, caplog, cores, threads):
+    import torch
+
+    before = torch.get_num_threads()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    torch.set_num_threads(8)
+    try:
+        monkeypatch.setenv("OMP_NUM_THREADS", "8")
+        build_module._leave_a_core()
+        assert torch.get_num_threads() == 8, "who names a number gets it"
+        monkeypatch.delenv("OMP_NUM_THREADS")
+        with caplog.at_level("INFO"):
+            policy, _ = load(act, device="cpu")
+        policy.close()
+        assert torch.get_num_threads() == threads
+        assert f"inference takes {threads} of {cores} cores (OMP_NUM_THREADS sets another number)" in caplog.messages
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_batch_size_is_at_least_one():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +21,11 @@ from safetensors.torch import load_model
 
 from .files import CONFIG, POSTPROCESSOR, PREPROCESSOR, WEIGHTS, Files
 from .policy import LeRobotPolicy
+
+log = logging.getLogger(__name__)
+
+#: Who sets one of these has decided how many threads an inference takes.
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def build(files: Files, device: str | None, max_batch_size: int, report: Report) -> LeRobotPolicy:
@@ -40,6 +47,8 @@ def _write(files: Files, place: Path) -> None:
 
 
 def _build(files: Files, as_checked: str, target: torch.device, max_batch_size: int, report: Report) -> LeRobotPolicy:
+    if target.type == "cpu":
+        _leave_a_core()
     config: Any = PreTrainedConfig.from_pretrained(as_checked, local_files_only=True)
     config.device = str(target)
     # The backbone's weights are in the checkpoint; asked for here, torchvision would download others first.
@@ -82,6 +91,18 @@ def pick_device(asked: str | None) -> torch.device:
     if asked not in there and f"{asked}:0" not in there:
         raise LoadFailed(f"there is no device {asked!r} here; there are: {', '.join(there)}")
     return torch.device(asked)
+
+
+def _leave_a_core() -> None:
+    """Take one thread fewer than there are cores: with as many, each step of the model waits for the network's core.
+
+    Holds for the thread that calls this, which is the model's own.
+    """
+    if any(os.environ.get(name) for name in _THREADS):
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), cores - 1)))
+    log.info("inference takes %d of %d cores (%s sets another number)", torch.get_num_threads(), cores, _THREADS[0])
 
 
 def _on_device(steps: Iterable[Mapping[str, Any]], device: str) -> dict[str, Any]:
