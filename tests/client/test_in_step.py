@@ -150,6 +150,26 @@ def test_an_answer_that_began_before_its_observation_is_nobodys(clients, cut):
         clients.wait(session.close())
 
 
+def test_a_server_that_breaks_off_before_it_is_asked_is_lost(clients):
+    def visit(peer):
+        peer.ready()
+        peer.answer([])
+        peer.raw.sendall(b"\x82")
+        begun.set()
+        peer.done.wait(0.1)
+        peer.reset()
+
+    begun = threading.Event()
+    with ScriptedServer(visit, good) as server:
+        session = clients.session("127.0.0.1", server.port)
+        assert clients.wait(session.infer({})) == []
+        assert begun.wait(PATIENCE_S)
+        with pytest.raises(ConnectionLost, match="closed the connection"):
+            clients.wait(session.infer({}))
+        assert clients.wait(session.infer({})) == []
+        clients.wait(session.close())
+
+
 def test_a_ping_that_arrives_in_two_pieces_ends_nothing(clients):
     def visit(peer):
         peer.ready()

@@ -153,16 +153,13 @@ class Connection:
             self.lock.release()
 
     def _talk(self, ask: Callable[[], memoryview], answer: Callable[[], Any], deadline: Deadline) -> Any:
-        # What arrived since the last exchange, or had begun to, answers nothing that will be asked now.
-        self.drain(deadline)
-        while not self.protocol.between:
-            self._receive(deadline)
+        self._settle(deadline)
         out = ask()
         try:
             self._send(out, deadline)
             while not self.protocol.answered:
                 self._receive(deadline)
-        except Passed:
+        except (Passed, ConnectionLost):
             raise
         except OSError as error:
             # The server may have said why it closes before the socket broke.
@@ -172,6 +169,17 @@ class Connection:
         found = answer()
         deadline.left()  # what is read too late is not played
         return found
+
+    def _settle(self, deadline: Deadline) -> None:
+        """Take what arrived since the last exchange, or has begun to: it answers nothing that will be asked now."""
+        self.drain(deadline)
+        try:
+            while not self.protocol.between:
+                self._receive(deadline)
+        except Passed:
+            raise
+        except OSError:
+            self.protocol.feed(b"")
 
     def _send(self, data: bytes | memoryview, deadline: Deadline) -> None:
         rest = memoryview(data)
