@@ -207,11 +207,30 @@ def test_native_takes_a_robots_names_by_map(checkpoint):
     assert swapped.encode(observation())["observation.state"][0] == np.float32(0.25)
 
 
+JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+
+
+def test_native_joins_the_numbers_that_lerobots_robots_send_one_by_one(tmp_path):
+    """An SO-101 hands out a float for each joint, and its cameras by their bare names."""
+    front = {"type": "VISUAL", "shape": [3, 64, 64]}
+    inputs = {"observation.state": {"type": "STATE", "shape": [6]}, "observation.images.front": front}
+    checkpoint = LeRobotRegistry(str(write_files(tmp_path / "m", input_features=inputs))).default()
+    codec = native(NativeOptions(map={**{f"{joint}.pos": "state" for joint in JOINTS}, "front": "front"}), checkpoint)
+    sent = {f"{joint}.pos": float(i) for i, joint in enumerate(JOINTS)}
+    made = codec.encode({**sent, "front": np.zeros((480, 640, 3), np.uint8)})
+    np.testing.assert_array_equal(made["observation.state"], np.arange(6, dtype=np.float32))
+    assert made["observation.images.front"].shape == (64, 64, 3)
+    assert codec.meta.observation["gripper.pos"].shape == (1,)
+    with pytest.raises(BadObservation, match=r"gripper\.pos"):
+        codec.encode({**sent, "gripper.pos": float("nan"), "front": np.zeros((480, 640, 3), np.uint8)})
+
+
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
+        ({f"{joint}.pos": "state" for joint in JOINTS}, "cannot make observation.state"),
         ({"image.wrist": "left", "image.exterior": "left"}, "several images: image.wrist, image.exterior"),
-        ({"robot_state.q": "state", "robot_state.dq": "state"}, "at most one other name"),
+        ({"robot_state.q": "state", "robot_state.dq": "state"}, "must come from one other name, or a number each"),
         ({"robot_state.ee_pose": "state", "grip.left": "state", "grip": "state"}, "cannot make observation.state"),
         ({"robot_state.q": "joints"}, "no input 'joints' of the model"),
     ],

@@ -9,8 +9,9 @@ def test_the_public_names_of_core_are_these():
         # whoever has a policy
         "InferenceServer", "Policy", "Session", "Chunk", "Observation", "NoParams",
         # vendors
-        "CheckpointLoader", "Checkpoint", "ModelRegistry", "Report", "Feature", "Field", "Codec", "CodecMeta",
-        "CodecEntry", "FrontendEntry", "LoaderEntry", "RegistryEntry", "Trainer", "TrainerEntry", "hookimpl",
+        "CheckpointLoader", "Checkpoint", "ModelRegistry", "Progress", "Report", "Feature", "Field", "Codec",
+        "CodecMeta", "CodecEntry", "FrontendEntry", "LoaderEntry", "RegistryEntry", "Trainer", "TrainerEntry",
+        "hookimpl",
         # errors that they raise
         "OffboardError", "BadObservation", "BadParameter", "ConfigurationError", "InferTimeout", "InvalidAction",
         "LoadFailed", "ModelLost", "ModelNotFound", "PolicyFailed",

@@ -24,8 +24,8 @@ from offboard_core.types import Checkpoint, Codec, Field
 def native(options: NativeOptions, checkpoint: Checkpoint) -> Codec:
     """Checks and letterboxes what ``config.json`` declares; the action stays the model's own vector.
 
-    ``options.map`` may give several names for one vector (``robot_state.q=state``, ``grip=state``), which are joined
-    in the order given.
+    ``options.map`` may give several names for one vector (``robot_state.q=state``, ``grip=state``; or one for each
+    number, as LeRobot's robots have them: ``shoulder_pan.pos=state`` …), which are joined in the order given.
     Raises BadParameter for a map that does not fit, LoadFailed for a feature of an unknown kind.
     """
     names = resolve_names(options.map, checkpoint.inputs)
@@ -53,19 +53,20 @@ def _input(feature: str, declared: Field, sources: Sequence[str], checkpoint: Ch
 
 
 def _widths(feature: str, sources: Sequence[str], total: int) -> dict[str, int]:
-    """Who brings how many numbers: canonical names have their own width, one other may take the rest."""
+    """Who brings how many numbers: canonical names their own width; the rest one other name, or several one each."""
     widths = {source: width for source in sources if (width := _canonical_width(source))}
     others = [source for source in sources if source not in widths]
     if len(sources) == 1:
         return {sources[0]: total}
     rest = total - sum(widths.values())
-    if len(others) > 1 or (rest < 1 if others else rest != 0):
+    each = rest // max(1, len(others))
+    if rest != each * len(others) or (others and each < 1) or (len(others) > 1 and each > 1):
         raise BadParameter(
             f"the option map cannot make {feature} ({total} numbers) of {', '.join(sources)}: "
             f"{', '.join(f'{name} has {width}' for name, width in widths.items()) or 'no width is known'}, "
-            "and the rest must come from at most one other name"
+            "and the rest must come from one other name, or a number each from as many names as there are numbers"
         )
-    return {source: widths.get(source, rest) for source in sources}
+    return {source: widths.get(source, each) for source in sources}
 
 
 def _canonical_width(name: str) -> int | None:
