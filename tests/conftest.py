@@ -1,21 +1,41 @@
-"""Helpers by their own names, tests side by side, and an environment that is the same everywhere."""
+"""Helpers by their own names, tests side by side, and surroundings that are the same wherever the tests run."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
-# The tests start hundreds of Python processes. Compiling the libraries anew in each would be most of what they cost.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-sys.dont_write_bytecode = False
-
 #: Tests mostly wait, so that a core can have several at once.
 WORKERS_PER_CORE = 3
+#: What somebody's shell may set and the product, or a library of it, reads. A test that means one sets it itself.
+FOREIGN = (
+    "AWS_", "COLUMNS", "FORCE_COLOR", "HF_", "HUGGINGFACE_", "JAX_", "LINES", "MUJOCO_GL", "NO_COLOR", "OFFBOARD_",
+    "OPENPI_", "PYTHONWARNINGS", "TTY_", "UV_PROJECT", "XLA_",
+    # The tests start hundreds of Python processes. Compiling the libraries anew in each was most of what they cost.
+    "PYTHONDONTWRITEBYTECODE",
+)  # fmt: skip
+#: Where LeRobot is imported, which takes longer than most files: one process does it for all of them.
+LEROBOT = ("tests/lerobot/", "tests/frontends/test_two_vendors.py", "tests/openpi_client/test_models.py")
+#: What takes longest comes first, so that nobody waits for it at the end.
+LONG = (*LEROBOT, "tests/benchmarks/", "tests/openpi/test_served.py", "tests/server/test_signals.py", "tests/cli/")
+
+for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+    del os.environ[name]
+sys.dont_write_bytecode = False
+# Nothing may be fetched, and one thread per inference is faster than two on a busy machine.
+os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1")
+
+# ``nohup`` and a shell's ``&`` have signals ignored, which children would inherit; a handler they do not.
+for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -23,3 +43,19 @@ def pytest_xdist_auto_num_workers(config: pytest.Config):
     """``-n auto``, the default: what is named runs in this process, which starts at once; all of it in many."""
     cores = yield
     return WORKERS_PER_CORE * cores if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+
+
+class _Files(LoadFileScheduling):
+    """A file stays in one process, for its fixtures; so do all that import LeRobot."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return LEROBOT[0] if nodeid.startswith(LEROBOT) else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    return _Files(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]):
+    items.sort(key=lambda item: next((i for i, start in enumerate(LONG) if item.nodeid.startswith(start)), len(LONG)))

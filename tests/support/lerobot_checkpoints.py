@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-# Nothing may be fetched, and one thread per inference is faster than two on a busy machine.
-os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SIDE = 64
 INPUTS = {
