@@ -94,7 +94,7 @@ def test_the_servers_death_ends_everything(how):
         pid = int(process.stdout.readline())
         assert alive(pid)
         process.send_signal(how)
-        process.wait(30)
+        process.wait(240)
     until(lambda: not alive(pid), "the grandchild of a dead server ends")
 
 
@@ -143,7 +143,7 @@ def test_readiness_is_asked_and_the_last_line_reported():
 )
 def test_its_log_reaches_no_terminal_as_control_characters(said_by_it, shown, caplog):
     with caplog.at_level("INFO"), Child(python(f'print("{said_by_it}")'), name="vendor") as child:
-        assert child.wait(60)
+        assert child.wait(240)
         assert child.death().endswith(f"\n{shown}")
     assert child.last_line == shown
     assert f"vendor: {shown}" in caplog.messages

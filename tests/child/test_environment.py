@@ -23,7 +23,7 @@ def environment(**more):
     """What a child sees."""
     code = "import json, os; print(json.dumps(dict(os.environ)))"
     with Child([sys.executable, "-c", code], name="vendor", **more) as child:
-        assert child.wait(60)
+        assert child.wait(240)
         child.death()  # waits for the end of its log
         return json.loads(child.last_line)
 

@@ -23,7 +23,7 @@ from offboard_client.cli import main
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("offboard-*/README.md"), *ROOT.glob("docs/**/*.md")])
 #: Seconds that a server may take to come and to leave: a bound for a test that has failed.
-PATIENCE = 60
+PATIENCE = 240
 
 
 def blocks(page: Path, language: str) -> list[str]:

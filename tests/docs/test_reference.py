@@ -38,7 +38,7 @@ def test_the_codes_of_the_protocol_are_those_a_server_may_send() -> None:
 def test_every_metric_is_explained_with_its_kind() -> None:
     with (
         InferenceServer({"hold": lambda: lambda observation: None}, port=0) as server,
-        urllib.request.urlopen(f"http://{server.host}:{server.port}/metrics", timeout=60) as answer,
+        urllib.request.urlopen(f"http://{server.host}:{server.port}/metrics", timeout=600) as answer,
     ):
         assert answer.headers.get_content_type() == "text/plain"
         served = re.findall(r"^# TYPE (\w+) (\w+)$", answer.read().decode(), re.MULTILINE)

@@ -15,6 +15,7 @@ from offboard_core import InferenceServer
 from offboard_core.frontends import make_frontends
 from offboard_core.models_toml import read_frontends, read_models
 from offboard_core.plugins import Plugins
+from offboard_core.runtime.lease import Limits
 from offboard_process import serving
 from openpi_standin import PYTHON, STANDIN, robot, write_run
 from puppets import PATIENCE
@@ -100,7 +101,7 @@ def test_switching_frees_the_memory_of_the_first(models):
     sources = read_models(models, plugins)
     assert policies() == []
     with (
-        InferenceServer(sources, port=0, frontends=frontends) as server,
+        InferenceServer(sources, port=0, frontends=frontends, limits=Limits(close=PATIENCE)) as server,
         InferenceClient(server.host, server.port) as client,
     ):
         with client.new_session("act") as session:

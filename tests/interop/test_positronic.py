@@ -115,7 +115,7 @@ def robot(request, server):
 
 
 def received(connection):
-    message = connection.recv(timeout=60)
+    message = connection.recv(timeout=600)
     assert isinstance(message, bytes), "these clients read no text"
     return deserialise(message)
 

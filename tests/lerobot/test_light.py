@@ -30,6 +30,6 @@ assert not heavy, heavy
 def test_discovery_listing_and_codecs_import_no_model_library(tmp_path):
     write_files(tmp_path / "checkpoints" / "000100" / "pretrained_model")
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr

@@ -76,7 +76,7 @@ def listed(hub, home, *urls, **more):
         env={**os.environ, **hub.environment(home, **more)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ from offboard_openpi.checks import Checks
 from offboard_openpi.connection import Connection, Lost, Unreachable
 
 #: Seconds after which a call hangs; decides nothing.
-PATIENCE = 60
+PATIENCE = 240
 LARGE = {"image": np.zeros((4000, 4000, 3), np.uint8)}
 SMALL = {"state": np.zeros(8)}
 

@@ -28,6 +28,6 @@ assert not heavy, heavy
 def test_discovery_listing_and_codecs_import_no_model_library(tmp_path):
     run = write_run(tmp_path / "run", {1000: 0.25, 2000: 0.75})
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(run)], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", PROGRAM, str(run)], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr

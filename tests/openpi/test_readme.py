@@ -14,7 +14,7 @@ from openpi_standin import PYTHON, STANDIN, robot, write_run
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 #: Seconds after which something has failed.
-PATIENCE = 60
+PATIENCE = 240
 
 
 def test_the_readmes_command_serves_a_robot(tmp_path, monkeypatch):

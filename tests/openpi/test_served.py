@@ -24,15 +24,16 @@ from offboard_client import (
 )
 from offboard_core import InferenceServer
 from offboard_core.plugins import Plugins
+from offboard_core.runtime.lease import Limits
 from offboard_core.source import from_flags
 from openpi_standin import PYTHON, STANDIN, options, robot, write_run, write_step
 
 #: Seconds after which something has failed; decides nothing.
-PATIENCE = 60
+PATIENCE = 240
 
 
 @contextlib.contextmanager
-def serving(place, codec=None, **more):
+def serving(place, codec=None, close=PATIENCE, **more):
     source = from_flags(
         Plugins.discover(),
         vendor="openpi",
@@ -40,7 +41,10 @@ def serving(place, codec=None, **more):
         codec=codec,
         loader_options=more if "attach" in more else options(**more),
     )
-    with InferenceServer({"": source}, port=0) as server, InferenceClient(server.host, server.port) as client:
+    with (
+        InferenceServer({"": source}, port=0, limits=Limits(close=close)) as server,
+        InferenceClient(server.host, server.port) as client,
+    ):
         yield client
 
 
@@ -332,7 +336,7 @@ def test_closing_leaves_nothing_behind(own):
 
 
 def test_closing_while_openpi_hangs_leaves_nothing_behind(own):
-    with serving(own) as client, client.new_session() as session:
+    with serving(own, close=Limits.close) as client, client.new_session() as session:
         worker = threading.Thread(target=asked, args=[session])
         worker.start()
         until(lambda: len(children(own)) == 1, "the child is there")

@@ -178,7 +178,7 @@ def test_progress_is_shown(data, tmp_path):
         [sys.executable, "-m", "offboard_client.cli", *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     assert "Writing stats to: " in done.stderr

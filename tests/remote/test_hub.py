@@ -28,7 +28,7 @@ def run(program, hub, home, **more):
     """huggingface_hub reads its settings when it is imported, so each program is a process of its own."""
     environment = {**os.environ, **hub.environment(home, **more)}
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=120, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines(), done.stderr

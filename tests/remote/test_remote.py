@@ -147,7 +147,7 @@ def test_two_that_want_the_same_take_turns(remote, place):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(240)
     assert len(found) == 2
     assert same(found[0], place)
 

@@ -93,7 +93,7 @@ else:
 """
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env={**os.environ, "MUJOCO_GL": "disable"}, capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "MUJOCO_GL": "disable"}, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
@@ -110,7 +110,7 @@ else:
 """
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env={**os.environ, "MUJOCO_GL": "bogus"}, capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "MUJOCO_GL": "bogus"}, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
@@ -137,7 +137,7 @@ by_gl.close()
 """
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env={**os.environ, "MUJOCO_GL": "egl"}, capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "MUJOCO_GL": "egl"}, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     if done.returncode == 77:
         pytest.skip(done.stdout)

@@ -130,7 +130,7 @@ def test_without_mujoco_it_says_what_to_install() -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", script, "run", "sim", "--server", "127.0.0.1:1"],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 1
     assert "pip install 'offboard-client[sim]'" in done.stderr

@@ -291,5 +291,5 @@ def test_a_draining_server_takes_nobody_and_finishes_what_is_in_flight():
             assert "result" in one.receive()
             assert one.closed() == 1012
             assert idle.closed() == 1012
-        stopping.join(60)
+        stopping.join(240)
         assert not stopping.is_alive()

@@ -103,6 +103,6 @@ def test_robots_that_come_and_go_while_others_work():
         for worker in workers:
             worker.start()
         for worker in workers:
-            worker.join(120)
+            worker.join(240)
             assert not worker.is_alive()
         assert failures == []

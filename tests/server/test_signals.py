@@ -20,7 +20,7 @@ from puppets import PATIENCE
 from robots import Robot, connect_to
 
 #: Seconds within which the process must be gone. The promise is 10; a loaded machine gets more.
-BOUND = 60
+BOUND = 240
 
 VENDOR = """
     import pathlib, threading

@@ -15,7 +15,7 @@ PROGRAM = Path(__file__).parents[1] / "openpi_client" / "genuine.py"
 #: openpi-client asks for less than numpy 2, and imports typing_extensions without asking for it.
 REQUIREMENTS = ["openpi-client==0.1.2", "numpy==1.26.4", "typing-extensions"]
 #: Seconds after which a process has failed; decides nothing.
-LIMIT = 240.0
+LIMIT = 600.0
 
 
 def make_environment(folder: Path) -> Path:

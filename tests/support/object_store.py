@@ -14,7 +14,7 @@ from pathlib import Path
 import s3fs
 
 #: Seconds for the server to listen; decides nothing.
-PATIENCE = 60
+PATIENCE = 240
 
 
 @contextlib.contextmanager

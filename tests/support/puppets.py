@@ -23,7 +23,7 @@ from offboard_core.registries import MemoryRegistry
 from offboard_core.source import CodecChoice, ModelSource
 
 #: Seconds after which a wait has failed. It guards against hangs and decides nothing.
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 def reached(event: threading.Event) -> None:

@@ -19,7 +19,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 #: A bound for a test that hangs; no test passes or fails by it otherwise.
-PATIENCE_S = 30
+PATIENCE_S = 120
 #: A foreign server's, which echoes no ``offboard.seq`` and owes no pong.
 META = {"type": "scripted", "checkpoint_id": "10000", "action_fps": 10.0}
 #: offboard's own.
