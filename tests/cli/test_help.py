@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from offboard_process import LIMIT, environment, offboard
+from plugin_dists import write_plugin
 
 ROOT = Path(__file__).parents[2]
 CLIENT = {"offboard_client", "numpy", "msgpack", "websockets"}
@@ -71,9 +72,19 @@ def test_each_command_has_help(command):
     assert "--json" in done.stdout
 
 
-def test_version_names_what_is_installed():
-    done = offboard("--version")
-    assert done.stdout.splitlines() == ["offboard-client 0.1.0", "offboard-core 0.1.0"]
+def test_version_names_what_is_installed(tmp_path):
+    """Plugins, too, and broken ones as well: they are listed without being imported."""
+    write_plugin(tmp_path, "bad", "raise RuntimeError('no CUDA')", version="2.5")
+    done = offboard("--version", path=tmp_path)
+    listed = done.stdout.splitlines()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {"dist-bad 2.5 (plugin bad)", "offboard-client 0.1.0", "offboard-core 0.1.0 (plugin scripted)"} <= set(
+        listed
+    )
+    plugins = entry_points(group="offboard")
+    assert {f"{point.dist.name} {point.dist.version}" for point in plugins} <= {
+        line.partition(" (")[0] for line in listed
+    }
 
 
 def test_an_unknown_command_gets_the_nearest():

@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from offboard_client.cli import main
 from scripted_server import META, ScriptedServer
@@ -17,11 +18,11 @@ TRICKY_META = {
     **META,
     "checkpoint_id": TRICKS,
     "observation": {"robot_state.ee_pose": FIELD, TRICKS: {"shape": [1], "dtype": "float32"}},
-    "image_sizes": {TRICKS: TRICKS},
+    "image_sizes": {TRICKS: [64, 48]},
     "conventions": {TRICKS: TRICKS},
     "joint_names": [TRICKS],
 }
-ROW = {"action": {"target_grip": 0.0, TRICKS: [0.0]}, "timestamp": 0.0}
+ROW = {"action": {"target_grip": np.zeros(1), TRICKS: np.zeros(1)}, "timestamp": 0.0}
 
 
 def models(peer):
@@ -42,7 +43,8 @@ def answer(peer):
 
 def play(peer):
     peer.ready({**META, "checkpoint_id": TRICKS})
-    peer.answer([{"action": {"target_grip": 0.0}, "timestamp": 0.0}], timing={f"{TRICKS}_ms": 1.0, "total_ms": 2.0})
+    row = {"action": {"target_grip": np.zeros(1)}, "timestamp": 0.0}
+    peer.answer([row], timing={f"{TRICKS}_ms": 1.0, "total_ms": 2.0})
     peer.receive()
     peer.send({"error": FORGED, "code": "policy_failed"})
     peer.wait_for_close()
@@ -82,13 +84,13 @@ def said_in_json(peer):
         (["models"], [models], 0),
         (["models"], [page], 1),
         (["models"], [said_in_json], 1),
-        (["probe"], [models, answer], 0),
-        (["probe"], [models, fail], 1),
-        (["probe"], [models, refuse], 1),
-        (["probe"], [models, leave], 1),
-        (["probe"], [models, said_in_json], 1),
-        (["bench", "--requests", "1", "--warmup", "0"], [models, answer], 0),
-        (["bench", "--requests", "1", "--warmup", "0"], [models, fail], 1),
+        (["probe"], [answer], 0),
+        (["probe"], [fail], 1),
+        (["probe"], [refuse], 1),
+        (["probe"], [leave], 1),
+        (["probe"], [said_in_json], 1),
+        (["bench", "--requests", "1", "--warmup", "0"], [answer], 0),
+        (["bench", "--requests", "1", "--warmup", "0"], [fail], 1),
         (["run", "sim", "--driver.simulation-time", "0.3", "--server"], [play], 0),
         (["run", "sim", "--driver.simulation-time", "0.3", "--server"], [refuse], 1),
     ],

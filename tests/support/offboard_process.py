@@ -44,15 +44,25 @@ def serving(*arguments, path=None, **env):
         stdin=subprocess.DEVNULL,
         text=True,
     )
-    watchdog = threading.Timer(LIMIT, process.kill)
-    watchdog.start()
     try:
-        line = process.stdout.readline()
-        assert line, process.stderr.read()
+        with killed_if_it_hangs(process):
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
         yield process, json.loads(line)
     finally:
         process.terminate()
-        process.communicate()
+        with killed_if_it_hangs(process):
+            process.communicate()
+
+
+@contextlib.contextmanager
+def killed_if_it_hangs(process):
+    """How long the block may take; how long the process lives is the test's affair."""
+    watchdog = threading.Timer(LIMIT, process.kill)
+    watchdog.start()
+    try:
+        yield
+    finally:
         watchdog.cancel()
         watchdog.join()
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import textwrap
+from typing import TextIO
 
 _ODD = re.compile(r"[^ -~]")
 _ODD_IN_A_LINE = re.compile(r"[^ -~\n]")
@@ -23,6 +26,26 @@ def printable(text: str, *, lines: bool = False) -> str:
 def one_line(text: str) -> str:
     """``text`` as :func:`printable` has it, its lines put in a row."""
     return printable(" ".join(text.split()))
+
+
+def wrapped(text: str, stream: TextIO, indent: str = "") -> str:
+    """``text`` for ``stream``: on a terminal its lines are broken between words, and go on after ``indent``."""
+    if not stream.isatty():
+        return text
+    return "\n".join(
+        textwrap.fill(line, _width(stream), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    )
+
+
+def _width(terminal: TextIO) -> int:
+    said = os.environ.get("COLUMNS", "")
+    if said.isdecimal() and int(said):
+        return int(said)
+    try:
+        return os.get_terminal_size(terminal.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
 
 
 def _escape(match: re.Match[str]) -> str:

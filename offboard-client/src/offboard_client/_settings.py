@@ -15,6 +15,7 @@ from typing import Any
 
 from ._address import Address, literal, parse_address
 from ._limits import DEFAULT_LIMITS, Limits
+from ._sparse import Sparse
 from .errors import ConfigurationError
 from .messages import Status
 
@@ -106,7 +107,7 @@ def settings(
         headers=_headers(token, headers or {}),
         params=dict(params or {}),
         timeouts=timeouts,
-        report=on_status or _log_status,
+        report=on_status or Sparse(_log_status),
         tls=tls if address.secure else None,
         clock=clock or Clock(),
     )

@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint
 
 from ._names import unknown
-from ._printable import printable
+from ._printable import printable, wrapped
 from .commands import Command, UsageError
 from .errors import OffboardError
 
-#: The entry-point group of commands.
-GROUP = "offboard.commands"
+#: The entry-point groups of commands, and of plugins for vendors, codecs and protocols.
+GROUP, PLUGINS = "offboard.commands", "offboard"
 DEBUG_VARIABLE = "OFFBOARD_DEBUG"
 
 #: Commands that another package of the project brings.
@@ -68,7 +68,8 @@ def _fail(text: str, status: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
     # What follows the first line, the end of a child's log, is set apart: it cannot pass for a line of ours.
-    sys.stderr.write(f"offboard: {printable(text, lines=True)}\n".replace("\n", "\n  ").rstrip(" "))
+    lines = printable(text, lines=True).replace("\n", "\n  ")
+    sys.stderr.write(wrapped(f"offboard: {lines}", sys.stderr, "  ") + "\n")
     return status
 
 
@@ -133,9 +134,13 @@ def _print_help(points: Sequence[EntryPoint]) -> None:
 
 
 def _print_versions(points: Sequence[EntryPoint]) -> None:
+    plugins = importlib.metadata.entry_points(group=PLUGINS)
     versions = {"offboard-client": importlib.metadata.version("offboard-client")}
-    versions.update({point.dist.name: point.dist.version for point in points if point.dist})
-    sys.stdout.writelines(f"{name} {version}\n" for name, version in sorted(versions.items()))
+    versions.update({point.dist.name: point.dist.version for point in (*points, *plugins) if point.dist})
+    for name, version in sorted(versions.items()):
+        # Not imported: a plugin that is broken is listed like any other, and `offboard plugins` says what is wrong.
+        brings = sorted(point.name for point in plugins if point.dist and point.dist.name == name)
+        sys.stdout.write(f"{name} {version}" + f" (plugin {', '.join(brings)})" * bool(brings) + "\n")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class InferenceClient:
     or without ``/api/v1/session/<id>?name=value``. ``port`` applies where ``host`` names none.
     ``token``: bearer token, by default ``OFFBOARD_AUTH_TOKEN``. ``headers``: more HTTP headers.
     ``params``: session parameters of every session (``{"codec.fps": 10}``).
-    ``on_status``: told why a session is not ready yet; by default each status is a log line.
+    ``on_status``: told why a session is not ready yet; by default what is new is a log line.
     ``ssl``: a context of your own for ``wss``; the default one verifies certificates.
 
     Seconds: ``connect_timeout`` for one connection; ``connect_deadline`` for opening a session with all

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import IO, Literal
 
 import tyro
-from offboard_client._cli.arguments import switches
+from offboard_client._cli.arguments import description, switches
 from offboard_client._cli.output import note
 from offboard_client.commands import UsageError
 from offboard_client.errors import BadParameter, ConfigurationError, OffboardError
@@ -56,8 +56,10 @@ def run(arguments: list[str]) -> int:
     options, for_server = tyro.cli(
         Options,
         prog="offboard demo",
-        description="Serve a policy, the scripted one without options of its own, and run the simulated arm against "
-        "it. Every option that is not listed here goes to `offboard serve`: --vendor, --checkpoints-dir …",
+        description=description(
+            "Serve a policy, the scripted one without options of its own, and run the simulated arm against it. "
+            "Every option that is not listed here goes to `offboard serve`: --vendor, --checkpoints-dir …"
+        ),
         args=switches(arguments, Options),
         config=(tyro.conf.FlagCreatePairsOff,),
         return_unknown_args=True,

@@ -6,12 +6,15 @@ Hyphens and underscores are alike (tyro sees to that), and ``--flag=True`` means
 from __future__ import annotations
 
 import dataclasses
+import sys
 import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
+
+from .._printable import wrapped
 
 T = TypeVar("T")
 
@@ -26,11 +29,16 @@ def parse(options: type[T], arguments: Sequence[str], command: str, summary: str
     parsed = tyro.cli(
         options,
         prog=f"offboard {command}",
-        description=summary,
+        description=description(summary),
         args=switches(arguments, options),
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     return expand_paths(parsed)
+
+
+def description(summary: str) -> str:
+    """``summary`` for the help: tyro does not wrap it, and joins lines that are not indented."""
+    return wrapped(f"  {summary}", sys.stdout, "  ")
 
 
 def switches(arguments: Sequence[str], options: type) -> list[str]:

@@ -20,9 +20,13 @@ from ..client import InferenceClient, InferenceSession
 from ..commands import UsageError
 from ..errors import ConnectionFailed, InferTimeout, OffboardError
 from .arguments import parse
+from .line import Line
 from .output import emit_json, emit_table, ms, note
 from .server import ServerOptions
 from .synthetic import synthetic_observation
+
+#: The line that moves takes time from what is measured: about 2 ms in a second.
+_REDRAWS_PER_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +90,8 @@ def run(arguments: list[str]) -> int:
         raise UsageError("--sessions, --requests and --seconds need numbers above 0")
     if options.warmup < 0:
         raise UsageError(f"--warmup {options.warmup} is below 0")
-    with options.client() as client:
-        runs = [_measure(client, options, count) for count in options.sessions]
+    with Line(_REDRAWS_PER_S) as line, options.client(line) as client:
+        runs = [_measure(client, options, count, line) for count in options.sessions]
     reports = [measured.report() for measured in runs]
     if options.json:
         emit_json({"url": options.url, "runs": reports})
@@ -99,22 +103,21 @@ def run(arguments: list[str]) -> int:
     return 1 if failed else 0
 
 
-def _measure(client: InferenceClient, options: Options, count: int) -> Run:
+def _measure(client: InferenceClient, options: Options, count: int, line: Line) -> Run:
     sessions: list[InferenceSession] = []
     try:
         for _ in range(count):
             sessions.append(client.new_session(options.model))
         observation = synthetic_observation(sessions[0].metadata)
-        note(
-            f"{count} session{'s' * (count > 1)} on {sessions[0].metadata.get('checkpoint_id', 'the default model')} …"
-        )
-        return _loop(sessions, observation, options)
+        model = sessions[0].metadata.get("checkpoint_id", "the default model")
+        line.event(f"{count} session{'s' * (count > 1)} on {model} …")
+        return _loop(sessions, observation, options, line)
     finally:
         for session in sessions:
             session.close()
 
 
-def _loop(sessions: Sequence[InferenceSession], observation: Mapping[str, Any], options: Options) -> Run:
+def _loop(sessions: Sequence[InferenceSession], observation: Mapping[str, Any], options: Options, line: Line) -> Run:
     measured, lock, stop = Run(len(sessions)), threading.Lock(), threading.Event()
     failures: list[Exception] = []
     begin = threading.Barrier(len(sessions) + 1)
@@ -149,7 +152,9 @@ def _loop(sessions: Sequence[InferenceSession], observation: Mapping[str, Any], 
         begin.wait()
         start = time.perf_counter()
         for thread in threads:
-            thread.join()
+            while thread.is_alive():
+                _show_progress(line, measured, options, time.perf_counter() - start)
+                thread.join(1 / _REDRAWS_PER_S)
         measured.seconds = time.perf_counter() - start
     except threading.BrokenBarrierError:
         pass
@@ -159,6 +164,14 @@ def _loop(sessions: Sequence[InferenceSession], observation: Mapping[str, Any], 
     if failures:
         raise failures[0]
     return measured
+
+
+def _show_progress(line: Line, measured: Run, options: Options, elapsed: float) -> None:
+    done, total = measured.requests + measured.errors.total(), options.requests * measured.sessions
+    text, amount = f"{measured.sessions} at once, {done / max(elapsed, 1e-3):.1f} requests/s", f"{done} of {total}"
+    if options.seconds is not None:
+        done, total, amount = elapsed, options.seconds, f"{done} so far"
+    line.show(text, done, total, amount)
 
 
 def _once(session: InferenceSession, observation: Mapping[str, Any]) -> OffboardError | None:

@@ -10,23 +10,31 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
-from .._printable import printable
+from .._printable import printable, wrapped
 
 #: Wide enough for a table that goes into a file or a pipe.
 _PIPE_WIDTH = 140
 
 
 def say(text: str = "") -> None:
-    """One line of a result."""
+    """One line of a result, to be taken as it is."""
     sys.stdout.write(printable(text) + "\n")
+    sys.stdout.flush()
+
+
+def tell(text: str) -> None:
+    """One sentence of a result, for people."""
+    sys.stdout.write(wrapped(printable(text), sys.stdout) + "\n")
     sys.stdout.flush()
 
 
 def note(text: str) -> None:
     """One line about what is going on."""
-    sys.stderr.write(printable(text) + "\n")
+    sys.stderr.write(wrapped(printable(text), sys.stderr, "  ") + "\n")
     sys.stderr.flush()
 
 
@@ -36,14 +44,46 @@ def emit_json(data: Any) -> None:
     sys.stdout.flush()
 
 
-def emit_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
-    """A table. Cells are text as it is: no markup."""
-    table = Table(title=title or None, title_justify="left", header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(printable(cell, lines=True) for cell in row))
-    console().print(table)
+def emit_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table whose columns are as narrow as the terminal wants, but no narrower than their longest words.
+
+    Where even that is too wide, each row is a paragraph instead: no word is broken that has a line for itself.
+    """
+    out = console()
+    cells = [[Text(printable(cell, lines=True)) for cell in row] for row in rows]
+    sizes = [
+        [Measurement.get(out, out.options, cell) for cell in (Text(name), *column)]
+        for name, *column in zip(columns, *cells, strict=True)
+    ]
+    narrowest = [max(size.minimum for size in column) for column in sizes]
+    widths = [max(size.maximum for size in column) for column in sizes]
+    room = out.width - 3 * len(columns) - 1
+    if sum(narrowest) > room:
+        for row in cells:
+            emit_facts("", [(name, str(cell)) for name, cell in zip(columns, row, strict=True)])
+        return
+    while sum(widths) > room:
+        widest = max(range(len(widths)), key=lambda i: widths[i] - narrowest[i])
+        widths[widest] -= 1
+    table = Table(header_style="bold")
+    for name, width in zip(columns, widths, strict=True):
+        table.add_column(Text(name), width=width, overflow="fold")
+    for row in cells:
+        table.add_row(*row)
+    out.print(table)
+
+
+def emit_facts(heading: str, facts: Iterable[tuple[str, str]]) -> None:
+    """Names and what there is to say about each, a paragraph; an empty one is left out."""
+    out = console()
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="bold", overflow="fold")
+    grid.add_column(overflow="fold")
+    for name, text in facts:
+        if text:
+            grid.add_row(Text(f"  {printable(name)}"), Text(printable(text, lines=True)))
+    out.print(Text(heading, style="bold"))
+    out.print(grid)
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ..client import InferenceSession
 from .arguments import parse
-from .output import emit_json, emit_table, ms, say
+from .line import Line
+from .output import emit_facts, emit_json, emit_table, ms, say, tell
 from .server import ServerOptions
 from .synthetic import synthetic_observation
 
@@ -38,11 +39,13 @@ def run(arguments: list[str]) -> int:
         "The observation is synthetic: do not let a robot play the answer.",
     )
     start = time.perf_counter()
-    with options.client() as client, client.new_session(options.model) as session:
+    with Line() as line, options.client(line) as client, client.new_session(options.model) as session:
         opened_ms = (time.perf_counter() - start) * 1e3
+        line.stop()
         if not options.json:
             _show_handshake(session.metadata, opened_ms)
         observation = synthetic_observation(session.metadata)
+        line.show("waiting for the answer")
         reply = _ask(session, observation)
     sent = {name: _shape(value) for name, value in observation.items()}
     if options.json:
@@ -66,7 +69,7 @@ def _ask(session: InferenceSession, observation: Mapping[str, Any]) -> dict[str,
 
 def _show_handshake(meta: Mapping[str, Any], opened_ms: float) -> None:
     say(f"ready after {opened_ms:.0f} ms")
-    emit_table(("what it is", ""), [(name, _text(meta[name])) for name in _IDENTITY if meta.get(name)])
+    emit_facts("what it is", [(name, _text(meta[name])) for name in _IDENTITY if meta.get(name)])
     observation: Mapping[str, Mapping[str, Any]] = meta.get("observation") or {}
     emit_table(
         ("what to send", "shape", "dtype", "unit", "required"),
@@ -77,7 +80,7 @@ def _show_handshake(meta: Mapping[str, Any], opened_ms: float) -> None:
         or [("nothing is declared", "", "", "", "")],
     )
     if meta.get("image_sizes"):
-        say(f"images may be shrunk to {_text(meta['image_sizes'])} (w, h)")
+        tell(f"images may be shrunk to {_text(meta['image_sizes'])} (w, h)")
     action: Mapping[str, Mapping[str, Any]] = meta.get("action") or {}
     emit_table(
         ("what comes back", "shape", "unit", "kind"),
@@ -87,13 +90,13 @@ def _show_handshake(meta: Mapping[str, Any], opened_ms: float) -> None:
     facts = [(name, _text(meta[name])) for name in _ACTION if meta.get(name) is not None]
     conventions: Mapping[str, str] = meta.get("conventions") or {}
     facts += [(name, _text(value)) for name, value in conventions.items()]
-    emit_table(("how", ""), facts)
+    emit_facts("how", facts)
     if meta.get("action_fps") is None:
-        say("nothing says how many steps per second these actions are: the client has to be told")
+        tell("nothing says how many steps per second these actions are: the client has to be told")
 
 
 def _show_reply(sent: Mapping[str, str], reply: Mapping[str, Any]) -> None:
-    say("sent " + ", ".join(f"{name} {shape}" for name, shape in sent.items()))
+    tell("sent " + ", ".join(f"{name} {shape}" for name, shape in sent.items()))
     steps, times = reply["steps"], reply["timestamps"]
     if steps is None:
         say("answer: nothing new, go on")
@@ -101,13 +104,11 @@ def _show_reply(sent: Mapping[str, str], reply: Mapping[str, Any]) -> None:
         say("answer: stop")
     else:
         say(f"answer: {steps} steps" + (f", {times[0]:.3f} to {times[-1]:.3f} s" if times else ", without timestamps"))
-        emit_table(("first step", ""), [(name, _numbers(value)) for name, value in reply["first"]["action"].items()])
+        emit_facts("first step", [(name, _numbers(value)) for name, value in reply["first"]["action"].items()])
     for warning in reply["warnings"]:
-        say(f"warning: {warning}")
+        tell(f"warning: {warning}")
     timing: Mapping[str, float] = reply["timing"]
-    emit_table(
-        ("timing", "ms"), [(n.removesuffix("_ms"), ms(value)) for n, value in timing.items() if n.endswith("_ms")]
-    )
+    emit_facts("timing, ms", [(n.removesuffix("_ms"), ms(value)) for n, value in timing.items() if n.endswith("_ms")])
 
 
 def _shape(value: Any) -> str:

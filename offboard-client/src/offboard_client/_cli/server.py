@@ -11,8 +11,7 @@ from tyro.conf import Positional
 
 from ..client import InferenceClient
 from ..errors import ConfigurationError
-from ..messages import Status
-from .output import note
+from .line import Line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +30,15 @@ class ServerOptions:
     json: bool = False
     """Print one JSON object on stdout."""
 
-    def client(self) -> InferenceClient:
-        """A client of this server. Raises ConfigurationError for an address or token that cannot be used."""
+    def client(self, line: Line) -> InferenceClient:
+        """A client of this server that tells ``line`` what it waits for.
+
+        Raises ConfigurationError for an address or token that cannot be used.
+        """
         return InferenceClient(
             self.url,
             token=token_from(self.auth_token_file),
-            on_status=show_status,
+            on_status=line.status,
             connect_timeout=self.timeout,
             infer_timeout=self.timeout,
             **patience(self.wait),
@@ -56,8 +58,3 @@ def token_from(path: Path | None) -> str | None:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"the token file {path} cannot be read: {error}") from error
-
-
-def show_status(status: Status) -> None:
-    """What a session waits for, as it happens."""
-    note(str(status))

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from offboard_client._cli.arguments import parse
+from offboard_client._cli.line import Line
 from offboard_client._cli.output import console, emit_json
-from offboard_client._cli.server import patience, show_status, token_from
+from offboard_client._cli.server import patience, token_from
 from offboard_client.client import InferenceClient
 from offboard_client.commands import UsageError
 from offboard_client.errors import BY_CODE, BadParameter, ConfigurationError, ConnectionFailed, OffboardError
@@ -82,21 +83,22 @@ def play(options: Options) -> Report:
     """
     from .sim.robot import SimRobot  # MuJoCo is loaded only when somebody needs it
 
-    report = Report()
+    report, line = Report(), Line()
     robot = SimRobot(StackTask.parse(options.task), options.renderer)
     client = InferenceClient(
         options.server,
         token=token_from(options.auth_token_file),
-        on_status=show_status,
+        on_status=line.status,
         infer_timeout=options.timeout,
         **patience(options.wait),
     )
     try:
         with (
             terminable(),
+            line,
             client.new_session(options.model_id) as session,
-            Display(console(stderr=True), options.driver.num_iterations, options.driver.simulation_time) as display,
         ):
+            display = Display(line, options.driver.num_iterations, options.driver.simulation_time)
             driver = TimedDriver(session, robot, limits=options.limits, progress=display, report=report)
             driver.run(options.driver, options.seed)
     except (KeyboardInterrupt, ConnectionFailed) as error:

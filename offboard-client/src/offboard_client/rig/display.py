@@ -2,69 +2,40 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
-from rich.console import Console
-from rich.progress import BarColumn, SpinnerColumn, TextColumn
-from rich.progress import Progress as RichProgress
 from rich.table import Table
 
+from offboard_client._cli.line import Line
+from offboard_client._cli.output import note
 from offboard_client._printable import printable
 
 from .report import Episode, Report, percentiles
 
 
 class Display:
-    """Watches a driver: one line per episode that has ended; in a terminal also one that moves."""
+    """Watches a driver: moves the line, and prints one for each episode that has ended."""
 
-    def __init__(self, console: Console, episodes: int, seconds: float) -> None:
+    def __init__(self, line: Line, episodes: int, seconds: float) -> None:
         """``seconds``: simulated time of one episode."""
-        self._console, self._count = console, episodes
-        self._bar: RichProgress | None = None
-        if console.is_terminal:
-            self._bar = RichProgress(
-                SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(20),
-                TextColumn("{task.fields[line]}", markup=False),
-                console=console, transient=True,
-            )  # fmt: skip
-            self._task = self._bar.add_task("connected", total=seconds, line="")
-
-    def __enter__(self) -> Display:
-        if self._bar:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar:
-            self._bar.stop()
+        self._line, self._count, self._seconds = line, episodes, seconds
 
     def stepped(self, episode: Episode, report: Report) -> None:
         """Moves the line."""
-        if self._bar:
-            line = (
-                f"{episode.seconds:5.1f} s  {report.steps} steps  round trip {report.round_trips_ms[-1]:.1f} ms  "
-                f"{report.successes} done"
-            )
-            self._bar.update(
-                self._task,
-                description=f"episode {len(report.episodes)}/{self._count}",
-                completed=episode.seconds,
-                line=line,
-            )
+        text = (
+            f"episode {len(report.episodes)}/{self._count}, {report.successes} done, "
+            f"round trip {report.round_trips_ms[-1]:.1f} ms"
+        )
+        self._line.show(text, episode.seconds, self._seconds, f"{episode.seconds:.1f} s")
 
     def ended(self, episode: Episode, report: Report) -> None:
         """Prints what became of the episode."""
         if episode.failure:
-            outcome = printable(f"failed: {episode.failure[0]}: {episode.failure[1]}")
+            outcome = f"failed: {episode.failure[0]}: {episode.failure[1]}"
         else:
             outcome = {True: "success", False: "not done", None: "over"}[episode.success]
-        self._console.print(
+        note(
             f"episode {len(report.episodes)}/{self._count} (seed {episode.seed}): {outcome} after "
-            f"{episode.seconds:.1f} s, {episode.steps} steps in {episode.exchanges} chunks",
-            soft_wrap=True,
-        )  # fmt: skip
+            f"{episode.seconds:.1f} s, {episode.steps} steps in {episode.exchanges} chunks"
+        )
 
 
 def table(report: Report) -> Table:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from offboard_client._cli.arguments import parse
-from offboard_client._cli.output import emit_json, emit_table
+from offboard_client._cli.output import emit_facts, emit_json
 from offboard_client.errors import OffboardError
 
 from .._offers import CodecOffer
@@ -32,20 +32,21 @@ def run(arguments: list[str]) -> int:
     if options.json:
         emit_json({"codecs": found})
         return 0
-    emit_table(
-        ("codec", "what it does", "reads", "makes", "options"),
-        [
-            (
-                codec["name"],
-                codec["summary"],
-                _names(codec["reads"]),
-                _names(codec["makes"]),
-                "\n".join(f"{o['name']}={json.dumps(o['default'])}" for o in codec["options"]),
-            )
-            for codec in found
-        ],
-    )
+    emit_facts("codecs", [(codec["name"], "\n".join(_lines(codec))) for codec in found])
     return 0
+
+
+def _lines(codec: Mapping[str, Any]) -> list[str]:
+    """What there is to say about a codec, for people."""
+    if codec["cause"]:
+        return [codec["summary"], f"cannot be used: {codec['cause']}"]
+    options = " ".join(f"{o['name']}={json.dumps(o['default'])}" for o in codec["options"])
+    return [
+        codec["summary"],
+        f"reads {_names(codec['reads'])}",
+        f"makes {_names(codec['makes'])}",
+        *([f"options {options}"] if options else []),
+    ]
 
 
 def _describe(offer: CodecOffer) -> dict[str, Any]:
@@ -80,4 +81,4 @@ def _fields(fields: Mapping[str, Field]) -> dict[str, Any] | None:
 
 
 def _names(fields: Mapping[str, Any] | None) -> str:
-    return "\n".join(fields) if fields else "what the checkpoint says"
+    return ", ".join(fields) if fields else "what the checkpoint says"

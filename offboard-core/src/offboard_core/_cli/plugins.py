@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from offboard_client._cli.arguments import parse
-from offboard_client._cli.output import emit_json, emit_table
+from offboard_client._cli.output import emit_facts, emit_json
 
 from ..plugins import PluginRow, Plugins
 
@@ -25,24 +25,25 @@ def run(arguments: list[str]) -> int:
     if options.json:
         emit_json({"plugins": [_plain(row) for row in rows]})
         return 0
-    emit_table(
-        ("plugin", "distribution", "version", "vendors", "codecs", "registries", "frontends", "trainers", "state"),
-        [
-            (
-                row.provider.name,
-                row.provider.distribution,
-                row.provider.version,
-                "\n".join(row.loaders),
-                "\n".join(row.codecs),
-                "\n".join(row.registries),
-                "\n".join(row.frontends),
-                "\n".join(row.trainers),
-                row.cause or "ok",
-            )
-            for row in rows
-        ],
-    )
+    emit_facts("plugins", [(row.provider.name, "\n".join(_lines(row))) for row in rows])
     return 0
+
+
+def _lines(row: PluginRow) -> list[str]:
+    """What there is to say about a plugin, for people."""
+    cause = [f"cannot be used: {row.cause}"] if row.cause else []
+    offers = [f"{kind} {', '.join(names)}" for kind, names in _offers(row).items() if names]
+    return [f"{row.provider.distribution} {row.provider.version}", *cause, *offers]
+
+
+def _offers(row: PluginRow) -> dict[str, tuple[str, ...]]:
+    return {
+        "vendors": row.loaders,
+        "codecs": row.codecs,
+        "registries": row.registries,
+        "frontends": row.frontends,
+        "trainers": row.trainers,
+    }
 
 
 def _plain(row: PluginRow) -> dict[str, object]:
@@ -50,10 +51,6 @@ def _plain(row: PluginRow) -> dict[str, object]:
         "name": row.provider.name,
         "distribution": row.provider.distribution,
         "version": row.provider.version,
-        "vendors": row.loaders,
-        "codecs": row.codecs,
-        "registries": row.registries,
-        "frontends": row.frontends,
-        "trainers": row.trainers,
+        **_offers(row),
         "cause": row.cause,
     }

@@ -1,0 +1,105 @@
+"""What commands list fits the terminal, and no word is broken that has room."""
+
+import numpy as np
+import pytest
+from offboard_client._cli.output import emit_facts, emit_table, note, tell
+from offboard_client.cli import main
+from offboard_core.plugins import Plugins
+from scripted_server import META, ScriptedServer
+from terminal import Terminal
+
+LONG = "observation.images.camera_exterior_left"
+SPEC = {
+    LONG: {"shape": [-1, -1, 3], "dtype": "uint8", "unit": "sRGB, rows from top to bottom"},
+    "robot_state.ee_pose": {
+        "shape": [7],
+        "dtype": "float32",
+        "unit": "m and unit quaternion w x y z, in the arm's base",
+    },
+}
+
+
+@pytest.fixture(params=[60, 80, 120])
+def terminal(request, monkeypatch):
+    return Terminal(monkeypatch, request.param)
+
+
+def shows(terminal, *arguments):
+    """The command succeeds, and the terminal shows what it prints."""
+    with terminal.stands_for("stdout"):
+        assert main(arguments) == 0
+
+
+def assert_whole(terminal, words):
+    """Nothing is wider than the terminal, and each of the words stands in one line."""
+    assert [line for line in terminal.lines if len(line) > terminal.width] == []
+    assert [word for word in words if not any(word in line for line in terminal.lines)] == []
+
+
+def test_the_plugins(terminal):
+    shows(terminal, "plugins")
+    rows = Plugins.discover().rows()
+    assert_whole(
+        terminal, [name for row in rows for name in (row.provider.name, row.provider.distribution, *row.codecs)]
+    )
+
+
+def test_the_codecs(terminal):
+    shows(terminal, "codecs")
+    offers = Plugins.discover().codecs()
+    options = [f"{f}=" for offer in offers for f in offer.options().__dataclass_fields__]
+    assert_whole(terminal, [*(offer.name for offer in offers), "robot_state.ee_pose", "target_joints", *options])
+
+
+def test_a_probe(terminal):
+    def session(peer):
+        peer.ready({**META, "observation": SPEC, "action": SPEC, "checkpoint_path": "s3://bucket/a/folder/10000"})
+        peer.answer([{"action": {"target_pose": np.array([0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0])}, "timestamp": 0.0}])
+        peer.wait_for_close()
+
+    with ScriptedServer(session) as server:
+        shows(terminal, "probe", f"127.0.0.1:{server.port}")
+    assert_whole(terminal, [LONG, "robot_state.ee_pose", "quaternion", "s3://bucket/a/folder/10000", "target_pose"])
+
+
+def test_a_table_shrinks_only_what_can_be_broken(terminal):
+    with terminal.stands_for("stdout"):
+        emit_table(("name", "what"), [("x" * 30, "many short words " * 10), ("y", "none")])
+    assert_whole(terminal, ["x" * 30, "words", "none"])
+    assert any("│" in line for line in terminal.lines)
+
+
+def test_a_table_that_cannot_fit_becomes_paragraphs(terminal):
+    with terminal.stands_for("stdout"):
+        emit_table(("one", "two", "three"), [("a" * 50, "b" * 50, "c" * 50)])
+    assert_whole(terminal, ["a" * 50, "b" * 50, "c" * 50])
+
+
+def test_sentences_are_broken_between_words(terminal):
+    with terminal.stands_for("stdout", "stderr"):
+        tell("a sentence that goes on " * 8)
+        emit_facts("a heading", [("name", "a sentence that goes on " * 8), ("nothing", "")])
+        note("a sentence that goes on " * 8)
+    assert_whole(terminal, ["sentence", "goes"])
+    assert not any("nothing" in line for line in terminal.lines)
+
+
+@pytest.mark.parametrize("command", ["serve", "demo", "probe", "run"])
+def test_help(command, terminal):
+    shows(terminal, command, "--help")
+    assert_whole(terminal, ["usage: offboard"])
+
+
+def test_errors_are_broken_between_words(monkeypatch):
+    with Terminal(monkeypatch, 60).stands_for("stderr") as terminal:
+        assert main(["srve"]) == 2
+    assert terminal.lines[0].startswith("offboard: there is no command 'srve'; did you mean serve?")
+    assert all(line.startswith("  ") for line in terminal.lines[1:-1])
+    assert_whole(terminal, [])
+
+
+def test_a_pipe_gets_lines_as_they_are(capsys):
+    tell("a sentence that goes on " * 8)
+    note("a sentence that goes on " * 8)
+    out, err = capsys.readouterr()
+    assert out == err == "a sentence that goes on " * 8 + "\n"
