@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from model_bench import run, until
 from offboard_client.errors import LoadFailed, ModelLost, ModelNotFound, PolicyFailed
-from offboard_core import Codec, CodecEntry, CodecMeta, ConfigurationError, hookimpl
+from offboard_core import Codec, CodecEntry, CodecMeta, hookimpl
 from puppets import PATIENCE, Door, PlainWire, Puppet, source
 from service_bed import Growing, growing, open_session, serving
 
@@ -16,7 +16,7 @@ def test_the_first_model_of_a_dict_is_the_default():
     async def main():
         async with serving(source({"b": Puppet, "a": Puppet})) as service:
             assert (await open_session(service)).meta["checkpoint_id"] == "b"
-            assert await service.models() == ["b", "a"]
+            assert (await service.catalog.models()).ids == ["b", "a"]
 
     run(main())
 
@@ -37,8 +37,8 @@ def test_the_newest_is_the_default_and_stays_it():
         async with serving(growing(registry)) as service:
             registry.ids.append("000300")
             assert (await open_session(service)).meta["checkpoint_id"] == "000200"
-            assert await service.models() == ["000100", "000200", "000300"]
-            assert (await service._resolve("300"))[1].id == "000300"
+            assert (await service.catalog.models()).ids == ["000100", "000200", "000300"]
+            assert (await service.catalog.resolve("300")).id == "000300"
 
     run(main())
 
@@ -60,8 +60,8 @@ def test_an_id_is_only_ever_compared(asked):
 def test_with_several_sources_ids_begin_with_the_sources_name():
     async def main():
         async with serving(source({"a": Puppet, "b/c": Puppet}), source({"a": Puppet})) as service:
-            assert await service.models() == ["s0/a", "s0/b/c", "s1/a"]
-            for model_id in await service.models():
+            assert (await service.catalog.models()).ids == ["s0/a", "s0/b/c", "s1/a"]
+            for model_id in (await service.catalog.models()).ids:
                 session = await open_session(service, model_id)
                 assert session.meta["checkpoint_id"] == model_id
                 session.close()
@@ -85,8 +85,10 @@ def test_one_source_that_cannot_be_listed_harms_no_other():
                 await open_session(service, "s0")
             with pytest.raises(LoadFailed, match="the share is away"):
                 await open_session(service, "s0/1")
-            with pytest.raises(ConfigurationError, match="the share is away"):
-                await service.models()
+            listing = await service.catalog.models()
+            assert listing.ids == ["s1/a"]
+            assert listing.problems.keys() == {"s0"}
+            assert "the share is away" in listing.problems["s0"].text
 
     run(main())
 
@@ -225,7 +227,7 @@ def test_preloading_makes_the_first_session_wait_for_nothing():
 
 
 def test_a_place_that_does_not_answer_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr("offboard_core.runtime.service.LISTING", 0.01)
+    monkeypatch.setattr("offboard_core.runtime.lookups.PATIENCE", 0.01)
 
     async def main():
         with Door() as door:

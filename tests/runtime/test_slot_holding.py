@@ -20,7 +20,7 @@ def test_an_idle_lease_yields_only_when_somebody_waits():
                 evicted.append(error)
                 b.slot.release(x)
 
-            x.evict = evict
+            x.on_evict(evict)
             await b.have("x")
             await turns()
             assert evicted == [], "nobody waits for another model"
@@ -36,7 +36,7 @@ def test_a_lease_in_use_does_not_yield():
     async def main():
         async with bed(idle=NEVER) as b:
             x = await b.have("x")
-            x.evict = pytest.fail
+            x.on_evict(pytest.fail)
             want = b.want("y")
             await want.hears("waiting")
             await turns()
@@ -52,15 +52,14 @@ def test_a_lingering_lease_holds_its_model_and_can_be_taken_back():
     async def main():
         async with bed(linger=NEVER) as b:
             x = await b.have("x")
-            b.slot.linger(x, lambda: pytest.fail("nobody takes the hour that this would need"))
-            want = b.want("y")
-            await want.hears("waiting")
+            b.slot.linger(x, lambda: pytest.fail("nobody waits, and nobody takes the hour that this would need"))
+            await b.have("x")
             assert b.slot.reclaim(x)
             assert not b.slot.reclaim(x), "once"
+            want = b.want("y")
+            await want.hears("waiting")
             await turns()
             assert want.waits
-            b.slot.release(x)
-            await want.lease()
 
     run(main())
 
@@ -83,7 +82,7 @@ def test_a_lost_model_is_told_to_all_and_loaded_anew():
             leases = [await b.have("x"), await b.have("x")]
             told = []
             for lease in leases:
-                lease.evict = lambda error, lease=lease: (told.append(error), b.slot.release(lease))
+                lease.on_evict(lambda error, lease=lease: (told.append(error), b.slot.release(lease)))
             lost = ModelLost("the child is gone")
             b.slot.lost(leases[0].loaded, lost)
             b.slot.lost(leases[0].loaded, ModelLost("again"))

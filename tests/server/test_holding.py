@@ -45,16 +45,24 @@ def test_a_lapse_of_the_network_loses_neither_model_nor_episode():
         session_id = one.opened()["session_id"]
         one.ask(X)
         one.vanish()
+        with robot(server, query=f"session_id={session_id}") as again, robot(server, "b") as waiting:
+            frame = again.opened()
+            assert frame["session_id"] == session_id
+            assert first(again.ask(X)) == 2, "the same episode"
+            assert waiting.told("waiting")
+            assert not policies[0].episodes[0].closed.is_set()
+
+
+@pytest.mark.rule("C-2")
+def test_who_waits_for_the_slot_does_not_wait_for_who_may_come_back():
+    server, policies = two_models(linger=HOUR)
+    with server, robot(server) as one:
+        one.opened()
         with robot(server, "b") as waiting:
             assert waiting.told("waiting")
-            with robot(server, query=f"session_id={session_id}") as again:
-                frame = again.opened()
-                assert frame["session_id"] == session_id
-                assert first(again.ask(X)) == 2, "the same episode"
-                assert not policies[0].episodes[0].closed.is_set()
-                assert waiting.told("waiting")
-                again.connection.close()
+            one.vanish()
             waiting.opened()
+        assert policies[0].episodes[0].closed.is_set()
 
 
 @pytest.mark.rule("C-3")

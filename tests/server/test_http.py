@@ -71,6 +71,19 @@ def test_a_place_that_cannot_be_listed_is_an_error_and_not_an_empty_list(fault):
         assert "the folder is gone" in json.loads(body)["error"]
 
 
+@pytest.mark.rule("H-14")
+def test_of_several_places_those_that_can_be_listed_are():
+    plain, registry = source({"a": Puppet}), Fickle()
+    fickle = ModelSource(vendor="puppet", registry=registry, loader=plain.loader, codec=plain.codec)
+    with InferenceServer({"fickle": fickle, "plain": plain}, port=0) as server:
+        registry.fault = PermissionError("the folder is gone")
+        found = get_json(server, "/api/v1/models")
+        assert found["models"] == ["plain/a"]
+        assert found["problems"].keys() == {"fickle"}
+        assert found["problems"]["fickle"].keys() == {"error", "code"}
+        assert "the folder is gone" in found["problems"]["fickle"]["error"]
+
+
 @pytest.mark.rule("H-4", "H-5", "H-6", "L-4")
 def test_health_while_loading_and_while_inferring():
     with Door() as loading, Door() as inferring:

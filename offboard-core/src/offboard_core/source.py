@@ -66,12 +66,8 @@ class CodecChoice:
         Raises BadParameter for an override that does not fit, ConfigurationError if what was asked for
         contradicts what the checkpoint records. May read the disk: never called on the event loop.
         """
-        key = (checkpoint.id, json.dumps(overrides, sort_keys=True, default=repr))
-        with self._lock:
-            made_for, bound = self._made.get(key, (None, None))
-            if bound is not None and made_for == checkpoint:
-                self._made.move_to_end(key)
-                return bound
+        if (bound := self.bound(checkpoint, overrides)) is not None:
+            return bound
         try:
             bound = self._bind(checkpoint, overrides)
         except ConfigurationError as error:
@@ -79,10 +75,20 @@ class CodecChoice:
                 raise BadParameter(error.text) from error
             raise
         with self._lock:
-            self._made[key] = (checkpoint, bound)
+            self._made[_key(checkpoint, overrides)] = (checkpoint, bound)
             while len(self._made) > _KEPT:
                 self._made.popitem(last=False)
         return bound
+
+    def bound(self, checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> BoundCodec | None:
+        """What :meth:`bind` has made of the same before, if it is kept still; reads nothing."""
+        key = _key(checkpoint, overrides)
+        with self._lock:
+            made_for, bound = self._made.get(key, (None, None))
+            if bound is None or made_for != checkpoint:
+                return None
+            self._made.move_to_end(key)
+            return bound
 
     def _bind(self, checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> BoundCodec:
         offer, source = self._choose(checkpoint)
@@ -125,6 +131,10 @@ class CodecChoice:
                 "its offboard.json says; leave --codec away, or correct offboard.json"
             )
         return offer, "checkpoint"
+
+
+def _key(checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> tuple[str, str]:
+    return checkpoint.id, json.dumps(overrides, sort_keys=True, default=repr)
 
 
 def _recorded_fps(checkpoint: Checkpoint) -> float | None:

@@ -42,7 +42,7 @@ class Call:
             return
         if error is None:
             self.future.set_result(result)
-        elif isinstance(error, Exception):
+        elif isinstance(error, Exception) and not isinstance(error, StopIteration):  # which a future does not take
             self.future.set_exception(error)
         else:
             self.future.set_exception(PolicyFailed(f"{type(error).__name__} on the model thread: {error}"))

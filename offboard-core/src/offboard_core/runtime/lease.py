@@ -58,8 +58,22 @@ class Lease:
 
     def __init__(self, loaded: Loaded, holder: str, now: float) -> None:
         self.loaded, self.holder, self.since, self.active = loaded, holder, now, now
-        self.evict: Callable[[OffboardError], None] | None = None
         self.lingering: asyncio.TimerHandle | None = None
+        self.evicted: OffboardError | None = None
+        self._on_evict: Callable[[OffboardError], None] | None = None
+
+    def evict(self, error: OffboardError) -> None:
+        """The holder has to go. He is told once: now, or as soon as somebody listens."""
+        if self.evicted is None:
+            self.evicted = error
+            if self._on_evict is not None:
+                self._on_evict(error)
+
+    def on_evict(self, callback: Callable[[OffboardError], None] | None) -> None:
+        """Who is told by :meth:`evict`. Before a session is registered, or taken back, that is nobody."""
+        self._on_evict = callback
+        if callback is not None and self.evicted is not None:
+            callback(self.evicted)
 
 
 class Request:

@@ -7,7 +7,7 @@ import gc
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
-from offboard_client.errors import InferTimeout, LoadFailed, OffboardError, PolicyFailed
+from offboard_client.errors import InferTimeout, LoadFailed, OffboardError
 from offboard_client.messages import Status
 
 from ..progress import Progress
@@ -77,8 +77,9 @@ class Loading:
         except InferTimeout:
             self._stuck = (loaded.label, thread)
             log.error("%s did not close within %g s and keeps its memory", loaded.label, self._limits.close)
-        except PolicyFailed as error:
-            log.error("%s", error.text)
+        except OffboardError as error:
+            # It was asked to go; what it says to that is no reason to refuse whoever wants the next one.
+            log.error("closing %s failed: %s", loaded.label, error.text)
         finally:
             thread.stop()
 

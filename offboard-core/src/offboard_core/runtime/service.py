@@ -8,16 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from offboard_client.errors import (
     BadParameter,
     ConfigurationError,
     Idle,
-    InferTimeout,
     LoadFailed,
     ModelLost,
-    ModelNotFound,
     OffboardError,
 )
 from offboard_client.messages import Status
@@ -25,64 +23,40 @@ from offboard_client.messages import Status
 from ..bound import BoundCodec
 from ..options import build, parse_value
 from ..source import ModelSource
-from ..types import Checkpoint, Policy, Report, Session
+from ..types import Policy, Session
+from .catalog import Catalog, Model
 from .exchange import Route, Wire
-from .lease import Limits, OnStatus, Recipe
+from .lease import Lease, Limits, OnStatus, Recipe
 from .meta import build_meta
 from .session import ServiceSession
 from .slot import Slot
 from .stats import ServerStats, SessionStats
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
-
-#: How long a registry may take to list its place, in seconds.
-LISTING = 30.0
 
 
 class PolicyService:
-    """Models by name, one loaded at a time, sessions on them. Lives on one event loop.
-
-    ``sources``: name → source. With one source ids are the checkpoint's own; with several they are ``name/id``.
-    """
+    """The models of a :class:`Catalog`, one loaded at a time, and sessions on them. Lives on one event loop."""
 
     def __init__(self, sources: Mapping[str, ModelSource], limits: Limits | None = None) -> None:
-        if not sources:
-            raise ConfigurationError("nothing to serve: name at least one model source")
-        self.sources = dict(sources)
+        self.catalog = Catalog(sources)
         self.limits = limits or Limits()
         self.stats = ServerStats()
         self.address: tuple[str, int] = ("", 0)
         self.sessions: dict[str, ServiceSession] = {}
-        self._defaults: dict[str, Checkpoint] = {}
-        self._problems: dict[str, OffboardError] = {}
         self._translators = ThreadPoolExecutor(2, thread_name_prefix="offboard-translate")
-        self._listers = ThreadPoolExecutor(2, thread_name_prefix="offboard-registry")
+        self._granted: Model | None = None
         self._background: set[asyncio.Task[Any]] = set()
         self.slot: Slot
 
     async def start(self) -> None:
         """Decide and pin each source's default. Raises only if no source has one."""
         self.slot = Slot(self.limits, self._translators, self.stats)
-        for name, source in self.sources.items():
-            try:
-                self._defaults[name] = await self._listed(source.default)
-            except OffboardError as error:
-                self._problems[name] = error
-                log.warning("%s: %s", name, error)
-        if not self._defaults:
-            raise next(iter(self._problems.values()))
+        await self.catalog.start()
 
     def preload(self) -> None:
         """Load the default model in the background, so that the first robot need not wait."""
         self._spawn(self._preload())
-
-    async def models(self) -> list[str]:
-        """Every id a session URL may name, oldest first per source. Raises if a place cannot be listed."""
-        ids: list[str] = []
-        for name, source in self.sources.items():
-            ids += [self._id(name, c) for c in await self._listed(source.registry.checkpoints)]
-        return ids
 
     async def open(
         self,
@@ -101,21 +75,21 @@ class PolicyService:
         """
         for_codec, for_policy = _split(params)
         try:
-            name, checkpoint = await self._resolve(model_id)
-            source = self.sources[name]
-            bound = bridge(await self._listed(source.codec.bind, checkpoint, for_codec))
+            model = await self.catalog.resolve(model_id, self._loaded())
+            bound = bridge(await self.catalog.bind(model, for_codec))
         except ConfigurationError as error:
             raise LoadFailed(error.text) from None
-        recipe = Recipe((name, checkpoint.id), self._id(name, checkpoint), partial(_load, source, checkpoint))
-        lease = await self.slot.acquire(recipe, holder, on_status)
+        lease = await self._lease(model, holder, on_status)
         thread, begun = lease.loaded.thread, list[Session]()
         try:
             policy = lease.loaded.policy
             options: Any = build(cast("type[Any]", policy.params), for_policy, _known(policy, bound))
             await thread.call(partial(_begin, policy, options, begun), self.limits.infer, "starting an episode")
+            if lease.loaded.lost is not None:
+                raise ModelLost(lease.loaded.lost.text)
             meta = build_meta(
-                vendor=source.vendor, model_id=recipe.label, checkpoint=checkpoint, policy=policy.meta, codec=bound,
-                address=self.address,
+                vendor=model.source.vendor, model_id=model.id, checkpoint=model.checkpoint, policy=policy.meta,
+                codec=bound, address=self.address,
             )  # fmt: skip
             route = Route(begun[0], bound, wire(bound), SessionStats(self.stats))
         except BaseException as error:
@@ -161,8 +135,7 @@ class PolicyService:
 
     def status(self) -> dict[str, Any]:
         """Plain data for ``/api/v1/status``."""
-        defaults = {name: self._id(name, checkpoint) for name, checkpoint in self._defaults.items()}
-        return {"default": next(iter(defaults.values()), None), "sessions": len(self.sessions), **self.slot.status()}
+        return {"default": self.catalog.default.id, "sessions": len(self.sessions), **self.slot.status()}
 
     async def close(self) -> None:
         """Let go of every session and the model."""
@@ -172,7 +145,6 @@ class PolicyService:
             session.close()
         await self.slot.close()
         self._translators.shutdown(wait=False, cancel_futures=True)
-        self._listers.shutdown(wait=False, cancel_futures=True)
 
     # -- inside ---------------------------------------------------------------------------------------------------
     async def _preload(self) -> None:
@@ -180,48 +152,20 @@ class PolicyService:
             log.info("%s", status)
 
         try:
-            name, checkpoint = await self._resolve(None)
-            recipe = Recipe(
-                (name, checkpoint.id), self._id(name, checkpoint), partial(_load, self.sources[name], checkpoint)
-            )
-            self.slot.release(await self.slot.acquire(recipe, "the server itself", tell))
+            self.slot.release(await self._lease(self.catalog.default, "the server itself", tell))
         except OffboardError as error:
             log.error("%s", error)
 
-    async def _resolve(self, model_id: str | None) -> tuple[str, Checkpoint]:
-        if model_id is None:
-            name = next(iter(self._defaults))
-            return name, self._defaults[name]
-        if len(self.sources) == 1:
-            name, rest = next(iter(self.sources)), model_id
-        else:
-            name, slash, rest = model_id.partition("/")
-            if name not in self.sources:
-                raise ModelNotFound(
-                    f"there is no model {model_id[:200]!r} here; "
-                    f"ids begin with one of {', '.join(self.sources)} and a slash"
-                )
-            if not slash:
-                if name in self._problems:
-                    raise self._problems[name]
-                return name, self._defaults[name]
-        return name, await self._listed(self.sources[name].registry.resolve, rest)
+    async def _lease(self, model: Model, holder: str, on_status: OnStatus) -> Lease:
+        recipe = Recipe(model.key, model.id, partial(model.source.loader.load, model.checkpoint))
+        lease = await self.slot.acquire(recipe, holder, on_status)
+        self._granted = model
+        return lease
 
-    def _id(self, name: str, checkpoint: Checkpoint) -> str:
-        return checkpoint.id if len(self.sources) == 1 else f"{name}/{checkpoint.id}"
-
-    async def _listed(self, function: Callable[..., T], *args: Any) -> T:
-        """Run something that may touch a disk or a network where it cannot hold up the loop."""
-        future = asyncio.get_running_loop().run_in_executor(self._listers, partial(function, *args))
-        try:
-            return await asyncio.wait_for(future, LISTING)
-        except OffboardError:
-            raise
-        except asyncio.TimeoutError:
-            raise InferTimeout(f"the place where the models lie did not answer within {LISTING:g} s") from None
-        except Exception as error:
-            log.exception("looking up what can be served failed")
-            raise ConfigurationError(f"what can be served cannot be told: {type(error).__name__}: {error}") from error
+    def _loaded(self) -> Model | None:
+        """The model in the slot."""
+        loaded, model = self.slot.loaded, self._granted
+        return model if loaded is not None and model is not None and model.key == loaded.key else None
 
     def _spawn(self, coroutine: Any) -> None:
         task = asyncio.ensure_future(coroutine)
@@ -234,10 +178,6 @@ class PolicyService:
         self.sessions.pop(session.id, None)
         loaded.thread.post(episode.close, "ending an episode")
         loaded.thread.forget(session.route)
-
-
-def _load(source: ModelSource, checkpoint: Checkpoint, report: Report) -> Policy[Any]:
-    return source.loader.load(checkpoint, report)
 
 
 def _begin(policy: Policy[Any], options: Any, begun: list[Session]) -> None:

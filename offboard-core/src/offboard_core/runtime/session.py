@@ -38,11 +38,10 @@ class ServiceSession:
         self._loop = asyncio.get_running_loop()
         self._exchange: Exchange | None = None
         self._closed = False
-        self._evicted = False
 
     def on_evict(self, callback: Callable[[OffboardError], None]) -> None:
         """``callback(error)`` is called once if the session has to end: idle while others wait, or the model died."""
-        self.lease.evict = callback
+        self.lease.on_evict(callback)
 
     def submit(self, frame: Any, deliver: Deliver, arrived: float | None = None) -> None:
         """Send a frame through; ``deliver(reply, error)`` follows on the event loop. One at a time.
@@ -85,15 +84,13 @@ class ServiceSession:
 
     def silence(self) -> float:
         """Seconds since the robot sent something; 0 while it waits for an answer, and once it is to go."""
-        if self._exchange is not None or self._evicted or self.lease.lingering is not None:
+        if self._exchange is not None or self.lease.evicted is not None or self.lease.lingering is not None:
             return 0.0
         return self._loop.time() - self.lease.active
 
     def evict(self, error: OffboardError) -> None:
         """End the session as if by :meth:`on_evict`."""
-        self._evicted = True
-        if self.lease.evict is not None:
-            self.lease.evict(error)
+        self.lease.evict(error)
 
     def close(self, linger: bool = False) -> None:
         """End the session; with ``linger`` the lease and the episode stay a while for :meth:`PolicyService.reclaim`."""

@@ -8,7 +8,6 @@ queues behind the switch, so nobody who waits can starve. A load that fails leav
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from offboard_client.messages import Status
 from .lease import Lease, Limits, Loaded, OnStatus, Recipe, Request
 from .loading import Loading
 from .stats import ServerStats
+from .waiting import wait_until_set
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +54,7 @@ class Slot:
             while not request.future.done():
                 request.news.clear()
                 await on_status(self._status(request))
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(request.news.wait(), self.limits.status_every)
+                await wait_until_set(request.news, self.limits.status_every)
             return request.future.result()
         except BaseException:
             # Whoever asked is gone; a lease granted at this very moment must not be lost with him.
@@ -65,9 +64,13 @@ class Slot:
             raise
 
     def linger(self, lease: Lease, then: Callable[[], None]) -> None:
-        """Keep the lease a while in case the robot's network recovers; ``then()`` if nobody reclaims it."""
-        lease.evict = lambda _: then()
+        """Keep the lease a while in case the robot's network recovers; ``then()`` if nobody reclaims it.
+
+        Whoever waits for the slot does not wait for that.
+        """
+        lease.on_evict(lambda _: then())
         lease.lingering = self._loop.call_later(self.limits.linger, then)
+        self._changed.set()
 
     def release(self, lease: Lease) -> None:
         """Give the lease back."""
@@ -82,6 +85,7 @@ class Slot:
             return False
         lease.lingering.cancel()
         lease.lingering = None
+        lease.on_evict(None)
         lease.active = self._loop.time()
         return True
 
@@ -90,8 +94,7 @@ class Slot:
         if loaded.lost is None:
             loaded.lost = error
             for lease in list(loaded.leases):
-                if lease.evict is not None:
-                    lease.evict(error)
+                lease.evict(error)
             self._changed.set()
 
     @property
@@ -177,10 +180,9 @@ class Slot:
                 return
             if self._loaded is None or not self._loaded.leases:
                 break
-            self._evict_idle()
+            self._make_room()
             self._changed.clear()
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), min(1.0, self.limits.idle))
+            await wait_until_set(self._changed, min(1.0, self.limits.idle))
         if self._loaded is not None:
             previous, self._loaded = self._loaded, None
             await self._loading.unload(previous)
@@ -221,12 +223,13 @@ class Slot:
         if not request.future.done():
             request.future.set_exception(error)
 
-    def _evict_idle(self) -> None:
+    def _make_room(self) -> None:
+        """Somebody waits: those who are asleep yield, and nobody is kept a place who is away."""
         now = self._loop.time()
         for lease in list(self._loaded.leases if self._loaded else ()):
-            if lease.evict is not None and now - lease.active >= self.limits.idle:
-                evict, lease.evict = lease.evict, None
-                evict(Idle(f"nothing was sent for {now - lease.active:.0f} s and somebody waits for another model"))
+            slept = now - lease.active
+            if lease.lingering is not None or slept >= self.limits.idle:
+                lease.evict(Idle(f"nothing was sent for {slept:.0f} s and somebody waits for the slot"))
 
     def _status(self, request: Request) -> Status:
         wanted, recipe, loaded = request.recipe, self._loading.recipe, self._loaded

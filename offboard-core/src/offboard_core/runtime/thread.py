@@ -84,7 +84,7 @@ class ModelThread:
         def quietly() -> None:
             try:
                 function()
-            except Exception:
+            except BaseException:
                 log.exception("%s failed", what)
 
         self._queue.put(Call(quietly, self._loop.create_future(), self._loop))

@@ -93,9 +93,11 @@ def make_http(service: PolicyService, gate: Gate) -> FastAPI:
     @app.get(MODELS_PATH)
     async def models() -> Response:  # pyright: ignore[reportUnusedFunction]
         try:
-            return JSONResponse({"models": await service.models()})
+            found = await service.catalog.models()
         except OffboardError as error:
             return JSONResponse(error_frame(error), 503)
+        problems = {name: error_frame(error) for name, error in found.problems.items()}
+        return JSONResponse({"models": found.ids, **({"problems": problems} if problems else {})})
 
     @app.get("/api/v1/status")
     async def status() -> Response:  # pyright: ignore[reportUnusedFunction]
