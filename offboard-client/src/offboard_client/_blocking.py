@@ -84,7 +84,7 @@ class Connection:
         deadline = self.brief()
         with self.lock, contextlib.suppress(OSError):
             self.protocol.close()
-            self._send(self.protocol.outgoing(), deadline)
+            self._flush(deadline)
             while not self.protocol.ended:
                 self._receive(deadline)
         self._socket.close()
@@ -102,7 +102,7 @@ class Connection:
                 self._socket.settimeout(_NEVER_BLOCK)
                 data = self._socket.recv(_READ_BYTES)
                 self.protocol.feed(data)
-                self._send(self.protocol.outgoing(), deadline)
+                self._flush(deadline)
                 awaited = self.protocol.state == "busy" and self.protocol.answered
                 if awaited or self.protocol.ended or self.protocol.unasked:
                     return False
@@ -119,7 +119,7 @@ class Connection:
 
     # -- inside ----------------------------------------------------------------------------------------
     def _upgrade(self, until: Deadline) -> None:
-        self._send(self.protocol.outgoing(), until)
+        self._flush(until)
         while not self.protocol.upgraded:
             self._receive(until)
 
@@ -195,14 +195,18 @@ class Connection:
         data = None
         while data is None:
             wait = deadline.left(self.protocol.tend())
-            self._send(self.protocol.outgoing(), deadline)
+            self._flush(deadline)
             self._socket.settimeout(wait)
             try:
                 data = self._socket.recv(_READ_BYTES)
             except TimeoutError as error:
                 _pass_over(error)
         self.protocol.feed(data)
-        self._send(self.protocol.outgoing(), deadline)
+        self._flush(deadline)
+
+    def _flush(self, deadline: Deadline) -> None:
+        if out := self.protocol.outgoing():
+            self._send(out, deadline)
 
 
 def _pass_over(error: TimeoutError) -> None:

@@ -29,10 +29,10 @@ class Deadline:
 
     def left(self, most: float = math.inf) -> float:
         """What is left, at most ``most``. Raises Passed where nothing is."""
-        rest = self.rest()
+        rest = self._end - self._now()
         if rest <= 0:
             raise Passed
-        return min(rest, most)
+        return rest if rest < most else most
 
     def within(self, seconds: float) -> Deadline:
         """The end of a part of the call that may take so long, if the call itself does not end before."""

@@ -70,7 +70,7 @@ def _get(settings: Settings, raw: socket.socket, deadline: Deadline) -> bytes:
         while part := response.read1(_READ_BYTES):
             body += part
             if len(body) > _MOST_BYTES:
-                raise ConnectionFailed(f"the models of {address} have not ended after {len(body):,} bytes")
+                raise BadMessage(f"the list of models of {address} has not ended after {len(body):,} bytes")
     if response.status != 200:
         raise from_response(response.status, dict(response.headers.items()), bytes(body), address)
     return bytes(body)

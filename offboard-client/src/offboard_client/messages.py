@@ -200,14 +200,14 @@ def read_reply(frame: Any) -> Reply:
         raise BadMessage(f"the server's reply holds more than {MOST_REMARKS} times or warnings")
     return Reply(
         found["result"],
-        {name: float(value) for name, value in stages.items() if isinstance(name, str) and _is_finite(value)},
+        {name: value for name, value in stages.items() if type(name) is str and _is_finite(value)},
         tuple(one_line(f"{text!s:.1000}") for text in texts),
         found.get(SEQ),
     )
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return (type(value) is float or type(value) is int) and math.isfinite(value)
 
 
 def _map(frame: Any, what: str) -> dict[str, Any]:
