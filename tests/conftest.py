@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sys
@@ -36,6 +37,17 @@ os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1")
 for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
+
+collect_ignore: list[str] = []
+if importlib.util.find_spec("offboard_lerobot") is None:
+    collect_ignore += [name.removeprefix("tests/").rstrip("/") for name in LEROBOT]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter):
+    if collect_ignore:
+        terminalreporter.write_line(
+            f"left out, as LeRobot is not installed here (uv run --all-packages pytest): {', '.join(LEROBOT)}"
+        )
 
 
 @pytest.hookimpl(wrapper=True)
