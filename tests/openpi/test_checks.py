@@ -122,3 +122,26 @@ def test_answers_nobody_meant_are_refused(reply, reason):
 def test_a_chunk_of_a_config_that_nobody_knows_has_an_end_too(shape):
     with pytest.raises(InvalidAction):
         of("my_own").actions({"actions": np.zeros(shape)})
+
+
+MIDDLE = [[0.1] * 7 + [0.5]]
+
+
+@pytest.mark.parametrize(
+    ("actions", "meant"),
+    [
+        (np.tile(np.array(MIDDLE) + 5e-7, (10, 1)), False),
+        (np.tile([[3.0] * 7 + [0.5]], (10, 1)), False),  # relative to a state, but for the gripper
+        (np.tile([[0.1] * 7 + [0.51]], (10, 1)), True),
+        (np.tile(MIDDLE, (1, 1)), True),
+        (np.tile(MIDDLE, (10, 1)) + np.linspace(0, 1e-3, 10)[:, None], True),
+    ],
+)
+def test_what_openpi_answers_if_it_understood_nothing_is_not_sent(actions, meant):
+    checks = Checks("pi0_fast_droid", FAMILIES["pi0_fast_droid"], MIDDLE)
+    if meant:
+        assert checks.meant(actions) is actions
+    else:
+        with pytest.raises(InvalidAction, match="the middle of its range in every step"):
+            checks.meant(actions)
+    assert Checks("attached", None).meant(actions) is actions, "nothing is known of its statistics"

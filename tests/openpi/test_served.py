@@ -208,6 +208,7 @@ def test_an_error_inside_openpi_costs_one_request(client, run):
         ("narrow", r"\(50, 7\)"),
         ("rows 1000000", r"\(1000000, 8\), and"),
         ("rows 0", r"\(0, 8\)"),
+        ("undecodable", "could not decode what the model said"),
     ],
 )
 def test_numbers_nobody_meant_do_not_leave(client, task, reason):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,17 +15,21 @@ from .families import PROMPT, Family, Vector
 SIDE = 224
 #: Steps of a chunk, and numbers of a step, at most. openpi's own configs have 50 and 32.
 _LARGEST = (4096, 1024)
+#: openpi adds 1e-6 to a range before it scales.
+_ROUNDING = 2e-6
 
 
 class Checks:
     """The checks of one config. ``family``: what it takes; None for a config that nobody here knows.
 
     An unknown config gets the generic checks: numbers are finite, images uint8, the prompt a text that is not empty.
+    ``middles``: of the actions of the statistics that the checkpoint may be served with; see :func:`~.files.middles`.
     """
 
-    def __init__(self, config: str, family: Family | None) -> None:
+    def __init__(self, config: str, family: Family | None, middles: Sequence[Sequence[float]] = ()) -> None:
         self.config = config
         self.family = family
+        self._middles = middles
 
     @property
     def kind(self) -> str:
@@ -91,6 +95,24 @@ class Checks:
             raise InvalidAction(
                 f"openpi answered numbers that are not finite, from step {step} of {len(actions)}; nothing was sent. "
                 "Usual causes: statistics of another data set (asset id), or a checkpoint that diverged"
+            )
+        return actions
+
+    def meant(self, actions: Array) -> Array:
+        """``actions``, if the model meant them. Raises InvalidAction for what openpi answers if it understood nothing.
+
+        Where pi0-FAST's tokens cannot be decoded, openpi goes on with zeros: each step is the middle of what the
+        statistics hold, for an arm a pose in the middle of the room. Steps may have been made relative to the state;
+        the last number, the gripper's, never is.
+        """
+        alike = len(actions) > 1 and bool((actions == actions[0]).all())
+        last, column = float(actions[0, -1]), actions.shape[1] - 1
+        middles = [middle[column] for middle in self._middles if column < len(middle)]
+        if alike and any(abs(last - middle) <= _ROUNDING * (1 + abs(middle)) for middle in middles):
+            raise InvalidAction(
+                "openpi could not decode what the model said, and answered the middle of its range in every step; "
+                "nothing was sent: ask again. If it happens often, the checkpoint or its statistics do not fit the "
+                "instruction and the cameras"
             )
         return actions
 

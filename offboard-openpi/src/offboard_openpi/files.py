@@ -7,6 +7,7 @@ A step's folder holds ``params/`` (JAX, written by orbax) or ``model.safetensors
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -150,6 +151,19 @@ def widths(step: Path, asset_id: str) -> dict[str, int]:
         return {name: len(stats[name]["mean"]) for name in ("state", "actions")}
     except (OSError, ValueError, LookupError, TypeError):
         return {}
+
+
+def middles(step: Path) -> list[list[float]]:
+    """The middle of each number of an action, for each set of statistics that has quantiles.
+
+    It is where openpi's quantile normalisation puts a zero.
+    """
+    found: list[list[float]] = []
+    for asset_id in asset_ids(names_in(step)):
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            stats = json.loads((step / ASSETS / asset_id / STATS).read_bytes())["norm_stats"]["actions"]
+            found.append([(float(low) + float(high)) / 2 for low, high in zip(stats["q01"], stats["q99"], strict=True)])
+    return found
 
 
 def is_step(path: Path) -> bool:

@@ -74,7 +74,7 @@ class OpenPILoader(CheckpointLoader):
         folder = self._folder(checkpoint, report)
         if problem := files.local_problem(folder):
             raise LoadFailed(f"{folder} is no complete checkpoint: {problem}; expected {files.EXPECTED}")
-        checks = Checks(config, self._family(config, checkpoint, folder))
+        checks = Checks(config, self._family(config, checkpoint, folder), files.middles(folder))
         backend = Backend(
             lambda port: self._start(command, port, config, folder, root),
             lambda text: explain_serving(text, config=config, folder=str(folder), root=str(root)),

@@ -48,7 +48,7 @@ class OpenPIPolicy(Policy[OpenPISession]):
     def ask(self, inputs: Mapping[str, Any]) -> Chunk:
         """One inference. Raises BadObservation, InvalidAction, and what the backing raises."""
         reply = self._backing.infer(self._checks.inputs(inputs))
-        return Chunk(self._checks.actions(reply))
+        return Chunk(self._checks.meant(self._checks.actions(reply)))
 
     def close(self) -> None:
         """See :meth:`Policy.close`."""

@@ -70,6 +70,7 @@ class Policy:
         if not stats.exists():
             raise FileNotFoundError(f"Norm stats file not found at: {stats}")
         logging.info("Loaded norm stats from %s", stats.parent)
+        self.stats = json.loads(stats.read_text())["norm_stats"]["actions"]
         self.metadata = self.says.get("metadata", {})
         self.warm = False
 
@@ -90,6 +91,9 @@ class Policy:
         width = {"droid": 8, "aloha": 14, "libero": 7, "positronic": 8}[self.config.family]
         actions = np.full((self.config.horizon, width), self.says.get("value", 0.5))
         actions[:, 0] = state.flat[0]
+        if prompt == "undecodable":  # zeros, scaled by the statistics
+            low, high = np.array(self.stats["q01"]), np.array(self.stats["q99"])
+            actions = np.tile(0.5 * (high - low + 1e-6) + low, (self.config.horizon, 1))[:, :width]
         if prompt.startswith("rows "):
             actions = np.tile(actions[:1], (int(prompt.split()[1]), 1)).astype(np.int8)
         if prompt == "nan":
