@@ -99,6 +99,15 @@ def test_a_run_goes_on_or_begins_anew_only_if_that_is_said(trained, data, stats,
     assert read_record(trained) == {"codec": "openpi.joints_traj", "action_fps": 10.0, "config_name": CONFIG}
 
 
+def test_a_run_that_is_thrown_away_is_gone_before_openpi_starts(trained, data, stats, tmp_path, capsys):
+    """If both emptied and filled the folder, openpi's own clearing failed now and then."""
+    look = tmp_path / "look.py"
+    look.write_text(f"import os\nraise SystemExit(5 if os.path.exists({str(trained)!r}) else 4)\n")
+    out = tmp_path / "checkpoints"
+    assert train(data, stats, out, "--overwrite", f"--openpi-command={PYTHON} {look}") == 1
+    assert "exited with code 4" in capsys.readouterr().err
+
+
 def test_an_experiment_of_its_own_name_that_was_never_begun(data, stats, tmp_path, capsys):
     assert train(data, stats, tmp_path / "out", "--resume") == 1
     assert "no checkpoint in" in capsys.readouterr().err

@@ -67,7 +67,8 @@ def test_it_drives_the_simulated_arm_to_success_on_the_scripted_policy(client):
 
 def test_a_lerobot_checkpoint_behind_positronics_keys(client, tmp_path):
     folder = save_policy(tmp_path / "run" / "checkpoints" / "000010" / "pretrained_model", "act")
-    model = served(vendor="lerobot", checkpoints_dir=str(tmp_path / "run"), codec="ee")
+    # Its grip is 0 or 1, whatever the random weights answer.
+    model = served(vendor="lerobot", checkpoints_dir=str(tmp_path / "run"), codec="ee_traj")
     pose = np.array([0.4, -0.1, 0.3, 0.5, 0.5, 0.5, 0.5])
     with speaking(model, codec="ee") as server, InferenceClient(server.host, server.port) as ours:
         client.connect(host=server.host, port=server.port)

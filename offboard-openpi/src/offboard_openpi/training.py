@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import shutil
 import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 
 from offboard_client.errors import ConfigurationError
 from offboard_core.child import Child
-from offboard_core.training import RECORD, Trainer, read_record, write_record
+from offboard_core.training import Trainer, read_record, write_record
 from offboard_core.types import Report
 
 from .checkout import check_config, script
@@ -117,7 +118,8 @@ class OpenPITrainer(Trainer):
         run = output / options.config_name / options.exp_name
         record = {**record, "config_name": options.config_name}
         command += ["--checkpoint-base-dir", str(output)]
-        command += _beginning(run, options, record)
+        beginning = _beginning(run, options, record)
+        command += beginning
         if options.stats_path is not None:
             command += ["--assets-base-dir", str(_checked_statistics(options.stats_path, options.config_name))]
         if options.num_train_steps is not None:
@@ -127,12 +129,14 @@ class OpenPITrainer(Trainer):
         command += shlex.split(options.extra_args)
 
         def watch() -> None:
-            # openpi makes the folder, or empties it, when it begins; after that no checkpoint is without a record.
+            # openpi makes the folder when it begins; after that no checkpoint is without a record.
             if run.is_dir():
                 write_record(run, record)
 
         with _data_set(options) as env:
             env["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{options.gpu_memory_fraction:g}"
+            if "--overwrite" in beginning:
+                _throw_away(run)
             _run(_TRAIN, command, options, env, output, report, watch)
         return run
 
@@ -158,10 +162,17 @@ def _beginning(run: Path, options: TrainOptions, record: Mapping[str, Any]) -> l
             f"{run} holds the checkpoints {', '.join(sorted(steps, key=int)[-5:])}; go on with --resume, choose "
             "another --exp-name, or throw them away with --overwrite"
         )
-    if run.is_dir():
-        (run / RECORD).unlink(missing_ok=True)  # of the run that is thrown away
-        return ["--overwrite"]
-    return []
+    return ["--overwrite"] if run.is_dir() else []
+
+
+def _throw_away(run: Path) -> None:
+    """Empty a run before openpi is started: while it did that itself, the record would come and go between."""
+    try:
+        shutil.rmtree(run)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise ConfigurationError(f"{run} cannot be thrown away: {error}") from None
 
 
 def _folder(path: Path) -> Path:
