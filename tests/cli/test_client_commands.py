@@ -78,12 +78,12 @@ def test_bench_tells_what_the_server_answers_instead(tmp_path):
     ("arguments", "status", "text"),
     [
         (
-            ["models", "127.0.0.1:1", "--wait", "0.1"],
+            ["models", "127.0.0.1:1", "--wait", "3"],
             1,
             "127.0.0.1:1 refuses connections: is the server running there?",
         ),
-        (["probe", "127.0.0.1:1", "--wait", "0.1"], 1, "127.0.0.1:1 refuses connections"),
-        (["bench", "127.0.0.1:1", "--wait", "0.1"], 1, "127.0.0.1:1 refuses connections"),
+        (["probe", "127.0.0.1:1", "--wait", "3"], 1, "127.0.0.1:1 refuses connections"),
+        (["bench", "127.0.0.1:1", "--wait", "3"], 1, "127.0.0.1:1 refuses connections"),
         (["probe", "ftp://x"], 1, "'ftp' in 'ftp://x' is not a scheme of offboard"),
         (["bench", "x", "--sessions", "0"], 2, "--sessions, --requests and --seconds need numbers above 0"),
         (["bench", "x", "--seconds", "0"], 2, "need numbers above 0"),

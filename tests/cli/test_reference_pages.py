@@ -5,6 +5,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from installed import with_lerobot
 from offboard_client.cli import main
 from offboard_core.models_toml import KEYS
 from offboard_core.options import describe
@@ -33,8 +34,8 @@ def test_every_key_of_a_models_toml_is_explained():
     assert re.findall(r"^\| `([a-z_]+)` \|", CLI, re.MULTILINE) == list(KEYS)
 
 
+@with_lerobot
 def test_every_codec_is_listed_with_its_options():
-    pytest.importorskip("offboard_lerobot", reason="LeRobot is not installed: uv run --all-packages pytest")
     page = (REFERENCE / "codecs.md").read_text("utf-8")
     table = dict(re.findall(r"^\| `([\w.-]+)` \|.*\| *([^|]*?) *\|$", page, re.MULTILINE))
     offers = {offer.name: offer for offer in Plugins.discover().codecs()}

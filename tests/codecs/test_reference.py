@@ -5,6 +5,7 @@ from pathlib import Path
 
 import offboard_core.codecs as blocks
 import pytest
+from installed import with_lerobot
 from offboard_core.codecs.rotations import WIDTHS
 from offboard_core.options import describe
 from offboard_core.plugins import Plugins
@@ -15,6 +16,7 @@ ROWS = {cells[1].strip(" `"): cells for cells in CELLS}
 CODECS = Plugins.discover().codecs()
 
 
+@with_lerobot
 def test_the_table_lists_every_codec_and_nothing_else():
     assert ROWS.keys() == {offer.name for offer in CODECS}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from installed import with_lerobot
 from offboard_client.cli import main
 from offboard_core._cli.serve_options import parse_serve
 from offboard_core.plugins import Plugins
@@ -119,11 +120,12 @@ def parsed(name, *arguments):
             "/home/offboard/checkpoints/openpi/experiment_v1",
             "openpi.ee",
         ),
-        (
+        pytest.param(
             "lerobot-server",
             "--checkpoints_dir=~/checkpoints/lerobot/experiment_v1/ --codec=@positronic.vendors.lerobot.codecs.ee",
             "/home/offboard/checkpoints/lerobot/experiment_v1",
             "lerobot.ee",
+            marks=with_lerobot,
         ),
     ],
 )
