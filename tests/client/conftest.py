@@ -5,7 +5,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import settings
 from scripted_server import Both
+
+# How fast the machine is decides nothing here.
+settings.register_profile("client", deadline=None)
+settings.load_profile("client")
 
 
 @pytest.fixture(params=["blocking", "async"])

@@ -41,12 +41,13 @@ def robot() -> SimRobot:
     return SimRobot()
 
 
-def test_it_does_the_task_wherever_the_cubes_lie(robot: SimRobot) -> None:
+@pytest.mark.parametrize("episodes", [4, pytest.param(100, marks=pytest.mark.slow)])
+def test_it_does_the_task_wherever_the_cubes_lie(robot: SimRobot, episodes: int) -> None:
     robot.task = StackTask()
     playing = driver(InProcess(), robot)
-    playing.run(Timing(num_iterations=20), seed=1000)
-    assert [episode.failure for episode in playing.report.episodes] == [None] * 20
-    assert playing.report.successes == 20
+    playing.run(Timing(num_iterations=episodes), seed=1000)
+    assert [episode.failure for episode in playing.report.episodes] == [None] * episodes
+    assert playing.report.successes == episodes
     assert max(episode.seconds for episode in playing.report.episodes) < 12
 
 
