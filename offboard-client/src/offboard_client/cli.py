@@ -6,13 +6,13 @@ Help costs nothing: only the light modules that declare commands are imported fo
 from __future__ import annotations
 
 import importlib.metadata
-import logging
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint
 
+from ._logs import log_to_stderr
 from ._names import unknown
 from ._printable import printable, wrapped
 from .commands import Command, UsageError
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``offboard`` with these arguments. The exit status: 0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = bool(os.environ.get(DEBUG_VARIABLE)) or "--debug" in arguments
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="offboard: %(message)s")
+    log_to_stderr("warning", times=False, debug=debug)
     try:
         status = _dispatch([argument for argument in arguments if argument != "--debug"])
         sys.stdout.flush()

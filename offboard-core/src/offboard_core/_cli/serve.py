@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from offboard_client._address import listen_host
 from offboard_client._cli.output import emit_json, say
 from offboard_client._cli.server import token_from
+from offboard_client._logs import log_to_stderr
 from offboard_client.commands import UsageError
 from offboard_client.errors import ConfigurationError, OffboardError
 
@@ -36,9 +37,7 @@ def run(arguments: list[str]) -> int:
     plugins = Plugins.discover()
     parsed = parse_serve(arguments, plugins)
     options = parsed.serve
-    logging.basicConfig(
-        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
+    log_to_stderr(options.log_level, force=True)
     _check_numbers(options)
     sources = make_sources(parsed, plugins)
     models = [model for name, source in sources.items() for model in _check(name, source, many=len(sources) > 1)]

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from offboard_client._address import bracketed
+from offboard_client._logs import log_to_stderr
 from offboard_client.errors import ConfigurationError, InferTimeout
 
 from ..frontend import Frontend
@@ -155,7 +156,7 @@ class InferenceServer:
     def serve(self) -> None:
         """Serve until Ctrl-C or SIGTERM. Where nobody has set up logging, the log goes to stderr from INFO on."""
         if not logging.getLogger().handlers:
-            logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+            log_to_stderr("info")
         keep_freed_memory()
         provide(self.config.max_sessions)
         _run(
