@@ -85,10 +85,10 @@ def test_an_action_far_from_where_the_arm_is_fails_the_episode(capsys: pytest.Ca
 
 
 def test_limits_are_options(capsys: pytest.CaptureFixture[str]) -> None:
-    with serve(lambda seen: {"target_joints": seen["robot_state.q"] + 0.1}) as server:
-        assert run_sim(server, "--json") == 0
+    with serve(lambda seen: {"target_joints": seen["robot_state.q"] + 0.02}) as server:
+        assert run_sim(server, "--json", "--limits.joint-velocity", *["0.5"] * 7) == 0
         assert json.loads(capsys.readouterr().out)["failures"] == {}
-        assert run_sim(server, "--json", "--limits.joint-step", "0.05") == 0
+        assert run_sim(server, "--json", "--limits.joint-velocity", "0.1") == 0
         assert json.loads(capsys.readouterr().out)["failures"] == {"invalid_action": 1}
 
 
@@ -116,7 +116,7 @@ def test_without_a_server_it_says_so_and_ends(capsys: pytest.CaptureFixture[str]
         (["sim", "--server", "x", "--task", "fold the towel"], "stack the red cube on the green cube"),
         (["sim", "--server", "x", "--renderer", "paint"], "renderer"),
         (["sim", "--server", "x", "--seed", "-1"], "the seed is -1"),
-        (["sim", "--server", "x", "--limits.position-step", "nan"], "position_step"),
+        (["sim", "--server", "x", "--limits.linear-velocity", "nan"], "linear_velocity"),
     ],
 )
 def test_wrong_usage_is_status_2(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,10 +40,11 @@ def test_a_chunk_is_played_to_its_end_before_the_next_one_is_asked_for() -> None
     assert episode.seconds == pytest.approx(0.3)
 
 
-def test_an_episode_ends_when_its_time_is_over_and_cuts_the_row_that_is_playing() -> None:
+def test_an_episode_ends_when_its_time_is_over_and_begins_no_row_that_would_outlast_it() -> None:
     robot = FakeRobot()
     driver(FakeSession(rows(0.0, 0.1, 0.2)), robot).run(Timing(1, 0.25))
-    assert seconds(robot) == [0.1, 0.1, 0.05]
+    assert seconds(robot) == [0.1, 0.1, 0.04]
+    assert [bool(action) for action, _ in robot.played] == [True, True, False]
 
 
 @pytest.mark.rule("R-2")

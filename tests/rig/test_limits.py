@@ -1,3 +1,5 @@
+"""The limits as numbers: which make sense, and what a chunk that breaks one is told. The chunks are Guard's."""
+
 from __future__ import annotations
 
 import math
@@ -6,16 +8,26 @@ from typing import Any
 import numpy as np
 import pytest
 from offboard_client.errors import ConfigurationError, InvalidAction
+from offboard_client.rig.guard import Guard
 from offboard_client.rig.limits import Limits
+from rig_fakes import FakeRobot
 
 POSE = np.array([0.4, 0.0, 0.3, 0.0, 1.0, 0.0, 0.0])
 JOINTS = np.array([0.0, -0.8, 0.0, -2.4, 0.0, 1.6, 0.8])
 MEASURED = {"robot_state.ee_pose": POSE, "robot_state.q": JOINTS}
+#: Without kinematics nobody knows where joints lead.
+ANYWHERE: dict[str, Any] = {"workspace_low": None, "workspace_high": None}
 
 
-def refuse(*actions: dict[str, Any], limits: Limits | None = None) -> str:
+def plan(*actions: dict[str, Any], **limits: Any) -> None:
+    """Rows at 5 Hz."""
+    guard = Guard(FakeRobot(), Limits(**{**ANYWHERE, **limits}), {"action": {}, "action_fps": 5.0})
+    guard.plan([{"action": action, "timestamp": i / 5} for i, action in enumerate(actions)], MEASURED)
+
+
+def refuse(*actions: dict[str, Any], **limits: Any) -> str:
     with pytest.raises(InvalidAction) as caught:
-        (limits or Limits()).check(actions, MEASURED)
+        plan(*actions, **limits)
     return caught.value.text
 
 
@@ -23,15 +35,15 @@ def turned(angle: float) -> np.ndarray:
     return np.array([0.0, math.cos(angle / 2), math.sin(angle / 2), 0.0])
 
 
-def test_steps_within_the_limits_pass_and_add_up() -> None:
+def test_commands_within_the_limits_pass_and_add_up() -> None:
     far = [{"target_pose": POSE + np.array([0.1 * i, 0, 0, 0, 0, 0, 0]), "target_grip": [i / 4]} for i in range(5)]
-    Limits().check(far, MEASURED)
-    Limits().check([{"target_joints": JOINTS + 0.4 * i} for i in range(4)], MEASURED)
-    Limits().check([{"joint_delta": np.full(7, 0.4)}] * 4, MEASURED)
+    plan(*far)
+    plan(*[{"target_joints": JOINTS + 0.4 * i} for i in range(4)])
+    plan(*[{"joint_delta": np.full(7, 0.4)}] * 4)
 
 
 def test_both_signs_of_a_quaternion_are_the_same_rotation() -> None:
-    Limits().check([{"target_pose": np.concatenate([POSE[:3], -POSE[3:]])}], MEASURED)
+    plan({"target_pose": np.concatenate([POSE[:3], -POSE[3:]])})
 
 
 def test_a_quaternion_with_w_last_is_refused() -> None:
@@ -53,15 +65,18 @@ def test_another_frame_is_refused() -> None:
 
 def test_a_jump_inside_the_chunk_is_refused_by_its_row() -> None:
     still = {"target_pose": POSE}
-    assert "row 2 is 0.200 m" in refuse(still, still, {"target_pose": POSE + np.array([0, 0.2, 0, 0, 0, 0, 0])})
-    assert "row 1 moves joint 3" in refuse(
+    jump = {"target_pose": POSE + np.array([0, 0.3, 0, 0, 0, 0, 0])}
+    assert "target_pose of row 2 moves the end effector at 1.5 m/s" in refuse(still, still, jump)
+    assert "target_joints of row 1 moves joint 3 at 3 rad/s" in refuse(
         {"target_joints": JOINTS}, {"target_joints": JOINTS + np.array([0, 0, 0.6, 0, 0, 0, 0])}
     )
 
 
 def test_the_workspace_is_a_box() -> None:
-    below = POSE - np.array([0, 0, 0.31, 0, 0, 0, 0])
-    assert "outside the workspace" in refuse({"target_pose": below}, limits=Limits(position_step=1.0))
+    box = {"workspace_low": (-0.85, -0.85, 0.0), "workspace_high": (0.85, 0.85, 1.2)}
+    guard = Guard(FakeRobot(), Limits(position_offset=1.0, **box), {"action": {"target_pose": {}}, "action_fps": 1.0})
+    with pytest.raises(InvalidAction, match="outside the workspace"):
+        guard.plan([{"action": {"target_pose": POSE - np.array([0, 0, 0.31, 0, 0, 0, 0])}, "timestamp": 0.0}], MEASURED)
 
 
 @pytest.mark.parametrize("grip", [-0.06, 1.06, 255.0])
@@ -77,6 +92,7 @@ def test_a_grip_outside_its_range_is_refused(grip: float) -> None:
         {"target_pose": np.concatenate([POSE[:3], 1.1 * POSE[3:]])},
         {"target_pose": np.concatenate([POSE[:3], np.zeros(4)])},
         {"target_pose": np.full(7, np.nan)},
+        {"target_pose": np.full(7, 1e300)},
         {"target_pose": "home"},
         {"target_joints": JOINTS[:6]},
         {"target_joints": np.full(7, np.inf)},
@@ -89,20 +105,33 @@ def test_what_is_no_such_action_is_refused(action: dict[str, Any]) -> None:
     refuse(action)
 
 
-@pytest.mark.parametrize("number", [0.0, -1.0, math.nan])
-@pytest.mark.parametrize("name", ["position_step", "rotation_step", "joint_step"])
+@pytest.mark.parametrize("number", [0.0, -1.0, math.nan, math.inf])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "linear_velocity", "angular_velocity", "joint_velocity", "grip_velocity", "linear_acceleration",
+        "angular_acceleration", "joint_acceleration", "position_offset", "rotation_offset", "joint_offset",
+    ],
+)  # fmt: skip
 def test_a_limit_that_limits_nothing_is_refused(name: str, number: float) -> None:
     with pytest.raises(ConfigurationError, match=name):
         Limits(**{name: number})
 
 
-@pytest.mark.parametrize("low", [1.0, math.nan])
-def test_a_workspace_without_a_point_is_refused(low: float) -> None:
+@pytest.mark.parametrize("numbers", [(), (1.0, math.nan), (1.0, 0.0)])
+def test_a_limit_for_each_joint_limits_each(numbers: tuple[float, ...]) -> None:
+    with pytest.raises(ConfigurationError, match="joint_velocity"):
+        Limits(joint_velocity=numbers)
+
+
+@pytest.mark.parametrize("low", [(-0.85, 1.0, 0.0), (-0.85, math.nan, 0.0), None])
+def test_a_workspace_without_a_point_or_with_half_its_corners_is_refused(low: Any) -> None:
     with pytest.raises(ConfigurationError, match="workspace_low"):
-        Limits(workspace_low=(-0.85, low, 0.0))
+        Limits(workspace_low=low)
 
 
 def test_the_limits_can_be_tightened() -> None:
     target = {"target_pose": np.concatenate([POSE[:3], turned(0.2)])}
-    Limits().check([target], MEASURED)
-    assert "11 degrees" in refuse(target, limits=Limits(rotation_step=0.1))
+    plan(target)
+    assert "11 degrees" in refuse(target, rotation_offset=0.1)
+    assert "turns the end effector at 1 rad/s; angular_velocity allows 0.5" in refuse(target, angular_velocity=0.5)

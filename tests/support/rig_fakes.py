@@ -18,6 +18,8 @@ class FakeRobot:
     """Stands at POSE; ``played`` holds every (action, seconds)."""
 
     actions = frozenset({"target_pose", "target_joints", "joint_delta", "target_grip"})
+    control_period = 0.02
+    kinematics: Any = None
 
     def __init__(self, outcome: bool | None = True) -> None:
         self.outcome = outcome

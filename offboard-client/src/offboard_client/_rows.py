@@ -105,11 +105,17 @@ def _row(i: int, row: Any) -> Row:
         )
     action = {name: _vector(i, name, value) for name, value in _named(found["action"]).items()}
     check_actions({name: vector[None] for name, vector in action.items()})
-    time = found.get("timestamp", 0.0)
-    if isinstance(time, bool) or not isinstance(time, int | float | np.number):
+    made = {**found, "action": action}
+    if "timestamp" in found:
+        made["timestamp"] = _seconds(i, found["timestamp"])
+    return made
+
+
+def _seconds(i: int, time: Any) -> float:
+    if isinstance(time, bool) or not isinstance(time, (int, float, np.integer, np.floating)):
         raise BadMessage(f"the timestamp of row {i} is a {type(time).__name__}, where seconds were expected")
     _check_finite(np.asarray(time))
-    return {**found, "action": action}
+    return float(cast("float", time))
 
 
 def _named(action: Any) -> dict[str, Any]:

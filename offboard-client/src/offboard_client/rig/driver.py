@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 from offboard_client.errors import ConfigurationError, ConnectionFailed, ConnectionLost, OffboardError
 
+from .guard import Guard
 from .limits import Limits
 from .report import Episode, Report
 from .robot import Robot
-from .schedule import schedule
+from .schedule import Command
 
 #: Times that differ by less are the same time, in seconds: far below any period, far above the rounding of sums.
 _SAME_TIME = 1e-6
@@ -81,8 +82,9 @@ class TimedDriver:
 
     It observes, asks for a chunk, plays the chunk to its end by the rows' timestamps, counted from the moment
     the chunk arrived, and asks again. The robot's clock stands while the policy thinks, as a simulation's may.
-    A chunk is checked against ``limits`` before its first row is played. When anything goes wrong the episode
-    is over and failed: the robot is sent nothing more, so it holds its last command.
+    A chunk is laid on the robot's control periods and checked against ``limits`` as a whole (:class:`.guard.Guard`)
+    before its first row is played. When anything goes wrong the episode is over and failed: the robot is sent nothing
+    more, so it holds its last command.
     """
 
     def __init__(
@@ -95,11 +97,14 @@ class TimedDriver:
         report: Report,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """``clock``: wall seconds. Raises ConfigurationError for a policy that this robot cannot play."""
-        self._session, self._robot, self._limits = session, robot, limits
+        """``clock``: wall seconds.
+
+        Raises ConfigurationError for a policy that this robot cannot play, or that ``limits`` cannot hold.
+        """
+        self._session, self._robot = session, robot
         self._progress, self.report, self._clock = progress, report, clock
-        self._period = _period(session.metadata, robot)
-        report.deadline_ms = 1000 * self._period
+        self._guard = Guard(robot, limits, session.metadata)
+        report.deadline_ms = 1000 * self._guard.action_period
 
     def run(self, timing: Timing, seed: int = 0) -> None:
         """Play every episode, the i-th with ``seed + i``; what happened is in ``report``.
@@ -114,6 +119,7 @@ class TimedDriver:
                 if number:
                     self._session.reset()
                 self._robot.reset(episode.seed)
+                self._guard.reset()
                 self._play(episode, timing.simulation_time)
                 episode.success = self._robot.succeeded()
             except OffboardError as error:
@@ -125,35 +131,23 @@ class TimedDriver:
 
     def _play(self, episode: Episode, limit: float) -> None:
         """``limit``: seconds of the robot's time."""
-        while limit - episode.seconds > _SAME_TIME:
+        while (left := limit - episode.seconds) > self._guard.control_period - _SAME_TIME:
             with self._clocked("observe"):
                 observation = self._robot.observe()
             with self._clocked("infer"):
                 rows = self._infer(observation, episode)
-            arrival = episode.seconds
-            if rows is None:
-                self._until(arrival + self._period, limit, {}, episode)
-                continue
-            if not rows:
+            if rows is not None and not rows:
                 return
-            chunk = schedule(rows, self._period)
-            self._limits.check([row.action for row in chunk], observation)
-            for row in chunk:
-                # A row that is over is not played on: until the next one is due, hold still.
-                self._until(arrival + row.begin, limit, {}, episode)
-                if self._until(arrival + row.end, limit, row.action, episode):
-                    episode.steps += 1
-                    self._progress.stepped(episode, self.report)
+            for command in self._guard.plan(rows, observation, left):
+                self._apply(command, episode)
 
-    def _until(self, end: float, limit: float, action: Mapping[str, Any], episode: Episode) -> bool:
-        """Plays ``action`` from now to ``end``, or to the ``limit`` of the episode. False if no time is left for it."""
-        seconds = min(end, limit) - episode.seconds
-        if seconds <= _SAME_TIME:
-            return False
+    def _apply(self, command: Command, episode: Episode) -> None:
         with self._clocked("apply"):
-            self._robot.apply(action, seconds)
-        episode.seconds += seconds
-        return True
+            self._robot.apply(command.action, command.seconds)
+        episode.seconds += command.seconds
+        if command.action:
+            episode.steps += 1
+            self._progress.stepped(episode, self.report)
 
     def _infer(self, observation: Mapping[str, Any], episode: Episode) -> Sequence[Mapping[str, Any]] | None:
         started = self._clock()
@@ -169,20 +163,3 @@ class TimedDriver:
             yield
         finally:
             self.report.wall_s[stage] += self._clock() - started
-
-
-def _period(meta: Mapping[str, Any], robot: Robot) -> float:
-    """Seconds that one action lasts. Raises ConfigurationError for a policy that this robot cannot play."""
-    declared: Mapping[str, Any] = meta.get("action") or {}
-    if unknown := sorted(declared.keys() - robot.actions):
-        raise ConfigurationError(
-            f"the server answers {', '.join(unknown)}; this robot plays {', '.join(sorted(robot.actions))}. "
-            "Serve with a codec that makes these (`offboard codecs` lists them)"
-        )
-    fps = meta.get("action_fps")
-    if not isinstance(fps, int | float) or not 0 < fps <= 1000:
-        raise ConfigurationError(
-            f"the server does not say at which rate its actions are played (action_fps is {fps!r}); "
-            "serve with --fps, or InferenceServer(…, fps=…)"
-        )
-    return 1 / fps

@@ -1,86 +1,163 @@
-"""What a robot may be sent: a chunk that asks for more is refused whole, before its first row is played."""
+"""What a robot may be sent: per second, near to what is measured, and where."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import cast
+
+import numpy as np
 
 from offboard_client.errors import ConfigurationError, InvalidAction
 
-from .poses import Vector, closure, distance, pose, vector
+from .poses import Vector, distance
+
+#: What to do about it.
+_CHECK_POSE = "Check the units, the frame and the quaternion's order (w x y z)"
+_CHECK_JOINTS = "Check the unit (radians) and the order of the joints"
+_CHECK_RATE = "Check the units (metres, radians) and the rate"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Steps between a row and the one before it; for the first row of a chunk, from what is measured.
+    """How fast commands may move the robot, how far from it they may begin, and where they may lead.
 
-    A quaternion in another order, degrees sent for radians, another frame or swapped joints: they all put the
-    first action far from where the robot is, and are refused. The defaults are generous, for a table-top arm
-    and rows at 5 Hz and more.
+    They are about commands as they are played (:mod:`.guard`): each goes from the one before it to its target in a
+    straight line, in the time it is played for. The defaults are those of a table-top arm.
+
+    The three offsets are for the first command after each observation, and for joints that are known no better than
+    that. A quaternion in another order, degrees for radians, another frame and swapped joints all put it far from where
+    the robot is. An arm that lags behind its commands is off by its speed times its delay, plus one step.
     """
 
-    position_step: float = 0.15
-    """How far the end effector may be sent in one row, m."""
-    rotation_step: float = 0.8
-    """How far it may be turned in one row, rad."""
-    joint_step: float = 0.5
-    """How far a joint may be sent in one row, rad."""
-    workspace_low: tuple[float, float, float] = (-0.85, -0.85, 0.0)
-    """The lowest x y z of a target pose, m in the arm base frame."""
-    workspace_high: tuple[float, float, float] = (0.85, 0.85, 1.2)
+    linear_velocity: float = 1.0
+    """How fast the end effector may be sent, m/s."""
+    angular_velocity: float = 2.5
+    """How fast it may be turned, rad/s."""
+    joint_velocity: float | tuple[float, ...] = 2.0
+    """How fast joints may be sent, rad/s: one number for all, or one for each."""
+    grip_velocity: float | None = None
+    """How fast the gripper may be sent, in closures (0 to 1) per second; None: it takes its own time."""
+    linear_acceleration: float | None = None
+    """How much that velocity may change from one command to the next, m/s²; None: by anything. A stop is free."""
+    angular_acceleration: float | None = None
+    """The same of turning, rad/s²."""
+    joint_acceleration: float | tuple[float, ...] | None = None
+    """The same of the joints, rad/s²: one number for all, or one for each."""
+    position_offset: float = 0.15
+    """How far from the measured position the first command may be, m."""
+    rotation_offset: float = 0.8
+    """How far from the measured rotation, rad."""
+    joint_offset: float = 0.5
+    """How far from the measured joints, rad."""
+    workspace_low: tuple[float, float, float] | None = (-0.85, -0.85, 0.0)
+    """The lowest x y z of the end effector, m in the arm base frame; None, with workspace_high: anywhere."""
+    workspace_high: tuple[float, float, float] | None = (0.85, 0.85, 1.2)
     """The highest."""
 
     def __post_init__(self) -> None:
-        # Written so that NaN, which nothing is above, does not switch a check off.
-        for name in ("position_step", "rotation_step", "joint_step"):
-            if not getattr(self, name) > 0:
-                raise ConfigurationError(f"the limit {name} is {getattr(self, name)}; expected a number above 0")
-        if not all(low < high for low, high in zip(self.workspace_low, self.workspace_high, strict=True)):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name.startswith("workspace") or value is None:
+                continue
+            # Written so that NaN, which nothing is above, does not switch a check off.
+            numbers = cast("tuple[float, ...]", value if isinstance(value, tuple) else (value,))
+            if not numbers or not all(0 < number < math.inf for number in numbers):
+                raise ConfigurationError(f"the limit {field.name} is {value}; expected a number above 0")
+        low, high = self.workspace_low, self.workspace_high
+        if (low is None) != (high is None):
+            raise ConfigurationError("a workspace needs both workspace_low and workspace_high, or neither")
+        if low is not None and high is not None and not all(a < b for a, b in zip(low, high, strict=True)):
             raise ConfigurationError(
-                f"the workspace {list(self.workspace_low)} … {list(self.workspace_high)} m holds no point; "
+                f"the workspace {list(low)} … {list(high)} m holds no point; "
                 "expected each number of workspace_low below that of workspace_high"
             )
 
-    def check(self, actions: Sequence[Mapping[str, Any]], observation: Mapping[str, Any]) -> None:
-        """Raises InvalidAction naming the row, what it asks for and what is allowed."""
-        last_pose = pose(observation["robot_state.ee_pose"], "the measured robot_state.ee_pose")
-        last_joints = vector(observation["robot_state.q"], None, "the measured robot_state.q")
-        for number, action in enumerate(actions):
-            before = "the row before" if number else "the measured one"
-            if "target_pose" in action:
-                target = pose(action["target_pose"], f"target_pose of row {number}")
-                self._pose(target, last_pose, number, before)
-                last_pose = target
-            if "target_joints" in action:
-                joints = vector(action["target_joints"], len(last_joints), f"target_joints of row {number}")
-                self._joints(joints - last_joints, f"target_joints of row {number}", before)
-                last_joints = joints
-            if "joint_delta" in action:
-                delta = vector(action["joint_delta"], len(last_joints), f"joint_delta of row {number}")
-                self._joints(delta, f"joint_delta of row {number}", "zero")
-            if "target_grip" in action:
-                closure(action["target_grip"], f"target_grip of row {number}")
+    # -- one command ---------------------------------------------------------------------------------------
+    # ``what``: the command, as a person would call it. All raise InvalidAction that says what it asks for and what
+    # is allowed.
 
-    def _pose(self, target: Vector, last: Vector, number: int, before: str) -> None:
+    def check_place(self, position: Vector, what: str) -> None:
+        """The end effector stays in the workspace."""
         low, high = self.workspace_low, self.workspace_high
-        if not all(a <= v <= b for v, a, b in zip(target[:3], low, high, strict=True)):
+        if low is None or high is None or all(a <= v <= b for v, a, b in zip(position, low, high, strict=True)):
+            return
+        raise InvalidAction(
+            f"{what} leads the end effector to {position.round(3).tolist()} m, outside the workspace "
+            f"{list(low)} … {list(high)} m (arm base frame)"
+        )
+
+    def check_pose_offset(self, target: Vector, measured: Vector, what: str) -> None:
+        """The first command is near to the measured pose."""
+        metres, radians = distance(target, measured)
+        if not (metres <= self.position_offset and radians <= self.rotation_offset):
             raise InvalidAction(
-                f"target_pose of row {number} lies at {target[:3].round(3).tolist()} m, outside the workspace "
-                f"{list(low)} … {list(high)} m (arm base frame)"
-            )
-        metres, radians = distance(target, last)
-        if metres > self.position_step or radians > self.rotation_step:
-            raise InvalidAction(
-                f"target_pose of row {number} is {metres:.3f} m and {math.degrees(radians):.0f} degrees away from "
-                f"{before}; {self.position_step:g} m and {math.degrees(self.rotation_step):.0f} degrees are allowed. "
-                "Check the frame and the quaternion's order (w x y z)"
+                f"{what} is {metres:.3f} m and {math.degrees(radians):.0f} degrees away from the measured pose; "
+                f"{self.position_offset:g} m and {math.degrees(self.rotation_offset):.0f} degrees are allowed. "
+                + _CHECK_POSE
             )
 
-    def _joints(self, step: Vector, name: str, before: str) -> None:
-        if len(step) and (worst := float(abs(step).max())) > self.joint_step:
+    def check_joint_offset(self, target: Vector, known: Vector, what: str) -> None:
+        """The joints are near to those that were last known."""
+        step = np.abs(target - known)
+        if len(step) and not (step <= self.joint_offset).all():
+            worst = int(step.argmax())
             raise InvalidAction(
-                f"{name} moves joint {int(abs(step).argmax()) + 1} by {worst:.3f} rad from {before}; "
-                f"{self.joint_step:g} rad are allowed. Check the unit (radians) and the order of the joints"
+                f"{what} puts joint {worst + 1} {step[worst]:.3f} rad away from where it was measured; "
+                f"{self.joint_offset:g} rad are allowed. {_CHECK_JOINTS}"
             )
+
+    def check_twist(self, twist: Vector, before: Vector, seconds: float, what: str) -> None:
+        """The end effector's velocity (6,) in m/s and rad/s, after the velocity ``before``."""
+        change = (twist - before) / seconds
+        for name, part, does, unit in (
+            ("linear", slice(0, 3), "moves", "m"),
+            ("angular", slice(3, 6), "turns", "rad"),
+        ):
+            speed, gain = float(np.linalg.norm(twist[part])), float(np.linalg.norm(change[part]))
+            allowed: float = getattr(self, f"{name}_velocity")
+            if not speed <= allowed * _ROUNDING:
+                raise InvalidAction(
+                    f"{what} {does} the end effector at {speed:.3g} {unit}/s; {name}_velocity allows {allowed:g}. "
+                    + _CHECK_RATE
+                )
+            most: float | None = getattr(self, f"{name}_acceleration")
+            # A stop is always allowed: it is what a robot does that is sent nothing.
+            if most is not None and speed > 0 and not gain <= most * _ROUNDING:
+                raise InvalidAction(
+                    f"{what} changes the end effector's velocity by {gain:.3g} {unit}/s²; "
+                    f"{name}_acceleration allows {most:g}"
+                )
+
+    def check_joint_velocity(self, velocity: Vector, before: Vector, seconds: float, what: str) -> None:
+        """The joints' velocity (n,) in rad/s, after the velocity ``before``."""
+        _each(np.abs(velocity), self.joint_velocity, "joint_velocity", f"{what} moves joint", "rad/s")
+        if self.joint_acceleration is not None and velocity.any():
+            change = np.abs(velocity - before) / seconds
+            _each(change, self.joint_acceleration, "joint_acceleration", f"{what} accelerates joint", "rad/s²")
+
+    def check_grip_velocity(self, velocity: float, what: str) -> None:
+        """The gripper's velocity, in closures per second."""
+        if self.grip_velocity is not None and not velocity <= self.grip_velocity * _ROUNDING:
+            raise InvalidAction(
+                f"{what} moves the gripper at {velocity:.3g}/s; grip_velocity allows {self.grip_velocity:g}"
+            )
+
+
+#: A command at the limit itself passes, whatever the last digits of its numbers.
+_ROUNDING = 1 + 1e-9
+
+
+def _each(values: Vector, limit: float | Sequence[float], name: str, does: str, unit: str) -> None:
+    allowed: Vector = np.asarray(limit, dtype=np.float64)
+    if allowed.ndim and len(allowed) != len(values):
+        raise ConfigurationError(
+            f"{name} states {len(allowed)} joints, the robot has {len(values)}; give one number, or one for each"
+        )
+    allowed = np.broadcast_to(allowed, values.shape)
+    if not (values <= allowed * _ROUNDING).all():
+        worst = int((values / allowed).argmax())
+        raise InvalidAction(
+            f"{does} {worst + 1} at {values[worst]:.3g} {unit}; {name} allows {allowed[worst]:g}. {_CHECK_RATE}"
+        )

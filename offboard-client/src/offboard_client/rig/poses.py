@@ -27,7 +27,8 @@ def vector(value: ArrayLike, size: int | None, name: str) -> Vector:
 def pose(value: ArrayLike, name: str) -> Vector:
     """``value`` as a pose whose quaternion is of unit length. Raises InvalidAction for others."""
     result = vector(value, 7, name)
-    length = float(np.linalg.norm(result[3:]))
+    with np.errstate(over="ignore"):
+        length = float(np.linalg.norm(result[3:]))
     if abs(length - 1) > UNIT_TOLERANCE:
         raise InvalidAction(f"the quaternion of {name} (w x y z) has length {length:.3f}; a rotation has length 1")
     result[3:] /= length
@@ -50,3 +51,17 @@ def distance(a: Vector, b: Vector) -> tuple[float, float]:
     # q and -q are the same rotation, hence the absolute value.
     cosine = min(abs(float(a[3:] @ b[3:])), 1.0)
     return float(np.linalg.norm(a[:3] - b[:3])), 2 * float(np.arccos(cosine))
+
+
+def twist(a: Vector, b: Vector, seconds: float) -> Vector:
+    """The velocity (6,) that leads from pose ``a`` to pose ``b`` the shorter way: m/s, and rad/s in base axes."""
+    # b times the inverse of a: what turns a into b, seen from the base.
+    w = float(a[3:] @ b[3:])
+    axis = a[3] * b[4:] - b[3] * a[4:] - np.cross(b[4:], a[4:])
+    axis = axis if w >= 0 else -axis
+    sine = float(np.linalg.norm(axis))
+    angle = 2 * float(np.arctan2(sine, abs(w)))
+    result = np.empty(6)
+    result[:3] = b[:3] - a[:3]
+    result[3:] = axis * (angle / sine if sine > 0 else 0.0)
+    return result / seconds

@@ -1,4 +1,4 @@
-"""When the rows of a chunk are played."""
+"""When the rows of a chunk are played, on the robot's own clock."""
 
 from __future__ import annotations
 
@@ -9,29 +9,69 @@ from typing import Any, cast
 
 from offboard_client.errors import InvalidAction
 
+#: The longest that a robot holds still for a row that is not due yet, in seconds: after that, whoever stands beside it
+#: has stopped expecting it to move, and the scene is another one.
+MAX_PAUSE = 1.0
+
 
 @dataclass(frozen=True)
-class Row:
-    """An action and when it is played, in seconds from the chunk's arrival."""
+class Command:
+    """What the robot is sent next, and for how long: a whole number of its control periods.
+
+    ``action``: {} holds still. ``row``: which row of the chunk it is; None for a hold.
+    """
 
     action: Mapping[str, Any]
-    begin: float
-    end: float
+    seconds: float
+    row: int | None = None
 
 
-def schedule(rows: Sequence[Mapping[str, Any]], period: float) -> list[Row]:
-    """Each row from its timestamp for one ``period`` in seconds, or until the next one is due. Raises InvalidAction."""
-    chunk: list[Row] = []
-    following = math.inf
-    for row in reversed(rows):
-        action, due = row.get("action"), row.get("timestamp")
-        if not isinstance(action, Mapping):
+def schedule(
+    rows: Sequence[Mapping[str, Any]], action_period: float, control_period: float, left: float = math.inf
+) -> list[Command]:
+    """The commands that play a chunk, one after the other from now on, with holds where no row is due.
+
+    A row is played from the control period nearest to its timestamp for ``action_period``, or until the next one is
+    due, and for one control period at least. Of several rows in one control period the last is played. A row that would
+    outlast ``left`` is not begun: the robot holds still for the rest. All in seconds. Raises InvalidAction.
+    """
+    due = [_due(row) for row in rows]
+    before, over = -1.0, 0.0
+    for at in due:
+        if not (before < at and 0 <= at <= over + MAX_PAUSE):
             raise InvalidAction(
-                f"a row's action must map names to vectors; got {type(action).__name__}. "
-                "The model's own vectors mean nothing to this robot: serve with a codec that names its actions"
+                "the rows' timestamps must be seconds that grow from 0, without a pause of more than "
+                f"{MAX_PAUSE:g} s; got {at:g}" + (f" after {before:g}" if before >= 0 else "")
             )
-        if not isinstance(due, int | float) or not 0 <= due < following:
-            raise InvalidAction(f"the rows' timestamps must be seconds that grow from 0; got {due!r}")
-        chunk.append(Row(cast("Mapping[str, Any]", action), float(due), min(float(due) + period, following)))
-        following = float(due)
-    return chunk[::-1]
+        before, over = at, at + action_period
+    begins = [round(at / control_period) for at in due]
+    last = math.inf if math.isinf(left) else math.floor(left / control_period + 1e-6)
+    commands: list[Command] = []
+    now = 0
+
+    def hold(until: float) -> None:
+        if until > now:
+            commands.append(Command({}, (until - now) * control_period))
+
+    for number, (row, begin) in enumerate(zip(rows, begins, strict=True)):
+        following = begins[number + 1] if number + 1 < len(begins) else math.inf
+        end = min(max(round((due[number] + action_period) / control_period), begin + 1), following)
+        if end <= begin:
+            continue
+        if end > last:
+            hold(last)
+            break
+        hold(begin)
+        commands.append(Command(cast("Mapping[str, Any]", row["action"]), (end - begin) * control_period, number))
+        now = int(end)
+    return commands
+
+
+def _due(row: Mapping[str, Any]) -> float:
+    action: Any = row.get("action")
+    due: Any = row.get("timestamp")
+    if not isinstance(action, Mapping):
+        raise InvalidAction(f"a row's action must map names to vectors; got {type(action).__name__}")
+    if isinstance(due, bool) or not isinstance(due, int | float) or not math.isfinite(due):
+        raise InvalidAction(f"a row's timestamp must be seconds; got {due!r:.60}")
+    return float(due)

@@ -14,7 +14,7 @@ from offboard_client.rig.tasks import CUBE_SIZE, StackTask
 from ._mujoco import Data, Model, mj
 from .cameras import GLRenderer, RayRenderer, Renderer
 from .kinematics import Kinematics, site_pose
-from .scene import CAMERAS, CUBES, FINGER_TRAVEL, HOME, mjcf
+from .scene import CAMERAS, CUBES, FINGER_TRAVEL, HOME, JOINT_SPEEDS, mjcf
 
 _ARM = ("target_pose", "target_joints", "joint_delta")
 _JOINTS = [f"joint{number}" for number in range(1, 8)]
@@ -31,12 +31,13 @@ class SimRobot:
     """
 
     actions = frozenset((*_ARM, "target_grip"))
+    control_period = 0.01
 
     def __init__(self, task: StackTask | None = None, renderer: Literal["rays", "gl"] = "rays") -> None:
         self.task = task or StackTask()
         self._model: Model = mj.MjModel.from_xml_string(mjcf())
         self._data: Data = mj.MjData(self._model)
-        self._kinematics = Kinematics(self._model, _JOINTS, rest=np.array(HOME))
+        self.kinematics = Kinematics(self._model, _JOINTS, rest=np.array(HOME))
         self._renderer: Renderer = (GLRenderer if renderer == "gl" else RayRenderer)(self._model)
         self._tcp = int(self._model.site("tcp").id)
         self._due = 0.0
@@ -79,9 +80,20 @@ class SimRobot:
         return observation
 
     def apply(self, action: Mapping[str, Any], seconds: float) -> None:
-        """Play one row for ``seconds`` of simulated time; the joints' set-points go there in a straight line."""
+        """Play one row for ``seconds`` of simulated time; the joints' set-points go there in a straight line.
+
+        Only the robot knows where a joint_delta leads when it is played: no set-point moves faster than such an arm's
+        joints can (:data:`.scene.JOINT_SPEEDS`), whatever anybody's limits are.
+        """
         start: Vector = np.array(self._data.ctrl)
         target = self._set_points(action, start)
+        speeds = np.abs(target[:7] - start[:7]) / seconds
+        if (speeds > np.array(JOINT_SPEEDS) * (1 + 1e-9)).any():
+            worst = int((speeds / JOINT_SPEEDS).argmax())
+            raise InvalidAction(
+                f"{' and '.join(action)} would move joint {worst + 1} at {speeds[worst]:.2f} rad/s; "
+                f"this arm's moves at {JOINT_SPEEDS[worst]:g} rad/s at most"
+            )
         self._due += seconds
         steps = max(round((self._due - self.time) / float(self._model.opt.timestep)), 0)
         for step in range(1, steps + 1):
@@ -117,7 +129,7 @@ class SimRobot:
             target[7] = FINGER_TRAVEL * (1 - closure(action["target_grip"], "target_grip"))
         if arm:
             joints = self._joints(arm[0], action[arm[0]], now[:7])
-            low, high = self._kinematics.limits.T
+            low, high = self.kinematics.limits.T
             if (outside := (joints < low) | (joints > high)).any():
                 worst = int(outside.argmax())
                 raise InvalidAction(
@@ -129,7 +141,7 @@ class SimRobot:
 
     def _joints(self, name: str, value: Any, commanded: Vector) -> Vector:
         if name == "target_pose":
-            return self._kinematics.solve(pose(value, name), commanded)
+            return self.kinematics.solve(pose(value, name), commanded)
         joints = vector(value, 7, name)
         return joints if name == "target_joints" else np.array(self._data.qpos[:7]) + joints
 

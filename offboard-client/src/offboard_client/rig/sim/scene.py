@@ -1,7 +1,7 @@
 """The scene: an arm with a gripper on a table, cubes, a wrist and an exterior camera. Primitive shapes only.
 
 The arm has the kinematics of a Franka Panda: its Denavit-Hartenberg table (Craig's convention), joint
-ranges and torque limits are those Franka publishes. The arm's base frame is the world frame: x points
+ranges, speeds and torque limits are those Franka publishes. The arm's base frame is the world frame: x points
 away from the base over the table, z up, the table's top is z = 0. Lengths are metres, angles radians.
 The frame of ``ee_pose`` is the site ``tcp``: between the finger tips, z out of the gripper, y along the
 direction in which the fingers open.
@@ -35,19 +35,22 @@ class _Joint:
     alpha: float
     range: tuple[float, float]
     torque: float
+    speed: float
     mass: float
 
 
 _RIGHT = math.pi / 2
 _JOINTS = (
-    _Joint(0.0, 0.333, 0.0, (-2.8973, 2.8973), 87, 4.0),
-    _Joint(0.0, 0.0, -_RIGHT, (-1.7628, 1.7628), 87, 3.0),
-    _Joint(0.0, 0.316, _RIGHT, (-2.8973, 2.8973), 87, 3.0),
-    _Joint(0.0825, 0.0, _RIGHT, (-3.0718, -0.0698), 87, 3.0),
-    _Joint(-0.0825, 0.384, -_RIGHT, (-2.8973, 2.8973), 12, 2.0),
-    _Joint(0.0, 0.0, _RIGHT, (-0.0175, 3.7525), 12, 1.5),
-    _Joint(0.088, 0.0, _RIGHT, (-2.8973, 2.8973), 12, 0.7),
+    _Joint(0.0, 0.333, 0.0, (-2.8973, 2.8973), 87, 2.175, 4.0),
+    _Joint(0.0, 0.0, -_RIGHT, (-1.7628, 1.7628), 87, 2.175, 3.0),
+    _Joint(0.0, 0.316, _RIGHT, (-2.8973, 2.8973), 87, 2.175, 3.0),
+    _Joint(0.0825, 0.0, _RIGHT, (-3.0718, -0.0698), 87, 2.175, 3.0),
+    _Joint(-0.0825, 0.384, -_RIGHT, (-2.8973, 2.8973), 12, 2.61, 2.0),
+    _Joint(0.0, 0.0, _RIGHT, (-0.0175, 3.7525), 12, 2.61, 1.5),
+    _Joint(0.088, 0.0, _RIGHT, (-2.8973, 2.8973), 12, 2.61, 0.7),
 )
+#: The fastest that each joint moves, rad/s.
+JOINT_SPEEDS = tuple(joint.speed for joint in _JOINTS)
 _FLANGE, _TCP = 0.107, 0.1034
 
 _HAND = f"""

@@ -1,0 +1,150 @@
+"""Between a chunk and the robot: nothing is played that was not checked as it will be played.
+
+A chunk is laid on the robot's own control periods first (:mod:`.schedule`); then each command that is really played is
+compared with the one before it, and the first with what is measured, whatever kinds they are (:class:`.limits.Limits`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from offboard_client._names import unknown
+from offboard_client.errors import ConfigurationError, InvalidAction
+
+from .limits import Limits
+from .motion import Motion, State, no_workspace
+from .robot import Robot
+from .schedule import Command, schedule
+
+_JOINTS = ("target_joints", "joint_delta")
+_ARM = ("target_pose", *_JOINTS)
+#: The actions that the limits know.
+KNOWN = frozenset((*_ARM, "target_grip"))
+
+
+class Guard:
+    """Makes commands of chunks for one robot, and refuses a chunk that asks for more than the limits allow.
+
+    It remembers what was commanded last, so give it every chunk, and :meth:`reset` it with the robot.
+    """
+
+    def __init__(self, robot: Robot, limits: Limits, meta: Mapping[str, Any]) -> None:
+        """``meta``: the session's ``metadata``.
+
+        Raises ConfigurationError for a policy that this robot cannot play or these limits cannot hold.
+        """
+        #: Seconds of one of the robot's control periods, and of one of the policy's actions.
+        self.control_period = _control_period(robot)
+        self.action_period = _action_period(meta)
+        kinematics = getattr(robot, "kinematics", None)
+        self._motion = Motion(limits, kinematics)
+        declared: Mapping[str, Any] = meta.get("action") or {}
+        if strange := sorted(declared.keys() - robot.actions):
+            raise ConfigurationError(
+                f"the server answers {', '.join(strange)}; this robot plays {', '.join(sorted(robot.actions))}. "
+                "Serve with a codec that makes these (`offboard codecs` lists them)"
+            )
+        if strange := sorted(declared.keys() - KNOWN):
+            raise ConfigurationError(_unchecked(strange[0]))
+        self._names = frozenset(declared or robot.actions)
+        joints = [name for name in _JOINTS if name in self._names]
+        if joints and limits.workspace_low is not None and kinematics is None:
+            raise ConfigurationError(no_workspace(joints[0]))
+        self._last: State | None = None
+
+    def reset(self) -> None:
+        """Forget the last command: the robot was moved, or an episode starts."""
+        self._last = None
+
+    def plan(
+        self, rows: Sequence[Mapping[str, Any]] | None, observation: Mapping[str, Any], left: float = math.inf
+    ) -> Iterator[Command]:
+        """The commands that play the answer to ``observation``, all checked before the first is handed out.
+
+        One after the other they fill the time from now on. None holds still for one action's time; no rows mean no
+        commands. What is handed out counts as commanded; the rest may be dropped. ``left``: seconds until the episode
+        ends.
+        Raises InvalidAction, and BadObservation where the observation lacks what a command is compared with.
+        """
+        if rows is None:
+            periods = max(round(min(self.action_period, left) / self.control_period), 1)
+            commands = [Command({}, periods * self.control_period)]
+        else:
+            commands = schedule(rows, self.action_period, self.control_period, left)
+        measured = self._motion.measure(observation)
+        at = self._resumed(measured)
+        checked: list[tuple[Command, State]] = []
+        fresh = True  # nothing has commanded the arm since the observation
+        for command in commands:
+            after = self._after(command, at, measured if fresh else None)
+            fresh = fresh and not command.action.keys() & set(_ARM)
+            checked.append((command, after))
+            at = after
+        return self._handed_out(checked)
+
+    def _handed_out(self, checked: list[tuple[Command, State]]) -> Iterator[Command]:
+        for command, after in checked:
+            self._last = after
+            yield command
+
+    def _resumed(self, measured: State) -> State:
+        """The last command, completed by what is measured where it left something open."""
+        last = self._last
+        if last is None:
+            return measured
+        return replace(
+            last,
+            joints=last.joints if last.exact and last.joints is not None else measured.joints,
+            grip=measured.grip if last.grip is None else last.grip,
+        )
+
+    def _after(self, command: Command, at: State, measured: State | None) -> State:
+        """Where ``command`` leads from ``at``. ``measured``: None if the arm was commanded since."""
+        action, row, seconds = command.action, f"row {command.row}", command.seconds
+        for name in action:
+            if name not in KNOWN:
+                raise InvalidAction(f"{row}: {_unchecked(name)}")
+            if name not in self._names:
+                promised = ", ".join(sorted(self._names))
+                raise InvalidAction(f"{row} commands {name}; the handshake and the robot agreed on {promised}")
+        if "target_grip" in action:
+            at = self._motion.grip(action["target_grip"], at, seconds, f"target_grip of {row}")
+        arm = [name for name in _ARM if name in action]
+        if len(arm) > 1:
+            raise InvalidAction(f"{row}: {' and '.join(arm)} both command the arm; a row may hold one of them")
+        if not arm:
+            return replace(at, twist=None, joint_velocity=None)
+        name, what = arm[0], f"{arm[0]} of {row}"
+        if name == "target_pose":
+            return self._motion.to_pose(action[name], at, measured, seconds, what)
+        return self._motion.to_joints(name, action[name], at, measured, seconds, what)
+
+
+def _unchecked(name: Any) -> str:
+    return (
+        f"{unknown('action', str(name), KNOWN, 'that the limits know')}. What nothing checks is not played: serve "
+        "with a codec that makes these, or check it in a loop of your own"
+    )
+
+
+def _control_period(robot: Robot) -> float:
+    period: Any = getattr(robot, "control_period", None)
+    if isinstance(period, bool) or not isinstance(period, int | float) or not 0 < period <= 1:
+        raise ConfigurationError(
+            f"the robot's control_period is {period!r}; it is a property of the robot: seconds from one set-point that "
+            "its hardware takes to the next, above 0 and at most 1"
+        )
+    return float(period)
+
+
+def _action_period(meta: Mapping[str, Any]) -> float:
+    fps = meta.get("action_fps")
+    if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0.1 <= fps <= 1000:
+        raise ConfigurationError(
+            f"the server does not say at which rate its actions are played (action_fps is {fps!r}, and can be 0.1 to "
+            "1000); serve with --fps, or InferenceServer(…, fps=…)"
+        )
+    return 1 / fps

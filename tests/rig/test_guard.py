@@ -1,0 +1,322 @@
+"""A chunk is checked as it will be played: each command against the one before it, whatever its kind."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from offboard_client.errors import BadObservation, ConfigurationError, InvalidAction
+from offboard_client.rig.guard import Guard
+from offboard_client.rig.limits import Limits
+from planar_arm import HOME, Planar, PlanarArm, Solvable
+
+POSE = Planar().forward(HOME)
+ANYWHERE = Limits(workspace_low=None, workspace_high=None)
+#: Where the joints alone are looked at.
+BY_JOINTS = Limits(linear_velocity=5.0, angular_velocity=9.0, position_offset=0.4)
+
+
+def meta(*names: str, fps: float = 10.0) -> dict[str, Any]:
+    return {"action": {name: {} for name in names}, "action_fps": fps}
+
+
+def rows(*actions: dict[str, Any], step: float = 0.1) -> list[dict[str, Any]]:
+    return [{"action": action, "timestamp": i * step} for i, action in enumerate(actions)]
+
+
+def guard_of(arm: PlanarArm, limits: Limits | None = None, **options: Any) -> Guard:
+    return Guard(arm, limits or BY_JOINTS, meta(**options))
+
+
+def play(arm: PlanarArm, guard: Guard, chunk: Any, observation: Any = None) -> None:
+    for command in guard.plan(chunk, observation or arm.observe()):
+        arm.apply(command.action, command.seconds)
+
+
+def refusal(chunk: Any, arm: PlanarArm | None = None, limits: Limits | None = None, **options: Any) -> str:
+    arm = arm or PlanarArm(Solvable())
+    with pytest.raises(InvalidAction) as caught:
+        play(arm, guard_of(arm, limits, **options), chunk)
+    assert arm.played == [], "a chunk is refused before its first row"
+    return caught.value.text
+
+
+def joints(*by: float) -> np.ndarray:
+    return HOME + np.array(by)
+
+
+def moved(*by: float) -> dict[str, Any]:
+    return {"target_joints": joints(*by)}
+
+
+def shifted(x: float, z: float = 0.0) -> dict[str, Any]:
+    return {"target_pose": POSE + np.array([x, 0, z, 0, 0, 0, 0])}
+
+
+# -- rows that are not played --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("apart", [1e-7, 1e-4, 1e-3])
+def test_rows_that_are_never_played_do_not_hide_a_jump(apart: float) -> None:
+    walk = [moved(0.4 * (i + 1), 0, 0) for i in range(3)]
+    assert "row 2 puts joint 1 1.200 rad away" in refusal(rows(*walk, step=apart))
+
+
+def test_rows_that_are_never_played_cost_nothing() -> None:
+    arm = PlanarArm(Solvable())
+    nonsense = {"target_joints": HOME + 3.0}
+    chunk = [{"action": nonsense, "timestamp": 0.0}, {"action": moved(0.1, 0, 0), "timestamp": 1e-6}]
+    play(arm, guard_of(arm), chunk)
+    np.testing.assert_allclose(arm.joints, joints(0.1, 0, 0))
+    late = [*rows(moved(0.1, 0, 0)), {"action": nonsense, "timestamp": 0.1}]
+    assert len(list(guard_of(arm).plan(late, arm.observe(), left=0.15))) == 2
+
+
+# -- per second, whatever the server says ----------------------------------------------------------------------
+
+
+def there_and_back(count: int) -> list[dict[str, Any]]:
+    return [moved(0.45 * ((i + 1) % 2), 0, 0) for i in range(count)]
+
+
+def test_neither_the_rate_nor_the_times_of_a_server_choose_the_speed() -> None:
+    assert "joint 1 at 45 rad/s; joint_velocity allows 2" in refusal(rows(*there_and_back(100), step=0.001), fps=1000)
+    assert "rad/s; joint_velocity allows 2" in refusal(rows(*there_and_back(100), step=0.002), fps=10)
+    assert "rad/s; joint_velocity allows 2" in refusal(rows(*there_and_back(4), step=0.1), fps=0.1)
+    slow = Limits(joint_velocity=0.5, linear_velocity=5.0)
+    assert "joint 1 at 1 rad/s; joint_velocity allows 0.5" in refusal(rows(moved(0.1, 0, 0)), limits=slow)
+
+
+def test_a_row_is_approached_in_the_time_it_is_played_for() -> None:
+    arm = PlanarArm(Solvable())
+    play(arm, guard_of(arm, fps=1), rows(moved(0.4, 0, 0)))
+    assert len(arm.sent) == 100
+    assert np.abs(np.diff([q[0] for q in arm.sent])).max() == pytest.approx(0.004)
+
+
+def test_joints_may_have_a_limit_each() -> None:
+    limits = replace(BY_JOINTS, joint_velocity=(2.0, 2.0, 0.5))
+    arm = PlanarArm(Solvable())
+    play(arm, guard_of(arm, limits), rows(moved(0.19, 0, 0.04)))
+    assert "joint 3 at 1 rad/s; joint_velocity allows 0.5" in refusal(rows(moved(0.19, 0, 0.1)), limits=limits)
+    with pytest.raises(ConfigurationError, match="joint_velocity states 2 joints, the robot has 3"):
+        play(arm, guard_of(arm, Limits(joint_velocity=(1.0, 1.0))), rows(moved(0, 0, 0)))
+
+
+def test_the_end_effector_has_a_speed_of_its_own_whatever_moves_it() -> None:
+    limits = Limits(linear_velocity=0.3, joint_velocity=20.0)
+    assert "target_pose of row 0 moves the end effector at 0.48" in refusal(rows(shifted(-0.05)), limits=limits)
+    says = refusal(rows(moved(0.1, 0, 0)), limits=limits)
+    assert "target_joints of row 0 moves the end effector at 0." in says
+    assert "linear_velocity allows 0.3" in says
+    turn = Limits(angular_velocity=0.5, joint_velocity=20.0)
+    assert "turns the end effector at 1 rad/s" in refusal(rows({"joint_delta": [0, 0, 0.1]}), limits=turn)
+
+
+def test_a_change_of_velocity_is_limited_where_that_is_stated_and_a_stop_is_free() -> None:
+    smooth = rows(moved(0.05, 0, 0), moved(0.15, 0, 0), moved(0.15, 0, 0))
+    abrupt = rows(moved(0.05, 0, 0), moved(0.2, 0, 0))
+    for stated in ({"joint_acceleration": 6.0}, {"linear_acceleration": 3.0}, {"angular_acceleration": 6.0}):
+        limits = Limits(**stated)  # pyright: ignore[reportArgumentType]
+        arm = PlanarArm(Solvable())
+        play(arm, guard_of(arm, limits), smooth)
+        assert f"{next(iter(stated))} allows" in refusal(abrupt, limits=limits)
+
+
+def test_joint_deltas_add_up_in_what_is_checked() -> None:
+    step = {"joint_delta": np.array([-0.19, 0, 0])}
+    assert "joint_delta of row 0 moves joint 1 at 4.5 rad/s" in refusal(rows({"joint_delta": [0.45, 0, 0]}))
+    says = refusal(rows(*[step] * 20))
+    assert "outside the workspace" in says
+    assert "joint_delta of row" in says
+
+
+def test_the_gripper_has_a_speed_where_that_is_stated() -> None:
+    close = rows({"target_grip": [1.0]})
+    arm = PlanarArm(Solvable())
+    play(arm, guard_of(arm), close)
+    assert "moves the gripper at 10/s; grip_velocity allows 2" in refusal(close, limits=Limits(grip_velocity=2.0))
+    with pytest.raises(BadObservation, match="lacks grip"):
+        guard_of(arm, Limits(grip_velocity=2.0)).plan(close, {"robot_state.q": HOME})
+
+
+# -- from one kind to another ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kinematics", [Planar(), Solvable()])
+def test_a_jump_between_kinds_is_seen_by_forward_kinematics(kinematics: Planar) -> None:
+    walk = [shifted(-0.03 * (i + 1)) for i in range(4)]
+    arm = PlanarArm(kinematics)
+    says = refusal(rows(*walk, {"target_joints": HOME}), arm, Limits())
+    assert "target_joints of row 4 moves" in says
+    back = PlanarArm(kinematics)
+    jump = rows(moved(0.15, 0, 0), moved(0.3, 0, 0), {"target_pose": POSE})
+    assert "target_pose of row 2 moves" in refusal(jump, back, Limits())
+
+
+@pytest.mark.parametrize("kinematics", [Planar(), Solvable()])
+def test_kinds_that_follow_each_other_closely_pass(kinematics: Planar) -> None:
+    arm = PlanarArm(kinematics)
+    guard = guard_of(arm)
+    play(arm, guard, rows(moved(0.05, 0, 0), {"target_pose": Planar().forward(joints(0.1, 0, 0))}, moved(0.15, 0, 0)))
+    play(arm, guard, rows({"joint_delta": np.array([-0.1, 0, 0])}, moved(0, 0, 0)))
+    np.testing.assert_allclose(arm.joints, HOME, atol=1e-9)
+
+
+def test_an_elbow_that_turns_over_behind_a_pose_is_seen() -> None:
+    over = HOME.copy()
+    over[:] = Solvable().solve(POSE, -HOME)  # the same pose, the elbow on its other side
+    np.testing.assert_allclose(Planar().forward(over), POSE, atol=1e-9)
+    for kinematics in (Planar(), Solvable()):
+        still = rows({"target_pose": POSE}, {"target_joints": over})
+        assert "target_joints of row 1" in refusal(still, PlanarArm(kinematics))
+
+
+def test_what_nothing_can_compare_is_refused_by_what_is_lacking() -> None:
+    arm = PlanarArm()
+    seen = {**arm.observe(), "robot_state.ee_pose": POSE}
+    for chunk in (rows({"target_pose": POSE}, moved(0, 0, 0)), rows(moved(0, 0, 0), {"target_pose": POSE})):
+        with pytest.raises(InvalidAction, match=r"nothing compares the two; .* kinematics with forward\(q\)"):
+            guard_of(arm, ANYWHERE).plan(chunk, seen)
+    with pytest.raises(InvalidAction, match=r"nobody knows the joints .* solve\(pose, near\)"):
+        guard_of(arm, ANYWHERE).plan(rows({"target_pose": POSE}, {"joint_delta": np.zeros(3)}), seen)
+
+
+def test_a_row_that_commands_the_arm_twice_or_not_at_all() -> None:
+    assert "target_pose and target_joints both command the arm" in refusal(
+        rows({"target_pose": POSE, "target_joints": HOME})
+    )
+    arm = PlanarArm(Solvable())
+    play(arm, guard_of(arm), rows(moved(0.1, 0, 0), {"target_grip": [1.0]}, {}, moved(0.2, 0, 0)))
+    np.testing.assert_allclose(arm.joints, joints(0.2, 0, 0))
+
+
+# -- from one chunk to the next ------------------------------------------------------------------------------------
+
+
+def test_the_last_command_counts_even_if_the_arm_lags_behind_it() -> None:
+    arm = PlanarArm(Solvable())
+    guard = guard_of(arm)
+    for command in guard.plan(rows(*[moved(0.18 * (i + 1), 0, 0) for i in range(4)]), arm.observe()):
+        if command.row == 2:
+            break  # two rows were played: 0.36 rad, the third is under way
+    lagging = {"robot_state.q": joints(0.3, 0, 0), "robot_state.ee_pose": Planar().forward(joints(0.3, 0, 0))}
+    with pytest.raises(InvalidAction, match=r"moves joint 1 at 5\.4 rad/s"):
+        guard.plan(rows(moved(0, 0, 0)), lagging)
+    list(guard.plan(rows(moved(0.6, 0, 0)), lagging))
+    guard.reset()
+    list(guard.plan(rows(moved(0.15, 0, 0)), {"robot_state.q": HOME}))
+
+
+def test_the_first_command_is_near_to_what_is_measured_though_the_arm_is_stuck() -> None:
+    arm = PlanarArm(Solvable())
+    guard = guard_of(arm)
+    stuck = arm.observe()
+    for at in (0.19, 0.38):
+        list(guard.plan(rows(moved(at, 0, 0)), stuck))
+    with pytest.raises(InvalidAction, match=r"puts joint 1 0\.570 rad away from where it was measured"):
+        guard.plan(rows(moved(0.57, 0, 0)), stuck)
+
+
+def test_null_holds_and_no_rows_are_no_commands() -> None:
+    arm = PlanarArm(Solvable())
+    guard = guard_of(arm)
+    (hold,) = guard.plan(None, arm.observe())
+    assert (hold.action, hold.seconds) == ({}, pytest.approx(0.1))
+    (hold,) = guard.plan(None, arm.observe(), left=0.03)
+    assert hold.seconds == pytest.approx(0.03)
+    assert list(guard.plan([], arm.observe())) == []
+
+
+# -- where it may lead ---------------------------------------------------------------------------------------------
+
+
+def test_the_workspace_holds_for_every_kind() -> None:
+    box = Limits(workspace_low=(-1, -1, 0.3), joint_velocity=3.0, position_offset=1.0)
+    down = -0.15
+    for chunk in (
+        [shifted(0, -0.08 * (i + 1)) for i in range(5)],
+        [moved(down * (i + 1), 0, 0) for i in range(5)],
+        [{"joint_delta": np.array([down, 0, 0])}] * 5,
+    ):
+        assert "outside the workspace [-1, -1, 0.3]" in refusal(rows(*chunk), limits=box)
+
+
+def test_the_way_between_two_commands_stays_in_the_workspace_too() -> None:
+    arm = PlanarArm(Planar())
+    box = Limits(workspace_low=(-1, -1, 0.0), joint_offset=9.0, position_offset=9.0, rotation_offset=9.0)
+    begin, end = np.array([-0.3, 0.0, 0.0]), np.array([-math.pi + 0.3, 0.0, 0.0])
+    assert Planar().forward(begin)[2] > 0
+    assert Planar().forward(end)[2] > 0
+    arm.joints = begin
+    with pytest.raises(InvalidAction, match="outside the workspace"):
+        guard_of(arm, box, fps=0.2).plan(rows({"target_joints": end}), arm.observe())
+
+
+def test_a_workspace_that_cannot_be_held_is_refused_at_the_start() -> None:
+    says = r"workspace cannot be held for target_joints: .* kinematics with forward\(q\), or Limits\(workspace_low=None"
+    for names in (["target_joints"], []):
+        with pytest.raises(ConfigurationError, match=says):
+            Guard(PlanarArm(), Limits(), meta(*names))
+    poses_only = Guard(PlanarArm(), Limits(), meta("target_pose"))
+    with pytest.raises(InvalidAction, match="target_joints; the handshake and the robot agreed on target_pose"):
+        poses_only.plan(rows(moved(0, 0, 0)), PlanarArm().observe())
+
+
+# -- names, and arms that have less ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["joint_velocity", "pose_delta", "action", "target_jionts", "target_pose.left"])
+def test_a_name_that_the_limits_do_not_know_is_refused_and_never_ignored(name: str) -> None:
+    says = (
+        rf"no action '{name}' that the limits know; .*there are: joint_delta, target_grip, target_joints, target_pose"
+    )
+    arm = PlanarArm(Solvable())
+    arm.actions = frozenset({*arm.actions, name})
+    with pytest.raises(ConfigurationError, match=says):
+        Guard(arm, Limits(), meta(name))
+    with pytest.raises(InvalidAction, match=says):
+        guard_of(arm).plan(rows({name: np.zeros(3)}), arm.observe())
+
+
+def test_an_arm_of_joints_alone_is_held_by_the_limits_of_joints() -> None:
+    arm = PlanarArm()
+    guard = Guard(arm, ANYWHERE, meta("target_joints"))
+    play(arm, guard, rows(moved(0.1, 0, 0), moved(0.2, 0, 0)))
+    np.testing.assert_allclose(arm.joints, joints(0.2, 0, 0))
+    with pytest.raises(InvalidAction, match="joint_velocity allows 2"):
+        guard.plan(rows(moved(0.2, 0.3, 0)), arm.observe())
+    with pytest.raises(InvalidAction, match=r"radians"):
+        guard.plan(rows({"target_joints": np.degrees(arm.joints)}), arm.observe())
+
+
+def test_a_measurement_that_is_lacking_is_named() -> None:
+    pose, joints = rows({"target_pose": POSE}), rows(moved(0, 0, 0))
+    with pytest.raises(BadObservation, match=r"lacks robot_state\.ee_pose, which target_pose of row 0 .*kinematics"):
+        Guard(PlanarArm(), Limits(), meta("target_pose")).plan(pose, {})
+    with pytest.raises(BadObservation, match=r"lacks robot_state\.q, which target_joints of row 0"):
+        guard_of(PlanarArm(Planar())).plan(joints, {"robot_state.ee_pose": POSE})
+    list(guard_of(PlanarArm(Planar())).plan(pose, {"robot_state.q": HOME}))
+
+
+def test_kinematics_of_another_tool_than_the_measured_pose_are_found_out() -> None:
+    seen = {"robot_state.q": HOME, "robot_state.ee_pose": POSE + np.array([0, 0, 0.1, 0, 0, 0, 0])}
+    with pytest.raises(BadObservation, match=r"0\.100 m and 0\.00 rad away .* one tool in one frame"):
+        guard_of(PlanarArm(Planar())).plan(rows(moved(0, 0, 0)), seen)
+
+
+@pytest.mark.parametrize("period", [None, 0, -0.01, math.nan, math.inf, "0.01", True, 2.0])
+def test_the_control_period_is_the_robots_and_has_to_be_one(period: Any) -> None:
+    arm = PlanarArm(Planar())
+    arm.control_period = period
+    with pytest.raises(ConfigurationError, match=r"control_period is .* a property of the robot"):
+        guard_of(arm)
+
+
+@pytest.mark.parametrize("fps", [None, 0, -1.0, math.nan, math.inf, "15", 1e-9, 1001, True])
+def test_without_a_rate_nothing_is_played(fps: Any) -> None:
+    with pytest.raises(ConfigurationError, match="--fps"):
+        guard_of(PlanarArm(Planar()), fps=fps)
