@@ -143,13 +143,41 @@ def test_one_bad_input_fails_one_robot(make, raised, expected):
                 ]
                 door.open()
                 results = [(await one.reply())[0] for one in asked]
+                if make is AllOrNothing:
+                    shared_call = [Chunk, expected, expected, expected]
+                    assert [type(result) for result in results] == shared_call, "nobody knows whose input it was"
+                    assert "3 robots shared the call" in results[1].text
+                    assert shared(bench, routes) == [[0], [1, 2, 3]], "and nobody is asked twice about one observation"
+                    return
                 assert [type(result) for result in results] == [Chunk, Chunk, expected, Chunk]
                 assert str(raised) in results[2].text
                 if expected is PolicyFailed:
                     assert results[2].text.startswith(f"the policy raised {type(raised).__name__}: ")
                 assert isinstance((await bench.submit(routes[2], X3).reply())[0], Chunk), "its session goes on"
-                if make is AllOrNothing:
-                    assert shared(bench, routes)[:5] == [[0], [1, 2, 3], [1], [2], [3]]
+
+    run(main())
+
+
+def test_after_a_call_that_failed_as_a_whole_each_robot_is_asked_alone_until_it_is_answered():
+    async def main():
+        doors = {0: Door(), 2: Door(), 5: Door()}
+        policy = AllOrNothing(fail_on_bad, max_batch_size=8, doors=doors)
+        async with Bench(policy) as bench:
+            routes = await bench.routes(3)
+            bad = {**X3, "bad": ValueError("no")}
+
+            async def together(number, inputs):
+                asked = [bench.submit(routes[0], X3)]
+                await until(doors[number].entered)
+                asked += [bench.submit(route, one) for route, one in zip(routes[1:], inputs, strict=True)]
+                doors[number].open()
+                return [type((await one.reply())[0]) for one in asked]
+
+            assert await together(0, [X3, bad]) == [Chunk, PolicyFailed, PolicyFailed]
+            assert await together(2, [X3, bad]) == [Chunk, Chunk, PolicyFailed]
+            assert await together(5, [X3, X3]) == [Chunk, Chunk, Chunk]
+            assert shared(bench, routes) == [[0], [1, 2], [0], [1], [2], [0], [1], [2]]
+            assert not any(route.alone for route in routes)
 
     run(main())
 

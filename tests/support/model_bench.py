@@ -51,7 +51,7 @@ class Bench:
 
     async def route(self, wire: Any = None, meta: CodecMeta | None = None) -> Route:
         episode = await self.call(lambda: self.policy.new_session(NoParams()))
-        return Route(episode, bound(meta), wire or PlainWire(), SessionStats(self.stats))
+        return Route(episode, bound(meta), lambda: wire or PlainWire(), SessionStats(self.stats))
 
     async def routes(self, count: int) -> list[Route]:
         return [await self.route() for _ in range(count)]

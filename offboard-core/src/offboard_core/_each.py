@@ -22,7 +22,8 @@ def infer_each(batch: Sequence[tuple[Session, Mapping[str, Any]]]) -> list[Chunk
             results.append(session.infer(inputs))
         except OffboardError as error:
             results.append(error)
-        except Exception as error:
+        # SystemExit included: a policy that leaves the program leaves its own call and nothing else.
+        except BaseException as error:
             log.exception("the policy failed on one observation")
             results.append(raised(error))
     return results

@@ -49,23 +49,34 @@ class Call:
 
 
 def infer(policy: Policy[Any], batch: Sequence[Exchange]) -> Sequence[Result]:
-    """One call of the policy; what it raises becomes the answer of the item that caused it."""
+    """One call of the policy; what it raises answers everybody who shared it.
+
+    It does not say whose input it was, and cannot be made again: sessions that remember an episode may have gone on by
+    a step. So from then on each of them is asked alone, until it has been answered: then only whose input it is fails.
+    """
     pairs = [(e.route.session, e.inputs) for e in batch]
     try:
         results = policy.infer_many(pairs)
         if len(results) != len(pairs):
             raise PolicyFailed(f"infer_many answered {len(results)} results to {len(pairs)} inputs")
-        return [_checked(result) for result in results]
+        checked = [_checked(result) for result in results]
     except OffboardError as error:
         failure: OffboardError = error
     # SystemExit included: a policy that leaves the program leaves its own call and nothing else.
     except BaseException as error:
         log.exception("the policy failed")
         failure = raised(error)
-    if len(batch) == 1 or isinstance(failure, ModelLost):
-        return [failure] * len(batch)
-    # A call that failed as a whole does not say whose input it was: ask one by one, so that only that robot fails.
-    return [infer(policy, [exchange])[0] for exchange in batch]
+    else:
+        for exchange, result in zip(batch, checked, strict=True):
+            if exchange.route.alone and not isinstance(result, OffboardError):
+                exchange.route.alone = False
+        return checked
+    if len(batch) > 1 and not isinstance(failure, ModelLost):
+        for exchange in batch:
+            exchange.route.alone = True
+        shared = f"{failure.text} ({len(batch)} robots shared the call; for now each of them is asked alone)"
+        failure = type(failure)(shared)
+    return [failure] * len(batch)
 
 
 def _checked(result: object) -> Result:

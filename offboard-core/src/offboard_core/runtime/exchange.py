@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Mapping
+from threading import Lock
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -21,7 +22,8 @@ log = logging.getLogger(__name__)
 Result = Chunk | None | OffboardError
 
 
-#: Called on the event loop with the frame that answers, and the error it tells of, if any.
+#: Called on the event loop with the frame that answers, and the error it tells of, if any. The frame is None where the
+#: wire could not make one: then the error is all that there is to tell.
 Deliver = Callable[[Any, "OffboardError | None"], None]
 
 
@@ -38,16 +40,25 @@ class Wire(Protocol):
 
 
 class Route:
-    """What the exchanges of one session share: its episode on the model, its codec, its wire and its counters."""
+    """What the exchanges of one session share: its episode on the model, its codec, its wire and its counters.
 
-    __slots__ = ("codec", "last_encode_ms", "session", "stats", "wire")
+    ``alone``: the session took part in a call that failed as a whole, and shares none until it has been answered.
+    """
 
-    def __init__(self, session: Session, codec: BoundCodec, wire: Wire, stats: SessionStats) -> None:
+    __slots__ = ("_make_wire", "alone", "codec", "last_encode_ms", "session", "stats", "wire")
+
+    def __init__(self, session: Session, codec: BoundCodec, make_wire: Callable[[], Wire], stats: SessionStats) -> None:
         self.session = session
         self.codec = codec
-        self.wire = wire
         self.stats = stats
         self.last_encode_ms = 0.0
+        self.alone = False
+        self.rewire(make_wire)
+
+    def rewire(self, make_wire: Callable[[], Wire] | None = None) -> None:
+        """From now on exchanges use a wire of their own; those under way keep theirs."""
+        self._make_wire = make_wire or self._make_wire
+        self.wire = self._make_wire()
 
 
 class Exchange:
@@ -59,13 +70,15 @@ class Exchange:
     """
 
     __slots__ = (
-        "abandoned", "arrived", "batch", "codec_ms", "deadline", "decode_ms", "deliver", "error", "frame", "infer_ms",
-        "inputs", "key", "observation", "prepare_ms", "prepared", "queue_ms", "reply", "route", "started", "submitted",
-        "warnings",
+        "_translating", "_wire", "abandoned", "arrived", "batch", "codec_ms", "deadline", "decode_ms", "deliver",
+        "error", "frame", "infer_ms", "inputs", "key", "observation", "prepare_ms", "prepared", "queue_ms", "reply",
+        "route", "started", "submitted", "warnings",
     )  # fmt: skip
 
     def __init__(self, route: Route, frame: Any, deliver: Deliver, arrived: float | None = None) -> None:
         self.route = route
+        self._wire = route.wire
+        self._translating = Lock()
         self.frame = frame
         self.deliver = deliver
         self.submitted = perf_counter()
@@ -83,12 +96,16 @@ class Exchange:
         self.batch = 1
 
     def prepare(self) -> bool:
-        """Frame → observation → model input. False if that failed; :attr:`error` then says why."""
-        if self.prepared:
-            return self.error is None
+        """Frame → observation → model input. False if it was given up, or failed: then :attr:`error` says why."""
+        with self._translating:
+            if not self.prepared and not self.abandoned:
+                self._prepare()
+            return self.prepared and self.error is None and not self.abandoned
+
+    def _prepare(self) -> None:
         start = perf_counter()
         try:
-            self.observation, self.warnings = self.route.wire.read(self.frame)
+            self.observation, self.warnings = self._wire.read(self.frame)
             self.frame = None
             read = perf_counter()
             self.decode_ms = (read - start) * 1e3
@@ -107,7 +124,6 @@ class Exchange:
             self.error = Internal(f"the codec {self.route.codec.name} failed: {type(error).__name__}: {error}")
         self.prepared = True
         self.prepare_ms = (perf_counter() - start) * 1e3
-        return self.error is None
 
     def late(self) -> bool:
         """Has the observation's own deadline passed? Sets the error if so."""
@@ -121,7 +137,12 @@ class Exchange:
         return True
 
     def finish(self, result: Result) -> None:
-        """The model's result → the frame that answers."""
+        """The model's result → the frame that answers; nothing if it was given up. Never raises."""
+        with self._translating:
+            if not self.abandoned:
+                self._finish(result)
+
+    def _finish(self, result: Result) -> None:
         route, start = self.route, perf_counter()
         try:
             if isinstance(result, Chunk) and len(result):
@@ -139,24 +160,39 @@ class Exchange:
         self.codec_ms += (decoded - start) * 1e3
         timing = self._timing(decoded)
         try:
-            self.reply = route.wire.write(result, timing, self.observation, self.warnings)
+            self.reply = self._wire.write(result, timing, self.observation, self.warnings)
         except Exception as error:
             if not isinstance(error, OffboardError):
                 log.exception("a reply of %s could not be written", route.codec.name)
                 error = InvalidAction(f"the action has no form in the reply: {type(error).__name__}: {error}")
             result = error
-            self.reply = route.wire.write(result, timing, self.observation, self.warnings)
+            self.reply = self._refusal(error, timing)
         self.error = result if isinstance(result, OffboardError) else None
         route.last_encode_ms = (perf_counter() - decoded) * 1e3
-        if not self.abandoned:  # what is given up was counted then
+        if not self.abandoned:  # what was given up meanwhile was counted then
             route.stats.record(timing, self.error)
         self.observation = self.inputs = {}
 
-    def refusal(self, error: OffboardError) -> Any:
-        """The frame that answers with ``error`` an exchange that is given up; leaves the exchange itself alone."""
+    def give_up(self, error: OffboardError) -> Any:
+        """Let go of it: the frame that says ``error``, None where there is none. No wire is used for it any more."""
         timing = self._timing(perf_counter())
         self.route.stats.record(timing, error)
-        return self.route.wire.write(error, timing, self.observation, [])
+        self.abandoned = True
+        if not self._translating.acquire(blocking=False):
+            # It is being read or written at this moment. Whoever comes next must not be on the same wire.
+            self.route.rewire()
+            return None
+        try:
+            return self._refusal(error, timing)
+        finally:
+            self._translating.release()
+
+    def _refusal(self, error: OffboardError, timing: dict[str, float]) -> Any:
+        try:
+            return self._wire.write(error, timing, self.observation, self.warnings)
+        except Exception:
+            log.exception("a reply of %s could not be written, nor the error about it", self.route.codec.name)
+            return None
 
     def _timing(self, now: float) -> dict[str, float]:
         return {

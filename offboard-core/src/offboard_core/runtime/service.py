@@ -91,7 +91,7 @@ class PolicyService:
                 vendor=model.source.vendor, model_id=model.id, checkpoint=model.checkpoint, policy=policy.meta,
                 codec=bound, address=self.address,
             )  # fmt: skip
-            route = Route(begun[0], bound, wire(bound), SessionStats(self.stats))
+            route = Route(begun[0], bound, partial(wire, bound), SessionStats(self.stats))
         except BaseException as error:
             # Calls run in order: if the episode was or will still be begun, this ends it.
             thread.post(partial(_end, begun), "ending an episode")
@@ -122,7 +122,7 @@ class PolicyService:
         same = model_id in (asked_id, session.meta["checkpoint_id"]) and list(params) == asked_params
         if not same or not self.slot.reclaim(session.lease):
             return None
-        session.route.wire = wire(session.route.codec)
+        session.route.rewire(partial(wire, session.route.codec))
         return session
 
     def make_room(self, silence: float) -> bool:

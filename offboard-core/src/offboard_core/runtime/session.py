@@ -62,9 +62,21 @@ class ServiceSession:
         self.lease.loaded.thread.submit(self._exchange)
 
     async def infer(self, frame: Any) -> Any:
-        """:meth:`submit` for those who would rather wait. The reply of this session's wire."""
+        """:meth:`submit` for those who would rather wait. The reply of this session's wire.
+
+        Raises the error that the wire has no frame for.
+        """
         future: asyncio.Future[Any] = self._loop.create_future()
-        self.submit(frame, lambda reply, _: None if future.done() else future.set_result(reply))
+
+        def delivered(reply: Any, error: OffboardError | None) -> None:
+            if future.done():
+                return
+            if reply is None and error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(reply)
+
+        self.submit(frame, delivered)
         return await future
 
     async def reset(self) -> None:

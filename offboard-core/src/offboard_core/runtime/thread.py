@@ -103,14 +103,13 @@ class ModelThread:
         now = perf_counter()
         for exchange in [e for e in self._open if now - e.submitted > limit]:
             stuck = self.busy_for()
-            exchange.abandoned = True
             self._open.discard(exchange)
             why = f"it has been in one call for {stuck:.1f} s" if stuck > limit / 2 else "others were queued before you"
             error = InferTimeout(
                 f"the policy did not answer within {limit:g} s: {why}. "
                 "Nothing of a later answer will be sent; raise --infer-timeout if this model is that slow"
             )
-            exchange.deliver(exchange.refusal(error), error)
+            _deliver(exchange, exchange.give_up(error), error)
 
     def abandon(self, exchange: Exchange) -> None:
         """Nobody waits for this reply any more: skip the work if it has not begun, drop the result if it has."""
@@ -207,7 +206,8 @@ class ModelThread:
                 continue
             try:
                 exchange.key = policy.batch_key(exchange.inputs)
-                same = not batch or bool(exchange.key == batch[0].key)
+                alone = exchange.route.alone or (batch and batch[0].route.alone)
+                same = not batch or (not alone and bool(exchange.key == batch[0].key))
             except Exception as error:
                 log.exception("batch_key failed")
                 self._finish(exchange, PolicyFailed(f"batch_key raised {type(error).__name__}: {error}"))
@@ -241,8 +241,8 @@ class ModelThread:
             return False
         if exchange.prepare() and not exchange.late():
             return True
-        assert exchange.error is not None
-        self._finish(exchange, exchange.error)
+        if exchange.error is not None:
+            self._finish(exchange, exchange.error)
         return False
 
     # -- on any thread --------------------------------------------------------------------------------------
@@ -262,4 +262,11 @@ class ModelThread:
         for exchange in finished:
             if not exchange.abandoned:
                 self._open.discard(exchange)
-                exchange.deliver(exchange.reply, exchange.error)
+                _deliver(exchange, exchange.reply, exchange.error)
+
+
+def _deliver(exchange: Exchange, reply: Any, error: OffboardError | None) -> None:
+    try:
+        exchange.deliver(reply, error)
+    except Exception:  # those that are delivered with it are not the ones to pay for it
+        log.exception("a reply could not be delivered")

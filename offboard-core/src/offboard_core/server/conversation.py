@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from time import perf_counter
 
 from offboard_client.errors import Busy, Internal, ModelLost, OffboardError
@@ -123,11 +124,17 @@ class Conversation:
             task.add_done_callback(self._controls.discard)
         else:
             self._in_flight = True
-            session.submit(frame, self._replied, arrived)
+            session.submit(frame, partial(self._replied, frame[:0]), arrived)
 
-    def _replied(self, reply: Frame, error: OffboardError | None) -> None:
+    def _replied(self, frame: Frame, reply: Frame | None, error: OffboardError | None) -> None:
         self._observations -= 1
-        self._outbox.append(reply)
+        try:
+            if reply is None:
+                reply = self._speech.error(error or Internal("there is no reply; the server's log says why"), frame)
+            self._outbox.append(reply)
+        except Exception:
+            log.exception("an error could not be told; the session ends")
+            self._shut(CLOSE_REFUSED, "internal")
         if isinstance(error, ModelLost):
             self._shut(CLOSE_MODEL_LOST, error.code)
         self._settled()
