@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from offboard_client._cli.arguments import parse
+from offboard_client._cli.habits import refuse_habits
 from offboard_client._cli.line import Line
 from offboard_client._cli.output import console, emit_json
 from offboard_client._cli.server import patience, token_from
@@ -62,6 +63,7 @@ def run(arguments: list[str]) -> int:
 
     Raises UsageError, and what :func:`play` raises.
     """
+    refuse_habits(arguments)
     robot, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     if robot not in (*ROBOTS, "-h", "--help"):
         raise UsageError(f"say which robot first: offboard run {'|'.join(ROBOTS)} --server HOST:PORT")

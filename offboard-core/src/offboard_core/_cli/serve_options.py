@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, cast
 
 import tyro
 from offboard_client._cli.arguments import parse
+from offboard_client._cli.habits import refuse_habits
 from offboard_client.commands import UsageError
 from offboard_client.errors import OffboardError
 from tyro.conf import Positional
@@ -93,6 +94,7 @@ class Parsed:
 
 def parse_serve(arguments: Sequence[str], plugins: Plugins) -> Parsed:
     """The whole command line. Raises UsageError or ConfigurationError; SystemExit after help."""
+    refuse_habits(arguments)
     rest, dotted = split_dotted(arguments, [CODEC, *(offer.name for offer in plugins.frontends())])
     codec = dotted.pop(CODEC, {})
     summary = _SUMMARY + _frontends_help(plugins)

@@ -1,0 +1,34 @@
+"""Flags that other projects have taught people, and what they are here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..commands import UsageError
+
+_FOLDER = "here the server takes it: offboard serve --checkpoints-dir FOLDER"
+_ROBOT = "a robot is a client here and is told nothing but where the server is: offboard run sim --server HOST:PORT"
+_HABITS = {
+    "--policy.path": ("LeRobot", _FOLDER),
+    "--pretrained-policy-name-or-path": ("LeRobot", _FOLDER),
+    "--policy-type": ("LeRobot", "here the checkpoint says its type; leave it away"),
+    "--policy.type": ("LeRobot", "here the checkpoint says its type; leave it away"),
+    "--policy.device": ("LeRobot", "here the server takes it: offboard serve --device cuda"),
+    "--robot.type": ("LeRobot", _ROBOT),
+    "--server-address": ("LeRobot", "here it is --server HOST:PORT"),
+    "--policy.dir": ("openpi", _FOLDER),
+    "--policy.config": ("openpi", "here the server takes it: offboard serve --vendor openpi --config-name NAME"),
+    "policy:checkpoint": ("openpi", _FOLDER),
+    "--env": ("openpi", f"checkpoints have no environment here; {_FOLDER}"),
+    "--model-path": ("GR00T", _FOLDER),
+    "--embodiment-tag": ("GR00T", "here a codec says how the robot's data become the model's: --codec NAME"),
+    "--data-config": ("GR00T", "here a codec says how the robot's data become the model's: --codec NAME"),
+}
+
+
+def refuse_habits(arguments: Sequence[str]) -> None:
+    """Raises UsageError for a flag of another project, with what it is here."""
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        if found := _HABITS.get(name.replace("_", "-")):
+            raise UsageError(f"{name} is a flag of {found[0]}; {found[1]}")

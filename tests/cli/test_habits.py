@@ -1,0 +1,34 @@
+import pytest
+from offboard_client._cli.habits import _HABITS
+from offboard_client.cli import main
+from offboard_core.plugins import Plugins
+
+
+@pytest.mark.parametrize(
+    ("arguments", "here"),
+    [
+        (["serve", "--policy.path=outputs/x"], "--checkpoints-dir FOLDER"),
+        (["serve", "--pretrained_policy_name_or_path", "lerobot/act"], "--checkpoints-dir FOLDER"),
+        (["serve", "policy:checkpoint", "--policy.config=pi0"], "--checkpoints-dir FOLDER"),
+        (["serve", "--policy.config", "pi0"], "--config-name NAME"),
+        (["serve", "--policy.dir=x"], "--checkpoints-dir FOLDER"),
+        (["serve", "--vendor", "scripted", "--model_path", "x"], "--checkpoints-dir FOLDER"),
+        (["serve", "--embodiment-tag", "gr1"], "--codec NAME"),
+        (["run", "--robot.type=so101", "--policy.path=x"], "--server HOST:PORT"),
+        (["run", "sim", "--policy.path=x"], "--checkpoints-dir FOLDER"),
+    ],
+)
+def test_a_flag_of_another_project_is_answered_with_what_it_is_here(arguments, here, capsys):
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("offboard: ")
+    assert "is a flag of" in err
+    assert here in err
+
+
+def test_no_vendor_has_an_option_of_that_name():
+    ours = {
+        f"--{name.replace('_', '-')}" for o in Plugins.discover().loaders() for name in o.options().__dataclass_fields__
+    }
+    assert ours.isdisjoint(_HABITS)
