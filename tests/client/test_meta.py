@@ -170,18 +170,12 @@ METAS = st.dictionaries(
 STATUS = st.sampled_from(["ready", "waiting", "loading", "error", "pong", "reset", "stats"])
 
 
-def often(test):
-    return settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))(test)
-
-
 def crossed(value):
     """As it comes out at the other end of the wire."""
     return decode(encode(value))
 
 
-@given(FRAMES, STATUS, METAS)
-@often
-def test_no_handshake_raises_what_is_not_the_protocols(frame, status, meta):
+def handshake(frame, status, meta):
     found = crossed({**frame, "status": status, "meta": meta} if isinstance(frame, dict) else frame)
     try:
         ready = read_handshake(found)
@@ -204,9 +198,7 @@ class _Settings:
     address = parse_address("h")
 
 
-@given(FRAMES, VALUES, st.sampled_from(["reset", "ping", "stats"]))
-@often
-def test_no_reply_raises_what_is_not_the_protocols(frame, result, kind):
+def reply(frame, result, kind):
     value = crossed(frame)
     for read in (
         lambda: rows(read_reply(value).result),
@@ -217,3 +209,15 @@ def test_no_reply_raises_what_is_not_the_protocols(frame, result, kind):
     ):
         with contextlib.suppress(OffboardError):
             read()
+
+
+@pytest.mark.parametrize("count", [40, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("read", "sent"),
+    [
+        (handshake, (FRAMES, STATUS, METAS)),
+        (reply, (FRAMES, VALUES, st.sampled_from(["reset", "ping", "stats"]))),
+    ],
+)
+def test_nothing_that_a_server_sends_raises_what_is_not_the_protocols(read, sent, count):
+    settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck))(given(*sent)(read))()
