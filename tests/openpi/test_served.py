@@ -345,6 +345,21 @@ def test_closing_while_openpi_hangs_leaves_nothing_behind(own):
     until(lambda: children(own) == [], "the child is gone")
 
 
+def test_closing_while_openpi_starts_leaves_nothing_behind(tmp_path):
+    write_step(tmp_path / "run" / "3", value=0.5, start_seconds=600)
+    with serving(tmp_path / "run", startup_timeout=600.0) as client:
+        worker = threading.Thread(target=opened, args=[client])
+        worker.start()
+        until(lambda: len(children(tmp_path)) == 1, "the child is there")
+    until(lambda: children(tmp_path) == [], "the child is gone")
+    worker.join(PATIENCE)
+
+
+def opened(client):
+    with contextlib.suppress(OffboardError):
+        client.new_session()
+
+
 def asked(session):
     with contextlib.suppress(OffboardError):
         session.infer(robot("block 30"))

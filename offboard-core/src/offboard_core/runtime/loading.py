@@ -90,6 +90,8 @@ class Loading:
         """
 
         def report(message: str) -> None:
+            if self.recipe is not recipe:  # the server closes, or gave it up: what was started for it ends here
+                raise LoadFailed("nobody waits for it any more")
             self.progress = message
 
         try:
