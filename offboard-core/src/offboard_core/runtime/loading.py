@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from offboard_client.errors import InferTimeout, LoadFailed, OffboardError
 from offboard_client.messages import Status
 
+from .._memory import collect
 from ..progress import Progress
 from .lease import Limits, Loaded, Recipe
 from .stats import ServerStats
@@ -105,7 +105,7 @@ class Loading:
             log.exception("loading %s failed", recipe.label)
             return f"{type(error).__name__}: {error}"
         finally:
-            gc.collect()
+            collect()
 
 
 def _discard(thread: ModelThread) -> None:
@@ -121,4 +121,4 @@ def _close(thread: ModelThread) -> None:
             policy.close()
     finally:
         del policy
-        gc.collect()
+        collect()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import weakref
 from typing import Any
 
+from .._memory import collect
 from ..bound import BoundCodec
 from ..source import ModelSource
 from ..types import Checkpoint, Chunk, Observation, Policy, Session
@@ -79,5 +79,5 @@ class PolicyLaws(Vendor):
         policy.close()
         gone = weakref.ref(policy)
         del policy, session
-        gc.collect()
+        collect()
         assert gone() is None
