@@ -40,7 +40,7 @@ def test_observations_are_numbered_on_each_connection(clients):
 @pytest.mark.rule("L-20")
 @pytest.mark.parametrize("meta", [META, OFFBOARD])
 @pytest.mark.parametrize("reply", [{"result": []}, {"error": "no", "code": "policy_failed"}])
-@pytest.mark.parametrize("seq", [0, 2, -1, True, 1.0, "1", [1]])
+@pytest.mark.parametrize("seq", [0, 2, -1, True, 1.0, "1", [1], np.ones(2)])
 def test_an_answer_to_another_observation_ends_the_session(clients, meta, reply, seq):
     def visit(peer):
         peer.ready(meta)

@@ -211,6 +211,14 @@ def reply(frame, result, kind):
             read()
 
 
+def test_an_array_in_the_place_of_a_word_is_no_word():
+    odd = {"status": np.zeros(0), "result": []}
+    for read in (read_handshake, lambda frame: read_control_answer(frame, "stats")):
+        with pytest.raises(BadMessage):
+            read(odd)
+    assert read_reply(odd).result == []
+
+
 @pytest.mark.parametrize("count", [40, pytest.param(2000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("read", "sent"),

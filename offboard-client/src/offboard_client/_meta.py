@@ -125,10 +125,10 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_dtype(value: Any) -> bool:
-    if value == "str":
-        return True
+    if not isinstance(value, str):
+        return False
     try:
-        return isinstance(value, str) and np.dtype(value).kind in "biuf"
+        return value == "str" or np.dtype(value).kind in "biuf"
     except (TypeError, ValueError, SyntaxError):
         return False
 

@@ -243,7 +243,7 @@ class SessionProtocol:
         seq = messages.frame_seq(frame)
         if seq is None and (is_error or not self._echoes):
             return  # a foreign server; or an error about a frame of which nothing could be read
-        if seq != self._seq or type(seq) is not int:
+        if type(seq) is not int or seq != self._seq:
             raise ConnectionLost(
                 f"{self._settings.address} answered observation {seq!r:.40} where {self._seq} was in flight: answers "
                 "and observations have come apart. Nothing of it is used; the next call opens a new session"

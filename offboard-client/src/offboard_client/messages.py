@@ -147,9 +147,15 @@ def frame_error(frame: Any) -> OffboardError | None:
     if not isinstance(frame, dict):
         return None
     found = cast("dict[str, Any]", frame)
-    if "error" not in found and found.get("status") != "error":
+    if "error" not in found and _status(found) != "error":
         return None
     return from_code(found.get("code"), str(found.get("error", "the server reported an error without a text")))
+
+
+def _status(frame: dict[str, Any]) -> str | None:
+    """An array in its place has no truth value to compare by."""
+    status = frame.get("status")
+    return status if isinstance(status, str) else None
 
 
 def frame_seq(frame: Any) -> Any:
@@ -163,7 +169,7 @@ def read_handshake(frame: Any) -> Status | Ready:
     error = frame_error(found)
     if error is not None:
         raise error
-    state = found.get("status")
+    state = _status(found)
     if state == "ready":
         meta, session_id = found.get("meta"), found.get("session_id", "")
         if not isinstance(meta, dict) or not isinstance(session_id, str) or len(session_id) > SESSION_ID_LENGTH:
@@ -248,6 +254,6 @@ def control_answer(kind: str, **facts: Any) -> dict[str, Any]:
 def read_control_answer(frame: Any, kind: str) -> dict[str, Any]:
     """What the server answered to ``kind``, without the status, unless it is an error. Raises BadMessage."""
     found = _map(frame, f"the answer to {kind}")
-    if found.get("status") != CONTROLS[kind]:
+    if _status(found) != CONTROLS[kind]:
         raise BadMessage(f"the server answered {kind} with status {found.get('status')!r:.60}, not {CONTROLS[kind]!r}")
     return {name: value for name, value in found.items() if name != "status"}
