@@ -21,6 +21,7 @@ from offboard_client.errors import (
     PolicyFailed,
 )
 
+from .declared import declare
 from .hookspecs import CodecEntry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry, hookimpl
 from .progress import Progress
 from .training import Trainer
@@ -75,6 +76,7 @@ __all__ = [
     "Session",
     "Trainer",
     "TrainerEntry",
+    "declare",
     "hookimpl",
 ]
 

@@ -21,6 +21,7 @@ import numpy as np
 from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError, PolicyFailed
 
 from .answers import as_chunk, kind_of
+from .declared import declared
 from .types import Array, Checkpoint, CheckpointLoader, Chunk, Policy, Report, Session
 
 #: Builds what answers observations; called once per load, on the thread that will call the policy.
@@ -45,6 +46,11 @@ class CallableLoader(CheckpointLoader):
                 f"the callable of the model {checkpoint.id!r} raised {type(error).__name__}: {error}; "
                 "it is called without arguments and returns what answers observations"
             ) from error
+        if declared(made) and not (checkpoint.inputs or checkpoint.outputs):
+            raise LoadFailed(
+                f"what the model {checkpoint.id!r} declares is found only when it is loaded, too late for the "
+                "handshake; give the server what was declared itself ({'name': function}), not what returns it"
+            )
         return as_policy(made, checkpoint.id)
 
 

@@ -15,6 +15,7 @@ from offboard_client.errors import BadParameter, ConfigurationError
 from ._offers import CodecOffer, LoaderOffer
 from .adapt import CallableLoader, as_build
 from .bound import BoundCodec
+from .declared import declared
 from .options import build, describe
 from .plugins import Plugins
 from .registries import DescribedRegistry, MemoryRegistry, not_there
@@ -246,7 +247,12 @@ def from_callables(models: Mapping[str, Any], fps: float | None = None) -> Model
     builds = {name: as_build(name, value) for name, value in models.items()}
     return ModelSource(
         vendor="python",
-        registry=MemoryRegistry([Checkpoint(id=name, type="python") for name in builds]),
+        registry=MemoryRegistry([_of_callable(name, value) for name, value in models.items()]),
         loader=CallableLoader(builds),
         codec=CodecChoice(Plugins.of(), None, "native", fps=fps),
     )
+
+
+def _of_callable(name: str, value: Any) -> Checkpoint:
+    inputs, outputs = declared(value) or ({}, {})
+    return Checkpoint(id=name, type="python", inputs=inputs, outputs=outputs)

@@ -1,0 +1,74 @@
+"""What a plain function reads and answers, said beside it, for the handshake and its checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from offboard_client._actions import ACTIONS
+from offboard_client.errors import ConfigurationError
+
+from .codecs import canonical_field
+from .codecs.actions import action_field
+from .types import Array, Field
+
+F = TypeVar("F")
+_MARK = "__offboard_declared__"
+#: Observation and action, by name.
+Declared = tuple[Mapping[str, Field], Mapping[str, Field]]
+
+
+def declare(
+    *, observation: Mapping[str, Any] | None = None, action: Mapping[str, Any] | None = None
+) -> Callable[[F], F]:
+    """A decorator that tells the handshake what a policy reads and answers; observations and actions are checked by it.
+
+    Each name with the shape of its value, a tuple with -1 for a free axis; ``str`` for text; an example of it (an
+    array, a number, a text); or a :class:`Field`. For a function of the observation, a class, or what builds one.
+    Raises ConfigurationError for anything else.
+    """
+    fields: Declared = (
+        {name: _field(name, value) for name, value in (observation or {}).items()},
+        {name: _acted(name, _field(name, value)) for name, value in (action or {}).items()},
+    )
+
+    def mark(policy: F) -> F:
+        setattr(policy, _MARK, fields)
+        return policy
+
+    return mark
+
+
+def declared(policy: Any) -> Declared | None:
+    """What :func:`declare` said of it."""
+    return getattr(policy, _MARK, None)
+
+
+def _field(name: str, value: Any) -> Field:
+    if isinstance(value, Field):
+        return value
+    if value is str or isinstance(value, str):
+        return Field(shape=(), dtype="str")
+    if isinstance(value, tuple):
+        shape = cast("tuple[Any, ...]", value)
+        if all(isinstance(axis, int) and not isinstance(axis, bool) and axis >= -1 for axis in shape):
+            if name.startswith("image."):
+                return Field(shape=shape, dtype="uint8", unit="RGB")
+            return Field(shape=shape, unit=canonical_field(name, -1).unit)
+    elif isinstance(value, (np.ndarray, np.generic, int, float)) and not isinstance(value, bool):
+        array: Array = np.atleast_1d(np.asarray(value))
+        if array.dtype.kind in "fiu":
+            return Field(shape=array.shape, dtype=array.dtype.name, unit=canonical_field(name, -1).unit)
+    raise ConfigurationError(
+        f"{name} is declared as {value!r:.60}; expected a shape (a tuple of whole numbers, -1 for any), str, an "
+        "example (an array, a number, a text) or a Field"
+    )
+
+
+def _acted(name: str, field: Field) -> Field:
+    if name.partition(".")[0] not in ACTIONS:
+        return replace(field, kind=field.kind or "vector")
+    known = action_field(name, 1)
+    return replace(field, unit=field.unit or known.unit, kind=field.kind or known.kind)

@@ -1,0 +1,70 @@
+"""A plain function that says what it reads and answers: in the handshake, and in the checks of both ends."""
+
+import logging
+
+import numpy as np
+import pytest
+from offboard_client import BadObservation, InferenceClient, InvalidAction
+from offboard_core import ConfigurationError, Field, LoadFailed, declare
+from offboard_core.server import InferenceServer
+from offboard_core.source import from_callables
+
+
+@declare(
+    observation={"robot_state.q": (3,), "image.wrist": (-1, -1, 3), "grip": 0.0, "task": str},
+    action={"target_joints": (3,), "speed": np.zeros(1)},
+)
+def stay(observation):
+    joints = observation["robot_state.q"]
+    return {"target_joints": joints[:2] if observation["task"] == "lose one" else joints, "speed": [0.1]}
+
+
+@pytest.fixture(scope="module")
+def session():
+    with (
+        InferenceServer({"it": stay}, port=0, fps=10) as server,
+        InferenceClient("127.0.0.1", server.port) as client,
+        client.new_session() as session,
+    ):
+        yield session
+
+
+SEEN = {"robot_state.q": np.ones(3), "image.wrist": np.zeros((4, 5, 3), np.uint8), "grip": 0.5, "task": "stay"}
+
+
+@pytest.mark.rule("M-3", "M-5")
+def test_the_handshake_holds_what_a_function_declares(session):
+    asked = session.metadata["observation"]
+    assert asked["robot_state.q"] == {"shape": [3], "dtype": None, "unit": "rad", "required": True}
+    assert asked["image.wrist"]["dtype"] == "uint8"
+    assert (asked["task"]["dtype"], asked["grip"]["shape"]) == ("str", [1])
+    assert session.metadata["action"]["target_joints"] == {"shape": [3], "unit": "rad", "kind": "absolute_joints"}
+    assert session.metadata["action"]["speed"]["kind"] == "vector"
+
+
+def test_both_ends_check_by_it(session):
+    with pytest.raises(BadObservation, match=r"robot_state\.q is \(2,\).*image\.wrist"):
+        session.infer({"robot_state.q": np.ones(2), "grip": 0.5, "task": "stay"})
+    with pytest.raises(InvalidAction, match=r"target_joints has shape \(1, 2\); the handshake promised \(T, 3\)"):
+        session.infer({**SEEN, "task": "lose one"})
+    (row,) = session.infer(SEEN)
+    np.testing.assert_array_equal(row["action"]["target_joints"], np.ones(3))
+
+
+def test_a_declaration_that_comes_too_late_says_where_it_belongs():
+    source = from_callables({"it": lambda: stay})
+    with pytest.raises(LoadFailed, match="not what returns it"):
+        source.loader.load(source.default(), logging.info)
+
+
+@pytest.mark.parametrize("value", [3.5j, None, (1.5,), (-2,), [3], True, np.array(["a"])])
+def test_what_declares_nothing_is_refused(value):
+    with pytest.raises(ConfigurationError, match="x is declared as"):
+        declare(observation={"x": value})
+
+
+def test_a_field_is_itself():
+    field = Field(shape=(2,), unit="N", required=False)
+    assert from_callables({"it": declare(observation={"force": field})(lambda seen: None)}).default().inputs == {
+        "force": field
+    }
