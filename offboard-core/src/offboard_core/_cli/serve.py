@@ -16,12 +16,14 @@ from offboard_client._cli.server import token_from
 from offboard_client._logs import log_to_stderr
 from offboard_client.commands import UsageError
 from offboard_client.errors import ConfigurationError, OffboardError
+from offboard_client.rig.sim.names import ACTIONS, OBSERVATION
 
 from ..frontends import make_frontends
 from ..models_toml import read_frontends, read_models
 from ..plugins import Plugins
 from ..runtime.lease import Limits
 from ..source import ModelSource, from_flags
+from ..types import CodecMeta
 from .serve_options import Parsed, ServeOptions, parse_serve
 
 if TYPE_CHECKING:
@@ -40,7 +42,9 @@ def run(arguments: list[str]) -> int:
     log_to_stderr(options.log_level, force=True)
     _check_numbers(options)
     sources = make_sources(parsed, plugins)
-    models = [model for name, source in sources.items() for model in _check(name, source, many=len(sources) > 1)]
+    checked = {name: _check(name, source, many=len(sources) > 1) for name, source in sources.items()}
+    models = [model for ids, _ in checked.values() for model in ids]
+    simulated = _fits_simulation(next(iter(checked.values()))[1])
     frontends = make_frontends(plugins, frontend_options(parsed))
     paths = {o.name: o.entry.paths for o in plugins.frontends() if o.entry.paths[0] in frontends}
     # FastAPI and uvicorn take their time: not before everything that is cheap to see is right.
@@ -54,7 +58,7 @@ def run(arguments: list[str]) -> int:
             config.host,
             TOKEN_VARIABLE,
         )
-    return run_server(sources, config, partial(announce, options, models, paths), frontends)
+    return run_server(sources, config, partial(announce, options, models, paths, simulated=simulated), frontends)
 
 
 def _check_numbers(options: ServeOptions) -> None:
@@ -122,20 +126,39 @@ def frontend_options(parsed: Parsed) -> dict[str, dict[str, Any]]:
     return {**written, **given}
 
 
-def _check(name: str, source: ModelSource, *, many: bool) -> list[str]:
-    """The ids of one source. Raises what a session would find wrong with its default model or codec."""
+def _check(name: str, source: ModelSource, *, many: bool) -> tuple[list[str], CodecMeta]:
+    """The ids of one source, and what its default reads and makes.
+
+    Raises what a session would find wrong with its default model or codec.
+    """
     try:
-        source.codec.bind(source.default(), {})
+        meta = source.codec.bind(source.default(), {}).meta
         ids = [checkpoint.id for checkpoint in source.registry.checkpoints()]
     except OffboardError as error:
         raise ConfigurationError(f"{name}: {error.text}") from error
-    return [f"{name}/{id}" for id in ids] if many else ids
+    return [f"{name}/{id}" for id in ids] if many else ids, meta
+
+
+def _fits_simulation(meta: CodecMeta) -> bool:
+    """Whether the simulated arm observes what the default model wants, and plays what it answers."""
+    wanted = {name for name, field in meta.observation.items() if field.required}
+    plays = bool(meta.action) and meta.action.keys() <= ACTIONS
+    return plays and wanted <= OBSERVATION and meta.action_fps is not None
 
 
 def announce(
-    options: ServeOptions, models: Sequence[str], frontends: Mapping[str, Sequence[str]], host: str, port: int
+    options: ServeOptions,
+    models: Sequence[str],
+    frontends: Mapping[str, Sequence[str]],
+    host: str,
+    port: int,
+    *,
+    simulated: bool,
 ) -> None:
-    """Say where the server listens and how to reach it. ``frontends``: the paths of each."""
+    """Say where the server listens and how to reach it.
+
+    ``frontends``: the paths of each. ``simulated``: whether the simulated arm can play the default model.
+    """
     from ..server.listening import reachable
 
     secure = options.ssl_certfile is not None
@@ -149,7 +172,7 @@ def announce(
     shown = ", ".join(models[-5:]) + (f" and {len(models) - 5} older ones" if len(models) > 5 else "")
     say(f"listening on {url} with {shown}")
     say("")
-    say(f"  offboard run sim --server {server}")
+    say(f"  offboard run sim --server {server}" if simulated else f"  offboard probe {server}")
     say(f'  session = offboard_client.InferenceClient("{server}").new_session()')
     for name, paths in frontends.items():
         say(f"  {name}: {', '.join(url + path for path in paths)}")

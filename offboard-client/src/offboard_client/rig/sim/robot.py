@@ -14,9 +14,9 @@ from offboard_client.rig.tasks import CUBE_SIZE, StackTask
 from ._mujoco import Data, Model, mj
 from .cameras import GLRenderer, RayRenderer, Renderer
 from .kinematics import Kinematics, site_pose
+from .names import ACTIONS, ARM_ACTIONS
 from .scene import CAMERAS, CUBES, FINGER_TRAVEL, HOME, JOINT_SPEEDS, mjcf
 
-_ARM = ("target_pose", "target_joints", "joint_delta")
 _JOINTS = [f"joint{number}" for number in range(1, 8)]
 #: Where cubes may lie at the start (m, arm base frame), and how far apart, so that open fingers fit between them.
 _AREA = ((0.40, 0.62), (-0.24, 0.24))
@@ -30,7 +30,7 @@ class SimRobot:
     frame as ``robot_state.ee_pose``. Time passes in :meth:`apply` only: the simulation waits for the policy.
     """
 
-    actions = frozenset((*_ARM, "target_grip"))
+    actions = ACTIONS
     control_period = 0.01
 
     def __init__(self, task: StackTask | None = None, renderer: Literal["rays", "gl"] = "rays") -> None:
@@ -122,7 +122,7 @@ class SimRobot:
                 f"the simulated arm cannot play {', '.join(sorted(map(str, unknown)))}; "
                 f"it plays {', '.join(sorted(self.actions))}"
             )
-        if len(arm := [name for name in _ARM if name in action]) > 1:
+        if len(arm := [name for name in ARM_ACTIONS if name in action]) > 1:
             raise InvalidAction(f"{' and '.join(arm)} both command the arm; a row may hold one of them")
         target = now.copy()
         if "target_grip" in action:

@@ -1,0 +1,43 @@
+"""What `offboard serve` recommends can be done with the model that it serves."""
+
+import pytest
+from offboard_client.rig.sim.names import ACTIONS, OBSERVATION
+from offboard_client.rig.sim.robot import SimRobot
+from offboard_core import CodecMeta, Field
+from offboard_core._cli.serve import _fits_simulation, announce
+from offboard_core._cli.serve_options import ServeOptions
+
+PLAYED = {"target_pose": Field(shape=(7,)), "target_grip": Field(shape=(1,))}
+SEEN = {"robot_state.q": Field(shape=(7,)), "image.front": Field(required=False)}
+
+
+@pytest.mark.parametrize(
+    ("meta", "fits"),
+    [
+        (CodecMeta(observation=SEEN, action=PLAYED, action_fps=15.0), True),
+        (CodecMeta(observation=SEEN, action=PLAYED), False),
+        (CodecMeta(observation=SEEN, action={}, action_fps=15.0), False),
+        (CodecMeta(observation=SEEN, action={"action": Field()}, action_fps=15.0), False),
+        (CodecMeta(observation={"observation.state": Field()}, action=PLAYED, action_fps=15.0), False),
+    ],
+)
+def test_the_simulated_arm_is_recommended_for_what_it_can_play(meta, fits):
+    assert _fits_simulation(meta) is fits
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_the_banner(simulated, capsys):
+    announce(ServeOptions(), ["m"], {}, "127.0.0.1", 8000, simulated=simulated)
+    shown = capsys.readouterr().out
+    assert ("offboard run sim --server 127.0.0.1:8000" in shown) is simulated
+    assert ("offboard probe 127.0.0.1:8000" in shown) is not simulated
+
+
+def test_the_names_are_those_of_the_simulated_arm():
+    robot = SimRobot()
+    try:
+        robot.reset(0)
+        assert robot.observe().keys() == OBSERVATION
+        assert robot.actions == ACTIONS
+    finally:
+        robot.close()
