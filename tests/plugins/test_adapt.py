@@ -84,14 +84,14 @@ def test_an_object_is_reset_for_each_episode_and_closed_at_the_end():
     assert owner.closed
 
 
-def test_an_object_that_remembers_answers_only_the_session_whose_episode_it_is():
-    policy = load(Remembers())
-    first, second = policy.new_session(NoParams()), policy.new_session(NoParams())
-    with pytest.raises(PolicyFailed, match="another session has started its episode"):
-        first.infer({"x": 1})
-    assert second.infer({"x": 1}) is not None
-    first.reset()
-    assert first.infer({"x": 1}) is not None
+@pytest.mark.parametrize(
+    ("declared", "most"),
+    [({}, 1), ({"copyable": True}, None), ({"max_sessions": 3}, 3), ({"max_sessions": None}, None)],
+)
+def test_an_object_that_remembers_takes_one_session_unless_it_says_more(declared, most):
+    owner = type("Declared", (Remembers,), declared)()
+    assert load(owner).max_sessions == most
+    assert load(lambda observation: np.zeros(7)).max_sessions is None
 
 
 @pytest.mark.parametrize("made", [None, 3, "policy", CountingPolicy])

@@ -6,19 +6,22 @@ the observation. Each of these may also be given itself: what needs an argument 
 :func:`~offboard_core.answers.as_chunk` says what functions and objects may answer. They get an observation that is
 theirs: its arrays are copies, which they may write into.
 
-Only a :class:`Policy` keeps robots apart. The others are one object that all sessions share. If it has a
-``reset()``, it remembers an episode: ``reset()`` is called when a session starts one, and from then on the object
-answers that session alone. An object without ``reset()`` is taken to have no memory.
+Only a :class:`Policy` keeps robots apart. The others are one object that all sessions share. If it has ``reset()`` or
+``select_action``, it remembers an episode: it serves one session at a time, for which ``reset()`` is called when it
+starts an episode; the next session waits until that one ends. An object that says ``copyable = True`` is copied for
+each session (``copy.deepcopy``; define ``__deepcopy__`` to share the weights); one that says ``max_sessions`` (a
+number, or None for any) keeps that many apart itself. Others are taken to have no memory.
 """
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import numpy as np
-from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError, PolicyFailed
+from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError
 
 from .answers import as_chunk, kind_of
 from .declared import declared
@@ -99,14 +102,18 @@ def as_policy(made: Any, name: str) -> Policy[Any]:
 
 class _ObjectPolicy(Policy["_ObjectSession"]):
     def __init__(self, owner: Any, call: Callable[[Any], Any]) -> None:
-        self.call = call
-        #: Starts an episode of an object that remembers one; None for an object without a memory that we know of.
-        self.reset: Callable[[], Any] | None = getattr(owner, "reset", None)
-        self.episode_of: _ObjectSession | None = None
+        self._owner = owner
+        self._call = call
+        self._copies = getattr(owner, "copyable", False) is True
+        remembers = callable(getattr(owner, "reset", None)) or hasattr(owner, "select_action")
+        self.max_sessions = getattr(owner, "max_sessions", 1 if remembers and not self._copies else None)
         self._close: Callable[[], Any] | None = getattr(owner, "close", None)
 
     def new_session(self, params: Any) -> _ObjectSession:
-        return _ObjectSession(self)
+        if not self._copies:
+            return _ObjectSession(self._owner, self._call)
+        owner = copy.deepcopy(self._owner)
+        return _ObjectSession(owner, _method(owner) or owner)
 
     def close(self) -> None:
         if self._close is not None:
@@ -114,22 +121,17 @@ class _ObjectPolicy(Policy["_ObjectSession"]):
 
 
 class _ObjectSession(Session):
-    def __init__(self, policy: _ObjectPolicy) -> None:
-        self._policy = policy
+    def __init__(self, owner: Any, call: Callable[[Any], Any]) -> None:
+        self._call = call
+        self._reset: Callable[[], Any] | None = getattr(owner, "reset", None)
         self.reset()
 
     def infer(self, inputs: Mapping[str, Any]) -> Chunk | None:
-        if self._policy.reset is not None and self._policy.episode_of is not self:
-            raise PolicyFailed(
-                "another session has started its episode on this policy, which can remember one only; "
-                "reset to take it back, or return a Policy from the server's callable to serve several robots"
-            )
-        return as_chunk(self._policy.call(_own(inputs)))
+        return as_chunk(self._call(_own(inputs)))
 
     def reset(self) -> None:
-        self._policy.episode_of = self
-        if self._policy.reset is not None:
-            self._policy.reset()
+        if self._reset is not None:
+            self._reset()
 
 
 def _own(value: Any) -> Any:

@@ -255,12 +255,14 @@ class Policy(abc.ABC, Generic[S]):
     """Owns a model: its weights or the child process that has them. One policy serves many sessions.
 
     ``max_batch_size``: how many sessions' inputs one :meth:`infer_many` may carry; 1 = the policy does not batch.
+    ``max_sessions``: how many sessions may be open at once, others wait; None = any number.
     ``params``: a frozen dataclass of what a session may tune (``?name=value``); every field has a default.
     ``meta``: plain JSON facts for the handshake (``device``, ``chunk_length`` …); equal on every call.
     All methods run on one thread, the same for the policy's whole life.
     """
 
     max_batch_size: int = 1
+    max_sessions: int | None = None
     params: type = NoParams
     meta: Mapping[str, Any] = {}
 

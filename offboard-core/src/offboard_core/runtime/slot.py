@@ -207,6 +207,9 @@ class Slot:
         loaded = self._loaded
         if loaded is None or loaded.key != recipe.key or loaded.lost is not None:
             return None
+        most = loaded.policy.max_sessions
+        if most is not None and len(loaded.leases) >= most:
+            return None
         if self.wedged():
             raise InferTimeout(
                 f"{loaded.label} has been stuck in one call for {loaded.thread.busy_for():.0f} s; "
@@ -243,6 +246,13 @@ class Slot:
             return Status("loading", f"loading {wanted.label}")
         first = min(loaded.leases, key=lambda lease: lease.since)
         others = f" and {len(loaded.leases) - 1} more" if len(loaded.leases) > 1 else ""
-        used, then = f"{loaded.label} is in use by {first.holder}{others}", f"{wanted.label} is loaded when they end"
+        used, then = (
+            f"{loaded.label} is in use by {first.holder}{others}",
+            (
+                f"{wanted.label} is loaded when they end"
+                if wanted.key != loaded.key
+                else f"it takes {loaded.policy.max_sessions} at a time (max_sessions); the next begins when they end"
+            ),
+        )
         seconds = self._loop.time() - first.since
         return Status("waiting", f"{used}, for {seconds:.0f} s; {then}", phase=f"{used}; {then}", elapsed_s=seconds)
