@@ -126,14 +126,22 @@ def _named(action: Any) -> dict[str, Any]:
 
 
 def _vector(i: int, name: str, value: Any) -> NDArray[Any]:
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        array = np.empty(0, object)
+    array = np.empty(0, object) if _ragged(value) else np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise InvalidAction(f"{name} of row {i} is a {type(value).__name__} that holds no numbers, or not only numbers")
     _check_finite(array)
     return array
+
+
+def _ragged(value: Any) -> bool:
+    """Whether it is a list whose parts differ in shape: numpy before 1.24 makes an array of that, and only warns."""
+    if not isinstance(value, list):
+        return False
+    try:
+        parts = np.array(value, dtype=object)
+    except ValueError:
+        return True
+    return any(isinstance(part, (list, np.ndarray)) for part in parts.flat)
 
 
 def _check_finite(array: NDArray[Any]) -> None:
