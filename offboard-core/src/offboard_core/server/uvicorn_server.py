@@ -92,6 +92,8 @@ class UvicornServer(uvicorn.Server):
         # Polled, once in the server's life: with an event every exchange would pay for it.
         while self._service.status()["in_flight"] and loop.time() < end and not self.force_exit:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+        # The last reply is answered and not yet sent: its session's writer comes first.
+        await asyncio.sleep(0.02)
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
