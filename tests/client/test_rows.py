@@ -58,7 +58,9 @@ def test_a_name_of_the_protocol_holds_what_the_protocol_says_in_either_layout(na
         rows(columns({key: np.array([each, each]) for key, each in wrong.items()}))
 
 
-@pytest.mark.parametrize("value", [None, "home", [None] * 7, ["0.4"] * 7, {"x": 1.0}, b"1234567", [[1.0], [1.0, 2.0]]])
+@pytest.mark.parametrize(
+    "value", [None, "home", [None] * 7, ["0.4"] * 7, {"x": 1.0}, b"1234567", [[1.0], [1.0, 2.0]], ["", b"\x80"]]
+)
 def test_what_holds_no_numbers_is_no_action(value):
     with pytest.raises(InvalidAction, match=r"arm of row 0 is a .* that holds no numbers"):
         rows([{"action": {"arm": value}}])

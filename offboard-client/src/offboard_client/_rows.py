@@ -126,7 +126,10 @@ def _named(action: Any) -> dict[str, Any]:
 
 
 def _vector(i: int, name: str, value: Any) -> NDArray[Any]:
-    array = np.empty(0, object) if _ragged(value) else np.asarray(value)
+    try:
+        array = np.empty(0, object) if _ragged(value) else np.asarray(value)
+    except (ValueError, TypeError, OverflowError):  # text beside bytes, under numpy 1.22
+        array = np.empty(0, object)
     if array.dtype.kind not in "fiub":
         raise InvalidAction(f"{name} of row {i} is a {type(value).__name__} that holds no numbers, or not only numbers")
     _check_finite(array)
