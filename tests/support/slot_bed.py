@@ -1,13 +1,13 @@
 """A slot, everybody who wants something of it, and ways to let them go on."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import pytest
 from offboard_core.runtime.lease import Limits, Recipe
 from offboard_core.runtime.slot import Slot
 from offboard_core.runtime.stats import ServerStats
+from offboard_core.runtime.translators import Translators
 from puppets import PATIENCE, Puppet
 
 NEVER = 3600.0
@@ -17,7 +17,7 @@ class Bed:
     """A slot and everybody who wants something of it."""
 
     def __init__(self, **limits):
-        self.translators = ThreadPoolExecutor(1)
+        self.translators = Translators(1)
         self.stats = ServerStats()
         self.slot = Slot(Limits(**{"status_every": 0.01, **limits}), self.translators, self.stats)
         self.loads = []
@@ -78,7 +78,7 @@ async def bed(**limits):
         yield made
     finally:
         await made.slot.close()
-        made.translators.shutdown()
+        made.translators.stop()
 
 
 async def becomes(true):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from concurrent.futures import ThreadPoolExecutor
 
 from offboard_client.errors import InferTimeout, LoadFailed, OffboardError
 from offboard_client.messages import Status
@@ -14,6 +13,7 @@ from ..progress import Progress
 from .lease import Limits, Loaded, Recipe
 from .stats import ServerStats
 from .thread import ModelThread
+from .translators import Translators
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 class Loading:
     """Loads and unloads, one at a time. ``recipe`` and ``since`` say what is being loaded now."""
 
-    def __init__(self, limits: Limits, translators: ThreadPoolExecutor, stats: ServerStats) -> None:
+    def __init__(self, limits: Limits, translators: Translators, stats: ServerStats) -> None:
         self.recipe: Recipe | None = None
         self.since = 0.0
         self.progress = ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from functools import partial
 from typing import Any, cast
@@ -31,6 +30,7 @@ from .meta import build_meta
 from .session import ServiceSession
 from .slot import Slot
 from .stats import ServerStats, SessionStats
+from .translators import Translators
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class PolicyService:
         self.stats = ServerStats()
         self.address: tuple[str, int] = ("", 0)
         self.sessions: dict[str, ServiceSession] = {}
-        self._translators = ThreadPoolExecutor(2, thread_name_prefix="offboard-translate")
+        self._translators = Translators()
         self._granted: Model | None = None
         self._background: set[asyncio.Task[Any]] = set()
         self.slot: Slot
@@ -144,7 +144,7 @@ class PolicyService:
         for session in list(self.sessions.values()):
             session.close()
         await self.slot.close()
-        self._translators.shutdown(wait=False, cancel_futures=True)
+        self._translators.stop()
 
     # -- inside ---------------------------------------------------------------------------------------------------
     async def _preload(self) -> None:

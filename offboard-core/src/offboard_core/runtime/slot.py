@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +20,7 @@ from offboard_client.messages import Status
 from .lease import Lease, Limits, Loaded, OnStatus, Recipe, Request
 from .loading import Loading
 from .stats import ServerStats
+from .translators import Translators
 from .waiting import wait_until_set
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 class Slot:
     """Owns the loaded policy. All methods are for the event loop's thread."""
 
-    def __init__(self, limits: Limits, translators: ThreadPoolExecutor, stats: ServerStats) -> None:
+    def __init__(self, limits: Limits, translators: Translators, stats: ServerStats) -> None:
         self.limits = limits
         self._loop = asyncio.get_running_loop()
         self._requests: deque[Request] = deque()

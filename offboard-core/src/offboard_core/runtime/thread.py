@@ -17,7 +17,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import Any, TypeVar
@@ -28,6 +28,7 @@ from ..types import Policy
 from .calls import Call, infer
 from .exchange import Exchange, Result
 from .gather import Gather
+from .translators import Translators
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -43,7 +44,7 @@ class ModelThread:
     event loop's thread.
     """
 
-    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, translators: ThreadPoolExecutor) -> None:
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, translators: Translators) -> None:
         self.policy: Policy[Any] | None = None
         self.busy_since: float | None = None
         self._loop = loop
@@ -93,7 +94,7 @@ class ModelThread:
         """Queue an exchange; its ``deliver`` is called on the loop when the reply is there."""
         self._open.add(exchange)
         if self.busy_since is not None and self._last_infer > WORTH_OVERLAPPING:
-            self._translators.submit(self._prepare_beside, exchange)
+            self._translators.submit(partial(self._prepare_beside, exchange))
         else:
             # The last thing the loop does before it sleeps: were it to go on, the two threads would fight for the GIL.
             self._loop.call_soon(self._queue.put, exchange)
@@ -180,7 +181,7 @@ class ModelThread:
         for exchange, result in zip(batch, results, strict=True):
             exchange.infer_ms = self._last_infer * 1e3
             if overlap:
-                self._translators.submit(self._finish, exchange, result)
+                self._translators.submit(partial(self._finish, exchange, result))
             else:
                 exchange.finish(result)
         if not overlap:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .config import ServerConfig
-from .run import InferenceServer, run_server
+from .inference_server import InferenceServer
+from .run import run_server
 
 __all__ = ["InferenceServer", "ServerConfig", "run_server"]

@@ -1,0 +1,167 @@
+"""The server as an object of somebody's program."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+from offboard_client._address import bracketed
+from offboard_client._logs import log_to_stderr
+from offboard_client.errors import ConfigurationError, InferTimeout
+
+from ..frontend import Frontend
+from ..source import ModelSource, from_callables
+from ._malloc import keep_freed_memory
+from .config import ServerConfig
+from .descriptors import provide
+from .run import Running
+
+log = logging.getLogger(__name__)
+
+#: Seconds a server gets to end whose start failed.
+_GIVEN_UP = 15.0
+
+
+class InferenceServer:
+    """Serve policies from a dict of callables::
+
+        server = InferenceServer({"model_a": lambda: load_model_a()}, host="0.0.0.0", port=8000)
+        server.serve()
+
+    Each callable builds a model when it is loaded, one at a time; the first key is the default. What it returns may
+    be a :class:`~offboard_core.Policy`, an object with ``infer`` or ``select_action``, or a plain function of the
+    observation; :mod:`offboard_core.adapt` says what these may answer. Any of these may also be given itself, as a
+    value or instead of the dict: ``InferenceServer(policy)`` serves one model, named ``policy``. ``registry`` may
+    also map names to :class:`~offboard_core.source.ModelSource`. ``frontends`` maps WebSocket paths to other
+    protocols. Other keywords are fields of :class:`ServerConfig`.
+
+    :meth:`serve` blocks. As a context manager, or by :meth:`start` and :meth:`stop`, it runs on a thread of its own. If
+    it ends by itself, the reason is logged, and raised once: by :meth:`wait`, :meth:`stop` or the end of the ``with``
+    block, whichever comes first. After its end it may be started again.
+    """
+
+    def __init__(
+        self, registry: Mapping[str, Any] | Any, host: str = "127.0.0.1", port: int = 8000, *, fps: float | None = None,
+        config: ServerConfig | None = None, frontends: Mapping[str, Frontend] | None = None, **settings: Any,
+    ) -> None:  # fmt: skip
+        models = cast("Mapping[str, Any]", registry) if isinstance(registry, Mapping) else {"policy": registry}
+        if not models:
+            raise ConfigurationError("nothing to serve: name at least one model")
+        sources = {name: value for name, value in models.items() if isinstance(value, ModelSource)}
+        if sources and len(sources) != len(models):
+            raise ConfigurationError("give either callables or ModelSources, not both")
+        self._sources: Mapping[str, ModelSource] = sources or {"default": from_callables(models, fps=fps)}
+        self._frontends = dict(frontends or {})
+        self.config = replace(config or ServerConfig(), host=host, port=port, **settings)
+        self._running: Running | None = None
+        self._over = threading.Event()
+        self._over.set()
+        self._failure: BaseException | None = None
+
+    def serve(self) -> None:
+        """Serve until Ctrl-C, SIGTERM, or :meth:`stop` from another thread; returns then, whatever still hangs.
+
+        Raises what keeps it from starting, or ends it. Where nobody has set up logging, the log goes to stderr from
+        INFO on.
+        """
+        running, over = self._begin()
+        if not logging.getLogger().handlers:
+            log_to_stderr("info")
+        keep_freed_memory()
+        provide(self.config.max_sessions)
+        try:
+            running.run(lambda host, port: log.info("listening on %s:%d", bracketed(host), port))
+        finally:
+            over.set()
+
+    def start(self, timeout: float = 30.0) -> InferenceServer:
+        """Serve on a thread of its own; returns once the server answers.
+
+        Raises what kept it from starting, and InferTimeout after ``timeout`` seconds; then nothing of it runs.
+        """
+        running, over = self._begin()
+        settled = threading.Event()
+        answers = False
+
+        def listens(host: str, port: int) -> None:
+            nonlocal answers
+            answers = True
+            settled.set()
+
+        def work() -> None:
+            try:
+                running.run(listens)
+            except BaseException as error:
+                self._failure = error
+                if answers:
+                    log.error("the server on %s has ended by itself", self._where(), exc_info=error)
+            finally:
+                over.set()
+                settled.set()
+
+        threading.Thread(target=work, name="offboard-server", daemon=True).start()
+        try:
+            if not settled.wait(timeout):
+                raise InferTimeout(f"the server did not listen within {timeout:g} s")
+            self._raise_failure()
+            if not answers:
+                raise ConfigurationError("the server was stopped before it listened")
+        except BaseException:  # Ctrl-C, too
+            running.stop()
+            over.wait(_GIVEN_UP)
+            self._failure = None
+            raise
+        return self
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Until the server has ended; False if it still runs after ``timeout`` seconds. Raises what ended it."""
+        if not self._over.wait(timeout):
+            return False
+        self._raise_failure()
+        return True
+
+    def stop(self, timeout: float = 15.0) -> None:
+        """Stop the server and wait for its end. Raises what had ended it before, if anything did; InferTimeout."""
+        if self._running is not None:
+            self._running.stop()
+        if not self.wait(timeout):
+            raise InferTimeout(f"the server did not stop within {timeout:g} s")
+
+    @property
+    def host(self) -> str:
+        """Where it listens."""
+        return self.config.host
+
+    @property
+    def port(self) -> int:
+        """Where it listens; with port 0 the one that was taken, once started."""
+        return self._running.address[1] if self._running is not None else self.config.port
+
+    def __enter__(self) -> InferenceServer:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.stop()
+        except Exception:
+            if kind is None:  # else what the block raised says more, and the log has the rest
+                raise
+
+    def _begin(self) -> tuple[Running, threading.Event]:
+        """What is to run, and the event to set when it has ended."""
+        if not self._over.is_set():
+            raise ConfigurationError(f"this server runs already, on {self._where()}; stop it first")
+        self._failure, self._over = None, threading.Event()
+        self._running = Running(self._sources, self.config, self._frontends)
+        return self._running, self._over
+
+    def _where(self) -> str:
+        return f"{bracketed(self.host)}:{self.port}"
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
