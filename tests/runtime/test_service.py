@@ -115,7 +115,7 @@ class BadStart(Puppet):
         raise ZeroDivisionError("no episode today")
 
 
-@pytest.mark.parametrize(("make", "raised"), [(BadMeta, TypeError), (BadStart, PolicyFailed)])
+@pytest.mark.parametrize(("make", "raised"), [(BadMeta, LoadFailed), (BadStart, PolicyFailed)])
 def test_a_policy_that_cannot_open_a_session_does_not_keep_the_slot(make, raised):
     async def main():
         async with serving(source({"bad": make, "good": Puppet})) as service:

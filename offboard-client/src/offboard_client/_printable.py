@@ -9,6 +9,8 @@ from typing import TextIO
 
 _ODD = re.compile(r"[^ -~]")
 _ODD_IN_A_LINE = re.compile(r"[^ -~\n]")
+#: What is kept of each end of a text that is too long: twenty lines of a log and more.
+_HALF = 2**14
 
 
 def printable(text: str, *, lines: bool = False) -> str:
@@ -26,6 +28,21 @@ def printable(text: str, *, lines: bool = False) -> str:
 def one_line(text: str) -> str:
     """``text`` as :func:`printable` has it, its lines put in a row."""
     return printable(" ".join(text.split()))
+
+
+def told(error: BaseException) -> str:
+    """The type and the text of somebody else's exception, which may have none that can be had."""
+    try:
+        text = str(error)
+    except BaseException:
+        text = "its text cannot be had"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def shortened(text: str) -> str:
+    """``text`` with its middle left out where it is longer than anybody reads, or than a message may be."""
+    left_out = len(text) - 2 * _HALF
+    return f"{text[:_HALF]} … ({left_out:,} characters) … {text[-_HALF:]}" if left_out > 0 else text
 
 
 def wrapped(text: str, stream: TextIO, indent: str = "") -> str:

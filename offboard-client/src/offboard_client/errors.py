@@ -29,12 +29,16 @@ Each class that can cross the wire has a stable ``code``; the server answers
         └── ProtocolError     protocol_error       what answers there does not keep to the protocol
 
 The text of an error says what happened, what was expected, what exists, and what to do next. Whoever wrote it, a
-peer or a child's log, it holds nothing but printable characters and line feeds.
+peer or a child's log, it holds nothing but printable characters and line feeds, and not more than 32 Ki of them.
 """
 
 from __future__ import annotations
 
-from ._printable import printable
+from ._printable import printable, shortened
+
+
+def _fit_to_print(text: str) -> str:
+    return printable(shortened(text), lines=True)
 
 
 class OffboardError(Exception):
@@ -43,7 +47,7 @@ class OffboardError(Exception):
     code: str = "internal"
 
     def __init__(self, *args: object) -> None:
-        super().__init__(*(printable(part, lines=True) if isinstance(part, str) else part for part in args))
+        super().__init__(*(_fit_to_print(part) if isinstance(part, str) else part for part in args))
 
     @property
     def text(self) -> str:

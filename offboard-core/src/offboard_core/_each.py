@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
+from offboard_client._printable import told
 from offboard_client.errors import OffboardError, PolicyFailed
 
 from .types import Array, Chunk, Session
@@ -15,11 +16,12 @@ log = logging.getLogger(__name__)
 
 
 def infer_each(batch: Sequence[tuple[Session, Mapping[str, Any]]]) -> list[Chunk | OffboardError | None]:
-    """Run the sessions one by one; what one raises is its own answer."""
+    """Run the sessions one by one; what one raises is its own answer, and one's answer is no other's memory."""
     results: list[Chunk | OffboardError | None] = []
     for session, inputs in batch:
         try:
-            results.append(session.infer(inputs))
+            result = session.infer(inputs)
+            results.append(result.copy() if len(batch) > 1 and isinstance(result, Chunk) else result)
         except OffboardError as error:
             results.append(error)
         # SystemExit included: a policy that leaves the program leaves its own call and nothing else.
@@ -32,9 +34,10 @@ def infer_each(batch: Sequence[tuple[Session, Mapping[str, Any]]]) -> list[Chunk
 def raised(error: BaseException) -> PolicyFailed:
     """What a robot is told about an exception of the policy."""
     hint = ""
-    if isinstance(error, ValueError) and str(error).endswith("is read-only"):  # as numpy says it
+    text = told(error)
+    if isinstance(error, ValueError) and text.endswith("is read-only"):  # as numpy says it
         hint = " (a Policy's inputs are views on the robot's message: copy an array before writing into it)"
-    return PolicyFailed(f"the policy raised {type(error).__name__}: {error}{hint}. The server's log has the traceback")
+    return PolicyFailed(f"the policy raised {text}{hint}. The server's log has the traceback")
 
 
 def shape_key(inputs: Mapping[str, Any]) -> Hashable:

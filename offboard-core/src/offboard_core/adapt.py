@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import numpy as np
+from offboard_client._printable import told
 from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError
 
 from .answers import as_chunk, kind_of
@@ -46,7 +47,7 @@ class CallableLoader(CheckpointLoader):
             raise
         except Exception as error:
             raise LoadFailed(
-                f"the callable of the model {checkpoint.id!r} raised {type(error).__name__}: {error}; "
+                f"the callable of the model {checkpoint.id!r} raised {told(error)}; "
                 "it is called without arguments and returns what answers observations"
             ) from error
         if declared(made) and not (checkpoint.inputs or checkpoint.outputs):

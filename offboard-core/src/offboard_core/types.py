@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 from offboard_client.errors import OffboardError
 
@@ -60,11 +61,22 @@ class Chunk:
         """A copy with ``action`` or ``timestamp`` changed."""
         return replace(self, **changes)
 
+    def copy(self) -> Chunk:
+        """One that stays as it is, whatever is written into the arrays of this one."""
+        action = self.action
+        kept = {name: _own(array) for name, array in action.items()} if isinstance(action, dict) else _own(action)
+        return Chunk(kept, None if self.timestamp is None else _own(self.timestamp))
+
     def head(self, count: int) -> Chunk:
         """The first ``count`` steps."""
         action = self.action
         kept = {name: array[:count] for name, array in action.items()} if isinstance(action, dict) else action[:count]
         return Chunk(kept, None if self.timestamp is None else self.timestamp[:count])
+
+
+def _own(array: Array) -> Array:
+    # JAX's arrays have no copy, and cannot be written into.
+    return array.copy() if isinstance(array, np.ndarray) else array  # pyright: ignore[reportUnnecessaryIsInstance]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from offboard_client._printable import told
 from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.remote import fetch, is_url, open_folder
 from offboard_core.types import Checkpoint, CheckpointLoader, Policy, Report
@@ -59,7 +60,7 @@ class LeRobotLoader(CheckpointLoader):
             failure = error.text
         except Exception as error:
             log.exception("the checkpoint %s cannot be loaded", folder)
-            failure = f"{folder} cannot be loaded: {type(error).__name__}: {error}"
+            failure = f"{folder} cannot be loaded: {told(error)}"
         # Raised anew, because the traceback of the first error holds the model, and would for as long as it lives.
         raise LoadFailed(failure)
 

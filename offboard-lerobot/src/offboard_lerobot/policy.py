@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from lerobot.policies.utils import populate_queues
 from lerobot.utils.constants import ACTION, OBS_IMAGES
+from offboard_client._printable import told
 from offboard_client.errors import BadObservation, InvalidAction, OffboardError, PolicyFailed
 from offboard_core.codecs import is_image
 from offboard_core.types import Chunk, Field, Policy, Session
@@ -100,7 +101,7 @@ class LeRobotPolicy(Policy[LeRobotSession]):
                     groups += [[i] for i in group]
                     continue
                 log.exception("the policy failed on one observation")
-                text = f"the policy raised {type(error).__name__}: {error}. The server's log has the traceback"
+                text = f"the policy raised {told(error)}. The server's log has the traceback"
                 results[group[0]] = error if isinstance(error, OffboardError) else PolicyFailed(text)
                 continue
             for i, chunk in zip(group, chunks, strict=True):

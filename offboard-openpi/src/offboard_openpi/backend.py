@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from offboard_client._printable import told
 from offboard_client.errors import InferTimeout, LoadFailed, ModelLost, OffboardError, PolicyFailed
 from offboard_core.child import Child, free_port
 from offboard_core.types import Report
@@ -217,7 +218,7 @@ class Backend:
                 death = error.text
             except Exception as error:
                 log.exception("openpi cannot be restarted")
-                death = f"{type(error).__name__}: {error}"
+                death = told(error)
 
 
 class _Probe:

@@ -21,6 +21,7 @@ from typing import Any
 
 from offboard_client import wire
 from offboard_client._forms import read_forms
+from offboard_client._printable import told
 from offboard_client.errors import BadMessage, InferTimeout, PolicyFailed
 from websockets.client import ClientProtocol
 from websockets.exceptions import WebSocketException
@@ -252,7 +253,7 @@ def _ending(protocol: ClientProtocol) -> str:
 
 
 def _spell(error: Exception) -> str:
-    return str(error) if isinstance(error, Lost) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, Lost) else told(error)
 
 
 def last_line(traceback: str) -> str:

@@ -8,7 +8,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from offboard_client.errors import ModelLost, OffboardError, PolicyFailed
+from offboard_client._printable import told
+from offboard_client.errors import ModelLost, OffboardError, PolicyFailed, from_code
 
 from .._each import raised
 from ..types import Chunk, Policy
@@ -45,7 +46,7 @@ class Call:
         elif isinstance(error, Exception) and not isinstance(error, StopIteration):  # which a future does not take
             self.future.set_exception(error)
         else:
-            self.future.set_exception(PolicyFailed(f"{type(error).__name__} on the model thread: {error}"))
+            self.future.set_exception(PolicyFailed(f"on the model thread: {told(error)}"))
 
 
 def infer(policy: Policy[Any], batch: Sequence[Exchange]) -> Sequence[Result]:
@@ -75,7 +76,7 @@ def infer(policy: Policy[Any], batch: Sequence[Exchange]) -> Sequence[Result]:
         for exchange in batch:
             exchange.route.alone = True
         shared = f"{failure.text} ({len(batch)} robots shared the call; for now each of them is asked alone)"
-        failure = type(failure)(shared)
+        failure = from_code(failure.code, shared)
     return [failure] * len(batch)
 
 

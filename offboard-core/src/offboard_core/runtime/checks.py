@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 import difflib
+import json
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, cast
 
 import numpy as np
 from offboard_client._actions import check_actions
-from offboard_client.errors import BadObservation, InvalidAction
+from offboard_client._printable import told
+from offboard_client.errors import BadObservation, InvalidAction, LoadFailed
 from offboard_client.wire import Limits
 
-from ..types import Array, Chunk, CodecMeta, Field, Observation
+from ..types import Array, Chunk, CodecMeta, Field, Observation, Policy
 
 _NUMBERS = "fiub"
 MAX_STEPS = Limits().chunk_steps
+
+
+def check_policy(made: Any) -> Policy[Any]:
+    """What a loader made, if it is a policy and declares what can be. Raises LoadFailed naming what is not so.
+
+    Else the first robot would find out, and wait for its timeout.
+    """
+    if not isinstance(made, Policy):
+        raise LoadFailed(f"the loader made {type(made).__name__}; expected a Policy")
+    policy = cast("Policy[Any]", made)
+    most: dict[str, Any] = {"max_batch_size": policy.max_batch_size, "max_sessions": policy.max_sessions}
+    for name, value in most.items():
+        if not (type(value) is int and value >= 1) and not (name == "max_sessions" and value is None):
+            or_none = " or None, for any" if name == "max_sessions" else ""
+            raise LoadFailed(f"the policy's {name} is {value!r:.80}; expected a whole number from 1 up{or_none}")
+    params: Any = policy.params
+    if not (isinstance(params, type) and is_dataclass(params)):
+        raise LoadFailed(f"the policy's params is {params!r:.80}; expected a frozen dataclass")
+    if bare := [f.name for f in fields(params) if f.init and f.default is MISSING and f.default_factory is MISSING]:
+        raise LoadFailed(f"the policy's params have no default for {', '.join(bare)}; a session may set nothing")
+    try:
+        json.dumps(dict(policy.meta), allow_nan=False)
+    except Exception as error:
+        raise LoadFailed(f"the policy's meta is no plain JSON data with finite numbers ({told(error)})") from None
+    return policy
 
 
 def check_observation(observation: Observation, meta: CodecMeta) -> None:

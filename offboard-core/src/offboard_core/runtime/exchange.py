@@ -8,6 +8,7 @@ from threading import Lock
 from time import perf_counter
 from typing import Any, Protocol
 
+from offboard_client._printable import told
 from offboard_client.errors import DeadlineExceeded, Internal, InvalidAction, OffboardError, PolicyFailed
 from offboard_client.messages import SEQ
 
@@ -119,9 +120,10 @@ class Exchange:
             self.codec_ms = (perf_counter() - read) * 1e3
         except OffboardError as error:
             self.error = error
-        except Exception as error:
+        # SystemExit included, as for a policy: it is somebody's own code, too.
+        except BaseException as error:
             log.exception("the codec %s failed on an observation", self.route.codec.name)
-            self.error = Internal(f"the codec {self.route.codec.name} failed: {type(error).__name__}: {error}")
+            self.error = Internal(f"the codec {self.route.codec.name} failed: {told(error)}")
         self.prepared = True
         self.prepare_ms = (perf_counter() - start) * 1e3
 
@@ -153,18 +155,18 @@ class Exchange:
                 result = result.head(0)
         except OffboardError as error:
             result = error
-        except Exception as error:
+        except BaseException as error:
             log.exception("the codec %s failed on an action chunk", route.codec.name)
-            result = PolicyFailed(f"the codec {route.codec.name} failed: {type(error).__name__}: {error}")
+            result = PolicyFailed(f"the codec {route.codec.name} failed: {told(error)}")
         decoded = perf_counter()
         self.codec_ms += (decoded - start) * 1e3
         timing = self._timing(decoded)
         try:
             self.reply = self._wire.write(result, timing, self.observation, self.warnings)
-        except Exception as error:
+        except BaseException as error:
             if not isinstance(error, OffboardError):
                 log.exception("a reply of %s could not be written", route.codec.name)
-                error = InvalidAction(f"the action has no form in the reply: {type(error).__name__}: {error}")
+                error = InvalidAction(f"the action has no form in the reply: {told(error)}")
             result = error
             self.reply = self._refusal(error, timing)
         self.error = result if isinstance(result, OffboardError) else None
@@ -190,7 +192,7 @@ class Exchange:
     def _refusal(self, error: OffboardError, timing: dict[str, float]) -> Any:
         try:
             return self._wire.write(error, timing, self.observation, self.warnings)
-        except Exception:
+        except BaseException:
             log.exception("a reply of %s could not be written, nor the error about it", self.route.codec.name)
             return None
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from offboard_client._printable import told
 from offboard_client.errors import InferTimeout, LoadFailed, OffboardError
 from offboard_client.messages import Status
 
 from .._memory import collect
 from ..progress import Progress
+from .checks import check_policy
 from .lease import Limits, Loaded, Recipe
 from .stats import ServerStats
 from .thread import ModelThread
@@ -92,10 +94,10 @@ class Loading:
         def report(message: str) -> None:
             if self.recipe is not recipe:  # the server closes, or gave it up: what was started for it ends here
                 raise LoadFailed("nobody waits for it any more")
-            self.progress = message
+            self.progress = message if type(message) in (str, Progress) else str(message)
 
         try:
-            thread.policy = recipe.load(report)
+            thread.policy = check_policy(recipe.load(report))
             return None
         except OffboardError as error:
             log.warning("loading %s failed", recipe.label, exc_info=True)
@@ -103,7 +105,7 @@ class Loading:
         # SystemExit included: a vendor's code that leaves the program must not take the slot with it.
         except BaseException as error:
             log.exception("loading %s failed", recipe.label)
-            return f"{type(error).__name__}: {error}"
+            return told(error)
         finally:
             collect()
 

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from offboard_client._printable import told
 from offboard_client.errors import ConfigurationError, InferTimeout, OffboardError
 
 from .waiting import wait_until_set
@@ -61,7 +62,7 @@ class Lookups:
             raise
         except Exception as error:
             log.exception("looking up what can be served failed")
-            raise ConfigurationError(f"what can be served cannot be told: {type(error).__name__}: {error}") from error
+            raise ConfigurationError(f"what can be served cannot be told: {told(error)}") from error
 
     def _silent(self) -> InferTimeout:
         return InferTimeout(

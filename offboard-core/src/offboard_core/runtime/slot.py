@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from offboard_client._printable import told
 from offboard_client.errors import Idle, InferTimeout, Internal, ModelLost, OffboardError, ShuttingDown
 from offboard_client.messages import Status
 
@@ -167,7 +168,7 @@ class Slot:
                 self._fail(request, error)
             except Exception as error:
                 log.exception("the slot failed")
-                self._fail(request, Internal(f"the model slot failed: {type(error).__name__}: {error}"))
+                self._fail(request, Internal(f"the model slot failed: {told(error)}"))
             finally:
                 self._requests.remove(request)
 

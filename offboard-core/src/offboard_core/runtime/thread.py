@@ -22,9 +22,10 @@ from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import Any, TypeVar
 
+from offboard_client._printable import told
 from offboard_client.errors import InferTimeout, OffboardError, PolicyFailed
 
-from ..types import Policy
+from ..types import Chunk, Policy
 from .calls import Call, infer
 from .exchange import Exchange, Result
 from .gather import Gather
@@ -77,7 +78,7 @@ class ModelThread:
             if isinstance(error, OffboardError):
                 raise
             log.exception("%s failed", what)
-            raise PolicyFailed(f"{what} failed: {type(error).__name__}: {error}") from error
+            raise PolicyFailed(f"{what} failed: {told(error)}") from error
 
     def post(self, function: Callable[[], Any], what: str) -> None:
         """Run ``function`` on the thread, after what is queued; nobody waits for it, and what it raises is logged."""
@@ -181,7 +182,9 @@ class ModelThread:
         for exchange, result in zip(batch, results, strict=True):
             exchange.infer_ms = self._last_infer * 1e3
             if overlap:
-                self._translators.submit(partial(self._finish, exchange, result))
+                # The next call may write into the same memory before this one's answer is written.
+                own = result.copy() if isinstance(result, Chunk) else result
+                self._translators.submit(partial(self._finish, exchange, own))
             else:
                 exchange.finish(result)
         if not overlap:
@@ -209,9 +212,9 @@ class ModelThread:
                 exchange.key = policy.batch_key(exchange.inputs)
                 alone = exchange.route.alone or (batch and batch[0].route.alone)
                 same = not batch or (not alone and bool(exchange.key == batch[0].key))
-            except Exception as error:
+            except BaseException as error:
                 log.exception("batch_key failed")
-                self._finish(exchange, PolicyFailed(f"batch_key raised {type(error).__name__}: {error}"))
+                self._finish(exchange, PolicyFailed(f"batch_key raised {told(error)}"))
                 continue
             (batch if same and all(e.route is not exchange.route for e in batch) else later).append(exchange)
         self._held.extendleft(reversed(later))

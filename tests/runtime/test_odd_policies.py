@@ -1,0 +1,206 @@
+"""Policies as people write them: with buffers of their own, with errors that cannot be told, with odd declarations."""
+
+import numpy as np
+import pytest
+from model_bench import Bench, run, until
+from offboard_client import wire
+from offboard_client.messages import error_frame
+from offboard_core import Chunk, LoadFailed, OffboardError, Policy, PolicyFailed, Session
+from offboard_core._each import infer_each
+from offboard_core.runtime import thread
+from offboard_core.runtime.lease import Recipe
+from puppets import Door, PlainWire, Puppet, count_up
+from slot_bed import Want, bed, turns
+
+
+class Untold(Exception):
+    def __str__(self):
+        raise RuntimeError("no text either")
+
+
+class Mistold(BaseException):
+    def __str__(self):
+        return 5  # noqa: PLE0307
+
+
+class Written(PlainWire):
+    def write(self, result, timing, observation, warnings):
+        return (result.columns()["action"].tolist(), result.timestamp.tolist()), dict(timing)
+
+
+def raising(make):
+    def answer(*_):
+        raise make()
+
+    return answer
+
+
+#: Errors whose text cannot be had, or is longer than any message.
+ODD_ERRORS = {"untold": Untold, "mistold": Mistold, "leaving": SystemExit, "long": lambda: ValueError("x" * 40_000_000)}
+odd_errors = pytest.mark.parametrize("make", ODD_ERRORS.values(), ids=ODD_ERRORS)
+
+
+@pytest.mark.rule("R-26")
+def test_an_answer_is_what_it_was_when_it_was_given(monkeypatch):
+    monkeypatch.setattr(thread, "WORTH_OVERLAPPING", 0.0)
+    buffer, times = np.zeros((2, 3)), np.zeros(2)
+
+    def into_the_same_memory(episode, inputs):
+        buffer[:], times[:] = inputs["x"][0], inputs["x"][0]
+        return Chunk({"action": buffer}, times)
+
+    async def main():
+        with Door() as first_call, Door() as writing:
+            async with Bench(Puppet(into_the_same_memory, doors={0: first_call})) as bench:
+                for _ in range(2):  # whoever would write replies beside the model is held up
+                    bench._translators.submit(writing.passing)
+                first, second = await bench.route(Written()), await bench.route(Written())
+                one = bench.submit(first, {"x": np.array([1.0])})
+                await until(first_call.entered)
+                other = bench.submit(second, {"x": np.array([2.0])})
+                await turns()  # it stands in the queue now
+                first_call.open()
+                theirs, _ = await other.reply()
+                writing.open()
+                mine, _ = await one.reply()
+                assert theirs == ([[2.0] * 3] * 2, [2.0, 2.0])
+                assert mine == ([[1.0] * 3] * 2, [1.0, 1.0])
+
+    run(main())
+
+
+@pytest.mark.rule("R-26")
+def test_sessions_of_a_batch_may_answer_from_one_buffer():
+    buffer = np.zeros((2, 3))
+
+    class Sharing(Session):
+        def infer(self, inputs):
+            buffer[:] = inputs["x"]
+            return Chunk(buffer)
+
+    results = infer_each([(Sharing(), {"x": 1.0}), (Sharing(), {"x": 2.0})])
+    assert [result.action[0, 0] for result in results] == [1.0, 2.0]
+
+
+@odd_errors
+@pytest.mark.parametrize("where", ["answer", "infer_many", "batch_key"])
+def test_an_error_that_cannot_be_told_is_answered_at_once(where, make):
+    async def main():
+        policy = Puppet(max_batch_size=4)
+        setattr(policy, where, raising(make))
+        async with Bench(policy) as bench:
+            (route,) = await bench.routes(1)
+            result, _ = await bench.submit(route, {"x": np.zeros(3)}).reply()
+            assert isinstance(result, PolicyFailed)
+            assert type(make()).__name__ in result.text
+            assert len(wire.encode(error_frame(result))) < 2**17
+
+    run(main())
+
+
+def test_a_batch_that_fails_with_an_error_of_the_policys_own_is_answered():
+    class Own(OffboardError):
+        def __init__(self, number, text):
+            super().__init__(f"{text} {number}")
+
+    async def main():
+        with Door() as door:
+            policy = Puppet(max_batch_size=4, doors={0: door})
+            async with Bench(policy) as bench:
+                routes = await bench.routes(3)
+                asked = [bench.submit(routes[0], {"x": np.zeros(3)})]
+                await until(door.entered)
+                asked += [bench.submit(route, {"x": np.zeros(3)}) for route in routes[1:]]
+                policy.infer_many = raising(lambda: Own(5, "cannot"))
+                door.open()
+                for one in asked[1:]:
+                    result, _ = await one.reply()
+                    assert "cannot 5" in result.text
+
+    run(main())
+
+
+@odd_errors
+@pytest.mark.parametrize("what", ["load", "close", "new_session", "reset"])
+def test_an_error_that_cannot_be_told_harms_nobody_else(what, make):
+    async def main():
+        async with bed() as b:
+            policy = Puppet()
+            setattr(policy, what, raising(make))
+            if what == "load":
+                with pytest.raises(LoadFailed) as failed:
+                    await b.have("odd", make=raising(make))
+                assert type(make()).__name__ in failed.value.text
+                assert len(failed.value.text) < 2**17
+            else:
+                lease = await b.have("odd", make=lambda: policy)
+                if what != "close":
+                    with pytest.raises(PolicyFailed, match=type(make()).__name__):
+                        await lease.loaded.thread.call(lambda: getattr(policy, what)(None), 60, "a call")
+                b.slot.release(lease)
+            assert (await b.have("next")).loaded.label == "next"
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"max_batch_size": 0}, "max_batch_size is 0"),
+        ({"max_batch_size": "8"}, "max_batch_size is '8'"),
+        ({"max_batch_size": True}, "max_batch_size is True"),
+        ({"max_sessions": 0}, "max_sessions is 0"),
+        ({"max_sessions": "one"}, "max_sessions is 'one'"),
+        ({"params": dict}, "params is"),
+        ({"meta": {"device": np.zeros(2)}}, "meta"),
+        ({"meta": {"loss": float("nan")}}, "meta"),
+        ({"meta": 5}, "meta"),
+    ],
+)
+def test_an_odd_declaration_fails_the_load_and_is_named(changes, said):
+    def make():
+        policy = Puppet(count_up)
+        for name, value in changes.items():
+            setattr(policy, name, value)
+        return policy
+
+    async def main():
+        async with bed() as b:
+            with pytest.raises(LoadFailed) as failed:
+                await b.have("odd", make=make)
+            assert said in failed.value.text
+            assert (await b.have("next")).loaded.label == "next"
+
+    run(main())
+
+
+@pytest.mark.parametrize("made", [None, "a policy", Policy], ids=["None", "a text", "a class"])
+def test_a_loader_that_makes_no_policy_fails_the_load(made):
+    async def main():
+        async with bed() as b:
+            with pytest.raises(LoadFailed, match="expected a Policy"):
+                await b.have("odd", make=lambda: made)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"), [(None, "None"), (5, "5"), (b"bytes", "b'bytes'"), ("\udcff", r"\udcff")], ids=ascii
+)
+def test_whatever_a_loader_reports_is_shown(said, shown):
+    async def main():
+        with Door() as door:
+
+            def load(report):
+                report(said)
+                door.passing()
+                return Puppet()
+
+            async with bed() as b:
+                want = Want(b.slot, Recipe(("test", "odd"), "odd", load), "somebody")
+                await until(door.entered)
+                await want.hears("loading", f"loading odd: {shown}")
+                door.open()
+                await want.lease()
+
+    run(main())
