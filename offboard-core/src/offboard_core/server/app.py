@@ -1,4 +1,4 @@
-"""The ASGI application: HTTP to FastAPI, WebSockets straight to the session of their protocol."""
+"""The ASGI application: HTTP to its routes, WebSockets straight to the session of their protocol."""
 
 from __future__ import annotations
 

@@ -7,11 +7,15 @@ import resource
 import sys
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
 from offboard_client.errors import Forbidden, Internal, NotFound, OffboardError, Unauthorized
 from offboard_client.messages import MODELS_PATH, SESSION_PATH, error_frame
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
 
 from .._version import __version__
 from ..runtime.service import PolicyService
@@ -42,13 +46,11 @@ docs/reference/protocol.md of the project.
 """
 
 
-def make_http(service: PolicyService, gate: Gate) -> FastAPI:
+def make_http(service: PolicyService, gate: Gate) -> Starlette:
     """The HTTP half of the server."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     registry = make_registry(service)
 
-    @app.middleware("http")
-    async def guard(request: Request, call_next: Any) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def guard(request: Request, call_next: Any) -> Response:
         # Not request.url: that is put together from the Host header, which is the client's to choose.
         if request.scope["path"] not in OPEN:
             try:
@@ -60,38 +62,29 @@ def make_http(service: PolicyService, gate: Gate) -> FastAPI:
                 return JSONResponse(error_frame(error), 401, {"WWW-Authenticate": "Bearer"})
         return await call_next(request)
 
-    @app.exception_handler(HTTPException)
-    async def unknown(request: Request, error: HTTPException) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def unknown(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
         asked = f"{request.method} {request.scope['path'][:200]!r}"
         why = NotFound(f"there is no {asked}; there are GET of {', '.join(ROUTES)} and the WebSocket {SESSION_PATH}")
         return JSONResponse(error_frame(why), error.status_code, error.headers)
 
-    @app.exception_handler(Exception)
-    async def broken(request: Request, error: Exception) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def broken(request: Request, error: Exception) -> Response:
         return JSONResponse(error_frame(Internal("the request failed; the server's log says why")), 500)
 
-    @app.get("/")
-    @app.get("/docs")
-    async def guide() -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def guide(request: Request) -> Response:
         return PlainTextResponse(_GUIDE)
 
-    @app.get(SESSION_PATH)
-    @app.get(SESSION_PATH + "/{model_id:path}")
-    async def session() -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def session(request: Request) -> Response:
         why = NotFound("a session is a WebSocket, and this request asked for no upgrade: see / for what connects")
         return JSONResponse(error_frame(why), 426, {"Upgrade": "websocket", "Connection": "Upgrade"})
 
-    @app.get("/livez")
-    async def livez() -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def livez(request: Request) -> Response:
         return PlainTextResponse("OK\n")
 
-    @app.get("/readyz")
-    @app.get("/healthz")
-    async def readyz() -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def readyz(request: Request) -> Response:
         return PlainTextResponse("OK\n") if service.slot.ready() else PlainTextResponse("not ready\n", 503)
 
-    @app.get(MODELS_PATH)
-    async def models() -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def models(request: Request) -> Response:
         try:
             found = await service.catalog.models()
         except OffboardError as error:
@@ -99,17 +92,33 @@ def make_http(service: PolicyService, gate: Gate) -> FastAPI:
         problems = {name: error_frame(error) for name, error in found.problems.items()}
         return JSONResponse({"models": found.ids, **({"problems": problems} if problems else {})})
 
-    @app.get("/api/v1/status")
-    async def status() -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def status(request: Request) -> Response:
         stats = service.stats
         answered = {"answered": sum(stats.outcomes.values()), "outcomes": dict(stats.outcomes)}
         mean_ms = {stage: round(h.sum_ms / total, 3) for stage, h in stats.stages.items() if (total := sum(h.counts))}
         return JSONResponse({**service.status(), **answered, "mean_ms": mean_ms, "memory_bytes": resident_bytes()})
 
-    @app.get("/metrics")
-    async def metrics() -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def metrics(request: Request) -> Response:
         return Response(exposition(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    answers = {
+        "/": guide,
+        "/docs": guide,
+        SESSION_PATH: session,
+        SESSION_PATH + "/{model_id:path}": session,
+        "/livez": livez,
+        "/readyz": readyz,
+        "/healthz": readyz,
+        MODELS_PATH: models,
+        "/api/v1/status": status,
+        "/metrics": metrics,
+    }
+    app = Starlette(
+        routes=[Route(path, answer) for path, answer in answers.items()],
+        middleware=[Middleware(BaseHTTPMiddleware, dispatch=guard)],
+        exception_handlers={HTTPException: unknown, Exception: broken},
+    )
+    app.router.redirect_slashes = False
     return app
 
 
