@@ -1,5 +1,6 @@
 """Folders in a real S3 server: listed, fetched in pieces, resumed, kept, refreshed."""
 
+import fcntl
 import threading
 
 import fsspec
@@ -150,6 +151,28 @@ def test_two_that_want_the_same_take_turns(remote, place):
         thread.join(240)
     assert len(found) == 2
     assert same(found[0], place)
+
+
+def test_who_waits_for_another_that_fetches_the_same_waits_while_something_comes(remote, place, monkeypatch):
+    here = cache.place_of(remote.url)
+    here.mkdir(parents=True)
+    slept, said = [], []
+
+    def sleep(seconds):
+        slept.append(100.0)
+        if len(slept) < 20:  # the other one fetches
+            (here / "part").write_bytes(bytes(1000 * len(slept)))
+
+    monkeypatch.setattr(cache.time, "sleep", sleep)
+    monkeypatch.setattr(cache.time, "monotonic", lambda: sum(slept))
+    with here.with_name(f"{here.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ConfigurationError, match=r"the same into .*, and nothing has come for 600 s; .*fuser"):
+            fetch(remote, said.append)
+    assert 2000 + cache.PATIENCE >= sum(slept) > 1900 + cache.PATIENCE
+    assert said[0] == "another process is fetching this checkpoint: 0.0 MB are there"
+    assert len(said) == len(slept), "whoever waits is told each time, and can be called off"
+    assert same(fetch(remote, said.append), place)
 
 
 def test_what_is_not_there(store):

@@ -154,27 +154,6 @@ def test_a_load_that_fails_leaves_the_slot_empty_and_the_next_one_works(raised, 
     run(main())
 
 
-def test_a_load_that_hangs_is_given_up_and_what_it_brings_later_is_closed():
-    async def main():
-        with Door() as door:
-
-            def hanging():
-                door.passing()
-                return Puppet()
-
-            async with bed(load=1.0) as b:
-                with pytest.raises(LoadFailed, match=r"x could not be loaded: .* did not return within 1 s"):
-                    await b.have("x", make=hanging)
-                await until(door.entered)
-                with pytest.raises(LoadFailed, match="x is still stuck in a call and holds its memory; restart"):
-                    await b.have("y")
-                door.open()
-                await becomes(lambda: "x" in b.policies)
-                await until(b.policies["x"].closed)
-
-    run(main())
-
-
 @pytest.mark.rule("S-7")
 def test_whoever_waits_is_told_how_it_stands_again_and_again():
     async def main():

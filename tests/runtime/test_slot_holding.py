@@ -136,7 +136,7 @@ def test_a_stuck_policy_is_left_behind_and_nothing_is_loaded_beside_it():
                 call = asyncio.ensure_future(x.loaded.thread.call(door.passing, None, "hanging"))
                 await until(door.entered)
                 b.slot.release(x)
-                with pytest.raises(LoadFailed, match="x is still stuck in a call and holds its memory"):
+                with pytest.raises(LoadFailed, match="x was given up, but its last call has not returned yet"):
                     await b.have("y")
                 assert b.loads == ["x"]
                 door.open()

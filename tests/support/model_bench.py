@@ -1,7 +1,7 @@
 """A model's thread with a policy on it, driven from an event loop as the service does it."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from offboard_core import CodecMeta, NoParams, OffboardError, Policy
@@ -21,6 +21,29 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         return await asyncio.wait_for(coroutine, 2 * PATIENCE)
 
     return asyncio.run(bounded())
+
+
+class HandClock(asyncio.SelectorEventLoop):
+    """A loop whose time a test moves on."""
+
+    moved = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.moved
+
+    def move(self, seconds: float) -> None:
+        """So much later it is now."""
+        self.moved += seconds
+
+
+def run_by_hand(main: Callable[[HandClock], Coroutine[Any, Any, T]]) -> T:
+    """Run it on a loop whose time it moves itself. Not bounded: a bound would be moved with it."""
+    loop = HandClock()
+    try:
+        return loop.run_until_complete(main(loop))
+    finally:
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
 
 
 async def until(event: Any) -> None:

@@ -16,10 +16,11 @@ class Progress(str):
     def __new__(cls, phase: str, done: int, total: int) -> Progress:
         """The text says it all: ``fetching act: 1.20 GB of 3.40 GB (35 %)``."""
         share = f" ({100 * done / total:.0f} %)" if total else ""
-        made = super().__new__(cls, f"{phase}: {_size(done)} of {_size(total)}{share}")
+        made = super().__new__(cls, f"{phase}: {sized(done)} of {sized(total)}{share}")
         made.phase, made.done, made.total = phase, done, total
         return made
 
 
-def _size(size: int) -> str:
+def sized(size: int) -> str:
+    """Bytes for people: ``1.20 GB``, ``3.4 MB``."""
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

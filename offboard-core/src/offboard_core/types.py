@@ -210,6 +210,7 @@ class ModelRegistry(abc.ABC):
 
 
 #: Tells whoever waits what a slow load is doing; a :class:`~.progress.Progress` also how far it is. For any thread.
+#: Each call is a sign of life: --load-timeout counts from the last one. Whoever repeats it in a loop bounds that loop.
 Report = Callable[[str], None]
 
 

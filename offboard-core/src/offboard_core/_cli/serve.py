@@ -65,7 +65,7 @@ def _check_numbers(options: ServeOptions) -> None:
     listen_host(options.host)
     if not 0 <= options.port <= 65535:
         raise UsageError(f"--port {options.port} is no port; expected 0 to 65535")
-    for name in ("infer_timeout", "idle_timeout", "request_timeout", "max_sessions"):
+    for name in ("infer_timeout", "load_timeout", "idle_timeout", "request_timeout", "max_sessions"):
         if not getattr(options, name) > 0:
             raise UsageError(f"--{name.replace('_', '-')} {getattr(options, name)} is not above 0")
     if (options.ssl_certfile is None) != (options.ssl_keyfile is None):
@@ -95,7 +95,7 @@ def make_config(options: ServeOptions) -> ServerConfig:
         allowed_hosts=options.allowed_host,
         request_timeout=options.request_timeout,
         max_sessions=options.max_sessions,
-        limits=Limits(infer=options.infer_timeout, idle=options.idle_timeout),
+        limits=Limits(infer=options.infer_timeout, load=options.load_timeout, idle=options.idle_timeout),
     )
 
 

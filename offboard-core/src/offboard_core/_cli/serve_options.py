@@ -62,6 +62,8 @@ class ServeOptions:
     """The certificate's key."""
     infer_timeout: float = 60.0
     """How long one inference may take, in seconds."""
+    load_timeout: float = 1200.0
+    """How long a load may go without news of its progress, in seconds; while there is some it may take any time."""
     idle_timeout: float = 600.0
     """How long a session may be silent while somebody waits for another model, in seconds."""
     request_timeout: float = 5.0

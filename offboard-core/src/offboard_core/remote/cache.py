@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -15,7 +16,7 @@ from typing import cast
 
 from offboard_client.errors import ConfigurationError
 
-from ..progress import Progress
+from ..progress import Progress, sized
 from ..types import Report
 from .folder import RemoteFile, RemoteFolder
 
@@ -23,6 +24,8 @@ from .folder import RemoteFile, RemoteFolder
 BLOCK = 16 * 2**20
 #: Attempts for one block, before the load fails; what is there already stays for the next load.
 ATTEMPTS = 3
+#: Seconds that another process which fetches the same may go without a byte.
+PATIENCE = 600.0
 _RECORD = ".offboard-fetched.json"
 _PART = ".offboard-part"
 
@@ -117,15 +120,32 @@ def _remove_others(place: Path, wanted: Mapping[str, RemoteFile]) -> None:
 
 @contextmanager
 def _alone(place: Path, report: Report) -> Generator[None]:
-    with place.with_name(f"{place.name}.lock").open("w") as lock:
+    path = place.with_name(f"{place.name}.lock")
+    with path.open("w") as lock:
+        there, since = -1, 0.0
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                report("another process is fetching this checkpoint")
+                if (now_there := _bytes_in(place)) != there:
+                    there, since = now_there, time.monotonic()
+                elif time.monotonic() - since > PATIENCE:
+                    raise ConfigurationError(
+                        f"another process is fetching the same into {place}, and nothing has come for {PATIENCE:g} s; "
+                        f"end it (`fuser {path}` names it), and what it has is gone on with"
+                    ) from None
+                report(f"another process is fetching this checkpoint: {sized(there)} are there")
                 time.sleep(0.5)
         yield
+
+
+def _bytes_in(place: Path) -> int:
+    total = 0
+    for path in place.rglob("*"):
+        with contextlib.suppress(OSError):  # it is replaced just now
+            total += path.stat().st_size
+    return total
 
 
 def _read_record(place: Path) -> dict[str, str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from offboard_client._printable import told
 from offboard_client.errors import InferTimeout, LoadFailed, OffboardError
@@ -18,6 +20,7 @@ from .thread import ModelThread
 from .translators import Translators
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Loading:
@@ -29,20 +32,22 @@ class Loading:
         self.progress = ""
         self._limits, self._translators, self._stats = limits, translators, stats
         self._loop = asyncio.get_running_loop()
+        self._heard = 0.0
         self._stuck: tuple[str, ModelThread] | None = None
 
     async def load(self, recipe: Recipe) -> Loaded:
         """A thread with the policy on it. Raises LoadFailed; then nothing of the model is left."""
         if self._stuck is not None and self._stuck[1].is_alive():
             raise LoadFailed(
-                f"{self._stuck[0]} is still stuck in a call and holds its memory; "
-                f"restart the server to load {recipe.label}"
+                f"{self._stuck[0]} was given up, but its last call has not returned yet, and holds its memory; "
+                f"{recipe.label} can be loaded when it has. If it never does, restart the server"
             )
         self._stuck = None
-        self.recipe, self.since, self.progress = recipe, self._loop.time(), "starting"
+        self.recipe, self.progress = recipe, "starting"
+        self.since = self._heard = self._loop.time()
         thread = ModelThread(recipe.label, self._loop, self._translators)
         try:
-            problem = await thread.call(lambda: self._build(recipe, thread), self._limits.load, "loading")
+            problem = await self._while_heard_of(thread.call(lambda: self._build(recipe, thread), None, "loading"))
         except InferTimeout as error:
             self._stuck = (recipe.label, thread)
             problem = error.text
@@ -85,6 +90,25 @@ class Loading:
         finally:
             thread.stop()
 
+    async def _while_heard_of(self, loading: Coroutine[Any, Any, T]) -> T:
+        """What it returns. Raises InferTimeout once nothing was heard of it for the limit's time."""
+        limit, task = self._limits.load, asyncio.ensure_future(loading)
+        try:
+            while not task.done():
+                if (silent := self._loop.time() - self._heard) >= limit:
+                    raise InferTimeout(
+                        f"nothing was heard of it for {silent:.0f} s; {self._loop.time() - self.since:.0f} s after it "
+                        f"began it was last at {self.progress!r}. See whether its disk, network or program hangs; "
+                        "raise --load-timeout if it needs longer for that"
+                    )
+                await asyncio.wait({task}, timeout=limit - silent)
+            return task.result()
+        finally:
+            task.cancel()
+
+    def _hear(self) -> None:
+        self._heard = self._loop.time()
+
     def _build(self, recipe: Recipe, thread: ModelThread) -> str | None:
         """On the model's thread: None, or what went wrong.
 
@@ -94,6 +118,7 @@ class Loading:
         def report(message: str) -> None:
             if self.recipe is not recipe:  # the server closes, or gave it up: what was started for it ends here
                 raise LoadFailed("nobody waits for it any more")
+            self._loop.call_soon_threadsafe(self._hear)
             self.progress = message if type(message) in (str, Progress) else str(message)
 
         try:

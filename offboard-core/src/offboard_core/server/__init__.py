@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ..runtime.lease import Limits
 from .config import ServerConfig
 from .inference_server import InferenceServer
 from .run import run_server
 
-__all__ = ["InferenceServer", "ServerConfig", "run_server"]
+__all__ = ["InferenceServer", "Limits", "ServerConfig", "run_server"]
