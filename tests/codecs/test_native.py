@@ -40,7 +40,7 @@ def test_the_rate_may_be_an_option():
 
 
 def test_a_rate_that_is_none_is_a_bad_parameter():
-    with pytest.raises(BadParameter, match="above 0"):
+    with pytest.raises(BadParameter, match="steps per second from"):
         build(NativeOptions, {"fps": -1}, "the codec core.native")
 
 

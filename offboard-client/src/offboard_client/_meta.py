@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ._limits import DEFAULT_LIMITS
 from .errors import BadMessage
 
-#: Steps per second that a robot may be meant to play.
+#: Steps per second that a robot may be meant to play, and that in words.
 FPS_RANGE = (0.01, 10_000.0)
+RATE = f"steps per second from {FPS_RANGE[0]:g} to {FPS_RANGE[1]:,.0f}"
 _MAX_SIDE = 8192
 _MAX_DIMENSIONS = 8
 #: What a text shown as JSON, or sent back in a URL, may be long.
@@ -112,7 +113,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_rate(value: Any) -> bool:
+def is_rate(value: Any) -> bool:
+    """Whether a robot may be meant to play so many steps per second."""
     return _is_number(value) and FPS_RANGE[0] <= value <= FPS_RANGE[1]
 
 
@@ -161,7 +163,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "action": (_is_map, "a map from names to what each holds"),
     "image_sizes": (_is_sizes, "[w, h], or a map from name to [w, h]"),
     "compress_images": (_is_bool, "true or false"),
-    "action_fps": (_is_rate, f"steps per second from {FPS_RANGE[0]:g} to {FPS_RANGE[1]:,.0f}, or null"),
+    "action_fps": (is_rate, f"{RATE}, or null"),
     "action_horizon_sec": (_is_time, "seconds above 0"),
     "chunk_length": (_is_count, "a whole number above 0"),
     "joint_names": (_is_texts, "a list of names"),

@@ -15,6 +15,7 @@ from offboard_client.errors import BadParameter, ConfigurationError
 from ._offers import CodecOffer, LoaderOffer
 from .adapt import CallableLoader, as_build
 from .bound import BoundCodec
+from .codecs.timing import rate
 from .declared import declared
 from .options import build, describe
 from .plugins import Plugins
@@ -51,8 +52,8 @@ class CodecChoice:
         self._default = default
         self._asked = asked
         self._options = dict(options or {})
-        if fps is not None and not 0 < fps < float("inf"):
-            raise ConfigurationError(f"fps is {fps:g}; expected a number above 0")
+        if fps is not None:
+            _check_rate("--fps", fps)
         if fps is not None and self._options.setdefault("fps", fps) != fps:
             raise ConfigurationError(f"--fps says {fps:g}, --codec.fps says {self._options['fps']}; give one of them")
         self._made: OrderedDict[tuple[str, str], tuple[Checkpoint, BoundCodec]] = OrderedDict()
@@ -108,6 +109,8 @@ class CodecChoice:
         options = build(declared, given, where, ConfigurationError)
         bound = BoundCodec(offer.make(options, checkpoint), offer.name, source)
         made = bound.meta.action_fps
+        if made is not None:
+            _check_rate(f"{where} makes actions at a rate that no client plays", made)
         if recorded is not None and made != recorded:
             raise ConfigurationError(
                 f"{where} makes actions at {made} Hz, but the checkpoint {checkpoint.id} was trained at "
@@ -142,11 +145,15 @@ def _recorded_fps(checkpoint: Checkpoint) -> float | None:
     fps = checkpoint.recorded.get("action_fps")
     if fps is None:
         return None
-    if isinstance(fps, bool) or not isinstance(fps, (int, float)) or not 0 < fps < float("inf"):
-        raise ConfigurationError(
-            f"offboard.json of the checkpoint {checkpoint.id} says action_fps {fps!r}; expected a number above 0"
-        )
+    _check_rate(f"action_fps in offboard.json of the checkpoint {checkpoint.id}", fps)
     return float(fps)
+
+
+def _check_rate(where: str, fps: Any) -> None:
+    try:
+        rate(fps)
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: {error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ from offboard_core.codecs import (
     TaskText,
     is_image,
     positive,
+    rate,
     resolve_names,
     timed,
 )
@@ -54,7 +55,7 @@ class ArmOptions:
     """The observed closure enters as 0 or 1, for *_traj checkpoints that Positronic trained so."""
 
     def __post_init__(self) -> None:
-        positive("fps", self.fps)
+        rate(self.fps)
         if self.horizon_sec is not None:
             positive("horizon_sec", self.horizon_sec)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from offboard_client.errors import BadParameter
-from offboard_core.codecs import ActionSplit, Stage, StateVector, positive, timed
+from offboard_core.codecs import ActionSplit, Stage, StateVector, positive, rate, timed
 from offboard_core.codecs.grip import is_grip
 from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Field, Observation
 
@@ -40,7 +40,7 @@ class AlohaOptions:
     """A robot's image → cam_high, cam_low, cam_left_wrist or cam_right_wrist."""
 
     def __post_init__(self) -> None:
-        positive("fps", self.fps)
+        rate(self.fps)
         if self.horizon_sec is not None:
             positive("horizon_sec", self.horizon_sec)
 

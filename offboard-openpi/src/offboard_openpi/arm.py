@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from offboard_client.errors import BadParameter
-from offboard_core.codecs import ActionSplit, StateVector, positive, timed
+from offboard_core.codecs import ActionSplit, StateVector, positive, rate, timed
 from offboard_core.types import Checkpoint, Codec
 
 from .pieces import Prompt, Trained, camera, check_fit
@@ -57,7 +57,7 @@ class ArmOptions:
     """The observed closure enters as 0 or 1, for *_traj checkpoints that Positronic trained so."""
 
     def __post_init__(self) -> None:
-        positive("fps", self.fps)
+        rate(self.fps)
         if self.horizon_sec is not None:
             positive("horizon_sec", self.horizon_sec)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from offboard_client.errors import InvalidAction, LoadFailed
-from offboard_core.codecs import CONVENTIONS, StateVector, binarize, positive, timed
+from offboard_core.codecs import CONVENTIONS, StateVector, binarize, rate, timed
 from offboard_core.codecs.actions import action_field
 from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Observation
 
@@ -36,7 +36,7 @@ class DroidOptions:
     """How many steps of a chunk are played."""
 
     def __post_init__(self) -> None:
-        positive("fps", self.fps)
+        rate(self.fps)
         if self.steps < 1:
             raise ValueError(f"steps is {self.steps}, expected 1 or more")
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 from offboard_client.errors import InvalidAction
-from offboard_core.codecs import LetterboxImage, StateVector, canonical_field, convert, positive, timed
+from offboard_core.codecs import LetterboxImage, StateVector, canonical_field, convert, positive, rate, timed
 from offboard_core.codecs.actions import action_field
 from offboard_core.types import Array, Checkpoint, Chunk, Codec, CodecMeta, Field, Observation
 
@@ -43,7 +43,7 @@ class LiberoOptions:
     """How the robot sends its pictures: as one sees the scene, or upside down as robosuite renders them."""
 
     def __post_init__(self) -> None:
-        positive("fps", self.fps)
+        rate(self.fps)
         if self.horizon_sec is not None:
             positive("horizon_sec", self.horizon_sec)
 

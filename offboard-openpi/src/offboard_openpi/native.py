@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from offboard_client.errors import BadObservation
-from offboard_core.codecs import Native, positive, timed
+from offboard_core.codecs import Native, rate, timed
 from offboard_core.types import Checkpoint, Codec, CodecMeta, Field, Observation
 
 from .families import PROMPT
@@ -26,7 +26,7 @@ class OpenPINativeOptions:
 
     def __post_init__(self) -> None:
         if self.fps is not None:
-            positive("fps", self.fps)
+            rate(self.fps)
 
 
 def native(options: OpenPINativeOptions, checkpoint: Checkpoint) -> Codec:

@@ -17,6 +17,7 @@ from offboard_client.commands import UsageError
 from offboard_client.errors import ConfigurationError
 
 from .._offers import TrainerOffer
+from ..codecs.timing import rate
 from ..options import build, describe
 from ..plugins import Plugins
 from ..types import Checkpoint
@@ -83,10 +84,15 @@ def record_of(plugins: Plugins, offer: TrainerOffer, asked: str | None, fps: flo
     made = codec.make(build(declared, given, where, ConfigurationError), Checkpoint(id="training"))
     if not made.features:
         raise ConfigurationError(f"{where} is for serving only: it makes no training data; choose another with --codec")
-    rate = made.meta.action_fps if fps is None else fps
-    if rate is None or made.meta.action_fps not in (None, rate):
-        raise ConfigurationError(f"{where} plays {made.meta.action_fps} steps per second, and the data set has {rate}")
-    return {"codec": codec.name, "action_fps": rate}
+    recorded = made.meta.action_fps if fps is None else fps
+    if recorded is None or made.meta.action_fps not in (None, recorded):
+        raise ConfigurationError(
+            f"{where} plays {made.meta.action_fps} steps per second, and the data set has {recorded}"
+        )
+    try:
+        return {"codec": codec.name, "action_fps": rate(recorded)}
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: {error}") from None
 
 
 def _help(core: type[Any], arguments: Sequence[str], command: str, summary: str) -> None:

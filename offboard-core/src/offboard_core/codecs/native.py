@@ -13,7 +13,7 @@ from offboard_core.types import Array, Checkpoint, Chunk, Codec, CodecMeta, Fiel
 
 from ._read import require
 from .names import Rename, resolve_names
-from .timing import positive, timed
+from .timing import rate, timed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class NativeOptions:
 
     def __post_init__(self) -> None:
         if self.fps is not None:
-            positive("fps", self.fps)
+            rate(self.fps)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from offboard_client._meta import RATE, is_rate
 from offboard_client.errors import ConfigurationError, InvalidAction
 
 from offboard_core.types import Array, Chunk, Codec, CodecMeta, Observation
@@ -19,7 +20,7 @@ class ActionTiming(Codec):
     fps: float
 
     def __post_init__(self) -> None:
-        positive("fps", self.fps)
+        rate(self.fps)
 
     @property
     def meta(self) -> CodecMeta:
@@ -68,6 +69,13 @@ def timed(codec: Codec, fps: float | None, horizon_sec: float | None = None) -> 
         return codec
     codec = ActionTiming(fps) | codec
     return codec if horizon_sec is None else ActionHorizon(horizon_sec) | codec
+
+
+def rate(fps: float) -> float:
+    """``fps``, if it is one that clients play (M-20). Raises ValueError."""
+    if not is_rate(fps):
+        raise ValueError(f"fps is {fps!r}, expected {RATE}")
+    return fps
 
 
 def positive(what: str, value: float) -> float:

@@ -11,6 +11,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from offboard_client._meta import check_meta
+from offboard_client.errors import BadMessage, LoadFailed
+
 from .._version import __version__
 from ..bound import BoundCodec
 from ..types import Checkpoint, CodecMeta, Field
@@ -27,7 +30,8 @@ def build_meta(
 ) -> dict[str, Any]:
     """``meta`` as section 3 of the protocol lists it.
 
-    ``model_id``: as a session URL names it; ``policy``: the policy's own facts.
+    ``model_id``: as a session URL names it; ``policy``: the policy's own facts. Raises LoadFailed if one of them, or of
+    the codec's, is what no client takes (M-20).
     """
     codec_meta = codec.meta
     sizes = image_sizes(codec_meta)
@@ -54,6 +58,12 @@ def build_meta(
     }
     # Neither the address nor the version belongs to what a client may pin: the same model served elsewhere is the same.
     spec = {**identity, **what_to_send, **what_comes_back, **decided}
+    try:
+        check_meta(spec)
+    except BadMessage as error:
+        raise LoadFailed(
+            f"what {model_id} and its codec declare is not sent, since no client takes it: {error}"
+        ) from None
     return {
         **spec,
         "host": address[0],
