@@ -104,3 +104,14 @@ def test_a_new_name_must_be_free():
     with pytest.raises(BadObservation, match="two names of the observation become 'b'"):
         Rename({"a": "b"}).encode({"a": 1, "b": 2})
     assert Rename({"a": "b", "b": "a"}).encode({"a": 1, "b": 2}) == {"b": 1, "a": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [("robot_state.ee_pose", np.zeros(7), "length 0"), ("grip", 80.0, "grip"), ("grip.left", [1.06], r"grip\.left")],
+)
+def test_a_canonical_name_is_checked_for_what_it_means(name, value, reason):
+    width = np.atleast_1d(value).shape
+    codec = make(NativeOptions(), Checkpoint(id="m", inputs={name: Field(shape=width)}))
+    with pytest.raises(BadObservation, match=reason):
+        codec.encode({name: value})

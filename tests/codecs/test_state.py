@@ -40,6 +40,9 @@ def test_a_closure_is_a_scalar_or_one_number(grip):
         ("grip", -0.06, "0 \\(open\\)"),
         ("grip", 80, "scale it on the robot"),
         ("grip", np.nan, "not finite"),
+        ("robot_state.ee_pose", np.zeros(7), r"quaternion of robot_state\.ee_pose \(w x y z\) has length 0"),
+        ("robot_state.ee_pose", [0.4, 0.0, 0.3, 0.98, 0.0, 0.0, 0.0], "length 0.98"),
+        ("robot_state.ee_pose", [0.4, 0.0, 0.3, 0.0, 180.0, 0.0, 0.0], "a rotation has length 1"),
     ],
 )
 def test_what_is_not_that_state_is_refused(name, value, reason):
@@ -80,7 +83,7 @@ def test_the_pose_may_enter_in_another_representation():
         six.encode(observation())["s"], [0.4, -0.1, 0.3, 0, 0, 1, 1, 0, 0, 0.25], atol=1e-6, rtol=0
     )
     assert six.features["s"].shape == (10,)
-    with pytest.raises(BadObservation, match="no pose"):
+    with pytest.raises(BadObservation, match="length 0"):
         six.encode(observation() | {"robot_state.ee_pose": np.zeros(7)})
 
 

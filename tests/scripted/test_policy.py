@@ -106,7 +106,7 @@ def test_a_batch_answers_each_robot_what_it_would_get_alone(policy: ScriptedPoli
     ("changes", "says"),
     [
         ({"task": "fold the towel"}, "stack the red cube on the green cube"),
-        ({"robot_state.ee_pose": np.zeros(7)}, "length 0.000"),
+        ({"robot_state.ee_pose": np.zeros(7)}, "length 0"),
         ({"sim.objects.red_cube": np.array([0.5, 0.1, 0.02, 2.0, 0, 0, 0])}, "sim.objects.red_cube .* length 2.000"),
         ({"sim.objects.red_cube": np.full(7, np.nan)}, "not finite"),
         ({"grip": np.array([255.0])}, "grip"),

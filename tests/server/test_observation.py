@@ -156,3 +156,5 @@ def test_a_pose_is_a_translation_and_a_unit_quaternion(scripted):
         one.opened()
         degrees = {**SCENE, "grip": 0.5, "robot_state.ee_pose": [0.4, 0.0, 0.3, 0.0, 180.0, 0.0, 0.0]}
         assert one.ask(degrees)["code"] == "bad_observation"
+        unmeasured = {**SCENE, "grip": 0.5, "robot_state.ee_pose": [0.0] * 7}
+        assert "length 0" in one.ask(unmeasured)["error"]

@@ -20,12 +20,12 @@ from .images import LetterboxImage, letterbox
 from .names import Rename, resolve_names
 from .native import Native, NativeOptions
 from .rotations import Rotation, convert, convert_pose
-from .state import CONVENTIONS, StateVector, TaskText, canonical_field
+from .state import CONVENTIONS, StateVector, TaskText, canonical_field, check_canonical
 from .timing import ActionHorizon, ActionTiming, positive, rate, timed
 
 __all__ = [
     "CONVENTIONS", "ActionHorizon", "ActionSplit", "ActionTiming", "ActionVector", "LetterboxImage", "Native",
     "NativeOptions", "Parallel", "Rename", "Rotation", "Sequential", "Stage", "StateVector", "TaskText", "binarize",
-    "canonical_field", "check_actions", "check_grip", "convert", "convert_pose", "decodes", "encodes", "is_image",
-    "letterbox", "pose_width", "positive", "rate", "resolve_names", "timed",
+    "canonical_field", "check_actions", "check_canonical", "check_grip", "convert", "convert_pose", "decodes",
+    "encodes", "is_image", "letterbox", "pose_width", "positive", "rate", "resolve_names", "timed",
 ]  # fmt: skip

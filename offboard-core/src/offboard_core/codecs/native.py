@@ -13,6 +13,7 @@ from offboard_core.types import Array, Checkpoint, Chunk, Codec, CodecMeta, Fiel
 
 from ._read import require
 from .names import Rename, resolve_names
+from .state import check_canonical
 from .timing import rate, timed
 
 
@@ -86,6 +87,8 @@ def _checked(name: str, value: Any, declared: Field) -> Any:
         array = array[None]
     if shape is not None and not _fits(array.shape, shape):
         raise BadObservation(f"{name} has the shape {array.shape}, the model expects {shape} (-1: any)")
+    if array.dtype.kind in "iuf":
+        check_canonical(name, array)
     if declared.dtype is None:
         return array
     # Robots send float64 and JSON makes int64: that is no mistake. A float image would be one.

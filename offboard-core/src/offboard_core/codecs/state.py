@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from offboard_client._actions import UNIT_TOLERANCE
 from offboard_client.errors import BadObservation
 
 from offboard_core.types import Array, Codec, CodecMeta, Feature, Field, Observation
@@ -39,14 +40,31 @@ def _kind(name: str) -> str:
     return "grip" if is_grip(name) else name.rpartition(".")[2] if name.startswith("robot_state.") else ""
 
 
+def check_canonical(name: str, value: Array) -> None:
+    """Raises BadObservation for finite numbers under a canonical name that cannot be what it means; others pass.
+
+    A closure outside its range; a pose whose quaternion is no rotation, as of an estimator that has not begun.
+    """
+    kind = _kind(name)
+    if kind == "grip":
+        check_grip(name, value)
+    elif kind == "ee_pose" and value.shape == (7,):
+        length = float(np.linalg.norm(value[3:].astype(np.float64)))
+        if not abs(length - 1) <= UNIT_TOLERANCE:
+            raise BadObservation(
+                f"the quaternion of {name} (w x y z) has length {length:.3g}, and a rotation has length 1: "
+                f"{value.tolist()}; it is x y z in m, then the quaternion"
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class StateVector(Codec):
     """Makes ``name``, one (D,) float32 vector, of the robot's ``parts`` (name → width) in their order.
 
-    Each part must be there, finite and exactly as wide; a closure must lie in its range. ``rotation``: how the
-    rotation of an end-effector pose enters the vector; as observed (``quat``) it is not touched.
-    ``binarize_grip``: closures enter as 0 or 1, for checkpoints that were trained so. Training rows hold the
-    same vector: what is done to the state is done in both places.
+    Each part must be there, finite and exactly as wide; a closure must lie in its range, and a pose's quaternion have
+    length 1. ``rotation``: how the rotation of an end-effector pose enters the vector; as observed (``quat``) it is
+    not touched. ``binarize_grip``: closures enter as 0 or 1, for checkpoints that were trained so. Training rows
+    hold the same vector: what is done to the state is done in both places.
     """
 
     name: str
@@ -68,14 +86,11 @@ class StateVector(Codec):
         return {self.name: np.concatenate(parts)}
 
     def _part(self, name: str, value: Array) -> Array:
+        check_canonical(name, value)
         if is_grip(name):
-            check_grip(name, value)
             return binarize(value) if self.binarize_grip else value
         if _kind(name) == "ee_pose" and self.rotation != "quat":
-            try:
-                return convert_pose(value, "quat", self.rotation).astype(np.float32)
-            except ValueError as error:
-                raise BadObservation(f"{name} is no pose: {error}; it is x y z and a unit quaternion w x y z") from None
+            return convert_pose(value, "quat", self.rotation).astype(np.float32)
         return value
 
     @property
