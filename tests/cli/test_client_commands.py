@@ -45,6 +45,13 @@ def test_probe_for_machines_is_one_object(server):
     assert found["timing"]["server.total_ms"] > 0
 
 
+@pytest.mark.parametrize("argument", ["--wait=0", "--timeout=-1", "--wait=inf"])
+def test_a_time_that_is_none_is_wrong_usage_and_named_as_it_was_typed(server, argument):
+    done = offboard("models", server, argument)
+    flag, _, value = argument.partition("=")
+    assert (done.returncode, done.stderr) == (2, f"offboard: {flag} is {value}; expected seconds, a number above 0\n")
+
+
 def test_bench_counts_what_was_asked_for(server):
     done = offboard("bench", server, "--json", "--requests", "20", "--sessions", "1", "3", "--warmup", "1")
     assert done.returncode == 0, done.stderr

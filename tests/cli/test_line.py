@@ -91,7 +91,7 @@ def test_bench_shows_how_far_it_is(terminal, capsys):
         assert main(["bench", f"127.0.0.1:{server.port}", "--requests", "20", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["runs"][0]["requests"] == 20
         shown = " ".join(terminal.lines)
-        assert "1 session on it" in shown
+        assert "1 session on the model it" in shown
         assert "of 20" in shown
         assert main(["bench", f"127.0.0.1:{server.port}", "--seconds", "0.1", "--json"]) == 0
         assert "requests/s" in " ".join(terminal.lines)

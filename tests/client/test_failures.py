@@ -499,7 +499,7 @@ def test_tls_to_a_plain_port_is_told(clients, certificate):
 )
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), True, "5", None])
 def test_timeouts_are_positive_numbers(clients, name, value):
-    with pytest.raises(ConfigurationError, match="positive number of seconds"):
+    with pytest.raises(ConfigurationError, match="expected seconds, a number above 0"):
         clients.client("127.0.0.1", **{name: value})
 
 

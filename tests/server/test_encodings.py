@@ -82,3 +82,12 @@ def test_each_frame_is_answered_in_its_own_encoding(world):
     found, reply = world({"x": [1]})
     assert isinstance(reply["result"][0]["action"], np.ndarray)
     np.testing.assert_array_equal(found["x"], [1.0])
+
+
+@pytest.mark.parametrize("file", [b"abc", picture()[:60]])
+def test_an_image_that_is_none_is_named(world, file):
+    found, reply = world({"image.wrist": picture(), "left_image": file})
+    assert (found, reply["code"]) == (None, "bad_message")
+    assert reply["error"].startswith("left_image: ")
+    _, reply = world(json.dumps({"image.wrist": base64.b64encode(file).decode()}))
+    assert reply["error"].startswith("image.wrist: ")

@@ -15,6 +15,7 @@ from .messages import MODELS_PATH, RESERVED_PARAMS, SESSION_PATH
 _SCHEMES = {"ws": False, "http": False, "wss": True, "https": True}
 # What this client always asks for: its own dialect, and chunks as arrays (the rows are made here).
 _FORM = (("dialect", "offboard"), ("layout", "columns"))
+_NO_ADDRESS = "is not an address; write host, host:port or ws://host:port/api/v1/session"
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,15 @@ def parse_address(host: str, port: int = 8000) -> Address:
     An IPv6 address with a port stands in brackets. ``port`` applies where ``host`` has neither a port nor a scheme.
     Raises ConfigurationError.
     """
+    if not isinstance(host, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(f"{host!r:.60} {_NO_ADDRESS}")
     text = host.strip()
     try:
         parts = urlsplit(text if "://" in text else f"//{bracketed(text) if is_numeric(text) else text}")
         found = parts.port
     except ValueError as error:
-        raise ConfigurationError(f"{host!r} is not an address: {error}") from None
+        why = "a port is a whole number from 0 to 65535" if str(error).startswith("Port") else str(error)
+        raise ConfigurationError(f"{host!r} {_NO_ADDRESS}: {why}") from None
     if parts.scheme and parts.scheme not in _SCHEMES:
         raise ConfigurationError(
             f"{parts.scheme!r} in {host!r} is not a scheme of offboard; there are: {', '.join(_SCHEMES)}"
@@ -74,7 +78,7 @@ def parse_address(host: str, port: int = 8000) -> Address:
     if parts.username is not None or parts.password is not None:
         raise ConfigurationError("an address holds no user or password: pass token= or set OFFBOARD_AUTH_TOKEN")
     if not parts.hostname or parts.fragment or any(c.isspace() or not c.isprintable() for c in text):
-        raise ConfigurationError(f"{host!r} is not an address; write host, host:port or ws://host:port/api/v1/session")
+        raise ConfigurationError(f"{host!r} {_NO_ADDRESS}")
     secure = _SCHEMES.get(parts.scheme, False)
     if found is None:
         found = (443 if secure else 80) if parts.scheme else _check_port(port)

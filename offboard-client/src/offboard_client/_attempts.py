@@ -20,6 +20,7 @@ from typing import Any, cast
 
 from ._address import Address
 from ._deadline import Deadline
+from ._printable import counted
 from ._settings import Settings
 from .errors import BY_CODE, ConnectionFailed, Full, OffboardError, ShuttingDown, Unauthorized, from_code
 from .messages import Status
@@ -83,12 +84,13 @@ class Attempts:
         ceiling = min(longest, _FIRST_DELAY_S * 2 ** min(self.count - 1, 10))
         wait = max(failed.after, min(self._settings.clock.chance() * ceiling, left - _LAST_S))
         why = failed.error.text
-        text = f"{why}; attempt {self.count + 1} in {wait:.1f} s, giving up in {left:.0f} s"
+        soon = f"in {wait:.1f} s" if wait >= 0.05 else "at once"
+        text = f"{why}; attempt {self.count + 1} {soon}, giving up in {left:.0f} s"
         self._settings.report(Status("connecting", text, phase=why))
         return wait
 
     def _gave_up(self, failed: AttemptFailed) -> OffboardError:
-        tried = f"{self.count} attempt{'s' if self.count > 1 else ''}"
+        tried = counted(self.count, "attempt")
         text = f"{failed.error.text} (gave up after {tried} within {self._seconds:g} s)"
         if failed.absent:
             text = (
@@ -130,7 +132,10 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes, address:
     code, text = _error_body(body)
     said = f" ({text})" if text else ""
     if status == 401:
-        text = f"{address} does not accept the token{said}: give token= or OFFBOARD_AUTH_TOKEN as the server has it"
+        text = (
+            f"{address} does not accept the token, or was given none{said}: "
+            "give token= or OFFBOARD_AUTH_TOKEN as the server has it"
+        )
         return AttemptFailed(Unauthorized(text), again=False)
     if status == 403 and code not in BY_CODE:
         text = f"{address} answers 403{said}: no offboard server at this path, or a proxy refuses the token"

@@ -25,6 +25,11 @@ def printable(text: str, *, lines: bool = False) -> str:
     return (_ODD_IN_A_LINE if lines else _ODD).sub(_escape, text.replace("\t", " "))
 
 
+def counted(count: int, what: str) -> str:
+    """``1 step``, ``2 steps``."""
+    return f"{count} {what}" + "s" * (count != 1)
+
+
 def one_line(text: str) -> str:
     """``text`` as :func:`printable` has it, its lines put in a row."""
     return printable(" ".join(text.split()))

@@ -19,7 +19,7 @@ from ._deadline import Pulse
 from ._meta import check_meta, is_offboard
 from ._rows import Row, rows
 from ._settings import Settings
-from ._spec import check_observation
+from ._spec import check_form, check_observation
 from ._timing import Step
 from ._websocket import WebSocket
 from .errors import (
@@ -145,6 +145,7 @@ class SessionProtocol:
         """
         self._enter()
         self._asked = self._now()
+        check_form(observation)
         if "type" in observation:
             raise BadObservation("an observation has no top-level name 'type': that is a control frame's; rename it")
         if messages.SEQ in observation:

@@ -37,9 +37,22 @@ class Clock:
     chance: Callable[[], float] = random.random
 
 
+#: What the waits are called where they are given.
+_ARGUMENTS = {
+    "connect": "connect_timeout",
+    "open": "connect_deadline",
+    "status": "status_timeout",
+    "infer": "infer_timeout",
+    "reopen": "reconnect_deadline",
+    "appear": "wait_for_server",
+    "silence": "silence_timeout",
+    "close": "the time to close",
+}
+
+
 @dataclass(frozen=True)
 class Timeouts:
-    """Every wait of a client, in seconds.
+    """Every wait of a client, in seconds; errors name them as the client's arguments.
 
     ``connect``: one TCP and TLS connection and HTTP upgrade. ``open``: a whole session with all its
     retries and all its waiting. ``status``: between two frames of the handshake. ``infer``: one
@@ -61,9 +74,7 @@ class Timeouts:
         for name, value in vars(self).items():
             usable = isinstance(value, int | float) and not isinstance(value, bool)
             if not usable or not math.isfinite(value) or value <= 0:
-                raise ConfigurationError(
-                    f"the {name} timeout must be a positive number of seconds, and is {value!r:.40}"
-                )
+                raise ConfigurationError(f"{_ARGUMENTS[name]} is {value!r:.40}; expected seconds, a number above 0")
 
 
 @dataclass(frozen=True)

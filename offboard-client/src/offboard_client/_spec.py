@@ -18,6 +18,15 @@ _log = logging.getLogger("offboard_client")
 _ACCEPTED = {"f": "fiu", "i": "iu", "u": "u", "b": "b"}
 
 
+def check_form(observation: Any) -> None:
+    """Raises BadObservation for what is no map."""
+    if not isinstance(observation, Mapping):
+        raise BadObservation(
+            f"an observation is a map from names to values ({{'robot_state.q': array, …}}), and this is of type "
+            f"{type(observation).__name__}"
+        )
+
+
 def check_observation(observation: Mapping[str, Any], spec: Any) -> None:
     """Raises BadObservation that lists everything missing or of the wrong shape or dtype.
 

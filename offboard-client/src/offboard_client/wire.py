@@ -69,7 +69,14 @@ def _pack_special(value: Any) -> Any:
         return {b"__npgeneric__": True, b"data": scalar.item(), b"dtype": _wire_dtype(scalar.dtype)}
     if isinstance(value, Mapping):
         return dict(cast("Mapping[Any, Any]", value))
-    raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} has no form on the wire")
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    # A torch tensor, a Pillow image: not converted here, because that may copy from a GPU, or guess a layout.
+    if hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
+        raise TypeError(f"{kind} has no form on the wire; send a numpy array: np.asarray of it, .cpu() before")
+    raise TypeError(
+        f"{kind} has no form on the wire; there are: None, bool, int, float, str, bytes, numpy arrays and scalars, and "
+        "lists and maps of these"
+    )
 
 
 def _pack_array(array: Array) -> dict[bytes, Any]:

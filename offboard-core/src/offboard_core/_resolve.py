@@ -25,7 +25,7 @@ def resolve(model_id: str, checkpoints: Sequence[Checkpoint]) -> Checkpoint:
         f"there is no model {model_id[:200]!r} here; "
         + (f"did you mean {', '.join(near)}? " if near else "")
         + (f"there are: {', '.join(names[-20:])}" if names else "there are none")
-        + (f" (and {len(names) - 20} older ones)" if len(names) > 20 else "")
+        + (f" (and {len(names) - 20} more)" if len(names) > 20 else "")
     )
 
 

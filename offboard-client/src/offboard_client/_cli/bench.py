@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .._printable import counted
 from ..client import InferenceClient, InferenceSession
 from ..commands import UsageError
 from ..errors import ConnectionFailed, InferTimeout, OffboardError
@@ -110,7 +111,7 @@ def _measure(client: InferenceClient, options: Options, count: int, line: Line) 
             sessions.append(client.new_session(options.model))
         observation = synthetic_observation(sessions[0].metadata)
         model = sessions[0].metadata.get("checkpoint_id", "the default model")
-        line.event(f"{count} session{'s' * (count > 1)} on {model} …")
+        line.event(f"{counted(count, 'session')} on the model {model} …")
         return _loop(sessions, observation, options, line)
     finally:
         for session in sessions:

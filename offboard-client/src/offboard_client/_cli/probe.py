@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from .._printable import counted
 from ..client import InferenceSession
 from .arguments import parse
 from .line import Line
@@ -103,7 +104,8 @@ def _show_reply(sent: Mapping[str, str], reply: Mapping[str, Any]) -> None:
     elif steps == 0:
         say("answer: stop")
     else:
-        say(f"answer: {steps} steps" + (f", {times[0]:.3f} to {times[-1]:.3f} s" if times else ", without timestamps"))
+        when = f"{times[0]:.3f} to {times[-1]:.3f} s" if times else "without timestamps"
+        say(f"answer: {counted(steps, 'step')}, {when}")
         emit_facts("first step", [(name, _numbers(value)) for name, value in reply["first"]["action"].items()])
     for warning in reply["warnings"]:
         tell(f"warning: {warning}")

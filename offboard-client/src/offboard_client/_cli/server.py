@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ import tyro
 from tyro.conf import Positional
 
 from ..client import InferenceClient
+from ..commands import UsageError
 from ..errors import ConfigurationError
 from .line import Line
 
@@ -33,21 +35,24 @@ class ServerOptions:
     def client(self, line: Line) -> InferenceClient:
         """A client of this server that tells ``line`` what it waits for.
 
-        Raises ConfigurationError for an address or token that cannot be used.
+        Raises ConfigurationError for an address or token that cannot be used, UsageError for no time at all.
         """
         return InferenceClient(
             self.url,
             token=token_from(self.auth_token_file),
             on_status=line.status,
             connect_timeout=self.timeout,
-            infer_timeout=self.timeout,
-            **patience(self.wait),
+            **patience(self.timeout, self.wait),
         )
 
 
-def patience(wait: float | None) -> dict[str, Any]:
-    """The arguments of a client for ``--wait``."""
-    return {} if wait is None else {"connect_deadline": wait, "wait_for_server": wait}
+def patience(timeout: float, wait: float | None) -> dict[str, Any]:
+    """The arguments of a client for ``--timeout`` and ``--wait``. Raises UsageError for no time at all."""
+    for flag, value in (("--timeout", timeout), ("--wait", wait)):
+        if value is not None and not 0 < value < math.inf:
+            raise UsageError(f"{flag} is {value:g}; expected seconds, a number above 0")
+    waits = {} if wait is None else {"connect_deadline": wait, "wait_for_server": wait}
+    return {"infer_timeout": timeout, **waits}
 
 
 def token_from(path: Path | None) -> str | None:

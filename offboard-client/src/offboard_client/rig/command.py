@@ -91,8 +91,7 @@ def play(options: Options) -> Report:
         options.server,
         token=token_from(options.auth_token_file),
         on_status=line.status,
-        infer_timeout=options.timeout,
-        **patience(options.wait),
+        **patience(options.timeout, options.wait),
     )
     try:
         with (

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from offboard_client._cli.line import Line
 from offboard_client._cli.output import note
-from offboard_client._printable import printable
+from offboard_client._printable import counted, printable
 
 from .report import Episode, Report, percentiles
 
@@ -28,13 +28,11 @@ class Display:
 
     def ended(self, episode: Episode, report: Report) -> None:
         """Prints what became of the episode."""
-        if episode.failure:
-            outcome = f"failed: {episode.failure[0]}: {episode.failure[1]}"
-        else:
-            outcome = {True: "success", False: "not done", None: "over"}[episode.success]
+        outcome = "failed" if episode.failure else {True: "success", False: "not done", None: "over"}[episode.success]
         note(
             f"episode {len(report.episodes)}/{self._count} (seed {episode.seed}): {outcome} after "
-            f"{episode.seconds:.1f} s, {episode.steps} steps in {episode.exchanges} chunks"
+            f"{episode.seconds:.1f} s, {counted(episode.steps, 'step')} in {counted(episode.exchanges, 'chunk')}"
+            + (f": {episode.failure[0]}: {episode.failure[1]}" if episode.failure else "")
         )
 
 
@@ -46,7 +44,7 @@ def table(report: Report) -> Table:
     result.add_row("success", f"{report.successes} of {len(report.episodes)} episodes")
     for code, count in report.failures.items():
         result.add_row("failed", f"{count} x {code}")
-    result.add_row("steps", f"{report.steps} in {len(report.round_trips_ms)} chunks")
+    result.add_row("steps", f"{report.steps} in {counted(len(report.round_trips_ms), 'chunk')}")
     result.add_row("round trip", _milliseconds(report.round_trips_ms))
     for stage, values in report.server_ms.items():
         result.add_row(f"  server: {printable(stage)}", _milliseconds(values))

@@ -36,11 +36,18 @@ def unpack_values(observation: dict[str, Any], declared: Mapping[str, Field], te
         if isinstance(value, np.ndarray):
             continue
         if isinstance(value, bytes) and is_image(name, field):
-            observation[name] = decode_image(value, budget)
+            observation[name] = _image(name, value, budget)
         elif text and isinstance(value, str) and (field is None or field.dtype != "str") and is_image(name, field):
-            observation[name] = decode_image(_unbase64(name, value), budget)
+            observation[name] = _image(name, _unbase64(name, value), budget)
         elif isinstance(value, list) and name != "offboard.prefix":
             observation[name] = _array(name, cast("list[Any]", value), is_image(name, field))
+
+
+def _image(name: str, data: bytes, budget: ImageBudget) -> Array:
+    try:
+        return decode_image(data, budget)
+    except BadMessage as error:
+        raise BadMessage(f"{name}: {error.text}") from None
 
 
 def _numeric(values: list[Any]) -> bool:

@@ -1,0 +1,61 @@
+"""What people hand to a client by mistake, and what they are told."""
+
+import types
+
+import numpy as np
+import pytest
+from offboard_client import BadMessage, BadObservation, ConfigurationError
+from offboard_client._attempts import AttemptFailed, Attempts
+from offboard_client._settings import Clock
+from offboard_client.client import InferenceClient
+from offboard_client.errors import ConnectionFailed
+from offboard_client.wire import encode
+from scripted_server import ScriptedServer, good
+
+
+@pytest.mark.parametrize("observation", [None, [1.0], "robot_state.q", np.zeros(7)])
+def test_an_observation_that_is_no_map_is_refused_before_anything_is_sent(clients, observation):
+    with ScriptedServer(good) as server:
+        session = clients.session("127.0.0.1", server.port)
+        with pytest.raises(BadObservation, match=f"map from names to values.*{type(observation).__name__}"):
+            clients.wait(session.infer(observation))
+        assert clients.wait(session.infer({})) is not None
+        clients.wait(session.close())
+
+
+class Tensor:
+    """Like torch's: not an array, and willing to become one."""
+
+    def __array__(self, *_, **__):
+        return np.zeros(3)
+
+
+def test_what_could_be_an_array_is_named_with_how_it_becomes_one():
+    with pytest.raises(BadMessage, match=r"value\['q'\]: .*Tensor has no form on the wire; .*np\.asarray"):
+        encode({"q": Tensor()})
+
+
+def test_what_has_no_form_is_named_with_what_has():
+    with pytest.raises(BadMessage, match=r"types\.SimpleNamespace has no form on the wire; there are: None, bool, int"):
+        encode({"q": types.SimpleNamespace()})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("wait_for_server", 0), ("infer_timeout", None), ("connect_deadline", "5")]
+)
+def test_a_time_is_called_as_it_was_given(clients, name, value):
+    with pytest.raises(ConfigurationError, match=f"{name} is {value!r}; expected seconds, a number above 0"):
+        clients.client("127.0.0.1", **{name: value})
+
+
+@pytest.mark.parametrize("host", [None, 8000, "127.0.0.1:abc", "127.0.0.1:70000", ""])
+def test_what_is_no_address_is_told_what_one_is(clients, host):
+    with pytest.raises(ConfigurationError, match=r"is not an address; write host, host:port or ws://"):
+        clients.client(host)
+
+
+def test_an_attempt_that_follows_at_once_is_not_announced_in_0_seconds():
+    shown = []
+    client = InferenceClient("127.0.0.1", on_status=shown.append, clock=Clock(chance=lambda: 0.0))
+    Attempts(client._settings, 10.0).delay(AttemptFailed(ConnectionFailed("nobody"), again=True))
+    assert shown[0].message == "nobody; attempt 2 at once, giving up in 10 s"
