@@ -8,53 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from guarded import ANYWHERE, BY_JOINTS, POSE, guard_of, joints, meta, moved, play, refusal, rows, shifted
 from offboard_client.errors import BadObservation, ConfigurationError, InvalidAction
 from offboard_client.rig.guard import Guard
 from offboard_client.rig.limits import Limits
 from planar_arm import HOME, Planar, PlanarArm, Solvable
-
-POSE = Planar().forward(HOME)
-ANYWHERE = Limits(workspace_low=None, workspace_high=None)
-#: Where the joints alone are looked at.
-BY_JOINTS = Limits(linear_velocity=5.0, angular_velocity=9.0, position_offset=0.4)
-
-
-def meta(*names: str, fps: float = 10.0) -> dict[str, Any]:
-    return {"action": {name: {} for name in names}, "action_fps": fps}
-
-
-def rows(*actions: dict[str, Any], step: float = 0.1) -> list[dict[str, Any]]:
-    return [{"action": action, "timestamp": i * step} for i, action in enumerate(actions)]
-
-
-def guard_of(arm: PlanarArm, limits: Limits | None = None, **options: Any) -> Guard:
-    return Guard(arm, limits or BY_JOINTS, meta(**options))
-
-
-def play(arm: PlanarArm, guard: Guard, chunk: Any, observation: Any = None) -> None:
-    for command in guard.plan(chunk, observation or arm.observe()):
-        arm.apply(command.action, command.seconds)
-
-
-def refusal(chunk: Any, arm: PlanarArm | None = None, limits: Limits | None = None, **options: Any) -> str:
-    arm = arm or PlanarArm(Solvable())
-    with pytest.raises(InvalidAction) as caught:
-        play(arm, guard_of(arm, limits, **options), chunk)
-    assert arm.played == [], "a chunk is refused before its first row"
-    return caught.value.text
-
-
-def joints(*by: float) -> np.ndarray:
-    return HOME + np.array(by)
-
-
-def moved(*by: float) -> dict[str, Any]:
-    return {"target_joints": joints(*by)}
-
-
-def shifted(x: float, z: float = 0.0) -> dict[str, Any]:
-    return {"target_pose": POSE + np.array([x, 0, z, 0, 0, 0, 0])}
-
 
 # -- rows that are not played --------------------------------------------------------------------------------
 
@@ -108,7 +66,7 @@ def test_joints_may_have_a_limit_each() -> None:
 
 def test_the_end_effector_has_a_speed_of_its_own_whatever_moves_it() -> None:
     limits = Limits(linear_velocity=0.3, joint_velocity=20.0)
-    assert "target_pose of row 0 moves the end effector at 0.48" in refusal(rows(shifted(-0.05)), limits=limits)
+    assert "target_pose of row 0 moves the end effector at 0.5" in refusal(rows(shifted(-0.05)), limits=limits)
     says = refusal(rows(moved(0.1, 0, 0)), limits=limits)
     assert "target_joints of row 0 moves the end effector at 0." in says
     assert "linear_velocity allows 0.3" in says
@@ -124,6 +82,32 @@ def test_a_change_of_velocity_is_limited_where_that_is_stated_and_a_stop_is_free
         arm = PlanarArm(Solvable())
         play(arm, guard_of(arm, limits), smooth)
         assert f"{next(iter(stated))} allows" in refusal(abrupt, limits=limits)
+
+
+def test_a_speed_is_that_of_the_fastest_set_point_and_not_of_a_row_as_a_whole() -> None:
+    arm = PlanarArm(Solvable())
+    arm.joints = np.array([0.5, -2.0, 0.0])
+    stretch = rows({"target_joints": np.array([0.5, -0.4, 0.0])}, step=1.0)
+    q = np.linspace(arm.joints, stretch[0]["action"]["target_joints"], 101)
+    places = np.array([Planar().forward(at)[:3] for at in q])
+    fastest = np.linalg.norm(np.diff(places, axis=0), axis=1).max() / 0.01
+    limits = Limits(joint_offset=2.0, position_offset=2.0, rotation_offset=3.0, angular_velocity=9.0)
+    play(arm, guard_of(arm, replace(limits, linear_velocity=1.0001 * fastest), fps=1), stretch)
+    arm.joints = np.array([0.5, -2.0, 0.0])
+    with pytest.raises(InvalidAction, match="linear_velocity allows"):
+        play(arm, guard_of(arm, replace(limits, linear_velocity=0.9999 * fastest), fps=1), stretch)
+
+
+def test_an_acceleration_is_from_one_command_to_the_next_however_far_the_joints_go() -> None:
+    """From rest to 2 rad/s in half a second: the joints go 1 rad, in many points."""
+    chunk = rows({"joint_delta": [0.0, 0.0, 0.5]}, step=0.5)
+    for name in ("angular_acceleration", "joint_acceleration"):
+        limits = replace(BY_JOINTS, joint_offset=2.0, rotation_offset=2.0)
+        arm = PlanarArm(Solvable())
+        play(arm, guard_of(arm, replace(limits, **{name: 2.01}), fps=2), chunk)
+        assert f"by 2 rad/s²; {name} allows 1.99" in refusal(
+            chunk, limits=replace(limits, **{name: 1.99}), fps=2
+        ).replace("accelerates joint 3 at 2", "by 2")
 
 
 def test_joint_deltas_add_up_in_what_is_checked() -> None:
@@ -264,59 +248,3 @@ def test_a_workspace_that_cannot_be_held_is_refused_at_the_start() -> None:
     poses_only = Guard(PlanarArm(), Limits(), meta("target_pose"))
     with pytest.raises(InvalidAction, match="target_joints; the handshake and the robot agreed on target_pose"):
         poses_only.plan(rows(moved(0, 0, 0)), PlanarArm().observe())
-
-
-# -- names, and arms that have less ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["joint_velocity", "pose_delta", "action", "target_jionts", "target_pose.left"])
-def test_a_name_that_the_limits_do_not_know_is_refused_and_never_ignored(name: str) -> None:
-    says = (
-        rf"no action '{name}' that the limits know; .*there are: joint_delta, target_grip, target_joints, target_pose"
-    )
-    arm = PlanarArm(Solvable())
-    arm.actions = frozenset({*arm.actions, name})
-    with pytest.raises(ConfigurationError, match=says):
-        Guard(arm, Limits(), meta(name))
-    with pytest.raises(InvalidAction, match=says):
-        guard_of(arm).plan(rows({name: np.zeros(3)}), arm.observe())
-
-
-def test_an_arm_of_joints_alone_is_held_by_the_limits_of_joints() -> None:
-    arm = PlanarArm()
-    guard = Guard(arm, ANYWHERE, meta("target_joints"))
-    play(arm, guard, rows(moved(0.1, 0, 0), moved(0.2, 0, 0)))
-    np.testing.assert_allclose(arm.joints, joints(0.2, 0, 0))
-    with pytest.raises(InvalidAction, match="joint_velocity allows 2"):
-        guard.plan(rows(moved(0.2, 0.3, 0)), arm.observe())
-    with pytest.raises(InvalidAction, match=r"radians"):
-        guard.plan(rows({"target_joints": np.degrees(arm.joints)}), arm.observe())
-
-
-def test_a_measurement_that_is_lacking_is_named() -> None:
-    pose, joints = rows({"target_pose": POSE}), rows(moved(0, 0, 0))
-    with pytest.raises(BadObservation, match=r"lacks robot_state\.ee_pose, which target_pose of row 0 .*kinematics"):
-        Guard(PlanarArm(), Limits(), meta("target_pose")).plan(pose, {})
-    with pytest.raises(BadObservation, match=r"lacks robot_state\.q, which target_joints of row 0"):
-        guard_of(PlanarArm(Planar())).plan(joints, {"robot_state.ee_pose": POSE})
-    list(guard_of(PlanarArm(Planar())).plan(pose, {"robot_state.q": HOME}))
-
-
-def test_kinematics_of_another_tool_than_the_measured_pose_are_found_out() -> None:
-    seen = {"robot_state.q": HOME, "robot_state.ee_pose": POSE + np.array([0, 0, 0.1, 0, 0, 0, 0])}
-    with pytest.raises(BadObservation, match=r"0\.100 m and 0\.00 rad away .* one tool in one frame"):
-        guard_of(PlanarArm(Planar())).plan(rows(moved(0, 0, 0)), seen)
-
-
-@pytest.mark.parametrize("period", [None, 0, -0.01, math.nan, math.inf, "0.01", True, 2.0])
-def test_the_control_period_is_the_robots_and_has_to_be_one(period: Any) -> None:
-    arm = PlanarArm(Planar())
-    arm.control_period = period
-    with pytest.raises(ConfigurationError, match=r"control_period is .* a property of the robot"):
-        guard_of(arm)
-
-
-@pytest.mark.parametrize("fps", [None, 0, -1.0, math.nan, math.inf, "15", 1e-9, 1001, True])
-def test_without_a_rate_nothing_is_played(fps: Any) -> None:
-    with pytest.raises(ConfigurationError, match="--fps"):
-        guard_of(PlanarArm(Planar()), fps=fps)

@@ -10,6 +10,7 @@ import pytest
 from offboard_client.errors import ConfigurationError, InvalidAction
 from offboard_client.rig.guard import Guard
 from offboard_client.rig.limits import Limits
+from offboard_client.rig.poses import twists
 from rig_fakes import FakeRobot
 
 POSE = np.array([0.4, 0.0, 0.3, 0.0, 1.0, 0.0, 0.0])
@@ -44,6 +45,13 @@ def test_commands_within_the_limits_pass_and_add_up() -> None:
 
 def test_both_signs_of_a_quaternion_are_the_same_rotation() -> None:
     plan({"target_pose": np.concatenate([POSE[:3], -POSE[3:]])})
+
+
+def test_a_turn_goes_the_same_way_whatever_the_signs_of_its_quaternions() -> None:
+    path = np.array([[0, 0, 0, *turned(angle)] for angle in (0.0, 0.1, 0.3, 0.2)])
+    flipped = path * np.array([1, 1, 1, -1, -1, -1, -1]) ** np.arange(4)[:, None]
+    np.testing.assert_allclose(twists(path, 0.5)[:, 3:], [[0, 0, 0.2], [0, 0, 0.4], [0, 0, -0.2]], atol=1e-12)
+    np.testing.assert_allclose(twists(flipped, 0.5), twists(path, 0.5), atol=1e-12)
 
 
 def test_a_quaternion_with_w_last_is_refused() -> None:

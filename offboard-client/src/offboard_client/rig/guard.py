@@ -11,18 +11,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from offboard_client._names import unknown
 from offboard_client.errors import ConfigurationError, InvalidAction
 
 from .limits import Limits
 from .motion import Motion, State, no_workspace
+from .poses import vector
 from .robot import Robot
-from .schedule import Command, schedule
+from .schedule import Command, hold, schedule
 
 _JOINTS = ("target_joints", "joint_delta")
 _ARM = ("target_pose", *_JOINTS)
 #: The actions that the limits know.
 KNOWN = frozenset((*_ARM, "target_grip"))
+_NOTHING = State()
 
 
 class Guard:
@@ -40,7 +44,7 @@ class Guard:
         self.control_period = _control_period(robot)
         self.action_period = _action_period(meta)
         kinematics = getattr(robot, "kinematics", None)
-        self._motion = Motion(limits, kinematics)
+        self._motion = Motion(limits, kinematics, self.control_period)
         declared: Mapping[str, Any] = meta.get("action") or {}
         if strange := sorted(declared.keys() - robot.actions):
             raise ConfigurationError(
@@ -53,11 +57,11 @@ class Guard:
         joints = [name for name in _JOINTS if name in self._names]
         if joints and limits.workspace_low is not None and kinematics is None:
             raise ConfigurationError(no_workspace(joints[0]))
-        self._last: State | None = None
+        self._last = _NOTHING
 
     def reset(self) -> None:
         """Forget the last command: the robot was moved, or an episode starts."""
-        self._last = None
+        self._last = _NOTHING
 
     def plan(
         self, rows: Sequence[Mapping[str, Any]] | None, observation: Mapping[str, Any], left: float = math.inf
@@ -65,13 +69,12 @@ class Guard:
         """The commands that play the answer to ``observation``, all checked before the first is handed out.
 
         One after the other they fill the time from now on. None holds still for one action's time; no rows mean no
-        commands. What is handed out counts as commanded; the rest may be dropped. ``left``: seconds until the episode
-        ends.
+        commands. What is handed out counts as commanded; the rest may be dropped. Its numbers are those that were
+        checked: float64, quaternions of length 1, a gripper from 0 to 1. ``left``: seconds until the episode ends.
         Raises InvalidAction, and BadObservation where the observation lacks what a command is compared with.
         """
         if rows is None:
-            periods = max(round(min(self.action_period, left) / self.control_period), 1)
-            commands = [Command({}, periods * self.control_period)]
+            commands = [hold(self.action_period, self.control_period, left)]
         else:
             commands = schedule(rows, self.action_period, self.control_period, left)
         measured = self._motion.measure(observation)
@@ -79,10 +82,10 @@ class Guard:
         checked: list[tuple[Command, State]] = []
         fresh = True  # nothing has commanded the arm since the observation
         for command in commands:
-            after = self._after(command, at, measured if fresh else None)
+            command, at = self._checked(command, at, measured if fresh else None)
             fresh = fresh and not command.action.keys() & set(_ARM)
-            checked.append((command, after))
-            at = after
+            # Where the arm is by itself is no command: it may be elsewhere when the next one comes.
+            checked.append((command, State(grip=at.grip) if fresh and not self._last.arm else at))
         return self._handed_out(checked)
 
     def _handed_out(self, checked: list[tuple[Command, State]]) -> Iterator[Command]:
@@ -93,17 +96,18 @@ class Guard:
     def _resumed(self, measured: State) -> State:
         """The last command, completed by what is measured where it left something open."""
         last = self._last
-        if last is None:
-            return measured
-        return replace(
-            last,
-            joints=last.joints if last.exact and last.joints is not None else measured.joints,
-            grip=measured.grip if last.grip is None else last.grip,
-        )
+        grip = measured.grip if last.grip is None else last.grip
+        if not last.arm:
+            return replace(measured, grip=grip)
+        known = last.exact and last.joints is not None
+        return replace(last, joints=last.joints if known else measured.joints, grip=grip)
 
-    def _after(self, command: Command, at: State, measured: State | None) -> State:
-        """Where ``command`` leads from ``at``. ``measured``: None if the arm was commanded since."""
-        action, row, seconds = command.action, f"row {command.row}", command.seconds
+    def _checked(self, command: Command, at: State, measured: State | None) -> tuple[Command, State]:
+        """``command`` in the numbers that were checked, and where it leads from ``at``.
+
+        ``measured``: None if the arm was commanded since.
+        """
+        action, row, seconds = dict(command.action), f"row {command.row}", command.seconds
         for name in action:
             if name not in KNOWN:
                 raise InvalidAction(f"{row}: {_unchecked(name)}")
@@ -112,15 +116,20 @@ class Guard:
                 raise InvalidAction(f"{row} commands {name}; the handshake and the robot agreed on {promised}")
         if "target_grip" in action:
             at = self._motion.grip(action["target_grip"], at, seconds, f"target_grip of {row}")
+            action["target_grip"] = np.array([at.grip])
         arm = [name for name in _ARM if name in action]
         if len(arm) > 1:
             raise InvalidAction(f"{row}: {' and '.join(arm)} both command the arm; a row may hold one of them")
         if not arm:
-            return replace(at, twist=None, joint_velocity=None)
-        name, what = arm[0], f"{arm[0]} of {row}"
-        if name == "target_pose":
-            return self._motion.to_pose(action[name], at, measured, seconds, what)
-        return self._motion.to_joints(name, action[name], at, measured, seconds, what)
+            at = replace(at, twist=None, joint_velocity=None)
+        elif arm == ["target_pose"]:
+            at = self._motion.to_pose(action["target_pose"], at, measured, seconds, f"target_pose of {row}")
+            action["target_pose"] = at.pose
+        else:
+            what = f"{arm[0]} of {row}"
+            action[arm[0]] = vector(action[arm[0]], None, what)
+            at = self._motion.to_joints(arm[0], action[arm[0]], at, measured, seconds, what)
+        return replace(command, action=action), at
 
 
 def _unchecked(name: Any) -> str:

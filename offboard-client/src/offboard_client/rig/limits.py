@@ -78,15 +78,17 @@ class Limits:
     # ``what``: the command, as a person would call it. All raise InvalidAction that says what it asks for and what
     # is allowed.
 
-    def check_place(self, position: Vector, what: str) -> None:
-        """The end effector stays in the workspace."""
+    def check_place(self, positions: Vector, what: str) -> None:
+        """The end effector stays in the workspace on its way through ``positions`` (n, 3)."""
         low, high = self.workspace_low, self.workspace_high
-        if low is None or high is None or all(a <= v <= b for v, a, b in zip(position, low, high, strict=True)):
+        if low is None or high is None:
             return
-        raise InvalidAction(
-            f"{what} leads the end effector to {position.round(3).tolist()} m, outside the workspace "
-            f"{list(low)} … {list(high)} m (arm base frame)"
-        )
+        inside = ((positions >= low) & (positions <= high)).all(axis=1)
+        if not inside.all():
+            raise InvalidAction(
+                f"{what} leads the end effector to {positions[int(inside.argmin())].round(3).tolist()} m, outside the "
+                f"workspace {list(low)} … {list(high)} m (arm base frame)"
+            )
 
     def check_pose_offset(self, target: Vector, measured: Vector, what: str) -> None:
         """The first command is near to the measured pose."""
@@ -108,14 +110,16 @@ class Limits:
                 f"{self.joint_offset:g} rad are allowed. {_CHECK_JOINTS}"
             )
 
-    def check_twist(self, twist: Vector, before: Vector, seconds: float, what: str) -> None:
-        """The end effector's velocity (6,) in m/s and rad/s, after the velocity ``before``."""
-        change = (twist - before) / seconds
+    def check_twists(self, twists: Vector, before: Vector, seconds: float, what: str) -> None:
+        """The end effector's velocities (n, 6) in m/s and rad/s, evenly spread over ``seconds``, after ``before``."""
+        # From one command to the next counts by the time that this one has, as with the joints; what follows is a path.
+        gains = np.diff(twists, axis=0, prepend=before[None]) / (seconds / len(twists))
+        gains[0] /= len(twists)
         for name, part, does, unit in (
             ("linear", slice(0, 3), "moves", "m"),
             ("angular", slice(3, 6), "turns", "rad"),
         ):
-            speed, gain = float(np.linalg.norm(twist[part])), float(np.linalg.norm(change[part]))
+            speed = float(np.linalg.norm(twists[:, part], axis=1).max())
             allowed: float = getattr(self, f"{name}_velocity")
             if not speed <= allowed * _ROUNDING:
                 raise InvalidAction(
@@ -124,7 +128,10 @@ class Limits:
                 )
             most: float | None = getattr(self, f"{name}_acceleration")
             # A stop is always allowed: it is what a robot does that is sent nothing.
-            if most is not None and speed > 0 and not gain <= most * _ROUNDING:
+            if most is None or not speed > 0:
+                continue
+            gain = float(np.linalg.norm(gains[:, part], axis=1).max())
+            if not gain <= most * _ROUNDING:
                 raise InvalidAction(
                     f"{what} changes the end effector's velocity by {gain:.3g} {unit}/s²; "
                     f"{name}_acceleration allows {most:g}"

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from offboard_client.errors import BadObservation, InvalidAction
+from offboard_client.errors import BadObservation, ConfigurationError, InvalidAction
 
 from .limits import Limits
-from .poses import Vector, closure, distance, pose, twist, vector
+from .poses import Vector, closure, distance, pose, poses, twists, vector
 from .robot import Kinematics
 
 #: How far ``kinematics.forward`` may be from the measured pose, m and rad: more is another frame or another tool.
 AGREEMENT = (0.03, 0.1)
-#: Between two points of a path that are checked no joint moves farther, rad: an arc of 1 m radius stays within 1.3 mm.
+#: Between two points of a path that are checked no joint moves farther, rad, however far set-points are apart: an arc
+#: of 1 m radius stays within 1.3 mm.
 _ARC = 0.1
 
 
@@ -36,6 +37,11 @@ class State:
     twist: Vector | None = None
     joint_velocity: Vector | None = None
 
+    @property
+    def arm(self) -> bool:
+        """Whether anything is known of the arm."""
+        return self.pose is not None or self.joints is not None
+
 
 class Motion:
     """Commands of one robot, one after the other, checked against its limits.
@@ -45,20 +51,27 @@ class Motion:
     is lacking.
     """
 
-    def __init__(self, limits: Limits, kinematics: Kinematics | None) -> None:
+    def __init__(self, limits: Limits, kinematics: Kinematics | None, control_period: float) -> None:
         self._limits = limits
         self._kinematics = kinematics
+        self._control_period = control_period
         self._solve: Any = getattr(kinematics, "solve", None)
 
     def measure(self, observation: Mapping[str, Any]) -> State:
         """What the observation says of the robot."""
+        try:
+            return self._measured(observation)
+        except InvalidAction as error:  # no numbers, or not so many
+            raise BadObservation(error.text) from None
+
+    def _measured(self, observation: Mapping[str, Any]) -> State:
         q: Any = observation.get("robot_state.q")
         ee: Any = observation.get("robot_state.ee_pose")
         grip: Any = observation.get("grip")
         joints = None if q is None else vector(q, None, "the measured robot_state.q")
         where = None if ee is None else pose(ee, "the measured robot_state.ee_pose")
         if joints is not None and self._kinematics is not None:
-            computed = self._forward(joints)
+            computed = self._forward([joints])[0]
             where = computed if where is None else where
             metres, radians = distance(computed, where)
             if metres > AGREEMENT[0] or radians > AGREEMENT[1]:
@@ -118,13 +131,19 @@ class Motion:
         self._near_joints(after, measured, what)
         after = self._move_joints(at, after, seconds, what)
         if self._kinematics is not None:
-            after = replace(after, pose=self._forward(joints))
+            after = replace(after, pose=self._forward([joints])[0])
             self._near_pose(after, measured, what)
         return _compared(self._move_tool(at, after, seconds, what), what)
 
-    def _forward(self, joints: Vector) -> Vector:
+    def _forward(self, joints: Sequence[Vector]) -> Vector:
+        """The poses (n, 7) to which ``joints`` put the end effector."""
         assert self._kinematics is not None
-        return pose(self._kinematics.forward(joints), "what the robot's kinematics.forward(q) returns")
+        try:
+            return poses(
+                [self._kinematics.forward(q) for q in joints], "what the robot's kinematics.forward(q) returns"
+            )
+        except InvalidAction as error:
+            raise ConfigurationError(error.text) from None
 
     def _near_joints(self, after: State, measured: State | None, what: str) -> None:
         if measured is not None and after.exact and after.joints is not None and measured.joints is not None:
@@ -156,23 +175,22 @@ class Motion:
         """``after`` with the end effector's velocity at its end. Raises InvalidAction where the way is not allowed."""
         if after.pose is None or at.pose is None:
             return after
-        velocity = np.zeros(6) if at.twist is None else at.twist
-        path = self._path(at, after)
-        for begin, end in zip([at.pose, *path], path, strict=False):
-            self._limits.check_place(end[:3], what)
-            step = twist(begin, end, seconds / len(path))
-            self._limits.check_twist(step, velocity, seconds / len(path), what)
-            velocity = step
-        return replace(after, twist=velocity)
+        before = np.zeros(6) if at.twist is None else at.twist
+        path = self._path(at, after, seconds)
+        # A solution may be a little beside the pose: it is the pose that is allowed at the border.
+        self._limits.check_place(np.array([*path[1:-1, :3], after.pose[:3]]), what)
+        velocities = twists(path, seconds / (len(path) - 1))
+        self._limits.check_twists(velocities, before, seconds, what)
+        return replace(after, twist=velocities[-1])
 
-    def _path(self, at: State, after: State) -> list[Vector]:
-        """Poses on the way to ``after``, its own last; on a line of the joints where those of both ends are known."""
-        assert after.pose is not None
+    def _path(self, at: State, after: State, seconds: float) -> Vector:
+        """The poses (n + 1, 7) from ``at`` to ``after``: of each set-point, where the joints of both ends are known."""
         if not (self._kinematics and at.exact and after.exact) or at.joints is None or after.joints is None:
-            return [after.pose]
+            return np.array([at.pose, after.pose])
         step = after.joints - at.joints
-        points = max(math.ceil(float(np.abs(step).max(initial=0.0)) / _ARC), 1)
-        return [*(self._forward(at.joints + step * (i / points)) for i in range(1, points)), after.pose]
+        farthest = float(np.abs(step).max(initial=0.0))
+        count = max(round(seconds / self._control_period), math.ceil(farthest / _ARC)) if farthest else 1
+        return self._forward([at.joints + step * (i / count) for i in range(count + 1)])
 
 
 def no_workspace(name: str) -> str:

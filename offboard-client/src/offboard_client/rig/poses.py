@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -13,26 +15,42 @@ Vector = NDArray[np.float64]
 
 def vector(value: ArrayLike, size: int | None, name: str) -> Vector:
     """``value`` as finite float64 numbers, a copy (chunks are read-only views). Raises InvalidAction for others."""
-    try:
-        array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InvalidAction(f"{name} must be a vector of numbers; got {type(value).__name__}") from None
-    if array.ndim != 1 or (size is not None and len(array) != size):
-        raise InvalidAction(f"{name} must have shape ({'n' if size is None else size},); got {array.shape}")
-    if not np.isfinite(array).all():
-        raise InvalidAction(f"{name} holds numbers that are not finite: {array.tolist()}")
-    return array
+    return _vectors([value], size, name)[0]
 
 
 def pose(value: ArrayLike, name: str) -> Vector:
     """``value`` as a pose whose quaternion is of unit length. Raises InvalidAction for others."""
-    result = vector(value, 7, name)
+    return poses([value], name)[0]
+
+
+def poses(values: Sequence[ArrayLike], name: str) -> Vector:
+    """The same of several at once, (n, 7)."""
+    result = _vectors(values, 7, name)
     with np.errstate(over="ignore"):
-        length = float(np.linalg.norm(result[3:]))
-    if abs(length - 1) > UNIT_TOLERANCE:
+        lengths: Vector = np.linalg.norm(result[:, 3:], axis=1)
+    wrong = ~(np.abs(lengths - 1) <= UNIT_TOLERANCE)
+    if wrong.any():
+        length = lengths[int(wrong.argmax())]
         raise InvalidAction(f"the quaternion of {name} (w x y z) has length {length:.3f}; a rotation has length 1")
-    result[3:] /= length
+    result[:, 3:] /= lengths[:, None]
     return result
+
+
+def _vectors(values: Sequence[ArrayLike], size: int | None, name: str) -> Vector:
+    try:
+        array = np.array(values)
+        if array.dtype.kind not in "biuf":
+            raise TypeError
+    except (TypeError, ValueError):
+        raise InvalidAction(f"{name} must be a vector of numbers; got {type(values[0]).__name__}") from None
+    if array.ndim != 2 or (size is not None and array.shape[1] != size):
+        raise InvalidAction(f"{name} must have shape ({'n' if size is None else size},); got {array.shape[1:]}")
+    array = array.astype(np.float64)
+    finite = np.isfinite(array)
+    if not finite.all():
+        where = int(finite.all(axis=1).argmin())
+        raise InvalidAction(f"{name} holds numbers that are not finite: {array[where].tolist()}")
+    return array
 
 
 def closure(value: ArrayLike, name: str) -> float:
@@ -53,15 +71,17 @@ def distance(a: Vector, b: Vector) -> tuple[float, float]:
     return float(np.linalg.norm(a[:3] - b[:3])), 2 * float(np.arccos(cosine))
 
 
-def twist(a: Vector, b: Vector, seconds: float) -> Vector:
-    """The velocity (6,) that leads from pose ``a`` to pose ``b`` the shorter way: m/s, and rad/s in base axes."""
+def twists(path: Vector, seconds: float) -> Vector:
+    """The velocities (n, 6) that lead along poses (n + 1, 7), each to the next the shorter way in ``seconds``.
+
+    m/s, and rad/s in base axes.
+    """
+    a, b = path[:-1, 3:], path[1:, 3:]
     # b times the inverse of a: what turns a into b, seen from the base.
-    w = float(a[3:] @ b[3:])
-    axis = a[3] * b[4:] - b[3] * a[4:] - np.cross(b[4:], a[4:])
-    axis = axis if w >= 0 else -axis
-    sine = float(np.linalg.norm(axis))
-    angle = 2 * float(np.arctan2(sine, abs(w)))
-    result = np.empty(6)
-    result[:3] = b[:3] - a[:3]
-    result[3:] = axis * (angle / sine if sine > 0 else 0.0)
-    return result / seconds
+    w: Vector = np.einsum("ij,ij->i", a, b)
+    axis: Vector = a[:, :1] * b[:, 1:] - b[:, :1] * a[:, 1:] - np.cross(b[:, 1:], a[:, 1:])
+    axis = np.where(w[:, None] >= 0, axis, -axis)
+    sine: Vector = np.linalg.norm(axis, axis=1)
+    angle = 2 * np.arctan2(sine, np.abs(w))
+    turn = axis * np.divide(angle, sine, out=np.zeros_like(sine), where=sine > 0)[:, None]
+    return np.hstack([np.diff(path[:, :3], axis=0), turn]) / seconds

@@ -45,11 +45,11 @@ def schedule(
             )
         before, over = at, at + action_period
     begins = [round(at / control_period) for at in due]
-    last = math.inf if math.isinf(left) else math.floor(left / control_period + 1e-6)
+    last = _whole(left, control_period)
     commands: list[Command] = []
     now = 0
 
-    def hold(until: float) -> None:
+    def wait(until: float) -> None:
         if until > now:
             commands.append(Command({}, (until - now) * control_period))
 
@@ -59,12 +59,22 @@ def schedule(
         if end <= begin:
             continue
         if end > last:
-            hold(last)
+            wait(last)
             break
-        hold(begin)
+        wait(begin)
         commands.append(Command(cast("Mapping[str, Any]", row["action"]), (end - begin) * control_period, number))
         now = int(end)
     return commands
+
+
+def hold(action_period: float, control_period: float, left: float = math.inf) -> Command:
+    """Stands still for one action, or what is left of the episode; for one control period at least."""
+    periods = min(round(action_period / control_period), _whole(left, control_period))
+    return Command({}, max(periods, 1) * control_period)
+
+
+def _whole(left: float, control_period: float) -> float:
+    return left if math.isinf(left) else math.floor(left / control_period + 1e-6)
 
 
 def _due(row: Mapping[str, Any]) -> float:
