@@ -161,6 +161,34 @@ def test_what_it_cannot_play_is_refused_before_anything_moves(
     np.testing.assert_allclose(state(robot), before, atol=1e-3)
 
 
+@pytest.mark.parametrize("joint", range(7))
+def test_it_moves_no_joint_faster_than_such_an_arms_can_whoever_asks(robot: SimRobot, joint: int) -> None:
+    most = (2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61)[joint]
+    way = np.eye(7)[joint] * (-1 if joint in (3, 5) else 1)
+    start = robot.observe()["robot_state.q"]
+    for name, begin in (("target_joints", start), ("joint_delta", np.zeros(7))):
+        before = state(robot)
+        says = rf"^{name} would move joint {joint + 1} at .* rad/s; this arm's moves at {most:g} rad/s at most"
+        with pytest.raises(InvalidAction, match=says):
+            robot.apply({name: begin + 1.001 * most * 0.1 * way, "target_grip": [1.0]}, 0.1)
+        np.testing.assert_array_equal(state(robot), before)
+        assert robot.time == 0
+    robot.apply({"target_joints": start + 0.999 * most * 0.1 * way}, 0.1)
+    robot.apply({}, 0.5)
+    assert robot.observe()["robot_state.q"][joint] == pytest.approx((start + 0.999 * most * 0.1 * way)[joint], abs=2e-3)
+
+
+def test_the_speed_counts_from_the_last_command_and_not_from_what_is_measured(robot: SimRobot) -> None:
+    """A delta counts from the measured joints, so one that turns back while the arm lags behind leads far."""
+    delta = np.eye(7)[0] * 0.04
+    for _ in range(4):
+        robot.apply({"joint_delta": delta}, 0.02)
+    lag = robot._data.ctrl[0] - robot.observe()["robot_state.q"][0]
+    assert lag > 0.01
+    with pytest.raises(InvalidAction, match="joint_delta would move joint 1 at"):
+        robot.apply({"joint_delta": -delta}, 0.02)
+
+
 def test_the_task_is_not_done_at_the_start_nor_by_holding_still(robot: SimRobot) -> None:
     assert robot.succeeded() is False
     robot.apply({}, 1.0)

@@ -90,8 +90,9 @@ class SimRobot:
         speeds = np.abs(target[:7] - start[:7]) / seconds
         if (speeds > np.array(JOINT_SPEEDS) * (1 + 1e-9)).any():
             worst = int((speeds / JOINT_SPEEDS).argmax())
+            (name,) = action.keys() & set(ARM_ACTIONS)
             raise InvalidAction(
-                f"{' and '.join(action)} would move joint {worst + 1} at {speeds[worst]:.2f} rad/s; "
+                f"{name} would move joint {worst + 1} at {speeds[worst]:.4g} rad/s; "
                 f"this arm's moves at {JOINT_SPEEDS[worst]:g} rad/s at most"
             )
         self._due += seconds
