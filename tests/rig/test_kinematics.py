@@ -9,38 +9,13 @@ from offboard_client.errors import InvalidAction
 from offboard_client.rig.poses import distance
 from offboard_client.rig.sim.kinematics import POSITION_TOLERANCE, ROTATION_TOLERANCE, Kinematics
 from offboard_client.rig.sim.scene import HOME, mjcf
-
-# Franka's published table in Craig's convention: a, d, alpha; then the flange, and our gripper on it.
-DH = [
-    (0.0, 0.333, 0.0), (0.0, 0.0, -math.pi / 2), (0.0, 0.316, math.pi / 2), (0.0825, 0.0, math.pi / 2),
-    (-0.0825, 0.384, -math.pi / 2), (0.0, 0.0, math.pi / 2), (0.088, 0.0, math.pi / 2),
-]  # fmt: skip
+from panda import by_the_table
 
 
 @pytest.fixture(scope="module")
 def arm() -> Kinematics:
     model = mujoco.MjModel.from_xml_string(mjcf())
     return Kinematics(model, [f"joint{i}" for i in range(1, 8)], rest=np.array(HOME))
-
-
-def translation(x: float, z: float) -> np.ndarray:
-    matrix = np.eye(4)
-    matrix[[0, 2], 3] = x, z
-    return matrix
-
-
-def rotation(angle: float, axis: str) -> np.ndarray:
-    matrix, (c, s) = np.eye(4), (math.cos(angle), math.sin(angle))
-    i, j = {"x": (1, 2), "z": (0, 1)}[axis]
-    matrix[[i, i, j, j], [i, j, i, j]] = c, -s, s, c
-    return matrix
-
-
-def by_the_table(q: np.ndarray) -> np.ndarray:
-    matrix = np.eye(4)
-    for (a, d, alpha), angle in zip(DH, q, strict=True):
-        matrix = matrix @ rotation(alpha, "x") @ translation(a, 0) @ rotation(angle, "z") @ translation(0, d)
-    return matrix @ translation(0, 0.107) @ rotation(-math.pi / 4, "z") @ translation(0, 0.1034)
 
 
 def matrix_of(pose: np.ndarray) -> np.ndarray:
@@ -59,7 +34,7 @@ def test_forward_kinematics_is_that_of_the_published_table(arm: Kinematics) -> N
     rng = np.random.default_rng(1)
     for _ in range(50):
         q = some_joints(arm, rng)
-        np.testing.assert_allclose(matrix_of(arm.forward(q)), by_the_table(q), atol=1e-9)
+        np.testing.assert_allclose(matrix_of(arm.forward(q)), by_the_table(q[None])[0], atol=1e-9)
 
 
 def test_at_home_the_gripper_points_straight_down(arm: Kinematics) -> None:
