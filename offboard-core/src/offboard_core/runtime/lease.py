@@ -58,9 +58,24 @@ class Lease:
 
     def __init__(self, loaded: Loaded, holder: str, now: float) -> None:
         self.loaded, self.holder, self.since, self.active = loaded, holder, now, now
+        self._calls = 0
         self.lingering: asyncio.TimerHandle | None = None
         self.evicted: OffboardError | None = None
         self._on_evict: Callable[[OffboardError], None] | None = None
+
+    def begin(self, now: float) -> None:
+        """Its holder waits for the model from now on, until as many :meth:`end` have followed."""
+        self._calls += 1
+        self.active = now
+
+    def end(self, now: float) -> None:
+        """The model has answered, or nobody waits for that any more."""
+        self._calls -= 1
+        self.active = now
+
+    def idle(self, now: float) -> float:
+        """Seconds since its holder was last heard of; 0 while it is he who waits."""
+        return 0.0 if self._calls else now - self.active
 
     def evict(self, error: OffboardError) -> None:
         """The holder has to go. He is told once: now, or as soon as somebody listens."""

@@ -80,7 +80,8 @@ class PolicyService:
         except ConfigurationError as error:
             raise LoadFailed(error.text) from None
         lease = await self._lease(model, holder, on_status)
-        thread, begun = lease.loaded.thread, list[Session]()
+        thread, begun, now = lease.loaded.thread, list[Session](), asyncio.get_running_loop().time
+        lease.begin(now())
         try:
             policy = lease.loaded.policy
             options: Any = build(cast("type[Any]", policy.params), for_policy, _known(policy, bound))
@@ -99,6 +100,7 @@ class PolicyService:
                 self.slot.lost(lease.loaded, error)
             self.slot.release(lease)
             raise
+        lease.end(now())
         session = ServiceSession(self.slot, lease, route, meta, (model_id, list(params)), self._forget)
         self.sessions[session.id] = session
         self.stats.sessions_opened += 1

@@ -49,11 +49,11 @@ class ServiceSession:
         ``arrived``: when it came (``perf_counter``), if that was not now: its deadline counts from then.
         """
         assert self._exchange is None, "one observation at a time"
-        self.touch()
+        self.lease.begin(self._loop.time())
 
         def delivered(reply: Any, error: OffboardError | None) -> None:
             self._exchange = None
-            self.lease.active = self._loop.time()
+            self.lease.end(self._loop.time())
             deliver(reply, error)
             if isinstance(error, ModelLost):
                 self._slot.lost(self.lease.loaded, error)
@@ -81,7 +81,6 @@ class ServiceSession:
 
     async def reset(self) -> None:
         """End the episode; the next observation starts a new one."""
-        self.touch()
         await self._call(self.route.session.reset, "resetting the episode")
 
     async def ping(self) -> float:
@@ -96,9 +95,8 @@ class ServiceSession:
 
     def silence(self) -> float:
         """Seconds since the robot sent something; 0 while it waits for an answer, and once it is to go."""
-        if self._exchange is not None or self.lease.evicted is not None or self.lease.lingering is not None:
-            return 0.0
-        return self._loop.time() - self.lease.active
+        lease = self.lease
+        return 0.0 if lease.evicted is not None or lease.lingering is not None else lease.idle(self._loop.time())
 
     def evict(self, error: OffboardError) -> None:
         """End the session as if by :meth:`on_evict`."""
@@ -109,6 +107,7 @@ class ServiceSession:
         if self._exchange is not None:
             self.lease.loaded.thread.abandon(self._exchange)
             self._exchange = None
+            self.lease.end(self._loop.time())
         slot = self._slot
         if linger and slot.limits.linger > 0 and self.lease.loaded.lost is None and not self._closed:
             slot.linger(self.lease, self.close)
@@ -119,8 +118,11 @@ class ServiceSession:
             slot.release(self.lease)
 
     async def _call(self, function: Callable[[], None], what: str) -> None:
+        self.lease.begin(self._loop.time())
         try:
             await self.lease.loaded.thread.call(function, self._slot.limits.infer, what)
         except ModelLost as error:
             self._slot.lost(self.lease.loaded, error)
             raise
+        finally:
+            self.lease.end(self._loop.time())

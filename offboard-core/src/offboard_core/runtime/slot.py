@@ -127,7 +127,7 @@ class Slot:
             },
             "wedged": self.wedged(),
             "holders": [
-                {"client": lease.holder, "for_s": round(now - lease.since, 1), "idle_s": round(now - lease.active, 1)}
+                {"client": lease.holder, "for_s": round(now - lease.since, 1), "idle_s": round(lease.idle(now), 1)}
                 for lease in sorted(loaded.leases if loaded else (), key=lambda lease: lease.since)
             ],
             "waiting": [request.recipe.label for request in self._requests if not request.future.done()],
@@ -231,8 +231,8 @@ class Slot:
         """Somebody waits: those who are asleep yield, and nobody is kept a place who is away."""
         now = self._loop.time()
         for lease in list(self._loaded.leases if self._loaded else ()):
-            slept = now - lease.active
-            if lease.lingering is not None or slept >= self.limits.idle:
+            slept = lease.idle(now)
+            if lease.lingering is not None or (slept and slept >= self.limits.idle):
                 lease.evict(Idle(f"nothing was sent for {slept:.0f} s and somebody waits for the slot"))
 
     def _status(self, request: Request) -> Status:
