@@ -54,9 +54,6 @@ class Connection:
         try:
             self._upgrade(until)
             self._handshake(deadline)
-        except OSError as error:
-            self._socket.close()
-            raise from_os_error(error, settings.address, absent=not self.protocol.upgraded) from None
         except BaseException:
             self._socket.close()
             raise
@@ -96,7 +93,10 @@ class Connection:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def drain(self, deadline: Deadline) -> bool:
-        """Take what has arrived, answer pings, without waiting for more. False once the socket has ended."""
+        """Take what has arrived, answer pings, without waiting for more. False once the socket has ended.
+
+        Raises Passed if the server does not take the answers.
+        """
         try:
             while deadline.rest() > 0:
                 self._socket.settimeout(_NEVER_BLOCK)
@@ -109,6 +109,8 @@ class Connection:
             return True
         except (BlockingIOError, ssl.SSLWantReadError):
             return True
+        except Passed:  # which is an OSError, too, and says nothing about the socket
+            raise
         except OSError:
             self.protocol.feed(b"")
             return False
@@ -119,9 +121,12 @@ class Connection:
 
     # -- inside ----------------------------------------------------------------------------------------
     def _upgrade(self, until: Deadline) -> None:
-        self._flush(until)
-        while not self.protocol.upgraded:
-            self._receive(until)
+        try:
+            self._flush(until)
+            while not self.protocol.upgraded:
+                self._receive(until)
+        except OSError as error:
+            raise from_os_error(error, self._settings.address, absent=not self.protocol.upgraded) from None
 
     def _handshake(self, deadline: Deadline) -> None:
         until = deadline.within(self._settings.timeouts.status)
@@ -134,6 +139,8 @@ class Connection:
                 self._receive(until)
             except Passed:
                 raise from_silence("said nothing for too long", self._settings.address) from None
+            except OSError as error:
+                raise from_os_error(error, self._settings.address) from None
 
     def _exchange(self, ask: Callable[[], memoryview], answer: Callable[[], Any]) -> Any:
         deadline = Deadline(self._now, self._settings.timeouts.infer)
@@ -228,6 +235,8 @@ def _keep(reference: weakref.ref[Connection], stop: threading.Event) -> None:
             try:
                 if stop.is_set() or not connection.drain(connection.brief()):
                     return
+            except Passed:
+                return  # whoever asks next finds out more
             finally:
                 connection.lock.release()
         del connection

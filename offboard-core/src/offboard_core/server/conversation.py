@@ -35,6 +35,10 @@ PENDING = 64
 _FAREWELLS = (CLOSE_NORMAL, 1001, CLOSE_REFUSED, CLOSE_GOING_AWAY)
 
 
+class Left(Exception):
+    """The client is gone: what was being sent has found nobody. Not an OSError, which anybody may raise."""
+
+
 class Conversation:
     """The state between the task that reads and the task that writes; all on the event loop, nothing awaits here."""
 
@@ -99,9 +103,8 @@ class Conversation:
                 else:
                     self._wake = asyncio.get_running_loop().create_future()
                     await self._wake
-        except OSError:
-            # uvicorn's word for a client that is gone; the reader hears of it too, but perhaps later.
-            self._gone = self._gone or 1006
+        except Left:
+            self._gone = self._gone or 1006  # the reader hears of it too, but perhaps later
 
     def end(self, session: ServiceSession) -> None:
         """The socket is closed. A robot whose network failed may come back for its lease."""

@@ -19,7 +19,7 @@ from offboard_client.messages import CLOSE_GOING_AWAY, CLOSE_REFUSED, Status
 from ..frontend import Frame, Frontend, Scope, Speech
 from ..runtime.service import PolicyService
 from ..runtime.session import ServiceSession
-from .conversation import Conversation
+from .conversation import Conversation, Left
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +59,8 @@ async def serve_socket(service: PolicyService, frontend: Frontend, scope: Scope,
         except OffboardError as error:
             await _refuse(send, holder, speech.refusal(error), error)
             return
-        except OSError:
-            return  # uvicorn's word for a client that left between two status frames
+        except Left:
+            return  # between two status frames
         except Exception:
             log.exception("opening a session failed")
             error = Internal("the session could not be opened; the server's log says why")
@@ -70,6 +70,8 @@ async def serve_socket(service: PolicyService, frontend: Frontend, scope: Scope,
             await _send(send, speech.ready(session))
             conversation.start(session)
             await conversation.write(lambda frame: _send(send, frame), lambda code, why: _close(send, code, why))
+        except Left:
+            return  # before it was told that it is in
         finally:
             conversation.end(session)
     finally:
@@ -106,14 +108,14 @@ async def _read(receive: Receive, conversation: Conversation, opening: asyncio.F
 
 
 async def _send(send: Send, frame: Frame) -> None:
-    await send({"type": "websocket.send", "bytes" if isinstance(frame, bytes) else "text": frame})
+    await _tell(send, {"type": "websocket.send", "bytes" if isinstance(frame, bytes) else "text": frame})
 
 
 async def _refuse(send: Send, holder: str, last: Frame | None, error: OffboardError) -> None:
     log.warning("refused a session of %s: %s", holder, error.text)
     code = CLOSE_GOING_AWAY if isinstance(error, ShuttingDown) else CLOSE_REFUSED
     # The client may have gone while we were about to tell it; there is nobody left to tell then.
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(Left):
         if last is not None:
             await _send(send, last)
         await _close(send, code, error.code if last is not None else _cut(f"{error.code}: {error.text}"))
@@ -125,4 +127,12 @@ def _cut(text: str) -> str:
 
 
 async def _close(send: Send, code: int, reason: str) -> None:
-    await send({"type": "websocket.close", "code": code, "reason": reason})
+    await _tell(send, {"type": "websocket.close", "code": code, "reason": reason})
+
+
+async def _tell(send: Send, message: dict[str, Any]) -> None:
+    """Raises Left, for which ASGI's word is an OSError."""
+    try:
+        await send(message)
+    except OSError:
+        raise Left from None
