@@ -84,7 +84,7 @@ def test_actions_as_promised_pass():
         (chunk(target_grip=np.array([["0"]] * 4)), "numbers"),
         (chunk(target_grip=np.zeros((4, 1), complex)), "numbers"),
         (Chunk({"target_joints": np.zeros((4, 7)), "target_grip": np.full((4, 1), 1.06)}), "grip of row 0 is 1.06"),
-        (chunk().replace(timestamp=np.array([0, 1, np.nan, 3])), "timestamp is not finite"),
+        (chunk().replace(timestamp=np.array([0, 1, np.nan, 3])), "timestamp of row 2 is nan"),
     ],
 )
 @pytest.mark.rule("R-18")

@@ -50,6 +50,24 @@ def check_actions(columns: Mapping[str, NDArray[Any]]) -> None:
             _shaped(name, array, None, f"one number per joint, in {ACTIONS[known][1].partition(',')[0]}")
 
 
+def check_times(times: NDArray[Any]) -> None:
+    """Raises InvalidAction unless ``times``, one for each row, are finite seconds that grow from 0 up."""
+    if times.ndim != 1 or times.dtype.kind not in "fiu":
+        raise InvalidAction(f"the timestamps have shape {times.shape} and dtype {times.dtype}; expected seconds (T,)")
+    # Written so that what is not a number is none of it.
+    if not len(times) or (times[0] >= 0 and times[-1] < np.inf and (times[1:] > times[:-1]).all()):
+        return
+    seconds: list[float] = times.tolist()
+    before = -1.0
+    for row, at in enumerate(seconds):
+        if not (before < at < np.inf and at >= 0):
+            raise InvalidAction(
+                f"the timestamp of row {row} is {at:g}{f' after {before:g}' if row else ''}; timestamps are finite "
+                "seconds that grow from row to row, from 0 up"
+            )
+        before = at
+
+
 def _shaped(name: str, array: NDArray[Any], width: int | None, meaning: str) -> None:
     if array.ndim != 2 or (not array.shape[1] if width is None else array.shape[1] != width):
         raise InvalidAction(

@@ -8,7 +8,7 @@ from typing import Any, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ._actions import check_actions
+from ._actions import check_actions, check_times
 from ._limits import DEFAULT_LIMITS, Limits
 from .errors import BadMessage, InvalidAction
 
@@ -64,12 +64,18 @@ def rows(result: Any, limits: Limits = DEFAULT_LIMITS) -> Sequence[Row] | None:
     if result is None:
         return None
     if isinstance(result, dict):
-        found = cast("Row", result)
-        return _from_columns(found["columns"], limits) if "columns" in found else [_row(0, found)]
+        if "columns" in result:
+            return _from_columns(cast("Row", result)["columns"], limits)
+        result = [result]
     if not isinstance(result, list):
         raise BadMessage(f"the server's result is a {type(result).__name__}, where rows or columns were expected")
     limits.check_chunk(len(cast("list[Any]", result)))
-    return [_row(i, row) for i, row in enumerate(cast("list[Any]", result))]
+    made = [_row(i, row) for i, row in enumerate(cast("list[Any]", result))]
+    times = [row["timestamp"] for row in made if "timestamp" in row]
+    if times and len(times) != len(made):
+        raise BadMessage(f"{len(times)} of {len(made)} rows of the server have a timestamp; expected all or none")
+    check_times(np.asarray(times, np.float64))
+    return made
 
 
 def _from_columns(columns: Any, limits: Limits) -> Rows:
@@ -84,9 +90,11 @@ def _from_columns(columns: Any, limits: Limits) -> Rows:
         raise BadMessage("the server's columns need 'action' and 'timestamp' as arrays with one row per step")
     length = lengths.pop()
     limits.check_chunk(length, len(named))
-    for column in arrays:
+    for column in named.values():
         _check_finite(column)
     check_actions(named)
+    if times is not None:
+        check_times(times)
     return Rows(named, None if times is None else times.tolist(), length)
 
 

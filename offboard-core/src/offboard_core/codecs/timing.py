@@ -29,7 +29,13 @@ class ActionTiming(Codec):
 
     def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
         """See :meth:`Codec.decode`."""
-        return Chunk(chunk.action, _due(len(chunk), self.fps))
+        due = _due(len(chunk), self.fps)
+        if chunk.timestamp is not None and not _agree(chunk.timestamp, due, self.fps):
+            raise InvalidAction(
+                f"the model states its own timestamps ({', '.join(f'{at:.4g}' for at in chunk.timestamp[:4])} … s), "
+                f"and they are not those of the {self.fps:g} steps a second that --fps or its codec says"
+            )
+        return Chunk(chunk.action, due)
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,11 @@ class ActionHorizon(Codec):
         if chunk.timestamp is None:
             raise InvalidAction("a chunk without timestamps cannot be cut at a time; set --fps")
         return chunk.head(int(np.count_nonzero(chunk.timestamp < self.seconds)))
+
+
+def _agree(stated: Array, due: Array, fps: float) -> bool:
+    """Whether they differ by a tenth of a step at most: rounding, and no other rate."""
+    return stated.shape == due.shape and stated.dtype.kind in "fiu" and bool((abs(stated - due) * fps < 0.1).all())
 
 
 @functools.lru_cache(maxsize=64)

@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, cast
 
 import numpy as np
-from offboard_client._actions import check_actions
+from offboard_client._actions import check_actions, check_times
 from offboard_client._printable import told
 from offboard_client.errors import BadObservation, InvalidAction, LoadFailed
 from offboard_client.wire import Limits
@@ -125,8 +125,8 @@ def check_action(chunk: Chunk, meta: CodecMeta) -> None:
                 "Usual causes: statistics of another data set, or a checkpoint that diverged"
             )
     check_actions(columns)
-    if chunk.timestamp is not None and not _finite(chunk.timestamp):
-        raise InvalidAction("a timestamp is not finite; nothing of this chunk was sent")
+    if chunk.timestamp is not None:
+        check_times(np.asarray(chunk.timestamp))
 
 
 def _finite(array: Array) -> bool:

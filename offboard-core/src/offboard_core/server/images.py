@@ -75,6 +75,7 @@ def _array(name: str, values: list[Any], image: bool) -> Array | list[Any]:
         raise BadMessage(f"{name} is a ragged list; its rows need one common length") from None
     if array.dtype.kind not in "iuf":
         return values
-    if image and array.dtype.kind in "iu" and array.size and int(array.min()) >= 0 and int(array.max()) <= 255:
-        return array.astype(np.uint8)
-    return array.astype(np.float64)
+    bytewise = image and array.dtype.kind in "iu" and array.size and int(array.min()) >= 0 and int(array.max()) <= 255
+    array = array.astype(np.uint8 if bytewise else np.float64)
+    array.flags.writeable = False  # as those of binary markers are
+    return array
