@@ -25,6 +25,8 @@ HEAD_BYTES = 65536
 PIPELINE = 16
 #: Seconds that the last words of a connection may take to leave.
 FAREWELL = 1.0
+#: RFC 6455's code for text that is not UTF-8.
+CLOSE_INVALID = 1007
 #: Continuation frames of one message: 32 MiB in pieces of 8 KiB.
 FRAGMENTS = 4096
 
@@ -161,6 +163,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             super().handle_cont(event)
 
     def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(b"".join(self.frames)):
+            self._fail("a text frame is not UTF-8", CLOSE_INVALID)  # uvicorn reports it as a fault of ours
+            return
         # One message at a time paces itself: it costs the client as much waiting as it costs us work.
         if not self._unanswered:
             self._meter.give_back()
@@ -187,15 +192,23 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().keepalive_timeout()
         self.loop.call_later(FAREWELL, self.transport.abort)
 
-    def _fail(self, why: str) -> None:
-        self.conn.fail(CLOSE_REFUSED, why)
+    def _fail(self, why: str, code: int = CLOSE_REFUSED) -> None:
+        self.conn.fail(code, why)
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = self.disconnected = True
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": CLOSE_REFUSED, "reason": why})
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": why})
         # Closing on unread data would take the reason back from who reads it: see CUT_OFF.
         self.read_paused = False
         self.transport.pause_reading()
         self.close_timer = self.loop.call_later(FAREWELL, self.transport.abort)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def response(status: int, error: OffboardError) -> bytes:

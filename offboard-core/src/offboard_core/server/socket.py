@@ -51,7 +51,7 @@ async def serve_socket(service: PolicyService, frontend: Frontend, scope: Scope,
     reading = asyncio.ensure_future(_read(receive, conversation, opening))
     try:
         try:
-            session = await opening
+            session, ready = await opening
         except asyncio.CancelledError:
             if reading.done():
                 return  # the client left while it was queued or loading
@@ -67,7 +67,7 @@ async def serve_socket(service: PolicyService, frontend: Frontend, scope: Scope,
             await _refuse(send, holder, speech.refusal(error), error)
             return
         try:
-            await _send(send, speech.ready(session))
+            await _send(send, ready)
             conversation.start(session)
             await conversation.write(lambda frame: _send(send, frame), lambda code, why: _close(send, code, why))
         except Left:
@@ -80,7 +80,17 @@ async def serve_socket(service: PolicyService, frontend: Frontend, scope: Scope,
         await asyncio.gather(opening, reading, return_exceptions=True)
 
 
-async def _open(service: PolicyService, speech: Speech, holder: str, send: Send) -> ServiceSession:
+async def _open(service: PolicyService, speech: Speech, holder: str, send: Send) -> tuple[ServiceSession, Frame]:
+    """A session, and the frame that says so."""
+    session = await _find(service, speech, holder, send)
+    try:
+        return session, speech.ready(session)
+    except BaseException:
+        session.close()  # a model's facts may have no form in this encoding
+        raise
+
+
+async def _find(service: PolicyService, speech: Speech, holder: str, send: Send) -> ServiceSession:
     model_id, params, wire = speech.model_id, speech.params, speech.wire
     if speech.session_id is not None and (session := service.reclaim(speech.session_id, model_id, params, wire)):
         return session
@@ -93,7 +103,7 @@ async def _open(service: PolicyService, speech: Speech, holder: str, send: Send)
     return await service.open(model_id, params, bridge=speech.bridge, wire=wire, holder=holder, on_status=tell)
 
 
-async def _read(receive: Receive, conversation: Conversation, opening: asyncio.Future[ServiceSession]) -> None:
+async def _read(receive: Receive, conversation: Conversation, opening: asyncio.Future[Any]) -> None:
     code = 1006
     try:
         while (message := await receive())["type"] != "websocket.disconnect":
