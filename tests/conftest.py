@@ -13,6 +13,7 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+from object_store import object_store
 
 #: Tests mostly wait, so that a core can have several at once.
 WORKERS_PER_CORE = 3
@@ -49,6 +50,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter):
         terminalreporter.write_line(
             f"left out, as LeRobot is not installed here (uv run --all-packages pytest): {', '.join(LEROBOT)}"
         )
+
+
+@pytest.fixture(scope="module")
+def store():
+    """An S3 server, to which this process points. Each test has a place of its own there."""
+    with pytest.MonkeyPatch.context() as patch, object_store(patch) as url:
+        yield url
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,9 +1,19 @@
 from __future__ import annotations
 
+import gc
 import os
 
 import pytest
 from lerobot_checkpoints import save_policy
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lerobot():
+    """Imported once and out of the garbage collections that each unloading makes, as what was collected is."""
+    import offboard_lerobot.policy  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from lerobot_checkpoints import write_files
-from object_store import object_store, upload
+from object_store import upload
 from offboard_client.errors import ConfigurationError, LoadFailed, ModelNotFound
 from offboard_core.plugins import Plugins
 from offboard_core.source import from_flags
@@ -96,16 +96,16 @@ def test_nobody_is_told_to_wait_for_what_never_comes(run, kind):
 
 
 @pytest.mark.parametrize("kind", ["a pointer", "an adapter by itself", "shards", "channels last"])
-def test_nor_in_a_store(run, kind, monkeypatch):
+def test_nor_in_a_store(run, kind, store, request):
     make, text = NEVER[kind]
     model = run / "checkpoints" / "000100" / "pretrained_model"
     make(model)
     text = "upload the file that it stands for" if kind == "a pointer" else text
-    with object_store(monkeypatch):
-        for place, url in ((model, "s3://bucket/model"), (run, "s3://bucket/run")):
-            upload(place, url)
-            with pytest.raises(ConfigurationError, match=text):
-                from_flags(Plugins.discover(), vendor="lerobot", checkpoints_dir=url).default()
+    bucket = f"s3://bucket/{request.node.name}"
+    for place, url in ((model, f"{bucket}/model"), (run, f"{bucket}/run")):
+        upload(place, url)
+        with pytest.raises(ConfigurationError, match=text):
+            from_flags(Plugins.discover(), vendor="lerobot", checkpoints_dir=url).default()
 
 
 def age(place, seconds):

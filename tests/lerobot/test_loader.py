@@ -10,7 +10,6 @@ from lerobot_checkpoints import model_inputs, write_files, write_safetensors
 from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.options import build
 from offboard_core.types import Checkpoint
-from offboard_lerobot import build as build_module
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 from offboard_lerobot.registry import LeRobotRegistry
 
@@ -181,6 +180,7 @@ def test_a_device_that_is_not_there_names_those_that_are(act):
 @pytest.mark.parametrize(("cores", "threads"), [(4, 3), (2, 1), (1, 1)])
 def test_an_inference_on_the_cpu_leaves_a_core_to_the_network(act, monkeypatch, caplog, cores, threads):
     import torch
+    from offboard_lerobot import build as build_module
 
     before = torch.get_num_threads()
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)

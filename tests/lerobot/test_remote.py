@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hub_standin import hub_standin
 from lerobot_checkpoints import model_inputs, write_files
-from object_store import object_store, upload
+from object_store import upload
 from offboard_client import InferenceClient, LoadFailed, ModelNotFound
 from offboard_client.errors import ConfigurationError
 from offboard_core.plugins import Plugins
@@ -24,12 +24,6 @@ from offboard_process import offboard, serving
 def hub():
     with hub_standin("org/cubes") as hub:
         yield hub
-
-
-@pytest.fixture(scope="module")
-def store():
-    with pytest.MonkeyPatch.context() as patch, object_store(patch):
-        yield
 
 
 @pytest.fixture

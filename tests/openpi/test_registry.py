@@ -4,7 +4,7 @@ import shutil
 import time
 
 import pytest
-from object_store import object_store, upload
+from object_store import upload
 from offboard_client.errors import ConfigurationError, ModelNotFound
 from offboard_core.plugins import Plugins
 from offboard_core.source import from_flags
@@ -166,21 +166,25 @@ def test_what_training_recorded_rules(run):
 
 
 @pytest.fixture
-def bucket(run, tmp_path, monkeypatch):
+def bucket(store, request):
+    return f"s3://runs/{request.node.name}"
+
+
+@pytest.fixture
+def stored(bucket, run, tmp_path, monkeypatch):
     monkeypatch.setenv("OFFBOARD_CACHE", str(tmp_path / "cache"))
     (run / "offboard.json").write_text(json.dumps({"codec": "openpi.ee", "action_fps": 15}))
-    with object_store(monkeypatch):
-        upload(run, "s3://runs/pi05_positronic_lowmem/exp")
-        yield "s3://runs/pi05_positronic_lowmem/exp"
+    upload(run, f"{bucket}/pi05_positronic_lowmem/exp")
+    return f"{bucket}/pi05_positronic_lowmem/exp"
 
 
-def test_checkpoints_in_an_object_store_are_listed_there_and_fetched_when_loaded(bucket, tmp_path):
-    source = from_flags(Plugins.discover(), vendor="openpi", checkpoints_dir=bucket, loader_options=options())
+def test_checkpoints_in_an_object_store_are_listed_there_and_fetched_when_loaded(stored, tmp_path):
+    source = from_flags(Plugins.discover(), vendor="openpi", checkpoints_dir=stored, loader_options=options())
     found = source.registry.checkpoints()
     assert [checkpoint.id for checkpoint in found] == ["999", "5000", "10000"]
     assert found[0].experiment == "exp"
     assert found[0].recorded == {"codec": "openpi.ee", "action_fps": 15}
-    assert found[0].location == f"{bucket}/999"
+    assert found[0].location == f"{stored}/999"
     assert not (tmp_path / "cache").exists(), "listing fetches nothing"
     said: list[str] = []
     policy = source.loader.load(source.registry.resolve("999"), said.append)
@@ -193,29 +197,29 @@ def test_checkpoints_in_an_object_store_are_listed_there_and_fetched_when_loaded
         policy.close()
     fetched = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert not [path for path in fetched if "train_state" in path.parts], "what only training needs stays there"
-    [one] = OpenPIRegistry(f"{bucket}/5000").checkpoints()
+    [one] = OpenPIRegistry(f"{stored}/5000").checkpoints()
     assert one.id == "5000"
 
 
 def test_a_store_without_whole_checkpoints_says_what_each_lacks(bucket, run):
     (run / "10000" / "params" / "_METADATA").unlink()
-    upload(run / "10000", "s3://runs/half/10000")
+    upload(run / "10000", f"{bucket}/10000")
     with pytest.raises(ConfigurationError, match=r"it holds 10000; .*; of 10000, neither params/_METADATA nor"):
-        OpenPIRegistry("s3://runs/half").checkpoints()
+        OpenPIRegistry(bucket).checkpoints()
 
 
 def test_a_store_that_holds_another_kind_of_weights_says_so(bucket, tmp_path):
     (tmp_path / "lora").mkdir()
     (tmp_path / "lora" / "adapter_config.json").write_text("{}")
-    upload(tmp_path / "lora", "s3://runs/lora")
+    upload(tmp_path / "lora", bucket)
     with pytest.raises(ConfigurationError, match=r"it holds adapter_config\.json; .*; it is a PEFT adapter"):
-        OpenPIRegistry("s3://runs/lora").checkpoints()
+        OpenPIRegistry(bucket).checkpoints()
 
 
-def test_a_store_without_checkpoints_says_what_it_holds(bucket):
+def test_a_store_without_checkpoints_says_what_it_holds(stored, bucket):
     with pytest.raises(
-        ConfigurationError, match=r"no complete checkpoint in s3://runs: it holds pi05_positronic_lowmem"
+        ConfigurationError, match=f"no complete checkpoint in {bucket}: it holds pi05_positronic_lowmem"
     ):
-        OpenPIRegistry("s3://runs").checkpoints()
-    with pytest.raises(ConfigurationError, match="s3://runs/nothing"):
-        OpenPIRegistry("s3://runs/nothing").checkpoints()
+        OpenPIRegistry(bucket).checkpoints()
+    with pytest.raises(ConfigurationError, match=f"{bucket}/nothing"):
+        OpenPIRegistry(f"{bucket}/nothing").checkpoints()

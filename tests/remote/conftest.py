@@ -1,13 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from object_store import object_store
-
-
-@pytest.fixture(scope="module")
-def store():
-    with pytest.MonkeyPatch.context() as patch, object_store(patch) as url:
-        yield url
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import s3fs
-
 #: Seconds for the server to listen; decides nothing.
 PATIENCE = 240
 
@@ -20,6 +18,8 @@ PATIENCE = 240
 @contextlib.contextmanager
 def object_store(monkeypatch) -> Iterator[str]:
     """Its address, with the environment of this process pointing at it."""
+    import s3fs  # a second, which who collects tests need not spend
+
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -53,6 +53,8 @@ def object_store(monkeypatch) -> Iterator[str]:
 
 def upload(folder: Path, url: str) -> None:
     """Every file of a folder, below ``url``; the bucket is made if it is not there."""
+    import s3fs
+
     files = s3fs.S3FileSystem(skip_instance_cache=True)
     with contextlib.suppress(FileExistsError):
         files.mkdir(url.removeprefix("s3://").partition("/")[0])
