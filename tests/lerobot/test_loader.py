@@ -2,6 +2,7 @@ import gc
 import json
 import os
 import shutil
+import sys
 import weakref
 
 import numpy as np
@@ -173,8 +174,16 @@ def test_what_was_damaged_after_it_was_listed_is_refused(copy):
 
 
 def test_a_device_that_is_not_there_names_those_that_are(act):
-    with pytest.raises(LoadFailed, match=r"no device 'cuda:9' here; there are: .*cpu"):
+    with pytest.raises(LoadFailed, match=r"no device 'cuda:9' here; there are: .*cpu") as caught:
         load(act, device="cuda:9")
+    assert caught.value.permanent
+
+
+def test_a_library_that_is_not_there_is_named(act, monkeypatch):
+    monkeypatch.setitem(sys.modules, "offboard_lerobot.build", None)
+    with pytest.raises(LoadFailed, match=r"LeRobot is not wholly installed .*: pip install offboard-lerobot") as caught:
+        load(act)
+    assert caught.value.permanent
 
 
 @pytest.mark.parametrize(("cores", "threads"), [(4, 3), (2, 1), (1, 1)])

@@ -185,7 +185,7 @@ def test_an_answer_too_many_is_never_the_next_ones():
 
     with Liar(script) as liar:
         attached = Attached(liar.url, PATIENCE)
-        attached.open(Checks("unknown", None), PATIENCE)
+        attached.open(Checks("unknown", None), PATIENCE, lambda _: None)
         for value in (1.0, 2.0, 3.0):
             answered.clear()
             reply = within(lambda value=value: attached.infer({"state": np.full(8, value)}))
@@ -207,7 +207,7 @@ def test_an_answer_that_comes_too_late_answers_nothing():
 
     with Liar(script) as liar:
         attached = Attached(liar.url, 0.3)
-        attached.open(Checks("unknown", None), PATIENCE)
+        attached.open(Checks("unknown", None), PATIENCE, lambda _: None)
         with pytest.raises(InferTimeout):
             within(lambda: attached.infer({"state": np.ones(8)}))
         late.set()
@@ -227,7 +227,7 @@ def test_a_server_that_closes_an_idle_connection_is_asked_on_a_new_one():
 
     with Liar(script) as liar:
         attached = Attached(liar.url, PATIENCE)
-        attached.open(Checks("unknown", None), PATIENCE)
+        attached.open(Checks("unknown", None), PATIENCE, lambda _: None)
         for value in (1.0, 2.0):
             gone.clear()
             reply = within(lambda value=value: attached.infer({"state": np.full(8, value)}))
@@ -242,7 +242,7 @@ def test_a_server_that_comes_back_with_another_policy_is_not_asked():
 
     with Liar(script, {"policy": "one"}) as liar:
         attached = Attached(liar.url, PATIENCE)
-        attached.open(Checks("unknown", None), PATIENCE)
+        attached.open(Checks("unknown", None), PATIENCE, lambda _: None)
         within(lambda: attached.infer(SMALL))
         liar._metadata = {"policy": "two"}
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from openpi_standin import write_run
+from openpi_standin import STANDIN, write_run
 
 PROGRAM = """
 import sys
@@ -16,7 +16,8 @@ assert row.cause is None, row.cause
 assert row.loaders == row.registries == ("openpi",)
 names = "ee ee_joints ee_traj ee_joints_traj joints_traj droid libero aloha native"
 assert row.codecs == tuple(f"openpi.{name}" for name in names.split())
-source = from_flags(plugins, checkpoints_dir=sys.argv[1])
+options = {"openpi_root": sys.argv[2], "openpi_command": sys.executable}
+source = from_flags(plugins, checkpoints_dir=sys.argv[1], loader_options=options)
 checkpoint = source.default()
 assert checkpoint.id == "2000"
 assert source.codec.bind(checkpoint, {}).name == "openpi.ee"
@@ -28,6 +29,10 @@ assert not heavy, heavy
 def test_discovery_listing_and_codecs_import_no_model_library(tmp_path):
     run = write_run(tmp_path / "run", {1000: 0.25, 2000: 0.75})
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(run)], capture_output=True, text=True, timeout=600, check=False
+        [sys.executable, "-c", PROGRAM, str(run), str(STANDIN)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -154,10 +154,10 @@ def test_the_vendor_is_recognised_by_its_files(run, tmp_path):
 def test_what_training_recorded_rules(run):
     (run / "offboard.json").write_text(json.dumps({"codec": "openpi.joints_traj", "action_fps": 10}))
     plugins = Plugins.discover()
-    source = from_flags(plugins, checkpoints_dir=str(run))
+    source = from_flags(plugins, checkpoints_dir=str(run), loader_options=options())
     bound = source.codec.bind(source.default(), {})
     assert (bound.name, bound.source, bound.meta.action_fps) == ("openpi.joints_traj", "checkpoint", 10)
-    contradicting = from_flags(plugins, checkpoints_dir=str(run), codec="ee")
+    contradicting = from_flags(plugins, checkpoints_dir=str(run), codec="ee", loader_options=options())
     with pytest.raises(ConfigurationError, match=r"asks for openpi\.ee, .* trained with openpi\.joints_traj"):
         contradicting.codec.bind(contradicting.default(), {})
     (run / "offboard.json").write_text("{")

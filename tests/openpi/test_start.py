@@ -9,7 +9,7 @@ from offboard_core.options import build
 from offboard_core.types import Checkpoint
 from offboard_openpi.backend import take_port
 from offboard_openpi.checkout import config_names, script
-from offboard_openpi.faults import explain_serving
+from offboard_openpi.faults import explain_serving, is_permanent
 from offboard_openpi.loader import OpenPILoader
 from offboard_openpi.options import OpenPIOptions
 from offboard_openpi.registry import OpenPIRegistry
@@ -87,8 +87,10 @@ def test_two_servers_never_wait_on_one_port():
 
 
 def test_a_command_that_does_not_exist(tmp_path):
-    with pytest.raises(LoadFailed, match=r"no-such-program: No such file[\s\S]*correct --openpi-command"):
+    with pytest.raises(LoadFailed, match="there is no program 'no-such-program' here; say with --openpi-command"):
         loading(write_step(tmp_path / "7"), openpi_command="no-such-program")
+    with pytest.raises(LoadFailed, match=r"bin/python: No such file[\s\S]*correct --openpi-command"):
+        loading(write_step(tmp_path / "8"), openpi_command=str(tmp_path / "bin" / "python"))
     uv = explain_serving(
         "exited with code 127. The end of its log:\nuv: No such file or directory", config="", folder="", root=""
     )
@@ -97,9 +99,7 @@ def test_a_command_that_does_not_exist(tmp_path):
 
 def test_openpi_is_not_there(tmp_path, monkeypatch):
     step = write_step(tmp_path / "7")
-    with pytest.raises(
-        ConfigurationError, match=r"openpi is not at .*nowhere.*Physical-Intelligence/openpi.*OPENPI_ROOT"
-    ):
+    with pytest.raises(LoadFailed, match=r"openpi is not at .*nowhere.*Physical-Intelligence/openpi.*OPENPI_ROOT"):
         loading(step, openpi_root=str(tmp_path / "nowhere"), openpi_command=None)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
@@ -121,9 +121,7 @@ def test_the_command_line_of_the_real_script():
 def test_a_config_that_the_checkout_lacks_lists_those_it_has(tmp_path):
     step = write_step(tmp_path / "7")
     assert config_names(STANDIN) == sorted(config_names(STANDIN))
-    with pytest.raises(
-        ConfigurationError, match=r"no config 'pi05_driod'; Did you mean .*pi05_droid.*It has: debug, my"
-    ):
+    with pytest.raises(LoadFailed, match=r"no config 'pi05_driod'; Did you mean .*pi05_droid.*It has: debug, my"):
         loading(step, config_name="pi05_driod")
     training = tmp_path / "openpi" / "src" / "openpi" / "training"
     (training / "misc").mkdir(parents=True)
@@ -132,9 +130,7 @@ def test_a_config_that_the_checkout_lacks_lists_those_it_has(tmp_path):
     (training / "config.py").write_text("_CONFIGS = [TrainConfig(name='pi0_droid'), *more.get()]\nname='no'")
     (training / "misc" / "more.py").write_text("def get():\n    return [_config.TrainConfig(name='pi0_polaris')]")
     assert config_names(tmp_path / "openpi") == ["pi0_droid", "pi0_polaris"]
-    with pytest.raises(
-        ConfigurationError, match=r"Positronic-Robotics/openpi, branch main-positronic.*It has: pi0_droid"
-    ):
+    with pytest.raises(LoadFailed, match=r"Positronic-Robotics/openpi, branch main-positronic.*It has: pi0_droid"):
         loading(step, openpi_root=str(tmp_path / "openpi"))
     assert config_names(tmp_path) is None
 
@@ -147,8 +143,52 @@ def test_a_checkpoint_that_vanished_after_it_was_listed(tmp_path):
 
 def test_nobody_to_attach_to():
     attaching = loader(attach="ws://127.0.0.1:9")
-    with pytest.raises(LoadFailed, match=r"nobody to attach to: ws://127\.0\.0\.1:9.*--attach"):
+    attaching.check(attaching.alone())
+    with pytest.raises(LoadFailed, match=r"nobody to attach to: ws://127\.0\.0\.1:9.*--attach") as caught:
         attaching.load(attaching.alone(), lambda _: None)
+    assert caught.value.permanent
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"openpi_root": "/nowhere", "openpi_command": None}, "openpi is not at /nowhere"),
+        (
+            {"openpi_command": "no-such-program -u"},
+            "there is no program 'no-such-program' here; say with",
+        ),
+        ({"config_name": "pi05_driod"}, "has no config 'pi05_driod'"),
+    ],
+)
+def test_what_can_never_start_is_seen_before_the_server_listens(tmp_path, wrong, reason):
+    [checkpoint] = OpenPIRegistry(str(write_step(tmp_path / "7"))).checkpoints()
+    with pytest.raises(LoadFailed, match=reason) as caught:
+        loader(**wrong).check(checkpoint)
+    assert caught.value.permanent
+    loader().check(checkpoint)
+
+
+def test_without_uv_it_is_named(tmp_path, monkeypatch):
+    [checkpoint] = OpenPIRegistry(str(write_step(tmp_path / "7"))).checkpoints()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LoadFailed, match=r"there is no program 'uv' here; install it \(pip install uv\), or say with"):
+        loader(openpi_command=None).check(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("log", "permanent"),
+    [
+        ("Traceback …\nModuleNotFoundError: No module named 'openpi'\n", True),
+        ("error: Failed to download `jax`: dns error", False),
+        ("ImportError: optional\nRESOURCE_EXHAUSTED: Out of memory", False),
+        ("ImportError: optional\nConnectionError: reset by peer", False),
+        ("bash: /x/python: No such file or directory", True),
+        ("OpenPI subprocess was killed by SIGKILL", False),
+        ("did not become ready within 900 s", False),
+    ],
+)
+def test_only_what_no_other_start_can_mend_ends_the_server(log, permanent):
+    assert is_permanent(log) is permanent
 
 
 def test_what_was_recorded_rules_over_the_config_name(tmp_path):

@@ -104,9 +104,18 @@ class ModelNotFound(OffboardError):
 
 
 class LoadFailed(OffboardError):
-    """The checkpoint could not be loaded, or failed its warm-up."""
+    """The checkpoint could not be loaded, or failed its warm-up.
+
+    ``permanent``: a loader's word that no other try of the same process can do better, as where a library or a device
+    is missing; what a network, a disk or another process may mend is not. A server whose default model it is ends. It
+    does not cross the wire.
+    """
 
     code = "load_failed"
+
+    def __init__(self, *args: object, permanent: bool = False) -> None:
+        super().__init__(*args)
+        self.permanent = permanent
 
 
 class PolicyFailed(OffboardError):

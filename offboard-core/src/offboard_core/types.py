@@ -221,13 +221,14 @@ class CheckpointLoader(abc.ABC):
     def load(self, checkpoint: Checkpoint, report: Report) -> Policy[Any]:
         """Load and warm up; slow. Runs on the thread that will call the policy.
 
-        Raises LoadFailed with the cause and the next step. A warm-up that fails is a load that fails.
+        Raises LoadFailed with the cause and the next step, ``permanent`` where no other try can do better: a server
+        whose default model that is ends. A warm-up that fails is a load that fails.
         """
 
     def check(self, checkpoint: Checkpoint) -> None:
-        """Raises LoadFailed if the files already say that this cannot be loaded, with the cause and the next step.
+        """Raises LoadFailed if it can be seen that this cannot be loaded, with the cause and the next step.
 
-        Asked of the default before the server listens; reads what a listing reads, no weights and no model library.
+        Asked of the default before the server listens. Reads what a listing reads, no weights and no model library.
         """
 
     def describe(self, checkpoint: Checkpoint) -> Checkpoint:

@@ -60,7 +60,8 @@ def _build(files: Files, as_checked: str, target: torch.device, max_batch_size: 
     if missing or unexpected:
         raise LoadFailed(
             f"{files.folder / WEIGHTS} does not fit its config: "
-            f"it lacks {_some(missing)}, and has {_some(unexpected)} that the policy does not have"
+            f"it lacks {_some(missing)}, and has {_some(unexpected)} that the policy does not have",
+            permanent=True,
         )
     model.to(target).eval()
     preprocess, postprocess = make_pre_post_processors(
@@ -89,7 +90,7 @@ def pick_device(asked: str | None) -> torch.device:
     if asked is None:
         return torch.device(there[0].partition(":")[0])
     if asked not in there and f"{asked}:0" not in there:
-        raise LoadFailed(f"there is no device {asked!r} here; there are: {', '.join(there)}")
+        raise LoadFailed(f"there is no device {asked!r} here; there are: {', '.join(there)}", permanent=True)
     return torch.device(asked)
 
 
@@ -119,7 +120,8 @@ def _check_statistics(files: Files, steps: Iterable[Any]) -> None:
             if mode is not NormalizationMode.IDENTITY and not step.stats.get(name):
                 raise LoadFailed(
                     f"{files.folder} has no statistics of {name}, which it normalises by {mode.value}; "
-                    "save the processors with the data set's statistics"
+                    "save the processors with the data set's statistics",
+                    permanent=True,
                 )
 
 

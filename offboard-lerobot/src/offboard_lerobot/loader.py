@@ -57,12 +57,14 @@ class LeRobotLoader(CheckpointLoader):
 
             return build(files, self._options.device, self._options.max_batch_size, report)
         except LoadFailed as error:
-            failure = error.text
+            failure, permanent = error.text, error.permanent
+        except ImportError as error:
+            failure, permanent = f"LeRobot is not wholly installed ({error}): pip install offboard-lerobot", True
         except Exception as error:
             log.exception("the checkpoint %s cannot be loaded", folder)
-            failure = f"{folder} cannot be loaded: {told(error)}"
+            failure, permanent = f"{folder} cannot be loaded: {told(error)}", False
         # Raised anew, because the traceback of the first error holds the model, and would for as long as it lives.
-        raise LoadFailed(failure)
+        raise LoadFailed(failure, permanent=permanent)
 
 
 def _fetched(url: str, report: Report) -> Path:

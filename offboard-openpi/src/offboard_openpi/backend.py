@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 #: Called with a port; starts openpi's server on it.
 Start = Callable[[int], Child]
-#: From how the child ended to that, with the likely cause and the next step.
-Explain = Callable[[str], str]
+#: From how the child ended to an error that says so, with the likely cause and the next step.
+Explain = Callable[[str], LoadFailed]
 #: Seconds before the first restart; doubled for each one after.
 BACK_OFF = 0.5
 #: How many free ports are tried before none is found that no other server of ours waits on.
@@ -75,7 +75,7 @@ class Backend:
         try:
             reply = self._launch(report)
         except OffboardError as error:
-            raise LoadFailed(self._explain(error.text)) from None
+            raise self._explain(error.text) from None
         self._supervisor = threading.Thread(target=self._supervise, name="offboard-openpi", daemon=True)
         self._supervisor.start()
         return reply
@@ -201,7 +201,7 @@ class Backend:
             if self._failures > self._restarts:
                 with self._lock:
                     self._child = None
-                    self._lost = self._explain(f"openpi died {self._failures} times in a row: {death}")
+                    self._lost = self._explain(f"openpi died {self._failures} times in a row: {death}").text
                 log.error("%s", self._lost)
                 return
             pause = BACK_OFF * 2 ** (self._failures - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import shlex
+import shutil
 from pathlib import Path
 
 from offboard_client._names import nearest
@@ -32,6 +33,15 @@ def script(root: Path, command: str | None, name: str) -> list[str]:
             "`uv sync` in it, or say where it is: --openpi-root, or the variable OPENPI_ROOT"
         )
     return ["uv", "run", "--frozen", "--project", str(root), "--", "python", str(path)]
+
+
+def check_program(name: str) -> None:
+    """Raises ConfigurationError for a program that PATH does not lead to; one with a folder may be in openpi's own."""
+    if "/" not in name and shutil.which(name) is None:
+        install = "install it (pip install uv), or " if name == "uv" else ""
+        raise ConfigurationError(
+            f"there is no program {name!r} here; {install}say with --openpi-command what runs openpi's Python"
+        )
 
 
 def config_names(root: Path) -> list[str] | None:

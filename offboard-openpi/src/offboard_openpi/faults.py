@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is in the log, what it means, and the next step. ``{config}``, ``{root}`` and so on are filled in."""
+    """What is in the log, what it means, and the next step. ``{config}``, ``{root}`` and so on are filled in.
+
+    ``permanent``: whether it will be so at every other try.
+    """
 
     pattern: str
     cause: str
     step: str
+    permanent: bool = False
 
 
 _START = (
@@ -20,16 +24,19 @@ _START = (
         r"(^|\n)uv: No such file or directory",
         "uv, which runs openpi in its own environment, is not installed",
         "install it (pip install uv), or say with --openpi-command what runs openpi's Python",
+        permanent=True,
     ),
     Fault(
         r": No such file or directory\s*$(?![\s\S]*Traceback)",
         "the command that runs openpi does not exist",
         "correct --openpi-command",
+        permanent=True,
     ),
     Fault(
         r"Config '.*' not found",
         "this openpi checkout has no config {config}",
         "choose one of its own with --config-name, or use the checkout that has it (--openpi-root)",
+        permanent=True,
     ),
 )
 _MEMORY = r"RESOURCE_EXHAUSTED|[Oo]ut of memory|OutOfMemory|CUDA_ERROR_OUT_OF_MEMORY"
@@ -38,6 +45,8 @@ _ENVIRONMENT = Fault(
     "openpi's environment is not complete",
     "run `uv sync` in {root} and see that `uv run python scripts/{script} --help` works there",
 )
+#: The same where Python ends so; what a network may mend looks otherwise.
+_MODULES = replace(_ENVIRONMENT, pattern=r"(^|\n)(ModuleNotFoundError|ImportError): [^\n]*\s*$", permanent=True)
 _MACHINE = (
     Fault(
         r"GatedRepoError|RepositoryNotFoundError|401 Client Error|NoCredentialsError",
@@ -79,6 +88,7 @@ _SERVING = (
         "another process took the port meanwhile",
         "leave --openpi-ws-port away, so that a free port is taken",
     ),
+    _MODULES,
     _ENVIRONMENT,
     Fault(
         r"paligemma_tokenizer|Anonymous caller|DefaultCredentialsError|gcloud|gsutil|storage\.googleapis\.com",
@@ -115,6 +125,7 @@ _TRAINING = (
         "there was not enough memory, most likely on the GPU",
         'see with nvidia-smi who else uses it; train with smaller batches (--extra-args "--batch-size 16")',
     ),
+    _MODULES,
     _ENVIRONMENT,
     *_MACHINE,
     Fault(
@@ -161,14 +172,23 @@ def explain_serving(text: str, *, config: str, folder: str, root: str) -> str:
     return _explain(text, _SERVING, config=config, folder=folder, root=root, script="serve_policy.py")
 
 
+def is_permanent(text: str) -> bool:
+    """Whether openpi's server would end like this at every other start, too."""
+    return _fault(text, _SERVING).permanent
+
+
 def explain_training(text: str, *, script: str, config: str, data: str, root: str) -> str:
     """The same for a script that reads the data set at ``data``."""
     return _explain(text, _TRAINING, script=script, config=config, data=data, root=root)
 
 
 def _explain(text: str, faults: tuple[Fault, ...], **values: str) -> str:
-    fault = next(fault for fault in faults if re.search(fault.pattern, text))
+    fault = _fault(text, faults)
     told = f"Likely cause: {fault.cause}. Next: {fault.step}."
     for name, value in values.items():
         told = told.replace(f"{{{name}}}", value)
     return f"{text}\n{told}"
+
+
+def _fault(text: str, faults: tuple[Fault, ...]) -> Fault:
+    return next(fault for fault in faults if re.search(fault.pattern, text))

@@ -17,10 +17,10 @@ from offboard_core.types import Checkpoint, CheckpointLoader, Field, Report
 from . import files
 from .attached import Attached
 from .backend import Backend
-from .checkout import check_config, script
+from .checkout import check_config, check_program, script
 from .checks import Checks
 from .families import DEFAULT_CONFIG, FAMILIES, POSITRONIC, Family
-from .faults import explain_serving
+from .faults import explain_serving, is_permanent
 from .options import ENVIRONMENT, OpenPIOptions
 from .policy import OpenPIPolicy
 
@@ -60,24 +60,29 @@ class OpenPILoader(CheckpointLoader):
             extras={**extras, "action_space": family.action_space},
         )
 
+    def check(self, checkpoint: Checkpoint) -> None:
+        """See :meth:`CheckpointLoader.check`: whether openpi is there, and has the config."""
+        if self._options.attach is None:
+            self._command(self._config(checkpoint))
+
     def load(self, checkpoint: Checkpoint, report: Report) -> OpenPIPolicy:
         """See :meth:`CheckpointLoader.load`."""
         config = self._config(checkpoint)
         if self._options.attach is not None:
             checks = Checks(config, FAMILIES.get(config))
             attached = Attached(self._options.attach, self._options.openpi_timeout)
-            metadata, reply = attached.open(checks, self._options.startup_timeout)
+            metadata, reply = attached.open(checks, self._options.startup_timeout, report)
             return OpenPIPolicy(attached, checks, _meta(checks, metadata, reply))
-        root = self._options.root
-        command = script(root, self._options.openpi_command, "serve_policy.py")
-        check_config(root, config)
+        root, command = self._options.root, self._command(config)
         folder = self._folder(checkpoint, report)
         if problem := files.local_problem(folder):
             raise LoadFailed(f"{folder} is no complete checkpoint: {problem}; expected {files.EXPECTED}")
         checks = Checks(config, self._family(config, checkpoint, folder), files.middles(folder))
         backend = Backend(
             lambda port: self._start(command, port, config, folder, root),
-            lambda text: explain_serving(text, config=config, folder=str(folder), root=str(root)),
+            lambda text: LoadFailed(
+                explain_serving(text, config=config, folder=str(folder), root=str(root)), permanent=is_permanent(text)
+            ),
             checks,
             port=self._options.openpi_ws_port,
             startup_timeout=self._options.startup_timeout,
@@ -90,6 +95,16 @@ class OpenPILoader(CheckpointLoader):
                 "nobody here knows the config %s: only generic checks are made, and openpi was not warmed up", config
             )
         return OpenPIPolicy(backend, checks, _meta(checks, backend.metadata, reply))
+
+    def _command(self, config: str) -> list[str]:
+        """What runs openpi's server. Raises LoadFailed."""
+        try:
+            command = script(self._options.root, self._options.openpi_command, "serve_policy.py")
+            check_program(command[0])
+            check_config(self._options.root, config)
+        except ConfigurationError as error:
+            raise LoadFailed(error.text, permanent=True) from None
+        return command
 
     def _config(self, checkpoint: Checkpoint) -> str:
         recorded, asked = checkpoint.recorded.get("config_name"), self._options.config_name

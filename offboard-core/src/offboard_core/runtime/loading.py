@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, NamedTuple, TypeVar
 
 from offboard_client._printable import told
 from offboard_client.errors import InferTimeout, LoadFailed, OffboardError
@@ -23,13 +25,30 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Failure:
+    """When a load failed or a model was lost, which one, and why."""
+
+    time: datetime
+    model: str
+    text: str
+
+
+class _Problem(NamedTuple):
+    """Why a load failed; ``permanent`` as in LoadFailed."""
+
+    text: str
+    permanent: bool = False
+
+
 class Loading:
-    """Loads and unloads, one at a time. ``recipe`` and ``since`` say what is being loaded now."""
+    """Loads and unloads, one at a time. ``recipe``, ``since``, ``progress``: what is being loaded now."""
 
     def __init__(self, limits: Limits, translators: Translators, stats: ServerStats) -> None:
         self.recipe: Recipe | None = None
         self.since = 0.0
         self.progress = ""
+        self.failure: Failure | None = None
         self._limits, self._translators, self._stats = limits, translators, stats
         self._loop = asyncio.get_running_loop()
         self._heard = 0.0
@@ -38,9 +57,10 @@ class Loading:
     async def load(self, recipe: Recipe) -> Loaded:
         """A thread with the policy on it. Raises LoadFailed; then nothing of the model is left."""
         if self._stuck is not None and self._stuck[1].is_alive():
-            raise LoadFailed(
+            raise self._failed(
+                recipe,
                 f"{self._stuck[0]} was given up, but its last call has not returned yet, and holds its memory; "
-                f"{recipe.label} can be loaded when it has. If it never does, restart the server"
+                f"{recipe.label} can be loaded when it has. If it never does, restart the server",
             )
         self._stuck = None
         self.recipe, self.progress = recipe, "starting"
@@ -50,7 +70,7 @@ class Loading:
             problem = await self._while_heard_of(thread.call(lambda: self._build(recipe, thread), None, "loading"))
         except InferTimeout as error:
             self._stuck = (recipe.label, thread)
-            problem = error.text
+            problem = _Problem(error.text)
         except asyncio.CancelledError:
             _discard(thread)
             raise
@@ -59,7 +79,7 @@ class Loading:
         if problem is not None:
             _discard(thread)
             self._stats.loads["failed"] += 1
-            raise LoadFailed(f"{recipe.label} could not be loaded: {problem}")
+            raise self._failed(recipe, f"{recipe.label} could not be loaded: {problem.text}", problem.permanent)
         now = self._loop.time()
         self._stats.loads["ok"] += 1
         self._stats.load_seconds = now - self.since
@@ -75,6 +95,10 @@ class Loading:
             return Status("loading", text, begin + told.phase, seconds, told.done, told.total)
         return Status("loading", text, begin + told, seconds)
 
+    def note(self, model: str, text: str) -> None:
+        """Remember what failed last."""
+        self.failure = Failure(datetime.now(timezone.utc), model, text)
+
     async def unload(self, loaded: Loaded) -> None:
         """Close the policy and end its thread. What does not end in time keeps its memory, and is remembered."""
         thread = loaded.thread
@@ -89,6 +113,10 @@ class Loading:
             log.error("closing %s failed: %s", loaded.label, error.text)
         finally:
             thread.stop()
+
+    def _failed(self, recipe: Recipe, text: str, permanent: bool = False) -> LoadFailed:
+        self.note(recipe.label, text)
+        return LoadFailed(text, permanent=permanent)
 
     async def _while_heard_of(self, loading: Coroutine[Any, Any, T]) -> T:
         """What it returns. Raises InferTimeout once nothing was heard of it for the limit's time."""
@@ -109,7 +137,7 @@ class Loading:
     def _hear(self) -> None:
         self._heard = self._loop.time()
 
-    def _build(self, recipe: Recipe, thread: ModelThread) -> str | None:
+    def _build(self, recipe: Recipe, thread: ModelThread) -> _Problem | None:
         """On the model's thread: None, or what went wrong.
 
         The exception itself must not leave the thread: its traceback would keep a half-made model alive.
@@ -126,11 +154,14 @@ class Loading:
             return None
         except OffboardError as error:
             log.warning("loading %s failed", recipe.label, exc_info=True)
-            return error.text
+            return _Problem(error.text, isinstance(error, LoadFailed) and error.permanent)
+        except ImportError as error:  # what is not installed will not be while this process lives
+            log.exception("loading %s failed", recipe.label)
+            return _Problem(told(error), permanent=True)
         # SystemExit included: a vendor's code that leaves the program must not take the slot with it.
         except BaseException as error:
             log.exception("loading %s failed", recipe.label)
-            return told(error)
+            return _Problem(told(error))
         finally:
             collect()
 

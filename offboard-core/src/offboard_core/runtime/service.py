@@ -54,9 +54,12 @@ class PolicyService:
         self.slot = Slot(self.limits, self._translators, self.stats)
         await self.catalog.start()
 
-    def preload(self) -> None:
-        """Load the default model in the background, so that the first robot need not wait."""
-        self._spawn(self._preload())
+    def preload(self, on_never: Callable[[LoadFailed], None]) -> None:
+        """Load the default model in the background, so that the first robot need not wait.
+
+        ``on_never`` is told if it can never be loaded; what another try may mend is logged.
+        """
+        self._spawn(self._preload(on_never))
 
     async def open(
         self,
@@ -149,14 +152,17 @@ class PolicyService:
         self._translators.stop()
 
     # -- inside ---------------------------------------------------------------------------------------------------
-    async def _preload(self) -> None:
+    async def _preload(self, on_never: Callable[[LoadFailed], None]) -> None:
         async def tell(status: Status) -> None:
             log.info("%s", status)
 
         try:
             self.slot.release(await self._lease(self.catalog.default, "the server itself", tell))
         except OffboardError as error:
-            log.error("%s", error)
+            if isinstance(error, LoadFailed) and error.permanent:
+                on_never(error)
+            else:
+                log.error("%s", error)
 
     async def _lease(self, model: Model, holder: str, on_status: OnStatus) -> Lease:
         recipe = Recipe(model.key, model.id, partial(model.source.loader.load, model.checkpoint))

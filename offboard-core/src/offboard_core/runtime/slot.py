@@ -15,11 +15,11 @@ from dataclasses import replace
 from typing import Any
 
 from offboard_client._printable import told
-from offboard_client.errors import Idle, InferTimeout, Internal, ModelLost, OffboardError, ShuttingDown
+from offboard_client.errors import Idle, InferTimeout, Internal, LoadFailed, ModelLost, OffboardError, ShuttingDown
 from offboard_client.messages import Status
 
 from .lease import Lease, Limits, Loaded, OnStatus, Recipe, Request
-from .loading import Loading
+from .loading import Failure, Loading
 from .stats import ServerStats
 from .translators import Translators
 from .waiting import wait_until_set
@@ -94,6 +94,7 @@ class Slot:
         """The model died: every session on it is told, and nobody is given it any more."""
         if loaded.lost is None:
             loaded.lost = error
+            self._loading.note(loaded.label, error.text)
             for lease in list(loaded.leases):
                 lease.evict(error)
             self._changed.set()
@@ -102,6 +103,11 @@ class Slot:
     def loaded(self) -> Loaded | None:
         """What is in the slot."""
         return self._loaded
+
+    @property
+    def failure(self) -> Failure | None:
+        """The last load that failed, or model that was lost."""
+        return self._loading.failure
 
     def wedged(self) -> bool:
         """Whether the loaded policy has been in one call for longer than the limit."""
@@ -130,6 +136,12 @@ class Slot:
                 {"client": lease.holder, "for_s": round(now - lease.since, 1), "idle_s": round(lease.idle(now), 1)}
                 for lease in sorted(loaded.leases if loaded else (), key=lambda lease: lease.since)
             ],
+            "last_failure": (failure := self.failure)
+            and {
+                "model": failure.model,
+                "text": failure.text,
+                "time": failure.time.isoformat(timespec="seconds"),
+            },
             "waiting": [request.recipe.label for request in self._requests if not request.future.done()],
             "in_flight": loaded.thread.queued if loaded else 0,
         }
@@ -164,6 +176,12 @@ class Slot:
             try:
                 if not request.future.done():
                     await self._serve(request)
+            except LoadFailed as error:
+                self._fail(request, error)
+                if error.permanent:  # nobody else need try
+                    for other in self._requests:
+                        if other.recipe.key == request.recipe.key:
+                            self._fail(other, error)
             except OffboardError as error:
                 self._fail(request, error)
             except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import sys
@@ -18,9 +19,12 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from .._version import __version__
+from ..runtime.loading import Failure
 from ..runtime.service import PolicyService
 from .auth import Gate
 from .metrics import exposition, make_registry
+
+log = logging.getLogger(__name__)
 
 #: Routes that anybody may ask, token or not; they tell nothing but yes or no.
 OPEN = frozenset({"/livez", "/readyz", "/healthz"})
@@ -49,6 +53,7 @@ docs/reference/protocol.md of the project.
 def make_http(service: PolicyService, gate: Gate) -> Starlette:
     """The HTTP half of the server."""
     registry = make_registry(service)
+    told: Failure | None = None
 
     async def guard(request: Request, call_next: Any) -> Response:
         # Not request.url: that is put together from the Host header, which is the client's to choose.
@@ -82,7 +87,16 @@ def make_http(service: PolicyService, gate: Gate) -> Starlette:
         return PlainTextResponse("OK\n")
 
     async def readyz(request: Request) -> Response:
-        return PlainTextResponse("OK\n") if service.slot.ready() else PlainTextResponse("not ready\n", 503)
+        nonlocal told
+        if service.slot.ready():
+            return PlainTextResponse("OK\n")
+        failure = service.slot.failure
+        if failure is None:
+            return PlainTextResponse("not ready\n", 503)
+        if failure is not told:
+            log.warning("not ready: %s", failure.text)
+            told = failure
+        return PlainTextResponse("not ready: a model failed, /api/v1/status and the log say why\n", 503)
 
     async def models(request: Request) -> Response:
         try:

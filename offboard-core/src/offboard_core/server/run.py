@@ -10,6 +10,8 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 
+from offboard_client.errors import LoadFailed
+
 from ..frontend import Frontend
 from ..runtime.service import PolicyService
 from ..source import ModelSource
@@ -39,9 +41,14 @@ class Running:
         self._main: asyncio.Task[None] | None = None
         self._uvicorn: UvicornServer | None = None
         self._stopped = False
+        self._never: LoadFailed | None = None
 
     def run(self, on_listening: OnListening) -> None:
-        """Serve until told to stop, by :meth:`stop` or, on the main thread, a signal. Raises what else ended it."""
+        """Serve until told to stop, by :meth:`stop` or, on the main thread, a signal.
+
+        Raises what else ended it: a ConfigurationError before it listens, LoadFailed for a default model that can
+        never be loaded.
+        """
         try:
             main = self._main = self._loop.create_task(self._serve(on_listening))
             if self._stopped:
@@ -71,6 +78,11 @@ class Running:
         elif self._main is not None:
             self._main.cancel()
 
+    def _give_up(self, error: LoadFailed) -> None:
+        """The default model can never be loaded."""
+        self._never = error
+        self._stop()
+
     async def _serve(self, on_listening: OnListening) -> None:
         config = self._config
         gate = Gate(config.auth_token, [config.host, *config.allowed_hosts])
@@ -87,9 +99,11 @@ class Running:
             listening.cancel()
             if not serving.done():
                 if config.preload:
-                    service.preload()
+                    service.preload(self._give_up)
                 on_listening(*self.address)
             await serving
+            if self._never is not None:
+                raise self._never
         finally:
             listener.close()
             await service.close()
@@ -111,7 +125,8 @@ def run_server(
 ) -> int:
     """Serve until a signal, in a process that does nothing else. The exit status: 0 after a clean stop.
 
-    Raises ConfigurationError if the port, the token or every source is unusable.
+    Raises ConfigurationError if the port, the token or every source is unusable, and LoadFailed if the default model
+    can never be loaded.
     """
     keep_freed_memory()
     provide(config.max_sessions)

@@ -31,7 +31,8 @@ class RegistryLaws(Vendor):
         """A copy of the place, to write into."""
         place = tmp_path / "checkpoints"
         shutil.copytree(checkpoints_dir, place, symlinks=True)
-        return place, from_flags(plugins, vendor=self.vendor or self.plugin, checkpoints_dir=str(place))
+        vendor = self.vendor or self.plugin
+        return place, from_flags(plugins, vendor=vendor, checkpoints_dir=str(place), loader_options=self.options)
 
     def test_a_checkpoint_is_found_by_its_id(self, source: ModelSource) -> None:
         """Each listed id resolves to its own checkpoint, by number, too; another id is ModelNotFound."""
