@@ -9,74 +9,15 @@ episode of one robot on a policy.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from offboard_client.errors import OffboardError
+from .chunk import Array, Chunk, Columns, rows
+from .policy import NoParams, Policy, Session
 
 #: A map of names to plain data (str, numbers, lists, maps) and numpy arrays. Arrays may be read-only views.
 Observation = Mapping[str, Any]
-Array = NDArray[Any]
-#: One action vector per step, shape (T, D), or one such array per name.
-Columns = Array | dict[str, Array]
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """An action chunk of T steps: what a policy answers to one observation.
-
-    ``action``: an array (T, D) in the model's own layout, or a map from action name to array (T, …), as
-    the protocol names them, in section 8 (``target_pose`` (T, 7), ``target_grip`` (T, 1) …).
-    ``timestamp``: (T,) float64 seconds from the moment the answered observation was taken, or None while
-    nothing has said at which rate the actions were made.
-    A chunk of no steps means *stop*; a policy that has nothing new to say answers None instead of a chunk.
-    """
-
-    action: Columns
-    timestamp: Array | None = None
-
-    def __post_init__(self) -> None:
-        action, times = self.action, self.timestamp
-        if not isinstance(action, dict) and action.ndim and (times is None or len(times) == len(action)):
-            return
-        lengths = {len(a) if a.ndim else -1 for a in self.columns().values()}
-        if self.timestamp is not None:
-            lengths.add(len(self.timestamp))
-        if len(lengths) > 1 or -1 in lengths:
-            shapes = {name: array.shape for name, array in self.columns().items()}
-            raise ValueError(f"the columns of a chunk need one common length T first; got {shapes}")
-
-    def __len__(self) -> int:
-        action = self.action
-        return len(next(iter(action.values()), ())) if isinstance(action, dict) else len(action)
-
-    def columns(self) -> dict[str, Array]:
-        """The action arrays by name; a bare vector goes by the name ``action``."""
-        return self.action if isinstance(self.action, dict) else {"action": self.action}
-
-    def replace(self, **changes: Any) -> Chunk:
-        """A copy with ``action`` or ``timestamp`` changed."""
-        return replace(self, **changes)
-
-    def copy(self) -> Chunk:
-        """One that stays as it is, whatever is written into the arrays of this one."""
-        action = self.action
-        kept = {name: _own(array) for name, array in action.items()} if isinstance(action, dict) else _own(action)
-        return Chunk(kept, None if self.timestamp is None else _own(self.timestamp))
-
-    def head(self, count: int) -> Chunk:
-        """The first ``count`` steps."""
-        action = self.action
-        kept = {name: array[:count] for name, array in action.items()} if isinstance(action, dict) else action[:count]
-        return Chunk(kept, None if self.timestamp is None else self.timestamp[:count])
-
-
-def _own(array: Array) -> Array:
-    # JAX's arrays have no copy, and cannot be written into.
-    return array.copy() if isinstance(array, np.ndarray) else array  # pyright: ignore[reportUnnecessaryIsInstance]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,78 +182,6 @@ class CheckpointLoader(abc.ABC):
     def alone(self) -> Checkpoint | None:
         """The one model that the options name without a place to look at, such as a server that runs already."""
         return None
-
-
-@dataclass(frozen=True)
-class NoParams:
-    """The parameters of a policy that has none."""
-
-
-class Session(abc.ABC):
-    """One episode of one robot on a policy. Never called concurrently; all calls come from the model's thread."""
-
-    @abc.abstractmethod
-    def infer(self, inputs: Mapping[str, Any]) -> Chunk | None:
-        """The next chunk for this model input; None = nothing new, go on; a chunk of no steps = stop."""
-
-    def reset(self) -> None:
-        """Forget the episode; the next input starts a new one."""
-
-    def close(self) -> None:
-        """Release what the episode holds."""
-
-
-S = TypeVar("S", bound=Session)
-
-
-class Policy(abc.ABC, Generic[S]):
-    """Owns a model: its weights or the child process that has them. One policy serves many sessions.
-
-    ``max_batch_size``: how many sessions' inputs one :meth:`infer_many` may carry; 1 = the policy does not batch.
-    ``max_sessions``: how many sessions may be open at once, others wait; None = any number.
-    ``params``: a frozen dataclass of what a session may tune (``?name=value``); every field has a default.
-    ``meta``: plain JSON facts for the handshake (``device``, ``chunk_length`` …); equal on every call.
-    All methods run on one thread, the same for the policy's whole life.
-    """
-
-    max_batch_size: int = 1
-    max_sessions: int | None = None
-    params: type = NoParams
-    meta: Mapping[str, Any] = {}
-
-    @abc.abstractmethod
-    def new_session(self, params: Any) -> S:
-        """Start an episode. ``params`` is an instance of :attr:`params`."""
-
-    def infer_many(self, batch: Sequence[tuple[S, Mapping[str, Any]]]) -> Sequence[Chunk | OffboardError | None]:
-        """One result per pair, in order. An item that fails is answered by its error: one bad input fails one robot.
-
-        The default runs them one by one.
-        """
-        from ._each import infer_each
-
-        return infer_each(batch)
-
-    def batch_key(self, inputs: Mapping[str, Any]) -> Hashable:
-        """Only inputs of equal keys share a batch. The default: names, shapes and dtypes."""
-        from ._each import shape_key
-
-        return shape_key(inputs)
-
-    def close(self) -> None:
-        """Release the weights or stop the child. Called once; no call follows."""
-
-
-def rows(chunk: Chunk) -> Iterator[dict[str, Any]]:
-    """A chunk as the rows of a reply: ``{"action": …, "timestamp": s}``; views, no copies."""
-    action, times = chunk.action, chunk.timestamp
-    for i in range(len(chunk)):
-        row: dict[str, Any] = {
-            "action": {name: a[i] for name, a in action.items()} if isinstance(action, dict) else action[i]
-        }
-        if times is not None:
-            row["timestamp"] = float(times[i])
-        yield row
 
 
 __all__ = [
