@@ -6,12 +6,13 @@ import logging
 import math
 import os
 import random
-import ssl
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from ssl import SSLContext, create_default_context
+from typing import Any, Generic, TypeVar
 
 from ._address import Address, literal, parse_address
 from ._limits import DEFAULT_LIMITS, Limits
@@ -23,6 +24,7 @@ TOKEN_VARIABLE = "OFFBOARD_AUTH_TOKEN"
 #: Told what a session waits for.
 OnStatus = Callable[[Status], object]
 _log = logging.getLogger("offboard_client")
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Settings:
     params: Mapping[str, Any]
     timeouts: Timeouts
     report: OnStatus
-    tls: ssl.SSLContext | None
+    tls: SSLContext | None
     limits: Limits = DEFAULT_LIMITS
     clock: Clock = Clock()
     met: threading.Event = field(default_factory=threading.Event)
@@ -95,33 +97,54 @@ class Settings:
         return f"Settings({self.address})"
 
 
-def settings(
-    host: str,
-    port: int,
-    *,
-    token: str | None,
-    headers: Mapping[str, str] | None,
-    params: Mapping[str, Any] | None,
-    on_status: OnStatus | None,
-    timeouts: Timeouts,
-    tls: ssl.SSLContext | None,
-    clock: Clock | None,
-) -> Settings:
-    """The arguments of a client, checked. Raises ConfigurationError or BadParameter."""
-    address = parse_address(host, port)
-    for value in (params or {}).values():
-        literal(value)
-    if address.secure and tls is None:
-        tls = ssl.create_default_context()
-    return Settings(
-        address=address,
-        headers=_headers(token, headers or {}),
-        params=dict(params or {}),
-        timeouts=timeouts,
-        report=on_status or Sparse(_log_status),
-        tls=tls if address.secure else None,
-        clock=clock or Clock(),
-    )
+class BaseClient(Generic[S]):
+    """What both clients are given, checked, and their sessions. Raises ConfigurationError or BadParameter."""
+
+    _clock = Clock()
+
+    def __init__(
+        self,
+        host: str,
+        port: int = 8000,
+        *,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
+        on_status: OnStatus | None = None,
+        connect_timeout: float = 10.0,
+        connect_deadline: float = 900.0,
+        status_timeout: float = 30.0,
+        infer_timeout: float = 180.0,
+        reconnect_deadline: float = 45.0,
+        wait_for_server: float = 5.0,
+        silence_timeout: float = 8.0,
+        ssl: SSLContext | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        address = parse_address(host, port)
+        for value in (params or {}).values():
+            literal(value)
+        self._settings = Settings(
+            address=address,
+            headers=_headers(token, headers or {}),
+            params=dict(params or {}),
+            timeouts=Timeouts(
+                connect=connect_timeout,
+                open=connect_deadline,
+                status=status_timeout,
+                infer=infer_timeout,
+                reopen=reconnect_deadline,
+                appear=wait_for_server,
+                silence=silence_timeout,
+            ),
+            report=on_status or Sparse(_log_status),
+            tls=(ssl or create_default_context()) if address.secure else None,
+            clock=clock or self._clock,
+        )
+        self._sessions: weakref.WeakSet[S] = weakref.WeakSet()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self._settings.address)!r})"
 
 
 def _headers(token: str | None, extra: Mapping[str, str]) -> dict[str, str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-import weakref
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -13,55 +11,17 @@ from ._attempts import AttemptFailed, Attempts
 from ._http import ask_models
 from ._rows import Row
 from ._session import SessionFacts
-from ._settings import Clock, OnStatus, Settings, Timeouts, settings
+from ._settings import BaseClient, Clock, Settings
 from ._streams import Connection, open_connection
 from .errors import Busy
 
 Result = TypeVar("Result")
 
 
-class AsyncInferenceClient:
+class AsyncInferenceClient(BaseClient["AsyncInferenceSession"]):
     """A server of policies, for asyncio. Arguments and errors are those of InferenceClient."""
 
-    def __init__(
-        self,
-        host: str,
-        port: int = 8000,
-        *,
-        token: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        params: Mapping[str, Any] | None = None,
-        on_status: OnStatus | None = None,
-        connect_timeout: float = 10.0,
-        connect_deadline: float = 900.0,
-        status_timeout: float = 30.0,
-        infer_timeout: float = 180.0,
-        reconnect_deadline: float = 45.0,
-        wait_for_server: float = 5.0,
-        silence_timeout: float = 8.0,
-        ssl: ssl.SSLContext | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        self._settings = settings(
-            host,
-            port,
-            token=token,
-            headers=headers,
-            params=params,
-            on_status=on_status,
-            timeouts=Timeouts(
-                connect=connect_timeout,
-                open=connect_deadline,
-                status=status_timeout,
-                infer=infer_timeout,
-                reopen=reconnect_deadline,
-                appear=wait_for_server,
-                silence=silence_timeout,
-            ),
-            tls=ssl,
-            clock=clock or Clock(sleep=asyncio.sleep),
-        )
-        self._sessions: weakref.WeakSet[AsyncInferenceSession] = weakref.WeakSet()
+    _clock = Clock(sleep=asyncio.sleep)
 
     def new_session(self, model_id: str | None = None, **overrides: Any) -> AsyncInferenceSession:
         """A session that is ready once it is awaited, or entered by ``async with``; see InferenceClient.new_session."""
@@ -89,9 +49,6 @@ class AsyncInferenceClient:
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         await self.close()
-
-    def __repr__(self) -> str:
-        return f"AsyncInferenceClient({str(self._settings.address)!r})"
 
 
 class AsyncInferenceSession(SessionFacts):

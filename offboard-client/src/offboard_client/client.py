@@ -8,9 +8,7 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
@@ -19,13 +17,13 @@ from ._blocking import Connection, open_connection
 from ._http import list_models
 from ._rows import Row
 from ._session import SessionFacts
-from ._settings import Clock, OnStatus, Settings, Timeouts, settings
+from ._settings import BaseClient, Settings
 from .errors import Busy
 
 Result = TypeVar("Result")
 
 
-class InferenceClient:
+class InferenceClient(BaseClient["InferenceSession"]):
     """A server of policies. Opens sessions; holds no connection of its own. Thread-safe.
 
     ``host``: a name, ``name:port``, or a whole ``ws://``, ``wss://``, ``http://`` or ``https://`` URL, with
@@ -43,46 +41,6 @@ class InferenceClient:
 
     Raises ConfigurationError or BadParameter for arguments that cannot be used.
     """
-
-    def __init__(
-        self,
-        host: str,
-        port: int = 8000,
-        *,
-        token: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        params: Mapping[str, Any] | None = None,
-        on_status: OnStatus | None = None,
-        connect_timeout: float = 10.0,
-        connect_deadline: float = 900.0,
-        status_timeout: float = 30.0,
-        infer_timeout: float = 180.0,
-        reconnect_deadline: float = 45.0,
-        wait_for_server: float = 5.0,
-        silence_timeout: float = 8.0,
-        ssl: ssl.SSLContext | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        self._settings = settings(
-            host,
-            port,
-            token=token,
-            headers=headers,
-            params=params,
-            on_status=on_status,
-            timeouts=Timeouts(
-                connect=connect_timeout,
-                open=connect_deadline,
-                status=status_timeout,
-                infer=infer_timeout,
-                reopen=reconnect_deadline,
-                appear=wait_for_server,
-                silence=silence_timeout,
-            ),
-            tls=ssl,
-            clock=clock,
-        )
-        self._sessions: weakref.WeakSet[InferenceSession] = weakref.WeakSet()
 
     def new_session(self, model_id: str | None = None, **overrides: Any) -> InferenceSession:
         """A session that is ready: the model is loaded, nobody else holds the slot.
@@ -110,9 +68,6 @@ class InferenceClient:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-    def __repr__(self) -> str:
-        return f"InferenceClient({str(self._settings.address)!r})"
 
 
 class InferenceSession(SessionFacts):
