@@ -63,6 +63,37 @@ def test_what_declares_nothing_is_refused(value):
         declare(observation={"x": value})
 
 
+@pytest.mark.parametrize(
+    ("where", "name", "value", "reason"),
+    [
+        ("observation", "robot_state.ee_pose", (3,), r"\(3,\); in the protocol it has \(7,\)"),
+        ("observation", "robot_state.left.q", (2, 7), r"in the protocol it has \(n,\)"),
+        ("observation", "grip.left", (2,), r"grip\.left.*it has \(1,\)"),
+        ("observation", "grip", str, r"grip is declared with the shape \(\)"),
+        ("observation", "image.wrist", (3, 96, 96), r"it has \(n, n, 3\)"),
+        ("observation", "task", (1,), "declare it as str"),
+        ("action", "target_pose", np.zeros(6), r"\(6,\); in the protocol it has \(7,\)"),
+        ("action", "target_joints", (10, 7), r"\(10, 7\); in the protocol it has \(n,\)"),
+        ("action", "target_grip", (2,), r"it has \(1,\)"),
+    ],
+)
+def test_a_name_of_the_protocol_has_the_protocols_shape(where, name, value, reason):
+    with pytest.raises(ConfigurationError, match=reason):
+        declare(**{where: {name: value}})
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (-1,)])
+def test_a_grip_may_be_declared_as_a_scalar(shape):
+    it = declare(observation={"grip": shape}, action={"target_grip": shape})(lambda seen: None)
+    found = from_callables({"it": it}).default()
+    assert found.inputs["grip"].shape == found.outputs["target_grip"].shape == (shape or (1,))
+
+
+def test_what_maps_no_names_is_refused():
+    with pytest.raises(ConfigurationError, match=r"observation is \['a'\]; expected a map from names to shapes"):
+        declare(observation=["a"])
+
+
 def test_a_field_is_itself():
     field = Field(shape=(2,), unit="N", required=False)
     assert from_callables({"it": declare(observation={"force": field})(lambda seen: None)}).default().inputs == {

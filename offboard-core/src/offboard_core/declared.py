@@ -11,7 +11,8 @@ from offboard_client._actions import ACTIONS
 from offboard_client.errors import ConfigurationError
 
 from .codecs import canonical_field
-from .codecs.actions import action_field
+from .codecs.actions import action_field, action_shape
+from .codecs.state import canonical_shape
 from .types import Array, Field
 
 F = TypeVar("F")
@@ -26,12 +27,13 @@ def declare(
     """A decorator that tells the handshake what a policy reads and answers; observations and actions are checked by it.
 
     Each name with the shape of its value, a tuple with -1 for a free axis; ``str`` for text; an example of it (an
-    array, a number, a text); or a :class:`Field`. For a function of the observation, a class, or what builds one.
-    Raises ConfigurationError for anything else.
+    array, a number, a text); or a :class:`Field`. Of an action it is the shape of one step. For a function of the
+    observation, a class, or what builds one.
+    Raises ConfigurationError for anything else, and for a name of the protocol with another shape than it has there.
     """
     fields: Declared = (
-        {name: _field(name, value) for name, value in (observation or {}).items()},
-        {name: _acted(name, _field(name, value)) for name, value in (action or {}).items()},
+        {name: _meant(name, field, canonical_shape(name)) for name, field in _fields("observation", observation)},
+        {name: _acted(name, field) for name, field in _fields("action", action)},
     )
 
     def mark(policy: F) -> F:
@@ -44,6 +46,28 @@ def declare(
 def declared(policy: Any) -> Declared | None:
     """What :func:`declare` said of it."""
     return getattr(policy, _MARK, None)
+
+
+def _fields(what: str, given: Any) -> list[tuple[str, Field]]:
+    if given is None:
+        return []
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(f"{what} is {given!r:.60}; expected a map from names to shapes, examples or str")
+    return [(name, _field(name, value)) for name, value in cast("Mapping[str, Any]", given).items()]
+
+
+def _meant(name: str, field: Field, known: tuple[int, ...] | None) -> Field:
+    """``field`` with what the protocol says of the name; a scalar is one number."""
+    if name == "task" and field.dtype != "str":
+        raise ConfigurationError("task is the instruction as text: declare it as str")
+    if known is None or field.shape is None:
+        return field
+    shape = field.shape or known if known == (1,) and field.dtype != "str" else field.shape
+    if len(shape) != len(known) or any(-1 not in (a, b) and a != b for a, b in zip(shape, known, strict=True)):
+        raise ConfigurationError(
+            f"{name} is declared with the shape {shape}; in the protocol it has {str(known).replace('-1', 'n')}"
+        )
+    return replace(field, shape=shape)
 
 
 def _field(name: str, value: Any) -> Field:
@@ -71,4 +95,5 @@ def _acted(name: str, field: Field) -> Field:
     if name.partition(".")[0] not in ACTIONS:
         return replace(field, kind=field.kind or "vector")
     known = action_field(name, 1)
+    field = _meant(name, field, action_shape(name))
     return replace(field, unit=field.unit or known.unit, kind=field.kind or known.kind)

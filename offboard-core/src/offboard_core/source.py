@@ -249,8 +249,11 @@ def from_callables(models: Mapping[str, Any], fps: float | None = None) -> Model
 
     The first key is the default model. Observations reach the policy under their canonical names.
     ``fps``: steps per second of what it answers, for the timestamps; None where the answers bring their own or none.
-    Raises ConfigurationError for a value that is no policy and makes none.
+    Raises ConfigurationError for a value that is no policy and makes none, and for a name that is no text.
     """
+    for name in models:
+        if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"a model is named {name!r:.60}; expected a text, which sessions ask for it by")
     builds = {name: as_build(name, value) for name, value in models.items()}
     return ModelSource(
         vendor="python",

@@ -24,6 +24,11 @@ def action_field(name: str, width: int) -> Field:
     return Field(shape=(width,), unit=unit, kind=kind)
 
 
+def action_shape(name: str) -> tuple[int, ...]:
+    """The shape of one step of an action of the protocol; -1 for any number of joints."""
+    return (7,) if _is_pose(name) else (1,) if _is_grip(name) else (-1,)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ActionSplit(Codec):
     """Splits the model's vector ``name``, (T, D), into the actions ``parts`` (action name → width), in order.

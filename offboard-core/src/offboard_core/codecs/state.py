@@ -40,6 +40,13 @@ def _kind(name: str) -> str:
     return "grip" if is_grip(name) else name.rpartition(".")[2] if name.startswith("robot_state.") else ""
 
 
+def canonical_shape(name: str) -> tuple[int, ...] | None:
+    """The shape that an observed name of the protocol has, -1 for a free axis; None for other names."""
+    if name.startswith("image."):
+        return (-1, -1, 3)
+    return {"ee_pose": (7,), "q": (-1,), "dq": (-1,), "grip": (1,)}.get(_kind(name))
+
+
 def check_canonical(name: str, value: Array) -> None:
     """Raises BadObservation for finite numbers under a canonical name that cannot be what it means; others pass.
 

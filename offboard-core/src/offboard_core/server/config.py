@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from offboard_client._address import listen_host
+from offboard_client._names import unknown
+from offboard_client.errors import ConfigurationError
 
 from ..runtime.lease import Limits
+
+#: Settings that are numbers above 0; without a ``quiet`` or a ``grace`` nothing is waited for.
+_NUMBERS = ("max_sessions", "quiet", "grace", "request_timeout", "ping_interval", "ping_timeout", "frame_rate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,5 +50,22 @@ class ServerConfig:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        """An IPv6 address may come in brackets. Raises ConfigurationError for a ``host`` that is not one alone."""
+        """An IPv6 address may come in brackets. Raises ConfigurationError for a ``host`` that is not one alone, and for
+        what is no port or no time."""
         object.__setattr__(self, "host", listen_host(self.host))
+        if type(self.port) is not int or not 0 <= self.port <= 65535:
+            raise ConfigurationError(f"the port is {self.port!r:.40}; expected 0 (a free one) to 65535")
+        for name in _NUMBERS:
+            value: object = getattr(self, name)
+            number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+            if not number or (not value and name not in ("quiet", "grace")):
+                raise ConfigurationError(f"{name} is {value!r:.40}; expected a number above 0")
+
+    @classmethod
+    def of(cls, base: ServerConfig | None, settings: Mapping[str, Any]) -> ServerConfig:
+        """``base``, or the defaults, with ``settings``. Raises ConfigurationError for a name that is none."""
+        known = [one.name for one in fields(cls)]
+        for name in settings:
+            if name not in known:
+                raise ConfigurationError(unknown("setting of a server", name, known))
+        return replace(base or cls(), **settings)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, cast
 
 from offboard_client._address import bracketed
@@ -37,6 +36,7 @@ class InferenceServer:
     value or instead of the dict: ``InferenceServer(policy)`` serves one model, named ``policy``. ``registry`` may
     also map names to :class:`~offboard_core.source.ModelSource`. ``frontends`` maps WebSocket paths to other
     protocols. Other keywords are fields of :class:`ServerConfig`.
+    Raises ConfigurationError for what cannot be served so.
 
     :meth:`serve` blocks. As a context manager, or by :meth:`start` and :meth:`stop`, it runs on a thread of its own. If
     it ends by itself, the reason is logged, and raised once: by :meth:`wait`, :meth:`stop` or the end of the ``with``
@@ -55,7 +55,7 @@ class InferenceServer:
             raise ConfigurationError("give either callables or ModelSources, not both")
         self._sources: Mapping[str, ModelSource] = sources or {"default": from_callables(models, fps=fps)}
         self._frontends = dict(frontends or {})
-        self.config = replace(config or ServerConfig(), host=host, port=port, **settings)
+        self.config = ServerConfig.of(config, {"host": host, "port": port, **settings})
         self._running: Running | None = None
         self._over = threading.Event()
         self._over.set()

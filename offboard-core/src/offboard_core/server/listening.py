@@ -23,8 +23,6 @@ _HINTS = {
 def bind(host: str, port: int) -> socket.socket:
     """A socket bound to ``host`` (a name, or a number without brackets). Raises ConfigurationError."""
     where = f"{bracketed(host)}:{port}"
-    if not 0 <= port <= 65535:
-        raise ConfigurationError(f"cannot listen on {where}: a --port is from 0 (a free one) to 65535")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
