@@ -1,5 +1,6 @@
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -117,3 +118,55 @@ def test_a_server_that_declares_nothing_gets_the_canonical_names():
     assert synthetic_observation({}).keys() == {
         "robot_state.ee_pose", "robot_state.q", "grip", "image.wrist", "image.exterior", "task",
     }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Numbers:
+    fps: float | None = None
+    port: int = 1
+    low: tuple[float, float] | None = (0.0, 1.0)
+    speed: float | tuple[float, ...] | None = 2.0
+    many: tuple[int, ...] = (1,)
+    mode: Literal["a", "b"] | None = None
+
+
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        ("--fps=3 --speed 1 2 --many 4 5", Numbers(3.0, speed=(1.0, 2.0), many=(4, 5))),
+        ("--fps None --low None --speed None", Numbers(low=None, speed=None)),
+        ("--low 2 3 --speed 0.5 --many 7 --mode b", Numbers(low=(2.0, 3.0), speed=0.5, many=(7,), mode="b")),
+        ("", Numbers()),
+    ],
+)
+def test_numbers_may_be_several_or_none(given, made):
+    assert parse(Numbers, given.split(), "x", "") == made
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("--fps ten", "Error parsing --fps: expected FLOAT, not ten"),
+        ("--port 8.5", "Error parsing --port: expected INT, not 8.5"),
+        ("--low 1", "expected FLOAT FLOAT, not 1"),
+        ("--speed 1 x", "expected FLOAT [FLOAT ...], not 1 x"),
+        ("--many a", "expected INT, not a"),
+        ("--mode c", "expected {a,b}, not c"),
+    ],
+)
+def test_what_is_no_such_number_is_named_in_the_words_of_the_help(given, says, capsys):
+    with pytest.raises(SystemExit) as left:
+        parse(Numbers, given.split(), "x", "")
+    shown = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert left.value.code == 2
+    assert says in shown
+    assert "None" not in shown.partition("Argument helptext")[0]
+
+
+def test_the_help_shows_kinds_and_not_pythons_types(capsys):
+    with pytest.raises(SystemExit):
+        parse(Numbers, ["--help"], "x", "")
+    shown = capsys.readouterr().out
+    for text in ("--fps FLOAT ", "--low FLOAT FL", "--speed FLOAT [FLOAT ...]", "--many INT [INT ...]", "--mode {a"):
+        assert text in shown
+    assert "{None}" not in shown

@@ -1,3 +1,4 @@
+import itertools
 import json
 import re
 import subprocess
@@ -193,3 +194,19 @@ def test_a_command_without_its_extra_says_what_to_install(client_alone, command)
     assert re.fullmatch(
         r"offboard: this needs (tyro|rich), which is not installed: pip install 'offboard-client\[cli\]'\n", done.stderr
     )
+
+
+HELP = ["serve", "serve --vendor openpi", "run sim", "models", "probe", "bench", "stats", "train", "demo", "plugins"]
+
+
+@pytest.mark.parametrize("command", HELP)
+def test_the_help_breaks_its_lines_where_they_are_full(command):
+    lines = [line[2:-2] for line in offboard(*command.split(), "--help").stdout.splitlines() if line.startswith("│")]
+    assert lines
+    for line, following in itertools.pairwise(lines):
+        column = len(following) - len(following.lstrip())
+        before = line[column:].rstrip()
+        if before and column > 1 and line[column - 2 : column] == "  ":
+            # `column` is where texts stand: the next word did not fit.
+            assert len(before) + len(following.split()[0]) >= len(line) - column, (line, following)
+        assert not re.search(r":\w+:`|\{None\}", line), line

@@ -26,8 +26,7 @@ class OpenPIOptions:
     """Which openpi runs, and how."""
 
     config_name: str | None = None
-    """openpi's config that the checkpoint was trained with; without it the one recorded beside the checkpoint, else
-    pi05_positronic_lowmem."""
+    """openpi's config that the checkpoint was trained with; else the recorded one, else pi05_positronic_lowmem."""
     openpi_root: Path | None = None
     """openpi's checkout; without it $OPENPI_ROOT, else ../openpi beside the working directory."""
     openpi_ws_port: int = 0
@@ -35,8 +34,7 @@ class OpenPIOptions:
     openpi_command: str | None = None
     """What runs a Python script of openpi's, instead of `uv run --frozen --project ROOT -- python`."""
     openpi_env: tuple[str, ...] = ()
-    """Names of more variables that openpi gets of this environment, such as HF_TOKEN or GOOGLE_APPLICATION_CREDENTIALS;
-    without it none that holds a secret."""
+    """Names of more variables that openpi gets from here (HF_TOKEN …); without it none that holds a secret."""
     attach: str | None = None
     """ws://HOST:PORT of an openpi server that runs already; nothing is started, and --checkpoints-dir is left away."""
     gpu_memory_fraction: float | None = None

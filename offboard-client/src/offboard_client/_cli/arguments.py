@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import tyro
 
 from .._printable import wrapped
+from .kinds import TYPES
 
 T = TypeVar("T")
 
@@ -32,6 +33,7 @@ def parse(options: type[T], arguments: Sequence[str], command: str, summary: str
         description=description(summary),
         args=switches(arguments, options),
         config=(tyro.conf.FlagCreatePairsOff,),
+        registry=TYPES,
     )
     return expand_paths(parsed)
 

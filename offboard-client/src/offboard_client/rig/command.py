@@ -47,8 +47,7 @@ class Options:
     timeout: float = 60.0
     """How long to wait for one chunk, in seconds."""
     wait: float | None = None
-    """How long to wait, in seconds: for a server that is still to start (5 unless given), and for a session there, that
-    is for the model to load and for others to leave it (900)."""
+    """Seconds to wait for a server that is still to start (else 5), and for its model and who holds it (else 900)."""
     json: bool = False
     """Print one JSON object on stdout instead of the table."""
 

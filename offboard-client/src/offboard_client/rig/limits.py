@@ -23,7 +23,7 @@ _CHECK_RATE = "Check the units (metres, radians) and the rate"
 class Limits:
     """How fast commands may move the robot, how far from it they may begin, and where they may lead.
 
-    They are about commands as they are played (:mod:`.guard`): each goes from the one before it to its target in a
+    They are about commands as they are played: each goes from the one before it to its target in a
     straight line, in the time it is played for. The defaults are those of a table-top arm.
 
     The three offsets are for the first command after each observation, and for joints that are known no better than

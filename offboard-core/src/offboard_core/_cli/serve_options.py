@@ -36,7 +36,7 @@ _SUMMARY = (
 class ServeOptions:
     """Options of ``offboard serve``."""
 
-    models: Annotated[Positional[Path | None], tyro.conf.arg(metavar="MODELS.TOML")] = None
+    models: Annotated[Positional[Path | None], tyro.conf.arg(metavar="[MODELS.TOML]")] = None
     """A file that names several sources, instead of --vendor, --checkpoints-dir, --checkpoint, --codec and --fps."""
     vendor: str | None = None
     """Which vendor's checkpoints these are; without it the files decide."""
