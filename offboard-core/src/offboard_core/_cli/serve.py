@@ -11,11 +11,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from offboard_client._address import listen_host
+from offboard_client._cli.line import Line
 from offboard_client._cli.output import emit_json, say
 from offboard_client._cli.server import token_from
 from offboard_client._logs import log_to_stderr
 from offboard_client.commands import UsageError
 from offboard_client.errors import ConfigurationError, OffboardError
+from offboard_client.messages import Status
 from offboard_client.rig.sim.names import ACTIONS, OBSERVATION
 
 from ..frontends import make_frontends
@@ -58,7 +60,16 @@ def run(arguments: list[str]) -> int:
             config.host,
             TOKEN_VARIABLE,
         )
-    return run_server(sources, config, partial(announce, options, models, paths, simulated=simulated), frontends)
+    with Line() as line:
+
+        def progress(status: Status | None) -> None:
+            if status is None:
+                line.stop()
+            else:
+                line.status(status)
+
+        listens = partial(announce, options, models, paths, simulated=simulated)
+        return run_server(sources, config, listens, frontends, progress if line.live else None)
 
 
 def _check_numbers(options: ServeOptions) -> None:

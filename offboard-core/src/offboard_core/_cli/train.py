@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from typing import Annotated, Any, cast
 
 import tyro
 from offboard_client._cli.arguments import parse
-from offboard_client._cli.output import emit_json, say
-from offboard_client._printable import printable
+from offboard_client._cli.line import Line
+from offboard_client._cli.output import emit_json, note, say
 from offboard_client.commands import UsageError
 from offboard_client.errors import ConfigurationError
 
@@ -141,26 +140,25 @@ class _Progress:
     """The last line of what runs, on stderr: one line that changes on a terminal, else a line now and then."""
 
     def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
-        self._line = self._shown = ""
+        self._line = Line()
+        self._last = self._noted = ""
         self._at = 0.0
 
-    def report(self, line: str) -> None:
+    def report(self, text: str) -> None:
         """Show a line, if there is something new to show and it is time for it."""
-        self._line = printable(line)
-        if self._live or not self._shown or time.monotonic() - self._at >= _QUIET:
-            self._show()
+        self._last = text
+        self._line.show(text)
+        if not self._line.live and (not self._noted or time.monotonic() - self._at >= _QUIET):
+            self._note()
 
-    def _show(self) -> None:
-        if self._line != self._shown:
-            sys.stderr.write(f"\r\x1b[K{self._line[:200]}" if self._live else f"{self._line}\n")
-            sys.stderr.flush()
-            self._shown, self._at = self._line, time.monotonic()
+    def _note(self) -> None:
+        if self._last != self._noted:
+            note(self._last)
+            self._noted, self._at = self._last, time.monotonic()
 
     def __enter__(self) -> _Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._show()
-        if self._live and self._shown:
-            sys.stderr.write("\n")
+        self._line.stop()
+        self._note()

@@ -9,6 +9,7 @@ from dataclasses import fields
 from functools import partial
 from typing import Any, cast
 
+from offboard_client._sparse import Sparse
 from offboard_client.errors import (
     BadParameter,
     ConfigurationError,
@@ -34,6 +35,9 @@ from .translators import Translators
 
 log = logging.getLogger(__name__)
 
+#: Told how a load stands; None when there is nothing to wait for any more.
+OnProgress = Callable[[Status | None], None]
+
 
 class PolicyService:
     """The models of a :class:`Catalog`, one loaded at a time, and sessions on them. Lives on one event loop."""
@@ -54,12 +58,13 @@ class PolicyService:
         self.slot = Slot(self.limits, self._translators, self.stats)
         await self.catalog.start()
 
-    def preload(self, on_never: Callable[[LoadFailed], None]) -> None:
+    def preload(self, on_never: Callable[[LoadFailed], None], on_progress: OnProgress | None = None) -> None:
         """Load the default model in the background, so that the first robot need not wait.
 
-        ``on_never`` is told if it can never be loaded; what another try may mend is logged.
+        ``on_never`` is told if it can never be loaded; what another try may mend is logged. ``on_progress`` is told how
+        it stands; without it the log says what is new.
         """
-        self._spawn(self._preload(on_never))
+        self._spawn(self._preload(on_never, on_progress or _log_progress()))
 
     async def open(
         self,
@@ -152,12 +157,15 @@ class PolicyService:
         self._translators.stop()
 
     # -- inside ---------------------------------------------------------------------------------------------------
-    async def _preload(self, on_never: Callable[[LoadFailed], None]) -> None:
+    async def _preload(self, on_never: Callable[[LoadFailed], None], on_progress: OnProgress) -> None:
         async def tell(status: Status) -> None:
-            log.info("%s", status)
+            on_progress(status)
 
         try:
-            self.slot.release(await self._lease(self.catalog.default, "the server itself", tell))
+            try:
+                self.slot.release(await self._lease(self.catalog.default, "the server itself", tell))
+            finally:
+                on_progress(None)
         except OffboardError as error:
             if isinstance(error, LoadFailed) and error.permanent:
                 on_never(error)
@@ -186,6 +194,11 @@ class PolicyService:
         self.sessions.pop(session.id, None)
         loaded.thread.post(episode.close, "ending an episode")
         loaded.thread.forget(session.route)
+
+
+def _log_progress() -> OnProgress:
+    sparse = Sparse(lambda status: log.info("%s", status))
+    return lambda status: None if status is None else sparse(status)
 
 
 def _begin(policy: Policy[Any], options: Any, begun: list[Session]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from offboard_client.errors import LoadFailed
 
 from ..frontend import Frontend
-from ..runtime.service import PolicyService
+from ..runtime.service import OnProgress, PolicyService
 from ..source import ModelSource
 from ._malloc import keep_freed_memory
 from .app import App
@@ -33,10 +33,12 @@ class Running:
     """One server on one event loop, from binding the port to letting go of the model. It runs once."""
 
     def __init__(
-        self, sources: Mapping[str, ModelSource], config: ServerConfig, frontends: Mapping[str, Frontend]
-    ) -> None:
+        self, sources: Mapping[str, ModelSource], config: ServerConfig, frontends: Mapping[str, Frontend],
+        on_progress: OnProgress | None = None,
+    ) -> None:  # fmt: skip
         self.address: tuple[str, int] = (config.host, config.port)
         self._sources, self._config, self._frontends = sources, config, frontends
+        self._on_progress = on_progress
         self._loop = _new_loop()
         self._main: asyncio.Task[None] | None = None
         self._uvicorn: UvicornServer | None = None
@@ -99,7 +101,7 @@ class Running:
             listening.cancel()
             if not serving.done():
                 if config.preload:
-                    service.preload(self._give_up)
+                    service.preload(self._give_up, self._on_progress)
                 on_listening(*self.address)
             await serving
             if self._never is not None:
@@ -122,15 +124,18 @@ def run_server(
     config: ServerConfig,
     on_listening: OnListening,
     frontends: Mapping[str, Frontend] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> int:
     """Serve until a signal, in a process that does nothing else. The exit status: 0 after a clean stop.
+
+    ``on_progress`` is told how the load of the default model stands, instead of the log.
 
     Raises ConfigurationError if the port, the token or every source is unusable, and LoadFailed if the default model
     can never be loaded.
     """
     keep_freed_memory()
     provide(config.max_sessions)
-    Running(sources, config, frontends or {}).run(on_listening)
+    Running(sources, config, frontends or {}, on_progress).run(on_listening)
     for thread in _threads():
         thread.join(0.25)  # it has been told to end
     if _threads():
