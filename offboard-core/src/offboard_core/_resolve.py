@@ -16,11 +16,13 @@ def resolve(model_id: str, checkpoints: Sequence[Checkpoint]) -> Checkpoint:
         if checkpoint.id == model_id:
             return checkpoint
     if model_id.isascii() and model_id.isdigit():
+        # Compared as text: a client may send thousands of digits, and int() takes quadratic time for them, or refuses.
+        number = model_id.lstrip("0")
         for checkpoint in checkpoints:
-            if checkpoint.id.isdigit() and int(checkpoint.id) == int(model_id):
+            if checkpoint.id.isdigit() and checkpoint.id.lstrip("0") == number:
                 return checkpoint
     names = [checkpoint.id for checkpoint in checkpoints]
-    near = difflib.get_close_matches(model_id, names, n=3)
+    near = difflib.get_close_matches(model_id[:200], names, n=3)
     raise ModelNotFound(
         f"there is no model {model_id[:200]!r} here; "
         + (f"did you mean {', '.join(near)}? " if near else "")

@@ -91,7 +91,7 @@ def numbered_folders(
 def still_written(folder: Path, otherwise: str = "save or copy it again") -> str:
     """What to do about a folder that lacks something: wait, if somebody writes there now; else ``otherwise``."""
     try:
-        newest = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+        newest = max(path.lstat().st_mtime for path in (folder, *folder.rglob("*")))
     except OSError:  # it changes while it is read
         return "it is being written: wait for that"
     ago = max(0.0, time.time() - newest)

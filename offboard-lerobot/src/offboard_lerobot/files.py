@@ -52,6 +52,8 @@ _BEFORE_0_4 = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs."
 _CHANNELS = (1, 3, 4)
 # As much as tells a pointer of Git LFS.
 _POINTER = 64
+# Bytes of a JSON file: far more than a config and two lists of steps have.
+_LONGEST_JSON = 16 * 2**20
 # The safetensors format's own bound on its JSON header.
 _LONGEST_HEADER = 100_000_000
 #: Policy type → the key of its config that says how many steps one chunk has.
@@ -163,7 +165,10 @@ def _check_kind(place: Place) -> None:
 
 def read_json(place: Place, name: str) -> dict[str, Any]:
     """The map in a JSON file. Raises Incomplete."""
-    text = _read(place, name, 0, _size(place, name))
+    size = _size(place, name)
+    if size > _LONGEST_JSON:
+        raise Incomplete(f"{name} has {size:,} bytes, and no such file has more than {_LONGEST_JSON:,}")
+    text = _read(place, name, 0, size)
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -228,9 +233,9 @@ def _weights_header(place: Place, name: str) -> dict[str, Any]:
             raise Incomplete(f"{name} ends within its header")
         header = json.loads(_read(place, name, 8, 8 + length))
         ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
+        expected = 8 + length + max(ends, default=0)
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         raise Incomplete(f"{name} has no safetensors header") from None
-    expected = 8 + length + max(ends, default=0)
     if size != expected:
         raise Incomplete(f"{name} has {size:,} bytes, its header says {expected:,}")
     return header
@@ -240,14 +245,16 @@ def _features(features: Mapping[str, Any]) -> dict[str, Field]:
     try:
         return {name: _field(name, feature["type"], feature["shape"]) for name, feature in features.items()}
     except (LookupError, TypeError):
-        raise Incomplete(f"{CONFIG} describes a feature without type and shape") from None
+        raise Incomplete(f"{CONFIG} describes a feature without type and shape (at most 8 axes, each from 1)") from None
 
 
 def _field(name: str, kind: Any, described: Any) -> Field:
     """LeRobot writes images channels first; here they are as cameras deliver them."""
-    if not isinstance(kind, str) or not all(isinstance(length, int) for length in described):
+    if not isinstance(kind, str) or not isinstance(described, list) or len(cast("list[Any]", described)) > 8:
         raise TypeError
-    shape = tuple(described)
+    if not all(type(length) is int and 0 < length < 2**31 for length in cast("list[Any]", described)):
+        raise TypeError
+    shape = tuple(cast("list[int]", described))
     if kind != "VISUAL" or len(shape) != 3:
         return Field(shape=shape, dtype="float32", kind="vector" if kind == "ACTION" else None)
     channels, height, width = shape

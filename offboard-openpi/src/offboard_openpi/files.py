@@ -8,6 +8,7 @@ A step's folder holds ``params/`` (JAX, written by orbax) or ``model.safetensors
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -25,6 +26,11 @@ TRAIN_STATE = "train_state/"
 #: What offboard itself knows about a checkpoint; see ``docs/how-to/serve-openpi.md``.
 RECORDED = "offboard.json"
 
+#: The safetensors format's own bound on its JSON header.
+_LONGEST_HEADER = 100_000_000
+#: Bytes of an ``offboard.json``, and files and folders of a step: far more than anybody writes.
+LONGEST_RECORD = 2**20
+_MOST_FILES = 100_000
 #: A pointer of Git LFS is three short lines.
 _LARGEST_POINTER = 1024
 
@@ -39,6 +45,10 @@ _OTHER_KINDS = {
     "config.json": "its config.json is of another framework: serve LeRobot's pi0 and pi0.5 with --vendor lerobot",
     "manifest.ocdbt": "it is the params/ of a step: give the folder above it",
 }
+
+
+class BadRecord(ConfigurationError):
+    """An ``offboard.json`` cannot be read: what it lies beside is not served, and nothing else is harmed."""
 
 
 def other_kind(names: Iterable[str]) -> str | None:
@@ -81,17 +91,28 @@ def format_of(names: Iterable[str]) -> str:
 
 def names_in(step: Path) -> list[str]:
     """The relative paths of a local step's files, without those that only training needs."""
-    return [name for name in _walk(step, "") if not name.startswith(TRAIN_STATE)]
+    return list(_walk(step))
 
 
-def _walk(folder: Path, under: str) -> Iterator[str]:
-    for path in folder.iterdir():
-        name = f"{under}{path.name}"
-        if path.is_dir():
-            if f"{name}/" != TRAIN_STATE:
-                yield from _walk(path, f"{name}/")
-        else:
-            yield name
+def _walk(step: Path) -> Iterator[str]:
+    """Links are followed, but not in a circle. Raises OSError for more files than anybody saves."""
+    folders: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(step, "", frozenset())]
+    left = _MOST_FILES
+    while folders:
+        folder, under, above = folders.pop()
+        status = folder.stat()
+        this = (status.st_dev, status.st_ino)
+        if this in above or under == TRAIN_STATE:
+            continue
+        for path in folder.iterdir():
+            left -= 1
+            if left < 0:
+                raise OSError(errno.EFBIG, f"it holds more than {_MOST_FILES:,} files")
+            name = f"{under}{path.name}"
+            if path.is_dir():
+                folders.append((path, f"{name}/", above | {this}))
+            elif path.is_file():  # no pipe, and no link to what is not there
+                yield name
 
 
 def local_problem(step: Path) -> str | None:
@@ -126,21 +147,26 @@ def _cut_short(weights: Path) -> str | None:
         if length > size - 8:
             return f"{WEIGHTS} is cut short"
         try:
+            if length > _LONGEST_HEADER:
+                raise ValueError
             header: dict[str, Any] = json.loads(file.read(length))
-            end = max((entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"), default=0)
-        except (ValueError, LookupError, TypeError, AttributeError):
+            ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
+            whole = size == 8 + length + max(ends, default=0)
+        except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             return f"{WEIGHTS} has no safetensors header"
-    return None if size == 8 + length + end else f"{WEIGHTS} is cut short"
+    return None if whole else f"{WEIGHTS} is cut short"
 
 
 def read_record(content: bytes, where: str) -> dict[str, Any]:
-    """What an ``offboard.json`` holds. Raises ConfigurationError."""
+    """What an ``offboard.json`` holds. Raises BadRecord."""
+    if len(content) > LONGEST_RECORD:
+        raise BadRecord(f"{where} has more than {LONGEST_RECORD:,} bytes")
     try:
         record = json.loads(content)
-    except ValueError as error:
-        raise ConfigurationError(f"{where} is not JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise BadRecord(f"{where} is not JSON: {error}") from None
     if not isinstance(record, dict):
-        raise ConfigurationError(f"{where} holds no map")
+        raise BadRecord(f"{where} holds no map")
     return record
 
 

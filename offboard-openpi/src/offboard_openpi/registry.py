@@ -42,13 +42,26 @@ class _Local:
             if problem := files.local_problem(step):
                 raise ConfigurationError(f"{step} is no complete checkpoint: {problem}")
             return [self._checkpoint(step)]
-        found = numbered_folders(self._place, files.local_problem, expected=files.EXPECTED)
-        return [self._checkpoint(step.absolute()) for _, step in found]
+        whole: dict[Path, Checkpoint] = {}
+
+        def problem(step: Path) -> str | None:
+            if (lack := files.local_problem(step)) is not None:
+                return lack
+            try:
+                whole[step] = self._checkpoint(step.absolute())
+            except files.BadRecord as error:
+                return error.text
+            return None
+
+        return [whole[step] for _, step in numbered_folders(self._place, problem, expected=files.EXPECTED)]
 
     def _checkpoint(self, step: Path) -> Checkpoint:
         run = step.resolve().parent
         recorded = next((p / files.RECORDED for p in (step, run) if (p / files.RECORDED).is_file()), None)
-        record = {} if recorded is None else files.read_record(recorded.read_bytes(), str(recorded))
+        record: dict[str, Any] = {}
+        if recorded is not None:
+            with recorded.open("rb") as file:
+                record = files.read_record(file.read(files.LONGEST_RECORD + 1), str(recorded))
         return _checkpoint(step.name, str(step), run.name, files.names_in(step), record)
 
 
@@ -68,7 +81,12 @@ class _Remote:
             if rest and _STEP.fullmatch(name):
                 steps.setdefault(name, {})[rest] = file
         problems = {name: files.missing(steps[name]) for name in sorted(steps, key=int)}
-        whole = [name for name, problem in problems.items() if problem is None]
+        whole: list[Checkpoint] = []
+        for name in [name for name, problem in problems.items() if problem is None]:
+            try:
+                whole.append(self._checkpoint(self._folder.below(name), steps[name], everything))
+            except files.BadRecord as error:
+                problems[name] = error.text
         if not whole:
             there = ", ".join(sorted({path.partition("/")[0] for path in everything})[:8]) or "nothing"
             wrong = [f"of {name}, {problem}" for name, problem in problems.items()][-3:]
@@ -77,14 +95,17 @@ class _Remote:
             raise ConfigurationError(
                 told + "; ".join([f"expected folders called <number>, each with {files.EXPECTED}", *wrong])
             )
-        return [self._checkpoint(self._folder.below(name), steps[name], everything) for name in whole]
+        return whole
 
     def _checkpoint(
         self, step: RemoteFolder, names: Mapping[str, RemoteFile], everything: Mapping[str, RemoteFile]
     ) -> Checkpoint:
         beside = step.url != self._folder.url and files.RECORDED in everything
         place = step if files.RECORDED in names else self._folder if beside else None
-        record = {} if place is None else files.read_record(place.read(files.RECORDED), f"{place.url}/{files.RECORDED}")
+        record: dict[str, Any] = {}
+        if place is not None:
+            content = place.read(files.RECORDED, 0, files.LONGEST_RECORD + 1)
+            record = files.read_record(content, f"{place.url}/{files.RECORDED}")
         run = step.url.rsplit("/", 2)[-2] if step.url.count("/") > 2 else ""
         return _checkpoint(step.name, step.url, run, names, record)
 
