@@ -212,7 +212,7 @@ def test_a_session_that_nobody_takes_back_ends_its_episode():
 def test_preloading_makes_the_first_session_wait_for_nothing():
     async def main():
         async with serving(source({"a": Puppet})) as service:
-            service.preload()
+            service.preload(pytest.fail)
             while not service.slot.ready():  # noqa: ASYNC110
                 await asyncio.sleep(0)
             told = []

@@ -99,7 +99,7 @@ def test_what_failed_last_is_told(caplog):
         caplog.clear()
         for _ in range(2):
             status, body, _ = get(server, "/readyz")
-            assert (status, body) == (503, "not ready: a model failed, /api/v1/status and the log say why\n")
+            assert (status, body) == (503, f"not ready: no model is loaded; {told['text']}\n")
         logged = [r.getMessage() for r in caplog.records]
         assert logged.count("not ready: secret could not be loaded: OSError: no weights") == 1
         assert get(server, "/healthz")[0] == 503

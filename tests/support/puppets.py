@@ -12,6 +12,7 @@ from offboard_core import (
     Chunk,
     CodecMeta,
     Field,
+    Health,
     NoParams,
     OffboardError,
     Policy,
@@ -82,7 +83,7 @@ class PuppetSession(Session):
 class Puppet(Policy[PuppetSession]):
     """``answer(episode, inputs)`` answers; ``doors`` maps the number of a call (from 0) to where it stops.
 
-    ``batches``: the episodes of each call. ``threads``: every thread that called.
+    ``health`` is asked for its health. ``batches``: the episodes of each call. ``threads``: every thread that called.
     """
 
     def __init__(
@@ -93,9 +94,11 @@ class Puppet(Policy[PuppetSession]):
         doors: Mapping[int, Door] | None = None,
         params: type = NoParams,
         meta: Mapping[str, Any] | None = None,
+        health: Callable[[], Any] = Health,
     ) -> None:
         self.answer, self.max_batch_size, self.params, self.meta = answer, max_batch_size, params, meta or {}
         self.doors = dict(doors or {})
+        self.asked = health
         self.episodes: list[PuppetSession] = []
         self.batches: list[list[PuppetSession]] = []
         self.threads: set[int] = set()
@@ -113,6 +116,9 @@ class Puppet(Policy[PuppetSession]):
         if number in self.doors:
             self.doors[number].passing()
         return super().infer_many(batch)
+
+    def health(self) -> Any:
+        return self.asked()
 
     def close(self) -> None:
         self.threads.add(threading.get_ident())

@@ -1,7 +1,9 @@
 """The kit finds what it is there to find: each law is broken once, by a vendor that breaks nothing else."""
 
 import inspect
+import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -16,6 +18,7 @@ from offboard_core import (
     Codec,
     CodecMeta,
     Field,
+    Health,
     InvalidAction,
     Policy,
     Session,
@@ -170,6 +173,27 @@ class ForgetsToReset(Model):
         return Once()
 
 
+class AsksAChild(Model):
+    def health(self):
+        subprocess.run(["true"], check=True)
+        return Health()
+
+
+class KnowsOnlyOnItsOwnThread(Model):
+    """Its health cannot be had by another thread than the model's."""
+
+    def __init__(self):
+        self.thread = threading.get_ident()
+
+    def health(self):
+        return Health() if threading.get_ident() == self.thread else Health("recovering", "busy")
+
+
+class NeverWell(Model):
+    def health(self):
+        return Health("recovering", "warming up")
+
+
 class Stays(Model):
     everyone: list[Policy] = []
 
@@ -197,6 +221,9 @@ def served(policy):
         (FailsTogether, PolicyLaws.test_one_bad_input_of_a_batch_fails_one_robot),
         (ForgetsToReset, PolicyLaws.test_an_episode_starts_anew_after_reset),
         (Counts, PolicyLaws.test_its_facts_are_plain_and_steady),
+        (AsksAChild, PolicyLaws.test_its_health_is_told_at_once_from_any_thread),
+        (KnowsOnlyOnItsOwnThread, PolicyLaws.test_its_health_is_told_at_once_from_any_thread),
+        (NeverWell, PolicyLaws.test_its_health_is_told_at_once_from_any_thread),
         (Stays, PolicyLaws.test_a_closed_policy_is_gone),
     ],
 )

@@ -22,6 +22,7 @@ from offboard_client.errors import (
 )
 
 from .declared import declare
+from .health import Health
 from .hookspecs import CodecEntry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry, hookimpl
 from .progress import Progress
 from .training import Trainer
@@ -57,6 +58,7 @@ __all__ = [
     "Feature",
     "Field",
     "FrontendEntry",
+    "Health",
     "InferTimeout",
     "InferenceServer",
     "InvalidAction",

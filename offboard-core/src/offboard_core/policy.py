@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from offboard_client.errors import OffboardError
 
 from .chunk import Chunk
+from .health import Health
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Policy(abc.ABC, Generic[S]):
     ``max_sessions``: how many sessions may be open at once, others wait; None = any number.
     ``params``: a frozen dataclass of what a session may tune (``?name=value``); every field has a default.
     ``meta``: plain JSON facts for the handshake (``device``, ``chunk_length`` …); equal on every call.
-    All methods run on one thread, the same for the policy's whole life.
+    All methods but :meth:`health` run on one thread, the same for the policy's whole life.
     """
 
     max_batch_size: int = 1
@@ -67,6 +68,16 @@ class Policy(abc.ABC, Generic[S]):
         from ._each import shape_key
 
         return shape_key(inputs)
+
+    def health(self) -> Health:
+        """Whether it can answer now. The default: always.
+
+        The server asks several times a second and before each session, on its event loop and while other calls are
+        under way: answer at once, from what is known already; wait for no lock, child or network. A policy that is
+        ``recovering`` gets no new session until it is ``ready``; one that has ``failed``, or gives the same reason
+        for longer than ``--load-timeout``, is lost: its sessions are told, and whoever comes next has it loaded anew.
+        """
+        return Health()
 
     def close(self) -> None:
         """Release the weights or stop the child. Called once; no call follows."""

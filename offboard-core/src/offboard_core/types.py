@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .chunk import Array, Chunk, Columns, rows
+from .health import Health
 from .policy import NoParams, Policy, Session
 
 #: A map of names to plain data (str, numbers, lists, maps) and numpy arrays. Arrays may be read-only views.
@@ -186,5 +187,5 @@ class CheckpointLoader(abc.ABC):
 
 __all__ = [
     "Array", "Checkpoint", "CheckpointLoader", "Chunk", "Codec", "CodecMeta", "Columns", "Feature", "Field",
-    "ModelRegistry", "NoParams", "Observation", "Policy", "Report", "Session", "rows",
+    "Health", "ModelRegistry", "NoParams", "Observation", "Policy", "Report", "Session", "rows",
 ]  # fmt: skip

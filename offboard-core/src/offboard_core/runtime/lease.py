@@ -12,6 +12,7 @@ from offboard_client.messages import Status
 
 from ..types import Policy, Report
 from .thread import ModelThread
+from .watch import Watch
 
 #: Tells whoever waits how it stands.
 OnStatus = Callable[[Status], Awaitable[None]]
@@ -45,12 +46,24 @@ class Loaded:
         self.key, self.label, self.thread, self.since = recipe.key, recipe.label, thread, now
         self.leases: set[Lease] = set()
         self.lost: OffboardError | None = None
+        self.watch = Watch(recipe.label, now)
 
     @property
     def policy(self) -> Policy[Any]:
         """The policy. Its methods belong to :attr:`thread`; its attributes may be read anywhere."""
         assert self.thread.policy is not None
         return self.thread.policy
+
+    @property
+    def recovering(self) -> bool:
+        """Whether it said so when it was asked last."""
+        return self.lost is None and self.watch.said.state == "recovering"
+
+    def health(self) -> dict[str, str]:
+        """Plain data for ``/api/v1/status``."""
+        if self.lost is not None:
+            return {"state": "failed", "reason": self.lost.text}
+        return {"state": self.watch.said.state, "reason": self.watch.said.reason}
 
 
 class Lease:

@@ -2,7 +2,8 @@
 
 One task owns what is loaded and serves requests strictly in the order they came: the same model → a lease at
 once; another → wait until the leases end, close the old one, load. Whoever asks for the old model after that
-queues behind the switch, so nobody who waits can starve. A load that fails leaves the slot empty.
+queues behind the switch, so nobody who waits can starve. A load that fails leaves the slot empty. Only those who wait
+for a model to recover are passed by those who want another: one model's trouble is not the next one's.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from offboard_client._printable import told
 from offboard_client.errors import Idle, InferTimeout, Internal, LoadFailed, ModelLost, OffboardError, ShuttingDown
-from offboard_client.messages import Status
 
 from .lease import Lease, Limits, Loaded, OnStatus, Recipe, Request
 from .loading import Failure, Loading
+from .standing import news, standing
 from .stats import ServerStats
 from .translators import Translators
 from .waiting import wait_until_set
+from .watch import shown
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Slot:
         try:
             while not request.future.done():
                 request.news.clear()
-                await on_status(self._status(request))
+                await on_status(news(request.recipe, self._loaded, self._loading, self._loop.time()))
                 await wait_until_set(request.news, self.limits.status_every)
             return request.future.result()
         except BaseException:
@@ -95,6 +96,7 @@ class Slot:
         if loaded.lost is None:
             loaded.lost = error
             self._loading.note(loaded.label, error.text)
+            log.error("%s is lost: %s", loaded.label, shown(error.text))
             for lease in list(loaded.leases):
                 lease.evict(error)
             self._changed.set()
@@ -115,36 +117,30 @@ class Slot:
 
     def ready(self) -> bool:
         """Whether a warm, healthy policy is in the slot and the server is not draining."""
-        return self._loaded is not None and self._loaded.lost is None and not self.wedged() and not self._closing
+        return self.unready() is None
+
+    def unready(self) -> str | None:
+        """Why no robot should be sent here now; None if one should."""
+        if self._closing:
+            return "the server is going away"
+        if (loaded := self._loaded) is None:
+            recipe = self._loading.recipe
+            if recipe is not None:
+                return f"{recipe.label} is being loaded"
+            return "no model is loaded" + (f"; {shown(self.failure.text)}" if self.failure is not None else "")
+        if loaded.lost is None and self.wedged():
+            return f"{loaded.label} has been stuck in one call for {loaded.thread.busy_for():.0f} s"
+        if self._ask(loaded):
+            return None
+        if loaded.lost is not None:
+            return f"{loaded.label} has failed: {shown(loaded.lost.text)}"
+        return loaded.watch.told()
 
     def status(self) -> dict[str, Any]:
         """Plain data for ``/api/v1/status``."""
-        now = self._loop.time()
-        loaded, loading = self._loaded, self._loading
-        recipe = loading.recipe
-        return {
-            "loaded": loaded
-            and {"model": loaded.label, "for_s": round(now - loaded.since, 1), "lost": bool(loaded.lost)},
-            "loading": recipe
-            and {
-                "model": recipe.label,
-                "for_s": round(now - self._loading.since, 1),
-                "progress": self._loading.progress,
-            },
-            "wedged": self.wedged(),
-            "holders": [
-                {"client": lease.holder, "for_s": round(now - lease.since, 1), "idle_s": round(lease.idle(now), 1)}
-                for lease in sorted(loaded.leases if loaded else (), key=lambda lease: lease.since)
-            ],
-            "last_failure": (failure := self.failure)
-            and {
-                "model": failure.model,
-                "text": failure.text,
-                "time": failure.time.isoformat(timespec="seconds"),
-            },
-            "waiting": [request.recipe.label for request in self._requests if not request.future.done()],
-            "in_flight": loaded.thread.queued if loaded else 0,
-        }
+        waiting = [request.recipe.label for request in self._requests if not request.future.done()]
+        told = standing(self._loaded, self._loading, self._loop.time())
+        return {**told, "wedged": self.wedged(), "waiting": waiting}
 
     def drain(self) -> None:
         """Let nobody in any more; who is in goes on."""
@@ -172,7 +168,7 @@ class Slot:
             if not self._requests:
                 await self._changed.wait()
                 continue
-            request = self._requests[0]
+            request = self._next()
             try:
                 if not request.future.done():
                     await self._serve(request)
@@ -188,20 +184,26 @@ class Slot:
                 log.exception("the slot failed")
                 self._fail(request, Internal(f"the model slot failed: {told(error)}"))
             finally:
-                self._requests.remove(request)
+                if request.future.done():  # if nobody wants it any more, what is loaded stays
+                    self._requests.remove(request)
+
+    def _next(self) -> Request:
+        """The first, unless he waits for a model to recover and another wants another one."""
+        recovering = self._loaded is not None and self._loaded.recovering and self._loaded.key
+        return next((r for r in self._requests if r.future.done() or r.recipe.key != recovering), self._requests[0])
 
     async def _serve(self, request: Request) -> None:
-        while True:
-            if request.future.done():
-                return  # nobody wants this any more: what is loaded stays
-            if loaded := self._usable(request.recipe):
-                request.future.set_result(self._grant(loaded, request.holder))
-                return
-            if self._loaded is None or not self._loaded.leases:
-                break
-            self._make_room()
-            self._changed.clear()
+        """The lease, or the load and the lease, or a while of waiting for it."""
+        if loaded := self._usable(request.recipe):
+            request.future.set_result(self._grant(loaded, request.holder))
+            return
+        loaded = self._loaded
+        recovers = loaded is not None and loaded.recovering and loaded.key == request.recipe.key
+        if loaded is not None and (loaded.leases or recovers):
+            if not recovers:
+                self._make_room()
             await wait_until_set(self._changed, min(1.0, self.limits.idle))
+            return
         if self._loaded is not None:
             previous, self._loaded = self._loaded, None
             await self._loading.unload(previous)
@@ -209,8 +211,10 @@ class Slot:
         for waiting in self._requests:
             waiting.news.set()
         loaded = self._loaded = await loading
-        if not request.future.done():
+        if self._ask(loaded) and not request.future.done():
             request.future.set_result(self._grant(loaded, request.holder))
+        elif loaded.lost is not None:
+            raise LoadFailed(f"{loaded.label} was loaded, and has failed since: {loaded.lost.text}")
 
     async def _watchdog(self) -> None:
         while True:
@@ -218,13 +222,14 @@ class Slot:
             if self._loaded is not None:
                 try:
                     self._loaded.thread.expire(self.limits.infer)
+                    self._ask(self._loaded)
                 except Exception:
-                    log.exception("a timeout could not be told")
+                    log.exception("a timeout or a loss could not be told")
 
     # -- small things ---------------------------------------------------------------------------------------------
     def _usable(self, recipe: Recipe) -> Loaded | None:
         loaded = self._loaded
-        if loaded is None or loaded.key != recipe.key or loaded.lost is not None:
+        if loaded is None or loaded.key != recipe.key or not self._ask(loaded):
             return None
         most = loaded.policy.max_sessions
         if most is not None and len(loaded.leases) >= most:
@@ -235,6 +240,26 @@ class Slot:
                 "if it does not return, restart the server"
             )
         return loaded
+
+    def _ask(self, loaded: Loaded) -> bool:
+        """Whether the policy says that it is ready. If it has failed, or does not recover, it is lost."""
+        if loaded.lost is not None:
+            return False
+        before, now = loaded.watch.said.state, self._loop.time()
+        health = loaded.watch.ask(loaded.policy, now)
+        if health.state == "failed":
+            self.lost(loaded, ModelLost(health.reason or f"{loaded.label} has failed"))
+        elif loaded.recovering and now - loaded.watch.heard > self.limits.load:
+            why = f"{loaded.label} has not recovered for {now - loaded.watch.since:.0f} s: {health.reason}"
+            self.lost(loaded, ModelLost(why))
+            for waiting in self._requests:
+                if waiting.recipe.key == loaded.key:
+                    self._fail(waiting, LoadFailed(why))
+        if health.state != before:
+            self._changed.set()
+            for waiting in self._requests:
+                waiting.news.set()
+        return health.state == "ready"
 
     def _grant(self, loaded: Loaded, holder: str) -> Lease:
         lease = Lease(loaded, holder, self._loop.time())
@@ -252,26 +277,3 @@ class Slot:
             slept = lease.idle(now)
             if lease.lingering is not None or (slept and slept >= self.limits.idle):
                 lease.evict(Idle(f"nothing was sent for {slept:.0f} s and somebody waits for the slot"))
-
-    def _status(self, request: Request) -> Status:
-        wanted, recipe, loaded = request.recipe, self._loading.recipe, self._loaded
-        if recipe is not None:
-            status = self._loading.status(recipe)
-            if recipe.key == wanted.key:
-                return status
-            after = f"{wanted.label} comes after: "
-            return replace(status, state="waiting", message=after + status.message, phase=after + status.phase)
-        if loaded is None or not loaded.leases:
-            return Status("loading", f"loading {wanted.label}")
-        first = min(loaded.leases, key=lambda lease: lease.since)
-        others = f" and {len(loaded.leases) - 1} more" if len(loaded.leases) > 1 else ""
-        used, then = (
-            f"{loaded.label} is in use by {first.holder}{others}",
-            (
-                f"{wanted.label} is loaded when they end"
-                if wanted.key != loaded.key
-                else f"it takes {loaded.policy.max_sessions} at a time (max_sessions); the next begins when they end"
-            ),
-        )
-        seconds = self._loop.time() - first.since
-        return Status("waiting", f"{used}, for {seconds:.0f} s; {then}", phase=f"{used}; {then}", elapsed_s=seconds)

@@ -26,7 +26,7 @@ from .metrics import exposition, make_registry
 
 log = logging.getLogger(__name__)
 
-#: Routes that anybody may ask, token or not; they tell nothing but yes or no.
+#: Routes that anybody may ask, token or not; they tell nothing but yes or no to who may ask nothing else.
 OPEN = frozenset({"/livez", "/readyz", "/healthz"})
 
 
@@ -55,12 +55,15 @@ def make_http(service: PolicyService, gate: Gate) -> Starlette:
     registry = make_registry(service)
     told: Failure | None = None
 
+    async def let_in(request: Request) -> None:
+        await gate.check_page(request.headers.raw, upgrade=False)
+        gate.check(request.headers.raw)
+
     async def guard(request: Request, call_next: Any) -> Response:
         # Not request.url: that is put together from the Host header, which is the client's to choose.
         if request.scope["path"] not in OPEN:
             try:
-                await gate.check_page(request.headers.raw, upgrade=False)
-                gate.check(request.headers.raw)
+                await let_in(request)
             except Forbidden as error:
                 return JSONResponse(error_frame(error), 403)
             except Unauthorized as error:
@@ -88,15 +91,17 @@ def make_http(service: PolicyService, gate: Gate) -> Starlette:
 
     async def readyz(request: Request) -> Response:
         nonlocal told
-        if service.slot.ready():
+        why, failure = service.slot.unready(), service.slot.failure
+        if why is None:
             return PlainTextResponse("OK\n")
-        failure = service.slot.failure
-        if failure is None:
-            return PlainTextResponse("not ready\n", 503)
-        if failure is not told:
+        if failure is not None and failure is not told:
             log.warning("not ready: %s", failure.text)
             told = failure
-        return PlainTextResponse("not ready: a model failed, /api/v1/status and the log say why\n", 503)
+        try:
+            await let_in(request)
+        except OffboardError:
+            why = None if failure is None else "a model failed, /api/v1/status and the log say why"
+        return PlainTextResponse(f"not ready: {why}\n" if why else "not ready\n", 503)
 
     async def models(request: Request) -> Response:
         try:

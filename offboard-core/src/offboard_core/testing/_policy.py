@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import statistics
+import threading
+import time
 import weakref
 from typing import Any
 
 from .._memory import collect
 from ..bound import BoundCodec
+from ..health import Health
 from ..source import ModelSource
 from ..types import Checkpoint, Chunk, Observation, Policy, Session
 from ._vendor import Vendor
+
+#: Seconds: far more than what is known takes to be told on a busy machine, and less than asking another process.
+_AT_ONCE = 0.001
 
 
 class PolicyLaws(Vendor):
@@ -67,6 +74,27 @@ class PolicyLaws(Vendor):
         session = policy.new_session(policy.params())
         session.close()
         assert json.dumps(dict(policy.meta), sort_keys=True) == before
+
+    def test_its_health_is_told_at_once_from_any_thread(
+        self, policy: Policy[Any], bound: BoundCodec, observation: Observation
+    ) -> None:
+        """A policy that was loaded is ready, and says so while it is in a call: the server asks on its event loop."""
+        session = policy.new_session(policy.params())
+        heard: list[Health] = []
+        asked = [threading.Thread(target=lambda: heard.extend(policy.health() for _ in range(100))) for _ in range(4)]
+        for thread in asked:
+            thread.start()
+        session.infer(bound.encode(observation))
+        for thread in asked:
+            thread.join()
+        session.close()
+        assert heard == [Health()] * 400
+        took: list[float] = []
+        for _ in range(100):
+            start = time.perf_counter()
+            policy.health()
+            took.append(time.perf_counter() - start)
+        assert statistics.median(took) < _AT_ONCE, "it is asked on the event loop: tell what is known already"
 
     def test_a_closed_policy_is_gone(
         self, source: ModelSource, checkpoint: Checkpoint, bound: BoundCodec, observation: Observation

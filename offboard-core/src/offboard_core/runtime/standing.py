@@ -1,0 +1,54 @@
+"""How things stand in the slot, for people."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from offboard_client.messages import Status
+
+from .lease import Loaded, Recipe
+from .loading import Loading
+
+
+def standing(loaded: Loaded | None, loading: Loading, now: float) -> dict[str, Any]:
+    """Plain data for ``/api/v1/status``."""
+    recipe, failure = loading.recipe, loading.failure
+    return {
+        "loaded": loaded and {"model": loaded.label, "for_s": round(now - loaded.since, 1), "health": loaded.health()},
+        "loading": recipe
+        and {"model": recipe.label, "for_s": round(now - loading.since, 1), "progress": loading.progress},
+        "holders": [
+            {"client": lease.holder, "for_s": round(now - lease.since, 1), "idle_s": round(lease.idle(now), 1)}
+            for lease in sorted(loaded.leases if loaded else (), key=lambda lease: lease.since)
+        ],
+        "last_failure": failure
+        and {"model": failure.model, "text": failure.text, "time": failure.time.isoformat(timespec="seconds")},
+        "in_flight": loaded.thread.queued if loaded else 0,
+    }
+
+
+def news(wanted: Recipe, loaded: Loaded | None, loading: Loading, now: float) -> Status:
+    """What whoever waits for ``wanted`` is told."""
+    if (recipe := loading.recipe) is not None:
+        status = loading.status(recipe)
+        if recipe.key == wanted.key:
+            return status
+        after = f"{wanted.label} comes after: "
+        return replace(status, state="waiting", message=after + status.message, phase=after + status.phase)
+    if loaded is not None and loaded.recovering and loaded.key == wanted.key:
+        return loaded.watch.status(now)
+    if loaded is None or not loaded.leases:
+        return Status("loading", f"loading {wanted.label}")
+    first = min(loaded.leases, key=lambda lease: lease.since)
+    others = f" and {len(loaded.leases) - 1} more" if len(loaded.leases) > 1 else ""
+    used, then = (
+        f"{loaded.label} is in use by {first.holder}{others}",
+        (
+            f"{wanted.label} is loaded when they end"
+            if wanted.key != loaded.key
+            else f"it takes {loaded.policy.max_sessions} at a time (max_sessions); the next begins when they end"
+        ),
+    )
+    seconds = now - first.since
+    return Status("waiting", f"{used}, for {seconds:.0f} s; {then}", phase=f"{used}; {then}", elapsed_s=seconds)
