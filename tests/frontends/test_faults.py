@@ -33,7 +33,7 @@ class Failing(Frontend, Speech):
 
 @pytest.mark.parametrize(
     ("fault", "code"),
-    [(FileNotFoundError(2, "No such file"), "internal"), (ConnectionLost("of its own server"), "connection_lost")],
+    [(FileNotFoundError(2, "No such file"), "internal"), (ConnectionLost("of its own server"), "internal")],
 )
 def test_a_frontend_that_fails_says_so(fault, code, caplog):
     with (

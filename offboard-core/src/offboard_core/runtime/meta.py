@@ -14,6 +14,7 @@ from typing import Any
 from offboard_client._meta import check_meta
 from offboard_client.errors import BadMessage, LoadFailed
 
+from .._paths import without_paths, without_paths_in
 from .._version import __version__
 from ..bound import BoundCodec
 from ..types import Checkpoint, CodecMeta, Field
@@ -65,7 +66,9 @@ def build_meta(
             f"what {model_id} and its codec declare is not sent, since no client takes it: {error}"
         ) from None
     return {
-        **spec,
+        **without_paths_in(spec),
+        "checkpoint_id": model_id,
+        "checkpoint_path": _shown(checkpoint),
         "host": address[0],
         "port": address[1],
         "offboard_version": __version__,
@@ -73,6 +76,16 @@ def build_meta(
         "local_stack": _local_stack(sizes),
         "positronic_version": f"offboard {__version__}",
     }
+
+
+def _shown(checkpoint: Checkpoint) -> str:
+    """Where it lies, for everybody; on this machine no further up than its experiment."""
+    location = checkpoint.location
+    if without_paths(location) == location:
+        return location
+    parts = location.replace("\\", "/").rstrip("/").split("/")
+    above = parts[::-1].index(checkpoint.experiment) if checkpoint.experiment in parts[1:] else 0
+    return "/".join(parts[len(parts) - 1 - above :])
 
 
 def image_sizes(meta: CodecMeta) -> list[int] | dict[str, list[int]] | None:

@@ -13,6 +13,7 @@ from ..frontend import Frontend
 from ..runtime.service import PolicyService
 from .auth import Gate
 from .config import ServerConfig
+from .edge import Edge
 from .http import make_http
 from .socket import Receive, Send, peer, serve_socket
 from .v1 import V1
@@ -37,7 +38,8 @@ class App:
         self._draining = False
         self._service, self._gate, self._config = service, gate, config
         self._frontends, self._v1 = dict(frontends), V1()
-        self._http = make_http(service, gate)
+        self._edge = Edge()
+        self._http = make_http(service, gate, self._edge)
         self._sockets = 0
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -57,7 +59,7 @@ class App:
             return
         self._sockets += 1
         try:
-            await serve_socket(self._service, frontend, scope, receive, send)
+            await serve_socket(self._service, frontend, scope, receive, send, self._edge)
         finally:
             self._sockets -= 1
 

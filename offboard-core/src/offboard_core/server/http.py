@@ -18,10 +18,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from .._paths import without_paths_in
 from .._version import __version__
 from ..runtime.loading import Failure
 from ..runtime.service import PolicyService
 from .auth import Gate
+from .edge import Edge
 from .metrics import exposition, make_registry
 
 log = logging.getLogger(__name__)
@@ -50,7 +52,7 @@ docs/reference/protocol.md of the project.
 """
 
 
-def make_http(service: PolicyService, gate: Gate) -> Starlette:
+def make_http(service: PolicyService, gate: Gate, edge: Edge) -> Starlette:
     """The HTTP half of the server."""
     registry = make_registry(service)
     told: Failure | None = None
@@ -107,15 +109,16 @@ def make_http(service: PolicyService, gate: Gate) -> Starlette:
         try:
             found = await service.catalog.models()
         except OffboardError as error:
-            return JSONResponse(error_frame(error), 503)
-        problems = {name: error_frame(error) for name, error in found.problems.items()}
+            return JSONResponse(edge.frame(error), 503)
+        problems = {name: edge.frame(error) for name, error in found.problems.items()}
         return JSONResponse({"models": found.ids, **({"problems": problems} if problems else {})})
 
     async def status(request: Request) -> Response:
         stats = service.stats
         answered = {"answered": sum(stats.outcomes.values()), "outcomes": dict(stats.outcomes)}
         mean_ms = {stage: round(h.sum_ms / total, 3) for stage, h in stats.stages.items() if (total := sum(h.counts))}
-        return JSONResponse({**service.status(), **answered, "mean_ms": mean_ms, "memory_bytes": resident_bytes()})
+        served = without_paths_in(service.status())  # the progress of a load may be a child's last line
+        return JSONResponse({**served, **answered, "mean_ms": mean_ms, "memory_bytes": resident_bytes()})
 
     async def metrics(request: Request) -> Response:
         return Response(exposition(registry), media_type="text/plain; version=0.0.4; charset=utf-8")

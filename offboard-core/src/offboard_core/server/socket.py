@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from offboard_client.errors import Internal, OffboardError, ShuttingDown
@@ -20,6 +21,7 @@ from ..frontend import Frame, Frontend, Scope, Speech
 from ..runtime.service import PolicyService
 from ..runtime.session import ServiceSession
 from .conversation import Conversation, Left
+from .edge import Edge, EdgeSpeech
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +38,17 @@ def peer(scope: Scope) -> str:
     return f"{client[0]}:{client[1]}" if client else "a client without an address"
 
 
-async def serve_socket(service: PolicyService, frontend: Frontend, scope: Scope, receive: Receive, send: Send) -> None:
+async def serve_socket(
+    service: PolicyService, frontend: Frontend, scope: Scope, receive: Receive, send: Send, edge: Edge
+) -> None:
     """Run one accepted-to-be session to its end. The path is already known to be the frontend's."""
     await receive()  # websocket.connect
     await send({"type": "websocket.accept"})
     holder = peer(scope)
     try:
-        speech = frontend.open(scope)
+        speech = EdgeSpeech(frontend.open(scope), edge)
     except OffboardError as error:
-        await _refuse(send, holder, frontend.refuse(scope, error), error)
+        await _refuse(send, holder, partial(frontend.refuse, scope), error)
         return
     conversation = Conversation(speech)
     opening = asyncio.ensure_future(_open(service, speech, holder, send))
@@ -57,14 +61,14 @@ async def serve_socket(service: PolicyService, frontend: Frontend, scope: Scope,
                 return  # the client left while it was queued or loading
             raise
         except OffboardError as error:
-            await _refuse(send, holder, speech.refusal(error), error)
+            await _refuse(send, holder, speech.refusal, error)
             return
         except Left:
             return  # between two status frames
         except Exception:
             log.exception("opening a session failed")
             error = Internal("the session could not be opened; the server's log says why")
-            await _refuse(send, holder, speech.refusal(error), error)
+            await _refuse(send, holder, speech.refusal, error)
             return
         try:
             await _send(send, ready)
@@ -121,14 +125,18 @@ async def _send(send: Send, frame: Frame) -> None:
     await _tell(send, {"type": "websocket.send", "bytes" if isinstance(frame, bytes) else "text": frame})
 
 
-async def _refuse(send: Send, holder: str, last: Frame | None, error: OffboardError) -> None:
-    log.warning("refused a session of %s: %s", holder, error.text)
+async def _refuse(
+    send: Send, holder: str, refusal: Callable[[OffboardError], Frame | None], error: OffboardError
+) -> None:
+    shown, ref = Edge.shown(error)
+    log.warning("refused a session of %s: %s%s", holder, ref, error.text)
+    last = refusal(shown)
     code = CLOSE_GOING_AWAY if isinstance(error, ShuttingDown) else CLOSE_REFUSED
     # The client may have gone while we were about to tell it; there is nobody left to tell then.
     with contextlib.suppress(Left):
         if last is not None:
             await _send(send, last)
-        await _close(send, code, error.code if last is not None else _cut(f"{error.code}: {error.text}"))
+        await _close(send, code, shown.code if last is not None else _cut(f"{shown.code}: {shown.text}"))
 
 
 def _cut(text: str) -> str:

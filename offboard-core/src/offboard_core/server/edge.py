@@ -1,0 +1,127 @@
+"""The last place before a client: no text passes here that says where files lie on this machine (decision 0015).
+
+Whoever raises an error says the whole; so does the log. What is left out for the client is found there by the ``ref``
+that the client's text begins with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import deque
+from dataclasses import replace
+from threading import Lock
+from time import monotonic
+from typing import Any
+
+from offboard_client.errors import ConnectionFailed, Internal, OffboardError
+from offboard_client.messages import Status, error_frame
+
+from .._paths import without_paths
+from ..bound import BoundCodec
+from ..frontend import Frame, Speech
+from ..runtime.exchange import Result, Wire
+from ..runtime.session import ServiceSession
+from ..types import Observation
+
+log = logging.getLogger(__name__)
+
+#: What is logged under a ref is not logged again for so many seconds, and no more than so many lines in that time:
+#: robots repeat what fails, and what they send may stand in the text.
+_AGAIN, _MOST = 60.0, 50
+
+
+class Edge:
+    """What becomes of errors on their way to a client; one for a server. For any thread."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._logged: deque[tuple[float, str]] = deque()
+
+    def error(self, error: OffboardError) -> OffboardError:
+        """As a client may have it: itself, or one of its class without paths and with a ref. The log has the whole."""
+        shown, ref = self.shown(error)
+        if ref:
+            self._log(ref, error.text)
+        return shown
+
+    def frame(self, error: OffboardError) -> dict[str, Any]:
+        """:meth:`error` as it crosses the wire."""
+        return error_frame(self.error(error))
+
+    @staticmethod
+    def shown(error: OffboardError) -> tuple[OffboardError, str]:
+        """:meth:`error`, and the ref ("" without one) for whoever logs the whole himself."""
+        # The connection of a policy of ours to somebody else is not the one that the client has to us.
+        kind = Internal if isinstance(error, ConnectionFailed) else type(error)
+        text, ref = without_paths(error.text), ""
+        if text != error.text:
+            ref = f"[ref {hashlib.sha256(error.text.encode()).hexdigest()[:6]}] "
+        elif kind is type(error):
+            return error, ""
+        shown = kind.__new__(kind)  # a plugin's class may be made of something else than its text
+        shown.args = (ref + text,)
+        return shown, ref
+
+    def _log(self, ref: str, text: str) -> None:
+        now = monotonic()
+        with self._lock:
+            while self._logged and now - self._logged[0][0] > _AGAIN:
+                self._logged.popleft()
+            if len(self._logged) >= _MOST or any(logged == ref for _, logged in self._logged):
+                return
+            self._logged.append((now, ref))
+        log.warning("%s%s", ref, text)
+
+
+class EdgeSpeech(Speech):
+    """A frontend's speech, which is given what a client may have."""
+
+    def __init__(self, speech: Speech, edge: Edge) -> None:
+        self._speech, self._edge = speech, edge
+        self.model_id, self.params, self.session_id = speech.model_id, speech.params, speech.session_id
+
+    def bridge(self, codec: BoundCodec) -> BoundCodec:
+        """See :meth:`Speech.bridge`."""
+        return self._speech.bridge(codec)
+
+    def wire(self, codec: BoundCodec) -> Wire:
+        """See :meth:`Speech.wire`."""
+        return _EdgeWire(self._speech.wire(codec), self._edge)
+
+    def status(self, status: Status) -> Frame | None:
+        """See :meth:`Speech.status`."""
+        message, phase = without_paths(status.message), without_paths(status.phase)
+        return self._speech.status(replace(status, message=message, phase=phase))
+
+    def ready(self, session: ServiceSession) -> Frame:
+        """See :meth:`Speech.ready`."""
+        return self._speech.ready(session)
+
+    def refusal(self, error: OffboardError) -> Frame | None:
+        """See :meth:`Speech.refusal`. For an error that is shown already, since its whole is in the line about it."""
+        return self._speech.refusal(error)
+
+    def error(self, error: OffboardError, frame: Frame) -> Frame:
+        """See :meth:`Speech.error`."""
+        return self._speech.error(self._edge.error(error), frame)
+
+    def is_control(self, frame: Frame) -> bool:
+        """See :meth:`Speech.is_control`."""
+        return self._speech.is_control(frame)
+
+    async def answer(self, frame: Frame, session: ServiceSession) -> Frame:
+        """See :meth:`Speech.answer`."""
+        return await self._speech.answer(frame, session)
+
+
+class _EdgeWire:
+    __slots__ = ("_edge", "_write", "read")
+
+    def __init__(self, wire: Wire, edge: Edge) -> None:
+        self.read, self._write, self._edge = wire.read, wire.write, edge
+
+    def write(self, result: Result, timing: dict[str, float], observation: Observation, warnings: list[str]) -> Any:
+        if isinstance(result, OffboardError):
+            result = self._edge.error(result)
+        return self._write(result, timing, observation, warnings)
