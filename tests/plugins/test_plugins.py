@@ -260,3 +260,30 @@ def test_options_that_are_no_dataclass_are_named():
     entry = CodecEntry(name="ee", summary="", factory=boom, options="json:JSONDecoder")
     with pytest.raises(ConfigurationError, match="which is no dataclass"):
         Plugins.of(arm=of(offboard_codecs=[entry])).codec("arm.ee").options()
+
+
+def test_files_that_nobody_recognises_are_named_with_what_is_near(tmp_path):
+    (tmp_path / "outputs" / "train" / "cubes").mkdir(parents=True)
+    (tmp_path / "outputs" / "train" / "cubes" / "config.json").touch()
+    arm = of(offboard_checkpoint_loaders=[loader("arm", recognises=lambda path: (path / "config.json").exists())])
+    plugins = Plugins.of(arm=arm)
+    for given in ("outputs", "outputs/train", "outputs/train/cubes/config.json"):
+        text = f"did you mean {tmp_path / 'outputs' / 'train' / 'cubes'}\\?"
+        with pytest.raises(ConfigurationError, match=text):
+            plugins.recognise(tmp_path / given)
+    with pytest.raises(ConfigurationError, match=r"config\.json, which is a file \(asked: none can tell\).*install"):
+        Plugins.of().recognise(tmp_path / "outputs" / "train" / "cubes" / "config.json")
+    with pytest.raises(ConfigurationError, match=r"outputs, which holds train \(asked: none can tell\)"):
+        Plugins.of().recognise(tmp_path / "outputs")
+
+
+def test_a_vendor_that_is_not_installed_is_told_from_a_misspelt_one_and_one_that_serves_nothing():
+    plugins = Plugins.of(arm=of(offboard_checkpoint_loaders=[loader("arm")]), later=of())
+    for name, hint in {
+        "lerobot": r"is offboard-lerobot installed in this environment \(`offboard plugins` lists",
+        "later": "the plugin later serves nothing yet",
+        "amr": r"did you mean arm\? there are: arm$",
+        "../x": "there are: arm$",
+    }.items():
+        with pytest.raises(ConfigurationError, match=hint):
+            plugins.loader(name)

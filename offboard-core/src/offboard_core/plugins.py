@@ -22,6 +22,7 @@ from offboard_client.errors import ConfigurationError
 from . import _builtin, hookspecs
 from ._offers import CodecOffer, FrontendOffer, LoaderOffer, Offer, Provider, RegistryOffer, TrainerOffer
 from .hookspecs import CodecEntry, Entry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry
+from .registries import nearby, what_is_there
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ _HOOKS: dict[str, tuple[type[Entry], type[Offer[Any]]]] = {
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _POSITRONIC = re.compile(r"@(?:\w+\.)*(?P<module>\w+)\.codecs\.(?P<name>\w+)")
+_HERE = " in this environment (`offboard plugins` lists what is)"
 
 O = TypeVar("O", bound=Offer[Any])  # noqa: E741
 
@@ -182,27 +184,29 @@ class Plugins:
 
         Raises ConfigurationError naming the vendors that looked, if none or several of them do.
         """
-        asked: list[str] = []
-        matching: list[str] = []
-        for offer in self.loaders():
-            if offer.entry.recognises is None:
-                continue
-            asked.append(offer.name)
-            try:
-                if offer.entry.recognises(path):
-                    matching.append(offer.name)
-            except Exception as error:
-                log.warning("the plugin %s could not look at %s: %s", offer.provider, path, error)
+        asked = [offer.name for offer in self.loaders() if offer.entry.recognises is not None]
+        matching = self._matching(path)
         if len(matching) == 1:
             return matching[0]
         if matching:
             raise ConfigurationError(f"several vendors recognise {path}: {', '.join(matching)}; choose with --vendor")
         broken = f"; these plugins are broken: {', '.join(map(str, self._broken))}" if self._broken else ""
+        near = nearby(path, lambda place: bool(self._matching(place)))
         raise ConfigurationError(
-            f"no installed vendor recognises the files in {path} "
+            f"no installed vendor recognises the files in {path}, {what_is_there(path)} "
             f"(asked: {', '.join(asked) or 'none can tell'}{broken}); "
-            "choose with --vendor, or install the vendor's plugin"
+            + (f"did you mean {near}?" if near else f"choose with --vendor, or install the vendor's plugin{_HERE}")
         )
+
+    def _matching(self, path: Path) -> list[str]:
+        matching: list[str] = []
+        for offer in self.loaders():
+            try:
+                if offer.entry.recognises is not None and offer.entry.recognises(path):
+                    matching.append(offer.name)
+            except Exception as error:
+                log.warning("the plugin %s could not look at %s: %s", offer.provider, path, error)
+        return matching
 
     def _find(self, offers: Mapping[str, O], kind: str, name: str, vendor: str | None) -> O:
         for full in (name, f"{vendor}.{name}", f"{BUILTIN}.{name}"):
@@ -211,7 +215,11 @@ class Plugins:
         for provider, cause in self._broken.items():
             if provider.name == name.partition(".")[0]:
                 raise ConfigurationError(f"the {kind} {name!r} cannot be had: the plugin {provider} is broken: {cause}")
-        raise ConfigurationError(unknown(kind, name, offers))
+        hint = ""
+        if kind == "vendor" and not nearest(name, offers) and _NAME.fullmatch(name):
+            installed = any(provider.name == name for provider in self._providers)
+            hint = f"; the plugin {name} serves nothing yet" if installed else f"; is offboard-{name} installed{_HERE}?"
+        raise ConfigurationError(unknown(kind, name, offers) + hint)
 
 
 def _core() -> Provider:

@@ -152,6 +152,33 @@ def not_there(place: Path) -> ConfigurationError:
     return ConfigurationError(f"{place} does not exist; {hint}")
 
 
+def what_is_there(place: Path) -> str:
+    """``which holds …``, in an error about a path that exists."""
+    try:
+        return f"which holds {_some(sorted(os.listdir(place)))}" if place.is_dir() else "which is a file"
+    except OSError as error:
+        return f"which cannot be read: {error.strerror}"
+
+
+def nearby(place: Path, known: Callable[[Path], bool]) -> Path | None:
+    """A folder that is ``known``: of a file the one it lies in, of a folder one below it, two levels at most."""
+    if not place.is_dir():
+        return next((folder for folder in place.parents[:2] if known(folder)), None)
+    above = [place]
+    for _ in range(2):
+        above = [path for folder in above for path in _folders(folder)]
+        if found := next(filter(known, above), None):
+            return found
+    return None
+
+
+def _folders(place: Path) -> list[Path]:
+    try:
+        return [path for path in sorted(place.iterdir())[:20] if path.is_dir()]
+    except OSError:
+        return []
+
+
 def _some(names: Sequence[str]) -> str:
     return (", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")) if names else "nothing"
 
