@@ -33,6 +33,25 @@ def test_the_banner(simulated, capsys):
     assert ("offboard probe 127.0.0.1:8000" in shown) is not simulated
 
 
+def test_the_banner_fits_80_columns_with_another_protocol(capsys):
+    announce(ServeOptions(), ["m"], {"openpi": ("/", "/openpi/policy", "/v1/realtime/robot/openpi")}, "127.0.0.1", 8000,
+             simulated=True)  # fmt: skip
+    shown = capsys.readouterr().out.splitlines()
+    assert "  openpi: ws://127.0.0.1:8000/ (or /openpi/policy, /v1/realtime/robot/openpi)" in shown
+    assert max(map(len, shown)) <= 80
+
+
+@pytest.mark.parametrize("where", ["a file", "the environment", None])
+def test_the_banner_says_that_a_token_is_wanted(where, tmp_path, monkeypatch, capsys):
+    if where == "the environment":
+        monkeypatch.setenv("OFFBOARD_AUTH_TOKEN", "s3cret")
+    options = ServeOptions(auth_token_file=tmp_path / "token" if where == "a file" else None)
+    announce(options, ["m"], {}, "127.0.0.1", 8000, simulated=True)
+    shown = capsys.readouterr().out
+    assert ("all with its token: OFFBOARD_AUTH_TOKEN, --auth-token-file, or token=" in shown) is (where is not None)
+    assert "s3cret" not in shown
+
+
 def test_the_names_are_those_of_the_simulated_arm():
     robot = SimRobot()
     try:

@@ -27,6 +27,20 @@ def test_a_flag_of_another_project_is_answered_with_what_it_is_here(arguments, h
     assert here in err
 
 
+@pytest.mark.parametrize("command", ["models", "probe", "bench"])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--host", "gpu-box"], "there is no --host; the server is one argument: offboard {} HOST:PORT"),
+        (["--server=gpu-box:8000"], "there is no --server; the server is one argument: offboard {} HOST:PORT"),
+        (["gpu-box", "9000"], "gpu-box 9000: the server is one argument: offboard {} gpu-box:9000"),
+    ],
+)
+def test_an_address_in_another_form_is_answered_with_the_one_there_is(command, arguments, says, capsys):
+    assert main([command, *arguments]) == 2
+    assert capsys.readouterr() == ("", f"offboard: {says.format(command)}\n")
+
+
 def test_no_vendor_has_an_option_of_that_name():
     ours = {
         f"--{name.replace('_', '-')}" for o in Plugins.discover().loaders() for name in o.options().__dataclass_fields__

@@ -210,3 +210,29 @@ def test_the_help_breaks_its_lines_where_they_are_full(command):
             # `column` is where texts stand: the next word did not fit.
             assert len(before) + len(following.split()[0]) >= len(line) - column, (line, following)
         assert not re.search(r":\w+:`|\{None\}", line), line
+
+
+INTERRUPTED = """
+import sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+from offboard_client.cli import main
+sys.exit(main(["models", "127.0.0.1:9"]))
+"""
+
+
+def test_ctrl_c_while_libraries_are_loaded_ends_without_a_trace():
+    command = [sys.executable, "-c", INTERRUPTED]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=LIMIT)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("command", ["stats", "train"])
+def test_what_training_lacks_is_told_with_the_help_that_has_it(command):
+    done = offboard(command)
+    named = f"{command} --vendor openpi --help"
+    assert (done.returncode, f"offboard {named}" in done.stderr) == (2, True), done.stderr
+    assert "--input-path PATH" in offboard(*named.split()).stdout

@@ -53,3 +53,9 @@ def test_every_installed_codec_can_be_listed_without_a_checkpoint_or_says_why():
     for offer in Plugins.discover().codecs():
         assert offer.entry.summary.endswith("."), offer.name
         assert all(f.init for f in fields(offer.options())), offer.name
+
+
+def test_lists_have_no_blanks_at_the_ends_of_their_lines():
+    for command in ("plugins", "codecs"):
+        shown = offboard(command).stdout.splitlines()
+        assert shown == [line.rstrip() for line in shown]

@@ -298,6 +298,7 @@ def test_a_file_names_several_sources(plugins, runs, tmp_path):
         ("", "names no model; expected a table for each"),
         ("vendor = 'arm'", r"\[vendor\]: is 'arm'; expected a table with the keys vendor, location"),
         ("[act]\nvendro = 'arm'", r"\[act\]: there is no key 'vendro'; did you mean vendor"),
+        ("[act]\nfps = 15", r"\[act\]: says neither location, where its checkpoints lie, nor vendor"),
         ("[act]\nvendor = 3", r"\[act\]: vendor is 3; expected str"),
         ("[act]\nfps = true", r"\[act\]: fps is True; expected int or float"),
         ("[act]\noptions = 'cpu'", r"\[act\]: options is 'cpu'; expected table"),
@@ -312,5 +313,10 @@ def test_a_wrong_file_is_told_where_it_is_wrong(plugins, tmp_path, text, error):
 
 
 def test_a_missing_file_is_told(plugins, tmp_path):
-    with pytest.raises(ConfigurationError, match=r"no\.toml cannot be read: No such file"):
+    with pytest.raises(ConfigurationError, match=r"no\.toml cannot be read: No such file or directory$"):
         read_models(tmp_path / "no.toml", plugins)
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(ConfigurationError, match=r"runs is a folder; serve its checkpoints with --checkpoints-dir"):
+        read_models(tmp_path / "runs", plugins)
+    with pytest.raises(ConfigurationError, match=r"No such file.*expected a models\.toml, or --checkpoints-dir"):
+        read_models(tmp_path / "lerobot" / "act", plugins)

@@ -250,3 +250,16 @@ def test_the_sequence_number_comes_back_with_errors_too():
         assert "offboard.seq" not in one.ask(POSE)
         assert "offboard.seq" not in one.ask(b"\xc1")
         assert one.ask({**POSE, "offboard.seq": "one"})["code"] == "bad_message"
+
+
+def test_a_name_that_an_observation_lacks_is_told_with_those_it_has():
+    def reach(observation):
+        return {"target_joints": observation["robot_state.q"]}
+
+    with InferenceServer(reach, port=0) as server, robot(server) as one:
+        one.opened()
+        reply = one.ask({"robot_state.qs": [0.0], "grip": 0.5})
+        assert reply["code"] == "policy_failed"
+        assert "KeyError: 'robot_state.q' (it was given grip, robot_state.qs)" in reply["error"]
+        many = one.ask({f"x{i}": 0.0 for i in range(50)})
+        assert " and 30 more)" in many["error"]

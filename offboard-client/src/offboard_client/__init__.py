@@ -1,6 +1,6 @@
 """The robot's side of offboard: observations go to a policy server, action chunks come back.
 
-Importing this package loads numpy, msgpack and websockets, and nothing heavier.
+The clients load numpy, msgpack and websockets, and nothing heavier; the errors load nothing.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .client import InferenceClient, InferenceSession
 from .errors import (
     BadMessage,
     BadObservation,
@@ -35,10 +34,21 @@ from .errors import (
     ShuttingDown,
     Unauthorized,
 )
-from .messages import Status
 
 if TYPE_CHECKING:
     from .aio import AsyncInferenceClient, AsyncInferenceSession
+    from .client import InferenceClient, InferenceSession
+    from .messages import Status
+
+#: Where what is not a small module's is; loaded when it is first asked for, so that a command can say that it was
+#: interrupted while numpy is loaded, and a blocking robot never loads asyncio.
+_HOMES = {
+    "AsyncInferenceClient": ".aio",
+    "AsyncInferenceSession": ".aio",
+    "InferenceClient": ".client",
+    "InferenceSession": ".client",
+    "Status": ".messages",
+}
 
 __all__ = [
     "AsyncInferenceClient",
@@ -74,7 +84,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Loading asyncio takes longer than everything else here; a blocking robot has no use for it.
-    if name in ("AsyncInferenceClient", "AsyncInferenceSession"):
-        return getattr(importlib.import_module(".aio", __name__), name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

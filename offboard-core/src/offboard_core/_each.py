@@ -14,6 +14,9 @@ from .types import Array, Chunk, Session
 
 log = logging.getLogger(__name__)
 
+#: How many names of an observation an error lists.
+_NAMED = 20
+
 
 def infer_each(batch: Sequence[tuple[Session, Mapping[str, Any]]]) -> list[Chunk | OffboardError | None]:
     """Run the sessions one by one; what one raises is its own answer, and one's answer is no other's memory."""
@@ -27,14 +30,18 @@ def infer_each(batch: Sequence[tuple[Session, Mapping[str, Any]]]) -> list[Chunk
         # SystemExit included: a policy that leaves the program leaves its own call and nothing else.
         except BaseException as error:
             log.exception("the policy failed on one observation")
-            results.append(raised(error))
+            results.append(raised(error, inputs))
     return results
 
 
-def raised(error: BaseException) -> PolicyFailed:
-    """What a robot is told about an exception of the policy."""
+def raised(error: BaseException, inputs: Mapping[str, Any] | None = None) -> PolicyFailed:
+    """What a robot is told about an exception of the policy, which was given ``inputs``."""
     hint = ""
     text = told(error)
+    if isinstance(error, KeyError) and inputs is not None and error.args and error.args[0] not in inputs:
+        names = sorted(map(str, inputs))
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        hint = f" (it was given {', '.join(names[:_NAMED]) or 'nothing'}{more})"
     if isinstance(error, ValueError) and text.endswith("is read-only"):  # as numpy says it
         hint = " (a Policy's inputs are views on the robot's message: copy an array before writing into it)"
     return PolicyFailed(f"the policy raised {text}{hint}. The server's log has the traceback")

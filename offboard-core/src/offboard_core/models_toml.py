@@ -81,8 +81,12 @@ def read_frontends(path: Path) -> dict[str, dict[str, Any]]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
+    except IsADirectoryError:
+        raise ConfigurationError(f"{path} is a folder; serve its checkpoints with --checkpoints-dir {path}") from None
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+        expected = "; expected a models.toml, or --checkpoints-dir for where checkpoints lie"
+        hint = "" if path.suffix == ".toml" else expected
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}{hint}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} is not TOML: {error}") from error
 
@@ -99,6 +103,8 @@ def _source(name: str, table: Any, folder: Path, plugins: Plugins) -> ModelSourc
             kinds = " or ".join("table" if kind is dict else kind.__name__ for kind in KEYS[key])
             raise ConfigurationError(f"{key} is {value!r}; expected {kinds}")
     given = cast("Mapping[str, Any]", table)
+    if not given.keys() & {"location", "vendor"}:
+        raise ConfigurationError("says neither location, where its checkpoints lie, nor vendor, which may need none")
     location = given.get("location")
     if location is not None and "://" not in location:
         location = str(folder / Path(location).expanduser())

@@ -21,6 +21,7 @@ from ..client import InferenceClient, InferenceSession
 from ..commands import UsageError
 from ..errors import ConnectionFailed, InferTimeout, OffboardError
 from .arguments import parse
+from .habits import refuse_address_flags
 from .line import Line
 from .output import emit_json, emit_table, ms, note
 from .server import ServerOptions
@@ -85,6 +86,7 @@ class Run:
 def run(arguments: list[str]) -> int:
     """Measure, print a table or JSON. Exit status 1 if any observation was answered by an error."""
     summary = "Send observations made from the observation spec, each as soon as the last was answered; show latencies."
+    refuse_address_flags("bench", arguments)
     options = parse(Options, arguments, "bench", summary)
     limit = options.requests if options.seconds is None else options.seconds
     if not options.sessions or min(options.sessions) < 1 or not 0 < limit < math.inf:

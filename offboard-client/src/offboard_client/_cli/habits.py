@@ -13,7 +13,7 @@ _HABITS = {
     "--pretrained-policy-name-or-path": ("LeRobot", _FOLDER),
     "--policy-type": ("LeRobot", "here the checkpoint says its type; leave it away"),
     "--policy.type": ("LeRobot", "here the checkpoint says its type; leave it away"),
-    "--policy.device": ("LeRobot", "here the server takes it: offboard serve --device cuda"),
+    "--policy.device": ("LeRobot", "here the server takes it: offboard serve --device DEVICE"),
     "--robot.type": ("LeRobot", _ROBOT),
     "--server-address": ("LeRobot", "here it is --server HOST:PORT"),
     "--policy.dir": ("openpi", _FOLDER),
@@ -24,6 +24,20 @@ _HABITS = {
     "--embodiment-tag": ("GR00T", "here a codec says how the robot's data become the model's: --codec NAME"),
     "--data-config": ("GR00T", "here a codec says how the robot's data become the model's: --codec NAME"),
 }
+
+
+#: How people say where a server is, where it is the first argument.
+_ADDRESS = ("--host", "--port", "--server", "--url", "--address", "--uri")
+
+
+def refuse_address_flags(command: str, arguments: Sequence[str]) -> None:
+    """Raises UsageError for an address that is given by flags, or as a host and a port apart."""
+    here = "the server is one argument: offboard"
+    for argument in arguments:
+        if (name := argument.partition("=")[0]) in _ADDRESS:
+            raise UsageError(f"there is no {name}; {here} {command} HOST:PORT")
+    if len(arguments) > 1 and not arguments[0].startswith("-") and arguments[1].isdecimal():
+        raise UsageError(f"{' '.join(arguments[:2])}: {here} {command} {':'.join(arguments[:2])}")
 
 
 def refuse_habits(arguments: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .arguments import parse
+from .habits import refuse_address_flags
 from .line import Line
 from .output import emit_json, say
 from .server import ServerOptions
@@ -17,6 +18,7 @@ class Options(ServerOptions):
 
 def run(arguments: list[str]) -> int:
     """Print the ids that a session URL may name, one per line, oldest first."""
+    refuse_address_flags("models", arguments)
     options = parse(Options, arguments, "models", "List the models that a server offers, oldest first.")
     with Line() as line, options.client(line) as client:
         models = client.list_models()

@@ -83,7 +83,9 @@ def emit_facts(heading: str, facts: Iterable[tuple[str, str]]) -> None:
         if text:
             grid.add_row(Text(f"  {printable(name)}"), Text(printable(text, lines=True)))
     out.print(Text(heading, style="bold"))
-    out.print(grid)
+    with out.capture() as captured:
+        out.print(grid)
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 def console(*, stderr: bool = False) -> Console:

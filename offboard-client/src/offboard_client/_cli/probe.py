@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .._printable import counted
 from ..client import InferenceSession
 from .arguments import parse
+from .habits import refuse_address_flags
 from .line import Line
 from .output import emit_facts, emit_json, emit_table, ms, say, tell
 from .server import ServerOptions
@@ -32,6 +33,7 @@ class Options(ServerOptions):
 
 def run(arguments: list[str]) -> int:
     """Open a session, show its handshake, send one synthetic observation, show the answer and its timings."""
+    refuse_address_flags("probe", arguments)
     options = parse(
         Options,
         arguments,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from offboard_client._address import listen_host
 from offboard_client._cli.line import Line
-from offboard_client._cli.output import emit_json, say
+from offboard_client._cli.output import emit_json, say, tell
 from offboard_client._cli.server import token_from
 from offboard_client._logs import log_to_stderr
 from offboard_client.commands import UsageError
@@ -180,13 +180,15 @@ def announce(
         emit_json({**where, "models": models, "frontends": frontends})
         return
     server = url if secure else f"{name}:{port}"
-    shown = ", ".join(models[-5:]) + (f" and {len(models) - 5} older ones" if len(models) > 5 else "")
-    say(f"listening on {url} with {shown}")
+    shown = ", ".join(models[-5:]) + (f" and {len(models) - 5} more" if len(models) > 5 else "")
+    tell(f"listening on {url} with {shown}")
     say("")
     say(f"  offboard run sim --server {server}" if simulated else f"  offboard probe {server}")
     say(f'  session = offboard_client.InferenceClient("{server}").new_session()')
     for name, paths in frontends.items():
-        say(f"  {name}: {', '.join(url + path for path in paths)}")
+        say(f"  {name}: {url}{paths[0]}" + (f" (or {', '.join(paths[1:])})" if paths[1:] else ""))
+    if options.auth_token_file is not None or os.environ.get(TOKEN_VARIABLE):
+        say(f"  all with its token: {TOKEN_VARIABLE}, --auth-token-file, or token=")
     say("")
 
 

@@ -52,7 +52,7 @@ def stats(arguments: list[str]) -> int:
     offer = _choose(Plugins.discover(), arguments)
     trainer = offer.make()
     summary = f"Compute what training needs to know of a data set ({offer.name})."
-    core, options = _parse(StatsOptions, trainer.stats_options, arguments, "stats", summary)
+    core, options = _parse(StatsOptions, trainer.stats_options, arguments, f"stats --vendor {offer.name}", summary)
     with _Progress() as progress:
         place = trainer.stats(options, progress.report)
     _tell(core, {"statistics": str(place)})
@@ -66,7 +66,7 @@ def train(arguments: list[str]) -> int:
     offer = _choose(plugins, arguments)
     trainer = offer.make()
     summary = f"Train a policy ({offer.name}): {offer.entry.summary}"
-    core, options = _parse(TrainOptions, trainer.train_options, arguments, "train", summary)
+    core, options = _parse(TrainOptions, trainer.train_options, arguments, f"train --vendor {offer.name}", summary)
     record = record_of(plugins, offer, core.codec, core.fps)
     with _Progress() as progress:
         place = trainer.train(options, record, progress.report)
