@@ -1,0 +1,212 @@
+"""Each row of the table of exit statuses in docs/reference/cli.md, by the command itself."""
+
+import contextlib
+import json
+import re
+import signal
+import socket
+import subprocess
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import numpy as np
+import pytest
+from offboard_client.cli import main
+from offboard_core import InferenceServer
+from offboard_process import LIMIT, command, environment, killed_if_it_hangs, offboard
+from plugin_dists import write_plugin
+
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "cli.md").read_text("utf-8")
+COMMANDS = sorted(point.name for point in entry_points(group="offboard.commands"))
+#: What the rows say when → what makes it so: each yields statuses that all have to be the row's.
+ROWS = {}
+NOBODY = "127.0.0.1:1"
+
+VENDOR = """
+    import time
+    from offboard_core import CheckpointLoader, LoaderEntry, hookimpl
+
+    class Loader(CheckpointLoader):
+        def __init__(self, options):
+            if "hanging" in __name__:
+                print("looks", flush=True)
+                time.sleep(3600)
+
+        def load(self, checkpoint, report):
+            import no_such_library
+
+    @hookimpl
+    def offboard_checkpoint_loaders():
+        yield LoaderEntry(name=__name__.partition("_")[0], summary="A vendor.", factory=Loader)
+"""
+
+
+def row(*when):
+    def keep(function):
+        ROWS[when] = function
+        return function
+
+    return keep
+
+
+@contextlib.contextmanager
+def running(*arguments, path=None):
+    process = subprocess.Popen(
+        [command(), *map(str, arguments)],
+        env=environment(path), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        with killed_if_it_hangs(process):
+            yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def signalled(process, number):
+    process.send_signal(number)
+    process.communicate()
+    return process.returncode if process.returncode >= 0 else 128 - process.returncode
+
+
+@contextlib.contextmanager
+def waiting(*arguments):
+    """A command that waits for a server which does not answer."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(LIMIT)
+        with running(*(f"127.0.0.1:{silent.getsockname()[1]}" if a == "PORT" else a for a in arguments)) as process:
+            connection, _ = silent.accept()
+            with connection:
+                connection.recv(1)
+                yield process
+
+
+@row("0", "every", "it did what was asked, `--help` and `--version` too")
+def asked(tmp_path):
+    for name in COMMANDS:
+        yield main([name, *(["sim"] if name == "run" else []), "--help"])
+    yield offboard("--version").returncode
+    yield offboard("plugins").returncode
+
+
+@row("0", "`serve`", "Ctrl-C or SIGTERM stopped it, whatever the model did just then")
+def stopped(tmp_path):
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with running("serve", "--vendor", "scripted", "--port", "0", "--json") as process:
+            assert json.loads(process.stdout.readline())
+            yield signalled(process, number)
+
+
+def still(observation):
+    return [{"target_joints": np.array(observation["robot_state.q"])}] * 3
+
+
+@row("0", "`run`", "the episodes were played, whatever became of them")
+def played(tmp_path):
+    with InferenceServer(still, port=0, fps=10) as server:
+        done = offboard("run", "sim", "--server", f"127.0.0.1:{server.port}", "--driver.simulation-time", "0.3")
+    assert "not done" in done.stderr
+    yield done.returncode
+
+
+@row("1", "every", "it failed: the last line on stderr says why")
+def failed(tmp_path):
+    for name in ("models", "probe", "bench"):
+        yield main([name, NOBODY, "--wait", "0.1"])
+    yield main(["stats", "--vendor", "nobody"])
+    yield main(["train", "--vendor", "nobody"])
+    done = offboard("run", "sim", "--server", NOBODY, "--wait", "0.1")
+    assert done.stderr.splitlines()[-1].startswith("offboard: ")
+    yield done.returncode
+
+
+@row("1", "`serve`", "it cannot start: no checkpoint, a codec that does not fit, a port in use")
+def cannot_start(tmp_path):
+    yield offboard("serve", "--vendor", "openpi", "--checkpoints-dir", tmp_path).returncode
+    yield offboard("serve", "--vendor", "scripted", "--port", "0", "--codec", "nonesuch").returncode
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        yield offboard("serve", "--vendor", "scripted", "--port", taken.getsockname()[1]).returncode
+
+
+@row("1", "`serve`", "its default model can never be loaded: a library or device is missing, nobody is at `--attach`")
+def never(tmp_path):
+    done = offboard("serve", "--vendor", "openpi", "--attach", f"ws://{NOBODY}", "--port", "0", "--json")
+    assert json.loads(done.stdout)["port"], "it had begun to listen"
+    assert "could not be loaded: nobody to attach to" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    yield done.returncode
+    write_plugin(tmp_path, "lacks", VENDOR)
+    done = offboard("serve", "--vendor", "lacks", "--port", "0", "--json", path=tmp_path)
+    assert done.stderr.splitlines()[-1].endswith("ModuleNotFoundError: No module named 'no_such_library'")
+    yield done.returncode
+
+
+@row("1", "`bench`", "an observation was answered by an error")
+def answered(tmp_path):
+    def fails(observation):
+        raise ValueError("no")
+
+    with InferenceServer(fails, port=0) as server:
+        yield main(["bench", f"127.0.0.1:{server.port}", "--requests", "1", "--warmup", "0"])
+
+
+@row("1", "`demo`", "an episode failed, or the server did not start")
+def episode(tmp_path):
+    yield offboard("demo", "--episodes", "1", "--seconds", "0.3").returncode
+    yield offboard("demo", "--vendor", "nobody").returncode
+
+
+@row("1", "every", "whoever read its output has gone")
+def unread(tmp_path):
+    with running("plugins") as process:
+        process.stdout.close()
+        yield process.wait()
+        process.stdout = None
+
+
+@row("2", "every", "the command line makes no sense")
+def nonsense(tmp_path):
+    for name in COMMANDS:
+        yield main([name, "--seed" if name == "demo" else "--nonsense", "x"])  # demo hands the rest to its server
+    yield offboard("nonsense").returncode
+
+
+@row("130", "every other", "Ctrl-C")
+def interrupted(tmp_path):
+    for arguments in (("models", "PORT"), ("probe", "PORT"), ("bench", "PORT")):
+        with waiting(*arguments) as process:
+            yield signalled(process, signal.SIGINT)
+
+
+@row("130", "`run`, `demo`", "SIGTERM or SIGHUP, after all that was started has been stopped")
+def terminated(tmp_path):
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        with waiting("run", "sim", "--server", "PORT") as process:
+            yield signalled(process, number)
+
+
+@row("130", "`serve`", "Ctrl-C before it listens")
+def too_soon(tmp_path):
+    write_plugin(tmp_path, "hanging", VENDOR)
+    with running("serve", "--vendor", "hanging", path=tmp_path) as process:
+        assert process.stdout.readline() == "looks\n"
+        yield signalled(process, signal.SIGINT)
+
+
+@row("143", "every other", "SIGTERM (it is ended by the signal, which a shell shows so)")
+def killed(tmp_path):
+    with waiting("models", "PORT") as process:
+        yield signalled(process, signal.SIGTERM)
+
+
+def test_the_page_and_this_file_have_the_same_rows():
+    section = re.search(r"^## Exit status\n(.*?)^## ", PAGE, re.MULTILINE | re.DOTALL)[1]
+    rows = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in section.splitlines() if "|" in line]
+    assert rows[2:] == list(ROWS)
+
+
+@pytest.mark.parametrize("when", ROWS, ids=lambda when: f"{when[0]} {when[2]:.30}")
+def test_a_row_is_true(when, tmp_path, capsys):
+    statuses = list(ROWS[when](tmp_path))
+    assert statuses
+    assert set(statuses) == {int(when[0])}, capsys.readouterr().err
