@@ -132,7 +132,26 @@ def test_a_limit_for_each_joint_limits_each(numbers: tuple[float, ...]) -> None:
         Limits(joint_velocity=numbers)
 
 
-@pytest.mark.parametrize("low", [(-0.85, 1.0, 0.0), (-0.85, math.nan, 0.0), None])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"linear_velocity": (1.0, 1.0)}, {"linear_velocity": "1"}, {"position_offset": True}, {"joint_offset": (0.5,)},
+        {"joint_velocity": "fast"}, {"joint_velocity": [[1.0] * 7]}, {"joint_velocity": (1.0, None)},
+        {"joint_acceleration": [[1.0], [1.0, 2.0]]}, {"grip_velocity": {}}, {"linear_velocity": None},
+    ],
+)  # fmt: skip
+def test_what_is_no_such_limit_is_refused_at_once_and_by_name(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^the limit {next(iter(wrong))} is .*; expected a number above 0"):
+        Limits(**wrong)
+
+
+@pytest.mark.parametrize("numbers", [[2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 0.1], np.array([2.0] * 6 + [0.1])])
+def test_limits_of_joints_may_come_as_a_list_or_an_array(numbers: Any) -> None:
+    step = {"target_joints": JOINTS + np.array([0, 0, 0, 0, 0, 0, 0.1])}
+    assert "joint 7 at 0.5 rad/s; joint_velocity allows 0.1" in refuse(step, joint_velocity=numbers)
+
+
+@pytest.mark.parametrize("low", [(-0.85, 1.0, 0.0), (-0.85, math.nan, 0.0), None, (0.0, 0.0), ("a", 0.0, 0.0), 0.0])
 def test_a_workspace_without_a_point_or_with_half_its_corners_is_refused(low: Any) -> None:
     with pytest.raises(ConfigurationError, match="workspace_low"):
         Limits(workspace_low=low)

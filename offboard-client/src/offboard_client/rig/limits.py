@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import cast
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from offboard_client.errors import ConfigurationError, InvalidAction
 
 from .poses import Vector, distance
 
+_FOR_EACH_JOINT = ("joint_velocity", "joint_acceleration")
 #: What to do about it.
 _CHECK_POSE = "Check the units, the frame and the quaternion's order (w x y z)"
 _CHECK_JOINTS = "Check the unit (radians) and the order of the joints"
@@ -59,19 +60,23 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name.startswith("workspace") or value is None:
+            if field.name.startswith("workspace") or (value is None and field.default is None):
                 continue
+            numbers, each = _numbers(value), field.name in _FOR_EACH_JOINT
             # Written so that NaN, which nothing is above, does not switch a check off.
-            numbers = cast("tuple[float, ...]", value if isinstance(value, tuple) else (value,))
-            if not numbers or not all(0 < number < math.inf for number in numbers):
-                raise ConfigurationError(f"the limit {field.name} is {value}; expected a number above 0")
+            if not (numbers.size and numbers.ndim <= int(each) and ((numbers > 0) & (numbers < math.inf)).all()):
+                raise ConfigurationError(
+                    f"the limit {field.name} is {value!r:.80}; expected a number above 0"
+                    + (", or one for each joint" if each else "")
+                )
         low, high = self.workspace_low, self.workspace_high
         if (low is None) != (high is None):
             raise ConfigurationError("a workspace needs both workspace_low and workspace_high, or neither")
-        if low is not None and high is not None and not all(a < b for a, b in zip(low, high, strict=True)):
+        corners = _numbers([low, high])
+        if low is not None and not (corners.shape == (2, 3) and (corners[0] < corners[1]).all()):
             raise ConfigurationError(
-                f"the workspace {list(low)} … {list(high)} m holds no point; "
-                "expected each number of workspace_low below that of workspace_high"
+                f"the workspace {low!r:.80} … {high!r:.80} m holds no point; "
+                "expected x y z, each of workspace_low below that of workspace_high"
             )
 
     # -- one command ---------------------------------------------------------------------------------------
@@ -154,6 +159,15 @@ class Limits:
 
 #: A command at the limit itself passes, whatever the last digits of its numbers.
 _ROUNDING = 1 + 1e-9
+
+
+def _numbers(value: Any) -> Vector:
+    """None at all where something in it is no number."""
+    try:
+        array = np.array(value)
+    except ValueError:
+        return np.empty(0)
+    return array.astype(np.float64) if array.dtype.kind in "iuf" else np.empty(0)
 
 
 def _each(values: Vector, limit: float | Sequence[float], name: str, does: str, unit: str) -> None:
