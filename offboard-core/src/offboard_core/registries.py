@@ -100,6 +100,22 @@ def still_written(folder: Path, otherwise: str = "save or copy it again") -> str
     return f"nothing has been written there for {_spell(ago)}: {otherwise}"
 
 
+def stamps(folder: Path, names: Iterable[str]) -> dict[str, tuple[int, int, int]]:
+    """Equal at two times if none of these files was replaced or written to between them, or has gone.
+
+    A model that is made of two states of its files has weights of one and statistics of the other, and no error.
+    """
+    return {name: _stamp(folder / name) for name in names}
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def is_lfs_pointer(head: bytes) -> bool:
     """Whether a file that begins so stands for one that Git LFS did not fetch."""
     return head.startswith(b"version https://git-lfs")

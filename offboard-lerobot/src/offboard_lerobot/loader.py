@@ -8,6 +8,7 @@ from pathlib import Path
 
 from offboard_client._printable import told
 from offboard_client.errors import ConfigurationError, LoadFailed
+from offboard_core.registries import stamps
 from offboard_core.remote import fetch, is_url, open_folder
 from offboard_core.types import Checkpoint, CheckpointLoader, Policy, Report
 
@@ -49,13 +50,24 @@ class LeRobotLoader(CheckpointLoader):
 
     def load(self, checkpoint: Checkpoint, report: Report) -> Policy:
         """See :meth:`CheckpointLoader.load`."""
-        folder = _fetched(checkpoint.location, report) if is_url(checkpoint.location) else Path(checkpoint.location)
+        folder = _fetched(checkpoint, report) if is_url(checkpoint.location) else Path(checkpoint.location)
+        before = stamps(folder, (path.name for path in folder.glob("*")))
         files = _servable(LocalPlace(folder))
+        if not is_url(checkpoint.location):
+            _check_same(files, checkpoint)
         report("importing LeRobot")
         try:
             from .build import build
 
-            return build(files, self._options.device, self._options.max_batch_size, report)
+            policy = build(files, self._options.device, self._options.max_batch_size, report)
+            if all(before.get(name) == now for name, now in stamps(folder, files.names).items()):
+                return policy
+            policy.close()
+            del policy
+            failure, permanent = (
+                f"{folder} was written to while it was loaded: load it again when that has ended",
+                False,
+            )
         except LoadFailed as error:
             failure, permanent = error.text, error.permanent
         except ImportError as error:
@@ -67,14 +79,25 @@ class LeRobotLoader(CheckpointLoader):
         raise LoadFailed(failure, permanent=permanent)
 
 
-def _fetched(url: str, report: Report) -> Path:
+def _fetched(checkpoint: Checkpoint, report: Report) -> Path:
     """A local copy of what a load reads. Whether that can be served is seen before it is fetched."""
     try:
-        remote = open_folder(url)
-        names = _servable(RemotePlace(remote, remote.files())).names
-        return fetch(remote, report, names.__contains__)
+        remote = open_folder(checkpoint.location)
+        files = _servable(RemotePlace(remote, remote.files()))
+        _check_same(files, checkpoint)
+        return fetch(remote, report, files.names.__contains__)
     except ConfigurationError as error:
         raise LoadFailed(error.text) from None
+
+
+def _check_same(files: Files, checkpoint: Checkpoint) -> None:
+    """Raises LoadFailed for what is not what was listed: the handshake and the codec were made of that."""
+    now = files.checkpoint(checkpoint.id, checkpoint.experiment)
+    if changed := [n for n in ("type", "inputs", "outputs", "recorded") if getattr(now, n) != getattr(checkpoint, n)]:
+        raise LoadFailed(
+            f"{files.location} was replaced since it was listed: its {' and '.join(changed)} differ. "
+            "Restart the server to serve what is there now"
+        )
 
 
 def _servable(place: Place) -> Files:

@@ -11,6 +11,7 @@ from typing import Any
 
 from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.child import Child
+from offboard_core.registries import stamps
 from offboard_core.remote import RemoteFolder, fetch, is_url
 from offboard_core.types import Checkpoint, CheckpointLoader, Field, Report
 
@@ -78,8 +79,14 @@ class OpenPILoader(CheckpointLoader):
         if problem := files.local_problem(folder):
             raise LoadFailed(f"{folder} is no complete checkpoint: {problem}; expected {files.EXPECTED}")
         checks = Checks(config, self._family(config, checkpoint, folder), files.middles(folder))
+        loaded = stamps(folder, files.names_in(folder))
+
+        def start(port: int) -> Child:
+            _check_unchanged(folder, loaded)  # a restart must not bring another model into sessions that are open
+            return self._start(command, port, config, folder, root)
+
         backend = Backend(
-            lambda port: self._start(command, port, config, folder, root),
+            start,
             lambda text: LoadFailed(
                 explain_serving(text, config=config, folder=str(folder), root=str(root)), permanent=is_permanent(text)
             ),
@@ -90,6 +97,11 @@ class OpenPILoader(CheckpointLoader):
             restarts=self._options.restarts,
         )
         reply = backend.open(report)
+        try:
+            _check_unchanged(folder, loaded)
+        except LoadFailed:
+            backend.close()
+            raise
         if reply is None:
             log.warning(
                 "nobody here knows the config %s: only generic checks are made, and openpi was not warmed up", config
@@ -140,6 +152,14 @@ class OpenPILoader(CheckpointLoader):
             inherit=(*ENVIRONMENT, *self._options.openpi_env),
             env=env,
             grace=_GRACE,
+        )
+
+
+def _check_unchanged(folder: Path, loaded: dict[str, tuple[int, int, int]]) -> None:
+    if stamps(folder, loaded) != loaded:
+        raise LoadFailed(
+            f"{folder} was written to since its load began: what is there now is another model. "
+            "Load it again when that has ended, in a new session"
         )
 
 
