@@ -7,11 +7,11 @@ import pytest
 from offboard_client.errors import BadParameter, ConfigurationError, LoadFailed
 from offboard_core.options import build
 from offboard_core.types import Checkpoint
-from offboard_openpi.backend import take_port
 from offboard_openpi.checkout import config_names, script
 from offboard_openpi.faults import explain_serving, is_permanent
 from offboard_openpi.loader import OpenPILoader
 from offboard_openpi.options import OpenPIOptions
+from offboard_openpi.ports import take_port
 from offboard_openpi.registry import OpenPIRegistry
 from openpi_standin import STANDIN, options, write_step
 

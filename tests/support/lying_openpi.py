@@ -50,12 +50,13 @@ class Peer:
 class Liar:
     """Runs ``script(peer)`` for each socket, which is closed after it; what goes wrong there is the client's doing."""
 
-    def __init__(self, script: Callable[[Peer], None], metadata: Any = None) -> None:
+    def __init__(self, script: Callable[[Peer], None], metadata: Any = None, port: int = 0) -> None:
         self._script, self._metadata = script, {} if metadata is None else metadata
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self._peers: list[socket.socket] = []
         self._ended = threading.Event()
-        self.url = f"ws://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.port = self._listener.getsockname()[1]
+        self.url = f"ws://127.0.0.1:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import logging
 import socket
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from offboard_client._printable import told
 from offboard_client.errors import InferTimeout, LoadFailed, ModelLost, OffboardError, PolicyFailed
-from offboard_core.child import Child, free_port
+from offboard_core.child import Child
+from offboard_core.health import Health
 from offboard_core.types import Report
 
 from .checks import Checks
 from .connection import Connection, Lost, Unreachable
+from .ports import take_port
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +31,13 @@ Start = Callable[[int], Child]
 Explain = Callable[[str], LoadFailed]
 #: Seconds before the first restart; doubled for each one after.
 BACK_OFF = 0.5
-#: How many free ports are tried before none is found that no other server of ours waits on.
-_TRIES = 20
+_RESTARTED = "being restarted"
 
 
 class Backend:
     """A running openpi server. ``metadata`` is what its policy says of itself.
 
-    :meth:`infer` is for one thread at a time; :meth:`close` may be called from any.
+    :meth:`infer` is for one thread at a time; :meth:`close` and :meth:`health` may be called from any.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Backend:
         self._url = ""
         self._failures = 0
         self._up = False
-        self._doing = "being restarted"
+        self._doing = _RESTARTED
         self._lost: str | None = None
         self._closed = False
         self._supervisor: threading.Thread | None = None
@@ -99,10 +99,19 @@ class Backend:
         except Lost as error:
             self._drop()
             raise PolicyFailed(
-                f"the connection to openpi broke in mid-inference ({error}); {self._standing()}"
+                f"the connection to openpi broke in mid-inference ({error}); {self._plight()}; try again later"
             ) from None
         self._failures = 0
         return reply
+
+    def health(self) -> Health:
+        """As :meth:`Policy.health`; not under the lock, for it is held while a child is stopped."""
+        lost, child = self._lost, self._child
+        if lost is not None:
+            return Health("failed", lost)
+        if not self._up or child is None or not child.running:
+            return Health("recovering", self._plight())
+        return Health()
 
     def close(self) -> None:
         """Stop openpi and everything it started. Idempotent."""
@@ -123,7 +132,7 @@ class Backend:
             if self._lost is not None:
                 raise ModelLost(self._lost)
             if not self._up or self._child is None or not self._child.running:
-                raise PolicyFailed(self._standing())
+                raise PolicyFailed(f"{self._plight()}; try again later")
             connection, url = self._connection, self._url
         if connection is not None and connection.usable():
             return connection
@@ -136,10 +145,10 @@ class Backend:
             self._connection = connection
         return connection
 
-    def _standing(self) -> str:
+    def _plight(self) -> str:
         child = self._child
         said = f"; it says: {child.last_line}" if child is not None and child.last_line else ""
-        return f"openpi is {self._doing}, try again later{said}"
+        return f"openpi is {self._doing}{said}"
 
     def _drop(self) -> None:
         with self._lock:
@@ -149,7 +158,7 @@ class Backend:
 
     def _kill(self) -> None:
         with self._lock:
-            child = self._child
+            child, self._up = self._child, False
         if child is not None:
             child.stop()
 
@@ -212,6 +221,7 @@ class Backend:
                     return
             try:
                 self._launch(lambda _: None)
+                self._doing = _RESTARTED
                 log.warning("openpi runs again")
                 return
             except OffboardError as error:
@@ -257,43 +267,3 @@ class _Probe:
         if self.connection is not None:
             self.connection.close()
             self.connection = None
-
-
-def take_port(wanted: int) -> tuple[int, socket.socket]:
-    """The port for a child, a free one for 0, and what keeps other servers of ours off it until it is closed.
-
-    The child listens only when its model is loaded, minutes later. If two servers waited on one port, the second would
-    take the first one's answers for its own model's. Raises LoadFailed.
-    """
-    for _ in range(_TRIES):
-        port, guard = wanted or free_port(), socket.socket(socket.AF_UNIX)
-        try:
-            if sys.platform == "linux":
-                guard.bind(f"\0offboard-openpi-{port}")  # ends with this process, and leaves no file
-            check_free(port)
-            return port, guard
-        except OSError:
-            guard.close()
-            if wanted:
-                break
-        except LoadFailed:
-            guard.close()
-            raise
-    raise LoadFailed(
-        f"port {wanted or '(any)'} is another offboard server's, for its own openpi; stop that one, or leave "
-        "--openpi-ws-port away for a free port"
-    )
-
-
-def check_free(port: int) -> None:
-    """Raises LoadFailed if somebody listens on this port: his answers must not be taken for our model's."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("0.0.0.0", port))
-            probe.listen()
-        except OSError as error:
-            raise LoadFailed(
-                f"port {port} cannot be used for openpi ({error.strerror}): somebody listens there, perhaps an openpi "
-                "that is left over. Stop it, serve it with --attach, or leave --openpi-ws-port away for a free port"
-            ) from None

@@ -73,6 +73,7 @@ class OpenPILoader(CheckpointLoader):
             checks = Checks(config, FAMILIES.get(config))
             attached = Attached(self._options.attach, self._options.openpi_timeout)
             metadata, reply = attached.open(checks, self._options.startup_timeout, report)
+            attached.watch()
             return OpenPIPolicy(attached, checks, _meta(checks, metadata, reply))
         root, command = self._options.root, self._command(config)
         folder = self._folder(checkpoint, report)

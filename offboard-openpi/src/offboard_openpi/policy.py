@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from offboard_core.health import Health
 from offboard_core.types import Chunk, Policy, Session
 
 from .checks import Checks
@@ -15,6 +16,10 @@ class Backing(Protocol):
 
     def infer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """openpi's reply to one observation, or an OffboardError."""
+        ...
+
+    def health(self) -> Health:
+        """As :meth:`Policy.health`."""
         ...
 
     def close(self) -> None:
@@ -49,6 +54,10 @@ class OpenPIPolicy(Policy[OpenPISession]):
         """One inference. Raises BadObservation, InvalidAction, and what the backing raises."""
         reply = self._backing.infer(self._checks.inputs(inputs))
         return Chunk(self._checks.meant(self._checks.actions(reply)))
+
+    def health(self) -> Health:
+        """See :meth:`Policy.health`."""
+        return self._backing.health()
 
     def close(self) -> None:
         """See :meth:`Policy.close`."""

@@ -1,0 +1,162 @@
+"""openpi says how it is while nobody asks it anything, and comes back by itself."""
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+from lying_openpi import Liar
+from offboard_client import InferenceClient
+from offboard_core import Health, InferenceServer
+from offboard_core.plugins import Plugins
+from offboard_core.runtime.lease import Limits
+from offboard_core.source import from_flags
+from offboard_openpi import attached as attaching
+from offboard_openpi.attached import Attached
+from offboard_openpi.checks import Checks
+from openpi_standin import options, robot, write_step
+from robots import get, get_json
+
+#: Seconds after which something has failed; decides nothing.
+PATIENCE = 240
+
+
+def until(condition, what):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.02)
+
+
+def source(place, **more):
+    return from_flags(Plugins.discover(), vendor="openpi", checkpoints_dir=str(place), loader_options=options(**more))
+
+
+def says(step, **words):
+    (step / "standin.json").write_text(json.dumps(words))
+
+
+def last_start(log):
+    return int(log.read_text().split()[-1])
+
+
+def test_a_child_that_is_restarted_gets_no_new_sessions_until_it_answers(tmp_path):
+    log, step = tmp_path / "starts", tmp_path / "run" / "5"
+    starts = [str(log), 99]
+    write_step(step, value=0.5, starts=starts)
+    heard, opened = [], []
+
+    def later(server):
+        with (
+            InferenceClient(server.host, server.port, on_status=lambda status: heard.append(status.message)) as client,
+            client.new_session() as session,
+        ):
+            opened.append(session.infer(robot()))
+
+    place = source(tmp_path / "run", startup_timeout=PATIENCE)
+    with (
+        InferenceServer({"": place}, port=0, limits=Limits(close=PATIENCE)) as server,
+        InferenceClient(server.host, server.port) as client,
+        client.new_session() as session,
+    ):
+        assert get(server, "/readyz")[0] == 200
+        says(step, value=0.5, starts=starts, start_seconds=600)
+        os.kill(last_start(log), signal.SIGKILL)
+        until(lambda: get(server, "/readyz")[0] == 503, "it is known that nobody can answer")
+        body = get(server, "/readyz")[1]
+        assert body.startswith("not ready: 5 is recovering: openpi is being restarted")
+        assert get_json(server, "/api/v1/status")["loaded"]["health"]["state"] == "recovering"
+        newcomer = threading.Thread(target=later, args=[server])
+        newcomer.start()
+        until(lambda: any("5 is recovering: openpi is being restarted" in text for text in heard), "he is told")
+        until(lambda: len(log.read_text().split()) == 2, "it hangs in its start")
+        assert opened == []
+        says(step, value=0.5, starts=starts)
+        os.kill(last_start(log), signal.SIGKILL)
+        newcomer.join(PATIENCE)
+        assert opened[0][0]["action"]["target_pose"][1] == 0.5
+        assert get(server, "/readyz")[0] == 200
+        assert session.infer(robot())[0]["action"]["target_pose"][1] == 0.5
+
+
+def test_a_child_that_is_given_up_has_failed(tmp_path):
+    log = tmp_path / "starts"
+    write_step(tmp_path / "run" / "5", value=0.5, starts=[str(log), 1])
+    found = source(tmp_path / "run", restarts=0)
+    policy = found.loader.load(found.default(), lambda _: None)
+    try:
+        assert policy.health() == Health()
+        os.kill(last_start(log), signal.SIGKILL)
+        until(lambda: policy.health() != Health(), "it is noticed")
+        until(lambda: policy.health().state == "failed", "it is given up")
+        assert "openpi died 1 times in a row" in policy.health().reason
+    finally:
+        policy.close()
+
+
+def silent(peer):
+    with contextlib.suppress(ConnectionError):
+        peer.hear()
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """``watched(liar)``: what is attached to it, looked after a hundred times a second."""
+    monkeypatch.setattr(attaching, "EVERY", 0.01)
+    with contextlib.ExitStack() as stack:
+
+        def attach(liar):
+            attached = Attached(liar.url, PATIENCE)
+            stack.callback(attached.close)
+            attached.open(Checks("unknown", None), PATIENCE, lambda _: None)
+            attached.watch()
+            return attached
+
+        yield attach
+
+
+def test_a_server_that_we_are_attached_to_is_looked_for_while_nobody_asks(watched):
+    with Liar(silent) as liar:
+        attached = watched(liar)
+        assert attached.health() == Health()
+    until(lambda: attached.health().state == "recovering", "it is gone")
+    until(lambda: attached.health().reason.startswith(f"openpi cannot be reached: {liar.url}: "), "and why")
+    with Liar(silent, port=liar.port):
+        until(lambda: attached.health() == Health(), "it is back")
+
+
+def test_a_server_that_comes_back_with_another_policy_has_failed(watched):
+    with Liar(silent, {"policy": "one"}) as liar:
+        attached = watched(liar)
+    with Liar(silent, {"policy": "two"}, port=liar.port):
+        until(lambda: attached.health().state == "failed", "it is another one")
+        assert attached.health().reason == f"{liar.url} serves another policy now, its metadata say"
+
+
+def test_one_look_in_an_idle_second_is_all_that_a_server_is_asked(watched):
+    with Liar(lambda peer: liar.wait()) as liar:
+        attached = watched(liar)
+        looks = threading.Event()
+        connected, count = attached._connected, []
+
+        def look():
+            count.append(1)
+            if len(count) == 5:
+                looks.set()
+            return connected()
+
+        attached._connected = look
+        assert looks.wait(PATIENCE)
+        assert liar.connections == 1, "the socket is kept"
+
+
+def test_while_nobody_answers_a_robot_is_told_so_at_once(watched):
+    with Liar(silent) as liar:
+        attached = watched(liar)
+        with attached._lock:  # as it is while a connection is sought
+            attached._health = Health("recovering", "openpi cannot be reached: it sleeps")
+            with pytest.raises(attaching.PolicyFailed, match="it sleeps; try again later"):
+                attached.infer({})
