@@ -71,7 +71,7 @@ def text(results: dict[str, Any]) -> str:
     if "latency" in results:
         parts.append("One robot, closed loop\n\n" + _latency(results["latency"]))
     if "robots" in results:
-        parts.append("Eight robots, closed loop, two 224x224 images + state\n\n" + _robots(results["robots"]))
+        parts.append("Several robots, closed loop, two 224x224 images + state\n\n" + _robots(results["robots"]))
     if "batching" in results:
         parts.append(_batching(results["batching"]))
     if "memory" in results:
@@ -147,7 +147,7 @@ def _robots(robots: dict[str, Any]) -> str:
 def _batching(batching: dict[str, Any]) -> str:
     one, many = batching["one"], batching["many"]
     return (
-        f"A policy of 20 ms per batch: one robot {one['requests_per_second']:.1f} requests/s, eight "
+        f"A policy of 20 ms per batch: one robot {one['requests_per_second']:.1f} requests/s, {batching['robots']} "
         f"{many['requests_per_second']:.1f} ({batching['gain']:.1f} x), "
         f"p99 {one['p99_ms']:.1f} and {many['p99_ms']:.1f} ms"
     )

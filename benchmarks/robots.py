@@ -1,4 +1,4 @@
-"""Several robots at once: requests per second of eight client processes, and what batching makes of them."""
+"""Several robots at once: requests per second of as many client processes, and what batching makes of them."""
 
 from __future__ import annotations
 
@@ -12,35 +12,34 @@ from latency import percentile, start
 from processes import Child
 from quiet import Quiet
 
-ROBOTS = 8
 WORKLOAD = "A"
 
 #: Between telling the clients when to begin and that moment, in seconds.
 _LEAD_S = 0.3
 
 
-def measure(peers: Sequence[str], rounds: int, seconds: float, quiet: Quiet) -> dict[str, Any]:
-    """Peer -> requests per second of eight robots in closed loops on workload A, median over the rounds."""
+def measure(peers: Sequence[str], robots: int, rounds: int, seconds: float, quiet: Quiet) -> dict[str, Any]:
+    """Peer -> requests per second of so many robots in closed loops on workload A, median over the rounds."""
     runs: dict[str, list[dict[str, Any]]] = {peer: [] for peer in peers}
     with ExitStack() as stack:
-        pairs = {peer: _checked(*start(stack, peer, workers=ROBOTS)) for peer in peers}
+        pairs = {peer: _checked(*start(stack, peer, workers=robots)) for peer in peers}
         for _ in range(rounds):
             for peer, (server, workers) in pairs.items():
                 runs[peer].append(_run(server, workers, seconds, quiet))
-    return {peer: {"robots": ROBOTS, "workload": WORKLOAD, **_summary(runs[peer])} for peer in peers}
+    return {peer: {"robots": robots, "workload": WORKLOAD, **_summary(runs[peer])} for peer in peers}
 
 
-def batching(peer: str, rounds: int, seconds: float, quiet: Quiet) -> dict[str, Any]:
-    """One robot's and eight robots' requests per second on a policy that takes 20 ms per batch."""
+def batching(peer: str, robots: int, rounds: int, seconds: float, quiet: Quiet) -> dict[str, Any]:
+    """One robot's and so many robots' requests per second on a policy that takes 20 ms per batch."""
     one: list[dict[str, Any]] = []
     many: list[dict[str, Any]] = []
     with ExitStack() as stack:
-        server, workers = _checked(*start(stack, peer, policy="sleep", workers=ROBOTS))
+        server, workers = _checked(*start(stack, peer, policy="sleep", workers=robots))
         for _ in range(rounds):
             one.append(_run(server, workers[:1], seconds, quiet))
             many.append(_run(server, workers, seconds, quiet))
     gain = median(b["requests_per_second"] / a["requests_per_second"] for a, b in zip(one, many, strict=True))
-    return {"robots": ROBOTS, "workload": WORKLOAD, "gain": gain, "one": _summary(one), "many": _summary(many)}
+    return {"robots": robots, "workload": WORKLOAD, "gain": gain, "one": _summary(one), "many": _summary(many)}
 
 
 def _checked(server: Child, workers: list[Child]) -> tuple[Child, list[Child]]:

@@ -35,12 +35,14 @@ def main() -> None:
         _say("one robot at a time")
         results["latency"] = latency.measure(options.peers, options.rounds, options.instances, options.seconds, quiet)
     if "robots" in options.only:
-        _say("eight robots at once")
-        results["robots"] = robots.measure(options.peers, options.rounds, 5 * options.seconds, quiet)
+        _say(f"{options.robots} robots at once")
+        results["robots"] = robots.measure(options.peers, options.robots, options.rounds, 5 * options.seconds, quiet)
     if report.OURS in options.peers:
         if "batching" in options.only:
-            _say("eight robots on a policy that batches")
-            results["batching"] = robots.batching(report.OURS, options.rounds, 5 * options.seconds, quiet)
+            _say(f"{options.robots} robots on a policy that batches")
+            results["batching"] = robots.batching(
+                report.OURS, options.robots, options.rounds, 5 * options.seconds, quiet
+            )
         if "memory" in options.only:
             _say("the server's memory")
             results["memory"] = footprint.memory(report.OURS, options.steps)
@@ -64,8 +66,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds")
     parser.add_argument("--instances", type=int, default=3, help="servers per peer, one robot at a time")
     parser.add_argument(
-        "--seconds", type=float, default=0.3, help="length of a block; five times that for eight robots"
+        "--seconds", type=float, default=0.3, help="length of a block; five times that for several robots"
     )
+    parser.add_argument("--robots", type=int, default=8, help="how many are several; the targets are those of 8")
     parser.add_argument("--steps", type=int, default=10_000, help="steps of the memory measurement")
     parser.add_argument(
         "--budget", type=float, default=180, help="seconds to spend on measuring disturbed blocks again"
