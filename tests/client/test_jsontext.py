@@ -112,8 +112,12 @@ def test_the_limits_are_those_that_were_set():
             decode_text(text, small)
 
 
-@given(st.text() | st.text('{}[]",:0123456789.eE+-\\unulltrefas'))
-@settings(max_examples=400)
-def test_random_text_raises_nothing_but_bad_message(text):
-    with contextlib.suppress(BadMessage):
-        decode_text(text)
+@pytest.mark.parametrize("examples", [300, pytest.param(2000, marks=pytest.mark.slow)])
+def test_random_text_raises_nothing_but_bad_message(examples):
+    @given(st.text() | st.text('{}[]",:0123456789.eE+-\\unulltrefas'))
+    @settings(max_examples=examples)
+    def read(text):
+        with contextlib.suppress(BadMessage):
+            decode_text(text)
+
+    read()

@@ -8,7 +8,7 @@ import tracemalloc
 import msgpack
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from offboard_client.errors import BadMessage
@@ -248,21 +248,29 @@ def test_every_truncation_is_refused(value):
             decode(whole[:end])
 
 
-@given(st.binary(max_size=200))
-@settings(max_examples=500)
-def test_random_bytes_raise_nothing_but_bad_message(data):
-    with contextlib.suppress(BadMessage):
-        decode(data)
+@pytest.mark.parametrize("examples", [300, pytest.param(2000, marks=pytest.mark.slow)])
+def test_random_bytes_raise_nothing_but_bad_message(examples):
+    @given(st.binary(max_size=200))
+    @settings(max_examples=examples)
+    def read(data):
+        with contextlib.suppress(BadMessage):
+            decode(data)
+
+    read()
 
 
-@given(arrays, st.data())
-@settings(max_examples=300)
-def test_a_damaged_message_raises_nothing_but_bad_message(array, draw):
-    whole = bytearray(encode({"image.wrist": array, "task": "pick", "state": {"q": [1.5, 2]}}))
-    for _ in range(draw.draw(st.integers(1, 3))):
-        whole[draw.draw(st.integers(0, len(whole) - 1))] = draw.draw(st.integers(0, 255))
-    with contextlib.suppress(BadMessage):
-        decode(whole)
+@pytest.mark.parametrize("examples", [150, pytest.param(2000, marks=pytest.mark.slow)])
+def test_a_damaged_message_raises_nothing_but_bad_message(examples):
+    @given(arrays, st.data())
+    @settings(max_examples=examples, suppress_health_check=list(HealthCheck))
+    def read(array, draw):
+        whole = bytearray(encode({"image.wrist": array, "task": "pick", "state": {"q": [1.5, 2]}}))
+        for _ in range(draw.draw(st.integers(1, 3))):
+            whole[draw.draw(st.integers(0, len(whole) - 1))] = draw.draw(st.integers(0, 255))
+        with contextlib.suppress(BadMessage):
+            decode(whole)
+
+    read()
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,15 @@ def test_a_client_of_each_generation_gets_the_rows_it_plays(robot):
         assert row["timestamp"] == pytest.approx(i / 15)
 
 
+@pytest.mark.parametrize("exchanges", [20, pytest.param(5000, marks=pytest.mark.slow)])
+def test_every_answer_belongs_to_its_question(robot, exchanges):
+    connection, _, stamps = robot
+    for number in range(exchanges):
+        grip = number % 64 / 64
+        rows = ask(connection, {**OBSERVATION, **stamps, "grip": grip})["result"]
+        assert [row["target_grip"] for row in rows] == [grip] * 3
+
+
 @pytest.mark.rule("P-8", "P-9", "M-11")
 def test_the_handshake_suits_every_generation(robot):
     _, frame, _ = robot

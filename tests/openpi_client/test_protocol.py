@@ -42,12 +42,15 @@ def test_every_path_that_is_known_for_the_protocol(arm_server, client, path):
     assert client.infer({"robot_state.ee_pose": POSE})["actions"].shape == (3, 8)
 
 
-def test_the_broker_hands_out_one_action_after_the_other(arm_server, client):
+@pytest.mark.parametrize("chunks", [2, pytest.param(3000, marks=pytest.mark.slow)])
+def test_the_broker_hands_out_one_action_after_the_other(arm_server, client, chunks):
     client.connect(host=arm_server.host, port=arm_server.port)
     client.broker(3)
-    steps = [client.infer({"robot_state.ee_pose": POSE})["actions"] for _ in range(4)]
-    assert [step.shape for step in steps] == [(8,)] * 4
-    np.testing.assert_allclose([step[2] for step in steps], [0.35, 0.45, 0.55, 0.35])
+    for chunk in range(chunks):
+        pose = POSE + np.float32(chunk % 64 / 64)
+        steps = [client.infer({"robot_state.ee_pose": pose})["actions"] for _ in range(3)]
+        assert [step.shape for step in steps] == [(8,)] * 3
+        np.testing.assert_allclose([step[2] for step in steps], pose[2] + np.array([0.1, 0.2, 0.3]))
 
 
 def test_an_answer_shorter_than_what_the_broker_plays_is_an_error_before_its_first_step(client):
@@ -106,13 +109,14 @@ def test_a_model_that_answers_no_actions_is_an_error(client, says):
             client.infer({"robot_state.ee_pose": POSE})
 
 
-def test_an_inference_that_outlasts_the_clients_keepalive_does_not_kill_it(client):
+@pytest.mark.parametrize("seconds", [1, pytest.param(45, marks=pytest.mark.slow)])
+def test_an_inference_that_outlasts_the_clients_keepalive_does_not_kill_it(client, seconds):
     """The client gives up a connection whose pings are not answered for 40 s; its times cannot be set."""
     with Door() as door:
         puppet = Puppet(lambda episode, inputs: Chunk(np.ones((2, 3))), doors={0: door})
         with speaking(source({"slow": lambda: puppet})) as server:
             client.connect(host=server.host, port=server.port)
-            timer = threading.Timer(45, door.open)
+            timer = threading.Timer(seconds, door.open)
             timer.start()
             np.testing.assert_array_equal(client.infer({"x": 1.0})["actions"], np.ones((2, 3)))
             timer.join()
