@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from offboard_client import InferenceClient, Unauthorized
 from offboard_core.server.listening import reachable
-from offboard_process import LIMIT, command, environment, offboard, serving
+from offboard_process import LIMIT, command, environment, in_process, offboard, serving
 from plugin_dists import write_plugin
 from toy_vendor import TOY, write_runs
 
@@ -121,7 +121,7 @@ def test_listening_beyond_loopback_without_a_token_is_warned_about():
 
 def refused(*arguments, path=None, status=1, **env):
     """What ``offboard serve`` says to arguments it refuses: one line on stderr, nothing on stdout."""
-    done = offboard("serve", *arguments, "--port", "0", path=path, **env)
+    done = in_process("serve", *arguments, "--port", "0", path=path, **env)
     assert done.returncode == status, done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr

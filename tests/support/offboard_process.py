@@ -1,12 +1,16 @@
 """The real ``offboard`` command in a process of its own. Every wait ends: a process that hangs is killed."""
 
 import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
+
+import pytest
+from offboard_client.cli import main
 
 #: Long enough for a machine with other things to do; no test is about it.
 LIMIT = 600.0
@@ -31,6 +35,27 @@ def offboard(*arguments, path=None, **env):
         stdin=subprocess.DEVNULL,
         check=False,
     )
+
+
+def in_process(*arguments, path=None, **env):
+    """The same for what is refused before anything starts: in this process, which need not import it all again."""
+    out, err, modules = io.StringIO(), io.StringIO(), set(sys.modules)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        for name, value in {"COLUMNS": "200", **env}.items():
+            patch.setenv(name, value)
+        if path is not None:
+            patch.syspath_prepend(str(path))
+        try:
+            status = main(list(map(str, arguments)))
+        finally:
+            for name in set(sys.modules) - modules:
+                if path is not None and str(getattr(sys.modules[name], "__file__", "")).startswith(str(path)):
+                    del sys.modules[name]
+    return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
 
 @contextlib.contextmanager
