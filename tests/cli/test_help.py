@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
-from offboard_process import LIMIT, environment, offboard
+from offboard_process import LIMIT, environment, in_process, offboard
 from plugin_dists import write_plugin
 
 ROOT = Path(__file__).parents[2]
@@ -67,7 +67,7 @@ def test_help_names_every_command(arguments):
 
 @pytest.mark.parametrize("command", ["models", "probe", "bench", "serve", "plugins", "codecs"])
 def test_each_command_has_help(command):
-    done = offboard(command, "--help")
+    done = in_process(command, "--help")
     assert done.returncode == 0
     assert f"usage: offboard {command}" in done.stdout
     assert "--json" in done.stdout
@@ -89,13 +89,13 @@ def test_version_names_what_is_installed(tmp_path):
 
 
 def test_an_unknown_command_gets_the_nearest():
-    done = offboard("srve")
+    done = in_process("srve")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("offboard: there is no command 'srve'; did you mean serve? there are: bench, codecs")
 
 
 def test_an_option_before_the_command_is_told():
-    done = offboard("--prot", "8000")
+    done = in_process("--prot", "8000")
     assert done.returncode == 2
     assert "there is no option --prot; options come after a command" in done.stderr
 
@@ -107,23 +107,23 @@ def test_a_command_that_cannot_be_imported_harms_nobody_else(tmp_path):
     (info / "entry_points.txt").write_text(
         "[offboard.commands]\nfly = no_such_module:fly\nmodels = no_such_module:models\n"
     )
-    helped = offboard("--help", path=tmp_path)
+    helped = in_process("--help", path=tmp_path)
     assert helped.returncode == 0
     assert "cannot be used (broken 1.0): ModuleNotFoundError: No module named 'no_such_module'" in helped.stdout
-    assert offboard("fly", path=tmp_path).stderr == "offboard: No module named 'no_such_module'\n"
-    twice = offboard("models", "x", path=tmp_path)
+    assert in_process("fly", path=tmp_path).stderr == "offboard: No module named 'no_such_module'\n"
+    twice = in_process("models", "x", path=tmp_path)
     assert twice.returncode == 2
     assert "several packages bring the command models: " in twice.stderr
     assert "broken 1.0" in twice.stderr
 
 
 def test_debug_shows_the_traceback():
-    quiet, loud = offboard("probe", "no scheme://"), offboard("probe", "no scheme://", "--debug")
+    quiet, loud = in_process("probe", "no scheme://"), in_process("probe", "no scheme://", "--debug")
     assert (quiet.returncode, loud.returncode) == (1, 1)
     assert len(quiet.stderr.splitlines()) == 1
     assert "Traceback" in loud.stderr
     assert loud.stderr.splitlines()[-1] == quiet.stderr.splitlines()[-1]
-    assert "Traceback" in offboard("probe", "no scheme://", OFFBOARD_DEBUG="1").stderr
+    assert "Traceback" in in_process("probe", "no scheme://", OFFBOARD_DEBUG="1").stderr
 
 
 def test_a_reader_that_leaves_is_no_complaint():
