@@ -47,7 +47,7 @@ def test_the_broker_hands_out_one_action_after_the_other(arm_server, client, chu
     client.connect(host=arm_server.host, port=arm_server.port)
     client.broker(3)
     for chunk in range(chunks):
-        pose = POSE + np.float32(chunk % 64 / 64)
+        pose = POSE + np.array([0, 0, chunk % 64 / 64, 0, 0, 0, 0], np.float32)
         steps = [client.infer({"robot_state.ee_pose": pose})["actions"] for _ in range(3)]
         assert [step.shape for step in steps] == [(8,)] * 3
         np.testing.assert_allclose([step[2] for step in steps], pose[2] + np.array([0.1, 0.2, 0.3]))
