@@ -37,7 +37,8 @@ def test_parameters_reach_the_policy_as_json_or_as_text():
 @pytest.mark.parametrize(
     ("params", "says"),
     [
-        ([("temprature", "1")], "'temprature'.*temperature"),
+        ([("temprature", "1")], r"parameter 'temprature'; did you mean temperature\? there are: codec\.fps, .*mode"),
+        ([("fps", "10")], r"no session parameter 'fps'; did you mean codec\.fps\?"),
         ([("temperature", "warm")], "temperature"),
         ([("temperature", "1"), ("temperature", "1")], "given twice"),
         ([("codec.fsp", "10")], "fps"),

@@ -10,11 +10,12 @@ from .types import Chunk, Codec, CodecMeta, Observation
 
 @dataclass(frozen=True)
 class BoundCodec:
-    """``name``: the full name (``lerobot.ee``). ``source``: who chose it."""
+    """``name``: the full name (``lerobot.ee``). ``source``: who chose it. ``options``: the names of its options."""
 
     codec: Codec
     name: str
     source: Literal["checkpoint", "option", "default"]
+    options: tuple[str, ...] = ()
     meta: CodecMeta = field(init=False)
 
     def __post_init__(self) -> None:

@@ -95,6 +95,7 @@ class CodecChoice:
     def _bind(self, checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> BoundCodec:
         offer, source = self._choose(checkpoint)
         where, declared = f"the codec {offer.name}", offer.options()
+        names = tuple(option.name for option in describe(declared))
         build(declared, overrides, where, BadParameter)
         given = {**self._options, **overrides}
         recorded = _recorded_fps(checkpoint)
@@ -104,10 +105,10 @@ class CodecChoice:
                     f"fps {given['fps']} is asked for, but the checkpoint {checkpoint.id} was trained at {recorded:g}, "
                     "its offboard.json says; leave fps away, or correct offboard.json"
                 )
-            if any(option.name == "fps" for option in describe(declared)):
+            if "fps" in names:
                 given["fps"] = recorded
         options = build(declared, given, where, ConfigurationError)
-        bound = BoundCodec(offer.make(options, checkpoint), offer.name, source)
+        bound = BoundCodec(offer.make(options, checkpoint), offer.name, source, names)
         made = bound.meta.action_fps
         if made is not None:
             _check_rate(f"{where} makes actions at a rate that no client plays", made)

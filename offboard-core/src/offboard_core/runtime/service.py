@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from typing import Any, cast
 
+from offboard_client._names import unknown
 from offboard_client._sparse import Sparse
 from offboard_client.errors import (
     BadParameter,
@@ -92,7 +93,8 @@ class PolicyService:
         lease.begin(now())
         try:
             policy = lease.loaded.policy
-            options: Any = build(cast("type[Any]", policy.params), for_policy, _known(policy, bound))
+            _check_known(for_policy, policy, bound)
+            options: Any = build(cast("type[Any]", policy.params), for_policy, "this policy")
             await thread.call(partial(_begin, policy, options, begun), self.limits.infer, "starting an episode")
             if lease.loaded.lost is not None:
                 raise ModelLost(lease.loaded.lost.text)
@@ -222,6 +224,8 @@ def _split(params: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], dict[str,
     return for_codec, for_policy
 
 
-def _known(policy: Policy[Any], bound: BoundCodec) -> str:
-    names = [f.name for f in fields(policy.params)]
-    return f"session parameter (this policy has {', '.join(names) or 'none'}; {bound.name} has codec.*)"
+def _check_known(given: Iterable[str], policy: Policy[Any], bound: BoundCodec) -> None:
+    known = [f.name for f in fields(policy.params)]
+    for name in given:
+        if name not in known:
+            raise BadParameter(unknown("session parameter", name, [*known, *(f"codec.{n}" for n in bound.options)]))
