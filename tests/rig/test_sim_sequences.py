@@ -75,7 +75,7 @@ def assert_held(sent: Array, allowed: Limits, deltas: bool) -> None:
     assert (places <= np.array(allowed.workspace_high) + 2e-4).all()
 
 
-@pytest.mark.parametrize("count", [25, pytest.param(600, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [25, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("deltas", [False, True])
 def test_whatever_the_simulated_arm_is_sent_keeps_to_the_limits_in_each_step_of_its_physics(
     robot: Recorder, deltas: bool, count: int

@@ -18,8 +18,8 @@ from offboard_client.rig.report import Episode, Report
 
 Array = NDArray[np.float64]
 ARM = ("target_pose", "target_joints", "joint_delta")
-#: What only the robot knows, and only when the row is played: where a delta leads, and its joints' stops.
-ROBOTS_OWN = ("this arm's moves at", "its range is")
+#: What only the robot knows, and only when the row is played: where a delta leads, its joints' stops, its own way.
+ROBOTS_OWN = ("this arm's moves at", "its range is", "leaves the reach")
 
 
 def drawn(count: int) -> settings:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from offboard_client.errors import InvalidAction
 from offboard_client.rig.limits import Limits
 from planar_arm import HEIGHT, HOME, LINKS, Planar, PlanarArm, Solvable
 
@@ -96,7 +97,10 @@ class TracedArm(PlanarArm):
         way = np.array([pose[0] - x, pose[2] - z, (turn + np.pi) % (2 * np.pi) - np.pi])
         q, path = self.joints, []
         for at in np.array([x, z, angle]) + way * shares[1:]:
-            q = Solvable().solve(np.array([at[0], 0, at[1], np.cos(at[2] / 2), 0, -np.sin(at[2] / 2), 0]), q)
+            try:
+                q = Solvable().solve(np.array([at[0], 0, at[1], np.cos(at[2] / 2), 0, -np.sin(at[2] / 2), 0]), q)
+            except InvalidAction:
+                raise InvalidAction("the straight line there leaves the reach") from None
             path.append(q)
         return np.array([self.joints, *path])
 
