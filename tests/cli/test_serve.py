@@ -64,7 +64,7 @@ def test_every_option_reaches_its_place(place):
     assert meta["checkpoint_id"] == "000100"
     assert meta["codec_source"] == "option"
     assert meta["action_fps"] == 10.0
-    assert (meta["loud"], meta["assets"]) == (True, "/home/somebody/a")
+    assert (meta["loud"], meta["assets"]) == (True, "a")
     assert joints == [[2.5, 2.5]] * 3
 
 

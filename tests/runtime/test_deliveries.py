@@ -46,10 +46,10 @@ def test_who_is_given_up_on_a_wire_that_can_write_nothing_is_answered_all_the_sa
                 silent, late = bench.submit(mute, X), bench.submit(other, X)
                 await until(door.entered)
                 bench.thread.expire(0.0)
-                reply, error = await silent._future
-                assert reply is None
-                assert isinstance(error, InferTimeout)
-                assert isinstance((await late.reply())[0], InferTimeout)
+                for asked in (silent, late):  # the late one was never read, so that its wire knows nothing of it
+                    reply, error = await asked._future
+                    assert reply is None
+                    assert isinstance(error, InferTimeout)
                 door.open()
 
     run(main())

@@ -61,7 +61,8 @@ class Steady(Session):
 class Toy(Policy):
     def __init__(self, options):
         self.options = options
-        self.meta = {"loud": options.loud, "assets": str(options.assets)}
+        at_home = options.assets and options.assets.relative_to(Path.home())
+        self.meta = {"loud": options.loud, "assets": at_home and str(at_home)}
 
     def new_session(self, params):
         return Steady(self.options.gain)

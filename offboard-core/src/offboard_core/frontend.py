@@ -86,7 +86,7 @@ class Speech(abc.ABC):
 
     @abc.abstractmethod
     def error(self, error: OffboardError, frame: Frame) -> Frame:
-        """The reply to ``frame``, which never reached the model."""
+        """The reply to ``frame``, which never reached the model; only its beginning and its end may be left of it."""
 
     def is_control(self, frame: Frame) -> bool:
         """Whether this is something else than an observation; here nothing is.

@@ -176,7 +176,10 @@ class Exchange:
         self.observation = self.inputs = {}
 
     def give_up(self, error: OffboardError) -> Any:
-        """Let go of it: the frame that says ``error``, None where there is none. No wire is used for it any more."""
+        """Let go of it: the frame that says ``error``, None where there is none. No wire is used for it any more.
+
+        There is none for what was never read: a wire answers observations.
+        """
         timing = self._timing(perf_counter())
         self.route.stats.record(timing, error)
         self.abandoned = True
@@ -185,7 +188,7 @@ class Exchange:
             self.route.rewire()
             return None
         try:
-            return self._refusal(error, timing)
+            return self._refusal(error, timing) if self.prepared else None
         finally:
             self._translating.release()
 

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 MESSAGE_BYTES = Limits().message_bytes
 #: A client that has sent this many frames without waiting for replies is closed.
 PENDING = 64
+#: How much of each end of an observation is kept until it is answered.
+ENDS = 64
 #: Close codes after which nobody comes back for the lease: done, page left, thrown out, and our own shutdown.
 _FAREWELLS = (CLOSE_NORMAL, 1001, CLOSE_REFUSED, CLOSE_GOING_AWAY)
 
@@ -67,7 +69,7 @@ class Conversation:
         control = self._speech.is_control(frame)
         busy = not control and self._observations > 0
         if busy:
-            frame = frame[:0]  # only its encoding matters for the answer
+            frame = _ends(frame)  # enough for the answer
         elif not control:
             self._observations += 1
         if len(self._pending) >= PENDING or len(self._outbox) >= PENDING:
@@ -127,7 +129,7 @@ class Conversation:
             task.add_done_callback(self._controls.discard)
         else:
             self._in_flight = True
-            session.submit(frame, partial(self._replied, frame[:0]), arrived)
+            session.submit(frame, partial(self._replied, _ends(frame)), arrived)
 
     def _replied(self, frame: Frame, reply: Frame | None, error: OffboardError | None) -> None:
         self._observations -= 1
@@ -174,3 +176,12 @@ class Conversation:
     def _wake_writer(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+
+
+def _ends(frame: Frame) -> Frame:
+    """What is kept of a frame for :meth:`Speech.error`: its encoding, and the names it begins and ends with."""
+    if len(frame) <= 2 * ENDS:
+        return frame
+    if isinstance(frame, str):
+        return frame[:ENDS] + frame[-ENDS:]
+    return frame[:ENDS] + frame[-ENDS:]

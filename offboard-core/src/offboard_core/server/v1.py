@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 from offboard_client.errors import BadParameter, DialectUnsupported, OffboardError
 from offboard_client.messages import (
     RESERVED_PARAMS,
+    SEQ,
     SESSION_PATH,
     Ready,
     Status,
@@ -20,6 +21,7 @@ from ..bound import BoundCodec
 from ..frontend import Frame, Frontend, Scope, Speech, read_control
 from ..runtime.session import ServiceSession
 from . import replies
+from .numbers import find_seq
 from .wire import Dialect, Layout, V1Wire, encode
 
 #: The key ``type`` as JSON and msgpack write it; the length byte keeps ``dtype``, which every array has, apart.
@@ -98,8 +100,9 @@ class V1Speech(Speech):
         return encode(error_frame(error, handshake=True), self._text)
 
     def error(self, error: OffboardError, frame: Frame) -> Frame:
-        """In the encoding of what it answers."""
-        return encode(error_frame(error), isinstance(frame, str))
+        """In the encoding of what it answers, with its number where that can be had without reading the whole."""
+        reply, seq = error_frame(error), find_seq(frame)
+        return encode(reply if seq is None else {**reply, SEQ: seq}, isinstance(frame, str))
 
     def is_control(self, frame: Frame) -> bool:
         """Whether it is short and has a top-level key ``type``."""

@@ -15,6 +15,7 @@ from ..runtime.exchange import Result
 from ..types import Observation
 from . import names, replies
 from .images import unpack_values
+from .numbers import find_seq
 
 Dialect = Literal["offboard", "positronic"]
 Layout = Literal["rows", "columns"]
@@ -34,23 +35,23 @@ class V1Wire:
     def read(self, frame: bytes | str) -> tuple[Observation, list[str]]:
         """A frame as an observation in canonical names. Raises BadMessage or BadObservation."""
         self._text = isinstance(frame, str)
-        budget = wire.ImageBudget()
-        raw = jsontext.decode_text(frame) if isinstance(frame, str) else wire.decode(frame, budget=budget)
-        if not isinstance(raw, dict) or not all(isinstance(name, str) for name in cast("dict[Any, Any]", raw)):
-            raise BadMessage("an observation is a map from names to values; names are strings")
-        raw = cast("dict[str, Any]", raw)
-        if "type" in raw:
-            raise BadMessage("an observation has no name 'type'; control frames are shorter than 512 bytes")
-        if self._dialect is None:
-            self._dialect = "positronic" if names.is_positronic(raw) else "offboard"
+        budget, raw = wire.ImageBudget(), cast("dict[str, Any]", {})
         try:
+            found = jsontext.decode_text(frame) if isinstance(frame, str) else wire.decode(frame, budget=budget)
+            if not isinstance(found, dict) or not all(isinstance(name, str) for name in cast("dict[Any, Any]", found)):
+                raise BadMessage("an observation is a map from names to values; names are strings")
+            raw = cast("dict[str, Any]", found)
+            if "type" in raw:
+                raise BadMessage("an observation has no name 'type'; control frames are shorter than 512 bytes")
+            if self._dialect is None:
+                self._dialect = "positronic" if names.is_positronic(raw) else "offboard"
             observation = names.canonical(raw, self._declared)
             names.check_reserved(observation)
             refuse_forms(observation)
             unpack_values(observation, self._declared, self._text, budget)
         except OffboardError:
             # There is no observation to take the number from, and its refusal is to carry it.
-            self._refused_seq = seq if type(seq := raw.get(SEQ)) is int else None
+            self._refused_seq = seq if type(seq := raw.get(SEQ)) is int else find_seq(frame)
             raise
         if not self._first:
             return observation, []
