@@ -36,6 +36,9 @@ from .translators import Translators
 
 log = logging.getLogger(__name__)
 
+#: Seconds between two tries of the server itself to have a model in the slot.
+AGAIN = 30.0
+
 #: Told how a load stands; None when there is nothing to wait for any more.
 OnProgress = Callable[[Status | None], None]
 
@@ -62,10 +65,10 @@ class PolicyService:
     def preload(self, on_never: Callable[[LoadFailed], None], on_progress: OnProgress | None = None) -> None:
         """Load the default model in the background, so that the first robot need not wait.
 
-        ``on_never`` is told if it can never be loaded; what another try may mend is logged. ``on_progress`` is told how
-        it stands; without it the log says what is new.
+        ``on_never`` is told if it can never be loaded; what another try may mend is logged, and tried again.
+        ``on_progress`` is told how it stands; without it the log says what is new.
         """
-        self._spawn(self._preload(on_never, on_progress or _log_progress()))
+        self._spawn(self._keep(on_never, on_progress or _log_progress()))
 
     async def open(
         self,
@@ -159,13 +162,21 @@ class PolicyService:
         self._translators.stop()
 
     # -- inside ---------------------------------------------------------------------------------------------------
-    async def _preload(self, on_never: Callable[[LoadFailed], None], on_progress: OnProgress) -> None:
+    async def _keep(self, on_never: Callable[[LoadFailed], None], on_progress: OnProgress) -> None:
+        """A model in the slot: where robots are sent to ready servers only, nobody comes to have one loaded."""
+        await self._preload(self.catalog.default, on_never, on_progress)
+        while True:
+            await asyncio.sleep(AGAIN)
+            if self.slot.vacant():
+                await self._preload(self._loaded() or self.catalog.default, _still_never, _log_progress())
+
+    async def _preload(self, model: Model, on_never: Callable[[LoadFailed], None], on_progress: OnProgress) -> None:
         async def tell(status: Status) -> None:
             on_progress(status)
 
         try:
             try:
-                self.slot.release(await self._lease(self.catalog.default, "the server itself", tell))
+                self.slot.release(await self._lease(model, "the server itself", tell))
             finally:
                 on_progress(None)
         except OffboardError as error:
@@ -201,6 +212,11 @@ class PolicyService:
 def _log_progress() -> OnProgress:
     sparse = Sparse(lambda status: log.info("%s", status))
     return lambda status: None if status is None else sparse(status)
+
+
+def _still_never(error: LoadFailed) -> None:
+    """It could be loaded once, so this server is not started in vain."""
+    log.error("%s", error)
 
 
 def _begin(policy: Policy[Any], options: Any, begun: list[Session]) -> None:

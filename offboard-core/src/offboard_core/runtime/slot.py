@@ -136,6 +136,11 @@ class Slot:
             return f"{loaded.label} has failed: {shown(loaded.lost.text)}"
         return loaded.watch.told()
 
+    def vacant(self) -> bool:
+        """Whether no model is loaded that could be used, and nobody waits for one."""
+        loaded = self._loaded
+        return not self._closing and not self._requests and (loaded is None or loaded.lost is not None)
+
     def status(self) -> dict[str, Any]:
         """Plain data for ``/api/v1/status``."""
         waiting = [request.recipe.label for request in self._requests if not request.future.done()]
