@@ -46,7 +46,7 @@ def test_an_answer_is_what_it_was_when_it_was_given(monkeypatch):
     buffer, times = np.zeros((2, 3)), np.zeros(2)
 
     def into_the_same_memory(episode, inputs):
-        buffer[:], times[:] = inputs["x"][0], inputs["x"][0]
+        buffer[:], times[:] = inputs["x"][0], inputs["x"][0] + np.arange(2)
         return Chunk({"action": buffer}, times)
 
     async def main():
@@ -63,8 +63,8 @@ def test_an_answer_is_what_it_was_when_it_was_given(monkeypatch):
                 theirs, _ = await other.reply()
                 writing.open()
                 mine, _ = await one.reply()
-                assert theirs == ([[2.0] * 3] * 2, [2.0, 2.0])
-                assert mine == ([[1.0] * 3] * 2, [1.0, 1.0])
+                assert theirs == ([[2.0] * 3] * 2, [2.0, 3.0])
+                assert mine == ([[1.0] * 3] * 2, [1.0, 2.0])
 
     run(main())
 

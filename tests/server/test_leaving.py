@@ -104,8 +104,9 @@ def test_frames_without_end_close_the_session_and_nobody_elses(door):
         other.opened()
         flood.send(X)
         reached(door.entered)
-        for _ in range(100):
-            flood.send({"type": "ping"})
+        with contextlib.suppress(ConnectionClosed):  # before the last is sent
+            for _ in range(100):
+                flood.send({"type": "ping"})
         assert flood.closed() == 1008
         door.open()
         assert "result" in other.ask(X)
