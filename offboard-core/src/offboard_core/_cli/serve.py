@@ -43,8 +43,10 @@ def run(arguments: list[str]) -> int:
     options = parsed.serve
     log_to_stderr(options.log_level, force=True)
     _check_numbers(options)
-    sources = make_sources(parsed, plugins)
-    checked = {name: _check(name, source, many=len(sources) > 1) for name, source in sources.items()}
+    with Line() as line:  # a store that does not answer is asked for most of a minute
+        line.show(f"looking at {options.checkpoints_dir or options.models or options.vendor}")
+        sources = make_sources(parsed, plugins)
+        checked = {name: _check(name, source, many=len(sources) > 1) for name, source in sources.items()}
     models = [model for ids, _ in checked.values() for model in ids]
     simulated = _fits_simulation(next(iter(checked.values()))[1])
     frontends = make_frontends(plugins, frontend_options(parsed))

@@ -17,6 +17,8 @@ _EXTRAS = {"s3": "s3", "gs": "gs", "hf": "remote"}
 _HUB_PAGE = re.compile(
     r"https?://(huggingface|hf)\.co/(?P<repo>((datasets|spaces)/)?[^/]+/[^/]+)(/tree/(?P<revision>[^/]+)(/(?P<path>.+))?)?"
 )
+#: Characters of what a library says that are told.
+_LONGEST = 200
 #: What tells two versions of a file apart, by the names that stores give it, the most telling first.
 _VERSIONS = ("ETag", "etag", "blob_id", "md5Hash", "crc32c", "generation", "LastModified", "mtime", "created")
 
@@ -121,7 +123,17 @@ class RemoteFolder:
         except PermissionError as error:
             raise ConfigurationError(f"{self.url} may not be read: {error}; check the credentials") from None
         except Exception as error:
-            raise ConfigurationError(f"{self.url} cannot be read: {type(error).__name__}: {error}") from None
+            raise ConfigurationError(f"{self.url} cannot be read: {_spelled(error)}") from None
+
+
+def _spelled(error: BaseException) -> str:
+    """One line; of what holds a whole chain of others, as the Hub's does, the one that it began with."""
+    said, root = f"{type(error).__name__}: {error}", error
+    if len(said) > _LONGEST or "\n" in said:
+        while (below := root.__cause__ or root.__context__) is not None:
+            root = below
+        said = " ".join(f"{type(root).__name__}: {root}".split())
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
 
 
 def _version(entry: Mapping[str, Any]) -> str:
