@@ -13,6 +13,7 @@ from offboard_client._names import unknown
 from offboard_client._sparse import Sparse
 from offboard_client.errors import (
     BadParameter,
+    Busy,
     ConfigurationError,
     Idle,
     LoadFailed,
@@ -139,6 +140,12 @@ class PolicyService:
             return None
         session.route.rewire(partial(wire, session.route.codec))
         return session
+
+    def give_up(self, session_id: str) -> None:
+        """End the session of a robot that has come back and waits: the server has not noticed yet that it was gone."""
+        if (session := self.sessions.get(session_id)) is not None:
+            session.evict(Busy("its robot has come back on another connection, and would wait for this one"))
+            session.close()
 
     def make_room(self, silence: float) -> bool:
         """End the session that sent nothing for the longest time; False if that is less than ``silence`` seconds."""

@@ -162,7 +162,7 @@ class Conversation:
         self._next()
 
     def _next(self) -> None:
-        while self._pending and not self._in_flight:
+        while self._pending and not self._in_flight and self._closing is None:
             frame, busy, arrived = self._pending.popleft()
             self._handle(frame, busy, not busy and self._speech.is_control(frame), arrived)
 

@@ -100,6 +100,8 @@ async def _find(service: PolicyService, speech: Speech, holder: str, send: Send)
         return session
 
     async def tell(status: Status) -> None:
+        if status.state == "waiting" and speech.session_id is not None:
+            service.give_up(speech.session_id)
         frame = speech.status(status)
         if frame is not None:
             await _send(send, frame)
