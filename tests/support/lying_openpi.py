@@ -35,6 +35,10 @@ class Peer:
     def say(self, *frames: bytes) -> None:
         self.socket.sendall(b"".join(frames))
 
+    def pong(self) -> None:
+        """Answer the pings that came, which nothing else does."""
+        self.socket.sendall(b"".join(self._protocol.data_to_send()))
+
     def hear(self) -> Any:
         """The next observation."""
         while True:

@@ -13,7 +13,7 @@ from offboard_core.health import Health
 from offboard_core.types import Report
 
 from .checks import Checks
-from .connection import OPEN_TIMEOUT, Connection, Lost, Unreachable
+from .connection import OPEN_TIMEOUT, Connection, Lost, Unreachable, ask
 
 #: Seconds between two words about an answer that is waited for.
 _LOOK = 0.25
@@ -81,7 +81,7 @@ class Attached:
         if not self._lock.acquire(timeout=EVERY if self._health.reason else OPEN_TIMEOUT):
             raise PolicyFailed(f"{self._health.reason or 'openpi is being connected to'}; try again later")
         try:
-            return self._connected().ask(inputs, self._timeout)
+            return ask(self._connected, self._drop, inputs, self._timeout)
         except Unreachable as error:
             raise PolicyFailed(f"openpi cannot be reached, try again later: {error}") from None
         except Lost as error:

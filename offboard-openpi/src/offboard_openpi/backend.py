@@ -20,7 +20,7 @@ from offboard_core.health import Health
 from offboard_core.types import Report
 
 from .checks import Checks
-from .connection import Connection, Lost, Unreachable
+from .connection import Connection, Lost, Unreachable, ask
 from .ports import take_port
 
 log = logging.getLogger(__name__)
@@ -86,9 +86,8 @@ class Backend:
         Raises PolicyFailed for openpi's own error, for a child that died over it, and while it is restarted;
         InferTimeout; ModelLost once it cannot be restarted.
         """
-        connection = self._usable()
         try:
-            reply = connection.ask(inputs, self._timeout)
+            reply = ask(self._usable, self._drop, inputs, self._timeout)
         except PolicyFailed:
             self._drop()  # openpi closes its socket after each error
             raise

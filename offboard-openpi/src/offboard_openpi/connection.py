@@ -1,8 +1,11 @@
 """openpi's wire, spoken by a client that waits for nothing without a limit.
 
 Its server sends the policy's metadata first, then answers each observation. Its event loop stands still while it
-infers, so it answers no pings meanwhile, and none are sent to it. After every error it sends the traceback as text and
-closes the socket: an error costs one request and one reconnect.
+infers, so it answers no pings meanwhile. After every error it sends the traceback as text and closes the socket: an
+error costs one request and one reconnect.
+
+Nothing numbers its answers. A ping goes out just before each observation: a server that takes in one after the other
+answers it before it begins to infer, so that what comes before the pong was said of an earlier observation.
 
 websockets' own clients wait for ever for a server that reads nothing, so only its protocol is used here; the socket is
 ours, and each wait on it is a part of one call's time.
@@ -16,7 +19,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from offboard_client import wire
@@ -48,6 +51,10 @@ class Lost(Exception):
     """The socket broke in the middle of an exchange."""
 
 
+class Stale(Lost):
+    """What came is no answer to what was asked."""
+
+
 class Connection:
     """An open socket to an openpi server. ``metadata``: what its policy says of itself.
 
@@ -58,7 +65,11 @@ class Connection:
         """Raises Unreachable within ``timeout`` seconds, or about that."""
         deadline = time.monotonic() + timeout
         self._encoder = wire.Encoder()
-        self._messages: deque[str | bytes] = deque()
+        #: With each message, whether the pong to the last ping came before it began.
+        self._messages: deque[tuple[str | bytes, bool]] = deque()
+        self._ping, self._ponged, self._began_after = 0, False, False
+        #: Whether the server's pongs come before its answers; None before the first answer, which no other can precede.
+        self._in_order: bool | None = None
         self._fragments = bytearray()
         self._text = False
         self._busy = False
@@ -73,7 +84,7 @@ class Connection:
             self._protocol.send_request(self._protocol.connect())
             self._flush(deadline)
             #: The metadata as they came; equal for equal policies.
-            self.said = self._next(deadline)
+            self.said, _ = self._next(deadline)
             self.metadata: Mapping[str, Any] = self._decode(self.said)
         except (OSError, Lost, PolicyFailed, WebSocketException) as error:
             self.close()
@@ -106,7 +117,7 @@ class Connection:
         return self._protocol.state is State.OPEN
 
     def ask(self, inputs: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        """The reply to one observation. Raises PolicyFailed for openpi's own error, InferTimeout, or Lost."""
+        """The reply to one observation. Raises PolicyFailed for openpi's own error, InferTimeout, Lost or Stale."""
         deadline = time.monotonic() + timeout
         try:
             self._send(inputs, deadline)
@@ -142,6 +153,8 @@ class Connection:
     # -- inside ---------------------------------------------------------------------------------------------
     def _send(self, inputs: Mapping[str, Any], deadline: float) -> None:
         with self._encoder.encode(inputs) as frame:
+            self._ping, self._ponged = self._ping + 1, False
+            self._protocol.send_ping(b"%d" % self._ping)
             self._protocol.send_binary(frame)
         self._busy = True
         with _breaking():
@@ -149,11 +162,15 @@ class Connection:
 
     def _receive(self, deadline: float) -> dict[str, Any]:
         with _breaking():
-            message = self._next(deadline)
+            message, ponged = self._next(deadline)
+        if self._in_order is None:
+            self._in_order = ponged
+        elif self._in_order and not ponged:
+            raise Stale("it answered once more what it had answered")
         self._busy = False
         return self._decode(message)
 
-    def _next(self, deadline: float) -> str | bytes:
+    def _next(self, deadline: float) -> tuple[str | bytes, bool]:
         """The next message. Raises TimeoutError, another OSError, Lost, or what is wrong with the handshake."""
         while not self._messages:
             if self._protocol.handshake_exc is not None:
@@ -183,15 +200,17 @@ class Connection:
                 self._take(event)
 
     def _take(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.PONG and bytes(frame.data) == b"%d" % self._ping:
+            self._ponged = True
         if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             return
         if frame.opcode is not Opcode.CONT:
-            self._text = frame.opcode is Opcode.TEXT
+            self._text, self._began_after = frame.opcode is Opcode.TEXT, self._ponged
         self._fragments += frame.data
         if frame.fin:
             whole = bytes(self._fragments)
             self._fragments.clear()
-            self._messages.append(whole.decode("utf-8", "replace") if self._text else whole)
+            self._messages.append((whole.decode("utf-8", "replace") if self._text else whole, self._began_after))
 
     def _flush(self, deadline: float) -> None:
         """Send what the protocol wants to be sent: observations, pongs, a close."""
@@ -212,6 +231,21 @@ class Connection:
         if not isinstance(value, dict):
             raise PolicyFailed(f"openpi answered a {type(value).__name__}, expected a map")
         return value
+
+
+def ask(
+    connected: Callable[[], Connection], drop: Callable[[], None], inputs: Mapping[str, Any], timeout: float
+) -> dict[str, Any]:
+    """The reply of the connection that ``connected`` gives, or of a new one where the first one's answers are stale.
+
+    openpi's policies remember nothing, so that being asked twice changes nothing. Raises as :meth:`Connection.ask`.
+    """
+    try:
+        return connected().ask(inputs, timeout)
+    except Stale:
+        log.warning("openpi answered once more what it had answered: that is not used, and it is asked anew")
+        drop()
+        return connected().ask(inputs, timeout)
 
 
 def _reach(protocol: ClientProtocol, deadline: float) -> socket.socket:
