@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 import pytest
-from offboard_client import BadMessage, BadObservation, ConfigurationError
+from offboard_client import BadMessage, BadObservation, BadParameter, ConfigurationError
 from offboard_client._attempts import AttemptFailed, Attempts
 from offboard_client._settings import Clock
 from offboard_client.client import InferenceClient
@@ -23,6 +23,31 @@ def test_an_observation_that_is_no_map_is_refused_before_anything_is_sent(client
         clients.wait(session.close())
 
 
+def test_the_names_of_an_observation_are_texts(clients):
+    with ScriptedServer(good) as server:
+        session = clients.session("127.0.0.1", server.port)
+        with pytest.raises(BadObservation, match="names are texts, and one is 7"):
+            clients.wait(session.infer({"grip": 0.5, 7: 0.0}))
+        clients.wait(session.close())
+
+
+def test_a_model_is_asked_for_by_text(clients):
+    with pytest.raises(BadParameter, match="its id as text, and this is 10000"):
+        clients.wait(clients.client("127.0.0.1").new_session(10000))
+
+
+def test_who_gives_up_waiting_for_a_model_is_told_what_for(clients):
+    def busy(peer):
+        peer.upgrade()
+        peer.send({"status": "waiting", "message": "1 session on the model act, for 12 s"})
+        peer.receive()
+
+    with ScriptedServer(busy) as server:
+        text = r"no session ready in the time that it was given, and was still waiting: 1 session on the model act"
+        with pytest.raises(ConnectionFailed, match=text):
+            clients.session("127.0.0.1", server.port, connect_deadline=1.0)
+
+
 class Tensor:
     """Like torch's: not an array, and willing to become one."""
 
@@ -38,6 +63,11 @@ def test_what_could_be_an_array_is_named_with_how_it_becomes_one():
 def test_what_has_no_form_is_named_with_what_has():
     with pytest.raises(BadMessage, match=r"types\.SimpleNamespace has no form on the wire; there are: None, bool, int"):
         encode({"q": types.SimpleNamespace()})
+
+
+def test_a_number_that_is_too_long_for_the_wire_is_named():
+    with pytest.raises(BadMessage, match=r"value\['n'\]: whole numbers on the wire have at most 64 bits"):
+        encode({"n": 2**70})
 
 
 @pytest.mark.parametrize(

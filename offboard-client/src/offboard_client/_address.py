@@ -49,6 +49,8 @@ class Address:
     def session_url(self, model_id: str | None, params: Mapping[str, Any], session_id: str = "") -> str:
         """The WebSocket URL of a session. ``session_id``: of a lost session whose model is to be kept."""
         model_id = self.model_id if model_id is None else model_id
+        if not isinstance(model_id, str | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise BadParameter(f"a model is asked for by its id as text, and this is {model_id!r:.40}")
         path = self.base + SESSION_PATH + (f"/{quote(model_id, safe='/')}" if model_id else "")
         pairs = {**dict(self.query), **{name: literal(value) for name, value in params.items()}}
         _check_names(pairs)

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from ._attempts import AttemptFailed, Attempts, from_os_error, from_silence
+from ._attempts import AttemptFailed, Attempts, from_os_error
 from ._deadline import Deadline, Passed
 from ._protocol import SessionProtocol, late
 from ._rows import Row
@@ -138,7 +138,7 @@ class Connection:
             try:
                 self._receive(until)
             except Passed:
-                raise from_silence("said nothing for too long", self._settings.address) from None
+                raise self.protocol.unready(deadline) from None
             except OSError as error:
                 raise from_os_error(error, self._settings.address) from None
 

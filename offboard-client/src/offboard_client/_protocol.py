@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from . import messages
 from ._attempts import AttemptFailed, from_peer, from_silence
-from ._deadline import Pulse
+from ._deadline import Deadline, Pulse
 from ._meta import check_meta, is_offboard
 from ._rows import Row, rows
 from ._settings import Settings
@@ -64,6 +64,7 @@ class SessionProtocol:
         self.state: State = "handshake"
         self.meta: Mapping[str, Any] = {}
         self.session_id = ""
+        self._status: Status | None = None
         self.warnings: tuple[str, ...] = ()
 
     # -- bytes -----------------------------------------------------------------------------------------
@@ -130,12 +131,21 @@ class SessionProtocol:
             raise from_peer(error, address) from None
         if not isinstance(frame, Ready):
             self._socket.count()
+            self._status = frame
             return frame
         self.meta, self.session_id, self.state = frame.meta, frame.session_id, "ready"
         self._settings.met.set()
         if is_offboard(frame.meta):
             self._pulse, self._echoes = Pulse(self._now, self._settings.timeouts.silence), True
         return frame
+
+    def unready(self, deadline: Deadline) -> AttemptFailed:
+        """The handshake in which nothing more came in time: until ``deadline``, or for too long."""
+        address = self._settings.address
+        if self._status is None or deadline.rest() > 0.01:  # it ends a rounding later than the wait within it
+            return from_silence("said nothing for too long", address)
+        text = f"{address} had no session ready in the time that it was given, and was still {self._status}"
+        return AttemptFailed(ConnectionFailed(text), again=True)
 
     # -- one exchange ----------------------------------------------------------------------------------
     def ask(self, observation: Mapping[str, Any]) -> memoryview:

@@ -25,6 +25,9 @@ def check_form(observation: Any) -> None:
             f"an observation is a map from names to values ({{'robot_state.q': array, …}}), and this is of type "
             f"{type(observation).__name__}"
         )
+    for name in cast("Mapping[Any, Any]", observation):
+        if not isinstance(name, str):
+            raise BadObservation(f"an observation's names are texts, and one is {name!r:.40}")
 
 
 def check_observation(observation: Mapping[str, Any], spec: Any) -> None:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ._attempts import AttemptFailed, Attempts, from_os_error, from_silence
+from ._attempts import AttemptFailed, Attempts, from_os_error
 from ._deadline import Deadline, Passed
 from ._protocol import SessionProtocol, late
 from ._settings import Settings
@@ -72,7 +72,7 @@ class Connection:
             try:
                 await self._until(lambda: self.protocol.answered, until)
             except Passed:
-                raise from_silence("said nothing for too long", self._settings.address) from None
+                raise self.protocol.unready(deadline) from None
 
     async def exchange(self, ask: Callable[[], memoryview], answer: Callable[[], Result]) -> Result:
         """Send what ``ask`` gives and wait for the answer within the infer timeout."""

@@ -69,6 +69,8 @@ def _pack_special(value: Any) -> Any:
         return {b"__npgeneric__": True, b"data": scalar.item(), b"dtype": _wire_dtype(scalar.dtype)}
     if isinstance(value, Mapping):
         return dict(cast("Mapping[Any, Any]", value))
+    if isinstance(value, int):
+        raise TypeError("whole numbers on the wire have at most 64 bits")
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     # A torch tensor, a Pillow image: not converted here, because that may copy from a GPU, or guess a layout.
     if hasattr(value, "__array__") or hasattr(value, "__array_interface__"):

@@ -140,7 +140,7 @@ def run_server(
         thread.join(0.25)  # it has been told to end
     if _threads():
         # A model in a call that never returns cannot be stopped, and the interpreter would wait for its thread.
-        log.warning("leaving a thread behind that is still in a call")
+        log.warning("a model was still in a call, a load or an inference: it ends with this process")
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
