@@ -154,6 +154,10 @@ def answered(tmp_path):
 def episode(tmp_path):
     yield offboard("demo", "--episodes", "1", "--seconds", "0.3").returncode
     yield offboard("demo", "--vendor", "nobody").returncode
+    done = offboard("demo", "--vendor", "openpi", "--attach", f"ws://{NOBODY}")
+    assert "nobody to attach to" in done.stderr
+    assert done.stderr.splitlines()[-1] == "offboard: the server has ended (exit status 1); its log is above"
+    yield done.returncode
 
 
 @row("1", "every", "whoever read its output has gone")

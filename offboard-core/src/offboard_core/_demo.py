@@ -17,7 +17,7 @@ import tyro
 from offboard_client._cli.arguments import description, switches
 from offboard_client._cli.output import note
 from offboard_client.commands import UsageError
-from offboard_client.errors import BadParameter, ConfigurationError, OffboardError
+from offboard_client.errors import BadParameter, ConfigurationError, ConnectionFailed, OffboardError
 from offboard_client.rig._signals import terminable
 from offboard_client.rig.command import Options as RunOptions
 from offboard_client.rig.command import play, show
@@ -117,6 +117,10 @@ def _serving(arguments: Sequence[str], log: IO[bytes]) -> Generator[str, None, N
         )
         try:
             yield _url(child, out)
+        except ConnectionFailed:
+            if (status := child.poll()) is not None:
+                raise ConfigurationError(f"the server has ended (exit status {status}); its log is above") from None
+            raise
         finally:
             _stop(child)
 
