@@ -55,8 +55,7 @@ def test_a_model_that_is_lost_while_nobody_asks_is_loaded_anew():
     run_by_hand(main)
 
 
-@pytest.mark.parametrize("fails", [OSError("the network is down"), LoadFailed("no such device", permanent=True)])
-def test_one_that_cannot_be_loaded_is_tried_again_at_leisure(fails):
+def test_one_that_cannot_be_loaded_is_tried_again_at_leisure():
     async def main(clock):
         x, y = Loads(), Loads(OSError("once"))
         async with serving(source({"x": x, "y": y})) as service:
@@ -65,11 +64,26 @@ def test_one_that_cannot_be_loaded_is_tried_again_at_leisure(fails):
             with pytest.raises(LoadFailed, match="once"):
                 await open_session(service, "y")
             assert not service.slot.ready()
-            x.fails = [fails]
+            x.fails = [OSError("the network is down")]
             await later(clock, x, 2)
             await becomes(lambda: service.stats.loads["failed"] == 2)
             await later(clock, x, 3)
             await becomes(service.slot.ready)
+
+    run_by_hand(main)
+
+
+def test_a_default_that_can_never_be_loaded_again_ends_the_server():
+    async def main(clock):
+        x, told = Loads(), []
+        async with serving(source({"x": x})) as service:
+            service.preload(told.append)
+            await becomes(service.slot.ready)
+            x.says, x.fails = Health("failed", "a kernel failed"), [LoadFailed("the device is broken", permanent=True)]
+            await becomes(lambda: service.slot.loaded.lost)
+            await later(clock, x, 2)
+            await becomes(lambda: told)
+            assert told[0].text == "x could not be loaded: the device is broken"
 
     run_by_hand(main)
 

@@ -19,6 +19,7 @@ from offboard_client.errors import LoadFailed, OffboardError
 from offboard_core.types import Chunk, Report
 from safetensors.torch import load_model
 
+from .device import broken
 from .files import CONFIG, POSTPROCESSOR, PREPROCESSOR, WEIGHTS, Files
 from .policy import LeRobotPolicy
 
@@ -49,6 +50,8 @@ def _write(files: Files, place: Path) -> None:
 def _build(files: Files, as_checked: str, target: torch.device, max_batch_size: int, report: Report) -> LeRobotPolicy:
     if target.type == "cpu":
         _leave_a_core()
+    if why := broken(target):
+        raise LoadFailed(why, permanent=True)
     config: Any = PreTrainedConfig.from_pretrained(as_checked, local_files_only=True)
     config.device = str(target)
     # The backbone's weights are in the checkpoint; asked for here, torchvision would download others first.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -14,10 +13,13 @@ import torch
 from lerobot.policies.utils import populate_queues
 from lerobot.utils.constants import ACTION, OBS_IMAGES
 from offboard_client._printable import told
-from offboard_client.errors import BadObservation, InvalidAction, OffboardError, PolicyFailed
+from offboard_client.errors import BadObservation, InvalidAction, ModelLost, OffboardError, PolicyFailed
 from offboard_core.codecs import is_image
+from offboard_core.health import Health
+from offboard_core.memory import collect
 from offboard_core.types import Chunk, Field, Policy, Session
 
+from .device import broken
 from .files import Files
 
 log = logging.getLogger(__name__)
@@ -74,6 +76,7 @@ class LeRobotPolicy(Policy[LeRobotSession]):
             "chunk_length": files.checkpoint("", "").chunk_length,
             "n_obs_steps": model.config.n_obs_steps,
         }
+        self._health = Health()
         self._amp = device.type == "cuda" and model.config.use_amp
 
     def new_session(self, params: Any) -> LeRobotSession:
@@ -96,6 +99,12 @@ class LeRobotPolicy(Policy[LeRobotSession]):
             try:
                 chunks = self._predict([batch[i] for i in group])
             except Exception as error:
+                if (why := broken(self._device)) is not None:
+                    log.exception("the policy failed, and its device with it")
+                    self._health = Health("failed", why)
+                    for i in (i for lost in (group, *groups) for i in lost):
+                        results[i] = ModelLost(why)
+                    break
                 if len(group) > 1:
                     # Somebody's input broke the batch; by themselves the others will do.
                     groups += [[i] for i in group]
@@ -108,6 +117,10 @@ class LeRobotPolicy(Policy[LeRobotSession]):
                 results[i] = chunk
         return results
 
+    def health(self) -> Health:
+        """See :meth:`Policy.health`: failed once nothing can be computed on the device any more."""
+        return self._health
+
     def blank_history(self) -> History | None:
         """An empty history, as the model itself makes one; None for a model without."""
         if not self._looks_back:
@@ -119,7 +132,7 @@ class LeRobotPolicy(Policy[LeRobotSession]):
     def close(self) -> None:
         """Drop the weights and give the device's memory back."""
         self._model = self._preprocess = self._postprocess = None
-        gc.collect()
+        collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         elif self._device.type == "mps":

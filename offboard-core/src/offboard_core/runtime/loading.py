@@ -13,7 +13,7 @@ from offboard_client._printable import told
 from offboard_client.errors import InferTimeout, LoadFailed, OffboardError
 from offboard_client.messages import Status
 
-from .._memory import collect
+from ..memory import collect
 from ..progress import Progress
 from .checks import check_policy
 from .lease import Limits, Loaded, Recipe

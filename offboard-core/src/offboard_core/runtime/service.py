@@ -175,7 +175,7 @@ class PolicyService:
         while True:
             await asyncio.sleep(AGAIN)
             if self.slot.vacant():
-                await self._preload(self._loaded() or self.catalog.default, _still_never, _log_progress())
+                await self._preload(self._loaded() or self.catalog.default, on_never, _log_progress())
 
     async def _preload(self, model: Model, on_never: Callable[[LoadFailed], None], on_progress: OnProgress) -> None:
         async def tell(status: Status) -> None:
@@ -187,7 +187,7 @@ class PolicyService:
             finally:
                 on_progress(None)
         except OffboardError as error:
-            if isinstance(error, LoadFailed) and error.permanent:
+            if isinstance(error, LoadFailed) and error.permanent and model.key == self.catalog.default.key:
                 on_never(error)
             else:
                 log.error("%s", error)
@@ -219,11 +219,6 @@ class PolicyService:
 def _log_progress() -> OnProgress:
     sparse = Sparse(lambda status: log.info("%s", status))
     return lambda status: None if status is None else sparse(status)
-
-
-def _still_never(error: LoadFailed) -> None:
-    """It could be loaded once, so this server is not started in vain."""
-    log.error("%s", error)
 
 
 def _begin(policy: Policy[Any], options: Any, begun: list[Session]) -> None:

@@ -9,9 +9,9 @@ import time
 import weakref
 from typing import Any
 
-from .._memory import collect
 from ..bound import BoundCodec
 from ..health import Health
+from ..memory import collect
 from ..source import ModelSource
 from ..types import Checkpoint, Chunk, Observation, Policy, Session
 from ._vendor import Vendor

@@ -1,0 +1,66 @@
+"""A device that has gone wrong for the whole process, as CUDA does after a failed assertion in a kernel.
+
+The device "meta" stands for it: it is one of torch's own, and nothing can be read from it.
+"""
+
+import pytest
+import torch
+from lerobot_checkpoints import model_inputs
+from offboard_client.errors import LoadFailed, ModelLost, PolicyFailed
+from offboard_core import Health
+from offboard_lerobot import build
+from offboard_lerobot.device import broken
+from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
+from offboard_lerobot.registry import LeRobotRegistry
+
+
+def load(folder):
+    [checkpoint] = LeRobotRegistry(str(folder)).checkpoints()
+    return LeRobotLoader(LeRobotOptions(device="cpu")).load(checkpoint, lambda _: None)
+
+
+def raising(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("kind", ["act", "diffusion"])
+def test_a_broken_device_is_a_lost_model_for_everybody(kind, request, caplog):
+    policy = load(request.getfixturevalue(kind))
+    try:
+        inputs = model_inputs(0)
+        batch = [(policy.new_session(None), inputs) for _ in range(3)]
+        bad = (policy.new_session(None), {})
+        policy._predict = raising(RuntimeError("an error of one observation"))
+        assert [type(answer) for answer in policy.infer_many(batch)] == [PolicyFailed] * 3
+        assert policy.health() == Health()
+        policy._predict = raising(RuntimeError("CUDA error: device-side assert triggered"))
+        policy._device = torch.device("meta")
+        answers = policy.infer_many([*batch, bad])
+        assert [type(answer) for answer in answers[:3]] == [ModelLost] * 3
+        assert type(answers[3]) is not ModelLost, "what was refused before it came near the device"
+        assert policy.health().state == "failed"
+        assert policy.health().reason == answers[0].text
+        assert answers[0].text.startswith("meta fails at whatever this process asks of it (")
+        assert answers[0].text.endswith("Restart the server")
+        assert "device-side assert" in caplog.text
+    finally:
+        policy.close()
+
+
+def test_nothing_is_loaded_onto_it(act, monkeypatch):
+    monkeypatch.setattr(build, "pick_device", lambda asked: torch.device("meta"))
+    with pytest.raises(LoadFailed, match=r"meta fails at whatever.*Restart the server") as caught:
+        load(act)
+    assert caught.value.permanent
+
+
+def test_a_device_that_is_full_is_not_broken(monkeypatch):
+    monkeypatch.setattr(torch, "ones", raising(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 MiB")))
+    assert broken(torch.device("cpu")) is None
+
+
+def test_the_cpu_is_not_broken():
+    assert broken(torch.device("cpu")) is None
