@@ -46,7 +46,7 @@ def start_times(repeats: int) -> dict[str, Any]:
     commands = {
         "python": [sys.executable, "-c", "pass"],
         "import numpy": [sys.executable, "-c", "import numpy"],
-        "import offboard_client": [sys.executable, "-c", "import offboard_client"],
+        "import InferenceClient": [sys.executable, "-c", "from offboard_client import InferenceClient"],
         "offboard --help": [offboard, "--help"],
         "offboard plugins": [offboard, "plugins"],
     }

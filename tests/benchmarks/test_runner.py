@@ -64,7 +64,7 @@ def test_memory_and_start_are_measured(finished):
     assert results["memory"]["steps"] == 80
     assert len(results["memory"]["resident_bytes"]) == 41
     assert min(results["memory"]["resident_bytes"]) > 2**20
-    assert set(results["start"]) >= {"import offboard_client", "offboard --help", "offboard plugins"}
+    assert set(results["start"]) >= {"import InferenceClient", "offboard --help", "offboard plugins"}
 
 
 def test_every_target_stands_beside_its_figure(finished):

@@ -302,7 +302,9 @@ def loaded_by(statement):
 
 
 def test_importing_the_client_loads_numpy_msgpack_and_websockets_only():
-    assert loaded_by("import offboard_client") == {"offboard_client", "numpy", "msgpack", "websockets"}
+    assert loaded_by("import offboard_client") == {"offboard_client"}
+    a_client = "from offboard_client import InferenceClient"
+    assert loaded_by(a_client) == {"offboard_client", "numpy", "msgpack", "websockets"}
     everything = "import offboard_client, offboard_client.aio, offboard_client.images, offboard_client.jsontext"
     assert loaded_by(everything) == {"offboard_client", "numpy", "msgpack", "websockets"}
 
