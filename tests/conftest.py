@@ -26,8 +26,13 @@ FOREIGN = (
 )  # fmt: skip
 #: Where LeRobot is imported, which takes longer than most files: one process does it for all of them.
 LEROBOT = ("tests/lerobot/", "tests/frontends/test_two_vendors.py", "tests/openpi_client/test_models.py")
-#: What takes longest comes first, so that nobody waits for it at the end.
-LONG = (*LEROBOT, "tests/benchmarks/", "tests/openpi/test_served.py", "tests/server/test_signals.py", "tests/cli/")
+#: Where many processes are started, which takes most of the time: these get the marker ``processes``.
+PROCESSES = (
+    *LEROBOT, "tests/benchmarks/", "tests/scripted/", "tests/openpi/test_served.py", "tests/server/test_signals.py",
+    "tests/cli/test_serve.py", "tests/cli/test_client_commands.py", "tests/cli/test_help.py", "tests/cli/",
+    "tests/remote/", "tests/frontends/test_hook.py", "tests/openpi/test_training.py", "tests/openpi/test_registry.py",
+    "tests/openpi/test_start.py", "tests/openpi_client/", "tests/docs/test_code_blocks.py", "tests/child/",
+)  # fmt: skip
 
 for name in [name for name in os.environ if name.startswith(FOREIGN)]:
     del os.environ[name]
@@ -79,7 +84,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]):
-    items.sort(key=lambda item: next((i for i, start in enumerate(LONG) if item.nodeid.startswith(start)), len(LONG)))
+    """What takes longest comes first, so that nobody waits for it at the end."""
+
+    def place(item: pytest.Item) -> int:
+        return next((i for i, start in enumerate(PROCESSES) if item.nodeid.startswith(start)), len(PROCESSES))
+
+    items.sort(key=place)
+    for item in items:
+        if place(item) < len(PROCESSES):
+            item.add_marker("processes")
 
 
 def pytest_collection_finish():
