@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from lying_openpi import Liar
 from offboard_client.errors import BadParameter, ConfigurationError, LoadFailed
 from offboard_core.options import build
 from offboard_core.types import Checkpoint
@@ -147,6 +148,15 @@ def test_nobody_to_attach_to():
     with pytest.raises(LoadFailed, match=r"nobody to attach to: ws://127\.0\.0\.1:9.*--attach") as caught:
         attaching.load(attaching.alone(), lambda _: None)
     assert caught.value.permanent
+
+
+def test_who_was_there_to_attach_to_may_come_back():
+    with Liar(lambda peer: None) as liar:
+        attaching = loader(attach=liar.url, config_name="nobody_knows")
+        attaching.load(attaching.alone(), lambda _: None).close()
+    with pytest.raises(LoadFailed, match="nobody to attach to") as caught:
+        attaching.load(attaching.alone(), lambda _: None)
+    assert not caught.value.permanent
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ class OpenPILoader(CheckpointLoader):
 
     def __init__(self, options: OpenPIOptions) -> None:
         self._options = options
+        self._was_there = False
 
     def alone(self) -> Checkpoint | None:
         """The server to attach to, which says nothing about its checkpoint."""
@@ -72,7 +73,11 @@ class OpenPILoader(CheckpointLoader):
         if self._options.attach is not None:
             checks = Checks(config, FAMILIES.get(config))
             attached = Attached(self._options.attach, self._options.openpi_timeout)
-            metadata, reply = attached.open(checks, self._options.startup_timeout, report)
+            try:
+                metadata, reply = attached.open(checks, self._options.startup_timeout, report)
+            except LoadFailed as error:  # one that has been there may come back
+                raise LoadFailed(error.text, permanent=error.permanent and not self._was_there) from None
+            self._was_there = True
             attached.watch()
             return OpenPIPolicy(attached, checks, _meta(checks, metadata, reply))
         root, command = self._options.root, self._command(config)

@@ -24,7 +24,8 @@ class ServerConfig:
 
     ``max_sessions``: sessions beyond it are refused before the upgrade (503, Retry-After), unless one of those that
     are open has sent nothing for ``quiet`` seconds: the quietest makes room.
-    ``preload``: load the default model at once instead of at the first session.
+    ``preload``: load the default model at once instead of at the first session; one that can never be loaded ends the
+    server.
     ``grace``: how long an exchange in flight may take to end when the server is told to stop.
     ``allowed_hosts``: names of this server that it cannot know, for requests without a token (A-10).
     ``request_timeout``: how long a connection may take for its request, and for the handshake of TLS.

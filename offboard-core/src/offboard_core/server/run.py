@@ -139,7 +139,7 @@ def run_server(
     for thread in _threads():
         thread.join(0.25)  # it has been told to end
     if _threads():
-        # A model in a call that never returns cannot be stopped, and the interpreter would wait for its thread.
+        # A model in a call that never returns cannot be stopped, and its libraries may crash an interpreter that ends.
         log.warning("a model was still in a call, a load or an inference: it ends with this process")
         logging.shutdown()
         sys.stdout.flush()
