@@ -46,7 +46,7 @@ def test_an_answer_is_what_it_was_when_it_was_given(monkeypatch):
     buffer, times = np.zeros((2, 3)), np.zeros(2)
 
     def into_the_same_memory(episode, inputs):
-        buffer[:], times[1] = inputs["x"][0], inputs["x"][0] + np.arange(2)
+        buffer[:], times[:] = inputs["x"][0], inputs["x"][0] + np.arange(2)
         return Chunk({"action": buffer}, times)
 
     async def main():
