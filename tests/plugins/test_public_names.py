@@ -7,7 +7,7 @@ def test_the_public_names_of_core_are_these():
     assert offboard_core.__all__ == sorted(offboard_core.__all__)
     assert set(offboard_core.__all__) == {
         # whoever has a policy
-        "InferenceServer", "Policy", "Session", "Chunk", "Observation", "NoParams", "declare",
+        "InferenceServer", "Policy", "Session", "Chunk", "Observation", "NoParams", "declare", "Health",
         # vendors
         "CheckpointLoader", "Checkpoint", "ModelRegistry", "Progress", "Report", "Feature", "Field", "Codec",
         "CodecMeta", "CodecEntry", "FrontendEntry", "LoaderEntry", "RegistryEntry", "Trainer", "TrainerEntry",

@@ -13,6 +13,7 @@ import time
 from collections.abc import Generator
 
 import pytest
+from offboard_client.cli import main
 from offboard_process import LIMIT, command, environment, offboard
 
 
@@ -79,7 +80,9 @@ def test_a_server_that_cannot_play_the_arm_is_explained(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--episodes", "0"), "at least one iteration"),
+        (("--episodes", "0"), "--episodes is 0; expected 1 episode or more"),
+        (("--seconds", "-1"), "--seconds is -1.0; expected seconds, 0 to 86400"),
+        (("--episodes", "many"), "expected INT, not many"),
         (("--task", "fold the towel"), "stack the red cube"),
         (("--seconds", "soon"), "seconds"),
         (("--seed", "-1"), "the seed is -1"),
@@ -111,3 +114,9 @@ def test_the_server_ends_even_if_the_demo_is_killed() -> None:
         while listens(port) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not listens(port)
+
+
+def test_without_the_simulation_no_server_is_started(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["demo"]) == 1
+    assert capsys.readouterr() == ("", "offboard: the demo needs MuJoCo: pip install 'offboard-client[sim]'\n")

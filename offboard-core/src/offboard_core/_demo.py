@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from typing import IO, Literal
 
 import tyro
 from offboard_client._cli.arguments import description, switches
+from offboard_client._cli.kinds import TYPES
 from offboard_client._cli.output import note
 from offboard_client.commands import UsageError
 from offboard_client.errors import BadParameter, ConfigurationError, ConnectionFailed, OffboardError
@@ -62,15 +64,19 @@ def run(arguments: list[str]) -> int:
         ),
         args=switches(arguments, Options),
         config=(tyro.conf.FlagCreatePairsOff,),
+        registry=TYPES,
         return_unknown_args=True,
     )
+    if importlib.util.find_spec("mujoco") is None:  # before a server is started for nothing
+        raise ConfigurationError("the demo needs MuJoCo: pip install 'offboard-client[sim]'")
     try:
         plan = RunOptions(
             server="", driver=Timing(options.episodes, options.seconds),
             task=options.task, seed=options.seed, renderer=options.renderer,
         )  # fmt: skip
     except (BadParameter, ConfigurationError) as error:
-        raise UsageError(error.text) from error
+        text = error.text.replace("num_iterations", "--episodes").replace("simulation_time", "--seconds")
+        raise UsageError(text) from error
     with terminable(), tempfile.TemporaryFile() as log:
         try:
             with _serving(_server_arguments(for_server), log) as url:

@@ -73,8 +73,10 @@ class Timing:
     """Simulated seconds of one episode; it ends earlier when the policy says stop, or by an error."""
 
     def __post_init__(self) -> None:
-        if self.num_iterations < 1 or not 0 < self.simulation_time < 86400:
-            raise ConfigurationError("an episode needs 0 < simulation time < 86400 s, and a run at least one iteration")
+        if self.num_iterations < 1:
+            raise ConfigurationError(f"num_iterations is {self.num_iterations}; expected 1 episode or more")
+        if not 0 < self.simulation_time < 86400:
+            raise ConfigurationError(f"simulation_time is {self.simulation_time}; expected seconds, 0 to 86400")
 
 
 class TimedDriver:
