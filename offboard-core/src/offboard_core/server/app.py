@@ -16,6 +16,7 @@ from .config import ServerConfig
 from .edge import Edge
 from .http import make_http
 from .socket import Receive, Send, peer, serve_socket
+from .turns import Turns
 from .v1 import V1
 from .wire import encode
 
@@ -41,9 +42,11 @@ class App:
         self._edge = Edge()
         self._http = make_http(service, gate, self._edge)
         self._sockets = 0
+        self._turns = Turns()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """ASGI."""
+        await self._turns.mine()
         if scope["type"] != "websocket":
             await self._http(scope, receive, send)  # pyright: ignore[reportArgumentType]
             return
