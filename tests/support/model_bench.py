@@ -99,7 +99,10 @@ class Asked:
 
     async def reply(self) -> tuple[Any, dict[str, float]]:
         """The result or error, and the timing."""
-        (result, timing), error = await self._future
+        reply, error = await self._future
+        if reply is None:  # the wire never read it, and has no frame for it
+            return error, {}
+        result, timing = reply
         assert error is (result if isinstance(result, OffboardError) else None)
         return result, timing
 
