@@ -133,6 +133,8 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         """Drop the weights and give the device's memory back."""
         self._model = self._preprocess = self._postprocess = None
         collect()
+        if self._health.state == "failed":
+            return  # the device would fail at that, too
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         elif self._device.type == "mps":
