@@ -24,6 +24,8 @@ def test_readiness_follows_the_models_health(says, model):
     with InferenceServer({"only": model}, port=0) as server, robot(server) as one:
         one.opened()
         assert get(server, "/readyz")[0] == 200
+        says.append(Health("recovering", "no such file: /home/somebody/models/7"))
+        assert get(server, "/readyz")[1] == "not ready: secret-model is recovering: no such file: [path]\n"
         says.append(Health("recovering", "its child is being restarted\nthe end of its log"))
         for path in ("/readyz", "/healthz"):
             status, body, _ = get(server, path)

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from .._paths import without_paths_in
+from .._paths import without_paths, without_paths_in
 from .._version import __version__
 from ..runtime.loading import Failure
 from ..runtime.service import PolicyService
@@ -103,7 +103,7 @@ def make_http(service: PolicyService, gate: Gate, edge: Edge) -> Starlette:
             await let_in(request)
         except OffboardError:
             why = None if failure is None else "a model failed, /api/v1/status and the log say why"
-        return PlainTextResponse(f"not ready: {why}\n" if why else "not ready\n", 503)
+        return PlainTextResponse(f"not ready: {without_paths(why)}\n" if why else "not ready\n", 503)
 
     async def models(request: Request) -> Response:
         try:
