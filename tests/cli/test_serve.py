@@ -139,6 +139,12 @@ def test_a_place_that_is_missing_or_empty(place, tmp_path):
     assert "no installed vendor recognises the files in" in refused("--checkpoints-dir", tmp_path, path=place)
 
 
+def test_files_of_another_vendor_are_told_whose_they_are(place):
+    text = refused("--vendor", "openpi", "--checkpoints-dir", place / "runs", path=place)
+    assert "no complete checkpoint" in text
+    assert "these files are toy's: serve them with --vendor toy" in text
+
+
 def test_names_that_do_not_exist(place):
     assert "there is no vendor 'tyo'; did you mean toy?" in refused("--vendor", "tyo", path=place)
     runs = ("--vendor", "toy", "--checkpoints-dir", place / "runs")

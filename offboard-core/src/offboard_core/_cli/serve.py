@@ -8,6 +8,7 @@ import os
 import ssl
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from offboard_client._address import listen_host
@@ -45,13 +46,16 @@ def run(arguments: list[str]) -> int:
     _check_numbers(options)
     with Line() as line:  # a store that does not answer is asked for most of a minute
         line.show(f"looking at {options.checkpoints_dir or options.models or options.vendor}")
-        sources = make_sources(parsed, plugins)
-        checked = {name: _check(name, source, many=len(sources) > 1) for name, source in sources.items()}
+        try:
+            sources = make_sources(parsed, plugins)
+            checked = {name: _check(name, source, many=len(sources) > 1) for name, source in sources.items()}
+        except ConfigurationError as error:
+            raise ConfigurationError(error.text + _whose(plugins, options)) from error
     models = [model for ids, _ in checked.values() for model in ids]
     simulated = _fits_simulation(next(iter(checked.values()))[1])
     frontends = make_frontends(plugins, frontend_options(parsed))
     paths = {o.name: o.entry.paths for o in plugins.frontends() if o.entry.paths[0] in frontends}
-    # FastAPI and uvicorn take their time: not before everything that is cheap to see is right.
+    # Starlette and uvicorn take their time: not before everything that is cheap to see is right.
     from ..server import run_server
 
     config = make_config(options)
@@ -150,6 +154,17 @@ def _check(name: str, source: ModelSource, *, many: bool) -> tuple[list[str], Co
     except OffboardError as error:
         raise ConfigurationError(f"{name}: {error.text}") from error
     return [f"{name}/{id}" for id in ids] if many else ids, meta
+
+
+def _whose(plugins: Plugins, options: ServeOptions) -> str:
+    """A hint where the vendor that was named is another than the one that knows the files."""
+    if options.vendor is None or options.checkpoints_dir is None or "://" in options.checkpoints_dir:
+        return ""
+    try:
+        found = plugins.recognise(Path(options.checkpoints_dir).expanduser())
+    except ConfigurationError:
+        return ""
+    return "" if found == options.vendor else f"; these files are {found}'s: serve them with --vendor {found}"
 
 
 def _fits_simulation(meta: CodecMeta) -> bool:
