@@ -59,6 +59,7 @@ class InferenceServer:
         self._running: Running | None = None
         self._over = threading.Event()
         self._over.set()
+        self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
 
     def serve(self) -> None:
@@ -102,7 +103,8 @@ class InferenceServer:
                 over.set()
                 settled.set()
 
-        threading.Thread(target=work, name="offboard-server", daemon=True).start()
+        self._thread = threading.Thread(target=work, name="offboard-server", daemon=True)
+        self._thread.start()
         try:
             if not settled.wait(timeout):
                 raise InferTimeout(f"the server did not listen within {timeout:g} s")
@@ -111,14 +113,14 @@ class InferenceServer:
                 raise ConfigurationError("the server was stopped before it listened")
         except BaseException:  # Ctrl-C, too
             running.stop()
-            over.wait(_GIVEN_UP)
+            self._has_ended(_GIVEN_UP)
             self._failure = None
             raise
         return self
 
     def wait(self, timeout: float | None = None) -> bool:
         """Until the server has ended; False if it still runs after ``timeout`` seconds. Raises what ended it."""
-        if not self._over.wait(timeout):
+        if not self._has_ended(timeout):
             return False
         self._raise_failure()
         return True
@@ -154,9 +156,16 @@ class InferenceServer:
         """What is to run, and the event to set when it has ended."""
         if not self._over.is_set():
             raise ConfigurationError(f"this server runs already, on {self._where()}; stop it first")
-        self._failure, self._over = None, threading.Event()
+        self._failure, self._thread, self._over = None, None, threading.Event()
         self._running = Running(self._sources, self.config, self._frontends)
         return self._running, self._over
+
+    def _has_ended(self, timeout: float | None) -> bool:
+        if not self._over.wait(timeout):
+            return False
+        if self._thread is not None:
+            self._thread.join()  # it has nothing left to do
+        return True
 
     def _where(self) -> str:
         return f"{bracketed(self.host)}:{self.port}"
