@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from genuine_client import speaking
 from offboard_client import BadObservation, ConnectionLost, InferenceClient, LoadFailed, PolicyFailed, wire
-from offboard_core import Checkpoint, ConfigurationError, Field, InferenceServer
+from offboard_core import Checkpoint, ConfigurationError, Field, Health, InferenceServer
 from offboard_core.registries import MemoryRegistry
 from offboard_core.runtime.lease import Limits
 from offboard_core.server.edge import Edge
@@ -122,9 +122,26 @@ def test_progress_is_told_without_paths_on_the_wire_and_over_http(monkeypatch):
             assert frame["message"].startswith("loading a: Loading params from [path] …")
             assert frame["phase"] == "loading a: Loading params from [path] …"
             assert get_json(server, "/api/v1/status")["loading"]["progress"] == "Loading params from [path] …"
-            assert get(server, "/readyz")[:2] == (503, "not ready\n")
             door.open()
             one.opened()
+
+
+class Ill(Puppet):
+    """Its child is being restarted, and says where it is at."""
+
+    def health(self):
+        return Health("recovering", f"openpi is being restarted; it says: reading {WHERE}/act/params")
+
+
+def test_the_health_of_a_policy_is_told_without_paths():
+    with InferenceServer({"": source({"a": Ill})}, port=0) as server, robot(server) as one:
+        while "it says" not in (frame := one.receive())["message"]:
+            pass
+        assert "it says: reading [path]" in frame["message"]
+        status, body, _ = get(server, "/readyz")
+        assert status == 503
+        assert "it says: reading [path]" in body
+        assert WHERE not in body + get(server, "/api/v1/status")[1]
 
 
 class Unlisted(MemoryRegistry):
