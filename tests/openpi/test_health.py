@@ -36,7 +36,8 @@ def source(place, **more):
 
 
 def says(step, **words):
-    (step / "standin.json").write_text(json.dumps(words))
+    """What the stand-in does from its next start on; beside the checkpoint, which nobody may write into."""
+    (step.parent / "standin.json").write_text(json.dumps(words))
 
 
 def last_start(log):

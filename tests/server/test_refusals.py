@@ -1,5 +1,6 @@
 """What the server says to whom it does not serve, on the wire and in its log."""
 
+import contextlib
 import http.client
 import json
 import logging
@@ -66,7 +67,7 @@ def refusals():
     """How a session may be refused: (keywords of a server, path, headers, what the one line says)."""
     return {
         "token": ({"auth_token": "t"}, "/api/v1/session", {}, "token"),
-        "full": ({"max_sessions": 0}, "/api/v1/session", {}, "--max-sessions"),
+        "full": ({"max_sessions": 1}, "/api/v1/session", {}, "--max-sessions"),
         "origin": ({}, "/api/v1/session", {"Origin": "http://evil.example"}, "evil.example"),
         "path": ({}, "/nothing", {}, "/nothing"),
         "model": ({}, "/api/v1/session/none", {}, "none"),
@@ -79,6 +80,7 @@ def test_a_refused_session_is_one_line_of_ours(caplog, kind):
     settings, path, headers, says = refusals()[kind]
     with (
         InferenceServer({"only": source({"a": Puppet})}, port=0, preload=False, **settings) as server,
+        robot(server) if kind == "full" else contextlib.nullcontext(),
         caplog.at_level(logging.WARNING),
     ):
         try:

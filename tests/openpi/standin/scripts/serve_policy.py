@@ -53,8 +53,9 @@ class Policy:
             raise ValueError("no config")
         self.config = _config.get_config(name)
         self.folder = Path(folder)
-        said = self.folder / "standin.json"
-        self.says = json.loads(said.read_text()) if said.exists() else {}
+        self.says = {}
+        for said in (self.folder / "standin.json", self.folder.parent / "standin.json"):
+            self.says |= json.loads(said.read_text()) if said.exists() else {}
         logging.info("Loading model...")
         self._count_start()
         time.sleep(self.says.get("start_seconds", 0))
