@@ -204,3 +204,18 @@ def test_a_name_that_would_lead_out_of_the_cache_is_refused():
             RemoteFolder("memory://place").files()
     finally:
         files.store.clear()
+
+
+@pytest.mark.parametrize("broken", ["", "remote", "lock"])
+def test_a_cache_that_cannot_be_written_says_what_moves_it(remote, monkeypatch, tmp_path, broken):
+    kept = tmp_path / "cache"
+    monkeypatch.setenv("OFFBOARD_CACHE", str(kept))
+    if broken == "lock":
+        place = cache.place_of(remote.url)
+        place.parent.mkdir(parents=True)
+        place.with_name(f"{place.name}.lock").mkdir()
+    else:
+        (kept / broken).parent.mkdir(exist_ok=True)
+        (kept / broken).write_text("a file where a folder should be")
+    with pytest.raises(ConfigurationError, match="OFFBOARD_CACHE moves it"):
+        fetch(remote, print)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from offboard_client.errors import ConfigurationError, ModelNotFound
-from offboard_core.registries import numbered_folders, still_written
+from offboard_core.registries import numbered_folders, stamps, still_written
 from offboard_core.remote import is_url
 from offboard_core.types import Checkpoint, ModelRegistry
 
-from .files import CONFIG, EXPECTED, MARKS, Files, Incomplete, Unfit, read, read_json
+from .files import CONFIG, EXPECTED, MARKS, RECORDED, Files, Incomplete, Unfit, read, read_json
 from .places import CHECKPOINTS, LAST, PRETRAINED, LocalPlace
 
 
@@ -32,6 +33,7 @@ class LeRobotRegistry(ModelRegistry):
 
     def __init__(self, location: str) -> None:
         self._place = Path(location).expanduser()
+        self._known: dict[Path, tuple[object, Files | Incomplete]] = {}
 
     def checkpoints(self) -> Sequence[Checkpoint]:
         """The complete ones, oldest first. Raises ConfigurationError if there is none, or nowhere to look."""
@@ -42,7 +44,7 @@ class LeRobotRegistry(ModelRegistry):
         def problem(step: Path) -> str | None:
             folder = step / PRETRAINED
             try:
-                whole[step] = read(LocalPlace(folder))
+                whole[step] = self._read(folder)
             except Incomplete as error:
                 return _explained(error, folder)
             return None
@@ -67,6 +69,26 @@ class LeRobotRegistry(ModelRegistry):
                 ):
                     _check(step)
             raise
+
+    def _read(self, folder: Path) -> Files:
+        """What :func:`.files.read` says of a folder, which is read again when a file of it has changed.
+
+        Whoever asks for a model has every step looked at; a long run has thousands.
+        """
+        try:
+            now = stamps(folder, [*os.listdir(folder), f"../{RECORDED}"])
+        except OSError:
+            now = None
+        before, found = self._known.get(folder, (None, None))
+        if found is None or now is None or before != now:
+            try:
+                found = read(LocalPlace(folder))
+            except Incomplete as error:
+                found = error
+            self._known[folder] = (now, found)
+        if isinstance(found, Incomplete):
+            raise found.with_traceback(None)
+        return found
 
     def _steps(self) -> Path:
         """The folder that holds the steps' folders."""

@@ -47,6 +47,15 @@ def fetch(folder: RemoteFolder, report: Report, keep: Callable[[str], bool] = la
     if not wanted:
         raise ConfigurationError(f"{folder.url} holds no file to fetch")
     place = place_of(folder.url)
+    try:
+        return _fetch(folder, wanted, place, report)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the cache {error.filename or place} cannot be used: {error.strerror or error} (OFFBOARD_CACHE moves it)"
+        ) from None
+
+
+def _fetch(folder: RemoteFolder, wanted: Mapping[str, RemoteFile], place: Path, report: Report) -> Path:
     place.mkdir(parents=True, exist_ok=True)
     with _alone(place, report):
         done = _read_record(place)
