@@ -86,6 +86,28 @@ def test_a_session_whose_episode_has_not_begun_is_not_idle():
     run_by_hand(main)
 
 
+def test_an_idle_time_of_nothing_keeps_no_processor_busy(monkeypatch):
+    """While somebody waits, and nobody yields, the slot looks again after a while and not in every turn."""
+
+    async def main(clock):
+        with Door() as door:
+            async with serving(source({"x": lambda: Puppet(doors={0: door}), "y": Puppet}), idle=0.0) as service:
+                looks = []
+                monkeypatch.setattr(service.slot, "_make_room", lambda: looks.append(1))
+                session = await open_session(service, "x")
+                blocking = asking(session)
+                await until(door.entered)
+                waiting = await wanted(service)
+                await turns(1000)
+                assert len(looks) < 100
+                door.open()
+                await blocking
+                session.close()
+                await waiting
+
+    run_by_hand(main)
+
+
 def test_what_was_given_up_keeps_nobody_awake():
     async def main():
         with Door() as door:

@@ -207,7 +207,7 @@ class Slot:
         if loaded is not None and (loaded.leases or recovers):
             if not recovers:
                 self._make_room()
-            await wait_until_set(self._changed, min(1.0, self.limits.idle))
+            await wait_until_set(self._changed, min(1.0, max(0.05, self.limits.idle)))
             return
         if self._loaded is not None:
             previous, self._loaded = self._loaded, None
