@@ -88,7 +88,9 @@ class PolicyLaws(Vendor):
         for thread in asked:
             thread.join()
         session.close()
-        assert heard == [Health()] * 400
+        # Not one comparison of all: pytest would look for hours for the best way to show how two such lists differ.
+        assert len(heard) == 400
+        assert not [health for health in heard if health != Health()][:1]
         took: list[float] = []
         for _ in range(100):
             start = time.perf_counter()
