@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -246,5 +246,28 @@ def test_a_workspace_that_cannot_be_held_is_refused_at_the_start() -> None:
         with pytest.raises(ConfigurationError, match=says):
             Guard(PlanarArm(), Limits(), meta(*names))
     poses_only = Guard(PlanarArm(), Limits(), meta("target_pose"))
-    with pytest.raises(InvalidAction, match="target_joints; the handshake and the robot agreed on target_pose"):
+    with pytest.raises(InvalidAction, match="target_joints; the handshake announced target_pose"):
         poses_only.plan(rows(moved(0, 0, 0)), PlanarArm().observe())
+
+
+class Texts(PlanarArm):
+    actions: Any = "target_joints"  # pyright: ignore
+
+
+class JointsAlone(PlanarArm):
+    actions = frozenset({"target_joints"})
+
+
+def test_what_a_newcomer_gives_the_guard_by_mistake_is_named_at_the_start() -> None:
+    with pytest.raises(ConfigurationError, match="the robot's actions are 'target_joints'; a set was expected"):
+        Guard(Texts(), ANYWHERE, meta("target_joints"))
+    with pytest.raises(ConfigurationError, match=r"the limits are a dict; Limits\(…\) was expected"):
+        Guard(PlanarArm(), cast("Any", {"joint_velocity": 0.5}), meta("target_joints"))
+    with pytest.raises(ConfigurationError, match=r"action_fps is None, and can be 0\.01 to 10000"):
+        Guard(PlanarArm(), ANYWHERE, {"action": {"target_joints": {}}})
+
+
+def test_a_server_that_announced_no_actions_is_not_said_to_have() -> None:
+    guard = Guard(JointsAlone(), ANYWHERE, meta())
+    with pytest.raises(InvalidAction, match=r"commands target_grip; this robot plays target_joints$"):
+        guard.plan(rows({"target_grip": np.array([0.5])}), PlanarArm().observe())

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from offboard_client._meta import FPS_RANGE
 from offboard_client._names import unknown
 from offboard_client.errors import ConfigurationError, InvalidAction
 
@@ -40,6 +41,13 @@ class Guard:
 
         Raises ConfigurationError for a policy that this robot cannot play or these limits cannot hold.
         """
+        actions: Any = robot.actions
+        if isinstance(actions, str) or not all(isinstance(name, str) for name in actions):
+            raise ConfigurationError(
+                f"the robot's actions are {actions!r}; a set was expected, as frozenset({{'target_joints'}})"
+            )
+        if not isinstance(limits, Limits):
+            raise ConfigurationError(f"the limits are a {type(limits).__name__}; Limits(…) was expected")
         #: Seconds of one of the robot's control periods, and of one of the policy's actions.
         self.control_period = _control_period(robot)
         self.action_period = _action_period(meta)
@@ -54,6 +62,7 @@ class Guard:
         if strange := sorted(declared.keys() - KNOWN):
             raise ConfigurationError(_unchecked(strange[0]))
         self._names = frozenset(declared or robot.actions)
+        self._promise = "the handshake announced" if declared else "this robot plays"
         joints = [name for name in _JOINTS if name in self._names]
         if joints and limits.workspace_low is not None and kinematics is None:
             raise ConfigurationError(no_workspace(joints[0]))
@@ -112,8 +121,7 @@ class Guard:
             if name not in KNOWN:
                 raise InvalidAction(f"{row}: {_unchecked(name)}")
             if name not in self._names:
-                promised = ", ".join(sorted(self._names))
-                raise InvalidAction(f"{row} commands {name}; the handshake and the robot agreed on {promised}")
+                raise InvalidAction(f"{row} commands {name}; {self._promise} {', '.join(sorted(self._names))}")
         if "target_grip" in action:
             at = self._motion.grip(action["target_grip"], at, seconds, f"target_grip of {row}")
             action["target_grip"] = np.array([at.grip])
@@ -151,9 +159,10 @@ def _control_period(robot: Robot) -> float:
 
 def _action_period(meta: Mapping[str, Any]) -> float:
     fps = meta.get("action_fps")
-    if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0.1 <= fps <= 1000:
+    low, high = FPS_RANGE
+    if isinstance(fps, bool) or not isinstance(fps, int | float) or not low <= fps <= high:
         raise ConfigurationError(
-            f"the server does not say at which rate its actions are played (action_fps is {fps!r}, and can be 0.1 to "
-            "1000); serve with --fps, or InferenceServer(…, fps=…)"
+            f"the server does not say at which rate its actions are played (action_fps is {fps!r}, and can be "
+            f"{low:g} to {high:g}); serve with --fps, or InferenceServer(…, fps=…)"
         )
     return 1 / fps
