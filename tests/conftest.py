@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,16 @@ for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
 collect_ignore: list[str] = []
 if importlib.util.find_spec("offboard_lerobot") is None:
     collect_ignore += [name.removeprefix("tests/").rstrip("/") for name in LEROBOT]
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """A command that a test runs in this process sets logging up for all of it; the next test finds it as before."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter):
