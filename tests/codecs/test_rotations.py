@@ -48,9 +48,10 @@ def test_the_sign_of_a_quaternion_is_left_alone():
     np.testing.assert_array_equal(convert(quat, "quat", "quat"), quat)
 
 
+@pytest.mark.parametrize("away", [0.0, 1e-9, 1e-8, 3e-8, 1e-7, 1.4e-6, 1e-5])
 @pytest.mark.parametrize("pitch", [np.pi / 2, -np.pi / 2])
-def test_euler_angles_at_the_pole(pitch):
-    matrix = convert(np.array([0.3, pitch, 0.5]), "euler", "rotation_matrix")
+def test_euler_angles_at_the_pole_and_near_it(pitch, away):
+    matrix = convert(np.array([0.3, pitch - away, 0.5]), "euler", "rotation_matrix")
     again = convert(convert(matrix, "rotation_matrix", "euler"), "euler", "rotation_matrix")
     np.testing.assert_allclose(again, matrix, atol=1e-7)
 

@@ -120,16 +120,17 @@ def _quat_of_euler(angles: Array) -> Array:
 
 def _euler(quat: Array) -> Array:
     matrix = _matrix(quat)
-    sine = np.clip(-matrix[..., 2, 0], -1.0, 1.0)
-    # Looking straight up or down, roll and yaw turn about one axis: all of it is called roll.
-    locked = np.abs(sine) > 1 - 1e-12
+    sine, cosine = -matrix[..., 2, 0], np.hypot(matrix[..., 0, 0], matrix[..., 1, 0])
+    # Looking straight up or down, roll and yaw turn about one axis: all of it is called roll. Up to there the rounding
+    # of the matrix, 1e-16, moves either by as much as is left out beyond.
+    locked = cosine < 1e-8
     roll = np.where(
         locked,
         np.arctan2(np.sign(sine) * matrix[..., 0, 1], matrix[..., 1, 1]),
         np.arctan2(matrix[..., 2, 1], matrix[..., 2, 2]),
     )
     yaw = np.where(locked, 0.0, np.arctan2(matrix[..., 1, 0], matrix[..., 0, 0]))
-    return np.stack([roll, np.arcsin(sine), yaw], axis=-1)
+    return np.stack([roll, np.arctan2(sine, cosine), yaw], axis=-1)
 
 
 def _quat_of_rotvec(rotvec: Array) -> Array:
