@@ -53,7 +53,7 @@ def test_an_answer_is_what_it_was_when_it_was_given(monkeypatch):
         with Door() as first_call, Door() as writing:
             async with Bench(Puppet(into_the_same_memory, doors={0: first_call})) as bench:
                 for _ in range(2):  # whoever would write replies beside the model is held up
-                    bench._translators.submit(writing.passing)
+                    bench.thread._translators.submit(writing.passing)
                 first, second = await bench.route(Written()), await bench.route(Written())
                 one = bench.submit(first, {"x": np.array([1.0])})
                 await until(first_call.entered)

@@ -8,7 +8,6 @@ from offboard_core import CodecMeta, NoParams, OffboardError, Policy
 from offboard_core.runtime.exchange import Exchange, Route
 from offboard_core.runtime.stats import ServerStats, SessionStats
 from offboard_core.runtime.thread import ModelThread
-from offboard_core.runtime.translators import Translators
 from puppets import PATIENCE, PlainWire, bound
 
 T = TypeVar("T")
@@ -59,15 +58,13 @@ class Bench:
         self.stats = ServerStats()
 
     async def __aenter__(self) -> "Bench":
-        self._translators = Translators()
-        self.thread = ModelThread("bench", asyncio.get_running_loop(), self._translators)
+        self.thread = ModelThread("bench", asyncio.get_running_loop())
         await self.call(lambda: setattr(self.thread, "policy", self.policy))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.thread.stop()
         assert await asyncio.to_thread(self.thread.join, PATIENCE)
-        self._translators.stop()
 
     async def call(self, function: Any) -> Any:
         return await self.thread.call(function, PATIENCE, "a call of the test")

@@ -7,7 +7,6 @@ import pytest
 from offboard_core.runtime.lease import Limits, Recipe
 from offboard_core.runtime.slot import Slot
 from offboard_core.runtime.stats import ServerStats
-from offboard_core.runtime.translators import Translators
 from puppets import PATIENCE, Puppet
 
 NEVER = 3600.0
@@ -17,9 +16,8 @@ class Bed:
     """A slot and everybody who wants something of it."""
 
     def __init__(self, **limits):
-        self.translators = Translators(1)
         self.stats = ServerStats()
-        self.slot = Slot(Limits(**{"status_every": 0.01, **limits}), self.translators, self.stats)
+        self.slot = Slot(Limits(**{"status_every": 0.01, **limits}), self.stats)
         self.loads = []
         self.policies = {}
 
@@ -78,7 +76,6 @@ async def bed(**limits):
         yield made
     finally:
         await made.slot.close()
-        made.translators.stop()
 
 
 async def becomes(true):

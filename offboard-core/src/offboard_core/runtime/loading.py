@@ -19,7 +19,6 @@ from .checks import check_policy
 from .lease import Limits, Loaded, Recipe
 from .stats import ServerStats
 from .thread import ModelThread
-from .translators import Translators
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -44,12 +43,12 @@ class _Problem(NamedTuple):
 class Loading:
     """Loads and unloads, one at a time. ``recipe``, ``since``, ``progress``: what is being loaded now."""
 
-    def __init__(self, limits: Limits, translators: Translators, stats: ServerStats) -> None:
+    def __init__(self, limits: Limits, stats: ServerStats) -> None:
         self.recipe: Recipe | None = None
         self.since = 0.0
         self.progress = ""
         self.failure: Failure | None = None
-        self._limits, self._translators, self._stats = limits, translators, stats
+        self._limits, self._stats = limits, stats
         self._loop = asyncio.get_running_loop()
         self._heard = 0.0
         self._stuck: tuple[str, ModelThread] | None = None
@@ -65,7 +64,7 @@ class Loading:
         self._stuck = None
         self.recipe, self.progress = recipe, "starting"
         self.since = self._heard = self._loop.time()
-        thread = ModelThread(recipe.label, self._loop, self._translators)
+        thread = ModelThread(recipe.label, self._loop)
         try:
             problem = await self._while_heard_of(thread.call(lambda: self._build(recipe, thread), None, "loading"))
         except InferTimeout as error:

@@ -33,7 +33,6 @@ from .meta import build_meta
 from .session import ServiceSession
 from .slot import Slot
 from .stats import ServerStats, SessionStats
-from .translators import Translators
 
 log = logging.getLogger(__name__)
 
@@ -53,14 +52,13 @@ class PolicyService:
         self.stats = ServerStats()
         self.address: tuple[str, int] = ("", 0)
         self.sessions: dict[str, ServiceSession] = {}
-        self._translators = Translators()
         self._granted: Model | None = None
         self._background: set[asyncio.Task[Any]] = set()
         self.slot: Slot
 
     async def start(self) -> None:
         """Decide and pin each source's default. Raises only if no source has one."""
-        self.slot = Slot(self.limits, self._translators, self.stats)
+        self.slot = Slot(self.limits, self.stats)
         await self.catalog.start()
 
     def preload(self, on_never: Callable[[LoadFailed], None], on_progress: OnProgress | None = None) -> None:
@@ -166,7 +164,6 @@ class PolicyService:
         for session in list(self.sessions.values()):
             session.close()
         await self.slot.close()
-        self._translators.stop()
 
     # -- inside ---------------------------------------------------------------------------------------------------
     async def _keep(self, on_never: Callable[[LoadFailed], None], on_progress: OnProgress) -> None:

@@ -21,7 +21,6 @@ from .lease import Lease, Limits, Loaded, OnStatus, Recipe, Request
 from .loading import Failure, Loading
 from .standing import news, standing
 from .stats import ServerStats
-from .translators import Translators
 from .waiting import wait_until_set
 from .watch import shown
 
@@ -31,12 +30,12 @@ log = logging.getLogger(__name__)
 class Slot:
     """Owns the loaded policy. All methods are for the event loop's thread."""
 
-    def __init__(self, limits: Limits, translators: Translators, stats: ServerStats) -> None:
+    def __init__(self, limits: Limits, stats: ServerStats) -> None:
         self.limits = limits
         self._loop = asyncio.get_running_loop()
         self._requests: deque[Request] = deque()
         self._loaded: Loaded | None = None
-        self._loading = Loading(limits, translators, stats)
+        self._loading = Loading(limits, stats)
         self._changed = asyncio.Event()
         self._closing = False
         self._owner = self._loop.create_task(self._run(), name="offboard-slot")

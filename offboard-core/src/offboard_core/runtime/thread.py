@@ -45,11 +45,12 @@ class ModelThread:
     event loop's thread.
     """
 
-    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, translators: Translators) -> None:
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
         self.policy: Policy[Any] | None = None
         self.busy_since: float | None = None
         self._loop = loop
-        self._translators = translators
+        # Its own: a codec that never returns from them keeps no other model from answering.
+        self._translators = Translators(name)
         self._queue: SimpleQueue[Call | Exchange | None] = SimpleQueue()
         self._held: deque[Call | Exchange | None] = deque()
         self._gather = Gather()
@@ -150,6 +151,7 @@ class ModelThread:
         while True:
             item = self._held.popleft() if self._held else self._queue.get()
             if item is None:
+                self._translators.stop()
                 return
             self.busy_since = perf_counter()
             try:

@@ -15,12 +15,12 @@ log = logging.getLogger(__name__)
 
 
 class Translators:
-    """``count`` threads that run what they are given, in the order it came. For any thread."""
+    """``count`` threads for one model that run what they are given, in the order it came. For any thread."""
 
-    def __init__(self, count: int = 2) -> None:
+    def __init__(self, name: str, count: int = 2) -> None:
         self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._threads = [
-            threading.Thread(target=self._run, name=f"offboard-translate-{i}", daemon=True) for i in range(count)
+            threading.Thread(target=self._run, name=f"offboard-translate-{name}-{i}", daemon=True) for i in range(count)
         ]
         for thread in self._threads:
             thread.start()
