@@ -46,8 +46,9 @@ class Guard:
             raise ConfigurationError(
                 f"the robot's actions are {actions!r}; a set was expected, as frozenset({{'target_joints'}})"
             )
-        if not isinstance(limits, Limits):
-            raise ConfigurationError(f"the limits are a {type(limits).__name__}; Limits(…) was expected")
+        given: Any = limits
+        if not isinstance(given, Limits):
+            raise ConfigurationError(f"the limits are a {type(given).__name__}; Limits(…) was expected")
         #: Seconds of one of the robot's control periods, and of one of the policy's actions.
         self.control_period = _control_period(robot)
         self.action_period = _action_period(meta)
