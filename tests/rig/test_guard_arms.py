@@ -61,7 +61,7 @@ def test_the_control_period_is_the_robots_and_has_to_be_one(period: Any) -> None
         guard_of(arm)
 
 
-@pytest.mark.parametrize("fps", [None, 0, -1.0, math.nan, math.inf, "15", 1e-9, 1001, True])
+@pytest.mark.parametrize("fps", [None, 0, -1.0, math.nan, math.inf, "15", 1e-9, 10_001, True])
 def test_without_a_rate_nothing_is_played(fps: Any) -> None:
     with pytest.raises(ConfigurationError, match="--fps"):
         guard_of(PlanarArm(Planar()), fps=fps)
