@@ -21,6 +21,7 @@ def client() -> None:
     before = set(sys.modules)
     import offboard_client
 
+    assert offboard_client.InferenceClient  # the package alone loads nothing; its clients are loaded when asked for
     # Cython puts names of its own there that are no modules; they have no spec.
     modules = {name for name in set(sys.modules) - before if getattr(sys.modules[name], "__spec__", None)}
     loaded = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names
