@@ -9,6 +9,8 @@ import pytest
 from frames import picture, refused
 from offboard_client import images, wire
 from offboard_client.wire import ImageBudget
+from offboard_core.frontend import CONTROL_BYTES
+from offboard_core.server.v1 import V1
 from robots import robot
 
 
@@ -52,6 +54,28 @@ def test_a_control_frame_is_read_without_what_it_carries(world, decoding_threads
 )
 def test_what_is_no_plain_control_frame_is_refused_off_the_loop(world, frame):
     refused(world, frame)
+
+
+class Long:
+    """What a long frame has in common with bytes and text but for what costs by their length."""
+
+    def __len__(self):
+        return CONTROL_BYTES
+
+    def __contains__(self, part):
+        raise AssertionError("the loop looked for it in all of a long frame")
+
+
+class LongBytes(Long, bytes): ...
+
+
+class LongText(Long, str): ...
+
+
+@pytest.mark.rule("L-15")
+@pytest.mark.parametrize("frame", [LongBytes(), LongText()], ids=["binary", "text"])
+def test_the_loop_does_not_look_through_a_long_frame_for_what_a_control_frame_has(frame):
+    assert not V1().open({"path": "/api/v1/session", "query_string": b"", "headers": []}).is_control(frame)
 
 
 def marker(*frames):

@@ -18,7 +18,7 @@ from offboard_client.messages import (
 )
 
 from ..bound import BoundCodec
-from ..frontend import Frame, Frontend, Scope, Speech, read_control
+from ..frontend import CONTROL_BYTES, Frame, Frontend, Scope, Speech, read_control
 from ..runtime.session import ServiceSession
 from . import replies
 from .numbers import find_seq
@@ -106,8 +106,10 @@ class V1Speech(Speech):
 
     def is_control(self, frame: Frame) -> bool:
         """Whether it is short and has a top-level key ``type``."""
-        if _TEXT_TYPE not in frame if isinstance(frame, str) else _TYPE not in frame:
-            return False  # as most observations, which are not looked into twice
+        if len(frame) >= CONTROL_BYTES or (_TEXT_TYPE not in frame if isinstance(frame, str) else _TYPE not in frame):
+            return (
+                False  # as most observations, which are not looked into twice; a long one is not looked through at all
+            )
         return "type" in (read_control(frame) or {})
 
     async def answer(self, frame: Frame, session: ServiceSession) -> Frame:
