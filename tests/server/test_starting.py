@@ -198,6 +198,39 @@ def test_ctrl_c_while_it_starts_leaves_nothing_behind(asleep):
     assert threads() == []
 
 
+def test_ctrl_c_before_its_thread_is_known_to_run_leaves_nothing_behind(asleep, monkeypatch):
+    server, start = InferenceServer({"only": growing(asleep)}, port=0), threading.Thread.start
+
+    def interrupted(thread):
+        start(thread)
+        if thread in threads():
+            reached(asleep.asked)
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            server.start()
+    assert threads() == []
+    asleep.answer.set()
+    with server:
+        works(server)
+
+
+def test_a_process_that_can_have_no_more_threads_may_try_again(monkeypatch):
+    server = one()
+
+    def refused(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            server.start()
+    with server:
+        works(server)
+
+
 def test_one_that_is_stopped_while_it_starts_does_not_pass_for_one_that_runs(asleep):
     server = InferenceServer({"only": growing(asleep)}, port=0)
 

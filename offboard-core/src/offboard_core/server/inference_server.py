@@ -103,9 +103,10 @@ class InferenceServer:
                 over.set()
                 settled.set()
 
-        self._thread = threading.Thread(target=work, name="offboard-server", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=work, name="offboard-server", daemon=True)
         try:
+            # Inside, for Ctrl-C may come before this returns, when the server runs already.
+            self._start(thread)
             if not settled.wait(timeout):
                 raise InferTimeout(f"the server did not listen within {timeout:g} s")
             self._raise_failure()
@@ -159,6 +160,15 @@ class InferenceServer:
         self._failure, self._thread, self._over = None, None, threading.Event()
         self._running = Running(self._sources, self.config, self._frontends)
         return self._running, self._over
+
+    def _start(self, thread: threading.Thread) -> None:
+        self._thread = thread
+        try:
+            thread.start()
+        except RuntimeError:  # this process can have no more threads
+            self._thread = None
+            self._over.set()
+            raise
 
     def _has_ended(self, timeout: float | None) -> bool:
         if not self._over.wait(timeout):
