@@ -3,8 +3,8 @@
 ``uv.lock`` records an address for every file, so it stays out of git. Here uv resolves the workspace, and the
 result goes to two places as names, versions and hashes alone:
 
-- ``constraint-dependencies`` and ``build-constraint-dependencies`` in ``pyproject.toml``, which every ``uv run``,
-  ``uv sync`` and ``uv build`` in this workspace obeys;
+- ``constraint-dependencies`` and ``build-constraint-dependencies`` at the end of ``pyproject.toml``, which every
+  ``uv run``, ``uv sync`` and ``uv build`` in this workspace obeys;
 - ``requirements.lock``, which pip and container images can install from, hashes checked.
 
 Run it after changing a dependency::
@@ -17,7 +17,6 @@ Run it after changing a dependency::
 from __future__ import annotations
 
 import argparse
-import re
 import subprocess
 import tomllib
 from pathlib import Path
@@ -25,8 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = ROOT / "pyproject.toml"
 LOCK = ROOT / "requirements.lock"
-BEGIN = "# Pins, written by tools/pin.py."
-END = "# End of the pins."
+BEGIN = "# Pins, written by tools/pin.py"
 # How an override in [tool.uv] switches a dependency off; what only such packages need is never installed.
 NEVER = "sys_platform == 'never'"
 
@@ -51,20 +49,14 @@ def entries(export: str) -> list[tuple[str, list[str]]]:
 
 
 def write_pins(constraints: list[str], build: list[str]) -> None:
-    """Replace what lies between the two markers of pyproject.toml."""
-    lines = [f"{BEGIN} uv.lock stays out of git because it records registry addresses."]
+    """Replace the end of pyproject.toml, from the marker on."""
+    human, *generated = PYPROJECT.read_text("utf-8").split(f"\n{BEGIN}")
+    if len(generated) != 1:
+        raise SystemExit(f"{PYPROJECT.name} needs exactly one line '{BEGIN} …'; it has {len(generated)}")
+    lines = [f"{BEGIN} from here to the end of the file, for uv reads them nowhere else."]
     for key, pins in (("constraint-dependencies", constraints), ("build-constraint-dependencies", build)):
         lines += [f"{key} = [", *(f'  "{pin}",' for pin in pins), "]"]
-    block = "\n".join([*lines, END])
-    text, count = re.subn(
-        rf"^{re.escape(BEGIN)}.*?^{re.escape(END)}$",
-        lambda _: block,
-        PYPROJECT.read_text("utf-8"),
-        flags=re.MULTILINE | re.DOTALL,
-    )
-    if count != 1:
-        raise SystemExit(f"{PYPROJECT.name} needs exactly one block from '{BEGIN}' to '{END}'; it has {count}")
-    PYPROJECT.write_text(text, "utf-8")
+    PYPROJECT.write_text("\n".join([human, *lines, ""]), "utf-8")
 
 
 def main() -> None:

@@ -9,7 +9,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["uv"]
+PYPROJECT = (ROOT / "pyproject.toml").read_text("utf-8")
+SETTINGS = tomllib.loads(PYPROJECT)["tool"]["uv"]
 LOCK = (ROOT / "requirements.lock").read_text("utf-8")
 
 
@@ -19,6 +20,12 @@ def locked() -> list[str]:
 
 def test_the_constraints_and_the_lock_are_the_same_list() -> None:
     assert SETTINGS["constraint-dependencies"] == locked(), "run: uv run tools/pin.py"
+
+
+def test_the_pins_end_the_file_that_people_read() -> None:
+    _, pins = PYPROJECT.split("\n# Pins, written by tools/pin.py")
+    lists = tomllib.loads(pins.partition("\n")[2])
+    assert lists == {name: SETTINGS[name] for name in ("constraint-dependencies", "build-constraint-dependencies")}
 
 
 def test_a_pin_allows_exactly_one_version() -> None:
