@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from model_bench import Bench, run, shared, until
 from offboard_core import Chunk, InferTimeout, InvalidAction
-from puppets import Door, PlainWire, Puppet
+from puppets import PATIENCE, Door, PlainWire, Puppet
+from slot_bed import turns
 
 X = {"x": np.zeros(3)}
 
@@ -126,6 +127,9 @@ def test_who_comes_after_one_that_is_still_being_read_has_a_wire_of_its_own():
                 assert isinstance(error, InferTimeout)
                 after = bench.submit(route, X)
                 door.open()
+                while not after.deliveries:  # it begins when somebody looks whether the former one has returned
+                    bench.thread.expire(PATIENCE)
+                    await turns()
                 assert isinstance((await after.reply())[0], Chunk)
                 assert [wire.notes for wire in wires] == [["read"], ["read", "Chunk"]]
                 assert shared(bench, [route]) == [[0]], "what was given up is not inferred"

@@ -1,13 +1,17 @@
 """What is translated beside a model's thread, and whom it can harm."""
 
+from dataclasses import replace
+
 import numpy as np
-from model_bench import Asked, run, until
+import pytest
+from model_bench import Asked, Bench, run, until
+from offboard_client.errors import InferTimeout
 from offboard_core import NoParams
 from offboard_core.runtime import thread
 from offboard_core.runtime.exchange import Route
 from offboard_core.runtime.stats import SessionStats
 from puppets import PATIENCE, Door, PlainWire, Puppet, bound
-from slot_bed import bed, turns
+from slot_bed import becomes, bed, turns
 
 
 class Hangs(PlainWire):
@@ -54,5 +58,68 @@ def test_translations_that_never_return_keep_no_other_model_from_answering(monke
                 (asked,) = await beside_a_call(made, b, in_b, [PlainWire()])
                 chunk, _ = await asked.reply()
                 assert chunk.columns()["action"].shape == (2, 3)
+
+    run(main())
+
+
+@pytest.mark.rule("H-5", "H-8")
+def test_a_model_whose_translators_are_all_stuck_is_not_handed_out_until_one_returns(monkeypatch):
+    monkeypatch.setattr(thread, "WORTH_OVERLAPPING", 0.0)
+
+    async def main():
+        with Door() as one, Door() as other, Door() as call:
+            async with bed() as made:
+                held = await made.have("x", make=lambda: Puppet(doors={1: call}))
+                await beside_a_call(made, held, call, [Hangs(one), Hangs(other)])
+                await until(one.entered)
+                await until(other.entered)
+                assert made.slot.ready(), "they have not been at it for long"
+                made.slot.limits = replace(made.slot.limits, infer=0.0)
+                stuck = r"^x has been stuck in calls of its codec, on every thread that translates, for \d+ s"
+                assert not made.slot.ready()
+                with pytest.raises(InferTimeout, match=stuck + "; if it does not return, restart the server$"):
+                    await made.have("x")
+                assert made.slot.status()["wedged"]
+                one.open()
+                await becomes(made.slot.ready)
+                await made.have("x")
+                assert made.loads == ["x"]
+                other.open()
+
+    run(main())
+
+
+def test_a_session_whose_codec_hangs_takes_one_thread_and_leaves_the_model_alone(monkeypatch):
+    monkeypatch.setattr(thread, "WORTH_OVERLAPPING", 0.0)
+
+    async def main():
+        never, call = Door(), Door()
+        async with Bench(Puppet(doors={1: call})) as bench:
+            with never, call:
+                sick, well = await bench.route(Hangs(never)), await bench.route()
+                await bench.submit(well, {"x": np.zeros(1)}).reply()
+                busy = bench.submit(well, {"x": np.zeros(1)})
+                await until(call.entered)
+                first = bench.submit(sick, {"x": np.zeros(1)})
+                await until(never.entered)
+                bench.thread.abandon(busy.exchange)  # the limit is for the others
+                bench.thread.expire(0.0)
+                second = bench.submit(sick, {"x": np.zeros(1)})
+                bench.thread.expire(0.0)
+                for given_up in (first, second):
+                    error, _ = await given_up.reply()
+                    assert "the codec puppet.declared has not returned" in error.text
+                assert not bench.thread._translators.busy_for(), "one of the two is free"
+                call.open()
+                again = bench.submit(sick, {"x": np.zeros(1)})
+                for _ in range(2):
+                    chunk, _ = await bench.submit(well, {"x": np.zeros(1)}).reply()
+                    assert len(chunk) == 2
+                never.open()
+                while not again.deliveries:
+                    bench.thread.expire(PATIENCE)
+                    await turns()
+                chunk, _ = await again.reply()
+                assert len(chunk) == 2, "and it goes on once it has returned"
 
     run(main())

@@ -44,9 +44,10 @@ class Route:
     """What the exchanges of one session share: its episode on the model, its codec, its wire and its counters.
 
     ``alone``: the session took part in a call that failed as a whole, and shares none until it has been answered.
+    ``translating``: held while what began last is translated; see :meth:`Exchange.begins`.
     """
 
-    __slots__ = ("_make_wire", "alone", "codec", "last_encode_ms", "session", "stats", "wire")
+    __slots__ = ("_make_wire", "alone", "codec", "last_encode_ms", "session", "stats", "translating", "wire")
 
     def __init__(self, session: Session, codec: BoundCodec, make_wire: Callable[[], Wire], stats: SessionStats) -> None:
         self.session = session
@@ -54,6 +55,7 @@ class Route:
         self.stats = stats
         self.last_encode_ms = 0.0
         self.alone = False
+        self.translating = Lock()
         self.rewire(make_wire)
 
     def rewire(self, make_wire: Callable[[], Wire] | None = None) -> None:
@@ -95,6 +97,16 @@ class Exchange:
         self.abandoned = False
         self.decode_ms = self.codec_ms = self.prepare_ms = self.queue_ms = self.infer_ms = self.started = 0.0
         self.batch = 1
+
+    def begins(self) -> bool:
+        """Whether it may be translated; not while a former one of its session, given up since, is still under way.
+
+        So a session whose codec does not return holds one thread, not one more with each observation.
+        """
+        if self.route.translating.locked():
+            return False
+        self.route.translating = self._translating
+        return True
 
     def prepare(self) -> bool:
         """Frame → observation → model input. False if it was given up, or failed: then :attr:`error` says why."""

@@ -111,8 +111,8 @@ class Slot:
         return self._loading.failure
 
     def wedged(self) -> bool:
-        """Whether the loaded policy has been in one call for longer than the limit."""
-        return self._loaded is not None and self._loaded.thread.busy_for() > self.limits.infer
+        """Whether the loaded policy, or its codec on every translator, has not returned for longer than the limit."""
+        return self._loaded is not None and self._loaded.thread.stuck(self.limits.infer) is not None
 
     def ready(self) -> bool:
         """Whether a warm, healthy policy is in the slot and the server is not draining."""
@@ -127,8 +127,8 @@ class Slot:
             if recipe is not None:
                 return f"{recipe.label} is being loaded"
             return "no model is loaded" + (f"; {shown(self.failure.text)}" if self.failure is not None else "")
-        if loaded.lost is None and self.wedged():
-            return f"{loaded.label} has been stuck in one call for {loaded.thread.busy_for():.0f} s"
+        if loaded.lost is None and (stuck := loaded.thread.stuck(self.limits.infer)):
+            return f"{loaded.label} has been {stuck}"
         if self._ask(loaded):
             return None
         if loaded.lost is not None:
@@ -238,11 +238,8 @@ class Slot:
         most = loaded.policy.max_sessions
         if most is not None and len(loaded.leases) >= most:
             return None
-        if self.wedged():
-            raise InferTimeout(
-                f"{loaded.label} has been stuck in one call for {loaded.thread.busy_for():.0f} s; "
-                "if it does not return, restart the server"
-            )
+        if stuck := loaded.thread.stuck(self.limits.infer):
+            raise InferTimeout(f"{loaded.label} has been {stuck}; if it does not return, restart the server")
         return loaded
 
     def _ask(self, loaded: Loaded) -> bool:

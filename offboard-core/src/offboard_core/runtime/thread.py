@@ -56,6 +56,7 @@ class ModelThread:
         self._gather = Gather()
         self._last_infer = 0.0
         self._open: set[Exchange] = set()
+        self._behind: list[Exchange] = []
         self._thread = threading.Thread(target=self._run, name=f"offboard-model-{name}", daemon=True)
         self._thread.start()
 
@@ -95,24 +96,35 @@ class ModelThread:
     def submit(self, exchange: Exchange) -> None:
         """Queue an exchange; its ``deliver`` is called on the loop when the reply is there."""
         self._open.add(exchange)
-        if self.busy_since is not None and self._last_infer > WORTH_OVERLAPPING:
+        self._begin(exchange)
+
+    def _begin(self, exchange: Exchange) -> None:
+        if not exchange.begins():
+            self._behind.append(exchange)
+        elif self.busy_since is not None and self._last_infer > WORTH_OVERLAPPING:
             self._translators.submit(partial(self._prepare_beside, exchange))
         else:
             # The last thing the loop does before it sleeps: were it to go on, the two threads would fight for the GIL.
             self._loop.call_soon(self._queue.put, exchange)
 
     def expire(self, limit: float) -> None:
-        """Answer every exchange older than ``limit`` seconds with a timeout; its late result is thrown away."""
+        """Answer what is older than ``limit`` s with a timeout, its late result is thrown away; begin what may now."""
         now = perf_counter()
         for exchange in [e for e in self._open if now - e.submitted > limit]:
             stuck = self.busy_for()
             self._open.discard(exchange)
             why = f"it has been in one call for {stuck:.1f} s" if stuck > limit / 2 else "others were queued before you"
+            if exchange.route.translating.locked():
+                why = f"the codec {exchange.route.codec.name} has not returned from what this session sent"
             error = InferTimeout(
                 f"the policy did not answer within {limit:g} s: {why}. "
                 "Nothing of a later answer will be sent; raise --infer-timeout if this model is that slow"
             )
             _deliver(exchange, exchange.give_up(error), error)
+        behind, self._behind = self._behind, []
+        for exchange in behind:
+            if exchange in self._open:
+                self._begin(exchange)
 
     def abandon(self, exchange: Exchange) -> None:
         """Nobody waits for this reply any more: skip the work if it has not begun, drop the result if it has."""
@@ -127,6 +139,14 @@ class ModelThread:
         """Seconds the current call has been running; 0.0 when idle."""
         since = self.busy_since
         return 0.0 if since is None else perf_counter() - since
+
+    def stuck(self, limit: float) -> str | None:
+        """What has not returned for longer than ``limit`` s: a call, or what every translator is in; else None."""
+        if (seconds := self.busy_for()) > limit:
+            return f"stuck in one call for {seconds:.0f} s"
+        if (seconds := self._translators.busy_for()) > limit:
+            return f"stuck in calls of its codec, on every thread that translates, for {seconds:.0f} s"
+        return None
 
     @property
     def queued(self) -> int:
