@@ -11,18 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from offboard_client.errors import BadObservation, ConfigurationError, InvalidAction
-from offboard_core.codecs import (
-    ActionHorizon,
-    ActionSplit,
-    ActionTiming,
-    LetterboxImage,
-    Rename,
-    StateVector,
-    decodes,
-    encodes,
-)
-from offboard_core.codecs.algebra import Stage
-from offboard_core.types import Chunk, Codec, CodecMeta, Feature, Field
+from offboard_core.codecs import ActionHorizon, ActionSplit, ActionTiming, LetterboxImage, Rename, StateVector
+from offboard_core.types import Chunk, Codec, CodecMeta, Feature, Field, Stage, decodes, encodes
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from model_bench import Bench, run, until
 from offboard_client import wire
 from offboard_client.messages import error_frame
 from offboard_core import Chunk, LoadFailed, OffboardError, Policy, PolicyFailed, Session
-from offboard_core._each import infer_each
 from offboard_core.runtime import thread
 from offboard_core.runtime.lease import Recipe
 from puppets import Door, PlainWire, Puppet, count_up
@@ -78,7 +77,7 @@ def test_sessions_of_a_batch_may_answer_from_one_buffer():
             buffer[:] = inputs["x"]
             return Chunk(buffer)
 
-    results = infer_each([(Sharing(), {"x": 1.0}), (Sharing(), {"x": 2.0})])
+    results = Policy.infer_many(Puppet(), [(Sharing(), {"x": 1.0}), (Sharing(), {"x": 2.0})])
     assert [result.action[0, 0] for result in results] == [1.0, 2.0]
 
 

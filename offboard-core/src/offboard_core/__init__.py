@@ -22,9 +22,7 @@ from offboard_client.errors import (
 )
 
 from .declared import declare
-from .health import Health
 from .hookspecs import CodecEntry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry, hookimpl
-from .progress import Progress
 from .training import Trainer
 from .types import (
     Checkpoint,
@@ -34,10 +32,12 @@ from .types import (
     CodecMeta,
     Feature,
     Field,
+    Health,
     ModelRegistry,
     NoParams,
     Observation,
     Policy,
+    Progress,
     Report,
     Session,
 )

@@ -23,13 +23,12 @@ from offboard_core.codecs import (
     LetterboxImage,
     StateVector,
     TaskText,
-    is_image,
     positive,
     rate,
     resolve_names,
     timed,
 )
-from offboard_core.types import Checkpoint, Codec
+from offboard_core.types import Checkpoint, Codec, is_image
 
 from .files import CONFIG
 

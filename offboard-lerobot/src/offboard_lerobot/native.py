@@ -13,12 +13,11 @@ from offboard_core.codecs import (
     NativeOptions,
     StateVector,
     TaskText,
-    is_image,
     resolve_names,
     timed,
 )
 from offboard_core.codecs.grip import is_grip
-from offboard_core.types import Checkpoint, Codec, Field
+from offboard_core.types import Checkpoint, Codec, Field, is_image
 
 
 def native(options: NativeOptions, checkpoint: Checkpoint) -> Codec:

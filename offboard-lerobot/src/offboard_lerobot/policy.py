@@ -14,10 +14,8 @@ from lerobot.policies.utils import populate_queues
 from lerobot.utils.constants import ACTION, OBS_IMAGES
 from offboard_client._printable import told
 from offboard_client.errors import BadObservation, InvalidAction, ModelLost, OffboardError, PolicyFailed
-from offboard_core.codecs import is_image
-from offboard_core.health import Health
 from offboard_core.memory import collect
-from offboard_core.types import Chunk, Field, Policy, Session
+from offboard_core.types import Chunk, Field, Health, Policy, Session, is_image
 
 from .device import broken
 from .files import Files

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from offboard_client.errors import BadParameter
-from offboard_core.codecs import ActionSplit, Stage, StateVector, positive, rate, timed
+from offboard_core.codecs import ActionSplit, StateVector, positive, rate, timed
 from offboard_core.codecs.grip import is_grip
-from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Field, Observation
+from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Field, Observation, Stage
 
 from .pieces import SIZE, Prompt, Trained, camera, check_fit
 

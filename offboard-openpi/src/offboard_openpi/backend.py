@@ -16,8 +16,7 @@ from typing import Any
 from offboard_client._printable import told
 from offboard_client.errors import InferTimeout, LoadFailed, ModelLost, OffboardError, PolicyFailed
 from offboard_core.child import Child
-from offboard_core.health import Health
-from offboard_core.types import Report
+from offboard_core.types import Health, Report
 
 from .checks import Checks
 from .connection import Connection, Lost, Unreachable, ask

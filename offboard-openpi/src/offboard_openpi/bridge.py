@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 from offboard_client.errors import DialectUnsupported, InvalidAction
-from offboard_core.codecs import Stage, check_actions
+from offboard_core.codecs import check_actions
 from offboard_core.frontend import BoundCodec
-from offboard_core.types import Chunk, Codec, CodecMeta, Field, Observation
+from offboard_core.types import Chunk, Codec, CodecMeta, Field, Observation, Stage
 
 from .keysets import KeySet
 from .native import ACTION_SPACE

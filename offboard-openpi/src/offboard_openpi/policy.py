@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from offboard_core.health import Health
-from offboard_core.types import Chunk, Policy, Session
+from offboard_core.types import Chunk, Health, Policy, Session
 
 from .checks import Checks
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 from offboard_client._actions import check_actions
 
 from .actions import ActionSplit, ActionVector, pose_width
-from .algebra import Parallel, Sequential, Stage, decodes, encodes, is_image
 from .grip import binarize, check_grip
 from .images import LetterboxImage, letterbox
 from .names import Rename, resolve_names
@@ -24,8 +23,8 @@ from .state import CONVENTIONS, StateVector, TaskText, canonical_field, check_ca
 from .timing import ActionHorizon, ActionTiming, positive, rate, timed
 
 __all__ = [
-    "CONVENTIONS", "ActionHorizon", "ActionSplit", "ActionTiming", "ActionVector", "LetterboxImage", "Native",
-    "NativeOptions", "Parallel", "Rename", "Rotation", "Sequential", "Stage", "StateVector", "TaskText", "binarize",
-    "canonical_field", "check_actions", "check_canonical", "check_grip", "convert", "convert_pose", "decodes",
-    "encodes", "is_image", "letterbox", "pose_width", "positive", "rate", "resolve_names", "timed",
+    "ActionHorizon", "ActionSplit", "ActionTiming", "ActionVector", "CONVENTIONS", "LetterboxImage", "Native",
+    "NativeOptions", "Rename", "Rotation", "StateVector", "TaskText", "binarize", "canonical_field",
+    "check_actions", "check_canonical", "check_grip", "convert", "convert_pose", "letterbox", "pose_width",
+    "positive", "rate", "resolve_names", "timed",
 ]  # fmt: skip

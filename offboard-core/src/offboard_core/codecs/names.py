@@ -11,7 +11,7 @@ from offboard_client.errors import BadObservation, BadParameter, ConfigurationEr
 
 from offboard_core.types import CodecMeta, Observation
 
-from .algebra import Stage
+from ..types import Stage
 
 
 @dataclass(frozen=True)

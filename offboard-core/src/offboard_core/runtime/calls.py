@@ -11,8 +11,7 @@ from typing import Any
 from offboard_client._printable import told
 from offboard_client.errors import ModelLost, OffboardError, PolicyFailed, from_code
 
-from .._each import raised
-from ..types import Chunk, Policy
+from ..types import Chunk, Policy, raised
 from .exchange import Exchange, Result
 
 log = logging.getLogger(__name__)

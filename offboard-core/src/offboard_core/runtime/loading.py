@@ -14,7 +14,7 @@ from offboard_client.errors import InferTimeout, LoadFailed, OffboardError
 from offboard_client.messages import Status
 
 from ..memory import collect
-from ..progress import Progress
+from ..types import Progress
 from .checks import check_policy
 from .lease import Limits, Loaded, Recipe
 from .stats import ServerStats

@@ -8,8 +8,7 @@ from typing import Any, cast
 from offboard_client._printable import one_line, told
 from offboard_client.messages import Status
 
-from ..health import Health
-from ..types import Policy
+from ..types import Health, Policy
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,9 @@ import weakref
 from typing import Any
 
 from ..bound import BoundCodec
-from ..health import Health
 from ..memory import collect
 from ..source import ModelSource
-from ..types import Checkpoint, Chunk, Observation, Policy, Session
+from ..types import Checkpoint, Chunk, Health, Observation, Policy, Session
 from ._vendor import Vendor
 
 #: Seconds: far more than what is known takes to be told on a busy machine, and less than asking another process.

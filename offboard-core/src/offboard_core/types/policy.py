@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import abc
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
-from offboard_client.errors import OffboardError
+import numpy as np
+from offboard_client._printable import told
+from offboard_client.errors import OffboardError, PolicyFailed
 
-from .chunk import Chunk
+from .chunk import Array, Chunk
 from .health import Health
+
+log = logging.getLogger(__name__)
+
+#: How many names of an observation an error lists.
+_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -57,17 +65,28 @@ class Policy(abc.ABC, Generic[S]):
     def infer_many(self, batch: Sequence[tuple[S, Mapping[str, Any]]]) -> Sequence[Chunk | OffboardError | None]:
         """One result per pair, in order. An item that fails is answered by its error: one bad input fails one robot.
 
-        The default runs them one by one.
+        The default runs them one by one, and what one raises is its own answer.
         """
-        from ._each import infer_each
-
-        return infer_each(batch)
+        results: list[Chunk | OffboardError | None] = []
+        for session, inputs in batch:
+            try:
+                result = session.infer(inputs)
+                # One's answer is no other's memory.
+                results.append(result.copy() if len(batch) > 1 and isinstance(result, Chunk) else result)
+            except OffboardError as error:
+                results.append(error)
+            # SystemExit included: a policy that leaves the program leaves its own call and nothing else.
+            except BaseException as error:
+                log.exception("the policy failed on one observation")
+                results.append(raised(error, inputs))
+        return results
 
     def batch_key(self, inputs: Mapping[str, Any]) -> Hashable:
-        """Only inputs of equal keys share a batch. The default: names, shapes and dtypes."""
-        from ._each import shape_key
+        """Only inputs of equal keys share a batch.
 
-        return shape_key(inputs)
+        The default: names with shapes and dtypes; anything that is not an array counts by its type only.
+        """
+        return tuple((name, *_shape(value)) for name, value in sorted(inputs.items()))
 
     def health(self) -> Health:
         """Whether it can answer now. The default: always.
@@ -81,3 +100,23 @@ class Policy(abc.ABC, Generic[S]):
 
     def close(self) -> None:
         """Release the weights or stop the child. Called once; no call follows."""
+
+
+def raised(error: BaseException, inputs: Mapping[str, Any] | None = None) -> PolicyFailed:
+    """What a robot is told about an exception of the policy, which was given ``inputs``."""
+    hint = ""
+    text = told(error)
+    if isinstance(error, KeyError) and inputs is not None and error.args and error.args[0] not in inputs:
+        names = sorted(map(str, inputs))
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        hint = f" (it was given {', '.join(names[:_NAMED]) or 'nothing'}{more})"
+    if isinstance(error, ValueError) and text.endswith("is read-only"):  # as numpy says it
+        hint = " (a Policy's inputs are views on the robot's message: copy an array before writing into it)"
+    return PolicyFailed(f"the policy raised {text}{hint}. The server's log has the traceback")
+
+
+def _shape(value: Any) -> tuple[Hashable, ...]:
+    if isinstance(value, np.ndarray):
+        array = cast("Array", value)
+        return array.shape, array.dtype.str
+    return (type(value).__name__,)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+#: Tells whoever waits what a slow load is doing; a :class:`Progress` also how far it is. For any thread.
+#: Each call is a sign of life: --load-timeout counts from the last one. Whoever repeats it in a loop bounds that loop.
+Report = Callable[[str], None]
+
 
 class Progress(str):
     """What a loader gives its ``report`` when it knows sizes; for whoever knows only text, a text.

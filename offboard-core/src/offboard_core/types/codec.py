@@ -1,4 +1,4 @@
-"""How codecs are put together: one after the other (``a | b``) or side by side (``a & b``).
+"""A codec, and how codecs are put together: one after the other (``a | b``) or side by side (``a & b``).
 
 A part may have one half only. One that does not encode lets observations through in a sequence and adds
 nothing side by side; the same holds for one that does not decode. Both compositions are associative.
@@ -6,16 +6,55 @@ nothing side by side; the same holds for one that does not decode. Both composit
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
-from offboard_client.errors import BadObservation, ConfigurationError, InvalidAction
+from offboard_client.errors import BadObservation
 
-from offboard_core.types import Array, Chunk, Codec, CodecMeta, Feature, Field, Observation
+from .chunk import Chunk
+from .merging import both, common, merge_sizes, side_by_side, union
+from .values import CodecMeta, Feature, Observation
 
-T = TypeVar("T")
-Sizes = tuple[int, int] | Mapping[str, tuple[int, int]] | None
+
+class Codec(abc.ABC):
+    """How a robot's data become a model's, and back. Pure and immutable: one codec serves many sessions.
+
+    Compose with ``a | b`` (in sequence: b reads what a encoded) and ``a & b`` (side by side: both read the
+    same, their outputs are merged; a name that both make is an error).
+    Errors: :class:`~offboard_client.errors.BadObservation` from :meth:`encode`,
+    :class:`~offboard_client.errors.InvalidAction` from :meth:`decode`.
+    """
+
+    @property
+    def meta(self) -> CodecMeta:
+        """What this codec reads and makes."""
+        return CodecMeta()
+
+    def encode(self, observation: Observation) -> dict[str, Any]:
+        """A robot's observation as the model's input. Never writes into its argument."""
+        raise NotImplementedError(f"{type(self).__name__} does not encode")
+
+    def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """A model's chunk in the robot's terms; vectorised over T. ``observation`` is what :meth:`encode` was given."""
+        raise NotImplementedError(f"{type(self).__name__} does not decode")
+
+    # -- the training half -------------------------------------------------------------------------------
+    @property
+    def features(self) -> Mapping[str, Feature]:
+        """The columns that :meth:`label` makes, by name."""
+        return {}
+
+    def label(self, frame: Observation) -> dict[str, Any]:
+        """One recorded frame (canonical names, and the commanded ``target_*``) as a training row."""
+        return {}
+
+    def __or__(self, other: Codec) -> Codec:
+        return Sequential(self, other)
+
+    def __and__(self, other: Codec) -> Codec:
+        return Parallel(self, other)
 
 
 class Stage(Codec):
@@ -68,7 +107,7 @@ class Sequential(Codec):
     @property
     def features(self) -> Mapping[str, Feature]:
         """The columns of both parts."""
-        return _union("training column", self.first.features, self.second.features)
+        return union("training column", self.first.features, self.second.features)
 
     def label(self, frame: Observation) -> dict[str, Any]:
         """The first part labels the frame, the second what the first encodes of it."""
@@ -93,7 +132,7 @@ class Parallel(Codec):
         _find_halves(self, self.left, self.right)
         _ = self.features
         if decodes(self.left) and decodes(self.right):
-            _union("action", self.left.meta.action, self.right.meta.action)
+            union("action", self.left.meta.action, self.right.meta.action)
         _ = self.meta
 
     @property
@@ -102,12 +141,12 @@ class Parallel(Codec):
         left, right = self.left.meta, self.right.meta
         observation = dict(left.observation)
         for name, asked in right.observation.items():
-            observation[name] = _both(name, observation[name], asked) if name in observation else asked
+            observation[name] = both(name, observation[name], asked) if name in observation else asked
         return replace(
-            _common(left, right),
+            common(left, right),
             observation=observation,
             action={**left.action, **right.action},
-            image_sizes=_merge_sizes(left, right, observation),
+            image_sizes=merge_sizes(left, right, observation),
         )
 
     def encode(self, observation: Observation) -> dict[str, Any]:
@@ -131,12 +170,12 @@ class Parallel(Codec):
         if not parts:
             return super().decode(chunk, observation)
         made = [part.decode(chunk, observation) for part in parts]
-        return made[0] if len(made) == 1 else _side_by_side(*made)
+        return made[0] if len(made) == 1 else side_by_side(*made)
 
     @property
     def features(self) -> Mapping[str, Feature]:
         """The columns of both parts."""
-        return _union("training column", self.left.features, self.right.features)
+        return union("training column", self.left.features, self.right.features)
 
     def label(self, frame: Observation) -> dict[str, Any]:
         """The row's columns from both parts."""
@@ -193,76 +232,8 @@ def _over(codec: Codec, inner: CodecMeta) -> CodecMeta:
     own = codec.meta
     reads = own if encodes(codec) else inner
     return replace(
-        _common(own, inner),
+        common(own, inner),
         observation=reads.observation,
         action=own.action if decodes(codec) and own.action else inner.action,
         image_sizes=reads.image_sizes,
     )
-
-
-def _common(a: CodecMeta, b: CodecMeta) -> CodecMeta:
-    """What holds for a chunk as a whole, from whichever part says it."""
-    conventions = dict(a.conventions)
-    for name, convention in b.conventions.items():
-        conventions[name] = _agree(f"the convention {name}", conventions.get(name, convention), convention)
-    return CodecMeta(
-        action_fps=_agree("the action rate (fps)", a.action_fps, b.action_fps),
-        action_horizon_sec=_agree("the action horizon (s)", a.action_horizon_sec, b.action_horizon_sec),
-        conventions=conventions,
-    )
-
-
-def _agree(what: str, a: T | None, b: T | None) -> Any:
-    if a is not None and b is not None and a != b:
-        raise ConfigurationError(f"two codecs disagree about {what}: {a!r} and {b!r}; leave it to one of them")
-    return b if a is None else a
-
-
-def _both(name: str, a: Field, b: Field) -> Field:
-    return Field(
-        shape=_agree(f"the shape of {name}", a.shape, b.shape),
-        dtype=_agree(f"the dtype of {name}", a.dtype, b.dtype),
-        unit=_agree(f"the unit of {name}", a.unit, b.unit),
-        kind=_agree(f"the kind of {name}", a.kind, b.kind),
-        required=a.required or b.required,
-    )
-
-
-def _merge_sizes(left: CodecMeta, right: CodecMeta, observation: Mapping[str, Field]) -> Sizes:
-    sizes = _sizes_by_name(left)
-    for name, size in _sizes_by_name(right).items():
-        sizes[name] = _agree(f"the size of {name}", sizes.get(name), size)
-    images = {name for name, field in observation.items() if is_image(field)}
-    if sizes.keys() == images and len(set(sizes.values())) == 1:
-        return next(iter(sizes.values()))
-    return sizes or None
-
-
-def _sizes_by_name(meta: CodecMeta) -> dict[str, tuple[int, int]]:
-    sizes = meta.image_sizes
-    if isinstance(sizes, tuple):
-        return {name: sizes for name, field in meta.observation.items() if is_image(field)}
-    return dict(sizes or {})
-
-
-def is_image(field: Field) -> bool:
-    """Whether a field holds an image: (h, w, 3) uint8, each side given or free."""
-    return field.shape is not None and len(field.shape) == 3 and field.shape[2] == 3 and field.dtype == "uint8"
-
-
-def _union(what: str, a: Mapping[str, T], b: Mapping[str, T]) -> dict[str, T]:
-    if twice := a.keys() & b.keys():
-        raise ConfigurationError(f"two codecs both make the {what} {', '.join(sorted(twice))}; rename one of them")
-    return {**a, **b}
-
-
-def _side_by_side(a: Chunk, b: Chunk) -> Chunk:
-    columns: dict[str, Array] = dict(a.columns())
-    if twice := columns.keys() & b.columns().keys():
-        raise InvalidAction(f"two codecs side by side both make the action {', '.join(sorted(twice))}")
-    if len(a) != len(b):
-        raise InvalidAction(f"two codecs side by side make chunks of {len(a)} and {len(b)} steps")
-    times = b.timestamp if a.timestamp is None else a.timestamp
-    if a.timestamp is not None and b.timestamp is not None and not (a.timestamp == b.timestamp).all():
-        raise InvalidAction("two codecs side by side disagree about the timestamps of a chunk")
-    return Chunk(columns | b.columns(), times)

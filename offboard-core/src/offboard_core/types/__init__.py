@@ -1,0 +1,23 @@
+"""What vendors, codecs and the server share. Everything here is light: numpy and the standard library.
+
+A robot's observation becomes a model's input by a :class:`Codec`, the model's answer is a :class:`Chunk`
+that the same codec turns back into the robot's terms. A :class:`CheckpointLoader` makes a :class:`Policy`
+of a :class:`Checkpoint`; a :class:`ModelRegistry` says which checkpoints exist; a :class:`Session` is one
+episode of one robot on a policy.
+"""
+
+from __future__ import annotations
+
+from .checkpoint import Checkpoint, CheckpointLoader, ModelRegistry
+from .chunk import Array, Chunk, Columns, rows
+from .codec import Codec, Parallel, Sequential, Stage, decodes, encodes
+from .health import Health
+from .policy import NoParams, Policy, Session, raised
+from .progress import Progress, Report, sized
+from .values import CodecMeta, Feature, Field, Observation, is_image
+
+__all__ = [
+    "Array", "Checkpoint", "CheckpointLoader", "Chunk", "Codec", "CodecMeta", "Columns", "Feature", "Field",
+    "Health", "ModelRegistry", "NoParams", "Observation", "Parallel", "Policy", "Progress", "Report", "Sequential",
+    "Session", "Stage", "decodes", "encodes", "is_image", "raised", "rows", "sized",
+]  # fmt: skip
