@@ -14,7 +14,7 @@ from offboard_core.codecs import ActionSplit, StateVector, positive, rate, timed
 from offboard_core.codecs.grip import is_grip
 from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Field, Observation, Stage
 
-from .pieces import SIZE, Prompt, Trained, camera, check_fit
+from .blocks import SIZE, Prompt, Trained, camera, check_fit
 
 #: ALOHA's camera → the robot's name for it, and whether openpi needs it.
 CAMERAS = {

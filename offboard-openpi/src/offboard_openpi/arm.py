@@ -19,7 +19,7 @@ from offboard_client.errors import BadParameter
 from offboard_core.codecs import ActionSplit, StateVector, positive, rate, timed
 from offboard_core.types import Checkpoint, Codec
 
-from .pieces import Prompt, Trained, camera, check_fit
+from .blocks import Prompt, Trained, camera, check_fit
 
 STATE, WRIST, EXTERIOR = "observation/state", "observation/wrist_image", "observation/image"
 #: What openpi is sent → the column of a data set made for training; LeRobot's names, as Positronic's config maps them.

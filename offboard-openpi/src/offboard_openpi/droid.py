@@ -15,7 +15,7 @@ from offboard_core.codecs import CONVENTIONS, StateVector, binarize, rate, timed
 from offboard_core.codecs.actions import action_field
 from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Observation
 
-from .pieces import Prompt, Trained, camera, check_fit
+from .blocks import Prompt, Trained, camera, check_fit
 
 #: rad that a velocity of 1 moves a joint in one step, as DROID's controller has it.
 STEP = 0.2

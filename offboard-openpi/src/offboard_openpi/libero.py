@@ -16,7 +16,7 @@ from offboard_core.codecs import LetterboxImage, StateVector, canonical_field, c
 from offboard_core.codecs.actions import action_field
 from offboard_core.types import Array, Checkpoint, Chunk, Codec, CodecMeta, Field, Observation
 
-from .pieces import SIZE, Prompt, Trained, check_fit
+from .blocks import SIZE, Prompt, Trained, check_fit
 
 STATE, WRIST, EXTERIOR = "observation/state", "observation/wrist_image", "observation/image"
 #: What an action of 1 is: robosuite's controller clips to [-1, 1] and scales by these (m, rad).

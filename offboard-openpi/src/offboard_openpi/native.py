@@ -10,8 +10,8 @@ from offboard_client.errors import BadObservation
 from offboard_core.codecs import Native, rate, timed
 from offboard_core.types import Checkpoint, Codec, CodecMeta, Field, Observation
 
+from .blocks import Trained
 from .families import PROMPT
-from .pieces import Trained
 
 #: The convention that says what the numbers of an action vector are, where the config is known.
 ACTION_SPACE = "action_space"
