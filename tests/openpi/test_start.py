@@ -9,7 +9,7 @@ from offboard_client.errors import BadParameter, ConfigurationError, LoadFailed
 from offboard_core.options import build
 from offboard_core.types import Checkpoint
 from offboard_openpi.checkout import config_names, script
-from offboard_openpi.faults import explain_serving, is_permanent
+from offboard_openpi.diagnosis import explain_serving, is_permanent
 from offboard_openpi.loader import OpenPILoader
 from offboard_openpi.options import OpenPIOptions
 from offboard_openpi.ports import take_port

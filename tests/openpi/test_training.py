@@ -11,7 +11,7 @@ from offboard_core._cli.train import _Progress
 from offboard_core.plugins import Plugins
 from offboard_core.source import from_flags
 from offboard_core.training import read_record, write_record
-from offboard_openpi.faults import explain_training
+from offboard_openpi.diagnosis import explain_training
 from openpi_standin import PYTHON, STANDIN, options, robot
 
 CONFIG = "pi05_positronic_lowmem"

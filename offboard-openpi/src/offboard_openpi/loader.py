@@ -20,8 +20,8 @@ from .attached import Attached
 from .backend import Backend
 from .checkout import check_config, check_program, script
 from .checks import Checks
+from .diagnosis import explain_serving, is_permanent
 from .families import DEFAULT_CONFIG, FAMILIES, POSITRONIC, Family
-from .faults import explain_serving, is_permanent
 from .options import ENVIRONMENT, OpenPIOptions
 from .policy import OpenPIPolicy
 

@@ -18,8 +18,8 @@ from offboard_core.training import Trainer, read_record, write_record
 from offboard_core.types import Report
 
 from .checkout import check_config, script
+from .diagnosis import explain_training
 from .families import DEFAULT_CONFIG
-from .faults import explain_training
 from .files import STATS
 from .options import ENVIRONMENT, check_names, check_words, find_root
 
