@@ -10,13 +10,14 @@ import time
 import pytest
 from lying_openpi import Liar
 from offboard_client import InferenceClient
+from offboard_client.errors import PolicyFailed
 from offboard_core import Health, InferenceServer
 from offboard_core.plugins import Plugins
 from offboard_core.runtime.lease import Limits
 from offboard_core.source import from_flags
-from offboard_openpi import attached as attaching
-from offboard_openpi.attached import Attached
+from offboard_openpi import external_server
 from offboard_openpi.checks import Checks
+from offboard_openpi.external_server import ExternalServer
 from openpi_standin import options, robot, write_step
 from robots import get, get_json
 
@@ -106,42 +107,42 @@ def silent(peer):
 @pytest.fixture
 def watched(monkeypatch):
     """``watched(liar)``: what is attached to it, looked after a hundred times a second."""
-    monkeypatch.setattr(attaching, "EVERY", 0.01)
+    monkeypatch.setattr(external_server, "EVERY", 0.01)
     with contextlib.ExitStack() as stack:
 
         def attach(liar):
-            attached = Attached(liar.url, PATIENCE)
-            stack.callback(attached.close)
-            attached.open(Checks("unknown", None), PATIENCE, lambda _: None)
-            attached.watch()
-            return attached
+            server = ExternalServer(liar.url, PATIENCE)
+            stack.callback(server.close)
+            server.open(Checks("unknown", None), PATIENCE, lambda _: None)
+            server.watch()
+            return server
 
         yield attach
 
 
 def test_a_server_that_we_are_attached_to_is_looked_for_while_nobody_asks(watched):
     with Liar(silent) as liar:
-        attached = watched(liar)
-        assert attached.health() == Health()
-    until(lambda: attached.health().state == "recovering", "it is gone")
-    until(lambda: attached.health().reason.startswith(f"openpi cannot be reached: {liar.url}: "), "and why")
+        server = watched(liar)
+        assert server.health() == Health()
+    until(lambda: server.health().state == "recovering", "it is gone")
+    until(lambda: server.health().reason.startswith(f"openpi cannot be reached: {liar.url}: "), "and why")
     with Liar(silent, port=liar.port):
-        until(lambda: attached.health() == Health(), "it is back")
+        until(lambda: server.health() == Health(), "it is back")
 
 
 def test_a_server_that_comes_back_with_another_policy_has_failed(watched):
     with Liar(silent, {"policy": "one"}) as liar:
-        attached = watched(liar)
+        server = watched(liar)
     with Liar(silent, {"policy": "two"}, port=liar.port):
-        until(lambda: attached.health().state == "failed", "it is another one")
-        assert attached.health().reason == f"{liar.url} serves another policy now, its metadata say"
+        until(lambda: server.health().state == "failed", "it is another one")
+        assert server.health().reason == f"{liar.url} serves another policy now, its metadata say"
 
 
 def test_one_look_in_an_idle_second_is_all_that_a_server_is_asked(watched):
     with Liar(lambda peer: liar.wait()) as liar:
-        attached = watched(liar)
+        server = watched(liar)
         looks = threading.Event()
-        connected, count = attached._connected, []
+        connected, count = server._connected, []
 
         def look():
             count.append(1)
@@ -149,15 +150,15 @@ def test_one_look_in_an_idle_second_is_all_that_a_server_is_asked(watched):
                 looks.set()
             return connected()
 
-        attached._connected = look
+        server._connected = look
         assert looks.wait(PATIENCE)
         assert liar.connections == 1, "the socket is kept"
 
 
 def test_while_nobody_answers_a_robot_is_told_so_at_once(watched):
     with Liar(silent) as liar:
-        attached = watched(liar)
-        with attached._lock:  # as it is while a connection is sought
-            attached._health = Health("recovering", "openpi cannot be reached: it sleeps")
-            with pytest.raises(attaching.PolicyFailed, match="it sleeps; try again later"):
-                attached.infer({})
+        server = watched(liar)
+        with server._lock:  # as it is while a connection is sought
+            server._health = Health("recovering", "openpi cannot be reached: it sleeps")
+            with pytest.raises(PolicyFailed, match="it sleeps; try again later"):
+                server.infer({})

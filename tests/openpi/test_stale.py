@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from lying_openpi import Liar, frame
-from offboard_openpi.attached import Attached
 from offboard_openpi.checks import Checks
+from offboard_openpi.external_server import ExternalServer
 
 PATIENCE = 240
 
@@ -19,12 +19,12 @@ def heard(peer):
 
 def answers(liar, count):
     """What ``count`` observations are answered with: it ought to be their own number."""
-    attached = Attached(liar.url, PATIENCE)
-    attached.open(Checks("unknown", None), PATIENCE, lambda _: None)
+    server = ExternalServer(liar.url, PATIENCE)
+    server.open(Checks("unknown", None), PATIENCE, lambda _: None)
     try:
-        return [attached.infer({"state": np.full(8, i)})["actions"][0, 0] for i in range(1, count + 1)]
+        return [server.infer({"state": np.full(8, i)})["actions"][0, 0] for i in range(1, count + 1)]
     finally:
-        attached.close()
+        server.close()
 
 
 @pytest.mark.parametrize("pieces", [False, True])

@@ -16,11 +16,11 @@ from offboard_core.remote import RemoteFolder, fetch, is_url
 from offboard_core.types import Checkpoint, CheckpointLoader, Field, Report
 
 from . import files
-from .attached import Attached
 from .backend import Backend
 from .checkout import check_config, check_program, script
 from .checks import Checks
 from .diagnosis import explain_serving, is_permanent
+from .external_server import ExternalServer
 from .families import DEFAULT_CONFIG, FAMILIES, POSITRONIC, Family
 from .options import ENVIRONMENT, OpenPIOptions
 from .policy import OpenPIPolicy
@@ -72,14 +72,14 @@ class OpenPILoader(CheckpointLoader):
         config = self._config(checkpoint)
         if self._options.attach is not None:
             checks = Checks(config, FAMILIES.get(config))
-            attached = Attached(self._options.attach, self._options.openpi_timeout)
+            server = ExternalServer(self._options.attach, self._options.openpi_timeout)
             try:
-                metadata, reply = attached.open(checks, self._options.startup_timeout, report)
+                metadata, reply = server.open(checks, self._options.startup_timeout, report)
             except LoadFailed as error:  # one that has been there may come back
                 raise LoadFailed(error.text, permanent=error.permanent and not self._was_there) from None
             self._was_there = True
-            attached.watch()
-            return OpenPIPolicy(attached, checks, _meta(checks, metadata, reply))
+            server.watch()
+            return OpenPIPolicy(server, checks, _meta(checks, metadata, reply))
         root, command = self._options.root, self._command(config)
         folder = self._folder(checkpoint, report)
         if problem := files.local_problem(folder):

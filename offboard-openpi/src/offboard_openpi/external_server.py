@@ -1,4 +1,4 @@
-"""An openpi server that somebody else runs."""
+"""An openpi server that others start and stop; we attach to it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EVERY = 1.0
 log = logging.getLogger(__name__)
 
 
-class Attached:
+class ExternalServer:
     """The socket to a server at ``url``; opened anew after each of openpi's errors.
 
     For one thread; :meth:`close` and :meth:`health` are for any.
