@@ -110,7 +110,7 @@ def test_a_token_from_a_file_is_asked_for(tmp_path):
 @pytest.mark.rule("A-7")
 def test_listening_beyond_loopback_without_a_token_is_warned_about():
     with serving("--vendor", "scripted", "--host", "0.0.0.0") as (process, info):
-        assert info["url"] == f"ws://{reachable('0.0.0.0', secure=False)}:{info['port']}"
+        assert info["url"] == reachable("0.0.0.0", info["port"], secure=False)[0]
         process.terminate()
         _, log = process.communicate()
         assert "listening on 0.0.0.0 without a token" in log

@@ -44,7 +44,7 @@ def test_a_network_of_a_link_local_address_is_kept_at_both_ends():
     assert found.session_url(None, {}).startswith("ws://[fe80::1]:9000/")  # others do not know our networks
     assert str(found) == "[fe80::1%lo]:9000"
     assert listen_host("[fe80::1%lo]") == "fe80::1%lo"
-    assert reachable("fe80::1%lo", secure=False) == "[fe80::1%lo]"
+    assert reachable("fe80::1%lo", 9000, secure=False)[1] == "[fe80::1%lo]:9000"
 
 
 @pytest.mark.parametrize(
@@ -93,4 +93,4 @@ def test_a_client_takes_each_way_to_write_an_ipv6_address(host):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
 def test_a_certificate_is_for_a_name(host):
-    assert reachable(host, secure=True) == socket.gethostname()
+    assert reachable(host, 9000, secure=True) == (f"wss://{socket.gethostname()}:9000",) * 2

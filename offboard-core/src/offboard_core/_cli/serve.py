@@ -190,13 +190,11 @@ def announce(
     from ..server.listening import reachable
 
     secure = options.ssl_certfile is not None
-    name = reachable(host, secure=secure)
-    url = f"{'wss' if secure else 'ws'}://{name}:{port}"
+    url, server = reachable(host, port, secure=secure)
     if options.json:
         where = {"url": url, "host": host, "port": port, "pid": os.getpid()}
         emit_json({**where, "models": models, "frontends": frontends})
         return
-    server = url if secure else f"{name}:{port}"
     shown = ", ".join(models[-5:]) + (f" and {len(models) - 5} more" if len(models) > 5 else "")
     tell(f"listening on {url} with {shown}")
     say("")

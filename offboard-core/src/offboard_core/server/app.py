@@ -13,6 +13,7 @@ from ..frontend import Frontend
 from ..runtime.service import PolicyService
 from .auth import Gate
 from .config import ServerConfig
+from .conversation import Conversation
 from .edge import Edge
 from .http import make_http
 from .socket import Receive, Send, peer, serve_socket
@@ -42,6 +43,7 @@ class App:
         self._edge = Edge()
         self._http = make_http(service, gate, self._edge)
         self._sockets = 0
+        self._conversations: set[Conversation] = set()
         self._turns = Turns()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -62,7 +64,7 @@ class App:
             return
         self._sockets += 1
         try:
-            await serve_socket(self._service, frontend, scope, receive, send, self._edge)
+            await serve_socket(self._service, frontend, scope, receive, send, self._edge, self._conversations)
         finally:
             self._sockets -= 1
 
@@ -70,6 +72,11 @@ class App:
         """Take no session any more, and say so where health is asked for."""
         self._draining = True
         self._service.slot.drain()
+
+    @property
+    def owes(self) -> bool:
+        """Whether a client still waits for an answer."""
+        return any(one.owes for one in self._conversations)
 
     def _frontend(self, path: str) -> Frontend:
         if path == SESSION_PATH or path.startswith(SESSION_PATH + "/"):

@@ -85,6 +85,11 @@ class Conversation:
         self._wake_writer()
 
     # -- from the socket -------------------------------------------------------------------------------------------
+    @property
+    def owes(self) -> bool:
+        """Whether the client waits for an answer: of the model, or one that is still to be sent."""
+        return self._gone is None and bool(self._in_flight or self._pending or self._outbox)
+
     def start(self, session: ServiceSession) -> None:
         """The handshake is over; what the client sent meanwhile is next."""
         self._session = session
@@ -98,7 +103,8 @@ class Conversation:
         try:
             while self._gone is None:
                 if self._outbox:
-                    await send(self._outbox.popleft())
+                    await send(self._outbox[0])
+                    self._outbox.popleft()  # not before it is out: see owes
                 elif self._closing is not None:
                     await close(*self._closing)
                     return

@@ -16,6 +16,7 @@ from ..source import ModelSource, from_callables
 from ._malloc import keep_freed_memory
 from .config import ServerConfig
 from .descriptors import provide
+from .listening import reachable
 from .run import Running
 
 log = logging.getLogger(__name__)
@@ -65,16 +66,16 @@ class InferenceServer:
     def serve(self) -> None:
         """Serve until Ctrl-C, SIGTERM, or :meth:`stop` from another thread; returns then, whatever still hangs.
 
-        Raises what keeps it from starting, or ends it. Where nobody has set up logging, the log goes to stderr from
-        INFO on.
+        Raises what keeps it from starting, or ends it. The log says how to connect to it. Where nobody has set up
+        logging, it goes to stderr from INFO on.
         """
         running, over = self._begin()
-        if not logging.getLogger().handlers:
-            log_to_stderr("info")
-        keep_freed_memory()
-        provide(self.config.max_sessions)
         try:
-            running.run(lambda host, port: log.info("listening on %s:%d", bracketed(host), port))
+            if not logging.getLogger().handlers:
+                log_to_stderr("info")
+            keep_freed_memory()
+            provide(self.config.max_sessions)
+            running.run(self._tell)
         finally:
             over.set()
 
@@ -176,6 +177,10 @@ class InferenceServer:
         if self._thread is not None:
             self._thread.join()  # it has nothing left to do
         return True
+
+    def _tell(self, host: str, port: int) -> None:
+        _, server = reachable(host, port, secure=self.config.ssl_certfile is not None)
+        log.info("listening on %s; try offboard probe %s", server, server)
 
     def _where(self) -> str:
         return f"{bracketed(self.host)}:{self.port}"

@@ -47,8 +47,14 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def reachable(host: str, *, secure: bool) -> str:
-    """The host to connect to for whoever is told that a server listens on ``host``, as it stands in a URL."""
+def reachable(host: str, port: int, *, secure: bool) -> tuple[str, str]:
+    """The URL to connect to for whoever is told that a server listens on ``host``, and its form in command lines."""
+    server = f"{_name(host, secure=secure)}:{port}"
+    url = f"{'wss' if secure else 'ws'}://{server}"
+    return url, url if secure else server
+
+
+def _name(host: str, *, secure: bool) -> str:
     if host not in ("0.0.0.0", "::"):
         return bracketed(host)
     if secure:

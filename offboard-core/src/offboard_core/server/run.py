@@ -39,7 +39,6 @@ class Running:
         self.address: tuple[str, int] = (config.host, config.port)
         self._sources, self._config, self._frontends = sources, config, frontends
         self._on_progress = on_progress
-        self._loop = _new_loop()
         self._main: asyncio.Task[None] | None = None
         self._uvicorn: UvicornServer | None = None
         self._stopped = False
@@ -51,28 +50,29 @@ class Running:
         Raises what else ended it: a ConfigurationError before it listens, LoadFailed for a default model that can
         never be loaded.
         """
+        loop = _new_loop()
         try:
-            main = self._main = self._loop.create_task(self._serve(on_listening))
+            main = self._main = loop.create_task(self._serve(on_listening))
             if self._stopped:
                 main.cancel()
             try:
-                self._loop.run_until_complete(main)
+                loop.run_until_complete(main)
             finally:
                 if not main.done():  # a Ctrl-C, or somebody stopped the loop: it still has to be cleaned up
                     self._stop()
-                    self._loop.run_until_complete(asyncio.wait({main}))
+                    loop.run_until_complete(asyncio.wait({main}))
         except asyncio.CancelledError:
             if not self._stopped:
                 raise
         finally:
-            self._loop.close()
+            loop.close()
 
     def stop(self) -> None:
         """Ask it to stop; from any thread."""
         self._stopped = True
         if self._main is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
-                self._loop.call_soon_threadsafe(self._stop)
+                self._main.get_loop().call_soon_threadsafe(self._stop)
 
     def _stop(self) -> None:
         if self._uvicorn is not None:
@@ -94,7 +94,7 @@ class Running:
             self.address = service.address = (config.host, listener.getsockname()[1])
             await service.start()
             app = App(service, gate, config, self._frontends)
-            server = self._uvicorn = UvicornServer(Config(app, config), app, service, config.grace)
+            server = self._uvicorn = UvicornServer(Config(app, config), app)
             serving = asyncio.ensure_future(server.serve([listener]))
             listening = asyncio.ensure_future(server.listening.wait())
             await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)

@@ -39,9 +39,13 @@ def peer(scope: Scope) -> str:
 
 
 async def serve_socket(
-    service: PolicyService, frontend: Frontend, scope: Scope, receive: Receive, send: Send, edge: Edge
-) -> None:
-    """Run one accepted-to-be session to its end. The path is already known to be the frontend's."""
+    service: PolicyService, frontend: Frontend, scope: Scope, receive: Receive, send: Send, edge: Edge,
+    conversations: set[Conversation],
+) -> None:  # fmt: skip
+    """Run one accepted-to-be session to its end. The path is already known to be the frontend's.
+
+    ``conversations`` holds its own as long as it is open.
+    """
     await receive()  # websocket.connect
     await send({"type": "websocket.accept"})
     holder = peer(scope)
@@ -72,11 +76,13 @@ async def serve_socket(
             return
         try:
             await _send(send, ready)
+            conversations.add(conversation)
             conversation.start(session)
             await conversation.write(lambda frame: _send(send, frame), lambda code, why: _close(send, code, why))
         except Left:
             return  # before it was told that it is in
         finally:
+            conversations.discard(conversation)
             conversation.end(session)
     finally:
         for task in (opening, reading):

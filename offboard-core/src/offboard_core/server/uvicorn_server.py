@@ -14,7 +14,6 @@ import uvicorn
 from offboard_client.errors import ConfigurationError
 from offboard_client.wire import Limits
 
-from ..runtime.service import PolicyService
 from .app import App
 from .config import ServerConfig
 from .protocols import HttpProtocol, WebSocketProtocol
@@ -63,9 +62,9 @@ class Config(uvicorn.Config):
 class UvicornServer(uvicorn.Server):
     """uvicorn, told to finish what is in flight before it closes the sockets."""
 
-    def __init__(self, config: Config, app: App, service: PolicyService, grace: float) -> None:
+    def __init__(self, config: Config, app: App) -> None:
         super().__init__(config)
-        self._bounds, self._app, self._service, self._grace = config.bounds, app, service, grace
+        self._bounds, self._app = config.bounds, app
         self.listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -88,13 +87,13 @@ class UvicornServer(uvicorn.Server):
         """Refuse newcomers, let what is in flight end, close."""
         self._app.drain()
         loop = asyncio.get_running_loop()
-        end = loop.time() + self._grace
+        end = loop.time() + self._bounds.grace
         # Polled, once in the server's life: with an event every exchange would pay for it.
-        while self._service.status()["in_flight"] and loop.time() < end and not self.force_exit:  # noqa: ASYNC110
+        while self._app.owes and loop.time() < end and not self.force_exit:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-        # The last reply is answered and not yet sent: its session's writer comes first.
-        await asyncio.sleep(0.02)
         await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()  # its client does not read, and uvloop's end would wait for it
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
