@@ -1,10 +1,12 @@
 """A child never outlives the server, whatever happens to either, and its log explains its end."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
@@ -163,6 +165,47 @@ def test_a_command_that_does_not_exist():
     assert "no-such-program" in child.death()
     assert child.status() == 127
     child.stop()
+
+
+@pytest.mark.parametrize("where", ["the process", "its reader"])
+def test_ctrl_c_while_it_starts_leaves_nothing_behind(where, monkeypatch):
+    started: list[int] = []
+    popen, start = subprocess.Popen.__init__, threading.Thread.start
+
+    def started_process(process, *arguments, **options):
+        popen(process, *arguments, **options)
+        started.append(process.pid)
+        if where == "the process":
+            process._child_created = False  # as where Ctrl-C comes while it waits for the program to begin
+            process.stdout.close()
+            raise KeyboardInterrupt
+
+    def started_thread(thread):
+        start(thread)
+        if thread.name == "vendor-log":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess.Popen, "__init__", started_process)
+        patch.setattr(threading.Thread, "start", started_thread)
+        # Whoever holds the error holds what its frames hold: nothing may depend on that being let go.
+        with pytest.raises(KeyboardInterrupt) as raised:
+            Child(python("import time; time.sleep(600)"), name="vendor", grace=0.2)
+    (shim,) = started
+    until(lambda: not alive(shim), "what was started ends")
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(shim, 0)
+    assert not [thread for thread in threading.enumerate() if thread.name == "vendor-log"]
+    del raised
+
+
+def test_no_more_threads_is_said_and_leaves_nothing_behind(monkeypatch):
+    def refused(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with pytest.raises(LoadFailed, match="vendor cannot be started: can't start new thread"):
+        Child(python("import time; time.sleep(600)"), name="vendor", grace=0.2)
 
 
 def test_a_folder_that_does_not_exist(tmp_path):

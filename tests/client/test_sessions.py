@@ -299,6 +299,34 @@ def test_the_keeper_ends_with_its_session(monkeypatch):
         assert keepers() == []
 
 
+def test_ctrl_c_while_the_keeper_starts_closes_the_socket(monkeypatch):
+    from offboard_client import InferenceClient
+
+    started, start = [], threading.Thread.start
+
+    def interrupted(thread):
+        start(thread)
+        if thread.name.startswith("offboard-keeper"):
+            started.append(thread)
+            raise KeyboardInterrupt
+
+    def visit(peer):
+        peer.ready()
+        peer.wait_for_close()
+        gone.set()
+
+    gone = threading.Event()
+    with ScriptedServer(visit) as server:
+        monkeypatch.setattr(threading.Thread, "start", interrupted)
+        # Whoever holds the error holds what its frames hold: nothing may depend on that being let go.
+        with pytest.raises(KeyboardInterrupt) as raised:
+            InferenceClient("127.0.0.1", server.port).new_session()
+        assert gone.wait(PATIENCE_S)
+        started[0].join(PATIENCE_S)
+        assert not started[0].is_alive()
+        del raised
+
+
 def test_a_second_call_at_the_same_time_is_busy(clients):
     def visit(peer):
         peer.ready()

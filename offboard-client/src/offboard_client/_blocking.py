@@ -51,16 +51,18 @@ class Connection:
             self._socket = connect(settings, until)
         except OSError as error:
             raise from_os_error(error, settings.address, absent=True) from None
+        self._stop = threading.Event()
+        keeper = threading.Thread(
+            target=_keep, args=(weakref.ref(self), self._stop), name=f"offboard-keeper-{settings.address}", daemon=True
+        )
         try:
             self._upgrade(until)
             self._handshake(deadline)
-        except BaseException:
+            keeper.start()
+        except BaseException:  # Ctrl-C, too, which may come when the keeper runs already
+            self._stop.set()
             self._socket.close()
             raise
-        self._stop = threading.Event()
-        threading.Thread(
-            target=_keep, args=(weakref.ref(self), self._stop), name=f"offboard-keeper-{settings.address}", daemon=True
-        ).start()
 
     @property
     def alive(self) -> bool:

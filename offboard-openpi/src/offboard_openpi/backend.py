@@ -164,7 +164,11 @@ class Backend:
     def _launch(self, report: Report) -> dict[str, Any] | None:
         self._release()
         port, self._guard = take_port(self._port)
-        child = self._start(port)
+        try:
+            child = self._start(port)
+        except BaseException:
+            self._release()
+            raise
         probe = _Probe(f"ws://127.0.0.1:{port}", self._checks)
         with self._lock:
             if self._closed:

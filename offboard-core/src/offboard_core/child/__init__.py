@@ -72,14 +72,22 @@ class Child:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
-        except OSError as error:
+        except BaseException as error:  # Ctrl-C, too: the shim ends what runs by then
             self._control.close()
-            raise LoadFailed(f"{name} cannot be started in {cwd}: {error.strerror or error}") from None
+            if isinstance(error, OSError):
+                raise LoadFailed(f"{name} cannot be started in {cwd}: {error.strerror or error}") from None
+            raise
         finally:
             theirs.close()
         self._status: int | None = None
         self._reader = threading.Thread(target=self._read, name=f"{name}-log", daemon=True)
-        self._reader.start()
+        try:
+            self._reader.start()
+        except BaseException as error:  # Ctrl-C may come when it reads already
+            self.stop()
+            if isinstance(error, RuntimeError):
+                raise LoadFailed(f"{name} cannot be started: {error}") from None
+            raise
 
     @property
     def running(self) -> bool:
@@ -153,7 +161,10 @@ class Child:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         self.status()
-        self._reader.join(1.0)
+        if self._reader.is_alive():
+            self._reader.join(1.0)
+        elif self._process.stdout is not None:  # it has closed this, unless it never began
+            self._process.stdout.close()
         self._control.close()
 
     def __enter__(self) -> Child:
