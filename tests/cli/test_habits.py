@@ -1,7 +1,7 @@
 import pytest
 from offboard_client._cli.habits import _HABITS
 from offboard_client.cli import main
-from offboard_core.plugins import Plugins
+from offboard_core.plugins import LOADER, Plugins
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,8 @@ def test_an_address_in_another_form_is_answered_with_the_one_there_is(command, a
 
 def test_no_vendor_has_an_option_of_that_name():
     ours = {
-        f"--{name.replace('_', '-')}" for o in Plugins.discover().loaders() for name in o.options().__dataclass_fields__
+        f"--{name.replace('_', '-')}"
+        for o in Plugins.discover().offers(LOADER)
+        for name in o.options().__dataclass_fields__
     }
     assert ours.isdisjoint(_HABITS)

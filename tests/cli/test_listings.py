@@ -1,7 +1,7 @@
 import json
 from dataclasses import fields
 
-from offboard_core.plugins import Plugins
+from offboard_core.plugins import CODEC, Plugins
 from offboard_process import offboard
 from plugin_dists import write_plugin
 from toy_vendor import TOY
@@ -36,7 +36,7 @@ def test_codecs_lists_what_each_reads_makes_and_takes(tmp_path):
     write_plugin(tmp_path, "toy", TOY)
     done = offboard("codecs", "--json", path=tmp_path)
     codecs = {codec["name"]: codec for codec in json.loads(done.stdout)["codecs"]}
-    assert codecs.keys() == {"toy.shift"} | {offer.name for offer in Plugins.discover().codecs()}
+    assert codecs.keys() == {"toy.shift"} | {offer.name for offer in Plugins.discover().offers(CODEC)}
     shift = codecs["toy.shift"]
     assert shift["reads"] == {"robot_state.q": {"shape": [2], "unit": "rad", "kind": None}}
     assert shift["makes"] == {"target_joints": {"shape": [2], "unit": "rad", "kind": "absolute_joints"}}
@@ -50,7 +50,7 @@ def test_codecs_lists_what_each_reads_makes_and_takes(tmp_path):
 
 
 def test_every_installed_codec_can_be_listed_without_a_checkpoint_or_says_why():
-    for offer in Plugins.discover().codecs():
+    for offer in Plugins.discover().offers(CODEC):
         assert offer.entry.summary.endswith("."), offer.name
         assert all(f.init for f in fields(offer.options())), offer.name
 

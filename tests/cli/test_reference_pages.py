@@ -9,7 +9,7 @@ from installed import with_lerobot
 from offboard_client.cli import main
 from offboard_core.models_toml import KEYS
 from offboard_core.options import describe
-from offboard_core.plugins import Plugins
+from offboard_core.plugins import CODEC, Plugins
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 COMMANDS = sorted(point.name for point in entry_points(group="offboard.commands"))
@@ -38,7 +38,7 @@ def test_every_key_of_a_models_toml_is_explained():
 def test_every_codec_is_listed_with_its_options():
     page = (REFERENCE / "codecs.md").read_text("utf-8")
     table = dict(re.findall(r"^\| `([\w.-]+)` \|.*\| *([^|]*?) *\|$", page, re.MULTILINE))
-    offers = {offer.name: offer for offer in Plugins.discover().codecs()}
+    offers = {offer.name: offer for offer in Plugins.discover().offers(CODEC)}
     assert table.keys() == offers.keys()
     for name, offer in offers.items():
         assert re.findall(r"`(\w+)`", table[name]) == [option.name for option in describe(offer.options())], name

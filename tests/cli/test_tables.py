@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from offboard_client._cli.output import emit_facts, emit_table, note, tell
 from offboard_client.cli import main
-from offboard_core.plugins import Plugins
+from offboard_core.plugins import CODEC, Plugins
 from scripted_server import META, ScriptedServer
 from terminal import Terminal
 
@@ -40,13 +40,13 @@ def test_the_plugins(terminal):
     shows(terminal, "plugins")
     rows = Plugins.discover().rows()
     assert_whole(
-        terminal, [name for row in rows for name in (row.provider.name, row.provider.distribution, *row.codecs)]
+        terminal, [name for row in rows for name in (row.provider.name, row.provider.distribution, *row.offers[CODEC])]
     )
 
 
 def test_the_codecs(terminal):
     shows(terminal, "codecs")
-    offers = Plugins.discover().codecs()
+    offers = Plugins.discover().offers(CODEC)
     options = [f"{f}=" for offer in offers for f in offer.options().__dataclass_fields__]
     assert_whole(terminal, [*(offer.name for offer in offers), "robot_state.ee_pose", "target_joints", *options])
 

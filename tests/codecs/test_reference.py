@@ -8,12 +8,12 @@ import pytest
 from installed import with_lerobot
 from offboard_core.codecs.rotations import WIDTHS
 from offboard_core.options import describe
-from offboard_core.plugins import Plugins
+from offboard_core.plugins import CODEC, Plugins
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "codecs.md").read_text("utf-8")
 CELLS = [line.split("|") for line in PAGE.splitlines() if line.startswith("| `")]
 ROWS = {cells[1].strip(" `"): cells for cells in CELLS}
-CODECS = Plugins.discover().codecs()
+CODECS = Plugins.discover().offers(CODEC)
 
 
 @with_lerobot

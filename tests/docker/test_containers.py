@@ -12,7 +12,7 @@ import yaml
 from installed import with_lerobot
 from offboard_client.cli import main
 from offboard_core._cli.serve_options import parse_serve
-from offboard_core.plugins import Plugins
+from offboard_core.plugins import CODEC, Plugins
 from offboard_core.source import expand
 
 ROOT = Path(__file__).parents[2]
@@ -136,7 +136,7 @@ def test_positronics_command_lines_serve(monkeypatch, name, arguments, location,
     assert options.serve.host == "0.0.0.0"
     vendor = options.serve.vendor
     if codec is not None:
-        assert Plugins.discover().codec(options.serve.codec, vendor).name == codec
+        assert Plugins.discover().get(CODEC, options.serve.codec, vendor).name == codec
 
 
 @pytest.mark.parametrize(

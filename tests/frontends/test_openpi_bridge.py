@@ -8,7 +8,7 @@ import pytest
 from offboard_client.errors import BadObservation, DialectUnsupported, InvalidAction
 from offboard_core.bound import BoundCodec
 from offboard_core.codecs import CONVENTIONS
-from offboard_core.plugins import Plugins
+from offboard_core.plugins import CODEC, Plugins
 from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Field
 from offboard_openpi.bridge import bridge
 from offboard_openpi.keysets import KEYSETS
@@ -19,7 +19,7 @@ PLUGINS = Plugins.discover()
 
 
 def codec_of(name):
-    offer = PLUGINS.codec(name, "openpi")
+    offer = PLUGINS.get(CODEC, name, "openpi")
     return offer.make(offer.options()(), Checkpoint(id="it"))
 
 
@@ -49,7 +49,7 @@ CANONICAL = {
 def test_every_key_set_can_be_named_and_is_that_of_a_codec():
     assert set(get_args(Keys)) == set(KEYSETS)
     assert {f"openpi.{name}" for name in KEYSETS} | {"openpi.native"} == {
-        offer.name for offer in PLUGINS.codecs() if offer.provider.name == "openpi"
+        offer.name for offer in PLUGINS.offers(CODEC) if offer.provider.name == "openpi"
     }
 
 
@@ -208,7 +208,7 @@ def test_a_model_that_reads_the_robots_names_and_answers_something_else_is_refus
 def test_openpis_own_positions_are_not_played_as_velocities(config, fits):
     """Both configs take the same names and answer eight numbers."""
     described = OpenPILoader(OpenPIOptions(config_name=config)).describe(Checkpoint(id="it"))
-    offer = PLUGINS.codec("native", "openpi")
+    offer = PLUGINS.get(CODEC, "native", "openpi")
     codec = BoundCodec(offer.make(offer.options()(), described), "openpi.native", "given")
     if fits:
         assert bridge(KEYSETS["droid"], codec)[1] == [("action", 8)]

@@ -7,21 +7,21 @@ from lerobot_checkpoints import write_files
 
 PROGRAM = """
 import sys
-from offboard_core.plugins import Plugins
+from offboard_core.plugins import CODEC, LOADER, REGISTRY, Plugins
 from offboard_core.source import from_flags
 
 plugins = Plugins.discover()
 [row] = [row for row in plugins.rows() if row.provider.name == "lerobot"]
 assert row.cause is None, row.cause
-assert row.loaders == row.registries == ("lerobot",)
-assert row.codecs == ("lerobot.native", "lerobot.ee", "lerobot.joints", "lerobot.ee_traj", "lerobot.joints_traj")
+assert row.offers[LOADER] == row.offers[REGISTRY] == ("lerobot",)
+assert row.offers[CODEC] == ("lerobot.native", "lerobot.ee", "lerobot.joints", "lerobot.ee_traj", "lerobot.joints_traj")
 source = from_flags(plugins, checkpoints_dir=sys.argv[1])
 assert source.vendor == "lerobot"
 checkpoint = source.default()
 assert checkpoint.id == "000100"
 assert source.codec.bind(checkpoint, {}).name == "lerobot.native"
-for name in row.codecs:
-    assert plugins.codec(name).make(plugins.codec(name).options()(), checkpoint).features
+for name in row.offers[CODEC]:
+    assert plugins.get(CODEC, name).make(plugins.get(CODEC, name).options()(), checkpoint).features
 heavy = {"torch", "lerobot", "safetensors", "transformers", "jax", "huggingface_hub"} & sys.modules.keys()
 assert not heavy, heavy
 """

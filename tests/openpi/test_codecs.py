@@ -5,7 +5,7 @@ from golden_codecs import GOLDEN, observation, picture, sha16
 from offboard_client.errors import BadObservation, BadParameter, InvalidAction, LoadFailed
 from offboard_core.codecs import convert, letterbox
 from offboard_core.options import build
-from offboard_core.plugins import Plugins
+from offboard_core.plugins import CODEC, Plugins
 from offboard_core.types import Checkpoint, Chunk
 from offboard_openpi import arm
 from offboard_openpi.aloha import AlohaOptions, aloha
@@ -176,7 +176,7 @@ def test_every_codec_fits_its_own_configs():
     libero(LiberoOptions(), of_config("pi05_libero"))
     aloha(AlohaOptions(), of_config("pi0_aloha"))
     for name in ("ee", "droid", "libero", "aloha", "native"):
-        offer = Plugins.discover().codec(f"openpi.{name}")
+        offer = Plugins.discover().get(CODEC, f"openpi.{name}")
         offer.make(offer.options()(), of_config("a_config_of_my_own"))
 
 

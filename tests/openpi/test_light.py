@@ -7,15 +7,15 @@ from openpi_standin import STANDIN, write_run
 
 PROGRAM = """
 import sys
-from offboard_core.plugins import Plugins
+from offboard_core.plugins import CODEC, LOADER, REGISTRY, Plugins
 from offboard_core.source import from_flags
 
 plugins = Plugins.discover()
 [row] = [row for row in plugins.rows() if row.provider.name == "openpi"]
 assert row.cause is None, row.cause
-assert row.loaders == row.registries == ("openpi",)
+assert row.offers[LOADER] == row.offers[REGISTRY] == ("openpi",)
 names = "ee ee_joints ee_traj ee_joints_traj joints_traj droid libero aloha native"
-assert row.codecs == tuple(f"openpi.{name}" for name in names.split())
+assert row.offers[CODEC] == tuple(f"openpi.{name}" for name in names.split())
 options = {"openpi_root": sys.argv[2], "openpi_command": sys.executable}
 source = from_flags(plugins, checkpoints_dir=sys.argv[1], loader_options=options)
 checkpoint = source.default()

@@ -7,11 +7,10 @@ import types
 from pathlib import Path
 
 import pytest
-from offboard_core import hookspecs
-from offboard_core.plugins import Plugins
+from offboard_core.plugins import KINDS, Plugins
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "hooks.md").read_text("utf-8")
-HOOKS = [name for name, value in vars(hookspecs).items() if hasattr(value, "offboard_spec")]
+HOOKS = list(KINDS)
 
 
 def section(hook):
@@ -37,11 +36,11 @@ def test_there_are_hooks():
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_a_hook_is_documented_with_every_field_of_its_entry(hook):
-    kind = re.search(r"Yields `(\w+)`", section(hook))[1]
+    assert re.search(r"Yields `(\w+)`", section(hook))[1] == KINDS[hook].entry.__name__
     named = {
         name for row in re.findall(r"^\| (.*?) \|", section(hook), re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
     }
-    assert named == {field.name for field in dataclasses.fields(getattr(hookspecs, kind))}
+    assert named == {field.name for field in dataclasses.fields(KINDS[hook].entry)}
 
 
 @pytest.mark.parametrize("hook", HOOKS)
@@ -50,7 +49,7 @@ def test_the_example_of_a_hook_is_a_plugin_that_implements_it(hook, monkeypatch,
     assert hasattr(getattr(module, hook), "offboard_impl")
     _, row = Plugins.of(**{name: module}).rows()
     assert row.cause is None
-    assert getattr(row, {"offboard_checkpoint_loaders": "loaders"}.get(hook, hook.rpartition("_")[2]))
+    assert row.offers[KINDS[hook]]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(use, {})

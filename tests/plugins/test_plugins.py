@@ -1,9 +1,13 @@
+import io
+import json
 import logging
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
+from offboard_client.cli import main
 from offboard_core import CodecEntry, ConfigurationError, LoaderEntry, RegistryEntry, hookimpl
-from offboard_core.plugins import Plugins
+from offboard_core.plugins import CODEC, KINDS, LOADER, REGISTRY, Entry, Kind, Plugins
 from offboard_core.types import Checkpoint, Codec
 from plugin_dists import entry_points_in, write_plugin
 
@@ -62,14 +66,14 @@ def loader(name, **more):
 def test_core_is_a_plugin_like_any_other():
     plugins = Plugins.of()
     assert [row.provider.name for row in plugins.rows()] == ["core"]
-    assert row(plugins, "core").codecs == ("core.native",)
+    assert row(plugins, "core").offers[CODEC] == ("core.native",)
     assert row(plugins, "core").provider.distribution == "offboard-core"
 
 
 def test_a_plugin_is_listed_with_its_distribution_and_what_it_offers(discovered):
     found = row(discovered(), "good")
     assert str(found.provider) == "good (dist-good 1.0)"
-    assert (found.loaders, found.codecs, found.cause) == (("good",), ("good.ee",), None)
+    assert (found.offers[LOADER], found.offers[CODEC], found.cause) == (("good",), ("good.ee",), None)
 
 
 BROKEN = {
@@ -123,16 +127,20 @@ def test_a_broken_plugin_is_a_row_with_its_cause_and_one_warning(discovered, cap
     found = row(plugins, name)
     assert cause in found.cause
     assert str(found.provider) == f"{name} (dist-{name} 1.0)"
-    assert (found.loaders, found.codecs, found.registries) == ((), (), ())
+    assert (found.offers[LOADER], found.offers[CODEC], found.offers[REGISTRY]) == ((), (), ())
     (warning,) = caplog.records
     assert name in warning.getMessage()
     assert cause in warning.getMessage()
-    assert plugins.loader("good").name == "good"
+    assert plugins.get(LOADER, "good").name == "good"
 
 
 def test_a_broken_plugin_is_an_error_for_whoever_asks_for_it(discovered):
     plugins = discovered(bad="raise RuntimeError('no CUDA')")
-    for ask in (lambda: plugins.loader("bad"), lambda: plugins.codec("bad.ee"), lambda: plugins.registry("bad.runs")):
+    for ask in (
+        lambda: plugins.get(LOADER, "bad"),
+        lambda: plugins.get(CODEC, "bad.ee"),
+        lambda: plugins.get(REGISTRY, "bad.runs"),
+    ):
         with pytest.raises(ConfigurationError, match=r"bad \(dist-bad 1\.0\) is broken: RuntimeError: no CUDA"):
             ask()
 
@@ -143,17 +151,17 @@ def test_two_plugins_of_one_name_harm_only_each_other(tmp_path, monkeypatch):
     write_plugin(tmp_path, "twin", GOOD.format(name="twin"), dist="dist-two", version="2.5")
     monkeypatch.syspath_prepend(tmp_path)
     plugins = Plugins.discover(entry_points_in(tmp_path))
-    assert plugins.loader("good").name == "good"
+    assert plugins.get(LOADER, "good").name == "good"
     assert [r.provider.distribution for r in plugins.rows() if r.cause] == ["dist-one", "dist-two"]
     with pytest.raises(ConfigurationError, match=r"twin \(dist-one 1\.5\), twin \(dist-two 2\.5\)"):
-        plugins.loader("twin")
+        plugins.get(LOADER, "twin")
 
 
 def test_a_plugin_called_core_does_not_push_core_aside(tmp_path, monkeypatch):
     write_plugin(tmp_path, "core", GOOD.format(name="core"))
     monkeypatch.syspath_prepend(tmp_path)
     plugins = Plugins.discover(entry_points_in(tmp_path))
-    assert plugins.codec("native").provider.distribution == "offboard-core"
+    assert plugins.get(CODEC, "native").provider.distribution == "offboard-core"
     assert [r.provider.distribution for r in plugins.rows() if r.cause] == ["dist-core"]
 
 
@@ -168,42 +176,42 @@ def test_a_plugin_called_core_does_not_push_core_aside(tmp_path, monkeypatch):
 )
 def test_a_codec_may_be_written_as_positronic_does(written, vendor, meant):
     plugins = Plugins.of(arm=of(offboard_codecs=[codec("ee")]), leg=of(offboard_codecs=[codec("ee")]))
-    assert plugins.codec(written, vendor).name == meant
+    assert plugins.get(CODEC, written, vendor).name == meant
 
 
 @pytest.mark.parametrize("written", ["@codecs.ee", "arm.codecs.ee", "@arm.codecs.ee.more", "@arm.codecs.nothing"])
 def test_nothing_else_is_taken_for_a_codec(written):
     with pytest.raises(ConfigurationError, match="there is no codec"):
-        Plugins.of(arm=of(offboard_codecs=[codec("ee")])).codec(written, "arm")
+        Plugins.of(arm=of(offboard_codecs=[codec("ee")])).get(CODEC, written, "arm")
 
 
 def test_a_codec_is_found_by_full_name_then_at_the_vendor_then_in_core():
     plugins = Plugins.of(
         arm=of(offboard_codecs=[codec("native"), codec("ee")]), leg=of(offboard_codecs=[codec("ee"), codec("leg")])
     )
-    assert plugins.codec("leg.ee", vendor="arm").name == "leg.ee"
-    assert plugins.codec("ee", vendor="arm").name == "arm.ee"
-    assert plugins.codec("native", vendor="arm").name == "arm.native"
-    assert plugins.codec("native", vendor="leg").name == "core.native"
-    assert plugins.codec("native").name == "core.native"
-    assert plugins.codec("leg").name == "leg"
+    assert plugins.get(CODEC, "leg.ee", vendor="arm").name == "leg.ee"
+    assert plugins.get(CODEC, "ee", vendor="arm").name == "arm.ee"
+    assert plugins.get(CODEC, "native", vendor="arm").name == "arm.native"
+    assert plugins.get(CODEC, "native", vendor="leg").name == "core.native"
+    assert plugins.get(CODEC, "native").name == "core.native"
+    assert plugins.get(CODEC, "leg").name == "leg"
     with pytest.raises(ConfigurationError, match="there is no codec 'ee'"):
-        plugins.codec("ee")
+        plugins.get(CODEC, "ee")
 
 
 def test_an_unknown_name_gets_the_nearest_ones():
     plugins = Plugins.of(arm=of(offboard_codecs=[codec("joints"), codec("ee")]))
     text = r"no codec 'jonts'; did you mean arm\.joints\? there are: arm\.ee, arm\.joints"
     with pytest.raises(ConfigurationError, match=text):
-        plugins.codec("jonts", vendor="arm")
+        plugins.get(CODEC, "jonts", vendor="arm")
     with pytest.raises(ConfigurationError, match="there is no vendor 'arm'; there are none"):
-        plugins.loader("arm")
+        plugins.get(LOADER, "arm")
 
 
 def test_a_registry_is_found_at_its_vendor():
     runs = RegistryEntry(name="runs", summary="Runs.", factory="nowhere:make")
     plugins = Plugins.of(arm=of(offboard_model_registries=[runs]))
-    assert plugins.registry("runs", vendor="arm").entry is runs
+    assert plugins.get(REGISTRY, "runs", vendor="arm").entry is runs
 
 
 def test_files_are_recognised_by_exactly_one_vendor(tmp_path, caplog):
@@ -245,21 +253,21 @@ def boom(options, checkpoint):
     ],
 )
 def test_a_factory_that_fails_is_named(factory, text):
-    offer = Plugins.of(arm=of(offboard_codecs=[codec("ee", factory)])).codec("arm.ee")
+    offer = Plugins.of(arm=of(offboard_codecs=[codec("ee", factory)])).get(CODEC, "arm.ee")
     with pytest.raises(ConfigurationError, match=text):
         offer.make(None, Checkpoint(id="1"))
 
 
 def test_a_factory_may_be_a_callable():
     made = Codec()
-    offer = Plugins.of(arm=of(offboard_codecs=[codec("ee", lambda options, checkpoint: made)])).codec("arm.ee")
+    offer = Plugins.of(arm=of(offboard_codecs=[codec("ee", lambda options, checkpoint: made)])).get(CODEC, "arm.ee")
     assert offer.make(None, Checkpoint(id="1")) is made
 
 
 def test_options_that_are_no_dataclass_are_named():
     entry = CodecEntry(name="ee", summary="", factory=boom, options="json:JSONDecoder")
     with pytest.raises(ConfigurationError, match="which is no dataclass"):
-        Plugins.of(arm=of(offboard_codecs=[entry])).codec("arm.ee").options()
+        Plugins.of(arm=of(offboard_codecs=[entry])).get(CODEC, "arm.ee").options()
 
 
 def test_files_that_nobody_recognises_are_named_with_what_is_near(tmp_path):
@@ -286,4 +294,28 @@ def test_a_vendor_that_is_not_installed_is_told_from_a_misspelt_one_and_one_that
         "../x": "there are: arm$",
     }.items():
         with pytest.raises(ConfigurationError, match=hint):
-            plugins.loader(name)
+            plugins.get(LOADER, name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecorderEntry(Entry[[str], io.IOBase]):
+    """What plugins yield for the kind that the next test adds."""
+
+
+def test_a_new_kind_is_one_row(monkeypatch, capsys):
+    recorder = Kind("offboard_recorders", RecorderEntry, "io:IOBase", "recorder", "recorders")
+    monkeypatch.setitem(KINDS, recorder.hook, recorder)
+    text = RecorderEntry(name="text", summary="Text.", factory="io:StringIO")
+    wrong = RecorderEntry(name="wrong", summary="A list.", factory=list)
+    plugins = Plugins.of(arm=of(offboard_recorders=[text, wrong]), leg=of(offboard_recorder=[text]))
+    assert row(plugins, "arm").offers[recorder] == ("arm.text", "arm.wrong")
+    assert [offer.entry for offer in plugins.offers(recorder)] == [text, wrong]
+    assert plugins.get(recorder, "text", "arm").make("a tick").getvalue() == "a tick"
+    with pytest.raises(ConfigurationError, match="the factory of the plugin arm made a list, which is no IOBase"):
+        plugins.get(recorder, "arm.wrong").make("a tick")
+    with pytest.raises(ConfigurationError, match=r"there is no recorder 'txt'; did you mean arm\.text\?"):
+        plugins.get(recorder, "txt")
+    assert "no such hook; did you mean offboard_recorders?" in row(plugins, "leg").cause
+    assert main(["plugins", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["plugins"]
+    assert [one["recorders"] for one in listed] == [[] for _ in listed]

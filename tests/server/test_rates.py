@@ -11,7 +11,7 @@ from offboard_core import Chunk, Codec, CodecEntry, CodecMeta, InferenceServer, 
 from offboard_core._cli.train import record_of
 from offboard_core.codecs import ActionTiming, NativeOptions
 from offboard_core.options import build
-from offboard_core.plugins import Plugins
+from offboard_core.plugins import TRAINER, Plugins
 from offboard_core.source import from_callables
 from offboard_core.types import Checkpoint
 from puppets import Puppet, source
@@ -108,7 +108,7 @@ def test_no_handshake_is_sent_that_a_client_refuses(facts, field):
 
 def test_training_records_no_rate_that_will_not_be_served():
     plugins = Plugins.discover()
-    offer = next(offer for offer in plugins.trainers() if offer.name == "openpi")
+    offer = next(offer for offer in plugins.offers(TRAINER) if offer.name == "openpi")
     assert record_of(plugins, offer, None, 20.0)["action_fps"] == 20.0
     for rate in REFUSED:
         with pytest.raises(ConfigurationError, match=f"{WORDS}|{NOT_FINITE}"):

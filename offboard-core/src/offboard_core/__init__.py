@@ -22,7 +22,7 @@ from offboard_client.errors import (
 )
 
 from .declared import declare
-from .hookspecs import CodecEntry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry, hookimpl
+from .plugins import CodecEntry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry, hookimpl
 from .training import Trainer
 from .types import (
     Checkpoint,

@@ -8,10 +8,9 @@ from typing import Any
 
 from offboard_client.errors import ConfigurationError, OffboardError
 
-from ._offers import FrontendOffer
 from .frontend import Frontend
 from .options import build
-from .plugins import Plugins
+from .plugins import FRONTEND, FrontendEntry, Offer, Plugins
 
 log = logging.getLogger(__name__)
 
@@ -25,14 +24,14 @@ def make_frontends(plugins: Plugins, options: Mapping[str, Mapping[str, Any]] | 
     """
     options = options or {}
     for name in options:
-        plugins.frontend(name)
+        plugins.get(FRONTEND, name)
     made: dict[str, Frontend] = {}
-    owners: dict[str, FrontendOffer] = {}
-    for offer in plugins.frontends():
+    owners: dict[str, Offer[FrontendEntry]] = {}
+    for offer in plugins.offers(FRONTEND):
         try:
             given = options.get(offer.name, {})
             asked = build(offer.options(), given, f"the frontend {offer.name}", ConfigurationError)
-            frontend = offer.make(asked, Frontend)
+            frontend: Frontend = offer.make(asked)
         except OffboardError as error:
             if offer.name in options:
                 raise

@@ -12,13 +12,12 @@ from typing import Any, Literal
 
 from offboard_client.errors import BadParameter, ConfigurationError
 
-from ._offers import CodecOffer, LoaderOffer
 from .adapt import CallableLoader, as_build
 from .bound import BoundCodec
 from .codecs.timing import rate
 from .declared import declared
 from .options import build, describe
-from .plugins import Plugins
+from .plugins import CODEC, LOADER, REGISTRY, CodecEntry, LoaderEntry, Offer, Plugins
 from .registries import DescribedRegistry, MemoryRegistry, not_there
 from .types import Checkpoint, CheckpointLoader, ModelRegistry
 
@@ -59,7 +58,7 @@ class CodecChoice:
         self._made: OrderedDict[tuple[str, str], tuple[Checkpoint, BoundCodec]] = OrderedDict()
         self._lock = threading.Lock()
         if asked is not None:
-            offer = plugins.codec(asked, vendor)
+            offer = plugins.get(CODEC, asked, vendor)
             build(offer.options(), self._options, f"the codec {offer.name}", ConfigurationError)
 
     def bind(self, checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> BoundCodec:
@@ -119,13 +118,15 @@ class CodecChoice:
             )
         return bound
 
-    def _choose(self, checkpoint: Checkpoint) -> tuple[CodecOffer, Literal["checkpoint", "option", "default"]]:
-        asked = None if self._asked is None else self._plugins.codec(self._asked, self._vendor)
+    def _choose(self, checkpoint: Checkpoint) -> tuple[Offer[CodecEntry], Literal["checkpoint", "option", "default"]]:
+        asked = None if self._asked is None else self._plugins.get(CODEC, self._asked, self._vendor)
         recorded = checkpoint.recorded.get("codec")
         if recorded is None:
-            return (self._plugins.codec(self._default, self._vendor), "default") if asked is None else (asked, "option")
+            if asked is not None:
+                return asked, "option"
+            return self._plugins.get(CODEC, self._default, self._vendor), "default"
         try:
-            offer = self._plugins.codec(str(recorded), self._vendor)
+            offer = self._plugins.get(CODEC, str(recorded), self._vendor)
         except ConfigurationError as error:
             raise ConfigurationError(
                 f"offboard.json of the checkpoint {checkpoint.id} names a codec that is not here: {error.text}"
@@ -211,7 +212,7 @@ def from_flags(
             f"the vendor {offer.name} needs --checkpoints-dir: the folder that holds its checkpoints"
         )
     else:
-        registry = plugins.registry(entry.registry, offer.provider.name).make(location)
+        registry = plugins.get(REGISTRY, entry.registry, offer.provider.name).make(location)
     return ModelSource(
         vendor=offer.name,
         registry=DescribedRegistry(registry, loader.describe),
@@ -223,12 +224,12 @@ def from_flags(
     )
 
 
-def choose_vendor(plugins: Plugins, vendor: str | None, location: str | None) -> LoaderOffer:
+def choose_vendor(plugins: Plugins, vendor: str | None, location: str | None) -> Offer[LoaderEntry]:
     """The vendor of this name, else the one that knows the files. Raises ConfigurationError naming those there are."""
     if vendor is not None:
-        return plugins.loader(vendor)
+        return plugins.get(LOADER, vendor)
     if location is None:
-        names = ", ".join(offer.name for offer in plugins.loaders())
+        names = ", ".join(offer.name for offer in plugins.offers(LOADER))
         raise ConfigurationError(
             f"say what to serve: where checkpoints lie (--checkpoints-dir) or a vendor (--vendor {names or ': none'})"
         )
@@ -237,7 +238,7 @@ def choose_vendor(plugins: Plugins, vendor: str | None, location: str | None) ->
     place = Path(location)
     if not place.exists():
         raise not_there(place)
-    return plugins.loader(plugins.recognise(place))
+    return plugins.get(LOADER, plugins.recognise(place))
 
 
 def expand(location: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from offboard_core.hookspecs import CodecEntry, LoaderEntry, RegistryEntry, hookimpl
+from offboard_core import CodecEntry, LoaderEntry, RegistryEntry, hookimpl
 
 from .registry import recognises
 

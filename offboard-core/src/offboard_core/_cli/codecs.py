@@ -11,9 +11,8 @@ from offboard_client._cli.arguments import parse
 from offboard_client._cli.output import emit_facts, emit_json
 from offboard_client.errors import OffboardError
 
-from .._offers import CodecOffer
 from ..options import describe
-from ..plugins import Plugins
+from ..plugins import CODEC, CodecEntry, Offer, Plugins
 from ..types import Checkpoint, Field
 
 
@@ -28,7 +27,7 @@ class Options:
 def run(arguments: list[str]) -> int:
     """List every codec that the installed plugins offer."""
     options = parse(Options, arguments, "codecs", "List the codecs: what they read, make and take.")
-    found = [_describe(offer) for offer in Plugins.discover().codecs()]
+    found = [_describe(offer) for offer in Plugins.discover().offers(CODEC)]
     if options.json:
         emit_json({"codecs": found})
         return 0
@@ -49,7 +48,7 @@ def _lines(codec: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _describe(offer: CodecOffer) -> dict[str, Any]:
+def _describe(offer: Offer[CodecEntry]) -> dict[str, Any]:
     """One codec as plain data; ``reads`` and ``makes`` are null where only a checkpoint can tell.
 
     They are those of the codec with its default options and a checkpoint that declares nothing.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from offboard_client._cli.arguments import parse
 from offboard_client._cli.output import emit_facts, emit_json
 
-from ..plugins import PluginRow, Plugins
+from ..plugins import KINDS, LOADER, PluginRow, Plugins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,18 +32,13 @@ def run(arguments: list[str]) -> int:
 def _lines(row: PluginRow) -> list[str]:
     """What there is to say about a plugin, for people."""
     cause = [f"cannot be used: {row.cause}"] if row.cause else []
-    offers = [f"{kind} {', '.join(names)}" for kind, names in _offers(row).items() if names]
+    offers = [f"{heading} {', '.join(names)}" for heading, names in _offers(row).items() if names]
     return [f"{row.provider.distribution} {row.provider.version}", *cause, *offers]
 
 
 def _offers(row: PluginRow) -> dict[str, tuple[str, ...]]:
-    return {
-        "vendors": row.loaders,
-        "codecs": row.codecs,
-        "registries": row.registries,
-        "frontends": row.frontends,
-        "trainers": row.trainers,
-    }
+    kinds = sorted(KINDS.values(), key=lambda kind: kind is not LOADER)  # whose models it serves is what matters most
+    return {kind.heading: row.offers[kind] for kind in kinds}
 
 
 def _plain(row: PluginRow) -> dict[str, object]:

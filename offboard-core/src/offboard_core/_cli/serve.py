@@ -23,7 +23,7 @@ from offboard_client.rig.sim.names import ACTIONS, OBSERVATION
 
 from ..frontends import make_frontends
 from ..models_toml import read_frontends, read_models
-from ..plugins import Plugins
+from ..plugins import FRONTEND, Plugins
 from ..runtime.lease import Limits
 from ..source import ModelSource, from_flags
 from ..types import CodecMeta
@@ -54,7 +54,7 @@ def run(arguments: list[str]) -> int:
     models = [model for ids, _ in checked.values() for model in ids]
     simulated = _fits_simulation(next(iter(checked.values()))[1])
     frontends = make_frontends(plugins, frontend_options(parsed))
-    paths = {o.name: o.entry.paths for o in plugins.frontends() if o.entry.paths[0] in frontends}
+    paths = {o.name: o.entry.paths for o in plugins.offers(FRONTEND) if o.entry.paths[0] in frontends}
     # Starlette and uvicorn take their time: not before everything that is cheap to see is right.
     from ..server import run_server
 

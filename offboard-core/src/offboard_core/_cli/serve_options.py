@@ -22,7 +22,7 @@ from offboard_client.errors import OffboardError
 from tyro.conf import Positional
 
 from ..options import describe, parse_value
-from ..plugins import Plugins
+from ..plugins import FRONTEND, Plugins
 from ..source import choose_vendor, expand
 
 _SUMMARY = (
@@ -97,7 +97,7 @@ class Parsed:
 def parse_serve(arguments: Sequence[str], plugins: Plugins) -> Parsed:
     """The whole command line. Raises UsageError or ConfigurationError; SystemExit after help."""
     refuse_habits(arguments)
-    rest, dotted = split_dotted(arguments, [CODEC, *(offer.name for offer in plugins.frontends())])
+    rest, dotted = split_dotted(arguments, [CODEC, *(offer.name for offer in plugins.offers(FRONTEND))])
     codec = dotted.pop(CODEC, {})
     summary = _SUMMARY + _frontends_help(plugins)
     vendor, location = peek(rest, "vendor"), peek(rest, "checkpoints_dir")
@@ -175,7 +175,7 @@ def _add(options: dict[str, Any], shown: str, name: str, text: str) -> None:
 def _frontends_help(plugins: Plugins) -> str:
     """What other protocols are spoken, and how they are set."""
     said: list[str] = []
-    for offer in plugins.frontends():
+    for offer in plugins.offers(FRONTEND):
         try:
             options = [f"--{offer.name}.{option.name}" for option in describe(offer.options())]
         except OffboardError:

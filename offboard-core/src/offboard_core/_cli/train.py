@@ -15,10 +15,9 @@ from offboard_client._cli.output import emit_json, note, say
 from offboard_client.commands import UsageError
 from offboard_client.errors import ConfigurationError
 
-from .._offers import TrainerOffer
 from ..codecs.timing import rate
 from ..options import build, describe
-from ..plugins import Plugins
+from ..plugins import CODEC, LOADER, TRAINER, Offer, Plugins, TrainerEntry
 from ..types import Checkpoint
 from .serve_options import peek
 
@@ -74,10 +73,11 @@ def train(arguments: list[str]) -> int:
     return 0
 
 
-def record_of(plugins: Plugins, offer: TrainerOffer, asked: str | None, fps: float | None) -> dict[str, Any]:
+def record_of(plugins: Plugins, offer: Offer[TrainerEntry], asked: str | None, fps: float | None) -> dict[str, Any]:
     """What is written beside the checkpoints. Raises ConfigurationError for a codec that is for serving only."""
     vendor = offer.provider.name
-    codec = plugins.codec(plugins.loader(offer.name).entry.default_codec if asked is None else asked, vendor)
+    name = plugins.get(LOADER, offer.name).entry.default_codec if asked is None else asked
+    codec = plugins.get(CODEC, name, vendor)
     where, declared = f"the codec {codec.name}", codec.options()
     given = {"fps": fps} if fps is not None and any(option.name == "fps" for option in describe(declared)) else {}
     made = codec.make(build(declared, given, where, ConfigurationError), Checkpoint(id="training"))
@@ -102,11 +102,11 @@ def _help(core: type[Any], arguments: Sequence[str], command: str, summary: str)
         )
 
 
-def _choose(plugins: Plugins, arguments: Sequence[str]) -> TrainerOffer:
+def _choose(plugins: Plugins, arguments: Sequence[str]) -> Offer[TrainerEntry]:
     name = peek(arguments, "vendor")
     if name is not None:
-        return plugins.trainer(name)
-    offers = plugins.trainers()
+        return plugins.get(TRAINER, name)
+    offers = plugins.offers(TRAINER)
     if len(offers) != 1:
         names = ", ".join(offer.name for offer in offers)
         raise UsageError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from offboard_core.hookspecs import CodecEntry, LoaderEntry, hookimpl
+from offboard_core.plugins import CodecEntry, LoaderEntry, hookimpl
 
 
 @hookimpl

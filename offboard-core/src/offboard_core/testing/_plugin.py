@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 
-from ..plugins import Plugins
+from ..plugins import CODEC, LOADER, Plugins
 from ._vendor import Vendor
 
 _DISCOVER = """
@@ -32,7 +32,7 @@ class PluginLaws(Vendor):
         """It imports, its hooks are declared rightly, and it offers the vendor that is tested."""
         (row,) = [row for row in plugins.rows() if row.provider.name == self.plugin]
         assert row.cause is None
-        assert (self.vendor or self.plugin) in row.loaders
+        assert (self.vendor or self.plugin) in row.offers[LOADER]
 
     def test_discovery_imports_nothing_heavy(self, entry_point: importlib.metadata.EntryPoint) -> None:
         """Model libraries are imported when a model is loaded, not when somebody asks for help."""
@@ -50,7 +50,6 @@ class PluginLaws(Vendor):
 
     def test_every_name_has_a_summary_of_one_line(self, plugins: Plugins) -> None:
         """Listings show it."""
-        offers = [*plugins.loaders(), *plugins.codecs()]
-        for offer in offers:
+        for offer in (*plugins.offers(LOADER), *plugins.offers(CODEC)):
             assert offer.entry.summary.strip(), offer.name
             assert "\n" not in offer.entry.summary, offer.name

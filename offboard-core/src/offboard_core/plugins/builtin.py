@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .hookspecs import CodecEntry, hookimpl
+from .entries import CodecEntry
+from .hooks import hookimpl
 
 
 @hookimpl

@@ -1,0 +1,48 @@
+"""The kinds of things that plugins offer, one row each. Nothing else has to change for one more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from .entries import CodecEntry, Entry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry
+
+E_co = TypeVar("E_co", bound=Entry[..., Any], covariant=True)
+
+
+@dataclass(frozen=True)
+class Kind(Generic[E_co]):
+    """One kind of thing that plugins offer.
+
+    ``hook``: the function of a plugin that yields such entries; it takes nothing. ``entry``: their class.
+    ``makes``: the ``"module:ABC"`` of what an entry's factory makes; imported when one has been made, since it may lie
+    above this table. ``noun``: what an error calls one of them. ``heading``: what a listing calls several.
+    """
+
+    hook: str
+    entry: type[E_co]
+    makes: str
+    noun: str
+    heading: str
+
+
+#: All kinds, by hook, in the order in which a plugin is read.
+KINDS: dict[str, Kind[Any]] = {}
+
+
+def _row(kind: Kind[E_co]) -> Kind[E_co]:
+    KINDS[kind.hook] = kind
+    return kind
+
+
+CODEC = _row(Kind("offboard_codecs", CodecEntry, "offboard_core.types:Codec", "codec", "codecs"))
+LOADER = _row(
+    Kind("offboard_checkpoint_loaders", LoaderEntry, "offboard_core.types:CheckpointLoader", "vendor", "vendors")
+)
+REGISTRY = _row(
+    Kind("offboard_model_registries", RegistryEntry, "offboard_core.types:ModelRegistry", "registry", "registries")
+)
+FRONTEND = _row(Kind("offboard_frontends", FrontendEntry, "offboard_core.frontend:Frontend", "frontend", "frontends"))
+TRAINER = _row(
+    Kind("offboard_trainers", TrainerEntry, "offboard_core.training:Trainer", "vendor that trains", "trainers")
+)

@@ -1,0 +1,82 @@
+"""Entries together with the plugin that offers them: the recipe, and the errors of those who follow it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from offboard_client._names import import_attr
+from offboard_client.errors import ConfigurationError, OffboardError
+
+from .entries import Entry, EntryWithOptions
+from .kinds import E_co, Kind
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provider:
+    """Where a plugin comes from; ``distribution`` and ``version`` are empty for one that was passed in as an object."""
+
+    name: str
+    distribution: str = ""
+    version: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.distribution} {self.version})" if self.distribution else self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer(Generic[E_co]):
+    """An entry, of which kind it is, and who offers it."""
+
+    kind: Kind[E_co]
+    provider: Provider
+    entry: E_co
+
+    @property
+    def name(self) -> str:
+        """The full name: ``plugin.entry``, or the plugin's own name for an entry that is called like it."""
+        plugin = self.provider.name
+        return plugin if self.entry.name == plugin else f"{plugin}.{self.entry.name}"
+
+    def options(self: Offer[EntryWithOptions[..., Any]]) -> type[Any]:
+        """The dataclass of its options. Raises ConfigurationError if that cannot be imported."""
+        found = self._resolve(self.entry.options, "options")
+        if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+            raise ConfigurationError(
+                f"{self.name}: the options of the plugin {self.provider} are {found!r}, which is no dataclass"
+            )
+        return found
+
+    def make(self: Offer[Entry[P, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What the entry's factory makes of these. Raises ConfigurationError, or what the factory says is wrong."""
+        factory = self._resolve(self.entry.factory, "factory")
+        try:
+            made = factory(*args, **kwargs)
+        except OffboardError:
+            raise
+        except Exception as error:
+            raise ConfigurationError(
+                f"{self.name}: the factory of the plugin {self.provider} failed: {type(error).__name__}: {error}"
+            ) from error
+        expected = import_attr(self.kind.makes)
+        if not isinstance(made, expected):
+            raise ConfigurationError(
+                f"{self.name}: the factory of the plugin {self.provider} made a {type(made).__name__}, "
+                f"which is no {expected.__name__}"
+            )
+        return made
+
+    def _resolve(self, recipe: Any, role: str) -> Any:
+        if not isinstance(recipe, str):
+            return recipe
+        try:
+            return import_attr(recipe)
+        except Exception as error:
+            raise ConfigurationError(
+                f"{self.name}: the {role} {recipe!r} of the plugin {self.provider} cannot be imported: "
+                f"{type(error).__name__}: {error}"
+            ) from error
