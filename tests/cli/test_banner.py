@@ -4,7 +4,7 @@ import pytest
 from offboard_client.rig.sim.names import ACTIONS, OBSERVATION
 from offboard_client.rig.sim.robot import SimRobot
 from offboard_core import CodecMeta, Field
-from offboard_core._cli.serve import _fits_simulation, announce
+from offboard_core._cli.serve import announce, fits_simulation
 from offboard_core._cli.serve_options import ServeOptions
 
 PLAYED = {"target_pose": Field(shape=(7,)), "target_grip": Field(shape=(1,))}
@@ -22,7 +22,7 @@ SEEN = {"robot_state.q": Field(shape=(7,)), "image.front": Field(required=False)
     ],
 )
 def test_the_simulated_arm_is_recommended_for_what_it_can_play(meta, fits):
-    assert _fits_simulation(meta) is fits
+    assert fits_simulation(meta) is fits
 
 
 @pytest.mark.parametrize("simulated", [True, False])

@@ -1,5 +1,5 @@
 import pytest
-from offboard_client._cli.habits import _HABITS
+from offboard_client._cli.habits import HABITS
 from offboard_client.cli import main
 from offboard_core.plugins import LOADER, Plugins
 
@@ -47,4 +47,4 @@ def test_no_vendor_has_an_option_of_that_name():
         for o in Plugins.discover().offers(LOADER)
         for name in o.options().__dataclass_fields__
     }
-    assert ours.isdisjoint(_HABITS)
+    assert ours.isdisjoint(HABITS)

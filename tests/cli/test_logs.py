@@ -5,7 +5,7 @@ import re
 import sys
 
 import pytest
-from offboard_client._logs import _FETCHING, Lines, log_to_stderr
+from offboard_client._logs import FETCHING, Lines, log_to_stderr
 from offboard_client.errors import LoadFailed
 from offboard_process import serving
 from terminal import Terminal
@@ -15,7 +15,7 @@ from terminal import Terminal
 def log_from(monkeypatch):
     """``log_to_stderr`` in a program that has set up no logging, unlike pytest."""
     root = logging.getLogger()
-    level, levels = root.level, {name: logging.getLogger(name).level for name in _FETCHING}
+    level, levels = root.level, {name: logging.getLogger(name).level for name in FETCHING}
 
     def begin(*arguments, **more):
         monkeypatch.setattr(root, "handlers", [])

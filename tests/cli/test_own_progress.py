@@ -10,7 +10,7 @@ import termios
 
 import pytest
 from model_bench import run, until
-from offboard_core._cli.train import _Progress
+from offboard_core._cli.train import TrainingLine
 from offboard_process import command, environment, killed_if_it_hangs
 from plugin_dists import write_plugin
 from puppets import Door, Puppet, source
@@ -107,7 +107,7 @@ def test_the_log_says_the_same_wait_once(caplog):
 
 @pytest.mark.parametrize("columns", [40, 80])
 def test_training_is_one_line_that_never_wraps(monkeypatch, columns):
-    with Terminal(monkeypatch, columns).stands_for("stderr") as terminal, _Progress() as progress:
+    with Terminal(monkeypatch, columns).stands_for("stderr") as terminal, TrainingLine() as progress:
         for step in range(3):
             progress.report(f"Progress on step {step}/3: " + "loss=0.123, " * 30)
         progress.report("Writing checkpoint\x1b]0;x\x07")

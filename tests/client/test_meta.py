@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from offboard_client import BadMessage, BadObservation, OffboardError, ProtocolError
 from offboard_client._address import parse_address
-from offboard_client._cli.probe import _show_handshake
+from offboard_client._cli.probe import show_handshake
 from offboard_client._cli.synthetic import synthetic_observation
 from offboard_client._meta import check_meta
 from offboard_client._rows import rows
-from offboard_client._session import _check_same
+from offboard_client._session import check_same
 from offboard_client._spec import check_observation
 from offboard_client.messages import read_control_answer, read_handshake, read_reply
 from offboard_client.wire import decode, encode
@@ -189,8 +189,8 @@ def handshake(frame, status, meta):
     for sent in (observation, {"a": 1}):
         with contextlib.suppress(BadObservation):
             check_observation(sent, ready.meta.get("observation"))
-    _show_handshake(ready.meta, 1.0)
-    _check_same(ready.meta, dict(ready.meta), _Settings())
+    show_handshake(ready.meta, 1.0)
+    check_same(ready.meta, dict(ready.meta), _Settings())
     json.dumps({k: v for k, v in ready.meta.items() if k != "extras"}, default=lambda a: a.tolist(), allow_nan=False)
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 from offboard_client.cli import main
 from offboard_client.errors import ConfigurationError
-from offboard_core._cli.train import _Progress
+from offboard_core._cli.train import TrainingLine
 from offboard_core.plugins import Plugins
 from offboard_core.source import from_flags
 from offboard_core.training import read_record, write_record
@@ -195,7 +195,7 @@ def test_progress_is_shown(data, tmp_path):
 
 
 def test_the_last_line_is_shown_however_soon_it_follows(capsys):
-    with _Progress() as progress:
+    with TrainingLine() as progress:
         for line in ("starting", "50%", "Writing\x1b]0;x\x07", "Writing\x1b]0;x\x07"):
             progress.report(line)
     assert capsys.readouterr().err == "starting\nWriting\\x1b]0;x\\x07\n"

@@ -13,7 +13,7 @@ from offboard_client import Busy, InferenceClient, InferTimeout, wire
 from offboard_core import Codec, CodecEntry, CodecMeta, InferenceServer, hookimpl
 from offboard_core.runtime.lease import Limits
 from offboard_core.runtime.thread import ModelThread
-from offboard_core.server.conversation import _ends
+from offboard_core.server.conversation import both_ends
 from offboard_core.server.numbers import find_seq
 from puppets import PATIENCE, Door, Puppet, source
 from robots import robot
@@ -179,7 +179,7 @@ def test_the_first_or_last_name_is_found_however_long_the_frame_is(others, seq, 
     number = {"offboard.seq": seq}
     value = {**others, **number} if last else {**number, **others}
     made = json.dumps(value) if text else bytes(wire.encode(value))
-    assert find_seq(made) == find_seq(_ends(made)) == seq
+    assert find_seq(made) == find_seq(both_ends(made)) == seq
 
 
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200), names.map(json.dumps)))

@@ -12,7 +12,7 @@ from .errors import OffboardError
 
 #: Libraries that fetch. What they raise becomes one line of ours; what they log besides, with the traces of their
 #: retries, is for whoever asks for debug.
-_FETCHING = ("aiobotocore", "aiohttp", "botocore", "fsspec", "gcsfs", "google", "httpx", "huggingface_hub", "s3fs",
+FETCHING = ("aiobotocore", "aiohttp", "botocore", "fsspec", "gcsfs", "google", "httpx", "huggingface_hub", "s3fs",
              "urllib3")  # fmt: skip
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -62,5 +62,5 @@ def log_to_stderr(level: Level, *, times: bool = True, debug: bool = False, forc
     form = "%(asctime)s %(levelname)s %(message)s" if times else "offboard: %(message)s"
     handler.setFormatter(Lines(form, terminal=sys.stderr.isatty(), debug=debug))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=force)
-    for name in _FETCHING:  # below a warning they would log requests, and credentials with them
+    for name in FETCHING:  # below a warning they would log requests, and credentials with them
         logging.getLogger(name).setLevel(logging.WARNING if debug else logging.CRITICAL)

@@ -57,7 +57,7 @@ class SessionFacts:
     def _adopt(self, protocol: SessionProtocol) -> None:
         """Take over a new connection. Raises ConnectionFailed if it leads to another model than the one before."""
         if self._protocol is not None:
-            _check_same(self._protocol.meta, protocol.meta, self._settings)
+            check_same(self._protocol.meta, protocol.meta, self._settings)
         self._protocol = protocol
 
     def _check_not_closed(self) -> None:
@@ -70,7 +70,8 @@ class SessionFacts:
         return f"{type(self).__name__}({str(self._settings.address)!r}, model {model!r}, id {session_id!r})"
 
 
-def _check_same(old: Mapping[str, Any], new: Mapping[str, Any], settings: Settings) -> None:
+def check_same(old: Mapping[str, Any], new: Mapping[str, Any], settings: Settings) -> None:
+    """Raises ConnectionFailed if a new connection's handshake says another thing than the old one's."""
     changed = sorted(name for name in {*old, *new} if _text(old.get(name)) != _text(new.get(name)))
     if changed:
         raise ConnectionFailed(

@@ -8,7 +8,8 @@ from ..commands import UsageError
 
 _FOLDER = "here the server takes it: offboard serve --checkpoints-dir FOLDER"
 _ROBOT = "a robot is a client here and is told nothing but where the server is: offboard run sim --server HOST:PORT"
-_HABITS = {
+#: A flag of theirs → the project that has it, and what to do here.
+HABITS = {
     "--policy.path": ("LeRobot", _FOLDER),
     "--pretrained-policy-name-or-path": ("LeRobot", _FOLDER),
     "--policy-type": ("LeRobot", "here the checkpoint says its type; leave it away"),
@@ -44,5 +45,5 @@ def refuse_habits(arguments: Sequence[str]) -> None:
     """Raises UsageError for a flag of another project, with what it is here."""
     for argument in arguments:
         name = argument.partition("=")[0]
-        if found := _HABITS.get(name.replace("_", "-")):
+        if found := HABITS.get(name.replace("_", "-")):
             raise UsageError(f"{name} is a flag of {found[0]}; {found[1]}")

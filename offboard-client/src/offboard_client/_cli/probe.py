@@ -46,7 +46,7 @@ def run(arguments: list[str]) -> int:
         opened_ms = (time.perf_counter() - start) * 1e3
         line.stop()
         if not options.json:
-            _show_handshake(session.metadata, opened_ms)
+            show_handshake(session.metadata, opened_ms)
         observation = synthetic_observation(session.metadata)
         line.show("waiting for the answer")
         reply = _ask(session, observation)
@@ -70,7 +70,8 @@ def _ask(session: InferenceSession, observation: Mapping[str, Any]) -> dict[str,
     }
 
 
-def _show_handshake(meta: Mapping[str, Any], opened_ms: float) -> None:
+def show_handshake(meta: Mapping[str, Any], opened_ms: float) -> None:
+    """Print what ``ready`` said of the model: what it is, what it observes, what it answers."""
     say(f"ready after {opened_ms:.0f} ms")
     emit_facts("what it is", [(name, _text(meta[name])) for name in _IDENTITY if meta.get(name)])
     observation: Mapping[str, Mapping[str, Any]] = meta.get("observation") or {}

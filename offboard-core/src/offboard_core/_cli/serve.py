@@ -52,7 +52,7 @@ def run(arguments: list[str]) -> int:
         except ConfigurationError as error:
             raise ConfigurationError(error.text + _whose(plugins, options)) from error
     models = [model for ids, _ in checked.values() for model in ids]
-    simulated = _fits_simulation(next(iter(checked.values()))[1])
+    simulated = fits_simulation(next(iter(checked.values()))[1])
     frontends = make_frontends(plugins, frontend_options(parsed))
     paths = {o.name: o.entry.paths for o in plugins.offers(FRONTEND) if o.entry.paths[0] in frontends}
     # Starlette and uvicorn take their time: not before everything that is cheap to see is right.
@@ -167,7 +167,7 @@ def _whose(plugins: Plugins, options: ServeOptions) -> str:
     return "" if found == options.vendor else f"; these files are {found}'s: serve them with --vendor {found}"
 
 
-def _fits_simulation(meta: CodecMeta) -> bool:
+def fits_simulation(meta: CodecMeta) -> bool:
     """Whether the simulated arm observes what the default model wants, and plays what it answers."""
     wanted = {name for name, field in meta.observation.items() if field.required}
     plays = bool(meta.action) and meta.action.keys() <= ACTIONS

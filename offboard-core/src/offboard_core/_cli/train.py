@@ -52,7 +52,7 @@ def stats(arguments: list[str]) -> int:
     trainer = offer.make()
     summary = f"Compute what training needs to know of a data set ({offer.name})."
     core, options = _parse(StatsOptions, trainer.stats_options, arguments, f"stats --vendor {offer.name}", summary)
-    with _Progress() as progress:
+    with TrainingLine() as progress:
         place = trainer.stats(options, progress.report)
     _tell(core, {"statistics": str(place)})
     return 0
@@ -67,7 +67,7 @@ def train(arguments: list[str]) -> int:
     summary = f"Train a policy ({offer.name}): {offer.entry.summary}"
     core, options = _parse(TrainOptions, trainer.train_options, arguments, f"train --vendor {offer.name}", summary)
     record = record_of(plugins, offer, core.codec, core.fps)
-    with _Progress() as progress:
+    with TrainingLine() as progress:
         place = trainer.train(options, record, progress.report)
     _tell(core, {"checkpoints": str(place), **record})
     return 0
@@ -136,7 +136,7 @@ def _tell(core: StatsOptions, result: dict[str, Any]) -> None:
         say(f"{name}: {value}")
 
 
-class _Progress:
+class TrainingLine:
     """The last line of what runs, on stderr: one line that changes on a terminal, else a line now and then."""
 
     def __init__(self) -> None:
@@ -156,7 +156,7 @@ class _Progress:
             note(self._last)
             self._noted, self._at = self._last, time.monotonic()
 
-    def __enter__(self) -> _Progress:
+    def __enter__(self) -> TrainingLine:
         return self
 
     def __exit__(self, *_: object) -> None:

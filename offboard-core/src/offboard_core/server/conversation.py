@@ -69,7 +69,7 @@ class Conversation:
         control = self._speech.is_control(frame)
         busy = not control and self._observations > 0
         if busy:
-            frame = _ends(frame)  # enough for the answer
+            frame = both_ends(frame)  # enough for the answer
         elif not control:
             self._observations += 1
         if len(self._pending) >= PENDING or len(self._outbox) >= PENDING:
@@ -135,7 +135,7 @@ class Conversation:
             task.add_done_callback(self._controls.discard)
         else:
             self._in_flight = True
-            session.submit(frame, partial(self._replied, _ends(frame)), arrived)
+            session.submit(frame, partial(self._replied, both_ends(frame)), arrived)
 
     def _replied(self, frame: Frame, reply: Frame | None, error: OffboardError | None) -> None:
         self._observations -= 1
@@ -184,7 +184,7 @@ class Conversation:
             self._wake.set_result(None)
 
 
-def _ends(frame: Frame) -> Frame:
+def both_ends(frame: Frame) -> Frame:
     """What is kept of a frame for :meth:`Speech.error`: its encoding, and the names it begins and ends with."""
     if len(frame) <= 2 * ENDS:
         return frame
