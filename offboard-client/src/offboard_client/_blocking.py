@@ -146,7 +146,7 @@ class Connection:
 
     def _exchange(self, ask: Callable[[], memoryview], answer: Callable[[], Any]) -> Any:
         deadline = Deadline(self._now, self._settings.timeouts.infer)
-        if not self.lock.acquire(timeout=deadline.left()):
+        if not self.lock.acquire(timeout=self._settings.timeouts.infer):
             self.interrupt()
             raise late(self._settings)
         try:

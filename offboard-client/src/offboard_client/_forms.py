@@ -26,6 +26,8 @@ _MARKS = {
     "__numpy__": "json_numpy's form (__numpy__)",
 }
 _MOST_ENTRIES = 5
+#: One of these is in each of the forms, as text or as bytes.
+_TELLING = frozenset(key for mark in ("nd", "complex", *_MARKS) for key in (mark, mark.encode()))
 #: What numpy writes before the data, for arrays of one plain dtype (NEP 1), and how long it may be.
 _HEADER = re.compile(
     r"\{'descr': '([^']{1,16})', 'fortran_order': (True|False), 'shape': \(((?:\d{1,19}(?:, )?)*),?\), ?\} *\n"
@@ -55,7 +57,12 @@ def _walk(value: Any, where: str, convert: Callable[[dict[Any, Any], str], Any])
                 return convert(found, form)
             except BadMessage as error:
                 raise BadMessage(f"{where or 'the message'}: {error.text}") from None
-        return {name: _walk(part, f"{where}/{name}" if where else str(name), convert) for name, part in found.items()}
+        return {
+            name: _walk(part, f"{where}/{name}" if where else str(name), convert)
+            if isinstance(part, (dict, list))
+            else part
+            for name, part in found.items()
+        }
     if isinstance(value, list):
         parts = cast("list[Any]", value)
         if any(isinstance(part, (dict, list)) for part in parts):
@@ -65,7 +72,7 @@ def _walk(value: Any, where: str, convert: Callable[[dict[Any, Any], str], Any])
 
 
 def _form(found: dict[Any, Any]) -> str | None:
-    if len(found) > _MOST_ENTRIES:
+    if len(found) > _MOST_ENTRIES or _TELLING.isdisjoint(found):
         return None
     if isinstance(_part(found, "nd"), bool) and _part(found, "type") is not None:
         return _MSGPACK_NUMPY

@@ -96,11 +96,8 @@ class ImageBudget:
             )
 
 
-def unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    """The map of these entries. Raises BadMessage where two have one key: only one of them could be meant."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        seen: set[Any] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise BadMessage(f"a map names the key {twice!r:.60} twice")
-    return found
+def twice(pairs: list[tuple[Any, Any]]) -> BadMessage:
+    """The error for a map in which two of these entries have one key: only one of them could be meant."""
+    seen: set[Any] = set()
+    key = next(key for key, _ in pairs if key in seen or seen.add(key))
+    return BadMessage(f"a map names the key {key!r:.60} twice")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._actions import check_actions, check_times
+from ._actions import check_actions, check_times, is_finite
 from ._limits import DEFAULT_LIMITS, Limits
 from .errors import BadMessage, InvalidAction
 
@@ -127,7 +127,7 @@ def _seconds(i: int, time: Any) -> float:
 
 
 def _named(action: Any) -> dict[str, Any]:
-    named = cast("dict[Any, Any]", action) if isinstance(action, Mapping) else {VECTOR: action}
+    named = cast("dict[Any, Any]", action) if isinstance(action, dict) else {VECTOR: action}
     if not all(isinstance(name, str) for name in named):
         raise BadMessage("the names of the server's actions are not all strings")
     return named
@@ -156,5 +156,5 @@ def _ragged(value: Any) -> bool:
 
 
 def _check_finite(array: NDArray[Any]) -> None:
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    if not is_finite(array):
         raise InvalidAction("the server's chunk holds a number that is not finite: nothing of it may reach a robot")

@@ -20,7 +20,7 @@ _ACCEPTED = {"f": "fiu", "i": "iu", "u": "u", "b": "b"}
 
 def check_form(observation: Any) -> None:
     """Raises BadObservation for what is no map."""
-    if not isinstance(observation, Mapping):
+    if not isinstance(observation, (dict, Mapping)):  # a dict is told from others many times faster
         raise BadObservation(
             f"an observation is a map from names to values ({{'robot_state.q': array, …}}), and this is of type "
             f"{type(observation).__name__}"

@@ -48,6 +48,8 @@ class WebSocket:
         self._address = address
         self._now = now
         self._flood, self._flood_since = 0, -math.inf
+        #: Whether the server has sent more frames than anybody has a use for; nothing more of it is read.
+        self.flooded = False
         self._part = 0
         self._protocol = ClientProtocol(parse_uri(url), max_size=limits.message_bytes, logger=_unheard)
         self._fragments: list[bytes] = []
@@ -65,11 +67,6 @@ class WebSocket:
     def open(self) -> bool:
         """Whether messages may be sent."""
         return self._protocol.state is State.OPEN and not self.eof and not self.flooded
-
-    @property
-    def flooded(self) -> bool:
-        """Whether the server has sent more frames than anybody has a use for; nothing more of it is read."""
-        return self._flood > _FLOOD
 
     @property
     def between(self) -> bool:
@@ -114,8 +111,7 @@ class WebSocket:
     def send(self, payload: memoryview) -> memoryview:
         """All that has to be sent for ``payload`` to be one binary message; the next call may reuse its buffer."""
         if payload.nbytes < _LARGE:
-            self._protocol.send_binary(payload)
-            return memoryview(self.outgoing())
+            return memoryview(Frame(Opcode.BINARY, payload).serialize(mask=True))
         return self._framer.frame(payload)
 
     def ping(self) -> None:
@@ -180,6 +176,8 @@ class WebSocket:
         if now - self._flood_since > 1.0:
             self._flood, self._flood_since = 0, now
         self._flood += 1
+        if self._flood > _FLOOD:
+            self.flooded = True
 
     def _refused(self, error: Exception) -> AttemptFailed:
         if isinstance(error, InvalidStatus):

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ._limits import DEFAULT_LIMITS, Limits, unique
+from ._limits import DEFAULT_LIMITS, Limits, twice
 from .errors import BadMessage
 
 
@@ -55,7 +55,10 @@ def decode_text(text: str, limits: Limits = DEFAULT_LIMITS) -> Any:
     def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(pairs) > limits.map_keys:
             raise BadMessage(f"a map has more than {limits.map_keys:,} entries")
-        return unique(pairs)
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise twice(pairs)
+        return found
 
     try:
         value = json.loads(

@@ -206,14 +206,14 @@ def read_reply(frame: Any) -> Reply:
         raise BadMessage(f"the server's reply holds more than {MOST_REMARKS} times or warnings")
     return Reply(
         found["result"],
-        {name: value for name, value in stages.items() if type(name) is str and _is_finite(value)},
+        {
+            name: value
+            for name, value in stages.items()
+            if type(name) is str and (type(value) is float or type(value) is int) and math.isfinite(value)
+        },
         tuple(one_line(f"{text!s:.1000}") for text in texts),
         found.get(SEQ),
     )
-
-
-def _is_finite(value: Any) -> bool:
-    return (type(value) is float or type(value) is int) and math.isfinite(value)
 
 
 def _map(frame: Any, what: str) -> dict[str, Any]:

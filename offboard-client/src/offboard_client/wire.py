@@ -17,7 +17,7 @@ from typing import Any, cast
 import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
 
-from ._limits import DEFAULT_LIMITS, ImageBudget, Limits, unique
+from ._limits import DEFAULT_LIMITS, ImageBudget, Limits, twice
 from ._markers import DTYPE_RULE, DTYPES, Array, array_from, jpeg_from, scalar_from
 from .errors import BadMessage
 
@@ -181,19 +181,22 @@ class _Decoder:
         self._images = images
         self.containers = 0
 
-    def _count(self, entries: int) -> None:
+    # These are called for each container of a message; a function between them and their work would be felt.
+    def list(self, items: list[Any]) -> list[Any]:
         self.containers += 1
-        self._left -= entries + 1
+        self._left -= len(items) + 1
         if self._left < 0:
             raise self._limits.too_many()
-
-    def list(self, items: list[Any]) -> list[Any]:
-        self._count(len(items))
         return items
 
     def map(self, pairs: list[tuple[str | bytes, Any]]) -> Any:
-        self._count(len(pairs))
-        found = unique(pairs)
+        self.containers += 1
+        self._left -= len(pairs) + 1
+        if self._left < 0:
+            raise self._limits.too_many()
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise twice(pairs)
         # A marker is a small map; plain maps mostly are not.
         if len(pairs) <= 4 and self._images is not None:
             if b"__ndarray__" in found:

@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, cast
 
 import numpy as np
-from offboard_client._actions import check_actions, check_times
+from offboard_client._actions import check_actions, check_times, is_finite
 from offboard_client._printable import told
 from offboard_client.errors import BadObservation, InvalidAction, LoadFailed
 from offboard_client.wire import Limits
@@ -78,7 +78,7 @@ def _check_array(name: str, array: Array, field: Field) -> None:
         and not (array.size == 1 and field.shape in ((), (1,)))
     ):
         raise BadObservation(f"{name} has shape {array.shape}; expected {_spell(field)}")
-    if not _finite(array):
+    if not is_finite(array):
         where = np.argwhere(~np.isfinite(array))[0].tolist()
         raise BadObservation(f"{name} is not finite at index {where}; check the sensor or the estimator behind it")
 
@@ -118,7 +118,7 @@ def check_action(chunk: Chunk, meta: CodecMeta) -> None:
         if field is not None and field.shape is not None and not _fits(array.shape[1:], field.shape):
             promised = ", ".join(map(str, field.shape))
             raise InvalidAction(f"{name} has shape {array.shape}; the handshake promised (T, {promised})")
-        if not _finite(array):
+        if not is_finite(array):
             step = int(np.argwhere(~np.isfinite(array))[0][0])
             raise InvalidAction(
                 f"{name} is not finite from step {step} of {len(chunk)}; nothing of this chunk was sent. "
@@ -127,10 +127,6 @@ def check_action(chunk: Chunk, meta: CodecMeta) -> None:
     check_actions(columns)
     if chunk.timestamp is not None:
         check_times(np.asarray(chunk.timestamp))
-
-
-def _finite(array: Array) -> bool:
-    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 
 def _fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:

@@ -31,7 +31,7 @@ class FrameMeter:
         at = self._payload
         if self._header:
             data = self._header + data
-        while (size := _frame_size(data, at)) is not None:
+        while at < len(data) and (size := _frame_size(data, at)) is not None:
             self._tokens -= 1
             if self._tokens < 0:
                 return False

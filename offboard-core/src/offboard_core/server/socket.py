@@ -78,7 +78,7 @@ async def serve_socket(
             await _send(send, ready)
             conversations.add(conversation)
             conversation.start(session)
-            await conversation.write(lambda frame: _send(send, frame), lambda code, why: _close(send, code, why))
+            await conversation.write(partial(_send, send), partial(_close, send))
         except Left:
             return  # before it was told that it is in
         finally:
