@@ -26,6 +26,7 @@ RING = 6
 
 #: The answer of every policy here: (50, 8) float32.
 CHUNK: NDArray[np.float32] = np.linspace(-1.0, 1.0, 400, dtype=np.float32).reshape(50, 8)
+CHUNK.flags.writeable = False  # one for all robots of a batch
 
 
 def observations(workload: str) -> list[dict[str, Any]]:

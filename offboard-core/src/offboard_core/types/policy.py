@@ -65,6 +65,8 @@ class Policy(abc.ABC, Generic[S]):
     def infer_many(self, batch: Sequence[tuple[S, Mapping[str, Any]]]) -> Sequence[Chunk | OffboardError | None]:
         """One result per pair, in order. An item that fails is answered by its error: one bad input fails one robot.
 
+        The actions of two items lie in memory of their own, or in arrays that are read-only: what several robots are
+        answered from the same memory is refused, for it holds what was written last. The next call may reuse it.
         The default runs them one by one, and what one raises is its own answer.
         """
         results: list[Chunk | OffboardError | None] = []
