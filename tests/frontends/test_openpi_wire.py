@@ -67,6 +67,13 @@ def test_a_reset_is_read_without_what_it_carries(socket, monkeypatch):
     assert socket.ask({"endpoint": "reset", "x": jpeg}) == {"status": "reset successful"}
 
 
+@pytest.mark.rule("O-12")
+def test_a_list_of_numbers_is_an_array_that_nobody_can_write_into(socket, puppet):
+    socket.ask({"x": [1, 2.5]})
+    ((seen,),) = [episode.seen for episode in puppet.episodes]
+    assert not seen["x"].flags.writeable
+
+
 def test_the_model_sees_no_endpoint(socket, puppet):
     socket.ask({"endpoint": "infer", "session_id": "a", "x": [1, 2.5]})
     ((seen,),) = [episode.seen for episode in puppet.episodes]
@@ -106,11 +113,13 @@ def msgpack_numpy(array, kind=b""):
     return {b"nd": True, b"type": array.dtype.str, b"kind": kind, b"shape": array.shape, b"data": array.tobytes()}
 
 
+@pytest.mark.rule("O-12")
 @pytest.mark.parametrize("form", [npy, msgpack_numpy])
 def test_arrays_in_the_forms_of_gr00t_and_msgpack_numpy_are_read(socket, puppet, form):
     assert socket.ask({"endpoint": "infer", "pose": form(POSE)})["actions"].shape == (2, 3)
     ((seen,),) = [episode.seen for episode in puppet.episodes]
     np.testing.assert_array_equal(seen["pose"], POSE)
+    assert not seen["pose"].flags.writeable
 
 
 @pytest.mark.parametrize(

@@ -159,4 +159,6 @@ def _as_array(value: Any) -> Any:
     """Lists of numbers are vectors; openpi's own server takes them, too."""
     if not isinstance(value, list) or not all(type(part) in (int, float) for part in value):
         return value
-    return np.asarray(value, np.float64)
+    array = np.asarray(value, np.float64)
+    array.flags.writeable = False  # as those of binary markers are
+    return array

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Hashable, Mapping
 from threading import Lock
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from offboard_client._printable import told
 from offboard_client.errors import DeadlineExceeded, Internal, InvalidAction, OffboardError, PolicyFailed
@@ -128,7 +128,7 @@ class Exchange:
             check_observation(self.observation, self.route.codec.meta)
             inputs = self.route.codec.encode(self.observation)
             # The number is the wire's own: a model that takes every name would take it for a part of the state.
-            self.inputs = {name: value for name, value in inputs.items() if name != SEQ} if SEQ in inputs else inputs
+            self.inputs = {name: _own(value) for name, value in inputs.items() if name != SEQ}
             self.codec_ms = (perf_counter() - read) * 1e3
         except OffboardError as error:
             self.error = error
@@ -221,3 +221,15 @@ class Exchange:
             "prev_encode_ms": self.route.last_encode_ms,
             "batch": self.batch,
         }
+
+
+def _own(value: Any) -> Any:
+    """Lists and maps made anew, for a policy may write into them and the codec reads its own again; arrays as they are.
+
+    Nobody can write into those.
+    """
+    if isinstance(value, list):
+        return [_own(item) for item in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return {name: _own(item) for name, item in cast("dict[Any, Any]", value).items()}
+    return value
