@@ -6,7 +6,7 @@ import socket
 import sys
 
 from offboard_client.errors import LoadFailed
-from offboard_core.child import free_port
+from offboard_core.child import free_port, unshared
 
 #: How many free ports are tried before none is found that no other server of ours waits on.
 _TRIES = 20
@@ -19,7 +19,7 @@ def take_port(wanted: int) -> tuple[int, socket.socket]:
     take the first one's answers for its own model's. Raises LoadFailed.
     """
     for _ in range(_TRIES):
-        port, guard = wanted or free_port(), socket.socket(socket.AF_UNIX)
+        port, guard = wanted or free_port(), unshared(socket.socket(socket.AF_UNIX))
         try:
             if sys.platform == "linux":
                 guard.bind(f"\0offboard-openpi-{port}")  # ends with this process, and leaves no file

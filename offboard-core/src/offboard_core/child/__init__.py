@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -61,6 +62,7 @@ class Child:
         self._grace = grace
         self._lines: deque[str] = deque(maxlen=_LINES)
         self._control, theirs = socket.socketpair()
+        unshared(self._control)
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(_SHIM), str(theirs.fileno()), str(grace), *self.command],
@@ -194,6 +196,29 @@ class Child:
             log.info("%s: %s", self.name, text)
 
 
+_unshared: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+
+def unshared(sock: socket.socket) -> socket.socket:
+    """``sock``, which no process keeps that is forked from this one.
+
+    A program that is started gets no socket it is not given. ``os.fork``, and with it multiprocessing's "fork", hands
+    all of them on: the port stays taken, and a line open by which somebody is to notice our end, for as long as a
+    policy's worker lives.
+    """
+    _unshared.add(sock)
+    return sock
+
+
+def _close_unshared() -> None:
+    for sock in list(_unshared):
+        if sock.fileno() >= 0:
+            os.close(sock.detach())  # close() would wait for an event loop to let go of it
+
+
+os.register_at_fork(after_in_child=_close_unshared)
+
+
 def free_port() -> int:
     """A TCP port of the loopback interface that nobody listens on at this moment."""
     with socket.socket() as listener:
@@ -208,4 +233,4 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-__all__ = ["Child", "free_port"]
+__all__ = ["Child", "free_port", "unshared"]

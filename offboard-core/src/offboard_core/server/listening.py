@@ -8,6 +8,8 @@ import socket
 from offboard_client._address import bracketed
 from offboard_client.errors import ConfigurationError
 
+from ..child import unshared
+
 _BACKUP = "choose another --port (0 takes a free one) or --host"
 #: What to do about it.
 _HINTS = {
@@ -34,7 +36,7 @@ def bind(host: str, port: int) -> socket.socket:
     family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
     listener = None
     try:
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener = unshared(socket.socket(family, socket.SOCK_STREAM))
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")  # "::" is everything, as 0.0.0.0

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import threading
+import weakref
 from collections.abc import Generator
 from typing import Any
 
@@ -66,6 +68,7 @@ class UvicornServer(uvicorn.Server):
         super().__init__(config)
         self._bounds, self._app = config.bounds, app
         self.listening = asyncio.Event()
+        _servers.add(self)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, with a limit on the handshake of TLS, for which uvicorn has no setting."""
@@ -112,3 +115,18 @@ class UvicornServer(uvicorn.Server):
         """The first signal stops cleanly, a second one at once."""
         self.force_exit = self.should_exit
         self.should_exit = True
+
+
+_servers: weakref.WeakSet[UvicornServer] = weakref.WeakSet()
+
+
+def _leave_connections() -> None:
+    """In a process that a policy forked: a client hears of the end of its connection when nobody holds it any more."""
+    for server in list(_servers):
+        for protocol in list(server.server_state.connections):
+            transport: Any = getattr(protocol, "transport", None)
+            if transport is not None and not transport.is_closing():
+                os.close(transport.get_extra_info("socket").fileno())
+
+
+os.register_at_fork(after_in_child=_leave_connections)

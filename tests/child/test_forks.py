@@ -1,0 +1,46 @@
+"""A process that a policy forks holds nothing by which somebody is to notice the end of the server."""
+
+import sys
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+from forked import forked
+from offboard_core.child import Child
+from offboard_core.server import InferenceServer
+from offboard_openpi.ports import take_port
+from puppets import PATIENCE
+from robots import robot
+
+# Newer Pythons warn of a fork beside threads; that policies do it is the point.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+
+def test_a_restarted_server_finds_its_port_free():
+    with ExitStack() as left:
+
+        def forks(observation):
+            left.enter_context(forked())
+            return np.zeros((1, 3))
+
+        with InferenceServer(forks, port=0) as server, robot(server) as one:
+            one.opened()
+            assert "result" in one.ask({})
+            port = server.port
+        with InferenceServer(lambda observation: np.zeros((1, 3)), port=port) as again:
+            assert again.port == port
+
+
+def test_a_child_still_notices_that_the_server_has_gone():
+    with Child([sys.executable, "-c", "input()"], name="vendor") as child, forked():
+        child._control.close()  # as if this process had been killed
+        assert child.wait(PATIENCE)
+
+
+def test_the_port_of_an_openpi_is_free_again():
+    port, guard = take_port(0)
+    with forked():
+        guard.close()
+        again, guard = take_port(port)
+        guard.close()
+        assert again == port
