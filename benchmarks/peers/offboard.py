@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from offboard_client import InferenceClient
 from offboard_core import Chunk, Policy, Session
+from offboard_core.adapt import from_callables
 from offboard_core.server import ServerConfig, run_server
-from offboard_core.source import from_callables
 from workloads import CHUNK
 
 #: What one call of the ``sleep`` policy takes, however many robots share it, in seconds.

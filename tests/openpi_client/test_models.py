@@ -11,9 +11,10 @@ from offboard_client.rig.driver import Timing
 from offboard_client.rig.sim.robot import SimRobot
 from offboard_client.rig.tasks import StackTask
 from offboard_core import Checkpoint, Chunk, OffboardError
+from offboard_core.codec_choice import CodecChoice
 from offboard_core.plugins import Plugins
 from offboard_core.registries import MemoryRegistry
-from offboard_core.source import CodecChoice, ModelSource, from_flags
+from offboard_core.source import ModelSource, from_flags
 from openpi_standin import options, write_run
 from puppets import Puppet, PuppetLoader
 from rig_fakes import driver

@@ -5,8 +5,8 @@ import asyncio
 import numpy as np
 import pytest
 from model_bench import run
+from offboard_core.adapt import from_callables
 from offboard_core.runtime.service import PolicyService
-from offboard_core.source import from_callables
 from puppets import PlainWire
 from slot_bed import becomes
 

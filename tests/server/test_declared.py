@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from offboard_client import BadObservation, InferenceClient, InvalidAction
 from offboard_core import ConfigurationError, Field, LoadFailed, declare
+from offboard_core.adapt import from_callables
 from offboard_core.server import InferenceServer
-from offboard_core.source import from_callables
 
 
 @declare(

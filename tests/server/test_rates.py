@@ -9,10 +9,10 @@ from offboard_client import BadParameter, ConfigurationError, InferenceClient, L
 from offboard_client._meta import FPS_RANGE, check_meta
 from offboard_core import Chunk, Codec, CodecEntry, CodecMeta, InferenceServer, hookimpl
 from offboard_core._cli.train import record_of
+from offboard_core.adapt import from_callables
 from offboard_core.codecs import ActionTiming, NativeOptions
 from offboard_core.options import build
 from offboard_core.plugins import TRAINER, Plugins
-from offboard_core.source import from_callables
 from offboard_core.types import Checkpoint
 from puppets import Puppet, source
 

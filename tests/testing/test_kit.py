@@ -24,9 +24,10 @@ from offboard_core import (
     Session,
 )
 from offboard_core.bound import BoundCodec
+from offboard_core.codec_choice import CodecChoice
 from offboard_core.plugins import Plugins
 from offboard_core.registries import MemoryRegistry
-from offboard_core.source import CodecChoice, ModelSource
+from offboard_core.source import ModelSource
 from offboard_core.testing import CodecLaws, PluginLaws, PolicyLaws, RegistryLaws
 from offboard_core.types import ModelRegistry
 

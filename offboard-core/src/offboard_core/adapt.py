@@ -25,11 +25,39 @@ from offboard_client._printable import told
 from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError
 
 from .answers import as_chunk, kind_of
+from .codec_choice import CodecChoice
 from .declared import declared
+from .plugins import Plugins
+from .registries import MemoryRegistry
+from .source import ModelSource
 from .types import Array, Checkpoint, CheckpointLoader, Chunk, Policy, Report, Session
 
 #: Builds what answers observations; called once per load, on the thread that will call the policy.
 Build = Callable[[], Any]
+
+
+def from_callables(models: Mapping[str, Any], fps: float | None = None) -> ModelSource:
+    """The source behind ``InferenceServer({"name": …})``; what may stand there is said above, in this module.
+
+    The first key is the default model. Observations reach the policy under their canonical names.
+    ``fps``: steps per second of what it answers, for the timestamps; None where the answers bring their own or none.
+    Raises ConfigurationError for a value that is no policy and makes none, and for a name that is no text.
+    """
+    for name in models:
+        if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"a model is named {name!r:.60}; expected a text, which sessions ask for it by")
+    builds = {name: as_build(name, value) for name, value in models.items()}
+    return ModelSource(
+        vendor="python",
+        registry=MemoryRegistry([_of_callable(name, value) for name, value in models.items()]),
+        loader=CallableLoader(builds),
+        codec=CodecChoice(Plugins.of(), None, "native", fps=fps),
+    )
+
+
+def _of_callable(name: str, value: Any) -> Checkpoint:
+    inputs, outputs = declared(value) or ({}, {})
+    return Checkpoint(id=name, type="python", inputs=inputs, outputs=outputs)
 
 
 class CallableLoader(CheckpointLoader):

@@ -11,8 +11,9 @@ from offboard_client._address import bracketed
 from offboard_client._logs import log_to_stderr
 from offboard_client.errors import ConfigurationError, InferTimeout
 
+from ..adapt import from_callables
 from ..frontend import Frontend
-from ..source import ModelSource, from_callables
+from ..source import ModelSource
 from ._malloc import keep_freed_memory
 from .config import ServerConfig
 from .descriptors import provide
