@@ -14,7 +14,8 @@ from typing import Any
 
 from offboard_client.errors import ConfigurationError
 from offboard_core.child import Child
-from offboard_core.training import Trainer, read_record, write_record
+from offboard_core.record import read_record, write_record
+from offboard_core.training import Trainer
 from offboard_core.types import Report
 
 from .checkout import check_config, script
