@@ -24,7 +24,7 @@ from offboard_client import (
 )
 from offboard_core import InferenceServer
 from offboard_core.plugins import Plugins
-from offboard_core.runtime.lease import Limits
+from offboard_core.runtime.timeouts import Limits
 from offboard_core.source import from_flags
 from openpi_standin import PYTHON, STANDIN, options, robot, write_run, write_step
 

@@ -4,8 +4,8 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 from offboard_core import Checkpoint, ModelRegistry
-from offboard_core.runtime.lease import Limits
 from offboard_core.runtime.service import PolicyService
+from offboard_core.runtime.timeouts import Limits
 from offboard_core.source import ModelSource
 from puppets import PlainWire, Puppet, PuppetLoader, source
 

@@ -24,7 +24,7 @@ from offboard_client.rig.sim.names import ACTIONS, OBSERVATION
 from ..frontends import make_frontends
 from ..models_toml import read_frontends, read_models
 from ..plugins import FRONTEND, Plugins
-from ..runtime.lease import Limits
+from ..runtime.timeouts import Limits
 from ..source import ModelSource, from_flags
 from ..types import CodecMeta
 from .serve_options import Parsed, ServeOptions, parse_serve

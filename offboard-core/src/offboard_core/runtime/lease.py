@@ -19,18 +19,6 @@ OnStatus = Callable[[Status], Awaitable[None]]
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Bounds in seconds on everything the slot waits for. ``load``: between two words of a load (:data:`Report`)."""
-
-    infer: float = 60.0
-    load: float = 1200.0
-    close: float = 4.0
-    idle: float = 600.0
-    linger: float = 10.0
-    status_every: float = 3.0
-
-
-@dataclass(frozen=True)
 class Recipe:
     """What somebody wants loaded: its identity, its name for people, and how to make it (on the model thread)."""
 

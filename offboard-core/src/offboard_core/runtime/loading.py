@@ -16,9 +16,10 @@ from offboard_client.messages import Status
 from ..memory import collect
 from ..types import Progress
 from .checks import check_policy
-from .lease import Limits, Loaded, Recipe
+from .lease import Loaded, Recipe
 from .stats import ServerStats
 from .thread import ModelThread
+from .timeouts import Limits
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

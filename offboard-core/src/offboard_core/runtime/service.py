@@ -28,11 +28,12 @@ from ..source import ModelSource
 from ..types import Policy, Session
 from .catalog import Catalog, Model
 from .exchange import Route, Wire
-from .lease import Lease, Limits, OnStatus, Recipe
+from .lease import Lease, OnStatus, Recipe
 from .meta import build_meta
 from .session import ServiceSession
 from .slot import Slot
 from .stats import ServerStats, SessionStats
+from .timeouts import Limits
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,11 @@ from typing import Any
 from offboard_client._printable import told
 from offboard_client.errors import Idle, InferTimeout, Internal, LoadFailed, ModelLost, OffboardError, ShuttingDown
 
-from .lease import Lease, Limits, Loaded, OnStatus, Recipe, Request
+from .lease import Lease, Loaded, OnStatus, Recipe, Request
 from .loading import Failure, Loading
 from .standing import news, standing
 from .stats import ServerStats
+from .timeouts import Limits
 from .waiting import wait_until_set
 from .watch import shown
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..runtime.lease import Limits
+from ..runtime.timeouts import Limits
 from .config import ServerConfig
 from .inference_server import InferenceServer
 from .run import run_server

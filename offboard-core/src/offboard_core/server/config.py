@@ -12,7 +12,7 @@ from offboard_client._address import listen_host
 from offboard_client._names import unknown
 from offboard_client.errors import ConfigurationError
 
-from ..runtime.lease import Limits
+from ..runtime.timeouts import Limits
 
 #: Settings that are numbers above 0; without a ``quiet`` or a ``grace`` nothing is waited for.
 _NUMBERS = ("max_sessions", "quiet", "grace", "request_timeout", "ping_interval", "ping_timeout", "frame_rate")

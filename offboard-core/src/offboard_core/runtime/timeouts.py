@@ -1,0 +1,17 @@
+"""How long the slot waits for what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds in seconds on everything the slot waits for. ``load``: between two words of a load (:data:`Report`)."""
+
+    infer: float = 60.0
+    load: float = 1200.0
+    close: float = 4.0
+    idle: float = 600.0
+    linger: float = 10.0
+    status_every: float = 3.0
