@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from typing import TYPE_CHECKING, Any
 
 from offboard_client.errors import BadMessage, InferTimeout, OffboardError
@@ -13,7 +12,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from .descriptors import lacking
 from .frames import FrameMeter
 from .wire import encode
 
@@ -34,8 +32,9 @@ FRAGMENTS = 4096
 class HttpProtocol(HttpToolsProtocol):
     """A request has ``request_timeout`` seconds to come, from the connection or from the answer before it.
 
-    ``config.waiting`` holds the connections whose request has not come, the oldest first. When file descriptors run
-    out these go first; whoever is answered on one of the reserve is told at the end of the answer to go as well.
+    ``config.waiting`` holds the connections whose request has not come, the oldest first, those in the handshake of
+    TLS among them. When file descriptors run out these go first; whoever is answered on one of the reserve is told at
+    the end of the answer to go as well.
     """
 
     config: Config
@@ -47,16 +46,15 @@ class HttpProtocol(HttpToolsProtocol):
         self._head = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        listener = transport.get_extra_info("socket")
-        missing = lacking(listener.fileno()) if listener is not None else 0
-        if missing:
-            self._scarce = True
-            self.app_state = {**self.app_state, "scarce": True}
-            for other in list(itertools.islice(self.config.waiting, missing)):
-                other.make_room()
+    def accepted(self, opening: asyncio.Future[None], *, scarce: bool) -> None:
+        """There is a connection. ``opening`` makes its transport, after the handshake of TLS where there is one.
+
+        ``scarce``: its descriptor is one of the reserve.
+        """
+        self._opening, self._scarce = opening, scarce
+        self.app_state = {**self.app_state, "scarce": scarce}
         self._await_request()
+        opening.add_done_callback(self._opened)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._request_came()
@@ -101,7 +99,16 @@ class HttpProtocol(HttpToolsProtocol):
     def make_room(self) -> None:
         """Go at once."""
         self._request_came()
-        self.transport.abort()
+        self._opening.cancel()
+        if self._is_open():
+            self.transport.abort()
+
+    def _is_open(self) -> bool:
+        return self in self.connections
+
+    def _opened(self, opening: asyncio.Future[None]) -> None:
+        if not self._is_open():
+            self._request_came()  # and never will
 
     def _await_request(self) -> None:
         if self._timer is None:
@@ -116,6 +123,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _overdue(self) -> None:
         cycle = self.cycle
+        if not self._is_open():
+            self.make_room()
+            return
         self._request_came()
         if cycle is not None and not cycle.response_complete and not cycle.more_body:
             return  # it is ours to answer; the clock starts again then

@@ -16,6 +16,7 @@ import uvicorn
 from offboard_client.errors import ConfigurationError
 from offboard_client.wire import Limits
 
+from .acceptor import Acceptor
 from .app import App
 from .config import ServerConfig
 from .protocols import HttpProtocol, WebSocketProtocol
@@ -66,24 +67,18 @@ class UvicornServer(uvicorn.Server):
 
     def __init__(self, config: Config, app: App) -> None:
         super().__init__(config)
-        self._bounds, self._app = config.bounds, app
+        self._config, self._app = config, app
         self.listening = asyncio.Event()
         _servers.add(self)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, with a limit on the handshake of TLS, for which uvicorn has no setting."""
-        limit = self._bounds.request_timeout if self.config.ssl else None
-        loop = asyncio.get_running_loop()
-        self.servers = [
-            await loop.create_server(
-                self._protocol, sock=sock, ssl=self.config.ssl, ssl_handshake_timeout=limit, backlog=self.config.backlog
-            )
-            for sock in sockets or ()
-        ]
+        """Listen."""
+        acceptors: list[Any] = [Acceptor(sock, self._config, self._protocol) for sock in sockets or ()]
+        self.servers = acceptors
         self.started = True
         self.listening.set()
 
-    def _protocol(self) -> asyncio.Protocol:
+    def _protocol(self) -> HttpProtocol:
         return HttpProtocol(config=self.config, server_state=self.server_state, app_state={})
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
