@@ -42,6 +42,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
+        self._opening: asyncio.Future[None] | None = None
         self._scarce = False
         self._head = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -55,6 +56,11 @@ class HttpProtocol(HttpToolsProtocol):
         self.app_state = {**self.app_state, "scarce": scarce}
         self._await_request()
         opening.add_done_callback(self._opened)
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if self._opening is None:  # it was cancelled so early that the loop's layer of TLS took no notice
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._request_came()
@@ -99,7 +105,8 @@ class HttpProtocol(HttpToolsProtocol):
     def make_room(self) -> None:
         """Go at once."""
         self._request_came()
-        self._opening.cancel()
+        if self._opening is not None:
+            self._opening.cancel()
         if self._is_open():
             self.transport.abort()
 
@@ -107,8 +114,9 @@ class HttpProtocol(HttpToolsProtocol):
         return self in self.connections
 
     def _opened(self, opening: asyncio.Future[None]) -> None:
+        self._opening = None
         if not self._is_open():
-            self._request_came()  # and never will
+            self.connection_lost(ConnectionAbortedError())
 
     def _await_request(self) -> None:
         if self._timer is None:
