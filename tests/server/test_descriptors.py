@@ -3,47 +3,19 @@
 import contextlib
 import json
 import socket
-import subprocess
-import sys
-import threading
-from types import SimpleNamespace
 
 import pytest
 from puppets import PATIENCE
 from robots import get, robot
+from scarce import LIMIT, scarce_server
 from websockets.exceptions import InvalidStatus
-
-LIMIT = 220
-SERVER = f"""
-import logging, resource, sys
-resource.setrlimit(resource.RLIMIT_NOFILE, (100, {LIMIT}))
-from offboard_core import InferenceServer
-from offboard_core.server.descriptors import provide
-logging.basicConfig(level="WARNING")
-provide(1000)
-server = InferenceServer({{"a": lambda: lambda observation: [[0.0]]}}, port=0, max_sessions=1000, request_timeout=600.0)
-with server:
-    print(server.port, *resource.getrlimit(resource.RLIMIT_NOFILE), flush=True)
-    sys.stdin.read()
-"""
 
 
 @pytest.fixture(scope="module")
 def server():
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    watchdog = threading.Timer(4 * PATIENCE, process.kill)
-    watchdog.start()
-    try:
-        line = process.stdout.readline().split()
-        assert line, process.stderr.read()
-        yield SimpleNamespace(host="127.0.0.1", port=int(line[0]), limits=line[1:], process=process)
-    finally:
-        _, log = process.communicate()
-        watchdog.cancel()
-        watchdog.join()
-    assert "sessions (--max-sessions) need" in log
+    with scarce_server() as running:
+        yield running
+    assert "sessions (--max-sessions) need" in running.log
 
 
 def test_the_limit_is_raised_as_far_as_it_goes(server):

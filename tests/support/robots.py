@@ -106,12 +106,13 @@ def connect_to(url: str, **options: Any) -> ClientConnection:
 
 
 def get(
-    server: InferenceServer, path: str, headers: Mapping[str, str] | None = None
+    server: InferenceServer, path: str, headers: Mapping[str, str] | None = None, tls: ssl.SSLContext | None = None
 ) -> tuple[int, str, Mapping[str, str]]:
     """Status, body and headers."""
-    request = urllib.request.Request(f"http://{server.host}:{server.port}{path}", headers=dict(headers or {}))
+    url = f"{'https' if tls else 'http'}://{server.host}:{server.port}{path}"
+    request = urllib.request.Request(url, headers=dict(headers or {}))
     try:
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE, context=tls) as answer:
             return answer.status, answer.read().decode(), answer.headers
     except urllib.error.HTTPError as error:
         with error:

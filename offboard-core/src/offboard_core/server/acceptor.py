@@ -67,14 +67,14 @@ class Acceptor(asyncio.AbstractServer):
             return
         connection.setblocking(False)
         missing = lacking(connection.fileno())
-        self._make_room(missing)
+        scarce = missing > self._make_room(missing)
         protocol = self._make_protocol()
         opening = self._loop.create_task(self._open(connection, protocol))
         self._openings.add(opening)
         opening.add_done_callback(self._openings.discard)
         # What is cancelled before it began has not taken the socket over.
         opening.add_done_callback(lambda ended: connection.close() if ended.cancelled() else None)
-        protocol.accepted(opening, scarce=missing > 0)
+        protocol.accepted(opening, scarce=scarce)
 
     async def _open(self, connection: socket.socket, protocol: HttpProtocol) -> None:
         tls: dict[str, Any] = {}
@@ -84,6 +84,9 @@ class Acceptor(asyncio.AbstractServer):
         with contextlib.suppress(OSError):  # the peer is gone, or speaks no TLS
             await self._loop.connect_accepted_socket(lambda: protocol, connection, **tls)
 
-    def _make_room(self, count: int) -> None:
-        for oldest in list(itertools.islice(self._config.waiting, count)):
-            oldest.make_room()
+    def _make_room(self, count: int) -> int:
+        """How many of so many could be let go."""
+        oldest = list(itertools.islice(self._config.waiting, count))
+        for one in oldest:
+            one.make_room()
+        return len(oldest)

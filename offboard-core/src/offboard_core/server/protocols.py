@@ -50,7 +50,7 @@ class HttpProtocol(HttpToolsProtocol):
     def accepted(self, opening: asyncio.Future[None], *, scarce: bool) -> None:
         """There is a connection. ``opening`` makes its transport, after the handshake of TLS where there is one.
 
-        ``scarce``: its descriptor is one of the reserve.
+        ``scarce``: its descriptor is one of the reserve, and nobody could make room.
         """
         self._opening, self._scarce = opening, scarce
         self.app_state = {**self.app_state, "scarce": scarce}
@@ -101,6 +101,11 @@ class HttpProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         self._request_came()
         super().handle_websocket_upgrade()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.transport.is_closing():  # over TLS that would wait for the peer to agree
+            self.loop.call_later(FAREWELL / 2, self.transport.abort)
 
     def make_room(self) -> None:
         """Go at once."""

@@ -85,13 +85,13 @@ class UvicornServer(uvicorn.Server):
         """Refuse newcomers, let what is in flight end, close."""
         self._app.drain()
         loop = asyncio.get_running_loop()
-        end = loop.time() + self._bounds.grace
+        end = loop.time() + self._config.bounds.grace
         # Polled, once in the server's life: with an event every exchange would pay for it.
         while self._app.owes and loop.time() < end and not self.force_exit:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         await super().shutdown(sockets)
         for connection in list(self.server_state.connections):
-            connection.transport.abort()  # its client does not read, and uvloop's end would wait for it
+            connection.transport.abort()  # its client does not read, and uvloop and TLS would wait for it
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
