@@ -187,9 +187,11 @@ async def accepting(listener, **bounds):
 
 
 async def until(happened):
-    async with asyncio.timeout(PATIENCE):
+    async def turn_by_turn():
         while not happened():  # noqa: ASYNC110 (what is counted is turns)
             await asyncio.sleep(0)
+
+    await asyncio.wait_for(turn_by_turn(), PATIENCE)
 
 
 @pytest.mark.parametrize("turns", range(4))

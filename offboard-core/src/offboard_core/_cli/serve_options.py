@@ -67,7 +67,7 @@ class ServeOptions:
     idle_timeout: float = 600.0
     """How long a session may be silent while somebody waits for another model, in seconds."""
     request_timeout: float = 5.0
-    """How long a connection may take for its request, in seconds."""
+    """How long a connection may take for its request, the handshake of TLS with it, in seconds."""
     max_sessions: int = 256
     """How many sessions there may be at once."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

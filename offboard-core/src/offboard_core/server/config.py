@@ -28,7 +28,7 @@ class ServerConfig:
     server.
     ``grace``: how long an exchange in flight may take to end when the server is told to stop.
     ``allowed_hosts``: names of this server that it cannot know, for requests without a token (A-10).
-    ``request_timeout``: how long a connection may take for its request, and for the handshake of TLS.
+    ``request_timeout``: how long a connection may take for its request, the handshake of TLS with it.
     ``ping_interval``: how often a session is pinged; without an answer within ``ping_timeout`` it ends.
     ``frame_rate``: frames a second (pings, pieces and messages that wait for no answer) a session may send; one that
     asks again when it was answered is never too fast.
