@@ -197,7 +197,7 @@ async def until(happened):
 @pytest.mark.parametrize("turns", range(4))
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_it_can_be_let_go_at_any_moment(certificate, trusting, loop, turns):
-    """Right after it was accepted, no layer of the loop's knows of it yet, or one does that cannot be told."""
+    """Right after it was accepted, too, when the loop's layers have not heard of it."""
     cert, key = certificate
 
     async def main():

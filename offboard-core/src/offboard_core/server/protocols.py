@@ -57,11 +57,6 @@ class HttpProtocol(HttpToolsProtocol):
         self._await_request()
         opening.add_done_callback(self._opened)
 
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        if self._opening is None:  # it was cancelled so early that the loop's layer of TLS took no notice
-            transport.abort()
-
     def connection_lost(self, exc: Exception | None) -> None:
         self._request_came()
         super().connection_lost(exc)
@@ -122,6 +117,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._opening = None
         if not self._is_open():
             self.connection_lost(ConnectionAbortedError())
+        elif opening.cancelled():  # in the very turn in which its handshake was over
+            self.transport.abort()
 
     def _await_request(self) -> None:
         if self._timer is None:
