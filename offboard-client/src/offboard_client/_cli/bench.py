@@ -49,7 +49,10 @@ class Options(ServerOptions):
 
 @dataclass
 class Run:
-    """What one number of sessions measured. Times in ms, one entry per answered observation."""
+    """What one number of sessions measured. Times in ms, one entry per answered observation.
+
+    Filled while it goes on, so that one that is cut short still has its figures.
+    """
 
     sessions: int
     seconds: float = 0.0
@@ -61,6 +64,11 @@ class Run:
     def requests(self) -> int:
         """Answered observations."""
         return len(self.stages.get("total_ms", ()))
+
+    @property
+    def answered(self) -> int:
+        """Observations answered, by errors as well."""
+        return self.requests + self.errors.total()
 
     def add(self, stages: Mapping[str, float]) -> None:
         """One answered observation."""
@@ -84,7 +92,11 @@ class Run:
 
 
 def run(arguments: list[str]) -> int:
-    """Measure, print a table or JSON. Exit status 1 if any observation was answered by an error."""
+    """Measure, print a table or JSON. Exit status 1 if any observation was answered by an error.
+
+    Ctrl-C, and an error that ends a session, cut it short: what was measured until then is printed before they are
+    raised.
+    """
     summary = "Send observations made from the observation spec, each as soon as the last was answered; show latencies."
     refuse_address_flags("bench", arguments)
     options = parse(Options, arguments, "bench", summary)
@@ -93,37 +105,58 @@ def run(arguments: list[str]) -> int:
         raise UsageError("--sessions, --requests and --seconds need numbers above 0")
     if options.warmup < 0:
         raise UsageError(f"--warmup {options.warmup} is below 0")
-    with Line(_REDRAWS_PER_S) as line, options.client(line) as client:
-        runs = [_measure(client, options, count, line) for count in options.sessions]
+    runs: list[Run] = []
+    cut_short: KeyboardInterrupt | OffboardError | None = None
+    try:
+        with Line(_REDRAWS_PER_S) as line, options.client(line) as client:
+            for count in options.sessions:
+                runs.append(Run(count))
+                _measure(client, options, runs[-1], line)
+    except (KeyboardInterrupt, OffboardError) as error:
+        runs = [measured for measured in runs if measured.answered]
+        if not runs:
+            raise
+        cut_short = error
     reports = [measured.report() for measured in runs]
     if options.json:
-        emit_json({"url": options.url, "runs": reports})
+        emit_json({"url": options.url, "interrupted": cut_short is not None, "runs": reports})
     else:
         _show(reports)
+    if cut_short is not None:
+        note("this was cut short: what is shown is what was measured until then")
+        raise cut_short
     failed = [measured.first_error for measured in runs if measured.errors]
     if failed:
         note(f"the server answered with errors, first: {failed[0]}")
     return 1 if failed else 0
 
 
-def _measure(client: InferenceClient, options: Options, count: int, line: Line) -> Run:
+def _measure(client: InferenceClient, options: Options, measured: Run, line: Line) -> None:
     sessions: list[InferenceSession] = []
     try:
-        for _ in range(count):
+        for _ in range(measured.sessions):
             sessions.append(client.new_session(options.model))
         observation = synthetic_observation(sessions[0].metadata)
         model = sessions[0].metadata.get("checkpoint_id", "the default model")
-        line.event(f"{counted(count, 'session')} on the model {model} …")
-        return _loop(sessions, observation, options, line)
+        line.event(f"{counted(measured.sessions, 'session')} on the model {model} …")
+        _loop(sessions, observation, options, measured, line)
     finally:
         for session in sessions:
             session.close()
 
 
-def _loop(sessions: Sequence[InferenceSession], observation: Mapping[str, Any], options: Options, line: Line) -> Run:
-    measured, lock, stop = Run(len(sessions)), threading.Lock(), threading.Event()
+def _loop(
+    sessions: Sequence[InferenceSession], observation: Mapping[str, Any], options: Options, measured: Run, line: Line
+) -> None:
+    lock, stop = threading.Lock(), threading.Event()
     failures: list[Exception] = []
-    begin = threading.Barrier(len(sessions) + 1)
+    start: float | None = None
+
+    def begins() -> None:
+        nonlocal start
+        start = time.perf_counter()
+
+    begin = threading.Barrier(len(sessions) + 1, begins)
 
     def robot(session: InferenceSession) -> None:
         try:
@@ -136,6 +169,8 @@ def _loop(sessions: Sequence[InferenceSession], observation: Mapping[str, Any], 
                 error = _once(session, observation)
                 done += 1
                 with lock:
+                    if stop.is_set():
+                        return  # who cut it short reads the figures
                     if error is None:
                         measured.add(session.timing.last)
                     else:
@@ -149,28 +184,29 @@ def _loop(sessions: Sequence[InferenceSession], observation: Mapping[str, Any], 
             begin.abort()
 
     threads = [threading.Thread(target=robot, args=(session,), daemon=True) for session in sessions]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
         begin.wait()
-        start = time.perf_counter()
+        since = time.perf_counter()
         for thread in threads:
             while thread.is_alive():
-                _show_progress(line, measured, options, time.perf_counter() - start)
+                _show_progress(line, measured, options, time.perf_counter() - since)
                 thread.join(1 / _REDRAWS_PER_S)
-        measured.seconds = time.perf_counter() - start
     except threading.BrokenBarrierError:
         pass
     finally:
-        stop.set()
+        with lock:
+            stop.set()
+        if start is not None:
+            measured.seconds = time.perf_counter() - start
         begin.abort()
     if failures:
         raise failures[0]
-    return measured
 
 
 def _show_progress(line: Line, measured: Run, options: Options, elapsed: float) -> None:
-    done, total = measured.requests + measured.errors.total(), options.requests * measured.sessions
+    done, total = measured.answered, options.requests * measured.sessions
     text, amount = f"{measured.sessions} at once, {done / max(elapsed, 1e-3):.1f} requests/s", f"{done} of {total}"
     if options.seconds is not None:
         done, total, amount = elapsed, options.seconds, f"{done} so far"

@@ -15,7 +15,7 @@ from ..client import InferenceSession
 from .arguments import parse
 from .habits import refuse_address_flags
 from .line import Line
-from .output import emit_facts, emit_json, emit_table, ms, say, tell
+from .output import emit_facts, emit_json, emit_table, ms, note, say, tell
 from .server import ServerOptions
 from .synthetic import synthetic_observation
 
@@ -32,7 +32,10 @@ class Options(ServerOptions):
 
 
 def run(arguments: list[str]) -> int:
-    """Open a session, show its handshake, send one synthetic observation, show the answer and its timings."""
+    """Open a session, show its handshake, send one synthetic observation, show the answer and its timings.
+
+    Ctrl-C while the answer is waited for leaves the handshake shown.
+    """
     refuse_address_flags("probe", arguments)
     options = parse(
         Options,
@@ -48,11 +51,19 @@ def run(arguments: list[str]) -> int:
         if not options.json:
             show_handshake(session.metadata, opened_ms)
         observation = synthetic_observation(session.metadata)
+        sent = {name: _shape(value) for name, value in observation.items()}
+        found = {"url": options.url, "meta": session.metadata, "opened_ms": opened_ms, "sent": sent}
         line.show("waiting for the answer")
-        reply = _ask(session, observation)
-    sent = {name: _shape(value) for name, value in observation.items()}
+        try:
+            reply = _ask(session, observation)
+        except KeyboardInterrupt:
+            line.stop()
+            if options.json:
+                emit_json({**found, "interrupted": True})
+            note("this was cut short: there was no answer yet")
+            raise
     if options.json:
-        emit_json({"url": options.url, "meta": session.metadata, "opened_ms": opened_ms, "sent": sent, **reply})
+        emit_json({**found, "interrupted": False, **reply})
     else:
         _show_reply(sent, reply)
     return 0
