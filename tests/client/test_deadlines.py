@@ -232,7 +232,7 @@ def test_no_address_of_a_name_uses_up_the_time_of_the_others(clients, monkeypatc
             filler.connect_ex(("127.0.0.1", hole_port))
         with monkeypatch.context() as patched:
             patched.setattr(socket, "getaddrinfo", both)
-            session = clients.session("two.invalid", server.port, connect_timeout=1.0)
+            session = clients.session("two.invalid", server.port, connect_timeout=3.0)
         assert clients.wait(session.infer({})) == []
         clients.wait(session.close())
         for filler in fillers:

@@ -155,7 +155,7 @@ def test_the_wait_is_jittered_over_its_whole_length(clients):
 def test_a_stalled_handshake_is_left_and_tried_again(clients, stall):
     clock = clients.clock()
     with ScriptedServer(stall, good) as server:
-        session = clients.session("127.0.0.1", server.port, clock=clock, connect_timeout=0.2, status_timeout=0.2)
+        session = clients.session("127.0.0.1", server.port, clock=clock, connect_timeout=1.5, status_timeout=1.5)
         clients.wait(session.infer({}))
         clients.wait(session.close())
     assert clock.slept == [0.05]
@@ -221,8 +221,8 @@ def test_a_late_answer_never_meets_the_next_observation(clients):
 
     asked_again = threading.Event()
     with ScriptedServer(late, second) as server:
-        session = clients.session("127.0.0.1", server.port, clock=clients.clock(), infer_timeout=0.2)
-        with pytest.raises(InferTimeout, match=r"0\.2 s"):
+        session = clients.session("127.0.0.1", server.port, clock=clients.clock(), infer_timeout=1.5)
+        with pytest.raises(InferTimeout, match=r"1\.5 s"):
             clients.wait(session.infer({}))
         assert clients.wait(session.infer({})) == [{"action": {}, "made": "fresh"}]
         clients.wait(session.close())

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from offboard_client.cli import main
+from ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("offboard-*/README.md"), *ROOT.glob("docs/**/*.md")])
@@ -55,16 +56,10 @@ def process(path: Path, port: int):
 def listens(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, TimeoutError):
         time.sleep(0.05)
         return False
     return True
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=named)

@@ -27,6 +27,7 @@ from offboard_core.plugins import Plugins
 from offboard_core.runtime.timeouts import Limits
 from offboard_core.source import from_flags
 from openpi_standin import PYTHON, STANDIN, options, robot, write_run, write_step
+from ports import free_port
 
 #: Seconds after which something has failed; decides nothing.
 PATIENCE = 240
@@ -123,20 +124,14 @@ def test_switching_never_answers_from_the_other_checkpoint(client, run):
 
 
 def test_a_fixed_port_is_handed_from_child_to_child(run):
-    with serving(run, openpi_ws_port=free()) as client:
+    with serving(run, openpi_ws_port=free_port()) as client:
         for model_id, expected in (("1000", 0.25), ("2000", 0.75), ("1000", 0.25)):
             with client.new_session(model_id) as session:
                 assert value(session.infer(robot())) == expected
 
 
-def free():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def test_somebody_elses_server_on_the_port_is_not_taken_for_ours(run, tmp_path):
-    port = free()
+    port = free_port()
     other = write_step(tmp_path / "other" / "7", value=0.9)
     with (
         openpi_server(other, port),
@@ -160,7 +155,7 @@ def openpi_server(step, port):
 
 
 def test_attaching_outlives_the_server_it_is_attached_to(tmp_path):
-    port, step = free(), write_step(tmp_path / "7", value=0.9)
+    port, step = free_port(), write_step(tmp_path / "7", value=0.9)
     with contextlib.ExitStack() as stack:
         first = stack.enter_context(openpi_server(step, port))
         client = stack.enter_context(serving(None, attach=f"ws://127.0.0.1:{port}"))

@@ -82,8 +82,12 @@ def test_a_request_that_comes_drop_by_drop_is_let_go(server):
 
 
 @pytest.mark.rule("H-10")
-def test_a_connection_that_is_kept_is_let_go_when_nothing_follows(server):
-    with dialled(server, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n") as connection:
+def test_a_connection_that_is_kept_is_let_go_when_nothing_follows():
+    # Long enough that the request comes in time, whatever else this machine does.
+    with (
+        InferenceServer({"only": source({"a": Puppet})}, port=0, request_timeout=2.0) as server,
+        dialled(server, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n") as connection,
+    ):
         assert rest(connection).endswith(b"OK\n")
 
 
@@ -95,12 +99,11 @@ def test_a_slow_answer_is_waited_for(door):
         door.passing()
         return listed()
 
-    with InferenceServer({"only": models}, port=0, request_timeout=0.02) as server:
+    with InferenceServer({"only": models}, port=0, request_timeout=1.0) as server:
         models.registry.checkpoints = slowly
         with dialled(server, b"GET /api/v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n") as slow:
-            for _ in range(3):
-                with dialled(server) as quiet:
-                    assert rest(quiet) == b"", "the time of others is up meanwhile"
+            with dialled(server) as quiet:
+                assert rest(quiet) == b"", "the time of others is up meanwhile"
             door.open()
             assert b'{"models":["a"]}' in rest(slow)
 
@@ -150,7 +153,7 @@ def test_requests_do_not_pile_up():
 # -- sessions ------------------------------------------------------------------------------------------------------
 def pinging(**more):
     limits = Limits(linger=0.01)
-    return InferenceServer({"only": source(more or {"a": Puppet})}, port=0, ping_interval=0.3, ping_timeout=0.3,
+    return InferenceServer({"only": source(more or {"a": Puppet})}, port=0, ping_interval=0.1, ping_timeout=1.5,
                            limits=limits)  # fmt: skip
 
 

@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from ports import free_port
+
 #: Seconds for the server to listen; decides nothing.
 PATIENCE = 240
 
@@ -20,9 +22,7 @@ def object_store(monkeypatch) -> Iterator[str]:
     """Its address, with the environment of this process pointing at it."""
     import s3fs  # a second, which who collects tests need not spend
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen(
         [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", str(port)],
         stdout=subprocess.DEVNULL,
