@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -31,29 +33,59 @@ class OpenPIRegistry(ModelRegistry):
         """The complete ones, oldest first. Raises ConfigurationError if there is none, or nowhere to look."""
         return self._place.checkpoints()
 
+    def resolve(self, model_id: str) -> Checkpoint:
+        """See :meth:`ModelRegistry.resolve`. Looks at the one that is named; at all of them to say which there are."""
+        return self._place.named(model_id) or super().resolve(model_id)
+
+
+def _meant(model_id: str, names: Iterable[str]) -> list[str]:
+    """Which of these steps an id may mean: the one that is called so, then those of that number."""
+    number = model_id.lstrip("0") if model_id.isascii() and model_id.isdigit() else None
+    steps = sorted((name for name in names if _STEP.fullmatch(name)), key=lambda name: (int(name), name))
+    same = [name for name in steps if name.lstrip("0") == number]
+    return sorted(same, key=lambda name: name != model_id)
+
 
 class _Local:
     def __init__(self, place: Path) -> None:
         self._place = place
 
     def checkpoints(self) -> list[Checkpoint]:
-        if files.is_step(self._place) or files.is_other_kind(self._place):
+        if self._is_one():
             step = self._place.resolve()
-            if problem := files.local_problem(step):
-                raise ConfigurationError(f"{step} is no complete checkpoint: {problem}")
+            if lack := files.local_problem(step):
+                raise ConfigurationError(f"{step} is no complete checkpoint: {lack}")
             return [self._checkpoint(step)]
         whole: dict[Path, Checkpoint] = {}
 
         def problem(step: Path) -> str | None:
-            if (lack := files.local_problem(step)) is not None:
-                return lack
-            try:
-                whole[step] = self._checkpoint(step.absolute())
-            except files.BadRecord as error:
-                return error.text
+            if isinstance(found := self._look(step), str):
+                return found
+            whole[step] = found
             return None
 
         return [whole[step] for _, step in numbered_folders(self._place, problem, expected=files.EXPECTED)]
+
+    def named(self, model_id: str) -> Checkpoint | None:
+        """The complete step that an id names; None if there is none, or nothing to choose from."""
+        try:
+            steps = [] if self._is_one() else _meant(model_id, os.listdir(self._place))
+        except OSError:
+            return None
+        looked = (self._look(self._place / name) for name in steps if (self._place / name).is_dir())
+        return next((found for found in looked if isinstance(found, Checkpoint)), None)
+
+    def _is_one(self) -> bool:
+        return files.is_step(self._place) or files.is_other_kind(self._place)
+
+    def _look(self, step: Path) -> Checkpoint | str:
+        """The checkpoint, or what is wrong with it."""
+        if (lack := files.local_problem(step)) is not None:
+            return lack
+        try:
+            return self._checkpoint(step.absolute())
+        except files.BadRecord as error:
+            return error.text
 
     def _checkpoint(self, step: Path) -> Checkpoint:
         run = step.resolve().parent
@@ -75,11 +107,7 @@ class _Remote:
             if problem := files.missing(everything):
                 raise ConfigurationError(f"{self._folder.url} is no complete checkpoint: {problem}")
             return [self._checkpoint(self._folder, everything, everything)]
-        steps: dict[str, dict[str, RemoteFile]] = {}
-        for path, file in everything.items():
-            name, _, rest = path.partition("/")
-            if rest and _STEP.fullmatch(name):
-                steps.setdefault(name, {})[rest] = file
+        steps = _steps(everything)
         problems = {name: files.missing(steps[name]) for name in sorted(steps, key=int)}
         whole: list[Checkpoint] = []
         for name in [name for name, problem in problems.items() if problem is None]:
@@ -97,6 +125,18 @@ class _Remote:
             )
         return whole
 
+    def named(self, model_id: str) -> Checkpoint | None:
+        """See :meth:`_Local.named`. The store is listed once, and one step's ``offboard.json`` read."""
+        everything = self._folder.files()
+        if files.PARAMS in everything or files.WEIGHTS in everything:
+            return None
+        steps = _steps(everything)
+        for name in _meant(model_id, steps):
+            if files.missing(steps[name]) is None:
+                with contextlib.suppress(files.BadRecord):
+                    return self._checkpoint(self._folder.below(name), steps[name], everything)
+        return None
+
     def _checkpoint(
         self, step: RemoteFolder, names: Mapping[str, RemoteFile], everything: Mapping[str, RemoteFile]
     ) -> Checkpoint:
@@ -108,6 +148,16 @@ class _Remote:
             record = files.read_record(content, f"{place.url}/{files.RECORDED}")
         run = step.url.rsplit("/", 2)[-2] if step.url.count("/") > 2 else ""
         return _checkpoint(step.name, step.url, run, names, record)
+
+
+def _steps(everything: Mapping[str, RemoteFile]) -> dict[str, dict[str, RemoteFile]]:
+    """The files of each step, by its name and their own relative to it."""
+    steps: dict[str, dict[str, RemoteFile]] = {}
+    for path, file in everything.items():
+        name, _, rest = path.partition("/")
+        if rest and _STEP.fullmatch(name):
+            steps.setdefault(name, {})[rest] = file
+    return steps
 
 
 def _checkpoint(id: str, location: str, run: str, names: Iterable[str], record: Mapping[str, Any]) -> Checkpoint:
