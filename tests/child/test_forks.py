@@ -32,7 +32,7 @@ def test_a_restarted_server_finds_its_port_free():
 
 
 def test_a_child_still_notices_that_the_server_has_gone():
-    with Child([sys.executable, "-c", "input()"], name="vendor") as child, forked():
+    with Child([sys.executable, "-c", "import time; time.sleep(600)"], name="vendor") as child, forked():
         child._control.close()  # as if this process had been killed
         assert child.wait(PATIENCE)
 
