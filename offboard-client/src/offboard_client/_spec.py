@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ._names import nearest
+from ._nearest import nearest
 from .errors import BadObservation
 from .messages import ALIASES, RESERVED_NAMES, canonical
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint
 
 from ._logs import log_to_stderr
-from ._names import unknown
+from ._nearest import unknown
 from ._printable import printable, wrapped
 from .commands import Command, UsageError
 from .errors import OffboardError

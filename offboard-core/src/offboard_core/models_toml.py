@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from offboard_client._names import unknown
+from offboard_client._nearest import unknown
 from offboard_client.errors import ConfigurationError, OffboardError
 
 from .plugins import Plugins

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from offboard_client._names import nearest
+from offboard_client._nearest import nearest
 from offboard_client.errors import ConfigurationError, ModelNotFound
 
 from .types import Checkpoint, ModelRegistry

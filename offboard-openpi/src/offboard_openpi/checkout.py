@@ -7,7 +7,7 @@ import shlex
 import shutil
 from pathlib import Path
 
-from offboard_client._names import nearest
+from offboard_client._nearest import nearest
 from offboard_client.errors import ConfigurationError
 
 from .families import DEFAULT_CONFIG

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from offboard_client._meta import FPS_RANGE
-from offboard_client._names import unknown
+from offboard_client._nearest import unknown
 from offboard_client.errors import ConfigurationError, InvalidAction
 
 from .limits import Limits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import numpy as np
-from offboard_client._names import nearest
+from offboard_client._nearest import nearest
 from offboard_client.errors import BadObservation
 
 from offboard_core.types import Array, Observation

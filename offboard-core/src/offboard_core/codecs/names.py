@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from offboard_client._names import unknown
+from offboard_client._nearest import unknown
 from offboard_client.errors import BadObservation, BadParameter, ConfigurationError
 
 from offboard_core.types import CodecMeta, Observation

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from offboard_client._names import nearest, unknown
+from offboard_client._nearest import nearest, unknown
 from offboard_client.errors import ConfigurationError
 
 from ..registries import nearby, what_is_there

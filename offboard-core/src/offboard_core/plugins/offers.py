@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from offboard_client._names import import_attr
+from offboard_client._entry_points import import_attr
 from offboard_client.errors import ConfigurationError, OffboardError
 
 from .entries import Entry, EntryWithOptions

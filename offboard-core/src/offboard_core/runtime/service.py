@@ -9,7 +9,7 @@ from dataclasses import fields
 from functools import partial
 from typing import Any, cast
 
-from offboard_client._names import unknown
+from offboard_client._nearest import unknown
 from offboard_client._sparse import Sparse
 from offboard_client.errors import (
     BadParameter,

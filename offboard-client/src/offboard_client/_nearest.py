@@ -1,11 +1,9 @@
-"""What to say, and what to import, when somebody gives a name."""
+"""What to say when somebody gives a name that does not exist."""
 
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Iterable
-from typing import Any
 
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:
@@ -25,16 +23,3 @@ def unknown(what: str, name: str, names: Iterable[str], where: str = "") -> str:
         + (f"did you mean {' or '.join(near)}? " if near else "")
         + (f"there are: {', '.join(known)}" if known else "there are none")
     )
-
-
-def import_attr(path: str) -> Any:
-    """The object that ``"module:attr"`` names. Raises ImportError that says which half is wrong."""
-    module, _, attr = path.partition(":")
-    if not module or not attr:
-        raise ImportError(f"{path!r} is not of the form 'module:attr'")
-    found: Any = importlib.import_module(module)
-    for part in attr.split("."):
-        if not hasattr(found, part):
-            raise ImportError(f"the module {module} has no {attr!r}", name=module)
-        found = getattr(found, part)
-    return found
