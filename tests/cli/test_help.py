@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import pytest
@@ -79,9 +79,8 @@ def test_version_names_what_is_installed(tmp_path):
     done = offboard("--version", path=tmp_path)
     listed = done.stdout.splitlines()
     assert (done.returncode, done.stderr) == (0, "")
-    assert {"dist-bad 2.5 (plugin bad)", "offboard-client 0.1.0", "offboard-core 0.1.0 (plugin scripted)"} <= set(
-        listed
-    )
+    client, core = (f"{name} {version(name)}" for name in ("offboard-client", "offboard-core"))
+    assert {"dist-bad 2.5 (plugin bad)", client, f"{core} (plugin scripted)"} <= set(listed)
     plugins = entry_points(group="offboard")
     assert {f"{point.dist.name} {point.dist.version}" for point in plugins} <= {
         line.partition(" (")[0] for line in listed
@@ -156,7 +155,7 @@ def client_alone(tmp_path_factory):
     if libraries.exists():
         (place / libraries.name).symlink_to(libraries)
     project = tomllib.loads((ROOT / "offboard-client" / "pyproject.toml").read_text())["project"]
-    info = place / "offboard_client-0.1.0.dist-info"
+    info = place / f"offboard_client-{project['version']}.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: offboard-client\nVersion: {project['version']}\n")
     commands = project["entry-points"]["offboard.commands"]

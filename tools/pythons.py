@@ -1,0 +1,95 @@
+"""Run the tests on the other Pythons that the packages claim, each in an environment of its own.
+
+The workspace is tested on one Python; what else the classifiers claim is proved here. A Python that this machine does
+not have is not fetched: it is skipped, and the last lines say so. Part of the slow lane, a short form of it runs in
+``.ci/run``::
+
+    uv run tools/pythons.py                                    all tests of client, core and openpi, on each
+    uv run tools/pythons.py --python 3.13 --client TEST...     these of the client, which stands alone, on this one
+    uv run tools/pythons.py --find 3.10                        where it is; fails if it is not here
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKSPACE = "3.11"
+ALL = ("3.10", WORKSPACE, "3.12", "3.13")
+
+#: What is installed, with the groups of the root's pyproject.toml, and what of tests/ is run.
+CLIENT = (["offboard-client[cli,images]"], ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis"], ["client"])
+WHOLE = (
+    ["offboard-client[cli,images,sim]", "offboard-core[s3,testing]", "offboard-openpi", "offboard-gr00t"],
+    ["--group", f"{ROOT / 'pyproject.toml'}:dev"],
+    [
+        "child", "cli", "client", "codecs", "frontends", "interop", "openpi", "openpi_client",
+        "plugins", "remote", "rig", "runtime", "scripted", "server", "testing",
+    ],
+)  # fmt: skip
+
+
+def find(version: str) -> str | None:
+    """The interpreter of this version on this machine, or None. Nothing is fetched."""
+    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
+    if pyenv := shutil.which("pyenv"):
+        # Its commands in PATH answer for the versions that this variable names, and for no other.
+        versions = subprocess.run([pyenv, "versions", "--bare"], capture_output=True, text=True, check=True).stdout
+        environment["PYENV_VERSION"] = ":".join(versions.split())
+    found = subprocess.run(
+        ["uv", "python", "find", "--no-project", version], env=environment, capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or None
+
+
+def check(version: str, python: str, client: bool, tests: list[str]) -> bool:
+    """Build the environment and run the tests there; tell whether they passed."""
+    packages, helpers, folders = CLIENT if client else WHOLE
+    with tempfile.TemporaryDirectory() as place:
+        subprocess.run(["uv", "venv", "-q", "-p", python, f"{place}/env"], check=True)
+        # The pins are for the workspace's Python, and newer ones take them. Below, what fits is found anew.
+        pinned = ALL.index(version) > ALL.index(WORKSPACE)
+        install = ["uv", "pip", "install", "-q", "--python", f"{place}/env/bin/python", *helpers]
+        install += [str(ROOT / package) for package in packages]
+        subprocess.run(install, cwd=ROOT if pinned else place, check=True)
+        tests = tests or [f"tests/{folder}" for folder in folders]
+        pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", str(2 * (os.cpu_count() or 1)), *tests]
+        return subprocess.run([f"{place}/env/bin/python", *pytest], cwd=ROOT, check=False).returncode == 0
+
+
+def main() -> None:
+    """Say for each Python what came of it; fail if a test did."""
+    others = [version for version in ALL if version != WORKSPACE]
+    parser = argparse.ArgumentParser(description="Run the tests on the other Pythons that the packages claim.")
+    parser.add_argument("tests", nargs="*", metavar="TEST", help="files and folders; none: all that can run there")
+    parser.add_argument("--python", choices=others, help="on this one alone")
+    parser.add_argument("--client", action="store_true", help="install the client alone")
+    parser.add_argument("--find", choices=ALL, help="print where this one is, and do nothing else")
+    arguments = parser.parse_args()
+    if arguments.find:
+        python = find(arguments.find)
+        if python is None:
+            raise SystemExit(f"no Python {arguments.find} here")
+        print(python)
+        return
+    results = {}
+    for version in [arguments.python] if arguments.python else others:
+        python = find(version)
+        if python is None:
+            results[version] = "NOT TESTED: this machine has no such Python"
+        else:
+            print(f"-- Python {version}: {python}", flush=True)
+            results[version] = "passed" if check(version, python, arguments.client, arguments.tests) else "FAILED"
+    for version, result in results.items():
+        print(f"Python {version}: {result}")
+    sys.exit("FAILED" in results.values())
+
+
+if __name__ == "__main__":
+    main()
