@@ -43,7 +43,7 @@ sys.dont_write_bytecode = False
 os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1")
 
 # ``nohup`` and a shell's ``&`` have signals ignored, which children would inherit; a handler they do not.
-for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+for number in (getattr(signal, name) for name in ("SIGINT", "SIGHUP", "SIGQUIT") if hasattr(signal, name)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
 

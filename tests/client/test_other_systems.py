@@ -1,0 +1,38 @@
+"""The client is there where POSIX is not. ``pytest -p without_posix tests/client tests/rig`` is the long form."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SUPPORT = Path(__file__).parents[1] / "support"
+IMPORT_ALL = """
+import importlib, json, pkgutil, sys
+import offboard_client
+found = []
+for module in pkgutil.walk_packages(offboard_client.__path__, "offboard_client.", onerror=lambda name: None):
+    try:
+        importlib.import_module(module.name)
+    except ImportError:  # it needs an extra that is not installed, or what is hidden
+        continue
+    found.append(module.name)
+print(json.dumps([[name for name in ("termios", "fcntl") if sys.modules.get(name, sys) is None], found]))
+"""
+
+
+def imported(first: str) -> tuple[list[str], list[str]]:
+    """Which of two modules of POSIX are hidden, and which of the client's modules can be imported then."""
+    done = subprocess.run(
+        [sys.executable, "-c", first + IMPORT_ALL],
+        env={**os.environ, "PYTHONPATH": str(SUPPORT)}, capture_output=True, text=True, timeout=600, check=True,
+    )  # fmt: skip
+    hidden, found = json.loads(done.stdout)
+    return hidden, found
+
+
+def test_every_module_can_be_imported_without_what_only_posix_brings():
+    nothing, found = imported("")
+    assert "offboard_client.errors" in found
+    assert nothing == []
+    assert imported("import without_posix\n") == (["termios", "fcntl"], found)
