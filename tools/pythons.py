@@ -27,7 +27,7 @@ ALL = ("3.10", WORKSPACE, "3.12", "3.13")
 CLIENT = (["offboard-client[cli,images]"], ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis"], ["client"])
 WHOLE = (
     ["offboard-client[cli,images,sim]", "offboard-core[s3,testing]", "offboard-openpi", "offboard-gr00t"],
-    ["--group", f"{ROOT / 'pyproject.toml'}:dev"],
+    ["--group", f"{ROOT / 'pyproject.toml'}:tests"],
     [
         "child", "cli", "client", "codecs", "frontends", "interop", "openpi", "openpi_client",
         "plugins", "remote", "rig", "runtime", "scripted", "server", "testing",

@@ -3,13 +3,17 @@ import json
 import re
 import subprocess
 import sys
-import tomllib
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import pytest
 from offboard_process import LIMIT, environment, in_process, offboard
 from plugin_dists import write_plugin
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
 CLIENT = {"offboard_client", "numpy", "msgpack", "websockets"}

@@ -6,10 +6,15 @@ as its own packages ship it (transport and serialisation); the two older ones us
 """
 
 import contextlib
+import sys
 import types
 
 import numpy as np
 import pytest
+
+if sys.version_info < (3, 11):
+    pytest.skip("Positronic's own packages need Python 3.11", allow_module_level=True)
+
 from offboard_core import CheckpointLoader, Chunk, CodecEntry, InferenceServer, LoaderEntry, Policy, Session, hookimpl
 from offboard_core.codecs import ActionSplit, LetterboxImage, StateVector, timed
 from offboard_core.plugins import Plugins
