@@ -10,11 +10,12 @@ SUPPORT = Path(__file__).parents[1] / "support"
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys
 import offboard_client
+from offboard_client.errors import ConfigurationError
 found = []
 for module in pkgutil.walk_packages(offboard_client.__path__, "offboard_client.", onerror=lambda name: None):
     try:
         importlib.import_module(module.name)
-    except ImportError:  # it needs an extra that is not installed, or what is hidden
+    except (ImportError, ConfigurationError):  # it needs an extra that is not installed, or what is hidden
         continue
     found.append(module.name)
 print(json.dumps([[name for name in ("termios", "fcntl") if sys.modules.get(name, sys) is None], found]))

@@ -33,7 +33,7 @@ NAMES: dict[ModuleType, str] = {
     os: """
         chown confstr ctermid eventfd fchmod fchown fdatasync fork forkpty getegid geteuid getgid
         getgroups getloadavg getpgid getpriority getuid killpg lchown memfd_create mkfifo mknod nice
-        openpty pathconf pipe2 posix_fadvise posix_fallocate posix_spawn pread preadv pwrite pwritev
+        openpty pathconf pipe2 posix_fadvise posix_fallocate pread preadv pwrite pwritev
         sched_getaffinity sched_setaffinity sched_yield sendfile setpgid setpriority setsid splice
         statvfs sync sysconf ttyname wait wait3 wait4 waitid
     """,
