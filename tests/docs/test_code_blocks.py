@@ -22,7 +22,9 @@ from offboard_client.cli import main
 from ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([ROOT / "README.md", *ROOT.glob("offboard-*/README.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted(
+    [ROOT / "CONTRIBUTING.md", ROOT / "README.md", *ROOT.glob("offboard-*/README.md"), *ROOT.glob("docs/**/*.md")]
+)
 #: Seconds that a server may take to come and to leave: a bound for a test that has failed.
 PATIENCE = 240
 
