@@ -63,7 +63,7 @@ def main() -> None:
     """Resolve, then write both places."""
     parser = argparse.ArgumentParser(description="Pin everything this workspace installs.")
     parser.add_argument("--upgrade", nargs="*", metavar="NAME", help="release these pins first; no names: all of them")
-    upgrade = parser.parse_args().upgrade
+    upgrade: list[str] | None = parser.parse_args().upgrade
     if upgrade is not None:
         settings = tomllib.loads(PYPROJECT.read_text("utf-8"))["tool"]["uv"]
         keep = [pin for pin in settings["constraint-dependencies"] if upgrade and pin.split("==")[0] not in upgrade]

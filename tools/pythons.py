@@ -78,7 +78,7 @@ def main() -> None:
             raise SystemExit(f"no Python {arguments.find} here")
         print(python)
         return
-    results = {}
+    results: dict[str, str] = {}
     for version in [arguments.python] if arguments.python else others:
         python = find(version)
         if python is None:

@@ -38,7 +38,9 @@ def round_trip(address: str) -> None:
     host, _, port = address.rpartition(":")
     pose = np.array([0.4, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0])
     with InferenceClient(host, int(port)).new_session() as session:
-        (row,) = session.infer({"robot_state.ee_pose": pose, "grip": 0.5})
+        rows = session.infer({"robot_state.ee_pose": pose, "grip": 0.5})
+    assert rows is not None
+    (row,) = rows
     assert np.allclose(row["action"]["target_pose"], pose), row
     print("the echo answered", row)
 

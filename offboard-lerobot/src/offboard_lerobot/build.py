@@ -1,5 +1,8 @@
 """Makes a policy of a checkpoint's files. Imports torch and lerobot: seconds, so only a load imports this."""
 
+# LeRobot has no type stubs, and safetensors does not say what is in the paths it takes.
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import json

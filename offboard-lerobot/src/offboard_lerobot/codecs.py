@@ -13,7 +13,6 @@ codec           state                        action                          tra
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -89,12 +88,12 @@ def joints_traj(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
 
 def _arm(options: ArmOptions, checkpoint: Checkpoint, proprioception: str, split: ActionSplit) -> Codec:
     cameras = _cameras(options.map, checkpoint)
-    images = [
+    images: list[Codec] = [
         LetterboxImage(name=feature, source=source, size=_size(checkpoint, feature))
         for source, feature in cameras.items()
     ]
     state = StateVector(name=STATE, parts={proprioception: 7, "grip": 1}, binarize_grip=options.binarize_state_grip)
-    codec = functools.reduce(operator.and_, [state, *images, TaskText(), split])
+    codec = functools.reduce(lambda left, right: left & right, images, state) & TaskText() & split
     _check_fit(codec, checkpoint)
     return timed(codec, options.fps, options.horizon_sec)
 

@@ -211,7 +211,7 @@ def _steps(place: Place, header: Mapping[str, Any]) -> dict[str, list[Mapping[st
     found: dict[str, list[Mapping[str, Any]]] = {}
     for name in (PREPROCESSOR, POSTPROCESSOR):
         steps = read_json(place, name).get("steps")
-        if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        if not isinstance(steps, list) or not all(isinstance(step, dict) for step in cast("list[Any]", steps)):
             raise Incomplete(f"{name} lists no steps")
         found[name] = cast("list[Mapping[str, Any]]", steps)
         for step in found[name]:

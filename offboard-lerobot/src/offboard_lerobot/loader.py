@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from offboard_client._printable import told
 from offboard_client.errors import ConfigurationError, LoadFailed
@@ -48,7 +49,7 @@ class LeRobotLoader(CheckpointLoader):
         else:
             _servable(LocalPlace(Path(location)))
 
-    def load(self, checkpoint: Checkpoint, report: Report) -> Policy:
+    def load(self, checkpoint: Checkpoint, report: Report) -> Policy[Any]:
         """See :meth:`CheckpointLoader.load`."""
         folder = _fetched(checkpoint, report) if is_url(checkpoint.location) else Path(checkpoint.location)
         before = stamps(folder, (path.name for path in folder.glob("*")))
@@ -110,7 +111,7 @@ def _servable(place: Place) -> Files:
         raise LoadFailed(
             f"{files.location} holds a {files.type!r} policy; these LeRobot policies are served: {', '.join(FIELDS)}"
         )
-    if files.outputs.keys() != {"action"}:
+    if set(files.outputs) != {"action"}:
         raise LoadFailed(
             f"{files.location} answers {', '.join(files.outputs)}; only policies that answer 'action' are served"
         )

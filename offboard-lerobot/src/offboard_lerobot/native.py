@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Sequence
 
 from offboard_client.errors import BadParameter, LoadFailed
@@ -37,7 +36,7 @@ def native(options: NativeOptions, checkpoint: Checkpoint) -> Codec:
         if declared.shape is None or len(declared.shape) != 1:
             raise LoadFailed(f"the checkpoint {checkpoint.id} answers {name} {declared.shape}, expected one vector")
         parts.append(ActionVector(name=name, width=declared.shape[0]))
-    return timed(functools.reduce(operator.and_, parts), options.fps)
+    return timed(functools.reduce(lambda left, right: left & right, parts), options.fps)
 
 
 def _input(feature: str, declared: Field, sources: Sequence[str], checkpoint: Checkpoint) -> Codec:

@@ -20,14 +20,12 @@ LAST = "last"
 class Place(Protocol):
     """A folder of files. Reading raises OSError on this machine, ConfigurationError of a store."""
 
+    #: Whether it lies on this machine.
+    is_local: ClassVar[bool]
+
     @property
     def location(self) -> str:
         """Its path or URL."""
-        ...
-
-    @property
-    def is_local(self) -> bool:
-        """Whether it lies on this machine."""
         ...
 
     def size(self, name: str) -> int | None:

@@ -1,12 +1,15 @@
 """A LeRobot policy on this machine's device, serving many episodes."""
 
+# torch and LeRobot leave much of what they take and give untyped.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import contextlib
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -15,7 +18,7 @@ from lerobot.utils.constants import ACTION, OBS_IMAGES
 from offboard_client._printable import told
 from offboard_client.errors import BadObservation, InvalidAction, ModelLost, OffboardError, PolicyFailed
 from offboard_core.memory import collect
-from offboard_core.types import Chunk, Field, Health, Policy, Session, is_image
+from offboard_core.types import Array, Chunk, Field, Health, Policy, Session, is_image
 
 from .device import broken
 from .files import Files
@@ -141,8 +144,8 @@ class LeRobotPolicy(Policy[LeRobotSession]):
     def _check(self, inputs: Inputs) -> None:
         for name, field in self._inputs.items():
             value = inputs.get(name)
-            if not isinstance(value, np.ndarray) or value.shape != field.shape or value.dtype != field.dtype:
-                found = f"{value.shape} {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+            if not _is_array(value) or value.shape != field.shape or value.dtype != field.dtype:
+                found = f"{value.shape} {value.dtype}" if _is_array(value) else type(value).__name__
                 raise BadObservation(f"the policy's input {name} is {found}, expected {field.shape} {field.dtype}")
             if value.dtype.kind == "f" and not np.isfinite(value).all():
                 raise BadObservation(f"the policy's input {name} is not finite")
@@ -188,3 +191,7 @@ class LeRobotPolicy(Policy[LeRobotSession]):
                 stacked = (stacked.to(torch.float32) / 255).permute(0, 3, 1, 2).contiguous()
             batch[name] = stacked
         return batch
+
+
+def _is_array(value: Any) -> TypeGuard[Array]:
+    return isinstance(value, np.ndarray)

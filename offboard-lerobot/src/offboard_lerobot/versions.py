@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 from offboard_client.errors import LoadFailed
 
@@ -119,7 +119,7 @@ def _foreign_step(step: Mapping[str, Any], file: str) -> Iterator[str]:
 
 
 def _normalizations(modes: Any, file: str) -> Iterator[str]:
-    for kind, mode in modes.items() if isinstance(modes, Mapping) else ():
+    for kind, mode in _map(modes).items():
         if not isinstance(mode, str) or mode not in NORMALIZATIONS:
             yield f"the normalization {mode!r} of {kind} in {file}"
 
@@ -130,8 +130,11 @@ def _plain(step: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _options(step: Mapping[str, Any]) -> Mapping[str, Any]:
-    options = step.get("config")
-    return options if isinstance(options, Mapping) else {}
+    return _map(step.get("config"))
+
+
+def _map(value: Any) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
 def _is_neutral(value: Any) -> bool:

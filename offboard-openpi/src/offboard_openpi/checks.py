@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 from offboard_client.errors import BadObservation, InvalidAction
@@ -61,9 +61,10 @@ class Checks:
         family, nested = self.family, self.family.nested
         if nested is None:
             return {name: _image(name, inputs[name], False) for name in family.images if name in inputs}
-        images = inputs[nested]
-        if not isinstance(images, Mapping):
-            raise BadObservation(f"{nested} is a {type(images).__name__}, expected a map of camera names to images")
+        given = inputs[nested]
+        if not isinstance(given, Mapping):
+            raise BadObservation(f"{nested} is a {type(given).__name__}, expected a map of camera names to images")
+        images = cast("Mapping[str, Any]", given)
         unknown = sorted(set(images) - family.images.keys())
         missing = [name for name, required in family.images.items() if required and name not in images]
         if unknown or missing:
@@ -76,8 +77,8 @@ class Checks:
     def actions(self, reply: Mapping[str, Any]) -> Array:
         """The (T, D) actions of openpi's reply. Raises InvalidAction."""
         actions = reply.get("actions")
-        if not isinstance(actions, np.ndarray) or actions.dtype.kind not in "fiu" or actions.ndim != 2:
-            found = f"{actions.shape} {actions.dtype}" if isinstance(actions, np.ndarray) else type(actions).__name__
+        if not is_array(actions) or actions.dtype.kind not in "fiu" or actions.ndim != 2:
+            found = f"{actions.shape} {actions.dtype}" if is_array(actions) else type(actions).__name__
             raise InvalidAction(f"openpi answered actions as {found}, expected numbers of shape (T, D)")
         if self.family is not None and actions.shape[1] != self.family.action_width:
             raise InvalidAction(
@@ -107,7 +108,7 @@ class Checks:
         """
         alike = len(actions) > 1 and bool((actions == actions[0]).all())
         last, column = float(actions[0, -1]), actions.shape[1] - 1
-        middles = [middle[column] for middle in self._middles if column < len(middle)]
+        middles: list[float] = [middle[column] for middle in self._middles if column < len(middle)]
         if alike and any(abs(last - middle) <= _ROUNDING * (1 + abs(middle)) for middle in middles):
             raise InvalidAction(
                 "openpi could not decode what the model said, and answered the middle of its range in every step; "
@@ -125,6 +126,11 @@ class Checks:
         images: dict[str, Any] = {name: np.zeros(shape, np.uint8) for name in family.images}
         vectors = {name: np.zeros(vector.widths[0], np.float32) for name, vector in family.vectors.items()}
         return {**vectors, **({family.nested: images} if family.nested else images), PROMPT: "warm up"}
+
+
+def is_array(value: Any) -> TypeGuard[Array]:
+    """Whether ``value`` is a numpy array, of whatever is in it."""
+    return isinstance(value, np.ndarray)
 
 
 def _check_prompt(prompt: Any, *, required: bool) -> None:
@@ -152,8 +158,8 @@ def _vector(name: str, value: Any, vector: Vector) -> Array:
 
 def _image(name: str, value: Any, channels_first: bool) -> Array:
     shapes = "(3, h, w)" if channels_first else "(h, w, 3)"
-    if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.ndim != 3 or not value.size:
-        found = f"{value.shape} {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+    if not is_array(value) or value.dtype != np.uint8 or value.ndim != 3 or not value.size:
+        found = f"{value.shape} {value.dtype}" if is_array(value) else type(value).__name__
         raise BadObservation(f"{name} is {found}, expected an image {shapes} uint8 RGB")
     # openpi takes an image whose first axis is 3 for one with its channels first, so three rows of pixels would be.
     first = value.shape[0] == 3
@@ -173,8 +179,8 @@ def _check_finite(name: str, value: Any) -> None:
 def _leaves(inputs: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in inputs.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{under}{name}/")
+            yield from _leaves(cast("Mapping[str, Any]", value), f"{under}{name}/")
         elif isinstance(value, list):
-            yield from _leaves({str(i): part for i, part in enumerate(value)}, f"{under}{name}/")
+            yield from _leaves({str(i): part for i, part in enumerate(cast("list[Any]", value))}, f"{under}{name}/")
         elif isinstance(value, (np.ndarray, np.number, int, float)):
             yield f"{under}{name}", value

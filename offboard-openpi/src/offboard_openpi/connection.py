@@ -20,7 +20,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from offboard_client import wire
 from offboard_client._forms import read_forms
@@ -230,7 +230,7 @@ class Connection:
             raise PolicyFailed(f"openpi answered what cannot be read: {error.text}") from None
         if not isinstance(value, dict):
             raise PolicyFailed(f"openpi answered a {type(value).__name__}, expected a map")
-        return value
+        return cast("dict[str, Any]", value)
 
 
 def ask(

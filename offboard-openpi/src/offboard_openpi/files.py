@@ -12,7 +12,7 @@ import errno
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from offboard_client.errors import ConfigurationError
 from offboard_core.registries import is_lfs_pointer, still_written
@@ -167,7 +167,7 @@ def read_record(content: bytes, where: str) -> dict[str, Any]:
         raise BadRecord(f"{where} is not JSON: {error}") from None
     if not isinstance(record, dict):
         raise BadRecord(f"{where} holds no map")
-    return record
+    return cast("dict[str, Any]", record)
 
 
 def widths(step: Path, asset_id: str) -> dict[str, int]:

@@ -7,7 +7,7 @@ openpi's own server this one says what is wrong without a traceback, and goes on
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -115,9 +115,10 @@ class OpenPIWire:
         """A frame as an observation. Raises BadMessage or BadObservation."""
         if isinstance(frame, str):
             raise BadMessage("a text frame; openpi's protocol sends observations as msgpack in binary frames")
-        raw = read_forms(wire.decode(frame))
-        if not isinstance(raw, dict) or not all(isinstance(name, str) for name in raw):
+        found = read_forms(wire.decode(frame))
+        if not isinstance(found, dict) or not all(isinstance(name, str) for name in cast("dict[Any, Any]", found)):
             raise BadMessage("an observation is a map from names to values; names are strings")
+        raw = cast("dict[str, Any]", found)
         raw.pop("endpoint", None)  # "infer", from clients that also know a reset
         observation = canonical(raw, self._declared)
         check_reserved(observation)
@@ -157,8 +158,8 @@ def _say(error: OffboardError) -> str:
 
 def _as_array(value: Any) -> Any:
     """Lists of numbers are vectors; openpi's own server takes them, too."""
-    if not isinstance(value, list) or not all(type(part) in (int, float) for part in value):
-        return value
+    if not isinstance(value, list) or not all(type(part) in (int, float) for part in cast("list[Any]", value)):
+        return cast("Any", value)
     array = np.asarray(value, np.float64)
     array.flags.writeable = False  # as those of binary markers are
     return array

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from offboard_client.errors import BadObservation, InvalidAction
@@ -17,6 +17,7 @@ from offboard_core.codecs import CONVENTIONS, convert, convert_pose
 from offboard_core.types import Array, Field
 
 from . import aloha, arm, droid, libero
+from .checks import is_array
 from .families import ALOHA, DROID, LIBERO, POSITRONIC, PROMPT
 
 #: Rounding may leave a step this far outside the range that a robot's controller plays.
@@ -81,11 +82,10 @@ class KeySet:
             if observation.get(key) is not None:
                 split = np.split(np.asarray(observation[key]).reshape(-1), np.cumsum(list(parts.values()))[:-1])
                 found |= {name: self._part(name, value) for name, value in zip(parts, split, strict=True)}
-        images = observation if self.nested is None else observation.get(self.nested) or {}
-        if not isinstance(images, Mapping):
-            raise BadObservation(
-                f"{self.nested} is a {type(images).__name__}, expected a map of camera names to images"
-            )
+        given: Any = observation if self.nested is None else observation.get(self.nested) or {}
+        if not isinstance(given, Mapping):
+            raise BadObservation(f"{self.nested} is a {type(given).__name__}, expected a map of camera names to images")
+        images = cast("Mapping[str, Any]", given)
         for key, name in self.images.items():
             if images.get(key) is not None:
                 found[name] = self._image(key, images[key])
@@ -149,7 +149,7 @@ class _Aloha(KeySet):
         return 1 - value if name.startswith("grip") else value
 
     def _image(self, key: str, image: Any) -> Any:
-        if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[0] != 3:
+        if not is_array(image) or image.ndim != 3 or image.shape[0] != 3:
             raise BadObservation(f"{self.nested}/{key} is no image (3, h, w) uint8 RGB, as ALOHA sends them")
         return np.ascontiguousarray(image.transpose(1, 2, 0))
 

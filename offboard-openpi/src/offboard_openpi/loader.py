@@ -7,7 +7,7 @@ import logging
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.child import Child
@@ -188,7 +188,7 @@ def _meta(checks: Checks, metadata: Any, reply: Any) -> dict[str, Any]:
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
+        return all(map(_is_plain, cast("list[Any] | tuple[Any, ...]", value)))
     if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(part) for key, part in value.items())
+        return all(isinstance(key, str) and _is_plain(part) for key, part in cast("dict[Any, Any]", value).items())
     return value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
