@@ -163,6 +163,14 @@ def test_older_names_mean_the_canonical_ones():
         messages.canonical({"task": "a", "instruction": "b"})
 
 
+@pytest.mark.rule("O-8")
+def test_an_older_name_that_is_asked_for_stays_as_it_is():
+    assert messages.canonical({"prompt": "a", "task": "b"}, {"prompt": {}}) == {"prompt": "a", "task": "b"}
+    check_observation({"prompt": "a"}, {"prompt": {"shape": [], "dtype": "str"}})
+    with pytest.raises(BadObservation, match="instruction and task all mean task"):
+        messages.canonical({"prompt": "a", "task": "b", "instruction": "c"}, {"prompt": {}})
+
+
 def test_what_one_end_builds_the_other_end_reads():
     ready = messages.Ready({"type": "act"}, "s-1")
     assert messages.read_handshake(ready.frame()) == ready

@@ -39,7 +39,7 @@ def check_observation(observation: Mapping[str, Any], spec: Any) -> None:
     if not isinstance(spec, Mapping):
         return
     asked = cast("Mapping[str, Mapping[str, Any]]", spec)
-    sent = canonical(observation)
+    sent = canonical(observation, asked)
     extra = [name for name in sent if name not in asked and name not in RESERVED_NAMES]
     faults: list[str] = []
     for name, field in asked.items():

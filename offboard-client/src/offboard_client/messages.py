@@ -8,7 +8,7 @@ know is a :class:`~offboard_client.errors.BadMessage`, never a default.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, cast
@@ -55,16 +55,16 @@ ALIASES: Mapping[str, str] = MappingProxyType(
 )
 
 
-def canonical(observation: Mapping[str, Any]) -> dict[str, Any]:
-    """The observation under its canonical names; unknown names stay as they are.
+def canonical(observation: Mapping[str, Any], declared: Container[str] = ()) -> dict[str, Any]:
+    """The observation under its canonical names; unknown names, and those that a codec ``declared``, stay as they are.
 
     Raises BadObservation where two names mean the same thing: only one of the values could be used.
     """
     found: dict[str, Any] = {}
     for name, value in observation.items():
-        known = ALIASES.get(name, name)
+        known = name if name in declared else ALIASES.get(name, name)
         if known in found:
-            given = sorted(n for n in observation if ALIASES.get(n, n) == known)
+            given = sorted(n for n in observation if n == known or (n not in declared and ALIASES.get(n) == known))
             raise BadObservation(f"{' and '.join(given)} all mean {known}: send one of them")
         found[known] = value
     return found

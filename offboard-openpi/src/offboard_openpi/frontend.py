@@ -14,6 +14,7 @@ import numpy as np
 from offboard_client import wire
 from offboard_client._forms import read_forms
 from offboard_client.errors import BadMessage, BadParameter, DialectUnsupported, OffboardError
+from offboard_client.messages import canonical
 from offboard_core.frontend import (
     BoundCodec,
     Frame,
@@ -25,7 +26,7 @@ from offboard_core.frontend import (
     Wire,
     read_control,
 )
-from offboard_core.server.names import canonical, check_reserved
+from offboard_core.server.names import check_reserved
 from offboard_core.types import Observation
 
 from .bridge import ACTIONS, Layout, bridge

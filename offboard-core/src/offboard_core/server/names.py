@@ -1,12 +1,12 @@
-"""Robots' names for things, made canonical (section 7 of the protocol)."""
+"""What the names in an observation say beside its data (section 7 of the protocol)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from offboard_client.errors import BadMessage, BadObservation
-from offboard_client.messages import ALIASES, DEADLINE_MS, RESERVED_NAMES, SEQ
+from offboard_client.errors import BadMessage
+from offboard_client.messages import DEADLINE_MS, RESERVED_NAMES, SEQ
 
 from ..types import Observation
 
@@ -18,20 +18,6 @@ RESERVED = RESERVED_NAMES | frozenset(
         "descriptor", "robot_state.status",
     }
 )  # fmt: skip
-
-
-def canonical(raw: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, Any]:
-    """The observation under canonical names. A name the codec declares itself (``declared``) is left as it is.
-
-    Raises BadObservation if one thing is there under two names.
-    """
-    observation: dict[str, Any] = {}
-    for name, value in raw.items():
-        target = name if name in declared else ALIASES.get(name, name)
-        if target in observation:
-            raise BadObservation(f"the observation holds {target} twice, as {name} and under another name; send one")
-        observation[target] = value
-    return observation
 
 
 def check_reserved(observation: Observation) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 from offboard_client import jsontext, wire
 from offboard_client._forms import refuse_forms
 from offboard_client.errors import BadMessage, OffboardError
-from offboard_client.messages import SEQ, error_frame
+from offboard_client.messages import SEQ, canonical, error_frame
 
 from ..bound import BoundCodec
 from ..runtime.exchange import Result
@@ -45,7 +45,7 @@ class V1Wire:
                 raise BadMessage("an observation has no name 'type'; control frames are shorter than 512 bytes")
             if self._dialect is None:
                 self._dialect = "positronic" if names.is_positronic(raw) else "offboard"
-            observation = names.canonical(raw, self._declared)
+            observation = canonical(raw, self._declared)
             names.check_reserved(observation)
             refuse_forms(observation)
             unpack_values(observation, self._declared, self._text, budget)
