@@ -1,4 +1,5 @@
 import inspect
+import typing
 
 import offboard_core
 
@@ -21,7 +22,8 @@ def test_the_public_names_of_core_are_these():
 def test_every_public_name_exists_and_every_class_is_documented():
     for name in offboard_core.__all__:
         found = getattr(offboard_core, name)
-        assert not inspect.isclass(found) or inspect.getdoc(found), name
+        if inspect.isclass(found) and not typing.get_origin(found):  # Python 3.10 takes Callable[...] for a class
+            assert inspect.getdoc(found), name
 
 
 def test_an_unknown_name_is_an_attribute_error():
