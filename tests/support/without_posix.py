@@ -3,7 +3,7 @@
 The modules of POSIX cannot be imported, nor can the server, which needs them. The functions and constants of ``os``,
 ``signal``, ``socket`` and ``time`` that Windows or macOS lacks are not there. What was loaded before keeps what it
 holds: the standard library, pytest and the libraries, which are those of the system that this really runs on. What
-these ask for while they run (``SIGKILL``, ``AF_UNIX``) stays.
+these ask for while they run (``SIGKILL``, ``AF_UNIX``, ``getuid``) stays.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MODULES = """
 NAMES: dict[ModuleType, str] = {
     os: """
         chown confstr ctermid eventfd fchmod fchown fdatasync fork forkpty getegid geteuid getgid
-        getgroups getloadavg getpgid getpriority getuid killpg lchown memfd_create mkfifo mknod nice
+        getgroups getloadavg getpgid getpriority killpg lchown memfd_create mkfifo mknod nice
         openpty pathconf pipe2 posix_fadvise posix_fallocate pread preadv pwrite pwritev
         sched_getaffinity sched_setaffinity sched_yield sendfile setpgid setpriority setsid splice
         statvfs sync sysconf ttyname wait wait3 wait4 waitid
