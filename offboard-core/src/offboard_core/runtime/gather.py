@@ -1,4 +1,4 @@
-"""When a batch is worth waiting for.
+"""What waits for a model, and when a batch of it is worth waiting for.
 
 Taking whatever is queued (purely greedy batching) gets stuck: with 8 robots in a closed loop the first to
 return is served alone, the other seven arrive meanwhile, and the pattern 1, 7, 1, 7 keeps itself up. So after
@@ -9,7 +9,13 @@ eight robots take longer than 2 ms to arrive. A lone robot never waits.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable, Iterable
+from queue import Empty, SimpleQueue
+from time import perf_counter
+
+from .calls import Call
+from .exchange import Exchange
 
 #: The longest wait for the next one, in seconds.
 LONGEST_WAIT = 0.002
@@ -46,3 +52,57 @@ class Gather:
     def patience(self, waited: float) -> float:
         """Seconds to wait for the next of the missing ones, after ``waited`` seconds for those before."""
         return min(self._patience, self._in_all - waited)
+
+
+class Work:
+    """What waits for the model thread: calls and exchanges in the order in which they came, None for its end.
+
+    :attr:`put` is for any thread, all else for the model's.
+    """
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[Call | Exchange | None] = SimpleQueue()
+        self._held: deque[Call | Exchange | None] = deque()
+        self.gather = Gather()
+        self.put = self._queue.put
+
+    def __bool__(self) -> bool:
+        return bool(self._held) or not self._queue.empty()
+
+    def next(self) -> Call | Exchange | None:
+        """What is to be done next; waits for it."""
+        return self._held.popleft() if self._held else self._queue.get()
+
+    def hold(self, exchanges: list[Exchange]) -> None:
+        """Put back what was taken and is to come next."""
+        self._held.extendleft(reversed(exchanges))
+
+    def beside(self, first: Exchange, most: int) -> list[Exchange]:
+        """``first`` and up to ``most - 1`` others, waiting briefly for those that were served lately."""
+        waiting = [first, *self._take(most - 1)]
+        began = perf_counter()
+        while (missing := self.gather.missing(id(e.route) for e in waiting)) and len(waiting) < most:
+            more = self._take(min(missing, most - len(waiting)), self.gather.patience(perf_counter() - began))
+            if not more:
+                break
+            waiting += more
+        return waiting
+
+    def _take(self, most: int, timeout: float | None = None) -> list[Exchange]:
+        """Up to ``most`` queued exchanges, stopping before the first call. With a timeout, waits for at least one."""
+        taken: list[Exchange] = []
+        while len(taken) < most:
+            if self._held:
+                item = self._held.popleft()
+            else:
+                try:
+                    wait = timeout is not None and timeout > 0
+                    item = self._queue.get(timeout=timeout) if wait else self._queue.get_nowait()
+                except Empty:
+                    break
+            timeout = None
+            if not isinstance(item, Exchange):
+                self._held.appendleft(item)
+                break
+            taken.append(item)
+        return taken

@@ -15,10 +15,8 @@ import contextlib
 import logging
 import threading
 import traceback
-from collections import deque
 from collections.abc import Callable
 from functools import partial
-from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -28,7 +26,7 @@ from offboard_client.errors import InferTimeout, OffboardError, PolicyFailed
 from ..types import Chunk, Policy
 from .calls import Call, infer
 from .exchange import Exchange, Result
-from .gather import Gather
+from .gather import Work
 from .translators import Translators
 
 log = logging.getLogger(__name__)
@@ -51,9 +49,7 @@ class ModelThread:
         self._loop = loop
         # Its own: a codec that never returns from them keeps no other model from answering.
         self._translators = Translators(name)
-        self._queue: SimpleQueue[Call | Exchange | None] = SimpleQueue()
-        self._held: deque[Call | Exchange | None] = deque()
-        self._gather = Gather()
+        self._work = Work()
         self._last_infer = 0.0
         self._open: set[Exchange] = set()
         self._behind: list[Exchange] = []
@@ -68,7 +64,7 @@ class ModelThread:
         an OffboardError of its own.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(Call(function, future, self._loop))
+        self._work.put(Call(function, future, self._loop))
         try:
             if not (await asyncio.wait({future}, timeout=timeout))[0]:
                 future.cancel()
@@ -91,7 +87,7 @@ class ModelThread:
             except BaseException:
                 log.exception("%s failed", what)
 
-        self._queue.put(Call(quietly, self._loop.create_future(), self._loop))
+        self._work.put(Call(quietly, self._loop.create_future(), self._loop))
 
     def submit(self, exchange: Exchange) -> None:
         """Queue an exchange; its ``deliver`` is called on the loop when the reply is there."""
@@ -105,7 +101,7 @@ class ModelThread:
             self._translators.submit(partial(self._prepare_beside, exchange))
         else:
             # The last thing the loop does before it sleeps: were it to go on, the two threads would fight for the GIL.
-            self._loop.call_soon(self._queue.put, exchange)
+            self._loop.call_soon(self._work.put, exchange)
 
     def expire(self, limit: float) -> None:
         """Answer what is older than ``limit`` s with a timeout, its late result is thrown away; begin what may now."""
@@ -133,7 +129,7 @@ class ModelThread:
 
     def forget(self, route: Any) -> None:
         """A session is gone: nobody gathers for it any more."""
-        self.post(lambda: self._gather.forget(id(route)), "forgetting a session")
+        self.post(lambda: self._work.gather.forget(id(route)), "forgetting a session")
 
     def busy_for(self) -> float:
         """Seconds the current call has been running; 0.0 when idle."""
@@ -155,7 +151,7 @@ class ModelThread:
 
     def stop(self) -> None:
         """End the thread once it has worked off its queue. It is a daemon: nobody waits for it."""
-        self._queue.put(None)
+        self._work.put(None)
 
     def is_alive(self) -> bool:
         """Whether the thread still runs (after :meth:`stop`: because a call never returned)."""
@@ -169,7 +165,7 @@ class ModelThread:
     # -- on the model thread --------------------------------------------------------------------------------
     def _run(self) -> None:
         while True:
-            item = self._held.popleft() if self._held else self._queue.get()
+            item = self._work.next()
             if item is None:
                 self._translators.stop()
                 return
@@ -199,8 +195,8 @@ class ModelThread:
         results = infer(policy, batch)
         self._last_infer = perf_counter() - start
         if policy.max_batch_size > 1:
-            self._gather.served((id(e.route) for e in batch), self._last_infer)
-        overlap = self._last_infer > WORTH_OVERLAPPING and not (self._queue.empty() and not self._held)
+            self._work.gather.served((id(e.route) for e in batch), self._last_infer)
+        overlap = self._last_infer > WORTH_OVERLAPPING and bool(self._work)
         for exchange, result in zip(batch, results, strict=True):
             exchange.infer_ms = self._last_infer * 1e3
             if overlap:
@@ -217,17 +213,9 @@ class ModelThread:
         """``first`` and whatever else can share one call with it, translated and in time; the rest is held back."""
         if policy.max_batch_size == 1:
             return [first] if self._ready(first) else []
-        waiting = [first, *self._take(policy.max_batch_size - 1)]
-        began = perf_counter()
-        while (missing := self._gather.missing(id(e.route) for e in waiting)) and len(waiting) < policy.max_batch_size:
-            patience = self._gather.patience(perf_counter() - began)
-            more = self._take(min(missing, policy.max_batch_size - len(waiting)), patience)
-            if not more:
-                break
-            waiting += more
         batch: list[Exchange] = []
         later: list[Exchange] = []
-        for exchange in waiting:
+        for exchange in self._work.beside(first, policy.max_batch_size):
             if not self._ready(exchange):
                 continue
             try:
@@ -239,27 +227,8 @@ class ModelThread:
                 self._finish(exchange, PolicyFailed(f"batch_key raised {told(error)}"))
                 continue
             (batch if same and all(e.route is not exchange.route for e in batch) else later).append(exchange)
-        self._held.extendleft(reversed(later))
+        self._work.hold(later)
         return batch
-
-    def _take(self, most: int, timeout: float | None = None) -> list[Exchange]:
-        """Up to ``most`` queued exchanges, stopping before the first call. With a timeout, waits for at least one."""
-        taken: list[Exchange] = []
-        while len(taken) < most:
-            if self._held:
-                item = self._held.popleft()
-            else:
-                try:
-                    wait = timeout is not None and timeout > 0
-                    item = self._queue.get(timeout=timeout) if wait else self._queue.get_nowait()
-                except Empty:
-                    break
-            timeout = None
-            if not isinstance(item, Exchange):
-                self._held.appendleft(item)
-                break
-            taken.append(item)
-        return taken
 
     def _ready(self, exchange: Exchange) -> bool:
         """Translate it if nobody has; answer it at once if it failed, is late or was given up."""
@@ -274,7 +243,7 @@ class ModelThread:
     # -- on any thread --------------------------------------------------------------------------------------
     def _prepare_beside(self, exchange: Exchange) -> None:
         exchange.prepare()
-        self._queue.put(exchange)
+        self._work.put(exchange)
 
     def _finish(self, exchange: Exchange, result: Result) -> None:
         exchange.finish(result)
