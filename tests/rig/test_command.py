@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from offboard_client import cli
+from offboard_client.rig.sim.robot import SimRobot
 from offboard_core import InferenceServer
 
 
@@ -101,6 +103,18 @@ def test_a_server_that_names_no_rate_cannot_be_played(capsys: pytest.CaptureFixt
 def test_without_a_server_it_says_so_and_ends(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "sim", "--server", "127.0.0.1:1", "--wait", "0.5"]) == 1
     assert "127.0.0.1:1 refuses connections" in capsys.readouterr().err
+
+
+def test_a_run_that_cannot_begin_closes_the_robot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[SimRobot] = []
+
+    def close(robot: SimRobot) -> None:
+        closed.append(robot)
+
+    monkeypatch.setattr(SimRobot, "close", close)
+    missing = str(tmp_path / "missing")
+    assert cli.main(["run", "sim", "--server", "127.0.0.1:1", "--auth-token-file", missing]) == 1
+    assert len(closed) == 1
 
 
 @pytest.mark.parametrize(

@@ -86,13 +86,13 @@ def play(options: Options) -> Report:
 
     report, line = Report(), Line()
     robot = SimRobot(StackTask.parse(options.task), options.renderer)
-    client = InferenceClient(
-        options.server,
-        token=token_from(options.auth_token_file),
-        on_status=line.status,
-        **patience(options.timeout, options.wait),
-    )
     try:
+        client = InferenceClient(
+            options.server,
+            token=token_from(options.auth_token_file),
+            on_status=line.status,
+            **patience(options.timeout, options.wait),
+        )
         with (
             terminable(),
             line,
