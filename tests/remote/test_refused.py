@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -50,7 +51,7 @@ def test_a_store_that_refuses(nowhere):
 def test_a_server_of_what_lies_there_ends_with_one_line(nowhere, tmp_path):
     begin = time.monotonic()
     done = offboard(
-        "serve", "--vendor", "lerobot", "--checkpoints-dir", "s3://bucket/run", "--port", "0",
+        "serve", "--vendor", "openpi", "--checkpoints-dir", "s3://bucket/run", "--port", "0",
         OFFBOARD_CACHE=str(tmp_path),
     )  # fmt: skip
     assert time.monotonic() - begin < BOUND
@@ -108,5 +109,6 @@ def test_the_hub_without_a_network(tmp_path):
         timeout=BOUND, check=True,
     )  # fmt: skip
     [said] = done.stdout.splitlines()
-    assert said.startswith("hf://org/name@v1 cannot be read: ConnectionRefusedError: [Errno 111] Connection refused; ")
+    # Which library connects, and so the error's name, is the Hub library's affair.
+    assert re.match(r"hf://org/name@v1 cannot be read: \w+: \[Errno 111\] Connection refused; ", said)
     assert "check the name, the revision and the network" in said
