@@ -17,8 +17,8 @@ from ..source import ModelSource
 from ._malloc import keep_freed_memory
 from .config import ServerConfig
 from .descriptors import provide
+from .host import Running
 from .listening import reachable
-from .run import Running
 
 log = logging.getLogger(__name__)
 
