@@ -89,7 +89,7 @@ def test_the_model_sees_no_endpoint(socket, puppet):
         (wire.encode([1, 2]), "bad_message: an observation is a map"),
         (wire.encode({b"x": 1}), "bad_message: an observation is a map"),
         (wire.encode({"offboard.deadline_ms": "soon"}), "bad_message: offboard.deadline_ms"),
-        (wire.encode({"task": "a", "prompt": "b"}), "task twice"),
+        (wire.encode({"task": "a", "prompt": "b"}), "prompt and task all mean task"),
     ],
 )
 def test_what_is_no_observation_costs_one_reply(socket, frame, says):
