@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from offboard_client import InferenceClient
 from offboard_core import Chunk, Policy, Session
 from offboard_core.adapt import from_callables
-from offboard_core.server import ServerConfig, run_server
+from offboard_core.server.config import ServerConfig
+from offboard_core.server.run import run_server
 from workloads import CHUNK
 
 #: What one call of the ``sleep`` policy takes, however many robots share it, in seconds.

@@ -1,7 +1,8 @@
 import pytest
 from offboard_client._cli.habits import HABITS
 from offboard_client.cli import main
-from offboard_core.plugins import LOADER, Plugins
+from offboard_core.plugins.kinds import LOADER
+from offboard_core.plugins.manager import Plugins
 
 
 @pytest.mark.parametrize(

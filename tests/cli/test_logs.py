@@ -5,8 +5,7 @@ import re
 import sys
 
 import pytest
-from offboard_client._logs import FETCHING, Lines, log_to_stderr
-from offboard_client.errors import LoadFailed
+from offboard_client.errors import FETCHING, Lines, LoadFailed, log_to_stderr
 from offboard_process import serving
 from terminal import Terminal
 

@@ -9,7 +9,8 @@ from installed import with_lerobot
 from offboard_client.cli import main
 from offboard_core.models_toml import KEYS
 from offboard_core.options import describe
-from offboard_core.plugins import CODEC, Plugins
+from offboard_core.plugins.kinds import CODEC
+from offboard_core.plugins.manager import Plugins
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 COMMANDS = sorted(point.name for point in entry_points(group="offboard.commands"))

@@ -8,8 +8,9 @@ import msgpack
 import numpy as np
 import pytest
 from offboard_client import images
+from offboard_client._limits import ImageBudget
 from offboard_client.errors import BadMessage
-from offboard_client.wire import ImageBudget, decode, decode_plain
+from offboard_client.wire import decode, decode_plain
 from PIL import Image
 
 GREY = np.repeat(np.arange(0, 128, 2, dtype=np.uint8)[None], 64, axis=0)

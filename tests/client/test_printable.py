@@ -2,7 +2,7 @@
 
 import pytest
 from offboard_client import BadObservation, ConnectionFailed, OffboardError
-from offboard_client._printable import one_line, printable
+from offboard_client.errors import one_line, printable
 from offboard_client.messages import Status, frame_error, read_handshake, read_reply
 
 #: A title, a cleared screen, a reset, a colour in C1, a window moved by DCS, a turned text, and a line that is forged.

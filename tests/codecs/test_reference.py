@@ -8,7 +8,8 @@ import pytest
 from installed import with_lerobot
 from offboard_core.codecs.rotations import WIDTHS
 from offboard_core.options import describe
-from offboard_core.plugins import CODEC, Plugins
+from offboard_core.plugins.kinds import CODEC
+from offboard_core.plugins.manager import Plugins
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "codecs.md").read_text("utf-8")
 CELLS = [line.split("|") for line in PAGE.splitlines() if line.startswith("| `")]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from golden_codecs import observation as robot_observation
 from lerobot_checkpoints import model_inputs
-from offboard_core.testing import CheckpointConformance, CodecLaws, VendorConformance
+from offboard_core.testing import CheckpointConformance, VendorConformance
+from offboard_core.testing._codec import CodecLaws
 
 
 class TestAct(CheckpointConformance):

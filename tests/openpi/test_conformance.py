@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from offboard_core.testing import CheckpointConformance, CodecLaws
+from offboard_core.testing import CheckpointConformance
+from offboard_core.testing._codec import CodecLaws
 from openpi_standin import options, robot, write_run
 
 TWO_ARMS = {

@@ -14,10 +14,10 @@ from offboard_core import (
     hookimpl,
 )
 from offboard_core.models_toml import read_models
-from offboard_core.plugins import Plugins
+from offboard_core.plugins.manager import Plugins
 from offboard_core.registries import MemoryRegistry
 from offboard_core.source import from_flags
-from offboard_core.types import Checkpoint
+from offboard_core.types.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ import s3fs
 from hub_standin import hub_standin
 from object_store import object_store, upload
 from offboard_client.errors import ConfigurationError, LoadFailed
-from offboard_core.remote import RemoteFolder, cache, fetch
-from offboard_core.server import InferenceServer
+from offboard_core.remote import cache
+from offboard_core.remote.cache import fetch
+from offboard_core.remote.folder import RemoteFolder
+from offboard_core.server.inference_server import InferenceServer
 from offboard_process import offboard
 from puppets import Puppet, source
 from robots import get_json, robot
@@ -91,7 +93,7 @@ def test_a_store_that_goes_away_in_mid_download(tmp_path, monkeypatch, caplog):
 
 
 PROGRAM = """
-from offboard_core.remote import open_folder
+from offboard_core.remote.hub import open_folder
 from offboard_client.errors import ConfigurationError
 try:
     open_folder("hf://org/name@v1")

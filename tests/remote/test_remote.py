@@ -8,7 +8,9 @@ import pytest
 from fsspec.implementations.memory import MemoryFile
 from object_store import upload
 from offboard_client.errors import ConfigurationError
-from offboard_core.remote import RemoteFolder, cache, cache_folder, fetch
+from offboard_core.remote import cache
+from offboard_core.remote.cache import cache_folder, fetch
+from offboard_core.remote.folder import RemoteFolder
 
 
 @pytest.fixture

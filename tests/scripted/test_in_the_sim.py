@@ -13,7 +13,9 @@ from offboard_client.rig.driver import Timing
 from offboard_client.rig.sim.robot import SimRobot
 from offboard_client.rig.tasks import COLOURS, StackTask
 from offboard_core.scripted.policy import ScriptedPolicy, make_codec
-from offboard_core.types import Checkpoint, NoParams, rows
+from offboard_core.types.checkpoint import Checkpoint
+from offboard_core.types.chunk import rows
+from offboard_core.types.policy import NoParams
 from rig_fakes import driver
 
 

@@ -8,7 +8,7 @@ import msgpack
 import pytest
 from frames import picture, refused
 from offboard_client import images, wire
-from offboard_client.wire import ImageBudget
+from offboard_client._limits import ImageBudget
 from offboard_core.frontend import CONTROL_BYTES
 from offboard_core.server.v1 import V1
 from robots import robot

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from offboard_core.runtime.timeouts import Limits
-from offboard_core.server import InferenceServer
 from offboard_core.server.frames import FrameMeter
+from offboard_core.server.inference_server import InferenceServer
 from puppets import Puppet, source
 from robots import first, get_json, robot
 from websockets.frames import Frame, Opcode

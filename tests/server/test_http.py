@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from offboard_client.errors import ConfigurationError, OffboardError
 from offboard_core import Checkpoint, ModelRegistry
-from offboard_core.server import InferenceServer
+from offboard_core.server.inference_server import InferenceServer
 from offboard_core.source import ModelSource
 from puppets import PATIENCE, Door, Puppet, reached, source
 from robots import connect_to, get, get_json, robot

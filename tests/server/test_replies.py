@@ -5,7 +5,7 @@ import pytest
 from answers import POSE, SENT, answering, arm_of, open_robot
 from offboard_client.errors import BY_CODE
 from offboard_core import Chunk, Field
-from offboard_core.server import InferenceServer
+from offboard_core.server.inference_server import InferenceServer
 from puppets import ARM_OUTPUTS, arm
 from robots import robot
 
@@ -83,8 +83,8 @@ class Cut:
 
     def __init__(self):
         from offboard_core import CodecEntry, hookimpl
-        from offboard_core.codecs import timed
         from offboard_core.codecs.native import Native
+        from offboard_core.codecs.timing import timed
 
         def make(options, checkpoint):
             return timed(Native(inputs={}, outputs={}), 10.0, 0.3)

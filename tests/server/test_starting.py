@@ -14,8 +14,7 @@ import psutil
 import pytest
 from offboard_core import ConfigurationError
 from offboard_core.frontend import Frontend
-from offboard_core.server import InferenceServer
-from offboard_core.server.inference_server import log
+from offboard_core.server.inference_server import InferenceServer, log
 from puppets import PATIENCE, Puppet, reached, source
 from robots import Robot, connect_to, robot
 from service_bed import Growing, growing

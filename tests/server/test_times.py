@@ -6,7 +6,7 @@ from answers import answering, open_robot
 from offboard_client._rows import rows
 from offboard_client.errors import BadMessage, InvalidAction
 from offboard_core import Chunk
-from offboard_core.codecs import ActionTiming
+from offboard_core.codecs.timing import ActionTiming
 
 BACKWARDS = {
     "backwards": [0.0, 0.2, 0.1],

@@ -12,9 +12,10 @@ from types import SimpleNamespace
 
 import pytest
 import uvloop
-from offboard_core.server import InferenceServer, acceptor
+from offboard_core.server import acceptor
 from offboard_core.server.acceptor import Acceptor
 from offboard_core.server.config import ServerConfig
+from offboard_core.server.inference_server import InferenceServer
 from offboard_core.server.protocols import HttpProtocol
 from offboard_core.server.uvicorn_server import Config
 from puppets import PATIENCE, Puppet, source

@@ -20,7 +20,7 @@ from offboard_core import (
 )
 from offboard_core.bound import BoundCodec
 from offboard_core.codec_choice import CodecChoice
-from offboard_core.plugins import Plugins
+from offboard_core.plugins.manager import Plugins
 from offboard_core.registries import MemoryRegistry
 from offboard_core.source import ModelSource
 

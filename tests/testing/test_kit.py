@@ -25,11 +25,14 @@ from offboard_core import (
 )
 from offboard_core.bound import BoundCodec
 from offboard_core.codec_choice import CodecChoice
-from offboard_core.plugins import Plugins
+from offboard_core.plugins.manager import Plugins
 from offboard_core.registries import MemoryRegistry
 from offboard_core.source import ModelSource
-from offboard_core.testing import CodecLaws, PluginLaws, PolicyLaws, RegistryLaws
-from offboard_core.types import ModelRegistry
+from offboard_core.testing._codec import CodecLaws
+from offboard_core.testing._plugin import PluginLaws
+from offboard_core.testing._policy import PolicyLaws
+from offboard_core.testing._registry import RegistryLaws
+from offboard_core.types.checkpoint import ModelRegistry
 
 OBSERVATION = {"robot_state.q": np.arange(3.0), "task": "wave"}
 

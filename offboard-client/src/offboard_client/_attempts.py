@@ -20,9 +20,8 @@ from typing import Any, cast
 
 from ._address import Address
 from ._deadline import Deadline
-from ._printable import counted
 from ._settings import Settings
-from .errors import BY_CODE, ConnectionFailed, Full, OffboardError, ShuttingDown, Unauthorized, from_code
+from .errors import BY_CODE, ConnectionFailed, Full, OffboardError, ShuttingDown, Unauthorized, counted, from_code
 from .messages import Status
 
 # Most restarts and lapses are short, and a robot stands still meanwhile.

@@ -8,8 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ._nearest import nearest
-from .errors import BadObservation
+from .errors import BadObservation, nearest
 from .messages import ALIASES, RESERVED_NAMES, canonical
 
 _log = logging.getLogger("offboard_client")

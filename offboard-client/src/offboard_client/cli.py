@@ -12,11 +12,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint
 
-from ._logs import log_to_stderr
-from ._nearest import unknown
-from ._printable import printable, wrapped
 from .commands import Command, UsageError
-from .errors import OffboardError
+from .errors import OffboardError, log_to_stderr, printable, unknown, wrapped
 
 #: The entry-point groups of commands, and of plugins for vendors, codecs and protocols.
 GROUP, PLUGINS = "offboard.commands", "offboard"

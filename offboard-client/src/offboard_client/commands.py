@@ -18,7 +18,7 @@ class Command:
     """A command: ``offboard NAME …``.
 
     ``summary``: one line for the help. ``run``: ``"module:attr"`` of a function that takes the arguments after the
-    name and returns the exit status; it raises an :class:`~offboard_client.errors.OffboardError` for what went
+    name and returns the exit status; it raises an :class:`~offboard_client.errors.kinds.OffboardError` for what went
     wrong and :class:`UsageError` for arguments that make no sense.
     """
 

@@ -2,7 +2,7 @@
 
 A frame is the plain data of one WebSocket message; :mod:`~offboard_client.wire` and
 :mod:`~offboard_client.jsontext` turn it into bytes or text. Reading is strict: what the protocol does not
-know is a :class:`~offboard_client.errors.BadMessage`, never a default.
+know is a :class:`~offboard_client.errors.kinds.BadMessage`, never a default.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
-from ._printable import one_line
-from .errors import BadMessage, BadObservation, OffboardError, from_code
+from .errors import BadMessage, BadObservation, OffboardError, from_code, one_line
 
 #: Paths of protocol v1.
 SESSION_PATH = "/api/v1/session"

@@ -5,7 +5,7 @@ scalar ``{b"__npgeneric__": True, b"data": number, b"dtype": "|u1"}``: the form 
 write. The same maps with str keys (vLLM-Omni, vla-eval) and Positronic's ``__jpeg__`` are read as well.
 
 Decoding is an allow-list. What a peer may not send is refused before memory is spent on it, always as
-:class:`~offboard_client.errors.BadMessage`: a dtype of ``|O`` would otherwise be read as pointers, and
+:class:`~offboard_client.errors.kinds.BadMessage`: a dtype of ``|O`` would otherwise be read as pointers, and
 16 MiB of empty maps would become a gigabyte of dicts.
 """
 

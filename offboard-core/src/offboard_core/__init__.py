@@ -22,28 +22,19 @@ from offboard_client.errors import (
 )
 
 from .declared import declare
-from .plugins import CodecEntry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry, hookimpl
+from .plugins.entries import CodecEntry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry
+from .plugins.hooks import hookimpl
 from .training import Trainer
-from .types import (
-    Checkpoint,
-    CheckpointLoader,
-    Chunk,
-    Codec,
-    CodecMeta,
-    Feature,
-    Field,
-    Health,
-    ModelRegistry,
-    NoParams,
-    Observation,
-    Policy,
-    Progress,
-    Report,
-    Session,
-)
+from .types.checkpoint import Checkpoint, CheckpointLoader, ModelRegistry
+from .types.chunk import Chunk
+from .types.codec import Codec
+from .types.health import Health
+from .types.policy import NoParams, Policy, Session
+from .types.progress import Progress, Report
+from .types.values import CodecMeta, Feature, Field, Observation
 
 if TYPE_CHECKING:
-    from .server import InferenceServer
+    from .server.inference_server import InferenceServer
 
 __all__ = [
     "BadObservation",
@@ -85,7 +76,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "InferenceServer":
-        from .server import InferenceServer
+        from .server.inference_server import InferenceServer
 
         return InferenceServer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,16 +21,18 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import numpy as np
-from offboard_client._printable import told
-from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError
+from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError, told
 
 from .answers import as_chunk, kind_of
 from .codec_choice import CodecChoice
 from .declared import declared
-from .plugins import Plugins
+from .plugins.manager import Plugins
 from .registries import MemoryRegistry
 from .source import ModelSource
-from .types import Array, Checkpoint, CheckpointLoader, Chunk, Policy, Report, Session
+from .types.checkpoint import Checkpoint, CheckpointLoader
+from .types.chunk import Array, Chunk
+from .types.policy import Policy, Session
+from .types.progress import Report
 
 #: Builds what answers observations; called once per load, on the thread that will call the policy.
 Build = Callable[[], Any]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .types import Chunk, Codec, CodecMeta, Observation
+from .types.chunk import Chunk
+from .types.codec import Codec
+from .types.values import CodecMeta, Observation
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,11 @@ from offboard_client.errors import BadParameter, ConfigurationError
 from .bound import BoundCodec
 from .codecs.timing import rate
 from .options import build, describe
-from .plugins import CODEC, CodecEntry, Offer, Plugins
-from .types import Checkpoint
+from .plugins.entries import CodecEntry
+from .plugins.kinds import CODEC
+from .plugins.manager import Plugins
+from .plugins.offers import Offer
+from .types.checkpoint import Checkpoint
 
 #: How many codecs with different options one source keeps; codecs are pure, so a dropped one is made again.
 _KEPT = 64

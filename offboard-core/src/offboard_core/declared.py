@@ -10,10 +10,10 @@ import numpy as np
 from offboard_client._actions import ACTIONS
 from offboard_client.errors import ConfigurationError
 
-from .codecs import canonical_field
 from .codecs.actions import action_field, action_shape
-from .codecs.state import canonical_shape
-from .types import Array, Field
+from .codecs.state import canonical_field, canonical_shape
+from .types.chunk import Array
+from .types.values import Field
 
 F = TypeVar("F")
 _MARK = "__offboard_declared__"

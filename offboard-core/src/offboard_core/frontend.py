@@ -13,14 +13,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from offboard_client import jsontext
+from offboard_client._limits import Limits
 from offboard_client.errors import OffboardError
 from offboard_client.messages import Status
-from offboard_client.wire import Limits, decode_plain
+from offboard_client.wire import decode_plain
 
 from .bound import BoundCodec
 from .runtime.exchange import Result, Wire
 from .runtime.session import ServiceSession
-from .types import Chunk
+from .types.chunk import Chunk
 
 #: One WebSocket message: binary or text.
 Frame = bytes | str

@@ -10,7 +10,10 @@ from offboard_client.errors import ConfigurationError, OffboardError
 
 from .frontend import Frontend
 from .options import build
-from .plugins import FRONTEND, FrontendEntry, Offer, Plugins
+from .plugins.entries import FrontendEntry
+from .plugins.kinds import FRONTEND
+from .plugins.manager import Plugins
+from .plugins.offers import Offer
 
 log = logging.getLogger(__name__)
 

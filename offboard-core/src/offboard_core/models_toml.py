@@ -23,10 +23,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from offboard_client._nearest import unknown
-from offboard_client.errors import ConfigurationError, OffboardError
+from offboard_client.errors import ConfigurationError, OffboardError, unknown
 
-from .plugins import Plugins
+from .plugins.manager import Plugins
 from .source import ModelSource, from_flags
 
 if sys.version_info >= (3, 11):

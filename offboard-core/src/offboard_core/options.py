@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast
 
-from offboard_client._nearest import unknown
-from offboard_client.errors import BadParameter, OffboardError
+from offboard_client.errors import BadParameter, OffboardError, unknown
 
 T = TypeVar("T")
 

@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from offboard_client._nearest import nearest
-from offboard_client.errors import ConfigurationError, ModelNotFound
+from offboard_client.errors import ConfigurationError, ModelNotFound, nearest
 
-from .types import Checkpoint, ModelRegistry
+from .types.checkpoint import Checkpoint, ModelRegistry
 
 #: How long ago somebody must have written for "it is still being written" to be likely, in seconds.
 RECENTLY = 120.0

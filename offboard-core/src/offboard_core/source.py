@@ -11,9 +11,12 @@ from offboard_client.errors import ConfigurationError
 
 from .codec_choice import CodecChoice
 from .options import build
-from .plugins import LOADER, REGISTRY, LoaderEntry, Offer, Plugins
+from .plugins.entries import LoaderEntry
+from .plugins.kinds import LOADER, REGISTRY
+from .plugins.manager import Plugins
+from .plugins.offers import Offer
 from .registries import DescribedRegistry, MemoryRegistry, not_there
-from .types import Checkpoint, CheckpointLoader, ModelRegistry
+from .types.checkpoint import Checkpoint, CheckpointLoader, ModelRegistry
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ from typing import Any
 
 from offboard_client.errors import ConfigurationError
 
-from .types import NoParams, Report
+from .types.policy import NoParams
+from .types.progress import Report
 
 
 class Trainer(abc.ABC):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from offboard_client._printable import told
+from offboard_client.errors import told
 
 
 def broken(device: torch.device) -> str | None:

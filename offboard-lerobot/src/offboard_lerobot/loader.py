@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from offboard_client._printable import told
-from offboard_client.errors import ConfigurationError, LoadFailed
+from offboard_client.errors import ConfigurationError, LoadFailed, told
 from offboard_core.registries import stamps
-from offboard_core.remote import fetch, is_url, open_folder
-from offboard_core.types import Checkpoint, CheckpointLoader, Policy, Report
+from offboard_core.remote.cache import fetch
+from offboard_core.remote.folder import is_url
+from offboard_core.remote.hub import open_folder
+from offboard_core.types.checkpoint import Checkpoint, CheckpointLoader
+from offboard_core.types.policy import Policy
+from offboard_core.types.progress import Report
 
 from .files import CONFIG, Files, Incomplete, read
 from .places import LocalPlace, Place, RemotePlace

@@ -13,10 +13,10 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from offboard_client._printable import told
-from offboard_client.errors import InferTimeout, LoadFailed, ModelLost, OffboardError, PolicyFailed
+from offboard_client.errors import InferTimeout, LoadFailed, ModelLost, OffboardError, PolicyFailed, told
 from offboard_core.child import Child
-from offboard_core.types import Health, Report
+from offboard_core.types.health import Health
+from offboard_core.types.progress import Report
 
 from .checks import Checks
 from .connection import Connection, Lost, Unreachable, ask

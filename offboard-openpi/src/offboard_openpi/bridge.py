@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from offboard_client._actions import check_actions
 from offboard_client.errors import DialectUnsupported, InvalidAction
-from offboard_core.codecs import check_actions
-from offboard_core.frontend import BoundCodec
-from offboard_core.types import Chunk, Codec, CodecMeta, Field, Observation, Stage
+from offboard_core.bound import BoundCodec
+from offboard_core.types.chunk import Chunk
+from offboard_core.types.codec import Codec, Stage
+from offboard_core.types.values import CodecMeta, Field, Observation
 
 from .keysets import KeySet
 from .native import ACTION_SPACE

@@ -7,8 +7,7 @@ import shlex
 import shutil
 from pathlib import Path
 
-from offboard_client._nearest import nearest
-from offboard_client.errors import ConfigurationError
+from offboard_client.errors import ConfigurationError, nearest
 
 from .families import DEFAULT_CONFIG
 

@@ -24,8 +24,7 @@ from typing import Any, cast
 
 from offboard_client import wire
 from offboard_client._forms import read_forms
-from offboard_client._printable import told
-from offboard_client.errors import BadMessage, InferTimeout, PolicyFailed
+from offboard_client.errors import BadMessage, InferTimeout, PolicyFailed, told
 from websockets.client import ClientProtocol
 from websockets.exceptions import WebSocketException
 from websockets.frames import Frame, Opcode

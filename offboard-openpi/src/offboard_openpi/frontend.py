@@ -15,19 +15,12 @@ from offboard_client import wire
 from offboard_client._forms import read_forms
 from offboard_client.errors import BadMessage, BadParameter, DialectUnsupported, OffboardError
 from offboard_client.messages import canonical
-from offboard_core.frontend import (
-    BoundCodec,
-    Frame,
-    Frontend,
-    Result,
-    Scope,
-    ServiceSession,
-    Speech,
-    Wire,
-    read_control,
-)
+from offboard_core.bound import BoundCodec
+from offboard_core.frontend import Frame, Frontend, Scope, Speech, read_control
+from offboard_core.runtime.exchange import Result, Wire
+from offboard_core.runtime.session import ServiceSession
 from offboard_core.server.names import check_reserved
-from offboard_core.types import Observation
+from offboard_core.types.values import Observation
 
 from .bridge import ACTIONS, Layout, bridge
 from .keysets import KEYSETS, KeySet

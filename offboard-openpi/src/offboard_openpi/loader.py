@@ -12,8 +12,11 @@ from typing import Any, cast
 from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.child import Child
 from offboard_core.registries import stamps
-from offboard_core.remote import RemoteFolder, fetch, is_url
-from offboard_core.types import Checkpoint, CheckpointLoader, Field, Report
+from offboard_core.remote.cache import fetch
+from offboard_core.remote.folder import RemoteFolder, is_url
+from offboard_core.types.checkpoint import Checkpoint, CheckpointLoader
+from offboard_core.types.progress import Report
+from offboard_core.types.values import Field
 
 from . import files
 from .backend import Backend

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import tyro
 
-from .._printable import wrapped
+from ..errors import wrapped
 from .kinds import TYPES
 
 T = TypeVar("T")

@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from .._printable import counted
 from ..client import InferenceClient, InferenceSession
 from ..commands import UsageError
-from ..errors import ConnectionFailed, InferTimeout, OffboardError
+from ..errors import ConnectionFailed, InferTimeout, OffboardError, counted
 from .arguments import parse
 from .habits import refuse_address_flags
 from .line import Line

@@ -9,8 +9,8 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from .._printable import one_line
 from .._sparse import Sparse
+from ..errors import one_line
 from ..messages import Status
 from .output import console, note
 

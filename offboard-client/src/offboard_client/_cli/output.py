@@ -14,7 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from .._printable import printable, wrapped
+from ..errors import printable, wrapped
 
 #: Wide enough for a table that goes into a file or a pipe.
 _PIPE_WIDTH = 140

@@ -10,8 +10,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from .._printable import counted
 from ..client import InferenceSession
+from ..errors import counted
 from .arguments import parse
 from .habits import refuse_address_flags
 from .line import Line

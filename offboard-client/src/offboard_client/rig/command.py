@@ -6,15 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from offboard_client._cli.arguments import parse
-from offboard_client._cli.habits import refuse_habits
-from offboard_client._cli.line import Line
-from offboard_client._cli.output import console, emit_json
-from offboard_client._cli.server import patience, token_from
-from offboard_client.client import InferenceClient
-from offboard_client.commands import UsageError
-from offboard_client.errors import BY_CODE, BadParameter, ConfigurationError, ConnectionFailed, OffboardError
-
+from .._cli.arguments import parse
+from .._cli.habits import refuse_habits
+from .._cli.line import Line
+from .._cli.output import console, emit_json
+from .._cli.server import patience, token_from
+from ..client import InferenceClient
+from ..commands import UsageError
+from ..errors import BY_CODE, BadParameter, ConfigurationError, ConnectionFailed, OffboardError
 from ._signals import terminable
 from .display import Display, table
 from .driver import TimedDriver, Timing

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from offboard_client._cli.line import Line
-from offboard_client._cli.output import note
-from offboard_client._printable import counted, printable
-
+from .._cli.line import Line
+from .._cli.output import note
+from ..errors import counted, printable
 from .report import Episode, Report, percentiles
 
 

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from offboard_client.errors import ConfigurationError, ConnectionFailed, ConnectionLost, OffboardError
-
+from ..errors import ConfigurationError, ConnectionFailed, ConnectionLost, OffboardError
 from .guard import Guard
 from .limits import Limits
 from .policy import PolicySession

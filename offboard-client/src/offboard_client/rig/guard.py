@@ -13,10 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from offboard_client._meta import FPS_RANGE
-from offboard_client._nearest import unknown
-from offboard_client.errors import ConfigurationError, InvalidAction
-
+from .._meta import FPS_RANGE
+from ..errors import ConfigurationError, InvalidAction, unknown
 from .limits import Limits
 from .motion import Motion, State, no_workspace
 from .poses import vector

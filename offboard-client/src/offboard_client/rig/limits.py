@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from offboard_client.errors import ConfigurationError, InvalidAction
-
+from ..errors import ConfigurationError, InvalidAction
 from .poses import Vector, distance
 
 _FOR_EACH_JOINT = ("joint_velocity", "joint_acceleration")

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from offboard_client.errors import BadObservation, ConfigurationError, InvalidAction
-
+from ..errors import BadObservation, ConfigurationError, InvalidAction
 from .limits import Limits
 from .poses import Vector, closure, distance, pose, poses, twists, vector
 from .robot import Kinematics

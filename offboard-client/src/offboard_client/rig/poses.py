@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from offboard_client._actions import GRIP_TOLERANCE, UNIT_TOLERANCE
-from offboard_client.errors import InvalidAction
+from .._actions import GRIP_TOLERANCE, UNIT_TOLERANCE
+from ..errors import InvalidAction
 
 Vector = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from offboard_client.errors import InvalidAction
+from ..errors import InvalidAction
 
 #: The longest that a robot holds still for a row that is not due yet, in seconds: after that, whoever stands beside it
 #: has stopped expecting it to move, and the scene is another one.

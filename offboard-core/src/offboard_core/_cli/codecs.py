@@ -12,8 +12,12 @@ from offboard_client._cli.output import emit_facts, emit_json
 from offboard_client.errors import OffboardError
 
 from ..options import describe
-from ..plugins import CODEC, CodecEntry, Offer, Plugins
-from ..types import Checkpoint, Field
+from ..plugins.entries import CodecEntry
+from ..plugins.kinds import CODEC
+from ..plugins.manager import Plugins
+from ..plugins.offers import Offer
+from ..types.checkpoint import Checkpoint
+from ..types.values import Field
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from offboard_client._cli.arguments import parse
 from offboard_client._cli.output import emit_facts, emit_json
 
-from ..plugins import KINDS, LOADER, PluginRow, Plugins
+from ..plugins.kinds import KINDS, LOADER
+from ..plugins.manager import PluginRow, Plugins
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,22 +15,22 @@ from offboard_client._address import listen_host
 from offboard_client._cli.line import Line
 from offboard_client._cli.output import emit_json, say, tell
 from offboard_client._cli.server import token_from
-from offboard_client._logs import log_to_stderr
 from offboard_client.commands import UsageError
-from offboard_client.errors import ConfigurationError, OffboardError
+from offboard_client.errors import ConfigurationError, OffboardError, log_to_stderr
 from offboard_client.messages import Status
 from offboard_client.rig.sim.names import ACTIONS, OBSERVATION
 
 from ..frontends import make_frontends
 from ..models_toml import read_frontends, read_models
-from ..plugins import FRONTEND, Plugins
+from ..plugins.kinds import FRONTEND
+from ..plugins.manager import Plugins
 from ..runtime.timeouts import Limits
 from ..source import ModelSource, from_flags
-from ..types import CodecMeta
+from ..types.values import CodecMeta
 from .serve_options import Parsed, ServeOptions, parse_serve
 
 if TYPE_CHECKING:
-    from ..server import ServerConfig
+    from ..server.config import ServerConfig
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def run(arguments: list[str]) -> int:
     frontends = make_frontends(plugins, frontend_options(parsed))
     paths = {o.name: o.entry.paths for o in plugins.offers(FRONTEND) if o.entry.paths[0] in frontends}
     # Starlette and uvicorn take their time: not before everything that is cheap to see is right.
-    from ..server import run_server
+    from ..server.run import run_server
 
     config = make_config(options)
     if config.auth_token is None and not _is_loopback(config.host):
@@ -91,7 +91,7 @@ def _check_numbers(options: ServeOptions) -> None:
 
 def make_config(options: ServeOptions) -> ServerConfig:
     """How to listen. Raises ConfigurationError for a token or certificate that cannot be read."""
-    from ..server import ServerConfig
+    from ..server.config import ServerConfig
 
     if options.ssl_certfile is not None:
         try:

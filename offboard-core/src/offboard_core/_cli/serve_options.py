@@ -22,7 +22,8 @@ from offboard_client.errors import OffboardError
 from tyro.conf import Positional
 
 from ..options import describe, parse_value
-from ..plugins import FRONTEND, Plugins
+from ..plugins.kinds import FRONTEND
+from ..plugins.manager import Plugins
 from ..source import choose_vendor, expand
 
 _SUMMARY = (

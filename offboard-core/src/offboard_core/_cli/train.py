@@ -17,8 +17,11 @@ from offboard_client.errors import ConfigurationError
 
 from ..codecs.timing import rate
 from ..options import build, describe
-from ..plugins import CODEC, LOADER, TRAINER, Offer, Plugins, TrainerEntry
-from ..types import Checkpoint
+from ..plugins.entries import TrainerEntry
+from ..plugins.kinds import CODEC, LOADER, TRAINER
+from ..plugins.manager import Plugins
+from ..plugins.offers import Offer
+from ..types.checkpoint import Checkpoint
 from .serve_options import peek
 
 #: Seconds between two lines of progress, where no terminal shows one line that changes.

@@ -21,10 +21,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from offboard_client._printable import printable
-from offboard_client.errors import LoadFailed
+from offboard_client.errors import LoadFailed, printable
 
-from ..types import Report
+from ..types.progress import Report
 from ._environment import inherited
 
 log = logging.getLogger(__name__)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, cast
 
 import numpy as np
-from offboard_client._nearest import nearest
-from offboard_client.errors import BadObservation
+from offboard_client.errors import BadObservation, nearest
 
-from offboard_core.types import Array, Observation
+from ..types.chunk import Array
+from ..types.values import Observation
 
 
 def require(observation: Observation, name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from offboard_client.errors import BadObservation
 
-from offboard_core.types import Array
+from ..types.chunk import Array
 
 #: An observed closure may overshoot its range by this much: sensors do.
 TOLERANCE = 0.05

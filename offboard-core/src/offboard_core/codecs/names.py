@@ -6,12 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from offboard_client._nearest import unknown
-from offboard_client.errors import BadObservation, BadParameter, ConfigurationError
+from offboard_client.errors import BadObservation, BadParameter, ConfigurationError, unknown
 
-from offboard_core.types import CodecMeta, Observation
-
-from ..types import Stage
+from ..types.codec import Stage
+from ..types.values import CodecMeta, Observation
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import Literal
 
 import numpy as np
 
-from offboard_core.types import Array
+from ..types.chunk import Array
 
 Rotation = Literal["quat", "quat_xyzw", "euler", "rotation_matrix", "rotvec", "rot6d"]
 

@@ -10,8 +10,9 @@ import numpy as np
 from offboard_client._actions import UNIT_TOLERANCE
 from offboard_client.errors import BadObservation
 
-from offboard_core.types import Array, Codec, CodecMeta, Feature, Field, Observation
-
+from ..types.chunk import Array
+from ..types.codec import Codec
+from ..types.values import CodecMeta, Feature, Field, Observation
 from ._read import vector
 from .grip import binarize, check_grip, is_grip
 from .rotations import WIDTHS, Rotation, convert_pose

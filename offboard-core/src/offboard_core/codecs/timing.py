@@ -10,7 +10,9 @@ import numpy as np
 from offboard_client._meta import RATE, is_rate
 from offboard_client.errors import ConfigurationError, InvalidAction
 
-from offboard_core.types import Array, Chunk, Codec, CodecMeta, Observation
+from ..types.chunk import Array, Chunk
+from ..types.codec import Codec
+from ..types.values import CodecMeta, Observation
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pluggy
-from offboard_client._nearest import nearest
-from offboard_client.errors import ConfigurationError
+from offboard_client.errors import ConfigurationError, nearest
 
 from . import builtin
 from .hooks import GROUP, specifications

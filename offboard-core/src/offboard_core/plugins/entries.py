@@ -13,7 +13,9 @@ from typing import Any, Generic, ParamSpec, TypeVar
 from offboard_client.messages import SESSION_PATH
 
 from ..training import Trainer
-from ..types import Checkpoint, CheckpointLoader, Codec, ModelRegistry, NoParams
+from ..types.checkpoint import Checkpoint, CheckpointLoader, ModelRegistry
+from ..types.codec import Codec
+from ..types.policy import NoParams
 
 P = ParamSpec("P")
 T = TypeVar("T")

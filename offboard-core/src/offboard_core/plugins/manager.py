@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from offboard_client._nearest import nearest, unknown
-from offboard_client.errors import ConfigurationError
+from offboard_client.errors import ConfigurationError, nearest, unknown
 
 from ..registries import nearby, what_is_there
 from .discovery import BUILTIN, NAME, core, installed, load

@@ -10,10 +10,10 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from offboard_client._printable import told
-from offboard_client.errors import ModelLost, OffboardError, PolicyFailed, from_code
+from offboard_client.errors import ModelLost, OffboardError, PolicyFailed, from_code, told
 
-from ..types import Array, Chunk, Policy, raised
+from ..types.chunk import Array, Chunk
+from ..types.policy import Policy, raised
 from .exchange import Exchange, Result
 
 log = logging.getLogger(__name__)

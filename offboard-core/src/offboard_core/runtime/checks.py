@@ -9,11 +9,12 @@ from typing import Any, cast
 
 import numpy as np
 from offboard_client._actions import check_actions, check_times, is_finite
-from offboard_client._printable import told
-from offboard_client.errors import BadObservation, InvalidAction, LoadFailed
-from offboard_client.wire import Limits
+from offboard_client._limits import Limits
+from offboard_client.errors import BadObservation, InvalidAction, LoadFailed, told
 
-from ..types import Array, Chunk, CodecMeta, Field, Observation, Policy
+from ..types.chunk import Array, Chunk
+from ..types.policy import Policy
+from ..types.values import CodecMeta, Field, Observation
 
 _NUMBERS = "fiub"
 MAX_STEPS = Limits().chunk_steps

@@ -8,12 +8,13 @@ from threading import Lock
 from time import perf_counter
 from typing import Any, Protocol, cast
 
-from offboard_client._printable import told
-from offboard_client.errors import DeadlineExceeded, Internal, InvalidAction, OffboardError, PolicyFailed
+from offboard_client.errors import DeadlineExceeded, Internal, InvalidAction, OffboardError, PolicyFailed, told
 from offboard_client.messages import SEQ
 
 from ..bound import BoundCodec
-from ..types import Chunk, Observation, Session
+from ..types.chunk import Chunk
+from ..types.policy import Session
+from ..types.values import Observation
 from .checks import check_action, check_length, check_observation
 from .stats import SessionStats
 

@@ -10,7 +10,8 @@ from typing import Any
 from offboard_client.errors import OffboardError
 from offboard_client.messages import Status
 
-from ..types import Policy, Report
+from ..types.policy import Policy
+from ..types.progress import Report
 from .thread import ModelThread
 from .watch import Watch
 

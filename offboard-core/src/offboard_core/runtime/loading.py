@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, NamedTuple, TypeVar
 
-from offboard_client._printable import told
-from offboard_client.errors import InferTimeout, LoadFailed, OffboardError
+from offboard_client.errors import InferTimeout, LoadFailed, OffboardError, told
 from offboard_client.messages import Status
 
 from ..memory import collect
-from ..types import Progress
+from ..types.progress import Progress
 from .checks import check_policy
 from .lease import Loaded, Recipe
 from .stats import ServerStats

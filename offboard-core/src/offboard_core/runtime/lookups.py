@@ -13,8 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from offboard_client._printable import told
-from offboard_client.errors import ConfigurationError, InferTimeout, OffboardError
+from offboard_client.errors import ConfigurationError, InferTimeout, OffboardError, told
 
 from .waiting import wait_until_set
 

@@ -17,7 +17,8 @@ from offboard_client.errors import BadMessage, LoadFailed
 from .._paths import without_paths, without_paths_in
 from .._version import __version__
 from ..bound import BoundCodec
-from ..types import Checkpoint, CodecMeta, Field
+from ..types.checkpoint import Checkpoint
+from ..types.values import CodecMeta, Field
 
 
 def build_meta(

@@ -9,7 +9,6 @@ from dataclasses import fields
 from functools import partial
 from typing import Any, cast
 
-from offboard_client._nearest import unknown
 from offboard_client._sparse import Sparse
 from offboard_client.errors import (
     BadParameter,
@@ -19,13 +18,14 @@ from offboard_client.errors import (
     LoadFailed,
     ModelLost,
     OffboardError,
+    unknown,
 )
 from offboard_client.messages import Status
 
 from ..bound import BoundCodec
 from ..options import build, parse_value
 from ..source import ModelSource
-from ..types import Policy, Session
+from ..types.policy import Policy, Session
 from .catalog import Catalog, Model
 from .exchange import Route, Wire
 from .lease import Lease, OnStatus, Recipe

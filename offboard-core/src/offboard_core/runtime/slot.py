@@ -14,8 +14,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from offboard_client._printable import told
-from offboard_client.errors import Idle, InferTimeout, Internal, LoadFailed, ModelLost, OffboardError, ShuttingDown
+from offboard_client.errors import (
+    Idle,
+    InferTimeout,
+    Internal,
+    LoadFailed,
+    ModelLost,
+    OffboardError,
+    ShuttingDown,
+    told,
+)
 
 from .lease import Lease, Loaded, OnStatus, Recipe, Request
 from .loading import Failure, Loading

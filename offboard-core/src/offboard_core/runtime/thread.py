@@ -20,10 +20,10 @@ from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar
 
-from offboard_client._printable import told
-from offboard_client.errors import InferTimeout, OffboardError, PolicyFailed
+from offboard_client.errors import InferTimeout, OffboardError, PolicyFailed, told
 
-from ..types import Chunk, Policy
+from ..types.chunk import Chunk
+from ..types.policy import Policy
 from .calls import Call, infer
 from .exchange import Exchange, Result
 from .gather import Work

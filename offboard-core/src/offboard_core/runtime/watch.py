@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Any, cast
 
-from offboard_client._printable import one_line, told
+from offboard_client.errors import one_line, told
 from offboard_client.messages import Status
 
-from ..types import Health, Policy
+from ..types.health import Health
+from ..types.policy import Policy
 
 log = logging.getLogger(__name__)
 

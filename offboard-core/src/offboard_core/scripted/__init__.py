@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from offboard_core.plugins import CodecEntry, LoaderEntry, hookimpl
+from ..plugins.entries import CodecEntry, LoaderEntry
+from ..plugins.hooks import hookimpl
 
 
 @hookimpl

@@ -10,9 +10,15 @@ import numpy as np
 from offboard_client.errors import BadObservation, BadParameter
 from offboard_client.rig.tasks import COLOURS, StackTask
 
-from offboard_core.codecs import ActionSplit, StateVector, TaskText, timed
-from offboard_core.types import Checkpoint, CheckpointLoader, Chunk, Codec, CodecMeta, NoParams, Policy, Report, Session
-
+from ..codecs.actions import ActionSplit
+from ..codecs.state import StateVector, TaskText
+from ..codecs.timing import timed
+from ..types.checkpoint import Checkpoint, CheckpointLoader
+from ..types.chunk import Chunk
+from ..types.codec import Codec
+from ..types.policy import NoParams, Policy, Session
+from ..types.progress import Report
+from ..types.values import CodecMeta
 from .plan import FPS, MAX_STEPS, State, plan
 
 #: What the state vector is made of, in this order.

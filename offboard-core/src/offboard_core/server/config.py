@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from offboard_client._address import listen_host
-from offboard_client._nearest import unknown
-from offboard_client.errors import ConfigurationError
+from offboard_client.errors import ConfigurationError, unknown
 
 from ..runtime.timeouts import Limits
 

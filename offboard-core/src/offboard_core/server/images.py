@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
+from offboard_client._limits import ImageBudget
 from offboard_client.errors import BadMessage
 from offboard_client.images import decode_image
-from offboard_client.wire import ImageBudget
 
-from ..types import Array, Field
+from ..types.chunk import Array
+from ..types.values import Field
 
 
 def is_image(name: str, field: Field | None) -> bool:

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from offboard_client._address import bracketed
-from offboard_client._logs import log_to_stderr
-from offboard_client.errors import ConfigurationError, InferTimeout
+from offboard_client.errors import ConfigurationError, InferTimeout, log_to_stderr
 
 from ..adapt import from_callables
 from ..frontend import Frontend

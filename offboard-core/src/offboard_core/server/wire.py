@@ -12,7 +12,7 @@ from offboard_client.messages import SEQ, canonical, error_frame
 
 from ..bound import BoundCodec
 from ..runtime.exchange import Result
-from ..types import Observation
+from ..types.values import Observation
 from . import names, replies
 from .images import unpack_values
 from .numbers import find_seq

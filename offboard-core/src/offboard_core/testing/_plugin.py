@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 
-from ..plugins import CODEC, LOADER, Plugins
+from ..plugins.kinds import CODEC, LOADER
+from ..plugins.manager import Plugins
 from ._vendor import Vendor
 
 _DISCOVER = """

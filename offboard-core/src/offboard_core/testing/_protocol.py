@@ -12,9 +12,10 @@ from offboard_client import wire
 from websockets.sync.client import ClientConnection, connect
 
 from ..bound import BoundCodec
-from ..server import InferenceServer
+from ..server.inference_server import InferenceServer
 from ..source import ModelSource
-from ..types import Array, Observation
+from ..types.chunk import Array
+from ..types.values import Observation
 from ._vendor import Vendor
 
 #: Seconds for any one frame: a bound for a test that has failed, not a measure of speed.

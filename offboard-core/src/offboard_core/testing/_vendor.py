@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 
 from ..bound import BoundCodec
-from ..plugins import GROUP, Plugins
+from ..plugins.hooks import GROUP
+from ..plugins.manager import Plugins
 from ..source import ModelSource, from_flags
-from ..types import Checkpoint, Chunk, Observation, Policy
+from ..types.checkpoint import Checkpoint
+from ..types.chunk import Chunk
+from ..types.policy import Policy
+from ..types.values import Observation
 
 
 class Vendor:

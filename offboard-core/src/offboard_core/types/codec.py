@@ -23,8 +23,8 @@ class Codec(abc.ABC):
 
     Compose with ``a | b`` (in sequence: b reads what a encoded) and ``a & b`` (side by side: both read the
     same, their outputs are merged; a name that both make is an error).
-    Errors: :class:`~offboard_client.errors.BadObservation` from :meth:`encode`,
-    :class:`~offboard_client.errors.InvalidAction` from :meth:`decode`.
+    Errors: :class:`~offboard_client.errors.kinds.BadObservation` from :meth:`encode`,
+    :class:`~offboard_client.errors.kinds.InvalidAction` from :meth:`decode`.
     """
 
     @property

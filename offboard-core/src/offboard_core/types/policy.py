@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
-from offboard_client._printable import told
-from offboard_client.errors import OffboardError, PolicyFailed
+from offboard_client.errors import OffboardError, PolicyFailed, told
 
 from .chunk import Array, Chunk
 from .health import Health

@@ -6,7 +6,7 @@ import importlib
 import os
 from typing import Any
 
-from offboard_client.errors import ConfigurationError
+from ...errors import ConfigurationError
 
 try:
     mj: Any = importlib.import_module("mujoco")

@@ -12,8 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from offboard_client.errors import ConfigurationError
-
+from ...errors import ConfigurationError
 from ._mujoco import Data, Model, mj
 from .scene import BACKGROUND, CAMERAS
 

@@ -6,9 +6,8 @@ import math
 
 import numpy as np
 
-from offboard_client.errors import InvalidAction
-from offboard_client.rig.poses import Vector, distance
-
+from ...errors import InvalidAction
+from ..poses import Vector, distance
 from ._mujoco import Data, Model, mj
 
 #: When a solution is close enough to be the pose that was asked for.

@@ -7,10 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from offboard_client.errors import InvalidAction
-from offboard_client.rig.poses import Vector, closure, pose, vector
-from offboard_client.rig.tasks import CUBE_SIZE, StackTask
-
+from ...errors import InvalidAction
+from ..poses import Vector, closure, pose, vector
+from ..tasks import CUBE_SIZE, StackTask
 from ._mujoco import Data, Model, mj
 from .cameras import GLRenderer, RayRenderer, Renderer
 from .kinematics import Kinematics, site_pose

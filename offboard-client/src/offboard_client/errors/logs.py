@@ -7,8 +7,8 @@ import logging
 import sys
 from typing import Literal
 
-from ._printable import printable
-from .errors import OffboardError
+from .kinds import OffboardError
+from .printable import printable
 
 #: Libraries that fetch. What they raise becomes one line of ours; what they log besides, with the traces of their
 #: retries, is for whoever asks for debug.

@@ -34,7 +34,7 @@ peer or a child's log, it holds nothing but printable characters and line feeds,
 
 from __future__ import annotations
 
-from ._printable import printable, shortened
+from .printable import printable, shortened
 
 
 def _fit_to_print(text: str) -> str:
