@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from offboard_client._cli.line import Line
 from offboard_client.cli import main
-from offboard_client.messages import Status
+from offboard_client.wire import Status
 from offboard_core import InferenceServer
 from scripted_server import META, ScriptedServer
 from terminal import Terminal

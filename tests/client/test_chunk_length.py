@@ -6,9 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from offboard_client import BadMessage, InvalidAction
-from offboard_client._rows import rows
-from offboard_client.jsontext import decode_text
-from offboard_client.wire import decode, encode
+from offboard_client.wire import decode, decode_text, encode, rows
 from offboard_core import InferenceServer
 from scripted_server import ScriptedServer
 

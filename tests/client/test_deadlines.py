@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from offboard_client import ConnectionFailed, ConnectionLost, InferTimeout
 from offboard_client._address import parse_address
-from offboard_client._limits import DEFAULT_LIMITS
 from offboard_client._websocket import WebSocket
-from offboard_client.wire import encode
+from offboard_client.wire import DEFAULT_LIMITS, encode
 from scripted_server import META, PATIENCE_S, ScriptedServer, good
 
 PING, PONG, FIRST, MORE = b"\x89\x00", b"\x8a\x00", b"\x02\x00", b"\x00\x00"

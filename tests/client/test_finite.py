@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from offboard_client._actions import is_finite
+from offboard_client.wire import is_finite
 
 FLOATS = ("<f2", ">f2", "<f4", ">f4", "<f8", ">f8")
 

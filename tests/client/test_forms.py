@@ -7,8 +7,8 @@ import msgpack
 import numpy as np
 import pytest
 from offboard_client import wire
-from offboard_client._forms import read_forms, refuse_forms
 from offboard_client.errors import BadMessage
+from offboard_client.wire import read_forms, refuse_forms
 
 ARRAYS = [
     np.arange(6, dtype="<f4").reshape(2, 3),

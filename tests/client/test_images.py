@@ -10,7 +10,7 @@ import zlib
 import msgpack
 import numpy as np
 import pytest
-from offboard_client import images
+from offboard_client import wire
 from offboard_client.errors import BadMessage
 from offboard_client.wire import decode
 from PIL import Image
@@ -30,7 +30,7 @@ def encoded(image, kind="PNG", **options):
 
 def forged_jpeg(width, height):
     """A small JPEG whose header claims another size."""
-    data = bytearray(images.encode_image(smooth(8, 8)))
+    data = bytearray(wire.encode_image(smooth(8, 8)))
     at = data.index(b"\xff\xc0")
     data[at + 5 : at + 9] = struct.pack(">HH", height, width)
     return bytes(data)
@@ -45,7 +45,7 @@ def forged_png(width, height):
 
 def test_an_image_survives_jpeg_within_a_few_grey_levels():
     image = smooth(48, 64)
-    found = images.decode_image(images.encode_image(image, quality=95))
+    found = wire.decode_image(wire.encode_image(image, quality=95))
     assert found.shape == (48, 64, 3)
     assert found.dtype == np.uint8
     assert not found.flags.writeable
@@ -54,42 +54,42 @@ def test_an_image_survives_jpeg_within_a_few_grey_levels():
 
 def test_png_is_exact():
     image = smooth(5, 7)
-    assert np.array_equal(images.decode_image(encoded(Image.fromarray(image))), image)
+    assert np.array_equal(wire.decode_image(encoded(Image.fromarray(image))), image)
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P"])
 @pytest.mark.parametrize("kind", ["PNG"])
 def test_grey_and_palette_become_rgb(mode, kind):
     picture = Image.fromarray(smooth(16, 16)).convert(mode)
-    found = images.decode_image(encoded(picture, kind))
+    found = wire.decode_image(encoded(picture, kind))
     assert np.array_equal(found, np.asarray(picture.convert("RGB")))
 
 
 def test_cmyk_jpegs_become_rgb():
     red = Image.new("RGB", (16, 16), (255, 0, 0)).convert("CMYK")
-    found = images.decode_image(encoded(red, "JPEG", quality=95))
+    found = wire.decode_image(encoded(red, "JPEG", quality=95))
     assert np.abs(found.astype(int) - (255, 0, 0)).max() < 12
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_alpha_is_refused(mode):
     with pytest.raises(BadMessage, match="alpha"):
-        images.decode_image(encoded(Image.new(mode, (4, 4))))
+        wire.decode_image(encoded(Image.new(mode, (4, 4))))
 
 
 def test_a_transparent_colour_is_refused():
     with pytest.raises(BadMessage, match="alpha"):
-        images.decode_image(encoded(Image.new("P", (4, 4)), transparency=0))
+        wire.decode_image(encoded(Image.new("P", (4, 4)), transparency=0))
 
 
 def test_sixteen_bits_are_refused():
     with pytest.raises(BadMessage, match="8 bits"):
-        images.decode_image(encoded(Image.fromarray(np.zeros((4, 4), np.uint16))))
+        wire.decode_image(encoded(Image.fromarray(np.zeros((4, 4), np.uint16))))
     rgb16 = bytearray(encoded(Image.new("RGB", (1, 1))))
     rgb16[24] = 16
     rgb16[29:33] = struct.pack(">I", zlib.crc32(rgb16[12:29]))
     with pytest.raises(BadMessage, match="8 bits"):
-        images.decode_image(bytes(rgb16))
+        wire.decode_image(bytes(rgb16))
 
 
 @pytest.mark.rule("E-14")
@@ -100,7 +100,7 @@ def test_a_forged_size_is_refused_without_memory(forge, size):
     assert len(evil) < 2000
     tracemalloc.start()
     try:
-        for read in (images.decode_image, images.image_size):
+        for read in (wire.decode_image, wire.image_size):
             with pytest.raises(BadMessage, match="8192 pixels a side"):
                 read(evil)
         assert tracemalloc.get_traced_memory()[1] < 2**20
@@ -113,9 +113,9 @@ def test_a_forged_size_costs_the_process_no_memory():
     # tracemalloc does not see what Pillow allocates in C; the process's own peak does.
     code = (
         "import resource, sys\nfrom offboard_client import BadMessage, images\n"
-        "images.decode_image(images.encode_image(images.np.zeros((8, 8, 3), images.np.uint8)))\n"
+        "images.decode_image(wire.encode_image(wire.np.zeros((8, 8, 3), wire.np.uint8)))\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "try:\n    images.decode_image(sys.stdin.buffer.read())\nexcept BadMessage:\n"
+        "try:\n    wire.decode_image(sys.stdin.buffer.read())\nexcept BadMessage:\n"
         "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000)"
     )
     if sys.platform == "win32":
@@ -130,17 +130,17 @@ def test_a_forged_size_costs_the_process_no_memory():
 @pytest.mark.parametrize("data", [b"", b"not an image", b"\xff\xd8\xff", encoded(Image.new("RGB", (4, 4)), "GIF")])
 def test_what_is_not_jpeg_or_png_is_refused(data):
     with pytest.raises(BadMessage, match="not a JPEG or PNG"):
-        images.decode_image(data)
+        wire.decode_image(data)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_a_truncated_image_is_refused_unless_every_pixel_came(kind):
     whole = encoded(Image.fromarray(smooth(16, 16)), kind)
-    pixels = images.decode_image(whole)
+    pixels = wire.decode_image(whole)
     refused = 0
     for end in range(len(whole)):
         try:
-            found = images.decode_image(whole[:end])
+            found = wire.decode_image(whole[:end])
         except BadMessage:
             refused += 1
         else:
@@ -153,7 +153,7 @@ def test_a_truncated_image_is_refused_unless_every_pixel_came(kind):
     [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)],
 )
 def test_only_rgb_images_are_encoded_and_shrunk(array):
-    for use in (images.encode_image, lambda a: images.shrink(a, 2, 2)):
+    for use in (wire.encode_image, lambda a: wire.shrink(a, 2, 2)):
         with pytest.raises(BadMessage, match="uint8 RGB"):
             use(array)
 
@@ -161,7 +161,7 @@ def test_only_rgb_images_are_encoded_and_shrunk(array):
 @pytest.mark.parametrize("quality", [0, 96])
 def test_the_quality_is_checked(quality):
     with pytest.raises(ValueError, match="quality"):
-        images.encode_image(smooth(4, 4), quality)
+        wire.encode_image(smooth(4, 4), quality)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_the_quality_is_checked(quality):
 )
 def test_shrinking_keeps_the_aspect_and_never_enlarges(size, limit, expected):
     image = smooth(*size)
-    found = images.shrink(image, *limit)
+    found = wire.shrink(image, *limit)
     assert found.shape == (*expected, 3)
     if size == expected:
         assert np.array_equal(found, image)
@@ -193,8 +193,8 @@ def jpeg_marker(frames, **parts):
 
 @pytest.mark.rule("E-4")
 def test_positronics_jpeg_frames_are_arrays():
-    frame = images.encode_image(smooth(16, 24))
-    pixels = images.decode_image(frame)
+    frame = wire.encode_image(smooth(16, 24))
+    pixels = wire.decode_image(frame)
     assert np.array_equal(decode(jpeg_marker([frame], ndim=3)), pixels)
     assert np.array_equal(decode(jpeg_marker([frame] * 3, ndim=4)), np.stack([pixels] * 3))
     assert decode(jpeg_marker([frame] * 4, shape=[2, 2, 16, 24, 3])).shape == (2, 2, 16, 24, 3)
@@ -204,7 +204,7 @@ def test_positronics_jpeg_frames_are_arrays():
 
 @pytest.mark.rule("E-4", "E-14")
 def test_jpeg_frames_that_do_not_fit_their_marker_are_refused():
-    frame, other = images.encode_image(smooth(16, 24)), images.encode_image(smooth(24, 16))
+    frame, other = wire.encode_image(smooth(16, 24)), wire.encode_image(smooth(24, 16))
     for evil in [
         jpeg_marker([frame, frame], ndim=3),
         jpeg_marker([], ndim=4),

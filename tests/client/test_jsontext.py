@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from offboard_client._limits import Limits
 from offboard_client.errors import BadMessage
-from offboard_client.jsontext import decode_text, encode_text
+from offboard_client.wire import Limits, decode_text, encode_text
 
 plain = st.recursive(
     st.none()

@@ -12,11 +12,16 @@ from offboard_client._address import parse_address
 from offboard_client._cli.probe import show_handshake
 from offboard_client._cli.synthetic import synthetic_observation
 from offboard_client._meta import check_meta
-from offboard_client._rows import rows
 from offboard_client._session import check_same
-from offboard_client._spec import check_observation
-from offboard_client.messages import read_control_answer, read_handshake, read_reply
-from offboard_client.wire import decode, encode
+from offboard_client.wire import (
+    check_observation,
+    decode,
+    encode,
+    read_control_answer,
+    read_handshake,
+    read_reply,
+    rows,
+)
 from scripted_server import META, ScriptedServer
 
 ODD = [

@@ -7,12 +7,12 @@ import sys
 import numpy as np
 import offboard_client
 import pytest
-from offboard_client import BadMessage, BadObservation, BadParameter, ConfigurationError, errors, messages
+from offboard_client import BadMessage, BadObservation, BadParameter, ConfigurationError, errors, wire
 from offboard_client._address import literal, parse_address
 from offboard_client._attempts import from_response
-from offboard_client._spec import check_observation
 from offboard_client._timing import Step, Timings
 from offboard_client.errors import ModelNotFound, OffboardError, from_code
+from offboard_client.wire import check_observation
 
 # -- addresses -------------------------------------------------------------------------------------------
 
@@ -96,7 +96,7 @@ def test_a_parameter_that_json_cannot_say_is_refused(value):
 
 @pytest.mark.rule("Q-4", "Q-5")
 def test_the_protocols_own_parameters_cannot_be_chosen():
-    for name in messages.RESERVED_PARAMS:
+    for name in wire.RESERVED_PARAMS:
         with pytest.raises(BadParameter, match=name):
             parse_address("gpu-box").session_url(None, {name: "x"})
         with pytest.raises(BadParameter, match=name):
@@ -151,7 +151,7 @@ def test_any_error_body_makes_an_error_of_one_line(body):
 @pytest.mark.rule("O-8", "O-9")
 def test_older_names_mean_the_canonical_ones():
     sent = {"ee_pose": 1, "joint_positions": 2, "wrist_image": 3, "exterior_image": 4, "prompt": 5, "my.name": 6}
-    assert messages.canonical(sent) == {
+    assert wire.canonical(sent) == {
         "robot_state.ee_pose": 1,
         "robot_state.q": 2,
         "image.wrist": 3,
@@ -160,27 +160,27 @@ def test_older_names_mean_the_canonical_ones():
         "my.name": 6,
     }
     with pytest.raises(BadObservation, match="instruction and task all mean task"):
-        messages.canonical({"task": "a", "instruction": "b"})
+        wire.canonical({"task": "a", "instruction": "b"})
 
 
 @pytest.mark.rule("O-8")
 def test_an_older_name_that_is_asked_for_stays_as_it_is():
-    assert messages.canonical({"prompt": "a", "task": "b"}, {"prompt": {}}) == {"prompt": "a", "task": "b"}
+    assert wire.canonical({"prompt": "a", "task": "b"}, {"prompt": {}}) == {"prompt": "a", "task": "b"}
     check_observation({"prompt": "a"}, {"prompt": {"shape": [], "dtype": "str"}})
     with pytest.raises(BadObservation, match="instruction and task all mean task"):
-        messages.canonical({"prompt": "a", "task": "b", "instruction": "c"}, {"prompt": {}})
+        wire.canonical({"prompt": "a", "task": "b", "instruction": "c"}, {"prompt": {}})
 
 
 def test_what_one_end_builds_the_other_end_reads():
-    ready = messages.Ready({"type": "act"}, "s-1")
-    assert messages.read_handshake(ready.frame()) == ready
-    status = messages.Status("waiting", "behind rig 2")
-    assert messages.read_handshake(status.frame()) == status
-    assert messages.read_control_answer(messages.control_answer("ping", model="7"), "ping") == {"model": "7"}
-    for kind in messages.CONTROLS:
-        assert messages.control_kind(messages.control_frame(kind)) == kind
+    ready = wire.Ready({"type": "act"}, "s-1")
+    assert wire.read_handshake(ready.frame()) == ready
+    status = wire.Status("waiting", "behind rig 2")
+    assert wire.read_handshake(status.frame()) == status
+    assert wire.read_control_answer(wire.control_answer("ping", model="7"), "ping") == {"model": "7"}
+    for kind in wire.CONTROLS:
+        assert wire.control_kind(wire.control_frame(kind)) == kind
     for handshake in (False, True):
-        error = messages.frame_error(messages.error_frame(ModelNotFound("no 7"), handshake=handshake))
+        error = wire.frame_error(wire.error_frame(ModelNotFound("no 7"), handshake=handshake))
         assert (type(error), error.text) == (ModelNotFound, "no 7")
 
 
@@ -188,8 +188,8 @@ def test_what_one_end_builds_the_other_end_reads():
 @pytest.mark.parametrize("kind", ["stop", "", None, 5, ["reset"], {"a": 1}])
 def test_an_unknown_control_frame_is_refused(kind):
     with pytest.raises(BadMessage, match="reset, ping, stats"):
-        messages.control_kind({"type": kind})
-    assert messages.control_kind({"task": "pick"}) is None
+        wire.control_kind({"type": kind})
+    assert wire.control_kind({"task": "pick"}) is None
 
 
 @pytest.mark.parametrize("code", [None, 5, "unknown", "", ["internal"]])
@@ -315,7 +315,9 @@ def test_importing_the_client_loads_numpy_msgpack_and_websockets_only():
     assert loaded_by("import offboard_client") == {"offboard_client"}
     a_client = "from offboard_client import InferenceClient"
     assert loaded_by(a_client) == {"offboard_client", "numpy", "msgpack", "websockets"}
-    everything = "import offboard_client, offboard_client.aio, offboard_client.images, offboard_client.jsontext"
+    everything = (
+        "import offboard_client, offboard_client.aio, offboard_client.wire.images, offboard_client.wire.json_text"
+    )
     assert loaded_by(everything) == {"offboard_client", "numpy", "msgpack", "websockets"}
 
 

@@ -3,7 +3,7 @@
 import pytest
 from offboard_client import BadObservation, ConnectionFailed, OffboardError
 from offboard_client.errors import one_line, printable
-from offboard_client.messages import Status, frame_error, read_handshake, read_reply
+from offboard_client.wire import Status, frame_error, read_handshake, read_reply
 
 #: A title, a cleared screen, a reset, a colour in C1, a window moved by DCS, a turned text, and a line that is forged.
 TRICKS = "\x1b]0;owned\x07 \x1b[2J \x1bc \x9b31m \x90q \u202egnp.exe \u200b\ufeff \x7f \r\noffboard: forged"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from offboard_client import BadMessage, InvalidAction
-from offboard_client._rows import rows
+from offboard_client.wire import rows
 
 POSE = [0.4, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0]
 

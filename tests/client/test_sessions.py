@@ -165,8 +165,7 @@ def test_numbers_that_are_not_finite_do_not_reach_the_robot(clients):
 
 
 def test_big_fragmented_and_text_answers_are_read(clients):
-    from offboard_client.jsontext import encode_text
-    from offboard_client.wire import encode
+    from offboard_client.wire import encode, encode_text
 
     reply = {"result": columns(np.zeros((2000, 32)), None), "timing": {}}
 

@@ -2,7 +2,7 @@ import logging
 
 from offboard_client import InferenceClient
 from offboard_client._sparse import Sparse
-from offboard_client.messages import Status
+from offboard_client.wire import Status
 from scripted_server import ScriptedServer
 
 

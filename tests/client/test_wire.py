@@ -11,9 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from offboard_client._limits import Limits
 from offboard_client.errors import BadMessage
-from offboard_client.wire import Encoder, decode, encode
+from offboard_client.wire import Encoder, Limits, decode, encode
 
 GOLDEN = [
     (

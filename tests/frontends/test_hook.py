@@ -22,7 +22,7 @@ PLUGIN = '''
 import json
 from dataclasses import dataclass
 
-from offboard_client.jsontext import decode_text
+from offboard_client.wire import decode_text
 from offboard_core import BadObservation, FrontendEntry, OffboardError, hookimpl
 from offboard_core.frontend import Frontend, Speech
 

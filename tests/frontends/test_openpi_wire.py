@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from genuine_client import speaking
-from offboard_client import images, wire
+from offboard_client import wire
 from puppets import PATIENCE, Puppet, arm, source
 from robots import connect_to
 from websockets.exceptions import ConnectionClosedError
@@ -62,7 +62,7 @@ def test_a_reset_begins_a_new_episode(socket):
 
 
 def test_a_reset_is_read_without_what_it_carries(socket, monkeypatch):
-    monkeypatch.setattr(images, "decode_image", lambda *_: pytest.fail("an image was decoded"))
+    monkeypatch.setattr("offboard_client.wire.images.decode_image", lambda *_: pytest.fail("an image was decoded"))
     jpeg = {b"__jpeg__": True, b"frames": [b"\xff\xd8\xff" + b"x" * 99], b"ndim": 3}
     assert socket.ask({"endpoint": "reset", "x": jpeg}) == {"status": "reset successful"}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from model_bench import Bench, run, until
 from offboard_client import wire
-from offboard_client.messages import error_frame
+from offboard_client.wire import error_frame
 from offboard_core import Chunk, LoadFailed, OffboardError, Policy, PolicyFailed, Session
 from offboard_core.runtime import thread
 from offboard_core.runtime.lease import Recipe

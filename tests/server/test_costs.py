@@ -7,8 +7,8 @@ import threading
 import msgpack
 import pytest
 from frames import picture, refused
-from offboard_client import images, wire
-from offboard_client._limits import ImageBudget
+from offboard_client import wire
+from offboard_client.wire import ImageBudget
 from offboard_core.frontend import CONTROL_BYTES
 from offboard_core.server.v1 import V1
 from robots import robot
@@ -18,13 +18,13 @@ from robots import robot
 def decoding_threads(monkeypatch):
     """The names of the threads that decoded an image."""
     found = []
-    real = images.decode_image
+    real = wire.decode_image
 
     def decode(*args):
         found.append(threading.current_thread().name)
         return real(*args)
 
-    monkeypatch.setattr(images, "decode_image", decode)
+    monkeypatch.setattr("offboard_client.wire.images.decode_image", decode)
     return found
 
 
@@ -100,7 +100,7 @@ TEXT = base64.b64encode(PNG).decode()
     ids=["names", "kinds of names", "markers", "frames", "markers and names", "deep markers"],
 )
 def test_the_images_of_a_message_have_one_budget(world, monkeypatch, message):
-    monkeypatch.setattr(wire, "ImageBudget", lambda *_: ImageBudget(3 * 128 * 128))
+    monkeypatch.setattr("offboard_client.wire.packing.ImageBudget", lambda *_: ImageBudget(3 * 128 * 128))
     assert "pixels together" in refused(world, message)
     message.popitem()
     world(message)
@@ -108,7 +108,7 @@ def test_the_images_of_a_message_have_one_budget(world, monkeypatch, message):
 
 @pytest.mark.rule("E-16")
 def test_the_images_of_a_text_message_share_it_too(world, monkeypatch):
-    monkeypatch.setattr(wire, "ImageBudget", lambda *_: ImageBudget(3 * 128 * 128))
+    monkeypatch.setattr("offboard_client.wire.packing.ImageBudget", lambda *_: ImageBudget(3 * 128 * 128))
     found, _ = world(json.dumps({f"image.{i}": TEXT for i in range(3)}))
     assert all(found[f"image.{i}"].shape == (32, 48, 3) for i in range(3))
     assert "pixels together" in refused(world, json.dumps({f"image.{i}": TEXT for i in range(4)}))

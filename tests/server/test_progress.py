@@ -1,7 +1,7 @@
 """What whoever waits is told of a load, as text and as numbers."""
 
 import pytest
-from offboard_client.messages import Status, read_handshake
+from offboard_client.wire import Status, read_handshake
 from offboard_core import InferenceServer, Progress
 from offboard_core.runtime.timeouts import Limits
 from puppets import Door, Puppet, source

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from answers import answering, open_robot
-from offboard_client._rows import rows
 from offboard_client.errors import BadMessage, InvalidAction
+from offboard_client.wire import rows
 from offboard_core import Chunk
 from offboard_core.codecs.timing import ActionTiming
 

@@ -38,7 +38,7 @@ from .errors import (
 if TYPE_CHECKING:
     from .aio import AsyncInferenceClient, AsyncInferenceSession
     from .client import InferenceClient, InferenceSession
-    from .messages import Status
+    from .wire import Status
 
 #: Where what is not a small module's is; loaded when it is first asked for, so that a command can say that it was
 #: interrupted while numpy is loaded, and a blocking robot never loads asyncio.

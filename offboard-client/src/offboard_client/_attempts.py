@@ -22,7 +22,7 @@ from ._address import Address
 from ._deadline import Deadline
 from ._settings import Settings
 from .errors import BY_CODE, ConnectionFailed, Full, OffboardError, ShuttingDown, Unauthorized, counted, from_code
-from .messages import Status
+from .wire import Status
 
 # Most restarts and lapses are short, and a robot stands still meanwhile.
 _FIRST_DELAY_S = 0.05

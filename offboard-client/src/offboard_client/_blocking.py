@@ -13,12 +13,11 @@ from typing import Any, Literal
 from ._attempts import AttemptFailed, Attempts, from_os_error
 from ._deadline import Deadline, Passed
 from ._protocol import SessionProtocol, late
-from ._rows import Row
 from ._settings import Settings
 from ._sockets import connect
 from ._timing import Step
 from .errors import ConnectionLost
-from .messages import Ready
+from .wire import Ready, Row
 
 # Taking in so many bytes of the smallest frames takes 60 ms; between two reads the deadline is looked at.
 _READ_BYTES = 8192

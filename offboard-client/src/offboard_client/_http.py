@@ -12,7 +12,7 @@ from ._deadline import Deadline
 from ._settings import Settings
 from ._sockets import connect
 from .errors import BadMessage, ConnectionFailed
-from .jsontext import decode_text
+from .wire import decode_text
 
 _READ_BYTES = 65536
 _MOST_BYTES = 4 * 2**20

@@ -13,13 +13,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from . import messages
+from . import wire
 from ._attempts import AttemptFailed, from_peer, from_silence
 from ._deadline import Deadline, Pulse
 from ._meta import check_meta, is_offboard
-from ._rows import Row, rows
 from ._settings import Settings
-from ._spec import check_form, check_observation
 from ._timing import Step
 from ._websocket import WebSocket
 from .errors import (
@@ -32,9 +30,7 @@ from .errors import (
     OffboardError,
     ProtocolError,
 )
-from .jsontext import decode_text
-from .messages import Ready, Status
-from .wire import Encoder, decode
+from .wire import Encoder, Ready, Row, Status, check_form, check_observation, decode, decode_text, rows
 
 State = Literal["handshake", "ready", "busy", "closed"]
 
@@ -122,7 +118,7 @@ class SessionProtocol:
                 raise from_silence("closed the connection", address)
             return None
         try:
-            frame = messages.read_handshake(self._decode())
+            frame = wire.read_handshake(self._decode())
             if isinstance(frame, Ready):
                 check_meta(frame.meta)
         except BadMessage as error:
@@ -158,18 +154,18 @@ class SessionProtocol:
         check_form(observation)
         if "type" in observation:
             raise BadObservation("an observation has no top-level name 'type': that is a control frame's; rename it")
-        if messages.SEQ in observation:
-            raise BadObservation(f"{messages.SEQ} tells this client's answers apart, so it numbers them: leave it out")
+        if wire.SEQ in observation:
+            raise BadObservation(f"{wire.SEQ} tells this client's answers apart, so it numbers them: leave it out")
         if not self._checked:
             check_observation(observation, self.meta.get("observation"))
             self._checked = True
         self._seq += 1
-        return self._send({**observation, messages.SEQ: self._seq})
+        return self._send({**observation, wire.SEQ: self._seq})
 
     def ask_control(self, kind: Literal["reset", "ping", "stats"]) -> memoryview:
         """All bytes that carry a control frame."""
         self._enter()
-        return self._send(messages.control_frame(kind))
+        return self._send(wire.control_frame(kind))
 
     @property
     def answered(self) -> bool:
@@ -187,7 +183,7 @@ class SessionProtocol:
         Raises what the server reports, or why no answer came.
         """
         arrived = self._now()
-        reply = messages.read_reply(self._take(self._check_seq))
+        reply = wire.read_reply(self._take(self._check_seq))
         self.state = "ready"
         self.warnings = self.warnings or reply.warnings
         found = rows(reply.result, self._settings.limits)
@@ -201,7 +197,7 @@ class SessionProtocol:
 
     def answer_control(self, kind: Literal["reset", "ping", "stats"]) -> dict[str, Any]:
         """The answer to a control frame. Raises what the server reports, or why none came."""
-        found = messages.read_control_answer(self._take(), kind)
+        found = wire.read_control_answer(self._take(), kind)
         self.state = "ready"
         return found
 
@@ -221,7 +217,7 @@ class SessionProtocol:
         if self._socket.messages:
             # What the server says unasked can only be why it closes.
             self.state = "closed"
-            error = messages.frame_error(self._decode())
+            error = wire.frame_error(self._decode())
             raise error or ConnectionLost(f"{self._settings.address} sent a frame that nobody had asked for")
         if self.state != "ready" or not self._socket.open:
             self.state = "closed"
@@ -241,7 +237,7 @@ class SessionProtocol:
         if not self._socket.messages:
             raise self._socket.lost()
         frame = self._decode()
-        error = messages.frame_error(frame)
+        error = wire.frame_error(frame)
         if check is not None:
             check(frame, error is not None)
         if error is not None:
@@ -251,7 +247,7 @@ class SessionProtocol:
 
     def _check_seq(self, frame: Any, is_error: bool) -> None:
         """Raises ConnectionLost where the frame answers another observation than the last one."""
-        seq = messages.frame_seq(frame)
+        seq = wire.frame_seq(frame)
         if seq is None and (is_error or not self._echoes):
             return  # a foreign server; or an error about a frame of which nothing could be read
         if type(seq) is not int or seq != self._seq:

@@ -15,10 +15,9 @@ from ssl import SSLContext, create_default_context
 from typing import Any, Generic, TypeVar
 
 from ._address import Address, literal, parse_address
-from ._limits import DEFAULT_LIMITS, Limits
 from ._sparse import Sparse
 from .errors import ConfigurationError
-from .messages import Status
+from .wire import DEFAULT_LIMITS, Limits, Status
 
 TOKEN_VARIABLE = "OFFBOARD_AUTH_TOKEN"
 #: Told what a session waits for.

@@ -14,7 +14,7 @@ from ._protocol import SessionProtocol, late
 from ._settings import Settings
 from ._sockets import tune
 from .errors import ConnectionLost
-from .messages import Ready
+from .wire import Ready
 
 Result = TypeVar("Result")
 # Taking in so many bytes of the smallest frames takes 60 ms; after each read the others on the loop have a turn.

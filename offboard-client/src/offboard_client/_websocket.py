@@ -22,9 +22,8 @@ from websockets.uri import parse_uri
 
 from ._address import Address
 from ._attempts import AttemptFailed, from_response, from_silence
-from ._limits import Limits
 from .errors import BY_CODE, BadMessage, ConnectionFailed, ConnectionLost, OffboardError, from_code
-from .messages import CLOSE_NORMAL, CLOSE_TOO_LARGE
+from .wire import CLOSE_NORMAL, CLOSE_TOO_LARGE, Limits
 
 # websockets logs request headers at debug level, the token among them; a logger of its own that is in
 # nobody's hierarchy keeps them out of every log.

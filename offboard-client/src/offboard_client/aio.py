@@ -9,11 +9,11 @@ from typing import Any, Literal, TypeVar
 
 from ._attempts import AttemptFailed, Attempts
 from ._http import ask_models
-from ._rows import Row
 from ._session import SessionFacts
 from ._settings import BaseClient, Clock, Settings
 from ._streams import Connection, open_connection
 from .errors import Busy
+from .wire import Row
 
 Result = TypeVar("Result")
 

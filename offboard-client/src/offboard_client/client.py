@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 
 from ._blocking import Connection, open_connection
 from ._http import list_models
-from ._rows import Row
 from ._session import SessionFacts
 from ._settings import BaseClient, Settings
 from .errors import Busy
+from .wire import Row
 
 Result = TypeVar("Result")
 

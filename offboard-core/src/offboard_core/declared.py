@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import numpy as np
-from offboard_client._actions import ACTIONS
 from offboard_client.errors import ConfigurationError
+from offboard_client.wire import ACTIONS
 
 from .codecs.actions import action_field, action_shape
 from .codecs.state import canonical_field, canonical_shape

@@ -12,11 +12,9 @@ import abc
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from offboard_client import jsontext
-from offboard_client._limits import Limits
+from offboard_client import wire
 from offboard_client.errors import OffboardError
-from offboard_client.messages import Status
-from offboard_client.wire import decode_plain
+from offboard_client.wire import Limits, Status, decode_plain
 
 from .bound import BoundCodec
 from .runtime.exchange import Result, Wire
@@ -41,7 +39,7 @@ def read_control(frame: Frame) -> dict[str, Any] | None:
         return None
     try:
         if isinstance(frame, str):
-            value = jsontext.decode_text(frame, _CONTROL_LIMITS)
+            value = wire.decode_text(frame, _CONTROL_LIMITS)
         else:
             value = decode_plain(frame, _CONTROL_LIMITS)
     except OffboardError:

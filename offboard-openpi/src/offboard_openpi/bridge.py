@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from offboard_client._actions import check_actions
 from offboard_client.errors import DialectUnsupported, InvalidAction
+from offboard_client.wire import check_actions
 from offboard_core.bound import BoundCodec
 from offboard_core.types.chunk import Chunk
 from offboard_core.types.codec import Codec, Stage

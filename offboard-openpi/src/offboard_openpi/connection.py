@@ -23,8 +23,8 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any, cast
 
 from offboard_client import wire
-from offboard_client._forms import read_forms
 from offboard_client.errors import BadMessage, InferTimeout, PolicyFailed, told
+from offboard_client.wire import read_forms
 from websockets.client import ClientProtocol
 from websockets.exceptions import WebSocketException
 from websockets.frames import Frame, Opcode

@@ -11,7 +11,7 @@ from rich.table import Column
 
 from .._sparse import Sparse
 from ..errors import one_line
-from ..messages import Status
+from ..wire import Status
 from .output import console, note
 
 

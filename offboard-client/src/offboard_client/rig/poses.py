@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._actions import GRIP_TOLERANCE, UNIT_TOLERANCE
 from ..errors import InvalidAction
+from ..wire import GRIP_TOLERANCE, UNIT_TOLERANCE
 
 Vector = NDArray[np.float64]
 

@@ -17,8 +17,8 @@ from offboard_client._cli.output import emit_json, say, tell
 from offboard_client._cli.server import token_from
 from offboard_client.commands import UsageError
 from offboard_client.errors import ConfigurationError, OffboardError, log_to_stderr
-from offboard_client.messages import Status
 from offboard_client.rig.sim.names import ACTIONS, OBSERVATION
+from offboard_client.wire import Status
 
 from ..frontends import make_frontends
 from ..models_toml import read_frontends, read_models

@@ -11,7 +11,7 @@ Every block is a small frozen class with one job. A vendor's codec is a sum of t
 
 from __future__ import annotations
 
-from offboard_client._actions import check_actions
+from offboard_client.wire import check_actions
 
 from .actions import ActionSplit, ActionVector, pose_width
 from .grip import binarize, check_grip

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from offboard_client._actions import ACTIONS, POSES
 from offboard_client.errors import InvalidAction
+from offboard_client.wire import ACTIONS, POSES
 
 from ..types.chunk import Array, Chunk
 from ..types.codec import Codec

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from offboard_client._actions import UNIT_TOLERANCE
 from offboard_client.errors import BadObservation
+from offboard_client.wire import UNIT_TOLERANCE
 
 from ..types.chunk import Array
 from ..types.codec import Codec

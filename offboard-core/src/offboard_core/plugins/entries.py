@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from offboard_client.messages import SESSION_PATH
+from offboard_client.wire import SESSION_PATH
 
 from ..training import Trainer
 from ..types.checkpoint import Checkpoint, CheckpointLoader, ModelRegistry

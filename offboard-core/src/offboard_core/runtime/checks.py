@@ -8,9 +8,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, cast
 
 import numpy as np
-from offboard_client._actions import check_actions, check_times, is_finite
-from offboard_client._limits import Limits
 from offboard_client.errors import BadObservation, InvalidAction, LoadFailed, told
+from offboard_client.wire import Limits, check_actions, check_times, is_finite
 
 from ..types.chunk import Array, Chunk
 from ..types.policy import Policy

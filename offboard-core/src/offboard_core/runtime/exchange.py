@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any, Protocol, cast
 
 from offboard_client.errors import DeadlineExceeded, Internal, InvalidAction, OffboardError, PolicyFailed, told
-from offboard_client.messages import SEQ
+from offboard_client.wire import SEQ
 
 from ..bound import BoundCodec
 from ..types.chunk import Chunk

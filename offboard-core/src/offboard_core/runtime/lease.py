@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from offboard_client.errors import OffboardError
-from offboard_client.messages import Status
+from offboard_client.wire import Status
 
 from ..types.policy import Policy
 from ..types.progress import Report

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple, TypeVar
 
 from offboard_client.errors import InferTimeout, LoadFailed, OffboardError, told
-from offboard_client.messages import Status
+from offboard_client.wire import Status
 
 from ..memory import collect
 from ..types.progress import Progress

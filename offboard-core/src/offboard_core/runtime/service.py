@@ -20,7 +20,7 @@ from offboard_client.errors import (
     OffboardError,
     unknown,
 )
-from offboard_client.messages import Status
+from offboard_client.wire import Status
 
 from ..bound import BoundCodec
 from ..options import build, parse_value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from offboard_client.messages import Status
+from offboard_client.wire import Status
 
 from .lease import Loaded, Recipe
 from .loading import Loading

@@ -6,7 +6,7 @@ import logging
 from typing import Any, cast
 
 from offboard_client.errors import one_line, told
-from offboard_client.messages import Status
+from offboard_client.wire import Status
 
 from ..types.health import Health
 from ..types.policy import Policy

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from offboard_client.errors import Forbidden, Full, NotFound, OffboardError, ShuttingDown, Unauthorized
-from offboard_client.messages import SESSION_PATH, error_frame
+from offboard_client.wire import SESSION_PATH, error_frame
 
 from ..frontend import Frontend
 from ..runtime.service import PolicyService

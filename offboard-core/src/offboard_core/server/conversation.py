@@ -12,9 +12,15 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from time import perf_counter
 
-from offboard_client._limits import Limits
 from offboard_client.errors import Busy, Internal, ModelLost, OffboardError
-from offboard_client.messages import CLOSE_GOING_AWAY, CLOSE_MODEL_LOST, CLOSE_NORMAL, CLOSE_REFUSED, CLOSE_TOO_LARGE
+from offboard_client.wire import (
+    CLOSE_GOING_AWAY,
+    CLOSE_MODEL_LOST,
+    CLOSE_NORMAL,
+    CLOSE_REFUSED,
+    CLOSE_TOO_LARGE,
+    Limits,
+)
 
 from ..frontend import Frame, Speech
 from ..runtime.session import ServiceSession

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any
 
 from offboard_client.errors import ConnectionFailed, Internal, OffboardError
-from offboard_client.messages import Status, error_frame
+from offboard_client.wire import Status, error_frame
 
 from .._paths import without_paths
 from ..bound import BoundCodec

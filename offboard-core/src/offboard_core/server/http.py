@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from offboard_client.errors import Forbidden, Internal, NotFound, OffboardError, Unauthorized
-from offboard_client.messages import MODELS_PATH, SESSION_PATH, error_frame
+from offboard_client.wire import MODELS_PATH, SESSION_PATH, error_frame
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware

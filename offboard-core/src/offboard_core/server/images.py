@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
-from offboard_client._limits import ImageBudget
 from offboard_client.errors import BadMessage
-from offboard_client.images import decode_image
+from offboard_client.wire import ImageBudget, decode_image
 
 from ..types.chunk import Array
 from ..types.values import Field

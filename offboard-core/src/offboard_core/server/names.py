@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from offboard_client.errors import BadMessage
-from offboard_client.messages import DEADLINE_MS, RESERVED_NAMES, SEQ
+from offboard_client.wire import DEADLINE_MS, RESERVED_NAMES, SEQ
 
 from ..types.values import Observation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from offboard_client.messages import SEQ
+from offboard_client.wire import SEQ
 
 from ..frontend import Frame
 

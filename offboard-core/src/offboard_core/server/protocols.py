@@ -7,7 +7,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from offboard_client.errors import BadMessage, InferTimeout, OffboardError
-from offboard_client.messages import CLOSE_REFUSED, error_frame
+from offboard_client.wire import CLOSE_REFUSED, error_frame
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from offboard_client.errors import Internal, OffboardError, ShuttingDown
-from offboard_client.messages import CLOSE_GOING_AWAY, CLOSE_REFUSED, Status
+from offboard_client.wire import CLOSE_GOING_AWAY, CLOSE_REFUSED, Status
 
 from ..frontend import Frame, Frontend, Scope, Speech
 from ..runtime.service import PolicyService

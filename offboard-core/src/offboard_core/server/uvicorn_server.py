@@ -13,8 +13,8 @@ from collections.abc import Generator
 from typing import Any
 
 import uvicorn
-from offboard_client._limits import Limits
 from offboard_client.errors import ConfigurationError
+from offboard_client.wire import Limits
 
 from .acceptor import Acceptor
 from .app import App

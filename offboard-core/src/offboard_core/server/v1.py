@@ -6,7 +6,7 @@ from typing import Any, cast
 from urllib.parse import parse_qsl
 
 from offboard_client.errors import BadParameter, DialectUnsupported, OffboardError
-from offboard_client.messages import (
+from offboard_client.wire import (
     RESERVED_PARAMS,
     SEQ,
     SESSION_PATH,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
-from offboard_client import jsontext, wire
-from offboard_client._forms import refuse_forms
+from offboard_client import wire
 from offboard_client.errors import BadMessage, OffboardError
-from offboard_client.messages import SEQ, canonical, error_frame
+from offboard_client.wire import SEQ, canonical, error_frame, refuse_forms
 
 from ..bound import BoundCodec
 from ..runtime.exchange import Result
@@ -37,7 +36,7 @@ class V1Wire:
         self._text = isinstance(frame, str)
         budget, raw = wire.ImageBudget(), cast("dict[str, Any]", {})
         try:
-            found = jsontext.decode_text(frame) if isinstance(frame, str) else wire.decode(frame, budget=budget)
+            found = wire.decode_text(frame) if isinstance(frame, str) else wire.decode(frame, budget=budget)
             if not isinstance(found, dict) or not all(isinstance(name, str) for name in cast("dict[Any, Any]", found)):
                 raise BadMessage("an observation is a map from names to values; names are strings")
             raw = cast("dict[str, Any]", found)
@@ -84,4 +83,4 @@ class V1Wire:
 
 def encode(value: Any, text: bool) -> bytes | str:
     """A value as a text or a binary frame."""
-    return jsontext.encode_text(value) if text else wire.encode(value)
+    return wire.encode_text(value) if text else wire.encode(value)

@@ -8,9 +8,9 @@ from typing import Any, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ._actions import check_actions, check_times, is_finite
-from ._limits import DEFAULT_LIMITS, Limits
-from .errors import BadMessage, InvalidAction
+from ..errors import BadMessage, InvalidAction
+from .actions import check_actions, check_times, is_finite
+from .limits import DEFAULT_LIMITS, Limits
 
 #: One step of a chunk: ``{"action": {name: vector}, "timestamp": s}``; without a time where nothing says the rate.
 Row = dict[str, Any]

@@ -1,7 +1,7 @@
 """The frames of protocol v1 as values, and the functions that build and read them at both ends.
 
 A frame is the plain data of one WebSocket message; :mod:`~offboard_client.wire` and
-:mod:`~offboard_client.jsontext` turn it into bytes or text. Reading is strict: what the protocol does not
+:mod:`~offboard_client.wire.json_text` turn it into bytes or text. Reading is strict: what the protocol does not
 know is a :class:`~offboard_client.errors.kinds.BadMessage`, never a default.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
-from .errors import BadMessage, BadObservation, OffboardError, from_code, one_line
+from ..errors import BadMessage, BadObservation, OffboardError, from_code, one_line
 
 #: Paths of protocol v1.
 SESSION_PATH = "/api/v1/session"

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Any, cast
 
-from ._markers import Array, array_from
-from .errors import BadMessage
+from ..errors import BadMessage
+from .arrays import Array, array_from
 
 _MSGPACK_NUMPY = "msgpack-numpy's form (nd, type, kind, shape, data)"
 _NPY = "GR00T's form (__ndarray_class__, as_npy)"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InvalidAction
+from ..errors import InvalidAction
 
 #: Name → (kind, unit). A second arm's name follows after a dot.
 ACTIONS: dict[str, tuple[str, str]] = {

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from .errors import BadObservation, nearest
+from ..errors import BadObservation, nearest
 from .messages import ALIASES, RESERVED_NAMES, canonical
 
 _log = logging.getLogger("offboard_client")

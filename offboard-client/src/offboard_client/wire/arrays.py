@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ._limits import ImageBudget
-from .errors import BadMessage
+from ..errors import BadMessage
+from .limits import ImageBudget
 
 #: A numpy array of any dtype and shape.
 Array = NDArray[Any]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._imagefiles import essence
-from ._limits import ImageBudget
-from .errors import BadMessage, ConfigurationError
+from ..errors import BadMessage, ConfigurationError
+from .image_files import essence
+from .limits import ImageBudget
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -10,8 +10,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ._limits import DEFAULT_LIMITS, Limits, twice
-from .errors import BadMessage
+from ..errors import BadMessage
+from .limits import DEFAULT_LIMITS, Limits, twice
 
 
 def encode_text(value: Any) -> str:

@@ -5,7 +5,7 @@ Pillow reads metadata in Python, and all of it: a megabyte of padding costs it a
 
 from __future__ import annotations
 
-from .errors import BadMessage
+from ..errors import BadMessage
 
 #: Segments or chunks of one file. libpng makes a chunk of every 8 KB.
 MAX_PARTS = 8192

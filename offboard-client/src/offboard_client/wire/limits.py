@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, cast
 
-from .errors import BadMessage
+from ..errors import BadMessage
 
 
 @dataclass(frozen=True)

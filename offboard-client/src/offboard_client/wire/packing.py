@@ -17,9 +17,9 @@ from typing import Any, cast
 import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
 
-from ._limits import DEFAULT_LIMITS, ImageBudget, Limits, twice
-from ._markers import DTYPE_RULE, DTYPES, Array, array_from, jpeg_from, scalar_from
-from .errors import BadMessage
+from ..errors import BadMessage
+from .arrays import DTYPE_RULE, DTYPES, Array, array_from, jpeg_from, scalar_from
+from .limits import DEFAULT_LIMITS, ImageBudget, Limits, twice
 
 msgpack: Any = _untyped
 #: What a frame may be read from.
