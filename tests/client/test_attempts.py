@@ -5,8 +5,7 @@ import socket
 
 import pytest
 from offboard_client import ConnectionFailed, ConnectionLost
-from offboard_client._address import parse_address
-from offboard_client._attempts import from_os_error
+from offboard_client.protocol import from_os_error, parse_address
 from scripted_server import ScriptedServer, good
 
 

@@ -6,8 +6,7 @@ import threading
 import numpy as np
 import pytest
 from offboard_client import ConnectionFailed, ConnectionLost, InferTimeout
-from offboard_client._address import parse_address
-from offboard_client._websocket import WebSocket
+from offboard_client.protocol import WebSocket, parse_address
 from offboard_client.wire import DEFAULT_LIMITS, encode
 from scripted_server import META, PATIENCE_S, ScriptedServer, good
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 from offboard_client import ConnectionLost, InferenceClient
-from offboard_client._deadline import Deadline, Passed
+from offboard_client.protocol import Deadline, Passed
 from scripted_server import PATIENCE_S, ScriptedServer
 
 PING = b"\x89\x00"

@@ -8,10 +8,8 @@ import numpy as np
 import offboard_client
 import pytest
 from offboard_client import BadMessage, BadObservation, BadParameter, ConfigurationError, errors, wire
-from offboard_client._address import literal, parse_address
-from offboard_client._attempts import from_response
-from offboard_client._timing import Step, Timings
 from offboard_client.errors import ModelNotFound, OffboardError, from_code
+from offboard_client.protocol import Step, Timings, from_response, literal, parse_address
 from offboard_client.wire import check_observation
 
 # -- addresses -------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 from offboard_client import ConnectionLost, InferTimeout
-from offboard_client._deadline import Deadline, Passed, Pulse
+from offboard_client.protocol import Deadline, Passed, Pulse
 from offboard_core import InferenceServer
 from relay import Relay
 from scripted_server import META, OFFBOARD, PATIENCE_S, ScriptedServer, good

@@ -1,7 +1,7 @@
 import logging
 
 from offboard_client import InferenceClient
-from offboard_client._sparse import Sparse
+from offboard_client.protocol import Sparse
 from offboard_client.wire import Status
 from scripted_server import ScriptedServer
 

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 from offboard_client import ConfigurationError, InferenceClient
-from offboard_client._address import listen_host, parse_address
+from offboard_client.protocol import listen_host, parse_address
 from offboard_core import InferenceServer
 from offboard_core._cli.serve import announce
 from offboard_core._cli.serve_options import ServeOptions

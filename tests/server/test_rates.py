@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from offboard_client import BadParameter, ConfigurationError, InferenceClient, LoadFailed
-from offboard_client._meta import FPS_RANGE, check_meta
+from offboard_client.protocol import FPS_RANGE, check_meta
 from offboard_core import Chunk, Codec, CodecEntry, CodecMeta, InferenceServer, hookimpl
 from offboard_core._cli.train import record_of
 from offboard_core.adapt import from_callables

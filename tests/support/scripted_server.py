@@ -12,7 +12,7 @@ import threading
 from collections import deque
 
 from offboard_client import AsyncInferenceClient, InferenceClient
-from offboard_client._settings import Clock
+from offboard_client.protocol import Clock
 from offboard_client.wire import decode, encode
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request

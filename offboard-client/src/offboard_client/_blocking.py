@@ -10,13 +10,9 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from ._attempts import AttemptFailed, Attempts, from_os_error
-from ._deadline import Deadline, Passed
-from ._protocol import SessionProtocol, late
-from ._settings import Settings
 from ._sockets import connect
-from ._timing import Step
 from .errors import ConnectionLost
+from .protocol import AttemptFailed, Attempts, Deadline, Passed, SessionProtocol, Settings, Step, from_os_error, late
 from .wire import Ready, Row
 
 # Taking in so many bytes of the smallest frames takes 60 ms; between two reads the deadline is looked at.

@@ -7,11 +7,9 @@ import io
 import socket
 from typing import Any, cast
 
-from ._attempts import AttemptFailed, Attempts, from_os_error, from_response
-from ._deadline import Deadline
-from ._settings import Settings
 from ._sockets import connect
 from .errors import BadMessage, ConnectionFailed
+from .protocol import AttemptFailed, Attempts, Deadline, Settings, from_os_error, from_response
 from .wire import decode_text
 
 _READ_BYTES = 65536

@@ -6,10 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ._protocol import SessionProtocol
-from ._settings import Settings
-from ._timing import Timings
 from .errors import ConnectionFailed, ConnectionLost
+from .protocol import SessionProtocol, Settings, Timings
 
 
 class SessionFacts:

@@ -7,9 +7,7 @@ import socket
 import threading
 from typing import Any
 
-from ._address import Address, is_numeric
-from ._deadline import Deadline
-from ._settings import Settings
+from .protocol import Address, Deadline, Settings, is_numeric
 
 #: What ``getaddrinfo`` finds: family, kind, protocol, name, and where to connect to.
 Found = tuple[int, int, int, str, Any]

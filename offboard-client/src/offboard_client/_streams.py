@@ -8,12 +8,9 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ._attempts import AttemptFailed, Attempts, from_os_error
-from ._deadline import Deadline, Passed
-from ._protocol import SessionProtocol, late
-from ._settings import Settings
 from ._sockets import tune
 from .errors import ConnectionLost
+from .protocol import AttemptFailed, Attempts, Deadline, Passed, SessionProtocol, Settings, from_os_error, late
 from .wire import Ready
 
 Result = TypeVar("Result")

@@ -7,12 +7,11 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from ._attempts import AttemptFailed, Attempts
 from ._http import ask_models
 from ._session import SessionFacts
-from ._settings import BaseClient, Clock, Settings
 from ._streams import Connection, open_connection
 from .errors import Busy
+from .protocol import AttemptFailed, Attempts, BaseClient, Clock, Settings
 from .wire import Row
 
 Result = TypeVar("Result")

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from ._blocking import Connection, open_connection
 from ._http import list_models
 from ._session import SessionFacts
-from ._settings import BaseClient, Settings
 from .errors import Busy
+from .protocol import BaseClient, Settings
 from .wire import Row
 
 Result = TypeVar("Result")

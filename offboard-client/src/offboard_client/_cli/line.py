@@ -9,8 +9,8 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from .._sparse import Sparse
 from ..errors import one_line
+from ..protocol import Sparse
 from ..wire import Status
 from .output import console, note
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .._meta import FPS_RANGE
 from ..errors import ConfigurationError, InvalidAction, unknown
+from ..protocol import FPS_RANGE
 from .limits import Limits
 from .motion import Motion, State, no_workspace
 from .poses import vector

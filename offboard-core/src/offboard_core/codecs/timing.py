@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from offboard_client._meta import RATE, is_rate
 from offboard_client.errors import ConfigurationError, InvalidAction
+from offboard_client.protocol import RATE, is_rate
 
 from ..types.chunk import Array, Chunk
 from ..types.codec import Codec

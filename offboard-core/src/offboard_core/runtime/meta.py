@@ -11,8 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from offboard_client._meta import check_meta
 from offboard_client.errors import BadMessage, LoadFailed
+from offboard_client.protocol import check_meta
 
 from .._paths import without_paths, without_paths_in
 from .._version import __version__

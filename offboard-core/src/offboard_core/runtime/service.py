@@ -9,7 +9,6 @@ from dataclasses import fields
 from functools import partial
 from typing import Any, cast
 
-from offboard_client._sparse import Sparse
 from offboard_client.errors import (
     BadParameter,
     Busy,
@@ -20,6 +19,7 @@ from offboard_client.errors import (
     OffboardError,
     unknown,
 )
+from offboard_client.protocol import Sparse
 from offboard_client.wire import Status
 
 from ..bound import BoundCodec

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from offboard_client._address import listen_host
 from offboard_client.errors import ConfigurationError, unknown
+from offboard_client.protocol import listen_host
 
 from ..runtime.timeouts import Limits
 

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any, cast
 
-from offboard_client._address import bracketed
 from offboard_client.errors import ConfigurationError, InferTimeout, log_to_stderr
+from offboard_client.protocol import bracketed
 
 from ..adapt import from_callables
 from ..frontend import Frontend

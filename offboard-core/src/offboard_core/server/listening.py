@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import socket
 
-from offboard_client._address import bracketed
 from offboard_client.errors import ConfigurationError
+from offboard_client.protocol import bracketed
 
 from ..child import unshared
 

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable
 
-from .wire import Status
+from ..wire import Status
 
 #: Seconds until something is said again: the first time, and at most.
 _FIRST_S, _LONGEST_S = 10.0, 160.0

@@ -13,14 +13,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from . import wire
-from ._attempts import AttemptFailed, from_peer, from_silence
-from ._deadline import Deadline, Pulse
-from ._meta import check_meta, is_offboard
-from ._settings import Settings
-from ._timing import Step
-from ._websocket import WebSocket
-from .errors import (
+from .. import wire
+from ..errors import (
     BadMessage,
     BadObservation,
     Busy,
@@ -30,7 +24,13 @@ from .errors import (
     OffboardError,
     ProtocolError,
 )
-from .wire import Encoder, Ready, Row, Status, check_form, check_observation, decode, decode_text, rows
+from ..wire import Encoder, Ready, Row, Status, check_form, check_observation, decode, decode_text, rows
+from .attempts import AttemptFailed, from_peer, from_silence
+from .deadline import Deadline, Pulse
+from .meta import check_meta, is_offboard
+from .settings import Settings
+from .timing import Step
+from .websocket import WebSocket
 
 State = Literal["handshake", "ready", "busy", "closed"]
 

@@ -20,10 +20,10 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from ._address import Address
-from ._attempts import AttemptFailed, from_response, from_silence
-from .errors import BY_CODE, BadMessage, ConnectionFailed, ConnectionLost, OffboardError, from_code
-from .wire import CLOSE_NORMAL, CLOSE_TOO_LARGE, Limits
+from ..errors import BY_CODE, BadMessage, ConnectionFailed, ConnectionLost, OffboardError, from_code
+from ..wire import CLOSE_NORMAL, CLOSE_TOO_LARGE, Limits
+from .address import Address
+from .attempts import AttemptFailed, from_response, from_silence
 
 # websockets logs request headers at debug level, the token among them; a logger of its own that is in
 # nobody's hierarchy keeps them out of every log.

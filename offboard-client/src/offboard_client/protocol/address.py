@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-from .errors import BadParameter, ConfigurationError, OffboardError
-from .wire import MODELS_PATH, RESERVED_PARAMS, SESSION_PATH
+from ..errors import BadParameter, ConfigurationError, OffboardError
+from ..wire import MODELS_PATH, RESERVED_PARAMS, SESSION_PATH
 
 _SCHEMES = {"ws": False, "http": False, "wss": True, "https": True}
 # What this client always asks for: its own dialect, and chunks as arrays (the rows are made here).

@@ -18,11 +18,11 @@ import time
 from collections.abc import Mapping
 from typing import Any, cast
 
-from ._address import Address
-from ._deadline import Deadline
-from ._settings import Settings
-from .errors import BY_CODE, ConnectionFailed, Full, OffboardError, ShuttingDown, Unauthorized, counted, from_code
-from .wire import Status
+from ..errors import BY_CODE, ConnectionFailed, Full, OffboardError, ShuttingDown, Unauthorized, counted, from_code
+from ..wire import Status
+from .address import Address
+from .deadline import Deadline
+from .settings import Settings
 
 # Most restarts and lapses are short, and a robot stands still meanwhile.
 _FIRST_DELAY_S = 0.05

@@ -9,8 +9,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import BadMessage
-from .wire import DEFAULT_LIMITS
+from ..errors import BadMessage
+from ..wire import DEFAULT_LIMITS
 
 #: Steps per second that a robot may be meant to play, and that in words.
 FPS_RANGE = (0.01, 10_000.0)

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from ssl import SSLContext, create_default_context
 from typing import Any, Generic, TypeVar
 
-from ._address import Address, literal, parse_address
-from ._sparse import Sparse
-from .errors import ConfigurationError
-from .wire import DEFAULT_LIMITS, Limits, Status
+from ..errors import ConfigurationError
+from ..wire import DEFAULT_LIMITS, Limits, Status
+from .address import Address, literal, parse_address
+from .sparse import Sparse
 
 TOKEN_VARIABLE = "OFFBOARD_AUTH_TOKEN"
 #: Told what a session waits for.
