@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from installed import with_lerobot
 from offboard_client.cli import main
+from offboard_client.plugins import describe
 from offboard_core.models_toml import KEYS
-from offboard_core.options import describe
 from offboard_core.plugins.kinds import CODEC
 from offboard_core.plugins.manager import Plugins
 

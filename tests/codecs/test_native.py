@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 from offboard_client.errors import BadObservation, BadParameter, ConfigurationError
+from offboard_client.plugins import build
 from offboard_core.codecs.names import Rename
 from offboard_core.codecs.native import NativeOptions, make
-from offboard_core.options import build
 from offboard_core.types.checkpoint import Checkpoint
 from offboard_core.types.chunk import Chunk
 from offboard_core.types.values import Field

@@ -4,10 +4,10 @@ import pytest
 from golden_codecs import GOLDEN, observation, sha16
 from lerobot_checkpoints import write_files
 from offboard_client.errors import BadObservation, BadParameter, InvalidAction, LoadFailed
+from offboard_client.plugins import build
 from offboard_core.codecs.images import letterbox
 from offboard_core.codecs.native import NativeOptions
 from offboard_core.codecs.rotations import convert
-from offboard_core.options import build
 from offboard_core.types.checkpoint import Checkpoint
 from offboard_core.types.chunk import Chunk
 from offboard_core.types.values import Field

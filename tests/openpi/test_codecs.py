@@ -3,9 +3,9 @@ import PIL
 import pytest
 from golden_codecs import GOLDEN, observation, picture, sha16
 from offboard_client.errors import BadObservation, BadParameter, InvalidAction, LoadFailed
+from offboard_client.plugins import build
 from offboard_core.codecs.images import letterbox
 from offboard_core.codecs.rotations import convert
-from offboard_core.options import build
 from offboard_core.plugins.kinds import CODEC
 from offboard_core.plugins.manager import Plugins
 from offboard_core.types.checkpoint import Checkpoint

@@ -5,7 +5,7 @@ import json
 import pytest
 from offboard_client.cli import main
 from offboard_client.errors import BadParameter, ConfigurationError, LoadFailed
-from offboard_core.options import build
+from offboard_client.plugins import build
 from offboard_openpi.diagnosis import explain_serving, explain_training
 from offboard_openpi.loader import OpenPILoader
 from offboard_openpi.options import OpenPIOptions

@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import pytest
 from offboard_client.errors import ConfigurationError, LoadFailed, ModelLost, PolicyFailed
-from offboard_core.options import build
+from offboard_client.plugins import build
 from offboard_openpi.loader import OpenPILoader
 from offboard_openpi.options import OpenPIOptions
 from offboard_openpi.registry import OpenPIRegistry

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from lying_openpi import Liar
 from offboard_client.errors import BadParameter, ConfigurationError, LoadFailed
-from offboard_core.options import build
+from offboard_client.plugins import build
 from offboard_core.types.checkpoint import Checkpoint
 from offboard_openpi.checkout import config_names, script
 from offboard_openpi.diagnosis import explain_serving, is_permanent

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from offboard_client.errors import BadParameter, ConfigurationError
-from offboard_core.options import build, describe, parse_value
+from offboard_client.plugins import build, describe, parse_value
 from offboard_core.types.policy import NoParams
 
 

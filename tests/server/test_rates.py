@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 from offboard_client import BadParameter, ConfigurationError, InferenceClient, LoadFailed
+from offboard_client.plugins import build
 from offboard_client.protocol import FPS_RANGE, check_meta
 from offboard_core import Chunk, Codec, CodecEntry, CodecMeta, InferenceServer, hookimpl
 from offboard_core._cli.train import record_of
 from offboard_core.adapt import from_callables
 from offboard_core.codecs.native import NativeOptions
 from offboard_core.codecs.timing import ActionTiming
-from offboard_core.options import build
 from offboard_core.plugins.kinds import TRAINER
 from offboard_core.plugins.manager import Plugins
 from offboard_core.types.checkpoint import Checkpoint

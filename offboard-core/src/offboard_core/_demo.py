@@ -18,8 +18,8 @@ import tyro
 from offboard_client._cli.arguments import description, switches
 from offboard_client._cli.kinds import TYPES
 from offboard_client._cli.output import note
-from offboard_client.commands import UsageError
 from offboard_client.errors import BadParameter, ConfigurationError, ConnectionFailed, OffboardError
+from offboard_client.plugins import UsageError
 from offboard_client.rig._signals import terminable
 from offboard_client.rig.command import Options as RunOptions
 from offboard_client.rig.command import play, show

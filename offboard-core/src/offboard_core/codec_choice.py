@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from offboard_client.errors import BadParameter, ConfigurationError
+from offboard_client.plugins import build, describe
 
 from .bound import BoundCodec
 from .codecs.timing import rate
-from .options import build, describe
 from .plugins.entries import CodecEntry
 from .plugins.kinds import CODEC
 from .plugins.manager import Plugins

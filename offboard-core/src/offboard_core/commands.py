@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from offboard_client.commands import Command
+from offboard_client.plugins import Command
 
 serve = Command("serve", "Serve a policy: any vendor's, any robot.", "offboard_core._cli.serve:run")
 plugins = Command("plugins", "List the plugins, what they offer, and what is wrong.", "offboard_core._cli.plugins:run")

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from offboard_client.errors import ConfigurationError, OffboardError
+from offboard_client.plugins import build
 
 from .frontend import Frontend
-from .options import build
 from .plugins.entries import FrontendEntry
 from .plugins.kinds import FRONTEND
 from .plugins.manager import Plugins

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from offboard_client.errors import ConfigurationError
+from offboard_client.plugins import build
 
 from .codec_choice import CodecChoice
-from .options import build
 from .plugins.entries import LoaderEntry
 from .plugins.kinds import LOADER, REGISTRY
 from .plugins.manager import Plugins

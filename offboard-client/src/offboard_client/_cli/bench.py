@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from ..client import InferenceClient, InferenceSession
-from ..commands import UsageError
 from ..errors import ConnectionFailed, InferTimeout, OffboardError, counted
+from ..plugins import UsageError
 from .arguments import parse
 from .habits import refuse_address_flags
 from .line import Line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..commands import UsageError
+from ..plugins import UsageError
 
 _FOLDER = "here the server takes it: offboard serve --checkpoints-dir FOLDER"
 _ROBOT = "a robot is a client here and is told nothing but where the server is: offboard run sim --server HOST:PORT"

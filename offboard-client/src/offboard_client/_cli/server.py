@@ -11,8 +11,8 @@ import tyro
 from tyro.conf import Positional
 
 from ..client import InferenceClient
-from ..commands import UsageError
 from ..errors import ConfigurationError
+from ..plugins import UsageError
 from .line import Line
 
 

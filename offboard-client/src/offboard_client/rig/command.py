@@ -12,8 +12,8 @@ from .._cli.line import Line
 from .._cli.output import console, emit_json
 from .._cli.server import patience, token_from
 from ..client import InferenceClient
-from ..commands import UsageError
 from ..errors import BY_CODE, BadParameter, ConfigurationError, ConnectionFailed, OffboardError
+from ..plugins import UsageError
 from ._signals import terminable
 from .display import Display, table
 from .driver import TimedDriver, Timing

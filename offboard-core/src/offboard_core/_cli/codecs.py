@@ -10,8 +10,8 @@ from typing import Any
 from offboard_client._cli.arguments import parse
 from offboard_client._cli.output import emit_facts, emit_json
 from offboard_client.errors import OffboardError
+from offboard_client.plugins import describe
 
-from ..options import describe
 from ..plugins.entries import CodecEntry
 from ..plugins.kinds import CODEC
 from ..plugins.manager import Plugins

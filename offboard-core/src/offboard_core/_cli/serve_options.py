@@ -17,11 +17,10 @@ from typing import Annotated, Any, Literal, cast
 import tyro
 from offboard_client._cli.arguments import parse
 from offboard_client._cli.habits import refuse_habits
-from offboard_client.commands import UsageError
 from offboard_client.errors import OffboardError
+from offboard_client.plugins import UsageError, describe, parse_value
 from tyro.conf import Positional
 
-from ..options import describe, parse_value
 from ..plugins.kinds import FRONTEND
 from ..plugins.manager import Plugins
 from ..source import choose_vendor, expand

@@ -12,11 +12,10 @@ import tyro
 from offboard_client._cli.arguments import parse
 from offboard_client._cli.line import Line
 from offboard_client._cli.output import emit_json, note, say
-from offboard_client.commands import UsageError
 from offboard_client.errors import ConfigurationError
+from offboard_client.plugins import UsageError, build, describe
 
 from ..codecs.timing import rate
-from ..options import build, describe
 from ..plugins.entries import TrainerEntry
 from ..plugins.kinds import CODEC, LOADER, TRAINER
 from ..plugins.manager import Plugins

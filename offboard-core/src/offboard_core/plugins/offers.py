@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from offboard_client._entry_points import import_attr
 from offboard_client.errors import ConfigurationError, OffboardError
+from offboard_client.plugins import import_attr
 
 from .entries import Entry, EntryWithOptions
 from .kinds import E_co, Kind

@@ -19,11 +19,11 @@ from offboard_client.errors import (
     OffboardError,
     unknown,
 )
+from offboard_client.plugins import build, parse_value
 from offboard_client.protocol import Sparse
 from offboard_client.wire import Status
 
 from ..bound import BoundCodec
-from ..options import build, parse_value
 from ..source import ModelSource
 from ..types.policy import Policy, Session
 from .catalog import Catalog, Model

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ._entry_points import import_attr
+from .entry_points import import_attr
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast
 
-from offboard_client.errors import BadParameter, OffboardError, unknown
+from ..errors import BadParameter, OffboardError, unknown
 
 T = TypeVar("T")
 
