@@ -33,7 +33,7 @@ def test_a_flood_ends_an_exchange_at_once(clients, flood):
 
 @pytest.mark.rule("L-23")
 def test_a_flood_while_nobody_asks_ends_the_session(clients, monkeypatch):
-    monkeypatch.setattr("offboard_client._blocking._KEEP_EVERY_S", 0.01)
+    monkeypatch.setattr("offboard_client.session.blocking._KEEP_EVERY_S", 0.01)
 
     def visit(peer):
         peer.ready()

@@ -307,7 +307,7 @@ def test_the_reason_of_a_close_is_the_error(clients, code, reason, kind):
 
 
 def test_a_session_that_ended_while_idle_says_why_on_the_next_call(clients, monkeypatch):
-    monkeypatch.setattr("offboard_client._blocking._KEEP_EVERY_S", 0.01)
+    monkeypatch.setattr("offboard_client.session.blocking._KEEP_EVERY_S", 0.01)
 
     def visit(peer):
         peer.ready()

@@ -5,9 +5,9 @@ import types
 import numpy as np
 import pytest
 from offboard_client import BadMessage, BadObservation, BadParameter, ConfigurationError
-from offboard_client.client import InferenceClient
 from offboard_client.errors import ConnectionFailed
 from offboard_client.protocol import AttemptFailed, Attempts, Clock
+from offboard_client.session import InferenceClient
 from offboard_client.wire import encode
 from scripted_server import ScriptedServer, good
 

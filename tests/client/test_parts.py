@@ -313,16 +313,14 @@ def test_importing_the_client_loads_numpy_msgpack_and_websockets_only():
     assert loaded_by("import offboard_client") == {"offboard_client"}
     a_client = "from offboard_client import InferenceClient"
     assert loaded_by(a_client) == {"offboard_client", "numpy", "msgpack", "websockets"}
-    everything = (
-        "import offboard_client, offboard_client.aio, offboard_client.wire.images, offboard_client.wire.json_text"
-    )
+    everything = "import offboard_client, offboard_client.session.aio, offboard_client.wire.images, offboard_client.wire.json_text"
     assert loaded_by(everything) == {"offboard_client", "numpy", "msgpack", "websockets"}
 
 
 def test_the_asyncio_client_is_loaded_when_it_is_asked_for():
     code = (
-        "import sys, offboard_client; before = 'offboard_client.aio' in sys.modules; "
-        "offboard_client.AsyncInferenceClient; print(before, 'offboard_client.aio' in sys.modules)"
+        "import sys, offboard_client; before = 'offboard_client.session.aio' in sys.modules; "
+        "offboard_client.AsyncInferenceClient; print(before, 'offboard_client.session.aio' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=True)
     assert done.stdout.split() == ["False", "True"]

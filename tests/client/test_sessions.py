@@ -263,7 +263,7 @@ def test_the_observation_is_checked_once_before_anything_is_sent(clients):
 
 @pytest.mark.rule("L-4")
 def test_pings_are_answered_while_the_session_idles_and_while_it_waits(clients, monkeypatch):
-    monkeypatch.setattr("offboard_client._blocking._KEEP_EVERY_S", 0.01)
+    monkeypatch.setattr("offboard_client.session.blocking._KEEP_EVERY_S", 0.01)
 
     def visit(peer):
         peer.ready()
@@ -289,7 +289,7 @@ def test_the_keeper_ends_with_its_session(monkeypatch):
     def keepers():
         return [thread for thread in threading.enumerate() if thread.name.startswith("offboard-keeper")]
 
-    monkeypatch.setattr("offboard_client._blocking._KEEP_EVERY_S", 0.01)
+    monkeypatch.setattr("offboard_client.session.blocking._KEEP_EVERY_S", 0.01)
     with ScriptedServer(answering()) as server:
         session = InferenceClient("127.0.0.1", server.port).new_session()
         (keeper,) = keepers()

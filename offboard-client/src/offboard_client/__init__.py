@@ -36,8 +36,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .aio import AsyncInferenceClient, AsyncInferenceSession
-    from .client import InferenceClient, InferenceSession
+    from .session import AsyncInferenceClient, AsyncInferenceSession, InferenceClient, InferenceSession
     from .wire import Status
 
 #: Where what is not a small module's is; loaded when it is first asked for, so that a command can say that it was

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ..client import InferenceClient, InferenceSession
 from ..errors import ConnectionFailed, InferTimeout, OffboardError, counted
 from ..plugins import UsageError
+from ..session import InferenceClient, InferenceSession
 from .arguments import parse
 from .habits import refuse_address_flags
 from .line import Line

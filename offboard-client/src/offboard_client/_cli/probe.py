@@ -10,8 +10,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..client import InferenceSession
 from ..errors import counted
+from ..session import InferenceSession
 from .arguments import parse
 from .habits import refuse_address_flags
 from .line import Line

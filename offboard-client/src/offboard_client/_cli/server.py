@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import Positional
 
-from ..client import InferenceClient
 from ..errors import ConfigurationError
 from ..plugins import UsageError
+from ..session import InferenceClient
 from .line import Line
 
 

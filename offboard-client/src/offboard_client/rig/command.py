@@ -11,9 +11,9 @@ from .._cli.habits import refuse_habits
 from .._cli.line import Line
 from .._cli.output import console, emit_json
 from .._cli.server import patience, token_from
-from ..client import InferenceClient
 from ..errors import BY_CODE, BadParameter, ConfigurationError, ConnectionFailed, OffboardError
 from ..plugins import UsageError
+from ..session import InferenceClient
 from ._signals import terminable
 from .display import Display, table
 from .driver import TimedDriver, Timing

@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
-from ._blocking import Connection, open_connection
-from ._http import list_models
-from ._session import SessionFacts
-from .errors import Busy
-from .protocol import BaseClient, Settings
-from .wire import Row
+from ..errors import Busy
+from ..protocol import BaseClient, Settings
+from ..wire import Row
+from .blocking import Connection, open_connection
+from .http import list_models
+from .state import SessionFacts
 
 Result = TypeVar("Result")
 

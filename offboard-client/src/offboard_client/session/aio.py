@@ -1,4 +1,4 @@
-"""The same client for asyncio programs. Every name, error and rule is that of :mod:`offboard_client.client`."""
+"""The same client for asyncio programs. Every name, error and rule is that of :mod:`offboard_client.session.client`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from ._http import ask_models
-from ._session import SessionFacts
-from ._streams import Connection, open_connection
-from .errors import Busy
-from .protocol import AttemptFailed, Attempts, BaseClient, Clock, Settings
-from .wire import Row
+from ..errors import Busy
+from ..protocol import AttemptFailed, Attempts, BaseClient, Clock, Settings
+from ..wire import Row
+from .http import ask_models
+from .state import SessionFacts
+from .streams import Connection, open_connection
 
 Result = TypeVar("Result")
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .errors import ConnectionFailed, ConnectionLost
-from .protocol import SessionProtocol, Settings, Timings
+from ..errors import ConnectionFailed, ConnectionLost
+from ..protocol import SessionProtocol, Settings, Timings
 
 
 class SessionFacts:

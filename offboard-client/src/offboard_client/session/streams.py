@@ -8,10 +8,10 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ._sockets import tune
-from .errors import ConnectionLost
-from .protocol import AttemptFailed, Attempts, Deadline, Passed, SessionProtocol, Settings, from_os_error, late
-from .wire import Ready
+from ..errors import ConnectionLost
+from ..protocol import AttemptFailed, Attempts, Deadline, Passed, SessionProtocol, Settings, from_os_error, late
+from ..wire import Ready
+from .sockets import tune
 
 Result = TypeVar("Result")
 # Taking in so many bytes of the smallest frames takes 60 ms; after each read the others on the loop have a turn.

@@ -10,10 +10,10 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from ._sockets import connect
-from .errors import ConnectionLost
-from .protocol import AttemptFailed, Attempts, Deadline, Passed, SessionProtocol, Settings, Step, from_os_error, late
-from .wire import Ready, Row
+from ..errors import ConnectionLost
+from ..protocol import AttemptFailed, Attempts, Deadline, Passed, SessionProtocol, Settings, Step, from_os_error, late
+from ..wire import Ready, Row
+from .sockets import connect
 
 # Taking in so many bytes of the smallest frames takes 60 ms; between two reads the deadline is looked at.
 _READ_BYTES = 8192

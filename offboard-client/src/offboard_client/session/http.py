@@ -7,10 +7,10 @@ import io
 import socket
 from typing import Any, cast
 
-from ._sockets import connect
-from .errors import BadMessage, ConnectionFailed
-from .protocol import AttemptFailed, Attempts, Deadline, Settings, from_os_error, from_response
-from .wire import decode_text
+from ..errors import BadMessage, ConnectionFailed
+from ..protocol import AttemptFailed, Attempts, Deadline, Settings, from_os_error, from_response
+from ..wire import decode_text
+from .sockets import connect
 
 _READ_BYTES = 65536
 _MOST_BYTES = 4 * 2**20

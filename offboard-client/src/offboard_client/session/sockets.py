@@ -7,7 +7,7 @@ import socket
 import threading
 from typing import Any
 
-from .protocol import Address, Deadline, Settings, is_numeric
+from ..protocol import Address, Deadline, Settings, is_numeric
 
 #: What ``getaddrinfo`` finds: family, kind, protocol, name, and where to connect to.
 Found = tuple[int, int, int, str, Any]

@@ -1,0 +1,29 @@
+"""What does I/O: the blocking and the asyncio client, their sessions, sockets and HTTP."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .client import InferenceClient, InferenceSession
+from .state import check_same
+
+if TYPE_CHECKING:
+    from .aio import AsyncInferenceClient, AsyncInferenceSession
+
+__all__ = [
+    "AsyncInferenceClient",
+    "AsyncInferenceSession",
+    "InferenceClient",
+    "InferenceSession",
+    "check_same",
+]
+
+#: Imported when first asked for, since they import libraries that not everybody has.
+_LATER = {"AsyncInferenceClient": "aio", "AsyncInferenceSession": "aio"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
