@@ -1,6 +1,6 @@
 import pytest
-from offboard_client._cli.habits import HABITS
 from offboard_client.cli import main
+from offboard_client.terminal import HABITS
 from offboard_core.plugins.kinds import LOADER
 from offboard_core.plugins.manager import Plugins
 

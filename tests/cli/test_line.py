@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from offboard_client._cli.line import Line
 from offboard_client.cli import main
+from offboard_client.terminal import Line
 from offboard_client.wire import Status
 from offboard_core import InferenceServer
 from scripted_server import META, ScriptedServer

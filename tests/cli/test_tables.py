@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from offboard_client._cli.output import emit_facts, emit_table, note, tell
 from offboard_client.cli import main
+from offboard_client.terminal import emit_facts, emit_table, note, tell
 from offboard_core.plugins.kinds import CODEC
 from offboard_core.plugins.manager import Plugins
 from scripted_server import META, ScriptedServer

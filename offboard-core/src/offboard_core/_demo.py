@@ -15,16 +15,13 @@ from dataclasses import dataclass, replace
 from typing import IO, Literal
 
 import tyro
-from offboard_client._cli.arguments import description, switches
-from offboard_client._cli.kinds import TYPES
-from offboard_client._cli.output import note
 from offboard_client.errors import BadParameter, ConfigurationError, ConnectionFailed, OffboardError
 from offboard_client.plugins import UsageError
-from offboard_client.rig._signals import terminable
 from offboard_client.rig.command import Options as RunOptions
 from offboard_client.rig.command import play, show
 from offboard_client.rig.driver import Timing
 from offboard_client.rig.tasks import StackTask
+from offboard_client.terminal import TYPES, description, note, switches, terminable
 
 #: Seconds: for the server to listen, and for it to leave.
 START_TIMEOUT = 120.0

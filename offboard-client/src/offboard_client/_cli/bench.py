@@ -19,11 +19,7 @@ import numpy as np
 from ..errors import ConnectionFailed, InferTimeout, OffboardError, counted
 from ..plugins import UsageError
 from ..session import InferenceClient, InferenceSession
-from .arguments import parse
-from .habits import refuse_address_flags
-from .line import Line
-from .output import emit_json, emit_table, ms, note
-from .server import ServerOptions
+from ..terminal import Line, ServerOptions, emit_json, emit_table, ms, note, parse, refuse_address_flags
 from .synthetic import synthetic_observation
 
 #: The line that moves takes time from what is measured: about 2 ms in a second.

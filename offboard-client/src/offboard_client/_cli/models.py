@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .arguments import parse
-from .habits import refuse_address_flags
-from .line import Line
-from .output import emit_json, say
-from .server import ServerOptions
+from ..terminal import Line, ServerOptions, emit_json, parse, refuse_address_flags, say
 
 
 @dataclass(frozen=True, kw_only=True)

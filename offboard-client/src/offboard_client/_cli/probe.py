@@ -12,11 +12,19 @@ from numpy.typing import NDArray
 
 from ..errors import counted
 from ..session import InferenceSession
-from .arguments import parse
-from .habits import refuse_address_flags
-from .line import Line
-from .output import emit_facts, emit_json, emit_table, ms, note, say, tell
-from .server import ServerOptions
+from ..terminal import (
+    Line,
+    ServerOptions,
+    emit_facts,
+    emit_json,
+    emit_table,
+    ms,
+    note,
+    parse,
+    refuse_address_flags,
+    say,
+    tell,
+)
 from .synthetic import synthetic_observation
 
 _IDENTITY = ("type", "checkpoint_id", "checkpoint_path", "experiment_name", "device", "offboard_version", "spec_hash")

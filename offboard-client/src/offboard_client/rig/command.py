@@ -6,15 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from .._cli.arguments import parse
-from .._cli.habits import refuse_habits
-from .._cli.line import Line
-from .._cli.output import console, emit_json
-from .._cli.server import patience, token_from
 from ..errors import BY_CODE, BadParameter, ConfigurationError, ConnectionFailed, OffboardError
 from ..plugins import UsageError
 from ..session import InferenceClient
-from ._signals import terminable
+from ..terminal import Line, console, emit_json, parse, patience, refuse_habits, terminable, token_from
 from .display import Display, table
 from .driver import TimedDriver, Timing
 from .limits import Limits

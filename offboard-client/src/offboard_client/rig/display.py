@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from .._cli.line import Line
-from .._cli.output import note
 from ..errors import counted, printable
+from ..terminal import Line, note
 from .report import Episode, Report, percentiles
 
 

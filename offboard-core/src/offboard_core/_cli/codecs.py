@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from offboard_client._cli.arguments import parse
-from offboard_client._cli.output import emit_facts, emit_json
 from offboard_client.errors import OffboardError
 from offboard_client.plugins import describe
+from offboard_client.terminal import emit_facts, emit_json, parse
 
 from ..plugins.entries import CodecEntry
 from ..plugins.kinds import CODEC

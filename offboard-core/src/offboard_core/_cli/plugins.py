@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from offboard_client._cli.arguments import parse
-from offboard_client._cli.output import emit_facts, emit_json
+from offboard_client.terminal import emit_facts, emit_json, parse
 
 from ..plugins.kinds import KINDS, LOADER
 from ..plugins.manager import PluginRow, Plugins

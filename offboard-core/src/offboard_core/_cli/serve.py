@@ -11,13 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from offboard_client._cli.line import Line
-from offboard_client._cli.output import emit_json, say, tell
-from offboard_client._cli.server import token_from
 from offboard_client.errors import ConfigurationError, OffboardError, log_to_stderr
 from offboard_client.plugins import UsageError
 from offboard_client.protocol import listen_host
 from offboard_client.rig.sim.names import ACTIONS, OBSERVATION
+from offboard_client.terminal import Line, emit_json, say, tell, token_from
 from offboard_client.wire import Status
 
 from ..frontends import make_frontends

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import tyro
-from offboard_client._cli.arguments import parse
-from offboard_client._cli.habits import refuse_habits
 from offboard_client.errors import OffboardError
 from offboard_client.plugins import UsageError, describe, parse_value
+from offboard_client.terminal import parse, refuse_habits
 from tyro.conf import Positional
 
 from ..plugins.kinds import FRONTEND

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
 import tyro
-from offboard_client._cli.arguments import parse
-from offboard_client._cli.line import Line
-from offboard_client._cli.output import emit_json, note, say
 from offboard_client.errors import ConfigurationError
 from offboard_client.plugins import UsageError, build, describe
+from offboard_client.terminal import Line, emit_json, note, parse, say
 
 from ..codecs.timing import rate
 from ..plugins.entries import TrainerEntry

@@ -1,0 +1,35 @@
+"""What a command needs at a terminal: its arguments, tables, one changing line, signals, the server's address."""
+
+from __future__ import annotations
+
+from .arguments import description, expand_paths, parse, switches
+from .habits import HABITS, refuse_address_flags, refuse_habits
+from .kinds import TYPES
+from .line import Line
+from .output import console, emit_facts, emit_json, emit_table, ms, note, say, tell
+from .server import ServerOptions, patience, token_from
+from .signals import terminable
+
+__all__ = [
+    "HABITS",
+    "Line",
+    "ServerOptions",
+    "TYPES",
+    "console",
+    "description",
+    "emit_facts",
+    "emit_json",
+    "emit_table",
+    "expand_paths",
+    "ms",
+    "note",
+    "parse",
+    "patience",
+    "refuse_address_flags",
+    "refuse_habits",
+    "say",
+    "switches",
+    "tell",
+    "terminable",
+    "token_from",
+]
