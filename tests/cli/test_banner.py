@@ -1,8 +1,7 @@
 """What `offboard serve` recommends can be done with the model that it serves."""
 
 import pytest
-from offboard_client.rig.sim.names import ACTIONS, OBSERVATION
-from offboard_client.rig.sim.robot import SimRobot
+from offboard_client.robots.sim import ACTIONS, OBSERVATION, SimRobot
 from offboard_core import CodecMeta, Field
 from offboard_core._cli.serve import announce, fits_simulation
 from offboard_core._cli.serve_options import ServeOptions

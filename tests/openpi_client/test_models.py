@@ -8,8 +8,7 @@ from genuine_client import Failed, speaking
 from lerobot_checkpoints import SIDE, save_policy
 from offboard_client import InferenceClient
 from offboard_client.rig.driver import Timing
-from offboard_client.rig.sim.robot import SimRobot
-from offboard_client.rig.tasks import StackTask
+from offboard_client.robots.sim import SimRobot, StackTask
 from offboard_core import Checkpoint, Chunk, OffboardError
 from offboard_core.codec_choice import CodecChoice
 from offboard_core.plugins.manager import Plugins

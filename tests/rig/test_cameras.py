@@ -7,9 +7,7 @@ import sys
 import mujoco
 import numpy as np
 import pytest
-from offboard_client.rig.sim.cameras import RayRenderer
-from offboard_client.rig.sim.robot import SimRobot
-from offboard_client.rig.sim.scene import BACKGROUND, CUBES, HOME, mjcf
+from offboard_client.robots.sim import BACKGROUND, CUBES, HOME, RayRenderer, SimRobot, mjcf
 
 CENTRES = {"red_cube": (0.45, -0.15), "green_cube": (0.5, 0.0), "blue_cube": (0.55, 0.15)}
 
@@ -81,7 +79,7 @@ def test_rays_need_no_opengl_and_the_gl_renderer_says_so_where_there_is_none() -
     script = """
 import sys
 from offboard_client.errors import ConfigurationError
-from offboard_client.rig.sim.robot import SimRobot
+from offboard_client.robots.sim import SimRobot
 assert SimRobot().observe()["image.wrist"].std() > 10
 assert not [name for name in sys.modules if name.startswith(("OpenGL", "glfw"))], "GL was loaded"
 try:
@@ -102,7 +100,7 @@ def test_an_opengl_that_mujoco_cannot_load_is_named() -> None:
     script = """
 from offboard_client.errors import ConfigurationError
 try:
-    import offboard_client.rig.sim.robot
+    import offboard_client.robots.sim.robot
 except ConfigurationError as error:
     assert "MUJOCO_GL is 'bogus'" in error.text, error.text
 else:
@@ -121,7 +119,7 @@ import sys
 import numpy as np
 from offboard_client.errors import ConfigurationError
 try:
-    from offboard_client.rig.sim.robot import SimRobot
+    from offboard_client.robots.sim import SimRobot
     by_gl = SimRobot(renderer="gl")
 except ConfigurationError as error:
     print(error.text)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from offboard_client import cli
-from offboard_client.rig.sim.robot import SimRobot
+from offboard_client.robots.sim import SimRobot
 from offboard_core import InferenceServer
 
 

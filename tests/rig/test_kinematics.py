@@ -6,9 +6,8 @@ import mujoco
 import numpy as np
 import pytest
 from offboard_client.errors import InvalidAction
-from offboard_client.rig.poses import distance
-from offboard_client.rig.sim.kinematics import POSITION_TOLERANCE, ROTATION_TOLERANCE, Kinematics
-from offboard_client.rig.sim.scene import HOME, mjcf
+from offboard_client.robots import distance
+from offboard_client.robots.sim import HOME, POSITION_TOLERANCE, ROTATION_TOLERANCE, Kinematics, mjcf
 from panda import by_the_table
 
 

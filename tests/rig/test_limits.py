@@ -10,7 +10,7 @@ import pytest
 from offboard_client.errors import ConfigurationError, InvalidAction
 from offboard_client.rig.guard import Guard
 from offboard_client.rig.limits import Limits
-from offboard_client.rig.poses import twists
+from offboard_client.robots import twists
 from rig_fakes import FakeRobot
 
 POSE = np.array([0.4, 0.0, 0.3, 0.0, 1.0, 0.0, 0.0])

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 from offboard_client.errors import InvalidAction
-from offboard_client.rig.poses import distance
-from offboard_client.rig.sim.robot import SimRobot
+from offboard_client.robots import distance
+from offboard_client.robots.sim import SimRobot
 
 
 @pytest.fixture(scope="module")

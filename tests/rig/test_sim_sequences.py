@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from offboard_client.rig.limits import Limits
-from offboard_client.rig.sim.robot import SimRobot
-from offboard_client.rig.sim.scene import FINGER_TRAVEL, JOINT_SPEEDS
+from offboard_client.robots.sim import FINGER_TRAVEL, JOINT_SPEEDS, SimRobot
 from panda import by_the_table
 from sequences import ARM, Answer, Array, Maker, Server, answers, drawn, limits, play, rates
 from set_points import ROUNDING, speeds

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from offboard_client.errors import BadParameter
-from offboard_client.rig.tasks import StackTask
+from offboard_client.robots.sim import StackTask
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from offboard_client.rig.driver import Timing
-from offboard_client.rig.sim.robot import SimRobot
-from offboard_client.rig.tasks import COLOURS, StackTask
+from offboard_client.robots.sim import COLOURS, SimRobot, StackTask
 from offboard_core.scripted.policy import ScriptedPolicy, make_codec
 from offboard_core.types.checkpoint import Checkpoint
 from offboard_core.types.chunk import rows

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from offboard_client.errors import InvalidAction
-from offboard_client.rig.poses import Vector
+from offboard_client.robots import Vector
 
 LINKS = (0.3, 0.25, 0.1)
 HEIGHT = 0.3

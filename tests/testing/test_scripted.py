@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from offboard_client.rig.tasks import COLOURS
+from offboard_client.robots.sim import COLOURS
 from offboard_core.testing import VendorConformance
 
 

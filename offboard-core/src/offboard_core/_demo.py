@@ -20,7 +20,7 @@ from offboard_client.plugins import UsageError
 from offboard_client.rig.command import Options as RunOptions
 from offboard_client.rig.command import play, show
 from offboard_client.rig.driver import Timing
-from offboard_client.rig.tasks import StackTask
+from offboard_client.robots.sim import StackTask
 from offboard_client.terminal import TYPES, description, note, switches, terminable
 
 #: Seconds: for the server to listen, and for it to leave.

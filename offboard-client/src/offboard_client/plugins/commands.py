@@ -40,4 +40,4 @@ probe = Command(
     "probe", "Open a session, show its handshake, send one synthetic observation.", "offboard_client._cli.probe:run"
 )
 bench = Command("bench", "Measure a server: closed loop, one or several sessions.", "offboard_client._cli.bench:run")
-run = Command("run", "Run a robot or the simulation against a server.", "offboard_client.rig.command:run")
+run = Command("run", "Run a robot or the simulation against a server.", "offboard_client.robots.command:run")

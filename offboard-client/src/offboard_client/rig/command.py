@@ -8,13 +8,13 @@ from typing import Literal
 
 from ..errors import BY_CODE, BadParameter, ConfigurationError, ConnectionFailed, OffboardError
 from ..plugins import UsageError
+from ..robots.sim import StackTask
 from ..session import InferenceClient
 from ..terminal import Line, console, emit_json, parse, patience, refuse_habits, terminable, token_from
 from .display import Display, table
 from .driver import TimedDriver, Timing
 from .limits import Limits
 from .report import Report
-from .tasks import StackTask
 
 #: The robots there are, and what each is.
 ROBOTS = {"sim": "Play a policy on the simulated arm (offboard-client[sim]), unattended, and report what was measured."}
@@ -76,7 +76,7 @@ def play(options: Options) -> Report:
 
     Raises what opening the session raises, and ConfigurationError for a policy that the robot cannot play.
     """
-    from .sim.robot import SimRobot  # MuJoCo is loaded only when somebody needs it
+    from ..robots.sim import SimRobot  # MuJoCo is loaded only when somebody needs it
 
     report, line = Report(), Line()
     robot = SimRobot(StackTask.parse(options.task), options.renderer)

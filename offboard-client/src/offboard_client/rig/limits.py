@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigurationError, InvalidAction
-from .poses import Vector, distance
+from ..robots import Vector, distance
 
 _FOR_EACH_JOINT = ("joint_velocity", "joint_acceleration")
 #: What to do about it.

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadObservation, ConfigurationError, InvalidAction
+from ..robots import Kinematics, Vector, closure, distance, pose, poses, twists, vector
 from .limits import Limits
-from .poses import Vector, closure, distance, pose, poses, twists, vector
-from .robot import Kinematics
 
 #: How far ``kinematics.forward`` may be from the measured pose, m and rad: more is another frame or another tool.
 AGREEMENT = (0.03, 0.1)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from offboard_client.errors import ConfigurationError, OffboardError, log_to_stderr
 from offboard_client.plugins import UsageError
 from offboard_client.protocol import listen_host
-from offboard_client.rig.sim.names import ACTIONS, OBSERVATION
+from offboard_client.robots.sim import ACTIONS, OBSERVATION
 from offboard_client.terminal import Line, emit_json, say, tell, token_from
 from offboard_client.wire import Status
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from offboard_client.rig.tasks import CUBE_SIZE
+from offboard_client.robots.sim import CUBE_SIZE
 
 Vector = NDArray[np.float64]
 

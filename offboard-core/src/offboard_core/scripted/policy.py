@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from offboard_client.errors import BadObservation, BadParameter
-from offboard_client.rig.tasks import COLOURS, StackTask
+from offboard_client.robots.sim import COLOURS, StackTask
 
 from ..codecs.actions import ActionSplit
 from ..codecs.state import StateVector, TaskText

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tasks import CUBE_SIZE
+from .tasks import CUBE_SIZE
 
 #: The posture in which an episode starts: the gripper points straight down at (0.31, 0, 0.49).
 HOME = (0.0, -math.pi / 4, 0.0, -3 * math.pi / 4, 0.0, math.pi / 2, math.pi / 4)

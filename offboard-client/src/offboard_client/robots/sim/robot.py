@@ -8,13 +8,13 @@ from typing import Any, Literal
 import numpy as np
 
 from ...errors import InvalidAction
-from ..poses import Vector, closure, pose, vector
-from ..tasks import CUBE_SIZE, StackTask
+from .. import Vector, closure, pose, vector
 from ._mujoco import Data, Model, mj
 from .cameras import GLRenderer, RayRenderer, Renderer
 from .kinematics import Kinematics, site_pose
 from .names import ACTIONS, ARM_ACTIONS
 from .scene import CAMERAS, CUBES, FINGER_TRAVEL, HOME, JOINT_SPEEDS, mjcf
+from .tasks import CUBE_SIZE, StackTask
 
 _JOINTS = [f"joint{number}" for number in range(1, 8)]
 #: Where cubes may lie at the start (m, arm base frame), and how far apart, so that open fingers fit between them.

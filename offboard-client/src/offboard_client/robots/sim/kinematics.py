@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ...errors import InvalidAction
-from ..poses import Vector, distance
+from .. import Vector, distance
 from ._mujoco import Data, Model, mj
 
 #: When a solution is close enough to be the pose that was asked for.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ..errors import BadParameter
+from ...errors import BadParameter
 
 COLOURS = ("red", "green", "blue")
 #: The edge of every cube, m.

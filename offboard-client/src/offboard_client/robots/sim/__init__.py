@@ -1,0 +1,55 @@
+"""The simulated arm and its task (``pip install 'offboard-client[sim]'``)."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .names import ACTIONS, OBSERVATION
+from .tasks import COLOURS, CUBE_SIZE, StackTask
+
+if TYPE_CHECKING:
+    from .cameras import RayRenderer
+    from .kinematics import POSITION_TOLERANCE, ROTATION_TOLERANCE, Kinematics
+    from .robot import SimRobot
+    from .scene import BACKGROUND, CUBES, FINGER_TRAVEL, HOME, JOINT_SPEEDS, mjcf
+
+__all__ = [
+    "ACTIONS",
+    "BACKGROUND",
+    "COLOURS",
+    "CUBES",
+    "CUBE_SIZE",
+    "FINGER_TRAVEL",
+    "HOME",
+    "JOINT_SPEEDS",
+    "Kinematics",
+    "OBSERVATION",
+    "POSITION_TOLERANCE",
+    "ROTATION_TOLERANCE",
+    "RayRenderer",
+    "SimRobot",
+    "StackTask",
+    "mjcf",
+]
+
+#: Imported when first asked for, since they import libraries that not everybody has.
+_LATER = {
+    "SimRobot": "robot",
+    "RayRenderer": "cameras",
+    "BACKGROUND": "scene",
+    "CUBES": "scene",
+    "FINGER_TRAVEL": "scene",
+    "HOME": "scene",
+    "JOINT_SPEEDS": "scene",
+    "mjcf": "scene",
+    "Kinematics": "kinematics",
+    "POSITION_TOLERANCE": "kinematics",
+    "ROTATION_TOLERANCE": "kinematics",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
