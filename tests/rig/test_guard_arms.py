@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from guarded import ANYWHERE, POSE, guard_of, joints, meta, moved, play, rows
 from offboard_client.errors import BadObservation, ConfigurationError, InvalidAction
-from offboard_client.rig.guard import Guard
-from offboard_client.rig.limits import Limits
+from offboard_client.play import Guard, Limits
 from planar_arm import HOME, Planar, PlanarArm, Solvable
 
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from offboard_client.errors import ConfigurationError, InvalidAction
-from offboard_client.rig.guard import Guard
-from offboard_client.rig.limits import Limits
+from offboard_client.play import Guard, Limits
 from offboard_client.robots import twists
 from rig_fakes import FakeRobot
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from offboard_client.errors import InvalidAction
-from offboard_client.rig.schedule import MAX_PAUSE, schedule
+from offboard_client.play import MAX_PAUSE, schedule
 
 
 def rows(*timestamps: Any) -> list[dict[str, Any]]:

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from offboard_client.errors import BadObservation, InvalidAction
-from offboard_client.rig.guard import Guard
-from offboard_client.rig.limits import Limits
+from offboard_client.play import Guard, Limits
 from planar_arm import LINKS, Planar, Solvable
 from sequences import Answer, Maker, Server, answers, drawn, limits, play, rates
 from set_points import TracedArm, held, planar_tool

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from offboard_client.rig.limits import Limits
+from offboard_client.play import Limits
 from offboard_client.robots.sim import FINGER_TRAVEL, JOINT_SPEEDS, SimRobot
 from panda import by_the_table
 from sequences import ARM, Answer, Array, Maker, Server, answers, drawn, limits, play, rates

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from offboard_client.errors import InvalidAction
-from offboard_client.rig.guard import Guard
-from offboard_client.rig.limits import Limits
+from offboard_client.play import Guard, Limits
 from planar_arm import HOME, Planar, PlanarArm, Solvable
 
 POSE = Planar().forward(HOME)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from offboard_client.errors import InvalidAction
-from offboard_client.rig.limits import Limits
+from offboard_client.play import Limits
 from planar_arm import HEIGHT, HOME, LINKS, Planar, PlanarArm, Solvable
 
 Array = NDArray[np.float64]

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import BY_CODE, BadParameter, ConfigurationError, ConnectionFailed, OffboardError
+from ..play import Limits, Report
 from ..plugins import UsageError
 from ..robots.sim import StackTask
 from ..session import InferenceClient
 from ..terminal import Line, console, emit_json, parse, patience, refuse_habits, terminable, token_from
 from .display import Display, table
 from .driver import TimedDriver, Timing
-from .limits import Limits
-from .report import Report
 
 #: The robots there are, and what each is.
 ROBOTS = {"sim": "Play a policy on the simulated arm (offboard-client[sim]), unattended, and report what was measured."}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.table import Table
 
 from ..errors import counted, printable
+from ..play import Episode, Report, percentiles
 from ..terminal import Line, note
-from .report import Episode, Report, percentiles
 
 
 class Display:

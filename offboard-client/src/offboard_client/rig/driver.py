@@ -9,12 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..errors import ConfigurationError, ConnectionFailed, ConnectionLost, OffboardError
+from ..play import Command, Episode, Guard, Limits, PolicySession, Report
 from ..robots import Robot
-from .guard import Guard
-from .limits import Limits
-from .policy import PolicySession
-from .report import Episode, Report
-from .schedule import Command
 
 #: Times that differ by less are the same time, in seconds: far below any period, far above the rounding of sums.
 _SAME_TIME = 1e-6

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import BadObservation, ConfigurationError, InvalidAction
 from ..robots import Kinematics, Vector, closure, distance, pose, poses, twists, vector
-from .limits import Limits
+from .safety import Limits
 
 #: How far ``kinematics.forward`` may be from the measured pose, m and rad: more is another frame or another tool.
 AGREEMENT = (0.03, 0.1)

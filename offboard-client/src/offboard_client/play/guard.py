@@ -16,8 +16,8 @@ import numpy as np
 from ..errors import ConfigurationError, InvalidAction, unknown
 from ..protocol import FPS_RANGE
 from ..robots import Robot, vector
-from .limits import Limits
 from .motion import Motion, State, no_workspace
+from .safety import Limits
 from .schedule import Command, hold, schedule
 
 _JOINTS = ("target_joints", "joint_delta")

@@ -1,0 +1,21 @@
+"""What an arm may be sent: limits per second, the schedule of a chunk's rows, the guard that checks them as played."""
+
+from __future__ import annotations
+
+from .guard import Guard
+from .policy import PolicySession
+from .report import Episode, Report, percentiles
+from .safety import Limits
+from .schedule import MAX_PAUSE, Command, schedule
+
+__all__ = [
+    "Command",
+    "Episode",
+    "Guard",
+    "Limits",
+    "MAX_PAUSE",
+    "PolicySession",
+    "Report",
+    "percentiles",
+    "schedule",
+]
