@@ -7,7 +7,7 @@ import pytest
 from genuine_client import Failed, speaking
 from lerobot_checkpoints import SIDE, save_policy
 from offboard_client import InferenceClient
-from offboard_client.rig.driver import Timing
+from offboard_client.drivers import Timing
 from offboard_client.robots.sim import SimRobot, StackTask
 from offboard_core import Checkpoint, Chunk, OffboardError
 from offboard_core.codec_choice import CodecChoice

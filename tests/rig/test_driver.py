@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 import pytest
+from offboard_client.drivers import Timing
 from offboard_client.errors import ConfigurationError, ConnectionFailed, ConnectionLost, PolicyFailed
-from offboard_client.rig.driver import Timing
 from rig_fakes import POSE, FakeRobot, FakeSession, driver, rows
 
 

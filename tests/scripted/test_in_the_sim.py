@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from offboard_client.rig.driver import Timing
+from offboard_client.drivers import Timing
 from offboard_client.robots.sim import COLOURS, SimRobot, StackTask
 from offboard_core.scripted.policy import ScriptedPolicy, make_codec
 from offboard_core.types.checkpoint import Checkpoint

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from offboard_client.drivers import TimedDriver
 from offboard_client.play import Episode, Limits, Report
-from offboard_client.rig.driver import TimedDriver
 
 POSE = np.array([0.4, 0.0, 0.3, 0.0, 1.0, 0.0, 0.0])
 

@@ -12,8 +12,8 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from offboard_client.drivers import TimedDriver, Timing
 from offboard_client.play import Episode, Limits, Report
-from offboard_client.rig.driver import TimedDriver, Timing
 
 Array = NDArray[np.float64]
 ARM = ("target_pose", "target_joints", "joint_delta")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ..drivers import TimedDriver, Timing
 from ..errors import BY_CODE, BadParameter, ConfigurationError, ConnectionFailed, OffboardError
 from ..play import Limits, Report
 from ..plugins import UsageError
@@ -13,7 +14,6 @@ from ..robots.sim import StackTask
 from ..session import InferenceClient
 from ..terminal import Line, console, emit_json, parse, patience, refuse_habits, terminable, token_from
 from .display import Display, table
-from .driver import TimedDriver, Timing
 
 #: The robots there are, and what each is.
 ROBOTS = {"sim": "Play a policy on the simulated arm (offboard-client[sim]), unattended, and report what was measured."}
