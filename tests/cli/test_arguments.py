@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from offboard_client._cli.synthetic import synthetic_observation
+from offboard_client.cli import synthetic_observation
 from offboard_client.plugins import UsageError
 from offboard_client.terminal import expand_paths, parse, switches
 from offboard_core._cli.serve_options import split_dotted

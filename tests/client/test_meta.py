@@ -8,8 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from offboard_client import BadMessage, BadObservation, OffboardError, ProtocolError
-from offboard_client._cli.probe import show_handshake
-from offboard_client._cli.synthetic import synthetic_observation
+from offboard_client.cli import show_handshake, synthetic_observation
 from offboard_client.protocol import check_meta, parse_address
 from offboard_client.session import check_same
 from offboard_client.wire import (

@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from typing import IO, Literal
 
 import tyro
+from offboard_client.cli import Options as RunOptions
+from offboard_client.cli import play, show
 from offboard_client.drivers import Timing
 from offboard_client.errors import BadParameter, ConfigurationError, ConnectionFailed, OffboardError
 from offboard_client.plugins import UsageError
-from offboard_client.rig.command import Options as RunOptions
-from offboard_client.rig.command import play, show
 from offboard_client.robots.sim import StackTask
 from offboard_client.terminal import TYPES, description, note, switches, terminable
 

@@ -35,9 +35,9 @@ class UsageError(Exception):
     """The command line makes no sense: one sentence about it. The exit status is 2."""
 
 
-models = Command("models", "List the models that a server offers.", "offboard_client._cli.models:run")
+models = Command("models", "List the models that a server offers.", "offboard_client.cli.models:run")
 probe = Command(
-    "probe", "Open a session, show its handshake, send one synthetic observation.", "offboard_client._cli.probe:run"
+    "probe", "Open a session, show its handshake, send one synthetic observation.", "offboard_client.cli.probe:run"
 )
-bench = Command("bench", "Measure a server: closed loop, one or several sessions.", "offboard_client._cli.bench:run")
+bench = Command("bench", "Measure a server: closed loop, one or several sessions.", "offboard_client.cli.bench:run")
 run = Command("run", "Run a robot or the simulation against a server.", "offboard_client.robots.command:run")

@@ -13,7 +13,7 @@ from ..plugins import UsageError
 from ..robots.sim import StackTask
 from ..session import InferenceClient
 from ..terminal import Line, console, emit_json, parse, patience, refuse_habits, terminable, token_from
-from .display import Display, table
+from .run_display import Display, table
 
 #: The robots there are, and what each is.
 ROBOTS = {"sim": "Play a policy on the simulated arm (offboard-client[sim]), unattended, and report what was measured."}

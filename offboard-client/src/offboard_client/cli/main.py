@@ -12,8 +12,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint
 
-from .errors import OffboardError, log_to_stderr, printable, unknown, wrapped
-from .plugins import Command, UsageError
+from ..errors import OffboardError, log_to_stderr, printable, unknown, wrapped
+from ..plugins import Command, UsageError
 
 #: The entry-point groups of commands, and of plugins for vendors, codecs and protocols.
 GROUP, PLUGINS = "offboard.commands", "offboard"

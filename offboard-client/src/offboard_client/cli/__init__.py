@@ -1,0 +1,37 @@
+"""The ``offboard`` command, and the commands that the client brings."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .main import main
+
+if TYPE_CHECKING:
+    from .probe import show_handshake
+    from .run import Options, play, show
+    from .synthetic import synthetic_observation
+
+__all__ = [
+    "Options",
+    "main",
+    "play",
+    "show",
+    "show_handshake",
+    "synthetic_observation",
+]
+
+#: Imported when first asked for, since they import libraries that not everybody has.
+_LATER = {
+    "Options": "run",
+    "play": "run",
+    "show": "run",
+    "synthetic_observation": "synthetic",
+    "show_handshake": "probe",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
