@@ -21,7 +21,7 @@ from terminal import Terminal
 SLOW = """
     import logging, pathlib, time
     from offboard_core import CheckpointLoader, LoadFailed, LoaderEntry, hookimpl
-    from offboard_core.types.progress import Progress
+    from offboard_core.types import Progress
 
     class Loader(CheckpointLoader):
         def __init__(self, options):

@@ -4,7 +4,7 @@ from golden_codecs import GOLDEN, observation
 from offboard_client.errors import InvalidAction
 from offboard_core.codecs.actions import ActionSplit, ActionVector
 from offboard_core.codecs.rotations import convert
-from offboard_core.types.chunk import Chunk
+from offboard_core.types import Chunk
 
 POSE = {"target_pose": 7, "target_grip": 1}
 

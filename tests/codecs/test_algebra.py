@@ -16,9 +16,7 @@ from offboard_core.codecs.images import LetterboxImage
 from offboard_core.codecs.names import Rename
 from offboard_core.codecs.state import StateVector
 from offboard_core.codecs.timing import ActionHorizon, ActionTiming
-from offboard_core.types.chunk import Chunk
-from offboard_core.types.codec import Codec, Stage, decodes, encodes
-from offboard_core.types.values import CodecMeta, Feature, Field
+from offboard_core.types import Chunk, Codec, CodecMeta, Feature, Field, Stage, decodes, encodes
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,7 @@ from offboard_client.errors import BadObservation, BadParameter, ConfigurationEr
 from offboard_client.plugins import build
 from offboard_core.codecs.names import Rename
 from offboard_core.codecs.native import NativeOptions, make
-from offboard_core.types.checkpoint import Checkpoint
-from offboard_core.types.chunk import Chunk
-from offboard_core.types.values import Field
+from offboard_core.types import Checkpoint, Chunk, Field
 
 UNKNOWN = Checkpoint(id="m")
 DECLARED = Checkpoint(

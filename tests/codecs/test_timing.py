@@ -3,7 +3,7 @@ import pytest
 from offboard_client.errors import ConfigurationError, InvalidAction
 from offboard_core.codecs.actions import ActionSplit
 from offboard_core.codecs.timing import ActionHorizon, ActionTiming, timed
-from offboard_core.types.chunk import Chunk
+from offboard_core.types import Chunk
 
 codec = ActionSplit(parts={"target_joints": 2})
 

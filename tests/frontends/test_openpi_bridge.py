@@ -10,10 +10,7 @@ from offboard_core.bound import BoundCodec
 from offboard_core.codecs.state import CONVENTIONS
 from offboard_core.plugins.kinds import CODEC
 from offboard_core.plugins.manager import Plugins
-from offboard_core.types.checkpoint import Checkpoint
-from offboard_core.types.chunk import Chunk
-from offboard_core.types.codec import Codec
-from offboard_core.types.values import CodecMeta, Field
+from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Field
 from offboard_openpi.bridge import bridge
 from offboard_openpi.keysets import KEYSETS
 from offboard_openpi.loader import OpenPILoader

@@ -8,9 +8,7 @@ from offboard_client.plugins import build
 from offboard_core.codecs.images import letterbox
 from offboard_core.codecs.native import NativeOptions
 from offboard_core.codecs.rotations import convert
-from offboard_core.types.checkpoint import Checkpoint
-from offboard_core.types.chunk import Chunk
-from offboard_core.types.values import Field
+from offboard_core.types import Checkpoint, Chunk, Field
 from offboard_lerobot import codecs
 from offboard_lerobot.codecs import ArmOptions
 from offboard_lerobot.native import native

@@ -10,7 +10,7 @@ import pytest
 from lerobot_checkpoints import model_inputs, write_files, write_safetensors
 from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_client.plugins import build
-from offboard_core.types.checkpoint import Checkpoint
+from offboard_core.types import Checkpoint
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 from offboard_lerobot.registry import LeRobotRegistry
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from lerobot_checkpoints import model_inputs
 from offboard_client.errors import BadObservation, PolicyFailed
-from offboard_core.types.chunk import Chunk
+from offboard_core.types import Chunk
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 from offboard_lerobot.registry import LeRobotRegistry
 

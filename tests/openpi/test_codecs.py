@@ -8,8 +8,7 @@ from offboard_core.codecs.images import letterbox
 from offboard_core.codecs.rotations import convert
 from offboard_core.plugins.kinds import CODEC
 from offboard_core.plugins.manager import Plugins
-from offboard_core.types.checkpoint import Checkpoint
-from offboard_core.types.chunk import Chunk
+from offboard_core.types import Checkpoint, Chunk
 from offboard_openpi import arm
 from offboard_openpi.aloha import AlohaOptions, aloha
 from offboard_openpi.arm import ArmOptions

@@ -7,7 +7,7 @@ import pytest
 from lying_openpi import Liar
 from offboard_client.errors import BadParameter, ConfigurationError, LoadFailed
 from offboard_client.plugins import build
-from offboard_core.types.checkpoint import Checkpoint
+from offboard_core.types import Checkpoint
 from offboard_openpi.checkout import config_names, script
 from offboard_openpi.diagnosis import explain_serving, is_permanent
 from offboard_openpi.loader import OpenPILoader

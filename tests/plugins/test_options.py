@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from offboard_client.errors import BadParameter, ConfigurationError
 from offboard_client.plugins import build, describe, parse_value
-from offboard_core.types.policy import NoParams
+from offboard_core.types import NoParams
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from offboard_core import CodecEntry, ConfigurationError, LoaderEntry, RegistryE
 from offboard_core.plugins.entries import Entry
 from offboard_core.plugins.kinds import CODEC, KINDS, LOADER, REGISTRY, Kind
 from offboard_core.plugins.manager import Plugins
-from offboard_core.types.checkpoint import Checkpoint
-from offboard_core.types.codec import Codec
+from offboard_core.types import Checkpoint, Codec
 from plugin_dists import entry_points_in, write_plugin
 
 GOOD = """

@@ -17,7 +17,7 @@ from offboard_core.models_toml import read_models
 from offboard_core.plugins.manager import Plugins
 from offboard_core.registries import MemoryRegistry
 from offboard_core.source import from_flags
-from offboard_core.types.checkpoint import Checkpoint
+from offboard_core.types import Checkpoint
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,7 @@ import pytest
 from offboard_client.drivers import Timing
 from offboard_client.robots.sim import COLOURS, SimRobot, StackTask
 from offboard_core.scripted.policy import ScriptedPolicy, make_codec
-from offboard_core.types.checkpoint import Checkpoint
-from offboard_core.types.chunk import rows
-from offboard_core.types.policy import NoParams
+from offboard_core.types import Checkpoint, NoParams, rows
 from rig_fakes import driver
 
 

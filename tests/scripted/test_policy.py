@@ -8,9 +8,7 @@ from offboard_client.errors import BadObservation
 from offboard_core.plugins.manager import Plugins
 from offboard_core.scripted.policy import ScriptedLoader, ScriptedPolicy, make_codec
 from offboard_core.source import from_flags
-from offboard_core.types.checkpoint import Checkpoint
-from offboard_core.types.chunk import Chunk
-from offboard_core.types.policy import NoParams
+from offboard_core.types import Checkpoint, Chunk, NoParams
 
 CODEC = make_codec(NoParams(), Checkpoint(id="scripted"))
 OBSERVATION: dict[str, Any] = {

@@ -15,7 +15,7 @@ from offboard_core.codecs.native import NativeOptions
 from offboard_core.codecs.timing import ActionTiming
 from offboard_core.plugins.kinds import TRAINER
 from offboard_core.plugins.manager import Plugins
-from offboard_core.types.checkpoint import Checkpoint
+from offboard_core.types import Checkpoint
 from puppets import Puppet, source
 
 LOW, HIGH = FPS_RANGE

@@ -32,7 +32,7 @@ from offboard_core.testing._codec import CodecLaws
 from offboard_core.testing._plugin import PluginLaws
 from offboard_core.testing._policy import PolicyLaws
 from offboard_core.testing._registry import RegistryLaws
-from offboard_core.types.checkpoint import ModelRegistry
+from offboard_core.types import ModelRegistry
 
 OBSERVATION = {"robot_state.q": np.arange(3.0), "task": "wave"}
 

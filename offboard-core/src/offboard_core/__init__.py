@@ -25,13 +25,23 @@ from .declared import declare
 from .plugins.entries import CodecEntry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry
 from .plugins.hooks import hookimpl
 from .training import Trainer
-from .types.checkpoint import Checkpoint, CheckpointLoader, ModelRegistry
-from .types.chunk import Chunk
-from .types.codec import Codec
-from .types.health import Health
-from .types.policy import NoParams, Policy, Session
-from .types.progress import Progress, Report
-from .types.values import CodecMeta, Feature, Field, Observation
+from .types import (
+    Checkpoint,
+    CheckpointLoader,
+    Chunk,
+    Codec,
+    CodecMeta,
+    Feature,
+    Field,
+    Health,
+    ModelRegistry,
+    NoParams,
+    Observation,
+    Policy,
+    Progress,
+    Report,
+    Session,
+)
 
 if TYPE_CHECKING:
     from .server.inference_server import InferenceServer

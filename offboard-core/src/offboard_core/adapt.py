@@ -29,10 +29,7 @@ from .declared import declared
 from .plugins.manager import Plugins
 from .registries import MemoryRegistry
 from .source import ModelSource
-from .types.checkpoint import Checkpoint, CheckpointLoader
-from .types.chunk import Array, Chunk
-from .types.policy import Policy, Session
-from .types.progress import Report
+from .types import Array, Checkpoint, CheckpointLoader, Chunk, Policy, Report, Session
 
 #: Builds what answers observations; called once per load, on the thread that will call the policy.
 Build = Callable[[], Any]

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .types.chunk import Chunk
-from .types.codec import Codec
-from .types.values import CodecMeta, Observation
+from .types import Chunk, Codec, CodecMeta, Observation
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from .plugins.entries import CodecEntry
 from .plugins.kinds import CODEC
 from .plugins.manager import Plugins
 from .plugins.offers import Offer
-from .types.checkpoint import Checkpoint
+from .types import Checkpoint
 
 #: How many codecs with different options one source keeps; codecs are pure, so a dropped one is made again.
 _KEPT = 64

@@ -12,8 +12,7 @@ from offboard_client.wire import ACTIONS
 
 from .codecs.actions import action_field, action_shape
 from .codecs.state import canonical_field, canonical_shape
-from .types.chunk import Array
-from .types.values import Field
+from .types import Array, Field
 
 F = TypeVar("F")
 _MARK = "__offboard_declared__"

@@ -19,7 +19,7 @@ from offboard_client.wire import Limits, Status, decode_plain
 from .bound import BoundCodec
 from .runtime.exchange import Result, Wire
 from .runtime.session import ServiceSession
-from .types.chunk import Chunk
+from .types import Chunk
 
 #: One WebSocket message: binary or text.
 Frame = bytes | str

@@ -16,7 +16,7 @@ from .plugins.kinds import LOADER, REGISTRY
 from .plugins.manager import Plugins
 from .plugins.offers import Offer
 from .registries import DescribedRegistry, MemoryRegistry, not_there
-from .types.checkpoint import Checkpoint, CheckpointLoader, ModelRegistry
+from .types import Checkpoint, CheckpointLoader, ModelRegistry
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,7 @@ from typing import Any
 
 from offboard_client.errors import ConfigurationError
 
-from .types.policy import NoParams
-from .types.progress import Report
+from .types import NoParams, Report
 
 
 class Trainer(abc.ABC):

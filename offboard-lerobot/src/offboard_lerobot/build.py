@@ -19,8 +19,7 @@ from lerobot.configs.policies import PreTrainedConfig
 from lerobot.configs.types import NormalizationMode
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from offboard_client.errors import LoadFailed, OffboardError
-from offboard_core.types.chunk import Chunk
-from offboard_core.types.progress import Report
+from offboard_core.types import Chunk, Report
 from safetensors.torch import load_model
 
 from .device import broken

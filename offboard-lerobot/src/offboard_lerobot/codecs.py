@@ -22,9 +22,7 @@ from offboard_core.codecs.images import LetterboxImage
 from offboard_core.codecs.names import resolve_names
 from offboard_core.codecs.state import StateVector, TaskText
 from offboard_core.codecs.timing import positive, rate, timed
-from offboard_core.types.checkpoint import Checkpoint
-from offboard_core.types.codec import Codec
-from offboard_core.types.values import is_image
+from offboard_core.types import Checkpoint, Codec, is_image
 
 from .files import CONFIG
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from offboard_core.registries import is_lfs_pointer
-from offboard_core.types.checkpoint import Checkpoint
-from offboard_core.types.values import Field
+from offboard_core.types import Checkpoint, Field
 
 from .places import PRETRAINED, Place
 

@@ -12,9 +12,7 @@ from offboard_core.registries import stamps
 from offboard_core.remote.cache import fetch
 from offboard_core.remote.folder import is_url
 from offboard_core.remote.hub import open_folder
-from offboard_core.types.checkpoint import Checkpoint, CheckpointLoader
-from offboard_core.types.policy import Policy
-from offboard_core.types.progress import Report
+from offboard_core.types import Checkpoint, CheckpointLoader, Policy, Report
 
 from .files import CONFIG, Files, Incomplete, read
 from .places import LocalPlace, Place, RemotePlace

@@ -13,9 +13,7 @@ from offboard_core.codecs.names import resolve_names
 from offboard_core.codecs.native import NativeOptions
 from offboard_core.codecs.state import StateVector, TaskText
 from offboard_core.codecs.timing import timed
-from offboard_core.types.checkpoint import Checkpoint
-from offboard_core.types.codec import Codec
-from offboard_core.types.values import Field, is_image
+from offboard_core.types import Checkpoint, Codec, Field, is_image
 
 
 def native(options: NativeOptions, checkpoint: Checkpoint) -> Codec:

@@ -17,10 +17,7 @@ from lerobot.policies.utils import populate_queues
 from lerobot.utils.constants import ACTION, OBS_IMAGES
 from offboard_client.errors import BadObservation, InvalidAction, ModelLost, OffboardError, PolicyFailed, told
 from offboard_core.memory import collect
-from offboard_core.types.chunk import Array, Chunk
-from offboard_core.types.health import Health
-from offboard_core.types.policy import Policy, Session
-from offboard_core.types.values import Field, is_image
+from offboard_core.types import Array, Chunk, Field, Health, Policy, Session, is_image
 
 from .device import broken
 from .files import Files

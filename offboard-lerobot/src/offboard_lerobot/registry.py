@@ -9,7 +9,7 @@ from pathlib import Path
 from offboard_client.errors import ConfigurationError, ModelNotFound
 from offboard_core.registries import numbered_folders, stamps, still_written
 from offboard_core.remote.folder import is_url
-from offboard_core.types.checkpoint import Checkpoint, ModelRegistry
+from offboard_core.types import Checkpoint, ModelRegistry
 
 from .files import CONFIG, EXPECTED, MARKS, RECORDED, Files, Incomplete, Unfit, read, read_json
 from .places import CHECKPOINTS, LAST, PRETRAINED, LocalPlace

@@ -14,10 +14,7 @@ from offboard_core.codecs.actions import ActionSplit
 from offboard_core.codecs.grip import is_grip
 from offboard_core.codecs.state import StateVector
 from offboard_core.codecs.timing import positive, rate, timed
-from offboard_core.types.checkpoint import Checkpoint
-from offboard_core.types.chunk import Chunk
-from offboard_core.types.codec import Codec, Stage
-from offboard_core.types.values import CodecMeta, Field, Observation
+from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Field, Observation, Stage
 
 from .blocks import SIZE, Prompt, Trained, camera, check_fit
 

@@ -19,8 +19,7 @@ from offboard_client.errors import BadParameter
 from offboard_core.codecs.actions import ActionSplit
 from offboard_core.codecs.state import StateVector
 from offboard_core.codecs.timing import positive, rate, timed
-from offboard_core.types.checkpoint import Checkpoint
-from offboard_core.types.codec import Codec
+from offboard_core.types import Checkpoint, Codec
 
 from .blocks import Prompt, Trained, camera, check_fit
 

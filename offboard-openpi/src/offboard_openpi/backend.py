@@ -15,8 +15,7 @@ from typing import Any
 
 from offboard_client.errors import InferTimeout, LoadFailed, ModelLost, OffboardError, PolicyFailed, told
 from offboard_core.child import Child
-from offboard_core.types.health import Health
-from offboard_core.types.progress import Report
+from offboard_core.types import Health, Report
 
 from .checks import Checks
 from .connection import Connection, Lost, Unreachable, ask

@@ -8,10 +8,7 @@ from typing import Any
 
 from offboard_client.errors import BadObservation, LoadFailed
 from offboard_core.codecs.images import LetterboxImage
-from offboard_core.types.checkpoint import Checkpoint
-from offboard_core.types.chunk import Chunk
-from offboard_core.types.codec import Codec
-from offboard_core.types.values import CodecMeta, Feature, Field, Observation
+from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Feature, Field, Observation
 
 from .families import PROMPT
 

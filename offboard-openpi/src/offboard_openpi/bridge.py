@@ -14,9 +14,7 @@ import numpy as np
 from offboard_client.errors import DialectUnsupported, InvalidAction
 from offboard_client.wire import check_actions
 from offboard_core.bound import BoundCodec
-from offboard_core.types.chunk import Chunk
-from offboard_core.types.codec import Codec, Stage
-from offboard_core.types.values import CodecMeta, Field, Observation
+from offboard_core.types import Chunk, Codec, CodecMeta, Field, Observation, Stage
 
 from .keysets import KeySet
 from .native import ACTION_SPACE

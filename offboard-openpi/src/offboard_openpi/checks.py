@@ -7,7 +7,7 @@ from typing import Any, TypeGuard, cast
 
 import numpy as np
 from offboard_client.errors import BadObservation, InvalidAction
-from offboard_core.types.chunk import Array
+from offboard_core.types import Array
 
 from .families import PROMPT, Family, Vector
 

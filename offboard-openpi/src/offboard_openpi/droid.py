@@ -15,10 +15,7 @@ from offboard_core.codecs.actions import action_field
 from offboard_core.codecs.grip import binarize
 from offboard_core.codecs.state import CONVENTIONS, StateVector
 from offboard_core.codecs.timing import rate, timed
-from offboard_core.types.checkpoint import Checkpoint
-from offboard_core.types.chunk import Chunk
-from offboard_core.types.codec import Codec
-from offboard_core.types.values import CodecMeta, Observation
+from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Observation
 
 from .blocks import Prompt, Trained, camera, check_fit
 

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from offboard_client.errors import InferTimeout, LoadFailed, ModelLost, OffboardError, PolicyFailed
-from offboard_core.types.health import Health
-from offboard_core.types.progress import Report
+from offboard_core.types import Health, Report
 
 from .checks import Checks
 from .connection import OPEN_TIMEOUT, Connection, Lost, Unreachable, ask

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from offboard_core.types.values import Field
+from offboard_core.types import Field
 
 #: What openpi calls the instruction.
 PROMPT = "prompt"

@@ -19,7 +19,7 @@ from offboard_core.frontend import Frame, Frontend, Scope, Speech, read_control
 from offboard_core.runtime.exchange import Result, Wire
 from offboard_core.runtime.session import ServiceSession
 from offboard_core.server.names import check_reserved
-from offboard_core.types.values import Observation
+from offboard_core.types import Observation
 
 from .bridge import ACTIONS, Layout, bridge
 from .keysets import KEYSETS, KeySet

@@ -15,8 +15,7 @@ import numpy as np
 from offboard_client.errors import BadObservation, InvalidAction
 from offboard_core.codecs.rotations import convert, convert_pose
 from offboard_core.codecs.state import CONVENTIONS
-from offboard_core.types.chunk import Array
-from offboard_core.types.values import Field
+from offboard_core.types import Array, Field
 
 from . import aloha, arm, droid, libero
 from .checks import is_array

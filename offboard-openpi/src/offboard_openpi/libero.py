@@ -17,10 +17,7 @@ from offboard_core.codecs.images import LetterboxImage
 from offboard_core.codecs.rotations import convert
 from offboard_core.codecs.state import StateVector, canonical_field
 from offboard_core.codecs.timing import positive, rate, timed
-from offboard_core.types.checkpoint import Checkpoint
-from offboard_core.types.chunk import Array, Chunk
-from offboard_core.types.codec import Codec
-from offboard_core.types.values import CodecMeta, Field, Observation
+from offboard_core.types import Array, Checkpoint, Chunk, Codec, CodecMeta, Field, Observation
 
 from .blocks import SIZE, Prompt, Trained, check_fit
 

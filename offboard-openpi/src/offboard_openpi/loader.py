@@ -14,9 +14,7 @@ from offboard_core.child import Child
 from offboard_core.registries import stamps
 from offboard_core.remote.cache import fetch
 from offboard_core.remote.folder import RemoteFolder, is_url
-from offboard_core.types.checkpoint import Checkpoint, CheckpointLoader
-from offboard_core.types.progress import Report
-from offboard_core.types.values import Field
+from offboard_core.types import Checkpoint, CheckpointLoader, Field, Report
 
 from . import files
 from .backend import Backend

@@ -9,9 +9,7 @@ from typing import Any
 from offboard_client.errors import BadObservation
 from offboard_core.codecs.native import Native
 from offboard_core.codecs.timing import rate, timed
-from offboard_core.types.checkpoint import Checkpoint
-from offboard_core.types.codec import Codec
-from offboard_core.types.values import CodecMeta, Field, Observation
+from offboard_core.types import Checkpoint, Codec, CodecMeta, Field, Observation
 
 from .blocks import Trained
 from .families import PROMPT

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from offboard_core.types.chunk import Chunk
-from offboard_core.types.health import Health
-from offboard_core.types.policy import Policy, Session
+from offboard_core.types import Chunk, Health, Policy, Session
 
 from .checks import Checks
 

@@ -12,7 +12,7 @@ from typing import Any
 from offboard_client.errors import ConfigurationError
 from offboard_core.registries import numbered_folders
 from offboard_core.remote.folder import RemoteFile, RemoteFolder, is_url
-from offboard_core.types.checkpoint import Checkpoint, ModelRegistry
+from offboard_core.types import Checkpoint, ModelRegistry
 
 from . import files
 

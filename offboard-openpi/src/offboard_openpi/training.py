@@ -16,7 +16,7 @@ from offboard_client.errors import ConfigurationError
 from offboard_core.child import Child
 from offboard_core.record import read_record, write_record
 from offboard_core.training import Trainer
-from offboard_core.types.progress import Report
+from offboard_core.types import Report
 
 from .checkout import check_config, script
 from .diagnosis import explain_training

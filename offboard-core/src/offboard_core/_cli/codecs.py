@@ -15,8 +15,7 @@ from ..plugins.entries import CodecEntry
 from ..plugins.kinds import CODEC
 from ..plugins.manager import Plugins
 from ..plugins.offers import Offer
-from ..types.checkpoint import Checkpoint
-from ..types.values import Field
+from ..types import Checkpoint, Field
 
 
 @dataclass(frozen=True, kw_only=True)

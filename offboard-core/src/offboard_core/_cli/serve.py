@@ -24,7 +24,7 @@ from ..plugins.kinds import FRONTEND
 from ..plugins.manager import Plugins
 from ..runtime.timeouts import Limits
 from ..source import ModelSource, from_flags
-from ..types.values import CodecMeta
+from ..types import CodecMeta
 from .serve_options import Parsed, ServeOptions, parse_serve
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from ..plugins.entries import TrainerEntry
 from ..plugins.kinds import CODEC, LOADER, TRAINER
 from ..plugins.manager import Plugins
 from ..plugins.offers import Offer
-from ..types.checkpoint import Checkpoint
+from ..types import Checkpoint
 from .serve_options import peek
 
 #: Seconds between two lines of progress, where no terminal shows one line that changes.

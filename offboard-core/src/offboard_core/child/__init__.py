@@ -23,7 +23,7 @@ from pathlib import Path
 
 from offboard_client.errors import LoadFailed, printable
 
-from ..types.progress import Report
+from ..types import Report
 from ._environment import inherited
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,7 @@ from typing import Any, cast
 import numpy as np
 from offboard_client.errors import BadObservation, nearest
 
-from ..types.chunk import Array
-from ..types.values import Observation
+from ..types import Array, Observation
 
 
 def require(observation: Observation, name: str) -> Any:

@@ -10,9 +10,7 @@ import numpy as np
 from offboard_client.errors import InvalidAction
 from offboard_client.wire import ACTIONS, POSES
 
-from ..types.chunk import Array, Chunk
-from ..types.codec import Codec
-from ..types.values import CodecMeta, Feature, Field, Observation
+from ..types import Array, Chunk, Codec, CodecMeta, Feature, Field, Observation
 from ._read import vector
 from .grip import binarize
 from .rotations import WIDTHS, Rotation, convert_pose

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from offboard_client.errors import BadObservation
 
-from ..types.chunk import Array
+from ..types import Array
 
 #: An observed closure may overshoot its range by this much: sensors do.
 TOLERANCE = 0.05

@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..types.chunk import Array
-from ..types.codec import Codec
-from ..types.values import CodecMeta, Feature, Field, Observation
+from ..types import Array, Codec, CodecMeta, Feature, Field, Observation
 from ._read import image
 
 

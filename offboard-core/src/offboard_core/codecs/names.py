@@ -8,8 +8,7 @@ from typing import Any
 
 from offboard_client.errors import BadObservation, BadParameter, ConfigurationError, unknown
 
-from ..types.codec import Stage
-from ..types.values import CodecMeta, Observation
+from ..types import CodecMeta, Observation, Stage
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,7 @@ from typing import Any
 import numpy as np
 from offboard_client.errors import BadObservation
 
-from ..types.checkpoint import Checkpoint
-from ..types.chunk import Array, Chunk
-from ..types.codec import Codec
-from ..types.values import CodecMeta, Field, Observation
+from ..types import Array, Checkpoint, Chunk, Codec, CodecMeta, Field, Observation
 from ._read import require
 from .names import Rename, resolve_names
 from .state import check_canonical

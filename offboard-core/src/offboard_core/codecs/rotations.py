@@ -20,7 +20,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..types.chunk import Array
+from ..types import Array
 
 Rotation = Literal["quat", "quat_xyzw", "euler", "rotation_matrix", "rotvec", "rot6d"]
 

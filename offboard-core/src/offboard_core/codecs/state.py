@@ -10,9 +10,7 @@ import numpy as np
 from offboard_client.errors import BadObservation
 from offboard_client.wire import UNIT_TOLERANCE
 
-from ..types.chunk import Array
-from ..types.codec import Codec
-from ..types.values import CodecMeta, Feature, Field, Observation
+from ..types import Array, Codec, CodecMeta, Feature, Field, Observation
 from ._read import vector
 from .grip import binarize, check_grip, is_grip
 from .rotations import WIDTHS, Rotation, convert_pose

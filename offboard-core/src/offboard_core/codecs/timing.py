@@ -10,9 +10,7 @@ import numpy as np
 from offboard_client.errors import ConfigurationError, InvalidAction
 from offboard_client.protocol import RATE, is_rate
 
-from ..types.chunk import Array, Chunk
-from ..types.codec import Codec
-from ..types.values import CodecMeta, Observation
+from ..types import Array, Chunk, Codec, CodecMeta, Observation
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 from offboard_client.wire import SESSION_PATH
 
 from ..training import Trainer
-from ..types.checkpoint import Checkpoint, CheckpointLoader, ModelRegistry
-from ..types.codec import Codec
-from ..types.policy import NoParams
+from ..types import Checkpoint, CheckpointLoader, Codec, ModelRegistry, NoParams
 
 P = ParamSpec("P")
 T = TypeVar("T")

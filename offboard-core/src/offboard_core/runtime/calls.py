@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from offboard_client.errors import ModelLost, OffboardError, PolicyFailed, from_code, told
 
-from ..types.chunk import Array, Chunk
-from ..types.policy import Policy, raised
+from ..types import Array, Chunk, Policy, raised
 from .exchange import Exchange, Result
 
 log = logging.getLogger(__name__)

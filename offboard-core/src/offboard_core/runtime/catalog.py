@@ -12,7 +12,7 @@ from offboard_client.errors import ConfigurationError, ModelNotFound, OffboardEr
 
 from ..bound import BoundCodec
 from ..source import ModelSource
-from ..types.checkpoint import Checkpoint
+from ..types import Checkpoint
 from .lookups import Lookups
 
 log = logging.getLogger(__name__)

@@ -11,9 +11,7 @@ import numpy as np
 from offboard_client.errors import BadObservation, InvalidAction, LoadFailed, told
 from offboard_client.wire import Limits, check_actions, check_times, is_finite
 
-from ..types.chunk import Array, Chunk
-from ..types.policy import Policy
-from ..types.values import CodecMeta, Field, Observation
+from ..types import Array, Chunk, CodecMeta, Field, Observation, Policy
 
 _NUMBERS = "fiub"
 MAX_STEPS = Limits().chunk_steps

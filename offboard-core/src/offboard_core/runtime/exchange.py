@@ -12,9 +12,7 @@ from offboard_client.errors import DeadlineExceeded, Internal, InvalidAction, Of
 from offboard_client.wire import SEQ
 
 from ..bound import BoundCodec
-from ..types.chunk import Chunk
-from ..types.policy import Session
-from ..types.values import Observation
+from ..types import Chunk, Observation, Session
 from .checks import check_action, check_length, check_observation
 from .stats import SessionStats
 

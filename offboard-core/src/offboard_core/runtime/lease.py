@@ -10,8 +10,7 @@ from typing import Any
 from offboard_client.errors import OffboardError
 from offboard_client.wire import Status
 
-from ..types.policy import Policy
-from ..types.progress import Report
+from ..types import Policy, Report
 from .thread import ModelThread
 from .watch import Watch
 

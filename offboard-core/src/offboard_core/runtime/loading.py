@@ -13,7 +13,7 @@ from offboard_client.errors import InferTimeout, LoadFailed, OffboardError, told
 from offboard_client.wire import Status
 
 from ..memory import collect
-from ..types.progress import Progress
+from ..types import Progress
 from .checks import check_policy
 from .lease import Loaded, Recipe
 from .stats import ServerStats

@@ -17,8 +17,7 @@ from offboard_client.protocol import check_meta
 from .._paths import without_paths, without_paths_in
 from .._version import __version__
 from ..bound import BoundCodec
-from ..types.checkpoint import Checkpoint
-from ..types.values import CodecMeta, Field
+from ..types import Checkpoint, CodecMeta, Field
 
 
 def build_meta(

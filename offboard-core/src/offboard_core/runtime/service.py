@@ -25,7 +25,7 @@ from offboard_client.wire import Status
 
 from ..bound import BoundCodec
 from ..source import ModelSource
-from ..types.policy import Policy, Session
+from ..types import Policy, Session
 from .catalog import Catalog, Model
 from .exchange import Route, Wire
 from .lease import Lease, OnStatus, Recipe

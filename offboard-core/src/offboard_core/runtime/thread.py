@@ -22,8 +22,7 @@ from typing import Any, TypeVar
 
 from offboard_client.errors import InferTimeout, OffboardError, PolicyFailed, told
 
-from ..types.chunk import Chunk
-from ..types.policy import Policy
+from ..types import Chunk, Policy
 from .calls import Call, infer
 from .exchange import Exchange, Result
 from .gather import Work

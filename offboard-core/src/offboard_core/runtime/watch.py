@@ -8,8 +8,7 @@ from typing import Any, cast
 from offboard_client.errors import one_line, told
 from offboard_client.wire import Status
 
-from ..types.health import Health
-from ..types.policy import Policy
+from ..types import Health, Policy
 
 log = logging.getLogger(__name__)
 

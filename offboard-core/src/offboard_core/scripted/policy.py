@@ -13,12 +13,7 @@ from offboard_client.robots.sim import COLOURS, StackTask
 from ..codecs.actions import ActionSplit
 from ..codecs.state import StateVector, TaskText
 from ..codecs.timing import timed
-from ..types.checkpoint import Checkpoint, CheckpointLoader
-from ..types.chunk import Chunk
-from ..types.codec import Codec
-from ..types.policy import NoParams, Policy, Session
-from ..types.progress import Report
-from ..types.values import CodecMeta
+from ..types import Checkpoint, CheckpointLoader, Chunk, Codec, CodecMeta, NoParams, Policy, Report, Session
 from .plan import FPS, MAX_STEPS, State, plan
 
 #: What the state vector is made of, in this order.

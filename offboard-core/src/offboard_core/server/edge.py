@@ -22,7 +22,7 @@ from ..bound import BoundCodec
 from ..frontend import Frame, Speech
 from ..runtime.exchange import Result, Wire
 from ..runtime.session import ServiceSession
-from ..types.values import Observation
+from ..types import Observation
 
 log = logging.getLogger(__name__)
 

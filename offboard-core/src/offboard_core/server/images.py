@@ -11,8 +11,7 @@ import numpy as np
 from offboard_client.errors import BadMessage
 from offboard_client.wire import ImageBudget, decode_image
 
-from ..types.chunk import Array
-from ..types.values import Field
+from ..types import Array, Field
 
 
 def is_image(name: str, field: Field | None) -> bool:

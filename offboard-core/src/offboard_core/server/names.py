@@ -8,7 +8,7 @@ from typing import Any
 from offboard_client.errors import BadMessage
 from offboard_client.wire import DEADLINE_MS, RESERVED_NAMES, SEQ
 
-from ..types.values import Observation
+from ..types import Observation
 
 #: Names any observation may carry, whoever reads them.
 RESERVED = RESERVED_NAMES | frozenset(

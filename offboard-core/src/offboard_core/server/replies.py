@@ -9,7 +9,7 @@ import numpy as np
 from offboard_client.errors import DialectUnsupported
 
 from ..codecs.rotations import convert
-from ..types.chunk import Array, Chunk, rows
+from ..types import Array, Chunk, rows
 
 #: Why Positronic's clients cannot be answered.
 NO_RATE = "Positronic's rows need a timestamp and nothing says the rate: serve with --fps"

@@ -11,7 +11,7 @@ from offboard_client.wire import SEQ, canonical, error_frame, refuse_forms
 
 from ..bound import BoundCodec
 from ..runtime.exchange import Result
-from ..types.values import Observation
+from ..types import Observation
 from . import names, replies
 from .images import unpack_values
 from .numbers import find_seq

@@ -11,8 +11,7 @@ from offboard_client.errors import BadObservation, InvalidAction
 
 from ..bound import BoundCodec
 from ..runtime.checks import check_action
-from ..types.chunk import Array, Chunk
-from ..types.values import Observation
+from ..types import Array, Chunk, Observation
 from ._vendor import Vendor
 
 

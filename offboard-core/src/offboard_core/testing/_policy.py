@@ -12,11 +12,7 @@ from typing import Any
 from ..bound import BoundCodec
 from ..memory import collect
 from ..source import ModelSource
-from ..types.checkpoint import Checkpoint
-from ..types.chunk import Chunk
-from ..types.health import Health
-from ..types.policy import Policy, Session
-from ..types.values import Observation
+from ..types import Checkpoint, Chunk, Health, Observation, Policy, Session
 from ._vendor import Vendor
 
 #: Seconds: far more than what is known takes to be told on a busy machine, and less than asking another process.

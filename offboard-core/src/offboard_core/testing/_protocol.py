@@ -14,8 +14,7 @@ from websockets.sync.client import ClientConnection, connect
 from ..bound import BoundCodec
 from ..server.inference_server import InferenceServer
 from ..source import ModelSource
-from ..types.chunk import Array
-from ..types.values import Observation
+from ..types import Array, Observation
 from ._vendor import Vendor
 
 #: Seconds for any one frame: a bound for a test that has failed, not a measure of speed.

@@ -13,10 +13,7 @@ from ..bound import BoundCodec
 from ..plugins.hooks import GROUP
 from ..plugins.manager import Plugins
 from ..source import ModelSource, from_flags
-from ..types.checkpoint import Checkpoint
-from ..types.chunk import Chunk
-from ..types.policy import Policy
-from ..types.values import Observation
+from ..types import Checkpoint, Chunk, Observation, Policy
 
 
 class Vendor:
