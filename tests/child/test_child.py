@@ -11,7 +11,7 @@ import time
 
 import pytest
 from offboard_client.errors import LoadFailed
-from offboard_core.child import Child, free_port
+from offboard_core.process import Child, free_port
 
 
 def python(code: str) -> list[str]:
@@ -84,7 +84,7 @@ def test_a_clean_end_on_sigterm_is_waited_for(tmp_path):
 def test_the_servers_death_ends_everything(how):
     server = textwrap.dedent(f"""
         import sys, time
-        from offboard_core.child import Child
+        from offboard_core.process import Child
         child = Child([sys.executable, "-c", {textwrap.dedent(GRANDCHILD)!r}], name="vendor", grace=0.2)
         while "grandchild" not in child.tail():
             time.sleep(0.01)

@@ -5,7 +5,7 @@ import os
 import sys
 
 import pytest
-from offboard_core.child import Child
+from offboard_core.process import Child
 
 #: What a server's environment may hold that is none of a vendor's business.
 SECRETS = {

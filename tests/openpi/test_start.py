@@ -65,7 +65,7 @@ def test_a_first_inference_that_fails_is_a_load_that_fails(tmp_path):
 
 def test_a_start_that_takes_too_long(tmp_path, monkeypatch):
     step, passed = write_step(tmp_path / "7", start_seconds=600), [0.0]
-    monkeypatch.setattr("offboard_core.child.time", SimpleNamespace(monotonic=lambda: passed[0]))
+    monkeypatch.setattr("offboard_core.process.child.time", SimpleNamespace(monotonic=lambda: passed[0]))
 
     def report(line):
         passed[0] = 60.5 if "Loading model..." in line else 0.0

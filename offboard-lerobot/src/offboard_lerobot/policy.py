@@ -16,7 +16,7 @@ import torch
 from lerobot.policies.utils import populate_queues
 from lerobot.utils.constants import ACTION, OBS_IMAGES
 from offboard_client.errors import BadObservation, InvalidAction, ModelLost, OffboardError, PolicyFailed, told
-from offboard_core.memory import collect
+from offboard_core.process import collect
 from offboard_core.types import Array, Chunk, Field, Health, Policy, Session, is_image
 
 from .device import broken

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from offboard_client.errors import InferTimeout, LoadFailed, ModelLost, OffboardError, PolicyFailed, told
-from offboard_core.child import Child
+from offboard_core.process import Child
 from offboard_core.types import Health, Report
 
 from .checks import Checks

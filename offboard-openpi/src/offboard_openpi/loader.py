@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from offboard_client.errors import ConfigurationError, LoadFailed
-from offboard_core.child import Child
+from offboard_core.process import Child
 from offboard_core.registries import stamps
 from offboard_core.remote.cache import fetch
 from offboard_core.remote.folder import RemoteFolder, is_url

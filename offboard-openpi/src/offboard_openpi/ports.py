@@ -6,7 +6,7 @@ import socket
 import sys
 
 from offboard_client.errors import LoadFailed
-from offboard_core.child import free_port, unshared
+from offboard_core.process import free_port, unshared
 
 #: How many free ports are tried before none is found that no other server of ours waits on.
 _TRIES = 20

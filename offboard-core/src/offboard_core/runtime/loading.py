@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from offboard_client.errors import InferTimeout, LoadFailed, OffboardError, told
 from offboard_client.wire import Status
 
-from ..memory import collect
+from ..process import collect
 from ..types import Progress
 from .checks import check_policy
 from .lease import Loaded, Recipe

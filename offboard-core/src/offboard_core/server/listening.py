@@ -8,7 +8,7 @@ import socket
 from offboard_client.errors import ConfigurationError
 from offboard_client.protocol import bracketed
 
-from ..child import unshared
+from ..process import unshared
 
 _BACKUP = "choose another --port (0 takes a free one) or --host"
 #: What to do about it.

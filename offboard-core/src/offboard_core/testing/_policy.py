@@ -10,7 +10,7 @@ import weakref
 from typing import Any
 
 from ..bound import BoundCodec
-from ..memory import collect
+from ..process import collect
 from ..source import ModelSource
 from ..types import Checkpoint, Chunk, Health, Observation, Policy, Session
 from ._vendor import Vendor

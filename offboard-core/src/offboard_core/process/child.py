@@ -24,7 +24,7 @@ from pathlib import Path
 from offboard_client.errors import LoadFailed, printable
 
 from ..types import Report
-from ._environment import inherited
+from .environment import inherited
 
 log = logging.getLogger(__name__)
 
