@@ -6,7 +6,7 @@ import shutil
 import pytest
 from object_store import upload
 from offboard_client.errors import ModelNotFound
-from offboard_core.remote.folder import RemoteFolder
+from offboard_core.checkpoints.remote import RemoteFolder
 from offboard_openpi import files
 from offboard_openpi.registry import OpenPIRegistry
 from openpi_standin import write_run

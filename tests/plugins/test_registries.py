@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from offboard_core import ConfigurationError
-from offboard_core.registries import RECENTLY, numbered_folders, still_written
+from offboard_core.checkpoints import RECENTLY, numbered_folders, still_written
 
 
 def problem(path):

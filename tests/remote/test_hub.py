@@ -7,7 +7,7 @@ import sys
 import pytest
 from hub_standin import hub_standin
 from offboard_client.errors import ConfigurationError
-from offboard_core.remote.hub import HubFolder
+from offboard_core.checkpoints.remote import HubFolder
 
 FILES = {
     "exp/10/params/_METADATA": b"{}",

@@ -13,9 +13,7 @@ import s3fs
 from hub_standin import hub_standin
 from object_store import object_store, upload
 from offboard_client.errors import ConfigurationError, LoadFailed
-from offboard_core.remote import cache
-from offboard_core.remote.cache import fetch
-from offboard_core.remote.folder import RemoteFolder
+from offboard_core.checkpoints.remote import RemoteFolder, fetch
 from offboard_core.server.inference_server import InferenceServer
 from offboard_process import offboard
 from puppets import Puppet, source
@@ -64,8 +62,8 @@ def test_a_server_of_what_lies_there_ends_with_one_line(nowhere, tmp_path):
 
 def test_a_store_that_goes_away_in_mid_download(tmp_path, monkeypatch, caplog):
     """The server lives on, and says what failed."""
-    monkeypatch.setattr(cache, "BLOCK", 1000)
-    monkeypatch.setattr(cache.time, "sleep", lambda _: None)
+    monkeypatch.setattr("offboard_core.checkpoints.remote.cache.BLOCK", 1000)
+    monkeypatch.setattr("offboard_core.checkpoints.remote.cache.time.sleep", lambda _: None)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "weights").write_bytes(bytes(10_000))
@@ -93,7 +91,7 @@ def test_a_store_that_goes_away_in_mid_download(tmp_path, monkeypatch, caplog):
 
 
 PROGRAM = """
-from offboard_core.remote.hub import open_folder
+from offboard_core.checkpoints.remote import open_folder
 from offboard_client.errors import ConfigurationError
 try:
     open_folder("hf://org/name@v1")

@@ -8,9 +8,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFile
 from object_store import upload
 from offboard_client.errors import ConfigurationError
-from offboard_core.remote import cache
-from offboard_core.remote.cache import cache_folder, fetch
-from offboard_core.remote.folder import RemoteFolder
+from offboard_core.checkpoints import remote
+from offboard_core.checkpoints.remote import RemoteFolder, cache_folder, fetch
 
 
 @pytest.fixture
@@ -56,7 +55,7 @@ def test_a_folder_is_listed(remote, place):
 
 
 def test_what_is_fetched_is_the_same_and_is_fetched_once(remote, place, monkeypatch):
-    monkeypatch.setattr(cache, "BLOCK", 1000)
+    monkeypatch.setattr("offboard_core.checkpoints.remote.cache.BLOCK", 1000)
     said: list[str] = []
     local = fetch(remote, said.append)
     assert same(local, place)
@@ -94,8 +93,8 @@ class Broken(RemoteFolder):
 
 
 def test_a_broken_download_goes_on_where_it_stopped(remote, place, monkeypatch):
-    monkeypatch.setattr(cache, "BLOCK", 1000)
-    monkeypatch.setattr(cache.time, "sleep", lambda _: None)
+    monkeypatch.setattr("offboard_core.checkpoints.remote.cache.BLOCK", 1000)
+    monkeypatch.setattr("offboard_core.checkpoints.remote.cache.time.sleep", lambda _: None)
     with pytest.raises(ConfigurationError, match="the connection broke"):
         fetch(Broken(remote.url), lambda _: None)
     [part] = [path for path in cache_folder().rglob("*") if path.name.endswith(".offboard-part")]
@@ -115,7 +114,7 @@ def test_a_broken_download_goes_on_where_it_stopped(remote, place, monkeypatch):
 
 
 def test_a_connection_that_stutters_is_asked_again(remote, place, monkeypatch):
-    monkeypatch.setattr(cache.time, "sleep", lambda _: None)
+    monkeypatch.setattr("offboard_core.checkpoints.remote.cache.time.sleep", lambda _: None)
     failures = iter([True, True])
 
     class Stutters(RemoteFolder):
@@ -156,7 +155,7 @@ def test_two_that_want_the_same_take_turns(remote, place):
 
 
 def test_who_waits_for_another_that_fetches_the_same_waits_while_something_comes(remote, place, monkeypatch):
-    here = cache.place_of(remote.url)
+    here = remote.place_of(remote.url)
     here.mkdir(parents=True)
     slept, said = [], []
 
@@ -165,13 +164,13 @@ def test_who_waits_for_another_that_fetches_the_same_waits_while_something_comes
         if len(slept) < 20:  # the other one fetches
             (here / "part").write_bytes(bytes(1000 * len(slept)))
 
-    monkeypatch.setattr(cache.time, "sleep", sleep)
-    monkeypatch.setattr(cache.time, "monotonic", lambda: sum(slept))
+    monkeypatch.setattr("offboard_core.checkpoints.remote.cache.time.sleep", sleep)
+    monkeypatch.setattr("offboard_core.checkpoints.remote.cache.time.monotonic", lambda: sum(slept))
     with here.with_name(f"{here.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(ConfigurationError, match=r"the same into .*, and nothing has come for 600 s; .*fuser"):
             fetch(remote, said.append)
-    assert 2000 + cache.PATIENCE >= sum(slept) > 1900 + cache.PATIENCE
+    assert 2000 + remote.PATIENCE >= sum(slept) > 1900 + remote.PATIENCE
     assert said[0] == "another process is fetching this checkpoint: 0.0 MB are there"
     assert len(said) == len(slept), "whoever waits is told each time, and can be called off"
     assert same(fetch(remote, said.append), place)
@@ -213,7 +212,7 @@ def test_a_cache_that_cannot_be_written_says_what_moves_it(remote, monkeypatch, 
     kept = tmp_path / "cache"
     monkeypatch.setenv("OFFBOARD_CACHE", str(kept))
     if broken == "lock":
-        place = cache.place_of(remote.url)
+        place = remote.place_of(remote.url)
         place.parent.mkdir(parents=True)
         place.with_name(f"{place.name}.lock").mkdir()
     else:

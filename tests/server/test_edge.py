@@ -9,7 +9,7 @@ import pytest
 from genuine_client import speaking
 from offboard_client import BadObservation, ConnectionLost, InferenceClient, LoadFailed, PolicyFailed, wire
 from offboard_core import Checkpoint, ConfigurationError, Field, Health, InferenceServer
-from offboard_core.registries import MemoryRegistry
+from offboard_core.checkpoints import MemoryRegistry
 from offboard_core.runtime.timeouts import Limits
 from offboard_core.server.edge import Edge
 from puppets import ARM_INPUTS, PATIENCE, Door, Puppet, arm, source

@@ -9,7 +9,7 @@ from offboard_core import (
     Checkpoint, CheckpointLoader, Chunk, Codec, CodecEntry, CodecMeta, Field, LoaderEntry, ModelRegistry, Policy,
     RegistryEntry, Session, hookimpl,
 )
-from offboard_core.registries import numbered_folders
+from offboard_core.checkpoints import numbered_folders
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ from offboard_core import (
     Session,
 )
 from offboard_core.bound import BoundCodec
+from offboard_core.checkpoints import MemoryRegistry
 from offboard_core.codec_choice import CodecChoice
 from offboard_core.plugins.manager import Plugins
-from offboard_core.registries import MemoryRegistry
 from offboard_core.source import ModelSource
 from offboard_core.testing._codec import CodecLaws
 from offboard_core.testing._plugin import PluginLaws

@@ -24,10 +24,10 @@ import numpy as np
 from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError, told
 
 from .answers import as_chunk, kind_of
+from .checkpoints import MemoryRegistry
 from .codec_choice import CodecChoice
 from .declared import declared
 from .plugins.manager import Plugins
-from .registries import MemoryRegistry
 from .source import ModelSource
 from .types import Array, Checkpoint, CheckpointLoader, Chunk, Policy, Report, Session
 

@@ -10,12 +10,12 @@ from typing import Any
 from offboard_client.errors import ConfigurationError
 from offboard_client.plugins import build
 
+from .checkpoints import DescribedRegistry, MemoryRegistry, not_there
 from .codec_choice import CodecChoice
 from .plugins.entries import LoaderEntry
 from .plugins.kinds import LOADER, REGISTRY
 from .plugins.manager import Plugins
 from .plugins.offers import Offer
-from .registries import DescribedRegistry, MemoryRegistry, not_there
 from .types import Checkpoint, CheckpointLoader, ModelRegistry
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from offboard_core.registries import is_lfs_pointer
+from offboard_core.checkpoints import is_lfs_pointer
 from offboard_core.types import Checkpoint, Field
 
 from .places import PRETRAINED, Place

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from offboard_client.errors import ConfigurationError, LoadFailed, told
-from offboard_core.registries import stamps
-from offboard_core.remote.cache import fetch
-from offboard_core.remote.folder import is_url
-from offboard_core.remote.hub import open_folder
+from offboard_core.checkpoints import stamps
+from offboard_core.checkpoints.remote import fetch, is_url, open_folder
 from offboard_core.types import Checkpoint, CheckpointLoader, Policy, Report
 
 from .files import CONFIG, Files, Incomplete, read

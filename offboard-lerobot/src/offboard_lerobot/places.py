@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from offboard_core.remote.folder import RemoteFile, RemoteFolder
+from offboard_core.checkpoints.remote import RemoteFile, RemoteFolder
 
 #: What LeRobot calls the folder of one checkpoint, in the folder of its training step.
 PRETRAINED = "pretrained_model"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from offboard_client.errors import ConfigurationError, ModelNotFound
-from offboard_core.registries import numbered_folders, stamps, still_written
-from offboard_core.remote.folder import is_url
+from offboard_core.checkpoints import numbered_folders, stamps, still_written
+from offboard_core.checkpoints.remote import is_url
 from offboard_core.types import Checkpoint, ModelRegistry
 
 from .files import CONFIG, EXPECTED, MARKS, RECORDED, Files, Incomplete, Unfit, read, read_json

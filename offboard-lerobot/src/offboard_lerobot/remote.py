@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from offboard_client.errors import ConfigurationError, ModelNotFound
-from offboard_core.remote.folder import RemoteFile
-from offboard_core.remote.hub import open_folder
+from offboard_core.checkpoints.remote import RemoteFile, open_folder
 from offboard_core.types import Checkpoint, ModelRegistry
 
 from .files import CONFIG, EXPECTED, MARKS, Files, Incomplete, read

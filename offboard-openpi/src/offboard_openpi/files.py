@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from offboard_client.errors import ConfigurationError
-from offboard_core.registries import is_lfs_pointer, still_written
+from offboard_core.checkpoints import is_lfs_pointer, still_written
 
 PARAMS = "params/_METADATA"
 WEIGHTS = "model.safetensors"

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from offboard_client.errors import ConfigurationError, LoadFailed
+from offboard_core.checkpoints import stamps
+from offboard_core.checkpoints.remote import RemoteFolder, fetch, is_url
 from offboard_core.process import Child
-from offboard_core.registries import stamps
-from offboard_core.remote.cache import fetch
-from offboard_core.remote.folder import RemoteFolder, is_url
 from offboard_core.types import Checkpoint, CheckpointLoader, Field, Report
 
 from . import files

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from offboard_client.errors import ConfigurationError
-from offboard_core.registries import numbered_folders
-from offboard_core.remote.folder import RemoteFile, RemoteFolder, is_url
+from offboard_core.checkpoints import numbered_folders
+from offboard_core.checkpoints.remote import RemoteFile, RemoteFolder, is_url
 from offboard_core.types import Checkpoint, ModelRegistry
 
 from . import files

@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from offboard_client.errors import ConfigurationError
+from offboard_core.checkpoints import read_record, write_record
 from offboard_core.process import Child
-from offboard_core.record import read_record, write_record
 from offboard_core.training import Trainer
 from offboard_core.types import Report
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from offboard_client.errors import ConfigurationError, nearest, unknown
 
-from ..registries import nearby, what_is_there
+from ..checkpoints import nearby, what_is_there
 from .discovery import BUILTIN, NAME, core, installed, load
 from .kinds import CODEC, KINDS, LOADER, E_co, Kind
 from .offers import Offer, Provider

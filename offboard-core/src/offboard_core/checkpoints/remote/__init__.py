@@ -6,8 +6,18 @@ What a place names is data: a name that would lead out of the cache is refused.
 
 from __future__ import annotations
 
-from .cache import cache_folder, fetch
+from .cache import PATIENCE, cache_folder, fetch, place_of
 from .folder import RemoteFile, RemoteFolder, is_url
-from .hub import open_folder
+from .hub import HubFolder, open_folder
 
-__all__ = ["RemoteFile", "RemoteFolder", "cache_folder", "fetch", "is_url", "open_folder"]
+__all__ = [
+    "HubFolder",
+    "PATIENCE",
+    "RemoteFile",
+    "RemoteFolder",
+    "cache_folder",
+    "fetch",
+    "is_url",
+    "open_folder",
+    "place_of",
+]

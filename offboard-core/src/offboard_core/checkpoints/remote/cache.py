@@ -16,7 +16,7 @@ from typing import cast
 
 from offboard_client.errors import ConfigurationError
 
-from ..types import Progress, Report, sized
+from ...types import Progress, Report, sized
 from .folder import RemoteFile, RemoteFolder
 
 #: What is fetched at a time, and so what an interruption may cost.

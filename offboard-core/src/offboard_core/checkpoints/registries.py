@@ -10,7 +10,7 @@ from pathlib import Path
 
 from offboard_client.errors import ConfigurationError, ModelNotFound, nearest
 
-from .types import Checkpoint, ModelRegistry
+from ..types import Checkpoint, ModelRegistry
 
 #: How long ago somebody must have written for "it is still being written" to be likely, in seconds.
 RECENTLY = 120.0

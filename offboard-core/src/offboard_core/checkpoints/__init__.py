@@ -1,0 +1,32 @@
+"""Where checkpoints are found: folders, registries, and stores on the network."""
+
+from __future__ import annotations
+
+from .record import read_record, write_record
+from .registries import (
+    RECENTLY,
+    DescribedRegistry,
+    MemoryRegistry,
+    is_lfs_pointer,
+    nearby,
+    not_there,
+    numbered_folders,
+    stamps,
+    still_written,
+    what_is_there,
+)
+
+__all__ = [
+    "DescribedRegistry",
+    "MemoryRegistry",
+    "RECENTLY",
+    "is_lfs_pointer",
+    "nearby",
+    "not_there",
+    "numbered_folders",
+    "read_record",
+    "stamps",
+    "still_written",
+    "what_is_there",
+    "write_record",
+]
