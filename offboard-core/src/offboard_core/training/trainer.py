@@ -9,7 +9,7 @@ from typing import Any
 
 from offboard_client.errors import ConfigurationError
 
-from .types import NoParams, Report
+from ..types import NoParams, Report
 
 
 class Trainer(abc.ABC):
