@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from golden_codecs import GOLDEN, observation
 from offboard_client.errors import InvalidAction
-from offboard_core.codecs.actions import ActionSplit, ActionVector
-from offboard_core.codecs.rotations import convert
+from offboard_core.codecs import ActionSplit, ActionVector, convert
 from offboard_core.types import Chunk
 
 POSE = {"target_pose": 7, "target_grip": 1}

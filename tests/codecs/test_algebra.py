@@ -11,11 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from offboard_client.errors import BadObservation, ConfigurationError, InvalidAction
-from offboard_core.codecs.actions import ActionSplit
-from offboard_core.codecs.images import LetterboxImage
-from offboard_core.codecs.names import Rename
-from offboard_core.codecs.state import StateVector
-from offboard_core.codecs.timing import ActionHorizon, ActionTiming
+from offboard_core.codecs import ActionHorizon, ActionSplit, ActionTiming, LetterboxImage, Rename, StateVector
 from offboard_core.types import Chunk, Codec, CodecMeta, Feature, Field, Stage, decodes, encodes
 
 

@@ -6,7 +6,7 @@ import PIL
 import pytest
 from golden_codecs import GOLDEN, picture, sha16
 from offboard_client.errors import BadObservation
-from offboard_core.codecs.images import LetterboxImage, letterbox
+from offboard_core.codecs import LetterboxImage, letterbox
 
 
 def bilinear(array: np.ndarray, size: int, axis: int) -> np.ndarray:

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from offboard_client.errors import BadObservation, BadParameter, ConfigurationError
 from offboard_client.plugins import build
-from offboard_core.codecs.names import Rename
-from offboard_core.codecs.native import NativeOptions, make
+from offboard_core.codecs import NativeOptions, Rename, make
 from offboard_core.types import Checkpoint, Chunk, Field
 
 UNKNOWN = Checkpoint(id="m")

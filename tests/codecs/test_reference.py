@@ -7,7 +7,7 @@ import offboard_core.codecs as blocks
 import pytest
 from installed import with_lerobot
 from offboard_client.plugins import describe
-from offboard_core.codecs.rotations import WIDTHS
+from offboard_core.codecs import WIDTHS
 from offboard_core.plugins.kinds import CODEC
 from offboard_core.plugins.manager import Plugins
 

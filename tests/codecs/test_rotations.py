@@ -4,7 +4,7 @@ from golden_codecs import GOLDEN
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from offboard_core.codecs.rotations import WIDTHS, convert, convert_pose
+from offboard_core.codecs import WIDTHS, convert, convert_pose
 
 REPRESENTATIONS = sorted(WIDTHS)
 

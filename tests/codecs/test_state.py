@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from golden_codecs import observation
 from offboard_client.errors import BadObservation
-from offboard_core.codecs.grip import binarize
-from offboard_core.codecs.state import StateVector, TaskText
+from offboard_core.codecs import StateVector, TaskText, binarize
 
 codec = StateVector(name="state", parts={"robot_state.ee_pose": 7, "grip": 1, "robot_state.q": 7})
 

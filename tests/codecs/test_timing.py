@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 from offboard_client.errors import ConfigurationError, InvalidAction
-from offboard_core.codecs.actions import ActionSplit
-from offboard_core.codecs.timing import ActionHorizon, ActionTiming, timed
+from offboard_core.codecs import ActionHorizon, ActionSplit, ActionTiming, timed
 from offboard_core.types import Chunk
 
 codec = ActionSplit(parts={"target_joints": 2})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from offboard_client.errors import BadObservation, DialectUnsupported, InvalidAction
 from offboard_core.bound import BoundCodec
-from offboard_core.codecs.state import CONVENTIONS
+from offboard_core.codecs import CONVENTIONS
 from offboard_core.plugins.kinds import CODEC
 from offboard_core.plugins.manager import Plugins
 from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Field

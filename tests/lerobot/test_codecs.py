@@ -5,9 +5,7 @@ from golden_codecs import GOLDEN, observation, sha16
 from lerobot_checkpoints import write_files
 from offboard_client.errors import BadObservation, BadParameter, InvalidAction, LoadFailed
 from offboard_client.plugins import build
-from offboard_core.codecs.images import letterbox
-from offboard_core.codecs.native import NativeOptions
-from offboard_core.codecs.rotations import convert
+from offboard_core.codecs import NativeOptions, convert, letterbox
 from offboard_core.types import Checkpoint, Chunk, Field
 from offboard_lerobot import codecs
 from offboard_lerobot.codecs import ArmOptions

@@ -11,8 +11,7 @@ from offboard_client.protocol import FPS_RANGE, check_meta
 from offboard_core import Chunk, Codec, CodecEntry, CodecMeta, InferenceServer, hookimpl
 from offboard_core._cli.train import record_of
 from offboard_core.adapt import from_callables
-from offboard_core.codecs.native import NativeOptions
-from offboard_core.codecs.timing import ActionTiming
+from offboard_core.codecs import ActionTiming, NativeOptions
 from offboard_core.plugins.kinds import TRAINER
 from offboard_core.plugins.manager import Plugins
 from offboard_core.types import Checkpoint

@@ -83,8 +83,7 @@ class Cut:
 
     def __init__(self):
         from offboard_core import CodecEntry, hookimpl
-        from offboard_core.codecs.native import Native
-        from offboard_core.codecs.timing import timed
+        from offboard_core.codecs import Native, timed
 
         def make(options, checkpoint):
             return timed(Native(inputs={}, outputs={}), 10.0, 0.3)

@@ -6,7 +6,7 @@ from answers import answering, open_robot
 from offboard_client.errors import BadMessage, InvalidAction
 from offboard_client.wire import rows
 from offboard_core import Chunk
-from offboard_core.codecs.timing import ActionTiming
+from offboard_core.codecs import ActionTiming
 
 BACKWARDS = {
     "backwards": [0.0, 0.2, 0.1],

@@ -12,7 +12,7 @@ from offboard_client.errors import BadParameter, ConfigurationError
 from offboard_client.plugins import build, describe
 
 from .bound import BoundCodec
-from .codecs.timing import rate
+from .codecs import rate
 from .plugins.entries import CodecEntry
 from .plugins.kinds import CODEC
 from .plugins.manager import Plugins

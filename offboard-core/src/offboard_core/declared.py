@@ -10,8 +10,7 @@ import numpy as np
 from offboard_client.errors import ConfigurationError
 from offboard_client.wire import ACTIONS
 
-from .codecs.actions import action_field, action_shape
-from .codecs.state import canonical_field, canonical_shape
+from .codecs import action_field, action_shape, canonical_field, canonical_shape
 from .types import Array, Field
 
 F = TypeVar("F")

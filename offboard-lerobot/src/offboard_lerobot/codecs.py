@@ -17,11 +17,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from offboard_client.errors import LoadFailed
-from offboard_core.codecs.actions import ActionSplit
-from offboard_core.codecs.images import LetterboxImage
-from offboard_core.codecs.names import resolve_names
-from offboard_core.codecs.state import StateVector, TaskText
-from offboard_core.codecs.timing import positive, rate, timed
+from offboard_core.codecs import (
+    ActionSplit,
+    LetterboxImage,
+    StateVector,
+    TaskText,
+    positive,
+    rate,
+    resolve_names,
+    timed,
+)
 from offboard_core.types import Checkpoint, Codec, is_image
 
 from .files import CONFIG

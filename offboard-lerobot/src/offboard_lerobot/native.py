@@ -6,13 +6,16 @@ import functools
 from collections.abc import Sequence
 
 from offboard_client.errors import BadParameter, LoadFailed
-from offboard_core.codecs.actions import ActionVector
-from offboard_core.codecs.grip import is_grip
-from offboard_core.codecs.images import LetterboxImage
-from offboard_core.codecs.names import resolve_names
-from offboard_core.codecs.native import NativeOptions
-from offboard_core.codecs.state import StateVector, TaskText
-from offboard_core.codecs.timing import timed
+from offboard_core.codecs import (
+    ActionVector,
+    LetterboxImage,
+    NativeOptions,
+    StateVector,
+    TaskText,
+    is_grip,
+    resolve_names,
+    timed,
+)
 from offboard_core.types import Checkpoint, Codec, Field, is_image
 
 

@@ -10,10 +10,7 @@ from typing import Any
 
 import numpy as np
 from offboard_client.errors import BadParameter
-from offboard_core.codecs.actions import ActionSplit
-from offboard_core.codecs.grip import is_grip
-from offboard_core.codecs.state import StateVector
-from offboard_core.codecs.timing import positive, rate, timed
+from offboard_core.codecs import ActionSplit, StateVector, is_grip, positive, rate, timed
 from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Field, Observation, Stage
 
 from .blocks import SIZE, Prompt, Trained, camera, check_fit

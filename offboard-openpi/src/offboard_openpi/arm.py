@@ -16,9 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from offboard_client.errors import BadParameter
-from offboard_core.codecs.actions import ActionSplit
-from offboard_core.codecs.state import StateVector
-from offboard_core.codecs.timing import positive, rate, timed
+from offboard_core.codecs import ActionSplit, StateVector, positive, rate, timed
 from offboard_core.types import Checkpoint, Codec
 
 from .blocks import Prompt, Trained, camera, check_fit

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from offboard_client.errors import BadObservation, LoadFailed
-from offboard_core.codecs.images import LetterboxImage
+from offboard_core.codecs import LetterboxImage
 from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Feature, Field, Observation
 
 from .families import PROMPT

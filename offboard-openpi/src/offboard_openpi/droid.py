@@ -11,10 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from offboard_client.errors import InvalidAction, LoadFailed
-from offboard_core.codecs.actions import action_field
-from offboard_core.codecs.grip import binarize
-from offboard_core.codecs.state import CONVENTIONS, StateVector
-from offboard_core.codecs.timing import rate, timed
+from offboard_core.codecs import CONVENTIONS, StateVector, action_field, binarize, rate, timed
 from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Observation
 
 from .blocks import Prompt, Trained, camera, check_fit

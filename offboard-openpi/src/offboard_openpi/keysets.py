@@ -13,8 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 from offboard_client.errors import BadObservation, InvalidAction
-from offboard_core.codecs.rotations import convert, convert_pose
-from offboard_core.codecs.state import CONVENTIONS
+from offboard_core.codecs import CONVENTIONS, convert, convert_pose
 from offboard_core.types import Array, Field
 
 from . import aloha, arm, droid, libero

@@ -12,11 +12,16 @@ from typing import Any, Literal
 
 import numpy as np
 from offboard_client.errors import InvalidAction
-from offboard_core.codecs.actions import action_field
-from offboard_core.codecs.images import LetterboxImage
-from offboard_core.codecs.rotations import convert
-from offboard_core.codecs.state import StateVector, canonical_field
-from offboard_core.codecs.timing import positive, rate, timed
+from offboard_core.codecs import (
+    LetterboxImage,
+    StateVector,
+    action_field,
+    canonical_field,
+    convert,
+    positive,
+    rate,
+    timed,
+)
 from offboard_core.types import Array, Checkpoint, Chunk, Codec, CodecMeta, Field, Observation
 
 from .blocks import SIZE, Prompt, Trained, check_fit

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from offboard_client.errors import BadObservation
-from offboard_core.codecs.native import Native
-from offboard_core.codecs.timing import rate, timed
+from offboard_core.codecs import Native, rate, timed
 from offboard_core.types import Checkpoint, Codec, CodecMeta, Field, Observation
 
 from .blocks import Trained

@@ -1,8 +1,7 @@
 """The plugin ``echo``: answers the pose it was sent, so that the arm stays where it is."""
 
 from offboard_core import CheckpointLoader, Chunk, CodecEntry, LoaderEntry, Policy, Session, hookimpl
-from offboard_core.codecs.actions import ActionSplit
-from offboard_core.codecs.state import StateVector
+from offboard_core.codecs import ActionSplit, StateVector
 
 
 class EchoSession(Session):

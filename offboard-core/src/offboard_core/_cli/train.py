@@ -13,7 +13,7 @@ from offboard_client.errors import ConfigurationError
 from offboard_client.plugins import UsageError, build, describe
 from offboard_client.terminal import Line, emit_json, note, parse, say
 
-from ..codecs.timing import rate
+from ..codecs import rate
 from ..plugins.entries import TrainerEntry
 from ..plugins.kinds import CODEC, LOADER, TRAINER
 from ..plugins.manager import Plugins

@@ -13,18 +13,45 @@ from __future__ import annotations
 
 from offboard_client.wire import check_actions
 
-from .actions import ActionSplit, ActionVector, pose_width
-from .grip import binarize, check_grip
+from .actions import ActionSplit, ActionVector, action_field, action_shape, pose_width
+from .grip import binarize, check_grip, is_grip
 from .images import LetterboxImage, letterbox
 from .names import Rename, resolve_names
-from .native import Native, NativeOptions
-from .rotations import Rotation, convert, convert_pose
-from .state import CONVENTIONS, StateVector, TaskText, canonical_field, check_canonical
+from .native import Native, NativeOptions, make
+from .rotations import WIDTHS, Rotation, convert, convert_pose
+from .state import CONVENTIONS, StateVector, TaskText, canonical_field, canonical_shape, check_canonical
 from .timing import ActionHorizon, ActionTiming, positive, rate, timed
 
 __all__ = [
-    "ActionHorizon", "ActionSplit", "ActionTiming", "ActionVector", "CONVENTIONS", "LetterboxImage", "Native",
-    "NativeOptions", "Rename", "Rotation", "StateVector", "TaskText", "binarize", "canonical_field",
-    "check_actions", "check_canonical", "check_grip", "convert", "convert_pose", "letterbox", "pose_width",
-    "positive", "rate", "resolve_names", "timed",
-]  # fmt: skip
+    "ActionHorizon",
+    "ActionSplit",
+    "ActionTiming",
+    "ActionVector",
+    "CONVENTIONS",
+    "LetterboxImage",
+    "Native",
+    "NativeOptions",
+    "Rename",
+    "Rotation",
+    "StateVector",
+    "TaskText",
+    "WIDTHS",
+    "action_field",
+    "action_shape",
+    "binarize",
+    "canonical_field",
+    "canonical_shape",
+    "check_actions",
+    "check_canonical",
+    "check_grip",
+    "convert",
+    "convert_pose",
+    "is_grip",
+    "letterbox",
+    "make",
+    "pose_width",
+    "positive",
+    "rate",
+    "resolve_names",
+    "timed",
+]

@@ -10,9 +10,7 @@ import numpy as np
 from offboard_client.errors import BadObservation, BadParameter
 from offboard_client.robots.sim import COLOURS, StackTask
 
-from ..codecs.actions import ActionSplit
-from ..codecs.state import StateVector, TaskText
-from ..codecs.timing import timed
+from ..codecs import ActionSplit, StateVector, TaskText, timed
 from ..types import Checkpoint, CheckpointLoader, Chunk, Codec, CodecMeta, NoParams, Policy, Report, Session
 from .plan import FPS, MAX_STEPS, State, plan
 

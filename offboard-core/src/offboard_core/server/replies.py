@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from offboard_client.errors import DialectUnsupported
 
-from ..codecs.rotations import convert
+from ..codecs import convert
 from ..types import Array, Chunk, rows
 
 #: Why Positronic's clients cannot be answered.
