@@ -1,8 +1,7 @@
 import pytest
 from offboard_client.cli import main
 from offboard_client.terminal import HABITS
-from offboard_core.plugins.kinds import LOADER
-from offboard_core.plugins.manager import Plugins
+from offboard_core.plugins import LOADER, Plugins
 
 
 @pytest.mark.parametrize(

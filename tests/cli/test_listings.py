@@ -1,8 +1,7 @@
 import json
 from dataclasses import fields
 
-from offboard_core.plugins.kinds import CODEC
-from offboard_core.plugins.manager import Plugins
+from offboard_core.plugins import CODEC, Plugins
 from offboard_process import offboard
 from plugin_dists import write_plugin
 from toy_vendor import TOY

@@ -9,8 +9,7 @@ from installed import with_lerobot
 from offboard_client.cli import main
 from offboard_client.plugins import describe
 from offboard_core.models_toml import KEYS
-from offboard_core.plugins.kinds import CODEC
-from offboard_core.plugins.manager import Plugins
+from offboard_core.plugins import CODEC, Plugins
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 COMMANDS = sorted(point.name for point in entry_points(group="offboard.commands"))

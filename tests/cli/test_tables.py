@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from offboard_client.cli import main
 from offboard_client.terminal import emit_facts, emit_table, note, tell
-from offboard_core.plugins.kinds import CODEC
-from offboard_core.plugins.manager import Plugins
+from offboard_core.plugins import CODEC, Plugins
 from scripted_server import META, ScriptedServer
 from terminal import Terminal
 

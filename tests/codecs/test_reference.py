@@ -8,8 +8,7 @@ import pytest
 from installed import with_lerobot
 from offboard_client.plugins import describe
 from offboard_core.codecs import WIDTHS
-from offboard_core.plugins.kinds import CODEC
-from offboard_core.plugins.manager import Plugins
+from offboard_core.plugins import CODEC, Plugins
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "codecs.md").read_text("utf-8")
 CELLS = [line.split("|") for line in PAGE.splitlines() if line.startswith("| `")]

@@ -12,8 +12,7 @@ import yaml
 from installed import with_lerobot
 from offboard_client.cli import main
 from offboard_core._cli.serve_options import parse_serve
-from offboard_core.plugins.kinds import CODEC
-from offboard_core.plugins.manager import Plugins
+from offboard_core.plugins import CODEC, Plugins
 from offboard_core.source import expand
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import pytest
 from offboard_core import ConfigurationError, FrontendEntry, hookimpl
 from offboard_core.frontend import Frontend
 from offboard_core.frontends import make_frontends
-from offboard_core.plugins.manager import Plugins
+from offboard_core.plugins import Plugins
 from offboard_core.runtime.timeouts import Limits
 from offboard_core.server.inference_server import InferenceServer
 from offboard_process import offboard, serving

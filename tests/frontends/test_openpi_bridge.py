@@ -8,8 +8,7 @@ import pytest
 from offboard_client.errors import BadObservation, DialectUnsupported, InvalidAction
 from offboard_core.bound import BoundCodec
 from offboard_core.codecs import CONVENTIONS
-from offboard_core.plugins.kinds import CODEC
-from offboard_core.plugins.manager import Plugins
+from offboard_core.plugins import CODEC, Plugins
 from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Field
 from offboard_openpi.bridge import bridge
 from offboard_openpi.keysets import KEYSETS

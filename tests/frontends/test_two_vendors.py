@@ -14,7 +14,7 @@ from offboard_client import InferenceClient
 from offboard_core import InferenceServer
 from offboard_core.frontends import make_frontends
 from offboard_core.models_toml import read_frontends, read_models
-from offboard_core.plugins.manager import Plugins
+from offboard_core.plugins import Plugins
 from offboard_core.runtime.timeouts import Limits
 from offboard_process import serving
 from openpi_standin import PYTHON, STANDIN, robot, write_run

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from lerobot_checkpoints import model_inputs, write_files
 from offboard_client.errors import LoadFailed
-from offboard_core.plugins.manager import Plugins
+from offboard_core.plugins import Plugins
 from offboard_core.source import from_flags
 from offboard_lerobot import versions
 from offboard_process import offboard

@@ -5,8 +5,7 @@ from golden_codecs import GOLDEN, observation, picture, sha16
 from offboard_client.errors import BadObservation, BadParameter, InvalidAction, LoadFailed
 from offboard_client.plugins import build
 from offboard_core.codecs import convert, letterbox
-from offboard_core.plugins.kinds import CODEC
-from offboard_core.plugins.manager import Plugins
+from offboard_core.plugins import CODEC, Plugins
 from offboard_core.types import Checkpoint, Chunk
 from offboard_openpi import arm
 from offboard_openpi.aloha import AlohaOptions, aloha

@@ -12,7 +12,7 @@ from lying_openpi import Liar
 from offboard_client import InferenceClient
 from offboard_client.errors import PolicyFailed
 from offboard_core import Health, InferenceServer
-from offboard_core.plugins.manager import Plugins
+from offboard_core.plugins import Plugins
 from offboard_core.runtime.timeouts import Limits
 from offboard_core.source import from_flags
 from offboard_openpi import external_server

@@ -23,7 +23,7 @@ from offboard_client import (
     PolicyFailed,
 )
 from offboard_core import InferenceServer
-from offboard_core.plugins.manager import Plugins
+from offboard_core.plugins import Plugins
 from offboard_core.runtime.timeouts import Limits
 from offboard_core.source import from_flags
 from openpi_standin import PYTHON, STANDIN, options, robot, write_run, write_step

@@ -12,7 +12,7 @@ from offboard_client.robots.sim import SimRobot, StackTask
 from offboard_core import Checkpoint, Chunk, OffboardError
 from offboard_core.checkpoints import MemoryRegistry
 from offboard_core.codec_choice import CodecChoice
-from offboard_core.plugins.manager import Plugins
+from offboard_core.plugins import Plugins
 from offboard_core.source import ModelSource, from_flags
 from openpi_standin import options, write_run
 from puppets import Puppet, PuppetLoader

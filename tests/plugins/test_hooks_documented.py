@@ -7,8 +7,7 @@ import types
 from pathlib import Path
 
 import pytest
-from offboard_core.plugins.kinds import KINDS
-from offboard_core.plugins.manager import Plugins
+from offboard_core.plugins import KINDS, Plugins
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "hooks.md").read_text("utf-8")
 HOOKS = list(KINDS)

@@ -7,9 +7,7 @@ from types import SimpleNamespace
 import pytest
 from offboard_client.cli import main
 from offboard_core import CodecEntry, ConfigurationError, LoaderEntry, RegistryEntry, hookimpl
-from offboard_core.plugins.entries import Entry
-from offboard_core.plugins.kinds import CODEC, KINDS, LOADER, REGISTRY, Kind
-from offboard_core.plugins.manager import Plugins
+from offboard_core.plugins import CODEC, KINDS, LOADER, REGISTRY, Entry, Kind, Plugins
 from offboard_core.types import Checkpoint, Codec
 from plugin_dists import entry_points_in, write_plugin
 

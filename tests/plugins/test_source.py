@@ -15,7 +15,7 @@ from offboard_core import (
 )
 from offboard_core.checkpoints import MemoryRegistry
 from offboard_core.models_toml import read_models
-from offboard_core.plugins.manager import Plugins
+from offboard_core.plugins import Plugins
 from offboard_core.source import from_flags
 from offboard_core.types import Checkpoint
 

@@ -12,8 +12,7 @@ from offboard_core import Chunk, Codec, CodecEntry, CodecMeta, InferenceServer, 
 from offboard_core._cli.train import record_of
 from offboard_core.adapt import from_callables
 from offboard_core.codecs import ActionTiming, NativeOptions
-from offboard_core.plugins.kinds import TRAINER
-from offboard_core.plugins.manager import Plugins
+from offboard_core.plugins import TRAINER, Plugins
 from offboard_core.types import Checkpoint
 from puppets import Puppet, source
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from offboard_client import wire
 from offboard_core import InferenceServer
 from offboard_core.frontends import make_frontends
-from offboard_core.plugins.manager import Plugins
+from offboard_core.plugins import Plugins
 
 PROGRAM = Path(__file__).parents[1] / "openpi_client" / "genuine.py"
 #: openpi-client asks for less than numpy 2, and imports typing_extensions without asking for it.

@@ -21,7 +21,7 @@ from offboard_core import (
 from offboard_core.bound import BoundCodec
 from offboard_core.checkpoints import MemoryRegistry
 from offboard_core.codec_choice import CodecChoice
-from offboard_core.plugins.manager import Plugins
+from offboard_core.plugins import Plugins
 from offboard_core.source import ModelSource
 
 #: Seconds after which a wait has failed. It guards against hangs and decides nothing.

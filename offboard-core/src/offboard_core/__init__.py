@@ -22,8 +22,7 @@ from offboard_client.errors import (
 )
 
 from .declared import declare
-from .plugins.entries import CodecEntry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry
-from .plugins.hooks import hookimpl
+from .plugins import CodecEntry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry, hookimpl
 from .training import Trainer
 from .types import (
     Checkpoint,

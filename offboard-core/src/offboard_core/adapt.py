@@ -27,7 +27,7 @@ from .answers import as_chunk, kind_of
 from .checkpoints import MemoryRegistry
 from .codec_choice import CodecChoice
 from .declared import declared
-from .plugins.manager import Plugins
+from .plugins import Plugins
 from .source import ModelSource
 from .types import Array, Checkpoint, CheckpointLoader, Chunk, Policy, Report, Session
 

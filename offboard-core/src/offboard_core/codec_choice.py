@@ -13,10 +13,7 @@ from offboard_client.plugins import build, describe
 
 from .bound import BoundCodec
 from .codecs import rate
-from .plugins.entries import CodecEntry
-from .plugins.kinds import CODEC
-from .plugins.manager import Plugins
-from .plugins.offers import Offer
+from .plugins import CODEC, CodecEntry, Offer, Plugins
 from .types import Checkpoint
 
 #: How many codecs with different options one source keeps; codecs are pure, so a dropped one is made again.

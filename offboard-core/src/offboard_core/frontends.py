@@ -10,10 +10,7 @@ from offboard_client.errors import ConfigurationError, OffboardError
 from offboard_client.plugins import build
 
 from .frontend import Frontend
-from .plugins.entries import FrontendEntry
-from .plugins.kinds import FRONTEND
-from .plugins.manager import Plugins
-from .plugins.offers import Offer
+from .plugins import FRONTEND, FrontendEntry, Offer, Plugins
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,7 @@ from offboard_client.plugins import build
 
 from .checkpoints import DescribedRegistry, MemoryRegistry, not_there
 from .codec_choice import CodecChoice
-from .plugins.entries import LoaderEntry
-from .plugins.kinds import LOADER, REGISTRY
-from .plugins.manager import Plugins
-from .plugins.offers import Offer
+from .plugins import LOADER, REGISTRY, LoaderEntry, Offer, Plugins
 from .types import Checkpoint, CheckpointLoader, ModelRegistry
 
 

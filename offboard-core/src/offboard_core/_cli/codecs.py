@@ -11,10 +11,7 @@ from offboard_client.errors import OffboardError
 from offboard_client.plugins import describe
 from offboard_client.terminal import emit_facts, emit_json, parse
 
-from ..plugins.entries import CodecEntry
-from ..plugins.kinds import CODEC
-from ..plugins.manager import Plugins
-from ..plugins.offers import Offer
+from ..plugins import CODEC, CodecEntry, Offer, Plugins
 from ..types import Checkpoint, Field
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from offboard_client.terminal import emit_facts, emit_json, parse
 
-from ..plugins.kinds import KINDS, LOADER
-from ..plugins.manager import PluginRow, Plugins
+from ..plugins import KINDS, LOADER, PluginRow, Plugins
 
 
 @dataclass(frozen=True, kw_only=True)

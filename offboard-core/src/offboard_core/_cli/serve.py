@@ -20,8 +20,7 @@ from offboard_client.wire import Status
 
 from ..frontends import make_frontends
 from ..models_toml import read_frontends, read_models
-from ..plugins.kinds import FRONTEND
-from ..plugins.manager import Plugins
+from ..plugins import FRONTEND, Plugins
 from ..runtime.timeouts import Limits
 from ..source import ModelSource, from_flags
 from ..types import CodecMeta

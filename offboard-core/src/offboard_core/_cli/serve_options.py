@@ -20,8 +20,7 @@ from offboard_client.plugins import UsageError, describe, parse_value
 from offboard_client.terminal import parse, refuse_habits
 from tyro.conf import Positional
 
-from ..plugins.kinds import FRONTEND
-from ..plugins.manager import Plugins
+from ..plugins import FRONTEND, Plugins
 from ..source import choose_vendor, expand
 
 _SUMMARY = (

@@ -14,10 +14,7 @@ from offboard_client.plugins import UsageError, build, describe
 from offboard_client.terminal import Line, emit_json, note, parse, say
 
 from ..codecs import rate
-from ..plugins.entries import TrainerEntry
-from ..plugins.kinds import CODEC, LOADER, TRAINER
-from ..plugins.manager import Plugins
-from ..plugins.offers import Offer
+from ..plugins import CODEC, LOADER, TRAINER, Offer, Plugins, TrainerEntry
 from ..types import Checkpoint
 from .serve_options import peek
 

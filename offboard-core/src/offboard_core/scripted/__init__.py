@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..plugins.entries import CodecEntry, LoaderEntry
-from ..plugins.hooks import hookimpl
+from ..plugins import CodecEntry, LoaderEntry, hookimpl
 
 
 @hookimpl

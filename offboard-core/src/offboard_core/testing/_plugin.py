@@ -8,8 +8,7 @@ import os
 import subprocess
 import sys
 
-from ..plugins.kinds import CODEC, LOADER
-from ..plugins.manager import Plugins
+from ..plugins import CODEC, LOADER, Plugins
 from ._vendor import Vendor
 
 _DISCOVER = """

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from offboard_client.errors import ModelNotFound
 
-from ..plugins.manager import Plugins
+from ..plugins import Plugins
 from ..source import ModelSource, from_flags
 from ._vendor import Vendor
 

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from ..bound import BoundCodec
-from ..plugins.hooks import GROUP
-from ..plugins.manager import Plugins
+from ..plugins import GROUP, Plugins
 from ..source import ModelSource, from_flags
 from ..types import Checkpoint, Chunk, Observation, Policy
 
