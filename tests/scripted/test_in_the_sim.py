@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from offboard_client.drivers import Timing
 from offboard_client.robots.sim import COLOURS, SimRobot, StackTask
-from offboard_core.scripted.policy import ScriptedPolicy, make_codec
+from offboard_core.scripted import ScriptedPolicy, make_codec
 from offboard_core.types import Checkpoint, NoParams, rows
 from rig_fakes import driver
 

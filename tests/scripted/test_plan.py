@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from offboard_client.robots import distance
-from offboard_core.scripted.plan import FPS, MAX_STEPS, SPEED, TURN_SPEED, State, plan
+from offboard_core.scripted import FPS, MAX_STEPS, SPEED, TURN_SPEED, State, plan
 
 Pose = np.ndarray
 

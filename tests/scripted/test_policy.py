@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from offboard_client.errors import BadObservation
 from offboard_core.plugins import Plugins
-from offboard_core.scripted.policy import ScriptedLoader, ScriptedPolicy, make_codec
+from offboard_core.scripted import ScriptedLoader, ScriptedPolicy, make_codec
 from offboard_core.source import from_flags
 from offboard_core.types import Checkpoint, Chunk, NoParams
 

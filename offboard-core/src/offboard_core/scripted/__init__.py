@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..plugins import CodecEntry, LoaderEntry, hookimpl
+from .plan import FPS, MAX_STEPS, SPEED, TURN_SPEED, State, plan
+from .policy import ScriptedLoader, ScriptedPolicy, make_codec
 
 
 @hookimpl
@@ -30,3 +32,22 @@ def offboard_codecs() -> Iterator[CodecEntry]:
         summary="Poses of the gripper and the cubes in, absolute poses and grip out, at 15 Hz.",
         factory="offboard_core.scripted.policy:make_codec",
     )
+
+
+__all__ = [
+    "CodecEntry",
+    "FPS",
+    "Iterator",
+    "LoaderEntry",
+    "MAX_STEPS",
+    "SPEED",
+    "ScriptedLoader",
+    "ScriptedPolicy",
+    "State",
+    "TURN_SPEED",
+    "hookimpl",
+    "make_codec",
+    "offboard_checkpoint_loaders",
+    "offboard_codecs",
+    "plan",
+]
