@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 from offboard_client import InferenceClient
 from offboard_core import InferenceServer
+from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
 from offboard_core.process import Child, free_port
-from offboard_core.source import from_flags
 from offboard_openpi.connection import Connection, Unreachable
 from openpi_standin import STANDIN, options, write_run
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from offboard_client import InferenceClient
 from offboard_core import Chunk, Policy, Session
-from offboard_core.adapt import from_callables
+from offboard_core.catalog import from_callables
 from offboard_core.server.config import ServerConfig
 from offboard_core.server.run import run_server
 from workloads import CHUNK

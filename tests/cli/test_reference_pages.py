@@ -8,7 +8,7 @@ import pytest
 from installed import with_lerobot
 from offboard_client.cli import main
 from offboard_client.plugins import describe
-from offboard_core.models_toml import KEYS
+from offboard_core.catalog import KEYS
 from offboard_core.plugins import CODEC, Plugins
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"

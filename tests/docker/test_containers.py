@@ -12,8 +12,8 @@ import yaml
 from installed import with_lerobot
 from offboard_client.cli import main
 from offboard_core._cli.serve_options import parse_serve
+from offboard_core.catalog import expand
 from offboard_core.plugins import CODEC, Plugins
-from offboard_core.source import expand
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"

@@ -6,7 +6,7 @@ from typing import get_args
 import numpy as np
 import pytest
 from offboard_client.errors import BadObservation, DialectUnsupported, InvalidAction
-from offboard_core.bound import BoundCodec
+from offboard_core.catalog import BoundCodec
 from offboard_core.codecs import CONVENTIONS
 from offboard_core.plugins import CODEC, Plugins
 from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Field

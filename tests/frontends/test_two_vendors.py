@@ -12,8 +12,8 @@ import pytest
 from lerobot_checkpoints import save_policy
 from offboard_client import InferenceClient
 from offboard_core import InferenceServer
+from offboard_core.catalog import read_frontends, read_models
 from offboard_core.frontends import make_frontends
-from offboard_core.models_toml import read_frontends, read_models
 from offboard_core.plugins import Plugins
 from offboard_core.runtime.timeouts import Limits
 from offboard_process import serving

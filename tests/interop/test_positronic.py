@@ -16,9 +16,9 @@ if sys.version_info < (3, 11):
     pytest.skip("Positronic's own packages need Python 3.11", allow_module_level=True)
 
 from offboard_core import CheckpointLoader, Chunk, CodecEntry, InferenceServer, LoaderEntry, Policy, Session, hookimpl
+from offboard_core.catalog import from_flags
 from offboard_core.codecs import ActionSplit, LetterboxImage, StateVector, timed
 from offboard_core.plugins import Plugins
-from offboard_core.source import from_flags
 from positronic_model_server.serialization import deserialise, encode_jpeg, serialise
 from positronic_wire import registry, wire
 from websockets.sync.client import connect

@@ -9,8 +9,8 @@ import pytest
 from lerobot_checkpoints import write_files
 from object_store import upload
 from offboard_client.errors import ConfigurationError, LoadFailed, ModelNotFound
+from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
-from offboard_core.source import from_flags
 from offboard_lerobot.registry import LeRobotRegistry, recognises
 from offboard_process import offboard
 

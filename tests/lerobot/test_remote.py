@@ -13,8 +13,8 @@ from lerobot_checkpoints import model_inputs, write_files
 from object_store import upload
 from offboard_client import InferenceClient, LoadFailed, ModelNotFound
 from offboard_client.errors import ConfigurationError
+from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
-from offboard_core.source import from_flags
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 from offboard_lerobot.registry import LeRobotRegistry
 from offboard_process import offboard, serving
@@ -47,7 +47,7 @@ def in_process(folder):
 LISTING = """
 import json, sys
 from offboard_core.plugins import Plugins
-from offboard_core.source import from_flags
+from offboard_core.catalog import from_flags
 from offboard_client.errors import OffboardError
 for url in sys.argv[1:]:
     try:

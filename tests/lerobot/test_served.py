@@ -9,8 +9,8 @@ from golden_codecs import observation
 from lerobot_checkpoints import model_inputs, write_files
 from offboard_client import BadObservation, BadParameter, InferenceClient, LoadFailed, ModelNotFound
 from offboard_core import InferenceServer
+from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
-from offboard_core.source import from_flags
 from offboard_lerobot import codecs
 from offboard_lerobot.codecs import ArmOptions
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions

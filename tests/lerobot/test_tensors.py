@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from offboard_client import InferenceClient
 from offboard_core import InferenceServer
-from offboard_core.answers import as_chunk
+from offboard_core.catalog import as_chunk
 
 EXACT = np.arange(28, dtype=np.float32).reshape(4, 7) / 4  # in bfloat16, too
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from lerobot_checkpoints import model_inputs, write_files
 from offboard_client.errors import LoadFailed
+from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
-from offboard_core.source import from_flags
 from offboard_lerobot import versions
 from offboard_process import offboard
 

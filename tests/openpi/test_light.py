@@ -8,7 +8,7 @@ from openpi_standin import STANDIN, write_run
 PROGRAM = """
 import sys
 from offboard_core.plugins import CODEC, LOADER, REGISTRY, Plugins
-from offboard_core.source import from_flags
+from offboard_core.catalog import from_flags
 
 plugins = Plugins.discover()
 [row] = [row for row in plugins.rows() if row.provider.name == "openpi"]

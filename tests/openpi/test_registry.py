@@ -6,8 +6,8 @@ import time
 import pytest
 from object_store import upload
 from offboard_client.errors import ConfigurationError, ModelNotFound
+from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
-from offboard_core.source import from_flags
 from offboard_openpi.registry import OpenPIRegistry
 from openpi_standin import options, robot, write_run, write_step
 

@@ -10,10 +10,9 @@ from offboard_client import InferenceClient
 from offboard_client.drivers import Timing
 from offboard_client.robots.sim import SimRobot, StackTask
 from offboard_core import Checkpoint, Chunk, OffboardError
+from offboard_core.catalog import CodecChoice, ModelSource, from_flags
 from offboard_core.checkpoints import MemoryRegistry
-from offboard_core.codec_choice import CodecChoice
 from offboard_core.plugins import Plugins
-from offboard_core.source import ModelSource, from_flags
 from openpi_standin import options, write_run
 from puppets import Puppet, PuppetLoader
 from rig_fakes import driver

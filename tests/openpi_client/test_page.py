@@ -5,8 +5,8 @@ import subprocess
 from pathlib import Path
 
 from genuine_client import LIMIT, speaking
+from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
-from offboard_core.source import from_flags
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "openpi-clients.md").read_text("utf-8")
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from offboard_client.errors import LoadFailed, ModelNotFound, PolicyFailed
 from offboard_core import Chunk, ConfigurationError, NoParams, Policy, Session
-from offboard_core.adapt import as_policy, from_callables
+from offboard_core.catalog import as_policy, from_callables
 from offboard_core.types import Checkpoint
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from offboard_client.errors import InvalidAction
 from offboard_core import Chunk
-from offboard_core.answers import as_chunk
+from offboard_core.catalog import as_chunk
 
 POSE = [0.5, 0, 0.3, 1, 0, 0, 0]
 

@@ -13,10 +13,9 @@ from offboard_core import (
     RegistryEntry,
     hookimpl,
 )
+from offboard_core.catalog import from_flags, read_models
 from offboard_core.checkpoints import MemoryRegistry
-from offboard_core.models_toml import read_models
 from offboard_core.plugins import Plugins
-from offboard_core.source import from_flags
 from offboard_core.types import Checkpoint
 
 

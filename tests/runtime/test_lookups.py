@@ -6,8 +6,7 @@ import threading
 import pytest
 from model_bench import run
 from offboard_client.errors import InferTimeout, LoadFailed
-from offboard_core.runtime import lookups
-from offboard_core.runtime.lookups import AT_ONCE, Lookups
+from offboard_core.catalog import AT_ONCE, Lookups
 from puppets import PATIENCE, Door, Puppet, source
 from service_bed import Growing, growing, open_session, serving
 from slot_bed import becomes, turns
@@ -89,7 +88,7 @@ def test_a_place_is_asked_a_few_questions_at_a_time_and_all_are_answered():
 
 
 def test_who_asks_a_place_that_has_not_answered_is_told_at_once_until_it_does(monkeypatch):
-    monkeypatch.setattr(lookups, "PATIENCE", 0.01)
+    monkeypatch.setattr("offboard_core.catalog.lookups.PATIENCE", 0.01)
 
     async def main():
         with Door() as door:
@@ -104,7 +103,7 @@ def test_who_asks_a_place_that_has_not_answered_is_told_at_once_until_it_does(mo
             assert asked == [], "no thread more is spent on it"
             door.open()
             await becomes(lambda: not one._asked)
-            monkeypatch.setattr(lookups, "PATIENCE", PATIENCE)
+            monkeypatch.setattr("offboard_core.catalog.lookups.PATIENCE", PATIENCE)
             assert await one.ask(lambda: "here") == "here"
 
     run(main())

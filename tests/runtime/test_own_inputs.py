@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from model_bench import Bench, run
 from offboard_core import Chunk, CodecMeta
-from offboard_core.bound import BoundCodec
+from offboard_core.catalog import BoundCodec
 from puppets import Declared, Puppet
 
 

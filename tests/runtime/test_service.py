@@ -227,7 +227,7 @@ def test_preloading_makes_the_first_session_wait_for_nothing():
 
 
 def test_a_place_that_does_not_answer_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr("offboard_core.runtime.lookups.PATIENCE", 0.01)
+    monkeypatch.setattr("offboard_core.catalog.lookups.PATIENCE", 0.01)
 
     async def main():
         with Door() as door:

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 from offboard_client.errors import BadObservation
+from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
 from offboard_core.scripted import ScriptedLoader, ScriptedPolicy, make_codec
-from offboard_core.source import from_flags
 from offboard_core.types import Checkpoint, Chunk, NoParams
 
 CODEC = make_codec(NoParams(), Checkpoint(id="scripted"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from offboard_client import BadObservation, InferenceClient, InvalidAction
 from offboard_core import ConfigurationError, Field, LoadFailed, declare
-from offboard_core.adapt import from_callables
+from offboard_core.catalog import from_callables
 from offboard_core.server.inference_server import InferenceServer
 
 

@@ -5,9 +5,9 @@ import offboard_core.scripted
 import pytest
 from frames import PIXELS
 from offboard_core import Chunk, Field
+from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
 from offboard_core.server.inference_server import InferenceServer
-from offboard_core.source import from_flags
 from puppets import Puppet, source
 from robots import robot
 

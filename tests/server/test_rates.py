@@ -10,7 +10,7 @@ from offboard_client.plugins import build
 from offboard_client.protocol import FPS_RANGE, check_meta
 from offboard_core import Chunk, Codec, CodecEntry, CodecMeta, InferenceServer, hookimpl
 from offboard_core._cli.train import record_of
-from offboard_core.adapt import from_callables
+from offboard_core.catalog import from_callables
 from offboard_core.codecs import ActionTiming, NativeOptions
 from offboard_core.plugins import TRAINER, Plugins
 from offboard_core.types import Checkpoint

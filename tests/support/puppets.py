@@ -18,11 +18,9 @@ from offboard_core import (
     Policy,
     Session,
 )
-from offboard_core.bound import BoundCodec
+from offboard_core.catalog import BoundCodec, CodecChoice, ModelSource
 from offboard_core.checkpoints import MemoryRegistry
-from offboard_core.codec_choice import CodecChoice
 from offboard_core.plugins import Plugins
-from offboard_core.source import ModelSource
 
 #: Seconds after which a wait has failed. It guards against hangs and decides nothing.
 PATIENCE = 120.0

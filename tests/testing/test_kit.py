@@ -23,11 +23,9 @@ from offboard_core import (
     Policy,
     Session,
 )
-from offboard_core.bound import BoundCodec
+from offboard_core.catalog import BoundCodec, CodecChoice, ModelSource
 from offboard_core.checkpoints import MemoryRegistry
-from offboard_core.codec_choice import CodecChoice
 from offboard_core.plugins import Plugins
-from offboard_core.source import ModelSource
 from offboard_core.testing._codec import CodecLaws
 from offboard_core.testing._plugin import PluginLaws
 from offboard_core.testing._policy import PolicyLaws

@@ -21,7 +21,7 @@ from offboard_client.errors import (
     PolicyFailed,
 )
 
-from .declared import declare
+from .catalog import declare
 from .plugins import CodecEntry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry, hookimpl
 from .training import Trainer
 from .types import (

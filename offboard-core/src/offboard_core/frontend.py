@@ -16,7 +16,7 @@ from offboard_client import wire
 from offboard_client.errors import OffboardError
 from offboard_client.wire import Limits, Status, decode_plain
 
-from .bound import BoundCodec
+from .catalog import BoundCodec
 from .runtime.exchange import Result, Wire
 from .runtime.session import ServiceSession
 from .types import Chunk

@@ -18,11 +18,10 @@ from offboard_client.robots.sim import ACTIONS, OBSERVATION
 from offboard_client.terminal import Line, emit_json, say, tell, token_from
 from offboard_client.wire import Status
 
+from ..catalog import ModelSource, from_flags, read_frontends, read_models
 from ..frontends import make_frontends
-from ..models_toml import read_frontends, read_models
 from ..plugins import FRONTEND, Plugins
 from ..runtime.timeouts import Limits
-from ..source import ModelSource, from_flags
 from ..types import CodecMeta
 from .serve_options import Parsed, ServeOptions, parse_serve
 

@@ -20,8 +20,8 @@ from offboard_client.plugins import UsageError, describe, parse_value
 from offboard_client.terminal import parse, refuse_habits
 from tyro.conf import Positional
 
+from ..catalog import choose_vendor, expand
 from ..plugins import FRONTEND, Plugins
-from ..source import choose_vendor, expand
 
 _SUMMARY = (
     "Serve a policy. Either one source by flags, or several that a models.toml names. A vendor's own options are shown "

@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 from offboard_client.errors import DeadlineExceeded, Internal, InvalidAction, OffboardError, PolicyFailed, told
 from offboard_client.wire import SEQ
 
-from ..bound import BoundCodec
+from ..catalog import BoundCodec
 from ..types import Chunk, Observation, Session
 from .checks import check_action, check_length, check_observation
 from .stats import SessionStats

@@ -16,7 +16,7 @@ from offboard_client.protocol import check_meta
 
 from .._paths import without_paths, without_paths_in
 from .._version import __version__
-from ..bound import BoundCodec
+from ..catalog import BoundCodec
 from ..types import Checkpoint, CodecMeta, Field
 
 

@@ -23,10 +23,8 @@ from offboard_client.plugins import build, parse_value
 from offboard_client.protocol import Sparse
 from offboard_client.wire import Status
 
-from ..bound import BoundCodec
-from ..source import ModelSource
+from ..catalog import BoundCodec, Catalog, Model, ModelSource
 from ..types import Policy, Session
-from .catalog import Catalog, Model
 from .exchange import Route, Wire
 from .lease import Lease, OnStatus, Recipe
 from .meta import build_meta

@@ -25,12 +25,12 @@ from offboard_client.errors import (
     told,
 )
 
+from ..catalog import wait_until_set
 from .lease import Lease, Loaded, OnStatus, Recipe, Request
 from .loading import Failure, Loading
 from .standing import news, standing
 from .stats import ServerStats
 from .timeouts import Limits
-from .waiting import wait_until_set
 from .watch import shown
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from offboard_client.errors import ConnectionFailed, Internal, OffboardError
 from offboard_client.wire import Status, error_frame
 
 from .._paths import without_paths
-from ..bound import BoundCodec
+from ..catalog import BoundCodec
 from ..frontend import Frame, Speech
 from ..runtime.exchange import Result, Wire
 from ..runtime.session import ServiceSession

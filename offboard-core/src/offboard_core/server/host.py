@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 
 from offboard_client.errors import LoadFailed
 
+from ..catalog import ModelSource
 from ..frontend import Frontend
 from ..runtime.service import OnProgress, PolicyService
-from ..source import ModelSource
 from .app import App
 from .auth import Gate
 from .config import ServerConfig

@@ -10,9 +10,8 @@ from typing import Any, cast
 from offboard_client.errors import ConfigurationError, InferTimeout, log_to_stderr
 from offboard_client.protocol import bracketed
 
-from ..adapt import from_callables
+from ..catalog import ModelSource, from_callables
 from ..frontend import Frontend
-from ..source import ModelSource
 from ._malloc import keep_freed_memory
 from .config import ServerConfig
 from .descriptors import provide
@@ -33,9 +32,9 @@ class InferenceServer:
 
     Each callable builds a model when it is loaded, one at a time; the first key is the default. What it returns may
     be a :class:`~offboard_core.Policy`, an object with ``infer`` or ``select_action``, or a plain function of the
-    observation; :mod:`offboard_core.adapt` says what these may answer. Any of these may also be given itself, as a
+    observation; :mod:`offboard_core.catalog.callables` says what these may answer. Any of these may also be given itself, as a
     value or instead of the dict: ``InferenceServer(policy)`` serves one model, named ``policy``. ``registry`` may
-    also map names to :class:`~offboard_core.source.ModelSource`. ``frontends`` maps WebSocket paths to other
+    also map names to :class:`~offboard_core.catalog.source.ModelSource`. ``frontends`` maps WebSocket paths to other
     protocols. Other keywords are fields of :class:`ServerConfig`.
     Raises ConfigurationError for what cannot be served so.
 

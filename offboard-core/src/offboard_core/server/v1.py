@@ -17,7 +17,7 @@ from offboard_client.wire import (
     error_frame,
 )
 
-from ..bound import BoundCodec
+from ..catalog import BoundCodec
 from ..frontend import CONTROL_BYTES, Frame, Frontend, Scope, Speech, read_control
 from ..runtime.session import ServiceSession
 from . import replies

@@ -9,7 +9,7 @@ from offboard_client import wire
 from offboard_client.errors import BadMessage, OffboardError
 from offboard_client.wire import SEQ, canonical, error_frame, refuse_forms
 
-from ..bound import BoundCodec
+from ..catalog import BoundCodec
 from ..runtime.exchange import Result
 from ..types import Observation
 from . import names, replies

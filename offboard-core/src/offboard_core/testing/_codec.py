@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from offboard_client.errors import BadObservation, InvalidAction
 
-from ..bound import BoundCodec
+from ..catalog import BoundCodec
 from ..runtime.checks import check_action
 from ..types import Array, Chunk, Observation
 from ._vendor import Vendor

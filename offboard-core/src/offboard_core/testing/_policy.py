@@ -9,9 +9,8 @@ import time
 import weakref
 from typing import Any
 
-from ..bound import BoundCodec
+from ..catalog import BoundCodec, ModelSource
 from ..process import collect
-from ..source import ModelSource
 from ..types import Checkpoint, Chunk, Health, Observation, Policy, Session
 from ._vendor import Vendor
 

@@ -11,9 +11,8 @@ import pytest
 from offboard_client import wire
 from websockets.sync.client import ClientConnection, connect
 
-from ..bound import BoundCodec
+from ..catalog import BoundCodec, ModelSource
 from ..server.inference_server import InferenceServer
-from ..source import ModelSource
 from ..types import Array, Observation
 from ._vendor import Vendor
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from offboard_client.errors import ModelNotFound
 
+from ..catalog import ModelSource, from_flags
 from ..plugins import Plugins
-from ..source import ModelSource, from_flags
 from ._vendor import Vendor
 
 

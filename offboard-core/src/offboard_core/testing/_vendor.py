@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from ..bound import BoundCodec
+from ..catalog import BoundCodec, ModelSource, from_flags
 from ..plugins import GROUP, Plugins
-from ..source import ModelSource, from_flags
 from ..types import Checkpoint, Chunk, Observation, Policy
 
 

@@ -3,7 +3,7 @@
 ``InferenceServer({"name": build})`` calls ``build()`` when the model is loaded. What it returns may be a
 :class:`Policy`; an object with ``infer(observation)`` or ``select_action(observation)``; or a plain function of
 the observation. Each of these may also be given itself: what needs an argument cannot be a ``build``.
-:func:`~offboard_core.answers.as_chunk` says what functions and objects may answer. They get an observation that is
+:func:`~offboard_core.catalog.answers.as_chunk` says what functions and objects may answer. They get an observation that is
 theirs: its arrays are copies, which they may write into.
 
 Only a :class:`Policy` keeps robots apart. The others are one object that all sessions share. If it has ``reset()`` or
@@ -23,13 +23,13 @@ from typing import Any, cast
 import numpy as np
 from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError, told
 
+from ..checkpoints import MemoryRegistry
+from ..plugins import Plugins
+from ..types import Array, Checkpoint, CheckpointLoader, Chunk, Policy, Report, Session
 from .answers import as_chunk, kind_of
-from .checkpoints import MemoryRegistry
 from .codec_choice import CodecChoice
 from .declared import declared
-from .plugins import Plugins
 from .source import ModelSource
-from .types import Array, Checkpoint, CheckpointLoader, Chunk, Policy, Report, Session
 
 #: Builds what answers observations; called once per load, on the thread that will call the policy.
 Build = Callable[[], Any]

@@ -25,7 +25,7 @@ from typing import Any, cast
 
 from offboard_client.errors import ConfigurationError, OffboardError, unknown
 
-from .plugins import Plugins
+from ..plugins import Plugins
 from .source import ModelSource, from_flags
 
 if sys.version_info >= (3, 11):

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from offboard_client.errors import InvalidAction
 
-from .types import Array, Chunk
+from ..types import Array, Chunk
 
 #: What openpi's policies answer beside ``actions``: their input's state and how long they took. No action.
 _BESIDE_ACTIONS = {"actions", "state", "policy_timing", "server_timing"}

@@ -10,10 +10,10 @@ from typing import Any
 from offboard_client.errors import ConfigurationError
 from offboard_client.plugins import build
 
-from .checkpoints import DescribedRegistry, MemoryRegistry, not_there
+from ..checkpoints import DescribedRegistry, MemoryRegistry, not_there
+from ..plugins import LOADER, REGISTRY, LoaderEntry, Offer, Plugins
+from ..types import Checkpoint, CheckpointLoader, ModelRegistry
 from .codec_choice import CodecChoice
-from .plugins import LOADER, REGISTRY, LoaderEntry, Offer, Plugins
-from .types import Checkpoint, CheckpointLoader, ModelRegistry
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ import numpy as np
 from offboard_client.errors import ConfigurationError
 from offboard_client.wire import ACTIONS
 
-from .codecs import action_field, action_shape, canonical_field, canonical_shape
-from .types import Array, Field
+from ..codecs import action_field, action_shape, canonical_field, canonical_shape
+from ..types import Array, Field
 
 F = TypeVar("F")
 _MARK = "__offboard_declared__"

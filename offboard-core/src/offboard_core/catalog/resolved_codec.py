@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .types import Chunk, Codec, CodecMeta, Observation
+from ..types import Chunk, Codec, CodecMeta, Observation
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 from offboard_client.errors import ConfigurationError, ModelNotFound, OffboardError
 
-from ..bound import BoundCodec
-from ..source import ModelSource
 from ..types import Checkpoint
 from .lookups import Lookups
+from .resolved_codec import BoundCodec
+from .source import ModelSource
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -11,10 +11,10 @@ from typing import Any, Literal
 from offboard_client.errors import BadParameter, ConfigurationError
 from offboard_client.plugins import build, describe
 
-from .bound import BoundCodec
-from .codecs import rate
-from .plugins import CODEC, CodecEntry, Offer, Plugins
-from .types import Checkpoint
+from ..codecs import rate
+from ..plugins import CODEC, CodecEntry, Offer, Plugins
+from ..types import Checkpoint
+from .resolved_codec import BoundCodec
 
 #: How many codecs with different options one source keeps; codecs are pure, so a dropped one is made again.
 _KEPT = 64

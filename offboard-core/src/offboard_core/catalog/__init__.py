@@ -1,0 +1,35 @@
+"""Which models there are, and what each needs: sources, codecs, callables, ids and listings."""
+
+from __future__ import annotations
+
+from .answers import as_chunk
+from .callables import as_policy, from_callables
+from .catalog import Catalog, Model
+from .codec_choice import CodecChoice
+from .declared import declare
+from .lookups import AT_ONCE, Lookups
+from .models_toml import KEYS, read_frontends, read_models
+from .resolved_codec import BoundCodec
+from .source import ModelSource, choose_vendor, expand, from_flags
+from .waiting import wait_until_set
+
+__all__ = [
+    "AT_ONCE",
+    "BoundCodec",
+    "Catalog",
+    "CodecChoice",
+    "KEYS",
+    "Lookups",
+    "Model",
+    "ModelSource",
+    "as_chunk",
+    "as_policy",
+    "choose_vendor",
+    "declare",
+    "expand",
+    "from_callables",
+    "from_flags",
+    "read_frontends",
+    "read_models",
+    "wait_until_set",
+]
