@@ -34,7 +34,7 @@ def written(capsys):
 def test_a_line_leaves_room_for_the_message(monkeypatch, log_from):
     with Terminal(monkeypatch).stands_for("stderr") as terminal:
         log_from("info")
-        logging.getLogger("offboard_core.runtime.loading").info("loaded act in 3.2 s")
+        logging.getLogger("offboard_core.engine.model_loader").info("loaded act in 3.2 s")
         logging.getLogger("uvicorn.error").warning("odd")
     assert re.fullmatch(r"\d\d:\d\d:\d\d INFO loaded act in 3\.2 s", terminal.lines[0])
     assert terminal.lines[1].endswith(" WARNING uvicorn.error: odd")

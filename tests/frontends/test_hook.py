@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 from offboard_core import ConfigurationError, FrontendEntry, hookimpl
+from offboard_core.engine import Limits
 from offboard_core.frontend import Frontend
 from offboard_core.frontends import make_frontends
 from offboard_core.plugins import Plugins
-from offboard_core.runtime.timeouts import Limits
 from offboard_core.server.inference_server import InferenceServer
 from offboard_process import offboard, serving
 from plugin_dists import write_plugin

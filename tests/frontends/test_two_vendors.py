@@ -13,9 +13,9 @@ from lerobot_checkpoints import save_policy
 from offboard_client import InferenceClient
 from offboard_core import InferenceServer
 from offboard_core.catalog import read_frontends, read_models
+from offboard_core.engine import Limits
 from offboard_core.frontends import make_frontends
 from offboard_core.plugins import Plugins
-from offboard_core.runtime.timeouts import Limits
 from offboard_process import serving
 from openpi_standin import PYTHON, STANDIN, robot, write_run
 from puppets import PATIENCE

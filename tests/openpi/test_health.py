@@ -13,8 +13,8 @@ from offboard_client import InferenceClient
 from offboard_client.errors import PolicyFailed
 from offboard_core import Health, InferenceServer
 from offboard_core.catalog import from_flags
+from offboard_core.engine import Limits
 from offboard_core.plugins import Plugins
-from offboard_core.runtime.timeouts import Limits
 from offboard_openpi import external_server
 from offboard_openpi.checks import Checks
 from offboard_openpi.external_server import ExternalServer

@@ -24,8 +24,8 @@ from offboard_client import (
 )
 from offboard_core import InferenceServer
 from offboard_core.catalog import from_flags
+from offboard_core.engine import Limits
 from offboard_core.plugins import Plugins
-from offboard_core.runtime.timeouts import Limits
 from openpi_standin import PYTHON, STANDIN, options, robot, write_run, write_step
 from ports import free_port
 

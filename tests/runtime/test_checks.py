@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from offboard_core import BadObservation, Chunk, CodecMeta, Field, InvalidAction
-from offboard_core.runtime.checks import check_action, check_observation
+from offboard_core.engine import check_action, check_observation
 
 META = CodecMeta(
     observation={

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from model_bench import run
 from offboard_core.catalog import from_callables
-from offboard_core.runtime.service import PolicyService
+from offboard_core.engine import PolicyService
 from puppets import PlainWire
 from slot_bed import becomes
 

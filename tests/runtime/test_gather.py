@@ -1,4 +1,4 @@
-from offboard_core.runtime.gather import LONGEST_IN_ALL, LONGEST_SHARE, LONGEST_WAIT, Gather
+from offboard_core.engine import LONGEST_IN_ALL, LONGEST_SHARE, LONGEST_WAIT, Gather
 
 
 def test_nobody_is_missing_before_anybody_was_served():

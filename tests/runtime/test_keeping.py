@@ -6,7 +6,7 @@ import pytest
 from model_bench import run_by_hand
 from offboard_client.errors import LoadFailed
 from offboard_core import Health
-from offboard_core.runtime.service import AGAIN
+from offboard_core.engine import AGAIN
 from puppets import Puppet, source
 from service_bed import open_session, serving
 from slot_bed import becomes, turns

@@ -6,7 +6,7 @@ import queue
 import pytest
 from model_bench import run_by_hand, until
 from offboard_client.errors import LoadFailed
-from offboard_core.runtime.timeouts import Limits
+from offboard_core.engine import Limits
 from offboard_core.types import Progress
 from puppets import PATIENCE, Door, Puppet
 from slot_bed import Want, becomes, bed, turns

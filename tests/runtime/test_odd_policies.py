@@ -6,8 +6,7 @@ from model_bench import Bench, run, until
 from offboard_client import wire
 from offboard_client.wire import error_frame
 from offboard_core import Chunk, LoadFailed, OffboardError, Policy, PolicyFailed, Session
-from offboard_core.runtime import thread
-from offboard_core.runtime.lease import Recipe
+from offboard_core.engine import Recipe
 from puppets import Door, PlainWire, Puppet, count_up
 from slot_bed import Want, bed, turns
 
@@ -41,7 +40,7 @@ odd_errors = pytest.mark.parametrize("make", ODD_ERRORS.values(), ids=ODD_ERRORS
 
 @pytest.mark.rule("R-26")
 def test_an_answer_is_what_it_was_when_it_was_given(monkeypatch):
-    monkeypatch.setattr(thread, "WORTH_OVERLAPPING", 0.0)
+    monkeypatch.setattr("offboard_core.engine.model_thread.WORTH_OVERLAPPING", 0.0)
     buffer, times = np.zeros((2, 3)), np.zeros(2)
 
     def into_the_same_memory(episode, inputs):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from model_bench import Bench, run, shared, until
 from offboard_core import Chunk, PolicyFailed
-from offboard_core.runtime import thread
 from puppets import Door, PlainWire, Puppet
 from slot_bed import turns
 
@@ -116,7 +115,7 @@ def test_views_that_share_nothing_and_what_nobody_can_write_into_are_answers(fil
 
 @pytest.mark.rule("R-26")
 def test_the_next_batch_changes_none_of_the_answers_of_the_one_before(monkeypatch):
-    monkeypatch.setattr(thread, "WORTH_OVERLAPPING", 0.0)
+    monkeypatch.setattr("offboard_core.engine.model_thread.WORTH_OVERLAPPING", 0.0)
     buffer = np.zeros((4, 2, 3))
 
     def into_the_same_memory(numbers):

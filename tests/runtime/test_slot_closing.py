@@ -6,7 +6,7 @@ import weakref
 import pytest
 from model_bench import run, until
 from offboard_client.errors import ShuttingDown
-from offboard_core.runtime.lease import Recipe
+from offboard_core.engine import Recipe
 from puppets import PATIENCE, Door, Puppet
 from slot_bed import Want, becomes, bed
 

@@ -7,9 +7,7 @@ import pytest
 from model_bench import Asked, Bench, run, until
 from offboard_client.errors import InferTimeout
 from offboard_core import NoParams
-from offboard_core.runtime import thread
-from offboard_core.runtime.exchange import Route
-from offboard_core.runtime.stats import SessionStats
+from offboard_core.engine import Route, SessionStats
 from puppets import PATIENCE, Door, PlainWire, Puppet, bound
 from slot_bed import becomes, bed, turns
 
@@ -45,7 +43,7 @@ async def beside_a_call(made, lease, door, wires):
 
 
 def test_translations_that_never_return_keep_no_other_model_from_answering(monkeypatch):
-    monkeypatch.setattr(thread, "WORTH_OVERLAPPING", 0.0)
+    monkeypatch.setattr("offboard_core.engine.model_thread.WORTH_OVERLAPPING", 0.0)
 
     async def main():
         with Door() as never, Door() as in_a, Door() as in_b:
@@ -64,7 +62,7 @@ def test_translations_that_never_return_keep_no_other_model_from_answering(monke
 
 @pytest.mark.rule("H-5", "H-8")
 def test_a_model_whose_translators_are_all_stuck_is_not_handed_out_until_one_returns(monkeypatch):
-    monkeypatch.setattr(thread, "WORTH_OVERLAPPING", 0.0)
+    monkeypatch.setattr("offboard_core.engine.model_thread.WORTH_OVERLAPPING", 0.0)
 
     async def main():
         with Door() as one, Door() as other, Door() as call:
@@ -90,7 +88,7 @@ def test_a_model_whose_translators_are_all_stuck_is_not_handed_out_until_one_ret
 
 
 def test_a_session_whose_codec_hangs_takes_one_thread_and_leaves_the_model_alone(monkeypatch):
-    monkeypatch.setattr(thread, "WORTH_OVERLAPPING", 0.0)
+    monkeypatch.setattr("offboard_core.engine.model_thread.WORTH_OVERLAPPING", 0.0)
 
     async def main():
         never, call = Door(), Door()

@@ -5,7 +5,7 @@ import threading
 import weakref
 
 from model_bench import run
-from offboard_core.runtime.lease import Recipe
+from offboard_core.engine import Recipe
 from puppets import Door, Puppet, reached
 from slot_bed import Want, becomes, bed
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from offboard_core.runtime.timeouts import Limits
+from offboard_core.engine import Limits
 from offboard_core.server.inference_server import InferenceServer
 from puppets import Door, Puppet, source
 from robots import first, get_json, robot

@@ -10,7 +10,7 @@ from genuine_client import speaking
 from offboard_client import BadObservation, ConnectionLost, InferenceClient, LoadFailed, PolicyFailed, wire
 from offboard_core import Checkpoint, ConfigurationError, Field, Health, InferenceServer
 from offboard_core.checkpoints import MemoryRegistry
-from offboard_core.runtime.timeouts import Limits
+from offboard_core.engine import Limits
 from offboard_core.server.edge import Edge
 from puppets import ARM_INPUTS, PATIENCE, Door, Puppet, arm, source
 from robots import connect_to, get, get_json, robot

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from offboard_core._paths import HIDDEN, without_paths, without_paths_in
+from offboard_core.engine import HIDDEN, without_paths, without_paths_in
 
 pytestmark = pytest.mark.rule("A-11")
 

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from offboard_client import Busy, InferenceClient, InferTimeout, wire
 from offboard_core import Codec, CodecEntry, CodecMeta, InferenceServer, hookimpl
-from offboard_core.runtime.thread import ModelThread
-from offboard_core.runtime.timeouts import Limits
+from offboard_core.engine import Limits, ModelThread
 from offboard_core.server.conversation import both_ends
 from offboard_core.server.numbers import find_seq
 from puppets import PATIENCE, Door, Puppet, source

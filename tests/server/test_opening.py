@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 
 import pytest
-from offboard_core.runtime.timeouts import Limits
+from offboard_core.engine import Limits
 from offboard_core.server.inference_server import InferenceServer
 from puppets import ARM_INPUTS, Door, Puppet, arm, reached, source
 from robots import Robot, connect_to, get, robot

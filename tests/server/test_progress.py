@@ -3,7 +3,7 @@
 import pytest
 from offboard_client.wire import Status, read_handshake
 from offboard_core import InferenceServer, Progress
-from offboard_core.runtime.timeouts import Limits
+from offboard_core.engine import Limits
 from puppets import Door, Puppet, source
 from robots import robot
 

@@ -249,7 +249,7 @@ def test_one_that_is_stopped_while_it_starts_does_not_pass_for_one_that_runs(asl
 PROGRAM = """
 import logging, sys, threading, time
 from offboard_core import Codec, CodecEntry, CodecMeta, InferenceServer, hookimpl
-from offboard_core.runtime.timeouts import Limits
+from offboard_core.engine import Limits
 from puppets import Puppet, source
 
 class Hangs(Codec):

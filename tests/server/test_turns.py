@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 
 import pytest
-from offboard_core.runtime.service import PolicyService
+from offboard_core.engine import PolicyService
 from offboard_core.server.app import App
 from offboard_core.server.auth import Gate
 from offboard_core.server.config import ServerConfig

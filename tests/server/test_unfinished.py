@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 from offboard_core import Chunk
-from offboard_core.runtime.timeouts import Limits
+from offboard_core.engine import Limits
 from offboard_core.server.inference_server import InferenceServer
 from puppets import PATIENCE, Puppet, source
 from robots import first, get, get_json, robot

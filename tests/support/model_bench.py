@@ -5,9 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from offboard_core import CodecMeta, NoParams, OffboardError, Policy
-from offboard_core.runtime.exchange import Exchange, Route
-from offboard_core.runtime.stats import ServerStats, SessionStats
-from offboard_core.runtime.thread import ModelThread
+from offboard_core.engine import Exchange, ModelThread, Route, ServerStats, SessionStats
 from puppets import PATIENCE, PlainWire, bound
 
 T = TypeVar("T")

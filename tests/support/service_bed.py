@@ -5,8 +5,7 @@ from contextlib import asynccontextmanager
 import numpy as np
 from offboard_core import Checkpoint, ModelRegistry
 from offboard_core.catalog import ModelSource
-from offboard_core.runtime.service import PolicyService
-from offboard_core.runtime.timeouts import Limits
+from offboard_core.engine import Limits, PolicyService
 from puppets import PlainWire, Puppet, PuppetLoader, source
 
 X = {"x": np.zeros(3)}

@@ -4,10 +4,7 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
-from offboard_core.runtime.lease import Recipe
-from offboard_core.runtime.slot import Slot
-from offboard_core.runtime.stats import ServerStats
-from offboard_core.runtime.timeouts import Limits
+from offboard_core.engine import Limits, Recipe, ServerStats, Slot
 from puppets import PATIENCE, Puppet
 
 NEVER = 3600.0

@@ -17,8 +17,7 @@ from offboard_client.errors import OffboardError
 from offboard_client.wire import Limits, Status, decode_plain
 
 from .catalog import BoundCodec
-from .runtime.exchange import Result, Wire
-from .runtime.session import ServiceSession
+from .engine import Result, ServiceSession, Wire
 from .types import Chunk
 
 #: One WebSocket message: binary or text.

@@ -15,9 +15,8 @@ from offboard_client import wire
 from offboard_client.errors import BadMessage, BadParameter, DialectUnsupported, OffboardError
 from offboard_client.wire import canonical, read_forms
 from offboard_core.catalog import BoundCodec
+from offboard_core.engine import Result, ServiceSession, Wire
 from offboard_core.frontend import Frame, Frontend, Scope, Speech, read_control
-from offboard_core.runtime.exchange import Result, Wire
-from offboard_core.runtime.session import ServiceSession
 from offboard_core.server.names import check_reserved
 from offboard_core.types import Observation
 

@@ -19,9 +19,9 @@ from offboard_client.terminal import Line, emit_json, say, tell, token_from
 from offboard_client.wire import Status
 
 from ..catalog import ModelSource, from_flags, read_frontends, read_models
+from ..engine import Limits
 from ..frontends import make_frontends
 from ..plugins import FRONTEND, Plugins
-from ..runtime.timeouts import Limits
 from ..types import CodecMeta
 from .serve_options import Parsed, ServeOptions, parse_serve
 

@@ -9,8 +9,8 @@ from typing import Any
 from offboard_client.errors import Forbidden, Full, NotFound, OffboardError, ShuttingDown, Unauthorized
 from offboard_client.wire import SESSION_PATH, error_frame
 
+from ..engine import PolicyService
 from ..frontend import Frontend
-from ..runtime.service import PolicyService
 from .auth import Gate
 from .config import ServerConfig
 from .conversation import Conversation

@@ -11,7 +11,7 @@ from typing import Any
 from offboard_client.errors import ConfigurationError, unknown
 from offboard_client.protocol import listen_host
 
-from ..runtime.timeouts import Limits
+from ..engine import Limits
 
 #: Settings that are numbers above 0; without a ``quiet`` or a ``grace`` nothing is waited for.
 _NUMBERS = ("max_sessions", "quiet", "grace", "request_timeout", "ping_interval", "ping_timeout", "frame_rate")

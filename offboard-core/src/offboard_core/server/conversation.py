@@ -22,8 +22,8 @@ from offboard_client.wire import (
     Limits,
 )
 
+from ..engine import ServiceSession
 from ..frontend import Frame, Speech
-from ..runtime.session import ServiceSession
 
 log = logging.getLogger(__name__)
 

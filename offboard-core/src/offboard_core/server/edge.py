@@ -17,11 +17,9 @@ from typing import Any
 from offboard_client.errors import ConnectionFailed, Internal, OffboardError
 from offboard_client.wire import Status, error_frame
 
-from .._paths import without_paths
 from ..catalog import BoundCodec
+from ..engine import Result, ServiceSession, Wire, without_paths
 from ..frontend import Frame, Speech
-from ..runtime.exchange import Result, Wire
-from ..runtime.session import ServiceSession
 from ..types import Observation
 
 log = logging.getLogger(__name__)

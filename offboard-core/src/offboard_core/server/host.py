@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from offboard_client.errors import LoadFailed
 
 from ..catalog import ModelSource
+from ..engine import OnProgress, PolicyService
 from ..frontend import Frontend
-from ..runtime.service import OnProgress, PolicyService
 from .app import App
 from .auth import Gate
 from .config import ServerConfig

@@ -18,10 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from .._paths import without_paths, without_paths_in
 from .._version import __version__
-from ..runtime.loading import Failure
-from ..runtime.service import PolicyService
+from ..engine import Failure, PolicyService, without_paths, without_paths_in
 from .auth import Gate
 from .edge import Edge
 from .metrics import exposition, make_registry

@@ -9,10 +9,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from ..runtime.stats import BOUNDS
+from ..engine import BOUNDS
 
 if TYPE_CHECKING:
-    from ..runtime.service import PolicyService
+    from ..engine import PolicyService
 
 
 class _ServerCollector(Collector):

@@ -9,8 +9,8 @@ import threading
 from collections.abc import Mapping
 
 from ..catalog import ModelSource
+from ..engine import OnProgress
 from ..frontend import Frontend
-from ..runtime.service import OnProgress
 from ._malloc import keep_freed_memory
 from .config import ServerConfig
 from .descriptors import provide

@@ -17,9 +17,8 @@ from typing import Any
 from offboard_client.errors import Internal, OffboardError, ShuttingDown
 from offboard_client.wire import CLOSE_GOING_AWAY, CLOSE_REFUSED, Status
 
+from ..engine import PolicyService, ServiceSession
 from ..frontend import Frame, Frontend, Scope, Speech
-from ..runtime.service import PolicyService
-from ..runtime.session import ServiceSession
 from .conversation import Conversation, Left
 from .edge import Edge, EdgeSpeech
 

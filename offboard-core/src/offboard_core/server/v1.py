@@ -18,8 +18,8 @@ from offboard_client.wire import (
 )
 
 from ..catalog import BoundCodec
+from ..engine import ServiceSession
 from ..frontend import CONTROL_BYTES, Frame, Frontend, Scope, Speech, read_control
-from ..runtime.session import ServiceSession
 from . import replies
 from .numbers import find_seq
 from .wire import Dialect, Layout, V1Wire, encode

@@ -10,7 +10,7 @@ from offboard_client.errors import BadMessage, OffboardError
 from offboard_client.wire import SEQ, canonical, error_frame, refuse_forms
 
 from ..catalog import BoundCodec
-from ..runtime.exchange import Result
+from ..engine import Result
 from ..types import Observation
 from . import names, replies
 from .images import unpack_values

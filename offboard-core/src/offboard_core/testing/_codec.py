@@ -10,7 +10,7 @@ import pytest
 from offboard_client.errors import BadObservation, InvalidAction
 
 from ..catalog import BoundCodec
-from ..runtime.checks import check_action
+from ..engine import check_action
 from ..types import Array, Chunk, Observation
 from ._vendor import Vendor
 

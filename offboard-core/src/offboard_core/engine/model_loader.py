@@ -16,8 +16,8 @@ from ..process import collect
 from ..types import Progress
 from .checks import check_policy
 from .lease import Loaded, Recipe
+from .model_thread import ModelThread
 from .stats import ServerStats
-from .thread import ModelThread
 from .timeouts import Limits
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from offboard_client.errors import OffboardError
 from offboard_client.wire import Status
 
 from ..types import Policy, Report
-from .thread import ModelThread
+from .model_thread import ModelThread
 from .watch import Watch
 
 #: Tells whoever waits how it stands.

@@ -12,7 +12,7 @@ from offboard_client.errors import ModelLost, OffboardError
 
 from .exchange import Deliver, Exchange, Route
 from .lease import Lease
-from .slot import Slot
+from .model_slot import Slot
 
 
 class ServiceSession:

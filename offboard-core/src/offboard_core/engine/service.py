@@ -28,8 +28,8 @@ from ..types import Policy, Session
 from .exchange import Route, Wire
 from .lease import Lease, OnStatus, Recipe
 from .meta import build_meta
+from .model_slot import Slot
 from .session import ServiceSession
-from .slot import Slot
 from .stats import ServerStats, SessionStats
 from .timeouts import Limits
 

@@ -8,7 +8,7 @@ from typing import Any
 from offboard_client.wire import Status
 
 from .lease import Loaded, Recipe
-from .loading import Loading
+from .model_loader import Loading
 
 
 def standing(loaded: Loaded | None, loading: Loading, now: float) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from offboard_client.errors import (
 
 from ..catalog import wait_until_set
 from .lease import Lease, Loaded, OnStatus, Recipe, Request
-from .loading import Failure, Loading
+from .model_loader import Failure, Loading
 from .standing import news, standing
 from .stats import ServerStats
 from .timeouts import Limits

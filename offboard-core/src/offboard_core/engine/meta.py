@@ -14,10 +14,10 @@ from typing import Any
 from offboard_client.errors import BadMessage, LoadFailed
 from offboard_client.protocol import check_meta
 
-from .._paths import without_paths, without_paths_in
 from .._version import __version__
 from ..catalog import BoundCodec
 from ..types import Checkpoint, CodecMeta, Field
+from .paths import without_paths, without_paths_in
 
 
 def build_meta(

@@ -23,9 +23,9 @@ from typing import Any, TypeVar
 from offboard_client.errors import InferTimeout, OffboardError, PolicyFailed, told
 
 from ..types import Chunk, Policy
+from .batching import Work
 from .calls import Call, infer
 from .exchange import Exchange, Result
-from .gather import Work
 from .translators import Translators
 
 log = logging.getLogger(__name__)
