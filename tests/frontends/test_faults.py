@@ -2,7 +2,7 @@
 
 import pytest
 from offboard_client import ConnectionLost
-from offboard_core.frontend import Frontend, Speech
+from offboard_core.frontends import Frontend, Speech
 from offboard_core.server.inference_server import InferenceServer
 from puppets import PATIENCE, Puppet, source
 from robots import connect_to

@@ -7,8 +7,7 @@ from types import SimpleNamespace
 import pytest
 from offboard_core import ConfigurationError, FrontendEntry, hookimpl
 from offboard_core.engine import Limits
-from offboard_core.frontend import Frontend
-from offboard_core.frontends import make_frontends
+from offboard_core.frontends import Frontend, make_frontends
 from offboard_core.plugins import Plugins
 from offboard_core.server.inference_server import InferenceServer
 from offboard_process import offboard, serving
@@ -24,7 +23,7 @@ from dataclasses import dataclass
 
 from offboard_client.wire import decode_text
 from offboard_core import BadObservation, FrontendEntry, OffboardError, hookimpl
-from offboard_core.frontend import Frontend, Speech
+from offboard_core.frontends import Frontend, Speech
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import pytest
 from frames import picture, refused
 from offboard_client import wire
 from offboard_client.wire import ImageBudget
-from offboard_core.frontend import CONTROL_BYTES
-from offboard_core.server.v1 import V1
+from offboard_core.frontends import CONTROL_BYTES
+from offboard_core.frontends.v1 import V1
 from robots import robot
 
 

@@ -11,7 +11,7 @@ from offboard_client import BadObservation, ConnectionLost, InferenceClient, Loa
 from offboard_core import Checkpoint, ConfigurationError, Field, Health, InferenceServer
 from offboard_core.checkpoints import MemoryRegistry
 from offboard_core.engine import Limits
-from offboard_core.server.edge import Edge
+from offboard_core.frontends import Edge
 from puppets import ARM_INPUTS, PATIENCE, Door, Puppet, arm, source
 from robots import connect_to, get, get_json, robot
 from websockets.exceptions import ConnectionClosed

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from offboard_client import Busy, InferenceClient, InferTimeout, wire
 from offboard_core import Codec, CodecEntry, CodecMeta, InferenceServer, hookimpl
 from offboard_core.engine import Limits, ModelThread
-from offboard_core.server.conversation import both_ends
-from offboard_core.server.numbers import find_seq
+from offboard_core.frontends import find_seq
+from offboard_core.frontends.websocket import both_ends
 from puppets import PATIENCE, Door, Puppet, source
 from robots import robot
 

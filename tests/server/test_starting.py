@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from offboard_core import ConfigurationError
-from offboard_core.frontend import Frontend
+from offboard_core.frontends import Frontend
 from offboard_core.server.inference_server import InferenceServer, log
 from puppets import PATIENCE, Puppet, reached, source
 from robots import Robot, connect_to, robot

@@ -16,8 +16,7 @@ from offboard_client.errors import BadMessage, BadParameter, DialectUnsupported,
 from offboard_client.wire import canonical, read_forms
 from offboard_core.catalog import BoundCodec
 from offboard_core.engine import Result, ServiceSession, Wire
-from offboard_core.frontend import Frame, Frontend, Scope, Speech, read_control
-from offboard_core.server.names import check_reserved
+from offboard_core.frontends import Frame, Frontend, Scope, Speech, check_reserved, read_control
 from offboard_core.types import Observation
 
 from .bridge import ACTIONS, Layout, bridge

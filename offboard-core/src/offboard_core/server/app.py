@@ -10,16 +10,13 @@ from offboard_client.errors import Forbidden, Full, NotFound, OffboardError, Shu
 from offboard_client.wire import SESSION_PATH, error_frame
 
 from ..engine import PolicyService
-from ..frontend import Frontend
+from ..frontends import Edge, Frontend
+from ..frontends.v1 import V1, encode
+from ..frontends.websocket import Conversation, Receive, Send, peer, serve_socket
 from .auth import Gate
 from .config import ServerConfig
-from .conversation import Conversation
-from .edge import Edge
 from .http import make_http
-from .socket import Receive, Send, peer, serve_socket
 from .turns import Turns
-from .v1 import V1
-from .wire import encode
 
 log = logging.getLogger(__name__)
 

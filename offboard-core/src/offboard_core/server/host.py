@@ -10,7 +10,7 @@ from offboard_client.errors import LoadFailed
 
 from ..catalog import ModelSource
 from ..engine import OnProgress, PolicyService
-from ..frontend import Frontend
+from ..frontends import Frontend
 from .app import App
 from .auth import Gate
 from .config import ServerConfig

@@ -20,8 +20,8 @@ from starlette.routing import Route
 
 from .._version import __version__
 from ..engine import Failure, PolicyService, without_paths, without_paths_in
+from ..frontends import Edge
 from .auth import Gate
-from .edge import Edge
 from .metrics import exposition, make_registry
 
 log = logging.getLogger(__name__)

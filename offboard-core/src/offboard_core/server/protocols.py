@@ -12,8 +12,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from ..frontends.v1 import encode
 from .frames import FrameMeter
-from .wire import encode
 
 if TYPE_CHECKING:
     from .uvicorn_server import Config

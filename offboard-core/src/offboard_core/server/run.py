@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from ..catalog import ModelSource
 from ..engine import OnProgress
-from ..frontend import Frontend
+from ..frontends import Frontend
 from ._malloc import keep_freed_memory
 from .config import ServerConfig
 from .descriptors import provide

@@ -9,8 +9,8 @@ from typing import Any
 from offboard_client.errors import ConfigurationError, OffboardError
 from offboard_client.plugins import build
 
-from .frontend import Frontend
-from .plugins import FRONTEND, FrontendEntry, Offer, Plugins
+from ..plugins import FRONTEND, FrontendEntry, Offer, Plugins
+from .base import Frontend
 
 log = logging.getLogger(__name__)
 

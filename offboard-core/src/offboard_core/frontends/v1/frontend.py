@@ -17,12 +17,11 @@ from offboard_client.wire import (
     error_frame,
 )
 
-from ..catalog import BoundCodec
-from ..engine import ServiceSession
-from ..frontend import CONTROL_BYTES, Frame, Frontend, Scope, Speech, read_control
+from ...catalog import BoundCodec
+from ...engine import ServiceSession
+from .. import CONTROL_BYTES, Frame, Frontend, Scope, Speech, find_seq, read_control
 from . import replies
-from .numbers import find_seq
-from .wire import Dialect, Layout, V1Wire, encode
+from .serializer import Dialect, Layout, V1Wire, encode
 
 #: The key ``type`` as JSON and msgpack write it; the length byte keeps ``dtype``, which every array has, apart.
 _TEXT_TYPE, _TYPE = '"type"', b"\xa4type"

@@ -6,7 +6,7 @@ import re
 
 from offboard_client.wire import SEQ
 
-from ..frontend import Frame
+from .base import Frame
 
 _NAME = re.escape(SEQ)
 #: ``{"offboard.seq": 7, …`` and ``… , "offboard.seq": 7}``. Elsewhere it could be part of a deeper map, or of a text.

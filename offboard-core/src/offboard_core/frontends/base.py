@@ -16,9 +16,9 @@ from offboard_client import wire
 from offboard_client.errors import OffboardError
 from offboard_client.wire import Limits, Status, decode_plain
 
-from .catalog import BoundCodec
-from .engine import Result, ServiceSession, Wire
-from .types import Chunk
+from ..catalog import BoundCodec
+from ..engine import Result, ServiceSession, Wire
+from ..types import Chunk
 
 #: One WebSocket message: binary or text.
 Frame = bytes | str

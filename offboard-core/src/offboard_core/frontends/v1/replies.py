@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from offboard_client.errors import DialectUnsupported
 
-from ..codecs import convert
-from ..types import Array, Chunk, rows
+from ...codecs import convert
+from ...types import Array, Chunk, rows
 
 #: Why Positronic's clients cannot be answered.
 NO_RATE = "Positronic's rows need a timestamp and nothing says the rate: serve with --fps"

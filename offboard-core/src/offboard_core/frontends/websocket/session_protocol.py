@@ -22,8 +22,8 @@ from offboard_client.wire import (
     Limits,
 )
 
-from ..engine import ServiceSession
-from ..frontend import Frame, Speech
+from ...engine import ServiceSession
+from .. import Frame, Speech
 
 log = logging.getLogger(__name__)
 

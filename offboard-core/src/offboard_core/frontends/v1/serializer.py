@@ -9,12 +9,12 @@ from offboard_client import wire
 from offboard_client.errors import BadMessage, OffboardError
 from offboard_client.wire import SEQ, canonical, error_frame, refuse_forms
 
-from ..catalog import BoundCodec
-from ..engine import Result
-from ..types import Observation
-from . import names, replies
-from .images import unpack_values
-from .numbers import find_seq
+from ... import frontends
+from ...catalog import BoundCodec
+from ...engine import Result
+from ...types import Observation
+from .. import find_seq, unpack_values
+from . import replies
 
 Dialect = Literal["offboard", "positronic"]
 Layout = Literal["rows", "columns"]
@@ -43,9 +43,9 @@ class V1Wire:
             if "type" in raw:
                 raise BadMessage("an observation has no name 'type'; control frames are shorter than 512 bytes")
             if self._dialect is None:
-                self._dialect = "positronic" if names.is_positronic(raw) else "offboard"
+                self._dialect = "positronic" if frontends.is_positronic(raw) else "offboard"
             observation = canonical(raw, self._declared)
-            names.check_reserved(observation)
+            frontends.check_reserved(observation)
             refuse_forms(observation)
             unpack_values(observation, self._declared, self._text, budget)
         except OffboardError:
@@ -54,7 +54,7 @@ class V1Wire:
             raise
         if not self._first:
             return observation, []
-        warnings = names.warnings(raw, observation, self._declared)
+        warnings = frontends.warnings(raw, observation, self._declared)
         self._first = False
         return observation, warnings
 

@@ -19,8 +19,8 @@ from offboard_client.wire import Status, error_frame
 
 from ..catalog import BoundCodec
 from ..engine import Result, ServiceSession, Wire, without_paths
-from ..frontend import Frame, Speech
 from ..types import Observation
+from .base import Frame, Speech
 
 log = logging.getLogger(__name__)
 

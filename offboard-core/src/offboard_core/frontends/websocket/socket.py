@@ -17,10 +17,9 @@ from typing import Any
 from offboard_client.errors import Internal, OffboardError, ShuttingDown
 from offboard_client.wire import CLOSE_GOING_AWAY, CLOSE_REFUSED, Status
 
-from ..engine import PolicyService, ServiceSession
-from ..frontend import Frame, Frontend, Scope, Speech
-from .conversation import Conversation, Left
-from .edge import Edge, EdgeSpeech
+from ...engine import PolicyService, ServiceSession
+from .. import Edge, EdgeSpeech, Frame, Frontend, Scope, Speech
+from .session_protocol import Conversation, Left
 
 log = logging.getLogger(__name__)
 

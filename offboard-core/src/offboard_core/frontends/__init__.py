@@ -1,0 +1,27 @@
+"""What a protocol implements to be served, and how protocols are found."""
+
+from __future__ import annotations
+
+from .base import CONTROL_BYTES, Frame, Frontend, Scope, Speech, read_control
+from .discovery import make_frontends
+from .edge import Edge, EdgeSpeech
+from .images import unpack_values
+from .names import check_reserved, is_positronic, warnings
+from .numbers import find_seq
+
+__all__ = [
+    "CONTROL_BYTES",
+    "Edge",
+    "EdgeSpeech",
+    "Frame",
+    "Frontend",
+    "Scope",
+    "Speech",
+    "check_reserved",
+    "find_seq",
+    "is_positronic",
+    "make_frontends",
+    "read_control",
+    "unpack_values",
+    "warnings",
+]

@@ -1,0 +1,15 @@
+"""One WebSocket: from its opening to its close, whatever protocol it speaks."""
+
+from __future__ import annotations
+
+from .session_protocol import Conversation, both_ends
+from .socket import Receive, Send, peer, serve_socket
+
+__all__ = [
+    "Conversation",
+    "Receive",
+    "Send",
+    "both_ends",
+    "peer",
+    "serve_socket",
+]
