@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from offboard_client import InferenceClient
 from offboard_core import Chunk, Policy, Session
 from offboard_core.catalog import from_callables
-from offboard_core.server.config import ServerConfig
-from offboard_core.server.run import run_server
+from offboard_core.server import ServerConfig, run_server
 from workloads import CHUNK
 
 #: What one call of the ``sleep`` policy takes, however many robots share it, in seconds.

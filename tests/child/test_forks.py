@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from forked import forked
 from offboard_core.process import Child
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from offboard_openpi.ports import take_port
 from puppets import PATIENCE
 from robots import robot

@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 from offboard_client import InferenceClient, Unauthorized
-from offboard_core.server.listening import reachable
+from offboard_core.server import reachable
 from offboard_process import LIMIT, command, environment, in_process, offboard, serving
 from plugin_dists import write_plugin
 from toy_vendor import TOY, write_runs

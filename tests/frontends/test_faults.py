@@ -3,7 +3,7 @@
 import pytest
 from offboard_client import ConnectionLost
 from offboard_core.frontends import Frontend, Speech
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import PATIENCE, Puppet, source
 from robots import connect_to
 from websockets.exceptions import ConnectionClosed

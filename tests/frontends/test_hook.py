@@ -9,7 +9,7 @@ from offboard_core import ConfigurationError, FrontendEntry, hookimpl
 from offboard_core.engine import Limits
 from offboard_core.frontends import Frontend, make_frontends
 from offboard_core.plugins import Plugins
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from offboard_process import offboard, serving
 from plugin_dists import write_plugin
 from puppets import PATIENCE, Door, Puppet, source

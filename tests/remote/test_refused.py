@@ -14,7 +14,7 @@ from hub_standin import hub_standin
 from object_store import object_store, upload
 from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.checkpoints.remote import RemoteFolder, fetch
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from offboard_process import offboard
 from puppets import Puppet, source
 from robots import get_json, robot

@@ -6,7 +6,7 @@ import msgpack
 import numpy as np
 import pytest
 from offboard_core import Chunk, Field
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import PATIENCE, Door, Puppet, source
 from robots import robot
 

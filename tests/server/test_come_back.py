@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from offboard_core.engine import Limits
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import Door, Puppet, source
 from robots import first, get_json, robot
 

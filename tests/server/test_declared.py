@@ -7,7 +7,7 @@ import pytest
 from offboard_client import BadObservation, InferenceClient, InvalidAction
 from offboard_core import ConfigurationError, Field, LoadFailed, declare
 from offboard_core.catalog import from_callables
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 
 
 @declare(

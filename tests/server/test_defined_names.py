@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from offboard_client import InferenceClient, InvalidAction
 from offboard_core import Chunk
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from robots import robot
 
 ANSWERS = {

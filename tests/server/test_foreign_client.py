@@ -4,7 +4,7 @@ import msgpack
 import numpy as np
 import pytest
 from offboard_core import Chunk
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import Puppet, source
 from robots import robot
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from offboard_core.engine import Limits
-from offboard_core.server.frames import FrameMeter
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import FrameMeter, InferenceServer
 from puppets import Puppet, source
 from robots import first, get_json, robot
 from websockets.frames import Frame, Opcode

@@ -4,8 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from offboard_core.server.config import ServerConfig
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer, ServerConfig
 from puppets import Puppet, reached, source
 from robots import first, robot
 from websockets.exceptions import InvalidStatus

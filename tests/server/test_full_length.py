@@ -4,7 +4,7 @@ import threading
 
 import pytest
 from offboard_client import InferenceClient
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 
 slow = pytest.mark.slow
 

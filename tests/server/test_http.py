@@ -11,7 +11,7 @@ import pytest
 from offboard_client.errors import ConfigurationError, OffboardError
 from offboard_core import Checkpoint, ModelRegistry
 from offboard_core.catalog import ModelSource
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import PATIENCE, Door, Puppet, reached, source
 from robots import connect_to, get, get_json, robot
 from websockets.exceptions import InvalidStatus

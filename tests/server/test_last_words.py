@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 from offboard_core import Chunk
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import PATIENCE, Puppet, reached, source
 from robots import get, get_json, robot
 

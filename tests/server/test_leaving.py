@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from offboard_core import ModelLost, Policy
 from offboard_core.engine import Limits
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import PATIENCE, Puppet, count_up, reached, source
 from robots import first, get, get_json, robot
 from websockets.exceptions import ConnectionClosed

@@ -6,7 +6,7 @@ import msgpack
 import numpy as np
 import pytest
 from frames import binary, picture, refused
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import Puppet, source
 from robots import get_json, robot
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import PATIENCE, Puppet, arm, count_up, reached, source
 from robots import first, robot
 

@@ -7,7 +7,7 @@ import pytest
 from offboard_client import errors
 from offboard_client.errors import LoadFailed
 from offboard_core import ModelLost
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import Puppet, source
 from robots import get, get_json, robot
 

@@ -7,7 +7,7 @@ from frames import PIXELS
 from offboard_core import Chunk, Field
 from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import Puppet, source
 from robots import robot
 

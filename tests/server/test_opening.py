@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 from offboard_core.engine import Limits
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import ARM_INPUTS, Door, Puppet, arm, reached, source
 from robots import Robot, connect_to, get, robot
 from websockets.exceptions import InvalidStatus

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 from offboard_client import Forbidden, InferenceClient
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import PATIENCE, Puppet, source
 from robots import connect_to
 from websockets.exceptions import InvalidStatus

@@ -10,7 +10,7 @@ import msgpack
 import numpy as np
 import pytest
 from answers import POSE, SENT, answering, arm_of, open_robot
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import Puppet, arm, source
 from robots import robot
 

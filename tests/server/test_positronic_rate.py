@@ -1,7 +1,7 @@
 """A client of Positronic's and a model whose rate nobody says: it is told so before it can break on it."""
 
 import pytest
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import arm
 from robots import robot
 from websockets.http11 import USER_AGENT

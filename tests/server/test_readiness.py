@@ -2,7 +2,7 @@
 
 import pytest
 from offboard_core import Health
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import Puppet, source
 from robots import get, get_json, robot
 

@@ -6,7 +6,7 @@ import json
 import logging
 
 import pytest
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import PATIENCE, Puppet, source
 from robots import connect_to, get, robot
 from websockets.exceptions import InvalidStatus

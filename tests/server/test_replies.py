@@ -5,7 +5,7 @@ import pytest
 from answers import POSE, SENT, answering, arm_of, open_robot
 from offboard_client.errors import BY_CODE
 from offboard_core import Chunk, Field
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import ARM_OUTPUTS, arm
 from robots import robot
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import PATIENCE
 from robots import Robot, connect_to, robot
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from offboard_core import ConfigurationError
 from offboard_core.frontends import Frontend
-from offboard_core.server.inference_server import InferenceServer, log
+from offboard_core.server import InferenceServer, log
 from puppets import PATIENCE, Puppet, reached, source
 from robots import Robot, connect_to, robot
 from service_bed import Growing, growing

@@ -4,7 +4,7 @@ import urllib.request
 
 import pytest
 from offboard_client.errors import ConfigurationError
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import PATIENCE, Puppet, source
 from robots import robot
 

@@ -12,12 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import uvloop
-from offboard_core.server import acceptor
-from offboard_core.server.acceptor import Acceptor
-from offboard_core.server.config import ServerConfig
-from offboard_core.server.inference_server import InferenceServer
-from offboard_core.server.protocols import HttpProtocol
-from offboard_core.server.uvicorn_server import Config
+from offboard_core.server import Acceptor, Config, HttpProtocol, InferenceServer, ServerConfig
 from puppets import PATIENCE, Puppet, source
 from robots import get
 from scarce import LIMIT, scarce_server
@@ -222,7 +217,7 @@ def test_it_can_be_let_go_at_any_moment(certificate, trusting, loop, turns):
 
 @pytest.mark.rule("H-12")
 def test_where_the_system_gives_none_room_is_made_and_it_is_tried_again(monkeypatch, caplog):
-    monkeypatch.setattr(acceptor, "_PAUSE", 0.01)
+    monkeypatch.setattr("offboard_core.server.acceptor._PAUSE", 0.01)
 
     class Full(socket.socket):
         full = False

@@ -5,10 +5,7 @@ from collections import Counter
 
 import pytest
 from offboard_core.engine import PolicyService
-from offboard_core.server.app import App
-from offboard_core.server.auth import Gate
-from offboard_core.server.config import ServerConfig
-from offboard_core.server.turns import Turns
+from offboard_core.server import App, Gate, ServerConfig, Turns
 from puppets import Puppet, source
 
 pytestmark = pytest.mark.rule("H-15")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from offboard_core import Chunk
 from offboard_core.engine import Limits
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import PATIENCE, Puppet, source
 from robots import first, get, get_json, robot
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 from offboard_core import Checkpoint
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import Puppet, source
 from robots import get_json, robot
 

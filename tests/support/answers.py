@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from offboard_core import Chunk
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import Puppet, arm, source
 from robots import Robot, robot
 

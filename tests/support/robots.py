@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from offboard_client import wire
-from offboard_core.server.inference_server import InferenceServer
+from offboard_core.server import InferenceServer
 from puppets import PATIENCE
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect

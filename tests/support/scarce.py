@@ -19,7 +19,7 @@ if loop == "asyncio":
     sys.modules["uvloop"] = None
 resource.setrlimit(resource.RLIMIT_NOFILE, (100, int(limit)))
 from offboard_core import InferenceServer
-from offboard_core.server.descriptors import provide
+from offboard_core.server import provide
 logging.basicConfig(level="WARNING")
 provide(1000)
 tls = dict(zip(("ssl_certfile", "ssl_keyfile"), files))

@@ -43,7 +43,7 @@ from .types import (
 )
 
 if TYPE_CHECKING:
-    from .server.inference_server import InferenceServer
+    from .server import InferenceServer
 
 __all__ = [
     "BadObservation",
@@ -85,7 +85,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "InferenceServer":
-        from .server.inference_server import InferenceServer
+        from .server import InferenceServer
 
         return InferenceServer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -26,7 +26,7 @@ from ..types import CodecMeta
 from .serve_options import Parsed, ServeOptions, parse_serve
 
 if TYPE_CHECKING:
-    from ..server.config import ServerConfig
+    from ..server import ServerConfig
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def run(arguments: list[str]) -> int:
     frontends = make_frontends(plugins, frontend_options(parsed))
     paths = {o.name: o.entry.paths for o in plugins.offers(FRONTEND) if o.entry.paths[0] in frontends}
     # Starlette and uvicorn take their time: not before everything that is cheap to see is right.
-    from ..server.run import run_server
+    from ..server import run_server
 
     config = make_config(options)
     if config.auth_token is None and not _is_loopback(config.host):
@@ -87,7 +87,7 @@ def _check_numbers(options: ServeOptions) -> None:
 
 def make_config(options: ServeOptions) -> ServerConfig:
     """How to listen. Raises ConfigurationError for a token or certificate that cannot be read."""
-    from ..server.config import ServerConfig
+    from ..server import ServerConfig
 
     if options.ssl_certfile is not None:
         try:
@@ -183,7 +183,7 @@ def announce(
 
     ``frontends``: the paths of each. ``simulated``: whether the simulated arm can play the default model.
     """
-    from ..server.listening import reachable
+    from ..server import reachable
 
     secure = options.ssl_certfile is not None
     url, server = reachable(host, port, secure=secure)

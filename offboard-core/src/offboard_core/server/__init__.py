@@ -3,8 +3,33 @@
 from __future__ import annotations
 
 from ..engine import Limits
+from .acceptor import Acceptor
+from .app import App
+from .auth import Gate
 from .config import ServerConfig
-from .inference_server import InferenceServer
-from .run import run_server
+from .descriptors import provide
+from .frames import FrameMeter
+from .inference_server import InferenceServer, log
+from .listening import bind, reachable
+from .process import run_server
+from .protocols import HttpProtocol
+from .turns import Turns
+from .uvicorn_server import Config
 
-__all__ = ["InferenceServer", "Limits", "ServerConfig", "run_server"]
+__all__ = [
+    "Acceptor",
+    "App",
+    "Config",
+    "FrameMeter",
+    "Gate",
+    "HttpProtocol",
+    "InferenceServer",
+    "Limits",
+    "ServerConfig",
+    "Turns",
+    "bind",
+    "log",
+    "provide",
+    "reachable",
+    "run_server",
+]

@@ -12,7 +12,7 @@ from offboard_client import wire
 from websockets.sync.client import ClientConnection, connect
 
 from ..catalog import BoundCodec, ModelSource
-from ..server.inference_server import InferenceServer
+from ..server import InferenceServer
 from ..types import Array, Observation
 from ._vendor import Vendor
 
