@@ -7,7 +7,7 @@ import pytest
 from offboard_client.cli import synthetic_observation
 from offboard_client.plugins import UsageError
 from offboard_client.terminal import expand_paths, parse, switches
-from offboard_core._cli.serve_options import split_dotted
+from offboard_core.cli import split_dotted
 
 
 @dataclass(frozen=True)

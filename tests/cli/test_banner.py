@@ -3,8 +3,7 @@
 import pytest
 from offboard_client.robots.sim import ACTIONS, OBSERVATION, SimRobot
 from offboard_core import CodecMeta, Field
-from offboard_core._cli.serve import announce, fits_simulation
-from offboard_core._cli.serve_options import ServeOptions
+from offboard_core.cli import ServeOptions, announce, fits_simulation
 
 PLAYED = {"target_pose": Field(shape=(7,)), "target_grip": Field(shape=(1,))}
 SEEN = {"robot_state.q": Field(shape=(7,)), "image.front": Field(required=False)}

@@ -10,7 +10,7 @@ import termios
 
 import pytest
 from model_bench import run, until
-from offboard_core._cli.train import TrainingLine
+from offboard_core.cli import TrainingLine
 from offboard_process import command, environment, killed_if_it_hangs
 from plugin_dists import write_plugin
 from puppets import Door, Puppet, source

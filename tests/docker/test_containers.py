@@ -11,8 +11,8 @@ import pytest
 import yaml
 from installed import with_lerobot
 from offboard_client.cli import main
-from offboard_core._cli.serve_options import parse_serve
 from offboard_core.catalog import expand
+from offboard_core.cli import parse_serve
 from offboard_core.plugins import CODEC, Plugins
 
 ROOT = Path(__file__).parents[2]

@@ -7,9 +7,9 @@ import sys
 import pytest
 from offboard_client.cli import main
 from offboard_client.errors import ConfigurationError
-from offboard_core._cli.train import TrainingLine
 from offboard_core.catalog import from_flags
 from offboard_core.checkpoints import read_record, write_record
+from offboard_core.cli import TrainingLine
 from offboard_core.plugins import Plugins
 from offboard_openpi.diagnosis import explain_training
 from openpi_standin import PYTHON, STANDIN, options, robot

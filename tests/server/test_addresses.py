@@ -6,8 +6,7 @@ import pytest
 from offboard_client import ConfigurationError, InferenceClient
 from offboard_client.protocol import listen_host, parse_address
 from offboard_core import InferenceServer
-from offboard_core._cli.serve import announce
-from offboard_core._cli.serve_options import ServeOptions
+from offboard_core.cli import ServeOptions, announce
 from offboard_core.server import bind, reachable
 
 LOCAL = ["127.0.0.1", "localhost", "::1", "[::1]", " [::1] ", "0.0.0.0", "::", "[::]", "127.1.2.3"]

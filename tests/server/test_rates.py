@@ -9,8 +9,8 @@ from offboard_client import BadParameter, ConfigurationError, InferenceClient, L
 from offboard_client.plugins import build
 from offboard_client.protocol import FPS_RANGE, check_meta
 from offboard_core import Chunk, Codec, CodecEntry, CodecMeta, InferenceServer, hookimpl
-from offboard_core._cli.train import record_of
 from offboard_core.catalog import from_callables
+from offboard_core.cli import record_of
 from offboard_core.codecs import ActionTiming, NativeOptions
 from offboard_core.plugins import TRAINER, Plugins
 from offboard_core.types import Checkpoint

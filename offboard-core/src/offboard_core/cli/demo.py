@@ -112,7 +112,7 @@ def _serving(arguments: Sequence[str], log: IO[bytes]) -> Generator[str, None, N
     with tempfile.TemporaryFile() as out:
         # A session of its own: Ctrl-C in the terminal must reach the robot first, and the server after it.
         child = subprocess.Popen(
-            [sys.executable, "-m", "offboard_core._tethered", *arguments],
+            [sys.executable, "-m", "offboard_core.cli.exit_with_parent", *arguments],
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=log,

@@ -1,1 +1,0 @@
-"""Core's commands. Imported when one of them runs, and then tyro and rich with it."""
