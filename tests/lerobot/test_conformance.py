@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from golden_codecs import observation as robot_observation
 from lerobot_checkpoints import model_inputs
-from offboard_core.testing import CheckpointConformance, VendorConformance
-from offboard_core.testing._codec import CodecLaws
+from offboard_core.testing import CheckpointConformance, CodecLaws, VendorConformance
 
 
 class TestAct(CheckpointConformance):

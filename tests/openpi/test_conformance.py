@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
-from offboard_core.testing import CheckpointConformance
-from offboard_core.testing._codec import CodecLaws
+from offboard_core.testing import CheckpointConformance, CodecLaws
 from openpi_standin import options, robot, write_run
 
 TWO_ARMS = {

@@ -26,10 +26,7 @@ from offboard_core import (
 from offboard_core.catalog import BoundCodec, CodecChoice, ModelSource
 from offboard_core.checkpoints import MemoryRegistry
 from offboard_core.plugins import Plugins
-from offboard_core.testing._codec import CodecLaws
-from offboard_core.testing._plugin import PluginLaws
-from offboard_core.testing._policy import PolicyLaws
-from offboard_core.testing._registry import RegistryLaws
+from offboard_core.testing import CodecLaws, PluginLaws, PolicyLaws, RegistryLaws
 from offboard_core.types import ModelRegistry
 
 OBSERVATION = {"robot_state.q": np.arange(3.0), "task": "wave"}
