@@ -313,7 +313,7 @@ def test_importing_the_client_loads_numpy_msgpack_and_websockets_only():
     assert loaded_by("import offboard_client") == {"offboard_client"}
     a_client = "from offboard_client import InferenceClient"
     assert loaded_by(a_client) == {"offboard_client", "numpy", "msgpack", "websockets"}
-    everything = "import offboard_client, offboard_client.session.aio, offboard_client.wire.images, offboard_client.wire.json_text"
+    everything = "import offboard_client, offboard_client.session, offboard_client.wire"
     assert loaded_by(everything) == {"offboard_client", "numpy", "msgpack", "websockets"}
 
 

@@ -8,8 +8,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFile
 from object_store import upload
 from offboard_client.errors import ConfigurationError
-from offboard_core.checkpoints import remote
-from offboard_core.checkpoints.remote import RemoteFolder, cache_folder, fetch
+from offboard_core.checkpoints.remote import PATIENCE, RemoteFolder, cache_folder, fetch, place_of
 
 
 @pytest.fixture
@@ -155,7 +154,7 @@ def test_two_that_want_the_same_take_turns(remote, place):
 
 
 def test_who_waits_for_another_that_fetches_the_same_waits_while_something_comes(remote, place, monkeypatch):
-    here = remote.place_of(remote.url)
+    here = place_of(remote.url)
     here.mkdir(parents=True)
     slept, said = [], []
 
@@ -170,7 +169,7 @@ def test_who_waits_for_another_that_fetches_the_same_waits_while_something_comes
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(ConfigurationError, match=r"the same into .*, and nothing has come for 600 s; .*fuser"):
             fetch(remote, said.append)
-    assert 2000 + remote.PATIENCE >= sum(slept) > 1900 + remote.PATIENCE
+    assert 2000 + PATIENCE >= sum(slept) > 1900 + PATIENCE
     assert said[0] == "another process is fetching this checkpoint: 0.0 MB are there"
     assert len(said) == len(slept), "whoever waits is told each time, and can be called off"
     assert same(fetch(remote, said.append), place)
@@ -212,7 +211,7 @@ def test_a_cache_that_cannot_be_written_says_what_moves_it(remote, monkeypatch, 
     kept = tmp_path / "cache"
     monkeypatch.setenv("OFFBOARD_CACHE", str(kept))
     if broken == "lock":
-        place = remote.place_of(remote.url)
+        place = place_of(remote.url)
         place.parent.mkdir(parents=True)
         place.with_name(f"{place.name}.lock").mkdir()
     else:

@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 #: Where what is not a small module's is; loaded when it is first asked for, so that a command can say that it was
 #: interrupted while numpy is loaded, and a blocking robot never loads asyncio.
 _HOMES = {
-    "AsyncInferenceClient": ".aio",
-    "AsyncInferenceSession": ".aio",
-    "InferenceClient": ".client",
-    "InferenceSession": ".client",
-    "Status": ".messages",
+    "AsyncInferenceClient": ".session",
+    "AsyncInferenceSession": ".session",
+    "InferenceClient": ".session",
+    "InferenceSession": ".session",
+    "Status": ".wire",
 }
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What can go wrong, by name, and how it is said: every error of the protocol, texts without control characters, log lines."""
+"""What can go wrong, by name, and how it is said: the protocol's errors, texts without control characters, logs."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ from .printable import counted, one_line, printable, told, wrapped
 
 __all__ = [
     "BY_CODE",
+    "FETCHING",
     "BadMessage",
     "BadObservation",
     "BadParameter",
@@ -45,7 +46,6 @@ __all__ = [
     "ConnectionLost",
     "DeadlineExceeded",
     "DialectUnsupported",
-    "FETCHING",
     "Forbidden",
     "Full",
     "Idle",

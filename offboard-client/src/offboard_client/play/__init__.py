@@ -9,11 +9,11 @@ from .safety import Limits
 from .schedule import MAX_PAUSE, Command, schedule
 
 __all__ = [
+    "MAX_PAUSE",
     "Command",
     "Episode",
     "Guard",
     "Limits",
-    "MAX_PAUSE",
     "PolicySession",
     "Report",
     "percentiles",

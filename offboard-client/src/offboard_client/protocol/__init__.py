@@ -13,16 +13,16 @@ from .timing import Step, Timings
 from .websocket import WebSocket
 
 __all__ = [
+    "FPS_RANGE",
+    "RATE",
     "Address",
     "AttemptFailed",
     "Attempts",
     "BaseClient",
     "Clock",
     "Deadline",
-    "FPS_RANGE",
     "Passed",
     "Pulse",
-    "RATE",
     "SessionProtocol",
     "Settings",
     "Sparse",

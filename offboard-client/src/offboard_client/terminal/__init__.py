@@ -12,9 +12,9 @@ from .signals import terminable
 
 __all__ = [
     "HABITS",
+    "TYPES",
     "Line",
     "ServerOptions",
-    "TYPES",
     "console",
     "description",
     "emit_facts",

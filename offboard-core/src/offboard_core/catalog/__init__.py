@@ -15,10 +15,10 @@ from .waiting import wait_until_set
 
 __all__ = [
     "AT_ONCE",
+    "KEYS",
     "BoundCodec",
     "Catalog",
     "CodecChoice",
-    "KEYS",
     "Lookups",
     "Model",
     "ModelSource",

@@ -3,8 +3,8 @@
 ``InferenceServer({"name": build})`` calls ``build()`` when the model is loaded. What it returns may be a
 :class:`Policy`; an object with ``infer(observation)`` or ``select_action(observation)``; or a plain function of
 the observation. Each of these may also be given itself: what needs an argument cannot be a ``build``.
-:func:`~offboard_core.catalog.answers.as_chunk` says what functions and objects may answer. They get an observation that is
-theirs: its arrays are copies, which they may write into.
+:func:`~offboard_core.catalog.answers.as_chunk` says what functions and objects may answer. They get an observation
+that is theirs: its arrays are copies, which they may write into.
 
 Only a :class:`Policy` keeps robots apart. The others are one object that all sessions share. If it has ``reset()`` or
 ``select_action``, it remembers an episode: it serves one session at a time, for which ``reset()`` is called when it

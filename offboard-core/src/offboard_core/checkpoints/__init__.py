@@ -17,9 +17,9 @@ from .registries import (
 )
 
 __all__ = [
+    "RECENTLY",
     "DescribedRegistry",
     "MemoryRegistry",
-    "RECENTLY",
     "is_lfs_pointer",
     "nearby",
     "not_there",

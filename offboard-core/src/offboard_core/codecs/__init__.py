@@ -23,11 +23,12 @@ from .state import CONVENTIONS, StateVector, TaskText, canonical_field, canonica
 from .timing import ActionHorizon, ActionTiming, positive, rate, timed
 
 __all__ = [
+    "CONVENTIONS",
+    "WIDTHS",
     "ActionHorizon",
     "ActionSplit",
     "ActionTiming",
     "ActionVector",
-    "CONVENTIONS",
     "LetterboxImage",
     "Native",
     "NativeOptions",
@@ -35,7 +36,6 @@ __all__ = [
     "Rotation",
     "StateVector",
     "TaskText",
-    "WIDTHS",
     "action_field",
     "action_shape",
     "binarize",

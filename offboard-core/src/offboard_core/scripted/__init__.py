@@ -35,16 +35,16 @@ def offboard_codecs() -> Iterator[CodecEntry]:
 
 
 __all__ = [
-    "CodecEntry",
     "FPS",
-    "Iterator",
-    "LoaderEntry",
     "MAX_STEPS",
     "SPEED",
+    "TURN_SPEED",
+    "CodecEntry",
+    "Iterator",
+    "LoaderEntry",
     "ScriptedLoader",
     "ScriptedPolicy",
     "State",
-    "TURN_SPEED",
     "hookimpl",
     "make_codec",
     "offboard_checkpoint_loaders",

@@ -32,8 +32,8 @@ class InferenceServer:
 
     Each callable builds a model when it is loaded, one at a time; the first key is the default. What it returns may
     be a :class:`~offboard_core.Policy`, an object with ``infer`` or ``select_action``, or a plain function of the
-    observation; :mod:`offboard_core.catalog.callables` says what these may answer. Any of these may also be given itself, as a
-    value or instead of the dict: ``InferenceServer(policy)`` serves one model, named ``policy``. ``registry`` may
+    observation; :mod:`offboard_core.catalog.callables` says what these may answer. Any of these may be given itself,
+    as a value or instead of the dict: ``InferenceServer(policy)`` serves one model, named ``policy``. ``registry`` may
     also map names to :class:`~offboard_core.catalog.source.ModelSource`. ``frontends`` maps WebSocket paths to other
     protocols. Other keywords are fields of :class:`ServerConfig`.
     Raises ConfigurationError for what cannot be served so.

@@ -11,8 +11,8 @@ from .folder import RemoteFile, RemoteFolder, is_url
 from .hub import HubFolder, open_folder
 
 __all__ = [
-    "HubFolder",
     "PATIENCE",
+    "HubFolder",
     "RemoteFile",
     "RemoteFolder",
     "cache_folder",

@@ -1,0 +1,74 @@
+"""The house as its imports build it: no circle, every door is a room's, and the picture shows what is there."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import rooms  # noqa: E402
+
+KNOWN = rooms.rooms()
+FILES = [
+    ROOT / name
+    for name in subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    if (ROOT / name).exists()
+]
+#: What stands in a root beside the rooms, for all of its own package.
+ROOTS = {"offboard_core._version"}
+
+
+def wrong(each: rooms.Import) -> str | None:
+    """Why this import does not go through a room's door, if it does not."""
+    here, there = rooms.module_of(each.file), rooms.room_of(each.target, KNOWN)
+    if each.target.split(".")[0] not in rooms.HOUSES or (here and rooms.room_of(here, KNOWN) == there != ""):
+        return None
+    if each.target in ROOTS and here.startswith(each.target.split(".")[0]):
+        return None
+    if each.target != there and each.target not in rooms.HOUSES:
+        return f"{each.target} is a file of the room {there or each.target.split('.')[0]}: import the room"
+    if not each.name or f"{each.target}.{each.name}" in KNOWN:
+        return None
+    if each.name not in importlib.import_module(each.target).__all__:
+        return f"{each.name} is not in {each.target}.__all__"
+    return None
+
+
+@pytest.mark.parametrize("folder", ["offboard-", "examples/", "benchmarks/", "tools/", "tests/"])
+def test_whoever_is_outside_a_room_imports_the_room_and_what_it_names(folder):
+    files = [file for file in FILES if str(file.relative_to(ROOT)).startswith(folder)]
+    assert files
+    found = [
+        f"{file.relative_to(ROOT)}:{each.line}: {why}"
+        for file in files
+        for each in rooms.imports(file)
+        if (why := wrong(each))
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_no_rooms_import_each_other_in_a_circle():
+    assert rooms.floors(rooms.arrows())
+
+
+def test_a_circle_is_named():
+    with pytest.raises(ValueError, match="a -> b -> a"):
+        rooms.floors({"a": {"b"}, "b": {"a"}})
+
+
+def test_every_room_says_what_it_is_for():
+    for room in KNOWN:
+        doc = importlib.import_module(room).__doc__
+        assert (doc or "").strip(), room
+
+
+def test_the_picture_shows_the_house_as_it_stands():
+    assert rooms.PICTURE.read_text(encoding="utf-8") == rooms.draw(), "run: uv run python tools/rooms.py"
