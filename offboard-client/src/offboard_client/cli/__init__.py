@@ -6,9 +6,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from .main import main
-from .probe import show_handshake
-from .run import Options, play, show
-from .synthetic import synthetic_observation
 
 if TYPE_CHECKING:
     from .probe import show_handshake

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .aio import AsyncInferenceClient, AsyncInferenceSession
 from .client import InferenceClient, InferenceSession
 from .state import check_same
 

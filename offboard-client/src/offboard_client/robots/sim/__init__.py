@@ -5,11 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .cameras import RayRenderer
-from .kinematics import POSITION_TOLERANCE, ROTATION_TOLERANCE, Kinematics
 from .names import ACTIONS, OBSERVATION
-from .robot import SimRobot
-from .scene import BACKGROUND, CUBES, FINGER_TRAVEL, HOME, JOINT_SPEEDS, mjcf
 from .tasks import COLOURS, CUBE_SIZE, StackTask
 
 if TYPE_CHECKING:
