@@ -112,8 +112,8 @@ def test_a_forged_size_is_refused_without_memory(forge, size):
 def test_a_forged_size_costs_the_process_no_memory():
     # tracemalloc does not see what Pillow allocates in C; the process's own peak does.
     code = (
-        "import resource, sys\nfrom offboard_client import BadMessage, images\n"
-        "images.decode_image(wire.encode_image(wire.np.zeros((8, 8, 3), wire.np.uint8)))\n"
+        "import resource, sys\nimport numpy as np\nfrom offboard_client import BadMessage, wire\n"
+        "wire.decode_image(wire.encode_image(np.zeros((8, 8, 3), np.uint8)))\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try:\n    wire.decode_image(sys.stdin.buffer.read())\nexcept BadMessage:\n"
         "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000)"

@@ -138,7 +138,3 @@ def _print_versions(points: Sequence[EntryPoint]) -> None:
         # Not imported: a plugin that is broken is listed like any other, and `offboard plugins` says what is wrong.
         brings = sorted(point.name for point in plugins if point.dist and point.dist.name == name)
         sys.stdout.write(f"{name} {version}" + f" (plugin {', '.join(brings)})" * bool(brings) + "\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""What a command of ``offboard`` is, and the client's own.
+"""What a command of ``offboard`` is.
 
 An installed package adds a command by an entry point of the group ``offboard.commands`` that points at a
 :class:`Command`. The module with that object is imported for ``offboard --help``, so it stays light; the work is
@@ -33,11 +33,3 @@ class Command:
 
 class UsageError(Exception):
     """The command line makes no sense: one sentence about it. The exit status is 2."""
-
-
-models = Command("models", "List the models that a server offers.", "offboard_client.cli.models:run")
-probe = Command(
-    "probe", "Open a session, show its handshake, send one synthetic observation.", "offboard_client.cli.probe:run"
-)
-bench = Command("bench", "Measure a server: closed loop, one or several sessions.", "offboard_client.cli.bench:run")
-run = Command("run", "Run a robot or the simulation against a server.", "offboard_client.robots.command:run")

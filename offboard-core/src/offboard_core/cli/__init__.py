@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from .serve import announce, fits_simulation
-from .serve_options import ServeOptions, parse_serve, split_dotted
-from .train import TrainingLine, record_of
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .serve import announce, fits_simulation
+    from .serve_options import ServeOptions, parse_serve, split_dotted
+    from .train import TrainingLine, record_of
 
 __all__ = [
     "ServeOptions",
@@ -15,3 +19,20 @@ __all__ = [
     "record_of",
     "split_dotted",
 ]
+
+#: Imported when first asked for: ``offboard --help`` reads the declarations beside them and nothing else.
+_LATER = {
+    "ServeOptions": "serve_options",
+    "TrainingLine": "train",
+    "announce": "serve",
+    "fits_simulation": "serve",
+    "parse_serve": "serve_options",
+    "record_of": "train",
+    "split_dotted": "serve_options",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

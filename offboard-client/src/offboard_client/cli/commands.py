@@ -1,0 +1,12 @@
+"""The client's own commands. Imported for ``offboard --help``: declarations only."""
+
+from __future__ import annotations
+
+from ..plugins import Command
+
+models = Command("models", "List the models that a server offers.", "offboard_client.cli.models:run")
+probe = Command(
+    "probe", "Open a session, show its handshake, send one synthetic observation.", "offboard_client.cli.probe:run"
+)
+bench = Command("bench", "Measure a server: closed loop, one or several sessions.", "offboard_client.cli.bench:run")
+run = Command("run", "Run a robot or the simulation against a server.", "offboard_client.cli.run:run")
