@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from offboard_client.errors import BadMessage
-from offboard_client.wire import Limits, decode_text, encode_text
+from offboard_client.wire import WireLimits, decode_text, encode_text
 
 plain = st.recursive(
     st.none()
@@ -99,7 +99,7 @@ def test_many_small_values_are_refused_before_they_are_built(entry):
 
 
 def test_the_limits_are_those_that_were_set():
-    small = Limits(message_bytes=100, elements=10, map_keys=2, depth=2)
+    small = WireLimits(message_bytes=100, elements=10, map_keys=2, depth=2)
     decode_text('{"a": [1, 2], "b": 3}', small)
     for text, says in [
         (" " * 101, "100"),

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from offboard_client.errors import BadMessage
-from offboard_client.wire import Encoder, Limits, decode, encode
+from offboard_client.wire import Encoder, WireLimits, decode, encode
 
 GOLDEN = [
     (
@@ -226,7 +226,7 @@ def test_nesting_up_to_the_limit_is_fine(level):
 
 @pytest.mark.rule("E-13")
 def test_the_limits_are_those_that_were_set():
-    small = Limits(message_bytes=2000, elements=20, list_length=10, map_keys=4, depth=3)
+    small = WireLimits(message_bytes=2000, elements=20, list_length=10, map_keys=4, depth=3)
     decode(encode([1] * 10), small)
     for value, says in [
         ([1] * 11, "list"),

@@ -2,20 +2,20 @@
 
 import pytest
 from offboard_client import ConnectionLost
-from offboard_core.frontends import Frontend, Speech
+from offboard_core.frontends import Frontend, FrontendConnection
 from offboard_core.server import InferenceServer
 from puppets import PATIENCE, Puppet, source
 from robots import connect_to
 from websockets.exceptions import ConnectionClosed
 
 
-class Failing(Frontend, Speech):
+class Failing(Frontend, FrontendConnection):
     """Its own speech, which raises ``fault`` where it is to bridge."""
 
     def __init__(self, fault):
         self.fault = fault
 
-    def open(self, scope):
+    def connect(self, scope):
         return self
 
     def bridge(self, codec):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from offboard_core import ConfigurationError, FrontendEntry, hookimpl
-from offboard_core.engine import Limits
+from offboard_core.engine import ServiceTimeouts
 from offboard_core.frontends import Frontend, make_frontends
 from offboard_core.plugins import Plugins
 from offboard_core.server import InferenceServer
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from offboard_client.wire import decode_text
 from offboard_core import BadObservation, FrontendEntry, OffboardError, hookimpl
-from offboard_core.frontends import Frontend, Speech
+from offboard_core.frontends import Frontend, FrontendConnection
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class SumWire:
         return json.dumps(self.scale * float(result.columns()["action"].sum()))
 
 
-class SumSpeech(Speech):
+class SumConnection(FrontendConnection):
     def __init__(self, options, model_id):
         self.options, self.model_id = options, model_id
 
@@ -81,10 +81,10 @@ class Sum(Frontend):
             raise ValueError("a scale of 0 says nothing")
         self.options = options
 
-    def open(self, scope):
+    def connect(self, scope):
         if b"%" in scope["query_string"]:
             raise BadObservation("a query without percent signs, please")
-        return SumSpeech(self.options, scope["query_string"].decode() or None)
+        return SumConnection(self.options, scope["query_string"].decode() or None)
 
 
 @hookimpl
@@ -115,7 +115,7 @@ def entry(**changes):
 
 
 class Silent(Frontend):
-    def open(self, scope):
+    def connect(self, scope):
         raise NotImplementedError
 
 
@@ -181,7 +181,7 @@ def test_nothing_is_said_while_the_model_loads_but_pings_are_answered(plugin):
             door.passing()
             return Puppet()
 
-        quick = Limits(status_every=0.02)
+        quick = ServiceTimeouts(status_every=0.02)
         with serve(plugin, makes={"a": make}, limits=quick) as server, connect_to(url(server)) as client:
             for _ in range(3):
                 assert client.ping().wait(PATIENCE)

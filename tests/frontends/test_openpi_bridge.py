@@ -6,7 +6,7 @@ from typing import get_args
 import numpy as np
 import pytest
 from offboard_client.errors import BadObservation, DialectUnsupported, InvalidAction
-from offboard_core.catalog import BoundCodec
+from offboard_core.catalog import ResolvedCodec
 from offboard_core.codecs import CONVENTIONS
 from offboard_core.plugins import CODEC, Plugins
 from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Field
@@ -136,7 +136,7 @@ class Plain(Codec):
 
 
 def bound(meta=MODEL, name="puppet.declared"):
-    return BoundCodec(Plain(meta), name, "default")
+    return ResolvedCodec(Plain(meta), name, "default")
 
 
 def model(**changes):
@@ -209,7 +209,7 @@ def test_openpis_own_positions_are_not_played_as_velocities(config, fits):
     """Both configs take the same names and answer eight numbers."""
     described = OpenPILoader(OpenPIOptions(config_name=config)).describe(Checkpoint(id="it"))
     offer = PLUGINS.get(CODEC, "native", "openpi")
-    codec = BoundCodec(offer.make(offer.options()(), described), "openpi.native", "given")
+    codec = ResolvedCodec(offer.make(offer.options()(), described), "openpi.native", "given")
     if fits:
         assert bridge(KEYSETS["droid"], codec)[1] == [("action", 8)]
     else:

@@ -13,7 +13,7 @@ from lerobot_checkpoints import save_policy
 from offboard_client import InferenceClient
 from offboard_core import InferenceServer
 from offboard_core.catalog import read_frontends, read_models
-from offboard_core.engine import Limits
+from offboard_core.engine import ServiceTimeouts
 from offboard_core.frontends import make_frontends
 from offboard_core.plugins import Plugins
 from offboard_process import serving
@@ -101,7 +101,7 @@ def test_switching_frees_the_memory_of_the_first(models):
     sources = read_models(models, plugins)
     assert policies() == []
     with (
-        InferenceServer(sources, port=0, frontends=frontends, limits=Limits(close=PATIENCE)) as server,
+        InferenceServer(sources, port=0, frontends=frontends, limits=ServiceTimeouts(close=PATIENCE)) as server,
         InferenceClient(server.host, server.port) as client,
     ):
         with client.new_session("act") as session:

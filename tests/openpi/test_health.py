@@ -13,7 +13,7 @@ from offboard_client import InferenceClient
 from offboard_client.errors import PolicyFailed
 from offboard_core import Health, InferenceServer
 from offboard_core.catalog import from_flags
-from offboard_core.engine import Limits
+from offboard_core.engine import ServiceTimeouts
 from offboard_core.plugins import Plugins
 from offboard_openpi import external_server
 from offboard_openpi.checks import Checks
@@ -60,7 +60,7 @@ def test_a_child_that_is_restarted_gets_no_new_sessions_until_it_answers(tmp_pat
 
     place = source(tmp_path / "run", startup_timeout=PATIENCE)
     with (
-        InferenceServer({"": place}, port=0, limits=Limits(close=PATIENCE)) as server,
+        InferenceServer({"": place}, port=0, limits=ServiceTimeouts(close=PATIENCE)) as server,
         InferenceClient(server.host, server.port) as client,
         client.new_session() as session,
     ):

@@ -24,7 +24,7 @@ from offboard_client import (
 )
 from offboard_core import InferenceServer
 from offboard_core.catalog import from_flags
-from offboard_core.engine import Limits
+from offboard_core.engine import ServiceTimeouts
 from offboard_core.plugins import Plugins
 from openpi_standin import PYTHON, STANDIN, options, robot, write_run, write_step
 from ports import free_port
@@ -43,7 +43,7 @@ def serving(place, codec=None, close=PATIENCE, **more):
         loader_options=more if "attach" in more else options(**more),
     )
     with (
-        InferenceServer({"": source}, port=0, limits=Limits(close=close)) as server,
+        InferenceServer({"": source}, port=0, limits=ServiceTimeouts(close=close)) as server,
         InferenceClient(server.host, server.port) as client,
     ):
         yield client
@@ -334,7 +334,7 @@ def test_closing_leaves_nothing_behind(own):
 
 
 def test_closing_while_openpi_hangs_leaves_nothing_behind(own):
-    with serving(own, close=Limits.close) as client, client.new_session() as session:
+    with serving(own, close=ServiceTimeouts.close) as client, client.new_session() as session:
         worker = threading.Thread(target=asked, args=[session])
         worker.start()
         until(lambda: len(children(own)) == 1, "the child is there")

@@ -7,7 +7,7 @@ import pytest
 from genuine_client import Failed, speaking
 from lerobot_checkpoints import SIDE, save_policy
 from offboard_client import InferenceClient
-from offboard_client.drivers import Timing
+from offboard_client.drivers import RunLength
 from offboard_client.robots.sim import SimRobot, StackTask
 from offboard_core import Checkpoint, Chunk, OffboardError
 from offboard_core.catalog import CodecChoice, ModelSource, from_flags
@@ -60,7 +60,7 @@ def test_it_drives_the_simulated_arm_to_success_on_the_scripted_policy(client):
         robot = SimRobot()
         robot.task = StackTask()
         playing = driver(Player(client, metadata), robot)
-        playing.run(Timing(num_iterations=2), seed=3)
+        playing.run(RunLength(num_iterations=2), seed=3)
     assert playing.report.successes == 2
 
 

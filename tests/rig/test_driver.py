@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from offboard_client.drivers import Timing
+from offboard_client.drivers import RunLength
 from offboard_client.errors import ConfigurationError, ConnectionFailed, ConnectionLost, PolicyFailed
 from rig_fakes import POSE, FakeRobot, FakeSession, driver, rows
 
@@ -18,7 +18,7 @@ def seconds(robot: FakeRobot) -> list[float]:
 def test_a_row_is_played_from_its_timestamp_for_one_period_and_then_the_robot_holds() -> None:
     robot = FakeRobot()
     playing = driver(FakeSession(rows(0.1, 0.2, 0.5), []), robot)
-    playing.run(Timing(1, 15.0))
+    playing.run(RunLength(1, 15.0))
     assert seconds(robot) == [0.1, 0.1, 0.1, 0.2, 0.1]
     assert [bool(action) for action, _ in robot.played] == [False, True, True, False, True]
     assert playing.report.steps == 3
@@ -26,14 +26,14 @@ def test_a_row_is_played_from_its_timestamp_for_one_period_and_then_the_robot_ho
 
 def test_a_row_ends_when_the_next_one_is_due() -> None:
     robot = FakeRobot()
-    driver(FakeSession(rows(0.0, 0.04, 0.08), []), robot).run(Timing(1, 15.0))
+    driver(FakeSession(rows(0.0, 0.04, 0.08), []), robot).run(RunLength(1, 15.0))
     assert seconds(robot) == [0.04, 0.04, 0.1]
 
 
 def test_a_chunk_is_played_to_its_end_before_the_next_one_is_asked_for() -> None:
     session = FakeSession(rows(0.0, 0.1), rows(0.0), [])
     playing = driver(session, FakeRobot())
-    playing.run(Timing(1, 15.0))
+    playing.run(RunLength(1, 15.0))
     assert len(session.observations) == 3
     episode = playing.report.episodes[0]
     assert (episode.steps, episode.exchanges) == (3, 3)
@@ -42,7 +42,7 @@ def test_a_chunk_is_played_to_its_end_before_the_next_one_is_asked_for() -> None
 
 def test_an_episode_ends_when_its_time_is_over_and_begins_no_row_that_would_outlast_it() -> None:
     robot = FakeRobot()
-    driver(FakeSession(rows(0.0, 0.1, 0.2)), robot).run(Timing(1, 0.25))
+    driver(FakeSession(rows(0.0, 0.1, 0.2)), robot).run(RunLength(1, 0.25))
     assert seconds(robot) == [0.1, 0.1, 0.04]
     assert [bool(action) for action, _ in robot.played] == [True, True, False]
 
@@ -51,7 +51,7 @@ def test_an_episode_ends_when_its_time_is_over_and_begins_no_row_that_would_outl
 def test_null_holds_for_one_period_and_no_rows_stop() -> None:
     robot = FakeRobot()
     playing = driver(FakeSession(None, None, []), robot)
-    playing.run(Timing(1, 15.0))
+    playing.run(RunLength(1, 15.0))
     assert robot.played == [({}, 0.1), ({}, 0.1)]
     assert playing.report.steps == 0
     assert playing.report.successes == 1
@@ -60,7 +60,7 @@ def test_null_holds_for_one_period_and_no_rows_stop() -> None:
 def test_each_episode_starts_afresh_with_a_seed_of_its_own() -> None:
     session, robot = FakeSession([]), FakeRobot()
     playing = driver(session, robot)
-    playing.run(Timing(3, 15.0), seed=7)
+    playing.run(RunLength(3, 15.0), seed=7)
     assert robot.seeds == [7, 8, 9]
     assert session.resets == 2
     assert playing.report.successes == 3
@@ -68,7 +68,7 @@ def test_each_episode_starts_afresh_with_a_seed_of_its_own() -> None:
 
 def test_a_robot_that_cannot_tell_counts_neither_way() -> None:
     playing = driver(FakeSession([]), FakeRobot(outcome=None))
-    playing.run(Timing(1, 15.0))
+    playing.run(RunLength(1, 15.0))
     assert playing.report.successes == 0
     assert playing.report.episodes[0].success is None
     assert not playing.report.failures
@@ -90,7 +90,7 @@ def test_a_policy_whose_actions_the_robot_does_not_know_is_refused_before_it_is_
 def test_an_error_of_the_server_fails_the_episode_and_sends_the_robot_nothing_more() -> None:
     robot = FakeRobot()
     playing = driver(FakeSession(rows(0.0), PolicyFailed("it raised"), []), robot)
-    playing.run(Timing(2, 15.0))
+    playing.run(RunLength(2, 15.0))
     assert seconds(robot) == [0.1]
     assert playing.report.episodes[0].failure == ("policy_failed", "it raised")
     assert [episode.success for episode in playing.report.episodes] == [False, True]
@@ -99,7 +99,7 @@ def test_an_error_of_the_server_fails_the_episode_and_sends_the_robot_nothing_mo
 
 def test_a_lost_connection_fails_its_episode_and_the_next_one_is_tried() -> None:
     playing = driver(FakeSession(rows(0.0), ConnectionLost("gone"), []), FakeRobot())
-    playing.run(Timing(2, 15.0))
+    playing.run(RunLength(2, 15.0))
     assert playing.report.failures == {"connection_lost": 1}
     assert playing.report.successes == 1
 
@@ -111,7 +111,7 @@ def test_a_server_that_cannot_be_reached_any_more_ends_the_run() -> None:
 
     playing = driver(GoneSession([]), FakeRobot())
     with pytest.raises(ConnectionFailed):
-        playing.run(Timing(5, 15.0))
+        playing.run(RunLength(5, 15.0))
     assert [episode.success for episode in playing.report.episodes] == [True, False]
     assert playing.report.failures == {"connection": 1}
 
@@ -119,7 +119,7 @@ def test_a_server_that_cannot_be_reached_any_more_ends_the_run() -> None:
 def test_an_interrupted_run_still_has_its_report() -> None:
     playing = driver(FakeSession(rows(0.0, 0.1), KeyboardInterrupt()), FakeRobot())
     with pytest.raises(KeyboardInterrupt):
-        playing.run(Timing(5, 15.0))
+        playing.run(RunLength(5, 15.0))
     assert playing.report.steps == 2
     assert playing.report.episodes[0].success is None
 
@@ -143,7 +143,7 @@ def test_an_interrupted_run_still_has_its_report() -> None:
 def test_a_chunk_with_anything_wrong_in_it_is_refused_before_its_first_row(chunk: object) -> None:
     robot = FakeRobot()
     playing = driver(FakeSession(chunk), robot)
-    playing.run(Timing(1, 15.0))
+    playing.run(RunLength(1, 15.0))
     assert robot.played == []
     assert playing.report.failures == {"invalid_action": 1}
 
@@ -156,7 +156,7 @@ def test_a_deadline_is_missed_when_an_exchange_outlasts_one_action() -> None:
 
     wall, delays = [0.0], itertools.chain([0.05, 0.15, 0.0999], itertools.repeat(0.0))
     playing = driver(SlowSession(rows(0.0), rows(0.0), rows(0.0), []), FakeRobot(), clock=lambda: wall[0])
-    playing.run(Timing(1, 15.0))
+    playing.run(RunLength(1, 15.0))
     assert playing.report.deadline_ms == pytest.approx(100)
     assert playing.report.missed_deadlines == 1
     assert playing.report.as_dict()["round_trip_ms"]["p50"] == pytest.approx((50 + 99.9) / 2)
@@ -165,7 +165,7 @@ def test_a_deadline_is_missed_when_an_exchange_outlasts_one_action() -> None:
 
 def test_the_report_is_json_with_the_fields_that_scripts_read() -> None:
     playing = driver(FakeSession(rows(0.0, 0.1), PolicyFailed("no")), FakeRobot())
-    playing.run(Timing(1, 15.0))
+    playing.run(RunLength(1, 15.0))
     found = json.loads(json.dumps(playing.report.as_dict(), allow_nan=False))
     assert found["episodes"] == 1
     assert found["successes"] == 0
@@ -178,4 +178,4 @@ def test_the_report_is_json_with_the_fields_that_scripts_read() -> None:
 @pytest.mark.parametrize("timing", [(0, 15.0), (1, 0.0), (1, -1.0), (1, float("nan")), (1, float("inf"))])
 def test_a_run_of_no_time_is_refused(timing: tuple[int, float]) -> None:
     with pytest.raises(ConfigurationError):
-        Timing(*timing)
+        RunLength(*timing)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from guarded import ANYWHERE, BY_JOINTS, POSE, guard_of, joints, meta, moved, play, refusal, rows, shifted
 from offboard_client.errors import BadObservation, ConfigurationError, InvalidAction
-from offboard_client.play import Guard, Limits
+from offboard_client.play import Guard, SafetyLimits
 from planar_arm import HOME, Planar, PlanarArm, Solvable
 
 # -- rows that are not played --------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ def test_neither_the_rate_nor_the_times_of_a_server_choose_the_speed() -> None:
     assert "joint 1 at 45 rad/s; joint_velocity allows 2" in refusal(rows(*there_and_back(100), step=0.001), fps=1000)
     assert "rad/s; joint_velocity allows 2" in refusal(rows(*there_and_back(100), step=0.002), fps=10)
     assert "rad/s; joint_velocity allows 2" in refusal(rows(*there_and_back(4), step=0.1), fps=0.1)
-    slow = Limits(joint_velocity=0.5, linear_velocity=5.0)
+    slow = SafetyLimits(joint_velocity=0.5, linear_velocity=5.0)
     assert "joint 1 at 1 rad/s; joint_velocity allows 0.5" in refusal(rows(moved(0.1, 0, 0)), limits=slow)
 
 
@@ -60,16 +60,16 @@ def test_joints_may_have_a_limit_each() -> None:
     play(arm, guard_of(arm, limits), rows(moved(0.19, 0, 0.04)))
     assert "joint 3 at 1 rad/s; joint_velocity allows 0.5" in refusal(rows(moved(0.19, 0, 0.1)), limits=limits)
     with pytest.raises(ConfigurationError, match="joint_velocity states 2 joints, the robot has 3"):
-        play(arm, guard_of(arm, Limits(joint_velocity=(1.0, 1.0))), rows(moved(0, 0, 0)))
+        play(arm, guard_of(arm, SafetyLimits(joint_velocity=(1.0, 1.0))), rows(moved(0, 0, 0)))
 
 
 def test_the_end_effector_has_a_speed_of_its_own_whatever_moves_it() -> None:
-    limits = Limits(linear_velocity=0.3, joint_velocity=20.0)
+    limits = SafetyLimits(linear_velocity=0.3, joint_velocity=20.0)
     assert "target_pose of row 0 moves the end effector at 0.5" in refusal(rows(shifted(-0.05)), limits=limits)
     says = refusal(rows(moved(0.1, 0, 0)), limits=limits)
     assert "target_joints of row 0 moves the end effector at 0." in says
     assert "linear_velocity allows 0.3" in says
-    turn = Limits(angular_velocity=0.5, joint_velocity=20.0)
+    turn = SafetyLimits(angular_velocity=0.5, joint_velocity=20.0)
     assert "turns the end effector at 1 rad/s" in refusal(rows({"joint_delta": [0, 0, 0.1]}), limits=turn)
 
 
@@ -77,7 +77,7 @@ def test_a_change_of_velocity_is_limited_where_that_is_stated_and_a_stop_is_free
     smooth = rows(moved(0.05, 0, 0), moved(0.15, 0, 0), moved(0.15, 0, 0))
     abrupt = rows(moved(0.05, 0, 0), moved(0.2, 0, 0))
     for stated in ({"joint_acceleration": 6.0}, {"linear_acceleration": 3.0}, {"angular_acceleration": 6.0}):
-        limits = Limits(**stated)  # pyright: ignore[reportArgumentType]
+        limits = SafetyLimits(**stated)  # pyright: ignore[reportArgumentType]
         arm = PlanarArm(Solvable())
         play(arm, guard_of(arm, limits), smooth)
         assert f"{next(iter(stated))} allows" in refusal(abrupt, limits=limits)
@@ -90,7 +90,7 @@ def test_a_speed_is_that_of_the_fastest_set_point_and_not_of_a_row_as_a_whole() 
     q = np.linspace(arm.joints, stretch[0]["action"]["target_joints"], 101)
     places = np.array([Planar().forward(at)[:3] for at in q])
     fastest = np.linalg.norm(np.diff(places, axis=0), axis=1).max() / 0.01
-    limits = Limits(joint_offset=2.0, position_offset=2.0, rotation_offset=3.0, angular_velocity=9.0)
+    limits = SafetyLimits(joint_offset=2.0, position_offset=2.0, rotation_offset=3.0, angular_velocity=9.0)
     play(arm, guard_of(arm, replace(limits, linear_velocity=1.0001 * fastest), fps=1), stretch)
     arm.joints = np.array([0.5, -2.0, 0.0])
     with pytest.raises(InvalidAction, match="linear_velocity allows"):
@@ -121,9 +121,9 @@ def test_the_gripper_has_a_speed_where_that_is_stated() -> None:
     close = rows({"target_grip": [1.0]})
     arm = PlanarArm(Solvable())
     play(arm, guard_of(arm), close)
-    assert "moves the gripper at 10/s; grip_velocity allows 2" in refusal(close, limits=Limits(grip_velocity=2.0))
+    assert "moves the gripper at 10/s; grip_velocity allows 2" in refusal(close, limits=SafetyLimits(grip_velocity=2.0))
     with pytest.raises(BadObservation, match="lacks grip"):
-        guard_of(arm, Limits(grip_velocity=2.0)).plan(close, {"robot_state.q": HOME})
+        guard_of(arm, SafetyLimits(grip_velocity=2.0)).plan(close, {"robot_state.q": HOME})
 
 
 # -- from one kind to another ------------------------------------------------------------------------------------
@@ -133,11 +133,11 @@ def test_the_gripper_has_a_speed_where_that_is_stated() -> None:
 def test_a_jump_between_kinds_is_seen_by_forward_kinematics(kinematics: Planar) -> None:
     walk = [shifted(-0.03 * (i + 1)) for i in range(4)]
     arm = PlanarArm(kinematics)
-    says = refusal(rows(*walk, {"target_joints": HOME}), arm, Limits())
+    says = refusal(rows(*walk, {"target_joints": HOME}), arm, SafetyLimits())
     assert "target_joints of row 4 moves" in says
     back = PlanarArm(kinematics)
     jump = rows(moved(0.15, 0, 0), moved(0.3, 0, 0), {"target_pose": POSE})
-    assert "target_pose of row 2 moves" in refusal(jump, back, Limits())
+    assert "target_pose of row 2 moves" in refusal(jump, back, SafetyLimits())
 
 
 @pytest.mark.parametrize("kinematics", [Planar(), Solvable()])
@@ -218,7 +218,7 @@ def test_null_holds_and_no_rows_are_no_commands() -> None:
 
 
 def test_the_workspace_holds_for_every_kind() -> None:
-    box = Limits(workspace_low=(-1, -1, 0.3), joint_velocity=3.0, position_offset=1.0)
+    box = SafetyLimits(workspace_low=(-1, -1, 0.3), joint_velocity=3.0, position_offset=1.0)
     down = -0.15
     for chunk in (
         [shifted(0, -0.08 * (i + 1)) for i in range(5)],
@@ -230,7 +230,7 @@ def test_the_workspace_holds_for_every_kind() -> None:
 
 def test_the_way_between_two_commands_stays_in_the_workspace_too() -> None:
     arm = PlanarArm(Planar())
-    box = Limits(workspace_low=(-1, -1, 0.0), joint_offset=9.0, position_offset=9.0, rotation_offset=9.0)
+    box = SafetyLimits(workspace_low=(-1, -1, 0.0), joint_offset=9.0, position_offset=9.0, rotation_offset=9.0)
     begin, end = np.array([-0.3, 0.0, 0.0]), np.array([-math.pi + 0.3, 0.0, 0.0])
     assert Planar().forward(begin)[2] > 0
     assert Planar().forward(end)[2] > 0
@@ -243,8 +243,8 @@ def test_a_workspace_that_cannot_be_held_is_refused_at_the_start() -> None:
     says = r"workspace cannot be held for target_joints: .* kinematics with forward\(q\), or Limits\(workspace_low=None"
     for names in (["target_joints"], []):
         with pytest.raises(ConfigurationError, match=says):
-            Guard(PlanarArm(), Limits(), meta(*names))
-    poses_only = Guard(PlanarArm(), Limits(), meta("target_pose"))
+            Guard(PlanarArm(), SafetyLimits(), meta(*names))
+    poses_only = Guard(PlanarArm(), SafetyLimits(), meta("target_pose"))
     with pytest.raises(InvalidAction, match="target_joints; the handshake announced target_pose"):
         poses_only.plan(rows(moved(0, 0, 0)), PlanarArm().observe())
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from guarded import ANYWHERE, POSE, guard_of, joints, meta, moved, play, rows
 from offboard_client.errors import BadObservation, ConfigurationError, InvalidAction
-from offboard_client.play import Guard, Limits
+from offboard_client.play import Guard, SafetyLimits
 from planar_arm import HOME, Planar, PlanarArm, Solvable
 
 
@@ -21,7 +21,7 @@ def test_a_name_that_the_limits_do_not_know_is_refused_and_never_ignored(name: s
     arm = PlanarArm(Solvable())
     arm.actions = frozenset({*arm.actions, name})
     with pytest.raises(ConfigurationError, match=says):
-        Guard(arm, Limits(), meta(name))
+        Guard(arm, SafetyLimits(), meta(name))
     with pytest.raises(InvalidAction, match=says):
         guard_of(arm).plan(rows({name: np.zeros(3)}), arm.observe())
 
@@ -40,7 +40,7 @@ def test_an_arm_of_joints_alone_is_held_by_the_limits_of_joints() -> None:
 def test_a_measurement_that_is_lacking_is_named() -> None:
     pose, joints = rows({"target_pose": POSE}), rows(moved(0, 0, 0))
     with pytest.raises(BadObservation, match=r"lacks robot_state\.ee_pose, which target_pose of row 0 .*kinematics"):
-        Guard(PlanarArm(), Limits(), meta("target_pose")).plan(pose, {})
+        Guard(PlanarArm(), SafetyLimits(), meta("target_pose")).plan(pose, {})
     with pytest.raises(BadObservation, match=r"lacks robot_state\.q, which target_joints of row 0"):
         guard_of(PlanarArm(Planar())).plan(joints, {"robot_state.ee_pose": POSE})
     list(guard_of(PlanarArm(Planar())).plan(pose, {"robot_state.q": HOME}))
@@ -102,7 +102,7 @@ def test_a_measurement_that_is_none_is_the_observations_fault(name: str, value: 
     arm = PlanarArm(Solvable())
     seen = {**arm.observe(), name: value}
     with pytest.raises(BadObservation, match=rf"the measured {name}"):
-        guard_of(arm, Limits(grip_velocity=20.0)).plan(rows(moved(0, 0, 0)), seen)
+        guard_of(arm, SafetyLimits(grip_velocity=20.0)).plan(rows(moved(0, 0, 0)), seen)
 
 
 def test_kinematics_that_answer_no_pose_are_the_robots_fault() -> None:
@@ -117,7 +117,7 @@ def test_kinematics_that_answer_no_pose_are_the_robots_fault() -> None:
 def test_kinematics_that_see_the_tool_a_little_beside_the_measured_pose_make_no_speed_of_that() -> None:
     arm = PlanarArm(Solvable())
     seen = {**arm.observe(), "robot_state.ee_pose": POSE + np.array([0.02, 0, 0, 0, 0, 0, 0])}
-    limits = Limits(linear_acceleration=10.0)
+    limits = SafetyLimits(linear_acceleration=10.0)
     play(arm, guard_of(arm, limits, fps=100), rows(moved(0.001, 0, 0), step=0.01), seen)
     assert len(arm.sent) == 1
 
@@ -136,7 +136,7 @@ def test_where_the_arm_is_by_itself_is_no_command() -> None:
 
 def test_what_the_gripper_was_told_counts_though_the_arm_was_never_commanded() -> None:
     arm = PlanarArm(Solvable())
-    guard = guard_of(arm, Limits(grip_velocity=2.0))
+    guard = guard_of(arm, SafetyLimits(grip_velocity=2.0))
     play(arm, guard, rows({"target_grip": [0.2]}))
     with pytest.raises(InvalidAction, match="moves the gripper at 4/s"):
         guard.plan(rows({"target_grip": [0.6]}), {**arm.observe(), "grip": 0.5})

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from offboard_client.errors import ConfigurationError, InvalidAction
-from offboard_client.play import Guard, Limits
+from offboard_client.play import Guard, SafetyLimits
 from offboard_client.robots import twists
 from rig_fakes import FakeRobot
 
@@ -21,7 +21,7 @@ ANYWHERE: dict[str, Any] = {"workspace_low": None, "workspace_high": None}
 
 def plan(*actions: dict[str, Any], **limits: Any) -> None:
     """Rows at 5 Hz."""
-    guard = Guard(FakeRobot(), Limits(**{**ANYWHERE, **limits}), {"action": {}, "action_fps": 5.0})
+    guard = Guard(FakeRobot(), SafetyLimits(**{**ANYWHERE, **limits}), {"action": {}, "action_fps": 5.0})
     guard.plan([{"action": action, "timestamp": i / 5} for i, action in enumerate(actions)], MEASURED)
 
 
@@ -81,7 +81,9 @@ def test_a_jump_inside_the_chunk_is_refused_by_its_row() -> None:
 
 def test_the_workspace_is_a_box() -> None:
     box = {"workspace_low": (-0.85, -0.85, 0.0), "workspace_high": (0.85, 0.85, 1.2)}
-    guard = Guard(FakeRobot(), Limits(position_offset=1.0, **box), {"action": {"target_pose": {}}, "action_fps": 1.0})
+    guard = Guard(
+        FakeRobot(), SafetyLimits(position_offset=1.0, **box), {"action": {"target_pose": {}}, "action_fps": 1.0}
+    )
     with pytest.raises(InvalidAction, match="outside the workspace"):
         guard.plan([{"action": {"target_pose": POSE - np.array([0, 0, 0.31, 0, 0, 0, 0])}, "timestamp": 0.0}], MEASURED)
 
@@ -122,13 +124,13 @@ def test_what_is_no_such_action_is_refused(action: dict[str, Any]) -> None:
 )  # fmt: skip
 def test_a_limit_that_limits_nothing_is_refused(name: str, number: float) -> None:
     with pytest.raises(ConfigurationError, match=name):
-        Limits(**{name: number})
+        SafetyLimits(**{name: number})
 
 
 @pytest.mark.parametrize("numbers", [(), (1.0, math.nan), (1.0, 0.0)])
 def test_a_limit_for_each_joint_limits_each(numbers: tuple[float, ...]) -> None:
     with pytest.raises(ConfigurationError, match="joint_velocity"):
-        Limits(joint_velocity=numbers)
+        SafetyLimits(joint_velocity=numbers)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_a_limit_for_each_joint_limits_each(numbers: tuple[float, ...]) -> None:
 )  # fmt: skip
 def test_what_is_no_such_limit_is_refused_at_once_and_by_name(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=rf"^the limit {next(iter(wrong))} is .*; expected a number above 0"):
-        Limits(**wrong)
+        SafetyLimits(**wrong)
 
 
 @pytest.mark.parametrize("numbers", [[2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 0.1], np.array([2.0] * 6 + [0.1])])
@@ -153,7 +155,7 @@ def test_limits_of_joints_may_come_as_a_list_or_an_array(numbers: Any) -> None:
 @pytest.mark.parametrize("low", [(-0.85, 1.0, 0.0), (-0.85, math.nan, 0.0), None, (0.0, 0.0), ("a", 0.0, 0.0), 0.0])
 def test_a_workspace_without_a_point_or_with_half_its_corners_is_refused(low: Any) -> None:
     with pytest.raises(ConfigurationError, match="workspace_low"):
-        Limits(workspace_low=low)
+        SafetyLimits(workspace_low=low)
 
 
 def test_the_limits_can_be_tightened() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from offboard_client.errors import BadObservation, InvalidAction
-from offboard_client.play import Guard, Limits
+from offboard_client.play import Guard, SafetyLimits
 from planar_arm import LINKS, Planar, Solvable
 from sequences import Answer, Maker, Server, answers, drawn, limits, play, rates
 from set_points import TracedArm, held, planar_tool
@@ -25,7 +25,7 @@ every_arm = pytest.mark.parametrize("name", ARMS)
 often = pytest.mark.parametrize("count", [25, pytest.param(500, marks=pytest.mark.slow)])
 
 
-def maker(arm: TracedArm, allowed: Limits, fps: float) -> Maker:
+def maker(arm: TracedArm, allowed: SafetyLimits, fps: float) -> Maker:
     names = {"target_joints"}
     if arm.kinematics:
         names.add("target_pose")
@@ -34,7 +34,7 @@ def maker(arm: TracedArm, allowed: Limits, fps: float) -> Maker:
     return Maker(allowed, fps, Planar().forward, frozenset(names), reach=(sum(LINKS), 3.0))
 
 
-def assert_held(arm: TracedArm, allowed: Limits) -> None:
+def assert_held(arm: TracedArm, allowed: SafetyLimits) -> None:
     tool = planar_tool if arm.kinematics else None
     for trace in arm.traces:
         held(trace, allowed, arm.control_period, tool, joints=tool is None or isinstance(arm.kinematics, Solvable))
@@ -47,7 +47,7 @@ def test_whatever_the_driver_plays_keeps_to_the_limits(name: str, count: int) ->
 
     @drawn(count)
     @given(limits(3, known=ARMS[name]().kinematics is not None), rates, answers, st.floats(0.05, 5))
-    def check(allowed: Limits, fps: float, chunks: list[Answer | None], seconds: float) -> None:
+    def check(allowed: SafetyLimits, fps: float, chunks: list[Answer | None], seconds: float) -> None:
         arm = ARMS[name]()
         server = Server(chunks, maker(arm, allowed, fps), lambda: arm.joints, lambda: len(arm.moves))
         play(server, arm, allowed, seconds)
@@ -66,7 +66,7 @@ def test_whatever_a_loop_plays_keeps_to_the_limits_though_it_goes_on_after_a_ref
 
     @drawn(count)
     @given(limits(3, known=ARMS[name]().kinematics is not None), rates, answers)
-    def check(allowed: Limits, fps: float, chunks: list[Answer | None]) -> None:
+    def check(allowed: SafetyLimits, fps: float, chunks: list[Answer | None]) -> None:
         arm = ARMS[name]()
         guard = Guard(arm, allowed, {"action": {}, "action_fps": fps})
         make = maker(arm, allowed, fps)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from offboard_client.play import Limits
+from offboard_client.play import SafetyLimits
 from offboard_client.robots.sim import FINGER_TRAVEL, JOINT_SPEEDS, SimRobot
 from panda import by_the_table
 from sequences import ARM, Answer, Array, Maker, Server, answers, drawn, limits, play, rates
@@ -55,7 +55,7 @@ def panda_tool(q: Array) -> tuple[Array, Array]:
     return matrices[:, :3, 3], matrices[:, :3, :3]
 
 
-def assert_held(sent: Array, allowed: Limits, deltas: bool) -> None:
+def assert_held(sent: Array, allowed: SafetyLimits, deltas: bool) -> None:
     """``sent``: (n, 8) joints and fingers. ``deltas``: only the robot knows where they lead; its own speeds hold."""
     assert np.isfinite(sent).all()
     speed = np.abs(np.diff(sent, axis=0)) / STEP
@@ -83,7 +83,7 @@ def test_whatever_the_simulated_arm_is_sent_keeps_to_the_limits_in_each_step_of_
 
     @drawn(count)
     @given(limits(7), rates, answers, st.floats(0.05, 3))
-    def check(allowed: Limits, fps: float, chunks: list[Answer | None], seconds: float) -> None:
+    def check(allowed: SafetyLimits, fps: float, chunks: list[Answer | None], seconds: float) -> None:
         robot.episodes.clear()
         names = frozenset(ARM if deltas else ("target_pose", "target_joints"))
         make = Maker(allowed, fps, robot.kinematics.forward, names, reach=(1.0, 4.0))

@@ -1,20 +1,20 @@
-from offboard_core.engine import LONGEST_IN_ALL, LONGEST_SHARE, LONGEST_WAIT, Gather
+from offboard_core.engine import LONGEST_IN_ALL, LONGEST_SHARE, LONGEST_WAIT, BatchWindow
 
 
 def test_nobody_is_missing_before_anybody_was_served():
-    assert Gather().missing([]) == 0
-    assert Gather().patience(0.0) == 0.0
+    assert BatchWindow().missing([]) == 0
+    assert BatchWindow().patience(0.0) == 0.0
 
 
 def test_a_lone_robot_never_waits():
-    gather = Gather()
+    gather = BatchWindow()
     for _ in range(3):
         gather.served(["a"], 0.020)
         assert gather.missing(["a"]) == 0
 
 
 def test_who_shared_the_last_two_batches_is_waited_for():
-    gather = Gather()
+    gather = BatchWindow()
     gather.served(["a"], 0.020)
     gather.served(["b", "c"], 0.020)
     assert gather.missing(["b"]) == 2
@@ -24,7 +24,7 @@ def test_who_shared_the_last_two_batches_is_waited_for():
 
 
 def test_who_is_gone_is_not_waited_for():
-    gather = Gather()
+    gather = BatchWindow()
     gather.served(["a", "b"], 0.020)
     gather.served(["a", "b"], 0.020)
     gather.forget("b")
@@ -32,7 +32,7 @@ def test_who_is_gone_is_not_waited_for():
 
 
 def test_patience_is_a_share_of_the_last_inference_and_never_long():
-    gather = Gather()
+    gather = BatchWindow()
     gather.served(["a"], 0.001)
     assert gather.patience(0.0) == 0.001 * LONGEST_SHARE
     gather.served(["a"], 60.0)
@@ -40,7 +40,7 @@ def test_patience_is_a_share_of_the_last_inference_and_never_long():
 
 
 def test_a_stream_of_newcomers_is_waited_for_so_long_and_no_longer():
-    gather = Gather()
+    gather = BatchWindow()
     gather.served(["a", "b"], 0.020)
     assert gather.patience(0.004) == 0.020 * LONGEST_IN_ALL - 0.004
     assert gather.patience(0.006) < 0

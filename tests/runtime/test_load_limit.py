@@ -6,7 +6,7 @@ import queue
 import pytest
 from model_bench import run_by_hand, until
 from offboard_client.errors import LoadFailed
-from offboard_core.engine import Limits
+from offboard_core.engine import ServiceTimeouts
 from offboard_core.types import Progress
 from puppets import PATIENCE, Door, Puppet
 from slot_bed import Want, becomes, bed, turns
@@ -111,4 +111,4 @@ def test_the_limit_is_longer_than_what_is_bounded_by_itself():
     from offboard_core.checkpoints import remote
     from offboard_openpi.options import OpenPIOptions
 
-    assert Limits().load > max(remote.PATIENCE, OpenPIOptions().startup_timeout)
+    assert ServiceTimeouts().load > max(remote.PATIENCE, OpenPIOptions().startup_timeout)

@@ -6,7 +6,7 @@ from model_bench import Bench, run, until
 from offboard_client import wire
 from offboard_client.wire import error_frame
 from offboard_core import Chunk, LoadFailed, OffboardError, Policy, PolicyFailed, Session
-from offboard_core.engine import Recipe
+from offboard_core.engine import ModelSpec
 from puppets import Door, PlainWire, Puppet, count_up
 from slot_bed import Want, bed, turns
 
@@ -195,7 +195,7 @@ def test_whatever_a_loader_reports_is_shown(said, shown):
                 return Puppet()
 
             async with bed() as b:
-                want = Want(b.slot, Recipe(("test", "odd"), "odd", load), "somebody")
+                want = Want(b.slot, ModelSpec(("test", "odd"), "odd", load), "somebody")
                 await until(door.entered)
                 await want.hears("loading", f"loading odd: {shown}")
                 door.open()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from model_bench import Bench, run
 from offboard_core import Chunk, CodecMeta
-from offboard_core.catalog import BoundCodec
+from offboard_core.catalog import ResolvedCodec
 from puppets import Declared, Puppet
 
 
@@ -49,7 +49,7 @@ def test_what_a_policy_writes_into_a_list_or_map_does_not_reach_its_codec():
     async def main():
         async with Bench(Puppet(scribbles)) as bench:
             route = await bench.route()
-            route.codec = BoundCodec(codec, "puppet.reads_again", "default")
+            route.codec = ResolvedCodec(codec, "puppet.reads_again", "default")
             result, _ = await bench.submit(route, frame()).reply()
             assert isinstance(result, Chunk)
 

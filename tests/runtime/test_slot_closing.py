@@ -6,7 +6,7 @@ import weakref
 import pytest
 from model_bench import run, until
 from offboard_client.errors import ShuttingDown
-from offboard_core.engine import Recipe
+from offboard_core.engine import ModelSpec
 from puppets import PATIENCE, Door, Puppet
 from slot_bed import Want, becomes, bed
 
@@ -30,7 +30,7 @@ def test_unloading_frees_the_policy(failing):
             return policy
 
         async with bed() as b:
-            lease = await Want(b.slot, Recipe(("test", "x"), "x", load), "somebody").lease()
+            lease = await Want(b.slot, ModelSpec(("test", "x"), "x", load), "somebody").lease()
             thread, begin = lease.loaded.thread, lease.loaded.policy.new_session
             await thread.call(functools.partial(begin, None), PATIENCE, "a call")
             b.slot.release(lease)

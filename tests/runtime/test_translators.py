@@ -7,7 +7,7 @@ import pytest
 from model_bench import Asked, Bench, run, until
 from offboard_client.errors import InferTimeout
 from offboard_core import NoParams
-from offboard_core.engine import Route, SessionStats
+from offboard_core.engine import Pipeline, SessionStats
 from puppets import PATIENCE, Door, PlainWire, Puppet, bound
 from slot_bed import becomes, bed, turns
 
@@ -29,7 +29,7 @@ async def beside_a_call(made, lease, door, wires):
 
     async def ask(wire):
         episode = await model.thread.call(lambda: model.policy.new_session(NoParams()), PATIENCE, "an episode")
-        return Route(episode, bound(None), lambda: wire, SessionStats(made.stats))
+        return Pipeline(episode, bound(None), lambda: wire, SessionStats(made.stats))
 
     first, second, *routes = [await ask(wire) for wire in (PlainWire(), PlainWire(), *wires)]
     await Asked(model.thread, first, {"x": np.zeros(1)}, None).reply()

@@ -5,7 +5,7 @@ import threading
 import weakref
 
 from model_bench import run
-from offboard_core.engine import Recipe
+from offboard_core.engine import ModelSpec
 from puppets import Door, Puppet, reached
 from slot_bed import Want, becomes, bed
 
@@ -41,14 +41,14 @@ def test_a_model_is_freed_though_another_thread_is_collecting():
 
         with Door() as door:
             async with bed() as b:
-                lease = await Want(b.slot, Recipe(("test", "x"), "x", load_x), "somebody").lease()
+                lease = await Want(b.slot, ModelSpec(("test", "x"), "x", load_x), "somebody").lease()
                 thread = lease.loaded.thread
                 collecting = threading.Thread(target=collect_garbage, args=[door])
                 collecting.start()
                 reached(door.entered)
                 b.slot.release(lease)
                 del lease
-                want = Want(b.slot, Recipe(("test", "y"), "y", load_y), "somebody")
+                want = Want(b.slot, ModelSpec(("test", "y"), "y", load_y), "somebody")
                 await becomes(lambda: left or thread.busy_for() > 0.1)
                 door.open()
                 await want.lease()

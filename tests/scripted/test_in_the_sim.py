@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from offboard_client.drivers import Timing
+from offboard_client.drivers import RunLength
 from offboard_client.robots.sim import COLOURS, SimRobot, StackTask
 from offboard_core.scripted import ScriptedPolicy, make_codec
 from offboard_core.types import Checkpoint, NoParams, rows
@@ -44,7 +44,7 @@ def robot() -> SimRobot:
 def test_it_does_the_task_wherever_the_cubes_lie(robot: SimRobot, episodes: int) -> None:
     robot.task = StackTask()
     playing = driver(InProcess(), robot)
-    playing.run(Timing(num_iterations=episodes), seed=1000)
+    playing.run(RunLength(num_iterations=episodes), seed=1000)
     assert [episode.failure for episode in playing.report.episodes] == [None] * episodes
     assert playing.report.successes == episodes
     assert max(episode.seconds for episode in playing.report.episodes) < 12
@@ -54,7 +54,7 @@ def test_it_does_the_task_wherever_the_cubes_lie(robot: SimRobot, episodes: int)
 def test_it_stacks_any_cube_on_any_other(robot: SimRobot, top: str, bottom: str) -> None:
     robot.task = StackTask(top, bottom)
     playing = driver(InProcess(), robot)
-    playing.run(Timing(), seed=5)
+    playing.run(RunLength(), seed=5)
     assert playing.report.successes == 1
     offset = robot.cube(f"{top}_cube")[:3] - robot.cube(f"{bottom}_cube")[:3]
     np.testing.assert_allclose(offset, [0, 0, 0.04], atol=0.01)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from offboard_core.engine import Limits
+from offboard_core.engine import ServiceTimeouts
 from offboard_core.server import InferenceServer
 from puppets import Door, Puppet, source
 from robots import first, get_json, robot
@@ -25,7 +25,7 @@ class Remembering:
 
 @pytest.fixture
 def alone():
-    limits = Limits(linger=HOUR, idle=HOUR, status_every=0.02)
+    limits = ServiceTimeouts(linger=HOUR, idle=HOUR, status_every=0.02)
     with InferenceServer({"m": Remembering}, port=0, limits=limits) as server:
         yield server
 
@@ -58,7 +58,7 @@ def test_nobody_else_does(alone, session_id):
 def test_another_model_is_not_waited_for_either():
     with Door() as door:
         puppets = source({"a": lambda: Puppet(doors={0: door}), "b": Puppet})
-        limits = Limits(linger=HOUR, idle=HOUR, status_every=0.02)
+        limits = ServiceTimeouts(linger=HOUR, idle=HOUR, status_every=0.02)
         with InferenceServer({"only": puppets}, port=0, limits=limits) as server, robot(server) as former:
             session_id = former.opened()["session_id"]
             former.send(X)

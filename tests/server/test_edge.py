@@ -10,7 +10,7 @@ from genuine_client import speaking
 from offboard_client import BadObservation, ConnectionLost, InferenceClient, LoadFailed, PolicyFailed, wire
 from offboard_core import Checkpoint, ConfigurationError, Field, Health, InferenceServer
 from offboard_core.checkpoints import MemoryRegistry
-from offboard_core.engine import Limits
+from offboard_core.engine import ServiceTimeouts
 from offboard_core.frontends import Edge
 from puppets import ARM_INPUTS, PATIENCE, Door, Puppet, arm, source
 from robots import connect_to, get, get_json, robot
@@ -116,7 +116,10 @@ def test_progress_is_told_without_paths_on_the_wire_and_over_http(monkeypatch):
             return Puppet()
 
         monkeypatch.setattr(models.loader, "load", load)
-        with InferenceServer({"": models}, port=0, limits=Limits(status_every=0.02)) as server, robot(server) as one:
+        with (
+            InferenceServer({"": models}, port=0, limits=ServiceTimeouts(status_every=0.02)) as server,
+            robot(server) as one,
+        ):
             while "params" not in (frame := one.receive())["message"]:
                 pass
             assert frame["message"].startswith("loading a: Loading params from [path] …")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from offboard_core.engine import Limits
+from offboard_core.engine import ServiceTimeouts
 from offboard_core.server import FrameMeter, InferenceServer
 from puppets import Puppet, source
 from robots import first, get_json, robot
@@ -73,7 +73,7 @@ def test_a_flood_while_the_model_loads_ends_the_wait(door):
 
 
 def test_who_flooded_does_not_come_back_for_the_model():
-    limits = Limits(linger=3600.0, status_every=0.02)
+    limits = ServiceTimeouts(linger=3600.0, status_every=0.02)
     models = source({"a": Puppet, "b": Puppet})
     with InferenceServer({"only": models}, port=0, frame_rate=100, limits=limits) as server, robot(server) as one:
         one.opened()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from offboard_core.engine import Limits
+from offboard_core.engine import ServiceTimeouts
 from offboard_core.server import InferenceServer
 from puppets import Puppet, reached, source
 from robots import first, get_json, robot
@@ -18,7 +18,7 @@ def two_models(**limits):
         policies.append(Puppet())
         return policies[-1]
 
-    limits = Limits(**{"status_every": 0.02, **limits})
+    limits = ServiceTimeouts(**{"status_every": 0.02, **limits})
     server = InferenceServer({"only": source({"a": make, "b": make})}, port=0, limits=limits)
     return server, policies
 
@@ -100,7 +100,7 @@ def test_a_lease_that_nobody_takes_back_ends():
 
 @pytest.mark.rule("C-2")
 def test_the_lease_lingers_ten_seconds_unless_told_otherwise():
-    assert Limits().linger == 10.0
+    assert ServiceTimeouts().linger == 10.0
 
 
 @pytest.mark.rule("C-2", "C-5")
@@ -139,7 +139,7 @@ def test_an_idle_session_stays_while_nobody_waits():
             get_json(server, "/api/v1/status")
         assert first(one.ask(X)) == 1
         assert first(two.ask(X)) == 1
-    assert Limits().idle == 600.0
+    assert ServiceTimeouts().idle == 600.0
 
 
 @pytest.mark.rule("C-8")

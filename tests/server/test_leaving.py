@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 from offboard_core import ModelLost, Policy
-from offboard_core.engine import Limits
+from offboard_core.engine import ServiceTimeouts
 from offboard_core.server import InferenceServer
 from puppets import PATIENCE, Puppet, count_up, reached, source
 from robots import first, get, get_json, robot
@@ -56,7 +56,7 @@ def test_who_leaves_while_loading_is_noticed_at_once(leave, door):
 @pytest.mark.parametrize("leave", ["close", "vanish"])
 def test_who_leaves_in_mid_inference_harms_nobody(leave, door):
     policy = Puppet(doors={0: door})
-    limits = Limits(linger=0.0)
+    limits = ServiceTimeouts(linger=0.0)
     with InferenceServer({"only": source({"a": lambda: policy, "b": Puppet})}, port=0, limits=limits) as server:
         with contextlib.ExitStack() as robots:
             # One after the other: the episodes are numbered as they begin.
@@ -141,7 +141,7 @@ def test_a_model_that_dies_closes_its_sessions_with_1011_and_is_loaded_anew():
 
 @pytest.mark.rule("L-4", "H-4", "H-5", "L-3")
 def test_a_policy_that_hangs_is_answered_for_and_recovers(door):
-    limits = Limits(infer=3.0)
+    limits = ServiceTimeouts(infer=3.0)
     with (
         InferenceServer({"only": source({"a": lambda: Puppet(doors={1: door})})}, port=0, limits=limits) as server,
         robot(server) as one,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from offboard_client import Busy, InferenceClient, InferTimeout, wire
 from offboard_core import Codec, CodecEntry, CodecMeta, InferenceServer, hookimpl
-from offboard_core.engine import Limits, ModelThread
+from offboard_core.engine import ModelThread, ServiceTimeouts
 from offboard_core.frontends import find_seq
 from offboard_core.frontends.websocket import both_ends
 from puppets import PATIENCE, Door, Puppet, source
@@ -19,7 +19,7 @@ from robots import robot
 
 pytestmark = pytest.mark.rule("L-13")
 
-QUICK = Limits(close=0.2, linger=0.0)
+QUICK = ServiceTimeouts(close=0.2, linger=0.0)
 QUERIES = ["dialect=offboard", "dialect=positronic", "dialect=offboard&layout=columns"]
 PICTURE = np.zeros((100, 100, 3), np.uint8)
 

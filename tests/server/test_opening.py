@@ -6,13 +6,13 @@ import threading
 from dataclasses import dataclass
 
 import pytest
-from offboard_core.engine import Limits
+from offboard_core.engine import ServiceTimeouts
 from offboard_core.server import InferenceServer
 from puppets import ARM_INPUTS, Door, Puppet, arm, reached, source
 from robots import Robot, connect_to, get, robot
 from websockets.exceptions import InvalidStatus
 
-QUICK = Limits(status_every=0.02)
+QUICK = ServiceTimeouts(status_every=0.02)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def test_loading_is_told_again_and_again_whatever_the_loader_does():
 
 @pytest.mark.rule("S-7")
 def test_the_interval_of_status_frames_is_within_the_promise():
-    assert Limits().status_every <= 5.0
+    assert ServiceTimeouts().status_every <= 5.0
 
 
 @pytest.mark.rule("S-6")

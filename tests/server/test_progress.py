@@ -3,11 +3,11 @@
 import pytest
 from offboard_client.wire import Status, read_handshake
 from offboard_core import InferenceServer, Progress
-from offboard_core.engine import Limits
+from offboard_core.engine import ServiceTimeouts
 from puppets import Door, Puppet, source
 from robots import robot
 
-QUICK = Limits(status_every=0.02)
+QUICK = ServiceTimeouts(status_every=0.02)
 
 
 def test_progress_is_a_text_that_knows_its_numbers():

@@ -24,7 +24,7 @@ from websockets.exceptions import WebSocketException
 class Stops(Frontend):
     """What a plugin can do to a server."""
 
-    def open(self, scope):
+    def connect(self, scope):
         asyncio.get_running_loop().stop()
         raise ConfigurationError("no")
 

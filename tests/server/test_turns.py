@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 from offboard_core.engine import PolicyService
-from offboard_core.server import App, Gate, ServerConfig, Turns
+from offboard_core.server import Access, App, ServerConfig, Turns
 from puppets import Puppet, source
 
 pytestmark = pytest.mark.rule("H-15")
@@ -79,7 +79,7 @@ def test_a_flood_of_requests_is_answered_one_in_each_turn(path):
     async def main(clock):
         service = PolicyService({"": source({"a": Puppet})})
         await service.start()
-        app = App(service, Gate(None, []), ServerConfig(), {})
+        app = App(service, Access(None, []), ServerConfig(), {})
         answered = []
 
         async def ask():

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 from offboard_core import Chunk
-from offboard_core.engine import Limits
+from offboard_core.engine import ServiceTimeouts
 from offboard_core.server import InferenceServer
 from puppets import PATIENCE, Puppet, source
 from robots import first, get, get_json, robot
@@ -152,7 +152,7 @@ def test_requests_do_not_pile_up():
 
 # -- sessions ------------------------------------------------------------------------------------------------------
 def pinging(**more):
-    limits = Limits(linger=0.01)
+    limits = ServiceTimeouts(linger=0.01)
     return InferenceServer({"only": source(more or {"a": Puppet})}, port=0, ping_interval=0.1, ping_timeout=1.5,
                            limits=limits)  # fmt: skip
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 from offboard_client.errors import InvalidAction
-from offboard_client.play import Guard, Limits
+from offboard_client.play import Guard, SafetyLimits
 from planar_arm import HOME, Planar, PlanarArm, Solvable
 
 POSE = Planar().forward(HOME)
-ANYWHERE = Limits(workspace_low=None, workspace_high=None)
+ANYWHERE = SafetyLimits(workspace_low=None, workspace_high=None)
 #: Where the joints alone are looked at.
-BY_JOINTS = Limits(linear_velocity=5.0, angular_velocity=9.0, position_offset=0.4)
+BY_JOINTS = SafetyLimits(linear_velocity=5.0, angular_velocity=9.0, position_offset=0.4)
 
 
 def meta(*names: str, fps: float = 10.0) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def rows(*actions: dict[str, Any], step: float = 0.1) -> list[dict[str, Any]]:
     return [{"action": action, "timestamp": i * step} for i, action in enumerate(actions)]
 
 
-def guard_of(arm: PlanarArm, limits: Limits | None = None, **options: Any) -> Guard:
+def guard_of(arm: PlanarArm, limits: SafetyLimits | None = None, **options: Any) -> Guard:
     return Guard(arm, limits or BY_JOINTS, meta(**options))
 
 
@@ -33,7 +33,7 @@ def play(arm: PlanarArm, guard: Guard, chunk: Any, observation: Any = None) -> N
         arm.apply(command.action, command.seconds)
 
 
-def refusal(chunk: Any, arm: PlanarArm | None = None, limits: Limits | None = None, **options: Any) -> str:
+def refusal(chunk: Any, arm: PlanarArm | None = None, limits: SafetyLimits | None = None, **options: Any) -> str:
     arm = arm or PlanarArm(Solvable())
     with pytest.raises(InvalidAction) as caught:
         play(arm, guard_of(arm, limits, **options), chunk)

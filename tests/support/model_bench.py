@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from offboard_core import CodecMeta, NoParams, OffboardError, Policy
-from offboard_core.engine import Exchange, ModelThread, Route, ServerStats, SessionStats
+from offboard_core.engine import Exchange, ModelThread, Pipeline, ServerStats, SessionStats
 from puppets import PATIENCE, PlainWire, bound
 
 T = TypeVar("T")
@@ -67,21 +67,21 @@ class Bench:
     async def call(self, function: Any) -> Any:
         return await self.thread.call(function, PATIENCE, "a call of the test")
 
-    async def route(self, wire: Any = None, meta: CodecMeta | None = None) -> Route:
+    async def route(self, wire: Any = None, meta: CodecMeta | None = None) -> Pipeline:
         episode = await self.call(lambda: self.policy.new_session(NoParams()))
-        return Route(episode, bound(meta), lambda: wire or PlainWire(), SessionStats(self.stats))
+        return Pipeline(episode, bound(meta), lambda: wire or PlainWire(), SessionStats(self.stats))
 
-    async def routes(self, count: int) -> list[Route]:
+    async def routes(self, count: int) -> list[Pipeline]:
         return [await self.route() for _ in range(count)]
 
-    def submit(self, route: Route, frame: Any, arrived: float | None = None) -> "Asked":
+    def submit(self, route: Pipeline, frame: Any, arrived: float | None = None) -> "Asked":
         return Asked(self.thread, route, frame, arrived)
 
 
 class Asked:
     """An exchange under way. ``deliveries``: how often it was answered."""
 
-    def __init__(self, thread: ModelThread, route: Route, frame: Any, arrived: float | None) -> None:
+    def __init__(self, thread: ModelThread, route: Pipeline, frame: Any, arrived: float | None) -> None:
         self._future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.deliveries = 0
         self.exchange = Exchange(route, frame, self._deliver, arrived)
@@ -102,7 +102,7 @@ class Asked:
         return result, timing
 
 
-def shared(bench: Bench, routes: list[Route]) -> list[list[int]]:
+def shared(bench: Bench, routes: list[Pipeline]) -> list[list[int]]:
     """Who took part in each call of the policy, by number."""
     episodes = [route.session for route in routes]
     return [[episodes.index(episode) for episode in batch] for batch in bench.policy.batches]

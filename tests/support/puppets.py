@@ -18,7 +18,7 @@ from offboard_core import (
     Policy,
     Session,
 )
-from offboard_core.catalog import BoundCodec, CodecChoice, ModelSource
+from offboard_core.catalog import CodecChoice, ModelSource, ResolvedCodec
 from offboard_core.checkpoints import MemoryRegistry
 from offboard_core.plugins import Plugins
 
@@ -179,9 +179,9 @@ class Declared:
         return chunk
 
 
-def bound(meta: CodecMeta | None = None) -> BoundCodec:
+def bound(meta: CodecMeta | None = None) -> ResolvedCodec:
     """:class:`Declared`, as a session uses it."""
-    return BoundCodec(Declared(meta or CodecMeta()), "puppet.declared", "default")  # type: ignore[arg-type]
+    return ResolvedCodec(Declared(meta or CodecMeta()), "puppet.declared", "default")  # type: ignore[arg-type]
 
 
 class PlainWire:

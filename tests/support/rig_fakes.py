@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from offboard_client.drivers import TimedDriver
-from offboard_client.play import Episode, Limits, Report
+from offboard_client.play import Episode, Report, SafetyLimits
 
 POSE = np.array([0.4, 0.0, 0.3, 0.0, 1.0, 0.0, 0.0])
 
@@ -85,6 +85,6 @@ def _read_only(action: Mapping[str, Any]) -> dict[str, Any]:
     return frozen
 
 
-def driver(session: Any, robot: Any, limits: Limits | None = None, **options: Any) -> TimedDriver:
+def driver(session: Any, robot: Any, limits: SafetyLimits | None = None, **options: Any) -> TimedDriver:
     """A driver whose report and watcher are fresh."""
-    return TimedDriver(session, robot, limits=limits or Limits(), progress=Watcher(), report=Report(), **options)
+    return TimedDriver(session, robot, limits=limits or SafetyLimits(), progress=Watcher(), report=Report(), **options)

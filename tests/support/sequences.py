@@ -12,8 +12,8 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from offboard_client.drivers import TimedDriver, Timing
-from offboard_client.play import Episode, Limits, Report
+from offboard_client.drivers import RunLength, TimedDriver
+from offboard_client.play import Episode, Report, SafetyLimits
 
 Array = NDArray[np.float64]
 ARM = ("target_pose", "target_joints", "joint_delta")
@@ -26,7 +26,7 @@ def drawn(count: int) -> settings:
 
 
 @st.composite
-def limits(draw: st.DrawFn, joints: int, known: bool = True) -> Limits:
+def limits(draw: st.DrawFn, joints: int, known: bool = True) -> SafetyLimits:
     """``known``: whether kinematics say where the tool is."""
     some: dict[str, Any] = {
         "linear_velocity": draw(st.floats(0.1, 2)),
@@ -44,7 +44,7 @@ def limits(draw: st.DrawFn, joints: int, known: bool = True) -> Limits:
         some.update(workspace_low=None, workspace_high=None)
     elif draw(st.booleans()):
         some.update(workspace_low=(-1, -1, 0.4), workspace_high=(0.55, 1, 0.6))
-    return Limits(**some)
+    return SafetyLimits(**some)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Maker:
     ``reach``: how fast the tool goes and turns while every joint goes at 1 rad/s, about.
     """
 
-    allowed: Limits
+    allowed: SafetyLimits
     fps: float
     forward: Callable[[Any], Any]
     names: frozenset[str]
@@ -161,8 +161,8 @@ class Server:
                 assert self._moves() == self._before, "a refused chunk moved the arm"
 
 
-def play(server: Server, robot: Any, allowed: Limits, seconds: float) -> None:
+def play(server: Server, robot: Any, allowed: SafetyLimits, seconds: float) -> None:
     """Three episodes by the driver itself."""
     driver = TimedDriver(server, robot, limits=allowed, progress=server, report=Report())
-    driver.run(Timing(num_iterations=3, simulation_time=seconds))
+    driver.run(RunLength(num_iterations=3, simulation_time=seconds))
     assert all(episode.seconds <= seconds + 1e-6 for episode in driver.report.episodes)

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 import numpy as np
 from offboard_core import Checkpoint, ModelRegistry
 from offboard_core.catalog import ModelSource
-from offboard_core.engine import Limits, PolicyService
+from offboard_core.engine import PolicyService, ServiceTimeouts
 from puppets import PlainWire, Puppet, PuppetLoader, source
 
 X = {"x": np.zeros(3)}
@@ -14,7 +14,7 @@ X = {"x": np.zeros(3)}
 @asynccontextmanager
 async def serving(*sources, **limits):
     named = {f"s{i}": one for i, one in enumerate(sources)} if len(sources) > 1 else {"only": sources[0]}
-    service = PolicyService(named, Limits(status_every=0.01, **limits))
+    service = PolicyService(named, ServiceTimeouts(status_every=0.01, **limits))
     await service.start()
     try:
         yield service

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from offboard_client.errors import InvalidAction
-from offboard_client.play import Limits
+from offboard_client.play import SafetyLimits
 from planar_arm import HEIGHT, HOME, LINKS, Planar, PlanarArm, Solvable
 
 Array = NDArray[np.float64]
@@ -132,7 +132,7 @@ def speeds(q: Array, period: float, tool: Tool) -> tuple[Array, Array]:
     return np.diff(places, axis=0) / period, np.arctan2(sine, cosine) / period
 
 
-def held(trace: Trace, limits: Limits, period: float, tool: Tool | None, *, joints: bool = True) -> None:
+def held(trace: Trace, limits: SafetyLimits, period: float, tool: Tool | None, *, joints: bool = True) -> None:
     """Asserts that nothing in ``trace`` broke ``limits``. ``tool``: None where nobody knows it.
 
     ``joints``: whether their speed is held (it is the robot's own where its kinematics do not solve).
@@ -152,7 +152,7 @@ def held(trace: Trace, limits: Limits, period: float, tool: Tool | None, *, join
         before = move
 
 
-def _joints_held(move: Move, before: Move | None, limits: Limits, period: float) -> None:
+def _joints_held(move: Move, before: Move | None, limits: SafetyLimits, period: float) -> None:
     velocity = np.diff(move.joints, axis=0) / period
     assert (np.abs(velocity) <= np.array(limits.joint_velocity) * ROUNDING + 1e-9).all()
     if limits.joint_acceleration is not None and np.abs(velocity).max() > 1e-9:
@@ -161,7 +161,7 @@ def _joints_held(move: Move, before: Move | None, limits: Limits, period: float)
         assert (change <= np.array(limits.joint_acceleration) * ROUNDING + 1e-6).all()
 
 
-def _tool_held(move: Move, before: Move | None, limits: Limits, period: float, tool: Tool) -> None:
+def _tool_held(move: Move, before: Move | None, limits: SafetyLimits, period: float, tool: Tool) -> None:
     velocity, turning = speeds(move.joints, period, tool)
     linear = np.linalg.norm(velocity, axis=1)
     assert linear.max() <= limits.linear_velocity * ROUNDING + 1e-9
@@ -179,7 +179,7 @@ def _tool_held(move: Move, before: Move | None, limits: Limits, period: float, t
         assert (places <= np.array(limits.workspace_high) + 1e-6).all()
 
 
-def _near(move: Move, limits: Limits, tool: Tool | None) -> None:
+def _near(move: Move, limits: SafetyLimits, tool: Tool | None) -> None:
     """The first command after an observation begins near to what that measured."""
     if move.measured is None:
         return

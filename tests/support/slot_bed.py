@@ -4,7 +4,7 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
-from offboard_core.engine import Limits, Recipe, ServerStats, Slot
+from offboard_core.engine import ModelSlot, ModelSpec, ServerStats, ServiceTimeouts
 from puppets import PATIENCE, Puppet
 
 NEVER = 3600.0
@@ -15,7 +15,7 @@ class Bed:
 
     def __init__(self, **limits):
         self.stats = ServerStats()
-        self.slot = Slot(Limits(**{"status_every": 0.01, **limits}), self.stats)
+        self.slot = ModelSlot(ServiceTimeouts(**{"status_every": 0.01, **limits}), self.stats)
         self.loads = []
         self.policies = {}
 
@@ -26,7 +26,7 @@ class Bed:
             self.policies[name] = policy = make()
             return policy
 
-        return Recipe(("test", name), name, load)
+        return ModelSpec(("test", name), name, load)
 
     def want(self, name, holder="somebody", make=Puppet):
         return Want(self.slot, self.recipe(name, make), holder)

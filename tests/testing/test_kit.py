@@ -23,7 +23,7 @@ from offboard_core import (
     Policy,
     Session,
 )
-from offboard_core.catalog import BoundCodec, CodecChoice, ModelSource
+from offboard_core.catalog import CodecChoice, ModelSource, ResolvedCodec
 from offboard_core.checkpoints import MemoryRegistry
 from offboard_core.plugins import Plugins
 from offboard_core.testing import CodecLaws, PluginLaws, PolicyLaws, RegistryLaws
@@ -111,7 +111,7 @@ def check(laws, law, **given):
 
 
 def bound(codec):
-    return BoundCodec(codec(), "tested", "default")
+    return ResolvedCodec(codec(), "tested", "default")
 
 
 @pytest.mark.parametrize(("codec", "law"), LAWS, ids=[codec.__name__ for codec, _ in LAWS])

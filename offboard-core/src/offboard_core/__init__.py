@@ -38,7 +38,7 @@ from .types import (
     Observation,
     Policy,
     Progress,
-    Report,
+    ReportProgress,
     Session,
 )
 
@@ -74,7 +74,7 @@ __all__ = [
     "PolicyFailed",
     "Progress",
     "RegistryEntry",
-    "Report",
+    "ReportProgress",
     "Session",
     "Trainer",
     "TrainerEntry",

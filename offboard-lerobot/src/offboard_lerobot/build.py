@@ -19,7 +19,7 @@ from lerobot.configs.policies import PreTrainedConfig
 from lerobot.configs.types import NormalizationMode
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from offboard_client.errors import LoadFailed, OffboardError
-from offboard_core.types import Chunk, Report
+from offboard_core.types import Chunk, ReportProgress
 from safetensors.torch import load_model
 
 from .device import broken
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def build(files: Files, device: str | None, max_batch_size: int, report: Report) -> LeRobotPolicy:
+def build(files: Files, device: str | None, max_batch_size: int, report: ReportProgress) -> LeRobotPolicy:
     """Load, check and warm up. Raises LoadFailed where the cause is known, else whatever LeRobot raises."""
     with TemporaryDirectory(prefix="offboard-") as as_checked:
         _write(files, Path(as_checked))
@@ -50,7 +50,9 @@ def _write(files: Files, place: Path) -> None:
         (place / name).symlink_to((files.folder / name).absolute())
 
 
-def _build(files: Files, as_checked: str, target: torch.device, max_batch_size: int, report: Report) -> LeRobotPolicy:
+def _build(
+    files: Files, as_checked: str, target: torch.device, max_batch_size: int, report: ReportProgress
+) -> LeRobotPolicy:
     if target.type == "cpu":
         _leave_a_core()
     if why := broken(target):

@@ -10,7 +10,7 @@ from typing import Any
 from offboard_client.errors import ConfigurationError, LoadFailed, told
 from offboard_core.checkpoints import stamps
 from offboard_core.checkpoints.remote import fetch, is_url, open_folder
-from offboard_core.types import Checkpoint, CheckpointLoader, Policy, Report
+from offboard_core.types import Checkpoint, CheckpointLoader, Policy, ReportProgress
 
 from .files import CONFIG, Files, Incomplete, read
 from .places import LocalPlace, Place, RemotePlace
@@ -48,7 +48,7 @@ class LeRobotLoader(CheckpointLoader):
         else:
             _servable(LocalPlace(Path(location)))
 
-    def load(self, checkpoint: Checkpoint, report: Report) -> Policy[Any]:
+    def load(self, checkpoint: Checkpoint, report: ReportProgress) -> Policy[Any]:
         """See :meth:`CheckpointLoader.load`."""
         folder = _fetched(checkpoint, report) if is_url(checkpoint.location) else Path(checkpoint.location)
         before = stamps(folder, (path.name for path in folder.glob("*")))
@@ -79,7 +79,7 @@ class LeRobotLoader(CheckpointLoader):
         raise LoadFailed(failure, permanent=permanent)
 
 
-def _fetched(checkpoint: Checkpoint, report: Report) -> Path:
+def _fetched(checkpoint: Checkpoint, report: ReportProgress) -> Path:
     """A local copy of what a load reads. Whether that can be served is seen before it is fetched."""
     try:
         remote = open_folder(checkpoint.location)

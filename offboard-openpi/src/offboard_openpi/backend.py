@@ -15,7 +15,7 @@ from typing import Any
 
 from offboard_client.errors import InferTimeout, LoadFailed, ModelLost, OffboardError, PolicyFailed, told
 from offboard_core.process import Child
-from offboard_core.types import Health, Report
+from offboard_core.types import Health, ReportProgress
 
 from .checks import Checks
 from .connection import Connection, Lost, Unreachable, ask
@@ -65,7 +65,7 @@ class Backend:
         self._closed = False
         self._supervisor: threading.Thread | None = None
 
-    def open(self, report: Report) -> dict[str, Any] | None:
+    def open(self, report: ReportProgress) -> dict[str, Any] | None:
         """Start openpi and wait until it has answered; its first reply, None for an unknown config.
 
         Raises LoadFailed; then nothing runs.
@@ -160,7 +160,7 @@ class Backend:
             child.stop()
 
     # -- whoever starts it --------------------------------------------------------------------------------------
-    def _launch(self, report: Report) -> dict[str, Any] | None:
+    def _launch(self, report: ReportProgress) -> dict[str, Any] | None:
         self._release()
         port, self._guard = take_port(self._port)
         try:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from offboard_client.errors import DialectUnsupported, InvalidAction
 from offboard_client.wire import check_actions
-from offboard_core.catalog import BoundCodec
+from offboard_core.catalog import ResolvedCodec
 from offboard_core.types import Chunk, Codec, CodecMeta, Field, Observation, Stage
 
 from .keysets import KeySet
@@ -26,7 +26,7 @@ Layout = list[tuple[str, int | None]]
 _POSES = ("target_pose", "pose_delta")
 
 
-def bridge(keys: KeySet | None, codec: BoundCodec) -> tuple[BoundCodec, Layout]:
+def bridge(keys: KeySet | None, codec: ResolvedCodec) -> tuple[ResolvedCodec, Layout]:
     """The codec of a session, and what the columns of its actions are: name and width.
 
     ``keys`` None, or a model that reads the robot's own names: everything passes through. The codec that makes the same
@@ -45,13 +45,13 @@ def bridge(keys: KeySet | None, codec: BoundCodec) -> tuple[BoundCodec, Layout]:
     return replace(codec, codec=_Translated(keys) | codec.codec), [*keys.layout]
 
 
-def _reads(keys: KeySet, codec: BoundCodec) -> bool:
+def _reads(keys: KeySet, codec: ResolvedCodec) -> bool:
     """Whether the model's codec takes the robot's names as they are."""
     required = {name for name, field in codec.meta.observation.items() if field.required and name != "task"}
     return codec.name == "openpi.native" or (bool(required) and required <= keys.keys)
 
 
-def _check_own(keys: KeySet, codec: BoundCodec) -> None:
+def _check_own(keys: KeySet, codec: ResolvedCodec) -> None:
     """A model that reads the robot's own names answers the robot's own numbers, as far as anybody knows them."""
     space = codec.meta.conventions.get(ACTION_SPACE, keys.action_space)
     if space != keys.action_space:
@@ -64,12 +64,12 @@ def _check_own(keys: KeySet, codec: BoundCodec) -> None:
         )
 
 
-def _fit(keys: KeySet, codec: BoundCodec) -> str:
+def _fit(keys: KeySet, codec: ResolvedCodec) -> str:
     # openpi's client shows no more than the first hundred characters of a refusal: this comes last.
     return f"; --openpi.codec {keys.name} and the model's codec {codec.name} do not fit"
 
 
-def _check(keys: KeySet, codec: BoundCodec) -> None:
+def _check(keys: KeySet, codec: ResolvedCodec) -> None:
     meta, fit = codec.meta, _fit(keys, codec)
     missing = sorted(n for n, f in meta.observation.items() if f.required and n not in keys.provides)
     if missing:

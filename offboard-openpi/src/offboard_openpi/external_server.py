@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from offboard_client.errors import InferTimeout, LoadFailed, ModelLost, OffboardError, PolicyFailed
-from offboard_core.types import Health, Report
+from offboard_core.types import Health, ReportProgress
 
 from .checks import Checks
 from .connection import OPEN_TIMEOUT, Connection, Lost, Unreachable, ask
@@ -38,7 +38,7 @@ class ExternalServer:
         self._closed = threading.Event()
 
     def open(
-        self, checks: Checks, startup_timeout: float, report: Report
+        self, checks: Checks, startup_timeout: float, report: ReportProgress
     ) -> tuple[Mapping[str, Any], dict[str, Any] | None]:
         """Connect and ask once: the policy's metadata and its first reply (None for an unknown config).
 

@@ -14,9 +14,9 @@ import numpy as np
 from offboard_client import wire
 from offboard_client.errors import BadMessage, BadParameter, DialectUnsupported, OffboardError
 from offboard_client.wire import canonical, read_forms
-from offboard_core.catalog import BoundCodec
-from offboard_core.engine import Result, ServiceSession, Wire
-from offboard_core.frontends import Frame, Frontend, Scope, Speech, check_reserved, read_control
+from offboard_core.catalog import ResolvedCodec
+from offboard_core.engine import Result, Serializer, ServiceSession
+from offboard_core.frontends import Frame, Frontend, FrontendConnection, Scope, check_reserved, read_control
 from offboard_core.types import Observation
 
 from .bridge import ACTIONS, Layout, bridge
@@ -34,17 +34,17 @@ class OpenPIFrontend(Frontend):
         self._options = options
         self._keys = None if options.codec is None else KEYSETS[options.codec]
 
-    def open(self, scope: Scope) -> OpenPISpeech:
+    def connect(self, scope: Scope) -> OpenPIConnection:
         """Raises BadParameter for a model that is given twice."""
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         models = [value for name, value in query if name == "model"]
         if len(models) > 1:
             raise BadParameter("model was given twice")
         params = [pair for pair in query if pair[0] != "model"]
-        return OpenPISpeech(self._keys, self._options.action_horizon, next(iter(models), None), params)
+        return OpenPIConnection(self._keys, self._options.action_horizon, next(iter(models), None), params)
 
 
-class OpenPISpeech(Speech):
+class OpenPIConnection(FrontendConnection):
     """One socket's. While the model loads it says nothing: openpi's client takes the first frame for the metadata.
 
     A refusal is the reason of the close frame for the same cause: the client would try to unpack a text.
@@ -59,12 +59,12 @@ class OpenPISpeech(Speech):
         self._horizon = horizon
         self._layout: Layout = []
 
-    def bridge(self, codec: BoundCodec) -> BoundCodec:
+    def bridge(self, codec: ResolvedCodec) -> ResolvedCodec:
         """See :func:`~.bridge.bridge`."""
         bridged, self._layout = bridge(self._keys, codec)
         return bridged
 
-    def wire(self, codec: BoundCodec) -> Wire:
+    def wire(self, codec: ResolvedCodec) -> Serializer:
         """openpi's encoding."""
         return OpenPIWire(codec, self._horizon)
 
@@ -97,7 +97,7 @@ class OpenPISpeech(Speech):
 class OpenPIWire:
     """One session's translations. ``horizon``: how many steps of an answer the robot plays, where that is known."""
 
-    def __init__(self, codec: BoundCodec, horizon: int | None) -> None:
+    def __init__(self, codec: ResolvedCodec, horizon: int | None) -> None:
         self._declared = codec.meta.observation
         self._horizon = horizon
         self._total_ms: float | None = None

@@ -13,7 +13,7 @@ from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.checkpoints import stamps
 from offboard_core.checkpoints.remote import RemoteFolder, fetch, is_url
 from offboard_core.process import Child
-from offboard_core.types import Checkpoint, CheckpointLoader, Field, Report
+from offboard_core.types import Checkpoint, CheckpointLoader, Field, ReportProgress
 
 from . import files
 from .backend import Backend
@@ -67,7 +67,7 @@ class OpenPILoader(CheckpointLoader):
         if self._options.attach is None:
             self._command(self._config(checkpoint))
 
-    def load(self, checkpoint: Checkpoint, report: Report) -> OpenPIPolicy:
+    def load(self, checkpoint: Checkpoint, report: ReportProgress) -> OpenPIPolicy:
         """See :meth:`CheckpointLoader.load`."""
         config = self._config(checkpoint)
         if self._options.attach is not None:
@@ -141,7 +141,7 @@ class OpenPILoader(CheckpointLoader):
             return family.with_width("observation/state", files.widths(folder, assets[0]).get("state", 0))
         return family
 
-    def _folder(self, checkpoint: Checkpoint, report: Report) -> Path:
+    def _folder(self, checkpoint: Checkpoint, report: ReportProgress) -> Path:
         if not is_url(checkpoint.location):
             return Path(checkpoint.location)
         return fetch(RemoteFolder(checkpoint.location), report, lambda path: not path.startswith(files.TRAIN_STATE))

@@ -16,7 +16,7 @@ from offboard_client.errors import ConfigurationError
 from offboard_core.checkpoints import read_record, write_record
 from offboard_core.process import Child
 from offboard_core.training import Trainer
-from offboard_core.types import Report
+from offboard_core.types import ReportProgress
 
 from .checkout import check_config, script
 from .diagnosis import explain_training
@@ -98,7 +98,7 @@ class OpenPITrainer(Trainer):
     stats_options = StatsOptions
     train_options = TrainOptions
 
-    def stats(self, options: StatsOptions, report: Report) -> Path:
+    def stats(self, options: StatsOptions, report: ReportProgress) -> Path:
         """The statistics, in ``OUTPUT_PATH/assets/CONFIG_NAME/REPO_ID``; returns ``OUTPUT_PATH/assets``."""
         command = [*_command(options, _STATS), "--config-name", options.config_name]
         if options.max_frames is not None:
@@ -112,7 +112,7 @@ class OpenPITrainer(Trainer):
             raise ConfigurationError(f"openpi ended well, and left no {STATS} below {assets / options.config_name}")
         return assets
 
-    def train(self, options: TrainOptions, record: Mapping[str, Any], report: Report) -> Path:
+    def train(self, options: TrainOptions, record: Mapping[str, Any], report: ReportProgress) -> Path:
         """Train into ``OUTPUT_PATH/CONFIG_NAME/EXP_NAME``, which is returned, with ``offboard.json`` in it."""
         command = [*_command(options, _TRAIN), options.config_name, "--exp-name", options.exp_name]
         output = _folder(options.output_path)
@@ -226,7 +226,7 @@ def _run(
     options: _Common,
     env: Mapping[str, str],
     cwd: Path,
-    report: Report,
+    report: ReportProgress,
     watch: Callable[[], None] = lambda: None,
 ) -> None:
     """Run openpi's script ``name`` to its end. Raises ConfigurationError: the end of its log, and the likely cause."""

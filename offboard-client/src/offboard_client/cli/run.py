@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..drivers import TimedDriver, Timing
+from ..drivers import RunLength, TimedDriver
 from ..errors import BY_CODE, BadParameter, ConfigurationError, ConnectionFailed, OffboardError
-from ..play import Limits, Report
+from ..play import Report, SafetyLimits
 from ..plugins import UsageError
 from ..robots.sim import StackTask
 from ..session import InferenceClient
@@ -27,8 +27,8 @@ class Options:
     """HOST:PORT, or a whole ws:// or wss:// URL."""
     model_id: str | None = None
     """The model to play; without it the one in the URL, else the server's default."""
-    driver: Timing = field(default_factory=Timing)
-    limits: Limits = field(default_factory=Limits)
+    driver: RunLength = field(default_factory=RunLength)
+    limits: SafetyLimits = field(default_factory=SafetyLimits)
     task: str = StackTask().instruction
     """The instruction. The simulation judges `stack the COLOUR cube on the COLOUR cube`: red, green, blue."""
     seed: int = 0

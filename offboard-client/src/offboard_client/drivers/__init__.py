@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .timed import TimedDriver, Timing
+from .timed import RunLength, TimedDriver
 
 __all__ = [
+    "RunLength",
     "TimedDriver",
-    "Timing",
 ]

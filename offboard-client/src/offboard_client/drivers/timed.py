@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..errors import ConfigurationError, ConnectionFailed, ConnectionLost, OffboardError
-from ..play import Command, Episode, Guard, Limits, PolicySession, Report
+from ..play import Command, Episode, Guard, PolicySession, Report, SafetyLimits
 from ..robots import Robot
 
 #: Times that differ by less are the same time, in seconds: far below any period, far above the rounding of sums.
@@ -29,7 +29,7 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True)
-class Timing:
+class RunLength:
     """How long a run is."""
 
     num_iterations: int = 1
@@ -59,7 +59,7 @@ class TimedDriver:
         session: PolicySession,
         robot: Robot,
         *,
-        limits: Limits,
+        limits: SafetyLimits,
         progress: Progress,
         report: Report,
         clock: Callable[[], float] = time.perf_counter,
@@ -73,7 +73,7 @@ class TimedDriver:
         self._guard = Guard(robot, limits, session.metadata)
         report.deadline_ms = 1000 * self._guard.action_period
 
-    def run(self, timing: Timing, seed: int = 0) -> None:
+    def run(self, timing: RunLength, seed: int = 0) -> None:
         """Play every episode, the i-th with ``seed + i``; what happened is in ``report``.
 
         An error ends its episode only; a session that was lost is opened anew for the next one. Raises

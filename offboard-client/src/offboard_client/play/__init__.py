@@ -5,7 +5,7 @@ from __future__ import annotations
 from .guard import Guard
 from .policy import PolicySession
 from .report import Episode, Report, percentiles
-from .safety import Limits
+from .safety import SafetyLimits
 from .schedule import MAX_PAUSE, Command, schedule
 
 __all__ = [
@@ -13,9 +13,9 @@ __all__ = [
     "Command",
     "Episode",
     "Guard",
-    "Limits",
     "PolicySession",
     "Report",
+    "SafetyLimits",
     "percentiles",
     "schedule",
 ]

@@ -1,7 +1,8 @@
 """Between a chunk and the robot: nothing is played that was not checked as it will be played.
 
 A chunk is laid on the robot's own control periods first (:mod:`.schedule`); then each command that is really played is
-compared with the one before it, and the first with what is measured, whatever kinds they are (:class:`.limits.Limits`).
+compared with the one before it, and the first with what is measured, whatever kinds they are
+(:class:`.safety.SafetyLimits`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ..errors import ConfigurationError, InvalidAction, unknown
 from ..protocol import FPS_RANGE
 from ..robots import Robot, vector
 from .motion import Motion, State, no_workspace
-from .safety import Limits
+from .safety import SafetyLimits
 from .schedule import Command, hold, schedule
 
 _JOINTS = ("target_joints", "joint_delta")
@@ -33,7 +34,7 @@ class Guard:
     It remembers what was commanded last, so give it every chunk, and :meth:`reset` it with the robot.
     """
 
-    def __init__(self, robot: Robot, limits: Limits, meta: Mapping[str, Any]) -> None:
+    def __init__(self, robot: Robot, limits: SafetyLimits, meta: Mapping[str, Any]) -> None:
         """``meta``: the session's ``metadata``.
 
         Raises ConfigurationError for a policy that this robot cannot play or these limits cannot hold.
@@ -44,7 +45,7 @@ class Guard:
                 f"the robot's actions are {actions!r}; a set was expected, as frozenset({{'target_joints'}})"
             )
         given: Any = limits
-        if not isinstance(given, Limits):
+        if not isinstance(given, SafetyLimits):
             raise ConfigurationError(f"the limits are a {type(given).__name__}; Limits(…) was expected")
         #: Seconds of one of the robot's control periods, and of one of the policy's actions.
         self.control_period = _control_period(robot)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import BadObservation, ConfigurationError, InvalidAction
 from ..robots import Kinematics, Vector, closure, distance, pose, poses, twists, vector
-from .safety import Limits
+from .safety import SafetyLimits
 
 #: How far ``kinematics.forward`` may be from the measured pose, m and rad: more is another frame or another tool.
 AGREEMENT = (0.03, 0.1)
@@ -49,7 +49,7 @@ class Motion:
     is lacking.
     """
 
-    def __init__(self, limits: Limits, kinematics: Kinematics | None, control_period: float) -> None:
+    def __init__(self, limits: SafetyLimits, kinematics: Kinematics | None, control_period: float) -> None:
         self._limits = limits
         self._kinematics = kinematics
         self._control_period = control_period

@@ -20,7 +20,7 @@ _CHECK_RATE = "Check the units (metres, radians) and the rate"
 
 
 @dataclass(frozen=True)
-class Limits:
+class SafetyLimits:
     """How fast commands may move the robot, how far from it they may begin, and where they may lead.
 
     They are about commands as they are played: each goes from the one before it to its target in a

@@ -15,7 +15,7 @@ from ssl import SSLContext, create_default_context
 from typing import Any, Generic, TypeVar
 
 from ..errors import ConfigurationError
-from ..wire import DEFAULT_LIMITS, Limits, Status
+from ..wire import DEFAULT_LIMITS, Status, WireLimits
 from .address import Address, literal, parse_address
 from .sparse import Sparse
 
@@ -88,7 +88,7 @@ class Settings:
     timeouts: Timeouts
     report: OnStatus
     tls: SSLContext | None
-    limits: Limits = DEFAULT_LIMITS
+    limits: WireLimits = DEFAULT_LIMITS
     clock: Clock = Clock()
     met: threading.Event = field(default_factory=threading.Event)
 

@@ -21,7 +21,7 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from ..errors import BY_CODE, BadMessage, ConnectionFailed, ConnectionLost, OffboardError, from_code
-from ..wire import CLOSE_NORMAL, CLOSE_TOO_LARGE, Limits
+from ..wire import CLOSE_NORMAL, CLOSE_TOO_LARGE, WireLimits
 from .address import Address
 from .attempts import AttemptFailed, from_response, from_silence
 
@@ -42,7 +42,7 @@ class WebSocket:
     """The client's end of one WebSocket, from the upgrade to the close."""
 
     def __init__(
-        self, url: str, headers: Mapping[str, str], address: Address, limits: Limits, now: Callable[[], float]
+        self, url: str, headers: Mapping[str, str], address: Address, limits: WireLimits, now: Callable[[], float]
     ) -> None:
         self._address = address
         self._now = now

@@ -7,7 +7,7 @@ from .forms import read_forms, refuse_forms
 from .image_files import essence
 from .images import decode_image, encode_image, image_size, shrink
 from .json_text import decode_text, encode_text
-from .limits import DEFAULT_LIMITS, ImageBudget, Limits
+from .limits import DEFAULT_LIMITS, ImageBudget, WireLimits
 from .messages import (
     CLOSE_GOING_AWAY,
     CLOSE_MODEL_LOST,
@@ -58,10 +58,10 @@ __all__ = [
     "UNIT_TOLERANCE",
     "Encoder",
     "ImageBudget",
-    "Limits",
     "Ready",
     "Row",
     "Status",
+    "WireLimits",
     "canonical",
     "check_actions",
     "check_form",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadMessage
-from .limits import DEFAULT_LIMITS, Limits, twice
+from .limits import DEFAULT_LIMITS, WireLimits, twice
 
 
 def encode_text(value: Any) -> str:
@@ -39,7 +39,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} has no form in JSON")
 
 
-def decode_text(text: str, limits: Limits = DEFAULT_LIMITS) -> Any:
+def decode_text(text: str, limits: WireLimits = DEFAULT_LIMITS) -> Any:
     """The value of one text frame: dicts, lists, str, numbers, bool and None.
 
     Raises BadMessage, and nothing else, for what is not JSON, for a key named twice, for numbers that are

@@ -9,7 +9,7 @@ from ..errors import BadMessage
 
 
 @dataclass(frozen=True)
-class Limits:
+class WireLimits:
     """How much one message may ask of the machine that decodes it.
 
     ``message_bytes``: of the frame. ``elements``: map entries, list entries, and the maps and lists
@@ -70,7 +70,7 @@ class Limits:
 
 
 #: What is allowed where nobody said otherwise.
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = WireLimits()
 
 
 #: What the smallest image counts for: opening one costs as much as decoding this many pixels, or more.

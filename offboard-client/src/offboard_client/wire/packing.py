@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import BadMessage
 from .arrays import DTYPE_RULE, DTYPES, Array, array_from, jpeg_from, scalar_from
-from .limits import DEFAULT_LIMITS, ImageBudget, Limits, twice
+from .limits import DEFAULT_LIMITS, ImageBudget, WireLimits, twice
 
 msgpack: Any = _untyped
 #: What a frame may be read from.
@@ -126,7 +126,7 @@ def _find_unencodable(value: Any, path: str, depth: int) -> str | None:
 # -- decoding --------------------------------------------------------------------------------------------
 
 
-def decode(data: Buffer, limits: Limits = DEFAULT_LIMITS, budget: ImageBudget | None = None) -> Any:
+def decode(data: Buffer, limits: WireLimits = DEFAULT_LIMITS, budget: ImageBudget | None = None) -> Any:
     """The value of one binary frame. Arrays keep their byte order and are read-only.
 
     ``budget``: what its images may come to, where the caller goes on to decode others of the same message.
@@ -135,12 +135,12 @@ def decode(data: Buffer, limits: Limits = DEFAULT_LIMITS, budget: ImageBudget | 
     return _unpack(data, limits, _Decoder(limits, budget or ImageBudget(limits.image_pixels)))
 
 
-def decode_plain(data: Buffer, limits: Limits = DEFAULT_LIMITS) -> Any:
+def decode_plain(data: Buffer, limits: WireLimits = DEFAULT_LIMITS) -> Any:
     """:func:`decode` for those who must not wait: markers stay maps, and no array or image is made of them."""
     return _unpack(data, limits, _Decoder(limits, None))
 
 
-def _unpack(data: Buffer, limits: Limits, decoder: _Decoder) -> Any:
+def _unpack(data: Buffer, limits: WireLimits, decoder: _Decoder) -> Any:
     size = data.nbytes if isinstance(data, memoryview) else len(data)
     limits.check_size(size)
     try:
@@ -175,7 +175,7 @@ class _Decoder:
 
     __slots__ = ("_images", "_left", "_limits", "containers")
 
-    def __init__(self, limits: Limits, images: ImageBudget | None) -> None:
+    def __init__(self, limits: WireLimits, images: ImageBudget | None) -> None:
         self._limits = limits
         self._left = limits.elements
         self._images = images
@@ -216,7 +216,7 @@ def _refuse_extension(code: int, data: bytes) -> Any:
     raise BadMessage(f"msgpack extension type {code} is refused: send plain values and numpy arrays")
 
 
-def _unpack_fault(text: str, limits: Limits) -> str:
+def _unpack_fault(text: str, limits: WireLimits) -> str:
     if "max_array_len" in text:
         return f"a list has more than {limits.list_length:,} entries, or than the message can hold: send it as an array"
     if "max_map_len" in text:
@@ -230,4 +230,4 @@ def _unpack_fault(text: str, limits: Limits) -> str:
     return f"the frame is not a msgpack message ({text or 'invalid byte'})"
 
 
-__all__ = ["Array", "Buffer", "Encoder", "ImageBudget", "Limits", "decode", "decode_plain", "encode"]
+__all__ = ["Array", "Buffer", "Encoder", "ImageBudget", "WireLimits", "decode", "decode_plain", "encode"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import BadMessage, InvalidAction
 from .actions import check_actions, check_times, is_finite
-from .limits import DEFAULT_LIMITS, Limits
+from .limits import DEFAULT_LIMITS, WireLimits
 
 #: One step of a chunk: ``{"action": {name: vector}, "timestamp": s}``; without a time where nothing says the rate.
 Row = dict[str, Any]
@@ -54,7 +54,7 @@ class Rows(Sequence[Row]):
         return {"action": step} if self._times is None else {"action": step, "timestamp": self._times[i]}
 
 
-def rows(result: Any, limits: Limits = DEFAULT_LIMITS) -> Sequence[Row] | None:
+def rows(result: Any, limits: WireLimits = DEFAULT_LIMITS) -> Sequence[Row] | None:
     """The rows of a reply's ``result``: of its columns, or as they came. None and ``[]`` stay what they are.
 
     ``action`` of a row is a map in either case; a bare vector is its ``action``. Raises BadMessage for another form or
@@ -78,7 +78,7 @@ def rows(result: Any, limits: Limits = DEFAULT_LIMITS) -> Sequence[Row] | None:
     return made
 
 
-def _from_columns(columns: Any, limits: Limits) -> Rows:
+def _from_columns(columns: Any, limits: WireLimits) -> Rows:
     if not isinstance(columns, dict):
         raise BadMessage("the server's columns are not a map")
     found = cast("dict[str, Any]", columns)

@@ -9,19 +9,19 @@ from .codec_choice import CodecChoice
 from .declared import declare
 from .lookups import AT_ONCE, Lookups
 from .models_toml import KEYS, read_frontends, read_models
-from .resolved_codec import BoundCodec
+from .resolved_codec import ResolvedCodec
 from .source import ModelSource, choose_vendor, expand, from_flags
 from .waiting import wait_until_set
 
 __all__ = [
     "AT_ONCE",
     "KEYS",
-    "BoundCodec",
     "Catalog",
     "CodecChoice",
     "Lookups",
     "Model",
     "ModelSource",
+    "ResolvedCodec",
     "as_chunk",
     "as_policy",
     "choose_vendor",

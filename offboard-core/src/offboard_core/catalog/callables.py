@@ -25,7 +25,7 @@ from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError
 
 from ..checkpoints import MemoryRegistry
 from ..plugins import Plugins
-from ..types import Array, Checkpoint, CheckpointLoader, Chunk, Policy, Report, Session
+from ..types import Array, Checkpoint, CheckpointLoader, Chunk, Policy, ReportProgress, Session
 from .answers import as_chunk, kind_of
 from .codec_choice import CodecChoice
 from .declared import declared
@@ -65,7 +65,7 @@ class CallableLoader(CheckpointLoader):
     def __init__(self, builds: Mapping[str, Build]) -> None:
         self._builds = dict(builds)
 
-    def load(self, checkpoint: Checkpoint, report: Report) -> Policy[Any]:
+    def load(self, checkpoint: Checkpoint, report: ReportProgress) -> Policy[Any]:
         """Raises LoadFailed if the callable raises or returns nothing that answers observations."""
         report(f"calling {checkpoint.id!r} of the server's models")
         try:

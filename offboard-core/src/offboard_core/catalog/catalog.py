@@ -12,7 +12,7 @@ from offboard_client.errors import ConfigurationError, ModelNotFound, OffboardEr
 
 from ..types import Checkpoint
 from .lookups import Lookups
-from .resolved_codec import BoundCodec
+from .resolved_codec import ResolvedCodec
 from .source import ModelSource
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class Catalog:
         registry = self._sources[name].registry
         return self._model(name, await self._registries[name].ask(lambda: registry.resolve(rest)))
 
-    async def bind(self, model: Model, overrides: Mapping[str, Any]) -> BoundCodec:
+    async def bind(self, model: Model, overrides: Mapping[str, Any]) -> ResolvedCodec:
         """See :meth:`CodecChoice.bind`."""
         codec, checkpoint = model.source.codec, model.checkpoint
         if (bound := codec.bound(checkpoint, overrides)) is not None:

@@ -14,7 +14,7 @@ from offboard_client.plugins import build, describe
 from ..codecs import rate
 from ..plugins import CODEC, CodecEntry, Offer, Plugins
 from ..types import Checkpoint
-from .resolved_codec import BoundCodec
+from .resolved_codec import ResolvedCodec
 
 #: How many codecs with different options one source keeps; codecs are pure, so a dropped one is made again.
 _KEPT = 64
@@ -50,13 +50,13 @@ class CodecChoice:
             _check_rate("--fps", fps)
         if fps is not None and self._options.setdefault("fps", fps) != fps:
             raise ConfigurationError(f"--fps says {fps:g}, --codec.fps says {self._options['fps']}; give one of them")
-        self._made: OrderedDict[tuple[str, str], tuple[Checkpoint, BoundCodec]] = OrderedDict()
+        self._made: OrderedDict[tuple[str, str], tuple[Checkpoint, ResolvedCodec]] = OrderedDict()
         self._lock = threading.Lock()
         if asked is not None:
             offer = plugins.get(CODEC, asked, vendor)
             build(offer.options(), self._options, f"the codec {offer.name}", ConfigurationError)
 
-    def bind(self, checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> BoundCodec:
+    def bind(self, checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> ResolvedCodec:
         """The codec for this checkpoint, with a session's ``overrides`` of its options (plain JSON data).
 
         Raises BadParameter for an override that does not fit, ConfigurationError if what was asked for
@@ -76,7 +76,7 @@ class CodecChoice:
                 self._made.popitem(last=False)
         return bound
 
-    def bound(self, checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> BoundCodec | None:
+    def bound(self, checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> ResolvedCodec | None:
         """What :meth:`bind` has made of the same before, if it is kept still; reads nothing."""
         key = _key(checkpoint, overrides)
         with self._lock:
@@ -86,7 +86,7 @@ class CodecChoice:
             self._made.move_to_end(key)
             return bound
 
-    def _bind(self, checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> BoundCodec:
+    def _bind(self, checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> ResolvedCodec:
         offer, source = self._choose(checkpoint)
         where, declared = f"the codec {offer.name}", offer.options()
         names = tuple(option.name for option in describe(declared))
@@ -102,7 +102,7 @@ class CodecChoice:
             if "fps" in names:
                 given["fps"] = recorded
         options = build(declared, given, where, ConfigurationError)
-        bound = BoundCodec(offer.make(options, checkpoint), offer.name, source, names)
+        bound = ResolvedCodec(offer.make(options, checkpoint), offer.name, source, names)
         made = bound.meta.action_fps
         if made is not None:
             _check_rate(f"{where} makes actions at a rate that no client plays", made)

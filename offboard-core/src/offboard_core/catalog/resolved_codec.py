@@ -9,7 +9,7 @@ from ..types import Chunk, Codec, CodecMeta, Observation
 
 
 @dataclass(frozen=True)
-class BoundCodec:
+class ResolvedCodec:
     """``name``: the full name (``lerobot.ee``). ``source``: who chose it. ``options``: the names of its options."""
 
     codec: Codec

@@ -17,7 +17,7 @@ from typing import IO, Literal
 import tyro
 from offboard_client.cli import Options as RunOptions
 from offboard_client.cli import play, show
-from offboard_client.drivers import Timing
+from offboard_client.drivers import RunLength
 from offboard_client.errors import BadParameter, ConfigurationError, ConnectionFailed, OffboardError
 from offboard_client.plugins import UsageError
 from offboard_client.robots.sim import StackTask
@@ -68,7 +68,7 @@ def run(arguments: list[str]) -> int:
         raise ConfigurationError("the demo needs MuJoCo: pip install 'offboard-client[sim]'")
     try:
         plan = RunOptions(
-            server="", driver=Timing(options.episodes, options.seconds),
+            server="", driver=RunLength(options.episodes, options.seconds),
             task=options.task, seed=options.seed, renderer=options.renderer,
         )  # fmt: skip
     except (BadParameter, ConfigurationError) as error:

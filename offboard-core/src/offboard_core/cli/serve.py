@@ -19,7 +19,7 @@ from offboard_client.terminal import Line, emit_json, say, tell, token_from
 from offboard_client.wire import Status
 
 from ..catalog import ModelSource, from_flags, read_frontends, read_models
-from ..engine import Limits
+from ..engine import ServiceTimeouts
 from ..frontends import make_frontends
 from ..plugins import FRONTEND, Plugins
 from ..types import CodecMeta
@@ -108,7 +108,7 @@ def make_config(options: ServeOptions) -> ServerConfig:
         allowed_hosts=options.allowed_host,
         request_timeout=options.request_timeout,
         max_sessions=options.max_sessions,
-        limits=Limits(infer=options.infer_timeout, load=options.load_timeout, idle=options.idle_timeout),
+        limits=ServiceTimeouts(infer=options.infer_timeout, load=options.load_timeout, idle=options.idle_timeout),
     )
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from .batching import LONGEST_IN_ALL, LONGEST_SHARE, LONGEST_WAIT, Gather
+from .batching import LONGEST_IN_ALL, LONGEST_SHARE, LONGEST_WAIT, BatchWindow
 from .checks import check_action, check_observation
-from .exchange import Exchange, Result, Route, Wire
-from .lease import Recipe
+from .exchange import Exchange, Pipeline, Result, Serializer
+from .lease import ModelSpec
 from .model_loader import Failure
-from .model_slot import Slot
+from .model_slot import ModelSlot
 from .model_thread import ModelThread
 from .paths import HIDDEN, without_paths, without_paths_in
 from .service import AGAIN, OnProgress, PolicyService
 from .session import ServiceSession
 from .stats import BOUNDS, ServerStats, SessionStats
-from .timeouts import Limits
+from .timeouts import ServiceTimeouts
 
 __all__ = [
     "AGAIN",
@@ -22,21 +22,21 @@ __all__ = [
     "LONGEST_IN_ALL",
     "LONGEST_SHARE",
     "LONGEST_WAIT",
+    "BatchWindow",
     "Exchange",
     "Failure",
-    "Gather",
-    "Limits",
+    "ModelSlot",
+    "ModelSpec",
     "ModelThread",
     "OnProgress",
+    "Pipeline",
     "PolicyService",
-    "Recipe",
     "Result",
-    "Route",
+    "Serializer",
     "ServerStats",
     "ServiceSession",
+    "ServiceTimeouts",
     "SessionStats",
-    "Slot",
-    "Wire",
     "check_action",
     "check_observation",
     "without_paths",

@@ -25,7 +25,7 @@ LONGEST_SHARE = 0.1
 LONGEST_IN_ALL = 0.25
 
 
-class Gather:
+class BatchWindow:
     """Remembers who was in the last two batches, and says for how long to wait for them."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Work:
     def __init__(self) -> None:
         self._queue: SimpleQueue[Call | Exchange | None] = SimpleQueue()
         self._held: deque[Call | Exchange | None] = deque()
-        self.gather = Gather()
+        self.gather = BatchWindow()
         self.put = self._queue.put
 
     def __bool__(self) -> bool:

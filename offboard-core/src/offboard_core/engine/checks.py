@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import numpy as np
 from offboard_client.errors import BadObservation, InvalidAction, LoadFailed, told
-from offboard_client.wire import Limits, check_actions, check_times, is_finite
+from offboard_client.wire import WireLimits, check_actions, check_times, is_finite
 
 from ..types import Array, Chunk, CodecMeta, Field, Observation, Policy
 
 _NUMBERS = "fiub"
-MAX_STEPS = Limits().chunk_steps
+MAX_STEPS = WireLimits().chunk_steps
 
 
 def check_policy(made: Any) -> Policy[Any]:

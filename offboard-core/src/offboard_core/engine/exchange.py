@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 from offboard_client.errors import DeadlineExceeded, Internal, InvalidAction, OffboardError, PolicyFailed, told
 from offboard_client.wire import SEQ
 
-from ..catalog import BoundCodec
+from ..catalog import ResolvedCodec
 from ..types import Chunk, Observation, Session
 from .checks import check_action, check_length, check_observation
 from .stats import SessionStats
@@ -27,7 +27,7 @@ Result = Chunk | None | OffboardError
 Deliver = Callable[[Any, "OffboardError | None"], None]
 
 
-class Wire(Protocol):
+class Serializer(Protocol):
     """A frontend's two translations. Both run off the event loop, on whichever thread is free."""
 
     def read(self, frame: Any) -> tuple[Observation, list[str]]:
@@ -39,7 +39,7 @@ class Wire(Protocol):
         ...
 
 
-class Route:
+class Pipeline:
     """What the exchanges of one session share: its episode on the model, its codec, its wire and its counters.
 
     ``alone``: the session took part in a call that failed as a whole, and shares none until it has been answered.
@@ -48,7 +48,9 @@ class Route:
 
     __slots__ = ("_make_wire", "alone", "codec", "last_encode_ms", "session", "stats", "translating", "wire")
 
-    def __init__(self, session: Session, codec: BoundCodec, make_wire: Callable[[], Wire], stats: SessionStats) -> None:
+    def __init__(
+        self, session: Session, codec: ResolvedCodec, make_wire: Callable[[], Serializer], stats: SessionStats
+    ) -> None:
         self.session = session
         self.codec = codec
         self.stats = stats
@@ -57,7 +59,7 @@ class Route:
         self.translating = Lock()
         self.rewire(make_wire)
 
-    def rewire(self, make_wire: Callable[[], Wire] | None = None) -> None:
+    def rewire(self, make_wire: Callable[[], Serializer] | None = None) -> None:
         """From now on exchanges use a wire of their own; those under way keep theirs."""
         self._make_wire = make_wire or self._make_wire
         self.wire = self._make_wire()
@@ -77,7 +79,7 @@ class Exchange:
         "route", "started", "submitted", "warnings",
     )  # fmt: skip
 
-    def __init__(self, route: Route, frame: Any, deliver: Deliver, arrived: float | None = None) -> None:
+    def __init__(self, route: Pipeline, frame: Any, deliver: Deliver, arrived: float | None = None) -> None:
         self.route = route
         self._wire = route.wire
         self._translating = Lock()

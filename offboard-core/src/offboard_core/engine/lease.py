@@ -10,7 +10,7 @@ from typing import Any
 from offboard_client.errors import OffboardError
 from offboard_client.wire import Status
 
-from ..types import Policy, Report
+from ..types import Policy, ReportProgress
 from .model_thread import ModelThread
 from .watch import Watch
 
@@ -19,18 +19,18 @@ OnStatus = Callable[[Status], Awaitable[None]]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ModelSpec:
     """What somebody wants loaded: its identity, its name for people, and how to make it (on the model thread)."""
 
     key: tuple[str, str]
     label: str
-    load: Callable[[Report], Policy[Any]]
+    load: Callable[[ReportProgress], Policy[Any]]
 
 
-class Loaded:
+class LoadedModel:
     """A policy in the slot, with its thread and its leases."""
 
-    def __init__(self, recipe: Recipe, thread: ModelThread, now: float) -> None:
+    def __init__(self, recipe: ModelSpec, thread: ModelThread, now: float) -> None:
         self.key, self.label, self.thread, self.since = recipe.key, recipe.label, thread, now
         self.leases: set[Lease] = set()
         self.lost: OffboardError | None = None
@@ -57,7 +57,7 @@ class Loaded:
 class Lease:
     """One session's hold on the loaded model."""
 
-    def __init__(self, loaded: Loaded, holder: str, now: float) -> None:
+    def __init__(self, loaded: LoadedModel, holder: str, now: float) -> None:
         self.loaded, self.holder, self.since, self.active = loaded, holder, now, now
         self._calls = 0
         self.lingering: asyncio.TimerHandle | None = None
@@ -92,10 +92,10 @@ class Lease:
             callback(self.evicted)
 
 
-class Request:
+class LeaseRequest:
     """Somebody who waits for a lease. ``news`` is set when there is something to tell."""
 
-    def __init__(self, recipe: Recipe, holder: str, future: asyncio.Future[Lease]) -> None:
+    def __init__(self, recipe: ModelSpec, holder: str, future: asyncio.Future[Lease]) -> None:
         self.recipe, self.holder, self.future = recipe, holder, future
         self.news = asyncio.Event()
         future.add_done_callback(lambda _: self.news.set())

@@ -15,7 +15,7 @@ from offboard_client.errors import BadMessage, LoadFailed
 from offboard_client.protocol import check_meta
 
 from .._version import __version__
-from ..catalog import BoundCodec
+from ..catalog import ResolvedCodec
 from ..types import Checkpoint, CodecMeta, Field
 from .paths import without_paths, without_paths_in
 
@@ -26,7 +26,7 @@ def build_meta(
     model_id: str,
     checkpoint: Checkpoint,
     policy: Mapping[str, Any],
-    codec: BoundCodec,
+    codec: ResolvedCodec,
     address: tuple[str, int],
 ) -> dict[str, Any]:
     """``meta`` as section 3 of the protocol lists it.

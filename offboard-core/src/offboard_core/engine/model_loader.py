@@ -15,10 +15,10 @@ from offboard_client.wire import Status
 from ..process import collect
 from ..types import Progress
 from .checks import check_policy
-from .lease import Loaded, Recipe
+from .lease import LoadedModel, ModelSpec
 from .model_thread import ModelThread
 from .stats import ServerStats
-from .timeouts import Limits
+from .timeouts import ServiceTimeouts
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -40,11 +40,11 @@ class _Problem(NamedTuple):
     permanent: bool = False
 
 
-class Loading:
+class ModelLoader:
     """Loads and unloads, one at a time. ``recipe``, ``since``, ``progress``: what is being loaded now."""
 
-    def __init__(self, limits: Limits, stats: ServerStats) -> None:
-        self.recipe: Recipe | None = None
+    def __init__(self, limits: ServiceTimeouts, stats: ServerStats) -> None:
+        self.recipe: ModelSpec | None = None
         self.since = 0.0
         self.progress = ""
         self.failure: Failure | None = None
@@ -53,7 +53,7 @@ class Loading:
         self._heard = 0.0
         self._stuck: tuple[str, ModelThread] | None = None
 
-    async def load(self, recipe: Recipe) -> Loaded:
+    async def load(self, recipe: ModelSpec) -> LoadedModel:
         """A thread with the policy on it. Raises LoadFailed; then nothing of the model is left."""
         if self._stuck is not None and self._stuck[1].is_alive():
             raise self._failed(
@@ -83,9 +83,9 @@ class Loading:
         self._stats.loads["ok"] += 1
         self._stats.load_seconds = now - self.since
         log.info("loaded %s in %.1f s", recipe.label, now - self.since)
-        return Loaded(recipe, thread, now)
+        return LoadedModel(recipe, thread, now)
 
-    def status(self, recipe: Recipe) -> Status:
+    def status(self, recipe: ModelSpec) -> Status:
         """What whoever waits for ``recipe``, which is being loaded, is told."""
         told, seconds = self.progress, self._loop.time() - self.since
         begin = f"loading {recipe.label}: "
@@ -98,7 +98,7 @@ class Loading:
         """Remember what failed last."""
         self.failure = Failure(datetime.now(timezone.utc), model, text)
 
-    async def unload(self, loaded: Loaded) -> None:
+    async def unload(self, loaded: LoadedModel) -> None:
         """Close the policy and end its thread. What does not end in time keeps its memory, and is remembered."""
         thread = loaded.thread
         try:
@@ -113,7 +113,7 @@ class Loading:
         finally:
             thread.stop()
 
-    def _failed(self, recipe: Recipe, text: str, permanent: bool = False) -> LoadFailed:
+    def _failed(self, recipe: ModelSpec, text: str, permanent: bool = False) -> LoadFailed:
         self.note(recipe.label, text)
         return LoadFailed(text, permanent=permanent)
 
@@ -136,7 +136,7 @@ class Loading:
     def _hear(self) -> None:
         self._heard = self._loop.time()
 
-    def _build(self, recipe: Recipe, thread: ModelThread) -> _Problem | None:
+    def _build(self, recipe: ModelSpec, thread: ModelThread) -> _Problem | None:
         """On the model's thread: None, or what went wrong.
 
         The exception itself must not leave the thread: its traceback would keep a half-made model alive.

@@ -26,38 +26,38 @@ from offboard_client.errors import (
 )
 
 from ..catalog import wait_until_set
-from .lease import Lease, Loaded, OnStatus, Recipe, Request
-from .model_loader import Failure, Loading
+from .lease import Lease, LeaseRequest, LoadedModel, ModelSpec, OnStatus
+from .model_loader import Failure, ModelLoader
 from .standing import news, standing
 from .stats import ServerStats
-from .timeouts import Limits
+from .timeouts import ServiceTimeouts
 from .watch import shown
 
 log = logging.getLogger(__name__)
 
 
-class Slot:
+class ModelSlot:
     """Owns the loaded policy. All methods are for the event loop's thread."""
 
-    def __init__(self, limits: Limits, stats: ServerStats) -> None:
+    def __init__(self, limits: ServiceTimeouts, stats: ServerStats) -> None:
         self.limits = limits
         self._loop = asyncio.get_running_loop()
-        self._requests: deque[Request] = deque()
-        self._loaded: Loaded | None = None
-        self._loading = Loading(limits, stats)
+        self._requests: deque[LeaseRequest] = deque()
+        self._loaded: LoadedModel | None = None
+        self._loading = ModelLoader(limits, stats)
         self._changed = asyncio.Event()
         self._closing = False
         self._owner = self._loop.create_task(self._run(), name="offboard-slot")
         self._watch = self._loop.create_task(self._watchdog(), name="offboard-watchdog")
 
     # -- what the service calls -------------------------------------------------------------------------------
-    async def acquire(self, recipe: Recipe, holder: str, on_status: OnStatus) -> Lease:
+    async def acquire(self, recipe: ModelSpec, holder: str, on_status: OnStatus) -> Lease:
         """A lease on ``recipe``'s model; waits and loads as needed, telling ``on_status`` every few seconds."""
         if self._closing:
             raise ShuttingDown("the server is going away; try again when it is back")
         if not self._requests and (loaded := self._usable(recipe)):
             return self._grant(loaded, holder)
-        request = Request(recipe, holder, self._loop.create_future())
+        request = LeaseRequest(recipe, holder, self._loop.create_future())
         self._requests.append(request)
         self._changed.set()
         try:
@@ -99,7 +99,7 @@ class Slot:
         lease.active = self._loop.time()
         return True
 
-    def lost(self, loaded: Loaded, error: ModelLost) -> None:
+    def lost(self, loaded: LoadedModel, error: ModelLost) -> None:
         """The model died: every session on it is told, and nobody is given it any more."""
         if loaded.lost is None:
             loaded.lost = error
@@ -110,7 +110,7 @@ class Slot:
             self._changed.set()
 
     @property
-    def loaded(self) -> Loaded | None:
+    def loaded(self) -> LoadedModel | None:
         """What is in the slot."""
         return self._loaded
 
@@ -200,12 +200,12 @@ class Slot:
                 if request.future.done():  # if nobody wants it any more, what is loaded stays
                     self._requests.remove(request)
 
-    def _next(self) -> Request:
+    def _next(self) -> LeaseRequest:
         """The first, unless he waits for a model to recover and another wants another one."""
         recovering = self._loaded is not None and self._loaded.recovering and self._loaded.key
         return next((r for r in self._requests if r.future.done() or r.recipe.key != recovering), self._requests[0])
 
-    async def _serve(self, request: Request) -> None:
+    async def _serve(self, request: LeaseRequest) -> None:
         """The lease, or the load and the lease, or a while of waiting for it."""
         if loaded := self._usable(request.recipe):
             request.future.set_result(self._grant(loaded, request.holder))
@@ -240,7 +240,7 @@ class Slot:
                     log.exception("a timeout or a loss could not be told")
 
     # -- small things ---------------------------------------------------------------------------------------------
-    def _usable(self, recipe: Recipe) -> Loaded | None:
+    def _usable(self, recipe: ModelSpec) -> LoadedModel | None:
         loaded = self._loaded
         if loaded is None or loaded.key != recipe.key or not self._ask(loaded):
             return None
@@ -251,7 +251,7 @@ class Slot:
             raise InferTimeout(f"{loaded.label} has been {stuck}; if it does not return, restart the server")
         return loaded
 
-    def _ask(self, loaded: Loaded) -> bool:
+    def _ask(self, loaded: LoadedModel) -> bool:
         """Whether the policy says that it is ready. If it has failed, or does not recover, it is lost."""
         if loaded.lost is not None:
             return False
@@ -271,12 +271,12 @@ class Slot:
                 waiting.news.set()
         return health.state == "ready"
 
-    def _grant(self, loaded: Loaded, holder: str) -> Lease:
+    def _grant(self, loaded: LoadedModel, holder: str) -> Lease:
         lease = Lease(loaded, holder, self._loop.time())
         loaded.leases.add(lease)
         return lease
 
-    def _fail(self, request: Request, error: OffboardError) -> None:
+    def _fail(self, request: LeaseRequest, error: OffboardError) -> None:
         if not request.future.done():
             request.future.set_exception(error)
 

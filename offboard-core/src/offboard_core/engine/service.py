@@ -23,15 +23,15 @@ from offboard_client.plugins import build, parse_value
 from offboard_client.protocol import Sparse
 from offboard_client.wire import Status
 
-from ..catalog import BoundCodec, Catalog, Model, ModelSource
+from ..catalog import Catalog, Model, ModelSource, ResolvedCodec
 from ..types import Policy, Session
-from .exchange import Route, Wire
-from .lease import Lease, OnStatus, Recipe
+from .exchange import Pipeline, Serializer
+from .lease import Lease, ModelSpec, OnStatus
 from .meta import build_meta
-from .model_slot import Slot
+from .model_slot import ModelSlot
 from .session import ServiceSession
 from .stats import ServerStats, SessionStats
-from .timeouts import Limits
+from .timeouts import ServiceTimeouts
 
 log = logging.getLogger(__name__)
 
@@ -45,19 +45,19 @@ OnProgress = Callable[[Status | None], None]
 class PolicyService:
     """The models of a :class:`Catalog`, one loaded at a time, and sessions on them. Lives on one event loop."""
 
-    def __init__(self, sources: Mapping[str, ModelSource], limits: Limits | None = None) -> None:
+    def __init__(self, sources: Mapping[str, ModelSource], limits: ServiceTimeouts | None = None) -> None:
         self.catalog = Catalog(sources)
-        self.limits = limits or Limits()
+        self.limits = limits or ServiceTimeouts()
         self.stats = ServerStats()
         self.address: tuple[str, int] = ("", 0)
         self.sessions: dict[str, ServiceSession] = {}
         self._granted: Model | None = None
         self._background: set[asyncio.Task[Any]] = set()
-        self.slot: Slot
+        self.slot: ModelSlot
 
     async def start(self) -> None:
         """Decide and pin each source's default. Raises only if no source has one."""
-        self.slot = Slot(self.limits, self.stats)
+        self.slot = ModelSlot(self.limits, self.stats)
         await self.catalog.start()
 
     def preload(self, on_never: Callable[[LoadFailed], None], on_progress: OnProgress | None = None) -> None:
@@ -73,10 +73,10 @@ class PolicyService:
         model_id: str | None,
         params: Sequence[tuple[str, str]],
         *,
-        wire: Callable[[BoundCodec], Wire],
+        wire: Callable[[ResolvedCodec], Serializer],
         holder: str,
         on_status: OnStatus,
-        bridge: Callable[[BoundCodec], BoundCodec] = lambda codec: codec,
+        bridge: Callable[[ResolvedCodec], ResolvedCodec] = lambda codec: codec,
     ) -> ServiceSession:
         """A session on a model (None: the default), loading it if need be.
 
@@ -103,7 +103,7 @@ class PolicyService:
                 vendor=model.source.vendor, model_id=model.id, checkpoint=model.checkpoint, policy=policy.meta,
                 codec=bound, address=self.address,
             )  # fmt: skip
-            route = Route(begun[0], bound, partial(wire, bound), SessionStats(self.stats))
+            route = Pipeline(begun[0], bound, partial(wire, bound), SessionStats(self.stats))
         except BaseException as error:
             # Calls run in order: if the episode was or will still be begun, this ends it.
             thread.post(partial(_end, begun), "ending an episode")
@@ -122,7 +122,7 @@ class PolicyService:
         session_id: str,
         model_id: str | None,
         params: Sequence[tuple[str, str]],
-        wire: Callable[[BoundCodec], Wire],
+        wire: Callable[[ResolvedCodec], Serializer],
     ) -> ServiceSession | None:
         """The session of a robot whose network failed a moment ago; its episode goes on.
 
@@ -189,7 +189,7 @@ class PolicyService:
                 log.error("%s", error)
 
     async def _lease(self, model: Model, holder: str, on_status: OnStatus) -> Lease:
-        recipe = Recipe(model.key, model.id, partial(model.source.loader.load, model.checkpoint))
+        recipe = ModelSpec(model.key, model.id, partial(model.source.loader.load, model.checkpoint))
         lease = await self.slot.acquire(recipe, holder, on_status)
         self._granted = model
         return lease
@@ -238,7 +238,7 @@ def _split(params: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], dict[str,
     return for_codec, for_policy
 
 
-def _check_known(given: Iterable[str], policy: Policy[Any], bound: BoundCodec) -> None:
+def _check_known(given: Iterable[str], policy: Policy[Any], bound: ResolvedCodec) -> None:
     known = [f.name for f in fields(policy.params)]
     for name in given:
         if name not in known:

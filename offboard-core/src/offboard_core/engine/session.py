@@ -10,9 +10,9 @@ from typing import Any
 
 from offboard_client.errors import ModelLost, OffboardError
 
-from .exchange import Deliver, Exchange, Route
+from .exchange import Deliver, Exchange, Pipeline
 from .lease import Lease
-from .model_slot import Slot
+from .model_slot import ModelSlot
 
 
 class ServiceSession:
@@ -20,9 +20,9 @@ class ServiceSession:
 
     def __init__(
         self,
-        slot: Slot,
+        slot: ModelSlot,
         lease: Lease,
-        route: Route,
+        route: Pipeline,
         meta: dict[str, Any],
         asked: tuple[Any, Any],
         forget: Callable[[ServiceSession], None],

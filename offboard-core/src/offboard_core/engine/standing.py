@@ -7,11 +7,11 @@ from typing import Any
 
 from offboard_client.wire import Status
 
-from .lease import Loaded, Recipe
-from .model_loader import Loading
+from .lease import LoadedModel, ModelSpec
+from .model_loader import ModelLoader
 
 
-def standing(loaded: Loaded | None, loading: Loading, now: float) -> dict[str, Any]:
+def standing(loaded: LoadedModel | None, loading: ModelLoader, now: float) -> dict[str, Any]:
     """Plain data for ``/api/v1/status``."""
     recipe, failure = loading.recipe, loading.failure
     return {
@@ -28,7 +28,7 @@ def standing(loaded: Loaded | None, loading: Loading, now: float) -> dict[str, A
     }
 
 
-def news(wanted: Recipe, loaded: Loaded | None, loading: Loading, now: float) -> Status:
+def news(wanted: ModelSpec, loaded: LoadedModel | None, loading: ModelLoader, now: float) -> Status:
     """What whoever waits for ``wanted`` is told."""
     if (recipe := loading.recipe) is not None:
         status = loading.status(recipe)

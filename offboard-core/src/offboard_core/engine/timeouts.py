@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Limits:
+class ServiceTimeouts:
     """Bounds in seconds on everything the slot waits for. ``load``: between two words of a load (:data:`Report`)."""
 
     infer: float = 60.0

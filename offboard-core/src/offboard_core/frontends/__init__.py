@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .base import CONTROL_BYTES, Frame, Frontend, Scope, Speech, read_control
+from .base import CONTROL_BYTES, Frame, Frontend, FrontendConnection, Scope, read_control
 from .discovery import make_frontends
-from .edge import Edge, EdgeSpeech
+from .edge import Edge, EdgeConnection
 from .images import unpack_values
 from .names import check_reserved, is_positronic, warnings
 from .numbers import find_seq
@@ -12,11 +12,11 @@ from .numbers import find_seq
 __all__ = [
     "CONTROL_BYTES",
     "Edge",
-    "EdgeSpeech",
+    "EdgeConnection",
     "Frame",
     "Frontend",
+    "FrontendConnection",
     "Scope",
-    "Speech",
     "check_reserved",
     "find_seq",
     "is_positronic",

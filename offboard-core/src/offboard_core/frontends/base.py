@@ -1,9 +1,9 @@
 """Foreign protocols on this server's port: a robot that speaks another wire drives any model served here.
 
-A frontend is spoken on WebSocket paths and makes, for each socket, a :class:`Speech`: what its protocol says before,
-between and after the observations. Everything else is the server's, and the same for all protocols: one observation at
-a time, replies in order, pings answered while a model loads or infers, a vanished client noticed at once, leases,
-closing. Plugins offer frontends by the hook ``offboard_frontends``.
+A frontend is spoken on WebSocket paths and makes, for each socket, a :class:`FrontendConnection`: what its protocol
+says before, between and after the observations. Everything else is the server's, and the same for all protocols: one
+observation at a time, replies in order, pings answered while a model loads or infers, a vanished client noticed at
+once, leases, closing. Plugins offer frontends by the hook ``offboard_frontends``.
 """
 
 from __future__ import annotations
@@ -14,24 +14,25 @@ from typing import Any, cast
 
 from offboard_client import wire
 from offboard_client.errors import OffboardError
-from offboard_client.wire import Limits, Status, decode_plain
+from offboard_client.wire import Status, WireLimits, decode_plain
 
-from ..catalog import BoundCodec
-from ..engine import Result, ServiceSession, Wire
+from ..catalog import ResolvedCodec
+from ..engine import Result, Serializer, ServiceSession
 from ..types import Chunk
 
 #: One WebSocket message: binary or text.
 Frame = bytes | str
 #: A control frame is shorter than this.
 CONTROL_BYTES = 512
-_CONTROL_LIMITS = Limits(message_bytes=CONTROL_BYTES, elements=64, list_length=64, map_keys=64, depth=8)
+_CONTROL_LIMITS = WireLimits(message_bytes=CONTROL_BYTES, elements=64, list_length=64, map_keys=64, depth=8)
 #: ASGI's description of the connection: ``path``, ``query_string``, ``headers`` …
 Scope = Mapping[str, Any]
 
 
 def read_control(frame: Frame) -> dict[str, Any] | None:
-    """A short frame as a map of plain values, None for any other: for :meth:`Speech.is_control` on the event loop.
+    """A short frame as a map of plain values, None for any other.
 
+    For :meth:`FrontendConnection.is_control` on the event loop.
     No array and no image is made of it, since the client chooses what those cost.
     """
     if len(frame) >= CONTROL_BYTES:
@@ -46,7 +47,7 @@ def read_control(frame: Frame) -> dict[str, Any] | None:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
-class Speech(abc.ABC):
+class FrontendConnection(abc.ABC):
     """What one socket of a protocol says. All methods but those of the wire run on the event loop and must not wait.
 
     ``model_id``: the model asked for; None for the default. ``params``: session parameters as name and value.
@@ -57,7 +58,7 @@ class Speech(abc.ABC):
     params: Sequence[tuple[str, str]] = ()
     session_id: str | None = None
 
-    def bridge(self, codec: BoundCodec) -> BoundCodec:
+    def bridge(self, codec: ResolvedCodec) -> ResolvedCodec:
         """What stands between this protocol's names and the model: the codec that the session uses.
 
         ``codec`` itself, as here, where the protocol speaks canonical names; else one that makes canonical names of
@@ -67,7 +68,7 @@ class Speech(abc.ABC):
         return codec
 
     @abc.abstractmethod
-    def wire(self, codec: BoundCodec) -> Wire:
+    def wire(self, codec: ResolvedCodec) -> Serializer:
         """The two translations of an observation and its reply; they run off the event loop. ``codec``: the bridged."""
 
     def status(self, status: Status) -> Frame | None:
@@ -102,15 +103,25 @@ class Frontend(abc.ABC):
     """What the factory of a :class:`~offboard_core.FrontendEntry` makes, once per server."""
 
     @abc.abstractmethod
-    def open(self, scope: Scope) -> Speech:
+    def connect(self, scope: Scope) -> FrontendConnection:
         """The speech of a new socket. Raises an OffboardError for a URL that cannot be understood."""
 
     def refuse(self, scope: Scope, error: OffboardError) -> Frame | None:
-        """The last frame of a socket whose URL cannot be understood; None as in :meth:`Speech.refusal`."""
+        """The last frame of a socket whose URL cannot be understood; None as in :meth:`FrontendConnection.refusal`."""
         return None
 
 
 __all__ = [
-    "CONTROL_BYTES", "BoundCodec", "Chunk", "Frame", "Frontend", "Result", "Scope", "ServiceSession", "Speech",
-    "Status", "Wire", "read_control",
-]  # fmt: skip
+    "CONTROL_BYTES",
+    "Chunk",
+    "Frame",
+    "Frontend",
+    "FrontendConnection",
+    "ResolvedCodec",
+    "Result",
+    "Scope",
+    "Serializer",
+    "ServiceSession",
+    "Status",
+    "read_control",
+]

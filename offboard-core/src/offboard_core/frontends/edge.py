@@ -17,10 +17,10 @@ from typing import Any
 from offboard_client.errors import ConnectionFailed, Internal, OffboardError
 from offboard_client.wire import Status, error_frame
 
-from ..catalog import BoundCodec
-from ..engine import Result, ServiceSession, Wire, without_paths
+from ..catalog import ResolvedCodec
+from ..engine import Result, Serializer, ServiceSession, without_paths
 from ..types import Observation
-from .base import Frame, Speech
+from .base import Frame, FrontendConnection
 
 log = logging.getLogger(__name__)
 
@@ -72,51 +72,51 @@ class Edge:
         log.warning("%s%s", ref, text)
 
 
-class EdgeSpeech(Speech):
+class EdgeConnection(FrontendConnection):
     """A frontend's speech, which is given what a client may have."""
 
-    def __init__(self, speech: Speech, edge: Edge) -> None:
+    def __init__(self, speech: FrontendConnection, edge: Edge) -> None:
         self._speech, self._edge = speech, edge
         self.model_id, self.params, self.session_id = speech.model_id, speech.params, speech.session_id
 
-    def bridge(self, codec: BoundCodec) -> BoundCodec:
-        """See :meth:`Speech.bridge`."""
+    def bridge(self, codec: ResolvedCodec) -> ResolvedCodec:
+        """See :meth:`FrontendConnection.bridge`."""
         return self._speech.bridge(codec)
 
-    def wire(self, codec: BoundCodec) -> Wire:
-        """See :meth:`Speech.wire`."""
+    def wire(self, codec: ResolvedCodec) -> Serializer:
+        """See :meth:`FrontendConnection.wire`."""
         return _EdgeWire(self._speech.wire(codec), self._edge)
 
     def status(self, status: Status) -> Frame | None:
-        """See :meth:`Speech.status`."""
+        """See :meth:`FrontendConnection.status`."""
         message, phase = without_paths(status.message), without_paths(status.phase)
         return self._speech.status(replace(status, message=message, phase=phase))
 
     def ready(self, session: ServiceSession) -> Frame:
-        """See :meth:`Speech.ready`."""
+        """See :meth:`FrontendConnection.ready`."""
         return self._speech.ready(session)
 
     def refusal(self, error: OffboardError) -> Frame | None:
-        """See :meth:`Speech.refusal`. For an error that is shown already, since its whole is in the line about it."""
+        """See :meth:`FrontendConnection.refusal`: the whole of such an error is in a line of its own."""
         return self._speech.refusal(error)
 
     def error(self, error: OffboardError, frame: Frame) -> Frame:
-        """See :meth:`Speech.error`."""
+        """See :meth:`FrontendConnection.error`."""
         return self._speech.error(self._edge.error(error), frame)
 
     def is_control(self, frame: Frame) -> bool:
-        """See :meth:`Speech.is_control`."""
+        """See :meth:`FrontendConnection.is_control`."""
         return self._speech.is_control(frame)
 
     async def answer(self, frame: Frame, session: ServiceSession) -> Frame:
-        """See :meth:`Speech.answer`."""
+        """See :meth:`FrontendConnection.answer`."""
         return await self._speech.answer(frame, session)
 
 
 class _EdgeWire:
     __slots__ = ("_edge", "_write", "read")
 
-    def __init__(self, wire: Wire, edge: Edge) -> None:
+    def __init__(self, wire: Serializer, edge: Edge) -> None:
         self.read, self._write, self._edge = wire.read, wire.write, edge
 
     def write(self, result: Result, timing: dict[str, float], observation: Observation, warnings: list[str]) -> Any:

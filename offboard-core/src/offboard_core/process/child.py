@@ -23,7 +23,7 @@ from pathlib import Path
 
 from offboard_client.errors import LoadFailed, printable
 
-from ..types import Report
+from ..types import ReportProgress
 from .environment import inherited
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,9 @@ class Child:
         )
         return f"{self.name} {how}. The end of its log:\n{self.tail() or '(it wrote nothing)'}"
 
-    def wait_ready(self, ready: Callable[[], bool], timeout: float, report: Report, every: float = 0.25) -> None:
+    def wait_ready(
+        self, ready: Callable[[], bool], timeout: float, report: ReportProgress, every: float = 0.25
+    ) -> None:
         """Wait until ``ready()`` says so, telling ``report`` the child's last line.
 
         ``ready`` answers within moments and returns False while nobody answers it. Raises LoadFailed, with the end of

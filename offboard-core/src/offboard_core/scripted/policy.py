@@ -11,7 +11,7 @@ from offboard_client.errors import BadObservation, BadParameter
 from offboard_client.robots.sim import COLOURS, StackTask
 
 from ..codecs import ActionSplit, StateVector, TaskText, timed
-from ..types import Checkpoint, CheckpointLoader, Chunk, Codec, CodecMeta, NoParams, Policy, Report, Session
+from ..types import Checkpoint, CheckpointLoader, Chunk, Codec, CodecMeta, NoParams, Policy, ReportProgress, Session
 from .plan import FPS, MAX_STEPS, State, plan
 
 #: What the state vector is made of, in this order.
@@ -58,7 +58,7 @@ class ScriptedLoader(CheckpointLoader):
     def __init__(self, options: NoParams) -> None:
         pass
 
-    def load(self, checkpoint: Checkpoint, report: Report) -> ScriptedPolicy:
+    def load(self, checkpoint: Checkpoint, report: ReportProgress) -> ScriptedPolicy:
         """See :meth:`CheckpointLoader.load`."""
         return ScriptedPolicy()
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..engine import Limits
+from ..engine import ServiceTimeouts
 from .acceptor import Acceptor
 from .app import App
-from .auth import Gate
+from .auth import Access
 from .config import ServerConfig
 from .descriptors import provide
 from .frames import FrameMeter
@@ -18,14 +18,14 @@ from .uvicorn_server import Config
 
 __all__ = [
     "Acceptor",
+    "Access",
     "App",
     "Config",
     "FrameMeter",
-    "Gate",
     "HttpProtocol",
     "InferenceServer",
-    "Limits",
     "ServerConfig",
+    "ServiceTimeouts",
     "Turns",
     "bind",
     "log",

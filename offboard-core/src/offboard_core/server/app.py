@@ -12,8 +12,8 @@ from offboard_client.wire import SESSION_PATH, error_frame
 from ..engine import PolicyService
 from ..frontends import Edge, Frontend
 from ..frontends.v1 import V1, encode
-from ..frontends.websocket import Conversation, Receive, Send, peer, serve_socket
-from .auth import Gate
+from ..frontends.websocket import Receive, Send, SessionProtocol, peer, serve_socket
+from .auth import Access
 from .config import ServerConfig
 from .http import make_http
 from .turns import Turns
@@ -32,7 +32,7 @@ class App:
     """
 
     def __init__(
-        self, service: PolicyService, gate: Gate, config: ServerConfig, frontends: Mapping[str, Frontend]
+        self, service: PolicyService, gate: Access, config: ServerConfig, frontends: Mapping[str, Frontend]
     ) -> None:
         self._draining = False
         self._service, self._gate, self._config = service, gate, config
@@ -40,7 +40,7 @@ class App:
         self._edge = Edge()
         self._http = make_http(service, gate, self._edge)
         self._sockets = 0
-        self._conversations: set[Conversation] = set()
+        self._conversations: set[SessionProtocol] = set()
         self._turns = Turns()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:

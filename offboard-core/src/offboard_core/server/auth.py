@@ -17,7 +17,7 @@ _SCHEMES = ("bearer", "api-key")
 Headers = Iterable[tuple[bytes, bytes]]
 
 
-class Gate:
+class Access:
     """Lets requests pass that carry the token, or all of them if there is none.
 
     ``hosts``: names of this server besides those that this machine knows itself by.

@@ -11,7 +11,7 @@ from typing import Any
 from offboard_client.errors import ConfigurationError, unknown
 from offboard_client.protocol import listen_host
 
-from ..engine import Limits
+from ..engine import ServiceTimeouts
 
 #: Settings that are numbers above 0; without a ``quiet`` or a ``grace`` nothing is waited for.
 _NUMBERS = ("max_sessions", "quiet", "grace", "request_timeout", "ping_interval", "ping_timeout", "frame_rate")
@@ -47,7 +47,7 @@ class ServerConfig:
     ping_interval: float = 20.0
     ping_timeout: float = 20.0
     frame_rate: float = 2000.0
-    limits: Limits = field(default_factory=Limits)
+    limits: ServiceTimeouts = field(default_factory=ServiceTimeouts)
 
     def __post_init__(self) -> None:
         """An IPv6 address may come in brackets. Raises ConfigurationError for a ``host`` that is not one alone, and for

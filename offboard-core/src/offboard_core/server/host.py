@@ -12,7 +12,7 @@ from ..catalog import ModelSource
 from ..engine import OnProgress, PolicyService
 from ..frontends import Frontend
 from .app import App
-from .auth import Gate
+from .auth import Access
 from .config import ServerConfig
 from .listening import bind
 from .uvicorn_server import Config, UvicornServer
@@ -79,7 +79,7 @@ class Running:
 
     async def _serve(self, on_listening: OnListening) -> None:
         config = self._config
-        gate = Gate(config.auth_token, [config.host, *config.allowed_hosts])
+        gate = Access(config.auth_token, [config.host, *config.allowed_hosts])
         listener = bind(config.host, config.port)
         service = PolicyService(self._sources, config.limits)
         try:

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from .._version import __version__
 from ..engine import Failure, PolicyService, without_paths, without_paths_in
 from ..frontends import Edge
-from .auth import Gate
+from .auth import Access
 from .metrics import exposition, make_registry
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ docs/reference/protocol.md of the project.
 """
 
 
-def make_http(service: PolicyService, gate: Gate, edge: Edge) -> Starlette:
+def make_http(service: PolicyService, gate: Access, edge: Edge) -> Starlette:
     """The HTTP half of the server."""
     registry = make_registry(service)
     told: Failure | None = None

@@ -14,7 +14,7 @@ from typing import Any
 
 import uvicorn
 from offboard_client.errors import ConfigurationError
-from offboard_client.wire import Limits
+from offboard_client.wire import WireLimits
 
 from .acceptor import Acceptor
 from .app import App
@@ -38,7 +38,7 @@ class Config(uvicorn.Config):
             http=HttpProtocol,
             # Made of websockets-sansio: its back-pressure holds two frames of a flood, uvicorn's default thirty-two.
             ws=WebSocketProtocol,
-            ws_max_size=Limits().message_bytes + CUT_OFF,
+            ws_max_size=WireLimits().message_bytes + CUT_OFF,
             ws_ping_interval=bounds.ping_interval,
             ws_ping_timeout=bounds.ping_timeout,
             ws_per_message_deflate=False,  # 8 ms for a pair of 224×224 images, and nothing gained on a picture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from offboard_client.errors import BadObservation, InvalidAction
 
-from ..catalog import BoundCodec
+from ..catalog import ResolvedCodec
 from ..engine import check_action
 from ..types import Array, Chunk, Observation
 from ._vendor import Vendor
@@ -54,14 +54,14 @@ def _equal(a: Any, b: Any) -> bool:
 class CodecLaws(Vendor):
     """The codec that serves the vendor's default checkpoint."""
 
-    def test_encode_is_pure(self, bound: BoundCodec, observation: Observation) -> None:
+    def test_encode_is_pure(self, bound: ResolvedCodec, observation: Observation) -> None:
         """It writes into nothing, and equal observations give equal inputs."""
         first, second = bound.encode(_frozen(observation)), bound.encode(_frozen(observation))
         assert first.keys() == second.keys()
         assert _different(first, second) == []
 
     def test_encode_reads_what_meta_declares_and_nothing_else(
-        self, bound: BoundCodec, observation: Observation
+        self, bound: ResolvedCodec, observation: Observation
     ) -> None:
         """A robot that sends exactly ``meta.observation`` gives the model the same input as one that sends more."""
         declared = {name: value for name, value in observation.items() if name in bound.meta.observation}
@@ -70,7 +70,7 @@ class CodecLaws(Vendor):
         lost = everything.keys() - exactly.keys() - observation.keys()
         assert not lost, "made of names that meta does not declare"
 
-    def test_a_required_name_is_required(self, bound: BoundCodec, observation: Observation) -> None:
+    def test_a_required_name_is_required(self, bound: ResolvedCodec, observation: Observation) -> None:
         """Without it the codec raises BadObservation that names it; without an optional one it encodes."""
         for name, field in bound.meta.observation.items():
             rest = {other: value for other, value in observation.items() if other != name}
@@ -81,14 +81,16 @@ class CodecLaws(Vendor):
             with pytest.raises(BadObservation, match=name):
                 bound.encode(rest)
 
-    def test_decode_is_pure(self, bound: BoundCodec, chunk: Chunk, observation: Observation) -> None:
+    def test_decode_is_pure(self, bound: ResolvedCodec, chunk: Chunk, observation: Observation) -> None:
         """It writes into neither the chunk nor the observation, and equal chunks give equal actions."""
         first = bound.decode(_frozen_chunk(chunk), _frozen(observation)).columns()
         second = bound.decode(_frozen_chunk(chunk), _frozen(observation)).columns()
         assert first.keys() == second.keys()
         assert _different(first, second) == []
 
-    def test_decode_makes_what_meta_declares(self, bound: BoundCodec, chunk: Chunk, observation: Observation) -> None:
+    def test_decode_makes_what_meta_declares(
+        self, bound: ResolvedCodec, chunk: Chunk, observation: Observation
+    ) -> None:
         """The names and shapes of ``meta.action``; timestamps i / ``action_fps`` up to the horizon, or none."""
         decoded, meta = bound.decode(chunk, observation), bound.meta
         check_action(decoded, meta)
@@ -102,7 +104,9 @@ class CodecLaws(Vendor):
             assert decoded.timestamp is not None
             np.testing.assert_allclose(decoded.timestamp, times)
 
-    def test_decode_works_on_every_step_alone(self, bound: BoundCodec, chunk: Chunk, observation: Observation) -> None:
+    def test_decode_works_on_every_step_alone(
+        self, bound: ResolvedCodec, chunk: Chunk, observation: Observation
+    ) -> None:
         """A chunk of T steps decodes to what its steps decode to one by one."""
         whole = bound.decode(chunk, observation)
         for i in range(len(whole)):
@@ -111,7 +115,7 @@ class CodecLaws(Vendor):
                 np.testing.assert_allclose(alone[name][0], column[i], rtol=1e-6, atol=1e-7, err_msg=f"{name}, step {i}")
 
     def test_decode_hides_no_number_that_is_not_finite(
-        self, bound: BoundCodec, chunk: Chunk, observation: Observation
+        self, bound: ResolvedCodec, chunk: Chunk, observation: Observation
     ) -> None:
         """NaN anywhere in the model's answer is refused, or still there for the server to refuse."""
         for name, column in chunk.columns().items():

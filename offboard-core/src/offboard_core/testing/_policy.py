@@ -9,7 +9,7 @@ import time
 import weakref
 from typing import Any
 
-from ..catalog import BoundCodec, ModelSource
+from ..catalog import ModelSource, ResolvedCodec
 from ..process import collect
 from ..types import Checkpoint, Chunk, Health, Observation, Policy, Session
 from ._vendor import Vendor
@@ -21,13 +21,13 @@ _AT_ONCE = 0.001
 class PolicyLaws(Vendor):
     """What the server relies on when it calls the policy from the model's thread."""
 
-    def test_a_policy_answers_chunks(self, chunk: Chunk, bound: BoundCodec, observation: Observation) -> None:
+    def test_a_policy_answers_chunks(self, chunk: Chunk, bound: ResolvedCodec, observation: Observation) -> None:
         """The sample observation gets a chunk that its own codec can decode."""
         assert isinstance(chunk, Chunk)
         assert 0 < len(bound.decode(chunk, observation)) <= len(chunk)
 
     def test_one_result_for_each_session_of_a_batch(
-        self, policy: Policy[Any], bound: BoundCodec, observation: Observation
+        self, policy: Policy[Any], bound: ResolvedCodec, observation: Observation
     ) -> None:
         """Up to ``max_batch_size`` sessions share a call, and each is answered."""
         sessions = [policy.new_session(policy.params()) for _ in range(min(3, max(1, policy.max_batch_size)))]
@@ -37,7 +37,7 @@ class PolicyLaws(Vendor):
             session.close()
 
     def test_one_bad_input_of_a_batch_fails_one_robot(
-        self, policy: Policy[Any], bound: BoundCodec, observation: Observation
+        self, policy: Policy[Any], bound: ResolvedCodec, observation: Observation
     ) -> None:
         """A session that cannot be answered is an error among the results, and the others have their chunks."""
         good, bad = policy.new_session(policy.params()), policy.new_session(policy.params())
@@ -53,7 +53,7 @@ class PolicyLaws(Vendor):
         bad.close()
 
     def test_an_episode_starts_anew_after_reset(
-        self, policy: Policy[Any], bound: BoundCodec, observation: Observation
+        self, policy: Policy[Any], bound: ResolvedCodec, observation: Observation
     ) -> None:
         """``reset`` may come at any time, and the next observation is answered like the first one."""
         session = policy.new_session(policy.params())
@@ -74,7 +74,7 @@ class PolicyLaws(Vendor):
         assert json.dumps(dict(policy.meta), sort_keys=True) == before
 
     def test_its_health_is_told_at_once_from_any_thread(
-        self, policy: Policy[Any], bound: BoundCodec, observation: Observation
+        self, policy: Policy[Any], bound: ResolvedCodec, observation: Observation
     ) -> None:
         """A policy that was loaded is ready, and says so while it is in a call: the server asks on its event loop."""
         session = policy.new_session(policy.params())
@@ -97,7 +97,7 @@ class PolicyLaws(Vendor):
         assert statistics.median(took) < _AT_ONCE, "it is asked on the event loop: tell what is known already"
 
     def test_a_closed_policy_is_gone(
-        self, source: ModelSource, checkpoint: Checkpoint, bound: BoundCodec, observation: Observation
+        self, source: ModelSource, checkpoint: Checkpoint, bound: ResolvedCodec, observation: Observation
     ) -> None:
         """After ``close`` nothing holds the policy; otherwise its memory would stay when models are switched."""
         policy = source.loader.load(checkpoint, print)

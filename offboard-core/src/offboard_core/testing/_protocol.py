@@ -11,7 +11,7 @@ import pytest
 from offboard_client import wire
 from websockets.sync.client import ClientConnection, connect
 
-from ..catalog import BoundCodec, ModelSource
+from ..catalog import ModelSource, ResolvedCodec
 from ..server import InferenceServer
 from ..types import Array, Observation
 from ._vendor import Vendor
@@ -107,7 +107,7 @@ class ProtocolLaws(Vendor):
                 assert row["timestamp"] == pytest.approx(i / meta["action_fps"])
 
     def test_an_error_leaves_the_session_as_it_was(
-        self, robot: Robot, observation: Observation, bound: BoundCodec
+        self, robot: Robot, observation: Observation, bound: ResolvedCodec
     ) -> None:
         """What cannot be decoded, and an observation without its required names, is answered; so is the next one."""
         assert robot.ask(b"\xc1")["code"] == "bad_message"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ..catalog import BoundCodec, ModelSource, from_flags
+from ..catalog import ModelSource, ResolvedCodec, from_flags
 from ..plugins import GROUP, Plugins
 from ..types import Checkpoint, Chunk, Observation, Policy
 
@@ -72,7 +72,7 @@ class Vendor:
         return source.default()
 
     @pytest.fixture
-    def bound(self, source: ModelSource, checkpoint: Checkpoint) -> BoundCodec:
+    def bound(self, source: ModelSource, checkpoint: Checkpoint) -> ResolvedCodec:
         """The codec that serves the checkpoint."""
         return source.codec.bind(checkpoint, {})
 
@@ -85,7 +85,7 @@ class Vendor:
         policy.close()
 
     @pytest.fixture
-    def chunk(self, policy: Policy[Any], bound: BoundCodec, observation: Observation) -> Chunk:
+    def chunk(self, policy: Policy[Any], bound: ResolvedCodec, observation: Observation) -> Chunk:
         """What the policy answers to the sample observation, in the model's own terms."""
         session = policy.new_session(policy.params())
         chunk = session.infer(bound.encode(observation))

@@ -9,7 +9,7 @@ from typing import Any
 
 from offboard_client.errors import ConfigurationError
 
-from ..types import NoParams, Report
+from ..types import NoParams, ReportProgress
 
 
 class Trainer(abc.ABC):
@@ -22,10 +22,10 @@ class Trainer(abc.ABC):
     stats_options: type = NoParams
     train_options: type = NoParams
 
-    def stats(self, options: Any, report: Report) -> Path:
+    def stats(self, options: Any, report: ReportProgress) -> Path:
         """Compute what training needs to know of a data set beforehand; where it was written."""
         raise ConfigurationError("this vendor computes no statistics beforehand: train at once")
 
     @abc.abstractmethod
-    def train(self, options: Any, record: Mapping[str, Any], report: Report) -> Path:
+    def train(self, options: Any, record: Mapping[str, Any], report: ReportProgress) -> Path:
         """Train; where the checkpoints are. ``record`` (``codec``, ``action_fps``) belongs beside them."""

@@ -13,11 +13,34 @@ from .chunk import Array, Chunk, Columns, rows
 from .codec import Codec, Parallel, Sequential, Stage, decodes, encodes
 from .health import Health
 from .policy import NoParams, Policy, Session, raised
-from .progress import Progress, Report, sized
+from .progress import Progress, ReportProgress, sized
 from .values import CodecMeta, Feature, Field, Observation, is_image
 
 __all__ = [
-    "Array", "Checkpoint", "CheckpointLoader", "Chunk", "Codec", "CodecMeta", "Columns", "Feature", "Field",
-    "Health", "ModelRegistry", "NoParams", "Observation", "Parallel", "Policy", "Progress", "Report", "Sequential",
-    "Session", "Stage", "decodes", "encodes", "is_image", "raised", "rows", "sized",
-]  # fmt: skip
+    "Array",
+    "Checkpoint",
+    "CheckpointLoader",
+    "Chunk",
+    "Codec",
+    "CodecMeta",
+    "Columns",
+    "Feature",
+    "Field",
+    "Health",
+    "ModelRegistry",
+    "NoParams",
+    "Observation",
+    "Parallel",
+    "Policy",
+    "Progress",
+    "ReportProgress",
+    "Sequential",
+    "Session",
+    "Stage",
+    "decodes",
+    "encodes",
+    "is_image",
+    "raised",
+    "rows",
+    "sized",
+]

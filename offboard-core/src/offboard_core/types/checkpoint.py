@@ -11,7 +11,7 @@ from typing import Any
 from offboard_client.errors import ModelNotFound
 
 from .policy import Policy
-from .progress import Report
+from .progress import ReportProgress
 from .values import Field
 
 
@@ -79,7 +79,7 @@ class CheckpointLoader(abc.ABC):
     """A vendor's front door: makes a policy of a checkpoint."""
 
     @abc.abstractmethod
-    def load(self, checkpoint: Checkpoint, report: Report) -> Policy[Any]:
+    def load(self, checkpoint: Checkpoint, report: ReportProgress) -> Policy[Any]:
         """Load and warm up; slow. Runs on the thread that will call the policy.
 
         Raises LoadFailed with the cause and the next step, ``permanent`` where no other try can do better: a server

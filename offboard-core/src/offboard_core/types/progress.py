@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 #: Tells whoever waits what a slow load is doing; a :class:`Progress` also how far it is. For any thread.
 #: Each call is a sign of life: --load-timeout counts from the last one. Whoever repeats it in a loop bounds that loop.
-Report = Callable[[str], None]
+ReportProgress = Callable[[str], None]
 
 
 class Progress(str):

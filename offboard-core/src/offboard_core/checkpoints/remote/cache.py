@@ -16,7 +16,7 @@ from typing import cast
 
 from offboard_client.errors import ConfigurationError
 
-from ...types import Progress, Report, sized
+from ...types import Progress, ReportProgress, sized
 from .folder import RemoteFile, RemoteFolder
 
 #: What is fetched at a time, and so what an interruption may cost.
@@ -35,7 +35,7 @@ def cache_folder() -> Path:
     return Path(named).expanduser() if named else Path.home() / ".cache" / "offboard"
 
 
-def fetch(folder: RemoteFolder, report: Report, keep: Callable[[str], bool] = lambda path: True) -> Path:
+def fetch(folder: RemoteFolder, report: ReportProgress, keep: Callable[[str], bool] = lambda path: True) -> Path:
     """A local copy of the files of ``folder`` whose relative path ``keep`` wants.
 
     What is there already, whole and of the same version, is not fetched again; what was interrupted goes on where it
@@ -54,7 +54,7 @@ def fetch(folder: RemoteFolder, report: Report, keep: Callable[[str], bool] = la
         ) from None
 
 
-def _fetch(folder: RemoteFolder, wanted: Mapping[str, RemoteFile], place: Path, report: Report) -> Path:
+def _fetch(folder: RemoteFolder, wanted: Mapping[str, RemoteFile], place: Path, report: ReportProgress) -> Path:
     place.mkdir(parents=True, exist_ok=True)
     with _alone(place, report):
         done = _read_record(place)
@@ -127,7 +127,7 @@ def _remove_others(place: Path, wanted: Mapping[str, RemoteFile]) -> None:
 
 
 @contextmanager
-def _alone(place: Path, report: Report) -> Generator[None]:
+def _alone(place: Path, report: ReportProgress) -> Generator[None]:
     path = place.with_name(f"{place.name}.lock")
     with path.open("w") as lock:
         there, since = -1, 0.0
@@ -173,7 +173,7 @@ def _write_record(place: Path, done: Mapping[str, str]) -> None:
 class _Progress:
     """Tells how far it is, in bytes, now and then."""
 
-    def __init__(self, name: str, files: list[RemoteFile], report: Report) -> None:
+    def __init__(self, name: str, files: list[RemoteFile], report: ReportProgress) -> None:
         self._name, self._report = name, report
         self._total = sum(file.size for file in files)
         self._have = 0

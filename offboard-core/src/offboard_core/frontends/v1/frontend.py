@@ -17,11 +17,11 @@ from offboard_client.wire import (
     error_frame,
 )
 
-from ...catalog import BoundCodec
+from ...catalog import ResolvedCodec
 from ...engine import ServiceSession
-from .. import CONTROL_BYTES, Frame, Frontend, Scope, Speech, find_seq, read_control
+from .. import CONTROL_BYTES, Frame, Frontend, FrontendConnection, Scope, find_seq, read_control
 from . import replies
-from .serializer import Dialect, Layout, V1Wire, encode
+from .serializer import Dialect, Layout, V1Serializer, encode
 
 #: The key ``type`` as JSON and msgpack write it; the length byte keeps ``dtype``, which every array has, apart.
 _TEXT_TYPE, _TYPE = '"type"', b"\xa4type"
@@ -30,11 +30,11 @@ _TEXT_TYPE, _TYPE = '"type"', b"\xa4type"
 class V1(Frontend):
     """The frontend of the routes below ``/api/v1/session``."""
 
-    def open(self, scope: Scope) -> V1Speech:
+    def connect(self, scope: Scope) -> V1Connection:
         """Raises BadParameter for a malformed query."""
         path: str = scope["path"]
         agents = [value for name, value in scope["headers"] if name == b"user-agent"]
-        return V1Speech(
+        return V1Connection(
             path[len(SESSION_PATH) :].removeprefix("/") or None,
             scope["query_string"].decode("latin-1"),
             python=any(b"websockets/" in agent for agent in agents),
@@ -45,7 +45,7 @@ class V1(Frontend):
         return encode(error_frame(error, handshake=True), b"encoding=json" in scope["query_string"])
 
 
-class V1Speech(Speech):
+class V1Connection(FrontendConnection):
     """One socket's. The query's reserved names choose the form of the session, all others are parameters.
 
     ``python``: it was opened by Python's websockets, as those of all Positronic's clients are.
@@ -71,7 +71,7 @@ class V1Speech(Speech):
         self._layout: Layout = cast("Layout", layout or "rows")
         self._text = _one_of("encoding", own.get("encoding"), ("json", "msgpack")) == "json"
 
-    def bridge(self, codec: BoundCodec) -> BoundCodec:
+    def bridge(self, codec: ResolvedCodec) -> ResolvedCodec:
         """``codec``. Raises DialectUnsupported for a client of Positronic's where nothing says the rate.
 
         Such a client fails on ``action_fps`` null with an error of Python's, and could play nothing.
@@ -82,9 +82,9 @@ class V1Speech(Speech):
             raise DialectUnsupported(replies.NO_RATE + others)
         return codec
 
-    def wire(self, codec: BoundCodec) -> V1Wire:
-        """See :meth:`Speech.wire`."""
-        return V1Wire(codec, self._dialect, self._layout)
+    def wire(self, codec: ResolvedCodec) -> V1Serializer:
+        """See :meth:`FrontendConnection.wire`."""
+        return V1Serializer(codec, self._dialect, self._layout)
 
     def status(self, status: Status) -> Frame:
         """``waiting`` or ``loading``."""

@@ -10,7 +10,7 @@ from offboard_client.errors import BadMessage, OffboardError
 from offboard_client.wire import SEQ, canonical, error_frame, refuse_forms
 
 from ... import frontends
-from ...catalog import BoundCodec
+from ...catalog import ResolvedCodec
 from ...engine import Result
 from ...types import Observation
 from .. import find_seq, unpack_values
@@ -20,10 +20,10 @@ Dialect = Literal["offboard", "positronic"]
 Layout = Literal["rows", "columns"]
 
 
-class V1Wire:
+class V1Serializer:
     """One session's translations. ``dialect`` None: the first observation decides, once."""
 
-    def __init__(self, codec: BoundCodec, dialect: Dialect | None, layout: Layout) -> None:
+    def __init__(self, codec: ResolvedCodec, dialect: Dialect | None, layout: Layout) -> None:
         self._declared = codec.meta.observation
         self._dialect = dialect
         self._layout = layout

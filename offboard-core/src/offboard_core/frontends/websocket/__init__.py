@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .session_protocol import Conversation, both_ends
+from .session_protocol import SessionProtocol, both_ends
 from .socket import Receive, Send, peer, serve_socket
 
 __all__ = [
-    "Conversation",
     "Receive",
     "Send",
+    "SessionProtocol",
     "both_ends",
     "peer",
     "serve_socket",

@@ -19,16 +19,16 @@ from offboard_client.wire import (
     CLOSE_NORMAL,
     CLOSE_REFUSED,
     CLOSE_TOO_LARGE,
-    Limits,
+    WireLimits,
 )
 
 from ...engine import ServiceSession
-from .. import Frame, Speech
+from .. import Frame, FrontendConnection
 
 log = logging.getLogger(__name__)
 
 #: A larger message closes the session.
-MESSAGE_BYTES = Limits().message_bytes
+MESSAGE_BYTES = WireLimits().message_bytes
 #: A client that has sent this many frames without waiting for replies is closed.
 PENDING = 64
 #: How much of each end of an observation is kept until it is answered.
@@ -41,10 +41,10 @@ class Left(Exception):
     """The client is gone: what was being sent has found nobody. Not an OSError, which anybody may raise."""
 
 
-class Conversation:
+class SessionProtocol:
     """The state between the task that reads and the task that writes; all on the event loop, nothing awaits here."""
 
-    def __init__(self, speech: Speech) -> None:
+    def __init__(self, speech: FrontendConnection) -> None:
         self._speech = speech
         self._session: ServiceSession | None = None
         self._in_flight = False
@@ -185,7 +185,7 @@ class Conversation:
 
 
 def both_ends(frame: Frame) -> Frame:
-    """What is kept of a frame for :meth:`Speech.error`: its encoding, and the names it begins and ends with."""
+    """What :meth:`FrontendConnection.error` needs of a frame: its encoding, and the names it begins and ends with."""
     if len(frame) <= 2 * ENDS:
         return frame
     if isinstance(frame, str):

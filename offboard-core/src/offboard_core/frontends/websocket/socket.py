@@ -2,7 +2,7 @@
 
 Two tasks live as long as the socket: this one always awaits the next frame, so that pings are answered and a vanished
 client is noticed at once, whatever the model does; a second one sends. Between them stands a
-:class:`~.conversation.Conversation`, which knows what may be said when.
+:class:`~.conversation.SessionProtocol`, which knows what may be said when.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from offboard_client.errors import Internal, OffboardError, ShuttingDown
 from offboard_client.wire import CLOSE_GOING_AWAY, CLOSE_REFUSED, Status
 
 from ...engine import PolicyService, ServiceSession
-from .. import Edge, EdgeSpeech, Frame, Frontend, Scope, Speech
-from .session_protocol import Conversation, Left
+from .. import Edge, EdgeConnection, Frame, Frontend, FrontendConnection, Scope
+from .session_protocol import Left, SessionProtocol
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def peer(scope: Scope) -> str:
 
 async def serve_socket(
     service: PolicyService, frontend: Frontend, scope: Scope, receive: Receive, send: Send, edge: Edge,
-    conversations: set[Conversation],
+    conversations: set[SessionProtocol],
 ) -> None:  # fmt: skip
     """Run one accepted-to-be session to its end. The path is already known to be the frontend's.
 
@@ -48,11 +48,11 @@ async def serve_socket(
     await send({"type": "websocket.accept"})
     holder = peer(scope)
     try:
-        speech = EdgeSpeech(frontend.open(scope), edge)
+        speech = EdgeConnection(frontend.connect(scope), edge)
     except OffboardError as error:
         await _refuse(send, holder, partial(frontend.refuse, scope), error)
         return
-    conversation = Conversation(speech)
+    conversation = SessionProtocol(speech)
     opening = asyncio.ensure_future(_open(service, speech, holder, send))
     reading = asyncio.ensure_future(_read(receive, conversation, opening))
     try:
@@ -88,7 +88,9 @@ async def serve_socket(
         await asyncio.gather(opening, reading, return_exceptions=True)
 
 
-async def _open(service: PolicyService, speech: Speech, holder: str, send: Send) -> tuple[ServiceSession, Frame]:
+async def _open(
+    service: PolicyService, speech: FrontendConnection, holder: str, send: Send
+) -> tuple[ServiceSession, Frame]:
     """A session, and the frame that says so."""
     session = await _find(service, speech, holder, send)
     try:
@@ -98,7 +100,7 @@ async def _open(service: PolicyService, speech: Speech, holder: str, send: Send)
         raise
 
 
-async def _find(service: PolicyService, speech: Speech, holder: str, send: Send) -> ServiceSession:
+async def _find(service: PolicyService, speech: FrontendConnection, holder: str, send: Send) -> ServiceSession:
     model_id, params, wire = speech.model_id, speech.params, speech.wire
     if speech.session_id is not None and (session := service.reclaim(speech.session_id, model_id, params, wire)):
         return session
@@ -113,7 +115,7 @@ async def _find(service: PolicyService, speech: Speech, holder: str, send: Send)
     return await service.open(model_id, params, bridge=speech.bridge, wire=wire, holder=holder, on_status=tell)
 
 
-async def _read(receive: Receive, conversation: Conversation, opening: asyncio.Future[Any]) -> None:
+async def _read(receive: Receive, conversation: SessionProtocol, opening: asyncio.Future[Any]) -> None:
     code = 1006
     try:
         while (message := await receive())["type"] != "websocket.disconnect":
