@@ -83,6 +83,14 @@ def test_elsewhere_each_event_is_a_line_of_its_own(dumb, terminal, monkeypatch, 
     assert (terminal.getvalue() if dumb else err) == f"{HALF.message}\n"
 
 
+def test_what_begins_is_seen_even_if_more_follows_at_once(terminal):
+    with terminal.stands_for("stderr"), Line(refresh_per_second=0.001) as line:
+        line.status(HALF)
+        line.event("1 session on the model it …")
+        line.show("1 at once")
+    assert any("1 session on the model it" in shown for shown in terminal.lines)
+
+
 def test_bench_shows_how_far_it_is(terminal, capsys):
     with (
         terminal.stands_for("stderr"),

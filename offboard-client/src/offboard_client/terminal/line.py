@@ -62,6 +62,7 @@ class Line:
             return
         self._since(0)
         self.show(text)
+        self._progress.refresh()  # what follows at once would take its place unseen
 
     def show(self, text: str, done: float | None = None, total: float | None = None, amount: str = "") -> None:
         """The line, with a bar at ``done`` of ``total`` where both are known. Only on a terminal."""
