@@ -7,6 +7,7 @@ house; a test compares the two.
 
 from __future__ import annotations
 
+import argparse
 import ast
 import sys
 from collections.abc import Iterator
@@ -166,6 +167,7 @@ def draw() -> str:
 
 def main() -> None:
     """Write the picture, and print the rooms by floor."""
+    argparse.ArgumentParser(description="Print the rooms by floor, and draw them.").parse_args()
     found = arrows()
     level = floors(found)
     for room in sorted(level, key=lambda r: (-level[r], r)):

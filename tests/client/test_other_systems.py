@@ -13,6 +13,8 @@ import offboard_client
 from offboard_client.errors import ConfigurationError
 found = []
 for module in pkgutil.walk_packages(offboard_client.__path__, "offboard_client.", onerror=lambda name: None):
+    if module.name.endswith(".__main__"):
+        continue
     try:
         importlib.import_module(module.name)
     except (ImportError, ConfigurationError):  # it needs an extra that is not installed, or what is hidden
