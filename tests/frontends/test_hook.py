@@ -167,7 +167,7 @@ def test_without_a_word_for_it_a_refusal_is_the_reason_of_the_close_frame(plugin
 
 
 def test_the_reason_is_as_long_as_a_close_frame_allows(plugin):
-    plugin.SumSpeech.bridge = lambda self, codec: (_ for _ in ()).throw(plugin.BadObservation("ü" * 200))
+    plugin.SumConnection.bridge = lambda self, codec: (_ for _ in ()).throw(plugin.BadObservation("ü" * 200))
     with serve(plugin) as server, connect_to(url(server)) as client:
         with pytest.raises(ConnectionClosedError):
             client.recv(timeout=PATIENCE)
