@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import itertools
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -123,45 +124,125 @@ def _needed(found: dict[str, set[str]]) -> dict[str, set[str]]:
     return {room: {t for t in found[room] if not any(t in below(o) for o in found[room] - {t})} for room in found}
 
 
-_WIDTH, _BOX, _HIGH, _GAP, _MARGIN = 1080, 128, 40, 46, 24
+#: Pixels: a box, the gap beside it and below it, what a passing line needs, and the margin around all.
+_BOX, _HIGH, _ASIDE, _BELOW, _PASSING, _MARGIN = 112, 46, 14, 40, 12, 28
 _FILL = {"offboard_client": "#dcebfb", "offboard_core": "#fdebd0"}
 
 
+@dataclass(frozen=True)
+class _Spot:
+    """What stands on a floor: a room, or a line that passes on its way from ``room`` to ``target`` far below."""
+
+    floor: int
+    room: str
+    target: str = ""
+
+    @property
+    def house(self) -> str:
+        return (self.target or self.room).split(".")[0]
+
+    @property
+    def width(self) -> int:
+        return _PASSING if self.target else _BOX
+
+
+def _paths(level: dict[str, int], needed: dict[str, set[str]]) -> list[list[_Spot]]:
+    """Every line as what it leads through, one spot a floor."""
+    return [
+        [
+            _Spot(level[room], room),
+            *(_Spot(floor, room, target) for floor in range(level[room] - 1, level[target], -1)),
+            _Spot(level[target], target),
+        ]
+        for room in sorted(needed)
+        for target in sorted(needed[room])
+    ]
+
+
+def _places(level: dict[str, int], paths: list[list[_Spot]]) -> dict[_Spot, float]:
+    """Where the middle of each spot is: near what it is connected with, the houses beside each other."""
+    beside: dict[_Spot, list[_Spot]] = {_Spot(floor, room): [] for room, floor in sorted(level.items())}
+    for path in paths:
+        for upper, lower in itertools.pairwise(path):
+            beside.setdefault(upper, []).append(lower)
+            beside.setdefault(lower, []).append(upper)
+    rows: list[tuple[list[_Spot], float, float]] = []
+    at: dict[_Spot, float] = {}
+    left = 0.0
+    for house in HOUSES:
+        own = [
+            [s for s in beside if s.house == house and s.floor == floor] for floor in range(1, max(level.values()) + 1)
+        ]
+        right = left + max(sum(spot.width + _ASIDE for spot in row) for row in own)
+        rows += [(row, left, right) for row in own]
+        at.update({s: left + (right - left) * (i + 1) / (len(row) + 1) for row in own for i, s in enumerate(row)})
+        left = right + 2 * _ASIDE
+    for turn in range(60):
+        for row, left, right in rows if turn % 2 else reversed(rows):
+            wish = {s: sum(at[o] for o in beside[s]) / len(beside[s]) for s in row}
+            if turn < 30:  # which stands beside which is settled before where exactly
+                row.sort(key=lambda s: (wish[s], s.room, s.target))
+            at.update(_apart(row, wish, left, right))
+    return at
+
+
+def _apart(row: list[_Spot], wish: dict[_Spot, float], left: float, right: float) -> dict[_Spot, float]:
+    """A row as it wishes, but for what keeps its spots in their order, apart, and within the house."""
+
+    def pushed(spots: list[_Spot], wish: dict[_Spot, float], edge: float) -> dict[_Spot, float]:
+        found: dict[_Spot, float] = {}
+        for spot in spots:
+            found[spot] = max(wish[spot], edge + spot.width / 2)
+            edge = found[spot] + spot.width / 2 + _ASIDE
+        return found
+
+    def mirrored(places: dict[_Spot, float]) -> dict[_Spot, float]:
+        return {spot: -x for spot, x in places.items()}
+
+    to_right = mirrored(pushed(row[::-1], mirrored(pushed(row, wish, left)), -right))
+    to_left = pushed(row, mirrored(pushed(row[::-1], mirrored(wish), -right)), left)
+    return {spot: (to_right[spot] + to_left[spot]) / 2 for spot in row}
+
+
 def draw() -> str:
-    """The picture as SVG: one row a floor, an arrow where no other path says the same."""
+    """The picture as SVG: a column a house, a row a floor, a line where no other path says the same."""
     found = arrows()
     level = floors(found)
-    top = max(level.values())
-    place: dict[str, tuple[float, float]] = {}
-    for floor in range(1, top + 1):
-        row = sorted((room for room in level if level[room] == floor), key=lambda r: (r.split(".")[0], r))
-        for i, room in enumerate(row):
-            x = _MARGIN + 60 + (_WIDTH - 2 * _MARGIN - 60) * (i + 1) / (len(row) + 1)
-            place[room] = (x, _MARGIN + 30 + (top - floor) * (_HIGH + _GAP))
-    height = _MARGIN * 2 + 30 + top * (_HIGH + _GAP)
+    paths = _paths(level, _needed(found))
+    at, top = _places(level, paths), max(level.values())
+    aside, above = 2 * _MARGIN, 3 * _MARGIN
+    width = round(aside + max(x + spot.width / 2 for spot, x in at.items()) + _MARGIN)
+    height = above + top * (_HIGH + _BELOW)
+
+    def y(floor: int) -> int:
+        return above + (top - floor) * (_HIGH + _BELOW)
+
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-family="sans-serif" '
-        'font-size="13">',
-        "<title>The rooms of offboard, by what they import</title>",
-        f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
-        f'<text x="{_MARGIN}" y="{_MARGIN + 6}" fill="#333">blue: offboard_client · orange: offboard_core · '
-        "a line leads down to what is imported; what another path says already is left out</text>",
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
+        'font-size="15" text-anchor="middle">',
+        "<title>The rooms of offboard by floor, with lines down to what each imports</title>",
+        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
     ]
-    for room, targets in sorted(_needed(found).items()):
-        x, y = place[room]
-        out += [
-            f'<line x1="{x:.0f}" y1="{y + _HIGH:.0f}" x2="{place[t][0]:.0f}" y2="{place[t][1]:.0f}" stroke="#9aa5b1"/>'
-            for t in sorted(targets)
-        ]
-    for floor in range(1, top + 1):
-        y = _MARGIN + 30 + (top - floor) * (_HIGH + _GAP) + _HIGH / 2 + 5
-        out.append(f'<text x="{_MARGIN}" y="{y:.0f}" fill="#888">{floor}</text>')
-    for room, (x, y) in sorted(place.items()):
-        house, _, name = room.partition(".")
+    for house in HOUSES:
+        own = [x for spot, x in at.items() if spot.house == house]
+        middle = aside + (min(own) + max(own)) / 2
+        out.append(f'<text x="{middle:.0f}" y="{_MARGIN + 14}" font-size="18">{house.replace("_", "-")}</text>')
+    out += [f'<text x="{_MARGIN}" y="{y(f) + _HIGH / 2 + 5:.0f}" fill="#667">{f}</text>' for f in range(1, top + 1)]
+    for path in paths:
+        points = [(aside + at[spot], y(spot.floor) + side) for spot in path for side in (0, _HIGH)][1:-1]
+        line = " ".join(f"{x:.0f},{y:.0f}" for x, y in points)
+        out.append(f'<polyline points="{line}" fill="none" stroke="#7d8894"/>')
+    for spot, x in at.items():
+        if spot.target:
+            continue
+        x, y_box, (*outer, name) = aside + x, y(spot.floor), spot.room.split(".")[1:]
         out.append(
-            f'<rect x="{x - _BOX / 2:.0f}" y="{y:.0f}" width="{_BOX}" height="{_HIGH}" rx="6" fill="{_FILL[house]}" '
-            f'stroke="#5f6b77"/><text x="{x:.0f}" y="{y + _HIGH / 2 + 5:.0f}" text-anchor="middle">{name}</text>'
+            f'<rect x="{x - _BOX / 2:.0f}" y="{y_box}" width="{_BOX}" height="{_HIGH}" rx="6" '
+            f'fill="{_FILL[spot.house]}" stroke="#5f6b77"/>'
         )
+        lines = [f"{part}." for part in outer] + [name]
+        first = y_box + _HIGH / 2 + 5 - 9 * (len(lines) - 1)
+        out += [f'<text x="{x:.0f}" y="{first + 18 * i:.0f}">{text}</text>' for i, text in enumerate(lines)]
     return "\n".join([*out, "</svg>", ""])
 
 

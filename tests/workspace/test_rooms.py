@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -72,3 +74,32 @@ def test_every_room_says_what_it_is_for():
 
 def test_the_picture_shows_the_house_as_it_stands():
     assert rooms.PICTURE.read_text(encoding="utf-8") == rooms.draw(), "run: uv run python tools/rooms.py"
+
+
+def test_no_box_of_the_picture_lies_on_another_or_under_a_line_and_every_name_fits():
+    picture = ElementTree.fromstring(rooms.PICTURE.read_text(encoding="utf-8"))
+    boxes = [tuple(float(e.get(n, "")) for n in ("x", "y", "width", "height")) for e in picture if e.get("rx")]
+    assert len(boxes) == len(KNOWN)
+    assert not [(a, b) for a, b in itertools.combinations(boxes, 2) if _meet(a, b)]
+    lines = picture.findall("{*}polyline")
+    assert len(lines) >= len(KNOWN) - 1
+    for line in lines:
+        points = [tuple(map(float, point.split(","))) for point in line.get("points", "").split()]
+        for start, end in itertools.pairwise(points):
+            assert not [box for box in boxes if _crosses(start, end, box)], (start, end)
+    longest = max(len(part) for room in KNOWN for part in room.split(".")[1:])
+    assert longest * 9 < min(width for _, _, width, _ in boxes)  # 15 pixels high, 9 a letter in a wide font
+
+
+def _meet(a, b):
+    return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]
+
+
+def _crosses(start, end, box):
+    """Whether a line that leads down meets the inside of a box."""
+    (x, y), (to_x, to_y), (left, top, width, height) = start, end, box
+    from_y, until_y = max(y, top), min(to_y, top + height)
+    if from_y >= until_y:
+        return False
+    ends = [x + (to_x - x) * (at - y) / (to_y - y) for at in (from_y, until_y)]
+    return min(ends) < left + width and left < max(ends)
