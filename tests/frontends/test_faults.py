@@ -21,7 +21,7 @@ class Failing(Frontend, FrontendConnection):
     def bridge(self, codec):
         raise self.fault
 
-    def wire(self, codec):
+    def serializer(self, codec):
         raise NotImplementedError
 
     def ready(self, session):

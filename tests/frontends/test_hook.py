@@ -33,7 +33,7 @@ class SumOptions:
     only: str = ""
 
 
-class SumWire:
+class SumSerializer:
     def __init__(self, scale):
         self.scale = scale
 
@@ -58,8 +58,8 @@ class SumConnection(FrontendConnection):
             raise BadObservation(f"the sum is for {self.options.only}, not for {codec.name}")
         return codec
 
-    def wire(self, codec):
-        return SumWire(self.options.scale)
+    def serializer(self, codec):
+        return SumSerializer(self.options.scale)
 
     def ready(self, session):
         return f"hello from {session.meta['checkpoint_id']}"

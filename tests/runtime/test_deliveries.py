@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from model_bench import Bench, run, shared, until
 from offboard_core import Chunk, InferTimeout, InvalidAction
-from puppets import PATIENCE, Door, PlainWire, Puppet
+from puppets import PATIENCE, Door, PlainSerializer, Puppet
 from slot_bed import turns
 
 X = {"x": np.zeros(3)}
 
 
-class Mute(PlainWire):
+class Mute(PlainSerializer):
     """Can write nothing, not even an error."""
 
     def write(self, result, timing, observation, warnings):
@@ -47,7 +47,7 @@ def test_who_is_given_up_on_a_wire_that_can_write_nothing_is_answered_all_the_sa
                 silent, late = bench.submit(mute, X), bench.submit(other, X)
                 await until(door.entered)
                 bench.thread.expire(0.0)
-                for asked in (silent, late):  # the late one was never read, so that its wire knows nothing of it
+                for asked in (silent, late):  # the late one was never read, so that its serializer knows nothing of it
                     reply, error = await asked._future
                     assert reply is None
                     assert isinstance(error, InferTimeout)
@@ -76,7 +76,7 @@ def test_a_session_that_cannot_take_its_reply_costs_nobody_else_an_answer():
     run(main())
 
 
-class Noting(PlainWire):
+class Noting(PlainSerializer):
     """Notes what is read and written; stops where a door is."""
 
     def __init__(self, door=None):
@@ -98,15 +98,15 @@ def test_what_was_given_up_writes_on_no_wire_any_more():
     async def main():
         with Door() as door:
             async with Bench(Puppet(doors={0: door})) as bench:
-                wire = Noting()
-                route = await bench.route(wire)
+                serializer = Noting()
+                route = await bench.route(serializer)
                 late = bench.submit(route, X)
                 await until(door.entered)
                 bench.thread.expire(0.0)
                 assert isinstance((await late.reply())[0], InferTimeout)
                 door.open()
                 assert isinstance((await bench.submit(route, X).reply())[0], Chunk)
-                assert wire.notes == ["read", "InferTimeout", "read", "Chunk"]
+                assert serializer.notes == ["read", "InferTimeout", "read", "Chunk"]
 
     run(main())
 
@@ -114,16 +114,16 @@ def test_what_was_given_up_writes_on_no_wire_any_more():
 def test_who_comes_after_one_that_is_still_being_read_has_a_wire_of_its_own():
     async def main():
         with Door() as door:
-            wires = [Noting(door), Noting()]
-            made = list(wires)
+            serializers = [Noting(door), Noting()]
+            made = list(serializers)
             async with Bench(Puppet()) as bench:
                 route = await bench.route()
-                route.rewire(lambda: made.pop(0))
+                route.renew_serializer(lambda: made.pop(0))
                 late = bench.submit(route, X)
                 await until(door.entered)
                 bench.thread.expire(0.0)
                 reply, error = await late._future
-                assert reply is None, "its wire is in use"
+                assert reply is None, "its serializer is in use"
                 assert isinstance(error, InferTimeout)
                 after = bench.submit(route, X)
                 door.open()
@@ -131,7 +131,7 @@ def test_who_comes_after_one_that_is_still_being_read_has_a_wire_of_its_own():
                     bench.thread.expire(PATIENCE)
                     await turns()
                 assert isinstance((await after.reply())[0], Chunk)
-                assert [wire.notes for wire in wires] == [["read"], ["read", "Chunk"]]
+                assert [serializer.notes for serializer in serializers] == [["read"], ["read", "Chunk"]]
                 assert shared(bench, [route]) == [[0]], "what was given up is not inferred"
 
     run(main())

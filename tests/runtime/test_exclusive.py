@@ -7,7 +7,7 @@ import pytest
 from model_bench import run
 from offboard_core.catalog import from_callables
 from offboard_core.engine import PolicyService
-from puppets import PlainWire
+from puppets import PlainSerializer
 from slot_bed import becomes
 
 X = {"x": np.zeros(3)}
@@ -30,7 +30,7 @@ async def opening(service, told=None):
         if told is not None:
             told.append(status)
 
-    return await service.open(None, (), wire=lambda codec: PlainWire(), holder="robot one", on_status=hear)
+    return await service.open(None, (), serializer=lambda codec: PlainSerializer(), holder="robot one", on_status=hear)
 
 
 async def steps(session):

@@ -7,7 +7,7 @@ from offboard_client import wire
 from offboard_client.wire import error_frame
 from offboard_core import Chunk, LoadFailed, OffboardError, Policy, PolicyFailed, Session
 from offboard_core.engine import ModelSpec
-from puppets import Door, PlainWire, Puppet, count_up
+from puppets import Door, PlainSerializer, Puppet, count_up
 from slot_bed import Want, bed, turns
 
 
@@ -21,7 +21,7 @@ class Mistold(BaseException):
         return 5  # noqa: PLE0307
 
 
-class Written(PlainWire):
+class Written(PlainSerializer):
     def write(self, result, timing, observation, warnings):
         return (result.columns()["action"].tolist(), result.timestamp.tolist()), dict(timing)
 

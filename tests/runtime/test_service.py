@@ -5,7 +5,7 @@ import pytest
 from model_bench import run, until
 from offboard_client.errors import LoadFailed, ModelLost, ModelNotFound, PolicyFailed
 from offboard_core import Codec, CodecEntry, CodecMeta, hookimpl
-from puppets import PATIENCE, Door, PlainWire, Puppet, source
+from puppets import PATIENCE, Door, PlainSerializer, Puppet, source
 from service_bed import Growing, growing, open_session, serving
 
 X = {"x": np.zeros(3)}
@@ -182,7 +182,7 @@ def test_an_episode_goes_on_when_its_lease_is_taken_back():
             session.close(linger=True)
 
             def back(model_id, params=()):
-                return service.reclaim(session.id, model_id, params, lambda codec: PlainWire())
+                return service.reclaim(session.id, model_id, params, lambda codec: PlainSerializer())
 
             assert back("other") is None
             assert back("100", [("codec.fps", "10")]) is None
@@ -220,7 +220,7 @@ def test_preloading_makes_the_first_session_wait_for_nothing():
             async def hear(status):
                 told.append(status)
 
-            await service.open(None, (), wire=lambda codec: PlainWire(), holder="a test", on_status=hear)
+            await service.open(None, (), serializer=lambda codec: PlainSerializer(), holder="a test", on_status=hear)
             assert told == []
 
     run(main())

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from model_bench import Bench, run, shared, until
 from offboard_core import Chunk, PolicyFailed
-from puppets import Door, PlainWire, Puppet
+from puppets import Door, PlainSerializer, Puppet
 from slot_bed import turns
 
 X = {"x": np.zeros(3)}
 
 
-class Written(PlainWire):
+class Written(PlainSerializer):
     def write(self, result, timing, observation, warnings):
         told = result if isinstance(result, Exception) else result.columns()["action"].tolist()
         return told, dict(timing)
@@ -28,9 +28,9 @@ class Batching(Puppet):
         return self._fill([inputs["x"][0] for _, inputs in batch])
 
 
-async def ask_three(bench, door, wire=None):
+async def ask_three(bench, door, serializer=None):
     """What three robots are told that share a call; each sent its own number."""
-    routes = [await bench.route(wire and wire()) for _ in range(4)]
+    routes = [await bench.route(serializer and serializer()) for _ in range(4)]
     first = bench.submit(routes[0], {"x": np.array([9.0])})
     await until(door.entered)
     asked = [bench.submit(route, {"x": np.array([float(i)])}) for i, route in enumerate(routes[1:])]

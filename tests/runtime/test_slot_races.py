@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from model_bench import run
 from offboard_client.errors import ConfigurationError, ModelLost
-from puppets import PATIENCE, PlainWire, Puppet, source
+from puppets import PATIENCE, PlainSerializer, Puppet, source
 from service_bed import open_session, serving
 from slot_bed import becomes, bed, turns
 
@@ -58,7 +58,7 @@ def test_a_lease_lingers_only_while_nobody_waits_for_the_slot():
             await becomes(lambda: before.lease not in after.lease.loaded.leases)
             after.close(linger=True)
             assert (await waiting).meta["checkpoint_id"] == "y"
-            assert service.reclaim(before.id, "x", (), lambda codec: PlainWire()) is None
+            assert service.reclaim(before.id, "x", (), lambda codec: PlainSerializer()) is None
 
     run(main())
 
@@ -98,7 +98,7 @@ def test_a_model_lost_before_anybody_listens_is_told_to_who_listens_then(taken_b
             session = await open_session(service)
             if taken_back:
                 session.close(linger=True)
-                assert service.reclaim(session.id, None, (), lambda codec: PlainWire()) is session
+                assert service.reclaim(session.id, None, (), lambda codec: PlainSerializer()) is session
             lose(service, session.lease)
             told = []
             session.on_evict(told.append)

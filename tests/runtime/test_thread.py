@@ -6,7 +6,7 @@ import pytest
 from model_bench import Bench, run, shared, until
 from offboard_client.errors import BadMessage, DeadlineExceeded, Internal
 from offboard_core import BadObservation, Chunk, CodecMeta, Field, InferTimeout, InvalidAction, ModelLost, PolicyFailed
-from puppets import Door, PlainWire, Puppet, count_up, reached
+from puppets import Door, PlainSerializer, Puppet, count_up, reached
 
 X3, X4 = {"x": np.zeros(3)}, {"x": np.zeros(4)}
 
@@ -142,7 +142,7 @@ def test_a_hanging_policy_is_answered_for_and_its_late_answer_is_thrown_away():
     run(main())
 
 
-class Failing(PlainWire):
+class Failing(PlainSerializer):
     def __init__(self, on_read=None, on_write=None):
         self._on_read, self._on_write = on_read, on_write
 
@@ -158,7 +158,7 @@ class Failing(PlainWire):
 
 
 @pytest.mark.parametrize(
-    ("wire", "expected"),
+    ("serializer", "expected"),
     [
         (Failing(on_read=BadMessage("no")), BadMessage),
         (Failing(on_read=ZeroDivisionError("no")), Internal),
@@ -166,11 +166,11 @@ class Failing(PlainWire):
         (Failing(on_write=IndexError("no")), InvalidAction),
     ],
 )
-def test_a_translation_that_fails_is_answered_and_the_batch_goes_on(wire, expected):
+def test_a_translation_that_fails_is_answered_and_the_batch_goes_on(serializer, expected):
     async def main():
         with Door() as door:
             async with Bench(Puppet(max_batch_size=8, doors={0: door})) as bench:
-                good, bad, other = await bench.route(), await bench.route(wire), await bench.route()
+                good, bad, other = await bench.route(), await bench.route(serializer), await bench.route()
                 asked = [bench.submit(good, X3)]
                 await until(door.entered)
                 asked += [bench.submit(bad, X3), bench.submit(other, X3)]
@@ -197,7 +197,7 @@ def test_an_exchange_is_translated_beside_an_inference_that_takes_long():
     async def main():
         read = threading.Event()
 
-        class Noting(PlainWire):
+        class Noting(PlainSerializer):
             def read(self, frame):
                 read.set()
                 return super().read(frame)

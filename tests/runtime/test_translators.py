@@ -8,11 +8,11 @@ from model_bench import Asked, Bench, run, until
 from offboard_client.errors import InferTimeout
 from offboard_core import NoParams
 from offboard_core.engine import Pipeline, SessionStats
-from puppets import PATIENCE, Door, PlainWire, Puppet, bound
+from puppets import PATIENCE, Door, PlainSerializer, Puppet, bound
 from slot_bed import becomes, bed, turns
 
 
-class Hangs(PlainWire):
+class Hangs(PlainSerializer):
     """Its translation does not return."""
 
     def __init__(self, door):
@@ -23,15 +23,17 @@ class Hangs(PlainWire):
         return super().read(frame)
 
 
-async def beside_a_call(made, lease, door, wires):
+async def beside_a_call(made, lease, door, serializers):
     """Exchanges that come while the model is in its second call, so that what they bring is translated beside it."""
     model = lease.loaded
 
-    async def ask(wire):
+    async def ask(serializer):
         episode = await model.thread.call(lambda: model.policy.new_session(NoParams()), PATIENCE, "an episode")
-        return Pipeline(episode, bound(None), lambda: wire, SessionStats(made.stats))
+        return Pipeline(episode, bound(None), lambda: serializer, SessionStats(made.stats))
 
-    first, second, *routes = [await ask(wire) for wire in (PlainWire(), PlainWire(), *wires)]
+    first, second, *routes = [
+        await ask(serializer) for serializer in (PlainSerializer(), PlainSerializer(), *serializers)
+    ]
     await Asked(model.thread, first, {"x": np.zeros(1)}, None).reply()
     busy = Asked(model.thread, second, {"x": np.zeros(1)}, None)
     await until(door.entered)
@@ -53,7 +55,7 @@ def test_translations_that_never_return_keep_no_other_model_from_answering(monke
                 await until(never.entered)
                 made.slot.release(a)
                 b = await made.have("b", make=lambda: Puppet(doors={1: in_b}))
-                (asked,) = await beside_a_call(made, b, in_b, [PlainWire()])
+                (asked,) = await beside_a_call(made, b, in_b, [PlainSerializer()])
                 chunk, _ = await asked.reply()
                 assert chunk.columns()["action"].shape == (2, 3)
 

@@ -70,7 +70,7 @@ def test_a_timeout_of_what_was_never_read_carries_its_number(query, text, late):
 
 @dataclass(frozen=True)
 class Slow(Codec):
-    """Stops in the translation of an observation, which is when nobody else may use the wire."""
+    """Stops in the translation of an observation, which is when nobody else may use the serializer."""
 
     door: Door
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from offboard_core import CodecMeta, NoParams, OffboardError, Policy
 from offboard_core.engine import Exchange, ModelThread, Pipeline, ServerStats, SessionStats
-from puppets import PATIENCE, PlainWire, bound
+from puppets import PATIENCE, PlainSerializer, bound
 
 T = TypeVar("T")
 
@@ -67,9 +67,9 @@ class Bench:
     async def call(self, function: Any) -> Any:
         return await self.thread.call(function, PATIENCE, "a call of the test")
 
-    async def route(self, wire: Any = None, meta: CodecMeta | None = None) -> Pipeline:
+    async def route(self, serializer: Any = None, meta: CodecMeta | None = None) -> Pipeline:
         episode = await self.call(lambda: self.policy.new_session(NoParams()))
-        return Pipeline(episode, bound(meta), lambda: wire or PlainWire(), SessionStats(self.stats))
+        return Pipeline(episode, bound(meta), lambda: serializer or PlainSerializer(), SessionStats(self.stats))
 
     async def routes(self, count: int) -> list[Pipeline]:
         return [await self.route() for _ in range(count)]
@@ -95,7 +95,7 @@ class Asked:
     async def reply(self) -> tuple[Any, dict[str, float]]:
         """The result or error, and the timing."""
         reply, error = await self._future
-        if reply is None:  # the wire never read it, and has no frame for it
+        if reply is None:  # the serializer never read it, and has no frame for it
             return error, {}
         result, timing = reply
         assert error is (result if isinstance(result, OffboardError) else None)

@@ -184,7 +184,7 @@ def bound(meta: CodecMeta | None = None) -> ResolvedCodec:
     return ResolvedCodec(Declared(meta or CodecMeta()), "puppet.declared", "default")  # type: ignore[arg-type]
 
 
-class PlainWire:
+class PlainSerializer:
     """The translations of a frontend that has none: frames are observations, replies are tuples."""
 
     def read(self, frame: Any) -> tuple[Mapping[str, Any], list[str]]:

@@ -6,7 +6,7 @@ import numpy as np
 from offboard_core import Checkpoint, ModelRegistry
 from offboard_core.catalog import ModelSource
 from offboard_core.engine import PolicyService, ServiceTimeouts
-from puppets import PlainWire, Puppet, PuppetLoader, source
+from puppets import PlainSerializer, Puppet, PuppetLoader, source
 
 X = {"x": np.zeros(3)}
 
@@ -26,7 +26,9 @@ async def open_session(service, model_id=None, *params):
     async def hear(status):
         pass
 
-    return await service.open(model_id, params, wire=lambda codec: PlainWire(), holder="a test", on_status=hear)
+    return await service.open(
+        model_id, params, serializer=lambda codec: PlainSerializer(), holder="a test", on_status=hear
+    )
 
 
 class Growing(ModelRegistry):

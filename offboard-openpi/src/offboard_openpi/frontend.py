@@ -64,9 +64,9 @@ class OpenPIConnection(FrontendConnection):
         bridged, self._layout = bridge(self._keys, codec)
         return bridged
 
-    def wire(self, codec: ResolvedCodec) -> Serializer:
+    def serializer(self, codec: ResolvedCodec) -> Serializer:
         """openpi's encoding."""
-        return OpenPIWire(codec, self._horizon)
+        return OpenPISerializer(codec, self._horizon)
 
     def ready(self, session: ServiceSession) -> Frame:
         """What openpi's own server says of this model, if it is openpi's, and what Protocol v1's handshake says.
@@ -94,7 +94,7 @@ class OpenPIConnection(FrontendConnection):
         return wire.encode({"status": "reset successful"})
 
 
-class OpenPIWire:
+class OpenPISerializer:
     """One session's translations. ``horizon``: how many steps of an answer the robot plays, where that is known."""
 
     def __init__(self, codec: ResolvedCodec, horizon: int | None) -> None:

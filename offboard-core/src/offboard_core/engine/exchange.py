@@ -23,7 +23,7 @@ Result = Chunk | None | OffboardError
 
 
 #: Called on the event loop with the frame that answers, and the error it tells of, if any. The frame is None where the
-#: wire could not make one: then the error is all that there is to tell.
+#: serializer could not make one: then the error is all that there is to tell.
 Deliver = Callable[[Any, "OffboardError | None"], None]
 
 
@@ -35,21 +35,23 @@ class Serializer(Protocol):
         ...
 
     def write(self, result: Result, timing: dict[str, float], observation: Observation, warnings: list[str]) -> Any:
-        """The frame that answers. Raises an OffboardError if this wire has no form for the result."""
+        """The frame that answers. Raises an OffboardError if this serializer has no form for the result."""
         ...
 
 
 class Pipeline:
-    """What the exchanges of one session share: its episode on the model, its codec, its wire and its counters.
+    """What the exchanges of one session share: its episode on the model, its codec, its serializer and its counters.
 
     ``alone``: the session took part in a call that failed as a whole, and shares none until it has been answered.
     ``translating``: held while what began last is translated; see :meth:`Exchange.begins`.
     """
 
-    __slots__ = ("_make_wire", "alone", "codec", "last_encode_ms", "session", "stats", "translating", "wire")
+    __slots__ = (
+        "_make_serializer", "alone", "codec", "last_encode_ms", "serializer", "session", "stats", "translating",
+    )  # fmt: skip
 
     def __init__(
-        self, session: Session, codec: ResolvedCodec, make_wire: Callable[[], Serializer], stats: SessionStats
+        self, session: Session, codec: ResolvedCodec, make_serializer: Callable[[], Serializer], stats: SessionStats
     ) -> None:
         self.session = session
         self.codec = codec
@@ -57,12 +59,12 @@ class Pipeline:
         self.last_encode_ms = 0.0
         self.alone = False
         self.translating = Lock()
-        self.rewire(make_wire)
+        self.renew_serializer(make_serializer)
 
-    def rewire(self, make_wire: Callable[[], Serializer] | None = None) -> None:
-        """From now on exchanges use a wire of their own; those under way keep theirs."""
-        self._make_wire = make_wire or self._make_wire
-        self.wire = self._make_wire()
+    def renew_serializer(self, make_serializer: Callable[[], Serializer] | None = None) -> None:
+        """From now on exchanges use a serializer of their own; those under way keep theirs."""
+        self._make_serializer = make_serializer or self._make_serializer
+        self.serializer = self._make_serializer()
 
 
 class Exchange:
@@ -74,14 +76,14 @@ class Exchange:
     """
 
     __slots__ = (
-        "_translating", "_wire", "abandoned", "arrived", "batch", "codec_ms", "deadline", "decode_ms", "deliver",
+        "_serializer", "_translating", "abandoned", "arrived", "batch", "codec_ms", "deadline", "decode_ms", "deliver",
         "error", "frame", "infer_ms", "inputs", "key", "observation", "prepare_ms", "prepared", "queue_ms", "reply",
         "route", "started", "submitted", "warnings",
     )  # fmt: skip
 
     def __init__(self, route: Pipeline, frame: Any, deliver: Deliver, arrived: float | None = None) -> None:
         self.route = route
-        self._wire = route.wire
+        self._serializer = route.serializer
         self._translating = Lock()
         self.frame = frame
         self.deliver = deliver
@@ -119,7 +121,7 @@ class Exchange:
     def _prepare(self) -> None:
         start = perf_counter()
         try:
-            self.observation, self.warnings = self._wire.read(self.frame)
+            self.observation, self.warnings = self._serializer.read(self.frame)
             self.frame = None
             read = perf_counter()
             self.decode_ms = (read - start) * 1e3
@@ -128,7 +130,7 @@ class Exchange:
                 self.deadline = self.arrived + float(limit) / 1e3
             check_observation(self.observation, self.route.codec.meta)
             inputs = self.route.codec.encode(self.observation)
-            # The number is the wire's own: a model that takes every name would take it for a part of the state.
+            # The number belongs to the protocol: a model that takes every name would take it for a part of the state.
             self.inputs = {name: _own(value) for name, value in inputs.items() if name != SEQ}
             self.codec_ms = (perf_counter() - read) * 1e3
         except OffboardError as error:
@@ -175,7 +177,7 @@ class Exchange:
         self.codec_ms += (decoded - start) * 1e3
         timing = self._timing(decoded)
         try:
-            self.reply = self._wire.write(result, timing, self.observation, self.warnings)
+            self.reply = self._serializer.write(result, timing, self.observation, self.warnings)
         except BaseException as error:
             if not isinstance(error, OffboardError):
                 log.exception("a reply of %s could not be written", route.codec.name)
@@ -189,16 +191,16 @@ class Exchange:
         self.observation = self.inputs = {}
 
     def give_up(self, error: OffboardError) -> Any:
-        """Let go of it: the frame that says ``error``, None where there is none. No wire is used for it any more.
+        """Let go of it: the frame that says ``error``, None where there is none. No serializer is used for it any more.
 
-        There is none for what was never read: a wire answers observations.
+        There is none for what was never read: a serializer answers observations.
         """
         timing = self._timing(perf_counter())
         self.route.stats.record(timing, error)
         self.abandoned = True
         if not self._translating.acquire(blocking=False):
-            # It is being read or written at this moment. Whoever comes next must not be on the same wire.
-            self.route.rewire()
+            # It is being read or written at this moment. Whoever comes next must not be on the same serializer.
+            self.route.renew_serializer()
             return None
         try:
             return self._refusal(error, timing) if self.prepared else None
@@ -207,7 +209,7 @@ class Exchange:
 
     def _refusal(self, error: OffboardError, timing: dict[str, float]) -> Any:
         try:
-            return self._wire.write(error, timing, self.observation, self.warnings)
+            return self._serializer.write(error, timing, self.observation, self.warnings)
         except BaseException:
             log.exception("a reply of %s could not be written, nor the error about it", self.route.codec.name)
             return None

@@ -73,15 +73,15 @@ class PolicyService:
         model_id: str | None,
         params: Sequence[tuple[str, str]],
         *,
-        wire: Callable[[ResolvedCodec], Serializer],
+        serializer: Callable[[ResolvedCodec], Serializer],
         holder: str,
         on_status: OnStatus,
         bridge: Callable[[ResolvedCodec], ResolvedCodec] = lambda codec: codec,
     ) -> ServiceSession:
         """A session on a model (None: the default), loading it if need be.
 
-        ``params``: name and value pairs as in a query string; ``bridge`` and ``wire``: the frontend's codec around the
-        model's own, and its translations. Cancel it when the client is gone.
+        ``params``: name and value pairs as in a query string; ``bridge`` and ``serializer``: the frontend's codec
+        around the model's own, and its translations. Cancel it when the client is gone.
         """
         for_codec, for_policy = _split(params)
         try:
@@ -103,7 +103,7 @@ class PolicyService:
                 vendor=model.source.vendor, model_id=model.id, checkpoint=model.checkpoint, policy=policy.meta,
                 codec=bound, address=self.address,
             )  # fmt: skip
-            route = Pipeline(begun[0], bound, partial(wire, bound), SessionStats(self.stats))
+            route = Pipeline(begun[0], bound, partial(serializer, bound), SessionStats(self.stats))
         except BaseException as error:
             # Calls run in order: if the episode was or will still be begun, this ends it.
             thread.post(partial(_end, begun), "ending an episode")
@@ -122,7 +122,7 @@ class PolicyService:
         session_id: str,
         model_id: str | None,
         params: Sequence[tuple[str, str]],
-        wire: Callable[[ResolvedCodec], Serializer],
+        serializer: Callable[[ResolvedCodec], Serializer],
     ) -> ServiceSession | None:
         """The session of a robot whose network failed a moment ago; its episode goes on.
 
@@ -135,7 +135,7 @@ class PolicyService:
         same = model_id in (asked_id, session.meta["checkpoint_id"]) and list(params) == asked_params
         if not same or not self.slot.reclaim(session.lease):
             return None
-        session.route.rewire(partial(wire, session.route.codec))
+        session.route.renew_serializer(partial(serializer, session.route.codec))
         return session
 
     def give_up(self, session_id: str) -> None:

@@ -62,9 +62,9 @@ class ServiceSession:
         self.lease.loaded.thread.submit(self._exchange)
 
     async def infer(self, frame: Any) -> Any:
-        """:meth:`submit` for those who would rather wait. The reply of this session's wire.
+        """:meth:`submit` for those who would rather wait. The reply of this session's serializer.
 
-        Raises the error that the wire has no frame for.
+        Raises the error that the serializer has no frame for.
         """
         future: asyncio.Future[Any] = self._loop.create_future()
 

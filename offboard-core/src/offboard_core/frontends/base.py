@@ -1,4 +1,4 @@
-"""Foreign protocols on this server's port: a robot that speaks another wire drives any model served here.
+"""Foreign protocols on this server's port: a robot that speaks another protocol drives any model served here.
 
 A frontend is spoken on WebSocket paths and makes, for each socket, a :class:`FrontendConnection`: what its protocol
 says before, between and after the observations. Everything else is the server's, and the same for all protocols: one
@@ -48,7 +48,7 @@ def read_control(frame: Frame) -> dict[str, Any] | None:
 
 
 class FrontendConnection(abc.ABC):
-    """What one socket of a protocol says. All methods but those of the wire run on the event loop and must not wait.
+    """What one socket of a protocol says. All methods but the serializer's run on the event loop and must not wait.
 
     ``model_id``: the model asked for; None for the default. ``params``: session parameters as name and value.
     ``session_id``: of the session whose lingering lease this socket takes back, if any.
@@ -68,7 +68,7 @@ class FrontendConnection(abc.ABC):
         return codec
 
     @abc.abstractmethod
-    def wire(self, codec: ResolvedCodec) -> Serializer:
+    def serializer(self, codec: ResolvedCodec) -> Serializer:
         """The two translations of an observation and its reply; they run off the event loop. ``codec``: the bridged."""
 
     def status(self, status: Status) -> Frame | None:

@@ -83,9 +83,9 @@ class EdgeConnection(FrontendConnection):
         """See :meth:`FrontendConnection.bridge`."""
         return self._speech.bridge(codec)
 
-    def wire(self, codec: ResolvedCodec) -> Serializer:
-        """See :meth:`FrontendConnection.wire`."""
-        return _EdgeWire(self._speech.wire(codec), self._edge)
+    def serializer(self, codec: ResolvedCodec) -> Serializer:
+        """See :meth:`FrontendConnection.serializer`."""
+        return _EdgeSerializer(self._speech.serializer(codec), self._edge)
 
     def status(self, status: Status) -> Frame | None:
         """See :meth:`FrontendConnection.status`."""
@@ -113,11 +113,11 @@ class EdgeConnection(FrontendConnection):
         return await self._speech.answer(frame, session)
 
 
-class _EdgeWire:
+class _EdgeSerializer:
     __slots__ = ("_edge", "_write", "read")
 
-    def __init__(self, wire: Serializer, edge: Edge) -> None:
-        self.read, self._write, self._edge = wire.read, wire.write, edge
+    def __init__(self, serializer: Serializer, edge: Edge) -> None:
+        self.read, self._write, self._edge = serializer.read, serializer.write, edge
 
     def write(self, result: Result, timing: dict[str, float], observation: Observation, warnings: list[str]) -> Any:
         if isinstance(result, OffboardError):

@@ -82,8 +82,8 @@ class V1Connection(FrontendConnection):
             raise DialectUnsupported(replies.NO_RATE + others)
         return codec
 
-    def wire(self, codec: ResolvedCodec) -> V1Serializer:
-        """See :meth:`FrontendConnection.wire`."""
+    def serializer(self, codec: ResolvedCodec) -> V1Serializer:
+        """See :meth:`FrontendConnection.serializer`."""
         return V1Serializer(codec, self._dialect, self._layout)
 
     def status(self, status: Status) -> Frame:

@@ -101,8 +101,8 @@ async def _open(
 
 
 async def _find(service: PolicyService, speech: FrontendConnection, holder: str, send: Send) -> ServiceSession:
-    model_id, params, wire = speech.model_id, speech.params, speech.wire
-    if speech.session_id is not None and (session := service.reclaim(speech.session_id, model_id, params, wire)):
+    model_id, params, serializer = speech.model_id, speech.params, speech.serializer
+    if speech.session_id is not None and (session := service.reclaim(speech.session_id, model_id, params, serializer)):
         return session
 
     async def tell(status: Status) -> None:
@@ -112,7 +112,9 @@ async def _find(service: PolicyService, speech: FrontendConnection, holder: str,
         if frame is not None:
             await _send(send, frame)
 
-    return await service.open(model_id, params, bridge=speech.bridge, wire=wire, holder=holder, on_status=tell)
+    return await service.open(
+        model_id, params, bridge=speech.bridge, serializer=serializer, holder=holder, on_status=tell
+    )
 
 
 async def _read(receive: Receive, conversation: SessionProtocol, opening: asyncio.Future[Any]) -> None:
