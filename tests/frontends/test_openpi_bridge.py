@@ -207,7 +207,7 @@ def test_a_model_that_reads_the_robots_names_and_answers_something_else_is_refus
 @pytest.mark.parametrize(("config", "fits"), [("pi05_droid", True), ("pi05_full_droid_finetune", False)])
 def test_openpis_own_positions_are_not_played_as_velocities(config, fits):
     """Both configs take the same names and answer eight numbers."""
-    described = OpenPILoader(OpenPIOptions(config_name=config)).describe(Checkpoint(id="it"))
+    described = OpenPILoader(OpenPIOptions(config_name=config)).enrich(Checkpoint(id="it"))
     offer = PLUGINS.get(CODEC, "native", "openpi")
     codec = ResolvedCodec(offer.make(offer.options()(), described), "openpi.native", "given")
     if fits:

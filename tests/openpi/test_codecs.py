@@ -21,7 +21,7 @@ ARMS = {name: getattr(arm, name) for name in ("ee", "ee_joints", "ee_traj", "ee_
 
 
 def of_config(config):
-    return OpenPILoader(OpenPIOptions(config_name=config)).describe(NOWHERE)
+    return OpenPILoader(OpenPIOptions(config_name=config)).enrich(NOWHERE)
 
 
 # -- the golden numbers ------------------------------------------------------------------------------------

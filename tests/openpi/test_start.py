@@ -144,18 +144,18 @@ def test_a_checkpoint_that_vanished_after_it_was_listed(tmp_path):
 
 def test_nobody_to_attach_to():
     attaching = loader(attach="ws://127.0.0.1:9")
-    attaching.check(attaching.alone())
+    attaching.check(attaching.standalone_checkpoint())
     with pytest.raises(LoadFailed, match=r"nobody to attach to: ws://127\.0\.0\.1:9.*--attach") as caught:
-        attaching.load(attaching.alone(), lambda _: None)
+        attaching.load(attaching.standalone_checkpoint(), lambda _: None)
     assert caught.value.permanent
 
 
 def test_who_was_there_to_attach_to_may_come_back():
     with Liar(lambda peer: None) as liar:
         attaching = loader(attach=liar.url, config_name="nobody_knows")
-        attaching.load(attaching.alone(), lambda _: None).close()
+        attaching.load(attaching.standalone_checkpoint(), lambda _: None).close()
     with pytest.raises(LoadFailed, match="nobody to attach to") as caught:
-        attaching.load(attaching.alone(), lambda _: None)
+        attaching.load(attaching.standalone_checkpoint(), lambda _: None)
     assert not caught.value.permanent
 
 
@@ -207,14 +207,14 @@ def test_what_was_recorded_rules_over_the_config_name(tmp_path):
     [checkpoint] = OpenPIRegistry(str(step)).checkpoints()
     assert checkpoint.recorded["codec"] == "openpi.ee"
     with pytest.raises(ConfigurationError, match=r"asks for pi05_droid, .* was trained with pi05_positronic_lowmem"):
-        loader(config_name="pi05_droid").describe(checkpoint)
+        loader(config_name="pi05_droid").enrich(checkpoint)
 
 
 def test_the_statistics_tell_the_width_that_the_checkpoint_was_trained_with(tmp_path):
     from offboard_openpi.arm import ArmOptions, ee, ee_joints
 
     [checkpoint] = OpenPIRegistry(str(write_step(tmp_path / "7", width=15))).checkpoints()
-    described = loader().describe(checkpoint)
+    described = loader().enrich(checkpoint)
     assert described.inputs["observation/state"].shape == (15,)
     ee_joints(ArmOptions(), described)
     with pytest.raises(

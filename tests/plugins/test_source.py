@@ -138,10 +138,10 @@ def test_a_vendor_without_files_serves_itself(plugins):
 class RemoteLoader(ArmLoader):
     """Serves a file's checkpoints, or with ``device`` the one that runs there already."""
 
-    def describe(self, checkpoint):
+    def enrich(self, checkpoint):
         return replace(checkpoint, chunk_length=8)
 
-    def alone(self):
+    def standalone_checkpoint(self):
         return None if self.options.device == "cpu" else Checkpoint(id=self.options.device)
 
 

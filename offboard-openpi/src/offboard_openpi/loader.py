@@ -42,13 +42,13 @@ class OpenPILoader(CheckpointLoader):
         self._options = options
         self._was_there = False
 
-    def alone(self) -> Checkpoint | None:
+    def standalone_checkpoint(self) -> Checkpoint | None:
         """The server to attach to, which says nothing about its checkpoint."""
         if self._options.attach is None:
             return None
         return Checkpoint(id=self._options.config_name or DEFAULT_CONFIG, location=self._options.attach, type="openpi")
 
-    def describe(self, checkpoint: Checkpoint) -> Checkpoint:
+    def enrich(self, checkpoint: Checkpoint) -> Checkpoint:
         """What the config takes and answers. Raises ConfigurationError if --config-name contradicts the record."""
         config = self._config(checkpoint)
         family = self._family(config, checkpoint, _local(checkpoint))

@@ -10,7 +10,7 @@ from typing import Any
 from offboard_client.errors import ConfigurationError
 from offboard_client.plugins import build
 
-from ..checkpoints import DescribedRegistry, MemoryRegistry, not_there
+from ..checkpoints import EnrichedRegistry, MemoryRegistry, not_there
 from ..plugins import LOADER, REGISTRY, LoaderEntry, Offer, Plugins
 from ..types import Checkpoint, CheckpointLoader, ModelRegistry
 from .codec_choice import CodecChoice
@@ -59,12 +59,14 @@ def from_flags(
     if options is None or isinstance(options, Mapping):
         options = build(offer.options(), loader_options or {}, f"the vendor {offer.name}", ConfigurationError)
     loader = offer.make(options)
-    alone = loader.alone() or (Checkpoint(id=offer.name, type=offer.name) if entry.registry is None else None)
-    if alone is not None:
+    standalone = loader.standalone_checkpoint() or (
+        Checkpoint(id=offer.name, type=offer.name) if entry.registry is None else None
+    )
+    if standalone is not None:
         if location is not None:
             why = "" if entry.registry is None else " with these options"
             raise ConfigurationError(f"the vendor {offer.name} reads no files{why}; leave --checkpoints-dir away")
-        registry: ModelRegistry = MemoryRegistry([alone])
+        registry: ModelRegistry = MemoryRegistry([standalone])
     elif entry.registry is None or location is None:
         raise ConfigurationError(
             f"the vendor {offer.name} needs --checkpoints-dir: the folder that holds its checkpoints"
@@ -73,7 +75,7 @@ def from_flags(
         registry = plugins.get(REGISTRY, entry.registry, offer.provider.name).make(location)
     return ModelSource(
         vendor=offer.name,
-        registry=DescribedRegistry(registry, loader.describe),
+        registry=EnrichedRegistry(registry, loader.enrich),
         loader=loader,
         pinned=checkpoint,
         codec=CodecChoice(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .record import read_record, write_record
 from .registries import (
     RECENTLY,
-    DescribedRegistry,
+    EnrichedRegistry,
     MemoryRegistry,
     is_lfs_pointer,
     nearby,
@@ -18,7 +18,7 @@ from .registries import (
 
 __all__ = [
     "RECENTLY",
-    "DescribedRegistry",
+    "EnrichedRegistry",
     "MemoryRegistry",
     "is_lfs_pointer",
     "nearby",

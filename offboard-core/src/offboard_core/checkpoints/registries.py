@@ -34,24 +34,24 @@ class MemoryRegistry(ModelRegistry):
         return self._checkpoints[0]
 
 
-class DescribedRegistry(ModelRegistry):
-    """What another registry finds, each checkpoint as ``describe`` completes it."""
+class EnrichedRegistry(ModelRegistry):
+    """What another registry finds, each checkpoint as ``enrich`` completes it."""
 
-    def __init__(self, found: ModelRegistry, describe: Callable[[Checkpoint], Checkpoint]) -> None:
+    def __init__(self, found: ModelRegistry, enrich: Callable[[Checkpoint], Checkpoint]) -> None:
         self._found = found
-        self._describe = describe
+        self._enrich = enrich
 
     def checkpoints(self) -> Sequence[Checkpoint]:
         """See :meth:`ModelRegistry.checkpoints`."""
-        return [self._describe(checkpoint) for checkpoint in self._found.checkpoints()]
+        return [self._enrich(checkpoint) for checkpoint in self._found.checkpoints()]
 
     def resolve(self, model_id: str) -> Checkpoint:
         """See :meth:`ModelRegistry.resolve`."""
-        return self._describe(self._found.resolve(model_id))
+        return self._enrich(self._found.resolve(model_id))
 
     def default(self) -> Checkpoint:
         """See :meth:`ModelRegistry.default`."""
-        return self._describe(self._found.default())
+        return self._enrich(self._found.default())
 
 
 def numbered_folders(

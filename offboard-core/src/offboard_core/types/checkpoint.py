@@ -92,13 +92,13 @@ class CheckpointLoader(abc.ABC):
         Asked of the default before the server listens. Reads what a listing reads, no weights and no model library.
         """
 
-    def describe(self, checkpoint: Checkpoint) -> Checkpoint:
+    def enrich(self, checkpoint: Checkpoint) -> Checkpoint:
         """What the registry found, with what this loader's options add to it (``inputs``, ``extras`` …).
 
         Codecs and the handshake see the result. Cheap, and about the same checkpoint: its id stays.
         """
         return checkpoint
 
-    def alone(self) -> Checkpoint | None:
+    def standalone_checkpoint(self) -> Checkpoint | None:
         """The one model that the options name without a place to look at, such as a server that runs already."""
         return None
