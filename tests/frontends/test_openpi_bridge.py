@@ -135,12 +135,12 @@ class Plain(Codec):
         return chunk
 
 
-def bound(meta=MODEL, name="puppet.declared"):
+def resolved(meta=MODEL, name="puppet.declared"):
     return ResolvedCodec(Plain(meta), name, "default")
 
 
 def model(**changes):
-    return bound(replace(MODEL, **changes))
+    return resolved(replace(MODEL, **changes))
 
 
 POSE = [0.4, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0]
@@ -167,7 +167,7 @@ def test_without_a_key_set_names_pass_through_and_actions_are_joined_in_the_decl
 
 
 def test_several_actions_that_nobody_declared_have_no_order():
-    codec, layout = bridge(None, bound(CodecMeta()))
+    codec, layout = bridge(None, resolved(CodecMeta()))
     assert (layout, codec.meta.action) == ([], {})
     assert codec.decode(Chunk(np.ones((2, 3))), {}).columns()["actions"].shape == (2, 3)
     assert codec.decode(Chunk({"target_grip": np.ones((2, 1))}), {}).columns()["actions"].shape == (2, 1)
@@ -191,7 +191,7 @@ def test_a_key_set_is_translated_and_asks_for_what_the_model_needs():
 
 def test_a_model_that_reads_the_robots_own_names_gets_them():
     own = CodecMeta(observation={"observation/state": Field(shape=(8,))}, action={"action": Field(shape=(7,))})
-    codec, layout = bridge(KEYSETS["libero"], bound(own))
+    codec, layout = bridge(KEYSETS["libero"], resolved(own))
     assert codec.encode({"observation/state": 1, "prompt": "go"}) == {"observation/state": 1, "prompt": "go"}
     assert layout == [("action", 7)]
 
@@ -201,7 +201,7 @@ def test_a_model_that_reads_the_robots_names_and_answers_something_else_is_refus
     with pytest.raises(
         DialectUnsupported, match=r"plays delta_pose \(6\), gripper \(1\), the model answers action \(8\)"
     ):
-        bridge(KEYSETS["libero"], bound(own))
+        bridge(KEYSETS["libero"], resolved(own))
 
 
 @pytest.mark.parametrize(("config", "fits"), [("pi05_droid", True), ("pi05_full_droid_finetune", False)])
@@ -261,7 +261,7 @@ def test_what_does_not_fit_is_refused_with_both_sides_named(keys, changes, says)
 
 
 def test_the_codec_of_the_same_keys_is_left_out():
-    codec, layout = bridge(KEYSETS["droid"], bound(name="openpi.droid"))
+    codec, layout = bridge(KEYSETS["droid"], resolved(name="openpi.droid"))
     assert layout == [("joint_velocity", 7), ("gripper_position", 1)]
     sent = {"observation/joint_position": np.ones(7)}
     assert codec.encode(sent) == sent

@@ -19,7 +19,7 @@ source = from_flags(plugins, checkpoints_dir=sys.argv[1])
 assert source.vendor == "lerobot"
 checkpoint = source.default()
 assert checkpoint.id == "000100"
-assert source.codec.bind(checkpoint, {}).name == "lerobot.native"
+assert source.codec.resolve(checkpoint, {}).name == "lerobot.native"
 for name in row.offers[CODEC]:
     assert plugins.get(CODEC, name).make(plugins.get(CODEC, name).options()(), checkpoint).features
 heavy = {"torch", "lerobot", "safetensors", "transformers", "jax", "huggingface_hub"} & sys.modules.keys()

@@ -184,7 +184,7 @@ def test_a_run_in_an_object_store_is_listed_there_and_fetched_when_loaded(bucket
     assert found[0].location == f"{bucket}/checkpoints/000100/pretrained_model"
     assert found[0].experiment == bucket.rpartition("/")[2]
     assert found[0].inputs["observation.images.left"].shape == (64, 64, 3)
-    assert source.codec.bind(found[0], {}).name == "lerobot.native"
+    assert source.codec.resolve(found[0], {}).name == "lerobot.native"
     with pytest.raises(ModelNotFound, match=r"000300 is no complete checkpoint: model\.safetensors is missing"):
         source.registry.resolve("300")
     assert not (tmp_path / "cache").exists(), "listing fetches nothing"

@@ -20,7 +20,7 @@ options = {"openpi_root": sys.argv[2], "openpi_command": sys.executable}
 source = from_flags(plugins, checkpoints_dir=sys.argv[1], loader_options=options)
 checkpoint = source.default()
 assert checkpoint.id == "2000"
-assert source.codec.bind(checkpoint, {}).name == "openpi.ee"
+assert source.codec.resolve(checkpoint, {}).name == "openpi.ee"
 heavy = {"torch", "jax", "lerobot", "transformers", "huggingface_hub", "fsspec", "s3fs", "PIL"} & sys.modules.keys()
 assert not heavy, heavy
 """

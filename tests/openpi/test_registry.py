@@ -155,11 +155,11 @@ def test_what_training_recorded_rules(run):
     (run / "offboard.json").write_text(json.dumps({"codec": "openpi.joints_traj", "action_fps": 10}))
     plugins = Plugins.discover()
     source = from_flags(plugins, checkpoints_dir=str(run), loader_options=options())
-    bound = source.codec.bind(source.default(), {})
-    assert (bound.name, bound.source, bound.meta.action_fps) == ("openpi.joints_traj", "checkpoint", 10)
+    resolved = source.codec.resolve(source.default(), {})
+    assert (resolved.name, resolved.source, resolved.meta.action_fps) == ("openpi.joints_traj", "checkpoint", 10)
     contradicting = from_flags(plugins, checkpoints_dir=str(run), codec="ee", loader_options=options())
     with pytest.raises(ConfigurationError, match=r"asks for openpi\.ee, .* trained with openpi\.joints_traj"):
-        contradicting.codec.bind(contradicting.default(), {})
+        contradicting.codec.resolve(contradicting.default(), {})
     (run / "offboard.json").write_text("{")
     with pytest.raises(ConfigurationError, match=r"offboard\.json is not JSON"):
         OpenPIRegistry(str(run)).checkpoints()
@@ -190,7 +190,7 @@ def test_checkpoints_in_an_object_store_are_listed_there_and_fetched_when_loaded
     policy = source.loader.load(source.registry.resolve("999"), said.append)
     try:
         assert any(line.startswith("fetching 999: ") for line in said)
-        codec = source.codec.bind(found[0], {})
+        codec = source.codec.resolve(found[0], {})
         [session] = [policy.new_session(policy.params())]
         assert session.infer(codec.encode(robot())).action[0, 1] == 0.1
     finally:

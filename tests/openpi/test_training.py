@@ -71,17 +71,17 @@ def test_training_records_what_serving_needs(trained, tmp_path):
     assert json.loads((trained / "seen.json").read_text()) == {"wandb": False, "memory": "0.9"}
     source = from_flags(Plugins.discover(), checkpoints_dir=str(trained), loader_options=options())
     checkpoint = source.default()
-    bound = source.codec.bind(checkpoint, {})
-    assert (bound.name, bound.source) == ("openpi.ee", "checkpoint")
+    resolved = source.codec.resolve(checkpoint, {})
+    assert (resolved.name, resolved.source) == ("openpi.ee", "checkpoint")
     policy = source.loader.load(checkpoint, lambda _: None)
     try:
         session = policy.new_session(policy.params())
-        assert len(session.infer(bound.encode(robot()))) == 50
+        assert len(session.infer(resolved.encode(robot()))) == 50
     finally:
         policy.close()
     wrong = from_flags(Plugins.discover(), checkpoints_dir=str(trained), codec="ee_joints", loader_options=options())
     with pytest.raises(ConfigurationError, match=r"asks for openpi\.ee_joints, .* trained with openpi\.ee, "):
-        wrong.codec.bind(wrong.default(), {})
+        wrong.codec.resolve(wrong.default(), {})
 
 
 def test_a_run_goes_on_or_begins_anew_only_if_that_is_said(trained, data, stats, tmp_path, capsys):

@@ -199,14 +199,14 @@ def test_a_policy_that_writes_into_its_input_is_told_to_copy_it():
 
 def test_observations_reach_a_callable_under_their_own_names():
     source = from_callables({"a": CountingPolicy})
-    bound = source.codec.bind(source.default(), {})
-    assert (bound.name, bound.source) == ("core.native", "default")
-    assert bound.meta.action_fps is None
+    resolved = source.codec.resolve(source.default(), {})
+    assert (resolved.name, resolved.source) == ("core.native", "default")
+    assert resolved.meta.action_fps is None
     observation = {"robot_state.q": np.zeros(7), "anything": 1}
-    assert bound.encode(observation).keys() == observation.keys()
+    assert resolved.encode(observation).keys() == observation.keys()
 
 
 def test_the_rate_of_a_callable_can_be_told():
     source = from_callables({"a": CountingPolicy}, fps=10)
-    bound = source.codec.bind(source.default(), {})
-    assert bound.decode(Chunk(np.zeros((3, 1))), {}).timestamp.tolist() == [0.0, 0.1, 0.2]
+    resolved = source.codec.resolve(source.default(), {})
+    assert resolved.decode(Chunk(np.zeros((3, 1))), {}).timestamp.tolist() == [0.0, 0.1, 0.2]

@@ -195,8 +195,8 @@ def test_flags_that_make_no_sense_are_refused(plugins, flags, text):
 def test_the_codec_is_the_recorded_one_then_the_one_asked_for_then_the_default(plugins, runs):
     def choice(asked, **recorded):
         source = from_flags(plugins, vendor="arm", checkpoints_dir=runs, codec=asked)
-        bound = source.codec.bind(checkpoint(**recorded), {})
-        return bound.name, bound.source
+        resolved = source.codec.resolve(checkpoint(**recorded), {})
+        return resolved.name, resolved.source
 
     assert choice(None) == ("arm.ee", "default")
     assert choice("joints") == ("arm.joints", "option")
@@ -213,7 +213,7 @@ def test_the_codec_is_the_recorded_one_then_the_one_asked_for_then_the_default(p
 def test_the_rate_is_the_recorded_one_else_the_option(plugins, runs):
     def rate(fps=None, overrides=None, codec=None, **recorded):
         source = from_flags(plugins, vendor="arm", checkpoints_dir=runs, fps=fps, codec=codec)
-        return source.codec.bind(checkpoint(**recorded), overrides or {}).meta.action_fps
+        return source.codec.resolve(checkpoint(**recorded), overrides or {}).meta.action_fps
 
     assert rate() is None
     assert rate(fps=10) == 10.0
@@ -237,25 +237,27 @@ def test_the_rate_is_the_recorded_one_else_the_option(plugins, runs):
 
 def test_a_session_tunes_the_codec_and_only_with_what_fits(plugins):
     codec = from_flags(plugins, vendor="arm.bare", codec="ee", codec_options={"steps": 8}).codec
-    assert codec.bind(checkpoint(), {"fps": 10}).codec.options == PaceOptions(fps=10.0, steps=8)
+    assert codec.resolve(checkpoint(), {"fps": 10}).codec.options == PaceOptions(fps=10.0, steps=8)
     for overrides, text in (
         ({"stesp": 1}, "no option 'stesp'"),
         ({"steps": "1"}, "expects a whole number"),
         ({"steps": 101}, "steps is above 100"),
     ):
         with pytest.raises(BadParameter, match=text):
-            codec.bind(checkpoint(), overrides)
+            codec.resolve(checkpoint(), overrides)
 
 
 def test_a_codec_is_made_once_for_equal_options(plugins):
     codec = from_flags(plugins, vendor="arm.bare", codec="ee").codec
-    first = codec.bind(checkpoint(), {"fps": 10, "steps": 2})
-    assert codec.bind(checkpoint(), {"steps": 2, "fps": 10}) is first
-    assert codec.bind(checkpoint(), {}) is not first
-    assert codec.bind(checkpoint(action_fps=10), {"fps": 10, "steps": 2}) is not first
+    first = codec.resolve(checkpoint(), {"fps": 10, "steps": 2})
+    assert codec.resolve(checkpoint(), {"steps": 2, "fps": 10}) is first
+    assert codec.resolve(checkpoint(), {}) is not first
+    assert codec.resolve(checkpoint(action_fps=10), {"fps": 10, "steps": 2}) is not first
     for steps in range(100):
-        codec.bind(checkpoint(), {"steps": steps})
-    assert codec.bind(checkpoint(), {"fps": 10, "steps": 2}) is not first, "a session must not grow the server's memory"
+        codec.resolve(checkpoint(), {"steps": steps})
+    assert codec.resolve(checkpoint(), {"fps": 10, "steps": 2}) is not first, (
+        "a session must not grow the server's memory"
+    )
 
 
 # -- models.toml ------------------------------------------------------------------------------------------------
@@ -287,7 +289,7 @@ def test_a_file_names_several_sources(plugins, runs, tmp_path):
     assert list(sources) == ["act", "bare"]
     act = sources["act"]
     assert (act.vendor, act.default().id, act.loader.options) == ("arm", "000100", ArmOptions("cuda"))
-    assert act.codec.bind(act.default(), {}).codec.options == PaceOptions(fps=10.0, steps=2)
+    assert act.codec.resolve(act.default(), {}).codec.options == PaceOptions(fps=10.0, steps=2)
 
 
 @pytest.mark.parametrize(

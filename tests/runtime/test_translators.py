@@ -8,7 +8,7 @@ from model_bench import Asked, Bench, run, until
 from offboard_client.errors import InferTimeout
 from offboard_core import NoParams
 from offboard_core.engine import Pipeline, SessionStats
-from puppets import PATIENCE, Door, PlainSerializer, Puppet, bound
+from puppets import PATIENCE, Door, PlainSerializer, Puppet, resolved
 from slot_bed import becomes, bed, turns
 
 
@@ -29,7 +29,7 @@ async def beside_a_call(made, lease, door, serializers):
 
     async def ask(serializer):
         episode = await model.thread.call(lambda: model.policy.new_session(NoParams()), PATIENCE, "an episode")
-        return Pipeline(episode, bound(None), lambda: serializer, SessionStats(made.stats))
+        return Pipeline(episode, resolved(None), lambda: serializer, SessionStats(made.stats))
 
     first, second, *routes = [
         await ask(serializer) for serializer in (PlainSerializer(), PlainSerializer(), *serializers)

@@ -37,7 +37,7 @@ def test_it_is_found_as_a_vendor_that_needs_no_files() -> None:
     source = from_flags(Plugins.discover(), vendor="scripted")
     checkpoint = source.default()
     assert checkpoint.id == "scripted"
-    meta = source.codec.bind(checkpoint, {}).meta
+    meta = source.codec.resolve(checkpoint, {}).meta
     assert meta.action_fps == 15.0
     assert {name: field.kind for name, field in meta.action.items()} == {
         "target_pose": "absolute_pose",

@@ -65,15 +65,15 @@ def test_a_rate_is_refused_where_it_is_given(rate):
 def test_a_plugins_own_rate_is_refused_before_the_server_listens(rate):
     served = source({"a": Puppet}, codec="own", plugin=plays(rate))
     with pytest.raises(ConfigurationError, match=rf"puppet\.own makes actions at a rate that no client plays.*{WORDS}"):
-        served.codec.bind(served.default(), {})
+        served.codec.resolve(served.default(), {})
 
 
 @pytest.mark.parametrize("rate", [LOW, 15, HIGH])
 def test_a_rate_within_the_bounds_is_sent_as_it_is(rate):
     for served in (from_callables({"a": Puppet}, fps=rate), source({"a": Puppet}, codec="own", plugin=plays(rate))):
-        bound = served.codec.bind(served.default(), {})
-        assert bound.meta.action_fps == rate
-        check_meta({"action_fps": bound.meta.action_fps})
+        resolved = served.codec.resolve(served.default(), {})
+        assert resolved.meta.action_fps == rate
+        check_meta({"action_fps": resolved.meta.action_fps})
 
 
 def test_what_a_session_asks_for_is_refused_to_that_session():

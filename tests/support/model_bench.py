@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from offboard_core import CodecMeta, NoParams, OffboardError, Policy
 from offboard_core.engine import Exchange, ModelThread, Pipeline, ServerStats, SessionStats
-from puppets import PATIENCE, PlainSerializer, bound
+from puppets import PATIENCE, PlainSerializer, resolved
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ class Bench:
 
     async def route(self, serializer: Any = None, meta: CodecMeta | None = None) -> Pipeline:
         episode = await self.call(lambda: self.policy.new_session(NoParams()))
-        return Pipeline(episode, bound(meta), lambda: serializer or PlainSerializer(), SessionStats(self.stats))
+        return Pipeline(episode, resolved(meta), lambda: serializer or PlainSerializer(), SessionStats(self.stats))
 
     async def routes(self, count: int) -> list[Pipeline]:
         return [await self.route() for _ in range(count)]

@@ -179,7 +179,7 @@ class Declared:
         return chunk
 
 
-def bound(meta: CodecMeta | None = None) -> ResolvedCodec:
+def resolved(meta: CodecMeta | None = None) -> ResolvedCodec:
     """:class:`Declared`, as a session uses it."""
     return ResolvedCodec(Declared(meta or CodecMeta()), "puppet.declared", "default")  # type: ignore[arg-type]
 

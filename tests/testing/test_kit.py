@@ -110,7 +110,7 @@ def check(laws, law, **given):
     law(laws, **{name: given[name] for name in inspect.signature(law).parameters if name in given})
 
 
-def bound(codec):
+def resolved(codec):
     return ResolvedCodec(codec(), "tested", "default")
 
 
@@ -122,9 +122,9 @@ def test_a_codec_that_breaks_a_law_is_found(codec, law):
         }
         return {"observation": observation, "chunk": Chunk(np.linspace(0.0, 1.0, 12).reshape(4, 3))}
 
-    check(CodecLaws(), law, bound=bound(Good), **given())
+    check(CodecLaws(), law, resolved_codec=resolved(Good), **given())
     with pytest.raises((AssertionError, ValueError, InvalidAction, pytest.fail.Exception)):
-        check(CodecLaws(), law, bound=bound(codec), **given())
+        check(CodecLaws(), law, resolved_codec=resolved(codec), **given())
 
 
 class Steady(Session):
@@ -229,7 +229,12 @@ def served(policy):
 )
 def test_a_policy_that_breaks_a_law_is_found(policy, law):
     def given(kind):
-        return {"policy": kind(), "source": served(kind), "checkpoint": Checkpoint(id="only"), "bound": bound(Good)}
+        return {
+            "policy": kind(),
+            "source": served(kind),
+            "checkpoint": Checkpoint(id="only"),
+            "resolved_codec": resolved(Good),
+        }
 
     check(PolicyLaws(), law, observation=OBSERVATION, **given(Model))
     with pytest.raises((AssertionError, KeyError)):

@@ -112,12 +112,12 @@ class Catalog:
         registry = self._sources[name].registry
         return self._model(name, await self._registries[name].ask(lambda: registry.resolve(rest)))
 
-    async def bind(self, model: Model, overrides: Mapping[str, Any]) -> ResolvedCodec:
-        """See :meth:`CodecChoice.bind`."""
+    async def resolve_codec(self, model: Model, overrides: Mapping[str, Any]) -> ResolvedCodec:
+        """See :meth:`CodecChoice.resolve`."""
         codec, checkpoint = model.source.codec, model.checkpoint
-        if (bound := codec.bound(checkpoint, overrides)) is not None:
-            return bound
-        return await self._codecs[model.name].ask(lambda: codec.bind(checkpoint, overrides))
+        if (remembered := codec.remembered(checkpoint, overrides)) is not None:
+            return remembered
+        return await self._codecs[model.name].ask(lambda: codec.resolve(checkpoint, overrides))
 
     def _model(self, name: str, checkpoint: Checkpoint) -> Model:
         model_id = checkpoint.id if len(self._sources) == 1 else f"{name}/{checkpoint.id}"

@@ -56,37 +56,37 @@ class CodecChoice:
             offer = plugins.get(CODEC, asked, vendor)
             build(offer.options(), self._options, f"the codec {offer.name}", ConfigurationError)
 
-    def bind(self, checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> ResolvedCodec:
+    def resolve(self, checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> ResolvedCodec:
         """The codec for this checkpoint, with a session's ``overrides`` of its options (plain JSON data).
 
         Raises BadParameter for an override that does not fit, ConfigurationError if what was asked for
         contradicts what the checkpoint records. May read the disk: never called on the event loop.
         """
-        if (bound := self.bound(checkpoint, overrides)) is not None:
-            return bound
+        if (resolved := self.remembered(checkpoint, overrides)) is not None:
+            return resolved
         try:
-            bound = self._bind(checkpoint, overrides)
+            resolved = self._resolve(checkpoint, overrides)
         except ConfigurationError as error:
             if overrides:  # without them the server would not have started
                 raise BadParameter(error.text) from error
             raise
         with self._lock:
-            self._made[_key(checkpoint, overrides)] = (checkpoint, bound)
+            self._made[_key(checkpoint, overrides)] = (checkpoint, resolved)
             while len(self._made) > _KEPT:
                 self._made.popitem(last=False)
-        return bound
+        return resolved
 
-    def bound(self, checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> ResolvedCodec | None:
-        """What :meth:`bind` has made of the same before, if it is kept still; reads nothing."""
+    def remembered(self, checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> ResolvedCodec | None:
+        """What :meth:`resolve` has made of the same before, if it is kept still; reads nothing."""
         key = _key(checkpoint, overrides)
         with self._lock:
-            made_for, bound = self._made.get(key, (None, None))
-            if bound is None or made_for != checkpoint:
+            made_for, resolved = self._made.get(key, (None, None))
+            if resolved is None or made_for != checkpoint:
                 return None
             self._made.move_to_end(key)
-            return bound
+            return resolved
 
-    def _bind(self, checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> ResolvedCodec:
+    def _resolve(self, checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> ResolvedCodec:
         offer, source = self._choose(checkpoint)
         where, declared = f"the codec {offer.name}", offer.options()
         names = tuple(option.name for option in describe(declared))
@@ -102,8 +102,8 @@ class CodecChoice:
             if "fps" in names:
                 given["fps"] = recorded
         options = build(declared, given, where, ConfigurationError)
-        bound = ResolvedCodec(offer.make(options, checkpoint), offer.name, source, names)
-        made = bound.meta.action_fps
+        resolved = ResolvedCodec(offer.make(options, checkpoint), offer.name, source, names)
+        made = resolved.meta.action_fps
         if made is not None:
             _check_rate(f"{where} makes actions at a rate that no client plays", made)
         if recorded is not None and made != recorded:
@@ -111,7 +111,7 @@ class CodecChoice:
                 f"{where} makes actions at {made} Hz, but the checkpoint {checkpoint.id} was trained at "
                 f"{recorded:g} Hz, its offboard.json says"
             )
-        return bound
+        return resolved
 
     def _choose(self, checkpoint: Checkpoint) -> tuple[Offer[CodecEntry], Literal["checkpoint", "option", "default"]]:
         asked = None if self._asked is None else self._plugins.get(CODEC, self._asked, self._vendor)

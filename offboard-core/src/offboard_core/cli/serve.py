@@ -145,7 +145,7 @@ def _check(name: str, source: ModelSource, *, many: bool) -> tuple[list[str], Co
     Raises what a session would find wrong with its default model or codec.
     """
     try:
-        meta = source.codec.bind(source.default(), {}).meta
+        meta = source.codec.resolve(source.default(), {}).meta
         ids = [checkpoint.id for checkpoint in source.registry.checkpoints()]
     except OffboardError as error:
         raise ConfigurationError(f"{name}: {error.text}") from error

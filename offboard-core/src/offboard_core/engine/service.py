@@ -86,7 +86,7 @@ class PolicyService:
         for_codec, for_policy = _split(params)
         try:
             model = await self.catalog.resolve(model_id, self._loaded())
-            bound = bridge(await self.catalog.bind(model, for_codec))
+            codec = bridge(await self.catalog.resolve_codec(model, for_codec))
         except ConfigurationError as error:
             raise LoadFailed(error.text) from None
         lease = await self._lease(model, holder, on_status)
@@ -94,16 +94,16 @@ class PolicyService:
         lease.begin(now())
         try:
             policy = lease.loaded.policy
-            _check_known(for_policy, policy, bound)
+            _check_known(for_policy, policy, codec)
             options: Any = build(cast("type[Any]", policy.params), for_policy, "this policy")
             await thread.call(partial(_begin, policy, options, begun), self.limits.infer, "starting an episode")
             if lease.loaded.lost is not None:
                 raise ModelLost(lease.loaded.lost.text)
             meta = build_meta(
                 vendor=model.source.vendor, model_id=model.id, checkpoint=model.checkpoint, policy=policy.meta,
-                codec=bound, address=self.address,
+                codec=codec, address=self.address,
             )  # fmt: skip
-            route = Pipeline(begun[0], bound, partial(serializer, bound), SessionStats(self.stats))
+            route = Pipeline(begun[0], codec, partial(serializer, codec), SessionStats(self.stats))
         except BaseException as error:
             # Calls run in order: if the episode was or will still be begun, this ends it.
             thread.post(partial(_end, begun), "ending an episode")
@@ -238,8 +238,8 @@ def _split(params: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], dict[str,
     return for_codec, for_policy
 
 
-def _check_known(given: Iterable[str], policy: Policy[Any], bound: ResolvedCodec) -> None:
+def _check_known(given: Iterable[str], policy: Policy[Any], codec: ResolvedCodec) -> None:
     known = [f.name for f in fields(policy.params)]
     for name in given:
         if name not in known:
-            raise BadParameter(unknown("session parameter", name, [*known, *(f"codec.{n}" for n in bound.options)]))
+            raise BadParameter(unknown("session parameter", name, [*known, *(f"codec.{n}" for n in codec.options)]))

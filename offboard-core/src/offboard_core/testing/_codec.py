@@ -54,45 +54,45 @@ def _equal(a: Any, b: Any) -> bool:
 class CodecLaws(Vendor):
     """The codec that serves the vendor's default checkpoint."""
 
-    def test_encode_is_pure(self, bound: ResolvedCodec, observation: Observation) -> None:
+    def test_encode_is_pure(self, resolved_codec: ResolvedCodec, observation: Observation) -> None:
         """It writes into nothing, and equal observations give equal inputs."""
-        first, second = bound.encode(_frozen(observation)), bound.encode(_frozen(observation))
+        first, second = resolved_codec.encode(_frozen(observation)), resolved_codec.encode(_frozen(observation))
         assert first.keys() == second.keys()
         assert _different(first, second) == []
 
     def test_encode_reads_what_meta_declares_and_nothing_else(
-        self, bound: ResolvedCodec, observation: Observation
+        self, resolved_codec: ResolvedCodec, observation: Observation
     ) -> None:
         """A robot that sends exactly ``meta.observation`` gives the model the same input as one that sends more."""
-        declared = {name: value for name, value in observation.items() if name in bound.meta.observation}
-        everything, exactly = bound.encode(observation), bound.encode(declared)
+        declared = {name: value for name, value in observation.items() if name in resolved_codec.meta.observation}
+        everything, exactly = resolved_codec.encode(observation), resolved_codec.encode(declared)
         assert _different(exactly, everything) == []
         lost = everything.keys() - exactly.keys() - observation.keys()
         assert not lost, "made of names that meta does not declare"
 
-    def test_a_required_name_is_required(self, bound: ResolvedCodec, observation: Observation) -> None:
+    def test_a_required_name_is_required(self, resolved_codec: ResolvedCodec, observation: Observation) -> None:
         """Without it the codec raises BadObservation that names it; without an optional one it encodes."""
-        for name, field in bound.meta.observation.items():
+        for name, field in resolved_codec.meta.observation.items():
             rest = {other: value for other, value in observation.items() if other != name}
             if not field.required:
-                bound.encode(rest)
+                resolved_codec.encode(rest)
                 continue
             assert name in observation, "the sample observation lacks a name that the codec declares as required"
             with pytest.raises(BadObservation, match=name):
-                bound.encode(rest)
+                resolved_codec.encode(rest)
 
-    def test_decode_is_pure(self, bound: ResolvedCodec, chunk: Chunk, observation: Observation) -> None:
+    def test_decode_is_pure(self, resolved_codec: ResolvedCodec, chunk: Chunk, observation: Observation) -> None:
         """It writes into neither the chunk nor the observation, and equal chunks give equal actions."""
-        first = bound.decode(_frozen_chunk(chunk), _frozen(observation)).columns()
-        second = bound.decode(_frozen_chunk(chunk), _frozen(observation)).columns()
+        first = resolved_codec.decode(_frozen_chunk(chunk), _frozen(observation)).columns()
+        second = resolved_codec.decode(_frozen_chunk(chunk), _frozen(observation)).columns()
         assert first.keys() == second.keys()
         assert _different(first, second) == []
 
     def test_decode_makes_what_meta_declares(
-        self, bound: ResolvedCodec, chunk: Chunk, observation: Observation
+        self, resolved_codec: ResolvedCodec, chunk: Chunk, observation: Observation
     ) -> None:
         """The names and shapes of ``meta.action``; timestamps i / ``action_fps`` up to the horizon, or none."""
-        decoded, meta = bound.decode(chunk, observation), bound.meta
+        decoded, meta = resolved_codec.decode(chunk, observation), resolved_codec.meta
         check_action(decoded, meta)
         if meta.action_fps is None:
             assert decoded.timestamp is None
@@ -105,17 +105,17 @@ class CodecLaws(Vendor):
             np.testing.assert_allclose(decoded.timestamp, times)
 
     def test_decode_works_on_every_step_alone(
-        self, bound: ResolvedCodec, chunk: Chunk, observation: Observation
+        self, resolved_codec: ResolvedCodec, chunk: Chunk, observation: Observation
     ) -> None:
         """A chunk of T steps decodes to what its steps decode to one by one."""
-        whole = bound.decode(chunk, observation)
+        whole = resolved_codec.decode(chunk, observation)
         for i in range(len(whole)):
-            alone = bound.decode(_step(chunk, i), observation).columns()
+            alone = resolved_codec.decode(_step(chunk, i), observation).columns()
             for name, column in whole.columns().items():
                 np.testing.assert_allclose(alone[name][0], column[i], rtol=1e-6, atol=1e-7, err_msg=f"{name}, step {i}")
 
     def test_decode_hides_no_number_that_is_not_finite(
-        self, bound: ResolvedCodec, chunk: Chunk, observation: Observation
+        self, resolved_codec: ResolvedCodec, chunk: Chunk, observation: Observation
     ) -> None:
         """NaN anywhere in the model's answer is refused, or still there for the server to refuse."""
         for name, column in chunk.columns().items():
@@ -124,7 +124,7 @@ class CodecLaws(Vendor):
                 bad[(0, *index)] = np.nan
                 action = {**chunk.action, name: bad} if isinstance(chunk.action, dict) else bad
                 with pytest.raises(InvalidAction):
-                    check_action(bound.decode(chunk.replace(action=action), observation), bound.meta)
+                    check_action(resolved_codec.decode(chunk.replace(action=action), observation), resolved_codec.meta)
 
 
 def _step(chunk: Chunk, i: int) -> Chunk:

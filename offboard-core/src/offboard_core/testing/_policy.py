@@ -21,27 +21,29 @@ _AT_ONCE = 0.001
 class PolicyLaws(Vendor):
     """What the server relies on when it calls the policy from the model's thread."""
 
-    def test_a_policy_answers_chunks(self, chunk: Chunk, bound: ResolvedCodec, observation: Observation) -> None:
+    def test_a_policy_answers_chunks(
+        self, chunk: Chunk, resolved_codec: ResolvedCodec, observation: Observation
+    ) -> None:
         """The sample observation gets a chunk that its own codec can decode."""
         assert isinstance(chunk, Chunk)
-        assert 0 < len(bound.decode(chunk, observation)) <= len(chunk)
+        assert 0 < len(resolved_codec.decode(chunk, observation)) <= len(chunk)
 
     def test_one_result_for_each_session_of_a_batch(
-        self, policy: Policy[Any], bound: ResolvedCodec, observation: Observation
+        self, policy: Policy[Any], resolved_codec: ResolvedCodec, observation: Observation
     ) -> None:
         """Up to ``max_batch_size`` sessions share a call, and each is answered."""
         sessions = [policy.new_session(policy.params()) for _ in range(min(3, max(1, policy.max_batch_size)))]
-        results = policy.infer_many([(session, bound.encode(observation)) for session in sessions])
+        results = policy.infer_many([(session, resolved_codec.encode(observation)) for session in sessions])
         assert [type(result) for result in results] == [Chunk] * len(sessions)
         for session in sessions:
             session.close()
 
     def test_one_bad_input_of_a_batch_fails_one_robot(
-        self, policy: Policy[Any], bound: ResolvedCodec, observation: Observation
+        self, policy: Policy[Any], resolved_codec: ResolvedCodec, observation: Observation
     ) -> None:
         """A session that cannot be answered is an error among the results, and the others have their chunks."""
         good, bad = policy.new_session(policy.params()), policy.new_session(policy.params())
-        inputs = bound.encode(observation)
+        inputs = resolved_codec.encode(observation)
         pairs: list[tuple[Session, dict[str, Any]]] = [(bad, {}), (good, inputs)]
         share = policy.max_batch_size > 1 and policy.batch_key(inputs) == policy.batch_key({})
         results = [
@@ -53,14 +55,14 @@ class PolicyLaws(Vendor):
         bad.close()
 
     def test_an_episode_starts_anew_after_reset(
-        self, policy: Policy[Any], bound: ResolvedCodec, observation: Observation
+        self, policy: Policy[Any], resolved_codec: ResolvedCodec, observation: Observation
     ) -> None:
         """``reset`` may come at any time, and the next observation is answered like the first one."""
         session = policy.new_session(policy.params())
         session.reset()
-        first = session.infer(bound.encode(observation))
+        first = session.infer(resolved_codec.encode(observation))
         session.reset()
-        again = session.infer(bound.encode(observation))
+        again = session.infer(resolved_codec.encode(observation))
         session.close()
         assert first is not None
         assert again is not None
@@ -74,7 +76,7 @@ class PolicyLaws(Vendor):
         assert json.dumps(dict(policy.meta), sort_keys=True) == before
 
     def test_its_health_is_told_at_once_from_any_thread(
-        self, policy: Policy[Any], bound: ResolvedCodec, observation: Observation
+        self, policy: Policy[Any], resolved_codec: ResolvedCodec, observation: Observation
     ) -> None:
         """A policy that was loaded is ready, and says so while it is in a call: the server asks on its event loop."""
         session = policy.new_session(policy.params())
@@ -82,7 +84,7 @@ class PolicyLaws(Vendor):
         asked = [threading.Thread(target=lambda: heard.extend(policy.health() for _ in range(100))) for _ in range(4)]
         for thread in asked:
             thread.start()
-        session.infer(bound.encode(observation))
+        session.infer(resolved_codec.encode(observation))
         for thread in asked:
             thread.join()
         session.close()
@@ -97,12 +99,12 @@ class PolicyLaws(Vendor):
         assert statistics.median(took) < _AT_ONCE, "it is asked on the event loop: tell what is known already"
 
     def test_a_closed_policy_is_gone(
-        self, source: ModelSource, checkpoint: Checkpoint, bound: ResolvedCodec, observation: Observation
+        self, source: ModelSource, checkpoint: Checkpoint, resolved_codec: ResolvedCodec, observation: Observation
     ) -> None:
         """After ``close`` nothing holds the policy; otherwise its memory would stay when models are switched."""
         policy = source.loader.load(checkpoint, print)
         session = policy.new_session(policy.params())
-        session.infer(bound.encode(observation))
+        session.infer(resolved_codec.encode(observation))
         session.close()
         policy.close()
         gone = weakref.ref(policy)

@@ -107,12 +107,12 @@ class ProtocolLaws(Vendor):
                 assert row["timestamp"] == pytest.approx(i / meta["action_fps"])
 
     def test_an_error_leaves_the_session_as_it_was(
-        self, robot: Robot, observation: Observation, bound: ResolvedCodec
+        self, robot: Robot, observation: Observation, resolved_codec: ResolvedCodec
     ) -> None:
         """What cannot be decoded, and an observation without its required names, is answered; so is the next one."""
         assert robot.ask(b"\xc1")["code"] == "bad_message"
         assert "result" in robot.ask(observation)
-        if any(field.required for field in bound.meta.observation.values()):
+        if any(field.required for field in resolved_codec.meta.observation.values()):
             assert robot.ask({"offboard.seq": 7})["code"] == "bad_observation"
             assert "result" in robot.ask(observation)
 

@@ -72,9 +72,9 @@ class Vendor:
         return source.default()
 
     @pytest.fixture
-    def bound(self, source: ModelSource, checkpoint: Checkpoint) -> ResolvedCodec:
+    def resolved_codec(self, source: ModelSource, checkpoint: Checkpoint) -> ResolvedCodec:
         """The codec that serves the checkpoint."""
-        return source.codec.bind(checkpoint, {})
+        return source.codec.resolve(checkpoint, {})
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -85,10 +85,10 @@ class Vendor:
         policy.close()
 
     @pytest.fixture
-    def chunk(self, policy: Policy[Any], bound: ResolvedCodec, observation: Observation) -> Chunk:
+    def chunk(self, policy: Policy[Any], resolved_codec: ResolvedCodec, observation: Observation) -> Chunk:
         """What the policy answers to the sample observation, in the model's own terms."""
         session = policy.new_session(policy.params())
-        chunk = session.infer(bound.encode(observation))
+        chunk = session.infer(resolved_codec.encode(observation))
         session.close()
         assert chunk is not None, "the first observation of an episode needs a chunk"
         assert len(chunk), "a chunk of no steps means stop; give an observation at which the policy goes on"
