@@ -94,8 +94,8 @@ def test_the_log_says_the_same_wait_once(caplog):
             async with serving(source({"a": slowly})) as service:
                 service.preload(lambda error: None)
                 await until(door.entered)
-                recipe = service.catalog.default
-                waiting = service._spawn(service._lease(recipe, "another", hear))
+                model = service.catalog.default
+                waiting = service._spawn(service._lease(model, "another", hear))
                 await becomes(lambda: len(told) >= 20)
                 door.open()
                 await becomes(lambda: service.slot.loaded and len(service.slot.loaded.leases) == 1)

@@ -27,8 +27,8 @@ class Told:
 
 
 def wanted(b, name, load):
-    recipe = b.recipe(name)
-    return Want(b.slot, type(recipe)(recipe.key, recipe.label, load), "somebody")
+    spec = b.spec(name)
+    return Want(b.slot, type(spec)(spec.key, spec.label, load), "somebody")
 
 
 def test_a_load_may_take_any_time_while_there_is_news_of_it():

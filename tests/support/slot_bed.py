@@ -19,7 +19,7 @@ class Bed:
         self.loads = []
         self.policies = {}
 
-    def recipe(self, name, make=Puppet):
+    def spec(self, name, make=Puppet):
         def load(report):
             self.loads.append(name)
             report(f"reading {name}")
@@ -29,7 +29,7 @@ class Bed:
         return ModelSpec(("test", name), name, load)
 
     def want(self, name, holder="somebody", make=Puppet):
-        return Want(self.slot, self.recipe(name, make), holder)
+        return Want(self.slot, self.spec(name, make), holder)
 
     async def have(self, name, holder="somebody", make=Puppet):
         return await self.want(name, holder, make).lease()
@@ -38,10 +38,10 @@ class Bed:
 class Want:
     """Somebody who asks for a lease. ``news``: what he was told meanwhile."""
 
-    def __init__(self, slot, recipe, holder):
+    def __init__(self, slot, spec, holder):
         self.news = []
         self.told = asyncio.Event()
-        self.task = asyncio.ensure_future(slot.acquire(recipe, holder, self._hear))
+        self.task = asyncio.ensure_future(slot.acquire(spec, holder, self._hear))
 
     async def _hear(self, status):
         self.news.append((status.state, status.message))

@@ -30,11 +30,11 @@ class ModelSpec:
 class LoadedModel:
     """A policy in the slot, with its thread and its leases."""
 
-    def __init__(self, recipe: ModelSpec, thread: ModelThread, now: float) -> None:
-        self.key, self.label, self.thread, self.since = recipe.key, recipe.label, thread, now
+    def __init__(self, spec: ModelSpec, thread: ModelThread, now: float) -> None:
+        self.key, self.label, self.thread, self.since = spec.key, spec.label, thread, now
         self.leases: set[Lease] = set()
         self.lost: OffboardError | None = None
-        self.watch = Watch(recipe.label, now)
+        self.watch = Watch(spec.label, now)
 
     @property
     def policy(self) -> Policy[Any]:
@@ -95,7 +95,7 @@ class Lease:
 class LeaseRequest:
     """Somebody who waits for a lease. ``news`` is set when there is something to tell."""
 
-    def __init__(self, recipe: ModelSpec, holder: str, future: asyncio.Future[Lease]) -> None:
-        self.recipe, self.holder, self.future = recipe, holder, future
+    def __init__(self, spec: ModelSpec, holder: str, future: asyncio.Future[Lease]) -> None:
+        self.spec, self.holder, self.future = spec, holder, future
         self.news = asyncio.Event()
         future.add_done_callback(lambda _: self.news.set())

@@ -41,10 +41,10 @@ class _Problem(NamedTuple):
 
 
 class ModelLoader:
-    """Loads and unloads, one at a time. ``recipe``, ``since``, ``progress``: what is being loaded now."""
+    """Loads and unloads, one at a time. ``spec``, ``since``, ``progress``: what is being loaded now."""
 
     def __init__(self, limits: ServiceTimeouts, stats: ServerStats) -> None:
-        self.recipe: ModelSpec | None = None
+        self.spec: ModelSpec | None = None
         self.since = 0.0
         self.progress = ""
         self.failure: Failure | None = None
@@ -53,42 +53,42 @@ class ModelLoader:
         self._heard = 0.0
         self._stuck: tuple[str, ModelThread] | None = None
 
-    async def load(self, recipe: ModelSpec) -> LoadedModel:
+    async def load(self, spec: ModelSpec) -> LoadedModel:
         """A thread with the policy on it. Raises LoadFailed; then nothing of the model is left."""
         if self._stuck is not None and self._stuck[1].is_alive():
             raise self._failed(
-                recipe,
+                spec,
                 f"{self._stuck[0]} was given up, but its last call has not returned yet, and holds its memory; "
-                f"{recipe.label} can be loaded when it has. If it never does, restart the server",
+                f"{spec.label} can be loaded when it has. If it never does, restart the server",
             )
         self._stuck = None
-        self.recipe, self.progress = recipe, "starting"
+        self.spec, self.progress = spec, "starting"
         self.since = self._heard = self._loop.time()
-        thread = ModelThread(recipe.label, self._loop)
+        thread = ModelThread(spec.label, self._loop)
         try:
-            problem = await self._while_heard_of(thread.call(lambda: self._build(recipe, thread), None, "loading"))
+            problem = await self._while_heard_of(thread.call(lambda: self._build(spec, thread), None, "loading"))
         except InferTimeout as error:
-            self._stuck = (recipe.label, thread)
+            self._stuck = (spec.label, thread)
             problem = _Problem(error.text)
         except asyncio.CancelledError:
             _discard(thread)
             raise
         finally:
-            self.recipe = None
+            self.spec = None
         if problem is not None:
             _discard(thread)
             self._stats.loads["failed"] += 1
-            raise self._failed(recipe, f"{recipe.label} could not be loaded: {problem.text}", problem.permanent)
+            raise self._failed(spec, f"{spec.label} could not be loaded: {problem.text}", problem.permanent)
         now = self._loop.time()
         self._stats.loads["ok"] += 1
         self._stats.load_seconds = now - self.since
-        log.info("loaded %s in %.1f s", recipe.label, now - self.since)
-        return LoadedModel(recipe, thread, now)
+        log.info("loaded %s in %.1f s", spec.label, now - self.since)
+        return LoadedModel(spec, thread, now)
 
-    def status(self, recipe: ModelSpec) -> Status:
-        """What whoever waits for ``recipe``, which is being loaded, is told."""
+    def status(self, spec: ModelSpec) -> Status:
+        """What whoever waits for ``spec``, which is being loaded, is told."""
         told, seconds = self.progress, self._loop.time() - self.since
-        begin = f"loading {recipe.label}: "
+        begin = f"loading {spec.label}: "
         text = f"{begin}{told} ({seconds:.0f} s so far)"
         if isinstance(told, Progress):
             return Status("loading", text, begin + told.phase, seconds, told.done, told.total)
@@ -113,8 +113,8 @@ class ModelLoader:
         finally:
             thread.stop()
 
-    def _failed(self, recipe: ModelSpec, text: str, permanent: bool = False) -> LoadFailed:
-        self.note(recipe.label, text)
+    def _failed(self, spec: ModelSpec, text: str, permanent: bool = False) -> LoadFailed:
+        self.note(spec.label, text)
         return LoadFailed(text, permanent=permanent)
 
     async def _while_heard_of(self, loading: Coroutine[Any, Any, T]) -> T:
@@ -136,30 +136,30 @@ class ModelLoader:
     def _hear(self) -> None:
         self._heard = self._loop.time()
 
-    def _build(self, recipe: ModelSpec, thread: ModelThread) -> _Problem | None:
+    def _build(self, spec: ModelSpec, thread: ModelThread) -> _Problem | None:
         """On the model's thread: None, or what went wrong.
 
         The exception itself must not leave the thread: its traceback would keep a half-made model alive.
         """
 
         def report(message: str) -> None:
-            if self.recipe is not recipe:  # the server closes, or gave it up: what was started for it ends here
+            if self.spec is not spec:  # the server closes, or gave it up: what was started for it ends here
                 raise LoadFailed("nobody waits for it any more")
             self._loop.call_soon_threadsafe(self._hear)
             self.progress = message if type(message) in (str, Progress) else str(message)
 
         try:
-            thread.policy = check_policy(recipe.load(report))
+            thread.policy = check_policy(spec.load(report))
             return None
         except OffboardError as error:
-            log.warning("loading %s failed", recipe.label, exc_info=True)
+            log.warning("loading %s failed", spec.label, exc_info=True)
             return _Problem(error.text, isinstance(error, LoadFailed) and error.permanent)
         except ImportError as error:  # what is not installed will not be while this process lives
-            log.exception("loading %s failed", recipe.label)
+            log.exception("loading %s failed", spec.label)
             return _Problem(told(error), permanent=True)
         # SystemExit included: a vendor's code that leaves the program must not take the slot with it.
         except BaseException as error:
-            log.exception("loading %s failed", recipe.label)
+            log.exception("loading %s failed", spec.label)
             return _Problem(told(error))
         finally:
             collect()

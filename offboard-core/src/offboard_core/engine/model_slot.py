@@ -44,26 +44,26 @@ class ModelSlot:
         self._loop = asyncio.get_running_loop()
         self._requests: deque[LeaseRequest] = deque()
         self._loaded: LoadedModel | None = None
-        self._loading = ModelLoader(limits, stats)
+        self._loader = ModelLoader(limits, stats)
         self._changed = asyncio.Event()
         self._closing = False
         self._owner = self._loop.create_task(self._run(), name="offboard-slot")
         self._watch = self._loop.create_task(self._watchdog(), name="offboard-watchdog")
 
     # -- what the service calls -------------------------------------------------------------------------------
-    async def acquire(self, recipe: ModelSpec, holder: str, on_status: OnStatus) -> Lease:
-        """A lease on ``recipe``'s model; waits and loads as needed, telling ``on_status`` every few seconds."""
+    async def acquire(self, spec: ModelSpec, holder: str, on_status: OnStatus) -> Lease:
+        """A lease on ``spec``'s model; waits and loads as needed, telling ``on_status`` every few seconds."""
         if self._closing:
             raise ShuttingDown("the server is going away; try again when it is back")
-        if not self._requests and (loaded := self._usable(recipe)):
+        if not self._requests and (loaded := self._usable(spec)):
             return self._grant(loaded, holder)
-        request = LeaseRequest(recipe, holder, self._loop.create_future())
+        request = LeaseRequest(spec, holder, self._loop.create_future())
         self._requests.append(request)
         self._changed.set()
         try:
             while not request.future.done():
                 request.news.clear()
-                await on_status(news(request.recipe, self._loaded, self._loading, self._loop.time()))
+                await on_status(news(request.spec, self._loaded, self._loader, self._loop.time()))
                 await wait_until_set(request.news, self.limits.status_every)
             return request.future.result()
         except BaseException:
@@ -103,7 +103,7 @@ class ModelSlot:
         """The model died: every session on it is told, and nobody is given it any more."""
         if loaded.lost is None:
             loaded.lost = error
-            self._loading.note(loaded.label, error.text)
+            self._loader.note(loaded.label, error.text)
             log.error("%s is lost: %s", loaded.label, shown(error.text))
             for lease in list(loaded.leases):
                 lease.evict(error)
@@ -117,7 +117,7 @@ class ModelSlot:
     @property
     def failure(self) -> Failure | None:
         """The last load that failed, or model that was lost."""
-        return self._loading.failure
+        return self._loader.failure
 
     def wedged(self) -> bool:
         """Whether the loaded policy, or its codec on every translator, has not returned for longer than the limit."""
@@ -132,9 +132,9 @@ class ModelSlot:
         if self._closing:
             return "the server is going away"
         if (loaded := self._loaded) is None:
-            recipe = self._loading.recipe
-            if recipe is not None:
-                return f"{recipe.label} is being loaded"
+            spec = self._loader.spec
+            if spec is not None:
+                return f"{spec.label} is being loaded"
             return "no model is loaded" + (f"; {shown(self.failure.text)}" if self.failure is not None else "")
         if loaded.lost is None and (stuck := loaded.thread.stuck(self.limits.infer)):
             return f"{loaded.label} has been {stuck}"
@@ -151,8 +151,8 @@ class ModelSlot:
 
     def status(self) -> dict[str, Any]:
         """Plain data for ``/api/v1/status``."""
-        waiting = [request.recipe.label for request in self._requests if not request.future.done()]
-        told = standing(self._loaded, self._loading, self._loop.time())
+        waiting = [request.spec.label for request in self._requests if not request.future.done()]
+        told = standing(self._loaded, self._loader, self._loop.time())
         return {**told, "wedged": self.wedged(), "waiting": waiting}
 
     def drain(self) -> None:
@@ -172,7 +172,7 @@ class ModelSlot:
             for lease in list(self._loaded.leases):
                 self.release(lease)
             loaded, self._loaded = self._loaded, None
-            await self._loading.unload(loaded)
+            await self._loader.unload(loaded)
 
     # -- the task that owns the slot ----------------------------------------------------------------------------
     async def _run(self) -> None:
@@ -189,7 +189,7 @@ class ModelSlot:
                 self._fail(request, error)
                 if error.permanent:  # nobody else need try
                     for other in self._requests:
-                        if other.recipe.key == request.recipe.key:
+                        if other.spec.key == request.spec.key:
                             self._fail(other, error)
             except OffboardError as error:
                 self._fail(request, error)
@@ -203,15 +203,15 @@ class ModelSlot:
     def _next(self) -> LeaseRequest:
         """The first, unless he waits for a model to recover and another wants another one."""
         recovering = self._loaded is not None and self._loaded.recovering and self._loaded.key
-        return next((r for r in self._requests if r.future.done() or r.recipe.key != recovering), self._requests[0])
+        return next((r for r in self._requests if r.future.done() or r.spec.key != recovering), self._requests[0])
 
     async def _serve(self, request: LeaseRequest) -> None:
         """The lease, or the load and the lease, or a while of waiting for it."""
-        if loaded := self._usable(request.recipe):
+        if loaded := self._usable(request.spec):
             request.future.set_result(self._grant(loaded, request.holder))
             return
         loaded = self._loaded
-        recovers = loaded is not None and loaded.recovering and loaded.key == request.recipe.key
+        recovers = loaded is not None and loaded.recovering and loaded.key == request.spec.key
         if loaded is not None and (loaded.leases or recovers):
             if not recovers:
                 self._make_room()
@@ -219,8 +219,8 @@ class ModelSlot:
             return
         if self._loaded is not None:
             previous, self._loaded = self._loaded, None
-            await self._loading.unload(previous)
-        loading = asyncio.ensure_future(self._loading.load(request.recipe))
+            await self._loader.unload(previous)
+        loading = asyncio.ensure_future(self._loader.load(request.spec))
         for waiting in self._requests:
             waiting.news.set()
         loaded = self._loaded = await loading
@@ -240,9 +240,9 @@ class ModelSlot:
                     log.exception("a timeout or a loss could not be told")
 
     # -- small things ---------------------------------------------------------------------------------------------
-    def _usable(self, recipe: ModelSpec) -> LoadedModel | None:
+    def _usable(self, spec: ModelSpec) -> LoadedModel | None:
         loaded = self._loaded
-        if loaded is None or loaded.key != recipe.key or not self._ask(loaded):
+        if loaded is None or loaded.key != spec.key or not self._ask(loaded):
             return None
         most = loaded.policy.max_sessions
         if most is not None and len(loaded.leases) >= most:
@@ -263,7 +263,7 @@ class ModelSlot:
             why = f"{loaded.label} has not recovered for {now - loaded.watch.since:.0f} s: {health.reason}"
             self.lost(loaded, ModelLost(why))
             for waiting in self._requests:
-                if waiting.recipe.key == loaded.key:
+                if waiting.spec.key == loaded.key:
                     self._fail(waiting, LoadFailed(why))
         if health.state != before:
             self._changed.set()

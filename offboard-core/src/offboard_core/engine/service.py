@@ -189,8 +189,8 @@ class PolicyService:
                 log.error("%s", error)
 
     async def _lease(self, model: Model, holder: str, on_status: OnStatus) -> Lease:
-        recipe = ModelSpec(model.key, model.id, partial(model.source.loader.load, model.checkpoint))
-        lease = await self.slot.acquire(recipe, holder, on_status)
+        spec = ModelSpec(model.key, model.id, partial(model.source.loader.load, model.checkpoint))
+        lease = await self.slot.acquire(spec, holder, on_status)
         self._granted = model
         return lease
 

@@ -11,13 +11,12 @@ from .lease import LoadedModel, ModelSpec
 from .model_loader import ModelLoader
 
 
-def standing(loaded: LoadedModel | None, loading: ModelLoader, now: float) -> dict[str, Any]:
+def standing(loaded: LoadedModel | None, loader: ModelLoader, now: float) -> dict[str, Any]:
     """Plain data for ``/api/v1/status``."""
-    recipe, failure = loading.recipe, loading.failure
+    spec, failure = loader.spec, loader.failure
     return {
         "loaded": loaded and {"model": loaded.label, "for_s": round(now - loaded.since, 1), "health": loaded.health()},
-        "loading": recipe
-        and {"model": recipe.label, "for_s": round(now - loading.since, 1), "progress": loading.progress},
+        "loading": spec and {"model": spec.label, "for_s": round(now - loader.since, 1), "progress": loader.progress},
         "holders": [
             {"client": lease.holder, "for_s": round(now - lease.since, 1), "idle_s": round(lease.idle(now), 1)}
             for lease in sorted(loaded.leases if loaded else (), key=lambda lease: lease.since)
@@ -28,11 +27,11 @@ def standing(loaded: LoadedModel | None, loading: ModelLoader, now: float) -> di
     }
 
 
-def news(wanted: ModelSpec, loaded: LoadedModel | None, loading: ModelLoader, now: float) -> Status:
+def news(wanted: ModelSpec, loaded: LoadedModel | None, loader: ModelLoader, now: float) -> Status:
     """What whoever waits for ``wanted`` is told."""
-    if (recipe := loading.recipe) is not None:
-        status = loading.status(recipe)
-        if recipe.key == wanted.key:
+    if (spec := loader.spec) is not None:
+        status = loader.status(spec)
+        if spec.key == wanted.key:
             return status
         after = f"{wanted.label} comes after: "
         return replace(status, state="waiting", message=after + status.message, phase=after + status.phase)

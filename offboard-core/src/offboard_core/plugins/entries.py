@@ -1,4 +1,4 @@
-"""What a plugin's hooks yield: small frozen entries, each a name with a recipe.
+"""What a plugin's hooks yield: small frozen entries, each a name with its factory.
 
 A ``factory`` is ``"module:attr"``, imported on first use, so that discovering plugins imports no model library.
 """
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Entry(Generic[P, T]):
-    """A name with a recipe. ``factory`` is ``"module:attr"`` or a callable; ``summary`` is one line for listings."""
+    """A name with its factory. ``factory`` is ``"module:attr"`` or a callable; ``summary`` is one line for listings."""
 
     name: str
     summary: str

@@ -1,4 +1,4 @@
-"""Entries together with the plugin that offers them: the recipe, and the errors of those who follow it."""
+"""Entries together with the plugin that offers them: the named, and the errors of those who follow it."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ class Offer(Generic[E_co]):
             )
         return made
 
-    def _resolve(self, recipe: Any, role: str) -> Any:
-        if not isinstance(recipe, str):
-            return recipe
+    def _resolve(self, named: Any, role: str) -> Any:
+        if not isinstance(named, str):
+            return named
         try:
-            return import_attr(recipe)
+            return import_attr(named)
         except Exception as error:
             raise ConfigurationError(
-                f"{self.name}: the {role} {recipe!r} of the plugin {self.provider} cannot be imported: "
+                f"{self.name}: the {role} {named!r} of the plugin {self.provider} cannot be imported: "
                 f"{type(error).__name__}: {error}"
             ) from error
