@@ -13,13 +13,13 @@ def test_who_waits_shares_the_next_call():
     async def main():
         with Door() as door:
             async with Bench(Puppet(max_batch_size=8, doors={0: door})) as bench:
-                routes = await bench.routes(5)
-                asked = [bench.submit(routes[0], X3)]
+                pipelines = await bench.pipelines(5)
+                asked = [bench.submit(pipelines[0], X3)]
                 await until(door.entered)
-                asked += [bench.submit(route, X3) for route in routes[1:]]
+                asked += [bench.submit(pipeline, X3) for pipeline in pipelines[1:]]
                 door.open()
                 timings = [(await one.reply())[1]["batch"] for one in asked]
-                assert shared(bench, routes) == [[0], [1, 2, 3, 4]]
+                assert shared(bench, pipelines) == [[0], [1, 2, 3, 4]]
                 assert timings == [1, 4, 4, 4, 4]
                 assert bench.stats.batches == {1: 1, 4: 4}
 
@@ -30,14 +30,14 @@ def test_a_call_is_never_larger_than_the_policy_allows():
     async def main():
         with Door() as door:
             async with Bench(Puppet(max_batch_size=3, doors={0: door})) as bench:
-                routes = await bench.routes(6)
-                asked = [bench.submit(routes[0], X3)]
+                pipelines = await bench.pipelines(6)
+                asked = [bench.submit(pipelines[0], X3)]
                 await until(door.entered)
-                asked += [bench.submit(route, X3) for route in routes[1:]]
+                asked += [bench.submit(pipeline, X3) for pipeline in pipelines[1:]]
                 door.open()
                 for one in asked:
                     await one.reply()
-                assert shared(bench, routes) == [[0], [1, 2, 3], [4, 5]]
+                assert shared(bench, pipelines) == [[0], [1, 2, 3], [4, 5]]
 
     run(main())
 
@@ -46,14 +46,14 @@ def test_a_policy_that_does_not_batch_is_called_in_the_order_of_arrival():
     async def main():
         with Door() as door:
             async with Bench(Puppet(doors={0: door})) as bench:
-                routes = await bench.routes(4)
-                asked = [bench.submit(routes[0], X3)]
+                pipelines = await bench.pipelines(4)
+                asked = [bench.submit(pipelines[0], X3)]
                 await until(door.entered)
-                asked += [bench.submit(route, X3) for route in (routes[2], routes[1], routes[3])]
+                asked += [bench.submit(pipeline, X3) for pipeline in (pipelines[2], pipelines[1], pipelines[3])]
                 door.open()
                 for one in asked:
                     await one.reply()
-                assert shared(bench, routes) == [[0], [2], [1], [3]]
+                assert shared(bench, pipelines) == [[0], [2], [1], [3]]
 
     run(main())
 
@@ -62,14 +62,16 @@ def test_only_inputs_of_one_kind_share_a_call_and_none_is_overtaken_twice():
     async def main():
         with Door() as door:
             async with Bench(Puppet(max_batch_size=8, doors={0: door})) as bench:
-                routes = await bench.routes(5)
-                asked = [bench.submit(routes[0], X3)]
+                pipelines = await bench.pipelines(5)
+                asked = [bench.submit(pipelines[0], X3)]
                 await until(door.entered)
-                asked += [bench.submit(route, x) for route, x in zip(routes[1:], (X3, X4, X3, X4), strict=True)]
+                asked += [
+                    bench.submit(pipeline, x) for pipeline, x in zip(pipelines[1:], (X3, X4, X3, X4), strict=True)
+                ]
                 door.open()
                 for one in asked:
                     await one.reply()
-                assert shared(bench, routes) == [[0], [1, 3], [2, 4]]
+                assert shared(bench, pipelines) == [[0], [1, 3], [2, 4]]
 
     run(main())
 
@@ -84,19 +86,19 @@ def test_a_call_waits_for_its_turn_behind_what_came_before():
 
         with Door() as door:
             async with Bench(Puppet(note, max_batch_size=8, doors={0: door})) as bench:
-                routes = await bench.routes(3)
-                asked = [bench.submit(routes[0], X3)]
+                pipelines = await bench.pipelines(3)
+                asked = [bench.submit(pipelines[0], X3)]
                 await until(door.entered)
-                asked.append(bench.submit(routes[1], X3))
+                asked.append(bench.submit(pipelines[1], X3))
                 call = asyncio.ensure_future(bench.call(lambda: order.append("call")))
                 await asyncio.sleep(0)
-                asked.append(bench.submit(routes[2], X3))
+                asked.append(bench.submit(pipelines[2], X3))
                 door.open()
                 for one in asked:
                     await one.reply()
                 await call
                 assert order == ["infer", "infer", "call", "infer"]
-                assert shared(bench, routes) == [[0], [1], [2]], "a batch does not reach past a call"
+                assert shared(bench, pipelines) == [[0], [1], [2]], "a batch does not reach past a call"
 
     run(main())
 
@@ -134,12 +136,12 @@ def test_one_bad_input_fails_one_robot(make, raised, expected):
             policy = make(fail_on_bad, max_batch_size=8, doors={0: door})
             policy.batch_key = lambda inputs: None
             async with Bench(policy) as bench:
-                routes = await bench.routes(4)
-                asked = [bench.submit(routes[0], X3)]
+                pipelines = await bench.pipelines(4)
+                asked = [bench.submit(pipelines[0], X3)]
                 await until(door.entered)
                 asked += [
-                    bench.submit(route, {**X3, **more})
-                    for route, more in zip(routes[1:], ({}, {"bad": raised}, {}), strict=True)
+                    bench.submit(pipeline, {**X3, **more})
+                    for pipeline, more in zip(pipelines[1:], ({}, {"bad": raised}, {}), strict=True)
                 ]
                 door.open()
                 results = [(await one.reply())[0] for one in asked]
@@ -147,13 +149,15 @@ def test_one_bad_input_fails_one_robot(make, raised, expected):
                     shared_call = [Chunk, expected, expected, expected]
                     assert [type(result) for result in results] == shared_call, "nobody knows whose input it was"
                     assert "3 robots shared the call" in results[1].text
-                    assert shared(bench, routes) == [[0], [1, 2, 3]], "and nobody is asked twice about one observation"
+                    assert shared(bench, pipelines) == [[0], [1, 2, 3]], (
+                        "and nobody is asked twice about one observation"
+                    )
                     return
                 assert [type(result) for result in results] == [Chunk, Chunk, expected, Chunk]
                 assert str(raised) in results[2].text
                 if expected is PolicyFailed:
                     assert results[2].text.startswith(f"the policy raised {type(raised).__name__}: ")
-                assert isinstance((await bench.submit(routes[2], X3).reply())[0], Chunk), "its session goes on"
+                assert isinstance((await bench.submit(pipelines[2], X3).reply())[0], Chunk), "its session goes on"
 
     run(main())
 
@@ -163,21 +167,21 @@ def test_after_a_call_that_failed_as_a_whole_each_robot_is_asked_alone_until_it_
         doors = {0: Door(), 2: Door(), 5: Door()}
         policy = AllOrNothing(fail_on_bad, max_batch_size=8, doors=doors)
         async with Bench(policy) as bench:
-            routes = await bench.routes(3)
+            pipelines = await bench.pipelines(3)
             bad = {**X3, "bad": ValueError("no")}
 
             async def together(number, inputs):
-                asked = [bench.submit(routes[0], X3)]
+                asked = [bench.submit(pipelines[0], X3)]
                 await until(doors[number].entered)
-                asked += [bench.submit(route, one) for route, one in zip(routes[1:], inputs, strict=True)]
+                asked += [bench.submit(pipeline, one) for pipeline, one in zip(pipelines[1:], inputs, strict=True)]
                 doors[number].open()
                 return [type((await one.reply())[0]) for one in asked]
 
             assert await together(0, [X3, bad]) == [Chunk, PolicyFailed, PolicyFailed]
             assert await together(2, [X3, bad]) == [Chunk, Chunk, PolicyFailed]
             assert await together(5, [X3, X3]) == [Chunk, Chunk, Chunk]
-            assert shared(bench, routes) == [[0], [1, 2], [0], [1], [2], [0], [1], [2]]
-            assert not any(route.alone for route in routes)
+            assert shared(bench, pipelines) == [[0], [1, 2], [0], [1], [2], [0], [1], [2]]
+            assert not any(pipeline.alone for pipeline in pipelines)
 
     run(main())
 
@@ -190,13 +194,13 @@ def test_a_model_that_died_is_not_asked_again():
         with Door() as door:
             policy = AllOrNothing(die, max_batch_size=8, doors={0: door})
             async with Bench(policy) as bench:
-                routes = await bench.routes(3)
-                asked = [bench.submit(routes[0], {})]
+                pipelines = await bench.pipelines(3)
+                asked = [bench.submit(pipelines[0], {})]
                 await until(door.entered)
-                asked += [bench.submit(route, {"bad": ModelLost("the child is gone")}) for route in routes[1:]]
+                asked += [bench.submit(pipeline, {"bad": ModelLost("the child is gone")}) for pipeline in pipelines[1:]]
                 door.open()
                 assert [type((await one.reply())[0]) for one in asked] == [Chunk, ModelLost, ModelLost]
-                assert shared(bench, routes) == [[0], [1, 2]]
+                assert shared(bench, pipelines) == [[0], [1, 2]]
 
     run(main())
 
@@ -212,10 +216,12 @@ def test_a_key_that_cannot_be_made_fails_that_robot_alone():
             policy = Puppet(max_batch_size=8, doors={0: door})
             policy.batch_key = key
             async with Bench(policy) as bench:
-                routes = await bench.routes(4)
-                asked = [bench.submit(routes[0], {})]
+                pipelines = await bench.pipelines(4)
+                asked = [bench.submit(pipelines[0], {})]
                 await until(door.entered)
-                asked += [bench.submit(route, x) for route, x in zip(routes[1:], ({}, {"bad": 1}, {}), strict=True)]
+                asked += [
+                    bench.submit(pipeline, x) for pipeline, x in zip(pipelines[1:], ({}, {"bad": 1}, {}), strict=True)
+                ]
                 door.open()
                 assert [type((await one.reply())[0]) for one in asked] == [Chunk, Chunk, PolicyFailed, Chunk]
 

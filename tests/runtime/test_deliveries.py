@@ -22,7 +22,7 @@ def test_a_wire_that_can_write_nothing_costs_nobody_else_an_answer(overlap):
     async def main():
         with Door() as door:
             async with Bench(Puppet(max_batch_size=8, doors={0: door})) as bench:
-                good, mute, other = await bench.route(), await bench.route(Mute()), await bench.route()
+                good, mute, other = await bench.pipeline(), await bench.pipeline(Mute()), await bench.pipeline()
                 asked = [bench.submit(good, X)]
                 await until(door.entered)
                 silent = bench.submit(mute, X)
@@ -43,7 +43,7 @@ def test_who_is_given_up_on_a_wire_that_can_write_nothing_is_answered_all_the_sa
     async def main():
         with Door() as door:
             async with Bench(Puppet(doors={0: door})) as bench:
-                mute, other = await bench.route(Mute()), await bench.route()
+                mute, other = await bench.pipeline(Mute()), await bench.pipeline()
                 silent, late = bench.submit(mute, X), bench.submit(other, X)
                 await until(door.entered)
                 bench.thread.expire(0.0)
@@ -60,10 +60,10 @@ def test_a_session_that_cannot_take_its_reply_costs_nobody_else_an_answer():
     async def main():
         with Door() as door:
             async with Bench(Puppet(max_batch_size=8, doors={0: door})) as bench:
-                routes = await bench.routes(3)
-                first = bench.submit(routes[0], X)
+                pipelines = await bench.pipelines(3)
+                first = bench.submit(pipelines[0], X)
                 await until(door.entered)
-                broken, good = bench.submit(routes[1], X), bench.submit(routes[2], X)
+                broken, good = bench.submit(pipelines[1], X), bench.submit(pipelines[2], X)
 
                 def refuse(reply, error):
                     raise ZeroDivisionError("the session is upside down")
@@ -99,13 +99,13 @@ def test_what_was_given_up_writes_on_no_wire_any_more():
         with Door() as door:
             async with Bench(Puppet(doors={0: door})) as bench:
                 serializer = Noting()
-                route = await bench.route(serializer)
-                late = bench.submit(route, X)
+                pipeline = await bench.pipeline(serializer)
+                late = bench.submit(pipeline, X)
                 await until(door.entered)
                 bench.thread.expire(0.0)
                 assert isinstance((await late.reply())[0], InferTimeout)
                 door.open()
-                assert isinstance((await bench.submit(route, X).reply())[0], Chunk)
+                assert isinstance((await bench.submit(pipeline, X).reply())[0], Chunk)
                 assert serializer.notes == ["read", "InferTimeout", "read", "Chunk"]
 
     run(main())
@@ -117,21 +117,21 @@ def test_who_comes_after_one_that_is_still_being_read_has_a_wire_of_its_own():
             serializers = [Noting(door), Noting()]
             made = list(serializers)
             async with Bench(Puppet()) as bench:
-                route = await bench.route()
-                route.renew_serializer(lambda: made.pop(0))
-                late = bench.submit(route, X)
+                pipeline = await bench.pipeline()
+                pipeline.renew_serializer(lambda: made.pop(0))
+                late = bench.submit(pipeline, X)
                 await until(door.entered)
                 bench.thread.expire(0.0)
                 reply, error = await late._future
                 assert reply is None, "its serializer is in use"
                 assert isinstance(error, InferTimeout)
-                after = bench.submit(route, X)
+                after = bench.submit(pipeline, X)
                 door.open()
                 while not after.deliveries:  # it begins when somebody looks whether the former one has returned
                     bench.thread.expire(PATIENCE)
                     await turns()
                 assert isinstance((await after.reply())[0], Chunk)
                 assert [serializer.notes for serializer in serializers] == [["read"], ["read", "Chunk"]]
-                assert shared(bench, [route]) == [[0]], "what was given up is not inferred"
+                assert shared(bench, [pipeline]) == [[0]], "what was given up is not inferred"
 
     run(main())

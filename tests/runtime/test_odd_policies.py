@@ -52,7 +52,7 @@ def test_an_answer_is_what_it_was_when_it_was_given(monkeypatch):
             async with Bench(Puppet(into_the_same_memory, doors={0: first_call})) as bench:
                 for _ in range(2):  # whoever would write replies beside the model is held up
                     bench.thread._translators.submit(writing.passing)
-                first, second = await bench.route(Written()), await bench.route(Written())
+                first, second = await bench.pipeline(Written()), await bench.pipeline(Written())
                 one = bench.submit(first, {"x": np.array([1.0])})
                 await until(first_call.entered)
                 other = bench.submit(second, {"x": np.array([2.0])})
@@ -87,8 +87,8 @@ def test_an_error_that_cannot_be_told_is_answered_at_once(where, make):
         policy = Puppet(max_batch_size=4)
         setattr(policy, where, raising(make))
         async with Bench(policy) as bench:
-            (route,) = await bench.routes(1)
-            result, _ = await bench.submit(route, {"x": np.zeros(3)}).reply()
+            (pipeline,) = await bench.pipelines(1)
+            result, _ = await bench.submit(pipeline, {"x": np.zeros(3)}).reply()
             assert isinstance(result, PolicyFailed)
             assert type(make()).__name__ in result.text
             assert len(wire.encode(error_frame(result))) < 2**17
@@ -105,10 +105,10 @@ def test_a_batch_that_fails_with_an_error_of_the_policys_own_is_answered():
         with Door() as door:
             policy = Puppet(max_batch_size=4, doors={0: door})
             async with Bench(policy) as bench:
-                routes = await bench.routes(3)
-                asked = [bench.submit(routes[0], {"x": np.zeros(3)})]
+                pipelines = await bench.pipelines(3)
+                asked = [bench.submit(pipelines[0], {"x": np.zeros(3)})]
                 await until(door.entered)
-                asked += [bench.submit(route, {"x": np.zeros(3)}) for route in routes[1:]]
+                asked += [bench.submit(pipeline, {"x": np.zeros(3)}) for pipeline in pipelines[1:]]
                 policy.infer_many = raising(lambda: Own(5, "cannot"))
                 door.open()
                 for one in asked[1:]:

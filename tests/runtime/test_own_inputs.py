@@ -48,9 +48,9 @@ def test_what_a_policy_writes_into_a_list_or_map_does_not_reach_its_codec():
 
     async def main():
         async with Bench(Puppet(scribbles)) as bench:
-            route = await bench.route()
-            route.codec = ResolvedCodec(codec, "puppet.reads_again", "default")
-            result, _ = await bench.submit(route, frame()).reply()
+            pipeline = await bench.pipeline()
+            pipeline.codec = ResolvedCodec(codec, "puppet.reads_again", "default")
+            result, _ = await bench.submit(pipeline, frame()).reply()
             assert isinstance(result, Chunk)
 
     run(main())
@@ -66,7 +66,7 @@ def test_arrays_are_given_on_as_they_are():
 
     async def main():
         async with Bench(Puppet(look)) as bench:
-            await bench.submit(await bench.route(), sent).reply()
+            await bench.submit(await bench.pipeline(), sent).reply()
 
     run(main())
     assert seen[0] is sent["x"]

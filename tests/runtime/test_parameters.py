@@ -27,8 +27,8 @@ def test_parameters_reach_the_policy_as_json_or_as_text():
     async def main():
         async with serving(source({"a": tunable})) as service:
             session = await open_session(service, None, ("temperature", "0.5"), ("mode", "slow and steady"))
-            assert session.route.session.params == Params(temperature=0.5, mode="slow and steady")
-            assert (await open_session(service)).route.session.params == Params()
+            assert session.pipeline.session.params == Params(temperature=0.5, mode="slow and steady")
+            assert (await open_session(service)).pipeline.session.params == Params()
 
     run(main())
 
@@ -50,7 +50,7 @@ def test_a_parameter_that_does_not_exist_or_fit_is_refused_and_the_slot_is_free(
     async def main():
         async with serving(source({"a": tunable})) as service:
             if says is None:
-                assert (await open_session(service, None, *params)).route.session.params.mode == "{"
+                assert (await open_session(service, None, *params)).pipeline.session.params.mode == "{"
                 return
             with pytest.raises(BadParameter, match=says):
                 await open_session(service, None, *params)

@@ -200,7 +200,7 @@ def test_a_session_that_nobody_takes_back_ends_its_episode():
     async def main():
         async with serving(source({"a": Puppet}), linger=0.001) as service:
             session = await open_session(service)
-            episode = session.route.session
+            episode = session.pipeline.session
             session.close(linger=True)
             await until(episode.closed)
             assert service.sessions == {}

@@ -30,15 +30,15 @@ class Batching(Puppet):
 
 async def ask_three(bench, door, serializer=None):
     """What three robots are told that share a call; each sent its own number."""
-    routes = [await bench.route(serializer and serializer()) for _ in range(4)]
-    first = bench.submit(routes[0], {"x": np.array([9.0])})
+    pipelines = [await bench.pipeline(serializer and serializer()) for _ in range(4)]
+    first = bench.submit(pipelines[0], {"x": np.array([9.0])})
     await until(door.entered)
-    asked = [bench.submit(route, {"x": np.array([float(i)])}) for i, route in enumerate(routes[1:])]
+    asked = [bench.submit(pipeline, {"x": np.array([float(i)])}) for i, pipeline in enumerate(pipelines[1:])]
     await turns()
     door.open()
     await first.reply()
     told = [(await one.reply())[0] for one in asked]
-    assert shared(bench, routes)[1:] == [[1, 2, 3]]
+    assert shared(bench, pipelines)[1:] == [[1, 2, 3]]
     return told
 
 
@@ -127,10 +127,12 @@ def test_the_next_batch_changes_none_of_the_answers_of_the_one_before(monkeypatc
             async with Bench(Batching(into_the_same_memory, door)) as bench:
                 for _ in range(2):  # whoever would write replies beside the model is held up
                     bench.thread._translators.submit(writing.passing)
-                routes = [await bench.route(Written()) for _ in range(3)]
-                first = bench.submit(routes[0], {"x": np.array([1.0])})
+                pipelines = [await bench.pipeline(Written()) for _ in range(3)]
+                first = bench.submit(pipelines[0], {"x": np.array([1.0])})
                 await until(door.entered)
-                others = [bench.submit(route, {"x": np.array([7.0 + i])}) for i, route in enumerate(routes[1:])]
+                others = [
+                    bench.submit(pipeline, {"x": np.array([7.0 + i])}) for i, pipeline in enumerate(pipelines[1:])
+                ]
                 await turns()
                 door.open()
                 theirs = [(await one.reply())[0] for one in others]

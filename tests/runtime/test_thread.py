@@ -15,9 +15,9 @@ def test_one_thread_makes_every_call():
     async def main():
         policy = Puppet()
         async with Bench(policy) as bench:
-            routes = await bench.routes(3)
-            for route in routes:
-                await bench.submit(route, X3).reply()
+            pipelines = await bench.pipelines(3)
+            for pipeline in pipelines:
+                await bench.submit(pipeline, X3).reply()
         assert len(policy.threads) == 1
         assert policy.threads != {threading.get_ident()}
 
@@ -27,8 +27,8 @@ def test_one_thread_makes_every_call():
 def test_a_reply_has_the_chunk_and_every_stage_of_its_time():
     async def main():
         async with Bench(Puppet()) as bench:
-            (route,) = await bench.routes(1)
-            result, timing = await bench.submit(route, X3).reply()
+            (pipeline,) = await bench.pipelines(1)
+            result, timing = await bench.submit(pipeline, X3).reply()
             assert isinstance(result, Chunk)
             stages = {"decode_ms", "codec_ms", "queue_ms", "infer_ms", "total_ms", "prev_encode_ms", "batch"}
             assert timing.keys() == stages
@@ -44,8 +44,8 @@ def test_a_reply_has_the_chunk_and_every_stage_of_its_time():
 def test_an_answer_of_another_type_is_the_policys_failure(answer):
     async def main():
         async with Bench(Puppet(lambda episode, inputs: answer)) as bench:
-            (route,) = await bench.routes(1)
-            result, _ = await bench.submit(route, X3).reply()
+            (pipeline,) = await bench.pipelines(1)
+            result, _ = await bench.submit(pipeline, X3).reply()
             assert isinstance(result, PolicyFailed)
             assert type(answer).__name__ in result.text
 
@@ -57,8 +57,8 @@ def test_fewer_results_than_inputs_are_the_policys_failure():
         policy = Puppet()
         policy.infer_many = lambda batch: []
         async with Bench(policy) as bench:
-            (route,) = await bench.routes(1)
-            result, _ = await bench.submit(route, X3).reply()
+            (pipeline,) = await bench.pipelines(1)
+            result, _ = await bench.submit(pipeline, X3).reply()
             assert isinstance(result, PolicyFailed)
             assert "0 results to 1 inputs" in result.text
 
@@ -70,16 +70,16 @@ def test_what_is_late_is_answered_without_reaching_the_model():
     async def main():
         with Door() as door:
             async with Bench(Puppet(doors={0: door})) as bench:
-                routes = await bench.routes(3)
-                first = bench.submit(routes[0], X3)
+                pipelines = await bench.pipelines(3)
+                first = bench.submit(pipelines[0], X3)
                 await until(door.entered)
-                late = bench.submit(routes[1], {**X3, "offboard.deadline_ms": 0})
-                in_time = bench.submit(routes[2], {**X3, "offboard.deadline_ms": 1e9})
+                late = bench.submit(pipelines[1], {**X3, "offboard.deadline_ms": 0})
+                in_time = bench.submit(pipelines[2], {**X3, "offboard.deadline_ms": 1e9})
                 door.open()
                 assert isinstance((await late.reply())[0], DeadlineExceeded)
                 assert isinstance((await first.reply())[0], Chunk)
                 assert isinstance((await in_time.reply())[0], Chunk)
-                assert shared(bench, routes) == [[0], [2]]
+                assert shared(bench, pipelines) == [[0], [2]]
 
     run(main())
 
@@ -88,8 +88,8 @@ def test_what_is_late_is_answered_without_reaching_the_model():
 def test_the_deadline_counts_from_the_arrival_and_not_from_when_the_session_was_free():
     async def main():
         async with Bench(Puppet()) as bench:
-            (route,) = await bench.routes(1)
-            waited = bench.submit(route, {**X3, "offboard.deadline_ms": 1000}, arrived=perf_counter() - 60)
+            (pipeline,) = await bench.pipelines(1)
+            waited = bench.submit(pipeline, {**X3, "offboard.deadline_ms": 1000}, arrived=perf_counter() - 60)
             assert isinstance((await waited.reply())[0], DeadlineExceeded)
             assert bench.policy.batches == []
 
@@ -100,16 +100,16 @@ def test_what_nobody_waits_for_is_skipped():
     async def main():
         with Door() as door:
             async with Bench(Puppet(doors={0: door})) as bench:
-                routes = await bench.routes(3)
-                running = bench.submit(routes[0], X3)
+                pipelines = await bench.pipelines(3)
+                running = bench.submit(pipelines[0], X3)
                 await until(door.entered)
-                queued, last = bench.submit(routes[1], X3), bench.submit(routes[2], X3)
+                queued, last = bench.submit(pipelines[1], X3), bench.submit(pipelines[2], X3)
                 bench.thread.abandon(running.exchange)
                 bench.thread.abandon(queued.exchange)
                 door.open()
                 await last.reply()
                 assert (running.deliveries, queued.deliveries) == (0, 0)
-                assert shared(bench, routes) == [[0], [2]]
+                assert shared(bench, pipelines) == [[0], [2]]
                 assert bench.thread.queued == 0
                 assert bench.stats.outcomes == {"ok": 1}
 
@@ -120,8 +120,8 @@ def test_a_hanging_policy_is_answered_for_and_its_late_answer_is_thrown_away():
     async def main():
         with Door() as door:
             async with Bench(Puppet(doors={0: door})) as bench:
-                routes = await bench.routes(2)
-                asked = [bench.submit(route, X3) for route in routes]
+                pipelines = await bench.pipelines(2)
+                asked = [bench.submit(pipeline, X3) for pipeline in pipelines]
                 await until(door.entered)
                 bench.thread.expire(3600.0)
                 assert bench.thread.queued == 2, "nobody has waited for an hour"
@@ -132,11 +132,11 @@ def test_a_hanging_policy_is_answered_for_and_its_late_answer_is_thrown_away():
                     assert isinstance(result, InferTimeout)
                     assert "--infer-timeout" in result.text
                 door.open()
-                result, _ = await bench.submit(routes[0], X3).reply()
+                result, _ = await bench.submit(pipelines[0], X3).reply()
                 assert isinstance(result, Chunk), "it works again once it has returned"
                 assert [one.deliveries for one in asked] == [1, 1]
                 assert bench.stats.outcomes == {"timeout": 2, "ok": 1}
-                assert shared(bench, routes) == [[0], [0]], "who was given up in the queue is not inferred"
+                assert shared(bench, pipelines) == [[0], [0]], "who was given up in the queue is not inferred"
             assert bench.thread.busy_for() == 0
 
     run(main())
@@ -170,7 +170,7 @@ def test_a_translation_that_fails_is_answered_and_the_batch_goes_on(serializer, 
     async def main():
         with Door() as door:
             async with Bench(Puppet(max_batch_size=8, doors={0: door})) as bench:
-                good, bad, other = await bench.route(), await bench.route(serializer), await bench.route()
+                good, bad, other = await bench.pipeline(), await bench.pipeline(serializer), await bench.pipeline()
                 asked = [bench.submit(good, X3)]
                 await until(door.entered)
                 asked += [bench.submit(bad, X3), bench.submit(other, X3)]
@@ -185,10 +185,10 @@ def test_checks_stand_before_and_behind_the_model():
         meta = CodecMeta(observation={"x": Field(shape=(3,))}, action={"action": Field(shape=(3,))})
         wide = Puppet(lambda episode, inputs: Chunk(np.zeros((2, 4))))
         async with Bench(wide) as bench:
-            route = await bench.route(meta=meta)
-            assert isinstance((await bench.submit(route, X4).reply())[0], BadObservation)
+            pipeline = await bench.pipeline(meta=meta)
+            assert isinstance((await bench.submit(pipeline, X4).reply())[0], BadObservation)
             assert wide.batches == []
-            assert isinstance((await bench.submit(route, X3).reply())[0], InvalidAction)
+            assert isinstance((await bench.submit(pipeline, X3).reply())[0], InvalidAction)
 
     run(main())
 
@@ -210,7 +210,7 @@ def test_an_exchange_is_translated_beside_an_inference_that_takes_long():
 
         with Door() as door:
             async with Bench(Puppet(slow, doors={1: door})) as bench:
-                first, second = await bench.route(), await bench.route(Noting())
+                first, second = await bench.pipeline(), await bench.pipeline(Noting())
                 await bench.submit(first, X3).reply()
                 running = bench.submit(first, X3)
                 await until(door.entered)

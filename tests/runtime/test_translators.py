@@ -31,13 +31,13 @@ async def beside_a_call(made, lease, door, serializers):
         episode = await model.thread.call(lambda: model.policy.new_session(NoParams()), PATIENCE, "an episode")
         return Pipeline(episode, resolved(None), lambda: serializer, SessionStats(made.stats))
 
-    first, second, *routes = [
+    first, second, *pipelines = [
         await ask(serializer) for serializer in (PlainSerializer(), PlainSerializer(), *serializers)
     ]
     await Asked(model.thread, first, {"x": np.zeros(1)}, None).reply()
     busy = Asked(model.thread, second, {"x": np.zeros(1)}, None)
     await until(door.entered)
-    beside = [Asked(model.thread, route, {"x": np.zeros(1)}, None) for route in routes]
+    beside = [Asked(model.thread, pipeline, {"x": np.zeros(1)}, None) for pipeline in pipelines]
     await turns()
     door.open()
     await busy.reply()
@@ -96,7 +96,7 @@ def test_a_session_whose_codec_hangs_takes_one_thread_and_leaves_the_model_alone
         never, call = Door(), Door()
         async with Bench(Puppet(doors={1: call})) as bench:
             with never, call:
-                sick, well = await bench.route(Hangs(never)), await bench.route()
+                sick, well = await bench.pipeline(Hangs(never)), await bench.pipeline()
                 await bench.submit(well, {"x": np.zeros(1)}).reply()
                 busy = bench.submit(well, {"x": np.zeros(1)})
                 await until(call.entered)

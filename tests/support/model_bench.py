@@ -67,24 +67,24 @@ class Bench:
     async def call(self, function: Any) -> Any:
         return await self.thread.call(function, PATIENCE, "a call of the test")
 
-    async def route(self, serializer: Any = None, meta: CodecMeta | None = None) -> Pipeline:
+    async def pipeline(self, serializer: Any = None, meta: CodecMeta | None = None) -> Pipeline:
         episode = await self.call(lambda: self.policy.new_session(NoParams()))
         return Pipeline(episode, resolved(meta), lambda: serializer or PlainSerializer(), SessionStats(self.stats))
 
-    async def routes(self, count: int) -> list[Pipeline]:
-        return [await self.route() for _ in range(count)]
+    async def pipelines(self, count: int) -> list[Pipeline]:
+        return [await self.pipeline() for _ in range(count)]
 
-    def submit(self, route: Pipeline, frame: Any, arrived: float | None = None) -> "Asked":
-        return Asked(self.thread, route, frame, arrived)
+    def submit(self, pipeline: Pipeline, frame: Any, arrived: float | None = None) -> "Asked":
+        return Asked(self.thread, pipeline, frame, arrived)
 
 
 class Asked:
     """An exchange under way. ``deliveries``: how often it was answered."""
 
-    def __init__(self, thread: ModelThread, route: Pipeline, frame: Any, arrived: float | None) -> None:
+    def __init__(self, thread: ModelThread, pipeline: Pipeline, frame: Any, arrived: float | None) -> None:
         self._future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.deliveries = 0
-        self.exchange = Exchange(route, frame, self._deliver, arrived)
+        self.exchange = Exchange(pipeline, frame, self._deliver, arrived)
         thread.submit(self.exchange)
 
     def _deliver(self, reply: Any, error: OffboardError | None) -> None:
@@ -102,7 +102,7 @@ class Asked:
         return result, timing
 
 
-def shared(bench: Bench, routes: list[Pipeline]) -> list[list[int]]:
+def shared(bench: Bench, pipelines: list[Pipeline]) -> list[list[int]]:
     """Who took part in each call of the policy, by number."""
-    episodes = [route.session for route in routes]
+    episodes = [pipeline.session for pipeline in pipelines]
     return [[episodes.index(episode) for episode in batch] for batch in bench.policy.batches]

@@ -81,7 +81,7 @@ class Work:
         """``first`` and up to ``most - 1`` others, waiting briefly for those that were served lately."""
         waiting = [first, *self._take(most - 1)]
         began = perf_counter()
-        while (missing := self.gather.missing(id(e.route) for e in waiting)) and len(waiting) < most:
+        while (missing := self.gather.missing(id(e.pipeline) for e in waiting)) and len(waiting) < most:
             more = self._take(min(missing, most - len(waiting)), self.gather.patience(perf_counter() - began))
             if not more:
                 break

@@ -55,7 +55,7 @@ def infer(policy: Policy[Any], batch: Sequence[Exchange]) -> Sequence[Result]:
     It does not say whose input it was, and cannot be made again: sessions that remember an episode may have gone on by
     a step. So from then on each of them is asked alone, until it has been answered: then only whose input it is fails.
     """
-    pairs = [(e.route.session, e.inputs) for e in batch]
+    pairs = [(e.pipeline.session, e.inputs) for e in batch]
     try:
         results = policy.infer_many(pairs)
         if len(results) != len(pairs):
@@ -69,12 +69,12 @@ def infer(policy: Policy[Any], batch: Sequence[Exchange]) -> Sequence[Result]:
         failure = raised(error)
     else:
         for exchange, result in zip(batch, checked, strict=True):
-            if exchange.route.alone and not isinstance(result, OffboardError):
-                exchange.route.alone = False
+            if exchange.pipeline.alone and not isinstance(result, OffboardError):
+                exchange.pipeline.alone = False
         return checked
     if len(batch) > 1 and not isinstance(failure, ModelLost):
         for exchange in batch:
-            exchange.route.alone = True
+            exchange.pipeline.alone = True
         shared = f"{failure.text} ({len(batch)} robots shared the call; for now each of them is asked alone)"
         failure = from_code(failure.code, shared)
     return [failure] * len(batch)

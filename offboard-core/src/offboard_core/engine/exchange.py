@@ -77,13 +77,13 @@ class Exchange:
 
     __slots__ = (
         "_serializer", "_translating", "abandoned", "arrived", "batch", "codec_ms", "deadline", "decode_ms", "deliver",
-        "error", "frame", "infer_ms", "inputs", "key", "observation", "prepare_ms", "prepared", "queue_ms", "reply",
-        "route", "started", "submitted", "warnings",
+        "error", "frame", "infer_ms", "inputs", "key", "observation", "pipeline", "prepare_ms", "prepared", "queue_ms",
+        "reply", "started", "submitted", "warnings",
     )  # fmt: skip
 
-    def __init__(self, route: Pipeline, frame: Any, deliver: Deliver, arrived: float | None = None) -> None:
-        self.route = route
-        self._serializer = route.serializer
+    def __init__(self, pipeline: Pipeline, frame: Any, deliver: Deliver, arrived: float | None = None) -> None:
+        self.pipeline = pipeline
+        self._serializer = pipeline.serializer
         self._translating = Lock()
         self.frame = frame
         self.deliver = deliver
@@ -106,9 +106,9 @@ class Exchange:
 
         So a session whose codec does not return holds one thread, not one more with each observation.
         """
-        if self.route.translating.locked():
+        if self.pipeline.translating.locked():
             return False
-        self.route.translating = self._translating
+        self.pipeline.translating = self._translating
         return True
 
     def prepare(self) -> bool:
@@ -128,8 +128,8 @@ class Exchange:
             limit = self.observation.get("offboard.deadline_ms")
             if limit is not None:
                 self.deadline = self.arrived + float(limit) / 1e3
-            check_observation(self.observation, self.route.codec.meta)
-            inputs = self.route.codec.encode(self.observation)
+            check_observation(self.observation, self.pipeline.codec.meta)
+            inputs = self.pipeline.codec.encode(self.observation)
             # The number belongs to the protocol: a model that takes every name would take it for a part of the state.
             self.inputs = {name: _own(value) for name, value in inputs.items() if name != SEQ}
             self.codec_ms = (perf_counter() - read) * 1e3
@@ -137,8 +137,8 @@ class Exchange:
             self.error = error
         # SystemExit included, as for a policy: it is somebody's own code, too.
         except BaseException as error:
-            log.exception("the codec %s failed on an observation", self.route.codec.name)
-            self.error = Internal(f"the codec {self.route.codec.name} failed: {told(error)}")
+            log.exception("the codec %s failed on an observation", self.pipeline.codec.name)
+            self.error = Internal(f"the codec {self.pipeline.codec.name} failed: {told(error)}")
         self.prepared = True
         self.prepare_ms = (perf_counter() - start) * 1e3
 
@@ -160,19 +160,19 @@ class Exchange:
                 self._finish(result)
 
     def _finish(self, result: Result) -> None:
-        route, start = self.route, perf_counter()
+        pipeline, start = self.pipeline, perf_counter()
         try:
             if isinstance(result, Chunk) and len(result):
                 check_length(result)
-                result = route.codec.decode(result, self.observation)
-                check_action(result, route.codec.meta)
+                result = pipeline.codec.decode(result, self.observation)
+                check_action(result, pipeline.codec.meta)
             elif isinstance(result, Chunk):
                 result = result.head(0)
         except OffboardError as error:
             result = error
         except BaseException as error:
-            log.exception("the codec %s failed on an action chunk", route.codec.name)
-            result = PolicyFailed(f"the codec {route.codec.name} failed: {told(error)}")
+            log.exception("the codec %s failed on an action chunk", pipeline.codec.name)
+            result = PolicyFailed(f"the codec {pipeline.codec.name} failed: {told(error)}")
         decoded = perf_counter()
         self.codec_ms += (decoded - start) * 1e3
         timing = self._timing(decoded)
@@ -180,14 +180,14 @@ class Exchange:
             self.reply = self._serializer.write(result, timing, self.observation, self.warnings)
         except BaseException as error:
             if not isinstance(error, OffboardError):
-                log.exception("a reply of %s could not be written", route.codec.name)
+                log.exception("a reply of %s could not be written", pipeline.codec.name)
                 error = InvalidAction(f"the action has no form in the reply: {told(error)}")
             result = error
             self.reply = self._refusal(error, timing)
         self.error = result if isinstance(result, OffboardError) else None
-        route.last_encode_ms = (perf_counter() - decoded) * 1e3
+        pipeline.last_encode_ms = (perf_counter() - decoded) * 1e3
         if not self.abandoned:  # what was given up meanwhile was counted then
-            route.stats.record(timing, self.error)
+            pipeline.stats.record(timing, self.error)
         self.observation = self.inputs = {}
 
     def give_up(self, error: OffboardError) -> Any:
@@ -196,11 +196,11 @@ class Exchange:
         There is none for what was never read: a serializer answers observations.
         """
         timing = self._timing(perf_counter())
-        self.route.stats.record(timing, error)
+        self.pipeline.stats.record(timing, error)
         self.abandoned = True
         if not self._translating.acquire(blocking=False):
             # It is being read or written at this moment. Whoever comes next must not be on the same serializer.
-            self.route.renew_serializer()
+            self.pipeline.renew_serializer()
             return None
         try:
             return self._refusal(error, timing) if self.prepared else None
@@ -211,7 +211,7 @@ class Exchange:
         try:
             return self._serializer.write(error, timing, self.observation, self.warnings)
         except BaseException:
-            log.exception("a reply of %s could not be written, nor the error about it", self.route.codec.name)
+            log.exception("a reply of %s could not be written, nor the error about it", self.pipeline.codec.name)
             return None
 
     def _timing(self, now: float) -> dict[str, float]:
@@ -221,7 +221,7 @@ class Exchange:
             "queue_ms": self.queue_ms,
             "infer_ms": self.infer_ms,
             "total_ms": (now - self.arrived) * 1e3,
-            "prev_encode_ms": self.route.last_encode_ms,
+            "prev_encode_ms": self.pipeline.last_encode_ms,
             "batch": self.batch,
         }
 

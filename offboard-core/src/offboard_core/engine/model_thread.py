@@ -109,8 +109,8 @@ class ModelThread:
             stuck = self.busy_for()
             self._open.discard(exchange)
             why = f"it has been in one call for {stuck:.1f} s" if stuck > limit / 2 else "others were queued before you"
-            if exchange.route.translating.locked():
-                why = f"the codec {exchange.route.codec.name} has not returned from what this session sent"
+            if exchange.pipeline.translating.locked():
+                why = f"the codec {exchange.pipeline.codec.name} has not returned from what this session sent"
             error = InferTimeout(
                 f"the policy did not answer within {limit:g} s: {why}. "
                 "Nothing of a later answer will be sent; raise --infer-timeout if this model is that slow"
@@ -126,9 +126,9 @@ class ModelThread:
         exchange.abandoned = True
         self._open.discard(exchange)
 
-    def forget(self, route: Any) -> None:
+    def forget(self, pipeline: Any) -> None:
         """A session is gone: nobody gathers for it any more."""
-        self.post(lambda: self._work.gather.forget(id(route)), "forgetting a session")
+        self.post(lambda: self._work.gather.forget(id(pipeline)), "forgetting a session")
 
     def busy_for(self) -> float:
         """Seconds the current call has been running; 0.0 when idle."""
@@ -194,7 +194,7 @@ class ModelThread:
         results = infer(policy, batch)
         self._last_infer = perf_counter() - start
         if policy.max_batch_size > 1:
-            self._work.gather.served((id(e.route) for e in batch), self._last_infer)
+            self._work.gather.served((id(e.pipeline) for e in batch), self._last_infer)
         overlap = self._last_infer > WORTH_OVERLAPPING and bool(self._work)
         for exchange, result in zip(batch, results, strict=True):
             exchange.infer_ms = self._last_infer * 1e3
@@ -219,13 +219,13 @@ class ModelThread:
                 continue
             try:
                 exchange.key = policy.batch_key(exchange.inputs)
-                alone = exchange.route.alone or (batch and batch[0].route.alone)
+                alone = exchange.pipeline.alone or (batch and batch[0].pipeline.alone)
                 same = not batch or (not alone and bool(exchange.key == batch[0].key))
             except BaseException as error:
                 log.exception("batch_key failed")
                 self._finish(exchange, PolicyFailed(f"batch_key raised {told(error)}"))
                 continue
-            (batch if same and all(e.route is not exchange.route for e in batch) else later).append(exchange)
+            (batch if same and all(e.pipeline is not exchange.pipeline for e in batch) else later).append(exchange)
         self._work.hold(later)
         return batch
 

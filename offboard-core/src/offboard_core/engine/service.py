@@ -103,7 +103,7 @@ class PolicyService:
                 vendor=model.source.vendor, model_id=model.id, checkpoint=model.checkpoint, policy=policy.meta,
                 codec=codec, address=self.address,
             )  # fmt: skip
-            route = Pipeline(begun[0], codec, partial(serializer, codec), SessionStats(self.stats))
+            pipeline = Pipeline(begun[0], codec, partial(serializer, codec), SessionStats(self.stats))
         except BaseException as error:
             # Calls run in order: if the episode was or will still be begun, this ends it.
             thread.post(partial(_end, begun), "ending an episode")
@@ -112,7 +112,7 @@ class PolicyService:
             self.slot.release(lease)
             raise
         lease.end(now())
-        session = ServiceSession(self.slot, lease, route, meta, (model_id, list(params)), self._forget)
+        session = ServiceSession(self.slot, lease, pipeline, meta, (model_id, list(params)), self._forget)
         self.sessions[session.id] = session
         self.stats.sessions_opened += 1
         return session
@@ -135,7 +135,7 @@ class PolicyService:
         same = model_id in (asked_id, session.meta["checkpoint_id"]) and list(params) == asked_params
         if not same or not self.slot.reclaim(session.lease):
             return None
-        session.route.renew_serializer(partial(serializer, session.route.codec))
+        session.pipeline.renew_serializer(partial(serializer, session.pipeline.codec))
         return session
 
     def give_up(self, session_id: str) -> None:
@@ -206,10 +206,10 @@ class PolicyService:
 
     def _forget(self, session: ServiceSession) -> None:
         """The session is closed: end its episode on the model."""
-        loaded, episode = session.lease.loaded, session.route.session
+        loaded, episode = session.lease.loaded, session.pipeline.session
         self.sessions.pop(session.id, None)
         loaded.thread.post(episode.close, "ending an episode")
-        loaded.thread.forget(session.route)
+        loaded.thread.forget(session.pipeline)
 
 
 def _log_progress() -> OnProgress:

@@ -22,7 +22,7 @@ class ServiceSession:
         self,
         slot: ModelSlot,
         lease: Lease,
-        route: Pipeline,
+        pipeline: Pipeline,
         meta: dict[str, Any],
         asked: tuple[Any, Any],
         forget: Callable[[ServiceSession], None],
@@ -32,7 +32,7 @@ class ServiceSession:
         #: The model id and the parameters as the client named them.
         self.asked = asked
         self.lease = lease
-        self.route = route
+        self.pipeline = pipeline
         self._slot = slot
         self._forget = forget
         self._loop = asyncio.get_running_loop()
@@ -58,7 +58,7 @@ class ServiceSession:
             if isinstance(error, ModelLost):
                 self._slot.lost(self.lease.loaded, error)
 
-        self._exchange = Exchange(self.route, frame, delivered, arrived)
+        self._exchange = Exchange(self.pipeline, frame, delivered, arrived)
         self.lease.loaded.thread.submit(self._exchange)
 
     async def infer(self, frame: Any) -> Any:
@@ -81,7 +81,7 @@ class ServiceSession:
 
     async def reset(self) -> None:
         """End the episode; the next observation starts a new one."""
-        await self._call(self.route.session.reset, "resetting the episode")
+        await self._call(self.pipeline.session.reset, "resetting the episode")
 
     async def ping(self) -> float:
         """Milliseconds until the model's own thread answered."""

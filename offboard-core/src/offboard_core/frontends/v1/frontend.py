@@ -130,4 +130,4 @@ async def _control(frame: Frame, session: ServiceSession) -> dict[str, Any]:
     if kind == "ping":
         return control_answer(kind, model_ms=await session.ping(), checkpoint_id=session.meta["checkpoint_id"])
     assert kind == "stats"
-    return control_answer(kind, **session.route.stats.summary())
+    return control_answer(kind, **session.pipeline.stats.summary())
