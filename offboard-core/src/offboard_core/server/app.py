@@ -32,13 +32,13 @@ class App:
     """
 
     def __init__(
-        self, service: PolicyService, gate: Access, config: ServerConfig, frontends: Mapping[str, Frontend]
+        self, service: PolicyService, access: Access, config: ServerConfig, frontends: Mapping[str, Frontend]
     ) -> None:
         self._draining = False
-        self._service, self._gate, self._config = service, gate, config
+        self._service, self._access, self._config = service, access, config
         self._frontends, self._v1 = dict(frontends), V1()
         self._edge = Edge()
-        self._http = make_http(service, gate, self._edge)
+        self._http = make_http(service, access, self._edge)
         self._sockets = 0
         self._conversations: set[SessionProtocol] = set()
         self._turns = Turns()
@@ -51,7 +51,7 @@ class App:
             return
         try:
             frontend = self._frontend(scope["path"])
-            await self._gate.check_page(scope["headers"], upgrade=True)
+            await self._access.check_page(scope["headers"], upgrade=True)
             self._admit(scope)
         except OffboardError as error:
             self._service.stats.refused[error.code] += 1
@@ -84,7 +84,7 @@ class App:
         return self._frontends[path]
 
     def _admit(self, scope: dict[str, Any]) -> None:
-        self._gate.check(scope["headers"])
+        self._access.check(scope["headers"])
         if self._draining:
             raise ShuttingDown("the server is going away; try again when it is back")
         if scope.get("state", {}).get("scarce"):

@@ -79,13 +79,13 @@ class Running:
 
     async def _serve(self, on_listening: OnListening) -> None:
         config = self._config
-        gate = Access(config.auth_token, [config.host, *config.allowed_hosts])
+        access = Access(config.auth_token, [config.host, *config.allowed_hosts])
         listener = bind(config.host, config.port)
         service = PolicyService(self._sources, config.limits)
         try:
             self.address = service.address = (config.host, listener.getsockname()[1])
             await service.start()
-            app = App(service, gate, config, self._frontends)
+            app = App(service, access, config, self._frontends)
             server = self._uvicorn = UvicornServer(Config(app, config), app)
             serving = asyncio.ensure_future(server.serve([listener]))
             listening = asyncio.ensure_future(server.listening.wait())

@@ -50,14 +50,14 @@ docs/reference/protocol.md of the project.
 """
 
 
-def make_http(service: PolicyService, gate: Access, edge: Edge) -> Starlette:
+def make_http(service: PolicyService, access: Access, edge: Edge) -> Starlette:
     """The HTTP half of the server."""
     registry = make_registry(service)
     told: Failure | None = None
 
     async def let_in(request: Request) -> None:
-        await gate.check_page(request.headers.raw, upgrade=False)
-        gate.check(request.headers.raw)
+        await access.check_page(request.headers.raw, upgrade=False)
+        access.check(request.headers.raw)
 
     async def guard(request: Request, call_next: Any) -> Response:
         # Not request.url: that is put together from the Host header, which is the client's to choose.
