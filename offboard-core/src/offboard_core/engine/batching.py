@@ -63,7 +63,7 @@ class Work:
     def __init__(self) -> None:
         self._queue: SimpleQueue[Call | Exchange | None] = SimpleQueue()
         self._held: deque[Call | Exchange | None] = deque()
-        self.gather = BatchWindow()
+        self.window = BatchWindow()
         self.put = self._queue.put
 
     def __bool__(self) -> bool:
@@ -81,8 +81,8 @@ class Work:
         """``first`` and up to ``most - 1`` others, waiting briefly for those that were served lately."""
         waiting = [first, *self._take(most - 1)]
         began = perf_counter()
-        while (missing := self.gather.missing(id(e.pipeline) for e in waiting)) and len(waiting) < most:
-            more = self._take(min(missing, most - len(waiting)), self.gather.patience(perf_counter() - began))
+        while (missing := self.window.missing(id(e.pipeline) for e in waiting)) and len(waiting) < most:
+            more = self._take(min(missing, most - len(waiting)), self.window.patience(perf_counter() - began))
             if not more:
                 break
             waiting += more

@@ -127,8 +127,8 @@ class ModelThread:
         self._open.discard(exchange)
 
     def forget(self, pipeline: Any) -> None:
-        """A session is gone: nobody gathers for it any more."""
-        self.post(lambda: self._work.gather.forget(id(pipeline)), "forgetting a session")
+        """A session is gone: no batch waits for it any more."""
+        self.post(lambda: self._work.window.forget(id(pipeline)), "forgetting a session")
 
     def busy_for(self) -> float:
         """Seconds the current call has been running; 0.0 when idle."""
@@ -194,7 +194,7 @@ class ModelThread:
         results = infer(policy, batch)
         self._last_infer = perf_counter() - start
         if policy.max_batch_size > 1:
-            self._work.gather.served((id(e.pipeline) for e in batch), self._last_infer)
+            self._work.window.served((id(e.pipeline) for e in batch), self._last_infer)
         overlap = self._last_infer > WORTH_OVERLAPPING and bool(self._work)
         for exchange, result in zip(batch, results, strict=True):
             exchange.infer_ms = self._last_infer * 1e3
