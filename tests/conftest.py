@@ -33,7 +33,7 @@ PROCESSES = (
     *LEROBOT, "tests/benchmarks/", "tests/scripted/", "tests/openpi/test_served.py", "tests/server/test_signals.py",
     "tests/cli/test_serve.py", "tests/cli/test_client_commands.py", "tests/cli/test_help.py", "tests/cli/",
     "tests/remote/", "tests/frontends/test_hook.py", "tests/openpi/test_training.py", "tests/openpi/test_registry.py",
-    "tests/openpi/test_start.py", "tests/openpi_client/", "tests/docs/test_code_blocks.py", "tests/child/",
+    "tests/openpi/test_start.py", "tests/openpi_client/", "tests/docs/test_code_blocks.py", "tests/process/",
 )  # fmt: skip
 
 for name in [name for name in os.environ if name.startswith(FOREIGN)]:

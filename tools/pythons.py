@@ -29,8 +29,8 @@ WHOLE = (
     ["offboard-client[cli,images,sim]", "offboard-core[s3,testing]", "offboard-openpi", "offboard-gr00t"],
     ["--group", f"{ROOT / 'pyproject.toml'}:tests"],
     [
-        "child", "cli", "client", "codecs", "frontends", "interop", "openpi", "openpi_client",
-        "plugins", "remote", "rig", "runtime", "scripted", "server", "testing",
+        "cli", "client", "codecs", "engine", "frontends", "interop", "openpi", "openpi_client", "plugins", "process",
+        "remote", "robots", "scripted", "server", "testing",
     ],
 )  # fmt: skip
 

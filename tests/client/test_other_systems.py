@@ -1,4 +1,4 @@
-"""The client is there where POSIX is not. ``pytest -p without_posix tests/client tests/rig`` is the long form."""
+"""The client is there where POSIX is not. ``pytest -p without_posix tests/client tests/robots`` is the long form."""
 
 import json
 import os

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 
 
 class Failing(Frontend, FrontendConnection):
-    """Its own speech, which raises ``fault`` where it is to bridge."""
+    """Its own connection, which raises ``fault`` where it is to bridge."""
 
     def __init__(self, fault):
         self.fault = fault

@@ -15,7 +15,7 @@ from offboard_core.checkpoints import MemoryRegistry
 from offboard_core.plugins import Plugins
 from openpi_standin import options, write_run
 from puppets import Puppet, PuppetLoader
-from rig_fakes import driver
+from robot_fakes import driver
 
 
 def served(**flags):

@@ -13,7 +13,7 @@ from offboard_client.drivers import RunLength
 from offboard_client.robots.sim import COLOURS, SimRobot, StackTask
 from offboard_core.scripted import ScriptedPolicy, make_codec
 from offboard_core.types import Checkpoint, NoParams, rows
-from rig_fakes import driver
+from robot_fakes import driver
 
 
 class InProcess:

@@ -10,7 +10,7 @@ import pytest
 from offboard_client.errors import ConfigurationError, InvalidAction
 from offboard_client.play import Guard, SafetyLimits
 from offboard_client.robots import twists
-from rig_fakes import FakeRobot
+from robot_fakes import FakeRobot
 
 POSE = np.array([0.4, 0.0, 0.3, 0.0, 1.0, 0.0, 0.0])
 JOINTS = np.array([0.0, -0.8, 0.0, -2.4, 0.0, 1.6, 0.8])

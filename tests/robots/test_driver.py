@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from offboard_client.drivers import RunLength
 from offboard_client.errors import ConfigurationError, ConnectionFailed, ConnectionLost, PolicyFailed
-from rig_fakes import POSE, FakeRobot, FakeSession, driver, rows
+from robot_fakes import POSE, FakeRobot, FakeSession, driver, rows
 
 
 def seconds(robot: FakeRobot) -> list[float]:
