@@ -1,12 +1,12 @@
-"""The protocol as rules without I/O: addresses, settings, attempts, the conversation of one connection, its timing."""
+"""The protocol as rules without I/O: addresses, settings, attempts, the frames of one session, its timing."""
 
 from __future__ import annotations
 
 from .address import Address, bracketed, is_numeric, listen_host, literal, parse_address
 from .attempts import AttemptFailed, Attempts, from_os_error, from_response
-from .conversation import SessionProtocol, late
 from .deadline import Deadline, Passed, Pulse
 from .meta import FPS_RANGE, RATE, check_meta, is_rate
+from .session_protocol import SessionProtocol, late
 from .settings import BaseClient, Clock, Settings
 from .sparse import Sparse
 from .timing import Step, Timings

@@ -1,4 +1,4 @@
-"""What a rig asks of a robot. The simulated arm implements it; a real arm's driver does the same."""
+"""What a driver asks of a robot. The simulated arm implements it; a real arm's driver does the same."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class Frontend(abc.ABC):
 
     @abc.abstractmethod
     def connect(self, scope: Scope) -> FrontendConnection:
-        """The speech of a new socket. Raises an OffboardError for a URL that cannot be understood."""
+        """The connection of a new socket. Raises an OffboardError for a URL that cannot be understood."""
 
     def refuse(self, scope: Scope, error: OffboardError) -> Frame | None:
         """The last frame of a socket whose URL cannot be understood; None as in :meth:`FrontendConnection.refusal`."""

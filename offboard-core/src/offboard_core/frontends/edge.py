@@ -73,44 +73,44 @@ class Edge:
 
 
 class EdgeConnection(FrontendConnection):
-    """A frontend's speech, which is given what a client may have."""
+    """A frontend's connection, which is given what a client may have."""
 
-    def __init__(self, speech: FrontendConnection, edge: Edge) -> None:
-        self._speech, self._edge = speech, edge
-        self.model_id, self.params, self.session_id = speech.model_id, speech.params, speech.session_id
+    def __init__(self, connection: FrontendConnection, edge: Edge) -> None:
+        self._connection, self._edge = connection, edge
+        self.model_id, self.params, self.session_id = connection.model_id, connection.params, connection.session_id
 
     def bridge(self, codec: ResolvedCodec) -> ResolvedCodec:
         """See :meth:`FrontendConnection.bridge`."""
-        return self._speech.bridge(codec)
+        return self._connection.bridge(codec)
 
     def serializer(self, codec: ResolvedCodec) -> Serializer:
         """See :meth:`FrontendConnection.serializer`."""
-        return _EdgeSerializer(self._speech.serializer(codec), self._edge)
+        return _EdgeSerializer(self._connection.serializer(codec), self._edge)
 
     def status(self, status: Status) -> Frame | None:
         """See :meth:`FrontendConnection.status`."""
         message, phase = without_paths(status.message), without_paths(status.phase)
-        return self._speech.status(replace(status, message=message, phase=phase))
+        return self._connection.status(replace(status, message=message, phase=phase))
 
     def ready(self, session: ServiceSession) -> Frame:
         """See :meth:`FrontendConnection.ready`."""
-        return self._speech.ready(session)
+        return self._connection.ready(session)
 
     def refusal(self, error: OffboardError) -> Frame | None:
         """See :meth:`FrontendConnection.refusal`: the whole of such an error is in a line of its own."""
-        return self._speech.refusal(error)
+        return self._connection.refusal(error)
 
     def error(self, error: OffboardError, frame: Frame) -> Frame:
         """See :meth:`FrontendConnection.error`."""
-        return self._speech.error(self._edge.error(error), frame)
+        return self._connection.error(self._edge.error(error), frame)
 
     def is_control(self, frame: Frame) -> bool:
         """See :meth:`FrontendConnection.is_control`."""
-        return self._speech.is_control(frame)
+        return self._connection.is_control(frame)
 
     async def answer(self, frame: Frame, session: ServiceSession) -> Frame:
         """See :meth:`FrontendConnection.answer`."""
-        return await self._speech.answer(frame, session)
+        return await self._connection.answer(frame, session)
 
 
 class _EdgeSerializer:

@@ -1,4 +1,4 @@
-"""Entries together with the plugin that offers them: the named, and the errors of those who follow it."""
+"""An entry together with the plugin that offers it: imports what the entry names, and says what is wrong with it."""
 
 from __future__ import annotations
 

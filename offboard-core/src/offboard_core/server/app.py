@@ -40,7 +40,7 @@ class App:
         self._edge = Edge()
         self._http = make_http(service, access, self._edge)
         self._sockets = 0
-        self._conversations: set[SessionProtocol] = set()
+        self._protocols: set[SessionProtocol] = set()
         self._turns = Turns()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -61,7 +61,7 @@ class App:
             return
         self._sockets += 1
         try:
-            await serve_socket(self._service, frontend, scope, receive, send, self._edge, self._conversations)
+            await serve_socket(self._service, frontend, scope, receive, send, self._edge, self._protocols)
         finally:
             self._sockets -= 1
 
@@ -73,7 +73,7 @@ class App:
     @property
     def owes(self) -> bool:
         """Whether a client still waits for an answer."""
-        return any(one.owes for one in self._conversations)
+        return any(one.owes for one in self._protocols)
 
     def _frontend(self, path: str) -> Frontend:
         if path == SESSION_PATH or path.startswith(SESSION_PATH + "/"):

@@ -1,4 +1,4 @@
-"""Who may say what when: one observation, then exactly one reply, control frames in order.
+"""The order of frames in a session: one observation, then exactly one reply; control frames in order.
 
 Section 4 of the protocol.
 """
@@ -44,8 +44,8 @@ class Left(Exception):
 class SessionProtocol:
     """The state between the task that reads and the task that writes; all on the event loop, nothing awaits here."""
 
-    def __init__(self, speech: FrontendConnection) -> None:
-        self._speech = speech
+    def __init__(self, connection: FrontendConnection) -> None:
+        self._connection = connection
         self._session: ServiceSession | None = None
         self._in_flight = False
         self._observations = 0
@@ -66,7 +66,7 @@ class SessionProtocol:
             return
         if self._session is not None:
             self._session.touch()
-        control = self._speech.is_control(frame)
+        control = self._connection.is_control(frame)
         busy = not control and self._observations > 0
         if busy:
             frame = both_ends(frame)  # enough for the answer
@@ -126,7 +126,7 @@ class SessionProtocol:
         assert session is not None
         if busy:
             error = Busy("an observation is in flight already; send the next one after its reply")
-            self._outbox.append(self._speech.error(error, frame))
+            self._outbox.append(self._connection.error(error, frame))
             self._wake_writer()
         elif control:
             self._in_flight = True
@@ -141,7 +141,7 @@ class SessionProtocol:
         self._observations -= 1
         try:
             if reply is None:
-                reply = self._speech.error(error or Internal("there is no reply; the server's log says why"), frame)
+                reply = self._connection.error(error or Internal("there is no reply; the server's log says why"), frame)
             self._outbox.append(reply)
         except Exception:
             log.exception("an error could not be told; the session ends")
@@ -152,13 +152,13 @@ class SessionProtocol:
 
     async def _answer(self, frame: Frame, session: ServiceSession) -> None:
         try:
-            reply = await self._speech.answer(frame, session)
+            reply = await self._connection.answer(frame, session)
         except OffboardError as error:
-            reply = self._speech.error(error, frame)
+            reply = self._connection.error(error, frame)
         except Exception:
             log.exception("a control frame could not be answered")
             error = Internal("the control frame could not be answered; the server's log says why")
-            reply = self._speech.error(error, frame)
+            reply = self._connection.error(error, frame)
         self._outbox.append(reply)
         self._settled()
 
@@ -170,7 +170,7 @@ class SessionProtocol:
     def _next(self) -> None:
         while self._pending and not self._in_flight and self._closing is None:
             frame, busy, arrived = self._pending.popleft()
-            self._handle(frame, busy, not busy and self._speech.is_control(frame), arrived)
+            self._handle(frame, busy, not busy and self._connection.is_control(frame), arrived)
 
     def _evicted(self, error: OffboardError) -> None:
         self._shut(CLOSE_MODEL_LOST if isinstance(error, ModelLost) else CLOSE_REFUSED, error.code)

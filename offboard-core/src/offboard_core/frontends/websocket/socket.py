@@ -2,7 +2,7 @@
 
 Two tasks live as long as the socket: this one always awaits the next frame, so that pings are answered and a vanished
 client is noticed at once, whatever the model does; a second one sends. Between them stands a
-:class:`~.conversation.SessionProtocol`, which knows what may be said when.
+:class:`~.session_protocol.SessionProtocol`, which keeps the order of frames: one reply for each observation.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ def peer(scope: Scope) -> str:
 
 async def serve_socket(
     service: PolicyService, frontend: Frontend, scope: Scope, receive: Receive, send: Send, edge: Edge,
-    conversations: set[SessionProtocol],
+    protocols: set[SessionProtocol],
 ) -> None:  # fmt: skip
     """Run one accepted-to-be session to its end. The path is already known to be the frontend's.
 
-    ``conversations`` holds its own as long as it is open.
+    ``protocols`` holds its own as long as it is open.
     """
     await receive()  # websocket.connect
     await send({"type": "websocket.accept"})
     holder = peer(scope)
     try:
-        speech = EdgeConnection(frontend.connect(scope), edge)
+        connection = EdgeConnection(frontend.connect(scope), edge)
     except OffboardError as error:
         await _refuse(send, holder, partial(frontend.refuse, scope), error)
         return
-    conversation = SessionProtocol(speech)
-    opening = asyncio.ensure_future(_open(service, speech, holder, send))
-    reading = asyncio.ensure_future(_read(receive, conversation, opening))
+    protocol = SessionProtocol(connection)
+    opening = asyncio.ensure_future(_open(service, connection, holder, send))
+    reading = asyncio.ensure_future(_read(receive, protocol, opening))
     try:
         try:
             session, ready = await opening
@@ -63,25 +63,25 @@ async def serve_socket(
                 return  # the client left while it was queued or loading
             raise
         except OffboardError as error:
-            await _refuse(send, holder, speech.refusal, error)
+            await _refuse(send, holder, connection.refusal, error)
             return
         except Left:
             return  # between two status frames
         except Exception:
             log.exception("opening a session failed")
             error = Internal("the session could not be opened; the server's log says why")
-            await _refuse(send, holder, speech.refusal, error)
+            await _refuse(send, holder, connection.refusal, error)
             return
         try:
             await _send(send, ready)
-            conversations.add(conversation)
-            conversation.start(session)
-            await conversation.write(partial(_send, send), partial(_close, send))
+            protocols.add(protocol)
+            protocol.start(session)
+            await protocol.write(partial(_send, send), partial(_close, send))
         except Left:
             return  # before it was told that it is in
         finally:
-            conversations.discard(conversation)
-            conversation.end(session)
+            protocols.discard(protocol)
+            protocol.end(session)
     finally:
         for task in (opening, reading):
             task.cancel()
@@ -89,46 +89,48 @@ async def serve_socket(
 
 
 async def _open(
-    service: PolicyService, speech: FrontendConnection, holder: str, send: Send
+    service: PolicyService, connection: FrontendConnection, holder: str, send: Send
 ) -> tuple[ServiceSession, Frame]:
     """A session, and the frame that says so."""
-    session = await _find(service, speech, holder, send)
+    session = await _find(service, connection, holder, send)
     try:
-        return session, speech.ready(session)
+        return session, connection.ready(session)
     except BaseException:
         session.close()  # a model's facts may have no form in this encoding
         raise
 
 
-async def _find(service: PolicyService, speech: FrontendConnection, holder: str, send: Send) -> ServiceSession:
-    model_id, params, serializer = speech.model_id, speech.params, speech.serializer
-    if speech.session_id is not None and (session := service.reclaim(speech.session_id, model_id, params, serializer)):
+async def _find(service: PolicyService, connection: FrontendConnection, holder: str, send: Send) -> ServiceSession:
+    model_id, params, serializer = connection.model_id, connection.params, connection.serializer
+    if connection.session_id is not None and (
+        session := service.reclaim(connection.session_id, model_id, params, serializer)
+    ):
         return session
 
     async def tell(status: Status) -> None:
-        if status.state == "waiting" and speech.session_id is not None:
-            service.give_up(speech.session_id)
-        frame = speech.status(status)
+        if status.state == "waiting" and connection.session_id is not None:
+            service.give_up(connection.session_id)
+        frame = connection.status(status)
         if frame is not None:
             await _send(send, frame)
 
     return await service.open(
-        model_id, params, bridge=speech.bridge, serializer=serializer, holder=holder, on_status=tell
+        model_id, params, bridge=connection.bridge, serializer=serializer, holder=holder, on_status=tell
     )
 
 
-async def _read(receive: Receive, conversation: SessionProtocol, opening: asyncio.Future[Any]) -> None:
+async def _read(receive: Receive, protocol: SessionProtocol, opening: asyncio.Future[Any]) -> None:
     code = 1006
     try:
         while (message := await receive())["type"] != "websocket.disconnect":
             frame = message.get("bytes")
-            conversation.heard(frame if frame is not None else message["text"])
+            protocol.heard(frame if frame is not None else message["text"])
         code = message.get("code", 1005)
     except Exception:
         log.exception("a frame could not be taken in; the session ends")
     finally:
         opening.cancel()
-        conversation.disconnected(code)
+        protocol.disconnected(code)
 
 
 async def _send(send: Send, frame: Frame) -> None:
