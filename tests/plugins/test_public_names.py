@@ -10,7 +10,7 @@ def test_the_public_names_of_core_are_these():
         # whoever has a policy
         "InferenceServer", "Policy", "Session", "Chunk", "Observation", "NoParams", "declare", "Health",
         # vendors
-        "CheckpointLoader", "Checkpoint", "ModelRegistry", "Progress", "Report", "Feature", "Field", "Codec",
+        "CheckpointLoader", "Checkpoint", "ModelRegistry", "Progress", "ReportProgress", "Feature", "Field", "Codec",
         "CodecMeta", "CodecEntry", "FrontendEntry", "LoaderEntry", "RegistryEntry", "Trainer", "TrainerEntry",
         "hookimpl",
         # errors that they raise
