@@ -9,7 +9,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from lerobot.policies.utils import populate_queues
 from lerobot.utils.constants import ACTION, OBS_IMAGES
 from offboard_client.errors import BadObservation, InvalidAction, ModelLost, OffboardError, PolicyFailed, told
 from offboard_core.process import collect
-from offboard_core.types import Array, Chunk, Field, Health, Policy, Session, is_image
+from offboard_core.types import Chunk, Field, Health, Policy, Session, is_array, is_image
 
 from .device import broken
 from .files import Files
@@ -143,8 +143,8 @@ class LeRobotPolicy(Policy[LeRobotSession]):
     def _check(self, inputs: Inputs) -> None:
         for name, field in self._inputs.items():
             value = inputs.get(name)
-            if not _is_array(value) or value.shape != field.shape or value.dtype != field.dtype:
-                found = f"{value.shape} {value.dtype}" if _is_array(value) else type(value).__name__
+            if not is_array(value) or value.shape != field.shape or value.dtype != field.dtype:
+                found = f"{value.shape} {value.dtype}" if is_array(value) else type(value).__name__
                 raise BadObservation(f"the policy's input {name} is {found}, expected {field.shape} {field.dtype}")
             if value.dtype.kind == "f" and not np.isfinite(value).all():
                 raise BadObservation(f"the policy's input {name} is not finite")
@@ -190,7 +190,3 @@ class LeRobotPolicy(Policy[LeRobotSession]):
                 stacked = (stacked.to(torch.float32) / 255).permute(0, 3, 1, 2).contiguous()
             batch[name] = stacked
         return batch
-
-
-def _is_array(value: Any) -> TypeGuard[Array]:
-    return isinstance(value, np.ndarray)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeGuard, cast
+from typing import Any, cast
 
 import numpy as np
 from offboard_client.errors import BadObservation, InvalidAction
-from offboard_core.types import Array
+from offboard_core.types import Array, is_array
 
 from .families import PROMPT, Family, Vector
 
@@ -126,11 +126,6 @@ class Checks:
         images: dict[str, Any] = {name: np.zeros(shape, np.uint8) for name in family.images}
         vectors = {name: np.zeros(vector.widths[0], np.float32) for name, vector in family.vectors.items()}
         return {**vectors, **({family.nested: images} if family.nested else images), PROMPT: "warm up"}
-
-
-def is_array(value: Any) -> TypeGuard[Array]:
-    """Whether ``value`` is a numpy array, of whatever is in it."""
-    return isinstance(value, np.ndarray)
 
 
 def _check_prompt(prompt: Any, *, required: bool) -> None:

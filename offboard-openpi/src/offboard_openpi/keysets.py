@@ -14,10 +14,9 @@ from typing import Any, cast
 import numpy as np
 from offboard_client.errors import BadObservation, InvalidAction
 from offboard_core.codecs import CONVENTIONS, convert, convert_pose
-from offboard_core.types import Array, Field
+from offboard_core.types import Array, Field, is_array
 
 from . import aloha, arm, droid, libero
-from .checks import is_array
 from .families import ALOHA, DROID, LIBERO, POSITRONIC, PROMPT
 
 #: Rounding may leave a step this far outside the range that a robot's controller plays.

@@ -9,7 +9,7 @@ episode of one robot on a policy.
 from __future__ import annotations
 
 from .checkpoint import Checkpoint, CheckpointLoader, ModelRegistry
-from .chunk import Array, Chunk, Columns, rows
+from .chunk import Array, Chunk, Columns, is_array, rows
 from .codec import Codec, Parallel, Sequential, Stage, decodes, encodes
 from .health import Health
 from .policy import NoParams, Policy, Session, raised
@@ -39,6 +39,7 @@ __all__ = [
     "Stage",
     "decodes",
     "encodes",
+    "is_array",
     "is_image",
     "raised",
     "rows",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,11 @@ class Chunk:
         action = self.action
         kept = {name: array[:count] for name, array in action.items()} if isinstance(action, dict) else action[:count]
         return Chunk(kept, None if self.timestamp is None else self.timestamp[:count])
+
+
+def is_array(value: Any) -> TypeGuard[Array]:
+    """Whether ``value`` is a numpy array, of whatever is in it."""
+    return isinstance(value, np.ndarray)
 
 
 def _own(array: Array) -> Array:
