@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from offboard_client.errors import DialectUnsupported, InvalidAction
 from offboard_client.wire import check_actions
-from offboard_core.catalog import ResolvedCodec
+from offboard_core.frontends import ResolvedCodec
 from offboard_core.types import Chunk, Codec, CodecMeta, Field, Observation, Stage
 
 from .keysets import KeySet

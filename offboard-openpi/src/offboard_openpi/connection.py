@@ -22,9 +22,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, cast
 
-from offboard_client import wire
 from offboard_client.errors import BadMessage, InferTimeout, PolicyFailed, told
-from offboard_client.wire import read_forms
+from offboard_client.wire import Encoder, decode, read_forms
 from websockets.client import ClientProtocol
 from websockets.exceptions import WebSocketException
 from websockets.frames import Frame, Opcode
@@ -63,7 +62,7 @@ class Connection:
     def __init__(self, url: str, timeout: float = OPEN_TIMEOUT) -> None:
         """Raises Unreachable within ``timeout`` seconds, or about that."""
         deadline = time.monotonic() + timeout
-        self._encoder = wire.Encoder()
+        self._encoder = Encoder()
         #: With each message, whether the pong to the last ping came before it began.
         self._messages: deque[tuple[str | bytes, bool]] = deque()
         self._ping, self._ponged, self._began_after = 0, False, False
@@ -224,7 +223,7 @@ class Connection:
         if isinstance(frame, str):
             raise PolicyFailed(f"openpi failed: {last_line(frame)}")
         try:
-            value = read_forms(wire.decode(frame))
+            value = read_forms(decode(frame))
         except BadMessage as error:
             raise PolicyFailed(f"openpi answered what cannot be read: {error.text}") from None
         if not isinstance(value, dict):

@@ -11,12 +11,20 @@ from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import numpy as np
-from offboard_client import wire
 from offboard_client.errors import BadMessage, BadParameter, DialectUnsupported, OffboardError
-from offboard_client.wire import canonical, read_forms
-from offboard_core.catalog import ResolvedCodec
-from offboard_core.engine import Result, Serializer, ServiceSession
-from offboard_core.frontends import Frame, Frontend, FrontendConnection, Scope, check_reserved, read_control
+from offboard_client.wire import canonical, decode, encode, read_forms
+from offboard_core.frontends import (
+    Frame,
+    Frontend,
+    FrontendConnection,
+    ResolvedCodec,
+    Result,
+    Scope,
+    Serializer,
+    ServiceSession,
+    check_reserved,
+    read_control,
+)
 from offboard_core.types import Observation
 
 from .bridge import ACTIONS, Layout, bridge
@@ -76,7 +84,7 @@ class OpenPIConnection(FrontendConnection):
         meta = session.meta
         own = {name: value for name, value in meta.items() if name not in _NOT_SAID}
         layout = [list(column) for column in self._layout]
-        return wire.encode({**meta.get("openpi_metadata", {}), **own, "action_layout": layout})
+        return encode({**meta.get("openpi_metadata", {}), **own, "action_layout": layout})
 
     def error(self, error: OffboardError, frame: Frame) -> Frame:
         """A text."""
@@ -91,7 +99,7 @@ class OpenPIConnection(FrontendConnection):
     async def answer(self, frame: Frame, session: ServiceSession) -> Frame:
         """A new episode."""
         await session.reset()
-        return wire.encode({"status": "reset successful"})
+        return encode({"status": "reset successful"})
 
 
 class OpenPISerializer:
@@ -106,7 +114,7 @@ class OpenPISerializer:
         """A frame as an observation. Raises BadMessage or BadObservation."""
         if isinstance(frame, str):
             raise BadMessage("a text frame; openpi's protocol sends observations as msgpack in binary frames")
-        found = read_forms(wire.decode(frame))
+        found = read_forms(decode(frame))
         if not isinstance(found, dict) or not all(isinstance(name, str) for name in cast("dict[Any, Any]", found)):
             raise BadMessage("an observation is a map from names to values; names are strings")
         raw = cast("dict[str, Any]", found)
@@ -134,7 +142,7 @@ class OpenPISerializer:
         spent["infer_ms"] = timing["codec_ms"] + timing["queue_ms"] + timing["infer_ms"]
         if before is not None:
             spent["prev_total_ms"] = before + timing["prev_encode_ms"]
-        return wire.encode(
+        return encode(
             {
                 ACTIONS: result.columns()[ACTIONS],
                 "server_timing": spent,

@@ -11,8 +11,6 @@ Every block is a small frozen class with one job. A vendor's codec is a sum of t
 
 from __future__ import annotations
 
-from offboard_client.wire import check_actions
-
 from .actions import ActionSplit, ActionVector, action_field, action_shape, pose_width
 from .grip import binarize, check_grip, is_grip
 from .images import LetterboxImage, letterbox
@@ -41,7 +39,6 @@ __all__ = [
     "binarize",
     "canonical_field",
     "canonical_shape",
-    "check_actions",
     "check_canonical",
     "check_grip",
     "convert",

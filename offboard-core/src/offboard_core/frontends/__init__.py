@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from offboard_client.wire import Status
+
+from ..catalog import ResolvedCodec
+from ..engine import Result, Serializer, ServiceSession
 from .base import CONTROL_BYTES, Frame, Frontend, FrontendConnection, Scope, read_control
 from .discovery import make_frontends
 from .edge import Edge, EdgeConnection
@@ -16,7 +20,12 @@ __all__ = [
     "Frame",
     "Frontend",
     "FrontendConnection",
+    "ResolvedCodec",
+    "Result",
     "Scope",
+    "Serializer",
+    "ServiceSession",
+    "Status",
     "check_reserved",
     "find_seq",
     "is_positronic",

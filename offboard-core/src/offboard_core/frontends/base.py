@@ -17,8 +17,7 @@ from offboard_client.errors import OffboardError
 from offboard_client.wire import Status, WireLimits, decode_plain
 
 from ..catalog import ResolvedCodec
-from ..engine import Result, Serializer, ServiceSession
-from ..types import Chunk
+from ..engine import Serializer, ServiceSession
 
 #: One WebSocket message: binary or text.
 Frame = bytes | str
@@ -109,19 +108,3 @@ class Frontend(abc.ABC):
     def refuse(self, scope: Scope, error: OffboardError) -> Frame | None:
         """The last frame of a socket whose URL cannot be understood; None as in :meth:`FrontendConnection.refusal`."""
         return None
-
-
-__all__ = [
-    "CONTROL_BYTES",
-    "Chunk",
-    "Frame",
-    "Frontend",
-    "FrontendConnection",
-    "ResolvedCodec",
-    "Result",
-    "Scope",
-    "Serializer",
-    "ServiceSession",
-    "Status",
-    "read_control",
-]
