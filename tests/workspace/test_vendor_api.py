@@ -1,0 +1,173 @@
+"""What third parties may import: a list that our own vendors, the example and the docs keep to, and a page of it."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGE = (DOCS / "reference" / "vendor-api.md").read_text("utf-8")
+_ENTRIES = "hookimpl CodecEntry FrontendEntry LoaderEntry RegistryEntry TrainerEntry"
+#: What a plugin, a vendor or a command may import, by its room.
+API = {
+    room: set(names.split())
+    for room, names in {
+        "offboard_core": f"{_ENTRIES} Checkpoint CheckpointLoader Chunk Codec CodecMeta Feature Field Health"
+        " ModelRegistry NoParams Observation Policy Progress ReportProgress Session Trainer BadObservation BadParameter"
+        " ConfigurationError InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound OffboardError PolicyFailed",
+        "offboard_core.checkpoints": "is_lfs_pointer numbered_folders read_record stamps still_written write_record",
+        "offboard_core.checkpoints.remote": "RemoteFile RemoteFolder fetch is_url open_folder",
+        "offboard_core.codecs": "CONVENTIONS ActionHorizon ActionSplit ActionTiming ActionVector LetterboxImage Native"
+        " NativeOptions Rename Rotation StateVector TaskText action_field action_shape binarize canonical_field"
+        " canonical_shape check_canonical check_grip convert convert_pose is_grip letterbox pose_width positive rate"
+        " resolve_names timed",
+        "offboard_core.frontends": "Frame Frontend FrontendConnection ResolvedCodec Result Scope Serializer"
+        " ServiceSession Status check_reserved read_control",
+        "offboard_core.plugins": _ENTRIES,
+        "offboard_core.process": "Child collect free_port unshared",
+        "offboard_core.testing": "CheckpointConformance CodecLaws PluginLaws PolicyLaws ProtocolLaws RegistryLaws"
+        " Vendor VendorConformance",
+        "offboard_core.training": "Trainer",
+        "offboard_core.types": "Array Checkpoint CheckpointLoader Chunk Codec CodecMeta Feature Field Health"
+        " ModelRegistry NoParams Observation Parallel Policy Progress ReportProgress Sequential Session Stage is_array"
+        " is_image",
+        "offboard_client.errors": "BadMessage BadObservation BadParameter ConfigurationError DialectUnsupported"
+        " InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound OffboardError PolicyFailed nearest told"
+        " unknown",
+        "offboard_client.plugins": "Command UsageError",
+        "offboard_client.terminal": "Line ServerOptions emit_facts emit_json emit_table note parse patience say tell"
+        " terminable token_from",
+        "offboard_client.wire": "Encoder WireLimits canonical check_actions decode decode_image decode_text encode"
+        " encode_text read_forms",
+    }.items()
+}
+#: What scripts and tests that host a server or try a plugin may import besides.
+HOST = {
+    "offboard_core": {"InferenceServer", "declare"},
+    "offboard_core.catalog": {"from_flags"},
+    "offboard_core.frontends": {"make_frontends"},
+    "offboard_core.plugins": {"CODEC", "FRONTEND", "LOADER", "Plugins", "REGISTRY", "TRAINER"},
+}
+VENDORS = sorted(
+    file for vendor in ("gr00t", "lerobot", "openpi") for file in ROOT.glob(f"offboard-{vendor}/src/**/*.py")
+)
+EXAMPLES = sorted(ROOT.glob("examples/**/*.py"))
+#: The pages about plugins.
+PAGES = [
+    DOCS / page
+    for page in (
+        "how-to/test-your-plugin.md",
+        "how-to/write-a-codec.md",
+        "reference/codecs.md",
+        "reference/hooks.md",
+        "reference/vendor-api.md",
+        "tutorial/first-plugin.md",
+    )
+]
+
+
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def documented(text: str) -> dict[str, set[str]]:
+    """Room → the names in its tables, which begin ``| from `room` | |``."""
+    found: dict[str, set[str]] = {}
+    for room, table in re.findall(r"^\| from `([\w.]+)` \| \|\n\|---\|---\|\n((?:\| .*\n)+)", text, re.MULTILINE):
+        for row in table.splitlines():
+            names = re.findall(r"`(\w+)`", row.split(" | ")[0])
+            assert not found.setdefault(room, set()) & set(names), f"{room}: {row} names something twice"
+            found[room] |= set(names)
+    return found
+
+
+def pairs(listed: dict[str, set[str]]) -> set[str]:
+    return {f"{room} {name}" for room, names in listed.items() for name in names}
+
+
+def beyond(code: str, *lists: dict[str, set[str]]) -> list[str]:
+    """What some code imports of core and client that none of the lists has; a module itself counts as well."""
+    nodes = list(ast.walk(ast.parse(code)))
+    found = [(alias.name, "") for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    found += [
+        (node.module or "", alias.name)
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and not node.level
+        for alias in node.names
+    ]
+    return [
+        f"{room} {name}".strip()
+        for room, name in found
+        if room.partition(".")[0] in ("offboard_client", "offboard_core")
+        and not any(name in listed.get(room, ()) for listed in lists)
+    ]
+
+
+@pytest.mark.parametrize("listed", [API, HOST], ids=["api", "host"])
+def test_every_name_is_public_in_its_room(listed):
+    for room, names in listed.items():
+        module = importlib.import_module(room)
+        assert names - set(module.__all__) == set(), room
+        assert [name for name in names if not hasattr(module, name)] == [], room
+
+
+def test_a_name_that_has_two_addresses_is_one_object():
+    homes: dict[str, set[int]] = {}
+    for room, names in API.items():
+        for name in names:
+            homes.setdefault(name, set()).add(id(getattr(importlib.import_module(room), name)))
+    assert [name for name, found in homes.items() if len(found) > 1] == []
+    assert all(any(name in API[room] for room in API if room != "offboard_core") for name in API["offboard_core"])
+
+
+@pytest.mark.parametrize("files", [VENDORS, EXAMPLES], ids=["vendors", "examples"])
+def test_who_is_no_host_imports_nothing_else(files):
+    assert files
+    found = {file.relative_to(ROOT).as_posix(): beyond(file.read_text("utf-8"), API) for file in files}
+    assert {file: names for file, names in found.items() if names} == {}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_pages_about_plugins_import_nothing_else(page):
+    assert blocks(page)
+    for block in blocks(page):
+        # What is a file of its own is a plugin or its test; what follows tries it.
+        lists = [API] if re.match(r"# \S+\.py\n", block) else [API, HOST]
+        assert beyond(block, *lists) == []
+
+
+def test_the_pages_about_plugins_are_those_that_show_one():
+    shown = {page for page in DOCS.rglob("*.md") if any("hookimpl" in block for block in blocks(page))}
+    assert DOCS / "reference" / "hooks.md" in shown
+    assert shown <= set(PAGES)
+
+
+def test_the_page_names_this_list_and_nothing_else():
+    plugin, host = PAGE.split("\n## To host a server")
+    assert pairs(documented(plugin)) ^ pairs(API) == set()
+    assert pairs(documented(host)) ^ pairs(HOST) == set()
+
+
+def test_what_is_beyond_the_list_is_found():
+    code = """
+from __future__ import annotations
+import offboard_core.engine
+from offboard_client import wire
+from offboard_core.codecs.grip import is_grip
+from offboard_core.plugins import Plugins
+from offboard_core.types import Chunk, rows
+from .types import Chunk
+"""
+    host, *others = sorted(set(beyond(code, API)) - set(beyond(code, API, HOST))) + beyond(code, API, HOST)
+    assert host == "offboard_core.plugins Plugins"
+    assert others == [
+        "offboard_core.engine",
+        "offboard_client wire",
+        "offboard_core.codecs.grip is_grip",
+        "offboard_core.types rows",
+    ]
