@@ -1,4 +1,4 @@
-"""The ``offboard`` command, and the commands that the client brings."""
+"""The ``offboard`` command, and the client's own: ``models``, ``probe``, ``bench`` and ``run``."""
 
 from __future__ import annotations
 

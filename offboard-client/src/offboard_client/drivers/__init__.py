@@ -1,4 +1,4 @@
-"""What plays a policy on a robot."""
+"""Loops that play a policy on a robot: observe, ask for a chunk, check it, apply it in the robot's time."""
 
 from __future__ import annotations
 

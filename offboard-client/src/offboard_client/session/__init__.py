@@ -1,4 +1,4 @@
-"""What does I/O: the blocking and the asyncio client, their sessions, sockets and HTTP."""
+"""All of the client's I/O: the blocking and the asyncio client, their sessions, sockets and HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that core adds to ``offboard``."""
+"""The commands that core adds to ``offboard``: ``serve``, ``demo``, ``plugins``, ``codecs``, ``stats``, ``train``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The model slot, its leases, and the exchanges of the sessions on it."""
+"""The model in the slot, the leases on it, and each session's exchanges on their way to its thread and back.
+
+It knows no protocol and no socket: whatever serves robots stands on :class:`PolicyService`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a protocol implements to be served, and how protocols are found."""
+"""What a protocol implements to be served, how protocols are found, and what they share: names, images, errors."""
 
 from __future__ import annotations
 

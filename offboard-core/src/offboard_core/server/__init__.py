@@ -1,4 +1,4 @@
-"""The HTTP and WebSocket face of the server: Protocol v1 over :mod:`offboard_core.engine`."""
+"""The process that listens: uvicorn, HTTP routes, tokens, metrics, stopping. All protocols share its one port."""
 
 from __future__ import annotations
 

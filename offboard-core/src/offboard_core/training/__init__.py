@@ -1,4 +1,4 @@
-"""A vendor's own training, behind ``offboard stats`` and ``offboard train``."""
+"""What a vendor's own training implements; ``offboard stats`` and ``offboard train`` call it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulated arm and its task (``pip install 'offboard-client[sim]'``)."""
+"""The simulated arm with its cameras, and its task (``pip install 'offboard-client[sim]'``)."""
 
 from __future__ import annotations
 
