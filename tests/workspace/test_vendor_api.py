@@ -29,7 +29,7 @@ API = {
         "offboard_core.frontends": "Frame Frontend FrontendConnection ResolvedCodec Result Scope Serializer"
         " ServiceSession Status check_reserved read_control",
         "offboard_core.plugins": _ENTRIES,
-        "offboard_core.process": "Child collect free_port unshared",
+        "offboard_core.process": "Child Supervisor collect free_port unshared",
         "offboard_core.testing": "CheckpointConformance CodecLaws PluginLaws PolicyLaws ProtocolLaws RegistryLaws"
         " Vendor VendorConformance",
         "offboard_core.training": "Trainer",
