@@ -19,7 +19,7 @@ from object_store import object_store
 
 #: Tests mostly wait, so that a core can have several at once.
 WORKERS_PER_CORE = 3
-#: What somebody's shell may set and the product, or a library of it, reads. A test that means one sets it itself.
+#: What a developer's shell may set and the product, or a library of it, reads. A test that means one sets it itself.
 FOREIGN = (
     "AWS_", "COLUMNS", "FORCE_COLOR", "HF_", "HUGGINGFACE_", "JAX_", "LINES", "MUJOCO_GL", "NO_COLOR", "OFFBOARD_",
     "OPENPI_", "PYTHONWARNINGS", "TTY_", "UV_PROJECT", "XLA_",

@@ -128,11 +128,11 @@ def cannot_start(tmp_path):
         yield offboard("serve", "--vendor", "scripted", "--port", taken.getsockname()[1]).returncode
 
 
-@row("1", "`serve`", "its default model can never be loaded: a library or device is missing, nobody is at `--attach`")
+@row("1", "`serve`", "its default model can never be loaded: a library or device is missing, no server at `--attach`")
 def never(tmp_path):
     done = offboard("serve", "--vendor", "openpi", "--attach", f"ws://{NOBODY}", "--port", "0", "--json")
     assert json.loads(done.stdout)["port"], "it had begun to listen"
-    assert "could not be loaded: nobody to attach to" in done.stderr.splitlines()[-1]
+    assert "could not be loaded: no server to attach to" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     yield done.returncode
     write_plugin(tmp_path, "lacks", VENDOR)
@@ -155,7 +155,7 @@ def episode(tmp_path):
     yield offboard("demo", "--episodes", "1", "--seconds", "0.3").returncode
     yield offboard("demo", "--vendor", "nobody").returncode
     done = offboard("demo", "--vendor", "openpi", "--attach", f"ws://{NOBODY}")
-    assert "nobody to attach to" in done.stderr
+    assert "no server to attach to" in done.stderr
     assert done.stderr.splitlines()[-1] == "offboard: the server has ended (exit status 1); its log is above"
     yield done.returncode
 

@@ -209,13 +209,13 @@ def test_observations_of_every_size_arrive_as_they_were_sent(clients, size):
 def test_the_servers_warnings_are_kept(clients):
     def visit(peer):
         peer.ready()
-        peer.answer([], warnings=["nobody reads 'imge.wrist'"])
+        peer.answer([], warnings=["this model does not read 'imge.wrist'"])
         peer.wait_for_close()
 
     with ScriptedServer(visit) as server:
         session = clients.session("127.0.0.1", server.port)
         clients.wait(session.infer({}))
-        assert session.warnings == ("nobody reads 'imge.wrist'",)
+        assert session.warnings == ("this model does not read 'imge.wrist'",)
         clients.wait(session.close())
 
 

@@ -127,7 +127,7 @@ def test_who_comes_after_one_that_is_still_being_read_has_a_wire_of_its_own():
                 assert isinstance(error, InferTimeout)
                 after = bench.submit(pipeline, X)
                 door.open()
-                while not after.deliveries:  # it begins when somebody looks whether the former one has returned
+                while not after.deliveries:  # it begins when the thread looks whether the former one has returned
                     bench.thread.expire(PATIENCE)
                     await turns()
                 assert isinstance((await after.reply())[0], Chunk)

@@ -34,7 +34,7 @@ def test_who_comes_while_it_recovers_waits_and_is_told_why():
         async with bed() as b:
             held = await b.have("x", make=patient)
             patient.says = RESTARTED
-            assert not b.slot.ready(), "asked at once, not when somebody happens to look"
+            assert not b.slot.ready(), "asked at once, not at the slot's next look"
             assert b.slot.unready() == "x is recovering: its child is being restarted"
             want = b.want("x", make=patient)
             await want.hears("loading", "x is recovering: its child is being restarted (0 s so far)")
@@ -90,7 +90,7 @@ def test_those_who_wait_for_it_come_first_again_when_it_has_recovered():
             held = await b.have("x", make=patient)
             patient.says = RESTARTED
             want, other = b.want("x", make=patient), b.want("y")
-            await other.hears("waiting", "x is in use by somebody")
+            await other.hears("waiting", "x is in use by a robot")
             patient.says = Health()
             lease = await want.lease()
             assert other.waits

@@ -17,7 +17,7 @@ def asking(session):
 
 
 async def wanted(service):
-    """Somebody waits for the other model, and the slot has looked whether there is room."""
+    """A robot waits for the other model, and the slot has looked whether there is room."""
     waiting = asyncio.ensure_future(open_session(service, "y"))
     await becomes(lambda: service.slot.status()["waiting"])
     await turns()
@@ -87,7 +87,7 @@ def test_a_session_whose_episode_has_not_begun_is_not_idle():
 
 
 def test_an_idle_time_of_nothing_keeps_no_processor_busy(monkeypatch):
-    """While somebody waits, and nobody yields, the slot looks again after a while and not in every turn."""
+    """While a robot waits, and none yields, the slot looks again after a while and not in every turn."""
 
     async def main(clock):
         with Door() as door:

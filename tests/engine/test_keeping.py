@@ -102,7 +102,7 @@ def test_nobody_is_put_out_for_it():
             await becomes(lambda: service.slot.loaded.lost)
             clock.move(AGAIN)
             await turns()
-            assert y.count == 1, "somebody waits for another one"
+            assert y.count == 1, "a robot waits for another one"
             held.close()
             await waiting
             assert (x.count, y.count) == (2, 1)

@@ -28,7 +28,7 @@ class Told:
 
 def wanted(b, name, load):
     spec = b.spec(name)
-    return Want(b.slot, type(spec)(spec.key, spec.label, load), "somebody")
+    return Want(b.slot, type(spec)(spec.key, spec.label, load), "a robot")
 
 
 def test_a_load_may_take_any_time_while_there_is_news_of_it():

@@ -195,7 +195,7 @@ def test_whatever_a_loader_reports_is_shown(said, shown):
                 return Puppet()
 
             async with bed() as b:
-                want = Want(b.slot, ModelSpec(("test", "odd"), "odd", load), "somebody")
+                want = Want(b.slot, ModelSpec(("test", "odd"), "odd", load), "a robot")
                 await until(door.entered)
                 await want.hears("loading", f"loading odd: {shown}")
                 door.open()

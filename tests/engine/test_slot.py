@@ -54,7 +54,7 @@ def test_whoever_asks_for_the_old_model_queues_behind_the_switch():
             b.slot.release(x)
             y = await switcher.lease()
             await turns()
-            assert later.waits, "the old model is not handed out past somebody who waits"
+            assert later.waits, "the old model is not handed out past a robot that waits"
             b.slot.release(y)
             await later.lease()
             assert b.loads == ["x", "y", "x"]
@@ -123,7 +123,7 @@ def test_a_lease_granted_to_somebody_who_just_left_is_given_back():
             await becomes(lambda: b.slot.loaded and b.slot.loaded.leases)
             want.task.cancel()
             await asyncio.gather(want.task, return_exceptions=True)
-            if not want.task.cancelled():  # the lease had reached him before
+            if not want.task.cancelled():  # the lease had reached it before
                 b.slot.release(want.task.result())
             assert b.slot.loaded.leases == set()
 

@@ -30,7 +30,7 @@ def test_unloading_frees_the_policy(failing):
             return policy
 
         async with bed() as b:
-            lease = await Want(b.slot, ModelSpec(("test", "x"), "x", load), "somebody").lease()
+            lease = await Want(b.slot, ModelSpec(("test", "x"), "x", load), "a robot").lease()
             thread, begin = lease.loaded.thread, lease.loaded.policy.new_session
             await thread.call(functools.partial(begin, None), PATIENCE, "a call")
             b.slot.release(lease)

@@ -39,7 +39,7 @@ def test_who_leaves_in_the_turn_in_which_he_is_told_something_is_gone(turn):
             if want.task.cancel():
                 await asyncio.wait({want.task}, timeout=PATIENCE)
                 assert want.task.cancelled(), "a cancellation is not swallowed"
-            else:  # the lease had reached him before
+            else:  # the lease had reached it before
                 b.slot.release(want.task.result())
             await b.have("z")
             assert b.slot.loaded.label == "z"

@@ -41,14 +41,14 @@ def test_a_model_is_freed_though_another_thread_is_collecting():
 
         with Door() as door:
             async with bed() as b:
-                lease = await Want(b.slot, ModelSpec(("test", "x"), "x", load_x), "somebody").lease()
+                lease = await Want(b.slot, ModelSpec(("test", "x"), "x", load_x), "a robot").lease()
                 thread = lease.loaded.thread
                 collecting = threading.Thread(target=collect_garbage, args=[door])
                 collecting.start()
                 reached(door.entered)
                 b.slot.release(lease)
                 del lease
-                want = Want(b.slot, ModelSpec(("test", "y"), "y", load_y), "somebody")
+                want = Want(b.slot, ModelSpec(("test", "y"), "y", load_y), "a robot")
                 await becomes(lambda: left or thread.busy_for() > 0.1)
                 door.open()
                 await want.lease()

@@ -1,4 +1,4 @@
-"""A run of thousands of steps is looked at whenever somebody asks for a model, and read once."""
+"""A run of thousands of steps is looked at whenever a client asks for a model, and read once."""
 
 import json
 import shutil

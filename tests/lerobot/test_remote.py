@@ -169,7 +169,7 @@ def test_a_repository_is_served_through_a_socket_resumed_and_offline(hub, act, t
 def test_a_url_without_its_vendor_is_asked_for_it():
     done = offboard("serve", "--checkpoints-dir", "hf://org/cubes@main")
     assert done.returncode == 1
-    assert "nobody can see from here whose checkpoints are in hf://org/cubes@main; say so with --vendor" in done.stderr
+    assert "a URL does not tell whose checkpoints are in hf://org/cubes@main; say so with --vendor" in done.stderr
 
 
 def test_a_run_in_an_object_store_is_listed_there_and_fetched_when_loaded(bucket, run, act, tmp_path):

@@ -73,7 +73,7 @@ def test_a_child_that_is_restarted_gets_no_new_sessions_until_it_answers(tmp_pat
         assert get_json(server, "/api/v1/status")["loaded"]["health"]["state"] == "recovering"
         newcomer = threading.Thread(target=later, args=[server])
         newcomer.start()
-        until(lambda: any("5 is recovering: openpi is being restarted" in text for text in heard), "he is told")
+        until(lambda: any("5 is recovering: openpi is being restarted" in text for text in heard), "the robot is told")
         until(lambda: len(log.read_text().split()) == 2, "it hangs in its start")
         assert opened == []
         says(step, value=0.5, starts=starts)

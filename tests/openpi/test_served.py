@@ -143,7 +143,7 @@ def test_somebody_elses_server_on_the_port_is_not_taken_for_ours(run, tmp_path):
 
 @contextlib.contextmanager
 def openpi_server(step, port):
-    """An openpi that somebody else runs."""
+    """An openpi server that another program runs."""
     command = [*PYTHON.split(), str(STANDIN / "scripts" / "serve_policy.py"), "--port", str(port), "policy:checkpoint"]
     command += ["--policy.config", "pi05_positronic_lowmem", "--policy.dir", str(step)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
@@ -178,7 +178,7 @@ def wait_for(port):
             return True
         return False
 
-    until(listens, "somebody listens")
+    until(listens, "openpi listens")
     return port
 
 

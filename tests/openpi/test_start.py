@@ -145,7 +145,7 @@ def test_a_checkpoint_that_vanished_after_it_was_listed(tmp_path):
 def test_nobody_to_attach_to():
     attaching = loader(attach="ws://127.0.0.1:9")
     attaching.check(attaching.standalone_checkpoint())
-    with pytest.raises(LoadFailed, match=r"nobody to attach to: ws://127\.0\.0\.1:9.*--attach") as caught:
+    with pytest.raises(LoadFailed, match=r"no server to attach to: ws://127\.0\.0\.1:9.*--attach") as caught:
         attaching.load(attaching.standalone_checkpoint(), lambda _: None)
     assert caught.value.permanent
 
@@ -154,7 +154,7 @@ def test_who_was_there_to_attach_to_may_come_back():
     with Liar(lambda peer: None) as liar:
         attaching = loader(attach=liar.url, config_name="nobody_knows")
         attaching.load(attaching.standalone_checkpoint(), lambda _: None).close()
-    with pytest.raises(LoadFailed, match="nobody to attach to") as caught:
+    with pytest.raises(LoadFailed, match="no server to attach to") as caught:
         attaching.load(attaching.standalone_checkpoint(), lambda _: None)
     assert not caught.value.permanent
 

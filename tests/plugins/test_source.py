@@ -184,7 +184,7 @@ def test_a_loader_may_name_a_model_that_needs_no_place(runs):
         ({"vendor": "arm.bare", "loader_options": {"devise": "cuda"}}, "no option 'devise' of the vendor arm.bare"),
         ({"checkpoints_dir": "/nowhere/at/all"}, "/nowhere/at/all does not exist; / holds "),
         ({"checkpoints_dir": "/"}, "no installed vendor recognises the files in /"),
-        ({"checkpoints_dir": "s3://runs/act"}, "nobody can see from here whose checkpoints are in s3://runs/act"),
+        ({"checkpoints_dir": "s3://runs/act"}, "a URL does not tell whose checkpoints are in s3://runs/act"),
     ],
 )
 def test_flags_that_make_no_sense_are_refused(plugins, flags, text):

@@ -1,4 +1,4 @@
-"""A process that a policy forks holds nothing by which somebody is to notice the end of the server."""
+"""A process that a policy forks holds nothing by which another process is to notice the end of the server."""
 
 import sys
 from contextlib import ExitStack

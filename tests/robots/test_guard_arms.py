@@ -127,7 +127,7 @@ def test_where_the_arm_is_by_itself_is_no_command() -> None:
     guard = guard_of(arm)
     for nothing in (None, rows({}), rows({"target_grip": [0.5]})):
         play(arm, guard, nothing)
-    arm.joints = joints(-0.3, 0, 0)  # somebody has led it by hand
+    arm.joints = joints(-0.3, 0, 0)  # an operator has led it by hand
     with pytest.raises(InvalidAction, match=r"moves joint 1 at 3 rad/s"):
         guard.plan(rows(moved(0, 0, 0)), arm.observe())
     play(arm, guard, rows(moved(-0.25, 0, 0)))

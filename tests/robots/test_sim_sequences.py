@@ -35,7 +35,7 @@ class Recorder(SimRobot):
         super().reset(seed)
 
     def sent(self, model: Any, data: Any) -> None:
-        """MuJoCo calls it in each step, and whenever somebody looks."""
+        """MuJoCo calls it in each step, and whenever the scene is read."""
         self.episodes[-1][float(data.time)] = np.array(data.ctrl)
 
     def commanded(self) -> Array:

@@ -28,15 +28,15 @@ class Bed:
 
         return ModelSpec(("test", name), name, load)
 
-    def want(self, name, holder="somebody", make=Puppet):
+    def want(self, name, holder="a robot", make=Puppet):
         return Want(self.slot, self.spec(name, make), holder)
 
-    async def have(self, name, holder="somebody", make=Puppet):
+    async def have(self, name, holder="a robot", make=Puppet):
         return await self.want(name, holder, make).lease()
 
 
 class Want:
-    """Somebody who asks for a lease. ``news``: what he was told meanwhile."""
+    """A client that asks for a lease. ``news``: what it was told meanwhile."""
 
     def __init__(self, slot, spec, holder):
         self.news = []

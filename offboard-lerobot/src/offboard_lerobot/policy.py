@@ -106,7 +106,7 @@ class LeRobotPolicy(Policy[LeRobotSession]):
                         results[i] = ModelLost(why)
                     break
                 if len(group) > 1:
-                    # Somebody's input broke the batch; by themselves the others will do.
+                    # One robot's input broke the batch; by themselves the others will do.
                     groups += [[i] for i in group]
                     continue
                 log.exception("the policy failed on one observation")

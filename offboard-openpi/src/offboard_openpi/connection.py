@@ -110,7 +110,7 @@ class Connection:
         except OSError:
             return False
         if self._unasked():
-            log.warning("openpi said something that nobody had asked for: it is not used, and a new connection is made")
+            log.warning("openpi said something that was not asked for: it is not used, and a new connection is made")
             return False
         return self._protocol.state is State.OPEN
 

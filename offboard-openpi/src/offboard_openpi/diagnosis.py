@@ -60,7 +60,7 @@ _MACHINE = (
     ),
     Fault(
         r"was killed by SIGKILL",
-        "somebody killed it; the kernel does so when the machine's memory runs out",
+        "it was killed; the kernel does so when the machine's memory runs out",
         "see with dmesg whether it was the kernel, and with free how much memory there is",
     ),
     Fault(r"No space left on device", "the disk is full", "free some of it"),

@@ -16,7 +16,7 @@ from .connection import OPEN_TIMEOUT, Connection, Lost, Unreachable, ask
 
 #: Seconds between two words about an answer that is waited for.
 _LOOK = 0.25
-#: Seconds between two looks at a server that nobody asks.
+#: Seconds between two looks at a server that is not asked.
 EVERY = 1.0
 
 log = logging.getLogger(__name__)
@@ -42,9 +42,9 @@ class ExternalServer:
     ) -> tuple[Mapping[str, Any], dict[str, Any] | None]:
         """Connect and ask once: the policy's metadata and its first reply (None for an unknown config).
 
-        Raises LoadFailed: permanent where nobody is to be attached to.
+        Raises LoadFailed: permanent where there is no server to attach to.
         """
-        deadline, nobody = time.monotonic() + startup_timeout, False
+        deadline, absent = time.monotonic() + startup_timeout, False
         try:
             connection = self._connection = Connection(self._url, min(startup_timeout, 30.0))
             self._said = connection.said
@@ -59,8 +59,8 @@ class ExternalServer:
             checks.actions(reply)
             return connection.metadata, reply
         except Unreachable as error:
-            nobody = True
-            problem = f"nobody to attach to: {error}. Start openpi's serve_policy.py there, or correct --attach"
+            absent = True
+            problem = f"no server to attach to: {error}. Start openpi's serve_policy.py there, or correct --attach"
         except Lost as error:
             problem = f"{self._url} broke the connection in its first inference: {error}"
         except OffboardError as error:
@@ -68,15 +68,15 @@ class ExternalServer:
                 f"{self._url} failed its first inference: {error.text}; is --config-name the config that it serves?"
             )
         self.close()
-        raise LoadFailed(problem, permanent=nobody)
+        raise LoadFailed(problem, permanent=absent)
 
     def watch(self) -> None:
-        """From now on look after the server, and for it while it is gone: nobody may be asking."""
+        """From now on look after the server, and for it while it is gone, whether it is asked or not."""
         threading.Thread(target=self._watch, name="offboard-openpi", daemon=True).start()
 
     def infer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """See :class:`~offboard_openpi.policy.Backing`."""
-        # The watcher holds it for moments, but for as long as a connection may take where nobody answers.
+        # The watcher holds it for moments, but for as long as a connection may take where none answers.
         if not self._lock.acquire(timeout=EVERY if self._health.reason else OPEN_TIMEOUT):
             raise PolicyFailed(f"{self._health.reason or 'openpi is being connected to'}; try again later")
         try:

@@ -1,7 +1,7 @@
 """LIBERO: a simulated Franka arm (robosuite), for openpi's LIBERO checkpoints.
 
 Poses are in the simulation's own world frame, not the arm's base. openpi's LIBERO data hold robosuite's pictures turned
-by 180 degrees. robosuite's pictures are upside down, so to somebody who sees the scene upright the training pictures
+by 180 degrees. robosuite's pictures are upside down, so to a person who sees the scene upright the training pictures
 are mirrored left to right.
 """
 

@@ -39,7 +39,7 @@ def take_port(wanted: int) -> tuple[int, socket.socket]:
 
 
 def check_free(port: int) -> None:
-    """Raises LoadFailed if somebody listens on this port: his answers must not be taken for our model's."""
+    """Raises LoadFailed if another process listens on this port: its answers must not be taken for our model's."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -47,6 +47,6 @@ def check_free(port: int) -> None:
             probe.listen()
         except OSError as error:
             raise LoadFailed(
-                f"port {port} cannot be used for openpi ({error.strerror}): somebody listens there, perhaps an openpi "
-                "that is left over. Stop it, serve it with --attach, or leave --openpi-ws-port away for a free port"
+                f"port {port} cannot be used for openpi ({error.strerror}): another process listens "
+                "there, perhaps an openpi that is left over. Stop it, serve it with --attach, or leave --openpi-ws-port away for a free port"
             ) from None

@@ -75,7 +75,7 @@ def play(options: Options) -> Report:
 
     Raises what opening the session raises, and ConfigurationError for a policy that the robot cannot play.
     """
-    from ..robots.sim import SimRobot  # MuJoCo is loaded only when somebody needs it
+    from ..robots.sim import SimRobot  # MuJoCo is loaded only where it is needed
 
     report, line = Report(), Line()
     robot = SimRobot(StackTask.parse(options.task), options.renderer)

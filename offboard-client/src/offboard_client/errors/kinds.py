@@ -9,7 +9,7 @@ Each class that can cross the wire has a stable ``code``; the server answers
     ├── BadParameter          bad_parameter        a session parameter or option is unknown or malformed
     ├── DialectUnsupported    dialect_unsupported  the session's dialect cannot express this action
     ├── Busy                  busy                 an observation is already in flight
-    ├── Idle                  idle                 the session slept while somebody waited for its place
+    ├── Idle                  idle                 the session slept while another waited for its place
     ├── DeadlineExceeded      deadline_exceeded    the observation was too late to be worth an inference
     ├── ModelNotFound         model_not_found      no such checkpoint
     ├── LoadFailed            load_failed          the checkpoint could not be loaded or warmed up
@@ -86,7 +86,7 @@ class Busy(OffboardError):
 
 
 class Idle(OffboardError):
-    """The session sent nothing for so long that it had to make room for somebody who waited."""
+    """The session sent nothing for so long that it had to make room for another one that waited."""
 
     code = "idle"
 

@@ -1,4 +1,4 @@
-"""What to say when somebody gives a name that does not exist."""
+"""The text of an error about a name that does not exist: near names, and those there are."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def one_line(text: str) -> str:
 
 
 def told(error: BaseException) -> str:
-    """The type and the text of somebody else's exception, which may have none that can be had."""
+    """The type and the text of an exception that other code raised, which may have none that can be had."""
     try:
         text = str(error)
     except BaseException:

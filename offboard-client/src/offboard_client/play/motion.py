@@ -101,7 +101,7 @@ class Motion:
             except InvalidAction as error:
                 raise InvalidAction(f"{what}: {error.text}") from None
             after = replace(after, joints=joints, exact=True)
-        # What was commanded is looked at first, for it is what somebody can mend; then what follows from it.
+        # What was commanded is looked at first, for it is what can be mended; then what follows from it.
         self._near_pose(after, measured, what)
         self._near_joints(after, measured, what)
         after = self._move_tool(at, after, seconds, what)

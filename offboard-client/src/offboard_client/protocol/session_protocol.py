@@ -218,7 +218,7 @@ class SessionProtocol:
             # What the server says unasked can only be why it closes.
             self.state = "closed"
             error = wire.frame_error(self._decode())
-            raise error or ConnectionLost(f"{self._settings.address} sent a frame that nobody had asked for")
+            raise error or ConnectionLost(f"{self._settings.address} sent a frame that was not asked for")
         if self.state != "ready" or not self._socket.open:
             self.state = "closed"
             raise self._socket.lost()

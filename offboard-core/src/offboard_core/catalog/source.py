@@ -94,7 +94,7 @@ def choose_vendor(plugins: Plugins, vendor: str | None, location: str | None) ->
             f"say what to serve: where checkpoints lie (--checkpoints-dir) or a vendor (--vendor {names or ': none'})"
         )
     if "://" in location:
-        raise ConfigurationError(f"nobody can see from here whose checkpoints are in {location}; say so with --vendor")
+        raise ConfigurationError(f"a URL does not tell whose checkpoints are in {location}; say so with --vendor")
     place = Path(location)
     if not place.exists():
         raise not_there(place)

@@ -10,7 +10,7 @@ import asyncio
 
 
 async def wait_until_set(event: asyncio.Event, timeout: float) -> None:
-    """Until somebody sets the event, or ``timeout`` seconds have done so: whoever waits has to look again."""
+    """Until the event is set, or ``timeout`` seconds have done so: whoever waits has to look again."""
     timer = asyncio.get_running_loop().call_later(timeout, event.set)
     try:
         await event.wait()

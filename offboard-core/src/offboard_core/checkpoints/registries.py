@@ -12,7 +12,7 @@ from offboard_client.errors import ConfigurationError, ModelNotFound, nearest
 
 from ..types import Checkpoint, ModelRegistry
 
-#: How long ago somebody must have written for "it is still being written" to be likely, in seconds.
+#: How long ago the last write must have been for "it is still being written" to be likely, in seconds.
 RECENTLY = 120.0
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
@@ -88,7 +88,7 @@ def numbered_folders(
 
 
 def still_written(folder: Path, otherwise: str = "save or copy it again") -> str:
-    """What to do about a folder that lacks something: wait, if somebody writes there now; else ``otherwise``."""
+    """What to do about a folder that lacks something: wait, if it is being written now; else ``otherwise``."""
     try:
         newest = max(path.lstat().st_mtime for path in (folder, *folder.rglob("*")))
     except OSError:  # it changes while it is read

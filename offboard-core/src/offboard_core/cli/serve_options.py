@@ -63,7 +63,7 @@ class ServeOptions:
     load_timeout: float = 1200.0
     """How long a load may go without news of its progress, in seconds; while there is some it may take any time."""
     idle_timeout: float = 600.0
-    """How long a session may be silent while somebody waits for another model, in seconds."""
+    """How long a session may be silent while a client waits for another model, in seconds."""
     request_timeout: float = 5.0
     """How long a connection may take for its request, the handshake of TLS with it, in seconds."""
     max_sessions: int = 256

@@ -135,7 +135,7 @@ class Exchange:
             self.codec_ms = (perf_counter() - read) * 1e3
         except OffboardError as error:
             self.error = error
-        # SystemExit included, as for a policy: it is somebody's own code, too.
+        # SystemExit included, as for a policy: it is a plugin's code, too.
         except BaseException as error:
             log.exception("the codec %s failed on an observation", self.pipeline.codec.name)
             self.error = Internal(f"the codec {self.pipeline.codec.name} failed: {told(error)}")

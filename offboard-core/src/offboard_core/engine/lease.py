@@ -1,4 +1,4 @@
-"""Who holds the loaded model, and who wants what: the slot's small parts."""
+"""The loaded model, leases on it, and requests for leases."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OnStatus = Callable[[Status], Awaitable[None]]
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What somebody wants loaded: its identity, its name for people, and how to make it (on the model thread)."""
+    """A model that can be loaded: its identity, its name for people, and how to make it (on the model thread)."""
 
     key: tuple[str, str]
     label: str
@@ -75,25 +75,25 @@ class Lease:
         self.active = now
 
     def idle(self, now: float) -> float:
-        """Seconds since its holder was last heard of; 0 while it is he who waits."""
+        """Seconds since its holder was last heard of; 0 while the holder waits for an answer."""
         return 0.0 if self._calls else now - self.active
 
     def evict(self, error: OffboardError) -> None:
-        """The holder has to go. He is told once: now, or as soon as somebody listens."""
+        """The holder has to go. It is told once: now, or as soon as it listens."""
         if self.evicted is None:
             self.evicted = error
             if self._on_evict is not None:
                 self._on_evict(error)
 
     def on_evict(self, callback: Callable[[OffboardError], None] | None) -> None:
-        """Who is told by :meth:`evict`. Before a session is registered, or taken back, that is nobody."""
+        """Who is told by :meth:`evict`. None before a session is registered, or taken back."""
         self._on_evict = callback
         if callback is not None and self.evicted is not None:
             callback(self.evicted)
 
 
 class LeaseRequest:
-    """Somebody who waits for a lease. ``news`` is set when there is something to tell."""
+    """A client that waits for a lease. ``news`` is set when there is something to tell."""
 
     def __init__(self, spec: ModelSpec, holder: str, future: asyncio.Future[Lease]) -> None:
         self.spec, self.holder, self.future = spec, holder, future

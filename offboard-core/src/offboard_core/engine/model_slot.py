@@ -67,7 +67,7 @@ class ModelSlot:
                 await wait_until_set(request.news, self.limits.status_every)
             return request.future.result()
         except BaseException:
-            # Whoever asked is gone; a lease granted at this very moment must not be lost with him.
+            # The client is gone; a lease granted at this very moment must not be lost with it.
             if not request.future.cancel() and not request.future.cancelled() and not request.future.exception():
                 self.release(request.future.result())
             self._changed.set()
@@ -201,7 +201,7 @@ class ModelSlot:
                     self._requests.remove(request)
 
     def _next(self) -> LeaseRequest:
-        """The first, unless he waits for a model to recover and another wants another one."""
+        """The first, unless it waits for a model to recover and another wants another one."""
         recovering = self._loaded is not None and self._loaded.recovering and self._loaded.key
         return next((r for r in self._requests if r.future.done() or r.spec.key != recovering), self._requests[0])
 
@@ -281,9 +281,9 @@ class ModelSlot:
             request.future.set_exception(error)
 
     def _make_room(self) -> None:
-        """Somebody waits: those who are asleep yield, and nobody is kept a place who is away."""
+        """A request waits: sessions that are asleep yield, and no lease lingers any longer."""
         now = self._loop.time()
         for lease in list(self._loaded.leases if self._loaded else ()):
             slept = lease.idle(now)
             if lease.lingering is not None or (slept and slept >= self.limits.idle):
-                lease.evict(Idle(f"nothing was sent for {slept:.0f} s and somebody waits for the slot"))
+                lease.evict(Idle(f"nothing was sent for {slept:.0f} s and another client waits for the slot"))

@@ -49,8 +49,8 @@ class Edge:
 
     @staticmethod
     def shown(error: OffboardError) -> tuple[OffboardError, str]:
-        """:meth:`error`, and the ref ("" without one) for whoever logs the whole himself."""
-        # The connection of a policy of ours to somebody else is not the one that the client has to us.
+        """:meth:`error`, and the ref ("" without one) for a caller that logs the whole itself."""
+        # The connection of a policy of ours to another server is not the one that the client has to us.
         kind = Internal if isinstance(error, ConnectionFailed) else type(error)
         text, ref = without_paths(error.text), ""
         if text != error.text:

@@ -50,7 +50,7 @@ def warnings(raw: Mapping[str, Any], observation: Observation, declared: Mapping
             name for name in observation if name not in declared and name not in RESERVED and name != "task"
         )
         if unread:
-            found.append(f"nobody reads {', '.join(unread[:20])}; this model reads {', '.join(declared)}")
+            found.append(f"this model does not read {', '.join(unread[:20])}; it reads {', '.join(declared)}")
         if "task" in declared and not observation.get("task"):
             found.append("no task was sent; this model was made to be told what to do")
     return found

@@ -204,7 +204,7 @@ def unshared(sock: socket.socket) -> socket.socket:
     """``sock``, which no process keeps that is forked from this one.
 
     A program that is started gets no socket it is not given. ``os.fork``, and with it multiprocessing's "fork", hands
-    all of them on: the port stays taken, and a line open by which somebody is to notice our end, for as long as a
+    all of them on: the port stays taken, and a line open by which another process notices our end, for as long as a
     policy's worker lives.
     """
     _unshared.add(sock)

@@ -1,4 +1,4 @@
-"""Giving memory back before somebody else needs it."""
+"""Giving freed memory back to the system, before another process needs it."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Running:
             try:
                 loop.run_until_complete(main)
             finally:
-                if not main.done():  # a Ctrl-C, or somebody stopped the loop: it still has to be cleaned up
+                if not main.done():  # a Ctrl-C, or the loop was stopped: it still has to be cleaned up
                     self._stop()
                     loop.run_until_complete(asyncio.wait({main}))
         except asyncio.CancelledError:

@@ -1,4 +1,4 @@
-"""The server as an object of somebody's program."""
+"""The server as an object of a program: ``InferenceServer``."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class PluginLaws(Vendor):
         assert (self.vendor or self.plugin) in row.offers[LOADER]
 
     def test_discovery_imports_nothing_heavy(self, entry_point: importlib.metadata.EntryPoint) -> None:
-        """Model libraries are imported when a model is loaded, not when somebody asks for help."""
+        """Model libraries are imported when a model is loaded, not for ``--help``."""
         done = subprocess.run(
             [sys.executable, "-c", _DISCOVER, entry_point.name, entry_point.value],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},

@@ -202,7 +202,7 @@ def _find_halves(codec: Sequential | Parallel, *parts: Codec) -> None:
 
 
 class _Later(Mapping[str, Any]):
-    """A mapping that is made when somebody looks: most decoders never do, and encoding resizes images."""
+    """A mapping that is made on the first look: most decoders never do, and encoding resizes images."""
 
     def __init__(self, make: Callable[[], Mapping[str, Any]]) -> None:
         self._make = make
