@@ -47,6 +47,7 @@ def check_free(port: int) -> None:
             probe.listen()
         except OSError as error:
             raise LoadFailed(
-                f"port {port} cannot be used for openpi ({error.strerror}): another process listens "
-                "there, perhaps an openpi that is left over. Stop it, serve it with --attach, or leave --openpi-ws-port away for a free port"
+                f"port {port} cannot be used for openpi ({error.strerror}): another process listens there, "
+                "perhaps an openpi that is left over. Stop it, serve it with --attach, or leave --openpi-ws-port "
+                "away for a free port"
             ) from None

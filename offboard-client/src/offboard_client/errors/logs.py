@@ -1,4 +1,4 @@
-"""The log of the commands and of a server that nobody has set up logging for: lines that fit a terminal."""
+"""The log of the commands and of a server whose program sets up no logging: lines that fit a terminal."""
 
 from __future__ import annotations
 

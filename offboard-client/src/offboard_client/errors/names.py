@@ -1,4 +1,4 @@
-"""The text of an error about a name that does not exist: near names, and those there are."""
+"""The text of an error about a name that does not exist: what is like it, and what exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a call has to be over, and whether whoever it waits for still lives."""
+"""The deadline of a call, and whether the peer that it waits for still lives."""
 
 from __future__ import annotations
 

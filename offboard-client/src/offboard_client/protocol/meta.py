@@ -1,4 +1,4 @@
-"""The handshake's ``meta``, checked once and in one place: whoever reads it later may trust its form (section 3)."""
+"""The handshake's ``meta``, checked once and in one place: code that reads it later may trust its form (section 3)."""
 
 from __future__ import annotations
 

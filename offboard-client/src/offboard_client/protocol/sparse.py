@@ -1,4 +1,4 @@
-"""Saying what a wait is for without saying the same again and again."""
+"""Reports what a wait is for, and repeats the same only now and then."""
 
 from __future__ import annotations
 

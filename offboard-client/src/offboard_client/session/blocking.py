@@ -1,4 +1,4 @@
-"""A session on a blocking socket, and the thread that keeps it alive while nobody asks for anything."""
+"""A session on a blocking socket, and the thread that keeps it alive between calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command ``offboard``, until whoever started it is gone: ``python -m offboard_core.cli.exit_with_parent serve …``.
+"""``python -m offboard_core.cli.exit_with_parent serve …``: ``offboard``, ended with the process that started it.
 
 Its standard input is a pipe that its parent holds and never writes to. However the parent ends, the pipe ends
 with it, and the command is told to stop; a parent that is killed could not do that itself.

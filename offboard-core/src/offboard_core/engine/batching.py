@@ -1,4 +1,4 @@
-"""What waits for a model, and when a batch of it is worth waiting for.
+"""The queue of a model, and how long a batch waits for more observations.
 
 Taking whatever is queued (purely greedy batching) gets stuck: with 8 robots in a closed loop the first to
 return is served alone, the other seven arrive meanwhile, and the pattern 1, 7, 1, 7 keeps itself up. So after

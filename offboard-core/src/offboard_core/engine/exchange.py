@@ -1,4 +1,4 @@
-"""One observation on its way through the server, and what became of it."""
+"""One exchange: an observation, its translation, the inference, and the reply."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Putting a model on a thread of its own, and taking it off again."""
+"""Loads a model on a thread of its own, and unloads it."""
 
 from __future__ import annotations
 

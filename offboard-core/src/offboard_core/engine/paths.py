@@ -1,4 +1,4 @@
-"""Where files lie on this machine is nobody else's business: texts for clients leave it out (decision 0015).
+"""Takes the paths of this machine out of texts that clients see (decision 0015).
 
 What is taken for a local path, wherever it stands in a text: an absolute path whose first part is a folder at the root
 of this machine or one that machines commonly have, or whose last part is a file; ``~/…``; ``file://…``; a drive's and a

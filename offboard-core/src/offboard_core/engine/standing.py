@@ -1,4 +1,4 @@
-"""How things stand in the slot, for people."""
+"""The status of the model slot: for ``/api/v1/status``, and for a client that waits for it."""
 
 from __future__ import annotations
 

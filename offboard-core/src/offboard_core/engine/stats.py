@@ -1,4 +1,4 @@
-"""Counters that the hot path can afford: plain numbers, turned into metrics only when they are asked for."""
+"""Counters that the hot path can afford: plain numbers, turned into metrics when these are asked for."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Histogram:
 class ServerStats:
     """What the whole server has done since it started.
 
-    A finished exchange only leaves a line here; sorting it into counters waits until they are asked for or so many
+    A finished exchange only leaves a line here; sorting it into counters waits until it is asked for, or until so many
     lines have come together that the memory would show.
     """
 

@@ -1,4 +1,4 @@
-"""How long the slot waits for what."""
+"""The time limits of the service: loading, inference, closing, idle sessions."""
 
 from __future__ import annotations
 

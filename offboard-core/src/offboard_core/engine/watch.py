@@ -1,4 +1,4 @@
-"""What a loaded policy says of itself, whatever it says."""
+"""Asks a loaded policy for its health, and answers for one that raises or says nonsense."""
 
 from __future__ import annotations
 

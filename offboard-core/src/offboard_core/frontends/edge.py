@@ -1,4 +1,4 @@
-"""The last place before a client: no text passes here that says where files lie on this machine (decision 0015).
+"""Between a frontend and its client: takes this machine's paths out of every text (decision 0015).
 
 Whoever raises an error says the whole; so does the log. What is left out for the client is found there by the ``ref``
 that the client's text begins with.

@@ -1,4 +1,4 @@
-"""What core itself offers, registered like anybody's plugin."""
+"""What core itself offers, registered like any other plugin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is let in: whoever has the token, or, where there is none, whoever is no web page of another site.
+"""Access to the server: by token, or, where there is none, for all but web pages of other sites.
 
 Section 11 of the protocol.
 """

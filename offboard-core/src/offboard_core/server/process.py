@@ -1,4 +1,4 @@
-"""The process that is a server and nothing else."""
+"""The process of ``offboard serve``: its signals and its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Newcomers one after the other, so that a flood of them costs whoever is in nothing but its share."""
+"""New connections take turns, so that a flood of them costs the sessions that run no more than its share."""
 
 from __future__ import annotations
 
