@@ -1,4 +1,4 @@
-"""Waits that end.
+"""Waiting on the event loop, with a limit.
 
 Not by ``asyncio.wait_for``: before Python 3.12 it swallows a cancellation that comes in the turn in which what it waits
 for is done, and whoever cancelled the task waits for it for ever.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ServiceTimeouts:
-    """Bounds in seconds on everything the slot waits for. ``load``: between two words of a load (:data:`Report`)."""
+    """Bounds in seconds on everything the slot waits for. ``load``: between two reports of a load's progress."""
 
     infer: float = 60.0
     load: float = 1200.0
