@@ -35,7 +35,7 @@ def run(program, hub, home, **more):
 
 
 PROGRAM = """
-from offboard_core.remote import RemoteFolder, fetch
+from offboard_core.checkpoints.remote import RemoteFolder, fetch
 folder = RemoteFolder("hf://org/name@v1/exp")
 print(folder.folders(), sorted(folder.files()))
 place = fetch(folder.below("10"), lambda _: None, lambda path: not path.startswith("train_state/"))
@@ -60,7 +60,7 @@ def test_a_repository_on_the_hub_is_listed_and_fetched_at_its_revision(hub, tmp_
 
 
 PINNED = """
-from offboard_core.remote import fetch, open_folder
+from offboard_core.checkpoints.remote import fetch, open_folder
 from offboard_client.errors import ConfigurationError
 try:
     folder = open_folder("hf://org/name@v1/exp/")

@@ -240,7 +240,7 @@ def test_the_way_between_two_commands_stays_in_the_workspace_too() -> None:
 
 
 def test_a_workspace_that_cannot_be_held_is_refused_at_the_start() -> None:
-    says = r"workspace cannot be held for target_joints: .* kinematics with forward\(q\), or Limits\(workspace_low=None"
+    says = r"workspace cannot be held for target_joints: .* with forward\(q\), or SafetyLimits\(workspace_low=None"
     for names in (["target_joints"], []):
         with pytest.raises(ConfigurationError, match=says):
             Guard(PlanarArm(), SafetyLimits(), meta(*names))
@@ -260,7 +260,7 @@ class JointsAlone(PlanarArm):
 def test_what_a_newcomer_gives_the_guard_by_mistake_is_named_at_the_start() -> None:
     with pytest.raises(ConfigurationError, match="the robot's actions are 'target_joints'; a set was expected"):
         Guard(Texts(), ANYWHERE, meta("target_joints"))
-    with pytest.raises(ConfigurationError, match=r"the limits are a dict; Limits\(…\) was expected"):
+    with pytest.raises(ConfigurationError, match=r"the limits are a dict; SafetyLimits\(…\) was expected"):
         Guard(PlanarArm(), cast("Any", {"joint_velocity": 0.5}), meta("target_joints"))
     with pytest.raises(ConfigurationError, match=r"action_fps is None, and can be 0\.01 to 10000"):
         Guard(PlanarArm(), ANYWHERE, {"action": {"target_joints": {}}})

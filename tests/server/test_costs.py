@@ -75,7 +75,7 @@ class LongText(Long, str): ...
 @pytest.mark.rule("L-15")
 @pytest.mark.parametrize("frame", [LongBytes(), LongText()], ids=["binary", "text"])
 def test_the_loop_does_not_look_through_a_long_frame_for_what_a_control_frame_has(frame):
-    assert not V1().open({"path": "/api/v1/session", "query_string": b"", "headers": []}).is_control(frame)
+    assert not V1().connect({"path": "/api/v1/session", "query_string": b"", "headers": []}).is_control(frame)
 
 
 def marker(*frames):
@@ -100,7 +100,7 @@ TEXT = base64.b64encode(PNG).decode()
     ids=["names", "kinds of names", "markers", "frames", "markers and names", "deep markers"],
 )
 def test_the_images_of_a_message_have_one_budget(world, monkeypatch, message):
-    monkeypatch.setattr("offboard_client.wire.packing.ImageBudget", lambda *_: ImageBudget(3 * 128 * 128))
+    monkeypatch.setattr("offboard_client.wire.ImageBudget", lambda *_: ImageBudget(3 * 128 * 128))
     assert "pixels together" in refused(world, message)
     message.popitem()
     world(message)
@@ -108,7 +108,7 @@ def test_the_images_of_a_message_have_one_budget(world, monkeypatch, message):
 
 @pytest.mark.rule("E-16")
 def test_the_images_of_a_text_message_share_it_too(world, monkeypatch):
-    monkeypatch.setattr("offboard_client.wire.packing.ImageBudget", lambda *_: ImageBudget(3 * 128 * 128))
+    monkeypatch.setattr("offboard_client.wire.ImageBudget", lambda *_: ImageBudget(3 * 128 * 128))
     found, _ = world(json.dumps({f"image.{i}": TEXT for i in range(3)}))
     assert all(found[f"image.{i}"].shape == (32, 48, 3) for i in range(3))
     assert "pixels together" in refused(world, json.dumps({f"image.{i}": TEXT for i in range(4)}))

@@ -249,7 +249,7 @@ def test_one_that_is_stopped_while_it_starts_does_not_pass_for_one_that_runs(asl
 PROGRAM = """
 import logging, sys, threading, time
 from offboard_core import Codec, CodecEntry, CodecMeta, InferenceServer, hookimpl
-from offboard_core.engine import Limits
+from offboard_core.engine import ServiceTimeouts
 from puppets import Puppet, source
 
 class Hangs(Codec):
@@ -275,7 +275,7 @@ def infer(episode, inputs):
 
 logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stdout)
 model = source({"a": lambda: Puppet(infer)}, codec="hangs", plugin=Plugin())
-InferenceServer({"a": model}, port=0, grace=0.1, limits=Limits(close=0.1)).serve()
+InferenceServer({"a": model}, port=0, grace=0.1, limits=ServiceTimeouts(close=0.1)).serve()
 print("goes on", flush=True)
 sys.exit(3)
 """

@@ -46,7 +46,7 @@ class Guard:
             )
         given: Any = limits
         if not isinstance(given, SafetyLimits):
-            raise ConfigurationError(f"the limits are a {type(given).__name__}; Limits(…) was expected")
+            raise ConfigurationError(f"the limits are a {type(given).__name__}; SafetyLimits(…) was expected")
         #: Seconds of one of the robot's control periods, and of one of the policy's actions.
         self.control_period = _control_period(robot)
         self.action_period = _action_period(meta)
