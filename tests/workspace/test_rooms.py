@@ -103,3 +103,13 @@ def _crosses(start, end, box):
         return False
     ends = [x + (to_x - x) * (at - y) / (to_y - y) for at in (from_y, until_y)]
     return min(ends) < left + width and left < max(ends)
+
+
+def test_no_module_outgrows_what_a_reader_keeps_in_mind():
+    long = {
+        str(file.relative_to(ROOT)): lines
+        for file in FILES
+        if not file.is_relative_to(ROOT / "tests")
+        and (lines := len(file.read_text(encoding="utf-8").splitlines())) > 300
+    }
+    assert not long, "a module of over 300 lines wants to be two"
