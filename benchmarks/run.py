@@ -30,7 +30,7 @@ def main() -> None:
     """Measure what was asked for, print and write it."""
     options = _options()
     quiet = Quiet(options.budget)
-    results: dict[str, Any] = {"settings": {**vars(options), "json": str(options.json)}}
+    results: dict[str, Any] = {"settings": {**vars(options), "output": str(options.output)}}
     if "latency" in options.only:
         _say("one robot at a time")
         results["latency"] = latency.measure(options.peers, options.rounds, options.instances, options.seconds, quiet)
@@ -51,10 +51,10 @@ def main() -> None:
         results["start"] = footprint.start_times(options.rounds)
     results["machine"] = _machine(quiet)
     results["targets"] = report.as_json(report.targets(results))
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(results, indent=1))
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(results, indent=1))
     print(report.text(results))
-    _say(f"written to {options.json}")
+    _say(f"written to {options.output}")
 
 
 def _options() -> argparse.Namespace:
@@ -73,7 +73,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--budget", type=float, default=180, help="seconds to spend on measuring disturbed blocks again"
     )
-    parser.add_argument("--json", type=Path, default=RESULTS / "latest.json", help="where the results go")
+    parser.add_argument("--output", type=Path, default=RESULTS / "latest.json", help="where the results go")
     return parser.parse_args()
 
 

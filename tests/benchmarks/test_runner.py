@@ -27,7 +27,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module", params=[2, pytest.param(8, marks=pytest.mark.slow)])
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, str]:
     path = tmp_path_factory.mktemp("benchmark") / "results.json"
-    done = run(*TINY, "--robots", request.param, "--json", path)
+    done = run(*TINY, "--robots", request.param, "--output", path)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(path.read_text()), done.stdout
 
@@ -78,7 +78,7 @@ def test_every_target_stands_beside_its_figure(finished):
 
 def test_a_part_alone_and_two_peers(tmp_path):
     path = tmp_path / "results.json"
-    done = run(*TINY, "--only", "latency", "--peers", "raw_tcp", "ws_bytes", "--json", path)
+    done = run(*TINY, "--only", "latency", "--peers", "raw_tcp", "ws_bytes", "--output", path)
     assert done.returncode == 0, done.stderr
     results = json.loads(path.read_text())
     assert set(results) == {"settings", "machine", "latency", "targets"}

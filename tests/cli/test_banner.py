@@ -27,7 +27,7 @@ def test_the_simulated_arm_is_recommended_for_what_it_can_play(meta, fits):
 def test_the_banner(simulated, capsys):
     announce(ServeOptions(), ["m"], {}, "127.0.0.1", 8000, simulated=simulated)
     shown = capsys.readouterr().out
-    assert ("offboard run sim --server 127.0.0.1:8000" in shown) is simulated
+    assert ("offboard run sim 127.0.0.1:8000" in shown) is simulated
     assert ("offboard probe 127.0.0.1:8000" in shown) is not simulated
 
 
@@ -46,7 +46,9 @@ def test_the_banner_says_that_a_token_is_wanted(where, tmp_path, monkeypatch, ca
     options = ServeOptions(auth_token_file=tmp_path / "token" if where == "a file" else None)
     announce(options, ["m"], {}, "127.0.0.1", 8000, simulated=True)
     shown = capsys.readouterr().out
-    assert ("all with its token: OFFBOARD_AUTH_TOKEN, --auth-token-file, or token=" in shown) is (where is not None)
+    assert ("all with its token: OFFBOARD_AUTH_TOKEN, --auth-token-file, or auth_token=" in shown) is (
+        where is not None
+    )
     assert "s3cret" not in shown
 
 

@@ -96,7 +96,7 @@ def test_bench_tells_what_the_server_answers_instead(tmp_path):
         (["bench", "x", "--seconds", "0"], 2, "need numbers above 0"),
         (["bench", "x", "--seconds", "nan"], 2, "need numbers above 0"),
         (["bench", "x", "--warmup", "-1"], 2, "--warmup -1 is below 0"),
-        (["models"], 2, "URL"),
+        (["models"], 2, "SERVER"),
     ],
 )
 def test_bad_input_is_one_clear_error(arguments, status, text):
@@ -122,7 +122,9 @@ def test_ctrl_c_is_quiet():
 
 
 def test_an_unknown_model_and_a_bad_parameter_are_told(server):
-    assert "there is no model 'nope' here; there are: scripted" in offboard("probe", server, "--model", "nope").stderr
+    assert (
+        "there is no model 'nope' here; there are: scripted" in offboard("probe", server, "--model-id", "nope").stderr
+    )
     done = offboard("probe", f"ws://{server}/api/v1/session?codec.fsp=3")
     assert done.returncode == 1
     assert "there is no option 'fsp' of the codec scripted" in done.stderr

@@ -104,7 +104,7 @@ def still(observation):
 @row("0", "`run`", "the episodes were played, whatever became of them")
 def played(tmp_path):
     with InferenceServer(still, port=0, fps=10) as server:
-        done = offboard("run", "sim", "--server", f"127.0.0.1:{server.port}", "--driver.simulation-time", "0.3")
+        done = offboard("run", "sim", f"127.0.0.1:{server.port}", "--seconds", "0.3")
     assert "not done" in done.stderr
     yield done.returncode
 
@@ -115,7 +115,7 @@ def failed(tmp_path):
         yield main([name, NOBODY, "--wait", "0.1"])
     yield main(["stats", "--vendor", "nobody"])
     yield main(["train", "--vendor", "nobody"])
-    done = offboard("run", "sim", "--server", NOBODY, "--wait", "0.1")
+    done = offboard("run", "sim", NOBODY, "--wait", "0.1")
     assert done.stderr.splitlines()[-1].startswith("offboard: ")
     yield done.returncode
 
@@ -185,7 +185,7 @@ def interrupted(tmp_path):
 @row("130", "`run`, `demo`", "SIGTERM or SIGHUP, after all that was started has been stopped")
 def terminated(tmp_path):
     for number in (signal.SIGTERM, signal.SIGHUP):
-        with waiting("run", "sim", "--server", "PORT") as process:
+        with waiting("run", "sim", "PORT") as process:
             yield signalled(process, number)
 
 

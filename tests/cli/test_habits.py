@@ -14,7 +14,8 @@ from offboard_core.plugins import LOADER, Plugins
         (["serve", "--policy.dir=x"], "--checkpoints-dir FOLDER"),
         (["serve", "--vendor", "scripted", "--model_path", "x"], "--checkpoints-dir FOLDER"),
         (["serve", "--embodiment-tag", "gr1"], "--codec NAME"),
-        (["run", "--robot.type=so101", "--policy.path=x"], "--server HOST:PORT"),
+        (["run", "--robot.type=so101", "--policy.path=x"], "offboard run sim HOST:PORT"),
+        (["run", "sim", "x", "--driver.num_iterations=2"], "--episodes N"),
         (["run", "sim", "--policy.path=x"], "--checkpoints-dir FOLDER"),
     ],
 )
@@ -27,7 +28,7 @@ def test_a_flag_of_another_project_is_answered_with_what_it_is_here(arguments, h
     assert here in err
 
 
-@pytest.mark.parametrize("command", ["models", "probe", "bench"])
+@pytest.mark.parametrize("command", ["models", "probe", "bench", "run sim"])
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -37,7 +38,7 @@ def test_a_flag_of_another_project_is_answered_with_what_it_is_here(arguments, h
     ],
 )
 def test_an_address_in_another_form_is_answered_with_the_one_there_is(command, arguments, says, capsys):
-    assert main([command, *arguments]) == 2
+    assert main([*command.split(), *arguments]) == 2
     assert capsys.readouterr() == ("", f"offboard: {says.format(command)}\n")
 
 

@@ -91,8 +91,8 @@ def said_in_json(peer):
         (["probe"], [said_in_json], 1),
         (["bench", "--requests", "1", "--warmup", "0"], [answer], 0),
         (["bench", "--requests", "1", "--warmup", "0"], [fail], 1),
-        (["run", "sim", "--driver.simulation-time", "0.3", "--server"], [play], 0),
-        (["run", "sim", "--driver.simulation-time", "0.3", "--server"], [refuse], 1),
+        (["run", "sim", "--seconds", "0.3"], [play], 0),
+        (["run", "sim", "--seconds", "0.3"], [refuse], 1),
     ],
 )
 def test_nothing_of_a_server_is_more_than_text(command, visits, status, capsys, recwarn):

@@ -111,7 +111,7 @@ def test_a_run_shows_its_episode_and_prints_what_became_of_it(terminal, capsys):
 
     with terminal.stands_for("stderr"), InferenceServer({"it": lambda: still}, port=0, fps=10) as server:
         address = f"127.0.0.1:{server.port}"
-        assert main(["run", "sim", "--server", address, "--driver.simulation-time", "0.5", "--json"]) == 0
+        assert main(["run", "sim", address, "--seconds", "0.5", "--json"]) == 0
     shown = terminal.lines
     assert any("episode 1/1, 0 done, round trip" in line for line in shown)
     assert "episode 1/1 (seed 0): not done after 0.5 s, 5 steps in 2 chunks" in [line.strip() for line in shown]

@@ -71,7 +71,8 @@ def test_every_option_reaches_its_place(place):
 def test_several_sources_from_a_file(place):
     file = place / "models.toml"
     file.write_text(
-        '[two]\nlocation = "runs"\noptions = { gain = 2 }\ncodec_options = { map = { "robot_state.q" = "state" } }\n'
+        '[two]\ncheckpoints_dir = "runs"\noptions = { gain = 2 }\n'
+        'codec_options = { map = { "robot_state.q" = "state" } }\n'
         '[demo]\nvendor = "scripted"\n'
     )
     with serving(file, path=place) as (_, info):
@@ -92,7 +93,7 @@ def test_the_client_line_is_printed_for_people():
         process.terminate()
         process.wait(LIMIT)
     port = re.fullmatch(r"listening on ws://127\.0\.0\.1:([0-9]+) with scripted\n", lines[0])[1]
-    assert lines[2] == f"  offboard run sim --server 127.0.0.1:{port}\n"
+    assert lines[2] == f"  offboard run sim 127.0.0.1:{port}\n"
     assert lines[3] == f'  session = offboard_client.InferenceClient("127.0.0.1:{port}").new_session()\n'
 
 

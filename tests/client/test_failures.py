@@ -522,7 +522,7 @@ def test_the_token_comes_from_the_environment_and_is_shown_nowhere(clients, monk
 @pytest.mark.parametrize("token", ["", "two words", "ü", "line\nbreak"])
 def test_a_token_that_no_header_can_carry_is_refused(clients, token):
     with pytest.raises(ConfigurationError, match="token"):
-        clients.client("127.0.0.1", token=token)
+        clients.client("127.0.0.1", auth_token=token)
 
 
 # -- list_models -----------------------------------------------------------------------------------------
@@ -542,7 +542,7 @@ def listing(body, status=200):
 @pytest.mark.rule("H-1")
 def test_models_are_listed(clients):
     with ScriptedServer(listing(b'{"models": ["10000", "20000"]}')) as server:
-        client = clients.client(f"http://127.0.0.1:{server.port}/prefix", token="secret")
+        client = clients.client(f"http://127.0.0.1:{server.port}/prefix", auth_token="secret")
         assert clients.wait(client.list_models()) == ["10000", "20000"]
 
 
@@ -559,7 +559,7 @@ def test_models_are_listed(clients):
 )
 def test_a_list_that_does_not_come_is_a_typed_error(clients, visit, kind):
     with ScriptedServer(visit) as server, pytest.raises(kind):
-        clients.wait(clients.client(f"http://127.0.0.1:{server.port}/prefix", token="secret").list_models())
+        clients.wait(clients.client(f"http://127.0.0.1:{server.port}/prefix", auth_token="secret").list_models())
 
 
 def test_tls_contexts_verify_by_default():

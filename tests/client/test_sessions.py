@@ -61,7 +61,7 @@ def test_the_request_names_model_parameters_dialect_and_layout(clients):
             {"codec.fps": 10, "name": "pick", "text": "10"},
             params={"codec.fps": 5, "flag": True},
             headers={"X-Rig": "left"},
-            token="secret",
+            auth_token="secret",
         )
         request = server.peers[0].request
         clients.wait(session.close())

@@ -24,12 +24,12 @@ from robots import connect_to
 MODELS = """
 [act]
 vendor = "lerobot"
-location = "runs/act"
+checkpoints_dir = "runs/act"
 codec = "ee_traj"  # whose grip is 0 or 1, whatever the random weights answer
 
 [pi]
 vendor = "openpi"
-location = "runs/pi"
+checkpoints_dir = "runs/pi"
 codec = "@positronic.vendors.openpi.codecs.ee"
 options = {{ openpi_root = "{root}", openpi_command = "{python}" }}
 

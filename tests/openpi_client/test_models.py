@@ -60,7 +60,7 @@ def test_it_drives_the_simulated_arm_to_success_on_the_scripted_policy(client):
         robot = SimRobot()
         robot.task = StackTask()
         playing = driver(Player(client, metadata), robot)
-        playing.run(RunLength(num_iterations=2), seed=3)
+        playing.run(RunLength(episodes=2), seed=3)
     assert playing.report.successes == 2
 
 

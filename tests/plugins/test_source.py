@@ -275,7 +275,7 @@ def test_a_file_names_several_sources(plugins, runs, tmp_path):
         plugins,
         """
         [act]
-        location = "runs.arm"
+        checkpoints_dir = "runs.arm"
         checkpoint = 100
         codec = "joints"
         fps = 10
@@ -297,9 +297,9 @@ def test_a_file_names_several_sources(plugins, runs, tmp_path):
     [
         ("[act", "is not TOML: "),
         ("", "names no model; expected a table for each"),
-        ("vendor = 'arm'", r"\[vendor\]: is 'arm'; expected a table with the keys vendor, location"),
+        ("vendor = 'arm'", r"\[vendor\]: is 'arm'; expected a table with the keys vendor, checkpoints_dir"),
         ("[act]\nvendro = 'arm'", r"\[act\]: there is no key 'vendro'; did you mean vendor"),
-        ("[act]\nfps = 15", r"\[act\]: says neither location, where its checkpoints lie, nor vendor"),
+        ("[act]\nfps = 15", r"\[act\]: says neither checkpoints_dir, where they lie, nor vendor"),
         ("[act]\nvendor = 3", r"\[act\]: vendor is 3; expected str"),
         ("[act]\nfps = true", r"\[act\]: fps is True; expected int or float"),
         ("[act]\noptions = 'cpu'", r"\[act\]: options is 'cpu'; expected table"),

@@ -23,7 +23,7 @@ def serve(policy: Callable[[Any], Any], fps: float | None = 10.0) -> InferenceSe
 
 
 def run_sim(server: InferenceServer, *more: str) -> int:
-    return cli.main(["run", "sim", "--server", f"127.0.0.1:{server.port}", "--driver.simulation-time", "0.5", *more])
+    return cli.main(["run", "sim", f"127.0.0.1:{server.port}", "--seconds", "0.5", *more])
 
 
 def still(observation: dict[str, Any]) -> list[dict[str, Any]]:
@@ -32,7 +32,7 @@ def still(observation: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_it_prints_a_table_and_a_line_for_each_episode(capsys: pytest.CaptureFixture[str]) -> None:
     with serve(still) as server:
-        assert run_sim(server, "--driver.num_iterations=2", "--seed", "4") == 0
+        assert run_sim(server, "--episodes=2", "--seed", "4") == 0
     out, err = capsys.readouterr()
     assert "0 of 2 episodes" in out
     assert "10 in 4 chunks" in out
@@ -55,7 +55,7 @@ def test_json_is_one_object_on_stdout(capsys: pytest.CaptureFixture[str]) -> Non
 def test_an_address_may_be_a_whole_url(capsys: pytest.CaptureFixture[str]) -> None:
     with serve(still) as server:
         url = f"ws://127.0.0.1:{server.port}/api/v1/session/it"
-        assert cli.main(["run", "sim", "--server", url, "--driver.simulation-time", "0.1", "--json"]) == 0
+        assert cli.main(["run", "sim", url, "--seconds", "0.1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["steps"] == 1
 
 
@@ -71,7 +71,7 @@ def test_a_policy_that_raises_fails_its_episodes_and_not_the_run(capsys: pytest.
         raise RuntimeError("no idea")
 
     with serve(raising) as server:
-        assert run_sim(server, "--driver.num-iterations", "2", "--json") == 0
+        assert run_sim(server, "--episodes", "2", "--json") == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["failures"] == {"policy_failed": 2}
     assert "no idea" in err
@@ -101,7 +101,7 @@ def test_a_server_that_names_no_rate_cannot_be_played(capsys: pytest.CaptureFixt
 
 
 def test_without_a_server_it_says_so_and_ends(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["run", "sim", "--server", "127.0.0.1:1", "--wait", "0.5"]) == 1
+    assert cli.main(["run", "sim", "127.0.0.1:1", "--wait", "0.5"]) == 1
     assert "127.0.0.1:1 refuses connections" in capsys.readouterr().err
 
 
@@ -113,7 +113,7 @@ def test_a_run_that_cannot_begin_closes_the_robot(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(SimRobot, "close", close)
     missing = str(tmp_path / "missing")
-    assert cli.main(["run", "sim", "--server", "127.0.0.1:1", "--auth-token-file", missing]) == 1
+    assert cli.main(["run", "sim", "127.0.0.1:1", "--auth-token-file", missing]) == 1
     assert len(closed) == 1
 
 
@@ -122,13 +122,13 @@ def test_a_run_that_cannot_begin_closes_the_robot(tmp_path: Path, monkeypatch: p
     [
         ([], "which robot"),
         (["franka"], "which robot"),
-        (["sim"], "--server"),
-        (["sim", "--server", "x", "--driver.num-iterations", "0"], "num_iterations is 0; expected 1 episode or more"),
-        (["sim", "--server", "x", "--driver.simulation-time", "-1"], "simulation_time is -1.0"),
-        (["sim", "--server", "x", "--task", "fold the towel"], "stack the red cube on the green cube"),
-        (["sim", "--server", "x", "--renderer", "paint"], "renderer"),
-        (["sim", "--server", "x", "--seed", "-1"], "the seed is -1"),
-        (["sim", "--server", "x", "--limits.linear-velocity", "nan"], "linear_velocity"),
+        (["sim"], "SERVER"),
+        (["sim", "x", "--episodes", "0"], "episodes is 0; expected 1 or more"),
+        (["sim", "x", "--seconds", "-1"], "seconds is -1.0"),
+        (["sim", "x", "--task", "fold the towel"], "stack the red cube on the green cube"),
+        (["sim", "x", "--renderer", "paint"], "renderer"),
+        (["sim", "x", "--seed", "-1"], "the seed is -1"),
+        (["sim", "x", "--limits.linear-velocity", "nan"], "linear_velocity"),
     ],
 )
 def test_wrong_usage_is_status_2(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,7 +141,7 @@ def test_without_mujoco_it_says_what_to_install() -> None:
         "import sys; sys.modules['mujoco'] = None; from offboard_client.cli import main; sys.exit(main(sys.argv[1:]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, "run", "sim", "--server", "127.0.0.1:1"],
+        [sys.executable, "-c", script, "run", "sim", "127.0.0.1:1"],
         capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 1
@@ -160,8 +160,8 @@ def test_a_signal_ends_the_run_with_its_report(number: signal.Signals, capsys: p
 
     handler = signal.getsignal(signal.SIGTERM)
     with serve(interrupting) as server:
-        arguments = ["--driver.simulation-time", "30", "--driver.num-iterations", "50", "--json"]
-        assert cli.main(["run", "sim", "--server", f"127.0.0.1:{server.port}", *arguments]) == 130
+        arguments = ["--seconds", "30", "--episodes", "50", "--json"]
+        assert cli.main(["run", "sim", f"127.0.0.1:{server.port}", *arguments]) == 130
     report = json.loads(capsys.readouterr().out)
     assert report["interrupted"] is True
     assert report["steps"] >= 3

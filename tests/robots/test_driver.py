@@ -175,7 +175,7 @@ def test_the_report_is_json_with_the_fields_that_scripts_read() -> None:
     assert set(found["round_trip_ms"]) == {"p50", "p95", "p99"}
 
 
-@pytest.mark.parametrize("timing", [(0, 15.0), (1, 0.0), (1, -1.0), (1, float("nan")), (1, float("inf"))])
-def test_a_run_of_no_time_is_refused(timing: tuple[int, float]) -> None:
+@pytest.mark.parametrize("length", [(0, 15.0), (1, 0.0), (1, -1.0), (1, float("nan")), (1, float("inf"))])
+def test_a_run_of_no_time_is_refused(length: tuple[int, float]) -> None:
     with pytest.raises(ConfigurationError):
-        RunLength(*timing)
+        RunLength(*length)

@@ -44,7 +44,7 @@ def robot() -> SimRobot:
 def test_it_does_the_task_wherever_the_cubes_lie(robot: SimRobot, episodes: int) -> None:
     robot.task = StackTask()
     playing = driver(InProcess(), robot)
-    playing.run(RunLength(num_iterations=episodes), seed=1000)
+    playing.run(RunLength(episodes=episodes), seed=1000)
     assert [episode.failure for episode in playing.report.episodes] == [None] * episodes
     assert playing.report.successes == episodes
     assert max(episode.seconds for episode in playing.report.episodes) < 12

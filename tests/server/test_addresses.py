@@ -27,7 +27,7 @@ def test_a_server_listens_there_and_what_it_prints_leads_to_it(host, capsys):
     with InferenceServer({"m": lambda: lambda observation: []}, host=host, port=0) as server:
         announce(ServeOptions(), ["m"], {}, server.host, server.port, simulated=True)
         said = capsys.readouterr().out
-        told = said.partition("--server ")[2].split()[0]
+        told = said.partition("offboard run sim ")[2].split()[0]
         listed = said.partition("listening on ")[2].split()[0]
         for address in (told, listed):
             with InferenceClient(address) as client:

@@ -164,5 +164,5 @@ class Server:
 def play(server: Server, robot: Any, allowed: SafetyLimits, seconds: float) -> None:
     """Three episodes by the driver itself."""
     driver = TimedDriver(server, robot, limits=allowed, progress=server, report=Report())
-    driver.run(RunLength(num_iterations=3, simulation_time=seconds))
+    driver.run(RunLength(episodes=3, seconds=seconds))
     assert all(episode.seconds <= seconds + 1e-6 for episode in driver.report.episodes)

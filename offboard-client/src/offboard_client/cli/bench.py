@@ -1,4 +1,4 @@
-"""``offboard bench URL``: closed loop, one or several sessions at once, with a synthetic observation.
+"""``offboard bench SERVER``: closed loop, one or several sessions at once, with a synthetic observation.
 
 Each session is a thread of this one process: beyond what this machine can encode and decode, more sessions
 measure this machine and not the server.
@@ -30,7 +30,7 @@ _REDRAWS_PER_S = 1.0
 class Options(ServerOptions):
     """Options of ``offboard bench``."""
 
-    model: str | None = None
+    model_id: str | None = None
     """The model to ask; without it the one in the URL, else the server's default."""
     requests: int = 100
     """Observations per session."""
@@ -114,7 +114,7 @@ def run(arguments: list[str]) -> int:
         cut_short = error
     reports = [measured.report() for measured in runs]
     if options.json:
-        emit_json({"url": options.url, "interrupted": cut_short is not None, "runs": reports})
+        emit_json({"url": options.server, "interrupted": cut_short is not None, "runs": reports})
     else:
         _show(reports)
     if cut_short is not None:
@@ -130,7 +130,7 @@ def _measure(client: InferenceClient, options: Options, measured: Run, line: Lin
     sessions: list[InferenceSession] = []
     try:
         for _ in range(measured.sessions):
-            sessions.append(client.new_session(options.model))
+            sessions.append(client.new_session(options.model_id))
         observation = synthetic_observation(sessions[0].metadata)
         model = sessions[0].metadata.get("checkpoint_id", "the default model")
         line.event(f"{counted(measured.sessions, 'session')} on the model {model} …")

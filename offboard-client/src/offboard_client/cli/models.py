@@ -1,4 +1,4 @@
-"""``offboard models URL``."""
+"""``offboard models SERVER``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``offboard probe URL``: is it there, what does it want, does it answer, how fast."""
+"""``offboard probe SERVER``: is it there, what does it want, does it answer, how fast."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ACTION = ("action_fps", "action_horizon_sec", "chunk_length", "joint_names", "c
 class Options(ServerOptions):
     """Options of ``offboard probe``."""
 
-    model: str | None = None
+    model_id: str | None = None
     """The model to probe; without it the one in the URL, else the server's default."""
 
 
@@ -53,14 +53,14 @@ def run(arguments: list[str]) -> int:
         "The observation is synthetic: do not let a robot play the answer.",
     )
     start = time.perf_counter()
-    with Line() as line, options.client(line) as client, client.new_session(options.model) as session:
+    with Line() as line, options.client(line) as client, client.new_session(options.model_id) as session:
         opened_ms = (time.perf_counter() - start) * 1e3
         line.stop()
         if not options.json:
             show_handshake(session.metadata, opened_ms)
         observation = synthetic_observation(session.metadata)
         sent = {name: _shape(value) for name, value in observation.items()}
-        found = {"url": options.url, "meta": session.metadata, "opened_ms": opened_ms, "sent": sent}
+        found = {"url": options.server, "meta": session.metadata, "opened_ms": opened_ms, "sent": sent}
         line.show("waiting for the answer")
         try:
             reply = _ask(session, observation)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from ..drivers import RunLength, TimedDriver
 from ..errors import BY_CODE, BadParameter, ConfigurationError, ConnectionFailed, OffboardError
 from ..play import Report, SafetyLimits
 from ..plugins import UsageError
 from ..robots.sim import StackTask
-from ..session import InferenceClient
-from ..terminal import Line, console, emit_json, parse, patience, refuse_habits, terminable, token_from
+from ..terminal import Line, ServerOptions, console, emit_json, parse, refuse_address_flags, refuse_habits, terminable
 from .run_display import Display, table
 
 #: The robots there are, and what each is.
@@ -20,14 +20,12 @@ ROBOTS = {"sim": "Play a policy on the simulated arm (offboard-client[sim]), una
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(ServerOptions):
     """Options of ``offboard run sim``."""
 
-    server: str
-    """HOST:PORT, or a whole ws:// or wss:// URL."""
     model_id: str | None = None
     """The model to play; without it the one in the URL, else the server's default."""
-    driver: RunLength = field(default_factory=RunLength)
+    length: Annotated[RunLength, tyro.conf.arg(name="")] = field(default_factory=RunLength)
     limits: SafetyLimits = field(default_factory=SafetyLimits)
     task: str = StackTask().instruction
     """The instruction. The simulation judges `stack the COLOUR cube on the COLOUR cube`: red, green, blue."""
@@ -35,14 +33,8 @@ class Options:
     """Where the cubes lie in the first episode; the next one has the next seed."""
     renderer: Literal["rays", "gl"] = "rays"
     """How camera pictures are made: by casting rays (needs no OpenGL), or by MuJoCo's OpenGL renderer."""
-    auth_token_file: Path | None = None
-    """A file that holds the token; without it OFFBOARD_AUTH_TOKEN counts."""
     timeout: float = 60.0
     """How long to wait for one chunk, in seconds."""
-    wait: float | None = None
-    """Seconds to wait for a server that is still to start (else 5), and for its model and who holds it (else 900)."""
-    json: bool = False
-    """Print one JSON object on stdout instead of the table."""
 
     def __post_init__(self) -> None:
         StackTask.parse(self.task)
@@ -58,7 +50,8 @@ def run(arguments: list[str]) -> int:
     refuse_habits(arguments)
     robot, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     if robot not in (*ROBOTS, "-h", "--help"):
-        raise UsageError(f"say which robot first: offboard run {'|'.join(ROBOTS)} --server HOST:PORT")
+        raise UsageError(f"say which robot first: offboard run {'|'.join(ROBOTS)} HOST:PORT")
+    refuse_address_flags(f"run {robot}", rest)
     try:
         options = parse(Options, rest if robot in ROBOTS else arguments, "run sim", ROBOTS["sim"])
     except (BadParameter, ConfigurationError) as error:
@@ -80,20 +73,11 @@ def play(options: Options) -> Report:
     report, line = Report(), Line()
     robot = SimRobot(StackTask.parse(options.task), options.renderer)
     try:
-        client = InferenceClient(
-            options.server,
-            token=token_from(options.auth_token_file),
-            on_status=line.status,
-            **patience(options.timeout, options.wait),
-        )
-        with (
-            terminable(),
-            line,
-            client.new_session(options.model_id) as session,
-        ):
-            display = Display(line, options.driver.num_iterations, options.driver.simulation_time)
+        client = options.client(line)
+        with terminable(), line, client.new_session(options.model_id) as session:
+            display = Display(line, options.length.episodes, options.length.seconds)
             driver = TimedDriver(session, robot, limits=options.limits, progress=display, report=report)
-            driver.run(options.driver, options.seed)
+            driver.run(options.length, options.seed)
     except (KeyboardInterrupt, ConnectionFailed) as error:
         if not report.episodes:
             raise

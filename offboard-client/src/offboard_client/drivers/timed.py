@@ -32,16 +32,16 @@ class Progress(Protocol):
 class RunLength:
     """How long a run is."""
 
-    num_iterations: int = 1
-    """Episodes."""
-    simulation_time: float = 15.0
+    episodes: int = 1
+    """How many episodes to play."""
+    seconds: float = 15.0
     """Simulated seconds of one episode; it ends earlier when the policy says stop, or by an error."""
 
     def __post_init__(self) -> None:
-        if self.num_iterations < 1:
-            raise ConfigurationError(f"num_iterations is {self.num_iterations}; expected 1 episode or more")
-        if not 0 < self.simulation_time < 86400:
-            raise ConfigurationError(f"simulation_time is {self.simulation_time}; expected seconds, 0 to 86400")
+        if self.episodes < 1:
+            raise ConfigurationError(f"episodes is {self.episodes}; expected 1 or more")
+        if not 0 < self.seconds < 86400:
+            raise ConfigurationError(f"seconds is {self.seconds}; expected seconds of one episode, 0 to 86400")
 
 
 class TimedDriver:
@@ -73,13 +73,13 @@ class TimedDriver:
         self._guard = Guard(robot, limits, session.metadata)
         report.deadline_ms = 1000 * self._guard.action_period
 
-    def run(self, timing: RunLength, seed: int = 0) -> None:
+    def run(self, length: RunLength, seed: int = 0) -> None:
         """Play every episode, the i-th with ``seed + i``; what happened is in ``report``.
 
         An error ends its episode only; a session that was lost is opened anew for the next one. Raises
         ConnectionFailed when that cannot be done: the episodes that are left cannot be played.
         """
-        for number in range(timing.num_iterations):
+        for number in range(length.episodes):
             episode = Episode(seed=seed + number)
             self.report.episodes.append(episode)
             try:
@@ -87,7 +87,7 @@ class TimedDriver:
                     self._session.reset()
                 self._robot.reset(episode.seed)
                 self._guard.reset()
-                self._play(episode, timing.simulation_time)
+                self._play(episode, length.seconds)
                 episode.success = self._robot.succeeded()
             except OffboardError as error:
                 episode.success, episode.failure = False, (error.code, error.text)

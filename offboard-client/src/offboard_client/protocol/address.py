@@ -78,7 +78,7 @@ def parse_address(host: str, port: int = 8000) -> Address:
             f"{parts.scheme!r} in {host!r} is not a scheme of offboard; there are: {', '.join(_SCHEMES)}"
         )
     if parts.username is not None or parts.password is not None:
-        raise ConfigurationError("an address holds no user or password: pass token= or set OFFBOARD_AUTH_TOKEN")
+        raise ConfigurationError("an address holds no user or password: pass auth_token= or set OFFBOARD_AUTH_TOKEN")
     if not parts.hostname or parts.fragment or any(c.isspace() or not c.isprintable() for c in text):
         raise ConfigurationError(f"{host!r} {_NO_ADDRESS}")
     secure = _SCHEMES.get(parts.scheme, False)

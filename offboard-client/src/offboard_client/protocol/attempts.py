@@ -133,7 +133,7 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes, address:
     if status == 401:
         text = (
             f"{address} does not accept the token, or was given none{said}: "
-            "give token= or OFFBOARD_AUTH_TOKEN as the server has it"
+            "give auth_token= or OFFBOARD_AUTH_TOKEN as the server has it"
         )
         return AttemptFailed(Unauthorized(text), again=False)
     if status == 403 and code not in BY_CODE:

@@ -106,7 +106,7 @@ class BaseClient(Generic[S]):
         host: str,
         port: int = 8000,
         *,
-        token: str | None = None,
+        auth_token: str | None = None,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, Any] | None = None,
         on_status: OnStatus | None = None,
@@ -125,7 +125,7 @@ class BaseClient(Generic[S]):
             literal(value)
         self._settings = Settings(
             address=address,
-            headers=_headers(token, headers or {}),
+            headers=_headers(auth_token, headers or {}),
             params=dict(params or {}),
             timeouts=Timeouts(
                 connect=connect_timeout,
@@ -156,7 +156,7 @@ def _headers(token: str | None, extra: Mapping[str, str]) -> dict[str, str]:
         return found
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigurationError(
-            f"the token is empty or not printable ASCII: give token= or {TOKEN_VARIABLE} as the server has it"
+            f"the token is empty or not printable ASCII: give auth_token= or {TOKEN_VARIABLE} as the server has it"
         )
     return {**found, "Authorization": f"Bearer {token}"}
 

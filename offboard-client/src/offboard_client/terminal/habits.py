@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..plugins import UsageError
 
 _FOLDER = "here the server takes it: offboard serve --checkpoints-dir FOLDER"
-_ROBOT = "a robot is a client here and is told nothing but where the server is: offboard run sim --server HOST:PORT"
+_ROBOT = "a robot is a client here and is told nothing but where the server is: offboard run sim HOST:PORT"
 #: A flag of theirs → the project that has it, and what to do here.
 HABITS = {
     "--policy.path": ("LeRobot", _FOLDER),
@@ -16,7 +16,9 @@ HABITS = {
     "--policy.type": ("LeRobot", "here the checkpoint says its type; leave it away"),
     "--policy.device": ("LeRobot", "here the server takes it: offboard serve --device DEVICE"),
     "--robot.type": ("LeRobot", _ROBOT),
-    "--server-address": ("LeRobot", "here it is --server HOST:PORT"),
+    "--server-address": ("LeRobot", "here the server is an argument: offboard run sim HOST:PORT"),
+    "--driver.num-iterations": ("Positronic", "here it is --episodes N"),
+    "--driver.simulation-time": ("Positronic", "here it is --seconds S"),
     "--policy.dir": ("openpi", _FOLDER),
     "--policy.config": ("openpi", "here the server takes it: offboard serve --vendor openpi --config-name NAME"),
     "policy:checkpoint": ("openpi", _FOLDER),

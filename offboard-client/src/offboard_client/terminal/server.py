@@ -20,7 +20,7 @@ from .line import Line
 class ServerOptions:
     """Options of every command that talks to a server."""
 
-    url: Annotated[Positional[str], tyro.conf.arg(metavar="URL")]
+    server: Annotated[Positional[str], tyro.conf.arg(metavar="SERVER")]
     """The server: HOST, HOST:PORT, or ws://HOST:PORT/api/v1/session/MODEL."""
     auth_token_file: Path | None = None
     """A file that holds the token; without it OFFBOARD_AUTH_TOKEN counts."""
@@ -37,8 +37,8 @@ class ServerOptions:
         Raises ConfigurationError for an address or token that cannot be used, UsageError for no time at all.
         """
         return InferenceClient(
-            self.url,
-            token=token_from(self.auth_token_file),
+            self.server,
+            auth_token=token_from(self.auth_token_file),
             on_status=line.status,
             connect_timeout=self.timeout,
             **patience(self.timeout, self.wait),

@@ -4,7 +4,7 @@
 
     [act]
     vendor = "lerobot"                    # left out: the files decide
-    location = "~/runs/act/checkpoints"   # what --checkpoints-dir is; relative to this file
+    checkpoints_dir = "~/runs/act"        # relative to this file
     checkpoint = "010000"                 # left out: the newest
     codec = "ee"                          # left out: the checkpoint's own, else the vendor's default
     fps = 15
@@ -36,7 +36,7 @@ else:
 #: What a table may hold, and the types of the values.
 KEYS: dict[str, tuple[type, ...]] = {
     "vendor": (str,),
-    "location": (str,),
+    "checkpoints_dir": (str,),
     "checkpoint": (str, int),
     "codec": (str,),
     "codec_options": (dict,),
@@ -102,15 +102,15 @@ def _source(name: str, table: Any, folder: Path, plugins: Plugins) -> ModelSourc
             kinds = " or ".join("table" if kind is dict else kind.__name__ for kind in KEYS[key])
             raise ConfigurationError(f"{key} is {value!r}; expected {kinds}")
     given = cast("Mapping[str, Any]", table)
-    if not given.keys() & {"location", "vendor"}:
-        raise ConfigurationError("says neither location, where its checkpoints lie, nor vendor, which may need none")
-    location = given.get("location")
-    if location is not None and "://" not in location:
-        location = str(folder / Path(location).expanduser())
+    if not given.keys() & {"checkpoints_dir", "vendor"}:
+        raise ConfigurationError("says neither checkpoints_dir, where they lie, nor vendor, which may need none")
+    checkpoints_dir = given.get("checkpoints_dir")
+    if checkpoints_dir is not None and "://" not in checkpoints_dir:
+        checkpoints_dir = str(folder / Path(checkpoints_dir).expanduser())
     return from_flags(
         plugins,
         vendor=given.get("vendor"),
-        checkpoints_dir=location,
+        checkpoints_dir=checkpoints_dir,
         checkpoint=str(given["checkpoint"]) if "checkpoint" in given else None,
         codec=given.get("codec"),
         codec_options=given.get("codec_options"),

@@ -11,8 +11,8 @@ import tempfile
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import IO, Literal
+from dataclasses import dataclass, field, replace
+from typing import IO, Annotated, Literal
 
 import tyro
 from offboard_client.cli import Options as RunOptions
@@ -33,10 +33,7 @@ _TAIL_LINES = 20
 class Options:
     """Options of ``offboard demo``; every other option goes to ``offboard serve``."""
 
-    episodes: int = 5
-    """How many episodes to play."""
-    seconds: float = 15.0
-    """Simulated seconds of one episode; the scripted policy needs about 6."""
+    length: Annotated[RunLength, tyro.conf.arg(name="")] = field(default_factory=lambda: RunLength(episodes=5))
     task: str = StackTask().instruction
     """The instruction: `stack the COLOUR cube on the COLOUR cube`, of red, green and blue."""
     seed: int = 0
@@ -52,28 +49,26 @@ def run(arguments: list[str]) -> int:
 
     Raises UsageError; OffboardError if the server does not start or cannot be used.
     """
-    options, for_server = tyro.cli(
-        Options,
-        prog="offboard demo",
-        description=description(
-            "Serve a policy, the scripted one without options of its own, and run the simulated arm against it. "
-            "Every option that is not listed here goes to `offboard serve`: --vendor, --checkpoints-dir …"
-        ),
-        args=switches(arguments, Options),
-        config=(tyro.conf.FlagCreatePairsOff,),
-        registry=TYPES,
-        return_unknown_args=True,
-    )
+    try:
+        options, for_server = tyro.cli(
+            Options,
+            prog="offboard demo",
+            description=description(
+                "Serve a policy, the scripted one without options of its own, and run the simulated arm against it. "
+                "Every option that is not listed here goes to `offboard serve`: --vendor, --checkpoints-dir …"
+            ),
+            args=switches(arguments, Options),
+            config=(tyro.conf.FlagCreatePairsOff,),
+            registry=TYPES,
+            return_unknown_args=True,
+        )
+        plan = RunOptions(
+            server="", length=options.length, task=options.task, seed=options.seed, renderer=options.renderer
+        )
+    except (BadParameter, ConfigurationError) as error:
+        raise UsageError(error.text) from error
     if importlib.util.find_spec("mujoco") is None:  # before a server is started for nothing
         raise ConfigurationError("the demo needs MuJoCo: pip install 'offboard-client[sim]'")
-    try:
-        plan = RunOptions(
-            server="", driver=RunLength(options.episodes, options.seconds),
-            task=options.task, seed=options.seed, renderer=options.renderer,
-        )  # fmt: skip
-    except (BadParameter, ConfigurationError) as error:
-        text = error.text.replace("num_iterations", "--episodes").replace("simulation_time", "--seconds")
-        raise UsageError(text) from error
     with terminable(), tempfile.TemporaryFile() as log:
         try:
             with _serving(_server_arguments(for_server), log) as url:
@@ -85,7 +80,7 @@ def run(arguments: list[str]) -> int:
         show(report, options.json)
         if report.interrupted:
             return 130
-        if report.successes == options.episodes:
+        if report.successes == options.length.episodes:
             return 0
         if report.failures:
             _show_tail(log)

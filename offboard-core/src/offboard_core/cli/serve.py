@@ -194,12 +194,12 @@ def announce(
     shown = ", ".join(models[-5:]) + (f" and {len(models) - 5} more" if len(models) > 5 else "")
     tell(f"listening on {url} with {shown}")
     say("")
-    say(f"  offboard run sim --server {server}" if simulated else f"  offboard probe {server}")
+    say(f"  offboard run sim {server}" if simulated else f"  offboard probe {server}")
     say(f'  session = offboard_client.InferenceClient("{server}").new_session()')
     for name, paths in frontends.items():
         say(f"  {name}: {url}{paths[0]}" + (f" (or {', '.join(paths[1:])})" if paths[1:] else ""))
     if options.auth_token_file is not None or os.environ.get(TOKEN_VARIABLE):
-        say(f"  all with its token: {TOKEN_VARIABLE}, --auth-token-file, or token=")
+        say(f"  all with its token: {TOKEN_VARIABLE}, --auth-token-file, or auth_token=")
     say("")
 
 
