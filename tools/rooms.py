@@ -1,8 +1,7 @@
-"""Read the rooms of the house from its imports, and draw them: ``uv run python tools/rooms.py``.
+"""Read the rooms of the packages from their imports, and draw them: ``uv run tools/rooms.py``.
 
 A room is a package: ``offboard_client.wire``, ``offboard_core.engine``. It stands on the floor above the highest room
-that it imports. What is drawn is what the code says, so that ``docs/explanation/rooms.svg`` cannot tell of another
-house; a test compares the two.
+that it imports. ``docs/explanation/rooms.svg`` is drawn from the code, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "explanation" / "rooms.svg"
-#: The packages whose rooms are drawn, from the ground up.
-HOUSES = ("offboard_client", "offboard_core")
-_SOURCES = {house: ROOT / house.replace("_", "-") / "src" / house for house in HOUSES}
+#: The packages whose rooms are drawn, the lower one first.
+PACKAGES = ("offboard_client", "offboard_core")
+_SOURCES = {package: ROOT / package.replace("_", "-") / "src" / package for package in PACKAGES}
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def rooms() -> dict[str, Path]:
 
 
 def room_of(module: str, known: dict[str, Path]) -> str:
-    """The innermost room that a module is in; "" for what stands in a root or in no house."""
+    """The innermost room that a module is in; "" for what stands in a root or in no package of ours."""
     while module and module not in known:
         module = module.rpartition(".")[0]
     return module
@@ -100,7 +99,7 @@ def arrows() -> dict[str, set[str]]:
 
 
 def floors(found: dict[str, set[str]]) -> dict[str, int]:
-    """The floor of every room, 1 at the ground. Raises ValueError that names a circle."""
+    """The floor of every room, 1 for one that imports no other. Raises ValueError that names a circle."""
     done: dict[str, int] = {}
 
     def floor(room: str, path: tuple[str, ...]) -> int:
@@ -138,7 +137,7 @@ class _Spot:
     target: str = ""
 
     @property
-    def house(self) -> str:
+    def package(self) -> str:
         return (self.target or self.room).split(".")[0]
 
     @property
@@ -160,7 +159,7 @@ def _paths(level: dict[str, int], needed: dict[str, set[str]]) -> list[list[_Spo
 
 
 def _places(level: dict[str, int], paths: list[list[_Spot]]) -> dict[_Spot, float]:
-    """Where the middle of each spot is: near what it is connected with, the houses beside each other."""
+    """Where the middle of each spot is: near what it is connected with, the packages beside each other."""
     beside: dict[_Spot, list[_Spot]] = {_Spot(floor, room): [] for room, floor in sorted(level.items())}
     for path in paths:
         for upper, lower in itertools.pairwise(path):
@@ -169,9 +168,10 @@ def _places(level: dict[str, int], paths: list[list[_Spot]]) -> dict[_Spot, floa
     rows: list[tuple[list[_Spot], float, float]] = []
     at: dict[_Spot, float] = {}
     left = 0.0
-    for house in HOUSES:
+    for package in PACKAGES:
         own = [
-            [s for s in beside if s.house == house and s.floor == floor] for floor in range(1, max(level.values()) + 1)
+            [s for s in beside if s.package == package and s.floor == floor]
+            for floor in range(1, max(level.values()) + 1)
         ]
         right = left + max(sum(spot.width + _ASIDE for spot in row) for row in own)
         rows += [(row, left, right) for row in own]
@@ -187,7 +187,7 @@ def _places(level: dict[str, int], paths: list[list[_Spot]]) -> dict[_Spot, floa
 
 
 def _apart(row: list[_Spot], wish: dict[_Spot, float], left: float, right: float) -> dict[_Spot, float]:
-    """A row as it wishes, but for what keeps its spots in their order, apart, and within the house."""
+    """A row as it wishes, but for what keeps its spots in their order, apart, and within the package."""
 
     def pushed(spots: list[_Spot], wish: dict[_Spot, float], edge: float) -> dict[_Spot, float]:
         found: dict[_Spot, float] = {}
@@ -205,7 +205,7 @@ def _apart(row: list[_Spot], wish: dict[_Spot, float], left: float, right: float
 
 
 def draw() -> str:
-    """The picture as SVG: a column a house, a row a floor, a line where no other path says the same."""
+    """The picture as SVG: a column a package, a row a floor; lines that no others imply, dashed between packages."""
     found = arrows()
     level = floors(found)
     paths = _paths(level, _needed(found))
@@ -220,25 +220,28 @@ def draw() -> str:
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
         'font-size="15" text-anchor="middle">',
-        "<title>The rooms of offboard by floor, with lines down to what each imports</title>",
+        "<title>The rooms of offboard by floor, with lines down to what a room imports that no other path of lines "
+        "implies</title>",
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
     ]
-    for house in HOUSES:
-        own = [x for spot, x in at.items() if spot.house == house]
+    for package in PACKAGES:
+        own = [x for spot, x in at.items() if spot.package == package]
         middle = aside + (min(own) + max(own)) / 2
-        out.append(f'<text x="{middle:.0f}" y="{_MARGIN + 14}" font-size="18">{house.replace("_", "-")}</text>')
+        out.append(f'<text x="{middle:.0f}" y="{_MARGIN + 14}" font-size="18">{package.replace("_", "-")}</text>')
     out += [f'<text x="{_MARGIN}" y="{y(f) + _HIGH / 2 + 5:.0f}" fill="#667">{f}</text>' for f in range(1, top + 1)]
+    out.append(f'<text x="{_MARGIN}" y="{_MARGIN + 14}" fill="#667">floor</text>')
     for path in paths:
         points = [(aside + at[spot], y(spot.floor) + side) for spot in path for side in (0, _HIGH)][1:-1]
         line = " ".join(f"{x:.0f},{y:.0f}" for x, y in points)
-        out.append(f'<polyline points="{line}" fill="none" stroke="#7d8894"/>')
+        dashes = ' stroke-dasharray="5 4"' if path[0].package != path[-1].package else ""
+        out.append(f'<polyline points="{line}" fill="none" stroke="#7d8894"{dashes}/>')
     for spot, x in at.items():
         if spot.target:
             continue
         x, y_box, (*outer, name) = aside + x, y(spot.floor), spot.room.split(".")[1:]
         out.append(
             f'<rect x="{x - _BOX / 2:.0f}" y="{y_box}" width="{_BOX}" height="{_HIGH}" rx="6" '
-            f'fill="{_FILL[spot.house]}" stroke="#5f6b77"/>'
+            f'fill="{_FILL[spot.package]}" stroke="#5f6b77"/>'
         )
         lines = [f"{part}." for part in outer] + [name]
         first = y_box + _HIGH / 2 + 5 - 9 * (len(lines) - 1)

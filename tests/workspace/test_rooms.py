@@ -1,4 +1,4 @@
-"""The house as its imports build it: no circle, every door is a room's, and the picture shows what is there."""
+"""The rooms as their imports make them: no circle, no import past an ``__init__``, and a picture that shows them."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ ROOTS = {"offboard_core._version"}
 
 
 def wrong(each: rooms.Import) -> str | None:
-    """Why this import does not go through a room's door, if it does not."""
+    """Why this import does not go through a room's ``__init__``, if it does not."""
     here, there = rooms.module_of(each.file), rooms.room_of(each.target, KNOWN)
-    if each.target.split(".")[0] not in rooms.HOUSES or (here and rooms.room_of(here, KNOWN) == there != ""):
+    if each.target.split(".")[0] not in rooms.PACKAGES or (here and rooms.room_of(here, KNOWN) == there != ""):
         return None
     if each.target in ROOTS and here.startswith(each.target.split(".")[0]):
         return None
-    if each.target != there and each.target not in rooms.HOUSES:
+    if each.target != there and each.target not in rooms.PACKAGES:
         return f"{each.target} is a file of the room {there or each.target.split('.')[0]}: import the room"
     if not each.name or f"{each.target}.{each.name}" in KNOWN:
         return None
@@ -72,7 +72,7 @@ def test_every_room_says_what_it_is_for():
         assert (doc or "").strip(), room
 
 
-def test_the_picture_shows_the_house_as_it_stands():
+def test_the_picture_shows_the_rooms_as_they_are():
     assert rooms.PICTURE.read_text(encoding="utf-8") == rooms.draw(), "run: uv run python tools/rooms.py"
 
 

@@ -46,7 +46,7 @@ class CodecEntry(EntryWithOptions[[Any, Checkpoint], Codec]):
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderEntry(EntryWithOptions[[Any], CheckpointLoader]):
-    """A vendor's front door: ``factory(options) -> CheckpointLoader``.
+    """A vendor: ``factory(options) -> CheckpointLoader``.
 
     ``options``: a frozen dataclass of the vendor's own flags, or its ``"module:attr"``.
     ``default_codec``: the codec used when neither ``--codec`` nor the checkpoint's ``offboard.json`` names one.

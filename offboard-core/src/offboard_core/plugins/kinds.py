@@ -42,9 +42,7 @@ LOADER = _row(
 REGISTRY = _row(
     Kind("offboard_model_registries", RegistryEntry, "offboard_core.types:ModelRegistry", "registry", "registries")
 )
-FRONTEND = _row(
-    Kind("offboard_frontends", FrontendEntry, "offboard_core.frontends.base:Frontend", "frontend", "frontends")
-)
+FRONTEND = _row(Kind("offboard_frontends", FrontendEntry, "offboard_core.frontends:Frontend", "frontend", "frontends"))
 TRAINER = _row(
     Kind("offboard_trainers", TrainerEntry, "offboard_core.training:Trainer", "vendor that trains", "trainers")
 )

@@ -76,7 +76,7 @@ class ModelRegistry(abc.ABC):
 
 
 class CheckpointLoader(abc.ABC):
-    """A vendor's front door: makes a policy of a checkpoint."""
+    """Makes a policy of a vendor's checkpoint."""
 
     @abc.abstractmethod
     def load(self, checkpoint: Checkpoint, report: ReportProgress) -> Policy[Any]:
