@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGE = (DOCS / "reference" / "vendor-api.md").read_text("utf-8")
 _ENTRIES = "hookimpl CodecEntry FrontendEntry LoaderEntry RegistryEntry TrainerEntry"
-#: What a plugin, a vendor or a command may import, by its room.
+#: What a plugin, a vendor, a robot or a command may import, by its room.
 API = {
     room: set(names.split())
     for room, names in {
@@ -39,7 +39,11 @@ API = {
         "offboard_client.errors": "BadMessage BadObservation BadParameter ConfigurationError DialectUnsupported"
         " InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound OffboardError PolicyFailed nearest told"
         " unknown",
+        "offboard_client": "InferenceClient",
+        "offboard_client.drivers": "RunLength TimedDriver",
+        "offboard_client.play": "Guard Report SafetyLimits",
         "offboard_client.plugins": "Command UsageError",
+        "offboard_client.robots": "Kinematics Robot",
         "offboard_client.terminal": "Line ServerOptions emit_facts emit_json emit_table note parse patience say tell"
         " terminable token_from",
         "offboard_client.wire": "Encoder WireLimits canonical check_actions decode decode_image decode_text encode"
@@ -57,10 +61,11 @@ VENDORS = sorted(
     file for vendor in ("gr00t", "lerobot", "openpi") for file in ROOT.glob(f"offboard-{vendor}/src/**/*.py")
 )
 EXAMPLES = sorted(ROOT.glob("examples/**/*.py"))
-#: The pages about plugins.
+#: The pages about plugins and robots.
 PAGES = [
     DOCS / page
     for page in (
+        "how-to/own-robot.md",
         "how-to/test-your-plugin.md",
         "how-to/write-a-codec.md",
         "reference/codecs.md",
@@ -133,11 +138,11 @@ def test_who_is_no_host_imports_nothing_else(files):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_pages_about_plugins_import_nothing_else(page):
+def test_the_pages_import_nothing_else(page):
     assert blocks(page)
     for block in blocks(page):
-        # What is a file of its own is a plugin or its test; what follows tries it.
-        lists = [API] if re.match(r"# \S+\.py\n", block) else [API, HOST]
+        # A file of its own is a plugin, its test or a robot, unless it is a server; what follows tries it.
+        lists = [API] if re.match(r"# (?!server\.py)\S+\.py\n", block) else [API, HOST]
         assert beyond(block, *lists) == []
 
 
