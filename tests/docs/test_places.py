@@ -54,7 +54,7 @@ def test_a_name_that_follows_a_file_is_defined_in_it(page):
 
 def test_the_architecture_names_every_room():
     rows = re.findall(r"^\| `([\w.]+)` \|", ARCHITECTURE.read_text("utf-8"), re.MULTILINE)
-    sources = [ROOT / house / "src" / house.replace("-", "_") for house in ("offboard-client", "offboard-core")]
+    sources = [ROOT / name / "src" / name.replace("-", "_") for name in ("offboard-client", "offboard-core")]
     rooms = [
         init.parent.relative_to(source).as_posix().replace("/", ".")
         for source in sources
