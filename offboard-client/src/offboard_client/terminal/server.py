@@ -40,7 +40,8 @@ class ServerOptions:
             self.server,
             auth_token=token_from(self.auth_token_file),
             on_status=line.status,
-            connect_timeout=self.timeout,
+            # An answer may take long; a server that is there takes a connection at once.
+            connect_timeout=min(self.timeout, 10.0),
             **patience(self.timeout, self.wait),
         )
 
