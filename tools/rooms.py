@@ -40,23 +40,16 @@ def module_of(file: Path) -> str:
 
 
 def imports(file: Path) -> Iterator[Import]:
-    """Every import of our own packages in one file, deferred ones too; those for a type checker alone are left out."""
+    """Every import of our own packages in one file, deferred ones and those for a type checker too."""
     module, is_package = module_of(file), file.name == "__init__.py"
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    unread = {id(below) for node in ast.walk(tree) if _for_types(node) for below in ast.walk(node)}
     for node in ast.walk(tree):
-        if id(node) in unread:
-            continue
         if isinstance(node, ast.Import):
             yield from (Import(file, node.lineno, a.name, "") for a in node.names if a.name.startswith("offboard_"))
         elif isinstance(node, ast.ImportFrom):
             target = _absolute(node, module, is_package)
             if target.startswith("offboard_"):
                 yield from (Import(file, node.lineno, target, a.name) for a in node.names)
-
-
-def _for_types(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def _absolute(node: ast.ImportFrom, module: str, is_package: bool) -> str:

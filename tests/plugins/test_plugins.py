@@ -55,7 +55,7 @@ def yielding(entries):
     return hook
 
 
-def codec(name, factory="offboard_core.codecs.native:make"):
+def codec(name, factory="offboard_core.codecs:make"):
     return CodecEntry(name=name, summary=f"The codec {name}.", factory=factory)
 
 

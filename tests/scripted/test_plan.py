@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from offboard_client.robots import distance
-from offboard_core.scripted import FPS, MAX_STEPS, SPEED, TURN_SPEED, State, plan
+from offboard_core.scripted import FPS, MAX_STEPS, SPEED, TURN_SPEED, State, plan_step
 
 Pose = np.ndarray
 
@@ -49,7 +49,7 @@ states = st.builds(
 @settings(deadline=None, max_examples=300)
 @given(states)
 def test_whatever_the_state_a_motion_is_bounded_and_starts_where_the_gripper_is(now: State) -> None:
-    rows = plan(now)
+    rows = plan_step(now)
     assert rows.shape[1:] == (8,)
     assert len(rows) <= MAX_STEPS
     assert np.isfinite(rows).all()
@@ -63,58 +63,58 @@ def test_whatever_the_state_a_motion_is_bounded_and_starts_where_the_gripper_is(
 
 def test_the_motions_of_an_episode_follow_each_other() -> None:
     top, bottom = cube(0.5, 0.1), cube(0.5, -0.1)
-    over = plan(state(pose(0.3, 0.0, 0.4)))[-1]
+    over = plan_step(state(pose(0.3, 0.0, 0.4)))[-1]
     np.testing.assert_allclose(over[:3], [0.5, 0.1, 0.12], atol=1e-9)
 
-    down = plan(state(over[:7]))[-1]
+    down = plan_step(state(over[:7]))[-1]
     np.testing.assert_allclose(down[:3], top[:3], atol=1e-9)
     assert down[7] == 0
 
-    close = plan(state(down[:7]))
+    close = plan_step(state(down[:7]))
     assert (close[:, 7] == 1).all()
     np.testing.assert_allclose(close[:, :3] - top[:3], 0, atol=1e-9)
 
-    lift = plan(state(down[:7], grip=0.5))[-1]
+    lift = plan_step(state(down[:7], grip=0.5))[-1]
     np.testing.assert_allclose(lift[:2], top[:2], atol=1e-9)
     assert lift[2] > 0.1
     assert lift[7] == 1
 
     held = cube(0.5, 0.1, lift[2])
-    across = plan(state(lift[:7], grip=0.5, top=held))[-1]
+    across = plan_step(state(lift[:7], grip=0.5, top=held))[-1]
     np.testing.assert_allclose(across[:2], bottom[:2], atol=1e-9)
     assert across[2] == pytest.approx(lift[2], abs=0.02)
 
     held = cube(*across[:3])
-    lower = plan(state(across[:7], grip=0.5, top=held))[-1]
+    lower = plan_step(state(across[:7], grip=0.5, top=held))[-1]
     np.testing.assert_allclose(lower[:3], [0.5, -0.1, 0.06], atol=1e-9)
 
     held = cube(*lower[:3])
-    release = plan(state(lower[:7], grip=0.5, top=held))
+    release = plan_step(state(lower[:7], grip=0.5, top=held))
     assert (release[:, 7] == 0).all()
     np.testing.assert_allclose(release[:, :3] - lower[:3], 0, atol=1e-9)
 
-    retreat = plan(state(lower[:7], grip=0.0, top=held))[-1]
+    retreat = plan_step(state(lower[:7], grip=0.0, top=held))[-1]
     np.testing.assert_allclose(retreat[:2], bottom[:2], atol=1e-9)
     assert retreat[2] > 0.14
 
-    assert plan(state(retreat[:7], grip=0.0, top=held)).shape == (0, 8)
+    assert plan_step(state(retreat[:7], grip=0.0, top=held)).shape == (0, 8)
 
 
 def test_a_cube_that_was_dropped_on_the_way_is_fetched_again() -> None:
-    rows = plan(state(pose(0.5, 0.0, 0.11), grip=0.98, top=cube(0.45, 0.0)))
+    rows = plan_step(state(pose(0.5, 0.0, 0.11), grip=0.98, top=cube(0.45, 0.0)))
     assert (rows[:, 7] == 0).all()
     np.testing.assert_allclose(rows[-1, :2], [0.45, 0.0], atol=1e-9)
 
 
 def test_low_over_the_table_it_rises_before_it_moves_sideways() -> None:
-    rows = plan(state(pose(0.4, -0.1, 0.03)))
+    rows = plan_step(state(pose(0.4, -0.1, 0.03)))
     np.testing.assert_allclose(rows[:, :2] - [0.4, -0.1], 0, atol=1e-9)
     assert rows[-1, 2] > 0.1
 
 
 @pytest.mark.parametrize("yaw", np.linspace(-math.pi, math.pi, 13))
 def test_a_cube_is_grasped_by_its_faces_with_the_smallest_turn(yaw: float) -> None:
-    goal = plan(state(pose(0.5, 0.1, 0.13), top=cube(0.5, 0.1, yaw=yaw)))[-1]
+    goal = plan_step(state(pose(0.5, 0.1, 0.13), top=cube(0.5, 0.1, yaw=yaw)))[-1]
     turned = distance(pose(0, 0, 0), np.concatenate([np.zeros(3), goal[3:7]]))[1]
     assert turned <= math.pi / 4 + 1e-6
     assert math.sin(2 * (turned - abs(yaw))) * math.sin(2 * (turned + abs(yaw))) == pytest.approx(0, abs=1e-6)
@@ -122,6 +122,6 @@ def test_a_cube_is_grasped_by_its_faces_with_the_smallest_turn(yaw: float) -> No
 
 def test_a_cube_that_sits_off_the_middle_of_the_fingers_still_lands_on_the_other() -> None:
     tcp = pose(0.5, -0.1, 0.11)
-    goal = plan(state(tcp, grip=0.5, top=cube(0.508, -0.104, 0.105)))[-1]
+    goal = plan_step(state(tcp, grip=0.5, top=cube(0.508, -0.104, 0.105)))[-1]
     moved = goal[:3] - tcp[:3]
     np.testing.assert_allclose(np.array([0.508, -0.104]) + moved[:2], [0.5, -0.1], atol=1e-9)

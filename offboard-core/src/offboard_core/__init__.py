@@ -6,6 +6,7 @@ libraries are imported when ``InferenceServer`` is first asked for, not with thi
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from offboard_client.errors import (
@@ -21,7 +22,6 @@ from offboard_client.errors import (
     PolicyFailed,
 )
 
-from .catalog import declare
 from .plugins import CodecEntry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry, hookimpl
 from .training import Trainer
 from .types import (
@@ -43,6 +43,7 @@ from .types import (
 )
 
 if TYPE_CHECKING:
+    from .catalog import declare
     from .server import InferenceServer
 
 __all__ = [
@@ -83,9 +84,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "InferenceServer":
-        from .server import InferenceServer
+#: Where what costs more than values is; loaded when it is first asked for.
+_LATER = {"InferenceServer": ".server", "declare": ".catalog"}
 
-        return InferenceServer
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -39,7 +39,7 @@ def offboard_codecs() -> Iterator[CodecEntry]:
         name="native",
         summary="The checkpoint's own features; images letterboxed to the size that it declares.",
         factory="offboard_lerobot.native:native",
-        options="offboard_core.codecs.native:NativeOptions",
+        options="offboard_core.codecs:NativeOptions",
     )
     for name, summary in {
         "ee": "End-effector pose and grip in; absolute poses out.",

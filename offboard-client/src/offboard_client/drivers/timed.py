@@ -49,9 +49,9 @@ class TimedDriver:
 
     It observes, asks for a chunk, plays the chunk to its end by the rows' timestamps, counted from the moment
     the chunk arrived, and asks again. The robot's clock stands while the policy thinks, as a simulation's may.
-    A chunk is laid on the robot's control periods and checked against ``limits`` as a whole (:class:`.guard.Guard`)
-    before its first row is played. When anything goes wrong the episode is over and failed: the robot is sent nothing
-    more, so it holds its last command.
+    A chunk is laid on the robot's control periods and checked against ``limits`` as a whole
+    (:class:`~offboard_client.play.Guard`) before its first row is played. When anything goes wrong the episode is
+    over and failed: the robot is sent nothing more, so it holds its last command.
     """
 
     def __init__(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from .kinds import (
     BY_CODE,
     BadMessage,
@@ -30,9 +33,11 @@ from .kinds import (
     Unauthorized,
     from_code,
 )
-from .logs import FETCHING, Lines, log_to_stderr
 from .names import nearest, unknown
 from .printable import counted, one_line, printable, told, wrapped
+
+if TYPE_CHECKING:
+    from .logs import FETCHING, Lines, log_to_stderr
 
 __all__ = [
     "BY_CODE",
@@ -72,3 +77,12 @@ __all__ = [
     "unknown",
     "wrapped",
 ]
+
+#: Imported when first asked for: an error needs no logging.
+_LATER = {"FETCHING": "logs", "Lines": "logs", "log_to_stderr": "logs"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,7 +21,7 @@ Level = Literal["debug", "info", "warning", "error"]
 class Lines(logging.Formatter):
     """``TIME LEVEL message``: without the date on a terminal, with the logger's name where it is none of ours.
 
-    What others wrote is text, as :func:`~._printable.printable` has it, and what follows the first line is indented: no
+    What others wrote is text, as :func:`~.printable.printable` has it, and what follows the first line is indented: no
     message passes for another record. An expected failure is its text; its trace is for ``debug``.
     """
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:
     """At most three of ``names`` that look like ``name``, as a whole or in their last dotted part."""
+    import difflib  # it costs more than all else here, and only a mistake needs it
+
     known = list(names)
     whole = difflib.get_close_matches(name, known, n=3)
     short = difflib.get_close_matches(name.rpartition(".")[2], {n.rpartition(".")[2] for n in known}, n=3)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from .address import Address, bracketed, is_numeric, listen_host, literal, parse_address
-from .attempts import AttemptFailed, Attempts, from_os_error, from_response
 from .deadline import Deadline, Passed, Pulse
 from .meta import FPS_RANGE, RATE, check_meta, is_rate
-from .session_protocol import SessionProtocol, late
-from .settings import BaseClient, Clock, Settings
 from .sparse import Sparse
 from .timing import Step, Timings
-from .websocket import WebSocket
+
+if TYPE_CHECKING:
+    from .attempts import AttemptFailed, Attempts, from_os_error, from_response
+    from .session_protocol import SessionProtocol, late
+    from .settings import BaseClient, Clock, Settings
+    from .websocket import WebSocket
 
 __all__ = [
     "FPS_RANGE",
@@ -40,3 +45,23 @@ __all__ = [
     "literal",
     "parse_address",
 ]
+
+#: Imported when first asked for: whoever needs an address or a rate needs no websockets and no ssl.
+_LATER = {
+    "AttemptFailed": "attempts",
+    "Attempts": "attempts",
+    "from_os_error": "attempts",
+    "from_response": "attempts",
+    "SessionProtocol": "session_protocol",
+    "late": "session_protocol",
+    "BaseClient": "settings",
+    "Clock": "settings",
+    "Settings": "settings",
+    "WebSocket": "websocket",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -50,7 +50,7 @@ class Robot(Protocol):
     def apply(self, action: Mapping[str, Any], seconds: float) -> None:
         """Go to what one row commands, evenly in ``seconds``, a whole number of control periods; then return.
 
-        What :class:`.guard.Guard` hands out are float64 vectors: a unit quaternion in ``target_pose``, ``target_grip``
+        What ``Guard`` of ``play`` hands out are float64 vectors: a unit quaternion in ``target_pose``, ``target_grip``
         from 0 to 1.
         Evenly: a set-point in each control period, on a straight line from the last command. Limits are about that
         speed, so a robot that jumps there at once breaks them. A name that is absent keeps its last command; so an

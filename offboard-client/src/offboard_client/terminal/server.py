@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from tyro.conf import Positional
 
 from ..errors import ConfigurationError
 from ..plugins import UsageError
-from ..session import InferenceClient
 from .line import Line
+
+if TYPE_CHECKING:
+    from ..session import InferenceClient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,8 @@ class ServerOptions:
 
         Raises ConfigurationError for an address or token that cannot be used, UsageError for no time at all.
         """
+        from ..session import InferenceClient  # the commands that only list something need none
+
         return InferenceClient(
             self.server,
             auth_token=token_from(self.auth_token_file),

@@ -36,7 +36,7 @@ _LONGEST_HEADER = 1024
 
 
 def read_forms(value: Any) -> Any:
-    """``value``, as :func:`.wire.decode` left it, with what msgpack-numpy and GR00T wrote turned into arrays.
+    """``value``, as :func:`.packing.decode` left it, with what msgpack-numpy and GR00T wrote turned into arrays.
 
     Arrays are read-only. Raises BadMessage that names the place and the form for what the allow-list refuses and for
     the forms that are not read.

@@ -194,7 +194,7 @@ class ModelSlot:
             except OffboardError as error:
                 self._fail(request, error)
             except Exception as error:
-                log.exception("the slot failed")
+                log.exception("the model slot failed")
                 self._fail(request, Internal(f"the model slot failed: {told(error)}"))
             finally:
                 if request.future.done():  # if nobody wants it any more, what is loaded stays

@@ -14,6 +14,6 @@ def offboard_codecs() -> Iterator[CodecEntry]:
     yield CodecEntry(
         name="native",
         summary="Hands the observation to the model, and the model's chunk to the robot, as they are.",
-        factory="offboard_core.codecs.native:make",
-        options="offboard_core.codecs.native:NativeOptions",
+        factory="offboard_core.codecs:make",
+        options="offboard_core.codecs:NativeOptions",
     )

@@ -6,11 +6,15 @@ It has no weights and downloads nothing, so the whole loop from camera to grippe
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from ..plugins import CodecEntry, LoaderEntry, hookimpl
-from .plan import FPS, MAX_STEPS, SPEED, TURN_SPEED, State, plan
-from .policy import ScriptedLoader, ScriptedPolicy, make_codec
+
+if TYPE_CHECKING:
+    from .plan import FPS, MAX_STEPS, SPEED, TURN_SPEED, State, plan_step
+    from .policy import ScriptedLoader, ScriptedPolicy, make_codec
 
 
 @hookimpl
@@ -39,15 +43,30 @@ __all__ = [
     "MAX_STEPS",
     "SPEED",
     "TURN_SPEED",
-    "CodecEntry",
-    "Iterator",
-    "LoaderEntry",
     "ScriptedLoader",
     "ScriptedPolicy",
     "State",
-    "hookimpl",
     "make_codec",
     "offboard_checkpoint_loaders",
     "offboard_codecs",
-    "plan",
+    "plan_step",
 ]
+
+#: Imported when first asked for: a plugin's declarations are read without numpy.
+_LATER = {
+    "FPS": "plan",
+    "MAX_STEPS": "plan",
+    "SPEED": "plan",
+    "TURN_SPEED": "plan",
+    "State": "plan",
+    "plan_step": "plan",
+    "ScriptedLoader": "policy",
+    "ScriptedPolicy": "policy",
+    "make_codec": "policy",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -56,7 +56,7 @@ class State:
         return 0.4 < self.grip < 0.7 and float(np.linalg.norm(self.tcp[:3] - self.top[:3])) < CUBE_SIZE / 2
 
 
-def plan(state: State) -> Vector:
+def plan_step(state: State) -> Vector:
     """The next motion, (T, 8) at :data:`FPS`: target pose and grip; T = 0 when the task is done."""
     if state.stacked:
         return _release(state)

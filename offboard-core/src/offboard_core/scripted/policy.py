@@ -12,7 +12,7 @@ from offboard_client.robots.sim import COLOURS, StackTask
 
 from ..codecs import ActionSplit, StateVector, TaskText, timed
 from ..types import Checkpoint, CheckpointLoader, Chunk, Codec, CodecMeta, NoParams, Policy, ReportProgress, Session
-from .plan import FPS, MAX_STEPS, State, plan
+from .plan import FPS, MAX_STEPS, State, plan_step
 
 #: What the state vector is made of, in this order.
 _PARTS = {"robot_state.ee_pose": 7, "grip": 1, **{f"sim.objects.{colour}_cube": 7 for colour in COLOURS}}
@@ -38,7 +38,7 @@ class ScriptedSession(Session):
             top=poses[f"sim.objects.{task.top}_cube"],
             bottom=poses[f"sim.objects.{task.bottom}_cube"],
         )
-        return Chunk(plan(state))
+        return Chunk(plan_step(state))
 
 
 class ScriptedPolicy(Policy[ScriptedSession]):

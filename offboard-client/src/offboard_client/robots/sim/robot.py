@@ -23,7 +23,7 @@ _APART = 0.11
 
 
 class SimRobot:
-    """A 7-joint arm with a gripper, a table and three cubes, in MuJoCo. See :class:`..robot.Robot`.
+    """A 7-joint arm with a gripper, a table and three cubes, in MuJoCo. See :class:`~offboard_client.robots.Robot`.
 
     Besides the robot's own state it observes ``sim.objects.<name>`` (7,), the poses of the cubes, in the same
     frame as ``robot_state.ee_pose``. Time passes in :meth:`apply` only: the simulation waits for the policy.
