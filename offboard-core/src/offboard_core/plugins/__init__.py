@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from .entries import CodecEntry, Entry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry
 from .hooks import GROUP, hookimpl
 from .kinds import CODEC, FRONTEND, KINDS, LOADER, REGISTRY, TRAINER, Kind
-from .manager import PluginRow, Plugins
 from .offers import Offer, Provider
+
+if TYPE_CHECKING:
+    from .manager import PluginRow, Plugins
 
 __all__ = [
     "CODEC",
@@ -29,3 +34,12 @@ __all__ = [
     "TrainerEntry",
     "hookimpl",
 ]
+
+#: Imported when first asked for: what registers needs no list of what is installed.
+_LATER = {"PluginRow": "manager", "Plugins": "manager"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
