@@ -1,5 +1,7 @@
 """What is translated beside a model's thread, and whom it can harm."""
 
+import asyncio
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from model_bench import Asked, Bench, run, until
 from offboard_client.errors import InferTimeout
 from offboard_core import NoParams
-from offboard_core.engine import Pipeline, SessionStats
+from offboard_core.engine import ModelThread, Pipeline, SessionStats
 from puppets import PATIENCE, Door, PlainSerializer, Puppet, resolved
 from slot_bed import becomes, bed, turns
 
@@ -123,3 +125,25 @@ def test_a_session_whose_codec_hangs_takes_one_thread_and_leaves_the_model_alone
                 assert len(chunk) == 2, "and it goes on once it has returned"
 
     run(main())
+
+
+@pytest.mark.parametrize("had", [1, 2])
+def test_a_process_that_can_have_no_more_threads_keeps_none_of_a_model_that_it_did_not_get(monkeypatch, had):
+    start, started = threading.Thread.start, []
+
+    def scarce(thread):
+        if len(started) == had:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    async def ask():
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", scarce)
+            ModelThread("scarce", asyncio.get_running_loop())
+
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        run(ask())
+    for thread in started:
+        thread.join(PATIENCE)
+    assert [thread.is_alive() for thread in started] == [False] * had

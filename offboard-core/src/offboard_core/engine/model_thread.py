@@ -53,7 +53,11 @@ class ModelThread:
         self._open: set[Exchange] = set()
         self._behind: list[Exchange] = []
         self._thread = threading.Thread(target=self._run, name=f"offboard-model-{name}", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # see Translators
+            self._translators.stop()
+            raise
 
     # -- on the event loop ----------------------------------------------------------------------------------
     async def call(self, function: Callable[[], T], timeout: float | None, what: str) -> T:

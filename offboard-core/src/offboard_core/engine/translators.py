@@ -25,8 +25,12 @@ class Translators:
             threading.Thread(target=self._run, args=(i,), name=f"offboard-translate-{name}-{i}", daemon=True)
             for i in range(count)
         ]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException:  # this process can have no more threads, or Ctrl-C
+            self.stop()
+            raise
 
     def submit(self, function: Callable[[], object]) -> None:
         """Run it as soon as a thread is free."""

@@ -40,7 +40,7 @@ class Acceptor(asyncio.AbstractServer):
         self._go_on()
 
     def close(self) -> None:
-        """Accept nobody any more; a handshake that is not over ends. For what was accepted see uvicorn."""
+        """Accept no more connections; a handshake that is not over ends. What was accepted is uvicorn's to close."""
         if self._pause is not None:
             self._pause.cancel()
         self._loop.remove_reader(self._listener)
