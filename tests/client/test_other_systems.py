@@ -1,4 +1,4 @@
-"""The client is there where POSIX is not. ``pytest -p without_posix tests/client tests/robots`` is the long form."""
+"""The client is there where POSIX is not."""
 
 import json
 import os
@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+ROOT = Path(__file__).parents[2]
 SUPPORT = Path(__file__).parents[1] / "support"
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys
@@ -39,3 +42,18 @@ def test_every_module_can_be_imported_without_what_only_posix_brings():
     assert "offboard_client.errors" in found
     assert nothing == []
     assert imported("import without_posix\n") == (["termios", "fcntl"], found)
+
+
+@pytest.mark.slow
+def test_the_tests_of_the_client_pass_without_what_only_posix_brings():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "without_posix", "-n", "4"]
+    done = subprocess.run(
+        [*command, "tests/client", "tests/robots"],
+        env={**os.environ, "PYTHONPATH": str(SUPPORT)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=800,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-5000:]

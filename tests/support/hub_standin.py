@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from puppets import PATIENCE
+
 
 class Hub:
     """``repository`` as the Hub has it: ``commits`` and ``revisions`` that name them; ``asked`` lists what was read."""
@@ -24,6 +26,8 @@ class Hub:
         self.asked: list[tuple[str, int, int]] = []
         #: Reads of a file that lead to this many bytes or beyond break off; None: none do.
         self.breaks_at: int | None = None
+        #: A file's name → reads of it are not answered before this is set.
+        self.held: dict[str, threading.Event] = {}
         self.url = ""
 
     def push(self, files: dict[str, bytes], revision: str = "main") -> str:
@@ -102,6 +106,8 @@ def hub_standin(repository: str = "org/name") -> Iterator[Hub]:
                 return self.answer(None)
             start, end = map(int, re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"]).groups())
             hub.asked.append((name, start, end + 1))
+            if name in hub.held:
+                hub.held[name].wait(PATIENCE)
             if hub.breaks_at is not None and end >= hub.breaks_at:
                 return self.answer(b"", 403)
             return self.answer(content[start : end + 1], 206)
