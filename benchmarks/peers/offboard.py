@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from offboard_client import InferenceClient
-from offboard_core import Chunk, Policy, Session
+from offboard_core import Chunk, InferContext, Item, Policy, Session
 from offboard_core.catalog import from_callables
 from offboard_core.server import ServerConfig, run_server
 from workloads import CHUNK
@@ -21,7 +21,7 @@ SLEEP_S = 0.02
 class NullSession(Session):
     """Answers the chunk at once."""
 
-    def infer(self, inputs: Mapping[str, Any]) -> Chunk:
+    def infer(self, inputs: Mapping[str, Any], context: InferContext) -> Chunk:
         """The same chunk for every input."""
         return Chunk(CHUNK)
 
@@ -39,10 +39,10 @@ class SleepPolicy(NullPolicy):
 
     max_batch_size = 16
 
-    def infer_many(self, batch: Sequence[tuple[NullSession, Mapping[str, Any]]]) -> list[Chunk]:
+    def infer_many(self, batch: Sequence[Item[NullSession]]) -> list[Chunk]:
         """All at once, after the sleep."""
         time.sleep(SLEEP_S)
-        return [session.infer(inputs) for session, inputs in batch]
+        return [item.session.infer(item.inputs, item.context) for item in batch]
 
 
 POLICIES = {"null": NullPolicy, "sleep": SleepPolicy}

@@ -113,15 +113,15 @@ class AllOrNothing(Puppet):
     """A policy whose call fails as a whole, as a stacked tensor does."""
 
     def infer_many(self, batch):
-        self.batches.append([episode for episode, _ in batch])
+        self.batches.append([item.session for item in batch])
         if len(self.batches) - 1 in self.doors:
             self.doors[len(self.batches) - 1].passing()
-        for _, inputs in batch:
-            if "bad" in inputs:
-                raise inputs["bad"]
-        return [count_up(episode, inputs) for episode, inputs in batch]
+        for item in batch:
+            if "bad" in item.inputs:
+                raise item.inputs["bad"]
+        return [count_up(item.session, item.inputs) for item in batch]
 
-    def batch_key(self, inputs):
+    def batch_key(self, item):
         return None
 
 
@@ -134,7 +134,7 @@ def test_one_bad_input_fails_one_robot(make, raised, expected):
     async def main():
         with Door() as door:
             policy = make(fail_on_bad, max_batch_size=8, doors={0: door})
-            policy.batch_key = lambda inputs: None
+            policy.batch_key = lambda item: None
             async with Bench(policy) as bench:
                 pipelines = await bench.pipelines(4)
                 asked = [bench.submit(pipelines[0], X3)]
@@ -207,8 +207,8 @@ def test_a_model_that_died_is_not_asked_again():
 
 def test_a_key_that_cannot_be_made_fails_that_robot_alone():
     async def main():
-        def key(inputs):
-            if "bad" in inputs:
+        def key(item):
+            if "bad" in item.inputs:
                 raise KeyError("state")
             return
 

@@ -5,7 +5,7 @@ import pytest
 from model_bench import Bench, run, until
 from offboard_client import wire
 from offboard_client.wire import error_frame
-from offboard_core import Chunk, LoadFailed, OffboardError, Policy, PolicyFailed, Session
+from offboard_core import Chunk, Item, LoadFailed, OffboardError, Policy, PolicyFailed, Session
 from offboard_core.engine import ModelSpec
 from puppets import Door, PlainSerializer, Puppet, count_up
 from slot_bed import Want, bed, turns
@@ -72,11 +72,11 @@ def test_sessions_of_a_batch_may_answer_from_one_buffer():
     buffer = np.zeros((2, 3))
 
     class Sharing(Session):
-        def infer(self, inputs):
+        def infer(self, inputs, context):
             buffer[:] = inputs["x"]
             return Chunk(buffer)
 
-    results = Policy.infer_many(Puppet(), [(Sharing(), {"x": 1.0}), (Sharing(), {"x": 2.0})])
+    results = Policy.infer_many(Puppet(), [Item(Sharing(), {"x": 1.0}), Item(Sharing(), {"x": 2.0})])
     assert [result.action[0, 0] for result in results] == [1.0, 2.0]
 
 

@@ -25,7 +25,7 @@ class Batching(Puppet):
 
     def infer_many(self, batch):
         super().infer_many(batch)
-        return self._fill([inputs["x"][0] for _, inputs in batch])
+        return self._fill([item.inputs["x"][0] for item in batch])
 
 
 async def ask_three(bench, door, serializer=None):

@@ -60,7 +60,7 @@ def test_fewer_results_than_inputs_are_the_policys_failure():
             (pipeline,) = await bench.pipelines(1)
             result, _ = await bench.submit(pipeline, X3).reply()
             assert isinstance(result, PolicyFailed)
-            assert "0 results to 1 inputs" in result.text
+            assert "0 results to 1 items" in result.text
 
     run(main())
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from lerobot_checkpoints import model_inputs
 from offboard_client.errors import LoadFailed, ModelLost, PolicyFailed
-from offboard_core import Health
+from offboard_core import Health, Item
 from offboard_lerobot import build
 from offboard_lerobot.device import broken
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
@@ -31,8 +31,8 @@ def test_a_broken_device_is_a_lost_model_for_everybody(kind, request, caplog):
     policy = load(request.getfixturevalue(kind))
     try:
         inputs = model_inputs(0)
-        batch = [(policy.new_session(None), inputs) for _ in range(3)]
-        bad = (policy.new_session(None), {})
+        batch = [Item(policy.new_session(None), inputs) for _ in range(3)]
+        bad = Item(policy.new_session(None), {})
         policy._predict = raising(RuntimeError("an error of one observation"))
         assert [type(answer) for answer in policy.infer_many(batch)] == [PolicyFailed] * 3
         assert policy.health() == Health()

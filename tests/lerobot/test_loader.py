@@ -10,7 +10,7 @@ import pytest
 from lerobot_checkpoints import model_inputs, write_files, write_safetensors
 from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_client.plugins import build
-from offboard_core.types import Checkpoint
+from offboard_core.types import NO_CONTEXT, Checkpoint
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 from offboard_lerobot.registry import LeRobotRegistry
 
@@ -49,7 +49,7 @@ def test_a_loaded_policy_is_warm_and_says_what_it_is(kind, request):
     steps, looks_at = (16, 1) if kind == "act" else (8, 2)
     assert policy.meta == {"device": "cpu", "policy_type": kind, "chunk_length": steps, "n_obs_steps": looks_at}
     assert policy.max_batch_size == (16 if kind == "act" else 1)
-    chunk = policy.new_session(policy.params()).infer(model_inputs(0))
+    chunk = policy.new_session(policy.params()).infer(model_inputs(0), NO_CONTEXT)
     assert chunk.action.shape == (steps, 8)
     policy.close()
 
@@ -58,7 +58,7 @@ def test_a_loaded_policy_is_warm_and_says_what_it_is(kind, request):
 def test_unloading_frees_the_weights(kind, request):
     policy, _ = load(request.getfixturevalue(kind))
     session = policy.new_session(policy.params())
-    session.infer(model_inputs(0))
+    session.infer(model_inputs(0), NO_CONTEXT)
     weights = weakref.ref(next(policy._model.parameters()))
     assert weights() is not None
     session.close()
@@ -108,7 +108,7 @@ def test_a_checkpoint_trained_on_another_device_runs_here(copy):
             ],
         )
     policy, _ = load(copy, device="cpu")
-    assert np.isfinite(policy.new_session(None).infer(model_inputs(0)).action).all()
+    assert np.isfinite(policy.new_session(None).infer(model_inputs(0), NO_CONTEXT).action).all()
     policy.close()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from lerobot_checkpoints import model_inputs
 from offboard_client.errors import BadObservation, PolicyFailed
-from offboard_core.types import Chunk
+from offboard_core.types import NO_CONTEXT, Chunk, Item
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 from offboard_lerobot.registry import LeRobotRegistry
 
@@ -64,7 +64,7 @@ def session_of(policy):
 
 def test_act_answers_what_lerobot_answers(act, act_policy):
     expected = InProcess(act, "act").steps(model_inputs(1), 16)
-    answer = session_of(act_policy).infer(model_inputs(1))
+    answer = session_of(act_policy).infer(model_inputs(1), NO_CONTEXT)
     np.testing.assert_array_equal(answer.action, expected)
     assert answer.action.dtype == np.float32
 
@@ -74,7 +74,7 @@ def test_diffusion_answers_what_lerobot_answers(diffusion, diffusion_policy):
     seed()
     expected = reference.steps(model_inputs(1), 8)
     seed()
-    np.testing.assert_array_equal(session_of(diffusion_policy).infer(model_inputs(1)).action, expected)
+    np.testing.assert_array_equal(session_of(diffusion_policy).infer(model_inputs(1), NO_CONTEXT).action, expected)
 
 
 def test_diffusion_looks_back_at_its_own_episode(diffusion, diffusion_policy):
@@ -92,16 +92,16 @@ def test_diffusion_looks_back_at_its_own_episode(diffusion, diffusion_policy):
     expected = reference.postprocess(reference.policy.predict_action_chunk(batch))[0].numpy()
 
     session = session_of(diffusion_policy)
-    session.infer(model_inputs(1))
+    session.infer(model_inputs(1), NO_CONTEXT)
     seed()
-    np.testing.assert_array_equal(session.infer(model_inputs(2)).action, expected)
+    np.testing.assert_array_equal(session.infer(model_inputs(2), NO_CONTEXT).action, expected)
 
 
 def episode(session, numbers):
     answers = []
     for number in numbers:
         seed(number)
-        answers.append(session.infer(model_inputs(number)).action)
+        answers.append(session.infer(model_inputs(number), NO_CONTEXT).action)
     return answers
 
 
@@ -136,7 +136,7 @@ def test_a_failed_inference_leaves_the_episode_and_the_others_as_they_were(diffu
     with monkeypatch.context() as broken:
         broken.setattr(diffusion_policy._model.diffusion, "generate_actions", fail)
         with pytest.raises(PolicyFailed, match="the policy raised RuntimeError: out of memory"):
-            session.infer(model_inputs(9))
+            session.infer(model_inputs(9), NO_CONTEXT)
     np.testing.assert_array_equal([*first, *episode(session, [2])], expected)
 
 
@@ -144,13 +144,13 @@ def test_a_closed_session_is_not_served(diffusion_policy):
     session = session_of(diffusion_policy)
     session.close()
     with pytest.raises(PolicyFailed, match="closed"):
-        session.infer(model_inputs(1))
+        session.infer(model_inputs(1), NO_CONTEXT)
 
 
 def test_a_batch_answers_what_each_would_get_alone(act_policy):
     numbers = range(5)
-    alone = [session_of(act_policy).infer(model_inputs(n)).action for n in numbers]
-    together = act_policy.infer_many([(session_of(act_policy), model_inputs(n)) for n in numbers])
+    alone = [session_of(act_policy).infer(model_inputs(n), NO_CONTEXT).action for n in numbers]
+    together = act_policy.infer_many([Item(session_of(act_policy), model_inputs(n)) for n in numbers])
     assert all(isinstance(answer, Chunk) for answer in together)
     np.testing.assert_allclose([answer.action for answer in together], alone, atol=1e-5)
 
@@ -159,8 +159,8 @@ def test_a_batch_answers_what_each_would_get_alone(act_policy):
 def test_one_bad_input_fails_one_robot(policy, request):
     policy = request.getfixturevalue(policy)
     bad = {**model_inputs(1), "observation.state": np.full(8, np.nan, np.float32)}
-    pairs = [(session_of(policy), inputs) for inputs in (model_inputs(0), bad, model_inputs(2), {})]
-    answers = policy.infer_many(pairs)
+    items = [Item(session_of(policy), inputs) for inputs in (model_inputs(0), bad, model_inputs(2), {})]
+    answers = policy.infer_many(items)
     assert [type(answer) for answer in answers] == [Chunk, BadObservation, Chunk, BadObservation]
     assert policy.infer_many([]) == []
 
@@ -177,7 +177,7 @@ def test_an_input_that_breaks_the_batch_is_found(act_policy, monkeypatch):
         return predict(batch)
 
     monkeypatch.setattr(act_policy._model, "predict_action_chunk", fail_on_poison)
-    answers = act_policy.infer_many([(session_of(act_policy), model_inputs(n)) for n in range(3)])
+    answers = act_policy.infer_many([Item(session_of(act_policy), model_inputs(n)) for n in range(3)])
     assert [type(answer) for answer in answers] == [Chunk, PolicyFailed, Chunk]
 
 
@@ -194,11 +194,11 @@ def test_an_input_that_breaks_the_batch_is_found(act_policy, monkeypatch):
 )
 def test_inputs_are_checked_before_the_model_sees_them(act_policy, name, value, found):
     with pytest.raises(BadObservation, match=f"input {name} is .*{found}"):
-        session_of(act_policy).infer({**model_inputs(0), name: value})
+        session_of(act_policy).infer({**model_inputs(0), name: value}, NO_CONTEXT)
 
 
 def test_a_read_only_input_is_read(act_policy):
     inputs = model_inputs(0)
     for array in inputs.values():
         array.flags.writeable = False
-    assert session_of(act_policy).infer(inputs) is not None
+    assert session_of(act_policy).infer(inputs, NO_CONTEXT) is not None

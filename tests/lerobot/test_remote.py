@@ -16,6 +16,7 @@ from offboard_client import InferenceClient, LoadFailed, ModelNotFound
 from offboard_client.errors import ConfigurationError
 from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
+from offboard_core.types import NO_CONTEXT
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 from offboard_lerobot.registry import LeRobotRegistry
 from offboard_process import offboard, serving
@@ -35,7 +36,7 @@ def bucket(store, tmp_path, monkeypatch, request):
 
 def answer_of(policy):
     try:
-        return policy.new_session(policy.params()).infer(model_inputs(0)).action
+        return policy.new_session(policy.params()).infer(model_inputs(0), NO_CONTEXT).action
     finally:
         policy.close()
 

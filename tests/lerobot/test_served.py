@@ -11,6 +11,7 @@ from offboard_client import BadObservation, BadParameter, InferenceClient, LoadF
 from offboard_core import InferenceServer
 from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
+from offboard_core.types import NO_CONTEXT
 from offboard_lerobot import codecs
 from offboard_lerobot.codecs import ArmOptions
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
@@ -49,7 +50,7 @@ def test_native_serves_the_models_own_numbers(client_of_run, act):
         meta = session.metadata
         rows = [session.infer({**model_inputs(n), "task": "stack"}) for n in range(3)]
     for n, served in enumerate(rows):
-        expected = policy.new_session(policy.params()).infer(model_inputs(n)).action
+        expected = policy.new_session(policy.params()).infer(model_inputs(n), NO_CONTEXT).action
         np.testing.assert_array_equal(actions(served), expected)
         assert "timestamp" not in served[0], "nothing says at which rate"
     assert meta["codec"] == "lerobot.native"
@@ -66,7 +67,7 @@ def test_native_serves_the_models_own_numbers(client_of_run, act):
 def test_a_named_codec_serves_a_robot(act):
     checkpoint, policy = in_process(act)
     codec = codecs.joints_traj(ArmOptions(fps=10.0), checkpoint)
-    answer = policy.new_session(policy.params()).infer(codec.encode(observation()))
+    answer = policy.new_session(policy.params()).infer(codec.encode(observation()), NO_CONTEXT)
     expected = codec.decode(answer, observation())
     with (
         serve(act, codec="joints_traj", fps=10.0) as server,
@@ -123,7 +124,7 @@ def test_two_diffusion_sessions_do_not_share_what_they_saw(diffusion):
         episode = policy.new_session(policy.params())
         for number in numbers:
             seed(number)
-            expected[number] = episode.infer(model_inputs(number)).action
+            expected[number] = episode.infer(model_inputs(number), NO_CONTEXT).action
     policy.close()
     with (
         serve(diffusion, fps=10.0) as server,

@@ -13,6 +13,7 @@ from lerobot_checkpoints import model_inputs, write_files
 from offboard_client.errors import LoadFailed
 from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
+from offboard_core.types import NO_CONTEXT
 from offboard_lerobot import versions
 from offboard_process import offboard
 
@@ -37,7 +38,7 @@ def answer(folder):
     policy = served.loader.load(served.default(), logging.info)
     try:
         torch.manual_seed(0)
-        return policy.new_session(policy.params()).infer(model_inputs(1)).action
+        return policy.new_session(policy.params()).infer(model_inputs(1), NO_CONTEXT).action
     finally:
         policy.close()
 

@@ -8,6 +8,7 @@ from object_store import upload
 from offboard_client.errors import ConfigurationError, ModelNotFound
 from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
+from offboard_core.types import NO_CONTEXT
 from offboard_openpi.registry import OpenPIRegistry
 from openpi_standin import options, robot, write_run, write_step
 
@@ -192,7 +193,7 @@ def test_checkpoints_in_an_object_store_are_listed_there_and_fetched_when_loaded
         assert any(line.startswith("fetching 999: ") for line in said)
         codec = source.codec.resolve(found[0], {})
         [session] = [policy.new_session(policy.params())]
-        assert session.infer(codec.encode(robot())).action[0, 1] == 0.1
+        assert session.infer(codec.encode(robot()), NO_CONTEXT).action[0, 1] == 0.1
     finally:
         policy.close()
     fetched = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]

@@ -10,6 +10,7 @@ import psutil
 import pytest
 from offboard_client.errors import ConfigurationError, LoadFailed, ModelLost, PolicyFailed
 from offboard_client.plugins import build
+from offboard_core.types import NO_CONTEXT
 from offboard_openpi.loader import OpenPILoader
 from offboard_openpi.options import OpenPIOptions
 from offboard_openpi.registry import OpenPIRegistry
@@ -52,7 +53,7 @@ def until_it_is_lost(session):
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         with contextlib.suppress(PolicyFailed):  # it is being restarted
-            session.infer(INPUTS)
+            session.infer(INPUTS, NO_CONTEXT)
 
 
 def test_a_step_that_changes_while_openpi_starts_is_not_served(tmp_path):

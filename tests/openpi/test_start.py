@@ -7,7 +7,7 @@ import pytest
 from lying_openpi import Liar
 from offboard_client.errors import BadParameter, ConfigurationError, LoadFailed
 from offboard_client.plugins import build
-from offboard_core.types import Checkpoint
+from offboard_core.types import NO_CONTEXT, Checkpoint
 from offboard_openpi.checkout import config_names, script
 from offboard_openpi.diagnosis import explain_serving, is_permanent
 from offboard_openpi.loader import OpenPILoader
@@ -224,7 +224,7 @@ def test_the_statistics_tell_the_width_that_the_checkpoint_was_trained_with(tmp_
     policy = loader().load(checkpoint, lambda _: None)
     try:
         made = ee_joints(ArmOptions(), described).encode(robot_of_arm())
-        assert len(policy.new_session(policy.params()).infer(made)) == 50
+        assert len(policy.new_session(policy.params()).infer(made, NO_CONTEXT)) == 50
     finally:
         policy.close()
 

@@ -11,6 +11,7 @@ from offboard_core.catalog import from_flags
 from offboard_core.checkpoints import read_record, write_record
 from offboard_core.cli import TrainingLine
 from offboard_core.plugins import Plugins
+from offboard_core.types import NO_CONTEXT
 from offboard_openpi.diagnosis import explain_training
 from openpi_standin import PYTHON, STANDIN, options, robot
 
@@ -76,7 +77,7 @@ def test_training_records_what_serving_needs(trained, tmp_path):
     policy = source.loader.load(checkpoint, lambda _: None)
     try:
         session = policy.new_session(policy.params())
-        assert len(session.infer(resolved.encode(robot()))) == 50
+        assert len(session.infer(resolved.encode(robot()), NO_CONTEXT)) == 50
     finally:
         policy.close()
     wrong = from_flags(Plugins.discover(), checkpoints_dir=str(trained), codec="ee_joints", loader_options=options())

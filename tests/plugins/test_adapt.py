@@ -4,16 +4,16 @@ import logging
 import numpy as np
 import pytest
 from offboard_client.errors import LoadFailed, ModelNotFound, PolicyFailed
-from offboard_core import Chunk, ConfigurationError, NoParams, Policy, Session
+from offboard_core import Chunk, ConfigurationError, Item, NoParams, Policy, Session
 from offboard_core.catalog import as_policy, from_callables
-from offboard_core.types import Checkpoint
+from offboard_core.types import NO_CONTEXT, Checkpoint
 
 
 class Counting(Session):
     def __init__(self):
         self.steps = 0
 
-    def infer(self, inputs):
+    def infer(self, inputs, context):
         self.steps += 1
         return Chunk(np.full((1, 1), self.steps))
 
@@ -60,14 +60,14 @@ def test_a_policy_is_served_as_it_is():
 def test_functions_and_objects_answer_observations(made):
     policy = load(made)
     session = policy.new_session(NoParams())
-    assert session.infer({"x": np.ones(2)}).action.tolist() == [[2, 2]]
+    assert session.infer({"x": np.ones(2)}, NO_CONTEXT).action.tolist() == [[2, 2]]
     session.close()
     policy.close()
 
 
 def test_an_answerer_gets_a_map_of_its_own():
     observation = {"x": 1}
-    load(lambda got: got.clear()).new_session(NoParams()).infer(observation)
+    load(lambda got: got.clear()).new_session(NoParams()).infer(observation, NO_CONTEXT)
     assert observation == {"x": 1}
 
 
@@ -75,9 +75,9 @@ def test_an_object_is_reset_for_each_episode_and_closed_at_the_end():
     owner = Remembers()
     policy = load(owner)
     session = policy.new_session(NoParams())
-    session.infer({"x": 1})
+    session.infer({"x": 1}, NO_CONTEXT)
     session.reset()
-    session.infer({"x": 2})
+    session.infer({"x": 2}, NO_CONTEXT)
     policy.close()
     assert owner.calls == ["reset", 1, "reset", 2]
     assert owner.closed
@@ -148,7 +148,7 @@ class Called:
 def test_what_answers_observations_may_be_given_itself(given):
     source = from_callables({"a": given})
     policy = source.loader.load(source.default(), logging.info)
-    assert policy.new_session(NoParams()).infer({"x": np.ones(2)}).action.tolist() == [[2, 2]]
+    assert policy.new_session(NoParams()).infer({"x": np.ones(2)}, NO_CONTEXT).action.tolist() == [[2, 2]]
 
 
 def test_a_policy_may_be_given_itself_and_a_class_builds():
@@ -177,14 +177,14 @@ def test_an_answerer_may_write_into_its_observation():
     for array in (seen["image"], seen["more"]["depth"]):
         array.flags.writeable = False
     session = load(normalised).new_session(NoParams())
-    assert [session.infer(seen).action.tolist() for _ in range(2)] == [[[0.5] * 3]] * 2
+    assert [session.infer(seen, NO_CONTEXT).action.tolist() for _ in range(2)] == [[[0.5] * 3]] * 2
     assert (seen["image"] == 1).all()
     assert (seen["more"]["depth"] == 1).all()
     assert seen["list"][0] == 1, "what can be written into is not the robot's either"
 
 
 class Writes(Counting):
-    def infer(self, inputs):
+    def infer(self, inputs, context):
         inputs["image"][0] = 0
         raise AssertionError("a view on the message was written into")
 
@@ -192,7 +192,7 @@ class Writes(Counting):
 def test_a_policy_that_writes_into_its_input_is_told_to_copy_it():
     image = np.ones(3)
     image.flags.writeable = False
-    [answer] = CountingPolicy().infer_many([(Writes(), {"image": image})])
+    [answer] = CountingPolicy().infer_many([Item(Writes(), {"image": image})])
     assert isinstance(answer, PolicyFailed)
     assert "destination is read-only (a Policy's inputs are views on the robot's message: copy" in answer.text
 

@@ -12,7 +12,7 @@ import pytest
 from offboard_client.drivers import RunLength
 from offboard_client.robots.sim import COLOURS, SimRobot, StackTask
 from offboard_core.scripted import ScriptedPolicy, make_codec
-from offboard_core.types import Checkpoint, NoParams, rows
+from offboard_core.types import NO_CONTEXT, Checkpoint, NoParams, rows
 from robot_fakes import driver
 
 
@@ -27,7 +27,7 @@ class InProcess:
 
     def infer(self, observation: Mapping[str, Any]) -> list[dict[str, Any]]:
         inputs = self._codec.encode(observation)
-        chunk = self._session.infer(inputs)
+        chunk = self._session.infer(inputs, NO_CONTEXT)
         assert chunk is not None
         return list(rows(self._codec.decode(chunk, inputs)))
 

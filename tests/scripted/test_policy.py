@@ -8,7 +8,7 @@ from offboard_client.errors import BadObservation
 from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
 from offboard_core.scripted import ScriptedLoader, ScriptedPolicy, make_codec
-from offboard_core.types import Checkpoint, Chunk, NoParams
+from offboard_core.types import NO_CONTEXT, Checkpoint, Chunk, Item, NoParams
 
 CODEC = make_codec(NoParams(), Checkpoint(id="scripted"))
 OBSERVATION: dict[str, Any] = {
@@ -28,7 +28,7 @@ def policy() -> ScriptedPolicy:
 
 def answer(policy: ScriptedPolicy, **changes: Any) -> Chunk:
     inputs = CODEC.encode({**OBSERVATION, **changes})
-    chunk = policy.new_session(NoParams()).infer(inputs)
+    chunk = policy.new_session(NoParams()).infer(inputs, NO_CONTEXT)
     assert chunk is not None
     return CODEC.decode(chunk, inputs)
 
@@ -81,8 +81,8 @@ def test_the_instruction_says_which_cube(policy: ScriptedPolicy) -> None:
 def test_without_an_instruction_red_goes_on_green(policy: ScriptedPolicy) -> None:
     inputs = CODEC.encode({name: value for name, value in OBSERVATION.items() if name != "task"})
     said = CODEC.encode(OBSERVATION)
-    unsaid = policy.new_session(NoParams()).infer(inputs)
-    asked = policy.new_session(NoParams()).infer(said)
+    unsaid = policy.new_session(NoParams()).infer(inputs, NO_CONTEXT)
+    asked = policy.new_session(NoParams()).infer(said, NO_CONTEXT)
     assert unsaid is not None
     assert asked is not None
     np.testing.assert_array_equal(unsaid.action, asked.action)
@@ -92,11 +92,12 @@ def test_a_batch_answers_each_robot_what_it_would_get_alone(policy: ScriptedPoli
     tasks = ["stack the red cube on the green cube", "fold the towel", "stack the blue cube on the red cube"]
     inputs = [CODEC.encode({**OBSERVATION, "task": task}) for task in tasks]
     sessions = [policy.new_session(NoParams()) for _ in tasks]
-    assert len({policy.batch_key(item) for item in inputs}) == 1
-    first, second, third = policy.infer_many(list(zip(sessions, inputs, strict=True)))
+    items = [Item(session, each) for session, each in zip(sessions, inputs, strict=True)]
+    assert len({policy.batch_key(item) for item in items}) == 1
+    first, second, third = policy.infer_many(items)
     assert isinstance(second, BadObservation)
     for got, alone in ((first, inputs[0]), (third, inputs[2])):
-        expected = policy.new_session(NoParams()).infer(alone)
+        expected = policy.new_session(NoParams()).infer(alone, NO_CONTEXT)
         assert isinstance(got, Chunk)
         assert expected is not None
         np.testing.assert_array_equal(got.action, expected.action)

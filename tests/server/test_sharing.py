@@ -69,7 +69,7 @@ def test_one_bad_robot_harms_none_of_those_who_share_its_call():
 
     door = Door()
     policy = Puppet(picky, max_batch_size=8, doors={0: door})
-    policy.batch_key = lambda inputs: None
+    policy.batch_key = lambda item: None
     with door, ExitStack() as stack:
         server = stack.enter_context(InferenceServer({"only": source({"a": lambda: policy})}, port=0))
         robots = [stack.enter_context(robot(server)) for _ in range(4)]

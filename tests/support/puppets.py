@@ -13,6 +13,7 @@ from offboard_core import (
     CodecMeta,
     Field,
     Health,
+    InferContext,
     NoParams,
     OffboardError,
     Policy,
@@ -68,7 +69,7 @@ class PuppetSession(Session):
         self.seen: list[Mapping[str, Any]] = []
         self.closed = threading.Event()
 
-    def infer(self, inputs: Mapping[str, Any]) -> Chunk | None:
+    def infer(self, inputs: Mapping[str, Any], context: InferContext) -> Chunk | None:
         self.seen.append(inputs)
         return self.policy.answer(self, inputs)
 
@@ -111,7 +112,7 @@ class Puppet(Policy[PuppetSession]):
     def infer_many(self, batch: Any) -> Any:
         self.threads.add(threading.get_ident())
         number = len(self.batches)
-        self.batches.append([episode for episode, _ in batch])
+        self.batches.append([item.session for item in batch])
         if number in self.doors:
             self.doors[number].passing()
         return super().infer_many(batch)

@@ -54,7 +54,7 @@ class Steady(Session):
     def __init__(self, gain):
         self.gain = gain
 
-    def infer(self, inputs):
+    def infer(self, inputs, context):
         return Chunk(np.full((3, 2), self.gain) + inputs.get("state", inputs.get("robot_state.q")))
 
 

@@ -128,7 +128,7 @@ def test_a_codec_that_breaks_a_law_is_found(codec, law):
 
 
 class Steady(Session):
-    def infer(self, inputs):
+    def infer(self, inputs, context):
         return Chunk(inputs["state"][None])
 
 
@@ -146,7 +146,7 @@ class LosesAResult(Model):
 
 class FailsTogether(Model):
     def infer_many(self, batch):
-        return [session.infer(inputs) for session, inputs in batch]
+        return [item.session.infer(item.inputs, item.context) for item in batch]
 
 
 class Counts(Model):
@@ -162,7 +162,7 @@ class Once(Session):
     def __init__(self):
         self.chunk = Chunk(np.zeros((1, 3)))
 
-    def infer(self, inputs):
+    def infer(self, inputs, context):
         chunk, self.chunk = self.chunk, None
         return chunk
 

@@ -18,8 +18,9 @@ API = {
     room: set(names.split())
     for room, names in {
         "offboard_core": f"{_ENTRIES} Checkpoint CheckpointLoader Chunk Codec CodecMeta Feature Field Health"
-        " ModelRegistry NoParams Observation Policy Progress ReportProgress Session Trainer BadObservation BadParameter"
-        " ConfigurationError InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound OffboardError PolicyFailed",
+        " InferContext Item ModelRegistry NoParams Observation Policy Progress ReportProgress Session Trainer"
+        " BadObservation BadParameter ConfigurationError InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound"
+        " OffboardError PolicyFailed",
         "offboard_core.checkpoints": "is_lfs_pointer numbered_folders read_record stamps still_written write_record",
         "offboard_core.checkpoints.remote": "RemoteFile RemoteFolder fetch is_url open_folder",
         "offboard_core.codecs": "CONVENTIONS ActionHorizon ActionSplit ActionTiming ActionVector LetterboxImage Native"
@@ -34,8 +35,8 @@ API = {
         " Vendor VendorConformance",
         "offboard_core.training": "Trainer",
         "offboard_core.types": "Array Checkpoint CheckpointLoader Chunk Codec CodecMeta Feature Field Health"
-        " ModelRegistry NoParams Observation Parallel Policy Progress ReportProgress Sequential Session Stage is_array"
-        " is_image",
+        " InferContext Item ModelRegistry NO_CONTEXT NoParams Observation Parallel Policy Progress ReportProgress"
+        " Sequential Session Stage is_array is_image",
         "offboard_client.errors": "BadMessage BadObservation BadParameter ConfigurationError DialectUnsupported"
         " InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound OffboardError PolicyFailed nearest told"
         " unknown",

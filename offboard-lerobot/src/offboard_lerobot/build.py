@@ -19,7 +19,7 @@ from lerobot.configs.policies import PreTrainedConfig
 from lerobot.configs.types import NormalizationMode
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from offboard_client.errors import LoadFailed, OffboardError
-from offboard_core.types import Chunk, ReportProgress
+from offboard_core.types import NO_CONTEXT, Chunk, ReportProgress
 from safetensors.torch import load_model
 
 from .device import broken
@@ -138,7 +138,7 @@ def _warm_up(policy: LeRobotPolicy, files: Files) -> None:
     blank = {name: np.zeros(field.shape or (), field.dtype) for name, field in files.inputs.items()}
     session = policy.new_session(policy.params())
     try:
-        chunk = session.infer(blank)
+        chunk = session.infer(blank, NO_CONTEXT)
     except OffboardError as error:
         raise LoadFailed(f"{files.folder} failed its first inference: {error.text}") from None
     finally:

@@ -17,7 +17,7 @@ from lerobot.policies.utils import populate_queues
 from lerobot.utils.constants import ACTION, OBS_IMAGES
 from offboard_client.errors import BadObservation, InvalidAction, ModelLost, OffboardError, PolicyFailed, told
 from offboard_core.process import collect
-from offboard_core.types import Chunk, Field, Health, Policy, Session, is_array, is_image
+from offboard_core.types import Chunk, Field, Health, InferContext, Item, Policy, Session, is_array, is_image
 
 from .device import broken
 from .files import Files
@@ -36,9 +36,9 @@ class LeRobotSession(Session):
         self.history: History | None = None
         self.reset()
 
-    def infer(self, inputs: Inputs) -> Chunk | None:
+    def infer(self, inputs: Inputs, context: InferContext) -> Chunk | None:
         """See :meth:`Session.infer`."""
-        [answer] = self._policy.infer_many([(self, inputs)])
+        [answer] = self._policy.infer_many([Item(self, inputs, context)])
         if isinstance(answer, OffboardError):
             raise answer
         return answer
@@ -83,13 +83,13 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         """See :meth:`Policy.new_session`."""
         return LeRobotSession(self)
 
-    def infer_many(self, batch: Sequence[tuple[LeRobotSession, Inputs]]) -> list[Chunk | OffboardError | None]:
+    def infer_many(self, batch: Sequence[Item[LeRobotSession]]) -> list[Chunk | OffboardError | None]:
         """See :meth:`Policy.infer_many`."""
         results: list[Chunk | OffboardError | None] = [None] * len(batch)
         sound: list[int] = []
-        for i, (_, inputs) in enumerate(batch):
+        for i, item in enumerate(batch):
             try:
-                self._check(inputs)
+                self._check(item.inputs)
                 sound.append(i)
             except BadObservation as error:
                 results[i] = error.with_traceback(None)
@@ -150,13 +150,13 @@ class LeRobotPolicy(Policy[LeRobotSession]):
                 raise BadObservation(f"the policy's input {name} is not finite")
 
     @torch.inference_mode()
-    def _predict(self, batch: Sequence[tuple[LeRobotSession, Inputs]]) -> list[Chunk]:
-        ready = self._preprocess(self._tensors([inputs for _, inputs in batch]))
+    def _predict(self, batch: Sequence[Item[LeRobotSession]]) -> list[Chunk]:
+        ready = self._preprocess(self._tensors([item.inputs for item in batch]))
         # The processors leave the names of a whole training row; of these only the action confuses a model.
         ready.pop(ACTION, None)
         amp = torch.autocast(self._device.type) if self._amp else contextlib.nullcontext()
         with amp:
-            actions = self._with_history(batch[0][0], ready) if self._looks_back else self._chunk(ready)
+            actions = self._with_history(batch[0].session, ready) if self._looks_back else self._chunk(ready)
         rows = self._postprocess(actions).to("cpu", torch.float32).numpy()
         if rows.ndim != 3 or rows.shape[2:] != self._action_shape:
             raise InvalidAction(f"the policy answered {rows.shape}, its config says (B, T, {self._action_shape})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from offboard_core.types import Chunk, Health, Policy, Session
+from offboard_core.types import Chunk, Health, InferContext, Policy, Session
 
 from .checks import Checks
 
@@ -32,7 +32,7 @@ class OpenPISession(Session):
     def __init__(self, policy: OpenPIPolicy) -> None:
         self._policy = policy
 
-    def infer(self, inputs: Mapping[str, Any]) -> Chunk:
+    def infer(self, inputs: Mapping[str, Any], context: InferContext) -> Chunk:
         """See :meth:`Session.infer`. (T, D) as openpi unnormalised it, float64."""
         return self._policy.ask(inputs)
 

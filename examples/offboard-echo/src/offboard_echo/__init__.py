@@ -5,7 +5,7 @@ from offboard_core.codecs import ActionSplit, StateVector
 
 
 class EchoSession(Session):
-    def infer(self, inputs):
+    def infer(self, inputs, context):
         return Chunk(inputs["state"][None])  # one step, shape (1, 8)
 
 

@@ -25,7 +25,7 @@ from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError
 
 from ..checkpoints import MemoryRegistry
 from ..plugins import Plugins
-from ..types import Array, Checkpoint, CheckpointLoader, Chunk, Policy, ReportProgress, Session
+from ..types import Array, Checkpoint, CheckpointLoader, Chunk, InferContext, Policy, ReportProgress, Session
 from .answers import as_chunk, kind_of
 from .codec_choice import CodecChoice
 from .declared import declared
@@ -154,7 +154,7 @@ class _ObjectSession(Session):
         self._reset: Callable[[], Any] | None = getattr(owner, "reset", None)
         self.reset()
 
-    def infer(self, inputs: Mapping[str, Any]) -> Chunk | None:
+    def infer(self, inputs: Mapping[str, Any], context: InferContext) -> Chunk | None:
         return as_chunk(self._call(_own(inputs)))
 
     def reset(self) -> None:

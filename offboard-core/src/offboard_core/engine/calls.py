@@ -55,11 +55,11 @@ def infer(policy: Policy[Any], batch: Sequence[Exchange]) -> Sequence[Result]:
     It does not say whose input it was, and cannot be made again: sessions that remember an episode may have gone on by
     a step. So from then on each of them is asked alone, until it has been answered: then only whose input it is fails.
     """
-    pairs = [(e.pipeline.session, e.inputs) for e in batch]
+    items = [exchange.item() for exchange in batch]
     try:
-        results = policy.infer_many(pairs)
-        if len(results) != len(pairs):
-            raise PolicyFailed(f"infer_many answered {len(results)} results to {len(pairs)} inputs")
+        results = policy.infer_many(items)
+        if len(results) != len(items):
+            raise PolicyFailed(f"infer_many answered {len(results)} results to {len(items)} items")
         checked = _apart([_checked(result) for result in results])
     except OffboardError as error:
         failure: OffboardError = error

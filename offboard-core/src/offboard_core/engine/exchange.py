@@ -12,7 +12,7 @@ from offboard_client.errors import DeadlineExceeded, Internal, InvalidAction, Of
 from offboard_client.wire import SEQ
 
 from ..catalog import ResolvedCodec
-from ..types import Chunk, Observation, Session
+from ..types import NO_CONTEXT, Chunk, Item, Observation, Session
 from .checks import check_action, check_length, check_observation
 from .stats import SessionStats
 
@@ -76,9 +76,9 @@ class Exchange:
     """
 
     __slots__ = (
-        "_serializer", "_translating", "abandoned", "arrived", "batch", "codec_ms", "deadline", "decode_ms", "deliver",
-        "error", "frame", "infer_ms", "inputs", "key", "observation", "pipeline", "prepare_ms", "prepared", "queue_ms",
-        "reply", "started", "submitted", "warnings",
+        "_serializer", "_translating", "abandoned", "arrived", "batch", "codec_ms", "context", "deadline", "decode_ms",
+        "deliver", "error", "frame", "infer_ms", "inputs", "key", "observation", "pipeline", "prepare_ms", "prepared",
+        "queue_ms", "reply", "started", "submitted", "warnings",
     )  # fmt: skip
 
     def __init__(self, pipeline: Pipeline, frame: Any, deliver: Deliver, arrived: float | None = None) -> None:
@@ -92,6 +92,7 @@ class Exchange:
         self.deadline: float | None = None
         self.observation: Observation = {}
         self.inputs: Mapping[str, Any] = {}
+        self.context = NO_CONTEXT
         self.key: Hashable = None
         self.error: OffboardError | None = None
         self.warnings: list[str] = []
@@ -141,6 +142,10 @@ class Exchange:
             self.error = Internal(f"the codec {self.pipeline.codec.name} failed: {told(error)}")
         self.prepared = True
         self.prepare_ms = (perf_counter() - start) * 1e3
+
+    def item(self) -> Item[Session]:
+        """What the policy is asked; for an exchange that is prepared."""
+        return Item(self.pipeline.session, self.inputs, self.context)
 
     def late(self) -> bool:
         """Has the observation's own deadline passed? Sets the error if so."""

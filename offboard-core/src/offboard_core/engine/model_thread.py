@@ -222,7 +222,7 @@ class ModelThread:
             if not self._ready(exchange):
                 continue
             try:
-                exchange.key = policy.batch_key(exchange.inputs)
+                exchange.key = policy.batch_key(exchange.item())
                 alone = exchange.pipeline.alone or (batch and batch[0].pipeline.alone)
                 same = not batch or (not alone and bool(exchange.key == batch[0].key))
             except BaseException as error:

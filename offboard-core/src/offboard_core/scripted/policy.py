@@ -11,7 +11,18 @@ from offboard_client.errors import BadObservation, BadParameter
 from offboard_client.robots.sim import COLOURS, StackTask
 
 from ..codecs import ActionSplit, StateVector, TaskText, timed
-from ..types import Checkpoint, CheckpointLoader, Chunk, Codec, CodecMeta, NoParams, Policy, ReportProgress, Session
+from ..types import (
+    Checkpoint,
+    CheckpointLoader,
+    Chunk,
+    Codec,
+    CodecMeta,
+    InferContext,
+    NoParams,
+    Policy,
+    ReportProgress,
+    Session,
+)
 from .plan import FPS, MAX_STEPS, State, plan_step
 
 #: What the state vector is made of, in this order.
@@ -21,7 +32,7 @@ _PARTS = {"robot_state.ee_pose": 7, "grip": 1, **{f"sim.objects.{colour}_cube": 
 class ScriptedSession(Session):
     """One episode. It remembers nothing: what to do next is read off the observation."""
 
-    def infer(self, inputs: Mapping[str, Any]) -> Chunk | None:
+    def infer(self, inputs: Mapping[str, Any], context: InferContext) -> Chunk | None:
         """``state`` (29,) and ``task`` (red on green without one) to ``action`` (T, 8); no steps when it is done.
 
         Raises BadObservation for a task it does not know, or a pose whose quaternion is no rotation.

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..catalog import ModelSource, ResolvedCodec
 from ..process import collect
-from ..types import Checkpoint, Chunk, Health, Observation, Policy, Session
+from ..types import NO_CONTEXT, Checkpoint, Chunk, Health, Item, Observation, Policy, Session
 from ._vendor import Vendor
 
 #: Seconds: far more than what is known takes to be told on a busy machine, and less than asking another process.
@@ -33,7 +33,7 @@ class PolicyLaws(Vendor):
     ) -> None:
         """Up to ``max_batch_size`` sessions share a call, and each is answered."""
         sessions = [policy.new_session(policy.params()) for _ in range(min(3, max(1, policy.max_batch_size)))]
-        results = policy.infer_many([(session, resolved_codec.encode(observation)) for session in sessions])
+        results = policy.infer_many([Item(session, resolved_codec.encode(observation)) for session in sessions])
         assert [type(result) for result in results] == [Chunk] * len(sessions)
         for session in sessions:
             session.close()
@@ -43,11 +43,10 @@ class PolicyLaws(Vendor):
     ) -> None:
         """A session that cannot be answered is an error among the results, and the others have their chunks."""
         good, bad = policy.new_session(policy.params()), policy.new_session(policy.params())
-        inputs = resolved_codec.encode(observation)
-        pairs: list[tuple[Session, dict[str, Any]]] = [(bad, {}), (good, inputs)]
-        share = policy.max_batch_size > 1 and policy.batch_key(inputs) == policy.batch_key({})
+        items: list[Item[Session]] = [Item(bad, {}), Item(good, resolved_codec.encode(observation))]
+        share = policy.max_batch_size > 1 and policy.batch_key(items[0]) == policy.batch_key(items[1])
         results = [
-            result for batch in ([pairs] if share else [pairs[:1], pairs[1:]]) for result in policy.infer_many(batch)
+            result for batch in ([items] if share else [items[:1], items[1:]]) for result in policy.infer_many(batch)
         ]
         assert len(results) == 2
         assert isinstance(results[1], Chunk)
@@ -60,9 +59,9 @@ class PolicyLaws(Vendor):
         """``reset`` may come at any time, and the next observation is answered like the first one."""
         session = policy.new_session(policy.params())
         session.reset()
-        first = session.infer(resolved_codec.encode(observation))
+        first = session.infer(resolved_codec.encode(observation), NO_CONTEXT)
         session.reset()
-        again = session.infer(resolved_codec.encode(observation))
+        again = session.infer(resolved_codec.encode(observation), NO_CONTEXT)
         session.close()
         assert first is not None
         assert again is not None
@@ -84,7 +83,7 @@ class PolicyLaws(Vendor):
         asked = [threading.Thread(target=lambda: heard.extend(policy.health() for _ in range(100))) for _ in range(4)]
         for thread in asked:
             thread.start()
-        session.infer(resolved_codec.encode(observation))
+        session.infer(resolved_codec.encode(observation), NO_CONTEXT)
         for thread in asked:
             thread.join()
         session.close()
@@ -104,7 +103,7 @@ class PolicyLaws(Vendor):
         """After ``close`` nothing holds the policy; otherwise its memory would stay when models are switched."""
         policy = source.loader.load(checkpoint, print)
         session = policy.new_session(policy.params())
-        session.infer(resolved_codec.encode(observation))
+        session.infer(resolved_codec.encode(observation), NO_CONTEXT)
         session.close()
         policy.close()
         gone = weakref.ref(policy)

@@ -11,7 +11,7 @@ import pytest
 
 from ..catalog import ModelSource, ResolvedCodec, from_flags
 from ..plugins import GROUP, Plugins
-from ..types import Checkpoint, Chunk, Observation, Policy
+from ..types import NO_CONTEXT, Checkpoint, Chunk, Observation, Policy
 
 
 class Vendor:
@@ -88,7 +88,7 @@ class Vendor:
     def chunk(self, policy: Policy[Any], resolved_codec: ResolvedCodec, observation: Observation) -> Chunk:
         """What the policy answers to the sample observation, in the model's own terms."""
         session = policy.new_session(policy.params())
-        chunk = session.infer(resolved_codec.encode(observation))
+        chunk = session.infer(resolved_codec.encode(observation), NO_CONTEXT)
         session.close()
         assert chunk is not None, "the first observation of an episode needs a chunk"
         assert len(chunk), "a chunk of no steps means stop; give an observation at which the policy goes on"

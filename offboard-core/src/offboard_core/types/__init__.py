@@ -11,12 +11,14 @@ from __future__ import annotations
 from .checkpoint import Checkpoint, CheckpointLoader, ModelRegistry
 from .chunk import Array, Chunk, Columns, is_array, rows
 from .codec import Codec, Parallel, Sequential, Stage, decodes, encodes
+from .context import NO_CONTEXT, InferContext
 from .health import Health
-from .policy import NoParams, Policy, Session, raised
+from .policy import Item, NoParams, Policy, Session, raised
 from .progress import Progress, ReportProgress, sized
 from .values import CodecMeta, Feature, Field, Observation, is_image
 
 __all__ = [
+    "NO_CONTEXT",
     "Array",
     "Checkpoint",
     "CheckpointLoader",
@@ -27,6 +29,8 @@ __all__ = [
     "Feature",
     "Field",
     "Health",
+    "InferContext",
+    "Item",
     "ModelRegistry",
     "NoParams",
     "Observation",

@@ -12,6 +12,7 @@ import numpy as np
 from offboard_client.errors import OffboardError, PolicyFailed, told
 
 from .chunk import Array, Chunk
+from .context import NO_CONTEXT, InferContext
 from .health import Health
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,11 @@ class Session(abc.ABC):
     """One episode of one robot on a policy. Never called concurrently; all calls come from the model's thread."""
 
     @abc.abstractmethod
-    def infer(self, inputs: Mapping[str, Any]) -> Chunk | None:
-        """The next chunk for this model input; None = nothing new, go on; a chunk of no steps = stop."""
+    def infer(self, inputs: Mapping[str, Any], context: InferContext) -> Chunk | None:
+        """The next chunk for this model input; None = nothing new, go on; a chunk of no steps = stop.
+
+        ``context`` holds nothing that :attr:`Policy.context` does not name.
+        """
 
     def reset(self) -> None:
         """Forget the episode; the next input starts a new one."""
@@ -42,6 +46,15 @@ class Session(abc.ABC):
 S = TypeVar("S", bound=Session)
 
 
+@dataclass(frozen=True, slots=True)
+class Item(Generic[S]):
+    """What one session asks of a shared call."""
+
+    session: S
+    inputs: Mapping[str, Any]
+    context: InferContext = NO_CONTEXT
+
+
 class Policy(abc.ABC, Generic[S]):
     """Owns a model: its weights or the child process that has them. One policy serves many sessions.
 
@@ -49,6 +62,8 @@ class Policy(abc.ABC, Generic[S]):
     ``max_sessions``: how many sessions may be open at once, others wait; None = any number.
     ``params``: a frozen dataclass of what a session may tune (``?name=value``); every field has a default.
     ``meta``: plain JSON facts for the handshake (``device``, ``chunk_length`` …); equal on every call.
+    ``context``: the fields of :class:`InferContext` that it takes. The handshake lists them, and an observation that
+    brings another one is refused before it comes here.
     All methods but :meth:`health` run on one thread, the same for the policy's whole life.
     """
 
@@ -56,22 +71,23 @@ class Policy(abc.ABC, Generic[S]):
     max_sessions: int | None = None
     params: type = NoParams
     meta: Mapping[str, Any] = {}
+    context: frozenset[str] = frozenset()
 
     @abc.abstractmethod
     def new_session(self, params: Any) -> S:
         """Start an episode. ``params`` is an instance of :attr:`params`."""
 
-    def infer_many(self, batch: Sequence[tuple[S, Mapping[str, Any]]]) -> Sequence[Chunk | OffboardError | None]:
-        """One result per pair, in order. An item that fails is answered by its error: one bad input fails one robot.
+    def infer_many(self, batch: Sequence[Item[S]]) -> Sequence[Chunk | OffboardError | None]:
+        """One result per item, in order. An item that fails is answered by its error: one bad input fails one robot.
 
         The actions of two items lie in memory of their own, or in arrays that are read-only: what several robots are
         answered from the same memory is refused, for it holds what was written last. The next call may reuse it.
         The default runs them one by one, and what one raises is its own answer.
         """
         results: list[Chunk | OffboardError | None] = []
-        for session, inputs in batch:
+        for item in batch:
             try:
-                result = session.infer(inputs)
+                result = item.session.infer(item.inputs, item.context)
                 # One's answer is no other's memory.
                 results.append(result.copy() if len(batch) > 1 and isinstance(result, Chunk) else result)
             except OffboardError as error:
@@ -79,15 +95,17 @@ class Policy(abc.ABC, Generic[S]):
             # SystemExit included: a policy that leaves the program leaves its own call and nothing else.
             except BaseException as error:
                 log.exception("the policy failed on one observation")
-                results.append(raised(error, inputs))
+                results.append(raised(error, item.inputs))
         return results
 
-    def batch_key(self, inputs: Mapping[str, Any]) -> Hashable:
-        """Only inputs of equal keys share a batch.
+    def batch_key(self, item: Item[S]) -> Hashable:
+        """Only items of equal keys share a batch.
 
-        The default: names with shapes and dtypes; anything that is not an array counts by its type only.
+        The default: the inputs' names with shapes and dtypes; anything that is not an array counts by its type only.
+        Of the context what a batch has one of: the prefix's and the history's shapes, and the delay. Seeds may differ.
         """
-        return tuple((name, *_shape(value)) for name, value in sorted(inputs.items()))
+        inputs = _shapes(item.inputs)
+        return inputs if item.context is NO_CONTEXT else (inputs, *_context_key(item.context))
 
     def health(self) -> Health:
         """Whether it can answer now. The default: always.
@@ -114,6 +132,15 @@ def raised(error: BaseException, inputs: Mapping[str, Any] | None = None) -> Pol
     if isinstance(error, ValueError) and text.endswith("is read-only"):  # as numpy says it
         hint = " (a Policy's inputs are views on the robot's message: copy an array before writing into it)"
     return PolicyFailed(f"the policy raised {text}{hint}. The server's log has the traceback")
+
+
+def _context_key(context: InferContext) -> tuple[Hashable, ...]:
+    prefix = None if context.prefix is None else _shapes(context.prefix.columns())
+    return prefix, context.delay_steps, tuple(map(_shapes, context.history))
+
+
+def _shapes(values: Mapping[str, Any]) -> tuple[Hashable, ...]:
+    return tuple((name, *_shape(value)) for name, value in sorted(values.items()))
 
 
 def _shape(value: Any) -> tuple[Hashable, ...]:
