@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from .asgi import Receive, Send, peer, serve_socket
 from .session_protocol import SessionProtocol, both_ends
-from .socket import Receive, Send, peer, serve_socket
 
 __all__ = [
     "Receive",

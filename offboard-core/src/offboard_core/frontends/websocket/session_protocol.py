@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from time import perf_counter
+from typing import Any
 
 from offboard_client.errors import Busy, Internal, ModelLost, OffboardError
 from offboard_client.wire import (
@@ -22,8 +23,9 @@ from offboard_client.wire import (
     WireLimits,
 )
 
-from ...engine import ServiceSession
+from ...engine import PolicyService, ServiceSession
 from .. import Frame, FrontendConnection
+from .opening import open_session, refuse
 
 log = logging.getLogger(__name__)
 
@@ -33,31 +35,42 @@ MESSAGE_BYTES = WireLimits().message_bytes
 PENDING = 64
 #: How much of each end of an observation is kept until it is answered.
 ENDS = 64
+#: RFC 6455's code for a connection that ended without one.
+VANISHED = 1006
 #: Close codes after which nobody comes back for the lease: done, page left, thrown out, and our own shutdown.
 _FAREWELLS = (CLOSE_NORMAL, 1001, CLOSE_REFUSED, CLOSE_GOING_AWAY)
 
 
-class Left(Exception):
-    """The client is gone: what was being sent has found nobody. Not an OSError, which anybody may raise."""
-
-
 class SessionProtocol:
-    """The state between the task that reads and the task that writes; all on the event loop, nothing awaits here."""
+    """One socket of a protocol, driven by whoever owns its connection; all on the event loop.
 
-    def __init__(self, connection: FrontendConnection) -> None:
-        self._connection = connection
+    ``send(frame)`` and ``close(code, reason)`` are the driver's, and return at once. It calls :meth:`connected` first,
+    :meth:`received` for each whole message, and :meth:`disconnected` once the connection is gone, whoever ended it,
+    never from within ``send`` or ``close``. After ``close`` neither of them is called any more. Between
+    :meth:`pause_writing` and :meth:`resume_writing`, which may be called from within ``send``, neither is called.
+    """
+
+    def __init__(
+        self, connection: FrontendConnection, send: Callable[[Frame], None], close: Callable[[int, str], None]
+    ) -> None:
+        self._connection, self._send, self._close = connection, send, close
         self._session: ServiceSession | None = None
         self._in_flight = False
         self._observations = 0
         self._pending: deque[tuple[Frame, bool, float]] = deque()
         self._outbox: deque[Frame] = deque()
+        self._paused = False
         self._closing: tuple[int, str] | None = None
-        self._gone: int | None = None
-        self._wake: asyncio.Future[None] | None = None
-        self._controls: set[asyncio.Task[None]] = set()
+        #: Nothing is sent any more: it is closed, or nobody is there.
+        self._over = False
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    # -- from the reader -------------------------------------------------------------------------------------------
-    def heard(self, frame: Frame) -> None:
+    # -- from the driver -------------------------------------------------------------------------------------------
+    def connected(self, service: PolicyService, holder: str) -> None:
+        """The socket is open. What the client sends before it has its session waits for that."""
+        self._spawn(self._open(service, holder))
+
+    def received(self, frame: Frame) -> None:
         """The client sent a frame."""
         if self._closing is not None:
             return
@@ -79,60 +92,76 @@ class SessionProtocol:
         else:
             self._handle(frame, busy, control)
 
-    def disconnected(self, code: int) -> None:
-        """The client is gone."""
-        self._gone = code
-        self._wake_writer()
+    def pause_writing(self) -> None:
+        """The connection takes no more for now."""
+        self._paused = True
 
-    # -- from the socket -------------------------------------------------------------------------------------------
+    def resume_writing(self) -> None:
+        """The connection takes more again."""
+        self._paused = False
+        self._flush()
+
+    def disconnected(self, code: int) -> None:
+        """The connection is gone. A robot whose network failed may come back for its lease.
+
+        ``code``: the client's last word, or what stands for it (RFC 6455, 7.1.5). Only the first call counts.
+        """
+        linger = self._closing is None and code not in _FAREWELLS
+        self._closing, self._over = self._closing or (code, ""), True
+        for task in self._tasks:
+            task.cancel()
+        session, self._session = self._session, None
+        if session is not None:
+            session.close(linger=linger)
+
+    async def wait_closed(self) -> None:
+        """Until nothing of it runs any more, after :meth:`disconnected`."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     @property
     def owes(self) -> bool:
         """Whether the client waits for an answer: of the model, or one that is still to be sent."""
-        return self._gone is None and bool(self._in_flight or self._pending or self._outbox)
-
-    def start(self, session: ServiceSession) -> None:
-        """The handshake is over; what the client sent meanwhile is next."""
-        self._session = session
-        session.on_evict(self._evicted)
-        self._next()
-
-    async def write(
-        self, send: Callable[[Frame], Awaitable[None]], close: Callable[[int, str], Awaitable[None]]
-    ) -> None:
-        """Send what there is to send until the socket ends."""
-        try:
-            while self._gone is None:
-                if self._outbox:
-                    await send(self._outbox[0])
-                    self._outbox.popleft()  # not before it is out: see owes
-                elif self._closing is not None:
-                    await close(*self._closing)
-                    return
-                else:
-                    self._wake = asyncio.get_running_loop().create_future()
-                    await self._wake
-        except Left:
-            self._gone = self._gone or 1006  # the reader hears of it too, but perhaps later
-
-    def end(self, session: ServiceSession) -> None:
-        """The socket is closed. A robot whose network failed may come back for its lease."""
-        for task in self._controls:
-            task.cancel()
-        session.close(linger=self._closing is None and self._gone not in _FAREWELLS)
+        if self._over or self._session is None:
+            return False
+        return bool(self._in_flight or self._pending or self._outbox or self._paused)
 
     # -- inside ----------------------------------------------------------------------------------------------------
+    async def _open(self, service: PolicyService, holder: str) -> None:
+        try:
+            session, ready = await open_session(service, self._connection, holder, self._tell)
+        except OffboardError as error:
+            self._refuse(holder, error)
+        except Exception:
+            log.exception("opening a session failed")
+            self._refuse(holder, Internal("the session could not be opened; the server's log says why"))
+        else:
+            if self._closing is not None:
+                session.close()
+                return
+            self._session = session
+            self._say(ready)
+            session.on_evict(self._evicted)
+            self._next()
+
+    def _tell(self, status: Frame) -> None:
+        self._outbox.clear()  # an older status: who is slow to read need not know any more how it stood
+        self._say(status)
+
+    def _refuse(self, holder: str, error: OffboardError) -> None:
+        last, code, reason = refuse(holder, self._connection.refusal, error)
+        if last is not None:
+            self._say(last)
+        self._shut(code, reason)
+
     def _handle(self, frame: Frame, busy: bool, control: bool, arrived: float | None = None) -> None:
         session = self._session
         assert session is not None
         if busy:
             error = Busy("an observation is in flight already; send the next one after its reply")
-            self._outbox.append(self._connection.error(error, frame))
-            self._wake_writer()
+            self._say(self._connection.error(error, frame))
         elif control:
             self._in_flight = True
-            task = asyncio.ensure_future(self._answer(frame, session))
-            self._controls.add(task)
-            task.add_done_callback(self._controls.discard)
+            self._spawn(self._answer(frame, session))
         else:
             self._in_flight = True
             session.submit(frame, partial(self._replied, both_ends(frame)), arrived)
@@ -142,7 +171,7 @@ class SessionProtocol:
         try:
             if reply is None:
                 reply = self._connection.error(error or Internal("there is no reply; the server's log says why"), frame)
-            self._outbox.append(reply)
+            self._say(reply)
         except Exception:
             log.exception("an error could not be told; the session ends")
             self._shut(CLOSE_REFUSED, "internal")
@@ -159,12 +188,11 @@ class SessionProtocol:
             log.exception("a control frame could not be answered")
             error = Internal("the control frame could not be answered; the server's log says why")
             reply = self._connection.error(error, frame)
-        self._outbox.append(reply)
+        self._say(reply)
         self._settled()
 
     def _settled(self) -> None:
         self._in_flight = False
-        self._wake_writer()
         self._next()
 
     def _next(self) -> None:
@@ -177,11 +205,26 @@ class SessionProtocol:
 
     def _shut(self, code: int, reason: str) -> None:
         self._closing = self._closing or (code, reason)
-        self._wake_writer()
+        self._flush()
 
-    def _wake_writer(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+    def _say(self, frame: Frame) -> None:
+        self._outbox.append(frame)
+        self._flush()
+
+    def _flush(self) -> None:
+        while not (self._paused or self._over):
+            if self._outbox:
+                self._send(self._outbox.popleft())
+            elif self._closing is not None:
+                self._over = True
+                self._close(*self._closing)
+            else:
+                return
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 def both_ends(frame: Frame) -> Frame:

@@ -1,0 +1,228 @@
+"""PROTOCOL sections 3 to 5 without a socket: a session is driven by two callbacks and what its driver tells it."""
+
+from contextlib import asynccontextmanager
+
+import pytest
+from model_bench import run
+from offboard_client import wire
+from offboard_core.frontends import Edge, EdgeConnection
+from offboard_core.frontends.v1 import V1
+from offboard_core.frontends.websocket import SessionProtocol
+from puppets import Door, Puppet, source
+from service_bed import serving
+from slot_bed import becomes, turns
+
+X = wire.encode({"x": 1})
+PING = wire.encode({"type": "ping"})
+
+
+class Told(EdgeConnection):
+    """A frontend's connection that counts its status frames."""
+
+    statuses = 0
+
+    def status(self, status):
+        self.statuses += 1
+        return super().status(status)
+
+
+class Connection:
+    """The least that a driver is. ``full``: it takes one frame and no more, until it is told to go on."""
+
+    def __init__(self, *, full=False, query=b""):
+        scope = {"path": "/api/v1/session", "query_string": query, "headers": []}
+        self.sent, self.closed, self.full = [], None, full
+        self.frontend = Told(V1().connect(scope), Edge())
+        self.protocol = SessionProtocol(self.frontend, self.send, self.close)
+
+    def send(self, frame):
+        assert self.closed is None
+        self.sent.append(wire.decode(frame))
+        if self.full:
+            self.protocol.pause_writing()
+
+    def close(self, code, reason):
+        assert self.closed is None
+        self.closed = (code, reason)
+
+    def said(self):
+        return [frame.get("status") or frame.get("code") or "result" for frame in self.sent]
+
+    async def gone(self, code):
+        self.protocol.disconnected(code)
+        await self.protocol.wait_closed()
+
+
+@asynccontextmanager
+async def connected(service, **options):
+    one = Connection(**options)
+    one.protocol.connected(service, "a test")
+    try:
+        yield one
+    finally:
+        await one.gone(1000)
+
+
+def test_an_observation_goes_in_and_its_reply_comes_out():
+    async def main():
+        async with serving(source({"a": Puppet})) as service, connected(service) as one:
+            one.protocol.received(X)
+            await becomes(lambda: one.said()[-2:] == ["ready", "result"])
+            assert not one.protocol.owes
+            assert list(service.sessions) == [one.sent[-2]["session_id"]]
+            await one.gone(1000)
+            assert one.closed is None
+            assert not service.sessions
+
+    run(main())
+
+
+@pytest.mark.rule("L-12")
+def test_a_driver_that_takes_no_more_is_given_no_more_and_then_the_rest_in_order():
+    async def main():
+        policy = Puppet()
+        async with serving(source({"a": lambda: policy})) as service, connected(service) as one:
+            await becomes(lambda: "ready" in one.said())
+            one.full, one.sent[:] = True, []
+            for frame in (PING, X, PING):
+                one.protocol.received(frame)
+            await becomes(lambda: policy.batches)
+            await next(iter(service.sessions.values())).ping()
+            assert one.said() == ["pong"]
+            assert one.protocol.owes
+            one.protocol.resume_writing()
+            await becomes(lambda: one.said() == ["pong", "result"])
+            one.protocol.resume_writing()
+            await becomes(lambda: one.said() == ["pong", "result", "pong"])
+            assert one.protocol.owes, "the last one has not been taken yet"
+            one.protocol.resume_writing()
+            assert not one.protocol.owes
+
+    run(main())
+
+
+def test_who_reads_nothing_and_goes_on_asking_is_closed_when_the_driver_can():
+    async def main():
+        async with serving(source({"a": Puppet})) as service, connected(service) as one:
+            await becomes(lambda: "ready" in one.said())
+            (session,), before = service.sessions.values(), len(one.sent)
+            one.protocol.pause_writing()
+            for _ in range(100):
+                one.protocol.received(PING)
+                await session.ping()
+            assert one.closed is None
+            assert len(one.sent) == before
+            one.protocol.resume_writing()
+            assert one.closed == (1008, "too many frames without waiting for replies")
+            assert 64 <= len(one.sent) - before <= 65, "one was on its way"
+
+    run(main())
+
+
+def test_who_floods_while_a_model_loads_is_closed_at_once_and_waits_for_it_no_more():
+    async def main():
+        with Door() as door:
+
+            def slowly():
+                door.passing()
+                return Puppet()
+
+            async with serving(source({"a": slowly})) as service, connected(service) as one:
+                await becomes(lambda: service.slot.status()["waiting"])
+                for _ in range(70):
+                    one.protocol.received(PING)
+                assert one.closed == (1008, "too many frames without waiting for replies")
+                await one.gone(1008)
+                await becomes(lambda: not service.slot.status()["waiting"])
+                door.open()
+
+    run(main())
+
+
+@pytest.mark.rule("S-6", "S-7")
+def test_who_is_slow_to_read_is_told_how_it_stands_and_not_how_it_stood():
+    async def main():
+        with Door() as door:
+
+            def slowly():
+                door.passing()
+                return Puppet()
+
+            async with serving(source({"a": slowly, "b": Puppet})) as service, connected(service) as one:
+                one.protocol.pause_writing()
+                await becomes(lambda: one.frontend.statuses > 2)
+                door.open()
+                await becomes(lambda: service.sessions)
+                assert one.sent == []
+                one.protocol.resume_writing()
+                assert one.said() == ["loading", "ready"]
+
+    run(main())
+
+
+@pytest.mark.rule("C-2", "C-3")
+@pytest.mark.parametrize(("code", "lingers"), [(1000, False), (1001, False), (1005, True), (1006, True)])
+def test_a_robot_whose_network_failed_may_come_back_for_its_session(code, lingers):
+    async def main():
+        async with serving(source({"a": Puppet})) as service, connected(service) as one:
+            await becomes(lambda: "ready" in one.said())
+            await one.gone(code)
+            assert bool(service.sessions) == lingers
+            async with connected(service, query=f"session_id={one.sent[-1]['session_id']}".encode()) as again:
+                await becomes(lambda: "ready" in again.said())
+                assert (again.sent[-1]["session_id"] == one.sent[-1]["session_id"]) == lingers
+
+    run(main())
+
+
+@pytest.mark.rule("L-5")
+def test_who_is_gone_before_its_session_is_there_leaves_nothing():
+    async def main():
+        async with serving(source({"a": Puppet})) as service:
+            for count in range(8):
+                one = Connection()
+                one.protocol.connected(service, "a test")
+                await turns(count)
+                await one.gone(1000)
+                assert not service.sessions, count
+                assert service.slot.loaded is None or not service.slot.loaded.leases, count
+                one.protocol.disconnected(1006)
+                one.protocol.received(X)
+
+    run(main())
+
+
+def test_what_the_model_answers_after_the_client_has_left_is_sent_to_nobody():
+    async def main():
+        with Door() as door:
+            policy = Puppet(doors={0: door})
+            async with serving(source({"a": lambda: policy})) as service, connected(service) as one:
+                await becomes(lambda: "ready" in one.said())
+                one.protocol.received(X)
+                one.protocol.received(PING)
+                await becomes(door.entered.is_set)
+                await one.gone(1000)
+                door.open()
+                async with connected(service) as other:
+                    other.protocol.received(X)
+                    await becomes(lambda: "result" in other.said())
+                assert one.said()[-1] == "ready"
+
+    run(main())
+
+
+@pytest.mark.rule("S-9")
+def test_a_refusal_is_said_and_then_closed():
+    async def main():
+        async with serving(source({"a": Puppet})) as service:
+            async with connected(service) as one:
+                await becomes(lambda: "ready" in one.said())
+            async with connected(service, query=b"speed=1", full=True) as one:
+                await becomes(lambda: one.sent)
+                assert one.said() == ["error"]
+                assert one.closed is None
+                one.protocol.resume_writing()
+                assert one.closed == (1008, "bad_parameter")
+                assert not service.sessions
+
+    run(main())
