@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from offboard_client.errors import BadObservation, ConfigurationError, InvalidAction
-from offboard_core.codecs import ActionHorizon, ActionSplit, ActionTiming, LetterboxImage, Rename, StateVector
+from offboard_core.codecs import ActionHorizon, ActionSplit, ActionTiming, LetterboxImage, Rename, StateVector, TaskText
 from offboard_core.types import Chunk, Codec, CodecMeta, Feature, Field, Stage, decodes, encodes
 
 
@@ -27,6 +27,9 @@ class Affine(Stage):
 
     def decode(self, chunk, observation):
         return chunk.replace(action=chunk.action * self.factor - self.offset + observation["x"])
+
+    def encode_actions(self, chunk, observation):
+        return chunk.replace(action=(chunk.action + self.offset - observation["x"]) / self.factor)
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,13 @@ class DecodeOnly(Codec):
     def decode(self, chunk, observation):
         return chunk.replace(action=chunk.action * 3 + self.offset + observation["x"])
 
+    def encode_actions(self, chunk, observation):
+        return chunk.replace(action=(chunk.action - self.offset - observation["x"]) / 3)
+
 
 small = st.integers(-5, 5)
-parts = st.one_of(st.builds(Affine, small, small), st.builds(EncodeOnly, small), st.builds(DecodeOnly, small))
+factors = st.sampled_from([-4, -2, -1, 1, 2, 4])
+parts = st.one_of(st.builds(Affine, factors, small), st.builds(EncodeOnly, small), st.builds(DecodeOnly, small))
 
 
 def behaviour(codec: Codec, x: int, action: int) -> tuple[Any, Any]:
@@ -64,7 +71,21 @@ def test_sequences_associate(a, b, c, x, action):
     assert ((a | b) | c).meta == (a | (b | c)).meta
 
 
-@given(st.builds(Affine, small, small), st.builds(Affine, small, small), small, small)
+@given(parts, parts, parts, small, small)
+def test_sequences_associate_backwards_and_undo_what_they_decode(a, b, c, x, action):
+    left, right = (a | b) | c, a | (b | c)
+    observation = {"x": x, "y": "kept"}
+    assert left.one_way is None
+    assert right.one_way is None
+    if not decodes(left):
+        return
+    made = left.decode(Chunk(np.full((2, 1), action, np.int64)), observation)
+    back = [codec.encode_actions(made, observation).action for codec in (left, right)]
+    np.testing.assert_array_equal(back[0], back[1])
+    np.testing.assert_allclose(left.decode(Chunk(back[0]), observation).action, made.action, atol=1e-9)
+
+
+@given(st.builds(Affine, factors, small), st.builds(Affine, factors, small), small, small)
 def test_a_sequence_encodes_forwards_and_decodes_backwards(a, b, x, action):
     observation = {"x": x}
     seen = a.encode(observation)
@@ -119,6 +140,88 @@ def test_a_sequence_over_a_parallel_is_the_sequence_over_each(three, x):
     a, b = Side(three[0]), Side(three[1])
     whole = (first | (a & b)).encode({"x": x})
     assert whole == (first | a).encode({"x": x}) | (first | b).encode({"x": x})
+
+
+@dataclass(frozen=True)
+class Part(Codec):
+    """Some of the numbers of a model's vector of six, times two; it knows nothing of the others."""
+
+    name: str
+    start: int
+    stop: int
+
+    @property
+    def meta(self):
+        return CodecMeta(action={self.name: Field(shape=(self.stop - self.start,))})
+
+    def decode(self, chunk, observation):
+        return Chunk({self.name: chunk.columns()["action"][:, self.start : self.stop] * 2}, chunk.timestamp)
+
+    def encode_actions(self, chunk, observation):
+        assert set(chunk.columns()) == {self.name}, "a part is given what is its own"
+        vector = np.full((len(chunk), 6), np.nan)
+        vector[:, self.start : self.stop] = chunk.columns()[self.name] / 2
+        return Chunk({"action": vector})
+
+
+@st.composite
+def three_parts(draw):
+    """Of one vector; they may overlap, and leave numbers out."""
+    spans = [sorted(draw(st.tuples(st.integers(0, 5), st.integers(1, 6)))) for _ in range(3)]
+    return [Part(name, start, max(stop, start + 1)) for name, (start, stop) in zip("abc", spans, strict=True)]
+
+
+@given(three_parts(), st.lists(st.floats(-10, 10), min_size=12, max_size=12))
+def test_parallels_associate_backwards_and_complete_each_other(three, numbers):
+    a, b, c = three
+    chunk = Chunk(np.reshape(numbers, (2, 6)))
+    known = {i for part in three for i in range(part.start, part.stop)}
+    for codec in ((a & b) & c, a & (b & c)):
+        assert codec.one_way is None
+        made = codec.decode(chunk, {})
+        back = codec.encode_actions(made, {}).columns()["action"]
+        for i in range(6):
+            np.testing.assert_array_equal(back[:, i], chunk.action[:, i] if i in known else np.nan)
+        for name, column in codec.decode(Chunk(back), {}).columns().items():
+            np.testing.assert_array_equal(column, made.columns()[name])
+
+
+def test_parts_that_contradict_each_other_are_refused():
+    both = Part("a", 0, 3) & Part("b", 2, 6)
+    rows = {"a": np.ones((2, 3)), "b": np.ones((2, 4))}
+    assert both.encode_actions(Chunk(rows), {}).columns()["action"].tolist() == [[0.5] * 6] * 2
+    rows["b"][1, 0] = 1.001
+    with pytest.raises(BadObservation, match="two codecs side by side make another action of these actions"):
+        both.encode_actions(Chunk(rows), {})
+
+
+@dataclass(frozen=True)
+class Clips(Side):
+    one_way: str = "it clips"
+
+
+@pytest.mark.parametrize(
+    ("codec", "reason"),
+    [
+        (EncodeOnly(1), None),
+        (ActionTiming(10), None),
+        (Side("a"), "Side decodes actions and has no inverse (encode_actions)"),
+        (Clips("a"), "it clips"),
+        (EncodeOnly(1) | Clips("a"), "it clips"),
+        (Clips("a") | EncodeOnly(1), "it clips"),
+        (ActionTiming(10) | (EncodeOnly(1) & Clips("a")), "it clips"),
+        (Part("b", 0, 1) & Clips("a"), "it clips"),
+        (Part("b", 0, 1) & DecodeOnly(1), "of two codecs side by side one does not declare which actions it makes"),
+    ],
+)
+def test_what_cannot_be_undone_says_so_through_every_composition(codec, reason):
+    assert codec.one_way == reason
+
+
+@pytest.mark.parametrize("codec", [Side("a"), EncodeOnly(1), EncodeOnly(1) | EncodeOnly(2), EncodeOnly(1) & TaskText()])
+def test_what_no_part_undoes_is_not_undone(codec):
+    with pytest.raises(NotImplementedError, match="decodes"):
+        codec.encode_actions(Chunk(np.ones((1, 1))), {})
 
 
 def test_a_name_that_both_declare_is_an_error_at_composition():

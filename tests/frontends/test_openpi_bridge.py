@@ -10,10 +10,12 @@ from offboard_core.catalog import ResolvedCodec
 from offboard_core.codecs import CONVENTIONS
 from offboard_core.plugins import CODEC, Plugins
 from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Field
+from offboard_openpi.arm import POSE_ACTION
 from offboard_openpi.bridge import bridge
 from offboard_openpi.keysets import KEYSETS
 from offboard_openpi.loader import OpenPILoader
 from offboard_openpi.options import Keys, OpenPIOptions
+from same_actions import assert_same_actions
 
 PLUGINS = Plugins.discover()
 
@@ -79,6 +81,8 @@ def test_an_action_that_the_codec_read_is_made_again(name):
     columns = codec.decode(Chunk(steps), CANONICAL).columns()
     assert keys.actions.keys() == columns.keys()
     np.testing.assert_allclose(keys.from_canonical(columns), steps, atol=1e-9)
+    parts = np.split(steps, np.cumsum(list(keys.actions.values()))[:-1], axis=1)
+    assert_same_actions(Chunk(keys.actions_to_canonical(parts)), Chunk(columns))
 
 
 def test_a_rotation_goes_the_short_way_round_whatever_the_sign_of_its_quaternion():
@@ -109,6 +113,40 @@ def test_alohas_images_must_be_what_it_sends(images):
         KEYSETS["aloha"].to_canonical({"state": np.zeros(14), "images": images})
 
 
+# -- back again ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("keys", [None, *KEYSETS])
+def test_the_robots_one_vector_becomes_the_models_actions_again(keys):
+    keys = KEYSETS.get(keys)
+    widths = POSE_ACTION if keys is None else keys.actions
+    declared = {name: Field(shape=(7 if name == "pose_delta" else width,)) for name, width in widths.items()}
+    plain = ResolvedCodec(Plain(CodecMeta(action=declared)), "puppet.declared", "default")
+    codec = bridge(keys, plain)[0].codec
+    random = np.random.default_rng(3)
+    columns = {name: random.uniform(0, 0.04, (4, *field.shape)) for name, field in declared.items()}
+    for name in columns.keys() & {"target_pose", "pose_delta"}:
+        columns[name][:, 3:] = [unit(0.99, 0.1, 0.05, 0.02)] * 4
+    played = codec.decode(Chunk(columns), {})
+    assert codec.one_way is None
+    assert_same_actions(codec.encode_actions(played, {}), Chunk(columns))
+    with pytest.raises(BadObservation, match=r"the actions hold other \(4, 1\), expected actions \(T, "):
+        codec.encode_actions(Chunk({"other": np.ones((4, 1))}), {})
+
+
+def test_openpis_own_robot_on_openpis_own_model_needs_no_translation_back():
+    codec, _ = bridge(KEYSETS["droid"], ResolvedCodec(codec_of("droid"), "openpi.droid", "default"))
+    steps = np.random.default_rng(2).uniform(-1, 1, (3, 8))
+    played = codec.decode(Chunk(steps), {})
+    assert codec.codec.one_way is None, "what the robot plays is what the model answered"
+    np.testing.assert_array_equal(codec.encode_actions(played, {}).columns()["action"], steps)
+
+
+def test_a_vector_that_nobody_described_is_not_taken_apart():
+    codec, _ = bridge(None, ResolvedCodec(Plain(CodecMeta()), "puppet.plain", "default"))
+    assert "does not declare what its actions are made of" in codec.codec.one_way
+    with pytest.raises(NotImplementedError, match="does not declare"):
+        codec.encode_actions(Chunk({"actions": np.ones((1, 2))}), {})
+
+
 # -- which of the three ways ---------------------------------------------------------------------------------------
 POSE = Field(shape=(7,), dtype="float32")
 MODEL = CodecMeta(
@@ -132,6 +170,9 @@ class Plain(Codec):
         return dict(observation)
 
     def decode(self, chunk, observation):
+        return chunk
+
+    def encode_actions(self, chunk, observation):
         return chunk
 
 

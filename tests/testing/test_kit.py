@@ -48,6 +48,9 @@ class Good(Codec):
     def decode(self, chunk, observation):
         return chunk.replace(action={"target_joints": chunk.action / 2})
 
+    def encode_actions(self, chunk, observation):
+        return chunk.replace(action=chunk.columns()["target_joints"] * 2)
+
 
 class WritesIntoTheObservation(Good):
     def encode(self, observation):
@@ -93,6 +96,36 @@ class ClipsNaNAway(Good):
         return chunk.replace(action={"target_joints": np.where(chunk.action > 0.5, 1.0, 0.0)})
 
 
+class TakesBackSomethingElse(Good):
+    def encode_actions(self, chunk, observation):
+        return chunk.replace(action=chunk.columns()["target_joints"])
+
+
+class TakesBackUnderAnotherName(Good):
+    def encode_actions(self, chunk, observation):
+        return chunk.replace(action={"joints": super().encode_actions(chunk, observation).action})
+
+
+class WritesIntoWhatItTakesBack(Good):
+    def encode_actions(self, chunk, observation):
+        chunk.columns()["target_joints"][:] *= 2
+        return chunk.replace(action=chunk.columns()["target_joints"])
+
+
+class ClipsAndDoesNotSaySo(Good):
+    def decode(self, chunk, observation):
+        return super().decode(chunk.replace(action=np.clip(chunk.action, -1, 1)), observation)
+
+
+class LeavesANumberOut(Good):
+    def decode(self, chunk, observation):
+        return super().decode(chunk.replace(action=chunk.action[:, [0, 1, 1]]), observation)
+
+
+class SaysNothingAtLength(Good):
+    one_way = " "
+
+
 LAWS: list[tuple[type[Codec], Callable[..., None]]] = [
     (WritesIntoTheObservation, CodecLaws.test_encode_is_pure),
     (Remembers, CodecLaws.test_encode_is_pure),
@@ -101,6 +134,12 @@ LAWS: list[tuple[type[Codec], Callable[..., None]]] = [
     (WritesIntoTheChunk, CodecLaws.test_decode_is_pure),
     (MakesAnotherName, CodecLaws.test_decode_makes_what_meta_declares),
     (DecodesByPosition, CodecLaws.test_decode_works_on_every_step_alone),
+    (TakesBackSomethingElse, CodecLaws.test_encode_actions_undoes_decode_or_one_way_says_why_not),
+    (TakesBackUnderAnotherName, CodecLaws.test_encode_actions_undoes_decode_or_one_way_says_why_not),
+    (WritesIntoWhatItTakesBack, CodecLaws.test_encode_actions_undoes_decode_or_one_way_says_why_not),
+    (SaysNothingAtLength, CodecLaws.test_encode_actions_undoes_decode_or_one_way_says_why_not),
+    (ClipsAndDoesNotSaySo, CodecLaws.test_a_codec_whose_decoding_loses_something_says_so),
+    (LeavesANumberOut, CodecLaws.test_a_codec_whose_decoding_loses_something_says_so),
     (ClipsNaNAway, CodecLaws.test_decode_hides_no_number_that_is_not_finite),
 ]
 

@@ -78,6 +78,10 @@ class FlipGrips(Stage):
         columns = {n: 1.0 - c if n.partition(".")[0] == "target_grip" else c for n, c in chunk.columns().items()}
         return chunk.replace(action=columns)
 
+    def encode_actions(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.encode_actions`."""
+        return self.decode(chunk, observation)
+
 
 @dataclass(frozen=True, kw_only=True)
 class AlohaImages(Codec):

@@ -68,6 +68,15 @@ class Trained(Codec):
         """See :meth:`Codec.decode`."""
         return self.inner.decode(chunk, observation)
 
+    def encode_actions(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.encode_actions`."""
+        return self.inner.encode_actions(chunk, observation)
+
+    @property
+    def one_way(self) -> str | None:
+        """What the inner codec says."""
+        return self.inner.one_way
+
     @property
     def features(self) -> Mapping[str, Feature]:
         """The columns under their names in the data set."""

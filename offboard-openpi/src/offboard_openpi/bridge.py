@@ -6,15 +6,15 @@ or in the rate of a step, there is no session.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from offboard_client.errors import DialectUnsupported, InvalidAction
+from offboard_client.errors import BadObservation, DialectUnsupported, InvalidAction
 from offboard_client.wire import check_actions
 from offboard_core.frontends import ResolvedCodec
-from offboard_core.types import Chunk, Codec, CodecMeta, Field, Observation, Stage
+from offboard_core.types import Array, Chunk, Codec, CodecMeta, Field, Observation, Stage
 
 from .keysets import KeySet
 from .native import ACTION_SPACE
@@ -130,6 +130,20 @@ class _Joined(Stage):
         parts = [columns[name].reshape(len(chunk), -1) for name in order]
         return Chunk({ACTIONS: parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)}, chunk.timestamp)
 
+    def encode_actions(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.encode_actions`."""
+        if self.one_way is not None:
+            return super().encode_actions(chunk, observation)
+        widths = [_width(field) or 0 for field in self.action.values()]
+        return Chunk(dict(zip(self.action, _split(chunk, widths), strict=True)), chunk.timestamp)
+
+    @property
+    def one_way(self) -> str | None:
+        """Which columns are whose is known where the model declares it."""
+        if self.action and None not in map(_width, self.action.values()):
+            return None
+        return "the model does not declare what its actions are made of, so their one vector cannot be taken apart"
+
 
 @dataclass(frozen=True)
 class _Untouched(Codec):
@@ -154,6 +168,10 @@ class _Untouched(Codec):
 
     def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
         """See :meth:`Codec.decode`."""
+        return chunk
+
+    def encode_actions(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.encode_actions`."""
         return chunk
 
 
@@ -182,3 +200,16 @@ class _Translated(Stage):
         columns = chunk.columns()
         check_actions(columns)
         return Chunk({ACTIONS: self.keys.from_canonical(columns)}, chunk.timestamp)
+
+    def encode_actions(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.encode_actions`."""
+        return Chunk(self.keys.actions_to_canonical(_split(chunk, list(self.keys.actions.values()))), chunk.timestamp)
+
+
+def _split(chunk: Chunk, widths: Sequence[int]) -> list[Array]:
+    """The parts of a robot's one vector of actions. Raises BadObservation for another name or width."""
+    vector = chunk.columns().get(ACTIONS)
+    if vector is None or vector.shape[1:] != (sum(widths),):
+        found = ", ".join(f"{name} {column.shape}" for name, column in chunk.columns().items())
+        raise BadObservation(f"the actions hold {found or 'nothing'}, expected {ACTIONS} (T, {sum(widths)})")
+    return np.split(vector, np.cumsum(widths)[:-1], axis=1)

@@ -75,6 +75,11 @@ class DroidAction(Codec):
             },
         )
 
+    @property
+    def one_way(self) -> str | None:
+        """See :meth:`Codec.one_way`."""
+        return "velocities are clipped and the grip leaves as 0 or 1: the model's own numbers are not known any more"
+
     def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
         """See :meth:`Codec.decode`."""
         rows = chunk.columns().get("action")

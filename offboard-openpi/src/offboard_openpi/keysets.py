@@ -7,7 +7,7 @@ and constants are the codecs' own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -103,6 +103,10 @@ class KeySet:
             [self._step(name, columns[name].reshape(len(columns[name]), -1)) for name in self.actions], 1
         )
 
+    def actions_to_canonical(self, parts: Sequence[Array]) -> dict[str, Array]:
+        """What :meth:`from_canonical` makes these of: one array (T, …) for each of :attr:`actions`, in their order."""
+        return {name: self._step_back(name, part) for name, part in zip(self.actions, parts, strict=True)}
+
     def _part(self, name: str, value: Array) -> Array:
         return value
 
@@ -112,12 +116,18 @@ class KeySet:
     def _step(self, name: str, steps: Array) -> Array:
         return steps
 
+    def _step_back(self, name: str, steps: Array) -> Array:
+        return steps
+
 
 class _Droid(KeySet):
     """Joint deltas become DROID's velocities again."""
 
     def _step(self, name: str, steps: Array) -> Array:
         return _in_range(name, steps / droid.STEP, droid.STEP, "rad") if name == "joint_delta" else steps
+
+    def _step_back(self, name: str, steps: Array) -> Array:
+        return steps * droid.STEP if name == "joint_delta" else steps
 
 
 class _Libero(KeySet):
@@ -140,6 +150,12 @@ class _Libero(KeySet):
         move = _in_range(name, steps[:, :3] / libero.POSITION_STEP, libero.POSITION_STEP, "m")
         return np.concatenate([move, _in_range(name, turn, libero.ROTATION_STEP, "rad")], axis=1)
 
+    def _step_back(self, name: str, steps: Array) -> Array:
+        if name == "target_grip":
+            return (steps + 1) / 2
+        turn = convert(steps[:, 3:] * libero.ROTATION_STEP, "rotvec", "quat")
+        return np.concatenate([steps[:, :3] * libero.POSITION_STEP, turn], axis=1)
+
 
 class _Aloha(KeySet):
     """Grippers are 1 open, images have their channels first."""
@@ -154,6 +170,9 @@ class _Aloha(KeySet):
 
     def _step(self, name: str, steps: Array) -> Array:
         return 1 - steps if name.startswith("target_grip") else steps
+
+    def _step_back(self, name: str, steps: Array) -> Array:
+        return self._step(name, steps)
 
 
 def _in_range(name: str, steps: Array, whole: float, unit: str) -> Array:

@@ -117,6 +117,11 @@ class LiberoAction(Codec):
             conventions=LIBERO_CONVENTIONS,
         )
 
+    @property
+    def one_way(self) -> str | None:
+        """See :meth:`Codec.one_way`."""
+        return "actions are clipped as robosuite clips them: the model's own numbers are not known any more"
+
     def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
         """See :meth:`Codec.decode`."""
         rows = chunk.columns().get("action")

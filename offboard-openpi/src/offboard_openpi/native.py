@@ -8,7 +8,7 @@ from typing import Any
 
 from offboard_client.errors import BadObservation
 from offboard_core.codecs import Native, rate, timed
-from offboard_core.types import Checkpoint, Codec, CodecMeta, Field, Observation
+from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Field, Observation
 
 from .blocks import Trained
 from .families import PROMPT
@@ -66,6 +66,10 @@ class OpenPINative(Codec):
             raise BadObservation(f"the observation lacks task, the instruction; it holds {', '.join(sorted(own))}")
         return self.inner.encode(own)
 
-    def decode(self, chunk: Any, observation: Observation) -> Any:
+    def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
         """See :meth:`Codec.decode`."""
+        return chunk
+
+    def encode_actions(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.encode_actions`."""
         return chunk

@@ -28,3 +28,7 @@ class ResolvedCodec:
     def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
         """See :meth:`Codec.decode`."""
         return self.codec.decode(chunk, observation)
+
+    def encode_actions(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.encode_actions`."""
+        return self.codec.encode_actions(chunk, observation)

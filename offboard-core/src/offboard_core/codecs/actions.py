@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from offboard_client.errors import InvalidAction
+from offboard_client.errors import BadObservation, InvalidAction
 from offboard_client.wire import ACTIONS, POSES
 
 from ..types import Array, Chunk, Codec, CodecMeta, Feature, Field, Observation
@@ -56,6 +56,27 @@ class ActionSplit(Codec):
         expected = ", ".join(f"{name} {width}" for name, width in self.parts.items())
         rows = _rows(chunk, self.name, sum(self.parts.values()), expected)
         return Chunk({name: self._part(name, part) for name, part in self._split(rows)}, chunk.timestamp)
+
+    def encode_actions(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.encode_actions`."""
+        if self.one_way is not None:
+            return super().encode_actions(chunk, observation)
+        rows = np.concatenate([self._part_back(chunk, name) for name in self.parts], axis=1)
+        return Chunk({self.name: rows}, chunk.timestamp)
+
+    @property
+    def one_way(self) -> str | None:
+        """A grip that was binarised does not say what the model answered."""
+        binarized = self.binarize_grip and any(map(_is_grip, self.parts))
+        return "the grip leaves as 0 or 1, and the model's own number is not known any more" if binarized else None
+
+    def _part_back(self, chunk: Chunk, name: str) -> Array:
+        if not _is_pose(name):
+            return _actions(chunk, name, self.parts[name])
+        try:
+            return convert_pose(_actions(chunk, name, 7), "quat", self.rotation)
+        except ValueError as error:
+            raise BadObservation(f"the actions hold a {name} that is no pose: {error}") from None
 
     def _split(self, rows: Array) -> list[tuple[str, Array]]:
         ends = np.cumsum(list(self.parts.values()))
@@ -109,6 +130,10 @@ class ActionVector(Codec):
         _rows(chunk, self.name, self.width, f"{self.width} numbers per step")
         return chunk
 
+    def encode_actions(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.encode_actions`."""
+        return Chunk({self.name: _actions(chunk, self.name, self.width)}, chunk.timestamp)
+
 
 def _rows(chunk: Chunk, name: str, width: int, expected: str) -> Array:
     columns = chunk.columns()
@@ -120,6 +145,15 @@ def _rows(chunk: Chunk, name: str, width: int, expected: str) -> Array:
     if rows.dtype.kind not in "iuf" or not np.isfinite(rows).all():
         raise InvalidAction(f"the model answered {name} with numbers that are not finite")
     return rows
+
+
+def _actions(chunk: Chunk, name: str, width: int) -> Array:
+    """A robot's actions of one name. Raises BadObservation for another name or width."""
+    columns = chunk.columns()
+    if name not in columns or columns[name].shape[1:] != (width,):
+        found = ", ".join(f"{n} {column.shape}" for n, column in columns.items())
+        raise BadObservation(f"the actions hold {found or 'nothing'}, expected {name} (T, {width})")
+    return columns[name]
 
 
 def pose_width(rotation: Rotation) -> int:

@@ -56,6 +56,10 @@ class Native(Codec):
         """See :meth:`Codec.decode`."""
         return chunk
 
+    def encode_actions(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.encode_actions`."""
+        return chunk
+
 
 def make(options: NativeOptions, checkpoint: Checkpoint) -> Codec:
     """Native for one checkpoint. Raises BadParameter or ConfigurationError for a map that does not fit its inputs."""

@@ -37,6 +37,10 @@ class ActionTiming(Codec):
             )
         return Chunk(chunk.action, due)
 
+    def encode_actions(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.encode_actions`."""
+        return Chunk(chunk.action)
+
 
 @dataclass(frozen=True)
 class ActionHorizon(Codec):
@@ -57,6 +61,10 @@ class ActionHorizon(Codec):
         if chunk.timestamp is None:
             raise InvalidAction("a chunk without timestamps cannot be cut at a time; set --fps")
         return chunk.head(int(np.count_nonzero(chunk.timestamp < self.seconds)))
+
+    def encode_actions(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.encode_actions`."""
+        return chunk
 
 
 def _agree(stated: Array, due: Array, fps: float) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
 import pytest
 from offboard_client.errors import BadObservation, InvalidAction
+from offboard_client.wire import POSES
 
 from ..catalog import ResolvedCodec
 from ..engine import check_action
@@ -114,6 +116,49 @@ class CodecLaws(Vendor):
             for name, column in whole.columns().items():
                 np.testing.assert_allclose(alone[name][0], column[i], rtol=1e-6, atol=1e-7, err_msg=f"{name}, step {i}")
 
+    def test_encode_actions_undoes_decode_or_one_way_says_why_not(
+        self, resolved_codec: ResolvedCodec, chunk: Chunk, observation: Observation
+    ) -> None:
+        """What decode made, taken back and decoded again, is the same to a robot; nothing is written into."""
+        codec, made = resolved_codec.codec, _frozen_chunk(resolved_codec.decode(chunk, observation))
+        if codec.one_way is not None:
+            assert codec.one_way.strip(), "one_way is None, or says why"
+            return
+        back = resolved_codec.encode_actions(made, _frozen(observation))
+        assert back.columns().keys() == chunk.columns().keys(), "the model's own names"
+        assert len(back) == len(made)
+        again = resolved_codec.decode(back, observation)
+        assert again.columns().keys() == made.columns().keys()
+        for name, column in made.columns().items():
+            np.testing.assert_allclose(
+                _either_sign(name, again.columns()[name], column), column, rtol=1e-5, atol=1e-6, err_msg=name
+            )
+        assert (again.timestamp is None) == (made.timestamp is None)
+        if again.timestamp is not None and made.timestamp is not None:
+            np.testing.assert_allclose(again.timestamp, made.timestamp)
+
+    def test_a_codec_whose_decoding_loses_something_says_so(
+        self, resolved_codec: ResolvedCodec, chunk: Chunk, observation: Observation
+    ) -> None:
+        """Two numbers of a model that become one action (clipped, rounded, left out) are what ``one_way`` is for."""
+        if resolved_codec.codec.one_way is not None:
+            return
+        for name, column in chunk.columns().items():
+            # Off what is special: along its own direction a quaternion may grow, and stays the same rotation.
+            column = column + np.linspace(0.05, 0.15, column.size).reshape(column.shape)
+            for index in np.ndindex(column.shape[1:]):
+                made: list[Mapping[str, Array]] = []
+                with contextlib.suppress(InvalidAction):  # refused is not lost
+                    for more in (1.0, 2.0):
+                        moved = column.copy()
+                        moved[(0, *index)] += more
+                        decoded = resolved_codec.decode(_with_column(chunk, name, moved), observation)
+                        made.append(decoded.columns())
+                if len(made) == 2:
+                    assert any(not np.allclose(made[0][n], made[1][n]) for n in made[0]), (
+                        f"decode makes the same of two different numbers at {name}{list(index)}, and one_way is None"
+                    )
+
     def test_decode_hides_no_number_that_is_not_finite(
         self, resolved_codec: ResolvedCodec, chunk: Chunk, observation: Observation
     ) -> None:
@@ -122,9 +167,22 @@ class CodecLaws(Vendor):
             for index in np.ndindex(column.shape[1:]):
                 bad = column.astype(np.float64)
                 bad[(0, *index)] = np.nan
-                action = {**chunk.action, name: bad} if isinstance(chunk.action, dict) else bad
                 with pytest.raises(InvalidAction):
-                    check_action(resolved_codec.decode(chunk.replace(action=action), observation), resolved_codec.meta)
+                    check_action(
+                        resolved_codec.decode(_with_column(chunk, name, bad), observation), resolved_codec.meta
+                    )
+
+
+def _either_sign(name: str, found: Array, expected: Array) -> Array:
+    """``found``, its quaternions with the signs of ``expected``: they are the same rotations."""
+    if name.partition(".")[0] not in POSES:
+        return found
+    sign = np.where(np.sum(found[:, 3:] * expected[:, 3:], axis=1, keepdims=True) < 0, -1, 1)
+    return np.concatenate([found[:, :3], found[:, 3:] * sign], axis=1)
+
+
+def _with_column(chunk: Chunk, name: str, column: Array) -> Chunk:
+    return chunk.replace(action={**chunk.action, name: column} if isinstance(chunk.action, dict) else column)
 
 
 def _step(chunk: Chunk, i: int) -> Chunk:

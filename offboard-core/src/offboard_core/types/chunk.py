@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
@@ -56,6 +56,10 @@ class Chunk:
         action = self.action
         kept = {name: _own(array) for name, array in action.items()} if isinstance(action, dict) else _own(action)
         return Chunk(kept, None if self.timestamp is None else _own(self.timestamp))
+
+    def only(self, names: Container[str]) -> Chunk:
+        """Those of its columns whose names are among ``names``."""
+        return Chunk({name: array for name, array in self.columns().items() if name in names}, self.timestamp)
 
     def head(self, count: int) -> Chunk:
         """The first ``count`` steps."""

@@ -1,7 +1,8 @@
 """A codec, and how codecs are put together: one after the other (``a | b``) or side by side (``a & b``).
 
 A part may have one half only. One that does not encode lets observations through in a sequence and adds
-nothing side by side; the same holds for one that does not decode. Both compositions are associative.
+nothing side by side; the same holds for one that does not decode. Both compositions are associative, in
+:meth:`Codec.encode_actions`, the inverse of ``decode``, too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from offboard_client.errors import BadObservation
 
 from .chunk import Chunk
-from .merging import both, common, merge_sizes, side_by_side, union
+from .merging import both, common, completed, merge_sizes, side_by_side, union
 from .values import CodecMeta, Feature, Observation
 
 
@@ -23,8 +24,8 @@ class Codec(abc.ABC):
 
     Compose with ``a | b`` (in sequence: b reads what a encoded) and ``a & b`` (side by side: both read the
     same, their outputs are merged; a name that both make is an error).
-    Errors: :class:`~offboard_client.errors.kinds.BadObservation` from :meth:`encode`,
-    :class:`~offboard_client.errors.kinds.InvalidAction` from :meth:`decode`.
+    Errors: :class:`~offboard_client.errors.kinds.BadObservation` from :meth:`encode` and :meth:`encode_actions`, whose
+    arguments are a robot's; :class:`~offboard_client.errors.kinds.InvalidAction` from :meth:`decode`.
     """
 
     @property
@@ -39,6 +40,26 @@ class Codec(abc.ABC):
     def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
         """A model's chunk in the robot's terms; vectorised over T. ``observation`` is what :meth:`encode` was given."""
         raise NotImplementedError(f"{type(self).__name__} does not decode")
+
+    def encode_actions(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """A robot's actions in the model's terms, without timestamps where this codec states the rate.
+
+        The inverse of :meth:`decode`: what that makes of the result are these actions again, a rotation with either
+        sign of its quaternion. ``observation`` is the one that they are to be played from. A part that knows some of
+        the numbers of a model's vector leaves the others NaN: side by side, parts complete each other.
+        """
+        raise NotImplementedError(self.one_way or f"{type(self).__name__} decodes nothing")
+
+    @property
+    def one_way(self) -> str | None:
+        """Why :meth:`encode_actions` cannot be; None where it can.
+
+        What :meth:`decode` clips or rounds cannot be told from what it would have left as it is: a codec that does such
+        a thing says so here, and a policy that wants to be told the robot's actions is not told them through it.
+        """
+        if decodes(self) and type(self).encode_actions is Codec.encode_actions:
+            return f"{type(self).__name__} decodes actions and has no inverse (encode_actions)"
+        return None
 
     # -- the training half -------------------------------------------------------------------------------
     @property
@@ -100,9 +121,25 @@ class Sequential(Codec):
         if not self.decodes:
             return super().decode(chunk, observation)
         if decodes(self.second):
-            seen = _Later(lambda: self.first.encode(observation)) if encodes(self.first) else observation
-            chunk = self.second.decode(chunk, seen)
+            chunk = self.second.decode(chunk, self._seen(observation))
         return self.first.decode(chunk, observation) if decodes(self.first) else chunk
+
+    def encode_actions(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.encode_actions`."""
+        if not self.decodes:
+            return super().encode_actions(chunk, observation)
+        if decodes(self.first):
+            chunk = self.first.encode_actions(chunk, observation)
+        return self.second.encode_actions(chunk, self._seen(observation)) if decodes(self.second) else chunk
+
+    @property
+    def one_way(self) -> str | None:
+        """What either part says."""
+        return _one_way(self.first, self.second)
+
+    def _seen(self, observation: Observation) -> Observation:
+        """What the second part takes for the observation."""
+        return _Later(lambda: self.first.encode(observation)) if encodes(self.first) else observation
 
     @property
     def features(self) -> Mapping[str, Feature]:
@@ -172,6 +209,21 @@ class Parallel(Codec):
         made = [part.decode(chunk, observation) for part in parts]
         return made[0] if len(made) == 1 else side_by_side(*made)
 
+    def encode_actions(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.encode_actions`. Each part gets the actions that it makes."""
+        parts = [part for part in (self.left, self.right) if decodes(part)]
+        if len(parts) < 2:
+            return (parts[0] if parts else super()).encode_actions(chunk, observation)
+        return completed(*(part.encode_actions(chunk.only(part.meta.action), observation) for part in parts))
+
+    @property
+    def one_way(self) -> str | None:
+        """What either part says; and of two that decode, both must declare which actions are theirs."""
+        parts = [part for part in (self.left, self.right) if decodes(part)]
+        if len(parts) == 2 and not all(part.meta.action for part in parts):
+            return "of two codecs side by side one does not declare which actions it makes"
+        return _one_way(*parts)
+
     @property
     def features(self) -> Mapping[str, Feature]:
         """The columns of both parts."""
@@ -199,6 +251,10 @@ def decodes(codec: Codec) -> bool:
 def _find_halves(codec: Sequential | Parallel, *parts: Codec) -> None:
     object.__setattr__(codec, "encodes", any(encodes(part) for part in parts))
     object.__setattr__(codec, "decodes", any(decodes(part) for part in parts))
+
+
+def _one_way(*parts: Codec) -> str | None:
+    return "; ".join(reason for part in parts if (reason := part.one_way) is not None) or None
 
 
 class _Later(Mapping[str, Any]):

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from offboard_client.errors import ConfigurationError, InvalidAction
+import numpy as np
+from offboard_client.errors import BadObservation, ConfigurationError, InvalidAction
 
 from .chunk import Array, Chunk
 from .values import CodecMeta, Field, is_image
 
 T = TypeVar("T")
+#: How far two codecs' reckonings of one number may be apart: float32's rounding.
+_ROUNDING = 1e-5
 Sizes = tuple[int, int] | Mapping[str, tuple[int, int]] | None
 
 
@@ -79,3 +82,19 @@ def side_by_side(a: Chunk, b: Chunk) -> Chunk:
     if a.timestamp is not None and b.timestamp is not None and not (a.timestamp == b.timestamp).all():
         raise InvalidAction("two codecs side by side disagree about the timestamps of a chunk")
     return Chunk(columns | b.columns(), times)
+
+
+def completed(a: Chunk, b: Chunk) -> Chunk:
+    """A model's actions of two parts, each of which has NaN where it knows nothing."""
+    columns: dict[str, Array] = dict(a.columns())
+    for name, other in b.columns().items():
+        columns[name] = _completed(name, columns[name], other) if name in columns else other
+    return Chunk(columns, None if a.timestamp is None else b.timestamp)
+
+
+def _completed(name: str, a: Array, b: Array) -> Array:
+    if a.shape == b.shape:
+        both = ~(np.isnan(a) | np.isnan(b))
+        if np.allclose(a[both], b[both], _ROUNDING, _ROUNDING):
+            return np.where(np.isnan(a), b, a)
+    raise BadObservation(f"two codecs side by side make another {name} of these actions")
