@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from offboard_client.drivers import TimedDriver
-from offboard_client.play import Episode, Report, SafetyLimits
+from offboard_client.drivers import RunLength, TimedDriver
+from offboard_client.play import Answer, EpisodeInfo, Outcome, Report, SafetyLimits, Tick
 
 POSE = np.array([0.4, 0.0, 0.3, 0.0, 1.0, 0.0, 0.0])
 
@@ -60,17 +60,33 @@ class FakeSession:
 
 
 class Watcher:
-    """Keeps what a driver reports."""
+    """Keeps what a run says."""
 
     def __init__(self) -> None:
-        self.steps: list[int] = []
-        self.ends: list[Episode] = []
+        self.events: list[EpisodeInfo | Answer | Tick | Outcome] = []
 
-    def stepped(self, episode: Episode, report: Report) -> None:
-        self.steps.append(episode.steps)
+    def started(self, episode: EpisodeInfo) -> None:
+        self.events.append(episode)
 
-    def ended(self, episode: Episode, report: Report) -> None:
-        self.ends.append(episode)
+    def answered(self, answer: Answer) -> None:
+        self.events.append(answer)
+
+    def ticked(self, tick: Tick) -> None:
+        self.events.append(tick)
+
+    def ended(self, outcome: Outcome) -> None:
+        self.events.append(outcome)
+
+
+class Playing:
+    """A driver whose report is fresh and watches."""
+
+    def __init__(self, session: Any, robot: Any, limits: SafetyLimits, **options: Any) -> None:
+        self.report = Report()
+        self.driver = TimedDriver(session, robot, limits=limits, observers=[self.report], **options)
+
+    def run(self, length: RunLength, seed: int = 0) -> None:
+        self.driver.run(length, seed)
 
 
 def rows(*timestamps: float, **action: Any) -> list[dict[str, Any]]:
@@ -85,6 +101,6 @@ def _read_only(action: Mapping[str, Any]) -> dict[str, Any]:
     return frozen
 
 
-def driver(session: Any, robot: Any, limits: SafetyLimits | None = None, **options: Any) -> TimedDriver:
-    """A driver whose report and watcher are fresh."""
-    return TimedDriver(session, robot, limits=limits or SafetyLimits(), progress=Watcher(), report=Report(), **options)
+def driver(session: Any, robot: Any, limits: SafetyLimits | None = None, **options: Any) -> Playing:
+    """A driver with a report of its own."""
+    return Playing(session, robot, limits or SafetyLimits(), **options)

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from offboard_client.drivers import RunLength, TimedDriver
-from offboard_client.play import Episode, Report, SafetyLimits
+from offboard_client.play import Answer as Answered
+from offboard_client.play import EpisodeInfo, Outcome, Report, SafetyLimits, Tick
 
 Array = NDArray[np.float64]
 ARM = ("target_pose", "target_joints", "joint_delta")
@@ -149,12 +150,18 @@ class Server:
     def reset(self) -> None:
         pass
 
-    def stepped(self, episode: Episode, report: Report) -> None:
-        self.outcomes["played"] += 1
+    def started(self, episode: EpisodeInfo) -> None:
+        pass
 
-    def ended(self, episode: Episode, report: Report) -> None:
-        if episode.failure:
-            code, text = episode.failure
+    def answered(self, answer: Answered) -> None:
+        pass
+
+    def ticked(self, tick: Tick) -> None:
+        self.outcomes["played"] += bool(tick.command.action)
+
+    def ended(self, outcome: Outcome) -> None:
+        if outcome.failure:
+            code, text = outcome.failure
             assert code in ("invalid_action", "bad_observation")
             self.outcomes["refused"] += 1
             if not any(says in text for says in ROBOTS_OWN):
@@ -163,6 +170,8 @@ class Server:
 
 def play(server: Server, robot: Any, allowed: SafetyLimits, seconds: float) -> None:
     """Three episodes by the driver itself."""
-    driver = TimedDriver(server, robot, limits=allowed, progress=server, report=Report())
+    report = Report()
+    driver = TimedDriver(server, robot, limits=allowed, observers=[report, server])
     driver.run(RunLength(episodes=3, seconds=seconds))
-    assert all(episode.seconds <= seconds + 1e-6 for episode in driver.report.episodes)
+    assert all(episode.seconds <= seconds + 1e-6 for episode in report.episodes)
+    assert not any(driver.losses), driver.losses

@@ -42,7 +42,7 @@ API = {
         " unknown",
         "offboard_client": "InferenceClient",
         "offboard_client.drivers": "RunLength TimedDriver",
-        "offboard_client.play": "Guard Report SafetyLimits",
+        "offboard_client.play": "Answer Bounded EpisodeInfo Guard Outcome Report RunObserver SafetyLimits Tick",
         "offboard_client.plugins": "Command UsageError",
         "offboard_client.robots": "Kinematics Robot",
         "offboard_client.terminal": "Line ServerOptions emit_facts emit_json emit_table note parse patience say tell"

@@ -9,7 +9,7 @@ import tyro
 
 from ..drivers import RunLength, TimedDriver
 from ..errors import BY_CODE, BadParameter, ConfigurationError, ConnectionFailed, OffboardError
-from ..play import Report, SafetyLimits
+from ..play import Bounded, Report, SafetyLimits
 from ..plugins import UsageError
 from ..robots.sim import StackTask
 from ..terminal import Line, ServerOptions, console, emit_json, parse, refuse_address_flags, refuse_habits, terminable
@@ -17,6 +17,9 @@ from .run_display import Display, table
 
 #: The robots there are, and what each is.
 ROBOTS = {"sim": "Play a policy on the simulated arm (offboard-client[sim]), unattended, and report what was measured."}
+
+#: How many events may wait for a terminal that takes no text; then the display misses some, and the arm goes on.
+_DISPLAYED = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +77,15 @@ def play(options: Options) -> Report:
     robot = SimRobot(StackTask.parse(options.task), options.renderer)
     try:
         client = options.client(line)
-        with terminable(), line, client.new_session(options.model_id) as session:
-            display = Display(line, options.length.episodes, options.length.seconds)
-            driver = TimedDriver(session, robot, limits=options.limits, progress=display, report=report)
+        display = Display(line, options.length.episodes, options.length.seconds)
+        with (
+            terminable(),
+            line,
+            client.new_session(options.model_id) as session,
+            Bounded(display, _DISPLAYED, "the display") as shown,
+        ):
+            driver = TimedDriver(session, robot, limits=options.limits, observers=(report, shown))
+            report.losses = driver.losses
             driver.run(options.length, options.seed)
     except (KeyboardInterrupt, ConnectionFailed) as error:
         if not report.episodes:

@@ -5,30 +5,44 @@ from __future__ import annotations
 from rich.table import Table
 
 from ..errors import counted, printable
-from ..play import Episode, Report, percentiles
+from ..play import Answer, EpisodeInfo, Outcome, Report, Tick, percentiles
 from ..terminal import Line, note
 
 
 class Display:
-    """Watches a driver: moves the line, and prints one for each episode that has ended."""
+    """Watches a run: moves the line, and prints one for each episode that has ended."""
 
     def __init__(self, line: Line, episodes: int, seconds: float) -> None:
         """``seconds``: simulated time of one episode."""
         self._line, self._count, self._seconds = line, episodes, seconds
+        # Its own: the run's may be further on.
+        self._seen = Report()
 
-    def stepped(self, episode: Episode, report: Report) -> None:
+    def started(self, episode: EpisodeInfo) -> None:
+        """Nothing to show yet."""
+        self._seen.started(episode)
+
+    def answered(self, answer: Answer) -> None:
+        """Nothing to show: the line has the round trip with the next step."""
+        self._seen.answered(answer)
+
+    def ticked(self, tick: Tick) -> None:
         """Moves the line."""
-        text = (
-            f"episode {len(report.episodes)}/{self._count}, {report.successes} done, "
-            f"round trip {report.round_trips_ms[-1]:.1f} ms"
-        )
+        seen = self._seen
+        seen.ticked(tick)
+        episode = seen.episodes[-1]
+        text = f"episode {len(seen.episodes)}/{self._count}, {seen.successes} done"
+        if seen.round_trips_ms:  # an answer may have been missed
+            text += f", round trip {seen.round_trips_ms[-1]:.1f} ms"
         self._line.show(text, episode.seconds, self._seconds, f"{episode.seconds:.1f} s")
 
-    def ended(self, episode: Episode, report: Report) -> None:
+    def ended(self, outcome: Outcome) -> None:
         """Prints what became of the episode."""
-        outcome = "failed" if episode.failure else {True: "success", False: "not done", None: "over"}[episode.success]
+        self._seen.ended(outcome)
+        episode = self._seen.episodes[-1]
+        became = "failed" if episode.failure else {True: "success", False: "not done", None: "over"}[episode.success]
         note(
-            f"episode {len(report.episodes)}/{self._count} (seed {episode.seed}): {outcome} after "
+            f"episode {len(self._seen.episodes)}/{self._count} (seed {episode.seed}): {became} after "
             f"{episode.seconds:.1f} s, {counted(episode.steps, 'step')} in {counted(episode.exchanges, 'chunk')}"
             + (f": {episode.failure[0]}: {episode.failure[1]}" if episode.failure else "")
         )
@@ -55,6 +69,10 @@ def table(report: Report) -> Table:
         "wall time",
         f"cameras {spent['observe']:.1f} s, round trips {spent['infer']:.1f} s, physics {spent['apply']:.1f} s",
     )
+    for loss in filter(None, report.losses):
+        lost = [f"missed {counted(loss.dropped, 'event')}"] if loss.dropped else []
+        lost += [f"failed {counted(loss.failed, 'time')}, first with {loss.failure}"] if loss.failed else []
+        result.add_row(printable(loss.observer), printable(", ".join(lost)))
     return result
 
 

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from ..errors import ConfigurationError, ConnectionFailed, ConnectionLost, OffboardError
-from ..play import Command, Episode, Guard, PolicySession, Report, SafetyLimits
+from ..errors import ConfigurationError, ConnectionFailed, ConnectionLost, OffboardError, told
+from ..play import (
+    Answer,
+    Command,
+    EpisodeInfo,
+    Guard,
+    Loss,
+    Outcome,
+    PolicySession,
+    RunObserver,
+    SafetyLimits,
+    Shielded,
+    Tick,
+)
 from ..robots import Robot
 
 #: Times that differ by less are the same time, in seconds: far below any period, far above the rounding of sums.
 _SAME_TIME = 1e-6
-
-
-class Progress(Protocol):
-    """Who watches a run."""
-
-    def stepped(self, episode: Episode, report: Report) -> None:
-        """A row was played."""
-        ...
-
-    def ended(self, episode: Episode, report: Report) -> None:
-        """The episode is over."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -60,73 +59,106 @@ class TimedDriver:
         robot: Robot,
         *,
         limits: SafetyLimits,
-        progress: Progress,
-        report: Report,
+        observers: Iterable[RunObserver] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """``clock``: wall seconds.
+        """``observers``: told what happens, one after the other; what they raise is not the arm's affair.
 
-        Raises ConfigurationError for a policy that this robot cannot play, or that ``limits`` cannot hold.
+        ``clock``: wall seconds. Raises ConfigurationError for a policy that this robot cannot play, or that ``limits``
+        cannot hold.
         """
-        self._session, self._robot = session, robot
-        self._progress, self.report, self._clock = progress, report, clock
-        self._guard = Guard(robot, limits, session.metadata)
-        report.deadline_ms = 1000 * self._guard.action_period
+        self._session, self._robot, self._clock = session, robot, clock
+        self._observers = [each if isinstance(each, Shielded) else Shielded(each) for each in observers]
+        self._meta = session.metadata
+        self._guard = Guard(robot, limits, self._meta)
+
+    @property
+    def losses(self) -> list[Loss]:
+        """What each observer missed so far; the counters go on with the run."""
+        return [observer.loss for observer in self._observers]
 
     def run(self, length: RunLength, seed: int = 0) -> None:
-        """Play every episode, the i-th with ``seed + i``; what happened is in ``report``.
+        """Play every episode, the i-th with ``seed + i``; what happens is told the observers.
 
         An error ends its episode only; a session that was lost is opened anew for the next one. Raises
         ConnectionFailed when that cannot be done: the episodes that are left cannot be played.
         """
         for number in range(length.episodes):
-            episode = Episode(seed=seed + number)
-            self.report.episodes.append(episode)
+            self._start(number + 1, seed + number, length.seconds)
+            outcome = Outcome(stopped=True)
             try:
                 if number:
                     self._session.reset()
-                self._robot.reset(episode.seed)
+                self._robot.reset(seed + number)
                 self._guard.reset()
-                self._play(episode, length.seconds)
-                episode.success = self._robot.succeeded()
+                self._play(length.seconds)
+                outcome = Outcome(self._robot.succeeded())
             except OffboardError as error:
-                episode.success, episode.failure = False, (error.code, error.text)
+                outcome = Outcome(False, _failure(error))
                 if isinstance(error, ConnectionFailed) and not isinstance(error, ConnectionLost):
                     raise
+            except Exception as error:
+                outcome = Outcome(False, ("internal", told(error)))
+                raise
             finally:
-                self._progress.ended(episode, self.report)
+                for observer in self._observers:
+                    observer.ended(outcome)
 
-    def _play(self, episode: Episode, limit: float) -> None:
+    def _play(self, limit: float) -> None:
         """``limit``: seconds of the robot's time."""
-        while (left := limit - episode.seconds) > self._guard.control_period - _SAME_TIME:
-            with self._clocked("observe"):
-                observation = self._robot.observe()
-            with self._clocked("infer"):
-                rows = self._infer(observation, episode)
+        played = 0.0
+        while (left := limit - played) > self._guard.control_period - _SAME_TIME:
+            observation, rows = self._ask()
             if rows is not None and not rows:
                 return
             for command in self._guard.plan(rows, observation, left):
-                self._apply(command, episode)
+                self._apply(command, observation, played)
+                played += command.seconds
 
-    def _apply(self, command: Command, episode: Episode) -> None:
-        with self._clocked("apply"):
-            self._robot.apply(command.action, command.seconds)
-        episode.seconds += command.seconds
-        if command.action:
-            episode.steps += 1
-            self._progress.stepped(episode, self.report)
+    def _start(self, number: int, seed: int, seconds: float) -> None:
+        if self._observers:
+            periods = self._guard.control_period, self._guard.action_period
+            episode = EpisodeInfo(number, seed, seconds, *periods, self._meta, self._clock(), time.time())
+            for observer in self._observers:
+                observer.started(episode)
 
-    def _infer(self, observation: Mapping[str, Any], episode: Episode) -> Sequence[Mapping[str, Any]] | None:
-        started = self._clock()
-        rows = self._session.infer(observation)
-        self.report.exchanged(1000 * (self._clock() - started), self._session.timing.last)
-        episode.exchanges += 1
-        return rows
-
-    @contextmanager
-    def _clocked(self, stage: str) -> Generator[None, None, None]:
-        started = self._clock()
+    def _ask(self) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]] | None]:
+        began = self._clock()
+        observation = self._robot.observe()
+        sent = self._clock()
         try:
-            yield
-        finally:
-            self.report.wall_s[stage] += self._clock() - started
+            rows = self._session.infer(observation)
+        except OffboardError as error:
+            self._answered(observation, None, began, sent, _failure(error))
+            raise
+        self._answered(observation, rows, began, sent)
+        return observation, rows
+
+    def _answered(
+        self,
+        observation: Mapping[str, Any],
+        rows: Sequence[Mapping[str, Any]] | None,
+        began: float,
+        sent: float,
+        failure: tuple[str, str] | None = None,
+    ) -> None:
+        if self._observers:
+            spent = 1000 * (sent - began), 1000 * (self._clock() - sent)
+            timing: Mapping[str, float] = {} if failure else self._session.timing.last
+            answer = Answer(observation, rows, sent, *spent, timing, failure)
+            for observer in self._observers:
+                observer.answered(answer)
+
+    def _apply(self, command: Command, observation: Mapping[str, Any], played: float) -> None:
+        if not self._observers:
+            self._robot.apply(command.action, command.seconds)
+            return
+        at = self._clock()
+        self._robot.apply(command.action, command.seconds)
+        tick = Tick(command, "playing", at, played, observation, 1000 * (self._clock() - at))
+        for observer in self._observers:
+            observer.ticked(tick)
+
+
+def _failure(error: OffboardError) -> tuple[str, str]:
+    return error.code, error.text

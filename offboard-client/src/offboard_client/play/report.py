@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+
+from .bounded import Loss
+from .observer import Answer, EpisodeInfo, Outcome, Tick
 
 
 @dataclass
@@ -25,7 +28,7 @@ class Episode:
 
 @dataclass
 class Report:
-    """Filled while a run goes on, so that an interrupted run still has one.
+    """Watches a run (:class:`.observer.RunObserver`), so that an interrupted run still has one.
 
     A deadline is missed when an exchange took longer on the wall clock than one action lasts, 1 / action_fps:
     a robot that does not prefetch would have stood still for at least one action.
@@ -38,13 +41,35 @@ class Report:
     #: Wall seconds: ``observe`` (cameras), ``infer`` (round trips), ``apply`` (physics).
     wall_s: dict[str, float] = field(default_factory=lambda: {"observe": 0.0, "infer": 0.0, "apply": 0.0})
     interrupted: bool = False
+    #: What those who watched missed: the driver's counters, if whoever runs it puts them here.
+    losses: Sequence[Loss] = ()
 
-    def exchanged(self, round_trip_ms: float, stages_ms: Mapping[str, float]) -> None:
-        """One observation was answered; of its stages those called ``server.<stage>_ms`` are kept."""
-        self.round_trips_ms.append(round_trip_ms)
-        for name, value in stages_ms.items():
+    def started(self, episode: EpisodeInfo) -> None:
+        """An episode more."""
+        self.deadline_ms = 1000 * episode.action_period
+        self.episodes.append(Episode(seed=episode.seed))
+
+    def answered(self, answer: Answer) -> None:
+        """A round trip more; of its stages those called ``server.<stage>_ms`` are kept."""
+        self.wall_s["observe"] += answer.observe_ms / 1000
+        self.wall_s["infer"] += answer.round_trip_ms / 1000
+        if answer.failure:
+            return
+        self.episodes[-1].exchanges += 1
+        self.round_trips_ms.append(answer.round_trip_ms)
+        for name, value in answer.timing.items():
             if name.startswith("server.") and name.endswith("_ms"):
                 self.server_ms.setdefault(name[7:-3], []).append(value)
+
+    def ticked(self, tick: Tick) -> None:
+        """A command more; one that holds still is no step."""
+        self.wall_s["apply"] += tick.apply_ms / 1000
+        self.episodes[-1].seconds += tick.command.seconds
+        self.episodes[-1].steps += bool(tick.command.action)
+
+    def ended(self, outcome: Outcome) -> None:
+        """What became of the episode."""
+        self.episodes[-1].success, self.episodes[-1].failure = outcome.success, outcome.failure
 
     @property
     def successes(self) -> int:
@@ -80,6 +105,7 @@ class Report:
             "failures": dict(self.failures),
             "wall_s": {stage: round(seconds, 3) for stage, seconds in self.wall_s.items()},
             "interrupted": self.interrupted,
+            "losses": [asdict(loss) for loss in self.losses if loss],
             "episode_log": [asdict(episode) for episode in self.episodes],
         }
 

@@ -1,0 +1,103 @@
+"""What a run says to those who watch it: its report, a display, a file, a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from .schedule import Command
+
+#: Why the arm does what it does, from the wished for to the last resort: ``playing`` what the policy answered, a pause
+#: included; the still valid ``rest`` of a chunk while the next answer is overdue; a ``hold``, for want of an answer or
+#: because somebody asked for it; the robot's ``safe_action``; a ``fault`` that only a person clears.
+Rung = Literal["playing", "rest", "hold", "safe_action", "fault"]
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeInfo:
+    """An episode that begins; ``number`` counts from 1. Times are in seconds.
+
+    ``seconds``: how long it may last on the robot's clock. ``control_period``: the robot's. ``action_period``: of one
+    of the policy's actions. ``meta``: the handshake's. ``at``: now, on the monotonic clock of the other events;
+    ``wall_time``: the same moment since 1970.
+    """
+
+    number: int
+    seed: int
+    seconds: float
+    control_period: float
+    action_period: float
+    meta: Mapping[str, Any]
+    at: float
+    wall_time: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """An observation that was sent, and what came of it.
+
+    ``rows``: the chunk; [] = stop; None = go on, and after a failure. ``at``: seconds, when it was sent.
+    ``observe_ms``: how long the robot took to measure it. ``round_trip_ms``: how long the call took.
+    ``timing``: the stages of that in ms, as the session's ``timing.last`` has them; {} after a failure.
+    ``failure``: an error's code and text, if it was not answered.
+    """
+
+    observation: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]] | None
+    at: float
+    observe_ms: float
+    round_trip_ms: float
+    timing: Mapping[str, float]
+    failure: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tick:
+    """A command that the robot has played.
+
+    ``at``: seconds, when it was handed over. ``seconds``: how long the episode lasted before it, on the robot's clock.
+    ``observation``: the newest that there was. ``apply_ms``: how long the robot's ``apply`` took.
+    """
+
+    command: Command
+    rung: Rung
+    at: float
+    seconds: float
+    observation: Mapping[str, Any]
+    apply_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an episode. ``success``: None where nobody can tell. ``failure``: an error's code and text.
+
+    ``stopped``: somebody ended it before its time.
+    """
+
+    success: bool | None = None
+    failure: tuple[str, str] | None = None
+    stopped: bool = False
+
+
+class RunObserver(Protocol):
+    """Watches a run. Called on the thread that controls the arm, so at once or within a :class:`.bounded.Bounded`.
+
+    Everything it is given is the run's own: to be read, never written.
+    """
+
+    def started(self, episode: EpisodeInfo, /) -> None:
+        """An episode begins: the robot is about to be brought where it starts."""
+        ...
+
+    def answered(self, answer: Answer, /) -> None:
+        """An observation was answered, or its exchange failed."""
+        ...
+
+    def ticked(self, tick: Tick, /) -> None:
+        """A command was played."""
+        ...
+
+    def ended(self, outcome: Outcome, /) -> None:
+        """The episode is over; the robot was sent its last command."""
+        ...
