@@ -5,7 +5,8 @@ from collections import Counter
 
 import pytest
 from offboard_core.engine import PolicyService
-from offboard_core.server import Access, App, ServerConfig, Turns
+from offboard_core.frontends import Admission, Turns
+from offboard_core.server import App
 from puppets import Puppet, source
 
 pytestmark = pytest.mark.rule("H-15")
@@ -79,7 +80,7 @@ def test_a_flood_of_requests_is_answered_one_in_each_turn(path):
     async def main(clock):
         service = PolicyService({"": source({"a": Puppet})})
         await service.start()
-        app = App(service, Access(None, []), ServerConfig(), {})
+        app = App(service, Admission(service), {})
         answered = []
 
         async def ask():

@@ -1,6 +1,8 @@
 """A server in a process of its own that may have few file descriptors."""
 
 import contextlib
+import resource
+import socket
 import subprocess
 import sys
 import threading
@@ -8,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+from offboard_core.frontends import RESERVE
 from puppets import PATIENCE
 
 #: What the system allows it.
@@ -19,7 +22,7 @@ if loop == "asyncio":
     sys.modules["uvloop"] = None
 resource.setrlimit(resource.RLIMIT_NOFILE, (100, int(limit)))
 from offboard_core import InferenceServer
-from offboard_core.server import provide
+from offboard_core.frontends import provide
 logging.basicConfig(level="WARNING")
 provide(1000)
 tls = dict(zip(("ssl_certfile", "ssl_keyfile"), files))
@@ -50,3 +53,15 @@ def scarce_server(*certificate: Path, loop: str = "uvloop") -> Iterator[SimpleNa
         _, server.log = process.communicate()
         watchdog.cancel()
         watchdog.join()
+
+
+@contextlib.contextmanager
+def without_descriptors() -> Iterator[None]:
+    """This process may have no file descriptors beyond those that it has."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as newest:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (newest.fileno() + RESERVE, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

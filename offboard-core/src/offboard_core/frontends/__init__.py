@@ -6,30 +6,42 @@ from offboard_client.wire import Status
 
 from ..catalog import ResolvedCodec
 from ..engine import Result, Serializer, ServiceSession
+from .admission import MAX_SESSIONS, MESSAGE_RATE, QUIET, Admission, Peer
 from .base import CONTROL_BYTES, Frame, Frontend, FrontendConnection, Scope, read_control
+from .descriptors import RESERVE, lacking, provide
 from .discovery import make_frontends
 from .edge import Edge, EdgeConnection
 from .images import unpack_values
 from .names import check_reserved, is_positronic, warnings
 from .numbers import find_seq
+from .turns import Turns
 
 __all__ = [
     "CONTROL_BYTES",
+    "MAX_SESSIONS",
+    "MESSAGE_RATE",
+    "QUIET",
+    "RESERVE",
+    "Admission",
     "Edge",
     "EdgeConnection",
     "Frame",
     "Frontend",
     "FrontendConnection",
+    "Peer",
     "ResolvedCodec",
     "Result",
     "Scope",
     "Serializer",
     "ServiceSession",
     "Status",
+    "Turns",
     "check_reserved",
     "find_seq",
     "is_positronic",
+    "lacking",
     "make_frontends",
+    "provide",
     "read_control",
     "unpack_values",
     "warnings",

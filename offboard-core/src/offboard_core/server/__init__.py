@@ -7,13 +7,11 @@ from .acceptor import Acceptor
 from .app import App
 from .auth import Access
 from .config import ServerConfig
-from .descriptors import provide
 from .frames import FrameMeter
 from .inference_server import InferenceServer, log
 from .listening import bind, reachable
 from .process import run_server
 from .protocols import HttpProtocol
-from .turns import Turns
 from .uvicorn_server import Config
 
 __all__ = [
@@ -26,10 +24,8 @@ __all__ = [
     "InferenceServer",
     "ServerConfig",
     "ServiceTimeouts",
-    "Turns",
     "bind",
     "log",
-    "provide",
     "reachable",
     "run_server",
 ]

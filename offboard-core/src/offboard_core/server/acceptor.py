@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .descriptors import RESERVE, lacking
+from ..frontends import RESERVE, lacking
 
 if TYPE_CHECKING:
     from .protocols import HttpProtocol

@@ -6,30 +6,28 @@ Section 11 of the protocol.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import ipaddress
 import socket
 from collections.abc import Iterable
 
-from offboard_client.errors import ConfigurationError, Forbidden, Unauthorized
+from offboard_client.errors import Forbidden
+
+from ..frontends import Admission
 
 _SCHEMES = ("bearer", "api-key")
+#: How a request says its token.
+HOW = "send 'Authorization: Bearer …' (offboard's client reads OFFBOARD_AUTH_TOKEN)"
 Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Access:
-    """Lets requests pass that carry the token, or all of them if there is none.
+    """Lets requests pass that carry the token of ``admission``, or all of them if it asks for none.
 
     ``hosts``: names of this server besides those that this machine knows itself by.
     """
 
-    def __init__(self, token: str | None, hosts: Iterable[str] = ()) -> None:
-        if token is not None and (not token or not all("!" <= c <= "~" for c in token)):
-            raise ConfigurationError(
-                "the token is empty or holds characters that no header can carry; use printable ASCII without spaces, "
-                "for instance what `openssl rand -hex 24` prints"
-            )
-        self._token = token.encode() if token is not None else None
+    def __init__(self, admission: Admission, hosts: Iterable[str] = ()) -> None:
+        self._admission = admission
         self._allowed = {_name(host) for host in hosts if not _is_address(host)}
         short = socket.gethostname().lower().partition(".")[0]
         self._names = {"localhost", socket.gethostname().lower(), short, f"{short}.local", *self._allowed}
@@ -37,18 +35,7 @@ class Access:
 
     def check(self, headers: Headers) -> None:
         """Raises Unauthorized unless exactly one Authorization header carries the token."""
-        if self._token is None:
-            return
-        given = [value for name, value in headers if name.lower() == b"authorization"]
-        if len(given) == 1:
-            scheme, _, token = given[0].partition(b" ")
-            # The comparison takes as long for a wrong token as for the right one, whatever the scheme.
-            right = hmac.compare_digest(token.strip(), self._token)
-            if right and scheme.decode("latin-1").lower() in _SCHEMES:
-                return
-        raise Unauthorized(
-            "this server wants a token: send 'Authorization: Bearer …' (offboard's client reads OFFBOARD_AUTH_TOKEN)"
-        )
+        self._admission.check(token_of(headers), HOW)
 
     async def check_page(self, headers: Headers, *, upgrade: bool) -> None:
         """Raises Forbidden on a server without a token if a web page of another site may be asking.
@@ -57,7 +44,7 @@ class Access:
         ``Origin`` whose page it is. A site that lets its own name point to this machine looks like the same site; only
         ``Host`` tells then. Robots send no ``Origin``, browsers cannot leave it out of an upgrade.
         """
-        if self._token is not None:
+        if not self._admission.open:
             return
         headers = list(headers)
         hosts = [value.decode("latin-1") for name, value in headers if name.lower() == b"host"]
@@ -89,6 +76,13 @@ class Access:
                 self._looked_up = asyncio.get_running_loop().run_in_executor(None, socket.getfqdn)
             self._names.add(_name(await asyncio.shield(self._looked_up)))
         return name in self._names
+
+
+def token_of(headers: Headers) -> str | None:
+    """What exactly one Authorization header carries, as a token."""
+    given = [value for name, value in headers if name.lower() == b"authorization"]
+    scheme, _, token = given[0].decode("latin-1").partition(" ") if len(given) == 1 else ("", "", "")
+    return token.strip() if scheme.lower() in _SCHEMES else None
 
 
 def _name(host: str) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 from offboard_client.errors import ConfigurationError, unknown
 from offboard_client.protocol import listen_host
 
-from ..engine import ServiceTimeouts
+from ..engine import PolicyService, ServiceTimeouts
+from ..frontends import MAX_SESSIONS, MESSAGE_RATE, QUIET, Admission
 
 #: Settings that are numbers above 0; without a ``quiet`` or a ``grace`` nothing is waited for.
 _NUMBERS = ("max_sessions", "quiet", "grace", "request_timeout", "ping_interval", "ping_timeout", "frame_rate")
@@ -38,15 +39,15 @@ class ServerConfig:
     auth_token: str | None = None
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None
-    max_sessions: int = 256
-    quiet: float = 60.0
+    max_sessions: int = MAX_SESSIONS
+    quiet: float = QUIET
     preload: bool = True
     grace: float = 3.0
     allowed_hosts: Sequence[str] = ()
     request_timeout: float = 5.0
     ping_interval: float = 20.0
     ping_timeout: float = 20.0
-    frame_rate: float = 2000.0
+    frame_rate: float = MESSAGE_RATE
     limits: ServiceTimeouts = field(default_factory=ServiceTimeouts)
 
     def __post_init__(self) -> None:
@@ -69,3 +70,10 @@ class ServerConfig:
             if name not in known:
                 raise ConfigurationError(unknown("setting of a server", name, known))
         return replace(base or cls(), **settings)
+
+    def admission(self, service: PolicyService) -> Admission:
+        """Who may begin a session on ``service``. Raises ConfigurationError for a token that no client can send."""
+        return Admission(
+            service, token=self.auth_token, max_sessions=self.max_sessions, quiet=self.quiet,
+            message_rate=self.frame_rate,
+        )  # fmt: skip

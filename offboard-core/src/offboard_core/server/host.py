@@ -12,7 +12,6 @@ from ..catalog import ModelSource
 from ..engine import OnProgress, PolicyService
 from ..frontends import Frontend
 from .app import App
-from .auth import Access
 from .config import ServerConfig
 from .listening import bind
 from .uvicorn_server import Config, UvicornServer
@@ -79,13 +78,13 @@ class Running:
 
     async def _serve(self, on_listening: OnListening) -> None:
         config = self._config
-        access = Access(config.auth_token, [config.host, *config.allowed_hosts])
-        listener = bind(config.host, config.port)
         service = PolicyService(self._sources, config.limits)
+        admission = config.admission(service)
+        listener = bind(config.host, config.port)
         try:
             self.address = service.address = (config.host, listener.getsockname()[1])
             await service.start()
-            app = App(service, access, config, self._frontends)
+            app = App(service, admission, self._frontends, [config.host, *config.allowed_hosts])
             server = self._uvicorn = UvicornServer(Config(app, config), app)
             serving = asyncio.ensure_future(server.serve([listener]))
             listening = asyncio.ensure_future(server.listening.wait())

@@ -11,10 +11,9 @@ from offboard_client.errors import ConfigurationError, InferTimeout, log_to_stde
 from offboard_client.protocol import bracketed
 
 from ..catalog import ModelSource, from_callables
-from ..frontends import Frontend
+from ..frontends import Frontend, provide
 from ._malloc import keep_freed_memory
 from .config import ServerConfig
-from .descriptors import provide
 from .host import Running
 from .listening import reachable
 

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 
 from ..catalog import ModelSource
 from ..engine import OnProgress
-from ..frontends import Frontend
+from ..frontends import Frontend, provide
 from ._malloc import keep_freed_memory
 from .config import ServerConfig
-from .descriptors import provide
 from .host import OnListening, Running
 
 log = logging.getLogger(__name__)

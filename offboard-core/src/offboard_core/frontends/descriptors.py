@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import resource
+import socket
 
 log = logging.getLogger(__name__)
 
@@ -33,3 +34,12 @@ def lacking(newest: int) -> int:
     """How many have to be given back for the reserve to be whole. The lowest free number is always given out."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 0 if soft == resource.RLIM_INFINITY else max(0, newest + 1 - (soft - RESERVE))
+
+
+def scarce() -> bool:
+    """Whether the next one would be of the reserve."""
+    try:
+        with socket.socket() as probe:
+            return lacking(probe.fileno()) > 0
+    except OSError:
+        return True
