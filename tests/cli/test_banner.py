@@ -1,6 +1,7 @@
 """What `offboard serve` recommends can be done with the model that it serves."""
 
 import pytest
+from offboard_client.robots import connected
 from offboard_client.robots.sim import ACTIONS, OBSERVATION, SimRobot
 from offboard_core import CodecMeta, Field
 from offboard_core.cli import ServeOptions, announce, fits_simulation
@@ -53,10 +54,6 @@ def test_the_banner_says_that_a_token_is_wanted(where, tmp_path, monkeypatch, ca
 
 
 def test_the_names_are_those_of_the_simulated_arm():
-    robot = SimRobot()
-    try:
-        robot.reset(0)
-        assert robot.observe().keys() == OBSERVATION
+    with connected(SimRobot()) as robot:
+        assert {*robot.observe(), "task"} == OBSERVATION
         assert robot.actions == ACTIONS
-    finally:
-        robot.close()

@@ -8,7 +8,8 @@ from genuine_client import Failed, speaking
 from lerobot_checkpoints import SIDE, save_policy
 from offboard_client import InferenceClient
 from offboard_client.drivers import RunLength
-from offboard_client.robots.sim import SimRobot, StackTask
+from offboard_client.robots import connected
+from offboard_client.robots.sim import SimRobot, Stacking
 from offboard_core import Checkpoint, Chunk, OffboardError
 from offboard_core.catalog import CodecChoice, ModelSource, from_flags
 from offboard_core.checkpoints import MemoryRegistry
@@ -57,10 +58,9 @@ class Player:
 def test_it_drives_the_simulated_arm_to_success_on_the_scripted_policy(client):
     with speaking(served(vendor="scripted")) as server:
         metadata = client.connect(host=server.host, port=server.port)
-        robot = SimRobot()
-        robot.task = StackTask()
-        playing = driver(Player(client, metadata), robot)
-        playing.run(RunLength(episodes=2), seed=3)
+        with connected(SimRobot()) as robot:
+            playing = driver(Player(client, metadata), robot, task=Stacking(robot))
+            playing.run(RunLength(episodes=2), seed=3)
     assert playing.report.successes == 2
 
 

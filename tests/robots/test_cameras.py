@@ -7,6 +7,7 @@ import sys
 import mujoco
 import numpy as np
 import pytest
+from offboard_client.robots import connected
 from offboard_client.robots.sim import BACKGROUND, CUBES, HOME, RayRenderer, SimRobot, mjcf
 
 CENTRES = {"red_cube": (0.45, -0.15), "green_cube": (0.5, 0.0), "blue_cube": (0.55, 0.15)}
@@ -67,10 +68,10 @@ def test_faces_are_shaded_by_their_normals(scene) -> None:
 
 
 def test_the_picture_follows_what_moves() -> None:
-    robot = SimRobot()
-    before = robot.observe()
-    robot.apply({"target_joints": before["robot_state.q"] + [0.3, 0, 0, 0, 0, 0, 0]}, 0.5)
-    after = robot.observe()
+    with connected(SimRobot()) as robot:
+        before = robot.observe()
+        robot.apply({"target_joints": before["robot_state.q"] + [0.3, 0, 0, 0, 0, 0, 0]}, 0.5)
+        after = robot.observe()
     for name in ("image.wrist", "image.exterior"):
         assert (before[name] != after[name]).any()
 
@@ -79,11 +80,13 @@ def test_rays_need_no_opengl_and_the_gl_renderer_says_so_where_there_is_none() -
     script = """
 import sys
 from offboard_client.errors import ConfigurationError
+from offboard_client.robots import connected
 from offboard_client.robots.sim import SimRobot
-assert SimRobot().observe()["image.wrist"].std() > 10
+with connected(SimRobot()) as robot:
+    assert robot.observe()["image.wrist"].std() > 10
 assert not [name for name in sys.modules if name.startswith(("OpenGL", "glfw"))], "GL was loaded"
 try:
-    SimRobot(renderer="gl")
+    SimRobot(renderer="gl").connect()
 except ConfigurationError as error:
     assert "--renderer rays" in error.text, error.text
 else:
@@ -121,10 +124,12 @@ from offboard_client.errors import ConfigurationError
 try:
     from offboard_client.robots.sim import SimRobot
     by_gl = SimRobot(renderer="gl")
+    by_gl.connect()
 except ConfigurationError as error:
     print(error.text)
     sys.exit(77)
 by_rays = SimRobot()
+by_rays.connect()
 for name in ("image.wrist", "image.exterior"):
     pictures = [robot.observe()[name].astype(int) for robot in (by_gl, by_rays)]
     for channel in range(3):

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,15 +104,14 @@ def test_without_a_server_it_says_so_and_ends(capsys: pytest.CaptureFixture[str]
     assert "127.0.0.1:1 refuses connections" in capsys.readouterr().err
 
 
-def test_a_run_that_cannot_begin_closes_the_robot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_cannot_begin_closes_the_robot(monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[SimRobot] = []
 
     def close(robot: SimRobot) -> None:
         closed.append(robot)
 
     monkeypatch.setattr(SimRobot, "close", close)
-    missing = str(tmp_path / "missing")
-    assert cli.main(["run", "sim", "127.0.0.1:1", "--auth-token-file", missing]) == 1
+    assert cli.main(["run", "sim", "127.0.0.1:1", "--wait", "0.2"]) == 1
     assert len(closed) == 1
 
 

@@ -6,7 +6,14 @@ import json
 import numpy as np
 import pytest
 from offboard_client.drivers import RunLength
-from offboard_client.errors import ConfigurationError, ConnectionFailed, ConnectionLost, PolicyFailed
+from offboard_client.errors import (
+    ConfigurationError,
+    ConnectionFailed,
+    ConnectionLost,
+    InvalidAction,
+    PolicyFailed,
+    RobotFailed,
+)
 from robot_fakes import POSE, FakeRobot, FakeSession, driver, rows
 
 
@@ -173,6 +180,49 @@ def test_the_report_is_json_with_the_fields_that_scripts_read() -> None:
     assert found["failures"] == {"policy_failed": 1}
     assert found["server_ms"] == {"infer": {"p50": 2.0, "p95": 2.0, "p99": 2.0}}
     assert set(found["round_trip_ms"]) == {"p50", "p95", "p99"}
+
+
+def test_what_the_task_says_is_sent_with_each_observation() -> None:
+    session, robot = FakeSession(rows(0.0), []), FakeRobot()
+    driver(session, robot).run(RunLength(1, 15.0))
+    assert [seen["task"] for seen in session.observations] == ["hold still"] * 2
+    robot.instruction = None
+    driver(session, robot).run(RunLength(1, 15.0))
+    assert "task" not in session.observations[-1]
+
+
+@pytest.mark.parametrize("call", ["reset", "observe", "apply", "succeeded"])
+@pytest.mark.parametrize("error", [OSError("no such port"), SystemExit(3)])
+def test_a_robot_that_raises_ends_the_run_with_its_call_and_is_told_to_stop(call: str, error: BaseException) -> None:
+    robot = FakeRobot(**{call: error})
+    playing = driver(FakeSession(rows(0.0), []), robot)
+    with pytest.raises(RobotFailed, match=f"^the robot failed in {call}: {type(error).__name__}"):
+        playing.run(RunLength(3, 15.0))
+    assert robot.calls[-2:] == [call, "stop"]
+    assert playing.report.failures == {"robot_failed": 1}
+
+
+def test_a_robot_that_refuses_an_action_fails_its_episode_only() -> None:
+    robot = FakeRobot(apply=InvalidAction("out of reach"))
+    playing = driver(FakeSession(rows(0.0)), robot)
+    playing.run(RunLength(2, 15.0))
+    assert playing.report.failures == {"invalid_action": 2}
+    assert robot.calls == ["reset", "observe", "apply", "stop"] * 2
+
+
+def test_a_robot_that_does_not_stop_ends_the_run_and_what_was_before_is_said() -> None:
+    playing = driver(FakeSession(PolicyFailed("it raised")), FakeRobot(stop=OSError("unplugged")))
+    says = "the robot failed in stop: OSError: unplugged; before that: PolicyFailed: it raised"
+    with pytest.raises(RobotFailed, match=f"^{says}$"):
+        playing.run(RunLength(2, 15.0))
+    assert playing.report.episodes[0].failure == ("robot_failed", says)
+
+
+def test_an_interrupted_robot_is_told_to_stop() -> None:
+    robot = FakeRobot()
+    with pytest.raises(KeyboardInterrupt):
+        driver(FakeSession(KeyboardInterrupt()), robot).run(RunLength(1, 15.0))
+    assert robot.calls[-1] == "stop"
 
 
 @pytest.mark.parametrize("length", [(0, 15.0), (1, 0.0), (1, -1.0), (1, float("nan")), (1, float("inf"))])

@@ -35,7 +35,7 @@ def run(
 ) -> FakeRobot:
     robot = FakeRobot()
     options = {"clock": clock} if clock else {}
-    driver = TimedDriver(session, robot, limits=SafetyLimits(), observers=observers, **options)
+    driver = TimedDriver(session, robot, robot, limits=SafetyLimits(), observers=observers, **options)
     driver.run(RunLength(episodes, 15.0), seed=7)
     return robot
 
@@ -141,7 +141,7 @@ def test_an_observer_that_raises_disturbs_neither_the_arm_nor_the_others(
     after, report = Watcher(), Report()
     robot = FakeRobot()
     with Bounded(raising, 100, "the recorder") if bounded else nullcontext(Shielded(raising, "the recorder")) as first:
-        driver = TimedDriver(session(), robot, limits=SafetyLimits(), observers=[first, report, after])
+        driver = TimedDriver(session(), robot, robot, limits=SafetyLimits(), observers=[first, report, after])
         report.losses = driver.losses
         driver.run(RunLength(2, 15.0), seed=7)
     told = [type(event) for event in undisturbed.events]

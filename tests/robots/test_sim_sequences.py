@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from offboard_client.play import SafetyLimits
-from offboard_client.robots.sim import FINGER_TRAVEL, JOINT_SPEEDS, SimRobot
+from offboard_client.robots.sim import FINGER_TRAVEL, JOINT_SPEEDS, SimRobot, Stacking
 from panda import by_the_table
 from sequences import ARM, Answer, Array, Maker, Server, answers, drawn, limits, play, rates
 from set_points import ROUNDING, speeds
@@ -88,7 +88,7 @@ def test_whatever_the_simulated_arm_is_sent_keeps_to_the_limits_in_each_step_of_
         names = frozenset(ARM if deltas else ("target_pose", "target_joints"))
         make = Maker(allowed, fps, robot.kinematics.forward, names, reach=(1.0, 4.0))
         server = Server(chunks, make, robot.commanded, lambda: len(robot.episodes[-1]))
-        play(server, robot, allowed, seconds)
+        play(server, robot, allowed, seconds, Stacking(robot))
         for episode in robot.episodes:
             if len(episode) > 1:
                 assert_held(np.array([episode[at] for at in sorted(episode)]), allowed, deltas)

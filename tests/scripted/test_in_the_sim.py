@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from offboard_client.drivers import RunLength
-from offboard_client.robots.sim import COLOURS, SimRobot, StackTask
+from offboard_client.robots import connected
+from offboard_client.robots.sim import COLOURS, SimRobot, Stacking, StackTask
 from offboard_core.scripted import ScriptedPolicy, make_codec
 from offboard_core.types import NO_CONTEXT, Checkpoint, NoParams, rows
 from robot_fakes import driver
@@ -36,14 +37,14 @@ class InProcess:
 
 
 @pytest.fixture(scope="module")
-def robot() -> SimRobot:
-    return SimRobot()
+def robot() -> Iterator[SimRobot]:
+    with connected(SimRobot()) as robot:
+        yield robot
 
 
 @pytest.mark.parametrize("episodes", [4, pytest.param(100, marks=pytest.mark.slow)])
 def test_it_does_the_task_wherever_the_cubes_lie(robot: SimRobot, episodes: int) -> None:
-    robot.task = StackTask()
-    playing = driver(InProcess(), robot)
+    playing = driver(InProcess(), robot, task=Stacking(robot))
     playing.run(RunLength(episodes=episodes), seed=1000)
     assert [episode.failure for episode in playing.report.episodes] == [None] * episodes
     assert playing.report.successes == episodes
@@ -52,8 +53,7 @@ def test_it_does_the_task_wherever_the_cubes_lie(robot: SimRobot, episodes: int)
 
 @pytest.mark.parametrize(("top", "bottom"), list(itertools.permutations(COLOURS, 2)))
 def test_it_stacks_any_cube_on_any_other(robot: SimRobot, top: str, bottom: str) -> None:
-    robot.task = StackTask(top, bottom)
-    playing = driver(InProcess(), robot)
+    playing = driver(InProcess(), robot, task=Stacking(robot, StackTask(top, bottom)))
     playing.run(RunLength(), seed=5)
     assert playing.report.successes == 1
     offset = robot.cube(f"{top}_cube")[:3] - robot.cube(f"{bottom}_cube")[:3]
@@ -61,18 +61,18 @@ def test_it_stacks_any_cube_on_any_other(robot: SimRobot, top: str, bottom: str)
 
 
 def test_a_cube_that_lies_on_the_other_but_is_still_held_is_not_yet_a_success(robot: SimRobot) -> None:
-    robot.task = StackTask()
-    robot.reset(0)
+    task = Stacking(robot)
+    task.reset(0)
     session, held_on_top = InProcess(), False
     for _ in range(20):
-        chunk = session.infer(robot.observe())
+        chunk = session.infer({**robot.observe(), "task": task.instruction})
         for row in chunk:
             robot.apply(row["action"], 1 / 15)
             offset = robot.cube("red_cube")[:3] - robot.cube("green_cube")[:3]
             if abs(offset[2] - 0.04) < 0.005 and robot.observe()["grip"][0] > 0.5:
                 held_on_top = True
-                assert robot.succeeded() is False
+                assert task.succeeded() is False
         if not chunk:
             break
     assert held_on_top
-    assert robot.succeeded() is True
+    assert task.succeeded() is True

@@ -44,10 +44,11 @@ class Solvable(Planar):
 
 
 class PlanarArm:
-    """Follows its set-points exactly. ``sent``: (joints, seconds) of each of them, one a control period."""
+    """Follows its set-points exactly, and is its own task. ``sent``: the joints of each, one a control period."""
 
     actions = frozenset({"target_pose", "target_joints", "joint_delta", "target_grip"})
     control_period = 0.01
+    instruction: str | None = None
 
     def __init__(self, kinematics: Any = None) -> None:
         self.kinematics = kinematics
@@ -79,6 +80,9 @@ class PlanarArm:
         assert periods * self.control_period == seconds, "not a whole number of control periods"
         self.sent += list(np.linspace(self.joints, goal, periods + 1)[1:])
         self.joints = np.array(goal)
+
+    def stop(self) -> None:
+        pass
 
     def succeeded(self) -> bool | None:
         return None

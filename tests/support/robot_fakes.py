@@ -14,28 +14,53 @@ POSE = np.array([0.4, 0.0, 0.3, 0.0, 1.0, 0.0, 0.0])
 
 
 class FakeRobot:
-    """Stands at POSE; ``played`` holds every (action, seconds)."""
+    """A robot that stands at POSE, and its own task; ``played`` holds every (action, seconds), ``calls`` the rest.
+
+    ``fails``: calls that raise, each with what.
+    """
 
     actions = frozenset({"target_pose", "target_joints", "joint_delta", "target_grip"})
     control_period = 0.02
     kinematics: Any = None
 
-    def __init__(self, outcome: bool | None = True) -> None:
+    instruction: str | None = "hold still"
+
+    def __init__(self, outcome: bool | None = True, **fails: BaseException) -> None:
         self.outcome = outcome
+        self.fails = fails
         self.played: list[tuple[dict[str, Any], float]] = []
         self.seeds: list[int] = []
+        self.calls: list[str] = []
 
-    def reset(self, seed: int) -> None:
-        self.seeds.append(seed)
+    def connect(self) -> None:
+        self._call("connect")
 
     def observe(self) -> dict[str, Any]:
-        return {"robot_state.ee_pose": POSE.copy(), "robot_state.q": np.zeros(7), "task": "hold still"}
+        self._call("observe")
+        return {"robot_state.ee_pose": POSE.copy(), "robot_state.q": np.zeros(7)}
 
     def apply(self, action: Mapping[str, Any], seconds: float) -> None:
+        self._call("apply")
         self.played.append((dict(action), seconds))
 
+    def stop(self) -> None:
+        self._call("stop")
+
+    def close(self) -> None:
+        self._call("close")
+
+    def reset(self, seed: int) -> None:
+        self._call("reset")
+        self.seeds.append(seed)
+
     def succeeded(self) -> bool | None:
+        self._call("succeeded")
         return self.outcome
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        if name in self.fails:
+            raise self.fails[name]
 
 
 class FakeSession:
@@ -81,9 +106,9 @@ class Watcher:
 class Playing:
     """A driver whose report is fresh and watches."""
 
-    def __init__(self, session: Any, robot: Any, limits: SafetyLimits, **options: Any) -> None:
+    def __init__(self, session: Any, robot: Any, task: Any, limits: SafetyLimits, **options: Any) -> None:
         self.report = Report()
-        self.driver = TimedDriver(session, robot, limits=limits, observers=[self.report], **options)
+        self.driver = TimedDriver(session, robot, task, limits=limits, observers=[self.report], **options)
 
     def run(self, length: RunLength, seed: int = 0) -> None:
         self.driver.run(length, seed)
@@ -101,6 +126,6 @@ def _read_only(action: Mapping[str, Any]) -> dict[str, Any]:
     return frozen
 
 
-def driver(session: Any, robot: Any, limits: SafetyLimits | None = None, **options: Any) -> Playing:
-    """A driver with a report of its own."""
-    return Playing(session, robot, limits or SafetyLimits(), **options)
+def driver(session: Any, robot: Any, limits: SafetyLimits | None = None, task: Any = None, **options: Any) -> Playing:
+    """A driver with a report of its own. ``task``: by default the robot is its own."""
+    return Playing(session, robot, task or robot, limits or SafetyLimits(), **options)

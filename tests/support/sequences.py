@@ -168,10 +168,10 @@ class Server:
                 assert self._moves() == self._before, "a refused chunk moved the arm"
 
 
-def play(server: Server, robot: Any, allowed: SafetyLimits, seconds: float) -> None:
-    """Three episodes by the driver itself."""
+def play(server: Server, robot: Any, allowed: SafetyLimits, seconds: float, task: Any = None) -> None:
+    """Three episodes by the driver itself. ``task``: by default the robot is its own."""
     report = Report()
-    driver = TimedDriver(server, robot, limits=allowed, observers=[report, server])
+    driver = TimedDriver(server, robot, task or robot, limits=allowed, observers=[report, server])
     driver.run(RunLength(episodes=3, seconds=seconds))
     assert all(episode.seconds <= seconds + 1e-6 for episode in report.episodes)
     assert not any(driver.losses), driver.losses

@@ -38,13 +38,13 @@ API = {
         " InferContext Item ModelRegistry NO_CONTEXT NoParams Observation Parallel Policy Progress ReportProgress"
         " Sequential Session Stage is_array is_image",
         "offboard_client.errors": "BadMessage BadObservation BadParameter ConfigurationError DialectUnsupported"
-        " InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound OffboardError PolicyFailed nearest told"
-        " unknown",
+        " InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound OffboardError PolicyFailed RobotFailed nearest"
+        " told unknown",
         "offboard_client": "InferenceClient",
         "offboard_client.drivers": "RunLength TimedDriver",
         "offboard_client.play": "Answer Bounded EpisodeInfo Guard Outcome Report RunObserver SafetyLimits Tick",
         "offboard_client.plugins": "Command UsageError",
-        "offboard_client.robots": "Kinematics Robot",
+        "offboard_client.robots": "Channel Kinematics Robot RobotSpec Task connected",
         "offboard_client.terminal": "Line ServerOptions emit_facts emit_json emit_table note parse patience say tell"
         " terminable token_from",
         "offboard_client.wire": "Encoder WireLimits canonical check_actions decode decode_image decode_text encode"

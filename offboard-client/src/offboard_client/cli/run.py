@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from ..drivers import RunLength, TimedDriver
-from ..errors import BY_CODE, BadParameter, ConfigurationError, ConnectionFailed, OffboardError
+from ..errors import BY_CODE, BadParameter, ConfigurationError, ConnectionFailed, OffboardError, RobotFailed
 from ..play import Bounded, Report, SafetyLimits
 from ..plugins import UsageError
-from ..robots.sim import StackTask
+from ..robots import connected
+from ..robots.sim import RendererName, StackTask
 from ..terminal import Line, ServerOptions, console, emit_json, parse, refuse_address_flags, refuse_habits, terminable
 from .run_display import Display, table
 
@@ -20,6 +21,8 @@ ROBOTS = {"sim": "Play a policy on the simulated arm (offboard-client[sim]), una
 
 #: How many events may wait for a terminal that takes no text; then the display misses some, and the arm goes on.
 _DISPLAYED = 256
+#: What leaves the episodes that are left unplayed.
+ENDING = (ConnectionFailed, RobotFailed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,7 @@ class Options(ServerOptions):
     """The instruction. The simulation judges `stack the COLOUR cube on the COLOUR cube`: red, green, blue."""
     seed: int = 0
     """Where the cubes lie in the first episode; the next one has the next seed."""
-    renderer: Literal["rays", "gl"] = "rays"
+    renderer: RendererName = "rays"
     """How camera pictures are made: by casting rays (needs no OpenGL), or by MuJoCo's OpenGL renderer."""
     timeout: float = 60.0
     """How long to wait for one chunk, in seconds."""
@@ -46,7 +49,9 @@ class Options(ServerOptions):
 
 
 def run(arguments: list[str]) -> int:
-    """Play the episodes, print what was measured. 0 if they were played, whatever became of them; 1 without a server.
+    """Play the episodes, print what was measured.
+
+    0 if they were played, whatever became of them; 1 without a server, or with a robot that fails.
 
     Raises UsageError, and what :func:`play` raises.
     """
@@ -63,7 +68,7 @@ def run(arguments: list[str]) -> int:
     show(report, options.json)
     if report.interrupted:
         return 130
-    return int(any(issubclass(BY_CODE.get(code, OffboardError), ConnectionFailed) for code in report.failures))
+    return int(any(issubclass(BY_CODE.get(code, OffboardError), ENDING) for code in report.failures))
 
 
 def play(options: Options) -> Report:
@@ -71,29 +76,29 @@ def play(options: Options) -> Report:
 
     Raises what opening the session raises, and ConfigurationError for a policy that the robot cannot play.
     """
-    from ..robots.sim import SimRobot  # MuJoCo is loaded only where it is needed
+    from ..robots.sim import SimRobot, Stacking  # MuJoCo is loaded only where it is needed
 
     report, line = Report(), Line()
-    robot = SimRobot(StackTask.parse(options.task), options.renderer)
+    robot = SimRobot(options.renderer)
+    task = Stacking(robot, StackTask.parse(options.task))
     try:
         client = options.client(line)
         display = Display(line, options.length.episodes, options.length.seconds)
         with (
             terminable(),
+            connected(robot),
             line,
             client.new_session(options.model_id) as session,
             Bounded(display, _DISPLAYED, "the display") as shown,
         ):
-            driver = TimedDriver(session, robot, limits=options.limits, observers=(report, shown))
+            driver = TimedDriver(session, robot, task, limits=options.limits, observers=(report, shown))
             report.losses = driver.losses
             driver.run(options.length, options.seed)
-    except (KeyboardInterrupt, ConnectionFailed) as error:
+    except (KeyboardInterrupt, *ENDING) as error:
         if not report.episodes:
             raise
-        # A lost connection is in the record of the episode that met it.
+        # What else ended the run is in the record of the episode that met it.
         report.interrupted = isinstance(error, KeyboardInterrupt)
-    finally:
-        robot.close()
     return report
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConfigurationError, ConnectionFailed, ConnectionLost, OffboardError, told
+from ..errors import ConfigurationError, ConnectionFailed, ConnectionLost, OffboardError, RobotFailed, told
 from ..play import (
     Answer,
     Command,
@@ -21,7 +21,7 @@ from ..play import (
     Shielded,
     Tick,
 )
-from ..robots import Robot
+from ..robots import Robot, Task, asked, held
 
 #: Times that differ by less are the same time, in seconds: far below any period, far above the rounding of sums.
 _SAME_TIME = 1e-6
@@ -44,19 +44,20 @@ class RunLength:
 
 
 class TimedDriver:
-    """Plays a policy on a robot.
+    """Plays a policy on a robot that is connected, episode after episode of a task.
 
     It observes, asks for a chunk, plays the chunk to its end by the rows' timestamps, counted from the moment
     the chunk arrived, and asks again. The robot's clock stands while the policy thinks, as a simulation's may.
     A chunk is laid on the robot's control periods and checked against ``limits`` as a whole
     (:class:`~offboard_client.play.Guard`) before its first row is played. When anything goes wrong the episode is
-    over and failed: the robot is sent nothing more, so it holds its last command.
+    over and failed. At the end of each episode, whatever ended it, the robot is told to stop.
     """
 
     def __init__(
         self,
         session: PolicySession,
         robot: Robot,
+        task: Task,
         *,
         limits: SafetyLimits,
         observers: Iterable[RunObserver] = (),
@@ -67,7 +68,7 @@ class TimedDriver:
         ``clock``: wall seconds. Raises ConfigurationError for a policy that this robot cannot play, or that ``limits``
         cannot hold.
         """
-        self._session, self._robot, self._clock = session, robot, clock
+        self._session, self._robot, self._task, self._clock = session, robot, task, clock
         self._observers = [each if isinstance(each, Shielded) else Shielded(each) for each in observers]
         self._meta = session.metadata
         self._guard = Guard(robot, limits, self._meta)
@@ -81,7 +82,8 @@ class TimedDriver:
         """Play every episode, the i-th with ``seed + i``; what happens is told the observers.
 
         An error ends its episode only; a session that was lost is opened anew for the next one. Raises
-        ConnectionFailed when that cannot be done: the episodes that are left cannot be played.
+        ConnectionFailed when that cannot be done, and RobotFailed for a robot or a task that fails: the episodes that
+        are left cannot be played.
         """
         for number in range(length.episodes):
             self._start(number + 1, seed + number, length.seconds)
@@ -89,13 +91,17 @@ class TimedDriver:
             try:
                 if number:
                     self._session.reset()
-                self._robot.reset(seed + number)
-                self._guard.reset()
-                self._play(length.seconds)
-                outcome = Outcome(self._robot.succeeded())
+                with held(self._robot):
+                    with asked("reset"):
+                        self._task.reset(seed + number)
+                    self._guard.reset()
+                    self._play(length.seconds)
+                    with asked("succeeded"):
+                        outcome = Outcome(self._task.succeeded())
             except OffboardError as error:
                 outcome = Outcome(False, _failure(error))
-                if isinstance(error, ConnectionFailed) and not isinstance(error, ConnectionLost):
+                unopened = isinstance(error, ConnectionFailed) and not isinstance(error, ConnectionLost)
+                if unopened or isinstance(error, RobotFailed):
                     raise
             except Exception as error:
                 outcome = Outcome(False, ("internal", told(error)))
@@ -122,9 +128,16 @@ class TimedDriver:
             for observer in self._observers:
                 observer.started(episode)
 
+    def _observe(self) -> dict[str, Any]:
+        with asked("observe"):
+            observation = dict(self._robot.observe())
+            if (instruction := self._task.instruction) is not None:
+                observation["task"] = instruction
+            return observation
+
     def _ask(self) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]] | None]:
         began = self._clock()
-        observation = self._robot.observe()
+        observation = self._observe()
         sent = self._clock()
         try:
             rows = self._session.infer(observation)
@@ -150,11 +163,11 @@ class TimedDriver:
                 observer.answered(answer)
 
     def _apply(self, command: Command, observation: Mapping[str, Any], played: float) -> None:
-        if not self._observers:
-            self._robot.apply(command.action, command.seconds)
-            return
         at = self._clock()
-        self._robot.apply(command.action, command.seconds)
+        with asked("apply"):
+            self._robot.apply(command.action, command.seconds)
+        if not self._observers:
+            return
         tick = Tick(command, "playing", at, played, observation, 1000 * (self._clock() - at))
         for observer in self._observers:
             observer.ticked(tick)

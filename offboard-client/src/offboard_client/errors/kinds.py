@@ -184,6 +184,12 @@ class ConfigurationError(OffboardError):
     code = "configuration"
 
 
+class RobotFailed(OffboardError):
+    """The robot on this machine, or its task, raised where it was called. Never sent by a server."""
+
+    code = "robot_failed"
+
+
 class ConnectionFailed(OffboardError, ConnectionError):
     """No session could be opened: the address, the network, or what answers there."""
 

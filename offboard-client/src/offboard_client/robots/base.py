@@ -1,11 +1,13 @@
-"""What a driver asks of a robot. The simulated arm implements it; a real arm's driver does the same."""
+"""What a driver asks of a robot, and of the task that is evaluated on it. The simulated arm implements both."""
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from .poses import Vector
+from .spec import RobotSpec
 
 
 class Kinematics(Protocol):
@@ -21,32 +23,41 @@ class Kinematics(Protocol):
         ...
 
 
-class Robot(Protocol):
-    """One robot with its cameras and its task."""
+class Robot(abc.ABC):
+    """One robot with its cameras. Making one touches no hardware: what it is can be read before it is connected.
+
+    ``spec``: what it measures and plays, and its control period; the same for all of its life. ``kinematics``: what
+    joints mean for the end effector, or None; a workspace for joint commands needs it.
+
+    :meth:`connect` first, :meth:`close` last, and always (:func:`~offboard_client.robots.connected` sees to that); what
+    lies between belongs to one thread, but for :meth:`stop`. Raise an OffboardError that says what to do; anything else
+    is reported as RobotFailed.
+    """
+
+    spec: RobotSpec
+    kinematics: Kinematics | None = None
 
     @property
     def actions(self) -> frozenset[str]:
         """The action names it can play (``target_pose``, ``target_joints`` …)."""
-        ...
+        return frozenset(self.spec.plays)
 
     @property
     def control_period(self) -> float:
         """Seconds from one set-point that the hardware takes to the next. The robot's own, whatever a server says."""
-        ...
+        return self.spec.control_period
 
-    @property
-    def kinematics(self) -> Kinematics | None:
-        """What joints mean for the end effector, or None; a workspace for joint commands needs it."""
-        ...
+    def connect(self) -> None:
+        """Open what the robot needs. Moves nothing."""
 
-    def reset(self, seed: int) -> None:
-        """Go to where an episode starts. ``seed`` fixes whatever is random about that."""
-        ...
-
+    @abc.abstractmethod
     def observe(self) -> dict[str, Any]:
-        """What is measured now, by canonical names; of ``robot_state.ee_pose`` and ``robot_state.q`` what it has."""
-        ...
+        """What is measured now, by canonical names; of ``robot_state.ee_pose`` and ``robot_state.q`` what it has.
 
+        A new map each time, of arrays that stay as they are when the robot moves on.
+        """
+
+    @abc.abstractmethod
     def apply(self, action: Mapping[str, Any], seconds: float) -> None:
         """Go to what one row commands, evenly in ``seconds``, a whole number of control periods; then return.
 
@@ -57,8 +68,31 @@ class Robot(Protocol):
         empty action holds still. Raises InvalidAction, before anything moves, for a name it cannot play, a wrong shape,
         a number that is not finite, a pose out of reach.
         """
+
+    @abc.abstractmethod
+    def stop(self) -> None:
+        """Hold still from now on, wherever it is. From any thread, at any time while it is connected; may be repeated.
+
+        An :meth:`apply` that is under way returns within a control period, and none plays anything until
+        :meth:`observe` is called anew: what was commanded by an older observation is over.
+        """
+
+    def close(self) -> None:
+        """Let go of everything; the arm stays as it is. Called once, also where :meth:`connect` has failed."""
+
+
+class Task(Protocol):
+    """What is evaluated on a robot: what it is told, where an episode starts, and whether it is done."""
+
+    @property
+    def instruction(self) -> str | None:
+        """What the policy is told, as ``task`` of each observation; None: nothing."""
+        ...
+
+    def reset(self, seed: int) -> None:
+        """Bring robot and scene to where an episode starts. ``seed`` fixes whatever is random about that."""
         ...
 
     def succeeded(self) -> bool | None:
-        """Whether the task is done, as far as the robot can tell; None where it cannot."""
+        """Whether it is done, as far as anybody can tell; None where nobody can."""
         ...

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from .names import ACTIONS, OBSERVATION
+from .options import RendererName, SimOptions
 from .tasks import COLOURS, CUBE_SIZE, StackTask
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from .kinematics import POSITION_TOLERANCE, ROTATION_TOLERANCE, Kinematics
     from .robot import SimRobot
     from .scene import BACKGROUND, CUBES, FINGER_TRAVEL, HOME, JOINT_SPEEDS, mjcf
+    from .stacking import Stacking
 
 __all__ = [
     "ACTIONS",
@@ -28,14 +30,18 @@ __all__ = [
     "ROTATION_TOLERANCE",
     "Kinematics",
     "RayRenderer",
+    "RendererName",
+    "SimOptions",
     "SimRobot",
     "StackTask",
+    "Stacking",
     "mjcf",
 ]
 
 #: Imported when first asked for, since they import libraries that not everybody has.
 _LATER = {
     "SimRobot": "robot",
+    "Stacking": "stacking",
     "RayRenderer": "cameras",
     "BACKGROUND": "scene",
     "CUBES": "scene",

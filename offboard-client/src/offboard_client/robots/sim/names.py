@@ -1,10 +1,43 @@
-"""What the simulated arm observes and plays, by canonical name; told without MuJoCo."""
+"""What the simulated arm measures and plays; told without MuJoCo."""
 
 from __future__ import annotations
 
+from ...wire import ACTIONS as MEANINGS
+from .. import Channel, RobotSpec
+
 ARM_ACTIONS = ("target_pose", "target_joints", "joint_delta")
-ACTIONS = frozenset((*ARM_ACTIONS, "target_grip"))
-OBSERVATION = frozenset(
-    ("robot_state.ee_pose", "robot_state.q", "robot_state.dq", "grip", "task", "image.wrist", "image.exterior",
-     "sim.objects.red_cube", "sim.objects.green_cube", "sim.objects.blue_cube")
-)  # fmt: skip
+JOINTS = tuple(f"joint{number}" for number in range(1, 8))
+_FRAME = "the arm's base; of the point between the finger tips"
+_POSE = "m, unit quaternion wxyz"
+_IMAGE = Channel(shape=(224, 224, 3), dtype="uint8", unit="RGB")
+
+
+def _pose(frame: str) -> Channel:
+    return Channel(shape=(7,), unit=_POSE, frame=frame)
+
+
+def _joints(unit: str) -> Channel:
+    return Channel(shape=(7,), unit=unit, order=JOINTS)
+
+
+SPEC = RobotSpec(
+    measures={
+        "robot_state.ee_pose": _pose(_FRAME),
+        "robot_state.q": _joints("rad"),
+        "robot_state.dq": _joints("rad/s"),
+        "grip": Channel(shape=(1,), unit="0 open to 1 closed"),
+        **{f"sim.objects.{colour}_cube": _pose("the arm's base") for colour in ("red", "green", "blue")},
+        "image.wrist": _IMAGE,
+        "image.exterior": _IMAGE,
+    },
+    plays={
+        "target_pose": _pose(_FRAME),
+        "target_joints": _joints(MEANINGS["target_joints"][1]),
+        "joint_delta": _joints(MEANINGS["joint_delta"][1]),
+        "target_grip": Channel(shape=(1,), unit=MEANINGS["target_grip"][1]),
+    },
+    control_period=0.01,
+)
+ACTIONS = frozenset(SPEC.plays)
+#: With the instruction, which the task adds.
+OBSERVATION = frozenset((*SPEC.measures, "task"))

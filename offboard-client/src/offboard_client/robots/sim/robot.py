@@ -2,45 +2,49 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from ...errors import InvalidAction
-from .. import Vector, closure, pose, vector
+from ...errors import InvalidAction, RobotFailed
+from .. import Robot, Vector, closure, pose, vector
 from ._mujoco import Data, Model, mj
 from .cameras import GLRenderer, RayRenderer, Renderer
 from .kinematics import Kinematics, site_pose
-from .names import ACTIONS, ARM_ACTIONS
+from .names import ARM_ACTIONS, JOINTS, SPEC
+from .options import RendererName
 from .scene import CAMERAS, CUBES, FINGER_TRAVEL, HOME, JOINT_SPEEDS, mjcf
-from .tasks import CUBE_SIZE, StackTask
+from .tasks import CUBE_SIZE
 
-_JOINTS = [f"joint{number}" for number in range(1, 8)]
 #: Where cubes may lie at the start (m, arm base frame), and how far apart, so that open fingers fit between them.
 _AREA = ((0.40, 0.62), (-0.24, 0.24))
 _APART = 0.11
 
 
-class SimRobot:
-    """A 7-joint arm with a gripper, a table and three cubes, in MuJoCo. See :class:`~offboard_client.robots.Robot`.
+class SimRobot(Robot):
+    """A 7-joint arm with a gripper, a table and three cubes, in MuJoCo.
 
     Besides the robot's own state it observes ``sim.objects.<name>`` (7,), the poses of the cubes, in the same
     frame as ``robot_state.ee_pose``. Time passes in :meth:`apply` only: the simulation waits for the policy.
     """
 
-    actions = ACTIONS
-    control_period = 0.01
-
-    def __init__(self, task: StackTask | None = None, renderer: Literal["rays", "gl"] = "rays") -> None:
-        self.task = task or StackTask()
+    def __init__(self, renderer: RendererName = "rays") -> None:
+        self.spec = SPEC
         self._model: Model = mj.MjModel.from_xml_string(mjcf())
         self._data: Data = mj.MjData(self._model)
-        self.kinematics = Kinematics(self._model, _JOINTS, rest=np.array(HOME))
-        self._renderer: Renderer = (GLRenderer if renderer == "gl" else RayRenderer)(self._model)
+        self.kinematics = self._kinematics = Kinematics(self._model, list(JOINTS), rest=np.array(HOME))
+        self._make_renderer = GLRenderer if renderer == "gl" else RayRenderer
+        self._renderer: Renderer | None = None
         self._tcp = int(self._model.site("tcp").id)
         self._due = 0.0
+        self._stopped = threading.Event()
         self.reset(0)
+
+    def connect(self) -> None:
+        """Open the cameras. Raises ConfigurationError where there is no OpenGL and that was asked for."""
+        self._renderer = self._make_renderer(self._model)
 
     @property
     def time(self) -> float:
@@ -63,6 +67,9 @@ class SimRobot:
 
     def observe(self) -> dict[str, Any]:
         """The canonical observation, with both cameras rendered now."""
+        if self._renderer is None:
+            raise RobotFailed("the simulated arm is not connected: connect() opens its cameras")
+        self._stopped.clear()
         mj.mj_forward(self._model, self._data)
         data = self._data
         observation: dict[str, Any] = {
@@ -70,7 +77,6 @@ class SimRobot:
             "robot_state.q": np.array(data.qpos[:7]),
             "robot_state.dq": np.array(data.qvel[:7]),
             "grip": np.array([1 - float(data.qpos[7:9].mean()) / FINGER_TRAVEL]),
-            "task": self.task.instruction,
         }
         for name in CUBES:
             observation[f"sim.objects.{name}"] = self.cube(name)
@@ -84,6 +90,8 @@ class SimRobot:
         Only the robot knows where a joint_delta leads when it is played: no set-point moves faster than such an arm's
         joints can (:data:`.scene.JOINT_SPEEDS`), whatever anybody's limits are.
         """
+        if self._stopped.is_set():
+            return
         start: Vector = np.array(self._data.ctrl)
         target = self._set_points(action, start)
         speeds = np.abs(target[:7] - start[:7]) / seconds
@@ -97,24 +105,37 @@ class SimRobot:
         self._due += seconds
         steps = max(round((self._due - self.time) / float(self._model.opt.timestep)), 0)
         for step in range(1, steps + 1):
+            if self._stopped.is_set():
+                self._due = self.time
+                return
             self._data.ctrl[:] = start + (target - start) * (step / steps)
             mj.mj_step(self._model, self._data)
 
-    def succeeded(self) -> bool:
-        """The cube rests on the other one, and the gripper has let go of it."""
-        top, bottom = self.cube(f"{self.task.top}_cube"), self.cube(f"{self.task.bottom}_cube")
-        offset = top[:3] - bottom[:3]
-        speed = float(np.linalg.norm(self._data.joint(f"{self.task.top}_cube").qvel[:3]))
-        on_top = float(np.linalg.norm(offset[:2])) < CUBE_SIZE / 2 and abs(float(offset[2]) - CUBE_SIZE) < 0.005
-        return on_top and speed < 0.02 and not self._touches_gripper(f"{self.task.top}_cube")
+    def stop(self) -> None:
+        """See :meth:`Robot.stop`. The set-points stay where they have got to."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Release the cameras."""
+        renderer, self._renderer = self._renderer, None
+        if renderer is not None:
+            renderer.close()
 
     def cube(self, name: str) -> Vector:
         """The pose (7,) of a cube's centre in the arm base frame."""
         return np.array(self._data.joint(name).qpos)
 
-    def close(self) -> None:
-        """Release the renderer."""
-        self._renderer.close()
+    def cube_speed(self, name: str) -> float:
+        """How fast a cube's centre moves, m/s."""
+        return float(np.linalg.norm(self._data.joint(name).qvel[:3]))
+
+    def touches_gripper(self, cube: str) -> bool:
+        """Whether a cube touches the hand or a finger."""
+        fingers = {int(self._model.body(name).id) for name in ("left_finger", "right_finger", "hand")}
+        other = int(self._model.body(cube).id)
+        bodies = self._model.geom_bodyid
+        pairs = ({int(bodies[contact.geom1]), int(bodies[contact.geom2])} for contact in self._data.contact)
+        return any(other in pair and pair & fingers for pair in pairs)
 
     def _set_points(self, action: Mapping[str, Any], now: Vector) -> Vector:
         if unknown := action.keys() - self.actions:
@@ -129,7 +150,7 @@ class SimRobot:
             target[7] = FINGER_TRAVEL * (1 - closure(action["target_grip"], "target_grip"))
         if arm:
             joints = self._joints(arm[0], action[arm[0]], now[:7])
-            low, high = self.kinematics.limits.T
+            low, high = self._kinematics.limits.T
             if (outside := (joints < low) | (joints > high)).any():
                 worst = int(outside.argmax())
                 raise InvalidAction(
@@ -141,16 +162,9 @@ class SimRobot:
 
     def _joints(self, name: str, value: Any, commanded: Vector) -> Vector:
         if name == "target_pose":
-            return self.kinematics.solve(pose(value, name), commanded)
+            return self._kinematics.solve(pose(value, name), commanded)
         joints = vector(value, 7, name)
         return joints if name == "target_joints" else np.array(self._data.qpos[:7]) + joints
-
-    def _touches_gripper(self, cube: str) -> bool:
-        fingers = {int(self._model.body(name).id) for name in ("left_finger", "right_finger", "hand")}
-        other = int(self._model.body(cube).id)
-        bodies = self._model.geom_bodyid
-        pairs = ({int(bodies[contact.geom1]), int(bodies[contact.geom2])} for contact in self._data.contact)
-        return any(other in pair and pair & fingers for pair in pairs)
 
 
 def _places(rng: np.random.Generator, count: int) -> list[Vector]:

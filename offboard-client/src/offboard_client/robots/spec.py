@@ -1,0 +1,56 @@
+"""A robot's contract as data: what it measures and what it plays, name by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..errors import ConfigurationError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channel:
+    """What one name of a robot's observation or action holds.
+
+    ``shape``: of one observation, or of one row; -1 for a free axis. ``dtype``: a numpy dtype's name, or ``"str"``.
+    ``unit``: as a person would write it (``"rad"``, ``"m, unit quaternion wxyz"``, ``"RGB"``), None if there is none.
+    ``frame``: in which frame, of what (``"the arm's base; between the finger tips"``), None where that means nothing.
+    ``order``: what the numbers along the last axis are, a name each (``("shoulder_pan", …)``); empty where the unit
+    says it all. ``rate``: how often it is measured anew, Hz; None: whenever it is asked for.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "float64"
+    unit: str | None = None
+    frame: str | None = None
+    order: tuple[str, ...] = ()
+    rate: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.order and (not self.shape or self.shape[-1] != len(self.order)):
+            raise ConfigurationError(
+                f"a channel of the shape {self.shape} has an order of {len(self.order)} names ({', '.join(self.order)})"
+            )
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it holds an image: (h, w, 3) uint8."""
+        return len(self.shape) == 3 and self.shape[2] == 3 and self.dtype == "uint8"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotSpec:
+    """What a robot measures and plays, by the protocol's names (sections 7 and 8), and how often it is commanded.
+
+    ``control_period``: seconds from one set-point that its hardware takes to the next. It is known before the robot is
+    connected, and stays.
+    """
+
+    measures: Mapping[str, Channel]
+    plays: Mapping[str, Channel]
+    control_period: float
+
+    @property
+    def cameras(self) -> Mapping[str, Channel]:
+        """The channels of :attr:`measures` that hold images."""
+        return {name: channel for name, channel in self.measures.items() if channel.is_image}
