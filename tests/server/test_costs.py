@@ -8,8 +8,7 @@ import msgpack
 import pytest
 from frames import picture, refused
 from offboard_client import wire
-from offboard_client.wire import ImageBudget
-from offboard_core.frontends import CONTROL_BYTES
+from offboard_client.wire import CONTROL_BYTES, ImageBudget
 from offboard_core.frontends.v1 import V1
 from robots import robot
 

@@ -32,7 +32,7 @@ from .keysets import KEYSETS, KeySet
 from .options import OpenPIFrontendOptions
 
 #: What the handshake of Protocol v1 says for other clients, and what is said otherwise here.
-_NOT_SAID = {"local_stack", "positronic_version", "compress_images", "openpi_metadata"}
+_NOT_SAID = {"local_stack", "positronic_version", "compress_images", "openpi_metadata", "controls"}
 
 
 class OpenPIFrontend(Frontend):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from .commands import Command, UsageError
 from .entry_points import import_attr
-from .options import build, describe, parse_value
+from .options import build, changeable, describe, parse_value
 
 __all__ = [
     "Command",
     "UsageError",
     "build",
+    "changeable",
     "describe",
     "import_attr",
     "parse_value",

@@ -22,6 +22,10 @@ from ..errors import BadParameter, OffboardError, unknown
 T = TypeVar("T")
 
 
+#: Marks a field, in its metadata, as one that may be changed while it is in use.
+_CHANGEABLE = "offboard.changeable"
+
+
 @dataclass(frozen=True)
 class Option:
     """One field of an options class: ``type`` as a person reads it, ``default`` as plain data."""
@@ -29,6 +33,12 @@ class Option:
     name: str
     type: str
     default: Any
+    changeable: bool = False
+
+
+def changeable(default: T) -> T:
+    """The default of a field that a session may change while it is open (``speed: float = changeable(0.4)``)."""
+    return dataclasses.field(default=default, metadata={_CHANGEABLE: True})
 
 
 def build(cls: type[T], overrides: Mapping[str, Any], where: str, error: type[OffboardError] = BadParameter) -> T:
@@ -85,9 +95,8 @@ def describe(cls: type) -> list[Option]:
     for field in dataclasses.fields(cls):
         if field.init:
             default = _default(field)
-            options.append(
-                Option(field.name, _spell(hints[field.name]), ... if default is dataclasses.MISSING else default)
-            )
+            default = ... if default is dataclasses.MISSING else default
+            options.append(Option(field.name, _spell(hints[field.name]), default, _CHANGEABLE in field.metadata))
     return options
 
 

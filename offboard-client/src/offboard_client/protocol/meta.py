@@ -154,6 +154,23 @@ def _is_sizes(value: Any) -> bool:
     return _is_size(value) or (isinstance(value, dict) and all(map(_is_size, cast("dict[str, Any]", value).values())))
 
 
+def _is_controls(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_control, cast("dict[str, Any]", value).values()))
+
+
+def _is_control(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    found = cast("dict[str, Any]", value)
+    params = found.get("params")
+    return (
+        _is_text(found.get("summary"))
+        and _is_text_map(found.get("answers"))
+        and isinstance(params, dict)
+        and all(_is_map(p) and _is_text(p.get("type")) for p in cast("dict[str, Any]", params).values())
+    )
+
+
 _TEXT = (_is_text, "text")
 _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("type", "host", "checkpoint_path", "checkpoint_id", "experiment_name", "device"), _TEXT),
@@ -168,4 +185,5 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "chunk_length": (_is_count, "a whole number above 0"),
     "joint_names": (_is_texts, "a list of names"),
     "conventions": (_is_text_map, "a map from names to texts"),
+    "controls": (_is_controls, "a map from names to summary, params and answers"),
 }

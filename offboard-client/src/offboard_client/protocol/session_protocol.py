@@ -17,6 +17,7 @@ from .. import wire
 from ..errors import (
     BadMessage,
     BadObservation,
+    BadParameter,
     Busy,
     ConnectionFailed,
     ConnectionLost,
@@ -162,10 +163,20 @@ class SessionProtocol:
         self._seq += 1
         return self._send({**observation, wire.SEQ: self._seq})
 
-    def ask_control(self, kind: Literal["reset", "ping", "stats"]) -> memoryview:
-        """All bytes that carry a control frame."""
+    def ask_control(self, kind: str, params: Mapping[str, Any] | None = None) -> memoryview:
+        """All bytes that carry a control frame.
+
+        Raises BadParameter for ``params`` that none can hold (nothing was sent, the session goes on).
+        """
         self._enter()
-        return self._send(wire.control_frame(kind))
+        frame = wire.control_frame(kind, params)
+        if odd := wire.why_not_plain(frame):
+            raise BadParameter(f"{kind}: {odd}")
+        if (size := len(wire.encode(frame))) >= wire.CONTROL_BYTES:
+            raise BadParameter(
+                f"{kind} with these parameters has {size} bytes; expected fewer than {wire.CONTROL_BYTES}"
+            )
+        return self._send(frame)
 
     @property
     def answered(self) -> bool:
@@ -195,7 +206,7 @@ class SessionProtocol:
         )
         return found, step
 
-    def answer_control(self, kind: Literal["reset", "ping", "stats"]) -> dict[str, Any]:
+    def answer_control(self, kind: str) -> dict[str, Any]:
         """The answer to a control frame. Raises what the server reports, or why none came."""
         found = wire.read_control_answer(self._take(), kind)
         self.state = "ready"

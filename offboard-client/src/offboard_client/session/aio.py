@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from ..errors import Busy
 from ..protocol import AttemptFailed, Attempts, BaseClient, Clock, Settings
-from ..wire import Row
+from ..wire import CONFIGURE, Row
 from .http import ask_models
-from .state import SessionFacts
+from .state import SessionFacts, changed
 from .streams import Connection, open_connection
 
 Result = TypeVar("Result")
@@ -74,15 +74,28 @@ class AsyncInferenceSession(SessionFacts):
 
     async def reset(self) -> None:
         """Start a new episode: the policy forgets the last one."""
-        await self._control("reset")
+        await self._using(lambda connection: connection.control("reset"))
 
     async def ping(self) -> dict[str, Any]:
         """Ask whether the model answers, not only the socket; what the server says about it."""
-        return await self._control("ping")
+        return await self._using(lambda connection: connection.control("ping"))
 
     async def stats(self) -> dict[str, Any]:
         """The server's counts and timings of this session."""
-        return await self._control("stats")
+        return await self._using(lambda connection: connection.control("stats"))
+
+    async def configure(self, /, **options: Any) -> dict[str, Any]:
+        """Change options of this session from the next inference on; see InferenceSession.configure."""
+        return changed(await self.call(CONFIGURE, **options))
+
+    async def call(self, name: str, /, **params: Any) -> dict[str, Any]:
+        """Ask the model for something beside inference; see InferenceSession.call."""
+
+        async def ask(connection: Connection) -> dict[str, Any]:
+            with self._asking(name, params, connection.protocol):
+                return await connection.control(name, params)
+
+        return await self._using(ask)
 
     async def close(self) -> None:
         """End the session. A call that another task is in raises ConnectionLost. Never raises; may be repeated."""
@@ -90,13 +103,6 @@ class AsyncInferenceSession(SessionFacts):
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
-
-    async def _control(self, kind: Literal["reset", "ping", "stats"]) -> dict[str, Any]:
-        return await self._using(
-            lambda connection: connection.exchange(
-                lambda: connection.protocol.ask_control(kind), lambda: connection.protocol.answer_control(kind)
-            )
-        )
 
     async def _using(self, call: Callable[[Connection], Awaitable[Result]]) -> Result:
         if self._taken:
@@ -119,8 +125,11 @@ class AsyncInferenceSession(SessionFacts):
         seconds = timeouts.open if self._protocol is None else timeouts.reopen
         connection = await open_connection(self._settings, self._url(), seconds)
         try:
-            self._check_not_closed()
             self._adopt(connection.protocol)
+            if settings := self._to_repeat():
+                with self._repeating(settings, connection.protocol):
+                    await connection.control(CONFIGURE, settings)
+            self._check_not_closed()
         except BaseException:
             connection.abort()
             raise

@@ -8,7 +8,7 @@ import ssl
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from ..errors import ConnectionLost
 from ..protocol import AttemptFailed, Attempts, Deadline, Passed, SessionProtocol, Settings, Step, from_os_error, late
@@ -68,9 +68,11 @@ class Connection:
         """One observation and its answer; any doubt about the answer closes the socket."""
         return self._exchange(lambda: self.protocol.ask(observation), self.protocol.answer)
 
-    def control(self, kind: Literal["reset", "ping", "stats"]) -> dict[str, Any]:
+    def control(self, kind: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """One control frame and its answer."""
-        return self._exchange(lambda: self.protocol.ask_control(kind), lambda: self.protocol.answer_control(kind))
+        return self._exchange(
+            lambda: self.protocol.ask_control(kind, params), lambda: self.protocol.answer_control(kind)
+        )
 
     def close(self) -> None:
         """Say goodbye, wait for the server's answer within the close timeout, close."""

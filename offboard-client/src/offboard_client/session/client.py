@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 
 from ..errors import Busy
 from ..protocol import BaseClient, Settings
-from ..wire import Row
+from ..wire import CONFIGURE, Row
 from .blocking import Connection, open_connection
 from .http import list_models
-from .state import SessionFacts
+from .state import SessionFacts, changed
 
 Result = TypeVar("Result")
 
@@ -109,6 +109,34 @@ class InferenceSession(SessionFacts):
         """The server's counts and timings of this session."""
         return self._using(lambda connection: connection.control("stats"))
 
+    def configure(self, /, **options: Any) -> dict[str, Any]:
+        """Change options of this session from the next inference on, all of them or none.
+
+        ``metadata["controls"]["configure"]`` lists those that can change: the policy's by their names, the codec's as
+        ``codec.NAME`` (``configure(**{"codec.offset": 0.1})``). They are what they were set to until the session is
+        closed, over every reset, and over a reconnect: the call that opens a new session for a lost one repeats them,
+        and fails where they cannot be repeated. Returns ``{option: {"old": …, "new": …}}``.
+
+        Raises BadParameter, and nothing has changed, for an option that cannot change or a value that does not fit.
+        """
+        return changed(self.call(CONFIGURE, **options))
+
+    def call(self, name: str, /, **params: Any) -> dict[str, Any]:
+        """Ask the model for something beside inference; what it answers.
+
+        ``metadata["controls"]`` lists what there is, with its parameters and answers. Parameters are plain data; the
+        whole question has fewer than 512 bytes. It is asked once, and done after what was asked before it.
+
+        Raises BadParameter for a name or parameters that the model does not have; what the server reports; where no
+        answer came, InferTimeout or ConnectionLost: then it is not known whether it was done.
+        """
+
+        def ask(connection: Connection) -> dict[str, Any]:
+            with self._asking(name, params, connection.protocol):
+                return connection.control(name, params)
+
+        return self._using(ask)
+
     def close(self) -> None:
         """End the session. A call that another thread is in raises ConnectionLost. Never raises; may be repeated."""
         self._closed = True
@@ -141,8 +169,11 @@ class InferenceSession(SessionFacts):
     def _open(self, seconds: float) -> Connection:
         connection = open_connection(self._settings, self._url(), seconds)
         try:
-            self._check_not_closed()
             self._adopt(connection.protocol)
+            if settings := self._to_repeat():
+                with self._repeating(settings, connection.protocol):
+                    connection.control(CONFIGURE, settings)
+            self._check_not_closed()
         except BaseException:
             connection.close()
             raise

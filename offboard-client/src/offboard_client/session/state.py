@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
 
-from ..errors import ConnectionFailed, ConnectionLost
+from ..errors import BadMessage, BadParameter, ConnectionFailed, ConnectionLost, OffboardError, unknown
 from ..protocol import SessionProtocol, Settings, Timings
+from ..wire import CONFIGURE
 
 
 class SessionFacts:
@@ -20,6 +22,9 @@ class SessionFacts:
         self._timing = Timings()
         self._protocol: SessionProtocol | None = None
         self._closed = False
+        #: What was configured in this session, and the options of a change of which no answer said whether it was made.
+        self._configured: dict[str, Any] = {}
+        self._doubtful: set[str] = set()
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -58,6 +63,43 @@ class SessionFacts:
             check_same(self._protocol.meta, protocol.meta, self._settings)
         self._protocol = protocol
 
+    @contextmanager
+    def _asking(self, name: str, params: Mapping[str, Any], protocol: SessionProtocol) -> Generator[None]:
+        """Around the exchange of a control that the model declares. Raises BadParameter for one that it does not."""
+        there = _controls(protocol)
+        if name not in there:
+            raise BadParameter(unknown("control", name, there, where="of this model, which may be called"))
+        if name != CONFIGURE:
+            yield
+            return
+        self._doubtful.update(params)
+        try:
+            yield
+        finally:
+            if protocol.state == "ready":  # it was answered, or never sent
+                self._doubtful.clear()
+        self._configured.update(params)
+
+    def _to_repeat(self) -> dict[str, Any]:
+        """What a session that follows a lost one has to be told, so that it goes by the same."""
+        declared = _controls(self._opened).get(CONFIGURE, {"params": {}})["params"]
+        begun = {name: declared[name].get("default") for name in self._doubtful if name in declared}
+        return {**begun, **self._configured}
+
+    @contextmanager
+    def _repeating(self, settings: Mapping[str, Any], protocol: SessionProtocol) -> Generator[None]:
+        """Around the exchange of that. Raises ConnectionFailed if it is refused."""
+        try:
+            yield
+        except OffboardError as error:
+            if protocol.state != "ready":
+                raise
+            raise ConnectionFailed(
+                f"{self._settings.address} does not take the settings of the session that was lost "
+                f"({', '.join(settings)}): {error.text}. Open a new session, and configure it"
+            ) from error
+        self._doubtful.clear()
+
     def _check_not_closed(self) -> None:
         if self._closed:
             raise ConnectionLost("this session was closed here: open another one with new_session()")
@@ -66,6 +108,18 @@ class SessionFacts:
         session_id = self._protocol.session_id if self._protocol else ""
         model = self._protocol.meta.get("checkpoint_id", self._model_id) if self._protocol else self._model_id
         return f"{type(self).__name__}({str(self._settings.address)!r}, model {model!r}, id {session_id!r})"
+
+
+def _controls(protocol: SessionProtocol) -> Mapping[str, Any]:
+    return protocol.meta.get("controls") or cast("dict[str, Any]", {})
+
+
+def changed(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """What an answer to ``configure`` says of each option. Raises BadMessage."""
+    found = answer.get("changed")
+    if not isinstance(found, dict):
+        raise BadMessage("the server's answer to configure does not say what it changed")
+    return cast("dict[str, Any]", found)
 
 
 def check_same(old: Mapping[str, Any], new: Mapping[str, Any], settings: Settings) -> None:

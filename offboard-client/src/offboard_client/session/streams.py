@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 from ..errors import ConnectionLost
 from ..protocol import AttemptFailed, Attempts, Deadline, Passed, SessionProtocol, Settings, from_os_error, late
@@ -88,6 +88,12 @@ class Connection:
         except Passed:
             self.protocol.abandon()
             raise late(self._settings) from None
+
+    async def control(self, kind: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """One control frame and its answer."""
+        return await self.exchange(
+            lambda: self.protocol.ask_control(kind, params), lambda: self.protocol.answer_control(kind)
+        )
 
     async def close(self) -> None:
         """Say goodbye, wait for the server's answer within the close timeout, close."""

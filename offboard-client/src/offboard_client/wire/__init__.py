@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from .actions import ACTIONS, GRIP_TOLERANCE, POSES, UNIT_TOLERANCE, check_actions, check_times, is_finite
+from .controls import (
+    CONFIGURE,
+    CONTROL_BYTES,
+    CONTROLS,
+    called,
+    control_answer,
+    control_frame,
+    control_kind,
+    control_params,
+    read_control_answer,
+    why_not_plain,
+)
 from .forms import read_forms, refuse_forms
 from .image_files import essence
 from .images import decode_image, encode_image, image_size, shrink
@@ -14,7 +26,6 @@ from .messages import (
     CLOSE_NORMAL,
     CLOSE_REFUSED,
     CLOSE_TOO_LARGE,
-    CONTROLS,
     DEADLINE_MS,
     MODELS_PATH,
     RESERVED_NAMES,
@@ -24,13 +35,9 @@ from .messages import (
     Ready,
     Status,
     canonical,
-    control_answer,
-    control_frame,
-    control_kind,
     error_frame,
     frame_error,
     frame_seq,
-    read_control_answer,
     read_handshake,
     read_reply,
 )
@@ -45,7 +52,9 @@ __all__ = [
     "CLOSE_NORMAL",
     "CLOSE_REFUSED",
     "CLOSE_TOO_LARGE",
+    "CONFIGURE",
     "CONTROLS",
+    "CONTROL_BYTES",
     "DEADLINE_MS",
     "DEFAULT_LIMITS",
     "GRIP_TOLERANCE",
@@ -62,6 +71,7 @@ __all__ = [
     "Row",
     "Status",
     "WireLimits",
+    "called",
     "canonical",
     "check_actions",
     "check_form",
@@ -70,6 +80,7 @@ __all__ = [
     "control_answer",
     "control_frame",
     "control_kind",
+    "control_params",
     "decode",
     "decode_image",
     "decode_plain",
@@ -90,4 +101,5 @@ __all__ = [
     "refuse_forms",
     "rows",
     "shrink",
+    "why_not_plain",
 ]

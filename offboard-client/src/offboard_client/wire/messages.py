@@ -164,7 +164,7 @@ def frame_seq(frame: Any) -> Any:
 
 def read_handshake(frame: Any) -> Status | Ready:
     """One frame of the handshake. Raises the error that the server names, or BadMessage."""
-    found = _map(frame, "the handshake")
+    found = as_map(frame, "the handshake")
     error = frame_error(found)
     if error is not None:
         raise error
@@ -194,7 +194,7 @@ def _shown(value: Any) -> Any:
 
 def read_reply(frame: Any) -> Reply:
     """The answer to an observation, unless it is an error (:func:`frame_error`). Raises BadMessage."""
-    found = _map(frame, "the reply")
+    found = as_map(frame, "the reply")
     if "result" not in found:
         raise BadMessage(f"the server's reply has no 'result'; it holds {sorted(map(str, found))}")
     timing, warnings = found.get("timing", {}), found.get("warnings", [])
@@ -215,44 +215,8 @@ def read_reply(frame: Any) -> Reply:
     )
 
 
-def _map(frame: Any, what: str) -> dict[str, Any]:
+def as_map(frame: Any, what: str) -> dict[str, Any]:
+    """The map that ``what`` has to be. Raises BadMessage."""
     if not isinstance(frame, dict):
         raise BadMessage(f"the server sent a {type(frame).__name__} for {what}, where a map was expected")
     return cast("dict[str, Any]", frame)
-
-
-# -- control frames --------------------------------------------------------------------------------------
-
-#: What a client may ask besides inference, and the status that answers it.
-CONTROLS: Mapping[str, str] = MappingProxyType({"reset": "reset", "ping": "pong", "stats": "stats"})
-
-
-def control_frame(kind: Literal["reset", "ping", "stats"]) -> dict[str, str]:
-    """The client's question."""
-    return {"type": kind}
-
-
-def control_kind(frame: Mapping[str, Any]) -> str | None:
-    """Which control frame this is; None for an observation. Raises BadMessage for a type that does not exist."""
-    if "type" not in frame:
-        return None
-    kind = frame["type"]
-    if not isinstance(kind, str) or kind not in CONTROLS:
-        raise BadMessage(
-            f"there is no control frame of type {kind!r:.60}; there are: {', '.join(CONTROLS)}. "
-            "(An observation cannot have a top-level name 'type'.)"
-        )
-    return kind
-
-
-def control_answer(kind: str, **facts: Any) -> dict[str, Any]:
-    """The server's answer to the control frame ``kind``."""
-    return {"status": CONTROLS[kind], **facts}
-
-
-def read_control_answer(frame: Any, kind: str) -> dict[str, Any]:
-    """What the server answered to ``kind``, without the status, unless it is an error. Raises BadMessage."""
-    found = _map(frame, f"the answer to {kind}")
-    if _status(found) != CONTROLS[kind]:
-        raise BadMessage(f"the server answered {kind} with status {found.get('status')!r:.60}, not {CONTROLS[kind]!r}")
-    return {name: value for name, value in found.items() if name != "status"}

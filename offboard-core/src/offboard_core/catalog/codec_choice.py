@@ -102,7 +102,7 @@ class CodecChoice:
             if "fps" in names:
                 given["fps"] = recorded
         options = build(declared, given, where, ConfigurationError)
-        resolved = ResolvedCodec(offer.make(options, checkpoint), offer.name, source, names)
+        resolved = ResolvedCodec(offer.make(options, checkpoint), offer.name, source, options)
         made = resolved.meta.action_fps
         if made is not None:
             _check_rate(f"{where} makes actions at a rate that no client plays", made)

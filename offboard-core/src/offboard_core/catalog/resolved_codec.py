@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..types import Chunk, Codec, CodecMeta, Observation
+from ..types import Chunk, Codec, CodecMeta, NoParams, Observation
 
 
 @dataclass(frozen=True)
 class ResolvedCodec:
-    """``name``: the full name (``lerobot.ee``). ``source``: who chose it. ``options``: the names of its options."""
+    """``name``: the full name (``lerobot.ee``). ``source``: who chose it. ``options``: what it was made with."""
 
     codec: Codec
     name: str
     source: Literal["checkpoint", "option", "default"]
-    options: tuple[str, ...] = ()
+    options: Any = field(default_factory=NoParams)
     meta: CodecMeta = field(init=False)
 
     def __post_init__(self) -> None:

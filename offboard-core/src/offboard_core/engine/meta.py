@@ -27,11 +27,13 @@ def build_meta(
     checkpoint: Checkpoint,
     policy: Mapping[str, Any],
     codec: ResolvedCodec,
+    controls: Mapping[str, Any],
     address: tuple[str, int],
 ) -> dict[str, Any]:
     """``meta`` as section 3 of the protocol lists it.
 
-    ``model_id``: as a session URL names it; ``policy``: the policy's own facts. Raises LoadFailed if one of them, or of
+    ``model_id``: as a session URL names it; ``policy``: the policy's own facts; ``controls``: what may be asked beside
+    inference, which does not tell two models apart. Raises LoadFailed if one of them, or of
     the codec's, is what no client takes (M-20).
     """
     codec_meta = codec.meta
@@ -60,7 +62,7 @@ def build_meta(
     # Neither the address nor the version belongs to what a client may pin: the same model served elsewhere is the same.
     spec = {**identity, **what_to_send, **what_comes_back, **decided}
     try:
-        check_meta(spec)
+        check_meta({**spec, "controls": controls})
     except BadMessage as error:
         raise LoadFailed(
             f"what {model_id} and its codec declare is not sent, since no client takes it: {error}"
@@ -69,6 +71,7 @@ def build_meta(
         **without_paths_in(spec),
         "checkpoint_id": model_id,
         "checkpoint_path": _shown(checkpoint),
+        "controls": controls,
         "host": address[0],
         "port": address[1],
         "offboard_version": __version__,

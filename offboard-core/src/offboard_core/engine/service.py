@@ -25,6 +25,8 @@ from offboard_client.wire import Status
 
 from ..catalog import Catalog, Model, ModelSource, ResolvedCodec
 from ..types import Policy, Session
+from .configuration import CODEC, Configuration
+from .controls import check_kept, describe_controls
 from .exchange import Pipeline, Serializer
 from .lease import Lease, ModelSpec, OnStatus
 from .meta import build_meta
@@ -86,7 +88,8 @@ class PolicyService:
         for_codec, for_policy = _split(params)
         try:
             model = await self.catalog.resolve(model_id, self._loaded())
-            codec = bridge(await self.catalog.resolve_codec(model, for_codec))
+            resolve = partial(self._bridged, model, bridge)
+            codec = await resolve(for_codec)
         except ConfigurationError as error:
             raise LoadFailed(error.text) from None
         lease = await self._lease(model, holder, on_status)
@@ -96,12 +99,15 @@ class PolicyService:
             policy = lease.loaded.policy
             _check_known(for_policy, policy, codec)
             options: Any = build(cast("type[Any]", policy.params), for_policy, "this policy")
+            configuration = Configuration(options, codec, for_policy, for_codec, resolve)
+            controls = describe_controls(policy, configuration)
             await thread.call(partial(_begin, policy, options, begun), self.limits.infer, "starting an episode")
             if lease.loaded.lost is not None:
                 raise ModelLost(lease.loaded.lost.text)
+            check_kept(policy, begun[0], options)
             meta = build_meta(
                 vendor=model.source.vendor, model_id=model.id, checkpoint=model.checkpoint, policy=policy.meta,
-                codec=codec, address=self.address,
+                codec=codec, controls=controls, address=self.address,
             )  # fmt: skip
             pipeline = Pipeline(begun[0], codec, partial(serializer, codec), SessionStats(self.stats))
         except BaseException as error:
@@ -112,7 +118,8 @@ class PolicyService:
             self.slot.release(lease)
             raise
         lease.end(now())
-        session = ServiceSession(self.slot, lease, pipeline, meta, (model_id, list(params)), self._forget)
+        asked = model_id, list(params)
+        session = ServiceSession(self.slot, lease, pipeline, meta, configuration, asked, self._forget)
         self.sessions[session.id] = session
         self.stats.sessions_opened += 1
         return session
@@ -194,6 +201,11 @@ class PolicyService:
         self._granted = model
         return lease
 
+    async def _bridged(
+        self, model: Model, bridge: Callable[[ResolvedCodec], ResolvedCodec], for_codec: Mapping[str, Any]
+    ) -> ResolvedCodec:
+        return bridge(await self.catalog.resolve_codec(model, for_codec))
+
     def _loaded(self) -> Model | None:
         """The model in the slot."""
         loaded, model = self.slot.loaded, self._granted
@@ -231,7 +243,7 @@ def _split(params: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], dict[str,
     for_codec: dict[str, Any] = {}
     for_policy: dict[str, Any] = {}
     for name, text in params:
-        target, key = (for_codec, name[6:]) if name.startswith("codec.") else (for_policy, name)
+        target, key = (for_codec, name.removeprefix(CODEC)) if name.startswith(CODEC) else (for_policy, name)
         if key in target:
             raise BadParameter(f"the session parameter {name} was given twice")
         target[key] = parse_value(text)
@@ -242,4 +254,5 @@ def _check_known(given: Iterable[str], policy: Policy[Any], codec: ResolvedCodec
     known = [f.name for f in fields(policy.params)]
     for name in given:
         if name not in known:
-            raise BadParameter(unknown("session parameter", name, [*known, *(f"codec.{n}" for n in codec.options)]))
+            of_codec = (CODEC + f.name for f in fields(codec.options))
+            raise BadParameter(unknown("session parameter", name, [*known, *of_codec]))

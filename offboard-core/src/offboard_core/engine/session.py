@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from offboard_client.errors import ModelLost, OffboardError
+from offboard_client.plugins import build
+from offboard_client.wire import CONFIGURE
 
+from .configuration import Configuration
+from .controls import answered
 from .exchange import Deliver, Exchange, Pipeline
 from .lease import Lease
 from .model_slot import ModelSlot
+
+T = TypeVar("T")
 
 
 class ServiceSession:
@@ -24,6 +30,7 @@ class ServiceSession:
         lease: Lease,
         pipeline: Pipeline,
         meta: dict[str, Any],
+        configuration: Configuration,
         asked: tuple[Any, Any],
         forget: Callable[[ServiceSession], None],
     ) -> None:
@@ -33,6 +40,7 @@ class ServiceSession:
         self.asked = asked
         self.lease = lease
         self.pipeline = pipeline
+        self._configuration = configuration
         self._slot = slot
         self._forget = forget
         self._loop = asyncio.get_running_loop()
@@ -89,6 +97,35 @@ class ServiceSession:
         await self._call(lambda: None, "the model's thread")
         return (perf_counter() - start) * 1e3
 
+    async def call(self, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Do what stands under ``name`` in ``meta.controls``, after what was asked before; its answer.
+
+        Raises BadParameter for parameters that do not fit, InferTimeout, and what the policy raises.
+        """
+        if name == CONFIGURE:
+            return await self._configure(params)
+        control, session, wanted = self.lease.loaded.policy.controls[name], self.pipeline.session, True
+        options: Any = build(cast("type[Any]", control.params), params, f"the control {name}")
+
+        def run() -> dict[str, Any]:
+            return answered(name, control, control.run(session, options)) if wanted else {}
+
+        try:
+            return await self._call(run, f"the control {name}")
+        finally:
+            wanted = False  # what has not begun when its robot was told of a timeout, or went, is not done later
+
+    async def _configure(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        old, new = self._configuration, await self._configuration.changed(changes)
+        await self._call(lambda: None, "the model's thread")
+        # Not in that call, which may still be made when its robot has been told of a timeout. Nothing of this session
+        # is under way now, and nothing of what follows can fail half way.
+        self._configuration, self.pipeline.codec = new, new.codec
+        if new.params is not old.params:
+            self.pipeline.session.params = new.params
+        was, now = old.settings, new.settings
+        return {"changed": {name: {"old": was[name].value, "new": now[name].value} for name in changes}}
+
     def touch(self) -> None:
         """The robot is there: the idle clock starts anew."""
         self.lease.active = self._loop.time()
@@ -117,10 +154,10 @@ class ServiceSession:
             self._forget(self)
             slot.release(self.lease)
 
-    async def _call(self, function: Callable[[], None], what: str) -> None:
+    async def _call(self, function: Callable[[], T], what: str) -> T:
         self.lease.begin(self._loop.time())
         try:
-            await self.lease.loaded.thread.call(function, self._slot.limits.infer, what)
+            return await self.lease.loaded.thread.call(function, self._slot.limits.infer, what)
         except ModelLost as error:
             self._slot.lost(self.lease.loaded, error)
             raise

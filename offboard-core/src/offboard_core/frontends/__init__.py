@@ -7,7 +7,7 @@ from offboard_client.wire import Status
 from ..catalog import ResolvedCodec
 from ..engine import Result, Serializer, ServiceSession
 from .admission import MAX_SESSIONS, MESSAGE_RATE, QUIET, Admission, Peer
-from .base import CONTROL_BYTES, Frame, Frontend, FrontendConnection, Scope, read_control
+from .base import Frame, Frontend, FrontendConnection, Scope, read_control
 from .descriptors import RESERVE, lacking, provide
 from .discovery import make_frontends
 from .edge import Edge, EdgeConnection
@@ -17,7 +17,6 @@ from .numbers import find_seq
 from .turns import Turns
 
 __all__ = [
-    "CONTROL_BYTES",
     "MAX_SESSIONS",
     "MESSAGE_RATE",
     "QUIET",

@@ -14,15 +14,13 @@ from typing import Any, cast
 
 from offboard_client import wire
 from offboard_client.errors import OffboardError
-from offboard_client.wire import Status, WireLimits, decode_plain
+from offboard_client.wire import CONTROL_BYTES, Status, WireLimits, decode_plain
 
 from ..catalog import ResolvedCodec
 from ..engine import Serializer, ServiceSession
 
 #: One WebSocket message: binary or text.
 Frame = bytes | str
-#: A control frame is shorter than this.
-CONTROL_BYTES = 512
 _CONTROL_LIMITS = WireLimits(message_bytes=CONTROL_BYTES, elements=64, list_length=64, map_keys=64, depth=8)
 #: ASGI's description of the connection: ``path``, ``query_string``, ``headers`` …
 Scope = Mapping[str, Any]

@@ -12,8 +12,9 @@ from .checkpoint import Checkpoint, CheckpointLoader, ModelRegistry
 from .chunk import Array, Chunk, Columns, is_array, rows
 from .codec import Codec, Parallel, Sequential, Stage, decodes, encodes
 from .context import NO_CONTEXT, InferContext
+from .control import Control, NoParams
 from .health import Health
-from .policy import Item, NoParams, Policy, Session, raised
+from .policy import Item, Policy, Session, raised
 from .progress import Progress, ReportProgress, sized
 from .values import CodecMeta, Feature, Field, Observation, is_image
 
@@ -26,6 +27,7 @@ __all__ = [
     "Codec",
     "CodecMeta",
     "Columns",
+    "Control",
     "Feature",
     "Field",
     "Health",

@@ -13,6 +13,7 @@ from offboard_client.errors import OffboardError, PolicyFailed, told
 
 from .chunk import Array, Chunk
 from .context import NO_CONTEXT, InferContext
+from .control import Control, NoParams
 from .health import Health
 
 log = logging.getLogger(__name__)
@@ -21,13 +22,14 @@ log = logging.getLogger(__name__)
 _NAMED = 20
 
 
-@dataclass(frozen=True)
-class NoParams:
-    """The parameters of a policy that has none."""
-
-
 class Session(abc.ABC):
-    """One episode of one robot on a policy. Never called concurrently; all calls come from the model's thread."""
+    """One episode of one robot on a policy. Never called concurrently; all calls come from the model's thread.
+
+    ``params``: where the policy declares some of its parameters ``changeable``, those that it was started with. Between
+    two inferences the server may put others there, as a whole: read them at each.
+    """
+
+    params: Any
 
     @abc.abstractmethod
     def infer(self, inputs: Mapping[str, Any], context: InferContext) -> Chunk | None:
@@ -37,7 +39,7 @@ class Session(abc.ABC):
         """
 
     def reset(self) -> None:
-        """Forget the episode; the next input starts a new one."""
+        """Forget the episode; the next input starts a new one. The parameters stay as they are."""
 
     def close(self) -> None:
         """Release what the episode holds."""
@@ -60,7 +62,9 @@ class Policy(abc.ABC, Generic[S]):
 
     ``max_batch_size``: how many sessions' inputs one :meth:`infer_many` may carry; 1 = the policy does not batch.
     ``max_sessions``: how many sessions may be open at once, others wait; None = any number.
-    ``params``: a frozen dataclass of what a session may tune (``?name=value``); every field has a default.
+    ``params``: a frozen dataclass of what a session may tune (``?name=value``); every field has a default. Those
+    declared by ``changeable`` may change while it is open: its sessions keep them as :attr:`Session.params`.
+    ``controls``: what else a session may be asked, by the name of the control frame; the same for the policy's life.
     ``meta``: plain JSON facts for the handshake (``device``, ``chunk_length`` …); equal on every call.
     ``context``: the fields of :class:`InferContext` that it takes. The handshake lists them, and an observation that
     brings another one is refused before it comes here.
@@ -72,6 +76,7 @@ class Policy(abc.ABC, Generic[S]):
     params: type = NoParams
     meta: Mapping[str, Any] = {}
     context: frozenset[str] = frozenset()
+    controls: Mapping[str, Control] = {}
 
     @abc.abstractmethod
     def new_session(self, params: Any) -> S:

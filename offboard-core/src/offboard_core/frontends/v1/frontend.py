@@ -7,19 +7,22 @@ from urllib.parse import parse_qsl
 
 from offboard_client.errors import BadParameter, DialectUnsupported, OffboardError
 from offboard_client.wire import (
+    CONTROL_BYTES,
     RESERVED_PARAMS,
     SEQ,
     SESSION_PATH,
     Ready,
     Status,
+    called,
     control_answer,
     control_kind,
+    control_params,
     error_frame,
 )
 
 from ...catalog import ResolvedCodec
 from ...engine import ServiceSession
-from .. import CONTROL_BYTES, Frame, Frontend, FrontendConnection, Scope, find_seq, read_control
+from .. import Frame, Frontend, FrontendConnection, Scope, find_seq, read_control
 from . import replies
 from .serializer import Dialect, Layout, V1Serializer, encode
 
@@ -112,7 +115,7 @@ class V1Connection(FrontendConnection):
         return "type" in (read_control(frame) or {})
 
     async def answer(self, frame: Frame, session: ServiceSession) -> Frame:
-        """``reset``, ``ping`` and ``stats``. Raises BadMessage for any other type."""
+        """``reset``, ``ping``, ``stats``, and what ``meta.controls`` lists. Raises BadMessage for any other type."""
         return encode(await _control(frame, session), isinstance(frame, str))
 
 
@@ -123,11 +126,14 @@ def _one_of(name: str, value: str | None, choices: tuple[str, ...]) -> str | Non
 
 
 async def _control(frame: Frame, session: ServiceSession) -> dict[str, Any]:
-    kind = control_kind(read_control(frame) or {})
+    control = read_control(frame) or {}
+    kind = control_kind(control, session.meta["controls"])
     if kind == "reset":
         await session.reset()
         return control_answer(kind)
     if kind == "ping":
         return control_answer(kind, model_ms=await session.ping(), checkpoint_id=session.meta["checkpoint_id"])
-    assert kind == "stats"
-    return control_answer(kind, **session.pipeline.stats.summary())
+    if kind == "stats":
+        return control_answer(kind, **session.pipeline.stats.summary())
+    assert kind is not None
+    return called(kind, await session.call(kind, control_params(control)))
