@@ -17,8 +17,8 @@ _ENTRIES = "hookimpl CodecEntry FrontendEntry LoaderEntry RegistryEntry TrainerE
 API = {
     room: set(names.split())
     for room, names in {
-        "offboard_core": f"{_ENTRIES} Checkpoint CheckpointLoader Chunk Codec CodecMeta Feature Field Health"
-        " InferContext Item ModelRegistry NoParams Observation Policy Progress ReportProgress Session Trainer"
+        "offboard_core": f"{_ENTRIES} Checkpoint CheckpointLoader Chunk Codec CodecMeta Control Feature Field"
+        " Health InferContext Item ModelRegistry NoParams Observation Policy Progress ReportProgress Session Trainer"
         " BadObservation BadParameter ConfigurationError InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound"
         " OffboardError PolicyFailed",
         "offboard_core.checkpoints": "is_lfs_pointer numbered_folders read_record stamps still_written write_record",
@@ -34,16 +34,16 @@ API = {
         "offboard_core.testing": "CheckpointConformance CodecLaws PluginLaws PolicyLaws ProtocolLaws RegistryLaws"
         " Vendor VendorConformance",
         "offboard_core.training": "Trainer",
-        "offboard_core.types": "Array Checkpoint CheckpointLoader Chunk Codec CodecMeta Feature Field Health"
-        " InferContext Item ModelRegistry NO_CONTEXT NoParams Observation Parallel Policy Progress ReportProgress"
-        " Sequential Session Stage is_array is_image",
+        "offboard_core.types": "Array Checkpoint CheckpointLoader Chunk Codec CodecMeta Control Feature Field"
+        " Health InferContext Item ModelRegistry NO_CONTEXT NoParams Observation Parallel Policy Progress"
+        " ReportProgress Sequential Session Stage is_array is_image",
         "offboard_client.errors": "BadMessage BadObservation BadParameter ConfigurationError DialectUnsupported"
         " InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound OffboardError PolicyFailed RobotFailed nearest"
         " told unknown",
         "offboard_client": "InferenceClient",
         "offboard_client.drivers": "RunLength TimedDriver",
         "offboard_client.play": "Answer Bounded EpisodeInfo Guard Outcome Report RunObserver SafetyLimits Tick",
-        "offboard_client.plugins": "Command UsageError",
+        "offboard_client.plugins": "Command UsageError changeable",
         "offboard_client.robots": "Channel Kinematics Robot RobotSpec Task connected",
         "offboard_client.terminal": "Line ServerOptions emit_facts emit_json emit_table note parse patience say tell"
         " terminable token_from",
@@ -69,6 +69,7 @@ PAGES = [
         "how-to/own-robot.md",
         "how-to/test-your-plugin.md",
         "how-to/write-a-codec.md",
+        "how-to/write-a-control.md",
         "reference/codecs.md",
         "reference/hooks.md",
         "reference/vendor-api.md",
