@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from installed import with_lerobot
-from offboard_client.cli import main
+from offboard_client.cli import COLUMNS, main
 from offboard_client.plugins import describe
 from offboard_core.catalog import KEYS
 from offboard_core.plugins import CODEC, Plugins
@@ -30,8 +30,19 @@ def test_a_commands_section_names_its_options_and_no_others(command, capsys):
     assert documented == offered
 
 
+def table_of(what, section):
+    """The first cells of the table in that section which begins ``| what | |``."""
+    page = re.search(rf"^## `offboard {section}`\n(.*?)(?=^## |\Z)", CLI, re.MULTILINE | re.DOTALL)[1]
+    rows = re.search(rf"^\| {what} \| \|\n\|---\|---\|\n((?:\| .*\n)+)", page, re.MULTILINE)[1].splitlines()
+    return [name for row in rows for name in re.findall(r"`(\w+)`", row.split(" | ")[0])]
+
+
 def test_every_key_of_a_models_toml_is_explained():
-    assert re.findall(r"^\| `([a-z_]+)` \|", CLI, re.MULTILINE) == list(KEYS)
+    assert table_of("key", "serve") == list(KEYS)
+
+
+def test_every_column_of_the_timings_of_a_run_is_explained():
+    assert sorted(table_of("column", "run")) == sorted(COLUMNS)
 
 
 @with_lerobot

@@ -31,11 +31,10 @@ EVENTS = ("started", "answered", "ticked", "ended")
 
 
 def run(
-    session: Any, *observers: RunObserver, episodes: int = 1, clock: Callable[[], float] | None = None
+    session: Any, *observers: RunObserver, episodes: int = 1, clock: Callable[[], float] = time.perf_counter
 ) -> FakeRobot:
-    robot = FakeRobot()
-    options = {"clock": clock} if clock else {}
-    driver = TimedDriver(session, robot, robot, limits=SafetyLimits(), observers=observers, **options)
+    robot: Any = FakeRobot()
+    driver = TimedDriver(session, robot, robot, limits=SafetyLimits(), observers=observers, clock=clock)
     driver.run(RunLength(episodes, 15.0), seed=7)
     return robot
 

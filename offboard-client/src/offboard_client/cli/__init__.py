@@ -10,10 +10,13 @@ from .main import main
 if TYPE_CHECKING:
     from .probe import show_handshake
     from .run import Options, play, show
+    from .run_timings import COLUMNS, Timings
     from .synthetic import synthetic_observation
 
 __all__ = [
+    "COLUMNS",
     "Options",
+    "Timings",
     "main",
     "play",
     "show",
@@ -26,6 +29,8 @@ _LATER = {
     "Options": "run",
     "play": "run",
     "show": "run",
+    "COLUMNS": "run_timings",
+    "Timings": "run_timings",
     "synthetic_observation": "synthetic",
     "show_handshake": "probe",
 }

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from ..drivers import RunLength, TimedDriver
 from ..errors import BY_CODE, BadParameter, ConfigurationError, ConnectionFailed, OffboardError, RobotFailed
-from ..play import Bounded, Report, SafetyLimits
+from ..play import Report, SafetyLimits
 from ..plugins import UsageError
 from ..robots import connected
 from ..robots.sim import RendererName, StackTask
-from ..terminal import Line, ServerOptions, console, emit_json, parse, refuse_address_flags, refuse_habits, terminable
-from .run_display import Display, table
+from ..terminal import Line, ServerOptions, console, emit_json, parse, refuse_address_flags, refuse_habits
+from .run_display import table
+from .run_watch import interruptible, watched
 
 #: The robots there are, and what each is.
 ROBOTS = {"sim": "Play a policy on the simulated arm (offboard-client[sim]), unattended, and report what was measured."}
-
-#: How many events may wait for a terminal that takes no text; then the display misses some, and the arm goes on.
-_DISPLAYED = 256
 #: What leaves the episodes that are left unplayed.
 ENDING = (ConnectionFailed, RobotFailed)
 
@@ -39,6 +38,8 @@ class Options(ServerOptions):
     """Where the cubes lie in the first episode; the next one has the next seed."""
     renderer: RendererName = "rays"
     """How camera pictures are made: by casting rays (needs no OpenGL), or by MuJoCo's OpenGL renderer."""
+    timings: Path | None = None
+    """Write a line for each step into this new CSV file: network, queue, decode, infer, robot …, in ms."""
     timeout: float = 60.0
     """How long to wait for one chunk, in seconds."""
 
@@ -83,22 +84,23 @@ def play(options: Options) -> Report:
     task = Stacking(robot, StackTask.parse(options.task))
     try:
         client = options.client(line)
-        display = Display(line, options.length.episodes, options.length.seconds)
         with (
-            terminable(),
-            connected(robot),
+            interruptible(report) as controls,
             line,
+            watched(line, options.length, options.timings) as others,
+            connected(robot),
             client.new_session(options.model_id) as session,
-            Bounded(display, _DISPLAYED, "the display") as shown,
         ):
-            driver = TimedDriver(session, robot, task, limits=options.limits, observers=(report, shown))
+            driver = TimedDriver(
+                session, robot, task, limits=options.limits, observers=(report, *others), controls=controls
+            )
             report.losses = driver.losses
             driver.run(options.length, options.seed)
     except (KeyboardInterrupt, *ENDING) as error:
         if not report.episodes:
             raise
         # What else ended the run is in the record of the episode that met it.
-        report.interrupted = isinstance(error, KeyboardInterrupt)
+        report.interrupted |= isinstance(error, KeyboardInterrupt)
     return report
 
 

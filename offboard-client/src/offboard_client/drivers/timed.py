@@ -11,17 +11,21 @@ from ..errors import ConfigurationError, ConnectionFailed, ConnectionLost, Offbo
 from ..play import (
     Answer,
     Command,
+    Controls,
     EpisodeInfo,
     Guard,
     Loss,
     Outcome,
     PolicySession,
+    Reset,
+    Rung,
     RunObserver,
     SafetyLimits,
     Shielded,
     Tick,
 )
 from ..robots import Robot, Task, asked, held
+from .attention import Attention
 
 #: Times that differ by less are the same time, in seconds: far below any period, far above the rounding of sums.
 _SAME_TIME = 1e-6
@@ -61,17 +65,23 @@ class TimedDriver:
         *,
         limits: SafetyLimits,
         observers: Iterable[RunObserver] = (),
+        controls: Controls | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """``observers``: told what happens, one after the other; what they raise is not the arm's affair.
 
-        ``clock``: wall seconds. Raises ConfigurationError for a policy that this robot cannot play, or that ``limits``
-        cannot hold.
+        ``controls``: whatever posts Hold, Stop, Reset or Quit there has the robot told to stop at once. After a hold
+        the policy is asked anew; after Stop and Reset the next episode waits for Start. An answer that is awaited
+        meanwhile is awaited to the end, and not played. ``clock``: wall seconds; ``sleep``: how a person is waited for.
+
+        Raises ConfigurationError for a policy that this robot cannot play, or that ``limits`` cannot hold.
         """
         self._session, self._robot, self._task, self._clock = session, robot, task, clock
         self._observers = [each if isinstance(each, Shielded) else Shielded(each) for each in observers]
         self._meta = session.metadata
         self._guard = Guard(robot, limits, self._meta)
+        self._attention = Attention(controls or Controls(), robot, self._guard.control_period, sleep)
 
     @property
     def losses(self) -> list[Loss]:
@@ -85,41 +95,65 @@ class TimedDriver:
         ConnectionFailed when that cannot be done, and RobotFailed for a robot or a task that fails: the episodes that
         are left cannot be played.
         """
-        for number in range(length.episodes):
-            self._start(number + 1, seed + number, length.seconds)
-            outcome = Outcome(stopped=True)
-            try:
-                if number:
-                    self._session.reset()
-                with held(self._robot):
-                    with asked("reset"):
-                        self._task.reset(seed + number)
-                    self._guard.reset()
-                    self._play(length.seconds)
+        with self._attention.paid():
+            for number in range(length.episodes):
+                if not self._attention.may_begin():
+                    return
+                self._episode(number + 1, seed + number, length.seconds)
+
+    def _episode(self, number: int, seed: int, seconds: float) -> None:
+        self._start(number, seed, seconds)
+        outcome = Outcome(stopped=True)
+        try:
+            if number > 1:
+                self._session.reset()
+            with held(self._robot):
+                if self._at_start(seed) and self._play(seconds):
                     with asked("succeeded"):
                         outcome = Outcome(self._task.succeeded())
-            except OffboardError as error:
-                outcome = Outcome(False, _failure(error))
-                unopened = isinstance(error, ConnectionFailed) and not isinstance(error, ConnectionLost)
-                if unopened or isinstance(error, RobotFailed):
-                    raise
-            except Exception as error:
-                outcome = Outcome(False, ("internal", told(error)))
+                else:
+                    outcome = Outcome(stopped=True, kept=not isinstance(self._attention.end, Reset))
+        except OffboardError as error:
+            outcome = Outcome(False, _failure(error))
+            unopened = isinstance(error, ConnectionFailed) and not isinstance(error, ConnectionLost)
+            if unopened or isinstance(error, RobotFailed):
                 raise
-            finally:
-                for observer in self._observers:
-                    observer.ended(outcome)
+        except Exception as error:
+            outcome = Outcome(False, ("internal", told(error)))
+            raise
+        finally:
+            for observer in self._observers:
+                observer.ended(outcome)
 
-    def _play(self, limit: float) -> None:
-        """``limit``: seconds of the robot's time."""
-        played = 0.0
+    def _at_start(self, seed: int) -> bool:
+        """Brings the robot to where the episode starts; again, where it was stopped on its way. False if it ended."""
+        while self._attention.may_move():
+            with asked("reset"):
+                self._task.reset(seed)
+            self._guard.reset()
+            if not self._attention.lost():
+                return True
+        return False
+
+    def _play(self, limit: float) -> bool:
+        """``limit``: seconds of the robot's time. False if somebody ended it before."""
+        played, observation = 0.0, dict[str, Any]()
         while (left := limit - played) > self._guard.control_period - _SAME_TIME:
+            if self._attention.holding:
+                self._apply(Command({}, self._guard.control_period), observation, played, "hold")
+            if not self._attention.may_move():
+                return False
             observation, rows = self._ask()
             if rows is not None and not rows:
-                return
-            for command in self._guard.plan(rows, observation, left):
-                self._apply(command, observation, played)
-                played += command.seconds
+                return True
+            with self._attention.in_motion():
+                for command in self._guard.plan(rows, observation, left):
+                    if self._attention.lost():
+                        self._guard.reset()  # the robot may not be where it was sent
+                        break
+                    self._apply(command, observation, played)
+                    played += command.seconds
+        return True
 
     def _start(self, number: int, seed: int, seconds: float) -> None:
         if self._observers:
@@ -130,12 +164,12 @@ class TimedDriver:
 
     def _observe(self) -> dict[str, Any]:
         with asked("observe"):
-            observation = dict(self._robot.observe())
+            observation = dict(self._attention.observe())
             if (instruction := self._task.instruction) is not None:
                 observation["task"] = instruction
             return observation
 
-    def _ask(self) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]] | None]:
+    def _ask(self) -> tuple[dict[str, Any], Sequence[Mapping[str, Any]] | None]:
         began = self._clock()
         observation = self._observe()
         sent = self._clock()
@@ -162,13 +196,13 @@ class TimedDriver:
             for observer in self._observers:
                 observer.answered(answer)
 
-    def _apply(self, command: Command, observation: Mapping[str, Any], played: float) -> None:
+    def _apply(self, command: Command, observation: Mapping[str, Any], played: float, rung: Rung = "playing") -> None:
         at = self._clock()
         with asked("apply"):
             self._robot.apply(command.action, command.seconds)
         if not self._observers:
             return
-        tick = Tick(command, "playing", at, played, observation, 1000 * (self._clock() - at))
+        tick = Tick(command, rung, at, played, observation, 1000 * (self._clock() - at))
         for observer in self._observers:
             observer.ticked(tick)
 

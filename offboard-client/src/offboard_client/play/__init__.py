@@ -1,8 +1,9 @@
-"""What an arm may be sent: the schedule of a chunk's rows, limits, the guard that checks them; and who watches it."""
+"""What an arm may be sent: the schedule of a chunk's rows, limits, the guard; who watches a run, and who steers it."""
 
 from __future__ import annotations
 
 from .bounded import Bounded, Loss, Shielded
+from .controls import ENDS, WAITING, ControlCommand, Controls, Hold, Instruct, Quit, Reset, Resume, Start, Stop
 from .guard import Guard
 from .observer import Answer, EpisodeInfo, Outcome, Rung, RunObserver, Tick
 from .policy import PolicySession
@@ -11,21 +12,32 @@ from .safety import SafetyLimits
 from .schedule import MAX_PAUSE, Command, schedule
 
 __all__ = [
+    "ENDS",
     "MAX_PAUSE",
+    "WAITING",
     "Answer",
     "Bounded",
     "Command",
+    "ControlCommand",
+    "Controls",
     "Episode",
     "EpisodeInfo",
     "Guard",
+    "Hold",
+    "Instruct",
     "Loss",
     "Outcome",
     "PolicySession",
+    "Quit",
     "Report",
+    "Reset",
+    "Resume",
     "RunObserver",
     "Rung",
     "SafetyLimits",
     "Shielded",
+    "Start",
+    "Stop",
     "Tick",
     "percentiles",
     "schedule",

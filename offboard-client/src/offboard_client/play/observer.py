@@ -57,7 +57,8 @@ class Tick:
     """A command that the robot has played.
 
     ``at``: seconds, when it was handed over. ``seconds``: how long the episode lasted before it, on the robot's clock.
-    ``observation``: the newest that there was. ``apply_ms``: how long the robot's ``apply`` took.
+    ``observation``: the newest that there was. ``apply_ms``: how long the robot's ``apply`` took; less than the command
+    where the robot was stopped meanwhile.
     """
 
     command: Command
@@ -72,12 +73,13 @@ class Tick:
 class Outcome:
     """What became of an episode. ``success``: None where nobody can tell. ``failure``: an error's code and text.
 
-    ``stopped``: somebody ended it before its time.
+    ``stopped``: somebody ended it before its time. ``kept``: False if nothing of it shall be.
     """
 
     success: bool | None = None
     failure: tuple[str, str] | None = None
     stopped: bool = False
+    kept: bool = True
 
 
 class RunObserver(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .arguments import description, expand_paths, parse, switches
+from .csv_file import CsvFile
 from .habits import HABITS, refuse_address_flags, refuse_habits
 from .kinds import TYPES
 from .line import Line
@@ -13,6 +14,7 @@ from .signals import terminable
 __all__ = [
     "HABITS",
     "TYPES",
+    "CsvFile",
     "Line",
     "ServerOptions",
     "console",

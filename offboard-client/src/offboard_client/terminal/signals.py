@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
 
 @contextmanager
-def terminable() -> Generator[None, None, None]:
+def terminable(interrupted: Callable[[], None] | None = None) -> Generator[None, None, None]:
     """SIGTERM and SIGHUP end what is inside as Ctrl-C does: by KeyboardInterrupt, so that everything is closed.
 
+    ``interrupted``: called instead, for Ctrl-C too; it may raise KeyboardInterrupt itself.
     Outside the main thread, where Python delivers no signals, it changes nothing.
     """
 
     def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
+        if interrupted is None:
+            raise KeyboardInterrupt
+        interrupted()
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    names = ("SIGTERM", "SIGHUP") if interrupted is None else ("SIGTERM", "SIGHUP", "SIGINT")
     before = {
         number: handler
-        for number in (getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+        for number in (getattr(signal, name) for name in names if hasattr(signal, name))
         if (handler := signal.getsignal(number)) is not signal.SIG_IGN  # as nohup has it
     }
     for number in before:

@@ -1,0 +1,98 @@
+"""What the thread that controls the arm makes of what is posted: it holds, ends, or goes on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from ..play import ENDS, Controls, Quit, Reset, Start, Stop
+from ..robots import Robot, asked
+
+log = logging.getLogger(__name__)
+
+
+class Attention:
+    """A driver's to its controls.
+
+    Whatever holds the arm or ends the episode is told the robot at once (:meth:`paid`); :meth:`lost` says between two
+    commands that what was planned is over. Not thread-safe.
+    """
+
+    def __init__(self, controls: Controls, robot: Robot, period: float, sleep: Callable[[float], None]) -> None:
+        """``period``: seconds, how often it looks while it waits for a person; ``sleep``: how."""
+        self._controls, self._robot, self._period, self._sleep = controls, robot, period, sleep
+        #: What ended the episode, or the one before until the next has begun.
+        self.end: Stop | Reset | Quit | None = None
+        self._go = False
+        self._halted = False
+        # Between a halt and an observation, which lets the robot move again.
+        self._robots_turn = threading.Lock()
+
+    def paid(self) -> AbstractContextManager[None]:
+        """Within, the robot is told to stop as soon as somebody posts what holds or ends."""
+        return self._controls.halting(self._halt)
+
+    @contextmanager
+    def in_motion(self) -> Generator[None, None, None]:
+        """Within, :meth:`lost` is asked in each control period."""
+        self._controls.attended = True
+        try:
+            yield
+        finally:
+            self._controls.attended = False
+
+    @property
+    def holding(self) -> bool:
+        """Whether the arm is to hold still."""
+        return self._controls.hold.is_set()
+
+    def may_begin(self) -> bool:
+        """Before an episode. Waits for Start if the one before was stopped; False once somebody has quit."""
+        self._take()
+        while self.end is not None and not isinstance(self.end, Quit) and not self._go:
+            self._wait()
+        if isinstance(self.end, Quit):
+            return False
+        self.end = None
+        return True
+
+    def may_move(self) -> bool:
+        """Before a motion. Waits while the arm is to hold still; False if the episode is to end."""
+        self._take()
+        while self.holding and self.end is None:
+            self._wait()
+        self._halted = False
+        return self.end is None
+
+    def lost(self) -> bool:
+        """Whether what was planned is over: the robot was told to stop, may not have got there, and drops the rest."""
+        self._take()
+        return self._halted or self.end is not None or self.holding
+
+    def observe(self) -> dict[str, Any]:
+        """The robot's observation, after which it plays again."""
+        with self._robots_turn:
+            self._halted = False
+            return self._robot.observe()
+
+    def _halt(self) -> None:
+        with self._robots_turn, asked("stop"):
+            self._halted = True
+            self._robot.stop()
+
+    def _wait(self) -> None:
+        self._sleep(self._period)
+        self._take()
+
+    def _take(self) -> None:
+        for command in self._controls.take():
+            if isinstance(command, ENDS):
+                self._go = False
+                self.end = self.end if isinstance(self.end, Quit) else command
+            elif isinstance(command, Start):
+                self._go = self.end is not None  # else there is nothing to be started
+            else:
+                log.warning("%s was ignored: this driver does not do that", command)

@@ -1,0 +1,132 @@
+"""What people and signals want of a run, from whatever thread, and how the thread that controls the arm hears of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+from ..errors import told
+
+log = logging.getLogger(__name__)
+
+#: How many commands may wait to be taken.
+WAITING = 64
+#: Seconds that a robot has to come back from being told to stop, once the run is over.
+_STOPPING = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Begin the next episode, where one waits for that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Hold still until :class:`Resume`; what was still to be played is dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on, with a new observation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the episode. The next one waits for :class:`Start`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """End the episode, and keep nothing of it. The next one waits for :class:`Start`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """End the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instruct:
+    """From the next inference on the policy is told ``instruction``."""
+
+    instruction: str
+
+
+ControlCommand = Start | Hold | Resume | Stop | Reset | Quit | Instruct
+#: What ends an episode.
+ENDS = (Stop, Reset, Quit)
+
+
+class Controls:
+    """Between those who post, a keyboard, a page, a signal's handler, and the driver, who takes. Thread-safe.
+
+    ``hold`` is set while the arm is to hold still: by posting :class:`Hold`, until :class:`Resume`. ``attended``: the
+    driver's word that it looks here in each control period; elsewhere it may wait long, for an answer or a connection.
+    ``refused``: how many commands found no place.
+    """
+
+    def __init__(self) -> None:
+        self.hold = threading.Event()
+        self.attended = False
+        self.refused = 0
+        # No lock: a signal's handler interrupts whatever holds one.
+        self._posted: deque[ControlCommand] = deque()
+        self._halts: SimpleQueue[bool] | None = None
+
+    def post(self, command: ControlCommand) -> None:
+        """Hand in a command; returns at once. Where 64 wait already, only what ends an episode finds a place."""
+        # First, so that no driver has seen the command when the robot has yet to be told.
+        if isinstance(command, (Hold, *ENDS)) and (halts := self._halts) is not None:
+            halts.put(True)
+        if isinstance(command, Hold):
+            self.hold.set()
+        elif isinstance(command, Resume):
+            self.hold.clear()
+        else:
+            self._append(command)
+
+    def take(self) -> list[ControlCommand]:
+        """What was posted since the last time, in its order, but for Hold and Resume: those are :attr:`hold`."""
+        taken: list[ControlCommand] = []
+        while self._posted:
+            taken.append(self._posted.popleft())
+        return taken
+
+    @contextmanager
+    def halting(self, halt: Callable[[], None]) -> Generator[None, None, None]:
+        """Within, ``halt`` is called at once for what holds the arm or ends the episode, on a thread of its own.
+
+        So whoever posts never waits for a robot, and no handler of a signal runs a robot's code. One driver at a time.
+        """
+        halts: SimpleQueue[bool] = SimpleQueue()
+        thread = threading.Thread(target=_halt, args=(halts, halt), name="offboard-halt", daemon=True)
+        thread.start()
+        self._halts = halts
+        try:
+            yield
+        finally:
+            self._halts = None
+            halts.put(False)
+            thread.join(_STOPPING)
+
+    def _append(self, command: ControlCommand) -> None:
+        waiting: list[Any] = list(self._posted)
+        # Past the last place nothing begins any more, so one end of each kind is all that can matter.
+        if len(waiting) < WAITING or (isinstance(command, ENDS) and command not in waiting[WAITING:]):
+            self._posted.append(command)
+        else:
+            self.refused += 1
+
+
+def _halt(halts: SimpleQueue[bool], halt: Callable[[], None]) -> None:
+    while halts.get():
+        try:
+            halt()
+        except BaseException as error:  # SystemExit included: it is a robot's code
+            log.error("the robot did not stop at once when it was told to: %s", told(error))

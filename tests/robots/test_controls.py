@@ -1,0 +1,304 @@
+"""What is posted from anywhere stops an arm within a control period, and nobody waits for anybody."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from offboard_client.drivers import RunLength, TimedDriver
+from offboard_client.play import (
+    WAITING,
+    Controls,
+    Hold,
+    Instruct,
+    Outcome,
+    Quit,
+    Report,
+    Reset,
+    Resume,
+    SafetyLimits,
+    Start,
+    Stop,
+    Tick,
+)
+from robot_fakes import FakeRobot, FakeSession, Watcher, rows
+
+LONG = rows(*(0.1 * number for number in range(20)))
+
+
+class Arm(FakeRobot):
+    """Plays a command in control periods, as :class:`Robot` asks; ``periods`` counts those that it has played.
+
+    ``at[n]`` is called before the n-th of them, which is then awaited until the arm was told to stop, if that is due.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stopped = threading.Event()
+        self.periods = 0
+        self.at: dict[int, Callable[[], None]] = {}
+        self.stops_by: list[str] = []
+
+    def observe(self) -> dict[str, Any]:
+        self.stopped.clear()
+        return super().observe()
+
+    def apply(self, action: Mapping[str, Any], seconds: float) -> None:
+        if self.stopped.is_set():
+            return
+        super().apply(action, seconds)
+        for _ in range(round(seconds / self.control_period)):
+            if (happens := self.at.pop(self.periods, None)) is not None:
+                happens()
+            if self.stopped.is_set():
+                return
+            self.periods += 1
+
+    def stop(self) -> None:
+        super().stop()
+        self.stops_by.append(threading.current_thread().name)
+        self.stopped.set()
+
+
+class Run:
+    """A run whose arm has something happen to it; ``sleeps`` are called in turn while the driver waits for a person."""
+
+    def __init__(self, session: FakeSession, *sleeps: Callable[[], None]) -> None:
+        self.arm, self.controls, self.watcher, self.report = Arm(), Controls(), Watcher(), Report()
+        self.session, self._sleeps = session, list(sleeps)
+        self.slept: list[float] = []
+
+    def post(self, command: Any) -> Callable[[], None]:
+        """Another thread posts it; the arm goes on once it was told to stop."""
+
+        def happens() -> None:
+            threading.Thread(target=self.controls.post, args=[command]).start()
+            assert self.arm.stopped.wait(60), f"{command} did not reach the robot"
+
+        return happens
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        assert self._sleeps, "the driver waits and nobody will say anything"
+        self._sleeps.pop(0)()
+
+    def then(self, *sleeps: Callable[[], None]) -> None:
+        self._sleeps += sleeps
+
+    def play(self, episodes: int = 1) -> None:
+        robot: Any = self.arm
+        driver = TimedDriver(
+            self.session, robot, robot, limits=SafetyLimits(), observers=[self.report, self.watcher],
+            controls=self.controls, sleep=self.sleep,
+        )  # fmt: skip
+        driver.run(RunLength(episodes, 15.0))
+        assert not any(driver.losses)
+
+    def outcomes(self) -> list[Outcome]:
+        return [event for event in self.watcher.events if isinstance(event, Outcome)]
+
+
+@pytest.mark.parametrize(
+    ("command", "outcome"),
+    [
+        (Stop(), Outcome(stopped=True)),
+        (Reset(), Outcome(stopped=True, kept=False)),
+        (Quit(), Outcome(stopped=True)),
+    ],
+)
+def test_what_ends_an_episode_stops_the_arm_within_a_control_period(command: Any, outcome: Outcome) -> None:
+    run = Run(FakeSession(LONG))
+    run.arm.at[7] = run.post(command)  # in the second of five-period commands
+    run.play()
+    assert run.arm.periods == 7
+    assert run.outcomes() == [outcome]
+    assert len(run.session.observations) == 1  # what was left of the chunk was dropped, and no more was asked for
+    assert run.arm.stops_by[0] == "offboard-halt"
+    assert run.arm.calls.count("succeeded") == 0
+    assert (run.report.episodes[0].success, run.report.steps) == (None, 2)
+    assert not any(thread.name == "offboard-halt" for thread in threading.enumerate())
+
+
+def test_a_hold_stops_the_arm_within_a_control_period_and_goes_on_with_a_new_observation() -> None:
+    run = Run(FakeSession(LONG, rows(0.0), []))
+    run.arm.at[7] = run.post(Hold())
+    run.then(lambda: None, lambda: run.controls.post(Resume()))
+    run.play()
+    assert run.slept == [0.02, 0.02]  # a control period each: what is posted meanwhile is seen within one
+    assert run.arm.periods == 7 + 5
+    assert len(run.session.observations) == 3
+    ticks = [event for event in run.watcher.events if isinstance(event, Tick)]
+    assert [tick.rung for tick in ticks] == ["playing", "playing", "hold", "playing"]
+    assert not ticks[2].command.action
+    assert ticks[2].seconds == ticks[3].seconds  # the episode's time stands
+    assert run.outcomes() == [Outcome(success=True)]
+
+
+def test_after_a_hold_the_next_command_is_compared_with_what_is_measured() -> None:
+    elsewhere = rows(0.0, target_pose=[0.6, 0.0, 0.3, 0.0, 1.0, 0.0, 0.0])
+    run = Run(FakeSession(LONG, elsewhere))
+    run.arm.at[7] = run.post(Hold())
+    run.then(lambda: run.controls.post(Resume()))
+    run.play()
+    (outcome,) = run.outcomes()
+    assert outcome.failure is not None
+    assert "measured" in outcome.failure[1]  # and not with the command that the arm never got to
+
+
+def test_a_hold_may_end_in_a_stop() -> None:
+    run = Run(FakeSession(LONG))
+    run.arm.at[7] = run.post(Hold())
+    run.then(lambda: run.controls.post(Stop()))
+    run.play()
+    assert run.outcomes() == [Outcome(stopped=True)]
+    assert run.controls.hold.is_set()
+
+
+def test_after_a_stop_the_next_episode_waits_for_start() -> None:
+    run = Run(FakeSession(LONG, []))
+    run.controls.post(Start())  # too early: there is nothing to be started
+    run.arm.at[7] = run.post(Stop())
+    run.then(lambda: run.controls.post(Stop()), lambda: run.controls.post(Start()))
+    run.play(episodes=3)
+    assert run.outcomes() == [Outcome(stopped=True), Outcome(True), Outcome(True)]
+    assert run.session.resets == 2
+    assert len(run.slept) == 2
+
+
+def test_a_stop_behind_a_start_counts_and_so_does_a_start_behind_a_stop() -> None:
+    run = Run(FakeSession(LONG, []))
+    run.arm.at[7] = lambda: [run.controls.post(each) for each in (Stop(), Start(), Stop())] and None
+    run.then(lambda: run.controls.post(Start()))
+    run.play(episodes=2)
+    assert len(run.slept) == 1
+    again = Run(FakeSession(LONG, []))
+    again.arm.at[7] = lambda: [again.controls.post(each) for each in (Stop(), Start())] and None
+    again.play(episodes=2)
+    assert again.outcomes() == [Outcome(stopped=True), Outcome(True)]
+
+
+def test_quit_ends_the_run_and_nothing_takes_it_back() -> None:
+    run = Run(FakeSession(LONG))
+    run.arm.at[7] = lambda: [run.controls.post(each) for each in (Quit(), Stop(), Start())] and None
+    run.play(episodes=3)
+    assert run.outcomes() == [Outcome(stopped=True)]
+
+
+def test_who_quits_before_it_begins_sees_nothing_move() -> None:
+    run = Run(FakeSession(LONG))
+    run.controls.post(Quit())
+    run.play()
+    assert not run.watcher.events
+    assert not run.arm.calls
+
+
+def test_an_answer_that_comes_after_the_stop_is_not_played() -> None:
+    class Posting(FakeSession):
+        def infer(self, observation: Mapping[str, Any]) -> Any:
+            run.controls.post(Stop())
+            return super().infer(observation)
+
+    run = Run(Posting(LONG))
+    run.play()
+    assert not run.arm.played
+    assert run.outcomes() == [Outcome(stopped=True)]
+
+
+def test_a_robot_that_is_stopped_on_its_way_to_the_start_is_brought_there_again() -> None:
+    run = Run(FakeSession([]))
+    reset = run.arm.reset
+
+    def interrupted(seed: int) -> None:
+        reset(seed)
+        if len(run.arm.seeds) == 1:
+            run.post(Hold())()
+
+    run.arm.reset = interrupted
+    run.then(lambda: run.controls.post(Resume()))
+    run.play()
+    assert run.arm.seeds == [0, 0]
+    assert run.outcomes() == [Outcome(True)]
+
+
+def test_a_command_that_this_driver_does_not_know_is_said_to_be_ignored(caplog: pytest.LogCaptureFixture) -> None:
+    run = Run(FakeSession(rows(0.0), []))
+    run.arm.at[2] = lambda: run.controls.post(Instruct("fold the towel"))
+    run.play()
+    assert run.outcomes() == [Outcome(True)]
+    assert "Instruct(instruction='fold the towel') was ignored" in caplog.text
+
+
+def test_a_robot_that_cannot_stop_is_logged_and_the_episode_ends_at_its_next_command(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failed = threading.Event()
+
+    class Deaf(Arm):
+        def stop(self) -> None:
+            if threading.current_thread().name == "offboard-halt":
+                failed.set()
+                raise OSError("no such bus")
+
+    run = Run(FakeSession(LONG))
+    run.arm = Deaf()
+
+    def happens() -> None:
+        run.controls.post(Stop())
+        assert failed.wait(60)
+
+    run.arm.at[7] = happens
+    run.play()
+    assert run.arm.periods == 10
+    assert run.outcomes() == [Outcome(stopped=True)]
+    assert "OSError: no such bus" in caplog.text
+
+
+def test_it_is_attended_only_while_the_arm_moves() -> None:
+    seen: dict[str, bool] = {}
+
+    class Asking(FakeSession):
+        def infer(self, observation: Mapping[str, Any]) -> Any:
+            seen["answer"] = run.controls.attended
+            return super().infer(observation)
+
+    run = Run(Asking(rows(0.0), []))
+    run.arm.at[2] = lambda: seen.update(motion=run.controls.attended)
+    run.play()
+    assert seen == {"motion": True, "answer": False}
+    assert not run.controls.attended
+
+
+def test_commands_are_taken_once_in_their_order_and_hold_is_a_state() -> None:
+    controls = Controls()
+    for command in (Start(), Hold(), Instruct("x"), Stop(), Resume(), Start(), Hold()):
+        controls.post(command)
+    assert controls.take() == [Start(), Instruct("x"), Stop(), Start()]
+    assert controls.take() == []
+    assert controls.hold.is_set()
+
+
+def test_where_too_many_wait_only_what_ends_finds_a_place_and_each_once() -> None:
+    controls = Controls()
+    for _ in range(WAITING):
+        controls.post(Start())
+    for command in (Start(), Stop(), Instruct("x"), Stop(), Quit(), Stop(), Quit(), Reset()):
+        controls.post(command)
+    assert controls.take() == [Start()] * WAITING + [Stop(), Quit(), Reset()]
+    assert controls.refused == 5
+
+
+def test_who_posts_waits_for_nobody() -> None:
+    controls, inside, go = Controls(), threading.Event(), threading.Event()
+
+    def stuck() -> None:
+        inside.set()
+        assert go.wait(60)
+
+    with controls.halting(stuck):
+        controls.post(Stop())
+        assert inside.wait(60)
+        controls.post(Stop())  # returns, while the robot does not
+        assert controls.take() == [Stop(), Stop()]
+        go.set()
