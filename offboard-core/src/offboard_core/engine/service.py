@@ -62,13 +62,17 @@ class PolicyService:
         self.slot = ModelSlot(self.limits, self.stats)
         await self.catalog.start()
 
-    def preload(self, on_never: Callable[[LoadFailed], None], on_progress: OnProgress | None = None) -> None:
-        """Load the default model in the background, so that the first robot need not wait.
+    def preload(
+        self, on_never: Callable[[LoadFailed], None], on_progress: OnProgress | None = None
+    ) -> asyncio.Future[None]:
+        """Load the default model in the background, so that the first robot need not wait. Done when it has been tried.
 
         ``on_never`` is told if it can never be loaded; what another try may mend is logged, and tried again.
         ``on_progress`` is told how it stands; without it the log says what is new.
         """
-        self._spawn(self._keep(on_never, on_progress or _log_progress()))
+        tried: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._spawn(self._keep(tried, on_never, on_progress or _log_progress()))
+        return tried
 
     async def open(
         self,
@@ -172,9 +176,15 @@ class PolicyService:
         await self.slot.close()
 
     # -- inside ---------------------------------------------------------------------------------------------------
-    async def _keep(self, on_never: Callable[[LoadFailed], None], on_progress: OnProgress) -> None:
+    async def _keep(
+        self, tried: asyncio.Future[None], on_never: Callable[[LoadFailed], None], on_progress: OnProgress
+    ) -> None:
         """A model in the slot: where robots are sent to ready servers only, nobody comes to have one loaded."""
-        await self._preload(self.catalog.default, on_never, on_progress)
+        try:
+            await self._preload(self.catalog.default, on_never, on_progress)
+        finally:
+            if not tried.done():
+                tried.set_result(None)
         while True:
             await asyncio.sleep(AGAIN)
             if self.slot.vacant():

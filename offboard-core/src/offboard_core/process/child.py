@@ -19,6 +19,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from offboard_client.errors import LoadFailed, printable
@@ -207,17 +208,20 @@ def unshared(sock: socket.socket) -> socket.socket:
     all of them on: the port stays taken, and a line open by which another process notices our end, for as long as a
     policy's worker lives.
     """
+    _watch_forks()
     _unshared.add(sock)
     return sock
+
+
+@cache
+def _watch_forks() -> None:
+    os.register_at_fork(after_in_child=_close_unshared)
 
 
 def _close_unshared() -> None:
     for sock in list(_unshared):
         if sock.fileno() >= 0:
             os.close(sock.detach())  # close() would wait for an event loop to let go of it
-
-
-os.register_at_fork(after_in_child=_close_unshared)
 
 
 def free_port() -> int:

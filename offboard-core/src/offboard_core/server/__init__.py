@@ -1,13 +1,15 @@
-"""The process that listens: uvicorn, HTTP routes, tokens, metrics, stopping. All protocols share its one port."""
+"""The application (`asgi_app`) and what hosts it: `Host`, `InferenceServer`, the process of `offboard serve`."""
 
 from __future__ import annotations
 
 from ..engine import ServiceTimeouts
 from .acceptor import Acceptor
 from .app import App
+from .asgi import AsgiApp, asgi_app
 from .auth import Access
 from .config import ServerConfig
 from .frames import FrameMeter
+from .host import Host
 from .inference_server import InferenceServer, log
 from .listening import bind, reachable
 from .process import run_server
@@ -18,12 +20,15 @@ __all__ = [
     "Acceptor",
     "Access",
     "App",
+    "AsgiApp",
     "Config",
     "FrameMeter",
+    "Host",
     "HttpProtocol",
     "InferenceServer",
     "ServerConfig",
     "ServiceTimeouts",
+    "asgi_app",
     "bind",
     "log",
     "reachable",

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from offboard_client.errors import Forbidden, NotFound, OffboardError, Unauthorized
-from offboard_client.wire import SESSION_PATH, error_frame
+from offboard_client.errors import NotFound, OffboardError
+from offboard_client.wire import SESSION_PATH
 
 from ..engine import PolicyService
 from ..frontends import Admission, Edge, Frontend, Peer
-from ..frontends.v1 import V1, encode
+from ..frontends.v1 import V1
 from ..frontends.websocket import Receive, Send, SessionProtocol, peer, serve_socket
 from .auth import HOW, Access, token_of
 from .http import make_http
-
-#: Seconds after which a client that found the server full may try again.
-RETRY_AFTER = 5
+from .refusals import refuse_upgrade
 
 
 class App:
@@ -43,22 +42,30 @@ class App:
             await self._http(scope, receive, send)  # pyright: ignore[reportArgumentType]
             return
         with contextlib.ExitStack() as place:
-            scarce = scope.get("state", {}).get("scarce", False)
-            who = Peer("websocket", peer(scope), token_of(scope["headers"]), HOW, scarce)
+            state: dict[str, Any] = scope.get("state") or {}
+            who = Peer("websocket", peer(scope), token_of(scope["headers"]), HOW, state.get("scarce"))
             try:
                 frontend = self._frontend(scope["path"])
                 await self._access.check_page(scope["headers"], upgrade=True)
                 place.enter_context(self._admission.enter(who))
             except OffboardError as error:
                 self._admission.refused(who, error)
-                await receive()
-                await _answer(send, error)
+                await refuse_upgrade(scope, receive, send, error)
                 return
             await serve_socket(self._service, frontend, scope, receive, send, self._edge, self._protocols)
 
     def drain(self) -> None:
         """Take no session any more, and say so where health is asked for."""
         self._admission.drain()
+
+    async def leave(self, timeout: float) -> None:
+        """Close every session, and wait so many seconds for their clients to take that."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        for one in self._protocols:
+            one.going_away()
+        while self._protocols and loop.time() < end:  # noqa: ASYNC110 (once in the server's life)
+            await asyncio.sleep(0.02)
 
     @property
     def owes(self) -> bool:
@@ -72,15 +79,3 @@ class App:
             others = "".join(f", {path}" for path in self._frontends)
             raise NotFound(f"no session is opened under {path[:200]!r}; there are: {SESSION_PATH}[/MODEL_ID]{others}")
         return self._frontends[path]
-
-
-async def _answer(send: Send, error: OffboardError) -> None:
-    status, headers = 503, [(b"retry-after", str(RETRY_AFTER).encode())]
-    if isinstance(error, Unauthorized):
-        status, headers = 401, [(b"www-authenticate", b"Bearer")]
-    elif isinstance(error, Forbidden | NotFound):
-        status, headers = 403, []  # Positronic's clients take 403 under a path that is none for a server that is up
-    body: Any = encode(error_frame(error), True)
-    start = {"type": "websocket.http.response.start", "status": status}
-    await send({**start, "headers": [(b"content-type", b"application/json"), *headers]})
-    await send({"type": "websocket.http.response.body", "body": body.encode()})

@@ -1,10 +1,11 @@
-"""One server on an event loop."""
+"""One server on the running loop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from types import TracebackType
 
 from offboard_client.errors import LoadFailed
 
@@ -12,99 +13,95 @@ from ..catalog import ModelSource
 from ..engine import OnProgress, PolicyService
 from ..frontends import Frontend
 from .app import App
+from .asgi import AsgiApp
 from .config import ServerConfig
 from .listening import bind
 from .uvicorn_server import Config, UvicornServer
 
-#: Told ``(host, port)`` once the server answers.
-OnListening = Callable[[str, int], None]
 
+class Host:
+    """A server that listens inside the block, on the loop that runs the block::
 
-class Running:
-    """One server on one event loop, from binding the port to letting go of the model. It runs once."""
+        async with Host({"default": source}, ServerConfig(port=0)) as host:
+            print(host.address)
+            await host.serve_forever()
+
+    Signals, the allocator and the limit of file descriptors are left alone: they are the process's, and ``offboard
+    serve`` sets them for its own. Leaving the block drains for ``config.grace`` seconds, unless that was done, and lets
+    go of everything. ``on_progress``: told how the load of the default model stands, instead of the log.
+
+    Entering raises ConfigurationError for a port, a token, a certificate or sources that cannot be used.
+    """
 
     def __init__(
-        self, sources: Mapping[str, ModelSource], config: ServerConfig, frontends: Mapping[str, Frontend],
+        self, sources: Mapping[str, ModelSource], config: ServerConfig, frontends: Mapping[str, Frontend] | None = None,
         on_progress: OnProgress | None = None,
     ) -> None:  # fmt: skip
+        #: Where it listens; inside the block with the port that was taken.
         self.address: tuple[str, int] = (config.host, config.port)
-        self._sources, self._config, self._frontends = sources, config, frontends
-        self._on_progress = on_progress
-        self._main: asyncio.Task[None] | None = None
-        self._uvicorn: UvicornServer | None = None
-        self._stopped = False
-        self._never: LoadFailed | None = None
+        self._config, self._on_progress = config, on_progress
+        self._service = PolicyService(sources, config.limits)
+        app = App(self._service, config.admission(self._service), frontends or {}, [config.host, *config.allowed_hosts])
+        self._app = AsgiApp(self._service, app)
+        self._drained = False
+        self._open = contextlib.AsyncExitStack()
+        self._uvicorn: UvicornServer
+        self._serving: asyncio.Task[None]
+        self._never: asyncio.Future[LoadFailed]
 
-    def run(self, on_listening: OnListening) -> None:
-        """Serve until told to stop, by :meth:`stop` or, on the main thread, a signal.
+    async def __aenter__(self) -> Host:
+        async with contextlib.AsyncExitStack() as opening:
+            config, service = self._config, self._service
+            listener = bind(config.host, config.port)
+            opening.callback(listener.close)
+            self.address = service.address = (config.host, listener.getsockname()[1])
+            self._uvicorn = UvicornServer(Config(self._app, config))
+            await opening.enter_async_context(self._app.lifespan())
+            loop = asyncio.get_running_loop()
+            self._never = loop.create_future()
+            self._serving = loop.create_task(self._uvicorn.serve([listener]))
+            opening.push_async_callback(self._end)
+            listening = loop.create_task(self._uvicorn.listening.wait())
+            await asyncio.wait({self._serving, listening}, return_when=asyncio.FIRST_COMPLETED)
+            listening.cancel()
+            if self._serving.done():
+                self._serving.result()
+            if config.preload:
+                service.preload(self._give_up, self._on_progress)
+            self._open = opening.pop_all()
+        return self
 
-        Raises what else ended it: a ConfigurationError before it listens, LoadFailed for a default model that can
-        never be loaded.
-        """
-        loop = _new_loop()
-        try:
-            main = self._main = loop.create_task(self._serve(on_listening))
-            if self._stopped:
-                main.cancel()
-            try:
-                loop.run_until_complete(main)
-            finally:
-                if not main.done():  # a Ctrl-C, or the loop was stopped: it still has to be cleaned up
-                    self._stop()
-                    loop.run_until_complete(asyncio.wait({main}))
-        except asyncio.CancelledError:
-            if not self._stopped:
-                raise
-        finally:
-            loop.close()
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._open.__aexit__(kind, error, trace)
 
-    def stop(self) -> None:
-        """Ask it to stop; from any thread."""
-        self._stopped = True
-        if self._main is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
-                self._main.get_loop().call_soon_threadsafe(self._stop)
+    async def serve_forever(self) -> None:
+        """Until it is cancelled. Raises LoadFailed if the default model can never be loaded, and what else ends it."""
+        await asyncio.wait({self._serving, self._never}, return_when=asyncio.FIRST_COMPLETED)
+        if self._never.done():
+            raise self._never.result()
+        await asyncio.shield(self._serving)
 
-    def _stop(self) -> None:
-        if self._uvicorn is not None:
-            self._uvicorn.should_exit = True
-        elif self._main is not None:
-            self._main.cancel()
+    async def drain(self, grace: float) -> None:
+        """Refuse newcomers; return when nobody waits for an answer any more, or after ``grace`` seconds."""
+        self._drained = True
+        await self._app.drain(grace)
+
+    def hurry(self) -> None:
+        """Let :meth:`drain` end, and wait for no client when the block is left."""
+        self._app.hurry()
+        self._uvicorn.force_exit = True
 
     def _give_up(self, error: LoadFailed) -> None:
         """The default model can never be loaded."""
-        self._never = error
-        self._stop()
+        if not self._never.done():
+            self._never.set_result(error)
 
-    async def _serve(self, on_listening: OnListening) -> None:
-        config = self._config
-        service = PolicyService(self._sources, config.limits)
-        admission = config.admission(service)
-        listener = bind(config.host, config.port)
+    async def _end(self) -> None:
         try:
-            self.address = service.address = (config.host, listener.getsockname()[1])
-            await service.start()
-            app = App(service, admission, self._frontends, [config.host, *config.allowed_hosts])
-            server = self._uvicorn = UvicornServer(Config(app, config), app)
-            serving = asyncio.ensure_future(server.serve([listener]))
-            listening = asyncio.ensure_future(server.listening.wait())
-            await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
-            listening.cancel()
-            if not serving.done():
-                if config.preload:
-                    service.preload(self._give_up, self._on_progress)
-                on_listening(*self.address)
-            await serving
-            if self._never is not None:
-                raise self._never
+            if not self._drained:
+                await self.drain(self._config.grace)
         finally:
-            listener.close()
-            await service.close()
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
+            self._uvicorn.should_exit = True
+            await self._serving

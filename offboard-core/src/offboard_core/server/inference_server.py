@@ -14,8 +14,8 @@ from ..catalog import ModelSource, from_callables
 from ..frontends import Frontend, provide
 from ._malloc import keep_freed_memory
 from .config import ServerConfig
-from .host import Running
 from .listening import reachable
+from .running import Running
 
 log = logging.getLogger(__name__)
 

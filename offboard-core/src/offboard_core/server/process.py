@@ -13,7 +13,7 @@ from ..engine import OnProgress
 from ..frontends import Frontend, provide
 from ._malloc import keep_freed_memory
 from .config import ServerConfig
-from .host import OnListening, Running
+from .running import OnListening, Running
 
 log = logging.getLogger(__name__)
 

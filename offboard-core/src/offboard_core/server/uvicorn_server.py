@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import socket
-import threading
 import weakref
 from collections.abc import Generator
+from functools import cache
 from typing import Any
 
 import uvicorn
@@ -17,7 +16,6 @@ from offboard_client.errors import ConfigurationError
 from offboard_client.wire import WireLimits
 
 from .acceptor import Acceptor
-from .app import App
 from .config import ServerConfig
 from .protocols import HttpProtocol, WebSocketProtocol
 
@@ -63,12 +61,13 @@ class Config(uvicorn.Config):
 
 
 class UvicornServer(uvicorn.Server):
-    """uvicorn, told to finish what is in flight before it closes the sockets."""
+    """uvicorn, which leaves the process's signals to the process, and closes what does not close by itself."""
 
-    def __init__(self, config: Config, app: App) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self._config, self._app = config, app
+        self._config = config
         self.listening = asyncio.Event()
+        _watch_forks()
         _servers.add(self)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -82,37 +81,23 @@ class UvicornServer(uvicorn.Server):
         return HttpProtocol(config=self.config, server_state=self.server_state, app_state={})
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Refuse newcomers, let what is in flight end, close."""
-        self._app.drain()
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._config.bounds.grace
-        # Polled, once in the server's life: with an event every exchange would pay for it.
-        while self._app.owes and loop.time() < end and not self.force_exit:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+        """Close every connection."""
         await super().shutdown(sockets)
         for connection in list(self.server_state.connections):
             connection.transport.abort()  # its client does not read, and uvloop and TLS would wait for it
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """uvicorn's own raises the signal again after a clean stop, which would report that stop as a failure."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def handle_exit(self, sig: int, frame: Any) -> None:
-        """The first signal stops cleanly, a second one at once."""
-        self.force_exit = self.should_exit
-        self.should_exit = True
+        """None."""
+        yield
 
 
 _servers: weakref.WeakSet[UvicornServer] = weakref.WeakSet()
+
+
+@cache
+def _watch_forks() -> None:
+    os.register_at_fork(after_in_child=_leave_connections)
 
 
 def _leave_connections() -> None:
@@ -122,6 +107,3 @@ def _leave_connections() -> None:
             transport: Any = getattr(protocol, "transport", None)
             if transport is not None and not transport.is_closing():
                 os.close(transport.get_extra_info("socket").fileno())
-
-
-os.register_at_fork(after_in_child=_leave_connections)

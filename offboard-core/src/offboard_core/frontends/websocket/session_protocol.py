@@ -13,7 +13,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
-from offboard_client.errors import Busy, Internal, ModelLost, OffboardError
+from offboard_client.errors import Busy, Internal, ModelLost, OffboardError, ShuttingDown
 from offboard_client.wire import (
     CLOSE_GOING_AWAY,
     CLOSE_MODEL_LOST,
@@ -113,6 +113,10 @@ class SessionProtocol:
         session, self._session = self._session, None
         if session is not None:
             session.close(linger=linger)
+
+    def going_away(self) -> None:
+        """The server ends: close, after what there is to say."""
+        self._shut(CLOSE_GOING_AWAY, ShuttingDown.code)
 
     async def wait_closed(self) -> None:
         """Until nothing of it runs any more, after :meth:`disconnected`."""

@@ -1,0 +1,160 @@
+"""``Host``: a server on somebody's event loop, which leaves the process alone and nothing behind."""
+
+import asyncio
+import signal
+import threading
+from contextlib import AsyncExitStack
+
+import pytest
+from hosting import get, nothing_runs_but, open_descriptors, robot
+from model_bench import run, until
+from offboard_client.errors import ConfigurationError, LoadFailed
+from offboard_core.server import Host, ServerConfig
+from puppets import PATIENCE, Door, Puppet, source
+from slot_bed import becomes
+from websockets.exceptions import InvalidStatus
+
+
+def host(policy=Puppet, **settings):
+    return Host({"only": source({"a": policy})}, ServerConfig(port=0, **settings))
+
+
+def test_it_serves_inside_the_block_on_the_loop_that_runs_it():
+    async def main():
+        before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+        async with host() as here:
+            assert here.address[1] > 0
+            assert {number: signal.getsignal(number) for number in signal.valid_signals()} == before
+            async with robot(here.address) as one:
+                meta = (await one.opened())["meta"]
+                assert (meta["host"], meta["port"]) == here.address
+                assert "result" in await one.ask({"x": 1})
+                assert await get(here.address, "/readyz") == (200, "OK\n")
+        with pytest.raises(ConnectionRefusedError):
+            await get(here.address, "/livez")
+
+    run(main())
+
+
+@pytest.mark.rule("C-8", "C-10", "H-5")
+def test_draining_lets_what_is_in_flight_end_and_nobody_in():
+    async def main():
+        with Door() as door:
+            async with AsyncExitStack() as robots:
+                async with host(lambda: Puppet(doors={0: door})) as here:
+                    one = await robots.enter_async_context(robot(here.address))
+                    idle = await robots.enter_async_context(robot(here.address))
+                    await one.opened()
+                    await idle.opened()
+                    await one.send({"x": 1})
+                    await until(door.entered)
+                    draining = asyncio.ensure_future(here.drain(PATIENCE))
+                    while (await get(here.address, "/readyz"))[0] == 200:
+                        pass
+                    with pytest.raises(InvalidStatus, match="503"):
+                        await robots.enter_async_context(robot(here.address))
+                    assert not draining.done()
+                    door.open()
+                    assert "result" in await one.receive()
+                    await draining
+                    assert (await idle.ask({"type": "ping"}))["status"] == "pong", "who is in may go on until the end"
+                assert await one.closed() == 1012
+                assert await idle.closed() == 1012
+
+    run(main())
+
+
+def test_draining_ends_after_the_grace_and_sooner_in_a_hurry():
+    async def main():
+        with Door() as door:
+            async with host(lambda: Puppet(doors={0: door}), grace=PATIENCE) as here, robot(here.address) as one:
+                await one.opened()
+                await one.send({"x": 1})
+                await until(door.entered)
+                await here.drain(0.01)
+                draining = asyncio.ensure_future(here.drain(PATIENCE))
+                await asyncio.sleep(0)
+                here.hurry()
+                await asyncio.wait_for(draining, PATIENCE / 2)
+                door.open()
+
+    run(main())
+
+
+def test_a_default_that_can_never_be_loaded_ends_it():
+    def never():
+        raise LoadFailed("there is no device 'cuda' here", permanent=True)
+
+    async def main():
+        with pytest.raises(LoadFailed, match="there is no device"):
+            async with host(never) as here:
+                await here.serve_forever()
+
+    run(main())
+
+
+def test_it_cannot_be_entered_again():
+    async def main():
+        async with (here := host()):
+            pass
+        with pytest.raises(ConfigurationError, match="make another one"):
+            async with here:
+                pass
+
+    run(main())
+
+
+def test_twenty_of_them_leave_nothing_behind():
+    async def once():
+        async with host() as here, robot(here.address) as one:
+            await one.opened()
+            await one.ask({"x": 1})
+            await get(here.address, "/api/v1/models")
+
+    async def main():
+        await once()
+        tasks, threads, descriptors = len(asyncio.all_tasks()), set(threading.enumerate()), open_descriptors()
+        for _ in range(20):
+            await once()
+        await becomes(lambda: len(asyncio.all_tasks()) == tasks)
+        await nothing_runs_but(threads)
+        assert open_descriptors() == descriptors
+
+    run(main())
+
+
+def test_one_that_cannot_start_leaves_nothing_behind():
+    async def main():
+        async with host() as taken:
+            tasks, descriptors = len(asyncio.all_tasks()), open_descriptors()
+            for _ in range(3):
+                with pytest.raises(ConfigurationError, match="Another server may run there"):
+                    async with Host({"only": source({"a": Puppet})}, ServerConfig(port=taken.address[1])):
+                        pass
+                with pytest.raises(ConfigurationError, match="cannot serve TLS"):
+                    async with host(ssl_certfile="/nowhere"):
+                        pass
+            await becomes(lambda: len(asyncio.all_tasks()) == tasks)
+            assert open_descriptors() == descriptors
+
+    run(main())
+
+
+def test_two_of_them_on_two_loops_know_nothing_of_each_other():
+    results, both = [], threading.Barrier(2)
+
+    def serve(number):
+        async def main():
+            async with host(lambda: Puppet(meta={"number": number})) as here, robot(here.address) as one:
+                meta = (await one.opened())["meta"]
+                await asyncio.to_thread(both.wait, PATIENCE)
+                results.append((meta["number"], "result" in await one.ask({"x": 1})))
+
+        run(main())
+
+    threads = [threading.Thread(target=serve, args=(number,)) for number in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert sorted(results) == [(1, True), (2, True)]
