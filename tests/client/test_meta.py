@@ -67,6 +67,16 @@ ODD = [
     ({"checkpoint_id": 7}, r"meta\.checkpoint_id is 7 \(int\); expected text"),
     ({"type": ["act"]}, r"meta\.type is"),
     ({"offboard_version": 1}, r"meta\.offboard_version is 1"),
+    ({"context": "seed"}, r"meta\.context is 'seed' \(str\); expected a list of names"),
+    ({"context": [1]}, r"meta\.context is \[1\]"),
+    ({"context_refused": ["prefix"]}, r"meta\.context_refused is"),
+    ({"max_delay_steps": -1}, r"meta\.max_delay_steps is -1 \(int\); expected a whole number from 0 up"),
+    ({"max_delay_steps": False}, r"meta\.max_delay_steps is False"),
+    ({"max_delay_steps": 0.0}, r"meta\.max_delay_steps is 0\.0"),
+    ({"history": [1]}, r"meta\.history is \[1\]"),
+    ({"history": {"offsets_sec": [-0.1]}}, r"meta\.history is"),
+    ({"history": {"offsets_sec": [0], "observation": []}}, r"meta\.history is"),
+    ({"history": {"offsets_sec": -0.1, "observation": []}}, r"meta\.history is"),
 ]
 
 

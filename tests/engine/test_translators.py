@@ -9,7 +9,7 @@ import pytest
 from model_bench import Asked, Bench, run, until
 from offboard_client.errors import InferTimeout
 from offboard_core import NoParams
-from offboard_core.engine import ModelThread, Pipeline, SessionStats
+from offboard_core.engine import ContextReader, ModelThread, Pipeline, SessionStats
 from puppets import PATIENCE, Door, PlainSerializer, Puppet, resolved
 from slot_bed import becomes, bed, turns
 
@@ -31,7 +31,9 @@ async def beside_a_call(made, lease, door, serializers):
 
     async def ask(serializer):
         episode = await model.thread.call(lambda: model.policy.new_session(NoParams()), PATIENCE, "an episode")
-        return Pipeline(episode, resolved(None), lambda: serializer, SessionStats(made.stats))
+        codec = resolved(None)
+        context = ContextReader(model.policy, codec)
+        return Pipeline(episode, codec, lambda: serializer, SessionStats(made.stats), context)
 
     first, second, *pipelines = [
         await ask(serializer) for serializer in (PlainSerializer(), PlainSerializer(), *serializers)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from offboard_core import CodecMeta, NoParams, OffboardError, Policy
-from offboard_core.engine import Exchange, ModelThread, Pipeline, ServerStats, SessionStats
+from offboard_core.engine import ContextReader, Exchange, ModelThread, Pipeline, ServerStats, SessionStats
 from puppets import PATIENCE, PlainSerializer, resolved
 
 T = TypeVar("T")
@@ -69,7 +69,9 @@ class Bench:
 
     async def pipeline(self, serializer: Any = None, meta: CodecMeta | None = None) -> Pipeline:
         episode = await self.call(lambda: self.policy.new_session(NoParams()))
-        return Pipeline(episode, resolved(meta), lambda: serializer or PlainSerializer(), SessionStats(self.stats))
+        codec = resolved(meta)
+        context = ContextReader(self.policy, codec)
+        return Pipeline(episode, codec, lambda: serializer or PlainSerializer(), SessionStats(self.stats), context)
 
     async def pipelines(self, count: int) -> list[Pipeline]:
         return [await self.pipeline() for _ in range(count)]

@@ -126,6 +126,17 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
+def _is_steps(value: Any) -> bool:
+    return _is_count(value) or (value == 0 and type(value) is int)
+
+
+def _is_history(value: Any) -> bool:
+    found = cast("dict[str, Any]", value)
+    if not _is_map(value) or not _is_texts(found.get("observation")) or not isinstance(found.get("offsets_sec"), list):
+        return False
+    return all(_is_number(offset) and -math.inf < offset < 0 for offset in found["offsets_sec"])
+
+
 def _is_dtype(value: Any) -> bool:
     if not isinstance(value, str):
         return False
@@ -184,6 +195,10 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "action_horizon_sec": (_is_time, "seconds above 0"),
     "chunk_length": (_is_count, "a whole number above 0"),
     "joint_names": (_is_texts, "a list of names"),
+    "context": (_is_texts, "a list of names"),
+    "context_refused": (_is_text_map, "a map from names to texts"),
+    "max_delay_steps": (_is_steps, "a whole number from 0 up"),
+    "history": (_is_history, "a map with offsets_sec, numbers below 0, and observation, a list of names"),
     "conventions": (_is_text_map, "a map from names to texts"),
     "controls": (_is_controls, "a map from names to summary, params and answers"),
 }

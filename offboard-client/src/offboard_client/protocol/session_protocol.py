@@ -157,6 +157,7 @@ class SessionProtocol:
             raise BadObservation("an observation has no top-level name 'type': that is a control frame's; rename it")
         if wire.SEQ in observation:
             raise BadObservation(f"{wire.SEQ} tells this client's answers apart, so it numbers them: leave it out")
+        wire.check_context(observation, self.meta)
         if not self._checked:
             check_observation(observation, self.meta.get("observation"))
             self._checked = True

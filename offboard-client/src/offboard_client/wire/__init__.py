@@ -26,6 +26,7 @@ from .messages import (
     CLOSE_NORMAL,
     CLOSE_REFUSED,
     CLOSE_TOO_LARGE,
+    CONTEXT,
     DEADLINE_MS,
     MODELS_PATH,
     RESERVED_NAMES,
@@ -42,8 +43,8 @@ from .messages import (
     read_reply,
 )
 from .packing import Encoder, decode, decode_plain, encode
-from .rows import Row, rows
-from .spec import check_form, check_observation
+from .rows import Row, columns, rows
+from .spec import check_context, check_form, check_observation
 
 __all__ = [
     "ACTIONS",
@@ -53,6 +54,7 @@ __all__ = [
     "CLOSE_REFUSED",
     "CLOSE_TOO_LARGE",
     "CONFIGURE",
+    "CONTEXT",
     "CONTROLS",
     "CONTROL_BYTES",
     "DEADLINE_MS",
@@ -74,9 +76,11 @@ __all__ = [
     "called",
     "canonical",
     "check_actions",
+    "check_context",
     "check_form",
     "check_observation",
     "check_times",
+    "columns",
     "control_answer",
     "control_frame",
     "control_kind",

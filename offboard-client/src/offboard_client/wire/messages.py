@@ -35,9 +35,11 @@ MOST_REMARKS = 64
 SEQ = "offboard.seq"
 DEADLINE_MS = "offboard.deadline_ms"
 OBS_TIME = "obs_time"
-PREFIX = "offboard.prefix"
-DELAY_STEPS = "offboard.delay_steps"
-RESERVED_NAMES = frozenset({SEQ, DEADLINE_MS, OBS_TIME, PREFIX, DELAY_STEPS})
+#: What an observation may bring for the inference itself, as ``meta.context`` names it → its name in the observation.
+CONTEXT: Mapping[str, str] = MappingProxyType(
+    {name: f"offboard.{name}" for name in ("prefix", "delay_steps", "seed", "history")}
+)
+RESERVED_NAMES = frozenset({SEQ, DEADLINE_MS, OBS_TIME, *CONTEXT.values()})
 #: Session parameters that choose the form of the session; every other one tunes the codec or the policy.
 RESERVED_PARAMS = frozenset({"dialect", "layout", "encoding", "session_id"})
 

@@ -78,6 +78,19 @@ def rows(result: Any, limits: WireLimits = DEFAULT_LIMITS) -> Sequence[Row] | No
     return made
 
 
+def columns(found: Sequence[Row]) -> dict[str, NDArray[Any]]:
+    """The actions of rows, name → (K, …): what has not been played yet, as an observation's prefix says it.
+
+    Raises ValueError for no rows, and for rows of different names or shapes.
+    """
+    if not found:
+        raise ValueError("there are no rows; leave the prefix out")
+    names = found[0]["action"].keys()
+    if any(row["action"].keys() != names for row in found):
+        raise ValueError("the rows are not of one chunk: their actions have different names")
+    return {name: np.stack([row["action"][name] for row in found]) for name in names}
+
+
 def _from_columns(columns: Any, limits: WireLimits) -> Rows:
     if not isinstance(columns, dict):
         raise BadMessage("the server's columns are not a map")

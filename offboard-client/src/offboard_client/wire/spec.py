@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 
 from ..errors import BadObservation, nearest
-from .messages import ALIASES, RESERVED_NAMES, canonical
+from .messages import ALIASES, CONTEXT, RESERVED_NAMES, canonical
 
 _log = logging.getLogger("offboard_client")
 # Which dtype kinds may be sent where one of the left is asked for. Whole numbers are exact floats; a float
 # image or a bool joint is a mistake.
 _ACCEPTED = {"f": "fiu", "i": "iu", "u": "u", "b": "b"}
+
+_BROUGHT = frozenset(CONTEXT.values())
 
 
 def check_form(observation: Any) -> None:
@@ -27,6 +29,22 @@ def check_form(observation: Any) -> None:
     for name in cast("Mapping[Any, Any]", observation):
         if not isinstance(name, str):
             raise BadObservation(f"an observation's names are texts, and one is {name!r:.40}")
+
+
+def check_context(observation: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+    """Raises BadObservation where it brings for the inference what the handshake's ``context`` does not list.
+
+    A server that knows no such name leaves it unread, and the robot would play an answer that knows nothing of it.
+    """
+    if _BROUGHT.isdisjoint(observation):
+        return
+    taken: Sequence[str] = meta.get("context") or ()
+    refused: Mapping[str, str] = meta.get("context_refused") or {}
+    for name, called in CONTEXT.items():
+        if name not in taken and observation.get(called) is not None:
+            why = refused.get(name) or "the model on this server does not take it"
+            takes = ", ".join(CONTEXT.get(one, one) for one in taken) or "nothing of the kind"
+            raise BadObservation(f"{called} was not sent: {why}. It takes {takes} (context in the handshake)")
 
 
 def check_observation(observation: Mapping[str, Any], spec: Any) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .batching import LONGEST_IN_ALL, LONGEST_SHARE, LONGEST_WAIT, BatchWindow
 from .checks import check_action, check_observation
+from .context import ContextReader
 from .exchange import Exchange, Pipeline, Result, Serializer
 from .lease import ModelSpec
 from .model_loader import Failure
@@ -26,6 +27,7 @@ __all__ = [
     "LONGEST_SHARE",
     "LONGEST_WAIT",
     "BatchWindow",
+    "ContextReader",
     "Exchange",
     "Failure",
     "ModelSlot",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
+from collections.abc import Sequence, Set
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, cast
 
@@ -11,7 +13,7 @@ import numpy as np
 from offboard_client.errors import BadObservation, InvalidAction, LoadFailed, told
 from offboard_client.wire import WireLimits, check_actions, check_times, is_finite
 
-from ..types import Array, Chunk, CodecMeta, Field, Observation, Policy
+from ..types import Array, Chunk, CodecMeta, Field, InferContext, Observation, Policy
 
 _NUMBERS = "fiub"
 MAX_STEPS = WireLimits().chunk_steps
@@ -30,6 +32,7 @@ def check_policy(made: Any) -> Policy[Any]:
         if not (type(value) is int and value >= 1) and not (name == "max_sessions" and value is None):
             or_none = " or None, for any" if name == "max_sessions" else ""
             raise LoadFailed(f"the policy's {name} is {value!r:.80}; expected a whole number from 1 up{or_none}")
+    _check_context(policy)
     params: Any = policy.params
     if not (isinstance(params, type) and is_dataclass(params)):
         raise LoadFailed(f"the policy's params is {params!r:.80}; expected a frozen dataclass")
@@ -40,6 +43,33 @@ def check_policy(made: Any) -> Policy[Any]:
     except Exception as error:
         raise LoadFailed(f"the policy's meta is no plain JSON data with finite numbers ({told(error)})") from None
     return policy
+
+
+def _check_context(policy: Policy[Any]) -> None:
+    known, context = [f.name for f in fields(InferContext)], cast("Any", policy.context)
+    if not isinstance(context, Set) or not context <= set(known):
+        raise LoadFailed(f"the policy's context is {context!r:.80}; expected a set of some of {', '.join(known)}")
+    most: Any = policy.max_delay_steps
+    if most is not None and not (type(most) is int and most >= 0 and "delay_steps" in policy.context):
+        raise LoadFailed(
+            f"the policy's max_delay_steps is {most!r:.40}; expected a whole number from 0 up where its context names "
+            "delay_steps, else None"
+        )
+    offsets: Any = policy.history_sec
+    if not _are_offsets(offsets) or bool(offsets) != ("history" in policy.context):
+        raise LoadFailed(
+            f"the policy's history_sec is {offsets!r:.80}; expected seconds below 0, oldest first, where its context "
+            "names history, else nothing"
+        )
+
+
+def _are_offsets(offsets: Any) -> bool:
+    if not isinstance(offsets, Sequence) or not all(
+        isinstance(at, (int, float)) for at in cast("Sequence[Any]", offsets)
+    ):
+        return False
+    times = cast("Sequence[float]", offsets)
+    return all(-math.inf < at < 0 for at in times) and list(times) == sorted(set(times))
 
 
 def check_observation(observation: Observation, meta: CodecMeta) -> None:
@@ -72,7 +102,7 @@ def _check_array(name: str, array: Array, field: Field) -> None:
         raise BadObservation(f"{name} has dtype {array.dtype}; expected {_spell(field)}")
     if (
         field.shape is not None
-        and not _fits(array.shape, field.shape)
+        and not fits(array.shape, field.shape)
         and not (array.size == 1 and field.shape in ((), (1,)))
     ):
         raise BadObservation(f"{name} has shape {array.shape}; expected {_spell(field)}")
@@ -113,7 +143,7 @@ def check_action(chunk: Chunk, meta: CodecMeta) -> None:
         if array.dtype.kind not in _NUMBERS:
             raise InvalidAction(f"{name} has dtype {array.dtype}; actions are numbers")
         field = declared.get(name)
-        if field is not None and field.shape is not None and not _fits(array.shape[1:], field.shape):
+        if field is not None and field.shape is not None and not fits(array.shape[1:], field.shape):
             promised = ", ".join(map(str, field.shape))
             raise InvalidAction(f"{name} has shape {array.shape}; the handshake promised (T, {promised})")
         if not is_finite(array):
@@ -127,7 +157,8 @@ def check_action(chunk: Chunk, meta: CodecMeta) -> None:
         check_times(np.asarray(chunk.timestamp))
 
 
-def _fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
+def fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
+    """Whether an array of ``shape`` is one of a declared shape, in which -1 is any length."""
     return len(shape) == len(declared) and all(d in (-1, s) for s, d in zip(shape, declared, strict=True))
 
 

@@ -68,7 +68,10 @@ class Configuration:
         params: Any = build(self.params.__class__, new.for_policy, "this policy") if for_policy else self.params
         codec = await self.resolve(new.for_codec) if for_codec else self.codec
         was, now = self.codec.meta, codec.meta
-        if said := [f.name for f in fields(CodecMeta) if getattr(was, f.name) != getattr(now, f.name)]:
+        said = [f.name for f in fields(CodecMeta) if getattr(was, f.name) != getattr(now, f.name)]
+        if self.codec.codec.one_way != codec.codec.one_way:
+            said.append("context")
+        if said:
             raise BadParameter(
                 f"{' and '.join(CODEC + name for name in for_codec)} would change what the handshake said "
                 f"({', '.join(said)}), which the robot goes by: open another session with it"

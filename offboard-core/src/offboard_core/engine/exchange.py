@@ -14,6 +14,7 @@ from offboard_client.wire import SEQ
 from ..catalog import ResolvedCodec
 from ..types import NO_CONTEXT, Chunk, Item, Observation, Session
 from .checks import check_action, check_length, check_observation
+from .context import ContextReader
 from .stats import SessionStats
 
 log = logging.getLogger(__name__)
@@ -47,14 +48,21 @@ class Pipeline:
     """
 
     __slots__ = (
-        "_make_serializer", "alone", "codec", "last_encode_ms", "serializer", "session", "stats", "translating",
+        "_make_serializer", "alone", "codec", "context", "last_encode_ms", "serializer", "session", "stats",
+        "translating",
     )  # fmt: skip
 
     def __init__(
-        self, session: Session, codec: ResolvedCodec, make_serializer: Callable[[], Serializer], stats: SessionStats
+        self,
+        session: Session,
+        codec: ResolvedCodec,
+        make_serializer: Callable[[], Serializer],
+        stats: SessionStats,
+        context: ContextReader,
     ) -> None:
         self.session = session
         self.codec = codec
+        self.context = context
         self.stats = stats
         self.last_encode_ms = 0.0
         self.alone = False
@@ -129,10 +137,12 @@ class Exchange:
             limit = self.observation.get("offboard.deadline_ms")
             if limit is not None:
                 self.deadline = self.arrived + float(limit) / 1e3
+            self.observation, brought = self.pipeline.context.split(self.observation)
             check_observation(self.observation, self.pipeline.codec.meta)
-            inputs = self.pipeline.codec.encode(self.observation)
-            # The number belongs to the protocol: a model that takes every name would take it for a part of the state.
-            self.inputs = {name: _own(value) for name, value in inputs.items() if name != SEQ}
+            self.inputs = self._encode(self.observation)
+            if brought:
+                codec = self.pipeline.codec
+                self.context = self.pipeline.context.tell(brought, self.observation, codec, self._encode)
             self.codec_ms = (perf_counter() - read) * 1e3
         except OffboardError as error:
             self.error = error
@@ -142,6 +152,11 @@ class Exchange:
             self.error = Internal(f"the codec {self.pipeline.codec.name} failed: {told(error)}")
         self.prepared = True
         self.prepare_ms = (perf_counter() - start) * 1e3
+
+    def _encode(self, observation: Observation) -> Mapping[str, Any]:
+        inputs = self.pipeline.codec.encode(observation)
+        # The number belongs to the protocol: a model that takes every name would take it for a part of the state.
+        return {name: _own(value) for name, value in inputs.items() if name != SEQ}
 
     def item(self) -> Item[Session]:
         """What the policy is asked; for an exchange that is prepared."""

@@ -28,13 +28,14 @@ def build_meta(
     policy: Mapping[str, Any],
     codec: ResolvedCodec,
     controls: Mapping[str, Any],
+    context: Mapping[str, Any],
     address: tuple[str, int],
 ) -> dict[str, Any]:
     """``meta`` as section 3 of the protocol lists it.
 
     ``model_id``: as a session URL names it; ``policy``: the policy's own facts; ``controls``: what may be asked beside
-    inference, which does not tell two models apart. Raises LoadFailed if one of them, or of
-    the codec's, is what no client takes (M-20).
+    inference, which does not tell two models apart; ``context``: what an observation may bring for the inference
+    itself. Raises LoadFailed if one of them, or of the codec's, is what no client takes (M-20).
     """
     codec_meta = codec.meta
     sizes = image_sizes(codec_meta)
@@ -42,6 +43,7 @@ def build_meta(
         "observation": {name: _field(field) for name, field in codec_meta.observation.items()},
         "image_sizes": sizes,
         "compress_images": False,
+        **context,
     }
     what_comes_back: dict[str, Any] = {
         "action": {name: _action(field) for name, field in codec_meta.action.items()},

@@ -26,6 +26,7 @@ from offboard_client.wire import Status
 from ..catalog import Catalog, Model, ModelSource, ResolvedCodec
 from ..types import Policy, Session
 from .configuration import CODEC, Configuration
+from .context import ContextReader
 from .controls import check_kept, describe_controls
 from .exchange import Pipeline, Serializer
 from .lease import Lease, ModelSpec, OnStatus
@@ -109,11 +110,12 @@ class PolicyService:
             if lease.loaded.lost is not None:
                 raise ModelLost(lease.loaded.lost.text)
             check_kept(policy, begun[0], options)
+            context = ContextReader(policy, codec)
             meta = build_meta(
                 vendor=model.source.vendor, model_id=model.id, checkpoint=model.checkpoint, policy=policy.meta,
-                codec=codec, controls=controls, address=self.address,
+                codec=codec, controls=controls, context=context.meta(), address=self.address,
             )  # fmt: skip
-            pipeline = Pipeline(begun[0], codec, partial(serializer, codec), SessionStats(self.stats))
+            pipeline = Pipeline(begun[0], codec, partial(serializer, codec), SessionStats(self.stats), context)
         except BaseException as error:
             # Calls run in order: if the episode was or will still be begun, this ends it.
             thread.post(partial(_end, begun), "ending an episode")

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 from offboard_client.errors import BadMessage
-from offboard_client.wire import ImageBudget, decode_image
+from offboard_client.wire import CONTEXT, ImageBudget, decode_image
 
 from ..types import Array, Field
 
@@ -38,8 +38,15 @@ def unpack_values(observation: dict[str, Any], declared: Mapping[str, Field], te
             observation[name] = _image(name, value, budget)
         elif text and isinstance(value, str) and (field is None or field.dtype != "str") and is_image(name, field):
             observation[name] = _image(name, _unbase64(name, value), budget)
-        elif isinstance(value, list) and name != "offboard.prefix":
+        elif isinstance(value, list):
+            if name == CONTEXT["history"]:
+                for moment in cast("list[Any]", value):
+                    if isinstance(moment, dict):
+                        unpack_values(cast("dict[str, Any]", moment), declared, text, budget)
+                continue
             observation[name] = _array(name, cast("list[Any]", value), is_image(name, field))
+        elif isinstance(value, dict) and name == CONTEXT["prefix"]:
+            unpack_values(cast("dict[str, Any]", value), {}, text, budget)
 
 
 def _image(name: str, data: bytes, budget: ImageBudget) -> Array:

@@ -67,7 +67,9 @@ class Policy(abc.ABC, Generic[S]):
     ``controls``: what else a session may be asked, by the name of the control frame; the same for the policy's life.
     ``meta``: plain JSON facts for the handshake (``device``, ``chunk_length`` …); equal on every call.
     ``context``: the fields of :class:`InferContext` that it takes. The handshake lists them, and an observation that
-    brings another one is refused before it comes here.
+    brings another one is refused before it comes here. ``max_delay_steps``: the largest of ``delay_steps`` that it can
+    answer to; None = any. ``history_sec``: seconds from the observation to each moment of ``history``, below 0, oldest
+    first.
     All methods but :meth:`health` run on one thread, the same for the policy's whole life.
     """
 
@@ -76,6 +78,8 @@ class Policy(abc.ABC, Generic[S]):
     params: type = NoParams
     meta: Mapping[str, Any] = {}
     context: frozenset[str] = frozenset()
+    max_delay_steps: int | None = None
+    history_sec: Sequence[float] = ()
     controls: Mapping[str, Control] = {}
 
     @abc.abstractmethod
