@@ -28,6 +28,8 @@ def test_probe_shows_the_handshake_the_answer_and_the_timings(server):
         "w x y z",
         "target_pose",
         "absolute_pose",
+        "what may be asked",
+        "speed, a number (0.4)",
         "first step",
         "server.infer",
         "network",

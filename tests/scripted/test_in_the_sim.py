@@ -12,7 +12,7 @@ import pytest
 from offboard_client.drivers import RunLength
 from offboard_client.robots import connected
 from offboard_client.robots.sim import COLOURS, SimRobot, Stacking, StackTask
-from offboard_core.scripted import ScriptedPolicy, make_codec
+from offboard_core.scripted import SLOWEST, SPEED, ScriptedParams, ScriptedPolicy, make_codec
 from offboard_core.types import NO_CONTEXT, Checkpoint, NoParams, rows
 from robot_fakes import driver
 
@@ -20,9 +20,9 @@ from robot_fakes import driver
 class InProcess:
     """A session on the policy itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, speed: float = SPEED) -> None:
         self._codec = make_codec(NoParams(), Checkpoint(id="scripted"))
-        self._session = ScriptedPolicy().new_session(NoParams())
+        self._session = ScriptedPolicy().new_session(ScriptedParams(speed=speed))
         self.metadata = {"action": dict.fromkeys(self._codec.meta.action), "action_fps": self._codec.meta.action_fps}
         self.timing = SimpleNamespace(last={})
 
@@ -49,6 +49,16 @@ def test_it_does_the_task_wherever_the_cubes_lie(robot: SimRobot, episodes: int)
     assert [episode.failure for episode in playing.report.episodes] == [None] * episodes
     assert playing.report.successes == episodes
     assert max(episode.seconds for episode in playing.report.episodes) < 12
+
+
+def test_it_does_the_task_as_slowly_as_it_may_be_told_to(robot: SimRobot) -> None:
+    seconds: list[float] = []
+    for speed in (SPEED, SLOWEST):
+        playing = driver(InProcess(speed), robot, task=Stacking(robot))
+        playing.run(RunLength(seconds=60), seed=1000)
+        assert playing.report.successes == 1
+        seconds.append(playing.report.episodes[0].seconds)
+    assert seconds[1] > 2 * seconds[0]
 
 
 @pytest.mark.parametrize(("top", "bottom"), list(itertools.permutations(COLOURS, 2)))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from offboard_client.robots import distance
-from offboard_core.scripted import FPS, MAX_STEPS, SPEED, TURN_SPEED, State, plan_step
+from offboard_core.scripted import FPS, MAX_STEPS, SLOWEST, SPEED, TURN_SPEED, State, plan_step
 
 Pose = np.ndarray
 
@@ -43,6 +43,7 @@ states = st.builds(
     grip=st.floats(-0.02, 1.0),
     top=st.builds(cube, x, y, st.floats(0.0, 0.3), angle),
     bottom=st.builds(cube, x, y, st.floats(0.0, 0.1), angle),
+    speed=st.floats(SLOWEST, SPEED),
 )
 
 
@@ -57,7 +58,7 @@ def test_whatever_the_state_a_motion_is_bounded_and_starts_where_the_gripper_is(
     assert set(rows[:, 7]) <= {0.0, 1.0}
     for before, after in zip([now.tcp, *rows[:-1, :7]], rows[:, :7], strict=True):
         metres, radians = distance(before, after)
-        assert metres <= SPEED / FPS * 1.001
+        assert metres <= now.speed / FPS * 1.001
         assert radians <= TURN_SPEED / FPS * 1.001 + 1e-6
 
 

@@ -4,10 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from offboard_client.errors import BadObservation
+from offboard_client import InferenceClient
+from offboard_client.errors import BadObservation, BadParameter
+from offboard_core import InferenceServer
 from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
-from offboard_core.scripted import ScriptedLoader, ScriptedPolicy, make_codec
+from offboard_core.scripted import ScriptedLoader, ScriptedParams, ScriptedPolicy, make_codec
 from offboard_core.types import NO_CONTEXT, Checkpoint, Chunk, Item, NoParams
 
 CODEC = make_codec(NoParams(), Checkpoint(id="scripted"))
@@ -28,7 +30,7 @@ def policy() -> ScriptedPolicy:
 
 def answer(policy: ScriptedPolicy, **changes: Any) -> Chunk:
     inputs = CODEC.encode({**OBSERVATION, **changes})
-    chunk = policy.new_session(NoParams()).infer(inputs, NO_CONTEXT)
+    chunk = policy.new_session(ScriptedParams()).infer(inputs, NO_CONTEXT)
     assert chunk is not None
     return CODEC.decode(chunk, inputs)
 
@@ -81,23 +83,43 @@ def test_the_instruction_says_which_cube(policy: ScriptedPolicy) -> None:
 def test_without_an_instruction_red_goes_on_green(policy: ScriptedPolicy) -> None:
     inputs = CODEC.encode({name: value for name, value in OBSERVATION.items() if name != "task"})
     said = CODEC.encode(OBSERVATION)
-    unsaid = policy.new_session(NoParams()).infer(inputs, NO_CONTEXT)
-    asked = policy.new_session(NoParams()).infer(said, NO_CONTEXT)
+    unsaid = policy.new_session(ScriptedParams()).infer(inputs, NO_CONTEXT)
+    asked = policy.new_session(ScriptedParams()).infer(said, NO_CONTEXT)
     assert unsaid is not None
     assert asked is not None
     np.testing.assert_array_equal(unsaid.action, asked.action)
 
 
+def test_its_speed_may_change_in_mid_session() -> None:
+    source = from_flags(Plugins.discover(), vendor="scripted")
+    with InferenceServer({"scripted": source}, port=0) as server, InferenceClient("127.0.0.1", server.port) as client:
+        session = client.new_session(speed=0.3)
+
+        def first_step() -> float:
+            [row, *_] = session.infer(OBSERVATION) or []
+            return float(np.linalg.norm(row["action"]["target_pose"][:3] - OBSERVATION["robot_state.ee_pose"][:3]))
+
+        meta, faster = dict(session.metadata), first_step()
+        assert session.configure(speed=0.2) == {"speed": {"old": 0.3, "new": 0.2}}
+        assert 0 < first_step() < 0.5 * faster
+        assert session.metadata == meta
+        for speed in (0.05, 0.5, -0.2, "fast"):
+            with pytest.raises(BadParameter, match="speed"):
+                session.configure(speed=speed)
+        assert session.configure(speed=0.3) == {"speed": {"old": 0.2, "new": 0.3}}
+        assert first_step() == faster
+
+
 def test_a_batch_answers_each_robot_what_it_would_get_alone(policy: ScriptedPolicy) -> None:
     tasks = ["stack the red cube on the green cube", "fold the towel", "stack the blue cube on the red cube"]
     inputs = [CODEC.encode({**OBSERVATION, "task": task}) for task in tasks]
-    sessions = [policy.new_session(NoParams()) for _ in tasks]
+    sessions = [policy.new_session(ScriptedParams()) for _ in tasks]
     items = [Item(session, each) for session, each in zip(sessions, inputs, strict=True)]
     assert len({policy.batch_key(item) for item in items}) == 1
     first, second, third = policy.infer_many(items)
     assert isinstance(second, BadObservation)
     for got, alone in ((first, inputs[0]), (third, inputs[2])):
-        expected = policy.new_session(NoParams()).infer(alone, NO_CONTEXT)
+        expected = policy.new_session(ScriptedParams()).infer(alone, NO_CONTEXT)
         assert isinstance(got, Chunk)
         assert expected is not None
         np.testing.assert_array_equal(got.action, expected.action)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from offboard_core import Control
+from offboard_core import Control, ModelLost
 from offboard_core.engine import ServiceTimeouts
 from offboard_core.server import InferenceServer
 from puppets import Door, Puppet, reached, source
@@ -361,3 +361,31 @@ def test_a_session_that_would_go_by_the_old_parameters_is_refused_at_the_handsha
         refused = one.refused()
         assert refused["code"] == "load_failed"
         assert "does not keep those that it was started with as self.params" in refused["error"]
+
+
+@pytest.mark.rule("L-32", "C-7")
+@pytest.mark.parametrize("kind", ["say", "reset"])
+def test_a_control_that_finds_the_model_lost_is_told_as_an_inference_that_does(kind):
+    def gone(*_):
+        raise ModelLost("the child is gone")
+
+    policy, made = talking(gone)
+    with serving(made) as server, robot(server) as one, robot(server) as two:
+        one.opened()
+        two.opened()
+        for episode in policy.episodes:
+            episode.reset = gone
+        lost = one.ask({"type": kind})
+        assert (lost["code"], lost["error"]) == ("model_lost", "the child is gone")
+        assert one.closed() == two.closed() == 1011
+
+
+@pytest.mark.rule("L-30")
+@pytest.mark.parametrize("query", ["dialect=positronic", "layout=columns", "encoding=json"])
+def test_a_control_is_the_same_in_every_form_of_session(query):
+    policy, made = talking()
+    policy.controls = {"mark": CONTROLS["mark"]}
+    with serving(made) as server, robot(server, query=f"{query}&codec.fps=10") as one:
+        one.opened()
+        assert one.ask({"type": "mark", "params": {"note": "n"}})["answer"]["note"] == "n"
+        assert one.ask({"type": "configure", "params": {"gain": 2.0}})["status"] == "called"

@@ -110,12 +110,21 @@ def show_handshake(meta: Mapping[str, Any], opened_ms: float) -> None:
         [(name, _text(f.get("shape")), _text(f.get("unit")), _text(f.get("kind"))) for name, f in action.items()]
         or [("nothing is declared", "", "", "")],
     )
+    controls: Mapping[str, Mapping[str, Any]] = meta.get("controls") or {}
+    if controls:
+        emit_table(("what may be asked", "with", "what it answers"), [_control(*each) for each in controls.items()])
     facts = [(name, _text(meta[name])) for name in _ACTION if meta.get(name) is not None]
     conventions: Mapping[str, str] = meta.get("conventions") or {}
     facts += [(name, _text(value)) for name, value in conventions.items()]
     emit_facts("how", facts)
     if meta.get("action_fps") is None:
         tell("nothing says how many steps per second these actions are: the client has to be told")
+
+
+def _control(name: str, control: Mapping[str, Any]) -> tuple[str, str, str]:
+    params: Mapping[str, Mapping[str, Any]] = control["params"]
+    needs = [f"{p}, {f['type']}" + (f" ({_text(f['default'])})" if "default" in f else "") for p, f in params.items()]
+    return name, "; ".join(needs), "; ".join(f"{answer}, {text}" for answer, text in control["answers"].items())
 
 
 def _show_reply(sent: Mapping[str, str], reply: Mapping[str, Any]) -> None:

@@ -159,7 +159,8 @@ class ServiceSession:
         try:
             return await self.lease.loaded.thread.call(function, self._slot.limits.infer, what)
         except ModelLost as error:
-            self._slot.lost(self.lease.loaded, error)
+            # Whoever asked is told why before all sessions of the model end.
+            self._loop.call_soon(self._slot.lost, self.lease.loaded, error)
             raise
         finally:
             self.lease.end(self._loop.time())

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ..plugins import CodecEntry, LoaderEntry, hookimpl
 
 if TYPE_CHECKING:
-    from .plan import FPS, MAX_STEPS, SPEED, TURN_SPEED, State, plan_step
-    from .policy import ScriptedLoader, ScriptedPolicy, make_codec
+    from .plan import FPS, MAX_STEPS, SLOWEST, SPEED, TURN_SPEED, State, plan_step
+    from .policy import ScriptedLoader, ScriptedParams, ScriptedPolicy, make_codec
 
 
 @hookimpl
@@ -41,9 +41,11 @@ def offboard_codecs() -> Iterator[CodecEntry]:
 __all__ = [
     "FPS",
     "MAX_STEPS",
+    "SLOWEST",
     "SPEED",
     "TURN_SPEED",
     "ScriptedLoader",
+    "ScriptedParams",
     "ScriptedPolicy",
     "State",
     "make_codec",
@@ -56,11 +58,13 @@ __all__ = [
 _LATER = {
     "FPS": "plan",
     "MAX_STEPS": "plan",
+    "SLOWEST": "plan",
     "SPEED": "plan",
     "TURN_SPEED": "plan",
     "State": "plan",
     "plan_step": "plan",
     "ScriptedLoader": "policy",
+    "ScriptedParams": "policy",
     "ScriptedPolicy": "policy",
     "make_codec": "policy",
 }

@@ -22,6 +22,8 @@ MAX_STEPS = 30
 #: The fastest that a target moves and turns.
 SPEED = 0.4
 TURN_SPEED = 1.5
+#: What it may be told to move at least: slower, the 2 s of a chunk are only the beginning of a motion, again and again.
+SLOWEST = 0.1
 #: The peak speed of a minimum-jerk motion is this times its mean speed (Flash and Hogan 1985).
 _PEAK = 1.875
 _HOVER = 0.10
@@ -36,13 +38,14 @@ _ALIGNED = math.radians(4)
 class State:
     """``tcp``, ``top``, ``bottom``: poses (7,) of the gripper, the cube to move and the cube to put it on.
 
-    ``grip``: 0 open to 1 closed; on a cube it stops near the middle.
+    ``grip``: 0 open to 1 closed; on a cube it stops near the middle. ``speed``: the fastest that a target moves, m/s.
     """
 
     tcp: Vector
     grip: float
     top: Vector
     bottom: Vector
+    speed: float = SPEED
 
     @property
     def stacked(self) -> bool:
@@ -106,10 +109,10 @@ def _hold(state: State, grip: float, seconds: float) -> Vector:
 
 
 def _move(state: State, goal: Vector, grip: float) -> Vector:
-    """A minimum-jerk motion from where the gripper is, at most :data:`SPEED` fast."""
+    """A minimum-jerk motion from where the gripper is, at most the state's ``speed`` fast."""
     start = state.tcp
     angle = _angle(start[3:], goal[3:])
-    seconds = _PEAK * max(float(np.linalg.norm(goal[:3] - start[:3])) / SPEED, angle / TURN_SPEED)
+    seconds = _PEAK * max(float(np.linalg.norm(goal[:3] - start[:3])) / state.speed, angle / TURN_SPEED)
     count = max(math.ceil(seconds * FPS), 2)
     t = np.arange(1, min(count, MAX_STEPS) + 1) / count
     s = (t**3 * (10 - 15 * t + 6 * t**2))[:, None]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from offboard_client.errors import BadObservation, BadParameter
+from offboard_client.plugins import changeable
 from offboard_client.robots.sim import COLOURS, StackTask
 
 from ..codecs import ActionSplit, StateVector, TaskText, timed
@@ -23,14 +24,29 @@ from ..types import (
     ReportProgress,
     Session,
 )
-from .plan import FPS, MAX_STEPS, State, plan_step
+from .plan import FPS, MAX_STEPS, SLOWEST, SPEED, State, plan_step
 
 #: What the state vector is made of, in this order.
 _PARTS = {"robot_state.ee_pose": 7, "grip": 1, **{f"sim.objects.{colour}_cube": 7 for colour in COLOURS}}
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScriptedParams:
+    """What a session may tune."""
+
+    speed: float = changeable(SPEED)
+    """The fastest that a target moves, in m/s."""
+
+    def __post_init__(self) -> None:
+        if not SLOWEST <= self.speed <= SPEED:
+            raise ValueError(f"speed is {self.speed:g} m/s, expected {SLOWEST:g} to {SPEED:g}")
+
+
 class ScriptedSession(Session):
     """One episode. It remembers nothing: what to do next is read off the observation."""
+
+    def __init__(self, params: ScriptedParams) -> None:
+        self.params = params
 
     def infer(self, inputs: Mapping[str, Any], context: InferContext) -> Chunk | None:
         """``state`` (29,) and ``task`` (red on green without one) to ``action`` (T, 8); no steps when it is done.
@@ -48,6 +64,7 @@ class ScriptedSession(Session):
             grip=float(parts["grip"][0]),
             top=poses[f"sim.objects.{task.top}_cube"],
             bottom=poses[f"sim.objects.{task.bottom}_cube"],
+            speed=self.params.speed,
         )
         return Chunk(plan_step(state))
 
@@ -56,11 +73,12 @@ class ScriptedPolicy(Policy[ScriptedSession]):
     """Nothing to own. A plan takes a fraction of a millisecond, so a batch saves the hops between threads."""
 
     max_batch_size = 32
+    params = ScriptedParams
     meta = {"chunk_length": MAX_STEPS}
 
-    def new_session(self, params: NoParams) -> ScriptedSession:
+    def new_session(self, params: ScriptedParams) -> ScriptedSession:
         """See :meth:`Policy.new_session`."""
-        return ScriptedSession()
+        return ScriptedSession(params)
 
 
 class ScriptedLoader(CheckpointLoader):
