@@ -119,7 +119,7 @@ def test_a_run_that_cannot_begin_closes_the_robot(monkeypatch: pytest.MonkeyPatc
     ("arguments", "says"),
     [
         ([], "which robot"),
-        (["franka"], "which robot"),
+        (["franka"], "there is no robot 'franka'; there are: sim"),
         (["sim"], "SERVER"),
         (["sim", "x", "--episodes", "0"], "episodes is 0; expected 1 or more"),
         (["sim", "x", "--seconds", "-1"], "seconds is -1.0"),

@@ -9,13 +9,15 @@ from .main import main
 
 if TYPE_CHECKING:
     from .probe import show_handshake
-    from .run import Options, play, show
+    from .run import play, show
+    from .run_options import RunOptions, ServersPolicy
     from .run_timings import COLUMNS, Timings
     from .synthetic import synthetic_observation
 
 __all__ = [
     "COLUMNS",
-    "Options",
+    "RunOptions",
+    "ServersPolicy",
     "Timings",
     "main",
     "play",
@@ -26,7 +28,8 @@ __all__ = [
 
 #: Imported when first asked for, since they import libraries that not everybody has.
 _LATER = {
-    "Options": "run",
+    "RunOptions": "run_options",
+    "ServersPolicy": "run_options",
     "play": "run",
     "show": "run",
     "COLUMNS": "run_timings",

@@ -9,18 +9,18 @@ import importlib.metadata
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 
-from ..errors import OffboardError, log_to_stderr, printable, unknown, wrapped
-from ..plugins import Command, UsageError
+from ..errors import OffboardError, log_to_stderr, printable, wrapped
+from ..plugins import Command, UsageError, discover, load, only, points
 
 #: The entry-point groups of commands, and of plugins for vendors, codecs and protocols.
 GROUP, PLUGINS = "offboard.commands", "offboard"
 DEBUG_VARIABLE = "OFFBOARD_DEBUG"
 
 #: Commands that another package of the project brings.
-_ELSEWHERE = dict.fromkeys(("serve", "plugins", "codecs", "stats", "train", "demo"), "offboard-core")
+_ELSEWHERE: dict[str, str] = dict.fromkeys(("serve", "plugins", "codecs", "stats", "train", "demo"), "offboard-core")
 #: Modules that an extra of this package brings.
 _EXTRAS = {
     "tyro": "offboard-client[cli]",
@@ -71,42 +71,24 @@ def _fail(text: str, status: int, debug: bool) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    points = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        _print_help(points)
+        _print_help()
         return 0
     if arguments[0] == "--version":
-        _print_versions(points)
+        _print_versions(points(GROUP))
         return 0
     name, rest = arguments[0], arguments[1:]
     if name.startswith("-"):
         raise UsageError(f"there is no option {name}; options come after a command, see offboard --help")
-    return _find(name, points)(rest)
+    return load(only(name, GROUP, "command", _elsewhere), Command).load()(rest)
 
 
-def _find(name: str, points: Sequence[EntryPoint]) -> Callable[[list[str]], int]:
-    found = [point for point in points if point.name == name]
-    if len(found) > 1:
-        raise UsageError(f"several packages bring the command {name}: {', '.join(map(_provider, found))}")
-    if found:
-        return _load(found[0]).load()
-    if name in _ELSEWHERE:
-        raise UsageError(f"the command {name} is not installed: pip install {_ELSEWHERE[name]}")
-    raise UsageError(unknown("command", name, {point.name for point in points}))
+def _elsewhere(name: str) -> str | None:
+    package = _ELSEWHERE.get(name)
+    return package and f"the command {name} is not installed: pip install {package}"
 
 
-def _load(point: EntryPoint) -> Command:
-    command = point.load()
-    if not isinstance(command, Command):
-        raise TypeError(f"{point.value} is no Command")
-    return command
-
-
-def _provider(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
-
-
-def _print_help(points: Sequence[EntryPoint]) -> None:
+def _print_help() -> None:
     lines = [
         "usage: offboard COMMAND [options]",
         "",
@@ -114,12 +96,9 @@ def _print_help(points: Sequence[EntryPoint]) -> None:
         "",
         "commands:",
     ]
-    for point in points:
-        try:
-            summary = _load(point).summary
-        except Exception as error:
-            summary = f"cannot be used ({_provider(point)}): {type(error).__name__}: {error}"
-        lines.append(f"  {point.name:<10} {summary}")
+    for found in discover(GROUP, Command):
+        broken = f"cannot be used ({found.provider}): {found.cause}"
+        lines.append(f"  {found.name:<10} {found.entry.summary if found.entry else broken}")
     lines += [
         "",
         "options:",
@@ -130,10 +109,10 @@ def _print_help(points: Sequence[EntryPoint]) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _print_versions(points: Sequence[EntryPoint]) -> None:
+def _print_versions(commands: Sequence[EntryPoint]) -> None:
     plugins = importlib.metadata.entry_points(group=PLUGINS)
     versions = {"offboard-client": importlib.metadata.version("offboard-client")}
-    versions.update({point.dist.name: point.dist.version for point in (*points, *plugins) if point.dist})
+    versions.update({point.dist.name: point.dist.version for point in (*commands, *plugins) if point.dist})
     for name, version in sorted(versions.items()):
         # Not imported: a plugin that is broken is listed like any other, and `offboard plugins` says what is wrong.
         brings = sorted(point.name for point in plugins if point.dist and point.dist.name == name)

@@ -6,7 +6,7 @@ from .bounded import Bounded, Loss, Shielded
 from .controls import ENDS, WAITING, ControlCommand, Controls, Hold, Instruct, Quit, Reset, Resume, Start, Stop
 from .guard import Guard
 from .observer import Answer, EpisodeInfo, Outcome, Rung, RunObserver, Tick
-from .policy import PolicySession
+from .policy import PolicyEntry, PolicySession, choose_policy, list_policies, open_policy
 from .report import Episode, Report, percentiles
 from .safety import SafetyLimits
 from .schedule import MAX_PAUSE, Command, schedule
@@ -27,6 +27,7 @@ __all__ = [
     "Instruct",
     "Loss",
     "Outcome",
+    "PolicyEntry",
     "PolicySession",
     "Quit",
     "Report",
@@ -39,6 +40,9 @@ __all__ = [
     "Start",
     "Stop",
     "Tick",
+    "choose_policy",
+    "list_policies",
+    "open_policy",
     "percentiles",
     "schedule",
 ]

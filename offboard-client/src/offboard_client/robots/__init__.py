@@ -1,24 +1,32 @@
-"""What a robot and a task are, how one is called, and the arithmetic of poses."""
+"""What a robot and a task are, how one is found and called, and the arithmetic of poses."""
 
 from __future__ import annotations
 
 from .base import Kinematics, Robot, Task
 from .calls import asked, connected, held
+from .entries import GROUP, RobotEntry, Unjudged, choose_robot, list_robots, make_robot, make_task
 from .poses import Vector, closure, distance, pose, poses, twists, vector
 from .spec import Channel, RobotSpec
 
 __all__ = [
     "Channel",
+    "GROUP",
     "Kinematics",
     "Robot",
+    "RobotEntry",
     "RobotSpec",
     "Task",
+    "Unjudged",
     "Vector",
     "asked",
+    "choose_robot",
     "closure",
     "connected",
     "distance",
     "held",
+    "list_robots",
+    "make_robot",
+    "make_task",
     "pose",
     "poses",
     "twists",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from .poses import Vector
 from .spec import RobotSpec
@@ -81,6 +81,7 @@ class Robot(abc.ABC):
         """Let go of everything; the arm stays as it is. Called once, also where :meth:`connect` has failed."""
 
 
+@runtime_checkable
 class Task(Protocol):
     """What is evaluated on a robot: what it is told, where an episode starts, and whether it is done."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .arguments import description, expand_paths, parse, switches
+from .arguments import HELP, description, expand_paths, parse, peek, switches
 from .csv_file import CsvFile
 from .habits import HABITS, refuse_address_flags, refuse_habits
 from .kinds import TYPES
@@ -13,6 +13,7 @@ from .signals import terminable
 
 __all__ = [
     "HABITS",
+    "HELP",
     "TYPES",
     "CsvFile",
     "Line",
@@ -27,6 +28,7 @@ __all__ = [
     "note",
     "parse",
     "patience",
+    "peek",
     "refuse_address_flags",
     "refuse_habits",
     "say",

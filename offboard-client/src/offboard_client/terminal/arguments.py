@@ -6,6 +6,7 @@ Hyphens and underscores are alike (tyro sees to that), and ``--flag=True`` means
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 import typing
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from .kinds import TYPES
 
 T = TypeVar("T")
 
+#: How help is asked for.
+HELP = ("-h", "--help")
 _SWITCH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -55,6 +58,16 @@ def switches(arguments: Sequence[str], options: type) -> list[str]:
         elif on:
             kept.append(name)
     return kept
+
+
+def peek(arguments: Sequence[str], option: str) -> str | None:
+    """The last value of one option, however it is written, before the options are known."""
+    pattern = re.compile(rf"--{option.replace('_', '[-_]')}(?:=(.*))?", re.DOTALL)
+    value: str | None = None
+    for i, argument in enumerate(arguments):
+        if match := pattern.fullmatch(argument):
+            value = match[1] if match[1] is not None else next(iter(arguments[i + 1 : i + 2]), None)
+    return value
 
 
 def expand_paths(options: T) -> T:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..plugins import UsageError
 
@@ -33,11 +33,15 @@ HABITS = {
 _ADDRESS = ("--host", "--port", "--server", "--url", "--address", "--uri")
 
 
-def refuse_address_flags(command: str, arguments: Sequence[str]) -> None:
-    """Raises UsageError for an address that is given by flags, or as a host and a port apart."""
+def refuse_address_flags(command: str, arguments: Sequence[str], own: Iterable[str] = ()) -> None:
+    """Raises UsageError for an address that is given by flags, or as a host and a port apart.
+
+    ``own``: options that mean something else here, as the port that an arm is plugged into.
+    """
+    flags = {*_ADDRESS} - {f"--{name}" for name in own}
     here = "the server is one argument: offboard"
     for argument in arguments:
-        if (name := argument.partition("=")[0]) in _ADDRESS:
+        if (name := argument.partition("=")[0]) in flags:
             raise UsageError(f"there is no {name}; {here} {command} HOST:PORT")
     if len(arguments) > 1 and not arguments[0].startswith("-") and arguments[1].isdecimal():
         raise UsageError(f"{' '.join(arguments[:2])}: {here} {command} {':'.join(arguments[:2])}")

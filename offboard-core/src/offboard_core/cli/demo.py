@@ -11,16 +11,15 @@ import tempfile
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import IO, Annotated, Literal
+from dataclasses import dataclass, field
+from typing import IO, Annotated
 
 import tyro
-from offboard_client.cli import Options as RunOptions
-from offboard_client.cli import play, show
+from offboard_client.cli import RunOptions, ServersPolicy, play, show
 from offboard_client.drivers import RunLength
 from offboard_client.errors import BadParameter, ConfigurationError, ConnectionFailed, OffboardError
 from offboard_client.plugins import UsageError
-from offboard_client.robots.sim import StackTask
+from offboard_client.robots.sim import RendererName, StackTask
 from offboard_client.terminal import TYPES, description, note, switches, terminable
 
 #: Seconds: for the server to listen, and for it to leave.
@@ -38,7 +37,7 @@ class Options:
     """The instruction: `stack the COLOUR cube on the COLOUR cube`, of red, green and blue."""
     seed: int = 0
     """Where the cubes lie in the first episode; the next one has the next seed."""
-    renderer: Literal["rays", "gl"] = "rays"
+    renderer: RendererName = "rays"
     """How camera pictures are made; gl needs OpenGL."""
     json: bool = False
     """Print one JSON object on stdout instead of the table."""
@@ -62,18 +61,19 @@ def run(arguments: list[str]) -> int:
             registry=TYPES,
             return_unknown_args=True,
         )
-        plan = RunOptions(
-            server="", length=options.length, task=options.task, seed=options.seed, renderer=options.renderer
-        )
+        plan, sentence = RunOptions(length=options.length, seed=options.seed), StackTask.parse(options.task)
     except (BadParameter, ConfigurationError) as error:
         raise UsageError(error.text) from error
     if importlib.util.find_spec("mujoco") is None:  # before a server is started for nothing
         raise ConfigurationError("the demo needs MuJoCo: pip install 'offboard-client[sim]'")
+    from offboard_client.robots.sim import SimRobot, Stacking
+
+    robot = SimRobot(options.renderer)
     with terminable(), tempfile.TemporaryFile() as log:
         try:
             with _serving(_server_arguments(for_server), log) as url:
                 note(f"serving at {url}")
-                report = play(replace(plan, server=url))
+                report = play(plan, robot, Stacking(robot, sentence), ServersPolicy(server=url).open)
         except OffboardError:
             _show_tail(log)
             raise

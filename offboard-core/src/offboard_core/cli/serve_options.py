@@ -8,7 +8,6 @@ out before: which options these have is checked where they are made.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Annotated, Any, Literal, cast
 import tyro
 from offboard_client.errors import OffboardError
 from offboard_client.plugins import UsageError, describe, parse_value
-from offboard_client.terminal import parse, refuse_habits
+from offboard_client.terminal import parse, peek, refuse_habits
 from tyro.conf import Positional
 
 from ..catalog import choose_vendor, expand
@@ -180,13 +179,3 @@ def _frontends_help(plugins: Plugins) -> str:
             continue  # the server says what is wrong with it; help is for the others
         said.append(f"{offer.name} on {', '.join(offer.entry.paths)}" + f" ({', '.join(options)})" * bool(options))
     return f" Other protocols on the same port: {'; '.join(said)}." if said else ""
-
-
-def peek(arguments: Sequence[str], option: str) -> str | None:
-    """The last value of one option, however it is written, before the options are known."""
-    pattern = re.compile(rf"--{option.replace('_', '[-_]')}(?:=(.*))?", re.DOTALL)
-    value: str | None = None
-    for i, argument in enumerate(arguments):
-        if match := pattern.fullmatch(argument):
-            value = match[1] if match[1] is not None else next(iter(arguments[i + 1 : i + 2]), None)
-    return value

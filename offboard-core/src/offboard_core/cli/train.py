@@ -11,12 +11,11 @@ from typing import Annotated, Any, cast
 import tyro
 from offboard_client.errors import ConfigurationError
 from offboard_client.plugins import UsageError, build, describe
-from offboard_client.terminal import Line, emit_json, note, parse, say
+from offboard_client.terminal import Line, emit_json, note, parse, peek, say
 
 from ..codecs import rate
 from ..plugins import CODEC, LOADER, TRAINER, Offer, Plugins, TrainerEntry
 from ..types import Checkpoint
-from .serve_options import peek
 
 #: Seconds between two lines of progress, where no terminal shows one line that changes.
 _QUIET = 10.0

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from offboard_client.errors import ConfigurationError, OffboardError
-from offboard_client.plugins import import_attr
+from offboard_client.plugins import Maker, import_attr
 
 from .entries import Entry, EntryWithOptions
 from .kinds import E_co, Kind
@@ -44,39 +42,13 @@ class Offer(Generic[E_co]):
 
     def options(self: Offer[EntryWithOptions[..., Any]]) -> type[Any]:
         """The dataclass of its options. Raises ConfigurationError if that cannot be imported."""
-        found = self._resolve(self.entry.options, "options")
-        if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
-            raise ConfigurationError(
-                f"{self.name}: the options of the plugin {self.provider} are {found!r}, which is no dataclass"
-            )
-        return found
+        return self._maker.options(self._maker.resolve(self.entry.options, "options"))
 
     def make(self: Offer[Entry[P, T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """What the entry's factory makes of these. Raises ConfigurationError, or what the factory says is wrong."""
-        factory = self._resolve(self.entry.factory, "factory")
-        try:
-            made = factory(*args, **kwargs)
-        except OffboardError:
-            raise
-        except Exception as error:
-            raise ConfigurationError(
-                f"{self.name}: the factory of the plugin {self.provider} failed: {type(error).__name__}: {error}"
-            ) from error
-        expected = import_attr(self.kind.makes)
-        if not isinstance(made, expected):
-            raise ConfigurationError(
-                f"{self.name}: the factory of the plugin {self.provider} made a {type(made).__name__}, "
-                f"which is no {expected.__name__}"
-            )
+        made: T = self._maker.make(self.entry.factory, import_attr(self.kind.makes), *args, **kwargs)
         return made
 
-    def _resolve(self, named: Any, role: str) -> Any:
-        if not isinstance(named, str):
-            return named
-        try:
-            return import_attr(named)
-        except Exception as error:
-            raise ConfigurationError(
-                f"{self.name}: the {role} {named!r} of the plugin {self.provider} cannot be imported: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+    @property
+    def _maker(self) -> Maker:
+        return Maker(self.name, f"the plugin {self.provider}")

@@ -12,9 +12,9 @@ from .tasks import COLOURS, CUBE_SIZE, StackTask
 if TYPE_CHECKING:
     from .cameras import RayRenderer
     from .kinematics import POSITION_TOLERANCE, ROTATION_TOLERANCE, Kinematics
-    from .robot import SimRobot
+    from .robot import SimRobot, make_sim
     from .scene import BACKGROUND, CUBES, FINGER_TRAVEL, HOME, JOINT_SPEEDS, mjcf
-    from .stacking import Stacking
+    from .stacking import Stacking, make_stacking
 
 __all__ = [
     "ACTIONS",
@@ -35,13 +35,17 @@ __all__ = [
     "SimRobot",
     "StackTask",
     "Stacking",
+    "make_sim",
+    "make_stacking",
     "mjcf",
 ]
 
 #: Imported when first asked for, since they import libraries that not everybody has.
 _LATER = {
     "SimRobot": "robot",
+    "make_sim": "robot",
     "Stacking": "stacking",
+    "make_stacking": "stacking",
     "RayRenderer": "cameras",
     "BACKGROUND": "scene",
     "CUBES": "scene",

@@ -14,7 +14,7 @@ from ._mujoco import Data, Model, mj
 from .cameras import GLRenderer, RayRenderer, Renderer
 from .kinematics import Kinematics, site_pose
 from .names import ARM_ACTIONS, JOINTS, SPEC
-from .options import RendererName
+from .options import RendererName, SimOptions
 from .scene import CAMERAS, CUBES, FINGER_TRAVEL, HOME, JOINT_SPEEDS, mjcf
 from .tasks import CUBE_SIZE
 
@@ -165,6 +165,11 @@ class SimRobot(Robot):
             return self._kinematics.solve(pose(value, name), commanded)
         joints = vector(value, 7, name)
         return joints if name == "target_joints" else np.array(self._data.qpos[:7]) + joints
+
+
+def make_sim(options: SimOptions) -> SimRobot:
+    """What ``offboard run sim`` drives."""
+    return SimRobot(options.renderer)
 
 
 def _places(rng: np.random.Generator, count: int) -> list[Vector]:

@@ -8,6 +8,11 @@ from .robot import SimRobot
 from .tasks import CUBE_SIZE, StackTask
 
 
+def make_stacking(robot: SimRobot, instruction: str | None) -> Stacking:
+    """What ``offboard run sim`` judges. Raises BadParameter for a sentence that it does not understand."""
+    return Stacking(robot, StackTask() if instruction is None else StackTask.parse(instruction))
+
+
 class Stacking:
     """One cube is to be put on another. A :class:`~offboard_client.robots.Task`."""
 

@@ -1,0 +1,156 @@
+"""The command line of ``offboard run``: the run's own options, the robot's on top, and the policy's.
+
+The robot and the policy decide which options there are, so their names are read first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import tyro
+
+from ..drivers import RunLength
+from ..errors import BadParameter, ConfigurationError
+from ..play import PolicyEntry, PolicySession, SafetyLimits, choose_policy, list_policies, open_policy
+from ..plugins import Chosen, Found, UsageError
+from ..robots import RobotEntry, choose_robot, list_robots
+from ..terminal import (
+    HELP,
+    Line,
+    ServerOptions,
+    emit_facts,
+    parse,
+    peek,
+    refuse_address_flags,
+    refuse_habits,
+    tell,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options of ``offboard run``, whatever the robot and the policy."""
+
+    length: Annotated[RunLength, tyro.conf.arg(name="")] = field(default_factory=RunLength)
+    limits: SafetyLimits = field(default_factory=SafetyLimits)
+    task: str | None = None
+    """The instruction; without it that of the robot's own task. `sim` judges which cube is on which."""
+    seed: int = 0
+    """Where things lie in the first episode; the next one has the next seed."""
+    timings: Path | None = None
+    """Write a line for each step into this new CSV file: network, queue, decode, infer, robot …, in ms."""
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ConfigurationError(f"the seed is {self.seed}; expected a whole number from 0 up")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServersPolicy(ServerOptions):
+    """A policy that a server plays."""
+
+    model_id: str | None = None
+    """The model to play; without it the one in the URL, else the server's default."""
+    policy: str | None = None
+    """A policy in this process instead of SERVER: `local:VENDOR` (offboard-core); its options come on top."""
+    timeout: float = 60.0
+    """How long to wait for one chunk, in seconds."""
+
+    def open(self, line: Line) -> PolicySession:
+        """See :class:`InferenceClient`. ``line`` is told what it waits for."""
+        return self.client(line).new_session(self.model_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnPolicy:
+    """A policy in this process."""
+
+    policy: str
+    """The policy, `NAME` or `NAME:PART`; `offboard run --help` lists them."""
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """``options``: an instance of the robot's own; ``own``: of the policy's, where there is no server."""
+
+    run: RunOptions
+    robot: Chosen[RobotEntry]
+    options: Any
+    policy: ServersPolicy | OwnPolicy
+    own: tuple[Chosen[PolicyEntry], Any] | None
+
+    def open(self, line: Line) -> PolicySession:
+        """The policy's session, ready. Raises what opening it raises."""
+        if self.own is None:
+            return cast("ServersPolicy", self.policy).open(line)
+        return open_policy(*self.own, line.status)
+
+
+def parse_run(arguments: Sequence[str]) -> Parsed | None:
+    """The whole command line; None after the help that needs no robot. Raises UsageError, ConfigurationError."""
+    refuse_habits(arguments)
+    if arguments and arguments[0] in HELP:
+        _print_help()
+        return None
+    if not arguments or arguments[0].startswith("-"):
+        names = "|".join(found.name for found in list_robots())
+        raise UsageError(f"say which robot first: offboard run {names} HOST:PORT")
+    robot, rest = choose_robot(arguments[0]), arguments[1:]
+    declared, named = robot.options(), peek(rest, "policy")
+    if named is None:
+        refuse_address_flags(f"run {robot}", rest, (each.name for each in dataclasses.fields(declared)))
+    policy = None if named is None else choose_policy(named)
+    parts: dict[str, tuple[str, type[Any]]] = {
+        "run": ("offboard run", RunOptions),
+        "source": ("offboard run", ServersPolicy if policy is None else OwnPolicy),
+        "robot": (f"the robot {robot} of {robot.provider}", declared),
+    }
+    if policy is not None:
+        parts["own"] = (f"the policy {policy} of {policy.provider}", policy.options())
+    _check_apart(parts)
+    # tyro shows the help of what is nested in its order: where the policy is comes first.
+    order = sorted(parts, key=["source", "run", "robot", "own"].index)
+    fields = [(name, Annotated[parts[name][1], tyro.conf.arg(name="")]) for name in order]
+    options = dataclasses.make_dataclass("Options", fields, frozen=True)
+    try:
+        found = cast("Any", parse(options, rest, f"run {robot}", f"Play a policy on a robot. {robot.entry.summary}"))
+    except (BadParameter, ConfigurationError) as error:
+        raise UsageError(error.text) from error
+    except ValueError as refused:  # tyro reports it itself only for options that have a prefix of their own
+        raise UsageError(f"{robot} refuses its options: {refused}") from refused
+    return Parsed(found.run, robot, found.robot, found.source, None if policy is None else (policy, found.own))
+
+
+def _check_apart(parts: dict[str, tuple[str, type[Any]]]) -> None:
+    """Raises ConfigurationError where two declare the same option."""
+    owners: dict[str, str] = {}
+    for owner, options in parts.values():
+        for each in dataclasses.fields(options):
+            before = owners.setdefault(each.name, owner)
+            if before != owner:
+                raise ConfigurationError(f"{owner} declares an option that {before} has already: {each.name}")
+
+
+def _print_help() -> None:
+    tell("usage: offboard run ROBOT SERVER [options]")
+    tell("       offboard run ROBOT --policy POLICY [options]")
+    tell("")
+    tell("Play a policy on a robot. `offboard run ROBOT --help` shows its options.")
+    emit_facts("robots:", [_listed(found) for found in list_robots()])
+    policies = [_listed(found) for found in list_policies()]
+    emit_facts(
+        "policies without a server:", policies or [("local:VENDOR", "is not installed: pip install offboard-core")]
+    )
+
+
+def _listed(found: Found[RobotEntry] | Found[PolicyEntry]) -> tuple[str, str]:
+    if found.entry is None:
+        return found.name, f"cannot be used ({found.provider}): {found.cause}"
+    name = found.name if found.entry.part is None else f"{found.name}:{found.entry.part}"
+    return name, f"{found.entry.summary} ({found.provider})"
