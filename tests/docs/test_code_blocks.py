@@ -98,8 +98,9 @@ def test_a_command_of_a_page_exists_with_its_options(page, line, capsys):
     _, command, *words = shlex.split(line)
     assert command in {point.name for point in entry_points(group="offboard.commands")}
     options = [word.partition("=")[0] for word in words if word.startswith("--")]
-    # These words choose which options there are. The reader's own vendor (the tutorial's) is not installed here.
-    chosen = [word for word in words[:1] if command == "run"]
+    # These words choose which options there are. The reader's own vendor or robot is not installed here.
+    robots = {point.name for point in entry_points(group="offboard.robots")}
+    chosen = [word if word.partition(":")[0] in robots else "sim" for word in words[:1] if command == "run"]
     vendors = {point.name for point in entry_points(group="offboard")}
     chosen += [
         word for pair in itertools.pairwise(words) if pair[0] == "--vendor" and pair[1] in vendors for word in pair

@@ -42,10 +42,11 @@ API = {
         " told unknown",
         "offboard_client": "InferenceClient",
         "offboard_client.drivers": "RunLength TimedDriver",
-        "offboard_client.play": "Answer Bounded Controls EpisodeInfo Guard Hold Instruct Outcome Quit Report Reset"
-        " Resume RunObserver SafetyLimits Start Stop Tick",
+        "offboard_client.play": "Answer Bounded Controls EpisodeInfo Guard Hold Instruct Outcome PolicyEntry"
+        " PolicySession Quit Report Reset Resume RunObserver SafetyLimits Start Stop Tick",
         "offboard_client.plugins": "Command UsageError changeable",
-        "offboard_client.robots": "Channel Kinematics Robot RobotSpec Task connected",
+        "offboard_client.robots": "Channel Kinematics Robot RobotEntry RobotSpec Task Unjudged"
+        " choose_robot connected make_robot make_task",
         "offboard_client.terminal": "CsvFile Line ServerOptions emit_facts emit_json emit_table note parse patience say"
         " tell terminable token_from",
         "offboard_client.wire": "Encoder WireLimits canonical check_actions decode decode_image decode_text encode"
