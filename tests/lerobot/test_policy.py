@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from lerobot_checkpoints import model_inputs
 from offboard_client.errors import BadObservation, PolicyFailed
-from offboard_core.types import NO_CONTEXT, Chunk, Item
+from offboard_core.types import NO_CONTEXT, Chunk, InferContext, Item
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 from offboard_lerobot.registry import LeRobotRegistry
 
@@ -138,6 +138,53 @@ def test_a_failed_inference_leaves_the_episode_and_the_others_as_they_were(diffu
         with pytest.raises(PolicyFailed, match="the policy raised RuntimeError: out of memory"):
             session.infer(model_inputs(9), NO_CONTEXT)
     np.testing.assert_array_equal([*first, *episode(session, [2])], expected)
+
+
+def test_a_seed_makes_diffusion_answer_as_lerobot_does_with_it(diffusion_policy):
+    assert diffusion_policy.context == {"seed"}
+
+    def answer(seed):
+        return session_of(diffusion_policy).infer(model_inputs(1), InferContext(seed=seed)).action
+
+    seed(7)
+    expected = session_of(diffusion_policy).infer(model_inputs(1), NO_CONTEXT).action
+    np.testing.assert_array_equal(answer(7), expected)
+    np.testing.assert_array_equal(answer(7), expected)
+    assert not np.array_equal(answer(8), expected)
+    assert not np.array_equal(answer(2**63 - 1), expected)
+
+
+def test_a_seed_is_one_robots_and_nobody_elses(diffusion_policy):
+    import torch
+
+    session = session_of(diffusion_policy)
+    before = torch.get_rng_state()
+    session.infer(model_inputs(1), InferContext(seed=7))
+    torch.testing.assert_close(torch.get_rng_state(), before, rtol=0, atol=0)
+    seed(3)
+    unseeded = episode(session_of(diffusion_policy), [1])
+    items = [Item(session_of(diffusion_policy), model_inputs(1), InferContext(seed=s)) for s in (7, None, 8, 7)]
+    seed(1)  # as episode does for what it asks about 1
+    answers = [result.action for result in diffusion_policy.infer_many(items)]
+    np.testing.assert_array_equal(answers[0], answers[3])
+    assert not np.array_equal(answers[0], answers[2])
+    np.testing.assert_array_equal(answers[1], unseeded[0])
+
+
+def test_a_seeded_inference_that_fails_leaves_the_next_one_unseeded(diffusion_policy, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(diffusion_policy._model.diffusion.unet, "forward", fail)
+        with pytest.raises(PolicyFailed, match="out of memory"):
+            session_of(diffusion_policy).infer(model_inputs(1), InferContext(seed=7))
+    one, other = (session_of(diffusion_policy).infer(model_inputs(1), NO_CONTEXT).action for _ in range(2))
+    assert not np.array_equal(one, other)
+
+
+def test_act_has_nothing_to_seed(act_policy):
+    assert act_policy.context == frozenset()
 
 
 def test_a_closed_session_is_not_served(diffusion_policy):

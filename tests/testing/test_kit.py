@@ -20,6 +20,7 @@ from offboard_core import (
     Field,
     Health,
     InvalidAction,
+    Item,
     Policy,
     Session,
 )
@@ -278,6 +279,70 @@ def test_a_policy_that_breaks_a_law_is_found(policy, law):
     check(PolicyLaws(), law, observation=OBSERVATION, **given(Model))
     with pytest.raises((AssertionError, KeyError)):
         check(PolicyLaws(), law, observation=OBSERVATION, **given(policy))
+
+
+class SamplingSession(Session):
+    def infer(self, inputs, context):
+        noise = np.random.default_rng(context.seed).normal(size=(4, 3))
+        return Chunk(noise if context.prefix is None else np.concatenate([context.prefix.action[:1], noise]))
+
+
+class Sampling(Model):
+    """Takes a seed and a prefix as it should."""
+
+    context = frozenset({"seed", "prefix", "delay_steps"})
+    max_batch_size = 2
+
+    def new_session(self, params):
+        return SamplingSession()
+
+
+class IgnoresItsSeed(Sampling):
+    def infer_many(self, batch):
+        return super().infer_many([Item(item.session, item.inputs) for item in batch])
+
+
+class DrawsForTheWholeCall(Sampling):
+    def infer_many(self, batch):
+        noise = np.random.default_rng(batch[-1].context.seed).normal(size=(len(batch), 4, 3))
+        return [Chunk(each) for each in noise]
+
+
+class WritesIntoThePrefix(Sampling):
+    def infer_many(self, batch):
+        answers = super().infer_many(batch)
+        for item in batch:
+            if item.context.prefix is not None:
+                item.context.prefix.action[:] = 0
+        return answers
+
+
+class WantsAllOfItsContext(Sampling):
+    def new_session(self, params):
+        class Wants(SamplingSession):
+            def infer(self, inputs, context):
+                assert context.prefix is not None
+                return super().infer(inputs, context)
+
+        return Wants()
+
+
+@pytest.mark.parametrize(
+    ("policy", "law"),
+    [
+        (IgnoresItsSeed, PolicyLaws.test_a_seed_is_all_that_chance_has_in_an_answer),
+        (DrawsForTheWholeCall, PolicyLaws.test_a_seed_is_all_that_chance_has_in_an_answer),
+        (WritesIntoThePrefix, PolicyLaws.test_it_takes_what_its_context_names),
+        (WantsAllOfItsContext, PolicyLaws.test_it_takes_what_its_context_names),
+    ],
+)
+def test_a_policy_that_misuses_its_context_is_found(policy, law):
+    chunk = Chunk(np.linspace(0.5, 1.0, 12).reshape(4, 3))
+    given = {"resolved_codec": resolved(Good), "chunk": chunk, "observation": OBSERVATION}
+    for kind in (Model, Sampling):
+        check(PolicyLaws(), law, policy=kind(), **given)
+    with pytest.raises(AssertionError):
+        check(PolicyLaws(), law, policy=policy(), **given)
 
 
 class ListsEveryFolder(ModelRegistry):

@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ class LeRobotPolicy(Policy[LeRobotSession]):
     """``model``: a PreTrainedPolicy in evaluation mode on ``device``, with its own pre- and postprocessors.
 
     A chunk is (T, D) float32 in the units of the training data, post-processed as a whole. Policies with a history
-    (``_queues``) run one episode at a time, the others batch.
+    (``_queues``) run one episode at a time, the others batch. Those that sample take a seed.
     """
 
     def __init__(
@@ -69,6 +70,9 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         self._inputs: Mapping[str, Field] = files.inputs
         self._action_shape = files.outputs[ACTION].shape
         self._looks_back = getattr(model, "_queues", None) is not None
+        # What samples, for policies that do.
+        self._sampler: Any = getattr(model, "diffusion", None)
+        self.context = frozenset() if self._sampler is None else frozenset({"seed"})
         self.max_batch_size = 1 if self._looks_back else max_batch_size
         self.meta = {
             "device": str(device),
@@ -131,7 +135,7 @@ class LeRobotPolicy(Policy[LeRobotSession]):
 
     def close(self) -> None:
         """Drop the weights and give the device's memory back."""
-        self._model = self._preprocess = self._postprocess = None
+        self._model = self._preprocess = self._postprocess = self._sampler = None
         collect()
         if self._health.state == "failed":
             return  # the device would fail at that, too
@@ -155,12 +159,28 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         # The processors leave the names of a whole training row; of these only the action confuses a model.
         ready.pop(ACTION, None)
         amp = torch.autocast(self._device.type) if self._amp else contextlib.nullcontext()
-        with amp:
+        with amp, self._seeded(batch[0].context.seed):
             actions = self._with_history(batch[0].session, ready) if self._looks_back else self._chunk(ready)
         rows = self._postprocess(actions).to("cpu", torch.float32).numpy()
         if rows.ndim != 3 or rows.shape[2:] != self._action_shape:
             raise InvalidAction(f"the policy answered {rows.shape}, its config says (B, T, {self._action_shape})")
         return [Chunk(action) for action in rows]
+
+    @contextlib.contextmanager
+    def _seeded(self, seed: int | None) -> Generator[None]:
+        """Within it the model samples from a generator of this seed; None: from torch's, as ever.
+
+        torch's own generator belongs to the whole process: seeding that would decide what other models answer.
+        """
+        if seed is None:
+            yield
+            return
+        own = torch.Generator(self._device).manual_seed(seed)
+        self._sampler.conditional_sample = partial(self._sampler.conditional_sample, generator=own)
+        try:
+            yield
+        finally:
+            del self._sampler.conditional_sample  # the class's own again
 
     def _chunk(self, ready: dict[str, Any]) -> torch.Tensor:
         return self._model.predict_action_chunk(ready)

@@ -9,9 +9,11 @@ import time
 import weakref
 from typing import Any
 
+import numpy as np
+
 from ..catalog import ModelSource, ResolvedCodec
 from ..process import collect
-from ..types import NO_CONTEXT, Checkpoint, Chunk, Health, Item, Observation, Policy, Session
+from ..types import NO_CONTEXT, Array, Checkpoint, Chunk, Health, InferContext, Item, Observation, Policy, Session
 from ._vendor import Vendor
 
 #: Seconds: far more than what is known takes to be told on a busy machine, and less than asking another process.
@@ -66,6 +68,49 @@ class PolicyLaws(Vendor):
         assert first is not None
         assert again is not None
         assert {n: c.shape for n, c in first.columns().items()} == {n: c.shape for n, c in again.columns().items()}
+
+    def test_it_takes_what_its_context_names(
+        self, policy: Policy[Any], resolved_codec: ResolvedCodec, chunk: Chunk, observation: Observation
+    ) -> None:
+        """Each alone and all together: what is not played yet, a delay, a seed, earlier moments. It changes none."""
+        inputs, told, prefix = resolved_codec.encode(observation), dict[str, Any](), dict[str, Array]()
+        if "prefix" in policy.context and resolved_codec.codec.one_way is None:
+            actions = resolved_codec.decode(chunk, observation)
+            prefix = resolved_codec.encode_actions(actions, observation).columns()
+            told["prefix"] = Chunk(prefix["action"]) if prefix.keys() == {"action"} else Chunk(prefix)
+        kept = {name: column.copy() for name, column in prefix.items()}
+        if "delay_steps" in policy.context:
+            told["delay_steps"] = min(1, 1 if policy.max_delay_steps is None else policy.max_delay_steps)
+        if "seed" in policy.context:
+            told["seed"] = 7
+        if "history" in policy.context:
+            told["history"] = tuple(inputs for _ in policy.history_sec)
+        for context in (InferContext(**told), *(InferContext(**{name: value}) for name, value in told.items())):
+            session = policy.new_session(policy.params())
+            [answer] = policy.infer_many([Item(session, inputs, context)])
+            assert isinstance(answer, Chunk), f"{context} was answered by {answer}"
+            session.close()
+        assert all(np.array_equal(prefix[name], column) for name, column in kept.items())
+
+    def test_a_seed_is_all_that_chance_has_in_an_answer(
+        self, policy: Policy[Any], resolved_codec: ResolvedCodec, observation: Observation
+    ) -> None:
+        """One seed gives one answer, alone or beside others with another; for a policy that takes seeds."""
+        if "seed" not in policy.context:
+            return
+        inputs = resolved_codec.encode(observation)
+        first, again, *together = [
+            answer
+            for seeds in ([7], [7], [7, 8][: policy.max_batch_size])
+            for answer in policy.infer_many(
+                [Item(policy.new_session(policy.params()), inputs, InferContext(seed=seed)) for seed in seeds]
+            )
+        ]
+        assert isinstance(first, Chunk)
+        for other in (again, together[0]):
+            assert isinstance(other, Chunk)
+            for name, column in first.columns().items():
+                np.testing.assert_allclose(other.columns()[name], column, rtol=1e-4, atol=1e-5, err_msg=name)
 
     def test_its_facts_are_plain_and_steady(self, policy: Policy[Any]) -> None:
         """``meta`` goes into the handshake, which must be JSON and equal on every connection."""
