@@ -8,11 +8,9 @@ import time
 
 import numpy as np
 import pytest
-from lying_openpi import BINARY, CLOSE, PING, TEXT, Liar, frame
+from lying_openpi import BINARY, CLOSE, PING, TEXT, Liar, attach, frame, infer
 from offboard_client.errors import InferTimeout, ModelLost, PolicyFailed
-from offboard_openpi.checks import Checks
 from offboard_openpi.connection import Connection, Lost, Unreachable
-from offboard_openpi.external_server import ExternalServer
 
 #: Seconds after which a call hangs; decides nothing.
 PATIENCE = 240
@@ -184,11 +182,10 @@ def test_an_answer_too_many_is_never_the_next_ones():
         liar.wait()
 
     with Liar(script) as liar:
-        server = ExternalServer(liar.url, PATIENCE)
-        server.open(Checks("unknown", None), PATIENCE, lambda _: None)
+        server = attach(liar)
         for value in (1.0, 2.0, 3.0):
             answered.clear()
-            reply = within(lambda value=value: server.infer({"state": np.full(8, value)}))
+            reply = within(lambda value=value: infer(server, {"state": np.full(8, value)}))
             assert reply["actions"][0, 0] == value
             assert answered.wait(PATIENCE)
         server.close()
@@ -206,13 +203,11 @@ def test_an_answer_that_comes_too_late_answers_nothing():
         liar.wait()
 
     with Liar(script) as liar:
-        server = ExternalServer(liar.url, 0.3)
-        server.open(Checks("unknown", None), PATIENCE, lambda _: None)
+        server = attach(liar)
         with pytest.raises(InferTimeout):
-            within(lambda: server.infer({"state": np.ones(8)}))
+            within(lambda: infer(server, {"state": np.ones(8)}, 0.3))
         late.set()
-        server._timeout = PATIENCE
-        assert within(lambda: server.infer({"state": np.full(8, 2.0)}))["actions"][0, 0] == 2
+        assert within(lambda: infer(server, {"state": np.full(8, 2.0)}))["actions"][0, 0] == 2
         server.close()
 
 
@@ -226,11 +221,10 @@ def test_a_server_that_closes_an_idle_connection_is_asked_on_a_new_one():
         gone.set()
 
     with Liar(script) as liar:
-        server = ExternalServer(liar.url, PATIENCE)
-        server.open(Checks("unknown", None), PATIENCE, lambda _: None)
+        server = attach(liar)
         for value in (1.0, 2.0):
             gone.clear()
-            reply = within(lambda value=value: server.infer({"state": np.full(8, value)}))
+            reply = within(lambda value=value: infer(server, {"state": np.full(8, value)}))
             assert reply["actions"][0, 0] == value
             assert gone.wait(PATIENCE)
         server.close()
@@ -241,15 +235,14 @@ def test_a_server_that_comes_back_with_another_policy_is_not_asked():
         peer.say(frame(actions(float(peer.hear()["state"][0]))))
 
     with Liar(script, {"policy": "one"}) as liar:
-        server = ExternalServer(liar.url, PATIENCE)
-        server.open(Checks("unknown", None), PATIENCE, lambda _: None)
-        within(lambda: server.infer(SMALL))
+        server = attach(liar)
+        within(lambda: infer(server, SMALL))
         liar._metadata = {"policy": "two"}
 
         def again():
             for _ in range(2):  # the send that breaks on the closed socket may notice it first
                 with contextlib.suppress(PolicyFailed):
-                    server.infer(SMALL)
+                    infer(server, SMALL)
 
         with pytest.raises(ModelLost, match="serves another policy now"):
             within(again)

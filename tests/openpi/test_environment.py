@@ -78,4 +78,4 @@ def test_a_variable_that_openpi_misses_is_explained(says):
         explain_serving(says, config="", folder="", root=""),
         explain_training(says, script="", config="", data="", root=""),
     ]
-    assert all("name it with --openpi-env" in text for text in told)
+    assert all("name it with --openpi-env" in error.text for error in told)

@@ -8,16 +8,13 @@ import threading
 import time
 
 import pytest
-from lying_openpi import Liar
+from lying_openpi import Liar, attach, infer
 from offboard_client import InferenceClient
 from offboard_client.errors import PolicyFailed
 from offboard_core import Health, InferenceServer
 from offboard_core.catalog import from_flags
 from offboard_core.engine import ServiceTimeouts
 from offboard_core.plugins import Plugins
-from offboard_openpi import external_server
-from offboard_openpi.checks import Checks
-from offboard_openpi.external_server import ExternalServer
 from openpi_standin import options, robot, write_step
 from robots import get, get_json
 
@@ -107,17 +104,16 @@ def silent(peer):
 @pytest.fixture
 def watched(monkeypatch):
     """``watched(liar)``: what is attached to it, looked after a hundred times a second."""
-    monkeypatch.setattr(external_server, "EVERY", 0.01)
+    monkeypatch.setattr("offboard_core.process.attached_server.EVERY", 0.01)
     with contextlib.ExitStack() as stack:
 
-        def attach(liar):
-            server = ExternalServer(liar.url, PATIENCE)
+        def watch(liar):
+            server = attach(liar)
             stack.callback(server.close)
-            server.open(Checks("unknown", None), PATIENCE, lambda _: None)
             server.watch()
             return server
 
-        yield attach
+        yield watch
 
 
 def test_a_server_that_we_are_attached_to_is_looked_for_while_nobody_asks(watched):
@@ -161,4 +157,4 @@ def test_while_nobody_answers_a_robot_is_told_so_at_once(watched):
         with server._lock:  # as it is while a connection is sought
             server._health = Health("recovering", "openpi cannot be reached: it sleeps")
             with pytest.raises(PolicyFailed, match="it sleeps; try again later"):
-                server.infer({})
+                infer(server, {})

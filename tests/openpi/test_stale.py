@@ -2,11 +2,7 @@
 
 import numpy as np
 import pytest
-from lying_openpi import Liar, frame
-from offboard_openpi.checks import Checks
-from offboard_openpi.external_server import ExternalServer
-
-PATIENCE = 240
+from lying_openpi import Liar, attach, frame, infer
 
 
 def actions(value):
@@ -19,10 +15,9 @@ def heard(peer):
 
 def answers(liar, count):
     """What ``count`` observations are answered with: it ought to be their own number."""
-    server = ExternalServer(liar.url, PATIENCE)
-    server.open(Checks("unknown", None), PATIENCE, lambda _: None)
+    server = attach(liar)
     try:
-        return [server.infer({"state": np.full(8, i)})["actions"][0, 0] for i in range(1, count + 1)]
+        return [infer(server, {"state": np.full(8, i)})["actions"][0, 0] for i in range(1, count + 1)]
     finally:
         server.close()
 

@@ -7,12 +7,12 @@ import pytest
 from lying_openpi import Liar
 from offboard_client.errors import BadParameter, ConfigurationError, LoadFailed
 from offboard_client.plugins import build
+from offboard_core.process import take_port
 from offboard_core.types import NO_CONTEXT, Checkpoint
 from offboard_openpi.checkout import config_names, script
-from offboard_openpi.diagnosis import explain_serving, is_permanent
+from offboard_openpi.diagnosis import explain_serving
 from offboard_openpi.loader import OpenPILoader
 from offboard_openpi.options import OpenPIOptions
-from offboard_openpi.ports import take_port
 from offboard_openpi.registry import OpenPIRegistry
 from openpi_standin import STANDIN, options, write_step
 
@@ -79,10 +79,10 @@ def test_a_start_that_takes_too_long(tmp_path, monkeypatch):
 
 def test_two_servers_never_wait_on_one_port():
     """Nobody listens while a model loads: whoever is ready first would answer for both."""
-    port, guard = take_port(0)
+    port, guard = take_port(0, "openpi")
     with guard, pytest.raises(LoadFailed, match=rf"port {port} is another offboard server's"):
-        take_port(port)
-    again, guard = take_port(port)
+        take_port(port, "openpi")
+    again, guard = take_port(port, "openpi")
     guard.close()
     assert again == port
 
@@ -95,7 +95,7 @@ def test_a_command_that_does_not_exist(tmp_path):
     uv = explain_serving(
         "exited with code 127. The end of its log:\nuv: No such file or directory", config="", folder="", root=""
     )
-    assert "pip install uv" in uv
+    assert "pip install uv" in uv.text
 
 
 def test_openpi_is_not_there(tmp_path, monkeypatch):
@@ -145,7 +145,7 @@ def test_a_checkpoint_that_vanished_after_it_was_listed(tmp_path):
 def test_nobody_to_attach_to():
     attaching = loader(attach="ws://127.0.0.1:9")
     attaching.check(attaching.standalone_checkpoint())
-    with pytest.raises(LoadFailed, match=r"no server to attach to: ws://127\.0\.0\.1:9.*--attach") as caught:
+    with pytest.raises(LoadFailed, match=r"no server to attach to: ws://127\.0\.0\.1:9[\s\S]*--attach") as caught:
         attaching.load(attaching.standalone_checkpoint(), lambda _: None)
     assert caught.value.permanent
 
@@ -198,7 +198,7 @@ def test_without_uv_it_is_named(tmp_path, monkeypatch):
     ],
 )
 def test_only_what_no_other_start_can_mend_ends_the_server(log, permanent):
-    assert is_permanent(log) is permanent
+    assert explain_serving(log, config="", folder="", root="").permanent is permanent
 
 
 def test_what_was_recorded_rules_over_the_config_name(tmp_path):

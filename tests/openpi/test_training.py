@@ -175,7 +175,7 @@ def test_statistics_that_fail_are_explained_as_statistics(data, tmp_path, capsys
     ],
 )
 def test_no_step_of_training_is_explained_by_how_to_serve(script, log, step):
-    told = explain_training(log, script=script, config="my_config", data="/d", root="/openpi")
+    told = explain_training(log, script=script, config="my_config", data="/d", root="/openpi").text
     assert step in told
     assert not {"serve_policy.py", "checkpoint", "--startup-timeout", "--openpi-ws-port"} & set(told.split())
     assert "{" not in told

@@ -6,9 +6,8 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 from forked import forked
-from offboard_core.process import Child
+from offboard_core.process import Child, take_port
 from offboard_core.server import InferenceServer
-from offboard_openpi.ports import take_port
 from puppets import PATIENCE
 from robots import robot
 
@@ -37,10 +36,10 @@ def test_a_child_still_notices_that_the_server_has_gone():
         assert child.wait(PATIENCE)
 
 
-def test_the_port_of_an_openpi_is_free_again():
-    port, guard = take_port(0)
+def test_the_port_of_a_child_is_free_again():
+    port, guard = take_port(0, "vendor")
     with forked():
         guard.close()
-        again, guard = take_port(port)
+        again, guard = take_port(port, "vendor")
         guard.close()
         assert again == port

@@ -10,6 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from offboard_client import wire
+from offboard_client.errors import LoadFailed
+from offboard_core.process import AttachedServer
+from offboard_openpi.checks import Checks
+from offboard_openpi.connection import Connection
+from offboard_openpi.first import FirstInference
+from offboard_openpi.loader import attached
 from websockets.server import ServerProtocol
 
 TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
@@ -94,3 +100,15 @@ class Liar:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
+
+
+def attach(liar: Liar) -> AttachedServer[Connection]:
+    """What is attached to it, with a config that nobody knows."""
+    server = attached(liar.url, FirstInference(Checks("unknown", None)), LoadFailed, 240)
+    server.open(lambda _: None)
+    return server
+
+
+def infer(server: AttachedServer[Connection], inputs: dict[str, Any], timeout: float = 240) -> dict[str, Any]:
+    """openpi's reply, as :class:`offboard_openpi.policy.OpenPIPolicy` asks for it."""
+    return server.ask(lambda connection: connection.ask(inputs, timeout))

@@ -19,11 +19,12 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, cast
 
 from offboard_client.errors import BadMessage, InferTimeout, PolicyFailed, told
 from offboard_client.wire import Encoder, decode, read_forms
+from offboard_core.process import Stale
 from websockets.client import ClientProtocol
 from websockets.exceptions import WebSocketException
 from websockets.frames import Frame, Opcode
@@ -41,16 +42,12 @@ OPEN_TIMEOUT = 10.0
 log = logging.getLogger(__name__)
 
 
-class Unreachable(Exception):
+class Unreachable(ConnectionError):
     """Nobody answers there, or what answers is no openpi server; the text says which."""
 
 
-class Lost(Exception):
+class Lost(ConnectionError):
     """The socket broke in the middle of an exchange."""
-
-
-class Stale(Lost):
-    """What came is no answer to what was asked."""
 
 
 class Connection:
@@ -70,7 +67,8 @@ class Connection:
         self._in_order: bool | None = None
         self._fragments = bytearray()
         self._text = False
-        self._busy = False
+        #: Whether an observation was sent that is not answered yet.
+        self.busy = False
         try:
             # Its log would hold the request's headers, and with them a password in the URL.
             silent = logging.Logger("offboard_openpi.websocket", logging.CRITICAL)
@@ -84,7 +82,7 @@ class Connection:
             #: The metadata as they came; equal for equal policies.
             self.said, _ = self._next(deadline)
             self.metadata: Mapping[str, Any] = self._decode(self.said)
-        except (OSError, Lost, PolicyFailed, WebSocketException) as error:
+        except (OSError, PolicyFailed, WebSocketException) as error:
             self.close()
             raise Unreachable(f"{url} is no openpi server: {_spell(error)}") from None
         except BaseException:
@@ -121,7 +119,7 @@ class Connection:
             self._send(inputs, deadline)
             return self._receive(deadline)
         except TimeoutError:
-            raise InferTimeout(f"openpi did not answer within {timeout:g} s") from None
+            raise InferTimeout(f"openpi did not answer within {timeout:g} s (--openpi-timeout)") from None
 
     def send(self, inputs: Mapping[str, Any]) -> None:
         """Send one observation to a server that waits for it. Raises Lost."""
@@ -140,7 +138,7 @@ class Connection:
     def close(self) -> None:
         """Close the socket at once: openpi's loop may stand still for minutes, and says no goodbye meanwhile."""
         with contextlib.suppress(OSError):
-            if not self._busy and self._protocol.state is State.OPEN:
+            if not self.busy and self._protocol.state is State.OPEN:
                 self._protocol.send_close()
                 self._socket.settimeout(0)
                 self._socket.send(b"".join(self._protocol.data_to_send()))
@@ -154,7 +152,7 @@ class Connection:
             self._ping, self._ponged = self._ping + 1, False
             self._protocol.send_ping(b"%d" % self._ping)
             self._protocol.send_binary(frame)
-        self._busy = True
+        self.busy = True
         with _breaking():
             self._flush(deadline)
 
@@ -164,8 +162,8 @@ class Connection:
         if self._in_order is None:
             self._in_order = ponged
         elif self._in_order and not ponged:
-            raise Stale("it answered once more what it had answered")
-        self._busy = False
+            raise Stale("openpi answered once more what it had answered")
+        self.busy = False
         return self._decode(message)
 
     def _next(self, deadline: float) -> tuple[str | bytes, bool]:
@@ -229,21 +227,6 @@ class Connection:
         if not isinstance(value, dict):
             raise PolicyFailed(f"openpi answered a {type(value).__name__}, expected a map")
         return cast("dict[str, Any]", value)
-
-
-def ask(
-    connected: Callable[[], Connection], drop: Callable[[], None], inputs: Mapping[str, Any], timeout: float
-) -> dict[str, Any]:
-    """The reply of the connection that ``connected`` gives, or of a new one where the first one's answers are stale.
-
-    openpi's policies remember nothing, so that being asked twice changes nothing. Raises as :meth:`Connection.ask`.
-    """
-    try:
-        return connected().ask(inputs, timeout)
-    except Stale:
-        log.warning("openpi answered once more what it had answered: that is not used, and it is asked anew")
-        drop()
-        return connected().ask(inputs, timeout)
 
 
 def _reach(protocol: ClientProtocol, deadline: float) -> socket.socket:

@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 
+from offboard_client.errors import LoadFailed
+from offboard_core.process import MACHINE, PROGRAM, Fault, diagnose
 
-@dataclass(frozen=True)
-class Fault:
-    """What is in the log, what it means, and the next step. ``{config}``, ``{root}`` and so on are filled in.
-
-    ``permanent``: whether it will be so at every other try.
-    """
-
-    pattern: str
-    cause: str
-    step: str
-    permanent: bool = False
-
-
-_START = (
-    Fault(
-        r"(^|\n)uv: No such file or directory",
-        "uv, which runs openpi in its own environment, is not installed",
-        "install it (pip install uv), or say with --openpi-command what runs openpi's Python",
-        permanent=True,
-    ),
-    Fault(
-        r": No such file or directory\s*$(?![\s\S]*Traceback)",
-        "the command that runs openpi does not exist",
-        "correct --openpi-command",
-        permanent=True,
-    ),
+_CONFIG = (
     Fault(
         r"Config '.*' not found",
         "this openpi checkout has no config {config}",
@@ -40,34 +16,9 @@ _START = (
     ),
 )
 _MEMORY = r"RESOURCE_EXHAUSTED|[Oo]ut of memory|OutOfMemory|CUDA_ERROR_OUT_OF_MEMORY"
-_ENVIRONMENT = Fault(
-    r"ModuleNotFoundError|ImportError|lockfile|No solution found|Failed to (build|download|prepare)",
-    "openpi's environment is not complete",
-    "run `uv sync` in {root} and see that `uv run python scripts/{script} --help` works there",
-)
-#: The same where Python ends so; what a network may mend looks otherwise.
-_MODULES = replace(_ENVIRONMENT, pattern=r"(^|\n)(ModuleNotFoundError|ImportError): [^\n]*\s*$", permanent=True)
-_MACHINE = (
-    Fault(
-        r"GatedRepoError|RepositoryNotFoundError|401 Client Error|NoCredentialsError",
-        "openpi was refused what it wanted to fetch: of your secrets it gets those that are named",
-        "set the variable that allows it, such as HF_TOKEN, and name it with --openpi-env",
-    ),
-    Fault(
-        r"KeyError: '[A-Z][A-Z0-9_]+'",
-        "a variable is missing that this openpi reads: it gets few of this environment's",
-        "set it, and name it with --openpi-env",
-    ),
-    Fault(
-        r"was killed by SIGKILL",
-        "it was killed; the kernel does so when the machine's memory runs out",
-        "see with dmesg whether it was the kernel, and with free how much memory there is",
-    ),
-    Fault(r"No space left on device", "the disk is full", "free some of it"),
-)
 # The order matters: the first that matches is told.
 _SERVING = (
-    *_START,
+    *_CONFIG,
     Fault(
         _MEMORY,
         "there was not enough memory, most likely on the GPU",
@@ -84,18 +35,17 @@ _SERVING = (
         "choose the config that the checkpoint was trained with (--config-name)",
     ),
     Fault(
-        r"[Aa]ddress already in use|Errno 98|Errno 48",
-        "another process took the port meanwhile",
-        "leave --openpi-ws-port away, so that a free port is taken",
+        r"[Aa]ddress already in use|Errno 98|Errno 48|is another offboard server's",
+        "another process has the port, or took it meanwhile",
+        "stop it, serve what it serves with --attach, or leave --openpi-ws-port away, so that a free port is taken",
     ),
-    _MODULES,
-    _ENVIRONMENT,
+    *PROGRAM,
     Fault(
         r"paligemma_tokenizer|Anonymous caller|DefaultCredentialsError|gcloud|gsutil|storage\.googleapis\.com",
         "openpi could not fetch from Google's storage, most likely the PaliGemma tokenizer, which every config needs",
         "put it at $OPENPI_DATA_HOME/big_vision/paligemma_tokenizer.model (without the variable: ~/.cache/openpi/…)",
     ),
-    *_MACHINE,
+    *MACHINE,
     Fault(
         r"tree structures? d|[Ss]hape mismatch|[Ii]ncompatible shapes|do(es)? not match|Missing key|size mismatch",
         "the weights do not fit the config {config}",
@@ -119,15 +69,14 @@ _SERVING = (
     ),
 )
 _TRAINING = (
-    *_START,
+    *_CONFIG,
     Fault(
         _MEMORY,
         "there was not enough memory, most likely on the GPU",
         'see with nvidia-smi who else uses it; train with smaller batches (--extra-args "--batch-size 16")',
     ),
-    _MODULES,
-    _ENVIRONMENT,
-    *_MACHINE,
+    *PROGRAM,
+    *MACHINE,
     Fault(
         r"KeyError: '(total_\w+|features|fps|codebase_version|(data|video)_path|chunks_size)'",
         "the data set's meta/info.json lacks what openpi reads there: it is half written, or of another version",
@@ -167,28 +116,40 @@ _TRAINING = (
 )
 
 
-def explain_serving(text: str, *, config: str, folder: str, root: str) -> str:
+_ATTACHING = (
+    Fault(
+        r"no server to attach to",
+        "nobody listens there, or what listens is no openpi",
+        "start openpi's serve_policy.py there, or correct --attach",
+    ),
+    Fault(
+        r"did not answer within",
+        "the first inference may be slow: the model is compiled",
+        "see whether it goes on there, and raise --startup-timeout",
+    ),
+    Fault(
+        r"failed its first inference",
+        "it serves another config than {config}",
+        "give --config-name the config that it serves",
+    ),
+)
+
+
+def explain_serving(text: str, *, config: str, folder: str, root: str) -> LoadFailed:
     """``text`` (how openpi's server ended, with the end of its log), with the likely cause and the next step."""
     return _explain(text, _SERVING, config=config, folder=folder, root=root, script="serve_policy.py")
 
 
-def is_permanent(text: str) -> bool:
-    """Whether openpi's server would end like this at every other start, too."""
-    return _fault(text, _SERVING).permanent
+def explain_attaching(text: str, *, config: str) -> LoadFailed:
+    """The same for a server that others started."""
+    return diagnose(text, _ATTACHING, config=config)
 
 
-def explain_training(text: str, *, script: str, config: str, data: str, root: str) -> str:
+def explain_training(text: str, *, script: str, config: str, data: str, root: str) -> LoadFailed:
     """The same for a script that reads the data set at ``data``."""
     return _explain(text, _TRAINING, script=script, config=config, data=data, root=root)
 
 
-def _explain(text: str, faults: tuple[Fault, ...], **values: str) -> str:
-    fault = _fault(text, faults)
-    told = f"Likely cause: {fault.cause}. Next: {fault.step}."
-    for name, value in values.items():
-        told = told.replace(f"{{{name}}}", value)
-    return f"{text}\n{told}"
-
-
-def _fault(text: str, faults: tuple[Fault, ...]) -> Fault:
-    return next(fault for fault in faults if re.search(fault.pattern, text))
+def _explain(text: str, faults: Sequence[Fault], *, script: str, **values: str) -> LoadFailed:
+    options = {"name": "openpi", "command": "--openpi-command", "env": "--openpi-env"}
+    return diagnose(text, faults, script=f"scripts/{script}", **options, **values)

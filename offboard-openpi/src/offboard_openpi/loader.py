@@ -5,23 +5,25 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.checkpoints import stamps
 from offboard_core.checkpoints.remote import RemoteFolder, fetch, is_url
-from offboard_core.process import Child
+from offboard_core.process import AttachedServer, Child, ChildServer
 from offboard_core.types import Checkpoint, CheckpointLoader, Field, ReportProgress
 
 from . import files
-from .backend import Backend
 from .checkout import check_config, check_program, script
 from .checks import Checks
-from .diagnosis import explain_serving, is_permanent
-from .external_server import ExternalServer
+from .connection import Connection
+from .diagnosis import explain_attaching, explain_serving
 from .families import DEFAULT_CONFIG, FAMILIES, POSITRONIC, Family
+from .first import FirstInference
 from .options import ENVIRONMENT, OpenPIOptions
 from .policy import OpenPIPolicy
 
@@ -71,15 +73,7 @@ class OpenPILoader(CheckpointLoader):
         """See :meth:`CheckpointLoader.load`."""
         config = self._config(checkpoint)
         if self._options.attach is not None:
-            checks = Checks(config, FAMILIES.get(config))
-            server = ExternalServer(self._options.attach, self._options.openpi_timeout)
-            try:
-                metadata, reply = server.open(checks, self._options.startup_timeout, report)
-            except LoadFailed as error:  # one that has been there may come back
-                raise LoadFailed(error.text, permanent=error.permanent and not self._was_there) from None
-            self._was_there = True
-            server.watch()
-            return OpenPIPolicy(server, checks, _meta(checks, metadata, reply))
+            return self._attached(self._options.attach, config, report)
         root, command = self._options.root, self._command(config)
         folder = self._folder(checkpoint, report)
         if problem := files.local_problem(folder):
@@ -91,28 +85,40 @@ class OpenPILoader(CheckpointLoader):
             _check_unchanged(folder, loaded)  # a restart must not bring another model into sessions that are open
             return self._start(command, port, config, folder, root)
 
-        backend = Backend(
+        first = FirstInference(checks)
+        server = ChildServer(
             start,
-            lambda text: LoadFailed(
-                explain_serving(text, config=config, folder=str(folder), root=str(root)), permanent=is_permanent(text)
-            ),
-            checks,
-            port=self._options.openpi_ws_port,
+            lambda port: Connection(f"ws://127.0.0.1:{port}"),
+            first.answered,
+            partial(explain_serving, config=config, folder=str(folder), root=str(root)),
+            name="openpi",
             startup_timeout=self._options.startup_timeout,
-            timeout=self._options.openpi_timeout,
             restarts=self._options.restarts,
+            port=self._options.openpi_ws_port,
         )
-        reply = backend.open(report)
+        server.open(report)
         try:
             _check_unchanged(folder, loaded)
         except LoadFailed:
-            backend.close()
+            server.close()
             raise
-        if reply is None:
+        if first.reply is None:
             log.warning(
                 "nobody here knows the config %s: only generic checks are made, and openpi was not warmed up", config
             )
-        return OpenPIPolicy(backend, checks, _meta(checks, backend.metadata, reply))
+        return OpenPIPolicy(server, checks, self._options.openpi_timeout, _meta(checks, first.metadata, first.reply))
+
+    def _attached(self, url: str, config: str, report: ReportProgress) -> OpenPIPolicy:
+        checks = Checks(config, FAMILIES.get(config))
+        first = FirstInference(checks)
+        server = attached(url, first, partial(explain_attaching, config=config), self._options.startup_timeout)
+        try:
+            server.open(report)
+        except LoadFailed as error:  # one that has been there may come back
+            raise LoadFailed(error.text, permanent=error.permanent and not self._was_there) from None
+        self._was_there = True
+        server.watch()
+        return OpenPIPolicy(server, checks, self._options.openpi_timeout, _meta(checks, first.metadata, first.reply))
 
     def _command(self, config: str) -> list[str]:
         """What runs openpi's server. Raises LoadFailed."""
@@ -159,6 +165,21 @@ class OpenPILoader(CheckpointLoader):
             env=env,
             grace=_GRACE,
         )
+
+
+def attached(
+    url: str, first: FirstInference, explain: Callable[[str], LoadFailed], startup_timeout: float
+) -> AttachedServer[Connection]:
+    """openpi's server at ``url``, which nobody looks at yet."""
+    return AttachedServer(
+        partial(Connection, url),
+        first.answered,
+        lambda connection: connection.said,
+        explain,
+        name="openpi",
+        address=url,
+        startup_timeout=startup_timeout,
+    )
 
 
 def _check_unchanged(folder: Path, loaded: dict[str, tuple[int, int, int]]) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
-import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
+from offboard_core.process import check_names, check_words
 from websockets.exceptions import WebSocketException
 from websockets.uri import parse_uri
 
@@ -59,7 +57,7 @@ class OpenPIOptions:
         if self.attach is not None:
             self._check_attach(self.attach)
         check_words("openpi_command", self.openpi_command)
-        check_names(self.openpi_env)
+        check_names("openpi_env", self.openpi_env)
 
     def _check_attach(self, url: str) -> None:
         try:
@@ -96,30 +94,11 @@ class OpenPIFrontendOptions:
             raise ValueError(f"action_horizon is {self.action_horizon}, expected 1 or more")
 
 
-def check_words(name: str, text: str | None) -> None:
-    """Raises ValueError for a command line that has no words, or quotes that do not end."""
-    try:
-        words = None if text is None else shlex.split(text)
-    except ValueError as error:
-        raise ValueError(f"{name} is {text!r}, which no shell would read: {error}") from None
-    if words == []:
-        raise ValueError(f"{name} is empty")
-
-
 #: What openpi, and what it is made of, reads of its environment, beside what any program needs.
 ENVIRONMENT = (
     "OPENPI_*", "JAX_*", "XLA_*", "TF_*", "TORCH*", "PYTORCH_*", "TRITON_*", "HF_*", "TRANSFORMERS_*", "UV_*",
     "DOCKER_*",
 )  # fmt: skip
-
-
-def check_names(names: Sequence[str]) -> None:
-    """Raises ValueError for what is no name of a variable, and for one that is not set here."""
-    for name in names:
-        if not re.fullmatch(r"\w+", name):
-            raise ValueError(f"openpi_env holds {name!r}, expected names of variables, such as HF_TOKEN")
-        if name not in os.environ:
-            raise ValueError(f"openpi_env names {name}, which is not set in this environment")
 
 
 def find_root(given: Path | None) -> Path:

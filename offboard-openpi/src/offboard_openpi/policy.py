@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
+from offboard_core.process import AttachedServer, ChildServer
 from offboard_core.types import Chunk, Health, InferContext, Policy, Session
 
 from .checks import Checks
+from .connection import Connection
 
-
-class Backing(Protocol):
-    """What answers: a child of ours, or a server that ran before us."""
-
-    def infer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """openpi's reply to one observation, or an OffboardError."""
-        ...
-
-    def health(self) -> Health:
-        """As :meth:`Policy.health`."""
-        ...
-
-    def close(self) -> None:
-        """Let go of it."""
-        ...
+#: A child of ours, or a server that ran before us.
+Server = ChildServer[Connection] | AttachedServer[Connection]
 
 
 class OpenPISession(Session):
@@ -40,9 +29,9 @@ class OpenPISession(Session):
 class OpenPIPolicy(Policy[OpenPISession]):
     """Checks what goes in and what comes out. openpi answers one observation at a time: it does not batch."""
 
-    def __init__(self, backing: Backing, checks: Checks, meta: Mapping[str, Any]) -> None:
-        self._backing = backing
-        self._checks = checks
+    def __init__(self, server: Server, checks: Checks, timeout: float, meta: Mapping[str, Any]) -> None:
+        """``timeout``: seconds for one inference."""
+        self._server, self._checks, self._timeout = server, checks, timeout
         self.meta = dict(meta)
 
     def new_session(self, params: Any) -> OpenPISession:
@@ -50,14 +39,15 @@ class OpenPIPolicy(Policy[OpenPISession]):
         return OpenPISession(self)
 
     def ask(self, inputs: Mapping[str, Any]) -> Chunk:
-        """One inference. Raises BadObservation, InvalidAction, and what the backing raises."""
-        reply = self._backing.infer(self._checks.inputs(inputs))
+        """One inference. Raises BadObservation, InvalidAction, and what the server's ``ask`` raises."""
+        given = self._checks.inputs(inputs)
+        reply = self._server.ask(lambda connection: connection.ask(given, self._timeout))
         return Chunk(self._checks.meant(self._checks.actions(reply)))
 
     def health(self) -> Health:
         """See :meth:`Policy.health`."""
-        return self._backing.health()
+        return self._server.health()
 
     def close(self) -> None:
         """See :meth:`Policy.close`."""
-        self._backing.close()
+        self._server.close()

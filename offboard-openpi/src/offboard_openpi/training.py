@@ -14,7 +14,7 @@ from typing import Any
 
 from offboard_client.errors import ConfigurationError
 from offboard_core.checkpoints import read_record, write_record
-from offboard_core.process import Child
+from offboard_core.process import Child, check_names, check_words
 from offboard_core.training import Trainer
 from offboard_core.types import ReportProgress
 
@@ -22,7 +22,7 @@ from .checkout import check_config, script
 from .diagnosis import explain_training
 from .families import DEFAULT_CONFIG
 from .files import STATS
-from .options import ENVIRONMENT, check_names, check_words, find_root
+from .options import ENVIRONMENT, find_root
 
 #: What errors call the child.
 NAME = "OpenPI subprocess"
@@ -55,7 +55,7 @@ class _Common:
 
     def __post_init__(self) -> None:
         check_words("openpi_command", self.openpi_command)
-        check_names(self.openpi_env)
+        check_names("openpi_env", self.openpi_env)
         if not PurePosixPath(self.repo_id).parts or self.repo_id.startswith("/") or ".." in self.repo_id:
             raise ValueError(f"repo_id is {self.repo_id!r}, expected a name such as lerobot or org/name")
 
@@ -240,7 +240,7 @@ def _run(
         if child.status() != 0:
             where = {"config": options.config_name, "data": str(options.input_path.absolute())}
             root = str(find_root(options.openpi_root))
-            raise ConfigurationError(explain_training(child.death(), script=name, root=root, **where))
+            raise ConfigurationError(explain_training(child.death(), script=name, root=root, **where).text)
         report(child.last_line)
     finally:
         child.stop()

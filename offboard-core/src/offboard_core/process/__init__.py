@@ -1,15 +1,32 @@
-"""Child processes: started again where they end, and never outliving the server."""
+"""Child processes: started again where they end, and never outliving the server; and servers that run elsewhere."""
 
 from __future__ import annotations
 
-from .child import Child, free_port, unshared
+from .attached_server import AttachedServer
+from .child import Child, unshared
+from .child_server import ChildServer
+from .diagnosis import MACHINE, PROGRAM, Fault, diagnose
+from .environment import check_names, check_words
 from .memory import collect
+from .ports import free_port, take_port
 from .supervisor import Supervisor
+from .wire import Stale, Wire
 
 __all__ = [
+    "MACHINE",
+    "PROGRAM",
+    "AttachedServer",
     "Child",
+    "ChildServer",
+    "Fault",
+    "Stale",
     "Supervisor",
+    "Wire",
+    "check_names",
+    "check_words",
     "collect",
+    "diagnose",
     "free_port",
+    "take_port",
     "unshared",
 ]

@@ -224,13 +224,6 @@ def _close_unshared() -> None:
             os.close(sock.detach())  # close() would wait for an event loop to let go of it
 
 
-def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on at this moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def _signal(number: int) -> str:
     try:
         return signal.Signals(number).name
@@ -238,4 +231,4 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-__all__ = ["Child", "free_port", "unshared"]
+__all__ = ["Child", "unshared"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 
 #: What any program needs: its place, its language, the way out of the network, the GPUs, the number of threads.
 _EVERYBODY = (
@@ -33,3 +34,25 @@ def inherited(names: Iterable[str] = ()) -> dict[str, str]:
 
 def _looks_secret(name: str, value: str) -> bool:
     return bool(_SECRET_NAME.search(name) or _SECRET_VALUE.search(value))
+
+
+def check_names(option: str, names: Sequence[str]) -> None:
+    """Checks an option that names variables a child inherits. Raises ValueError for what is no name, or is not set."""
+    for name in names:
+        if not re.fullmatch(r"\w+", name):
+            raise ValueError(f"{option} holds {name!r}, expected names of variables, such as HF_TOKEN")
+        if name not in os.environ:
+            raise ValueError(f"{option} names {name}, which is not set in this environment")
+
+
+def check_words(option: str, text: str | None) -> None:
+    """Checks an option that is a command line. Raises ValueError if it has no words, or quotes that do not end."""
+    try:
+        words = None if text is None else shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"{option} is {text!r}, which no shell would read: {error}") from None
+    if words == []:
+        raise ValueError(f"{option} is empty")
+
+
+__all__ = ["check_names", "check_words", "inherited"]

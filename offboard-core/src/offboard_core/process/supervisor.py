@@ -23,6 +23,8 @@ BACK_OFF = 0.5
 _LOOK = 0.5
 #: Seconds that a closing waits for the thread, beyond the child's own end.
 _JOIN_SECONDS = 10.0
+#: Seconds that the end of a child may take to be known here, after its sockets have closed.
+_MOMENT = 0.5
 _RESTARTED = "being restarted"
 
 
@@ -91,7 +93,7 @@ class Supervisor:
         if lost is not None:
             raise ModelLost(lost)
         if not ready:
-            raise PolicyFailed(f"{self.recovery()}; try again later")
+            raise PolicyFailed(f"{self._restarting()}; try again later")
 
     def health(self) -> Health:
         """As :meth:`Policy.health`."""
@@ -99,13 +101,17 @@ class Supervisor:
             lost, ready = self._lost, self._is_ready()
         if lost is not None:
             return Health("failed", lost)
-        return Health() if ready else Health("recovering", self.recovery())
+        return Health() if ready else Health("recovering", self._restarting())
 
     def recovery(self) -> str:
-        """How a child that does not answer is brought back, and the last line that it wrote, for an error."""
+        """What becomes of a child that broke off, and the last line that it wrote, for an error.
+
+        Waits a moment for one that is about to end.
+        """
         child = self._child
-        said = f"; it says: {child.last_line}" if child is not None and child.last_line else ""
-        return f"{self._name} is {self._doing}{said}"
+        if child is not None and not child.wait(_MOMENT):
+            return f"{self._name} runs on"
+        return self._restarting()
 
     def answered(self) -> None:
         """The child has done what it is there for: the restarts before this count no longer."""
@@ -131,6 +137,11 @@ class Supervisor:
 
     def _is_ready(self) -> bool:
         return self._up and self._child is not None and self._child.running
+
+    def _restarting(self) -> str:
+        child = self._child
+        said = f"; it says: {child.last_line}" if child is not None and child.last_line else ""
+        return f"{self._name} is {self._doing}{said}"
 
     def _launch(self, report: ReportProgress) -> None:
         child = self._start()
