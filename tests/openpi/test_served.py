@@ -304,9 +304,7 @@ def test_a_child_that_cannot_be_restarted_ends_the_sessions(tmp_path, caplog):
 
 def test_an_inference_that_hangs_is_ended_and_openpi_restarted(run):
     with serving(run, openpi_timeout=1.0) as client, client.new_session() as session:
-        with pytest.raises(
-            InferTimeout, match=r"within 1 s \(--openpi-timeout\); it is being restarted"
-        ):
+        with pytest.raises(InferTimeout, match=r"within 1 s \(--openpi-timeout\); it is being restarted"):
             session.infer(robot("block 600"))
         assert value(eventually_answers(session)[-1]) == 0.75
 
