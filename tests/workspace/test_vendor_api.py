@@ -30,8 +30,8 @@ API = {
         "offboard_core.frontends": "Frame Frontend FrontendConnection ResolvedCodec Result Scope Serializer"
         " ServiceSession Status check_reserved read_control",
         "offboard_core.plugins": _ENTRIES,
-        "offboard_core.process": "MACHINE PROGRAM AttachedServer Child ChildServer Fault Stale Supervisor Wire check_names"
-        " check_words collect diagnose free_port take_port unshared",
+        "offboard_core.process": "MACHINE PROGRAM AttachedServer Child ChildServer Fault Stale Supervisor Wire"
+        " check_names check_words collect diagnose free_port take_port unshared",
         "offboard_core.testing": "CheckpointConformance CodecLaws PluginLaws PolicyLaws ProtocolLaws RegistryLaws"
         " Vendor VendorConformance",
         "offboard_core.training": "Trainer",
