@@ -58,13 +58,14 @@ class Lifespan:
         await asyncio.wait_for(self._task, PATIENCE)
 
 
-@pytest.mark.rule("S-5", "L-1", "H-4", "H-5", "C-8")
+@pytest.mark.rule("S-5", "L-1", "H-4", "H-5", "C-8", "M-2")
 def test_a_plain_uvicorn_serves_it():
     async def main():
         async with AsyncExitStack() as robots:
             async with on_uvicorn(app()) as address:
                 one = await robots.enter_async_context(robot(address))
-                assert (await one.opened())["meta"]["checkpoint_id"] == "a"
+                meta = (await one.opened())["meta"]
+                assert (meta["checkpoint_id"], meta["host"], meta["port"]) == ("a", None, None)
                 assert "result" in await one.ask({"x": 1})
                 assert (await one.ask({"type": "ping"}))["status"] == "pong"
                 assert await get(address, "/readyz") == (200, "OK\n")

@@ -40,6 +40,11 @@ def test_a_default_that_can_never_be_loaded_ends_the_server(load, why, door, cap
     assert [r.getMessage() for r in caplog.records if "ended by itself" in r.getMessage()]
 
 
+def test_a_callable_that_lacks_a_library_ends_it_too():
+    with pytest.raises(LoadFailed, match="No module named 'there_is_no_such_library'"):
+        InferenceServer({"a": lacks}, port=0).serve()
+
+
 def test_nobody_tries_again_what_can_never_be(door):
     tries = []
 

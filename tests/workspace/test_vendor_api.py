@@ -57,8 +57,10 @@ API = {
 #: What scripts and tests that host a server or try a plugin may import besides.
 HOST = {
     "offboard_core": {"InferenceServer", "declare"},
-    "offboard_core.catalog": {"from_flags"},
-    "offboard_core.frontends": {"make_frontends"},
+    "offboard_core.catalog": {"from_callables", "from_flags"},
+    "offboard_core.engine": {"PolicyService"},
+    "offboard_core.frontends": {"Admission", "make_frontends", "provide"},
+    "offboard_core.server": {"Host", "ServerConfig", "asgi_app"},
     "offboard_core.plugins": {"CODEC", "FRONTEND", "LOADER", "Plugins", "REGISTRY", "TRAINER"},
 }
 VENDORS = sorted(

@@ -75,7 +75,8 @@ class CallableLoader(CheckpointLoader):
         except Exception as error:
             raise LoadFailed(
                 f"the callable of the model {checkpoint.id!r} raised {told(error)}; "
-                "it is called without arguments and returns what answers observations"
+                "it is called without arguments and returns what answers observations",
+                permanent=isinstance(error, ImportError),
             ) from error
         if declared(made) and not (checkpoint.inputs or checkpoint.outputs):
             raise LoadFailed(

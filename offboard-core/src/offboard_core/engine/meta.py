@@ -29,7 +29,7 @@ def build_meta(
     codec: ResolvedCodec,
     controls: Mapping[str, Any],
     context: Mapping[str, Any],
-    address: tuple[str, int],
+    address: tuple[str, int] | None,
 ) -> dict[str, Any]:
     """``meta`` as section 3 of the protocol lists it.
 
@@ -69,13 +69,14 @@ def build_meta(
         raise LoadFailed(
             f"what {model_id} and its codec declare is not sent, since no client takes it: {error}"
         ) from None
+    host, port = address or (None, None)
     return {
         **without_paths_in(spec),
         "checkpoint_id": model_id,
         "checkpoint_path": _shown(checkpoint),
         "controls": controls,
-        "host": address[0],
-        "port": address[1],
+        "host": host,
+        "port": port,
         "offboard_version": __version__,
         "spec_hash": hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16],
         "local_stack": _local_stack(sizes),

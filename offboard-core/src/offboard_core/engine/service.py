@@ -52,7 +52,8 @@ class PolicyService:
         self.catalog = Catalog(sources)
         self.limits = limits or ServiceTimeouts()
         self.stats = ServerStats()
-        self.address: tuple[str, int] = ("", 0)
+        #: Where it is served, for the handshake; None where nobody has said.
+        self.address: tuple[str, int] | None = None
         self.sessions: dict[str, ServiceSession] = {}
         self._granted: Model | None = None
         self._background: set[asyncio.Task[Any]] = set()
