@@ -145,6 +145,7 @@ def test_an_answer_has_the_steps_that_the_robot_is_known_to_play(puppet, horizon
 def test_metadata_is_equal_on_every_connection(server, socket):
     with opened(server) as again:
         assert again.metadata == socket.metadata
+        assert "controls" not in socket.metadata, "this protocol has no such frames"
 
 
 @pytest.mark.parametrize(

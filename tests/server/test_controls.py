@@ -251,6 +251,9 @@ def test_configure_changes_this_session_from_the_next_inference_on():
         again = one.ask_text({"type": "configure", "params": {"gain": 4}})["answer"]["changed"]
         assert again == {"gain": {"old": 2.0, "new": 4.0}}
         assert first(one.ask(X)) == 4.5, "what was not named stays"
+        kept = one.ask({"type": "configure", "params": {"names": []}})["answer"]["changed"]
+        assert kept == {"names": {"old": ["a"], "new": []}}
+        assert first(one.ask(X)) == 4.5
         assert first(two.ask(X)) == 3
         with robot(server) as three:
             assert three.opened()["meta"] == meta

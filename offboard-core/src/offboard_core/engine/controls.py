@@ -37,10 +37,10 @@ def describe_controls(policy: Policy[Any], configuration: Configuration) -> dict
             "params": {name: {"type": setting.type, "default": setting.value} for name, setting in settings.items()},
             "answers": {"changed": "each option that was given: what it was (old) and what it is (new)"},
         }
-    found = without_paths_in(found)
-    if odd := why_not_plain(found):
-        raise LoadFailed(f"what the policy declares as controls: {odd}")
-    return found
+    for name, described in found.items():
+        if odd := why_not_plain(described):
+            raise LoadFailed(f"what the policy declares of the control {name} has no place in the handshake: {odd}")
+    return without_paths_in(found)
 
 
 def check_kept(policy: Policy[Any], session: Session, params: Any) -> None:
