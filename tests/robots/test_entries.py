@@ -216,7 +216,7 @@ def test_an_entry_with_anything_wrong_in_it_is_its_packages_fault(
 def test_options_that_the_robot_refuses_are_wrong_usage(install, tmp_path: Path) -> None:
     install("arm", ARM)
     done = in_process("run", "arm", "x", "--port", "", path=tmp_path)
-    assert (done.returncode, done.stderr) == (2, "offboard: arm refuses its options: no port\n")
+    assert (done.returncode, done.stderr) == (2, "offboard: offboard run arm refuses its options: no port\n")
 
 
 def test_an_option_that_is_the_runs_own_is_refused_with_whose_it_is(install, tmp_path: Path) -> None:

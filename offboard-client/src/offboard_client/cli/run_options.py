@@ -123,7 +123,7 @@ def parse_run(arguments: Sequence[str]) -> Parsed | None:
     except (BadParameter, ConfigurationError) as error:
         raise UsageError(error.text) from error
     except ValueError as refused:  # tyro reports it itself only for options that have a prefix of their own
-        raise UsageError(f"{robot} refuses its options: {refused}") from refused
+        raise UsageError(f"offboard run {robot} refuses its options: {refused}") from refused
     return Parsed(found.run, robot, found.robot, found.source, None if policy is None else (policy, found.own))
 
 

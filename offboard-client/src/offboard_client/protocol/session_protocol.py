@@ -16,7 +16,6 @@ from typing import Any, Literal
 from .. import wire
 from ..errors import (
     BadMessage,
-    BadObservation,
     BadParameter,
     Busy,
     ConnectionFailed,
@@ -25,7 +24,7 @@ from ..errors import (
     OffboardError,
     ProtocolError,
 )
-from ..wire import Encoder, Ready, Row, Status, check_form, check_observation, decode, decode_text, rows
+from ..wire import Encoder, Ready, Row, Status, check_sendable, decode, decode_text, rows
 from .attempts import AttemptFailed, from_peer, from_silence
 from .deadline import Deadline, Pulse
 from .meta import check_meta, is_offboard
@@ -152,15 +151,8 @@ class SessionProtocol:
         """
         self._enter()
         self._asked = self._now()
-        check_form(observation)
-        if "type" in observation:
-            raise BadObservation("an observation has no top-level name 'type': that is a control frame's; rename it")
-        if wire.SEQ in observation:
-            raise BadObservation(f"{wire.SEQ} tells this client's answers apart, so it numbers them: leave it out")
-        wire.check_context(observation, self.meta)
-        if not self._checked:
-            check_observation(observation, self.meta.get("observation"))
-            self._checked = True
+        check_sendable(observation, self.meta, first=not self._checked)
+        self._checked = True
         self._seq += 1
         return self._send({**observation, wire.SEQ: self._seq})
 

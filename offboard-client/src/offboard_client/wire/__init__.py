@@ -44,7 +44,7 @@ from .messages import (
 )
 from .packing import Encoder, decode, decode_plain, encode
 from .rows import Row, columns, rows
-from .spec import check_context, check_form, check_observation
+from .spec import check_context, check_form, check_observation, check_sendable
 
 __all__ = [
     "ACTIONS",
@@ -79,6 +79,7 @@ __all__ = [
     "check_context",
     "check_form",
     "check_observation",
+    "check_sendable",
     "check_times",
     "columns",
     "control_answer",

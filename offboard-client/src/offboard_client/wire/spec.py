@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..errors import BadObservation, nearest
-from .messages import ALIASES, CONTEXT, RESERVED_NAMES, canonical
+from .messages import ALIASES, CONTEXT, RESERVED_NAMES, SEQ, canonical
 
 _log = logging.getLogger("offboard_client")
 # Which dtype kinds may be sent where one of the left is asked for. Whole numbers are exact floats; a float
@@ -17,6 +17,18 @@ _log = logging.getLogger("offboard_client")
 _ACCEPTED = {"f": "fiu", "i": "iu", "u": "u", "b": "b"}
 
 _BROUGHT = frozenset(CONTEXT.values())
+
+
+def check_sendable(observation: Any, meta: Mapping[str, Any], *, first: bool) -> None:
+    """Raises BadObservation for what no session of this handshake takes; ``first``: name by name."""
+    check_form(observation)
+    if "type" in observation:
+        raise BadObservation("an observation has no top-level name 'type': that is a control frame's; rename it")
+    if SEQ in observation:
+        raise BadObservation(f"{SEQ} tells this client's answers apart, so it numbers them: leave it out")
+    check_context(observation, meta)
+    if first:
+        check_observation(observation, meta.get("observation"))
 
 
 def check_form(observation: Any) -> None:

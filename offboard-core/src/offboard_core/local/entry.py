@@ -1,0 +1,12 @@
+"""Core's policy without a server, as ``offboard run ROBOT --policy local:VENDOR`` finds it."""
+
+from __future__ import annotations
+
+from offboard_client.play import PolicyEntry
+
+local = PolicyEntry(
+    summary="A vendor's policy in this process, served to nobody else; VENDOR as for `offboard serve --vendor`.",
+    factory="offboard_core.local:open_local",
+    options="offboard_core.local:local_options",
+    part="VENDOR",
+)

@@ -1,0 +1,81 @@
+"""What a policy in this process takes on a command line, and what is opened for that."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from offboard_client.errors import ConfigurationError
+from offboard_client.wire import Status
+
+from ..catalog import from_flags
+from ..engine import ServiceTimeouts
+from ..plugins import LOADER, Plugins
+from .session import LocalSession
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalOptions:
+    """Options of ``--policy local:VENDOR``; the vendor's own come on top."""
+
+    checkpoints_dir: str | None = None
+    """The folder that holds the checkpoints."""
+    checkpoint: str | None = None
+    """The checkpoint to play; without it the newest."""
+    codec: str | None = None
+    """The codec; without it the one recorded beside the checkpoint, else the vendor's default."""
+    fps: float | None = None
+    """Steps per second of the actions, where nothing beside the checkpoint says it."""
+    timeout: float = 60.0
+    """How long to wait for one chunk, in seconds."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.timeout < math.inf:
+            raise ConfigurationError(f"--timeout is {self.timeout:g}; expected seconds, a number above 0")
+
+
+def local_options(vendor: str | None) -> type[Any]:
+    """The options of a policy of this vendor. None: the files decide, and no vendor's own options can be set.
+
+    Raises ConfigurationError for a vendor that there is not, or one that declares an option of ours.
+    """
+    if vendor is None:
+        return LocalOptions
+    offer = Plugins.discover().get(LOADER, vendor)
+    declared = offer.options()
+    ours, theirs = ({field.name for field in dataclasses.fields(each)} for each in (LocalOptions, declared))
+    if clash := sorted(ours & theirs):
+        raise ConfigurationError(
+            f"the plugin {offer.provider} declares options that are core's own: {', '.join(clash)}"
+        )
+
+    def check(options: Any) -> None:
+        for base in (declared, LocalOptions):
+            if (own := getattr(base, "__post_init__", None)) is not None:
+                own(options)
+
+    # Both at once: an instance is one of the vendor's class, which is what its loader is given.
+    return dataclasses.make_dataclass(
+        "Options", [], bases=(declared, LocalOptions), namespace={"__post_init__": check}, frozen=True, kw_only=True
+    )
+
+
+def open_local(options: Any, vendor: str | None, on_status: Callable[[Status], None]) -> LocalSession:
+    """A session on a vendor's policy, which is loaded for it. ``options``: of the class of :func:`local_options`.
+
+    Raises ConfigurationError for what ``offboard serve`` would refuse to start with, and what opening a session raises.
+    """
+    asked = cast("LocalOptions", options)
+    source = from_flags(
+        Plugins.discover(),
+        vendor=vendor,
+        checkpoints_dir=asked.checkpoints_dir,
+        checkpoint=asked.checkpoint,
+        codec=asked.codec,
+        fps=asked.fps,
+        loader_options=None if vendor is None else options,
+    )
+    return LocalSession(source, on_status, ServiceTimeouts(infer=asked.timeout))

@@ -1,0 +1,264 @@
+"""A client's session without a server: protocol v1 on the engine, its frames handed over within this process.
+
+An observation is a frame here as it is on a socket, translated and checked by the same code at both ends. So actions,
+errors and limits are those of the same model served, to the bit; and whatever the robot writes into its arrays while
+the policy works reaches nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from functools import partial
+from time import perf_counter
+from typing import Any, TypeVar, cast
+
+from offboard_client.errors import (
+    Busy,
+    ConnectionLost,
+    InferTimeout,
+    LoadFailed,
+    ModelLost,
+    OffboardError,
+)
+from offboard_client.protocol import Step, Timings
+from offboard_client.wire import (
+    CONFIGURE,
+    SESSION_PATH,
+    Row,
+    Status,
+    check_sendable,
+    control_frame,
+    decode,
+    encode,
+    frame_error,
+    read_control_answer,
+    read_reply,
+    rows,
+)
+
+from ..catalog import ModelSource
+from ..engine import PolicyService, ServiceSession, ServiceTimeouts
+from ..frontends import Scope
+from ..frontends.v1 import V1
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: As a client of offboard's own would come.
+_SCOPE: Scope = {"path": SESSION_PATH, "query_string": b"dialect=offboard", "headers": []}
+#: Seconds beyond the service's own limits, after which its event loop itself does not answer any more.
+_GRACE = 30.0
+
+
+class LocalSession:
+    """One robot's session on a policy in this process, with the members of a client's session.
+
+    One thread at a time: a call while another is under way raises Busy. After ModelLost, or a call that was
+    interrupted, the next one opens a new session: a new episode.
+    """
+
+    def __init__(
+        self, source: ModelSource, on_status: Callable[[Status], None], timeouts: ServiceTimeouts | None = None
+    ) -> None:
+        """Loads the source's default model. ``on_status``: told what is waited for, on another thread.
+
+        Raises what opening a session on a server raises.
+        """
+        self._limits = timeouts or ServiceTimeouts()
+        self._service = PolicyService({source.vendor: source}, self._limits)
+        self._connection = V1().connect(_SCOPE)
+        self._on_status = on_status
+        self._turn = threading.Lock()
+        self._timing = Timings()
+        self._session: ServiceSession | None = None
+        #: Why the session is over: still to be told, and told.
+        self._untold: OffboardError | None = None
+        self._lost: OffboardError | None = None
+        self._warnings: tuple[str, ...] = ()
+        self._meta: Mapping[str, Any] = {}
+        self._configured: dict[str, Any] = {}
+        self._checked = self._closed = False
+        self._pending: concurrent.futures.Future[Any] | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=_run, args=(self._loop,), name="offboard-local", daemon=True)
+        self._thread.start()
+        try:
+            self._wait(self._service.start())
+            self._open()
+        except BaseException:  # Ctrl-C, too
+            self.close()
+            raise
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The handshake's ``meta``, as a server would send it."""
+        return self._meta
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was odd about the first observation."""
+        return self._warnings
+
+    @property
+    def timing(self) -> Timings:
+        """Where the time of the steps went; ``network_ms`` is the way between two threads."""
+        return self._timing
+
+    def infer(self, observation: Mapping[str, Any]) -> Sequence[Row] | None:
+        """See :meth:`offboard_client.InferenceSession.infer`."""
+        with self._using() as session:
+            asked = perf_counter()
+            check_sendable(observation, self._meta, first=not self._checked)
+            self._checked = True
+            frame = encode(observation)
+            encoded = perf_counter()
+            reply = self._wait(session.infer(frame), self._limits.infer + _GRACE)
+            arrived = perf_counter()
+            answer = read_reply(_unless_error(decode(cast("bytes", reply))))
+            self._warnings = self._warnings or answer.warnings
+            found = rows(answer.result)
+            self._timing.record(Step(encoded - asked, arrived - encoded, perf_counter() - arrived, answer.timing))
+            return found
+
+    def reset(self) -> None:
+        """Start a new episode: the policy forgets the last one."""
+        self._control("reset")
+
+    def ping(self) -> dict[str, Any]:
+        """Ask whether the model answers."""
+        return self._control("ping")
+
+    def stats(self) -> dict[str, Any]:
+        """Counts and timings of this session."""
+        return self._control("stats")
+
+    def call(self, name: str, /, **params: Any) -> dict[str, Any]:
+        """See :meth:`offboard_client.InferenceSession.call`."""
+        return self._control(name, params)
+
+    def configure(self, /, **options: Any) -> dict[str, Any]:
+        """See :meth:`offboard_client.InferenceSession.configure`."""
+        changed = self._control(CONFIGURE, options)["changed"]
+        self._configured.update(options)
+        return cast("dict[str, Any]", changed)
+
+    def close(self) -> None:
+        """End the session, unload the model. A call that another thread is in raises ConnectionLost. Never raises."""
+        if self._closed:
+            return
+        self._closed = True
+        if (pending := self._pending) is not None:
+            pending.cancel()
+        try:
+            asyncio.run_coroutine_threadsafe(self._service.close(), self._loop).result(self._limits.close + _GRACE)
+        except Exception:
+            log.exception("the policy could not be closed")
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_GRACE)
+
+    def __enter__(self) -> LocalSession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- inside -------------------------------------------------------------------------------------------------
+    def _control(self, kind: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        with self._using() as session:
+            return self._ask(session, kind, params)
+
+    def _ask(self, session: ServiceSession, kind: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
+        asked = self._connection.answer(encode(control_frame(kind, params)), session)
+        answer = cast("bytes", self._wait(asked, self._limits.infer + _GRACE))
+        return read_control_answer(_unless_error(decode(answer)), kind)
+
+    @contextlib.contextmanager
+    def _using(self) -> Generator[ServiceSession, None, None]:
+        if not self._turn.acquire(blocking=False):
+            raise Busy("another thread is using this session: one exchange at a time, or a session for each thread")
+        try:
+            if self._closed:
+                raise ConnectionLost("this session was closed here: open another one")
+            session = self._session if self._lost is None else None
+            if session is not None and (untold := self._untold) is not None:
+                self._lost = untold
+                raise untold
+            try:
+                yield session or self._open()
+            except ModelLost as error:
+                self._lost = error
+                raise
+            except OffboardError:
+                raise
+            except BaseException as error:  # Ctrl-C: what is under way answers nobody
+                self._lost = ConnectionLost(f"the call before was given up: {type(error).__name__}")
+                raise
+        finally:
+            self._turn.release()
+
+    def _open(self) -> ServiceSession:
+        """A session, ready; the one before is over. Raises what opening it raises."""
+        if (before := self._session) is not None:
+            self._session = None
+            self._loop.call_soon_threadsafe(before.close)
+        session = self._session = self._wait(self._begin())
+        if self._meta and session.meta["spec_hash"] != self._meta["spec_hash"]:
+            raise LoadFailed("the model is another one than before it was lost: begin anew, and check what it asks for")
+        if self._configured:
+            self._ask(session, CONFIGURE, self._configured)
+        self._meta, self._lost, self._untold, self._checked, self._warnings = session.meta, None, None, False, ()
+        return session
+
+    async def _begin(self) -> ServiceSession:
+        async def tell(status: Status) -> None:
+            self._on_status(status)
+
+        session = await self._service.open(
+            self._connection.model_id, self._connection.params, serializer=self._connection.serializer,
+            holder="this process", on_status=tell, bridge=self._connection.bridge,
+        )  # fmt: skip
+        session.on_evict(partial(self._evicted, session))
+        return session
+
+    def _evicted(self, session: ServiceSession, error: OffboardError) -> None:
+        if session is self._session:
+            self._untold = error
+
+    def _wait(self, work: Coroutine[Any, Any, T], limit: float | None = None) -> T:
+        """What it returns, done by the event loop. ``limit``: seconds; None where the work has limits of its own."""
+        future = self._pending = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result(limit)
+        except concurrent.futures.CancelledError:
+            raise ConnectionLost("this session was closed here while it was in a call") from None
+        except concurrent.futures.TimeoutError:
+            if future.done():  # its own
+                raise
+            raise InferTimeout(f"nothing was heard of the policy for {limit:g} s, not even of its limit") from None
+        finally:
+            future.cancel()
+            self._pending = None
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    """The loop until it is stopped, and then the end of whatever is still in it."""
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        for task in (tasks := asyncio.all_tasks(loop)):
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    finally:
+        loop.close()
+
+
+def _unless_error(frame: Any) -> Any:
+    """The frame. Raises the error that it carries."""
+    if (error := frame_error(frame)) is not None:
+        raise error
+    return frame

@@ -1,0 +1,42 @@
+"""A checkpoint in the robot's own process answers what it answers on a server, to the bit."""
+
+import json
+
+import numpy as np
+import pytest
+from golden_codecs import observation
+from offboard_client import InferenceClient
+from offboard_client.cli import main
+from offboard_client.play import choose_policy, open_policy
+from offboard_core import InferenceServer
+from offboard_core.catalog import from_flags
+from offboard_core.plugins import Plugins
+
+
+@pytest.mark.parametrize("codec", ["joints_traj", "ee_traj"])
+def test_an_act_is_served_and_local_to_the_bit(act, codec):
+    options = {"checkpoints_dir": str(act), "codec": codec, "fps": 10.0}
+    source = from_flags(Plugins.discover(), loader_options={"device": "cpu"}, **options)
+    chosen = choose_policy("local:lerobot")
+    with (
+        InferenceServer({"": source}, port=0) as server,
+        InferenceClient(server.host, server.port) as client,
+        client.new_session() as served,
+        open_policy(chosen, chosen.options()(device="cpu", **options), lambda status: None) as local,
+    ):
+        assert local.metadata["spec_hash"] == served.metadata["spec_hash"]
+        for grip in (0.1, 0.5):
+            sent = {**observation(), "grip": np.array([grip], np.float32)}
+            expected, found = served.infer(sent), local.infer(sent)
+            assert len(found) == len(expected) > 0
+            for a, b in zip(expected, found, strict=True):
+                assert a["timestamp"] == b["timestamp"]
+                assert a["action"].keys() == b["action"].keys()
+                for name, value in a["action"].items():
+                    np.testing.assert_array_equal(value, b["action"][name])
+
+
+def test_offboard_run_finds_the_files_vendor(act, capsys):
+    arguments = ["--checkpoints-dir", str(act), "--codec", "joints_traj", "--fps", "10", "--seconds", "0.2", "--json"]
+    assert main(["run", "sim", "--policy", "local:lerobot", "--device", "cpu", *arguments]) in (0, 1)
+    assert json.loads(capsys.readouterr().out)["exchanges"] >= 1
