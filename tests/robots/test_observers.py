@@ -102,14 +102,15 @@ def test_a_run_says_what_began_what_was_answered_what_was_played_and_how_it_ende
 
 
 def test_an_exchange_that_fails_is_told_with_its_observation_and_so_is_the_end() -> None:
-    watcher = Watcher()
+    watcher, report = Watcher(), Report()
     asked = FakeSession(rows(0.0), PolicyFailed("it raised"))
-    run(asked, watcher)
+    run(asked, watcher, report)
     answer, outcome = watcher.events[-2:]
     assert isinstance(answer, Answer)
     assert answer.observation is asked.observations[-1]
     assert (answer.rows, answer.timing, answer.failure) == (None, {}, ("policy_failed", "it raised"))
     assert outcome == Outcome(False, ("policy_failed", "it raised"))
+    assert (len(report.round_trips_ms), report.episodes[0].exchanges) == (1, 1)  # it is no round trip
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ class Attention:
         self._controls, self._robot, self._period, self._sleep = controls, robot, period, sleep
         #: What ended the episode, or the one before until the next has begun.
         self.end: Stop | Reset | Quit | None = None
+        # Whether somebody has said Start since.
         self._go = False
         self._halted = False
         # Between a halt and an observation, which lets the robot move again.
@@ -93,6 +94,6 @@ class Attention:
                 self._go = False
                 self.end = self.end if isinstance(self.end, Quit) else command
             elif isinstance(command, Start):
-                self._go = self.end is not None  # else there is nothing to be started
+                self._go = True
             else:
                 log.warning("%s was ignored: this driver does not do that", command)
