@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from ..play import ENDS, Controls, Quit, Reset, Start, Stop
-from ..robots import Robot, asked
+from ..robots import Asked, Robot
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Attention:
             return self._robot.observe()
 
     def _halt(self) -> None:
-        with self._robots_turn, asked("stop"):
+        with self._robots_turn, Asked("stop"):
             self._halted = True
             self._robot.stop()
 

@@ -24,7 +24,7 @@ from ..play import (
     Shielded,
     Tick,
 )
-from ..robots import Robot, Task, asked, held
+from ..robots import Asked, Robot, Task, held
 from .attention import Attention
 
 #: Times that differ by less are the same time, in seconds: far below any period, far above the rounding of sums.
@@ -109,7 +109,7 @@ class TimedDriver:
                 self._session.reset()
             with held(self._robot):
                 if self._at_start(seed) and self._play(seconds):
-                    with asked("succeeded"):
+                    with Asked("succeeded"):
                         outcome = Outcome(self._task.succeeded())
                 else:
                     outcome = Outcome(stopped=True, kept=not isinstance(self._attention.end, Reset))
@@ -128,7 +128,7 @@ class TimedDriver:
     def _at_start(self, seed: int) -> bool:
         """Brings the robot to where the episode starts; again, where it was stopped on its way. False if it ended."""
         while self._attention.may_move():
-            with asked("reset"):
+            with Asked("reset"):
                 self._task.reset(seed)
             self._guard.reset()
             if not self._attention.lost():
@@ -163,7 +163,7 @@ class TimedDriver:
                 observer.started(episode)
 
     def _observe(self) -> dict[str, Any]:
-        with asked("observe"):
+        with Asked("observe"):
             observation = dict(self._attention.observe())
             if (instruction := self._task.instruction) is not None:
                 observation["task"] = instruction
@@ -198,7 +198,7 @@ class TimedDriver:
 
     def _apply(self, command: Command, observation: Mapping[str, Any], played: float, rung: Rung = "playing") -> None:
         at = self._clock()
-        with asked("apply"):
+        with Asked("apply"):
             self._robot.apply(command.action, command.seconds)
         if not self._observers:
             return

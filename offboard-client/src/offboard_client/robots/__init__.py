@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import Kinematics, Robot, Task
-from .calls import asked, connected, held
+from .calls import Asked, connected, held
 from .entries import GROUP, RobotEntry, Unjudged, choose_robot, list_robots, make_robot, make_task
 from .poses import Vector, closure, distance, pose, poses, twists, vector
 from .spec import Channel, RobotSpec
@@ -18,7 +18,7 @@ __all__ = [
     "Task",
     "Unjudged",
     "Vector",
-    "asked",
+    "Asked",
     "choose_robot",
     "closure",
     "connected",

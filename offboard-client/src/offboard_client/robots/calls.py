@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import TypeVar
 
 from ..errors import OffboardError, RobotFailed, told
@@ -14,17 +15,23 @@ log = logging.getLogger(__name__)
 R = TypeVar("R", bound=Robot)
 
 
-@contextmanager
-def asked(what: str) -> Generator[None, None, None]:
+class Asked:
     """Around one call of a robot or its task: anything but an OffboardError is raised as RobotFailed in ``what``."""
-    try:
-        yield
-    except OffboardError:
-        raise
-    # SystemExit included: a driver's library that leaves the program leaves an arm behind that nobody stops.
-    except (Exception, SystemExit) as error:
-        log.debug("the robot failed in %s", what, exc_info=True)
-        raise RobotFailed(f"the robot failed in {what}: {told(error)}") from error
+
+    # No generator: this is around every command.
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        # SystemExit included: a driver's library that leaves the program leaves an arm behind that nobody stops.
+        if isinstance(error, (Exception, SystemExit)) and not isinstance(error, OffboardError):
+            log.debug("the robot failed in %s", self._what, exc_info=error)
+            raise RobotFailed(f"the robot failed in {self._what}: {told(error)}") from error
 
 
 @contextmanager
@@ -41,7 +48,7 @@ def connected(robot: R) -> Generator[R, None, None]:
     Raises what keeps it from connecting, stopping or closing; what had happened before is in the text.
     """
     with _finally(robot.close, "close"):
-        with asked("connect"):
+        with Asked("connect"):
             robot.connect()
         with held(robot):
             yield robot
@@ -53,10 +60,10 @@ def _finally(call: Callable[[], None], what: str) -> Generator[None, None, None]
         yield
     except BaseException as before:
         try:
-            with asked(what):
+            with Asked(what):
                 call()
         except OffboardError as error:
             raise RobotFailed(f"{error.text}; before that: {told(before)}") from before
         raise
-    with asked(what):
+    with Asked(what):
         call()
