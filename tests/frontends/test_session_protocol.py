@@ -129,12 +129,34 @@ def test_who_floods_while_a_model_loads_is_closed_at_once_and_waits_for_it_no_mo
 
             async with serving(source({"a": slowly})) as service, connected(service) as one:
                 await becomes(lambda: service.slot.status()["waiting"])
+                one.protocol.received(X)
+                assert not one.protocol.owes, "there is no session whose answer could be waited for"
                 for _ in range(70):
                     one.protocol.received(PING)
                 assert one.closed == (1008, "too many frames without waiting for replies")
                 await one.gone(1008)
                 await becomes(lambda: not service.slot.status()["waiting"])
                 door.open()
+
+    run(main())
+
+
+def test_a_session_that_comes_after_the_close_is_nobodys():
+    async def main():
+        with Door() as door:
+
+            def slowly():
+                door.passing()
+                return Puppet()
+
+            async with serving(source({"a": slowly})) as service, connected(service) as one:
+                await becomes(lambda: service.slot.status()["waiting"])
+                one.protocol.going_away()
+                assert one.closed == (1012, "shutting_down")
+                door.open()
+                await becomes(lambda: service.stats.sessions_opened)
+                assert not service.sessions
+                assert "ready" not in one.said()
 
     run(main())
 

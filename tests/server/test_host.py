@@ -1,6 +1,7 @@
 """``Host``: a server on somebody's event loop, which leaves the process alone and nothing behind."""
 
 import asyncio
+import logging
 import signal
 import threading
 from contextlib import AsyncExitStack
@@ -34,6 +35,26 @@ def test_it_serves_inside_the_block_on_the_loop_that_runs_it():
             await get(here.address, "/livez")
 
     run(main())
+
+
+def test_it_leaves_the_loggers_of_others_alone_and_logs_no_token(caplog):
+    def uvicorns():
+        loggers = [logging.getLogger(f"uvicorn.{name}") for name in ("error", "access", "asgi")]
+        return [(one.level, one.propagate, one.handlers) for one in loggers]
+
+    async def main():
+        before = uvicorns()
+        async with host(auth_token="very-secret") as here:
+            assert uvicorns() == before
+            async with robot(here.address, additional_headers={"authorization": "Bearer very-secret"}) as one:
+                await one.opened()
+            assert (await get(here.address, "/metrics"))[0] == 401
+
+    with caplog.at_level(logging.DEBUG):
+        run(main())
+    # The client's library writes what it sends, into loggers of its own.
+    told = [r.getMessage() for r in caplog.records if not r.name.startswith("websockets")]
+    assert [text for text in told if "secret" in text] == []
 
 
 @pytest.mark.rule("C-8", "C-10", "H-5")

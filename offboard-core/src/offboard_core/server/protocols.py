@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 from offboard_client.errors import BadMessage, InferTimeout, OffboardError
@@ -17,6 +18,11 @@ from .frames import FrameMeter
 
 if TYPE_CHECKING:
     from .uvicorn_server import Config
+
+#: In place of uvicorn's loggers, which are the whole process's. Below a warning the headers are logged, and with them
+#: the token.
+log = logging.getLogger(__name__)
+log.setLevel(logging.WARNING)
 
 #: Bytes of a request's line and headers, and requests that a client may send before the first is answered.
 HEAD_BYTES = 65536
@@ -42,6 +48,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
+        self.logger, self.access_log = log, False
         self._opening: asyncio.Future[None] | None = None
         self._scarce = False
         self._head = 0
@@ -161,6 +168,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
+        self.logger = self.conn.logger = log
+        self.conn.debug = False
         self._meter = FrameMeter(self.config.bounds.frame_rate, self.loop.time())
         self._unanswered = 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import threading
 from collections.abc import Callable, Generator, Mapping
@@ -39,6 +40,7 @@ class Running:
         Raises what else ended it: a ConfigurationError before it listens, LoadFailed for a default model that can
         never be loaded.
         """
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # it would say at INFO what we say ourselves
         loop = _new_loop()
         try:
             main = self._main = loop.create_task(self._serve(on_listening))

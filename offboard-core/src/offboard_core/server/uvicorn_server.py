@@ -41,8 +41,6 @@ class Config(uvicorn.Config):
             ws_ping_timeout=bounds.ping_timeout,
             ws_per_message_deflate=False,  # 8 ms for a pair of 224×224 images, and nothing gained on a picture
             lifespan="off",
-            log_config=None,
-            log_level="warning",  # below that the requests' headers are logged, and with them the token
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=1,
@@ -58,6 +56,9 @@ class Config(uvicorn.Config):
                 f"cannot serve TLS with the certificate {bounds.ssl_certfile} and the key "
                 f"{bounds.ssl_keyfile or 'in the same file'}: {error}"
             ) from None
+
+    def configure_logging(self) -> None:
+        """Leave uvicorn's loggers to the process; see :mod:`.protocols`."""
 
 
 class UvicornServer(uvicorn.Server):
