@@ -317,7 +317,7 @@ def state():
         "signals": {int(n): id(signal.getsignal(n)) for n in signal.valid_signals()},
         "limits": resource.getrlimit(resource.RLIMIT_NOFILE),
         "root": [logging.root.level, [str(h) for h in logging.root.handlers]],
-        "levels": {name: found for name, found in loggers.items() if found != [0, True, []]},
+        "levels": {name: found for name, found in loggers.items() if found != [0, True, []] and "offboard" not in name},
         "excepthooks": [str(sys.excepthook), str(threading.excepthook), str(sys.unraisablehook)],
         "threads": sorted(t.name for t in threading.enumerate() if not t.name.startswith("asyncio_")),
     }

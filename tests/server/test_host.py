@@ -17,7 +17,7 @@ from websockets.exceptions import InvalidStatus
 
 
 def host(policy=Puppet, **settings):
-    return Host({"only": source({"a": policy})}, ServerConfig(port=0, **settings))
+    return Host({"only": source({"a": policy})}, ServerConfig(port=0, **settings), {})
 
 
 def test_it_serves_inside_the_block_on_the_loop_that_runs_it():
@@ -102,14 +102,25 @@ def test_draining_ends_after_the_grace_and_sooner_in_a_hurry():
     run(main())
 
 
-def test_a_default_that_can_never_be_loaded_ends_it():
-    def never():
-        raise LoadFailed("there is no device 'cuda' here", permanent=True)
+def never():
+    raise LoadFailed("there is no device 'cuda' here", permanent=True)
 
+
+def test_a_default_that_can_never_be_loaded_is_logged_where_nobody_waits_for_that(caplog):
+    async def main():
+        async with host(never) as here, robot(here.address) as one:
+            assert "there is no device" in (await one.opened())["error"]
+        assert caplog.text.count("can never be loaded") == 1
+
+    run(main())
+
+
+def test_a_default_that_can_never_be_loaded_ends_it(caplog):
     async def main():
         with pytest.raises(LoadFailed, match="there is no device"):
             async with host(never) as here:
                 await here.serve_forever()
+        assert "can never be loaded" not in caplog.text
 
     run(main())
 

@@ -36,9 +36,8 @@ def asgi_app(
     server goes (s).
     Raises ConfigurationError for frontends that cannot be offered together.
     """
-    if frontends is None:
-        frontends = make_frontends(Plugins.discover())
-    app = App(service, admission or Admission(service), frontends, hosts)
+    found = make_frontends(Plugins.discover()) if frontends is None else frontends
+    app = App(service, admission or Admission(service), found, hosts)
     return AsgiApp(service, app, preload=preload, wait=wait, grace=grace)
 
 
@@ -54,7 +53,7 @@ class AsgiApp:
     ) -> None:
         self._service, self._app = service, app
         self._preload, self._wait, self._grace = preload, wait, grace
-        self._begun = self._running = self._drained = self._hurried = False
+        self._begun = self._running = self._drained = self._hurried = self._missed = False
         self._never: LoadFailed | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -136,10 +135,12 @@ class AsgiApp:
     def _absent(self) -> OffboardError:
         if self._begun:
             return ShuttingDown("the server is going away; try again when it is back")
-        log.error(
-            "a request came before the application was started: the server has to speak ASGI's lifespan, and an "
-            "application that this one is mounted in has to enter its lifespan"
-        )
+        if not self._missed:
+            self._missed = True
+            log.error(
+                "a request came before the application was started: the server has to speak ASGI's lifespan, and an "
+                "application that this one is mounted in has to enter its lifespan"
+            )
         return Internal("the server was not started; its log says how that is done")
 
 

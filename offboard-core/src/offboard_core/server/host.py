@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Mapping
 from types import TracebackType
 
@@ -11,12 +12,15 @@ from offboard_client.errors import LoadFailed
 
 from ..catalog import ModelSource
 from ..engine import OnProgress, PolicyService
-from ..frontends import Frontend
+from ..frontends import Frontend, make_frontends
+from ..plugins import Plugins
 from .app import App
 from .asgi import AsgiApp
 from .config import ServerConfig
 from .listening import bind
 from .uvicorn_server import Config, UvicornServer
+
+log = logging.getLogger(__name__)
 
 
 class Host:
@@ -28,7 +32,8 @@ class Host:
 
     Signals, the allocator and the limit of file descriptors are left alone: they are the process's, and ``offboard
     serve`` sets them for its own. Leaving the block drains for ``config.grace`` seconds, unless that was done, and lets
-    go of everything. ``on_progress``: told how the load of the default model stands, instead of the log.
+    go of everything. ``frontends``: other protocols, by the WebSocket path they are spoken on; those of the installed
+    plugins if None. ``on_progress``: told how the load of the default model stands, instead of the log.
 
     Entering raises ConfigurationError for a port, a token, a certificate or sources that cannot be used.
     """
@@ -41,9 +46,10 @@ class Host:
         self.address: tuple[str, int] = (config.host, config.port)
         self._config, self._on_progress = config, on_progress
         self._service = PolicyService(sources, config.limits)
-        app = App(self._service, config.admission(self._service), frontends or {}, [config.host, *config.allowed_hosts])
+        found = make_frontends(Plugins.discover()) if frontends is None else frontends
+        app = App(self._service, config.admission(self._service), found, [config.host, *config.allowed_hosts])
         self._app = AsgiApp(self._service, app)
-        self._drained = False
+        self._drained = self._watched = False
         self._open = contextlib.AsyncExitStack()
         self._uvicorn: UvicornServer
         self._serving: asyncio.Task[None]
@@ -77,7 +83,11 @@ class Host:
         await self._open.__aexit__(kind, error, trace)
 
     async def serve_forever(self) -> None:
-        """Until it is cancelled. Raises LoadFailed if the default model can never be loaded, and what else ends it."""
+        """Until it is cancelled. Raises LoadFailed if the default model can never be loaded, and what else ends it.
+
+        Without it such a failure is logged, and every session on that model refused.
+        """
+        self._watched = True
         await asyncio.wait({self._serving, self._never}, return_when=asyncio.FIRST_COMPLETED)
         if self._never.done():
             raise self._never.result()
@@ -95,8 +105,11 @@ class Host:
 
     def _give_up(self, error: LoadFailed) -> None:
         """The default model can never be loaded."""
-        if not self._never.done():
-            self._never.set_result(error)
+        if self._never.done():
+            return
+        self._never.set_result(error)
+        if not self._watched:
+            log.error("the default model can never be loaded, and every session on it is refused: %s", error.text)
 
     async def _end(self) -> None:
         try:
