@@ -115,6 +115,23 @@ def test_two_diffusion_episodes_do_not_share_what_they_saw(diffusion_policy):
     np.testing.assert_array_equal(together, alone)
 
 
+def test_a_session_chooses_in_how_many_steps_it_is_sampled(diffusion_policy, monkeypatch):
+    params, sampler, taken = diffusion_policy.params, diffusion_policy._model.diffusion, []
+    assert params().num_inference_steps == sampler.num_inference_steps == 4
+    real = sampler.noise_scheduler.set_timesteps
+    monkeypatch.setattr(sampler.noise_scheduler, "set_timesteps", lambda steps: [taken.append(steps), real(steps)])
+    quick, usual = diffusion_policy.new_session(params(num_inference_steps=2)), session_of(diffusion_policy)
+    for session in (quick, usual, quick):
+        assert np.isfinite(session.infer(model_inputs(1), NO_CONTEXT).action).all()
+    quick.params = params(num_inference_steps=1)
+    for session in (usual, quick):
+        session.infer(model_inputs(2), NO_CONTEXT)
+    assert taken == [2, 4, 2, 4, 1]
+    for steps in (0, 5, -1):
+        with pytest.raises(ValueError, match=f"num_inference_steps is {steps}, expected 1 to 4"):
+            params(num_inference_steps=steps)
+
+
 def test_reset_forgets_the_episode(diffusion_policy):
     fresh = episode(session_of(diffusion_policy), [2])
     session = session_of(diffusion_policy)

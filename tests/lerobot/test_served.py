@@ -178,3 +178,23 @@ def test_a_checkpoint_that_cannot_be_loaded_says_why_and_the_server_lives(run):
                 assert session.infer(model_inputs(0)) is not None
     finally:
         shutil.rmtree(broken.parent)
+
+
+@pytest.mark.rule("L-33")
+def test_the_steps_of_diffusion_may_change_in_mid_episode(diffusion):
+    sent = {**model_inputs(1), "offboard.seed": 5}
+    with (
+        serve(diffusion) as server,
+        InferenceClient(server.host, server.port) as client,
+        client.new_session(num_inference_steps=4) as session,
+    ):
+        four = actions(session.infer(sent))
+        assert session.configure(num_inference_steps=1) == {"num_inference_steps": {"old": 4, "new": 1}}
+        session.reset()
+        one = actions(session.infer(sent))
+        with pytest.raises(BadParameter, match="num_inference_steps is 5, expected 1 to 4"):
+            session.configure(num_inference_steps=5)
+        session.configure(num_inference_steps=4)
+        session.reset()
+        np.testing.assert_array_equal(actions(session.infer(sent)), four)
+        assert np.abs(one - four).max() > 1e-3

@@ -22,6 +22,7 @@ from offboard_core.types import Chunk, Field, Health, InferContext, Item, Policy
 
 from .device import broken
 from .files import Files
+from .sampling import sampling_params
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +33,9 @@ History = dict[str, deque[torch.Tensor]]
 class LeRobotSession(Session):
     """One episode. ``history``: the last observations, for policies that look back; None for those that do not."""
 
-    def __init__(self, policy: LeRobotPolicy) -> None:
+    def __init__(self, policy: LeRobotPolicy, params: Any) -> None:
         self._policy = policy
+        self.params = params
         self.history: History | None = None
         self.reset()
 
@@ -57,7 +59,7 @@ class LeRobotPolicy(Policy[LeRobotSession]):
     """``model``: a PreTrainedPolicy in evaluation mode on ``device``, with its own pre- and postprocessors.
 
     A chunk is (T, D) float32 in the units of the training data, post-processed as a whole. Policies with a history
-    (``_queues``) run one episode at a time, the others batch. Those that sample take a seed.
+    (``_queues``) run one episode at a time, the others batch. Those that sample take a seed, and a number of steps.
     """
 
     def __init__(
@@ -72,7 +74,10 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         self._looks_back = getattr(model, "_queues", None) is not None
         # What samples, for policies that do.
         self._sampler: Any = getattr(model, "diffusion", None)
-        self.context = frozenset() if self._sampler is None else frozenset({"seed"})
+        if self._sampler is not None:
+            self.context = frozenset({"seed"})
+            trained = self._sampler.noise_scheduler.config.num_train_timesteps
+            self.params = sampling_params(self._sampler.num_inference_steps, trained)
         self.max_batch_size = 1 if self._looks_back else max_batch_size
         self.meta = {
             "device": str(device),
@@ -85,7 +90,7 @@ class LeRobotPolicy(Policy[LeRobotSession]):
 
     def new_session(self, params: Any) -> LeRobotSession:
         """See :meth:`Policy.new_session`."""
-        return LeRobotSession(self)
+        return LeRobotSession(self, params)
 
     def infer_many(self, batch: Sequence[Item[LeRobotSession]]) -> list[Chunk | OffboardError | None]:
         """See :meth:`Policy.infer_many`."""
@@ -158,6 +163,8 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         ready = self._preprocess(self._tensors([item.inputs for item in batch]))
         # The processors leave the names of a whole training row; of these only the action confuses a model.
         ready.pop(ACTION, None)
+        if self._sampler is not None:  # it looks back, too: one session at a time
+            self._sampler.num_inference_steps = batch[0].session.params.num_inference_steps
         amp = torch.autocast(self._device.type) if self._amp else contextlib.nullcontext()
         with amp, self._seeded(batch[0].context.seed):
             actions = self._with_history(batch[0].session, ready) if self._looks_back else self._chunk(ready)
