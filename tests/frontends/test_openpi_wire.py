@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from flow import JOINTS, SCALE, FlowPlugin, FlowPolicy
 from genuine_client import speaking
 from offboard_client import wire
 from puppets import PATIENCE, Puppet, arm, source
@@ -72,6 +73,28 @@ def test_a_list_of_numbers_is_an_array_that_nobody_can_write_into(socket, puppet
     socket.ask({"x": [1, 2.5]})
     ((seen,),) = [episode.seen for episode in puppet.episodes]
     assert not seen["x"].flags.writeable
+
+
+@pytest.mark.rule("O-13")
+def test_what_a_model_does_not_take_is_refused_here_as_well(socket, puppet):
+    told = socket.ask({"x": 1, "offboard.seed": 3})
+    assert told.startswith("bad_observation: the observation brings offboard.seed, and this model does not take it")
+    assert puppet.episodes[0].seen == []
+    assert socket.ask({"x": 1})["actions"][0, 0] == 1
+
+
+@pytest.mark.rule("O-13", "O-14", "O-16")
+def test_an_openpi_client_may_bring_what_the_model_takes():
+    policy = FlowPolicy()
+    models = source({"flow": lambda: policy}, codec="scaled", plugin=FlowPlugin())
+    with speaking(models, arm()) as server, opened(server) as socket:
+        assert socket.metadata["context"] == ["delay_steps", "history", "prefix", "seed"]
+        seen = {"robot_state.q": np.zeros(JOINTS)}
+        first, again = (socket.ask({**seen, "offboard.seed": 3})["actions"] for _ in range(2))
+        np.testing.assert_array_equal(first, again)
+        answer = socket.ask({**seen, "offboard.prefix": {"actions": first[4:]}, "offboard.delay_steps": 2})["actions"]
+        np.testing.assert_allclose(answer[:2], first[4:6])
+    np.testing.assert_allclose(policy.told[-1].prefix.action, first[4:] * SCALE)
 
 
 def test_the_model_sees_no_endpoint(socket, puppet):

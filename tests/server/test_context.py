@@ -2,25 +2,20 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from flow import JOINTS, MOST_DELAY, SCALE, STEPS, STRIDE, FlowPolicy, Rounded, Scaled
+from flow import JOINTS, MOST_DELAY, SCALE, STEPS, STRIDE, FlowPlugin, FlowPolicy
 from frames import PIXELS
 from offboard_client import BadObservation, InferenceClient
 from offboard_client.wire import CONTEXT, columns, encode_image
-from offboard_core import Chunk, CodecEntry, Field, InferenceServer, LoadFailed, hookimpl
+from offboard_core import Chunk, Field, InferenceServer, LoadFailed
 from puppets import Puppet, source
 from robots import robot
+from talking import Talking, offboard_codecs
 
 HERE = {"robot_state.q": np.zeros(JOINTS), "task": "go"}
-
-
-class FlowPlugin:
-    @hookimpl
-    def offboard_codecs(self):
-        yield CodecEntry(name="scaled", summary="Ten times.", factory=lambda options, checkpoint: Scaled())
-        yield CodecEntry(name="rounded", summary="Loses.", factory=lambda options, checkpoint: Rounded())
 
 
 def flow(policy, codec="scaled"):
@@ -162,6 +157,27 @@ def test_null_is_as_if_it_were_not_there(policy):
         assert "result" in one.ask({**HERE, **dict.fromkeys(CONTEXT.values())})
     (context,) = policy.told
     assert (context.prefix, context.seed, context.delay_steps, context.history) == (None, None, 0, ())
+
+
+@pytest.mark.rule("O-16", "L-34")
+def test_a_codec_that_was_configured_says_to_the_model_what_it_makes_now():
+    told = []
+
+    class Hears(Talking):
+        context = frozenset({"prefix"})
+
+        def infer_many(self, batch):
+            told.extend(item.context.prefix for item in batch)
+            return super().infer_many(batch)
+
+    plugin = SimpleNamespace(offboard_codecs=offboard_codecs)
+    served = source({"a": Hears}, codec="shift", plugin=plugin)
+    with InferenceServer({"a": served}, port=0) as server, robot(server) as one:
+        one.opened()
+        for offset in (0.0, 2.0):
+            assert one.ask_text({"type": "configure", "params": {"codec.offset": offset}})["status"] == "called"
+            assert "result" in one.ask({"x": 1, "offboard.prefix": {"action": np.full((2, 3), 5.0)}})
+    assert [prefix.action.tolist() for prefix in told] == [[[5.0] * 3] * 2, [[3.0] * 3] * 2]
 
 
 # -- seeds ---------------------------------------------------------------------------------------------------------

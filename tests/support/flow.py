@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from offboard_core import Chunk, Codec, CodecMeta, Field, InferContext, Policy, Session
+from offboard_core import Chunk, Codec, CodecEntry, CodecMeta, Field, InferContext, Policy, Session, hookimpl
 
 STEPS, JOINTS, SCALE, FPS, MOST_DELAY = 16, 3, 10.0, 10.0, 6
 #: How far a joint goes in one step, in rad.
@@ -92,3 +92,12 @@ class Rounded(Scaled):
     @property
     def one_way(self) -> str | None:
         return "joints are rounded to degrees"
+
+
+class FlowPlugin:
+    """Offers both."""
+
+    @hookimpl
+    def offboard_codecs(self):
+        yield CodecEntry(name="scaled", summary="Ten times.", factory=lambda options, checkpoint: Scaled())
+        yield CodecEntry(name="rounded", summary="Loses.", factory=lambda options, checkpoint: Rounded())

@@ -25,10 +25,11 @@ class Tuning:
 
 @dataclass(frozen=True)
 class ShiftOptions:
-    """``fps`` would change the handshake, and so may ``unit``, which is said to be changeable all the same."""
+    """``fps`` would change the handshake, and so may ``unit`` and ``whole``, which are said to be changeable."""
 
     offset: float = changeable(0.0)
     unit: str = changeable("rad")
+    whole: bool = changeable(False)
     fps: float | None = None
 
 
@@ -44,7 +45,15 @@ class Shift(Codec):
         return dict(observation)
 
     def decode(self, chunk, observation):
-        return Chunk(chunk.action + self.options.offset)
+        moved = chunk.action + self.options.offset
+        return Chunk(np.round(moved) if self.options.whole else moved)
+
+    def encode_actions(self, chunk, observation):
+        return Chunk(chunk.columns()["action"] - self.options.offset)
+
+    @property
+    def one_way(self):
+        return "it rounds" if self.options.whole else None
 
 
 @hookimpl

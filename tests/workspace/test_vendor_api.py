@@ -50,8 +50,8 @@ API = {
         " choose_robot connected make_robot make_task",
         "offboard_client.terminal": "CsvFile Line ServerOptions emit_facts emit_json emit_table note parse patience say"
         " tell terminable token_from",
-        "offboard_client.wire": "Encoder WireLimits canonical check_actions decode decode_image decode_text encode"
-        " encode_text read_forms",
+        "offboard_client.wire": "Encoder WireLimits canonical check_actions columns decode decode_image decode_text"
+        " encode encode_text read_forms",
     }.items()
 }
 #: What scripts and tests that host a server or try a plugin may import besides.
@@ -74,6 +74,7 @@ PAGES = [
         "how-to/own-robot.md",
         "how-to/test-your-plugin.md",
         "how-to/write-a-codec.md",
+        "how-to/take-context.md",
         "how-to/write-a-control.md",
         "reference/codecs.md",
         "reference/hooks.md",
