@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import line_vendor
@@ -27,7 +28,7 @@ from offboard_core import Health, InferenceServer
 from offboard_core.catalog import from_flags
 from offboard_core.engine import ServiceTimeouts
 from offboard_core.plugins import Plugins
-from offboard_core.process import AttachedServer, ChildServer, take_port
+from offboard_core.process import AttachedServer, ChildServer, Stale, take_port
 from ports import free_port
 from puppets import PATIENCE
 from robots import get
@@ -180,6 +181,20 @@ def test_one_that_hangs_is_killed_and_started_anew(bed):
         assert len(bed.starts()) == 2
 
 
+def test_a_wire_may_word_its_own_time_out(bed):
+    policy = bed.policy()
+
+    def question(line):
+        raise InferTimeout("line did not answer within 3 s")
+
+    try:
+        with pytest.raises(InferTimeout, match="line did not answer within 3 s; it is being restarted"):
+            policy._server.ask(question)
+        until(lambda: len(bed.starts()) == 2 and policy.health() == Health(), "it is back")
+    finally:
+        policy.close()
+
+
 @pytest.mark.parametrize(
     ("says", "told"),
     [
@@ -231,6 +246,46 @@ def test_what_it_says_unasked_is_no_answer(bed):
             line = policy._server._wire
             assert select.select([line._socket], [], [], PATIENCE)[0], "it says more"
         assert len(bed.starts()) == 1
+    finally:
+        policy.close()
+
+
+@pytest.mark.parametrize("error", [PolicyFailed("it failed"), KeyError("a bug"), KeyboardInterrupt()])
+def test_after_any_error_the_connection_is_a_new_one(bed, error):
+    """An answer that came late would be taken for the next question's."""
+    policy, asked = bed.policy(), []
+
+    def question(line):
+        asked.append(line)
+        line._socket.sendall(json.dumps({"state": [9.0], "task": ""}).encode() + b"\n")
+        raise error
+
+    try:
+        with pytest.raises(type(error)):
+            policy._server.ask(question)
+        assert asked[0]._socket.fileno() < 0
+        assert policy.ask([0.5], "").action[0].tolist() == [1.0, 0.5]
+        assert len(bed.starts()) == 1
+    finally:
+        policy.close()
+
+
+def test_an_answer_to_an_earlier_question_is_asked_for_anew_and_once(bed):
+    policy, asked = bed.policy(), []
+
+    def question(line, times=1):
+        asked.append(line)
+        if len(asked) <= times:
+            raise Stale("line said it already")
+        return line.ask([0.5], "", PATIENCE)[0].tolist()
+
+    try:
+        assert policy._server.ask(question) == [1.0, 0.5]
+        assert len(set(asked)) == 2
+        asked.clear()
+        with pytest.raises(PolicyFailed, match=r"broke in mid-inference \(line said it already\)"):
+            policy._server.ask(partial(question, times=2))
+        assert len(asked) == 2
     finally:
         policy.close()
 

@@ -191,6 +191,23 @@ def test_a_restart_that_cannot_begin_counts_as_a_death(kept, error):
     assert supervisor.health().reason == f"vendor died 3 times in a row: {told}\nBuy more memory."
 
 
+def test_an_explanation_that_fails_hides_nothing(kept, caplog):
+    def explain(text):
+        raise ZeroDivisionError("a bug")
+
+    one = kept(RUNS, FAILS, restarts=1)
+    one.supervisor._explain = explain
+    supervisor = one.open()
+    one.kill()
+    until(lambda: supervisor.health().state == "failed", "it is given up")
+    assert supervisor.health().reason.endswith("out of memory")
+    assert "the end of vendor cannot be explained" in caplog.text
+    other = kept(FAILS)
+    other.supervisor._explain = explain
+    with pytest.raises(LoadFailed, match=r"exited with code 3[\s\S]*out of memory$"):
+        other.open()
+
+
 def test_a_child_that_hangs_is_stopped_and_the_next_one_started(kept):
     one = kept(RUNS)
     supervisor = one.open()

@@ -52,7 +52,7 @@ class Supervisor:
         raises where what answers is wrong. ``ended``: lets go of what belonged to a child that ended or never answered,
         just before it is stopped; it raises nothing. After :meth:`close` whoever called that lets go of it. These three
         are called by :meth:`open`, later by the supervisor's thread, never two at a time.
-        ``explain``: from how it ended to an error with the likely cause and the next step; it raises nothing.
+        ``explain``: from how it ended to an error with the likely cause and the next step.
         ``startup_timeout``: seconds from a start to the first ``probe()`` that is true. ``restarts``: how many are
         tried in a row before the child is given up; :meth:`answered` begins a new row.
         """
@@ -75,7 +75,7 @@ class Supervisor:
         try:
             self._launch(report)
         except OffboardError as error:
-            raise self._explain(error.text) from None
+            raise self._explained(error.text) from None
         thread = threading.Thread(target=self._watch, name=f"offboard-{self._name}", daemon=True)
         try:
             thread.start()
@@ -138,6 +138,13 @@ class Supervisor:
     def _is_ready(self) -> bool:
         return self._up and self._child is not None and self._child.running
 
+    def _explained(self, text: str) -> LoadFailed:
+        try:
+            return self._explain(text)
+        except Exception:  # else nobody would hear that the child is gone
+            log.exception("the end of %s cannot be explained", self._name)
+            return LoadFailed(text)
+
     def _restarting(self) -> str:
         child = self._child
         said = f"; it says: {child.last_line}" if child is not None and child.last_line else ""
@@ -176,7 +183,7 @@ class Supervisor:
         while not self._closed:
             self._failures += 1
             if self._failures > self._restarts:
-                lost = self._explain(f"{self._name} died {self._failures} times in a row: {death}").text
+                lost = self._explained(f"{self._name} died {self._failures} times in a row: {death}").text
                 with self._lock:
                     self._child, self._lost = None, lost
                 log.error("%s", lost)
