@@ -31,6 +31,7 @@ from .errors import (
     OffboardError,
     PolicyFailed,
     ProtocolError,
+    RobotFailed,
     ShuttingDown,
     Unauthorized,
 )
@@ -76,6 +77,7 @@ __all__ = [
     "OffboardError",
     "PolicyFailed",
     "ProtocolError",
+    "RobotFailed",
     "ShuttingDown",
     "Status",
     "Unauthorized",
