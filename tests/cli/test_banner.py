@@ -26,7 +26,7 @@ def test_the_simulated_arm_is_recommended_for_what_it_can_play(meta, fits):
 
 @pytest.mark.parametrize("simulated", [True, False])
 def test_the_banner(simulated, capsys):
-    announce(ServeOptions(), ["m"], {}, "127.0.0.1", 8000, simulated=simulated)
+    announce(ServeOptions(), ["m"], {}, "127.0.0.1", 8000, simulated=simulated, listeners={})
     shown = capsys.readouterr().out
     assert ("offboard run sim 127.0.0.1:8000" in shown) is simulated
     assert ("offboard probe 127.0.0.1:8000" in shown) is not simulated
@@ -34,9 +34,10 @@ def test_the_banner(simulated, capsys):
 
 def test_the_banner_fits_80_columns_with_another_protocol(capsys):
     announce(ServeOptions(), ["m"], {"openpi": ("/", "/openpi/policy", "/v1/realtime/robot/openpi")}, "127.0.0.1", 8000,
-             simulated=True)  # fmt: skip
+             simulated=True, listeners={"gr00t": ("127.0.0.1", 5555)})  # fmt: skip
     shown = capsys.readouterr().out.splitlines()
     assert "  openpi: ws://127.0.0.1:8000/ (or /openpi/policy, /v1/realtime/robot/openpi)" in shown
+    assert "  gr00t: 127.0.0.1:5555" in shown
     assert max(map(len, shown)) <= 80
 
 
@@ -45,7 +46,7 @@ def test_the_banner_says_that_a_token_is_wanted(where, tmp_path, monkeypatch, ca
     if where == "the environment":
         monkeypatch.setenv("OFFBOARD_AUTH_TOKEN", "s3cret")
     options = ServeOptions(auth_token_file=tmp_path / "token" if where == "a file" else None)
-    announce(options, ["m"], {}, "127.0.0.1", 8000, simulated=True)
+    announce(options, ["m"], {}, "127.0.0.1", 8000, simulated=True, listeners={})
     shown = capsys.readouterr().out
     assert ("all with its token: OFFBOARD_AUTH_TOKEN, --auth-token-file, or auth_token=" in shown) is (
         where is not None

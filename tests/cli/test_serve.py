@@ -41,6 +41,7 @@ def test_one_source_by_flags(place):
             "pid": process.pid,
             "models": ["000100", "000200"],
             "frontends": info["frontends"],
+            "listeners": {},
         }
         meta, joints = first_joints(info)
         assert (meta["type"], meta["checkpoint_id"], meta["codec"], meta["codec_source"]) == (

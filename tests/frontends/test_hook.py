@@ -204,6 +204,15 @@ def test_a_mismatch_is_refused_before_the_model_is_loaded(plugin):
         assert not loaded.is_set()
 
 
+def test_a_server_in_python_speaks_what_the_installed_plugins_do_unless_it_is_told(plugin, monkeypatch):
+    monkeypatch.setattr(Plugins, "discover", lambda: plugins(sum=plugin))
+    models = {"only": source({"a": Puppet})}
+    with InferenceServer(models, port=0) as server, connect_to(url(server)) as client:
+        assert client.recv(timeout=PATIENCE) == "hello from a"
+    with InferenceServer(models, port=0, frontends={}) as server, pytest.raises(Exception, match="HTTP 403"):
+        connect_to(url(server))
+
+
 # -- who is spoken -------------------------------------------------------------------------------------------------
 def test_two_frontends_that_want_one_path_are_an_error_that_names_both(plugin):
     other = entry(name="other", paths=("/elsewhere", "/sum"))

@@ -12,10 +12,10 @@ import pytest
 from lerobot_checkpoints import save_policy
 from offboard_client import InferenceClient
 from offboard_core import InferenceServer
-from offboard_core.catalog import read_frontends, read_models
+from offboard_core.catalog import read_models, read_options
 from offboard_core.engine import ServiceTimeouts
 from offboard_core.frontends import make_frontends
-from offboard_core.plugins import Plugins
+from offboard_core.plugins import FRONTEND, Plugins
 from offboard_process import serving
 from openpi_standin import PYTHON, STANDIN, robot, write_run
 from puppets import PATIENCE
@@ -97,7 +97,7 @@ def policies():
 
 def test_switching_frees_the_memory_of_the_first(models):
     plugins = Plugins.discover()
-    frontends = make_frontends(plugins, read_frontends(models))
+    frontends = make_frontends(plugins, read_options(models, FRONTEND))
     sources = read_models(models, plugins)
     assert policies() == []
     with (

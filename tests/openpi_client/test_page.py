@@ -4,7 +4,10 @@ import re
 import subprocess
 from pathlib import Path
 
-from genuine_client import LIMIT, speaking
+import numpy as np
+import pytest
+from genuine_client import LIMIT, Failed, speaking
+from offboard_core import InferenceServer
 from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
 
@@ -23,3 +26,15 @@ def test_the_program_of_the_page_runs(client_python):
     assert layout == "[['target_pose', 7], ['target_grip', 1]]"
     assert layout.replace("'", '"') in PAGE
     assert re.fullmatch(r"\(\d+, 8\)", shape)
+
+
+def test_a_server_in_python_speaks_to_it_as_offboard_serve_does(client):
+    def hold(observation):
+        return {"target_joints": observation["robot_state.q"]}
+
+    with InferenceServer({"hold": lambda: hold}, port=0) as server:
+        client.connect(host=server.host, port=server.port)
+        assert client.infer({"robot_state.q": np.arange(7.0)})["actions"].tolist() == [[0, 1, 2, 3, 4, 5, 6]]
+    refused = pytest.raises(Failed, match="403")
+    with InferenceServer({"hold": lambda: hold}, port=0, frontends={}) as server, refused:
+        client.connect(host=server.host, port=server.port)

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from offboard_client import Busy, InferenceClient, InferTimeout, wire
 from offboard_core import Codec, CodecEntry, CodecMeta, InferenceServer, hookimpl
 from offboard_core.engine import ModelThread, ServiceTimeouts
-from offboard_core.frontends import find_seq
-from offboard_core.frontends.websocket import both_ends
+from offboard_core.frontends import both_ends, find_seq
 from puppets import PATIENCE, Door, Puppet, source
 from robots import robot
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGE = (DOCS / "reference" / "vendor-api.md").read_text("utf-8")
-_ENTRIES = "hookimpl CodecEntry FrontendEntry LoaderEntry RegistryEntry TrainerEntry"
+_ENTRIES = "hookimpl CodecEntry FrontendEntry ListenerEntry LoaderEntry RegistryEntry TrainerEntry"
 #: What a plugin, a vendor, a robot or a command may import, by its room.
 API = {
     room: set(names.split())
@@ -27,8 +27,8 @@ API = {
         " NativeOptions Rename Rotation StateVector TaskText action_field action_shape binarize canonical_field"
         " canonical_shape check_canonical check_grip convert convert_pose is_grip letterbox pose_width positive rate"
         " resolve_names timed",
-        "offboard_core.frontends": "Frame Frontend FrontendConnection ResolvedCodec Result Scope Serializer"
-        " ServiceSession Status check_reserved read_control",
+        "offboard_core.frontends": "Admission Frame Frontend FrontendConnection Listener Peer PeerConnection"
+        " PeerSessions ResolvedCodec Result Scope Serializer ServiceSession Status check_reserved read_control",
         "offboard_core.plugins": _ENTRIES,
         "offboard_core.process": "MACHINE PROGRAM AttachedServer Child ChildServer Fault Stale Supervisor Wire"
         " check_names check_words collect diagnose free_port take_port unshared",
@@ -59,9 +59,9 @@ HOST = {
     "offboard_core": {"InferenceServer", "declare"},
     "offboard_core.catalog": {"from_callables", "from_flags"},
     "offboard_core.engine": {"PolicyService"},
-    "offboard_core.frontends": {"Admission", "make_frontends", "provide"},
+    "offboard_core.frontends": {"Admission", "make_frontends", "make_listeners", "provide"},
     "offboard_core.server": {"Host", "ServerConfig", "asgi_app"},
-    "offboard_core.plugins": {"CODEC", "FRONTEND", "LOADER", "Plugins", "REGISTRY", "TRAINER"},
+    "offboard_core.plugins": {"CODEC", "FRONTEND", "LISTENER", "LOADER", "Plugins", "REGISTRY", "TRAINER"},
 }
 VENDORS = sorted(
     file for vendor in ("gr00t", "lerobot", "openpi") for file in ROOT.glob(f"offboard-{vendor}/src/**/*.py")
@@ -75,6 +75,7 @@ PAGES = [
         "how-to/test-your-plugin.md",
         "how-to/write-a-codec.md",
         "how-to/take-context.md",
+        "how-to/write-a-frontend.md",
         "how-to/write-a-control.md",
         "reference/codecs.md",
         "reference/hooks.md",

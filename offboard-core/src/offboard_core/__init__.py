@@ -22,7 +22,7 @@ from offboard_client.errors import (
     PolicyFailed,
 )
 
-from .plugins import CodecEntry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry, hookimpl
+from .plugins import CodecEntry, FrontendEntry, ListenerEntry, LoaderEntry, RegistryEntry, TrainerEntry, hookimpl
 from .training import Trainer
 from .types import (
     Checkpoint,
@@ -69,6 +69,7 @@ __all__ = [
     "InferenceServer",
     "InvalidAction",
     "Item",
+    "ListenerEntry",
     "LoadFailed",
     "LoaderEntry",
     "ModelLost",

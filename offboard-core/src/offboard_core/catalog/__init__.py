@@ -8,7 +8,7 @@ from .catalog import Catalog, Model
 from .codec_choice import CodecChoice
 from .declared import declare
 from .lookups import AT_ONCE, Lookups
-from .models_toml import KEYS, read_frontends, read_models
+from .models_toml import KEYS, read_models, read_options
 from .resolved_codec import ResolvedCodec
 from .source import ModelSource, choose_vendor, expand, from_flags
 from .waiting import wait_until_set
@@ -29,7 +29,7 @@ __all__ = [
     "expand",
     "from_callables",
     "from_flags",
-    "read_frontends",
     "read_models",
+    "read_options",
     "wait_until_set",
 ]

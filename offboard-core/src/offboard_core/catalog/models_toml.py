@@ -13,6 +13,9 @@
 
     [frontends.openpi]                    # no source, but the options of the frontend openpi
     codec = "droid"
+
+    [listeners.gr00t]                     # likewise, of a listener
+    codec = "ee"
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from typing import Any, cast
 
 from offboard_client.errors import ConfigurationError, OffboardError, unknown
 
-from ..plugins import Plugins
+from ..plugins import FRONTEND, LISTENER, Kind, Plugins
 from .source import ModelSource, from_flags
 
 if sys.version_info >= (3, 11):
@@ -43,8 +46,8 @@ KEYS: dict[str, tuple[type, ...]] = {
     "fps": (int, float),
     "options": (dict,),
 }
-#: The table that is no source.
-FRONTENDS = "frontends"
+#: The tables that are no sources.
+OTHERS = (FRONTEND.heading, LISTENER.heading)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -54,7 +57,7 @@ def read_models(path: Path, plugins: Plugins) -> dict[str, ModelSource]:
     Raises ConfigurationError naming the file and the table: not TOML, no table, an unknown key, a value of another
     type, or whatever is wrong with the source.
     """
-    tables = {name: table for name, table in _read(path).items() if name != FRONTENDS}
+    tables = {name: table for name, table in _read(path).items() if name not in OTHERS}
     if not tables:
         raise ConfigurationError(f"{path} names no model; expected a table for each, such as [act]")
     sources: dict[str, ModelSource] = {}
@@ -66,14 +69,16 @@ def read_models(path: Path, plugins: Plugins) -> dict[str, ModelSource]:
     return sources
 
 
-def read_frontends(path: Path) -> dict[str, dict[str, Any]]:
-    """The options of frontends that the file sets, by the frontend's full name; {} if it sets none.
+def read_options(path: Path, kind: Kind[Any]) -> dict[str, dict[str, Any]]:
+    """The options of frontends or listeners that the file sets, by full name; {} if it sets none.
 
     Raises ConfigurationError naming the file.
     """
-    tables = _read(path).get(FRONTENDS, {})
+    tables = _read(path).get(kind.heading, {})
     if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in cast("dict[str, Any]", tables).values()):
-        raise ConfigurationError(f"{path}: [{FRONTENDS}] holds one table for each frontend, such as [{FRONTENDS}.NAME]")
+        raise ConfigurationError(
+            f"{path}: [{kind.heading}] holds one table for each {kind.noun}, such as [{kind.heading}.NAME]"
+        )
     return cast("dict[str, dict[str, Any]]", tables)
 
 

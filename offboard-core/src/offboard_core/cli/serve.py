@@ -18,10 +18,10 @@ from offboard_client.robots.sim import ACTIONS, OBSERVATION
 from offboard_client.terminal import Line, emit_json, say, tell, token_from
 from offboard_client.wire import Status
 
-from ..catalog import ModelSource, from_flags, read_frontends, read_models
+from ..catalog import ModelSource, from_flags, read_models, read_options
 from ..engine import ServiceTimeouts
-from ..frontends import make_frontends
-from ..plugins import FRONTEND, Plugins
+from ..frontends import make_frontends, make_listeners, split_listen
+from ..plugins import FRONTEND, LISTENER, Kind, Plugins
 from ..types import CodecMeta
 from .serve_options import Parsed, ServeOptions, parse_serve
 
@@ -49,12 +49,13 @@ def run(arguments: list[str]) -> int:
             raise ConfigurationError(error.text + _whose(plugins, options)) from error
     models = [model for ids, _ in checked.values() for model in ids]
     simulated = fits_simulation(next(iter(checked.values()))[1])
-    frontends = make_frontends(plugins, frontend_options(parsed))
+    frontends = make_frontends(plugins, other_options(parsed, plugins, FRONTEND))
+    asked = make_listeners(plugins, options.listen, other_options(parsed, plugins, LISTENER))
     paths = {o.name: o.entry.paths for o in plugins.offers(FRONTEND) if o.entry.paths[0] in frontends}
     # Starlette and uvicorn take their time: not before everything that is cheap to see is right.
-    from ..server import run_server
+    from ..server import Listeners, run_server
 
-    config = make_config(options)
+    config, listeners = make_config(options), Listeners(asked)
     if config.auth_token is None and not _is_loopback(config.host):
         log.warning(
             "listening on %s without a token: whoever reaches this machine may use the model. "
@@ -62,6 +63,8 @@ def run(arguments: list[str]) -> int:
             config.host,
             TOKEN_VARIABLE,
         )
+    if asked and config.ssl_certfile is not None:
+        log.warning("TLS is for the port %d alone: what comes to %s is not encrypted", config.port, ", ".join(asked))
     with Line() as line:
 
         def progress(status: Status | None) -> None:
@@ -70,8 +73,8 @@ def run(arguments: list[str]) -> int:
             else:
                 line.status(status)
 
-        listens = partial(announce, options, models, paths, simulated=simulated)
-        return run_server(sources, config, listens, frontends, progress if line.live else None)
+        listens = partial(announce, options, models, paths, simulated=simulated, listeners=listeners.addresses)
+        return run_server(sources, config, listens, frontends, progress if line.live else None, listeners)
 
 
 def _check_numbers(options: ServeOptions) -> None:
@@ -83,6 +86,11 @@ def _check_numbers(options: ServeOptions) -> None:
             raise UsageError(f"--{name.replace('_', '-')} {getattr(options, name)} is not above 0")
     if (options.ssl_certfile is None) != (options.ssl_keyfile is None):
         raise UsageError("--ssl-certfile and --ssl-keyfile belong together")
+    for text in options.listen:
+        try:
+            split_listen(text)
+        except ConfigurationError as error:
+            raise UsageError(f"--listen {error.text}") from None
 
 
 def make_config(options: ServeOptions) -> ServerConfig:
@@ -130,10 +138,11 @@ def make_sources(parsed: Parsed, plugins: Plugins) -> dict[str, ModelSource]:
     return {source.vendor: source}
 
 
-def frontend_options(parsed: Parsed) -> dict[str, dict[str, Any]]:
-    """What the command line and the file set of the frontends. Raises UsageError if both set the same frontend."""
-    given, models = parsed.frontends, parsed.serve.models
-    written = {} if models is None else read_frontends(models)
+def other_options(parsed: Parsed, plugins: Plugins, kind: Kind[Any]) -> dict[str, dict[str, Any]]:
+    """What the command line and the file set of frontends or listeners. Raises UsageError if both set the same one."""
+    names, models = {offer.name for offer in plugins.offers(kind)}, parsed.serve.models
+    given = {name: options for name, options in parsed.others.items() if name in names}
+    written = {} if models is None else read_options(models, kind)
     if twice := sorted(given.keys() & written.keys()):
         raise UsageError(f"the options of {', '.join(twice)} are in {models} already: write them there or here")
     return {**written, **given}
@@ -178,10 +187,12 @@ def announce(
     port: int,
     *,
     simulated: bool,
+    listeners: Mapping[str, tuple[str, int]],
 ) -> None:
     """Say where the server listens and how to reach it.
 
-    ``frontends``: the paths of each. ``simulated``: whether the simulated arm can play the default model.
+    ``frontends``: the paths of each. ``listeners``: where each listens. ``simulated``: whether the simulated arm can
+    play the default model.
     """
     from ..server import reachable
 
@@ -189,7 +200,8 @@ def announce(
     url, server = reachable(host, port, secure=secure)
     if options.json:
         where = {"url": url, "host": host, "port": port, "pid": os.getpid()}
-        emit_json({**where, "models": models, "frontends": frontends})
+        others = {name: {"host": host, "port": port} for name, (host, port) in listeners.items()}
+        emit_json({**where, "models": models, "frontends": frontends, "listeners": others})
         return
     shown = ", ".join(models[-5:]) + (f" and {len(models) - 5} more" if len(models) > 5 else "")
     tell(f"listening on {url} with {shown}")
@@ -198,6 +210,8 @@ def announce(
     say(f'  session = offboard_client.InferenceClient("{server}").new_session()')
     for name, paths in frontends.items():
         say(f"  {name}: {url}{paths[0]}" + (f" (or {', '.join(paths[1:])})" if paths[1:] else ""))
+    for name, (own_host, own_port) in listeners.items():
+        say(f"  {name}: {reachable(own_host, own_port, secure=False)[1]}")
     if options.auth_token_file is not None or os.environ.get(TOKEN_VARIABLE):
         say(f"  all with its token: {TOKEN_VARIABLE}, --auth-token-file, or auth_token=")
     say("")

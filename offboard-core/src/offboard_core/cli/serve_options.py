@@ -1,8 +1,8 @@
 """The command line of ``offboard serve``: core's options, the vendor's on top, and the codec's.
 
 It is read twice, because the vendor decides which options there are: first for ``--vendor`` and
-``--checkpoints-dir`` alone, then as a whole. What begins with ``--codec.`` or with a frontend's name and a dot is taken
-out before: which options these have is checked where they are made.
+``--checkpoints-dir`` alone, then as a whole. What begins with ``--codec.`` or with the name of a frontend or a listener
+and a dot is taken out before: which options these have is checked where they are made.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from offboard_client.terminal import parse, peek, refuse_habits
 from tyro.conf import Positional
 
 from ..catalog import choose_vendor, expand
-from ..plugins import FRONTEND, Plugins
+from ..plugins import FRONTEND, LISTENER, Offer, Plugins
 
 _SUMMARY = (
     "Serve a policy. Either one source by flags, or several that a models.toml names. A vendor's own options are shown "
@@ -53,6 +53,8 @@ class ServeOptions:
     """A file that holds the token clients must send; without it OFFBOARD_AUTH_TOKEN counts, if it is set."""
     allowed_host: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """A name under which this server is asked, where it has no token and cannot know the name. May be repeated."""
+    listen: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A listener, which has a port of its own: NAME, or NAME:PORT. May be repeated."""
     ssl_certfile: Path | None = None
     """Serve over TLS with this certificate."""
     ssl_keyfile: Path | None = None
@@ -82,21 +84,25 @@ _SOURCE = ("vendor", "checkpoints_dir", "checkpoint", "codec", "fps")
 class Parsed:
     """``serve``; ``vendor``: an instance of the vendor's options class, None where a file names the sources.
 
-    ``codec``: the codec's options that were given. ``frontends``: a frontend's name → its options that were given.
+    ``codec``: the codec's options that were given. ``others``: a frontend's or listener's name → its options that were
+    given.
     """
 
     serve: ServeOptions
     vendor: Any
     codec: dict[str, Any]
-    frontends: dict[str, dict[str, Any]]
+    others: dict[str, dict[str, Any]]
 
 
 def parse_serve(arguments: Sequence[str], plugins: Plugins) -> Parsed:
     """The whole command line. Raises UsageError or ConfigurationError; SystemExit after help."""
     refuse_habits(arguments)
-    rest, dotted = split_dotted(arguments, [CODEC, *(offer.name for offer in plugins.offers(FRONTEND))])
+    frontends, listeners = ({offer.name for offer in plugins.offers(kind)} for kind in (FRONTEND, LISTENER))
+    rest, dotted = split_dotted(arguments, [CODEC, *frontends, *listeners])
     codec = dotted.pop(CODEC, {})
-    summary = _SUMMARY + _frontends_help(plugins)
+    if both := sorted(dotted.keys() & frontends & listeners):
+        raise UsageError(f"{both[0]} is a frontend and a listener: write its options into a models.toml")
+    summary = _SUMMARY + _frontends_help(plugins) + _listeners_help(plugins)
     vendor, location = peek(rest, "vendor"), peek(rest, "checkpoints_dir")
     if vendor is None and location is None:
         serve = parse(ServeOptions, rest, "serve", summary)
@@ -171,11 +177,21 @@ def _add(options: dict[str, Any], shown: str, name: str, text: str) -> None:
 
 def _frontends_help(plugins: Plugins) -> str:
     """What other protocols are spoken, and how they are set."""
+    said = [(offer, f"on {', '.join(offer.entry.paths)}") for offer in plugins.offers(FRONTEND)]
+    return _others_help("Other protocols on the same port", said)
+
+
+def _listeners_help(plugins: Plugins) -> str:
+    said = [(offer, f"on {offer.entry.port}") for offer in plugins.offers(LISTENER)]
+    return _others_help("Those that --listen gives a port of its own", said)
+
+
+def _others_help(title: str, offers: Sequence[tuple[Offer[Any], str]]) -> str:
     said: list[str] = []
-    for offer in plugins.offers(FRONTEND):
+    for offer, where in offers:
         try:
             options = [f"--{offer.name}.{option.name}" for option in describe(offer.options())]
         except OffboardError:
             continue  # the server says what is wrong with it; help is for the others
-        said.append(f"{offer.name} on {', '.join(offer.entry.paths)}" + f" ({', '.join(options)})" * bool(options))
-    return f" Other protocols on the same port: {'; '.join(said)}." if said else ""
+        said.append(f"{offer.name} {where}" + f" ({', '.join(options)})" * bool(options))
+    return f" {title}: {'; '.join(said)}." if said else ""

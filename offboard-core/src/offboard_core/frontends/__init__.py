@@ -7,13 +7,16 @@ from offboard_client.wire import Status
 from ..catalog import ResolvedCodec
 from ..engine import Result, Serializer, ServiceSession
 from .admission import MAX_SESSIONS, MESSAGE_RATE, QUIET, Admission, Peer
-from .base import Frame, Frontend, FrontendConnection, Scope, read_control
+from .base import Frame, Frontend, FrontendConnection, PeerConnection, Scope, both_ends, read_control
 from .descriptors import RESERVE, lacking, provide
-from .discovery import make_frontends
+from .discovery import make_frontends, make_listeners, split_listen
 from .edge import Edge, EdgeConnection
 from .images import unpack_values
+from .listener import Listener
 from .names import check_reserved, is_positronic, warnings
 from .numbers import find_seq
+from .peers import PeerSessions
+from .rates import Bucket
 from .turns import Turns
 
 __all__ = [
@@ -22,12 +25,16 @@ __all__ = [
     "QUIET",
     "RESERVE",
     "Admission",
+    "Bucket",
     "Edge",
     "EdgeConnection",
     "Frame",
     "Frontend",
     "FrontendConnection",
+    "Listener",
     "Peer",
+    "PeerConnection",
+    "PeerSessions",
     "ResolvedCodec",
     "Result",
     "Scope",
@@ -35,13 +42,16 @@ __all__ = [
     "ServiceSession",
     "Status",
     "Turns",
+    "both_ends",
     "check_reserved",
     "find_seq",
     "is_positronic",
     "lacking",
     "make_frontends",
+    "make_listeners",
     "provide",
     "read_control",
+    "split_listen",
     "unpack_values",
     "warnings",
 ]

@@ -12,6 +12,7 @@ from offboard_client.errors import ConfigurationError, Full, OffboardError, Shut
 
 from ..engine import PolicyService
 from .descriptors import scarce
+from .sparing import Sparing
 from .turns import Turns
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Admission:
         self._inside = 0
         self._draining = False
         self._turns = Turns()
+        self._sparing = Sparing()
 
     @property
     def open(self) -> bool:
@@ -105,9 +107,10 @@ class Admission:
             self._inside -= 1
 
     def refused(self, peer: Peer, error: OffboardError) -> None:
-        """Count and log that ``peer`` got no session, for whichever reason."""
+        """Count that ``peer`` got no session, for whichever reason, and log it, though no flood of them."""
         self._service.stats.refused[error.code] += 1
-        log.warning("refused a session of %s: %s", peer, error.text)
+        if self._sparing.may(f"{peer}: {error.code}"):
+            log.warning("refused a session of %s: %s", peer, error.text)
 
     def drain(self) -> None:
         """Let nobody in any more, and say so where health is asked for."""

@@ -21,6 +21,8 @@ from ..engine import Serializer, ServiceSession
 
 #: One WebSocket message: binary or text.
 Frame = bytes | str
+#: How much of each end of an observation is kept until it is answered.
+ENDS = 64
 _CONTROL_LIMITS = WireLimits(message_bytes=CONTROL_BYTES, elements=64, list_length=64, map_keys=64, depth=8)
 #: ASGI's description of the connection: ``path``, ``query_string``, ``headers`` …
 Scope = Mapping[str, Any]
@@ -44,23 +46,23 @@ def read_control(frame: Frame) -> dict[str, Any] | None:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
-class FrontendConnection(abc.ABC):
-    """What one socket of a protocol says. All methods but the serializer's run on the event loop and must not wait.
+class PeerConnection(abc.ABC):
+    """What one client of a protocol says and hears: observations, their replies, and control frames between them.
+
+    All methods but the serializer's run on the event loop and must not wait.
 
     ``model_id``: the model asked for; None for the default. ``params``: session parameters as name and value.
-    ``session_id``: of the session whose lingering lease this socket takes back, if any.
     """
 
     model_id: str | None = None
     params: Sequence[tuple[str, str]] = ()
-    session_id: str | None = None
 
     def bridge(self, codec: ResolvedCodec) -> ResolvedCodec:
         """What stands between this protocol's names and the model: the codec that the session uses.
 
         ``codec`` itself, as here, where the protocol speaks canonical names; else one that makes canonical names of
         the client's and answers in the client's terms. Raises an OffboardError where one has no form in the other,
-        such as velocities for poses: the socket is refused before the model is loaded for it.
+        such as velocities for poses: the client is refused before the model is loaded for it.
         """
         return codec
 
@@ -70,14 +72,6 @@ class FrontendConnection(abc.ABC):
 
     def status(self, status: Status) -> Frame | None:
         """How to say that the model is not there yet; None, as here, for a protocol that has no such word."""
-        return None
-
-    @abc.abstractmethod
-    def ready(self, session: ServiceSession) -> Frame:
-        """The frame that ends the handshake."""
-
-    def refusal(self, error: OffboardError) -> Frame | None:
-        """The last frame of a socket that gets no session; None, as here: the reason of the close frame says why."""
         return None
 
     @abc.abstractmethod
@@ -96,6 +90,23 @@ class FrontendConnection(abc.ABC):
         raise NotImplementedError(f"{type(self).__name__} knows no control frames")
 
 
+class FrontendConnection(PeerConnection):
+    """What one socket of a protocol says, its handshake included.
+
+    ``session_id``: of the session whose lingering lease this socket takes back, if any.
+    """
+
+    session_id: str | None = None
+
+    @abc.abstractmethod
+    def ready(self, session: ServiceSession) -> Frame:
+        """The frame that ends the handshake."""
+
+    def refusal(self, error: OffboardError) -> Frame | None:
+        """The last frame of a socket that gets no session; None, as here: the reason of the close frame says why."""
+        return None
+
+
 class Frontend(abc.ABC):
     """What the factory of a :class:`~offboard_core.FrontendEntry` makes, once per server."""
 
@@ -106,3 +117,12 @@ class Frontend(abc.ABC):
     def refuse(self, scope: Scope, error: OffboardError) -> Frame | None:
         """The last frame of a socket whose URL cannot be understood; None as in :meth:`FrontendConnection.refusal`."""
         return None
+
+
+def both_ends(frame: Frame) -> Frame:
+    """What :meth:`PeerConnection.error` needs of a frame: its encoding, and the names it begins and ends with."""
+    if len(frame) <= 2 * ENDS:
+        return frame
+    if isinstance(frame, str):
+        return frame[:ENDS] + frame[-ENDS:]
+    return frame[:ENDS] + frame[-ENDS:]

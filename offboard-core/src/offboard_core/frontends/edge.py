@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import deque
 from dataclasses import replace
-from threading import Lock
-from time import monotonic
 from typing import Any
 
 from offboard_client.errors import ConnectionFailed, Internal, OffboardError
@@ -20,27 +17,23 @@ from offboard_client.wire import Status, error_frame
 from ..catalog import ResolvedCodec
 from ..engine import Result, Serializer, ServiceSession, without_paths
 from ..types import Observation
-from .base import Frame, FrontendConnection
+from .base import Frame, FrontendConnection, PeerConnection
+from .sparing import Sparing
 
 log = logging.getLogger(__name__)
-
-#: What is logged under a ref is not logged again for so many seconds, and no more than so many lines in that time:
-#: robots repeat what fails, and what they send may stand in the text.
-_AGAIN, _MOST = 60.0, 50
 
 
 class Edge:
     """What becomes of errors on their way to a client; one for a server. For any thread."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._logged: deque[tuple[float, str]] = deque()
+        self._sparing = Sparing()
 
     def error(self, error: OffboardError) -> OffboardError:
         """As a client may have it: itself, or one of its class without paths and with a ref. The log has the whole."""
         shown, ref = self.shown(error)
-        if ref:
-            self._log(ref, error.text)
+        if ref and self._sparing.may(ref):
+            log.warning("%s%s", ref, error.text)
         return shown
 
     def frame(self, error: OffboardError) -> dict[str, Any]:
@@ -61,56 +54,54 @@ class Edge:
         shown.args = (ref + text,)
         return shown, ref
 
-    def _log(self, ref: str, text: str) -> None:
-        now = monotonic()
-        with self._lock:
-            while self._logged and now - self._logged[0][0] > _AGAIN:
-                self._logged.popleft()
-            if len(self._logged) >= _MOST or any(logged == ref for _, logged in self._logged):
-                return
-            self._logged.append((now, ref))
-        log.warning("%s%s", ref, text)
 
+class EdgePeer(PeerConnection):
+    """A protocol's connection, which is given what a client may have."""
 
-class EdgeConnection(FrontendConnection):
-    """A frontend's connection, which is given what a client may have."""
-
-    def __init__(self, connection: FrontendConnection, edge: Edge) -> None:
+    def __init__(self, connection: PeerConnection, edge: Edge) -> None:
         self._connection, self._edge = connection, edge
-        self.model_id, self.params, self.session_id = connection.model_id, connection.params, connection.session_id
+        self.model_id, self.params = connection.model_id, connection.params
 
     def bridge(self, codec: ResolvedCodec) -> ResolvedCodec:
-        """See :meth:`FrontendConnection.bridge`."""
+        """See :meth:`PeerConnection.bridge`."""
         return self._connection.bridge(codec)
 
     def serializer(self, codec: ResolvedCodec) -> Serializer:
-        """See :meth:`FrontendConnection.serializer`."""
+        """See :meth:`PeerConnection.serializer`."""
         return _EdgeSerializer(self._connection.serializer(codec), self._edge)
 
     def status(self, status: Status) -> Frame | None:
-        """See :meth:`FrontendConnection.status`."""
+        """See :meth:`PeerConnection.status`."""
         message, phase = without_paths(status.message), without_paths(status.phase)
         return self._connection.status(replace(status, message=message, phase=phase))
 
-    def ready(self, session: ServiceSession) -> Frame:
-        """See :meth:`FrontendConnection.ready`."""
-        return self._connection.ready(session)
-
-    def refusal(self, error: OffboardError) -> Frame | None:
-        """See :meth:`FrontendConnection.refusal`: the whole of such an error is in a line of its own."""
-        return self._connection.refusal(error)
-
     def error(self, error: OffboardError, frame: Frame) -> Frame:
-        """See :meth:`FrontendConnection.error`."""
+        """See :meth:`PeerConnection.error`."""
         return self._connection.error(self._edge.error(error), frame)
 
     def is_control(self, frame: Frame) -> bool:
-        """See :meth:`FrontendConnection.is_control`."""
+        """See :meth:`PeerConnection.is_control`."""
         return self._connection.is_control(frame)
 
     async def answer(self, frame: Frame, session: ServiceSession) -> Frame:
-        """See :meth:`FrontendConnection.answer`."""
+        """See :meth:`PeerConnection.answer`."""
         return await self._connection.answer(frame, session)
+
+
+class EdgeConnection(EdgePeer, FrontendConnection):
+    """The same for a socket, with its handshake."""
+
+    def __init__(self, connection: FrontendConnection, edge: Edge) -> None:
+        super().__init__(connection, edge)
+        self._socket, self.session_id = connection, connection.session_id
+
+    def ready(self, session: ServiceSession) -> Frame:
+        """See :meth:`FrontendConnection.ready`."""
+        return self._socket.ready(session)
+
+    def refusal(self, error: OffboardError) -> Frame | None:
+        """See :meth:`FrontendConnection.refusal`: the whole of such an error is in a line of its own."""
+        return self._socket.refusal(error)
 
 
 class _EdgeSerializer:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .entries import CodecEntry, Entry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry
+from .entries import CodecEntry, Entry, FrontendEntry, ListenerEntry, LoaderEntry, RegistryEntry, TrainerEntry
 from .hooks import GROUP, hookimpl
-from .kinds import CODEC, FRONTEND, KINDS, LOADER, REGISTRY, TRAINER, Kind
+from .kinds import CODEC, FRONTEND, KINDS, LISTENER, LOADER, REGISTRY, TRAINER, Kind
 from .offers import Offer, Provider
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ __all__ = [
     "FRONTEND",
     "GROUP",
     "KINDS",
+    "LISTENER",
     "LOADER",
     "REGISTRY",
     "TRAINER",
@@ -25,6 +26,7 @@ __all__ = [
     "Entry",
     "FrontendEntry",
     "Kind",
+    "ListenerEntry",
     "LoaderEntry",
     "Offer",
     "PluginRow",

@@ -85,6 +85,23 @@ class FrontendEntry(EntryWithOptions[[Any], Any]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ListenerEntry(EntryWithOptions[[Any], Any]):
+    """A protocol that is no WebSocket and listens on a port of its own: ``factory(options) -> Listener``.
+
+    ``port``: where it listens if ``--listen NAME`` names none. ``options``: a frozen dataclass whose every field has a
+    default, or its ``"module:attr"``; ``--NAME.OPTION`` on the command line and ``[listeners.NAME]`` in
+    ``models.toml`` set its fields, NAME being the full name.
+    """
+
+    port: int
+
+    def __post_init__(self) -> None:
+        port: object = self.port
+        if type(port) is not int or not 0 < port <= 65535:
+            raise ValueError(f"the listener {self.name!r} has the port {port!r}; expected 1 to 65535")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainerEntry(Entry[[], Trainer]):
     """A vendor's training: ``factory() -> Trainer``; ``offboard train --vendor NAME`` finds it by its name."""
 

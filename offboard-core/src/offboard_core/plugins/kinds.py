@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from .entries import CodecEntry, Entry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry
+from .entries import CodecEntry, Entry, FrontendEntry, ListenerEntry, LoaderEntry, RegistryEntry, TrainerEntry
 
 E_co = TypeVar("E_co", bound=Entry[..., Any], covariant=True)
 
@@ -43,6 +43,7 @@ REGISTRY = _row(
     Kind("offboard_model_registries", RegistryEntry, "offboard_core.types:ModelRegistry", "registry", "registries")
 )
 FRONTEND = _row(Kind("offboard_frontends", FrontendEntry, "offboard_core.frontends:Frontend", "frontend", "frontends"))
+LISTENER = _row(Kind("offboard_listeners", ListenerEntry, "offboard_core.frontends:Listener", "listener", "listeners"))
 TRAINER = _row(
     Kind("offboard_trainers", TrainerEntry, "offboard_core.training:Trainer", "vendor that trains", "trainers")
 )

@@ -11,6 +11,7 @@ from .config import ServerConfig
 from .frames import FrameMeter
 from .host import Host
 from .inference_server import InferenceServer, log
+from .listeners import Listeners
 from .listening import bind, reachable
 from .process import run_server
 from .protocols import HttpProtocol
@@ -26,6 +27,7 @@ __all__ = [
     "Host",
     "HttpProtocol",
     "InferenceServer",
+    "Listeners",
     "ServerConfig",
     "ServiceTimeouts",
     "asgi_app",

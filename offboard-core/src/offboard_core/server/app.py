@@ -16,23 +16,28 @@ from ..frontends.v1 import V1
 from ..frontends.websocket import Receive, Send, SessionProtocol, peer, serve_socket
 from .auth import HOW, Access, token_of
 from .http import make_http
+from .listeners import Listeners
 from .refusals import refuse_upgrade
 
 
 class App:
     """``frontends``: other protocols, by the exact WebSocket path they are spoken on. ``hosts``: see :class:`Access`.
 
+    ``listeners``: what listens beside it, to drain and to tell of; whoever hosts the app starts and closes them.
+
     Refusals come before the upgrade: 401 for a token, 403 for a path or a foreign web page, 503 for a server
     that is full or draining.
     """
 
     def __init__(
-        self, service: PolicyService, admission: Admission, frontends: Mapping[str, Frontend], hosts: Iterable[str] = ()
-    ) -> None:
+        self, service: PolicyService, admission: Admission, frontends: Mapping[str, Frontend],
+        hosts: Iterable[str] = (), listeners: Listeners | None = None,
+    ) -> None:  # fmt: skip
         self._service, self._admission, self._access = service, admission, Access(admission, hosts)
         self._frontends, self._v1 = dict(frontends), V1()
         self._edge = Edge()
-        self._http = make_http(service, self._access, self._edge)
+        self._listeners = listeners or Listeners()
+        self._http = make_http(service, self._access, self._edge, self._listeners)
         self._protocols: set[SessionProtocol] = set()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -57,6 +62,7 @@ class App:
     def drain(self) -> None:
         """Take no session any more, and say so where health is asked for."""
         self._admission.drain()
+        self._listeners.drain()
 
     async def leave(self, timeout: float) -> None:
         """Close every session, and wait so many seconds for their clients to take that."""
@@ -70,7 +76,7 @@ class App:
     @property
     def owes(self) -> bool:
         """Whether a client still waits for an answer."""
-        return any(one.owes for one in self._protocols)
+        return any(one.owes for one in self._protocols) or self._listeners.owes
 
     def _frontend(self, path: str) -> Frontend:
         if path == SESSION_PATH or path.startswith(SESSION_PATH + "/"):

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from ..frontends import Bucket
+
 _MASKED, _LENGTH = 0x80, 0x7F
 #: What stands for the length of a payload → how many bytes of the header hold it.
 _WIDE = {126: 2, 127: 8}
 
 
-class FrameMeter:
-    """A bucket of tokens, one for a frame, that holds and gains ``rate`` a second.
+class FrameMeter(Bucket):
+    """One token for a frame.
 
     Frames are counted before they are parsed: one read of a socket can hold forty thousand empty ones, which would
     take half a second of the loop that everybody shares.
     """
 
     def __init__(self, rate: float, now: float) -> None:
-        self._rate = self._tokens = rate
-        self._now = now
+        super().__init__(rate, now)
         #: Bytes of the frame's payload that have yet to come, and what came of a header that is not whole.
         self._payload = 0
         self._header: bytes = b""
@@ -26,8 +27,7 @@ class FrameMeter:
         if len(data) <= self._payload:
             self._payload -= len(data)
             return True
-        self._tokens = min(self._rate, self._tokens + (now - self._now) * self._rate)
-        self._now = now
+        self.refill(now)
         at = self._payload
         if self._header:
             data = self._header + data
@@ -38,10 +38,6 @@ class FrameMeter:
             at += size
         self._payload, self._header = max(0, at - len(data)), data[at:]
         return True
-
-    def give_back(self) -> None:
-        """One of the frames does not count."""
-        self._tokens += 1
 
 
 def _frame_size(data: bytes, at: int) -> int | None:

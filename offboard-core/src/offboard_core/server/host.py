@@ -17,6 +17,7 @@ from ..plugins import Plugins
 from .app import App
 from .asgi import AsgiApp
 from .config import ServerConfig
+from .listeners import Listeners
 from .listening import bind
 from .uvicorn_server import Config, UvicornServer
 
@@ -33,21 +34,24 @@ class Host:
     Signals, the allocator and the limit of file descriptors are left alone: they are the process's, and ``offboard
     serve`` sets them for its own. Leaving the block drains for ``config.grace`` seconds, unless that was done, and lets
     go of everything. ``frontends``: other protocols, by the WebSocket path they are spoken on; those of the installed
-    plugins if None. ``on_progress``: told how the load of the default model stands, instead of the log.
+    plugins if None. ``on_progress``: told how the load of the default model stands, instead of the log. ``listeners``:
+    what listens beside it, on the same address.
 
-    Entering raises ConfigurationError for a port, a token, a certificate or sources that cannot be used.
+    Entering raises ConfigurationError for a port, a token, a certificate, sources or a listener that cannot be used.
     """
 
     def __init__(
         self, sources: Mapping[str, ModelSource], config: ServerConfig, frontends: Mapping[str, Frontend] | None = None,
-        on_progress: OnProgress | None = None,
+        on_progress: OnProgress | None = None, listeners: Listeners | None = None,
     ) -> None:  # fmt: skip
         #: Where it listens; inside the block with the port that was taken.
         self.address: tuple[str, int] = (config.host, config.port)
         self._config, self._on_progress = config, on_progress
         self._service = PolicyService(sources, config.limits)
+        self._admission, self._listeners = config.admission(self._service), listeners or Listeners()
         found = make_frontends(Plugins.discover()) if frontends is None else frontends
-        app = App(self._service, config.admission(self._service), found, [config.host, *config.allowed_hosts])
+        hosts = [config.host, *config.allowed_hosts]
+        app = App(self._service, self._admission, found, hosts, self._listeners)
         self._app = AsgiApp(self._service, app)
         self._drained = self._watched = False
         self._open = contextlib.AsyncExitStack()
@@ -63,6 +67,8 @@ class Host:
             self.address = service.address = (config.host, listener.getsockname()[1])
             self._uvicorn = UvicornServer(Config(self._app, config))
             await opening.enter_async_context(self._app.lifespan())
+            opening.push_async_callback(self._listeners.close)
+            await self._listeners.start(service, self._admission, listener.getsockname()[0])
             loop = asyncio.get_running_loop()
             self._never = loop.create_future()
             self._serving = loop.create_task(self._uvicorn.serve([listener]))

@@ -22,6 +22,7 @@ from .._version import __version__
 from ..engine import Failure, PolicyService, without_paths, without_paths_in
 from ..frontends import Edge
 from .auth import Access
+from .listeners import Listeners
 from .metrics import exposition, make_registry
 
 log = logging.getLogger(__name__)
@@ -50,9 +51,9 @@ docs/reference/protocol.md of the project.
 """
 
 
-def make_http(service: PolicyService, access: Access, edge: Edge) -> Starlette:
+def make_http(service: PolicyService, access: Access, edge: Edge, listeners: Listeners) -> Starlette:
     """The HTTP half of the server."""
-    registry = make_registry(service)
+    registry = make_registry(service, listeners)
     told: Failure | None = None
 
     async def let_in(request: Request) -> None:
@@ -115,7 +116,8 @@ def make_http(service: PolicyService, access: Access, edge: Edge) -> Starlette:
         stats = service.stats
         answered = {"answered": sum(stats.outcomes.values()), "outcomes": dict(stats.outcomes)}
         mean_ms = {stage: round(h.sum_ms / total, 3) for stage, h in stats.stages.items() if (total := sum(h.counts))}
-        served = without_paths_in(service.status())  # the progress of a load may be a child's last line
+        # The progress of a load may be a child's last line.
+        served = without_paths_in({**service.status(), "listeners": listeners.status()})
         return JSONResponse({**served, **answered, "mean_ms": mean_ms, "memory_bytes": resident_bytes()})
 
     async def metrics(request: Request) -> Response:

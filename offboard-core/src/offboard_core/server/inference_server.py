@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from offboard_client.errors import ConfigurationError, InferTimeout, log_to_stderr
 from offboard_client.protocol import bracketed
 
 from ..catalog import ModelSource, from_callables
-from ..frontends import Frontend, provide
+from ..frontends import Frontend, Listener, make_frontends, make_listeners, provide
+from ..plugins import Plugins
 from ._malloc import keep_freed_memory
 from .config import ServerConfig
+from .listeners import Listeners
 from .listening import reachable
 from .running import Running
 
@@ -33,8 +35,12 @@ class InferenceServer:
     be a :class:`~offboard_core.Policy`, an object with ``infer`` or ``select_action``, or a plain function of the
     observation; :mod:`offboard_core.catalog.callables` says what these may answer. Any of these may be given itself,
     as a value or instead of the dict: ``InferenceServer(policy)`` serves one model, named ``policy``. ``registry`` may
-    also map names to :class:`~offboard_core.catalog.source.ModelSource`. ``frontends`` maps WebSocket paths to other
-    protocols. Other keywords are fields of :class:`ServerConfig`.
+    also map names to :class:`~offboard_core.catalog.source.ModelSource`.
+
+    ``frontends``: other protocols, by the WebSocket path they are spoken on; those of the installed plugins if None,
+    and ``{}`` for none. ``listeners``: those that get a port of their own, as ``offboard serve --listen`` names them
+    (``["gr00t:5555"]``), or what :func:`~offboard_core.frontends.make_listeners` makes.
+    Other keywords are fields of :class:`ServerConfig`.
     Raises ConfigurationError for what cannot be served so.
 
     :meth:`serve` blocks. As a context manager, or by :meth:`start` and :meth:`stop`, it runs on a thread of its own. If
@@ -44,7 +50,8 @@ class InferenceServer:
 
     def __init__(
         self, registry: Mapping[str, Any] | Any, host: str = "127.0.0.1", port: int = 8000, *, fps: float | None = None,
-        config: ServerConfig | None = None, frontends: Mapping[str, Frontend] | None = None, **settings: Any,
+        config: ServerConfig | None = None, frontends: Mapping[str, Frontend] | None = None,
+        listeners: Mapping[str, tuple[Listener, int]] | Sequence[str] = (), **settings: Any,
     ) -> None:  # fmt: skip
         models = cast("Mapping[str, Any]", registry) if isinstance(registry, Mapping) else {"policy": registry}
         if not models:
@@ -53,7 +60,13 @@ class InferenceServer:
         if sources and len(sources) != len(models):
             raise ConfigurationError("give either callables or ModelSources, not both")
         self._sources: Mapping[str, ModelSource] = sources or {"default": from_callables(models, fps=fps)}
-        self._frontends = dict(frontends or {})
+        if isinstance(listeners, str):
+            listeners = [listeners]
+        named = not isinstance(listeners, Mapping) and len(listeners) > 0
+        plugins = Plugins.discover() if frontends is None or named else Plugins.of()
+        self._frontends = make_frontends(plugins) if frontends is None else dict(frontends)
+        #: What listens beside it, and where.
+        self.listeners = Listeners(listeners if isinstance(listeners, Mapping) else make_listeners(plugins, listeners))
         self.config = ServerConfig.of(config, {"host": host, "port": port, **settings})
         self._running: Running | None = None
         self._over = threading.Event()
@@ -157,7 +170,7 @@ class InferenceServer:
         if not self._over.is_set():
             raise ConfigurationError(f"this server runs already, on {self._where()}; stop it first")
         self._failure, self._thread, self._over = None, None, threading.Event()
-        self._running = Running(self._sources, self.config, self._frontends)
+        self._running = Running(self._sources, self.config, self._frontends, listeners=self.listeners)
         return self._running, self._over
 
     def _start(self, thread: threading.Thread) -> None:

@@ -13,11 +13,12 @@ from ..engine import BOUNDS
 
 if TYPE_CHECKING:
     from ..engine import PolicyService
+    from .listeners import Listeners
 
 
 class _ServerCollector(Collector):
-    def __init__(self, service: PolicyService) -> None:
-        self._service = service
+    def __init__(self, service: PolicyService, listeners: Listeners) -> None:
+        self._service, self._listeners = service, listeners
 
     def collect(self) -> Iterable[Metric]:
         service, stats = self._service, self._service.stats
@@ -38,6 +39,10 @@ class _ServerCollector(Collector):
         yield CounterMetricFamily("offboard_sessions", "Sessions opened.", value=stats.sessions_opened)
         yield GaugeMetricFamily("offboard_sessions_active", "Sessions open now.", value=len(service.sessions))
         yield GaugeMetricFamily("offboard_ready", "1 while a warm policy is in the slot.", value=service.slot.ready())
+        up = GaugeMetricFamily("offboard_listener_up", "1 while a listener listens.", labels=["listener"])
+        for name, one in self._listeners.status().items():
+            up.add_metric([name], one["failure"] is None)
+        yield up
         yield GaugeMetricFamily("offboard_model_load_seconds", "How long the last load took.", value=stats.load_seconds)
 
 
@@ -49,10 +54,10 @@ def _counter(name: str, text: str, label: str, counts: Mapping[Any, int]) -> Cou
     return family
 
 
-def make_registry(service: PolicyService) -> CollectorRegistry:
+def make_registry(service: PolicyService, listeners: Listeners) -> CollectorRegistry:
     """A registry of this server alone: two servers in one process do not mix."""
     registry = CollectorRegistry()
-    registry.register(_ServerCollector(service))
+    registry.register(_ServerCollector(service, listeners))
     return registry
 
 

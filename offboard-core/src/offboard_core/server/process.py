@@ -13,6 +13,7 @@ from ..engine import OnProgress
 from ..frontends import Frontend, provide
 from ._malloc import keep_freed_memory
 from .config import ServerConfig
+from .listeners import Listeners
 from .running import OnListening, Running
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ def run_server(
     on_listening: OnListening,
     frontends: Mapping[str, Frontend] | None = None,
     on_progress: OnProgress | None = None,
+    listeners: Listeners | None = None,
 ) -> int:
     """Serve until a signal, in a process that does nothing else. The exit status: 0 after a clean stop.
 
@@ -34,7 +36,7 @@ def run_server(
     """
     keep_freed_memory()
     provide(config.max_sessions)
-    Running(sources, config, frontends or {}, on_progress).run(on_listening)
+    Running(sources, config, frontends or {}, on_progress, listeners).run(on_listening)
     for thread in _threads():
         thread.join(0.25)  # it has been told to end
     if _threads():

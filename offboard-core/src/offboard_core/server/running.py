@@ -15,6 +15,7 @@ from ..engine import OnProgress
 from ..frontends import Frontend
 from .config import ServerConfig
 from .host import Host
+from .listeners import Listeners
 
 #: Told ``(host, port)`` once the server answers.
 OnListening = Callable[[str, int], None]
@@ -25,11 +26,11 @@ class Running:
 
     def __init__(
         self, sources: Mapping[str, ModelSource], config: ServerConfig, frontends: Mapping[str, Frontend],
-        on_progress: OnProgress | None = None,
+        on_progress: OnProgress | None = None, listeners: Listeners | None = None,
     ) -> None:  # fmt: skip
         self.address: tuple[str, int] = (config.host, config.port)
         self._sources, self._config, self._frontends = sources, config, frontends
-        self._on_progress = on_progress
+        self._on_progress, self._listeners = on_progress, listeners
         self._main: asyncio.Task[None] | None = None
         self._told: asyncio.Event | None = None
         self._stopped = False
@@ -73,7 +74,7 @@ class Running:
 
     async def _serve(self, on_listening: OnListening) -> None:
         with contextlib.ExitStack() as signals:  # outside, for the end of the host can take a while as well
-            async with Host(self._sources, self._config, self._frontends, self._on_progress) as host:
+            async with Host(self._sources, self._config, self._frontends, self._on_progress, self._listeners) as host:
                 signals.enter_context(self._signals(host))
                 told = self._told = asyncio.Event()
                 self.address = host.address

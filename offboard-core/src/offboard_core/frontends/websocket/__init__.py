@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from .asgi import Receive, Send, peer, serve_socket
-from .session_protocol import SessionProtocol, both_ends
+from .session_protocol import SessionProtocol
 
 __all__ = [
     "Receive",
     "Send",
     "SessionProtocol",
-    "both_ends",
     "peer",
     "serve_socket",
 ]

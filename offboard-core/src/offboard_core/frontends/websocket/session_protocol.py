@@ -24,7 +24,7 @@ from offboard_client.wire import (
 )
 
 from ...engine import PolicyService, ServiceSession
-from .. import Frame, FrontendConnection
+from .. import Frame, FrontendConnection, both_ends
 from .opening import open_session, refuse
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,6 @@ log = logging.getLogger(__name__)
 MESSAGE_BYTES = WireLimits().message_bytes
 #: A client that has sent this many frames without waiting for replies is closed.
 PENDING = 64
-#: How much of each end of an observation is kept until it is answered.
-ENDS = 64
 #: RFC 6455's code for a connection that ended without one.
 VANISHED = 1006
 #: Close codes after which nobody comes back for the lease: done, page left, thrown out, and our own shutdown.
@@ -229,12 +227,3 @@ class SessionProtocol:
         task = asyncio.ensure_future(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def both_ends(frame: Frame) -> Frame:
-    """What :meth:`FrontendConnection.error` needs of a frame: its encoding, and the names it begins and ends with."""
-    if len(frame) <= 2 * ENDS:
-        return frame
-    if isinstance(frame, str):
-        return frame[:ENDS] + frame[-ENDS:]
-    return frame[:ENDS] + frame[-ENDS:]
