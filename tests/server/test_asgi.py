@@ -329,6 +329,8 @@ class Info(ctypes.Structure):
 def mapped():
     "Whether a large block gets pages of its own, as it does unless mallopt was called."
     libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallinfo2"):  # glibc's, since 2.33
+        return None
     libc.mallinfo2.restype, libc.malloc.restype = Info, ctypes.c_void_p
     before = libc.mallinfo2().hblks
     libc.malloc(ctypes.c_size_t(31 << 20))
@@ -388,6 +390,4 @@ def test_nothing_of_the_process_is_changed():
     del found["begun"]["threads"]
     assert found["during"] == found["begun"], "but for the SIGINT of asyncio.run"
     assert [hook for hook in found["hooks"] if hook[1].startswith("offboard")] == []
-    if sys.platform == "linux":
-        assert found["mapped"] == 1
-        assert found["mapped_then"] == 0, "and this would have told"
+    assert (found["mapped"], found["mapped_then"]) in ((1, 0), (None, None)), "a call of mallopt would have shown"
