@@ -41,6 +41,8 @@ sys.exit(status)
         (["plugins", "--json"], CLIENT | CORE | PLUGINS | TABLES),
         (["codecs", "--json"], CLIENT | CORE | PLUGINS | TABLES),
         (["models", "--help"], CLIENT | TABLES),
+        (["run", "--help"], CLIENT | CORE | TABLES),
+        (["run", "sim", "--help"], CLIENT | TABLES),
     ],
 )
 def test_what_these_commands_import_is_fixed(arguments, allowed):

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -305,7 +306,15 @@ def test_what_was_changed_in_a_session_is_repeated_in_the_one_that_follows_a_los
         return Chunk(np.full((1, 1), episode.params.pace))
 
     with both(source({"m": lambda: Puppet(answer, params=Pace)}, fps=10)) as (served, local):
-        assert raised(lambda: local.configure(peace=2.0)) == raised(lambda: served.configure(peace=2.0))
+        for refused in (
+            lambda session: session.configure(peace=2.0),
+            lambda session: session.configure(pace="fast"),
+            lambda session: session.configure(pace=object()),
+            lambda session: session.configure(pace=[0.0] * 200),
+            lambda session: session.call("home"),
+            lambda session: session.call("reset"),
+        ):
+            assert raised(partial(refused, local)) == raised(partial(refused, served))
         assert local.configure(pace=2.0) == served.configure(pace=2.0) == {"pace": {"old": 1.0, "new": 2.0}}
         assert local.infer({"x": 1.0})[0]["action"]["action"][0] == 2.0
         with pytest.raises(ModelLost):

@@ -16,7 +16,6 @@ from typing import Any, Literal
 from .. import wire
 from ..errors import (
     BadMessage,
-    BadParameter,
     Busy,
     ConnectionFailed,
     ConnectionLost,
@@ -162,14 +161,7 @@ class SessionProtocol:
         Raises BadParameter for ``params`` that none can hold (nothing was sent, the session goes on).
         """
         self._enter()
-        frame = wire.control_frame(kind, params)
-        if odd := wire.why_not_plain(frame):
-            raise BadParameter(f"{kind}: {odd}")
-        if (size := len(wire.encode(frame))) >= wire.CONTROL_BYTES:
-            raise BadParameter(
-                f"{kind} with these parameters has {size} bytes; expected fewer than {wire.CONTROL_BYTES}"
-            )
-        return self._send(frame)
+        return self._send(wire.checked_control(kind, params))
 
     @property
     def answered(self) -> bool:

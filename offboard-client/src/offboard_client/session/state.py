@@ -7,9 +7,9 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
-from ..errors import BadMessage, BadParameter, ConnectionFailed, ConnectionLost, OffboardError, unknown
+from ..errors import BadMessage, ConnectionFailed, ConnectionLost, OffboardError
 from ..protocol import SessionProtocol, Settings, Timings
-from ..wire import CONFIGURE
+from ..wire import CONFIGURE, check_declared
 
 
 class SessionFacts:
@@ -66,9 +66,7 @@ class SessionFacts:
     @contextmanager
     def _asking(self, name: str, params: Mapping[str, Any], protocol: SessionProtocol) -> Generator[None]:
         """Around the exchange of a control that the model declares. Raises BadParameter for one that it does not."""
-        there = _controls(protocol)
-        if name not in there:
-            raise BadParameter(unknown("control", name, there, where="of this model, which may be called"))
+        check_declared(name, protocol.meta)
         if name != CONFIGURE:
             yield
             return

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
-from ..errors import BadMessage
+from ..errors import BadMessage, BadParameter, unknown
 from .messages import as_map
+from .packing import encode
 
 #: A control frame is shorter than this, in bytes.
 CONTROL_BYTES = 512
@@ -25,6 +26,23 @@ _DEPTH, _ENTRIES = 8, 1024
 def control_frame(kind: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The client's question; ``params`` for one that a model declares."""
     return {"type": kind, "params": dict(params)} if params else {"type": kind}
+
+
+def checked_control(kind: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The same, if it can be asked. Raises BadParameter for ``params`` that no control frame holds."""
+    frame = control_frame(kind, params)
+    if odd := why_not_plain(frame):
+        raise BadParameter(f"{kind}: {odd}")
+    if (size := len(encode(frame))) >= CONTROL_BYTES:
+        raise BadParameter(f"{kind} with these parameters has {size} bytes; expected fewer than {CONTROL_BYTES}")
+    return frame
+
+
+def check_declared(name: str, meta: Mapping[str, Any]) -> None:
+    """Raises BadParameter for a control that ``meta.controls`` does not list."""
+    there = cast("Mapping[str, Any]", meta.get("controls") or {})
+    if name not in there:
+        raise BadParameter(unknown("control", name, there, where="of this model, which may be called"))
 
 
 def control_kind(frame: Mapping[str, Any], declared: Iterable[str] = ()) -> str | None:

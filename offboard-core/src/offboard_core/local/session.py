@@ -31,8 +31,9 @@ from offboard_client.wire import (
     SESSION_PATH,
     Row,
     Status,
+    check_declared,
     check_sendable,
-    control_frame,
+    checked_control,
     decode,
     encode,
     frame_error,
@@ -83,7 +84,6 @@ class LocalSession:
         self._meta: Mapping[str, Any] = {}
         self._configured: dict[str, Any] = {}
         self._checked = self._closed = False
-        self._pending: concurrent.futures.Future[Any] | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=_run, args=(self._loop,), name="offboard-local", daemon=True)
         self._thread.start()
@@ -139,11 +139,12 @@ class LocalSession:
 
     def call(self, name: str, /, **params: Any) -> dict[str, Any]:
         """See :meth:`offboard_client.InferenceSession.call`."""
+        check_declared(name, self._meta)
         return self._control(name, params)
 
     def configure(self, /, **options: Any) -> dict[str, Any]:
         """See :meth:`offboard_client.InferenceSession.configure`."""
-        changed = self._control(CONFIGURE, options)["changed"]
+        changed = self.call(CONFIGURE, **options)["changed"]
         self._configured.update(options)
         return cast("dict[str, Any]", changed)
 
@@ -152,13 +153,11 @@ class LocalSession:
         if self._closed:
             return
         self._closed = True
-        if (pending := self._pending) is not None:
-            pending.cancel()
         try:
             asyncio.run_coroutine_threadsafe(self._service.close(), self._loop).result(self._limits.close + _GRACE)
         except Exception:
             log.exception("the policy could not be closed")
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._loop.stop)  # which cancels what a call still waits for
         self._thread.join(_GRACE)
 
     def __enter__(self) -> LocalSession:
@@ -173,7 +172,7 @@ class LocalSession:
             return self._ask(session, kind, params)
 
     def _ask(self, session: ServiceSession, kind: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
-        asked = self._connection.answer(encode(control_frame(kind, params)), session)
+        asked = self._connection.answer(encode(checked_control(kind, params)), session)
         answer = cast("bytes", self._wait(asked, self._limits.infer + _GRACE))
         return read_control_answer(_unless_error(decode(answer)), kind)
 
@@ -231,7 +230,7 @@ class LocalSession:
 
     def _wait(self, work: Coroutine[Any, Any, T], limit: float | None = None) -> T:
         """What it returns, done by the event loop. ``limit``: seconds; None where the work has limits of its own."""
-        future = self._pending = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result(limit)
         except concurrent.futures.CancelledError:
@@ -242,7 +241,6 @@ class LocalSession:
             raise InferTimeout(f"nothing was heard of the policy for {limit:g} s, not even of its limit") from None
         finally:
             future.cancel()
-            self._pending = None
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
