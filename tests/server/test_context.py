@@ -205,6 +205,8 @@ BAD = [
     ({"prefix": GOOD}, "prefix is no map"),
     ({"prefix": [[0.0] * JOINTS]}, "prefix is no map"),
     ({"prefix": {}}, "prefix is no map"),
+    ({"prefix": {b"target_joints": GOOD}}, "prefix is no map"),
+    ({"history": [{b"robot_state.q": np.zeros(JOINTS)}]}, r"history\[0\] holds b'robot_state.q'"),
     ({"prefix": {"target_joints": "all"}}, "prefix is no map"),
     ({"prefix": {"target_joints": np.float64(1)}}, "prefix is no map"),
     ({"prefix": {"target_pose": GOOD}}, "holds target_pose; the actions are target_joints"),

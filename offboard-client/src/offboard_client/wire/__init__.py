@@ -46,7 +46,7 @@ from .messages import (
 )
 from .packing import Encoder, decode, decode_plain, encode
 from .rows import Row, columns, rows
-from .spec import check_context, check_form, check_observation, check_sendable
+from .spec import check_form, check_observation, check_sendable
 
 __all__ = [
     "ACTIONS",
@@ -78,7 +78,6 @@ __all__ = [
     "called",
     "canonical",
     "check_actions",
-    "check_context",
     "check_declared",
     "check_form",
     "check_observation",

@@ -101,7 +101,7 @@ class ContextReader:
     def _prefix(self, value: Any) -> Chunk:
         what, declared = CONTEXT["prefix"], self._codec.meta.action
         columns = cast("dict[str, Any]", value)
-        if not isinstance(value, dict) or not columns or not all(is_array(c) and c.ndim for c in columns.values()):
+        if not isinstance(value, dict) or not columns or not all(map(_is_column, columns.items())):
             raise BadObservation(f"{what} is no map from the names of actions to arrays of one row for each step")
         if declared and columns.keys() != declared.keys():
             raise BadObservation(f"{what} holds {', '.join(columns)}; the actions are {', '.join(declared)}")
@@ -143,6 +143,11 @@ class ContextReader:
                 raise BadObservation(f"{what}[{i}]: {error.text}") from None
             frames.append(frame)
         return frames
+
+
+def _is_column(item: tuple[Any, Any]) -> bool:
+    name, column = item
+    return isinstance(name, str) and is_array(column) and column.ndim > 0
 
 
 def _in_models_terms(prefix: Chunk, observation: Observation, codec: ResolvedCodec) -> Chunk:
