@@ -12,6 +12,7 @@ from offboard_client.errors import ConfigurationError, OffboardError
 from offboard_core import Checkpoint, ModelRegistry
 from offboard_core.catalog import ModelSource
 from offboard_core.server import InferenceServer
+from pigeons import Pigeons
 from puppets import PATIENCE, Door, Puppet, reached, source
 from robots import connect_to, get, get_json, robot
 from websockets.exceptions import InvalidStatus
@@ -238,7 +239,8 @@ def test_metrics_count_what_happened():
 def test_the_page_on_metrics_names_each_with_its_kind_and_labels():
     from prometheus_client.parser import text_string_to_metric_families
 
-    with InferenceServer({"only": source({"a": Puppet})}, port=0, max_sessions=1) as server, robot(server) as one:
+    listeners, models = {"pigeons": (Pigeons(), 0)}, {"only": source({"a": Puppet})}
+    with InferenceServer(models, port=0, max_sessions=2, listeners=listeners) as server, robot(server) as one:
         one.opened()
         one.ask({})
         with pytest.raises(InvalidStatus), robot(server):
