@@ -32,7 +32,7 @@ VENDOR = """
                 print("looks", flush=True)
                 time.sleep(3600)
 
-        def load(self, checkpoint, report):
+        def load(self, checkpoint, report, place):
             import no_such_library
 
     @hookimpl

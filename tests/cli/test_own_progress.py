@@ -27,7 +27,7 @@ SLOW = """
         def __init__(self, options):
             pass
 
-        def load(self, checkpoint, report):
+        def load(self, checkpoint, report, place):
             report(Progress("fetching it", 10**9, 2 * 10**9))
             logging.getLogger("offboard_slow").warning("a word in between")
             while not pathlib.Path(__file__).with_name("seen").exists():

@@ -3,6 +3,7 @@ import re
 import signal
 import socket
 import subprocess
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -74,9 +75,13 @@ def test_several_sources_from_a_file(place):
     file.write_text(
         '[two]\ncheckpoints_dir = "runs"\noptions = { gain = 2 }\n'
         'codec_options = { map = { "robot_state.q" = "state" } }\n'
-        '[demo]\nvendor = "scripted"\n'
+        '[demo]\nvendor = "scripted"\nreplicas = 2\n'
     )
     with serving(file, path=place) as (_, info):
+        with InferenceClient("127.0.0.1", info["port"]) as client:
+            client.new_session("demo/scripted").close()
+        with urlopen(f"http://127.0.0.1:{info['port']}/api/v1/status") as answer:
+            assert len(json.load(answer)["replicas"]) == 2
         assert info["models"] == ["two/000100", "two/000200", "demo/scripted"]
         meta, joints = first_joints(info)
     assert meta["checkpoint_id"] == "two/000200"
@@ -174,6 +179,7 @@ def test_values_that_make_no_sense(place):
     toy = ("--vendor", "toy", "--checkpoints-dir", place / "runs")
     assert "the vendor toy refuses its options: gain is -1.0" in refused(*toy, "--gain", "-1", path=place, status=2)
     assert "fps is nan" in refused(*toy, "--fps", "nan", path=place)
+    assert "replicas is 0; expected a whole number" in refused("--vendor", "scripted", "--replicas", "0")
 
 
 def test_a_port_in_use():

@@ -43,7 +43,7 @@ def test_who_comes_while_it_recovers_waits_and_is_told_why():
             assert held.evicted is None, "a session that is open goes on"
             assert b.slot.status()["loaded"]["health"] == {"state": "recovering", "reason": RESTARTED.reason}
             patient.says = Health()
-            assert (await want.lease()).loaded is held.loaded
+            assert (await want.lease()).replica is held.replica
             assert b.slot.ready()
             assert b.loads == ["x"]
 
@@ -77,7 +77,7 @@ def test_who_wants_another_model_does_not_wait_for_it_to_recover():
             y = await other.lease()
             assert first.waits
             b.slot.release(y)
-            assert (await first.lease()).loaded is (await second.lease()).loaded
+            assert (await first.lease()).replica is (await second.lease()).replica
             assert b.loads == ["x", "y", "x"]
 
     run(main())
@@ -137,7 +137,7 @@ def test_one_that_fails_while_somebody_waits_for_it_is_loaded_anew_for_him():
             want = b.want("x")
             await want.hears("loading", "x is recovering")
             patient.says = Health("failed", "it died for good")
-            assert (await want.lease()).loaded is b.slot.loaded
+            assert (await want.lease()).replica in b.slot.loaded.replicas
             assert b.loads == ["x", "x"]
 
     run(main())
@@ -154,7 +154,7 @@ def test_the_wait_for_a_recovery_ends():
             await wants[1].hears("loading", "x is recovering")
             clock.move(0.7 * LIMIT)
             patient.says = news = Health("recovering", "attempt 2 of 3")
-            await becomes(lambda: held.loaded.watch.said is news)
+            await becomes(lambda: held.replica.watch.said is news)
             clock.move(0.7 * LIMIT)
             await turns()
             assert not b.slot.ready()

@@ -20,7 +20,7 @@ class Told:
     def __init__(self):
         self.words = queue.SimpleQueue()
 
-    def __call__(self, report):
+    def __call__(self, report, place):
         while isinstance(word := self.words.get(timeout=PATIENCE), str):
             report(word)
         return word
@@ -48,7 +48,7 @@ def test_a_load_may_take_any_time_while_there_is_news_of_it():
             told.words.put("fetching x: the same word")
             await becomes(lambda: _heard(b, "fetching x: the same word"))
             told.words.put(Puppet())
-            assert (await want.lease()).loaded.label == "x"
+            assert (await want.lease()).replica.label == "x"
 
     def _heard(b, word):
         return b.slot.status()["loading"]["progress"] == word

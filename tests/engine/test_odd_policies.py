@@ -134,9 +134,9 @@ def test_an_error_that_cannot_be_told_harms_nobody_else(what, make):
                 lease = await b.have("odd", make=lambda: policy)
                 if what != "close":
                     with pytest.raises(PolicyFailed, match=type(make()).__name__):
-                        await lease.loaded.thread.call(lambda: getattr(policy, what)(None), 60, "a call")
+                        await lease.replica.executor.call(lambda: getattr(policy, what)(None), 60, "a call")
                 b.slot.release(lease)
-            assert (await b.have("next")).loaded.label == "next"
+            assert (await b.have("next")).replica.label == "next"
 
     run(main())
 
@@ -167,7 +167,7 @@ def test_an_odd_declaration_fails_the_load_and_is_named(changes, said):
             with pytest.raises(LoadFailed) as failed:
                 await b.have("odd", make=make)
             assert said in failed.value.text
-            assert (await b.have("next")).loaded.label == "next"
+            assert (await b.have("next")).replica.label == "next"
 
     run(main())
 
@@ -189,7 +189,7 @@ def test_whatever_a_loader_reports_is_shown(said, shown):
     async def main():
         with Door() as door:
 
-            def load(report):
+            def load(report, place):
                 report(said)
                 door.passing()
                 return Puppet()

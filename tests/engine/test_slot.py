@@ -17,7 +17,7 @@ def test_the_same_model_is_shared_at_once():
             want = b.want("x")
             second = await want.lease()
             assert want.news == []
-            assert second.loaded is first.loaded
+            assert second.replica is first.replica
             assert b.loads == ["x"]
             assert b.stats.loads == {"ok": 1}
             assert b.slot.ready()
@@ -37,7 +37,7 @@ def test_another_model_waits_until_the_leases_end():
             assert want.waits
             assert not b.policies["x"].closed.is_set()
             b.slot.release(x)
-            assert (await want.lease()).loaded.label == "y"
+            assert (await want.lease()).replica.label == "y"
             assert b.policies["x"].closed.is_set(), "the old one is closed before the new one is loaded"
             assert b.loads == ["x", "y"]
 
@@ -71,7 +71,7 @@ def test_leases_are_granted_in_the_order_of_asking():
             b.slot.release(held)
             for want in wants:
                 lease = await want.lease()
-                granted.append(lease.loaded.label)
+                granted.append(lease.replica.label)
                 b.slot.release(lease)
             assert granted == ["y", "y", "z", "y"]
             assert b.loads == ["x", "y", "z", "y"]
@@ -87,7 +87,7 @@ def test_who_leaves_the_queue_is_forgotten():
             await gone.hears("waiting")
             assert b.slot.status()["waiting"] == ["y", "x"]
             await gone.leaves()
-            assert (await later.lease()).loaded is x.loaded, "nobody wants y any more"
+            assert (await later.lease()).replica is x.replica, "nobody wants y any more"
             assert b.loads == ["x"]
             assert b.slot.status()["waiting"] == []
 
@@ -111,7 +111,7 @@ def test_who_leaves_while_loading_leaves_the_model_to_the_next():
                 door.open()
                 lease = await other.lease()
                 assert b.loads == ["x"]
-                assert lease.loaded.leases == {lease}
+                assert lease.replica.leases == {lease}
 
     run(main())
 

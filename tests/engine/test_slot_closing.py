@@ -24,14 +24,14 @@ def test_unloading_frees_the_policy(failing):
     async def main():
         found = []
 
-        def load(report):
+        def load(report, place):
             policy = Failing()
             found.append(weakref.ref(policy))
             return policy
 
         async with bed() as b:
             lease = await Want(b.slot, ModelSpec(("test", "x"), "x", load), "a robot").lease()
-            thread, begin = lease.loaded.thread, lease.loaded.policy.new_session
+            thread, begin = lease.replica.executor, lease.replica.policy.new_session
             await thread.call(functools.partial(begin, None), PATIENCE, "a call")
             b.slot.release(lease)
             del lease, begin
@@ -96,7 +96,7 @@ def test_closing_does_not_wait_for_a_policy_that_hangs():
         with Door() as door:
             async with bed(close=0.0) as b:
                 x = await b.have("x")
-                call = asyncio.ensure_future(x.loaded.thread.call(door.passing, None, "hanging"))
+                call = asyncio.ensure_future(x.replica.executor.call(door.passing, None, "hanging"))
                 await until(door.entered)
                 await b.slot.close()
                 assert not b.policies["x"].closed.is_set()
@@ -116,7 +116,7 @@ def test_draining_lets_nobody_in_and_nobody_down():
             assert not b.slot.ready()
             with pytest.raises(ShuttingDown):
                 await b.have("x")
-            assert x in x.loaded.leases
+            assert x in x.replica.leases
             assert not b.policies["x"].closed.is_set()
 
     run(main())

@@ -24,7 +24,7 @@ def test_an_idle_lease_yields_only_when_somebody_waits():
             await b.have("x")
             await turns()
             assert evicted == [], "nobody waits for another model"
-            b.slot.release(next(lease for lease in x.loaded.leases if lease is not x))
+            b.slot.release(next(lease for lease in x.replica.leases if lease is not x))
             await b.have("y")
             assert [type(error) for error in evicted] == [Idle]
 
@@ -70,7 +70,7 @@ def test_a_lease_that_nobody_takes_back_ends():
         async with bed(linger=0.0) as b:
             x = await b.have("x")
             b.slot.linger(x, lambda: b.slot.release(x))
-            assert (await b.have("y")).loaded.label == "y"
+            assert (await b.have("y")).replica.label == "y"
             assert not b.slot.reclaim(x)
 
     run(main())
@@ -84,12 +84,12 @@ def test_a_lost_model_is_told_to_all_and_loaded_anew():
             for lease in leases:
                 lease.on_evict(lambda error, lease=lease: (told.append(error), b.slot.release(lease)))
             lost = ModelLost("the child is gone")
-            b.slot.lost(leases[0].loaded, lost)
-            b.slot.lost(leases[0].loaded, ModelLost("again"))
+            b.slot.lost(leases[0].replica, lost)
+            b.slot.lost(leases[0].replica, ModelLost("again"))
             assert told == [lost, lost]
             assert not b.slot.ready()
             again = await b.have("x")
-            assert again.loaded is not leases[0].loaded
+            assert again.replica is not leases[0].replica
             assert b.loads == ["x", "x"]
             assert b.slot.ready()
 
@@ -101,7 +101,7 @@ def test_a_stuck_policy_is_not_handed_out_until_it_returns():
         with Door() as door:
             async with bed(infer=0.0, close=PATIENCE) as b:
                 x = await b.have("x")
-                call = asyncio.ensure_future(x.loaded.thread.call(door.passing, None, "hanging"))
+                call = asyncio.ensure_future(x.replica.executor.call(door.passing, None, "hanging"))
                 await until(door.entered)
                 assert b.slot.wedged()
                 assert not b.slot.ready()
@@ -109,7 +109,7 @@ def test_a_stuck_policy_is_not_handed_out_until_it_returns():
                     await b.have("x")
                 door.open()
                 await call
-                await until(_idle(x.loaded.thread))
+                await until(_idle(x.replica.executor))
                 assert b.slot.ready()
                 await b.have("x")
 
@@ -133,7 +133,7 @@ def test_a_stuck_policy_is_left_behind_and_nothing_is_loaded_beside_it():
         with Door() as door:
             async with bed(close=0.0) as b:
                 x = await b.have("x")
-                call = asyncio.ensure_future(x.loaded.thread.call(door.passing, None, "hanging"))
+                call = asyncio.ensure_future(x.replica.executor.call(door.passing, None, "hanging"))
                 await until(door.entered)
                 b.slot.release(x)
                 with pytest.raises(LoadFailed, match="x was given up, but its last call has not returned yet"):
@@ -142,7 +142,7 @@ def test_a_stuck_policy_is_left_behind_and_nothing_is_loaded_beside_it():
                 door.open()
                 await call
                 await until(b.policies["x"].closed)
-                assert await asyncio.to_thread(x.loaded.thread.join, PATIENCE)
+                assert await asyncio.to_thread(x.replica.executor.join, PATIENCE)
                 await b.have("y")
 
     run(main())

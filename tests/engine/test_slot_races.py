@@ -55,7 +55,7 @@ def test_a_lease_lingers_only_while_nobody_waits_for_the_slot():
             before.close(linger=True)
             assert before.lease in service.slot.loaded.leases, "nobody waits yet"
             waiting = asyncio.ensure_future(open_session(service, "y"))
-            await becomes(lambda: before.lease not in after.lease.loaded.leases)
+            await becomes(lambda: before.lease not in after.lease.replica.leases)
             after.close(linger=True)
             assert (await waiting).meta["checkpoint_id"] == "y"
             assert service.reclaim(before.id, "x", (), lambda codec: PlainSerializer()) is None
@@ -64,7 +64,7 @@ def test_a_lease_lingers_only_while_nobody_waits_for_the_slot():
 
 
 def lose(service, lease):
-    service.slot.lost(lease.loaded, ModelLost("the child is gone"))
+    service.slot.lost(lease.replica, ModelLost("the child is gone"))
 
 
 def test_a_model_lost_while_a_session_opens_is_told_to_it_and_not_pinned():
@@ -118,6 +118,6 @@ def test_a_policy_that_fails_to_close_is_no_reason_to_refuse_the_next_model():
     async def main():
         async with bed() as b:
             b.slot.release(await b.have("x", make=Stubborn))
-            assert (await b.have("y")).loaded.label == "y"
+            assert (await b.have("y")).replica.label == "y"
 
     run(main())

@@ -27,10 +27,10 @@ class Hangs(PlainSerializer):
 
 async def beside_a_call(made, lease, door, serializers):
     """Exchanges that come while the model is in its second call, so that what they bring is translated beside it."""
-    model = lease.loaded
+    model = lease.replica
 
     async def ask(serializer):
-        episode = await model.thread.call(lambda: model.policy.new_session(NoParams()), PATIENCE, "an episode")
+        episode = await model.executor.call(lambda: model.policy.new_session(NoParams()), PATIENCE, "an episode")
         codec = resolved(None)
         context = ContextReader(model.policy, codec)
         return Pipeline(episode, codec, lambda: serializer, SessionStats(made.stats), context)
@@ -38,10 +38,10 @@ async def beside_a_call(made, lease, door, serializers):
     first, second, *pipelines = [
         await ask(serializer) for serializer in (PlainSerializer(), PlainSerializer(), *serializers)
     ]
-    await Asked(model.thread, first, {"x": np.zeros(1)}, None).reply()
-    busy = Asked(model.thread, second, {"x": np.zeros(1)}, None)
+    await Asked(model.executor, first, {"x": np.zeros(1)}, None).reply()
+    busy = Asked(model.executor, second, {"x": np.zeros(1)}, None)
     await until(door.entered)
-    beside = [Asked(model.thread, pipeline, {"x": np.zeros(1)}, None) for pipeline in pipelines]
+    beside = [Asked(model.executor, pipeline, {"x": np.zeros(1)}, None) for pipeline in pipelines]
     await turns()
     door.open()
     await busy.reply()
@@ -78,6 +78,7 @@ def test_a_model_whose_translators_are_all_stuck_is_not_handed_out_until_one_ret
                 await until(one.entered)
                 await until(other.entered)
                 assert made.slot.ready(), "they have not been at it for long"
+                await becomes(lambda: not held.replica.executor.busy_for())  # the model's own thread
                 made.slot.limits = replace(made.slot.limits, infer=0.0)
                 stuck = r"^x has been stuck in calls of its codec, on every thread that translates, for \d+ s"
                 assert not made.slot.ready()

@@ -29,20 +29,20 @@ def test_a_model_is_freed_though_another_thread_is_collecting():
     async def main():
         found, left = [], []
 
-        def load_x(report):
+        def load_x(report, place):
             policy = Puppet()
             policy.cycle = policy
             found.append(weakref.ref(policy))
             return policy
 
-        def load_y(report):
+        def load_y(report, place):
             left.append(found[0]())
             return Puppet()
 
         with Door() as door:
             async with bed() as b:
                 lease = await Want(b.slot, ModelSpec(("test", "x"), "x", load_x), "a robot").lease()
-                thread = lease.loaded.thread
+                thread = lease.replica.executor
                 collecting = threading.Thread(target=collect_garbage, args=[door])
                 collecting.start()
                 reached(door.entered)

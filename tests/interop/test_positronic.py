@@ -64,7 +64,7 @@ class StaysLoader(CheckpointLoader):
     def __init__(self, options):
         pass
 
-    def load(self, checkpoint, report):
+    def load(self, checkpoint, report, place):
         return StaysPolicy()
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from lerobot_checkpoints import model_inputs
 from offboard_client.errors import LoadFailed, ModelLost, PolicyFailed
-from offboard_core import Health, Item
+from offboard_core import Health, Item, Placement
 from offboard_lerobot import build
 from offboard_lerobot.device import broken
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
@@ -51,7 +51,7 @@ def test_a_broken_device_is_a_lost_model_for_everybody(kind, request, caplog):
 
 
 def test_nothing_is_loaded_onto_it(act, monkeypatch):
-    monkeypatch.setattr(build, "pick_device", lambda asked: torch.device("meta"))
+    monkeypatch.setattr(build, "pick_device", lambda asked, place: torch.device("meta"))
     with pytest.raises(LoadFailed, match=r"meta fails at whatever.*Restart the server") as caught:
         load(act)
     assert caught.value.permanent
@@ -64,3 +64,14 @@ def test_a_device_that_is_full_is_not_broken(monkeypatch):
 
 def test_the_cpu_is_not_broken():
     assert broken(torch.device("cpu")) is None
+
+
+def test_replicas_take_turns_on_the_gpus_unless_one_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    places = [Placement(number, 3) for number in range(3)]
+    for asked in (None, "cuda"):
+        assert [str(build.pick_device(asked, place)) for place in places] == ["cuda:0", "cuda:1", "cuda:0"]
+        assert str(build.pick_device(asked)) == "cuda", "a replica that is alone goes where it always went"
+    assert {str(build.pick_device("cuda:1", place)) for place in places} == {"cuda:1"}
+    assert {str(build.pick_device("cpu", place)) for place in places} == {"cpu"}

@@ -257,3 +257,9 @@ def robot_of_arm():
 def test_options_that_make_no_sense_are_refused(option):
     with pytest.raises(BadParameter, match=next(iter(option))):
         build(OpenPIOptions, option, "the vendor openpi", BadParameter)
+
+
+def test_there_is_one_replica_where_there_is_one_address():
+    assert loader().max_replicas is None, "each has a child and a free port of its own"
+    assert loader(openpi_ws_port=8123).max_replicas == 1
+    assert loader(attach="ws://127.0.0.1:8123").max_replicas == 1

@@ -8,7 +8,7 @@ def test_the_public_names_of_core_are_these():
     assert offboard_core.__all__ == sorted(offboard_core.__all__)
     assert set(offboard_core.__all__) == {
         # whoever has a policy
-        "InferenceServer", "Policy", "Session", "Chunk", "Observation", "NoParams", "declare", "Health",
+        "InferenceServer", "Placement", "Policy", "Session", "Chunk", "Observation", "NoParams", "declare", "Health",
         "InferContext", "Item", "Control",
         # vendors
         "CheckpointLoader", "Checkpoint", "ModelRegistry", "Progress", "ReportProgress", "Feature", "Field", "Codec",

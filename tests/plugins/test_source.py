@@ -28,7 +28,7 @@ class ArmLoader(CheckpointLoader):
     def __init__(self, options):
         self.options = options
 
-    def load(self, checkpoint, report):
+    def load(self, checkpoint, report, place):
         raise NotImplementedError
 
 

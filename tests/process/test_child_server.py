@@ -29,6 +29,7 @@ from offboard_core.catalog import from_flags
 from offboard_core.engine import ServiceTimeouts
 from offboard_core.plugins import Plugins
 from offboard_core.process import AttachedServer, ChildServer, Stale, take_port
+from offboard_core.types import ALONE
 from ports import free_port
 from puppets import PATIENCE
 from robots import get
@@ -67,7 +68,7 @@ class Bed:
 
     def policy(self, **options):
         source = self.source(**options)
-        return source.loader.load(source.default(), lambda _: None)
+        return source.loader.load(source.default(), lambda _: None, ALONE)
 
     @contextlib.contextmanager
     def serving(self, **options):

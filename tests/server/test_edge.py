@@ -110,7 +110,7 @@ def test_progress_is_told_without_paths_on_the_wire_and_over_http(monkeypatch):
     with Door() as door:
         models = source({"a": Puppet})
 
-        def load(checkpoint, report):
+        def load(checkpoint, report, place):
             report(f"Loading params from {WHERE}/act/params …")
             door.passing()
             return Puppet()

@@ -23,7 +23,7 @@ def test_a_load_is_told_with_its_phase_its_time_and_its_bytes(monkeypatch):
     with Door() as door:
         models = source({"a": Puppet, "b": Puppet})
 
-        def load(checkpoint, report):
+        def load(checkpoint, report, place):
             said[:] = [report]
             report(Progress("fetching a", 1_000_000, 4_000_000))
             door.passing()

@@ -43,7 +43,7 @@ VENDOR = """
                 (pathlib.Path(self.options.here) / phase).touch()
                 threading.Event().wait()
 
-        def load(self, checkpoint, report):
+        def load(self, checkpoint, report, place):
             self.stop("load")
             return Stopping(self)
 

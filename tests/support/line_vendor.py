@@ -129,7 +129,7 @@ class LineLoader(CheckpointLoader):
     def __init__(self, options):
         self.options = options
 
-    def load(self, checkpoint, report):
+    def load(self, checkpoint, report, place):
         server = ChildServer(
             partial(start, checkpoint.location),
             Line,

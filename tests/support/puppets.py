@@ -135,7 +135,7 @@ class PuppetLoader(CheckpointLoader):
         self._makes = dict(makes)
         self.loads: list[str] = []
 
-    def load(self, checkpoint: Checkpoint, report: Callable[[str], None]) -> Policy[Any]:
+    def load(self, checkpoint: Checkpoint, report: Callable[[str], None], place: Any) -> Policy[Any]:
         self.loads.append(checkpoint.id)
         report("pulling strings")
         return self._makes[checkpoint.id]()

@@ -48,7 +48,7 @@ def growing(registry):
     plain = source({})
 
     class Any_(PuppetLoader):
-        def load(self, checkpoint, report):
+        def load(self, checkpoint, report, place):
             return Puppet()
 
     return ModelSource(vendor="puppet", registry=registry, loader=Any_({}), codec=plain.codec)

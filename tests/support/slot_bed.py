@@ -20,7 +20,7 @@ class Bed:
         self.policies = {}
 
     def spec(self, name, make=Puppet):
-        def load(report):
+        def load(report, place):
             self.loads.append(name)
             report(f"reading {name}")
             self.policies[name] = policy = make()

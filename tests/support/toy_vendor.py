@@ -72,7 +72,7 @@ class ToyLoader(CheckpointLoader):
     def __init__(self, options):
         self.options = options
 
-    def load(self, checkpoint, report):
+    def load(self, checkpoint, report, place):
         return Toy(self.options)
 
 

@@ -243,7 +243,7 @@ class Stays(Model):
 
 def served(policy):
     class Loader(CheckpointLoader):
-        def load(self, checkpoint, report):
+        def load(self, checkpoint, report, place):
             return policy()
 
     return ModelSource(

@@ -18,7 +18,8 @@ API = {
     room: set(names.split())
     for room, names in {
         "offboard_core": f"{_ENTRIES} Checkpoint CheckpointLoader Chunk Codec CodecMeta Control Feature Field"
-        " Health InferContext Item ModelRegistry NoParams Observation Policy Progress ReportProgress Session Trainer"
+        " Health InferContext Item ModelRegistry NoParams Observation Placement Policy Progress ReportProgress Session"
+        " Trainer"
         " BadObservation BadParameter ConfigurationError InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound"
         " OffboardError PolicyFailed",
         "offboard_core.checkpoints": "is_lfs_pointer numbered_folders read_record stamps still_written write_record",
@@ -35,8 +36,8 @@ API = {
         "offboard_core.testing": "CheckpointConformance CodecLaws PluginLaws PolicyLaws ProtocolLaws RegistryLaws"
         " Vendor VendorConformance",
         "offboard_core.training": "Trainer",
-        "offboard_core.types": "Array Checkpoint CheckpointLoader Chunk Codec CodecMeta Control Feature Field"
-        " Health InferContext Item ModelRegistry NO_CONTEXT NoParams Observation Parallel Policy Progress"
+        "offboard_core.types": "ALONE Array Checkpoint CheckpointLoader Chunk Codec CodecMeta Control Feature Field"
+        " Health InferContext Item ModelRegistry NO_CONTEXT NoParams Observation Parallel Placement Policy Progress"
         " ReportProgress Sequential Session Stage is_array is_image",
         "offboard_client.errors": "BadMessage BadObservation BadParameter ConfigurationError DialectUnsupported"
         " InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound OffboardError PolicyFailed RobotFailed nearest"

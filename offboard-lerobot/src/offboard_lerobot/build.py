@@ -19,7 +19,7 @@ from lerobot.configs.policies import PreTrainedConfig
 from lerobot.configs.types import NormalizationMode
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from offboard_client.errors import LoadFailed, OffboardError
-from offboard_core.types import NO_CONTEXT, Chunk, ReportProgress
+from offboard_core.types import ALONE, NO_CONTEXT, Chunk, Placement, ReportProgress
 from safetensors.torch import load_model
 
 from .device import broken
@@ -32,11 +32,13 @@ log = logging.getLogger(__name__)
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def build(files: Files, device: str | None, max_batch_size: int, report: ReportProgress) -> LeRobotPolicy:
+def build(
+    files: Files, device: str | None, max_batch_size: int, report: ReportProgress, place: Placement = ALONE
+) -> LeRobotPolicy:
     """Load, check and warm up. Raises LoadFailed where the cause is known, else whatever LeRobot raises."""
     with TemporaryDirectory(prefix="offboard-") as as_checked:
         _write(files, Path(as_checked))
-        return _build(files, as_checked, pick_device(device), max_batch_size, report)
+        return _build(files, as_checked, pick_device(device, place), max_batch_size, report, place.replicas)
 
 
 def _write(files: Files, place: Path) -> None:
@@ -51,10 +53,10 @@ def _write(files: Files, place: Path) -> None:
 
 
 def _build(
-    files: Files, as_checked: str, target: torch.device, max_batch_size: int, report: ReportProgress
+    files: Files, as_checked: str, target: torch.device, max_batch_size: int, report: ReportProgress, replicas: int
 ) -> LeRobotPolicy:
     if target.type == "cpu":
-        _leave_a_core()
+        _leave_a_core(replicas)
     if why := broken(target):
         raise LoadFailed(why, permanent=True)
     config: Any = PreTrainedConfig.from_pretrained(as_checked, local_files_only=True)
@@ -90,27 +92,31 @@ def _build(
     return policy
 
 
-def pick_device(asked: str | None) -> torch.device:
-    """The device asked for, else the first of cuda, mps, cpu. Raises LoadFailed naming those that exist."""
+def pick_device(asked: str | None, place: Placement = ALONE) -> torch.device:
+    """The device asked for, else the first of cuda, mps, cpu. Raises LoadFailed naming those that exist.
+
+    Where ``cuda`` is meant as such and not one GPU of it, replicas take turns on the GPUs there are.
+    """
     there = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     there += ["mps"] if torch.backends.mps.is_available() else []
     there += ["cpu"]
-    if asked is None:
-        return torch.device(there[0].partition(":")[0])
-    if asked not in there and f"{asked}:0" not in there:
+    if asked is not None and asked not in there and f"{asked}:0" not in there:
         raise LoadFailed(f"there is no device {asked!r} here; there are: {', '.join(there)}", permanent=True)
-    return torch.device(asked)
+    picked = there[0].partition(":")[0] if asked is None else asked
+    if picked == "cuda" and place.replicas > 1:
+        picked = f"cuda:{place.replica % torch.cuda.device_count()}"
+    return torch.device(picked)
 
 
-def _leave_a_core() -> None:
+def _leave_a_core(replicas: int) -> None:
     """Take one thread fewer than there are cores: with as many, each step of the model waits for the network's core.
 
-    Holds for the thread that calls this, which is the model's own.
+    Holds for the thread that calls this, which is the model's own; so ``replicas`` of them share the rest.
     """
     if any(os.environ.get(name) for name in _THREADS):
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), cores - 1)))
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), (cores - 1) // replicas)))
     log.info("inference takes %d of %d cores (%s sets another number)", torch.get_num_threads(), cores, _THREADS[0])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from offboard_client.errors import ConfigurationError, LoadFailed, told
 from offboard_core.checkpoints import stamps
 from offboard_core.checkpoints.remote import fetch, is_url, open_folder
-from offboard_core.types import Checkpoint, CheckpointLoader, Policy, ReportProgress
+from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, Policy, ReportProgress
 
 from .files import CONFIG, Files, Incomplete, read
 from .places import LocalPlace, Place, RemotePlace
@@ -48,7 +48,7 @@ class LeRobotLoader(CheckpointLoader):
         else:
             _servable(LocalPlace(Path(location)))
 
-    def load(self, checkpoint: Checkpoint, report: ReportProgress) -> Policy[Any]:
+    def load(self, checkpoint: Checkpoint, report: ReportProgress, place: Placement = ALONE) -> Policy[Any]:
         """See :meth:`CheckpointLoader.load`."""
         folder = _fetched(checkpoint, report) if is_url(checkpoint.location) else Path(checkpoint.location)
         before = stamps(folder, (path.name for path in folder.glob("*")))
@@ -59,7 +59,7 @@ class LeRobotLoader(CheckpointLoader):
         try:
             from .build import build
 
-            policy = build(files, self._options.device, self._options.max_batch_size, report)
+            policy = build(files, self._options.device, self._options.max_batch_size, report, place)
             if all(before.get(name) == now for name, now in stamps(folder, files.names).items()):
                 return policy
             policy.close()

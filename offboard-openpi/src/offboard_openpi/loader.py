@@ -15,7 +15,7 @@ from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.checkpoints import stamps
 from offboard_core.checkpoints.remote import RemoteFolder, fetch, is_url
 from offboard_core.process import AttachedServer, Child, ChildServer
-from offboard_core.types import Checkpoint, CheckpointLoader, Field, ReportProgress
+from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Field, Placement, ReportProgress
 
 from . import files
 from .checkout import check_config, check_program, script
@@ -43,6 +43,8 @@ class OpenPILoader(CheckpointLoader):
     def __init__(self, options: OpenPIOptions) -> None:
         self._options = options
         self._was_there = False
+        # Several would be at one address.
+        self.max_replicas = 1 if options.attach is not None or options.openpi_ws_port else None
 
     def standalone_checkpoint(self) -> Checkpoint | None:
         """The server to attach to, which says nothing about its checkpoint."""
@@ -69,7 +71,7 @@ class OpenPILoader(CheckpointLoader):
         if self._options.attach is None:
             self._command(self._config(checkpoint))
 
-    def load(self, checkpoint: Checkpoint, report: ReportProgress) -> OpenPIPolicy:
+    def load(self, checkpoint: Checkpoint, report: ReportProgress, place: Placement = ALONE) -> OpenPIPolicy:
         """See :meth:`CheckpointLoader.load`."""
         config = self._config(checkpoint)
         if self._options.attach is not None:

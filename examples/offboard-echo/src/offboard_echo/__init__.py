@@ -18,7 +18,7 @@ class EchoLoader(CheckpointLoader):
     def __init__(self, options):
         """This vendor has no options."""
 
-    def load(self, checkpoint, report):
+    def load(self, checkpoint, report, place):
         return EchoPolicy()
 
 

@@ -25,7 +25,18 @@ from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError
 
 from ..checkpoints import MemoryRegistry
 from ..plugins import Plugins
-from ..types import Array, Checkpoint, CheckpointLoader, Chunk, InferContext, Policy, ReportProgress, Session
+from ..types import (
+    ALONE,
+    Array,
+    Checkpoint,
+    CheckpointLoader,
+    Chunk,
+    InferContext,
+    Placement,
+    Policy,
+    ReportProgress,
+    Session,
+)
 from .answers import as_chunk, kind_of
 from .codec_choice import CodecChoice
 from .declared import declared
@@ -35,11 +46,12 @@ from .source import ModelSource
 Build = Callable[[], Any]
 
 
-def from_callables(models: Mapping[str, Any], fps: float | None = None) -> ModelSource:
+def from_callables(models: Mapping[str, Any], fps: float | None = None, replicas: int = 1) -> ModelSource:
     """The source behind ``InferenceServer({"name": …})``; what may stand there is said above, in this module.
 
     The first key is the default model. Observations reach the policy under their canonical names.
     ``fps``: steps per second of what it answers, for the timestamps; None where the answers bring their own or none.
+    ``replicas``: as of :class:`ModelSource`; each callable is called once for each.
     Raises ConfigurationError for a value that is no policy and makes none, and for a name that is no text.
     """
     for name in models:
@@ -49,8 +61,9 @@ def from_callables(models: Mapping[str, Any], fps: float | None = None) -> Model
     return ModelSource(
         vendor="python",
         registry=MemoryRegistry([_of_callable(name, value) for name, value in models.items()]),
-        loader=CallableLoader(builds),
+        loader=CallableLoader(builds, itself=any(is_itself(value) for value in models.values())),
         codec=CodecChoice(Plugins.of(), None, "native", fps=fps),
+        replicas=replicas,
     )
 
 
@@ -62,10 +75,12 @@ def _of_callable(name: str, value: Any) -> Checkpoint:
 class CallableLoader(CheckpointLoader):
     """Loads the models of a dict: the checkpoint's id is the key, the value is called without arguments."""
 
-    def __init__(self, builds: Mapping[str, Build]) -> None:
+    def __init__(self, builds: Mapping[str, Build], *, itself: bool = False) -> None:
+        """``itself``: a build hands out the same object at every call, so that there can be no second replica."""
         self._builds = dict(builds)
+        self.max_replicas = 1 if itself else None
 
-    def load(self, checkpoint: Checkpoint, report: ReportProgress) -> Policy[Any]:
+    def load(self, checkpoint: Checkpoint, report: ReportProgress, place: Placement = ALONE) -> Policy[Any]:
         """Raises LoadFailed if the callable raises or returns nothing that answers observations."""
         report(f"calling {checkpoint.id!r} of the server's models")
         try:
@@ -91,14 +106,21 @@ def as_build(name: str, value: Any) -> Build:
 
     Raises ConfigurationError for what can be neither.
     """
-    if not isinstance(value, type) and (isinstance(value, Policy) or _method(value) is not None):
-        return lambda: cast("Any", value)
+    if is_itself(value):
+        return lambda: value
     if not callable(value):
         raise ConfigurationError(
             f"the model {name!r} is {kind_of(value)}; expected a function of the observation, an object with infer or "
             "select_action, a Policy, or a callable without arguments that makes one of these"
         )
-    return (lambda: value) if _needs_argument(value) else cast("Build", value)
+    return cast("Build", value)
+
+
+def is_itself(value: Any) -> bool:
+    """Whether this answers observations, and is no callable that makes what does."""
+    if not isinstance(value, type) and (isinstance(value, Policy) or _method(value) is not None):
+        return True
+    return callable(value) and _needs_argument(value)
 
 
 def _needs_argument(function: Callable[..., Any]) -> bool:

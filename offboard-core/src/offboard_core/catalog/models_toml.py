@@ -8,6 +8,7 @@
     checkpoint = "010000"                 # left out: the newest
     codec = "ee"                          # left out: the checkpoint's own, else the vendor's default
     fps = 15
+    replicas = 2                          # left out: 1
     options = { device = "cpu" }          # the vendor's options
     codec_options = { map = { "image.exterior" = "front" } }
 
@@ -44,6 +45,7 @@ KEYS: dict[str, tuple[type, ...]] = {
     "codec": (str,),
     "codec_options": (dict,),
     "fps": (int, float),
+    "replicas": (int,),
     "options": (dict,),
 }
 #: The tables that are no sources.
@@ -120,5 +122,6 @@ def _source(name: str, table: Any, folder: Path, plugins: Plugins) -> ModelSourc
         codec=given.get("codec"),
         codec_options=given.get("codec_options"),
         fps=given.get("fps"),
+        replicas=given.get("replicas", 1),
         loader_options=given.get("options"),
     )

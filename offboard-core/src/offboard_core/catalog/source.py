@@ -18,13 +18,28 @@ from .codec_choice import CodecChoice
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSource:
-    """One place that models come from. ``pinned``: the checkpoint that a session without a model id gets."""
+    """One place that models come from. ``pinned``: the checkpoint that a session without a model id gets.
+
+    ``replicas``: how many policies of a model are loaded beside each other; each session is with one of them.
+    Raises ConfigurationError for a number that the loader cannot have.
+    """
 
     vendor: str
     registry: ModelRegistry
     loader: CheckpointLoader
     codec: CodecChoice
     pinned: str | None = None
+    replicas: int = 1
+
+    def __post_init__(self) -> None:
+        most = self.loader.max_replicas
+        if type(self.replicas) is not int or self.replicas < 1:
+            raise ConfigurationError(f"replicas is {self.replicas!r:.40}; expected a whole number from 1 up")
+        if most is not None and self.replicas > most:
+            raise ConfigurationError(
+                f"replicas is {self.replicas}, and what the vendor {self.vendor} serves here can be there {most} "
+                f"time{'s' * (most != 1)} only"
+            )
 
     def default(self) -> Checkpoint:
         """What a session without a model id gets: the pinned checkpoint, else the registry's default.
@@ -45,6 +60,7 @@ def from_flags(
     codec: str | None = None,
     codec_options: Mapping[str, Any] | None = None,
     fps: float | None = None,
+    replicas: int = 1,
     loader_options: Mapping[str, Any] | Any = None,
 ) -> ModelSource:
     """The source that a command line or a table of ``models.toml`` describes.
@@ -78,6 +94,7 @@ def from_flags(
         registry=EnrichedRegistry(registry, loader.enrich),
         loader=loader,
         pinned=checkpoint,
+        replicas=replicas,
         codec=CodecChoice(
             plugins, offer.provider.name, entry.default_codec, asked=codec, options=codec_options, fps=fps
         ),

@@ -133,6 +133,7 @@ def make_sources(parsed: Parsed, plugins: Plugins) -> dict[str, ModelSource]:
         codec=options.codec,
         codec_options=parsed.codec,
         fps=options.fps,
+        replicas=1 if options.replicas is None else options.replicas,
         loader_options=parsed.vendor,
     )
     return {source.vendor: source}

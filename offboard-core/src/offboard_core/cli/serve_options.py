@@ -45,6 +45,8 @@ class ServeOptions:
     """The codec; without it the one recorded beside the checkpoint, else the vendor's default."""
     fps: float | None = None
     """Steps per second of the actions, where nothing beside the checkpoint says it."""
+    replicas: int | None = None
+    """How many policies of a model are loaded beside each other; each session is with one. 1 if nothing is said."""
     host: str = "127.0.0.1"
     """Where to listen. 0.0.0.0 is every interface of this machine."""
     port: int = 8000
@@ -77,7 +79,7 @@ class ServeOptions:
 
 #: Who owns the options ``--codec.NAME``.
 CODEC = "codec"
-_SOURCE = ("vendor", "checkpoints_dir", "checkpoint", "codec", "fps")
+_SOURCE = ("vendor", "checkpoints_dir", "checkpoint", "codec", "fps", "replicas")
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,18 @@
-"""The loaded model, leases on it, and requests for leases."""
+"""The loaded model with its replicas, leases on them, and requests for leases."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from offboard_client.errors import OffboardError
 from offboard_client.wire import Status
 
-from ..types import Policy, ReportProgress
-from .model_thread import ModelThread
-from .watch import Watch
+from ..types import Placement, Policy, ReportProgress
+from .executor import Executor
+from .watch import Watch, shown
 
 #: Tells whoever waits how it stands.
 OnStatus = Callable[[Status], Awaitable[None]]
@@ -20,32 +20,47 @@ OnStatus = Callable[[Status], Awaitable[None]]
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model that can be loaded: its identity, its name for people, and how to make it (on the model thread)."""
+    """A model that can be loaded: its identity, its name for people, and how to make each replica."""
 
     key: tuple[str, str]
     label: str
-    load: Callable[[ReportProgress], Policy[Any]]
+    load: Callable[[ReportProgress, Placement], Policy[Any]]
+    replicas: int = 1
 
 
-class LoadedModel:
-    """A policy in the slot, with its thread and its leases."""
+class Replica:
+    """One policy of the model in the slot, with its executor and its leases. ``lost``: why it answers no more."""
 
-    def __init__(self, spec: ModelSpec, thread: ModelThread, now: float) -> None:
-        self.key, self.label, self.thread, self.since = spec.key, spec.label, thread, now
+    def __init__(self, label: str, executor: Executor, now: float) -> None:
+        self.label, self.executor = label, executor
         self.leases: set[Lease] = set()
         self.lost: OffboardError | None = None
-        self.watch = Watch(spec.label, now)
+        self.watch = Watch(label, now)
 
     @property
     def policy(self) -> Policy[Any]:
-        """The policy. Its methods belong to :attr:`thread`; its attributes may be read anywhere."""
-        assert self.thread.policy is not None
-        return self.thread.policy
+        """The policy. Its methods belong to :attr:`executor`; its attributes may be read anywhere."""
+        assert self.executor.policy is not None
+        return self.executor.policy
 
     @property
     def recovering(self) -> bool:
         """Whether it said so when it was asked last."""
         return self.lost is None and self.watch.said.state == "recovering"
+
+    @property
+    def full(self) -> bool:
+        """Whether its policy takes no more sessions."""
+        most = self.policy.max_sessions
+        return most is not None and len(self.leases) >= most
+
+    def unready(self, limit: float) -> str | None:
+        """Why no session should begin here; None if one may. ``limit``: seconds that one call may take."""
+        if self.lost is not None:
+            return f"{self.label} has failed: {shown(self.lost.text)}"
+        if stuck := self.executor.stuck(limit):
+            return f"{self.label} has been {stuck}"
+        return None if self.watch.said.state == "ready" else self.watch.told()
 
     def health(self) -> dict[str, str]:
         """Plain data for ``/api/v1/status``."""
@@ -54,11 +69,69 @@ class LoadedModel:
         return {"state": self.watch.said.state, "reason": self.watch.said.reason}
 
 
-class Lease:
-    """One session's hold on the loaded model."""
+class LoadedModel:
+    """The model in the slot: its replicas. A session is pinned to one of them for as long as it lives."""
 
-    def __init__(self, loaded: LoadedModel, holder: str, now: float) -> None:
-        self.loaded, self.holder, self.since, self.active = loaded, holder, now, now
+    def __init__(self, spec: ModelSpec, replicas: Sequence[Replica], now: float) -> None:
+        self.key, self.label, self.since = spec.key, spec.label, now
+        self.replicas = tuple(replicas)
+
+    @property
+    def leases(self) -> set[Lease]:
+        """Those on all replicas."""
+        return {lease for replica in self.replicas for lease in replica.leases}
+
+    @property
+    def lost(self) -> OffboardError | None:
+        """Why it answers no more; None while one replica does."""
+        lost = [replica.lost for replica in self.replicas]
+        return None if None in lost else lost[-1]
+
+    @property
+    def worn(self) -> bool:
+        """Whether it is to be loaded anew: it is lost, or one replica is and nobody uses the others."""
+        return self.lost is not None or (not self.leases and any(replica.lost for replica in self.replicas))
+
+    @property
+    def recovering(self) -> bool:
+        """Whether none that is not lost can answer, and one mends that."""
+        left = [replica for replica in self.replicas if replica.lost is None]
+        return bool(left) and all(replica.recovering for replica in left)
+
+    @property
+    def max_sessions(self) -> int | None:
+        """How many sessions those replicas take that are not lost; None: any number."""
+        each = [replica.policy.max_sessions for replica in self.replicas if replica.lost is None]
+        most = [one for one in each if one is not None]
+        return sum(most) if len(most) == len(each) else None
+
+    def health(self) -> dict[str, str]:
+        """Plain data for ``/api/v1/status``: of the replica that is best off."""
+        states = ("ready", "recovering", "failed")
+        return min((replica.health() for replica in self.replicas), key=lambda health: states.index(health["state"]))
+
+    def unready(self, limit: float) -> str | None:
+        """Why no session should begin here; None if one may on some replica."""
+        why = [reason for replica in self.replicas if (reason := replica.unready(limit))]
+        return "; ".join(why) if len(why) == len(self.replicas) else None
+
+    def stuck(self, limit: float) -> str | None:
+        """What does not return, where no replica says that it is ready but such as do not; else None."""
+        ready = [replica for replica in self.replicas if replica.lost is None and replica.watch.said.state == "ready"]
+        stuck = [reason for replica in ready if not replica.full and (reason := replica.unready(limit))]
+        return "; ".join(stuck) if len(stuck) == len(ready) and stuck else None
+
+    def pin(self, limit: float) -> Replica | None:
+        """The replica with the fewest leases of those on which one more may begin."""
+        free = [replica for replica in self.replicas if not replica.full and replica.unready(limit) is None]
+        return min(free, key=lambda replica: len(replica.leases), default=None)
+
+
+class Lease:
+    """One session's hold on one replica of the loaded model."""
+
+    def __init__(self, replica: Replica, holder: str, now: float) -> None:
+        self.replica, self.holder, self.since, self.active = replica, holder, now, now
         self._calls = 0
         self.lingering: asyncio.TimerHandle | None = None
         self.evicted: OffboardError | None = None

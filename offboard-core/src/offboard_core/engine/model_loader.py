@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, NamedTuple, TypeVar
@@ -13,9 +13,10 @@ from offboard_client.errors import InferTimeout, LoadFailed, OffboardError, told
 from offboard_client.wire import Status
 
 from ..process import collect
-from ..types import Progress
+from ..types import Placement, Progress
 from .checks import check_policy
-from .lease import LoadedModel, ModelSpec
+from .executor import Executor
+from .lease import LoadedModel, ModelSpec, Replica
 from .model_thread import ModelThread
 from .stats import ServerStats
 from .timeouts import ServiceTimeouts
@@ -51,44 +52,64 @@ class ModelLoader:
         self._limits, self._stats = limits, stats
         self._loop = asyncio.get_running_loop()
         self._heard = 0.0
-        self._stuck: tuple[str, ModelThread] | None = None
+        self._which = ""
+        self._stuck: list[Replica] = []
 
     async def load(self, spec: ModelSpec) -> LoadedModel:
-        """A thread with the policy on it. Raises LoadFailed; then nothing of the model is left."""
-        if self._stuck is not None and self._stuck[1].is_alive():
+        """The model with all its replicas, one after the other. Raises LoadFailed; then nothing of it is left."""
+        self._stuck = [one for one in self._stuck if one.executor.is_alive()]
+        if self._stuck:
             raise self._failed(
                 spec,
-                f"{self._stuck[0]} was given up, but its last call has not returned yet, and holds its memory; "
+                f"{self._stuck[0].label} was given up, but its last call has not returned yet, and holds its memory; "
                 f"{spec.label} can be loaded when it has. If it never does, restart the server",
             )
-        self._stuck = None
-        self.spec, self.progress = spec, "starting"
-        self.since = self._heard = self._loop.time()
-        thread = ModelThread(spec.label, self._loop)
+        self.spec, self.since = spec, self._loop.time()
+        replicas: list[Replica] = []
         try:
-            problem = await self._while_heard_of(thread.call(lambda: self._build(spec, thread), None, "loading"))
-        except InferTimeout as error:
-            self._stuck = (spec.label, thread)
-            problem = _Problem(error.text)
-        except asyncio.CancelledError:
-            _discard(thread)
+            for number in range(spec.replicas):
+                place = Placement(number, spec.replicas)
+                label = spec.label if spec.replicas == 1 else f"{spec.label} (replica {number + 1} of {spec.replicas})"
+                replicas.append(await self._replica(spec, place, label))
+        except LoadFailed:
+            self.spec = None  # what still hangs ends at its next word
+            await self._close(replicas)
+            raise
+        except BaseException:  # nobody waits for it any more
+            for replica in replicas:
+                _discard(replica.executor)
             raise
         finally:
             self.spec = None
-        if problem is not None:
-            _discard(thread)
-            self._stats.loads["failed"] += 1
-            raise self._failed(spec, f"{spec.label} could not be loaded: {problem.text}", problem.permanent)
         now = self._loop.time()
         self._stats.loads["ok"] += 1
         self._stats.load_seconds = now - self.since
         log.info("loaded %s in %.1f s", spec.label, now - self.since)
-        return LoadedModel(spec, thread, now)
+        return LoadedModel(spec, replicas, now)
+
+    async def _replica(self, spec: ModelSpec, place: Placement, label: str) -> Replica:
+        self.progress, self._heard = "starting", self._loop.time()
+        self._which = "" if place.replicas == 1 else f"replica {place.replica + 1} of {place.replicas}: "
+        thread = ModelThread(label, self._loop)
+        try:
+            building = thread.call(lambda: self._build(spec, place, thread), None, "loading")
+            problem = await self._while_heard_of(building)
+        except InferTimeout as error:
+            self._stuck.append(Replica(label, thread, self._loop.time()))
+            problem = _Problem(error.text)
+        except asyncio.CancelledError:
+            _discard(thread)
+            raise
+        if problem is not None:
+            _discard(thread)
+            self._stats.loads["failed"] += 1
+            raise self._failed(spec, f"{label} could not be loaded: {problem.text}", problem.permanent)
+        return Replica(label, thread, self._loop.time())
 
     def status(self, spec: ModelSpec) -> Status:
         """What whoever waits for ``spec``, which is being loaded, is told."""
         told, seconds = self.progress, self._loop.time() - self.since
-        begin = f"loading {spec.label}: "
+        begin = f"loading {spec.label}: {self._which}"
         text = f"{begin}{told} ({seconds:.0f} s so far)"
         if isinstance(told, Progress):
             return Status("loading", text, begin + told.phase, seconds, told.done, told.total)
@@ -99,19 +120,25 @@ class ModelLoader:
         self.failure = Failure(datetime.now(timezone.utc), model, text)
 
     async def unload(self, loaded: LoadedModel) -> None:
-        """Close the policy and end its thread. What does not end in time keeps its memory, and is remembered."""
-        thread = loaded.thread
+        """Close the policies and end their threads. What does not end in time keeps its memory, and is remembered."""
+        await self._close(loaded.replicas)
+
+    async def _close(self, replicas: Iterable[Replica]) -> None:
+        await asyncio.gather(*map(self._close_one, replicas))
+
+    async def _close_one(self, replica: Replica) -> None:
+        label, executor = replica.label, replica.executor
         try:
-            await thread.call(lambda: _close(thread), self._limits.close, f"closing {loaded.label}")
-            log.info("unloaded %s", loaded.label)
+            await executor.call(lambda: _close(executor), self._limits.close, f"closing {label}")
+            log.info("unloaded %s", label)
         except InferTimeout:
-            self._stuck = (loaded.label, thread)
-            log.error("%s did not close within %g s and keeps its memory", loaded.label, self._limits.close)
+            self._stuck.append(replica)
+            log.error("%s did not close within %g s and keeps its memory", label, self._limits.close)
         except OffboardError as error:
             # It was asked to go; what it says to that is no reason to refuse whoever wants the next one.
-            log.error("closing %s failed: %s", loaded.label, error.text)
+            log.error("closing %s failed: %s", label, error.text)
         finally:
-            thread.stop()
+            executor.stop()
 
     def _failed(self, spec: ModelSpec, text: str, permanent: bool = False) -> LoadFailed:
         self.note(spec.label, text)
@@ -136,7 +163,7 @@ class ModelLoader:
     def _hear(self) -> None:
         self._heard = self._loop.time()
 
-    def _build(self, spec: ModelSpec, thread: ModelThread) -> _Problem | None:
+    def _build(self, spec: ModelSpec, place: Placement, thread: ModelThread) -> _Problem | None:
         """On the model's thread: None, or what went wrong.
 
         The exception itself must not leave the thread: its traceback would keep a half-made model alive.
@@ -149,7 +176,7 @@ class ModelLoader:
             self.progress = message if type(message) in (str, Progress) else str(message)
 
         try:
-            thread.policy = check_policy(spec.load(report))
+            thread.policy = check_policy(spec.load(report, place))
             return None
         except OffboardError as error:
             log.warning("loading %s failed", spec.label, exc_info=True)
@@ -165,14 +192,14 @@ class ModelLoader:
             collect()
 
 
-def _discard(thread: ModelThread) -> None:
+def _discard(executor: Executor) -> None:
     """End a thread whose load failed or is not wanted any more, with whatever it may still bring."""
-    thread.post(lambda: _close(thread), "closing a model that nobody wants any more")
-    thread.stop()
+    executor.post(lambda: _close(executor), "closing a model that nobody wants any more")
+    executor.stop()
 
 
-def _close(thread: ModelThread) -> None:
-    policy, thread.policy = thread.policy, None
+def _close(executor: Executor) -> None:
+    policy, executor.policy = executor.policy, None
     try:
         if policy is not None:
             policy.close()

@@ -26,7 +26,7 @@ from offboard_client.errors import (
 )
 
 from ..catalog import wait_until_set
-from .lease import Lease, LeaseRequest, LoadedModel, ModelSpec, OnStatus
+from .lease import Lease, LeaseRequest, LoadedModel, ModelSpec, OnStatus, Replica
 from .model_loader import Failure, ModelLoader
 from .standing import news, standing
 from .stats import ServerStats
@@ -55,8 +55,8 @@ class ModelSlot:
         """A lease on ``spec``'s model; waits and loads as needed, telling ``on_status`` every few seconds."""
         if self._closing:
             raise ShuttingDown("the server is going away; try again when it is back")
-        if not self._requests and (loaded := self._usable(spec)):
-            return self._grant(loaded, holder)
+        if not self._requests and (replica := self._usable(spec)):
+            return self._grant(replica, holder)
         request = LeaseRequest(spec, holder, self._loop.create_future())
         self._requests.append(request)
         self._changed.set()
@@ -86,12 +86,13 @@ class ModelSlot:
         """Give the lease back."""
         if lease.lingering is not None:
             lease.lingering.cancel()
-        lease.loaded.leases.discard(lease)
+        lease.replica.leases.discard(lease)
         self._changed.set()
 
     def reclaim(self, lease: Lease) -> bool:
         """Take a lingering lease over; False if it is gone."""
-        if lease.lingering is None or lease not in lease.loaded.leases or lease.loaded.lost is not None:
+        replica = lease.replica
+        if lease.lingering is None or lease not in replica.leases or replica.lost is not None:
             return False
         lease.lingering.cancel()
         lease.lingering = None
@@ -99,13 +100,13 @@ class ModelSlot:
         lease.active = self._loop.time()
         return True
 
-    def lost(self, loaded: LoadedModel, error: ModelLost) -> None:
-        """The model died: every session on it is told, and nobody is given it any more."""
-        if loaded.lost is None:
-            loaded.lost = error
-            self._loader.note(loaded.label, error.text)
-            log.error("%s is lost: %s", loaded.label, shown(error.text))
-            for lease in list(loaded.leases):
+    def lost(self, replica: Replica, error: ModelLost) -> None:
+        """It died: every session on it is told, and nobody is given it any more. Those on other replicas go on."""
+        if replica.lost is None:
+            replica.lost = error
+            self._loader.note(replica.label, error.text)
+            log.error("%s is lost: %s", replica.label, shown(error.text))
+            for lease in list(replica.leases):
                 lease.evict(error)
             self._changed.set()
 
@@ -120,8 +121,9 @@ class ModelSlot:
         return self._loader.failure
 
     def wedged(self) -> bool:
-        """Whether the loaded policy, or its codec on every translator, has not returned for longer than the limit."""
-        return self._loaded is not None and self._loaded.thread.stuck(self.limits.infer) is not None
+        """Whether a loaded policy, or its codec on every translator, has not returned for longer than the limit."""
+        replicas = self._loaded.replicas if self._loaded is not None else ()
+        return any(replica.executor.stuck(self.limits.infer) is not None for replica in replicas)
 
     def ready(self) -> bool:
         """Whether a warm, healthy policy is in the slot and the server is not draining."""
@@ -136,18 +138,13 @@ class ModelSlot:
             if spec is not None:
                 return f"{spec.label} is being loaded"
             return "no model is loaded" + (f"; {shown(self.failure.text)}" if self.failure is not None else "")
-        if loaded.lost is None and (stuck := loaded.thread.stuck(self.limits.infer)):
-            return f"{loaded.label} has been {stuck}"
-        if self._ask(loaded):
-            return None
-        if loaded.lost is not None:
-            return f"{loaded.label} has failed: {shown(loaded.lost.text)}"
-        return loaded.watch.told()
+        self._ask(loaded)
+        return loaded.unready(self.limits.infer)
 
     def vacant(self) -> bool:
-        """Whether no model is loaded that could be used, and nobody waits for one."""
+        """Whether no model is loaded that could be used as a whole, and nobody waits for one or uses what is left."""
         loaded = self._loaded
-        return not self._closing and not self._requests and (loaded is None or loaded.lost is not None)
+        return not self._closing and not self._requests and (loaded is None or loaded.worn)
 
     def status(self) -> dict[str, Any]:
         """Plain data for ``/api/v1/status``."""
@@ -207,8 +204,8 @@ class ModelSlot:
 
     async def _serve(self, request: LeaseRequest) -> None:
         """The lease, or the load and the lease, or a while of waiting for it."""
-        if loaded := self._usable(request.spec):
-            request.future.set_result(self._grant(loaded, request.holder))
+        if replica := self._usable(request.spec):
+            request.future.set_result(self._grant(replica, request.holder))
             return
         loaded = self._loaded
         recovers = loaded is not None and loaded.recovering and loaded.key == request.spec.key
@@ -224,56 +221,64 @@ class ModelSlot:
         for waiting in self._requests:
             waiting.news.set()
         loaded = self._loaded = await loading
-        if self._ask(loaded) and not request.future.done():
-            request.future.set_result(self._grant(loaded, request.holder))
+        self._ask(loaded)
+        if not request.future.done() and (replica := loaded.pin(self.limits.infer)):
+            request.future.set_result(self._grant(replica, request.holder))
         elif loaded.lost is not None:
             raise LoadFailed(f"{loaded.label} was loaded, and has failed since: {loaded.lost.text}")
 
     async def _watchdog(self) -> None:
         while True:
             await asyncio.sleep(min(0.25, self.limits.infer / 4))
-            if self._loaded is not None:
+            loaded = self._loaded
+            for replica in loaded.replicas if loaded is not None else ():
                 try:
-                    self._loaded.thread.expire(self.limits.infer)
-                    self._ask(self._loaded)
+                    replica.executor.expire(self.limits.infer)
                 except Exception:
-                    log.exception("a timeout or a loss could not be told")
+                    log.exception("a timeout could not be told")
+            if loaded is not None:
+                try:
+                    self._ask(loaded)
+                except Exception:
+                    log.exception("a loss could not be told")
 
     # -- small things ---------------------------------------------------------------------------------------------
-    def _usable(self, spec: ModelSpec) -> LoadedModel | None:
+    def _usable(self, spec: ModelSpec) -> Replica | None:
         loaded = self._loaded
-        if loaded is None or loaded.key != spec.key or not self._ask(loaded):
+        if loaded is None or loaded.key != spec.key or loaded.worn:
             return None
-        most = loaded.policy.max_sessions
-        if most is not None and len(loaded.leases) >= most:
-            return None
-        if stuck := loaded.thread.stuck(self.limits.infer):
-            raise InferTimeout(f"{loaded.label} has been {stuck}; if it does not return, restart the server")
-        return loaded
+        self._ask(loaded)
+        if replica := loaded.pin(self.limits.infer):
+            return replica
+        if stuck := loaded.stuck(self.limits.infer):
+            raise InferTimeout(f"{stuck}; if it does not return, restart the server")
+        return None
 
-    def _ask(self, loaded: LoadedModel) -> bool:
-        """Whether the policy says that it is ready. If it has failed, or does not recover, it is lost."""
-        if loaded.lost is not None:
-            return False
-        before, now = loaded.watch.said.state, self._loop.time()
-        health = loaded.watch.ask(loaded.policy, now)
+    def _ask(self, loaded: LoadedModel) -> None:
+        """Ask each replica how it is. One that has failed, or does not recover, is lost."""
+        for replica in loaded.replicas:
+            if replica.lost is None:
+                self._ask_one(loaded, replica)
+
+    def _ask_one(self, loaded: LoadedModel, replica: Replica) -> None:
+        before, now = replica.watch.said.state, self._loop.time()
+        health = replica.watch.ask(replica.policy, now)
         if health.state == "failed":
-            self.lost(loaded, ModelLost(health.reason or f"{loaded.label} has failed"))
-        elif loaded.recovering and now - loaded.watch.heard > self.limits.load:
-            why = f"{loaded.label} has not recovered for {now - loaded.watch.since:.0f} s: {health.reason}"
-            self.lost(loaded, ModelLost(why))
-            for waiting in self._requests:
+            self.lost(replica, ModelLost(health.reason or f"{replica.label} has failed"))
+        elif replica.recovering and now - replica.watch.heard > self.limits.load:
+            why = f"{replica.label} has not recovered for {now - replica.watch.since:.0f} s: {health.reason}"
+            self.lost(replica, ModelLost(why))
+            for waiting in self._requests if loaded.lost is not None else ():
                 if waiting.spec.key == loaded.key:
                     self._fail(waiting, LoadFailed(why))
         if health.state != before:
             self._changed.set()
             for waiting in self._requests:
                 waiting.news.set()
-        return health.state == "ready"
 
-    def _grant(self, loaded: LoadedModel, holder: str) -> Lease:
-        lease = Lease(loaded, holder, self._loop.time())
-        loaded.leases.add(lease)
+    def _grant(self, replica: Replica, holder: str) -> Lease:
+        lease = Lease(replica, holder, self._loop.time())
+        replica.leases.add(lease)
         return lease
 
     def _fail(self, request: LeaseRequest, error: OffboardError) -> None:

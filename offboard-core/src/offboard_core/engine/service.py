@@ -99,17 +99,17 @@ class PolicyService:
         except ConfigurationError as error:
             raise LoadFailed(error.text) from None
         lease = await self._lease(model, holder, on_status)
-        thread, begun, now = lease.loaded.thread, list[Session](), asyncio.get_running_loop().time
+        executor, begun, now = lease.replica.executor, list[Session](), asyncio.get_running_loop().time
         lease.begin(now())
         try:
-            policy = lease.loaded.policy
+            policy = lease.replica.policy
             _check_known(for_policy, policy, codec)
             options: Any = build(cast("type[Any]", policy.params), for_policy, "this policy")
             configuration = Configuration(options, codec, for_policy, for_codec, resolve)
             controls = describe_controls(policy, configuration)
-            await thread.call(partial(_begin, policy, options, begun), self.limits.infer, "starting an episode")
-            if lease.loaded.lost is not None:
-                raise ModelLost(lease.loaded.lost.text)
+            await executor.call(partial(_begin, policy, options, begun), self.limits.infer, "starting an episode")
+            if lease.replica.lost is not None:
+                raise ModelLost(lease.replica.lost.text)
             check_kept(policy, begun[0], options)
             context = ContextReader(policy, codec)
             meta = build_meta(
@@ -119,9 +119,9 @@ class PolicyService:
             pipeline = Pipeline(begun[0], codec, partial(serializer, codec), SessionStats(self.stats), context)
         except BaseException as error:
             # Calls run in order: if the episode was or will still be begun, this ends it.
-            thread.post(partial(_end, begun), "ending an episode")
+            executor.post(partial(_end, begun), "ending an episode")
             if isinstance(error, ModelLost):
-                self.slot.lost(lease.loaded, error)
+                self.slot.lost(lease.replica, error)
             self.slot.release(lease)
             raise
         lease.end(now())
@@ -209,7 +209,8 @@ class PolicyService:
                 log.error("%s", error)
 
     async def _lease(self, model: Model, holder: str, on_status: OnStatus) -> Lease:
-        spec = ModelSpec(model.key, model.id, partial(model.source.loader.load, model.checkpoint))
+        load = partial(model.source.loader.load, model.checkpoint)
+        spec = ModelSpec(model.key, model.id, load, model.source.replicas)
         lease = await self.slot.acquire(spec, holder, on_status)
         self._granted = model
         return lease
@@ -231,10 +232,10 @@ class PolicyService:
 
     def _forget(self, session: ServiceSession) -> None:
         """The session is closed: end its episode on the model."""
-        loaded, episode = session.lease.loaded, session.pipeline.session
+        executor, episode = session.lease.replica.executor, session.pipeline.session
         self.sessions.pop(session.id, None)
-        loaded.thread.post(episode.close, "ending an episode")
-        loaded.thread.forget(session.pipeline)
+        executor.post(episode.close, "ending an episode")
+        executor.forget(session.pipeline)
 
 
 def _log_progress() -> OnProgress:

@@ -64,10 +64,10 @@ class ServiceSession:
             self.lease.end(self._loop.time())
             deliver(reply, error)
             if isinstance(error, ModelLost):
-                self._slot.lost(self.lease.loaded, error)
+                self._slot.lost(self.lease.replica, error)
 
         self._exchange = Exchange(self.pipeline, frame, delivered, arrived)
-        self.lease.loaded.thread.submit(self._exchange)
+        self.lease.replica.executor.submit(self._exchange)
 
     async def infer(self, frame: Any) -> Any:
         """:meth:`submit` for those who would rather wait. The reply of this session's serializer.
@@ -104,7 +104,7 @@ class ServiceSession:
         """
         if name == CONFIGURE:
             return await self._configure(params)
-        control, session, wanted = self.lease.loaded.policy.controls[name], self.pipeline.session, True
+        control, session, wanted = self.lease.replica.policy.controls[name], self.pipeline.session, True
         options: Any = build(cast("type[Any]", control.params), params, f"the control {name}")
 
         def run() -> dict[str, Any]:
@@ -142,11 +142,11 @@ class ServiceSession:
     def close(self, linger: bool = False) -> None:
         """End the session; with ``linger`` the lease and the episode stay a while for :meth:`PolicyService.reclaim`."""
         if self._exchange is not None:
-            self.lease.loaded.thread.abandon(self._exchange)
+            self.lease.replica.executor.abandon(self._exchange)
             self._exchange = None
             self.lease.end(self._loop.time())
         slot = self._slot
-        if linger and slot.limits.linger > 0 and self.lease.loaded.lost is None and not self._closed:
+        if linger and slot.limits.linger > 0 and self.lease.replica.lost is None and not self._closed:
             slot.linger(self.lease, self.close)
             return
         if not self._closed:
@@ -157,10 +157,10 @@ class ServiceSession:
     async def _call(self, function: Callable[[], T], what: str) -> T:
         self.lease.begin(self._loop.time())
         try:
-            return await self.lease.loaded.thread.call(function, self._slot.limits.infer, what)
+            return await self.lease.replica.executor.call(function, self._slot.limits.infer, what)
         except ModelLost as error:
-            # Whoever asked is told why before all sessions of the model end.
-            self._loop.call_soon(self._slot.lost, self.lease.loaded, error)
+            # Whoever asked is told why before all sessions of the replica end.
+            self._loop.call_soon(self._slot.lost, self.lease.replica, error)
             raise
         finally:
             self.lease.end(self._loop.time())

@@ -17,13 +17,17 @@ def standing(loaded: LoadedModel | None, loader: ModelLoader, now: float) -> dic
     return {
         "loaded": loaded and {"model": loaded.label, "for_s": round(now - loaded.since, 1), "health": loaded.health()},
         "loading": spec and {"model": spec.label, "for_s": round(now - loader.since, 1), "progress": loader.progress},
+        "replicas": [
+            {"health": replica.health(), "sessions": len(replica.leases), "in_flight": replica.executor.queued}
+            for replica in (loaded.replicas if loaded else ())
+        ],
         "holders": [
             {"client": lease.holder, "for_s": round(now - lease.since, 1), "idle_s": round(lease.idle(now), 1)}
             for lease in sorted(loaded.leases if loaded else (), key=lambda lease: lease.since)
         ],
         "last_failure": failure
         and {"model": failure.model, "text": failure.text, "time": failure.time.isoformat(timespec="seconds")},
-        "in_flight": loaded.thread.queued if loaded else 0,
+        "in_flight": sum(replica.executor.queued for replica in loaded.replicas) if loaded else 0,
     }
 
 
@@ -36,7 +40,7 @@ def news(wanted: ModelSpec, loaded: LoadedModel | None, loader: ModelLoader, now
         after = f"{wanted.label} comes after: "
         return replace(status, state="waiting", message=after + status.message, phase=after + status.phase)
     if loaded is not None and loaded.recovering and loaded.key == wanted.key:
-        return loaded.watch.status(now)
+        return next(replica for replica in loaded.replicas if replica.recovering).watch.status(now)
     if loaded is None or not loaded.leases:
         return Status("loading", f"loading {wanted.label}")
     first = min(loaded.leases, key=lambda lease: lease.since)
@@ -46,7 +50,7 @@ def news(wanted: ModelSpec, loaded: LoadedModel | None, loader: ModelLoader, now
         (
             f"{wanted.label} is loaded when they end"
             if wanted.key != loaded.key
-            else f"it takes {loaded.policy.max_sessions} at a time (max_sessions); the next begins when they end"
+            else f"it takes {loaded.max_sessions} at a time (max_sessions); the next begins when they end"
         ),
     )
     seconds = now - first.since

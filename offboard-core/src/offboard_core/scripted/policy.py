@@ -13,6 +13,7 @@ from offboard_client.robots.sim import COLOURS, StackTask
 
 from ..codecs import ActionSplit, StateVector, TaskText, timed
 from ..types import (
+    ALONE,
     Checkpoint,
     CheckpointLoader,
     Chunk,
@@ -20,6 +21,7 @@ from ..types import (
     CodecMeta,
     InferContext,
     NoParams,
+    Placement,
     Policy,
     ReportProgress,
     Session,
@@ -87,7 +89,7 @@ class ScriptedLoader(CheckpointLoader):
     def __init__(self, options: NoParams) -> None:
         pass
 
-    def load(self, checkpoint: Checkpoint, report: ReportProgress) -> ScriptedPolicy:
+    def load(self, checkpoint: Checkpoint, report: ReportProgress, place: Placement = ALONE) -> ScriptedPolicy:
         """See :meth:`CheckpointLoader.load`."""
         return ScriptedPolicy()
 

@@ -40,6 +40,8 @@ class InferenceServer:
     ``frontends``: other protocols, by the WebSocket path they are spoken on; those of the installed plugins if None,
     and ``{}`` for none. ``listeners``: those that get a port of their own, as ``offboard serve --listen`` names them
     (``["gr00t:5555"]``), or what :func:`~offboard_core.frontends.make_listeners` makes.
+    ``replicas``: how many policies of a model are loaded beside each other, by as many calls of its callable; each
+    session is with one of them.
     Other keywords are fields of :class:`ServerConfig`.
     Raises ConfigurationError for what cannot be served so.
 
@@ -50,7 +52,7 @@ class InferenceServer:
 
     def __init__(
         self, registry: Mapping[str, Any] | Any, host: str = "127.0.0.1", port: int = 8000, *, fps: float | None = None,
-        config: ServerConfig | None = None, frontends: Mapping[str, Frontend] | None = None,
+        replicas: int = 1, config: ServerConfig | None = None, frontends: Mapping[str, Frontend] | None = None,
         listeners: Mapping[str, tuple[Listener, int]] | Sequence[str] = (), **settings: Any,
     ) -> None:  # fmt: skip
         models = cast("Mapping[str, Any]", registry) if isinstance(registry, Mapping) else {"policy": registry}
@@ -59,7 +61,7 @@ class InferenceServer:
         sources = {name: value for name, value in models.items() if isinstance(value, ModelSource)}
         if sources and len(sources) != len(models):
             raise ConfigurationError("give either callables or ModelSources, not both")
-        self._sources: Mapping[str, ModelSource] = sources or {"default": from_callables(models, fps=fps)}
+        self._sources: Mapping[str, ModelSource] = sources or {"default": from_callables(models, fps, replicas)}
         if isinstance(listeners, str):
             listeners = [listeners]
         named = not isinstance(listeners, Mapping) and len(listeners) > 0

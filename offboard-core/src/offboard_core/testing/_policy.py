@@ -13,7 +13,19 @@ import numpy as np
 
 from ..catalog import ModelSource, ResolvedCodec
 from ..process import collect
-from ..types import NO_CONTEXT, Array, Checkpoint, Chunk, Health, InferContext, Item, Observation, Policy, Session
+from ..types import (
+    ALONE,
+    NO_CONTEXT,
+    Array,
+    Checkpoint,
+    Chunk,
+    Health,
+    InferContext,
+    Item,
+    Observation,
+    Policy,
+    Session,
+)
 from ._vendor import Vendor
 
 #: Seconds: far more than what is known takes to be told on a busy machine, and less than asking another process.
@@ -146,7 +158,7 @@ class PolicyLaws(Vendor):
         self, source: ModelSource, checkpoint: Checkpoint, resolved_codec: ResolvedCodec, observation: Observation
     ) -> None:
         """After ``close`` nothing holds the policy; otherwise its memory would stay when models are switched."""
-        policy = source.loader.load(checkpoint, print)
+        policy = source.loader.load(checkpoint, print, ALONE)
         session = policy.new_session(policy.params())
         session.infer(resolved_codec.encode(observation), NO_CONTEXT)
         session.close()

@@ -11,7 +11,7 @@ import pytest
 
 from ..catalog import ModelSource, ResolvedCodec, from_flags
 from ..plugins import GROUP, Plugins
-from ..types import NO_CONTEXT, Checkpoint, Chunk, Observation, Policy
+from ..types import ALONE, NO_CONTEXT, Checkpoint, Chunk, Observation, Policy
 
 
 class Vendor:
@@ -80,7 +80,7 @@ class Vendor:
     @classmethod
     def policy(cls, source: ModelSource, checkpoint: Checkpoint) -> Iterator[Policy[Any]]:
         """The loaded policy, shared by the tests of a class."""
-        policy = source.loader.load(checkpoint, print)
+        policy = source.loader.load(checkpoint, print, ALONE)
         yield policy
         policy.close()
 

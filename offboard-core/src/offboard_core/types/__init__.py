@@ -8,7 +8,7 @@ episode of one robot on a policy.
 
 from __future__ import annotations
 
-from .checkpoint import Checkpoint, CheckpointLoader, ModelRegistry
+from .checkpoint import ALONE, Checkpoint, CheckpointLoader, ModelRegistry, Placement
 from .chunk import Array, Chunk, Columns, is_array, rows
 from .codec import Codec, Parallel, Sequential, Stage, decodes, encodes
 from .context import NO_CONTEXT, InferContext
@@ -19,6 +19,7 @@ from .progress import Progress, ReportProgress, sized
 from .values import CodecMeta, Feature, Field, Observation, is_image
 
 __all__ = [
+    "ALONE",
     "NO_CONTEXT",
     "Array",
     "Checkpoint",
@@ -37,6 +38,7 @@ __all__ = [
     "NoParams",
     "Observation",
     "Parallel",
+    "Placement",
     "Policy",
     "Progress",
     "ReportProgress",

@@ -75,12 +75,39 @@ class ModelRegistry(abc.ABC):
         return checkpoints[-1]
 
 
+@dataclass(frozen=True)
+class Placement:
+    """Which of a model's replicas is loaded: number ``replica`` (from 0) of ``replicas`` in this server.
+
+    What that means is the vendor's: the device or the port of its own for each. Raises ValueError for one outside.
+    """
+
+    replica: int = 0
+    replicas: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.replica < self.replicas:
+            raise ValueError(f"replica {self.replica} of {self.replicas}; expected 0 to {self.replicas - 1}")
+
+
+#: The one replica of a model that has no other.
+ALONE = Placement()
+
+
 class CheckpointLoader(abc.ABC):
-    """Makes a policy of a vendor's checkpoint."""
+    """Makes a policy of a vendor's checkpoint.
+
+    ``max_replicas``: how many policies of one checkpoint may be loaded beside each other in one server; None = any
+    number. 1 where they would be one and the same.
+    """
+
+    max_replicas: int | None = None
 
     @abc.abstractmethod
-    def load(self, checkpoint: Checkpoint, report: ReportProgress) -> Policy[Any]:
+    def load(self, checkpoint: Checkpoint, report: ReportProgress, place: Placement) -> Policy[Any]:
         """Load and warm up; slow. Runs on the thread that will call the policy.
+
+        Called once for each replica, one after the other; ``place`` says which.
 
         Raises LoadFailed with the cause and the next step, ``permanent`` where no other try can do better: a server
         whose default model that is ends. A warm-up that fails is a load that fails.
