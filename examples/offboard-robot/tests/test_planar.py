@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from offboard_client.drivers import RunLength, TimedDriver
+from offboard_client.errors import InvalidAction
 from offboard_client.play import Report, SafetyLimits
 from offboard_client.robots import choose_robot, connected, make_robot, make_task
 
@@ -32,6 +33,16 @@ def test_it_goes_where_it_is_sent(robot):
     robot.apply({"target_joints": np.array([0.1, 0.2, 0.3])}, 0.5)
     robot.apply({}, 0.5)
     np.testing.assert_allclose(robot.observe()["robot_state.q"], [0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize(
+    "action",
+    [{"target_pose": np.zeros(7)}, {"target_joints": np.zeros(2)}, {"target_joints": np.full(3, np.nan)}],
+)
+def test_what_it_cannot_play_is_refused_before_anything_moves(robot, action):
+    with pytest.raises(InvalidAction):
+        robot.apply(action, 0.1)
+    np.testing.assert_array_equal(robot.joints, np.zeros(3))
 
 
 def test_a_stop_from_another_thread_holds_it_until_it_is_observed_anew(robot):

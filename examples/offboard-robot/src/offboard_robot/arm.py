@@ -49,7 +49,7 @@ class Arm(Robot):
 
     def apply(self, action, seconds):
         """Go there evenly in `seconds`, a whole number of control periods; an empty action holds still."""
-        goal = np.asarray(action.get("target_joints", self.joints))
+        goal = self.checked(action).get("target_joints", self.joints)  # refused is what `spec` does not play
         for set_point in np.linspace(self.joints, goal, round(seconds / self.control_period) + 1)[1:]:
             if self.stopped.is_set():
                 return

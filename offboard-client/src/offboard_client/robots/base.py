@@ -6,7 +6,8 @@ import abc
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from .poses import Vector
+from ..errors import InvalidAction
+from .poses import Vector, vector
 from .spec import RobotSpec
 
 
@@ -46,6 +47,19 @@ class Robot(abc.ABC):
     def control_period(self) -> float:
         """Seconds from one set-point that the hardware takes to the next. The robot's own, whatever a server says."""
         return self.spec.control_period
+
+    def checked(self, action: Mapping[str, Any]) -> dict[str, Vector]:
+        """``action`` as float64 vectors, copies, as :attr:`spec` says what it plays; for :meth:`apply`.
+
+        Raises InvalidAction for another name, another shape, or a number that is not finite.
+        """
+        plays = self.spec.plays
+        if unknown := action.keys() - plays.keys():
+            raise InvalidAction(
+                f"this robot cannot play {', '.join(sorted(map(str, unknown)))}; it plays {', '.join(sorted(plays))}"
+            )
+        sizes = {name: plays[name].shape[0] for name in action}
+        return {name: vector(value, sizes[name] if sizes[name] >= 0 else None, name) for name, value in action.items()}
 
     def connect(self) -> None:
         """Open what the robot needs. Moves nothing."""

@@ -138,11 +138,7 @@ class SimRobot(Robot):
         return any(other in pair and pair & fingers for pair in pairs)
 
     def _set_points(self, action: Mapping[str, Any], now: Vector) -> Vector:
-        if unknown := action.keys() - self.actions:
-            raise InvalidAction(
-                f"the simulated arm cannot play {', '.join(sorted(map(str, unknown)))}; "
-                f"it plays {', '.join(sorted(self.actions))}"
-            )
+        action = self.checked(action)
         if len(arm := [name for name in ARM_ACTIONS if name in action]) > 1:
             raise InvalidAction(f"{' and '.join(arm)} both command the arm; a row may hold one of them")
         target = now.copy()
