@@ -23,6 +23,8 @@ def test_plugins_lists_every_plugin_and_what_is_wrong(tmp_path):
         "codecs": ["toy.shift"],
         "registries": ["toy.runs"],
         "frontends": [],
+        "listeners": [],
+        "observers": [],
         "trainers": [],
         "cause": None,
     }

@@ -12,8 +12,10 @@ def test_the_public_names_of_core_are_these():
         "InferContext", "Item", "Control",
         # vendors
         "CheckpointLoader", "Checkpoint", "ModelRegistry", "Progress", "ReportProgress", "Feature", "Field", "Codec",
-        "CodecMeta", "CodecEntry", "FrontendEntry", "LoaderEntry", "RegistryEntry", "Trainer", "TrainerEntry",
-        "hookimpl",
+        "CodecMeta", "CodecEntry", "FrontendEntry", "ListenerEntry", "LoaderEntry", "RegistryEntry", "Trainer",
+        "TrainerEntry", "hookimpl",
+        # whoever watches
+        "ExchangeRecord", "Observer", "ObserverEntry",
         # errors that they raise
         "OffboardError", "BadObservation", "BadParameter", "ConfigurationError", "InferTimeout", "InvalidAction",
         "LoadFailed", "ModelLost", "ModelNotFound", "PolicyFailed",

@@ -15,6 +15,7 @@ from offboard_core.server import InferenceServer
 from pigeons import Pigeons
 from puppets import PATIENCE, Door, Puppet, reached, source
 from robots import connect_to, get, get_json, robot
+from watching import Noting
 from websockets.exceptions import InvalidStatus
 
 TOKEN = "a-token-of-the-tests"
@@ -239,8 +240,9 @@ def test_metrics_count_what_happened():
 def test_the_page_on_metrics_names_each_with_its_kind_and_labels():
     from prometheus_client.parser import text_string_to_metric_families
 
-    listeners, models = {"pigeons": (Pigeons(), 0)}, {"only": source({"a": Puppet})}
-    with InferenceServer(models, port=0, max_sessions=2, listeners=listeners) as server, robot(server) as one:
+    models = {"only": source({"a": Puppet})}
+    others = {"listeners": {"pigeons": (Pigeons(), 0)}, "observers": [Noting()]}
+    with InferenceServer(models, port=0, max_sessions=2, **others) as server, robot(server) as one:
         one.opened()
         one.ask({})
         with pytest.raises(InvalidStatus), robot(server):
@@ -251,8 +253,8 @@ def test_the_page_on_metrics_names_each_with_its_kind_and_labels():
         name = f"{family.name}_total" if family.type == "counter" else family.name
         told[name] = (family.type, {label for sample in family.samples for label in sample.labels} - {"le"})
     page = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
-    rows = re.findall(r"^\| `(offboard_\w+)` \| (\w+) \| (?:`(\w+)`)? ?\|", page.read_text("utf-8"), re.MULTILINE)
-    assert {name: (kind, {label} - {""}) for name, kind, label in rows} == told
+    rows = re.findall(r"^\| `(offboard_\w+)` \| (\w+) \|(.*?)\|", page.read_text("utf-8"), re.MULTILINE)
+    assert {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows} == told
 
 
 def test_a_port_in_use_is_said_plainly():

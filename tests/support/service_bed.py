@@ -12,9 +12,9 @@ X = {"x": np.zeros(3)}
 
 
 @asynccontextmanager
-async def serving(*sources, **limits):
+async def serving(*sources, observers=None, **limits):
     named = {f"s{i}": one for i, one in enumerate(sources)} if len(sources) > 1 else {"only": sources[0]}
-    service = PolicyService(named, ServiceTimeouts(status_every=0.01, **limits))
+    service = PolicyService(named, ServiceTimeouts(status_every=0.01, **limits), observers)
     await service.start()
     try:
         yield service

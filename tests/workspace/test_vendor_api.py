@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGE = (DOCS / "reference" / "vendor-api.md").read_text("utf-8")
-_ENTRIES = "hookimpl CodecEntry FrontendEntry ListenerEntry LoaderEntry RegistryEntry TrainerEntry"
+_ENTRIES = "hookimpl CodecEntry FrontendEntry ListenerEntry LoaderEntry ObserverEntry RegistryEntry TrainerEntry"
 #: What a plugin, a vendor, a robot or a command may import, by its room.
 API = {
     room: set(names.split())
@@ -21,13 +21,14 @@ API = {
         " Health InferContext Item ModelRegistry NoParams Observation Placement Policy Progress ReportProgress Session"
         " Trainer"
         " BadObservation BadParameter ConfigurationError InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound"
-        " OffboardError PolicyFailed",
+        " OffboardError PolicyFailed ExchangeRecord Observer",
         "offboard_core.checkpoints": "is_lfs_pointer numbered_folders read_record stamps still_written write_record",
         "offboard_core.checkpoints.remote": "RemoteFile RemoteFolder fetch is_url open_folder",
         "offboard_core.codecs": "CONVENTIONS ActionHorizon ActionSplit ActionTiming ActionVector LetterboxImage Native"
         " NativeOptions Rename Rotation StateVector TaskText action_field action_shape binarize canonical_field"
         " canonical_shape check_canonical check_grip convert convert_pose is_grip letterbox pose_width positive rate"
         " resolve_names timed",
+        "offboard_core.engine": "ExchangeRecord Observer",
         "offboard_core.frontends": "Admission Frame Frontend FrontendConnection Listener Peer PeerConnection"
         " PeerSessions ResolvedCodec Result Scope Serializer ServiceSession Status check_reserved read_control",
         "offboard_core.plugins": _ENTRIES,
@@ -59,10 +60,10 @@ API = {
 HOST = {
     "offboard_core": {"InferenceServer", "declare"},
     "offboard_core.catalog": {"from_callables", "from_flags"},
-    "offboard_core.engine": {"PolicyService"},
+    "offboard_core.engine": {"PolicyService", "make_observers"},
     "offboard_core.frontends": {"Admission", "make_frontends", "make_listeners", "provide"},
     "offboard_core.server": {"Host", "ServerConfig", "asgi_app"},
-    "offboard_core.plugins": {"CODEC", "FRONTEND", "LISTENER", "LOADER", "Plugins", "REGISTRY", "TRAINER"},
+    "offboard_core.plugins": {"CODEC", "FRONTEND", "LISTENER", "LOADER", "OBSERVER", "Plugins", "REGISTRY", "TRAINER"},
 }
 VENDORS = sorted(
     file for vendor in ("gr00t", "lerobot", "openpi") for file in ROOT.glob(f"offboard-{vendor}/src/**/*.py")
@@ -78,6 +79,7 @@ PAGES = [
         "how-to/take-context.md",
         "how-to/write-a-frontend.md",
         "how-to/write-a-control.md",
+        "how-to/write-an-observer.md",
         "reference/codecs.md",
         "reference/hooks.md",
         "reference/vendor-api.md",

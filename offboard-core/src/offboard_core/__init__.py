@@ -22,7 +22,16 @@ from offboard_client.errors import (
     PolicyFailed,
 )
 
-from .plugins import CodecEntry, FrontendEntry, ListenerEntry, LoaderEntry, RegistryEntry, TrainerEntry, hookimpl
+from .plugins import (
+    CodecEntry,
+    FrontendEntry,
+    ListenerEntry,
+    LoaderEntry,
+    ObserverEntry,
+    RegistryEntry,
+    TrainerEntry,
+    hookimpl,
+)
 from .training import Trainer
 from .types import (
     Checkpoint,
@@ -48,6 +57,7 @@ from .types import (
 
 if TYPE_CHECKING:
     from .catalog import declare
+    from .engine import ExchangeRecord, Observer
     from .server import InferenceServer
 
 __all__ = [
@@ -61,6 +71,7 @@ __all__ = [
     "CodecMeta",
     "ConfigurationError",
     "Control",
+    "ExchangeRecord",
     "Feature",
     "Field",
     "FrontendEntry",
@@ -78,6 +89,8 @@ __all__ = [
     "ModelRegistry",
     "NoParams",
     "Observation",
+    "Observer",
+    "ObserverEntry",
     "OffboardError",
     "Placement",
     "Policy",
@@ -94,7 +107,7 @@ __all__ = [
 
 
 #: Where what costs more than values is; loaded when it is first asked for.
-_LATER = {"InferenceServer": ".server", "declare": ".catalog"}
+_LATER = {"ExchangeRecord": ".engine", "InferenceServer": ".server", "Observer": ".engine", "declare": ".catalog"}
 
 
 def __getattr__(name: str) -> Any:

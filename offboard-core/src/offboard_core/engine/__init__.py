@@ -13,7 +13,9 @@ from .lease import ModelSpec
 from .model_loader import Failure
 from .model_slot import ModelSlot
 from .model_thread import ModelThread
+from .observers import ExchangeRecord, Observer, Observers, make_observers, name_observers
 from .paths import HIDDEN, without_paths, without_paths_in
+from .records import Watch
 from .service import AGAIN, OnProgress, PolicyService
 from .session import ServiceSession
 from .stats import BOUNDS, ServerStats, SessionStats
@@ -29,10 +31,13 @@ __all__ = [
     "BatchWindow",
     "ContextReader",
     "Exchange",
+    "ExchangeRecord",
     "Failure",
     "ModelSlot",
     "ModelSpec",
     "ModelThread",
+    "Observer",
+    "Observers",
     "OnProgress",
     "Pipeline",
     "PolicyService",
@@ -42,8 +47,11 @@ __all__ = [
     "ServiceSession",
     "ServiceTimeouts",
     "SessionStats",
+    "Watch",
     "check_action",
     "check_observation",
+    "make_observers",
+    "name_observers",
     "without_paths",
     "without_paths_in",
 ]

@@ -15,12 +15,15 @@ from ..catalog import ResolvedCodec
 from ..types import NO_CONTEXT, Chunk, Item, Observation, Session
 from .checks import check_action, check_length, check_observation
 from .context import ContextReader
+from .records import Kept, Watch
 from .stats import SessionStats
 
 log = logging.getLogger(__name__)
 
 #: What the model answered, or why it could not: a chunk, None for "nothing new", or an error.
 Result = Chunk | None | OffboardError
+
+_NO_TIMING: Mapping[str, float] = {}
 
 
 #: Called on the event loop with the frame that answers, and the error it tells of, if any. The frame is None where the
@@ -44,12 +47,12 @@ class Pipeline:
     """What the exchanges of one session share: its episode on the model, its codec, its serializer and its counters.
 
     ``alone``: the session took part in a call that failed as a whole, and shares none until it has been answered.
-    ``translating``: held while what began last is translated; see :meth:`Exchange.begins`.
+    ``translating``: held while what began last is translated; see :meth:`Exchange.begins`. ``watch``: observers see it.
     """
 
     __slots__ = (
         "_make_serializer", "alone", "codec", "context", "last_encode_ms", "serializer", "session", "stats",
-        "translating",
+        "translating", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +70,7 @@ class Pipeline:
         self.last_encode_ms = 0.0
         self.alone = False
         self.translating = Lock()
+        self.watch: Watch | None = None
         self.renew_serializer(make_serializer)
 
     def renew_serializer(self, make_serializer: Callable[[], Serializer] | None = None) -> None:
@@ -85,8 +89,8 @@ class Exchange:
 
     __slots__ = (
         "_serializer", "_translating", "abandoned", "arrived", "batch", "codec_ms", "context", "deadline", "decode_ms",
-        "deliver", "error", "frame", "infer_ms", "inputs", "key", "observation", "pipeline", "prepare_ms", "prepared",
-        "queue_ms", "reply", "started", "submitted", "warnings",
+        "deliver", "error", "frame", "infer_ms", "inputs", "kept", "key", "observation", "pipeline", "prepare_ms",
+        "prepared", "queue_ms", "reply", "started", "submitted", "timing", "warnings",
     )  # fmt: skip
 
     def __init__(self, pipeline: Pipeline, frame: Any, deliver: Deliver, arrived: float | None = None) -> None:
@@ -103,6 +107,8 @@ class Exchange:
         self.context = NO_CONTEXT
         self.key: Hashable = None
         self.error: OffboardError | None = None
+        self.kept: Kept | None = None
+        self.timing: Mapping[str, float] = _NO_TIMING
         self.warnings: list[str] = []
         self.reply: Any = None
         self.prepared = False
@@ -128,9 +134,12 @@ class Exchange:
             return self.prepared and self.error is None and not self.abandoned
 
     def _prepare(self) -> None:
-        start = perf_counter()
+        start, watch, seen = perf_counter(), self.pipeline.watch, self.observation
+        if watch is not None:
+            self.kept = watch.keep(self.frame)
         try:
-            self.observation, self.warnings = self._serializer.read(self.frame)
+            seen, self.warnings = self._serializer.read(self.frame)
+            self.observation = seen
             self.frame = None
             read = perf_counter()
             self.decode_ms = (read - start) * 1e3
@@ -151,6 +160,8 @@ class Exchange:
             log.exception("the codec %s failed on an observation", self.pipeline.codec.name)
             self.error = Internal(f"the codec {self.pipeline.codec.name} failed: {told(error)}")
         self.prepared = True
+        if self.kept is not None:
+            self.kept.asked(seen, self.inputs)
         self.prepare_ms = (perf_counter() - start) * 1e3
 
     def _encode(self, observation: Observation) -> Mapping[str, Any]:
@@ -180,8 +191,10 @@ class Exchange:
                 self._finish(result)
 
     def _finish(self, result: Result) -> None:
-        pipeline, start = self.pipeline, perf_counter()
+        pipeline, kept, start = self.pipeline, self.kept, perf_counter()
         try:
+            if kept is not None:
+                kept.answered(result)
             if isinstance(result, Chunk) and len(result):
                 check_length(result)
                 result = pipeline.codec.decode(result, self.observation)
@@ -195,7 +208,7 @@ class Exchange:
             result = PolicyFailed(f"the codec {pipeline.codec.name} failed: {told(error)}")
         decoded = perf_counter()
         self.codec_ms += (decoded - start) * 1e3
-        timing = self._timing(decoded)
+        timing = self.timing = self._timing(decoded)
         try:
             self.reply = self._serializer.write(result, timing, self.observation, self.warnings)
         except BaseException as error:
@@ -208,6 +221,8 @@ class Exchange:
         pipeline.last_encode_ms = (perf_counter() - decoded) * 1e3
         if not self.abandoned:  # what was given up meanwhile was counted then
             pipeline.stats.record(timing, self.error)
+        if kept is not None:
+            kept.replied(result, self.reply, pipeline.last_encode_ms)
         self.observation = self.inputs = {}
 
     def give_up(self, error: OffboardError) -> Any:
@@ -215,7 +230,7 @@ class Exchange:
 
         There is none for what was never read: a serializer answers observations.
         """
-        timing = self._timing(perf_counter())
+        timing = self.timing = self._timing(perf_counter())
         self.pipeline.stats.record(timing, error)
         self.abandoned = True
         if not self._translating.acquire(blocking=False):

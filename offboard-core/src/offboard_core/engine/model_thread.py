@@ -119,7 +119,9 @@ class ModelThread:
                 f"the policy did not answer within {limit:g} s: {why}. "
                 "Nothing of a later answer will be sent; raise --infer-timeout if this model is that slow"
             )
-            _deliver(exchange, exchange.give_up(error), error)
+            reply = exchange.give_up(error)
+            _deliver(exchange, reply, error)
+            _tell(exchange, reply, error)
         behind, self._behind = self._behind, []
         for exchange in behind:
             if exchange in self._open:
@@ -257,10 +259,16 @@ class ModelThread:
             self._loop.call_soon_threadsafe(self._deliver, finished)
 
     def _deliver(self, finished: list[Exchange]) -> None:
+        told = False
         for exchange in finished:
             if not exchange.abandoned:
                 self._open.discard(exchange)
                 _deliver(exchange, exchange.reply, exchange.error)
+                told = told or exchange.pipeline.watch is not None
+        if told:  # when everybody has an answer
+            for exchange in finished:
+                if not exchange.abandoned:
+                    _tell(exchange, exchange.reply, exchange.error)
 
 
 def _deliver(exchange: Exchange, reply: Any, error: OffboardError | None) -> None:
@@ -268,3 +276,8 @@ def _deliver(exchange: Exchange, reply: Any, error: OffboardError | None) -> Non
         exchange.deliver(reply, error)
     except Exception:  # those that are delivered with it are not the ones to pay for it
         log.exception("a reply could not be delivered")
+
+
+def _tell(exchange: Exchange, reply: Any, error: OffboardError | None) -> None:
+    if (watch := exchange.pipeline.watch) is not None:
+        watch.delivered(exchange, reply, error)

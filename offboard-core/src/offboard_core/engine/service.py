@@ -32,6 +32,8 @@ from .exchange import Pipeline, Serializer
 from .lease import Lease, ModelSpec, OnStatus
 from .meta import build_meta
 from .model_slot import ModelSlot
+from .observers import Observer, Observers
+from .records import Watch
 from .session import ServiceSession
 from .stats import ServerStats, SessionStats
 from .timeouts import ServiceTimeouts
@@ -46,12 +48,19 @@ OnProgress = Callable[[Status | None], None]
 
 
 class PolicyService:
-    """The models of a :class:`Catalog`, one loaded at a time, and sessions on them. Lives on one event loop."""
+    """The models of a :class:`Catalog`, one loaded at a time, and sessions on them. Lives on one event loop.
 
-    def __init__(self, sources: Mapping[str, ModelSource], limits: ServiceTimeouts | None = None) -> None:
+    ``observers``: who watches the exchanges, by a name for people. They are closed with it.
+    """
+
+    def __init__(
+        self, sources: Mapping[str, ModelSource], limits: ServiceTimeouts | None = None,
+        observers: Mapping[str, Observer] | None = None,
+    ) -> None:  # fmt: skip
         self.catalog = Catalog(sources)
         self.limits = limits or ServiceTimeouts()
         self.stats = ServerStats()
+        self.observers = Observers(observers)
         #: Where it is served, for the handshake; None where nobody has said.
         self.address: tuple[str, int] | None = None
         self.sessions: dict[str, ServiceSession] = {}
@@ -62,6 +71,7 @@ class PolicyService:
     async def start(self) -> None:
         """Decide and pin each source's default. Raises only if no source has one."""
         self.slot = ModelSlot(self.limits, self.stats)
+        self.observers.start()
         await self.catalog.start()
 
     def preload(
@@ -127,6 +137,8 @@ class PolicyService:
         lease.end(now())
         asked = model_id, list(params)
         session = ServiceSession(self.slot, lease, pipeline, meta, configuration, asked, self._forget)
+        if self.observers:
+            pipeline.watch = Watch(self.observers, session.id, model.id)
         self.sessions[session.id] = session
         self.stats.sessions_opened += 1
         return session
@@ -168,7 +180,8 @@ class PolicyService:
 
     def status(self) -> dict[str, Any]:
         """Plain data for ``/api/v1/status``."""
-        return {"default": self.catalog.default.id, "sessions": len(self.sessions), **self.slot.status()}
+        told = {"default": self.catalog.default.id, "sessions": len(self.sessions), **self.slot.status()}
+        return {**told, "observers": self.observers.counts()} if self.observers else told
 
     async def close(self) -> None:
         """Let go of every session and the model."""
@@ -176,7 +189,10 @@ class PolicyService:
             task.cancel()
         for session in list(self.sessions.values()):
             session.close()
-        await self.slot.close()
+        try:
+            await self.slot.close()
+        finally:
+            await self.observers.close()
 
     # -- inside ---------------------------------------------------------------------------------------------------
     async def _keep(

@@ -5,9 +5,18 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .entries import CodecEntry, Entry, FrontendEntry, ListenerEntry, LoaderEntry, RegistryEntry, TrainerEntry
+from .entries import (
+    CodecEntry,
+    Entry,
+    FrontendEntry,
+    ListenerEntry,
+    LoaderEntry,
+    ObserverEntry,
+    RegistryEntry,
+    TrainerEntry,
+)
 from .hooks import GROUP, hookimpl
-from .kinds import CODEC, FRONTEND, KINDS, LISTENER, LOADER, REGISTRY, TRAINER, Kind
+from .kinds import CODEC, FRONTEND, KINDS, LISTENER, LOADER, OBSERVER, REGISTRY, TRAINER, Kind
 from .offers import Offer, Provider
 
 if TYPE_CHECKING:
@@ -20,6 +29,7 @@ __all__ = [
     "KINDS",
     "LISTENER",
     "LOADER",
+    "OBSERVER",
     "REGISTRY",
     "TRAINER",
     "CodecEntry",
@@ -28,6 +38,7 @@ __all__ = [
     "Kind",
     "ListenerEntry",
     "LoaderEntry",
+    "ObserverEntry",
     "Offer",
     "PluginRow",
     "Plugins",

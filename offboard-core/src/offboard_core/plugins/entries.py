@@ -102,6 +102,15 @@ class ListenerEntry(EntryWithOptions[[Any], Any]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ObserverEntry(EntryWithOptions[[Any], Any]):
+    """Who watches the server's exchanges: ``factory(options) -> Observer``; ``--observe NAME`` asks for it.
+
+    ``options``: a frozen dataclass, or its ``"module:attr"``; ``--NAME.OPTION`` on the command line and
+    ``[observers.NAME]`` in ``models.toml`` set its fields, NAME being the full name.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainerEntry(Entry[[], Trainer]):
     """A vendor's training: ``factory() -> Trainer``; ``offboard train --vendor NAME`` finds it by its name."""
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from .entries import CodecEntry, Entry, FrontendEntry, ListenerEntry, LoaderEntry, RegistryEntry, TrainerEntry
+from .entries import (
+    CodecEntry,
+    Entry,
+    FrontendEntry,
+    ListenerEntry,
+    LoaderEntry,
+    ObserverEntry,
+    RegistryEntry,
+    TrainerEntry,
+)
 
 E_co = TypeVar("E_co", bound=Entry[..., Any], covariant=True)
 
@@ -44,6 +53,7 @@ REGISTRY = _row(
 )
 FRONTEND = _row(Kind("offboard_frontends", FrontendEntry, "offboard_core.frontends:Frontend", "frontend", "frontends"))
 LISTENER = _row(Kind("offboard_listeners", ListenerEntry, "offboard_core.frontends:Listener", "listener", "listeners"))
+OBSERVER = _row(Kind("offboard_observers", ObserverEntry, "offboard_core.engine:Observer", "observer", "observers"))
 TRAINER = _row(
     Kind("offboard_trainers", TrainerEntry, "offboard_core.training:Trainer", "vendor that trains", "trainers")
 )

@@ -11,7 +11,7 @@ from types import TracebackType
 from offboard_client.errors import LoadFailed
 
 from ..catalog import ModelSource
-from ..engine import OnProgress, PolicyService
+from ..engine import Observer, OnProgress, PolicyService
 from ..frontends import Frontend, make_frontends
 from ..plugins import Plugins
 from .app import App
@@ -35,7 +35,8 @@ class Host:
     serve`` sets them for its own. Leaving the block drains for ``config.grace`` seconds, unless that was done, and lets
     go of everything. ``frontends``: other protocols, by the WebSocket path they are spoken on; those of the installed
     plugins if None. ``on_progress``: told how the load of the default model stands, instead of the log. ``listeners``:
-    what listens beside it, on the same address.
+    what listens beside it, on the same address. ``observers``: who watches the exchanges, by a name for people;
+    closed with it, also if it cannot be entered.
 
     Entering raises ConfigurationError for a port, a token, a certificate, sources or a listener that cannot be used.
     """
@@ -43,11 +44,12 @@ class Host:
     def __init__(
         self, sources: Mapping[str, ModelSource], config: ServerConfig, frontends: Mapping[str, Frontend] | None = None,
         on_progress: OnProgress | None = None, listeners: Listeners | None = None,
+        observers: Mapping[str, Observer] | None = None,
     ) -> None:  # fmt: skip
         #: Where it listens; inside the block with the port that was taken.
         self.address: tuple[str, int] = (config.host, config.port)
         self._config, self._on_progress = config, on_progress
-        self._service = PolicyService(sources, config.limits)
+        self._service = PolicyService(sources, config.limits, observers)
         self._admission, self._listeners = config.admission(self._service), listeners or Listeners()
         found = make_frontends(Plugins.discover()) if frontends is None else frontends
         hosts = [config.host, *config.allowed_hosts]
@@ -62,6 +64,7 @@ class Host:
     async def __aenter__(self) -> Host:
         async with contextlib.AsyncExitStack() as opening:
             config, service = self._config, self._service
+            opening.push_async_callback(service.observers.close)
             listener = bind(config.host, config.port)
             opening.callback(listener.close)
             self.address = service.address = (config.host, listener.getsockname()[1])

@@ -11,6 +11,7 @@ from offboard_client.errors import ConfigurationError, InferTimeout, log_to_stde
 from offboard_client.protocol import bracketed
 
 from ..catalog import ModelSource, from_callables
+from ..engine import Observer, name_observers
 from ..frontends import Frontend, Listener, make_frontends, make_listeners, provide
 from ..plugins import Plugins
 from ._malloc import keep_freed_memory
@@ -42,6 +43,8 @@ class InferenceServer:
     (``["gr00t:5555"]``), or what :func:`~offboard_core.frontends.make_listeners` makes.
     ``replicas``: how many policies of a model are loaded beside each other, by as many calls of its callable; each
     session is with one of them.
+    ``observers`` watch the exchanges, by their class or a name; they are closed with the server, which with them cannot
+    be started again.
     Other keywords are fields of :class:`ServerConfig`.
     Raises ConfigurationError for what cannot be served so.
 
@@ -53,7 +56,8 @@ class InferenceServer:
     def __init__(
         self, registry: Mapping[str, Any] | Any, host: str = "127.0.0.1", port: int = 8000, *, fps: float | None = None,
         replicas: int = 1, config: ServerConfig | None = None, frontends: Mapping[str, Frontend] | None = None,
-        listeners: Mapping[str, tuple[Listener, int]] | Sequence[str] = (), **settings: Any,
+        listeners: Mapping[str, tuple[Listener, int]] | Sequence[str] = (),
+        observers: Sequence[Observer] | Mapping[str, Observer] = (), **settings: Any,
     ) -> None:  # fmt: skip
         models = cast("Mapping[str, Any]", registry) if isinstance(registry, Mapping) else {"policy": registry}
         if not models:
@@ -69,6 +73,7 @@ class InferenceServer:
         self._frontends = make_frontends(plugins) if frontends is None else dict(frontends)
         #: What listens beside it, and where.
         self.listeners = Listeners(listeners if isinstance(listeners, Mapping) else make_listeners(plugins, listeners))
+        self._observers = dict(observers) if isinstance(observers, Mapping) else name_observers(observers)
         self.config = ServerConfig.of(config, {"host": host, "port": port, **settings})
         self._running: Running | None = None
         self._over = threading.Event()
@@ -171,8 +176,12 @@ class InferenceServer:
         """What is to run, and the event to set when it has ended."""
         if not self._over.is_set():
             raise ConfigurationError(f"this server runs already, on {self._where()}; stop it first")
+        if self._observers and self._running is not None:
+            raise ConfigurationError("its observers were closed when this server ended: make another one")
         self._failure, self._thread, self._over = None, None, threading.Event()
-        self._running = Running(self._sources, self.config, self._frontends, listeners=self.listeners)
+        self._running = Running(
+            self._sources, self.config, self._frontends, listeners=self.listeners, observers=self._observers
+        )
         return self._running, self._over
 
     def _start(self, thread: threading.Thread) -> None:

@@ -36,6 +36,13 @@ class _ServerCollector(Collector):
         yield _counter("offboard_batches", "Observations answered, by how many shared the call.", "size", stats.batches)
         yield _counter("offboard_rejected", "Connections refused.", "reason", stats.refused)
         yield _counter("offboard_model_loads", "Loads of a model.", "outcome", stats.loads)
+        observed = CounterMetricFamily(
+            "offboard_observed", "What became of the records for each observer.", labels=["observer", "outcome"]
+        )
+        for name, counts in service.observers.counts().items():
+            for outcome, count in counts.items():
+                observed.add_metric([name, outcome], count)
+        yield observed
         yield CounterMetricFamily("offboard_sessions", "Sessions opened.", value=stats.sessions_opened)
         yield GaugeMetricFamily("offboard_sessions_active", "Sessions open now.", value=len(service.sessions))
         yield GaugeMetricFamily("offboard_ready", "1 while a warm policy is in the slot.", value=service.slot.ready())

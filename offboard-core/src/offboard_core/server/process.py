@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 
 from ..catalog import ModelSource
-from ..engine import OnProgress
+from ..engine import Observer, OnProgress
 from ..frontends import Frontend, provide
 from ._malloc import keep_freed_memory
 from .config import ServerConfig
@@ -26,6 +26,7 @@ def run_server(
     frontends: Mapping[str, Frontend] | None = None,
     on_progress: OnProgress | None = None,
     listeners: Listeners | None = None,
+    observers: Mapping[str, Observer] | None = None,
 ) -> int:
     """Serve until a signal, in a process that does nothing else. The exit status: 0 after a clean stop.
 
@@ -36,12 +37,14 @@ def run_server(
     """
     keep_freed_memory()
     provide(config.max_sessions)
-    Running(sources, config, frontends or {}, on_progress, listeners).run(on_listening)
+    Running(sources, config, frontends or {}, on_progress, listeners, observers).run(on_listening)
     for thread in _threads():
         thread.join(0.25)  # it has been told to end
     if _threads():
         # A model in a call that never returns cannot be stopped, and its libraries may crash an interpreter that ends.
-        log.warning("a model was still in a call, a load or an inference: it ends with this process")
+        log.warning(
+            "a call of a model (a load, an inference) or of an observer has not returned: it ends with this process"
+        )
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()

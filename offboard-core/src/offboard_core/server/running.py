@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from ..catalog import ModelSource
-from ..engine import OnProgress
+from ..engine import Observer, OnProgress
 from ..frontends import Frontend
 from .config import ServerConfig
 from .host import Host
@@ -27,10 +27,11 @@ class Running:
     def __init__(
         self, sources: Mapping[str, ModelSource], config: ServerConfig, frontends: Mapping[str, Frontend],
         on_progress: OnProgress | None = None, listeners: Listeners | None = None,
+        observers: Mapping[str, Observer] | None = None,
     ) -> None:  # fmt: skip
         self.address: tuple[str, int] = (config.host, config.port)
         self._sources, self._config, self._frontends = sources, config, frontends
-        self._on_progress, self._listeners = on_progress, listeners
+        self._on_progress, self._listeners, self._observers = on_progress, listeners, observers
         self._main: asyncio.Task[None] | None = None
         self._told: asyncio.Event | None = None
         self._stopped = False
@@ -74,7 +75,9 @@ class Running:
 
     async def _serve(self, on_listening: OnListening) -> None:
         with contextlib.ExitStack() as signals:  # outside, for the end of the host can take a while as well
-            async with Host(self._sources, self._config, self._frontends, self._on_progress, self._listeners) as host:
+            async with Host(
+                self._sources, self._config, self._frontends, self._on_progress, self._listeners, self._observers
+            ) as host:
                 signals.enter_context(self._signals(host))
                 told = self._told = asyncio.Event()
                 self.address = host.address

@@ -1,0 +1,232 @@
+"""Who watches a server's exchanges: each on a thread of its own, behind a bounded queue."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+from time import monotonic
+from typing import Any, cast
+
+from offboard_client.errors import ConfigurationError, OffboardError
+from offboard_client.plugins import build
+
+from ..plugins import OBSERVER, Plugins
+from ..types import Chunk, Observation
+
+log = logging.getLogger(__name__)
+
+#: Seconds that all observers together get to see what waits, and to close, when the server ends.
+CLOSING = 3.0
+#: Seconds between two lines of the log that say the same of an observer.
+AGAIN = 30.0
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ExchangeRecord:
+    """An observation that was answered. Several observers share it: to be read, never written; arrays are read-only.
+
+    ``session_id``: who knows it can take the session over while its robot is away. ``number``: of the exchange in its
+    session, from 1. ``arrived``: when the frame came (``perf_counter``, s); ``wall_time``: the same moment since 1970.
+    ``robot_ms``: from the session's last reply to this moment: the robot's own time and the network's both ways; None
+    for its first one. ``timing``: as the reply has it, in ms. ``encode_ms``: how long this reply took to write.
+    ``frame_bytes``, ``reply_bytes``: their sizes; of a text in UTF-8.
+    ``observation``: what the frame said, in canonical names. ``inputs``: what the codec made of it for the model.
+    ``chunk``: what the model answered, ``reply_chunk``: what the codec made of that for the robot; both in the shapes
+    of :class:`~offboard_core.Chunk`.
+    ``error``: its code, if that was the answer. A field is None where it did not come so far, and the four of what was
+    said are if no observer wants the ``contents``.
+    """
+
+    session_id: str
+    model_id: str
+    number: int
+    arrived: float
+    wall_time: float
+    robot_ms: float | None
+    timing: Mapping[str, float]
+    encode_ms: float | None
+    frame_bytes: int | None
+    reply_bytes: int | None
+    observation: Observation | None
+    inputs: Mapping[str, Any] | None
+    chunk: Chunk | None
+    reply_chunk: Chunk | None
+    error: str | None
+
+
+class Observer(abc.ABC):
+    """Watches the exchanges of a server, from a thread of its own: who is slow, hangs or raises costs nobody an answer.
+
+    It costs the server all the same what Python threads cost each other. What computes for long belongs in a process.
+    """
+
+    #: Whether it reads what was said: the observation, the inputs and the chunks. Copying them takes time.
+    contents: bool = True
+    #: How many records may wait for it. What comes then is dropped and counted. The memory that they hold is its price.
+    waiting: int = 64
+
+    @abc.abstractmethod
+    def exchanged(self, record: ExchangeRecord) -> None:
+        """An observation was answered, by a chunk, nothing new or an error; told after the answer went out.
+
+        One call at a time, in the order of the answers. What it raises is logged and counted.
+        """
+
+    def close(self) -> None:
+        """The server ends; nothing follows."""
+
+
+class Bounded:
+    """An observer with its queue and its thread. ``seen``, ``dropped`` and ``failed`` count records.
+
+    :meth:`start`, :meth:`offer`, :meth:`end` and :meth:`leave` are for one thread, the event loop's.
+    """
+
+    def __init__(self, name: str, observer: Observer) -> None:
+        self.name = name
+        self.seen = self.dropped = self.failed = 0
+        self._observer = observer
+        self._queue: SimpleQueue[ExchangeRecord | None] = SimpleQueue()
+        self._left = False
+        self._dropped_told = self._failed_told = -AGAIN
+        self._thread = threading.Thread(target=self._run, name=f"offboard-observer-{name}", daemon=True)
+        self._ended: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def offer(self, record: ExchangeRecord) -> None:
+        """Queue it, unless too many wait."""
+        if self._queue.qsize() < self._observer.waiting:
+            self._queue.put(record)
+            return
+        self.dropped += 1
+        if (now := monotonic()) - self._dropped_told >= AGAIN:
+            self._dropped_told = now
+            log.warning(
+                "the observer %s is slower than what it watches; exchanges dropped so far: %d", self.name, self.dropped
+            )
+
+    def end(self) -> asyncio.Future[None]:
+        """Ask it to close after what waits; done when it has."""
+        loop = asyncio.get_running_loop()
+        self._ended = loop, loop.create_future()
+        self._queue.put(None)
+        return self._ended[1]
+
+    def leave(self) -> None:
+        """Do not wait for it any more. What waits is dropped."""
+        if self._ended is not None and not self._ended[1].done():
+            self._left = True
+            self.dropped += max(0, self._queue.qsize() - 1)
+            log.error("the observer %s has not ended within %g s and is left behind", self.name, CLOSING)
+
+    # -- on its thread -----------------------------------------------------------------------------------------------
+    def _run(self) -> None:
+        while (record := self._queue.get()) is not None and not self._left:
+            try:
+                self._observer.exchanged(record)
+            # SystemExit included: it is a plugin's code.
+            except BaseException as error:
+                self._fail(error)
+            else:
+                self.seen += 1
+            del record
+        try:
+            self._observer.close()
+        except BaseException:
+            log.exception("the observer %s could not be closed", self.name)
+        if self._ended is not None:
+            loop, ended = self._ended
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(lambda: ended.done() or ended.set_result(None))
+
+    def _fail(self, error: BaseException) -> None:
+        self.failed += 1
+        if (now := monotonic()) - self._failed_told >= AGAIN:
+            self._failed_told = now
+            log.error("the observer %s failed; exchanges so far: %d", self.name, self.failed, exc_info=error)
+
+
+class Observers:
+    """All observers of one server, by name. It begins and ends once."""
+
+    def __init__(self, observers: Mapping[str, Observer] | None = None) -> None:
+        """Raises ConfigurationError for what is no observer, or one without a place in its queue."""
+        observers = observers or {}
+        for name, one in observers.items():
+            if not isinstance(cast("object", one), Observer):
+                raise ConfigurationError(f"the observer {name} is a {type(one).__name__}, which is no Observer")
+            if one.waiting < 1:
+                raise ConfigurationError(f"the observer {name} lets {one.waiting} records wait; expected 1 or more")
+        self.contents = any(one.contents for one in observers.values())
+        self._bounded = [Bounded(name, one) for name, one in observers.items()]
+        self._begun = self._closed = False
+
+    def __bool__(self) -> bool:
+        return bool(self._bounded)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._begun = True
+        for one in self._bounded:
+            one.start()
+
+    def offer(self, record: ExchangeRecord) -> None:
+        """Tell all of them, as soon as each can."""
+        for one in self._bounded:
+            one.offer(record)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """What became of the records, by observer: ``seen``, ``dropped``, ``failed``."""
+        return {one.name: {"seen": one.seen, "dropped": one.dropped, "failed": one.failed} for one in self._bounded}
+
+    async def close(self) -> None:
+        """Let them see what waits and close, for :data:`CLOSING` seconds at most. May be repeated."""
+        if self._closed or not self._bounded:
+            return
+        self._closed = True
+        if not self._begun:
+            self.start()
+        try:
+            await asyncio.wait([one.end() for one in self._bounded], timeout=CLOSING)
+        finally:
+            for one in self._bounded:
+                one.leave()
+
+
+def name_observers(observers: Sequence[Observer]) -> dict[str, Observer]:
+    """Observers by their classes' names, with a number from the second of a class on."""
+    found: dict[str, Observer] = {}
+    for one in observers:
+        name = type(one).__name__
+        same = sum(type(other).__name__ == name for other in found.values())
+        found[f"{name}-{same + 1}" if same else name] = one
+    return found
+
+
+def make_observers(plugins: Plugins, asked: Mapping[str, Mapping[str, Any]]) -> dict[str, Observer]:
+    """Observers that the plugins offer, by full name. ``asked``: the name of each → its options.
+
+    Raises ConfigurationError for a name that none has, or one that cannot be made; then nothing of them is left open.
+    """
+    made: dict[str, Observer] = {}
+    try:
+        for name, given in asked.items():
+            offer = plugins.get(OBSERVER, name)
+            if offer.name in made:
+                raise ConfigurationError(f"the observer {offer.name} is asked for twice")
+            options = build(offer.options(), given, f"the observer {offer.name}", ConfigurationError)
+            made[offer.name] = offer.make(options)
+    except OffboardError:
+        for one in made.values():
+            one.close()
+        raise
+    return made

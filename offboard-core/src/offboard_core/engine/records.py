@@ -1,0 +1,137 @@
+"""What an exchange leaves for observers: nothing, unless there are any."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from time import perf_counter, time
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
+from offboard_client.errors import OffboardError
+
+from ..types import Chunk, Observation
+from .observers import ExchangeRecord, Observers
+
+if TYPE_CHECKING:
+    from .exchange import Exchange, Result
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Kept:
+    """What one exchange was so far. It stays as it is, whatever the next inference writes into the same memory.
+
+    Its methods are called by whoever translates at that moment, and never raise.
+    """
+
+    __slots__ = ("chunk", "contents", "encode_ms", "frame_bytes", "inputs", "observation", "reply_bytes", "reply_chunk")
+
+    def __init__(self, frame: Any, contents: bool) -> None:
+        self.contents = contents
+        self.frame_bytes = size(frame)
+        self.reply_bytes: int | None = None
+        self.encode_ms: float | None = None
+        self.observation: Observation | None = None
+        self.inputs: Mapping[str, Any] | None = None
+        self.chunk: Chunk | None = None
+        self.reply_chunk: Chunk | None = None
+
+    def asked(self, observation: Observation, inputs: Mapping[str, Any]) -> None:
+        """The frame was read and translated; either is empty if it did not come so far."""
+        if self.contents:
+            self.observation, self.inputs = _lasting(observation or None), _lasting(inputs or None)
+
+    def answered(self, result: Result) -> None:
+        """By the model. Before the codec has it, which may write into it."""
+        if self.contents and isinstance(result, Chunk):
+            self.chunk = _lasting(result)
+
+    def replied(self, result: Result, reply: Any, encode_ms: float) -> None:
+        """The frame that answers is written, and says ``result``."""
+        self.reply_bytes, self.encode_ms = size(reply), encode_ms
+        if self.contents and isinstance(result, Chunk):
+            self.reply_chunk = _lasting(result)
+
+
+class Watch:
+    """One session, as observers see it."""
+
+    __slots__ = ("_model_id", "_number", "_observers", "_replied", "_session_id")
+
+    def __init__(self, observers: Observers, session_id: str, model_id: str) -> None:
+        self._observers, self._session_id, self._model_id = observers, session_id, model_id
+        self._replied: float | None = None
+        self._number = 0
+
+    def keep(self, frame: Any) -> Kept:
+        """For an exchange that is about to be read."""
+        return Kept(frame, self._observers.contents)
+
+    def delivered(self, exchange: Exchange, reply: Any, error: OffboardError | None) -> None:
+        """Tell the observers of it; on the event loop."""
+        now, last, arrived = perf_counter(), self._replied, exchange.arrived
+        kept = exchange.kept or Kept(None, False)
+        self._replied, self._number = now, self._number + 1
+        record = ExchangeRecord(
+            session_id=self._session_id,
+            model_id=self._model_id,
+            number=self._number,
+            arrived=arrived,
+            wall_time=time() - (now - arrived),
+            robot_ms=None if last is None else max(0.0, (arrived - last) * 1e3),
+            timing=exchange.timing,
+            encode_ms=kept.encode_ms,
+            frame_bytes=kept.frame_bytes,
+            reply_bytes=size(reply) if kept.reply_bytes is None else kept.reply_bytes,
+            observation=kept.observation,
+            inputs=kept.inputs,
+            chunk=kept.chunk,
+            reply_chunk=kept.reply_chunk,
+            error=None if error is None else error.code,
+        )
+        self._observers.offer(record)
+
+
+def size(frame: Any) -> int | None:
+    """Bytes on the wire; None for what is no frame."""
+    if isinstance(frame, str):
+        return len(frame) if frame.isascii() else len(frame.encode("utf-8", "surrogatepass"))
+    if isinstance(frame, (bytes, bytearray)):
+        return len(frame)
+    return frame.nbytes if isinstance(frame, memoryview) else None
+
+
+def _lasting(value: T) -> T | None:
+    """A copy that nobody else writes into; None, with a line in the log, where there is no memory for it."""
+    try:
+        return cast("T", _copied(value))
+    except Exception:
+        log.exception("what observers want of an exchange could not be kept")
+        return None
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return _copied_array(cast("np.ndarray[Any, Any]", value))
+    if isinstance(value, Mapping):
+        return {name: _copied(item) for name, item in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, list):
+        return [_copied(item) for item in cast("list[Any]", value)]
+    if isinstance(value, tuple):
+        return tuple(map(_copied, cast("tuple[Any, ...]", value)))
+    if isinstance(value, Chunk):
+        return Chunk(_copied(value.action), _copied(value.timestamp))
+    return bytes(cast("bytes", value)) if isinstance(value, (bytearray, memoryview)) else value
+
+
+def _copied_array(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, bytes):  # of a frame: nobody can write into those
+        return array
+    own = array.copy()
+    own.flags.writeable = False
+    return own

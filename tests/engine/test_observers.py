@@ -1,0 +1,381 @@
+"""Observers see each exchange after its answer, and whatever they do costs nobody an answer."""
+
+import asyncio
+import logging
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from model_bench import Bench, run, until
+from offboard_core import Chunk, ConfigurationError, InferTimeout, InvalidAction, Observer, ObserverEntry, hookimpl
+from offboard_core.engine import Observers, Watch, make_observers, name_observers
+from offboard_core.plugins import Plugins
+from puppets import Door, PlainSerializer, Puppet, source
+from service_bed import X, open_session, serving
+from watching import Noting
+
+
+def puppet(policy):
+    return source({"it": lambda: policy})
+
+
+def frame(value, **more):
+    return {"x": np.full(3, float(value)), **more}
+
+
+def test_a_record_is_what_the_exchange_was_with_what_its_session_is():
+    async def main():
+        watching = Noting(2)
+        async with serving(puppet(Puppet()), observers={"noting": watching}) as service:
+            session = await open_session(service)
+            replies = [await session.infer(frame(i, task="stack")) for i in (1, 2)]
+            await until(watching.come)
+            assert service.status()["observers"].keys() == {"noting"}
+        assert service.observers.counts() == {"noting": {"seen": 2, "dropped": 0, "failed": 0}}
+        return session, replies, watching
+
+    session, replies, watching = run(main())
+    first, second = watching.records
+    assert (first.number, second.number) == (1, 2)
+    for record, (reply, timing), i in zip(watching.records, replies, (1, 2), strict=True):
+        assert (record.session_id, record.model_id, record.error) == (session.id, "it", None)
+        assert record.observation["x"].tolist() == record.inputs["x"].tolist() == [i] * 3
+        assert record.observation["task"] == record.inputs["task"] == "stack"
+        assert record.chunk.action.tolist() == [[i] * 3] * 2
+        assert record.reply_chunk.action.tolist() == reply.action.tolist()
+        assert record.timing == timing
+        assert record.encode_ms > 0
+    assert first.robot_ms is None
+    assert 0 <= second.robot_ms < (second.arrived - first.arrived) * 1e3
+    assert second.wall_time - first.wall_time == pytest.approx(second.arrived - first.arrived, abs=0.1)
+    assert watching.threads == {"offboard-observer-noting"}
+    assert watching.closed == 1
+
+
+class Reusing(Puppet):
+    """Answers from one piece of memory, and writes into what it was asked."""
+
+    def __init__(self):
+        super().__init__(self.refill)
+        self.memory = np.zeros((2, 3))
+
+    def refill(self, episode, inputs):
+        self.memory += 1
+        inputs["notes"].append("mine")
+        return Chunk(self.memory)
+
+
+class Scratch(PlainSerializer):
+    """Reads every frame into the same memory."""
+
+    def __init__(self):
+        self.memory = np.zeros(3)
+
+    def read(self, frame):
+        self.memory[:] = frame["x"]
+        view = self.memory[:]
+        view.flags.writeable = False
+        return {**frame, "x": view}, []
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_a_record_stays_as_it_is_whatever_the_next_inference_writes_into_the_same_memory(overlap):
+    async def main():
+        watching = Noting(3)
+        observers = Observers({"noting": watching})
+        observers.start()
+        try:
+            async with Bench(Reusing()) as bench:
+                pipeline = await bench.pipeline(Scratch())
+                pipeline.watch = Watch(observers, "s", "m")
+                for i in (1, 2, 3):
+                    bench.thread._last_infer = 1.0 if overlap else 0.0
+                    await bench.submit(pipeline, frame(i, notes=["robot's"])).reply()
+        finally:
+            await observers.close()
+        return watching.records
+
+    for i, record in enumerate(run(main()), 1):
+        assert record.observation["x"].tolist() == record.inputs["x"].tolist() == [i] * 3
+        assert record.chunk.action.tolist() == record.reply_chunk.action.tolist() == [[i] * 3] * 2
+        assert record.inputs["notes"] == record.observation["notes"] == ["robot's"]
+        for array in (record.observation["x"], record.inputs["x"], record.chunk.action, record.reply_chunk.action):
+            assert not array.flags.writeable, "several observers share it"
+
+
+def test_what_lies_in_a_frame_is_not_copied_for_nobody_writes_into_it():
+    in_frame, in_buffer = np.frombuffer(bytes(24))[1:], np.frombuffer(bytearray(24))[1:]
+    in_buffer.flags.writeable = False
+    kept = Watch(Observers({"noting": Noting()}), "s", "m").keep(b"")
+    kept.asked({"frame": in_frame, "deep": [{"buffer": in_buffer}]}, {})
+    assert np.shares_memory(kept.observation["frame"], in_frame)
+    copy = kept.observation["deep"][0]["buffer"]
+    assert not np.shares_memory(copy, in_buffer)
+    assert copy.tolist() == in_buffer.tolist()
+
+
+def test_without_observers_an_exchange_keeps_nothing():
+    async def main():
+        async with serving(puppet(Puppet())) as service:
+            session = await open_session(service)
+            assert session.pipeline.watch is None
+            assert not service.observers
+            assert "observers" not in service.status()
+            threads = {thread.name for thread in threading.enumerate()}
+            assert not [name for name in threads if name.startswith("offboard-observer")]
+        async with Bench(Puppet()) as bench:
+            asked = bench.submit(await bench.pipeline(), X)
+            await asked.reply()
+            assert asked.exchange.kept is None
+            assert asked.exchange.observation == asked.exchange.inputs == {}
+
+    run(main())
+
+
+def test_who_wants_no_contents_costs_no_copies(monkeypatch):
+    copied = []
+    monkeypatch.setattr("offboard_core.engine.records._lasting", copied.append)
+
+    async def main():
+        watching = Noting(contents=False)
+        async with serving(puppet(Puppet()), observers={"noting": watching}) as service:
+            await (await open_session(service)).infer(X)
+            await until(watching.come)
+        return watching.records
+
+    (record,) = run(main())
+    assert (record.observation, record.inputs, record.chunk, record.reply_chunk) == (None,) * 4
+    assert record.timing["total_ms"] > 0
+    assert copied == []
+
+
+def test_a_full_queue_drops_and_counts_and_says_so_once(caplog):
+    caplog.set_level(logging.WARNING)
+
+    async def main():
+        with Door() as door:
+            slow, quick = Noting(4, waiting=2), Noting(7)
+            slow.door = door
+            async with serving(puppet(Puppet()), observers={"slow": slow, "quick": quick}) as service:
+                session = await open_session(service)
+                await session.infer(frame(1))
+                await until(door.entered)
+                for i in range(2, 7):
+                    assert (await session.infer(frame(i)))[0].action[0, 0] == i
+                assert service.observers.counts()["slow"]["dropped"] == 3
+                third = slow.reached(3)
+                door.open()
+                await until(third)
+                await session.infer(frame(7))
+                await until(slow.come)
+                await until(quick.come)
+                counts = service.observers.counts()
+        return slow, quick, counts
+
+    slow, quick, counts = run(main())
+    assert [record.number for record in slow.records] == [1, 2, 3, 7]
+    assert [record.number for record in quick.records] == [1, 2, 3, 4, 5, 6, 7], "one observer is not another's fault"
+    assert (counts["slow"]["dropped"], counts["quick"]["dropped"]) == (3, 0)
+    (line,) = [r.getMessage() for r in caplog.records if "slower" in r.getMessage()]
+    assert line == "the observer slow is slower than what it watches; exchanges dropped so far: 1"
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("of its own"), SystemExit(3)], ids=["an error", "an exit"])
+def test_an_observer_that_raises_costs_nobody_an_answer(error, caplog, monkeypatch):
+    times = iter((0.0, 29.0, 30.0))
+    monkeypatch.setattr("offboard_core.engine.observers.monotonic", lambda: next(times))
+
+    async def main():
+        bad, good = Noting(3), Noting(3)
+        bad.error = error
+        async with serving(puppet(Puppet()), observers={"bad": bad, "good": good}) as service:
+            session = await open_session(service)
+            for i in (1, 2, 3):
+                assert (await session.infer(frame(i)))[0].action[0, 0] == i
+            await until(bad.come)
+            await until(good.come)
+        return bad, good, service.observers.counts()
+
+    bad, good, counts = run(main())
+    assert counts == {
+        "bad": {"seen": 0, "dropped": 0, "failed": 3},
+        "good": {"seen": 3, "dropped": 0, "failed": 0},
+    }
+    assert (bad.closed, good.closed) == (1, 1)
+    said = [record.getMessage() for record in caplog.records if "the observer bad" in record.getMessage()]
+    assert said == [
+        "the observer bad failed; exchanges so far: 1",
+        "the observer bad failed; exchanges so far: 3",
+        "the observer bad could not be closed",
+    ]
+
+
+def test_at_the_end_an_observer_sees_what_waits_and_is_closed():
+    async def main():
+        with Door() as door:
+            watching = Noting(3)
+            watching.door = door
+            async with serving(puppet(Puppet()), observers={"noting": watching}) as service:
+                session = await open_session(service)
+                for i in range(3):
+                    await session.infer(frame(i))
+                assert watching.records == []
+                asyncio.get_running_loop().call_later(0.01, door.open)
+            assert len(watching.records) == 3
+            assert watching.closed == 1
+            await service.observers.close()
+            assert watching.closed == 1
+
+    run(main())
+
+
+def test_an_observer_that_hangs_is_left_behind_at_the_end(monkeypatch, caplog):
+    monkeypatch.setattr("offboard_core.engine.observers.CLOSING", 0.01)
+
+    async def main():
+        with Door() as door:
+            hangs, fine = Noting(1), Noting(3)
+            hangs.door = door
+            async with serving(puppet(Puppet()), observers={"hangs": hangs, "fine": fine}) as service:
+                session = await open_session(service)
+                for i in range(3):
+                    await session.infer(frame(i))
+                await until(door.entered)
+                await until(fine.come)
+            assert service.observers.counts()["hangs"]["dropped"] == 2
+            (thread,) = [one for one in threading.enumerate() if one.name == "offboard-observer-hangs"]
+        await asyncio.to_thread(thread.join)
+        assert len(hangs.records) == 1, "what waited is not told any more"
+
+    run(main())
+    assert "the observer hangs has not ended within 0.01 s and is left behind" in caplog.text
+
+
+def test_an_observer_that_never_began_is_closed_all_the_same():
+    async def main():
+        watching = Noting()
+        await Observers({"noting": watching}).close()
+        assert watching.closed == 1
+
+    run(main())
+
+
+class Mute(PlainSerializer):
+    """Can write nothing, not even an error."""
+
+    def write(self, result, timing, observation, warnings):
+        raise LookupError("no form")
+
+
+def test_errors_and_timeouts_are_told_and_what_nobody_waits_for_is_not():
+    async def main():
+        watching = Noting(5)
+        observers = Observers({"noting": watching})
+        observers.start()
+        with Door() as door:
+            async with Bench(Puppet(doors={3: door})) as bench:
+                pipelines = {}
+                for name, serializer in {"good": None, "mute": Mute(), "late": None, "gone": None}.items():
+                    pipelines[name] = await bench.pipeline(serializer)
+                    pipelines[name].watch = Watch(observers, name, "m")
+                await bench.submit(pipelines["good"], X).reply()
+                await bench.submit(pipelines["good"], InvalidAction("not read")).reply()
+                await bench.submit(pipelines["mute"], X)._future
+                await bench.submit(pipelines["late"], X).reply()
+                late, gone = bench.submit(pipelines["late"], frame(9)), bench.submit(pipelines["gone"], X)
+                await until(door.entered)
+                bench.thread.abandon(gone.exchange)
+                bench.thread.expire(0.0)
+                await late._future
+                door.open()
+        await observers.close()
+        return watching.records
+
+    found = {(record.session_id, record.number): record for record in run(main())}
+    assert {key: record.error for key, record in found.items()} == {
+        ("good", 1): None,
+        ("good", 2): InvalidAction.code,
+        ("mute", 1): InvalidAction.code,
+        ("late", 1): None,
+        ("late", 2): InferTimeout.code,
+    }
+    assert found["good", 2].observation is found["good", 2].inputs is None, "it was not read"
+    assert found["mute", 1].chunk is not None
+    late = found["late", 2]
+    assert late.observation["x"].tolist() == [9.0] * 3, "what the model hangs on is what one wants to see"
+    assert (late.chunk, late.encode_ms) == (None, None)
+    assert late.timing["total_ms"] > 0
+
+
+@dataclass(frozen=True)
+class Options:
+    path: str
+    every: int = 1
+
+
+class Offered(Noting):
+    made = []
+
+    def __init__(self, options):
+        super().__init__()
+        self.options = options
+        if options.every < 1:
+            raise ConfigurationError("every is below 1")
+        self.made.append(self)
+
+
+class Plugin:
+    @hookimpl
+    def offboard_observers():
+        yield ObserverEntry(name="notes", summary="Notes.", factory=Offered, options=Options)
+        yield ObserverEntry(name="odd", summary="No observer.", factory=lambda options: [], options=Options)
+
+
+@pytest.fixture
+def plugins():
+    Offered.made = []
+    return Plugins.of(toy=Plugin)
+
+
+def test_observers_are_made_by_name_with_their_options(plugins):
+    found = make_observers(plugins, {"toy.notes": {"path": "here", "every": 2}})
+    assert {name: one.options for name, one in found.items()} == {"toy.notes": Options("here", 2)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"toy.note": {}}, "did you mean toy.notes"),
+        ({"toy.notes": {}}, "needs the option path"),
+        ({"toy.notes": {"path": "x", "evry": 1}}, "did you mean every"),
+        ({"toy.notes": {"path": "x", "every": 0}}, "every is below 1"),
+        ({"toy.odd": {"path": "x"}}, "made a list, which is no Observer"),
+    ],
+)
+def test_an_observer_that_cannot_be_made_is_an_error_that_leaves_none_open(plugins, asked, said):
+    with pytest.raises(ConfigurationError, match=said):
+        make_observers(Plugins.of(toy=Plugin, other=Plugin), {"other.notes": {"path": "x"}, **asked})
+    assert [one.closed for one in Offered.made] == [1]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"), [(Noting, "is a ABCMeta"), (Noting(waiting=0), "0 records"), (object(), "is a object")]
+)
+def test_what_is_no_observer_is_refused(wrong, said):
+    with pytest.raises(ConfigurationError, match=said):
+        Observers({"it": wrong})
+
+
+def test_observers_are_named_by_their_class_and_none_like_another():
+    class Other(Noting): ...
+
+    one, two, three = Noting(), Noting(), Other()
+    assert name_observers([one, two, three]) == {"Noting": one, "Noting-2": two, "Other": three}
+
+
+def test_an_observer_has_to_say_what_it_does_with_a_record():
+    class Idle(Observer): ...
+
+    with pytest.raises(TypeError, match="exchanged"):
+        Idle()
