@@ -164,6 +164,7 @@ def test_killed_while_nobody_asks_it_is_not_ready_and_newcomers_wait(bed):
         thread = threading.Thread(target=newcomer)
         thread.start()
         until(lambda: any("line is being restarted" in text for text in heard), "the newcomer is told")
+        until(lambda: len(bed.starts()) == 2, "the next one runs")
         until(lambda: "it says: reading the weights; try again later" in refusal(session), "its last line is told")
         assert answers == []
         bed.write(1)
@@ -301,6 +302,28 @@ def test_one_that_lives_and_takes_no_connection_is_started_anew(bed):
         assert "3 times in a row, and is being restarted; try again later" in refused[-1]
         assert list(heard[-1]) == [1.0, 0.5]
         assert len(bed.starts()) == 2
+
+
+def test_refusals_that_an_answer_parts_are_not_in_a_row(bed):
+    policy = bed.policy()
+    server = policy._server
+    connect = server._connect
+
+    def refused(port):
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    try:
+        for _ in range(3):
+            server._drop()
+            server._connect = refused
+            for _ in range(2):
+                with pytest.raises(PolicyFailed, match=r"takes no connection \(Connection refused\); try again later"):
+                    policy.ask([0.5], "")
+            server._connect = connect
+            assert policy.ask([0.5], "").action[0].tolist() == [1.0, 0.5]
+        assert len(bed.starts()) == 1
+    finally:
+        policy.close()
 
 
 def test_one_that_cannot_come_back_is_lost_to_every_session_and_loaded_anew_for_the_next(bed):
@@ -446,6 +469,33 @@ def test_attached_to_one_that_hangs_the_time_ends_and_it_recovers(bed, attached)
         os.kill(bed.starts()[-1], signal.SIGCONT)
         until(lambda: server.health() == Health(), "it is back")
         server.close()
+
+
+def test_attached_too_a_connection_is_left_after_any_error_and_at_the_close(bed, attached):
+    port = free_port()
+    with running(bed, 1, port):
+        server, asked = attached(port), []
+
+        def question(line):
+            asked.append(line)
+            raise KeyError("a bug")
+
+        with pytest.raises(KeyError):
+            server.ask(question)
+        assert asked[0]._socket.fileno() < 0
+        connect, made = server._connect, []
+
+        def closing(seconds):
+            made.append(connect(seconds))
+            server._closed.set()
+            return made[-1]
+
+        with server._lock:
+            server._drop()
+            server._connect = closing
+        with contextlib.suppress(PolicyFailed):  # the watcher may be first
+            server.ask(lambda line: line.ask([0.5], "", PATIENCE))
+        until(lambda: made and all(line._socket.fileno() < 0 for line in made), "it is closed")
 
 
 def test_nobody_to_attach_to_is_permanent(attached):
