@@ -25,7 +25,7 @@ def test_a_server_listens_there_and_what_it_prints_leads_to_it(host, capsys):
     if ":" in host and not has_ipv6():
         pytest.skip("this machine does not speak IPv6")
     with InferenceServer({"m": lambda: lambda observation: []}, host=host, port=0) as server:
-        announce(ServeOptions(), ["m"], {}, server.host, server.port, simulated=True)
+        announce(ServeOptions(), ["m"], {}, server.host, server.port, simulated=True, listeners={})
         said = capsys.readouterr().out
         told = said.partition("offboard run sim ")[2].split()[0]
         listed = said.partition("listening on ")[2].split()[0]

@@ -26,7 +26,7 @@ def server():
         return Puppet(params=Params, meta={"device": "cpu", "chunk_length": 3})
 
     models = source({"a": make, "b/c": make}, inputs=ARM_INPUTS, fps=10)
-    with InferenceServer({"only": models}, port=0) as running:
+    with InferenceServer({"only": models}, port=0, frontends={}) as running:
         with robot(running) as one:
             one.opened()
         yield running

@@ -158,7 +158,8 @@ def test_every_code_that_crosses_the_wire_is_a_class():
         "load_failed policy_failed invalid_action timeout model_lost unauthorized "
         "forbidden not_found full shutting_down internal"
     )
-    assert set(BY_CODE) == {*sent.split(" "), "configuration", "connection", "connection_lost", "protocol_error"}
+    local = {"configuration", "robot_failed", "connection", "connection_lost", "protocol_error"}
+    assert set(BY_CODE) == {*sent.split(" "), *local}
     assert all(found.code == code for code, found in BY_CODE.items())
 
 
