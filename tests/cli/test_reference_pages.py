@@ -9,6 +9,7 @@ from installed import with_lerobot
 from offboard_client.cli import COLUMNS, main
 from offboard_client.plugins import describe
 from offboard_core.catalog import KEYS
+from offboard_core.cli import SERVE_COLUMNS
 from offboard_core.plugins import CODEC, Plugins
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
@@ -43,6 +44,10 @@ def test_every_key_of_a_models_toml_is_explained():
 
 def test_every_column_of_the_timings_of_a_run_is_explained():
     assert sorted(table_of("column", "run")) == sorted(COLUMNS)
+
+
+def test_every_column_of_the_timings_of_a_server_is_explained():
+    assert sorted(table_of("column", "serve")) == sorted(SERVE_COLUMNS)
 
 
 @with_lerobot

@@ -17,6 +17,9 @@
 
     [listeners.gr00t]                     # likewise, of a listener
     codec = "ee"
+
+    [observers."core.timings"]            # likewise, of an observer, which watches then
+    file = "steps.csv"
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from typing import Any, cast
 
 from offboard_client.errors import ConfigurationError, OffboardError, unknown
 
-from ..plugins import FRONTEND, LISTENER, Kind, Plugins
+from ..plugins import FRONTEND, LISTENER, OBSERVER, Kind, Plugins
 from .source import ModelSource, from_flags
 
 if sys.version_info >= (3, 11):
@@ -49,7 +52,7 @@ KEYS: dict[str, tuple[type, ...]] = {
     "options": (dict,),
 }
 #: The tables that are no sources.
-OTHERS = (FRONTEND.heading, LISTENER.heading)
+OTHERS = (FRONTEND.heading, LISTENER.heading, OBSERVER.heading)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -72,7 +75,7 @@ def read_models(path: Path, plugins: Plugins) -> dict[str, ModelSource]:
 
 
 def read_options(path: Path, kind: Kind[Any]) -> dict[str, dict[str, Any]]:
-    """The options of frontends or listeners that the file sets, by full name; {} if it sets none.
+    """The options of frontends, listeners or observers that the file sets, by full name; {} if it sets none.
 
     Raises ConfigurationError naming the file.
     """

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .serve import announce, fits_simulation
     from .serve_options import ServeOptions, parse_serve, split_dotted
+    from .serve_timings import SERVE_COLUMNS, ServeTimings, TimingsOptions
     from .train import TrainingLine, record_of
 
 __all__ = [
+    "SERVE_COLUMNS",
     "ServeOptions",
+    "ServeTimings",
+    "TimingsOptions",
     "TrainingLine",
     "announce",
     "fits_simulation",
@@ -22,7 +26,10 @@ __all__ = [
 
 #: Imported when first asked for: ``offboard --help`` reads the declarations beside them and nothing else.
 _LATER = {
+    "SERVE_COLUMNS": "serve_timings",
     "ServeOptions": "serve_options",
+    "ServeTimings": "serve_timings",
+    "TimingsOptions": "serve_timings",
     "TrainingLine": "train",
     "announce": "serve",
     "fits_simulation": "serve",

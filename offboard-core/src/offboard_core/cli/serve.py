@@ -19,9 +19,9 @@ from offboard_client.terminal import Line, emit_json, say, tell, token_from
 from offboard_client.wire import Status
 
 from ..catalog import ModelSource, from_flags, read_models, read_options
-from ..engine import ServiceTimeouts
+from ..engine import ServiceTimeouts, make_observers
 from ..frontends import make_frontends, make_listeners, split_listen
-from ..plugins import FRONTEND, LISTENER, Kind, Plugins
+from ..plugins import FRONTEND, LISTENER, OBSERVER, Kind, Plugins
 from ..types import CodecMeta
 from .serve_options import Parsed, ServeOptions, parse_serve
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TOKEN_VARIABLE = "OFFBOARD_AUTH_TOKEN"
+#: The observer that ``--timings`` is short for.
+TIMINGS = "core.timings"
 
 
 def run(arguments: list[str]) -> int:
@@ -65,6 +67,7 @@ def run(arguments: list[str]) -> int:
         )
     if asked and config.ssl_certfile is not None:
         log.warning("TLS is for the port %d alone: what comes to %s is not encrypted", config.port, ", ".join(asked))
+    observers = make_observers(plugins, asked_observers(parsed, plugins))
     with Line() as line:
 
         def progress(status: Status | None) -> None:
@@ -74,7 +77,7 @@ def run(arguments: list[str]) -> int:
                 line.status(status)
 
         listens = partial(announce, options, models, paths, simulated=simulated, listeners=listeners.addresses)
-        return run_server(sources, config, listens, frontends, progress if line.live else None, listeners)
+        return run_server(sources, config, listens, frontends, progress if line.live else None, listeners, observers)
 
 
 def _check_numbers(options: ServeOptions) -> None:
@@ -140,13 +143,25 @@ def make_sources(parsed: Parsed, plugins: Plugins) -> dict[str, ModelSource]:
 
 
 def other_options(parsed: Parsed, plugins: Plugins, kind: Kind[Any]) -> dict[str, dict[str, Any]]:
-    """What the command line and the file set of frontends or listeners. Raises UsageError if both set the same one."""
+    """What the command line and the file set of this kind, by name. Raises UsageError if both set the same one."""
     names, models = {offer.name for offer in plugins.offers(kind)}, parsed.serve.models
     given = {name: options for name, options in parsed.others.items() if name in names}
     written = {} if models is None else read_options(models, kind)
     if twice := sorted(given.keys() & written.keys()):
         raise UsageError(f"the options of {', '.join(twice)} are in {models} already: write them there or here")
     return {**written, **given}
+
+
+def asked_observers(parsed: Parsed, plugins: Plugins) -> dict[str, dict[str, Any]]:
+    """The observers that are to watch, with their options. Raises ConfigurationError for a name that none has."""
+    asked = other_options(parsed, plugins, OBSERVER)
+    for name in parsed.serve.observe:
+        asked.setdefault(plugins.get(OBSERVER, name).name, {})
+    if parsed.serve.timings is not None:
+        if TIMINGS in asked:
+            raise UsageError(f"--timings is short for --{TIMINGS}.file, and that is set as well: give one of them")
+        asked[TIMINGS] = {"file": parsed.serve.timings}
+    return asked
 
 
 def _check(name: str, source: ModelSource, *, many: bool) -> tuple[list[str], CodecMeta]:

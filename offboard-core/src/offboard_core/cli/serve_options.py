@@ -1,8 +1,8 @@
 """The command line of ``offboard serve``: core's options, the vendor's on top, and the codec's.
 
 It is read twice, because the vendor decides which options there are: first for ``--vendor`` and
-``--checkpoints-dir`` alone, then as a whole. What begins with ``--codec.`` or with the name of a frontend or a listener
-and a dot is taken out before: which options these have is checked where they are made.
+``--checkpoints-dir`` alone, then as a whole. What begins with ``--codec.`` or with the name of a frontend, a
+listener or an observer and a dot is taken out before: which options these have is checked where they are made.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from offboard_client.terminal import parse, peek, refuse_habits
 from tyro.conf import Positional
 
 from ..catalog import choose_vendor, expand
-from ..plugins import FRONTEND, LISTENER, Offer, Plugins
+from ..plugins import FRONTEND, LISTENER, OBSERVER, Offer, Plugins
 
 _SUMMARY = (
     "Serve a policy. Either one source by flags, or several that a models.toml names. A vendor's own options are shown "
@@ -57,6 +57,10 @@ class ServeOptions:
     """A name under which this server is asked, where it has no token and cannot know the name. May be repeated."""
     listen: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """A listener, which has a port of its own: NAME, or NAME:PORT. May be repeated."""
+    observe: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """An observer, which watches what goes through. May be repeated."""
+    timings: Path | None = None
+    """A CSV file to write a line into for each step, with where its time went."""
     ssl_certfile: Path | None = None
     """Serve over TLS with this certificate."""
     ssl_keyfile: Path | None = None
@@ -86,8 +90,8 @@ _SOURCE = ("vendor", "checkpoints_dir", "checkpoint", "codec", "fps", "replicas"
 class Parsed:
     """``serve``; ``vendor``: an instance of the vendor's options class, None where a file names the sources.
 
-    ``codec``: the codec's options that were given. ``others``: a frontend's or listener's name → its options that were
-    given.
+    ``codec``: the codec's options that were given. ``others``: the name of a frontend,
+    listener or observer → its options that were given.
     """
 
     serve: ServeOptions
@@ -99,12 +103,13 @@ class Parsed:
 def parse_serve(arguments: Sequence[str], plugins: Plugins) -> Parsed:
     """The whole command line. Raises UsageError or ConfigurationError; SystemExit after help."""
     refuse_habits(arguments)
-    frontends, listeners = ({offer.name for offer in plugins.offers(kind)} for kind in (FRONTEND, LISTENER))
-    rest, dotted = split_dotted(arguments, [CODEC, *frontends, *listeners])
+    owners = [(offer.name, kind.noun) for kind in (FRONTEND, LISTENER, OBSERVER) for offer in plugins.offers(kind)]
+    rest, dotted = split_dotted(arguments, [CODEC, *(name for name, _ in owners)])
     codec = dotted.pop(CODEC, {})
-    if both := sorted(dotted.keys() & frontends & listeners):
-        raise UsageError(f"{both[0]} is a frontend and a listener: write its options into a models.toml")
-    summary = _SUMMARY + _frontends_help(plugins) + _listeners_help(plugins)
+    for name in dotted:
+        if len(nouns := [noun for owner, noun in owners if owner == name]) > 1:
+            raise UsageError(f"{name} is both {' and '.join(nouns)}: write its options into a models.toml")
+    summary = _SUMMARY + _frontends_help(plugins) + _listeners_help(plugins) + _observers_help(plugins)
     vendor, location = peek(rest, "vendor"), peek(rest, "checkpoints_dir")
     if vendor is None and location is None:
         serve = parse(ServeOptions, rest, "serve", summary)
@@ -188,6 +193,11 @@ def _listeners_help(plugins: Plugins) -> str:
     return _others_help("Those that --listen gives a port of its own", said)
 
 
+def _observers_help(plugins: Plugins) -> str:
+    said = [(offer, "") for offer in plugins.offers(OBSERVER)]
+    return _others_help("Those that --observe, or an option of theirs, has watch", said)
+
+
 def _others_help(title: str, offers: Sequence[tuple[Offer[Any], str]]) -> str:
     said: list[str] = []
     for offer, where in offers:
@@ -195,5 +205,5 @@ def _others_help(title: str, offers: Sequence[tuple[Offer[Any], str]]) -> str:
             options = [f"--{offer.name}.{option.name}" for option in describe(offer.options())]
         except OffboardError:
             continue  # the server says what is wrong with it; help is for the others
-        said.append(f"{offer.name} {where}" + f" ({', '.join(options)})" * bool(options))
+        said.append(f"{offer.name} {where}".rstrip() + f" ({', '.join(options)})" * bool(options))
     return f" {title}: {'; '.join(said)}." if said else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .entries import CodecEntry
+from .entries import CodecEntry, ObserverEntry
 from .hooks import hookimpl
 
 
@@ -16,4 +16,15 @@ def offboard_codecs() -> Iterator[CodecEntry]:
         summary="Hands the observation to the model, and the model's chunk to the robot, as they are.",
         factory="offboard_core.codecs:make",
         options="offboard_core.codecs:NativeOptions",
+    )
+
+
+@hookimpl
+def offboard_observers() -> Iterator[ObserverEntry]:
+    """What ``offboard serve --timings`` writes."""
+    yield ObserverEntry(
+        name="timings",
+        summary="A line for each step in a CSV file, with where its time went; --timings FILE is short for it.",
+        factory="offboard_core.cli:ServeTimings",
+        options="offboard_core.cli:TimingsOptions",
     )
