@@ -40,6 +40,8 @@ sys.exit(status)
         (["plugins"], CLIENT | CORE | PLUGINS | TABLES),
         (["plugins", "--json"], CLIENT | CORE | PLUGINS | TABLES),
         (["codecs", "--json"], CLIENT | CORE | PLUGINS | TABLES),
+        (["codecs", "scripted"], CLIENT | CORE | PLUGINS | TABLES),
+        (["robots"], CLIENT | CORE | TABLES),
         (["models", "--help"], CLIENT | TABLES),
         (["run", "--help"], CLIENT | CORE | TABLES),
         (["run", "sim", "--help"], CLIENT | TABLES),
@@ -69,10 +71,22 @@ def test_help_names_every_command(arguments):
     assert done.returncode == 0
     listed = set(re.findall(r"^  ([a-z]+) {2,}\S", done.stdout, re.MULTILINE))
     assert listed == {point.name for point in entry_points(group="offboard.commands")}
-    assert listed == {"models", "probe", "bench", "run", "serve", "plugins", "codecs", "stats", "train", "demo"}
+    assert listed == {
+        "models",
+        "probe",
+        "bench",
+        "run",
+        "robots",
+        "serve",
+        "plugins",
+        "codecs",
+        "stats",
+        "train",
+        "demo",
+    }
 
 
-@pytest.mark.parametrize("command", ["models", "probe", "bench", "serve", "plugins", "codecs"])
+@pytest.mark.parametrize("command", ["models", "probe", "bench", "robots", "serve", "plugins", "codecs"])
 def test_each_command_has_help(command):
     done = in_process(command, "--help")
     assert done.returncode == 0

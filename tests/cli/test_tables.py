@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from offboard_client.cli import main
+from offboard_client.robots.sim import ACTIONS, OBSERVATION
 from offboard_client.terminal import emit_facts, emit_table, note, tell
 from offboard_core.plugins import CODEC, Plugins
 from scripted_server import META, ScriptedServer
@@ -49,6 +50,20 @@ def test_the_codecs(terminal):
     offers = Plugins.discover().offers(CODEC)
     options = [f"{f}=" for offer in offers for f in offer.options().__dataclass_fields__]
     assert_whole(terminal, [*(offer.name for offer in offers), "robot_state.ee_pose", "target_joints", *options])
+
+
+@pytest.mark.parametrize("name", ["scripted", "openpi.droid", "core.native"])
+def test_a_codec(name, terminal):
+    shows(terminal, "codecs", name)
+    option = [] if name == "scripted" else ["fps"]
+    read = [] if name == "core.native" else ["joint_delta" if name == "openpi.droid" else "robot_state.ee_pose"]
+    assert_whole(terminal, [name, *option, *read])
+
+
+def test_the_robots(terminal):
+    shows(terminal, "robots")
+    shows(terminal, "robots", "sim")
+    assert_whole(terminal, [*OBSERVATION - {"task"}, *ACTIONS, "joint7", "quaternion"])
 
 
 def test_a_probe(terminal):

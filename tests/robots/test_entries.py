@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -101,6 +102,31 @@ def test_another_distributions_robot_is_driven_with_its_own_options(install, tmp
     assert done.stdout.startswith("connected COM3 None\nstopped\nstopped\nclosed\n")
     assert "0 of 1 episodes" in done.stdout
     assert "episode 1/1 (seed 0): over after 0.2 s" in done.stderr
+
+
+def test_what_a_robot_measures_and_plays_is_shown_without_connecting_it(install, tmp_path: Path) -> None:
+    install("arm", ARM)
+    shown = in_process("robots", "arm", "--port", "COM3", path=tmp_path)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    for row in (r"robot_state.q +│ \(2\)", r"target_joints +│ \(2\)", r"every 0\.05 s \(20 Hz\)"):
+        assert re.search(row, shown.stdout), shown.stdout
+    assert "connected" not in shown.stdout
+    assert "closed" not in shown.stdout
+    data = json.loads(in_process("robots", "arm", "--json", path=tmp_path).stdout)
+    nothing = {"dtype": "float64", "unit": None, "frame": None, "order": [], "rate": None}
+    assert data == {
+        "name": "arm", "summary": "An arm.", "provider": "dist-arm 1.0", "control_period": 0.05,
+        "measures": {"robot_state.q": {"shape": [2], **nothing}}, "plays": {"target_joints": {"shape": [2], **nothing}},
+    }  # fmt: skip
+    assert in_process("robots", "arm", "--port=", path=tmp_path).returncode == 2
+    assert in_process("robots", "fly", path=tmp_path).returncode == 2
+
+
+def test_a_robot_that_does_not_say_what_it_is_cannot_be_had(install) -> None:
+    install("arm", ARM.replace("spec = RobotSpec", "other = RobotSpec"))
+    arm = choose_robot("arm")
+    with pytest.raises(ConfigurationError, match=r"^arm: the robot of dist-arm 1\.0 has no spec; RobotSpec\("):
+        make_robot(arm, arm.options()())
 
 
 def test_an_instruction_without_a_task_is_told_and_nobody_judges(install) -> None:

@@ -1,4 +1,4 @@
-"""The ``offboard`` command, and the client's own: ``models``, ``probe``, ``bench`` and ``run``."""
+"""The ``offboard`` command, and the client's own: ``models``, ``probe``, ``bench``, ``run`` and ``robots``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .main import main
 
 if TYPE_CHECKING:
+    from .contract import show_contract
     from .probe import show_handshake
     from .run import play, show
     from .run_options import RunOptions, ServersPolicy
@@ -22,6 +23,7 @@ __all__ = [
     "main",
     "play",
     "show",
+    "show_contract",
     "show_handshake",
     "synthetic_observation",
 ]
@@ -35,6 +37,7 @@ _LATER = {
     "COLUMNS": "run_timings",
     "Timings": "run_timings",
     "synthetic_observation": "synthetic",
+    "show_contract": "contract",
     "show_handshake": "probe",
 }
 

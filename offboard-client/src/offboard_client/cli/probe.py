@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -25,10 +25,10 @@ from ..terminal import (
     say,
     tell,
 )
+from .contract import show_contract, text
 from .synthetic import synthetic_observation
 
 _IDENTITY = ("type", "checkpoint_id", "checkpoint_path", "experiment_name", "device", "offboard_version", "spec_hash")
-_ACTION = ("action_fps", "action_horizon_sec", "chunk_length", "joint_names", "codec", "codec_source")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,39 +92,17 @@ def _ask(session: InferenceSession, observation: Mapping[str, Any]) -> dict[str,
 def show_handshake(meta: Mapping[str, Any], opened_ms: float) -> None:
     """Print what ``ready`` said of the model: what it is, what it observes, what it answers."""
     say(f"ready after {opened_ms:.0f} ms")
-    emit_facts("what it is", [(name, _text(meta[name])) for name in _IDENTITY if meta.get(name)])
-    observation: Mapping[str, Mapping[str, Any]] = meta.get("observation") or {}
-    emit_table(
-        ("what to send", "shape", "dtype", "unit", "required"),
-        [
-            (name, _text(f.get("shape")), _text(f.get("dtype")), _text(f.get("unit")), _text(f.get("required", True)))
-            for name, f in observation.items()
-        ]
-        or [("nothing is declared", "", "", "", "")],
-    )
-    if meta.get("image_sizes"):
-        tell(f"images may be shrunk to {_text(meta['image_sizes'])} (w, h)")
-    action: Mapping[str, Mapping[str, Any]] = meta.get("action") or {}
-    emit_table(
-        ("what comes back", "shape", "unit", "kind"),
-        [(name, _text(f.get("shape")), _text(f.get("unit")), _text(f.get("kind"))) for name, f in action.items()]
-        or [("nothing is declared", "", "", "")],
-    )
+    emit_facts("what it is", [(name, text(meta[name])) for name in _IDENTITY if meta.get(name)])
+    show_contract(meta)
     controls: Mapping[str, Mapping[str, Any]] = meta.get("controls") or {}
     if controls:
         emit_table(("what may be asked", "with", "what it answers"), [_control(*each) for each in controls.items()])
-    facts = [(name, _text(meta[name])) for name in _ACTION if meta.get(name) is not None]
-    conventions: Mapping[str, str] = meta.get("conventions") or {}
-    facts += [(name, _text(value)) for name, value in conventions.items()]
-    emit_facts("how", facts)
-    if meta.get("action_fps") is None:
-        tell("nothing says how many steps per second these actions are: the client has to be told")
 
 
 def _control(name: str, control: Mapping[str, Any]) -> tuple[str, str, str]:
     params: Mapping[str, Mapping[str, Any]] = control["params"]
-    needs = [f"{p}, {f['type']}" + (f" ({_text(f['default'])})" if "default" in f else "") for p, f in params.items()]
-    return name, "; ".join(needs), "; ".join(f"{answer}, {text}" for answer, text in control["answers"].items())
+    needs = [f"{p}, {f['type']}" + (f" ({text(f['default'])})" if "default" in f else "") for p, f in params.items()]
+    return name, "; ".join(needs), "; ".join(f"{answer}, {meaning}" for answer, meaning in control["answers"].items())
 
 
 def _show_reply(sent: Mapping[str, str], reply: Mapping[str, Any]) -> None:
@@ -153,14 +131,3 @@ def _shape(value: Any) -> str:
 
 def _numbers(value: Any) -> str:
     return np.array2string(np.asarray(value), precision=4, separator=", ", threshold=20)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "any"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        items = cast("Sequence[Any]", value)
-        return "(" + ", ".join("any" if item == -1 else str(item) for item in items) + ")"
-    return str(value)

@@ -14,21 +14,21 @@ from typing import Annotated, Any, cast
 import tyro
 
 from ..drivers import RunLength
-from ..errors import BadParameter, ConfigurationError
+from ..errors import ConfigurationError
 from ..play import PolicyEntry, PolicySession, SafetyLimits, choose_policy, list_policies, open_policy
-from ..plugins import Chosen, Found, UsageError
+from ..plugins import Chosen, UsageError
 from ..robots import RobotEntry, choose_robot, list_robots
 from ..terminal import (
     HELP,
     Line,
     ServerOptions,
     emit_facts,
-    parse,
     peek,
     refuse_address_flags,
     refuse_habits,
     tell,
 )
+from .own_options import Part, listed, parse_together, robots_part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,39 +102,20 @@ def parse_run(arguments: Sequence[str]) -> Parsed | None:
         names = "|".join(found.name for found in list_robots())
         raise UsageError(f"say which robot first: offboard run {names} HOST:PORT")
     robot, rest = choose_robot(arguments[0]), arguments[1:]
-    declared, named = robot.options(), peek(rest, "policy")
+    robots, named = robots_part(robot), peek(rest, "policy")
     if named is None:
-        refuse_address_flags(f"run {robot}", rest, (each.name for each in dataclasses.fields(declared)))
+        refuse_address_flags(f"run {robot}", rest, (each.name for each in dataclasses.fields(robots[1])))
     policy = None if named is None else choose_policy(named)
-    parts: dict[str, tuple[str, type[Any]]] = {
-        "run": ("offboard run", RunOptions),
+    # Where the policy is comes first in the help.
+    parts: dict[str, Part] = {
         "source": ("offboard run", ServersPolicy if policy is None else OwnPolicy),
-        "robot": (f"the robot {robot} of {robot.provider}", declared),
+        "run": ("offboard run", RunOptions),
+        "robot": robots,
     }
     if policy is not None:
         parts["own"] = (f"the policy {policy} of {policy.provider}", policy.options())
-    _check_apart(parts)
-    # tyro shows the help of what is nested in its order: where the policy is comes first.
-    order = sorted(parts, key=["source", "run", "robot", "own"].index)
-    fields = [(name, Annotated[parts[name][1], tyro.conf.arg(name="")]) for name in order]
-    options = dataclasses.make_dataclass("Options", fields, frozen=True)
-    try:
-        found = cast("Any", parse(options, rest, f"run {robot}", f"Play a policy on a robot. {robot.entry.summary}"))
-    except (BadParameter, ConfigurationError) as error:
-        raise UsageError(error.text) from error
-    except ValueError as refused:  # tyro reports it itself only for options that have a prefix of their own
-        raise UsageError(f"offboard run {robot} refuses its options: {refused}") from refused
+    found = parse_together(parts, rest, f"run {robot}", f"Play a policy on a robot. {robot.entry.summary}")
     return Parsed(found.run, robot, found.robot, found.source, None if policy is None else (policy, found.own))
-
-
-def _check_apart(parts: dict[str, tuple[str, type[Any]]]) -> None:
-    """Raises ConfigurationError where two declare the same option."""
-    owners: dict[str, str] = {}
-    for owner, options in parts.values():
-        for each in dataclasses.fields(options):
-            before = owners.setdefault(each.name, owner)
-            if before != owner:
-                raise ConfigurationError(f"{owner} declares an option that {before} has already: {each.name}")
 
 
 def _print_help() -> None:
@@ -142,15 +123,8 @@ def _print_help() -> None:
     tell("       offboard run ROBOT --policy POLICY [options]")
     tell("")
     tell("Play a policy on a robot. `offboard run ROBOT --help` shows its options.")
-    emit_facts("robots:", [_listed(found) for found in list_robots()])
-    policies = [_listed(found) for found in list_policies()]
+    emit_facts("robots:", [listed(found) for found in list_robots()])
+    policies = [listed(found) for found in list_policies()]
     emit_facts(
         "policies without a server:", policies or [("local:VENDOR", "is not installed: pip install offboard-core")]
     )
-
-
-def _listed(found: Found[RobotEntry] | Found[PolicyEntry]) -> tuple[str, str]:
-    if found.entry is None:
-        return found.name, f"cannot be used ({found.provider}): {found.cause}"
-    name = found.name if found.entry.part is None else f"{found.name}:{found.entry.part}"
-    return name, f"{found.entry.summary} ({found.provider})"

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
+from ..errors import ConfigurationError
 from ..plugins import Chosen, Entry, Found, choose, discover
 from .base import Robot, Task
+from .spec import RobotSpec
 
 GROUP = "offboard.robots"
 
@@ -52,7 +54,13 @@ def choose_robot(name: str) -> Chosen[RobotEntry]:
 
 def make_robot(chosen: Chosen[RobotEntry], options: Any) -> Robot:
     """The robot, not connected yet. Raises ConfigurationError, or what its factory says is wrong."""
-    return cast("Robot", chosen.make(Robot, options))
+    robot = cast("Robot", chosen.make(Robot, options))
+    if not isinstance(getattr(robot, "spec", None), RobotSpec):
+        raise ConfigurationError(
+            f"{chosen}: the robot of {chosen.provider} has no spec; RobotSpec(measures=…, plays=…, control_period=…) "
+            "says what it is before it is connected"
+        )
+    return robot
 
 
 def make_task(chosen: Chosen[RobotEntry], robot: Robot, instruction: str | None) -> Task:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ..errors import ConfigurationError
 
@@ -54,3 +55,11 @@ class RobotSpec:
     def cameras(self) -> Mapping[str, Channel]:
         """The channels of :attr:`measures` that hold images."""
         return {name: channel for name, channel in self.measures.items() if channel.is_image}
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return {
+            "measures": {name: asdict(channel) for name, channel in self.measures.items()},
+            "plays": {name: asdict(channel) for name, channel in self.plays.items()},
+            "control_period": self.control_period,
+        }

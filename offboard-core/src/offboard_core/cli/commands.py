@@ -6,7 +6,7 @@ from offboard_client.plugins import Command
 
 serve = Command("serve", "Serve a policy: any vendor's, any robot.", "offboard_core.cli.serve:run")
 plugins = Command("plugins", "List the plugins, what they offer, and what is wrong.", "offboard_core.cli.plugins:run")
-codecs = Command("codecs", "List the codecs: what they read, make and take.", "offboard_core.cli.codecs:run")
+codecs = Command("codecs", "List the codecs, or show what one reads, makes and takes.", "offboard_core.cli.codecs:run")
 stats = Command(
     "stats",
     "Compute what training needs to know of a data set.",

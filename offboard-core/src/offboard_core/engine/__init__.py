@@ -10,6 +10,7 @@ from .checks import check_action, check_observation
 from .context import ContextReader
 from .exchange import Exchange, Pipeline, Result, Serializer
 from .lease import ModelSpec
+from .meta import contract
 from .model_loader import Failure
 from .model_slot import ModelSlot
 from .model_thread import ModelThread
@@ -50,6 +51,7 @@ __all__ = [
     "Watch",
     "check_action",
     "check_observation",
+    "contract",
     "make_observers",
     "name_observers",
     "without_paths",

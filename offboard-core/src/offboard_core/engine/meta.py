@@ -37,22 +37,6 @@ def build_meta(
     inference, which does not tell two models apart; ``context``: what an observation may bring for the inference
     itself. Raises LoadFailed if one of them, or of the codec's, is what no client takes (M-20).
     """
-    codec_meta = codec.meta
-    sizes = image_sizes(codec_meta)
-    what_to_send = {
-        "observation": {name: _field(field) for name, field in codec_meta.observation.items()},
-        "image_sizes": sizes,
-        "compress_images": False,
-        **context,
-    }
-    what_comes_back: dict[str, Any] = {
-        "action": {name: _action(field) for name, field in codec_meta.action.items()},
-        "action_fps": codec_meta.action_fps,
-        "chunk_length": policy.get("chunk_length", checkpoint.chunk_length),
-    }
-    if codec_meta.action_horizon_sec is not None:
-        what_comes_back["action_horizon_sec"] = codec_meta.action_horizon_sec
-    decided = {"codec": codec.name, "codec_source": codec.source, "conventions": dict(codec_meta.conventions)}
     identity = {
         **checkpoint.extras,
         **policy,
@@ -61,8 +45,17 @@ def build_meta(
         "checkpoint_id": model_id,
         "experiment_name": checkpoint.experiment,
     }
+    read_and_made = contract(codec.meta)
     # Neither the address nor the version belongs to what a client may pin: the same model served elsewhere is the same.
-    spec = {**identity, **what_to_send, **what_comes_back, **decided}
+    spec = {
+        **identity,
+        **read_and_made,
+        "compress_images": False,
+        **context,
+        "chunk_length": policy.get("chunk_length", checkpoint.chunk_length),
+        "codec": codec.name,
+        "codec_source": codec.source,
+    }
     try:
         check_meta({**spec, "controls": controls})
     except BadMessage as error:
@@ -79,9 +72,23 @@ def build_meta(
         "port": port,
         "offboard_version": __version__,
         "spec_hash": hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16],
-        "local_stack": _local_stack(sizes),
+        "local_stack": _local_stack(read_and_made["image_sizes"]),
         "positronic_version": f"offboard {__version__}",
     }
+
+
+def contract(meta: CodecMeta) -> dict[str, Any]:
+    """What a codec reads and makes, in the handshake's names."""
+    read_and_made: dict[str, Any] = {
+        "observation": {name: _field(field) for name, field in meta.observation.items()},
+        "image_sizes": image_sizes(meta),
+        "action": {name: _action(field) for name, field in meta.action.items()},
+        "action_fps": meta.action_fps,
+        "conventions": dict(meta.conventions),
+    }
+    if meta.action_horizon_sec is not None:
+        read_and_made["action_horizon_sec"] = meta.action_horizon_sec
+    return read_and_made
 
 
 def _shown(checkpoint: Checkpoint) -> str:

@@ -1,0 +1,77 @@
+"""What is read and made, as tables for a person: that of a policy and its codec, and that of a robot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from ..robots import Channel, RobotSpec
+from ..terminal import emit_facts, emit_table, tell
+
+_ACTION = ("action_fps", "action_horizon_sec", "chunk_length", "joint_names", "codec", "codec_source")
+
+
+def show_contract(meta: Mapping[str, Any], undeclared: str = "nothing is declared") -> None:
+    """Print what to send and what comes back, as a handshake's ``meta`` says it.
+
+    ``undeclared``: what stands where it says nothing.
+    """
+    observation: Mapping[str, Mapping[str, Any]] = meta.get("observation") or {}
+    emit_table(
+        ("what to send", "shape", "dtype", "unit", "required"),
+        [
+            (name, text(f.get("shape")), text(f.get("dtype")), text(f.get("unit")), text(f.get("required", True)))
+            for name, f in observation.items()
+        ]
+        or [(undeclared, "", "", "", "")],
+    )
+    if meta.get("image_sizes"):
+        tell(f"images may be shrunk to {text(meta['image_sizes'])} (w, h)")
+    action: Mapping[str, Mapping[str, Any]] = meta.get("action") or {}
+    emit_table(
+        ("what comes back", "shape", "unit", "kind"),
+        [(name, text(f.get("shape")), text(f.get("unit")), text(f.get("kind"))) for name, f in action.items()]
+        or [(undeclared, "", "", "")],
+    )
+    facts = [(name, text(meta[name])) for name in _ACTION if meta.get(name) is not None]
+    conventions: Mapping[str, str] = meta.get("conventions") or {}
+    facts += [(name, text(value)) for name, value in conventions.items()]
+    if facts:
+        emit_facts("how", facts)
+    if meta.get("action_fps") is None:
+        tell("nothing says how many steps per second these actions are: the client has to be told")
+
+
+def show_spec(spec: RobotSpec) -> None:
+    """Print what a robot measures and plays, and how often."""
+    for heading, channels in (("what it measures", spec.measures), ("what it plays", spec.plays)):
+        emit_table(
+            (heading, "shape", "unit", "frame", "order", "rate"),
+            [(name, *_channel(channel)) for name, channel in channels.items()] or [("nothing", "", "", "", "", "")],
+        )
+    tell(f"it takes a set-point every {spec.control_period:g} s ({1 / spec.control_period:g} Hz)")
+
+
+def _channel(channel: Channel) -> tuple[str, ...]:
+    return (
+        text(channel.shape),
+        channel.unit or "",
+        channel.frame or "",
+        ", ".join(channel.order),
+        "" if channel.rate is None else f"{channel.rate:g} Hz",
+    )
+
+
+def text(value: Any) -> str:
+    """A value of a handshake or a spec, for a person."""
+    if value is None:
+        return "any"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value and isinstance(value, Mapping):
+        items = cast("Mapping[str, Any]", value).items()
+        return ", ".join(f"{name} {text(item)}" for name, item in items)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        items = cast("Sequence[Any]", value)
+        return "(" + ", ".join("any" if item == -1 else str(item) for item in items) + ")"
+    return str(value)

@@ -1,0 +1,67 @@
+"""``offboard robots``, and ``offboard robots NAME``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..plugins import Found
+from ..robots import RobotEntry, choose_robot, list_robots, make_robot
+from ..terminal import emit_facts, emit_json, parse, say
+from .contract import show_spec
+from .own_options import listed, parse_together, robots_part
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``offboard robots``."""
+
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+
+def run(arguments: list[str]) -> int:
+    """List the robots; or show what one measures and plays, which neither connects nor moves it.
+
+    Raises UsageError for a robot that there is not, ConfigurationError for one that is broken.
+    """
+    if arguments and not arguments[0].startswith("-"):
+        return _show(arguments[0], arguments[1:])
+    options = parse(
+        Options,
+        arguments,
+        "robots",
+        "List the robots that are installed. `offboard robots NAME` shows what one measures and plays, and takes its "
+        "options.",
+    )
+    if options.json:
+        emit_json({"robots": [_described(found) for found in list_robots()]})
+    else:
+        emit_facts("robots", [listed(found) for found in list_robots()])
+    return 0
+
+
+def _show(name: str, arguments: list[str]) -> int:
+    chosen = choose_robot(name)
+    parts = {"robots": ("offboard robots", Options), "robot": robots_part(chosen)}
+    found = parse_together(
+        parts, arguments, f"robots {chosen}", f"Show what a robot measures and plays. {chosen.entry.summary}"
+    )
+    spec = make_robot(chosen, found.robot).spec
+    if found.robots.json:
+        about = {"name": str(chosen), "summary": chosen.entry.summary, "provider": chosen.provider}
+        emit_json({**about, **spec.as_dict()})
+        return 0
+    say(f"{chosen} ({chosen.provider})")
+    show_spec(spec)
+    return 0
+
+
+def _described(found: Found[RobotEntry]) -> dict[str, str | None]:
+    entry = found.entry
+    return {
+        "name": found.name,
+        "part": entry.part if entry else None,
+        "summary": entry.summary if entry else None,
+        "provider": found.provider,
+        "cause": found.cause or None,
+    }
