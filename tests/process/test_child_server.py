@@ -135,7 +135,18 @@ def test_it_is_served(bed):
                 assert len(bed.running()) == 1
 
 
-def test_killed_in_mid_inference_it_comes_back_and_the_session_goes_on(bed):
+def test_a_first_inference_that_breaks_off_is_tried_again_while_the_child_runs(bed):
+    bed.write(1, firsts=["half", "half"])
+    policy = bed.policy()
+    try:
+        assert policy.ask([0.5], "").action[0].tolist() == [1.0, 0.5]
+        assert len(bed.starts()) == 1
+    finally:
+        policy.close()
+
+
+def test_killed_in_mid_inference_it_comes_back_and_the_session_goes_on(bed, monkeypatch):
+    monkeypatch.setattr("offboard_core.process.supervisor._MOMENT", PATIENCE)  # it has ended long before
     with bed.serving() as (_, client), client.new_session() as session:
         with pytest.raises(PolicyFailed, match=r"the connection to line broke in mid-inference.*line is being resta"):
             ask(session, "die")
@@ -204,10 +215,10 @@ def test_a_wire_may_word_its_own_time_out(bed):
         ({"start": "ModuleNotFoundError: No module named 'line'"}, r"line's environment is not complete.*in line "),
         ({"start": "OSError: No space left on device"}, r"the disk is full"),
         ({"start": "what nobody has seen"}, r"The end of its log:\nreading the weights\nwhat nobody has seen$"),
-        ({"first": "nan"}, "line failed its first inference: line answered numbers that are not finite"),
-        ({"first": "fail"}, "line failed its first inference: line failed: ValueError: a bad thing"),
-        ({"first": "garbage"}, "line failed its first inference: line answered no JSON"),
-        ({"first": "die"}, r"was killed by SIGKILL[\s\S]*see with dmesg"),
+        ({"firsts": ["nan"]}, "line failed its first inference: line answered numbers that are not finite"),
+        ({"firsts": ["fail"]}, "line failed its first inference: line failed: ValueError: a bad thing"),
+        ({"firsts": ["garbage"]}, "line failed its first inference: line answered no JSON"),
+        ({"firsts": ["die"]}, r"was killed by SIGKILL[\s\S]*see with dmesg"),
     ],
 )
 def test_one_that_fails_at_its_start_is_explained_and_harms_nobody(bed, says, told):

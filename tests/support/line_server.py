@@ -21,7 +21,8 @@ class Answers(socketserver.StreamRequestHandler):
         for line in self.rfile:
             asked = json.loads(line)
             reply = {"actions": [[SAYS["value"], asked["state"][0]]] * 2}
-            match asked["task"] if asked["task"] != "warm up" else SAYS.get("first", ""):
+            firsts = SAYS.setdefault("firsts", [])
+            match asked["task"] if asked["task"] != "warm up" else firsts.pop(0) if firsts else "":
                 case "die":
                     os.kill(os.getpid(), signal.SIGKILL)
                 case "hang":
