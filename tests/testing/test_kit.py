@@ -1,19 +1,18 @@
 """The kit finds what it is there to find: each law is broken once, by a vendor that breaks nothing else."""
 
-import inspect
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from offboard_core import (
-    BadObservation,
     Checkpoint,
-    CheckpointLoader,
     Chunk,
     Codec,
     CodecMeta,
@@ -21,36 +20,19 @@ from offboard_core import (
     Health,
     InvalidAction,
     Item,
+    LoaderEntry,
+    ModelNotFound,
+    ModelRegistry,
     Policy,
     Session,
+    hookimpl,
+    testing,
 )
-from offboard_core.catalog import CodecChoice, ModelSource, ResolvedCodec
-from offboard_core.checkpoints import MemoryRegistry
+from offboard_core.catalog import ModelSource
 from offboard_core.plugins import Plugins
 from offboard_core.testing import CodecLaws, PluginLaws, PolicyLaws, RegistryLaws
-from offboard_core.types import ModelRegistry
-
-OBSERVATION = {"robot_state.q": np.arange(3.0), "task": "wave"}
-
-
-class Good(Codec):
-    """Doubles the joints; what the subclasses below get wrong, this one does right."""
-
-    meta = CodecMeta(
-        observation={"robot_state.q": Field(shape=(3,)), "task": Field(dtype="str", required=False)},
-        action={"target_joints": Field(shape=(3,), kind="absolute_joints")},
-    )
-
-    def encode(self, observation):
-        if "robot_state.q" not in observation:
-            raise BadObservation("the observation lacks robot_state.q")
-        return {"state": observation["robot_state.q"] * 2, "text": observation.get("task", "")}
-
-    def decode(self, chunk, observation):
-        return chunk.replace(action={"target_joints": chunk.action / 2})
-
-    def encode_actions(self, chunk, observation):
-        return chunk.replace(action=chunk.columns()["target_joints"] * 2)
+from offboard_core.types import ALONE, NO_CONTEXT
+from planted import OBSERVATION, Good, Model, Steady, check, resolved, served
 
 
 class WritesIntoTheObservation(Good):
@@ -145,15 +127,6 @@ LAWS: list[tuple[type[Codec], Callable[..., None]]] = [
 ]
 
 
-def check(laws, law, **given):
-    """Call a law as pytest would, with these fixtures."""
-    law(laws, **{name: given[name] for name in inspect.signature(law).parameters if name in given})
-
-
-def resolved(codec):
-    return ResolvedCodec(codec(), "tested", "default")
-
-
 @pytest.mark.parametrize(("codec", "law"), LAWS, ids=[codec.__name__ for codec, _ in LAWS])
 def test_a_codec_that_breaks_a_law_is_found(codec, law):
     def given():
@@ -165,16 +138,6 @@ def test_a_codec_that_breaks_a_law_is_found(codec, law):
     check(CodecLaws(), law, resolved_codec=resolved(Good), **given())
     with pytest.raises((AssertionError, ValueError, InvalidAction, pytest.fail.Exception)):
         check(CodecLaws(), law, resolved_codec=resolved(codec), **given())
-
-
-class Steady(Session):
-    def infer(self, inputs, context):
-        return Chunk(inputs["state"][None])
-
-
-class Model(Policy):
-    def new_session(self, params):
-        return Steady()
 
 
 class LosesAResult(Model):
@@ -241,22 +204,61 @@ class Stays(Model):
         self.everyone.append(self)
 
 
-def served(policy):
-    class Loader(CheckpointLoader):
-        def load(self, checkpoint, report, place):
-            return policy()
+class AnswersABareArray(Model):
+    def new_session(self, params):
+        class Bare(Session):
+            def infer(self, inputs, context):
+                return np.zeros((1, 3))
 
-    return ModelSource(
-        vendor="tested",
-        registry=MemoryRegistry([Checkpoint(id="only")]),
-        loader=Loader(),
-        codec=CodecChoice(Plugins.of(), None, "native"),
-    )
+        return Bare()
+
+
+class OneForAll(Model):
+    one = None
+
+    def __new__(cls):
+        cls.one = cls.one or super().__new__(cls)
+        return cls.one
+
+
+class AnswersByItsNumber(Model):
+    def __init__(self, place):
+        self.number = place.replica
+
+    def infer_many(self, batch):
+        return [Chunk(np.full((1, 3), float(self.number))) for _ in batch]
+
+
+class EndsTheOthersToo(Model):
+    over: list[Policy] = []
+
+    def close(self):
+        self.over.append(self)
+
+    def infer_many(self, batch):
+        assert not self.over
+        return super().infer_many(batch)
+
+
+class LeavesAProcess(Model):
+    def __init__(self):
+        self.child = subprocess.Popen(["sleep", "600"])
+
+
+class LeavesAThread(Model):
+    def __init__(self):
+        self.over = over = threading.Event()
+        self.thread = threading.Thread(target=over.wait, daemon=True)
+        self.thread.start()
 
 
 @pytest.mark.parametrize(
     ("policy", "law"),
     [
+        (AnswersABareArray, PolicyLaws.test_a_policy_answers_chunks),
+        (OneForAll, PolicyLaws.test_replicas_answer_alike_and_end_alone),
+        (AnswersByItsNumber, PolicyLaws.test_replicas_answer_alike_and_end_alone),
+        (EndsTheOthersToo, PolicyLaws.test_replicas_answer_alike_and_end_alone),
         (LosesAResult, PolicyLaws.test_one_result_for_each_session_of_a_batch),
         (FailsTogether, PolicyLaws.test_one_bad_input_of_a_batch_fails_one_robot),
         (ForgetsToReset, PolicyLaws.test_an_episode_starts_anew_after_reset),
@@ -269,16 +271,51 @@ def served(policy):
 )
 def test_a_policy_that_breaks_a_law_is_found(policy, law):
     def given(kind):
+        policy = served(kind).loader.load(Checkpoint(id="only"), print, ALONE)
+        codec = resolved(Good)
         return {
-            "policy": kind(),
+            "policy": policy,
             "source": served(kind),
             "checkpoint": Checkpoint(id="only"),
-            "resolved_codec": resolved(Good),
+            "resolved_codec": codec,
+            "chunk": policy.new_session(policy.params()).infer(codec.encode(OBSERVATION), NO_CONTEXT),
         }
 
     check(PolicyLaws(), law, observation=OBSERVATION, **given(Model))
     with pytest.raises((AssertionError, KeyError)):
         check(PolicyLaws(), law, observation=OBSERVATION, **given(policy))
+
+
+def stop_the_process(policy):
+    policy.child.kill()
+    policy.child.wait()
+
+
+def stop_the_thread(policy):
+    policy.over.set()
+    policy.thread.join()
+
+
+@pytest.mark.parametrize(
+    ("policy", "law", "says", "stop"),
+    [
+        (LeavesAProcess, PolicyLaws.test_a_closed_policy_is_gone, "a process", stop_the_process),
+        (LeavesAThread, PolicyLaws.test_a_closed_policy_is_gone, "a thread", stop_the_thread),
+    ],
+)
+def test_a_policy_that_leaves_something_running_is_found(monkeypatch, policy, law, says, stop):
+    monkeypatch.setattr("offboard_core.testing._policy._PATIENCE", 0.01)
+    left = []
+
+    class Kept(policy):
+        def close(self):
+            left.append(SimpleNamespace(**vars(self)))
+
+    given = {"checkpoint": Checkpoint(id="only"), "resolved_codec": resolved(Good), "observation": OBSERVATION}
+    with pytest.raises(AssertionError, match=says):
+        check(PolicyLaws(), law, source=served(Kept), **given)
+    for each in left:
+        stop(each)
 
 
 class SamplingSession(Session):
@@ -368,9 +405,24 @@ class ListsWhatHasFiles(ListsEveryFolder):
         return any(path.iterdir())
 
 
+class JoinsIdsToItsPath(ListsWhatHasWeights):
+    def resolve(self, model_id):
+        return Checkpoint(id=model_id, location=str(self.place / model_id))
+
+
+class KnowsNoNumbers(ListsWhatHasWeights):
+    def resolve(self, model_id):
+        for checkpoint in self.checkpoints():
+            if checkpoint.id == model_id:
+                return checkpoint
+        raise ModelNotFound(f"there is no {model_id}")
+
+
 @pytest.mark.parametrize(
     ("registry", "law"),
     [
+        (JoinsIdsToItsPath, RegistryLaws.test_a_checkpoint_is_found_by_its_id),
+        (KnowsNoNumbers, RegistryLaws.test_a_checkpoint_is_found_by_its_id),
         (ListsEveryFolder, RegistryLaws.test_a_folder_without_content_is_no_checkpoint),
         (ListsWhatHasFiles, RegistryLaws.test_a_checkpoint_without_its_weights_is_not_listed),
     ],
@@ -385,10 +437,10 @@ def test_a_registry_that_breaks_a_law_is_found(registry, law, tmp_path):
         source = ModelSource(
             vendor="tested", registry=kind(place), loader=served(Model).loader, codec=served(Model).codec
         )
-        return {"copied": (place, source)}
+        return {"copied": (place, source), "source": source}
 
     check(RegistryLaws(), law, **given(ListsWhatHasWeights))
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, ModelNotFound, pytest.fail.Exception)):
         check(RegistryLaws(), law, **given(registry))
 
 
@@ -401,3 +453,50 @@ def test_a_plugin_that_imports_a_model_library_is_found(tmp_path, monkeypatch):
     check(PluginLaws(), law, entry_point=EntryPoint("light", "light_plugin", "offboard"))
     with pytest.raises(AssertionError, match="torchlike"):
         check(PluginLaws(), law, entry_point=EntryPoint("heavy", "heavy_plugin", "offboard"))
+
+
+class Light(PluginLaws):
+    plugin = "light"
+
+
+def offering(*entries):
+    @hookimpl
+    def offboard_checkpoint_loaders():
+        yield from entries
+
+    return SimpleNamespace(offboard_checkpoint_loaders=offboard_checkpoint_loaders)
+
+
+def entry(name="light", summary="What it is."):
+    return LoaderEntry(name=name, summary=summary, factory="light:Loader")
+
+
+@pytest.mark.parametrize(
+    ("plugin", "law"),
+    [
+        (offering(entry("heavy")), PluginLaws.test_nothing_is_wrong_with_the_plugin),
+        (offering(entry(), entry()), PluginLaws.test_nothing_is_wrong_with_the_plugin),
+        (offering(entry(summary=" ")), PluginLaws.test_every_name_has_a_summary_of_one_line),
+        (offering(entry(summary="What\nit is.")), PluginLaws.test_every_name_has_a_summary_of_one_line),
+    ],
+    ids=["another name", "one name twice", "no summary", "two lines"],
+)
+def test_a_plugin_that_breaks_a_law_is_found(plugin, law):
+    check(Light(), law, plugins=Plugins.of(light=offering(entry())))
+    with pytest.raises(AssertionError):
+        check(Light(), law, plugins=Plugins.of(light=plugin))
+
+
+def test_a_defect_is_planted_for_each_law():
+    """In these files a pair in a list, or the one law of a test, is run on what keeps it and on what breaks it."""
+    laws = {
+        f"{kind}.{name}"
+        for kind in testing.__all__
+        if kind.endswith("Laws")
+        for name in vars(getattr(testing, kind))
+        if name.startswith("test_")
+    }
+    text = "\n".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*kit*.py"))
+    planted = re.findall(r"(?:\(.+, |law = )(\w+Laws\.test_\w+)", text)
+    assert set(planted) == laws
+    assert len(planted) >= 20

@@ -23,10 +23,11 @@ import pytest
 
 # The asserts of these modules are rewritten like those of a test file, so that a failure shows its values.
 pytest.register_assert_rewrite(
-    *(f"{__name__}._{part}" for part in ("codec", "plugin", "policy", "protocol", "registry"))
+    *(f"{__name__}._{part}" for part in ("codec", "control", "plugin", "policy", "protocol", "registry", "served"))
 )
 
 from ._codec import CodecLaws  # noqa: E402
+from ._control import ControlLaws  # noqa: E402
 from ._plugin import PluginLaws  # noqa: E402
 from ._policy import PolicyLaws  # noqa: E402
 from ._protocol import ProtocolLaws  # noqa: E402
@@ -34,7 +35,7 @@ from ._registry import RegistryLaws  # noqa: E402
 from ._vendor import Vendor  # noqa: E402
 
 
-class VendorConformance(PluginLaws, CodecLaws, PolicyLaws, ProtocolLaws):
+class VendorConformance(PluginLaws, CodecLaws, PolicyLaws, ControlLaws, ProtocolLaws):
     """Everything that holds for every vendor."""
 
 
@@ -43,6 +44,6 @@ class CheckpointConformance(VendorConformance, RegistryLaws):
 
 
 __all__ = [
-    "CheckpointConformance", "CodecLaws", "PluginLaws", "PolicyLaws", "ProtocolLaws", "RegistryLaws", "Vendor",
-    "VendorConformance",
+    "CheckpointConformance", "CodecLaws", "ControlLaws", "PluginLaws", "PolicyLaws", "ProtocolLaws", "RegistryLaws",
+    "Vendor", "VendorConformance",
 ]  # fmt: skip

@@ -8,12 +8,13 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from offboard_client.errors import BadObservation, InvalidAction
+from offboard_client.errors import BadObservation, BadParameter, InvalidAction
+from offboard_client.plugins import describe
 from offboard_client.wire import POSES
 
-from ..catalog import ResolvedCodec
+from ..catalog import ModelSource, ResolvedCodec
 from ..engine import check_action
-from ..types import Array, Chunk, Observation
+from ..types import Array, Checkpoint, Chunk, Observation
 from ._vendor import Vendor
 
 
@@ -171,6 +172,24 @@ class CodecLaws(Vendor):
                     check_action(
                         resolved_codec.decode(_with_column(chunk, name, bad), observation), resolved_codec.meta
                     )
+
+    def test_an_option_that_may_change_changes_nothing_that_the_handshake_said(
+        self, source: ModelSource, checkpoint: Checkpoint, resolved_codec: ResolvedCodec
+    ) -> None:
+        """``configure`` would be refused, with every other value that it may have (L-34)."""
+        for option in describe(resolved_codec.options.__class__):
+            for value in _others(getattr(resolved_codec.options, option.name)) if option.changeable else []:
+                with contextlib.suppress(BadParameter):  # refused for itself
+                    other = source.codec.resolve(checkpoint, {option.name: value})
+                    assert other.meta == resolved_codec.meta, f"{option.name} = {value}"
+                    assert other.codec.one_way == resolved_codec.codec.one_way, f"{option.name} = {value}"
+
+
+def _others(value: Any) -> list[Any]:
+    """Other values of the same kind, of which an option may take some."""
+    if isinstance(value, bool):
+        return [not value]
+    return [value + 1, value - 1, value * 2, value / 2] if isinstance(value, int | float) else []
 
 
 def _either_sign(name: str, found: Array, expected: Array) -> Array:

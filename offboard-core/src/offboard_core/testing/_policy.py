@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
 import threading
 import time
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,13 +25,16 @@ from ..types import (
     InferContext,
     Item,
     Observation,
+    Placement,
     Policy,
     Session,
 )
-from ._vendor import Vendor
+from ._vendor import Vendor, alike, first_answer
 
 #: Seconds: far more than what is known takes to be told on a busy machine, and less than asking another process.
 _AT_ONCE = 0.001
+#: Seconds in which a thread that was told to end has ended: a bound for a test that has failed.
+_PATIENCE = 30.0
 
 
 class PolicyLaws(Vendor):
@@ -154,10 +159,27 @@ class PolicyLaws(Vendor):
             took.append(time.perf_counter() - start)
         assert statistics.median(took) < _AT_ONCE, "it is asked on the event loop: tell what is known already"
 
+    def test_replicas_answer_alike_and_end_alone(
+        self, source: ModelSource, checkpoint: Checkpoint, resolved_codec: ResolvedCodec, observation: Observation
+    ) -> None:
+        """A session is pinned to any of them; unless ``max_replicas`` is 1, where a second is one too many."""
+        if source.loader.max_replicas == 1:
+            return
+        inputs = resolved_codec.encode(observation)
+        one, two = (source.loader.load(checkpoint, print, Placement(i, 2)) for i in range(2))
+        with contextlib.closing(two):
+            with contextlib.closing(one):
+                assert one is not two, "one policy twice would be called by two threads at once: max_replicas is 1"
+                first = first_answer(one, inputs)
+                if alike(first, first_answer(one, inputs)):  # with chance in them, and no seed, nothing can be said
+                    assert alike(first, first_answer(two, inputs)), "the replicas answer differently"
+            first_answer(two, inputs)
+
     def test_a_closed_policy_is_gone(
         self, source: ModelSource, checkpoint: Checkpoint, resolved_codec: ResolvedCodec, observation: Observation
     ) -> None:
-        """After ``close`` nothing holds the policy; otherwise its memory would stay when models are switched."""
+        """After ``close`` nothing holds the policy, or its memory would stay when models are switched; nothing runs."""
+        threads, children = set(threading.enumerate()), _children()
         policy = source.loader.load(checkpoint, print, ALONE)
         session = policy.new_session(policy.params())
         session.infer(resolved_codec.encode(observation), NO_CONTEXT)
@@ -167,3 +189,22 @@ class PolicyLaws(Vendor):
         del policy, session
         collect()
         assert gone() is None
+        left = [thread for thread in threading.enumerate() if thread not in threads]
+        for thread in left:
+            thread.join(_PATIENCE)
+        assert not [thread.name for thread in left if thread.is_alive()], "a thread of it runs on"
+        assert not _children() - children, "a process of it runs on"
+
+
+def _children() -> set[str]:
+    """The processes that this one has begun and that have not ended; none where the system does not tell."""
+    return {
+        pid for told in Path("/proc/self/task").glob("*/children") for pid in told.read_text().split() if _runs(pid)
+    }
+
+
+def _runs(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -3,45 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import numpy as np
 import pytest
-from offboard_client import wire
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
-from ..catalog import ModelSource, ResolvedCodec
-from ..server import InferenceServer
+from ..catalog import ResolvedCodec
 from ..types import Array, Observation
-from ._vendor import Vendor
-
-#: Seconds for any one frame: a bound for a test that has failed, not a measure of speed.
-PATIENCE = 120
-
-
-class Robot:
-    """A session at the level of frames."""
-
-    def __init__(self, socket: ClientConnection) -> None:
-        self._socket = socket
-
-    def receive(self) -> dict[str, Any]:
-        """The next frame."""
-        frame = self._socket.recv(timeout=PATIENCE)
-        return cast("dict[str, Any]", json.loads(frame) if isinstance(frame, str) else wire.decode(frame))
-
-    def opened(self) -> dict[str, Any]:
-        """The frame that ended the handshake."""
-        while (frame := self.receive())["status"] in ("waiting", "loading"):
-            pass
-        assert frame["status"] == "ready", frame
-        return frame
-
-    def ask(self, frame: Mapping[str, Any] | bytes) -> dict[str, Any]:
-        """Send a frame and return the one that answers it."""
-        self._socket.send(frame if isinstance(frame, bytes) else wire.encode(frame))
-        return self.receive()
+from ._served import PATIENCE, Robot, Served
 
 
 def _named(action: Any) -> dict[str, Array]:
@@ -49,23 +19,8 @@ def _named(action: Any) -> dict[str, Array]:
     return cast("dict[str, Array]", action) if isinstance(action, dict) else {"action": action}
 
 
-class ProtocolLaws(Vendor):
+class ProtocolLaws(Served):
     """What any robot may rely on, whoever's model it is."""
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def url(cls, source: ModelSource) -> Iterator[str]:
-        """A server with this vendor's model, on a free port."""
-        with InferenceServer({cls.plugin: source}, port=0) as server:
-            yield f"ws://{server.host}:{server.port}/api/v1/session?dialect=offboard"
-
-    @pytest.fixture
-    def robot(self, url: str) -> Iterator[Robot]:
-        """A session that is open."""
-        with connect(url, compression=None, max_size=None, open_timeout=PATIENCE) as socket:
-            robot = Robot(socket)
-            robot.opened()
-            yield robot
 
     def test_ready_is_the_first_frame_once_the_model_is_loaded(self, url: str, robot: Robot) -> None:
         """… and the handshake is the same map on every connection, fit for JSON."""

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ..catalog import ModelSource, ResolvedCodec, from_flags
 from ..plugins import GROUP, Plugins
-from ..types import ALONE, NO_CONTEXT, Checkpoint, Chunk, Observation, Policy
+from ..types import ALONE, NO_CONTEXT, Checkpoint, Chunk, InferContext, Item, Observation, Policy
 
 
 class Vendor:
@@ -93,3 +94,25 @@ class Vendor:
         assert chunk is not None, "the first observation of an episode needs a chunk"
         assert len(chunk), "a chunk of no steps means stop; give an observation at which the policy goes on"
         return chunk
+
+
+def told_the_same(policy: Policy[Any]) -> InferContext:
+    """What takes chance out of an answer, where the policy lets it."""
+    return InferContext(seed=7) if "seed" in policy.context else NO_CONTEXT
+
+
+def first_answer(policy: Policy[Any], inputs: Mapping[str, Any]) -> Chunk:
+    """What a session of its own answers first."""
+    session = policy.new_session(policy.params())
+    [answer] = policy.infer_many([Item(session, inputs, told_the_same(policy))])
+    session.close()
+    assert isinstance(answer, Chunk), f"it was answered by {answer}"
+    return answer
+
+
+def alike(one: Chunk, other: Chunk) -> bool:
+    """Whether they are the same answer, but for what the order of additions changes."""
+    a, b = one.columns(), other.columns()
+    return a.keys() == b.keys() and all(
+        a[name].shape == b[name].shape and np.allclose(a[name], b[name], rtol=1e-4, atol=1e-5) for name in a
+    )
