@@ -21,7 +21,7 @@ SPELLINGS = {
     "the model that a session is with": ("model_id", "model model_name model_path policy_path"),
     "a policy without a server": ("policy", "local_policy policy_name in_process"),
     "where a server is": ("server", "url uri address server_address server_url endpoint"),
-    "where a server listens": ("host", "bind listen interface hostname"),
+    "where a server listens": ("host", "bind interface hostname"),
     "where checkpoints lie": ("checkpoints_dir", "location checkpoint_dir checkpoint_path checkpoints model_dir"),
     "which checkpoint": ("checkpoint", "checkpoint_id checkpoint_name"),
     "whose checkpoints": ("vendor", "framework backend policy_type model_type"),
