@@ -221,3 +221,30 @@ def test_a_flood_of_output_is_bounded():
 
 def test_free_ports_differ():
     assert 0 < free_port() < 65536
+
+
+def test_whoever_is_left_when_the_shim_alone_is_killed_is_stopped():
+    with Child(python(GRANDCHILD), name="vendor", grace=0.2) as child:
+        pid = grandchild_of(child)
+        os.kill(child._process.pid, signal.SIGKILL)
+        until(lambda: not child.running, "the shim is gone")
+        assert alive(pid), "nobody has ended it"
+    until(lambda: not alive(pid), "it ends with the child")
+
+
+def test_a_log_that_somebody_keeps_open_costs_no_thread_and_no_descriptor():
+    deserter = """
+        import subprocess, sys, time
+        p = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+        print("grandchild", p.pid, flush=True)
+        time.sleep(600)
+    """
+    before = len(os.listdir("/proc/self/fd"))
+    with Child(python(deserter), name="vendor", grace=0.2) as child:
+        pid = grandchild_of(child)
+    try:
+        assert alive(pid), "it has left the group"
+        until(lambda: not child._reader.is_alive(), "its log is read no more")
+        assert len(os.listdir("/proc/self/fd")) == before
+    finally:
+        os.kill(pid, signal.SIGKILL)

@@ -58,7 +58,7 @@ class Kept:
     def start(self):
         assert self.may_start.wait(PATIENCE)
         code = self.codes.pop(0) if len(self.codes) > 1 else self.codes[0]
-        if isinstance(code, Exception):
+        if isinstance(code, BaseException):
             raise code
         self.children.append(Child([sys.executable, "-c", code], name="the vendor's server", grace=0.2))
         return self.children[-1]
@@ -181,14 +181,27 @@ def test_an_answer_begins_a_new_row_of_restarts(kept, answered):
         assert "vendor died 2 times in a row" in supervisor.health().reason
 
 
-@pytest.mark.parametrize("error", [LoadFailed("the port is taken"), RuntimeError("the disk is gone")])
+@pytest.mark.parametrize("error", [LoadFailed("the port is taken"), RuntimeError("the disk is gone"), SystemExit(3)])
 def test_a_restart_that_cannot_begin_counts_as_a_death(kept, error):
     one = kept(RUNS, error)
     supervisor = one.open()
     one.kill()
     until(lambda: supervisor.health().state == "failed", "it is given up")
-    told = error.text if isinstance(error, LoadFailed) else "RuntimeError: the disk is gone"
+    told = error.text if isinstance(error, LoadFailed) else f"{type(error).__name__}: {error}"
     assert supervisor.health().reason == f"vendor died 3 times in a row: {told}\nBuy more memory."
+
+
+def test_letting_go_of_one_that_fails_keeps_the_next_one_from_nothing(kept, caplog):
+    one = kept(RUNS)
+
+    def leave():
+        raise SystemExit(3)
+
+    one.supervisor._ended = leave
+    supervisor = one.open()
+    one.kill()
+    until(lambda: len(one.children) == 2 and supervisor.health() == Health(), "the next one runs")
+    assert "what belonged to vendor could not be let go of" in caplog.text
 
 
 def test_an_explanation_that_fails_hides_nothing(kept, caplog):
@@ -265,7 +278,7 @@ def test_closing_while_it_starts_ends_the_start(kept):
     until(lambda: one.children and one.children[0].last_line == "it runs", "it runs")
     one.supervisor.close()
     opener.join(PATIENCE)
-    assert len(errors) == 1
+    assert [error.text.splitlines()[0] for error in errors] == ["the server is going away"]
     assert one.ended == [1]
 
 

@@ -188,3 +188,11 @@ def test_a_peer_that_does_not_even_read_ends():
         assert get_json(server, "/api/v1/status")["sessions"] == 0
         # The connection itself is gone: the kernel throws the rest away instead of keeping it for the peer.
         assert len(rest(deaf)) < 32_000_000
+
+
+def test_what_is_no_request_fills_no_log(server, caplog):
+    for _ in range(20):
+        with dialled(server, b"\x16\x03\x01 no request\r\n\r\n") as connection:
+            assert rest(connection).startswith(b"HTTP/1.1 400 ")
+    told = [record for record in caplog.records if "Invalid HTTP request" in record.getMessage()]
+    assert len(told) <= 1

@@ -17,6 +17,7 @@ from .names import check_reserved, is_positronic, warnings
 from .numbers import find_seq
 from .peers import PeerSessions
 from .rates import Bucket
+from .sparing import Sparing
 from .turns import Turns
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Scope",
     "Serializer",
     "ServiceSession",
+    "Sparing",
     "Status",
     "Turns",
     "both_ends",

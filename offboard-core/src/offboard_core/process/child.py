@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -34,6 +35,8 @@ _SHIM = Path(__file__).with_name("_shim.py")
 _LINES, _LINE_BYTES = 200, 2000
 #: Seconds for the shim's own work, beyond the grace that the child is given.
 _SHIM_SECONDS = 5.0
+#: Seconds between two looks at whether the log of a child that says nothing is still wanted.
+_LOOK = 0.5
 _ENDS_LINE = re.compile(rb"[\r\n]+")
 #: Colours, which say nothing here; whatever else is no text is shown as text.
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -82,6 +85,7 @@ class Child:
         finally:
             theirs.close()
         self._status: int | None = None
+        self._stopped = False
         self._reader = threading.Thread(target=self._read, name=f"{name}-log", daemon=True)
         try:
             self._reader.start()
@@ -164,9 +168,12 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-        self.status()
+        if not self._stopped and self.status() is None:  # the shim was killed before it could end the others
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._stopped = True
         if self._reader.is_alive():
-            self._reader.join(1.0)
+            self._reader.join(2 * _LOOK)
         elif self._process.stdout is not None:  # it has closed this, unless it never began
             self._process.stdout.close()
         self._control.close()
@@ -181,8 +188,16 @@ class Child:
         stream = self._process.stdout
         assert stream is not None
         rest = b""
+        readable = select.poll()
+        readable.register(stream)
         with stream:
-            while data := os.read(stream.fileno(), 65536):
+            while True:
+                if not readable.poll(_LOOK * 1e3):
+                    if self._stopped:  # who has it still has left the group, and lives on
+                        break
+                    continue
+                if not (data := os.read(stream.fileno(), 65536)):
+                    break
                 *lines, rest = _ENDS_LINE.split(rest + data)
                 for line in lines:
                     self._keep(line)

@@ -26,6 +26,7 @@ _JOIN_SECONDS = 10.0
 #: Seconds that the end of a child may take to be known here, after its sockets have closed.
 _MOMENT = 0.5
 _RESTARTED = "being restarted"
+_GOING = "the server is going away"
 
 
 class Supervisor:
@@ -141,9 +142,15 @@ class Supervisor:
     def _explained(self, text: str) -> LoadFailed:
         try:
             return self._explain(text)
-        except Exception:  # else nobody would hear that the child is gone
+        except BaseException:  # else nobody would hear that the child is gone
             log.exception("the end of %s cannot be explained", self._name)
             return LoadFailed(text)
+
+    def _let_go(self) -> None:
+        try:
+            self._ended()
+        except BaseException:
+            log.exception("what belonged to %s could not be let go of", self._name)
 
     def _restarting(self) -> str:
         child = self._child
@@ -156,13 +163,15 @@ class Supervisor:
             self._child, closed = child, self._closed
         try:
             if closed:
-                raise LoadFailed("the server is going away")
+                raise LoadFailed(_GOING)
             child.wait_ready(self._probe, self._startup_timeout, report)
             if not child.running:
                 raise LoadFailed(child.death())
-        except BaseException:
-            self._ended()
+        except BaseException as error:
+            self._let_go()
             child.stop()
+            if self._closed and isinstance(error, OffboardError):
+                raise LoadFailed(_GOING) from None
             raise
         with self._lock:
             self._up = True
@@ -174,7 +183,7 @@ class Supervisor:
                 log.error("%s", child.death())
                 with self._lock:
                     self._up = False
-                self._ended()
+                self._let_go()
                 child.stop()
                 self._recover(child.death())
 
@@ -201,7 +210,8 @@ class Supervisor:
                 return
             except OffboardError as error:
                 death = error.text
-            except Exception as error:
+            # SystemExit included: the thread that brings the next one up must not end of it.
+            except BaseException as error:
                 log.exception("%s cannot be restarted", self._name)
                 death = told(error)
 

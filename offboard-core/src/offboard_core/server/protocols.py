@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from ..frontends import Sparing
 from ..frontends.v1 import encode
 from .frames import FrameMeter
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 #: the token.
 log = logging.getLogger(__name__)
 log.setLevel(logging.WARNING)
+_sparing = Sparing()
+# One line a minute for all requests that are none: whoever sends them must not fill the disk.
+log.addFilter(lambda record: record.levelno > logging.WARNING or _sparing.may(record.getMessage()))
 
 #: Bytes of a request's line and headers, and requests that a client may send before the first is answered.
 HEAD_BYTES = 65536
