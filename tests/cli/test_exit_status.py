@@ -150,6 +150,12 @@ def answered(tmp_path):
         yield main(["bench", f"127.0.0.1:{server.port}", "--requests", "1", "--warmup", "0"])
 
 
+@row("1", "`check`", "the robot and the policy do not fit: the table says where")
+def unfit(tmp_path):
+    with InferenceServer(still, port=0) as server:  # says no rate
+        yield main(["check", "sim", f"127.0.0.1:{server.port}"])
+
+
 @row("1", "`demo`", "an episode failed, or the server did not start")
 def episode(tmp_path):
     yield offboard("demo", "--episodes", "1", "--seconds", "0.3").returncode

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from offboard_client.cli import main
-from offboard_client.robots.sim import ACTIONS, OBSERVATION
+from offboard_client.robots.sim import SPEC as SIM
 from offboard_client.terminal import emit_facts, emit_table, note, tell
 from offboard_core.plugins import CODEC, Plugins
 from scripted_server import META, ScriptedServer
@@ -63,7 +63,7 @@ def test_a_codec(name, terminal):
 def test_the_robots(terminal):
     shows(terminal, "robots")
     shows(terminal, "robots", "sim")
-    assert_whole(terminal, [*OBSERVATION - {"task"}, *ACTIONS, "joint7", "quaternion"])
+    assert_whole(terminal, [*SIM.measures, *SIM.plays, "joint7", "quaternion"])
 
 
 def test_a_probe(terminal):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from offboard_client.errors import BadObservation, ConfigurationError, RobotFailed
-from offboard_client.robots import Channel, connected
+from offboard_client.robots import Channel, RobotSpec, connected
 from offboard_client.robots.sim import SimRobot
 from robot_fakes import FakeRobot
 
@@ -106,3 +106,9 @@ def test_a_stop_from_another_thread_holds_the_simulated_arm_until_it_is_observed
     arm.apply({"target_joints": goal}, 1.0)
     arm.apply({}, 1.0)
     np.testing.assert_allclose(arm.observe()["robot_state.q"], goal, atol=1e-3)
+
+
+@pytest.mark.parametrize("period", [0, -0.01, 2.0, float("nan")])
+def test_a_spec_has_a_control_period(period: float) -> None:
+    with pytest.raises(ConfigurationError, match="above 0 and at most 1"):
+        RobotSpec(measures={}, plays={}, control_period=period)

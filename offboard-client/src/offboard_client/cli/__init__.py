@@ -1,4 +1,4 @@
-"""The ``offboard`` command, and the client's own: ``models``, ``probe``, ``bench``, ``run`` and ``robots``."""
+"""The ``offboard`` command, and the client's own: ``models``, ``probe``, ``bench``, ``run``, ``robots``, ``check``."""
 
 from __future__ import annotations
 

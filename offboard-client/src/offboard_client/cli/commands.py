@@ -11,3 +11,4 @@ probe = Command(
 bench = Command("bench", "Measure a server: closed loop, one or several sessions.", "offboard_client.cli.bench:run")
 run = Command("run", "Run a robot or the simulation against a server.", "offboard_client.cli.run:run")
 robots = Command("robots", "List the robots, or show what one measures and plays.", "offboard_client.cli.robots:run")
+check = Command("check", "Hold a robot against a policy, before anything moves.", "offboard_client.cli.check:run")

@@ -11,6 +11,7 @@ from ..play import PolicySession, Report
 from ..plugins import UsageError
 from ..robots import Robot, Task, connected, make_robot, make_task
 from ..terminal import Line, console, emit_json
+from .check import require_fit
 from .run_display import table
 from .run_options import RunOptions, parse_run
 from .run_watch import interruptible, watched
@@ -44,8 +45,8 @@ def run(arguments: list[str]) -> int:
 def play(options: RunOptions, robot: Robot, task: Task, open_policy: Callable[[Line], PolicySession]) -> Report:
     """Connect, play every episode, return what was measured; Ctrl-C and SIGTERM end the run, not the report.
 
-    Raises what connecting the robot or opening the policy raises, and ConfigurationError for a policy that the robot
-    cannot play.
+    Raises what connecting the robot or opening the policy raises, and ConfigurationError for a policy that does not
+    fit the robot, after a table on stderr.
     """
     report, line, length = Report(), Line(), options.length
     try:
@@ -56,6 +57,8 @@ def play(options: RunOptions, robot: Robot, task: Task, open_policy: Callable[[L
             connected(robot),
             closing(open_policy(line)) as session,
         ):
+            line.stop()
+            require_fit(robot.spec, session, task.instruction)
             driver = TimedDriver(
                 session, robot, task, limits=options.limits, observers=(report, *others), controls=controls
             )

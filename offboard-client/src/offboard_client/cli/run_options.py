@@ -1,4 +1,4 @@
-"""The command line of ``offboard run``: the run's own options, the robot's on top, and the policy's.
+"""The command lines of ``run`` and ``check``: the command's own options, the robot's on top, and the policy's.
 
 The robot and the policy decide which options there are, so their names are read first.
 """
@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Generic, TypeVar, cast
 
 import tyro
 
@@ -29,6 +29,8 @@ from ..terminal import (
     tell,
 )
 from .own_options import Part, listed, parse_together, robots_part
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +78,10 @@ class OwnPolicy:
 
 
 @dataclass(frozen=True)
-class Parsed:
+class Parsed(Generic[T]):
     """``options``: an instance of the robot's own; ``own``: of the policy's, where there is no server."""
 
-    run: RunOptions
+    run: T
     robot: Chosen[RobotEntry]
     options: Any
     policy: ServersPolicy | OwnPolicy
@@ -92,37 +94,45 @@ class Parsed:
         return open_policy(*self.own, line.status)
 
 
-def parse_run(arguments: Sequence[str]) -> Parsed | None:
-    """The whole command line; None after the help that needs no robot. Raises UsageError, ConfigurationError."""
+def parse_run(arguments: Sequence[str]) -> Parsed[RunOptions] | None:
+    """The command line of ``offboard run``; see :func:`parse_with_policy`."""
+    return parse_with_policy("run", RunOptions, arguments, "Play a policy on a robot.")
+
+
+def parse_with_policy(command: str, options: type[T], arguments: Sequence[str], summary: str) -> Parsed[T] | None:
+    """The whole command line of a command about a robot and a policy; None after the help that needs no robot.
+
+    ``options``: the command's own. Raises UsageError, ConfigurationError.
+    """
     refuse_habits(arguments)
     if arguments and arguments[0] in HELP:
-        _print_help()
+        _print_help(command, summary)
         return None
     if not arguments or arguments[0].startswith("-"):
         names = "|".join(found.name for found in list_robots())
-        raise UsageError(f"say which robot first: offboard run {names} HOST:PORT")
+        raise UsageError(f"say which robot first: offboard {command} {names} HOST:PORT")
     robot, rest = choose_robot(arguments[0]), arguments[1:]
     robots, named = robots_part(robot), peek(rest, "policy")
     if named is None:
-        refuse_address_flags(f"run {robot}", rest, (each.name for each in dataclasses.fields(robots[1])))
+        refuse_address_flags(f"{command} {robot}", rest, (each.name for each in dataclasses.fields(robots[1])))
     policy = None if named is None else choose_policy(named)
     # Where the policy is comes first in the help.
     parts: dict[str, Part] = {
-        "source": ("offboard run", ServersPolicy if policy is None else OwnPolicy),
-        "run": ("offboard run", RunOptions),
+        "source": (f"offboard {command}", ServersPolicy if policy is None else OwnPolicy),
+        "run": (f"offboard {command}", options),
         "robot": robots,
     }
     if policy is not None:
         parts["own"] = (f"the policy {policy} of {policy.provider}", policy.options())
-    found = parse_together(parts, rest, f"run {robot}", f"Play a policy on a robot. {robot.entry.summary}")
+    found = parse_together(parts, rest, f"{command} {robot}", f"{summary} {robot.entry.summary}")
     return Parsed(found.run, robot, found.robot, found.source, None if policy is None else (policy, found.own))
 
 
-def _print_help() -> None:
-    tell("usage: offboard run ROBOT SERVER [options]")
-    tell("       offboard run ROBOT --policy POLICY [options]")
+def _print_help(command: str, summary: str) -> None:
+    tell(f"usage: offboard {command} ROBOT SERVER [options]")
+    tell(f"       offboard {command} ROBOT --policy POLICY [options]")
     tell("")
-    tell("Play a policy on a robot. `offboard run ROBOT --help` shows its options.")
+    tell(f"{summary} `offboard {command} ROBOT --help` shows its options.")
     emit_facts("robots:", [listed(found) for found in list_robots()])
     policies = [listed(found) for found in list_policies()]
     emit_facts(

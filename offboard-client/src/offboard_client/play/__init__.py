@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .bounded import Bounded, Loss, Shielded
 from .controls import ENDS, WAITING, ControlCommand, Controls, Hold, Instruct, Quit, Reset, Resume, Start, Stop
+from .fit import Doubt, Fit, Mismatch, compare
 from .guard import Guard
 from .observer import Answer, EpisodeInfo, Outcome, Rung, RunObserver, Tick
 from .policy import PolicyEntry, PolicySession, choose_policy, list_policies, open_policy
@@ -20,12 +21,15 @@ __all__ = [
     "Command",
     "ControlCommand",
     "Controls",
+    "Doubt",
     "Episode",
     "EpisodeInfo",
+    "Fit",
     "Guard",
     "Hold",
     "Instruct",
     "Loss",
+    "Mismatch",
     "Outcome",
     "PolicyEntry",
     "PolicySession",
@@ -41,6 +45,7 @@ __all__ = [
     "Stop",
     "Tick",
     "choose_policy",
+    "compare",
     "list_policies",
     "open_policy",
     "percentiles",

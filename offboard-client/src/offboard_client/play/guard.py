@@ -14,17 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigurationError, InvalidAction, unknown
-from ..protocol import FPS_RANGE
+from ..errors import ConfigurationError, InvalidAction
 from ..robots import Robot, vector
+from .fit import KNOWN, action_rate, unchecked
 from .motion import Motion, State, no_workspace
 from .safety import SafetyLimits
 from .schedule import Command, hold, schedule
 
 _JOINTS = ("target_joints", "joint_delta")
 _ARM = ("target_pose", *_JOINTS)
-#: The actions that the limits know.
-KNOWN = frozenset((*_ARM, "target_grip"))
 _NOTHING = State()
 
 
@@ -49,7 +47,7 @@ class Guard:
             raise ConfigurationError(f"the limits are a {type(given).__name__}; SafetyLimits(…) was expected")
         #: Seconds of one of the robot's control periods, and of one of the policy's actions.
         self.control_period = _control_period(robot)
-        self.action_period = _action_period(meta)
+        self.action_period = 1 / action_rate(meta)
         kinematics = getattr(robot, "kinematics", None)
         self._motion = Motion(limits, kinematics, self.control_period)
         declared: Mapping[str, Any] = meta.get("action") or {}
@@ -59,7 +57,7 @@ class Guard:
                 "Serve with a codec that makes these (`offboard codecs` lists them)"
             )
         if strange := sorted(declared.keys() - KNOWN):
-            raise ConfigurationError(_unchecked(strange[0]))
+            raise ConfigurationError(unchecked(strange[0]))
         self._names = frozenset(declared or robot.actions)
         self._promise = "the handshake announced" if declared else "this robot plays"
         joints = [name for name in _JOINTS if name in self._names]
@@ -118,7 +116,7 @@ class Guard:
         action, row, seconds = dict(command.action), f"row {command.row}", command.seconds
         for name in action:
             if name not in KNOWN:
-                raise InvalidAction(f"{row}: {_unchecked(name)}")
+                raise InvalidAction(f"{row}: {unchecked(name)}")
             if name not in self._names:
                 raise InvalidAction(f"{row} commands {name}; {self._promise} {', '.join(sorted(self._names))}")
         if "target_grip" in action:
@@ -139,13 +137,6 @@ class Guard:
         return replace(command, action=action), at
 
 
-def _unchecked(name: Any) -> str:
-    return (
-        f"{unknown('action', str(name), KNOWN, 'that the limits know')}. What nothing checks is not played: serve "
-        "with a codec that makes these, or check it in a loop of your own"
-    )
-
-
 def _control_period(robot: Robot) -> float:
     period: Any = getattr(robot, "control_period", None)
     if isinstance(period, bool) or not isinstance(period, int | float) or not 0 < period <= 1:
@@ -154,14 +145,3 @@ def _control_period(robot: Robot) -> float:
             "its hardware takes to the next, above 0 and at most 1"
         )
     return float(period)
-
-
-def _action_period(meta: Mapping[str, Any]) -> float:
-    fps = meta.get("action_fps")
-    low, high = FPS_RANGE
-    if isinstance(fps, bool) or not isinstance(fps, int | float) or not low <= fps <= high:
-        raise ConfigurationError(
-            f"the server does not say at which rate its actions are played (action_fps is {fps!r}, and can be "
-            f"{low:g} to {high:g}); serve with --fps, or InferenceServer(…, fps=…)"
-        )
-    return 1 / fps

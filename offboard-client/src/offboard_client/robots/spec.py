@@ -51,6 +51,13 @@ class RobotSpec:
     plays: Mapping[str, Channel]
     control_period: float
 
+    def __post_init__(self) -> None:
+        if not 0 < self.control_period <= 1:
+            raise ConfigurationError(
+                f"control_period is {self.control_period!r}; it is seconds from one set-point that the hardware takes "
+                "to the next, above 0 and at most 1"
+            )
+
     @property
     def cameras(self) -> Mapping[str, Channel]:
         """The channels of :attr:`measures` that hold images."""

@@ -44,12 +44,12 @@ def emit_json(data: Any) -> None:
     sys.stdout.flush()
 
 
-def emit_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def emit_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, stderr: bool = False) -> None:
     """A table whose columns are as narrow as the terminal wants, but no narrower than their longest words.
 
     Where even that is too wide, each row is a paragraph instead: no word is broken that has a line for itself.
     """
-    out = console()
+    out = console(stderr=stderr)
     cells = [[Text(printable(cell, lines=True)) for cell in row] for row in rows]
     sizes = [
         [Measurement.get(out, out.options, cell) for cell in (Text(name), *column)]
@@ -60,7 +60,7 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     room = out.width - 3 * len(columns) - 1
     if sum(narrowest) > room:
         for row in cells:
-            emit_facts("", [(name, str(cell)) for name, cell in zip(columns, row, strict=True)])
+            emit_facts("", [(name, str(cell)) for name, cell in zip(columns, row, strict=True)], stderr=stderr)
         return
     while sum(widths) > room:
         widest = max(range(len(widths)), key=lambda i: widths[i] - narrowest[i])
@@ -73,9 +73,9 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     out.print(table)
 
 
-def emit_facts(heading: str, facts: Iterable[tuple[str, str]]) -> None:
+def emit_facts(heading: str, facts: Iterable[tuple[str, str]], *, stderr: bool = False) -> None:
     """Names and what there is to say about each, a paragraph; an empty one is left out."""
-    out = console()
+    out = console(stderr=stderr)
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="bold", overflow="fold")
     grid.add_column(overflow="fold")
@@ -85,7 +85,7 @@ def emit_facts(heading: str, facts: Iterable[tuple[str, str]]) -> None:
     out.print(Text(heading, style="bold"))
     with out.capture() as captured:
         out.print(grid)
-    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+    out.file.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -46,7 +46,7 @@ from .messages import (
 )
 from .packing import Encoder, decode, decode_plain, encode
 from .rows import Row, columns, rows
-from .spec import check_form, check_observation, check_sendable
+from .spec import check_form, check_observation, check_sendable, fits_dtype, fits_shape, measured_unit
 
 __all__ = [
     "ACTIONS",
@@ -81,6 +81,9 @@ __all__ = [
     "check_declared",
     "check_form",
     "check_observation",
+    "fits_dtype",
+    "fits_shape",
+    "measured_unit",
     "check_sendable",
     "checked_control",
     "check_times",

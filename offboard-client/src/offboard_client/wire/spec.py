@@ -17,6 +17,19 @@ _log = logging.getLogger("offboard_client")
 _ACCEPTED = {"f": "fiu", "i": "iu", "u": "u", "b": "b"}
 
 _BROUGHT = frozenset(CONTEXT.values())
+#: What the protocol measures the state in (section 7).
+_UNITS = {
+    "ee_pose": "m and unit quaternion w x y z, in the arm's base frame",
+    "q": "rad",
+    "dq": "rad/s",
+    "grip": "0 open to 1 closed",
+}
+
+
+def measured_unit(name: str) -> str | None:
+    """The unit of an observed name of the protocol, of one arm or several; None for any other name."""
+    first, _, rest = name.partition(".")
+    return _UNITS.get("grip" if first == "grip" else rest.rpartition(".")[2] if first == "robot_state" else "")
 
 
 def check_sendable(observation: Any, meta: Mapping[str, Any], *, first: bool) -> None:
@@ -88,6 +101,16 @@ def check_observation(observation: Mapping[str, Any], spec: Any) -> None:
         _log.info("the observation holds names that the server does not ask for: %s", ", ".join(extra))
 
 
+def fits_dtype(found: str, wanted: str | None) -> bool:
+    """Whether values of a dtype may be sent where ``wanted`` is asked for, None for any; both by name, ``str`` too."""
+    if wanted is None or found == wanted:
+        return True
+    if "str" in (found, wanted):
+        return False
+    kind = np.dtype(found).kind
+    return kind in _ACCEPTED.get(np.dtype(wanted).kind, kind)
+
+
 def _fault(name: str, value: Any, field: Mapping[str, Any]) -> str | None:
     dtype, shape = field.get("dtype"), field.get("shape")
     if isinstance(value, bytes) or value is None:  # an encoded image; the server reads its header
@@ -99,14 +122,13 @@ def _fault(name: str, value: Any, field: Mapping[str, Any]) -> str | None:
         array = np.asarray(value)
     except ValueError:
         return f"{name} is ragged, and {_wanted(field)} is asked for"
-    fits_shape = shape is None or _fits(array.shape, tuple(shape))
-    fits_dtype = dtype is None or array.dtype.kind in _ACCEPTED.get(np.dtype(dtype).kind, array.dtype.kind)
-    if fits_shape and fits_dtype:
+    if (shape is None or fits_shape(array.shape, tuple(shape))) and fits_dtype(array.dtype.name, dtype):
         return None
     return f"{name} is {array.shape} {array.dtype}, and {_wanted(field)} is asked for"
 
 
-def _fits(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+def fits_shape(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether an array of this shape may be sent where ``wanted`` is asked for, -1 for a free axis."""
     if {found, wanted} == {(), (1,)}:  # a scalar, either way of writing it
         return True
     return len(found) == len(wanted) and all(w in (-1, f) for f, w in zip(found, wanted, strict=True))

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from offboard_client.errors import ConfigurationError, OffboardError, log_to_stderr
+from offboard_client.play import compare
 from offboard_client.plugins import UsageError
 from offboard_client.protocol import listen_host
-from offboard_client.robots.sim import ACTIONS, OBSERVATION
+from offboard_client.robots.sim import SPEC
 from offboard_client.terminal import Line, emit_json, say, tell, token_from
 from offboard_client.wire import Status
 
 from ..catalog import ModelSource, from_flags, read_models, read_options
-from ..engine import ServiceTimeouts, make_observers
+from ..engine import ServiceTimeouts, contract, make_observers
 from ..frontends import make_frontends, make_listeners, split_listen
 from ..plugins import FRONTEND, LISTENER, OBSERVER, Kind, Plugins
 from ..types import CodecMeta
@@ -190,9 +191,7 @@ def _whose(plugins: Plugins, options: ServeOptions) -> str:
 
 def fits_simulation(meta: CodecMeta) -> bool:
     """Whether the simulated arm observes what the default model wants, and plays what it answers."""
-    wanted = {name for name, field in meta.observation.items() if field.required}
-    plays = bool(meta.action) and meta.action.keys() <= ACTIONS
-    return plays and wanted <= OBSERVATION and meta.action_fps is not None
+    return bool(meta.action) and compare(SPEC, contract(meta), "whatever it is told").fits
 
 
 def announce(

@@ -8,19 +8,13 @@ from typing import Any
 
 import numpy as np
 from offboard_client.errors import BadObservation
-from offboard_client.wire import UNIT_TOLERANCE
+from offboard_client.wire import UNIT_TOLERANCE, measured_unit
 
 from ..types import Array, Codec, CodecMeta, Feature, Field, Observation
 from ._read import vector
 from .grip import binarize, check_grip, is_grip
 from .rotations import WIDTHS, Rotation, convert_pose
 
-_UNITS = {
-    "ee_pose": "m and unit quaternion w x y z, in the arm's base frame",
-    "q": "rad",
-    "dq": "rad/s",
-    "grip": "0 open to 1 closed",
-}
 #: How the canonical names are meant; part of the meta of every codec that reads or makes one of them.
 CONVENTIONS = {
     "quaternion": "w x y z",
@@ -31,7 +25,7 @@ CONVENTIONS = {
 
 def canonical_field(name: str, width: int) -> Field:
     """What a canonical name holds: ``width`` numbers in its unit. Others have no unit that is known here."""
-    return Field(shape=(width,), dtype="float32", unit=_UNITS.get(_kind(name)))
+    return Field(shape=(width,), dtype="float32", unit=measured_unit(name))
 
 
 def _kind(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .names import ACTIONS, OBSERVATION
+from .names import SPEC
 from .options import RendererName, SimOptions
 from .tasks import COLOURS, CUBE_SIZE, StackTask
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from .stacking import Stacking, make_stacking
 
 __all__ = [
-    "ACTIONS",
     "BACKGROUND",
     "COLOURS",
     "CUBES",
@@ -25,9 +24,9 @@ __all__ = [
     "FINGER_TRAVEL",
     "HOME",
     "JOINT_SPEEDS",
-    "OBSERVATION",
     "POSITION_TOLERANCE",
     "ROTATION_TOLERANCE",
+    "SPEC",
     "Kinematics",
     "RayRenderer",
     "RendererName",

@@ -38,6 +38,3 @@ SPEC = RobotSpec(
     },
     control_period=0.01,
 )
-ACTIONS = frozenset(SPEC.plays)
-#: With the instruction, which the task adds.
-OBSERVATION = frozenset((*SPEC.measures, "task"))

@@ -1,0 +1,72 @@
+"""``offboard check ROBOT SERVER``: whether a robot and a policy fit, before anything moves."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import closing
+from dataclasses import dataclass
+
+from ..errors import BadParameter, ConfigurationError
+from ..play import Fit, PolicySession, compare
+from ..plugins import UsageError
+from ..robots import RobotSpec, make_robot, make_task
+from ..terminal import Line, emit_json, emit_table, note, say, tell
+from .run_options import parse_with_policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """Options of ``offboard check``, whatever the robot and the policy."""
+
+    task: str | None = None
+    """The instruction; without it that of the robot's own task."""
+
+
+def run(arguments: list[str]) -> int:
+    """Hold what a robot declares against a policy's handshake. 0 if they fit, 1 if they do not.
+
+    The robot is not connected, and nothing is inferred. Raises UsageError, and what opening the policy raises.
+    """
+    parsed = parse_with_policy(
+        "check", CheckOptions, arguments, "Hold a robot against a policy, before anything moves."
+    )
+    if parsed is None:
+        return 0
+    robot = make_robot(parsed.robot, parsed.options)
+    try:
+        task = make_task(parsed.robot, robot, parsed.run.task)
+    except BadParameter as error:
+        raise UsageError(error.text) from error
+    with Line() as line, closing(parsed.open(line)) as session:
+        meta = session.metadata
+    fit = compare(robot.spec, meta, task.instruction)
+    if parsed.policy.json:
+        emit_json({"robot": str(parsed.robot), "meta": meta, "fits": fit.fits, **dataclasses.asdict(fit)})
+        return int(not fit.fits)
+    show_mismatches(fit)
+    for doubt in fit.doubts:
+        tell(f"cannot be judged: {doubt.name}: {doubt.why}")
+    if fit.fits:
+        say("they fit" if not fit.doubts else "they fit, as far as can be told")
+    return int(not fit.fits)
+
+
+def require_fit(spec: RobotSpec, session: PolicySession, instruction: str | None) -> None:
+    """Say on stderr what cannot be judged. Raises ConfigurationError, after a table there, where the two do not fit."""
+    fit = compare(spec, session.metadata, instruction)
+    for doubt in fit.doubts:
+        note(f"cannot be judged beforehand: {doubt.name}: {doubt.why}")
+    if not fit.fits:
+        show_mismatches(fit, stderr=True)
+        names = ", ".join(dict.fromkeys(each.name for each in fit.mismatches))
+        raise ConfigurationError(f"the robot and the policy do not fit, and nothing has moved; see above: {names}")
+
+
+def show_mismatches(fit: Fit, *, stderr: bool = False) -> None:
+    """Print what does not fit, a row each; nothing if all does."""
+    if fit.mismatches:
+        emit_table(
+            ("what does not fit", "the robot", "the policy", "what to do"),
+            [dataclasses.astuple(each) for each in fit.mismatches],
+            stderr=stderr,
+        )

@@ -1,0 +1,247 @@
+"""A robot's spec against a policy's handshake: what differs is named, what cannot be told is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from offboard_client.play import Fit, compare
+from offboard_client.robots import Channel, RobotSpec
+
+POSE = Channel(shape=(7,), unit="m, unit quaternion wxyz", frame="the arm's base; of the finger tips")
+JOINTS = Channel(shape=(6,), unit="rad", order=("a", "b", "c", "d", "e", "f"))
+GRIP = Channel(shape=(1,), unit="0 open to 1 closed")
+IMAGE = Channel(shape=(480, 640, 3), dtype="uint8", unit="RGB")
+ROBOT = RobotSpec(
+    measures={"robot_state.q": JOINTS, "robot_state.ee_pose": POSE, "grip": GRIP, "image.wrist": IMAGE},
+    plays={"target_joints": JOINTS, "target_pose": POSE, "target_grip": GRIP},
+    control_period=0.02,
+)
+META: dict[str, Any] = {
+    "observation": {
+        "robot_state.q": {"shape": [6], "dtype": "float32", "unit": "rad", "required": True},
+        "robot_state.ee_pose": {
+            "shape": [7],
+            "dtype": "float32",
+            "unit": "m and unit quaternion w x y z, in the arm's base frame",
+        },
+        "grip": {"shape": [], "dtype": "float32", "unit": None, "required": True},
+        "image.wrist": {"shape": [-1, -1, 3], "dtype": "uint8", "unit": "RGB", "required": True},
+        "task": {"shape": [], "dtype": "str", "unit": None, "required": True},
+    },
+    "action": {
+        "target_joints": {"shape": [6], "unit": "rad", "kind": "absolute_joints"},
+        "target_grip": {"shape": [1], "unit": "0 open to 1 closed", "kind": "grip"},
+    },
+    "action_fps": 10.0,
+    "conventions": {"quaternion": "w x y z", "frame": "arm base", "grip": "0 open, 1 closed"},
+}
+
+
+def measuring(**channels: Channel) -> RobotSpec:
+    return replace(ROBOT, measures={**ROBOT.measures, **{n.replace("__", "."): c for n, c in channels.items()}})
+
+
+def playing(**channels: Channel) -> RobotSpec:
+    return replace(ROBOT, plays={**ROBOT.plays, **channels})
+
+
+def asking(name: str, **field: Any) -> dict[str, Any]:
+    return {**META, "observation": {**META["observation"], name: {**META["observation"].get(name, {}), **field}}}
+
+
+def answering(name: str, **field: Any) -> dict[str, Any]:
+    return {**META, "action": {**META["action"], name: {**META["action"].get(name, {}), **field}}}
+
+
+def found(
+    spec: RobotSpec = ROBOT, meta: dict[str, Any] = META, instruction: str | None = "go"
+) -> list[tuple[str, str]]:
+    """Each mismatch: its name, and the robot's and the policy's words."""
+    fit = compare(spec, meta, instruction)
+    assert fit.fits is (fit.mismatches == ())
+    return [(each.name, f"{each.robot} | {each.policy}") for each in fit.mismatches]
+
+
+def test_what_fits_is_found_to_fit_and_nothing_is_in_doubt() -> None:
+    assert compare(ROBOT, META, "go") == Fit((), ())
+
+
+WITHOUT_WRIST = replace(ROBOT, measures={name: c for name, c in ROBOT.measures.items() if name != "image.wrist"})
+MISMATCHES: dict[str, tuple[RobotSpec, dict[str, Any], str, str]] = {
+    "a measurement that is lacking": (
+        ROBOT,
+        asking("robot_state.force", shape=[3]),
+        "robot_state.force",
+        "not this | (3)",
+    ),
+    "a camera that is lacking": (WITHOUT_WRIST, META, "image.wrist", "has no camera"),
+    "a camera of another name": (ROBOT, asking("image.front", shape=[-1, -1, 3]), "image.front", "image.wrist"),
+    "an image of another size": (
+        ROBOT,
+        asking("image.wrist", shape=[224, 224, 3]),
+        "image.wrist",
+        "(480, 640, 3) | (224",
+    ),
+    "other joints": (ROBOT, asking("robot_state.q", shape=[7]), "robot_state.q", "(6) | (7)"),
+    "joints of an action": (ROBOT, answering("target_joints", shape=[7]), "target_joints", "(6) | (7)"),
+    "a dtype": (measuring(image__wrist=replace(IMAGE, dtype="float32")), META, "image.wrist", "float32 | uint8"),
+    "degrees": (measuring(robot_state__q=replace(JOINTS, unit="deg")), META, "robot_state.q", "degrees | angle in rad"),
+    "degrees under a silent policy": (
+        measuring(robot_state__q=replace(JOINTS, unit="degrees")),
+        asking("robot_state.q", unit=None),
+        "robot_state.q",
+        "degrees | angle in rad",
+    ),
+    "degrees played": (
+        playing(target_joints=replace(JOINTS, unit="°")),
+        META,
+        "target_joints",
+        "degrees | angle in rad",
+    ),
+    "a velocity": (
+        measuring(robot_state__q=replace(JOINTS, unit="rad/s")),
+        META,
+        "robot_state.q",
+        "rad/s | angle in rad",
+    ),
+    "millimetres": (
+        measuring(robot_state__ee_pose=replace(POSE, unit="mm, quaternion wxyz")),
+        META,
+        "robot_state.ee_pose",
+        "mm | length in m",
+    ),
+    "the order of a quaternion": (
+        measuring(robot_state__ee_pose=replace(POSE, unit="m, quaternion xyzw")),
+        META,
+        "robot_state.ee_pose",
+        "x y z w | quaternion w",
+    ),
+    "the order of a quaternion by convention": (
+        ROBOT,
+        {**asking("robot_state.ee_pose", unit=None), "conventions": {"quaternion": "x y z w"}},
+        "robot_state.ee_pose",
+        "w x y z | quaternion x y z w",
+    ),
+    "a frame": (
+        measuring(robot_state__ee_pose=replace(POSE, frame="the world; of the finger tips")),
+        META,
+        "robot_state.ee_pose",
+        "world | frame base",
+    ),
+    "a frame by convention": (
+        ROBOT,
+        {**answering("target_pose", shape=[7]), "conventions": {"frame": "LIBERO's world (robosuite)"}},
+        "target_pose",
+        "base | frame world",
+    ),
+    "the sense of the grip": (
+        measuring(grip=replace(GRIP, unit="0 closed to 1 open")),
+        META,
+        "grip",
+        "0 closed | grip 0 open",
+    ),
+    "colours": (measuring(image__wrist=replace(IMAGE, unit="BGR")), META, "image.wrist", "BGR | colours RGB"),
+    "joints in another order": (
+        ROBOT,
+        {**META, "joint_names": ["b", "a", "c", "d", "e", "f"]},
+        "target_joints",
+        "a, b, c",
+    ),
+    "joints of other names": (
+        ROBOT,
+        {**META, "joint_names": ["1", "2", "3", "4", "5", "6"]},
+        "robot_state.q",
+        "| 1, 2, 3",
+    ),
+    "an action that it cannot play": (
+        ROBOT,
+        answering("joint_delta", shape=[6]),
+        "joint_delta",
+        "plays target_joints, t",
+    ),
+    "an action that nothing checks": (
+        playing(pose_delta=POSE),
+        answering("pose_delta", shape=[7]),
+        "pose_delta",
+        "plays it",
+    ),
+    "another kind of action": (
+        ROBOT,
+        answering("target_joints", kind="joint_delta"),
+        "target_joints",
+        "means joint_delta",
+    ),
+    "no rate": (ROBOT, {**META, "action_fps": None}, "action_fps", "takes 50 set-points per second | does not say"),
+    "a rate that it cannot take": (ROBOT, {**META, "action_fps": 100.0}, "action_fps", "makes 100 actions"),
+}
+
+
+@pytest.mark.parametrize("what", MISMATCHES)
+def test_each_difference_is_named(what: str) -> None:
+    spec, meta, name, says = MISMATCHES[what]
+    named = dict(found(spec, meta))
+    assert says in named.pop(name), what
+    assert set(named) <= ({"robot_state.q", "target_joints"} if "joints" in what else set()), "nothing else is blamed"
+    assert all(each.advice for each in compare(spec, meta, "go").mismatches)
+
+
+def test_a_policy_that_needs_an_instruction_is_given_one_or_does_not_fit() -> None:
+    assert found(instruction=None) == [("task", "is given no instruction | needs one")]
+
+
+def test_what_is_not_required_may_be_lacking_but_not_be_something_else() -> None:
+    optional = asking("robot_state.dq", shape=[6], unit="rad/s", required=False)
+    assert found(meta=optional) == []
+    assert [name for name, _ in found(measuring(robot_state__dq=JOINTS), optional)] == ["robot_state.dq"]
+
+
+def test_older_names_are_understood() -> None:
+    older = {("ee_pose" if name == "robot_state.ee_pose" else name): c for name, c in ROBOT.measures.items()}
+    assert found(replace(ROBOT, measures=older)) == []
+
+
+DOUBTS: dict[str, tuple[RobotSpec, dict[str, Any], str, str]] = {
+    "no observation": (ROBOT, {**META, "observation": {}}, "observation", "declares nothing"),
+    "no action": (ROBOT, {**META, "action": None}, "action", "declares nothing"),
+    "a unit that is not known": (
+        measuring(robot_state__q=replace(JOINTS, unit="turns")),
+        META,
+        "robot_state.q",
+        "turns",
+    ),
+    "a frame that is not known": (
+        measuring(robot_state__ee_pose=replace(POSE, frame="the torso")),
+        META,
+        "robot_state.ee_pose",
+        "the torso, the policy base",
+    ),
+    "a unit of one of them": (
+        measuring(force=Channel(shape=(3,), unit="m")),
+        asking("force", shape=[3]),
+        "force",
+        "says m, the policy nothing",
+    ),
+    "a free axis": (measuring(robot_state__q=Channel(shape=(-1,))), META, "robot_state.q", "leaves (any) open"),
+    "other numbers of names": (
+        ROBOT,
+        {**META, "joint_names": ["a", "b"]},
+        "robot_state.q",
+        "names 6 joints, the policy 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", DOUBTS)
+def test_what_cannot_be_told_is_said_and_not_guessed(what: str) -> None:
+    spec, meta, name, says = DOUBTS[what]
+    fit = compare(spec, meta, "go")
+    assert fit.fits, fit.mismatches
+    assert says in {doubt.name: doubt.why for doubt in fit.doubts}[name]
+
+
+def test_several_differences_are_all_named() -> None:
+    spec = measuring(robot_state__q=replace(JOINTS, unit="deg"), grip=replace(GRIP, unit="0 closed, 1 open"))
+    meta = {**answering("joint_delta", shape=[6]), "action_fps": None}
+    assert [name for name, _ in found(spec, meta)] == ["robot_state.q", "grip", "joint_delta", "action_fps"]
