@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from offboard_client.testing import RobotConformance
 from offboard_core import InferenceServer
 from offboard_process import in_process
 
@@ -48,3 +49,11 @@ def test_it_is_driven_by_its_name_and_judged_by_its_task(installed: Path) -> Non
         )  # fmt: skip
     assert (done.returncode, json.loads(done.stdout)["successes"]) == (0, 2), done.stderr
     assert set(told) == {"all to zero"}
+
+
+class TestPlanar(RobotConformance):
+    name = "planar"
+
+    @pytest.fixture(autouse=True)
+    def there(self, installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.syspath_prepend(str(installed))

@@ -496,7 +496,8 @@ def test_a_defect_is_planted_for_each_law():
         for name in vars(getattr(testing, kind))
         if name.startswith("test_")
     }
-    text = "\n".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*kit*.py"))
+    files = [Path(__file__), Path(__file__).with_name("test_kit_on_the_wire.py")]
+    text = "\n".join(path.read_text("utf-8") for path in files)
     planted = re.findall(r"(?:\(.+, |law = )(\w+Laws\.test_\w+)", text)
     assert set(planted) == laws
     assert len(planted) >= 20

@@ -1,4 +1,3 @@
-import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +7,13 @@ from offboard_client.drivers import RunLength, TimedDriver
 from offboard_client.errors import InvalidAction
 from offboard_client.play import Report, SafetyLimits
 from offboard_client.robots import choose_robot, connected, make_robot, make_task
+from offboard_client.testing import RobotConformance
+
+
+class TestPlanar(RobotConformance):
+    """Whatever holds for every robot."""
+
+    name = "planar"
 
 
 @pytest.fixture
@@ -20,13 +26,6 @@ def robot():
 @pytest.fixture
 def task(robot):
     return make_task(choose_robot("planar"), robot, None)
-
-
-def test_it_measures_what_it_says(robot):
-    seen = robot.observe()
-    assert {name: value.shape for name, value in seen.items()} == {
-        name: channel.shape for name, channel in robot.spec.measures.items()
-    }
 
 
 def test_it_goes_where_it_is_sent(robot):
@@ -43,20 +42,6 @@ def test_what_it_cannot_play_is_refused_before_anything_moves(robot, action):
     with pytest.raises(InvalidAction):
         robot.apply(action, 0.1)
     np.testing.assert_array_equal(robot.joints, np.zeros(3))
-
-
-def test_a_stop_from_another_thread_holds_it_until_it_is_observed_anew(robot):
-    goal = {"target_joints": np.ones(3)}
-    moving = threading.Thread(target=robot.apply, args=(goal, 1e4))
-    moving.start()
-    robot.stop()
-    moving.join(60)
-    held = robot.joints
-    robot.apply(goal, 0.1)
-    np.testing.assert_array_equal(robot.joints, held)
-    robot.observe()
-    robot.apply(goal, 0.1)
-    np.testing.assert_allclose(robot.joints, goal["target_joints"])
 
 
 class Homewards:
