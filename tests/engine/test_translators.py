@@ -94,6 +94,27 @@ def test_a_model_whose_translators_are_all_stuck_is_not_handed_out_until_one_ret
     run(main())
 
 
+def test_who_waits_for_a_translator_is_told_so(monkeypatch):
+    monkeypatch.setattr("offboard_core.engine.model_thread.WORTH_OVERLAPPING", 0.0)
+
+    async def main():
+        with Door() as one, Door() as other, Door() as call:
+            async with bed() as made:
+                held = await made.have("x", make=lambda: Puppet(doors={1: call}))
+                serializers = [Hangs(one), Hangs(other), PlainSerializer()]
+                *hanging, behind = await beside_a_call(made, held, call, serializers)
+                await until(one.entered)
+                await until(other.entered)
+                await becomes(lambda: not held.replica.executor.busy_for())
+                held.replica.executor.expire(0.0)
+                error, _ = await behind.reply()
+                assert "codecs of other sessions have kept every thread that translates for 0." in error.text
+                for door in (one, other):
+                    door.open()
+
+    run(main())
+
+
 def test_a_session_whose_codec_hangs_takes_one_thread_and_leaves_the_model_alone(monkeypatch):
     monkeypatch.setattr("offboard_core.engine.model_thread.WORTH_OVERLAPPING", 0.0)
 

@@ -110,13 +110,9 @@ class ModelThread:
         """Answer what is older than ``limit`` s with a timeout, its late result is thrown away; begin what may now."""
         now = perf_counter()
         for exchange in [e for e in self._open if now - e.submitted > limit]:
-            stuck = self.busy_for()
             self._open.discard(exchange)
-            why = f"it has been in one call for {stuck:.1f} s" if stuck > limit / 2 else "others were queued before you"
-            if exchange.pipeline.translating.locked():
-                why = f"the codec {exchange.pipeline.codec.name} has not returned from what this session sent"
             error = InferTimeout(
-                f"the policy did not answer within {limit:g} s: {why}. "
+                f"the policy did not answer within {limit:g} s: {self._why_late(exchange, limit)}. "
                 "Nothing of a later answer will be sent; raise --infer-timeout if this model is that slow"
             )
             reply = exchange.give_up(error)
@@ -126,6 +122,15 @@ class ModelThread:
         for exchange in behind:
             if exchange in self._open:
                 self._begin(exchange)
+
+    def _why_late(self, exchange: Exchange, limit: float) -> str:
+        if exchange.pipeline.translating.locked():
+            return f"the codec {exchange.pipeline.codec.name} has not returned from what this session sent"
+        if (seconds := self.busy_for()) > limit / 2:
+            return f"it has been in one call for {seconds:.1f} s"
+        if not exchange.prepared and (seconds := self._translators.busy_for()) > limit / 2:
+            return f"codecs of other sessions have kept every thread that translates for {seconds:.1f} s"
+        return "others were queued before you"
 
     def abandon(self, exchange: Exchange) -> None:
         """Nobody waits for this reply any more: skip the work if it has not begun, drop the result if it has."""
