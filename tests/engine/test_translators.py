@@ -102,7 +102,7 @@ def test_who_waits_for_a_translator_is_told_so(monkeypatch):
             async with bed() as made:
                 held = await made.have("x", make=lambda: Puppet(doors={1: call}))
                 serializers = [Hangs(one), Hangs(other), PlainSerializer()]
-                *hanging, behind = await beside_a_call(made, held, call, serializers)
+                *_, behind = await beside_a_call(made, held, call, serializers)
                 await until(one.entered)
                 await until(other.entered)
                 await becomes(lambda: not held.replica.executor.busy_for())
