@@ -496,7 +496,10 @@ def test_a_defect_is_planted_for_each_law():
         for name in vars(getattr(testing, kind))
         if name.startswith("test_")
     }
-    files = [Path(__file__), Path(__file__).with_name("test_kit_on_the_wire.py")]
+    files = [
+        Path(__file__),
+        *(Path(__file__).with_name(f"test_kit_{each}.py") for each in ("on_the_wire", "of_listeners")),
+    ]
     text = "\n".join(path.read_text("utf-8") for path in files)
     planted = re.findall(r"(?:\(.+, |law = )(\w+Laws\.test_\w+)", text)
     assert set(planted) == laws

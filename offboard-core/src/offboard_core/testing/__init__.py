@@ -14,7 +14,8 @@ In a vendor's own test suite::
             return {"robot_state.ee_pose": np.array([0.4, 0, 0.3, 1, 0, 0, 0]), "grip": 0.5}
 
 A vendor with checkpoints inherits :class:`CheckpointConformance` and says where a complete one lies. What a test
-proves is its docstring; what it needs to know about the vendor is an attribute or a fixture of :class:`Vendor`.
+proves is its docstring; what it needs to know about the vendor is an attribute or a fixture of :class:`Vendor`. The
+tests of a listener inherit :class:`ListenerLaws`.
 """
 
 from __future__ import annotations
@@ -23,11 +24,15 @@ import pytest
 
 # The asserts of these modules are rewritten like those of a test file, so that a failure shows its values.
 pytest.register_assert_rewrite(
-    *(f"{__name__}._{part}" for part in ("codec", "control", "plugin", "policy", "protocol", "registry", "served"))
+    *(
+        f"{__name__}._{part}"
+        for part in ("codec", "control", "listener", "plugin", "policy", "protocol", "registry", "served")
+    )
 )
 
 from ._codec import CodecLaws  # noqa: E402
 from ._control import ControlLaws  # noqa: E402
+from ._listener import ListenerLaws  # noqa: E402
 from ._plugin import PluginLaws  # noqa: E402
 from ._policy import PolicyLaws  # noqa: E402
 from ._protocol import ProtocolLaws  # noqa: E402
@@ -44,6 +49,6 @@ class CheckpointConformance(VendorConformance, RegistryLaws):
 
 
 __all__ = [
-    "CheckpointConformance", "CodecLaws", "ControlLaws", "PluginLaws", "PolicyLaws", "ProtocolLaws", "RegistryLaws",
-    "Vendor", "VendorConformance",
+    "CheckpointConformance", "CodecLaws", "ControlLaws", "ListenerLaws", "PluginLaws", "PolicyLaws", "ProtocolLaws",
+    "RegistryLaws", "Vendor", "VendorConformance",
 ]  # fmt: skip
