@@ -498,7 +498,7 @@ def test_a_defect_is_planted_for_each_law():
     }
     files = [
         Path(__file__),
-        *(Path(__file__).with_name(f"test_kit_{each}.py") for each in ("on_the_wire", "of_listeners")),
+        *(Path(__file__).with_name(f"test_kit_{each}.py") for each in ("on_the_wire", "of_listeners", "of_observers")),
     ]
     text = "\n".join(path.read_text("utf-8") for path in files)
     planted = re.findall(r"(?:\(.+, |law = )(\w+Laws\.test_\w+)", text)

@@ -15,7 +15,7 @@ In a vendor's own test suite::
 
 A vendor with checkpoints inherits :class:`CheckpointConformance` and says where a complete one lies. What a test
 proves is its docstring; what it needs to know about the vendor is an attribute or a fixture of :class:`Vendor`. The
-tests of a listener inherit :class:`ListenerLaws`.
+tests of a listener inherit :class:`ListenerLaws`, those of an observer :class:`ObserverLaws`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"{__name__}._{part}"
-        for part in ("codec", "control", "listener", "plugin", "policy", "protocol", "registry", "served")
+        for part in ("codec", "control", "listener", "observer", "plugin", "policy", "protocol", "registry", "served")
     )
 )
 
 from ._codec import CodecLaws  # noqa: E402
 from ._control import ControlLaws  # noqa: E402
 from ._listener import ListenerLaws  # noqa: E402
+from ._observer import ObserverLaws  # noqa: E402
 from ._plugin import PluginLaws  # noqa: E402
 from ._policy import PolicyLaws  # noqa: E402
 from ._protocol import ProtocolLaws  # noqa: E402
@@ -49,6 +50,6 @@ class CheckpointConformance(VendorConformance, RegistryLaws):
 
 
 __all__ = [
-    "CheckpointConformance", "CodecLaws", "ControlLaws", "ListenerLaws", "PluginLaws", "PolicyLaws", "ProtocolLaws",
-    "RegistryLaws", "Vendor", "VendorConformance",
+    "CheckpointConformance", "CodecLaws", "ControlLaws", "ListenerLaws", "ObserverLaws", "PluginLaws", "PolicyLaws",
+    "ProtocolLaws", "RegistryLaws", "Vendor", "VendorConformance",
 ]  # fmt: skip
