@@ -91,7 +91,7 @@ def test_a_child_that_is_given_up_has_failed(tmp_path):
         os.kill(last_start(log), signal.SIGKILL)
         until(lambda: policy.health() != Health(), "it is noticed")
         until(lambda: policy.health().state == "failed", "it is given up")
-        assert "openpi died 1 times in a row" in policy.health().reason
+        assert "openpi failed 1 times in a row" in policy.health().reason
     finally:
         policy.close()
 

@@ -295,7 +295,7 @@ def test_a_child_that_cannot_be_restarted_ends_the_sessions(tmp_path, caplog):
         until(lost, "the model is given up")
         # A session that asks nothing just then is closed, and a close has no room for the reason: the log has it.
         told = f"{errors[0]} {caplog.text}"
-        assert "died 3 times in a row" in told
+        assert "failed 3 times in a row" in told
         assert "the GPU has fallen off the bus" in told
         assert len(log.read_text().split()) == 3, "one start, two restarts"
         with pytest.raises(OffboardError):

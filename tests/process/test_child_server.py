@@ -365,7 +365,7 @@ def test_what_it_is_lost_for_is_said_with_the_likely_cause(bed):
         bed.write(1, start="CUDA out of memory")
         os.kill(bed.starts()[-1], signal.SIGKILL)
         until(lambda: policy.health().state == "failed", "it is given up")
-        assert policy.health().reason.startswith("line died 2 times in a row: line's server exited with code 3.")
+        assert policy.health().reason.startswith("line failed 2 times in a row: line's server exited with code 3.")
         with pytest.raises(ModelLost, match="the GPU is full"):
             policy.ask([0.5], "")
     finally:

@@ -150,7 +150,7 @@ def test_it_is_given_up_after_its_restarts_each_later_than_the_one_before(kept, 
     until(lambda: supervisor.health().state == "failed", "it is given up")
     reason = supervisor.health().reason
     assert reason.startswith(
-        "vendor died 3 times in a row: the vendor's server exited with code 3. The end of its log:"
+        "vendor failed 3 times in a row: the vendor's server exited with code 3. The end of its log:"
     )
     assert reason.endswith("out of memory\nBuy more memory.")
     with pytest.raises(ModelLost) as caught:
@@ -178,7 +178,7 @@ def test_an_answer_begins_a_new_row_of_restarts(kept, answered):
         until(lambda: len(one.children) == 3 and supervisor.health() == Health(), "it answers once more")
     else:
         until(lambda: supervisor.health().state == "failed", "it is given up")
-        assert "vendor died 2 times in a row" in supervisor.health().reason
+        assert "vendor failed 2 times in a row" in supervisor.health().reason
 
 
 @pytest.mark.parametrize("error", [LoadFailed("the port is taken"), RuntimeError("the disk is gone"), SystemExit(3)])
@@ -188,7 +188,7 @@ def test_a_restart_that_cannot_begin_counts_as_a_death(kept, error):
     one.kill()
     until(lambda: supervisor.health().state == "failed", "it is given up")
     told = error.text if isinstance(error, LoadFailed) else f"{type(error).__name__}: {error}"
-    assert supervisor.health().reason == f"vendor died 3 times in a row: {told}\nBuy more memory."
+    assert supervisor.health().reason == f"vendor failed 3 times in a row: {told}\nBuy more memory."
 
 
 def test_letting_go_of_one_that_fails_keeps_the_next_one_from_nothing(kept, caplog):

@@ -80,7 +80,8 @@ class Child:
         except BaseException as error:  # Ctrl-C, too: the shim ends what runs by then
             self._control.close()
             if isinstance(error, OSError):
-                raise LoadFailed(f"{name} cannot be started in {cwd}: {error.strerror or error}") from None
+                where = "" if cwd is None else f" in {cwd}"
+                raise LoadFailed(f"{name} cannot be started{where}: {error.strerror or error}") from None
             raise
         finally:
             theirs.close()

@@ -192,7 +192,7 @@ class Supervisor:
         while not self._closed:
             self._failures += 1
             if self._failures > self._restarts:
-                lost = self._explained(f"{self._name} died {self._failures} times in a row: {death}").text
+                lost = self._explained(f"{self._name} failed {self._failures} times in a row: {death}").text
                 with self._lock:
                     self._child, self._lost = None, lost
                 log.error("%s", lost)
