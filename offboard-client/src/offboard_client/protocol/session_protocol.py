@@ -9,25 +9,28 @@ about an answer closes.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from .. import wire
 from ..errors import (
     BadMessage,
+    BadObservation,
     Busy,
     ConnectionFailed,
     ConnectionLost,
     InferTimeout,
     OffboardError,
     ProtocolError,
+    told,
 )
-from ..wire import Encoder, Ready, Row, Status, check_sendable, decode, decode_text, rows
+from ..wire import Encoder, Ready, Row, Status, check_form, check_sendable, decode, decode_text, rows
 from .attempts import AttemptFailed, from_peer, from_silence
 from .deadline import Deadline, Pulse
 from .meta import check_meta, is_offboard
-from .settings import Settings
+from .settings import Prepare, Settings
 from .timing import Step
 from .websocket import WebSocket
 
@@ -40,6 +43,24 @@ def late(settings: Settings) -> InferTimeout:
         f"{settings.address} did not answer within {settings.timeouts.infer:g} s. Its answer will not be used: "
         "the session is closed, and the next call opens a new one"
     )
+
+
+def _prepared(prepare: Prepare, observation: Mapping[str, Any], meta: Mapping[str, Any]) -> Mapping[str, Any]:
+    check_form(observation)
+    try:
+        made: Any = prepare(observation, meta)
+    except OffboardError:
+        raise
+    except Exception as error:
+        raise BadObservation(f"nothing was sent: prepare failed: {told(error)}") from error
+    if not isinstance(made, Mapping):
+        if inspect.iscoroutine(made):
+            made.close()
+        raise BadObservation(
+            f"nothing was sent: prepare returned a {type(made).__name__}; it returns what is sent, a map, and is no "
+            "coroutine"
+        )
+    return cast("Mapping[str, Any]", made)
 
 
 class SessionProtocol:
@@ -146,10 +167,13 @@ class SessionProtocol:
     def ask(self, observation: Mapping[str, Any]) -> memoryview:
         """All bytes that carry ``observation``; the next call may reuse their memory.
 
-        Raises Busy, BadObservation (nothing was sent, the session goes on) or the reason why it is closed.
+        Raises Busy, BadObservation or what ``prepare`` raises (nothing was sent, the session goes on), or the reason
+        why it is closed.
         """
         self._enter()
         self._asked = self._now()
+        if (prepare := self._settings.prepare) is not None:
+            observation = _prepared(prepare, observation, self.meta)
         check_sendable(observation, self.meta, first=not self._checked)
         self._checked = True
         self._seq += 1

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ssl import SSLContext, create_default_context
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from ..errors import ConfigurationError
 from ..wire import DEFAULT_LIMITS, Status, WireLimits
@@ -22,6 +22,8 @@ from .sparse import Sparse
 TOKEN_VARIABLE = "OFFBOARD_AUTH_TOKEN"
 #: Told what a session waits for.
 OnStatus = Callable[[Status], object]
+#: Makes what is sent of an observation and the handshake's ``meta``.
+Prepare = Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]]
 _log = logging.getLogger("offboard_client")
 S = TypeVar("S")
 
@@ -88,6 +90,7 @@ class Settings:
     timeouts: Timeouts
     report: OnStatus
     tls: SSLContext | None
+    prepare: Prepare | None = None
     limits: WireLimits = DEFAULT_LIMITS
     clock: Clock = Clock()
     met: threading.Event = field(default_factory=threading.Event)
@@ -110,6 +113,7 @@ class BaseClient(Generic[S]):
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, Any] | None = None,
         on_status: OnStatus | None = None,
+        prepare: Prepare | None = None,
         connect_timeout: float = 10.0,
         connect_deadline: float = 900.0,
         status_timeout: float = 30.0,
@@ -137,6 +141,7 @@ class BaseClient(Generic[S]):
                 silence=silence_timeout,
             ),
             report=on_status or Sparse(_log_status),
+            prepare=_callable(prepare),
             tls=(ssl or create_default_context()) if address.secure else None,
             clock=clock or self._clock,
         )
@@ -144,6 +149,15 @@ class BaseClient(Generic[S]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._settings.address)!r})"
+
+
+def _callable(prepare: Any) -> Prepare | None:
+    if prepare is not None and not callable(prepare):
+        raise ConfigurationError(
+            f"prepare is {prepare!r:.40}; expected a function of the observation and the handshake's meta that returns "
+            "what is sent"
+        )
+    return cast("Prepare | None", prepare)
 
 
 def _headers(token: str | None, extra: Mapping[str, str]) -> dict[str, str]:

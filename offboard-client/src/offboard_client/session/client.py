@@ -30,6 +30,8 @@ class InferenceClient(BaseClient["InferenceSession"]):
     or without ``/api/v1/session/<id>?name=value``. ``port`` applies where ``host`` names none.
     ``token``: bearer token, by default ``OFFBOARD_AUTH_TOKEN``. ``headers``: more HTTP headers.
     ``params``: session parameters of every session (``{"codec.fps": 10}``).
+    ``prepare``: ``prepare(observation, meta)`` returns what is sent instead of each observation (other sizes, other
+    names), and changes neither; ``meta`` is the handshake's. What it returns is checked like an observation.
     ``on_status``: told why a session is not ready yet; by default what is new is a log line.
     ``ssl``: a context of your own for ``wss``; the default one verifies certificates.
 
