@@ -196,7 +196,7 @@ def test_an_inference_on_the_cpu_leaves_a_core_to_the_network(act, monkeypatch, 
     torch.set_num_threads(8)
     try:
         monkeypatch.setenv("OMP_NUM_THREADS", "8")
-        build_module._leave_a_core()
+        build_module._leave_a_core(1)
         assert torch.get_num_threads() == 8, "who names a number gets it"
         monkeypatch.delenv("OMP_NUM_THREADS")
         with caplog.at_level("INFO"):
@@ -204,6 +204,8 @@ def test_an_inference_on_the_cpu_leaves_a_core_to_the_network(act, monkeypatch, 
         policy.close()
         assert torch.get_num_threads() == threads
         assert f"inference takes {threads} of {cores} cores (OMP_NUM_THREADS sets another number)" in caplog.messages
+        build_module._leave_a_core(2)
+        assert torch.get_num_threads() == max(1, threads // 2), "replicas share them"
     finally:
         torch.set_num_threads(before)
 
