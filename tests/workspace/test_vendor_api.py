@@ -41,8 +41,8 @@ API = {
         " Health InferContext Item ModelRegistry NO_CONTEXT NoParams Observation Parallel Placement Policy Progress"
         " ReportProgress Sequential Session Stage is_array is_image",
         "offboard_client.errors": "BadMessage BadObservation BadParameter ConfigurationError DialectUnsupported"
-        " InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound OffboardError PolicyFailed RobotFailed nearest"
-        " told unknown",
+        " InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound OffboardError PolicyFailed RobotFailed brief"
+        " nearest told unknown",
         "offboard_client": "InferenceClient",
         "offboard_client.drivers": "RunLength TimedDriver",
         "offboard_client.play": "Answer Bounded Controls EpisodeInfo Guard Hold Instruct Outcome PolicyEntry"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from offboard_client.errors import BadObservation, LoadFailed
+from offboard_client.errors import BadObservation, LoadFailed, brief
 from offboard_core.codecs import LetterboxImage
 from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Feature, Field, Observation
 
@@ -38,9 +38,7 @@ class Prompt(Codec):
         if task is None and not self.required:
             return {}
         if not isinstance(task, str) or not task.strip():
-            raise BadObservation(
-                f"task is {task!r}, expected the instruction as text: openpi's policies need one"[:200]
-            )
+            raise BadObservation(f"task is {brief(task)}, expected the instruction as text: openpi's policies need one")
         return {PROMPT: task}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
-from offboard_client.errors import BadObservation, InvalidAction
+from offboard_client.errors import BadObservation, InvalidAction, brief
 from offboard_core.types import Array, is_array
 
 from .families import PROMPT, Family, Vector
@@ -132,7 +132,7 @@ def _check_prompt(prompt: Any, *, required: bool) -> None:
     if prompt is None and not required:
         return
     if not isinstance(prompt, str) or not prompt.strip():
-        found = "is missing" if prompt is None else f"is {prompt!r}"[:80]
+        found = "is missing" if prompt is None else f"is {brief(prompt)}"
         raise BadObservation(f"the instruction {found}; openpi's policies need one: send it as task")
 
 

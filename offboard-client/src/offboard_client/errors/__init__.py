@@ -35,7 +35,7 @@ from .kinds import (
     from_code,
 )
 from .names import nearest, unknown
-from .printable import counted, one_line, printable, told, wrapped
+from .printable import brief, counted, one_line, printable, told, wrapped
 
 if TYPE_CHECKING:
     from .logs import FETCHING, Lines, log_to_stderr
@@ -69,6 +69,7 @@ __all__ = [
     "RobotFailed",
     "ShuttingDown",
     "Unauthorized",
+    "brief",
     "counted",
     "from_code",
     "log_to_stderr",

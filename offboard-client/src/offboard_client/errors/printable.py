@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import reprlib
 import textwrap
-from typing import TextIO
+from typing import Any, TextIO
 
 _ODD = re.compile(r"[^ -~]")
 _ODD_IN_A_LINE = re.compile(r"[^ -~\n]")
 #: What is kept of each end of a text that is too long: twenty lines of a log and more.
 _HALF = 2**14
+#: How much of a text :func:`brief` writes.
+_SHOWN = 200
 
 
 def printable(text: str, *, lines: bool = False) -> str:
@@ -42,6 +45,34 @@ def told(error: BaseException) -> str:
     except BaseException:
         text = "its text cannot be had"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+class _Brief(reprlib.Repr):
+    """Looks at no more of a value than can be shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 2
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = self.maxdeque = 3
+
+    def repr1(self, x: Any, level: int) -> str:
+        """See :meth:`reprlib.Repr.repr1`."""
+        if isinstance(x, bytes | bytearray | str):
+            return repr(x[:_SHOWN])
+        if getattr(x, "ndim", 0):  # an array, or a view
+            return f"{type(x).__name__} of shape {x.shape}"
+        return super().repr1(x, level)
+
+
+_brief = _Brief()
+
+
+def brief(value: Any, most: int = 60) -> str:
+    """``value`` as Python would write it, ``most`` characters of that (200 at most).
+
+    For whatever came over a wire: ``repr`` writes all of it first, and 29 MB of nested arrays take it half a minute.
+    """
+    return _brief.repr(value)[:most]
 
 
 def shortened(text: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from ..errors import InvalidAction
+from ..errors import InvalidAction, brief
 
 #: The longest that a robot holds still for a row that is not due yet, in seconds: after that, whoever stands beside it
 #: has stopped expecting it to move, and the scene is another one.
@@ -83,5 +83,5 @@ def _due(row: Mapping[str, Any]) -> float:
     if not isinstance(action, Mapping):
         raise InvalidAction(f"a row's action must map names to vectors; got {type(action).__name__}")
     if isinstance(due, bool) or not isinstance(due, int | float) or not math.isfinite(due):
-        raise InvalidAction(f"a row's timestamp must be seconds; got {due!r:.60}")
+        raise InvalidAction(f"a row's timestamp must be seconds; got {brief(due)}")
     return float(due)

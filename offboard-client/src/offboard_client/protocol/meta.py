@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BadMessage
+from ..errors import BadMessage, brief
 from ..wire import DEFAULT_LIMITS
 
 #: Steps per second that a robot may be meant to play, and that in words.
@@ -34,17 +34,17 @@ def check_meta(meta: Mapping[str, Any]) -> None:
         if value is not None and not fits(value):
             raise _odd(f"meta.{name}", value, expected)
     for name, field in _entries(meta, "observation"):
-        _check_field(f"meta.observation[{name!r:.80}]", field)
+        _check_field(f"meta.observation[{brief(name, 80)}]", field)
         _check(
-            f"meta.observation[{name!r:.80}].dtype",
+            f"meta.observation[{brief(name, 80)}].dtype",
             field.get("dtype"),
             _is_dtype,
             "the name of a numpy dtype, or 'str'",
         )
-        _check(f"meta.observation[{name!r:.80}].required", field.get("required"), _is_bool, "true or false")
+        _check(f"meta.observation[{brief(name, 80)}].required", field.get("required"), _is_bool, "true or false")
     for name, field in _entries(meta, "action"):
-        _check_field(f"meta.action[{name!r:.80}]", field)
-        _check(f"meta.action[{name!r:.80}].kind", field.get("kind"), _is_text, "text")
+        _check_field(f"meta.action[{brief(name, 80)}]", field)
+        _check(f"meta.action[{brief(name, 80)}].kind", field.get("kind"), _is_text, "text")
 
 
 def _check_field(where: str, field: dict[str, Any]) -> None:
@@ -57,7 +57,7 @@ def _entries(meta: Mapping[str, Any], name: str) -> list[tuple[str, dict[str, An
     found = cast("dict[str, dict[str, Any]]", meta.get(name) or {})
     for key, field in found.items():
         if not _is_map(field):
-            raise _odd(f"meta.{name}[{key!r:.80}]", field, "a map with shape, unit …")
+            raise _odd(f"meta.{name}[{brief(key, 80)}]", field, "a map with shape, unit …")
     return list(found.items())
 
 
@@ -67,7 +67,7 @@ def _check(where: str, value: Any, fits: Callable[[Any], bool], expected: str) -
 
 
 def _odd(where: str, value: Any, expected: str) -> BadMessage:
-    return BadMessage(f"the server's {where} is {value!r:.80} ({type(value).__name__}); expected {expected}")
+    return BadMessage(f"the server's {where} is {brief(value, 80)} ({type(value).__name__}); expected {expected}")
 
 
 def _check_plain(where: str, value: Any) -> None:

@@ -24,6 +24,7 @@ from ..errors import (
     InferTimeout,
     OffboardError,
     ProtocolError,
+    brief,
     told,
 )
 from ..wire import Encoder, Ready, Row, Status, check_form, check_sendable, decode, decode_text, rows
@@ -272,8 +273,8 @@ class SessionProtocol:
             return  # a foreign server; or an error about a frame of which nothing could be read
         if type(seq) is not int or seq != self._seq:
             raise ConnectionLost(
-                f"{self._settings.address} answered observation {seq!r:.40} where {self._seq} was in flight: answers "
-                "and observations have come apart. Nothing of it is used; the next call opens a new session"
+                f"{self._settings.address} answered observation {brief(seq, 40)} where {self._seq} was in flight: "
+                "answers and observations have come apart. Nothing of it is used; the next call opens a new session"
             )
         self._echoes = True
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BadMessage
+from ..errors import BadMessage, brief
 from .limits import ImageBudget
 
 #: A numpy array of any dtype and shape.
@@ -55,7 +55,7 @@ def scalar_from(marker: dict[Any, Any], binary: bool) -> Any:
         bounds = np.iinfo(dtype)
         fits = type(number) is int and int(bounds.min) <= number <= int(bounds.max)
     if not fits:
-        raise BadMessage(f"{number!r:.40} is not a number of dtype {dtype.str}")
+        raise BadMessage(f"{brief(number, 40)} is not a number of dtype {dtype.str}")
     return dtype.type(number)
 
 
@@ -104,5 +104,5 @@ def _shape(axes: list[Any]) -> tuple[int, ...]:
         raise BadMessage(f"an array of {len(axes)} dimensions is refused: {_MAX_DIMENSIONS} is the most")
     for axis in axes:
         if type(axis) is not int or axis < 0:
-            raise BadMessage(f"an array's shape must be whole numbers from 0 up, and one is {axis!r:.40}")
+            raise BadMessage(f"an array's shape must be whole numbers from 0 up, and one is {brief(axis, 40)}")
     return tuple(axes)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
-from ..errors import BadMessage, BadParameter, unknown
+from ..errors import BadMessage, BadParameter, brief, unknown
 from .messages import as_map
 from .packing import encode
 
@@ -55,7 +55,7 @@ def control_kind(frame: Mapping[str, Any], declared: Iterable[str] = ()) -> str 
     kind, there = frame["type"], [*CONTROLS, *declared]
     if not isinstance(kind, str) or kind not in there:
         raise BadMessage(
-            f"there is no control frame of type {kind!r:.60}; there are: {', '.join(there)}. "
+            f"there is no control frame of type {brief(kind)}; there are: {', '.join(there)}. "
             "(An observation cannot have a top-level name 'type'.)"
         )
     return kind
@@ -70,7 +70,7 @@ def control_params(frame: Mapping[str, Any]) -> dict[str, Any]:
         )
     params = frame.get("params", {})
     if not isinstance(params, dict) or not all(isinstance(name, str) for name in cast("dict[Any, Any]", params)):
-        raise BadMessage(f"'params' of the control frame {frame['type']} is {params!r:.60}; expected a map with names")
+        raise BadMessage(f"'params' of the control frame {frame['type']} is {brief(params)}; expected a map with names")
     return cast("dict[str, Any]", params)
 
 
@@ -89,12 +89,12 @@ def read_control_answer(frame: Any, kind: str) -> dict[str, Any]:
     found, expected = as_map(frame, f"the answer to {kind}"), CONTROLS.get(kind, CALLED)
     status = found.get("status")
     if not isinstance(status, str) or status != expected:
-        raise BadMessage(f"the server answered {kind} with status {status!r:.60}, not {expected!r}")
+        raise BadMessage(f"the server answered {kind} with status {brief(status)}, not {expected!r}")
     if kind in CONTROLS:
         return {name: value for name, value in found.items() if name != "status"}
     asked = found.get("type")
     if not isinstance(asked, str) or asked != kind:
-        raise BadMessage(f"the server answered the control frame {asked!r:.60} where {kind!r} was asked")
+        raise BadMessage(f"the server answered the control frame {brief(asked)} where {kind!r} was asked")
     answer = as_map(found.get("answer"), f"the answer to {kind}")
     if odd := why_not_plain(answer):
         raise BadMessage(f"the server's answer to {kind}: {odd}")
@@ -111,7 +111,7 @@ def why_not_plain(value: Mapping[str, Any]) -> str:
         if part is not None and type(part) not in (str, bool, int, float, list, tuple, dict):
             return f"{where} is of type {type(part).__name__}; expected plain data: text, numbers, lists, maps"
         if isinstance(part, dict) and (odd := [name for name in cast("dict[Any, Any]", part) if type(name) is not str]):
-            return f"{where} has the name {odd[0]!r:.60}; expected text"
+            return f"{where} has the name {brief(odd[0])}; expected text"
     return ""
 
 
@@ -120,7 +120,7 @@ def _parts(where: str, value: Any, depth: int) -> Iterator[tuple[str, Any, int]]
     yield where, value, depth
     if isinstance(value, dict):
         for name, part in cast("dict[Any, Any]", value).items():
-            yield from _parts(f"{name!r:.60}", part, depth + 1)
+            yield from _parts(f"{brief(name)}", part, depth + 1)
     elif isinstance(value, list | tuple):
         for i, part in enumerate(cast("list[Any]", value)):
             yield from _parts(f"{where}[{i}]", part, depth + 1)

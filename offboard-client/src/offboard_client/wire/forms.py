@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any, cast
 
-from ..errors import BadMessage
+from ..errors import BadMessage, brief
 from .arrays import Array, array_from
 
 _MSGPACK_NUMPY = "msgpack-numpy's form (nd, type, kind, shape, data)"
@@ -98,7 +98,9 @@ def _array(found: dict[Any, Any], form: str) -> Any:
     if form != _MSGPACK_NUMPY:
         _refuse(found, form)
     if kind := _text(_part(found, "kind")):
-        raise BadMessage(f"an array of kind {kind!r:.8} is refused: {_KINDS.get(kind, 'it holds no plain numbers')}")
+        raise BadMessage(
+            f"an array of kind {brief(kind, 8)} is refused: {_KINDS.get(kind, 'it holds no plain numbers')}"
+        )
     whole = _part(found, "nd")
     shape: Any = _part(found, "shape") if whole else []
     array = _view(_part(found, "data"), _text(_part(found, "type")), shape)

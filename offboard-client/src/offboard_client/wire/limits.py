@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, cast
 
-from ..errors import BadMessage
+from ..errors import BadMessage, brief
 
 
 @dataclass(frozen=True)
@@ -100,4 +100,4 @@ def twice(pairs: list[tuple[Any, Any]]) -> BadMessage:
     """The error for a map in which two of these entries have one key: only one of them could be meant."""
     seen: set[Any] = set()
     key = next(key for key, _ in pairs if key in seen or seen.add(key))
-    return BadMessage(f"a map names the key {key!r:.60} twice")
+    return BadMessage(f"a map names the key {brief(key)} twice")

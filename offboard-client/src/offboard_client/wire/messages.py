@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
-from ..errors import BadMessage, BadObservation, OffboardError, from_code, one_line
+from ..errors import BadMessage, BadObservation, OffboardError, brief, from_code, one_line
 
 #: Paths of protocol v1.
 SESSION_PATH = "/api/v1/session"
@@ -183,7 +183,7 @@ def read_handshake(frame: Any) -> Status | Ready:
         phase, message = found.get("phase", ""), found.get("message", "")
         return Status(state, str(message), str(phase), *(_shown(found.get(name)) for name in _STATUS_NUMBERS))
     raise BadMessage(
-        f"the server sent status {state!r:.60} where waiting, loading, ready or error were expected: "
+        f"the server sent status {brief(state)} where waiting, loading, ready or error were expected: "
         "it does not speak offboard's protocol v1"
     )
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..errors import BadObservation, nearest
+from ..errors import BadObservation, brief, nearest
 from .messages import ALIASES, CONTEXT, RESERVED_NAMES, SEQ, canonical
 
 _log = logging.getLogger("offboard_client")
@@ -53,7 +53,7 @@ def check_form(observation: Any) -> None:
         )
     for name in cast("Mapping[Any, Any]", observation):
         if not isinstance(name, str):
-            raise BadObservation(f"an observation's names are texts, and one is {name!r:.40}")
+            raise BadObservation(f"an observation's names are texts, and one is {brief(name, 40)}")
 
 
 def check_context(observation: Mapping[str, Any], meta: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import numpy as np
-from offboard_client.errors import BadObservation, InvalidAction
+from offboard_client.errors import BadObservation, InvalidAction, brief
 from offboard_client.wire import CONTEXT, check_actions, is_finite
 
 from ..catalog import ResolvedCodec
@@ -160,5 +160,5 @@ def _in_models_terms(prefix: Chunk, observation: Observation, codec: ResolvedCod
 
 def _whole(value: Any, name: str, most: int, expected: str) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 <= value <= most:
-        raise BadObservation(f"{CONTEXT[name]} is {value!r:.40}; expected a whole number {expected}")
+        raise BadObservation(f"{CONTEXT[name]} is {brief(value, 40)}; expected a whole number {expected}")
     return int(cast("int", value))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from offboard_client.errors import BadMessage
+from offboard_client.errors import BadMessage, brief
 from offboard_client.wire import DEADLINE_MS, RESERVED_NAMES, SEQ
 
 from ..types import Observation
@@ -27,7 +27,7 @@ def check_reserved(observation: Observation) -> None:
         raise BadMessage(f"offboard.seq is {type(seq).__name__}; expected an int")
     limit = observation.get(DEADLINE_MS)
     if limit is not None and (not isinstance(limit, (int, float)) or isinstance(limit, bool) or not limit >= 0):
-        raise BadMessage(f"offboard.deadline_ms is {limit!r}; expected milliseconds, 0 or more")
+        raise BadMessage(f"offboard.deadline_ms is {brief(limit)}; expected milliseconds, 0 or more")
 
 
 def is_positronic(raw: Mapping[str, Any]) -> bool:
