@@ -1,8 +1,11 @@
 """What a client's ``prepare`` makes of an observation is what is checked and sent; both clients."""
 
+import time
+
 import numpy as np
 import pytest
 from offboard_client import BadObservation, ConfigurationError, InferenceClient, ModelLost
+from offboard_client.protocol import Clock
 from scripted_server import OFFBOARD, ScriptedServer
 
 META = {**OFFBOARD, "observation": {"x": {"shape": [2], "dtype": "float32", "unit": None, "required": True}}}
@@ -75,6 +78,37 @@ def test_what_it_does_wrong_is_named_and_nothing_is_sent(served, clients, prepar
     assert received == []
     wrong.clear()
     assert clients.wait(session.infer(observation)) == [], "the session goes on"
+    clients.wait(session.close())
+
+
+def test_what_it_writes_changes_neither_the_robots_observation_nor_the_handshake(served, clients):
+    def prepare(observation, meta):
+        observation["x"] = np.ones(2, np.float32)
+        with pytest.raises(TypeError, match="does not support item assignment"):
+            meta["observation"] = {}
+        return observation
+
+    session = clients.session("127.0.0.1", served[0].port, prepare=prepare)
+    observation = {"x": np.zeros(2, np.float32)}
+    assert clients.wait(session.infer(observation)) == []
+    np.testing.assert_array_equal(served[1][0]["x"], [1, 1])
+    np.testing.assert_array_equal(observation["x"], [0, 0])
+    clients.wait(session.close())
+
+
+def test_one_that_takes_too_long_is_not_the_servers_fault(served, clients):
+    late = [0.0]
+
+    def prepare(observation, meta):
+        late[0] += 4000.0
+        return observation
+
+    clock = Clock(now=lambda: time.perf_counter() + late[0])
+    session = clients.session("127.0.0.1", served[0].port, prepare=prepare, infer_timeout=3600.0, clock=clock)
+    for _ in range(2):
+        with pytest.raises(BadObservation, match=r"nothing was sent: prepare took 4e\+03 s, longer than infer_timeout"):
+            clients.wait(session.infer({"x": np.zeros(2, np.float32)}))
+    assert served[1] == []
     clients.wait(session.close())
 
 

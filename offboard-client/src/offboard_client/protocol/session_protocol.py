@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, cast
 
 from .. import wire
@@ -49,7 +50,8 @@ def late(settings: Settings) -> InferTimeout:
 def _prepared(prepare: Prepare, observation: Mapping[str, Any], meta: Mapping[str, Any]) -> Mapping[str, Any]:
     check_form(observation)
     try:
-        made: Any = prepare(observation, meta)
+        # Of its own: neither the robot's observation nor the session's facts are changed by it.
+        made: Any = prepare(dict(observation), MappingProxyType(meta))
     except OffboardError:
         raise
     except Exception as error:
@@ -175,6 +177,12 @@ class SessionProtocol:
         self._asked = self._now()
         if (prepare := self._settings.prepare) is not None:
             observation = _prepared(prepare, observation, self.meta)
+            took, limit = self._now() - self._asked, self._settings.timeouts.infer
+            if took > limit:
+                raise BadObservation(
+                    f"nothing was sent: prepare took {took:.3g} s, longer than infer_timeout ({limit:g} s): "
+                    "make it faster, or allow more"
+                )
         check_sendable(observation, self.meta, first=not self._checked)
         self._checked = True
         self._seq += 1
