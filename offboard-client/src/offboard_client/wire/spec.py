@@ -105,9 +105,10 @@ def fits_dtype(found: str, wanted: str | None) -> bool:
     """Whether values of a dtype may be sent where ``wanted`` is asked for, None for any; both by name, ``str`` too."""
     if wanted is None or found == wanted:
         return True
-    if "str" in (found, wanted):
-        return False
-    kind = np.dtype(found).kind
+    return "str" not in (found, wanted) and _fits_kind(np.dtype(found).kind, wanted)
+
+
+def _fits_kind(kind: str, wanted: str) -> bool:
     return kind in _ACCEPTED.get(np.dtype(wanted).kind, kind)
 
 
@@ -122,7 +123,9 @@ def _fault(name: str, value: Any, field: Mapping[str, Any]) -> str | None:
         array = np.asarray(value)
     except ValueError:
         return f"{name} is ragged, and {_wanted(field)} is asked for"
-    if (shape is None or fits_shape(array.shape, tuple(shape))) and fits_dtype(array.dtype.name, dtype):
+    # By its kind: the name of a dtype of texts ("str32") is none that numpy would take.
+    fits = dtype is None or _fits_kind(array.dtype.kind, dtype)
+    if fits and (shape is None or fits_shape(array.shape, tuple(shape))):
         return None
     return f"{name} is {array.shape} {array.dtype}, and {_wanted(field)} is asked for"
 
