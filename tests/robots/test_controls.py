@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -183,7 +185,7 @@ def test_a_hold_may_end_in_a_stop() -> None:
     run.then(run.posts(Stop()))
     run.play()
     assert run.outcomes() == [Outcome(stopped=True)]
-    assert run.controls.hold.is_set()
+    assert run.controls.hold
 
 
 def test_after_a_stop_the_next_episode_waits_for_start() -> None:
@@ -306,7 +308,7 @@ def test_commands_are_taken_once_in_their_order_and_hold_is_a_state() -> None:
         controls.post(command)
     assert controls.take() == [Start(), Instruct("x"), Stop(), Start()]
     assert controls.take() == []
-    assert controls.hold.is_set()
+    assert controls.hold
 
 
 def test_where_too_many_wait_only_what_ends_finds_a_place_and_each_once() -> None:
@@ -332,3 +334,44 @@ def test_who_posts_waits_for_nobody() -> None:
         controls.post(Stop())  # returns, while the robot does not
         assert controls.take() == [Stop(), Stop()]
         go.set()
+
+
+def test_the_robot_is_told_when_what_was_posted_can_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    class Watched(SimpleQueue[bool]):
+        def put(self, item: bool, *more: Any) -> None:
+            seen.append(controls.take() or controls.hold)
+            super().put(item, *more)
+
+    monkeypatch.setattr("offboard_client.play.controls.SimpleQueue", Watched)
+    controls = Controls()
+    with controls.halting(lambda: None):
+        for command in (Stop(), Quit(), Reset(), Hold()):
+            controls.post(command)
+    assert seen[:-1] == [[Stop()], [Quit()], [Reset()], True]
+
+
+def test_a_halt_that_comes_when_the_driver_has_just_looked_is_not_forgotten() -> None:
+    class Halting(Controls):
+        """Before the first motion, behind the driver's look, somebody holds and goes on."""
+
+        looks = 0
+
+        def take(self) -> list[Any]:
+            taken = super().take()
+            self.looks += 1
+            if self.looks == 2:  # the first was whether to begin
+                self.halt()
+            return taken
+
+        @contextmanager
+        def halting(self, halt: Callable[[], None]) -> Generator[None, None, None]:
+            self.halt = halt
+            yield
+
+    run = Run(FakeSession([]))
+    run.controls = Halting()
+    run.play()
+    assert run.arm.seeds == [0, 0]  # the robot, being stopped, may not have come to the start
+    assert run.outcomes() == [Outcome(True)]

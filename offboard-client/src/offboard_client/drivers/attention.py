@@ -48,7 +48,7 @@ class Attention:
     @property
     def holding(self) -> bool:
         """Whether the arm is to hold still."""
-        return self._controls.hold.is_set()
+        return self._controls.hold
 
     def may_begin(self) -> bool:
         """Before an episode. Waits for Start if the one before was stopped; False once somebody has quit."""
@@ -62,11 +62,14 @@ class Attention:
 
     def may_move(self) -> bool:
         """Before a motion. Waits while the arm is to hold still; False if the episode is to end."""
-        self._take()
-        while self.holding and self.end is None:
-            self._wait()
-        self._halted = False
-        return self.end is None
+        while True:
+            with self._robots_turn:
+                self._halted = False
+            # After it: of whoever halts the robot from here on, lost() knows.
+            self._take()
+            if self.end is not None or not self.holding:
+                return self.end is None
+            self._sleep(self._period)
 
     def lost(self) -> bool:
         """Whether what was planned is over: the robot was told to stop, may not have got there, and drops the rest."""

@@ -66,30 +66,30 @@ ENDS = (Stop, Reset, Quit)
 class Controls:
     """Between those who post, a keyboard, a page, a signal's handler, and the driver, who takes. Thread-safe.
 
-    ``hold`` is set while the arm is to hold still: by posting :class:`Hold`, until :class:`Resume`. ``attended``: the
+    ``hold``: whether the arm is to hold still, from :class:`Hold` until :class:`Resume`. ``attended``: the
     driver's word that it looks here in each control period; elsewhere it may wait long, for an answer or a connection.
     ``refused``: how many commands found no place.
     """
 
     def __init__(self) -> None:
-        self.hold = threading.Event()
+        # No lock, nor anything that has one: a signal's handler interrupts whatever holds it.
+        self.hold = False
         self.attended = False
         self.refused = 0
-        # No lock: a signal's handler interrupts whatever holds one.
         self._posted: deque[ControlCommand] = deque()
         self._halts: SimpleQueue[bool] | None = None
 
     def post(self, command: ControlCommand) -> None:
         """Hand in a command; returns at once. Where 64 wait already, only what ends an episode finds a place."""
-        # First, so that no driver has seen the command when the robot has yet to be told.
-        if isinstance(command, (Hold, *ENDS)) and (halts := self._halts) is not None:
-            halts.put(True)
         if isinstance(command, Hold):
-            self.hold.set()
+            self.hold = True
         elif isinstance(command, Resume):
-            self.hold.clear()
+            self.hold = False
         else:
             self._append(command)
+        # Last: a driver that finds its robot stopped must find why, or it asks for more and plays that.
+        if isinstance(command, (Hold, *ENDS)) and (halts := self._halts) is not None:
+            halts.put(True)
 
     def take(self) -> list[ControlCommand]:
         """What was posted since the last time, in its order, but for Hold and Resume: those are :attr:`hold`."""
