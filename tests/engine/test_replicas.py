@@ -183,6 +183,9 @@ def test_one_that_recovers_or_does_not_return_gets_no_newcomer():
                 await until(door.entered)
                 service.slot.loaded.replicas[0].executor.busy_since -= 100  # s: it has been in there for that long
                 assert service.slot.wedged()
+                stuck = [one["stuck"] for one in service.status()["replicas"]]
+                assert stuck[0].startswith("stuck in one call for 1")
+                assert stuck[1] is None
                 assert service.slot.ready(), "the other one answers"
                 assert policy_of(await open_session(service)) is second
                 second.asked = lambda: Health("recovering", "restarted")

@@ -201,7 +201,7 @@ BAD = [
     ({"seed": "7"}, "seed is '7'"),
     ({"delay_steps": -1}, "delay_steps is -1; expected a whole number of steps from 0 to 6"),
     ({"delay_steps": MOST_DELAY + 1}, "delay_steps is 7"),
-    ({"delay_steps": [1]}, r"delay_steps is array\(\[1\.\]\)|delay_steps is \[1\]"),
+    ({"delay_steps": [1]}, r"delay_steps is ndarray of shape \(1,\)|delay_steps is \[1\]"),
     ({"prefix": GOOD}, "prefix is no map"),
     ({"prefix": [[0.0] * JOINTS]}, "prefix is no map"),
     ({"prefix": {}}, "prefix is no map"),
@@ -268,6 +268,19 @@ def test_a_name_of_the_protocol_holds_what_it_means_there_as_well(prefix, says):
         reply = one.ask_text({"x": 1, "offboard.prefix": prefix})
         assert reply["code"] == "bad_observation"
         assert says in reply["error"]
+
+
+@pytest.mark.rule("O-16")
+@pytest.mark.parametrize("shape", [(2,), (2, 0), (2, 2, 2)])
+def test_where_no_action_is_declared_each_step_has_a_vector(shape):
+    policy = Puppet()
+    policy.context = frozenset({"prefix"})
+    with InferenceServer({"a": source({"a": lambda: policy})}, port=0) as server, robot(server) as one:
+        one.opened()
+        reply = one.ask({"x": 1, "offboard.prefix": {"action": np.zeros(shape)}})
+        assert reply["code"] == "bad_observation"
+        assert f"action has the shape {shape}, expected (K, D)" in reply["error"]
+        assert "result" in one.ask({"x": 1, "offboard.prefix": {"action": np.zeros((2, 2))}})
 
 
 @pytest.mark.rule("O-13")

@@ -107,8 +107,9 @@ class ContextReader:
             raise BadObservation(f"{what} holds {', '.join(columns)}; the actions are {', '.join(declared)}")
         for name, column in cast("dict[str, Array]", columns).items():
             shape = None if name not in declared else declared[name].shape
-            if shape is not None and not fits(column.shape[1:], shape):
-                expected = ", ".join(map(str, shape))
+            # Where nothing is declared, what every action has: a vector of numbers for each step.
+            if not (len(column.shape) == 2 and column.shape[1] if shape is None else fits(column.shape[1:], shape)):
+                expected = "D" if shape is None else ", ".join(map(str, shape))
                 raise BadObservation(f"{what}: {name} has the shape {column.shape}, expected (K, {expected})")
             if not 0 < len(column) <= MAX_STEPS:
                 raise BadObservation(f"{what} has {len(column):,} steps, expected 1 to {MAX_STEPS:,}; or leave it out")

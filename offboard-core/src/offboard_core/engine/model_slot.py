@@ -149,7 +149,7 @@ class ModelSlot:
     def status(self) -> dict[str, Any]:
         """Plain data for ``/api/v1/status``."""
         waiting = [request.spec.label for request in self._requests if not request.future.done()]
-        told = standing(self._loaded, self._loader, self._loop.time())
+        told = standing(self._loaded, self._loader, self._loop.time(), self.limits.infer)
         return {**told, "wedged": self.wedged(), "waiting": waiting}
 
     def drain(self) -> None:

@@ -11,14 +11,19 @@ from .lease import LoadedModel, ModelSpec
 from .model_loader import ModelLoader
 
 
-def standing(loaded: LoadedModel | None, loader: ModelLoader, now: float) -> dict[str, Any]:
-    """Plain data for ``/api/v1/status``."""
+def standing(loaded: LoadedModel | None, loader: ModelLoader, now: float, limit: float) -> dict[str, Any]:
+    """Plain data for ``/api/v1/status``. ``limit``: seconds that one call may take."""
     spec, failure = loader.spec, loader.failure
     return {
         "loaded": loaded and {"model": loaded.label, "for_s": round(now - loaded.since, 1), "health": loaded.health()},
         "loading": spec and {"model": spec.label, "for_s": round(now - loader.since, 1), "progress": loader.progress},
         "replicas": [
-            {"health": replica.health(), "sessions": len(replica.leases), "in_flight": replica.executor.queued}
+            {
+                "health": replica.health(),
+                "stuck": replica.executor.stuck(limit),
+                "sessions": len(replica.leases),
+                "in_flight": replica.executor.queued,
+            }
             for replica in (loaded.replicas if loaded else ())
         ],
         "holders": [
