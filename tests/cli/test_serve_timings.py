@@ -123,6 +123,14 @@ def test_a_start_that_fails_leaves_no_file(tmp_path):
     assert not path.exists()
 
 
+def test_nor_does_one_whose_token_no_client_can_send(tmp_path):
+    path = tmp_path / "steps.csv"
+    done = in_process("serve", *SCRIPTED, "--port", 0, "--timings", path, OFFBOARD_AUTH_TOKEN="two words")
+    assert done.returncode == 1
+    assert "the token" in done.stderr
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("how", ["--observe", "an option", "a table"])
 def test_an_observer_watches_when_it_is_asked_for(tmp_path, how):
     write_plugin(tmp_path, "toy", COUNTER)

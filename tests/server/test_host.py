@@ -13,6 +13,7 @@ from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.server import Host, ServerConfig
 from puppets import PATIENCE, Door, Puppet, source
 from slot_bed import becomes
+from watching import Noting
 from websockets.exceptions import InvalidStatus
 
 
@@ -170,6 +171,20 @@ def test_one_that_cannot_start_leaves_nothing_behind():
             assert open_descriptors() == descriptors
 
     run(main())
+
+
+@pytest.mark.parametrize("wrong", [{"auth_token": "two words"}, {"ssl_certfile": "/nowhere"}])
+def test_one_that_cannot_be_entered_closes_its_observers(wrong):
+    watching = Noting()
+
+    async def main():
+        config = ServerConfig(port=0, **wrong)
+        with pytest.raises(ConfigurationError):
+            async with Host({"only": source({"a": Puppet})}, config, {}, observers={"noting": watching}):
+                pass
+
+    run(main())
+    assert watching.closed == 1
 
 
 def test_two_of_them_on_two_loops_know_nothing_of_each_other():

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
+from functools import cached_property
 from types import TracebackType
 
 from offboard_client.errors import LoadFailed
 
 from ..catalog import ModelSource
 from ..engine import Observer, OnProgress, PolicyService
-from ..frontends import Frontend, make_frontends
+from ..frontends import Admission, Frontend, make_frontends
 from ..plugins import Plugins
 from .app import App
 from .asgi import AsgiApp
@@ -38,7 +39,8 @@ class Host:
     what listens beside it, on the same address. ``observers``: who watches the exchanges, by a name for people;
     closed with it, also if it cannot be entered.
 
-    Entering raises ConfigurationError for a port, a token, a certificate, sources or a listener that cannot be used.
+    Entering raises ConfigurationError for a port, a token, a certificate, frontends, sources or a listener that cannot
+    be used.
     """
 
     def __init__(
@@ -48,13 +50,8 @@ class Host:
     ) -> None:  # fmt: skip
         #: Where it listens; inside the block with the port that was taken.
         self.address: tuple[str, int] = (config.host, config.port)
-        self._config, self._on_progress = config, on_progress
-        self._service = PolicyService(sources, config.limits, observers)
-        self._admission, self._listeners = config.admission(self._service), listeners or Listeners()
-        found = make_frontends(Plugins.discover()) if frontends is None else frontends
-        hosts = [config.host, *config.allowed_hosts]
-        app = App(self._service, self._admission, found, hosts, self._listeners)
-        self._app = AsgiApp(self._service, app)
+        self._config, self._frontends, self._on_progress = config, frontends, on_progress
+        self._service, self._listeners = PolicyService(sources, config.limits, observers), listeners or Listeners()
         self._drained = self._watched = False
         self._open = contextlib.AsyncExitStack()
         self._uvicorn: UvicornServer
@@ -65,13 +62,14 @@ class Host:
         async with contextlib.AsyncExitStack() as opening:
             config, service = self._config, self._service
             opening.push_async_callback(service.observers.close)
+            app, admission = self._app, self._admission  # made here, where what they raise closes the observers, too
             listener = bind(config.host, config.port)
             opening.callback(listener.close)
             self.address = service.address = (config.host, listener.getsockname()[1])
-            self._uvicorn = UvicornServer(Config(self._app, config))
-            await opening.enter_async_context(self._app.lifespan())
+            self._uvicorn = UvicornServer(Config(app, config))
+            await opening.enter_async_context(app.lifespan())
             opening.push_async_callback(self._listeners.close)
-            await self._listeners.start(service, self._admission, listener.getsockname()[0])
+            await self._listeners.start(service, admission, listener.getsockname()[0])
             loop = asyncio.get_running_loop()
             self._never = loop.create_future()
             self._serving = loop.create_task(self._uvicorn.serve([listener]))
@@ -111,6 +109,17 @@ class Host:
         """Let :meth:`drain` end, and wait for no client when the block is left."""
         self._app.hurry()
         self._uvicorn.force_exit = True
+
+    @cached_property
+    def _admission(self) -> Admission:
+        return self._config.admission(self._service)
+
+    @cached_property
+    def _app(self) -> AsgiApp:
+        config, frontends = self._config, self._frontends
+        found = make_frontends(Plugins.discover()) if frontends is None else frontends
+        app = App(self._service, self._admission, found, [config.host, *config.allowed_hosts], self._listeners)
+        return AsgiApp(self._service, app)
 
     def _give_up(self, error: LoadFailed) -> None:
         """The default model can never be loaded."""
