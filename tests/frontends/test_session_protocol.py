@@ -248,3 +248,38 @@ def test_a_refusal_is_said_and_then_closed():
                 assert not service.sessions
 
     run(main())
+
+
+def oops(*arguments):
+    raise RuntimeError("oops")
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("frames", [(wire.encode({"type": "nonsense"}), X), (X, X, X)], ids=["control", "busy"])
+def test_a_protocol_that_cannot_tell_an_error_ends_its_session_and_nobody_waits_for_ever(frames, early, caplog):
+    async def main():
+        async with serving(source({"a": Puppet})) as service, connected(service) as one:
+            one.frontend.error = oops
+            if not early:
+                await becomes(lambda: "ready" in one.said())
+            for frame in frames:
+                one.protocol.received(frame)
+            await becomes(lambda: one.closed)
+            assert one.closed == (1008, "internal")
+            assert "oops" in caplog.text
+
+    run(main())
+
+
+def test_a_protocol_that_cannot_tell_a_refusal_is_closed(caplog):
+    async def main():
+        async with serving(source({"a": Puppet})) as service:
+            one = Connection(query=b"speed=1")
+            one.frontend.refusal = oops
+            one.protocol.connected(service, "a test")
+            await becomes(lambda: one.closed)
+            assert one.closed == (1008, "internal")
+            assert "oops" in caplog.text
+            await one.gone(1008)
+
+    run(main())

@@ -55,7 +55,7 @@ class SessionProtocol:
         self._session: ServiceSession | None = None
         self._in_flight = False
         self._observations = 0
-        self._pending: deque[tuple[Frame, bool, float]] = deque()
+        self._pending: deque[tuple[Frame, bool, bool, float]] = deque()
         self._outbox: deque[Frame] = deque()
         self._paused = False
         self._closing: tuple[int, str] | None = None
@@ -86,7 +86,7 @@ class SessionProtocol:
         if len(self._pending) >= PENDING or len(self._outbox) >= PENDING:
             self._shut(CLOSE_REFUSED, "too many frames without waiting for replies")
         elif self._session is None or self._in_flight or self._pending:
-            self._pending.append((frame, busy, perf_counter()))
+            self._pending.append((frame, busy, control, perf_counter()))
         else:
             self._handle(frame, busy, control)
 
@@ -160,7 +160,7 @@ class SessionProtocol:
         assert session is not None
         if busy:
             error = Busy("an observation is in flight already; send the next one after its reply")
-            self._say(self._connection.error(error, frame))
+            self._reply(frame, None, error)
         elif control:
             self._in_flight = True
             self._spawn(self._answer(frame, session))
@@ -170,28 +170,31 @@ class SessionProtocol:
 
     def _replied(self, frame: Frame, reply: Frame | None, error: OffboardError | None) -> None:
         self._observations -= 1
+        self._reply(frame, reply, error)
+        if isinstance(error, ModelLost):
+            self._shut(CLOSE_MODEL_LOST, error.code)
+        self._settled()
+
+    async def _answer(self, frame: Frame, session: ServiceSession) -> None:
+        reply, refused = None, None
+        try:
+            reply = await self._connection.answer(frame, session)
+        except OffboardError as error:
+            refused = error
+        except Exception:
+            log.exception("a control frame could not be answered")
+            refused = Internal("the control frame could not be answered; the server's log says why")
+        self._reply(frame, reply, refused)
+        self._settled()
+
+    def _reply(self, frame: Frame, reply: Frame | None, error: OffboardError | None) -> None:
         try:
             if reply is None:
                 reply = self._connection.error(error or Internal("there is no reply; the server's log says why"), frame)
             self._say(reply)
         except Exception:
             log.exception("an error could not be told; the session ends")
-            self._shut(CLOSE_REFUSED, "internal")
-        if isinstance(error, ModelLost):
-            self._shut(CLOSE_MODEL_LOST, error.code)
-        self._settled()
-
-    async def _answer(self, frame: Frame, session: ServiceSession) -> None:
-        try:
-            reply = await self._connection.answer(frame, session)
-        except OffboardError as error:
-            reply = self._connection.error(error, frame)
-        except Exception:
-            log.exception("a control frame could not be answered")
-            error = Internal("the control frame could not be answered; the server's log says why")
-            reply = self._connection.error(error, frame)
-        self._say(reply)
-        self._settled()
+            self._shut(CLOSE_REFUSED, Internal.code)
 
     def _settled(self) -> None:
         self._in_flight = False
@@ -199,8 +202,7 @@ class SessionProtocol:
 
     def _next(self) -> None:
         while self._pending and not self._in_flight and self._closing is None:
-            frame, busy, arrived = self._pending.popleft()
-            self._handle(frame, busy, not busy and self._connection.is_control(frame), arrived)
+            self._handle(*self._pending.popleft())
 
     def _evicted(self, error: OffboardError) -> None:
         self._shut(CLOSE_MODEL_LOST if isinstance(error, ModelLost) else CLOSE_REFUSED, error.code)
@@ -226,4 +228,10 @@ class SessionProtocol:
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("the session ends", exc_info=error)
+            self._shut(CLOSE_REFUSED, Internal.code)
