@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -179,6 +180,50 @@ def test_a_flood_of_strangers_is_told_nothing_and_keeps_nobody_out(caplog):
         assert await sessions.ask(peer(1, "right"), X) == {"answer": 1}
 
     run(main, token="right", message_rate=10)
+
+
+@pytest.mark.rule("T-3")
+def test_a_flood_of_messages_whose_session_cannot_be_opened_is_counted_and_fills_no_log(caplog):
+    class Wrong(Connection):
+        def bridge(self, codec):
+            raise RuntimeError("oops")
+
+    connections = {"pigeon 1": Connection("none"), "pigeon 2": Wrong()}
+
+    async def main(sessions, service, clock):
+        for number, code in ((1, "model_not_found"), (2, "internal")):
+            for _ in range(100):
+                assert (await sessions.ask(peer(number), X))["code"] == code
+        assert service.stats.refused == {"model_not_found": 100, "internal": 100}
+        told = [record for record in caplog.records if record.levelno >= logging.WARNING]
+        assert [record.getMessage().split(":")[0] for record in told] == [
+            f"refused a session of pigeon {number} (pigeon)" for number in (1, 2)
+        ]
+        assert "oops" in caplog.text, "and why ours failed"
+
+    run(main, connect=lambda peer: connections[peer.identity])
+
+
+@pytest.mark.rule("H-15")
+def test_clients_that_come_at_once_begin_one_in_a_turn_of_the_loop():
+    opening = []
+
+    class Opens(Connection):
+        def bridge(self, codec):
+            opening.append(1)
+            return codec
+
+    async def main(sessions, service, clock):
+        assert await sessions.ask(peer(0), X) == {"answer": 1}  # the model is there
+        waits = [asyncio.ensure_future(sessions.ask(peer(number), X)) for number in range(1, 9)]
+        before, most = len(opening), 0
+        while not all(one.done() for one in waits):
+            await asyncio.sleep(0)
+            most, before = max(most, len(opening) - before), len(opening)
+        assert [one.result() for one in waits] == [{"answer": 1}] * 8
+        assert most == 1
+
+    run(main, connect=lambda peer: Opens())
 
 
 @pytest.mark.rule("T-3")

@@ -106,11 +106,14 @@ class Admission:
         finally:
             self._inside -= 1
 
-    def refused(self, peer: Peer, error: OffboardError) -> None:
-        """Count that ``peer`` got no session, for whichever reason, and log it, though no flood of them."""
+    def refused(self, peer: Peer, error: OffboardError, cause: Exception | None = None) -> None:
+        """Count that ``peer`` got no session, for whichever reason, and log it, though no flood of them.
+
+        ``cause``: what failed in us, whose traceback the log has.
+        """
         self._service.stats.refused[error.code] += 1
         if self._sparing.may(f"{peer}: {error.code}"):
-            log.warning("refused a session of %s: %s", peer, error.text)
+            log.warning("refused a session of %s: %s", peer, error.text, exc_info=cause)
 
     def drain(self) -> None:
         """Let nobody in any more, and say so where health is asked for."""

@@ -13,7 +13,7 @@ from offboard_client.errors import BadMessage, Busy, InferTimeout, Internal, Off
 from offboard_client.wire import Status, WireLimits
 
 from ..engine import PolicyService, ServiceSession
-from .admission import Peer
+from .admission import Admission, Peer
 from .base import Frame, both_ends
 from .edge import EdgePeer
 from .rates import Bucket
@@ -30,19 +30,21 @@ Deliver = Callable[[Frame | None], None]
 class PeerSession:
     """One client's session, from its opening to its end.
 
-    ``busy``: of what it is told for messages before their turn. ``place``: given back when it ends. ``silence``: see
-    :class:`PeerSessions`. ``spawn``: runs a coroutine for no longer than the session may.
+    ``admission``: whose turn it waits for, and who hears of a refusal. ``place``: given back when it ends.
+    ``silence``: see :class:`PeerSessions`. ``spawn``: runs a coroutine for no longer than the session may.
 
     ``_deliver`` is there while an answer is owed, and ``_waiting`` while that waits for a session.
     """
 
     def __init__(
-        self, service: PolicyService, peer: Peer, connection: EdgePeer, busy: Bucket, place: ExitStack, silence: float,
-        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        self, service: PolicyService, peer: Peer, connection: EdgePeer, admission: Admission, place: ExitStack,
+        silence: float, spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:  # fmt: skip
         self._service, self._peer, self._connection = service, peer, connection
-        self._busy, self._place, self._silence, self._spawn = busy, place, silence, spawn
+        self._admission, self._place, self._silence, self._spawn = admission, place, silence, spawn
         self._loop = asyncio.get_running_loop()
+        #: Of what it is told for messages before their turn.
+        self._busy = Bucket(admission.message_rate, self._loop.time())
         self._session: ServiceSession | None = None
         self._asked: Frame = b""
         self._deliver: Deliver | None = None
@@ -106,16 +108,15 @@ class PeerSession:
     async def _open(self) -> None:
         connection = self._connection
         try:
+            await self._admission.turn()
             session = await self._service.open(
                 connection.model_id, connection.params, bridge=connection.bridge, serializer=connection.serializer,
                 holder=str(self._peer), on_status=self._on_status,
             )  # fmt: skip
         except OffboardError as error:
-            log.warning("refused a session of %s: %s", self._peer, error.text)
             self._refuse(error)
-        except Exception:
-            log.exception("opening a session failed")
-            self._refuse(Internal("the session could not be opened; the server's log says why"))
+        except Exception as error:
+            self._refuse(Internal("the session could not be opened; the server's log says why"), error)
         else:
             self._session, waiting = session, self._waiting
             self._waiting = self._status = None
@@ -128,8 +129,9 @@ class PeerSession:
         if self._status is not None and self._waiting is not None:
             self._reply(self._status)
 
-    def _refuse(self, error: OffboardError) -> None:
+    def _refuse(self, error: OffboardError, cause: Exception | None = None) -> None:
         """There is no session: its client is told now, or when it asks again."""
+        self._admission.refused(self._peer, error, cause)
         self._refused = error
         if self._deliver is not None:
             self.end(error)

@@ -98,13 +98,12 @@ class PeerSessions:
         return task
 
     def _enter(self, peer: Peer) -> PeerSession:
-        busy = Bucket(self._admission.message_rate, self._loop.time())
         with ExitStack() as place:
             place.enter_context(self._admission.enter(peer))
             connection = self._connection(peer)
             place.callback(self._peers.pop, peer.identity)
             one = self._peers[peer.identity] = PeerSession(
-                self._service, peer, connection, busy, place.pop_all(), self._silence, self._spawn
+                self._service, peer, connection, self._admission, place.pop_all(), self._silence, self._spawn
             )
         return one
 
