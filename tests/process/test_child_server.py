@@ -411,7 +411,7 @@ def attached(bed, monkeypatch):
     monkeypatch.setattr("offboard_core.process.attached_server.EVERY", 0.01)
     with contextlib.ExitStack() as stack:
 
-        def attach(port):
+        def attach(port, watched=True):
             server = AttachedServer(
                 lambda seconds: line_vendor.Line(port),
                 line_vendor.warmed_up,
@@ -423,7 +423,8 @@ def attached(bed, monkeypatch):
             )
             stack.callback(server.close)
             server.open(lambda _: None)
-            server.watch()
+            if watched:
+                server.watch()
             return server
 
         yield attach
@@ -508,6 +509,41 @@ def test_attached_too_a_connection_is_left_after_any_error_and_at_the_close(bed,
         with contextlib.suppress(PolicyFailed):  # the watcher may be first
             server.ask(lambda line: line.ask([0.5], "", PATIENCE))
         until(lambda: made and all(line._socket.fileno() < 0 for line in made), "it is closed")
+
+
+def test_attached_too_a_close_at_any_time_is_no_bug_of_the_question(bed, attached):
+    port = free_port()
+    with running(bed, 1, port):
+        server = attached(port, watched=False)
+        usable = server._wire.usable
+        server._wire.usable = lambda: usable() and server.close() is None
+        with pytest.raises(PolicyFailed, match="try again later"):
+            server.ask(lambda line: line.ask([0.5], "", PATIENCE))
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("it hung up"), ValueError("it hung up")])
+def test_attached_to_one_that_does_not_say_what_it_serves_it_is_looked_for(bed, attached, error, caplog):
+    port = free_port()
+    with running(bed, 1, port):
+        server, shown = attached(port), []
+        identity = server._identity
+
+        def fails(line):
+            shown.append(line)
+            raise error
+
+        with server._lock:
+            server._drop()
+            server._identity = fails
+        until(lambda: shown, "it is asked what it serves")
+        with pytest.raises(PolicyFailed, match=r"line does not say which model it serves: .*it hung up; try again"):
+            server.ask(lambda line: line.ask([0.5], "", PATIENCE))
+        assert server.health().state == "recovering"
+        assert shown[0]._socket.fileno() < 0
+        assert not caplog.records
+        server._identity = identity
+        until(lambda: server.health() == Health(), "it is back")
+        server.close()
 
 
 def test_nobody_to_attach_to_is_permanent(attached):

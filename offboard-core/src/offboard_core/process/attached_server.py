@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from offboard_client.errors import InferTimeout, LoadFailed, ModelLost, OffboardError, PolicyFailed
+from offboard_client.errors import InferTimeout, LoadFailed, ModelLost, OffboardError, PolicyFailed, told
 
 from ..types import Health, ReportProgress
 from .wire import Wire, asked, broken, timed_out
@@ -128,14 +128,15 @@ class AttachedServer(Generic[W]):
     # -- by whoever holds the lock ------------------------------------------------------------------------------
     def _connected(self) -> W:
         """The open connection, or a new one to the same model. Raises PolicyFailed, ModelLost."""
-        if self._wire is None or not self._wire.usable():
+        wire = self._wire  # which close() takes away at any time
+        if wire is None or not wire.usable():
             self._drop()
             try:
                 wire = self._connect(_OPEN_SECONDS)
             except OSError as error:
                 self._gone(f"{self._name} cannot be reached: {broken(error)}")
                 raise PolicyFailed(f"{self._name} cannot be reached, try again later: {broken(error)}") from None
-            if self._identity(wire) != self._said:
+            if not self._same(wire):
                 wire.close()
                 self._health = Health("failed", f"{self._address} serves another policy now, its metadata say")
                 raise ModelLost(f"{self._health.reason}; open a new session")
@@ -144,7 +145,17 @@ class AttachedServer(Generic[W]):
                 self._drop()
                 raise PolicyFailed("the server is going away")
         self._health = Health()
-        return self._wire
+        return wire
+
+    def _same(self, wire: W) -> bool:
+        """Whether it serves the same model still. Raises PolicyFailed where that cannot be told."""
+        try:
+            return self._identity(wire) == self._said
+        except Exception as error:
+            wire.close()
+            why = broken(error) if isinstance(error, OSError) else told(error)
+            self._gone(f"{self._name} does not say which model it serves: {why}")
+            raise PolicyFailed(f"{self._health.reason}; try again later") from error
 
     def _gone(self, reason: str) -> None:
         self._drop()
