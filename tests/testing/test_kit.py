@@ -318,6 +318,30 @@ def test_a_policy_that_leaves_something_running_is_found(monkeypatch, policy, la
         stop(each)
 
 
+class AnswersNoOtherThread(KnowsOnlyOnItsOwnThread):
+    """Who else asks waits for ever."""
+
+    over = threading.Event()
+
+    def health(self):
+        if threading.get_ident() != self.thread:
+            self.over.wait()
+        return Health()
+
+
+def test_a_policy_whose_health_never_returns_is_found_and_holds_up_nobody(monkeypatch):
+    monkeypatch.setattr("offboard_core.testing._policy._PATIENCE", 0.01)
+    given = {"resolved_codec": resolved(Good), "observation": OBSERVATION}
+    try:
+        with pytest.raises(AssertionError, match="asked by another thread"):
+            check(
+                PolicyLaws(), PolicyLaws.test_its_health_is_told_at_once_from_any_thread,
+                policy=AnswersNoOtherThread(), **given,
+            )  # fmt: skip
+    finally:
+        AnswersNoOtherThread.over.set()
+
+
 class SamplingSession(Session):
     def infer(self, inputs, context):
         noise = np.random.default_rng(context.seed).normal(size=(4, 3))
@@ -362,6 +386,42 @@ class WantsAllOfItsContext(Sampling):
                 return super().infer(inputs, context)
 
         return Wants()
+
+
+class SharesNoCall(Sampling):
+    """Its sessions are counted, and no two of them go into one call."""
+
+    def __init__(self):
+        self.open = []
+
+    def new_session(self, params):
+        class Counted(SamplingSession):
+            def close(session):
+                self.open.remove(session)
+
+        self.open.append(Counted())
+        assert len(self.open) <= 2
+        return self.open[-1]
+
+    def batch_key(self, item):
+        return id(item.session)
+
+    def infer_many(self, batch):
+        assert len(batch) == 1
+        return super().infer_many(batch)
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        PolicyLaws.test_one_result_for_each_session_of_a_batch,
+        PolicyLaws.test_a_seed_is_all_that_chance_has_in_an_answer,
+    ],
+)
+def test_sessions_share_a_call_only_as_they_would_and_are_closed(law):
+    policy = SharesNoCall()
+    check(PolicyLaws(), law, policy=policy, resolved_codec=resolved(Good), observation=OBSERVATION)
+    assert not policy.open
 
 
 @pytest.mark.parametrize(
