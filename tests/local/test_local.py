@@ -315,11 +315,15 @@ def test_what_was_changed_in_a_session_is_repeated_in_the_one_that_follows_a_los
             lambda session: session.call("reset"),
         ):
             assert raised(partial(refused, local)) == raised(partial(refused, served))
-        assert local.configure(pace=2.0) == served.configure(pace=2.0) == {"pace": {"old": 1.0, "new": 2.0}}
-        assert local.infer({"x": 1.0})[0]["action"]["action"][0] == 2.0
-        with pytest.raises(ModelLost):
-            local.infer({"x": -1.0})
-        assert local.infer({"x": 1.0})[0]["action"]["action"][0] == 2.0
+        for old, new, change in (
+            (1.0, 2.0, lambda session: session.configure(pace=2.0)),
+            (2.0, 3.0, lambda session: session.call("configure", pace=3.0)["changed"]),
+        ):
+            assert change(local) == change(served) == {"pace": {"old": old, "new": new}}
+            assert local.infer({"x": 1.0})[0]["action"]["action"][0] == new
+            with pytest.raises(ModelLost):
+                local.infer({"x": -1.0})
+            assert local.infer({"x": 1.0})[0]["action"]["action"][0] == new
 
 
 def test_ctrl_c_in_a_call_leaves_a_session_that_begins_anew() -> None:

@@ -140,13 +140,14 @@ class LocalSession:
     def call(self, name: str, /, **params: Any) -> dict[str, Any]:
         """See :meth:`offboard_client.InferenceSession.call`."""
         check_declared(name, self._meta)
-        return self._control(name, params)
+        answer = self._control(name, params)
+        if name == CONFIGURE:
+            self._configured.update(params)
+        return answer
 
     def configure(self, /, **options: Any) -> dict[str, Any]:
         """See :meth:`offboard_client.InferenceSession.configure`."""
-        changed = self.call(CONFIGURE, **options)["changed"]
-        self._configured.update(options)
-        return cast("dict[str, Any]", changed)
+        return cast("dict[str, Any]", self.call(CONFIGURE, **options)["changed"])
 
     def close(self) -> None:
         """End the session, unload the model. A call that another thread is in raises ConnectionLost. Never raises."""
