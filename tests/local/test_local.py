@@ -326,6 +326,19 @@ def test_what_was_changed_in_a_session_is_repeated_in_the_one_that_follows_a_los
             assert local.infer({"x": 1.0})[0]["action"]["action"][0] == new
 
 
+def test_ctrl_c_in_a_close_leaves_no_thread_of_its_own_behind() -> None:
+    class Slow(Puppet):
+        def close(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            door.passing()
+
+    with Door() as door:
+        local = LocalSession(source({"m": Slow}, fps=10), quiet)
+        with pytest.raises(KeyboardInterrupt):
+            local.close()
+        assert not [thread for thread in threading.enumerate() if thread.name == "offboard-local"]
+
+
 def test_ctrl_c_in_a_call_leaves_a_session_that_begins_anew() -> None:
     door = Door()
 

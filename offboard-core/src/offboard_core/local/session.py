@@ -150,7 +150,10 @@ class LocalSession:
         return cast("dict[str, Any]", self.call(CONFIGURE, **options)["changed"])
 
     def close(self) -> None:
-        """End the session, unload the model. A call that another thread is in raises ConnectionLost. Never raises."""
+        """End the session, unload the model. A call that another thread is in raises ConnectionLost.
+
+        Never raises; Ctrl-C does, and cuts short what is waited for here.
+        """
         if self._closed:
             return
         self._closed = True
@@ -158,8 +161,9 @@ class LocalSession:
             asyncio.run_coroutine_threadsafe(self._service.close(), self._loop).result(self._limits.close + _GRACE)
         except Exception:
             log.exception("the policy could not be closed")
-        self._loop.call_soon_threadsafe(self._loop.stop)  # which cancels what a call still waits for
-        self._thread.join(_GRACE)
+        finally:  # Ctrl-C, too
+            self._loop.call_soon_threadsafe(self._loop.stop)  # which cancels what a call still waits for
+            self._thread.join(_GRACE)
 
     def __enter__(self) -> LocalSession:
         return self
