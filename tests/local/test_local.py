@@ -326,6 +326,24 @@ def test_what_was_changed_in_a_session_is_repeated_in_the_one_that_follows_a_los
             assert local.infer({"x": 1.0})[0]["action"]["action"][0] == new
 
 
+def test_a_model_that_is_lost_as_its_session_opens_is_told_of_and_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin, losses = LocalSession._begin, [ModelLost("the child died")]
+
+    async def lost_at_once(self: LocalSession, *told: Any) -> Any:
+        session = await begin(self, *told)
+        if losses:
+            self._service.slot.lost(session.lease.replica, losses.pop())
+        return session
+
+    policy = Puppet()
+    monkeypatch.setattr(LocalSession, "_begin", lost_at_once)
+    with LocalSession(source({"m": lambda: policy}, fps=10), quiet) as local:
+        with pytest.raises(ModelLost, match="the child died"):
+            local.infer({"x": 1.0})
+        assert [episode.seen for episode in policy.episodes] == [[]]
+        assert local.infer({"x": 1.0})[0]["action"]["action"][0] == 1
+
+
 def test_ctrl_c_in_a_close_leaves_no_thread_of_its_own_behind() -> None:
     class Slow(Puppet):
         def close(self) -> None:

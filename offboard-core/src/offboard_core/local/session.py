@@ -188,12 +188,14 @@ class LocalSession:
         try:
             if self._closed:
                 raise ConnectionLost("this session was closed here: open another one")
-            session = self._session if self._lost is None else None
-            if session is not None and (untold := self._untold) is not None:
-                self._lost = untold
-                raise untold
             try:
-                yield session or self._open()
+                session = self._session
+                if session is None or self._lost is not None:
+                    session = self._open()
+                if (untold := self._untold) is not None:
+                    self._lost = untold
+                    raise untold
+                yield session
             except ModelLost as error:
                 self._lost = error
                 raise
@@ -207,25 +209,27 @@ class LocalSession:
 
     def _open(self) -> ServiceSession:
         """A session, ready; the one before is over. Raises what opening it raises."""
-        if (before := self._session) is not None:
-            self._session = None
-            self._loop.call_soon_threadsafe(before.close)
-        session = self._session = self._wait(self._begin())
+        session = self._wait(self._begin())
         if self._meta and session.meta["spec_hash"] != self._meta["spec_hash"]:
             raise LoadFailed("the model is another one than before it was lost: begin anew, and check what it asks for")
         if self._configured:
             self._ask(session, CONFIGURE, self._configured)
-        self._meta, self._lost, self._untold, self._checked, self._warnings = session.meta, None, None, False, ()
+        self._meta, self._lost, self._checked, self._warnings = session.meta, None, False, ()
         return session
 
     async def _begin(self) -> ServiceSession:
         async def tell(status: Status) -> None:
             self._on_status(status)
 
+        if (before := self._session) is not None:
+            self._session = None
+            before.close()
         session = await self._service.open(
             self._connection.model_id, self._connection.params, serializer=self._connection.serializer,
             holder="this process", on_status=tell, bridge=self._connection.bridge,
         )  # fmt: skip
+        # Here: it may be evicted, and whoever waits for it be interrupted, before that thread goes on.
+        self._session, self._untold = session, None
         session.on_evict(partial(self._evicted, session))
         return session
 
