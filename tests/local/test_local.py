@@ -344,6 +344,18 @@ def test_a_model_that_is_lost_as_its_session_opens_is_told_of_and_not_asked(monk
         assert local.infer({"x": 1.0})[0]["action"]["action"][0] == 1
 
 
+def test_a_call_that_nothing_was_heard_of_leaves_a_session_that_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    door = Door()
+    with door, LocalSession(source({"m": lambda: Puppet(doors={1: door})}, fps=10), quiet) as local:
+        local.infer({"x": 1.0})
+        with monkeypatch.context() as sooner:
+            sooner.setattr("offboard_core.local.session._GRACE", 0.1 - ServiceTimeouts().infer)
+            with pytest.raises(InferTimeout, match="not even of its limit"):
+                local.infer({"x": 1.0})
+        door.open()
+        assert local.infer({"x": 1.0})[0]["action"]["action"][0] == 1
+
+
 def test_ctrl_c_in_a_close_leaves_no_thread_of_its_own_behind() -> None:
     class Slow(Puppet):
         def close(self) -> None:

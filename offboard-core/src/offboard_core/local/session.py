@@ -247,7 +247,8 @@ class LocalSession:
         except concurrent.futures.TimeoutError:
             if future.done():  # its own
                 raise
-            raise InferTimeout(f"nothing was heard of the policy for {limit:g} s, not even of its limit") from None
+            self._lost = InferTimeout(f"nothing was heard of the policy for {limit:g} s, not even of its limit")
+            raise self._lost from None
         finally:
             future.cancel()
 
