@@ -288,10 +288,19 @@ def test_a_model_that_cannot_be_loaded_leaves_nothing_behind() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "offboard-local"]
 
 
-def test_what_is_waited_for_is_told() -> None:
-    told: list[str] = []
-    with LocalSession(arm(), lambda status: told.append(status.state)):
-        assert set(told) == {"loading"}
+def test_what_is_waited_for_is_told_by_the_thread_that_waits_and_holds_up_no_load() -> None:
+    told: list[tuple[str, threading.Thread]] = []
+    with LocalSession(arm(), lambda status: told.append((status.state, threading.current_thread()))):
+        assert set(told) == {("loading", threading.current_thread())}
+
+
+def test_what_is_raised_by_whoever_is_told_is_raised_and_leaves_nothing_behind() -> None:
+    def show(status: object) -> None:
+        raise TimeoutError("no display")
+
+    with pytest.raises(TimeoutError, match="no display"):
+        LocalSession(arm(), show)
+    assert not [thread for thread in threading.enumerate() if thread.name == "offboard-local"]
 
 
 @dataclass(frozen=True)

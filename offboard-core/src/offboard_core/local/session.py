@@ -14,6 +14,7 @@ import logging
 import threading
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from functools import partial
+from queue import SimpleQueue
 from time import perf_counter
 from typing import Any, TypeVar, cast
 
@@ -66,7 +67,7 @@ class LocalSession:
     def __init__(
         self, source: ModelSource, on_status: Callable[[Status], None], timeouts: ServiceTimeouts | None = None
     ) -> None:
-        """Loads the source's default model. ``on_status``: told what is waited for, on another thread.
+        """Loads the source's default model. ``on_status``: told what is waited for, by the thread that waits.
 
         Raises what opening a session on a server raises.
         """
@@ -209,7 +210,8 @@ class LocalSession:
 
     def _open(self) -> ServiceSession:
         """A session, ready; the one before is over. Raises what opening it raises."""
-        session = self._wait(self._begin())
+        told: SimpleQueue[Status | None] = SimpleQueue()
+        session = self._wait(self._begin(told), told=told)
         if self._meta and session.meta["spec_hash"] != self._meta["spec_hash"]:
             raise LoadFailed("the model is another one than before it was lost: begin anew, and check what it asks for")
         if self._configured:
@@ -217,9 +219,9 @@ class LocalSession:
         self._meta, self._lost, self._checked, self._warnings = session.meta, None, False, ()
         return session
 
-    async def _begin(self) -> ServiceSession:
+    async def _begin(self, told: SimpleQueue[Status | None]) -> ServiceSession:
         async def tell(status: Status) -> None:
-            self._on_status(status)
+            told.put(status)
 
         if (before := self._session) is not None:
             self._session = None
@@ -237,15 +239,24 @@ class LocalSession:
         if session is self._session:
             self._untold = error
 
-    def _wait(self, work: Coroutine[Any, Any, T], limit: float | None = None) -> T:
-        """What it returns, done by the event loop. ``limit``: seconds; None where the work has limits of its own."""
+    def _wait(
+        self, work: Coroutine[Any, Any, T], limit: float | None = None, told: SimpleQueue[Status | None] | None = None
+    ) -> T:
+        """What it returns, done by the event loop. ``limit``: seconds; None where the work has limits of its own.
+
+        ``told``: what it says meanwhile. That is told here, since the loop waits for nobody's display.
+        """
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
+            if told is not None:
+                future.add_done_callback(lambda _: told.put(None))
+                for status in iter(told.get, None):
+                    self._on_status(status)
             return future.result(limit)
         except concurrent.futures.CancelledError:
             raise ConnectionLost("this session was closed here while it was in a call") from None
         except concurrent.futures.TimeoutError:
-            if future.done():  # its own
+            if limit is None or future.done():  # somebody's own
                 raise
             self._lost = InferTimeout(f"nothing was heard of the policy for {limit:g} s, not even of its limit")
             raise self._lost from None
