@@ -91,6 +91,44 @@ def test_what_the_class_itself_refuses_is_told():
         build(Everything, {"steps": 0}, "the codec x", ConfigurationError)
 
 
+@pytest.mark.parametrize("raised", [SystemExit(3), KeyError("x"), RuntimeError("no"), StopIteration()], ids=repr)
+@pytest.mark.parametrize("where", ["the class", "a default"])
+def test_whatever_else_a_class_raises_is_refused_too_and_ends_nothing(where, raised):
+    def fail():
+        raise raised
+
+    @dataclass(frozen=True)
+    class Odd:
+        gain: float = 1.0
+        made: int = field(default_factory=fail if where == "a default" else int)
+
+        def __post_init__(self):
+            fail()
+
+    for error in (BadParameter, ConfigurationError):
+        with pytest.raises(error, match=f"the codec x cannot be given its options: {type(raised).__name__}"):
+            build(Odd, {"gain": 2.0}, "the codec x", error)
+
+
+def test_an_error_of_offboards_own_is_as_it_was_raised():
+    @dataclass(frozen=True)
+    class Odd:
+        def __post_init__(self):
+            raise ConfigurationError("the class says so")
+
+    with pytest.raises(ConfigurationError, match=r"^the class says so$"):
+        build(Odd, {}, "the codec x")
+
+
+def test_a_class_whose_types_are_not_there_is_told_of():
+    @dataclass(frozen=True)
+    class Odd:
+        gain: "Nowhere" = 1  # noqa: F821
+
+    with pytest.raises(BadParameter, match=r"types of the options of the codec x are not there: NameError: .*Nowhere"):
+        build(Odd, {}, "the codec x")
+
+
 def test_a_session_never_names_a_path_but_the_command_line_may():
     with pytest.raises(BadParameter, match="'assets' of the vendor x names a path"):
         build(Everything, {"assets": "/etc/passwd"}, "the vendor x")

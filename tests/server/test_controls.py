@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from offboard_client.plugins import changeable
 from offboard_core import Control, ModelLost
 from offboard_core.engine import ServiceTimeouts
 from offboard_core.server import InferenceServer
@@ -153,6 +154,34 @@ def test_a_control_that_raises_is_answered_and_the_session_goes_on(raises):
         one.opened()
         assert one.ask({"type": "say"})["code"] == "policy_failed"
         assert first(one.ask(X)) == 1
+
+
+@pytest.mark.rule("L-31", "L-3")
+@pytest.mark.parametrize("raises", [SystemExit(3), KeyError("x")], ids=repr)
+@pytest.mark.parametrize("frame", [{"type": "aim", "params": {"at": 1}}, {"type": "configure", "params": {"at": 1}}])
+def test_parameters_that_leave_the_program_leave_the_server(frame, raises):
+    @dataclass(frozen=True)
+    class Aim:
+        at: int = changeable(0)
+
+        def __post_init__(self):
+            if self.at:
+                raise raises
+
+    class Aiming(Talking):
+        controls = {"aim": Control(summary="Aims.", run=lambda session, params: None, params=Aim)}
+
+    def make():
+        policy = Aiming()
+        policy.params = Aim
+        return policy
+
+    with serving(source({"a": make})) as server, robot(server) as one:
+        one.opened()
+        refused = one.ask(frame)
+        assert refused["code"] == "bad_parameter"
+        assert f"cannot be given its options: {type(raises).__name__}" in refused["error"]
+        assert one.ask({"type": "ping"})["status"] == "pong"
 
 
 @pytest.mark.rule("L-32")

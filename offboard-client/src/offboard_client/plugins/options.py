@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast
 
-from ..errors import BadParameter, OffboardError, unknown
+from ..errors import BadParameter, OffboardError, told, unknown
 
 T = TypeVar("T")
 
@@ -48,10 +48,14 @@ def build(cls: type[T], overrides: Mapping[str, Any], where: str, error: type[Of
     else is converted: True is no number, ``"10"`` is no 10. ``where`` names the owner in errors
     (``"the codec lerobot.ee"``). Fields that are paths can be set on this machine only, that is if ``error`` is
     not :class:`BadParameter`.
-    Raises ``error``: an unknown name with what exists, or a value with what was expected.
+    Raises ``error``: an unknown name with what exists, or a value with what was expected; also for whatever the class
+    raises itself but an OffboardError. SystemExit included: it is a plugin's code, and an event loop may call this.
     """
     fields = {f.name: f for f in dataclasses.fields(cast("Any", cls)) if f.init}
-    hints = typing.get_type_hints(cls)
+    try:
+        hints = typing.get_type_hints(cls)
+    except Exception as broken:
+        raise error(f"the types of the options of {where} are not there: {told(broken)}") from broken
     values: dict[str, Any] = {}
     for name, value in overrides.items():
         if name not in fields:
@@ -64,13 +68,17 @@ def build(cls: type[T], overrides: Mapping[str, Any], where: str, error: type[Of
             values[name] = _fit(value, hints[name])
         except _Misfit:
             raise error(f"the option {name!r} of {where} expects {_spell(hints[name])}, not {_show(value)}") from None
-    missing = [n for n, f in fields.items() if n not in values and _default(f) is dataclasses.MISSING]
+    missing = [n for n, f in fields.items() if n not in values and _is_required(f)]
     if missing:
         raise error(f"{where} needs the option{'s' * (len(missing) > 1)} {', '.join(missing)}")
     try:
         return cls(**values)
     except (ValueError, TypeError) as refused:
         raise error(f"{where} refuses its options: {refused}") from refused
+    except OffboardError:
+        raise
+    except (Exception, SystemExit) as failed:
+        raise error(f"{where} cannot be given its options: {told(failed)}") from failed
 
 
 def parse_value(text: str) -> Any:
@@ -98,6 +106,10 @@ def describe(cls: type) -> list[Option]:
             default = ... if default is dataclasses.MISSING else default
             options.append(Option(field.name, _spell(hints[field.name]), default, _CHANGEABLE in field.metadata))
     return options
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
