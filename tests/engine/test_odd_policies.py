@@ -1,11 +1,14 @@
 """Policies as people write them: with buffers of their own, with errors that cannot be told, with odd declarations."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from model_bench import Bench, run, until
 from offboard_client import wire
+from offboard_client.plugins import changeable
 from offboard_client.wire import error_frame
-from offboard_core import Chunk, Item, LoadFailed, OffboardError, Policy, PolicyFailed, Session
+from offboard_core import Chunk, Control, Item, LoadFailed, OffboardError, Policy, PolicyFailed, Session
 from offboard_core.engine import ModelSpec
 from puppets import Door, PlainSerializer, Puppet, count_up
 from slot_bed import Want, bed, turns
@@ -19,6 +22,28 @@ class Untold(Exception):
 class Mistold(BaseException):
     def __str__(self):
         return 5  # noqa: PLE0307
+
+
+@dataclass(frozen=True)
+class Unresolved:
+    gain: "Nowhere" = 1  # noqa: F821
+
+
+@dataclass(frozen=True)
+class Refusing:
+    gain: float = 0.0
+
+    def __post_init__(self):
+        raise KeyError("gain")
+
+
+@dataclass(frozen=True)
+class NotPlain:
+    gain: object = changeable(np.float32(1))
+
+
+def saying(**declared):
+    return {"controls": {"say": Control(**{"summary": "Says.", "run": print, **declared})}}
 
 
 class Written(PlainSerializer):
@@ -153,13 +178,30 @@ def test_an_error_that_cannot_be_told_harms_nobody_else(what, make):
         ({"meta": {"device": np.zeros(2)}}, "meta"),
         ({"meta": {"loss": float("nan")}}, "meta"),
         ({"meta": 5}, "meta"),
+        ({"params": Unresolved}, "types of the options of the policy are not there: NameError"),
+        ({"params": Refusing}, "the policy cannot be given its options: KeyError: 'gain'"),
+        ({"params": NotPlain}, "the control configure has no place in the handshake: 'gain' is of type float32"),
+        ({"controls": None}, "controls, or its params, cannot be read (AttributeError"),
+        ({"controls": ["say"]}, "controls, or its params, cannot be read (AttributeError"),
+        ({"controls": {"Reset Me": Control(summary="s", run=print)}}, "calls a control 'Reset Me'"),
+        ({"controls": {"say": print}}, "control say is no Control with a dataclass"),
+        (saying(answers=None), "control say cannot be described (TypeError"),
+        (saying(answers={"a": 1}), "no client takes what the policy declares of the control say"),
+        (saying(summary=None), "no client takes what the policy declares of the control say"),
+        (saying(summary="s" * 5000), "no client takes what the policy declares of the control say"),
+        (saying(params=Unresolved), "control say cannot be described (NameError"),
+        (saying(params=NotPlain), "control say has no place in the handshake"),
     ],
+    ids=lambda value: str(value)[:40] if isinstance(value, str) else None,
 )
 def test_an_odd_declaration_fails_the_load_and_is_named(changes, said):
+    made = []
+
     def make():
         policy = Puppet(count_up)
         for name, value in changes.items():
             setattr(policy, name, value)
+        made.append(policy)
         return policy
 
     async def main():
@@ -168,6 +210,7 @@ def test_an_odd_declaration_fails_the_load_and_is_named(changes, said):
                 await b.have("odd", make=make)
             assert said in failed.value.text
             assert (await b.have("next")).replica.label == "next"
+            await until(made[0].closed)
 
     run(main())
 

@@ -11,22 +11,28 @@ from typing import Any, cast
 
 import numpy as np
 from offboard_client.errors import BadObservation, InvalidAction, LoadFailed, told
+from offboard_client.plugins import build
 from offboard_client.wire import WireLimits, check_actions, check_times, is_finite
 
 from ..types import Array, Chunk, CodecMeta, Field, InferContext, Observation, Policy
+from .controls import check_controls
 
 _NUMBERS = "fiub"
 MAX_STEPS = WireLimits().chunk_steps
 
 
-def check_policy(made: Any) -> Policy[Any]:
-    """What a loader made, if it is a policy and declares what can be. Raises LoadFailed naming what is not so.
+def expect_policy(made: Any) -> Policy[Any]:
+    """What a loader made. Raises LoadFailed if it is no policy."""
+    if not isinstance(made, Policy):
+        raise LoadFailed(f"the loader made {type(made).__name__}; expected a Policy")
+    return cast("Policy[Any]", made)
+
+
+def check_policy(policy: Policy[Any]) -> None:
+    """Raises LoadFailed naming what a policy declares that cannot be.
 
     Else the first robot would find out, and wait for its timeout.
     """
-    if not isinstance(made, Policy):
-        raise LoadFailed(f"the loader made {type(made).__name__}; expected a Policy")
-    policy = cast("Policy[Any]", made)
     most: dict[str, Any] = {"max_batch_size": policy.max_batch_size, "max_sessions": policy.max_sessions}
     for name, value in most.items():
         if not (type(value) is int and value >= 1) and not (name == "max_sessions" and value is None):
@@ -38,11 +44,12 @@ def check_policy(made: Any) -> Policy[Any]:
         raise LoadFailed(f"the policy's params is {params!r:.80}; expected a frozen dataclass")
     if bare := [f.name for f in fields(params) if f.init and f.default is MISSING and f.default_factory is MISSING]:
         raise LoadFailed(f"the policy's params have no default for {', '.join(bare)}; a session may set nothing")
+    build(params, {}, "the policy", LoadFailed)
+    check_controls(policy)
     try:
         json.dumps(dict(policy.meta), allow_nan=False)
     except Exception as error:
         raise LoadFailed(f"the policy's meta is no plain JSON data with finite numbers ({told(error)})") from None
-    return policy
 
 
 def _check_context(policy: Policy[Any]) -> None:

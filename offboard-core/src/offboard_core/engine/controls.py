@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import is_dataclass
 from typing import Any, cast
 
-from offboard_client.errors import BadMessage, LoadFailed, PolicyFailed
+from offboard_client.errors import BadMessage, LoadFailed, PolicyFailed, told
 from offboard_client.plugins import describe
+from offboard_client.protocol import check_meta
 from offboard_client.wire import CONFIGURE, CONTROLS, encode, why_not_plain
 
 from ..types import Control, Policy, Session
@@ -21,25 +22,37 @@ _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 ANSWER_BYTES = 4096
 
 
-def describe_controls(policy: Policy[Any], configuration: Configuration) -> dict[str, Any]:
-    """``meta.controls`` (M-24). Raises LoadFailed for what a policy may not declare."""
-    found: dict[str, Any] = {}
-    for name, control in policy.controls.items():
+def check_controls(policy: Policy[Any]) -> None:
+    """Raises LoadFailed for what a policy may not declare of its controls and changeable parameters (M-25)."""
+    try:
+        declared = list(policy.controls.items())
+        begun = {option.name: option.default for option in describe(policy.params) if option.changeable}
+    except Exception as error:
+        raise LoadFailed(f"the policy's controls, or its params, cannot be read ({told(error)})") from None
+    _check_plain(CONFIGURE, begun)
+    for name, control in declared:
         _check_declared(name, control)
-        params = {
-            option.name: {"type": option.type, **({} if option.default is ... else {"default": option.default})}
-            for option in describe(control.params)
-        }
-        found[name] = {"summary": control.summary, "params": params, "answers": dict(control.answers)}
+        try:
+            described = _described(control)
+        except Exception as error:
+            raise LoadFailed(f"the policy's control {name} cannot be described ({told(error)})") from None
+        _check_plain(name, described)
+        try:
+            check_meta({"controls": {name: described}})
+        except BadMessage as error:
+            raise LoadFailed(f"no client takes what the policy declares of the control {name}: {error.text}") from None
+
+
+def describe_controls(policy: Policy[Any], configuration: Configuration) -> dict[str, Any]:
+    """``meta.controls`` (M-24). Raises LoadFailed for what began as no plain data."""
+    found = {name: _described(control) for name, control in policy.controls.items()}
     if settings := configuration.settings:
         found[CONFIGURE] = {
             "summary": "Changes options of this session, from the next inference on.",
             "params": {name: {"type": setting.type, "default": setting.value} for name, setting in settings.items()},
             "answers": {"changed": "each option that was given: what it was (old) and what it is (new)"},
         }
-    for name, described in found.items():
-        if odd := why_not_plain(described):
-            raise LoadFailed(f"what the policy declares of the control {name} has no place in the handshake: {odd}")
+        _check_plain(CONFIGURE, found[CONFIGURE])
     return without_paths_in(found)
 
 
@@ -75,6 +88,19 @@ def answered(name: str, control: Control, answer: Mapping[str, Any] | None) -> d
 
 def _expected(control: Control) -> str:
     return f"it declares {', '.join(control.answers) or 'no answer'}"
+
+
+def _described(control: Control) -> dict[str, Any]:
+    params = {
+        option.name: {"type": option.type, **({} if option.default is ... else {"default": option.default})}
+        for option in describe(control.params)
+    }
+    return {"summary": control.summary, "params": params, "answers": dict(control.answers)}
+
+
+def _check_plain(name: str, described: Mapping[str, Any]) -> None:
+    if odd := why_not_plain(described):
+        raise LoadFailed(f"what the policy declares of the control {name} has no place in the handshake: {odd}")
 
 
 def _check_declared(name: object, control: object) -> None:

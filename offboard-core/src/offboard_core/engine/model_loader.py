@@ -14,7 +14,7 @@ from offboard_client.wire import Status
 
 from ..process import collect
 from ..types import Placement, Progress
-from .checks import check_policy
+from .checks import check_policy, expect_policy
 from .executor import Executor
 from .lease import LoadedModel, ModelSpec, Replica
 from .model_thread import ModelThread
@@ -176,7 +176,8 @@ class ModelLoader:
             self.progress = message if type(message) in (str, Progress) else str(message)
 
         try:
-            thread.policy = check_policy(spec.load(report, place))
+            thread.policy = expect_policy(spec.load(report, place))  # one that may not be used is closed, too
+            check_policy(thread.policy)
             return None
         except OffboardError as error:
             log.warning("loading %s failed", spec.label, exc_info=True)
