@@ -109,5 +109,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]):
 
 def pytest_collection_finish():
     """What is here now stays: the collections that every unloading makes need not go through it."""
+    if "torch" in sys.modules:
+        raise pytest.UsageError("a test's module imports torch, which every process would do; import it in the test")
     gc.collect()
     gc.freeze()

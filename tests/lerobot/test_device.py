@@ -4,14 +4,32 @@ The device "meta" stands for it: it is one of torch's own, and nothing can be re
 """
 
 import pytest
-import torch
 from lerobot_checkpoints import model_inputs
 from offboard_client.errors import LoadFailed, ModelLost, PolicyFailed
 from offboard_core import Health, Item, Placement
-from offboard_lerobot import build
-from offboard_lerobot.device import broken
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 from offboard_lerobot.registry import LeRobotRegistry
+
+
+@pytest.fixture
+def torch():
+    import torch
+
+    return torch
+
+
+@pytest.fixture
+def build():
+    from offboard_lerobot import build
+
+    return build
+
+
+@pytest.fixture
+def broken():
+    from offboard_lerobot.device import broken
+
+    return broken
 
 
 def load(folder):
@@ -27,7 +45,7 @@ def raising(error):
 
 
 @pytest.mark.parametrize("kind", ["act", "diffusion"])
-def test_a_broken_device_is_a_lost_model_for_everybody(kind, request, caplog):
+def test_a_broken_device_is_a_lost_model_for_everybody(kind, torch, request, caplog):
     policy = load(request.getfixturevalue(kind))
     try:
         inputs = model_inputs(0)
@@ -50,23 +68,23 @@ def test_a_broken_device_is_a_lost_model_for_everybody(kind, request, caplog):
         policy.close()
 
 
-def test_nothing_is_loaded_onto_it(act, monkeypatch):
+def test_nothing_is_loaded_onto_it(act, torch, build, monkeypatch):
     monkeypatch.setattr(build, "pick_device", lambda asked, place: torch.device("meta"))
     with pytest.raises(LoadFailed, match=r"meta fails at whatever.*Restart the server") as caught:
         load(act)
     assert caught.value.permanent
 
 
-def test_a_device_that_is_full_is_not_broken(monkeypatch):
+def test_a_device_that_is_full_is_not_broken(torch, broken, monkeypatch):
     monkeypatch.setattr(torch, "ones", raising(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 MiB")))
     assert broken(torch.device("cpu")) is None
 
 
-def test_the_cpu_is_not_broken():
+def test_the_cpu_is_not_broken(torch, broken):
     assert broken(torch.device("cpu")) is None
 
 
-def test_replicas_take_turns_on_the_gpus_unless_one_is_named(monkeypatch):
+def test_replicas_take_turns_on_the_gpus_unless_one_is_named(torch, build, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     places = [Placement(number, 3) for number in range(3)]
