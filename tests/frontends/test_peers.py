@@ -466,6 +466,38 @@ def test_a_reply_that_cannot_be_sent_is_one_clients(caplog):
     run(main)
 
 
+@pytest.mark.parametrize("why", ["busy", "refused", "many strangers", "no connection"])
+def test_a_reply_before_its_turn_that_cannot_be_sent_is_not_the_listeners_to_catch(why, door, caplog):
+    def connect(peer):
+        if why == "no connection":
+            raise RuntimeError("oops")
+        return Connection()
+
+    def deliver(reply):
+        given.append(reply)
+        raise OSError("nobody is there")
+
+    given = []
+    stranger = peer(token="right" if why == "no connection" else None)
+
+    async def main(sessions, service, clock):
+        if why == "busy":
+            first = asyncio.ensure_future(sessions.ask(peer(token="right"), X))
+            await at(door.entered)
+            sessions.submit(peer(token="right"), X, deliver)
+            door.open()
+            assert await first == {"answer": 1}
+        elif why == "many strangers":
+            assert [await sessions.ask(stranger, X) for _ in range(11)][-1] is None
+            sessions.submit(stranger, X, deliver)
+        else:
+            sessions.submit(stranger, X, deliver)
+        assert len(given) == 1
+        assert "nobody is there" in caplog.text
+
+    run(main, {"a": lambda: Puppet(doors={0: door})}, connect=connect, token="right", message_rate=10)
+
+
 def test_one_who_is_cancelled_while_it_asks_is_answered_to_nobody(door):
     async def main(sessions, service, clock):
         waits = asyncio.ensure_future(sessions.ask(peer(), X))

@@ -155,6 +155,8 @@ def test_a_signal_ends_the_server_in_every_phase(phase, number, tmp_path):
         assert "Traceback" not in log
         assert "never awaited" not in log
         assert "Task was destroyed" not in log
+        if phase in ("load", "infer", "close"):
+            assert "ends with this process: offboard-model-" in log
 
 
 PROGRAM = """

@@ -62,7 +62,8 @@ class Bench:
 
     async def __aexit__(self, *_: object) -> None:
         self.thread.stop()
-        assert await asyncio.to_thread(self.thread.join, PATIENCE)
+        await asyncio.to_thread(self.thread._thread.join, PATIENCE)
+        assert not self.thread.is_alive()
 
     async def call(self, function: Any) -> Any:
         return await self.thread.call(function, PATIENCE, "a call of the test")

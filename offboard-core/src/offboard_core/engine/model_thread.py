@@ -36,10 +36,9 @@ WORTH_OVERLAPPING = 0.001
 
 
 class ModelThread:
-    """A daemon thread with a queue of calls and exchanges, all for one policy.
+    """An :class:`~.executor.Executor`: a daemon thread with a queue of calls and exchanges.
 
-    Set :attr:`policy` (on this thread, by a call) before the first exchange is submitted. The methods are for the
-    event loop's thread.
+    Set :attr:`policy` (on this thread, by a call) before the first exchange is submitted.
     """
 
     def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
@@ -61,11 +60,7 @@ class ModelThread:
 
     # -- on the event loop ----------------------------------------------------------------------------------
     async def call(self, function: Callable[[], T], timeout: float | None, what: str) -> T:
-        """Run ``function`` on the thread, after what is queued.
-
-        Raises InferTimeout when ``timeout`` s are over, and PolicyFailed for what the function raises, unless that is
-        an OffboardError of its own.
-        """
+        """See :meth:`Executor.call`."""
         future: asyncio.Future[T] = self._loop.create_future()
         self._work.put(Call(function, future, self._loop))
         try:
@@ -82,7 +77,7 @@ class ModelThread:
             raise PolicyFailed(f"{what} failed: {told(error)}") from error
 
     def post(self, function: Callable[[], Any], what: str) -> None:
-        """Run ``function`` on the thread, after what is queued; nobody waits for it, and what it raises is logged."""
+        """See :meth:`Executor.post`."""
 
         def quietly() -> None:
             try:
@@ -93,7 +88,7 @@ class ModelThread:
         self._work.put(Call(quietly, self._loop.create_future(), self._loop))
 
     def submit(self, exchange: Exchange) -> None:
-        """Queue an exchange; its ``deliver`` is called on the loop when the reply is there."""
+        """See :meth:`Executor.submit`."""
         self._open.add(exchange)
         self._begin(exchange)
 
@@ -107,7 +102,7 @@ class ModelThread:
             self._loop.call_soon(self._work.put, exchange)
 
     def expire(self, limit: float) -> None:
-        """Answer what is older than ``limit`` s with a timeout, its late result is thrown away; begin what may now."""
+        """See :meth:`Executor.expire`; and begin what waited for its session's last exchange and may begin now."""
         now = perf_counter()
         for exchange in [e for e in self._open if now - e.submitted > limit]:
             self._open.discard(exchange)
@@ -133,12 +128,12 @@ class ModelThread:
         return "others were queued before you"
 
     def abandon(self, exchange: Exchange) -> None:
-        """Nobody waits for this reply any more: skip the work if it has not begun, drop the result if it has."""
+        """See :meth:`Executor.abandon`."""
         exchange.abandoned = True
         self._open.discard(exchange)
 
     def forget(self, pipeline: Any) -> None:
-        """A session is gone: no batch waits for it any more."""
+        """See :meth:`Executor.forget`."""
         self.post(lambda: self._work.window.forget(id(pipeline)), "forgetting a session")
 
     def busy_for(self) -> float:
@@ -147,7 +142,7 @@ class ModelThread:
         return 0.0 if since is None else perf_counter() - since
 
     def stuck(self, limit: float) -> str | None:
-        """What has not returned for longer than ``limit`` s: a call, or what every translator is in; else None."""
+        """See :meth:`Executor.stuck`: a call, or what every translator is in."""
         if (seconds := self.busy_for()) > limit:
             return f"stuck in one call for {seconds:.0f} s"
         if (seconds := self._translators.busy_for()) > limit:
@@ -156,21 +151,16 @@ class ModelThread:
 
     @property
     def queued(self) -> int:
-        """Exchanges that are not answered yet."""
+        """See :attr:`Executor.queued`."""
         return len(self._open)
 
     def stop(self) -> None:
-        """End the thread once it has worked off its queue. It is a daemon: nobody waits for it."""
+        """See :meth:`Executor.stop`."""
         self._work.put(None)
 
     def is_alive(self) -> bool:
-        """Whether the thread still runs (after :meth:`stop`: because a call never returned)."""
+        """See :meth:`Executor.is_alive`."""
         return self._thread.is_alive()
-
-    def join(self, timeout: float) -> bool:
-        """Wait for the thread to end; False if it did not."""
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
 
     # -- on the model thread --------------------------------------------------------------------------------
     def _run(self) -> None:

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Edge:
-    """What becomes of errors on their way to a client; one for a server. For any thread."""
+    """What becomes of errors on their way to a client; one for WebSockets, one for each listener. For any thread."""
 
     def __init__(self) -> None:
         self._sparing = Sparing()

@@ -70,7 +70,8 @@ class PeerSession:
             self._session.touch()
         if self._deliver is not None:
             error = Busy("a message is being answered already; send the next one after its reply")
-            deliver(told_by(self._connection, error, both_ends(frame)) if self._busy.spend(self._heard) else None)
+            may = self._busy.spend(self._heard)
+            hand_over(told_by(self._connection, error, both_ends(frame)) if may else None, deliver, self._peer)
             return
         self._deliver, self._asked = deliver, both_ends(frame)
         if len(frame) > MESSAGE_BYTES:
@@ -170,10 +171,7 @@ class PeerSession:
         deliver, self._deliver, self._waiting = self._deliver, None, None
         self._heard = self._loop.time()
         assert deliver is not None
-        try:
-            deliver(reply)
-        except Exception:
-            log.exception("a reply to %s could not be sent", self._peer)
+        hand_over(reply, deliver, self._peer)
 
     def _evicted(self, error: OffboardError) -> None:
         log.info("the session of %s ends: %s", self._peer, error.text)
@@ -191,6 +189,14 @@ class PeerSession:
             # A client that is gone cannot be told from one that waits; this one keeps its place if it asks again.
             self._fail(InferTimeout(f"the model is not there after {silence:g} s ({self._news}); ask again"))
         self._timer = self._loop.call_later(left if left > 0 else silence, self._tick)
+
+
+def hand_over(reply: Frame | None, deliver: Deliver, peer: Peer) -> None:
+    """Call ``deliver``, which is a listener's: what it raises is logged, and nobody else's concern."""
+    try:
+        deliver(reply)
+    except Exception:
+        log.exception("a reply to %s could not be sent", peer)
 
 
 def told_by(connection: EdgePeer, error: OffboardError, frame: Frame) -> Frame | None:

@@ -13,7 +13,7 @@ from ..engine import PolicyService
 from .admission import Admission, Peer
 from .base import Frame, PeerConnection, both_ends
 from .edge import Edge, EdgePeer
-from .peer_session import Deliver, PeerSession, told_by
+from .peer_session import Deliver, PeerSession, hand_over, told_by
 from .rates import Bucket
 
 #: Seconds after which a client that says nothing is taken for gone.
@@ -112,12 +112,13 @@ class PeerSessions:
 
     def _refuse(self, peer: Peer, error: OffboardError, frame: Frame, deliver: Deliver) -> None:
         if not self._strangers.spend(self._loop.time()):
-            deliver(None)
+            hand_over(None, deliver, peer)
             return
         self._admission.refused(peer, error)
         try:
             connection = self._connection(peer)
         except Exception:
-            deliver(None)  # that is what was refused
+            reply = None  # that is what was refused
         else:
-            deliver(told_by(connection, error, both_ends(frame)))
+            reply = told_by(connection, error, both_ends(frame))
+        hand_over(reply, deliver, peer)

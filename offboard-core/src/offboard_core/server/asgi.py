@@ -53,7 +53,9 @@ class AsgiApp:
     ) -> None:
         self._service, self._app = service, app
         self._preload, self._wait, self._grace = preload, wait, grace
-        self._begun = self._running = self._drained = self._hurried = self._missed = False
+        #: Whether a drain was asked for.
+        self.drained = False
+        self._begun = self._running = self._hurried = self._missed = False
         self._never: LoadFailed | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -87,7 +89,7 @@ class AsgiApp:
                         raise self._never
             self._running = True
             yield
-            if not self._drained:
+            if not self.drained:
                 await self.drain(self._grace)
         finally:
             self._app.drain()
@@ -99,7 +101,7 @@ class AsgiApp:
 
     async def drain(self, grace: float) -> None:
         """Refuse newcomers; return when nobody waits for an answer any more, or after ``grace`` seconds."""
-        self._drained = True
+        self.drained = True
         self._app.drain()
         loop = asyncio.get_running_loop()
         end = loop.time() + grace
@@ -129,7 +131,7 @@ class AsgiApp:
 
     def _give_up(self, error: LoadFailed) -> None:
         if self._never is None and self._running:
-            log.error("the default model can never be loaded, and every session on it is refused: %s", error.text)
+            log_given_up(error)
         self._never = error
 
     def _absent(self) -> OffboardError:
@@ -142,6 +144,11 @@ class AsgiApp:
                 "application that this one is mounted in has to enter its lifespan"
             )
         return Internal("the server was not started; its log says how that is done")
+
+
+def log_given_up(error: LoadFailed) -> None:
+    """Where nobody waits for the default model, which can never be loaded."""
+    log.error("the default model can never be loaded, and every session on it is refused: %s", error.text)
 
 
 def _below(scope: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Mapping
 from functools import cached_property
 from types import TracebackType
@@ -16,13 +15,11 @@ from ..engine import Observer, OnProgress, PolicyService
 from ..frontends import Admission, Frontend, make_frontends
 from ..plugins import Plugins
 from .app import App
-from .asgi import AsgiApp
+from .asgi import AsgiApp, log_given_up
 from .config import ServerConfig
 from .listeners import Listeners
 from .listening import bind
 from .uvicorn_server import Config, UvicornServer
-
-log = logging.getLogger(__name__)
 
 
 class Host:
@@ -52,7 +49,7 @@ class Host:
         self.address: tuple[str, int] = (config.host, config.port)
         self._config, self._frontends, self._on_progress = config, frontends, on_progress
         self._service, self._listeners = PolicyService(sources, config.limits, observers), listeners or Listeners()
-        self._drained = self._watched = False
+        self._watched = False
         self._open = contextlib.AsyncExitStack()
         self._uvicorn: UvicornServer
         self._serving: asyncio.Task[None]
@@ -102,7 +99,6 @@ class Host:
 
     async def drain(self, grace: float) -> None:
         """Refuse newcomers; return when nobody waits for an answer any more, or after ``grace`` seconds."""
-        self._drained = True
         await self._app.drain(grace)
 
     def hurry(self) -> None:
@@ -127,11 +123,11 @@ class Host:
             return
         self._never.set_result(error)
         if not self._watched:
-            log.error("the default model can never be loaded, and every session on it is refused: %s", error.text)
+            log_given_up(error)
 
     async def _end(self) -> None:
         try:
-            if not self._drained:
+            if not self._app.drained:
                 await self.drain(self._config.grace)
         finally:
             self._uvicorn.should_exit = True

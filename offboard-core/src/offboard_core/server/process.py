@@ -40,11 +40,9 @@ def run_server(
     Running(sources, config, frontends or {}, on_progress, listeners, observers).run(on_listening)
     for thread in _threads():
         thread.join(0.25)  # it has been told to end
-    if _threads():
+    if left := ", ".join(sorted({thread.name for thread in _threads()})):
         # A model in a call that never returns cannot be stopped, and its libraries may crash an interpreter that ends.
-        log.warning(
-            "a call of a model (a load, an inference) or of an observer has not returned: it ends with this process"
-        )
+        log.warning("what has not returned (a load, an inference, an observer, …) ends with this process: %s", left)
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -53,5 +51,5 @@ def run_server(
 
 
 def _threads() -> list[threading.Thread]:
-    """Those of the server that still run: a model's, or one that asks a place for its models."""
+    """Those that still run: a model's, a codec's, an observer's, one that asks a place or that looks after a server."""
     return [thread for thread in threading.enumerate() if thread.name.startswith("offboard-")]
