@@ -90,7 +90,7 @@ def test_a_policy_in_this_process_is_held_against_the_robot_as_well(capsys, unmo
     assert capsys.readouterr().out.endswith("they fit\n")
 
 
-@pytest.mark.parametrize("arguments", [[], ["--host", "x"], ["fly", "x"], ["sim"], ["sim", "x", "--task", "fold"]])
+@pytest.mark.parametrize("arguments", [[], ["--host", "x"], ["sim"], ["sim", "x", "--task", "fold"]])
 def test_a_command_line_that_makes_no_sense_is_2(arguments: list[str], capsys) -> None:
     assert cli.main(["check", *arguments]) == 2
 

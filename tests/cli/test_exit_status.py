@@ -166,6 +166,20 @@ def episode(tmp_path):
     yield done.returncode
 
 
+@row(
+    "1", "every",
+    "there is no robot, policy, vendor, codec, listener or observer of the name that was asked for",
+)  # fmt: skip
+def nameless(tmp_path):
+    for line in (
+        "robots NO", "robots --json NO", "robots sim:NO", f"run NO {NOBODY}", f"check NO {NOBODY}", "codecs NO",
+        "run sim --policy NO", "check sim --policy NO", "run sim --policy local:NO", "stats --vendor NO",
+        "train --vendor NO", "serve --vendor NO", "serve --vendor scripted --codec NO",
+        "serve --vendor scripted --listen NO", "serve --vendor scripted --observe NO",
+    ):  # fmt: skip
+        yield main(line.split())
+
+
 @row("1", "every", "whoever read its output has gone")
 def unread(tmp_path):
     with running("plugins") as process:

@@ -408,10 +408,16 @@ def test_it_is_found_by_the_entry_points_of_policies() -> None:
         chosen.options()(timeout=0)
 
 
+def test_where_it_is_not_installed_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("offboard_client.plugins.discovery.points", lambda group: [])  # pyright: ignore
+    with pytest.raises(ConfigurationError, match="pip install offboard-core"):
+        choose_policy("local:scripted")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--policy", "nowhere:x"], "there is no policy 'nowhere'; there are: local"),
+        (["--policy", "nowhere:x"], "there is no policy 'nowhere'; there are: local:VENDOR"),
         (["--policy", "local:scripted", "--checkpoints-dir", "/x"], "the vendor scripted reads no files"),
         (["--policy", "local:scripted", "--timeout", "-1"], "--timeout is -1"),
         (["--policy", "local"], "say what to serve"),

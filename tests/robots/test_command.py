@@ -119,8 +119,9 @@ def test_a_run_that_cannot_begin_closes_the_robot(monkeypatch: pytest.MonkeyPatc
     ("arguments", "says"),
     [
         ([], "which robot"),
-        (["franka"], "there is no robot 'franka'; there are: sim"),
         (["sim"], "SERVER"),
+        (["sim"], "--policy"),
+        (["sim", "x", "--policy", "local:scripted"], "give either the server x or --policy local:scripted, not both"),
         (["sim", "x", "--episodes", "0"], "episodes is 0; expected 1 or more"),
         (["sim", "x", "--seconds", "-1"], "seconds is -1.0"),
         (["sim", "x", "--task", "fold the towel"], "stack the red cube on the green cube"),

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from offboard_client.errors import ConfigurationError
-from offboard_client.plugins import UsageError
 from offboard_client.robots import Robot, Task, choose_robot, list_robots, make_robot, make_task
 from offboard_core import InferenceServer
 from offboard_process import in_process
@@ -119,7 +118,7 @@ def test_what_a_robot_measures_and_plays_is_shown_without_connecting_it(install,
         "measures": {"robot_state.q": {"shape": [2], **nothing}}, "plays": {"target_joints": {"shape": [2], **nothing}},
     }  # fmt: skip
     assert in_process("robots", "arm", "--port=", path=tmp_path).returncode == 2
-    assert in_process("robots", "fly", path=tmp_path).returncode == 2
+    assert in_process("robots", "fly", path=tmp_path).returncode == 1
 
 
 def test_a_robot_that_does_not_say_what_it_is_cannot_be_had(install) -> None:
@@ -199,9 +198,9 @@ def test_a_broken_robot_is_a_row_with_its_cause_and_an_error_for_who_asks_for_it
         ("arm:", "there is no robot 'arm:'; say arm, without anything after a colon"),
     ],
 )
-def test_a_robot_that_there_is_not_is_wrong_usage(asked: str, says: str, install) -> None:
+def test_a_robot_that_there_is_not_is_told_with_those_there_are(asked: str, says: str, install) -> None:
     install("arm", ARM)
-    with pytest.raises(UsageError) as raised:
+    with pytest.raises(ConfigurationError) as raised:
         choose_robot(asked)
     assert str(raised.value).startswith(says)
 
@@ -209,7 +208,7 @@ def test_a_robot_that_there_is_not_is_wrong_usage(asked: str, says: str, install
 def test_two_robots_of_one_name_are_told_apart_by_nobody(install) -> None:
     install("arm", ARM)
     install("arm", ARM, dist="other")
-    with pytest.raises(UsageError, match=r"^several packages bring the robot arm: dist-arm 1\.0, other 1\.0$"):
+    with pytest.raises(ConfigurationError, match=r"^several packages bring the robot arm: dist-arm 1\.0, other 1\.0$"):
         choose_robot("arm")
 
 

@@ -45,10 +45,10 @@ def show_contract(meta: Mapping[str, Any], undeclared: str = "nothing is declare
 def show_spec(spec: RobotSpec) -> None:
     """Print what a robot measures and plays, and how often."""
     for heading, channels in (("what it measures", spec.measures), ("what it plays", spec.plays)):
-        emit_table(
-            (heading, "shape", "unit", "frame", "order", "rate"),
-            [(name, *_channel(channel)) for name, channel in channels.items()] or [("nothing", "", "", "", "", "")],
-        )
+        rows = [(name, *_channel(channel)) for name, channel in channels.items()] or [("nothing", *[""] * 5)]
+        columns = zip((heading, "shape", "unit", "frame", "order", "rate"), *rows, strict=True)
+        heads, *rows = zip(*(column for column in columns if any(column[1:])), strict=True)
+        emit_table(heads, rows)
     tell(f"it takes a set-point every {spec.control_period:g} s ({1 / spec.control_period:g} Hz)")
 
 

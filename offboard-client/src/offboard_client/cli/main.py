@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 
-from ..errors import OffboardError, log_to_stderr, printable, wrapped
+from ..errors import ConfigurationError, OffboardError, log_to_stderr, printable, wrapped
 from ..plugins import Command, UsageError, discover, load, only, points
 
 #: The entry-point groups of commands, and of plugins for vendors, codecs and protocols.
@@ -80,7 +80,11 @@ def _dispatch(arguments: list[str]) -> int:
     name, rest = arguments[0], arguments[1:]
     if name.startswith("-"):
         raise UsageError(f"there is no option {name}; options come after a command, see offboard --help")
-    return load(only(name, GROUP, "command", _elsewhere), Command).load()(rest)
+    try:
+        point = only(name, GROUP, "command", _elsewhere)
+    except ConfigurationError as error:
+        raise UsageError(error.text) from None
+    return load(point, Command).load()(rest)
 
 
 def _elsewhere(name: str) -> str | None:

@@ -10,7 +10,7 @@ import tyro
 
 from ..errors import BadParameter, ConfigurationError
 from ..play import PolicyEntry
-from ..plugins import Chosen, Found, UsageError
+from ..plugins import Chosen, Found, UsageError, asked
 from ..robots import RobotEntry
 from ..terminal import parse
 
@@ -53,5 +53,4 @@ def listed(found: Found[RobotEntry] | Found[PolicyEntry]) -> tuple[str, str]:
     """One of a listing: how it is asked for, and what there is to say about it."""
     if found.entry is None:
         return found.name, f"cannot be used ({found.provider}): {found.cause}"
-    name = found.name if found.entry.part is None else f"{found.name}:{found.entry.part}"
-    return name, f"{found.entry.summary} ({found.provider})"
+    return asked(found), f"{found.entry.summary} ({found.provider})"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+from tyro.conf import Positional
 
 from ..plugins import Found
 from ..robots import RobotEntry, choose_robot, list_robots, make_robot
@@ -19,20 +23,30 @@ class Options:
     """Print one JSON object on stdout."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked(Options):
+    """The command line where no robot comes first."""
+
+    name: Annotated[Positional[str | None], tyro.conf.arg(metavar="[NAME]")] = None
+    """Show this one, which is not connected, and does not move; without it all of them are listed."""
+
+
 def run(arguments: list[str]) -> int:
     """List the robots; or show what one measures and plays, which neither connects nor moves it.
 
-    Raises UsageError for a robot that there is not, ConfigurationError for one that is broken.
+    Raises UsageError for options of no robot, ConfigurationError for a robot that there is not or that is broken.
     """
     if arguments and not arguments[0].startswith("-"):
         return _show(arguments[0], arguments[1:])
     options = parse(
-        Options,
+        Asked,
         arguments,
         "robots",
         "List the robots that are installed. `offboard robots NAME` shows what one measures and plays, and takes its "
         "options.",
     )
+    if options.name is not None:
+        return _show(options.name, ["--json"] * options.json)
     if options.json:
         emit_json({"robots": [_described(found) for found in list_robots()]})
     else:

@@ -36,7 +36,7 @@ def run(arguments: list[str]) -> int:
     except BadParameter as error:
         raise UsageError(error.text) from error
     report = play(parsed.run, robot, task, parsed.open)
-    show(report, parsed.policy.json)
+    show(report, parsed.policy.json, "server" if parsed.own is None else "policy")
     if report.interrupted:
         return 130
     return int(any(issubclass(BY_CODE.get(code, OffboardError), ENDING) for code in report.failures))
@@ -72,9 +72,9 @@ def play(options: RunOptions, robot: Robot, task: Task, open_policy: Callable[[L
     return report
 
 
-def show(report: Report, as_json: bool) -> None:
-    """The table, or the JSON object, on stdout."""
+def show(report: Report, as_json: bool, whose: str = "server") -> None:
+    """The table, or the JSON object, on stdout. ``whose``: as in the table."""
     if as_json:
         emit_json(report.as_dict())
     else:
-        console().print(table(report))
+        console().print(table(report, whose))

@@ -8,6 +8,9 @@ from ..errors import counted, printable
 from ..play import Answer, EpisodeInfo, Outcome, Report, Tick, percentiles
 from ..terminal import Line, note
 
+#: What a reader calls what is measured of the reply before.
+_STAGES = {"prev_encode": "encode"}
+
 
 class Display:
     """Watches a run: moves the line, and prints one for each episode that has ended."""
@@ -48,8 +51,8 @@ class Display:
         )
 
 
-def table(report: Report) -> Table:
-    """The closing table."""
+def table(report: Report, whose: str = "server") -> Table:
+    """The closing table. ``whose``: who took the time between an observation and its answer."""
     result = Table(title="interrupted" if report.interrupted else None, show_header=False)
     result.add_column(style="bold")
     result.add_column()
@@ -59,7 +62,7 @@ def table(report: Report) -> Table:
     result.add_row("steps", f"{report.steps} in {counted(len(report.round_trips_ms), 'chunk')}")
     result.add_row("round trip", _milliseconds(report.round_trips_ms))
     for stage, values in report.server_ms.items():
-        result.add_row(f"  server: {printable(stage)}", _milliseconds(values))
+        result.add_row(f"  {whose}: {_STAGES.get(stage) or printable(stage)}", _milliseconds(values))
     deadline = (
         f"{report.missed_deadlines} of {len(report.round_trips_ms)} (a round trip over {report.deadline_ms:.1f} ms)"
     )
@@ -67,7 +70,7 @@ def table(report: Report) -> Table:
     spent = report.wall_s
     result.add_row(
         "wall time",
-        f"cameras {spent['observe']:.1f} s, round trips {spent['infer']:.1f} s, physics {spent['apply']:.1f} s",
+        f"observing {spent['observe']:.1f} s, round trips {spent['infer']:.1f} s, playing {spent['apply']:.1f} s",
     )
     for loss in filter(None, report.losses):
         lost = [f"missed {counted(loss.dropped, 'event')}"] if loss.dropped else []

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar, cast
 
 import tyro
+from tyro.conf import Positional
 
 from ..drivers import RunLength
 from ..errors import ConfigurationError
@@ -40,7 +41,7 @@ class RunOptions:
     length: Annotated[RunLength, tyro.conf.arg(name="")] = field(default_factory=RunLength)
     limits: SafetyLimits = field(default_factory=SafetyLimits)
     task: str | None = None
-    """The instruction; without it that of the robot's own task. `sim` judges which cube is on which."""
+    """The instruction; without it that of the robot's own task."""
     seed: int = 0
     """Where things lie in the first episode; the next one has the next seed."""
     timings: Path | None = None
@@ -55,12 +56,14 @@ class RunOptions:
 class ServersPolicy(ServerOptions):
     """A policy that a server plays."""
 
+    server: Annotated[Positional[str], tyro.conf.arg(metavar="SERVER")]
+    """The server: HOST, HOST:PORT, or ws://HOST:PORT/api/v1/session/MODEL; or none, and --policy instead."""
     model_id: str | None = None
-    """The model to play; without it the one in the URL, else the server's default."""
+    """The model; without it the one in the URL, else the server's default."""
     policy: str | None = None
     """A policy in this process instead of SERVER: `local:VENDOR` (offboard-core); its options come on top."""
     timeout: float = 60.0
-    """How long to wait for one chunk, in seconds."""
+    """How long to wait for one answer, in seconds."""
 
     def open(self, line: Line) -> PolicySession:
         """See :class:`InferenceClient`. ``line`` is told what it waits for."""
@@ -115,6 +118,8 @@ def parse_with_policy(command: str, options: type[T], arguments: Sequence[str], 
     robots, named = robots_part(robot), peek(rest, "policy")
     if named is None:
         refuse_address_flags(f"{command} {robot}", rest, (each.name for each in dataclasses.fields(robots[1])))
+    elif not rest[0].startswith("-"):
+        raise UsageError(f"give either the server {rest[0]} or --policy {named}, not both")
     policy = None if named is None else choose_policy(named)
     # Where the policy is comes first in the help.
     parts: dict[str, Part] = {

@@ -38,7 +38,7 @@ class RunLength:
     episodes: int = 1
     """How many episodes to play."""
     seconds: float = 15.0
-    """Simulated seconds of one episode; it ends earlier when the policy says stop, or by an error."""
+    """Seconds of one episode, by the robot's clock; it ends earlier when the policy says stop, or by an error."""
 
     def __post_init__(self) -> None:
         if self.episodes < 1:

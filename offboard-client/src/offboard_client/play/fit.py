@@ -69,8 +69,8 @@ def action_rate(meta: Mapping[str, Any]) -> float:
     low, high = FPS_RANGE
     if isinstance(fps, bool) or not isinstance(fps, int | float) or not low <= fps <= high:
         raise ConfigurationError(
-            f"the server does not say at which rate its actions are played (action_fps is {fps!r}, and can be "
-            f"{low:g} to {high:g}); serve with --fps, or InferenceServer(…, fps=…)"
+            f"the policy does not say at which rate its actions are played (action_fps is {fps!r}, and can be "
+            f"{low:g} to {high:g}); serve with --fps, or InferenceServer(…, fps=…), or give --fps beside --policy"
         )
     return float(fps)
 
@@ -134,7 +134,10 @@ def _paced(spec: RobotSpec, meta: Mapping[str, Any]) -> Iterator[Mismatch]:
         return
     if fps * spec.control_period > 1 + 1e-6:
         yield Mismatch(
-            "action_fps", takes, f"makes {fps:g} actions per second", "some would not be played; serve with --fps"
+            "action_fps",
+            takes,
+            f"makes {fps:g} actions per second",
+            "some would not be played; serve with --fps, or give it beside --policy",
         )
 
 

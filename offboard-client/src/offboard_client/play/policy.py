@@ -10,6 +10,7 @@ from ..plugins import Chosen, Entry, Found, choose, discover
 from ..wire import Status
 
 POLICIES = "offboard.policies"
+_ELSEWHERE = {"local": "the policy local:VENDOR is not installed: pip install offboard-core"}
 
 
 class StepTimings(Protocol):
@@ -67,7 +68,7 @@ def list_policies() -> list[Found[PolicyEntry]]:
 
 def choose_policy(name: str) -> Chosen[PolicyEntry]:
     """The policy of this name, ``NAME`` or ``NAME:PART``; see :func:`~offboard_client.plugins.choose`."""
-    return choose(name, POLICIES, PolicyEntry, "policy")
+    return choose(name, POLICIES, PolicyEntry, "policy", _ELSEWHERE.get)
 
 
 def open_policy(chosen: Chosen[PolicyEntry], options: Any, on_status: Callable[[Status], None]) -> PolicySession:

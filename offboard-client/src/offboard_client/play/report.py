@@ -38,7 +38,7 @@ class Report:
     episodes: list[Episode] = field(default_factory=list[Episode])
     round_trips_ms: list[float] = field(default_factory=list[float])
     server_ms: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
-    #: Wall seconds: ``observe`` (cameras), ``infer`` (round trips), ``apply`` (physics).
+    #: Wall seconds: ``observe`` (measuring), ``infer`` (round trips), ``apply`` (playing).
     wall_s: dict[str, float] = field(default_factory=lambda: {"observe": 0.0, "infer": 0.0, "apply": 0.0})
     interrupted: bool = False
     #: What those who watched missed: the driver's counters, if whoever runs it puts them here.

@@ -11,7 +11,7 @@ from .entry_points import import_attr
 from .options import build, changeable, describe, parse_value
 
 if TYPE_CHECKING:
-    from .discovery import Found, choose, discover, load, only, points, provider
+    from .discovery import Found, asked, choose, discover, load, only, points, provider
 
 __all__ = [
     "Chosen",
@@ -21,6 +21,7 @@ __all__ = [
     "Maker",
     "NoOptions",
     "UsageError",
+    "asked",
     "build",
     "changeable",
     "choose",
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 #: Imported when first asked for: what declares an entry needs no list of what is installed.
-_LATER = dict.fromkeys(("Found", "choose", "discover", "load", "only", "points", "provider"), "discovery")
+_LATER = dict.fromkeys(("Found", "asked", "choose", "discover", "load", "only", "points", "provider"), "discovery")
 
 
 def __getattr__(name: str) -> Any:

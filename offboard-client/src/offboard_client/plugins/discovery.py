@@ -9,10 +9,9 @@ import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..errors import ConfigurationError, told, unknown
-from .commands import UsageError
 from .entries import Chosen, E
 
 T = TypeVar("T")
@@ -57,13 +56,21 @@ def discover(group: str, kind: type[T]) -> list[Found[T]]:
     return rows
 
 
-def choose(text: str, group: str, kind: type[E], noun: str) -> Chosen[E]:
-    """What ``NAME`` or ``NAME:PART`` asks for. ``noun``: what an error calls it.
+def asked(found: Found[Any]) -> str:
+    """How one of :class:`Entry` is asked for: ``NAME`` or ``NAME:PART``."""
+    part: str | None = found.entry.part if found.entry else None
+    return found.name if part is None else f"{found.name}:{part}"
 
-    Raises UsageError for a name or a part that there is not, ConfigurationError for one that is broken.
+
+def choose(
+    text: str, group: str, kind: type[E], noun: str, absent: Callable[[str], str | None] = lambda name: None
+) -> Chosen[E]:
+    """What ``NAME`` or ``NAME:PART`` asks for. ``noun``: what an error calls it; ``absent``: as in :func:`only`.
+
+    Raises ConfigurationError for a name or a part that there is not, and for one that is broken.
     """
     name, colon, part = text.partition(":")
-    point = only(name, group, noun)
+    point = only(name, group, noun, lambda name: absent(name) or unknown(noun, name, map(asked, discover(group, kind))))
     try:
         entry = load(point, kind)
     except (Exception, SystemExit) as error:
@@ -72,19 +79,19 @@ def choose(text: str, group: str, kind: type[E], noun: str) -> Chosen[E]:
         ) from error
     if colon and (entry.part is None or not part):
         wanted = f"{name}:{entry.part}" if entry.part else f"{name}, without anything after a colon"
-        raise UsageError(f"there is no {noun} {text!r}; say {wanted}")
+        raise ConfigurationError(f"there is no {noun} {text!r}; say {wanted}")
     return Chosen(name, provider(point), entry, part or None)
 
 
 def only(name: str, group: str, noun: str, absent: Callable[[str], str | None] = lambda name: None) -> EntryPoint:
-    """The one entry point of this name. Raises UsageError for none and for several.
+    """The one entry point of this name. Raises ConfigurationError for none and for several.
 
     ``absent``: what to say of a name that is not there, instead of which ones are.
     """
     there = points(group)
     found = [point for point in there if point.name == name]
     if len(found) > 1:
-        raise UsageError(f"several packages bring the {noun} {name}: {', '.join(map(provider, found))}")
+        raise ConfigurationError(f"several packages bring the {noun} {name}: {', '.join(map(provider, found))}")
     if not found:
-        raise UsageError(absent(name) or unknown(noun, name, {point.name for point in there}))
+        raise ConfigurationError(absent(name) or unknown(noun, name, {point.name for point in there}))
     return found[0]

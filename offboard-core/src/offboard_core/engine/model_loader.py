@@ -84,7 +84,8 @@ class ModelLoader:
         now = self._loop.time()
         self._stats.loads["ok"] += 1
         self._stats.load_seconds = now - self.since
-        log.info("loaded %s in %.1f s", spec.label, now - self.since)
+        several = f", {spec.replicas} replicas" if spec.replicas > 1 else ""
+        log.info("loaded %s%s in %.1f s", spec.label, several, now - self.since)
         return LoadedModel(spec, replicas, now)
 
     async def _replica(self, spec: ModelSpec, place: Placement, label: str) -> Replica:
