@@ -4,7 +4,7 @@ import socket
 import subprocess
 
 import pytest
-from offboard_process import LIMIT, command, environment, offboard, serving
+from offboard_process import LIMIT, command, environment, in_process, serving
 from plugin_dists import write_plugin
 from toy_vendor import TOY, write_runs
 
@@ -16,12 +16,14 @@ def server():
 
 
 def test_models_lists_ids(server):
-    assert offboard("models", server).stdout == "scripted\n"
-    assert json.loads(offboard("models", f"ws://{server}/api/v1/session", "--json").stdout) == {"models": ["scripted"]}
+    assert in_process("models", server).stdout == "scripted\n"
+    assert json.loads(in_process("models", f"ws://{server}/api/v1/session", "--json").stdout) == {
+        "models": ["scripted"]
+    }
 
 
 def test_probe_shows_the_handshake_the_answer_and_the_timings(server):
-    done = offboard("probe", server)
+    done = in_process("probe", server)
     assert done.returncode == 0, done.stderr
     for text in (
         "robot_state.ee_pose",
@@ -38,7 +40,7 @@ def test_probe_shows_the_handshake_the_answer_and_the_timings(server):
 
 
 def test_probe_for_machines_is_one_object(server):
-    done = offboard("probe", server, "--json")
+    done = in_process("probe", server, "--json")
     found = json.loads(done.stdout)
     assert found["meta"]["type"] == "scripted"
     assert found["sent"]["task"] == "str"
@@ -49,13 +51,13 @@ def test_probe_for_machines_is_one_object(server):
 
 @pytest.mark.parametrize("argument", ["--wait=0", "--timeout=-1", "--wait=inf"])
 def test_a_time_that_is_none_is_wrong_usage_and_named_as_it_was_typed(server, argument):
-    done = offboard("models", server, argument)
+    done = in_process("models", server, argument)
     flag, _, value = argument.partition("=")
     assert (done.returncode, done.stderr) == (2, f"offboard: {flag} is {value}; expected seconds, a number above 0\n")
 
 
 def test_bench_counts_what_was_asked_for(server):
-    done = offboard("bench", server, "--json", "--requests", "20", "--sessions", "1", "3", "--warmup", "1")
+    done = in_process("bench", server, "--json", "--requests", "20", "--sessions", "1", "3", "--warmup", "1")
     assert done.returncode == 0, done.stderr
     one, three = json.loads(done.stdout)["runs"]
     assert (one["sessions"], one["requests"], one["errors"]) == (1, 20, {})
@@ -68,7 +70,7 @@ def test_bench_counts_what_was_asked_for(server):
 
 
 def test_bench_for_people_is_a_table(server):
-    done = offboard("bench", server, "--seconds", "0.2")
+    done = in_process("bench", server, "--seconds", "0.2")
     assert "requests/s" in done.stdout
     assert "server.queue" in done.stdout
 
@@ -77,7 +79,7 @@ def test_bench_tells_what_the_server_answers_instead(tmp_path):
     write_plugin(tmp_path, "toy", TOY)
     write_runs(tmp_path / "runs", "1")
     with serving("--checkpoints-dir", tmp_path / "runs", "--codec.map", "robot_state.q=q", path=tmp_path) as (_, info):
-        done = offboard("bench", info["url"], "--requests", "3", "--json")
+        done = in_process("bench", info["url"], "--requests", "3", "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["runs"][0]["errors"] == {"policy_failed": 3}
     assert "the server answered with errors, first: " in done.stderr
@@ -102,7 +104,7 @@ def test_bench_tells_what_the_server_answers_instead(tmp_path):
     ],
 )
 def test_bad_input_is_one_clear_error(arguments, status, text):
-    done = offboard(*arguments)
+    done = in_process(*arguments)
     assert (done.returncode, done.stdout) == (status, "")
     assert text in done.stderr
     assert "Traceback" not in done.stderr
@@ -125,8 +127,8 @@ def test_ctrl_c_is_quiet():
 
 def test_an_unknown_model_and_a_bad_parameter_are_told(server):
     assert (
-        "there is no model 'nope' here; there are: scripted" in offboard("probe", server, "--model-id", "nope").stderr
+        "there is no model 'nope' here; there are: scripted" in in_process("probe", server, "--model-id", "nope").stderr
     )
-    done = offboard("probe", f"ws://{server}/api/v1/session?codec.fsp=3")
+    done = in_process("probe", f"ws://{server}/api/v1/session?codec.fsp=3")
     assert done.returncode == 1
     assert "there is no option 'fsp' of the codec scripted" in done.stderr

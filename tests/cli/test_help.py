@@ -7,7 +7,7 @@ from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import pytest
-from offboard_process import LIMIT, environment, in_process, offboard
+from offboard_process import LIMIT, environment, in_process
 from plugin_dists import write_plugin
 
 if sys.version_info >= (3, 11):
@@ -68,7 +68,7 @@ def test_importing_core_brings_no_server_and_no_client(heavy):
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",), ("help",)])
 def test_help_names_every_command(arguments):
-    done = offboard(*arguments)
+    done = in_process(*arguments)
     assert done.returncode == 0
     listed = set(re.findall(r"^  ([a-z]+) {2,}\S", done.stdout, re.MULTILINE))
     assert listed == {point.name for point in entry_points(group="offboard.commands")}
@@ -87,7 +87,7 @@ def test_each_command_has_help(command):
 def test_version_names_what_is_installed(tmp_path):
     """Plugins, too, and broken ones as well: they are listed without being imported."""
     write_plugin(tmp_path, "bad", "raise RuntimeError('no CUDA')", version="2.5")
-    done = offboard("--version", path=tmp_path)
+    done = in_process("--version", path=tmp_path)
     listed = done.stdout.splitlines()
     assert (done.returncode, done.stderr) == (0, "")
     client, core = (f"{name} {version(name)}" for name in ("offboard-client", "offboard-core"))
@@ -213,7 +213,7 @@ HELP = ["serve", "serve --vendor openpi", "run sim", "models", "probe", "bench",
 
 @pytest.mark.parametrize("command", HELP)
 def test_the_help_breaks_its_lines_where_they_are_full(command):
-    lines = [line[2:-2] for line in offboard(*command.split(), "--help").stdout.splitlines() if line.startswith("│")]
+    lines = [line[2:-2] for line in in_process(*command.split(), "--help").stdout.splitlines() if line.startswith("│")]
     assert lines
     for line, following in itertools.pairwise(lines):
         column = len(following) - len(following.lstrip())
@@ -244,7 +244,7 @@ def test_ctrl_c_while_libraries_are_loaded_ends_without_a_trace():
 
 @pytest.mark.parametrize("command", ["stats", "train"])
 def test_what_training_lacks_is_told_with_the_help_that_has_it(command):
-    done = offboard(command)
+    done = in_process(command)
     named = f"{command} --vendor openpi --help"
     assert (done.returncode, f"offboard {named}" in done.stderr) == (2, True), done.stderr
-    assert "--input-path PATH" in offboard(*named.split()).stdout
+    assert "--input-path PATH" in in_process(*named.split()).stdout

@@ -31,14 +31,14 @@ def test_plugins_lists_every_plugin_and_what_is_wrong(tmp_path):
         "cause": None,
     }
     assert rows["bad"]["cause"] == "RuntimeError: no CUDA"
-    table = offboard("plugins", path=tmp_path).stdout
+    table = in_process("plugins", path=tmp_path).stdout
     assert "dist-bad" in table
     assert "RuntimeError: no CUDA" in table
 
 
 def test_codecs_lists_what_each_reads_makes_and_takes(tmp_path):
     write_plugin(tmp_path, "toy", TOY)
-    done = offboard("codecs", "--json", path=tmp_path)
+    done = in_process("codecs", "--json", path=tmp_path)
     codecs = {codec["name"]: codec for codec in json.loads(done.stdout)["codecs"]}
     assert codecs.keys() == {"toy.shift"} | {offer.name for offer in Plugins.discover().offers(CODEC)}
     shift = codecs["toy.shift"]
@@ -50,7 +50,7 @@ def test_codecs_lists_what_each_reads_makes_and_takes(tmp_path):
         {"name": "map", "type": "a map from text to text", "default": {}, "changeable": False},
     ]
     assert codecs["core.native"]["reads"] is None, "only a checkpoint can tell"
-    assert "toy.shift" in offboard("codecs", path=tmp_path).stdout
+    assert "toy.shift" in in_process("codecs", path=tmp_path).stdout
 
 
 CHANGEABLE = """
@@ -79,7 +79,7 @@ CHANGEABLE = """
 
 def test_one_codec_is_shown_as_its_handshake_says_it_and_with_what_may_change(tmp_path):
     write_plugin(tmp_path, "toy", CHANGEABLE)
-    done = offboard("codecs", "toy.lossy", "--json", path=tmp_path)
+    done = in_process("codecs", "toy.lossy", "--json", path=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
         "name": "toy.lossy",
@@ -97,14 +97,14 @@ def test_one_codec_is_shown_as_its_handshake_says_it_and_with_what_may_change(tm
         ],
         "one_way": "Lossy decodes actions and has no inverse (encode_actions)",
     }
-    shown = offboard("codecs", "toy.lossy", path=tmp_path).stdout
+    shown = in_process("codecs", "toy.lossy", path=tmp_path).stdout
     gain, needed = (next(line for line in shown.splitlines() if name in line) for name in ("gain", "needed"))
     assert ("yes" in gain, "yes" in needed) == (True, False)
     assert "12.5" in shown
 
 
 def test_the_handshake_carries_what_is_shown_of_its_codec():
-    shown = json.loads(offboard("codecs", "scripted", "--json").stdout)
+    shown = json.loads(in_process("codecs", "scripted", "--json").stdout)
     chosen = choose_policy("local:scripted")
     with closing(open_policy(chosen, chosen.options()(), print)) as session:
         meta = session.metadata
@@ -127,15 +127,15 @@ BROKEN = "raise RuntimeError('no driver')"
 
 def test_robots_are_listed_and_a_broken_one_says_why(tmp_path):
     write_plugin(tmp_path, "arm", BROKEN, group="offboard.robots", attr="it")
-    done = offboard("robots", "--json", path=tmp_path)
+    done = in_process("robots", "--json", path=tmp_path)
     assert done.returncode == 0
     rows = {row["name"]: row for row in json.loads(done.stdout)["robots"]}
     assert rows["arm"] == {
         "name": "arm", "part": None, "summary": None, "provider": "dist-arm 1.0", "cause": "RuntimeError: no driver"
     }  # fmt: skip
     assert rows["sim"]["cause"] is None
-    assert "RuntimeError: no driver" in offboard("robots", path=tmp_path).stdout
-    done = offboard("robots", "arm", path=tmp_path)
+    assert "RuntimeError: no driver" in in_process("robots", path=tmp_path).stdout
+    done = in_process("robots", "arm", path=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "RuntimeError: no driver" in done.stderr
 
@@ -148,5 +148,5 @@ def test_every_installed_codec_can_be_listed_without_a_checkpoint_or_says_why():
 
 def test_lists_have_no_blanks_at_the_ends_of_their_lines():
     for command in (["plugins"], ["codecs"], ["robots"], ["robots", "sim"]):
-        shown = offboard(*command).stdout.splitlines()
+        shown = in_process(*command).stdout.splitlines()
         assert shown == [line.rstrip() for line in shown]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from offboard_client import InferenceClient, Unauthorized
 from offboard_core.server import reachable
-from offboard_process import LIMIT, command, environment, in_process, offboard, serving
+from offboard_process import LIMIT, command, environment, in_process, serving
 from plugin_dists import write_plugin
 from toy_vendor import TOY, write_runs
 
@@ -109,9 +109,9 @@ def test_a_token_from_a_file_is_asked_for(tmp_path):
     with serving("--vendor", "scripted", "--auth-token-file", secret) as (_, info):
         with pytest.raises(Unauthorized):
             InferenceClient(info["url"]).list_models()
-        assert offboard("models", info["url"]).returncode == 1
-        assert offboard("models", info["url"], "--auth-token-file", secret).stdout == "scripted\n"
-        assert offboard("models", info["url"], OFFBOARD_AUTH_TOKEN="correct-horse").stdout == "scripted\n"
+        assert in_process("models", info["url"]).returncode == 1
+        assert in_process("models", info["url"], "--auth-token-file", secret).stdout == "scripted\n"
+        assert in_process("models", info["url"], OFFBOARD_AUTH_TOKEN="correct-horse").stdout == "scripted\n"
 
 
 @pytest.mark.rule("A-7")
@@ -166,7 +166,7 @@ def test_names_that_do_not_exist(place):
 
 
 def test_values_that_make_no_sense(place):
-    assert "--port 70000 is no port" in offboard("serve", "--vendor", "scripted", "--port", "70000").stderr
+    assert "--port 70000 is no port" in in_process("serve", "--vendor", "scripted", "--port", "70000").stderr
     assert "--infer-timeout 0.0 is not above 0" in refused("--vendor", "scripted", "--infer-timeout", "0", status=2)
     assert "belong together" in refused("--vendor", "scripted", "--ssl-certfile", "x.pem", status=2)
     assert "cannot be read" in refused("--vendor", "scripted", "--auth-token-file", place / "none")
@@ -187,7 +187,7 @@ def test_a_port_in_use():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = offboard("serve", "--vendor", "scripted", "--port", port)
+        done = in_process("serve", "--vendor", "scripted", "--port", port)
     assert done.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in done.stderr
     assert "choose another --port" in done.stderr
@@ -220,7 +220,7 @@ def test_two_plugins_of_one_name(tmp_path):
     write_plugin(tmp_path, "twin", TOY, dist="dist-two")
     text = refused("--vendor", "twin", path=tmp_path)
     assert "2 plugins are called 'twin': twin (dist-one 1.0), twin (dist-two 1.0)" in text
-    rows = json.loads(offboard("plugins", "--json", path=tmp_path).stdout)["plugins"]
+    rows = json.loads(in_process("plugins", "--json", path=tmp_path).stdout)["plugins"]
     assert [(r["distribution"], bool(r["cause"])) for r in rows if r["name"] == "twin"] == [
         ("dist-one", True), ("dist-two", True),
     ]  # fmt: skip
@@ -234,7 +234,7 @@ def test_a_plugin_whose_options_clash_with_cores_is_named(tmp_path):
 
 
 def test_vendor_help_shows_the_vendors_options(place):
-    done = offboard("serve", "--vendor", "toy", "--help", path=place)
+    done = in_process("serve", "--vendor", "toy", "--help", path=place)
     assert done.returncode == 0
     assert "--gain" in done.stdout
     assert "What the answer is multiplied with." in done.stdout

@@ -15,6 +15,7 @@ from offboard_core import InferenceServer
 from offboard_core.catalog import KEYS
 from offboard_core.plugins import CODEC, FRONTEND, LOADER, TRAINER, Plugins
 from offboard_core.server import ServerConfig
+from offboard_process import in_process
 
 #: A thing → how it is spelled, and how else people spell it.
 SPELLINGS = {
@@ -60,7 +61,8 @@ def helps():
         yield from (["stats", "--vendor", offer.name], ["train", "--vendor", offer.name])
 
 
-def offered(capsys):
+@pytest.fixture(scope="module")
+def offered():
     """A spelling → who offers it."""
     found: dict[str, set[str]] = {}
 
@@ -69,8 +71,9 @@ def offered(capsys):
             found.setdefault(name.rpartition(".")[2].replace("-", "_"), set()).add(where)
 
     for command in helps():
-        assert main([*command, "--help"]) == 0
-        shown = capsys.readouterr().out
+        helped = in_process(*command, "--help")
+        assert helped.returncode == 0
+        shown = helped.stdout
         add(" ".join(command), re.findall(r"^\W* --([a-z][a-z.-]*)", shown, re.MULTILINE))
         positional = re.search(r"^\W*\[?([A-Z]+)\]? {2,}", shown, re.MULTILINE)
         add(" ".join(command), [positional[1].lower()] if positional else [])
@@ -95,29 +98,26 @@ def wrong(found):
     ]
 
 
-def test_one_thing_has_one_spelling(capsys):
-    found = offered(capsys)
-    assert wrong(found) == []
-    offered_by_none = {thing for thing, (spelling, _) in SPELLINGS.items() if spelling not in found}
+def test_one_thing_has_one_spelling(offered):
+    assert wrong(offered) == []
+    offered_by_none = {thing for thing, (spelling, _) in SPELLINGS.items() if spelling not in offered}
     assert offered_by_none == (set() if find_spec("offboard_lerobot") else LEROBOTS)
 
 
-def test_another_spelling_would_be_found(capsys):
-    found = offered(capsys) | {"num_iterations": {"run fly"}, "model": {"models.toml"}}
-    assert wrong(found) == [
+def test_another_spelling_would_be_found(offered):
+    assert wrong(offered | {"num_iterations": {"run fly"}, "model": {"models.toml"}}) == [
         "models.toml: the model that a session is with is model_id, not model",
         "run fly: how many episodes is episodes, not num_iterations",
     ]
 
 
-def test_a_thing_is_spelled_alike_by_all_who_ask_for_it(capsys):
-    found = offered(capsys)
-    assert set(TALK_TO_A_SERVER) == found["server"]
-    assert {"probe", "bench", "run sim", "InferenceClient.new_session"} == found["model_id"]
-    assert {"run sim", "demo", "RunLength"} == found["episodes"]
-    assert found["seconds"] >= found["episodes"]
-    assert {"serve", "models.toml"} <= found["checkpoints_dir"]
-    assert {"InferenceClient", "ServerConfig"} == found["auth_token"]
+def test_a_thing_is_spelled_alike_by_all_who_ask_for_it(offered):
+    assert set(TALK_TO_A_SERVER) == offered["server"]
+    assert {"probe", "bench", "run sim", "InferenceClient.new_session"} == offered["model_id"]
+    assert {"run sim", "demo", "RunLength"} == offered["episodes"]
+    assert offered["seconds"] >= offered["episodes"]
+    assert {"serve", "models.toml"} <= offered["checkpoints_dir"]
+    assert {"InferenceClient", "ServerConfig"} == offered["auth_token"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from offboard_core.engine import ServiceTimeouts
 from offboard_core.frontends import Frontend, make_frontends
 from offboard_core.plugins import Plugins
 from offboard_core.server import InferenceServer
-from offboard_process import offboard, serving
+from offboard_process import in_process, serving
 from plugin_dists import write_plugin
 from puppets import PATIENCE, Door, Puppet, source
 from robots import connect_to
@@ -260,13 +260,13 @@ def installed(tmp_path):
 
 def plugin_row(path):
     return next(
-        row for row in json.loads(offboard("plugins", "--json", path=path).stdout)["plugins"] if row["name"] == "sum"
+        row for row in json.loads(in_process("plugins", "--json", path=path).stdout)["plugins"] if row["name"] == "sum"
     )
 
 
 def test_the_command_lists_describes_and_speaks_it(installed):
     assert plugin_row(installed)["frontends"] == ["sum"]
-    described = " ".join(offboard("serve", "--help", path=installed).stdout.split())
+    described = " ".join(in_process("serve", "--help", path=installed).stdout.split())
     assert "sum on /sum, /other/sum (--sum.scale, --sum.only)" in described
     with serving("--vendor", "scripted", "--sum.scale", "3", path=installed) as (_, said):
         assert said["frontends"]["sum"] == ["/sum", "/other/sum"]
@@ -283,7 +283,7 @@ def test_a_models_toml_may_hold_the_options(installed, tmp_path):
         with pytest.raises(ConnectionClosedError):
             client.recv(timeout=PATIENCE)
         assert "the sum is for nothing" in client.close_reason
-    twice = offboard("serve", models, "--sum.scale", "1", path=installed)
+    twice = in_process("serve", models, "--sum.scale", "1", path=installed)
     assert (twice.returncode, "the options of sum are in" in twice.stderr) == (2, True)
 
 
@@ -298,6 +298,6 @@ def test_a_models_toml_may_hold_the_options(installed, tmp_path):
 def test_a_models_toml_that_sets_them_wrongly_is_refused(installed, tmp_path, text, says):
     models = tmp_path / "models.toml"
     models.write_text(text)
-    done = offboard("serve", models, "--port", "0", path=installed)
+    done = in_process("serve", models, "--port", "0", path=installed)
     assert done.returncode == 1
     assert says in done.stderr

@@ -15,7 +15,7 @@ from offboard_core import Chunk, ConfigurationError
 from offboard_core.frontends import make_listeners
 from offboard_core.plugins import Plugins
 from offboard_core.server import InferenceServer
-from offboard_process import offboard, serving
+from offboard_process import in_process, serving
 from plugin_dists import write_plugin
 from puppets import PATIENCE, Door, Puppet, reached, source
 from robots import get, get_json, robot
@@ -267,11 +267,11 @@ def installed(tmp_path_factory):
 def test_the_command_lists_describes_and_starts_it(installed):
     (row,) = [
         row
-        for row in json.loads(offboard("plugins", "--json", path=installed).stdout)["plugins"]
+        for row in json.loads(in_process("plugins", "--json", path=installed).stdout)["plugins"]
         if row["name"] == "joints"
     ]
     assert row["listeners"] == ["joints.zmq"]
-    described = " ".join(offboard("serve", "--help", path=installed).stdout.split())
+    described = " ".join(in_process("serve", "--help", path=installed).stdout.split())
     assert "joints.zmq on 5600 (--joints.zmq.silence)" in described
     arguments = ("--vendor", "scripted", "--listen", "joints.zmq:0", "--joints.zmq.silence", "60")
     with serving(*arguments, path=installed) as (_, said):
@@ -296,7 +296,7 @@ def test_the_command_lists_describes_and_starts_it(installed):
     ],
 )
 def test_what_is_asked_for_wrongly_is_refused(installed, arguments, status, says):
-    done = offboard("serve", "--vendor", "scripted", "--port", "0", *arguments, path=installed)
+    done = in_process("serve", "--vendor", "scripted", "--port", "0", *arguments, path=installed)
     assert (done.returncode, says in done.stderr) == (status, True), done.stderr
 
 
@@ -306,5 +306,5 @@ def test_a_models_toml_may_hold_the_options(installed, tmp_path):
     models.write_text('[it]\nvendor = "scripted"\n[listeners."joints.zmq"]\nsilence = 60\n')
     with serving(models, "--listen", "joints.zmq:0", path=installed) as (_, said):
         assert list(said["listeners"]) == ["joints.zmq"]
-    alone = offboard("serve", models, "--port", "0", path=installed)
+    alone = in_process("serve", models, "--port", "0", path=installed)
     assert (alone.returncode, "it does not listen: --listen joints.zmq" in alone.stderr) == (1, True)

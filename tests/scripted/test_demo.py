@@ -31,7 +31,8 @@ def demo(*arguments: str) -> Generator[tuple[subprocess.Popen[str], int], None, 
         serving = process.stderr.readline()
         found = re.search(r":(\d+)", serving)
         assert found, serving + process.stderr.read()
-        assert "episode 1" in process.stderr.readline()
+        while "episode 1" not in (line := process.stderr.readline()):
+            assert line, "it has left"
         yield process, int(found[1])
     finally:
         process.kill()

@@ -38,8 +38,9 @@ def offboard(*arguments, path=None, **env):
 
 
 def in_process(*arguments, path=None, **env):
-    """The same for what is refused before anything starts: in this process, which need not import it all again."""
-    out, err, modules = io.StringIO(), io.StringIO(), set(sys.modules)
+    """The same for what starts no server: in this process, which need not import it all again."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    modules = set(sys.modules)
     with (
         pytest.MonkeyPatch.context() as patch,
         contextlib.redirect_stdout(out),
@@ -55,7 +56,7 @@ def in_process(*arguments, path=None, **env):
             for name in set(sys.modules) - modules:
                 if path is not None and str(getattr(sys.modules[name], "__file__", "")).startswith(str(path)):
                     del sys.modules[name]
-    return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
+    return subprocess.CompletedProcess(arguments, status, *(said.buffer.getvalue().decode() for said in (out, err)))
 
 
 @contextlib.contextmanager
