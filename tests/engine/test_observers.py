@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from model_bench import Bench, run, until
 from offboard_core import Chunk, ConfigurationError, InferTimeout, InvalidAction, Observer, ObserverEntry, hookimpl
-from offboard_core.engine import Observers, Watch, make_observers, name_observers
+from offboard_core.engine import Observers, SessionRecords, make_observers, name_observers
 from offboard_core.plugins import Plugins
 from puppets import Door, PlainSerializer, Puppet, source
 from service_bed import X, open_session, serving
@@ -88,7 +88,7 @@ def test_a_record_stays_as_it_is_whatever_the_next_inference_writes_into_the_sam
         try:
             async with Bench(Reusing()) as bench:
                 pipeline = await bench.pipeline(Scratch())
-                pipeline.watch = Watch(observers, "s", "m")
+                pipeline.records = SessionRecords(observers, "s", "m")
                 for i in (1, 2, 3):
                     bench.thread._last_infer = 1.0 if overlap else 0.0
                     await bench.submit(pipeline, frame(i, notes=["robot's"])).reply()
@@ -107,7 +107,7 @@ def test_a_record_stays_as_it_is_whatever_the_next_inference_writes_into_the_sam
 def test_what_lies_in_a_frame_is_not_copied_for_nobody_writes_into_it():
     in_frame, in_buffer = np.frombuffer(bytes(24))[1:], np.frombuffer(bytearray(24))[1:]
     in_buffer.flags.writeable = False
-    kept = Watch(Observers({"noting": Noting()}), "s", "m").keep(b"")
+    kept = SessionRecords(Observers({"noting": Noting()}), "s", "m").keep(b"")
     kept.asked({"frame": in_frame, "deep": [{"buffer": in_buffer}]}, {})
     assert np.shares_memory(kept.observation["frame"], in_frame)
     copy = kept.observation["deep"][0]["buffer"]
@@ -119,7 +119,7 @@ def test_without_observers_an_exchange_keeps_nothing():
     async def main():
         async with serving(puppet(Puppet())) as service:
             session = await open_session(service)
-            assert session.pipeline.watch is None
+            assert session.pipeline.records is None
             assert not service.observers
             assert "observers" not in service.status()
             threads = {thread.name for thread in threading.enumerate()}
@@ -278,7 +278,7 @@ def test_errors_and_timeouts_are_told_and_what_nobody_waits_for_is_not():
                 pipelines = {}
                 for name, serializer in {"good": None, "mute": Mute(), "late": None, "gone": None}.items():
                     pipelines[name] = await bench.pipeline(serializer)
-                    pipelines[name].watch = Watch(observers, name, "m")
+                    pipelines[name].records = SessionRecords(observers, name, "m")
                 await bench.submit(pipelines["good"], X).reply()
                 await bench.submit(pipelines["good"], InvalidAction("not read")).reply()
                 await bench.submit(pipelines["mute"], X)._future
@@ -360,7 +360,12 @@ def test_an_observer_that_cannot_be_made_is_an_error_that_leaves_none_open(plugi
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"), [(Noting, "is a ABCMeta"), (Noting(waiting=0), "0 records"), (object(), "is a object")]
+    ("wrong", "said"),
+    [
+        (Noting, "is a ABCMeta"),
+        (object(), "is a object"),
+        *((Noting(waiting=odd), f"lets {odd!r} records wait") for odd in (0, "x", None, float("nan"), 1.5, True)),
+    ],
 )
 def test_what_is_no_observer_is_refused(wrong, said):
     with pytest.raises(ConfigurationError, match=said):

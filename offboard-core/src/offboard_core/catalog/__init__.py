@@ -10,7 +10,7 @@ from .declared import declare
 from .lookups import AT_ONCE, Lookups
 from .models_toml import KEYS, read_models, read_options
 from .resolved_codec import ResolvedCodec
-from .source import ModelSource, choose_vendor, expand, from_flags
+from .source import ModelSource, choose_vendor, expand, from_flags, options_beside
 from .waiting import wait_until_set
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "expand",
     "from_callables",
     "from_flags",
+    "options_beside",
     "read_models",
     "read_options",
     "wait_until_set",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,16 @@ def choose_vendor(plugins: Plugins, vendor: str | None, location: str | None) ->
     if not place.exists():
         raise not_there(place)
     return plugins.get(LOADER, plugins.recognise(place))
+
+
+def options_beside(offer: Offer[LoaderEntry], ours: type[Any]) -> type[Any]:
+    """The vendor's options class, beside ``ours`` on a command line. Raises ConfigurationError for a name of both."""
+    declared = offer.options()
+    if clash := sorted({field.name for field in fields(declared)} & {field.name for field in fields(ours)}):
+        raise ConfigurationError(
+            f"the plugin {offer.provider} declares options that are core's own: {', '.join(clash)}"
+        )
+    return declared
 
 
 def expand(location: str) -> str:

@@ -19,7 +19,7 @@ from offboard_client.plugins import UsageError, describe, parse_value
 from offboard_client.terminal import parse, peek, refuse_habits
 from tyro.conf import Positional
 
-from ..catalog import choose_vendor, expand
+from ..catalog import choose_vendor, expand, options_beside
 from ..plugins import FRONTEND, LISTENER, OBSERVER, Offer, Plugins
 
 _SUMMARY = (
@@ -119,11 +119,7 @@ def parse_serve(arguments: Sequence[str], plugins: Plugins) -> Parsed:
             raise UsageError(f"{names} cannot be combined with {serve.models}: write it into the file")
         return Parsed(serve, None, codec, dotted)
     offer = choose_vendor(plugins, vendor, None if location is None else expand(location))
-    declared = offer.options()
-    taken = {field.name for field in dataclasses.fields(ServeOptions)}
-    clash = sorted(taken.intersection(field.name for field in dataclasses.fields(declared)))
-    if clash:
-        raise UsageError(f"the plugin {offer.provider} declares options that are core's own: {', '.join(clash)}")
+    declared = options_beside(offer, ServeOptions)
     both = dataclasses.make_dataclass(
         "Options",
         [

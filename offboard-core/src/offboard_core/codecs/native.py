@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from offboard_client.errors import BadObservation
 
-from ..types import Array, Checkpoint, Chunk, Codec, CodecMeta, Field, Observation
+from ..types import Array, Checkpoint, Chunk, Codec, CodecMeta, Field, Observation, fits
 from ._read import require
 from .names import Rename, resolve_names
 from .state import check_canonical
@@ -88,7 +88,7 @@ def _checked(name: str, value: Any, declared: Field) -> Any:
     shape = declared.shape
     if shape == (1,) and array.ndim == 0:
         array = array[None]
-    if shape is not None and not _fits(array.shape, shape):
+    if shape is not None and not fits(array.shape, shape):
         raise BadObservation(f"{name} has the shape {array.shape}, the model expects {shape} (-1: any)")
     if array.dtype.kind in "iuf":
         check_canonical(name, array)
@@ -102,7 +102,3 @@ def _checked(name: str, value: Any, declared: Field) -> Any:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise BadObservation(f"{name} holds numbers that are not finite")
     return array
-
-
-def _fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
-    return len(shape) == len(declared) and all(want in (-1, n) for n, want in zip(shape, declared, strict=True))

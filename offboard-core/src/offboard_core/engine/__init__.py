@@ -16,7 +16,7 @@ from .model_slot import ModelSlot
 from .model_thread import ModelThread
 from .observers import ExchangeRecord, Observer, Observers, make_observers, name_observers
 from .paths import HIDDEN, without_paths, without_paths_in
-from .records import Watch
+from .records import SessionRecords
 from .service import AGAIN, OnProgress, PolicyService
 from .session import ServiceSession
 from .stats import BOUNDS, ServerStats, SessionStats
@@ -47,8 +47,8 @@ __all__ = [
     "ServerStats",
     "ServiceSession",
     "ServiceTimeouts",
+    "SessionRecords",
     "SessionStats",
-    "Watch",
     "check_action",
     "check_observation",
     "contract",

@@ -14,7 +14,7 @@ from offboard_client.errors import BadObservation, InvalidAction, LoadFailed, to
 from offboard_client.plugins import build
 from offboard_client.wire import WireLimits, check_actions, check_times, is_finite
 
-from ..types import Array, Chunk, CodecMeta, Field, InferContext, Observation, Policy
+from ..types import Array, Chunk, CodecMeta, Field, InferContext, Observation, Policy, fits
 from .controls import check_controls
 
 _NUMBERS = "fiub"
@@ -162,11 +162,6 @@ def check_action(chunk: Chunk, meta: CodecMeta) -> None:
     check_actions(columns)
     if chunk.timestamp is not None:
         check_times(np.asarray(chunk.timestamp))
-
-
-def fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
-    """Whether an array of ``shape`` is one of a declared shape, in which -1 is any length."""
-    return len(shape) == len(declared) and all(d in (-1, s) for s, d in zip(shape, declared, strict=True))
 
 
 def _spell(field: Field) -> str:

@@ -14,8 +14,8 @@ from offboard_client.errors import BadObservation, InvalidAction, brief
 from offboard_client.wire import CONTEXT, check_actions, is_finite
 
 from ..catalog import ResolvedCodec
-from ..types import Array, Chunk, InferContext, Observation, Policy, is_array
-from .checks import MAX_STEPS, check_observation, fits
+from ..types import Array, Chunk, InferContext, Observation, Policy, fits, is_array
+from .checks import MAX_STEPS, check_observation
 
 _NAMES = frozenset(CONTEXT.values())
 #: What a seed is below: the largest that msgpack, JSON's readers and random generators all take.

@@ -15,7 +15,7 @@ from ..catalog import ResolvedCodec
 from ..types import NO_CONTEXT, Chunk, Item, Observation, Session
 from .checks import check_action, check_length, check_observation
 from .context import ContextReader
-from .records import Kept, Watch
+from .records import Kept, SessionRecords
 from .stats import SessionStats
 
 log = logging.getLogger(__name__)
@@ -51,8 +51,8 @@ class Pipeline:
     """
 
     __slots__ = (
-        "_make_serializer", "alone", "codec", "context", "last_encode_ms", "serializer", "session", "stats",
-        "translating", "watch",
+        "_make_serializer", "alone", "codec", "context", "last_encode_ms", "records", "serializer", "session",
+        "stats", "translating",
     )  # fmt: skip
 
     def __init__(
@@ -70,7 +70,7 @@ class Pipeline:
         self.last_encode_ms = 0.0
         self.alone = False
         self.translating = Lock()
-        self.watch: Watch | None = None
+        self.records: SessionRecords | None = None
         self.renew_serializer(make_serializer)
 
     def renew_serializer(self, make_serializer: Callable[[], Serializer] | None = None) -> None:
@@ -134,9 +134,9 @@ class Exchange:
             return self.prepared and self.error is None and not self.abandoned
 
     def _prepare(self) -> None:
-        start, watch, seen = perf_counter(), self.pipeline.watch, self.observation
-        if watch is not None:
-            self.kept = watch.keep(self.frame)
+        start, records, seen = perf_counter(), self.pipeline.records, self.observation
+        if records is not None:
+            self.kept = records.keep(self.frame)
         try:
             seen, self.warnings = self._serializer.read(self.frame)
             self.observation = seen

@@ -259,7 +259,7 @@ class ModelThread:
             if not exchange.abandoned:
                 self._open.discard(exchange)
                 _deliver(exchange, exchange.reply, exchange.error)
-                told = told or exchange.pipeline.watch is not None
+                told = told or exchange.pipeline.records is not None
         if told:  # when everybody has an answer
             for exchange in finished:
                 if not exchange.abandoned:
@@ -274,5 +274,5 @@ def _deliver(exchange: Exchange, reply: Any, error: OffboardError | None) -> Non
 
 
 def _tell(exchange: Exchange, reply: Any, error: OffboardError | None) -> None:
-    if (watch := exchange.pipeline.watch) is not None:
-        watch.delivered(exchange, reply, error)
+    if (records := exchange.pipeline.records) is not None:
+        records.delivered(exchange, reply, error)

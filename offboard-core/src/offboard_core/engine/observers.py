@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 #: Seconds that all observers together get to see what waits, and to close, when the server ends.
 CLOSING = 3.0
 #: Seconds between two lines of the log that say the same of an observer.
-AGAIN = 30.0
+LOG_AGAIN = 30.0
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -91,10 +91,10 @@ class Bounded:
     def __init__(self, name: str, observer: Observer) -> None:
         self.name = name
         self.seen = self.dropped = self.failed = 0
-        self._observer = observer
+        self._observer, self._most = observer, observer.waiting
         self._queue: SimpleQueue[ExchangeRecord | None] = SimpleQueue()
         self._left = False
-        self._dropped_told = self._failed_told = -AGAIN
+        self._dropped_told = self._failed_told = -LOG_AGAIN
         self._thread = threading.Thread(target=self._run, name=f"offboard-observer-{name}", daemon=True)
         self._ended: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
 
@@ -104,11 +104,11 @@ class Bounded:
 
     def offer(self, record: ExchangeRecord) -> None:
         """Queue it, unless too many wait."""
-        if self._queue.qsize() < self._observer.waiting:
+        if self._queue.qsize() < self._most:
             self._queue.put(record)
             return
         self.dropped += 1
-        if (now := monotonic()) - self._dropped_told >= AGAIN:
+        if (now := monotonic()) - self._dropped_told >= LOG_AGAIN:
             self._dropped_told = now
             log.warning(
                 "the observer %s is slower than what it watches; exchanges dropped so far: %d", self.name, self.dropped
@@ -150,7 +150,7 @@ class Bounded:
 
     def _fail(self, error: BaseException) -> None:
         self.failed += 1
-        if (now := monotonic()) - self._failed_told >= AGAIN:
+        if (now := monotonic()) - self._failed_told >= LOG_AGAIN:
             self._failed_told = now
             log.error("the observer %s failed; exchanges so far: %d", self.name, self.failed, exc_info=error)
 
@@ -164,8 +164,10 @@ class Observers:
         for name, one in observers.items():
             if not isinstance(cast("object", one), Observer):
                 raise ConfigurationError(f"the observer {name} is a {type(one).__name__}, which is no Observer")
-            if one.waiting < 1:
-                raise ConfigurationError(f"the observer {name} lets {one.waiting} records wait; expected 1 or more")
+            if type(one.waiting) is not int or one.waiting < 1:
+                raise ConfigurationError(
+                    f"the observer {name} lets {one.waiting!r:.40} records wait; expected a whole number from 1 up"
+                )
         self.contents = any(one.contents for one in observers.values())
         self._bounded = [Bounded(name, one) for name, one in observers.items()]
         self._begun = self._closed = False

@@ -55,7 +55,7 @@ class Kept:
             self.reply_chunk = _lasting(result)
 
 
-class Watch:
+class SessionRecords:
     """One session, as observers see it."""
 
     __slots__ = ("_model_id", "_number", "_observers", "_replied", "_session_id")

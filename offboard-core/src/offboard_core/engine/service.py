@@ -33,7 +33,7 @@ from .lease import Lease, ModelSpec, OnStatus
 from .meta import build_meta
 from .model_slot import ModelSlot
 from .observers import Observer, Observers
-from .records import Watch
+from .records import SessionRecords
 from .session import ServiceSession
 from .stats import ServerStats, SessionStats
 from .timeouts import ServiceTimeouts
@@ -138,7 +138,7 @@ class PolicyService:
         asked = model_id, list(params)
         session = ServiceSession(self.slot, lease, pipeline, meta, configuration, asked, self._forget)
         if self.observers:
-            pipeline.watch = Watch(self.observers, session.id, model.id)
+            pipeline.records = SessionRecords(self.observers, session.id, model.id)
         self.sessions[session.id] = session
         self.stats.sessions_opened += 1
         return session

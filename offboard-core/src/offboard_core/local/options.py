@@ -11,7 +11,7 @@ from typing import Any, cast
 from offboard_client.errors import ConfigurationError
 from offboard_client.wire import Status
 
-from ..catalog import from_flags
+from ..catalog import from_flags, options_beside
 from ..engine import ServiceTimeouts
 from ..plugins import LOADER, Plugins
 from .session import LocalSession
@@ -44,13 +44,7 @@ def local_options(vendor: str | None) -> type[Any]:
     """
     if vendor is None:
         return LocalOptions
-    offer = Plugins.discover().get(LOADER, vendor)
-    declared = offer.options()
-    ours, theirs = ({field.name for field in dataclasses.fields(each)} for each in (LocalOptions, declared))
-    if clash := sorted(ours & theirs):
-        raise ConfigurationError(
-            f"the plugin {offer.provider} declares options that are core's own: {', '.join(clash)}"
-        )
+    declared = options_beside(Plugins.discover().get(LOADER, vendor), LocalOptions)
 
     def check(options: Any) -> None:
         for base in (declared, LocalOptions):

@@ -98,9 +98,9 @@ class ListenerLaws:
         """Send what is none of this protocol, and what only begins like it."""
         raise NotImplementedError("say by disturb() what is none of this protocol")
 
-    def serve(self, port: int = 0, **settings: Any) -> Served:
+    def serve(self, port: int = 0, **settings: Any) -> ListenerServer:
         """A server with the listener on ``port``; ``settings`` are InferenceServer's."""
-        return Served(self, port, settings)
+        return ListenerServer(self, port, settings)
 
     def test_it_listens_where_it_says(self) -> None:
         """Port 0 is a free one; another server's port is an error when it starts; after the end it is free again."""
@@ -166,7 +166,7 @@ class ListenerLaws:
             assert one.policy.open == 0
 
 
-class Served(ExitStack):
+class ListenerServer(ExitStack):
     """A server that has a listener and a model which counts."""
 
     def __init__(self, laws: ListenerLaws, port: int, settings: Mapping[str, Any]) -> None:
@@ -178,7 +178,7 @@ class Served(ExitStack):
             self.policy, port=0, frontends={}, listeners={"tested": (self.listener, port)}, **settings
         )
 
-    def __enter__(self) -> Served:
+    def __enter__(self) -> ListenerServer:
         super().__enter__()
         self.enter_context(self.server)
         self.host, self.port = self.server.listeners.addresses["tested"]

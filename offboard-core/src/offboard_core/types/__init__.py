@@ -16,7 +16,7 @@ from .control import Control, NoParams
 from .health import Health
 from .policy import Item, Policy, Session, raised
 from .progress import Progress, ReportProgress, sized
-from .values import CodecMeta, Feature, Field, Observation, is_image
+from .values import CodecMeta, Feature, Field, Observation, fits, is_image
 
 __all__ = [
     "ALONE",
@@ -47,6 +47,7 @@ __all__ = [
     "Stage",
     "decodes",
     "encodes",
+    "fits",
     "is_array",
     "is_image",
     "raised",

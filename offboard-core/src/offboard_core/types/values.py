@@ -53,6 +53,11 @@ class Feature:
     names: tuple[str, ...] | None = None
 
 
+def fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
+    """Whether an array of ``shape`` is one of a declared shape, in which -1 is any length."""
+    return len(shape) == len(declared) and all(d in (-1, s) for s, d in zip(shape, declared, strict=True))
+
+
 def is_image(field: Field) -> bool:
     """Whether a field holds an image: (h, w, 3) uint8, each side given or free."""
     return field.shape is not None and len(field.shape) == 3 and field.shape[2] == 3 and field.dtype == "uint8"
