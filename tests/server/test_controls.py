@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from offboard_client.plugins import changeable
-from offboard_core import Control, ModelLost
+from offboard_core import Chunk, Control, ModelLost
 from offboard_core.engine import ServiceTimeouts
 from offboard_core.server import InferenceServer
 from puppets import Door, Puppet, reached, source
 from robots import first, robot
-from talking import CONTROLS, Talking, Where, talking
+from talking import CONTROLS, Talking, Tuning, Where, talking
 
 X = {"x": np.zeros(3)}
 HOUR = 3600.0
@@ -322,18 +322,42 @@ def test_configure_changes_all_or_nothing(params, says):
 
 
 @pytest.mark.rule("L-33", "C-3")
-def test_who_takes_a_lingering_lease_back_has_what_was_configured():
-    _, made = talking()
+def test_who_takes_a_lingering_lease_back_has_the_options_that_the_handshake_says(door):
+    """To the letter, though the handshake itself has no path in it; but not in the middle of an inference."""
+    seen = []
+
+    def answer(episode, inputs):
+        before = episode.params
+        door.passing()
+        seen.append((before, episode.params))
+        return Chunk(np.full((1, 2), episode.params.gain))
+
+    policy, made = talking()
+    policy.answer = answer
+    begun = Tuning(names=("/home/agent/calm",))
     with serving(made, linger=HOUR) as server:
-        with robot(server) as one:
+        query = 'names=["/home/agent/calm"]'
+        with robot(server, query=query) as one:
             session_id = one.opened()["session_id"]
-            one.ask({"type": "configure", "params": {"gain": 2.0, "codec.offset": 1.0}})
+            changes = {"gain": 2.0, "names": ["x"], "codec.offset": 1.0}
+            assert one.ask({"type": "configure", "params": changes})["status"] == "called"
+            one.send(X)
+            reached(door.entered)
             one.vanish()
-        with robot(server, query=f"session_id={session_id}") as again:
+        with robot(server, query=f"{query}&session_id={session_id}") as again:
             opened = again.opened()
             assert opened["session_id"] == session_id
-            assert opened["meta"]["controls"]["configure"]["params"]["gain"]["default"] == 1.0
-            assert first(again.ask(X)) == 3
+            params = opened["meta"]["controls"]["configure"]["params"]
+            assert {name: said["default"] for name, said in params.items()} == {
+                "gain": 1.0, "names": ["[path]"], "codec.offset": 0.0, "codec.unit": "rad", "codec.whole": False,
+            }  # fmt: skip
+            again.send({"type": "configure", "params": {"codec.offset": 0.5}})
+            again.send(X)
+            door.open()
+            assert again.receive()["answer"]["changed"] == {"codec.offset": {"old": 0.0, "new": 0.5}}
+            assert first(again.receive()) == 1.5
+    changed = Tuning(gain=2.0, names=("x",))
+    assert seen == [(changed, changed), (begun, begun)]
 
 
 @pytest.mark.rule("L-33")

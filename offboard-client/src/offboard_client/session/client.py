@@ -172,9 +172,9 @@ class InferenceSession(SessionFacts):
         connection = open_connection(self._settings, self._url(), seconds)
         try:
             self._adopt(connection.protocol)
-            if settings := self._to_repeat():
-                with self._repeating(settings, connection.protocol):
-                    connection.control(CONFIGURE, settings)
+            if self._configured:
+                with self._repeating(connection.protocol):
+                    connection.control(CONFIGURE, self._configured)
             self._check_not_closed()
         except BaseException:
             connection.close()

@@ -22,9 +22,8 @@ class SessionFacts:
         self._timing = Timings()
         self._protocol: SessionProtocol | None = None
         self._closed = False
-        #: What was configured in this session, and the options of a change of which no answer said whether it was made.
+        #: What was configured in this session, and is told to the one that follows it.
         self._configured: dict[str, Any] = {}
-        self._doubtful: set[str] = set()
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -67,26 +66,13 @@ class SessionFacts:
     def _asking(self, name: str, params: Mapping[str, Any], protocol: SessionProtocol) -> Generator[None]:
         """Around the exchange of a control that the model declares. Raises BadParameter for one that it does not."""
         check_declared(name, protocol.meta)
-        if name != CONFIGURE:
-            yield
-            return
-        self._doubtful.update(params)
-        try:
-            yield
-        finally:
-            if protocol.state == "ready":  # it was answered, or never sent
-                self._doubtful.clear()
-        self._configured.update(params)
-
-    def _to_repeat(self) -> dict[str, Any]:
-        """What a session that follows a lost one has to be told, so that it goes by the same."""
-        declared = _controls(self._opened).get(CONFIGURE, {"params": {}})["params"]
-        begun = {name: declared[name].get("default") for name in self._doubtful if name in declared}
-        return {**begun, **self._configured}
+        yield
+        if name == CONFIGURE:
+            self._configured.update(params)
 
     @contextmanager
-    def _repeating(self, settings: Mapping[str, Any], protocol: SessionProtocol) -> Generator[None]:
-        """Around the exchange of that. Raises ConnectionFailed if it is refused."""
+    def _repeating(self, protocol: SessionProtocol) -> Generator[None]:
+        """Around the exchange of what was configured. Raises ConnectionFailed if it is refused."""
         try:
             yield
         except OffboardError as error:
@@ -94,9 +80,8 @@ class SessionFacts:
                 raise
             raise ConnectionFailed(
                 f"{self._settings.address} does not take the settings of the session that was lost "
-                f"({', '.join(settings)}): {error.text}. Open a new session, and configure it"
+                f"({', '.join(self._configured)}): {error.text}. Open a new session, and configure it"
             ) from error
-        self._doubtful.clear()
 
     def _check_not_closed(self) -> None:
         if self._closed:
@@ -106,10 +91,6 @@ class SessionFacts:
         session_id = self._protocol.session_id if self._protocol else ""
         model = self._protocol.meta.get("checkpoint_id", self._model_id) if self._protocol else self._model_id
         return f"{type(self).__name__}({str(self._settings.address)!r}, model {model!r}, id {session_id!r})"
-
-
-def _controls(protocol: SessionProtocol) -> Mapping[str, Any]:
-    return protocol.meta.get("controls") or cast("dict[str, Any]", {})
 
 
 def changed(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -150,7 +150,7 @@ class PolicyService:
         params: Sequence[tuple[str, str]],
         serializer: Callable[[ResolvedCodec], Serializer],
     ) -> ServiceSession | None:
-        """The session of a robot whose network failed a moment ago; its episode goes on.
+        """The session of a robot whose network failed a moment ago; its episode goes on, by the options it began with.
 
         None if its lease does not linger any more, or if another model or other parameters are asked for now.
         """
@@ -161,6 +161,7 @@ class PolicyService:
         same = model_id in (asked_id, session.meta["checkpoint_id"]) and list(params) == asked_params
         if not same or not self.slot.reclaim(session.lease):
             return None
+        session.as_begun()
         session.pipeline.renew_serializer(partial(serializer, session.pipeline.codec))
         return session
 

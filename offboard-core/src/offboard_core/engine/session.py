@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping
+from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar, cast
 
@@ -40,7 +41,7 @@ class ServiceSession:
         self.asked = asked
         self.lease = lease
         self.pipeline = pipeline
-        self._configuration = configuration
+        self._begun = self._configuration = configuration
         self._slot = slot
         self._forget = forget
         self._loop = asyncio.get_running_loop()
@@ -114,6 +115,14 @@ class ServiceSession:
             return await self._call(run, f"the control {name}")
         finally:
             wanted = False  # what has not begun when its robot was told of a timeout, or went, is not done later
+
+    def as_begun(self) -> None:
+        """Go by what ``meta`` says again, which its robot is about to be told anew."""
+        if self._configuration.params is not self._begun.params:
+            # In its turn: an inference that the robot has not waited for may be under way.
+            put_back = partial(setattr, self.pipeline.session, "params", self._begun.params)
+            self.lease.replica.executor.post(put_back, "putting parameters back")
+        self._configuration, self.pipeline.codec = self._begun, self._begun.codec
 
     async def _configure(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         old, new = self._configuration, await self._configuration.changed(changes)
