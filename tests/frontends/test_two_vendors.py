@@ -3,7 +3,6 @@
 import gc
 import json
 import os
-import time
 import urllib.request
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from offboard_core.frontends import make_frontends
 from offboard_core.plugins import FRONTEND, Plugins
 from offboard_process import serving
 from openpi_standin import PYTHON, STANDIN, robot, write_run
-from puppets import PATIENCE
+from puppets import PATIENCE, until
 from robots import connect_to
 
 MODELS = """
@@ -59,13 +58,6 @@ def children(run):
         if b"serve_policy.py" in command and b"--policy.dir" in command and os.fsencode(run) in command:
             found.append(int(entry.name))
     return found
-
-
-def until(condition, what):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"never: {what}"
-        time.sleep(0.02)
 
 
 def test_the_command_serves_both_and_only_one_is_loaded(models):

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import threading
-import time
 
 import pytest
 from lying_openpi import Liar, attach, infer
@@ -16,17 +15,11 @@ from offboard_core.catalog import from_flags
 from offboard_core.engine import ServiceTimeouts
 from offboard_core.plugins import Plugins
 from openpi_standin import options, robot, write_step
+from puppets import until
 from robots import get, get_json
 
 #: Seconds after which something has failed; decides nothing.
 PATIENCE = 240
-
-
-def until(condition, what):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"never: {what}"
-        time.sleep(0.02)
 
 
 def source(place, **more):

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from offboard_core.engine import ServiceTimeouts
 from offboard_core.plugins import Plugins
 from openpi_standin import PYTHON, STANDIN, options, robot, write_run, write_step
 from ports import free_port
+from puppets import until
 
 #: Seconds after which something has failed; decides nothing.
 PATIENCE = 240
@@ -80,13 +80,6 @@ def children(place: Path) -> list[int]:
 
 def proc(pid: int, what: str) -> list[bytes]:
     return Path(f"/proc/{pid}/{what}").read_bytes().split(b"\0")
-
-
-def until(condition, what):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"never: {what}"
-        time.sleep(0.02)
 
 
 def value(rows):

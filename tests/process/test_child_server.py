@@ -4,11 +4,9 @@ import ast
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
 import threading
-import time
 from functools import partial
 from pathlib import Path
 
@@ -30,16 +28,10 @@ from offboard_core.engine import ServiceTimeouts
 from offboard_core.plugins import Plugins
 from offboard_core.process import AttachedServer, ChildServer, Stale, take_port
 from offboard_core.types import ALONE
+from pids import alive, state
 from ports import free_port
-from puppets import PATIENCE
+from puppets import PATIENCE, until
 from robots import get
-
-
-def until(condition, what):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"never: {what}"
-        time.sleep(0.01)
 
 
 class Bed:
@@ -60,7 +52,7 @@ class Bed:
 
     def running(self):
         pids = [pid for folder in self.place.iterdir() for pid in self.starts(folder.name)]
-        return [pid for pid in pids if Path(f"/proc/{pid}/stat").exists() and alive(pid)]
+        return [pid for pid in pids if alive(pid)]
 
     def source(self, **options):
         plugins = Plugins.of(line=line_vendor)
@@ -78,10 +70,6 @@ class Bed:
             InferenceClient(server.host, server.port) as client,
         ):
             yield server, client
-
-
-def alive(pid):
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.fixture
@@ -188,7 +176,7 @@ def test_killed_while_nobody_asks_it_is_not_ready_and_newcomers_wait(bed):
 
 
 def test_one_that_hangs_is_killed_and_started_anew(bed):
-    with bed.serving(timeout=0.5) as (_, client), client.new_session() as session:
+    with bed.serving(timeout=3.0) as (_, client), client.new_session() as session:
         with pytest.raises(InferTimeout, match="line did not answer in time; it is being restarted"):
             ask(session, "hang")
         assert list(eventually(session)[-1]) == [1.0, 0.5]
@@ -258,7 +246,17 @@ def test_what_it_says_unasked_is_no_answer(bed):
         for state in (0.1, 0.2, 0.3):
             assert policy.ask([state], "chatty").action[0].tolist() == [1.0, state]
             line = policy._server._wire
-            assert select.select([line._socket], [], [], PATIENCE)[0], "it says more"
+            until(lambda line=line: not line.usable(), "it says more")
+        assert len(bed.starts()) == 1
+    finally:
+        policy.close()
+
+
+def test_what_it_says_unasked_after_the_next_question_is_no_answer_to_that(bed):
+    policy = bed.policy()
+    try:
+        for state, task in ((0.1, "late"), (0.2, "late"), (0.3, "")):
+            assert policy.ask([state], task).action[0].tolist() == [1.0, state]
         assert len(bed.starts()) == 1
     finally:
         policy.close()
@@ -271,7 +269,7 @@ def test_after_any_error_the_connection_is_a_new_one(bed, error):
 
     def question(line):
         asked.append(line)
-        line._socket.sendall(json.dumps({"state": [9.0], "task": ""}).encode() + b"\n")
+        line._socket.sendall(json.dumps({"number": 9, "state": [9.0], "task": ""}).encode() + b"\n")
         raise error
 
     try:
@@ -386,7 +384,7 @@ def test_closing_ends_what_is_asked_and_leaves_no_port_taken(bed):
     thread = threading.Thread(target=asks)
     thread.start()
     [pid] = bed.starts()
-    until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "it hangs")
+    until(lambda: state(pid) == "T", "it hangs")
     policy.close()
     thread.join(PATIENCE)
     assert len(errors) == 1

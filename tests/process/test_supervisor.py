@@ -4,24 +4,17 @@ import os
 import signal
 import sys
 import threading
-import time
 
 import pytest
 from offboard_client.errors import InvalidAction, LoadFailed, ModelLost, PolicyFailed
 from offboard_core.process import Child, Supervisor
 from offboard_core.types import Health
+from puppets import until
 
 #: Seconds after which something has failed; decides nothing.
 PATIENCE = 240
 RUNS = "import os, time; print(os.getpid()); print('it runs'); time.sleep(600)"
 FAILS = "print('out of memory'); raise SystemExit(3)"
-
-
-def until(condition, what):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"never: {what}"
-        time.sleep(0.01)
 
 
 def watching():

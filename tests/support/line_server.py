@@ -16,10 +16,16 @@ PORT, FOLDER = int(sys.argv[1]), Path(sys.argv[2])
 SAYS = json.loads((FOLDER / "says.json").read_text())
 
 
+def line_of(reply, asked):
+    return json.dumps({"number": asked["number"], **reply}).encode() + b"\n"
+
+
 class Answers(socketserver.StreamRequestHandler):
     def handle(self):
+        late = b""
         for line in self.rfile:
             asked = json.loads(line)
+            self.wfile.write(late)
             reply = {"actions": [[SAYS["value"], asked["state"][0]]] * 2}
             firsts = SAYS.setdefault("firsts", [])
             match asked["task"] if asked["task"] != "warm up" else firsts.pop(0) if firsts else "":
@@ -31,7 +37,7 @@ class Answers(socketserver.StreamRequestHandler):
                 case "fail":
                     reply = {"error": "ValueError: a bad thing"}
                 case "garbage":
-                    reply = "no JSON"
+                    reply = b"no JSON\n"
                 case "text":
                     reply = {"actions": "left a bit"}
                 case "nan":
@@ -40,14 +46,15 @@ class Answers(socketserver.StreamRequestHandler):
                     self.wfile.write(b'{"actions": [[')
                     return
                 case "chatty":
-                    self.wfile.write(json.dumps(reply).encode() + b"\n")
-                    time.sleep(0.1)
+                    self.wfile.write(line_of(reply, asked))
                     reply = {"actions": [[-1.0, -1.0]]}
+                case "late":
+                    late = line_of({"actions": [[-1.0, -1.0]]}, asked)
                 case "deaf":
                     server.shutdown()
                     server.server_close()
                     return
-            self.wfile.write((reply if isinstance(reply, str) else json.dumps(reply)).encode() + b"\n")
+            self.wfile.write(reply if isinstance(reply, bytes) else line_of(reply, asked))
 
 
 with (FOLDER / "starts").open("a") as starts:

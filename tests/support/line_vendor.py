@@ -29,7 +29,7 @@ from offboard_core import (
     hookimpl,
 )
 from offboard_core.checkpoints import numbered_folders
-from offboard_core.process import MACHINE, PROGRAM, Child, ChildServer, Fault, diagnose
+from offboard_core.process import MACHINE, PROGRAM, Child, ChildServer, Fault, Stale, diagnose
 
 # -- its command line -------------------------------------------------------------------------------------------------
 
@@ -51,28 +51,33 @@ def start(folder, port):
 
 
 class Line:
-    """A JSON text a line, to a server on this machine."""
+    """A JSON text a line, to a server on this machine. Each question has a number, which its answer repeats."""
 
     def __init__(self, port):
+        self._number, self._unasked = 0, b""
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=5)
 
     def usable(self):
-        return not select.select([self._socket], [], [], 0)[0]
+        return not self._unasked and not select.select([self._socket], [], [], 0)[0]
 
     def ask(self, state, task, timeout):
         """The (T, 2) actions."""
         end, answer = time.monotonic() + timeout, b""
+        self._number += 1
         self._socket.settimeout(timeout)
-        self._socket.sendall(json.dumps({"state": state, "task": task}).encode() + b"\n")
-        while not answer.endswith(b"\n"):
+        self._socket.sendall(json.dumps({"number": self._number, "state": state, "task": task}).encode() + b"\n")
+        while b"\n" not in answer:
             self._socket.settimeout(max(end - time.monotonic(), 1e-3))
             if not (part := self._socket.recv(65536)):
                 raise ConnectionError("it hung up")
             answer += part
+        answer, _, self._unasked = answer.partition(b"\n")
         try:
-            reply = json.loads(answer.splitlines()[0])
+            reply = json.loads(answer)
         except ValueError:
             raise PolicyFailed("line answered no JSON") from None
+        if reply["number"] != self._number:
+            raise Stale(f"line answered its question {reply['number']} in place of {self._number}")
         if "error" in reply:
             raise PolicyFailed(f"line failed: {reply['error']}")
         try:

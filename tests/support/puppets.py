@@ -1,6 +1,7 @@
 """A policy on strings: the test decides what it answers, and when."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,14 @@ PATIENCE = 120.0
 def reached(event: threading.Event) -> None:
     """Wait for what has to happen."""
     assert event.wait(PATIENCE), "this did not happen"
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for what nobody tells of."""
+    end = time.monotonic() + 2 * PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.01)
 
 
 class Door:

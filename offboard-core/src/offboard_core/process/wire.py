@@ -17,7 +17,12 @@ class Stale(ConnectionError):
 
 
 class Wire(Protocol):
-    """One open connection to a vendor's server. What else it can do only the vendor's own questions know."""
+    """One open connection to a vendor's server. What else it can do only the vendor's own questions know.
+
+    An answer is its own question's and never the next one's, however late it comes: a question tells the two apart, by
+    a number that the answer repeats or by what the protocol has instead, and raises :class:`Stale`. ``usable`` alone
+    cannot: it is asked before the question, and what is late comes after it.
+    """
 
     def usable(self) -> bool:
         """Whether the next question may go over it: False where it broke, or something came that nobody asked for."""
