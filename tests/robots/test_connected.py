@@ -10,6 +10,7 @@ import pytest
 from offboard_client.errors import BadObservation, ConfigurationError, RobotFailed
 from offboard_client.robots import Channel, RobotSpec, connected
 from offboard_client.robots.sim import SimRobot
+from puppets import until
 from robot_fakes import FakeRobot
 
 
@@ -92,7 +93,9 @@ def test_a_stop_from_another_thread_holds_the_simulated_arm_until_it_is_observed
     goal = start + np.array([0.5, 0, 0, 0, 0, 0, 0])
     # An hour of physics, which no machine gets through before the stop.
     moving = threading.Thread(target=arm.apply, args=({"target_joints": goal}, 3600.0))
+    began = arm.time
     moving.start()
+    until(lambda: arm.time > began, "it moves")
     arm.stop()
     moving.join(60)
     assert not moving.is_alive()

@@ -15,6 +15,7 @@ from offboard_client.plugins import Chosen
 from offboard_client.robots import Channel, Robot, RobotEntry, RobotSpec, connected
 from offboard_client.testing import EntryLaws, RobotLaws, TaskLaws
 from planted import check
+from puppets import reached
 
 JOINTS = Channel(shape=(2,), unit="rad")
 POSE = Channel(shape=(7,), unit="m, unit quaternion wxyz")
@@ -152,6 +153,28 @@ class CannotBeStopped(Arm):
         pass
 
 
+class LooksOnlyWhenItBegins(Arm):
+    told = False
+
+    def __init__(self):
+        super().__init__()
+        self.begun = threading.Event()
+
+    def observe(self):
+        self.told = False
+        return super().observe()
+
+    def apply(self, action, seconds):
+        told = self.told
+        self.begun.set()
+        if not told:
+            super().apply(action, seconds)
+
+    def stop(self):
+        reached(self.begun)
+        self.told = True
+
+
 class ForgetsThatItWasStopped(Arm):
     def apply(self, action, seconds):
         super().apply(action, seconds)
@@ -202,6 +225,7 @@ ROBOTS = [
     (LeavesOutWhatItDoesNotKnow, RobotLaws.test_what_it_cannot_play_is_refused_before_anything_moves),
     (PlaysNaN, RobotLaws.test_what_it_cannot_play_is_refused_before_anything_moves),
     (CannotBeStopped, RobotLaws.test_a_stop_ends_what_is_under_way),
+    (LooksOnlyWhenItBegins, RobotLaws.test_a_stop_ends_what_is_under_way),
     (ForgetsThatItWasStopped, RobotLaws.test_a_stop_ends_what_is_under_way),
     (StaysStopped, RobotLaws.test_a_stop_ends_what_is_under_way),
     (HasAnotherTool, RobotLaws.test_its_kinematics_are_its_own),
@@ -213,7 +237,7 @@ ROBOTS = [
 def test_a_robot_that_breaks_a_law_is_found(monkeypatch, robot, law):
     with connected(Arm()) as good:
         check(RobotLaws(), law, robot=good, make=Arm)
-    if robot is CannotBeStopped:
+    if robot in (CannotBeStopped, LooksOnlyWhenItBegins):
         monkeypatch.setattr("offboard_client.testing._robot._PATIENCE", 0.01)
     broken = robot()
     broken.connect()

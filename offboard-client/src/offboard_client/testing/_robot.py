@@ -108,13 +108,15 @@ class RobotLaws(Tried):
     def test_a_stop_ends_what_is_under_way(self, robot: Robot) -> None:
         """From another thread, and more than once; what was commanded by an older observation moves nothing."""
         measured = robot.observe()
-        ended = threading.Event()
+        begins, ended = threading.Event(), threading.Event()
 
         def hold() -> None:
+            begins.set()
             robot.apply({}, _LONG)
             ended.set()
 
         threading.Thread(target=hold, daemon=True).start()
+        assert begins.wait(_LONG)
         robot.stop()
         robot.stop()
         assert ended.wait(_PATIENCE), "apply goes on, though it was told to stop"
