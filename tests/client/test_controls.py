@@ -28,6 +28,31 @@ def changing(peer, seen):
     peer.send(called("configure", changed={name: {"old": 0, "new": new} for name, new in asked["params"].items()}))
 
 
+def kept_after(count, seen):
+    """A connection on which so many frames are answered, and which then stays open."""
+
+    def visit(peer):
+        peer.ready(ASKED)
+        for _ in range(count):
+            changing(peer, seen)
+        peer.wait_for_close()
+
+    return visit
+
+
+def lost_after(count, seen):
+    """The same, lost while the next frame waits for its answer."""
+
+    def visit(peer):
+        peer.ready(ASKED)
+        for _ in range(count):
+            changing(peer, seen)
+        peer.receive()
+        peer.reset()
+
+    return visit
+
+
 @pytest.mark.rule("L-30")
 def test_a_control_is_asked_and_answered(clients):
     def visit(peer):
@@ -146,21 +171,8 @@ def test_configure_says_what_it_did(clients):
 
 @pytest.mark.rule("L-35")
 def test_settings_are_repeated_before_anything_else(clients):
-    def first(peer):
-        peer.ready(ASKED)
-        for _ in range(4):
-            changing(peer, seen)
-        peer.receive()
-        peer.reset()
-
-    def second(peer):
-        peer.ready(ASKED)
-        for _ in range(3):
-            changing(peer, seen)
-        peer.wait_for_close()
-
     seen = []
-    with ScriptedServer(first, second) as server:
+    with ScriptedServer(lost_after(4, seen), kept_after(3, seen)) as server:
         session = clients.session("127.0.0.1", server.port)
         clients.wait(session.configure(gain=2.0))
         clients.wait(session.infer({"a": 1}))
@@ -189,14 +201,8 @@ def test_what_was_refused_is_not_repeated(clients):
         peer.receive()
         peer.reset()
 
-    def second(peer):
-        peer.ready(ASKED)
-        for _ in range(2):
-            changing(peer, seen)
-        peer.wait_for_close()
-
     seen = []
-    with ScriptedServer(first, second) as server:
+    with ScriptedServer(first, kept_after(2, seen)) as server:
         session = clients.session("127.0.0.1", server.port)
         clients.wait(session.configure(gain=2.0))
         with pytest.raises(BadParameter, match="too much"):
@@ -213,21 +219,8 @@ def test_what_was_refused_is_not_repeated(clients):
 def test_a_change_of_which_nothing_is_known_is_not_repeated_and_nothing_that_the_handshake_says_sent_back(
     clients, before
 ):
-    def first(peer):
-        peer.ready(ASKED)
-        if before:
-            changing(peer, [])
-        peer.receive()
-        peer.reset()
-
-    def second(peer):
-        peer.ready(ASKED)
-        for _ in range(2 if before else 1):
-            changing(peer, seen)
-        peer.wait_for_close()
-
     seen = []
-    with ScriptedServer(first, second) as server:
+    with ScriptedServer(lost_after(len(before), []), kept_after(1 + len(before), seen)) as server:
         session = clients.session("127.0.0.1", server.port)
         if before:
             clients.wait(session.configure(**before))
@@ -248,26 +241,14 @@ def test_a_change_of_which_nothing_is_known_is_not_repeated_and_nothing_that_the
     ids=lambda refusal: refusal["code"],
 )
 def test_what_cannot_be_repeated_is_an_error_and_never_another_setting(clients, refusal):
-    def first(peer):
-        peer.ready(ASKED)
-        changing(peer, [])
-        peer.receive()
-        peer.reset()
-
     def refusing(peer):
         peer.ready(ASKED)
         seen.append(peer.receive())
         peer.send(refusal)
         peer.wait_for_close()
 
-    def third(peer):
-        peer.ready(ASKED)
-        for _ in range(2):
-            changing(peer, seen)
-        peer.wait_for_close()
-
     seen = []
-    with ScriptedServer(first, refusing, refusing, third) as server:
+    with ScriptedServer(lost_after(1, []), refusing, refusing, kept_after(2, seen)) as server:
         session = clients.session("127.0.0.1", server.port)
         clients.wait(session.configure(gain=2.0))
         with pytest.raises(ConnectionLost):
@@ -282,25 +263,8 @@ def test_what_cannot_be_repeated_is_an_error_and_never_another_setting(clients, 
 
 @pytest.mark.rule("L-35")
 def test_a_connection_lost_while_it_is_repeated_is_opened_again(clients):
-    def first(peer):
-        peer.ready(ASKED)
-        changing(peer, [])
-        peer.receive()
-        peer.reset()
-
-    def breaking(peer):
-        peer.ready(ASKED)
-        peer.receive()
-        peer.reset()
-
-    def third(peer):
-        peer.ready(ASKED)
-        for _ in range(2):
-            changing(peer, seen)
-        peer.wait_for_close()
-
     seen = []
-    with ScriptedServer(first, breaking, third) as server:
+    with ScriptedServer(lost_after(1, []), lost_after(0, []), kept_after(2, seen)) as server:
         session = clients.session("127.0.0.1", server.port)
         clients.wait(session.configure(gain=2.0))
         for _ in range(2):

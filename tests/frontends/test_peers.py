@@ -12,6 +12,7 @@ from offboard_client.errors import BadMessage, LoadFailed, ModelLost, OffboardEr
 from offboard_core.frontends import Admission, Peer, PeerConnection, PeerSessions
 from puppets import PATIENCE, Door, Puppet, reached, source
 from service_bed import serving
+from slot_bed import becomes
 
 X = b"1"
 
@@ -93,11 +94,6 @@ def run(main, makes=None, silence=100.0, connect=None, **admission):
                 assert len(found) == 0
 
     asyncio.run(served())
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0)
 
 
 async def at(event):
@@ -295,7 +291,7 @@ def test_who_waits_for_the_model_is_told_so_and_keeps_its_place_if_it_asks_again
             assert reply["code"] == "timeout"
             assert "not there after 100 s" in reply["text"]
         waits = asyncio.ensure_future(sessions.ask(peer(1), X))
-        await until(lambda: sessions._peers["pigeon 1"].owes)
+        await becomes(lambda: sessions._peers["pigeon 1"].owes)
         await clock.go(101)
         await clock.go(1)
         assert (await waits)["code"] == "timeout"
@@ -460,7 +456,7 @@ def test_a_reply_that_cannot_be_sent_is_one_clients(caplog):
 
         sessions.submit(peer(1), X, deliver)
         assert await sessions.ask(peer(2), X) == {"answer": 1}
-        await until(lambda: "nobody is there" in caplog.text)
+        await becomes(lambda: "nobody is there" in caplog.text)
         assert await sessions.ask(peer(1), X) == {"answer": 2}
 
     run(main)

@@ -17,7 +17,7 @@ from offboard_core.plugins import Plugins
 from offboard_core.server import InferenceServer
 from offboard_process import in_process, serving
 from plugin_dists import write_plugin
-from puppets import PATIENCE, Door, Puppet, reached, source
+from puppets import PATIENCE, Door, Puppet, reached, source, until
 from robots import get, get_json, robot
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "write-a-frontend.md"
@@ -185,8 +185,7 @@ def test_a_client_that_is_silent_or_gone_loses_its_session(serve):
             while "target_joints" not in one.ask():
                 pass  # the model was not there within that time
         reached(policy.episodes[0].closed)
-        while get_json(server, "/api/v1/status")["sessions"]:
-            pass
+        until(lambda: not get_json(server, "/api/v1/status")["sessions"], "it is gone")
 
 
 @pytest.mark.rule("T-5")
@@ -200,8 +199,7 @@ def test_it_drains_in_mid_inference(serve):
             reached(door.entered)
             stopping = threading.Thread(target=server.stop, args=(PATIENCE,))
             stopping.start()
-            while "going away" not in get(server, "/readyz")[1]:
-                pass
+            until(lambda: "going away" in get(server, "/readyz")[1], "it drains")
             assert late.ask()["code"] == "shutting_down"
             with Client(server) as newcomer:
                 assert newcomer.ask()["code"] == "shutting_down"

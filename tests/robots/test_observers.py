@@ -180,11 +180,12 @@ def test_the_arm_does_not_wait_for_a_bounded_observer_and_what_finds_no_place_is
 
 
 def test_closing_waits_for_what_waits_and_ends_the_thread() -> None:
-    watcher, before = Watcher(), threading.active_count()
-    with Bounded(watcher, 100) as bounded:
+    watcher = Watcher()
+    with Bounded(watcher, 100, "the patient") as bounded:
+        (thread,) = [thread for thread in threading.enumerate() if thread.name == "offboard-watch-the patient"]
         run(session(), bounded, episodes=3)
     assert len([event for event in watcher.events if isinstance(event, Outcome)]) == 3
-    assert threading.active_count() == before
+    assert not thread.is_alive()
     assert not bounded.loss
     bounded.close()
     bounded.ended(Outcome())

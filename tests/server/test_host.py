@@ -4,10 +4,10 @@ import asyncio
 import logging
 import signal
 import threading
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from hosting import get, nothing_runs_but, open_descriptors, robot
+from hosting import get, nothing_runs_but, open_descriptors, robot, two_on_two_loops
 from model_bench import run, until
 from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.server import Host, ServerConfig
@@ -151,7 +151,7 @@ def test_twenty_of_them_leave_nothing_behind():
             await once()
         await becomes(lambda: len(asyncio.all_tasks()) == tasks)
         await nothing_runs_but(threads)
-        assert open_descriptors() == descriptors
+        assert open_descriptors() <= descriptors
 
     run(main())
 
@@ -168,7 +168,7 @@ def test_one_that_cannot_start_leaves_nothing_behind():
                     async with host(ssl_certfile="/nowhere"):
                         pass
             await becomes(lambda: len(asyncio.all_tasks()) == tasks)
-            assert open_descriptors() == descriptors
+            assert open_descriptors() <= descriptors
 
     run(main())
 
@@ -188,20 +188,9 @@ def test_one_that_cannot_be_entered_closes_its_observers(wrong):
 
 
 def test_two_of_them_on_two_loops_know_nothing_of_each_other():
-    results, both = [], threading.Barrier(2)
+    @asynccontextmanager
+    async def served(policy):
+        async with host(policy) as here:
+            yield here.address
 
-    def serve(number):
-        async def main():
-            async with host(lambda: Puppet(meta={"number": number})) as here, robot(here.address) as one:
-                meta = (await one.opened())["meta"]
-                await asyncio.to_thread(both.wait, PATIENCE)
-                results.append((meta["number"], "result" in await one.ask({"x": 1})))
-
-        run(main())
-
-    threads = [threading.Thread(target=serve, args=(number,)) for number in (1, 2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-    assert sorted(results) == [(1, True), (2, True)]
+    two_on_two_loops(served)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from offboard_core import Chunk
 from offboard_core.server import InferenceServer
-from puppets import PATIENCE, Puppet, reached, source
+from puppets import PATIENCE, Puppet, reached, source, until
 from robots import get, get_json, robot
 
 #: More than the sockets between two programs hold.
@@ -27,8 +27,7 @@ def test_every_answer_that_there_is_leaves_before_the_socket_is_closed(door):
             with one.connection.protocol_mutex:
                 door.open()
                 stopping.start()
-                while get(server, "/readyz")[0] != 503:
-                    pass
+                until(lambda: get(server, "/readyz")[0] == 503, "it drains")
                 for _ in range(20):
                     assert get(server, "/livez")[0] == 200, "it waits for the client"
             assert len(one.receive()["result"]) == len(LARGE)
@@ -46,6 +45,5 @@ def test_who_never_reads_keeps_no_server_from_ending(door):
         one.send({"type": "ping"})
         with one.connection.protocol_mutex:
             door.open()
-            while get_json(server, "/api/v1/status")["in_flight"]:
-                pass
+            until(lambda: not get_json(server, "/api/v1/status")["in_flight"], "it is answered")
             server.stop(PATIENCE)

@@ -8,7 +8,7 @@ import pytest
 from offboard_core import ModelLost, Policy
 from offboard_core.engine import ServiceTimeouts
 from offboard_core.server import InferenceServer
-from puppets import PATIENCE, Puppet, count_up, reached, source
+from puppets import PATIENCE, Puppet, count_up, reached, source, until
 from robots import first, get, get_json, robot
 from websockets.exceptions import ConnectionClosed
 
@@ -45,8 +45,7 @@ def test_who_leaves_while_loading_is_noticed_at_once(leave, door):
             gone.receive()
             reached(door.entered)
             gone.connection.close() if leave == "close" else gone.vanish()
-            while get_json(server, "/api/v1/status")["waiting"]:
-                pass
+            until(lambda: not get_json(server, "/api/v1/status")["waiting"], "it is gone")
         door.open()
         with robot(server, "b") as other:
             other.opened()
@@ -68,8 +67,7 @@ def test_who_leaves_in_mid_inference_harms_nobody(leave, door):
             reached(door.entered)
             stays.send(X)
             gone.connection.close() if leave == "close" else gone.vanish()
-            while get_json(server, "/api/v1/status")["sessions"] > 1:
-                pass
+            until(lambda: get_json(server, "/api/v1/status")["sessions"] == 1, "it is gone")
             door.open()
             assert first(stays.receive()) == 1
             reached(policy.episodes[0].closed)
@@ -160,8 +158,7 @@ def test_a_policy_that_hangs_is_answered_for_and_recovers(door):
         with robot(server) as third:
             assert third.refused()["code"] == "timeout"
         door.open()
-        while get(server, "/readyz")[0] != 200:
-            pass
+        until(lambda: get(server, "/readyz")[0] == 200, "the model returns")
         assert first(one.ask(X)) == 3, "the late answer is not sent: this is the next one"
         assert first(two.ask(X)) == 1, "what was given up in the queue never reached the model"
 
@@ -174,8 +171,7 @@ def test_a_hundred_sessions_leave_nothing_behind():
             with robot(server) as one:
                 one.opened()
                 one.ask(X)
-        while get_json(server, "/api/v1/status")["sessions"]:
-            pass
+        until(lambda: not get_json(server, "/api/v1/status")["sessions"], "all are gone")
         assert all(episode.closed.wait(PATIENCE) for episode in policy.episodes)
         assert len(policy.episodes) == 100
     for thread in set(threading.enumerate()) - before:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 from offboard_core.engine import ServiceTimeouts
 from offboard_core.server import InferenceServer
-from puppets import ARM_INPUTS, Door, Puppet, arm, reached, source
+from puppets import ARM_INPUTS, Door, Puppet, arm, reached, source, until
 from robots import Robot, connect_to, get, robot
 from websockets.exceptions import InvalidStatus
 
@@ -279,8 +279,7 @@ def test_a_draining_server_takes_nobody_and_finishes_what_is_in_flight():
             reached(door.entered)
             stopping = threading.Thread(target=server.stop, args=(60,))
             stopping.start()
-            while get(server, "/readyz")[0] == 200:
-                pass
+            until(lambda: get(server, "/readyz")[0] != 200, "it drains")
             assert get(server, "/livez")[0] == 200
             with pytest.raises(InvalidStatus) as refused, robot(server):
                 pass

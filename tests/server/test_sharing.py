@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 from offboard_core.server import InferenceServer
-from puppets import Door, Puppet, count_up, reached, source
+from puppets import Door, Puppet, count_up, reached, source, until
 from robots import first, get, robot
 
 X = {"x": np.zeros(3)}
@@ -57,8 +57,7 @@ def test_eight_robots_share_the_calls_of_a_policy_that_can_batch():
 
 
 def wait_until_queued(server, count):
-    while json.loads(get(server, "/api/v1/status")[1])["in_flight"] < count:
-        pass
+    until(lambda: json.loads(get(server, "/api/v1/status")[1])["in_flight"] >= count, f"{count} are queued")
 
 
 def test_one_bad_robot_harms_none_of_those_who_share_its_call():

@@ -5,11 +5,14 @@ import contextlib
 import os
 import socket
 import threading
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import uvicorn
+from model_bench import run
 from offboard_client import wire
-from puppets import PATIENCE
+from puppets import PATIENCE, Puppet
 from slot_bed import becomes
 from websockets.asyncio.client import connect
 
@@ -74,6 +77,27 @@ async def get(address: tuple[str, int], path: str) -> tuple[int, str]:
     await writer.wait_closed()
     head, _, body = answer.partition("\r\n\r\n")
     return int(head.split()[1]), body
+
+
+def two_on_two_loops(served: Callable[[Callable[[], Puppet]], AbstractAsyncContextManager[tuple[str, int]]]) -> None:
+    """Each of two that are served at once, on threads and loops of their own, answers a robot for itself."""
+    both, results = threading.Barrier(2), []
+
+    def serve(number: int) -> None:
+        async def main() -> None:
+            async with served(lambda: Puppet(meta={"number": number})) as address, robot(address) as one:
+                meta = (await one.opened())["meta"]
+                await asyncio.to_thread(both.wait, PATIENCE)
+                results.append((meta["number"], "result" in await one.ask({"x": 1})))
+
+        run(main())
+
+    threads = [threading.Thread(target=serve, args=(number,)) for number in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert sorted(results) == [(1, True), (2, True)]
 
 
 def open_descriptors() -> int:

@@ -1,6 +1,7 @@
 """A slot, everybody who wants something of it, and ways to let them go on."""
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 
 import pytest
@@ -78,7 +79,9 @@ async def bed(**limits):
 
 async def becomes(true):
     """Until it holds, one turn of the event loop after the other."""
-    while not true():  # noqa: ASYNC110
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end, "this did not happen"
         await asyncio.sleep(0)
 
 
