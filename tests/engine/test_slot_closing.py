@@ -36,7 +36,7 @@ def test_unloading_frees_the_policy(failing):
             b.slot.release(lease)
             del lease, begin
             await b.have("y")
-            assert await asyncio.to_thread(thread.join, PATIENCE)
+            await becomes(lambda: not thread.is_alive())
             # The unloading has collected; once more, in case another collection was under way just then.
             gc.collect()
             assert found[0]() is None

@@ -4,7 +4,7 @@ import pytest
 from model_bench import run, until
 from offboard_client.errors import Idle, InferTimeout, LoadFailed, ModelLost
 from puppets import PATIENCE, Door
-from slot_bed import bed, turns
+from slot_bed import becomes, bed, turns
 
 NEVER = 3600.0
 
@@ -142,7 +142,7 @@ def test_a_stuck_policy_is_left_behind_and_nothing_is_loaded_beside_it():
                 door.open()
                 await call
                 await until(b.policies["x"].closed)
-                assert await asyncio.to_thread(x.replica.executor.join, PATIENCE)
+                await becomes(lambda: not x.replica.executor.is_alive())
                 await b.have("y")
 
     run(main())
