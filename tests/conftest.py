@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib.util
 import logging
@@ -35,6 +36,8 @@ PROCESSES = (
     "tests/remote/", "tests/frontends/test_hook.py", "tests/openpi/test_training.py", "tests/openpi/test_registry.py",
     "tests/openpi/test_start.py", "tests/openpi_client/", "tests/docs/test_code_blocks.py", "tests/process/",
 )  # fmt: skip
+#: What a second or more goes to. Every process imports every test's module, and few run what needs these.
+SLOW_IMPORTS = {"lerobot", "s3fs", "torch", "transformers"}
 
 for name in [name for name in os.environ if name.startswith(FOREIGN)]:
     del os.environ[name]
@@ -98,18 +101,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log):
 def pytest_collection_modifyitems(items: list[pytest.Item]):
     """What takes longest comes first, so that nobody waits for it at the end."""
 
-    def place(item: pytest.Item) -> int:
-        return next((i for i, start in enumerate(PROCESSES) if item.nodeid.startswith(start)), len(PROCESSES))
+    @functools.cache
+    def place(file: str) -> int:
+        return next((i for i, start in enumerate(PROCESSES) if file.startswith(start)), len(PROCESSES))
 
-    items.sort(key=place)
+    places = {item: place(item.nodeid.partition("::")[0]) for item in items}
+    items.sort(key=places.__getitem__)
     for item in items:
-        if place(item) < len(PROCESSES):
+        if places[item] < len(PROCESSES):
             item.add_marker("processes")
 
 
 def pytest_collection_finish():
     """What is here now stays: the collections that every unloading makes need not go through it."""
-    if "torch" in sys.modules:
-        raise pytest.UsageError("a test's module imports torch, which every process would do; import it in the test")
+    if heavy := SLOW_IMPORTS & sys.modules.keys():
+        raise pytest.UsageError(f"a test's module imports {', '.join(heavy)} and every process with it; a test may")
     gc.collect()
     gc.freeze()

@@ -9,7 +9,6 @@ import sys
 import time
 
 import pytest
-import s3fs
 from hub_standin import hub_standin
 from object_store import object_store, upload
 from offboard_client.errors import ConfigurationError, LoadFailed
@@ -23,6 +22,12 @@ from robots import get_json, robot
 BOUND = 300
 
 
+def forget_stores():
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
 @pytest.fixture
 def nowhere(monkeypatch):
     """Where nobody listens."""
@@ -33,9 +38,9 @@ def nowhere(monkeypatch):
                     "AWS_DEFAULT_REGION": "us-east-1", "AWS_MAX_ATTEMPTS": "1"}  # fmt: skip
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()
+        forget_stores()
         yield url
-    s3fs.S3FileSystem.clear_instance_cache()
+    forget_stores()
 
 
 def test_a_store_that_refuses(nowhere):
@@ -73,7 +78,7 @@ def test_a_store_that_goes_away_in_mid_download(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("AWS_ENDPOINT_URL", url)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
-    s3fs.S3FileSystem.clear_instance_cache()
+    forget_stores()
     gone = RemoteFolder("s3://bucket/run")
     monkeypatch.setattr(gone, "files", lambda: listing)
 
