@@ -120,10 +120,18 @@ def failed(tmp_path):
     yield done.returncode
 
 
-@row("1", "`serve`", "it cannot start: no checkpoint, a codec that does not fit, a port in use")
+@row(
+    "1",
+    "`serve`",
+    "it cannot start: no checkpoint, a codec or an option that does not fit what it serves, a port in use",
+)
 def cannot_start(tmp_path):
     yield main(["serve", "--vendor", "openpi", "--checkpoints-dir", str(tmp_path)])
-    yield main(["serve", "--vendor", "scripted", "--port", "0", "--codec", "nonesuch"])
+    for wrong in (
+        "--codec nonesuch", "--codec.nonesuch 1", "--fps nan", "--replicas 0", "--observe core.timings",
+        "--core.timings.fiel x",
+    ):  # fmt: skip
+        yield main(["serve", "--vendor", "scripted", "--port", "0", *wrong.split()])
     with socket.create_server(("127.0.0.1", 0)) as taken:
         yield main(["serve", "--vendor", "scripted", "--port", str(taken.getsockname()[1])])
 

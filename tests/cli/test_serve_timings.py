@@ -154,7 +154,7 @@ def test_an_observer_watches_when_it_is_asked_for(tmp_path, how):
     [
         (("--observe", "tay"), 1, "did you mean toy"),
         (("--toy.fle", "x"), 1, "did you mean file"),
-        (("--observe", "core.timings"), 1, "needs the option file"),
+        (("--observe", "core.timings"), 1, "the observer core.timings needs --core.timings.file\n"),
         (("--timings", "a.csv", "--core.timings.file", "b.csv"), 2, "give one of them"),
     ],
 )

@@ -347,6 +347,7 @@ def test_observers_are_made_by_name_with_their_options(plugins):
     ("asked", "said"),
     [
         ({"toy.note": {}}, "did you mean toy.notes"),
+        ({"toy": {"notes": {}}}, r'; the table of toy.notes in a file is \[observers."toy.notes"\]'),
         ({"toy.notes": {}}, "needs the option path"),
         ({"toy.notes": {"path": "x", "evry": 1}}, "did you mean every"),
         ({"toy.notes": {"path": "x", "every": 0}}, "every is below 1"),

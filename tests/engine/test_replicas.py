@@ -338,9 +338,14 @@ def test_a_number_that_cannot_be_is_refused():
     with pytest.raises(ConfigurationError, match=r"replicas is True; expected"):
         Pair(replicas=True)
     with pytest.raises(
-        ConfigurationError, match=r"replicas is 2, and what the vendor python serves here .* 1 time only"
+        ConfigurationError, match=r"replicas is 2, and the model 'x' is .* once; give a callable without"
     ):
         from_callables({"x": lambda observation: {}}, replicas=2)
+    one = from_callables({"x": lambda observation: {}})
+    with pytest.raises(
+        ConfigurationError, match=r"replicas is 2, and what the vendor python serves here .* 1 time only"
+    ):
+        replace(one, replicas=2)
     with pytest.raises(ValueError, match="replica 2 of 2; expected 0 to 1"):
         Placement(2, 2)
     assert Placement() == ALONE

@@ -155,6 +155,13 @@ MISMATCHES: dict[str, tuple[RobotSpec, dict[str, Any], str, str]] = {
         "robot_state.q",
         "| 1, 2, 3",
     ),
+    "a few joints in another order": (ROBOT, {**META, "joint_names": ["c", "x", "b"]}, "robot_state.q", "| c, x, b"),
+    "joints that count down": (
+        measuring(robot_state__q=replace(JOINTS, order=("j1", "j2", "j3", "j4", "j5", "j6"))),
+        {**META, "joint_names": ["5.pos", "4.pos", "3.pos", "2.pos", "1.pos", "0.pos"]},
+        "robot_state.q",
+        "| 5.pos, 4",
+    ),
     "an action that it cannot play": (
         ROBOT,
         answering("joint_delta", shape=[6]),
@@ -202,6 +209,13 @@ def test_older_names_are_understood() -> None:
     assert found(replace(ROBOT, measures=older)) == []
 
 
+@pytest.mark.parametrize("names", ["a b c d e f", "A B C D E F", "_a -b c. d e f"])
+def test_joints_are_the_same_however_they_are_spelled(names: str) -> None:
+    assert compare(ROBOT, {**META, "joint_names": names.split()}, "go") == Fit((), ())
+
+
+COUNTED = replace(JOINTS, order=("joint1", "joint2", "joint3", "joint4", "joint5", "joint6"))
+GRIPS = {"target_grip": GRIP}
 DOUBTS: dict[str, tuple[RobotSpec, dict[str, Any], str, str]] = {
     "no observation": (ROBOT, {**META, "observation": {}}, "observation", "declares nothing"),
     "no action": (ROBOT, {**META, "action": None}, "action", "declares nothing"),
@@ -224,6 +238,20 @@ DOUBTS: dict[str, tuple[RobotSpec, dict[str, Any], str, str]] = {
         "says m, the policy nothing",
     ),
     "a free axis": (measuring(robot_state__q=Channel(shape=(-1,))), META, "robot_state.q", "leaves (any) open"),
+    "joints of an arm that may be another": (
+        ROBOT,
+        {**META, "joint_names": ["left_a", "left_b", "left_c", "left_d", "left_e", "left_f"]},
+        "target_joints",
+        "the same if a, b, c, d, e, f are what the policy calls left_a, left_b",
+    ),
+    "joints that are counted from another number": (
+        replace(
+            ROBOT, measures={**ROBOT.measures, "robot_state.q": COUNTED}, plays={"target_joints": COUNTED, **GRIPS}
+        ),
+        {**META, "joint_names": ["q0", "q1", "q2", "q3", "q4", "q5"]},
+        "robot_state.q",
+        "the same if joint1,",
+    ),
     "other numbers of names": (
         ROBOT,
         {**META, "joint_names": ["a", "b"]},

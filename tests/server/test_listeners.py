@@ -178,6 +178,7 @@ def test_one_is_asked_for_by_name_with_or_without_a_port(asked, port):
         (["loft.pigeons"], {"loft.pigeons": {"seed": 1}}, "seed"),
         ([], {"loft.pigeons": {}}, "options of the listener loft.pigeons are set, and it does not listen: --listen"),
         ([], {"loft.doves": {}}, "no listener 'loft.doves'"),
+        ([], {"loft": {"pigeons": {}}}, r'in a file is \[listeners."loft.pigeons"\]'),
     ],
 )
 def test_what_is_asked_for_wrongly_is_named(asked, options, says):

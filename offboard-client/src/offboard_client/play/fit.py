@@ -10,13 +10,16 @@ from ..errors import ConfigurationError, nearest, unknown
 from ..protocol import FPS_RANGE
 from ..robots import Channel, RobotSpec
 from ..wire import ACTIONS, canonical, fits_dtype, fits_shape, measured_unit
-from .meanings import differences, read_meaning
+from .meanings import compare_joints, differences, read_meaning
 
 #: The actions that the limits know.
 KNOWN = frozenset(("target_pose", "target_joints", "joint_delta", "target_grip"))
 _OF_JOINTS = frozenset(("q", "dq", "target_joints", "joint_delta", "joint_velocity"))
 _CODEC = "serve with a codec that makes what the robot plays (`offboard codecs` lists them)"
 _MEASURE = "measure it, or serve with a codec that reads what the robot measures"
+
+_REORDER = "the order is another: give them as the policy does"
+_RENAME = "the joints have other names: if they are the same ones, name them in the robot as the policy does"
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,8 @@ def _paced(spec: RobotSpec, meta: Mapping[str, Any]) -> Iterator[Mismatch]:
             "action_fps",
             takes,
             f"makes {fps:g} actions per second",
-            "some would not be played; serve with --fps, or give it beside --policy",
+            "some would not be played: have it take them as often, or serve what makes fewer; a lower --fps is slower "
+            "motion, right only where the policy's rate was not known",
         )
 
 
@@ -181,13 +185,16 @@ def _reshape(name: str) -> str:
 
 def _ordered(name: str, channel: Channel, meta: Mapping[str, Any]) -> Iterator[Mismatch | Doubt]:
     theirs, ours = tuple(meta.get("joint_names") or ()), channel.order
-    if not _of_joints(name) or not theirs or not ours or ours == theirs:
+    if not _of_joints(name) or not theirs or not ours:
         return
-    if len(ours) != len(theirs):
+    relation = compare_joints(ours, theirs)
+    if relation == "uneven":
         yield Doubt(name, f"order: the robot names {len(ours)} joints, the policy {len(theirs)}")
-    else:
-        advice = "the order is another" if sorted(ours) == sorted(theirs) else "the joints have other names"
-        yield Mismatch(name, ", ".join(ours), ", ".join(theirs), f"{advice}: give them as the policy does")
+    elif relation == "alike":
+        yield Doubt(name, f"order: the same if {', '.join(ours)} are what the policy calls {', '.join(theirs)}")
+    elif relation != "same":
+        advice = _REORDER if relation == "order" else _RENAME
+        yield Mismatch(name, ", ".join(ours), ", ".join(theirs), advice)
 
 
 def _of_joints(name: str) -> bool:

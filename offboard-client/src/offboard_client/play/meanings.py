@@ -1,4 +1,4 @@
-"""What a unit, a frame and a convention say that can be compared, of texts that people wrote.
+"""What a unit, a frame, a convention and a joint's name say that can be compared, of texts that people wrote.
 
 Only what is recognised is judged; of everything else it is said that nobody could.
 """
@@ -6,8 +6,9 @@ Only what is recognised is judged; of everything else it is said that nobody cou
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 _SPACED = r"[\s,]*"
 _ALONE = r"(?!\s*(?:/|per\b))"
@@ -103,6 +104,54 @@ def differences(
     for what in sorted((robot.facts.keys() ^ policy.facts.keys()) - unread):
         unclear.append((what, robot.facts.get(what), policy.facts.get(what)))
     return differ, unclear
+
+
+def compare_joints(ours: Sequence[str], theirs: Sequence[str]) -> Literal["same", "alike", "uneven", "order", "names"]:
+    """How two lists of joints go together.
+
+    ``same``: but for case and separators. ``alike``: but for what all of a list begin or end with, or where its numbers
+    begin, which may be a make or a side. ``order``: what both name stands in another order. ``uneven``: one names more.
+    ``names``: they name other joints.
+    """
+    ours, theirs = _bare(ours), _bare(theirs)
+    if ours == theirs:
+        return "same"
+    apart, theirs_apart = _apart(ours), _apart(theirs)
+    if apart == theirs_apart:
+        return "alike"
+    if _reordered(ours, theirs) or _reordered(apart, theirs_apart):
+        return "order"
+    return "names" if len(ours) == len(theirs) else "uneven"
+
+
+def _bare(names: Sequence[str]) -> list[str]:
+    return [re.sub(r"[\W_]+", "", name).casefold() for name in names]
+
+
+def _apart(names: Sequence[str]) -> list[str]:
+    """What tells the names of one list from each other: ``["j1", "j2"]`` is ``["0", "1"]``."""
+    if len(names) < 2:
+        return list(names)
+    head = _alike(names)
+    tail = _alike([name[:head:-1] for name in names])
+    left = [name[head : len(name) - tail] for name in names]
+    if len(set(left)) != len(names):
+        return list(names)
+    if all(each.isascii() and each.isdecimal() and len(each) < 10 for each in left):
+        first = min(map(int, left))
+        return [str(int(each) - first) for each in left]
+    return left
+
+
+def _alike(names: Sequence[str]) -> int:
+    """How many characters all of them begin with."""
+    first, last = min(names), max(names)
+    return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+
+
+def _reordered(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+    shared = set(ours) & set(theirs)
+    return [name for name in ours if name in shared] != [name for name in theirs if name in shared]
 
 
 def _told(what: str, meaning: Meaning) -> str | None:

@@ -52,16 +52,23 @@ def from_callables(models: Mapping[str, Any], fps: float | None = None, replicas
     The first key is the default model. Observations reach the policy under their canonical names.
     ``fps``: steps per second of what it answers, for the timestamps; None where the answers bring their own or none.
     ``replicas``: as of :class:`ModelSource`; each callable is called once for each.
-    Raises ConfigurationError for a value that is no policy and makes none, and for a name that is no text.
+    Raises ConfigurationError for a value that is no policy and makes none, for one policy where several are asked for,
+    and for a name that is no text.
     """
     for name in models:
         if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"a model is named {name!r:.60}; expected a text, which sessions ask for it by")
     builds = {name: as_build(name, value) for name, value in models.items()}
+    alone = [name for name, value in models.items() if is_itself(value)]
+    if alone and type(replicas) is int and replicas > 1:
+        raise ConfigurationError(
+            f"replicas is {replicas}, and the model {alone[0]!r} is {kind_of(models[alone[0]])}, which is there once; "
+            f"give a callable without arguments that makes one, {{{alone[0]!r}: build}}: it is called once for each"
+        )
     return ModelSource(
         vendor="python",
         registry=MemoryRegistry([_of_callable(name, value) for name, value in models.items()]),
-        loader=CallableLoader(builds, itself=any(is_itself(value) for value in models.values())),
+        loader=CallableLoader(builds, itself=bool(alone)),
         codec=CodecChoice(Plugins.of(), None, "native", fps=fps),
         replicas=replicas,
     )

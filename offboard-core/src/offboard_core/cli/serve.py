@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from offboard_client.errors import ConfigurationError, OffboardError, log_to_stderr
 from offboard_client.play import compare
-from offboard_client.plugins import UsageError
+from offboard_client.plugins import UsageError, describe
 from offboard_client.protocol import listen_host
 from offboard_client.robots.sim import SPEC
 from offboard_client.terminal import Line, emit_json, say, tell, token_from
@@ -154,10 +154,17 @@ def other_options(parsed: Parsed, plugins: Plugins, kind: Kind[Any]) -> dict[str
 
 
 def asked_observers(parsed: Parsed, plugins: Plugins) -> dict[str, dict[str, Any]]:
-    """The observers that are to watch, with their options. Raises ConfigurationError for a name that none has."""
+    """The observers that are to watch, with their options.
+
+    Raises ConfigurationError for a name that none has, and for an option that is lacking.
+    """
     asked = other_options(parsed, plugins, OBSERVER)
     for name in parsed.serve.observe:
-        asked.setdefault(plugins.get(OBSERVER, name).name, {})
+        offer = plugins.get(OBSERVER, name)
+        given = asked.setdefault(offer.name, {})
+        needed = [option.name for option in describe(offer.options()) if option.default is ...]
+        if lacking := [f"--{offer.name}.{name}" for name in needed if name not in given]:
+            raise ConfigurationError(f"the observer {offer.name} needs {', '.join(lacking)}")
     if parsed.serve.timings is not None:
         if TIMINGS in asked:
             raise UsageError(f"--timings is short for --{TIMINGS}.file, and that is set as well: give one of them")

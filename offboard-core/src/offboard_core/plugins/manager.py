@@ -82,6 +82,8 @@ class Plugins:
         if kind is LOADER and not nearest(name, offers) and NAME.fullmatch(name):
             there = any(provider.name == name for provider in self._providers)
             hint = f"; the plugin {name} serves nothing yet" if there else f"; is offboard-{name} installed{_HERE}?"
+        elif below := sorted(full for full in offers if full.startswith(f"{name}.")):
+            hint = f'; the table of {below[0]} in a file is [{kind.heading}."{below[0]}"]'
         raise ConfigurationError(unknown(kind.noun, name, offers) + hint)
 
     def offers(self, kind: Kind[E_co]) -> list[Offer[E_co]]:
