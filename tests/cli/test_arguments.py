@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from offboard_client.cli import synthetic_observation
 from offboard_client.plugins import UsageError
-from offboard_client.terminal import expand_paths, parse, switches
-from offboard_core.cli import split_dotted
+from offboard_client.terminal import expand_paths, parse, split_dotted, switches
 
 
 @dataclass(frozen=True)

@@ -306,6 +306,7 @@ def test_what_is_raised_by_whoever_is_told_is_raised_and_leaves_nothing_behind()
 @dataclass(frozen=True)
 class Pace:
     pace: float = changeable(1.0)
+    names: tuple[str, ...] = changeable(())
 
 
 def test_what_was_changed_in_a_session_is_repeated_in_the_one_that_follows_a_lost_one() -> None:
@@ -333,6 +334,21 @@ def test_what_was_changed_in_a_session_is_repeated_in_the_one_that_follows_a_los
             with pytest.raises(ModelLost):
                 local.infer({"x": -1.0})
             assert local.infer({"x": 1.0})[0]["action"]["action"][0] == new
+
+
+def test_what_is_repeated_is_what_was_sent_whatever_the_caller_makes_of_it() -> None:
+    def answer(episode: Any, inputs: Any) -> Any:
+        names.append("later")
+        if inputs["x"] < 0:
+            raise ModelLost("the child died")
+        return Chunk(np.full((1, 1), len(episode.params.names)))
+
+    names = ["calm"]
+    with LocalSession(source({"m": lambda: Puppet(answer, params=Pace)}, fps=10), quiet) as local:
+        local.configure(names=names)
+        with pytest.raises(ModelLost):
+            local.infer({"x": -1.0})
+        assert local.infer({"x": 1.0})[0]["action"]["action"][0] == 1
 
 
 def test_a_model_that_is_lost_as_its_session_opens_is_told_of_and_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,11 +438,33 @@ def test_where_it_is_not_installed_it_says_what_to_install(monkeypatch: pytest.M
         (["--policy", "local:scripted", "--timeout", "-1"], "--timeout is -1"),
         (["--policy", "local"], "say what to serve"),
         (["--policy=local:scripted", "--model-id", "x"], "--model-id"),
+        (["--policy=local:scripted", "--codec.fsp", "20"], "there is no option 'fsp' of the codec"),
+        (["--policy=local:scripted", "--codec.fps", "20", "--codec.fps=20"], "--codec.fps is given twice"),
+        (["localhost:1", "--codec.fps", "20"], "Unrecognized options: --codec.fps"),
     ],
 )
 def test_what_cannot_be_played_is_refused(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "sim", *arguments]) in (1, 2)
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [["--codec.fps", "20"], ["--codec.fps=20", "--codec.map", "a=b"]], ids=str)
+def test_options_of_its_codec_are_set_as_those_of_a_server(
+    given: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(["check", "sim", "--policy", "local:scripted", "--codec", "native", "--json", *given])
+    meta = json.loads(capsys.readouterr().out)["meta"]
+    assert (meta["codec"], meta["action_fps"]) == ("core.native", 20.0)
+
+
+def test_a_vendor_that_has_an_option_of_cores_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Own:
+        timeout: float = 1.0
+
+    monkeypatch.setattr("offboard_core.plugins.Offer.options", lambda offer: Own)  # pyright: ignore
+    with pytest.raises(ConfigurationError, match="declares options that are core's own: timeout"):
+        choose_policy("local:scripted").options()
 
 
 def test_offboard_run_plays_it_without_a_server(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ The robot and the policy decide which options there are, so their names are read
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar, cast
@@ -27,6 +27,7 @@ from ..terminal import (
     peek,
     refuse_address_flags,
     refuse_habits,
+    split_dotted,
     tell,
 )
 from .own_options import Part, listed, parse_together, robots_part
@@ -129,8 +130,15 @@ def parse_with_policy(command: str, options: type[T], arguments: Sequence[str], 
     }
     if policy is not None:
         parts["own"] = (f"the policy {policy} of {policy.provider}", policy.options())
+    owner = None if policy is None else policy.entry.dotted
+    rest, dotted = split_dotted(rest, [] if owner is None else [owner])
     found = parse_together(parts, rest, f"{command} {robot}", f"{summary} {robot.entry.summary}")
-    return Parsed(found.run, robot, found.robot, found.source, None if policy is None else (policy, found.own))
+    own = None if policy is None else (policy, _with_options(found.own, dotted))
+    return Parsed(found.run, robot, found.robot, found.source, own)
+
+
+def _with_options(own: Any, dotted: Mapping[str, Mapping[str, Any]]) -> Any:
+    return dataclasses.replace(own, **{f"{owner}_options": given for owner, given in dotted.items()})
 
 
 def _print_help(command: str, summary: str) -> None:

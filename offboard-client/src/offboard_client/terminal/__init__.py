@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .arguments import HELP, description, expand_paths, parse, peek, switches
 from .csv_file import CsvFile
+from .dotted import split_dotted
 from .habits import HABITS, refuse_address_flags, refuse_habits
 from .kinds import TYPES
 from .line import Line
@@ -32,6 +33,7 @@ __all__ = [
     "refuse_address_flags",
     "refuse_habits",
     "say",
+    "split_dotted",
     "switches",
     "tell",
     "terminable",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .serve import announce, fits_simulation
-    from .serve_options import ServeOptions, parse_serve, split_dotted
+    from .serve_options import ServeOptions, parse_serve
     from .serve_timings import SERVE_COLUMNS, ServeTimings, TimingsOptions
     from .train import TrainingLine, record_of
 
@@ -21,7 +21,6 @@ __all__ = [
     "fits_simulation",
     "parse_serve",
     "record_of",
-    "split_dotted",
 ]
 
 #: Imported when first asked for: ``offboard --help`` reads the declarations beside them and nothing else.
@@ -35,7 +34,6 @@ _LATER = {
     "fits_simulation": "serve",
     "parse_serve": "serve_options",
     "record_of": "train",
-    "split_dotted": "serve_options",
 }
 
 

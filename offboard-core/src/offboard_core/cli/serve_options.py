@@ -8,15 +8,15 @@ listener or an observer and a dot is taken out before: which options these have 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import tyro
 from offboard_client.errors import OffboardError
-from offboard_client.plugins import UsageError, describe, parse_value
-from offboard_client.terminal import parse, peek, refuse_habits
+from offboard_client.plugins import UsageError, describe
+from offboard_client.terminal import parse, peek, refuse_habits, split_dotted
 from tyro.conf import Positional
 
 from ..catalog import choose_vendor, expand, options_beside
@@ -135,47 +135,6 @@ def parse_serve(arguments: Sequence[str], plugins: Plugins) -> Parsed:
     if parsed.serve.models is not None:
         raise UsageError(f"give either {parsed.serve.models} or --vendor and --checkpoints-dir")
     return Parsed(parsed.serve, parsed.vendor_options, codec, dotted)
-
-
-def split_dotted(arguments: Sequence[str], owners: Iterable[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
-    """The arguments without ``--OWNER.NAME VALUE`` and ``--OWNER.NAME=VALUE``, and what these say, by owner.
-
-    A value is a JSON literal, ``FROM=TO`` (an entry of a map, may be repeated), or text.
-    """
-    longest_first = sorted(owners, key=len, reverse=True)
-    rest: list[str] = []
-    found: dict[str, dict[str, Any]] = {}
-    queue = list(arguments)
-    while queue:
-        argument = queue.pop(0)
-        owner = next((owner for owner in longest_first if argument.startswith(f"--{owner}.")), None)
-        if owner is None:
-            rest.append(argument)
-            continue
-        name, equals, text = argument.partition("=")
-        if not equals:
-            if not queue or queue[0].startswith("--"):
-                raise UsageError(f"{argument} needs a value")
-            text = queue.pop(0)
-        name = name.removeprefix(f"--{owner}.").replace("-", "_")
-        if not name:
-            raise UsageError(f"{argument} names no option of {'the codec' if owner == CODEC else owner}")
-        _add(found.setdefault(owner, {}), f"--{owner}.{name}", name, text)
-    return rest, found
-
-
-def _add(options: dict[str, Any], shown: str, name: str, text: str) -> None:
-    value = parse_value(text)
-    key, is_entry, entry = text.partition("=")
-    if value == text and is_entry:
-        entries = options.setdefault(name, {})
-        if not isinstance(entries, dict) or key in entries:
-            raise UsageError(f"{shown} says twice what {key} is")
-        entries[key] = entry
-    elif name in options:
-        raise UsageError(f"{shown} is given twice")
-    else:
-        options[name] = value
 
 
 def _frontends_help(plugins: Plugins) -> str:

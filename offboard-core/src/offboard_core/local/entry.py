@@ -5,8 +5,9 @@ from __future__ import annotations
 from offboard_client.play import PolicyEntry
 
 local = PolicyEntry(
-    summary="A vendor's policy in this process, served to nobody else; VENDOR as for `offboard serve --vendor`.",
+    summary="A vendor's policy in this process; VENDOR and --codec.NAME VALUE as for `offboard serve`.",
     factory="offboard_core.local:open_local",
     options="offboard_core.local:local_options",
     part="VENDOR",
+    dotted="codec",
 )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, cast
 
+import tyro
 from offboard_client.errors import ConfigurationError
 from offboard_client.wire import Status
 
@@ -27,6 +28,10 @@ class LocalOptions:
     """The checkpoint to play; without it the newest."""
     codec: str | None = None
     """The codec; without it the one recorded beside the checkpoint, else the vendor's default."""
+    codec_options: Annotated[Mapping[str, Any], tyro.conf.Fixed, tyro.conf.Suppress] = field(
+        default_factory=dict[str, Any]
+    )
+    """The codec's options by their names; on a command line `--codec.NAME VALUE`."""
     fps: float | None = None
     """Steps per second of the actions, where nothing beside the checkpoint says it."""
     timeout: float = 60.0
@@ -69,6 +74,7 @@ def open_local(options: Any, vendor: str | None, on_status: Callable[[Status], N
         checkpoints_dir=asked.checkpoints_dir,
         checkpoint=asked.checkpoint,
         codec=asked.codec,
+        codec_options=asked.codec_options,
         fps=asked.fps,
         loader_options=None if vendor is None else options,
     )

@@ -141,10 +141,7 @@ class LocalSession:
     def call(self, name: str, /, **params: Any) -> dict[str, Any]:
         """See :meth:`offboard_client.InferenceSession.call`."""
         check_declared(name, self._meta)
-        answer = self._control(name, params)
-        if name == CONFIGURE:
-            self._configured.update(params)
-        return answer
+        return self._control(name, params)
 
     def configure(self, /, **options: Any) -> dict[str, Any]:
         """See :meth:`offboard_client.InferenceSession.configure`."""
@@ -178,9 +175,12 @@ class LocalSession:
             return self._ask(session, kind, params)
 
     def _ask(self, session: ServiceSession, kind: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
-        asked = self._connection.answer(encode(checked_control(kind, params)), session)
-        answer = cast("bytes", self._wait(asked, self._limits.infer + _GRACE))
-        return read_control_answer(_unless_error(decode(answer)), kind)
+        frame = encode(checked_control(kind, params))
+        reply = self._wait(self._connection.answer(frame, session), self._limits.infer + _GRACE)
+        answer = read_control_answer(_unless_error(decode(cast("bytes", reply))), kind)
+        if kind == CONFIGURE:  # as it was sent, whatever its caller has made of it since
+            self._configured.update(decode(frame).get("params", {}))
+        return answer
 
     @contextlib.contextmanager
     def _using(self) -> Generator[ServiceSession, None, None]:
