@@ -194,6 +194,23 @@ def test_each_difference_is_named(what: str) -> None:
     assert all(each.advice for each in compare(spec, meta, "go").mismatches)
 
 
+@pytest.mark.parametrize(
+    ("what", "advice"),
+    [
+        ("an image of another size", "have the camera deliver this size"),
+        ("other joints", "this policy was made for another robot"),
+    ],
+)
+def test_what_has_another_shape_is_to_be_changed_where_it_can_be(what: str, advice: str) -> None:
+    spec, meta, _, _ = MISMATCHES[what]
+    assert [each.advice for each in compare(spec, meta, "go").mismatches] == [advice]
+
+
+def test_another_width_of_the_grip_is_the_codecs_affair() -> None:
+    (mismatch,) = compare(ROBOT, answering("target_grip", shape=[2]), "go").mismatches
+    assert "codec" in mismatch.advice
+
+
 def test_a_policy_that_needs_an_instruction_is_given_one_or_does_not_fit() -> None:
     assert found(instruction=None) == [("task", "is given no instruction | needs one")]
 
