@@ -146,6 +146,7 @@ def test_a_hold_stops_the_arm_within_a_control_period_and_goes_on_with_a_new_obs
     assert [tick.rung for tick in ticks] == ["playing", "playing", "hold", "playing"]
     assert not ticks[2].command.action
     assert ticks[2].seconds == ticks[3].seconds  # the episode's time stands
+    assert run.report.episodes[0].seconds == pytest.approx(0.3)  # three commands, and not the one that held
     assert run.outcomes() == [Outcome(success=True)]
 
 

@@ -62,9 +62,10 @@ class Report:
                 self.server_ms.setdefault(name[7:-3], []).append(value)
 
     def ticked(self, tick: Tick) -> None:
-        """A command more; one that holds still is no step."""
+        """A command more; one that holds still is no step, and in a hold the episode's time stands."""
         self.wall_s["apply"] += tick.apply_ms / 1000
-        self.episodes[-1].seconds += tick.command.seconds
+        if tick.rung != "hold":
+            self.episodes[-1].seconds += tick.command.seconds
         self.episodes[-1].steps += bool(tick.command.action)
 
     def ended(self, outcome: Outcome) -> None:
