@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,6 +64,13 @@ def test_a_channel_names_as_many_numbers_as_it_has() -> None:
         Channel(shape=(7,), order=("a", "b"))
 
 
+@pytest.mark.parametrize("dtype", ["floaty", "str32", "f4,f4", "(99999999999,)f4", "object", "", None])
+def test_a_channel_holds_numbers_or_text(dtype: Any) -> None:
+    with pytest.raises(ConfigurationError, match=rf"dtype is {re.escape(repr(dtype))}; .*\(float64, uint8\), or str"):
+        Channel(shape=(7,), dtype=dtype)
+    assert {Channel(shape=(), dtype=name).dtype for name in ("str", "bool", "uint8")} == {"str", "bool", "uint8"}
+
+
 # -- the simulated arm -------------------------------------------------------------------------------------------
 
 
@@ -111,7 +120,7 @@ def test_a_stop_from_another_thread_holds_the_simulated_arm_until_it_is_observed
     np.testing.assert_allclose(arm.observe()["robot_state.q"], goal, atol=1e-3)
 
 
-@pytest.mark.parametrize("period", [0, -0.01, 2.0, float("nan")])
-def test_a_spec_has_a_control_period(period: float) -> None:
+@pytest.mark.parametrize("period", [0, -0.01, 2.0, float("nan"), True, "0.01", None])
+def test_a_spec_has_a_control_period(period: Any) -> None:
     with pytest.raises(ConfigurationError, match="above 0 and at most 1"):
         RobotSpec(measures={}, plays={}, control_period=period)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigurationError, InvalidAction
-from ..robots import Robot, vector
+from ..robots import Robot, check_period, vector
 from .fit import KNOWN, action_rate, unchecked
 from .motion import Motion, State, no_workspace
 from .safety import SafetyLimits
@@ -46,7 +46,7 @@ class Guard:
         if not isinstance(given, SafetyLimits):
             raise ConfigurationError(f"the limits are a {type(given).__name__}; SafetyLimits(…) was expected")
         #: Seconds of one of the robot's control periods, and of one of the policy's actions.
-        self.control_period = _control_period(robot)
+        self.control_period = check_period(getattr(robot, "control_period", None))
         self.action_period = 1 / action_rate(meta)
         kinematics = getattr(robot, "kinematics", None)
         self._motion = Motion(limits, kinematics, self.control_period)
@@ -135,13 +135,3 @@ class Guard:
             action[arm[0]] = vector(action[arm[0]], None, what)
             at = self._motion.to_joints(arm[0], action[arm[0]], at, measured, seconds, what)
         return replace(command, action=action), at
-
-
-def _control_period(robot: Robot) -> float:
-    period: Any = getattr(robot, "control_period", None)
-    if isinstance(period, bool) or not isinstance(period, int | float) or not 0 < period <= 1:
-        raise ConfigurationError(
-            f"the robot's control_period is {period!r}; it is a property of the robot: seconds from one set-point that "
-            "its hardware takes to the next, above 0 and at most 1"
-        )
-    return float(period)

@@ -6,7 +6,7 @@ from .base import Kinematics, Robot, Task
 from .calls import Asked, connected, held
 from .entries import GROUP, RobotEntry, Unjudged, choose_robot, list_robots, make_robot, make_task
 from .poses import Vector, closure, distance, pose, poses, twists, vector
-from .spec import Channel, RobotSpec
+from .spec import Channel, RobotSpec, check_period
 
 __all__ = [
     "Channel",
@@ -19,6 +19,7 @@ __all__ = [
     "Unjudged",
     "Vector",
     "Asked",
+    "check_period",
     "choose_robot",
     "closure",
     "connected",

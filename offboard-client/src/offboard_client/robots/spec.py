@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from ..errors import ConfigurationError
 
 
@@ -13,7 +15,8 @@ from ..errors import ConfigurationError
 class Channel:
     """What one name of a robot's observation or action holds.
 
-    ``shape``: of one observation, or of one row; -1 for a free axis. ``dtype``: a numpy dtype's name, or ``"str"``.
+    ``shape``: of one observation, or of one row; -1 for a free axis. ``dtype``: numpy's name of a number or bool, or
+    ``"str"``.
     ``unit``: as a person would write it (``"rad"``, ``"m, unit quaternion wxyz"``, ``"RGB"``), None if there is none.
     ``frame``: in which frame, of what (``"the arm's base; between the finger tips"``), None where that means nothing.
     ``order``: what the numbers along the last axis are, a name each (``("shoulder_pan", …)``); empty where the unit
@@ -28,6 +31,10 @@ class Channel:
     rate: float | None = None
 
     def __post_init__(self) -> None:
+        if not _is_dtype(self.dtype):
+            raise ConfigurationError(
+                f"a channel's dtype is {self.dtype!r}; it is numpy's name of a number or bool (float64, uint8), or str"
+            )
         if self.order and (not self.shape or self.shape[-1] != len(self.order)):
             raise ConfigurationError(
                 f"a channel of the shape {self.shape} has an order of {len(self.order)} names ({', '.join(self.order)})"
@@ -52,11 +59,7 @@ class RobotSpec:
     control_period: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.control_period <= 1:
-            raise ConfigurationError(
-                f"control_period is {self.control_period!r}; it is seconds from one set-point that the hardware takes "
-                "to the next, above 0 and at most 1"
-            )
+        check_period(self.control_period)
 
     @property
     def cameras(self) -> Mapping[str, Channel]:
@@ -70,3 +73,20 @@ class RobotSpec:
             "plays": {name: asdict(channel) for name, channel in self.plays.items()},
             "control_period": self.control_period,
         }
+
+
+def check_period(value: Any) -> float:
+    """``value`` if it can be a robot's control period. Raises ConfigurationError."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise ConfigurationError(
+            f"control_period is {value!r}; it is a property of the robot: seconds from one set-point that its hardware "
+            "takes to the next, above 0 and at most 1"
+        )
+    return float(value)
+
+
+def _is_dtype(name: Any) -> bool:
+    try:
+        return isinstance(name, str) and (name == "str" or np.dtype(name).kind in "biuf")
+    except (TypeError, ValueError):
+        return False
