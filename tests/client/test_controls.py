@@ -311,3 +311,30 @@ def test_a_list_of_controls_that_is_none_is_refused(clients, controls):
 
     with ScriptedServer(visit) as server, pytest.raises(Exception, match=r"meta\.controls"):
         clients.session("127.0.0.1", server.port)
+
+
+@pytest.mark.rule("L-35")
+def test_what_is_repeated_is_what_was_sent_whatever_the_caller_does_to_it(clients):
+    def first(peer):
+        peer.ready(ASKED)
+        changing(peer, [])
+        gains.append(9.0)  # the answer may be on its way
+        peer.receive()
+        peer.reset()
+
+    def second(peer):
+        peer.ready(ASKED)
+        for _ in range(2):
+            changing(peer, seen)
+        peer.wait_for_close()
+
+    seen, gains = [], [1.0, 2.0]
+    with ScriptedServer(first, second) as server:
+        session = clients.session("127.0.0.1", server.port)
+        clients.wait(session.configure(gain=gains))
+        gains.clear()
+        with pytest.raises(ConnectionLost):
+            clients.wait(session.infer({}))
+        assert clients.wait(session.infer({})) == []
+        clients.wait(session.close())
+    assert seen == [{"type": "configure", "params": {"gain": [1.0, 2.0]}}, {}]

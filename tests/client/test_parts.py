@@ -244,6 +244,7 @@ def test_what_the_handshake_asks_for_passes(change):
         ({"robot_state.q": [[1], [1, 2]]}, r"ragged|\(2,\) object"),
         ({"robot_state.q": ["0"] * 7}, r"robot_state\.q is \(7,\) <U1, and \(7,\) float32 \[rad\] is asked for"),
         ({"robot_state.q": [b"0"] * 7}, r"robot_state\.q is \(7,\) \|S1"),
+        ({"robot_state.q": np.zeros(7, [("a", "<f4")])}, r"robot_state\.q is \(7,\) \[\('a', '<f4'\)\]"),
         ({"grip": np.zeros(2)}, r"grip is \(2,\)"),
         ({"grip": None}, "grip is None"),
         ({"image.wrist": np.zeros((4, 6, 3), np.float32)}, r"float32, and \(any, any, 3\) uint8"),

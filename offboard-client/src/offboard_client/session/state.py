@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any, cast
 
 from ..errors import BadMessage, ConnectionFailed, ConnectionLost, OffboardError
 from ..protocol import SessionProtocol, Settings, Timings
-from ..wire import CONFIGURE, check_declared
+from ..wire import CONFIGURE, check_declared, checked_control
 
 
 class SessionFacts:
@@ -66,9 +67,11 @@ class SessionFacts:
     def _asking(self, name: str, params: Mapping[str, Any], protocol: SessionProtocol) -> Generator[None]:
         """Around the exchange of a control that the model declares. Raises BadParameter for one that it does not."""
         check_declared(name, protocol.meta)
+        sent: dict[str, Any] = {}
+        if name == CONFIGURE:  # as it is now: the caller may change its lists, even while the answer is awaited
+            sent = copy.deepcopy(checked_control(name, params).get("params", {}))
         yield
-        if name == CONFIGURE:
-            self._configured.update(params)
+        self._configured.update(sent)
 
     @contextmanager
     def _repeating(self, protocol: SessionProtocol) -> Generator[None]:
