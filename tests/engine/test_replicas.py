@@ -165,6 +165,7 @@ def test_a_model_whose_replicas_are_all_lost_is_loaded_anew():
     run(main())
 
 
+@pytest.mark.rule("H-8")
 def test_one_that_recovers_or_does_not_return_gets_no_newcomer():
     with Door() as door:
         pair = Pair()

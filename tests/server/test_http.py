@@ -209,6 +209,44 @@ def test_status_says_who_holds_the_slot_and_who_waits():
         assert "session_id" not in json.dumps(status)
 
 
+@pytest.mark.rule("H-8")
+def test_the_rule_about_the_status_names_all_that_it_says():
+    def names(said):
+        for name, one in said.items():
+            yield name
+            if name == "observers":
+                one = one["mine"]
+            elif isinstance(one, list):
+                one = one[0]
+            if isinstance(one, dict) and name not in ("outcomes", "mean_ms"):
+                yield from names(one)
+
+    def fails():
+        raise OSError("no weights")
+
+    def hangs():
+        door.passing()
+        return Puppet()
+
+    models = source({"a": Puppet, "b": hangs, "c": fails})
+    with Door() as door, InferenceServer({"only": models}, port=0, observers={"mine": Noting()}) as server:
+        with robot(server, "c") as one:
+            one.refused()
+        with robot(server, "a") as one, robot(server, "b") as other:
+            one.opened()
+            other.told("waiting")
+            status = get_json(server, "/api/v1/status")
+        with robot(server, "b"):
+            reached(door.entered)
+            status["loading"] = get_json(server, "/api/v1/status")["loading"]
+            door.open()
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "protocol.md").read_text("utf-8")
+    rule = page[page.index("**H-8** `/api/v1/status`") : page.index("- **H-13**")]
+    said = set(re.findall(r"`(\w+)`", rule)) - {"ready", "recovering"}
+    assert said == set(names(status))
+    assert status["listeners"] == {}
+
+
 @pytest.mark.rule("H-9")
 def test_metrics_count_what_happened():
     from prometheus_client.parser import text_string_to_metric_families
