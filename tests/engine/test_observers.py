@@ -13,7 +13,11 @@ from offboard_core.engine import Observers, SessionRecords, make_observers, name
 from offboard_core.plugins import Plugins
 from puppets import Door, PlainSerializer, Puppet, source
 from service_bed import X, open_session, serving
+from slot_bed import becomes
 from watching import Noting
+
+#: What no observer may have for the room it leaves.
+NO_ROOM = (0, -1, 1.5, float("nan"), None, "many", True)
 
 
 def puppet(policy):
@@ -39,7 +43,7 @@ def test_a_record_is_what_the_exchange_was_with_what_its_session_is():
     first, second = watching.records
     assert (first.number, second.number) == (1, 2)
     for record, (reply, timing), i in zip(watching.records, replies, (1, 2), strict=True):
-        assert (record.session_id, record.model_id, record.error) == (session.id, "it", None)
+        assert (record.session_id, record.model_id, record.replica, record.error) == (session.id, "it", 0, None)
         assert record.observation["x"].tolist() == record.inputs["x"].tolist() == [i] * 3
         assert record.observation["task"] == record.inputs["task"] == "stack"
         assert record.chunk.action.tolist() == [[i] * 3] * 2
@@ -88,7 +92,7 @@ def test_a_record_stays_as_it_is_whatever_the_next_inference_writes_into_the_sam
         try:
             async with Bench(Reusing()) as bench:
                 pipeline = await bench.pipeline(Scratch())
-                pipeline.records = SessionRecords(observers, "s", "m")
+                pipeline.records = SessionRecords(observers, "s", "m", 0)
                 for i in (1, 2, 3):
                     bench.thread._last_infer = 1.0 if overlap else 0.0
                     await bench.submit(pipeline, frame(i, notes=["robot's"])).reply()
@@ -107,7 +111,7 @@ def test_a_record_stays_as_it_is_whatever_the_next_inference_writes_into_the_sam
 def test_what_lies_in_a_frame_is_not_copied_for_nobody_writes_into_it():
     in_frame, in_buffer = np.frombuffer(bytes(24))[1:], np.frombuffer(bytearray(24))[1:]
     in_buffer.flags.writeable = False
-    kept = SessionRecords(Observers({"noting": Noting()}), "s", "m").keep(b"")
+    kept = SessionRecords(Observers({"noting": Noting()}), "s", "m", 0).keep(b"")
     kept.asked({"frame": in_frame, "deep": [{"buffer": in_buffer}]}, {})
     assert np.shares_memory(kept.observation["frame"], in_frame)
     copy = kept.observation["deep"][0]["buffer"]
@@ -135,7 +139,7 @@ def test_without_observers_an_exchange_keeps_nothing():
 
 def test_who_wants_no_contents_costs_no_copies(monkeypatch):
     copied = []
-    monkeypatch.setattr("offboard_core.engine.records._lasting", copied.append)
+    monkeypatch.setattr("offboard_core.engine.records.Kept._lasting", lambda _, value: copied.append(value))
 
     async def main():
         watching = Noting(contents=False)
@@ -179,6 +183,63 @@ def test_a_full_queue_drops_and_counts_and_says_so_once(caplog):
     assert (counts["slow"]["dropped"], counts["quick"]["dropped"]) == (3, 0)
     (line,) = [r.getMessage() for r in caplog.records if "slower" in r.getMessage()]
     assert line == "the observer slow is slower than what it watches; exchanges dropped so far: 1"
+
+
+def test_what_waits_holds_no_more_bytes_than_its_observer_has_room_for():
+    async def main():
+        with Door() as door:
+            slow, quick = Noting(3, waiting_bytes=100_000), Noting(7)
+            slow.door, bare = door, Noting(7, contents=False, waiting_bytes=1)
+            watching = {"slow": slow, "quick": quick, "bare": bare}
+            async with serving(puppet(Puppet()), observers=watching) as service:
+                session = await open_session(service)
+                bounded = service.observers._bounded[0]
+
+                async def ask(size):  # it is in the observation and in the inputs
+                    await session.infer({"x": np.full(3, float(size)), "images": np.zeros(size // 2, np.uint8)})
+
+                await ask(70_000)
+                await until(door.entered)
+                for size in (40_000, 20_000, 20_000, 3_000):
+                    await ask(size)
+                assert service.observers.counts()["slow"]["dropped"] == 2
+                door.open()
+                await until(slow.come)
+                await becomes(lambda: bounded._queued == bounded._let_go)
+                last = slow.reached(4)
+                await ask(1_000_000)
+                await until(last)
+                await becomes(lambda: bounded._queued == bounded._let_go)
+                await ask(1_000)
+                await until(quick.come)
+                await until(bare.come)
+        return slow, quick, bare
+
+    slow, quick, bare = run(main())
+    assert [record.number for record in slow.records] == [1, 3, 5, 6, 7], "one alone may be larger"
+    assert [record.number for record in quick.records] == [record.number for record in bare.records] == [*range(1, 8)]
+    for record in bare.records:
+        assert (record.observation, record.inputs, record.chunk, record.reply_chunk) == (None,) * 4
+        assert record.timing["total_ms"] > 0
+    assert [record.observation["x"][0] for record in quick.records][:2] == [70_000, 40_000]
+
+
+def test_what_a_record_holds_is_counted_whatever_it_is_made_of():
+    frame = bytes(1_000_000)
+    shared = [np.frombuffer(frame, np.uint8, 10, start) for start in (0, 500)]
+    own = np.zeros(1000)
+    for contents, least in (
+        ({"a": shared[0], "deep": [{"b": shared[1]}]}, 1_000_000),
+        ({"a": own, "b": own}, 16_000),
+        ({"a": [1.5] * 1000}, 32_000),
+        ({"a": ({"b": "x" * 1000},)}, 1_000),
+        ({"a": bytearray(1000)}, 1_000),
+        ({"x" * 1000: 1}, 1_000),
+        (Chunk({"j": np.zeros((10, 7))}, np.arange(10.0)), 640),
+    ):
+        kept = SessionRecords(Observers({"noting": Noting()}), "s", "m", 0).keep(b"")
+        kept.answered(contents) if isinstance(contents, Chunk) else kept.asked(contents, {})
+        assert least <= kept.held < least + 1500
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("of its own"), SystemExit(3)], ids=["an error", "an exit"])
@@ -278,7 +339,7 @@ def test_errors_and_timeouts_are_told_and_what_nobody_waits_for_is_not():
                 pipelines = {}
                 for name, serializer in {"good": None, "mute": Mute(), "late": None, "gone": None}.items():
                     pipelines[name] = await bench.pipeline(serializer)
-                    pipelines[name].records = SessionRecords(observers, name, "m")
+                    pipelines[name].records = SessionRecords(observers, name, "m", 0)
                 await bench.submit(pipelines["good"], X).reply()
                 await bench.submit(pipelines["good"], InvalidAction("not read")).reply()
                 await bench.submit(pipelines["mute"], X)._future
@@ -325,11 +386,18 @@ class Offered(Noting):
         self.made.append(self)
 
 
+class Full(Offered):
+    def __init__(self, options):
+        super().__init__(options)
+        self.waiting_bytes = 0
+
+
 class Plugin:
     @hookimpl
     def offboard_observers():
         yield ObserverEntry(name="notes", summary="Notes.", factory=Offered, options=Options)
         yield ObserverEntry(name="odd", summary="No observer.", factory=lambda options: [], options=Options)
+        yield ObserverEntry(name="full", summary="Has no room.", factory=Full, options=Options)
 
 
 @pytest.fixture
@@ -352,12 +420,13 @@ def test_observers_are_made_by_name_with_their_options(plugins):
         ({"toy.notes": {"path": "x", "evry": 1}}, "did you mean every"),
         ({"toy.notes": {"path": "x", "every": 0}}, "every is below 1"),
         ({"toy.odd": {"path": "x"}}, "made a list, which is no Observer"),
+        ({"toy.full": {"path": "x"}}, "waiting_bytes of the observer toy.full is 0; expected a whole number from 1"),
     ],
 )
 def test_an_observer_that_cannot_be_made_is_an_error_that_leaves_none_open(plugins, asked, said):
     with pytest.raises(ConfigurationError, match=said):
         make_observers(Plugins.of(toy=Plugin, other=Plugin), {"other.notes": {"path": "x"}, **asked})
-    assert [one.closed for one in Offered.made] == [1]
+    assert {one.closed for one in Offered.made} == {1}
 
 
 @pytest.mark.parametrize(
@@ -365,7 +434,8 @@ def test_an_observer_that_cannot_be_made_is_an_error_that_leaves_none_open(plugi
     [
         (Noting, "is a ABCMeta"),
         (object(), "is a object"),
-        *((Noting(waiting=odd), f"lets {odd!r} records wait") for odd in (0, "x", None, float("nan"), 1.5, True)),
+        *((Noting(waiting=most), f"waiting of the observer it is {most!r}; expected") for most in NO_ROOM),
+        *((Noting(waiting_bytes=most), f"waiting_bytes of the observer it is {most!r}; expected") for most in NO_ROOM),
     ],
 )
 def test_what_is_no_observer_is_refused(wrong, said):

@@ -13,6 +13,7 @@ from offboard_core.types import ALONE
 from puppets import PATIENCE, Door, Puppet, source
 from service_bed import X, open_session, serving
 from slot_bed import becomes, turns
+from watching import Noting
 
 HOUR = 3600.0
 
@@ -62,6 +63,20 @@ def test_a_session_is_with_the_replica_that_has_the_fewest_and_stays_there():
             assert pair.made[0].threads != pair.made[1].threads
 
     run(main())
+
+
+def test_a_record_says_which_one_answered():
+    async def main():
+        watching = Noting(3)
+        async with serving(Pair().source, observers={"noting": watching}) as service:
+            sessions = [await open_session(service) for _ in range(3)]
+            for session in sessions:
+                await session.infer(X)
+            await until(watching.come)
+        return [(record.session_id, record.replica) for record in watching.records], sessions
+
+    found, sessions = run(main())
+    assert found == [(session.id, number) for session, number in zip(sessions, (0, 1, 0), strict=True)]
 
 
 def test_two_replicas_infer_at_the_same_time():

@@ -9,8 +9,10 @@ from puppets import Door
 class Noting(Observer):
     """Notes what it is told; ``come`` is set when ``expected`` records have. Stops at ``door``, fails by ``error``."""
 
-    def __init__(self, expected: int = 1, *, waiting: int = 64, contents: bool = True) -> None:
-        self.waiting, self.contents = waiting, contents
+    def __init__(
+        self, expected: int = 1, *, waiting: int = 64, waiting_bytes: int = 2**28, contents: bool = True
+    ) -> None:
+        self.waiting, self.waiting_bytes, self.contents = waiting, waiting_bytes, contents
         self.records: list[ExchangeRecord] = []
         self.threads: set[str] = set()
         self.door: Door | None = None

@@ -37,6 +37,10 @@ class HasRoomForNone(Sums):
     waiting = 0
 
 
+class HasRoomForHalfAByte(Sums):
+    waiting_bytes = 0.5
+
+
 class ChangesItsMind(Sums):
     def exchanged(self, record):
         self.contents = False
@@ -75,6 +79,7 @@ class LeavesAThread(Sums):
     ("kind", "law"),
     [
         (HasRoomForNone, ObserverLaws.test_it_says_what_it_wants),
+        (HasRoomForHalfAByte, ObserverLaws.test_it_says_what_it_wants),
         (ChangesItsMind, ObserverLaws.test_it_says_what_it_wants),
         (WantsItsRobotsTime, ObserverLaws.test_it_takes_whatever_is_answered),
         (WantsEveryChunk, ObserverLaws.test_it_takes_whatever_is_answered),

@@ -29,10 +29,13 @@ class ModelSpec:
 
 
 class Replica:
-    """One policy of the model in the slot, with its executor and its leases. ``lost``: why it answers no more."""
+    """One policy of the model in the slot, with its executor and its leases.
 
-    def __init__(self, label: str, executor: Executor, now: float) -> None:
-        self.label, self.executor = label, executor
+    ``number``: of the model's replicas, from 0. ``lost``: why it answers no more.
+    """
+
+    def __init__(self, label: str, number: int, executor: Executor, now: float) -> None:
+        self.label, self.number, self.executor = label, number, executor
         self.leases: set[Lease] = set()
         self.lost: OffboardError | None = None
         self.watch = Watch(label, now)

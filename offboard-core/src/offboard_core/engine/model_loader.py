@@ -96,7 +96,7 @@ class ModelLoader:
             building = thread.call(lambda: self._build(spec, place, thread), None, "loading")
             problem = await self._while_heard_of(building)
         except InferTimeout as error:
-            self._stuck.append(Replica(label, thread, self._loop.time()))
+            self._stuck.append(Replica(label, place.replica, thread, self._loop.time()))
             problem = _Problem(error.text)
         except asyncio.CancelledError:
             _discard(thread)
@@ -105,7 +105,7 @@ class ModelLoader:
             _discard(thread)
             self._stats.loads["failed"] += 1
             raise self._failed(spec, f"{label} could not be loaded: {problem.text}", problem.permanent)
-        return Replica(label, thread, self._loop.time())
+        return Replica(label, place.replica, thread, self._loop.time())
 
     def status(self, spec: ModelSpec) -> Status:
         """What whoever waits for ``spec``, which is being loaded, is told."""

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from time import monotonic
 from typing import Any, cast
@@ -31,8 +31,9 @@ LOG_AGAIN = 30.0
 class ExchangeRecord:
     """An observation that was answered. Several observers share it: to be read, never written; arrays are read-only.
 
-    ``session_id``: who knows it can take the session over while its robot is away. ``number``: of the exchange in its
-    session, from 1. ``arrived``: when the frame came (``perf_counter``, s); ``wall_time``: the same moment since 1970.
+    ``session_id``: who knows it can take the session over while its robot is away. ``replica``: which of the model's
+    the session is with, from 0. ``number``: of the exchange in its session, from 1. ``arrived``: when the frame came
+    (``perf_counter``, s); ``wall_time``: the same moment since 1970.
     ``robot_ms``: from the session's last reply to this moment: the robot's own time and the network's both ways; None
     for its first one. ``timing``: as the reply has it, in ms. ``encode_ms``: how long this reply took to write.
     ``frame_bytes``, ``reply_bytes``: their sizes; of a text in UTF-8.
@@ -40,11 +41,12 @@ class ExchangeRecord:
     ``chunk``: what the model answered, ``reply_chunk``: what the codec made of that for the robot; both in the shapes
     of :class:`~offboard_core.Chunk`.
     ``error``: its code, if that was the answer. A field is None where it did not come so far, and the four of what was
-    said are if no observer wants the ``contents``.
+    said are for an observer that does not want the ``contents``.
     """
 
     session_id: str
     model_id: str
+    replica: int
     number: int
     arrived: float
     wall_time: float
@@ -68,8 +70,10 @@ class Observer(abc.ABC):
 
     #: Whether it reads what was said: the observation, the inputs and the chunks. Copying them takes time.
     contents: bool = True
-    #: How many records may wait for it. What comes then is dropped and counted. The memory that they hold is its price.
+    #: How many records may wait for it. What comes then is dropped and counted.
     waiting: int = 64
+    #: How many bytes the contents of those may hold, with the one that it is told of. A larger record comes alone.
+    waiting_bytes: int = 256 * 2**20
 
     @abc.abstractmethod
     def exchanged(self, record: ExchangeRecord) -> None:
@@ -90,9 +94,12 @@ class Bounded:
 
     def __init__(self, name: str, observer: Observer) -> None:
         self.name = name
+        self.contents = observer.contents
         self.seen = self.dropped = self.failed = 0
-        self._observer, self._most = observer, observer.waiting
-        self._queue: SimpleQueue[ExchangeRecord | None] = SimpleQueue()
+        self._observer, self._most, self._most_bytes = observer, observer.waiting, observer.waiting_bytes
+        self._queue: SimpleQueue[tuple[ExchangeRecord, int] | None] = SimpleQueue()
+        #: Bytes that were ever queued, and let go of; each is counted on one thread.
+        self._queued = self._let_go = 0
         self._left = False
         self._dropped_told = self._failed_told = -LOG_AGAIN
         self._thread = threading.Thread(target=self._run, name=f"offboard-observer-{name}", daemon=True)
@@ -102,10 +109,12 @@ class Bounded:
         """Begin to watch."""
         self._thread.start()
 
-    def offer(self, record: ExchangeRecord) -> None:
-        """Queue it, unless too many wait."""
-        if self._queue.qsize() < self._most:
-            self._queue.put(record)
+    def offer(self, record: ExchangeRecord, held: int) -> None:
+        """Queue it, whose contents hold so many bytes, unless too many wait."""
+        waiting = self._queued - self._let_go
+        if self._queue.qsize() < self._most and (not waiting or waiting + held <= self._most_bytes):
+            self._queued += held
+            self._queue.put((record, held))
             return
         self.dropped += 1
         if (now := monotonic()) - self._dropped_told >= LOG_AGAIN:
@@ -130,7 +139,8 @@ class Bounded:
 
     # -- on its thread -----------------------------------------------------------------------------------------------
     def _run(self) -> None:
-        while (record := self._queue.get()) is not None and not self._left:
+        while (waited := self._queue.get()) is not None and not self._left:
+            record, held = waited
             try:
                 self._observer.exchanged(record)
             # SystemExit included: it is a plugin's code.
@@ -138,7 +148,8 @@ class Bounded:
                 self._fail(error)
             else:
                 self.seen += 1
-            del record
+            del waited, record
+            self._let_go += held
         try:
             self._observer.close()
         except BaseException:
@@ -164,11 +175,9 @@ class Observers:
         for name, one in observers.items():
             if not isinstance(cast("object", one), Observer):
                 raise ConfigurationError(f"the observer {name} is a {type(one).__name__}, which is no Observer")
-            if type(one.waiting) is not int or one.waiting < 1:
-                raise ConfigurationError(
-                    f"the observer {name} lets {one.waiting!r:.40} records wait; expected a whole number from 1 up"
-                )
+            check_room(name, one)
         self.contents = any(one.contents for one in observers.values())
+        self._bare = self.contents and not all(one.contents for one in observers.values())
         self._bounded = [Bounded(name, one) for name, one in observers.items()]
         self._begun = self._closed = False
 
@@ -181,10 +190,15 @@ class Observers:
         for one in self._bounded:
             one.start()
 
-    def offer(self, record: ExchangeRecord) -> None:
-        """Tell all of them, as soon as each can."""
+    def offer(self, record: ExchangeRecord, held: int) -> None:
+        """Tell all of them, as soon as each can. ``held``: bytes that its contents hold."""
+        # Who lets much wait must not keep what it does not even want.
+        bare = replace(record, observation=None, inputs=None, chunk=None, reply_chunk=None) if self._bare else record
         for one in self._bounded:
-            one.offer(record)
+            if one.contents:
+                one.offer(record, held)
+            else:
+                one.offer(bare, 0)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """What became of the records, by observer: ``seen``, ``dropped``, ``failed``."""
@@ -202,6 +216,15 @@ class Observers:
         finally:
             for one in self._bounded:
                 one.leave()
+
+
+def check_room(name: str, observer: Observer) -> None:
+    """Raises ConfigurationError for one that leaves no room for what waits."""
+    for what in ("waiting", "waiting_bytes"):
+        if type(most := getattr(observer, what)) is not int or most < 1:
+            raise ConfigurationError(
+                f"{what} of the observer {name} is {most!r:.40}; expected a whole number from 1 up"
+            )
 
 
 def name_observers(observers: Sequence[Observer]) -> dict[str, Observer]:
@@ -227,6 +250,7 @@ def make_observers(plugins: Plugins, asked: Mapping[str, Mapping[str, Any]]) -> 
                 raise ConfigurationError(f"the observer {offer.name} is asked for twice")
             options = build(offer.options(), given, f"the observer {offer.name}", ConfigurationError)
             made[offer.name] = offer.make(options)
+            check_room(offer.name, made[offer.name])
     except OffboardError:
         for one in made.values():
             one.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -23,13 +24,19 @@ T = TypeVar("T")
 class Kept:
     """What one exchange was so far. It stays as it is, whatever the next inference writes into the same memory.
 
-    Its methods are called by whoever translates at that moment, and never raise.
+    ``held``: bytes that its contents hold. Its methods are called by whoever translates at that moment, and never
+    raise.
     """
 
-    __slots__ = ("chunk", "contents", "encode_ms", "frame_bytes", "inputs", "observation", "reply_bytes", "reply_chunk")
+    __slots__ = (
+        "_owners", "chunk", "contents", "encode_ms", "frame_bytes", "held", "inputs", "observation", "reply_bytes",
+        "reply_chunk",
+    )  # fmt: skip
 
     def __init__(self, frame: Any, contents: bool) -> None:
         self.contents = contents
+        self.held = 0
+        self._owners: set[int] = set()
         self.frame_bytes = size(frame)
         self.reply_bytes: int | None = None
         self.encode_ms: float | None = None
@@ -41,27 +48,66 @@ class Kept:
     def asked(self, observation: Observation, inputs: Mapping[str, Any]) -> None:
         """The frame was read and translated; either is empty if it did not come so far."""
         if self.contents:
-            self.observation, self.inputs = _lasting(observation or None), _lasting(inputs or None)
+            self.observation, self.inputs = self._lasting(observation or None), self._lasting(inputs or None)
 
     def answered(self, result: Result) -> None:
         """By the model. Before the codec has it, which may write into it."""
         if self.contents and isinstance(result, Chunk):
-            self.chunk = _lasting(result)
+            self.chunk = self._lasting(result)
 
     def replied(self, result: Result, reply: Any, encode_ms: float) -> None:
         """The frame that answers is written, and says ``result``."""
         self.reply_bytes, self.encode_ms = size(reply), encode_ms
         if self.contents and isinstance(result, Chunk):
-            self.reply_chunk = _lasting(result)
+            self.reply_chunk = self._lasting(result)
+
+    def _lasting(self, value: T) -> T | None:
+        """A copy that nobody else writes into; None, with a line in the log, where there is no memory for it."""
+        try:
+            return cast("T", self._copied(value))
+        except Exception:
+            log.exception("what observers want of an exchange could not be kept")
+            return None
+
+    def _copied(self, value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return self._copied_array(cast("np.ndarray[Any, Any]", value))
+        if isinstance(value, Chunk):
+            return Chunk(self._copied(value.action), self._copied(value.timestamp))
+        if isinstance(value, Mapping):
+            copy: Any = {name: self._copied(item) for name, item in cast("Mapping[Any, Any]", value).items()}
+            self.held += sum(map(sys.getsizeof, copy))
+        elif isinstance(value, list):
+            copy = [self._copied(item) for item in cast("list[Any]", value)]
+        elif isinstance(value, tuple):
+            copy = tuple(map(self._copied, cast("tuple[Any, ...]", value)))
+        else:
+            copy = bytes(cast("bytes", value)) if isinstance(value, (bytearray, memoryview)) else value
+        self.held += sys.getsizeof(copy)
+        return copy
+
+    def _copied_array(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        owner: Any = array
+        while isinstance(owner, np.ndarray):
+            owner = owner.base
+        if isinstance(owner, bytes):  # of a frame: nobody can write into those
+            if id(owner) not in self._owners:
+                self._owners.add(id(owner))
+                self.held += len(owner)
+            return array
+        own = array.copy()
+        own.flags.writeable = False
+        self.held += own.nbytes
+        return own
 
 
 class SessionRecords:
     """One session, as observers see it."""
 
-    __slots__ = ("_model_id", "_number", "_observers", "_replied", "_session_id")
+    __slots__ = ("_model_id", "_number", "_observers", "_replica", "_replied", "_session_id")
 
-    def __init__(self, observers: Observers, session_id: str, model_id: str) -> None:
-        self._observers, self._session_id, self._model_id = observers, session_id, model_id
+    def __init__(self, observers: Observers, session_id: str, model_id: str, replica: int) -> None:
+        self._observers, self._session_id, self._model_id, self._replica = observers, session_id, model_id, replica
         self._replied: float | None = None
         self._number = 0
 
@@ -77,6 +123,7 @@ class SessionRecords:
         record = ExchangeRecord(
             session_id=self._session_id,
             model_id=self._model_id,
+            replica=self._replica,
             number=self._number,
             arrived=arrived,
             wall_time=time() - (now - arrived),
@@ -91,7 +138,7 @@ class SessionRecords:
             reply_chunk=kept.reply_chunk,
             error=None if error is None else error.code,
         )
-        self._observers.offer(record)
+        self._observers.offer(record, kept.held)
 
 
 def size(frame: Any) -> int | None:
@@ -101,37 +148,3 @@ def size(frame: Any) -> int | None:
     if isinstance(frame, (bytes, bytearray)):
         return len(frame)
     return frame.nbytes if isinstance(frame, memoryview) else None
-
-
-def _lasting(value: T) -> T | None:
-    """A copy that nobody else writes into; None, with a line in the log, where there is no memory for it."""
-    try:
-        return cast("T", _copied(value))
-    except Exception:
-        log.exception("what observers want of an exchange could not be kept")
-        return None
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return _copied_array(cast("np.ndarray[Any, Any]", value))
-    if isinstance(value, Mapping):
-        return {name: _copied(item) for name, item in cast("Mapping[Any, Any]", value).items()}
-    if isinstance(value, list):
-        return [_copied(item) for item in cast("list[Any]", value)]
-    if isinstance(value, tuple):
-        return tuple(map(_copied, cast("tuple[Any, ...]", value)))
-    if isinstance(value, Chunk):
-        return Chunk(_copied(value.action), _copied(value.timestamp))
-    return bytes(cast("bytes", value)) if isinstance(value, (bytearray, memoryview)) else value
-
-
-def _copied_array(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    owner: Any = array
-    while isinstance(owner, np.ndarray):
-        owner = owner.base
-    if isinstance(owner, bytes):  # of a frame: nobody can write into those
-        return array
-    own = array.copy()
-    own.flags.writeable = False
-    return own

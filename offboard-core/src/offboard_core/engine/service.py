@@ -138,7 +138,7 @@ class PolicyService:
         asked = model_id, list(params)
         session = ServiceSession(self.slot, lease, pipeline, meta, configuration, asked, self._forget)
         if self.observers:
-            pipeline.records = SessionRecords(self.observers, session.id, model.id)
+            pipeline.records = SessionRecords(self.observers, session.id, model.id, lease.replica.number)
         self.sessions[session.id] = session
         self.stats.sessions_opened += 1
         return session

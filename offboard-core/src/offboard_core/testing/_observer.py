@@ -25,15 +25,16 @@ class ObserverLaws:
         raise NotImplementedError("say by observer() how one is made")
 
     def test_it_says_what_it_wants(self) -> None:
-        """Whether it reads what was said, and how many records may wait for it; both stay."""
+        """Whether it reads what was said, and how many records and bytes may wait for it; all of that stays."""
         observer = self.observer()
         assert type(observer.contents) is bool
-        assert type(observer.waiting) is int
-        assert observer.waiting >= 1
-        wants = observer.contents, observer.waiting
+        for most in (observer.waiting, observer.waiting_bytes):
+            assert type(most) is int
+            assert most >= 1
+        wants = observer.contents, observer.waiting, observer.waiting_bytes
         for record in _records(observer.contents):
             observer.exchanged(record)
-        assert (observer.contents, observer.waiting) == wants
+        assert (observer.contents, observer.waiting, observer.waiting_bytes) == wants
         observer.close()
 
     def test_it_takes_whatever_is_answered(self) -> None:
@@ -90,7 +91,14 @@ def _records(contents: bool) -> list[ExchangeRecord]:
     ]
     records: list[ExchangeRecord] = []
     for number, change in enumerate(changes, 1):
-        given: dict[str, Any] = {"session_id": "one", "model_id": "a", "number": number, **whole, **change}
+        given: dict[str, Any] = {
+            "session_id": "one",
+            "model_id": "a",
+            "replica": 0,
+            "number": number,
+            **whole,
+            **change,
+        }
         if not contents:
             given.update(said)
         records.append(ExchangeRecord(arrived=time.perf_counter(), wall_time=time.time(), **given))
