@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+#: What is its own copy, and most of what there is.
+_PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
+
 
 class Kept:
     """What one exchange was so far. It stays as it is, whatever the next inference writes into the same memory.
@@ -70,6 +73,9 @@ class Kept:
             return None
 
     def _copied(self, value: Any) -> Any:
+        if type(value) in _PLAIN:
+            self.held += sys.getsizeof(value)
+            return value
         if isinstance(value, np.ndarray):
             return self._copied_array(cast("np.ndarray[Any, Any]", value))
         if isinstance(value, Chunk):
