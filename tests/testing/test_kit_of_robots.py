@@ -344,7 +344,7 @@ def test_an_entry_that_imports_what_drives_the_robot_is_found(tmp_path, monkeypa
         check(EntryLaws(), law, entry_point=EntryPoint("heavy", "heavy_robot:arm", "offboard.robots"))
 
 
-def test_a_defect_is_planted_for_each_law_of_robots():
+def test_a_defect_is_planted_for_each_law_of_the_clients_kit():
     laws = {
         f"{kind}.{name}"
         for kind in testing.__all__
@@ -352,6 +352,8 @@ def test_a_defect_is_planted_for_each_law_of_robots():
         for name in vars(getattr(testing, kind))
         if name.startswith("test_")
     }
-    planted = re.findall(r"(?:\(.+, |law = )(\w+Laws\.test_\w+)", Path(__file__).read_text("utf-8"))
+    here = Path(__file__)
+    texts = [path.read_text("utf-8") for path in (here, here.with_name("test_kit_of_runs.py"))]
+    planted = re.findall(r"(?:\(.+, |law = )(\w+Laws\.test_\w+)", "".join(texts))
     assert set(planted) == laws
     assert len(planted) >= 20

@@ -52,7 +52,8 @@ API = {
         " choose_robot connected make_robot make_task",
         "offboard_client.terminal": "CsvFile Line ServerOptions emit_facts emit_json emit_table note parse patience say"
         " tell terminable token_from",
-        "offboard_client.testing": "EntryLaws RobotConformance RobotLaws TaskLaws",
+        "offboard_client.testing": "EntryLaws PolicyConformance RobotConformance RobotLaws RunObserverLaws SessionLaws"
+        " TaskLaws",
         "offboard_client.wire": "Encoder WireLimits canonical check_actions columns decode decode_image decode_text"
         " encode encode_text read_forms",
     }.items()

@@ -7,7 +7,7 @@ from .controls import ENDS, WAITING, ControlCommand, Controls, Hold, Instruct, Q
 from .fit import Doubt, Fit, Mismatch, compare
 from .guard import Guard
 from .observer import Answer, EpisodeInfo, Outcome, Rung, RunObserver, Tick
-from .policy import PolicyEntry, PolicySession, choose_policy, list_policies, open_policy
+from .policy import POLICIES, PolicyEntry, PolicySession, choose_policy, list_policies, open_policy
 from .report import Episode, Report, percentiles
 from .safety import SafetyLimits
 from .schedule import MAX_PAUSE, Command, schedule
@@ -15,6 +15,7 @@ from .schedule import MAX_PAUSE, Command, schedule
 __all__ = [
     "ENDS",
     "MAX_PAUSE",
+    "POLICIES",
     "WAITING",
     "Answer",
     "Bounded",
