@@ -71,6 +71,35 @@ def test_a_channel_holds_numbers_or_text(dtype: Any) -> None:
     assert {Channel(shape=(), dtype=name).dtype for name in ("str", "bool", "uint8")} == {"str", "bool", "uint8"}
 
 
+def test_one_that_hangs_in_stop_is_let_go_of_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("offboard_client.robots.calls.STOPPING", 0.05)
+    go = threading.Event()
+
+    class Hanging(FakeRobot):
+        def stop(self) -> None:
+            super().stop()
+            assert go.wait(60)
+
+    robot = Hanging()
+    says = r"did not come back from stop within 0\.05 s of being told to; see .*; before that: ZeroDivisionError: no$"
+    try:
+        with pytest.raises(RobotFailed, match=says), connected(robot):
+            raise ZeroDivisionError("no")
+    finally:
+        go.set()
+    assert robot.calls == ["connect", "stop", "close"]
+
+
+def test_one_is_told_to_stop_where_no_thread_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    robot = FakeRobot()
+    with connected(robot):
+        monkeypatch.setattr(threading.Thread, "start", start)
+    assert robot.calls == ["connect", "stop", "close"]
+
+
 # -- the simulated arm -------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from offboard_client.drivers import RunLength, TimedDriver
+from offboard_client.errors import RobotFailed
 from offboard_client.play import (
     WAITING,
     Controls,
@@ -111,6 +112,20 @@ class Run:
 
     def outcomes(self) -> list[Outcome]:
         return [event for event in self.watcher.events if isinstance(event, Outcome)]
+
+
+class Seen(Controls):
+    """``behind[n]`` is called behind the driver's n-th look."""
+
+    def __init__(self, behind: Mapping[int, Callable[[], None]]) -> None:
+        super().__init__()
+        self.behind, self.looks = behind, 0
+
+    def take(self) -> list[Any]:
+        taken = super().take()
+        self.looks += 1
+        self.behind.get(self.looks, lambda: None)()
+        return taken
 
 
 @pytest.mark.parametrize(
@@ -354,25 +369,128 @@ def test_the_robot_is_told_when_what_was_posted_can_be_seen(monkeypatch: pytest.
 
 
 def test_a_halt_that_comes_when_the_driver_has_just_looked_is_not_forgotten() -> None:
-    class Halting(Controls):
-        """Before the first motion, behind the driver's look, somebody holds and goes on."""
-
-        looks = 0
-
-        def take(self) -> list[Any]:
-            taken = super().take()
-            self.looks += 1
-            if self.looks == 2:  # the first was whether to begin
-                self.halt()
-            return taken
-
+    class Halting(Seen):
         @contextmanager
         def halting(self, halt: Callable[[], None]) -> Generator[None, None, None]:
             self.halt = halt
             yield
 
     run = Run(FakeSession([]))
-    run.controls = Halting()
+    controls = run.controls = Halting({2: lambda: controls.halt()})  # noqa: PLW0108  it has none yet
     run.play()
     assert run.arm.seeds == [0, 0]  # the robot, being stopped, may not have come to the start
     assert run.outcomes() == [Outcome(True)]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is waited for in vain is not waited for long."""
+    for user in ("play.controls", "drivers.attention", "robots.calls"):
+        monkeypatch.setattr(f"offboard_client.{user}.STOPPING", 0.05)
+
+
+class Hanging(Arm):
+    """Does not come back from ``stop`` until it is let go, whoever tells it to; ``inside`` once it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside, self.go = threading.Event(), threading.Event()
+
+    def stop(self) -> None:
+        super().stop()
+        self.inside.set()
+        assert self.go.wait(60)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(("look", "before"), [(1, []), (4, ["reset"])], ids=["before a motion", "before it observes"])
+def test_nothing_is_asked_of_a_robot_until_it_has_come_back_from_stop(look: int, before: list[str]) -> None:
+    """Or it would be let go on before it has stopped; and one that never comes back ends the run."""
+    arm = Hanging()
+
+    def held_for_a_moment() -> None:
+        run.controls.post(Hold())
+        assert arm.inside.wait(60)
+        run.controls.post(Resume())
+
+    run = Run(FakeSession(LONG))
+    run.arm, run.controls = arm, Seen({look: held_for_a_moment})
+    try:
+        with pytest.raises(RobotFailed, match=r"did not come back from stop within 0\.05 s"):
+            run.play()
+    finally:
+        arm.go.set()
+    assert arm.calls == [*before, "stop", "stop"]  # the second in the end, whatever has happened
+    assert not arm.played
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_robot_that_hangs_in_stop_is_told_when_it_moves_and_ends_the_run() -> None:
+    run = Run(FakeSession(LONG))
+    run.arm = arm = Hanging()
+    arm.at[7] = run.post(Stop())
+    try:
+        with pytest.raises(RobotFailed, match=r"did not come back from stop within 0\.05 s"):
+            run.play(episodes=3)
+    finally:
+        arm.go.set()
+    assert arm.periods == 7
+    assert [outcome.failure and outcome.failure[0] for outcome in run.outcomes()] == ["robot_failed"]
+
+
+def test_an_arm_is_told_to_stop_while_its_observation_hangs() -> None:
+    """And where that lets it go on in the end, nothing that was planned is handed to it."""
+
+    class Slow(Arm):
+        def observe(self) -> dict[str, Any]:
+            if not self.stops_by:
+                run.post(Hold())()  # returns when it was told to stop
+                run.controls.post(Resume())
+            return super().observe()
+
+    run = Run(FakeSession(LONG, []))
+    run.arm = Slow()
+    run.play()
+    assert run.arm.stops_by[0] == "offboard-halt"
+    assert not run.arm.played
+    assert len(run.session.observations) == 2
+    assert run.outcomes() == [Outcome(True)]
+
+
+def test_a_key_that_is_leaned_on_tells_a_slow_robot_once_more_and_no_closed_one() -> None:
+    controls, inside, go, told = Controls(), threading.Event(), threading.Event(), SimpleQueue[int]()
+
+    def slow() -> None:
+        told.put(1)
+        inside.set()
+        assert go.wait(60)
+
+    with controls.halting(slow):
+        controls.post(Stop())
+        assert inside.wait(60)
+        inside.clear()
+        for _ in range(50):
+            controls.post(Hold())
+        go.set()
+        assert inside.wait(60)
+    assert told.qsize() == 2
+
+
+@pytest.mark.usefixtures("impatient")
+def test_one_that_comes_back_from_stop_when_the_run_is_over_is_not_told_again() -> None:
+    controls, inside, go, told = Controls(), threading.Event(), threading.Event(), SimpleQueue[threading.Thread]()
+
+    def stuck() -> None:
+        told.put(threading.current_thread())
+        inside.set()
+        assert go.wait(60)
+
+    with controls.halting(stuck):
+        controls.post(Stop())
+        assert inside.wait(60)
+        controls.post(Quit())
+    go.set()
+    thread = told.get()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert told.empty()

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from ..play import ENDS, Controls, Quit, Reset, Start, Stop
-from ..robots import Asked, Robot
+from ..robots import STOPPING, Asked, Robot, not_back
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,9 @@ class Attention:
         # Whether somebody has said Start since.
         self._go = False
         self._halted = False
-        # Between a halt and an observation, which lets the robot move again.
-        self._robots_turn = threading.Lock()
+        # Set while nobody is telling the robot to stop. Whoever does waits for nothing, not for an observation either.
+        self._back = threading.Event()
+        self._back.set()
 
     def paid(self) -> AbstractContextManager[None]:
         """Within, the robot is told to stop as soon as somebody posts what holds or ends."""
@@ -61,11 +62,12 @@ class Attention:
         return True
 
     def may_move(self) -> bool:
-        """Before a motion. Waits while the arm is to hold still; False if the episode is to end."""
+        """Before a motion. Waits while the arm is to hold still; False if the episode is to end.
+
+        Raises RobotFailed for a robot that does not come back from being told to stop, as :meth:`observe` does.
+        """
         while True:
-            with self._robots_turn:
-                self._halted = False
-            # After it: of whoever halts the robot from here on, lost() knows.
+            self._renew()
             self._take()
             if self.end is not None or not self.holding:
                 return self.end is None
@@ -78,14 +80,23 @@ class Attention:
 
     def observe(self) -> dict[str, Any]:
         """The robot's observation, after which it plays again."""
-        with self._robots_turn:
-            self._halted = False
-            return self._robot.observe()
+        self._renew()
+        return self._robot.observe()
+
+    def _renew(self) -> None:
+        """The robot has come back from whatever stopped it; of whoever stops it from here on, :meth:`lost` knows."""
+        self._halted = False  # before the wait: who comes in between sets it again
+        if not self._back.wait(STOPPING):
+            raise not_back()
 
     def _halt(self) -> None:
-        with self._robots_turn, Asked("stop"):
-            self._halted = True
-            self._robot.stop()
+        self._back.clear()
+        self._halted = True
+        try:
+            with Asked("stop"):
+                self._robot.stop()
+        finally:
+            self._back.set()
 
     def _wait(self) -> None:
         self._sleep(self._period)

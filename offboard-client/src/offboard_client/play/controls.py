@@ -12,13 +12,12 @@ from queue import SimpleQueue
 from typing import Any
 
 from ..errors import told
+from ..robots import STOPPING
 
 log = logging.getLogger(__name__)
 
 #: How many commands may wait to be taken.
 WAITING = 64
-#: Seconds that a robot has to come back from being told to stop, once the run is over.
-_STOPPING = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ class Controls:
         finally:
             self._halts = None
             halts.put(False)
-            thread.join(_STOPPING)
+            thread.join(STOPPING)
 
     def _append(self, command: ControlCommand) -> None:
         waiting: list[Any] = list(self._posted)
@@ -126,6 +125,11 @@ class Controls:
 
 def _halt(halts: SimpleQueue[bool], halt: Callable[[], None]) -> None:
     while halts.get():
+        # Once for all that was posted before: a robot that is slow to stop would be told for as long as a key was
+        # leaned on, and one that was stuck there once more when the run is over.
+        while not halts.empty():
+            if not halts.get():
+                return
         try:
             halt()
         except BaseException as error:  # SystemExit included: it is a robot's code

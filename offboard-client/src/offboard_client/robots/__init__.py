@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import Kinematics, Robot, Task
-from .calls import Asked, connected, held
+from .calls import STOPPING, Asked, connected, held, not_back
 from .entries import GROUP, RobotEntry, Unjudged, choose_robot, list_robots, make_robot, make_task
 from .poses import Vector, closure, distance, pose, poses, twists, vector
 from .spec import Channel, RobotSpec, check_period
@@ -11,6 +11,7 @@ from .spec import Channel, RobotSpec, check_period
 __all__ = [
     "Channel",
     "GROUP",
+    "STOPPING",
     "Kinematics",
     "Robot",
     "RobotEntry",
@@ -28,6 +29,7 @@ __all__ = [
     "list_robots",
     "make_robot",
     "make_task",
+    "not_back",
     "pose",
     "poses",
     "twists",

@@ -87,6 +87,8 @@ class Robot(abc.ABC):
     def stop(self) -> None:
         """Hold still from now on, wherever it is. From any thread, at any time while it is connected; may be repeated.
 
+        Return within 5 s: one that does not has failed, and the run is over.
+
         An :meth:`apply` that is under way returns within a control period, and none plays anything until
         :meth:`observe` is called anew: what was commanded by an older observation is over.
         """
@@ -105,7 +107,10 @@ class Task(Protocol):
         ...
 
     def reset(self, seed: int) -> None:
-        """Bring robot and scene to where an episode starts. ``seed`` fixes whatever is random about that."""
+        """Bring robot and scene to where an episode starts. ``seed`` fixes whatever is random about that.
+
+        A robot that is told to stop meanwhile stays so until it is observed: return then, without doing that.
+        """
         ...
 
     def succeeded(self) -> bool | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import TracebackType
@@ -13,6 +14,8 @@ from .base import Robot
 
 log = logging.getLogger(__name__)
 R = TypeVar("R", bound=Robot)
+#: Seconds that a robot has to come back from being told to stop.
+STOPPING = 5.0
 
 
 class Asked:
@@ -36,8 +39,11 @@ class Asked:
 
 @contextmanager
 def held(robot: Robot) -> Generator[None, None, None]:
-    """In the end the robot is told to stop, whatever has happened. Raises RobotFailed if it fails in that."""
-    with _finally(robot.stop, "stop"):
+    """In the end the robot is told to stop, whatever has happened.
+
+    Raises RobotFailed if it fails in that, or does not come back from it within 5 s.
+    """
+    with _finally(lambda: _stop(robot), "stop"):
         yield
 
 
@@ -52,6 +58,36 @@ def connected(robot: R) -> Generator[R, None, None]:
             robot.connect()
         with held(robot):
             yield robot
+
+
+def not_back() -> RobotFailed:
+    """The error of a robot that does not return from ``stop``."""
+    return RobotFailed(
+        f"the robot did not come back from stop within {STOPPING:g} s of being told to; see what its driver waits for "
+        "there"
+    )
+
+
+def _stop(robot: Robot) -> None:
+    failed: list[BaseException] = []
+
+    def stop() -> None:
+        try:
+            robot.stop()
+        except BaseException as error:  # raised again where it is waited for
+            failed.append(error)
+
+    thread = threading.Thread(target=stop, name="offboard-stop", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # no thread is left, and it has to be told all the same
+        robot.stop()
+        return
+    thread.join(STOPPING)
+    if thread.is_alive():
+        raise not_back()
+    if failed:
+        raise failed[0]
 
 
 @contextmanager
