@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from offboard_client.drivers import RunLength, TimedDriver
-from offboard_client.errors import RobotFailed
+from offboard_client.errors import PolicyFailed, RobotFailed
 from offboard_client.play import (
     WAITING,
     Controls,
@@ -101,13 +101,13 @@ class Run:
     def then(self, *sleeps: Callable[[], None]) -> None:
         self._sleeps += sleeps
 
-    def play(self, episodes: int = 1) -> None:
+    def play(self, episodes: int = 1, seconds: float = 15.0) -> None:
         robot: Any = self.arm
         driver = TimedDriver(
             self.session, robot, robot, limits=SafetyLimits(), observers=[self.report, self.watcher],
             controls=self.controls, sleep=self.sleep,
         )  # fmt: skip
-        driver.run(RunLength(episodes, 15.0))
+        driver.run(RunLength(episodes, seconds))
         assert not any(driver.losses)
 
     def outcomes(self) -> list[Outcome]:
@@ -232,6 +232,15 @@ def test_quit_ends_the_run_and_nothing_takes_it_back() -> None:
     run.arm.at[7] = run.posts(Quit(), Stop(), Start())
     run.play(episodes=3)
     assert run.outcomes() == [Outcome(stopped=True)]
+
+
+@pytest.mark.parametrize("said", [(Reset(), Quit()), (Quit(), Reset()), (Reset(), Stop())])
+def test_of_what_was_reset_nothing_is_kept_whatever_else_was_said(said: tuple[Any, Any]) -> None:
+    run = Run(FakeSession(LONG, []))
+    run.arm.at[7] = run.posts(*said)
+    run.then(run.posts(Start()))
+    run.play(episodes=2)
+    assert [outcome.kept for outcome in run.outcomes()] == [False, True][: 1 + (Quit() not in said)]
 
 
 def test_who_quits_before_it_begins_sees_nothing_move() -> None:
@@ -494,3 +503,24 @@ def test_one_that_comes_back_from_stop_when_the_run_is_over_is_not_told_again() 
     thread.join(60)
     assert not thread.is_alive()
     assert told.empty()
+
+
+@pytest.mark.parametrize("said", [Stop(), Reset()])
+@pytest.mark.parametrize("answer", [[], rows(0.0), OSError("no route")], ids=["it ends", "time is up", "it fails"])
+def test_what_ends_an_episode_as_it_ends_by_itself_counts(said: Any, answer: Any) -> None:
+    """The operator has said that nothing of it is to be kept, or judged, whatever else happened in that moment."""
+
+    class Ending(FakeSession):
+        def infer(self, observation: Mapping[str, Any]) -> Any:
+            if not isinstance(answer, list) or not answer:
+                run.controls.post(said)
+            return super().infer(observation)
+
+    run = Run(Ending(PolicyFailed("no route") if isinstance(answer, OSError) else answer))
+    if isinstance(answer, list) and answer:
+        run.arm.at[4] = run.posts(said)  # the last period of the last command
+    run.play(seconds=0.1)
+    (outcome,) = run.outcomes()
+    assert outcome.kept == isinstance(said, Stop)
+    assert outcome.success is not True
+    assert "succeeded" not in run.arm.calls

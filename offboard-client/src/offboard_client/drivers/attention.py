@@ -26,8 +26,8 @@ class Attention:
         self._controls, self._robot, self._period, self._sleep = controls, robot, period, sleep
         #: What ended the episode, or the one before until the next has begun.
         self.end: Stop | Reset | Quit | None = None
-        # Whether somebody has said Start since.
-        self._go = False
+        # Whether somebody has said Start since, or Reset.
+        self._go, self._dropped = False, False
         self._halted = False
         # Set while nobody is telling the robot to stop. Whoever does waits for nothing, not for an observation either.
         self._back = threading.Event()
@@ -58,7 +58,7 @@ class Attention:
             self._wait()
         if isinstance(self.end, Quit):
             return False
-        self.end = None
+        self.end, self._dropped = None, False
         return True
 
     def may_move(self) -> bool:
@@ -83,6 +83,16 @@ class Attention:
         self._renew()
         return self._robot.observe()
 
+    def ended(self) -> bool:
+        """Whether somebody has ended the episode."""
+        self._take()
+        return self.end is not None
+
+    def kept(self) -> bool:
+        """Whether something of the episode shall be, whatever ended it."""
+        self._take()
+        return not self._dropped
+
     def _renew(self) -> None:
         """The robot has come back from whatever stopped it; of whoever stops it from here on, :meth:`lost` knows."""
         self._halted = False  # before the wait: who comes in between sets it again
@@ -106,6 +116,7 @@ class Attention:
         for command in self._controls.take():
             if isinstance(command, ENDS):
                 self._go = False
+                self._dropped |= isinstance(command, Reset)
                 self.end = self.end if isinstance(self.end, Quit) else command
             elif isinstance(command, Start):
                 self._go = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import ConfigurationError, ConnectionFailed, ConnectionLost, OffboardError, RobotFailed, told
@@ -17,7 +17,6 @@ from ..play import (
     Loss,
     Outcome,
     PolicySession,
-    Reset,
     Rung,
     RunObserver,
     SafetyLimits,
@@ -108,11 +107,9 @@ class TimedDriver:
             if number > 1:
                 self._session.reset()
             with held(self._robot):
-                if self._at_start(seed) and self._play(seconds):
+                if self._at_start(seed) and self._play(seconds) and not self._attention.ended():
                     with Asked("succeeded"):
                         outcome = Outcome(self._task.succeeded())
-                else:
-                    outcome = Outcome(stopped=True, kept=not isinstance(self._attention.end, Reset))
         except OffboardError as error:
             outcome = Outcome(False, _failure(error))
             unopened = isinstance(error, ConnectionFailed) and not isinstance(error, ConnectionLost)
@@ -122,6 +119,7 @@ class TimedDriver:
             outcome = Outcome(False, ("internal", told(error)))
             raise
         finally:
+            outcome = replace(outcome, kept=self._attention.kept())
             for observer in self._observers:
                 observer.ended(outcome)
 
