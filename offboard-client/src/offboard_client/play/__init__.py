@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .bounded import Bounded, Loss, Shielded
 from .controls import ENDS, WAITING, ControlCommand, Controls, Hold, Instruct, Quit, Reset, Resume, Start, Stop
+from .exchange import Exchange, HoldStill
 from .fit import Doubt, Fit, Mismatch, compare
 from .guard import Guard
 from .observer import Answer, EpisodeInfo, Outcome, Rung, RunObserver, Tick
@@ -11,6 +12,7 @@ from .policy import POLICIES, PolicyEntry, PolicySession, choose_policy, list_po
 from .report import Episode, Report, percentiles
 from .safety import SafetyLimits
 from .schedule import MAX_PAUSE, Command, schedule
+from .stream import PolicyStream
 
 __all__ = [
     "ENDS",
@@ -25,15 +27,18 @@ __all__ = [
     "Doubt",
     "Episode",
     "EpisodeInfo",
+    "Exchange",
     "Fit",
     "Guard",
     "Hold",
+    "HoldStill",
     "Instruct",
     "Loss",
     "Mismatch",
     "Outcome",
     "PolicyEntry",
     "PolicySession",
+    "PolicyStream",
     "Quit",
     "Report",
     "Reset",

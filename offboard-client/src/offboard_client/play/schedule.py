@@ -35,15 +35,7 @@ def schedule(
     due, and for one control period at least. Of several rows in one control period the last is played. A row that would
     outlast ``left`` is not begun: the robot holds still for the rest. All in seconds. Raises InvalidAction.
     """
-    due = [_due(row) for row in rows]
-    before, over = -1.0, 0.0
-    for at in due:
-        if not (before < at and 0 <= at <= over + MAX_PAUSE):
-            raise InvalidAction(
-                "the rows' timestamps must be seconds that grow from 0, without a pause of more than "
-                f"{MAX_PAUSE:g} s; got {at:g}" + (f" after {before:g}" if before >= 0 else "")
-            )
-        before, over = at, at + action_period
+    due = due_times(rows, action_period)
     begins = [round(at / control_period) for at in due]
     last = _whole(left, control_period)
     commands: list[Command] = []
@@ -65,6 +57,20 @@ def schedule(
         commands.append(Command(cast("Mapping[str, Any]", row["action"]), (end - begin) * control_period, number))
         now = int(end)
     return commands
+
+
+def due_times(rows: Sequence[Mapping[str, Any]], action_period: float) -> list[float]:
+    """The rows' timestamps, in seconds. Raises InvalidAction for some that nobody can play one after the other."""
+    due = [_due(row) for row in rows]
+    before, over = -1.0, 0.0
+    for at in due:
+        if not (before < at and 0 <= at <= over + MAX_PAUSE):
+            raise InvalidAction(
+                "the rows' timestamps must be seconds that grow from 0, without a pause of more than "
+                f"{MAX_PAUSE:g} s; got {at:g}" + (f" after {before:g}" if before >= 0 else "")
+            )
+        before, over = at, at + action_period
+    return due
 
 
 def hold(action_period: float, control_period: float, left: float = math.inf) -> Command:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .base import Kinematics, Robot, Task
 from .calls import STOPPING, Asked, connected, held, not_back
 from .entries import GROUP, RobotEntry, Unjudged, choose_robot, list_robots, make_robot, make_task
-from .poses import Vector, closure, distance, pose, poses, twists, vector
+from .poses import Vector, closure, distance, mean_pose, pose, poses, twists, vector
 from .spec import Channel, RobotSpec, check_period
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "list_robots",
     "make_robot",
     "make_task",
+    "mean_pose",
     "not_back",
     "pose",
     "poses",

@@ -85,3 +85,25 @@ def twists(path: Vector, seconds: float) -> Vector:
     angle = 2 * np.arctan2(sine, np.abs(w))
     turn = axis * np.divide(angle, sine, out=np.zeros_like(sine), where=sine > 0)[:, None]
     return np.hstack([np.diff(path[:, :3], axis=0), turn]) / seconds
+
+
+def mean_pose(of: Vector, weights: Vector) -> Vector:
+    """The weighted mean of poses (n, 7); the weights sum to 1.
+
+    Of rotations it is where the turns from the last one to each of them, each the shorter way, cancel out in one step:
+    of two the rotation between them, in shares of the angle.
+    """
+    last = of[-1, 3:]
+    # What turns the last one into each, in its own axes.
+    w: Vector = of[:, 3:] @ last
+    axes: Vector = last[0] * of[:, 4:] - of[:, 3:4] * last[1:] - np.cross(last[1:], of[:, 4:])
+    axes = np.where(w[:, None] >= 0, axes, -axes)
+    sines: Vector = np.linalg.norm(axes, axis=1)
+    angles = 2 * np.arctan2(sines, np.abs(w))
+    turns = axes * np.divide(angles, sines, out=np.zeros_like(sines), where=sines > 0)[:, None]
+    turn: Vector = weights @ turns
+    angle = float(np.linalg.norm(turn))
+    sine = np.sin(angle / 2) / angle if angle > 0 else 0.0
+    w0, v0, w1, v1 = last[0], last[1:], np.cos(angle / 2), turn * sine
+    turned = [w0 * w1 - v0 @ v1, *(w0 * v1 + w1 * v0 + np.cross(v0, v1))]
+    return np.array([*(weights @ of[:, :3]), *turned])

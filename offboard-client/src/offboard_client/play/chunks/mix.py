@@ -1,0 +1,56 @@
+"""Between two actions of one moment: what is a number is averaged, what is a rotation turned, what grips decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...robots import Vector, mean_pose
+from .steps import Step
+
+#: Of names that are no number to be averaged: half a grasp is none.
+_DECIDED = frozenset({"target_grip"})
+_POSES = frozenset({"target_pose", "pose_delta"})
+
+
+def mixed(actions: Sequence[Mapping[str, Any]], weights: Sequence[float]) -> dict[str, Any]:
+    """The weighted mean of actions of one moment, the newest last. Weights count relative to their sum.
+
+    Rotations are averaged as rotations, the gripper does what the newest says. A name that not all of them have in one
+    shape is the newest's as well.
+    """
+    share: Vector = np.asarray(weights, np.float64) / np.sum(weights)
+    newest = actions[-1]
+    made = dict[str, Any]()
+    for name, value in newest.items():
+        values = [np.asarray(action[name], np.float64) for action in actions if name in action]
+        alike = len(values) == len(actions) and all(each.shape == values[-1].shape for each in values)
+        if name in _DECIDED or not alike:
+            made[name] = value
+        elif name in _POSES:
+            made[name] = mean_pose(np.array(values), share)
+        else:
+            made[name] = np.tensordot(share, np.array(values), axes=1)
+    return made
+
+
+def at(steps: Sequence[Step], due: float) -> Mapping[str, Any] | None:
+    """What a chunk has at a moment, in a straight line between its steps; None before its first and after its last."""
+    if not steps or not steps[0].due - _SAME <= due <= steps[-1].due + _SAME:
+        return None
+    later = next(i for i, step in enumerate(steps) if step.due >= due - _SAME)
+    if later == 0 or steps[later].due - due <= _SAME:
+        return steps[later].action
+    before, after = steps[later - 1], steps[later]
+    part = (due - before.due) / (after.due - before.due)
+    return {**mixed([before.action, after.action], [1 - part, part]), **_decided(before.action)}
+
+
+#: Moments that differ by less are the same one, in seconds.
+_SAME = 1e-6
+
+
+def _decided(action: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: action[name] for name in _DECIDED & action.keys()}

@@ -1,0 +1,282 @@
+"""How the answers of a policy become one stream of steps.
+
+Each strategy is a small object that knows no thread and no clock: it is told the time. There is one observation in
+flight at most.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ...errors import ConfigurationError
+from ...wire import CONTEXT, columns
+from .mix import at, mixed
+from .steps import Step, TimedChunk
+
+#: ACT's temporal ensembling: an answer that is i answers younger than the oldest counts exp(-i * this).
+ENSEMBLE_DECAY = 0.01
+
+
+class ChunkStrategy(abc.ABC):
+    """What is played of which answer, and when the next one is asked for.
+
+    ``threshold``: it is asked when so much of the newest chunk is left, 0 to 1, or when what is left will not last
+    until the answer. ``steps``: what will be played, by ``due``; each until the next begins.
+
+    An answer that comes while the arm moves counts from its observation. While the arm stands still, for want of an
+    answer, so does the chunk: it goes on from where the last one ended, for the arm is there. Nothing is played after
+    the chunk it is of has expired.
+    """
+
+    threshold = 0.0
+
+    def __init__(self, threshold: float | None = None) -> None:
+        if threshold is not None:
+            if not 0 <= threshold <= 1:
+                raise ConfigurationError(
+                    f"the threshold is {threshold:g}; it is the share of a chunk that is left when the policy is "
+                    "asked for the next one, 0 to 1"
+                )
+            self.threshold = threshold
+        self.steps: list[Step] = []
+        self._length = 0.0
+        self._end = -math.inf
+        self._renewed = True
+
+    @property
+    def end(self) -> float:
+        """When the last step is over; what was played last before counts, too."""
+        return self.steps[-1].until if self.steps else self._end
+
+    def check(self, meta: Mapping[str, Any]) -> None:
+        """Raises ConfigurationError for a model, by its handshake, that cannot be played so."""
+
+    def asks(self, now: float, lead: float | None) -> bool:
+        """Whether an observation is to be taken now. ``lead``: seconds in which to expect its answer, if known."""
+        if self._renewed:
+            return True
+        left = self.end - now
+        # An answer is played from the next step on, and it is asked when a step begins: one more is too late.
+        step = self.steps[-1].period if self.steps else 0.0
+        return left - step < (lead or 0.0) - _SAME or left <= self.threshold * self._length + _SAME
+
+    def told(self, now: float, lead: float | None) -> dict[str, Any]:
+        """What goes with an observation that is taken now, by its reserved names."""
+        return {}
+
+    def take(self, chunk: TimedChunk, now: float) -> str | None:
+        """An answer has come. Returns why it is not played, if it is not."""
+        old = [step for step in self.steps if step.until > now + chunk.period / 4]
+        fresh = self._placed(chunk, old, now)
+        if not fresh:
+            return (
+                f"the answer came {now - chunk.observed:.3g} s after its observation, and what it says is for "
+                f"{chunk.expires - chunk.observed:.3g} s: nothing of it is left to play"
+            )
+        made = self._made([] if self._renewed else old, fresh, now)
+        self._length, self._end, self._renewed = chunk.length, self.end, False
+        self.steps = _replaced(old, made) if made else list(old)
+        return None
+
+    def _placed(self, chunk: TimedChunk, old: Sequence[Step], now: float) -> list[Step]:
+        """The steps of an answer that may still be played, beside those that are played already."""
+        late = max(now - max(chunk.observed, self.end), 0.0)
+        steps = [step.moved(late) for step in chunk.steps]
+        steps = [step for step in steps if step.due >= now - chunk.period / 4]
+        if not steps:
+            return []
+        # A step is played whole or not at all, for less time would make it faster; so two chunks share their beats.
+        beats = [now] if late or not old else [*(step.due for step in old), old[-1].until]
+        beat = min(beats, key=lambda each: abs(each - steps[0].due))
+        if late or abs(beat - steps[0].due) <= chunk.period / 2:
+            steps = [step.moved(beat - steps[0].due) for step in steps]
+        return [step for step in steps if step.due < chunk.expires - _SAME]
+
+    def play(self, now: float) -> Step | None:
+        """The step that is due now; what was before is forgotten."""
+        while len(self.steps) > 1 and self.steps[1].due <= now + _slack(self.steps[1]):
+            self.steps.pop(0)
+        if not self.steps or self.steps[0].due > now + _slack(self.steps[0]):
+            return None
+        if self.steps[0].until <= now + _SAME:
+            self._end = self.steps.pop(0).until
+            return None
+        return self.steps[0]
+
+    def renew(self) -> None:
+        """What comes next is of another task: it takes the place of what is there, and is mixed with nothing of it."""
+        self._renewed = True
+
+    def clear(self) -> None:
+        """Drop everything: the arm was stopped, or moved by somebody else."""
+        self.steps = []
+        self._end = -math.inf
+        self._length = 0.0
+        self._renewed = True
+
+    @abc.abstractmethod
+    def _made(self, old: Sequence[Step], fresh: list[Step], now: float) -> list[Step]:
+        """What is played of an answer, from its first step on in place of the old ones.
+
+        ``old``: what is left of the answers before, as far as they were for the same task.
+        """
+
+
+class Prefetch(ChunkStrategy):
+    """A chunk is played to its end; the policy is asked early enough that the next one is there by then."""
+
+    def _made(self, old: Sequence[Step], fresh: list[Step], now: float) -> list[Step]:
+        end = old[-1].until if old else -math.inf
+        return [step for step in fresh if step.due >= end - _SAME]
+
+
+class Sequential(Prefetch):
+    """A chunk is played to its end, then the policy is asked; the arm stands still while it thinks."""
+
+    def __init__(self, threshold: float | None = None) -> None:
+        """Raises ConfigurationError for a threshold: it asks when nothing is left."""
+        if threshold:
+            raise ConfigurationError("sequential asks when nothing of a chunk is left, and takes no threshold")
+        super().__init__(threshold)
+
+    def asks(self, now: float, lead: float | None) -> bool:
+        """Whether nothing is left to play."""
+        return self._renewed or self.end <= now + _SAME
+
+
+class Latest(ChunkStrategy):
+    """An answer takes the place of what is left of the one before, from its own time on."""
+
+    threshold = 0.5
+
+    def _made(self, old: Sequence[Step], fresh: list[Step], now: float) -> list[Step]:
+        return fresh
+
+
+class Blend(ChunkStrategy):
+    """Where two answers speak of one moment they are averaged.
+
+    ``weight``: how much the newer one counts, 0 to 1; None: from nothing at first to all at the end of the older one,
+    so that nothing jumps.
+    """
+
+    threshold = 0.5
+
+    def __init__(self, weight: float | None = None, threshold: float | None = None) -> None:
+        super().__init__(threshold)
+        self._weight = weight
+
+    def _made(self, old: Sequence[Step], fresh: list[Step], now: float) -> list[Step]:
+        made = list[Step]()
+        for step in fresh:
+            before = at(old, step.due)
+            if before is None:
+                made.append(step)
+                continue
+            weight = self._weight
+            if weight is None:
+                weight = min(max((step.due - now) / (old[-1].until - now), 0.0), 1.0)
+            made.append(replace(step, action=mixed([before, step.action], [1 - weight, weight])))
+        return made
+
+
+class Ensemble(ChunkStrategy):
+    """ACT's temporal ensembling: the policy is asked all the time, and what all answers say of a moment is averaged.
+
+    The oldest counts most (Zhao et al. 2023, *Learning Fine-Grained Bimanual Manipulation with Low-Cost Hardware*).
+    """
+
+    threshold = 1.0
+
+    def __init__(self, threshold: float | None = None) -> None:
+        super().__init__(threshold)
+        self._answers: list[list[Step]] = []
+
+    def _made(self, old: Sequence[Step], fresh: list[Step], now: float) -> list[Step]:
+        # Where nothing is left to go on from the arm stands still, and what was said before is about another moment.
+        self._answers = [each for each in self._answers if each[-1].due >= now] if old else []
+        made = list[Step]()
+        for step in fresh:
+            others = [found for each in self._answers if (found := at(each, step.due)) is not None]
+            weights = [math.exp(-ENSEMBLE_DECAY * i) for i in range(len(others) + 1)]
+            made.append(replace(step, action=mixed([*others, step.action], weights)))
+        self._answers.append(fresh)
+        return made
+
+
+class RealTimeChunking(Latest):
+    """The model is told what is not played yet and how late its answer will be, and goes on from there.
+
+    Black et al. 2025 (*Real-Time Execution of Action Chunking Flow Policies*) and its form in training (*Training-Time
+    Action Conditioning*). For the latter the handshake states ``max_delay_steps``: an answer that comes later than it
+    was told is not gone on with, for the model knew less than was played.
+    """
+
+    needs = frozenset({"prefix", "delay_steps"})
+
+    def __init__(self, threshold: float | None = None) -> None:
+        super().__init__(threshold)
+        self._hard: int | None = None
+        self._promised: float | None = None
+
+    def check(self, meta: Mapping[str, Any]) -> None:
+        """Raises ConfigurationError for a model that is not told what was not played yet."""
+        takes: Sequence[str] = meta.get("context") or ()
+        if missing := sorted(self.needs - set(takes)):
+            refused: Mapping[str, str] = meta.get("context_refused") or {}
+            why = "; ".join(f"{name}: {refused[name]}" for name in missing if name in refused)
+            raise ConfigurationError(
+                f"real-time chunking needs a model that is told {' and '.join(missing)}, and this one takes "
+                f"{', '.join(takes) or 'nothing'} beside the observation{f' ({why})' if why else ''}; "
+                "take another strategy: prefetch, latest, blend"
+            )
+        self._hard = meta.get("max_delay_steps")
+
+    def asks(self, now: float, lead: float | None) -> bool:
+        """See :meth:`ChunkStrategy.asks`; in motion only where it is known how late the answer will be."""
+        return (lead is not None or self.end <= now + _SAME) and super().asks(now, lead)
+
+    def told(self, now: float, lead: float | None) -> dict[str, Any]:
+        """What is not played yet, and how much of it will be when the answer is there."""
+        left = [step for step in self.steps if step.due > now - step.period / 2]
+        self._promised = None
+        if not left or lead is None or self._renewed:
+            return {}
+        period = left[0].period
+        delay = min(math.ceil(lead / period - _SAME), len(left))
+        if self._hard is not None:
+            delay = min(delay, self._hard)
+            self._promised = now + delay * period
+        rows = [{"action": step.action} for step in left]
+        return {CONTEXT["prefix"]: columns(rows), CONTEXT["delay_steps"]: delay}
+
+    def take(self, chunk: TimedChunk, now: float) -> str | None:
+        """See :meth:`ChunkStrategy.take`."""
+        promised, self._promised = self._promised, None
+        moving = self.end > now + _SAME
+        if promised is not None and moving and now > promised + chunk.period / 4:
+            return (
+                f"the answer came {now - chunk.observed:.3g} s after its observation; the model was told "
+                f"{promised - chunk.observed:.3g} s, the most that it can answer to"
+            )
+        return super().take(chunk, now)
+
+
+def _replaced(old: Sequence[Step], fresh: list[Step]) -> list[Step]:
+    """The old steps up to where the fresh ones begin."""
+    begin = fresh[0].due
+    kept = [replace(step, until=min(step.until, begin)) for step in old if step.due < begin - _SAME]
+    return [*kept, *fresh]
+
+
+#: Moments that differ by less are the same one, in seconds.
+_SAME = 1e-6
+
+
+def _slack(step: Step) -> float:
+    """How much too early a step may be begun: a loop that is called by the clock is called a little beside it."""
+    return step.period / 4

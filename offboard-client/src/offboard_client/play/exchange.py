@@ -1,0 +1,39 @@
+"""What comes of asking a policy: an exchange, and why there is nothing to play."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import OffboardError
+from ..wire import Row
+
+
+@dataclass(frozen=True, slots=True)
+class HoldStill:
+    """There is nothing to play, and why. ``failure``: what went wrong, if something did.
+
+    ``done``: the policy has said that the episode is over.
+    """
+
+    reason: str
+    failure: OffboardError | None = None
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exchange:
+    """One observation and what came of it.
+
+    ``observed``: when it was taken, on the robot's clock. ``rows``: as the session answers. ``took``: seconds on the
+    stream's clock. ``timing``: the session's, in ms. ``dropped``: why nothing of it is played, if that is so.
+    """
+
+    observation: Mapping[str, Any]
+    observed: float
+    rows: Sequence[Row] | None
+    took: float
+    timing: Mapping[str, float]
+    failure: OffboardError | None = None
+    dropped: str | None = None

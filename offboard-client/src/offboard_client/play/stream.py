@@ -1,0 +1,302 @@
+"""A policy's answers as one stream of actions on the robot's own clock: asked in the background, never played late."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from ..errors import (
+    ConfigurationError,
+    ConnectionFailed,
+    ConnectionLost,
+    InferTimeout,
+    InvalidAction,
+    ModelLost,
+    OffboardError,
+    PolicyFailed,
+    told,
+)
+from ..wire import Row
+from .background import OneThread
+from .chunks import ChunkStrategy, RoundTrips, Step, choose_strategy, lay
+from .exchange import Exchange, HoldStill
+from .fit import action_rate
+from .frames import Frames
+from .policy import PolicySession
+
+#: What loses a session. Whoever opens one anew begins an episode that the policy knows nothing of.
+LOSSES = (ConnectionLost, ConnectionFailed, InferTimeout, ModelLost)
+#: Seconds between two attempts to open a session anew, each of which has its own patience.
+_AGAIN = 1.0
+
+
+class PolicyStream:
+    """A session whose answers become a stream of actions.
+
+    Call it in the robot's loop, from one thread::
+
+        while True:
+            now = time.monotonic()
+            if stream.wants(now):
+                stream.observe(robot.observe(), now)
+            action = stream.next_action(now)
+
+    ``now`` is the robot's clock, in seconds that only grow; an action is called for when the one before is over. Any
+    other thread may call :meth:`interrupt`, :meth:`configure` and :meth:`close`, and set :attr:`task`.
+    """
+
+    def __init__(
+        self,
+        session: PolicySession,
+        chunks: str | ChunkStrategy = "prefetch",
+        *,
+        horizon_sec: float | None = None,
+        speed: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``chunks``: a strategy or its name (:data:`.chunks.STRATEGIES`).
+
+        ``horizon_sec``: for how long after its observation an answer may be played, s; None: as long as it says.
+        ``speed``: 0.5 takes twice the time for everything. ``clock``: by which answers are awaited; the robot's where
+        it has one of its own.
+
+        The session is the stream's from now on. Raises ConfigurationError for a model that cannot be played so.
+        """
+        self._meta = session.metadata
+        self._period = 1 / action_rate(self._meta)
+        self._horizon = _seconds("horizon_sec", horizon_sec)
+        self._speed = _speed(speed)
+        self._strategy = choose_strategy(chunks) if isinstance(chunks, str) else chunks
+        self._strategy.check(self._meta)
+        self._frames = Frames(self._meta)
+        self._session, self._clock = session, clock
+        self._trips = RoundTrips()
+        self._lock = threading.Lock()
+        self._landed = threading.Condition(self._lock)
+        self._asker = OneThread("offboard-stream")
+        self._epoch = 0
+        self._flying = False
+        self._mail: Exchange | None = None
+        self._not_before = float("-inf")
+        self._task: str | None = None
+        self._why = HoldStill("no observation was sent yet")
+        self._closed = False
+        #: How often the policy has begun an episode in mid-run because its session was lost.
+        self.reconnects = 0
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The handshake's ``meta``."""
+        return self._meta
+
+    @property
+    def action_period(self) -> float:
+        """Seconds of one action, as it is played."""
+        return self._period / self._speed
+
+    @property
+    def lead(self) -> float | None:
+        """Seconds in which an answer is to be expected; None as long as nothing is known."""
+        return self._trips.lead
+
+    @property
+    def task(self) -> str | None:
+        """What the policy is told; None: what the observation says.
+
+        Another one counts from the next inference on, which is begun at once; what was made for the old one is played
+        until its answer is there, and no longer.
+        """
+        return self._task
+
+    @task.setter
+    def task(self, instruction: str | None) -> None:
+        with self._lock:
+            if instruction != self._task:
+                self._task = instruction
+                self._strategy.renew()
+
+    # -- the robot's loop ------------------------------------------------------------------------------
+    def wants(self, now: float) -> bool:
+        """Whether an observation is wanted now, to be sent or to be kept for a model that wants to know what was."""
+        with self._lock:
+            return self._asks(now) or self._frames.due(now)
+
+    def observe(self, observation: Mapping[str, Any], now: float) -> None:
+        """Hand in what was observed ``now``. It is sent if the policy is to be asked, once, in the background."""
+        with self._lock:
+            if self._closed:
+                raise ConnectionLost("this stream was closed")
+            self._frames.keep(observation, now)
+            if not self._asks(now):
+                return
+            sent = dict(observation)
+            if self._task is not None:
+                sent["task"] = self._task
+            sent.update(self._frames.told(now))
+            sent.update(self._strategy.told(now, self._trips.lead))
+            self._flying, self._not_before = True, now + self.action_period
+            self._why = HoldStill("the first answer is awaited" if self._trips.lead is None else "an answer is awaited")
+            epoch, began = self._epoch, self._clock()
+        self._asker.put(lambda: self._ask(sent, now, began, epoch))
+
+    def landed(self, now: float) -> Exchange | None:
+        """The exchange that has ended since the last call, if one has; its rows are played from ``now`` on."""
+        with self._lock:
+            return self._land(now)
+
+    def next_action(self, now: float) -> Step | HoldStill:
+        """What is played from ``now`` until its ``until``; or nothing, and why."""
+        with self._lock:
+            self._land(now)
+            return self._strategy.play(now) or self._why
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the answer that is on its way, so long at most; whether there is none. For a clock that stands."""
+        with self._landed:
+            return self._landed.wait_for(lambda: self._mail is not None or not self._flying, seconds)
+
+    # -- from any thread -------------------------------------------------------------------------------
+    def interrupt(self, reason: str = "it was interrupted") -> None:
+        """Drop what is queued, and the answer that is on its way. Returns at once."""
+        with self._lock:
+            self._drop(reason)
+
+    def configure(self, **options: Any) -> dict[str, Any]:
+        """Change options of the session from the next inference on; what it did: ``{option: {"old": …, "new": …}}``.
+
+        Waits for the answer that is on its way. Raises what the session raises.
+        """
+        configure: Any = getattr(self._session, "configure", None)
+        if configure is None:
+            raise ConfigurationError("this policy has nothing that could be changed while it plays")
+        return self._asker.call(lambda: configure(**options))
+
+    def reset(self) -> None:
+        """Begin a new episode: everything is dropped, and the policy forgets. Waits for it; raises what that raises."""
+        with self._lock:
+            self._drop("the episode has just begun")
+            self._frames.clear()
+        self._asker.call(self._session.reset)
+
+    def close(self) -> None:
+        """End the session and the thread. Never raises; may be repeated."""
+        with self._lock:
+            self._drop("the stream was closed")
+            self._closed = True
+        self._session.close()
+        self._asker.close()
+
+    def __enter__(self) -> PolicyStream:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    # -- inside, with the lock -------------------------------------------------------------------------
+    def _asks(self, now: float) -> bool:
+        if (
+            self._closed
+            or self._flying
+            or self._mail is not None
+            or self._why.done
+            or now < self._not_before - self._period / 4
+        ):
+            return False
+        return self._strategy.asks(now, self._trips.lead)
+
+    def _drop(self, reason: str) -> None:
+        self._epoch += 1
+        self._landed.notify_all()
+        self._mail = None
+        self._strategy.clear()
+        self._not_before = float("-inf")
+        self._why = HoldStill(reason)
+
+    def _land(self, now: float) -> Exchange | None:
+        mail, self._mail = self._mail, None
+        if mail is None:
+            return None
+        if mail.failure is not None:
+            self._why = HoldStill(mail.failure.text, mail.failure)
+        elif mail.rows is None:
+            self._why = HoldStill("the policy has nothing new to say")
+        elif not mail.rows:
+            self._strategy.clear()
+            self._why = HoldStill("the policy says that the episode is over", done=True)
+        else:
+            return self._taken(mail, mail.rows, now)
+        return mail
+
+    def _taken(self, mail: Exchange, rows: Sequence[Row], now: float) -> Exchange:
+        try:
+            chunk = lay(rows, mail.observed, self._period, self._horizon, self._speed)
+        except InvalidAction as error:
+            self._why = HoldStill(error.text, error)
+            return Exchange(mail.observation, mail.observed, rows, mail.took, mail.timing, error)
+        dropped = self._strategy.take(chunk, now)
+        self._why = HoldStill(dropped or "the last answer was played to its end, and the next one is awaited")
+        return Exchange(mail.observation, mail.observed, rows, mail.took, mail.timing, None, dropped)
+
+    # -- inside, on the stream's thread ----------------------------------------------------------------
+    def _ask(self, observation: Mapping[str, Any], observed: float, began: float, epoch: int) -> None:
+        rows: Any = None
+        timing, failure = dict[str, float](), None
+        try:
+            rows = self._session.infer(observation)
+            timing = dict(self._session.timing.last)
+        except BaseException as error:  # of a session in this process, SystemExit included
+            failure = _named(error)
+        took = self._clock() - began
+        lost = isinstance(failure, LOSSES)
+        with self._landed:
+            self._flying = lost
+            self._delivered(epoch, Exchange(observation, observed, rows, took, timing, failure))
+            if failure is None:
+                self._trips.took(took)
+        if lost:
+            self._open_anew(epoch)
+
+    def _open_anew(self, epoch: int) -> None:
+        """Open the session that follows a lost one before anything is observed for it: that would be old by then."""
+        while True:
+            failure = None
+            try:
+                self._session.reset()
+            except BaseException as error:
+                failure = _named(error)
+            with self._landed:
+                over = self._closed or epoch != self._epoch
+                if failure is None or over:
+                    self._flying = False
+                    self._trips.cold()
+                    self.reconnects += failure is None
+                    self._landed.notify_all()
+                    return
+                self._why = HoldStill(failure.text, failure)
+                self._landed.wait_for(lambda: self._closed or epoch != self._epoch, _AGAIN)
+
+    def _delivered(self, epoch: int, exchange: Exchange) -> None:
+        if epoch == self._epoch:
+            self._mail = exchange
+        self._landed.notify_all()
+
+
+def _named(error: BaseException) -> OffboardError:
+    return error if isinstance(error, OffboardError) else PolicyFailed(f"the policy failed: {told(error)}")
+
+
+def _seconds(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 3600:
+        raise ConfigurationError(f"{name} is {value!r:.40}; expected seconds above 0, or None")
+    return float(value)
+
+
+def _speed(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
+        raise ConfigurationError(f"the speed is {value!r:.40}; expected above 0 and at most 1, which is full speed")
+    return float(value)
