@@ -124,7 +124,13 @@ def test_a_server_that_cannot_be_reached_any_more_ends_the_run() -> None:
 
 
 def test_an_interrupted_run_still_has_its_report() -> None:
-    playing = driver(FakeSession(rows(0.0, 0.1), KeyboardInterrupt()), FakeRobot())
+    class Interrupted(FakeRobot):
+        def apply(self, action, seconds) -> None:
+            if len(self.played) == 2:
+                raise KeyboardInterrupt
+            super().apply(action, seconds)
+
+    playing = driver(FakeSession(rows(0.0, 0.1)), Interrupted())
     with pytest.raises(KeyboardInterrupt):
         playing.run(RunLength(5, 15.0))
     assert playing.report.steps == 2
@@ -219,9 +225,9 @@ def test_a_robot_that_does_not_stop_ends_the_run_and_what_was_before_is_said() -
 
 
 def test_an_interrupted_robot_is_told_to_stop() -> None:
-    robot = FakeRobot()
+    robot = FakeRobot(apply=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        driver(FakeSession(KeyboardInterrupt()), robot).run(RunLength(1, 15.0))
+        driver(FakeSession(rows(0.0)), robot).run(RunLength(1, 15.0))
     assert robot.calls[-1] == "stop"
 
 

@@ -88,14 +88,14 @@ def test_a_run_says_what_began_what_was_answered_what_was_played_and_how_it_ende
     assert isinstance(second, Answer)
     assert isinstance(third, Answer)
     assert [len(answer.rows or []) for answer in (first, second, third)] == [2, 1, 0]
-    # The clock is a second later each time: observe began at 1, the observation was sent at 2, answered at 3.
+    # The clock is a second later each time: observe began at 1 and was over at 2; it was sent at 3, and answered at 4.
     assert (first.at, first.observe_ms, first.round_trip_ms) == (2.0, 1000.0, 1000.0)
     assert (first.timing, first.failure) == ({"total_ms": 3.0, "server.infer_ms": 2.0}, None)
     ticks = [tick for tick in (one, two, pause, three) if isinstance(tick, Tick)]
     assert [(dict(tick.command.action), tick.command.seconds) for tick in ticks] == robot.played
     assert [tick.rung for tick in ticks] == ["playing"] * 4
     assert [tick.seconds for tick in ticks] == pytest.approx([0.0, 0.1, 0.2, 0.3])
-    assert (ticks[0].at, ticks[0].apply_ms) == (4.0, 1000.0)
+    assert (ticks[0].at, ticks[0].apply_ms) == (5.0, 1000.0)
     assert [tick.observation is first.observation for tick in ticks] == [True, True, False, False]
     assert ticks[2].observation is second.observation
     assert end == Outcome(success=True)
@@ -122,9 +122,13 @@ def test_an_exchange_that_fails_is_told_with_its_observation_and_so_is_the_end()
     ids=["by somebody", "by what is nobody's error"],
 )
 def test_what_ends_a_run_ends_its_episode_first(error: BaseException, outcome: Outcome) -> None:
+    class Failing(FakeSession):
+        def reset(self) -> None:
+            raise error
+
     watcher = Watcher()
     with pytest.raises(type(error)):
-        run(FakeSession(rows(0.0), error), watcher)
+        run(Failing([]), watcher, episodes=2)
     assert watcher.events[-1] == outcome
     assert sum(isinstance(event, Answer) for event in watcher.events) == 1
 

@@ -34,7 +34,7 @@ class Arm(Robot):
 
     def __init__(self, options):
         """Touch no hardware: whoever only wants to know what the robot is comes this far."""
-        self.wait = options.real_time
+        self.realtime = options.real_time  # False: time passes in `apply` only, and waits for the policy
         self.joints = np.zeros(3)
         self.stopped = threading.Event()
 
@@ -54,7 +54,7 @@ class Arm(Robot):
             if self.stopped.is_set():
                 return
             self.joints = set_point  # your driver: send it
-            if self.wait:
+            if self.realtime:
                 self.stopped.wait(self.control_period)
 
     def stop(self):

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ..errors import ConfigurationError, ConnectionFailed, ConnectionLost, OffboardError, RobotFailed, told
 from ..play import (
-    Answer,
-    Command,
     Controls,
-    EpisodeInfo,
     Guard,
+    Ladder,
     Loss,
     Outcome,
     PolicySession,
-    Rung,
+    PolicyStream,
     RunObserver,
     SafetyLimits,
-    Shielded,
-    Tick,
 )
 from ..robots import Asked, Robot, Task, held
 from .attention import Attention
-
-#: Times that differ by less are the same time, in seconds: far below any period, far above the rounding of sums.
-_SAME_TIME = 1e-6
+from .player import Player
+from .playing import Playing
+from .telling import Audience, described
 
 
 @dataclass(frozen=True)
@@ -64,6 +59,7 @@ class TimedDriver:
         *,
         limits: SafetyLimits,
         observers: Iterable[RunObserver] = (),
+        playing: Playing | None = None,
         controls: Controls | None = None,
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
@@ -77,15 +73,16 @@ class TimedDriver:
         Raises ConfigurationError for a policy that this robot cannot play, or that ``limits`` cannot hold.
         """
         self._session, self._robot, self._task, self._clock = session, robot, task, clock
-        self._observers = [each if isinstance(each, Shielded) else Shielded(each) for each in observers]
+        self._audience = Audience(observers, clock)
         self._meta = session.metadata
         self._guard = Guard(robot, limits, self._meta)
         self._attention = Attention(controls or Controls(), robot, self._guard.control_period, sleep)
+        self._playing = playing or Playing()
 
     @property
     def losses(self) -> list[Loss]:
         """What each observer missed so far; the counters go on with the run."""
-        return [observer.loss for observer in self._observers]
+        return self._audience.losses
 
     def run(self, length: RunLength, seed: int = 0) -> None:
         """Play every episode, the i-th with ``seed + i``; what happens is told the observers.
@@ -94,24 +91,29 @@ class TimedDriver:
         ConnectionFailed when that cannot be done, and RobotFailed for a robot or a task that fails: the episodes that
         are left cannot be played.
         """
-        with self._attention.paid():
+        with self._playing.stream(self._session, self._clock) as stream, self._attention.paid():
+            player = Player(
+                self._robot, self._task, stream, self._guard, Ladder(self._playing.patience, has_safe_action=False),
+                self._attention, self._audience, self._clock,
+            )  # fmt: skip
             for number in range(length.episodes):
                 if not self._attention.may_begin():
                     return
-                self._episode(number + 1, seed + number, length.seconds)
+                self._episode(player, stream, number + 1, seed + number, length.seconds)
 
-    def _episode(self, number: int, seed: int, seconds: float) -> None:
-        self._start(number, seed, seconds)
+    def _episode(self, player: Player, stream: PolicyStream, number: int, seed: int, seconds: float) -> None:
+        periods = self._guard.control_period, self._guard.action_period
+        self._audience.started(number, seed, seconds, periods, self._meta)
         outcome = Outcome(stopped=True)
         try:
             if number > 1:
-                self._session.reset()
+                stream.reset()
             with held(self._robot):
-                if self._at_start(seed) and self._play(seconds) and not self._attention.ended():
+                if self._at_start(seed) and player.play(seconds) and not self._attention.ended():
                     with Asked("succeeded"):
                         outcome = Outcome(self._task.succeeded())
         except OffboardError as error:
-            outcome = Outcome(False, _failure(error))
+            outcome = Outcome(False, described(error))
             unopened = isinstance(error, ConnectionFailed) and not isinstance(error, ConnectionLost)
             if unopened or isinstance(error, RobotFailed):
                 raise
@@ -119,9 +121,7 @@ class TimedDriver:
             outcome = Outcome(False, ("internal", told(error)))
             raise
         finally:
-            outcome = replace(outcome, kept=self._attention.kept())
-            for observer in self._observers:
-                observer.ended(outcome)
+            self._audience.ended(replace(outcome, kept=self._attention.kept()))
 
     def _at_start(self, seed: int) -> bool:
         """Brings the robot to where the episode starts; again, where it was stopped on its way. False if it ended."""
@@ -132,78 +132,3 @@ class TimedDriver:
             if not self._attention.lost():
                 return True
         return False
-
-    def _play(self, limit: float) -> bool:
-        """``limit``: seconds of the robot's time. False if somebody ended it before."""
-        played, observation = 0.0, dict[str, Any]()
-        while (left := limit - played) > self._guard.control_period - _SAME_TIME:
-            if self._attention.holding:
-                self._apply(Command({}, self._guard.control_period), observation, played, "hold")
-            if not self._attention.may_move():
-                return False
-            observation, rows = self._ask()
-            if rows is not None and not rows:
-                return True
-            with self._attention.in_motion():
-                for command in self._guard.plan(rows, observation, left):
-                    if self._attention.lost():
-                        self._guard.reset()  # the robot may not be where it was sent
-                        break
-                    self._apply(command, observation, played)
-                    played += command.seconds
-        return True
-
-    def _start(self, number: int, seed: int, seconds: float) -> None:
-        if self._observers:
-            periods = self._guard.control_period, self._guard.action_period
-            episode = EpisodeInfo(number, seed, seconds, *periods, self._meta, self._clock(), time.time())
-            for observer in self._observers:
-                observer.started(episode)
-
-    def _observe(self) -> dict[str, Any]:
-        with Asked("observe"):
-            observation = dict(self._attention.observe())
-            if (instruction := self._task.instruction) is not None:
-                observation["task"] = instruction
-            return observation
-
-    def _ask(self) -> tuple[dict[str, Any], Sequence[Mapping[str, Any]] | None]:
-        began = self._clock()
-        observation = self._observe()
-        sent = self._clock()
-        try:
-            rows = self._session.infer(observation)
-        except OffboardError as error:
-            self._answered(observation, None, began, sent, _failure(error))
-            raise
-        self._answered(observation, rows, began, sent)
-        return observation, rows
-
-    def _answered(
-        self,
-        observation: Mapping[str, Any],
-        rows: Sequence[Mapping[str, Any]] | None,
-        began: float,
-        sent: float,
-        failure: tuple[str, str] | None = None,
-    ) -> None:
-        if self._observers:
-            spent = 1000 * (sent - began), 1000 * (self._clock() - sent)
-            timing: Mapping[str, float] = {} if failure else self._session.timing.last
-            answer = Answer(observation, rows, sent, *spent, timing, failure)
-            for observer in self._observers:
-                observer.answered(answer)
-
-    def _apply(self, command: Command, observation: Mapping[str, Any], played: float, rung: Rung = "playing") -> None:
-        at = self._clock()
-        with Asked("apply"):
-            self._robot.apply(command.action, command.seconds)
-        if not self._observers:
-            return
-        tick = Tick(command, rung, at, played, observation, 1000 * (self._clock() - at))
-        for observer in self._observers:
-            observer.ticked(tick)
-
-
-def _failure(error: OffboardError) -> tuple[str, str]:
-    return error.code, error.text

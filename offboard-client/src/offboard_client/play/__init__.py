@@ -7,11 +7,12 @@ from .controls import ENDS, WAITING, ControlCommand, Controls, Hold, Instruct, Q
 from .exchange import Exchange, HoldStill
 from .fit import Doubt, Fit, Mismatch, compare
 from .guard import Guard
+from .ladder import Ladder, Patience
 from .observer import Answer, EpisodeInfo, Outcome, Rung, RunObserver, Tick
 from .policy import POLICIES, PolicyEntry, PolicySession, choose_policy, list_policies, open_policy
 from .report import Episode, Report, percentiles
 from .safety import SafetyLimits
-from .schedule import MAX_PAUSE, Command, schedule
+from .schedule import MAX_PAUSE, Command, hold, lay_out, schedule
 from .stream import PolicyStream
 
 __all__ = [
@@ -33,9 +34,11 @@ __all__ = [
     "Hold",
     "HoldStill",
     "Instruct",
+    "Ladder",
     "Loss",
     "Mismatch",
     "Outcome",
+    "Patience",
     "PolicyEntry",
     "PolicySession",
     "PolicyStream",
@@ -52,6 +55,8 @@ __all__ = [
     "Tick",
     "choose_policy",
     "compare",
+    "hold",
+    "lay_out",
     "list_policies",
     "open_policy",
     "percentiles",

@@ -69,6 +69,10 @@ class Guard:
         """Forget the last command: the robot was moved, or an episode starts."""
         self._last = _NOTHING
 
+    def rest(self) -> None:
+        """The robot holds still where it was sent last."""
+        self._last = replace(self._last, twist=None, joint_velocity=None)
+
     def plan(
         self, rows: Sequence[Mapping[str, Any]] | None, observation: Mapping[str, Any], left: float = math.inf
     ) -> Iterator[Command]:
@@ -83,12 +87,19 @@ class Guard:
             commands = [hold(self.action_period, self.control_period, left)]
         else:
             commands = schedule(rows, self.action_period, self.control_period, left)
-        measured = self._motion.measure(observation)
-        at = self._resumed(measured)
+        return self.check(commands, observation)
+
+    def check(self, commands: Sequence[Command], measured: Mapping[str, Any]) -> Iterator[Command]:
+        """The same of commands that are laid out already, the first of which is played now.
+
+        ``measured``: what the robot says of itself now, or said in the observation that they were made of.
+        """
+        known = self._motion.measure(measured)
+        at = self._resumed(known)
         checked: list[tuple[Command, State]] = []
         fresh = True  # nothing has commanded the arm since the observation
         for command in commands:
-            command, at = self._checked(command, at, measured if fresh else None)
+            command, at = self._checked(command, at, known if fresh else None)
             fresh = fresh and not command.action.keys() & set(_ARM)
             # Where the arm is by itself is no command: it may be elsewhere when the next one comes.
             checked.append((command, State(grip=at.grip) if fresh and not self._last.arm else at))

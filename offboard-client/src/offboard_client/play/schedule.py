@@ -36,7 +36,21 @@ def schedule(
     outlast ``left`` is not begun: the robot holds still for the rest. All in seconds. Raises InvalidAction.
     """
     due = due_times(rows, action_period)
-    begins = [round(at / control_period) for at in due]
+    parts = [
+        (at, at + action_period, cast("Mapping[str, Any]", row["action"]), number)
+        for number, (row, at) in enumerate(zip(rows, due, strict=True))
+    ]
+    return lay_out(parts, control_period, left)
+
+
+def lay_out(
+    parts: Sequence[tuple[float, float, Mapping[str, Any], int]], control_period: float, left: float = math.inf
+) -> list[Command]:
+    """The same of parts that say when they begin, and until when they are played where no other one begins before.
+
+    Each: seconds from now, seconds from now, action, row.
+    """
+    begins = [max(round(part[0] / control_period), 0) for part in parts]
     last = _whole(left, control_period)
     commands: list[Command] = []
     now = 0
@@ -45,16 +59,16 @@ def schedule(
         if until > now:
             commands.append(Command({}, (until - now) * control_period))
 
-    for number, (row, begin) in enumerate(zip(rows, begins, strict=True)):
+    for number, ((_, until, action, row), begin) in enumerate(zip(parts, begins, strict=True)):
         following = begins[number + 1] if number + 1 < len(begins) else math.inf
-        end = min(max(round((due[number] + action_period) / control_period), begin + 1), following)
+        end = min(max(round(until / control_period), begin + 1), following)
         if end <= begin:
             continue
         if end > last:
             wait(last)
             break
         wait(begin)
-        commands.append(Command(cast("Mapping[str, Any]", row["action"]), (end - begin) * control_period, number))
+        commands.append(Command(action, (end - begin) * control_period, row))
         now = int(end)
     return commands
 

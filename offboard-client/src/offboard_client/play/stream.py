@@ -86,6 +86,8 @@ class PolicyStream:
         self._closed = False
         #: How often the policy has begun an episode in mid-run because its session was lost.
         self.reconnects = 0
+        #: Whether the robot's clock stands while an answer is awaited.
+        self.stands = False
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -124,14 +126,17 @@ class PolicyStream:
         with self._lock:
             return self._asks(now) or self._frames.due(now)
 
-    def observe(self, observation: Mapping[str, Any], now: float) -> None:
-        """Hand in what was observed ``now``. It is sent if the policy is to be asked, once, in the background."""
+    def observe(self, observation: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+        """Hand in what was observed ``now``. If the policy is to be asked it is sent, once, in the background.
+
+        Returns what is sent, or else the same. Raises ConnectionLost after :meth:`close`.
+        """
         with self._lock:
             if self._closed:
                 raise ConnectionLost("this stream was closed")
             self._frames.keep(observation, now)
             if not self._asks(now):
-                return
+                return observation
             sent = dict(observation)
             if self._task is not None:
                 sent["task"] = self._task
@@ -141,6 +146,7 @@ class PolicyStream:
             self._why = HoldStill("the first answer is awaited" if self._trips.lead is None else "an answer is awaited")
             epoch, began = self._epoch, self._clock()
         self._asker.put(lambda: self._ask(sent, now, began, epoch))
+        return sent
 
     def landed(self, now: float) -> Exchange | None:
         """The exchange that has ended since the last call, if one has; its rows are played from ``now`` on."""
@@ -152,6 +158,27 @@ class PolicyStream:
         with self._lock:
             self._land(now)
             return self._strategy.play(now) or self._why
+
+    def steps(self, now: float) -> list[Step]:
+        """What is played from ``now`` on, as far as it is known; see :meth:`landed`."""
+        with self._lock:
+            self._strategy.play(now)
+            # A step is played whole or not at all: less time would make it faster.
+            return [step for step in self._strategy.steps if step.due >= now - step.period / 4]
+
+    @property
+    def done(self) -> bool:
+        """Whether the policy has said that the episode is over."""
+        return self._why.done
+
+    def why(self, now: float) -> HoldStill | None:
+        """Why there is nothing new, where an answer is overdue or has failed; None while all is well."""
+        with self._lock:
+            if self._why.failure is not None:
+                return self._why
+            if not self._flying or self._trips.lead is None:
+                return None
+            return self._why if now > self._not_before + self._trips.lead + self.action_period else None
 
     def wait(self, seconds: float) -> bool:
         """Wait for the answer that is on its way, so long at most; whether there is none. For a clock that stands."""
@@ -183,11 +210,19 @@ class PolicyStream:
 
     def close(self) -> None:
         """End the session and the thread. Never raises; may be repeated."""
+        self._end()
+        self._session.close()
+        self._asker.close()
+
+    def leave(self) -> None:
+        """End the thread, and leave the session to whoever opened it."""
+        self._end()
+        self._asker.close()
+
+    def _end(self) -> None:
         with self._lock:
             self._drop("the stream was closed")
             self._closed = True
-        self._session.close()
-        self._asker.close()
 
     def __enter__(self) -> PolicyStream:
         return self
@@ -255,7 +290,7 @@ class PolicyStream:
             self._flying = lost
             self._delivered(epoch, Exchange(observation, observed, rows, took, timing, failure))
             if failure is None:
-                self._trips.took(took)
+                self._trips.took(0.0 if self.stands else took)
         if lost:
             self._open_anew(epoch)
 

@@ -37,6 +37,8 @@ class Robot(abc.ABC):
 
     spec: RobotSpec
     kinematics: Kinematics | None = None
+    #: Whether time passes by itself. A simulation's may pass in :meth:`apply` only, and wait for the policy meanwhile.
+    realtime: bool = True
 
     @property
     def actions(self) -> frozenset[str]:
@@ -70,6 +72,14 @@ class Robot(abc.ABC):
 
         A new map each time, of arrays that stay as they are when the robot moves on.
         """
+
+    def state(self) -> dict[str, Any]:
+        """What is measured now, without what takes long (cameras); for the first command of each chunk.
+
+        Where observing takes long, say it here. A robot that was stopped may stay so, or play again as after
+        :meth:`observe`.
+        """
+        return {name: value for name, value in self.observe().items() if not name.startswith("image.")}
 
     @abc.abstractmethod
     def apply(self, action: Mapping[str, Any], seconds: float) -> None:

@@ -90,9 +90,9 @@ class ChunkStrategy(abc.ABC):
         if not steps:
             return []
         # A step is played whole or not at all, for less time would make it faster; so two chunks share their beats.
-        beats = [now] if late or not old else [*(step.due for step in old), old[-1].until]
+        beats = [*(step.due for step in old), old[-1].until] if old else [now] if late else [steps[0].due]
         beat = min(beats, key=lambda each: abs(each - steps[0].due))
-        if late or abs(beat - steps[0].due) <= chunk.period / 2:
+        if abs(beat - steps[0].due) <= chunk.period / 2:
             steps = [step.moved(beat - steps[0].due) for step in steps]
         return [step for step in steps if step.due < chunk.expires - _SAME]
 

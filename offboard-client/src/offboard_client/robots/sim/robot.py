@@ -30,6 +30,8 @@ class SimRobot(Robot):
     frame as ``robot_state.ee_pose``. Time passes in :meth:`apply` only: the simulation waits for the policy.
     """
 
+    realtime = False
+
     def __init__(self, renderer: RendererName = "rays") -> None:
         self.spec = SPEC
         self._model: Model = mj.MjModel.from_xml_string(mjcf())

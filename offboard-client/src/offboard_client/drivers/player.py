@@ -1,0 +1,165 @@
+"""Plays one episode: what a stream has for the robot's next control periods, checked, or a rung of the ladder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ..errors import ConnectionFailed, InferTimeout, ModelLost, OffboardError, PolicyFailed
+from ..play import Command, Exchange, Guard, Ladder, PolicyStream, Rung, hold, lay_out
+from ..robots import Asked, Robot, Task
+from .attention import Attention
+from .telling import Audience
+
+#: Times that differ by less are the same time, in seconds: far below any period, far above the rounding of sums.
+_SAME_TIME = 1e-6
+#: What a policy may come back from by itself, while the arm holds.
+_PASSING = (ConnectionFailed, InferTimeout, ModelLost, PolicyFailed)
+#: Seconds that a session has for its own limit to end a wait that this driver is in.
+_WAIT = 3600.0
+
+
+class Player:
+    """One robot, one stream and one guard, for the episodes of a run.
+
+    Where the robot's clock stands while the policy thinks (:attr:`Robot.realtime` is False), each answer is waited for,
+    and an error ends the episode. Where it goes on the arm plays what is still valid, and then goes down the ladder.
+    """
+
+    def __init__(
+        self,
+        robot: Robot,
+        task: Task,
+        stream: PolicyStream,
+        guard: Guard,
+        ladder: Ladder,
+        attention: Attention,
+        audience: Audience,
+        clock: Callable[[], float],
+    ) -> None:
+        self._robot, self._task, self._stream, self._guard = robot, task, stream, guard
+        self._ladder, self._attention, self._audience, self._clock = ladder, attention, audience, clock
+        self._realtime: bool = getattr(robot, "realtime", False)
+        stream.stands = not self._realtime
+        self._plan: Iterator[Command] = iter(())
+        self._at = self._start = 0.0
+        self._observation: Mapping[str, Any] = {}
+        self._sent = self._observe_ms = 0.0
+
+    def play(self, limit: float) -> bool:
+        """``limit``: seconds of the robot's time. False if somebody ended it before. Raises what ends an episode."""
+        self._at = self._start = self._now()
+        self._observation = {}
+        self._drop()
+        while self._left(limit) > self._guard.control_period - _SAME_TIME:
+            if self._attention.lost() and not self._gone_on():
+                return False
+            self._keep_up()
+            self._ask()
+            landed = self._stream.landed(self._at)
+            if landed is not None:
+                self._audience.answered(landed, self._sent, self._observe_ms)
+                self._judge(landed)
+            if self._attention.lost():
+                continue
+            if landed is not None:
+                self._lay_out(limit)
+            if not self._move(limit):
+                return True
+        return True
+
+    # -- inside ----------------------------------------------------------------------------------------
+    def _now(self) -> float:
+        return self._clock() if self._realtime else self._at
+
+    def _left(self, limit: float) -> float:
+        return limit - (self._at - self._start)
+
+    def _gone_on(self) -> bool:
+        """After the arm was stopped: nothing that was planned counts any more. False if the episode is over."""
+        self._drop()
+        if self._attention.holding:
+            self._apply(Command({}, self._guard.control_period), "hold", counts=False)
+        if not self._attention.may_move():
+            return False
+        self._at = max(self._at, self._now())
+        return True
+
+    def _drop(self) -> None:
+        self._stream.interrupt("the arm was stopped")
+        self._guard.reset()
+        self._ladder.clear()
+        self._plan = iter(())
+
+    def _keep_up(self) -> None:
+        """An arm that was kept from its next set-point for a whole control period plays nothing to catch up."""
+        if self._realtime and (now := self._clock()) - self._at > self._guard.control_period:
+            self._at = now
+            self._lay_out(math.inf)
+
+    def _ask(self) -> None:
+        if not self._stream.wants(self._at):
+            return
+        began = self._clock()
+        with Asked("observe"):
+            observation = dict(self._attention.observe())
+            if (instruction := self._task.instruction) is not None:
+                observation["task"] = instruction
+        self._sent = self._clock()
+        self._observe_ms = 1000 * (self._sent - began)
+        self._observation = self._stream.observe(observation, self._at)
+        if not self._realtime:
+            self._stream.wait(_WAIT)
+
+    def _judge(self, landed: Exchange) -> None:
+        """Raises what ends the episode."""
+        failure = landed.failure
+        if failure is not None and not (self._realtime and isinstance(failure, _PASSING)):
+            raise failure
+
+    def _lay_out(self, limit: float) -> None:
+        steps = self._stream.steps(self._at)
+        parts = [(step.due - self._at, step.until - self._at, step.action, step.row) for step in steps]
+        commands = lay_out(parts, self._guard.control_period, self._left(limit))
+        self._plan = self._guard.check(commands, self._measured()) if commands else iter(())
+
+    def _measured(self) -> Mapping[str, Any]:
+        if not self._realtime:
+            return self._observation
+        with Asked("state"):
+            return self._robot.state()
+
+    def _move(self, limit: float) -> bool:
+        """Play one command. False where the policy has ended the episode."""
+        command = next(self._plan, None)
+        if command is None and self._stream.done:
+            return False
+        why = self._stream.why(self._at) if self._realtime else None
+        rung = self._ladder.rung(self._at, playable=command is not None, overdue=why is not None)
+        if rung == "fault":
+            raise self._fault()
+        if command is None:
+            self._guard.rest()
+            period = self._guard.control_period if self._realtime else self._guard.action_period
+            command = hold(period, self._guard.control_period, self._left(limit))
+        if self._attention.lost():  # while it was laid out
+            return True
+        with self._attention.in_motion():
+            self._apply(command, "playing" if not self._realtime else rung)
+        return True
+
+    def _fault(self) -> OffboardError:
+        held = self._stream.next_action(self._at)
+        why = getattr(held, "failure", None)
+        if why is not None:
+            return why
+        return InferTimeout(f"the arm held still for want of an answer: {getattr(held, 'reason', 'none came')}")
+
+    def _apply(self, command: Command, rung: Rung, counts: bool = True) -> None:
+        at = self._clock()
+        with Asked("apply"):
+            self._robot.apply(command.action, command.seconds)
+        self._audience.ticked(command, rung, at, self._at - self._start, self._observation)
+        if counts:
+            self._at += command.seconds

@@ -1,0 +1,60 @@
+"""Telling those who watch a run what happens, each of them shielded from what another raises."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ..errors import OffboardError
+from ..play import Answer, Command, EpisodeInfo, Exchange, Loss, Outcome, Rung, RunObserver, Shielded, Tick
+
+
+class Audience:
+    """The observers of a run. Nothing is made for them where there are none."""
+
+    def __init__(self, observers: Iterable[RunObserver], clock: Callable[[], float]) -> None:
+        self._observers = [each if isinstance(each, Shielded) else Shielded(each) for each in observers]
+        self._clock = clock
+
+    @property
+    def losses(self) -> list[Loss]:
+        """What each of them missed so far; the counters go on with the run."""
+        return [observer.loss for observer in self._observers]
+
+    def started(
+        self, number: int, seed: int, seconds: float, periods: tuple[float, float], meta: Mapping[str, Any]
+    ) -> None:
+        """See :class:`EpisodeInfo`. ``periods``: the robot's control period, and that of an action."""
+        if self._observers:
+            episode = EpisodeInfo(number, seed, seconds, *periods, meta, self._clock(), time.time())
+            for observer in self._observers:
+                observer.started(episode)
+
+    def answered(self, exchange: Exchange, sent: float, observe_ms: float) -> None:
+        """See :class:`Answer`. ``sent``: when; by the clock of all events."""
+        if self._observers:
+            failure = None if exchange.failure is None else described(exchange.failure)
+            rows = None if failure else exchange.rows
+            answer = Answer(
+                exchange.observation, rows, sent, observe_ms, 1000 * exchange.took, exchange.timing, failure
+            )
+            for observer in self._observers:
+                observer.answered(answer)
+
+    def ticked(self, command: Command, rung: Rung, at: float, seconds: float, observation: Mapping[str, Any]) -> None:
+        """See :class:`Tick`; the robot has just come back from it."""
+        if self._observers:
+            tick = Tick(command, rung, at, seconds, observation, 1000 * (self._clock() - at))
+            for observer in self._observers:
+                observer.ticked(tick)
+
+    def ended(self, outcome: Outcome) -> None:
+        """The episode is over."""
+        for observer in self._observers:
+            observer.ended(outcome)
+
+
+def described(error: OffboardError) -> tuple[str, str]:
+    """An error's code and text."""
+    return error.code, error.text

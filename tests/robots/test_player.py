@@ -1,0 +1,307 @@
+"""An arm whose clock does not stand still: what is played of late, failed and missing answers, on a manual clock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from offboard_client.drivers.attention import Attention
+from offboard_client.drivers.player import Player
+from offboard_client.drivers.telling import Audience
+from offboard_client.errors import BadObservation, ConnectionFailed, ConnectionLost, InferTimeout, PolicyFailed
+from offboard_client.play import Answer, Controls, Guard, Ladder, Patience, PolicyStream, SafetyLimits, Tick
+from robot_fakes import Watcher
+
+PERIOD = 0.02
+STEP = 0.1
+PATIENCE = 60.0
+LIMITS = SafetyLimits(workspace_low=None, workspace_high=None, joint_velocity=1.0)
+
+
+class Time:
+    """A clock that only moves when the arm does."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Policy:
+    """Goes on from where the arm was seen, 0.05 rad a step; answer ``i`` comes ``delays(i)`` s after it was asked.
+
+    ``fails``: number → what is raised instead. A session's reset fails as often as ``closed`` says.
+    """
+
+    def __init__(self, time: Time, delays: Callable[[int], float], steps: int = 10) -> None:
+        self.metadata: Mapping[str, Any] = {"action_fps": 1 / STEP, "action": {"target_joints": {}}}
+        self.timing = SimpleNamespace(last={"wait": 1.0})
+        self.fails: dict[int, BaseException] = {}
+        self.closed = 0
+        self.resets = 0
+        self.asked: list[float] = []
+        self.stops_at: int | None = None
+        self._time, self._delays, self._steps = time, delays, steps
+        self._due: float | None = None
+        self._changed = threading.Condition()
+
+    def infer(self, observation: Mapping[str, Any]) -> Sequence[Mapping[str, Any]] | None:
+        with self._changed:
+            number = len(self.asked)
+            self.asked.append(self._time.now)
+            self._due = self._time.now + self._delays(number)
+            self._changed.notify_all()
+            assert self._changed.wait_for(lambda: self._due is None, PATIENCE)
+        if number in self.fails:
+            raise self.fails[number]
+        if number == self.stops_at:
+            return []
+        q = float(observation["robot_state.q"][0])
+        return [
+            {"action": {"target_joints": np.array([q + 0.05 * (i + 1)])}, "timestamp": i * STEP}
+            for i in range(self._steps)
+        ]
+
+    def passes(self) -> bool:
+        """The clock has moved; whether an answer is due now, which is on its way then."""
+        with self._changed:
+            if self._due is not None and self._due <= self._time.now + 1e-9:
+                self._due = None
+                self._changed.notify_all()
+                return True
+            return False
+
+    def asked_for(self) -> None:
+        """Returns when the observation that was handed in has reached it."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._due is not None, PATIENCE)
+
+    def reset(self) -> None:
+        self.resets += 1
+        if self.closed:
+            self.closed -= 1
+            raise ConnectionFailed("nobody listens there")
+
+    def close(self) -> None: ...
+
+
+class Arm:
+    """One joint that follows its set-points; ``happens``: what happens when it has moved for so long."""
+
+    actions = frozenset({"target_joints"})
+    control_period = PERIOD
+    kinematics = None
+    realtime = True
+    instruction = "go on"
+
+    def __init__(self, time: Time, moved: Callable[[], None]) -> None:
+        self.q = 0.0
+        self.path: list[float] = []
+        self.stops = 0
+        self.late = 0.0
+        self._time, self._moved = time, moved
+
+    def observe(self) -> dict[str, Any]:
+        return self.state()
+
+    def state(self) -> dict[str, Any]:
+        return {"robot_state.q": np.array([self.q])}
+
+    def apply(self, action: Mapping[str, Any], seconds: float) -> None:
+        periods = round(seconds / PERIOD)
+        assert periods >= 1
+        goal = float(action["target_joints"][0]) if action else self.q
+        begin = self.q
+        for i in range(periods):
+            self.q = begin + (goal - begin) * (i + 1) / periods
+            self._time.now += PERIOD
+            self.path.append(self.q)
+        self._time.now += self.late
+        self.late = 0.0
+        self._moved()
+
+    def stop(self) -> None:
+        self.stops += 1
+
+    def close(self) -> None: ...
+
+
+class Rig:
+    def __init__(
+        self, delays: Callable[[int], float], chunks: str = "prefetch", patience: Patience | None = None, **options: Any
+    ) -> None:
+        self.time = Time()
+        self.policy = Policy(self.time, delays)
+        self.stream = PolicyStream(self.policy, chunks, clock=self.time, **options)
+        self.arm = Arm(self.time, self._moved)
+        robot: Any = self.arm
+        self.watcher, self.controls = Watcher(), Controls()
+        self.happens: dict[int, Callable[[], None]] = {}
+        observe = self.stream.observe
+
+        def observing(observation: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+            sent = observe(observation, now)
+            self.policy.asked_for()
+            self._moved()
+            return sent
+
+        self.stream.observe = observing
+        self.player = Player(
+            robot, robot, self.stream, Guard(robot, LIMITS, self.policy.metadata),
+            Ladder(patience or Patience(), False), Attention(self.controls, robot, PERIOD, lambda seconds: None),
+            Audience([self.watcher], self.time), self.time,
+        )  # fmt: skip
+
+    def _moved(self) -> None:
+        if (happens := self.happens.pop(len(self.arm.path), None)) is not None:
+            happens()
+        if self.policy.passes():
+            assert self.stream.wait(PATIENCE)
+
+    def play(self, seconds: float) -> bool:
+        try:
+            return self.player.play(seconds)
+        finally:
+            self.stream.interrupt()
+            self.time.now = float("inf")
+            self.policy.passes()
+            self.stream.close()
+
+    @property
+    def ticks(self) -> list[Tick]:
+        return [event for event in self.watcher.events if isinstance(event, Tick)]
+
+    @property
+    def answers(self) -> list[Answer]:
+        return [event for event in self.watcher.events if isinstance(event, Answer)]
+
+    def rungs(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for tick in self.ticks:
+            found[tick.rung] = round(found.get(tick.rung, 0.0) + tick.command.seconds, 6)
+        return found
+
+
+def fastest(path: Sequence[float]) -> float:
+    return float(np.abs(np.diff([0.0, *path])).max()) / PERIOD
+
+
+def test_sequential_stands_still_while_the_policy_thinks() -> None:
+    rig = Rig(lambda number: 0.2, "sequential")
+    assert rig.play(4.0)
+    assert rig.rungs() == {"hold": 0.8, "playing": 3.2}
+    assert fastest(rig.arm.path) <= 0.5 + 1e-9
+    assert np.all(np.diff(rig.arm.path) >= -1e-9)
+
+
+@pytest.mark.parametrize("chunks", ["prefetch", "latest", "blend", "ensemble", "average"])
+def test_the_arm_never_waits_once_it_is_known_how_long_an_answer_takes(chunks: str) -> None:
+    rig = Rig(lambda number: 0.25, chunks)
+    assert rig.play(8.0)
+    moving = [tick.rung for tick in rig.ticks if tick.seconds > 2.0]
+    assert set(moving) == {"playing"}
+    assert fastest(rig.arm.path) <= 0.5 + 1e-6, "a boundary is no faster than the inside of a chunk"
+    assert np.all(np.diff(rig.arm.path) >= -1e-9)
+
+
+@pytest.mark.parametrize("chunks", ["sequential", "prefetch", "latest", "blend", "ensemble"])
+def test_nothing_is_played_that_is_older_than_its_chunk_lasts(chunks: str) -> None:
+    random = np.random.default_rng(3)
+    rig = Rig(lambda number: float(random.uniform(0.05, 1.4)), chunks)
+    rig.play(30.0)
+    # A row is as old as the observation that the answer before it was made of.
+    at, seen = 0.0, {}
+    for event in rig.watcher.events:
+        if isinstance(event, Answer):
+            at = event.at
+        elif isinstance(event, Tick) and event.command.row is not None:
+            seen[event.at] = event.at - at
+    assert seen
+    assert max(seen.values()) < 1.0 + PERIOD
+    assert fastest(rig.arm.path) <= 1.0 + 1e-9
+
+
+def test_an_answer_that_is_overdue_is_told_while_the_rest_is_played_and_then_the_arm_holds() -> None:
+    rig = Rig(lambda number: 2.0 if number == 5 else 0.15, "latest")
+    rig.play(8.0)
+    rungs = rig.rungs()
+    assert rungs["rest"] > 0
+    assert rungs["hold"] > 0.5
+    late = next(i for i, tick in enumerate(rig.ticks) if tick.rung == "rest")
+    assert rig.ticks[late - 1].rung == "playing"
+    assert {tick.rung for tick in rig.ticks[-10:]} == {"playing"}, "and then it went on"
+
+
+def test_a_lost_session_costs_the_arm_no_more_than_a_hold() -> None:
+    rig = Rig(lambda number: 0.15, "latest")
+    rig.policy.fails[4] = ConnectionLost("cut")
+    assert rig.play(8.0)
+    assert rig.stream.reconnects == 1
+    assert [answer.failure for answer in rig.answers if answer.failure] == [("connection_lost", "cut")]
+    assert rig.ticks[-1].rung == "playing"
+    assert fastest(rig.arm.path) <= 0.5 + 1e-9
+
+
+@pytest.mark.parametrize("error", [PolicyFailed("it raised"), InferTimeout("too slow")])
+def test_a_policy_that_fails_once_is_asked_again_with_another_observation(error: Any) -> None:
+    rig = Rig(lambda number: 0.15, "latest")
+    rig.policy.fails[3] = error
+    assert rig.play(6.0)
+    assert rig.ticks[-1].rung == "playing"
+
+
+def test_what_will_not_heal_ends_the_episode_at_once() -> None:
+    rig = Rig(lambda number: 0.15, "latest")
+    rig.policy.fails[2] = BadObservation("no such camera")
+    with pytest.raises(BadObservation):
+        rig.play(6.0)
+
+
+def test_without_answers_it_is_a_fault_in_the_end_and_says_why() -> None:
+    rig = Rig(lambda number: 0.15 if number < 3 else 1e9, "latest", Patience(1.0, 3.0))
+    with pytest.raises(InferTimeout, match="held still for want of an answer: an answer is awaited"):
+        rig.play(60.0)
+    assert rig.rungs()["hold"] == pytest.approx(3.0 + 0.15, abs=0.2)
+
+
+def test_a_server_that_does_not_come_back_is_the_fault() -> None:
+    rig = Rig(lambda number: 0.15, "latest", Patience(1.0, 3.0))
+    rig.policy.fails[3] = ConnectionLost("cut")
+    rig.policy.closed = 10**9
+    with pytest.raises(ConnectionFailed):
+        rig.play(60.0)
+
+
+def test_before_the_arm_has_moved_a_policy_may_take_its_time() -> None:
+    rig = Rig(lambda number: 0.9 if number == 0 else 0.15, "prefetch", Patience(0.2, 0.5))
+    assert rig.play(5.0)
+
+
+def test_the_policy_may_end_the_episode() -> None:
+    rig = Rig(lambda number: 0.15, "latest")
+    rig.policy.stops_at = 2
+    assert rig.play(60.0)
+    assert rig.ticks[-1].seconds < 3.0
+
+
+def test_an_arm_that_was_kept_plays_nothing_to_catch_up() -> None:
+    rig = Rig(lambda number: 0.15, "prefetch")
+
+    def kept() -> None:
+        rig.arm.late = 0.33
+
+    rig.happens[60] = kept
+    rig.play(6.0)
+    assert fastest(rig.arm.path) <= 0.5 + 1e-9
+    assert len(rig.arm.path) * PERIOD == pytest.approx(6.0 - 0.33, abs=0.05), "the episode is as long by the clock"
+
+
+def test_half_the_speed_is_half_the_speed() -> None:
+    rig = Rig(lambda number: 0.15, "prefetch", speed=0.5)
+    rig.play(6.0)
+    assert fastest(rig.arm.path) == pytest.approx(0.25)
