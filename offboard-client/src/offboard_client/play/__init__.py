@@ -10,6 +10,7 @@ from .guard import Guard
 from .ladder import Ladder, Patience
 from .observer import Answer, EpisodeInfo, Outcome, Rung, RunObserver, Tick
 from .policy import POLICIES, PolicyEntry, PolicySession, choose_policy, list_policies, open_policy
+from .remote import RemotePolicy, Shrinking
 from .report import Episode, Report, percentiles
 from .safety import SafetyLimits
 from .schedule import MAX_PAUSE, Command, hold, lay_out, schedule
@@ -43,6 +44,7 @@ __all__ = [
     "PolicySession",
     "PolicyStream",
     "Quit",
+    "RemotePolicy",
     "Report",
     "Reset",
     "Resume",
@@ -50,6 +52,7 @@ __all__ = [
     "Rung",
     "SafetyLimits",
     "Shielded",
+    "Shrinking",
     "Start",
     "Stop",
     "Tick",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import OffboardError
+from ..errors import OffboardError, PolicyFailed, told
 from ..wire import Row
 
 
@@ -37,3 +37,8 @@ class Exchange:
     timing: Mapping[str, float]
     failure: OffboardError | None = None
     dropped: str | None = None
+
+
+def named(error: BaseException) -> OffboardError:
+    """What a session raised as an error with a code; SystemExit of one in this process included."""
+    return error if isinstance(error, OffboardError) else PolicyFailed(f"the policy failed: {told(error)}")

@@ -5,26 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from ..errors import (
-    ConfigurationError,
-    ConnectionFailed,
-    ConnectionLost,
-    InferTimeout,
-    InvalidAction,
-    ModelLost,
-    OffboardError,
-    PolicyFailed,
-    told,
-)
+from ..errors import ConfigurationError, ConnectionFailed, ConnectionLost, InferTimeout, InvalidAction, ModelLost
 from ..wire import Row
 from .background import OneThread
-from .chunks import ChunkStrategy, RoundTrips, Step, choose_strategy, lay
-from .exchange import Exchange, HoldStill
-from .fit import action_rate
+from .chunks import ChunkStrategy, RoundTrips, Step, choose_strategy
+from .exchange import Exchange, HoldStill, named
 from .frames import Frames
+from .pace import Pace
 from .policy import PolicySession
 
 #: What loses a session. Whoever opens one anew begins an episode that the policy knows nothing of.
@@ -57,18 +48,14 @@ class PolicyStream:
         speed: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``chunks``: a strategy or its name (:data:`.chunks.STRATEGIES`).
+        """``chunks``: a strategy or its name (:data:`.chunks.STRATEGIES`). ``horizon_sec``, ``speed``: :class:`.Pace`.
 
-        ``horizon_sec``: for how long after its observation an answer may be played, s; None: as long as it says.
-        ``speed``: 0.5 takes twice the time for everything. ``clock``: by which answers are awaited; the robot's where
-        it has one of its own.
+        ``clock``: by which answers are awaited, in seconds; the robot's where it has one of its own.
 
         The session is the stream's from now on. Raises ConfigurationError for a model that cannot be played so.
         """
         self._meta = session.metadata
-        self._period = 1 / action_rate(self._meta)
-        self._horizon = _seconds("horizon_sec", horizon_sec)
-        self._speed = _speed(speed)
+        self._pace = Pace.of(self._meta, horizon_sec, speed)
         self._strategy = choose_strategy(chunks) if isinstance(chunks, str) else chunks
         self._strategy.check(self._meta)
         self._frames = Frames(self._meta)
@@ -77,7 +64,7 @@ class PolicyStream:
         self._lock = threading.Lock()
         self._landed = threading.Condition(self._lock)
         self._asker = OneThread("offboard-stream")
-        self._epoch = 0
+        self._epoch = self._episode = 0
         self._flying = False
         self._mail: Exchange | None = None
         self._not_before = float("-inf")
@@ -97,7 +84,7 @@ class PolicyStream:
     @property
     def action_period(self) -> float:
         """Seconds of one action, as it is played."""
-        return self._period / self._speed
+        return self._pace.played
 
     @property
     def lead(self) -> float | None:
@@ -205,6 +192,7 @@ class PolicyStream:
         """Begin a new episode: everything is dropped, and the policy forgets. Waits for it; raises what that raises."""
         with self._lock:
             self._drop("the episode has just begun")
+            self._episode += 1
             self._frames.clear()
         self._asker.call(self._session.reset)
 
@@ -232,15 +220,9 @@ class PolicyStream:
 
     # -- inside, with the lock -------------------------------------------------------------------------
     def _asks(self, now: float) -> bool:
-        if (
-            self._closed
-            or self._flying
-            or self._mail is not None
-            or self._why.done
-            or now < self._not_before - self._period / 4
-        ):
-            return False
-        return self._strategy.asks(now, self._trips.lead)
+        busy = self._closed or self._flying or self._mail is not None or self._why.done
+        again = now >= self._not_before - self.action_period / 4
+        return not busy and again and self._strategy.asks(now, self._trips.lead)
 
     def _drop(self, reason: str) -> None:
         self._epoch += 1
@@ -267,13 +249,13 @@ class PolicyStream:
 
     def _taken(self, mail: Exchange, rows: Sequence[Row], now: float) -> Exchange:
         try:
-            chunk = lay(rows, mail.observed, self._period, self._horizon, self._speed)
+            chunk = self._pace.lay(rows, mail.observed)
         except InvalidAction as error:
             self._why = HoldStill(error.text, error)
-            return Exchange(mail.observation, mail.observed, rows, mail.took, mail.timing, error)
+            return replace(mail, failure=error)
         dropped = self._strategy.take(chunk, now)
         self._why = HoldStill(dropped or "the last answer was played to its end, and the next one is awaited")
-        return Exchange(mail.observation, mail.observed, rows, mail.took, mail.timing, None, dropped)
+        return replace(mail, dropped=dropped)
 
     # -- inside, on the stream's thread ----------------------------------------------------------------
     def _ask(self, observation: Mapping[str, Any], observed: float, began: float, epoch: int) -> None:
@@ -283,55 +265,34 @@ class PolicyStream:
             rows = self._session.infer(observation)
             timing = dict(self._session.timing.last)
         except BaseException as error:  # of a session in this process, SystemExit included
-            failure = _named(error)
+            failure = named(error)
         took = self._clock() - began
         lost = isinstance(failure, LOSSES)
         with self._landed:
             self._flying = lost
-            self._delivered(epoch, Exchange(observation, observed, rows, took, timing, failure))
+            if epoch == self._epoch:
+                self._mail = Exchange(observation, observed, rows, took, timing, failure)
+            self._landed.notify_all()
             if failure is None:
                 self._trips.took(0.0 if self.stands else took)
         if lost:
-            self._open_anew(epoch)
+            self._open_anew()
 
-    def _open_anew(self, epoch: int) -> None:
+    def _open_anew(self) -> None:
         """Open the session that follows a lost one before anything is observed for it: that would be old by then."""
+        episode = self._episode
         while True:
             failure = None
             try:
                 self._session.reset()
             except BaseException as error:
-                failure = _named(error)
+                failure = named(error)
             with self._landed:
-                over = self._closed or epoch != self._epoch
-                if failure is None or over:
+                if failure is None or self._closed or episode != self._episode:
                     self._flying = False
                     self._trips.cold()
                     self.reconnects += failure is None
                     self._landed.notify_all()
                     return
                 self._why = HoldStill(failure.text, failure)
-                self._landed.wait_for(lambda: self._closed or epoch != self._epoch, _AGAIN)
-
-    def _delivered(self, epoch: int, exchange: Exchange) -> None:
-        if epoch == self._epoch:
-            self._mail = exchange
-        self._landed.notify_all()
-
-
-def _named(error: BaseException) -> OffboardError:
-    return error if isinstance(error, OffboardError) else PolicyFailed(f"the policy failed: {told(error)}")
-
-
-def _seconds(name: str, value: Any) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 3600:
-        raise ConfigurationError(f"{name} is {value!r:.40}; expected seconds above 0, or None")
-    return float(value)
-
-
-def _speed(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
-        raise ConfigurationError(f"the speed is {value!r:.40}; expected above 0 and at most 1, which is full speed")
-    return float(value)
+                self._landed.wait_for(lambda: self._closed or episode != self._episode, _AGAIN)

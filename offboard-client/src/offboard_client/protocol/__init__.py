@@ -14,7 +14,7 @@ from .timing import Step, Timings
 if TYPE_CHECKING:
     from .attempts import AttemptFailed, Attempts, from_os_error, from_response
     from .session_protocol import SessionProtocol, late
-    from .settings import BaseClient, Clock, Settings
+    from .settings import BaseClient, Clock, Prepare, Settings
     from .websocket import WebSocket
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Clock",
     "Deadline",
     "Passed",
+    "Prepare",
     "Pulse",
     "SessionProtocol",
     "Settings",
@@ -56,6 +57,7 @@ _LATER = {
     "late": "session_protocol",
     "BaseClient": "settings",
     "Clock": "settings",
+    "Prepare": "settings",
     "Settings": "settings",
     "WebSocket": "websocket",
 }
