@@ -37,6 +37,7 @@ ARM = """
     class Arm(Robot):
         spec = RobotSpec(measures={"robot_state.q": Channel(shape=(2,))}, plays={"target_joints": Channel(shape=(2,))},
                          control_period=0.05)
+        realtime = False
         def __init__(self, port, part):
             self.port, self.part, self.calls = port, part, []
         def connect(self):

@@ -12,7 +12,14 @@ import pytest
 from offboard_client.drivers.attention import Attention
 from offboard_client.drivers.player import Player
 from offboard_client.drivers.telling import Audience
-from offboard_client.errors import BadObservation, ConnectionFailed, ConnectionLost, InferTimeout, PolicyFailed
+from offboard_client.errors import (
+    BadObservation,
+    ConnectionFailed,
+    ConnectionLost,
+    InferTimeout,
+    PolicyFailed,
+    RobotFailed,
+)
 from offboard_client.play import Answer, Controls, Guard, Ladder, Patience, PolicyStream, SafetyLimits, Tick
 from robot_fakes import Watcher
 
@@ -305,3 +312,17 @@ def test_half_the_speed_is_half_the_speed() -> None:
     rig = Rig(lambda number: 0.15, "prefetch", speed=0.5)
     rig.play(6.0)
     assert fastest(rig.arm.path) == pytest.approx(0.25)
+
+
+def test_a_robot_whose_time_does_not_pass_by_itself_has_to_say_so() -> None:
+    rig = Rig(lambda number: 0.15, "prefetch")
+    apply = rig.arm.apply
+
+    def at_once(action: Mapping[str, Any], seconds: float) -> None:
+        before = rig.time.now
+        apply(action, seconds)
+        rig.time.now = before
+
+    rig.arm.apply = at_once
+    with pytest.raises(RobotFailed, match="say realtime = False"):
+        rig.play(6.0)

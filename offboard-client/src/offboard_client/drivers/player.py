@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..errors import ConnectionFailed, InferTimeout, ModelLost, OffboardError, PolicyFailed
+from ..errors import ConnectionFailed, InferTimeout, ModelLost, OffboardError, PolicyFailed, RobotFailed
 from ..play import Command, Exchange, Guard, Ladder, PolicyStream, Rung, hold, lay_out
 from ..robots import Asked, Robot, Task
 from .attention import Attention
@@ -16,6 +16,8 @@ from .telling import Audience
 _SAME_TIME = 1e-6
 #: What a policy may come back from by itself, while the arm holds.
 _PASSING = (ConnectionFailed, InferTimeout, ModelLost, PolicyFailed)
+#: Seconds that an arm may be ahead of the clock.
+_AHEAD = 0.25
 #: Seconds that a session has for its own limit to end a wait that this driver is in.
 _WAIT = 3600.0
 
@@ -94,7 +96,16 @@ class Player:
 
     def _keep_up(self) -> None:
         """An arm that was kept from its next set-point for a whole control period plays nothing to catch up."""
-        if self._realtime and (now := self._clock()) - self._at > self._guard.control_period:
+        if not self._realtime:
+            return
+        now = self._clock()
+        if self._at - now > _AHEAD:
+            raise RobotFailed(
+                f"the robot's apply returns too early: it has played {self._at - self._start:.2f} s in "
+                f"{now - self._start:.2f} s. Return when the time is over, or say realtime = False for a robot whose "
+                "time passes in apply only"
+            )
+        if now - self._at > self._guard.control_period:
             self._at = now
             self._lay_out(math.inf)
 
