@@ -15,6 +15,7 @@ from offboard_client.errors import PolicyFailed, RobotFailed
 from offboard_client.play import (
     WAITING,
     Controls,
+    GiveBack,
     Hold,
     Instruct,
     Outcome,
@@ -25,6 +26,7 @@ from offboard_client.play import (
     SafetyLimits,
     Start,
     Stop,
+    TakeOver,
     Tick,
 )
 from robot_fakes import POSE, FakeRobot, FakeSession, Watcher, rows
@@ -38,6 +40,8 @@ class Arm(FakeRobot):
     ``at[n]`` is called before the n-th of them, which is then awaited until the arm was told to stop, if that is due.
     """
 
+    leader: Any = None
+
     def __init__(self) -> None:
         super().__init__()
         self.pose = POSE
@@ -49,6 +53,9 @@ class Arm(FakeRobot):
     def observe(self) -> dict[str, Any]:
         self.stopped.clear()
         return {**super().observe(), "robot_state.ee_pose": self.pose.copy()}
+
+    def state(self) -> dict[str, Any]:
+        return {"robot_state.ee_pose": self.pose.copy()}
 
     def apply(self, action: Mapping[str, Any], seconds: float) -> None:
         if self.stopped.is_set():
@@ -101,11 +108,11 @@ class Run:
     def then(self, *sleeps: Callable[[], None]) -> None:
         self._sleeps += sleeps
 
-    def play(self, episodes: int = 1, seconds: float = 15.0) -> None:
+    def play(self, episodes: int = 1, seconds: float = 15.0, attended: bool = False) -> None:
         robot: Any = self.arm
         driver = TimedDriver(
             self.session, robot, robot, limits=SafetyLimits(), observers=[self.report, self.watcher],
-            controls=self.controls, sleep=self.sleep,
+            controls=self.controls, sleep=self.sleep, attended=attended,
         )  # fmt: skip
         driver.run(RunLength(episodes, seconds))
         assert not any(driver.losses)
@@ -279,12 +286,65 @@ def test_a_robot_that_is_stopped_on_its_way_to_the_start_is_brought_there_again(
     assert run.outcomes() == [Outcome(True)]
 
 
-def test_a_command_that_this_driver_does_not_know_is_said_to_be_ignored(caplog: pytest.LogCaptureFixture) -> None:
-    run = Run(FakeSession(rows(0.0), []))
+def test_another_instruction_is_told_from_the_next_inference_on() -> None:
+    run = Run(FakeSession(rows(0.0), rows(0.0), []))
     run.arm.at[2] = run.posts(Instruct("fold the towel"))
     run.play()
+    assert [seen["task"] for seen in run.session.observations] == ["hold still", "fold the towel", "fold the towel"]
+
+
+def test_an_arm_without_a_leader_is_not_taken_over(caplog: pytest.LogCaptureFixture) -> None:
+    run = Run(FakeSession(rows(0.0), []))
+    run.arm.at[2] = run.posts(TakeOver(), GiveBack())
+    run.play()
     assert run.outcomes() == [Outcome(True)]
-    assert "Instruct(instruction='fold the towel') was ignored" in caplog.text
+    assert "TakeOver() was ignored" in caplog.text
+
+
+def test_who_takes_over_leads_the_arm_and_the_policy_goes_on_with_a_new_episode() -> None:
+    class Leading:
+        def __init__(self) -> None:
+            self.asked = 0
+
+        def action(self) -> dict[str, Any]:
+            self.asked += 1
+            if self.asked == 5:
+                run.controls.post(GiveBack())
+            return {"target_pose": [0.4, 0.001 * self.asked, 0.3, 0.0, 1.0, 0.0, 0.0]}
+
+    run = Run(FakeSession(LONG, rows(0.0), []))
+    leading = run.arm.leader = Leading()
+    run.arm.at[7] = run.posts(TakeOver())
+    run.play()
+    ticks = [event for event in run.watcher.events if isinstance(event, Tick)]
+    assert [tick.rung for tick in ticks] == ["playing"] * 2 + ["led"] * 5 + ["playing"]
+    assert all(tick.command.seconds == 0.02 for tick in ticks[2:7])
+    assert leading.asked == 5
+    assert run.session.resets == 1
+    assert run.outcomes() == [Outcome(True)]
+
+
+def test_what_a_leader_asks_for_is_checked_as_the_policys_answers_are() -> None:
+    class Jumping:
+        def action(self) -> dict[str, Any]:
+            return {"target_pose": [0.4, 0.5, 0.3, 0.0, 1.0, 0.0, 0.0]}
+
+    run = Run(FakeSession(LONG))
+    run.arm.leader = Jumping()
+    run.arm.at[7] = run.posts(TakeOver())
+    run.play()
+    (outcome,) = run.outcomes()
+    assert outcome.failure is not None
+    assert outcome.failure[0] == "invalid_action"
+
+
+def test_an_attended_run_waits_for_a_word_before_each_episode_and_ends_when_somebody_quits() -> None:
+    run = Run(FakeSession([]))
+    run.then(lambda: None, run.posts(Start()), run.posts(Start()), lambda: None, run.posts(Quit()))
+    run.play(attended=True)
+    assert run.outcomes() == [Outcome(True), Outcome(True)]
+    assert len(run.slept) == 5
+    assert run.session.resets == 1
 
 
 def test_a_robot_that_cannot_stop_is_logged_and_the_episode_ends_at_its_next_command(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 
 from ..drivers import TimedDriver
 from ..errors import BY_CODE, BadParameter, ConnectionFailed, OffboardError, RobotFailed
 from ..play import PolicySession, Report
 from ..plugins import UsageError
 from ..robots import Robot, Task, connected, make_robot, make_task
-from ..terminal import Line, console, emit_json
+from ..terminal import Line, console, emit_json, require_keys
 from .check import require_fit
 from .run_display import table
+from .run_keyboard import Keyboard
 from .run_options import RunOptions, parse_run
 from .run_watch import interruptible, watched
 
@@ -49,21 +50,27 @@ def play(options: RunOptions, robot: Robot, task: Task, open_policy: Callable[[L
     fit the robot, after a table on stderr.
     """
     report, line, length = Report(), Line(), options.length
+    attended = options.driver == "keyboard"
+    if attended:
+        require_keys()
     try:
         with (
             interruptible(report) as controls,
             line,
-            watched(line, length, options.timings) as others,
+            nullcontext(Keyboard(controls, line, robot.leader is not None) if attended else None) as keyboard,
+            watched(line, length, options.timings, keyboard) as others,
             connected(robot),
             closing(open_policy(line)) as session,
         ):
             line.stop()
             require_fit(robot.spec, session, task.instruction)
             driver = TimedDriver(
-                session, robot, task, limits=options.limits, observers=(report, *others), controls=controls
-            )
+                session, robot, task, limits=options.limits, observers=(report, *others), controls=controls,
+                attended=attended,
+            )  # fmt: skip
             report.losses = driver.losses
-            driver.run(length, options.seed)
+            with nullcontext() if keyboard is None else keyboard.listening():
+                driver.run(length, options.seed)
     except (KeyboardInterrupt, *ENDING) as error:
         if not report.episodes:
             raise

@@ -16,10 +16,15 @@ class Display:
     """Watches a run: moves the line, and prints one for each episode that has ended."""
 
     def __init__(self, line: Line, episodes: int, seconds: float) -> None:
-        """``seconds``: simulated time of one episode."""
+        """``episodes``: how many there will be; 0: nobody knows. ``seconds``: of one of them."""
         self._line, self._count, self._seconds = line, episodes, seconds
         # Its own: the run's may be further on.
         self._seen = Report()
+
+    @property
+    def _which(self) -> str:
+        number = len(self._seen.episodes)
+        return f"{number}/{self._count}" if self._count else str(number)
 
     def started(self, episode: EpisodeInfo) -> None:
         """Nothing to show yet."""
@@ -34,7 +39,7 @@ class Display:
         seen = self._seen
         seen.ticked(tick)
         episode = seen.episodes[-1]
-        text = f"episode {len(seen.episodes)}/{self._count}, {seen.successes} done"
+        text = f"episode {self._which}, {seen.successes} done"
         if seen.round_trips_ms:  # an answer may have been missed
             text += f", round trip {seen.round_trips_ms[-1]:.1f} ms"
         self._line.show(text, episode.seconds, self._seconds, f"{episode.seconds:.1f} s")
@@ -45,7 +50,7 @@ class Display:
         episode = self._seen.episodes[-1]
         became = "failed" if episode.failure else {True: "success", False: "not done", None: "over"}[episode.success]
         note(
-            f"episode {len(self._seen.episodes)}/{self._count} (seed {episode.seed}): {became} after "
+            f"episode {self._which} (seed {episode.seed}): {became} after "
             f"{episode.seconds:.1f} s, {counted(episode.steps, 'step')} in {counted(episode.exchanges, 'chunk')}"
             + (f": {episode.failure[0]}: {episode.failure[1]}" if episode.failure else "")
         )

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar, cast
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 
 import tyro
 from tyro.conf import Positional
@@ -45,6 +45,8 @@ class RunOptions:
     """The instruction; without it that of the robot's own task."""
     seed: int = 0
     """Where things lie in the first episode; the next one has the next seed."""
+    driver: Literal["timed", "keyboard"] = "timed"
+    """Who says when an episode begins and ends: the clock, or a person at the keyboard, who may also hold the arm."""
     timings: Path | None = None
     """Write a line for each step into this new CSV file: network, queue, decode, infer, robot …, in ms."""
 

@@ -10,6 +10,7 @@ from ..drivers import RunLength
 from ..play import Bounded, Controls, Quit, Report, RunObserver
 from ..terminal import CsvFile, Line, terminable
 from .run_display import Display
+from .run_keyboard import Keyboard, KeyboardDisplay
 from .run_timings import COLUMNS, Timings
 
 #: How many events may wait for a terminal that takes no text, or a disk; then some are missed, and the arm goes on.
@@ -17,14 +18,23 @@ _DISPLAYED, _WRITTEN = 256, 4096
 
 
 @contextmanager
-def watched(line: Line, length: RunLength, timings: Path | None) -> Generator[list[RunObserver], None, None]:
-    """The display, and what writes ``timings``. Raises ConfigurationError for a file that cannot be made."""
+def watched(
+    line: Line, length: RunLength, timings: Path | None, keyboard: Keyboard | None
+) -> Generator[list[RunObserver], None, None]:
+    """The display, with a keyboard's keys, and what writes ``timings``.
+
+    Raises ConfigurationError for a file that cannot be made.
+    """
     with ExitStack() as stack:
         observers: list[RunObserver] = []
         if timings is not None:
             file = stack.enter_context(CsvFile(timings, COLUMNS, "--timings"))
             observers.append(stack.enter_context(Bounded(Timings(file), _WRITTEN, f"--timings {timings}")))
-        display = Display(line, length.episodes, length.seconds)
+        display = (
+            Display(line, length.episodes, length.limit(attended=False))
+            if keyboard is None
+            else KeyboardDisplay(keyboard, line)
+        )
         observers.append(stack.enter_context(Bounded(display, _DISPLAYED, "the display")))
         yield observers
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from ..play import ENDS, Controls, Quit, Reset, Start, Stop
+from ..play import ENDS, Controls, GiveBack, Instruct, Quit, Reset, Start, Stop, TakeOver
 from ..robots import STOPPING, Asked, Robot, not_back
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,10 @@ class Attention:
         self._controls, self._robot, self._period, self._sleep = controls, robot, period, sleep
         #: What ended the episode, or the one before until the next has begun.
         self.end: Stop | Reset | Quit | None = None
+        #: What the policy is told instead of the task's own instruction; None: nothing was said.
+        self.instruction: str | None = None
+        #: Whether a person leads the arm.
+        self.led = False
         # Whether somebody has said Start since, or Reset.
         self._go, self._dropped = False, False
         self._halted = False
@@ -51,14 +55,17 @@ class Attention:
         """Whether the arm is to hold still."""
         return self._controls.hold
 
-    def may_begin(self) -> bool:
-        """Before an episode. Waits for Start if the one before was stopped; False once somebody has quit."""
+    def may_begin(self, attended: bool = False) -> bool:
+        """Before an episode. Waits for Start if the one before was stopped, or if each begins with a person's word.
+
+        False once somebody has quit.
+        """
         self._take()
-        while self.end is not None and not isinstance(self.end, Quit) and not self._go:
+        while (attended or self.end is not None) and not isinstance(self.end, Quit) and not self._go:
             self._wait()
         if isinstance(self.end, Quit):
             return False
-        self.end, self._dropped = None, False
+        self.end, self._dropped, self._go, self.led = None, False, False, False
         return True
 
     def may_move(self) -> bool:
@@ -120,5 +127,11 @@ class Attention:
                 self.end = self.end if isinstance(self.end, Quit) else command
             elif isinstance(command, Start):
                 self._go = True
+            elif isinstance(command, Instruct):
+                self.instruction = command.instruction
+            elif isinstance(command, TakeOver) and getattr(self._robot, "leader", None) is not None:
+                self.led = True
+            elif isinstance(command, GiveBack):
+                self.led = False
             else:
-                log.warning("%s was ignored: this driver does not do that", command)
+                log.warning("%s was ignored: this robot has nothing that a person could lead it with", command)

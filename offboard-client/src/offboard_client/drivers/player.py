@@ -58,6 +58,9 @@ class Player:
             if self._attention.lost() and not self._gone_on():
                 return False
             self._keep_up()
+            if self._attention.led:
+                self._lead(limit)
+                continue
             self._ask()
             landed = self._stream.landed(self._at)
             if landed is not None:
@@ -110,6 +113,8 @@ class Player:
             self._lay_out(math.inf)
 
     def _ask(self) -> None:
+        if (said := self._attention.instruction) is not None:
+            self._stream.task = said
         if not self._stream.wants(self._at):
             return
         began = self._clock()
@@ -122,6 +127,21 @@ class Player:
         self._observation = self._stream.observe(observation, self._at)
         if not self._realtime:
             self._stream.wait(_WAIT)
+
+    def _lead(self, limit: float) -> None:
+        """A person has the arm; what is played is checked as the policy's is. In the end the policy begins anew."""
+        self._drop()
+        leader = self._robot.leader
+        assert leader is not None
+        period = self._guard.control_period
+        while not self._attention.lost() and self._attention.led and self._left(limit) > period - _SAME_TIME:
+            with Asked("leader"):
+                action = dict(leader.action())
+            commands = self._guard.check([Command(action, period)], self._measured())
+            with self._attention.in_motion():
+                self._apply(next(commands), "led")
+        self._drop()
+        self._stream.reset()
 
     def _judge(self, landed: Exchange) -> None:
         """Raises what ends the episode."""
@@ -136,7 +156,7 @@ class Player:
         self._plan = self._guard.check(commands, self._measured()) if commands else iter(())
 
     def _measured(self) -> Mapping[str, Any]:
-        if not self._realtime:
+        if not self._realtime and not self._attention.led:
             return self._observation
         with Asked("state"):
             return self._robot.state()

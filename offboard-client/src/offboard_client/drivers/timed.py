@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from .player import Player
 from .playing import Playing
 from .telling import Audience, described
 
+_A_DAY = 86400
+
 
 @dataclass(frozen=True)
 class RunLength:
@@ -31,14 +34,18 @@ class RunLength:
 
     episodes: int = 1
     """How many episodes to play."""
-    seconds: float = 15.0
-    """Seconds of one episode, by the robot's clock; it ends earlier when the policy says stop, or by an error."""
+    seconds: float | None = None
+    """Seconds of one episode, by the robot's clock: 15, or until a person says so. Ends earlier as the policy says."""
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
             raise ConfigurationError(f"episodes is {self.episodes}; expected 1 or more")
-        if not 0 < self.seconds < 86400:
-            raise ConfigurationError(f"seconds is {self.seconds}; expected seconds of one episode, 0 to 86400")
+        if self.seconds is not None and not 0 < self.seconds < _A_DAY:
+            raise ConfigurationError(f"seconds is {self.seconds}; expected seconds of one episode, 0 to {_A_DAY}")
+
+    def limit(self, attended: bool) -> float:
+        """Seconds after which an episode ends at the latest. ``attended``: by somebody who says when."""
+        return self.seconds or (_A_DAY if attended else 15.0)
 
 
 class TimedDriver:
@@ -60,6 +67,7 @@ class TimedDriver:
         limits: SafetyLimits,
         observers: Iterable[RunObserver] = (),
         playing: Playing | None = None,
+        attended: bool = False,
         controls: Controls | None = None,
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
@@ -68,7 +76,8 @@ class TimedDriver:
 
         ``controls``: whatever posts Hold, Stop, Reset or Quit there has the robot told to stop at once. After a hold
         the policy is asked anew; after Stop and Reset the next episode waits for Start. An answer that is awaited
-        meanwhile is awaited to the end, and not played. ``clock``: wall seconds; ``sleep``: how a person is waited for.
+        meanwhile is awaited to the end, and not played. ``attended``: each episode waits for Start, until somebody
+        quits. ``clock``: wall seconds; ``sleep``: how a person is waited for.
 
         Raises ConfigurationError for a policy that this robot cannot play, or that ``limits`` cannot hold.
         """
@@ -77,7 +86,7 @@ class TimedDriver:
         self._meta = session.metadata
         self._guard = Guard(robot, limits, self._meta)
         self._attention = Attention(controls or Controls(), robot, self._guard.control_period, sleep)
-        self._playing = playing or Playing()
+        self._playing, self._attended = playing or Playing(), attended
 
     @property
     def losses(self) -> list[Loss]:
@@ -96,10 +105,10 @@ class TimedDriver:
                 self._robot, self._task, stream, self._guard, Ladder(self._playing.patience, has_safe_action=False),
                 self._attention, self._audience, self._clock,
             )  # fmt: skip
-            for number in range(length.episodes):
-                if not self._attention.may_begin():
+            for number in itertools.count() if self._attended else range(length.episodes):
+                if not self._attention.may_begin(self._attended):
                     return
-                self._episode(player, stream, number + 1, seed + number, length.seconds)
+                self._episode(player, stream, number + 1, seed + number, length.limit(self._attended))
 
     def _episode(self, player: Player, stream: PolicyStream, number: int, seed: int, seconds: float) -> None:
         periods = self._guard.control_period, self._guard.action_period

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from .bounded import Bounded, Loss, Shielded
-from .controls import ENDS, WAITING, ControlCommand, Controls, Hold, Instruct, Quit, Reset, Resume, Start, Stop
+from .controls import (
+    ENDS,
+    WAITING,
+    ControlCommand,
+    Controls,
+    GiveBack,
+    Hold,
+    Instruct,
+    Quit,
+    Reset,
+    Resume,
+    Start,
+    Stop,
+    TakeOver,
+)
 from .exchange import Exchange, HoldStill
 from .fit import Doubt, Fit, Mismatch, compare
 from .guard import Guard
@@ -31,6 +45,7 @@ __all__ = [
     "EpisodeInfo",
     "Exchange",
     "Fit",
+    "GiveBack",
     "Guard",
     "Hold",
     "HoldStill",
@@ -55,6 +70,7 @@ __all__ = [
     "Shrinking",
     "Start",
     "Stop",
+    "TakeOver",
     "Tick",
     "choose_policy",
     "compare",

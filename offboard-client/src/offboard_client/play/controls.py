@@ -57,7 +57,17 @@ class Instruct:
     instruction: str
 
 
-ControlCommand = Start | Hold | Resume | Stop | Reset | Quit | Instruct
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """A person leads the arm from now on, with the robot's leader, until :class:`GiveBack`."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """The policy goes on, with a new episode from where the arm is."""
+
+
+ControlCommand = Start | Hold | Resume | Stop | Reset | Quit | Instruct | TakeOver | GiveBack
 #: What ends an episode.
 ENDS = (Stop, Reset, Quit)
 

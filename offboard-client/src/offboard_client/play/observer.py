@@ -10,8 +10,9 @@ from .schedule import Command
 
 #: Why the arm does what it does, from the wished for to the last resort: ``playing`` what the policy answered, a pause
 #: included; the still valid ``rest`` of a chunk while the next answer is overdue; a ``hold``, for want of an answer or
-#: because somebody asked for it; the robot's ``safe_action``; a ``fault`` that only a person clears.
-Rung = Literal["playing", "rest", "hold", "safe_action", "fault"]
+#: because somebody asked for it; the robot's ``safe_action``; a ``fault`` that only a person clears. Beside them, what
+#: a person ``led`` it to.
+Rung = Literal["playing", "rest", "hold", "safe_action", "fault", "led"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Kinematics, Robot, Task
+from .base import Kinematics, Leader, Robot, Task
 from .calls import STOPPING, Asked, connected, held, not_back
 from .entries import GROUP, RobotEntry, Unjudged, choose_robot, list_robots, make_robot, make_task
 from .poses import Vector, closure, distance, mean_pose, pose, poses, twists, vector
@@ -13,6 +13,7 @@ __all__ = [
     "GROUP",
     "STOPPING",
     "Kinematics",
+    "Leader",
     "Robot",
     "RobotEntry",
     "RobotSpec",

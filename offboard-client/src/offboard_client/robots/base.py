@@ -24,6 +24,14 @@ class Kinematics(Protocol):
         ...
 
 
+class Leader(Protocol):
+    """What a person leads a robot with: a second arm, a teleoperator."""
+
+    def action(self) -> Mapping[str, Any]:
+        """Where the person wants the robot now, by the robot's action names; {}: to hold still. Returns at once."""
+        ...
+
+
 class Robot(abc.ABC):
     """One robot with its cameras. Making one touches no hardware: what it is can be read before it is connected.
 
@@ -39,6 +47,8 @@ class Robot(abc.ABC):
     kinematics: Kinematics | None = None
     #: Whether time passes by itself. A simulation's may pass in :meth:`apply` only, and wait for the policy meanwhile.
     realtime: bool = True
+    #: Where a person can take the robot over.
+    leader: Leader | None = None
 
     @property
     def actions(self) -> frozenset[str]:

@@ -6,6 +6,7 @@ from .arguments import HELP, description, expand_paths, parse, peek, switches
 from .csv_file import CsvFile
 from .dotted import split_dotted
 from .habits import HABITS, refuse_address_flags, refuse_habits
+from .keys import ENDED, pressed, require_keys
 from .kinds import TYPES
 from .line import Line
 from .output import console, emit_facts, emit_json, emit_table, ms, note, say, tell
@@ -13,6 +14,7 @@ from .server import ServerOptions, patience, token_from
 from .signals import terminable
 
 __all__ = [
+    "ENDED",
     "HABITS",
     "HELP",
     "TYPES",
@@ -30,8 +32,10 @@ __all__ = [
     "parse",
     "patience",
     "peek",
+    "pressed",
     "refuse_address_flags",
     "refuse_habits",
+    "require_keys",
     "say",
     "split_dotted",
     "switches",

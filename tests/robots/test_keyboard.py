@@ -1,0 +1,201 @@
+"""An attended run on a terminal of its own: what keys do, what the line says, and that the terminal is as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+from offboard_client.cli.run_keyboard import Keyboard
+from offboard_client.play import (
+    Controls,
+    GiveBack,
+    Instruct,
+    Quit,
+    Reset,
+    Start,
+    Stop,
+    TakeOver,
+)
+from offboard_client.terminal import ENDED
+
+PATIENCE = 60.0
+KEYS = "s:start p:stop r:reset space:hold i:say q:quit"
+
+
+class Shown:
+    """Stands for the line; what it showed last."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def show(self, text: str) -> None:
+        self.text = text
+
+
+def keyboard(leads: bool = False) -> tuple[Controls, Shown, Keyboard]:
+    controls, line = Controls(), Shown()
+    it: Any = line
+    return controls, line, Keyboard(controls, it, leads)
+
+
+def press(board: Keyboard, keys: str) -> None:
+    for key in keys:
+        board.key(key)
+
+
+@pytest.mark.parametrize(
+    ("key", "command"), [("s", Start()), ("p", Stop()), ("r", Reset()), ("q", Quit()), (ENDED, Quit())]
+)
+def test_each_key_has_its_command(key: str, command: Any) -> None:
+    controls, line, board = keyboard()
+    board.key(key)
+    assert controls.take() == [command]
+    assert line.text == f"ready | {KEYS}"
+    assert len(line.text) < 70, "with a spinner and a clock beside it on 80 columns"
+
+
+def test_space_holds_and_goes_on_and_a_start_goes_on_too() -> None:
+    controls, line, board = keyboard()
+    board.key(" ")
+    assert controls.hold
+    assert line.text.startswith("HOLDING | ")
+    assert "space:go on" in line.text
+    board.key(" ")
+    assert not controls.hold
+    press(board, " s")
+    assert not controls.hold
+
+
+def test_an_instruction_is_typed_and_its_keys_are_no_commands() -> None:
+    controls, line, board = keyboard()
+    press(board, "istop queue\x7f\x7f")
+    assert line.text.startswith("instruction: stop que_")
+    press(board, " 象\r")
+    assert controls.take() == [Instruct("stop que 象")]
+    press(board, "iquit\x1b")
+    press(board, "i  \r")
+    assert controls.take() == []
+    assert line.text == f"ready | {KEYS}"
+
+
+def test_a_terminal_that_goes_away_while_somebody_types_ends_the_run() -> None:
+    controls, _, board = keyboard()
+    press(board, "ihalf")
+    board.key(ENDED)
+    assert controls.take() == [Quit()]
+
+
+def test_taking_over_is_offered_where_there_is_a_leader() -> None:
+    controls, line, board = keyboard(leads=True)
+    press(board, "t")
+    assert "t:give back" in line.text
+    press(board, "t")
+    assert controls.take() == [TakeOver(), GiveBack()]
+    controls, line, board = keyboard()
+    press(board, "t")
+    assert controls.take() == []
+
+
+class Station:
+    """``offboard run sim --driver keyboard`` on a pseudo-terminal."""
+
+    def __init__(self, *options: str) -> None:
+        self.master, slave = pty.openpty()
+        self.before = termios.tcgetattr(slave)
+        self.slave = slave
+        self.seen = ""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "offboard_client.cli", "run", "sim", "--policy", "local:scripted", "--driver",
+             "keyboard", *options],
+            stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+            env={**os.environ, "TERM": "xterm-256color"},
+        )  # fmt: skip
+
+    def until(self, pattern: str) -> None:
+        end = time.monotonic() + PATIENCE
+        while not re.search(pattern, self.seen):
+            ready, _, _ = select.select([self.master], [], [], max(end - time.monotonic(), 0))
+            assert ready, f"no {pattern!r} in {self.seen!r}"
+            self.seen += os.read(self.master, 65536).decode()
+
+    def press(self, keys: str) -> None:
+        self.seen = ""
+        os.write(self.master, keys.encode())
+
+    def rest(self) -> None:
+        """Reads on until it has ended."""
+        end = time.monotonic() + PATIENCE
+        while self.process.poll() is None and time.monotonic() < end:
+            ready, _, _ = select.select([self.master], [], [], 0.05)
+            if ready:
+                self.seen += os.read(self.master, 65536).decode()
+        assert self.process.poll() is not None, self.seen
+        while select.select([self.master], [], [], 0)[0]:
+            self.seen += os.read(self.master, 65536).decode()
+
+    @property
+    def as_before(self) -> bool:
+        return termios.tcgetattr(self.slave) == self.before
+
+
+@contextlib.contextmanager
+def station(*options: str) -> Generator[Station]:
+    pytest.importorskip("mujoco")
+    pytest.importorskip("offboard_core")
+    it = Station(*options)
+    try:
+        yield it
+    finally:
+        it.process.kill()
+        it.process.wait()
+        os.close(it.master)
+        os.close(it.slave)
+
+
+def test_a_run_is_started_held_stopped_and_left_by_keys() -> None:
+    with station() as it:
+        it.until("ready")
+        assert not it.as_before
+        it.press("s")
+        it.until(r"episode 1 [1-9]")
+        it.press(" ")
+        it.until("HOLDING")
+        it.press(" p")
+        it.until(r"episode 1 \(seed 0\): over after")
+        it.press("s")
+        it.until("episode 2")
+        it.press("q")
+        it.rest()
+        assert it.process.returncode == 0
+        assert it.as_before
+        assert "of 2 episodes" in it.seen
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_whatever_ends_it_the_terminal_is_as_it_was(number: signal.Signals) -> None:
+    with station() as it:
+        it.until("ready")
+        it.process.send_signal(number)
+        it.rest()
+        assert it.process.returncode == 130
+        assert it.as_before
+
+
+def test_without_a_terminal_it_says_so_before_anything_is_opened() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "offboard_client.cli", "run", "sim", "nowhere:1", "--driver", "keyboard"],
+        check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "needs a terminal, and stdin is none" in done.stderr
