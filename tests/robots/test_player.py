@@ -21,6 +21,7 @@ from offboard_client.errors import (
     RobotFailed,
 )
 from offboard_client.play import Answer, Controls, Guard, Ladder, Patience, PolicyStream, SafetyLimits, Tick
+from offboard_client.robots import RobotSpec
 from robot_fakes import Watcher
 
 PERIOD = 0.02
@@ -111,10 +112,16 @@ class Arm:
         self.path: list[float] = []
         self.stops = 0
         self.late = 0.0
+        self.age: Callable[[], float] = lambda: 0.0
+        self.spec: Any = None
         self._time, self._moved = time, moved
 
+    @property
+    def taken(self) -> dict[str, float]:
+        return {"image.wrist": self._time.now - self.age()}
+
     def observe(self) -> dict[str, Any]:
-        return self.state()
+        return {**self.state(), "image.wrist": np.zeros((2, 2, 3), np.uint8)}
 
     def state(self) -> dict[str, Any]:
         return {"robot_state.q": np.array([self.q])}
@@ -140,12 +147,14 @@ class Arm:
 
 class Rig:
     def __init__(
-        self, delays: Callable[[int], float], chunks: str = "prefetch", patience: Patience | None = None, **options: Any
-    ) -> None:
+        self, delays: Callable[[int], float], chunks: str = "prefetch", patience: Patience | None = None,
+        spec: Mapping[str, float] | None = None, **options: Any,
+    ) -> None:  # fmt: skip
         self.time = Time()
         self.policy = Policy(self.time, delays)
         self.stream = PolicyStream(self.policy, chunks, clock=self.time, **options)
         self.arm = Arm(self.time, self._moved)
+        self.arm.spec = RobotSpec(measures={}, plays={}, control_period=PERIOD, **(spec or {}))
         robot: Any = self.arm
         self.watcher, self.controls = Watcher(), Controls()
         self.happens: dict[int, Callable[[], None]] = {}
@@ -306,6 +315,26 @@ def test_an_arm_that_was_kept_plays_nothing_to_catch_up() -> None:
     rig.play(6.0)
     assert fastest(rig.arm.path) <= 0.5 + 1e-9
     assert len(rig.arm.path) * PERIOD == pytest.approx(6.0 - 0.33, abs=0.05), "the episode is as long by the clock"
+
+
+def test_what_was_not_taken_together_is_not_sent_and_the_arm_plays_on() -> None:
+    rig = Rig(lambda number: 0.15, "latest", spec={"max_skew": 0.1})
+    apart = [104.0, 105.0]
+    rig.arm.age = lambda: 0.2 if apart[0] <= rig.time.now < apart[1] else 0.05
+    assert rig.play(8.0)
+    asked = rig.policy.asked
+    assert not [at for at in asked if apart[0] <= at < apart[1]]
+    assert min(at for at in asked if at >= apart[1]) < apart[1] + 0.2, "it is asked again as soon as it can be"
+    assert {tick.rung for tick in rig.ticks if 4.1 < tick.seconds < 4.5} <= {"playing", "rest"}
+    assert rig.ticks[-1].rung == "playing"
+
+
+def test_a_camera_that_freezes_ends_the_run_by_its_name() -> None:
+    rig = Rig(lambda number: 0.15, "latest", spec={"stale_after": 0.5})
+    rig.arm.age = lambda: max(rig.time.now - 103.0, 0.0)
+    with pytest.raises(RobotFailed, match=r"image\.wrist has frozen"):
+        rig.play(60.0)
+    assert rig.ticks[-1].at < 103.0 + 0.5 + 1.0
 
 
 def test_half_the_speed_is_half_the_speed() -> None:

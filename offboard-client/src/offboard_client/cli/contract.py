@@ -50,6 +50,10 @@ def show_spec(spec: RobotSpec) -> None:
         heads, *rows = zip(*(column for column in columns if any(column[1:])), strict=True)
         emit_table(heads, rows)
     tell(f"it takes a set-point every {spec.control_period:g} s ({1 / spec.control_period:g} Hz)")
+    if spec.max_skew is not None:
+        tell(f"what was taken more than {spec.max_skew:g} s apart is not sent as one observation")
+    if spec.stale_after is not None:
+        tell(f"what is older than {spec.stale_after:g} s has frozen")
 
 
 def _channel(channel: Channel) -> tuple[str, ...]:

@@ -65,8 +65,8 @@ def play(options: RunOptions, robot: Robot, task: Task, open_policy: Callable[[L
             line.stop()
             require_fit(robot.spec, session, task.instruction)
             driver = TimedDriver(
-                session, robot, task, limits=options.limits, observers=(report, *others), controls=controls,
-                attended=attended,
+                session, robot, task, limits=options.limits, observers=(report, *others), playing=options.playing,
+                attended=attended, controls=controls,
             )  # fmt: skip
             report.losses = driver.losses
             with nullcontext() if keyboard is None else keyboard.listening():

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 import tyro
 from tyro.conf import Positional
 
-from ..drivers import RunLength
+from ..drivers import Playing, RunLength
 from ..errors import ConfigurationError
 from ..play import PolicyEntry, PolicySession, SafetyLimits, choose_policy, list_policies, open_policy
 from ..plugins import Chosen, UsageError
@@ -40,6 +40,7 @@ class RunOptions:
     """Options of ``offboard run``, whatever the robot and the policy."""
 
     length: Annotated[RunLength, tyro.conf.arg(name="")] = field(default_factory=RunLength)
+    playing: Annotated[Playing, tyro.conf.arg(name="")] = field(default_factory=Playing)
     limits: SafetyLimits = field(default_factory=SafetyLimits)
     task: str | None = None
     """The instruction; without it that of the robot's own task."""

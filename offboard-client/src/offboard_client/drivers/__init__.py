@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from .freshness import Freshness
+from .playing import Playing
 from .timed import RunLength, TimedDriver
 
 __all__ = [
+    "Freshness",
+    "Playing",
     "RunLength",
     "TimedDriver",
 ]

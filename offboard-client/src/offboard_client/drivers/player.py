@@ -10,6 +10,7 @@ from ..errors import ConnectionFailed, InferTimeout, ModelLost, OffboardError, P
 from ..play import Command, Exchange, Guard, Ladder, PolicyStream, Rung, hold, lay_out
 from ..robots import Asked, Robot, Task
 from .attention import Attention
+from .freshness import Freshness
 from .telling import Audience
 
 #: Times that differ by less are the same time, in seconds: far below any period, far above the rounding of sums.
@@ -42,6 +43,7 @@ class Player:
     ) -> None:
         self._robot, self._task, self._stream, self._guard = robot, task, stream, guard
         self._ladder, self._attention, self._audience, self._clock = ladder, attention, audience, clock
+        self._freshness = Freshness(robot)
         self._realtime: bool = getattr(robot, "realtime", False)
         stream.stands = not self._realtime
         self._plan: Iterator[Command] = iter(())
@@ -120,6 +122,9 @@ class Player:
         began = self._clock()
         with Asked("observe"):
             observation = dict(self._attention.observe())
+            at = self._clock()
+            if not self._freshness.together(observation, at):
+                return
             if (instruction := self._task.instruction) is not None:
                 observation["task"] = instruction
         self._sent = self._clock()

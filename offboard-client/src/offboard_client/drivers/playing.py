@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from ..play import Patience, PolicySession, PolicyStream
+from ..play import Pace, Patience, PolicySession, PolicyStream
 from ..play.chunks import choose_strategy
 
 
@@ -26,6 +26,7 @@ class Playing:
 
     def __post_init__(self) -> None:
         choose_strategy(self.chunks, self.chunks_threshold)
+        Pace(1.0, self.horizon_sec, self.speed)
 
     @contextmanager
     def stream(self, session: PolicySession, clock: Callable[[], float]) -> Generator[PolicyStream]:

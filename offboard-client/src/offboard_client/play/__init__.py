@@ -23,6 +23,7 @@ from .fit import Doubt, Fit, Mismatch, compare
 from .guard import Guard
 from .ladder import Ladder, Patience
 from .observer import Answer, EpisodeInfo, Outcome, Rung, RunObserver, Tick
+from .pace import Pace
 from .policy import POLICIES, PolicyEntry, PolicySession, choose_policy, list_policies, open_policy
 from .remote import RemotePolicy, Shrinking
 from .report import Episode, Report, percentiles
@@ -54,6 +55,7 @@ __all__ = [
     "Loss",
     "Mismatch",
     "Outcome",
+    "Pace",
     "Patience",
     "PolicyEntry",
     "PolicySession",

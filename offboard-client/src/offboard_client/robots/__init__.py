@@ -5,11 +5,13 @@ from __future__ import annotations
 from .base import Kinematics, Leader, Robot, Task
 from .calls import STOPPING, Asked, connected, held, not_back
 from .entries import GROUP, RobotEntry, Unjudged, choose_robot, list_robots, make_robot, make_task
+from .grid import ControlGrid
 from .poses import Vector, closure, distance, mean_pose, pose, poses, twists, vector
 from .spec import Channel, RobotSpec, check_period
 
 __all__ = [
     "Channel",
+    "ControlGrid",
     "GROUP",
     "STOPPING",
     "Kinematics",

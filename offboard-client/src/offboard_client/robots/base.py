@@ -56,6 +56,11 @@ class Robot(abc.ABC):
         return frozenset(self.spec.plays)
 
     @property
+    def taken(self) -> Mapping[str, float]:
+        """When names of the last observation were measured, ``time.monotonic()`` seconds; at ``observe`` if absent."""
+        return {}
+
+    @property
     def control_period(self) -> float:
         """Seconds from one set-point that the hardware takes to the next. The robot's own, whatever a server says."""
         return self.spec.control_period

@@ -51,15 +51,24 @@ class RobotSpec:
     """What a robot measures and plays, by the protocol's names (sections 7 and 8), and how often it is commanded.
 
     ``control_period``: seconds from one set-point that its hardware takes to the next. It is known before the robot is
-    connected, and stays.
+    connected, and stays. ``max_skew``: seconds; what was taken farther apart is no observation, and is not sent as one
+    (:attr:`Robot.taken`). None: whatever :meth:`Robot.observe` returns was taken together. ``stale_after``: seconds;
+    what is older has frozen, which is a failure of the robot. None: nobody can tell.
     """
 
     measures: Mapping[str, Channel]
     plays: Mapping[str, Channel]
     control_period: float
+    max_skew: float | None = None
+    stale_after: float | None = None
 
     def __post_init__(self) -> None:
         check_period(self.control_period)
+        for name in ("max_skew", "stale_after"):
+            value: Any = getattr(self, name)
+            # Written so that NaN, which nothing is above, does not switch a check off.
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
+                raise ConfigurationError(f"{name} is {value!r:.40}; expected seconds above 0, or None")
 
     @property
     def cameras(self) -> Mapping[str, Channel]:
@@ -72,6 +81,8 @@ class RobotSpec:
             "measures": {name: asdict(channel) for name, channel in self.measures.items()},
             "plays": {name: asdict(channel) for name, channel in self.plays.items()},
             "control_period": self.control_period,
+            "max_skew": self.max_skew,
+            "stale_after": self.stale_after,
         }
 
 

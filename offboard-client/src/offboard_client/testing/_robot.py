@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -83,6 +84,29 @@ class RobotLaws(Tried):
         before = robot.observe()
         robot.apply({}, _seconds(robot))
         assert _moved(before, robot.observe()) <= self.still
+
+    def test_where_time_passes_by_itself_a_command_takes_its_time(self, robot: Robot) -> None:
+        """Most of it at least: a robot that returns at once says ``realtime = False``, or lets commands overtake it."""
+        robot.observe()
+        began = time.monotonic()
+        for _ in range(4):
+            robot.apply({}, _seconds(robot))
+        assert not robot.realtime or time.monotonic() - began >= 0.75 * 4 * _seconds(robot)
+
+    def test_its_state_is_what_it_observes_without_what_takes_long(self, robot: Robot) -> None:
+        """Some of the names of ``spec.measures``, none of them a camera's, and what :meth:`observe` says of them."""
+        observed, state = robot.observe(), robot.state()
+        assert state.keys() <= robot.spec.measures.keys() - robot.spec.cameras.keys()
+        assert _moved(state, {**state, **observed}) <= self.still
+
+    def test_what_was_taken_was_taken_before_now(self, robot: Robot) -> None:
+        """``taken`` is of names that it observes, in seconds of ``time.monotonic()``; none of them frozen."""
+        observed = robot.observe()
+        taken, now = robot.taken, time.monotonic()
+        assert taken.keys() <= observed.keys()
+        for name, at in taken.items():
+            assert at <= now, name
+            assert robot.spec.stale_after is None or now - at <= robot.spec.stale_after, name
 
     def test_it_plays_what_it_says(self, robot: Robot) -> None:
         """Each name of ``spec.plays`` alone; told to be where it is, it stays there."""

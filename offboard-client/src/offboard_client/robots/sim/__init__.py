@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from .names import SPEC
-from .options import RendererName, SimOptions
+from .options import ClockName, RendererName, SimOptions
 from .tasks import COLOURS, CUBE_SIZE, StackTask
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ __all__ = [
     "COLOURS",
     "CUBES",
     "CUBE_SIZE",
+    "ClockName",
     "FINGER_TRAVEL",
     "HOME",
     "JOINT_SPEEDS",

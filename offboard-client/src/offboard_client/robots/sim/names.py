@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...wire import ACTIONS as MEANINGS
 from .. import Channel, RobotSpec
 
 ARM_ACTIONS = ("target_pose", "target_joints", "joint_delta")
 JOINTS = tuple(f"joint{number}" for number in range(1, 8))
+#: Seconds that making the pictures may take on a slow machine; and without any until the cameras count as frozen.
+_RENDERING, _FROZEN = 0.2, 5.0
 _FRAME = "the arm's base; of the point between the finger tips"
 _POSE = "m, unit quaternion wxyz"
 _IMAGE = Channel(shape=(224, 224, 3), dtype="uint8", unit="RGB")
@@ -38,3 +42,11 @@ SPEC = RobotSpec(
     },
     control_period=0.01,
 )
+
+
+def live(rate: float) -> RobotSpec:
+    """The same of an arm whose time passes by itself, and whose cameras have ``rate`` Hz."""
+    cameras = {name: replace(channel, rate=rate) for name, channel in SPEC.cameras.items()}
+    return replace(
+        SPEC, measures={**SPEC.measures, **cameras}, max_skew=2 / rate + _RENDERING, stale_after=_FROZEN + 2 / rate
+    )

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from ...errors import ConfigurationError
+
 RendererName: TypeAlias = Literal["rays", "gl"]
+ClockName: TypeAlias = Literal["lockstep", "real"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,3 +17,11 @@ class SimOptions:
 
     renderer: RendererName = "rays"
     """How camera pictures are made: by casting rays (needs no OpenGL), or by MuJoCo's OpenGL renderer."""
+    clock: ClockName = "lockstep"
+    """Whether the simulation waits for the policy, or goes on at wall speed, so that thinking costs time."""
+    camera_rate: float = 10.0
+    """With `--clock real`: how often the cameras take a picture each, Hz; less often where rendering takes longer."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.camera_rate <= 1000:
+            raise ConfigurationError(f"the camera rate is {self.camera_rate}; expected Hz, above 0 and at most 1000")

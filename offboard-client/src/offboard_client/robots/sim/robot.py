@@ -4,49 +4,77 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any
 
 import numpy as np
 
 from ...errors import InvalidAction, RobotFailed
-from .. import Robot, Vector, closure, pose, vector
+from .. import ControlGrid, Robot, Vector, closure, pose, vector
 from ._mujoco import Data, Model, mj
 from .cameras import GLRenderer, RayRenderer, Renderer
 from .kinematics import Kinematics, site_pose
-from .names import ARM_ACTIONS, JOINTS, SPEC
-from .options import RendererName, SimOptions
+from .live_cameras import LiveCameras
+from .names import ARM_ACTIONS, JOINTS, SPEC, live
+from .options import ClockName, RendererName, SimOptions
 from .scene import CAMERAS, CUBES, FINGER_TRAVEL, HOME, JOINT_SPEEDS, mjcf
 from .tasks import CUBE_SIZE
 
 #: Where cubes may lie at the start (m, arm base frame), and how far apart, so that open fingers fit between them.
 _AREA = ((0.40, 0.62), (-0.24, 0.24))
 _APART = 0.11
+#: Seconds in which whatever moves in a scene that nobody touches has come to rest.
+_SETTLED = 2.0
+#: Seconds without anybody's attention after which what the cameras have is of before.
+_IDLE = 0.5
 
 
 class SimRobot(Robot):
     """A 7-joint arm with a gripper, a table and three cubes, in MuJoCo.
 
     Besides the robot's own state it observes ``sim.objects.<name>`` (7,), the poses of the cubes, in the same
-    frame as ``robot_state.ee_pose``. Time passes in :meth:`apply` only: the simulation waits for the policy.
+    frame as ``robot_state.ee_pose``.
+
+    Where its clock is ``lockstep``, time passes in :meth:`apply` only: the simulation waits for the policy, and for its
+    cameras. Where it is ``real`` it goes on at wall speed: :meth:`apply` lays set-points on a grid of control periods
+    (:attr:`grid`), what happens between two calls is simulated in the next one, and the cameras have their own thread.
     """
 
-    realtime = False
-
-    def __init__(self, renderer: RendererName = "rays") -> None:
-        self.spec = SPEC
+    def __init__(
+        self, renderer: RendererName = "rays", clock: ClockName = "lockstep", camera_rate: float = 10.0
+    ) -> None:
+        """``camera_rate``: Hz, of a ``real`` clock; less where rendering takes longer."""
+        self.realtime = clock == "real"
+        self.spec = live(camera_rate) if self.realtime else SPEC
         self._model: Model = mj.MjModel.from_xml_string(mjcf())
         self._data: Data = mj.MjData(self._model)
         self.kinematics = self._kinematics = Kinematics(self._model, list(JOINTS), rest=np.array(HOME))
         self._make_renderer = GLRenderer if renderer == "gl" else RayRenderer
         self._renderer: Renderer | None = None
+        self._camera_rate = camera_rate
+        self._cameras: LiveCameras | None = None
+        self._taken: dict[str, float] = {}
         self._tcp = int(self._model.site("tcp").id)
         self._due = 0.0
         self._stopped = threading.Event()
+        #: When its set-points are due, and were sent; None where the simulation waits.
+        self.grid = ControlGrid(self.spec.control_period, self._stopped.wait) if self.realtime else None
+        self._per_period = round(self.spec.control_period / float(self._model.opt.timestep))
+        # Pictures from before this are of another scene.
+        self._since = 0.0
         self.reset(0)
 
     def connect(self) -> None:
         """Open the cameras. Raises ConfigurationError where there is no OpenGL and that was asked for."""
-        self._renderer = self._make_renderer(self._model)
+        if self.realtime:
+            self._cameras = LiveCameras(self._model, self._make_renderer, self._camera_rate)
+        else:
+            self._renderer = self._make_renderer(self._model)
+
+    @property
+    def taken(self) -> Mapping[str, float]:
+        """See :attr:`Robot.taken`; of a ``real`` clock."""
+        return self._taken
 
     @property
     def time(self) -> float:
@@ -66,34 +94,49 @@ class SimRobot(Robot):
             data.joint(name).qpos[:] = (*place, CUBE_SIZE / 2, np.cos(turn), 0, 0, np.sin(turn))
         self._due = 0.0
         mj.mj_forward(self._model, data)
+        if self.grid is not None:
+            self.grid.anew()
+            self._since = monotonic()
 
     def observe(self) -> dict[str, Any]:
-        """The canonical observation, with both cameras rendered now."""
-        if self._renderer is None:
+        """The canonical observation, with both cameras rendered now; with a ``real`` clock their newest pictures."""
+        if self._renderer is None and self._cameras is None:
             raise RobotFailed("the simulated arm is not connected: connect() opens its cameras")
         self._stopped.clear()
+        observation = self.state()
+        for name in CUBES:
+            observation[f"sim.objects.{name}"] = self.cube(name)
+        if self._renderer is not None:
+            return observation | {f"image.{name}": self._renderer.render(self._data, name) for name in CAMERAS}
+        now = monotonic()
+        self._show(now)
+        assert self._cameras is not None
+        pictures, at = self._cameras.newest(self._since)
+        self._taken = dict.fromkeys(observation, now) | dict.fromkeys(pictures, at)
+        return observation | pictures
+
+    def state(self) -> dict[str, Any]:
+        """See :meth:`Robot.state`. An arm that was stopped stays so."""
+        self._keep_up()
         mj.mj_forward(self._model, self._data)
         data = self._data
-        observation: dict[str, Any] = {
+        return {
             "robot_state.ee_pose": site_pose(data, self._tcp),
             "robot_state.q": np.array(data.qpos[:7]),
             "robot_state.dq": np.array(data.qvel[:7]),
-            "grip": np.array([1 - float(data.qpos[7:9].mean()) / FINGER_TRAVEL]),
+            # A finger at its stop gives way by a hair.
+            "grip": np.clip([1 - float(data.qpos[7:9].mean()) / FINGER_TRAVEL], 0, 1),
         }
-        for name in CUBES:
-            observation[f"sim.objects.{name}"] = self.cube(name)
-        for name in CAMERAS:
-            observation[f"image.{name}"] = self._renderer.render(data, name)
-        return observation
 
     def apply(self, action: Mapping[str, Any], seconds: float) -> None:
-        """Play one row for ``seconds`` of simulated time; the joints' set-points go there in a straight line.
+        """Play one row for ``seconds``; the joints' set-points go there in a straight line.
 
         Only the robot knows where a joint_delta leads when it is played: no set-point moves faster than such an arm's
         joints can (:data:`.scene.JOINT_SPEEDS`), whatever anybody's limits are.
         """
         if self._stopped.is_set():
             return
+        self._keep_up()
         start: Vector = np.array(self._data.ctrl)
         target = self._set_points(action, start)
         speeds = np.abs(target[:7] - start[:7]) / seconds
@@ -107,11 +150,15 @@ class SimRobot(Robot):
         self._due += seconds
         steps = max(round((self._due - self.time) / float(self._model.opt.timestep)), 0)
         for step in range(1, steps + 1):
+            if (step - 1) % self._per_period == 0:
+                self._await_set_point()
             if self._stopped.is_set():
                 self._due = self.time
                 return
             self._data.ctrl[:] = start + (target - start) * (step / steps)
             mj.mj_step(self._model, self._data)
+        if self.grid is not None:
+            self.grid.rest()
 
     def stop(self) -> None:
         """See :meth:`Robot.stop`. The set-points stay where they have got to."""
@@ -119,6 +166,9 @@ class SimRobot(Robot):
 
     def close(self) -> None:
         """Release the cameras."""
+        cameras, self._cameras = self._cameras, None
+        if cameras is not None:
+            cameras.close()
         renderer, self._renderer = self._renderer, None
         if renderer is not None:
             renderer.close()
@@ -138,6 +188,24 @@ class SimRobot(Robot):
         bodies = self._model.geom_bodyid
         pairs = ({int(bodies[contact.geom1]), int(bodies[contact.geom2])} for contact in self._data.contact)
         return any(other in pair and pair & fingers for pair in pairs)
+
+    def _keep_up(self) -> None:
+        """Where time passes by itself: what has happened since somebody called last, to an arm that held still."""
+        if self.grid is None or not (idle := self.grid.anew()):
+            return
+        for _ in range(round(min(idle, _SETTLED) / float(self._model.opt.timestep))):
+            mj.mj_step(self._model, self._data)
+        self._due = self.time
+        if idle > _IDLE:
+            self._since = monotonic()
+
+    def _await_set_point(self) -> None:
+        if self.grid is not None:
+            self._show(self.grid.next())
+
+    def _show(self, at: float) -> None:
+        if self._cameras is not None:
+            self._cameras.show(self._data.qpos, at)
 
     def _set_points(self, action: Mapping[str, Any], now: Vector) -> Vector:
         action = self.checked(action)
@@ -167,7 +235,7 @@ class SimRobot(Robot):
 
 def make_sim(options: SimOptions) -> SimRobot:
     """What ``offboard run sim`` drives."""
-    return SimRobot(options.renderer)
+    return SimRobot(options.renderer, options.clock, options.camera_rate)
 
 
 def _places(rng: np.random.Generator, count: int) -> list[Vector]:
