@@ -15,7 +15,6 @@ from offboard_core.plugins import LOADER, Plugins
         (["serve", "--vendor", "scripted", "--model_path", "x"], "--checkpoints-dir FOLDER"),
         (["serve", "--embodiment-tag", "gr1"], "--codec NAME"),
         (["run", "--robot.type=so101", "--policy.path=x"], "offboard run sim HOST:PORT"),
-        (["run", "sim", "x", "--driver.num_iterations=2"], "--episodes N"),
         (["run", "sim", "--policy.path=x"], "--checkpoints-dir FOLDER"),
     ],
 )

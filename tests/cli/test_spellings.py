@@ -126,7 +126,6 @@ def test_a_thing_is_spelled_alike_by_all_who_ask_for_it(offered):
         *((command, ["--server", "x"], "HOST:PORT") for command in TALK_TO_A_SERVER),
         *((command, ["x", "--token-file", "t"], "--auth-token-file") for command in TALK_TO_A_SERVER),
         *((command, ["x", "--model", "y"], "--model-id") for command in TALK_TO_A_SERVER if command != "models"),
-        ("run sim", ["x", "--driver.simulation-time", "2"], "--seconds"),
     ],
 )
 def test_another_spelling_is_answered_with_ours(command, arguments, meant, capsys):

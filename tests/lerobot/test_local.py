@@ -40,3 +40,15 @@ def test_offboard_run_finds_the_files_vendor(act, capsys):
     arguments = ["--checkpoints-dir", str(act), "--codec", "joints_traj", "--fps", "10", "--seconds", "0.2", "--json"]
     assert main(["run", "sim", "--policy", "local:lerobot", "--device", "cpu", *arguments]) in (0, 1)
     assert json.loads(capsys.readouterr().out)["exchanges"] >= 1
+
+
+def test_a_local_policy_is_named_as_positronic_names_it(act, capsys):
+    theirs = (
+        f"--policy=@positronic.cfg.policy.act_absolute --policy.base.checkpoints_dir={act} --policy.base.device=cpu"
+    )
+    length = "--driver.simulation_time=0.2 --driver.num_iterations=1 --fps 10 --json"
+    codec = "--policy.codec=@positronic.vendors.lerobot.codecs.joints_traj"
+    assert main(["run", "sim", *theirs.split(), *length.split(), codec]) in (0, 1)
+    assert json.loads(capsys.readouterr().out)["exchanges"] >= 1
+    assert main(["check", "sim", *theirs.split(), "--fps", "10", "--json"]) in (0, 1)
+    assert json.loads(capsys.readouterr().out)["meta"]["codec"] == "lerobot.ee"

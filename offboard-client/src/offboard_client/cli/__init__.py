@@ -9,9 +9,10 @@ from .main import main
 
 if TYPE_CHECKING:
     from .contract import show_contract
+    from .positronic import from_positronic
     from .probe import show_handshake
     from .run import play, show
-    from .run_options import RunOptions, ServersPolicy
+    from .run_options import RunOptions, ServersPolicy, parse_run
     from .run_timings import COLUMNS, Timings
     from .synthetic import synthetic_observation
 
@@ -20,7 +21,9 @@ __all__ = [
     "RunOptions",
     "ServersPolicy",
     "Timings",
+    "from_positronic",
     "main",
+    "parse_run",
     "play",
     "show",
     "show_contract",
@@ -32,6 +35,8 @@ __all__ = [
 _LATER = {
     "RunOptions": "run_options",
     "ServersPolicy": "run_options",
+    "parse_run": "run_options",
+    "from_positronic": "positronic",
     "play": "run",
     "show": "run",
     "COLUMNS": "run_timings",

@@ -6,8 +6,10 @@ The robot and the policy decide which options there are, so their names are read
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 
@@ -16,7 +18,7 @@ from tyro.conf import Positional
 
 from ..drivers import Playing, RunLength
 from ..errors import ConfigurationError
-from ..play import PolicyEntry, PolicySession, SafetyLimits, choose_policy, list_policies, open_policy
+from ..play import PolicyEntry, PolicySession, SafetyLimits, Shrinking, choose_policy, list_policies, open_policy
 from ..plugins import Chosen, UsageError
 from ..robots import RobotEntry, choose_robot, list_robots
 from ..terminal import (
@@ -24,6 +26,7 @@ from ..terminal import (
     Line,
     ServerOptions,
     emit_facts,
+    note,
     peek,
     refuse_address_flags,
     refuse_habits,
@@ -31,8 +34,11 @@ from ..terminal import (
     tell,
 )
 from .own_options import Part, listed, parse_together, robots_part
+from .positronic import REAL, from_positronic, refuse_later
 
 T = TypeVar("T")
+
+_PILLOW = "Pillow: pip install 'offboard-client[images]'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +74,26 @@ class ServersPolicy(ServerOptions):
     """A policy in this process instead of SERVER: `local:VENDOR` (offboard-core); its options come on top."""
     timeout: float = 60.0
     """How long to wait for one answer, in seconds."""
+    resize: int | None = None
+    """Pixels a side that an image is sent with at most, where the server states none; its aspect is kept."""
+
+    def __post_init__(self) -> None:
+        Shrinking(self.resize)  # refuses what is no size
 
     def open(self, line: Line) -> PolicySession:
-        """See :class:`InferenceClient`. ``line`` is told what it waits for."""
-        return self.client(line).new_session(self.model_id)
+        """See :class:`InferenceClient`. ``line`` is told what it waits for.
+
+        Images are shrunk as Positronic's clients shrink them. Raises ConfigurationError for ``resize`` without Pillow.
+        """
+        shrinking = Shrinking(self.resize)
+        if find_spec("PIL") is not None:
+            return self.client(line, shrinking).new_session(self.model_id)
+        if self.resize is not None:
+            raise ConfigurationError(f"--resize needs {_PILLOW}")
+        session = self.client(line).new_session(self.model_id)
+        if session.metadata.get("image_sizes"):
+            note(f"images go to the server as large as they are: to shrink them here takes {_PILLOW}")
+        return session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +134,16 @@ def parse_with_policy(command: str, options: type[T], arguments: Sequence[str], 
     ``options``: the command's own. Raises UsageError, ConfigurationError.
     """
     refuse_habits(arguments)
+    arguments = from_positronic(command, arguments)
     if arguments and arguments[0] in HELP:
         _print_help(command, summary)
         return None
     if not arguments or arguments[0].startswith("-"):
         names = "|".join(found.name for found in list_robots())
         raise UsageError(f"say which robot first: offboard {command} {names} HOST:PORT")
+    if arguments[0] == REAL:
+        _refuse_real(command, arguments[1:])
+    refuse_later(arguments)
     robot, rest = choose_robot(arguments[0]), arguments[1:]
     robots, named = robots_part(robot), peek(rest, "policy")
     if named is None:
@@ -142,6 +168,15 @@ def parse_with_policy(command: str, options: type[T], arguments: Sequence[str], 
 
 def _with_options(own: Any, dotted: Mapping[str, Mapping[str, Any]]) -> Any:
     return dataclasses.replace(own, **{f"{owner}_options": given for owner, given in dotted.items()})
+
+
+def _refuse_real(command: str, rest: Sequence[str]) -> None:
+    """Raises UsageError, after the robots on stderr, unless one is called so."""
+    if any(found.name == REAL for found in list_robots()):
+        return
+    emit_facts("robots:", [listed(found) for found in list_robots()], stderr=True)
+    line = " ".join(["offboard", command, "NAME", *map(shlex.quote, rest or ["HOST:PORT"])])
+    raise UsageError(f"say which robot {REAL} is, by its name: {line}")
 
 
 def _print_help(command: str, summary: str) -> None:

@@ -17,8 +17,6 @@ HABITS = {
     "--policy.device": ("LeRobot", "here the server takes it: offboard serve --device DEVICE"),
     "--robot.type": ("LeRobot", _ROBOT),
     "--server-address": ("LeRobot", "here the server is an argument: offboard run sim HOST:PORT"),
-    "--driver.num-iterations": ("Positronic", "here it is --episodes N"),
-    "--driver.simulation-time": ("Positronic", "here it is --seconds S"),
     "--policy.dir": ("openpi", _FOLDER),
     "--policy.config": ("openpi", "here the server takes it: offboard serve --vendor openpi --config-name NAME"),
     "policy:checkpoint": ("openpi", _FOLDER),
@@ -30,7 +28,7 @@ HABITS = {
 
 
 #: How people say where a server is, where it is the first argument.
-_ADDRESS = ("--host", "--port", "--server", "--url", "--address", "--uri")
+_ADDRESS = ("--host", "--port", "--server", "--url", "--address", "--uri", "--policy.host", "--policy.port")
 
 
 def refuse_address_flags(command: str, arguments: Sequence[str], own: Iterable[str] = ()) -> None:

@@ -15,6 +15,7 @@ from ..plugins import UsageError
 from .line import Line
 
 if TYPE_CHECKING:
+    from ..protocol import Prepare
     from ..session import InferenceClient
 
 
@@ -33,8 +34,8 @@ class ServerOptions:
     json: bool = False
     """Print one JSON object on stdout."""
 
-    def client(self, line: Line) -> InferenceClient:
-        """A client of this server that tells ``line`` what it waits for.
+    def client(self, line: Line, prepare: Prepare | None = None) -> InferenceClient:
+        """A client of this server that tells ``line`` what it waits for. ``prepare``: the client's.
 
         Raises ConfigurationError for an address or token that cannot be used, UsageError for no time at all.
         """
@@ -43,6 +44,7 @@ class ServerOptions:
         return InferenceClient(
             self.server,
             auth_token=token_from(self.auth_token_file),
+            prepare=prepare,
             on_status=line.status,
             # An answer may take long; a server that is there takes a connection at once.
             connect_timeout=min(self.timeout, 10.0),
