@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from offboard_client.cli import show
 from offboard_client.drivers import RunLength, TimedDriver
 from offboard_client.errors import PolicyFailed, RobotFailed
 from offboard_client.play import (
@@ -200,6 +201,44 @@ def test_a_hold_that_was_taken_back_at_once_drops_the_rest_all_the_same() -> Non
     assert run.arm.periods == 7 + 5  # what the robot would not have played, being stopped, was not handed to it
     assert run.report.steps == 3
     assert not run.slept
+
+
+def test_a_stop_is_measured_from_when_it_was_posted_until_the_robot_has_come_back() -> None:
+    """Of several at once from the first; a robot that fails in it has not stopped."""
+    now = [5.0]
+    controls = Controls(clock=lambda: now[0])
+    told, go_on, results = SimpleQueue[int](), threading.Event(), [1, 2, 0]
+
+    def stop() -> None:
+        told.put(1)
+        assert go_on.wait(60)
+        1 // results.pop(0)
+
+    with controls.halting(stop):
+        controls.post(Hold())
+        told.get(timeout=60)
+        now[0] = 5.25
+        controls.post(Stop())
+        now[0] = 6.0
+        controls.post(Quit())
+        go_on.set()
+        told.get(timeout=60)
+    with controls.halting(stop):
+        controls.post(Stop())
+    # The first of them had told the robot before the clock moved on; the next two were one.
+    assert controls.stops == [1.0, 0.75]
+
+
+def test_a_person_reads_how_long_a_stop_took(capsys: pytest.CaptureFixture[str]) -> None:
+    run = Run(FakeSession(LONG, []))
+    run.arm.at[7] = run.post(Stop())
+    run.then(run.posts(Start()))
+    run.play(episodes=2)
+    assert len(run.controls.stops) == 1
+    run.report.stops = [0.0123, 0.0456]
+    assert run.report.as_dict()["stop_ms"] == [12.3, 45.6]
+    show(run.report, False)
+    assert "2; it was told and had come back in 45.60 ms at most" in capsys.readouterr().out
 
 
 def test_a_hold_may_end_in_a_stop() -> None:

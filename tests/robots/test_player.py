@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from offboard_client.cli import show
 from offboard_client.drivers.attention import Attention
 from offboard_client.drivers.player import Player
 from offboard_client.drivers.telling import Audience
@@ -20,7 +21,20 @@ from offboard_client.errors import (
     PolicyFailed,
     RobotFailed,
 )
-from offboard_client.play import Answer, Controls, Guard, Ladder, Patience, PolicyStream, SafetyLimits, Tick
+from offboard_client.play import (
+    Answer,
+    Command,
+    Controls,
+    EpisodeInfo,
+    Guard,
+    Ladder,
+    Outcome,
+    Patience,
+    PolicyStream,
+    Report,
+    SafetyLimits,
+    Tick,
+)
 from offboard_client.robots import RobotSpec
 from robot_fakes import Watcher
 
@@ -335,6 +349,36 @@ def test_a_camera_that_freezes_ends_the_run_by_its_name() -> None:
     with pytest.raises(RobotFailed, match=r"image\.wrist has frozen"):
         rig.play(60.0)
     assert rig.ticks[-1].at < 103.0 + 0.5 + 1.0
+
+
+def test_the_report_says_how_long_the_arm_was_on_each_rung() -> None:
+    rig = Rig(lambda number: 2.0 if number == 5 else 0.15, "latest")
+    rig.play(8.0)
+    report = Report()
+    report.started(EpisodeInfo(1, 0, 8.0, PERIOD, STEP, {}, 100.0, 0.0))
+    for event in rig.watcher.events:
+        if isinstance(event, Tick):
+            report.ticked(event)
+    report.ended(Outcome())
+    assert report.as_dict()["rungs_s"] == pytest.approx(rig.rungs(), abs=PERIOD)
+    assert report.rungs["hold"] > 0.5
+    assert sum(report.rungs.values()) == pytest.approx(report.episodes[0].seconds) == pytest.approx(8.0)
+
+
+def test_on_a_clock_that_goes_on_a_persons_hold_lasts_until_the_arm_plays_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = Report()
+    report.started(EpisodeInfo(1, 0, 15.0, PERIOD, STEP, {}, 100.0, 0.0))
+    for rung, seconds in (("playing", 0.0), ("hold", 0.1), ("playing", 30.1), ("led", 30.2)):
+        report.ticked(Tick(Command({}, 0.1), rung, 100 + seconds, seconds, {}, 100.0))
+    report.ended(Outcome())
+    report.started(EpisodeInfo(2, 0, 15.0, PERIOD, STEP, {}, 200.0, 0.0))
+    report.ticked(Tick(Command({}, 0.1), "playing", 200.0, 0.0, {}, 100.0))
+    report.ended(Outcome())
+    assert report.rungs == pytest.approx({"playing": 0.3, "hold": 30.0, "led": 0.1})
+    show(report, False)
+    assert "playing 0.3 s, hold 30.0 s, led 0.1 s" in capsys.readouterr().out
 
 
 def test_half_the_speed_is_half_the_speed() -> None:

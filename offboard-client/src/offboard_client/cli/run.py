@@ -68,7 +68,7 @@ def play(options: RunOptions, robot: Robot, task: Task, open_policy: Callable[[L
                 session, robot, task, limits=options.limits, observers=(report, *others), playing=options.playing,
                 attended=attended, controls=controls,
             )  # fmt: skip
-            report.losses = driver.losses
+            report.losses, report.stops = driver.losses, controls.stops
             with nullcontext() if keyboard is None else keyboard.listening():
                 driver.run(length, options.seed)
     except (KeyboardInterrupt, *ENDING) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from ..errors import counted, printable
-from ..play import Answer, EpisodeInfo, Outcome, Report, Tick, percentiles
+from ..play import RUNGS, Answer, EpisodeInfo, Outcome, Report, Tick, percentiles
 from ..terminal import Line, note
 
 #: What a reader calls what is measured of the reply before.
@@ -77,6 +77,12 @@ def table(report: Report, whose: str = "server") -> Table:
         "wall time",
         f"observing {spent['observe']:.1f} s, round trips {spent['infer']:.1f} s, playing {spent['apply']:.1f} s",
     )
+    if report.rungs:
+        on = sorted(report.rungs.items(), key=lambda rung: RUNGS.index(rung[0]))
+        result.add_row("the arm", ", ".join(f"{rung.replace('_', ' ')} {seconds:.1f} s" for rung, seconds in on))
+    if report.stops:
+        slowest = 1000 * max(report.stops)
+        result.add_row("stops", f"{len(report.stops)}; it was told and had come back in {slowest:.2f} ms at most")
     for loss in filter(None, report.losses):
         lost = [f"missed {counted(loss.dropped, 'event')}"] if loss.dropped else []
         lost += [f"failed {counted(loss.failed, 'time')}, first with {loss.failure}"] if loss.failed else []

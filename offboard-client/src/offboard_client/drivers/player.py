@@ -122,12 +122,11 @@ class Player:
         began = self._clock()
         with Asked("observe"):
             observation = dict(self._attention.observe())
-            at = self._clock()
-            if not self._freshness.together(observation, at):
+            self._sent = self._clock()
+            if not self._freshness.together(observation, self._sent):
                 return
             if (instruction := self._task.instruction) is not None:
                 observation["task"] = instruction
-        self._sent = self._clock()
         self._observe_ms = 1000 * (self._sent - began)
         self._observation = self._stream.observe(observation, self._at)
         if not self._realtime:

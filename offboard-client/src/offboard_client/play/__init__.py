@@ -22,7 +22,7 @@ from .exchange import Exchange, HoldStill
 from .fit import Doubt, Fit, Mismatch, compare
 from .guard import Guard
 from .ladder import Ladder, Patience
-from .observer import Answer, EpisodeInfo, Outcome, Rung, RunObserver, Tick
+from .observer import RUNGS, Answer, EpisodeInfo, Outcome, Rung, RunObserver, Tick
 from .pace import Pace
 from .policy import POLICIES, PolicyEntry, PolicySession, choose_policy, list_policies, open_policy
 from .remote import RemotePolicy, Shrinking
@@ -35,6 +35,7 @@ __all__ = [
     "ENDS",
     "MAX_PAUSE",
     "POLICIES",
+    "RUNGS",
     "WAITING",
     "Answer",
     "Bounded",

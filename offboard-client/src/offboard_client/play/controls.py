@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -77,19 +78,23 @@ class Controls:
 
     ``hold``: whether the arm is to hold still, from :class:`Hold` until :class:`Resume`. ``attended``: the
     driver's word that it looks here in each control period; elsewhere it may wait long, for an answer or a connection.
-    ``refused``: how many commands found no place.
+    ``refused``: how many commands found no place. ``stops``: seconds from each command that held the arm or ended the
+    episode until the robot was told and had come back from it; of several at once, from the first of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         # No lock, nor anything that has one: a signal's handler interrupts whatever holds it.
         self.hold = False
         self.attended = False
         self.refused = 0
+        self.stops: list[float] = []
+        self._clock = clock
         self._posted: deque[ControlCommand] = deque()
-        self._halts: SimpleQueue[bool] | None = None
+        self._halts: SimpleQueue[float | None] | None = None
 
     def post(self, command: ControlCommand) -> None:
         """Hand in a command; returns at once. Where 64 wait already, only what ends an episode finds a place."""
+        posted = self._clock()
         if isinstance(command, Hold):
             self.hold = True
         elif isinstance(command, Resume):
@@ -98,7 +103,7 @@ class Controls:
             self._append(command)
         # Last: a driver that finds its robot stopped must find why, or it asks for more and plays that.
         if isinstance(command, (Hold, *ENDS)) and (halts := self._halts) is not None:
-            halts.put(True)
+            halts.put(posted)
 
     def take(self) -> list[ControlCommand]:
         """What was posted since the last time, in its order, but for Hold and Resume: those are :attr:`hold`."""
@@ -113,15 +118,15 @@ class Controls:
 
         So whoever posts never waits for a robot, and no handler of a signal runs a robot's code. One driver at a time.
         """
-        halts: SimpleQueue[bool] = SimpleQueue()
-        thread = threading.Thread(target=_halt, args=(halts, halt), name="offboard-halt", daemon=True)
+        halts: SimpleQueue[float | None] = SimpleQueue()
+        thread = threading.Thread(target=self._halting, args=(halts, halt), name="offboard-halt", daemon=True)
         thread.start()
         self._halts = halts
         try:
             yield
         finally:
             self._halts = None
-            halts.put(False)
+            halts.put(None)
             thread.join(STOPPING)
 
     def _append(self, command: ControlCommand) -> None:
@@ -132,15 +137,16 @@ class Controls:
         else:
             self.refused += 1
 
-
-def _halt(halts: SimpleQueue[bool], halt: Callable[[], None]) -> None:
-    while halts.get():
-        # Once for all that was posted before: a robot that is slow to stop would be told for as long as a key was
-        # leaned on, and one that was stuck there once more when the run is over.
-        while not halts.empty():
-            if not halts.get():
-                return
-        try:
-            halt()
-        except BaseException as error:  # SystemExit included: it is a robot's code
-            log.error("the robot did not stop at once when it was told to: %s", told(error))
+    def _halting(self, halts: SimpleQueue[float | None], halt: Callable[[], None]) -> None:
+        while (posted := halts.get()) is not None:
+            # Once for all that was posted before: a robot that is slow to stop would be told for as long as a key was
+            # leaned on, and one that was stuck there once more when the run is over.
+            while not halts.empty():
+                if halts.get() is None:
+                    return
+            try:
+                halt()
+            except BaseException as error:  # SystemExit included: it is a robot's code
+                log.error("the robot did not stop at once when it was told to: %s", told(error))
+            else:
+                self.stops.append(self._clock() - posted)

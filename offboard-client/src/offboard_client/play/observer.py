@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from .schedule import Command
 
@@ -13,6 +13,8 @@ from .schedule import Command
 #: because somebody asked for it; the robot's ``safe_action``; a ``fault`` that only a person clears. Beside them, what
 #: a person ``led`` it to.
 Rung = Literal["playing", "rest", "hold", "safe_action", "fault", "led"]
+#: All of them, in that order.
+RUNGS: tuple[Rung, ...] = get_args(Rung)
 
 
 @dataclass(frozen=True, slots=True)

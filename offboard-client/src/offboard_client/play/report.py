@@ -41,8 +41,13 @@ class Report:
     #: Wall seconds: ``observe`` (measuring), ``infer`` (round trips), ``apply`` (playing).
     wall_s: dict[str, float] = field(default_factory=lambda: {"observe": 0.0, "infer": 0.0, "apply": 0.0})
     interrupted: bool = False
+    #: Seconds that the arm was on each rung of :data:`.observer.Rung`, on the robot's clock.
+    rungs: dict[str, float] = field(default_factory=dict[str, float])
+    #: Seconds that each stop took: :attr:`.controls.Controls.stops`, if whoever runs it puts them here.
+    stops: Sequence[float] = ()
     #: What those who watched missed: the driver's counters, if whoever runs it puts them here.
     losses: Sequence[Loss] = ()
+    _tick: Tick | None = None
 
     def started(self, episode: EpisodeInfo) -> None:
         """An episode more."""
@@ -62,15 +67,28 @@ class Report:
                 self.server_ms.setdefault(name[7:-3], []).append(value)
 
     def ticked(self, tick: Tick) -> None:
-        """A command more; one that holds still is no step, and in a hold the episode's time stands."""
+        """A command more; one that holds still is no step.
+
+        A rung lasts until the next command, on a clock that goes on: a person's hold is one command and a long wait.
+        """
         self.wall_s["apply"] += tick.apply_ms / 1000
-        if tick.rung != "hold":
-            self.episodes[-1].seconds += tick.command.seconds
-        self.episodes[-1].steps += bool(tick.command.action)
+        self._passed(tick.seconds)
+        self._tick = tick
+        episode = self.episodes[-1]
+        episode.seconds = tick.seconds + (tick.command.seconds if tick.rung != "hold" else 0.0)
+        episode.steps += bool(tick.command.action)
 
     def ended(self, outcome: Outcome) -> None:
         """What became of the episode."""
+        if self._tick is not None:
+            self._passed(self._tick.seconds + self._tick.command.seconds)
+        self._tick = None
         self.episodes[-1].success, self.episodes[-1].failure = outcome.success, outcome.failure
+
+    def _passed(self, seconds: float) -> None:
+        """The last command's rung lasted until the episode was so old."""
+        if (tick := self._tick) is not None:
+            self.rungs[tick.rung] = self.rungs.get(tick.rung, 0.0) + seconds - tick.seconds
 
     @property
     def successes(self) -> int:
@@ -105,6 +123,8 @@ class Report:
             "deadline_ms": None if math.isnan(self.deadline_ms) else self.deadline_ms,
             "failures": dict(self.failures),
             "wall_s": {stage: round(seconds, 3) for stage, seconds in self.wall_s.items()},
+            "rungs_s": {rung: round(seconds, 3) for rung, seconds in self.rungs.items()},
+            "stop_ms": [round(1000 * seconds, 3) for seconds in self.stops],
             "interrupted": self.interrupted,
             "losses": [asdict(loss) for loss in self.losses if loss],
             "episode_log": [asdict(episode) for episode in self.episodes],
