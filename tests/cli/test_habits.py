@@ -16,6 +16,7 @@ from offboard_core.plugins import LOADER, Plugins
         (["serve", "--embodiment-tag", "gr1"], "--codec NAME"),
         (["run", "--robot.type=so101", "--policy.path=x"], "offboard run sim HOST:PORT"),
         (["run", "sim", "--policy.path=x"], "--checkpoints-dir FOLDER"),
+        (["run", "sim", "--policy=.remote", "--simulate_timeout=True"], "--clock real"),
     ],
 )
 def test_a_flag_of_another_project_is_answered_with_what_it_is_here(arguments, here, capsys):

@@ -31,7 +31,7 @@ LOCAL = "--policy=local:lerobot"
         ("--policy.model_id=--json --policy.host=gpu", "gpu --model-id=--json"),
         ("gpu:9000 --policy=.remote --policy.resize=64 --json", "--resize=64 gpu:9000 --json"),
         ("--json --policy.host=gpu --seed 3", "gpu --json --seed 3"),
-        ("--policy=.act_absolute --policy.base.checkpoints_dir=~/x", f"{LOCAL} --checkpoints-dir=~/x --codec=ee"),
+        ("--policy=.act_absolute --policy.base.checkpoints_dir=~/x", f"{LOCAL} --codec=ee --checkpoints-dir=~/x"),
         (
             "--policy=@positronic.cfg.policy.act_absolute --policy.codec=@positronic.vendors.lerobot.codecs.joints",
             f"{LOCAL} --codec=@positronic.vendors.lerobot.codecs.joints",

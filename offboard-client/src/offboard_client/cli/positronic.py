@@ -116,7 +116,7 @@ def _policy(said: dict[str, str], kept: Sequence[str]) -> list[str]:
             raise UsageError(unknown("option", name, known, f"of Positronic's policy .{kind}"))
     said = {name: value for name, value in said.items() if value != "None"}
     if kind == "act_absolute":
-        said.setdefault("codec", "ee")
+        said = {"codec": "ee", **said}
         return ["--policy=local:lerobot", *(f"{known[name]}={value}" for name, value in said.items())]
     host, port = said.pop("host", None), said.pop("port", None)
     options = [f"{known[name]}={value}" for name, value in said.items()]

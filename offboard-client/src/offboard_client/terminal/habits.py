@@ -17,6 +17,7 @@ HABITS = {
     "--policy.device": ("LeRobot", "here the server takes it: offboard serve --device DEVICE"),
     "--robot.type": ("LeRobot", _ROBOT),
     "--server-address": ("LeRobot", "here the server is an argument: offboard run sim HOST:PORT"),
+    "--simulate-timeout": ("Positronic", "here thinking costs simulated time with --clock real"),
     "--policy.dir": ("openpi", _FOLDER),
     "--policy.config": ("openpi", "here the server takes it: offboard serve --vendor openpi --config-name NAME"),
     "policy:checkpoint": ("openpi", _FOLDER),

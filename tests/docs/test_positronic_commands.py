@@ -1,0 +1,162 @@
+"""Each command line of docs/reference/positronic-commands.md: as Positronic's documents write it, and ours beside it.
+
+A row that names what it comes with is refused today. Once it is not, its row is to be closed.
+"""
+
+import dataclasses
+import importlib.metadata
+import importlib.util
+import json
+import re
+import shlex
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+from offboard_client.cli import from_positronic, main, parse_run
+from offboard_client.plugins import UsageError
+from offboard_core import InferenceServer
+from offboard_core.cli import parse_serve
+from offboard_core.plugins import CODEC, Plugins
+from offboard_process import in_process
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "reference" / "positronic-commands.md").read_text("utf-8")
+ROWS = re.findall(r"^\| `(.+?)` \| `(.+?)` \|(?: (.+?))? \|$", PAGE, re.MULTILINE)
+SERVICES = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text("utf-8"))["services"]
+NOT_HERE = re.compile(r"there is no (command|vendor) '\w+'|comes later")
+
+
+def rows(*begins, later):
+    """What is tested of the rows that begin so: their words and ours; LeRobot's where it is installed."""
+    found = []
+    for theirs, ours, comes in ROWS:
+        words = shlex.split(theirs.removeprefix("cd docker && "))
+        if bool(comes) == later and words[: len(begins)] == [*begins]:
+            absent = "lerobot" in ours and importlib.util.find_spec("offboard_lerobot") is None
+            marks = [pytest.mark.skip(reason="LeRobot is not installed here")] * absent
+            found.append(pytest.param(words[len(begins) :], shlex.split(ours), marks=marks, id=theirs))
+    assert found
+    return found
+
+
+def of_a_service(words):
+    """What ``docker compose run`` starts: the service's name, and its arguments."""
+    while words[0].startswith("-"):
+        words = words[2:] if words[0] == "-v" else words[1:]
+    return words[0], words[1:]
+
+
+def served(later):
+    return [row for row in rows("docker", "compose", "run", later=later) if "serve" in row.values[1]]
+
+
+def trained(later):
+    return [row for row in rows("docker", "compose", "run", later=later) if "serve" not in row.values[1]]
+
+
+def test_every_row_is_tested():
+    beginnings = {("uv", "run"), ("docker", "compose"), ("curl",), ("pip", "install"), ("python",)}
+    written = [line for line in PAGE.splitlines() if line.startswith("| `")]
+    assert len(written) == len(ROWS) > 30
+    for theirs, _, _ in ROWS:
+        words = tuple(shlex.split(theirs.removeprefix("cd docker && ")))
+        assert beginnings & {words[:1], words[:2]}, theirs
+
+
+@pytest.mark.parametrize(("theirs", "ours"), rows("uv", "run", "positronic-inference", later=False))
+def test_a_run_is_read_as_ours(theirs, ours, capsys):
+    rest = ours[3:]
+    assert ours[:2] == ["offboard", "run"]
+    assert from_positronic("run", theirs) == [theirs[0], *rest]
+    if theirs[0] == "real":
+        assert main(["run", *theirs]) == 2
+        assert f": {shlex.join(ours)}\n" in capsys.readouterr().err
+        theirs = ["sim", *theirs[1:]]
+    read = parse_run(theirs)
+    written = parse_run(["sim", *rest])
+    assert (read.run, read.options, read.policy) == (written.run, written.options, written.policy)
+    if written.own is not None:
+        assert dataclasses.asdict(read.own[1]) == dataclasses.asdict(written.own[1])
+
+
+@pytest.mark.parametrize(("theirs", "ours"), rows("uv", "run", "positronic-inference", later=True))
+def test_a_run_that_asks_for_what_is_not_here_is_not_played(theirs, ours, capsys):
+    assert from_positronic("run", theirs) == [theirs[0], *ours[3:]]
+    if theirs[0] == "real":
+        assert main(["run", *theirs]) == 2
+        assert capsys.readouterr().err.splitlines()[-1].endswith(f": {shlex.join(ours)}")
+    for rest in (theirs[1:], ours[3:]):
+        with pytest.raises(UsageError, match="comes later"):
+            parse_run(["sim", *rest])
+
+
+@pytest.mark.parametrize(("theirs", "ours"), served(later=False))
+def test_a_server_is_started_as_by_ours(theirs, ours):
+    name, arguments = of_a_service(theirs)
+    plugins = Plugins.discover()
+    read = parse_serve([*SERVICES[name]["entrypoint"][2:], *arguments], plugins)
+    written = parse_serve(ours[2:], plugins)
+    codecs = [
+        None if each.serve.codec is None else plugins.get(CODEC, each.serve.codec, each.serve.vendor).name
+        for each in (read, written)
+    ]
+    assert codecs[0] == codecs[1]
+    assert dataclasses.replace(read.serve, codec=None) == dataclasses.replace(written.serve, codec=None)
+    own = dataclasses.asdict(read.vendor)
+    if "openpi_command" in own:  # the image knows its Python
+        own["openpi_command"] = None
+    assert own == dataclasses.asdict(written.vendor)
+
+
+@pytest.mark.parametrize(("theirs", "ours"), trained(later=False))
+def test_a_training_is_started_as_by_ours(theirs, ours, monkeypatch, tmp_path):
+    """Both go as far as looking for openpi, which is nowhere here, and make nothing on the way."""
+    monkeypatch.delenv("OPENPI_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    name, arguments = of_a_service(theirs)
+    entry = SERVICES[name]["entrypoint"]
+    assert entry[-2] == "--openpi-command"  # the image knows its Python
+    read, written = in_process(*entry[1:-2], *arguments), in_process(*ours[1:])
+    assert "openpi is not at" in read.stderr
+    assert (read.returncode, read.stderr) == (1, written.stderr)
+
+
+def test_a_server_says_what_models_there_are_to_curl_and_to_ours(capsys):
+    ((theirs, ours),) = (row.values for row in rows("curl", later=False))
+    ((probe, probed),) = (row.values for row in rows("python", later=False))
+    assert probe == ["test_websocket_policy.py"]
+    with InferenceServer({"10000": lambda: lambda observation: None}, port=0) as server:
+        here = f"{server.host}:{server.port}"
+        with urllib.request.urlopen(theirs[0].replace("localhost:8000", here), timeout=600) as answer:
+            listed = json.load(answer)["models"]
+        assert main([here if word == "localhost:8000" else word for word in ours[1:]]) == 0
+        assert capsys.readouterr().out.split() == listed == ["10000"]
+        assert main([here if word == "localhost:8000" else word for word in probed[1:]]) == 0
+
+
+def test_what_pip_is_to_install_is_what_the_client_needs():
+    ((theirs, ours),) = (row.values for row in rows("pip", "install", later=False))
+    required = {re.match(r"[\w-]+", each)[0] for each in importlib.metadata.requires(ours[-1])}
+    assert {"websockets", "msgpack"} == required.intersection(theirs)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        *served(later=True),
+        *trained(later=True),
+        *rows("uv", "run", "positronic-server", later=True),
+        *rows("python", later=True),
+    ],
+)
+def test_a_command_that_comes_later_is_not_here(theirs, ours, capsys):
+    assert theirs
+    assert main(ours[1:]) in (1, 2)
+    assert NOT_HERE.search(capsys.readouterr().err)
+
+
+def test_what_comes_later_for_lerobot_is_not_here():
+    ((_, ours),) = (row.values for row in rows("pip", "install", later=True))
+    assert importlib.util.find_spec(ours[-1]) is None
