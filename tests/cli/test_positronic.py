@@ -8,7 +8,7 @@ import pytest
 from offboard_client.cli import from_positronic, main
 from offboard_client.plugins import UsageError
 from offboard_core import InferenceServer
-from offboard_process import in_process
+from offboard_process import in_process, offboard
 from plugin_dists import write_plugin
 from scripted_server import OFFBOARD, ScriptedServer
 
@@ -144,6 +144,12 @@ def test_a_line_of_theirs_is_played(resize, side, capsys):
     report = json.loads(capsys.readouterr().out)
     assert (report["episodes"], report["failures"]) == (2, {})
     assert {max(shape) for shapes in seen for shape in shapes.values()} == {side}
+
+
+def test_the_keyboard_of_theirs_needs_a_terminal():
+    done = offboard("run", "sim", "--policy=.remote", "--policy.port=1", "--driver=.keyboard")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("offboard: the keyboard driver needs a terminal")
 
 
 def test_without_pillow_images_go_as_they_are_and_a_line_says_so(monkeypatch, capsys):
