@@ -116,7 +116,7 @@ def test_what_a_robot_measures_and_plays_is_shown_without_connecting_it(install,
     nothing = {"dtype": "float64", "unit": None, "frame": None, "order": [], "rate": None}
     assert data == {
         "name": "arm", "summary": "An arm.", "provider": "dist-arm 1.0", "control_period": 0.05,
-        "max_skew": None, "stale_after": None,
+        "max_skew": None, "stale_after": None, "simulated": False,
         "measures": {"robot_state.q": {"shape": [2], **nothing}}, "plays": {"target_joints": {"shape": [2], **nothing}},
     }  # fmt: skip
     assert in_process("robots", "arm", "--port=", path=tmp_path).returncode == 2

@@ -249,6 +249,58 @@ def test_a_workspace_that_cannot_be_held_is_refused_at_the_start() -> None:
         poses_only.plan(rows(moved(0, 0, 0)), PlanarArm().observe())
 
 
+RANGE = replace(BY_JOINTS, joint_low=(0.9, -2.0, -1.0), joint_high=(1.25, 0.0, 1.0))
+
+
+def test_the_joints_stay_in_their_range_whatever_leads_them_there() -> None:
+    for chunk in (
+        [moved(0.09 * (i + 1), 0, 0) for i in range(4)],
+        [{"joint_delta": np.array([0.09, 0, 0])}] * 4,
+        [{"target_pose": Planar().forward(joints(0.09 * (i + 1), 0, 0))} for i in range(4)],
+    ):
+        says = refusal(rows(*chunk), limits=RANGE)
+        assert "of row 2 sends joint 1 to 1.27 rad; 0.9 … 1.25 rad are allowed" in says
+    arm = PlanarArm(Solvable())
+    play(arm, guard_of(arm, RANGE), rows(moved(0.18, 0, 0), moved(0.25, 0, 0)))
+
+
+def test_a_range_of_the_joints_that_cannot_be_held_for_a_pose_is_refused_at_the_start() -> None:
+    says = r"range of the joints cannot be held for target_pose: .* solve\(pose, near\)"
+    for names in (["target_pose"], []):
+        for kinematics in (None, Planar()):
+            limits = replace(RANGE, workspace_low=None, workspace_high=None)
+            with pytest.raises(ConfigurationError, match=says):
+                Guard(PlanarArm(kinematics), limits, meta(*names))
+    Guard(PlanarArm(Planar()), RANGE, meta("target_joints", "joint_delta"))
+    seen = {"robot_state.ee_pose": POSE}
+    with pytest.raises(BadObservation, match=r"lacks robot_state\.q, and the joints have a range"):
+        guard_of(PlanarArm(Solvable()), RANGE).plan(rows({"target_pose": POSE}), seen)
+
+
+def test_a_range_for_another_arm_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="joint_low states 2 joints, the robot has 3"):
+        guard_of(PlanarArm(Solvable()), replace(BY_JOINTS, joint_low=(0.0, 0.0), joint_high=2.0)).plan(
+            rows(moved(0, 0, 0)), PlanarArm().observe()
+        )
+
+
+def test_the_gripper_stays_in_its_range() -> None:
+    limits = replace(BY_JOINTS, grip_low=0.1, grip_high=0.8)
+    assert "target_grip of row 1 closes the gripper to 0.9; 0.1 … 0.8 are allowed" in refusal(
+        rows({"target_grip": [0.8]}, {"target_grip": [0.9]}), limits=limits
+    )
+    assert "closes the gripper to 0; 0.1" in refusal(rows({"target_grip": [0.0]}), limits=limits)
+
+
+def test_the_kinematics_may_come_from_elsewhere_but_not_twice() -> None:
+    arm = PlanarArm()
+    guard = Guard(arm, SafetyLimits(workspace_low=(-1, -1, 0.42)), meta("target_joints"), Planar())
+    with pytest.raises(InvalidAction, match="outside the workspace"):
+        guard.plan(rows(moved(-0.1, 0, 0)), arm.observe())
+    with pytest.raises(ConfigurationError, match="kinematics of its own"):
+        Guard(PlanarArm(Planar()), SafetyLimits(), meta("target_joints"), Planar())
+
+
 class Texts(PlanarArm):
     actions: Any = "target_joints"  # pyright: ignore
 

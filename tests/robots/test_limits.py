@@ -158,6 +158,29 @@ def test_a_workspace_without_a_point_or_with_half_its_corners_is_refused(low: An
         SafetyLimits(workspace_low=low)
 
 
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(None, 1.0), (1.0, None), (1.0, 1.0), ((0.0, 1.0), (1.0, 1.0)), ((0.0, 0.0), (1.0, 1.0, 1.0)), (-math.inf, 1.0),
+     (0.0, math.nan), ("a", 1.0), ([[0.0]], 1.0), ((), ())],
+)  # fmt: skip
+def test_a_range_of_the_joints_without_a_point_or_with_half_its_ends_is_refused(low: Any, high: Any) -> None:
+    with pytest.raises(ConfigurationError, match="joint_low"):
+        SafetyLimits(joint_low=low, joint_high=high)
+
+
+def test_a_range_of_the_joints_may_be_one_for_all() -> None:
+    SafetyLimits(joint_low=-3, joint_high=(1, 2, 3))
+    SafetyLimits(joint_low=[-3.0, -2.0], joint_high=np.array([1.0, 2.0]))  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(-0.1, 1.0), (0.0, 1.1), (0.5, 0.5), (math.nan, 1.0), ("0", 1.0), (None, 1.0)]
+)
+def test_a_range_of_the_gripper_is_within_what_a_closure_is(low: Any, high: Any) -> None:
+    with pytest.raises(ConfigurationError, match="grip_low"):
+        SafetyLimits(grip_low=low, grip_high=high)
+
+
 def test_the_limits_can_be_tightened() -> None:
     target = {"target_pose": np.concatenate([POSE[:3], turned(0.2)])}
     plan(target)

@@ -18,6 +18,7 @@ from offboard_client.errors import (
     ConnectionFailed,
     ConnectionLost,
     InferTimeout,
+    InvalidAction,
     PolicyFailed,
     RobotFailed,
 )
@@ -27,11 +28,13 @@ from offboard_client.play import (
     Controls,
     EpisodeInfo,
     Guard,
+    Hold,
     Ladder,
     Outcome,
     Patience,
     PolicyStream,
     Report,
+    Resume,
     SafetyLimits,
     Tick,
 )
@@ -162,6 +165,7 @@ class Arm:
 class Rig:
     def __init__(
         self, delays: Callable[[int], float], chunks: str = "prefetch", patience: Patience | None = None,
+        safe_action: Mapping[str, Any] | None = None, limits: SafetyLimits = LIMITS,
         spec: Mapping[str, float] | None = None, **options: Any,
     ) -> None:  # fmt: skip
         self.time = Time()
@@ -181,10 +185,11 @@ class Rig:
             return sent
 
         self.stream.observe = observing
+        attention = Attention(self.controls, robot, PERIOD, lambda seconds: self.controls.post(Resume()))
         self.player = Player(
-            robot, robot, self.stream, Guard(robot, LIMITS, self.policy.metadata),
-            Ladder(patience or Patience(), False), Attention(self.controls, robot, PERIOD, lambda seconds: None),
-            Audience([self.watcher], self.time), self.time,
+            robot, robot, self.stream, Guard(robot, limits, self.policy.metadata),
+            Ladder(patience or Patience(), safe_action is not None), attention,
+            Audience([self.watcher], self.time), self.time, safe_action,
         )  # fmt: skip
 
     def _moved(self) -> None:
@@ -297,6 +302,76 @@ def test_without_answers_it_is_a_fault_in_the_end_and_says_why() -> None:
     with pytest.raises(InferTimeout, match="held still for want of an answer: an answer is awaited"):
         rig.play(60.0)
     assert rig.rungs()["hold"] == pytest.approx(3.0 + 0.15, abs=0.2)
+
+
+HOME = {"target_joints": np.array([-0.4])}
+
+
+def test_without_answers_the_safe_action_is_played_and_held_and_nobody_is_asked_on_the_way() -> None:
+    rig = Rig(lambda number: 0.15 if number < 3 else 9.0 if number == 3 else 1e9, "latest", Patience(1.0, 30.0), HOME)
+    rig.play(20.0)
+    way = [tick for tick in rig.ticks if tick.rung == "safe_action" and tick.command.action]
+    assert rig.arm.q == pytest.approx(-0.4)
+    assert fastest(rig.arm.path) <= 1.0 + 1e-9
+    assert not [at for at in rig.policy.asked if way[0].at - 1e-9 <= at <= way[-1].at + way[-1].command.seconds - 1e-9]
+    assert len(rig.answers) == 3, "what it was asked before is answered too late, about where it is no more"
+    assert {tick.rung for tick in rig.ticks if tick.at > way[-1].at} == {"safe_action"}, "and there it holds"
+    assert not rig.ticks[-1].command.action
+
+
+def test_after_the_safe_action_a_fresh_answer_is_played_from_there() -> None:
+    rig = Rig(lambda number: 3.0 if number == 3 else 0.15, "latest", Patience(1.0, 30.0), HOME)
+    rig.play(12.0)
+    rungs = [tick.rung for tick in rig.ticks]
+    back = rungs.index("playing", rungs.index("safe_action"))
+    assert set(rungs[back:]) == {"playing"}
+    assert rig.ticks[back].observation["robot_state.q"] == pytest.approx([-0.4]), "it was observed there"
+    assert rig.ticks[back].command.action["target_joints"][0] == pytest.approx(-0.35)
+    assert fastest(rig.arm.path) <= 1.0 + 1e-9
+    assert rig.arm.q > 0
+
+
+def test_each_time_that_answers_do_not_come_the_safe_action_is_played() -> None:
+    rig = Rig(lambda number: 3.0 if number in (3, 12) else 0.15, "latest", Patience(1.0, 30.0), HOME)
+    rig.play(20.0)
+    rungs = [tick.rung for tick in rig.ticks]
+    begins = [i for i in range(1, len(rungs)) if rungs[i] == "safe_action" != rungs[i - 1]]
+    assert len(begins) == 2
+
+
+def test_a_hold_ends_the_safe_action_and_the_arm_begins_anew() -> None:
+    rig = Rig(lambda number: 3.0 if number == 3 else 0.15, "latest", Patience(1.0, 30.0), HOME)
+    apply, backwards = rig.arm.apply, list[float]()
+
+    def until_it_is_told_to_hold(action: Mapping[str, Any], seconds: float) -> None:
+        if action and action["target_joints"][0] < rig.arm.q:
+            backwards.append(rig.arm.q)
+            if len(backwards) == 8:
+                rig.controls.post(Hold())
+        apply(action, seconds)
+
+    rig.arm.apply = until_it_is_told_to_hold
+    rig.play(12.0)
+    assert len(backwards) == 8, "it did not go on to the safe action"
+    assert min(rig.arm.path) > -0.4 + 1e-3
+    assert rig.ticks[-1].rung == "playing"
+
+
+def test_a_fault_waits_until_the_arm_is_safe_and_still_says_why() -> None:
+    rig = Rig(lambda number: 0.15, "latest", Patience(1.0, 1.2), HOME)
+    rig.policy.fails[3] = ConnectionLost("cut")
+    rig.policy.closed = 10**9
+    with pytest.raises(ConnectionFailed):
+        rig.play(60.0)
+    assert rig.arm.q == pytest.approx(-0.4)
+
+
+def test_a_safe_action_that_the_limits_forbid_is_not_played_but_told() -> None:
+    limits = SafetyLimits(workspace_low=None, workspace_high=None, joint_velocity=1.0, joint_low=-0.3, joint_high=9.0)
+    rig = Rig(lambda number: 0.15 if number < 3 else 1e9, "latest", Patience(1.0, 30.0), HOME, limits)
+    with pytest.raises(InvalidAction, match=r"the way there sends joint 1 to -0\.3\d* rad; -0\.3 … 9 rad are allowed"):
+        rig.play(60.0)
+    assert not [tick for tick in rig.ticks if tick.rung == "safe_action"]
 
 
 def test_a_server_that_does_not_come_back_is_the_fault() -> None:

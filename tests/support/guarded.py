@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,8 @@ def rows(*actions: dict[str, Any], step: float = 0.1) -> list[dict[str, Any]]:
     return [{"action": action, "timestamp": i * step} for i, action in enumerate(actions)]
 
 
-def guard_of(arm: PlanarArm, limits: SafetyLimits | None = None, **options: Any) -> Guard:
-    return Guard(arm, limits or BY_JOINTS, meta(**options))
+def guard_of(arm: PlanarArm, limits: SafetyLimits | None = None, names: Sequence[str] = (), **options: Any) -> Guard:
+    return Guard(arm, limits or BY_JOINTS, meta(*names, **options))
 
 
 def play(arm: PlanarArm, guard: Guard, chunk: Any, observation: Any = None) -> None:

@@ -29,6 +29,7 @@ class Arm(Robot):
         measures={"robot_state.q": JOINTS, "robot_state.ee_pose": POSE, "grip": GRIP},
         plays={"target_joints": JOINTS},
         control_period=0.01,  # seconds from one set-point that the hardware takes to the next
+        simulated=True,  # False, which is the default, for what moves: `offboard run` wants its limits then
     )
     kinematics = Plane()  # None where there is none
 
@@ -72,9 +73,12 @@ class Homing:
         self.arm = arm
         self.instruction = instruction or "go home"  # what the policy is told
 
+    def start(self, seed):
+        """Where the arm is when an episode starts; the driver brings it there within the limits."""
+        return {"target_joints": np.random.default_rng(seed).uniform(-0.2, 0.2, 3)}
+
     def reset(self, seed):
-        """Go to where an episode starts."""
-        self.arm.joints = np.random.default_rng(seed).uniform(-0.2, 0.2, 3)
+        """Bring the rest of the scene to where an episode starts."""
 
     def succeeded(self):
         """Whether it is done; None where nobody can tell."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..errors import ConnectionFailed, InferTimeout, ModelLost, OffboardError, PolicyFailed, RobotFailed
-from ..play import Command, Exchange, Guard, Ladder, PolicyStream, Rung, hold, lay_out
-from ..robots import Asked, Robot, Task
+from ..play import Command, Exchange, Guard, HoldStill, Ladder, PolicyStream, Rung, hold, lay_out
+from ..robots import Asked, Robot, Task, Vector
 from .attention import Attention
 from .freshness import Freshness
 from .telling import Audience
@@ -40,13 +40,19 @@ class Player:
         attention: Attention,
         audience: Audience,
         clock: Callable[[], float],
+        safe_action: Mapping[str, Vector] | None = None,
     ) -> None:
+        """``safe_action``: the place that the ladder's rung of that name leads to."""
         self._robot, self._task, self._stream, self._guard = robot, task, stream, guard
         self._ladder, self._attention, self._audience, self._clock = ladder, attention, audience, clock
         self._freshness = Freshness(robot)
         self._realtime: bool = getattr(robot, "realtime", False)
         stream.stands = not self._realtime
         self._plan: Iterator[Command] = iter(())
+        self._safe_action = safe_action
+        # The way to the safe action, as long as it is played; whether it was, and why, since an answer was played last.
+        self._retreat: Iterator[Command] | None = None
+        self._retreated: HoldStill | None = None
         self._at = self._start = 0.0
         self._observation: Mapping[str, Any] = {}
         self._sent = self._observe_ms = 0.0
@@ -62,6 +68,9 @@ class Player:
             self._keep_up()
             if self._attention.led:
                 self._lead(limit)
+                continue
+            if self._retreat is not None:
+                self._go_on_retreating(self._retreat)
                 continue
             self._ask()
             landed = self._stream.landed(self._at)
@@ -98,6 +107,7 @@ class Player:
         self._guard.reset()
         self._ladder.clear()
         self._plan = iter(())
+        self._retreat = self._retreated = None
 
     def _keep_up(self) -> None:
         """An arm that was kept from its next set-point for a whole control period plays nothing to catch up."""
@@ -174,7 +184,12 @@ class Player:
         rung = self._ladder.rung(self._at, playable=command is not None, overdue=why is not None)
         if rung == "fault":
             raise self._fault()
-        if command is None:
+        if rung == "safe_action" and self._retreated is None:
+            self._begin_to_retreat(why or HoldStill("no answer came"))
+            return True
+        if command is not None:
+            self._retreated = None
+        else:
             self._guard.rest()
             period = self._guard.control_period if self._realtime else self._guard.action_period
             command = hold(period, self._guard.control_period, self._left(limit))
@@ -184,8 +199,26 @@ class Player:
             self._apply(command, "playing" if not self._realtime else rung)
         return True
 
+    def _begin_to_retreat(self, why: HoldStill) -> None:
+        """Until the arm is there nobody is asked: the answer would be about where it is no more."""
+        assert self._safe_action is not None
+        self._retreated = why
+        self._stream.interrupt("the safe action is played")
+        self._plan = iter(())
+        self._retreat = self._guard.bring(self._safe_action, self._measured)
+
+    def _go_on_retreating(self, way: Iterator[Command]) -> None:
+        command = next(way, None)
+        if command is None:
+            self._retreat = None
+        elif not self._attention.lost():
+            with self._attention.in_motion():
+                self._apply(command, "safe_action")
+
     def _fault(self) -> OffboardError:
         held = self._stream.next_action(self._at)
+        if self._retreated is not None and getattr(held, "failure", None) is None:
+            held = self._retreated
         why = getattr(held, "failure", None)
         if why is not None:
             return why

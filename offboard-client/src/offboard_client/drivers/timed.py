@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..errors import ConfigurationError, ConnectionFailed, ConnectionLost, OffboardError, RobotFailed, told
 from ..play import (
     Controls,
-    Guard,
     Ladder,
     Loss,
     Outcome,
     PolicySession,
     PolicyStream,
+    RobotLimits,
     RunObserver,
     SafetyLimits,
+    read_place,
 )
-from ..robots import Asked, Robot, Task, held
+from ..robots import Asked, Robot, Task, Vector, held
 from .attention import Attention
 from .player import Player
 from .playing import Playing
@@ -64,7 +66,7 @@ class TimedDriver:
         robot: Robot,
         task: Task,
         *,
-        limits: SafetyLimits,
+        limits: SafetyLimits | RobotLimits,
         observers: Iterable[RunObserver] = (),
         playing: Playing | None = None,
         attended: bool = False,
@@ -72,7 +74,10 @@ class TimedDriver:
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """``observers``: told what happens, one after the other; what they raise is not the arm's affair.
+        """``limits``: with those of a file (:func:`~offboard_client.play.load_limits`) come a home, to which the arm is
+        brought before each episode unless the task says where that starts, a safe action, and a patience that rules
+        over that of ``playing``.
+        ``observers``: told what happens, one after the other; what they raise is not the arm's affair.
 
         ``controls``: whatever posts Hold, Stop, Reset or Quit there has the robot told to stop at once. After a hold
         the policy is asked anew; after Stop and Reset the next episode waits for Start. An answer that is awaited
@@ -84,7 +89,8 @@ class TimedDriver:
         self._session, self._robot, self._task, self._clock = session, robot, task, clock
         self._audience = Audience(observers, clock)
         self._meta = session.metadata
-        self._guard = Guard(robot, limits, self._meta)
+        self._limits = limits if isinstance(limits, RobotLimits) else RobotLimits(limits)
+        self._guard = self._limits.guard(robot, self._meta)
         self._attention = Attention(controls or Controls(), robot, self._guard.control_period, sleep)
         self._playing, self._attended = playing or Playing(), attended
 
@@ -100,10 +106,12 @@ class TimedDriver:
         ConnectionFailed when that cannot be done, and RobotFailed for a robot or a task that fails: the episodes that
         are left cannot be played.
         """
+        limits = self._limits
+        ladder = Ladder(limits.patience or self._playing.patience, bool(limits.safe_action))
         with self._playing.stream(self._session, self._clock) as stream, self._attention.paid():
             player = Player(
-                self._robot, self._task, stream, self._guard, Ladder(self._playing.patience, has_safe_action=False),
-                self._attention, self._audience, self._clock,
+                self._robot, self._task, stream, self._guard, ladder, self._attention, self._audience, self._clock,
+                limits.safe_action,
             )  # fmt: skip
             for number in itertools.count() if self._attended else range(length.episodes):
                 if not self._attention.may_begin(self._attended):
@@ -135,9 +143,41 @@ class TimedDriver:
     def _at_start(self, seed: int) -> bool:
         """Brings the robot to where the episode starts; again, where it was stopped on its way. False if it ended."""
         while self._attention.may_move():
+            if not self._bring(self._start(seed)):
+                continue
             with Asked("reset"):
                 self._task.reset(seed)
             self._guard.reset()
             if not self._attention.lost():
                 return True
         return False
+
+    def _start(self, seed: int) -> Mapping[str, Vector]:
+        """Where the arm is brought before the scene is reset."""
+        start: Callable[[int], Mapping[str, Any] | None] | None = getattr(self._task, "start", None)
+        if start is not None:
+            with Asked("start"):
+                stated = start(seed)
+            if stated is not None:
+                place = read_place(stated, "the task's start")
+                self._guard.check_place(place, "the task's start")
+                return place
+        return self._limits.home or {}
+
+    def _bring(self, place: Mapping[str, Vector]) -> bool:
+        """False where it was stopped on its way."""
+        if not place:
+            return True
+        self._guard.reset()
+        with Asked("observe"):
+            self._attention.observe()  # a robot that was stopped plays again
+        for command in self._guard.bring(place, self._measured):
+            if self._attention.lost():
+                return False
+            with self._attention.in_motion(), Asked("apply"):
+                self._robot.apply(command.action, command.seconds)
+        return not self._attention.lost()
+
+    def _measured(self) -> Mapping[str, Any]:
+        with Asked("state"):
+            return self._robot.state()

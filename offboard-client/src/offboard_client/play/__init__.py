@@ -21,7 +21,9 @@ from .controls import (
 from .exchange import Exchange, HoldStill
 from .fit import Doubt, Fit, Mismatch, compare
 from .guard import Guard
+from .homing import read_place
 from .ladder import Ladder, Patience
+from .limits_file import RobotLimits, load_limits
 from .observer import RUNGS, Answer, EpisodeInfo, Outcome, Rung, RunObserver, Tick
 from .pace import Pace
 from .policy import POLICIES, PolicyEntry, PolicySession, choose_policy, list_policies, open_policy
@@ -66,6 +68,7 @@ __all__ = [
     "Report",
     "Reset",
     "Resume",
+    "RobotLimits",
     "RunObserver",
     "Rung",
     "SafetyLimits",
@@ -80,7 +83,9 @@ __all__ = [
     "hold",
     "lay_out",
     "list_policies",
+    "load_limits",
     "open_policy",
     "percentiles",
+    "read_place",
     "schedule",
 ]

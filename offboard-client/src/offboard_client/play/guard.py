@@ -7,23 +7,27 @@ compared with the one before it, and the first with what is measured, whatever k
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import ConfigurationError, InvalidAction
-from ..robots import Robot, check_period, vector
+from ..robots import Kinematics, Robot, Vector, check_period, vector
 from .fit import KNOWN, action_rate, unchecked
-from .motion import Motion, State, no_workspace
+from .homing import check_place, way
+from .motion import Motion, State, no_range, no_workspace
 from .safety import SafetyLimits
 from .schedule import Command, hold, schedule
 
 _JOINTS = ("target_joints", "joint_delta")
 _ARM = ("target_pose", *_JOINTS)
 _NOTHING = State()
+#: Seconds after which an arm that is brought somewhere is measured anew.
+_MEASURED = 0.5
 
 
 class Guard:
@@ -32,8 +36,10 @@ class Guard:
     It remembers what was commanded last, so give it every chunk, and :meth:`reset` it with the robot.
     """
 
-    def __init__(self, robot: Robot, limits: SafetyLimits, meta: Mapping[str, Any]) -> None:
-        """``meta``: the session's ``metadata``.
+    def __init__(
+        self, robot: Robot, limits: SafetyLimits, meta: Mapping[str, Any], kinematics: Kinematics | None = None
+    ) -> None:
+        """``meta``: the session's ``metadata``. ``kinematics``: of a robot that has none of its own.
 
         Raises ConfigurationError for a policy that this robot cannot play or these limits cannot hold.
         """
@@ -48,9 +54,16 @@ class Guard:
         #: Seconds of one of the robot's control periods, and of one of the policy's actions.
         self.control_period = check_period(getattr(robot, "control_period", None))
         self.action_period = 1 / action_rate(meta)
-        kinematics = getattr(robot, "kinematics", None)
-        self._motion = Motion(limits, kinematics, self.control_period)
+        own = getattr(robot, "kinematics", None)
+        if own is not None and kinematics is not None:
+            raise ConfigurationError("the robot has kinematics of its own, and others were given; give none")
+        self._limits, self._kinematics = limits, kinematics if own is None else own
+        self._motion = Motion(limits, self._kinematics, self.control_period)
         declared: Mapping[str, Any] = meta.get("action") or {}
+        self._plays = frozenset(robot.actions)
+        spec = getattr(robot, "spec", None)
+        played = None if spec is None else spec.plays.get("target_joints")
+        self._joint_count = -1 if played is None else played.shape[0]
         if strange := sorted(declared.keys() - robot.actions):
             raise ConfigurationError(
                 f"the server answers {', '.join(strange)}; this robot plays {', '.join(sorted(robot.actions))}. "
@@ -60,10 +73,16 @@ class Guard:
             raise ConfigurationError(unchecked(strange[0]))
         self._names = frozenset(declared or robot.actions)
         self._promise = "the handshake announced" if declared else "this robot plays"
-        joints = [name for name in _JOINTS if name in self._names]
-        if joints and limits.workspace_low is not None and kinematics is None:
-            raise ConfigurationError(no_workspace(joints[0]))
+        self._check_holdable(self._names)
         self._last = _NOTHING
+
+    def _check_holdable(self, names: Collection[str]) -> None:
+        """Raises ConfigurationError where the limits cannot be held for one of ``names``."""
+        joints = [name for name in _JOINTS if name in names]
+        if joints and self._limits.workspace_low is not None and self._kinematics is None:
+            raise ConfigurationError(no_workspace(joints[0]))
+        if "target_pose" in names and self._limits.joint_low is not None and not hasattr(self._kinematics, "solve"):
+            raise ConfigurationError(no_range())
 
     def reset(self) -> None:
         """Forget the last command: the robot was moved, or an episode starts."""
@@ -94,16 +113,56 @@ class Guard:
 
         ``measured``: what the robot says of itself now, or said in the observation that they were made of.
         """
+        return self._handed_out(self._check(commands, measured, self._names))
+
+    def check_place(self, place: Mapping[str, Vector], what: str) -> None:
+        """Whether :meth:`bring` may lead to ``place``, which it calls ``what``. Raises ConfigurationError."""
+        if strange := sorted(place.keys() - self._plays):
+            raise ConfigurationError(
+                f"{what} is stated in {', '.join(strange)}; this robot plays {', '.join(sorted(self._plays))}"
+            )
+        if (q := place.get("target_joints")) is not None and self._joint_count not in (-1, len(q)):
+            raise ConfigurationError(f"target_joints of {what} are {len(q)} joints; this robot has {self._joint_count}")
+        self._check_holdable(place)
+        try:
+            check_place(place, self._limits, self._kinematics, what)
+        except InvalidAction as error:
+            raise ConfigurationError(error.text) from None
+
+    def bring(self, place: Mapping[str, Vector], measure: Callable[[], Mapping[str, Any]]) -> Iterator[Command]:
+        """The commands that bring a robot that rests to ``place`` (:func:`.homing.read_place`), where it rests again.
+
+        All are checked before the first is handed out, and what is left of them again and again, against what
+        ``measure`` says then. In the end they are forgotten, as by :meth:`reset`. Raises what :meth:`plan` raises.
+        """
+        measured = measure()
+        last = self._last
+        if not (last.pose is not None if "target_pose" in place else last.exact and last.joints is not None):
+            self.reset()
+        at = self._resumed(self._motion.measure(measured))
+        commands = way(place, at, self._limits, self._kinematics, self.control_period)
+        while commands:
+            checked = self._check(commands, measured, self._plays, "the way there")
+            count = max(round(_MEASURED / commands[0].seconds), 1)
+            yield from itertools.islice(self._handed_out(checked), count)
+            commands = commands[count:]
+            if commands:
+                measured = measure()
+        self.reset()
+
+    def _check(
+        self, commands: Sequence[Command], measured: Mapping[str, Any], names: frozenset[str], what: str = "the command"
+    ) -> list[tuple[Command, State]]:
         known = self._motion.measure(measured)
         at = self._resumed(known)
         checked: list[tuple[Command, State]] = []
         fresh = True  # nothing has commanded the arm since the observation
         for command in commands:
-            command, at = self._checked(command, at, known if fresh else None)
+            command, at = self._checked(command, at, known if fresh else None, names, what)
             fresh = fresh and not command.action.keys() & set(_ARM)
             # Where the arm is by itself is no command: it may be elsewhere when the next one comes.
             checked.append((command, State(grip=at.grip) if fresh and not self._last.arm else at))
-        return self._handed_out(checked)
+        return checked
 
     def _handed_out(self, checked: list[tuple[Command, State]]) -> Iterator[Command]:
         for command, after in checked:
@@ -119,16 +178,19 @@ class Guard:
         known = last.exact and last.joints is not None
         return replace(last, joints=last.joints if known else measured.joints, grip=grip)
 
-    def _checked(self, command: Command, at: State, measured: State | None) -> tuple[Command, State]:
+    def _checked(
+        self, command: Command, at: State, measured: State | None, names: frozenset[str], what: str
+    ) -> tuple[Command, State]:
         """``command`` in the numbers that were checked, and where it leads from ``at``.
 
         ``measured``: None if the arm was commanded since.
         """
-        action, row, seconds = dict(command.action), f"row {command.row}", command.seconds
+        action, seconds = dict(command.action), command.seconds
+        row = what if command.row is None else f"row {command.row}"
         for name in action:
             if name not in KNOWN:
                 raise InvalidAction(f"{row}: {unchecked(name)}")
-            if name not in self._names:
+            if name not in names:
                 raise InvalidAction(f"{row} commands {name}; {self._promise} {', '.join(sorted(self._names))}")
         if "target_grip" in action:
             at = self._motion.grip(action["target_grip"], at, seconds, f"target_grip of {row}")

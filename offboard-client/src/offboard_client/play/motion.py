@@ -84,6 +84,7 @@ class Motion:
     def grip(self, value: Any, at: State, seconds: float, what: str) -> State:
         """``at`` with another closure."""
         target = closure(value, what)
+        self._limits.check_grip_range(target, what)
         if self._limits.grip_velocity is not None:
             if at.grip is None:
                 raise BadObservation("the observation lacks grip, and grip_velocity is limited; observe it, or free it")
@@ -101,6 +102,10 @@ class Motion:
             except InvalidAction as error:
                 raise InvalidAction(f"{what}: {error.text}") from None
             after = replace(after, joints=joints, exact=True)
+        if self._limits.joint_low is not None and not after.exact:
+            if self._solve is None:
+                raise InvalidAction(no_range())
+            raise BadObservation("the observation lacks robot_state.q, and the joints have a range; observe it")
         # What was commanded is looked at first, for it is what can be mended; then what follows from it.
         self._near_pose(after, measured, what)
         self._near_joints(after, measured, what)
@@ -158,9 +163,10 @@ class Motion:
         self._limits.check_pose_offset(after.pose, measured.pose, what)
 
     def _move_joints(self, at: State, after: State, seconds: float, what: str) -> State:
-        """``after`` with the joints' velocity on the way there. Raises InvalidAction where that is too high."""
+        """``after`` with the joints' velocity on the way there. Raises InvalidAction where the way is not allowed."""
         if not after.exact or after.joints is None or at.joints is None:
             return after
+        self._limits.check_joint_range(after.joints, what)
         if not at.exact:
             self._limits.check_joint_offset(after.joints, at.joints, what)
             return after
@@ -171,7 +177,10 @@ class Motion:
 
     def _move_tool(self, at: State, after: State, seconds: float, what: str) -> State:
         """``after`` with the end effector's velocity at its end. Raises InvalidAction where the way is not allowed."""
-        if after.pose is None or at.pose is None:
+        if after.pose is None:
+            return after
+        if at.pose is None:
+            self._limits.check_place(after.pose[None, :3], what)
             return after
         before = np.zeros(6) if at.twist is None else at.twist
         path = self._path(at, after, seconds)
@@ -196,6 +205,14 @@ def no_workspace(name: str) -> str:
     return (
         f"the workspace cannot be held for {name}: the robot has no kinematics to say where joints lead. Give it "
         "kinematics with forward(q), or SafetyLimits(workspace_low=None, workspace_high=None)"
+    )
+
+
+def no_range() -> str:
+    """The text about a range of the joints that nobody can hold for a pose."""
+    return (
+        "the range of the joints cannot be held for target_pose: nothing says to which joints the robot goes for one. "
+        "Give it kinematics with solve(pose, near), or leave joint_low and joint_high to the robot itself"
     )
 
 

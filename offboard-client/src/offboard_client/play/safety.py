@@ -55,11 +55,19 @@ class SafetyLimits:
     """The lowest x y z of the end effector, m in the arm base frame; None, with workspace_high: anywhere."""
     workspace_high: tuple[float, float, float] | None = (0.85, 0.85, 1.2)
     """The highest."""
+    joint_low: float | tuple[float, ...] | None = None
+    """How far joints may be sent, rad: one number for all, or one for each; None, with joint_high: anywhere."""
+    joint_high: float | tuple[float, ...] | None = None
+    """The other end."""
+    grip_low: float = 0.0
+    """The least that the gripper may be sent to close, 0 (open) to 1."""
+    grip_high: float = 1.0
+    """The most."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name.startswith("workspace") or (value is None and field.default is None):
+            if field.name.endswith(("_low", "_high")) or (value is None and field.default is None):
                 continue
             numbers, each = _numbers(value), field.name in _FOR_EACH_JOINT
             # Written so that NaN, which nothing is above, does not switch a check off.
@@ -76,6 +84,26 @@ class SafetyLimits:
             raise ConfigurationError(
                 f"the workspace {low!r:.80} … {high!r:.80} m holds no point; "
                 "expected x y z, each of workspace_low below that of workspace_high"
+            )
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
+        low, high = _numbers(self.grip_low), _numbers(self.grip_high)
+        if not (low.shape == high.shape == () and 0 <= low < high <= 1):
+            raise ConfigurationError(
+                f"the gripper's range is {self.grip_low!r:.40} … {self.grip_high!r:.40}; expected grip_low below "
+                "grip_high, both from 0 (open) to 1 (closed)"
+            )
+        if (self.joint_low is None) != (self.joint_high is None):
+            raise ConfigurationError("a range of the joints needs both joint_low and joint_high, or neither")
+        if self.joint_low is None:
+            return
+        low, high = np.atleast_1d(_numbers(self.joint_low)), np.atleast_1d(_numbers(self.joint_high))
+        fits = low.ndim == high.ndim == 1 and low.size > 0 and (low.size == high.size or 1 in (low.size, high.size))
+        if not (fits and np.isfinite([*low, *high]).all() and (low < high).all()):
+            raise ConfigurationError(
+                f"the range of the joints is {self.joint_low!r:.80} … {self.joint_high!r:.80} rad; expected a number, "
+                "or one for each joint, each of joint_low below that of joint_high"
             )
 
     # -- one command ---------------------------------------------------------------------------------------
@@ -148,6 +176,26 @@ class SafetyLimits:
             change = np.abs(velocity - before) / seconds
             _each(change, self.joint_acceleration, "joint_acceleration", f"{what} accelerates joint", "rad/s²")
 
+    def check_joint_range(self, target: Vector, what: str) -> None:
+        """The joints (n,) in rad are where they may be."""
+        if self.joint_low is None or self.joint_high is None:
+            return
+        low = _for_each(self.joint_low, len(target), "joint_low")
+        high = _for_each(self.joint_high, len(target), "joint_high")
+        if (outside := ~((target >= low - _SAME) & (target <= high + _SAME))).any():
+            worst = int(outside.argmax())
+            raise InvalidAction(
+                f"{what} sends joint {worst + 1} to {target[worst]:.4g} rad; "
+                f"{low[worst]:g} … {high[worst]:g} rad are allowed"
+            )
+
+    def check_grip_range(self, target: float, what: str) -> None:
+        """The gripper's closure is one that it may have."""
+        if not self.grip_low <= target <= self.grip_high:
+            raise InvalidAction(
+                f"{what} closes the gripper to {target:.3g}; {self.grip_low:g} … {self.grip_high:g} are allowed"
+            )
+
     def check_grip_velocity(self, velocity: float, what: str) -> None:
         """The gripper's velocity, in closures per second."""
         if self.grip_velocity is not None and not velocity <= self.grip_velocity * _ROUNDING:
@@ -158,6 +206,7 @@ class SafetyLimits:
 
 #: A command at the limit itself passes, whatever the last digits of its numbers.
 _ROUNDING = 1 + 1e-9
+_SAME = 1e-9
 
 
 def _numbers(value: Any) -> Vector:
@@ -169,13 +218,17 @@ def _numbers(value: Any) -> Vector:
     return array.astype(np.float64) if array.dtype.kind in "iuf" else np.empty(0)
 
 
-def _each(values: Vector, limit: float | Sequence[float], name: str, does: str, unit: str) -> None:
+def _for_each(limit: float | Sequence[float], count: int, name: str) -> Vector:
     allowed: Vector = np.asarray(limit, dtype=np.float64)
-    if allowed.ndim and len(allowed) != len(values):
+    if allowed.ndim and len(allowed) != count:
         raise ConfigurationError(
-            f"{name} states {len(allowed)} joints, the robot has {len(values)}; give one number, or one for each"
+            f"{name} states {len(allowed)} joints, the robot has {count}; give one number, or one for each"
         )
-    allowed = np.broadcast_to(allowed, values.shape)
+    return np.broadcast_to(allowed, (count,))
+
+
+def _each(values: Vector, limit: float | Sequence[float], name: str, does: str, unit: str) -> None:
+    allowed = _for_each(limit, len(values), name)
     if not (values <= allowed * _ROUNDING).all():
         worst = int((values / allowed).argmax())
         raise InvalidAction(

@@ -124,7 +124,12 @@ class Robot(abc.ABC):
 
 @runtime_checkable
 class Task(Protocol):
-    """What is evaluated on a robot: what it is told, where an episode starts, and whether it is done."""
+    """What is evaluated on a robot: what it is told, where an episode starts, and whether it is done.
+
+    It may also have ``start(seed) -> {name: vector} | None``: where the arm is when an episode starts
+    (``target_joints`` or ``target_pose``, ``target_grip``). The driver brings it there within the robot's limits,
+    before :meth:`reset`; {}: it stays where it is; None: home, where the limits state one.
+    """
 
     @property
     def instruction(self) -> str | None:
@@ -132,8 +137,10 @@ class Task(Protocol):
         ...
 
     def reset(self, seed: int) -> None:
-        """Bring robot and scene to where an episode starts. ``seed`` fixes whatever is random about that.
+        """Bring the scene to where an episode starts. ``seed`` fixes whatever is random about that.
 
+        What moves a real arm here is in nobody's limits: say by ``start`` where it shall be. A simulation may set its
+        arm down where it likes.
         A robot that is told to stop meanwhile stays so until it is observed: return then, without doing that.
         """
         ...

@@ -53,7 +53,8 @@ class RobotSpec:
     ``control_period``: seconds from one set-point that its hardware takes to the next. It is known before the robot is
     connected, and stays. ``max_skew``: seconds; what was taken farther apart is no observation, and is not sent as one
     (:attr:`Robot.taken`). None: whatever :meth:`Robot.observe` returns was taken together. ``stale_after``: seconds;
-    what is older has frozen, which is a failure of the robot. None: nobody can tell.
+    what is older has frozen, which is a failure of the robot. None: nobody can tell. ``simulated``: whether it
+    moves in a computer only; what is real is not driven without a limits file.
     """
 
     measures: Mapping[str, Channel]
@@ -61,6 +62,7 @@ class RobotSpec:
     control_period: float
     max_skew: float | None = None
     stale_after: float | None = None
+    simulated: bool = False
 
     def __post_init__(self) -> None:
         check_period(self.control_period)
@@ -83,6 +85,7 @@ class RobotSpec:
             "control_period": self.control_period,
             "max_skew": self.max_skew,
             "stale_after": self.stale_after,
+            "simulated": self.simulated,
         }
 
 

@@ -7,33 +7,48 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ..play import RobotLimits, read_place
 from ..plugins import Chosen
 from ..robots import Robot, RobotEntry, Task, make_task
 from ._tried import Tried
 
 
 class TaskLaws(Tried):
-    """What ``offboard run`` relies on, beside the robot. ``instruction``: one that the task can judge, or None."""
+    """What ``offboard run`` relies on, beside the robot. ``instruction``: one that the task can judge, or None.
+
+    ``limits``: the robot's.
+    """
 
     instruction: str | None = None
+    limits = RobotLimits()
 
     @pytest.fixture
     def task(self, chosen: Chosen[RobotEntry], robot: Robot) -> Task:
         """What is evaluated on the robot."""
         return make_task(chosen, robot, self.instruction)
 
+    def begin(self, robot: Robot, task: Task, seed: int) -> None:
+        """As a driver does: the arm to where the task says that it starts, within ``limits``; then the scene."""
+        start = getattr(task, "start", None)
+        if start is not None and (stated := start(seed)) is not None:
+            robot.observe()
+            guard = self.limits.guard(robot, {"action_fps": 10.0})
+            for command in guard.bring(read_place(stated, "the task's start"), robot.state):
+                robot.apply(command.action, command.seconds)
+        task.reset(seed)
+
     def test_a_seed_says_where_an_episode_starts(self, robot: Robot, task: Task) -> None:
         """Again and again, whatever was played in between."""
         seen: list[dict[str, Any]] = []
         for seed in (3, 4, 3):
-            task.reset(seed)
+            self.begin(robot, task, seed)
             seen.append(robot.observe())
         for name, value in seen[0].items():
             np.testing.assert_array_equal(seen[2][name], value, err_msg=name)
 
-    def test_it_judges_and_is_told(self, task: Task) -> None:
+    def test_it_judges_and_is_told(self, robot: Robot, task: Task) -> None:
         """``succeeded`` is a bool, or None where nobody can tell, and changes nothing; the instruction is a text."""
-        task.reset(0)
+        self.begin(robot, task, 0)
         judged = task.succeeded()
         assert judged is None or type(judged) is bool
         assert task.succeeded() is judged

@@ -12,6 +12,7 @@ from .tasks import COLOURS, CUBE_SIZE, StackTask
 if TYPE_CHECKING:
     from .cameras import RayRenderer
     from .kinematics import POSITION_TOLERANCE, ROTATION_TOLERANCE, Kinematics
+    from .model_file import ModelFile, read_model_file
     from .robot import SimRobot, make_sim
     from .scene import BACKGROUND, CUBES, FINGER_TRAVEL, HOME, JOINT_SPEEDS, mjcf
     from .stacking import Stacking, make_stacking
@@ -29,6 +30,7 @@ __all__ = [
     "ROTATION_TOLERANCE",
     "SPEC",
     "Kinematics",
+    "ModelFile",
     "RayRenderer",
     "RendererName",
     "SimOptions",
@@ -38,6 +40,7 @@ __all__ = [
     "make_sim",
     "make_stacking",
     "mjcf",
+    "read_model_file",
 ]
 
 #: Imported when first asked for, since they import libraries that not everybody has.
@@ -54,6 +57,8 @@ _LATER = {
     "JOINT_SPEEDS": "scene",
     "mjcf": "scene",
     "Kinematics": "kinematics",
+    "ModelFile": "model_file",
+    "read_model_file": "model_file",
     "POSITION_TOLERANCE": "kinematics",
     "ROTATION_TOLERANCE": "kinematics",
 }

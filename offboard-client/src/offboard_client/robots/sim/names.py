@@ -41,6 +41,7 @@ SPEC = RobotSpec(
         "target_grip": Channel(shape=(1,), unit=MEANINGS["target_grip"][1]),
     },
     control_period=0.01,
+    simulated=True,
 )
 
 
