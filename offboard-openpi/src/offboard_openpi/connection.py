@@ -20,10 +20,10 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Generator, Mapping
-from typing import Any, cast
+from typing import Any
 
 from offboard_client.errors import BadMessage, InferTimeout, PolicyFailed, told
-from offboard_client.wire import Encoder, decode, read_forms
+from offboard_client.wire import Encoder, read_openpi
 from offboard_core.process import Stale
 from websockets.client import ClientProtocol
 from websockets.exceptions import WebSocketException
@@ -218,15 +218,10 @@ class Connection:
 
     @staticmethod
     def _decode(frame: str | bytes) -> dict[str, Any]:
-        if isinstance(frame, str):
-            raise PolicyFailed(f"openpi failed: {last_line(frame)}")
         try:
-            value = read_forms(decode(frame))
+            return read_openpi(frame)
         except BadMessage as error:
             raise PolicyFailed(f"openpi answered what cannot be read: {error.text}") from None
-        if not isinstance(value, dict):
-            raise PolicyFailed(f"openpi answered a {type(value).__name__}, expected a map")
-        return cast("dict[str, Any]", value)
 
 
 def _reach(protocol: ClientProtocol, deadline: float) -> socket.socket:
@@ -269,9 +264,3 @@ def _ending(protocol: ClientProtocol) -> str:
 
 def _spell(error: Exception) -> str:
     return str(error) if isinstance(error, Lost) else told(error)
-
-
-def last_line(traceback: str) -> str:
-    """What a Python traceback comes down to."""
-    lines = [line.strip() for line in traceback.splitlines() if line.strip()]
-    return lines[-1][:500] if lines else "it did not say why"

@@ -19,7 +19,7 @@ from .controls import (
 )
 from .forms import read_forms, refuse_forms
 from .image_files import essence
-from .images import decode_image, encode_image, image_size, shrink
+from .images import decode_image, encode_image, image_size, letterbox, shrink
 from .json_text import decode_text, encode_text
 from .limits import DEFAULT_LIMITS, ImageBudget, WireLimits
 from .messages import (
@@ -36,6 +36,7 @@ from .messages import (
     SEQ,
     SESSION_PATH,
     Ready,
+    Reply,
     Status,
     canonical,
     error_frame,
@@ -44,7 +45,9 @@ from .messages import (
     read_handshake,
     read_reply,
 )
-from .packing import Encoder, decode, decode_plain, encode
+from .openpi import read_openpi
+from .packing import Array, Encoder, decode, decode_plain, encode
+from .rotations import WIDTHS, Rotation, convert, convert_pose
 from .rows import Row, columns, rows
 from .spec import check_form, check_observation, check_sendable, fits_dtype, fits_shape, measured_unit
 
@@ -69,9 +72,13 @@ __all__ = [
     "SEQ",
     "SESSION_PATH",
     "UNIT_TOLERANCE",
+    "WIDTHS",
+    "Array",
     "Encoder",
     "ImageBudget",
     "Ready",
+    "Reply",
+    "Rotation",
     "Row",
     "Status",
     "WireLimits",
@@ -88,6 +95,8 @@ __all__ = [
     "checked_control",
     "check_times",
     "columns",
+    "convert",
+    "convert_pose",
     "control_answer",
     "control_frame",
     "control_kind",
@@ -105,9 +114,11 @@ __all__ = [
     "frame_seq",
     "image_size",
     "is_finite",
+    "letterbox",
     "read_control_answer",
     "read_forms",
     "read_handshake",
+    "read_openpi",
     "read_reply",
     "refuse_forms",
     "rows",

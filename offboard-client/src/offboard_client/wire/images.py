@@ -1,4 +1,4 @@
-"""JPEG and PNG, decoded and encoded by Pillow (the extra ``images``), and shrinking before an image is sent.
+"""JPEG and PNG, decoded and encoded by Pillow (the extra ``images``), and scaling before an image is sent.
 
 A header is read and judged before anything is decoded: a JPEG of 634 bytes can claim 30000 by 30000 pixels. What
 is not needed for the pixels never reaches Pillow.
@@ -85,6 +85,28 @@ def shrink(image: NDArray[Any], max_w: int, max_h: int) -> ImageArray:
     pillow = _pillow()
     size = (max(1, int(width * scale)), max(1, int(height * scale)))
     return np.asarray(pillow.fromarray(rgb).resize(size, pillow.Resampling.BILINEAR))
+
+
+def letterbox(image: NDArray[Any], width: int, height: int) -> ImageArray:
+    """``image`` (h, w, 3) uint8 as (height, width, 3) uint8: scaled up or down to fit, centred on black.
+
+    An image of the right size is returned as it is. Pillow's bilinear filter; the scaled size is cut to whole
+    pixels, the bars are halved to whole pixels: what Positronic and openpi do, so that a model trained there
+    sees the same pixels here.
+    """
+    rgb = _rgb(image)
+    h, w = rgb.shape[:2]
+    if (h, w) == (height, width):
+        return rgb
+    pillow = _pillow()
+    ratio = max(w / width, h / height)
+    # A sliver of an image may be less than a pixel wide; it is still there.
+    size = max(1, int(w / ratio)), max(1, int(h / ratio))
+    scaled = np.asarray(pillow.fromarray(rgb).resize(size, pillow.Resampling.BILINEAR))
+    canvas = np.zeros((height, width, 3), np.uint8)
+    left, top = (width - size[0]) // 2, (height - size[1]) // 2
+    canvas[top : top + size[1], left : left + size[0]] = scaled
+    return canvas
 
 
 def _rgb(array: NDArray[Any]) -> ImageArray:

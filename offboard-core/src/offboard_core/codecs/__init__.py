@@ -11,12 +11,13 @@ Every block is a small frozen class with one job. A vendor's codec is a sum of t
 
 from __future__ import annotations
 
+from offboard_client.wire import WIDTHS, Rotation, convert, convert_pose, letterbox
+
 from .actions import ActionSplit, ActionVector, action_field, action_shape, pose_width
 from .grip import binarize, check_grip, is_grip
-from .images import LetterboxImage, letterbox
+from .images import LetterboxImage
 from .names import Rename, resolve_names
 from .native import Native, NativeOptions, make
-from .rotations import WIDTHS, Rotation, convert, convert_pose
 from .state import CONVENTIONS, StateVector, TaskText, canonical_field, canonical_shape, check_canonical
 from .timing import ActionHorizon, ActionTiming, positive, rate, timed
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 from offboard_client.errors import BadObservation, InvalidAction
-from offboard_client.wire import ACTIONS, POSES
+from offboard_client.wire import ACTIONS, POSES, WIDTHS, Rotation, convert_pose
 
 from ..types import Array, Chunk, Codec, CodecMeta, Feature, Field, Observation
 from ._read import vector
 from .grip import binarize
-from .rotations import WIDTHS, Rotation, convert_pose
 from .state import CONVENTIONS
 
 

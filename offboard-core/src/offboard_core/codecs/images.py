@@ -6,33 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+from offboard_client.wire import letterbox
 
-from ..types import Array, Codec, CodecMeta, Feature, Field, Observation
+from ..types import Codec, CodecMeta, Feature, Field, Observation
 from ._read import image
-
-
-def letterbox(picture: Array, width: int, height: int) -> Array:
-    """``picture`` (h, w, 3) uint8 as (height, width, 3) uint8: scaled up or down to fit, centred on black.
-
-    An image of the right size is returned as it is. Pillow's bilinear filter; the scaled size is cut to whole
-    pixels, the bars are halved to whole pixels: what Positronic and openpi do, so that a model trained there
-    sees the same pixels here.
-    """
-    h, w = picture.shape[:2]
-    if (h, w) == (height, width):
-        return picture
-    # Listing codecs must not cost Pillow.
-    from PIL import Image
-
-    ratio = max(w / width, h / height)
-    # A sliver of an image may be less than a pixel wide; it is still there.
-    size = max(1, int(w / ratio)), max(1, int(h / ratio))
-    scaled = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
-    canvas = np.zeros((height, width, 3), np.uint8)
-    left, top = (width - size[0]) // 2, (height - size[1]) // 2
-    canvas[top : top + size[1], left : left + size[0]] = scaled
-    return canvas
 
 
 @dataclass(frozen=True, kw_only=True)

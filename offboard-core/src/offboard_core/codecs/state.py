@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 from offboard_client.errors import BadObservation
-from offboard_client.wire import UNIT_TOLERANCE, measured_unit
+from offboard_client.wire import UNIT_TOLERANCE, WIDTHS, Rotation, convert_pose, measured_unit
 
 from ..types import Array, Codec, CodecMeta, Feature, Field, Observation
 from ._read import vector
 from .grip import binarize, check_grip, is_grip
-from .rotations import WIDTHS, Rotation, convert_pose
 
 #: How the canonical names are meant; part of the meta of every codec that reads or makes one of them.
 CONVENTIONS = {

@@ -20,7 +20,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..types import Array
+from .arrays import Array
 
 Rotation = Literal["quat", "quat_xyzw", "euler", "rotation_matrix", "rotvec", "rot6d"]
 
