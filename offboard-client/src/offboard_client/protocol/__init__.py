@@ -13,12 +13,16 @@ from .timing import Step, Timings
 
 if TYPE_CHECKING:
     from .attempts import AttemptFailed, Attempts, from_os_error, from_response
+    from .openpi_layout import Layout
+    from .openpi_protocol import OpenPIProtocol
+    from .openpi_words import LAYOUTS, said_layout
     from .session_protocol import SessionProtocol, late
-    from .settings import BaseClient, Clock, Prepare, Settings
+    from .settings import BaseClient, Clock, Prepare, Settings, Timeouts
     from .websocket import WebSocket
 
 __all__ = [
     "FPS_RANGE",
+    "LAYOUTS",
     "RATE",
     "Address",
     "AttemptFailed",
@@ -26,6 +30,8 @@ __all__ = [
     "BaseClient",
     "Clock",
     "Deadline",
+    "Layout",
+    "OpenPIProtocol",
     "Passed",
     "Prepare",
     "Pulse",
@@ -33,6 +39,7 @@ __all__ = [
     "Settings",
     "Sparse",
     "Step",
+    "Timeouts",
     "Timings",
     "WebSocket",
     "bracketed",
@@ -45,6 +52,7 @@ __all__ = [
     "listen_host",
     "literal",
     "parse_address",
+    "said_layout",
 ]
 
 #: Imported when first asked for: whoever needs an address or a rate needs no websockets and no ssl.
@@ -53,12 +61,17 @@ _LATER = {
     "Attempts": "attempts",
     "from_os_error": "attempts",
     "from_response": "attempts",
+    "LAYOUTS": "openpi_words",
+    "Layout": "openpi_layout",
+    "OpenPIProtocol": "openpi_protocol",
+    "said_layout": "openpi_words",
     "SessionProtocol": "session_protocol",
     "late": "session_protocol",
     "BaseClient": "settings",
     "Clock": "settings",
     "Prepare": "settings",
     "Settings": "settings",
+    "Timeouts": "settings",
     "WebSocket": "websocket",
 }
 

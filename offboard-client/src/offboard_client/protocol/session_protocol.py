@@ -9,11 +9,9 @@ about an answer closes.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from .. import wire
 from ..errors import (
@@ -26,13 +24,13 @@ from ..errors import (
     OffboardError,
     ProtocolError,
     brief,
-    told,
 )
-from ..wire import Encoder, Ready, Row, Status, check_form, check_sendable, decode, decode_text, rows
+from ..wire import Encoder, Ready, Reply, Row, Status, check_sendable, decode, decode_text, rows
 from .attempts import AttemptFailed, from_peer, from_silence
 from .deadline import Deadline, Pulse
 from .meta import check_meta, is_offboard
-from .settings import Prepare, Settings
+from .prepared import prepared
+from .settings import Settings
 from .timing import Step
 from .websocket import WebSocket
 
@@ -45,25 +43,6 @@ def late(settings: Settings) -> InferTimeout:
         f"{settings.address} did not answer within {settings.timeouts.infer:g} s. Its answer will not be used: "
         "the session is closed, and the next call opens a new one"
     )
-
-
-def _prepared(prepare: Prepare, observation: Mapping[str, Any], meta: Mapping[str, Any]) -> Mapping[str, Any]:
-    check_form(observation)
-    try:
-        # Of its own: neither the robot's observation nor the session's facts are changed by it.
-        made: Any = prepare(dict(observation), MappingProxyType(meta))
-    except OffboardError:
-        raise
-    except Exception as error:
-        raise BadObservation(f"nothing was sent: prepare failed: {told(error)}") from error
-    if not isinstance(made, Mapping):
-        if inspect.iscoroutine(made):
-            made.close()
-        raise BadObservation(
-            f"nothing was sent: prepare returned a {type(made).__name__}; it returns what is sent, a map, and is no "
-            "coroutine"
-        )
-    return cast("Mapping[str, Any]", made)
 
 
 class SessionProtocol:
@@ -141,7 +120,7 @@ class SessionProtocol:
                 raise from_silence("closed the connection", address)
             return None
         try:
-            frame = wire.read_handshake(self._decode())
+            frame = self._read_handshake()
             if isinstance(frame, Ready):
                 check_meta(frame.meta)
         except BadMessage as error:
@@ -173,10 +152,10 @@ class SessionProtocol:
         Raises Busy, BadObservation or what ``prepare`` raises (nothing was sent, the session goes on), or the reason
         why it is closed.
         """
-        self._enter()
+        self.check()
         self._asked = self._now()
         if (prepare := self._settings.prepare) is not None:
-            observation = _prepared(prepare, observation, self.meta)
+            observation = prepared(prepare, observation, self.meta)
             took, limit = self._now() - self._asked, self._settings.timeouts.infer
             if took > limit:
                 raise BadObservation(
@@ -185,15 +164,14 @@ class SessionProtocol:
                 )
         check_sendable(observation, self.meta, first=not self._checked)
         self._checked = True
-        self._seq += 1
-        return self._send({**observation, wire.SEQ: self._seq})
+        return self._send(self._message(observation))
 
     def ask_control(self, kind: str, params: Mapping[str, Any] | None = None) -> memoryview:
         """All bytes that carry a control frame.
 
         Raises BadParameter for ``params`` that none can hold (nothing was sent, the session goes on).
         """
-        self._enter()
+        self.check()
         return self._send(wire.checked_control(kind, params))
 
     @property
@@ -212,7 +190,7 @@ class SessionProtocol:
         Raises what the server reports, or why no answer came.
         """
         arrived = self._now()
-        reply = wire.read_reply(self._take(self._check_seq))
+        reply = self._read_reply()
         self.state = "ready"
         self.warnings = self.warnings or reply.warnings
         found = rows(reply.result, self._settings.limits)
@@ -239,8 +217,8 @@ class SessionProtocol:
         self._socket.close()
         self.state = "closed"
 
-    # -- inside ----------------------------------------------------------------------------------------
-    def _enter(self) -> None:
+    def check(self) -> None:
+        """Raises why no exchange can be begun."""
         if self.state == "busy":
             raise Busy("an observation is in flight in this session: wait for its answer, or open another session")
         if self._socket.messages:
@@ -252,6 +230,18 @@ class SessionProtocol:
             self.state = "closed"
             raise self._socket.lost()
 
+    # -- what another protocol says otherwise ----------------------------------------------------------
+    def _read_handshake(self) -> Status | Ready:
+        return wire.read_handshake(self._decode())
+
+    def _message(self, observation: Mapping[str, Any]) -> Mapping[str, Any]:
+        self._seq += 1
+        return {**observation, wire.SEQ: self._seq}
+
+    def _read_reply(self) -> Reply:
+        return wire.read_reply(self._take(self._check_seq))
+
+    # -- inside ----------------------------------------------------------------------------------------
     def _send(self, value: Any) -> memoryview:
         with self._encoder.encode(value) as payload:
             out = self._socket.send(payload)

@@ -50,6 +50,9 @@ class WebSocket:
         #: Whether the server has sent more frames than anybody has a use for; nothing more of it is read.
         self.flooded = False
         self._part = 0
+        self._asked = b""
+        #: Whether the last ping was answered, and that before any message of the server's that nobody has taken.
+        self.ponged = False
         self._protocol = ClientProtocol(parse_uri(url), max_size=limits.message_bytes, logger=_unheard)
         self._fragments: list[bytes] = []
         self._text = False
@@ -113,10 +116,11 @@ class WebSocket:
             return memoryview(Frame(Opcode.BINARY, payload).serialize(mask=True))
         return self._framer.frame(payload)
 
-    def ping(self) -> None:
+    def ping(self, data: bytes = b"") -> None:
         """Ask for a sign of life; :meth:`outgoing` has the frame."""
         if self._protocol.state is State.OPEN:
-            self._protocol.send_ping(b"")
+            self._asked, self.ponged = data, False
+            self._protocol.send_ping(data)
 
     def close(self) -> None:
         """Say goodbye; :meth:`outgoing` has the frame."""
@@ -156,6 +160,8 @@ class WebSocket:
         if not data_frame or (not frame.fin and size < _FRAGMENT):
             self.count()
         if not data_frame:
+            if frame.opcode is Opcode.PONG and not self.messages and not self._fragments:
+                self.ponged |= bytes(frame.data) == self._asked
             return
         if frame.opcode is not Opcode.CONT:
             self._text = frame.opcode is Opcode.TEXT

@@ -10,17 +10,27 @@ from .state import check_same
 
 if TYPE_CHECKING:
     from .aio import AsyncInferenceClient, AsyncInferenceSession
+    from .openpi import OpenPIOptions, OpenPISession, open_openpi
 
 __all__ = [
     "AsyncInferenceClient",
     "AsyncInferenceSession",
     "InferenceClient",
     "InferenceSession",
+    "OpenPIOptions",
+    "OpenPISession",
     "check_same",
+    "open_openpi",
 ]
 
 #: Imported when first asked for, since they import libraries that not everybody has.
-_LATER = {"AsyncInferenceClient": "aio", "AsyncInferenceSession": "aio"}
+_LATER = {
+    "AsyncInferenceClient": "aio",
+    "AsyncInferenceSession": "aio",
+    "OpenPIOptions": "openpi",
+    "OpenPISession": "openpi",
+    "open_openpi": "openpi",
+}
 
 
 def __getattr__(name: str) -> Any:

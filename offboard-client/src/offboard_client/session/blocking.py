@@ -22,12 +22,18 @@ _KEEP_EVERY_S = 2.0
 _NEVER_BLOCK = 0.0
 
 
-def open_connection(settings: Settings, url: str, seconds: float) -> Connection:
+#: Makes one session's protocol.
+MakeProtocol = Callable[[Settings, str], SessionProtocol]
+
+
+def open_connection(
+    settings: Settings, url: str, seconds: float, protocol: MakeProtocol = SessionProtocol
+) -> Connection:
     """A session that is ready, after as many attempts as it takes within ``seconds``."""
     attempts = Attempts(settings, seconds)
     while True:
         try:
-            return Connection(settings, url, attempts.deadline)
+            return Connection(settings, url, attempts.deadline, protocol)
         except AttemptFailed as failed:
             settings.clock.sleep(attempts.delay(failed))
 
@@ -35,12 +41,12 @@ def open_connection(settings: Settings, url: str, seconds: float) -> Connection:
 class Connection:
     """One ready session on one socket. Not thread-safe, but for :meth:`interrupt`."""
 
-    def __init__(self, settings: Settings, url: str, deadline: Deadline) -> None:
+    def __init__(self, settings: Settings, url: str, deadline: Deadline, protocol: MakeProtocol) -> None:
         self._settings = settings
         self._now = settings.clock.now
         #: Held by whoever uses the socket; the keeper only takes it while it is free.
         self.lock = threading.Lock()
-        self.protocol = SessionProtocol(settings, url)
+        self.protocol = protocol(settings, url)
         until = deadline.within(settings.timeouts.connect)
         try:
             self._socket = connect(settings, until)
@@ -73,6 +79,12 @@ class Connection:
         return self._exchange(
             lambda: self.protocol.ask_control(kind, params), lambda: self.protocol.answer_control(kind)
         )
+
+    def check(self) -> None:
+        """Take what has arrived. Raises why no exchange can be begun."""
+        with self.lock:
+            self.drain(self.brief())
+            self.protocol.check()
 
     def close(self) -> None:
         """Say goodbye, wait for the server's answer within the close timeout, close."""
@@ -162,6 +174,7 @@ class Connection:
         self._settle(deadline)
         out = ask()
         try:
+            self._flush(deadline)
             self._send(out, deadline)
             while not self.protocol.answered:
                 self._receive(deadline)

@@ -169,7 +169,7 @@ class InferenceSession(SessionFacts):
             self._turn.release()
 
     def _open(self, seconds: float) -> Connection:
-        connection = open_connection(self._settings, self._url(), seconds)
+        connection = self._connect(seconds)
         try:
             self._adopt(connection.protocol)
             if self._configured:
@@ -181,6 +181,9 @@ class InferenceSession(SessionFacts):
             raise
         self._connection = connection
         return connection
+
+    def _connect(self, seconds: float) -> Connection:
+        return open_connection(self._settings, self._url(), seconds)
 
     def __enter__(self) -> InferenceSession:
         return self
