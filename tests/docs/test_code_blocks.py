@@ -100,11 +100,12 @@ def test_a_command_of_a_page_exists_with_its_options(page, line, capsys):
     options = [word.partition("=")[0] for word in words if word.startswith("--")]
     # These words choose which options there are. The reader's own vendor or robot is not installed here.
     robots = {point.name for point in entry_points(group="offboard.robots")}
-    chosen = [word if word.partition(":")[0] in robots else "sim" for word in words[:1] if command == "run"]
+    chosen = [word if word.partition(":")[0] in robots else "sim" for word in words[:1] if command in ("run", "check")]
     vendors = {point.name for point in entry_points(group="offboard")}
     chosen += [
         word for pair in itertools.pairwise(words) if pair[0] == "--vendor" and pair[1] in vendors for word in pair
     ]
+    chosen += [word for pair in itertools.pairwise(words) if pair[0] == "--policy" for word in pair]
     assert main([command, *chosen, "--help"]) == 0
     described = capsys.readouterr().out
     assert [option for option in options if option not in described] == []

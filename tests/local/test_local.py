@@ -433,7 +433,7 @@ def test_where_it_is_not_installed_it_says_what_to_install(monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--policy", "nowhere:x"], "there is no policy 'nowhere'; there are: local:VENDOR"),
+        (["--policy", "nowhere:x"], "there is no policy 'nowhere'; there are: local:VENDOR, openpi://HOST:PORT"),
         (["--policy", "local:scripted", "--checkpoints-dir", "/x"], "the vendor scripted reads no files"),
         (["--policy", "local:scripted", "--timeout", "-1"], "--timeout is -1"),
         (["--policy", "local"], "say what to serve"),
@@ -476,4 +476,4 @@ def test_offboard_run_plays_it_without_a_server(capsys: pytest.CaptureFixture[st
 
 def test_help_lists_it_without_importing_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "--help"]) == 0
-    assert "  local:VENDOR  A vendor's policy in this process" in capsys.readouterr().out
+    assert "  local:VENDOR        A vendor's policy in this process" in capsys.readouterr().out

@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 from pathlib import Path
@@ -25,7 +24,7 @@ from offboard_core import InferenceServer
 from offboard_core.catalog import from_flags
 from offboard_core.engine import ServiceTimeouts
 from offboard_core.plugins import Plugins
-from openpi_standin import PYTHON, STANDIN, options, robot, write_run, write_step
+from openpi_standin import PYTHON, STANDIN, openpi_server, options, robot, write_run, write_step
 from ports import free_port
 from puppets import until
 
@@ -134,19 +133,6 @@ def test_somebody_elses_server_on_the_port_is_not_taken_for_ours(run, tmp_path):
         client.new_session()
 
 
-@contextlib.contextmanager
-def openpi_server(step, port):
-    """An openpi server that another program runs."""
-    command = [*PYTHON.split(), str(STANDIN / "scripts" / "serve_policy.py"), "--port", str(port), "policy:checkpoint"]
-    command += ["--policy.config", "pi05_positronic_lowmem", "--policy.dir", str(step)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        try:
-            wait_for(port)
-            yield process
-        finally:
-            process.kill()
-
-
 def test_attaching_outlives_the_server_it_is_attached_to(tmp_path):
     port, step = free_port(), write_step(tmp_path / "7", value=0.9)
     with contextlib.ExitStack() as stack:
@@ -163,16 +149,6 @@ def test_attaching_outlives_the_server_it_is_attached_to(tmp_path):
             session.infer(robot())
         stack.enter_context(openpi_server(step, port))
         assert value(session.infer(robot())) == 0.9
-
-
-def wait_for(port):
-    def listens():
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return True
-        return False
-
-    until(listens, "openpi listens")
-    return port
 
 
 def test_an_error_inside_openpi_costs_one_request(client, run):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +15,7 @@ from offboard_openpi.checks import Checks
 from offboard_openpi.connection import Connection
 from offboard_openpi.first import FirstInference
 from offboard_openpi.loader import attached
+from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
 TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
@@ -24,7 +24,7 @@ TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
 def frame(payload: Any, opcode: int = BINARY, fin: bool = True) -> bytes:
     """One WebSocket frame of a server; what is not bytes is encoded as openpi does."""
     data = payload if isinstance(payload, bytes) else wire.encode(payload)
-    return bytes([(0x80 if fin else 0) | opcode, 127]) + struct.pack("!Q", len(data)) + data
+    return Frame(Opcode(opcode), data, fin).serialize(mask=False)
 
 
 class Peer:
@@ -47,10 +47,14 @@ class Peer:
 
     def hear(self) -> Any:
         """The next observation."""
+        return wire.decode(self.hear_bytes())
+
+    def hear_bytes(self) -> bytes:
+        """The next observation as it came."""
         while True:
             for event in self._protocol.events_received():
                 if getattr(event, "opcode", None) == BINARY:
-                    return wire.decode(event.data)
+                    return bytes(event.data)
             data = self.socket.recv(65536)
             if not data:
                 raise ConnectionError

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
+import socket
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from golden_codecs import picture
+from puppets import until
 
 STANDIN = Path(__file__).resolve().parents[1] / "openpi" / "standin"
 #: What runs the stand-in's scripts: this Python, which has what they import.
@@ -68,3 +73,22 @@ def robot(task: str = "pick up the cube", **more: Any) -> dict[str, Any]:
         "task": task,
         **more,
     }
+
+
+@contextlib.contextmanager
+def openpi_server(step: Path, port: int, config: str = "pi05_positronic_lowmem") -> Iterator[subprocess.Popen[bytes]]:
+    """An openpi server that another program runs."""
+
+    def listens() -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return True
+        return False
+
+    command = [*PYTHON.split(), str(STANDIN / "scripts" / "serve_policy.py"), "--port", str(port), "policy:checkpoint"]
+    command += ["--policy.config", config, "--policy.dir", str(step)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            until(listens, "openpi listens")
+            yield process
+        finally:
+            process.kill()

@@ -71,7 +71,8 @@ class ServersPolicy(ServerOptions):
     model_id: str | None = None
     """The model; without it the one in the URL, else the server's default."""
     policy: str | None = None
-    """A policy in this process instead of SERVER: `local:VENDOR` (offboard-core); its options come on top."""
+    """Instead of SERVER: `local:VENDOR` in this process (offboard-core), or `openpi://HOST:PORT` for a stock openpi
+    server; its options come on top."""
     timeout: float = 60.0
     """How long to wait for one answer, in seconds."""
     resize: int | None = None
@@ -98,7 +99,7 @@ class ServersPolicy(ServerOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class OwnPolicy:
-    """A policy in this process."""
+    """A policy that no server of ours plays."""
 
     policy: str
     """The policy, `NAME` or `NAME:PART`; `offboard run --help` lists them."""
@@ -187,5 +188,6 @@ def _print_help(command: str, summary: str) -> None:
     emit_facts("robots:", [listed(found) for found in list_robots()])
     policies = [listed(found) for found in list_policies()]
     emit_facts(
-        "policies without a server:", policies or [("local:VENDOR", "is not installed: pip install offboard-core")]
+        "policies without a server of offboard's:",
+        policies or [("local:VENDOR", "is not installed: pip install offboard-core")],
     )

@@ -96,6 +96,8 @@ def _part(text: str, where: str, known: Iterable[str] | None = None) -> Part:
     if posed:
         rotation = next(one for one in get_args(Rotation) if one == how)
         return Part(name=name, width=3 + WIDTHS[rotation], rotation=rotation)
+    if name == "task" or first == "image":
+        raise ConfigurationError(f"{where}: {name} is no part of a vector; it has a key of its own, KEY={name}")
     if not how.isascii() or not how.isdecimal() or len(how) > 4 or not 1 <= int(how) <= _WIDEST:
         raise ConfigurationError(f"{where}: {text!r} has no width; {_NUMBERS}{', '.join(WIDTHS)}")
     part = Part(name=name, width=int(how), scale=scale, offset=offset)

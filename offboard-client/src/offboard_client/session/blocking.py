@@ -83,8 +83,14 @@ class Connection:
     def check(self) -> None:
         """Take what has arrived. Raises why no exchange can be begun."""
         with self.lock:
-            self.drain(self.brief())
-            self.protocol.check()
+            try:
+                self.drain(self.brief())
+            except Passed:
+                self.protocol.abandon()
+            try:
+                self.protocol.check()
+            finally:
+                self._end_if_lost()
 
     def close(self) -> None:
         """Say goodbye, wait for the server's answer within the close timeout, close."""
@@ -165,10 +171,13 @@ class Connection:
             raise late(self._settings) from None
         finally:
             # Whatever ends an exchange half way, Ctrl-C included, leaves an answer that belongs to nobody.
-            if not self.alive:
-                self._stop.set()
-                self._socket.close()
+            self._end_if_lost()
             self.lock.release()
+
+    def _end_if_lost(self) -> None:
+        if not self.alive:
+            self._stop.set()
+            self._socket.close()
 
     def _talk(self, ask: Callable[[], memoryview], answer: Callable[[], Any], deadline: Deadline) -> Any:
         self._settle(deadline)

@@ -85,7 +85,7 @@ def open_openpi(options: OpenPIOptions, where: str | None, on_status: Callable[[
     address = parse_address(where.removeprefix("//"), _PORT)
     if SESSION_PATH in where:
         raise ConfigurationError(
-            f"{SESSION_PATH} is a path of offboard's own servers; write {where.removeprefix('//')} alone, without --policy"
+            f"{SESSION_PATH} is a path of offboard's own servers: write {where.removeprefix('//')} without --policy"
         )
     timeouts = Timeouts(
         connect=min(_CONNECT, options.timeout),
