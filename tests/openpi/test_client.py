@@ -361,13 +361,15 @@ def test_the_page_has_lines():
 @pytest.mark.parametrize("line", LINES)
 def test_a_line_of_the_page_does_what_it_says(line, tmp_path, capsys):
     """On the stand-in of the config that it is about: an arm of 7 joints that is told to stay where it is."""
-    config, asset = ("pi05_droid", "droid") if "droid" in line else ("pi05_positronic_lowmem", "lerobot")
-    step, port = write_step(tmp_path / "7", asset, value=0.0), free_port()
-    _, *words = shlex.split(line.replace("gpu-box:8000", f"127.0.0.1:{port}"))
+    droid = "droid" in line
+    config, asset = ("pi05_droid", "droid") if droid else ("pi05_positronic_lowmem", "lerobot")
+    step, port = write_step(tmp_path / "7", asset, value=0.0, hold=not droid), free_port()
+    _, *words = shlex.split(line.replace("\\\n", " ").replace("gpu-box:8000", f"127.0.0.1:{port}"))
     with openpi_server(step, port, config):
         status = main([*words, "--json"])
-    said = json.loads(capsys.readouterr().out)
-    assert status == 0, said
+    printed = capsys.readouterr()
+    assert status == 0, printed.err
+    said = json.loads(printed.out)
     if words[0] == "check":
         assert said["fits"]
         assert said["meta"]["action_fps"] == 15

@@ -92,6 +92,8 @@ class Policy:
         width = {"droid": 8, "aloha": 14, "libero": 7, "positronic": 8}[self.config.family]
         actions = np.full((self.config.horizon, width), self.says.get("value", 0.5))
         actions[:, 0] = state.flat[0]
+        if self.says.get("hold"):
+            actions[:] = state[:width]
         if prompt == "undecodable":  # zeros, scaled by the statistics
             low, high = np.array(self.stats["q01"]), np.array(self.stats["q99"])
             actions = np.tile(0.5 * (high - low + 1e-6) + low, (self.config.horizon, 1))[:, :width]
