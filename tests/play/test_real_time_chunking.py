@@ -13,8 +13,8 @@ import pytest
 from flow import FPS, JOINTS, STRIDE, FlowPlugin
 from flow_matching import HARD, FlowMatching, Form
 from offboard_client import ConfigurationError, InferenceClient
+from offboard_client.chunks import Step
 from offboard_client.play import HoldStill, PolicyStream
-from offboard_client.play.chunks import Step
 from offboard_core import InferenceServer
 from puppets import PATIENCE, source
 

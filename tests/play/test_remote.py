@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from offboard_client.chunks import Step
 from offboard_client.errors import ConfigurationError
 from offboard_client.play import HoldStill, RemotePolicy, Shrinking
-from offboard_client.play.chunks import Step
 from offboard_core import InferenceServer
 from robots import get_json
 

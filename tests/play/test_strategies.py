@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from offboard_client.errors import ConfigurationError
-from offboard_client.play.chunks import (
+from offboard_client.chunks import (
     STRATEGIES,
     ChunkStrategy,
     RealTimeChunking,
@@ -19,6 +18,7 @@ from offboard_client.play.chunks import (
     choose_strategy,
     lay,
 )
+from offboard_client.errors import ConfigurationError
 
 PERIOD = 0.1
 STEPS = 10

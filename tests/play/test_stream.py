@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from offboard_client.chunks import Step
 from offboard_client.errors import (
     BadObservation,
     ConfigurationError,
@@ -21,7 +22,6 @@ from offboard_client.errors import (
     PolicyFailed,
 )
 from offboard_client.play import HoldStill, PolicyStream
-from offboard_client.play.chunks import Step
 
 FPS = 10.0
 PATIENCE = 20.0

@@ -6,8 +6,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from ..chunks import choose_strategy
 from ..play import Pace, Patience, PolicySession, PolicyStream
-from ..play.chunks import choose_strategy
 
 
 @dataclass(frozen=True)

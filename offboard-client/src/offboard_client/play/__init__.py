@@ -30,12 +30,11 @@ from .policy import POLICIES, PolicyEntry, PolicySession, choose_policy, list_po
 from .remote import RemotePolicy, Shrinking
 from .report import Episode, Report, percentiles
 from .safety import SafetyLimits
-from .schedule import MAX_PAUSE, Command, hold, lay_out, schedule
+from .schedule import Command, hold, lay_out, schedule
 from .stream import PolicyStream
 
 __all__ = [
     "ENDS",
-    "MAX_PAUSE",
     "POLICIES",
     "RUNGS",
     "WAITING",

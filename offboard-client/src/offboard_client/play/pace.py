@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..chunks import TimedChunk, lay
 from ..errors import ConfigurationError
 from ..wire import Row
-from .chunks import TimedChunk, lay
 from .fit import action_rate
 
 

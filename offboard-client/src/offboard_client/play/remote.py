@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..chunks import ChunkStrategy
 from ..errors import ConfigurationError
 from ..wire import shrink
-from .chunks import ChunkStrategy
 from .stream import PolicyStream
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
+from ..chunks import ChunkStrategy, RoundTrips, Step, choose_strategy
 from ..errors import ConfigurationError, ConnectionFailed, ConnectionLost, InferTimeout, InvalidAction, ModelLost
 from ..wire import Row
 from .background import OneThread
-from .chunks import ChunkStrategy, RoundTrips, Step, choose_strategy
 from .exchange import Exchange, HoldStill, named
 from .frames import Frames
 from .pace import Pace
@@ -48,7 +48,7 @@ class PolicyStream:
         speed: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``chunks``: a strategy or its name (:data:`.chunks.STRATEGIES`). ``horizon_sec``, ``speed``: :class:`.Pace`.
+        """``chunks``: a strategy or its name (:data:`~offboard_client.chunks.STRATEGIES`). ``horizon_sec``, ``speed``: :class:`.Pace`.
 
         ``clock``: by which answers are awaited, in seconds; the robot's where it has one of its own.
 

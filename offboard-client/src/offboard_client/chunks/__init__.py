@@ -15,8 +15,10 @@ from .strategies import (
     RealTimeChunking,
     Sequential,
 )
+from .times import MAX_PAUSE, due_times
 
 __all__ = [
+    "MAX_PAUSE",
     "STRATEGIES",
     "Blend",
     "ChunkStrategy",
@@ -29,6 +31,7 @@ __all__ = [
     "Step",
     "TimedChunk",
     "choose_strategy",
+    "due_times",
     "lay",
     "mixed",
 ]

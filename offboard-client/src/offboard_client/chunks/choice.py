@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ...errors import ConfigurationError, unknown
+from ..errors import ConfigurationError, unknown
 from .strategies import Blend, ChunkStrategy, Ensemble, Latest, Prefetch, RealTimeChunking, Sequential
 
 #: Name → what makes one, given a threshold or None. Among them LeRobot's aggregators, with the weights that its

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ...wire import Row
-from ..schedule import due_times
+from ..wire import Row
+from .times import due_times
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...robots import Vector, mean_pose
+from ..robots import Vector, mean_pose
 from .steps import Step
 
 #: Of names that are no number to be averaged: half a grasp is none.

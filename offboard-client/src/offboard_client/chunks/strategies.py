@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...errors import ConfigurationError
-from ...wire import CONTEXT, columns
+from ..errors import ConfigurationError
+from ..wire import CONTEXT, columns
 from .mix import at, mixed
 from .steps import Step, TimedChunk
 
