@@ -288,3 +288,10 @@ def test_half_the_speed_takes_twice_the_time() -> None:
 def test_what_cannot_be_meant(name: str, threshold: float | None, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         choose_strategy(name, threshold)
+
+
+def test_the_slowest_of_a_few_answers_does_not_say_when_the_next_one_comes() -> None:
+    trips = RoundTrips()
+    for took in (9.0, 0.1, 0.12, 0.7, 0.11):
+        trips.took(took)
+    assert trips.lead == 0.12

@@ -36,6 +36,7 @@ from offboard_client.play import (
     Report,
     Resume,
     SafetyLimits,
+    Stop,
     Tick,
 )
 from offboard_client.robots import RobotSpec
@@ -193,8 +194,8 @@ class Rig:
         )  # fmt: skip
 
     def _moved(self) -> None:
-        if (happens := self.happens.pop(len(self.arm.path), None)) is not None:
-            happens()
+        for at in [at for at in self.happens if at <= len(self.arm.path)]:
+            self.happens.pop(at)()
         if self.policy.passes():
             assert self.stream.wait(PATIENCE)
 
@@ -394,16 +395,49 @@ def test_the_policy_may_end_the_episode() -> None:
     assert rig.ticks[-1].seconds < 3.0
 
 
-def test_an_arm_that_was_kept_plays_nothing_to_catch_up() -> None:
+@pytest.mark.parametrize("chunks", ["prefetch", "latest", "blend", "ensemble"])
+@pytest.mark.parametrize("kept", [0.05, 0.33, 0.7])
+def test_an_arm_that_was_kept_does_nothing_to_catch_up(chunks: str, kept: float) -> None:
+    rig = Rig(lambda number: 0.15, chunks)
+
+    def keep() -> None:
+        rig.arm.late = kept
+
+    for at in (150, 165, 200):
+        rig.happens[at] = keep
+    assert rig.play(9.0)
+    assert fastest(rig.arm.path) <= 0.5 + 1e-6, "it stood, and what it was to play stood with it"
+    assert len(rig.arm.path) * PERIOD == pytest.approx(9.0 - 3 * kept, abs=0.1), "the episode is as long by the clock"
+    assert rig.ticks[-1].rung == "playing"
+
+
+def test_nobody_plays_what_expired_while_the_arm_was_kept() -> None:
     rig = Rig(lambda number: 0.15, "prefetch")
 
-    def kept() -> None:
-        rig.arm.late = 0.33
+    def keep() -> None:
+        rig.arm.late = 5.0
 
-    rig.happens[60] = kept
-    rig.play(6.0)
-    assert fastest(rig.arm.path) <= 0.5 + 1e-9
-    assert len(rig.arm.path) * PERIOD == pytest.approx(6.0 - 0.33, abs=0.05), "the episode is as long by the clock"
+    rig.happens[150] = keep
+    rig.play(9.0)
+    after = next(i for i, tick in enumerate(rig.ticks) if tick.at > rig.ticks[i - 1].at + 4.0)
+    assert rig.ticks[after].rung == "hold"
+
+
+def test_a_stop_that_comes_while_the_arm_is_measured_plays_nothing_more() -> None:
+    rig = Rig(lambda number: 0.15, "latest")
+    state, played = rig.arm.state, 0
+
+    def stopped() -> dict[str, Any]:
+        nonlocal played
+        if len(rig.arm.path) > 100 and not played:
+            played = len(rig.arm.path)
+            rig.controls.post(Stop())
+        return state()
+
+    rig.arm.state = stopped
+    assert not rig.play(6.0)
+    assert played
+    assert len(rig.arm.path) == played
 
 
 def test_what_was_not_taken_together_is_not_sent_and_the_arm_plays_on() -> None:

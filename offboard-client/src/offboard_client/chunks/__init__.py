@@ -5,6 +5,7 @@ from __future__ import annotations
 from .choice import STRATEGIES, choose_strategy
 from .mix import mixed
 from .round_trips import RoundTrips
+from .rtc import RealTimeChunking
 from .steps import Step, TimedChunk, lay
 from .strategies import (
     Blend,
@@ -12,7 +13,6 @@ from .strategies import (
     Ensemble,
     Latest,
     Prefetch,
-    RealTimeChunking,
     Sequential,
 )
 from .times import MAX_PAUSE, due_times

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ..errors import ConfigurationError, unknown
-from .strategies import Blend, ChunkStrategy, Ensemble, Latest, Prefetch, RealTimeChunking, Sequential
+from .rtc import RealTimeChunking
+from .strategies import Blend, ChunkStrategy, Ensemble, Latest, Prefetch, Sequential
 
 #: Name → what makes one, given a threshold or None. Among them LeRobot's aggregators, with the weights that its
 #: asynchronous inference has for them.

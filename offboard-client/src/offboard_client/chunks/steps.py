@@ -23,6 +23,7 @@ class Step:
     action: Mapping[str, Any]
     row: int
     observed: float
+    expires: float
 
     @property
     def period(self) -> float:
@@ -38,7 +39,7 @@ class Step:
 class TimedChunk:
     """An answer of a policy: its steps by their timestamps, counted from the observation that it answers.
 
-    ``period``: seconds of one action. ``expires``: from when on nothing of it may be played.
+    ``period``: seconds of one action. ``expires``: from when on nothing of it may be begun.
     """
 
     steps: tuple[Step, ...]
@@ -49,7 +50,12 @@ class TimedChunk:
     @property
     def length(self) -> float:
         """From the observation to the end of the last step, in seconds."""
-        return self.steps[-1].until - self.observed
+        return self.steps[-1].until - self.steps[0].observed
+
+    def moved(self, seconds: float) -> TimedChunk:
+        """The same so much later, as if it had been observed then; it does not expire later."""
+        steps = tuple(step.moved(seconds) for step in self.steps)
+        return replace(self, steps=steps, observed=self.observed + seconds)
 
 
 def lay(rows: Sequence[Row], observed: float, period: float, horizon: float | None, speed: float = 1.0) -> TimedChunk:
@@ -62,8 +68,9 @@ def lay(rows: Sequence[Row], observed: float, period: float, horizon: float | No
     due = [at / speed for at in due_times(rows, period)]
     period /= speed
     until = [min(begin + period, after) for begin, after in zip(due, [*due[1:], float("inf")], strict=True)]
+    expires = observed + (until[-1] if horizon is None else horizon / speed)
     steps = tuple(
-        Step(observed + begin, observed + end, row["action"], number, observed)
+        Step(observed + begin, observed + end, row["action"], number, observed, expires)
         for number, (row, begin, end) in enumerate(zip(rows, due, until, strict=True))
     )
-    return TimedChunk(steps, observed, period, observed + (until[-1] if horizon is None else horizon / speed))
+    return TimedChunk(steps, observed, period, expires)

@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import ConfigurationError
-from ..wire import CONTEXT, columns
 from .mix import at, mixed
 from .steps import Step, TimedChunk
 
@@ -62,7 +61,7 @@ class ChunkStrategy(abc.ABC):
         left = self.end - now
         # An answer is played from the next step on, and it is asked when a step begins: one more is too late.
         step = self.steps[-1].period if self.steps else 0.0
-        return left - step < (lead or 0.0) - _SAME or left <= self.threshold * self._length + _SAME
+        return left - step < (lead or 0.0) - SAME or left <= self.threshold * self._length + SAME
 
     def told(self, now: float, lead: float | None) -> dict[str, Any]:
         """What goes with an observation that is taken now, by its reserved names."""
@@ -84,17 +83,22 @@ class ChunkStrategy(abc.ABC):
 
     def _placed(self, chunk: TimedChunk, old: Sequence[Step], now: float) -> list[Step]:
         """The steps of an answer that may still be played, beside those that are played already."""
+        slack = chunk.period / 4
         late = max(now - max(chunk.observed, self.end), 0.0)
         steps = [step.moved(late) for step in chunk.steps]
-        steps = [step for step in steps if step.due >= now - chunk.period / 4]
+        if old:
+            steps = [step for step in steps if step.due >= now - slack]
+            beats = [*(step.due for step in old), old[-1].until]
+        else:  # of what the arm stands in the middle of, nothing is left out
+            steps = [step for step in steps if step.until > now + slack]
+            beats = [now]
         if not steps:
             return []
         # A step is played whole or not at all, for less time would make it faster; so two chunks share their beats.
-        beats = [*(step.due for step in old), old[-1].until] if old else [now] if late else [steps[0].due]
         beat = min(beats, key=lambda each: abs(each - steps[0].due))
-        if abs(beat - steps[0].due) <= chunk.period / 2:
+        if steps[0].due < beat or (old and steps[0].due - beat <= chunk.period / 2):
             steps = [step.moved(beat - steps[0].due) for step in steps]
-        return [step for step in steps if step.due < chunk.expires - _SAME]
+        return [step for step in steps if step.due < step.expires - SAME]
 
     def play(self, now: float) -> Step | None:
         """The step that is due now; what was before is forgotten."""
@@ -102,10 +106,15 @@ class ChunkStrategy(abc.ABC):
             self.steps.pop(0)
         if not self.steps or self.steps[0].due > now + _slack(self.steps[0]):
             return None
-        if self.steps[0].until <= now + _SAME:
+        if self.steps[0].until <= now + SAME:
             self._end = self.steps.pop(0).until
             return None
         return self.steps[0]
+
+    def stood(self, seconds: float, now: float) -> None:
+        """The arm was kept from playing for so long, until now, and stands where it stood: so does what it plays."""
+        self.steps = _later(self.steps, seconds)
+        self._end = now
 
     def renew(self) -> None:
         """What comes next is of another task: it takes the place of what is there, and is mixed with nothing of it."""
@@ -131,7 +140,7 @@ class Prefetch(ChunkStrategy):
 
     def _made(self, old: Sequence[Step], fresh: list[Step], now: float) -> list[Step]:
         end = old[-1].until if old else -math.inf
-        return [step for step in fresh if step.due >= end - _SAME]
+        return [step for step in fresh if step.due >= end - SAME]
 
 
 class Sequential(Prefetch):
@@ -145,7 +154,7 @@ class Sequential(Prefetch):
 
     def asks(self, now: float, lead: float | None) -> bool:
         """Whether nothing is left to play."""
-        return self._renewed or self.end <= now + _SAME
+        return self._renewed or self.end <= now + SAME
 
 
 class Latest(ChunkStrategy):
@@ -196,6 +205,11 @@ class Ensemble(ChunkStrategy):
         super().__init__(threshold)
         self._answers: list[list[Step]] = []
 
+    def stood(self, seconds: float, now: float) -> None:
+        """See :meth:`ChunkStrategy.stood`."""
+        super().stood(seconds, now)
+        self._answers = [kept for answer in self._answers if (kept := _later(answer, seconds))]
+
     def _made(self, old: Sequence[Step], fresh: list[Step], now: float) -> list[Step]:
         # Where nothing is left to go on from the arm stands still, and what was said before is about another moment.
         self._answers = [each for each in self._answers if each[-1].due >= now] if old else []
@@ -208,73 +222,20 @@ class Ensemble(ChunkStrategy):
         return made
 
 
-class RealTimeChunking(Latest):
-    """The model is told what is not played yet and how late its answer will be, and goes on from there.
-
-    Black et al. 2025 (*Real-Time Execution of Action Chunking Flow Policies*) and its form in training (*Training-Time
-    Action Conditioning*). For the latter the handshake states ``max_delay_steps``: an answer that comes later than it
-    was told is not gone on with, for the model knew less than was played.
-    """
-
-    needs = frozenset({"prefix", "delay_steps"})
-
-    def __init__(self, threshold: float | None = None) -> None:
-        super().__init__(threshold)
-        self._hard: int | None = None
-        self._promised: float | None = None
-
-    def check(self, meta: Mapping[str, Any]) -> None:
-        """Raises ConfigurationError for a model that is not told what was not played yet."""
-        takes: Sequence[str] = meta.get("context") or ()
-        if missing := sorted(self.needs - set(takes)):
-            refused: Mapping[str, str] = meta.get("context_refused") or {}
-            why = "; ".join(f"{name}: {refused[name]}" for name in missing if name in refused)
-            raise ConfigurationError(
-                f"real-time chunking needs a model that is told {' and '.join(missing)}, and this one takes "
-                f"{', '.join(takes) or 'nothing'} beside the observation{f' ({why})' if why else ''}; "
-                "take another strategy: prefetch, latest, blend"
-            )
-        self._hard = meta.get("max_delay_steps")
-
-    def asks(self, now: float, lead: float | None) -> bool:
-        """See :meth:`ChunkStrategy.asks`; in motion only where it is known how late the answer will be."""
-        return (lead is not None or self.end <= now + _SAME) and super().asks(now, lead)
-
-    def told(self, now: float, lead: float | None) -> dict[str, Any]:
-        """What is not played yet, and how much of it will be when the answer is there."""
-        left = [step for step in self.steps if step.due > now - step.period / 2]
-        self._promised = None
-        if not left or lead is None or self._renewed:
-            return {}
-        period = left[0].period
-        delay = min(math.ceil(lead / period - _SAME), len(left))
-        if self._hard is not None:
-            delay = min(delay, self._hard)
-            self._promised = now + delay * period
-        rows = [{"action": step.action} for step in left]
-        return {CONTEXT["prefix"]: columns(rows), CONTEXT["delay_steps"]: delay}
-
-    def take(self, chunk: TimedChunk, now: float) -> str | None:
-        """See :meth:`ChunkStrategy.take`."""
-        promised, self._promised = self._promised, None
-        moving = self.end > now + _SAME
-        if promised is not None and moving and now > promised + chunk.period / 4:
-            return (
-                f"the answer came {now - chunk.observed:.3g} s after its observation; the model was told "
-                f"{promised - chunk.observed:.3g} s, the most that it can answer to"
-            )
-        return super().take(chunk, now)
+def _later(steps: Sequence[Step], seconds: float) -> list[Step]:
+    moved = [step.moved(seconds) for step in steps]
+    return [step for step in moved if step.due < step.expires - SAME]
 
 
 def _replaced(old: Sequence[Step], fresh: list[Step]) -> list[Step]:
     """The old steps up to where the fresh ones begin."""
     begin = fresh[0].due
-    kept = [replace(step, until=min(step.until, begin)) for step in old if step.due < begin - _SAME]
+    kept = [replace(step, until=min(step.until, begin)) for step in old if step.due < begin - SAME]
     return [*kept, *fresh]
 
 
 #: Moments that differ by less are the same one, in seconds.
-_SAME = 1e-6
+SAME = 1e-6
 
 
 def _slack(step: Step) -> float:

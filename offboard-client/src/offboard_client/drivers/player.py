@@ -110,7 +110,7 @@ class Player:
         self._retreat = self._retreated = None
 
     def _keep_up(self) -> None:
-        """An arm that was kept from its next set-point for a whole control period plays nothing to catch up."""
+        """An arm that was kept from its next set-point for a whole control period does nothing to catch up."""
         if not self._realtime:
             return
         now = self._clock()
@@ -120,7 +120,8 @@ class Player:
                 f"{now - self._start:.2f} s. Return when the time is over, or say realtime = False for a robot whose "
                 "time passes in apply only"
             )
-        if now - self._at > self._guard.control_period:
+        if (late := now - self._at) > self._guard.control_period:
+            self._stream.stood(late, now)
             self._at = now
             self._lay_out(math.inf)
 

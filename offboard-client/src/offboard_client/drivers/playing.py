@@ -36,4 +36,4 @@ class Playing:
         try:
             yield stream
         finally:
-            stream.leave()
+            stream.close(session=False)

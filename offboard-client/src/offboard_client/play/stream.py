@@ -65,7 +65,7 @@ class PolicyStream:
         self._landed = threading.Condition(self._lock)
         self._asker = OneThread("offboard-stream")
         self._epoch = self._episode = 0
-        self._flying = False
+        self._flying, self._stood = False, 0.0
         self._mail: Exchange | None = None
         self._not_before = float("-inf")
         self._task: str | None = None
@@ -129,7 +129,7 @@ class PolicyStream:
                 sent["task"] = self._task
             sent.update(self._frames.told(now))
             sent.update(self._strategy.told(now, self._trips.lead))
-            self._flying, self._not_before = True, now + self.action_period
+            self._flying, self._not_before, self._stood = True, now + self.action_period, 0.0
             self._why = HoldStill("the first answer is awaited" if self._trips.lead is None else "an answer is awaited")
             epoch, began = self._epoch, self._clock()
         self._asker.put(lambda: self._ask(sent, now, began, epoch))
@@ -145,6 +145,12 @@ class PolicyStream:
         with self._lock:
             self._land(now)
             return self._strategy.play(now) or self._why
+
+    def stood(self, seconds: float, now: float) -> None:
+        """The arm was kept for so long, until now: what it was to play waited with it, and so does what comes."""
+        with self._lock:
+            self._strategy.stood(seconds, now)
+            self._stood += seconds
 
     def steps(self, now: float) -> list[Step]:
         """What is played from ``now`` on, as far as it is known; see :meth:`landed`."""
@@ -196,21 +202,14 @@ class PolicyStream:
             self._frames.clear()
         self._asker.call(self._session.reset)
 
-    def close(self) -> None:
-        """End the session and the thread. Never raises; may be repeated."""
-        self._end()
-        self._session.close()
-        self._asker.close()
-
-    def leave(self) -> None:
-        """End the thread, and leave the session to whoever opened it."""
-        self._end()
-        self._asker.close()
-
-    def _end(self) -> None:
+    def close(self, session: bool = True) -> None:
+        """End the thread, and the session unless somebody else does. Never raises; may be repeated."""
         with self._lock:
             self._drop("the stream was closed")
             self._closed = True
+        if session:
+            self._session.close()
+        self._asker.close()
 
     def __enter__(self) -> PolicyStream:
         return self
@@ -249,7 +248,7 @@ class PolicyStream:
 
     def _taken(self, mail: Exchange, rows: Sequence[Row], now: float) -> Exchange:
         try:
-            chunk = self._pace.lay(rows, mail.observed)
+            chunk = self._pace.lay(rows, mail.observed).moved(self._stood)
         except InvalidAction as error:
             self._why = HoldStill(error.text, error)
             return replace(mail, failure=error)
