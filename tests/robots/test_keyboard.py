@@ -16,7 +16,7 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
-from offboard_client.cli.run_keyboard import Keyboard
+from offboard_client.cli import Keyboard
 from offboard_client.play import (
     Controls,
     GiveBack,

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from offboard_client.cli import show
-from offboard_client.drivers.attention import Attention
-from offboard_client.drivers.player import Player
-from offboard_client.drivers.telling import Audience
+from offboard_client.drivers import Attention, Audience, Player
 from offboard_client.errors import (
     BadObservation,
     ConnectionFailed,

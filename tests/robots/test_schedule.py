@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from offboard_client.chunks import MAX_PAUSE
 from offboard_client.errors import InvalidAction
-from offboard_client.play import MAX_PAUSE, schedule
+from offboard_client.play import schedule
 
 
 def rows(*timestamps: Any) -> list[dict[str, Any]]:

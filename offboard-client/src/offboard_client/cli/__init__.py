@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from .positronic import from_positronic
     from .probe import show_handshake
     from .run import play, show
+    from .run_keyboard import Keyboard
     from .run_options import RunOptions, ServersPolicy, parse_run
     from .run_timings import COLUMNS, Timings
     from .synthetic import synthetic_observation
 
 __all__ = [
     "COLUMNS",
+    "Keyboard",
     "RunOptions",
     "ServersPolicy",
     "Timings",
@@ -37,6 +39,7 @@ _LATER = {
     "ServersPolicy": "run_options",
     "parse_run": "run_options",
     "from_positronic": "positronic",
+    "Keyboard": "run_keyboard",
     "play": "run",
     "show": "run",
     "COLUMNS": "run_timings",

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from .attention import Attention
 from .freshness import Freshness
+from .player import Player
 from .playing import Playing
+from .telling import Audience
 from .timed import RunLength, TimedDriver
 
 __all__ = [
+    "Attention",
+    "Audience",
     "Freshness",
+    "Player",
     "Playing",
     "RunLength",
     "TimedDriver",

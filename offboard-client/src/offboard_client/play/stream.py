@@ -48,8 +48,9 @@ class PolicyStream:
         speed: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``chunks``: a strategy or its name (:data:`~offboard_client.chunks.STRATEGIES`). ``horizon_sec``, ``speed``: :class:`.Pace`.
+        """``chunks``: a strategy or its name (:data:`~offboard_client.chunks.STRATEGIES`).
 
+        ``horizon_sec``, ``speed``: :class:`.Pace`.
         ``clock``: by which answers are awaited, in seconds; the robot's where it has one of its own.
 
         The session is the stream's from now on. Raises ConfigurationError for a model that cannot be played so.
