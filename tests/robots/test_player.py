@@ -12,13 +12,18 @@ import pytest
 from offboard_client.cli import show
 from offboard_client.drivers import Attention, Audience, Player
 from offboard_client.errors import (
+    BadMessage,
     BadObservation,
     ConnectionFailed,
     ConnectionLost,
+    DeadlineExceeded,
+    Idle,
     InferTimeout,
     InvalidAction,
+    ModelLost,
     PolicyFailed,
     RobotFailed,
+    ShuttingDown,
 )
 from offboard_client.play import (
     Answer,
@@ -281,7 +286,25 @@ def test_a_lost_session_costs_the_arm_no_more_than_a_hold() -> None:
     assert fastest(rig.arm.path) <= 0.5 + 1e-9
 
 
-@pytest.mark.parametrize("error", [PolicyFailed("it raised"), InferTimeout("too slow")])
+@pytest.mark.parametrize("error", [BadMessage("no map"), ShuttingDown("bye"), Idle("make room"), ModelLost("it died")])
+def test_whatever_ends_a_session_the_next_one_is_played(error: Any) -> None:
+    rig = Rig(lambda number: 0.15, "latest")
+    rig.policy.fails[4] = error
+    assert rig.play(8.0)
+    assert rig.stream.reconnects == 1
+    assert rig.ticks[-1].rung == "playing"
+
+
+def test_a_policy_that_fails_from_the_start_is_a_fault_and_no_long_wait() -> None:
+    rig = Rig(lambda number: 0.15, "latest", Patience(1.0, 3.0))
+    rig.policy.fails = dict.fromkeys(range(1000), PolicyFailed("it raised"))
+    with pytest.raises(PolicyFailed, match="it raised"):
+        rig.play(60.0)
+    assert rig.rungs() == {"hold": pytest.approx(3.0, abs=0.3)}
+    assert not rig.arm.q
+
+
+@pytest.mark.parametrize("error", [PolicyFailed("it raised"), DeadlineExceeded("late"), InferTimeout("too slow")])
 def test_a_policy_that_fails_once_is_asked_again_with_another_observation(error: Any) -> None:
     rig = Rig(lambda number: 0.15, "latest")
     rig.policy.fails[3] = error

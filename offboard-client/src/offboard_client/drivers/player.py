@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..errors import ConnectionFailed, InferTimeout, ModelLost, OffboardError, PolicyFailed, RobotFailed
-from ..play import Command, Exchange, Guard, HoldStill, Ladder, PolicyStream, Rung, hold, lay_out
+from ..errors import DeadlineExceeded, InferTimeout, OffboardError, PolicyFailed, RobotFailed
+from ..play import LOSSES, Command, Exchange, Guard, HoldStill, Ladder, PolicyStream, Rung, hold, lay_out
 from ..robots import Asked, Robot, Task, Vector
 from .attention import Attention
 from .freshness import Freshness
@@ -16,7 +16,7 @@ from .telling import Audience
 #: Times that differ by less are the same time, in seconds: far below any period, far above the rounding of sums.
 _SAME_TIME = 1e-6
 #: What a policy may come back from by itself, while the arm holds.
-_PASSING = (ConnectionFailed, InferTimeout, ModelLost, PolicyFailed)
+_PASSING = (*LOSSES, DeadlineExceeded, PolicyFailed)
 #: Seconds that an arm may be ahead of the clock.
 _AHEAD = 0.25
 #: Seconds that a session has for its own limit to end a wait that this driver is in.
@@ -56,11 +56,13 @@ class Player:
         self._at = self._start = 0.0
         self._observation: Mapping[str, Any] = {}
         self._sent = self._observe_ms = 0.0
+        # Of the last exchange.
+        self._failure: OffboardError | None = None
 
     def play(self, limit: float) -> bool:
         """``limit``: seconds of the robot's time. False if somebody ended it before. Raises what ends an episode."""
         self._at = self._start = self._now()
-        self._observation = {}
+        self._observation, self._failure = {}, None
         self._drop()
         while self._left(limit) > self._guard.control_period - _SAME_TIME:
             if self._attention.lost() and not self._gone_on():
@@ -160,9 +162,12 @@ class Player:
 
     def _judge(self, landed: Exchange) -> None:
         """Raises what ends the episode."""
-        failure = landed.failure
-        if failure is not None and not (self._realtime and isinstance(failure, _PASSING)):
+        failure = self._failure = landed.failure
+        if failure is None:
+            return
+        if not (self._realtime and isinstance(failure, _PASSING)):
             raise failure
+        self._ladder.failed()
 
     def _lay_out(self, limit: float) -> None:
         steps = self._stream.steps(self._at)
@@ -220,7 +225,7 @@ class Player:
         held = self._stream.next_action(self._at)
         if self._retreated is not None and getattr(held, "failure", None) is None:
             held = self._retreated
-        why = getattr(held, "failure", None)
+        why = getattr(held, "failure", None) or self._failure
         if why is not None:
             return why
         return InferTimeout(f"the arm held still for want of an answer: {getattr(held, 'reason', 'none came')}")

@@ -31,10 +31,11 @@ from .remote import RemotePolicy, Shrinking
 from .report import Episode, Report, percentiles
 from .safety import SafetyLimits
 from .schedule import Command, hold, lay_out, schedule
-from .stream import PolicyStream
+from .stream import LOSSES, PolicyStream
 
 __all__ = [
     "ENDS",
+    "LOSSES",
     "POLICIES",
     "RUNGS",
     "WAITING",

@@ -33,13 +33,13 @@ class Patience:
 class Ladder:
     """Which rung the arm is on: it is told the time, and knows no robot.
 
-    Until the arm has moved for the first time it only holds: what a policy does before its first answer may take long,
-    and has limits of its own.
+    Until the arm has moved for the first time, or an answer has failed, it only holds: what a policy does before its
+    first answer may take long, and has limits of its own.
     """
 
     def __init__(self, patience: Patience, has_safe_action: bool) -> None:
         self._patience, self._has_safe_action = patience, has_safe_action
-        self._moved = False
+        self._begun = False
         self._since: float | None = None
         self._fault = False
 
@@ -53,9 +53,9 @@ class Ladder:
         if self._fault:
             return "fault"
         if playable:
-            self._moved, self._since = True, None
+            self._begun, self._since = True, None
             return "rest" if overdue else "playing"
-        if not self._moved:
+        if not self._begun:
             return "hold"
         self._since = now if self._since is None else self._since
         waited = now - self._since
@@ -64,6 +64,10 @@ class Ladder:
             return "fault"
         return "safe_action" if self._has_safe_action and waited >= self._patience.safe_after else "hold"
 
+    def failed(self) -> None:
+        """An answer has failed: from now on it counts how long the arm waits."""
+        self._begun = True
+
     def clear(self) -> None:
         """A person has cleared the fault, or somebody asked for a hold: the arm begins anew."""
-        self._moved, self._since, self._fault = False, None, False
+        self._begun, self._since, self._fault = False, None, False

@@ -10,7 +10,17 @@ from types import TracebackType
 from typing import Any
 
 from ..chunks import ChunkStrategy, RoundTrips, Step, choose_strategy
-from ..errors import ConfigurationError, ConnectionFailed, ConnectionLost, InferTimeout, InvalidAction, ModelLost
+from ..errors import (
+    BadMessage,
+    ConfigurationError,
+    ConnectionFailed,
+    ConnectionLost,
+    Idle,
+    InferTimeout,
+    InvalidAction,
+    ModelLost,
+    ShuttingDown,
+)
 from ..wire import Row
 from .background import OneThread
 from .exchange import Exchange, HoldStill, named
@@ -18,8 +28,9 @@ from .frames import Frames
 from .pace import Pace
 from .policy import PolicySession
 
-#: What loses a session. Whoever opens one anew begins an episode that the policy knows nothing of.
-LOSSES = (ConnectionLost, ConnectionFailed, InferTimeout, ModelLost)
+#: What loses a session; a server that restarts says so, and one that sends what nobody can read is not listened to any
+#: more. Whoever opens a session anew begins an episode that the policy knows nothing of.
+LOSSES = (BadMessage, ConnectionFailed, Idle, InferTimeout, ModelLost, ShuttingDown)
 #: Seconds between two attempts to open a session anew, each of which has its own patience.
 _AGAIN = 1.0
 
