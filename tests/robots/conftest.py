@@ -3,4 +3,10 @@
 import importlib.util
 
 if importlib.util.find_spec("offboard_core") is None:
-    collect_ignore = ["test_command.py", "test_entries.py", "test_example_robot.py", "test_run_timings.py"]
+    collect_ignore = [
+        "test_command.py",
+        "test_entries.py",
+        "test_example_robot.py",
+        "test_faults.py",
+        "test_run_timings.py",
+    ]
