@@ -282,6 +282,9 @@ def test_a_lost_session_costs_the_arm_no_more_than_a_hold() -> None:
     assert rig.play(8.0)
     assert rig.stream.reconnects == 1
     assert [answer.failure for answer in rig.answers if answer.failure] == [("connection_lost", "cut")]
+    assert [number for number, answer in enumerate(rig.answers) if answer.anew] == [5], (
+        "the next one is a new episode's"
+    )
     assert rig.ticks[-1].rung == "playing"
     assert fastest(rig.arm.path) <= 0.5 + 1e-9
 

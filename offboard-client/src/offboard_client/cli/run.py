@@ -24,7 +24,8 @@ ENDING = (ConnectionFailed, RobotFailed)
 def run(arguments: list[str]) -> int:
     """Play the episodes, print what was measured.
 
-    0 if they were played, whatever became of them; 1 without a policy, or with a robot that fails.
+    0 if they were played, whatever became of them; 1 without a policy, with a robot that fails, or after so many faults
+    that the rest was not played.
 
     Raises UsageError, and what :func:`play` raises.
     """
@@ -38,9 +39,17 @@ def run(arguments: list[str]) -> int:
         raise UsageError(error.text) from error
     report = play(parsed.run, robot, task, parsed.open)
     show(report, parsed.policy.json, "server" if parsed.own is None else "policy")
+    return status(report)
+
+
+def status(report: Report) -> int:
+    """The exit status after a run."""
     if report.interrupted:
         return 130
-    return int(any(issubclass(BY_CODE.get(code, OffboardError), ENDING) for code in report.failures))
+    return int(
+        report.gave_up is not None
+        or any(issubclass(BY_CODE.get(code, OffboardError), ENDING) for code in report.failures)
+    )
 
 
 def play(options: RunOptions, robot: Robot, task: Task, open_policy: Callable[[Line], PolicySession]) -> Report:
@@ -71,6 +80,7 @@ def play(options: RunOptions, robot: Robot, task: Task, open_policy: Callable[[L
             report.losses, report.stops = driver.losses, controls.stops
             with nullcontext() if keyboard is None else keyboard.listening():
                 driver.run(length, options.seed)
+            report.gave_up = driver.gave_up
     except (KeyboardInterrupt, *ENDING) as error:
         if not report.episodes:
             raise

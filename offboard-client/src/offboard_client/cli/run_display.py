@@ -31,8 +31,10 @@ class Display:
         self._seen.started(episode)
 
     def answered(self, answer: Answer) -> None:
-        """Nothing to show: the line has the round trip with the next step."""
+        """Prints a line where the policy has begun anew; the live one has the round trip with the next step."""
         self._seen.answered(answer)
+        if answer.anew:
+            note(f"episode {self._which}: the policy began a new episode: its session was lost")
 
     def ticked(self, tick: Tick) -> None:
         """Moves the line."""
@@ -64,6 +66,10 @@ def table(report: Report, whose: str = "server") -> Table:
     result.add_row("success", f"{report.successes} of {len(report.episodes)} episodes")
     for code, count in report.failures.items():
         result.add_row("failed", f"{count} x {code}")
+    if report.gave_up:
+        result.add_row("given up", report.gave_up)
+    if report.reconnects:
+        result.add_row("sessions lost", f"{report.reconnects}; the policy began a new episode each time")
     result.add_row("steps", f"{report.steps} in {counted(len(report.round_trips_ms), 'chunk')}")
     result.add_row("round trip", _milliseconds(report.round_trips_ms))
     for stage, values in report.server_ms.items():

@@ -56,6 +56,8 @@ class Player:
         self._at = self._start = 0.0
         self._observation: Mapping[str, Any] = {}
         self._sent = self._observe_ms = 0.0
+        #: Whether what :meth:`play` raised is a fault: the last rung of the ladder.
+        self.fault = False
         # Of the last exchange.
         self._failure: OffboardError | None = None
 
@@ -189,6 +191,7 @@ class Player:
         why = self._stream.why(self._at) if self._realtime else None
         rung = self._ladder.rung(self._at, playable=command is not None, overdue=why is not None)
         if rung == "fault":
+            self.fault = True
             raise self._fault()
         if rung == "safe_action" and self._retreated is None:
             self._begin_to_retreat(why or HoldStill("no answer came"))

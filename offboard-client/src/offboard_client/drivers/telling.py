@@ -37,8 +37,9 @@ class Audience:
             failure = None if exchange.failure is None else described(exchange.failure)
             rows = None if failure else exchange.rows
             answer = Answer(
-                exchange.observation, rows, sent, observe_ms, 1000 * exchange.took, exchange.timing, failure
-            )
+                exchange.observation, rows, sent, observe_ms, 1000 * exchange.took, exchange.timing, failure,
+                exchange.anew,
+            )  # fmt: skip
             for observer in self._observers:
                 observer.answered(answer)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import ConfigurationError, ConnectionFailed, ConnectionLost, OffboardError, RobotFailed, told
+from ..errors import ConfigurationError, ConnectionFailed, ConnectionLost, OffboardError, RobotFailed, counted, told
 from ..play import (
     Controls,
     Ladder,
@@ -28,6 +28,8 @@ from .playing import Playing
 from .telling import Audience, described
 
 _A_DAY = 86400
+#: So many faults one after the other are none that the next episode heals.
+_FAULTS = 3
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,9 @@ class TimedDriver:
         self._guard = self._limits.guard(robot, self._meta)
         self._attention = Attention(controls or Controls(), robot, self._guard.control_period, sleep)
         self._playing, self._attended = playing or Playing(), attended
+        self._faults = 0
+        #: Why the run has ended before its last episode, where nothing was raised.
+        self.gave_up: str | None = None
 
     @property
     def losses(self) -> list[Loss]:
@@ -102,7 +107,9 @@ class TimedDriver:
     def run(self, length: RunLength, seed: int = 0) -> None:
         """Play every episode, the i-th with ``seed + i``; what happens is told the observers.
 
-        An error ends its episode only; a session that was lost is opened anew for the next one. Raises
+        An error ends its episode only; a session that was lost is opened anew for the next one. A fault, an arm that
+        held still until its patience was over, fails the episode too; after three in a row nobody is there to clear
+        them, and the run is over (:attr:`gave_up`). Raises
         ConnectionFailed when that cannot be done, and RobotFailed for a robot or a task that fails: the episodes that
         are left cannot be played.
         """
@@ -117,11 +124,15 @@ class TimedDriver:
                 if not self._attention.may_begin(self._attended):
                     return
                 self._episode(player, stream, number + 1, seed + number, length.limit(self._attended))
+                if self._faults == _FAULTS and not self._attended and number + 1 < length.episodes:
+                    left = counted(length.episodes - number - 1, "episode")
+                    self.gave_up = f"{_FAULTS} faults in a row; {left} not played"
+                    return
 
     def _episode(self, player: Player, stream: PolicyStream, number: int, seed: int, seconds: float) -> None:
         periods = self._guard.control_period, self._guard.action_period
         self._audience.started(number, seed, seconds, periods, self._meta)
-        outcome = Outcome(stopped=True)
+        outcome, player.fault = Outcome(stopped=True), False
         try:
             if number > 1:
                 stream.reset()
@@ -132,12 +143,13 @@ class TimedDriver:
         except OffboardError as error:
             outcome = Outcome(False, described(error))
             unopened = isinstance(error, ConnectionFailed) and not isinstance(error, ConnectionLost)
-            if unopened or isinstance(error, RobotFailed):
+            if (unopened and not player.fault) or isinstance(error, RobotFailed):
                 raise
         except Exception as error:
             outcome = Outcome(False, ("internal", told(error)))
             raise
         finally:
+            self._faults = self._faults + 1 if player.fault else 0
             self._audience.ended(replace(outcome, kept=self._attention.kept()))
 
     def _at_start(self, seed: int) -> bool:

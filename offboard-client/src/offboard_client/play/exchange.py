@@ -28,6 +28,7 @@ class Exchange:
 
     ``observed``: when it was taken, on the robot's clock. ``rows``: as the session answers. ``took``: seconds on the
     stream's clock. ``timing``: the session's, in ms. ``dropped``: why nothing of it is played, if that is so.
+    ``anew``: it is the first with a session that was opened for one that was lost: an episode of the policy's own.
     """
 
     observation: Mapping[str, Any]
@@ -37,6 +38,7 @@ class Exchange:
     timing: Mapping[str, float]
     failure: OffboardError | None = None
     dropped: str | None = None
+    anew: bool = False
 
 
 def named(error: BaseException) -> OffboardError:

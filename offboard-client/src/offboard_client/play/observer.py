@@ -43,7 +43,8 @@ class Answer:
     ``rows``: the chunk; [] = stop; None = go on, and after a failure. ``at``: seconds, when it was sent.
     ``observe_ms``: how long the robot took to measure it. ``round_trip_ms``: how long the call took.
     ``timing``: the stages of that in ms, as the session's ``timing.last`` has them; {} after a failure.
-    ``failure``: an error's code and text, if it was not answered.
+    ``failure``: an error's code and text, if it was not answered. ``anew``: the policy has begun a new episode with it,
+    for its session was lost.
     """
 
     observation: Mapping[str, Any]
@@ -53,6 +54,7 @@ class Answer:
     round_trip_ms: float
     timing: Mapping[str, float]
     failure: tuple[str, str] | None = None
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

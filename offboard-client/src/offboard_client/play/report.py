@@ -23,6 +23,7 @@ class Episode:
     seconds: float = 0.0
     steps: int = 0
     exchanges: int = 0
+    reconnects: int = 0
     failure: tuple[str, str] | None = None
 
 
@@ -41,6 +42,8 @@ class Report:
     #: Wall seconds: ``observe`` (measuring), ``infer`` (round trips), ``apply`` (playing).
     wall_s: dict[str, float] = field(default_factory=lambda: {"observe": 0.0, "infer": 0.0, "apply": 0.0})
     interrupted: bool = False
+    #: Why the episodes that were left were not played: :attr:`.TimedDriver.gave_up`, if whoever runs it puts it here.
+    gave_up: str | None = None
     #: Seconds that the arm was on each rung of :data:`.observer.Rung`, on the robot's clock.
     rungs: dict[str, float] = field(default_factory=dict[str, float])
     #: Seconds that each stop took: :attr:`.controls.Controls.stops`, if whoever runs it puts them here.
@@ -58,6 +61,7 @@ class Report:
         """A round trip more; of its stages those called ``server.<stage>_ms`` are kept."""
         self.wall_s["observe"] += answer.observe_ms / 1000
         self.wall_s["infer"] += answer.round_trip_ms / 1000
+        self.episodes[-1].reconnects += answer.anew
         if answer.failure:
             return
         self.episodes[-1].exchanges += 1
@@ -101,6 +105,11 @@ class Report:
         return sum(episode.steps for episode in self.episodes)
 
     @property
+    def reconnects(self) -> int:
+        """How often the policy began a new episode in the midst of one of the robot's, for its session was lost."""
+        return sum(episode.reconnects for episode in self.episodes)
+
+    @property
     def missed_deadlines(self) -> int:
         """Exchanges that took longer than one action lasts."""
         return sum(value > self.deadline_ms for value in self.round_trips_ms)
@@ -122,10 +131,12 @@ class Report:
             "missed_deadlines": self.missed_deadlines,
             "deadline_ms": None if math.isnan(self.deadline_ms) else self.deadline_ms,
             "failures": dict(self.failures),
+            "reconnects": self.reconnects,
             "wall_s": {stage: round(seconds, 3) for stage, seconds in self.wall_s.items()},
             "rungs_s": {rung: round(seconds, 3) for rung, seconds in self.rungs.items()},
             "stop_ms": [round(1000 * seconds, 3) for seconds in self.stops],
             "interrupted": self.interrupted,
+            "gave_up": self.gave_up,
             "losses": [asdict(loss) for loss in self.losses if loss],
             "episode_log": [asdict(episode) for episode in self.episodes],
         }

@@ -82,7 +82,7 @@ class PolicyStream:
         self._not_before = float("-inf")
         self._task: str | None = None
         self._why = HoldStill("no observation was sent yet")
-        self._closed = False
+        self._closed = self._anew = False
         #: How often the policy has begun an episode in mid-run because its session was lost.
         self.reconnects = 0
         #: Whether the robot's clock stands while an answer is awaited.
@@ -211,6 +211,7 @@ class PolicyStream:
         with self._lock:
             self._drop("the episode has just begun")
             self._episode += 1
+            self._anew = False
             self._frames.clear()
         self._asker.call(self._session.reset)
 
@@ -282,7 +283,8 @@ class PolicyStream:
         with self._landed:
             self._flying = lost
             if epoch == self._epoch:
-                self._mail = Exchange(observation, observed, rows, took, timing, failure)
+                self._mail = Exchange(observation, observed, rows, took, timing, failure, anew=self._anew)
+                self._anew = False
             self._landed.notify_all()
             if failure is None:
                 self._trips.took(0.0 if self.stands else took)
@@ -302,7 +304,9 @@ class PolicyStream:
                 if failure is None or self._closed or episode != self._episode:
                     self._flying = False
                     self._trips.cold()
-                    self.reconnects += failure is None
+                    if failure is None:
+                        self.reconnects += 1
+                        self._anew = episode == self._episode
                     self._landed.notify_all()
                     return
                 self._why = HoldStill(failure.text, failure)
