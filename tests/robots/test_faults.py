@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from fault_proxy import FaultProxy
 from offboard_client import InferenceClient, OffboardError
-from offboard_client.cli.run_display import table
+from offboard_client.cli import table
 from offboard_client.drivers import Playing, RunLength, TimedDriver
 from offboard_client.errors import BY_CODE
-from offboard_client.play import Controls, Patience, Quit, Report, SafetyLimits
+from offboard_client.play import LOSSES, Controls, Patience, Quit, Report, SafetyLimits
 from offboard_core import InferenceServer
 from ports import free_port
 from puppets import PATIENCE, source, until
@@ -164,7 +164,8 @@ class Run:
         sent = Counter(self.weather.numbers["robots"])
         assert set(sent.values()) == {1}, "no observation is sent twice"
         (episode,) = self.report.episodes
-        assert episode.failure is None or episode.failure[0] in BY_CODE
+        # What the weather is to blame for, and not what was made of the policy's answers, which are smooth.
+        assert episode.failure is None or issubclass(BY_CODE[episode.failure[0]], LOSSES), episode.failure
         assert episode.failure is not None or self.plays_again
 
 

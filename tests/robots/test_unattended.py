@@ -8,8 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from offboard_client.cli.run import status
-from offboard_client.cli.run_display import Display, table
+from offboard_client.cli import Display, status, table
 from offboard_client.drivers import Playing, RunLength, TimedDriver
 from offboard_client.errors import ConnectionFailed, PolicyFailed
 from offboard_client.play import Answer, EpisodeInfo, Patience, Report, SafetyLimits

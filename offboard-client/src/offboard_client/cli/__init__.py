@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from .contract import show_contract
     from .positronic import from_positronic
     from .probe import show_handshake
-    from .run import play, show
+    from .run import play, show, status
+    from .run_display import Display, table
     from .run_keyboard import Keyboard
     from .run_options import RunOptions, ServersPolicy, parse_run
     from .run_timings import COLUMNS, Timings
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLUMNS",
+    "Display",
     "Keyboard",
     "RunOptions",
     "ServersPolicy",
@@ -30,7 +32,9 @@ __all__ = [
     "show",
     "show_contract",
     "show_handshake",
+    "status",
     "synthetic_observation",
+    "table",
 ]
 
 #: Imported when first asked for, since they import libraries that not everybody has.
@@ -42,6 +46,9 @@ _LATER = {
     "Keyboard": "run_keyboard",
     "play": "run",
     "show": "run",
+    "status": "run",
+    "Display": "run_display",
+    "table": "run_display",
     "COLUMNS": "run_timings",
     "Timings": "run_timings",
     "synthetic_observation": "synthetic",

@@ -18,7 +18,7 @@ from .controls import (
     Stop,
     TakeOver,
 )
-from .exchange import Exchange, HoldStill
+from .exchange import LOSSES, Exchange, HoldStill
 from .fit import Doubt, Fit, Mismatch, compare
 from .guard import Guard
 from .homing import read_place
@@ -31,7 +31,7 @@ from .remote import RemotePolicy, Shrinking
 from .report import Episode, Report, percentiles
 from .safety import SafetyLimits
 from .schedule import Command, hold, lay_out, schedule
-from .stream import LOSSES, PolicyStream
+from .stream import PolicyStream
 
 __all__ = [
     "ENDS",

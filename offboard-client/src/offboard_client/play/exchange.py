@@ -6,8 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import OffboardError, PolicyFailed, told
+from ..errors import (
+    BadMessage,
+    ConnectionFailed,
+    Idle,
+    InferTimeout,
+    ModelLost,
+    OffboardError,
+    PolicyFailed,
+    ShuttingDown,
+    told,
+)
 from ..wire import Row
+
+#: What loses a session; a server that restarts says so, and one that sends what nobody can read is not listened to any
+#: more. Whoever opens a session anew begins an episode that the policy knows nothing of.
+LOSSES = (BadMessage, ConnectionFailed, Idle, InferTimeout, ModelLost, ShuttingDown)
 
 
 @dataclass(frozen=True, slots=True)

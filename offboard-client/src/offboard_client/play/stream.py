@@ -10,27 +10,14 @@ from types import TracebackType
 from typing import Any
 
 from ..chunks import ChunkStrategy, RoundTrips, Step, choose_strategy
-from ..errors import (
-    BadMessage,
-    ConfigurationError,
-    ConnectionFailed,
-    ConnectionLost,
-    Idle,
-    InferTimeout,
-    InvalidAction,
-    ModelLost,
-    ShuttingDown,
-)
+from ..errors import ConfigurationError, ConnectionLost, InvalidAction
 from ..wire import Row
 from .background import OneThread
-from .exchange import Exchange, HoldStill, named
+from .exchange import LOSSES, Exchange, HoldStill, named
 from .frames import Frames
 from .pace import Pace
 from .policy import PolicySession
 
-#: What loses a session; a server that restarts says so, and one that sends what nobody can read is not listened to any
-#: more. Whoever opens a session anew begins an episode that the policy knows nothing of.
-LOSSES = (BadMessage, ConnectionFailed, Idle, InferTimeout, ModelLost, ShuttingDown)
 #: Seconds between two attempts to open a session anew, each of which has its own patience.
 _AGAIN = 1.0
 
