@@ -355,7 +355,7 @@ LINES = re.findall(r"^offboard (?:run|check) sim .*openpi://(?:.*\\\n)*.*$", PAG
 
 
 def test_the_page_has_lines():
-    assert len(LINES) == 3
+    assert len(LINES) == 4
 
 
 @pytest.mark.parametrize("line", LINES)

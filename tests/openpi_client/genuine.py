@@ -6,7 +6,7 @@ Reads commands from stdin and answers each on stdout: four bytes of length, then
 import struct
 import sys
 
-from openpi_client import action_chunk_broker, msgpack_numpy, websocket_client_policy
+from openpi_client import action_chunk_broker, image_tools, msgpack_numpy, websocket_client_policy
 
 READ, WRITE = sys.stdin.buffer, sys.stdout.buffer
 
@@ -24,6 +24,8 @@ def main():
                 answer = None
             elif command["do"] == "reset":
                 answer = policy.reset()
+            elif command["do"] == "resize":
+                answer = image_tools.resize_with_pad(command["image"], *command["size"])
             else:
                 answer = policy.infer(command["observation"])
             reply = {"answer": answer}

@@ -58,6 +58,10 @@ class Genuine:
     def reset(self):
         return self._ask(do="reset")
 
+    def resize(self, image, height, width):
+        """``image_tools.resize_with_pad``."""
+        return self._ask(do="resize", image=image, size=[height, width])
+
     def _ask(self, **command):
         frame = wire.encode(command)
         self._process.stdin.write(struct.pack(">I", len(frame)) + frame)
