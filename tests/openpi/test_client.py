@@ -84,6 +84,7 @@ def test_an_exchange():
         assert liar.connections == 1
 
 
+@pytest.mark.rule("L-21")
 def test_an_inference_may_take_as_long_as_it_is_given():
     """openpi's server answers no ping meanwhile: its own client gives up after 40 s of a first compilation."""
     now, server, limits = [0.0], ServerProtocol(), Timeouts(10, 900, 60, 240, 45, 5, 8)

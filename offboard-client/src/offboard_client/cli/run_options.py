@@ -71,8 +71,7 @@ class ServersPolicy(ServerOptions):
     model_id: str | None = None
     """The model; without it the one in the URL, else the server's default."""
     policy: str | None = None
-    """Instead of SERVER: `local:VENDOR` in this process (offboard-core), or `openpi://HOST:PORT` for a stock openpi
-    server; its options come on top."""
+    """Instead of SERVER: `local:VENDOR` (offboard-core) or `openpi://HOST:PORT`; its options come on top."""
     timeout: float = 60.0
     """How long to wait for one answer, in seconds."""
     resize: int | None = None

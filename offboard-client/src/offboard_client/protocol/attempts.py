@@ -137,10 +137,10 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes, address:
         )
         return AttemptFailed(Unauthorized(text), again=False)
     if status == 403 and code not in BY_CODE:
-        text = f"{address} answers 403{said}: no offboard server at this path, or a proxy refuses the token"
+        text = f"{address} answers 403{said}: no policy server at this path, or a proxy refuses the token"
         return AttemptFailed(ConnectionFailed(text), again=True, after=_FORBIDDEN_DELAY_S, forbidden=True)
     again = status >= 500 or status == 429
-    what = "is busy or starting" if again else "is no offboard server, or not at this path"
+    what = "is busy or starting" if again else "is no policy server, or not at this path"
     error = ConnectionFailed(f"{address} answers HTTP {status}{said}: it {what}")
     if code in BY_CODE:
         error = from_code(code, f"{address}: {text}")
