@@ -9,9 +9,11 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from offboard_client.cli import parse_run
 from offboard_client.errors import ConfigurationError
+from offboard_client.play import Patience
 from offboard_client.robots import Robot, Task, choose_robot, list_robots, make_robot, make_task
-from offboard_core import InferenceServer
+from offboard_core import InferenceServer, declare
 from offboard_process import in_process
 from plugin_dists import write_plugin
 
@@ -36,7 +38,7 @@ ARM = """
 
     class Arm(Robot):
         spec = RobotSpec(measures={"robot_state.q": Channel(shape=(2,))}, plays={"target_joints": Channel(shape=(2,))},
-                         control_period=0.05)
+                         control_period=0.05, simulated=True)
         realtime = False
         def __init__(self, port, part):
             self.port, self.part, self.calls = port, part, []
@@ -113,14 +115,100 @@ def test_what_a_robot_measures_and_plays_is_shown_without_connecting_it(install,
     assert "connected" not in shown.stdout
     assert "closed" not in shown.stdout
     data = json.loads(in_process("robots", "arm", "--json", path=tmp_path).stdout)
+    assert data.pop("limits")["joint_velocity"] == 2.0
     nothing = {"dtype": "float64", "unit": None, "frame": None, "order": [], "rate": None}
     assert data == {
         "name": "arm", "summary": "An arm.", "provider": "dist-arm 1.0", "control_period": 0.05,
-        "max_skew": None, "stale_after": None, "simulated": False,
+        "max_skew": None, "stale_after": None, "simulated": True,
         "measures": {"robot_state.q": {"shape": [2], **nothing}}, "plays": {"target_joints": {"shape": [2], **nothing}},
     }  # fmt: skip
     assert in_process("robots", "arm", "--port=", path=tmp_path).returncode == 2
     assert in_process("robots", "fly", path=tmp_path).returncode == 1
+
+
+LIMITS = """
+joint_velocity = 0.5
+workspace_low = "none"
+workspace_high = "none"
+
+[ladder]
+safe_after = 1.0
+
+[home]
+target_joints = [0.0, 0.0]
+"""
+
+
+def test_what_is_no_simulation_is_not_driven_without_its_limits(install, tmp_path: Path) -> None:
+    install("arm", ARM.replace(", simulated=True", ""))
+    (tmp_path / "arm.toml").write_text(LIMITS)
+    limits = ["--limits", str(tmp_path / "arm.toml")]
+    with InferenceServer(
+        {"stay": lambda: lambda seen: {"target_joints": seen["robot_state.q"]}}, port=0, fps=10
+    ) as server:
+        line = "run", "arm", f"127.0.0.1:{server.port}", "--seconds", "0.2"
+        refused = in_process(*line, *ANYWHERE, path=tmp_path)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "arm is no simulation, and no file says what it may be sent: --limits FILE" in refused.stderr
+        done = in_process(*line, *limits, path=tmp_path)
+        assert (done.returncode, "0 of 1 episodes" in done.stdout) == (0, True), done.stderr
+        wider = in_process(*line, *limits, "--limits.joint-velocity", "0.6", path=tmp_path)
+        assert (wider.returncode, wider.stdout) == (2, "")
+        assert "joint_velocity is 0.5 in" in wider.stderr
+        assert in_process(*line, *limits, "--limits.joint-velocity", "0.4", path=tmp_path).returncode == 0
+        checked = in_process("check", "arm", f"127.0.0.1:{server.port}", *limits, path=tmp_path)
+        assert checked.returncode == 0, checked.stderr
+        assert re.search(r"joint_velocity +0\.5\n", checked.stdout), checked.stdout
+        data = json.loads(
+            in_process("check", "arm", f"127.0.0.1:{server.port}", *limits, "--json", path=tmp_path).stdout
+        )
+        assert (data["fits"], data["limits"]["home"]) == (True, {"target_joints": [0.0, 0.0]})
+
+
+def test_limits_that_cannot_be_held_are_found_by_a_check(install, tmp_path: Path) -> None:
+    install("arm", ARM)
+    (tmp_path / "arm.toml").write_text("joint_velocity = 0.5")
+    with InferenceServer({"stay": declare(action={"target_joints": (2,)})(lambda seen: {})}, port=0, fps=10) as server:
+        done = in_process(
+            "check", "arm", f"127.0.0.1:{server.port}", "--limits", str(tmp_path / "arm.toml"), path=tmp_path
+        )
+    assert done.returncode == 1
+    assert "the workspace cannot be held for target_joints" in done.stderr
+
+
+def test_a_robots_limits_are_shown_and_so_is_that_there_are_none(install, tmp_path: Path) -> None:
+    install("arm", ARM.replace(", simulated=True", ""))
+    (tmp_path / "arm.toml").write_text(LIMITS)
+    limits = ["--limits", str(tmp_path / "arm.toml")]
+    shown = in_process("robots", "arm", path=tmp_path)
+    assert "`offboard run` needs its limits, --limits FILE" in shown.stdout + shown.stderr
+    assert json.loads(in_process("robots", "arm", "--json", path=tmp_path).stdout)["limits"] is None
+    shown = in_process("robots", "arm", *limits, path=tmp_path)
+    for row in (
+        r"what it may be sent \(.*arm\.toml\)", r"joint_velocity +0\.5\n", r"workspace_low +none\n",
+        r"ladder +safe_after 1\.0, fault_after 10\.0\n", r"home +target_joints \(0\.0, 0\.0\)\n",
+    ):  # fmt: skip
+        assert re.search(row, shown.stdout), shown.stdout
+    data = json.loads(in_process("robots", *limits, "--json", "arm", path=tmp_path).stdout)["limits"]
+    assert (data["joint_velocity"], data["ladder"]["safe_after"]) == (0.5, 1.0)
+    refused = in_process("robots", *limits, path=tmp_path)
+    assert (refused.returncode, "limits are those of one robot" in refused.stderr) == (2, True)
+
+
+def test_a_files_ladder_and_limits_are_defaults_that_the_help_shows(tmp_path: Path) -> None:
+    (tmp_path / "arm.toml").write_text("linear_velocity = 0.125\n[ladder]\nsafe_after = 1.75")
+    line = "sim", "127.0.0.1", "--limits", str(tmp_path / "arm.toml")
+    assert "(default: 0.125)" in in_process("run", *line, "--help").stdout
+    parsed = parse_run(line)
+    assert parsed is not None
+    assert (parsed.limits.limits.linear_velocity, parsed.limits.patience) == (0.125, Patience(1.75, 10.0))
+    parsed = parse_run([*line, "--patience.safe-after", "3", "--limits.linear-velocity=0.1", "--chunks", "prefetch"])
+    assert parsed is not None
+    assert (parsed.limits.limits.linear_velocity, parsed.limits.patience) == (0.1, Patience(3.0, 10.0))
+    assert parsed.run.playing.chunks == "prefetch"
+    parsed = parse_run(["sim", "127.0.0.1"])
+    assert parsed is not None
+    assert (parsed.limits.file, parsed.limits.patience) == (None, Patience())
 
 
 def test_a_robot_that_does_not_say_what_it_is_cannot_be_had(install) -> None:

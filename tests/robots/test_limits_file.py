@@ -115,6 +115,19 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         load_limits(tmp_path)
 
 
+def test_the_file_of_the_page_is_one(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "limits.md"
+    (tmp_path / "arm.toml").write_text(page.read_text("utf-8").partition("```toml\n")[2].partition("```")[0], "utf-8")
+    (tmp_path / "arm.urdf").write_text(urdf(*["revolute"] * 6), "utf-8")
+    found = load_limits(tmp_path / "arm.toml")
+    assert found.limits.joint_acceleration == 4.0
+    assert found.patience == Patience(1.5, 20.0)
+    assert found.kinematics is not None
+    assert hasattr(found.kinematics, "solve")
+    assert found.home is not None
+    found.limits.check_joint_range(found.home["target_joints"], "home")
+
+
 # -- what is given beside the file ---------------------------------------------------------------------------------
 
 

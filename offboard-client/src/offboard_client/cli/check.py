@@ -11,6 +11,7 @@ from ..play import Fit, PolicySession, compare
 from ..plugins import UsageError
 from ..robots import RobotSpec, make_robot, make_task
 from ..terminal import Line, emit_json, emit_table, note, say, tell
+from .limit_options import LimitsFile, show_limits
 from .run_options import parse_with_policy
 
 
@@ -18,6 +19,8 @@ from .run_options import parse_with_policy
 class CheckOptions:
     """Options of ``offboard check``, whatever the robot and the policy."""
 
+    limits_file: LimitsFile = None
+    """The robot's limits (TOML), which are shown; and whether they can be held for what the policy answers."""
     task: str | None = None
     """The instruction; without it that of the robot's own task."""
 
@@ -40,10 +43,16 @@ def run(arguments: list[str]) -> int:
     with Line() as line, closing(parsed.open(line)) as session:
         meta = session.metadata
     fit = compare(robot.spec, meta, task.instruction)
+    limits = parsed.limits
+    if fit.fits and limits.file is not None:
+        limits.guard(robot, meta)  # raises for what cannot be held
     if parsed.policy.json:
-        emit_json({"robot": str(parsed.robot), "meta": meta, "fits": fit.fits, **dataclasses.asdict(fit)})
+        about = {"robot": str(parsed.robot), "meta": meta, "limits": limits.as_dict() if limits.file else None}
+        emit_json({**about, "fits": fit.fits, **dataclasses.asdict(fit)})
         return int(not fit.fits)
     show_mismatches(fit)
+    if limits.file is not None:
+        show_limits(limits)
     for doubt in fit.doubts:
         tell(f"cannot be judged: {doubt.name}: {doubt.why}")
     if fit.fits:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 from tyro.conf import Positional
 
-from ..plugins import Found
+from ..play import RobotLimits, load_limits
+from ..plugins import Found, UsageError
 from ..robots import RobotEntry, choose_robot, list_robots, make_robot
-from ..terminal import emit_facts, emit_json, parse, say
+from ..terminal import emit_facts, emit_json, parse, say, tell
 from .contract import show_spec
+from .limit_options import LimitsFile, show_limits
 from .own_options import listed, parse_together, robots_part
 
 
@@ -19,6 +22,8 @@ from .own_options import listed, parse_together, robots_part
 class Options:
     """Options of ``offboard robots``."""
 
+    limits_file: LimitsFile = None
+    """Show what this file of limits (TOML) says of the robot, too."""
     json: bool = False
     """Print one JSON object on stdout."""
 
@@ -46,7 +51,10 @@ def run(arguments: list[str]) -> int:
         "options.",
     )
     if options.name is not None:
-        return _show(options.name, ["--json"] * options.json)
+        limits = [] if options.limits_file is None else ["--limits", str(options.limits_file)]
+        return _show(options.name, [*limits, *["--json"] * options.json])
+    if options.limits_file is not None:
+        raise UsageError("limits are those of one robot: offboard robots NAME --limits FILE")
     if options.json:
         emit_json({"robots": [_described(found) for found in list_robots()]})
     else:
@@ -61,12 +69,19 @@ def _show(name: str, arguments: list[str]) -> int:
         parts, arguments, f"robots {chosen}", f"Show what a robot measures and plays. {chosen.entry.summary}"
     )
     spec = make_robot(chosen, found.robot).spec
+    file: Path | None = found.robots.limits_file
+    limits = RobotLimits() if file is None else load_limits(file)
+    stated = file is not None or spec.simulated
     if found.robots.json:
         about = {"name": str(chosen), "summary": chosen.entry.summary, "provider": chosen.provider}
-        emit_json({**about, **spec.as_dict()})
+        emit_json({**about, **spec.as_dict(), "limits": limits.as_dict() if stated else None})
         return 0
     say(f"{chosen} ({chosen.provider})")
     show_spec(spec)
+    if stated:
+        show_limits(limits)
+    else:
+        tell("it is no simulation: `offboard run` needs its limits, --limits FILE")
     return 0
 
 

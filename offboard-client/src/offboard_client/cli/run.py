@@ -7,11 +7,12 @@ from contextlib import closing, nullcontext
 
 from ..drivers import TimedDriver
 from ..errors import BY_CODE, BadParameter, ConnectionFailed, OffboardError, RobotFailed
-from ..play import PolicySession, Report
+from ..play import PolicySession, Report, RobotLimits
 from ..plugins import UsageError
 from ..robots import Robot, Task, connected, make_robot, make_task
 from ..terminal import Line, console, emit_json, require_keys
 from .check import require_fit
+from .limit_options import require_limits
 from .run_display import table
 from .run_keyboard import Keyboard
 from .run_options import RunOptions, parse_run
@@ -37,7 +38,8 @@ def run(arguments: list[str]) -> int:
         task = make_task(parsed.robot, robot, parsed.run.task)
     except BadParameter as error:
         raise UsageError(error.text) from error
-    report = play(parsed.run, robot, task, parsed.open)
+    require_limits(parsed.robot, robot.spec, parsed.limits)
+    report = play(parsed.run, robot, task, parsed.open, parsed.limits)
     show(report, parsed.policy.json, "server" if parsed.own is None else "policy")
     return status(report)
 
@@ -52,8 +54,16 @@ def status(report: Report) -> int:
     )
 
 
-def play(options: RunOptions, robot: Robot, task: Task, open_policy: Callable[[Line], PolicySession]) -> Report:
+def play(
+    options: RunOptions,
+    robot: Robot,
+    task: Task,
+    open_policy: Callable[[Line], PolicySession],
+    limits: RobotLimits | None = None,
+) -> Report:
     """Connect, play every episode, return what was measured; Ctrl-C and SIGTERM end the run, not the report.
+
+    ``limits``: the robot's; without them those of ``options``.
 
     Raises what connecting the robot or opening the policy raises, and ConfigurationError for a policy that does not
     fit the robot, after a table on stderr.
@@ -74,8 +84,8 @@ def play(options: RunOptions, robot: Robot, task: Task, open_policy: Callable[[L
             line.stop()
             require_fit(robot.spec, session, task.instruction)
             driver = TimedDriver(
-                session, robot, task, limits=options.limits, observers=(report, *others), playing=options.playing,
-                attended=attended, controls=controls,
+                session, robot, task, limits=limits or options.limits, observers=(report, *others),
+                playing=options.playing, attended=attended, controls=controls,
             )  # fmt: skip
             report.losses, report.stops = driver.losses, controls.stops
             with nullcontext() if keyboard is None else keyboard.listening():

@@ -18,7 +18,16 @@ from tyro.conf import Positional
 
 from ..drivers import Playing, RunLength
 from ..errors import ConfigurationError
-from ..play import PolicyEntry, PolicySession, SafetyLimits, Shrinking, choose_policy, list_policies, open_policy
+from ..play import (
+    PolicyEntry,
+    PolicySession,
+    RobotLimits,
+    SafetyLimits,
+    Shrinking,
+    choose_policy,
+    list_policies,
+    open_policy,
+)
 from ..plugins import Chosen, UsageError
 from ..robots import RobotEntry, choose_robot, list_robots
 from ..terminal import (
@@ -33,6 +42,7 @@ from ..terminal import (
     split_dotted,
     tell,
 )
+from .limit_options import LimitsFile, peek_limits, robot_limits, with_limits
 from .own_options import Part, listed, parse_together, robots_part
 from .positronic import REAL, from_positronic, refuse_later
 
@@ -47,6 +57,8 @@ class RunOptions:
 
     length: Annotated[RunLength, tyro.conf.arg(name="")] = field(default_factory=RunLength)
     playing: Annotated[Playing, tyro.conf.arg(name="")] = field(default_factory=Playing)
+    limits_file: LimitsFile = None
+    """The robot's limits (TOML); those that are given beside it may only be narrower. What is real needs one."""
     limits: SafetyLimits = field(default_factory=SafetyLimits)
     task: str | None = None
     """The instruction; without it that of the robot's own task."""
@@ -108,13 +120,17 @@ class OwnPolicy:
 
 @dataclass(frozen=True)
 class Parsed(Generic[T]):
-    """``options``: an instance of the robot's own; ``own``: of the policy's, where there is no server."""
+    """``options``: an instance of the robot's own; ``own``: of the policy's, where there is no server.
+
+    ``limits``: the file's, if one was named, with those that were given beside it.
+    """
 
     run: T
     robot: Chosen[RobotEntry]
     options: Any
     policy: ServersPolicy | OwnPolicy
     own: tuple[Chosen[PolicyEntry], Any] | None
+    limits: RobotLimits = field(default_factory=RobotLimits)
 
     def open(self, line: Line) -> PolicySession:
         """The policy's session, ready. Raises what opening it raises."""
@@ -151,10 +167,11 @@ def parse_with_policy(command: str, options: type[T], arguments: Sequence[str], 
     elif not rest[0].startswith("-"):
         raise UsageError(f"give either the server {rest[0]} or --policy {named}, not both")
     policy = None if named is None else choose_policy(named)
+    file = peek_limits(rest)
     # Where the policy is comes first in the help.
     parts: dict[str, Part] = {
         "source": (f"offboard {command}", ServersPolicy if policy is None else OwnPolicy),
-        "run": (f"offboard {command}", options),
+        "run": (f"offboard {command}", options if file is None else with_limits(options, file)),
         "robot": robots,
     }
     if policy is not None:
@@ -163,7 +180,7 @@ def parse_with_policy(command: str, options: type[T], arguments: Sequence[str], 
     rest, dotted = split_dotted(rest, [] if owner is None else [owner])
     found = parse_together(parts, rest, f"{command} {robot}", f"{summary} {robot.entry.summary}")
     own = None if policy is None else (policy, _with_options(found.own, dotted))
-    return Parsed(found.run, robot, found.robot, found.source, own)
+    return Parsed(found.run, robot, found.robot, found.source, own, robot_limits(found.run, file))
 
 
 def _with_options(own: Any, dotted: Mapping[str, Mapping[str, Any]]) -> Any:
