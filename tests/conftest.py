@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
@@ -44,6 +45,10 @@ for name in [name for name in os.environ if name.startswith(FOREIGN)]:
 sys.dont_write_bytecode = False
 # Nothing may be fetched, and one thread per inference is faster than two on a busy machine.
 os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1")
+
+# How fast the machine is decides nothing.
+settings.register_profile("offboard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("offboard")
 
 # ``nohup`` and a shell's ``&`` have signals ignored, which children would inherit; a handler they do not.
 for number in (getattr(signal, name) for name in ("SIGINT", "SIGHUP", "SIGQUIT") if hasattr(signal, name)):
