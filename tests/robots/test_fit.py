@@ -232,7 +232,6 @@ def test_joints_are_the_same_however_they_are_spelled(names: str) -> None:
 
 
 COUNTED = replace(JOINTS, order=("joint1", "joint2", "joint3", "joint4", "joint5", "joint6"))
-GRIPS = {"target_grip": GRIP}
 DOUBTS: dict[str, tuple[RobotSpec, dict[str, Any], str, str]] = {
     "no observation": (ROBOT, {**META, "observation": {}}, "observation", "declares nothing"),
     "no action": (ROBOT, {**META, "action": None}, "action", "declares nothing"),
@@ -262,9 +261,7 @@ DOUBTS: dict[str, tuple[RobotSpec, dict[str, Any], str, str]] = {
         "the same if a, b, c, d, e, f are what the policy calls left_a, left_b",
     ),
     "joints that are counted from another number": (
-        replace(
-            ROBOT, measures={**ROBOT.measures, "robot_state.q": COUNTED}, plays={"target_joints": COUNTED, **GRIPS}
-        ),
+        replace(measuring(robot_state__q=COUNTED), plays={"target_joints": COUNTED, "target_grip": GRIP}),
         {**META, "joint_names": ["q0", "q1", "q2", "q3", "q4", "q5"]},
         "robot_state.q",
         "the same if joint1,",
