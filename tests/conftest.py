@@ -28,13 +28,10 @@ FOREIGN = (
     # The tests start hundreds of Python processes. Compiling the libraries anew in each was most of what they cost.
     "PYTHONDONTWRITEBYTECODE",
 )  # fmt: skip
-#: Where LeRobot is imported, which takes longer than most files: one process does it for most of them, and another for
-#: those that mostly wait for servers which import it as well.
-LEROBOT_SERVED = (
-    "tests/lerobot/test_remote.py", "tests/lerobot/test_diagnosis.py", "tests/frontends/test_two_vendors.py",
-    "tests/openpi_client/test_models.py",
-)  # fmt: skip
-LEROBOT = ("tests/lerobot/", *LEROBOT_SERVED)
+#: Where LeRobot is imported, which takes longer than most files: one process does it for most of them.
+LEROBOT = ("tests/lerobot/", "tests/frontends/test_two_vendors.py", "tests/openpi_client/test_models.py")
+#: Another does it for these, which mostly wait for servers that import it as well.
+LEROBOT_SERVED = ("tests/lerobot/test_remote.py", "tests/lerobot/test_diagnosis.py", *LEROBOT[1:])
 #: Where many processes are started, which takes most of the time: these get the marker ``processes``.
 PROCESSES = (
     *LEROBOT_SERVED, "tests/lerobot/", "tests/benchmarks/", "tests/scripted/", "tests/openpi/test_served.py",
