@@ -411,6 +411,52 @@ def test_ctrl_c_in_a_call_leaves_a_session_that_begins_anew() -> None:
         assert local.infer({"x": 1.0})[0]["action"]["action"][0] == 1
 
 
+def test_ctrl_c_before_an_opening_can_be_cancelled_leaves_one_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(episode: Any, inputs: Any) -> Any:
+        if inputs["x"] < 0:
+            raise ModelLost("gone")
+        return Puppet().answer(episode, inputs)
+
+    hand_in = asyncio.run_coroutine_threadsafe
+
+    def interrupted(work: Any, loop: Any) -> Any:
+        hand_in(work, loop)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    model = source({"m": lambda: Puppet(answer)}, fps=10)
+    with LocalSession(model, quiet, ServiceTimeouts(load=20)) as local:
+        with pytest.raises(ModelLost):
+            local.infer({"x": -1.0})
+        monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            local.infer({"x": 1.0})
+        assert local.infer({"x": 1.0})[0]["action"]["action"][0] == 1
+        with pytest.raises(ModelLost):
+            local.infer({"x": -1.0})
+        # A session that nobody has would keep the lost model in the slot, and this would wait for ever.
+        again = threading.Thread(target=local.infer, args=({"x": 1.0},), daemon=True)
+        again.start()
+        again.join(30)
+        assert not again.is_alive()
+
+
+def test_ctrl_c_as_its_thread_starts_leaves_no_thread_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        started.append(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        LocalSession(source({"m": Puppet}, fps=10), quiet)
+    started[0].join(30)
+    assert not started[0].is_alive()
+
+
 # -- by its name -------------------------------------------------------------------------------------------------
 
 
