@@ -206,6 +206,11 @@ def test_what_has_another_shape_is_to_be_changed_where_it_can_be(what: str, advi
     assert [each.advice for each in compare(spec, meta, "go").mismatches] == [advice]
 
 
+def test_a_rate_that_is_not_told_is_null_as_in_the_handshake() -> None:
+    (mismatch,) = compare(ROBOT, {**META, "action_fps": None}, "go").mismatches
+    assert "(action_fps is null, and can be 0.01 to 10000); serve with --fps" in mismatch.advice
+
+
 def test_another_width_of_the_grip_is_the_codecs_affair() -> None:
     (mismatch,) = compare(ROBOT, answering("target_grip", shape=[2]), "go").mismatches
     assert "codec" in mismatch.advice
