@@ -470,10 +470,13 @@ def test_it_is_found_by_the_entry_points_of_policies() -> None:
         chosen.options()(timeout=0)
 
 
-def test_where_it_is_not_installed_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "says"), [("local:scripted", "^"), ("scripted", "^there is no policy 'scripted'; ")])
+def test_where_it_is_not_installed_it_says_what_to_install(
+    name: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("offboard_client.plugins.discovery.points", lambda group: [])  # pyright: ignore
-    with pytest.raises(ConfigurationError, match="pip install offboard-core"):
-        choose_policy("local:scripted")
+    with pytest.raises(ConfigurationError, match=says + "the policy local:VENDOR is not installed: pip install off"):
+        choose_policy(name)
 
 
 @pytest.mark.parametrize(
