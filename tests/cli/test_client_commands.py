@@ -101,7 +101,8 @@ def test_bench_tells_what_the_server_answers_instead(tmp_path):
         (["bench", "x", "--seconds", "0"], 2, "need numbers above 0"),
         (["bench", "x", "--seconds", "nan"], 2, "need numbers above 0"),
         (["bench", "x", "--warmup", "-1"], 2, "--warmup -1 is below 0"),
-        (["models"], 2, "SERVER"),
+        (["models"], 2, "SERVER is missing: HOST, HOST:PORT, or ws://"),
+        (["models", "--nope"], 2, "Unrecognized options: --nope"),
     ],
 )
 def test_bad_input_is_one_clear_error(arguments, status, text):

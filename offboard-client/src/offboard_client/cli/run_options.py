@@ -57,14 +57,18 @@ class RunOptions:
 class ServersPolicy(ServerOptions):
     """A policy that a server plays."""
 
-    server: Annotated[Positional[str], tyro.conf.arg(metavar="SERVER")]
+    server: Annotated[Positional[str], tyro.conf.arg(metavar="SERVER", help_behavior_hint="")] = ""
     """The server: HOST, HOST:PORT, or ws://HOST:PORT/api/v1/session/MODEL; or none, and --policy instead."""
     model_id: str | None = None
     """The model; without it the one in the URL, else the server's default."""
     policy: str | None = None
-    """A policy in this process instead of SERVER: `local:VENDOR` (offboard-core); its options come on top."""
+    """A policy in this process instead of SERVER: `local:VENDOR` (offboard-core); with it --help shows its options."""
     timeout: float = 60.0
     """How long to wait for one answer, in seconds."""
+
+    def __post_init__(self) -> None:
+        if not self.server:
+            raise UsageError("SERVER is missing: HOST:PORT, or --policy POLICY instead of a server")
 
     def open(self, line: Line) -> PolicySession:
         """See :class:`InferenceClient`. ``line`` is told what it waits for."""
@@ -114,7 +118,7 @@ def parse_with_policy(command: str, options: type[T], arguments: Sequence[str], 
         return None
     if not arguments or arguments[0].startswith("-"):
         names = "|".join(found.name for found in list_robots())
-        raise UsageError(f"say which robot first: offboard {command} {names} HOST:PORT")
+        raise UsageError(f"say which robot first: offboard {command} {names} HOST:PORT (or --policy POLICY)")
     robot, rest = choose_robot(arguments[0]), arguments[1:]
     robots, named = robots_part(robot), peek(rest, "policy")
     if named is None:
