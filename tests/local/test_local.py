@@ -523,6 +523,11 @@ def test_offboard_run_plays_it_without_a_server(capsys: pytest.CaptureFixture[st
     assert report["server_ms"].keys() >= {"decode", "codec", "queue", "infer", "total"}
 
 
+def test_its_help_says_how_an_option_of_the_codec_is_set(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "sim", "--policy", "local:scripted", "--help"]) == 0
+    assert "--codec.NAME VALUE" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
 def test_help_lists_it_without_importing_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "--help"]) == 0
     assert "  local:VENDOR  A vendor's policy in this process" in capsys.readouterr().out

@@ -9,6 +9,7 @@ about an answer closes.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -50,8 +51,8 @@ def late(settings: Settings) -> InferTimeout:
 def _prepared(prepare: Prepare, observation: Mapping[str, Any], meta: Mapping[str, Any]) -> Mapping[str, Any]:
     check_form(observation)
     try:
-        # Of its own: neither the robot's observation nor the session's facts are changed by it.
-        made: Any = prepare(dict(observation), MappingProxyType(meta))
+        # Of its own, as ``meta`` is: neither the robot's observation nor the session's facts are changed by it.
+        made: Any = prepare(dict(observation), meta)
     except OffboardError:
         raise
     except Exception as error:
@@ -82,6 +83,7 @@ class SessionProtocol:
         self._asked = self._encoded = 0.0
         self.state: State = "handshake"
         self.meta: Mapping[str, Any] = {}
+        self._meta_of_prepare: Mapping[str, Any] = {}
         self.session_id = ""
         self._status: Status | None = None
         self.warnings: tuple[str, ...] = ()
@@ -153,6 +155,8 @@ class SessionProtocol:
             self._status = frame
             return frame
         self.meta, self.session_id, self.state = frame.meta, frame.session_id, "ready"
+        if self._settings.prepare is not None:
+            self._meta_of_prepare = MappingProxyType(copy.deepcopy(dict(frame.meta)))
         self._settings.met.set()
         if is_offboard(frame.meta):
             self._pulse, self._echoes = Pulse(self._now, self._settings.timeouts.silence), True
@@ -176,7 +180,7 @@ class SessionProtocol:
         self._enter()
         self._asked = self._now()
         if (prepare := self._settings.prepare) is not None:
-            observation = _prepared(prepare, observation, self.meta)
+            observation = _prepared(prepare, observation, self._meta_of_prepare)
             took, limit = self._now() - self._asked, self._settings.timeouts.infer
             if took > limit:
                 raise BadObservation(
