@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
@@ -27,14 +28,17 @@ FOREIGN = (
     # The tests start hundreds of Python processes. Compiling the libraries anew in each was most of what they cost.
     "PYTHONDONTWRITEBYTECODE",
 )  # fmt: skip
-#: Where LeRobot is imported, which takes longer than most files: one process does it for all of them.
+#: Where LeRobot is imported, which takes longer than most files: one process does it for most of them.
 LEROBOT = ("tests/lerobot/", "tests/frontends/test_two_vendors.py", "tests/openpi_client/test_models.py")
+#: Another does it for these, which mostly wait for servers that import it as well.
+LEROBOT_SERVED = ("tests/lerobot/test_remote.py", "tests/lerobot/test_diagnosis.py", *LEROBOT[1:])
 #: Where many processes are started, which takes most of the time: these get the marker ``processes``.
 PROCESSES = (
-    *LEROBOT, "tests/benchmarks/", "tests/scripted/", "tests/openpi/test_served.py", "tests/server/test_signals.py",
-    "tests/cli/test_serve.py", "tests/cli/test_client_commands.py", "tests/cli/test_help.py", "tests/cli/",
-    "tests/remote/", "tests/frontends/test_hook.py", "tests/openpi/test_training.py", "tests/openpi/test_registry.py",
-    "tests/openpi/test_start.py", "tests/openpi_client/", "tests/docs/test_code_blocks.py", "tests/process/",
+    *LEROBOT_SERVED, "tests/lerobot/", "tests/benchmarks/", "tests/scripted/", "tests/openpi/test_served.py",
+    "tests/server/test_signals.py", "tests/cli/test_serve.py", "tests/cli/test_client_commands.py",
+    "tests/cli/test_help.py", "tests/cli/", "tests/remote/", "tests/frontends/test_hook.py",
+    "tests/openpi/test_training.py", "tests/openpi/test_registry.py", "tests/openpi/test_start.py",
+    "tests/openpi_client/", "tests/docs/test_code_blocks.py", "tests/process/",
 )  # fmt: skip
 #: What a second or more goes to. Every process imports every test's module, and few run what needs these.
 SLOW_IMPORTS = {"lerobot", "s3fs", "torch", "transformers"}
@@ -44,6 +48,10 @@ for name in [name for name in os.environ if name.startswith(FOREIGN)]:
 sys.dont_write_bytecode = False
 # Nothing may be fetched, and one thread per inference is faster than two on a busy machine.
 os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1")
+
+# How fast the machine is decides nothing.
+settings.register_profile("offboard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("offboard")
 
 # ``nohup`` and a shell's ``&`` have signals ignored, which children would inherit; a handler they do not.
 for number in (getattr(signal, name) for name in ("SIGINT", "SIGHUP", "SIGQUIT") if hasattr(signal, name)):
@@ -87,10 +95,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config):
 
 
 class _Files(LoadFileScheduling):
-    """A file stays in one process, for its fixtures; so do all that import LeRobot."""
+    """A file stays in one process, for its fixtures; so do those that import LeRobot."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return LEROBOT[0] if nodeid.startswith(LEROBOT) else super()._split_scope(nodeid)
+        for together in (LEROBOT_SERVED, LEROBOT):
+            if nodeid.startswith(together):
+                return together[0]
+        return super()._split_scope(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import itertools
 import sys
 from collections.abc import Iterator
@@ -39,8 +40,13 @@ def module_of(file: Path) -> str:
     return ".".join(parts[parts.index("src") + 1 :]).removesuffix(".__init__")
 
 
-def imports(file: Path) -> Iterator[Import]:
+@functools.cache
+def imports(file: Path) -> tuple[Import, ...]:
     """Every import of our own packages in one file, deferred ones and those for a type checker too."""
+    return tuple(_imports(file))
+
+
+def _imports(file: Path) -> Iterator[Import]:
     module, is_package = module_of(file), file.name == "__init__.py"
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):

@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -100,7 +101,8 @@ def test_bench_tells_what_the_server_answers_instead(tmp_path):
         (["bench", "x", "--seconds", "0"], 2, "need numbers above 0"),
         (["bench", "x", "--seconds", "nan"], 2, "need numbers above 0"),
         (["bench", "x", "--warmup", "-1"], 2, "--warmup -1 is below 0"),
-        (["models"], 2, "SERVER"),
+        (["models"], 2, "SERVER is missing: HOST, HOST:PORT, or ws://"),
+        (["models", "--nope"], 2, "Unrecognized options: --nope"),
     ],
 )
 def test_bad_input_is_one_clear_error(arguments, status, text):
@@ -132,3 +134,15 @@ def test_an_unknown_model_and_a_bad_parameter_are_told(server):
     done = in_process("probe", f"ws://{server}/api/v1/session?codec.fsp=3")
     assert done.returncode == 1
     assert "there is no option 'fsp' of the codec scripted" in done.stderr
+
+
+def test_probe_shows_each_replica_where_there_are_several(server):
+    assert "replica" not in in_process("probe", server).stdout
+    assert json.loads(in_process("probe", server, "--json").stdout)["replicas"] == 1
+    with serving("--vendor", "scripted", "--replicas", "2") as (_, info):
+        shown = in_process("probe", f"127.0.0.1:{info['port']}").stdout
+        counted = json.loads(in_process("probe", f"127.0.0.1:{info['port']}", "--json").stdout)["replicas"]
+    rows = re.findall(r"│ (\d of 2) +│ ready +│ (\d) ", shown)
+    assert [number for number, _ in rows] == ["1 of 2", "2 of 2"]
+    assert sorted(sessions for _, sessions in rows) == ["0", "1"], "the probe's own"
+    assert counted == 2

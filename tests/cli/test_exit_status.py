@@ -219,12 +219,21 @@ def terminated(tmp_path):
             yield signalled(process, number)
 
 
+def before_it_listens(folder, number):
+    write_plugin(folder, "hanging", VENDOR)
+    with running("serve", "--vendor", "hanging", path=folder) as process:
+        assert process.stdout.readline() == "looks\n"
+        return signalled(process, number)
+
+
 @row("130", "`serve`", "Ctrl-C before it listens")
 def too_soon(tmp_path):
-    write_plugin(tmp_path, "hanging", VENDOR)
-    with running("serve", "--vendor", "hanging", path=tmp_path) as process:
-        assert process.stdout.readline() == "looks\n"
-        yield signalled(process, signal.SIGINT)
+    yield before_it_listens(tmp_path, signal.SIGINT)
+
+
+@row("143", "`serve`", "SIGTERM before it listens: there is nothing to stop yet")
+def ended_too_soon(tmp_path):
+    yield before_it_listens(tmp_path, signal.SIGTERM)
 
 
 @row("143", "every other", "SIGTERM (it is ended by the signal, which a shell shows so)")

@@ -101,6 +101,7 @@ def test_one_codec_is_shown_as_its_handshake_says_it_and_with_what_may_change(tm
     gain, needed = (next(line for line in shown.splitlines() if name in line) for name in ("gain", "needed"))
     assert ("yes" in gain, "yes" in needed) == (True, False)
     assert "12.5" in shown
+    assert "with others: offboard probe ws://HOST:PORT/api/v1/session?codec.OPTION=VALUE" in shown
 
 
 def test_the_handshake_carries_what_is_shown_of_its_codec():

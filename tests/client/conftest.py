@@ -6,16 +6,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import settings
 from scripted_server import Both
 
 # These hold the client against our own server. Where the client stands alone, with the lowest versions, there is none.
 if importlib.util.find_spec("offboard_core") is None:
     collect_ignore = ["test_chunk_length.py", "test_in_step.py", "test_settings_kept.py", "test_silence.py"]
-
-# How fast the machine is decides nothing here.
-settings.register_profile("client", deadline=None)
-settings.load_profile("client")
 
 
 @pytest.fixture(params=["blocking", "async"])

@@ -528,10 +528,10 @@ def test_a_token_that_no_header_can_carry_is_refused(clients, token):
 # -- list_models -----------------------------------------------------------------------------------------
 
 
-def listing(body, status=200):
+def listing(body, status=200, what="models"):
     def visit(peer):
         asked = peer.raw.recv(65536)
-        assert asked.startswith(b"GET /prefix/api/v1/models HTTP/1.1")
+        assert asked.startswith(f"GET /prefix/api/v1/{what} HTTP/1.1".encode())
         assert b"Bearer secret" in asked
         head = f"HTTP/1.1 {status} Scripted\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         peer.raw.sendall(head.encode() + body)
@@ -544,6 +544,15 @@ def test_models_are_listed(clients):
     with ScriptedServer(listing(b'{"models": ["10000", "20000"]}')) as server:
         client = clients.client(f"http://127.0.0.1:{server.port}/prefix", auth_token="secret")
         assert clients.wait(client.list_models()) == ["10000", "20000"]
+
+
+@pytest.mark.rule("H-8")
+def test_what_a_server_is_doing_is_had_as_it_says_it(clients):
+    with ScriptedServer(listing(b'{"replicas": [{"sessions": 1}]}', what="status")) as server:
+        client = clients.client(f"http://127.0.0.1:{server.port}/prefix", auth_token="secret")
+        assert clients.wait(client.server_status()) == {"replicas": [{"sessions": 1}]}
+    with ScriptedServer(listing(b"", 404, "status")) as server, pytest.raises(ConnectionFailed):
+        clients.wait(clients.client(f"http://127.0.0.1:{server.port}/prefix", auth_token="secret").server_status())
 
 
 @pytest.mark.parametrize(

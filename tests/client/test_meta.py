@@ -241,4 +241,4 @@ def test_an_array_in_the_place_of_a_word_is_no_word():
     ],
 )
 def test_nothing_that_a_server_sends_raises_what_is_not_the_protocols(read, sent, count):
-    settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck))(given(*sent)(read))()
+    settings(max_examples=count, suppress_health_check=list(HealthCheck))(given(*sent)(read))()

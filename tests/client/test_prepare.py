@@ -45,6 +45,17 @@ def test_it_is_given_the_observation_and_the_handshake_and_makes_what_is_sent(se
     np.testing.assert_array_equal(received[0]["x"], [0, 1])
 
 
+def test_what_it_makes_of_the_handshake_is_not_the_sessions(served, clients):
+    def prepare(observation, meta):
+        meta["observation"]["x"]["shape"].append(9)
+        return observation
+
+    session = clients.session("127.0.0.1", served[0].port, prepare=prepare)
+    assert clients.wait(session.infer({"x": np.zeros(2, np.float32)})) == []
+    clients.wait(session.close())
+    assert session.metadata["observation"] == META["observation"]
+
+
 def failing(observation, meta):
     raise RuntimeError("no such camera")
 

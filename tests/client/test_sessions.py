@@ -205,6 +205,27 @@ def test_observations_of_every_size_arrive_as_they_were_sent(clients, size):
     np.testing.assert_array_equal(got[1], image[::-1])
 
 
+def test_what_packing_no_reply_took_is_no_time(clients):
+    """The first reply has none before it, and says 0: that is not how long packing takes."""
+
+    def visit(peer):
+        peer.ready()
+        for spent in (0.0, 0.25):
+            peer.answer([], timing={"total_ms": 2.0, "prev_encode_ms": spent})
+        peer.wait_for_close()
+
+    with ScriptedServer(visit) as server:
+        session = clients.session("127.0.0.1", server.port)
+        clients.wait(session.infer({}))
+        first = session.timing.last
+        clients.wait(session.infer({}))
+        second, summary = session.timing.last, session.timing.summary()
+        clients.wait(session.close())
+    assert first.keys() ^ second.keys() == {"server.prev_encode_ms"}
+    assert second["server.prev_encode_ms"] == 0.25
+    assert summary["server.prev_encode_ms"] == {"p50": 0.25, "p95": 0.25, "p99": 0.25}
+
+
 @pytest.mark.rule("L-7")
 def test_the_servers_warnings_are_kept(clients):
     def visit(peer):

@@ -63,6 +63,12 @@ def test_a_similar_name_is_mentioned_and_not_used():
         check_observation(observation, META)
 
 
+@pytest.mark.rule("O-10")
+def test_a_name_without_a_value_is_not_what_the_observation_has():
+    with pytest.raises(BadObservation, match=r"lacks robot_state\.q(?!.*robot_state\.q)"):
+        check_observation({**GOOD, "robot_state.q": None}, META)
+
+
 def chunk(**changes):
     return Chunk({"target_joints": np.zeros((4, 7)), "target_grip": np.zeros((4, 1)), **changes}, np.arange(4) / 10)
 

@@ -386,7 +386,7 @@ class Offered(Noting):
         self.made.append(self)
 
 
-class Full(Offered):
+class Tight(Offered):
     def __init__(self, options):
         super().__init__(options)
         self.waiting_bytes = 0
@@ -397,7 +397,7 @@ class Plugin:
     def offboard_observers():
         yield ObserverEntry(name="notes", summary="Notes.", factory=Offered, options=Options)
         yield ObserverEntry(name="odd", summary="No observer.", factory=lambda options: [], options=Options)
-        yield ObserverEntry(name="full", summary="Has no room.", factory=Full, options=Options)
+        yield ObserverEntry(name="tight", summary="Has no room.", factory=Tight, options=Options)
 
 
 @pytest.fixture
@@ -420,7 +420,7 @@ def test_observers_are_made_by_name_with_their_options(plugins):
         ({"toy.notes": {"path": "x", "evry": 1}}, "did you mean every"),
         ({"toy.notes": {"path": "x", "every": 0}}, "every is below 1"),
         ({"toy.odd": {"path": "x"}}, "made a list, which is no Observer"),
-        ({"toy.full": {"path": "x"}}, "waiting_bytes of the observer toy.full is 0; expected a whole number from 1"),
+        ({"toy.tight": {"path": "x"}}, "waiting_bytes of the observer toy.tight is 0; expected a whole number from 1"),
     ],
 )
 def test_an_observer_that_cannot_be_made_is_an_error_that_leaves_none_open(plugins, asked, said):

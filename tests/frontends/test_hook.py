@@ -1,5 +1,7 @@
 """The hook ``offboard_frontends``: a foreign protocol of a plugin on the server's port."""
 
+import asyncio
+import contextlib
 import json
 import threading
 from types import SimpleNamespace
@@ -143,6 +145,31 @@ def test_a_foreign_protocol_drives_a_model(plugin, path):
         assert client.recv(timeout=PATIENCE) == "sorry: send a number"
         client.send("1")
         assert client.recv(timeout=PATIENCE) == "12.0"
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit, asyncio.CancelledError])
+@pytest.mark.parametrize("fault", ["connect", "bridge", "serializer", "ready", "is_control", "answer"])
+def test_a_protocol_that_gets_something_wrong_gets_it_wrong_for_its_own_client(plugin, fault, kind):
+    owner = plugin.Sum if fault == "connect" else plugin.SumConnection
+    right = getattr(owner, fault)
+
+    def fail(*arguments):
+        setattr(owner, fault, right)
+        raise kind("oops")
+
+    async def fail_later(*arguments):
+        fail()
+
+    with serve(plugin) as server, connect_to(url(server)) as before:
+        before.recv(timeout=PATIENCE)
+        setattr(owner, fault, fail_later if fault == "answer" else fail)
+        with connect_to(url(server)) as client, contextlib.suppress(ConnectionClosedError):
+            client.recv(timeout=PATIENCE)
+            client.send("again" if fault == "answer" else "garbage")
+            assert "the server's log says why" in client.recv(timeout=PATIENCE)
+        assert getattr(owner, fault) is right
+        before.send("1")
+        assert before.recv(timeout=PATIENCE) == "6.0"
 
 
 def test_a_path_that_no_frontend_has_is_refused_before_the_upgrade(plugin):

@@ -417,15 +417,26 @@ def test_a_drain_and_a_close_leave_nobody_waiting(door):
     run(closed, {"a": lambda: policy})
 
 
+#: What a plugin's code may raise on the event loop: two of them would leave it, or pass for the end of a task.
+RAISED = [RuntimeError, SystemExit, asyncio.CancelledError]
+
+
+@pytest.mark.parametrize("kind", RAISED)
 @pytest.mark.parametrize("fault", ["connect", "is_control", "answer", "error"])
-def test_what_a_plugin_gets_wrong_is_one_clients(fault, caplog):
+def test_what_a_plugin_gets_wrong_is_one_clients(fault, kind, caplog):
     class Wrong(Connection):
         pass
 
     def fail(*arguments):
-        raise RuntimeError("oops")
+        raise kind("oops")
 
-    if fault != "connect":
+    async def fail_later(*arguments):
+        await asyncio.sleep(0)
+        fail()
+
+    if fault == "answer":
+        Wrong.answer = fail_later
+    elif fault != "connect":
         setattr(Wrong, fault, fail)
 
     def connect(peer):
@@ -449,10 +460,11 @@ def test_what_a_plugin_gets_wrong_is_one_clients(fault, caplog):
     run(main, connect=connect)
 
 
-def test_a_reply_that_cannot_be_sent_is_one_clients(caplog):
+@pytest.mark.parametrize("kind", RAISED)
+def test_a_reply_that_cannot_be_sent_is_one_clients(kind, caplog):
     async def main(sessions, service, clock):
         def deliver(reply):
-            raise OSError("nobody is there")
+            raise kind("nobody is there")
 
         sessions.submit(peer(1), X, deliver)
         assert await sessions.ask(peer(2), X) == {"answer": 1}

@@ -138,12 +138,14 @@ def served(client):
         return session.metadata, np.stack([row["action"]["action"] for row in session.infer(model_inputs(0))])
 
 
-def test_a_repository_is_served_through_a_socket_resumed_and_offline(hub, act, tmp_path):
+SERVED = ("--vendor", "lerobot", "--device", "cpu", "--checkpoints-dir", "hf://org/cubes@main")
+
+
+def test_a_repository_is_served_through_a_socket_and_resumed(hub, act, tmp_path):
     commit = hub.push_folder(act)
-    url = ("--vendor", "lerobot", "--device", "cpu", "--checkpoints-dir", "hf://org/cubes@main")
     expected = in_process(act)
     hub.breaks_at = 20_000_000
-    with serving(*url, **hub.environment(tmp_path)) as (_, listening):
+    with serving(*SERVED, **hub.environment(tmp_path)) as (_, listening):
         said: list[str] = []
         told = threading.Event()
 
@@ -168,11 +170,19 @@ def test_a_repository_is_served_through_a_socket_resumed_and_offline(hub, act, t
     assert fetched
     assert min(fetched) >= 16 * 2**20, "what was there already is not fetched again"
     assert told.is_set(), said
-    hub.revisions["main"] = commit
+
+
+@pytest.mark.slow  # Listed offline, above, and fetched offline, in tests/remote/test_hub.py, it is in every run.
+def test_what_was_served_is_served_offline(hub, act, tmp_path):
+    hub.push_folder(act)
     nobody = hub.environment(tmp_path, HF_HUB_OFFLINE="1", HF_ENDPOINT="http://127.0.0.1:9")
-    with serving(*url, **nobody) as (_, listening), InferenceClient("127.0.0.1", listening["port"]) as client:
-        again, actions = served(client)
-    np.testing.assert_array_equal(actions, expected)
+    said = []
+    for environment in (hub.environment(tmp_path), nobody):
+        with serving(*SERVED, **environment) as (_, at), InferenceClient("127.0.0.1", at["port"]) as client:
+            said.append(served(client))
+    (meta, actions), (again, offline) = said
+    np.testing.assert_array_equal(actions, in_process(act))
+    np.testing.assert_array_equal(offline, actions)
     assert again["spec_hash"] == meta["spec_hash"]
 
 

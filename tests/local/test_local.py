@@ -411,6 +411,52 @@ def test_ctrl_c_in_a_call_leaves_a_session_that_begins_anew() -> None:
         assert local.infer({"x": 1.0})[0]["action"]["action"][0] == 1
 
 
+def test_ctrl_c_before_an_opening_can_be_cancelled_leaves_one_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(episode: Any, inputs: Any) -> Any:
+        if inputs["x"] < 0:
+            raise ModelLost("gone")
+        return Puppet().answer(episode, inputs)
+
+    hand_in = asyncio.run_coroutine_threadsafe
+
+    def interrupted(work: Any, loop: Any) -> Any:
+        hand_in(work, loop)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    model = source({"m": lambda: Puppet(answer)}, fps=10)
+    with LocalSession(model, quiet, ServiceTimeouts(load=20)) as local:
+        with pytest.raises(ModelLost):
+            local.infer({"x": -1.0})
+        monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            local.infer({"x": 1.0})
+        assert local.infer({"x": 1.0})[0]["action"]["action"][0] == 1
+        with pytest.raises(ModelLost):
+            local.infer({"x": -1.0})
+        # A session that nobody has would keep the lost model in the slot, and this would wait for ever.
+        again = threading.Thread(target=local.infer, args=({"x": 1.0},), daemon=True)
+        again.start()
+        again.join(30)
+        assert not again.is_alive()
+
+
+def test_ctrl_c_as_its_thread_starts_leaves_no_thread_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        started.append(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        LocalSession(source({"m": Puppet}, fps=10), quiet)
+    started[0].join(30)
+    assert not started[0].is_alive()
+
+
 # -- by its name -------------------------------------------------------------------------------------------------
 
 
@@ -424,10 +470,13 @@ def test_it_is_found_by_the_entry_points_of_policies() -> None:
         chosen.options()(timeout=0)
 
 
-def test_where_it_is_not_installed_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "says"), [("local:scripted", "^"), ("scripted", "^there is no policy 'scripted'; ")])
+def test_where_it_is_not_installed_it_says_what_to_install(
+    name: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("offboard_client.plugins.discovery.points", lambda group: [])  # pyright: ignore
-    with pytest.raises(ConfigurationError, match="pip install offboard-core"):
-        choose_policy("local:scripted")
+    with pytest.raises(ConfigurationError, match=says + "the policy local:VENDOR is not installed: pip install off"):
+        choose_policy(name)
 
 
 @pytest.mark.parametrize(
@@ -472,6 +521,11 @@ def test_offboard_run_plays_it_without_a_server(capsys: pytest.CaptureFixture[st
     report = json.loads(capsys.readouterr().out)
     assert (report["successes"], report["failures"]) == (1, {})
     assert report["server_ms"].keys() >= {"decode", "codec", "queue", "infer", "total"}
+
+
+def test_its_help_says_how_an_option_of_the_codec_is_set(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "sim", "--policy", "local:scripted", "--help"]) == 0
+    assert "--codec.NAME VALUE" in " ".join(capsys.readouterr().out.replace("│", " ").split())
 
 
 def test_help_lists_it_without_importing_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -118,9 +118,10 @@ def test_a_run_that_cannot_begin_closes_the_robot(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "which robot"),
-        (["sim"], "SERVER"),
-        (["sim"], "--policy"),
+        ([], "say which robot first: offboard run sim HOST:PORT (or --policy POLICY)"),
+        (["sim"], "SERVER is missing: HOST:PORT, or --policy POLICY instead of a server"),
+        (["sim", "--nope"], "Unrecognized options: --nope"),
+        (["sim", "--seed", "1", "--nope"], "Unrecognized options: --nope"),
         (["sim", "x", "--policy", "local:scripted"], "give either the server x or --policy local:scripted, not both"),
         (["sim", "x", "--episodes", "0"], "episodes is 0; expected 1 or more"),
         (["sim", "x", "--seconds", "-1"], "seconds is -1.0"),
@@ -144,7 +145,18 @@ def test_without_mujoco_it_says_what_to_install() -> None:
         capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "pip install 'offboard-client[sim]'" in done.stderr
+    assert done.stderr == "offboard: the simulation needs MuJoCo: pip install 'offboard-client[sim]'\n"
+
+
+def test_how_long_packing_takes_is_measured_of_packed_replies_only(capsys: pytest.CaptureFixture[str]) -> None:
+    with serve(still) as server:
+        assert run_sim(server, "--seconds", "0.3", "--json") == 0
+        first = json.loads(capsys.readouterr().out)
+        assert run_sim(server, "--json") == 0
+        second = json.loads(capsys.readouterr().out)
+    assert (first["exchanges"], second["exchanges"]) == (1, 2)
+    assert "prev_encode" not in first["server_ms"]
+    assert 0 < second["server_ms"]["prev_encode"]["p50"] == second["server_ms"]["prev_encode"]["p99"], "there is one"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

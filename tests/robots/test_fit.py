@@ -206,6 +206,11 @@ def test_what_has_another_shape_is_to_be_changed_where_it_can_be(what: str, advi
     assert [each.advice for each in compare(spec, meta, "go").mismatches] == [advice]
 
 
+def test_a_rate_that_is_not_told_is_null_as_in_the_handshake() -> None:
+    (mismatch,) = compare(ROBOT, {**META, "action_fps": None}, "go").mismatches
+    assert "(action_fps is null, and can be 0.01 to 10000); serve with --fps" in mismatch.advice
+
+
 def test_another_width_of_the_grip_is_the_codecs_affair() -> None:
     (mismatch,) = compare(ROBOT, answering("target_grip", shape=[2]), "go").mismatches
     assert "codec" in mismatch.advice
@@ -232,7 +237,6 @@ def test_joints_are_the_same_however_they_are_spelled(names: str) -> None:
 
 
 COUNTED = replace(JOINTS, order=("joint1", "joint2", "joint3", "joint4", "joint5", "joint6"))
-GRIPS = {"target_grip": GRIP}
 DOUBTS: dict[str, tuple[RobotSpec, dict[str, Any], str, str]] = {
     "no observation": (ROBOT, {**META, "observation": {}}, "observation", "declares nothing"),
     "no action": (ROBOT, {**META, "action": None}, "action", "declares nothing"),
@@ -262,9 +266,7 @@ DOUBTS: dict[str, tuple[RobotSpec, dict[str, Any], str, str]] = {
         "the same if a, b, c, d, e, f are what the policy calls left_a, left_b",
     ),
     "joints that are counted from another number": (
-        replace(
-            ROBOT, measures={**ROBOT.measures, "robot_state.q": COUNTED}, plays={"target_joints": COUNTED, **GRIPS}
-        ),
+        replace(measuring(robot_state__q=COUNTED), plays={"target_joints": COUNTED, "target_grip": GRIP}),
         {**META, "joint_names": ["q0", "q1", "q2", "q3", "q4", "q5"]},
         "robot_state.q",
         "the same if joint1,",

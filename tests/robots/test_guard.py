@@ -314,7 +314,7 @@ def test_what_a_newcomer_gives_the_guard_by_mistake_is_named_at_the_start() -> N
         Guard(Texts(), ANYWHERE, meta("target_joints"))
     with pytest.raises(ConfigurationError, match=r"the limits are a dict; SafetyLimits\(…\) was expected"):
         Guard(PlanarArm(), cast("Any", {"joint_velocity": 0.5}), meta("target_joints"))
-    with pytest.raises(ConfigurationError, match=r"action_fps is None, and can be 0\.01 to 10000"):
+    with pytest.raises(ConfigurationError, match=r"action_fps is null, and can be 0\.01 to 10000"):
         Guard(PlanarArm(), ANYWHERE, {"action": {"target_joints": {}}})
 
 

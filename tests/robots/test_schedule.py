@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from offboard_client.chunks import MAX_PAUSE
 from offboard_client.errors import InvalidAction
@@ -80,7 +80,6 @@ def test_a_row_without_a_map_is_refused(row: dict[str, Any]) -> None:
         schedule([row], 0.1, 0.02)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.floats(0, 0.3), min_size=1, max_size=30),
     st.floats(0.1, 1000),

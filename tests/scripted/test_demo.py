@@ -14,7 +14,7 @@ from collections.abc import Generator
 
 import pytest
 from offboard_client.cli import main
-from offboard_process import LIMIT, command, environment, offboard
+from offboard_process import LIMIT, command, environment, in_process, offboard
 
 
 @contextlib.contextmanager
@@ -57,14 +57,14 @@ def test_it_plays_and_reports() -> None:
 
 
 def test_its_status_is_1_if_an_episode_did_not_succeed() -> None:
-    done = offboard("demo", "--episodes=1", "--seconds=1")
+    done = in_process("demo", "--episodes=1", "--seconds=1")
     assert done.returncode == 1
     assert "0 of 1 episodes" in done.stdout
     assert "not done after 1.0 s" in done.stderr
 
 
 def test_options_that_are_not_its_own_go_to_the_server() -> None:
-    done = offboard("demo", "--episodes", "1", "--vendor", "nonesuch", "--infer_timeout=5")
+    done = in_process("demo", "--episodes", "1", "--vendor", "nonesuch", "--infer_timeout=5")
     assert done.returncode == 1
     assert "there is no vendor 'nonesuch'" in done.stderr
     assert "the server could not start" in done.stderr
@@ -73,7 +73,7 @@ def test_options_that_are_not_its_own_go_to_the_server() -> None:
 def test_a_server_that_cannot_play_the_arm_is_explained(tmp_path) -> None:
     models = tmp_path / "models.toml"
     models.write_text('[it]\nvendor = "scripted"\ncodec = "native"\n')
-    done = offboard("demo", "--episodes", "1", models)
+    done = in_process("demo", "--episodes", "1", models)
     assert done.returncode == 1
     assert "serve with --fps" in done.stderr
 
@@ -90,7 +90,7 @@ def test_a_server_that_cannot_play_the_arm_is_explained(tmp_path) -> None:
     ],
 )
 def test_wrong_usage_is_status_2(arguments: tuple[str, ...], says: str) -> None:
-    done = offboard("demo", *arguments)
+    done = in_process("demo", *arguments)
     assert done.returncode == 2
     assert says in done.stderr
 

@@ -47,7 +47,7 @@ states = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(states)
 def test_whatever_the_state_a_motion_is_bounded_and_starts_where_the_gripper_is(now: State) -> None:
     rows = plan_step(now)

@@ -58,6 +58,15 @@ def test_it_leaves_the_loggers_of_others_alone_and_logs_no_token(caplog):
     assert [text for text in told if "secret" in text] == []
 
 
+def test_a_load_that_draining_forestalls_is_no_error(caplog):
+    async def main():
+        async with host() as here:
+            await here.drain(PATIENCE)
+
+    run(main())
+    assert [record.getMessage() for record in caplog.records if record.levelno > logging.INFO] == []
+
+
 @pytest.mark.rule("C-8", "C-10", "H-5")
 def test_draining_lets_what_is_in_flight_end_and_nobody_in():
     async def main():

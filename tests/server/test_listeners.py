@@ -66,6 +66,7 @@ def test_it_lives_as_long_as_the_server_again_and_again():
     ("does", "says"),
     [
         (ConfigurationError("no loft"), "no loft"),
+        (SystemExit("no loft"), "no loft"),
         (OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)), "Address already in use"),
         (for_ever, "it did not listen within 0.01 s"),
         (come_what_may, "it did not listen within 0.01 s"),
@@ -88,7 +89,9 @@ def test_one_that_cannot_start_keeps_the_server_from_it_and_leaves_nothing(monke
 
 
 @pytest.mark.rule("T-5")
-@pytest.mark.parametrize("why", [RuntimeError("a cat in /srv/loft/secret"), None, asyncio.CancelledError()])
+@pytest.mark.parametrize(
+    "why", [RuntimeError("a cat in /srv/loft/secret"), SystemExit("a cat in"), None, asyncio.CancelledError()]
+)
 def test_one_that_dies_is_logged_and_told_and_the_others_go_on(caplog, why):
     async def die():
         if why is not None:
@@ -101,7 +104,7 @@ def test_one_that_dies_is_logged_and_told_and_the_others_go_on(caplog, why):
         while (told := get_json(server, "/api/v1/status")["listeners"])["dies"]["failure"] is None:
             pass
         assert "secret" not in str(told)
-        assert ("a cat in" if isinstance(why, RuntimeError) else "has ended") in told["dies"]["failure"]
+        assert ("a cat in" if isinstance(why, (RuntimeError, SystemExit)) else "has ended") in told["dies"]["failure"]
         assert told["lives"]["failure"] is None
         assert works(server)
         (line,) = errors(caplog)
@@ -118,7 +121,7 @@ def metrics(server):
 
 @pytest.mark.rule("T-5")
 @pytest.mark.parametrize("part", ["drain", "close"])
-@pytest.mark.parametrize("does", [for_ever, come_what_may, RuntimeError("no")])
+@pytest.mark.parametrize("does", [for_ever, come_what_may, RuntimeError("no"), SystemExit("no")])
 def test_an_end_that_hangs_or_fails_is_bounded_and_nobody_elses(caplog, monkeypatch, part, does):
     monkeypatch.setattr("offboard_core.server.listeners.CLOSE", 0.01)
     wrong, right = Pigeons(**{part: does}), Pigeons()
@@ -129,7 +132,7 @@ def test_an_end_that_hangs_or_fails_is_bounded_and_nobody_elses(caplog, monkeypa
         assert works(server)
     assert wrong.calls == right.calls == [("start", "127.0.0.1", 0), "drain", "close"]
     said = errors(caplog)
-    if isinstance(does, RuntimeError):
+    if isinstance(does, (RuntimeError, SystemExit)):
         assert said == [f"{'closing' if part == 'close' else 'draining'} the listener wrong failed"]
     elif part == "close":
         assert said == ["the listener wrong did not close within 0.01 s; it is left as it is"]

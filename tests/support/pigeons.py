@@ -38,7 +38,7 @@ class Pigeons(Listener):
 
     async def _do(self, part):
         does = self._does.get(part)
-        if isinstance(does, Exception):
+        if isinstance(does, BaseException):
             raise does
         if does is not None:
             await does()

@@ -23,7 +23,7 @@ ROBOTS_OWN = ("this arm's moves at", "its range is", "leaves the reach")
 
 
 def drawn(count: int) -> settings:
-    return settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck))
+    return settings(max_examples=count, suppress_health_check=list(HealthCheck))
 
 
 @st.composite

@@ -1,8 +1,8 @@
 """docs/reference/protocol.md and the tests name the same rules."""
 
 import ast
+import functools
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -10,13 +10,16 @@ PROTOCOL = TESTS.parent / "docs" / "reference" / "protocol.md"
 RULES = re.findall(r"^- \*\*([A-Z]-[0-9]+)\*\* ", PROTOCOL.read_text("utf-8"), re.MULTILINE)
 
 
-def claimed() -> Iterator[tuple[str, str]]:
+@functools.cache
+def claimed() -> list[tuple[str, str]]:
     """Every rule that a test carries by ``pytest.mark.rule("ID", …)``, with the test file."""
-    for path in sorted(TESTS.rglob("test_*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("mark.rule"):
-                for argument in node.args:
-                    yield ast.literal_eval(argument), path.relative_to(TESTS).as_posix()
+    return [
+        (ast.literal_eval(argument), path.relative_to(TESTS).as_posix())
+        for path in sorted(TESTS.rglob("test_*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("mark.rule")
+        for argument in node.args
+    ]
 
 
 def test_no_rule_is_written_twice() -> None:

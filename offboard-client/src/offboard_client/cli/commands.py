@@ -9,6 +9,6 @@ probe = Command(
     "probe", "Open a session, show its handshake, send one synthetic observation.", "offboard_client.cli.probe:run"
 )
 bench = Command("bench", "Measure a server: closed loop, one or several sessions.", "offboard_client.cli.bench:run")
-run = Command("run", "Run a robot or the simulation against a server.", "offboard_client.cli.run:run")
+run = Command("run", "Play a policy on a robot, or on the simulation.", "offboard_client.cli.run:run")
 robots = Command("robots", "List the robots, or show what one measures and plays.", "offboard_client.cli.robots:run")
 check = Command("check", "Hold a robot against a policy, before anything moves.", "offboard_client.cli.check:run")

@@ -20,7 +20,7 @@ def show_contract(meta: Mapping[str, Any], undeclared: str = "nothing is declare
     emit_table(
         ("what to send", "shape", "dtype", "unit", "required"),
         [
-            (name, text(f.get("shape")), text(f.get("dtype")), text(f.get("unit")), text(f.get("required", True)))
+            (name, text(f.get("shape")), text(f.get("dtype")), f.get("unit") or "", text(f.get("required", True)))
             for name, f in observation.items()
         ]
         or [(undeclared, "", "", "", "")],
@@ -30,7 +30,7 @@ def show_contract(meta: Mapping[str, Any], undeclared: str = "nothing is declare
     action: Mapping[str, Mapping[str, Any]] = meta.get("action") or {}
     emit_table(
         ("what comes back", "shape", "unit", "kind"),
-        [(name, text(f.get("shape")), text(f.get("unit")), text(f.get("kind"))) for name, f in action.items()]
+        [(name, text(f.get("shape")), f.get("unit") or "", text(f.get("kind"))) for name, f in action.items()]
         or [(undeclared, "", "", "")],
     )
     facts = [(name, text(meta[name])) for name in _ACTION if meta.get(name) is not None]

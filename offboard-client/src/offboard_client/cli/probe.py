@@ -10,8 +10,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import counted
-from ..session import InferenceSession
+from ..errors import OffboardError, counted
+from ..session import InferenceClient, InferenceSession
 from ..terminal import (
     Line,
     ServerOptions,
@@ -56,11 +56,16 @@ def run(arguments: list[str]) -> int:
     with Line() as line, options.client(line) as client, client.new_session(options.model_id) as session:
         opened_ms = (time.perf_counter() - start) * 1e3
         line.stop()
+        # Others have no status, and some would not take a second connection.
+        replicas = _replicas(client) if session.metadata.get("offboard_version") else []
         if not options.json:
             show_handshake(session.metadata, opened_ms)
+            if len(replicas) > 1:
+                emit_table(("replica", "health", "sessions"), replicas)
         observation = synthetic_observation(session.metadata)
         sent = {name: _shape(value) for name, value in observation.items()}
-        found = {"url": options.server, "meta": session.metadata, "opened_ms": opened_ms, "sent": sent}
+        found = {"url": options.server, "meta": session.metadata, "opened_ms": opened_ms}
+        found |= {"replicas": len(replicas) or None, "sent": sent}
         line.show("waiting for the answer")
         try:
             reply = _ask(session, observation)
@@ -75,6 +80,16 @@ def run(arguments: list[str]) -> int:
     else:
         _show_reply(sent, reply)
     return 0
+
+
+def _replicas(client: InferenceClient) -> list[tuple[str, str, str]]:
+    """Number, health and sessions of each replica; none where the server does not tell."""
+    try:
+        found: Any = client.server_status().get("replicas")
+        rows = [(row["health"]["state"], row["sessions"]) for row in found]
+    except (OffboardError, TypeError, KeyError, AttributeError):
+        return []
+    return [(f"{n} of {len(rows)}", text(state), text(sessions)) for n, (state, sessions) in enumerate(rows, 1)]
 
 
 def _ask(session: InferenceSession, observation: Mapping[str, Any]) -> dict[str, Any]:

@@ -78,18 +78,20 @@ class RunOptions:
 class ServersPolicy(ServerOptions):
     """A policy that a server plays."""
 
-    server: Annotated[Positional[str], tyro.conf.arg(metavar="SERVER")]
+    server: Annotated[Positional[str], tyro.conf.arg(metavar="SERVER", help_behavior_hint="")] = ""
     """The server: HOST, HOST:PORT, or ws://HOST:PORT/api/v1/session/MODEL; or none, and --policy instead."""
     model_id: str | None = None
     """The model; without it the one in the URL, else the server's default."""
     policy: str | None = None
-    """Instead of SERVER: `local:VENDOR` (offboard-core) or `openpi://HOST:PORT`; its options come on top."""
+    """Instead of SERVER: `local:VENDOR` (offboard-core) or `openpi://HOST:PORT`; with it --help shows its options."""
     timeout: float = 60.0
     """How long to wait for one answer, in seconds."""
     resize: int | None = None
     """Pixels a side that an image is sent with at most, where the server states none; its aspect is kept."""
 
     def __post_init__(self) -> None:
+        if not self.server:
+            raise UsageError("SERVER is missing: HOST:PORT, or --policy POLICY instead of a server")
         Shrinking(self.resize)  # refuses what is no size
 
     def open(self, line: Line) -> PolicySession:
@@ -156,7 +158,7 @@ def parse_with_policy(command: str, options: type[T], arguments: Sequence[str], 
         return None
     if not arguments or arguments[0].startswith("-"):
         names = "|".join(found.name for found in list_robots())
-        raise UsageError(f"say which robot first: offboard {command} {names} HOST:PORT")
+        raise UsageError(f"say which robot first: offboard {command} {names} HOST:PORT (or --policy POLICY)")
     if arguments[0] == REAL:
         _refuse_real(command, arguments[1:])
     refuse_later(arguments)

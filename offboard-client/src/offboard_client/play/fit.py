@@ -71,8 +71,9 @@ def action_rate(meta: Mapping[str, Any]) -> float:
     fps = meta.get("action_fps")
     low, high = FPS_RANGE
     if isinstance(fps, bool) or not isinstance(fps, int | float) or not low <= fps <= high:
+        said = "null" if fps is None else repr(fps)
         raise ConfigurationError(
-            f"the policy does not say at which rate its actions are played (action_fps is {fps!r}, and can be "
+            f"the policy does not say at which rate its actions are played (action_fps is {said}, and can be "
             f"{low:g} to {high:g}); serve with --fps, or InferenceServer(…, fps=…), or give --fps beside --policy"
         )
     return float(fps)

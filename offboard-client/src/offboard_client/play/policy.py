@@ -10,7 +10,7 @@ from ..plugins import Chosen, Entry, Found, choose, discover
 from ..wire import Status
 
 POLICIES = "offboard.policies"
-_ELSEWHERE = {"local": "the policy local:VENDOR is not installed: pip install offboard-core"}
+_LOCAL = "the policy local:VENDOR is not installed: pip install offboard-core"
 
 
 class StepTimings(Protocol):
@@ -73,7 +73,13 @@ def list_policies() -> list[Found[PolicyEntry]]:
 
 def choose_policy(name: str) -> Chosen[PolicyEntry]:
     """The policy of this name, ``NAME`` or ``NAME:PART``; see :func:`~offboard_client.plugins.choose`."""
-    return choose(name, POLICIES, PolicyEntry, "policy", _ELSEWHERE.get)
+    return choose(name, POLICIES, PolicyEntry, "policy", _elsewhere)
+
+
+def _elsewhere(name: str) -> str | None:
+    if name == "local":
+        return _LOCAL
+    return None if list_policies() else f"there is no policy {name[:200]!r}; {_LOCAL}"
 
 
 def open_policy(chosen: Chosen[PolicyEntry], options: Any, on_status: Callable[[Status], None]) -> PolicySession:

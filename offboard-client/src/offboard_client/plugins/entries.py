@@ -50,11 +50,16 @@ class Maker:
     provider: str
 
     def resolve(self, named: Any, role: str) -> Any:
-        """The object behind a ``"module:attr"``; any other object is itself."""
+        """The object behind a ``"module:attr"``; any other object is itself.
+
+        An OffboardError that the module raises is its own.
+        """
         if not isinstance(named, str):
             return named
         try:
             return import_attr(named)
+        except OffboardError:
+            raise
         except (Exception, SystemExit) as error:
             raise ConfigurationError(
                 f"{self.name}: the {role} {named!r} of {self.provider} cannot be imported: {told(error)}"

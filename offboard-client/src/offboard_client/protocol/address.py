@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from ..errors import BadParameter, ConfigurationError, OffboardError
-from ..wire import MODELS_PATH, RESERVED_PARAMS, SESSION_PATH
+from ..wire import RESERVED_PARAMS, SESSION_PATH
 
 _SCHEMES = {"ws": False, "http": False, "wss": True, "https": True}
 # What this client always asks for: its own dialect, and chunks as arrays (the rows are made here).
@@ -40,11 +40,6 @@ class Address:
     def name(self) -> str:
         """The host as others know it: a zone (``%eth0``) says which of this machine's networks it is on."""
         return self.host.partition("%")[0]
-
-    @property
-    def models_path(self) -> str:
-        """The HTTP path that lists the models."""
-        return self.base + MODELS_PATH
 
     def session_url(self, model_id: str | None, params: Mapping[str, Any], session_id: str = "") -> str:
         """The WebSocket URL of a session. ``session_id``: of a lost session whose model is to be kept."""

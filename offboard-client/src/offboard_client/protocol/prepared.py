@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, cast
 
 from ..errors import BadObservation, OffboardError, told
@@ -16,8 +15,8 @@ def prepared(prepare: Prepare, observation: Mapping[str, Any], meta: Mapping[str
     """The map that is sent. Raises BadObservation for anything else, or what ``prepare`` raises."""
     check_form(observation)
     try:
-        # Of its own: neither the robot's observation nor the session's facts are changed by it.
-        made: Any = prepare(dict(observation), MappingProxyType(meta))
+        # Of its own, as ``meta`` is: neither the robot's observation nor the session's facts are changed by it.
+        made: Any = prepare(dict(observation), meta)
     except OffboardError:
         raise
     except Exception as error:

@@ -9,8 +9,10 @@ about an answer closes.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 from .. import wire
@@ -61,6 +63,7 @@ class SessionProtocol:
         self._asked = self._encoded = 0.0
         self.state: State = "handshake"
         self.meta: Mapping[str, Any] = {}
+        self._meta_of_prepare: Mapping[str, Any] = {}
         self.session_id = ""
         self._status: Status | None = None
         self.warnings: tuple[str, ...] = ()
@@ -132,6 +135,8 @@ class SessionProtocol:
             self._status = frame
             return frame
         self.meta, self.session_id, self.state = frame.meta, frame.session_id, "ready"
+        if self._settings.prepare is not None:
+            self._meta_of_prepare = MappingProxyType(copy.deepcopy(dict(frame.meta)))
         self._settings.met.set()
         if is_offboard(frame.meta):
             self._pulse, self._echoes = Pulse(self._now, self._settings.timeouts.silence), True
@@ -155,7 +160,7 @@ class SessionProtocol:
         self.check()
         self._asked = self._now()
         if (prepare := self._settings.prepare) is not None:
-            observation = prepared(prepare, observation, self.meta)
+            observation = prepared(prepare, observation, self._meta_of_prepare)
             took, limit = self._now() - self._asked, self._settings.timeouts.infer
             if took > limit:
                 raise BadObservation(

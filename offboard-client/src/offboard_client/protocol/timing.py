@@ -24,8 +24,11 @@ class Step:
         """In ms: ``total_ms``, ``encode_ms``, ``network_ms``, ``decode_ms``, and ``server.<stage>`` as the server says.
 
         ``network_ms`` is the time from the encoded observation to its answer, less the server's ``total_ms``.
+        Without ``server.prev_encode_ms`` where the server says 0: there was no reply before.
         """
         server = {f"server.{name}": value for name, value in self.server.items()}
+        if not server.get("server.prev_encode_ms"):
+            server.pop("server.prev_encode_ms", None)
         return {
             "total_ms": (self.encode_s + self.wait_s + self.decode_s) * 1e3,
             "encode_ms": self.encode_s * 1e3,

@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from ..errors import Busy
-from ..protocol import AttemptFailed, Attempts, BaseClient, Clock, Settings
+from ..protocol import AttemptFailed, Attempts, BaseClient, Clock, Deadline, Settings
 from ..wire import CONFIGURE, Row
-from .http import ask_models
+from .http import ask_models, ask_status
 from .state import SessionFacts, changed
 from .streams import Connection, open_connection
 
@@ -30,16 +30,23 @@ class AsyncInferenceClient(BaseClient["AsyncInferenceSession"]):
 
     async def list_models(self) -> list[str]:
         """The ids of the models that a session may name, oldest first."""
-        attempts = Attempts(self._settings, self._settings.timeouts.open)
-        while True:
-            try:
-                return await asyncio.to_thread(ask_models, self._settings, attempts.deadline)
-            except AttemptFailed as failed:
-                await self._settings.clock.sleep(attempts.delay(failed))
+        return await self._waiting(ask_models)
+
+    async def server_status(self) -> dict[str, Any]:
+        """What the server is doing; see InferenceClient.server_status."""
+        return await self._waiting(ask_status)
 
     async def close(self) -> None:
         """Close every session that is still open."""
         await asyncio.gather(*(session.close() for session in list(self._sessions)))
+
+    async def _waiting(self, ask: Callable[[Settings, Deadline], Result]) -> Result:
+        attempts = Attempts(self._settings, self._settings.timeouts.open)
+        while True:
+            try:
+                return await asyncio.to_thread(ask, self._settings, attempts.deadline)
+            except AttemptFailed as failed:
+                await self._settings.clock.sleep(attempts.delay(failed))
 
     async def __aenter__(self) -> AsyncInferenceClient:
         return self

@@ -17,7 +17,7 @@ from ..errors import Busy
 from ..protocol import BaseClient, Settings
 from ..wire import CONFIGURE, Row
 from .blocking import Connection, open_connection
-from .http import list_models
+from .http import ask_models, ask_status, waiting
 from .state import SessionFacts, changed
 
 Result = TypeVar("Result")
@@ -58,7 +58,11 @@ class InferenceClient(BaseClient["InferenceSession"]):
 
     def list_models(self) -> list[str]:
         """The ids of the models that a session may name, oldest first."""
-        return list_models(self._settings)
+        return waiting(self._settings, ask_models)
+
+    def server_status(self) -> dict[str, Any]:
+        """What the server is doing, as its ``/api/v1/status`` says it (H-8): what is loaded, replicas, sessions."""
+        return waiting(self._settings, ask_status)
 
     def close(self) -> None:
         """Close every session that is still open."""

@@ -1,37 +1,51 @@
-"""The one HTTP call of a client."""
+"""The HTTP calls of a client."""
 
 from __future__ import annotations
 
 import http.client
 import io
 import socket
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 from ..errors import BadMessage, ConnectionFailed
 from ..protocol import AttemptFailed, Attempts, Deadline, Settings, from_os_error, from_response
-from ..wire import decode_text
+from ..wire import MODELS_PATH, STATUS_PATH, decode_text
 from .sockets import connect
 
 _READ_BYTES = 65536
 _MOST_BYTES = 4 * 2**20
 
+T = TypeVar("T")
 
-def list_models(settings: Settings) -> list[str]:
-    """The ids that the server lists, oldest first.
 
-    Where nothing answers at all it is tried again, as a session is. Raises ConnectionFailed, Unauthorized, or the
-    error that the server names.
+def waiting(settings: Settings, ask: Callable[[Settings, Deadline], T]) -> T:
+    """What ``ask`` returns; where nothing answers at all it is tried again, as a session is.
+
+    Raises ConnectionFailed, Unauthorized, or the error that the server names.
     """
     attempts = Attempts(settings, settings.timeouts.open)
     while True:
         try:
-            return ask_models(settings, attempts.deadline)
+            return ask(settings, attempts.deadline)
         except AttemptFailed as failed:
             settings.clock.sleep(attempts.delay(failed))
 
 
 def ask_models(settings: Settings, deadline: Deadline) -> list[str]:
-    """One attempt. Raises AttemptFailed for one after which another may succeed."""
+    """One attempt for the ids that the server lists. Raises AttemptFailed for one after which another may succeed."""
+    models: Any = _ask(settings, deadline, MODELS_PATH).get("models")
+    if not isinstance(models, list):
+        raise BadMessage(f"{settings.address} answered its list of models without 'models': is it an offboard server?")
+    return [str(model) for model in cast("list[Any]", models)]
+
+
+def ask_status(settings: Settings, deadline: Deadline) -> dict[str, Any]:
+    """One attempt for what the server is doing. Raises as :func:`ask_models`."""
+    return _ask(settings, deadline, STATUS_PATH)
+
+
+def _ask(settings: Settings, deadline: Deadline, path: str) -> dict[str, Any]:
     deadline = deadline.within(settings.timeouts.connect)
     try:
         raw = connect(settings, deadline)
@@ -39,7 +53,7 @@ def ask_models(settings: Settings, deadline: Deadline) -> list[str]:
         raise _once(from_os_error(error, settings.address, absent=True)) from None
     try:
         with raw:
-            body = _get(settings, raw, deadline)
+            body = _get(settings, raw, deadline, path)
     except OSError as error:
         raise from_os_error(error, settings.address).error from None
     except http.client.HTTPException as error:
@@ -47,28 +61,25 @@ def ask_models(settings: Settings, deadline: Deadline) -> list[str]:
     except AttemptFailed as failed:
         raise failed.error from None
     found: Any = decode_text(body.decode("utf-8", "replace"))
-    models: Any = cast("dict[str, Any]", found).get("models") if isinstance(found, dict) else None
-    if not isinstance(models, list):
-        raise BadMessage(f"{settings.address} answered its list of models without 'models': is it an offboard server?")
-    return [str(model) for model in cast("list[Any]", models)]
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
 def _once(failed: AttemptFailed) -> Exception:
-    """What is there and fails is not asked again: nobody waits for a list."""
+    """What is there and fails is not asked again: nobody waits for it."""
     return failed if failed.absent else failed.error
 
 
-def _get(settings: Settings, raw: socket.socket, deadline: Deadline) -> bytes:
+def _get(settings: Settings, raw: socket.socket, deadline: Deadline, path: str) -> bytes:
     address = settings.address
     connection = http.client.HTTPConnection(address.name, address.port)
     connection.sock = cast("Any", _Timed(raw, deadline))
-    connection.request("GET", address.models_path, headers=dict(settings.headers))
+    connection.request("GET", address.base + path, headers=dict(settings.headers))
     with connection.getresponse() as response:
         body = bytearray()
         while part := response.read1(_READ_BYTES):
             body += part
             if len(body) > _MOST_BYTES:
-                raise BadMessage(f"the list of models of {address} has not ended after {len(body):,} bytes")
+                raise BadMessage(f"{path} of {address} has not ended after {len(body):,} bytes")
     if response.status != 200:
         raise from_response(response.status, dict(response.headers.items()), bytes(body), address)
     return bytes(body)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class ServerOptions:
     """Options of every command that talks to a server."""
 
-    server: Annotated[Positional[str], tyro.conf.arg(metavar="SERVER")]
+    # With a default, or an option that there is not would be told as a server that is missing.
+    server: Annotated[Positional[str], tyro.conf.arg(metavar="SERVER", help_behavior_hint="(required)")] = ""
     """The server: HOST, HOST:PORT, or ws://HOST:PORT/api/v1/session/MODEL."""
     auth_token_file: Path | None = None
     """A file that holds the token; without it OFFBOARD_AUTH_TOKEN counts."""
@@ -33,6 +34,10 @@ class ServerOptions:
     """Seconds to wait for a server that is still to start (else 5), and for its model and who holds it (else 900)."""
     json: bool = False
     """Print one JSON object on stdout."""
+
+    def __post_init__(self) -> None:
+        if not self.server:
+            raise UsageError("SERVER is missing: HOST, HOST:PORT, or ws://HOST:PORT/api/v1/session/MODEL")
 
     def client(self, line: Line, prepare: Prepare | None = None) -> InferenceClient:
         """A client of this server that tells ``line`` what it waits for. ``prepare``: the client's.

@@ -18,6 +18,7 @@ from ..errors import BadMessage, BadObservation, OffboardError, brief, from_code
 #: Paths of protocol v1.
 SESSION_PATH = "/api/v1/session"
 MODELS_PATH = "/api/v1/models"
+STATUS_PATH = "/api/v1/status"
 
 #: WebSocket close codes, as the protocol uses them.
 CLOSE_NORMAL = 1000

@@ -70,6 +70,10 @@ def _show(offer: Offer[CodecEntry], *, as_json: bool) -> None:
         ]
         or [("none", "", "", "")],
     )
+    if options:
+        tell(
+            "these are the default options; with others: offboard probe ws://HOST:PORT/api/v1/session?codec.OPTION=VALUE"
+        )
 
 
 def _lines(codec: Mapping[str, Any]) -> list[str]:

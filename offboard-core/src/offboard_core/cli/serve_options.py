@@ -45,8 +45,8 @@ class ServeOptions:
     """The codec; without it the one recorded beside the checkpoint, else the vendor's default."""
     fps: float | None = None
     """Steps per second of the actions, where nothing beside the checkpoint says it."""
-    replicas: int | None = None
-    """How many policies of a model are loaded beside each other; each session is with one. 1 if nothing is said."""
+    replicas: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: 1)")] = None
+    """How many policies of a model are loaded beside each other; each session is with one."""
     host: str = "127.0.0.1"
     """Where to listen. 0.0.0.0 is every interface of this machine."""
     port: int = 8000

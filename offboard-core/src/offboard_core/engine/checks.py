@@ -119,7 +119,7 @@ def _check_array(name: str, array: Array, field: Field) -> None:
 
 
 def _missing(name: str, observation: Observation) -> str:
-    names = [key for key in observation if not key.startswith("offboard.")]
+    names = [key for key, value in observation.items() if value is not None and not key.startswith("offboard.")]
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f" (did you mean that by {near[0]}?)" if near else ""
     return f"the observation lacks {name}{hint}; it has: {', '.join(sorted(names)[:30]) or 'nothing'}"

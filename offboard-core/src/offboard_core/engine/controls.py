@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import is_dataclass
+from types import MemberDescriptorType
 from typing import Any, cast
 
 from offboard_client.errors import BadMessage, LoadFailed, PolicyFailed, told
@@ -58,11 +60,21 @@ def describe_controls(policy: Policy[Any], configuration: Configuration) -> dict
 
 def check_kept(policy: Policy[Any], session: Session, params: Any) -> None:
     """Raises LoadFailed for a session that could not be told of a change, which would go by the old parameters."""
-    if any(option.changeable for option in describe(policy.params)) and getattr(session, "params", None) is not params:
+    if not any(option.changeable for option in describe(policy.params)):
+        return
+    kept = inspect.getattr_static(session, "params", None)  # which runs no code of the session's
+    if isinstance(kept, MemberDescriptorType):  # a slot
+        kept = getattr(session, "params", None)
+    if kept is not params:
         raise LoadFailed(
             f"{type(policy).__name__} declares parameters that may change in mid-session, and {type(session).__name__} "
-            "does not keep those that it was started with as self.params, where others would be put"
+            "does not keep those that it was started with as self.params, a plain attribute, where others would be put"
         )
+
+
+def put_params(session: Session, params: Any) -> None:
+    """Where :func:`check_kept` found others. Runs no code of the session's, so that it cannot fail half way."""
+    object.__setattr__(session, "params", params)
 
 
 def answered(name: str, control: Control, answer: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from offboard_client.errors import (
     LoadFailed,
     ModelLost,
     OffboardError,
+    ShuttingDown,
     unknown,
 )
 from offboard_client.plugins import build, parse_value
@@ -223,7 +224,8 @@ class PolicyService:
             if isinstance(error, LoadFailed) and error.permanent and model.key == self.catalog.default.key:
                 on_never(error)
             else:
-                log.error("%s", error)
+                # Who drains before the load began has asked for just that.
+                log.log(logging.INFO if isinstance(error, ShuttingDown) else logging.ERROR, "%s", error)
 
     async def _lease(self, model: Model, holder: str, on_status: OnStatus) -> Lease:
         load = partial(model.source.loader.load, model.checkpoint)

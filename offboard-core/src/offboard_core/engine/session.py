@@ -14,7 +14,7 @@ from offboard_client.plugins import build
 from offboard_client.wire import CONFIGURE
 
 from .configuration import Configuration
-from .controls import answered
+from .controls import answered, put_params
 from .exchange import Deliver, Exchange, Pipeline
 from .lease import Lease
 from .model_slot import ModelSlot
@@ -120,7 +120,7 @@ class ServiceSession:
         """Go by what ``meta`` says again, which its robot is about to be told anew."""
         if self._configuration.params is not self._begun.params:
             # In its turn: an inference that the robot has not waited for may be under way.
-            put_back = partial(setattr, self.pipeline.session, "params", self._begun.params)
+            put_back = partial(put_params, self.pipeline.session, self._begun.params)
             self.lease.replica.executor.post(put_back, "putting parameters back")
         self._configuration, self.pipeline.codec = self._begun, self._begun.codec
 
@@ -131,7 +131,7 @@ class ServiceSession:
         # is under way now, and nothing of what follows can fail half way.
         self._configuration, self.pipeline.codec = new, new.codec
         if new.params is not old.params:
-            self.pipeline.session.params = new.params
+            put_params(self.pipeline.session, new.params)
         was, now = old.settings, new.settings
         return {"changed": {name: {"old": was[name].value, "new": now[name].value} for name in changes}}
 

@@ -8,6 +8,7 @@ from ..catalog import ResolvedCodec
 from ..engine import Result, Serializer, ServiceSession
 from .admission import MAX_SESSIONS, MESSAGE_RATE, QUIET, Admission, Peer
 from .base import Frame, Frontend, FrontendConnection, PeerConnection, Scope, both_ends, read_control
+from .contained import contained, contained_async
 from .descriptors import RESERVE, lacking, provide
 from .discovery import make_frontends, make_listeners, split_listen
 from .edge import Edge, EdgeConnection
@@ -46,6 +47,8 @@ __all__ = [
     "Turns",
     "both_ends",
     "check_reserved",
+    "contained",
+    "contained_async",
     "find_seq",
     "is_positronic",
     "lacking",

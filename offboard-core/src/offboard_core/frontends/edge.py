@@ -18,6 +18,7 @@ from ..catalog import ResolvedCodec
 from ..engine import Result, Serializer, ServiceSession, without_paths
 from ..types import Observation
 from .base import Frame, FrontendConnection, PeerConnection
+from .contained import contained, contained_async
 from .sparing import Sparing
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class Edge:
 
 
 class EdgePeer(PeerConnection):
-    """A protocol's connection, which is given what a client may have."""
+    """A protocol's connection, which is given what a client may have, and whose code ends nothing but itself."""
 
     def __init__(self, connection: PeerConnection, edge: Edge) -> None:
         self._connection, self._edge = connection, edge
@@ -64,28 +65,28 @@ class EdgePeer(PeerConnection):
 
     def bridge(self, codec: ResolvedCodec) -> ResolvedCodec:
         """See :meth:`PeerConnection.bridge`."""
-        return self._connection.bridge(codec)
+        return contained(self._connection.bridge, codec)
 
     def serializer(self, codec: ResolvedCodec) -> Serializer:
         """See :meth:`PeerConnection.serializer`."""
-        return _EdgeSerializer(self._connection.serializer(codec), self._edge)
+        return _EdgeSerializer(contained(self._connection.serializer, codec), self._edge)
 
     def status(self, status: Status) -> Frame | None:
         """See :meth:`PeerConnection.status`."""
         message, phase = without_paths(status.message), without_paths(status.phase)
-        return self._connection.status(replace(status, message=message, phase=phase))
+        return contained(self._connection.status, replace(status, message=message, phase=phase))
 
     def error(self, error: OffboardError, frame: Frame) -> Frame:
         """See :meth:`PeerConnection.error`."""
-        return self._connection.error(self._edge.error(error), frame)
+        return contained(self._connection.error, self._edge.error(error), frame)
 
     def is_control(self, frame: Frame) -> bool:
         """See :meth:`PeerConnection.is_control`."""
-        return self._connection.is_control(frame)
+        return contained(self._connection.is_control, frame)
 
     async def answer(self, frame: Frame, session: ServiceSession) -> Frame:
         """See :meth:`PeerConnection.answer`."""
-        return await self._connection.answer(frame, session)
+        return await contained_async(self._connection.answer, frame, session)
 
 
 class EdgeConnection(EdgePeer, FrontendConnection):
@@ -97,11 +98,11 @@ class EdgeConnection(EdgePeer, FrontendConnection):
 
     def ready(self, session: ServiceSession) -> Frame:
         """See :meth:`FrontendConnection.ready`."""
-        return self._socket.ready(session)
+        return contained(self._socket.ready, session)
 
     def refusal(self, error: OffboardError) -> Frame | None:
         """See :meth:`FrontendConnection.refusal`: the whole of such an error is in a line of its own."""
-        return self._socket.refusal(error)
+        return contained(self._socket.refusal, error)
 
 
 class _EdgeSerializer:

@@ -15,6 +15,7 @@ from offboard_client.wire import Status, WireLimits
 from ..engine import PolicyService, ServiceSession
 from .admission import Admission, Peer
 from .base import Frame, both_ends
+from .contained import contained
 from .edge import EdgePeer
 from .rates import Bucket
 
@@ -160,7 +161,9 @@ class PeerSession:
             self._reply(await self._connection.answer(frame, session))
         except OffboardError as error:
             self._fail(error)
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            if self._ended:
+                raise
             log.exception("a control frame could not be answered")
             self._fail(Internal("the control frame could not be answered; the server's log says why"))
 
@@ -194,7 +197,7 @@ class PeerSession:
 def hand_over(reply: Frame | None, deliver: Deliver, peer: Peer) -> None:
     """Call ``deliver``, which is a listener's: what it raises is logged, and nobody else's concern."""
     try:
-        deliver(reply)
+        contained(deliver, reply)
     except Exception:
         log.exception("a reply to %s could not be sent", peer)
 

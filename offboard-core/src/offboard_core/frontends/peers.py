@@ -12,6 +12,7 @@ from offboard_client.errors import Internal, OffboardError, ShuttingDown, told
 from ..engine import PolicyService
 from .admission import Admission, Peer
 from .base import Frame, PeerConnection, both_ends
+from .contained import contained
 from .edge import Edge, EdgePeer
 from .peer_session import Deliver, PeerSession, hand_over, told_by
 from .rates import Bucket
@@ -108,7 +109,7 @@ class PeerSessions:
         return one
 
     def _connection(self, peer: Peer) -> EdgePeer:
-        return EdgePeer(self._connect(peer), self._edge)
+        return EdgePeer(contained(self._connect, peer), self._edge)
 
     def _refuse(self, peer: Peer, error: OffboardError, frame: Frame, deliver: Deliver) -> None:
         if not self._strangers.spend(self._loop.time()):

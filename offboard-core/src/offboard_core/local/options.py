@@ -27,7 +27,8 @@ class LocalOptions:
     checkpoint: str | None = None
     """The checkpoint to play; without it the newest."""
     codec: str | None = None
-    """The codec; without it the one recorded beside the checkpoint, else the vendor's default."""
+    """The codec; without it the one recorded beside the checkpoint, else the vendor's default. `--codec.NAME VALUE`
+    sets an option of it."""
     codec_options: Annotated[Mapping[str, Any], tyro.conf.Fixed, tyro.conf.Suppress] = field(
         default_factory=dict[str, Any]
     )

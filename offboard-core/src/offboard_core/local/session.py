@@ -78,6 +78,8 @@ class LocalSession:
         self._turn = threading.Lock()
         self._timing = Timings()
         self._session: ServiceSession | None = None
+        #: The opening that began last.
+        self._opening = object()
         #: Why the session is over: still to be told, and told.
         self._untold: OffboardError | None = None
         self._lost: OffboardError | None = None
@@ -87,7 +89,11 @@ class LocalSession:
         self._checked = self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=_run, args=(self._loop,), name="offboard-local", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # Ctrl-C may come when it runs already: it ends then
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            raise
         try:
             self._wait(self._service.start())
             self._open()
@@ -223,6 +229,7 @@ class LocalSession:
         async def tell(status: Status) -> None:
             told.put(status)
 
+        self._opening = mine = object()
         if (before := self._session) is not None:
             self._session = None
             before.close()
@@ -230,6 +237,9 @@ class LocalSession:
             self._connection.model_id, self._connection.params, serializer=self._connection.serializer,
             holder="this process", on_status=tell, bridge=self._connection.bridge,
         )  # fmt: skip
+        if self._opening is not mine:  # Ctrl-C came before anybody could cancel this one
+            session.close()
+            raise ConnectionLost("the call before was given up")
         # Here: it may be evicted, and whoever waits for it be interrupted, before that thread goes on.
         self._session, self._untold = session, None
         session.on_evict(partial(self._evicted, session))

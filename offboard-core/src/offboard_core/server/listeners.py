@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from offboard_client.errors import ConfigurationError, InferTimeout, OffboardErr
 from offboard_client.protocol import bracketed
 
 from ..engine import PolicyService
-from ..frontends import Admission, Listener
+from ..frontends import Admission, Listener, contained_async
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ class Listeners:
         """
         for name, (listener, port) in self._listeners.items():
             self.addresses[name] = host, port
-            self.addresses[name] = host, await _start(name, listener.start(service, admission, host, port), host, port)
-            watch = self._watches[name] = asyncio.ensure_future(listener.wait())
+            self.addresses[name] = host, await _start(name, listener, service, admission, host, port)
+            watch = self._watches[name] = asyncio.ensure_future(contained_async(listener.wait))
             watch.add_done_callback(partial(self._ended, name))
 
     def drain(self) -> None:
@@ -48,7 +48,7 @@ class Listeners:
         if self._drains:
             return
         for name in self.addresses.keys() - self._closings.keys():
-            self._drains.append(_ending(f"draining the listener {name}", self._listeners[name][0].drain()))
+            self._drains.append(_ending(f"draining the listener {name}", self._listeners[name][0].drain))
 
     @property
     def owes(self) -> bool:
@@ -86,11 +86,13 @@ class Listeners:
             self._close(name)
 
     def _close(self, name: str) -> None:
-        self._closings[name] = _ending(f"closing the listener {name}", self._listeners[name][0].close())
+        self._closings[name] = _ending(f"closing the listener {name}", self._listeners[name][0].close)
 
 
-async def _start(name: str, start: Coroutine[Any, Any, int], host: str, port: int) -> int:
-    starting = asyncio.ensure_future(start)
+async def _start(
+    name: str, listener: Listener, service: PolicyService, admission: Admission, host: str, port: int
+) -> int:
+    starting = asyncio.ensure_future(contained_async(listener.start, service, admission, host, port))
     try:
         await asyncio.wait({starting}, timeout=START)
         if not starting.done():
@@ -107,11 +109,11 @@ async def _start(name: str, start: Coroutine[Any, Any, int], host: str, port: in
         starting.cancel()
 
 
-def _ending(what: str, ending: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+def _ending(what: str, ending: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
     async def end() -> None:
         """Nobody's end is in the way of another's."""
         try:
-            await ending
+            await contained_async(ending)
         except Exception:
             log.exception("%s failed", what)
 

@@ -16,7 +16,7 @@ from typing import Any
 from offboard_client.errors import OffboardError
 
 from ...engine import PolicyService
-from .. import Edge, EdgeConnection, Frame, Frontend, FrontendConnection, Scope
+from .. import Edge, EdgeConnection, Frame, Frontend, FrontendConnection, Scope, contained
 from .opening import refuse
 from .session_protocol import VANISHED, SessionProtocol
 
@@ -44,9 +44,9 @@ async def serve_socket(
     await send({"type": "websocket.accept"})
     holder = peer(scope)
     try:
-        connection = EdgeConnection(frontend.connect(scope), edge)
+        connection = EdgeConnection(contained(frontend.connect, scope), edge)
     except OffboardError as error:
-        last, code, reason = refuse(holder, partial(frontend.refuse, scope), error)
+        last, code, reason = refuse(holder, partial(contained, frontend.refuse, scope), error)
         with contextlib.suppress(OSError):  # ASGI's word for a client that is gone: there is nobody left to tell
             if last is not None:
                 await send(_message(last))

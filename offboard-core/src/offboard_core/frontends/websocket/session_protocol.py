@@ -181,7 +181,9 @@ class SessionProtocol:
             reply = await self._connection.answer(frame, session)
         except OffboardError as error:
             refused = error
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            if self._over:
+                raise
             log.exception("a control frame could not be answered")
             refused = Internal("the control frame could not be answered; the server's log says why")
         self._reply(frame, reply, refused)
