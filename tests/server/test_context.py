@@ -150,6 +150,17 @@ def test_a_text_frame_brings_the_same(policy):
     np.testing.assert_allclose(first.history[0]["state"], [4.0] * JOINTS)
 
 
+@pytest.mark.rule("O-15", "O-16")
+def test_a_robot_may_have_less_left_to_play_than_it_will_wait_for(policy):
+    with InferenceServer({"flow": flow(policy)}, port=0) as server, robot(server) as one:
+        one.opened()
+        left = {"target_joints": np.full((1, JOINTS), 0.5)}
+        assert "result" in one.ask({**HERE, "offboard.prefix": left, "offboard.delay_steps": MOST_DELAY})
+    (context,) = policy.told
+    np.testing.assert_allclose(context.prefix.action, [[5.0] * JOINTS])
+    assert context.delay_steps == MOST_DELAY
+
+
 @pytest.mark.rule("O-13")
 def test_null_is_as_if_it_were_not_there(policy):
     with InferenceServer({"flow": flow(policy)}, port=0) as server, robot(server) as one:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from offboard_client.cli import COLUMNS, Timings
-from offboard_client.errors import BadObservation, ConnectionLost, OffboardError
+from offboard_client.errors import BadObservation, ConnectionFailed, ConnectionLost, OffboardError
 from offboard_client.play import Report
 from offboard_client.terminal import CsvFile
 from offboard_client.testing import RunObserverLaws, SessionLaws
@@ -87,9 +87,32 @@ class WritesIntoActions(Counts):
             value += 1
 
 
+class WritesIntoWhatCameBefore(Counts):
+    def answered(self, answer):
+        self.last = answer
+
+    def ended(self, outcome):
+        if (last := getattr(self, "last", None)) is not None and last.rows:
+            last.rows[0]["action"]["target_grip"][:] = 3
+
+
+class WantsATask(Counts):
+    def answered(self, answer):
+        self.rows += len(answer.observation["task"])
+
+
+class WantsJoints(Counts):
+    def ticked(self, tick):
+        if tick.command.action:
+            self.seconds += tick.command.action["target_joints"].sum()
+
+
 @pytest.mark.parametrize(
     ("kind", "law"),
     [
+        (WantsATask, RunObserverLaws.test_it_takes_whatever_happens),
+        (WantsJoints, RunObserverLaws.test_it_takes_whatever_happens),
+        (WritesIntoWhatCameBefore, RunObserverLaws.test_it_writes_into_nothing),
         (WantsEveryChunk, RunObserverLaws.test_it_takes_whatever_happens),
         (WantsEveryTiming, RunObserverLaws.test_it_takes_whatever_happens),
         (WantsToHaveSeen, RunObserverLaws.test_it_takes_whatever_happens),
@@ -165,6 +188,24 @@ class AnswersNaN(Waves):
         return super().rows(q * np.nan)
 
 
+class AnswersNaNLater(Waves):
+    asked = 0
+
+    def rows(self, q):
+        self.asked += 1
+        return super().rows(q if self.asked == 1 else q * np.nan)
+
+
+class AnswersBools(Waves):
+    def rows(self, q):
+        return [{**row, "action": {"target_joints": np.zeros(2, bool)}} for row in super().rows(q)]
+
+
+class AnswersAnotherShape(Waves):
+    def rows(self, q):
+        return [{**row, "action": {"target_joints": np.zeros(5)}} for row in super().rows(q)]
+
+
 class AnswersLists(Waves):
     def rows(self, q):
         return [{**row, "action": {"target_joints": [0.0, 0.0]}} for row in super().rows(q)]
@@ -197,6 +238,20 @@ class AnswersFromOnePieceOfMemory(Waves):
         return [{"action": {"target_joints": self.memory}}]
 
 
+class FillsOneBuffer(Waves):
+    """With the same numbers, for the same observation; nobody else can write into it."""
+
+    def __init__(self):
+        super().__init__()
+        self.memory = np.zeros(2)
+
+    def rows(self, q):
+        self.memory[:] = q
+        view = self.memory.view()
+        view.flags.writeable = False
+        return [{"action": {"target_joints": view}}]
+
+
 class MeasuresNothing(Waves):
     def rows(self, q):
         self.timing.last = {}
@@ -221,6 +276,13 @@ class BeginsOnce(Waves):
 class TellsInItsOwnWords(Waves):
     def infer(self, observation):
         observation["robot_state.q"]
+        return super().infer(observation)
+
+
+class TellsThatTheConnectionFailed(Waves):
+    def infer(self, observation):
+        if "robot_state.q" not in observation:
+            raise ConnectionFailed("there is no robot_state.q")
         return super().infer(observation)
 
 
@@ -265,15 +327,20 @@ class LeavesAThread(Waves):
         (IsAnotherOnceAsked, SessionLaws.test_its_handshake_is_that_of_a_server),
         (HasNothingToDo, SessionLaws.test_it_answers_in_rows),
         (AnswersNaN, SessionLaws.test_it_answers_in_rows),
+        (AnswersNaNLater, SessionLaws.test_it_answers_in_rows),
+        (AnswersBools, SessionLaws.test_it_answers_in_rows),
+        (AnswersAnotherShape, SessionLaws.test_it_answers_in_rows),
         (AnswersLists, SessionLaws.test_it_answers_in_rows),
         (AnswersAnotherName, SessionLaws.test_it_answers_in_rows),
         (GoesBackInTime, SessionLaws.test_it_answers_in_rows),
         (WritesIntoObservations, SessionLaws.test_what_was_asked_and_answered_stays_as_it_was),
         (AnswersFromOnePieceOfMemory, SessionLaws.test_what_was_asked_and_answered_stays_as_it_was),
+        (FillsOneBuffer, SessionLaws.test_what_was_asked_and_answered_stays_as_it_was),
         (MeasuresNothing, SessionLaws.test_it_says_where_the_time_went),
         (MeasuresBackwards, SessionLaws.test_it_says_where_the_time_went),
         (BeginsOnce, SessionLaws.test_a_new_episode_may_begin_at_any_time),
         (TellsInItsOwnWords, SessionLaws.test_what_it_cannot_take_is_an_error_after_which_it_goes_on),
+        (TellsThatTheConnectionFailed, SessionLaws.test_what_it_cannot_take_is_an_error_after_which_it_goes_on),
         (TakesAnything, SessionLaws.test_what_it_cannot_take_is_an_error_after_which_it_goes_on),
         (EndsWithAnError, SessionLaws.test_what_it_cannot_take_is_an_error_after_which_it_goes_on),
         (ClosesOnce, SessionLaws.test_it_ends),

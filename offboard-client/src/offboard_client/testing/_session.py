@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ..errors import OffboardError
+from ..errors import ConnectionFailed, OffboardError
 from ..play import PolicyEntry, PolicySession, choose_policy, open_policy
 from ..plugins import Chosen
 from ..protocol import check_meta
-from ..wire import rows
+from ..wire import fits_shape, rows
 
 #: Seconds in which a thread that was told to end has ended: a bound for a test that has failed.
 _PATIENCE = 30.0
@@ -66,14 +67,16 @@ class SessionLaws:
         assert json.dumps(dict(session.metadata), allow_nan=False) == before
 
     def test_it_answers_in_rows(self, session: PolicySession) -> None:
-        """Of the actions that the handshake names, as arrays of finite numbers, at times that grow."""
-        answer = self._ask(session)
-        rows([dict(row) for row in answer])
-        declared = session.metadata.get("action")
-        for row in answer:
-            assert not declared or row["action"].keys() == declared.keys()
-            for name, value in row["action"].items():
-                assert isinstance(value, np.ndarray), name
+        """Of the actions that the handshake names, as arrays of finite numbers, at times that grow; each time."""
+        declared: Mapping[str, Mapping[str, Any]] = session.metadata.get("action") or {}
+        for _ in range(3):
+            answer = self._ask(session)
+            rows([dict(row) for row in answer])
+            for row in answer:
+                assert not declared or row["action"].keys() == declared.keys()
+                for name, value in row["action"].items():
+                    assert isinstance(value, np.ndarray), name
+                    _check_numbers(name, value, declared[name].get("shape") if declared else None)
 
     def test_what_was_asked_and_answered_stays_as_it_was(self, session: PolicySession) -> None:
         """It writes into no observation, and its next answer not into the one before."""
@@ -81,10 +84,13 @@ class SessionLaws:
         before = copy.deepcopy(observation)
         session.infer(observation)
         np.testing.assert_equal(observation, before)
-        answer = self._ask(session)
-        kept = copy.deepcopy([dict(row["action"]) for row in answer])
-        session.infer(self.observation(session.metadata))
-        np.testing.assert_equal([dict(row["action"]) for row in answer], kept)
+        answer = [dict(row["action"]) for row in self._ask(session)]
+        kept = copy.deepcopy(answer)
+        following = [dict(row["action"]) for row in self._ask(session)]
+        np.testing.assert_equal(answer, kept)
+        # The observation was the same, so that what was written may be what stood there.
+        for one, other in itertools.product(_writeable(answer), _writeable(following)):
+            assert not np.shares_memory(one, other), "two answers have the same memory: give each its own"
 
     def test_it_says_where_the_time_went(self, session: PolicySession) -> None:
         """Of the last step, in milliseconds by stage."""
@@ -103,14 +109,18 @@ class SessionLaws:
         self._ask(session)
 
     def test_what_it_cannot_take_is_an_error_after_which_it_goes_on(self, session: PolicySession) -> None:
-        """An :class:`OffboardError`, which a driver can tell, where a name is missing that the handshake requires."""
+        """An :class:`OffboardError`, which a driver can tell, where a name is missing that the handshake requires.
+
+        Not one of the connection's, which end a run, or an episode.
+        """
         fields: Mapping[str, Any] = session.metadata.get("observation") or {}
         required = [name for name, field in fields.items() if field.get("required", True)]
         for name in required[:1]:
             lacking = self.observation(session.metadata)
             del lacking[name]
-            with pytest.raises(OffboardError):
+            with pytest.raises(OffboardError) as raised:
                 session.infer(lacking)
+            assert not isinstance(raised.value, ConnectionFailed)
         self._ask(session)
 
     def test_it_ends(self, open_session: Callable[[], PolicySession]) -> None:
@@ -135,3 +145,18 @@ class SessionLaws:
             if answer := session.infer(self.observation(session.metadata)):
                 return answer
         raise AssertionError(f"it answered {_ASKED} observations with nothing to do")
+
+
+def _check_numbers(name: str, value: Any, shape: Sequence[int] | None) -> None:
+    """``shape``: the declared one, if there is one."""
+    assert value.dtype.kind in "fiu", f"{name} is of type {value.dtype}; expected numbers"
+    assert shape is None or fits_shape(value.shape, tuple(shape)), f"{name} has the shape {value.shape}, not {shape}"
+
+
+def _writeable(answer: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Its arrays that somebody can write into: they, or what they are views of."""
+
+    def may(array: Any) -> bool:
+        return isinstance(array, np.ndarray) and (array.flags.writeable or may(array.base))
+
+    return [value for action in answer for value in action.values() if may(value)]

@@ -15,8 +15,9 @@ class InferContext:
 
     ``prefix``: the steps that the robot has not played yet, in the model's terms, (T, D): the first is due when the
     observation was taken. ``delay_steps``: so many of them will have been played when the answer is there, so they are
-    as good as done, and the answer has to agree with them. ``seed``: what makes a policy that samples answer the same
-    again; None = it may answer anything. ``history``: model inputs of earlier moments, oldest first.
+    as good as done, and the answer has to agree with them; where the prefix has fewer, the robot plays nothing new
+    after its last. ``seed``: what makes a policy that samples answer the same again; None = it may answer anything.
+    ``history``: model inputs of earlier moments, oldest first.
     """
 
     prefix: Chunk | None = None
