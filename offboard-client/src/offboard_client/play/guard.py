@@ -74,6 +74,11 @@ class Guard:
         self._names = frozenset(declared or robot.actions)
         self._promise = "the handshake announced" if declared else "this robot plays"
         self._check_holdable(self._names)
+        #: Whether what was checked has to be checked anew once the arm has stood still: it accelerates again.
+        self.minds_rest = any(
+            each is not None
+            for each in (limits.linear_acceleration, limits.angular_acceleration, limits.joint_acceleration)
+        )
         self._last = _NOTHING
 
     def _check_holdable(self, names: Collection[str]) -> None:
