@@ -246,6 +246,31 @@ def test_a_new_episode_opens_a_connection_that_was_lost():
                 call()
 
 
+@pytest.mark.parametrize("said", [frame(b"ValueError: out of memory", TEXT), frame(b"\xc1")])
+def test_a_new_episode_is_not_the_one_in_which_the_server_failed(said):
+    told = threading.Event()
+
+    def script(peer):
+        if liar.connections == 2:
+            return answering(0.5)(peer)
+        peer.say(said)
+        told.set()
+        peer.hear()
+        return None
+
+    with Liar(script) as liar, opened(at(liar)) as session:
+        assert told.wait(PATIENCE)
+        session.reset()
+        assert first(session.infer(SEEN)) == 0.5
+
+
+@pytest.mark.parametrize("wrong", [{"timeout": 0.0}, {"timeout": math.nan}, {"wait": -1.0}])
+def test_no_time_at_all(wrong):
+    [flag] = wrong
+    with pytest.raises(ConfigurationError, match=f"--{flag} is .*; expected seconds"):
+        OpenPIOptions(**JOINTS, **wrong)
+
+
 def test_another_policy_behind_the_address_is_not_played():
     gone = threading.Event()
     with Liar(lambda peer: gone.wait(PATIENCE), {"policy": "one"}) as liar, opened(at(liar)) as session:

@@ -194,6 +194,22 @@ def test_the_last_command_counts_even_if_the_arm_lags_behind_it() -> None:
     list(guard.plan(rows(moved(0.15, 0, 0)), {"robot_state.q": HOME}))
 
 
+@pytest.mark.parametrize(
+    "back",
+    [moved(0.0, 0, 0), {"joint_delta": np.array([-0.1, 0, 0])}, {"target_pose": POSE}],
+    ids=["q", "delta", "pose"],
+)
+def test_an_acceleration_counts_across_the_boundary_of_chunks_in_joints_and_at_the_tool(back: dict[str, Any]) -> None:
+    for name, stated in (("joint_acceleration", 15.0), ("linear_acceleration", 6.0)):
+        arm = PlanarArm(Solvable())
+        guard = guard_of(arm, replace(BY_JOINTS, **{name: stated}))
+        play(arm, guard, rows(moved(0.1, 0, 0)))  # at 1 rad/s, and back at 1 rad/s
+        with pytest.raises(InvalidAction, match=rf"{name} allows {stated:g}"):
+            guard.plan(rows(back), arm.observe())
+        guard.rest()
+        play(arm, guard, rows(back))
+
+
 def test_the_first_command_is_near_to_what_is_measured_though_the_arm_is_stuck() -> None:
     arm = PlanarArm(Solvable())
     guard = guard_of(arm)

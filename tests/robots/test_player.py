@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -190,8 +191,9 @@ class Rig:
 
         self.stream.observe = observing
         attention = Attention(self.controls, robot, PERIOD, lambda seconds: self.controls.post(Resume()))
+        self.guard = Guard(robot, limits, self.policy.metadata)
         self.player = Player(
-            robot, robot, self.stream, Guard(robot, limits, self.policy.metadata),
+            robot, robot, self.stream, self.guard,
             Ladder(patience or Patience(), safe_action is not None), attention,
             Audience([self.watcher], self.time), self.time, safe_action,
         )  # fmt: skip
@@ -433,6 +435,28 @@ def test_an_arm_that_was_kept_does_nothing_to_catch_up(chunks: str, kept: float)
     assert fastest(rig.arm.path) <= 0.5 + 1e-6, "it stood, and what it was to play stood with it"
     assert len(rig.arm.path) * PERIOD == pytest.approx(9.0 - 3 * kept, abs=0.1), "the episode is as long by the clock"
     assert rig.ticks[-1].rung == "playing"
+
+
+@pytest.mark.parametrize(("limit", "anew"), [(None, 0), (1000.0, 1)])
+def test_what_was_checked_keeps_no_arm_once_more_that_was_kept(
+    limit: float | None, anew: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But where the arm, which stands now, has limits of how it may accelerate."""
+    rig = Rig(lambda number: 0.15, "prefetch", limits=replace(LIMITS, joint_acceleration=limit))
+    checks, check = [], rig.guard.check
+
+    def counted(commands: Any, measured: Any) -> Any:
+        checks.append(rig.time.now)
+        return check(commands, measured)
+
+    def keep() -> None:
+        rig.arm.late = 0.1
+
+    monkeypatch.setattr(rig.guard, "check", counted)
+    rig.happens[165] = keep
+    assert rig.play(9.0)
+    assert len(checks) == len(rig.answers) + anew, "each answer is checked when it comes"
+    assert fastest(rig.arm.path) <= 0.5 + 1e-6
 
 
 def test_nobody_plays_what_expired_while_the_arm_was_kept() -> None:

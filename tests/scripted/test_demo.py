@@ -56,6 +56,16 @@ def test_it_plays_and_reports() -> None:
     assert [episode["seed"] for episode in report["episode_log"]] == [7, 8]
 
 
+def test_its_second_form_plays_at_wall_speed_and_asks_meanwhile() -> None:
+    began = time.monotonic()
+    done = offboard("demo", "--clock", "real", "--chunks", "prefetch", "--episodes", "1", "--seconds", "3", "--json")
+    assert time.monotonic() - began > 3
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["failures"]) == (1, {}), done.stderr
+    assert report["rungs_s"]["playing"] > 0
+    assert sum(report["rungs_s"].values()) == pytest.approx(report["episode_log"][0]["seconds"], abs=0.1)
+
+
 def test_its_status_is_1_if_an_episode_did_not_succeed() -> None:
     done = in_process("demo", "--episodes=1", "--seconds=1")
     assert done.returncode == 1

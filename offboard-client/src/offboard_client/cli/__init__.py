@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .probe import show_handshake
     from .run import play, show, status
     from .run_display import Display, table
+    from .run_dry import DryRun
     from .run_keyboard import Keyboard
     from .run_options import RunOptions, ServersPolicy, parse_run
     from .run_timings import COLUMNS, Timings
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COLUMNS",
     "Display",
+    "DryRun",
     "Keyboard",
     "RunOptions",
     "ServersPolicy",
@@ -39,6 +41,7 @@ __all__ = [
 
 #: Imported when first asked for, since they import libraries that not everybody has.
 _LATER = {
+    "DryRun": "run_dry",
     "RunOptions": "run_options",
     "ServersPolicy": "run_options",
     "parse_run": "run_options",

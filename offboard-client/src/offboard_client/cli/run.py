@@ -9,11 +9,12 @@ from ..drivers import TimedDriver
 from ..errors import BY_CODE, BadParameter, ConnectionFailed, OffboardError, RobotFailed
 from ..play import PolicySession, Report, RobotLimits
 from ..plugins import UsageError
-from ..robots import Robot, Task, connected, make_robot, make_task
+from ..robots import DryRobot, DryTask, Robot, Task, connected, make_robot, make_task
 from ..terminal import Line, console, emit_json, require_keys
 from .check import require_fit
 from .limit_options import require_limits
 from .run_display import table
+from .run_dry import DryRun
 from .run_keyboard import Keyboard
 from .run_options import RunOptions, parse_run
 from .run_watch import interruptible, watched
@@ -39,8 +40,12 @@ def run(arguments: list[str]) -> int:
     except BadParameter as error:
         raise UsageError(error.text) from error
     require_limits(parsed.robot, robot.spec, parsed.limits)
-    report = play(parsed.run, robot, task, parsed.open, parsed.limits)
-    show(report, parsed.policy.json, "server" if parsed.own is None else "policy")
+    dry = None
+    if parsed.run.dry_run:
+        dry, robot = DryRun(robot.spec, parsed.limits.limits), DryRobot(robot, parsed.limits.kinematics)
+        task = DryTask(task, robot)
+    report = play(parsed.run, robot, task, parsed.open, parsed.limits, dry)
+    show(report, parsed.policy.json, "server" if parsed.own is None else "policy", dry)
     return status(report)
 
 
@@ -60,10 +65,12 @@ def play(
     task: Task,
     open_policy: Callable[[Line], PolicySession],
     limits: RobotLimits | None = None,
+    dry: DryRun | None = None,
 ) -> Report:
     """Connect, play every episode, return what was measured; Ctrl-C and SIGTERM end the run, not the report.
 
-    ``limits``: the robot's; without them those of ``options``.
+    ``limits``: the robot's; without them those of ``options``. ``dry``: what watches a dry run, whose robot sends
+    nothing.
 
     Raises what connecting the robot or opening the policy raises, and ConfigurationError for a policy that does not
     fit the robot, after a table on stderr.
@@ -77,7 +84,7 @@ def play(
             interruptible(report) as controls,
             line,
             nullcontext(Keyboard(controls, line, robot.leader is not None) if attended else None) as keyboard,
-            watched(line, length, options.timings, keyboard) as others,
+            watched(line, length, options.timings, keyboard, dry) as others,
             connected(robot),
             closing(open_policy(line)) as session,
         ):
@@ -99,9 +106,11 @@ def play(
     return report
 
 
-def show(report: Report, as_json: bool, whose: str = "server") -> None:
-    """The table, or the JSON object, on stdout. ``whose``: as in the table."""
+def show(report: Report, as_json: bool, whose: str = "server", dry: DryRun | None = None) -> None:
+    """The table, or the JSON object, on stdout. ``whose``: as in the table. ``dry``: what a dry run has not sent."""
     if as_json:
-        emit_json(report.as_dict())
-    else:
-        console().print(table(report, whose))
+        emit_json(report.as_dict() | ({} if dry is None else {"dry_run": dry.as_dict()}))
+        return
+    console().print(table(report, whose))
+    if dry is not None:
+        dry.show()

@@ -62,6 +62,8 @@ class RunOptions:
     limits: SafetyLimits = field(default_factory=SafetyLimits)
     task: str | None = None
     """The instruction; without it that of the robot's own task."""
+    dry_run: bool = False
+    """Everything but the motors: observe, ask and check, print what would be sent, and send nothing."""
     seed: int = 0
     """Where things lie in the first episode; the next one has the next seed."""
     driver: Literal["timed", "keyboard"] = "timed"

@@ -10,6 +10,7 @@ from ..drivers import RunLength
 from ..play import Bounded, Controls, Quit, Report, RunObserver
 from ..terminal import CsvFile, Line, terminable
 from .run_display import Display
+from .run_dry import DryRun
 from .run_keyboard import Keyboard, KeyboardDisplay
 from .run_timings import COLUMNS, Timings
 
@@ -19,9 +20,9 @@ _DISPLAYED, _WRITTEN = 256, 4096
 
 @contextmanager
 def watched(
-    line: Line, length: RunLength, timings: Path | None, keyboard: Keyboard | None
+    line: Line, length: RunLength, timings: Path | None, keyboard: Keyboard | None, dry: DryRun | None
 ) -> Generator[list[RunObserver], None, None]:
-    """The display, with a keyboard's keys, and what writes ``timings``.
+    """The display, with a keyboard's keys, and what writes ``timings`` and what a ``dry`` run would have sent.
 
     Raises ConfigurationError for a file that cannot be made.
     """
@@ -30,6 +31,8 @@ def watched(
         if timings is not None:
             file = stack.enter_context(CsvFile(timings, COLUMNS, "--timings"))
             observers.append(stack.enter_context(Bounded(Timings(file), _WRITTEN, f"--timings {timings}")))
+        if dry is not None:
+            observers.append(stack.enter_context(Bounded(dry, _WRITTEN, "the dry run")))
         display = (
             Display(line, length.episodes, length.limit(attended=False))
             if keyboard is None

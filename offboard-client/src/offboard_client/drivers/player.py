@@ -48,7 +48,9 @@ class Player:
         self._freshness = Freshness(robot)
         self._realtime: bool = getattr(robot, "realtime", False)
         stream.stands = not self._realtime
+        # What is played next, and until when it may be.
         self._plan: Iterator[Command] = iter(())
+        self._until = math.inf
         self._safe_action = safe_action
         # The way to the safe action, as long as it is played; whether it was, and why, since an answer was played last.
         self._retreat: Iterator[Command] | None = None
@@ -125,9 +127,11 @@ class Player:
                 "time passes in apply only"
             )
         if (late := now - self._at) > self._guard.control_period:
-            self._stream.stood(late, now)
+            # What was checked is as it was, but for what expires: checked anew it would keep the arm as long again.
+            self._until = self._stream.stood(late, now)
             self._at = now
-            self._lay_out(math.inf)
+            if self._guard.minds_rest:
+                self._lay_out(math.inf)
 
     def _ask(self) -> None:
         if (said := self._attention.instruction) is not None:
@@ -175,7 +179,9 @@ class Player:
         steps = self._stream.steps(self._at)
         parts = [(step.due - self._at, step.until - self._at, step.action, step.row) for step in steps]
         commands = lay_out(parts, self._guard.control_period, self._left(limit))
-        self._plan = self._guard.check(commands, self._measured()) if commands else iter(())
+        self._plan, self._until = iter(()), math.inf
+        if commands:
+            self._plan = self._guard.check(commands, self._measured())
 
     def _measured(self) -> Mapping[str, Any]:
         if not self._realtime and not self._attention.led:
@@ -185,7 +191,7 @@ class Player:
 
     def _move(self, limit: float) -> bool:
         """Play one command. False where the policy has ended the episode."""
-        command = next(self._plan, None)
+        command = next(self._plan, None) if self._at < self._until - _SAME_TIME else None
         if command is None and self._stream.done:
             return False
         why = self._stream.why(self._at) if self._realtime else None

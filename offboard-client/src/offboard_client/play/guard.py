@@ -7,7 +7,6 @@ compared with the one before it, and the first with what is measured, whatever k
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -74,6 +73,11 @@ class Guard:
         self._names = frozenset(declared or robot.actions)
         self._promise = "the handshake announced" if declared else "this robot plays"
         self._check_holdable(self._names)
+        #: Whether what was checked has to be checked anew once the arm has stood still: it accelerates again.
+        self.minds_rest = any(
+            each is not None
+            for each in (limits.linear_acceleration, limits.angular_acceleration, limits.joint_acceleration)
+        )
         self._last = _NOTHING
 
     def _check_holdable(self, names: Collection[str]) -> None:
@@ -132,7 +136,7 @@ class Guard:
     def bring(self, place: Mapping[str, Vector], measure: Callable[[], Mapping[str, Any]]) -> Iterator[Command]:
         """The commands that bring a robot that rests to ``place`` (:func:`.homing.read_place`), where it rests again.
 
-        All are checked before the first is handed out, and what is left of them again and again, against what
+        All are checked before the first is handed out, and each half second those of the next one again, against what
         ``measure`` says then. In the end they are forgotten, as by :meth:`reset`. Raises what :meth:`plan` raises.
         """
         measured = measure()
@@ -141,11 +145,11 @@ class Guard:
             self.reset()
         at = self._resumed(self._motion.measure(measured))
         commands = way(place, at, self._limits, self._kinematics, self.control_period)
+        self._check(commands, measured, self._plays, "the way there")
         while commands:
-            checked = self._check(commands, measured, self._plays, "the way there")
             count = max(round(_MEASURED / commands[0].seconds), 1)
-            yield from itertools.islice(self._handed_out(checked), count)
-            commands = commands[count:]
+            part, commands = commands[:count], commands[count:]
+            yield from self._handed_out(self._check(part, measured, self._plays, "the way there"))
             if commands:
                 measured = measure()
         self.reset()

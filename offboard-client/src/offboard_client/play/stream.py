@@ -145,11 +145,12 @@ class PolicyStream:
             self._land(now)
             return self._strategy.play(now) or self._why
 
-    def stood(self, seconds: float, now: float) -> None:
-        """The arm was kept for so long, until now: what it was to play waited with it, and so does what comes."""
+    def stood(self, seconds: float, now: float) -> float:
+        """The arm was kept for so long, until now: what it was to play waited with it, and what comes. Until when."""
         with self._lock:
             self._strategy.stood(seconds, now)
             self._stood += seconds
+            return self._strategy.end
 
     def steps(self, now: float) -> list[Step]:
         """What is played from ``now`` on, as far as it is known; see :meth:`landed`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .base import Kinematics, Leader, Robot, Task
 from .calls import STOPPING, Asked, connected, held, not_back
+from .dry import DryRobot, DryTask
 from .entries import GROUP, RobotEntry, Unjudged, choose_robot, list_robots, make_robot, make_task
 from .grid import ControlGrid
 from .poses import Vector, closure, distance, mean_pose, pose, poses, twists, vector
@@ -14,6 +15,8 @@ __all__ = [
     "ControlGrid",
     "GROUP",
     "STOPPING",
+    "DryRobot",
+    "DryTask",
     "Kinematics",
     "Leader",
     "Robot",

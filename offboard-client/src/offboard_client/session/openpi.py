@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +10,7 @@ from ssl import create_default_context
 from typing import Literal
 from urllib.parse import urlencode
 
-from ..errors import ConfigurationError, ConnectionLost
+from ..errors import BadMessage, ConfigurationError, ConnectionLost, PolicyFailed
 from ..protocol import Address, Layout, OpenPIProtocol, Settings, Timeouts, bracketed, parse_address, said_layout
 from ..wire import SESSION_PATH, Status
 from .blocking import Connection, open_connection
@@ -43,6 +44,11 @@ class OpenPIOptions:
     wait: float | None = None
     """Seconds to wait for a server that is still to start (else 5), and for its metadata (else 900)."""
 
+    def __post_init__(self) -> None:
+        for flag, value in (("--timeout", self.timeout), ("--wait", self.wait)):
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigurationError(f"{flag} is {value:g}; expected seconds, a number above 0")
+
 
 class OpenPISession(InferenceSession):
     """One robot's session with a stock openpi server; made by :func:`open_openpi`.
@@ -59,7 +65,7 @@ class OpenPISession(InferenceSession):
         """Nothing is sent, for the server has nothing to forget. A connection that was lost is opened anew."""
         try:
             self._using(Connection.check)
-        except ConnectionLost:
+        except (ConnectionLost, PolicyFailed, BadMessage):
             self._using(Connection.check)
 
     def _connect(self, seconds: float) -> Connection:

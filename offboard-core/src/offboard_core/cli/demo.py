@@ -16,10 +16,10 @@ from typing import IO, Annotated
 
 import tyro
 from offboard_client.cli import RunOptions, ServersPolicy, play, show
-from offboard_client.drivers import RunLength
+from offboard_client.drivers import Playing, RunLength
 from offboard_client.errors import BadParameter, ConfigurationError, ConnectionFailed, OffboardError
 from offboard_client.plugins import UsageError
-from offboard_client.robots.sim import RendererName, StackTask
+from offboard_client.robots.sim import ClockName, RendererName, StackTask
 from offboard_client.terminal import TYPES, description, note, switches, terminable
 
 #: Seconds: for the server to listen, and for it to leave.
@@ -37,8 +37,11 @@ class Options:
     """The instruction: `stack the COLOUR cube on the COLOUR cube`, of red, green and blue."""
     seed: int = 0
     """Where the cubes lie in the first episode; the next one has the next seed."""
+    playing: Annotated[Playing, tyro.conf.arg(name="")] = field(default_factory=Playing)
     renderer: RendererName = "rays"
     """How camera pictures are made; gl needs OpenGL."""
+    clock: ClockName = "lockstep"
+    """Whether the simulation waits for the policy, or goes on at wall speed, so that thinking costs time."""
     json: bool = False
     """Print one JSON object on stdout instead of the table."""
 
@@ -61,14 +64,15 @@ def run(arguments: list[str]) -> int:
             registry=TYPES,
             return_unknown_args=True,
         )
-        plan, sentence = RunOptions(length=options.length, seed=options.seed), StackTask.parse(options.task)
+        plan = RunOptions(length=options.length, playing=options.playing, seed=options.seed)
+        sentence = StackTask.parse(options.task)
     except (BadParameter, ConfigurationError) as error:
         raise UsageError(error.text) from error
     if importlib.util.find_spec("mujoco") is None:  # before a server is started for nothing
         raise ConfigurationError("the demo needs MuJoCo: pip install 'offboard-client[sim]'")
     from offboard_client.robots.sim import SimRobot, Stacking
 
-    robot = SimRobot(options.renderer)
+    robot = SimRobot(options.renderer, options.clock)
     with terminable(), tempfile.TemporaryFile() as log:
         try:
             with _serving(_server_arguments(for_server), log) as url:
