@@ -317,7 +317,7 @@ def test_without_a_history_no_observation_is_wanted_between_inferences() -> None
     ("make", "says"),
     [
         (lambda: PolicyStream(Session(), "rtc"), "takes nothing"),
-        (lambda: PolicyStream(Session(action_fps=None)), "action_fps is None"),
+        (lambda: PolicyStream(Session(action_fps=None)), "action_fps is null"),
         (lambda: PolicyStream(Session(), speed=0.0), "the speed is 0"),
         (lambda: PolicyStream(Session(), speed=1.5), "the speed is 1.5"),
         (lambda: PolicyStream(Session(), horizon_sec=float("nan")), "horizon_sec is nan"),
