@@ -295,3 +295,26 @@ def test_the_slowest_of_a_few_answers_does_not_say_when_the_next_one_comes() -> 
     for took in (9.0, 0.1, 0.12, 0.7, 0.11):
         trips.took(took)
     assert trips.lead == 0.12
+
+
+@pytest.mark.parametrize("name", ["sequential", "prefetch", "latest", "blend", "ensemble"])
+def test_an_arm_that_stood_and_was_kept_besides_begins_with_the_first_step(name: str) -> None:
+    strategy = choose_strategy(name)
+    assert strategy.asks(0.0, None)
+    strategy.stood(0.2, 0.5)
+    assert strategy.take(lay(rows([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]), 0.0, PERIOD, None).moved(0.2), 0.5) is None
+    step = strategy.play(0.5)
+    assert step is not None
+    assert step.row == 0
+
+
+def test_an_arm_that_played_to_the_end_and_was_kept_then_goes_on_from_there() -> None:
+    strategy = choose_strategy("prefetch")
+    assert strategy.take(lay(rows([0, 1, 2]), 0.0, PERIOD, None), 0.0) is None
+    assert [strategy.play(i * PERIOD) is None for i in range(4)] == [False, False, False, True]
+    strategy.stood(0.2, 0.8)
+    # Observed at 0.1, when two steps were not played yet; those are what it has played of this one, too.
+    assert strategy.take(lay(rows([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), 0.1, PERIOD, None).moved(0.2), 0.9) is None
+    step = strategy.play(0.9)
+    assert step is not None
+    assert step.row == 2

@@ -113,8 +113,9 @@ class ChunkStrategy(abc.ABC):
 
     def stood(self, seconds: float, now: float) -> None:
         """The arm was kept from playing for so long, until now, and stands where it stood: so does what it plays."""
+        # One that had nothing to play stood before, too, and for that the next answer waits as well.
+        self._end = now if self.steps else self._end + seconds
         self.steps = _later(self.steps, seconds)
-        self._end = now
 
     def renew(self) -> None:
         """What comes next is of another task: it takes the place of what is there, and is mixed with nothing of it."""
