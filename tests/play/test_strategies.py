@@ -318,3 +318,26 @@ def test_an_arm_that_played_to_the_end_and_was_kept_then_goes_on_from_there() ->
     step = strategy.play(0.9)
     assert step is not None
     assert step.row == 2
+
+
+@pytest.mark.parametrize("name", ["blend", "ensemble"])
+def test_only_what_is_played_is_averaged_for_most_is_replaced_before(name: str) -> None:
+    looked: list[str] = []
+
+    class Watched(dict[str, Any]):
+        def __getitem__(self, key: str) -> Any:
+            looked.append(key)
+            return super().__getitem__(key)
+
+    def chunk(observed: float) -> Any:
+        watched = [{**row, "action": Watched(row["action"])} for row in rows([0.0] * STEPS)]
+        return lay(watched, observed, PERIOD, None)
+
+    strategy = choose_strategy(name)
+    for i in range(5):
+        assert strategy.take(chunk(i * PERIOD), i * PERIOD) is None
+    assert not looked
+    step = strategy.play(4 * PERIOD)
+    assert step is not None
+    assert float(step.action["target_joints"][0]) == 0
+    assert 2 <= looked.count("target_joints") <= 5, "once in each answer"
