@@ -114,6 +114,7 @@ class ChunkStrategy(abc.ABC):
 
     def stood(self, seconds: float, now: float) -> None:
         """The arm was kept from playing for so long, until now, and stands where it stood: so does what it plays."""
+        self.play(now - seconds)
         # One that had nothing to play stood before, too, and for that the next answer waits as well.
         self._end = now if self.steps else self._end + seconds
         self.steps = _later(self.steps, seconds)
