@@ -295,3 +295,50 @@ def test_the_slowest_of_a_few_answers_does_not_say_when_the_next_one_comes() -> 
     for took in (9.0, 0.1, 0.12, 0.7, 0.11):
         trips.took(took)
     assert trips.lead == 0.12
+
+
+@pytest.mark.parametrize("name", ["sequential", "prefetch", "latest", "blend", "ensemble"])
+def test_an_arm_that_stood_and_was_kept_besides_begins_with_the_first_step(name: str) -> None:
+    strategy = choose_strategy(name)
+    assert strategy.asks(0.0, None)
+    strategy.stood(0.2, 0.5)
+    assert strategy.take(lay(rows([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]), 0.0, PERIOD, None).moved(0.2), 0.5) is None
+    step = strategy.play(0.5)
+    assert step is not None
+    assert step.row == 0
+
+
+@pytest.mark.parametrize("looks", [4, 0])
+def test_an_arm_that_played_to_the_end_and_was_kept_then_goes_on_from_there(looks: int) -> None:
+    strategy = choose_strategy("prefetch")
+    assert strategy.take(lay(rows([0, 1, 2]), 0.0, PERIOD, None), 0.0) is None
+    assert [strategy.play(i * PERIOD) is None for i in range(looks)] == [False, False, False, True][:looks]
+    strategy.stood(0.2, 0.8)
+    # Observed at 0.1, when two steps were not played yet; those are what it has played of this one, too.
+    assert strategy.take(lay(rows([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), 0.1, PERIOD, None).moved(0.2), 0.9) is None
+    step = strategy.play(0.9)
+    assert step is not None
+    assert step.row == 2
+
+
+@pytest.mark.parametrize("name", ["blend", "ensemble"])
+def test_only_what_is_played_is_averaged_for_most_is_replaced_before(name: str) -> None:
+    looked: list[str] = []
+
+    class Watched(dict[str, Any]):
+        def __getitem__(self, key: str) -> Any:
+            looked.append(key)
+            return super().__getitem__(key)
+
+    def chunk(observed: float) -> Any:
+        watched = [{**row, "action": Watched(row["action"])} for row in rows([0.0] * STEPS)]
+        return lay(watched, observed, PERIOD, None)
+
+    strategy = choose_strategy(name)
+    for i in range(5):
+        assert strategy.take(chunk(i * PERIOD), i * PERIOD) is None
+    assert not looked
+    step = strategy.play(4 * PERIOD)
+    assert step is not None
+    assert float(step.action["target_joints"][0]) == 0
+    assert 2 <= looked.count("target_joints") <= 5, "once in each answer"

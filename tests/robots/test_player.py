@@ -445,9 +445,9 @@ def test_what_was_checked_keeps_no_arm_once_more_that_was_kept(
     rig = Rig(lambda number: 0.15, "prefetch", limits=replace(LIMITS, joint_acceleration=limit))
     checks, check = [], rig.guard.check
 
-    def counted(commands: Any, measured: Any) -> Any:
+    def counted(commands: Any, measured: Any, ahead: float) -> Any:
         checks.append(rig.time.now)
-        return check(commands, measured)
+        return check(commands, measured, ahead)
 
     def keep() -> None:
         rig.arm.late = 0.1

@@ -11,7 +11,7 @@ import pytest
 from offboard_client.drivers import RunLength, TimedDriver
 from offboard_client.errors import ConfigurationError
 from offboard_client.play import Controls, Hold, Quit, Report, Resume, RobotLimits, SafetyLimits, read_place
-from offboard_client.robots import Channel, RobotSpec
+from offboard_client.robots import Channel, DryRobot, DryTask, RobotSpec
 from planar_arm import HOME, Planar, PlanarArm
 
 LIMITS = SafetyLimits(joint_velocity=0.5, linear_velocity=0.3)
@@ -37,6 +37,7 @@ class Stays:
 
 class Arm(PlanarArm):
     realtime = False
+    leader = None
     spec = RobotSpec(
         measures={"robot_state.q": Channel(shape=(3,))}, plays={"target_joints": Channel(shape=(3,))},
         control_period=0.01,
@@ -100,6 +101,26 @@ def test_a_task_says_where_it_starts_by_the_seed_and_whether_home_will_do() -> N
     arm = Task()
     run(arm, home(target_joints=FAR), episodes=3)
     np.testing.assert_array_equal(arm.reset_at, [HOME + 0.1, HOME + 0.1, FAR])
+
+
+def test_a_dry_run_brings_it_nowhere() -> None:
+    arm: Any = Arm()
+    dry = DryRobot(arm)
+    apply, sent = dry.apply, []
+
+    def sending(action: Mapping[str, Any], seconds: float) -> None:
+        sent.append(action["target_joints"])
+        apply(action, seconds)
+
+    dry.apply = sending
+    report = Report()
+    seen: list[np.ndarray] = []
+    session: Any = Stays(seen)
+    driver = TimedDriver(session, dry, DryTask(arm, dry), limits=home(target_joints=FAR), observers=[report])
+    driver.run(RunLength(episodes=1, seconds=0.2))
+    assert report.episodes[0].failure is None
+    np.testing.assert_array_equal(sent, [HOME] * len(seen))
+    assert arm.played == []
 
 
 def test_home_may_have_a_gripper() -> None:

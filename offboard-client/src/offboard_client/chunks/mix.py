@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,16 +37,38 @@ def mixed(actions: Sequence[Mapping[str, Any]], weights: Sequence[float]) -> dic
     return made
 
 
+class Made(Mapping[str, Any]):
+    """An action that is made when it is first looked at: most are replaced before they are played."""
+
+    def __init__(self, make: Callable[[], Mapping[str, Any]]) -> None:
+        self._make: Callable[[], Mapping[str, Any]] | None = make
+        self._action: Mapping[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        return self._looked_at()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._looked_at())
+
+    def __len__(self) -> int:
+        return len(self._looked_at())
+
+    def _looked_at(self) -> Mapping[str, Any]:
+        if self._make is not None:
+            self._action, self._make = self._make(), None
+        return self._action
+
+
 def at(steps: Sequence[Step], due: float) -> Mapping[str, Any] | None:
     """What a chunk has at a moment, in a straight line between its steps; None before its first and after its last."""
     if not steps or not steps[0].due - _SAME <= due <= steps[-1].due + _SAME:
         return None
-    later = next(i for i, step in enumerate(steps) if step.due >= due - _SAME)
+    later = bisect_left(steps, due - _SAME, key=lambda step: step.due)
     if later == 0 or steps[later].due - due <= _SAME:
         return steps[later].action
     before, after = steps[later - 1], steps[later]
     part = (due - before.due) / (after.due - before.due)
-    return {**mixed([before.action, after.action], [1 - part, part]), **_decided(before.action)}
+    return Made(lambda: {**mixed([before.action, after.action], [1 - part, part]), **_decided(before.action)})
 
 
 #: Moments that differ by less are the same one, in seconds.

@@ -10,10 +10,11 @@ import abc
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ..errors import ConfigurationError
-from .mix import at, mixed
+from .mix import Made, at, mixed
 from .steps import Step, TimedChunk
 
 #: ACT's temporal ensembling: an answer that is i answers younger than the oldest counts exp(-i * this).
@@ -113,8 +114,10 @@ class ChunkStrategy(abc.ABC):
 
     def stood(self, seconds: float, now: float) -> None:
         """The arm was kept from playing for so long, until now, and stands where it stood: so does what it plays."""
+        self.play(now - seconds)
+        # One that had nothing to play stood before, too, and for that the next answer waits as well.
+        self._end = now if self.steps else self._end + seconds
         self.steps = _later(self.steps, seconds)
-        self._end = now
 
     def renew(self) -> None:
         """What comes next is of another task: it takes the place of what is there, and is mixed with nothing of it."""
@@ -189,7 +192,8 @@ class Blend(ChunkStrategy):
             weight = self._weight
             if weight is None:
                 weight = min(max((step.due - now) / (old[-1].until - now), 0.0), 1.0)
-            made.append(replace(step, action=mixed([before, step.action], [1 - weight, weight])))
+            both, shares = [before, step.action], [1 - weight, weight]
+            made.append(replace(step, action=Made(partial(mixed, both, shares))))
         return made
 
 
@@ -213,13 +217,14 @@ class Ensemble(ChunkStrategy):
     def _made(self, old: Sequence[Step], fresh: list[Step], now: float) -> list[Step]:
         # Where nothing is left to go on from the arm stands still, and what was said before is about another moment.
         self._answers = [each for each in self._answers if each[-1].due >= now] if old else []
-        made = list[Step]()
-        for step in fresh:
-            others = [found for each in self._answers if (found := at(each, step.due)) is not None]
-            weights = [math.exp(-ENSEMBLE_DECAY * i) for i in range(len(others) + 1)]
-            made.append(replace(step, action=mixed([*others, step.action], weights)))
         self._answers.append(fresh)
-        return made
+        answers = list(self._answers)
+
+        def averaged(due: float) -> Mapping[str, Any]:
+            actions = [found for each in answers if (found := at(each, due)) is not None]
+            return mixed(actions, [math.exp(-ENSEMBLE_DECAY * i) for i in range(len(actions))])
+
+        return [replace(step, action=Made(partial(averaged, step.due))) for step in fresh]
 
 
 def _later(steps: Sequence[Step], seconds: float) -> list[Step]:

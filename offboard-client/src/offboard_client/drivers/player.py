@@ -17,6 +17,8 @@ from .telling import Audience
 _SAME_TIME = 1e-6
 #: What a policy may come back from by itself, while the arm holds.
 _PASSING = (*LOSSES, DeadlineExceeded, PolicyFailed)
+#: Seconds of what an arm is about to play that are checked at once, on a clock that goes on meanwhile.
+_SURE = 0.06
 #: Seconds that an arm may be ahead of the clock.
 _AHEAD = 0.25
 #: Seconds that a session has for its own limit to end a wait that this driver is in.
@@ -181,7 +183,8 @@ class Player:
         commands = lay_out(parts, self._guard.control_period, self._left(limit))
         self._plan, self._until = iter(()), math.inf
         if commands:
-            self._plan = self._guard.check(commands, self._measured())
+            ahead = _SURE if self._realtime else math.inf
+            self._plan = self._guard.check(commands, self._measured(), ahead)
 
     def _measured(self) -> Mapping[str, Any]:
         if not self._realtime and not self._attention.led:

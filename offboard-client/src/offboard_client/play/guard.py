@@ -7,8 +7,10 @@ compared with the one before it, and the first with what is measured, whatever k
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +27,8 @@ from .schedule import Command, hold, schedule
 _JOINTS = ("target_joints", "joint_delta")
 _ARM = ("target_pose", *_JOINTS)
 _NOTHING = State()
+#: A command in the numbers that were checked, and where it leads.
+_Checked = tuple[Command, State]
 #: Seconds after which an arm that is brought somewhere is measured anew.
 _MEASURED = 0.5
 
@@ -112,12 +116,23 @@ class Guard:
             commands = schedule(rows, self.action_period, self.control_period, left)
         return self.check(commands, observation)
 
-    def check(self, commands: Sequence[Command], measured: Mapping[str, Any]) -> Iterator[Command]:
+    def check(
+        self, commands: Sequence[Command], measured: Mapping[str, Any], ahead: float = math.inf
+    ) -> Iterator[Command]:
         """The same of commands that are laid out already, the first of which is played now.
 
-        ``measured``: what the robot says of itself now, or said in the observation that they were made of.
+        ``measured``: what the robot says of itself now, or said in the observation that they were made of. ``ahead``:
+        seconds; so much is checked before the first is handed out, and with each that is some more, until all is. So
+        what is replaced by then costs little, and what is refused is so long before it would be played.
         """
-        return self._handed_out(self._check(commands, measured, self._names))
+        checks = self._checks(commands, measured, self._names)
+        ready, seconds = list[_Checked](), 0.0
+        for checked in checks:
+            ready.append(checked)
+            seconds += checked[0].seconds
+            if seconds >= ahead:
+                break
+        return self._handed_out(_topped_up(deque(ready), checks))
 
     def check_place(self, place: Mapping[str, Vector], what: str) -> None:
         """Whether :meth:`bring` may lead to ``place``, which it calls ``what``. Raises ConfigurationError."""
@@ -145,30 +160,28 @@ class Guard:
             self.reset()
         at = self._resumed(self._motion.measure(measured))
         commands = way(place, at, self._limits, self._kinematics, self.control_period)
-        self._check(commands, measured, self._plays, "the way there")
+        list(self._checks(commands, measured, self._plays, "the way there"))
         while commands:
             count = max(round(_MEASURED / commands[0].seconds), 1)
             part, commands = commands[:count], commands[count:]
-            yield from self._handed_out(self._check(part, measured, self._plays, "the way there"))
+            yield from self._handed_out(list(self._checks(part, measured, self._plays, "the way there")))
             if commands:
                 measured = measure()
         self.reset()
 
-    def _check(
+    def _checks(
         self, commands: Sequence[Command], measured: Mapping[str, Any], names: frozenset[str], what: str = "the command"
-    ) -> list[tuple[Command, State]]:
+    ) -> Iterator[_Checked]:
         known = self._motion.measure(measured)
-        at = self._resumed(known)
-        checked: list[tuple[Command, State]] = []
+        at, commanded = self._resumed(known), self._last.arm
         fresh = True  # nothing has commanded the arm since the observation
         for command in commands:
             command, at = self._checked(command, at, known if fresh else None, names, what)
             fresh = fresh and not command.action.keys() & set(_ARM)
             # Where the arm is by itself is no command: it may be elsewhere when the next one comes.
-            checked.append((command, State(grip=at.grip) if fresh and not self._last.arm else at))
-        return checked
+            yield command, State(grip=at.grip) if fresh and not commanded else at
 
-    def _handed_out(self, checked: list[tuple[Command, State]]) -> Iterator[Command]:
+    def _handed_out(self, checked: Iterable[_Checked]) -> Iterator[Command]:
         for command, after in checked:
             self._last = after
             yield command
@@ -212,3 +225,11 @@ class Guard:
             action[arm[0]] = vector(action[arm[0]], None, what)
             at = self._motion.to_joints(arm[0], action[arm[0]], at, measured, seconds, what)
         return replace(command, action=action), at
+
+
+def _topped_up(ready: deque[_Checked], checks: Iterator[_Checked]) -> Iterator[_Checked]:
+    """Those that are ``ready`` and then the rest, of which two are made for each that is handed out."""
+    while ready:
+        first = ready.popleft()
+        ready.extend(itertools.islice(checks, 2))
+        yield first

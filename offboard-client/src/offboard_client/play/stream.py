@@ -292,9 +292,8 @@ class PolicyStream:
                 if failure is None or self._closed or episode != self._episode:
                     self._flying = False
                     self._trips.cold()
-                    if failure is None:
-                        self.reconnects += 1
-                        self._anew = episode == self._episode
+                    self.reconnects += failure is None
+                    self._anew = failure is None and episode == self._episode
                     self._landed.notify_all()
                     return
                 self._why = HoldStill(failure.text, failure)

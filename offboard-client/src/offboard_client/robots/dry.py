@@ -118,6 +118,10 @@ class DryTask:
         """The task's own."""
         return self._task.instruction
 
+    def start(self, seed: int) -> dict[str, Vector]:
+        """Wherever the arm is: it is not brought home either."""
+        return {}
+
     def reset(self, seed: int) -> None:
         """The arm is where it is measured; a simulation's scene is set up."""
         if self._robot.spec.simulated:

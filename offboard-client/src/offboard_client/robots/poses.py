@@ -11,6 +11,8 @@ from ..errors import InvalidAction
 from ..wire import GRIP_TOLERANCE, UNIT_TOLERANCE
 
 Vector = NDArray[np.float64]
+#: Of x y z, the one after each and the one before.
+_AFTER, _BEFORE = [1, 2, 0], [2, 0, 1]
 
 
 def vector(value: ArrayLike, size: int | None, name: str) -> Vector:
@@ -79,12 +81,17 @@ def twists(path: Vector, seconds: float) -> Vector:
     a, b = path[:-1, 3:], path[1:, 3:]
     # b times the inverse of a: what turns a into b, seen from the base.
     w: Vector = np.einsum("ij,ij->i", a, b)
-    axis: Vector = a[:, :1] * b[:, 1:] - b[:, :1] * a[:, 1:] - np.cross(b[:, 1:], a[:, 1:])
+    axis: Vector = a[:, :1] * b[:, 1:] - b[:, :1] * a[:, 1:] - _cross(b[:, 1:], a[:, 1:])
     axis = np.where(w[:, None] >= 0, axis, -axis)
     sine: Vector = np.linalg.norm(axis, axis=1)
     angle = 2 * np.arctan2(sine, np.abs(w))
     turn = axis * np.divide(angle, sine, out=np.zeros_like(sine), where=sine > 0)[:, None]
     return np.hstack([np.diff(path[:, :3], axis=0), turn]) / seconds
+
+
+def _cross(a: Vector, b: Vector) -> Vector:
+    """Of (…, 3) each. NumPy's own spends ten times as long on what it is given."""
+    return a[..., _AFTER] * b[..., _BEFORE] - a[..., _BEFORE] * b[..., _AFTER]
 
 
 def mean_pose(of: Vector, weights: Vector) -> Vector:
@@ -96,7 +103,7 @@ def mean_pose(of: Vector, weights: Vector) -> Vector:
     last = of[-1, 3:]
     # What turns the last one into each, in its own axes.
     w: Vector = of[:, 3:] @ last
-    axes: Vector = last[0] * of[:, 4:] - of[:, 3:4] * last[1:] - np.cross(last[1:], of[:, 4:])
+    axes: Vector = last[0] * of[:, 4:] - of[:, 3:4] * last[1:] - _cross(last[1:], of[:, 4:])
     axes = np.where(w[:, None] >= 0, axes, -axes)
     sines: Vector = np.linalg.norm(axes, axis=1)
     angles = 2 * np.arctan2(sines, np.abs(w))
