@@ -18,10 +18,11 @@ from offboard_client.cli import table
 from offboard_client.drivers import Playing, RunLength, TimedDriver
 from offboard_client.errors import BY_CODE
 from offboard_client.play import LOSSES, Controls, Patience, Quit, Report, SafetyLimits
+from offboard_client.robots import connected
 from offboard_core import InferenceServer
 from ports import free_port
 from puppets import PATIENCE, source, until
-from real_time_arm import FASTEST, FPS, INPUTS, OUTPUTS, PERIOD, STEPS, GoesOn, RealTimeArm
+from real_time_arm import FASTEST, FPS, INPUTS, OUTPUTS, PERIOD, RADIUS, STEPS, GoesOn, RealTimeArm
 from rich.console import Console
 
 LIMITS = SafetyLimits(workspace_low=None, workspace_high=None, joint_velocity=FASTEST)
@@ -32,10 +33,10 @@ LASTS = 0.4
 class Weather:
     """A server behind a proxy, and what may happen to them: each fault by its name, for so many seconds."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, centre: Any) -> None:
         self.numbers: dict[str, list[int]] = {"robots": [], "rivals": []}
         models = {
-            "robots": lambda: GoesOn(self.numbers["robots"]),
+            "robots": lambda: GoesOn(self.numbers["robots"], centre=centre),
             "rivals": lambda: GoesOn(self.numbers["rivals"], -1.0),
         }
         self.served = source(models, inputs=INPUTS, outputs=OUTPUTS, fps=FPS)
@@ -106,9 +107,9 @@ FAULTS = ("delay", "stall", "reset", "cut", "half_open", "garbage", "restart", "
 
 
 @contextmanager
-def weather() -> Generator[Weather]:
+def weather(centre: Any) -> Generator[Weather]:
     with ExitStack() as stack:
-        made = Weather(stack)
+        made = Weather(stack, centre)
         stack.callback(made.over.set)
         yield made
 
@@ -116,13 +117,16 @@ def weather() -> Generator[Weather]:
 class Run:
     """One episode through a schedule of faults. ``horizon``: as the driver's ``horizon_sec``."""
 
-    def __init__(self, chunks: str, faults: list[str], seed: int, horizon: float | None = None) -> None:
-        self.arm, self.report, self.controls = RealTimeArm(), Report(), Controls()
+    def __init__(
+        self, chunks: str, faults: list[str], seed: int, horizon: float | None = None, arm: Any = None,
+        centre: Any = None,
+    ) -> None:  # fmt: skip
+        self.arm, self.report, self.controls = arm or RealTimeArm(), Report(), Controls()
         self.plays_again = False
         self.horizon = STEPS / FPS if horizon is None else horizon
         robot: Any = self.arm
         playing = Playing(chunks, horizon_sec=horizon, patience=Patience(20.0, 30.0))
-        with weather() as self.weather:
+        with weather(centre) as self.weather:
             options = {"infer_timeout": 1.0, "connect_timeout": 2.0, "reconnect_deadline": 2.0}
             with (
                 InferenceClient("127.0.0.1", self.weather.proxy.port, **options) as client,
@@ -154,9 +158,10 @@ class Run:
         played = self.arm.played
         path = np.concatenate([each.set_points[1:] for each in played])
         assert np.isfinite(path).all()
-        fastest = np.abs(np.diff(path, axis=0)).max() / PERIOD
+        fastest = np.abs(np.diff(path, axis=0)).max() / self.arm.control_period
         assert fastest <= FASTEST * (1 + 1e-6), "no joint is faster than its limit"
-        assert (np.diff(path, axis=0) >= -1e-6).all(), "and nothing of another model is played"
+        if isinstance(self.arm, RealTimeArm):  # which goes straight on
+            assert (np.diff(path, axis=0) >= -1e-6).all(), "and nothing of another model is played"
         for each in played:
             if each.number is not None:
                 age = each.began - self.arm.seen[each.number]
@@ -175,7 +180,7 @@ def shuffled(seed: int, times: int = 1) -> list[str]:
 
 
 def test_through_every_fault_the_arm_keeps_its_limits_and_plays_again() -> None:
-    run = Run("latest", shuffled(seed=1), seed=1)
+    run = Run("latest", shuffled(seed=1), seed=1, horizon=0.6)
     run.check()
     assert sorted(run.weather.done) == sorted(FAULTS)
 
@@ -187,5 +192,20 @@ def test_through_long_weather_it_does_so_with_every_strategy(chunks: str, seed: 
     run = Run(chunks, shuffled(seed, 3), seed, horizon=1.0 if seed % 2 else None)
     console = Console(width=120)
     console.print(f"{chunks}, seed {seed}: {', '.join(run.weather.done)}")
+    console.print(table(run.report))
+    run.check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chunks", ["prefetch", "latest", "ensemble"])
+def test_the_simulated_arm_does_so_too(chunks: str) -> None:
+    pytest.importorskip("mujoco")
+    from real_time_sim import RealTimeSim
+
+    with connected(RealTimeSim()) as arm:
+        centre = arm.state()["robot_state.q"][:2] - [0, RADIUS]
+        run = Run(chunks, shuffled(5), 5, arm=arm, centre=centre)
+    console = Console(width=120)
+    console.print(f"{chunks}: {', '.join(run.weather.done)}")
     console.print(table(run.report))
     run.check()

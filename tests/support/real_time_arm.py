@@ -13,16 +13,18 @@ from offboard_core import Chunk, Field, InferContext, Policy, Session
 JOINTS, PERIOD, FPS, STEPS = 3, 0.02, 10.0, 12
 #: How far a joint goes in one step, rad; at ``FPS`` half of ``FASTEST``.
 STRIDE, FASTEST = 0.05, 1.0
+#: Of the circle that an arm of joints with ranges goes on, rad.
+RADIUS = 0.4
 #: Observations are numbered, and an action says with its grip which one it was made of.
 MARKS = 4096
 
 INPUTS = {
-    "robot_state.q": Field(shape=(JOINTS,), dtype="float32", unit="rad"),
+    "robot_state.q": Field(shape=(-1,), dtype="float32", unit="rad"),
     "number": Field(shape=(1,), dtype="float32"),
     "task": Field(dtype="str", required=False),
 }
 OUTPUTS = {
-    "target_joints": Field(shape=(JOINTS,), unit="rad", kind="absolute_joints"),
+    "target_joints": Field(shape=(-1,), unit="rad", kind="absolute_joints"),
     "target_grip": Field(shape=(1,), unit="0 open, 1 closed", kind="grip"),
 }
 
@@ -98,12 +100,25 @@ class RealTimeArm:
 
 
 class GoesOn(Policy["GoingOn"]):
-    """Each joint a stride a step. ``way``: of this model, 1 or -1. ``numbers``: of what it was asked."""
+    """A stride a step: all joints straight on, or the first two of them on a circle about ``centre``.
+
+    ``way``: of this model, 1 or -1. ``numbers``: of what it was asked.
+    """
 
     context = frozenset({"prefix", "delay_steps"})
 
-    def __init__(self, numbers: list[int], way: float = 1.0) -> None:
-        self.numbers, self.way = numbers, way
+    def __init__(self, numbers: list[int], way: float = 1.0, centre: Any = None) -> None:
+        self.numbers, self.way, self.centre = numbers, way, centre
+
+    def ahead(self, q: Any) -> Any:
+        """The next steps from there."""
+        strides = np.arange(1, STEPS + 1) * self.way * STRIDE
+        if self.centre is None:
+            return q + strides[:, None]
+        joints = np.tile(q, (STEPS, 1))
+        turn = np.arctan2(*(q[:2] - self.centre)) + strides / RADIUS
+        joints[:, :2] = self.centre + RADIUS * np.stack([np.sin(turn), np.cos(turn)], axis=1)
+        return joints
 
     def new_session(self, params: Any) -> "GoingOn":
         return GoingOn(self)
@@ -116,9 +131,8 @@ class GoingOn(Session):
     def infer(self, inputs: Any, context: InferContext) -> Chunk:
         number = int(inputs["number"][0])
         self._policy.numbers.append(number)
-        ways = np.arange(1, STEPS + 1)[:, None] * self._policy.way * STRIDE
-        joints = np.asarray(inputs["robot_state.q"], np.float64) + ways
+        joints = self._policy.ahead(np.asarray(inputs["robot_state.q"], np.float64))
         if context.prefix is not None and (delay := context.delay_steps):
             before = context.prefix.columns()["target_joints"][:delay]
-            joints = np.concatenate([before, before[-1] + ways])[:STEPS]
+            joints = np.concatenate([before, self._policy.ahead(before[-1])])[:STEPS]
         return Chunk({"target_joints": joints, "target_grip": np.full((STEPS, 1), number / MARKS)})
