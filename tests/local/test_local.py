@@ -232,7 +232,8 @@ def test_a_policy_that_does_not_return_is_a_timeout() -> None:
         local = LocalSession(
             source({"m": lambda: Puppet(doors={0: door})}, fps=10), quiet, ServiceTimeouts(infer=0.1, close=0.05)
         )
-        with pytest.raises(InferTimeout, match=r"did not answer within 0\.1 s"):
+        # Who notices first is the machine's affair: the wait that is over, or the watch over the model's thread.
+        with pytest.raises(InferTimeout, match=r"did not answer within 0\.1 s|stuck in one call"):
             local.infer({"x": 1.0})
         door.open()
         local.close()

@@ -3,6 +3,7 @@
 import re
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -40,6 +41,7 @@ class Arm(Robot):
         control_period=0.1,
     )
     kinematics = Plane()
+    realtime = False
 
     def __init__(self):
         self.q = np.array([0.2, 0.3])
@@ -190,6 +192,30 @@ class StaysStopped(Arm):
         return measured
 
 
+class ReturnsAtOnceThoughTimePasses(Arm):
+    realtime = True
+
+
+class MeasuresItsStateElsewhere(Arm):
+    def state(self):
+        return {"robot_state.q": self.q + 0.1}
+
+
+class NamesItsStateOtherwise(Arm):
+    def state(self):
+        return {"robot_state.joints": self.q.copy()}
+
+
+class TookThePictureTomorrow(Arm):
+    @property
+    def taken(self):
+        return {"grip": time.monotonic() + 86400}
+
+
+class TookWhatItDoesNotMeasure(Arm):
+    taken = {"image.wrist": 0.0}
+
+
 class AnotherTool(Plane):
     def forward(self, q):
         return super().forward(q) + np.array([0, 0, 0.1, 0, 0, 0, 0])
@@ -228,6 +254,11 @@ ROBOTS = [
     (LooksOnlyWhenItBegins, RobotLaws.test_a_stop_ends_what_is_under_way),
     (ForgetsThatItWasStopped, RobotLaws.test_a_stop_ends_what_is_under_way),
     (StaysStopped, RobotLaws.test_a_stop_ends_what_is_under_way),
+    (ReturnsAtOnceThoughTimePasses, RobotLaws.test_where_time_passes_by_itself_a_command_takes_its_time),
+    (MeasuresItsStateElsewhere, RobotLaws.test_its_state_is_what_it_observes_without_what_takes_long),
+    (NamesItsStateOtherwise, RobotLaws.test_its_state_is_what_it_observes_without_what_takes_long),
+    (TookThePictureTomorrow, RobotLaws.test_what_was_taken_was_taken_before_now),
+    (TookWhatItDoesNotMeasure, RobotLaws.test_what_was_taken_was_taken_before_now),
     (HasAnotherTool, RobotLaws.test_its_kinematics_are_its_own),
     (SolvesElsewhere, RobotLaws.test_its_kinematics_are_its_own),
 ]
