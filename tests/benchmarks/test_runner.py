@@ -27,8 +27,8 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(
     scope="module",
     params=[
-        # The peers that a target speaks of; the fourth is measured below.
-        (2, ["raw_tcp", "ws_msgpack", "offboard"]),
+        # In every run a part alone, below; all of them start thirty processes.
+        pytest.param((2, ["raw_tcp", "ws_msgpack", "offboard"]), marks=pytest.mark.slow),
         pytest.param((8, ["raw_tcp", "ws_bytes", "ws_msgpack", "offboard"]), marks=pytest.mark.slow),
     ],
     ids=["2", "8"],

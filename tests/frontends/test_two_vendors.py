@@ -72,6 +72,7 @@ def opened(client, model):
                 raise
 
 
+@pytest.mark.slow  # In one process, beside it, it is in every run.
 def test_the_command_serves_both_and_only_one_is_loaded(models):
     run = models.parent / "runs" / "pi"
     with serving(models) as (_, said), InferenceClient(said["host"], said["port"]) as client:

@@ -141,6 +141,7 @@ def served(client):
 SERVED = ("--vendor", "lerobot", "--device", "cpu", "--checkpoints-dir", "hf://org/cubes@main")
 
 
+@pytest.mark.slow  # From a store, below, it is in every run, and resuming in tests/remote.
 def test_a_repository_is_served_through_a_socket_and_resumed(hub, act, tmp_path):
     commit = hub.push_folder(act)
     expected = in_process(act)

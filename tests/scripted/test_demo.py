@@ -105,7 +105,9 @@ def test_wrong_usage_is_status_2(arguments: tuple[str, ...], says: str) -> None:
     assert says in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGTERM, signal.SIGHUP))]
+)
 def test_a_signal_ends_both_processes_and_the_table_is_printed(number: signal.Signals) -> None:
     with demo("--episodes", "1000") as (process, port):
         assert listens(port)

@@ -126,8 +126,12 @@ def serving(tmp_path: Path, stop_in: str = ""):
             print((tmp_path / "log").read_text())
 
 
+#: The same handler as SIGTERM's; what Ctrl-C does to a program that serves is in every run, below.
+SIGINT = pytest.param(signal.SIGINT, marks=pytest.mark.slow)
+
+
 @pytest.mark.rule("C-8")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("number", [SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("phase", ["idle", "open", "load", "queued", "infer", "close"])
 def test_a_signal_ends_the_server_in_every_phase(phase, number, tmp_path):
     with serving(tmp_path, phase if phase in ("load", "infer", "close") else "") as served, ExitStack() as stack:
