@@ -9,7 +9,7 @@ import pytest
 from offboard_core.engine import ServiceTimeouts
 from offboard_core.server import InferenceServer
 from puppets import ARM_INPUTS, Door, Puppet, arm, reached, source, until
-from robots import Robot, connect_to, get, robot
+from robots import Robot, connect_to, get, get_json, robot
 from websockets.exceptions import InvalidStatus
 
 QUICK = ServiceTimeouts(status_every=0.02)
@@ -263,6 +263,7 @@ def test_a_full_server_says_when_to_come_back():
             assert refused.value.response.status_code == 503
             assert int(refused.value.response.headers["Retry-After"]) > 0
             assert json.loads(refused.value.response.body)["code"] == "full"
+        until(lambda: get_json(server, "/api/v1/status")["sessions"] == 0, "the session is over")
         with robot(server) as one:
             one.opened()
 
