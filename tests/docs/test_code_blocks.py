@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from offboard_client.cli import main
-from ports import free_port
+from offboard_core.process import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(

@@ -16,7 +16,7 @@ import pytest
 from hosting import get, on_uvicorn, robot
 from model_bench import run
 from offboard_client import InferenceClient
-from ports import free_port
+from offboard_core.process import free_port
 from puppets import PATIENCE
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "host-it-elsewhere.md"

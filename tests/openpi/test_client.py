@@ -29,8 +29,8 @@ from offboard_client.play import choose_policy, open_policy
 from offboard_client.protocol import Clock, OpenPIProtocol, Settings, Timeouts, parse_address, said_layout
 from offboard_client.session import OpenPIOptions
 from offboard_client.testing import PolicyConformance
+from offboard_core.process import free_port
 from openpi_standin import openpi_server, write_step
-from ports import free_port
 from websockets.frames import Opcode
 from websockets.server import ServerProtocol
 

@@ -24,8 +24,8 @@ from offboard_core import InferenceServer
 from offboard_core.catalog import from_flags
 from offboard_core.engine import ServiceTimeouts
 from offboard_core.plugins import Plugins
+from offboard_core.process import free_port
 from openpi_standin import PYTHON, STANDIN, openpi_server, options, robot, write_run, write_step
-from ports import free_port
 from puppets import until
 
 #: Seconds after which something has failed; decides nothing.

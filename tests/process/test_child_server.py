@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import socketserver
+import sys
 import threading
 from functools import partial
 from pathlib import Path
@@ -26,10 +28,9 @@ from offboard_core import Health, InferenceServer
 from offboard_core.catalog import from_flags
 from offboard_core.engine import ServiceTimeouts
 from offboard_core.plugins import Plugins
-from offboard_core.process import AttachedServer, ChildServer, Stale, take_port
+from offboard_core.process import AttachedServer, ChildServer, Stale, free_port, take_port
 from offboard_core.types import ALONE
 from pids import alive, state
-from ports import free_port
 from puppets import PATIENCE, until
 from robots import get
 
@@ -398,6 +399,34 @@ def test_a_port_that_another_has_is_not_asked(bed):
         with pytest.raises(LoadFailed, match=rf"port {port} cannot be used for line.*\n.*leave --port away"):
             bed.policy(port=port)
     assert bed.starts() == []
+
+
+class Stranger(socketserver.StreamRequestHandler):
+    """Another model's server of the same vendor."""
+
+    def handle(self):
+        for line in self.rfile:
+            answer = {"number": json.loads(line)["number"], "actions": [[9.0, 9.0]]}
+            self.wfile.write(json.dumps(answer).encode() + b"\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who listens")
+def test_a_port_that_another_takes_while_the_child_loads_is_not_asked_either(bed):
+    """Nobody listens while a model loads, and what answers first would be taken for it."""
+    bed.write(1, sleeps=True)
+    port = free_port()
+    there = []
+    with contextlib.ExitStack() as stack:
+
+        def report(line):
+            if "reading" in line and not there:
+                there.append(line)
+                server = stack.enter_context(socketserver.TCPServer(("127.0.0.1", port), Stranger))
+                threading.Thread(target=server.handle_request, daemon=True).start()
+
+        source = bed.source(port=port)
+        with pytest.raises(LoadFailed, match=rf"port {port} was taken by process {os.getpid()} while line was start"):
+            source.loader.load(source.default(), report, ALONE).close()
 
 
 # -- a server that others run -----------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from offboard_client.errors import BY_CODE
 from offboard_client.play import LOSSES, Controls, Patience, Quit, Report, SafetyLimits
 from offboard_client.robots import connected
 from offboard_core import InferenceServer
-from ports import free_port
+from offboard_core.process import free_port
 from puppets import PATIENCE, source, until
 from real_time_arm import FASTEST, FPS, INPUTS, OUTPUTS, PERIOD, RADIUS, STEPS, GoesOn, RealTimeArm
 from rich.console import Console

@@ -165,7 +165,8 @@ def test_a_hold_on_the_way_holds_and_then_it_is_brought_there_all_the_same() -> 
         controls.post(Resume())
 
     run(arm, home(target_joints=FAR), controls=controls, sleep=wait)
-    assert waited[0] == 6, "nothing more is played"
+    assert waited[0] in (5, 6), "the arm is told on another thread, before or after it has taken the command at hand"
+    assert set(waited) == {waited[0]}, "nothing more is played"
     np.testing.assert_array_equal(arm.reset_at, [FAR])
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ports import free_port
+from offboard_core.process import free_port
 
 #: Seconds for the server to listen; decides nothing.
 PATIENCE = 240

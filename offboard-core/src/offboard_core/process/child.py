@@ -97,6 +97,11 @@ class Child:
             raise
 
     @property
+    def pid(self) -> int:
+        """Of the process that leads its group and stops it; the command's is another."""
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         """Whether it has not ended yet."""
         return self._process.poll() is None

@@ -16,7 +16,7 @@ from offboard_client.errors import InferTimeout, LoadFailed, OffboardError, Poli
 
 from ..types import Health, ReportProgress
 from .child import Child
-from .ports import take_port
+from .ports import check_listener, take_port
 from .supervisor import Supervisor
 from .wire import Wire, asked, broken, timed_out
 
@@ -64,7 +64,8 @@ class ChildServer(Generic[W]):
             restarts=restarts,
         )
         self._lock = threading.Lock()
-        self._port = 0
+        #: Where the child that was started last listens, and the process that leads it.
+        self._port = self._leader = 0
         self._wire: W | None = None
         #: The connection of a start that is under way.
         self._first: W | None = None
@@ -159,22 +160,35 @@ class ChildServer(Generic[W]):
     def _begin(self) -> Child:
         self._release()
         self._port, self._guard = take_port(self._wanted, self._name)
-        return self._start(self._port)
+        child = self._start(self._port)
+        self._leader = child.pid
+        return child
 
     def _answers(self) -> bool:
         try:
-            if self._first is None:
-                self._first = self._connect(self._port)
-            if not self._probe(self._first):
+            first = self._first or self._connect_first()
+            if not self._probe(first):
                 return False
         except (OSError, InferTimeout):
             self._forget_first()  # it does not listen yet, or it died, which whoever waits will notice
             return False
         except OffboardError as error:
+            if self._first is None:
+                raise
             raise LoadFailed(f"{self._name} failed its first inference: {error.text}") from None
         with self._lock:
-            self._wire, self._first = self._first, None
+            self._wire, self._first = first, None
         return True
+
+    def _connect_first(self) -> W:
+        wire = self._connect(self._port)
+        try:
+            check_listener(self._port, self._leader, self._name)
+        except BaseException:
+            wire.close()
+            raise
+        self._first = wire
+        return wire
 
     def _ended(self) -> None:
         self._forget_first()
