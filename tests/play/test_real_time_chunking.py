@@ -108,9 +108,11 @@ def test_a_policy_that_is_told_makes_one_motion_of_its_chunks(form: Form) -> Non
     with playing(form, "rtc") as (policy, arm):
         arm.play(300)
     inside, between = arm.steps()
-    assert between <= inside
-    assert not arm.dropped
-    told = policy.told[2:]  # until an answer was measured nobody knows what to tell
+    assert between <= 1.1 * inside  # each step has its noise, and whatever is drawn last is the largest now and then
+    (why,) = arm.dropped  # of what nobody knew yet how late it would be, and so what to tell
+    assert "the model was not told what is played meanwhile" in why
+    assert [context.prefix is None for context in policy.told[:3]] == [True, True, False]
+    told = policy.told[2:]
     assert len(told) > 20
     assert {context.delay_steps for context in told} == {arm.delay}
     for context in told:

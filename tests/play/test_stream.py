@@ -170,7 +170,7 @@ def test_interrupting_drops_what_is_queued_and_the_answer_on_its_way() -> None:
 
 def test_another_task_is_told_at_once_and_nothing_of_the_old_one_is_played_after_its_answer() -> None:
     session = Session()
-    with playing(session) as stream:
+    with playing(session, "latest") as stream:
         stream.task = "stack the red cube"
         assert answered(stream, session, rows(0), 0.0, task="the robot's own")["task"] == "stack the red cube"
         assert value(stream.next_action(0.0)) == 0

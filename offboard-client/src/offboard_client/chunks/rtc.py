@@ -26,6 +26,7 @@ class RealTimeChunking(Latest):
         super().__init__(threshold)
         self._hard: int | None = None
         self._promised: float | None = None
+        self._known = self._untold = False
 
     def check(self, meta: Mapping[str, Any]) -> None:
         """Raises ConfigurationError for a model that is not told what was not played yet."""
@@ -41,13 +42,15 @@ class RealTimeChunking(Latest):
         self._hard = meta.get("max_delay_steps")
 
     def asks(self, now: float, lead: float | None) -> bool:
-        """See :meth:`ChunkStrategy.asks`; in motion only where it is known how late the answer will be."""
-        return (lead is not None or self.end <= now + SAME) and super().asks(now, lead)
+        """See :meth:`ChunkStrategy.asks`; at once as long as it is not known how late an answer will be."""
+        return not self._known or super().asks(now, lead)
 
     def told(self, now: float, lead: float | None) -> dict[str, Any]:
         """What is not played yet, and how much of it will be when the answer is there."""
         left = [step for step in self.steps if step.due > now - step.period / 2]
         self._promised = None
+        self._known = lead is not None
+        self._untold = bool(left) and not self._known and not self._renewed
         if not left or lead is None or self._renewed:
             return {}
         period = left[0].period
@@ -62,6 +65,8 @@ class RealTimeChunking(Latest):
         """See :meth:`ChunkStrategy.take`."""
         promised, self._promised = self._promised, None
         moving = self.end > now + SAME
+        if self._untold and moving and not self._renewed:
+            return "it was asked to learn how late answers are: the model was not told what is played meanwhile"
         if promised is not None and moving and now > promised + chunk.period / 4:
             return (
                 f"the answer came {now - chunk.observed:.3g} s after its observation; the model was told "

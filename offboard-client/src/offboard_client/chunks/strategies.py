@@ -56,7 +56,7 @@ class ChunkStrategy(abc.ABC):
         """Raises ConfigurationError for a model, by its handshake, that cannot be played so."""
 
     def asks(self, now: float, lead: float | None) -> bool:
-        """Whether an observation is to be taken now. ``lead``: seconds in which to expect its answer, if known."""
+        """Whether an observation is to be taken now. ``lead``: seconds before its answer is needed, if known."""
         if self._renewed:
             return True
         left = self.end - now
@@ -139,7 +139,14 @@ class ChunkStrategy(abc.ABC):
 
 
 class Prefetch(ChunkStrategy):
-    """A chunk is played to its end; the policy is asked early enough that the next one is there by then."""
+    """A chunk is played to its end; the policy is asked early enough that the next one is there by then.
+
+    How early is not known at first: so it is asked at once while the first chunk is played, until it is.
+    """
+
+    def asks(self, now: float, lead: float | None) -> bool:
+        """See :meth:`ChunkStrategy.asks`."""
+        return lead is None or super().asks(now, lead)
 
     def _made(self, old: Sequence[Step], fresh: list[Step], now: float) -> list[Step]:
         end = old[-1].until if old else -math.inf

@@ -127,7 +127,7 @@ class PolicyStream:
             if self._task is not None:
                 sent["task"] = self._task
             sent.update(self._frames.told(now))
-            sent.update(self._strategy.told(now, self._trips.lead))
+            sent.update(self._strategy.told(now, 0.0 if self.stands else self._trips.lead))
             self._flying, self._not_before, self._stood = True, now + self.action_period, 0.0
             self._why = HoldStill("the first answer is awaited" if self._trips.lead is None else "an answer is awaited")
             epoch, began = self._epoch, self._clock()
@@ -222,7 +222,8 @@ class PolicyStream:
     def _asks(self, now: float) -> bool:
         busy = self._closed or self._flying or self._mail is not None or self._why.done
         again = now >= self._not_before - self.action_period / 4
-        return not busy and again and self._strategy.asks(now, self._trips.lead)
+        # An arm that stands still meanwhile needs no answer early.
+        return not busy and again and self._strategy.asks(now, 0.0 if self.stands else self._trips.early)
 
     def _drop(self, reason: str) -> None:
         self._epoch += 1
