@@ -250,6 +250,19 @@ def test_the_arm_never_waits_once_it_is_known_how_long_an_answer_takes(chunks: s
     assert np.all(np.diff(rig.arm.path) >= -1e-9)
 
 
+@pytest.mark.parametrize("chunks", ["prefetch", "latest", "blend", "ensemble"])
+@pytest.mark.parametrize("seed", range(6))
+def test_an_arm_that_is_kept_at_any_time_goes_on_from_where_it_stands(chunks: str, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    rig = Rig(lambda number: float(random.uniform(0.15, 0.35)), chunks)
+    for moved in range(5, 900):
+        if random.random() < 0.05:
+            seconds = float(random.uniform(0.02, 0.25))
+            rig.happens[moved] = lambda seconds=seconds: setattr(rig.arm, "late", seconds)
+    assert rig.play(12.0)
+    assert fastest(rig.arm.path) <= 1.0 + 1e-6
+
+
 @pytest.mark.parametrize("chunks", ["sequential", "prefetch", "latest", "blend", "ensemble"])
 def test_nothing_is_played_that_is_older_than_its_chunk_lasts(chunks: str) -> None:
     random = np.random.default_rng(3)

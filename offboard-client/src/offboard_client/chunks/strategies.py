@@ -7,6 +7,7 @@ flight at most.
 from __future__ import annotations
 
 import abc
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -43,6 +44,8 @@ class ChunkStrategy(abc.ABC):
                 )
             self.threshold = threshold
         self.steps: list[Step] = []
+        # What the newest answer says, of which steps are played where those before them are over.
+        self._newest: list[Step] = []
         self._length = 0.0
         self._end = -math.inf
         self._renewed = True
@@ -77,9 +80,9 @@ class ChunkStrategy(abc.ABC):
                 f"the answer came {now - chunk.observed:.3g} s after its observation, and what it says is for "
                 f"{chunk.expires - chunk.observed:.3g} s: nothing of it is left to play"
             )
-        made = self._made([] if self._renewed else old, fresh, now)
-        self._length, self._end, self._renewed = chunk.length, self.end, False
-        self.steps = _replaced(old, made) if made else list(old)
+        self._newest = self._made([] if self._renewed else old, fresh, now)
+        self._length, self._end = chunk.length, self.end
+        self.steps, self._renewed = self._joined(old, self._newest), False
         return None
 
     def _placed(self, chunk: TimedChunk, old: Sequence[Step], now: float) -> list[Step]:
@@ -99,7 +102,7 @@ class ChunkStrategy(abc.ABC):
         beat = min(beats, key=lambda each: abs(each - steps[0].due))
         if steps[0].due < beat or (old and steps[0].due - beat <= chunk.period / 2):
             steps = [step.moved(beat - steps[0].due) for step in steps]
-        return [step for step in steps if step.due < step.expires - SAME]
+        return [step for step in steps if _lasting(step)]
 
     def play(self, now: float) -> Step | None:
         """The step that is due now; what was before is forgotten."""
@@ -117,7 +120,12 @@ class ChunkStrategy(abc.ABC):
         self.play(now - seconds)
         # One that had nothing to play stood before, too, and for that the next answer waits as well.
         self._end = now if self.steps else self._end + seconds
-        self.steps = _later(self.steps, seconds)
+        moved, self._newest = [step.moved(seconds) for step in self.steps], _later(self._newest, seconds)
+        self.steps = list(itertools.takewhile(_lasting, moved))
+        if len(self.steps) < len(moved):
+            # Where the end of an older answer has expired, what follows it is farther than one step away.
+            end = self.steps[-1].until if self.steps else now
+            self.steps += [step for step in self._newest if step.due >= end - SAME]
 
     def renew(self) -> None:
         """What comes next is of another task: it takes the place of what is there, and is mixed with nothing of it."""
@@ -126,9 +134,14 @@ class ChunkStrategy(abc.ABC):
     def clear(self) -> None:
         """Drop everything: the arm was stopped, or moved by somebody else."""
         self.steps = []
+        self._newest = []
         self._end = -math.inf
         self._length = 0.0
         self._renewed = True
+
+    def _joined(self, old: Sequence[Step], made: Sequence[Step]) -> list[Step]:
+        """What is left of the answers before, and what is made of the newest one."""
+        return _replaced(old, made)
 
     @abc.abstractmethod
     def _made(self, old: Sequence[Step], fresh: list[Step], now: float) -> list[Step]:
@@ -148,9 +161,13 @@ class Prefetch(ChunkStrategy):
         """See :meth:`ChunkStrategy.asks`."""
         return lead is None or super().asks(now, lead)
 
+    def _joined(self, old: Sequence[Step], made: Sequence[Step]) -> list[Step]:
+        if self._renewed or not old:
+            return super()._joined(old, made)
+        return [*old, *(step for step in made if step.due >= old[-1].until - SAME)]
+
     def _made(self, old: Sequence[Step], fresh: list[Step], now: float) -> list[Step]:
-        end = old[-1].until if old else -math.inf
-        return [step for step in fresh if step.due >= end - SAME]
+        return fresh
 
 
 class Sequential(Prefetch):
@@ -235,11 +252,14 @@ class Ensemble(ChunkStrategy):
 
 
 def _later(steps: Sequence[Step], seconds: float) -> list[Step]:
-    moved = [step.moved(seconds) for step in steps]
-    return [step for step in moved if step.due < step.expires - SAME]
+    return [moved for step in steps if _lasting(moved := step.moved(seconds))]
 
 
-def _replaced(old: Sequence[Step], fresh: list[Step]) -> list[Step]:
+def _lasting(step: Step) -> bool:
+    return step.due < step.expires - SAME
+
+
+def _replaced(old: Sequence[Step], fresh: Sequence[Step]) -> list[Step]:
     """The old steps up to where the fresh ones begin."""
     begin = fresh[0].due
     kept = [replace(step, until=min(step.until, begin)) for step in old if step.due < begin - SAME]
