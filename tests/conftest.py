@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
-from object_store import object_store
+from object_store import emptied, object_server, point_at
 
 #: Tests mostly wait, so that a core can have several at once.
 WORKERS_PER_CORE = 3
@@ -28,13 +28,21 @@ FOREIGN = (
     # The tests start hundreds of Python processes. Compiling the libraries anew in each was most of what they cost.
     "PYTHONDONTWRITEBYTECODE",
 )  # fmt: skip
-#: Where LeRobot is imported, which takes longer than most files: one process does it for most of them.
+#: Where LeRobot is imported, which takes longer than most files: one process does it for all of them.
 LEROBOT = ("tests/lerobot/", "tests/frontends/test_two_vendors.py", "tests/openpi_client/test_models.py")
-#: Another does it for these, which mostly wait for servers that import it as well.
-LEROBOT_SERVED = ("tests/lerobot/test_remote.py", "tests/lerobot/test_diagnosis.py", *LEROBOT[1:])
+#: What needs only its files' formats.
+WITHOUT_TORCH = tuple(
+    f"tests/lerobot/test_{name}.py"
+    for name in ("codecs", "diagnosis", "light", "many_steps", "odd_folders", "registry", "remote")
+)
+#: Where an S3 server is started: one for all of them.
+STORES = (
+    "tests/remote/test_remote.py", "tests/remote/test_refused.py", "tests/openpi/test_registry.py",
+    "tests/openpi/test_named.py", "tests/lerobot/test_remote.py", "tests/lerobot/test_diagnosis.py",
+)  # fmt: skip
 #: Where many processes are started, which takes most of the time: these get the marker ``processes``.
 PROCESSES = (
-    *LEROBOT_SERVED, "tests/lerobot/", "tests/benchmarks/", "tests/scripted/", "tests/openpi/test_served.py",
+    *LEROBOT, "tests/benchmarks/", "tests/scripted/", "tests/openpi/test_served.py",
     "tests/server/test_signals.py", "tests/cli/test_serve.py", "tests/cli/test_client_commands.py",
     "tests/cli/test_help.py", "tests/cli/", "tests/remote/", "tests/frontends/test_hook.py",
     "tests/openpi/test_training.py", "tests/openpi/test_registry.py", "tests/openpi/test_start.py",
@@ -46,8 +54,9 @@ SLOW_IMPORTS = {"lerobot", "s3fs", "torch", "transformers"}
 for name in [name for name in os.environ if name.startswith(FOREIGN)]:
     del os.environ[name]
 sys.dont_write_bytecode = False
-# Nothing may be fetched, and one thread per inference is faster than two on a busy machine.
-os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1")
+# Nothing may be fetched, and one thread per inference is faster than two on a busy machine. Each process that imports
+# MuJoCo would start another to look for OpenGL, and tyro's type checks have no plugins to look for.
+os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", MUJOCO_GL="disable", TYPEGUARD_DISABLE_PLUGIN_AUTOLOAD="1")
 
 # How fast the machine is decides nothing.
 settings.register_profile("offboard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -80,11 +89,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter):
         )
 
 
+@pytest.fixture(scope="session")
+def s3():
+    with object_server() as server:
+        yield server
+
+
 @pytest.fixture(scope="module")
-def store():
+def store(s3):
     """An S3 server, to which this process points. Each test has a place of its own there."""
-    with pytest.MonkeyPatch.context() as patch, object_store(patch) as url:
-        yield url
+    with pytest.MonkeyPatch.context() as patch:
+        emptied(s3)
+        point_at(s3, patch)
+        yield s3
 
 
 @pytest.hookimpl(wrapper=True)
@@ -95,12 +112,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config):
 
 
 class _Files(LoadFileScheduling):
-    """A file stays in one process, for its fixtures; so do those that import LeRobot."""
+    """A file stays in one process, for its fixtures; so do those that import LeRobot, and those with a store."""
 
     def _split_scope(self, nodeid: str) -> str:
-        for together in (LEROBOT_SERVED, LEROBOT):
-            if nodeid.startswith(together):
-                return together[0]
+        if nodeid.startswith(STORES):
+            return STORES[0]
+        if nodeid.startswith(LEROBOT) and not nodeid.startswith(WITHOUT_TORCH):
+            return LEROBOT[0]
         return super()._split_scope(nodeid)
 
 

@@ -4,10 +4,11 @@ import gc
 import os
 
 import pytest
+from hub_standin import hub_standin
 from lerobot_checkpoints import save_policy
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def lerobot():
     """Imported once and out of the garbage collections that each unloading makes, as what was collected is."""
     import offboard_lerobot.policy  # noqa: F401
@@ -17,7 +18,7 @@ def lerobot():
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory):
+def run(lerobot, tmp_path_factory):
     """What a training run of ACT left behind: two checkpoints, and the link to the newer one."""
     run = tmp_path_factory.mktemp("train") / "cubes"
     for step, seed in (("000100", 1), ("000200", 2)):
@@ -32,5 +33,17 @@ def act(run):
 
 
 @pytest.fixture(scope="session")
-def diffusion(tmp_path_factory):
+def diffusion(lerobot, tmp_path_factory):
     return save_policy(tmp_path_factory.mktemp("diffusion") / "pretrained_model", "diffusion", 3)
+
+
+@pytest.fixture
+def hub():
+    with hub_standin("org/cubes") as hub:
+        yield hub
+
+
+@pytest.fixture
+def bucket(store, tmp_path, monkeypatch, request):
+    monkeypatch.setenv("OFFBOARD_CACHE", str(tmp_path / "cache"))
+    return f"s3://bucket/{request.node.name}"

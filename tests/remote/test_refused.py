@@ -10,9 +10,10 @@ import time
 
 import pytest
 from hub_standin import hub_standin
-from object_store import object_store, upload
+from object_store import point_at, upload
 from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.checkpoints.remote import RemoteFolder, fetch
+from offboard_core.process import free_port
 from offboard_core.server import InferenceServer
 from offboard_process import offboard
 from puppets import Puppet, source
@@ -65,17 +66,18 @@ def test_a_server_of_what_lies_there_ends_with_one_line(nowhere, tmp_path):
     assert "cannot be read" in done.stderr
 
 
-def test_a_store_that_goes_away_in_mid_download(tmp_path, monkeypatch, caplog):
+def test_a_store_that_goes_away_in_mid_download(s3, tmp_path, monkeypatch, caplog):
     """The server lives on, and says what failed."""
     monkeypatch.setattr("offboard_core.checkpoints.remote.cache.BLOCK", 1000)
     monkeypatch.setattr("offboard_core.checkpoints.remote.cache.time.sleep", lambda _: None)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "weights").write_bytes(bytes(10_000))
-    with pytest.MonkeyPatch.context() as patch, object_store(patch) as url:
+    with pytest.MonkeyPatch.context() as patch:
+        point_at(s3, patch)
         upload(tmp_path / "there", "s3://bucket/run")
         listing = RemoteFolder("s3://bucket/run").files()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     forget_stores()

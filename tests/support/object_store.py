@@ -8,9 +8,11 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from offboard_core.process import free_port
 
 #: Seconds for the server to listen; decides nothing.
@@ -18,10 +20,8 @@ PATIENCE = 240
 
 
 @contextlib.contextmanager
-def object_store(monkeypatch) -> Iterator[str]:
-    """Its address, with the environment of this process pointing at it."""
-    import s3fs  # a second, which who collects tests need not spend
-
+def object_server() -> Iterator[str]:
+    """Its address."""
     port = free_port()
     server = subprocess.Popen(
         [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", str(port)],
@@ -36,19 +36,30 @@ def object_store(monkeypatch) -> Iterator[str]:
             assert server.poll() is None, "the S3 server ended"
             assert time.monotonic() < end, "the S3 server does not listen"
             time.sleep(0.05)
-        for name, value in {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "NO_PROXY": os.environ.get("NO_PROXY", "") + ",127.0.0.1",
-        }.items():
-            monkeypatch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()  # an instance keeps the address of the server it was made for
         yield f"http://127.0.0.1:{port}"
     finally:
         server.kill()
         server.wait()
+
+
+def point_at(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of this process leads to it."""
+    import s3fs  # a second, which who collects tests need not spend
+
+    for name, value in {
+        "AWS_ENDPOINT_URL": server,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "NO_PROXY": os.environ.get("NO_PROXY", "") + ",127.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()  # an instance keeps the address of the server it was made for
+
+
+def emptied(server: str) -> None:
+    """As if it had just been started."""
+    urllib.request.urlopen(urllib.request.Request(f"{server}/moto-api/reset", method="POST"), timeout=PATIENCE).close()
 
 
 def upload(folder: Path, url: str) -> None:
