@@ -46,7 +46,13 @@ PROCESSES = (
     "tests/server/test_signals.py", "tests/cli/test_serve.py", "tests/cli/test_client_commands.py",
     "tests/cli/test_help.py", "tests/cli/", "tests/remote/", "tests/frontends/test_hook.py",
     "tests/openpi/test_training.py", "tests/openpi/test_registry.py", "tests/openpi/test_start.py",
-    "tests/openpi_client/", "tests/docs/test_code_blocks.py", "tests/process/",
+    "tests/openpi_client/", "tests/docs/test_code_blocks.py", "tests/process/", "tests/robots/test_keyboard.py",
+    "tests/frontends/test_zmq_listener.py", "tests/openpi/test_client.py", "tests/openpi/test_conformance.py",
+    "tests/openpi/test_health.py", "tests/openpi/test_named.py", "tests/openpi/test_readme.py",
+    "tests/server/test_asgi.py", "tests/server/test_descriptors.py", "tests/server/test_tls_unfinished.py",
+    "tests/robots/test_cameras.py", "tests/robots/test_dry_run.py", "tests/robots/test_faults.py",
+    "tests/docs/test_contributing.py", "tests/docs/test_host_it_elsewhere.py", "tests/testing/test_kit.py",
+    "tests/client/test_other_systems.py", "tests/client/test_parts.py",
 )  # fmt: skip
 #: What a second or more goes to. Every process imports every test's module, and few run what needs these.
 SLOW_IMPORTS = {"lerobot", "s3fs", "torch", "transformers"}

@@ -12,8 +12,11 @@ from offboard_core import InferenceServer
 from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
 
+#: The codec is the same object on both sides, and tests/lerobot/test_codecs.py knows each: one is in every run.
+CODECS = ["joints_traj", pytest.param("ee_traj", marks=pytest.mark.slow)]
 
-@pytest.mark.parametrize("codec", ["joints_traj", "ee_traj"])
+
+@pytest.mark.parametrize("codec", CODECS)
 def test_an_act_is_served_and_local_to_the_bit(act, codec):
     options = {"checkpoints_dir": str(act), "codec": codec, "fps": 10.0}
     source = from_flags(Plugins.discover(), loader_options={"device": "cpu"}, **options)

@@ -401,4 +401,4 @@ def test_a_line_of_the_page_does_what_it_says(line, tmp_path, capsys):
         assert said["meta"]["action_fps"] == 15
     else:
         assert not said["failures"]
-        assert said["steps"] > 1
+        assert said["steps"]

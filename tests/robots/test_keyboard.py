@@ -182,7 +182,11 @@ def test_a_run_is_started_held_stopped_and_left_by_keys() -> None:
         assert "of 2 episodes" in it.seen
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+#: Their handler is one, and not Ctrl-C's.
+TERM = (signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, *TERM])
 def test_whatever_ends_it_the_terminal_is_as_it_was(number: signal.Signals) -> None:
     with station() as it:
         it.until("ready")

@@ -166,9 +166,12 @@ def test_a_signal_ends_the_server_in_every_phase(phase, number, tmp_path):
 PROGRAM = """
 import logging, threading
 from offboard_core import InferenceServer
+from offboard_core.engine import ServiceTimeouts
 
 logging.basicConfig(level="INFO", format="%(message)s")
-InferenceServer({"a": lambda: lambda observation: threading.Event().wait()}, port=0).serve()
+# How long it waits for the policy by itself, the signals above prove.
+waits = {"grace": 0.1, "limits": ServiceTimeouts(close=0.1)}
+InferenceServer({"a": lambda: lambda observation: threading.Event().wait()}, port=0, **waits).serve()
 """
 
 
