@@ -63,7 +63,7 @@ def test_a_codec(name, terminal):
 def test_the_robots(terminal):
     shows(terminal, "robots")
     shows(terminal, "robots", "sim")
-    assert_whole(terminal, [*SIM.measures, *SIM.plays, "joint7", "quaternion"])
+    assert_whole(terminal, [*SIM.measures, *SIM.plays, "joint7", "quaternion", "safe_after 2.0", "the robot's own"])
 
 
 def test_a_probe(terminal):

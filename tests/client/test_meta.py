@@ -111,6 +111,15 @@ def test_a_session_id_that_no_url_should_carry_is_refused(session_id):
         read_handshake({"status": "ready", "meta": {}, "session_id": session_id})
 
 
+@pytest.mark.parametrize(
+    ("frame", "openpi"), [({"reset_pose": [0.0]}, True), ({}, True), ({"status": "sleeping"}, False)]
+)
+def test_a_first_frame_without_a_status_may_be_openpis(frame, openpi):
+    with pytest.raises(BadMessage, match="does not speak offboard's protocol v1") as caught:
+        read_handshake(frame)
+    assert ("--policy openpi://HOST:PORT" in caught.value.text) == openpi
+
+
 def test_of_the_timing_only_finite_numbers_are_kept_and_not_for_ever():
     odd = {"a": 1.5, "b": 2, "c": float("nan"), "d": "x", "e": None, "f": {"g": 1}, b"h": 1.0, "i": True}
     assert read_reply({"result": [], "timing": odd}).timing == {"a": 1.5, "b": 2.0}

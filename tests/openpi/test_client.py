@@ -376,6 +376,15 @@ def first_delta(rows):
     return rows[0]["action"]["joint_delta"][0]
 
 
+@pytest.mark.parametrize(
+    ("words", "sent"), [(["64"], (64, 64)), (["64", "48"], (48, 64)), (["64", "48", "3"], None), (["0"], None)]
+)
+def test_a_size_is_one_number_or_two_on_a_command_line(droid_port, words, sent, capsys):
+    line = ["check", "sim", "--policy", f"openpi://127.0.0.1:{droid_port}", "--layout", "droid", "--resize", *words]
+    assert main(line) == (0 if sent else 1)
+    assert sent or "one number, or width and height" in capsys.readouterr().err
+
+
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "drive-openpi.md").read_text("utf-8")
 LINES = re.findall(r"^offboard (?:run|check) sim .*openpi://(?:.*\\\n)*.*$", PAGE, re.MULTILINE)
 

@@ -191,6 +191,9 @@ def test_a_robots_limits_are_shown_and_so_is_that_there_are_none(install, tmp_pa
         assert re.search(row, shown.stdout), shown.stdout
     data = json.loads(in_process("robots", *limits, "--json", "arm", path=tmp_path).stdout)["limits"]
     assert (data["joint_velocity"], data["ladder"]["safe_after"]) == (0.5, 1.0)
+    (tmp_path / "other.toml").write_text("joint_velocity = [0.5, 0.5, 0.5]")
+    other = in_process("robots", "arm", "--limits", str(tmp_path / "other.toml"), path=tmp_path)
+    assert (other.returncode, "joint_velocity states 3 joints, the robot has 2" in other.stderr) == (1, True)
     refused = in_process("robots", *limits, path=tmp_path)
     assert (refused.returncode, "limits are those of one robot" in refused.stderr) == (2, True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import queue
 import re
 import select
 import signal
@@ -27,7 +28,7 @@ from offboard_client.play import (
     Stop,
     TakeOver,
 )
-from offboard_client.terminal import ENDED
+from offboard_client.terminal import ENDED, pressed
 
 PATIENCE = 60.0
 KEYS = "s:start p:stop r:reset space:hold i:say q:quit"
@@ -105,6 +106,19 @@ def test_taking_over_is_offered_where_there_is_a_leader() -> None:
     controls, line, board = keyboard()
     press(board, "t")
     assert controls.take() == []
+
+
+def test_what_was_typed_before_anybody_was_asked_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = pty.openpty()
+    with open(slave) as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        os.write(master, b"s")
+        assert os.read(master, 16) == b"s", "its echo: the terminal has it"
+        heard = queue.Queue[str]()
+        with pressed(heard.put):
+            os.write(master, b"q")
+            assert heard.get(timeout=PATIENCE) == "q"
+    os.close(master)
 
 
 class Station:

@@ -82,7 +82,7 @@ def test_an_empty_file_says_nothing_beside_the_defaults(write: Write) -> None:
         ("joint_velocity = true", r"'joint_velocity' of the limits expects"),
         ("joint_velocity = -1.0", r"the limit joint_velocity is -1\.0; expected a number above 0"),
         ("joint_velocity = nan", r"'joint_velocity' of the limits expects"),
-        ("linear_velocity = 'none'", r"'linear_velocity' of the limits expects a number, not null"),
+        ("linear_velocity = 'none'", r"linear_velocity cannot be none; these can: grip_velocity, .* joint_high$"),
         ("workspace_low = [0, 0]", r"'workspace_low' of the limits expects a list of 3"),
         ("joint_low = [0.0]", "needs both joint_low and joint_high"),
         ("ladder = 3", r"ladder is 3; expected a table, \[ladder\]"),
@@ -280,6 +280,29 @@ def test_the_arm_is_held_against_the_robot(tmp_path: Path) -> None:
         limits.guard(robot("joint2", "joint1"), META)
     with pytest.raises(ConfigurationError, match=r"2 joints between its world and tool .*; robot_state\.q has 3"):
         limits.guard(robot(count=3), META)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("joint_velocity = [1.0, 2.0]", "joint_velocity states 2 joints, the robot has 3"),
+        ("joint_acceleration = [1.0]", "joint_acceleration states 1 joints, the robot has 3"),
+        ("joint_low = -1.0\njoint_high = [1.0, 1.0]", "joint_high states 2 joints, the robot has 3"),
+        ("[home]\ntarget_joints = [0.0]", r"target_joints of \[home\] are 1 joints; this robot has 3"),
+        ("[safe_action]\ntarget_joints = [0.0]", r"target_joints of \[safe_action\] are 1 joints; this robot has 3"),
+    ],
+)
+def test_limits_of_another_arm_are_named_with_their_file_before_a_policy_is_there(
+    write: Write, text: str, says: str
+) -> None:
+    path = write(f"workspace_low = 'none'\nworkspace_high = 'none'\n{text}")
+    limits = load_limits(path)
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        limits.check_joints(robot(count=3).spec)
+    assert str(path) in caught.value.text
+    with pytest.raises(ConfigurationError, match=says):
+        limits.guard(robot(count=3), META)
+    limits.check_joints(robot(count=-1).spec)
 
 
 def test_the_workspace_is_held_by_the_arm_of_the_file(tmp_path: Path) -> None:

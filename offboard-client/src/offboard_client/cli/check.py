@@ -40,10 +40,11 @@ def run(arguments: list[str]) -> int:
         task = make_task(parsed.robot, robot, parsed.run.task)
     except BadParameter as error:
         raise UsageError(error.text) from error
+    limits = parsed.limits
+    limits.check_joints(robot.spec)
     with Line() as line, closing(parsed.open(line)) as session:
         meta = session.metadata
     fit = compare(robot.spec, meta, task.instruction)
-    limits = parsed.limits
     if fit.fits and limits.file is not None:
         limits.guard(robot, meta)  # raises for what cannot be held
     if parsed.policy.json:
@@ -52,7 +53,7 @@ def run(arguments: list[str]) -> int:
         return int(not fit.fits)
     show_mismatches(fit)
     if limits.file is not None:
-        show_limits(limits)
+        show_limits(limits, robot)
     for doubt in fit.doubts:
         tell(f"cannot be judged: {doubt.name}: {doubt.why}")
     if fit.fits:

@@ -13,7 +13,7 @@ from ..drivers import Playing
 from ..errors import ConfigurationError
 from ..play import RobotLimits, SafetyLimits, load_limits
 from ..plugins import UsageError
-from ..robots import RobotSpec
+from ..robots import Robot, RobotSpec
 from ..terminal import emit_facts, peek
 from .contract import text
 
@@ -55,17 +55,23 @@ def robot_limits(options: Any, file: RobotLimits | None) -> RobotLimits:
 
 
 def require_limits(robot: object, spec: RobotSpec, limits: RobotLimits) -> None:
-    """Raises UsageError for a robot that moves in the world, where no file says how far and how fast."""
+    """Raises UsageError for a robot that moves in the world, where no file says how far and how fast.
+
+    Raises ConfigurationError for limits of another number of joints.
+    """
     if not spec.simulated and limits.file is None:
         raise UsageError(
             f"{robot} is no simulation, and no file says what it may be sent: --limits FILE "
             "(docs/how-to/limits.md has one to begin with)"
         )
+    limits.check_joints(spec)
 
 
-def show_limits(limits: RobotLimits) -> None:
+def show_limits(limits: RobotLimits, robot: Robot) -> None:
     """Print what a robot may be sent, and where it goes by itself."""
     data = limits.as_dict()
+    if robot.kinematics is not None:
+        data["kinematics"] = "the robot's own"
     of = "the defaults" if data["file"] is None else data["file"]
     del data["file"]
     emit_facts(f"what it may be sent ({of})", [(name, _text(value)) for name, value in data.items()])

@@ -68,9 +68,11 @@ def _show(name: str, arguments: list[str]) -> int:
     found = parse_together(
         parts, arguments, f"robots {chosen}", f"Show what a robot measures and plays. {chosen.entry.summary}"
     )
-    spec = make_robot(chosen, found.robot).spec
+    robot = make_robot(chosen, found.robot)
+    spec = robot.spec
     file: Path | None = found.robots.limits_file
     limits = RobotLimits() if file is None else load_limits(file)
+    limits.check_joints(spec)
     stated = file is not None or spec.simulated
     if found.robots.json:
         about = {"name": str(chosen), "summary": chosen.entry.summary, "provider": chosen.provider}
@@ -79,7 +81,7 @@ def _show(name: str, arguments: list[str]) -> int:
     say(f"{chosen} ({chosen.provider})")
     show_spec(spec)
     if stated:
-        show_limits(limits)
+        show_limits(limits, robot)
     else:
         tell("it is no simulation: `offboard run` needs its limits, --limits FILE")
     return 0

@@ -65,8 +65,10 @@ class Guard:
         declared: Mapping[str, Any] = meta.get("action") or {}
         self._plays = frozenset(robot.actions)
         spec = getattr(robot, "spec", None)
-        played = None if spec is None else spec.plays.get("target_joints")
-        self._joint_count = -1 if played is None else played.shape[0]
+        joints = None if spec is None else spec.measures.get("robot_state.q") or spec.plays.get("target_joints")
+        self._joint_count = -1 if joints is None else joints.shape[-1]
+        if self._joint_count >= 0:
+            limits.check_joint_count(self._joint_count)
         if strange := sorted(declared.keys() - robot.actions):
             raise ConfigurationError(
                 f"the server answers {', '.join(strange)}; this robot plays {', '.join(sorted(robot.actions))}. "

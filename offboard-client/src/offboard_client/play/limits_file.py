@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -13,7 +14,7 @@ import numpy as np
 
 from ..errors import ConfigurationError, unknown
 from ..plugins import build
-from ..robots import Robot, RobotSpec, Vector
+from ..robots import Channel, Robot, RobotSpec, Vector
 from .guard import Guard
 from .homing import read_place
 from .ladder import Patience
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 
 _TABLES = ("kinematics", "ladder", "safe_action", "home")
 _LIMITS = tuple(each.name for each in dataclasses.fields(SafetyLimits))
-#: TOML has no null.
+#: TOML has no null; and which limits may be switched off so.
 _NONE = "none"
+_MAY_BE_NONE = tuple(each.name for each in dataclasses.fields(SafetyLimits) if "None" in str(each.type))
 
 
 @dataclass(frozen=True)
@@ -70,18 +72,40 @@ class RobotLimits:
         included.
         """
         if (spec := getattr(robot, "spec", None)) is not None:
-            self._check_joints(spec)
+            self.check_joints(spec)
         guard = Guard(robot, self.limits, meta, self.kinematics)
-        for name, place in (("safe_action", self.safe_action), ("home", self.home)):
-            if place is not None:
+        with self._named():
+            for name, place in self._places.items():
                 guard.check_place(place, f"[{name}]")
         return guard
 
-    def _check_joints(self, spec: RobotSpec) -> None:
-        model, channel = self.kinematics, spec.measures.get("robot_state.q")
-        if model is None or channel is None:
+    @property
+    def _places(self) -> dict[str, Mapping[str, Vector]]:
+        places = {"safe_action": self.safe_action, "home": self.home}
+        return {name: place for name, place in places.items() if place is not None}
+
+    def check_joints(self, spec: RobotSpec) -> None:
+        """Whether these are the limits of a robot with such joints; more than that takes a policy (:meth:`guard`).
+
+        Raises ConfigurationError that names the file and the key.
+        """
+        channel = spec.measures.get("robot_state.q") or spec.plays.get("target_joints")
+        if channel is None:
             return
-        count, order = channel.shape[-1], channel.order
+        with self._named():
+            if (count := channel.shape[-1]) >= 0:
+                self.limits.check_joint_count(count)
+                for name, place in self._places.items():
+                    if (q := place.get("target_joints")) is not None and len(q) != count:
+                        raise ConfigurationError(
+                            f"target_joints of [{name}] are {len(q)} joints; this robot has {count}"
+                        )
+            self._check_order(channel)
+
+    def _check_order(self, channel: Channel) -> None:
+        model, count, order = self.kinematics, channel.shape[-1], channel.order
+        if model is None:
+            return
         if count not in (-1, len(model.joints)):
             raise ConfigurationError(
                 f"{model.path} has {len(model.joints)} joints between its world and {model.tip} "
@@ -93,17 +117,24 @@ class RobotLimits:
                 f"say [kinematics] joints = {list(order)}"
             )
 
+    @contextmanager
+    def _named(self) -> Generator[None]:
+        """Within, what is wrong with these limits is told with their file."""
+        try:
+            yield
+        except ConfigurationError as error:
+            raise ConfigurationError(error.text if self.file is None else f"{self.file}: {error.text}") from error
+
     def as_dict(self) -> dict[str, Any]:
         """The same as plain data."""
         model = self.kinematics
-        places = {
-            name: None if place is None else {key: value.tolist() for key, value in place.items()}
-            for name, place in (("safe_action", self.safe_action), ("home", self.home))
-        }
+        places: dict[str, Any] = dict.fromkeys(("safe_action", "home"))
+        for name, place in self._places.items():
+            places[name] = {key: value.tolist() for key, value in place.items()}
         return {
             **dataclasses.asdict(self.limits),
             "kinematics": model and {"file": str(model.path), "tip": model.tip, "joints": list(model.joints)},
-            "ladder": None if self.patience is None else dataclasses.asdict(self.patience),
+            "ladder": dataclasses.asdict(self.patience or Patience()),
             **places,
             "file": None if self.file is None else str(self.file),
         }
@@ -121,6 +152,8 @@ def load_limits(path: Path) -> RobotLimits:
         for key in found:
             if key not in (*_LIMITS, *_TABLES):
                 raise ConfigurationError(unknown("limit or table", key, (*_LIMITS, *_TABLES)))
+            if found[key] == _NONE and key not in _MAY_BE_NONE:
+                raise ConfigurationError(f"{key} cannot be {_NONE}; these can: {', '.join(_MAY_BE_NONE)}")
         tables = {name: _table(found, name) for name in _TABLES if name in found}
         values = {name: None if value == _NONE else value for name, value in found.items() if name in _LIMITS}
         return RobotLimits(

@@ -204,7 +204,8 @@ def no_workspace(name: str) -> str:
     """The text about a workspace that nobody can hold for a command of joints."""
     return (
         f"the workspace cannot be held for {name}: the robot has no kinematics to say where joints lead. Give it "
-        "kinematics with forward(q), or SafetyLimits(workspace_low=None, workspace_high=None)"
+        "kinematics with forward(q), or its limits file [kinematics]; or leave the workspace open: workspace_low and "
+        "workspace_high none"
     )
 
 

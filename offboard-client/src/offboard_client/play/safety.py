@@ -106,6 +106,12 @@ class SafetyLimits:
                 "or one for each joint, each of joint_low below that of joint_high"
             )
 
+    def check_joint_count(self, count: int) -> None:
+        """What is said for each joint is said for ``count`` of them. Raises ConfigurationError."""
+        for name in (*_FOR_EACH_JOINT, "joint_low", "joint_high"):
+            if (limit := getattr(self, name)) is not None:
+                _for_each(limit, count, name)
+
     # -- one command ---------------------------------------------------------------------------------------
     # ``what``: the command, as a person would call it. All raise InvalidAction that says what it asks for and what
     # is allowed.

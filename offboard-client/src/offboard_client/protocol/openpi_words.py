@@ -34,7 +34,7 @@ def said_layout(
     actions: Sequence[str] = (),
     steps: int | None = None,
     channels_first: bool = False,
-    resize: int | tuple[int, int] | None = None,
+    resize: int | tuple[int, ...] | None = None,
 ) -> Layout:
     """The layout that these say. ``layout``: one of :data:`LAYOUTS`, of which the others change what they say.
 
@@ -114,11 +114,11 @@ def _check_once(flag: str, names: Iterable[str]) -> None:
         seen.add(name)
 
 
-def _size(resize: int | tuple[int, int]) -> tuple[int, int]:
-    width, height = (resize, resize) if isinstance(resize, int) else resize
-    if not (0 < width <= _SIDE and 0 < height <= _SIDE):
+def _size(resize: int | tuple[int, ...]) -> tuple[int, int]:
+    size = (resize, resize) if isinstance(resize, int) else resize
+    if len(size) != 2 or not all(0 < side <= _SIDE for side in size):
         raise ConfigurationError(f"--resize is {resize}; expected 1 to {_SIDE} pixels: one number, or width and height")
-    return width, height
+    return size
 
 
 def _arms(*parts: str, known: Iterable[str] | None = None) -> tuple[Part, ...]:

@@ -37,7 +37,7 @@ class OpenPIOptions:
     """How many steps of a chunk are played; without it as many as the layout's own robots play, else all."""
     channels_first: bool = False
     """Send images as (3, h, w)."""
-    resize: int | tuple[int, int] | None = None
+    resize: int | tuple[int, ...] | None = None
     """Send images of this size (one number, or width and height), with black bars, as openpi's own tools make them."""
     timeout: float = 240.0
     """How long to wait for one answer, in seconds; the first one may have to wait for a compilation."""

@@ -39,9 +39,9 @@ def pressed(on_key: Callable[[str], None]) -> Generator[None]:
     """Within, ``on_key`` is called with each key that is pressed, on a thread of its own; with :data:`ENDED` once at
     the end of the input.
 
-    A key is one character; of those that send several at once (arrows) nothing is heard. Signals of the keyboard stay
-    signals, but Ctrl-S and Ctrl-Z are keys: a program that stands still holds no arm. Raises ConfigurationError where
-    stdin is no terminal.
+    A key is one character; of those that send several at once (arrows) nothing is heard, nor of what was typed before.
+    Signals of the keyboard stay signals, but Ctrl-S and Ctrl-Z are keys: a program that stands still holds no arm.
+    Raises ConfigurationError where stdin is no terminal.
     """
     require_keys()
     assert termios is not None
@@ -58,7 +58,7 @@ def pressed(on_key: Callable[[str], None]) -> Generator[None]:
     thread = threading.Thread(target=_read, args=(fd, wake_up, on_key), name="offboard-keys", daemon=True)
     atexit.register(restore)
     try:
-        put(fd, now, _by_key(before, fd))
+        put(fd, termios.TCSAFLUSH, _by_key(before, fd))  # what was typed before was typed at something else
         thread.start()
         yield
     finally:

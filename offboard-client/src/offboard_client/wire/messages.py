@@ -186,6 +186,8 @@ def read_handshake(frame: Any) -> Status | Ready:
     raise BadMessage(
         f"the server sent status {brief(state)} where waiting, loading, ready or error were expected: "
         "it does not speak offboard's protocol v1"
+        # openpi's servers begin with a map as well, of whatever the policy says of itself.
+        + ("" if "status" in found else "; one of openpi's is driven by --policy openpi://HOST:PORT")
     )
 
 
