@@ -256,7 +256,7 @@ def test_the_way_between_two_commands_stays_in_the_workspace_too() -> None:
 
 
 def test_a_workspace_that_cannot_be_held_is_refused_at_the_start() -> None:
-    says = r"workspace cannot be held for target_joints: .* with forward\(q\), .* \[kinematics\]; or .* workspace_low and"
+    says = r"workspace cannot be held for target_joints: .* with forward\(q\), .* \[kinematics\]; or .* workspace_low"
     for names in (["target_joints"], []):
         with pytest.raises(ConfigurationError, match=says):
             Guard(PlanarArm(), SafetyLimits(), meta(*names))
