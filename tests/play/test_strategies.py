@@ -18,8 +18,9 @@ from offboard_client.chunks import (
     Step,
     choose_strategy,
     lay,
+    mixed,
 )
-from offboard_client.errors import ConfigurationError
+from offboard_client.errors import ConfigurationError, InvalidAction
 
 PERIOD = 0.1
 STEPS = 10
@@ -187,6 +188,38 @@ def test_the_gripper_does_what_the_newest_answer_says(name: str) -> None:
     loop = Loop(choose_strategy(name), late(0.0)).run(40)
     grips = {float(step.action["target_grip"][0]) for step in loop.played if step is not None}
     assert grips == {0.0, 1.0}
+
+
+def test_what_was_blended_with_hundreds_of_answers_can_still_be_looked_at() -> None:
+    """A long chunk, asked anew at each step: what is left of an answer is blended with each that follows."""
+    strategy, count, period = choose_strategy("blend", 1.0), 300, 0.01
+    for answer in range(2 * count):
+        now = answer * period
+        chunk = [
+            {"action": {"target_joints": np.array([float(answer)])}, "timestamp": i * period} for i in range(count)
+        ]
+        assert strategy.take(lay(chunk, now, period, None), now) is None
+        step = strategy.play(now)
+        assert step is not None
+    assert 0 <= float(step.action["target_joints"][0]) <= answer
+
+
+def test_of_two_arms_each_gripper_decides_and_each_rotation_is_turned() -> None:
+    straight, turned = [0, 0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 1, 0, 0]
+    one = {"target_grip.left": np.array([0.0]), "target_pose.left": np.array(straight, np.float64)}
+    other = {"target_grip.left": np.array([1.0]), "target_pose.left": np.array(turned, np.float64)}
+    found = mixed([one, other], [0.5, 0.5])
+    assert found["target_grip.left"] == 1.0
+    assert found["target_pose.left"] == pytest.approx([0, 0, 0, math.sqrt(0.5), math.sqrt(0.5), 0, 0])
+
+
+def test_rtc_refuses_rows_that_the_model_could_not_be_told_of_again() -> None:
+    strategy = choose_strategy("rtc")
+    strategy.check({"context": ["prefix", "delay_steps"]})
+    uneven = rows([0.0, 1.0, 2.0])
+    del uneven[1]["action"]["target_grip"]
+    with pytest.raises(InvalidAction, match="different names or shapes"):
+        strategy.take(lay(uneven, 0.0, PERIOD, None), 0.0)
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))

@@ -328,3 +328,30 @@ def test_what_cannot_be_played_so_is_refused_at_once(make: Callable[[], Any], sa
     with pytest.raises(ConfigurationError, match=says):
         make()
     assert set(threading.enumerate()) <= before
+
+
+@pytest.mark.parametrize("chunks", ["sequential", "prefetch", "latest", "blend", "ensemble"])
+def test_an_answer_about_the_old_task_does_not_put_off_the_question_about_the_new_one(chunks: str) -> None:
+    session = Session()
+    with playing(session, chunks) as stream:
+        stream.task = "old"
+        assert stream.wants(0.0)
+        stream.observe({}, 0.0)
+        assert session.observations.get(timeout=PATIENCE)["task"] == "old"
+        stream.task = "new"  # while the answer is on its way
+        session.answers.put(rows(0, 20))
+        assert stream.wait(PATIENCE)
+        assert isinstance(stream.next_action(0.1), Step), "what there is, until the new one is there"
+        assert answered(stream, session, rows(100, 20), 0.1)["task"] == "new"
+        assert value(stream.next_action(0.2)) >= 100, "nothing of the old one is played past it"
+
+
+def test_rows_of_other_names_are_an_answer_that_has_failed_and_no_end_of_the_loop() -> None:
+    session = Session(context=["prefix", "delay_steps"])
+    with playing(session, "rtc") as stream:
+        uneven = rows(0)
+        uneven[2]["action"]["target_grip"] = np.zeros(1)
+        answered(stream, session, uneven, 0.0)
+        held = stream.next_action(0.0)
+        assert isinstance(held, HoldStill)
+        assert isinstance(held.failure, InvalidAction)

@@ -9,11 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..robots import Vector, mean_pose
+from ..wire import POSES
 from .steps import Step
-
-#: Of names that are no number to be averaged: half a grasp is none.
-_DECIDED = frozenset({"target_grip"})
-_POSES = frozenset({"target_pose", "pose_delta"})
 
 
 def mixed(actions: Sequence[Mapping[str, Any]], weights: Sequence[float]) -> dict[str, Any]:
@@ -28,21 +25,23 @@ def mixed(actions: Sequence[Mapping[str, Any]], weights: Sequence[float]) -> dic
     for name, value in newest.items():
         values = [np.asarray(action[name], np.float64) for action in actions if name in action]
         alike = len(values) == len(actions) and all(each.shape == values[-1].shape for each in values)
-        if name in _DECIDED or not alike:
+        if _is_decided(name) or not alike:
             made[name] = value
-        elif name in _POSES:
+        elif name.partition(".")[0] in POSES:
             made[name] = mean_pose(np.array(values), share)
         else:
-            made[name] = np.tensordot(share, np.array(values), axes=1)
+            made[name] = (share @ np.array(values).reshape(len(values), -1)).reshape(values[-1].shape)
     return made
 
 
 class Made(Mapping[str, Any]):
     """An action that is made when it is first looked at: most are replaced before they are played."""
 
-    def __init__(self, make: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(self, make: Callable[[], Mapping[str, Any]], depth: int = 1) -> None:
+        """``depth``: so many of them are made one of the other, this one included."""
         self._make: Callable[[], Mapping[str, Any]] | None = make
         self._action: Mapping[str, Any] = {}
+        self.depth = depth
 
     def __getitem__(self, name: str) -> Any:
         return self._looked_at()[name]
@@ -55,8 +54,21 @@ class Made(Mapping[str, Any]):
 
     def _looked_at(self) -> Mapping[str, Any]:
         if self._make is not None:
-            self._action, self._make = self._make(), None
+            self._action, self._make, self.depth = self._make(), None, 0
         return self._action
+
+
+def made_of(actions: Sequence[Mapping[str, Any]], make: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """What ``make`` makes of ``actions``, when it is first looked at; at once where they wait for others in turn.
+
+    What is left of an answer may be mixed with hundreds of later ones before it is played.
+    """
+    depth = 1 + max(action.depth if isinstance(action, Made) else 0 for action in actions)
+    return Made(make, depth) if depth <= _DEEPEST else make()
+
+
+#: So many actions wait for one another at most: what is then made of them costs one look a fraction of a control period.
+_DEEPEST = 8
 
 
 def at(steps: Sequence[Step], due: float) -> Mapping[str, Any] | None:
@@ -68,7 +80,8 @@ def at(steps: Sequence[Step], due: float) -> Mapping[str, Any] | None:
         return steps[later].action
     before, after = steps[later - 1], steps[later]
     part = (due - before.due) / (after.due - before.due)
-    return Made(lambda: {**mixed([before.action, after.action], [1 - part, part]), **_decided(before.action)})
+    both, shares = [before.action, after.action], [1 - part, part]
+    return made_of(both, lambda: {**mixed(both, shares), **_decided(before.action)})
 
 
 #: Moments that differ by less are the same one, in seconds.
@@ -76,4 +89,9 @@ _SAME = 1e-6
 
 
 def _decided(action: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: action[name] for name in _DECIDED & action.keys()}
+    return {name: value for name, value in action.items() if _is_decided(name)}
+
+
+def _is_decided(name: str) -> bool:
+    """Whether it is no number to be averaged, of whichever arm: half a grasp is none."""
+    return name.partition(".")[0] == "target_grip"

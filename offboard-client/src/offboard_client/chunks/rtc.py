@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import ConfigurationError
+import numpy as np
+
+from ..errors import ConfigurationError, InvalidAction
 from ..wire import CONTEXT, columns
 from .steps import TimedChunk
 from .strategies import SAME, Latest
@@ -62,8 +64,16 @@ class RealTimeChunking(Latest):
         return {CONTEXT["prefix"]: columns(rows), CONTEXT["delay_steps"]: delay}
 
     def take(self, chunk: TimedChunk, now: float) -> str | None:
-        """See :meth:`ChunkStrategy.take`."""
+        """See :meth:`ChunkStrategy.take`. Raises InvalidAction for rows that no model could be told of again."""
         promised, self._promised = self._promised, None
+        if (
+            len({tuple((name, np.shape(value)) for name, value in sorted(step.action.items())) for step in chunk.steps})
+            > 1
+        ):
+            raise InvalidAction(
+                "the rows of the answer hold different names or shapes, and real-time chunking tells the model what is "
+                "not played yet as one array for each name; take another strategy: prefetch, latest, blend"
+            )
         moving = self.end > now + SAME
         if self._untold and moving and not self._renewed:
             return "it was asked to learn how late answers are: the model was not told what is played meanwhile"

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from ..errors import ConfigurationError
-from .mix import Made, at, mixed
+from .mix import Made, at, made_of, mixed
 from .steps import Step, TimedChunk
 
 #: ACT's temporal ensembling: an answer that is i answers younger than the oldest counts exp(-i * this).
@@ -217,7 +217,7 @@ class Blend(ChunkStrategy):
             if weight is None:
                 weight = min(max((step.due - now) / (old[-1].until - now), 0.0), 1.0)
             both, shares = [before, step.action], [1 - weight, weight]
-            made.append(replace(step, action=Made(partial(mixed, both, shares))))
+            made.append(replace(step, action=made_of(both, partial(mixed, both, shares))))
         return made
 
 

@@ -63,11 +63,11 @@ class PolicyStream:
         self._lock = threading.Lock()
         self._landed = threading.Condition(self._lock)
         self._asker = OneThread("offboard-stream")
-        self._epoch = self._episode = 0
-        self._flying, self._stood = False, 0.0
+        self._epoch, self._episode, self._flying, self._stood = 0, 0, False, 0.0
         self._mail: Exchange | None = None
         self._not_before = float("-inf")
         self._task: str | None = None
+        self._told = self._task  # by what was sent last
         self._why = HoldStill("no observation was sent yet")
         self._closed = self._anew = False
         #: How often the policy has begun an episode in mid-run because its session was lost.
@@ -126,8 +126,8 @@ class PolicyStream:
             sent = dict(observation)
             if self._task is not None:
                 sent["task"] = self._task
-            sent.update(self._frames.told(now))
-            sent.update(self._strategy.told(now, 0.0 if self.stands else self._trips.lead))
+            self._told = self._task
+            sent |= self._frames.told(now) | self._strategy.told(now, 0.0 if self.stands else self._trips.lead)
             self._flying, self._not_before, self._stood = True, now + self.action_period, 0.0
             self._why = HoldStill("the first answer is awaited" if self._trips.lead is None else "an answer is awaited")
             epoch, began = self._epoch, self._clock()
@@ -169,9 +169,8 @@ class PolicyStream:
         with self._lock:
             if self._why.failure is not None:
                 return self._why
-            if not self._flying or self._trips.lead is None:
-                return None
-            return self._why if now > self._not_before + self._trips.lead + self.action_period else None
+            lead = self._trips.lead if self._flying else None
+            return None if lead is None or now <= self._not_before + lead + self.action_period else self._why
 
     def wait(self, seconds: float) -> bool:
         """Wait for the answer that is on its way, so long at most; whether there is none. For a clock that stands."""
@@ -250,11 +249,12 @@ class PolicyStream:
 
     def _taken(self, mail: Exchange, rows: Sequence[Row], now: float) -> Exchange:
         try:
-            chunk = self._pace.lay(rows, mail.observed).moved(self._stood)
+            dropped = self._strategy.take(self._pace.lay(rows, mail.observed).moved(self._stood), now)
         except InvalidAction as error:
             self._why = HoldStill(error.text, error)
             return replace(mail, failure=error)
-        dropped = self._strategy.take(chunk, now)
+        if self._told != self._task:  # this is of the old one, and asks for the new one no later
+            self._strategy.renew()
         self._why = HoldStill(dropped or "the last answer was played to its end, and the next one is awaited")
         return replace(mail, dropped=dropped)
 
@@ -268,9 +268,8 @@ class PolicyStream:
         except BaseException as error:  # of a session in this process, SystemExit included
             failure = named(error)
         took = self._clock() - began
-        lost = isinstance(failure, LOSSES)
         with self._landed:
-            self._flying = lost
+            self._flying = lost = isinstance(failure, LOSSES)
             if epoch == self._epoch:
                 self._mail = Exchange(observation, observed, rows, took, timing, failure, anew=self._anew)
                 self._anew = False
