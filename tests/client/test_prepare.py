@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from offboard_client import BadObservation, ConfigurationError, InferenceClient, ModelLost
 from offboard_client.protocol import Clock
+from offboard_client.wire import shrink
 from scripted_server import OFFBOARD, ScriptedServer
 
 META = {**OFFBOARD, "observation": {"x": {"shape": [2], "dtype": "float32", "unit": None, "required": True}}}
@@ -70,6 +71,7 @@ async def asynchronous(observation, meta):
         (failing, "nothing was sent: prepare failed: RuntimeError: no such camera"),
         (lambda observation, meta: None, "nothing was sent: prepare returned a NoneType; it returns what is sent"),
         (asynchronous, "prepare returned a coroutine"),
+        (lambda observation, meta: {"x": shrink(observation["x"], 9, 9)}, "nothing was sent: an image is .* uint8 RGB"),
         (lambda observation, meta: {"x": np.zeros(3)}, r"x is \(3,\) float64, and \(2,\) float32 is asked for"),
         (
             lambda observation, meta: {**observation, "offboard.seq": 1},

@@ -49,6 +49,19 @@ def test_a_size_that_is_none_is_refused(resize: Any) -> None:
         Shrinking(resize)
 
 
+def test_what_was_seen_before_is_sent_no_larger_than_what_is_seen_now() -> None:
+    frames = [{"image.wrist": image(640, 480)}, {"image.wrist": image(640, 480), "robot_state.q": np.zeros(7)}]
+    sent = Shrinking(320)({"image.wrist": image(640, 480), "offboard.history": frames}, {})
+    assert [frame["image.wrist"].shape for frame in sent["offboard.history"]] == [(240, 320, 3)] * 2
+    assert sent["offboard.history"][1]["robot_state.q"] is frames[1]["robot_state.q"]
+    assert frames[0]["image.wrist"].shape == (480, 640, 3), "the kept frames are as they were"
+
+
+def test_an_image_without_a_pixel_is_left_to_whoever_checks_what_is_sent() -> None:
+    empty = image(640, 0)
+    assert Shrinking(320)({"image.wrist": empty}, {})["image.wrist"] is empty
+
+
 def test_what_is_prepared_is_given_the_shrunk_image() -> None:
     shapes: list[Any] = []
 

@@ -338,3 +338,14 @@ def test_a_server_that_announced_no_actions_is_not_said_to_have() -> None:
     guard = Guard(JointsAlone(), ANYWHERE, meta())
     with pytest.raises(InvalidAction, match=r"commands target_grip; this robot plays target_joints$"):
         guard.plan(rows({"target_grip": np.array([0.5])}), PlanarArm().observe())
+
+
+def test_what_a_robot_writes_into_its_command_is_not_where_it_was_sent() -> None:
+    """One that adds the length of its tool in place."""
+    arm = PlanarArm(Solvable())
+    guard = guard_of(arm)
+    pose = np.array(POSE)
+    for command in guard.plan(rows({"target_pose": pose}, {"target_pose": pose}), arm.observe()):
+        command.action["target_pose"][:3] += 0.1
+    for command in guard.plan(rows({"target_pose": pose}), arm.observe()):
+        np.testing.assert_allclose(command.action["target_pose"], pose)

@@ -99,11 +99,14 @@ def test_a_terminal_that_goes_away_while_somebody_types_ends_the_run() -> None:
 
 def test_taking_over_is_offered_where_there_is_a_leader() -> None:
     controls, line, board = keyboard(leads=True)
+    board.began("episode 1")
+    assert "t:take over" in line.text
     press(board, "t")
     assert "t:give back" in line.text
     press(board, "t")
     assert controls.take() == [TakeOver(), GiveBack()]
     controls, line, board = keyboard()
+    board.began("episode 1")
     press(board, "t")
     assert controls.take() == []
 
@@ -118,6 +121,45 @@ def test_what_was_typed_before_anybody_was_asked_is_not_heard(monkeypatch: pytes
         with pressed(heard.put):
             os.write(master, b"q")
             assert heard.get(timeout=PATIENCE) == "q"
+    os.close(master)
+
+
+def test_whoever_led_an_episode_to_its_end_takes_over_anew_in_the_next() -> None:
+    """The policy has the arm there, and a key that gave it back would leave it with the policy."""
+    controls, line, board = keyboard(leads=True)
+    press(board, "t")
+    assert controls.take() == [], "nobody has it between two episodes"
+    for number in (1, 2):
+        board.began(f"episode {number}")
+        press(board, "t")
+        assert controls.take() == [TakeOver()]
+        board.over()
+        assert line.text.startswith("ready | ")
+        assert "give back" not in line.text
+
+
+def test_what_is_pasted_as_an_instruction_is_told_whole_or_not_at_all() -> None:
+    controls, line, board = keyboard()
+    press(board, "i" + "x" * 1001)
+    assert "over 1000 characters; Esc: drop it" in line.text
+    assert len(line.text) < 120
+    press(board, "\x7f\r")
+    assert controls.take() == []
+    press(board, "\x1bi" + "x" * 1000 + "\r")
+    assert controls.take() == [Instruct("x" * 1000)]
+
+
+def test_a_key_that_comes_together_with_an_arrow_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As over a slow link. What arrows, function keys and Alt send is no key."""
+    master, slave = pty.openpty()
+    heard = queue.Queue[str]()
+    with os.fdopen(slave) as stdin, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", stdin)
+        with pressed(heard.put):
+            os.write(master, b"\x1b[A \x1b[15~\x1bOP\x1bsp\xc3\xa9")
+            assert [heard.get(timeout=PATIENCE) for _ in range(3)] == [" ", "p", "é"]
+            os.write(master, b"\x1b")
+            assert heard.get(timeout=PATIENCE) == "\x1b"
     os.close(master)
 
 

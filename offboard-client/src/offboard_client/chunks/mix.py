@@ -67,7 +67,7 @@ def made_of(actions: Sequence[Mapping[str, Any]], make: Callable[[], Mapping[str
     return Made(make, depth) if depth <= _DEEPEST else make()
 
 
-#: So many actions wait for one another at most: what is then made of them costs one look a fraction of a control period.
+#: So many actions wait for one another at most, so that the first look takes a fraction of a control period.
 _DEEPEST = 8
 
 

@@ -27,6 +27,8 @@ from .run_display import Display
 _BACKSPACE = "\x7f\x08"
 _ESCAPE = "\x1b"
 _ENTER = "\r\n"
+#: Characters of an instruction, and how many of them the line shows.
+_LONGEST, _SHOWN = 1000, 50
 
 
 class Keyboard:
@@ -37,7 +39,7 @@ class Keyboard:
         self._controls, self._line, self._leads = controls, line, leads
         self._lock = threading.Lock()
         self._typed: str | None = None
-        self._led = False
+        self._playing = self._led = False
         self._doing = "ready"
 
     @contextmanager
@@ -55,6 +57,18 @@ class Keyboard:
             else:
                 self._type(self._typed, key)
             self._show()
+
+    def began(self, doing: str) -> None:
+        """An episode begins: of the policy, whoever led the one before."""
+        with self._lock:
+            self._playing, self._led = True, False
+        self.says(doing)
+
+    def over(self) -> None:
+        """It is over, and nobody leads any more."""
+        with self._lock:
+            self._playing = self._led = False
+        self.says("ready")
 
     def says(self, doing: str) -> None:
         """Where the run is."""
@@ -77,17 +91,19 @@ class Keyboard:
             post(Resume() if self._controls.hold else Hold())
         elif key == "i":
             self._typed = ""
-        elif key == "t" and self._leads:
+        elif key == "t" and self._leads and self._playing:
             self._led = not self._led
             post(TakeOver() if self._led else GiveBack())
 
     def _type(self, typed: str, key: str) -> None:
-        if key in _ENTER:
+        if key == _ESCAPE:
+            self._typed = None
+        elif len(typed) > _LONGEST:  # something was pasted; cut off it would be another instruction
+            return
+        elif key in _ENTER:
             self._typed = None
             if typed.strip():
                 self._controls.post(Instruct(typed.strip()))
-        elif key == _ESCAPE:
-            self._typed = None
         elif key in _BACKSPACE:
             self._typed = typed[:-1]
         elif key.isprintable():
@@ -95,10 +111,13 @@ class Keyboard:
 
     def _show(self) -> None:
         if self._typed is not None:
-            self._line.show(f"instruction: {self._typed}_  (Enter: tell it, Esc: do not)")
+            long = len(self._typed) > _LONGEST
+            keys = f"over {_LONGEST} characters; Esc: drop it" if long else "Enter: tell it, Esc: do not"
+            cut = "…" if len(self._typed) > _SHOWN else ""
+            self._line.show(f"instruction: {cut}{self._typed[-_SHOWN:]}_  ({keys})")
             return
         doing = "HOLDING" if self._controls.hold else self._doing
-        take = f" t:{'give back' if self._led else 'take over'}" if self._leads else ""
+        take = f" t:{'give back' if self._led else 'take over'}" if self._leads and self._playing else ""
         hold = "go on" if self._controls.hold else "hold"
         self._line.show(f"{doing} | s:start p:stop r:reset space:{hold} i:say{take} q:quit")
 
@@ -113,7 +132,7 @@ class KeyboardDisplay(Display):
     def started(self, episode: EpisodeInfo) -> None:
         """On the line."""
         super().started(episode)
-        self._keyboard.says(f"episode {episode.number}")
+        self._keyboard.began(f"episode {episode.number}")
 
     def ticked(self, tick: Tick) -> None:
         """On the line: how far it is, and why the arm does not play, where it does not."""
@@ -125,4 +144,4 @@ class KeyboardDisplay(Display):
     def ended(self, outcome: Outcome) -> None:
         """A line of its own."""
         super().ended(outcome)
-        self._keyboard.says("ready")
+        self._keyboard.over()

@@ -221,7 +221,8 @@ class Guard:
             at = replace(at, twist=None, joint_velocity=None)
         elif arm == ["target_pose"]:
             at = self._motion.to_pose(action["target_pose"], at, measured, seconds, f"target_pose of {row}")
-            action["target_pose"] = at.pose
+            assert at.pose is not None
+            action["target_pose"] = at.pose.copy()  # a robot may write into what it is given
         else:
             what = f"{arm[0]} of {row}"
             action[arm[0]] = vector(action[arm[0]], None, what)

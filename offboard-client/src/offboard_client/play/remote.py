@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..chunks import ChunkStrategy
 from ..errors import ConfigurationError
-from ..wire import shrink
+from ..wire import CONTEXT, shrink
 from .stream import PolicyStream
 
 if TYPE_CHECKING:
@@ -75,12 +75,19 @@ class Shrinking:
 
     def __call__(self, observation: Mapping[str, Any], meta: Mapping[str, Any]) -> Mapping[str, Any]:
         """The observation as it is sent; the robot's own is not changed."""
+        sizes = meta.get("image_sizes")
+        made = self._shrunk(observation, sizes)
+        if (history := made.get(CONTEXT["history"])) is not None:
+            made[CONTEXT["history"]] = [self._shrunk(frame, sizes) for frame in history]
+        return made if self._after is None else self._after(made, meta)
+
+    def _shrunk(self, observation: Mapping[str, Any], sizes: Any) -> dict[str, Any]:
         made = dict(observation)
         for name, value in observation.items():
-            size = _stated(meta.get("image_sizes"), name) or self._resize
+            size = _stated(sizes, name) or self._resize
             if size is not None and _is_image(value):
                 made[name] = shrink(value, *size)
-        return made if self._after is None else self._after(made, meta)
+        return made
 
 
 def _stated(sizes: Any, name: str) -> tuple[int, int] | None:
@@ -93,7 +100,8 @@ def _is_image(value: Any) -> bool:
     if not isinstance(value, np.ndarray):
         return False
     array = cast("NDArray[Any]", value)
-    return array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3
+    # One without a pixel has no size that it could be brought to; whoever checks what is sent says what it is.
+    return array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size > 0
 
 
 def _size(what: str, value: Any) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, cast
 
-from ..errors import BadObservation, OffboardError, told
+from ..errors import BadMessage, BadObservation, OffboardError, told
 from ..wire import check_form
 from .settings import Prepare
 
@@ -17,6 +17,8 @@ def prepared(prepare: Prepare, observation: Mapping[str, Any], meta: Mapping[str
     try:
         # Of its own, as ``meta`` is: neither the robot's observation nor the session's facts are changed by it.
         made: Any = prepare(dict(observation), meta)
+    except BadMessage as error:  # of an image that is none, say
+        raise BadObservation(f"nothing was sent: {error.text}") from error
     except OffboardError:
         raise
     except Exception as error:

@@ -169,7 +169,10 @@ class SessionProtocol:
                 )
         check_sendable(observation, self.meta, first=not self._checked)
         self._checked = True
-        return self._send(self._message(observation))
+        try:
+            return self._send(self._message(observation))
+        except BadMessage as error:  # what is read raises it too, and that loses the session
+            raise BadObservation(f"nothing was sent: {error.text}") from error
 
     def ask_control(self, kind: str, params: Mapping[str, Any] | None = None) -> memoryview:
         """All bytes that carry a control frame.

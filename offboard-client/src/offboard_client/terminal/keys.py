@@ -6,6 +6,7 @@ import atexit
 import codecs
 import contextlib
 import os
+import re
 import select
 import sys
 import threading
@@ -23,6 +24,8 @@ except ImportError:  # where there is no POSIX terminal
 #: How long a thread may take that is in what a key does.
 _LEAVING = 5.0
 ENDED = ""
+#: What a key that is no character sends, and a character together with Alt. Keys that follow in one read count.
+_SEQUENCE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|O[@-~]|[!-~])")
 
 
 def require_keys() -> None:
@@ -93,7 +96,5 @@ def _read(fd: int, wake_up: int, on_key: Callable[[str], None]) -> None:
         if not data:
             on_key(ENDED)
             return
-        if data[:1] == b"\x1b" and len(data) > 1:
-            continue
-        for key in decoder.decode(data):
+        for key in decoder.decode(_SEQUENCE.sub(b"", data)):
             on_key(key)

@@ -19,6 +19,8 @@ from time import perf_counter
 from typing import Any, TypeVar, cast
 
 from offboard_client.errors import (
+    BadMessage,
+    BadObservation,
     Busy,
     ConnectionLost,
     InferTimeout,
@@ -122,7 +124,10 @@ class LocalSession:
             asked = perf_counter()
             check_sendable(observation, self._meta, first=not self._checked)
             self._checked = True
-            frame = encode(observation)
+            try:
+                frame = encode(observation)
+            except BadMessage as error:
+                raise BadObservation(f"nothing was sent: {error.text}") from error
             encoded = perf_counter()
             reply = self._wait(session.infer(frame), self._limits.infer + _GRACE)
             arrived = perf_counter()
