@@ -8,6 +8,7 @@ import importlib.util
 import logging
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,6 +116,22 @@ def pytest_xdist_auto_num_workers(config: pytest.Config):
     """``-n auto``, the default: what is named runs in this process, which starts at once; all of it in many."""
     cores = yield
     return WORKERS_PER_CORE * cores if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+
+
+def _compiled() -> bool:
+    """Whether the last of the tests' modules was, and a library that all of them import."""
+    library = importlib.util.find_spec("mujoco")
+    last = Path(__file__).parent.glob(f"workspace/__pycache__/test_versions.{sys.implementation.cache_tag}-pytest-*")
+    return any(last) and (library is None or Path(importlib.util.cache_from_source(library.origin)).exists())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session):
+    """One process compiles what many would compile at once."""
+    option, everything = session.config.option, session.config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if everything and option.dist != "no" and not option.collectonly and not _compiled():
+        collect = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-n", "0"]
+        subprocess.run(collect, cwd=session.config.rootpath, capture_output=True, check=False)
 
 
 class _Files(LoadFileScheduling):

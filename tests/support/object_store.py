@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from offboard_core.process import free_port
 
 #: Seconds for the server to listen; decides nothing.
 PATIENCE = 240
@@ -22,6 +21,8 @@ PATIENCE = 240
 @contextlib.contextmanager
 def object_server() -> Iterator[str]:
     """Its address."""
+    from offboard_core.process import free_port  # the client's own tests run where there is no core
+
     port = free_port()
     server = subprocess.Popen(
         [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", str(port)],
