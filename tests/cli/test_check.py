@@ -121,3 +121,75 @@ def test_run_says_what_cannot_be_judged_and_goes_on(capsys, unmoved) -> None:
     check(still, "--seconds", "0.1", command="run")
     assert "cannot be judged beforehand: action: the policy declares nothing" in capsys.readouterr().err
     assert "observe" in unmoved
+
+
+def noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (12, 16, 3), np.uint8)
+
+
+@pytest.fixture
+def cameras(monkeypatch: pytest.MonkeyPatch, unmoved):
+    def see(**shown: np.ndarray) -> None:
+        images = {f"image.{name}": image for name, image in shown.items()}
+        monkeypatch.setattr(SimRobot, "observe", lambda _: {"robot_state.q": np.zeros(7), **images})
+
+    return see
+
+
+def test_live_images_are_shown_beside_what_the_policy_reads_and_nothing_moves(capsys, cameras, unmoved) -> None:
+    cameras(wrist=noise(1), exterior=np.full((12, 16, 3), (200, 100, 0), np.uint8) + noise(2) // 16)
+
+    @declare(observation={"robot_state.q": (7,), "image.wrist": (-1, -1, 3)}, action={"target_joints": (7,)})
+    def seeing(observation):
+        raise AssertionError("nothing is inferred")
+
+    assert check(seeing, "--live") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"image\.wrist +│ 16 x 12 +│ [\d ]+│ 0 to 255 +│ \(any, any, 3\)", out), out
+    assert re.search(r"image\.exterior +│ 16 x 12 +│ 208 107 8 +│ 0 to 215 +│ not this", out), out
+    assert out.endswith("they fit\n")
+    assert unmoved == []
+
+
+@pytest.mark.parametrize("where", ["check", "run"])
+def test_a_camera_that_shows_nothing_or_what_another_shows_is_told(capsys, cameras, where: str) -> None:
+    same = noise(1)
+    cameras(wrist=np.full((12, 16, 3), 3, np.uint8), left=same, right=same.copy())
+
+    @declare(observation={"robot_state.q": (7,)}, action={"target_joints": (7,)})
+    def still(observation):
+        return [{"target_joints": np.zeros(7)}]
+
+    check(still, *(["--live"] if where == "check" else ["--seconds", "0.1"]), command=where)
+    text = "".join(capsys.readouterr())
+    assert "image.wrist" in text
+    assert re.search(r"shows nothing: all of it is 3 to 3 of 255", text), text
+    assert re.search(r"image\.right:?\s+is the same picture as\s+image\.left", text), text
+
+
+def test_live_images_are_in_the_object_as_well(capsys, cameras) -> None:
+    cameras(wrist=np.full((12, 16, 3), 3, np.uint8))
+    assert check(fitting, "--live", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    (live,) = said["live"]
+    assert live == {"name": "image.wrist", "size": [16, 12], "mean": [3, 3, 3], "low": 3, "high": 3}
+    assert [doubt["name"] for doubt in said["doubts"]] == ["image.wrist"]
+
+
+def test_live_images_are_drawn_in_a_terminal(monkeypatch: pytest.MonkeyPatch, cameras) -> None:
+    cameras(wrist=noise(1))
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    terminal = Terminal(monkeypatch, 80)
+    with terminal.stands_for("stdout"):
+        assert check(fitting, "--live") == 0
+    assert sum("▀" * 16 in line for line in terminal.lines) == 6
+
+
+def test_the_verdict_is_the_reports(capsys, monkeypatch) -> None:
+    def still(observation):
+        return [{"target_joints": np.zeros(7)}]
+
+    check(still, "--seconds", "0.1", "--json", command="run")
+    found = json.loads(capsys.readouterr().out)["check"]
+    assert found["fits"] is True
+    assert {doubt["name"] for doubt in found["doubts"]} == {"observation", "action"}

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import BadParameter, ConfigurationError
-from ..play import Fit, PolicySession, compare
+from ..play import Fit, PolicySession, compare, pictures, suspicious
 from ..plugins import UsageError
-from ..robots import RobotSpec, make_robot, make_task
+from ..robots import Asked, RobotSpec, connected, make_robot, make_task
 from ..terminal import Line, emit_json, emit_table, note, say, tell
 from .limit_options import LimitsFile, show_limits
+from .live import show_pictures
 from .run_options import parse_with_policy
 
 
@@ -23,12 +25,15 @@ class CheckOptions:
     """The robot's limits (TOML), which are shown; and whether they can be held for what the policy answers."""
     task: str | None = None
     """The instruction; without it that of the robot's own task."""
+    live: bool = False
+    """Connect the robot, and show what its cameras see; nothing moves."""
 
 
 def run(arguments: list[str]) -> int:
     """Hold what a robot declares against a policy's handshake. 0 if they fit, 1 if they do not.
 
-    The robot is not connected, and nothing is inferred. Raises UsageError, and what opening the policy raises.
+    Nothing is inferred, and the robot is connected for ``--live`` only. Raises UsageError, what opening the policy
+    raises, and what a robot that is connected does.
     """
     parsed = parse_with_policy(
         "check", CheckOptions, arguments, "Hold a robot against a policy, before anything moves."
@@ -45,15 +50,23 @@ def run(arguments: list[str]) -> int:
     with Line() as line, closing(parsed.open(line)) as session:
         meta = session.metadata
     fit = compare(robot.spec, meta, task.instruction)
+    observation: dict[str, Any] | None = None
+    if parsed.run.live:
+        with connected(robot), Asked("observe"):
+            observation = robot.observe()
+        fit = dataclasses.replace(fit, doubts=(*fit.doubts, *suspicious(observation)))
     if fit.fits and limits.file is not None:
         limits.guard(robot, meta)  # raises for what cannot be held
     if parsed.policy.json:
         about = {"robot": str(parsed.robot), "meta": meta, "limits": limits.as_dict() if limits.file else None}
-        emit_json({**about, "fits": fit.fits, **dataclasses.asdict(fit)})
+        live = None if observation is None else [dataclasses.asdict(each) for each in pictures(observation)]
+        emit_json({**about, **fit.as_dict(), "live": live})
         return int(not fit.fits)
     show_mismatches(fit)
     if limits.file is not None:
         show_limits(limits, robot)
+    if observation is not None:
+        show_pictures(observation, meta)
     for doubt in fit.doubts:
         tell(f"cannot be judged: {doubt.name}: {doubt.why}")
     if fit.fits:
@@ -61,8 +74,11 @@ def run(arguments: list[str]) -> int:
     return int(not fit.fits)
 
 
-def require_fit(spec: RobotSpec, session: PolicySession, instruction: str | None) -> None:
-    """Say on stderr what cannot be judged. Raises ConfigurationError, after a table there, where the two do not fit."""
+def require_fit(spec: RobotSpec, session: PolicySession, instruction: str | None) -> Fit:
+    """What was found; what cannot be judged is said on stderr.
+
+    Raises ConfigurationError, after a table there, where the two do not fit.
+    """
     fit = compare(spec, session.metadata, instruction)
     for doubt in fit.doubts:
         note(f"cannot be judged beforehand: {doubt.name}: {doubt.why}")
@@ -70,6 +86,7 @@ def require_fit(spec: RobotSpec, session: PolicySession, instruction: str | None
         show_mismatches(fit, stderr=True)
         names = ", ".join(dict.fromkeys(each.name for each in fit.mismatches))
         raise ConfigurationError(f"the robot and the policy do not fit, and nothing has moved; see above: {names}")
+    return fit
 
 
 def show_mismatches(fit: Fit, *, stderr: bool = False) -> None:

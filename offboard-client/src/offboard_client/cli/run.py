@@ -89,10 +89,10 @@ def play(
             closing(open_policy(line)) as session,
         ):
             line.stop()
-            require_fit(robot.spec, session, task.instruction)
+            fit = require_fit(robot.spec, session, task.instruction)
             driver = TimedDriver(
                 session, robot, task, limits=limits or options.limits, observers=(report, *others),
-                playing=options.playing, attended=attended, controls=controls,
+                playing=options.playing, attended=attended, controls=controls, fit=fit,
             )  # fmt: skip
             report.losses, report.stops = driver.losses, controls.stops
             with nullcontext() if keyboard is None else keyboard.listening():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from ..errors import counted, printable
-from ..play import RUNGS, Answer, EpisodeInfo, Outcome, Report, Tick, percentiles
+from ..play import RUNGS, Answer, EpisodeInfo, Outcome, Report, Tick, percentiles, suspicious
 from ..terminal import Line, note
 
 #: What a reader calls what is measured of the reply before.
@@ -20,6 +20,7 @@ class Display:
         self._line, self._count, self._seconds = line, episodes, seconds
         # Its own: the run's may be further on.
         self._seen = Report()
+        self._looked = False
 
     @property
     def _which(self) -> str:
@@ -31,7 +32,14 @@ class Display:
         self._seen.started(episode)
 
     def answered(self, answer: Answer) -> None:
-        """Prints a line where the policy has begun anew; the live one has the round trip with the next step."""
+        """Prints a line where the policy has begun anew; the live one has the round trip with the next step.
+
+        And one for each image of the run's first observation that may show nothing.
+        """
+        if not self._looked:
+            self._looked = True
+            for doubt in suspicious(answer.observation):
+                note(f"see whether this is right: {doubt.name} {doubt.why}")
         self._seen.answered(answer)
         if answer.anew:
             note(f"episode {self._which}: the policy began a new episode: its session was lost")

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import OffboardError
-from ..play import Answer, Command, EpisodeInfo, Exchange, Loss, Outcome, Rung, RunObserver, Shielded, Tick
+from ..play import Answer, Command, EpisodeInfo, Exchange, Fit, Loss, Outcome, Rung, RunObserver, Shielded, Tick
 
 
 class Audience:
     """The observers of a run. Nothing is made for them where there are none."""
 
-    def __init__(self, observers: Iterable[RunObserver], clock: Callable[[], float]) -> None:
+    def __init__(self, observers: Iterable[RunObserver], clock: Callable[[], float], fit: Fit | None = None) -> None:
         self._observers = [each if isinstance(each, Shielded) else Shielded(each) for each in observers]
-        self._clock = clock
+        self._clock, self._fit = clock, fit
 
     @property
     def losses(self) -> list[Loss]:
@@ -27,7 +27,7 @@ class Audience:
     ) -> None:
         """See :class:`EpisodeInfo`. ``periods``: the robot's control period, and that of an action."""
         if self._observers:
-            episode = EpisodeInfo(number, seed, seconds, *periods, meta, self._clock(), time.time())
+            episode = EpisodeInfo(number, seed, seconds, *periods, meta, self._clock(), time.time(), self._fit)
             for observer in self._observers:
                 observer.started(episode)
 

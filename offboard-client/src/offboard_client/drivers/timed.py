@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import ConfigurationError, ConnectionFailed, ConnectionLost, OffboardError, RobotFailed, counted, told
 from ..play import (
     Controls,
+    Fit,
     Ladder,
     Loss,
     Outcome,
@@ -73,6 +74,7 @@ class TimedDriver:
         playing: Playing | None = None,
         attended: bool = False,
         controls: Controls | None = None,
+        fit: Fit | None = None,
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -84,12 +86,13 @@ class TimedDriver:
         ``controls``: whatever posts Hold, Stop, Reset or Quit there has the robot told to stop at once. After a hold
         the policy is asked anew; after Stop and Reset the next episode waits for Start. An answer that is awaited
         meanwhile is awaited to the end, and not played. ``attended``: each episode waits for Start, until somebody
-        quits. ``clock``: wall seconds; ``sleep``: how a person is waited for.
+        quits. ``fit``: what a check before the run has found (:func:`~offboard_client.play.compare`), for the
+        observers. ``clock``: wall seconds; ``sleep``: how a person is waited for.
 
         Raises ConfigurationError for a policy that this robot cannot play, or that ``limits`` cannot hold.
         """
         self._session, self._robot, self._task, self._clock = session, robot, task, clock
-        self._audience = Audience(observers, clock)
+        self._audience = Audience(observers, clock, fit)
         self._meta = session.metadata
         self._limits = limits if isinstance(limits, RobotLimits) else RobotLimits(limits)
         self._guard = self._limits.guard(robot, self._meta)

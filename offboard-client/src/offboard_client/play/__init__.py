@@ -26,6 +26,7 @@ from .ladder import Ladder, Patience
 from .limits_file import RobotLimits, load_limits
 from .observer import RUNGS, Answer, EpisodeInfo, Outcome, Rung, RunObserver, Tick
 from .pace import Pace
+from .pictures import Picture, pictures, suspicious
 from .policy import POLICIES, PolicyEntry, PolicySession, choose_policy, list_policies, open_policy
 from .remote import RemotePolicy, Shrinking
 from .report import Episode, Report, percentiles
@@ -60,6 +61,7 @@ __all__ = [
     "Outcome",
     "Pace",
     "Patience",
+    "Picture",
     "PolicyEntry",
     "PolicySession",
     "PolicyStream",
@@ -86,6 +88,8 @@ __all__ = [
     "load_limits",
     "open_policy",
     "percentiles",
+    "pictures",
     "read_place",
     "schedule",
+    "suspicious",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import ConfigurationError, nearest, unknown
@@ -51,6 +51,10 @@ class Fit:
     def fits(self) -> bool:
         """Whether nothing is known to be wrong."""
         return not self.mismatches
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {"fits": self.fits, **asdict(self)}
 
 
 def compare(spec: RobotSpec, meta: Mapping[str, Any], instruction: str | None) -> Fit:

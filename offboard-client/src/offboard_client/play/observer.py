@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
+from .fit import Fit
 from .schedule import Command
 
 #: Why the arm does what it does, from the wished for to the last resort: ``playing`` what the policy answered, a pause
@@ -23,7 +24,7 @@ class EpisodeInfo:
 
     ``seconds``: how long it may last on the robot's clock. ``control_period``: the robot's. ``action_period``: of one
     of the policy's actions. ``meta``: the handshake's. ``at``: now, on the monotonic clock of the other events;
-    ``wall_time``: the same moment since 1970.
+    ``wall_time``: the same moment since 1970. ``fit``: what the check before the run found; None if there was none.
     """
 
     number: int
@@ -34,6 +35,7 @@ class EpisodeInfo:
     meta: Mapping[str, Any]
     at: float
     wall_time: float
+    fit: Fit | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .bounded import Loss
+from .fit import Fit
 from .observer import Answer, EpisodeInfo, Outcome, Tick
 
 
@@ -50,11 +51,13 @@ class Report:
     stops: Sequence[float] = ()
     #: What those who watched missed: the driver's counters, if whoever runs it puts them here.
     losses: Sequence[Loss] = ()
+    #: What the check before the run found, as far as whoever runs it has told the driver.
+    fit: Fit | None = None
     _tick: Tick | None = None
 
     def started(self, episode: EpisodeInfo) -> None:
         """An episode more."""
-        self.deadline_ms = 1000 * episode.action_period
+        self.deadline_ms, self.fit = 1000 * episode.action_period, episode.fit
         self.episodes.append(Episode(seed=episode.seed))
 
     def answered(self, answer: Answer) -> None:
@@ -122,6 +125,7 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
         return {
+            "check": None if self.fit is None else self.fit.as_dict(),
             "episodes": len(self.episodes),
             "successes": self.successes,
             "steps": self.steps,
