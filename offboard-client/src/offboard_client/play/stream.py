@@ -221,7 +221,6 @@ class PolicyStream:
     def _asks(self, now: float) -> bool:
         busy = self._closed or self._flying or self._mail is not None or self._why.done
         again = now >= self._not_before - self.action_period / 4
-        # An arm that stands still meanwhile needs no answer early.
         return not busy and again and self._strategy.asks(now, 0.0 if self.stands else self._trips.early)
 
     def _drop(self, reason: str) -> None:
