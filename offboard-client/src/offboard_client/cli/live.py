@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ def show_pictures(observation: Mapping[str, Any], meta: Mapping[str, Any]) -> No
     """Print each image beside what the policy declares of it, and draw it where the terminal has colours."""
     declared: Mapping[str, Mapping[str, Any]] = meta.get("observation") or {}
     sizes: Any = meta.get("image_sizes") or {}
+    if isinstance(sizes, (list, tuple)):
+        sizes = dict.fromkeys(observation, cast("Any", sizes))
     found = pictures(observation)
     if not found:
         tell("the robot has no images")
@@ -34,7 +36,7 @@ def show_pictures(observation: Mapping[str, Any], meta: Mapping[str, Any]) -> No
                 f"{each.size[0]} x {each.size[1]}",
                 " ".join(map(str, each.mean)),
                 f"{each.low} to {each.high}",
-                _read(each, declared, sizes.get(each.name) if isinstance(sizes, Mapping) else sizes),
+                _read(each, declared, sizes.get(each.name)),
             )
             for each in found
         ],
@@ -58,9 +60,9 @@ def drawn(image: NDArray[np.uint8]) -> Text:
     height, width = image.shape[:2]
     columns = min(_WIDTH, width)
     rows = max(2 * round(height * columns / width / 2), 2)
-    y = (np.arange(rows) + 0.5) * height / rows
-    x = (np.arange(columns) + 0.5) * width / columns
-    small = image[y.astype(int)][:, x.astype(int)]
+    y = [(2 * i + 1) * height // (2 * rows) for i in range(rows)]
+    x = [(2 * i + 1) * width // (2 * columns) for i in range(columns)]
+    small = image[y][:, x]
     lines = Text()
     for above, below in zip(small[::2], small[1::2], strict=True):
         for high, low in zip(above, below, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,13 +54,11 @@ def suspicious(observation: Mapping[str, Any]) -> list[Doubt]:
 
 
 def _images(observation: Mapping[str, Any]) -> dict[str, NDArray[np.uint8]]:
-    return {
-        name: value
-        for name, value in observation.items()
-        if name.startswith("image.")
-        and isinstance(value, np.ndarray)
-        and value.dtype == np.uint8
-        and value.ndim == 3
-        and value.shape[2] == 3
-        and value.size
-    }
+    return {name: value for name, value in observation.items() if name.startswith("image.") and _is_rgb(value)}
+
+
+def _is_rgb(value: Any) -> bool:
+    if not isinstance(value, np.ndarray):
+        return False
+    array = cast("NDArray[Any]", value)
+    return array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size > 0
