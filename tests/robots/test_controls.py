@@ -229,6 +229,19 @@ def test_a_stop_is_measured_from_when_it_was_posted_until_the_robot_has_come_bac
     assert controls.stops == [1.0, 0.75]
 
 
+def test_an_arm_has_stopped_when_what_it_plays_has_returned_as_well() -> None:
+    run, now = Run(FakeSession(LONG)), [5.0]
+    run.controls = Controls(clock=lambda: now[0])
+
+    def posts() -> None:
+        run.post(Stop())()
+        now[0] += 0.008  # until this control period is over
+
+    run.arm.at[7] = posts
+    run.play()
+    assert run.controls.stops == [pytest.approx(0.008)]
+
+
 def test_a_person_reads_how_long_a_stop_took(capsys: pytest.CaptureFixture[str]) -> None:
     run = Run(FakeSession(LONG, []))
     run.arm.at[7] = run.post(Stop())
@@ -238,7 +251,7 @@ def test_a_person_reads_how_long_a_stop_took(capsys: pytest.CaptureFixture[str])
     run.report.stops = [0.0123, 0.0456]
     assert run.report.as_dict()["stop_ms"] == [12.3, 45.6]
     show(run.report, False)
-    assert "2; it was told and had come back in 45.60 ms at most" in capsys.readouterr().out
+    assert "2; it was told and stood still in 45.60 ms at most" in capsys.readouterr().out
 
 
 def test_a_hold_may_end_in_a_stop() -> None:

@@ -96,7 +96,7 @@ def table(report: Report, whose: str = "server") -> Table:
         result.add_row("the arm", ", ".join(f"{rung.replace('_', ' ')} {seconds:.1f} s" for rung, seconds in on))
     if report.stops:
         slowest = 1000 * max(report.stops)
-        result.add_row("stops", f"{len(report.stops)}; it was told and had come back in {slowest:.2f} ms at most")
+        result.add_row("stops", f"{len(report.stops)}; it was told and stood still in {slowest:.2f} ms at most")
     for loss in filter(None, report.losses):
         lost = [f"missed {counted(loss.dropped, 'event')}"] if loss.dropped else []
         lost += [f"failed {counted(loss.failed, 'time')}, first with {loss.failure}"] if loss.failed else []

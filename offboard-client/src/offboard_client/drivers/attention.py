@@ -36,6 +36,9 @@ class Attention:
         # Set while nobody is telling the robot to stop. Whoever does waits for nothing, not for an observation either.
         self._back = threading.Event()
         self._back.set()
+        # Set while nothing is played.
+        self._still = threading.Event()
+        self._still.set()
 
     def paid(self) -> AbstractContextManager[None]:
         """Within, the robot is told to stop as soon as somebody posts what holds or ends."""
@@ -44,11 +47,13 @@ class Attention:
     @contextmanager
     def in_motion(self) -> Generator[None, None, None]:
         """Within, :meth:`lost` is asked in each control period."""
+        self._still.clear()
         self._controls.attended = True
         try:
             yield
         finally:
             self._controls.attended = False
+            self._still.set()
 
     @property
     def holding(self) -> bool:
@@ -114,6 +119,8 @@ class Attention:
                 self._robot.stop()
         finally:
             self._back.set()
+        # It holds when what was being played has returned, too.
+        self._still.wait(STOPPING)
 
     def _wait(self) -> None:
         self._sleep(self._period)

@@ -79,7 +79,8 @@ class Controls:
     ``hold``: whether the arm is to hold still, from :class:`Hold` until :class:`Resume`. ``attended``: the
     driver's word that it looks here in each control period; elsewhere it may wait long, for an answer or a connection.
     ``refused``: how many commands found no place. ``stops``: seconds from each command that held the arm or ended the
-    episode until the robot was told and had come back from it; of several at once, from the first of them.
+    episode until the robot was told, had come back from it, and what it played had returned; of several at once, from
+    the first of them.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
