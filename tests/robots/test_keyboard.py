@@ -228,14 +228,14 @@ def test_a_run_is_started_held_stopped_and_left_by_keys() -> None:
         it.press(" ")
         it.until("HOLDING")
         it.press(" p")
-        it.until(r"episode 1 \(seed 0\): over after")
+        it.until(r"episode 1 \(seed 0\): stopped after")
         it.press("s")
         it.until("episode 2")
         it.press("q")
         it.rest()
         assert it.process.returncode == 0
         assert it.as_before
-        assert "of 2 episodes" in it.seen
+        assert "0 of 2 episodes, 2 not judged" in it.seen
 
 
 #: Their handler is one, and not Ctrl-C's.

@@ -339,7 +339,9 @@ def test_what_will_not_heal_ends_the_episode_at_once() -> None:
 
 def test_without_answers_it_is_a_fault_in_the_end_and_says_why() -> None:
     rig = Rig(lambda number: 0.15 if number < 3 else 1e9, "latest", Patience(1.0, 3.0))
-    with pytest.raises(InferTimeout, match="held still for want of an answer: an answer is awaited"):
+    with pytest.raises(
+        InferTimeout, match=r"held still 3 s for want of an answer \(patience\.fault_after\): an answer is awaited"
+    ):
         rig.play(60.0)
     assert rig.rungs()["hold"] == pytest.approx(3.0 + 0.15, abs=0.2)
 

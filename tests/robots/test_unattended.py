@@ -11,7 +11,17 @@ import pytest
 from offboard_client.cli import Display, status, table
 from offboard_client.drivers import Playing, RunLength, TimedDriver
 from offboard_client.errors import ConnectionFailed, PolicyFailed
-from offboard_client.play import Answer, EpisodeInfo, Patience, Report, SafetyLimits
+from offboard_client.play import (
+    Answer,
+    Command,
+    EpisodeInfo,
+    Outcome,
+    Patience,
+    Report,
+    Rung,
+    SafetyLimits,
+    Tick,
+)
 from offboard_client.terminal import Line
 from rich.console import Console
 from robot_fakes import FakeRobot
@@ -126,3 +136,53 @@ def test_a_session_that_was_lost_is_announced(capsys: pytest.CaptureFixture[str]
     assert report.as_dict()["reconnects"] == 1
     assert report.as_dict()["episode_log"][0]["reconnects"] == 1
     assert "the policy began a new episode each time" in text(report)
+
+
+class Shown(Line):
+    """The line of a terminal; what it showed last."""
+
+    text = ""
+
+    def show(self, text: str, done: float | None = None, total: float | None = None, amount: str = "") -> None:
+        self.text = text
+
+
+BEGINNING = EpisodeInfo(1, 0, 10.0, 0.02, 0.1, {}, 0.0, 0.0)
+LOST = Answer({}, None, 0.0, 0.0, 5.0, {}, ("policy_failed", "CUDA out of memory"))
+FINE = Answer({}, [], 0.0, 0.0, 5.0, {})
+
+
+def tick(rung: Rung = "playing") -> Tick:
+    return Tick(Command({}, 0.02), rung, 0.0, 0.0, {}, 0.0)
+
+
+def test_an_answer_that_was_lost_is_told_though_the_run_went_on(capsys: pytest.CaptureFixture[str]) -> None:
+    report, line = Report(), Shown()
+    display = Display(line, 2, 10.0)
+    for watcher in (report, display):
+        watcher.started(BEGINNING)
+        for answer in (FINE, LOST, LOST, FINE, LOST):
+            watcher.answered(answer)
+            watcher.ticked(tick("hold" if answer.failure else "playing"))
+        assert line.text == "episode 1/2, 0 done, hold" or watcher is report
+        watcher.ended(Outcome(None, LOST.failure))
+    said = capsys.readouterr().err
+    assert said.count("episode 1/2: policy_failed: CUDA out of memory\n") == 2, "one after the other is told once"
+    assert line.text == "episode 1/2 is over, 0 done"
+    assert report.as_dict()["lost_answers"] == {"policy_failed": 2}, "the last one has ended the episode"
+    assert "2 x policy_failed; the run went on" in text(report)
+
+
+def test_what_nobody_judged_or_threw_away_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report()
+    display = Display(Line(), 0, 10.0)
+    outcomes = Outcome(True), Outcome(False), Outcome(), Outcome(stopped=True), Outcome(stopped=True, kept=False)
+    for outcome in outcomes:
+        for watcher in (report, display):
+            watcher.started(BEGINNING)
+            watcher.ended(outcome)
+    assert "1 of 5 episodes, 2 not judged, 1 thrown away" in text(report)
+    assert [episode["kept"] for episode in report.as_dict()["episode_log"]] == [True] * 4 + [False]
+    said = capsys.readouterr().err.splitlines()
+    for line, became in zip(said, ["success", "not done", "over", "stopped", "thrown away"], strict=True):
+        assert f"): {became} after" in line

@@ -21,6 +21,9 @@ class Display:
         # Its own: the run's may be further on.
         self._seen = Report()
         self._looked = False
+        # Of an exchange: what is still to be said, and what was said last.
+        self._failed: tuple[str, str] | None = None
+        self._told: tuple[str, str] | None = None
 
     @property
     def _which(self) -> str:
@@ -30,6 +33,7 @@ class Display:
     def started(self, episode: EpisodeInfo) -> None:
         """Nothing to show yet."""
         self._seen.started(episode)
+        self._failed = self._told = None
 
     def answered(self, answer: Answer) -> None:
         """Prints a line where the policy has begun anew; the live one has the round trip with the next step.
@@ -41,29 +45,48 @@ class Display:
             for doubt in suspicious(answer.observation):
                 note(f"see whether this is right: {doubt.name} {doubt.why}")
         self._seen.answered(answer)
+        self._failed = answer.failure
+        if answer.failure is None:
+            self._told = None
         if answer.anew:
             note(f"episode {self._which}: the policy began a new episode: its session was lost")
 
     def ticked(self, tick: Tick) -> None:
-        """Moves the line."""
+        """Moves the line, where the arm is on another rung by that one; one more for an exchange that has failed."""
         seen = self._seen
         seen.ticked(tick)
+        self._went_on()
         episode = seen.episodes[-1]
         text = f"episode {self._which}, {seen.successes} done"
-        if seen.round_trips_ms:  # an answer may have been missed
+        if tick.rung != "playing":
+            text += f", {tick.rung.replace('_', ' ')}"
+        elif seen.round_trips_ms:  # an answer may have been missed
             text += f", round trip {seen.round_trips_ms[-1]:.1f} ms"
         self._line.show(text, episode.seconds, self._seconds, f"{episode.seconds:.1f} s")
+
+    def _went_on(self) -> None:
+        """Says what has failed and ended nothing; once, where it fails again and again."""
+        if self._failed is not None and self._failed != self._told:
+            self._told = self._failed
+            note(f"episode {self._which}: {self._failed[0]}: {self._failed[1]}")
+        self._failed = None
 
     def ended(self, outcome: Outcome) -> None:
         """Prints what became of the episode."""
         self._seen.ended(outcome)
         episode = self._seen.episodes[-1]
         became = "failed" if episode.failure else {True: "success", False: "not done", None: "over"}[episode.success]
+        if not outcome.kept:
+            became = "thrown away"
+        elif outcome.stopped:
+            became = "stopped"
         note(
             f"episode {self._which} (seed {episode.seed}): {became} after "
             f"{episode.seconds:.1f} s, {counted(episode.steps, 'step')} in {counted(episode.exchanges, 'chunk')}"
             + (f": {episode.failure[0]}: {episode.failure[1]}" if episode.failure else "")
         )
+        if len(self._seen.episodes) < self._count:
+            self._line.show(f"episode {self._which} is over, {self._seen.successes} done")
 
 
 def table(report: Report, whose: str = "server") -> Table:
@@ -71,11 +94,13 @@ def table(report: Report, whose: str = "server") -> Table:
     result = Table(title="interrupted" if report.interrupted else None, show_header=False)
     result.add_column(style="bold")
     result.add_column()
-    result.add_row("success", f"{report.successes} of {len(report.episodes)} episodes")
+    result.add_row("success", _judged(report))
     for code, count in report.failures.items():
         result.add_row("failed", f"{count} x {code}")
     if report.gave_up:
         result.add_row("given up", report.gave_up)
+    for code, count in report.lost_answers.items():
+        result.add_row("answers lost", f"{count} x {code}; the run went on")
     if report.reconnects:
         result.add_row("sessions lost", f"{report.reconnects}; the policy began a new episode each time")
     result.add_row("steps", f"{report.steps} in {counted(len(report.round_trips_ms), 'chunk')}")
@@ -102,6 +127,16 @@ def table(report: Report, whose: str = "server") -> Table:
         lost += [f"failed {counted(loss.failed, 'time')}, first with {loss.failure}"] if loss.failed else []
         result.add_row(printable(loss.observer), printable(", ".join(lost)))
     return result
+
+
+def _judged(report: Report) -> str:
+    unjudged = sum(episode.success is None and episode.kept for episode in report.episodes)
+    dropped = sum(not episode.kept for episode in report.episodes)
+    return (
+        f"{report.successes} of {len(report.episodes)} episodes"
+        + (f", {unjudged} not judged" if unjudged else "")
+        + (f", {dropped} thrown away" if dropped else "")
+    )
 
 
 def _milliseconds(values: list[float]) -> str:

@@ -137,6 +137,7 @@ class KeyboardDisplay(Display):
     def ticked(self, tick: Tick) -> None:
         """On the line: how far it is, and why the arm does not play, where it does not."""
         self._seen.ticked(tick)
+        self._went_on()
         episode = self._seen.episodes[-1]
         why = "" if tick.rung == "playing" else f" {tick.rung.replace('_', ' ')}"
         self._keyboard.says(f"episode {len(self._seen.episodes)} {episode.seconds:.0f} s{why}")

@@ -240,7 +240,10 @@ class Player:
         why = getattr(held, "failure", None) or self._failure
         if why is not None:
             return why
-        return InferTimeout(f"the arm held still for want of an answer: {getattr(held, 'reason', 'none came')}")
+        since = self._ladder.held
+        waited = "" if since is None else f" {self._at - since:.2g} s"
+        reason = getattr(held, "reason", "none came")
+        return InferTimeout(f"the arm held still{waited} for want of an answer (patience.fault_after): {reason}")
 
     def _apply(self, command: Command, rung: Rung, counts: bool = True) -> None:
         at = self._clock()

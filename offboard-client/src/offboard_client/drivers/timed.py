@@ -133,7 +133,7 @@ class TimedDriver:
                     return
 
     def _episode(self, player: Player, stream: PolicyStream, number: int, seed: int, seconds: float) -> None:
-        periods = self._guard.control_period, self._guard.action_period
+        periods = self._guard.control_period, stream.action_period
         self._audience.started(number, seed, seconds, periods, self._meta)
         outcome, player.fault = Outcome(stopped=True), False
         try:

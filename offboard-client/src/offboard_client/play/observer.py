@@ -23,8 +23,9 @@ class EpisodeInfo:
     """An episode that begins; ``number`` counts from 1. Times are in seconds.
 
     ``seconds``: how long it may last on the robot's clock. ``control_period``: the robot's. ``action_period``: of one
-    of the policy's actions. ``meta``: the handshake's. ``at``: now, on the monotonic clock of the other events;
-    ``wall_time``: the same moment since 1970. ``fit``: what the check before the run found; None if there was none.
+    of the policy's actions, as it is played: twice as long at half the speed. ``meta``: the handshake's. ``at``: now,
+    on the monotonic clock of the other events; ``wall_time``: the same moment since 1970. ``fit``: what the check
+    before the run found; None if there was none.
     """
 
     number: int

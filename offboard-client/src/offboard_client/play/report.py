@@ -17,7 +17,10 @@ from .observer import Answer, EpisodeInfo, Outcome, Tick
 
 @dataclass
 class Episode:
-    """One episode. ``success`` is None where the robot cannot tell; ``failure`` is an error's code and text."""
+    """One episode. ``success`` is None where the robot cannot tell; ``failure`` is an error's code and text.
+
+    ``kept``: False if nothing of it shall be.
+    """
 
     seed: int
     success: bool | None = None
@@ -26,6 +29,7 @@ class Episode:
     exchanges: int = 0
     reconnects: int = 0
     failure: tuple[str, str] | None = None
+    kept: bool = True
 
 
 @dataclass
@@ -45,6 +49,8 @@ class Report:
     interrupted: bool = False
     #: Why the episodes that were left were not played: :attr:`.TimedDriver.gave_up`, if whoever runs it puts it here.
     gave_up: str | None = None
+    #: How many exchanges failed, by the error's code, without ending their episode.
+    lost_answers: Counter[str] = field(default_factory=Counter[str])
     #: Seconds that the arm was on each rung of :data:`.observer.Rung`, on the robot's clock.
     rungs: dict[str, float] = field(default_factory=dict[str, float])
     #: Seconds that each stop took: :attr:`.controls.Controls.stops`, if whoever runs it puts them here.
@@ -54,6 +60,7 @@ class Report:
     #: What the check before the run found, as far as whoever runs it has told the driver.
     fit: Fit | None = None
     _tick: Tick | None = None
+    _failed: tuple[str, str] | None = None
 
     def started(self, episode: EpisodeInfo) -> None:
         """An episode more."""
@@ -65,6 +72,8 @@ class Report:
         self.wall_s["observe"] += answer.observe_ms / 1000
         self.wall_s["infer"] += answer.round_trip_ms / 1000
         self.episodes[-1].reconnects += answer.anew
+        self._went_on()
+        self._failed = answer.failure
         if answer.failure:
             return
         self.episodes[-1].exchanges += 1
@@ -90,7 +99,16 @@ class Report:
         if self._tick is not None:
             self._passed(self._tick.seconds + self._tick.command.seconds)
         self._tick = None
-        self.episodes[-1].success, self.episodes[-1].failure = outcome.success, outcome.failure
+        if self._failed != outcome.failure:
+            self._went_on()
+        self._failed = None
+        episode = self.episodes[-1]
+        episode.success, episode.failure, episode.kept = outcome.success, outcome.failure, outcome.kept
+
+    def _went_on(self) -> None:
+        """The exchange before has ended nothing."""
+        if self._failed is not None:
+            self.lost_answers[self._failed[0]] += 1
 
     def _passed(self, seconds: float) -> None:
         """The last command's rung lasted until the episode was so old."""
@@ -135,6 +153,7 @@ class Report:
             "missed_deadlines": self.missed_deadlines,
             "deadline_ms": None if math.isnan(self.deadline_ms) else self.deadline_ms,
             "failures": dict(self.failures),
+            "lost_answers": dict(self.lost_answers),
             "reconnects": self.reconnects,
             "wall_s": {stage: round(seconds, 3) for stage, seconds in self.wall_s.items()},
             "rungs_s": {rung: round(seconds, 3) for rung, seconds in self.rungs.items()},
