@@ -1,5 +1,6 @@
 """The one line that changes while a command waits, and what a pipe gets instead."""
 
+import errno
 import json
 
 import numpy as np
@@ -41,6 +42,20 @@ def test_a_load_is_one_line_with_a_bar_its_size_and_its_time(terminal):
             part for part in ("loading act: fetching", "━", "1.0 GB of 2.0 GB", "0:01:23") if part not in text
         ] == []
         assert "so far" not in text
+
+
+def test_a_terminal_that_is_no_more_ends_nothing(terminal, monkeypatch):
+    """Its window was closed, or the connection to it: what comes after, a report in a file, is still to come."""
+
+    def gone(text):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with terminal.stands_for("stderr"), Line() as line:
+        line.show("episode 1")
+        monkeypatch.setattr(terminal, "write", gone)
+        line.show("episode 2")
+        line.stop()
+        line.show("episode 3")
 
 
 def test_without_a_size_there_is_no_bar(terminal):

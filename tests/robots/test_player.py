@@ -240,6 +240,17 @@ def test_sequential_stands_still_while_the_policy_thinks() -> None:
     assert np.all(np.diff(rig.arm.path) >= -1e-9)
 
 
+def test_whoever_watches_is_told_why_nothing_of_an_answer_is_played() -> None:
+    """A policy that takes longer than its chunk lasts: the arm never moves, and no error says so."""
+    rig = Rig(lambda number: 1.5)
+    assert rig.play(6.0)
+    assert set(rig.rungs()) == {"hold"}
+    assert rig.answers
+    for answer in rig.answers:
+        assert answer.dropped is not None
+        assert "1.5 s after its observation, and what it says is for 1 s" in answer.dropped
+
+
 @pytest.mark.parametrize("chunks", ["prefetch", "latest", "blend", "ensemble", "average"])
 def test_the_arm_never_waits_once_it_is_known_how_long_an_answer_takes(chunks: str) -> None:
     rig = Rig(lambda number: 0.25, chunks)

@@ -124,6 +124,23 @@ def test_a_server_that_does_not_come_back_fails_its_episode_and_then_the_run() -
     assert status(report) == 1
 
 
+def test_answers_of_which_nothing_is_played_are_counted_and_the_reason_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = Report()
+    display = Display(Line(), 3, 10.0)
+    for watcher in (report, display):
+        watcher.started(EpisodeInfo(1, 0, 10.0, 0.02, 0.1, {}, 0.0, 0.0))
+        for late in ("2 s too late", "3 s too late"):
+            watcher.answered(Answer({}, [{}], 0.0, 0.0, 5.0, {}, dropped=late))
+        watcher.answered(Answer({}, [{}], 0.0, 0.0, 5.0, {}))
+    said = capsys.readouterr().err
+    assert said.count("episode 1/3: nothing of a chunk is played: 2 s too late") == 1
+    assert "3 s" not in said, "once is enough while it goes on"
+    assert (report.as_dict()["unplayed"], report.as_dict()["unplayed_why"]) == (2, "3 s too late")
+    assert "2 chunks: 3 s too late" in text(report)
+
+
 def test_a_session_that_was_lost_is_announced(capsys: pytest.CaptureFixture[str]) -> None:
     report = Report()
     display = Display(Line(), 3, 10.0)

@@ -36,9 +36,10 @@ class Display:
         self._failed = self._told = None
 
     def answered(self, answer: Answer) -> None:
-        """Prints a line where the policy has begun anew; the live one has the round trip with the next step.
+        """Prints a line where the policy has begun anew, and for the first answer that is too late.
 
-        And one for each image of the run's first observation that may show nothing.
+        And one for each image of the run's first observation that may show nothing. The live one has the round trip
+        with the next step.
         """
         if not self._looked:
             self._looked = True
@@ -50,6 +51,8 @@ class Display:
             self._told = None
         if answer.anew:
             note(f"episode {self._which}: the policy began a new episode: its session was lost")
+        if answer.dropped is not None and self._seen.unplayed == 1:
+            note(f"episode {self._which}: nothing of a chunk is played: {printable(answer.dropped)}")
 
     def ticked(self, tick: Tick) -> None:
         """Moves the line, where the arm is on another rung by that one; one more for an exchange that has failed."""
@@ -104,6 +107,8 @@ def table(report: Report, whose: str = "server") -> Table:
     if report.reconnects:
         result.add_row("sessions lost", f"{report.reconnects}; the policy began a new episode each time")
     result.add_row("steps", f"{report.steps} in {counted(len(report.round_trips_ms), 'chunk')}")
+    if report.unplayed_why is not None:
+        result.add_row("not played", f"{counted(report.unplayed, 'chunk')}: {printable(report.unplayed_why)}")
     result.add_row("round trip", _milliseconds(report.round_trips_ms))
     for stage, values in report.server_ms.items():
         result.add_row(f"  {whose}: {_STAGES.get(stage) or printable(stage)}", _milliseconds(values))

@@ -47,7 +47,7 @@ class Answer:
     ``observe_ms``: how long the robot took to measure it. ``round_trip_ms``: how long the call took.
     ``timing``: the stages of that in ms, as the session's ``timing.last`` has them; {} after a failure.
     ``failure``: an error's code and text, if it was not answered. ``anew``: the policy has begun a new episode with it,
-    for its session was lost.
+    for its session was lost. ``dropped``: why nothing of ``rows`` is played, if that is so: they came too late.
     """
 
     observation: Mapping[str, Any]
@@ -58,6 +58,7 @@ class Answer:
     timing: Mapping[str, float]
     failure: tuple[str, str] | None = None
     anew: bool = False
+    dropped: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -46,6 +46,9 @@ class Report:
     server_ms: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     #: Wall seconds: ``observe`` (measuring), ``infer`` (round trips), ``apply`` (playing).
     wall_s: dict[str, float] = field(default_factory=lambda: {"observe": 0.0, "infer": 0.0, "apply": 0.0})
+    #: How many answers came too late for anything of them to be played, and of the last of them why.
+    unplayed: int = 0
+    unplayed_why: str | None = None
     interrupted: bool = False
     #: Why the episodes that were left were not played: :attr:`.TimedDriver.gave_up`, if whoever runs it puts it here.
     gave_up: str | None = None
@@ -78,6 +81,8 @@ class Report:
             return
         self.episodes[-1].exchanges += 1
         self.round_trips_ms.append(answer.round_trip_ms)
+        self.unplayed += answer.dropped is not None
+        self.unplayed_why = answer.dropped or self.unplayed_why
         for name, value in answer.timing.items():
             if name.startswith("server.") and name.endswith("_ms"):
                 self.server_ms.setdefault(name[7:-3], []).append(value)
@@ -150,6 +155,8 @@ class Report:
             "exchanges": len(self.round_trips_ms),
             "round_trip_ms": percentiles(self.round_trips_ms),
             "server_ms": {stage: percentiles(values) for stage, values in self.server_ms.items()},
+            "unplayed": self.unplayed,
+            "unplayed_why": self.unplayed_why,
             "missed_deadlines": self.missed_deadlines,
             "deadline_ms": None if math.isnan(self.deadline_ms) else self.deadline_ms,
             "failures": dict(self.failures),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import TracebackType
 
 from rich.console import RenderableType
@@ -42,7 +43,8 @@ class Line:
     def stop(self) -> None:
         """Take it away, for what is printed now; it comes again with the next word."""
         if self.live:
-            self._progress.stop()
+            with contextlib.suppress(OSError):  # a terminal that is no more, and what stands there then is nobody's
+                self._progress.stop()
 
     def status(self, status: Status) -> None:
         """What a session waits for; with a bar where the size is known."""
@@ -71,7 +73,8 @@ class Line:
         known = done is not None and total is not None
         self._progress.tasks[0].total = total if known else None
         self._progress.update(self._task, description=one_line(text), completed=done if known else 0, amount=amount)
-        self._progress.start()
+        with contextlib.suppress(OSError):
+            self._progress.start()
 
     def _since(self, seconds: float) -> None:
         self._progress.tasks[0].start_time = self._progress.get_time() - seconds
