@@ -386,3 +386,14 @@ def test_only_what_is_played_is_averaged_for_most_is_replaced_before(name: str) 
     assert step is not None
     assert float(step.action["target_joints"][0]) == 0
     assert 2 <= looked.count("target_joints") <= 5, "once in each answer"
+
+
+def test_prefetch_plays_no_answer_that_came_long_before_it_was_needed() -> None:
+    loop = Loop(choose_strategy("prefetch"), late(0.15), hundreds).run(11)
+    # Asked at once until it is known how early to ask; the plan is the first answer's alone meanwhile.
+    assert len(loop.asked) > 3
+    assert loop.values[2:9] == [0, 1, 2, 3, 4, 5, 6]
+    assert any("long before it was needed" in why for why in loop.dropped)
+    late_one = loop.values[10]
+    assert late_one is not None
+    assert late_one % 100 < 5, "and then one goes on that was asked shortly before"

@@ -161,6 +161,13 @@ class Prefetch(ChunkStrategy):
         """See :meth:`ChunkStrategy.asks`."""
         return lead is None or super().asks(now, lead)
 
+    def take(self, chunk: TimedChunk, now: float) -> str | None:
+        """See :meth:`ChunkStrategy.take`; nothing of an answer where one that is asked for now would be in time."""
+        took = now - chunk.observed
+        if not self.threshold and not self._renewed and self.end - now > took + chunk.period + SAME:
+            return "it came long before it was needed: the next one will be of a newer observation"
+        return super().take(chunk, now)
+
     def _joined(self, old: Sequence[Step], made: Sequence[Step]) -> list[Step]:
         if self._renewed or not old:
             return super()._joined(old, made)
