@@ -50,10 +50,13 @@ class Peer:
         return wire.decode(self.hear_bytes())
 
     def hear_bytes(self) -> bytes:
-        """The next observation as it came."""
+        """The next observation as it came. Who says goodbye is not kept waiting for ours."""
         while True:
             for event in self._protocol.events_received():
-                if getattr(event, "opcode", None) == BINARY:
+                opcode = getattr(event, "opcode", None)
+                if opcode == CLOSE:
+                    raise ConnectionError
+                if opcode == BINARY:
                     return bytes(event.data)
             data = self.socket.recv(65536)
             if not data:
