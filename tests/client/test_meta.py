@@ -77,6 +77,11 @@ ODD = [
     ({"history": {"offsets_sec": [-0.1]}}, r"meta\.history is"),
     ({"history": {"offsets_sec": [0], "observation": []}}, r"meta\.history is"),
     ({"history": {"offsets_sec": -0.1, "observation": []}}, r"meta\.history is"),
+    ({"history": {"offsets_sec": [-1e12], "observation": []}}, r"meta\.history is"),
+    ({"history": {"offsets_sec": [-1e-9], "observation": []}}, r"meta\.history is"),
+    ({"history": {"offsets_sec": [-0.1, -0.2], "observation": []}}, r"meta\.history is"),
+    ({"history": {"offsets_sec": [-0.1, -0.1], "observation": []}}, r"meta\.history is"),
+    ({"history": {"offsets_sec": [-(65 - i) / 10 for i in range(65)], "observation": []}}, r"oldest first: 64 at most"),
 ]
 
 

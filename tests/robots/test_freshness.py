@@ -66,6 +66,16 @@ def test_a_camera_that_freezes_is_named() -> None:
         fresh.together(NAMES, 101.1)
 
 
+def test_a_time_of_another_clock_switches_no_check_off() -> None:
+    """A camera that stamps with the seconds since 1970 would never freeze."""
+    with pytest.raises(RobotFailed, match=r"image\.wrist was taken .* of another clock than time\.monotonic"):
+        freshness({"image.wrist": 1.8e9}, stale_after=1.0).together(NAMES, 100.0)
+
+
+def test_a_robot_that_has_observed_nothing_at_all_has_taken_nothing_apart() -> None:
+    assert freshness({}, max_skew=0.2, stale_after=1.0).together([], 100.0)
+
+
 def test_a_time_that_is_no_number_switches_no_check_off() -> None:
     with pytest.raises(RobotFailed, match=r"image\.wrist has frozen"):
         freshness({"image.wrist": float("nan")}, stale_after=1.0, max_skew=1.0).together(NAMES, 100.0)

@@ -79,6 +79,13 @@ def test_where_it_is_already_nothing_moves() -> None:
     assert bring(arm, BY_JOINTS, {}) == []
 
 
+def test_a_way_that_nobody_would_wait_for_is_refused_before_it_is_laid_out() -> None:
+    arm = PlanarArm(Solvable())
+    with pytest.raises(InvalidAction, match=r"takes 3\..*e\+11 s, and 600 s are the most: .* in another unit\?"):
+        bring(arm, replace(BY_JOINTS, joint_velocity=1e-12), {"target_joints": HOME + 0.15})
+    assert arm.sent == []
+
+
 def test_the_way_stays_in_the_workspace_or_is_refused_before_anything_moves() -> None:
     arm = PlanarArm(Solvable())
     box = SafetyLimits(workspace_low=(-1, -1, 0.35), workspace_high=(1, 1, 0.45))

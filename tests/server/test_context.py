@@ -371,6 +371,7 @@ def test_earlier_moments_are_observations_and_their_images_are_read_like_those()
         ({"context": {"history"}, "history_sec": (-0.1, -0.2)}, "oldest first"),
         ({"context": {"history"}, "history_sec": (0.0,)}, "below 0"),
         ({"context": {"history"}, "history_sec": (float("-inf"),)}, "below 0"),
+        ({"context": {"history"}, "history_sec": (-1e12,)}, "from -60 on"),
         ({"context": {"history"}, "history_sec": -1.0}, "history_sec is -1.0"),
     ],
 )

@@ -15,6 +15,8 @@ class Freshness:
 
     #: Seconds that a robot has to take everything together.
     PATIENCE = 5.0
+    #: Seconds that two readings of one clock may be apart.
+    AHEAD = 1.0
 
     def __init__(self, robot: Robot) -> None:
         self._robot = robot
@@ -29,7 +31,7 @@ class Freshness:
         ``at``: ``time.monotonic()`` seconds. Raises RobotFailed for a name that has frozen, and for a robot that takes
         nothing together for 5 s.
         """
-        if self._max_skew is None and self._stale_after is None:
+        if (self._max_skew is None and self._stale_after is None) or not (names := list(names)):
             return True
         with Asked("taken"):
             times = self._robot.taken
@@ -37,6 +39,11 @@ class Freshness:
             # What is no time is as old as can be.
             taken = {name: time if math.isfinite(time) else -math.inf for name, time in taken.items()}
         oldest, newest = min(taken, key=taken.__getitem__), max(taken, key=taken.__getitem__)
+        if taken[newest] - at > self.AHEAD:
+            raise RobotFailed(
+                f"{newest} was taken {taken[newest] - at:.3g} s from now: its times are of another clock than "
+                "time.monotonic(), and nobody could tell when it freezes"
+            )
         if self._stale_after is not None and not at - taken[oldest] <= self._stale_after:
             raise RobotFailed(
                 f"{oldest} has frozen: what the robot observed of it is {at - taken[oldest]:.2f} s old, and "

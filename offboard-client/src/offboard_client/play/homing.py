@@ -26,6 +26,8 @@ _GRIPPING = 0.5
 _SPEED, _ACCELERATION, _SLOWER = 1.875, 10 / math.sqrt(3), 1.1
 #: Between two points at which a way is measured no joint moves farther, rad, and the end effector not, m.
 _FINE = 0.02
+#: Seconds of a way: nobody waits longer for an arm, and all of it is checked before it moves.
+_LONGEST = 600.0
 #: Nearer is there, rad and m.
 _THERE = 1e-6
 
@@ -103,7 +105,13 @@ def _arm(
         return []
     points = [between(share) for share in np.linspace(0.0, 1.0, _fineness(begin, goal) + 1)]
     q, path = _both(name, points, at, kinematics)
-    count = max(math.ceil(_SLOWER * _seconds(q, path, limits) / step), 1)
+    seconds = _SLOWER * _seconds(q, path, limits)
+    if not seconds <= _LONGEST:
+        raise InvalidAction(
+            f"within the limits the way to {name} takes {seconds:.3g} s, and {_LONGEST:g} s are the most: is one "
+            "of their velocities or accelerations in another unit?"
+        )
+    count = max(math.ceil(seconds / step), 1)
     shares = [i / count for i in range(1, count)]
     smooth = [between(s**3 * (10 - 15 * s + 6 * s * s)) for s in shares]
     return [Command({name: point}, step) for point in (*smooth, goal)]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadMessage, brief
-from ..wire import DEFAULT_LIMITS
+from ..wire import DEFAULT_LIMITS, OFFSETS, are_offsets
 
 #: Steps per second that a robot may be meant to play, and that in words.
 FPS_RANGE = (0.01, 10_000.0)
@@ -134,7 +134,7 @@ def _is_history(value: Any) -> bool:
     found = cast("dict[str, Any]", value)
     if not _is_map(value) or not _is_texts(found.get("observation")) or not isinstance(found.get("offsets_sec"), list):
         return False
-    return all(_is_number(offset) and -math.inf < offset < 0 for offset in found["offsets_sec"])
+    return are_offsets(found["offsets_sec"])
 
 
 def _is_dtype(value: Any) -> bool:
@@ -198,7 +198,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "context": (_is_texts, "a list of names"),
     "context_refused": (_is_text_map, "a map from names to texts"),
     "max_delay_steps": (_is_steps, "a whole number from 0 up"),
-    "history": (_is_history, "a map with offsets_sec, numbers below 0, and observation, a list of names"),
+    "history": (_is_history, f"a map with observation, a list of names, and offsets_sec, {OFFSETS}"),
     "conventions": (_is_text_map, "a map from names to texts"),
     "controls": (_is_controls, "a map from names to summary, params and answers"),
 }

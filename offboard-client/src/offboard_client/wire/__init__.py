@@ -50,9 +50,20 @@ from .openpi import read_openpi
 from .packing import Array, Encoder, decode, decode_plain, encode
 from .rotations import WIDTHS, Rotation, convert, convert_pose
 from .rows import Row, columns, rows
-from .spec import check_form, check_observation, check_sendable, fits_dtype, fits_shape, measured_unit
+from .spec import (
+    OFFSETS,
+    are_offsets,
+    check_form,
+    check_observation,
+    check_sendable,
+    fits_dtype,
+    fits_shape,
+    measured_unit,
+)
 
 __all__ = [
+    "OFFSETS",
+    "are_offsets",
     "ACTIONS",
     "CLOSE_GOING_AWAY",
     "CLOSE_MODEL_LOST",

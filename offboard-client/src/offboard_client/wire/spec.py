@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -16,6 +17,9 @@ _log = logging.getLogger("offboard_client")
 # image or a bool joint is a mistake.
 _ACCEPTED = {"f": "fiu", "i": "iu", "u": "u", "b": "b"}
 
+#: Of a history: how many frames, how far back and how far apart in seconds. What is kept is the robot's memory.
+_MAX_OFFSETS, _MAX_HISTORY, _MIN_APART = 64, 60.0, 0.001
+OFFSETS = f"seconds below 0, oldest first: {_MAX_OFFSETS} at most, from -{_MAX_HISTORY:g} on, 1 ms or more apart"
 _BROUGHT = frozenset(CONTEXT.values())
 #: What the protocol measures the state in (section 7).
 _UNITS = {
@@ -30,6 +34,18 @@ def measured_unit(name: str) -> str | None:
     """The unit of an observed name of the protocol, of one arm or several; None for any other name."""
     first, _, rest = name.partition(".")
     return _UNITS.get("grip" if first == "grip" else rest.rpartition(".")[2] if first == "robot_state" else "")
+
+
+def are_offsets(value: Any) -> bool:
+    """Whether they can be a history's: :data:`OFFSETS`."""
+    if not isinstance(value, (list, tuple)):
+        return False
+    offsets = cast("Sequence[Any]", value)
+    if len(offsets) > _MAX_OFFSETS or any(isinstance(at, bool) or not isinstance(at, int | float) for at in offsets):
+        return False
+    return all(at >= -_MAX_HISTORY for at in offsets) and all(
+        after - before >= _MIN_APART for before, after in pairwise([*offsets, 0.0])
+    )
 
 
 def check_sendable(observation: Any, meta: Mapping[str, Any], *, first: bool) -> None:

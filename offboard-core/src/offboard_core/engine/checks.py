@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, cast
 
 import numpy as np
 from offboard_client.errors import BadObservation, InvalidAction, LoadFailed, told
 from offboard_client.plugins import build
-from offboard_client.wire import WireLimits, check_actions, check_times, is_finite
+from offboard_client.wire import OFFSETS, WireLimits, are_offsets, check_actions, check_times, is_finite
 
 from ..types import Array, Chunk, CodecMeta, Field, InferContext, Observation, Policy, fits
 from .controls import check_controls
@@ -63,20 +62,11 @@ def _check_context(policy: Policy[Any]) -> None:
             "delay_steps, else None"
         )
     offsets: Any = policy.history_sec
-    if not _are_offsets(offsets) or bool(offsets) != ("history" in policy.context):
+    if not are_offsets(offsets) or bool(offsets) != ("history" in policy.context):
         raise LoadFailed(
-            f"the policy's history_sec is {offsets!r:.80}; expected seconds below 0, oldest first, where its context "
+            f"the policy's history_sec is {offsets!r:.80}; expected {OFFSETS}, where its context "
             "names history, else nothing"
         )
-
-
-def _are_offsets(offsets: Any) -> bool:
-    if not isinstance(offsets, Sequence) or not all(
-        isinstance(at, (int, float)) for at in cast("Sequence[Any]", offsets)
-    ):
-        return False
-    times = cast("Sequence[float]", offsets)
-    return all(-math.inf < at < 0 for at in times) and list(times) == sorted(set(times))
 
 
 def check_observation(observation: Observation, meta: CodecMeta) -> None:
