@@ -404,7 +404,7 @@ def test_bytes_that_are_no_websocket_frames_lose_the_connection(clients, junk):
 def test_what_cannot_be_encoded_is_not_sent_and_the_session_goes_on(clients):
     with ScriptedServer(good) as server:
         session = clients.session("127.0.0.1", server.port)
-        with pytest.raises(BadMessage, match=r"value\['x'\]"):
+        with pytest.raises(BadObservation, match=r"value\['x'\]"):
             clients.wait(session.infer({"x": object()}))
         with pytest.raises(BadObservation, match="control frame"):
             clients.wait(session.infer({"type": "reset"}))
