@@ -162,10 +162,14 @@ class Prefetch(ChunkStrategy):
         return lead is None or super().asks(now, lead)
 
     def take(self, chunk: TimedChunk, now: float) -> str | None:
-        """See :meth:`ChunkStrategy.take`; nothing of an answer where one that is asked for now would be in time."""
+        """See :meth:`ChunkStrategy.take`.
+
+        An answer in whose place one that is asked for now would be in time, too, has only said how early to ask. It is
+        not played, and that is no loss.
+        """
         took = now - chunk.observed
         if not self.threshold and not self._renewed and self.end - now > took + chunk.period + SAME:
-            return "it came long before it was needed: the next one will be of a newer observation"
+            return None
         return super().take(chunk, now)
 
     def _joined(self, old: Sequence[Step], made: Sequence[Step]) -> list[Step]:
