@@ -22,8 +22,10 @@ STEP = SCALE * STRIDE
 #: As LeRobot's ``max_guidance_weight``.
 MOST_GUIDANCE = 10.0
 
-#: The flow is about what each step adds, as a share of ``STEP``: of a joint the same in all, but for some noise.
-_COVARIANCE = np.ones((CHUNK, CHUNK)) + 0.3**2 * np.eye(CHUNK)
+_STEPS = np.arange(CHUNK)
+#: The flow is about what each step adds, as a share of ``STEP``: of a joint much the same in all, but for some noise.
+#: A speed that was kept for ever would grow from answer to answer, as guidance leads a little too far each time.
+_COVARIANCE = np.exp(-np.abs(_STEPS[:, None] - _STEPS) / CHUNK) + 0.3**2 * np.eye(CHUNK)
 
 
 def sampled(noise: Array, prefix: Array, delay: int, form: Form) -> Array:

@@ -12,6 +12,9 @@ from ..robots import Vector, mean_pose
 from ..wire import POSES
 from .steps import Step
 
+#: So many actions wait for one another at most, so that the first look takes a fraction of a control period.
+_DEEPEST = 8
+
 
 def mixed(actions: Sequence[Mapping[str, Any]], weights: Sequence[float]) -> dict[str, Any]:
     """The weighted mean of actions of one moment, the newest last. Weights count relative to their sum.
@@ -65,10 +68,6 @@ def made_of(actions: Sequence[Mapping[str, Any]], make: Callable[[], Mapping[str
     """
     depth = 1 + max(action.depth if isinstance(action, Made) else 0 for action in actions)
     return Made(make, depth) if depth <= _DEEPEST else make()
-
-
-#: So many actions wait for one another at most, so that the first look takes a fraction of a control period.
-_DEEPEST = 8
 
 
 def at(steps: Sequence[Step], due: float) -> Mapping[str, Any] | None:

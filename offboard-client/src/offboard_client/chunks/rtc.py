@@ -66,20 +66,22 @@ class RealTimeChunking(Latest):
     def take(self, chunk: TimedChunk, now: float) -> str | None:
         """See :meth:`ChunkStrategy.take`. Raises InvalidAction for rows that no model could be told of again."""
         promised, self._promised = self._promised, None
-        if (
-            len({tuple((name, np.shape(value)) for name, value in sorted(step.action.items())) for step in chunk.steps})
-            > 1
-        ):
+        if len({_form(step.action) for step in chunk.steps}) > 1:
             raise InvalidAction(
                 "the rows of the answer hold different names or shapes, and real-time chunking tells the model what is "
                 "not played yet as one array for each name; take another strategy: prefetch, latest, blend"
             )
         moving = self.end > now + SAME
         if self._untold and moving and not self._renewed:
-            return "it was asked to learn how late answers are: the model was not told what is played meanwhile"
+            # It was asked for to learn how late answers are, and does not agree with what is played meanwhile.
+            return None
         if promised is not None and moving and now > promised + chunk.period / 4:
             return (
                 f"the answer came {now - chunk.observed:.3g} s after its observation; the model was told "
                 f"{promised - chunk.observed:.3g} s, the most that it can answer to"
             )
         return super().take(chunk, now)
+
+
+def _form(action: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple((name, np.shape(value)) for name, value in sorted(action.items()))

@@ -62,8 +62,6 @@ from .spec import (
 )
 
 __all__ = [
-    "OFFSETS",
-    "are_offsets",
     "ACTIONS",
     "CLOSE_GOING_AWAY",
     "CLOSE_MODEL_LOST",
@@ -78,6 +76,7 @@ __all__ = [
     "DEFAULT_LIMITS",
     "GRIP_TOLERANCE",
     "MODELS_PATH",
+    "OFFSETS",
     "POSES",
     "RESERVED_NAMES",
     "RESERVED_PARAMS",
@@ -95,6 +94,7 @@ __all__ = [
     "Row",
     "Status",
     "WireLimits",
+    "are_offsets",
     "called",
     "canonical",
     "check_actions",
