@@ -402,10 +402,12 @@ def test_bytes_that_are_no_websocket_frames_lose_the_connection(clients, junk):
 
 
 def test_what_cannot_be_encoded_is_not_sent_and_the_session_goes_on(clients):
+    """What is read badly loses the session; what cannot be sent does not."""
     with ScriptedServer(good) as server:
         session = clients.session("127.0.0.1", server.port)
-        with pytest.raises(BadObservation, match=r"value\['x'\]"):
-            clients.wait(session.infer({"x": object()}))
+        for wrong in (object(), np.array([object()]), {1, 2}, 2**70):
+            with pytest.raises(BadObservation, match=r"nothing was sent: cannot encode value\['x'\]"):
+                clients.wait(session.infer({"x": wrong}))
         with pytest.raises(BadObservation, match="control frame"):
             clients.wait(session.infer({"type": "reset"}))
         assert clients.wait(session.infer({})) == []

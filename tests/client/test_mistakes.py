@@ -88,23 +88,3 @@ def test_an_attempt_that_follows_at_once_is_not_announced_in_0_seconds():
     client = InferenceClient("127.0.0.1", on_status=shown.append, clock=Clock(chance=lambda: 0.0))
     Attempts(client._settings, 10.0).delay(AttemptFailed(ConnectionFailed("nobody"), again=True))
     assert shown[0].message == "nobody; attempt 2 at once, giving up in 10 s"
-
-
-def test_what_has_no_form_is_a_bad_observation_of_which_nothing_is_sent(clients):
-    """What is read badly loses the session; what cannot be sent does not."""
-
-    def visit(peer):
-        peer.ready()
-        peer.answer([])
-        received.append(peer.seq)
-        peer.wait_for_close()
-
-    received = []
-    with ScriptedServer(visit) as server:
-        session = clients.session("127.0.0.1", server.port)
-        for wrong in (np.array([object()]), {1, 2}, 2**70):
-            with pytest.raises(BadObservation, match=r"nothing was sent: cannot encode value\['x'\]"):
-                clients.wait(session.infer({"x": wrong}))
-        assert clients.wait(session.infer({"x": 1})) == [], "the session goes on"
-        clients.wait(session.close())
-    assert len(received) == 1

@@ -12,8 +12,8 @@ import pytest
 from offboard_client.errors import BadObservation, ConfigurationError, RobotFailed
 from offboard_client.robots import Channel, RobotSpec, connected
 from offboard_client.robots.sim import SimRobot
-from puppets import until
 from robot_fakes import FakeRobot
+from waits import until
 
 
 def test_it_is_connected_stopped_and_closed() -> None:

@@ -1,7 +1,6 @@
 """A policy on strings: the test decides what it answers, and when."""
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,22 +22,9 @@ from offboard_core import (
 from offboard_core.catalog import CodecChoice, ModelSource, ResolvedCodec
 from offboard_core.checkpoints import MemoryRegistry
 from offboard_core.plugins import Plugins
-
-#: Seconds after which a wait has failed. It guards against hangs and decides nothing.
-PATIENCE = 120.0
-
-
-def reached(event: threading.Event) -> None:
-    """Wait for what has to happen."""
-    assert event.wait(PATIENCE), "this did not happen"
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for what nobody tells of."""
-    end = time.monotonic() + 2 * PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"never: {what}"
-        time.sleep(0.01)
+from waits import PATIENCE as PATIENCE
+from waits import reached as reached
+from waits import until as until
 
 
 class Door:
