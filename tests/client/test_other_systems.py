@@ -44,16 +44,25 @@ def test_every_module_can_be_imported_without_what_only_posix_brings():
     assert imported("import without_posix\n") == (["termios", "fcntl"], found)
 
 
-@pytest.mark.slow
-def test_the_tests_of_the_client_pass_without_what_only_posix_brings():
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "without_posix", "-n", "4"]
+def pytest_without_posix(*options: str, seconds: float) -> None:
+    """The tests of the client and its robots, as they are there."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "without_posix", *options]
     done = subprocess.run(
         [*command, "tests/client", "tests/robots"],
         env={**os.environ, "PYTHONPATH": str(SUPPORT)},
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=800,
+        timeout=seconds,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-5000:]
+
+
+def test_every_test_of_the_client_can_be_collected_without_what_only_posix_brings():
+    pytest_without_posix("-n", "0", "--collect-only", seconds=600)
+
+
+@pytest.mark.slow
+def test_the_tests_of_the_client_pass_without_what_only_posix_brings():
+    pytest_without_posix("-n", "4", seconds=800)
