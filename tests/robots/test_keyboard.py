@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
 import queue
 import re
 import select
 import signal
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Generator
 from typing import Any
@@ -29,6 +27,10 @@ from offboard_client.play import (
     TakeOver,
 )
 from offboard_client.terminal import ENDED, pressed
+
+# A terminal as POSIX has it; elsewhere this driver is refused.
+pty = pytest.importorskip("pty")
+termios = pytest.importorskip("termios")
 
 PATIENCE = 60.0
 KEYS = "s:start p:stop r:reset space:hold i:say q:quit"
