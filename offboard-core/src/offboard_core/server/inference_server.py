@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds a server gets to end whose start failed.
 _GIVEN_UP = 15.0
+#: Seconds of one part of a wait.
+_PART = 0.5
 
 
 class InferenceServer:
@@ -126,7 +129,7 @@ class InferenceServer:
         try:
             # Inside, for Ctrl-C may come before this returns, when the server runs already.
             self._start(thread)
-            if not settled.wait(timeout):
+            if not _wait(settled, timeout):
                 raise InferTimeout(f"the server did not listen within {timeout:g} s")
             self._raise_failure()
             if not answers:
@@ -211,3 +214,11 @@ class InferenceServer:
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
+
+
+def _wait(event: threading.Event, timeout: float) -> bool:
+    """Whether it is set in time. In parts: Ctrl-C just before a wait begins is heard only when that is over."""
+    end = time.monotonic() + timeout
+    while not event.is_set() and (left := end - time.monotonic()) > 0:
+        event.wait(min(left, _PART))
+    return event.is_set()
