@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it
 def test_every_case_is_measured_and_written_and_printed_as_the_documentation_has_it(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     done = subprocess.run(
-        [sys.executable, SCRIPT, "--seconds", "1", "--chunks", "latest", "--output", path],
+        [sys.executable, SCRIPT, "--seconds", "3", "--chunks", "latest", "--output", path],
         check=False, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

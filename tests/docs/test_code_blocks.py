@@ -65,16 +65,26 @@ def listens(port: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=named)
-def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
+@pytest.fixture
+def beside(tmp_path, monkeypatch):
+    """The folder of a page's modules, which are imported from there, and afterwards from nowhere."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if (tmp_path / name.partition(".")[0]).exists() or (tmp_path / f"{name}.py").exists():
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=named)
+def test_the_python_of_a_page_runs(page, beside):
     port, namespace = free_port(), {"__name__": "page"}
     with contextlib.ExitStack() as servers:
         for number, block in enumerate(blocks(page, "python")):
             code = re.sub(r"\b8000\b", str(port), block)
             name = re.match(r"# (\S+\.py)\n", code)
-            path = tmp_path / (name[1] if name else f"block_{number}.py")
+            path = beside / (name[1] if name else f"block_{number}.py")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(code, "utf-8")
             if ".serve()" in code:
