@@ -281,6 +281,36 @@ sys.exit(3)
 """
 
 
+EARLY = """
+import os, signal, sys
+from offboard_core import InferenceServer
+from service_bed import Growing, growing
+
+class Signals(Growing):
+    def checkpoints(self):
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+        return super().checkpoints()
+
+try:
+    InferenceServer({"only": growing(Signals("a"))}, port=0).serve()
+except KeyboardInterrupt:
+    print("Ctrl-C")
+    sys.exit(130)
+print("goes on")
+"""
+
+
+@pytest.mark.parametrize(("number", "ends"), [("SIGTERM", (0, "goes on\n")), ("SIGINT", (130, "Ctrl-C\n"))])
+def test_a_signal_before_it_listens_ends_it_and_not_the_program(number, ends):
+    """SIGTERM as later on; Ctrl-C is the program's own."""
+    support = str(Path(__file__).parents[1] / "support")
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY, number], env={**os.environ, "PYTHONPATH": support},
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == ends, done.stderr
+
+
 def test_a_program_ends_with_its_own_status_whatever_hangs():
     support = str(Path(__file__).parents[1] / "support")
     with subprocess.Popen(

@@ -74,11 +74,9 @@ class Running:
             self._main.cancel()
 
     async def _serve(self, on_listening: OnListening) -> None:
-        with contextlib.ExitStack() as signals:  # outside, for the end of the host can take a while as well
-            async with Host(
-                self._sources, self._config, self._frontends, self._on_progress, self._listeners, self._observers
-            ) as host:
-                signals.enter_context(self._signals(host))
+        host = Host(self._sources, self._config, self._frontends, self._on_progress, self._listeners, self._observers)
+        with self._signals(host):  # before it can be reached, and outside: its end can take a while as well
+            async with host:
                 told = self._told = asyncio.Event()
                 self.address = host.address
                 on_listening(*host.address)
@@ -93,12 +91,14 @@ class Running:
 
     @contextlib.contextmanager
     def _signals(self, host: Host) -> Generator[None, None, None]:
-        """The first Ctrl-C or SIGTERM stops cleanly, a second one at once."""
+        """The first Ctrl-C or SIGTERM stops cleanly, a second one at once; Ctrl-C before it listens is the caller's."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
         def handle(number: int, frame: Any) -> None:
+            if self._told is None and (self._stopped or number == signal.SIGINT):
+                raise KeyboardInterrupt
             if self._stopped:
                 host.hurry()
             self.stop()
