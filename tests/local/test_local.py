@@ -471,6 +471,23 @@ def test_it_is_found_by_the_entry_points_of_policies() -> None:
         chosen.options()(timeout=0)
 
 
+def test_a_session_has_the_parameters_that_its_url_would_say_over_every_loss() -> None:
+    def answer(episode: Any, inputs: Any) -> Any:
+        if inputs["x"] < 0:
+            raise ModelLost("the child died")
+        return Chunk(np.full((1, 1), episode.params.pace))
+
+    model = source({"m": lambda: Puppet(answer, params=Pace)}, fps=10)
+    with LocalSession(model, quiet, params=[("pace", "2.5")]) as local:
+        assert local.infer({"x": 1.0})[0]["action"]["action"][0] == 2.5
+        with pytest.raises(ModelLost):
+            local.infer({"x": -1.0})
+        assert local.infer({"x": 1.0})[0]["action"]["action"][0] == 2.5
+    chosen = choose_policy("local:scripted?speed=0.2")
+    with open_policy(chosen, chosen.options()(), quiet) as session:  # pyright: ignore
+        assert session.configure(speed=0.3) == {"speed": {"old": 0.2, "new": 0.3}}
+
+
 @pytest.mark.parametrize(("name", "says"), [("local:scripted", "^"), ("scripted", "^there is no policy 'scripted'; ")])
 def test_where_it_is_not_installed_it_says_what_to_install(
     name: str, says: str, monkeypatch: pytest.MonkeyPatch
@@ -490,7 +507,20 @@ def test_where_it_is_not_installed_it_says_what_to_install(
         (["--policy=local:scripted", "--model-id", "x"], "--model-id"),
         (["--policy=local:scripted", "--codec.fsp", "20"], "there is no option 'fsp' of the codec"),
         (["--policy=local:scripted", "--codec.fps", "20", "--codec.fps=20"], "--codec.fps is given twice"),
-        (["localhost:1", "--codec.fps", "20"], "Unrecognized options: --codec.fps"),
+        (
+            ["localhost:1", "--codec.fps", "20"],
+            "--codec.fps is for --policy local:VENDOR; of a server's codec a session's",
+        ),
+        (["--policy", "scripted"], "HOST:PORT. A server stands without --policy: offboard run sim scripted"),
+        (
+            ["--policy", "ws://x:1"],
+            "there is no policy 'ws'; there are: local:VENDOR, openpi://HOST:PORT. A server stands",
+        ),
+        (["local:scripted"], "local:scripted is a policy and no server: --policy local:scripted"),
+        (["openpi://x:1"], "openpi://x:1 is a policy and no server: --policy openpi://x:1"),
+        (["--policy", "local:scripted?speed=9"], "speed is 9 m/s, expected 0.1 to 0.4"),
+        (["--policy", "local:scripted?sped=0.2"], "no session parameter 'sped'; did you mean speed?"),
+        (["--policy", "local:scripted?layout=columns"], "layout cannot be chosen: there is no connection"),
     ],
 )
 def test_what_cannot_be_played_is_refused(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:

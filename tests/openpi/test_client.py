@@ -21,6 +21,7 @@ from offboard_client import (
     ConnectionLost,
     InferTimeout,
     InvalidAction,
+    ModelNotFound,
     PolicyFailed,
     wire,
 )
@@ -29,10 +30,12 @@ from offboard_client.play import choose_policy, open_policy
 from offboard_client.protocol import Clock, OpenPIProtocol, Settings, Timeouts, parse_address, said_layout
 from offboard_client.session import OpenPIOptions
 from offboard_client.testing import PolicyConformance
+from offboard_core import InferenceServer
 from offboard_core.process import free_port
 from openpi_standin import openpi_server, write_step
 from websockets.frames import Opcode
 from websockets.server import ServerProtocol
+from websockets.sync.server import serve
 
 #: Seconds after which a call hangs; decides nothing.
 PATIENCE = 240
@@ -82,6 +85,25 @@ def test_an_exchange():
         assert session.timing.last["server.infer_ms"] == 1.5
         assert first(session.infer(SEEN)) == 0.75
         assert liar.connections == 1
+
+
+def test_a_server_that_says_why_it_takes_nobody_is_believed():
+    """One of offboard's own speaks openpi's protocol, too, and refuses by the reason with which it closes."""
+    with (
+        InferenceServer({"hold": lambda: dict}, port=0) as server,
+        pytest.raises(ModelNotFound, match=r"there is no model 'nope' here; there are: hold"),
+        opened(f"{server.host}:{server.port}/?model=nope"),
+    ):
+        pass
+    closing = serve(lambda peer: peer.close(1011, "the arm is being moved"), "127.0.0.1", 0)
+    with closing as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        where = f"127.0.0.1:{server.socket.getsockname()[1]}"
+        with (
+            pytest.raises(ConnectionFailed, match=r"closed the connection \(1011 the arm is being moved\) before"),
+            opened(where, wait=0.5),
+        ):
+            pass
 
 
 @pytest.mark.rule("L-21")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from genuine_client import LIMIT, Failed, speaking
+from genuine_client import LIMIT, REQUIREMENTS, Failed, speaking
 from offboard_core import InferenceServer
 from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
@@ -26,6 +26,17 @@ def test_the_program_of_the_page_runs(client_python):
     assert layout == "[['target_pose', 7], ['target_grip', 1]]"
     assert layout.replace("'", '"') in PAGE
     assert re.fullmatch(r"\(\d+, 8\)", shape)
+
+
+def test_the_page_installs_what_its_program_needs(client_python):
+    """The program runs in such an environment; openpi-client alone does not bring what it imports."""
+    (line,) = re.findall(r"^pip install (openpi-client .*)$", PAGE, re.MULTILINE)
+    pinned = {each.partition("==")[0].replace("-", "_") for each in REQUIREMENTS}
+    assert {each.replace("-", "_") for each in line.split()} == pinned - {"numpy"}
+    script = "from importlib.metadata import requires; print(*requires('openpi-client'))"
+    asked = subprocess.run([client_python, "-c", script], capture_output=True, text=True, timeout=LIMIT, check=True)
+    assert "numpy" in asked.stdout
+    assert "typing" not in asked.stdout, "it asks for it by now: the page can do without"
 
 
 def test_a_server_in_python_speaks_to_it_as_offboard_serve_does(client):

@@ -6,6 +6,7 @@ The robot and the policy decide which options there are, so their names are read
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from ..plugins import Chosen, UsageError
 from ..robots import RobotEntry, choose_robot, list_robots
 from ..terminal import (
     HELP,
+    LeftOver,
     Line,
     ServerOptions,
     emit_facts,
@@ -48,6 +50,8 @@ from .positronic import REAL, from_positronic, refuse_later
 
 T = TypeVar("T")
 
+#: An option, or a server.
+_NO_ROBOT = re.compile(r"-|.*:(//|\d+$)")
 _PILLOW = "Pillow: pip install 'offboard-client[images]'"
 
 
@@ -93,7 +97,9 @@ class ServersPolicy(ServerOptions):
 
     def __post_init__(self) -> None:
         if not self.server:
-            raise UsageError("SERVER is missing: HOST:PORT, or --policy POLICY instead of a server")
+            raise UsageError(
+                "SERVER is missing: HOST:PORT right behind the robot's name, or --policy POLICY instead of a server"
+            )
         Shrinking(self.resize)  # refuses what is no size
 
     def open(self, line: Line) -> PolicySession:
@@ -158,7 +164,7 @@ def parse_with_policy(command: str, options: type[T], arguments: Sequence[str], 
     if arguments and arguments[0] in HELP:
         _print_help(command, summary)
         return None
-    if not arguments or arguments[0].startswith("-"):
+    if not arguments or _NO_ROBOT.match(arguments[0]):
         names = "|".join(found.name for found in list_robots())
         raise UsageError(f"say which robot first: offboard {command} {names} HOST:PORT (or --policy POLICY)")
     if arguments[0] == REAL:
@@ -168,9 +174,8 @@ def parse_with_policy(command: str, options: type[T], arguments: Sequence[str], 
     robots, named = robots_part(robot), peek(rest, "policy")
     if named is None:
         refuse_address_flags(f"{command} {robot}", rest, (each.name for each in dataclasses.fields(robots[1])))
-    elif not rest[0].startswith("-"):
-        raise UsageError(f"give either the server {rest[0]} or --policy {named}, not both")
-    policy = None if named is None else choose_policy(named)
+        _refuse_policies_words(rest)
+    policy = None if named is None else _policy(named, f"offboard {command} {robot}")
     file = peek_limits(rest)
     # Where the policy is comes first in the help.
     parts: dict[str, Part] = {
@@ -182,9 +187,40 @@ def parse_with_policy(command: str, options: type[T], arguments: Sequence[str], 
         parts["own"] = (f"the policy {policy} of {policy.provider}", policy.options())
     owner = None if policy is None else policy.entry.dotted
     rest, dotted = split_dotted(rest, [] if owner is None else [owner])
-    found = parse_together(parts, rest, f"{command} {robot}", f"{summary} {robot.entry.summary}")
+    try:
+        found = parse_together(parts, rest, f"{command} {robot}", f"{summary} {robot.entry.summary}")
+    except LeftOver as error:
+        if policy is None:
+            raise
+        raise UsageError(f"give either the server {error.words[0]} or --policy {named}, not both") from error
     own = None if policy is None else (policy, _with_options(found.own, dotted))
     return Parsed(found.run, robot, found.robot, found.source, own, robot_limits(found.run, file))
+
+
+def _policy(named: str, command: str) -> Chosen[PolicyEntry]:
+    """The policy that ``--policy`` names. Raises ConfigurationError."""
+    if named.partition(":")[0] not in _policies():
+        try:
+            choose_policy(named)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{error.text}. A server stands without --policy: {command} {named}") from None
+    return choose_policy(named)
+
+
+def _refuse_policies_words(rest: Sequence[str]) -> None:
+    """Raises UsageError where a server is asked: for a policy in its place, and for an option of a policy here."""
+    name, colon, part = (rest[0] if rest else "").partition(":")
+    if colon and not part.isdigit() and name in _policies():  # a host may be called so
+        raise UsageError(f"{rest[0]} is a policy and no server: --policy {rest[0]}")
+    if option := next((word for word in rest if word.startswith("--codec.")), None):
+        raise UsageError(
+            f"{option.partition('=')[0]} is for --policy local:VENDOR; of a server's codec a session's URL says it: "
+            "ws://HOST:PORT/api/v1/session?codec.NAME=VALUE"
+        )
+
+
+def _policies() -> set[str]:
+    return {found.name for found in list_policies()}
 
 
 def _with_options(own: Any, dotted: Mapping[str, Mapping[str, Any]]) -> Any:

@@ -22,9 +22,11 @@ from ..errors import (
     Busy,
     ConnectionFailed,
     ConnectionLost,
+    Full,
     InferTimeout,
     OffboardError,
     ProtocolError,
+    ShuttingDown,
     brief,
 )
 from ..wire import Encoder, Ready, Reply, Row, Status, check_sendable, decode, decode_text, rows
@@ -120,7 +122,10 @@ class SessionProtocol:
             raise AttemptFailed(ConnectionFailed(self._socket.lost().text), again=False)
         if not self._socket.messages:
             if self._socket.eof or (self._socket.upgraded and not self._socket.open):
-                raise from_silence("closed the connection", address)
+                said = self._socket.lost()
+                if not isinstance(said, ConnectionLost):  # the reason is an error of the protocol
+                    raise AttemptFailed(said, again=isinstance(said, Full | ShuttingDown))
+                raise from_silence(f"closed the connection{self._socket.farewell}", address)
             return None
         try:
             frame = self._read_handshake()

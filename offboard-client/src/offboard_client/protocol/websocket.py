@@ -85,6 +85,12 @@ class WebSocket:
         """Whether the server has said goodbye, is gone, or is not listened to any more."""
         return self.eof or self.flooded or self._protocol.close_rcvd is not None
 
+    @property
+    def farewell(self) -> str:
+        """What it said goodbye with, in parentheses; nothing if it did not."""
+        said = self._protocol.close_rcvd
+        return "" if said is None else f" ({f'{said.code} {said.reason}'.rstrip()})"
+
     def feed(self, data: bytes) -> None:
         """What the socket received; ``b""`` for its end. Raises AttemptFailed if the upgrade is refused."""
         if self.eof or self.flooded:
@@ -145,7 +151,7 @@ class WebSocket:
                     f"{where} closed the connection without a word; the next call opens a new session"
                 )
             return ConnectionLost(f"{where} sent what cannot be read ({cause}); the next call opens a new session")
-        text = f"{where} closed the session ({closed.code}{' ' if closed.reason else ''}{closed.reason})"
+        text = f"{where} closed the session{self.farewell}"
         code = closed.reason.partition(":")[0].strip()
         if code in BY_CODE:
             return from_code(code, text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .arguments import HELP, description, expand_paths, parse, peek, switches
+from .arguments import HELP, LeftOver, description, expand_paths, parse, peek, switches
 from .csv_file import CsvFile
 from .dotted import split_dotted
 from .habits import HABITS, refuse_address_flags, refuse_habits
@@ -19,6 +19,7 @@ __all__ = [
     "HELP",
     "TYPES",
     "CsvFile",
+    "LeftOver",
     "Line",
     "ServerOptions",
     "console",

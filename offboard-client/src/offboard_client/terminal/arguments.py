@@ -5,17 +5,20 @@ Hyphens and underscores are alike (tyro sees to that), and ``--flag=True`` means
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import sys
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
 
 from ..errors import wrapped
+from ..plugins import UsageError
 from .kinds import TYPES
 
 T = TypeVar("T")
@@ -25,12 +28,23 @@ HELP = ("-h", "--help")
 _SWITCH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
+class LeftOver(UsageError):
+    """``words`` that no option took, nor any argument without a flag."""
+
+    def __init__(self, command: str, words: Sequence[str]) -> None:
+        self.words = words
+        super().__init__(
+            f"offboard {command} takes no {' '.join(words)!r:.200}; offboard {command} --help shows what it takes"
+        )
+
+
 def parse(options: type[T], arguments: Sequence[str], command: str, summary: str) -> T:
     """The options of ``offboard COMMAND``: a dataclass; every path in it has its ``~`` replaced.
 
-    Prints help, or what is wrong with the nearest options, and raises SystemExit.
+    Prints help, or what is wrong with the nearest options, and raises SystemExit; raises LeftOver for words alone.
     """
-    parsed = tyro.cli(
+    read = partial(
+        tyro.cli,
         options,
         prog=f"offboard {command}",
         description=description(summary),
@@ -38,7 +52,20 @@ def parse(options: type[T], arguments: Sequence[str], command: str, summary: str
         config=(tyro.conf.FlagCreatePairsOff,),
         registry=TYPES,
     )
-    return expand_paths(parsed)
+    try:
+        return expand_paths(read(console_outputs=False))
+    except SystemExit as leaving:
+        left = _left(read) if leaving.code else []
+    if left and not any(word.startswith("-") for word in left):
+        raise LeftOver(command, left)
+    return expand_paths(read())  # which prints why it leaves
+
+
+def _left(read: Callable[..., tuple[object, list[str]]]) -> list[str]:
+    """What nothing takes; nothing if more is wrong."""
+    with contextlib.suppress(SystemExit):
+        return read(return_unknown_args=True, console_outputs=False)[1]
+    return []
 
 
 def description(summary: str) -> str:

@@ -7,10 +7,11 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
+from urllib.parse import parse_qsl
 
 import tyro
-from offboard_client.errors import ConfigurationError
-from offboard_client.wire import Status
+from offboard_client.errors import BadParameter, ConfigurationError
+from offboard_client.wire import RESERVED_PARAMS, Status
 
 from ..catalog import from_flags, options_beside
 from ..engine import ServiceTimeouts
@@ -20,15 +21,14 @@ from .session import LocalSession
 
 @dataclass(frozen=True, kw_only=True)
 class LocalOptions:
-    """Options of ``--policy local:VENDOR``; the vendor's own come on top."""
+    """Options of ``--policy local:VENDOR``; the vendor's own come on top. VENDOR may end in ``?NAME=VALUE&…``."""
 
     checkpoints_dir: str | None = None
     """The folder that holds the checkpoints."""
     checkpoint: str | None = None
     """The checkpoint to play; without it the newest."""
     codec: str | None = None
-    """The codec; without it the one recorded beside the checkpoint, else the vendor's default. `--codec.NAME VALUE`
-    sets an option of it."""
+    """The codec; without it the checkpoint's record, else the vendor's default. `--codec.NAME VALUE` is its option."""
     codec_options: Annotated[Mapping[str, Any], tyro.conf.Fixed, tyro.conf.Suppress] = field(
         default_factory=dict[str, Any]
     )
@@ -43,11 +43,23 @@ class LocalOptions:
             raise ConfigurationError(f"--timeout is {self.timeout:g}; expected seconds, a number above 0")
 
 
-def local_options(vendor: str | None) -> type[Any]:
+def _apart(part: str | None) -> tuple[str | None, list[tuple[str, str]]]:
+    """The vendor, and the session's parameters as text. Raises BadParameter for one that is about a socket."""
+    vendor, _, query = (part or "").partition("?")
+    params = parse_qsl(query, keep_blank_values=True)
+    if taken := sorted(RESERVED_PARAMS.intersection(name for name, _ in params)):
+        raise BadParameter(f"{', '.join(taken)} cannot be chosen: there is no connection that it could be about")
+    return vendor or None, params
+
+
+def local_options(part: str | None) -> type[Any]:
     """The options of a policy of this vendor. None: the files decide, and no vendor's own options can be set.
+
+    ``part``: the vendor; ``?NAME=VALUE&…`` behind it are parameters of the session, as in its URL on a server.
 
     Raises ConfigurationError for a vendor that there is not, or one that declares an option of ours.
     """
+    vendor, _ = _apart(part)
     if vendor is None:
         return LocalOptions
     declared = options_beside(Plugins.discover().get(LOADER, vendor), LocalOptions)
@@ -63,12 +75,14 @@ def local_options(vendor: str | None) -> type[Any]:
     )
 
 
-def open_local(options: Any, vendor: str | None, on_status: Callable[[Status], None]) -> LocalSession:
+def open_local(options: Any, part: str | None, on_status: Callable[[Status], None]) -> LocalSession:
     """A session on a vendor's policy, which is loaded for it. ``options``: of the class of :func:`local_options`.
+
+    ``part``: what that was given.
 
     Raises ConfigurationError for what ``offboard serve`` would refuse to start with, and what opening a session raises.
     """
-    asked = cast("LocalOptions", options)
+    asked, (vendor, params) = cast("LocalOptions", options), _apart(part)
     source = from_flags(
         Plugins.discover(),
         vendor=vendor,
@@ -79,4 +93,4 @@ def open_local(options: Any, vendor: str | None, on_status: Callable[[Status], N
         fps=asked.fps,
         loader_options=None if vendor is None else options,
     )
-    return LocalSession(source, on_status, ServiceTimeouts(infer=asked.timeout))
+    return LocalSession(source, on_status, ServiceTimeouts(infer=asked.timeout), params)

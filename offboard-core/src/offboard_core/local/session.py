@@ -17,6 +17,7 @@ from functools import partial
 from queue import SimpleQueue
 from time import perf_counter
 from typing import Any, TypeVar, cast
+from urllib.parse import urlencode
 
 from offboard_client.errors import (
     BadMessage,
@@ -54,7 +55,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 #: As a client of offboard's own would come.
-_SCOPE: Scope = {"path": SESSION_PATH, "query_string": b"dialect=offboard", "headers": []}
+_SCOPE: Scope = {"path": SESSION_PATH, "headers": []}
 #: Seconds beyond the service's own limits, after which its event loop itself does not answer any more.
 _GRACE = 30.0
 
@@ -67,15 +68,20 @@ class LocalSession:
     """
 
     def __init__(
-        self, source: ModelSource, on_status: Callable[[Status], None], timeouts: ServiceTimeouts | None = None
+        self,
+        source: ModelSource,
+        on_status: Callable[[Status], None],
+        timeouts: ServiceTimeouts | None = None,
+        params: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Loads the source's default model. ``on_status``: told what is waited for, by the thread that waits.
 
-        Raises what opening a session on a server raises.
+        ``params``: the session's, as text. Raises what opening a session on a server raises.
         """
         self._limits = timeouts or ServiceTimeouts()
         self._service = PolicyService({source.vendor: source}, self._limits)
-        self._connection = V1().connect(_SCOPE)
+        query = urlencode([("dialect", "offboard"), *params])
+        self._connection = V1().connect({**_SCOPE, "query_string": query.encode()})
         self._on_status = on_status
         self._turn = threading.Lock()
         self._timing = Timings()
