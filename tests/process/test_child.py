@@ -51,16 +51,20 @@ def test_what_ignores_sigterm_is_killed():
     assert not child.running
 
 
-def test_a_clean_end_on_sigterm_is_waited_for(tmp_path):
+@pytest.mark.parametrize("stopped", [(), ("shim",), ("command",), ("shim", "command")])
+def test_a_clean_end_on_sigterm_is_waited_for_also_of_what_somebody_stopped(tmp_path, stopped):
     done = tmp_path / "done"
     code = f"""
-        import signal, sys, time
+        import os, signal, sys, time
         def leave(*_):
             open({str(done)!r}, "w").close(); sys.exit(0)
-        signal.signal(15, leave); print("ready", flush=True); time.sleep(600)
+        signal.signal(15, leave); print("ready", os.getpid(), flush=True); time.sleep(600)
     """
     with Child(python(code), name="vendor", grace=30) as child:
         said(child, "ready")
+        pids = {"shim": child.pid, "command": int(child.tail().split()[-1])}
+        for who in stopped:
+            os.kill(pids[who], signal.SIGSTOP)
     assert done.exists()
     assert child.status() == 0
 

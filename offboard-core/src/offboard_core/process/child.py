@@ -168,6 +168,9 @@ class Child:
         self.status()
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_WR)
+        if self.running:  # what somebody stopped (SIGSTOP) hears neither the shim nor SIGTERM
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGCONT)
         try:
             self._process.wait(self._grace + _SHIM_SECONDS)
         except subprocess.TimeoutExpired:
