@@ -79,7 +79,7 @@ def test_each_step_has_a_line_that_says_where_its_time_went(tmp_path):
         value = {name: float(text) for name, text in line.items() if name.endswith("_ms") and text}
         assert before <= float(line["time"]) <= time.time()
         assert sum(value[name] for name in STAGES) <= value["total_ms"] + 0.01
-        assert line["model"] == record.model_id
+        assert (line["model"], line["replica"]) == (record.model_id, "0")
         assert line["session"] == record.session_id[:8]
         assert (line["batch"], line["frame_bytes"]) == ("1", str(record.frame_bytes))
         assert int(line["reply_bytes"]) > 0 < value["encode_ms"]

@@ -11,8 +11,8 @@ from ..engine import ExchangeRecord, Observer
 
 #: The stages are called as in the ``--timings`` of ``offboard run``; what is ``server_ms`` there is ``total_ms`` here.
 SERVE_COLUMNS = (
-    "time", "session", "model", "number", "robot_ms", "queue_ms", "decode_ms", "codec_ms", "infer_ms", "encode_ms",
-    "total_ms", "batch", "frame_bytes", "reply_bytes", "error",
+    "time", "session", "model", "replica", "number", "robot_ms", "queue_ms", "decode_ms", "codec_ms", "infer_ms",
+    "encode_ms", "total_ms", "batch", "frame_bytes", "reply_bytes", "error",
 )  # fmt: skip
 _STAGES = ("queue_ms", "decode_ms", "codec_ms", "infer_ms", "total_ms", "batch")
 
@@ -43,6 +43,7 @@ class ServeTimings(Observer):
                 # Whoever knows the whole id can take the session over.
                 "session": record.session_id[:8],
                 "model": record.model_id,
+                "replica": record.replica,
                 "number": record.number,
                 "robot_ms": record.robot_ms,
                 "encode_ms": record.encode_ms,
