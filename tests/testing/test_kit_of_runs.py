@@ -107,9 +107,18 @@ class WantsJoints(Counts):
             self.seconds += tick.command.action["target_joints"].sum()
 
 
+class KnowsNoLeader(Counts):
+    def started(self, episode):
+        self.rungs = dict.fromkeys(("playing", "rest", "hold", "safe_action", "fault"), 0)
+
+    def ticked(self, tick):
+        self.rungs[tick.rung] += 1
+
+
 @pytest.mark.parametrize(
     ("kind", "law"),
     [
+        (KnowsNoLeader, RunObserverLaws.test_it_takes_whatever_happens),
         (WantsATask, RunObserverLaws.test_it_takes_whatever_happens),
         (WantsJoints, RunObserverLaws.test_it_takes_whatever_happens),
         (WritesIntoWhatCameBefore, RunObserverLaws.test_it_writes_into_nothing),

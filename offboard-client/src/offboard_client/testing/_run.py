@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..play import Answer, Command, EpisodeInfo, Outcome, Rung, RunObserver, Tick
+from ..play import RUNGS, Answer, Command, EpisodeInfo, Outcome, RunObserver, Tick
 
 Event = EpisodeInfo | Answer | Tick | Outcome
 
@@ -87,10 +87,11 @@ def _played(at: float) -> Iterator[Event]:
     yield Answer(observation, rows, at + 1, 2.0, 6.0, timing)
     for i, row in enumerate(rows):
         yield Tick(Command(row["action"], 0.1, i), "playing", at + 1 + 0.1 * i, 0.1 * i, observation, 100.0)
-    rungs: list[Rung] = ["playing", "rest", "hold", "safe_action", "fault"]
-    for i, rung in enumerate(rungs):
+    for i, rung in enumerate(RUNGS):
         yield Tick(Command({}, 0.02), rung, at + 1.2 + 0.02 * i, 0.2 + 0.02 * i, observation, 20.0)
     yield Answer(_seen(), None, at + 2, 2.0, 6.0, timing)
+    yield Answer(_seen(), rows, at + 2.2, 2.0, 900.0, timing, dropped="they came too late")
+    yield Answer(_seen(), rows, at + 2.5, 2.0, 6.0, timing, anew=True)
     yield Answer(_seen(), [], at + 3, 2.0, 6.0, timing)
 
 
