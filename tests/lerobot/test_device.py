@@ -3,6 +3,7 @@
 The device "meta" stands for it: it is one of torch's own, and nothing can be read from it.
 """
 
+import numpy as np
 import pytest
 from lerobot_checkpoints import model_inputs
 from offboard_client.errors import LoadFailed, ModelLost, PolicyFailed
@@ -32,9 +33,9 @@ def broken():
     return broken
 
 
-def load(folder):
+def load(folder, device="cpu"):
     [checkpoint] = LeRobotRegistry(str(folder)).checkpoints()
-    return LeRobotLoader(LeRobotOptions(device="cpu")).load(checkpoint, lambda _: None)
+    return LeRobotLoader(LeRobotOptions(device=device)).load(checkpoint, lambda _: None)
 
 
 def raising(error):
@@ -42,6 +43,22 @@ def raising(error):
         raise error
 
     return fail
+
+
+def test_an_image_is_what_lerobot_makes_of_it_on_every_device_that_is_here(act, torch):
+    """Each of a byte's values: of 255 a GPU's reciprocal makes 126 otherwise."""
+    from lerobot.policies.utils import prepare_observation_for_inference
+
+    inputs = model_inputs(0)
+    image = np.resize(np.arange(256, dtype=np.uint8), inputs["observation.images.left"].shape)
+    inputs["observation.images.left"] = image
+    for device in ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]:
+        policy = load(act, device)
+        expected = prepare_observation_for_inference(dict(inputs), torch.device(device))["observation.images.left"]
+        made = policy._tensors([inputs])["observation.images.left"]
+        policy.close()
+        assert made.device == expected.device
+        assert torch.equal(made, expected)
 
 
 @pytest.mark.parametrize("kind", ["act", "diffusion"])

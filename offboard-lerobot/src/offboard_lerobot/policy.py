@@ -69,6 +69,8 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         self._preprocess: Any = preprocess
         self._postprocess: Any = postprocess
         self._device = device
+        # A GPU multiplies by the reciprocal of a number; by a tensor it divides, as LeRobot does before it sends.
+        self._white = torch.tensor(255.0, device=device)
         self._inputs: Mapping[str, Field] = files.inputs
         self._action_shape = files.outputs[ACTION].shape
         self._looks_back = getattr(model, "_queues", None) is not None
@@ -214,6 +216,6 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         for name, field in self._inputs.items():
             stacked = torch.from_numpy(np.stack([each[name] for each in inputs])).to(self._device)
             if is_image(field):
-                stacked = (stacked.to(torch.float32) / 255).permute(0, 3, 1, 2).contiguous()
+                stacked = (stacked.to(torch.float32) / self._white).permute(0, 3, 1, 2).contiguous()
             batch[name] = stacked
         return batch
