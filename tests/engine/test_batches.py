@@ -205,6 +205,23 @@ def test_a_model_that_died_is_not_asked_again():
     run(main())
 
 
+@pytest.mark.parametrize("failure", [ModelLost("the child is gone"), BadObservation("no state")])
+def test_a_key_that_is_refused_is_told_in_the_policys_own_words(failure, caplog):
+    def key(_):
+        raise failure
+
+    async def main():
+        policy = Puppet(max_batch_size=8)
+        policy.batch_key = key
+        async with Bench(policy) as bench:
+            (pipeline,) = await bench.pipelines(1)
+            result, _ = await bench.submit(pipeline, {}).reply()
+            assert (type(result), result.text) == (type(failure), failure.text)
+
+    run(main())
+    assert not caplog.records
+
+
 def test_a_key_that_cannot_be_made_fails_that_robot_alone():
     async def main():
         def key(item):

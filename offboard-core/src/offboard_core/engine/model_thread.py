@@ -222,6 +222,9 @@ class ModelThread:
                 exchange.key = policy.batch_key(exchange.item())
                 alone = exchange.pipeline.alone or (batch and batch[0].pipeline.alone)
                 same = not batch or (not alone and bool(exchange.key == batch[0].key))
+            except OffboardError as error:  # a policy in another process says that it is gone
+                self._finish(exchange, error)
+                continue
             except BaseException as error:
                 log.exception("batch_key failed")
                 self._finish(exchange, PolicyFailed(f"batch_key raised {told(error)}"))
