@@ -382,17 +382,35 @@ def test_a_call_that_nothing_was_heard_of_leaves_a_session_that_begins_anew(monk
         assert local.infer({"x": 1.0})[0]["action"]["action"][0] == 1
 
 
-def test_ctrl_c_in_a_close_leaves_no_thread_of_its_own_behind() -> None:
+def test_ctrl_c_in_a_close_cuts_the_waiting_short_and_not_the_close(monkeypatch: pytest.MonkeyPatch) -> None:
     class Slow(Puppet):
         def close(self) -> None:
-            os.kill(os.getpid(), signal.SIGINT)
-            door.passing()
+            if how == "while it closes":
+                os.kill(os.getpid(), signal.SIGINT)
+                door.passing()
+            super().close()
 
-    with Door() as door:
-        local = LocalSession(source({"m": Slow}, fps=10), quiet)
-        with pytest.raises(KeyboardInterrupt):
-            local.close()
-        assert not [thread for thread in threading.enumerate() if thread.name == "offboard-local"]
+    hand_in = asyncio.run_coroutine_threadsafe
+
+    def interrupted(work: Any, loop: Any) -> Any:
+        hand_in(work, loop)
+        raise KeyboardInterrupt
+
+    for how in ("while it closes", "before it closes"):
+        before, policy = set(threading.enumerate()), Slow()
+        with Door() as door:
+            local = LocalSession(source({"m": lambda one=policy: one}, fps=10), quiet)
+            started = set(threading.enumerate()) - before
+            assert len(started) > 1, "its own and the model's"
+            if how == "before it closes":
+                monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                local.close()
+            door.open()
+            for thread in started:
+                thread.join(30)
+            assert not [thread.name for thread in started if thread.is_alive()], how
+            assert policy.closed.is_set(), how
 
 
 def test_ctrl_c_in_a_call_leaves_a_session_that_begins_anew() -> None:

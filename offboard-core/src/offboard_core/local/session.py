@@ -167,18 +167,18 @@ class LocalSession:
     def close(self) -> None:
         """End the session, unload the model. A call that another thread is in raises ConnectionLost.
 
-        Never raises; Ctrl-C does, and cuts short what is waited for here.
+        Never raises; Ctrl-C does, and what is waited for here then comes to its end without anybody waiting.
         """
         if self._closed:
             return
         self._closed = True
+        ending = asyncio.run_coroutine_threadsafe(self._end(), self._loop)
         try:
-            asyncio.run_coroutine_threadsafe(self._service.close(), self._loop).result(self._limits.close + _GRACE)
+            ending.result(self._limits.close + _GRACE)
         except Exception:
             log.exception("the policy could not be closed")
-        finally:  # Ctrl-C, too
-            self._loop.call_soon_threadsafe(self._loop.stop)  # which cancels what a call still waits for
-            self._thread.join(_GRACE)
+            ending.cancel()
+        self._thread.join(_GRACE)
 
     def __enter__(self) -> LocalSession:
         return self
@@ -187,6 +187,12 @@ class LocalSession:
         self.close()
 
     # -- inside -------------------------------------------------------------------------------------------------
+    async def _end(self) -> None:
+        try:
+            await self._service.close()
+        finally:
+            self._loop.call_soon(self._loop.stop)  # which cancels what a call still waits for
+
     def _control(self, kind: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         with self._using() as session:
             return self._ask(session, kind, params)
