@@ -1,4 +1,6 @@
 import json
+import logging
+import socket
 import ssl
 import urllib.request
 
@@ -22,6 +24,27 @@ def test_tls(certificate):
             assert json.load(answer) == {"models": ["a"]}
         with pytest.raises(ssl.SSLCertVerificationError), robot(server, ssl=ssl.create_default_context()):
             pass
+
+
+UPGRADE = (
+    b"GET /api/v1/session HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
+def test_a_client_that_does_not_read_is_cut_off_at_the_end_and_nothing_is_wrong_with_that(certificate, caplog):
+    cert, key = certificate
+    trusting = ssl.create_default_context(cafile=str(cert))
+    server = InferenceServer({"only": source({"a": Puppet})}, port=0, ssl_certfile=cert, ssl_keyfile=key)
+    with (
+        server,
+        trusting.wrap_socket(socket.create_connection((server.host, server.port)), server_hostname="127.0.0.1") as idle,
+    ):
+        idle.settimeout(PATIENCE)
+        idle.sendall(UPGRADE)
+        assert idle.recv(12) == b"HTTP/1.1 101"
+        server.stop()
+    assert not [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 @pytest.mark.rule("A-8")

@@ -22,6 +22,8 @@ from .protocols import HttpProtocol, WebSocketProtocol
 #: What a message may have above its limit (E-12) before the socket is cut off instead of closed. A close frame that
 #: follows on unread data may never reach the client, so a message that is only a little too large is read to its end.
 CUT_OFF = 2**20
+#: Seconds that clients have to take the end of their connections. uvicorn would wait longer, and then log an error.
+_FAREWELL = 1.0
 
 
 class Config(uvicorn.Config):
@@ -43,7 +45,7 @@ class Config(uvicorn.Config):
             lifespan="off",
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=2,
             ssl_certfile=bounds.ssl_certfile,
             ssl_keyfile=bounds.ssl_keyfile,
         )
@@ -82,10 +84,17 @@ class UvicornServer(uvicorn.Server):
         return HttpProtocol(config=self.config, server_state=self.server_state, app_state={})
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close every connection."""
-        await super().shutdown(sockets)
+        """Close every connection, at last by force: a client may not read, and uvloop and TLS would wait for it."""
+        cut = asyncio.get_running_loop().call_later(_FAREWELL, self._cut_off)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cut.cancel()
+            self._cut_off()
+
+    def _cut_off(self) -> None:
         for connection in list(self.server_state.connections):
-            connection.transport.abort()  # its client does not read, and uvloop and TLS would wait for it
+            connection.transport.abort()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
