@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from offboard_client.cli import main
+from offboard_client.cli import main, show_spec
+from offboard_client.robots import Channel, RobotSpec
 from offboard_client.robots.sim import SPEC as SIM
 from offboard_client.terminal import emit_facts, emit_table, note, tell
 from offboard_core.plugins import CODEC, Plugins
@@ -64,6 +65,25 @@ def test_the_robots(terminal):
     shows(terminal, "robots")
     shows(terminal, "robots", "sim")
     assert_whole(terminal, [*SIM.measures, *SIM.plays, "joint7", "quaternion", "safe_after 2.0", "the robot's own"])
+
+
+@pytest.mark.parametrize(
+    ("order", "says"),
+    [
+        ([f"joint{i}" for i in range(1, 8)], "joint1 … joint7"),
+        (["shoulder", "elbow", "wrist"], "shoulder, elbow, wrist"),
+        (["j0", "j1", "j3"], "j0, j1, j3"),
+        (["j01", "j02", "j03"], "j01, j02, j03"),
+        (["j9", "j10", "j11"], "j9 … j11"),
+        (["x1", "x2"], "x1, x2"),
+        (["1", "x2", "x3"], "1, x2, x3"),
+    ],
+)
+def test_an_order_is_short_where_it_only_counts(order, says, monkeypatch):
+    channel = Channel(shape=(len(order),), unit="rad", order=tuple(order))
+    with Terminal(monkeypatch, 80).stands_for("stdout") as terminal:
+        show_spec(RobotSpec(measures={"robot_state.q": channel}, plays={}, control_period=0.01))
+    assert_whole(terminal, [f"rad  │ {says} "])
 
 
 def test_a_probe(terminal):

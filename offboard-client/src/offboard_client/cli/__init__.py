@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .main import main
 
 if TYPE_CHECKING:
-    from .contract import show_contract
+    from .contract import show_contract, show_spec
     from .positronic import from_positronic
     from .probe import show_handshake
     from .run import play, show, status
@@ -34,6 +34,7 @@ __all__ = [
     "show",
     "show_contract",
     "show_handshake",
+    "show_spec",
     "status",
     "synthetic_observation",
     "table",
@@ -56,6 +57,7 @@ _LATER = {
     "Timings": "run_timings",
     "synthetic_observation": "synthetic",
     "show_contract": "contract",
+    "show_spec": "contract",
     "show_handshake": "probe",
 }
 

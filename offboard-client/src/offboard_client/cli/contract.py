@@ -61,9 +61,18 @@ def _channel(channel: Channel) -> tuple[str, ...]:
         text(channel.shape),
         channel.unit or "",
         channel.frame or "",
-        ", ".join(channel.order),
+        _order(channel.order),
         "" if channel.rate is None else f"{channel.rate:g} Hz",
     )
+
+
+def _order(names: Sequence[str]) -> str:
+    """``joint1 … joint7`` of those that are counted, for a narrow terminal has a line for each name otherwise."""
+    stem = names[0].rstrip("0123456789") if names else ""
+    first = names[0][len(stem) :] if names else ""
+    if len(names) > 2 and first and all(name == f"{stem}{i}" for i, name in enumerate(names, int(first))):
+        return f"{names[0]} … {names[-1]}"
+    return ", ".join(names)
 
 
 def text(value: Any) -> str:
