@@ -50,6 +50,7 @@ from ..catalog import ModelSource
 from ..engine import PolicyService, ServiceSession, ServiceTimeouts
 from ..frontends import Scope
 from ..frontends.v1 import V1
+from .loop import run_loop
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -96,7 +97,7 @@ class LocalSession:
         self._configured: dict[str, Any] = {}
         self._checked = self._closed = False
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=_run, args=(self._loop,), name="offboard-local", daemon=True)
+        self._thread = threading.Thread(target=run_loop, args=(self._loop,), name="offboard-local", daemon=True)
         try:
             self._thread.start()
         except BaseException:  # Ctrl-C may come when it runs already: it ends then
@@ -289,18 +290,6 @@ class LocalSession:
             raise self._lost from None
         finally:
             future.cancel()
-
-
-def _run(loop: asyncio.AbstractEventLoop) -> None:
-    """The loop until it is stopped, and then the end of whatever is still in it."""
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_forever()
-        for task in (tasks := asyncio.all_tasks(loop)):
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-    finally:
-        loop.close()
 
 
 def _unless_error(frame: Any) -> Any:
