@@ -54,6 +54,19 @@ def test_what_fits_is_0(capsys, unmoved) -> None:
     assert unmoved == []
 
 
+def test_a_size_that_the_policy_does_not_take_is_told(capsys) -> None:
+    pytest.importorskip("PIL")
+
+    @declare(observation={"image.wrist": (224, 224, 3), "image.exterior": (-1, -1, 3)}, action={"target_joints": (7,)})
+    def strict(observation):
+        raise AssertionError("nothing is inferred")
+
+    assert check(strict, "--resize", "100") == 0
+    assert capsys.readouterr().err == (
+        "--resize is not for image.wrist as (224, 224, 3): the policy takes them in no other size\n"
+    )
+
+
 def test_what_does_not_fit_is_1_with_a_row_for_each(capsys, unmoved) -> None:
     assert check(foreign) == 1
     out = capsys.readouterr().out

@@ -1,8 +1,12 @@
 """What commands list fits the terminal, and no word is broken that has room."""
 
+import re
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from offboard_client.cli import main, show_spec
+from offboard_client.play import SafetyLimits
 from offboard_client.robots import Channel, RobotSpec
 from offboard_client.robots.sim import SPEC as SIM
 from offboard_client.terminal import emit_facts, emit_table, note, tell
@@ -64,7 +68,36 @@ def test_a_codec(name, terminal):
 def test_the_robots(terminal):
     shows(terminal, "robots")
     shows(terminal, "robots", "sim")
-    assert_whole(terminal, [*SIM.measures, *SIM.plays, "joint7", "quaternion", "safe_after 2.0", "the robot's own"])
+    assert_whole(terminal, [*SIM.measures, *SIM.plays, "joint7", "quaternion", "safe_after 2.0 s", "the robot's own"])
+
+
+EVERY_LIMIT = """
+grip_velocity = 2.0
+linear_acceleration = 1.0
+angular_acceleration = 1.0
+joint_acceleration = 4.0
+joint_low = -2.0
+joint_high = 2.0
+
+[home]
+target_joints = [0, 0, 0, -1.5, 0, 1.5, 0]
+target_grip = [0.0]
+
+[safe_action]
+target_pose = [0.4, 0.0, 0.3, 0.0, 1.0, 0.0, 0.0]
+"""
+
+
+def test_each_number_of_a_table_of_limits_has_its_unit(tmp_path, capsys):
+    (file := tmp_path / "arm.toml").write_text(EVERY_LIMIT)
+    assert main(["robots", "sim", "--limits", str(file)]) == 0
+    _, _, table = capsys.readouterr().out.partition("what it may be sent")
+    rows = [line for line in table.splitlines()[1:] if re.search(r"\d", line)]
+    assert len(rows) == len(fields(SafetyLimits)) + 3, "the ladder, home and the safe action"
+    unit = r"[\d)] (m|rad|s|(m|rad)/s²?|closures/s|m and quaternion w x y z|\(0 open, 1 closed\))(?=,|$)"
+    assert [row for row in rows if not re.search(unit, row)] == []
+    (home,) = (row for row in rows if "home" in row)
+    assert home.endswith("target_joints (0.0, 0.0, 0.0, -1.5, 0.0, 1.5, 0.0) rad, target_grip (0.0) (0 open, 1 closed)")
 
 
 @pytest.mark.parametrize(

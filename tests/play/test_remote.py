@@ -43,6 +43,15 @@ def test_an_image_is_shrunk_to_what_is_stated_its_aspect_kept_and_never_enlarged
     assert all(sent[name] is seen[name] for name in ("robot_state.q", "depth", "task"))
 
 
+@pytest.mark.parametrize(
+    ("shape", "width"), [((480, 640, 3), 640), ((-1, -1, 3), 320), ((480, -1, 3), 320), (None, 320)]
+)
+def test_an_image_of_which_the_policy_declares_its_size_is_not_shrunk_by_resize(shape: Any, width: int) -> None:
+    declared = {"observation": {"image.wrist": {"shape": shape}, "robot_state.q": {"shape": [7]}}}
+    sent = Shrinking(320)({"image.wrist": image(640, 480), "image.front": image(640, 480)}, declared)
+    assert (sent["image.wrist"].shape[1], sent["image.front"].shape[1]) == (width, 320)
+
+
 @pytest.mark.parametrize("resize", [0, -1, 1.5, True, (1, 2, 3), (224, 0), "224", 9000])
 def test_a_size_that_is_none_is_refused(resize: Any) -> None:
     with pytest.raises(ConfigurationError, match="resize is"):

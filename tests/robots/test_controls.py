@@ -399,6 +399,13 @@ def test_an_attended_run_waits_for_a_word_before_each_episode_and_ends_when_some
     assert run.session.resets == 1
 
 
+def test_a_start_that_is_said_once_more_while_an_episode_goes_on_begins_no_other_one() -> None:
+    run = Run(FakeSession(rows(0.0)), lambda: run.controls.post(Start()), lambda: run.controls.post(Quit()))
+    run.arm.at[4] = run.posts(Start())
+    run.play(seconds=0.1, attended=True)
+    assert run.outcomes() == [Outcome(True)], "the next one waits for a word of its own"
+
+
 def test_a_robot_that_cannot_stop_is_logged_and_the_episode_ends_at_its_next_command(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -27,6 +27,7 @@ from offboard_client.play import (
     TakeOver,
 )
 from offboard_client.terminal import ENDED, pressed
+from rich.cells import cell_len
 
 # A terminal as POSIX has it; elsewhere this driver is refused.
 pty = pytest.importorskip("pty")
@@ -80,16 +81,48 @@ def test_space_holds_and_goes_on_and_a_start_goes_on_too() -> None:
     assert not controls.hold
 
 
-def test_an_instruction_is_typed_and_its_keys_are_no_commands() -> None:
+def test_an_instruction_is_typed_and_its_keys_are_no_commands(capsys: pytest.CaptureFixture[str]) -> None:
     controls, line, board = keyboard()
     press(board, "istop queue\x7f\x7f")
-    assert line.text.startswith("instruction: stop que_")
+    assert line.text.startswith("say: stop que_")
     press(board, " 象\r")
     assert controls.take() == [Instruct("stop que 象")]
+    assert capsys.readouterr().err == "from its next answer on the policy is told: stop que 象\n"
     press(board, "iquit\x1b")
     press(board, "i  \r")
     assert controls.take() == []
     assert line.text == f"ready | {KEYS}"
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("letter", ["x", "象"])
+def test_whoever_types_sees_the_end_of_it_and_the_keys_on_80_columns(letter: str) -> None:
+    _, line, board = keyboard()
+    press(board, "i" + 40 * letter + "!")
+    assert re.fullmatch(r"say: …(x{29}|象{14})!_  \(Enter: tell it, Esc: do not\)", line.text)
+    assert cell_len(line.text) < 70
+
+
+def test_a_key_that_does_nothing_says_so_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever leans on it is not told again and again; after a key that counts it is news."""
+    controls, _, board = keyboard()
+    for keys, says in {"xxx": "x: nothing is done by this key", "tt": "t: this robot has no leader", "\t": ""}.items():
+        press(board, keys)
+        said = capsys.readouterr().err
+        assert said.startswith(says)
+        assert said.count("\n") == bool(says)
+    press(board, "x x")
+    assert capsys.readouterr().err.count("\n") == 2
+    _, _, board = keyboard(leads=True)
+    press(board, "t")
+    assert "nothing to take over" in capsys.readouterr().err
+    controls.take()
+
+
+def test_keys_count_with_caps_lock_too() -> None:
+    controls, _, board = keyboard()
+    press(board, "SPiGo\rQ")
+    assert controls.take() == [Start(), Stop(), Instruct("Go"), Quit()]
 
 
 def test_a_terminal_that_goes_away_while_somebody_types_ends_the_run() -> None:
@@ -144,7 +177,7 @@ def test_what_is_pasted_as_an_instruction_is_told_whole_or_not_at_all() -> None:
     controls, line, board = keyboard()
     press(board, "i" + "x" * 1001)
     assert "over 1000 characters; Esc: drop it" in line.text
-    assert len(line.text) < 120
+    assert len(line.text) < 70
     press(board, "\x7f\r")
     assert controls.take() == []
     press(board, "\x1bi" + "x" * 1000 + "\r")

@@ -92,7 +92,7 @@ def test_a_server_that_cannot_play_the_arm_is_explained(tmp_path) -> None:
     ("arguments", "says"),
     [
         (("--episodes", "0"), "episodes is 0; expected 1 or more"),
-        (("--seconds", "-1"), "seconds is -1.0; expected seconds of one episode, 0 to 86400"),
+        (("--seconds", "-1"), "seconds is -1.0; expected seconds of one episode, above 0 and below 86400"),
         (("--episodes", "many"), "expected INT, not many"),
         (("--task", "fold the towel"), "stack the red cube"),
         (("--seconds", "soon"), "seconds"),

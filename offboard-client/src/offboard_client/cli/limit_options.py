@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar, cast
 
@@ -18,6 +18,32 @@ from ..terminal import emit_facts, peek
 from .contract import text
 
 T = TypeVar("T")
+
+_OPEN = "(0 open, 1 closed)"
+#: Of what a table of limits shows.
+UNITS = {
+    "linear_velocity": "m/s",
+    "angular_velocity": "rad/s",
+    "joint_velocity": "rad/s",
+    "grip_velocity": "closures/s",
+    "linear_acceleration": "m/s²",
+    "angular_acceleration": "rad/s²",
+    "joint_acceleration": "rad/s²",
+    "position_offset": "m",
+    "rotation_offset": "rad",
+    "joint_offset": "rad",
+    "workspace_low": "m",
+    "workspace_high": "m",
+    "joint_low": "rad",
+    "joint_high": "rad",
+    "grip_low": _OPEN,
+    "grip_high": _OPEN,
+    "safe_after": "s",
+    "fault_after": "s",
+    "target_pose": "m and quaternion w x y z",
+    "target_joints": "rad",
+    "target_grip": _OPEN,
+}
 
 #: The file, as a field of a command's options.
 LimitsFile: TypeAlias = Annotated[Path | None, tyro.conf.arg(name="limits", metavar="FILE")]
@@ -74,8 +100,15 @@ def show_limits(limits: RobotLimits, robot: Robot) -> None:
         data["kinematics"] = "the robot's own"
     of = "the defaults" if data["file"] is None else data["file"]
     del data["file"]
-    emit_facts(f"what it may be sent ({of})", [(name, _text(value)) for name, value in data.items()])
+    emit_facts(f"what it may be sent ({of})", [(name, _text(name, value)) for name, value in data.items()])
 
 
-def _text(value: Any) -> str:
-    return "none" if value is None else text(value)
+def _text(name: str, value: Any) -> str:
+    """With its unit; a map has one for each of its entries."""
+    if value is None:
+        return "none"
+    if isinstance(value, Mapping):
+        entries = cast("Mapping[str, Any]", value).items()
+        return ", ".join(f"{each} {_text(each, entry)}" for each, entry in entries)
+    unit = UNITS.get(name)
+    return text(value) if unit is None else f"{text(value)} {unit}"

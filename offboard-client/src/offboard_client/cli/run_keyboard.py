@@ -6,6 +6,8 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from rich.cells import cell_len
+
 from ..play import (
     Controls,
     EpisodeInfo,
@@ -21,14 +23,16 @@ from ..play import (
     TakeOver,
     Tick,
 )
-from ..terminal import ENDED, Line, pressed
+from ..terminal import ENDED, Line, note, pressed
 from .run_display import Display
 
 _BACKSPACE = "\x7f\x08"
 _ESCAPE = "\x1b"
 _ENTER = "\r\n"
-#: Characters of an instruction, and how many of them the line shows.
-_LONGEST, _SHOWN = 1000, 50
+#: Characters of an instruction.
+_LONGEST = 1000
+#: Columns of the line, beside which a spinner and a clock stand on 80.
+_WIDE = 68
 
 
 class Keyboard:
@@ -39,6 +43,7 @@ class Keyboard:
         self._controls, self._line, self._leads = controls, line, leads
         self._lock = threading.Lock()
         self._typed: str | None = None
+        self._hint = ""
         self._playing = self._led = False
         self._doing = "ready"
 
@@ -53,7 +58,9 @@ class Keyboard:
         """A key was pressed; :data:`~offboard_client.terminal.ENDED`: there will be no more."""
         with self._lock:
             if self._typed is None or key == ENDED:
-                self._command(key)
+                before, self._hint = self._hint, self._command(key.lower()) or ""
+                if self._hint not in ("", before):  # once, for whoever leans on it
+                    note(self._hint)
             else:
                 self._type(self._typed, key)
             self._show()
@@ -76,7 +83,8 @@ class Keyboard:
             self._doing = doing
             self._show()
 
-    def _command(self, key: str) -> None:
+    def _command(self, key: str) -> str | None:
+        """What is to be said of a key that does nothing."""
         post = self._controls.post
         if key == "s":
             post(Resume())
@@ -91,9 +99,16 @@ class Keyboard:
             post(Resume() if self._controls.hold else Hold())
         elif key == "i":
             self._typed = ""
-        elif key == "t" and self._leads and self._playing:
+        elif key == "t":
+            if not self._leads:
+                return "t: this robot has no leader with which a person could take over"
+            if not self._playing:
+                return "t: there is nothing to take over before an episode has begun"
             self._led = not self._led
             post(TakeOver() if self._led else GiveBack())
+        elif key.isprintable():
+            return f"{key}: nothing is done by this key; those on the line are"
+        return None
 
     def _type(self, typed: str, key: str) -> None:
         if key == _ESCAPE:
@@ -104,6 +119,7 @@ class Keyboard:
             self._typed = None
             if typed.strip():
                 self._controls.post(Instruct(typed.strip()))
+                note(f"from its next answer on the policy is told: {typed.strip()}")
         elif key in _BACKSPACE:
             self._typed = typed[:-1]
         elif key.isprintable():
@@ -113,13 +129,22 @@ class Keyboard:
         if self._typed is not None:
             long = len(self._typed) > _LONGEST
             keys = f"over {_LONGEST} characters; Esc: drop it" if long else "Enter: tell it, Esc: do not"
-            cut = "…" if len(self._typed) > _SHOWN else ""
-            self._line.show(f"instruction: {cut}{self._typed[-_SHOWN:]}_  ({keys})")
+            self._line.show(f"say: {_end(self._typed, _WIDE - len(keys) - 11)}_  ({keys})")
             return
         doing = "HOLDING" if self._controls.hold else self._doing
         take = f" t:{'give back' if self._led else 'take over'}" if self._leads and self._playing else ""
         hold = "go on" if self._controls.hold else "hold"
         self._line.show(f"{doing} | s:start p:stop r:reset space:{hold} i:say{take} q:quit")
+
+
+def _end(text: str, width: int) -> str:
+    """The end of a text in so many columns and one more."""
+    if cell_len(text) <= width:
+        return text
+    text = text[-width:]
+    while cell_len(text) > width:
+        text = text[1:]
+    return f"…{text}"
 
 
 class KeyboardDisplay(Display):

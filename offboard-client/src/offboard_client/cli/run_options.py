@@ -26,6 +26,7 @@ from ..play import (
     SafetyLimits,
     Shrinking,
     choose_policy,
+    fixed_images,
     list_policies,
     open_policy,
 )
@@ -109,7 +110,11 @@ class ServersPolicy(ServerOptions):
         """
         shrinking = Shrinking(self.resize)
         if find_spec("PIL") is not None:
-            return self.client(line, shrinking).new_session(self.model_id)
+            session = self.client(line, shrinking).new_session(self.model_id)
+            if self.resize is not None and (fixed := fixed_images(session.metadata)):
+                shapes = ", ".join(f"{name} as {tuple(shape)}" for name, shape in fixed.items())
+                note(f"--resize is not for {shapes}: the policy takes them in no other size")
+            return session
         if self.resize is not None:
             raise ConfigurationError(f"--resize needs {_PILLOW}")
         session = self.client(line).new_session(self.model_id)

@@ -100,9 +100,13 @@ class Attention:
         self._take()
         return self.end is not None
 
-    def kept(self) -> bool:
-        """Whether something of the episode shall be, whatever ended it."""
+    def over(self) -> bool:
+        """The episode has ended, whatever ended it. Whether something of it shall be kept.
+
+        Who said Start while it went on did not mean the next one.
+        """
         self._take()
+        self._go &= self.end is not None
         return not self._dropped
 
     def _renew(self) -> None:

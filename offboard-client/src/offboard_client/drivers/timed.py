@@ -40,13 +40,15 @@ class RunLength:
     episodes: int = 1
     """How many episodes to play."""
     seconds: float | None = None
-    """Seconds of one episode, by the robot's clock: 15, or until a person says so. Ends earlier as the policy says."""
+    """Seconds of one episode by the robot's clock: 15, or until the person at the keyboard, or the policy, ends it."""
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
             raise ConfigurationError(f"episodes is {self.episodes}; expected 1 or more")
         if self.seconds is not None and not 0 < self.seconds < _A_DAY:
-            raise ConfigurationError(f"seconds is {self.seconds}; expected seconds of one episode, 0 to {_A_DAY}")
+            raise ConfigurationError(
+                f"seconds is {self.seconds}; expected seconds of one episode, above 0 and below {_A_DAY}"
+            )
 
     def limit(self, attended: bool) -> float:
         """Seconds after which an episode ends at the latest. ``attended``: by somebody who says when."""
@@ -153,7 +155,7 @@ class TimedDriver:
             raise
         finally:
             self._faults = self._faults + 1 if player.fault else 0
-            self._audience.ended(replace(outcome, kept=self._attention.kept()))
+            self._audience.ended(replace(outcome, kept=self._attention.over()))
 
     def _at_start(self, seed: int) -> bool:
         """Brings the robot to where the episode starts; again, where it was stopped on its way. False if it ended."""

@@ -28,7 +28,7 @@ from .observer import RUNGS, Answer, EpisodeInfo, Outcome, Rung, RunObserver, Ti
 from .pace import Pace
 from .pictures import Picture, pictures, suspicious
 from .policy import POLICIES, PolicyEntry, PolicySession, choose_policy, list_policies, open_policy
-from .remote import RemotePolicy, Shrinking
+from .remote import RemotePolicy, Shrinking, fixed_images
 from .report import Episode, Report, percentiles
 from .safety import SafetyLimits
 from .schedule import Command, hold, lay_out, schedule
@@ -82,6 +82,7 @@ __all__ = [
     "Tick",
     "choose_policy",
     "compare",
+    "fixed_images",
     "hold",
     "lay_out",
     "list_policies",

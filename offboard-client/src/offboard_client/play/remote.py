@@ -65,7 +65,8 @@ class RemotePolicy(PolicyStream):
 class Shrinking:
     """What an observation is made into before it is sent (:data:`~offboard_client.protocol.Prepare`): images shrunk.
 
-    The handshake's ``image_sizes`` rule over ``resize``, whatever they leave out stays as it is.
+    The handshake's ``image_sizes`` rule over ``resize``, and so does a shape that it declares with both of its sides:
+    such an image is not shrunk. Whatever is left out stays as it is.
     """
 
     def __init__(self, resize: int | tuple[int, int] | None = None, after: Prepare | None = None) -> None:
@@ -75,19 +76,25 @@ class Shrinking:
 
     def __call__(self, observation: Mapping[str, Any], meta: Mapping[str, Any]) -> Mapping[str, Any]:
         """The observation as it is sent; the robot's own is not changed."""
-        sizes = meta.get("image_sizes")
-        made = self._shrunk(observation, sizes)
+        made = self._shrunk(observation, meta)
         if (history := made.get(CONTEXT["history"])) is not None:
-            made[CONTEXT["history"]] = [self._shrunk(frame, sizes) for frame in history]
+            made[CONTEXT["history"]] = [self._shrunk(frame, meta) for frame in history]
         return made if self._after is None else self._after(made, meta)
 
-    def _shrunk(self, observation: Mapping[str, Any], sizes: Any) -> dict[str, Any]:
-        made = dict(observation)
+    def _shrunk(self, observation: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
+        made, fixed = dict(observation), fixed_images(meta)
         for name, value in observation.items():
-            size = _stated(sizes, name) or self._resize
+            size = _stated(meta.get("image_sizes"), name) or (None if name in fixed else self._resize)
             if size is not None and _is_image(value):
                 made[name] = shrink(value, *size)
         return made
+
+
+def fixed_images(meta: Mapping[str, Any]) -> dict[str, Sequence[int]]:
+    """The images that a handshake's ``meta`` declares with a height and a width, and their shapes."""
+    declared = cast("Mapping[str, Mapping[str, Any]]", meta.get("observation") or {})
+    shapes = {name: cast("Sequence[int]", field.get("shape") or ()) for name, field in declared.items()}
+    return {name: shape for name, shape in shapes.items() if len(shape) == 3 and -1 not in shape[:2]}
 
 
 def _stated(sizes: Any, name: str) -> tuple[int, int] | None:

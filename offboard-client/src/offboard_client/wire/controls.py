@@ -41,8 +41,10 @@ def checked_control(kind: str, params: Mapping[str, Any] | None = None) -> dict[
 def check_declared(name: str, meta: Mapping[str, Any]) -> None:
     """Raises BadParameter for a control that ``meta.controls`` does not list."""
     there = cast("Mapping[str, Any]", meta.get("controls") or {})
+    if name not in there and name == CONFIGURE:
+        raise BadParameter("nothing of this model can be changed in an open session: no option is declared changeable")
     if name not in there:
-        raise BadParameter(unknown("control", name, there, where="of this model, which may be called"))
+        raise BadParameter(unknown("control", name, there, where="of this model"))
 
 
 def control_kind(frame: Mapping[str, Any], declared: Iterable[str] = ()) -> str | None:
