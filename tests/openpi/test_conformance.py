@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from offboard_core.testing import CheckpointConformance, CodecLaws
+from offboard_core.testing import CheckpointConformance, ChildLaws, CodecLaws
 from openpi_standin import options, robot, write_run
 
 TWO_ARMS = {
@@ -14,7 +14,7 @@ TWO_ARMS = {
 }
 
 
-class TestOpenPI(CheckpointConformance):
+class TestOpenPI(CheckpointConformance, ChildLaws):
     plugin = "openpi"
     options = options()
 

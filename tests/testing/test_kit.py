@@ -547,6 +547,9 @@ def test_a_plugin_that_breaks_a_law_is_found(plugin, law):
         check(Light(), law, plugins=Plugins.of(light=plugin))
 
 
+KITS = ("on_the_wire", "of_children", "of_listeners", "of_observers")
+
+
 def test_a_defect_is_planted_for_each_law():
     """In these files a pair in a list, or the one law of a test, is run on what keeps it and on what breaks it."""
     laws = {
@@ -558,7 +561,7 @@ def test_a_defect_is_planted_for_each_law():
     }
     files = [
         Path(__file__),
-        *(Path(__file__).with_name(f"test_kit_{each}.py") for each in ("on_the_wire", "of_listeners", "of_observers")),
+        *(Path(__file__).with_name(f"test_kit_{each}.py") for each in KITS),
     ]
     text = "\n".join(path.read_text("utf-8") for path in files)
     planted = re.findall(r"(?:\(.+, |law = )(\w+Laws\.test_\w+)", text)

@@ -34,8 +34,8 @@ API = {
         "offboard_core.plugins": _ENTRIES,
         "offboard_core.process": "MACHINE PROGRAM AttachedServer Child ChildServer Fault Stale Supervisor Wire"
         " check_names check_words collect diagnose free_port take_port unshared",
-        "offboard_core.testing": "CheckpointConformance CodecLaws ControlLaws ListenerLaws ObserverLaws PluginLaws"
-        " PolicyLaws ProtocolLaws RegistryLaws Vendor VendorConformance",
+        "offboard_core.testing": "CheckpointConformance ChildLaws CodecLaws ControlLaws ListenerLaws ObserverLaws"
+        " PluginLaws PolicyLaws ProtocolLaws RegistryLaws Vendor VendorConformance",
         "offboard_core.training": "Trainer",
         "offboard_core.types": "ALONE Array Checkpoint CheckpointLoader Chunk Codec CodecMeta Control Feature Field"
         " Health InferContext Item ModelRegistry NO_CONTEXT NoParams Observation Parallel Placement Policy Progress"

@@ -15,7 +15,8 @@ In a vendor's own test suite::
 
 A vendor with checkpoints inherits :class:`CheckpointConformance` and says where a complete one lies. What a test
 proves is its docstring; what it needs to know about the vendor is an attribute or a fixture of :class:`Vendor`. The
-tests of a listener inherit :class:`ListenerLaws`, those of an observer :class:`ObserverLaws`.
+tests of a listener inherit :class:`ListenerLaws`, those of an observer :class:`ObserverLaws`. A vendor whose model runs
+in a process of its own inherits :class:`ChildLaws` beside the others.
 """
 
 from __future__ import annotations
@@ -26,10 +27,22 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"{__name__}._{part}"
-        for part in ("codec", "control", "listener", "observer", "plugin", "policy", "protocol", "registry", "served")
+        for part in (
+            "child",
+            "codec",
+            "control",
+            "listener",
+            "observer",
+            "plugin",
+            "policy",
+            "protocol",
+            "registry",
+            "served",
+        )
     )
 )
 
+from ._child import ChildLaws  # noqa: E402
 from ._codec import CodecLaws  # noqa: E402
 from ._control import ControlLaws  # noqa: E402
 from ._listener import ListenerLaws  # noqa: E402
@@ -50,6 +63,6 @@ class CheckpointConformance(VendorConformance, RegistryLaws):
 
 
 __all__ = [
-    "CheckpointConformance", "CodecLaws", "ControlLaws", "ListenerLaws", "ObserverLaws", "PluginLaws", "PolicyLaws",
-    "ProtocolLaws", "RegistryLaws", "Vendor", "VendorConformance",
+    "CheckpointConformance", "ChildLaws", "CodecLaws", "ControlLaws", "ListenerLaws", "ObserverLaws", "PluginLaws",
+    "PolicyLaws", "ProtocolLaws", "RegistryLaws", "Vendor", "VendorConformance",
 ]  # fmt: skip

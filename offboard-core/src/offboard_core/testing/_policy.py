@@ -184,7 +184,7 @@ class PolicyLaws(Vendor):
         self, source: ModelSource, checkpoint: Checkpoint, resolved_codec: ResolvedCodec, observation: Observation
     ) -> None:
         """After ``close`` nothing holds the policy, or its memory would stay when models are switched; nothing runs."""
-        threads, children = set(threading.enumerate()), _children()
+        threads, others = set(threading.enumerate()), children()
         policy = source.loader.load(checkpoint, print, ALONE)
         session = policy.new_session(policy.params())
         session.infer(resolved_codec.encode(observation), NO_CONTEXT)
@@ -198,7 +198,7 @@ class PolicyLaws(Vendor):
         for thread in left:
             thread.join(_PATIENCE)
         assert not [thread.name for thread in left if thread.is_alive()], "a thread of it runs on"
-        assert not _children() - children, "a process of it runs on"
+        assert not children() - others, "a process of it runs on"
 
 
 def _one_call(policy: Policy[Any], items: list[Item[Session]]) -> list[Item[Session]]:
@@ -206,7 +206,7 @@ def _one_call(policy: Policy[Any], items: list[Item[Session]]) -> list[Item[Sess
     return [item for item in items if policy.batch_key(item) == policy.batch_key(items[0])]
 
 
-def _children() -> set[str]:
+def children() -> set[str]:
     """The processes that this one has begun and that have not ended; none where the system does not tell."""
     return {
         pid for told in Path("/proc/self/task").glob("*/children") for pid in told.read_text().split() if _runs(pid)
