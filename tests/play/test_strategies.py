@@ -177,6 +177,25 @@ def test_blend_goes_over_from_one_answer_to_the_other_without_a_jump() -> None:
     assert loop.values[4:10] == pytest.approx([0.0, 0.0, 0.2, 0.4, 0.6, 0.8])
 
 
+@pytest.mark.parametrize("name", ["weighted_average", "average", "conservative"])
+def test_where_the_older_answer_ends_lerobots_aggregators_do_not_jump(name: str) -> None:
+    loop = Loop(choose_strategy(name), late(0.0), lambda place, number: [float(number)] * STEPS).run(11)
+    weight = loop.values[5]
+    assert weight is not None
+    assert loop.values[5:10] == pytest.approx(list(np.linspace(weight, 1.0, 6)[:5]))
+
+
+def test_an_ensemble_does_not_jump_where_many_answers_end_at_once() -> None:
+    """As of a motion that is planned anew in each step until it is over, and then another one begins."""
+    ends, number = 12, iter(range(100))
+    says = lambda place, _: [0.0] * (ends - n) if (n := next(number)) < ends - 4 else [10.0] * STEPS  # noqa: E731
+    loop = Loop(choose_strategy("ensemble"), late(0.0), says).run(20)
+    played = [value for value in loop.values if value is not None]
+    assert len(played) == 20
+    assert played[-1] == pytest.approx(10)
+    assert max(np.diff(played)) < 3, "of 8 answers that end together each says 0, of 4 that go on each says 10"
+
+
 def test_ensemble_asks_all_the_time_and_averages_all_answers_of_a_moment_the_oldest_most() -> None:
     loop = Loop(choose_strategy("ensemble"), late(0.0), lambda place, number: [float(number)] * STEPS).run(4)
     assert loop.asked == pytest.approx([0.0, 0.1, 0.2, 0.3])

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from offboard_client.drivers import RunLength
+from offboard_client.chunks import STRATEGIES
+from offboard_client.drivers import Playing, RunLength
 from offboard_client.robots import connected
 from offboard_client.robots.sim import COLOURS, SimRobot, Stacking, StackTask
 from offboard_core.scripted import SLOWEST, SPEED, ScriptedParams, ScriptedPolicy, make_codec
@@ -48,6 +49,14 @@ def test_it_does_the_task_wherever_the_cubes_lie(robot: SimRobot, episodes: int)
     assert [episode.failure for episode in playing.report.episodes] == [None] * episodes
     assert playing.report.successes == episodes
     assert max(episode.seconds for episode in playing.report.episodes) < 12
+
+
+@pytest.mark.parametrize("chunks", [name for name in STRATEGIES if name not in ("sequential", "latest_only", "rtc")])
+def test_it_does_the_task_whatever_is_played_of_its_answers(robot: SimRobot, chunks: str) -> None:
+    playing = driver(InProcess(), robot, task=Stacking(robot), playing=Playing(chunks=chunks))
+    playing.run(RunLength(), seed=2)
+    assert [episode.failure for episode in playing.report.episodes] == [None]
+    assert playing.report.successes == 1
 
 
 def test_it_does_the_task_as_slowly_as_it_may_be_told_to(robot: SimRobot) -> None:

@@ -103,6 +103,16 @@ def test_the_motions_of_an_episode_follow_each_other() -> None:
     assert plan_step(state(retreat[:7], grip=0.0, top=held)).shape == (0, 8)
 
 
+def test_a_motion_that_is_planned_anew_on_the_way_goes_on() -> None:
+    """A strategy plays the rows of both, so whatever is lost at each new plan is a jump back."""
+    whole = plan_step(state(pose(0.3, -0.2, 0.4)))
+    for begun in range(4, len(whole) - 4):
+        anew = plan_step(state(whole[begun, :7]))
+        lost = [distance(one, other)[0] for one, other in zip(anew[:, :7], whole[begun + 1 :, :7], strict=False)]
+        assert max(lost) < 1.6 * SPEED / FPS
+    np.testing.assert_allclose(anew[-1, :3], whole[-1, :3], atol=1e-9)
+
+
 def test_a_cube_that_was_dropped_on_the_way_is_fetched_again() -> None:
     rows = plan_step(state(pose(0.5, 0.0, 0.11), grip=0.98, top=cube(0.45, 0.0)))
     assert (rows[:, 7] == 0).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,6 +13,10 @@ from ..robots import Vector, mean_pose
 from ..wire import POSES
 from .steps import Step
 
+#: ACT's temporal ensembling: an answer that is i answers younger than the oldest counts exp(-i * this).
+ENSEMBLE_DECAY = 0.01
+#: An answer fades over this share of it, its end.
+_FADING = 0.5
 #: So many actions wait for one another at most, so that the first look takes a fraction of a control period.
 _DEEPEST = 8
 
@@ -81,6 +86,22 @@ def at(steps: Sequence[Step], due: float) -> Mapping[str, Any] | None:
     part = (due - before.due) / (after.due - before.due)
     both, shares = [before.action, after.action], [1 - part, part]
     return made_of(both, lambda: {**mixed(both, shares), **_decided(before.action)})
+
+
+def shares(answers: Sequence[Sequence[Step]], due: float) -> list[float]:
+    """How much each answer counts of what an ensemble says of a moment; the oldest first.
+
+    Those that end sooner than another fade before they do, for they may all end at once, and then it would jump.
+    """
+    found, whole = [0.0] * len(answers), 0.0
+    for i in sorted(range(len(answers)), key=lambda i: -answers[i][-1].until):
+        weight = math.exp(-ENSEMBLE_DECAY * i)
+        whole += weight
+        left = (answers[i][-1].until - due) / (answers[i][-1].until - answers[i][0].due) / _FADING
+        share = weight / whole * (min(left, 1.0) if whole > weight else 1.0)
+        found = [each * (1 - share) for each in found]
+        found[i] = share
+    return found
 
 
 #: Moments that differ by less are the same one, in seconds.

@@ -15,11 +15,8 @@ from functools import partial
 from typing import Any
 
 from ..errors import ConfigurationError
-from .mix import Made, at, made_of, mixed
+from .mix import Made, at, made_of, mixed, shares
 from .steps import Step, TimedChunk
-
-#: ACT's temporal ensembling: an answer that is i answers younger than the oldest counts exp(-i * this).
-ENSEMBLE_DECAY = 0.01
 
 
 class ChunkStrategy(abc.ABC):
@@ -207,13 +204,13 @@ class Latest(ChunkStrategy):
 class Blend(ChunkStrategy):
     """Where two answers speak of one moment they are averaged.
 
-    ``weight``: how much the newer one counts, 0 to 1; None: from nothing at first to all at the end of the older one,
-    so that nothing jumps.
+    ``weight``: how much the newer one counts at first, 0 to 1; at the end of the older one it is all, so that nothing
+    jumps.
     """
 
     threshold = 0.5
 
-    def __init__(self, weight: float | None = None, threshold: float | None = None) -> None:
+    def __init__(self, weight: float = 0.0, threshold: float | None = None) -> None:
         super().__init__(threshold)
         self._weight = weight
 
@@ -224,9 +221,9 @@ class Blend(ChunkStrategy):
             if before is None:
                 made.append(step)
                 continue
-            weight = self._weight
-            if weight is None:
-                weight = min(max((step.due - now) / (old[-1].until - now), 0.0), 1.0)
+            # All of the newer one where the older one ends, whatever its weight at first: else it would jump there.
+            left = min(max((old[-1].until - step.due) / (old[-1].until - now), 0.0), 1.0)
+            weight = 1 - (1 - self._weight) * left
             both, shares = [before, step.action], [1 - weight, weight]
             made.append(replace(step, action=made_of(both, partial(mixed, both, shares))))
         return made
@@ -256,8 +253,8 @@ class Ensemble(ChunkStrategy):
         answers = list(self._answers)
 
         def averaged(due: float) -> Mapping[str, Any]:
-            actions = [found for each in answers if (found := at(each, due)) is not None]
-            return mixed(actions, [math.exp(-ENSEMBLE_DECAY * i) for i in range(len(actions))])
+            speaking = [(each, found) for each in answers if (found := at(each, due)) is not None]
+            return mixed([found for _, found in speaking], shares([each for each, _ in speaking], due))
 
         return [replace(step, action=Made(partial(averaged, step.due))) for step in fresh]
 

@@ -17,6 +17,12 @@ _FOR_EACH_JOINT = ("joint_velocity", "joint_acceleration")
 _CHECK_POSE = "Check the units, the frame and the quaternion's order (w x y z)"
 _CHECK_JOINTS = "Check the unit (radians) and the order of the joints"
 _CHECK_RATE = "Check the units (metres, radians) and the rate"
+_PLAY_SLOWER = (
+    "The policy is that fast, or two of its answers differ where one follows the other: play slower (--speed) or with "
+    "another strategy (--chunks)"
+)
+#: Another unit or rate is off by more than this factor: centimetres by 100, degrees by 57, 50 Hz for 15 by 3.3.
+_CLOSE = 3.0
 
 
 @dataclass(frozen=True)
@@ -162,7 +168,7 @@ class SafetyLimits:
             if not speed <= allowed * _ROUNDING:
                 raise InvalidAction(
                     f"{what} {does} the end effector at {speed:.3g} {unit}/s; {name}_velocity allows {allowed:g}. "
-                    + _CHECK_RATE
+                    + _too_fast(speed / allowed)
                 )
             most: float | None = getattr(self, f"{name}_acceleration")
             # A stop is always allowed: it is what a robot does that is sent nothing.
@@ -238,5 +244,11 @@ def _each(values: Vector, limit: float | Sequence[float], name: str, does: str, 
     if not (values <= allowed * _ROUNDING).all():
         worst = int((values / allowed).argmax())
         raise InvalidAction(
-            f"{does} {worst + 1} at {values[worst]:.3g} {unit}; {name} allows {allowed[worst]:g}. {_CHECK_RATE}"
+            f"{does} {worst + 1} at {values[worst]:.3g} {unit}; {name} allows {allowed[worst]:g}. "
+            + _too_fast(values[worst] / allowed[worst])
         )
+
+
+def _too_fast(times: float) -> str:
+    """What to do about so many times a limit."""
+    return _PLAY_SLOWER if times < _CLOSE else _CHECK_RATE

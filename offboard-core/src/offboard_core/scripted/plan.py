@@ -24,8 +24,10 @@ SPEED = 0.4
 TURN_SPEED = 1.5
 #: What it may be told to move at least: slower, the 2 s of a chunk are only the beginning of a motion, again and again.
 SLOWEST = 0.1
-#: The peak speed of a minimum-jerk motion is this times its mean speed (Flash and Hogan 1985).
-_PEAK = 1.875
+#: A motion slows down as soon as it would be over in so many seconds at full speed.
+_SLOWING = 0.25
+#: It is at full speed after so many steps.
+_STARTING = 4
 _HOVER = 0.10
 _CLEARANCE = 0.05
 _CLOSE_TIME = 0.6
@@ -109,18 +111,31 @@ def _hold(state: State, grip: float, seconds: float) -> Vector:
 
 
 def _move(state: State, goal: Vector, grip: float) -> Vector:
-    """A minimum-jerk motion from where the gripper is, at most the state's ``speed`` fast."""
+    """A motion from where the gripper is, at most the state's ``speed`` fast.
+
+    How fast it is depends on how far it is from the goal, and not on when it began: so one that is planned anew on the
+    way goes on, where a motion that began at rest would be behind it.
+    """
     start = state.tcp
     angle = _angle(start[3:], goal[3:])
-    seconds = _PEAK * max(float(np.linalg.norm(goal[:3] - start[:3])) / state.speed, angle / TURN_SPEED)
-    count = max(math.ceil(seconds * FPS), 2)
-    t = np.arange(1, min(count, MAX_STEPS) + 1) / count
-    s = (t**3 * (10 - 15 * t + 6 * t**2))[:, None]
+    # Seconds at full speed: all of them, and what is left of them after each step.
+    whole = max(float(np.linalg.norm(goal[:3] - start[:3])) / state.speed, angle / TURN_SPEED)
+    left = [whole]
+    while len(left) <= 2 or (left[-1] > 0 and len(left) <= MAX_STEPS):
+        left.append(_left(left[-1], min(len(left) / _STARTING, 1.0) / FPS))
+    s = 1 - np.array(left[1:])[:, None] / max(whole, 1e-9)
     rows = np.empty((len(s), 8))
     rows[:, :3] = start[:3] + s * (goal[:3] - start[:3])
     rows[:, 3:7] = _slerp(start[3:], goal[3:], s)
     rows[:, 7] = grip
     return rows
+
+
+def _left(left: float, seconds: float) -> float:
+    """What is left of a motion later, all in seconds: at full speed, and then slowed down evenly to rest."""
+    full = min(max(left - _SLOWING, 0.0), seconds)
+    rest = math.sqrt(min(left, _SLOWING) / _SLOWING) - (seconds - full) / (2 * _SLOWING)
+    return left - full if full == seconds else _SLOWING * max(rest, 0.0) ** 2
 
 
 def _slerp(start: Vector, end: Vector, s: Vector) -> Vector:
