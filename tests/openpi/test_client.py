@@ -23,6 +23,7 @@ from offboard_client import (
     InvalidAction,
     ModelNotFound,
     PolicyFailed,
+    ServerChanged,
     wire,
 )
 from offboard_client.cli import main, synthetic_observation
@@ -299,7 +300,7 @@ def test_another_policy_behind_the_address_is_not_played():
         liar._metadata = {"policy": "another"}
         gone.set()
         session._connection._socket.recv(1, 2)
-        with pytest.raises(ConnectionFailed, match="serves something else than before"):
+        with pytest.raises(ServerChanged, match="serves something else than before"):
             session.reset()
 
 

@@ -24,6 +24,7 @@ from offboard_client.errors import (
     ModelLost,
     PolicyFailed,
     RobotFailed,
+    ServerChanged,
     ShuttingDown,
 )
 from offboard_client.play import (
@@ -105,6 +106,10 @@ class Policy:
                 self._changed.notify_all()
                 return True
             return False
+
+    @property
+    def thinks(self) -> bool:
+        return self._due is not None
 
     def asked_for(self) -> None:
         """Returns when the observation that was handed in has reached it."""
@@ -433,6 +438,27 @@ def test_a_server_that_does_not_come_back_is_the_fault() -> None:
     rig.policy.closed = 10**9
     with pytest.raises(ConnectionFailed):
         rig.play(60.0)
+
+
+def test_a_server_that_is_another_one_ends_it_at_once() -> None:
+    rig = Rig(lambda number: 0.15, "latest", Patience(1.0, 3.0))
+    rig.policy.fails[3] = ConnectionLost("cut")
+    apply = rig.arm.apply
+
+    def reset() -> None:
+        rig.policy.resets += 1
+        raise ServerChanged("checkpoint_id was 1 and is 2")
+
+    def applying(action: Mapping[str, Any], seconds: float) -> None:
+        apply(action, seconds)
+        if len(rig.policy.asked) == 4 and not rig.policy.thinks:  # whoever opens it anew has no clock of the arm's
+            assert rig.stream.wait(PATIENCE)
+
+    rig.policy.reset, rig.arm.apply = reset, applying
+    with pytest.raises(ServerChanged, match="checkpoint_id was 1 and is 2"):
+        rig.play(60.0)
+    assert (len(rig.policy.asked), rig.policy.resets) == (4, 1), "no other attempt mends that"
+    assert "fault" not in rig.rungs()
 
 
 def test_before_the_arm_has_moved_a_policy_may_take_its_time() -> None:

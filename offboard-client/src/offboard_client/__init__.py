@@ -32,6 +32,7 @@ from .errors import (
     PolicyFailed,
     ProtocolError,
     RobotFailed,
+    ServerChanged,
     ShuttingDown,
     Unauthorized,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "OffboardError",
     "PolicyFailed",
     "ProtocolError",
+    "ServerChanged",
     "RobotFailed",
     "ShuttingDown",
     "Status",

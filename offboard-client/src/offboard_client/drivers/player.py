@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..errors import DeadlineExceeded, InferTimeout, OffboardError, PolicyFailed, RobotFailed
+from ..errors import DeadlineExceeded, InferTimeout, OffboardError, PolicyFailed, RobotFailed, ServerChanged
 from ..play import LOSSES, Command, Exchange, Guard, HoldStill, Ladder, PolicyStream, Rung, hold, lay_out
 from ..robots import Asked, Robot, Task, Vector
 from .attention import Attention
@@ -198,6 +198,8 @@ class Player:
         if command is None and self._stream.done:
             return False
         why = self._stream.why(self._at) if self._realtime else None
+        if why is not None and isinstance(why.failure, ServerChanged):
+            raise why.failure
         rung = self._ladder.rung(self._at, playable=command is not None, overdue=why is not None)
         if rung == "fault":
             self.fault = True

@@ -8,7 +8,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import ConfigurationError, ConnectionFailed, ConnectionLost, OffboardError, RobotFailed, counted, told
+from ..errors import (
+    ConfigurationError,
+    ConnectionFailed,
+    ConnectionLost,
+    OffboardError,
+    RobotFailed,
+    ServerChanged,
+    counted,
+    told,
+)
 from ..play import (
     Controls,
     Fit,
@@ -115,8 +124,8 @@ class TimedDriver:
         An error ends its episode only; a session that was lost is opened anew for the next one. A fault, an arm that
         held still until its patience was over, fails the episode too; after three in a row nobody is there to clear
         them, and the run is over (:attr:`gave_up`). Raises
-        ConnectionFailed when that cannot be done, and RobotFailed for a robot or a task that fails: the episodes that
-        are left cannot be played.
+        ConnectionFailed when that cannot be done, ServerChanged where another policy answers by then, and RobotFailed
+        for a robot or a task that fails: the episodes that are left cannot be played.
         """
         limits = self._limits
         ladder = Ladder(limits.patience or self._playing.patience, bool(limits.safe_action))
@@ -148,7 +157,7 @@ class TimedDriver:
         except OffboardError as error:
             outcome = Outcome(False, described(error))
             unopened = isinstance(error, ConnectionFailed) and not isinstance(error, ConnectionLost)
-            if (unopened and not player.fault) or isinstance(error, RobotFailed):
+            if (unopened and not player.fault) or isinstance(error, (RobotFailed, ServerChanged)):
                 raise
         except Exception as error:
             outcome = Outcome(False, ("internal", told(error)))

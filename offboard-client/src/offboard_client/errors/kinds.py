@@ -24,6 +24,7 @@ Each class that can cross the wire has a stable ``code``; the server answers
     ├── ShuttingDown          shutting_down        the server is going away
     ├── Internal              internal             a fault of the server itself; its log has the traceback
     ├── ConfigurationError    configuration        options, files or plugins on this machine are wrong
+    ├── ServerChanged         server_changed       the server serves something else than before
     └── ConnectionFailed      connection           no session could be opened, or the socket broke
         ├── ConnectionLost    connection_lost      … after the session had been opened
         └── ProtocolError     protocol_error       what answers there does not keep to the protocol
@@ -188,6 +189,12 @@ class RobotFailed(OffboardError):
     """The robot on this machine, or its task, raised where it was called. Never sent by a server."""
 
     code = "robot_failed"
+
+
+class ServerChanged(OffboardError):
+    """A session was to be opened anew, and what answers there now is another model or another contract."""
+
+    code = "server_changed"
 
 
 class ConnectionFailed(OffboardError, ConnectionError):

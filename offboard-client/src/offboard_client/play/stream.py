@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from ..chunks import ChunkStrategy, RoundTrips, Step, choose_strategy
-from ..errors import ConfigurationError, ConnectionLost, InvalidAction
+from ..errors import ConfigurationError, ConnectionLost, InvalidAction, ServerChanged
 from ..wire import Row
 from .background import OneThread
 from .exchange import LOSSES, Exchange, HoldStill, named
@@ -123,9 +123,7 @@ class PolicyStream:
             self._frames.keep(observation, now)
             if not self._asks(now):
                 return observation
-            sent = dict(observation)
-            if self._task is not None:
-                sent["task"] = self._task
+            sent = dict(observation) | ({} if self._task is None else {"task": self._task})
             self._told = self._task
             sent |= self._frames.told(now) | self._strategy.told(now, 0.0 if self.stands else self._trips.lead)
             self._flying, self._not_before, self._stood = True, now + self.action_period, 0.0
@@ -197,8 +195,7 @@ class PolicyStream:
         """Begin a new episode: everything is dropped, and the policy forgets. Waits for it; raises what that raises."""
         with self._lock:
             self._drop("the episode has just begun")
-            self._episode += 1
-            self._anew = False
+            self._episode, self._anew = self._episode + 1, False
             self._frames.clear()
         self._asker.call(self._session.reset)
 
@@ -288,12 +285,16 @@ class PolicyStream:
             except BaseException as error:
                 failure = named(error)
             with self._landed:
-                if failure is None or self._closed or episode != self._episode:
+                self._why = self._why if failure is None else HoldStill(failure.text, failure)
+                gone = isinstance(failure, ServerChanged)  # which no other attempt mends
+                if failure is None or gone or self._closed or episode != self._episode:
                     self._flying = False
+                    if gone:
+                        self._not_before = float("inf")
+                        self._mail = self._mail and replace(self._mail, failure=failure)
                     self._trips.cold()
                     self.reconnects += failure is None
                     self._anew = failure is None and episode == self._episode
                     self._landed.notify_all()
                     return
-                self._why = HoldStill(failure.text, failure)
                 self._landed.wait_for(lambda: self._closed or episode != self._episode, _AGAIN)

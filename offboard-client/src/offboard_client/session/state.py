@@ -8,9 +8,12 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
-from ..errors import BadMessage, ConnectionFailed, ConnectionLost, OffboardError
+from ..errors import BadMessage, ConnectionFailed, ConnectionLost, OffboardError, ServerChanged
 from ..protocol import SessionProtocol, Settings, Timings
 from ..wire import CONFIGURE, check_declared, checked_control
+
+#: Characters of a field that has changed.
+_SHOWN = 60
 
 
 class SessionFacts:
@@ -58,7 +61,7 @@ class SessionFacts:
         return self._settings.address.session_url(self._model_id, self._params, lost)
 
     def _adopt(self, protocol: SessionProtocol) -> None:
-        """Take over a new connection. Raises ConnectionFailed if it leads to another model than the one before."""
+        """Take over a new connection. Raises ServerChanged if it leads to another model than the one before."""
         if self._protocol is not None:
             check_same(self._protocol.meta, protocol.meta, self._settings)
         self._protocol = protocol
@@ -105,14 +108,21 @@ def changed(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_same(old: Mapping[str, Any], new: Mapping[str, Any], settings: Settings) -> None:
-    """Raises ConnectionFailed if a new connection's handshake says another thing than the old one's."""
-    changed = sorted(name for name in {*old, *new} if _text(old.get(name)) != _text(new.get(name)))
+    """Raises ServerChanged if a new connection's handshake says another thing than the old one's."""
+    texts = {name: (_text(old.get(name)), _text(new.get(name))) for name in sorted({*old, *new})}
+    changed = [
+        f"{name} was {_cut(before)} and is {_cut(now)}" for name, (before, now) in texts.items() if before != now
+    ]
     if changed:
-        raise ConnectionFailed(
-            f"{settings.address} serves something else than before the connection was lost: {', '.join(changed)} "
-            "changed. Open a new session, and check what it asks for and answers"
+        raise ServerChanged(
+            f"{settings.address} serves something else than before the connection was lost: {'; '.join(changed)}. "
+            "Open a new session, and check what it asks for and answers"
         )
 
 
 def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=repr)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
