@@ -142,6 +142,14 @@ def test_the_horizon_cuts_a_chunk() -> None:
         assert isinstance(stream.next_action(0.2), HoldStill)
 
 
+def test_a_step_that_expired_while_nobody_called_is_not_begun() -> None:
+    session = Session()
+    with playing(session, horizon_sec=0.25) as stream:
+        answered(stream, session, rows(0), 0.0)
+        assert [value(stream.next_action(at)) for at in (0.0, 0.1)] == [0, 1]
+        assert isinstance(stream.next_action(0.26), HoldStill), "row 2 was due at 0.2, and expired at 0.25"
+
+
 def test_half_the_speed_takes_twice_the_time() -> None:
     session = Session()
     with playing(session, speed=0.5) as stream:

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from offboard_client.cli import main
 from offboard_client.errors import ConfigurationError, InvalidAction
 from offboard_client.play import Patience, RobotLimits, SafetyLimits, load_limits
 from offboard_client.robots import Channel, RobotSpec
+from offboard_client.robots.sim import SimRobot
 
 Write = Callable[[str], Path]
 
@@ -98,6 +100,11 @@ def test_an_empty_file_says_nothing_beside_the_defaults(write: Write) -> None:
             "[kinematics]\nfile = 'no.urdf'\ntip = 'tool'",
             r"there is no file .*no\.urdf; .* relative to the limits file",
         ),
+        ("joint_low = -180\njoint_high = 180", r"joint_low is -180\.0 rad, and that is 10313 degrees: were degr"),
+        ("joint_low = [-170, -20]\njoint_high = [170, 120]", r"State it in rad \(95 degrees are 1\.66 rad\); none"),
+        ("joint_velocity = [120, 90, 2]", r"joint_velocity is .* were degrees meant\? State it in rad/s"),
+        ("angular_velocity = 143", r"angular_velocity is 143\.0 rad/s"),
+        ("rotation_offset = 45", r"rotation_offset is 45\.0 rad"),
         ("velocity = ", r"the limits file .* is not TOML: "),
     ],
 )
@@ -106,6 +113,24 @@ def test_what_a_file_cannot_say_is_named_with_the_file(write: Write, text: str, 
     with pytest.raises(ConfigurationError, match=says) as caught:
         load_limits(path)
     assert str(path) in caught.value.text
+
+
+def test_joints_may_go_anywhere_and_turn_some_times() -> None:
+    SafetyLimits(joint_low=-1e4, joint_high=1e4, joint_velocity=20.0)
+    SafetyLimits(joint_low=(-2.0, -2.0, -1e3), joint_high=(2.0, 2.0, 1e3))
+
+
+@pytest.mark.parametrize("place", ["home", "safe_action"])
+def test_a_place_beyond_the_arms_own_joints_is_found_before_anything_moves(
+    write: Write, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    path = write(f"[{place}]\ntarget_joints = [0.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0]")
+    says = f"{path}: target_joints of [{place}] sends joint 4 to 0.5 rad; this arm's goes from "
+    assert main(["robots", "sim", "--limits", str(path)]) == 1
+    assert says in capsys.readouterr().err
+    with pytest.raises(ConfigurationError) as caught:
+        load_limits(path).guard(SimRobot(), {"action_fps": 15.0, "action": {"target_pose": {}}})
+    assert caught.value.text.startswith(says)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ def _show(name: str, arguments: list[str]) -> int:
     file: Path | None = found.robots.limits_file
     limits = RobotLimits() if file is None else load_limits(file)
     limits.check_joints(spec)
+    limits.check_reach(robot.kinematics)
     stated = file is not None or spec.simulated
     if found.robots.json:
         about = {"name": str(chosen), "summary": chosen.entry.summary, "provider": chosen.provider}

@@ -50,10 +50,25 @@ def read_place(given: Mapping[str, Any], what: str) -> dict[str, Vector]:
         raise ConfigurationError(error.text) from None
 
 
+def check_reach(place: Mapping[str, Vector], kinematics: Kinematics | None, what: str) -> None:
+    """Whether the arm's own joints go as far as ``place``, as far as its kinematics say. Raises InvalidAction."""
+    q, reach = place.get("target_joints"), getattr(kinematics, "limits", None)
+    if q is None or reach is None or len(reach) != len(q):
+        return
+    low, high = np.asarray(reach, np.float64).T
+    if (outside := (q < low - _THERE) | (q > high + _THERE)).any():
+        worst = int(outside.argmax())
+        raise InvalidAction(
+            f"target_joints of {what} sends joint {worst + 1} to {q[worst]:.4g} rad; this arm's goes from "
+            f"{low[worst]:.4g} to {high[worst]:.4g} rad"
+        )
+
+
 def check_place(place: Mapping[str, Vector], limits: SafetyLimits, kinematics: Kinematics | None, what: str) -> None:
     """Whether the robot may be where ``place`` is. Raises InvalidAction."""
     if (q := place.get("target_joints")) is not None:
         limits.check_joint_range(q, f"target_joints of {what}")
+    check_reach(place, kinematics, what)
     at = place.get("target_pose")
     if q is not None and kinematics is not None:
         at = pose(kinematics.forward(q), f"where target_joints of {what} lead")

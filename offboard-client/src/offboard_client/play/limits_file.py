@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ..errors import ConfigurationError, unknown
+from ..errors import ConfigurationError, InvalidAction, unknown
 from ..plugins import build
-from ..robots import Channel, Robot, RobotSpec, Vector
+from ..robots import Channel, Kinematics, Robot, RobotSpec, Vector
 from .guard import Guard
-from .homing import read_place
+from .homing import check_reach, read_place
 from .ladder import Patience
 from .safety import SafetyLimits
 
@@ -101,6 +101,18 @@ class RobotLimits:
                             f"target_joints of [{name}] are {len(q)} joints; this robot has {count}"
                         )
             self._check_order(channel)
+
+    def check_reach(self, kinematics: Kinematics | None) -> None:
+        """Whether the joints go as far as home and safe action. ``kinematics``: the robot's own.
+
+        Raises ConfigurationError that names the file and the key.
+        """
+        with self._named():
+            for name, place in self._places.items():
+                try:
+                    check_reach(place, kinematics or self.kinematics, f"[{name}]")
+                except InvalidAction as error:
+                    raise ConfigurationError(error.text) from None
 
     def _check_order(self, channel: Channel) -> None:
         model, count, order = self.kinematics, channel.shape[-1], channel.order

@@ -12,6 +12,9 @@ import numpy as np
 from ..errors import ConfigurationError, InvalidAction
 from ..robots import Vector, distance
 
+#: What is in radians, and can hardly be as many: four turns, or four in a second. Far more is a way to say anything.
+_IN_RADIANS = ("joint_low", "joint_high", "joint_velocity", "angular_velocity", "joint_offset", "rotation_offset")
+_DEGREES = (8 * math.pi, 3600.0)
 _FOR_EACH_JOINT = ("joint_velocity", "joint_acceleration")
 #: What to do about it.
 _CHECK_POSE = "Check the units, the frame and the quaternion's order (w x y z)"
@@ -21,8 +24,8 @@ _PLAY_SLOWER = (
     "The policy is that fast, or two of its answers differ where one follows the other: play slower (--speed) or with "
     "another strategy (--chunks)"
 )
-#: Another unit or rate is off by more than this factor: centimetres by 100, degrees by 57, 50 Hz for 15 by 3.3.
-_CLOSE = 3.0
+#: Another unit or rate is mostly off by more than this factor: degrees by 57, 50 Hz for 15 by 3.3.
+_CLOSE = 1.5
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ class SafetyLimits:
                 "expected x y z, each of workspace_low below that of workspace_high"
             )
         self._check_ranges()
+        for name in _IN_RADIANS:
+            _check_radians(name, getattr(self, name))
 
     def _check_ranges(self) -> None:
         low, high = _numbers(self.grip_low), _numbers(self.grip_high)
@@ -228,6 +233,19 @@ def _numbers(value: Any) -> Vector:
     except ValueError:
         return np.empty(0)
     return array.astype(np.float64) if array.dtype.kind in "iuf" else np.empty(0)
+
+
+def _check_radians(name: str, value: Any) -> None:
+    if value is None:
+        return
+    middle = float(np.median(np.abs(_numbers(value))))
+    if _DEGREES[0] < middle <= _DEGREES[1]:
+        unit = "rad/s" if name.endswith("velocity") else "rad"
+        raise ConfigurationError(
+            f"the limit {name} is {value!r:.80} {unit}, and that is {math.degrees(middle):.5g} degrees: were degrees "
+            f"meant? State it in {unit} ({middle:g} degrees are {math.radians(middle):.3g} {unit})"
+            + ("; none is anywhere" if name.startswith(("joint_low", "joint_high")) else "")
+        )
 
 
 def _for_each(limit: float | Sequence[float], count: int, name: str) -> Vector:

@@ -141,7 +141,8 @@ class PolicyStream:
         """What is played from ``now`` until its ``until``; or nothing, and why."""
         with self._lock:
             self._land(now)
-            return self._strategy.play(now) or self._why
+            step = self._strategy.play(now)
+            return self._why if step is None or step.expires <= now else step  # it may have expired since it was due
 
     def stood(self, seconds: float, now: float) -> float:
         """The arm was kept for so long, until now: what it was to play waited with it, and what comes. Until when."""
@@ -223,9 +224,8 @@ class PolicyStream:
     def _drop(self, reason: str) -> None:
         self._epoch += 1
         self._landed.notify_all()
-        self._mail = None
+        self._mail, self._not_before = None, float("-inf")
         self._strategy.clear()
-        self._not_before = float("-inf")
         self._why = HoldStill(reason)
 
     def _land(self, now: float) -> Exchange | None:

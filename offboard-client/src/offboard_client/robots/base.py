@@ -16,7 +16,8 @@ class Kinematics(Protocol):
 
     It may also have ``solve(pose, near) -> q``: the joints that the robot goes to for a ``target_pose`` when they are
     ``near`` before, in a straight line of the joints; InvalidAction for a pose out of reach. Then poses are checked for
-    reach, and for the speed of the joints, before anything moves.
+    reach, and for the speed of the joints, before anything moves. And it may have ``limits`` (n, 2): how far each joint
+    goes, from and to, in rad: a home beyond that is refused before anything moves.
     """
 
     def forward(self, q: Vector) -> Vector:

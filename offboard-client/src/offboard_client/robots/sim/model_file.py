@@ -33,6 +33,7 @@ class ModelFile:
     def __init__(self, path: Path, tip: str, joints: tuple[str, ...], model: Kinematics) -> None:
         self.path, self.tip, self.joints = path, tip, joints
         self._model = model
+        self.limits = model.limits
         if len(joints) == _SOLVABLE:
             self.solve = model.solve
 
