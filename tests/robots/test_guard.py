@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from guarded import ANYWHERE, BY_JOINTS, POSE, guard_of, joints, meta, moved, play, refusal, rows, shifted
 from offboard_client.errors import BadObservation, ConfigurationError, InvalidAction
-from offboard_client.play import Guard, SafetyLimits
+from offboard_client.play import Guard, RobotLimits, SafetyLimits
 from planar_arm import HOME, Planar, PlanarArm, Solvable
 
 # -- rows that are not played --------------------------------------------------------------------------------
@@ -295,6 +295,19 @@ def test_a_range_of_the_joints_that_cannot_be_held_for_a_pose_is_refused_at_the_
     seen = {"robot_state.ee_pose": POSE}
     with pytest.raises(BadObservation, match=r"lacks robot_state\.q, and the joints have a range"):
         guard_of(PlanarArm(Solvable()), RANGE).plan(rows({"target_pose": POSE}), seen)
+
+
+def test_what_nothing_can_hold_of_the_joints_for_a_pose_is_refused_or_said() -> None:
+    limits = replace(ANYWHERE, joint_acceleration=4.0)
+    with pytest.raises(ConfigurationError, match=r"acceleration of the joints cannot be held for target_pose: "):
+        guard_of(PlanarArm(Planar()), limits, ["target_pose"])
+    guard_of(PlanarArm(Planar()), limits, ["target_joints"])
+    guard_of(PlanarArm(Solvable()), limits, ["target_pose"])
+    says = RobotLimits().unheld(PlanarArm(Planar()), ["target_pose"])
+    assert says is not None
+    assert says.startswith("joint_velocity cannot be held for target_pose: ")
+    assert RobotLimits().unheld(PlanarArm(Planar()), ["target_joints"]) is None
+    assert RobotLimits().unheld(PlanarArm(Solvable()), ["target_pose"]) is None
 
 
 def test_a_range_for_another_arm_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -32,6 +33,7 @@ from offboard_client.play import (
     Command,
     Controls,
     EpisodeInfo,
+    GiveBack,
     Guard,
     Hold,
     Ladder,
@@ -42,6 +44,7 @@ from offboard_client.play import (
     Resume,
     SafetyLimits,
     Stop,
+    TakeOver,
     Tick,
 )
 from offboard_client.robots import RobotSpec
@@ -438,6 +441,26 @@ def test_a_server_that_does_not_come_back_is_the_fault() -> None:
     rig.policy.closed = 10**9
     with pytest.raises(ConnectionFailed):
         rig.play(60.0)
+
+
+def test_an_arm_that_is_given_back_while_the_server_is_gone_waits_for_it() -> None:
+    rig = Rig(lambda number: 0.15, "latest")
+    rig.policy.closed = 1
+    led = iter(range(5))
+
+    class Leading:
+        def action(self) -> dict[str, Any]:
+            if next(led) == 4:
+                rig.controls.post(GiveBack())
+            return {}
+
+    it: Any = rig.arm
+    it.leader = Leading()
+    rig.happens[40] = lambda: rig.controls.post(TakeOver())
+    assert rig.play(5.0)
+    rungs = [rung for rung, _ in itertools.groupby(tick.rung for tick in rig.ticks)]
+    assert rungs == ["hold", "playing", "led", "hold", "playing"]
+    assert rig.policy.resets == 1
 
 
 def test_a_server_that_is_another_one_ends_it_at_once() -> None:

@@ -67,6 +67,8 @@ def run(arguments: list[str]) -> int:
         show_limits(limits, robot)
     if observation is not None:
         show_pictures(observation, meta)
+    if (unheld := limits.unheld(robot, meta.get("action") or robot.actions)) is not None:
+        tell(unheld)
     for doubt in fit.doubts:
         tell(f"cannot be judged: {doubt.name}: {doubt.why}")
     if fit.fits:

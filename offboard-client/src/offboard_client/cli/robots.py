@@ -83,6 +83,8 @@ def _show(name: str, arguments: list[str]) -> int:
     show_spec(spec)
     if stated:
         show_limits(limits, robot)
+        if (unheld := limits.unheld(robot, robot.actions)) is not None:
+            tell(unheld)
     else:
         tell("it is no simulation: `offboard run` needs its limits, --limits FILE")
     return 0

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from contextlib import closing, nullcontext
 
 from ..drivers import TimedDriver
-from ..errors import BY_CODE, BadParameter, ConnectionFailed, OffboardError, RobotFailed
+from ..errors import BY_CODE, BadParameter, ConnectionFailed, OffboardError, RobotFailed, ServerChanged
 from ..play import PolicySession, Report, RobotLimits
 from ..plugins import UsageError
 from ..robots import DryRobot, DryTask, Robot, Task, connected, make_robot, make_task
-from ..terminal import Line, console, emit_json, require_keys
+from ..terminal import Line, console, emit_json, note, require_keys
 from .check import require_fit
 from .limit_options import require_limits
 from .run_display import table
@@ -20,7 +20,7 @@ from .run_options import RunOptions, parse_run
 from .run_watch import interruptible, watched
 
 #: What leaves the episodes that are left unplayed.
-ENDING = (ConnectionFailed, RobotFailed)
+ENDING = (ConnectionFailed, RobotFailed, ServerChanged)
 
 
 def run(arguments: list[str]) -> int:
@@ -89,9 +89,12 @@ def play(
             closing(open_policy(line)) as session,
         ):
             line.stop()
+            limits = limits or RobotLimits(options.limits)
+            if (unheld := limits.unheld(robot, session.metadata.get("action") or robot.actions)) is not None:
+                note(unheld)
             fit = require_fit(robot.spec, session, task.instruction)
             driver = TimedDriver(
-                session, robot, task, limits=limits or options.limits, observers=(report, *others),
+                session, robot, task, limits=limits, observers=(report, *others),
                 playing=options.playing, attended=attended, controls=controls, fit=fit,
             )  # fmt: skip
             report.losses, report.stops = driver.losses, controls.stops

@@ -166,7 +166,12 @@ class Player:
             with self._attention.in_motion():
                 self._apply(next(commands), "led")
         self._drop()
-        self._stream.reset()
+        try:
+            self._stream.reset()
+        except LOSSES:
+            if not self._realtime:
+                raise
+            # As any other loss: the next observation opens a session anew, and meanwhile the arm holds.
 
     def _judge(self, landed: Exchange) -> None:
         """Raises what ends the episode."""

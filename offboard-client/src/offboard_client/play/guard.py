@@ -91,8 +91,11 @@ class Guard:
         joints = [name for name in _JOINTS if name in names]
         if joints and self._limits.workspace_low is not None and self._kinematics is None:
             raise ConfigurationError(no_workspace(joints[0]))
-        if "target_pose" in names and self._limits.joint_low is not None and not hasattr(self._kinematics, "solve"):
-            raise ConfigurationError(no_range())
+        if "target_pose" in names and not hasattr(self._kinematics, "solve"):
+            if self._limits.joint_low is not None:
+                raise ConfigurationError(no_range())
+            if self._limits.joint_acceleration is not None:
+                raise ConfigurationError(no_range("the acceleration of the joints", "joint_acceleration"))
 
     def reset(self) -> None:
         """Forget the last command: the robot was moved, or an episode starts."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +101,16 @@ class RobotLimits:
                             f"target_joints of [{name}] are {len(q)} joints; this robot has {count}"
                         )
             self._check_order(channel)
+
+    def unheld(self, robot: Robot, names: Collection[str]) -> str | None:
+        """What of these limits nobody can hold for the actions ``names``, and why; None: all of them are held."""
+        kinematics = getattr(robot, "kinematics", None) or self.kinematics
+        if "target_pose" not in names or hasattr(kinematics, "solve"):
+            return None
+        return (
+            "joint_velocity cannot be held for target_pose: nothing says to which joints the robot goes for one, and "
+            "how fast. Its kinematics with solve(pose, near) would; until then its own controller has to"
+        )
 
     def check_reach(self, kinematics: Kinematics | None) -> None:
         """Whether the joints go as far as home and safe action. ``kinematics``: the robot's own.

@@ -209,11 +209,11 @@ def no_workspace(name: str) -> str:
     )
 
 
-def no_range() -> str:
-    """The text about a range of the joints that nobody can hold for a pose."""
+def no_range(what: str = "the range of the joints", names: str = "joint_low and joint_high") -> str:
+    """The text about what nobody can hold for a pose, by the ``names`` that state it."""
     return (
-        "the range of the joints cannot be held for target_pose: nothing says to which joints the robot goes for one. "
-        "Give it kinematics with solve(pose, near), or leave joint_low and joint_high to the robot itself"
+        f"{what} cannot be held for target_pose: nothing says to which joints the robot goes for one. "
+        f"Give it kinematics with solve(pose, near), or leave {names} to the robot itself"
     )
 
 
