@@ -175,7 +175,7 @@ def test_a_day_of_commands_is_drawn_of_a_part_of_them() -> None:
 def test_it_is_an_option_of_run() -> None:
     done = offboard("run", "sim", "--policy", "local:scripted", "--dry-run", "--seconds", "1", "--json")
     assert done.returncode == 0, done.stderr
-    assert "chunk 1: 30 rows" in done.stderr
+    assert "chunk 1: 22 rows" in done.stderr
     found = json.loads(done.stdout)
     assert (found["successes"], found["failures"]) == (0, {})
     assert found["dry_run"]["target_pose"]["axes"] == ["x", "y", "z", "turn"]
