@@ -20,8 +20,8 @@ from xdist.scheduler import LoadFileScheduling
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 from object_store import emptied, object_server, point_at
 
-#: Tests mostly wait, so that a core can have several at once.
-WORKERS_PER_CORE = 3
+#: A core has another to run while a test waits. Each more costs the collection of all tests.
+WORKERS_PER_CORE = 2
 #: What a developer's shell may set and the product, or a library of it, reads. A test that means one sets it itself.
 FOREIGN = (
     "AWS_", "COLUMNS", "FORCE_COLOR", "HF_", "HUGGINGFACE_", "JAX_", "LINES", "MUJOCO_GL", "NO_COLOR", "OFFBOARD_",
@@ -55,6 +55,12 @@ PROCESSES = (
     "tests/docs/test_contributing.py", "tests/docs/test_host_it_elsewhere.py", "tests/testing/test_kit.py",
     "tests/client/test_other_systems.py", "tests/client/test_parts.py",
 )  # fmt: skip
+#: What looks at what is installed, or speaks of LeRobot: these get the marker ``light``. .ci/run runs them without it.
+LIGHT = (
+    "tests/plugins/", "tests/docker/", "tests/cli/test_listings.py", "tests/cli/test_reference_pages.py",
+    "tests/cli/test_spellings.py", "tests/codecs/test_reference.py", "tests/docs/test_code_blocks.py",
+    "tests/docs/test_places.py", "tests/docs/test_readme.py", "tests/docs/test_reference.py",
+)  # fmt: skip
 #: What a second or more goes to. Every process imports every test's module, and few run what needs these.
 SLOW_IMPORTS = {"lerobot", "s3fs", "torch", "transformers"}
 
@@ -68,6 +74,8 @@ os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", MUJOCO_GL="disable", 
 # How fast the machine is decides nothing.
 settings.register_profile("offboard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("offboard")
+# For .ci/run with the lowest versions; with those of the workspace, the same tests try more.
+settings.register_profile("few", settings.get_profile("offboard"), max_examples=20)
 
 # ``nohup`` and a shell's ``&`` have signals ignored, which children would inherit; a handler they do not.
 for number in (getattr(signal, name) for name in ("SIGINT", "SIGHUP", "SIGQUIT") if hasattr(signal, name)):
@@ -77,6 +85,17 @@ for number in (getattr(signal, name) for name in ("SIGINT", "SIGHUP", "SIGQUIT")
 collect_ignore: list[str] = []
 if importlib.util.find_spec("offboard_lerobot") is None:
     collect_ignore += [name.removeprefix("tests/").rstrip("/") for name in LEROBOT]
+
+
+def _imports_torch(nodeid: str) -> bool:
+    return nodeid.startswith(LEROBOT) and not nodeid.startswith(WITHOUT_TORCH)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def longest_chain_first(request: pytest.FixtureRequest):
+    """What imports torch is begun first and ends last, so that a process which begins with something else gives way."""
+    if hasattr(request.config, "workerinput") and hasattr(os, "nice"):
+        os.nice(0 if _imports_torch(os.environ["PYTEST_CURRENT_TEST"]) else 5)
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +159,7 @@ class _Files(LoadFileScheduling):
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(STORES):
             return STORES[0]
-        if nodeid.startswith(LEROBOT) and not nodeid.startswith(WITHOUT_TORCH):
+        if _imports_torch(nodeid):
             return LEROBOT[0]
         return super()._split_scope(nodeid)
 
@@ -162,6 +181,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]):
     for item in items:
         if places[item] < len(PROCESSES):
             item.add_marker("processes")
+        if item.nodeid.startswith(LIGHT):
+            item.add_marker("light")
 
 
 def pytest_collection_finish():
