@@ -138,6 +138,9 @@ def test_taking_over_is_offered_where_there_is_a_leader() -> None:
     assert "t:take over" in line.text
     press(board, "t")
     assert "t:give back" in line.text
+    board.says("episode 12 345 s")
+    assert line.text == "episode 12 345 s | p:stop r:reset space:hold i:say q:quit t:give back"
+    assert len(line.text) < 70
     press(board, "t")
     assert controls.take() == [TakeOver(), GiveBack()]
     controls, line, board = keyboard()
@@ -268,6 +271,7 @@ def test_a_run_is_started_held_stopped_and_left_by_keys() -> None:
         it.until("episode 2")
         it.press("q")
         it.rest()
+        assert "a round trip over 66.7 ms" in it.seen
         assert it.process.returncode == 0
         assert it.as_before
         assert "0 of 2 episodes, 2 not judged" in it.seen
@@ -285,6 +289,16 @@ def test_whatever_ends_it_the_terminal_is_as_it_was(number: signal.Signals) -> N
         it.rest()
         assert it.process.returncode == 130
         assert it.as_before
+
+
+def test_who_quits_before_anything_was_played_is_told_no_number_that_is_none() -> None:
+    with station() as it:
+        it.until("ready")
+        it.press("q")
+        it.rest()
+        assert it.process.returncode == 0
+        assert "0 of 0 episodes" in it.seen
+        assert "nan" not in it.seen
 
 
 def test_without_a_terminal_it_says_so_before_anything_is_opened() -> None:

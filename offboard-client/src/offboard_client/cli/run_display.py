@@ -112,10 +112,9 @@ def table(report: Report, whose: str = "server") -> Table:
     result.add_row("round trip", _milliseconds(report.round_trips_ms))
     for stage, values in report.server_ms.items():
         result.add_row(f"  {whose}: {_STAGES.get(stage) or printable(stage)}", _milliseconds(values))
-    deadline = (
-        f"{report.missed_deadlines} of {len(report.round_trips_ms)} (a round trip over {report.deadline_ms:.1f} ms)"
-    )
-    result.add_row("missed deadlines", deadline)
+    if report.episodes:
+        over = f"(a round trip over {report.deadline_ms:.1f} ms)"
+        result.add_row("missed deadlines", f"{report.missed_deadlines} of {len(report.round_trips_ms)} {over}")
     spent = report.wall_s
     result.add_row(
         "wall time",

@@ -134,7 +134,9 @@ class Keyboard:
         doing = "HOLDING" if self._controls.hold else self._doing
         take = f" t:{'give back' if self._led else 'take over'}" if self._leads and self._playing else ""
         hold = "go on" if self._controls.hold else "hold"
-        self._line.show(f"{doing} | s:start p:stop r:reset space:{hold} i:say{take} q:quit")
+        start = "" if self._playing else "s:start "
+        # What no longer fits stands last.
+        self._line.show(f"{doing} | {start}p:stop r:reset space:{hold} i:say q:quit{take}")
 
 
 def _end(text: str, width: int) -> str:
