@@ -158,7 +158,7 @@ def test_every_code_that_crosses_the_wire_is_a_class():
         "load_failed policy_failed invalid_action timeout model_lost unauthorized "
         "forbidden not_found full shutting_down internal"
     )
-    local = {"configuration", "robot_failed", "connection", "connection_lost", "protocol_error"}
+    local = {"configuration", "robot_failed", "connection", "connection_lost", "protocol_error", "server_changed"}
     assert set(BY_CODE) == {*sent.split(" "), *local}
     assert all(found.code == code for code, found in BY_CODE.items())
 
