@@ -177,12 +177,13 @@ def test_blend_goes_over_from_one_answer_to_the_other_without_a_jump() -> None:
     assert loop.values[4:10] == pytest.approx([0.0, 0.0, 0.2, 0.4, 0.6, 0.8])
 
 
-@pytest.mark.parametrize("name", ["weighted_average", "average", "conservative"])
-def test_where_the_older_answer_ends_lerobots_aggregators_do_not_jump(name: str) -> None:
+@pytest.mark.parametrize(("name", "weight"), [("weighted_average", 0.7), ("average", 0.5), ("conservative", 0.3)])
+def test_lerobots_aggregators_weigh_as_there_and_do_not_jump_where_the_older_answer_ends(
+    name: str, weight: float
+) -> None:
     loop = Loop(choose_strategy(name), late(0.0), lambda place, number: [float(number)] * STEPS).run(11)
-    weight = loop.values[5]
-    assert weight is not None
-    assert loop.values[5:10] == pytest.approx(list(np.linspace(weight, 1.0, 6)[:5]))
+    older = np.array([1.0, 1.0, 0.75, 0.5, 0.25]) * (1 - weight)
+    assert loop.values[5:10] == pytest.approx(list(1 - older))
 
 
 def test_an_ensemble_does_not_jump_where_many_answers_end_at_once() -> None:
@@ -197,11 +198,13 @@ def test_an_ensemble_does_not_jump_where_many_answers_end_at_once() -> None:
 
 
 def test_ensemble_asks_all_the_time_and_averages_all_answers_of_a_moment_the_oldest_most() -> None:
-    loop = Loop(choose_strategy("ensemble"), late(0.0), lambda place, number: [float(number)] * STEPS).run(4)
-    assert loop.asked == pytest.approx([0.0, 0.1, 0.2, 0.3])
-    weights = np.exp(-0.01 * np.arange(4))
-    expected = [weights[: n + 1] @ np.arange(n + 1) / weights[: n + 1].sum() for n in range(4)]
-    assert loop.values == pytest.approx(expected)
+    """As ACT's own evaluation: exp(-0.01 i), the oldest of those that still speak first."""
+    said = np.random.default_rng(0).normal(size=(25, STEPS))
+    loop = Loop(choose_strategy("ensemble"), late(0.0), lambda place, number: list(said[number])).run(25)
+    assert loop.asked == pytest.approx(np.arange(25) / 10)
+    for n, played in enumerate(loop.values):
+        about_now = [said[asked, n - asked] for asked in range(max(0, n - STEPS + 1), n + 1)]
+        assert played == pytest.approx(np.average(about_now, weights=np.exp(-0.01 * np.arange(len(about_now)))))
 
 
 @pytest.mark.parametrize("name", ["blend", "ensemble", "average"])

@@ -14,7 +14,7 @@ STRATEGIES: Mapping[str, Callable[[float | None], ChunkStrategy]] = {
     "sequential": Sequential,
     "prefetch": Prefetch,
     "latest": Latest,
-    "blend": lambda threshold: Blend(0.0, threshold),
+    "blend": lambda threshold: Blend(None, threshold),
     "ensemble": Ensemble,
     "rtc": RealTimeChunking,
     "weighted_average": lambda threshold: Blend(0.7, threshold),

@@ -15,8 +15,6 @@ from .steps import Step
 
 #: ACT's temporal ensembling: an answer that is i answers younger than the oldest counts exp(-i * this).
 ENSEMBLE_DECAY = 0.01
-#: An answer fades over this share of it, its end.
-_FADING = 0.5
 #: So many actions wait for one another at most, so that the first look takes a fraction of a control period.
 _DEEPEST = 8
 
@@ -88,20 +86,19 @@ def at(steps: Sequence[Step], due: float) -> Mapping[str, Any] | None:
     return made_of(both, lambda: {**mixed(both, shares), **_decided(before.action)})
 
 
-def shares(answers: Sequence[Sequence[Step]], due: float) -> list[float]:
-    """How much each answer counts of what an ensemble says of a moment; the oldest first.
+def shares(answers: Sequence[Sequence[Step]], due: float, now: float) -> list[float]:
+    """How much each answer counts of what an ensemble says of a moment, the oldest first; relative to one another.
 
-    Those that end sooner than another fade before they do, for they may all end at once, and then it would jump.
+    ``now``, where the newest is asked for in every step, these are ACT's weights. Until the next one comes, which may
+    be never, each fades to its end, that nothing jumps to those that go on. For the same reason those that end at once,
+    as of a motion that is planned anew until it is over, end a step apart, as equally long answers do by themselves.
     """
-    found, whole = [0.0] * len(answers), 0.0
-    for i in sorted(range(len(answers)), key=lambda i: -answers[i][-1].until):
-        weight = math.exp(-ENSEMBLE_DECAY * i)
-        whole += weight
-        left = (answers[i][-1].until - due) / (answers[i][-1].until - answers[i][0].due) / _FADING
-        share = weight / whole * (min(left, 1.0) if whole > weight else 1.0)
-        found = [each * (1 - share) for each in found]
-        found[i] = share
-    return found
+    found, end = [1.0], answers[-1][-1].until
+    for steps in reversed(answers[:-1]):
+        end = min(steps[-1].until, end - steps[-1].period)
+        found.append(min((end - due) / (end - now), 1.0) if due < end - _SAME and now < end else 0.0)
+    speaking = sum(share > 0 for share in found)
+    return [share * math.exp(ENSEMBLE_DECAY * (i - speaking)) for i, share in enumerate(found, 1)][::-1]
 
 
 #: Moments that differ by less are the same one, in seconds.

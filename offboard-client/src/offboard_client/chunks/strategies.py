@@ -201,16 +201,20 @@ class Latest(ChunkStrategy):
         return fresh
 
 
+#: In so many of its last steps the older of two answers fades whose weights are constant, for without it would jump.
+_TAPER = 3
+
+
 class Blend(ChunkStrategy):
     """Where two answers speak of one moment they are averaged.
 
-    ``weight``: how much the newer one counts at first, 0 to 1; at the end of the older one it is all, so that nothing
-    jumps.
+    ``weight``: how much the newer one counts, 0 to 1, until the older one fades in its last three steps; None: from
+    nothing at first to all at the end of the older one.
     """
 
     threshold = 0.5
 
-    def __init__(self, weight: float = 0.0, threshold: float | None = None) -> None:
+    def __init__(self, weight: float | None = None, threshold: float | None = None) -> None:
         super().__init__(threshold)
         self._weight = weight
 
@@ -221,9 +225,9 @@ class Blend(ChunkStrategy):
             if before is None:
                 made.append(step)
                 continue
-            # All of the newer one where the older one ends, whatever its weight at first: else it would jump there.
-            left = min(max((old[-1].until - step.due) / (old[-1].until - now), 0.0), 1.0)
-            weight = 1 - (1 - self._weight) * left
+            left = old[-1].until - step.due
+            part = left / (old[-1].until - now) if self._weight is None else left / step.period / (1 + _TAPER)
+            weight = 1 - (1 - (self._weight or 0.0)) * min(max(part, 0.0), 1.0)
             both, shares = [before, step.action], [1 - weight, weight]
             made.append(replace(step, action=made_of(both, partial(mixed, both, shares))))
         return made
@@ -253,8 +257,11 @@ class Ensemble(ChunkStrategy):
         answers = list(self._answers)
 
         def averaged(due: float) -> Mapping[str, Any]:
-            speaking = [(each, found) for each in answers if (found := at(each, due)) is not None]
-            return mixed([found for _, found in speaking], shares([each for each, _ in speaking], due))
+            said = [
+                (at(each, due), share) for each, share in zip(answers, shares(answers, due, now), strict=True) if share
+            ]
+            speaking = [(action, share) for action, share in said if action is not None]
+            return mixed([action for action, _ in speaking], [share for _, share in speaking])
 
         return [replace(step, action=Made(partial(averaged, step.due))) for step in fresh]
 
