@@ -252,7 +252,7 @@ class Ensemble(ChunkStrategy):
 
     def _made(self, old: Sequence[Step], fresh: list[Step], now: float) -> list[Step]:
         # Where nothing is left to go on from the arm stands still, and what was said before is about another moment.
-        self._answers = [each for each in self._answers if each[-1].due >= now] if old else []
+        self._answers = [each for each in self._answers if each[-1].until > now + SAME] if old else []
         self._answers.append(fresh)
         answers = list(self._answers)
 
