@@ -94,7 +94,7 @@ def test_a_handshake_that_was_given_up_leaves_nothing_to_collect(hasty, trusting
             with stuck(hasty, trusting, stage) as connection:
                 rest(connection)
         end = time.monotonic() + PATIENCE
-        while left := [one for one in gc.get_objects() if isinstance(one, HttpProtocol)]:
+        while left := [one for one in gc.get_objects() if type(one) is HttpProtocol]:
             assert time.monotonic() < end, left
             del left
     finally:

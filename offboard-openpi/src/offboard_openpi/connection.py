@@ -148,6 +148,8 @@ class Connection:
 
     # -- inside ---------------------------------------------------------------------------------------------
     def _send(self, inputs: Mapping[str, Any], deadline: float) -> None:
+        if self._protocol.state is not State.OPEN:
+            raise Lost(_ending(self._protocol))
         with self._encoder.encode(inputs) as frame:
             self._ping, self._ponged = self._ping + 1, False
             self._protocol.send_ping(b"%d" % self._ping)
