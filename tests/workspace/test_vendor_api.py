@@ -45,9 +45,9 @@ API = {
         " nearest told unknown",
         "offboard_client": "InferenceClient",
         "offboard_client.drivers": "RunLength TimedDriver",
-        "offboard_client.play": "Answer Bounded Controls EpisodeInfo Guard Hold Instruct Outcome PolicyEntry"
-        " PolicySession Quit Report Reset Resume RobotLimits RunObserver SafetyLimits Start Stop Tick load_limits"
-        " read_place",
+        "offboard_client.play": "Answer Bounded Controls EpisodeInfo GiveBack Guard Hold Instruct Outcome PolicyEntry"
+        " PolicySession Quit Report Reset Resume RobotLimits RunObserver SafetyLimits Start Stop TakeOver Tick"
+        " load_limits read_place",
         "offboard_client.plugins": "Command UsageError changeable",
         "offboard_client.robots": "Channel Kinematics Robot RobotEntry RobotSpec Task Unjudged"
         " choose_robot connected make_robot make_task",
