@@ -20,8 +20,8 @@ from xdist.scheduler import LoadFileScheduling
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 from object_store import emptied, object_server, point_at
 
-#: A core has another to run while a test waits. Each more costs the collection of all tests.
-WORKERS_PER_CORE = 2
+#: Tests mostly wait, so that a core can have several at once.
+WORKERS_PER_CORE = 3
 #: What a developer's shell may set and the product, or a library of it, reads. A test that means one sets it itself.
 FOREIGN = (
     "AWS_", "COLUMNS", "FORCE_COLOR", "HF_", "HUGGINGFACE_", "JAX_", "LINES", "MUJOCO_GL", "NO_COLOR", "OFFBOARD_",

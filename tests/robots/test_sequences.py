@@ -40,13 +40,18 @@ def assert_held(arm: TracedArm, allowed: SafetyLimits) -> None:
         held(trace, allowed, arm.control_period, tool, joints=tool is None or isinstance(arm.kinematics, Solvable))
 
 
+def allowed_to(name: str) -> st.SearchStrategy[SafetyLimits]:
+    kinematics = ARMS[name]().kinematics
+    return limits(3, known=kinematics is not None, solved=isinstance(kinematics, Solvable))
+
+
 @often
 @every_arm
 def test_whatever_the_driver_plays_keeps_to_the_limits(name: str, count: int) -> None:
     outcomes: Counter[str] = Counter()
 
     @drawn(count)
-    @given(limits(3, known=ARMS[name]().kinematics is not None), rates, answers, st.floats(0.05, 5))
+    @given(allowed_to(name), rates, answers, st.floats(0.05, 5))
     def check(allowed: SafetyLimits, fps: float, chunks: list[Answer | None], seconds: float) -> None:
         arm = ARMS[name]()
         server = Server(chunks, maker(arm, allowed, fps), lambda: arm.joints, lambda: len(arm.moves))
@@ -65,7 +70,7 @@ def test_whatever_a_loop_plays_keeps_to_the_limits_though_it_goes_on_after_a_ref
     outcomes: Counter[str] = Counter()
 
     @drawn(count)
-    @given(limits(3, known=ARMS[name]().kinematics is not None), rates, answers)
+    @given(allowed_to(name), rates, answers)
     def check(allowed: SafetyLimits, fps: float, chunks: list[Answer | None]) -> None:
         arm = ARMS[name]()
         guard = Guard(arm, allowed, {"action": {}, "action_fps": fps})

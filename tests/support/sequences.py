@@ -27,8 +27,8 @@ def drawn(count: int) -> settings:
 
 
 @st.composite
-def limits(draw: st.DrawFn, joints: int, known: bool = True) -> SafetyLimits:
-    """``known``: whether kinematics say where the tool is."""
+def limits(draw: st.DrawFn, joints: int, known: bool = True, solved: bool = True) -> SafetyLimits:
+    """``known``: whether kinematics say where the tool is; ``solved``: and which joints bring it to a pose."""
     some: dict[str, Any] = {
         "linear_velocity": draw(st.floats(0.1, 2)),
         "angular_velocity": draw(st.floats(0.3, 4)),
@@ -39,7 +39,8 @@ def limits(draw: st.DrawFn, joints: int, known: bool = True) -> SafetyLimits:
     if draw(st.booleans()):
         some["grip_velocity"] = draw(st.floats(0.2, 5))
     if draw(st.integers(0, 3)) == 0:
-        some["joint_acceleration"] = draw(st.floats(2, 40))
+        if solved:
+            some["joint_acceleration"] = draw(st.floats(2, 40))
         some["linear_acceleration"] = draw(st.floats(1, 20))
     if not known:
         some.update(workspace_low=None, workspace_high=None)
