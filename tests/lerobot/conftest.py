@@ -1,20 +1,15 @@
 from __future__ import annotations
 
-import gc
 import os
 
 import pytest
 from hub_standin import hub_standin
-from lerobot_checkpoints import save_policy
+from lerobot_checkpoints import imported, save_policy
 
 
 @pytest.fixture(scope="session")
 def lerobot():
-    """Imported once and out of the garbage collections that each unloading makes, as what was collected is."""
-    import offboard_lerobot.policy  # noqa: F401
-
-    gc.collect()
-    gc.freeze()
+    imported()
 
 
 @pytest.fixture(scope="session")

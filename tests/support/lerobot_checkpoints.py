@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import json
 import struct
 from pathlib import Path
@@ -28,8 +30,24 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+@functools.cache
+def imported() -> None:
+    """LeRobot, out of the garbage collections that each unloading makes, as what was collected is.
+
+    One takes a fifth of a second with it, and whatever this process tests from then on would pay that.
+    """
+    import offboard_lerobot.policy  # noqa: F401
+    from lerobot.policies.factory import get_policy_class
+
+    for kind in SETTINGS:
+        get_policy_class(kind)
+    gc.collect()
+    gc.freeze()
+
+
 def save_policy(folder: Path, kind: str, seed: int = 0) -> Path:
     """A policy with random weights and made-up statistics, saved as ``lerobot-train`` saves it."""
+    imported()
     import torch
     from lerobot.configs.types import FeatureType, PolicyFeature
     from lerobot.policies.factory import get_policy_class, make_policy_config, make_pre_post_processors
