@@ -26,5 +26,6 @@ def test_settings_outlive_a_server_that_is_started_anew(clients):
         with pytest.raises(ConnectionLost):
             answered(session)
         assert answered(session) == 2.25
+        assert session.configured == {"gain": 2.0, "codec.offset": 0.25}
         assert clients.wait(session.call("mark", note="y"))["seen"] == 1, "a new episode"
         clients.wait(session.close())

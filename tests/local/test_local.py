@@ -504,6 +504,7 @@ def test_a_session_has_the_parameters_that_its_url_would_say_over_every_loss() -
     chosen = choose_policy("local:scripted?speed=0.2")
     with open_policy(chosen, chosen.options()(), quiet) as session:  # pyright: ignore
         assert session.configure(speed=0.3) == {"speed": {"old": 0.2, "new": 0.3}}
+        assert session.configured == {"speed": 0.3}
 
 
 @pytest.mark.parametrize(("name", "says"), [("local:scripted", "^"), ("scripted", "^there is no policy 'scripted'; ")])

@@ -41,6 +41,7 @@ class Session:
         self.answers: Queue[Any] = Queue()
         self.resets: Queue[OffboardError | None] = Queue()
         self.calls: list[str] = []
+        self.configured: dict[str, Any] = {}
         self.closed = threading.Event()
 
     def infer(self, observation: Mapping[str, Any]) -> Sequence[Mapping[str, Any]] | None:
@@ -57,6 +58,7 @@ class Session:
 
     def configure(self, **options: Any) -> dict[str, Any]:
         self.calls.append("configure")
+        self.configured |= options
         return {name: {"old": None, "new": value} for name, value in options.items()}
 
     def close(self) -> None:
@@ -277,7 +279,14 @@ def test_rows_that_nobody_can_play_are_refused() -> None:
 def test_what_is_configured_waits_its_turn_and_says_what_it_did() -> None:
     session = Session()
     with playing(session) as stream:
+        answered(stream, session, rows(0.0), 0.0)
+        before = stream.landed(0.0)
         assert stream.configure(gain=2) == {"gain": {"old": None, "new": 2}}
+        answered(stream, session, rows(0.0), 9.0)
+        after = stream.landed(9.0)
+        assert before is not None
+        assert after is not None
+        assert (before.configured, after.configured) == ({}, {"gain": 2})
 
 
 def test_closing_ends_a_wait_and_may_be_repeated() -> None:

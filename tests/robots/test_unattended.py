@@ -155,6 +155,15 @@ def test_a_session_that_was_lost_is_announced(capsys: pytest.CaptureFixture[str]
     assert "the policy began a new episode each time" in text(report)
 
 
+def test_what_was_configured_is_in_the_record_of_the_episode() -> None:
+    report = Report()
+    report.started(EpisodeInfo(1, 0, 10.0, 0.02, 0.1, {}, 0.0, 0.0))
+    report.answered(Answer({}, [], 0.0, 0.0, 5.0, {}))
+    report.answered(Answer({}, [], 1.0, 0.0, 5.0, {}, configured={"speed": 0.2}))
+    report.started(EpisodeInfo(2, 1, 10.0, 0.02, 0.1, {}, 2.0, 0.0))
+    assert [episode["configured"] for episode in report.as_dict()["episode_log"]] == [{"speed": 0.2}, {}]
+
+
 class Shown(Line):
     """The line of a terminal; what it showed last."""
 

@@ -38,7 +38,7 @@ class Audience:
             rows = None if failure else exchange.rows
             answer = Answer(
                 exchange.observation, rows, sent, observe_ms, 1000 * exchange.took, exchange.timing, failure,
-                exchange.anew, exchange.dropped,
+                exchange.anew, exchange.dropped, exchange.configured,
             )  # fmt: skip
             for observer in self._observers:
                 observer.answered(answer)

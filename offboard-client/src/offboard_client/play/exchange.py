@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import (
@@ -43,6 +43,7 @@ class Exchange:
     ``observed``: when it was taken, on the robot's clock. ``rows``: as the session answers. ``took``: seconds on the
     stream's clock. ``timing``: the session's, in ms. ``dropped``: why nothing of it is played, if that is so.
     ``anew``: it is the first with a session that was opened for one that was lost: an episode of the policy's own.
+    ``configured``: what had been set in the session by then.
     """
 
     observation: Mapping[str, Any]
@@ -53,6 +54,7 @@ class Exchange:
     failure: OffboardError | None = None
     dropped: str | None = None
     anew: bool = False
+    configured: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def named(error: BaseException) -> OffboardError:

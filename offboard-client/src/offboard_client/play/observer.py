@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
 
 from .fit import Fit
@@ -48,6 +48,7 @@ class Answer:
     ``timing``: the stages of that in ms, as the session's ``timing.last`` has them; {} after a failure.
     ``failure``: an error's code and text, if it was not answered. ``anew``: the policy has begun a new episode with it,
     for its session was lost. ``dropped``: why nothing of ``rows`` is played, if that is so: they came too late.
+    ``configured``: what :meth:`configure` had set in the session by then, by the options' names.
     """
 
     observation: Mapping[str, Any]
@@ -59,6 +60,7 @@ class Answer:
     failure: tuple[str, str] | None = None
     anew: bool = False
     dropped: str | None = None
+    configured: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,7 +19,7 @@ from .observer import Answer, EpisodeInfo, Outcome, Tick
 class Episode:
     """One episode. ``success`` is None where the robot cannot tell; ``failure`` is an error's code and text.
 
-    ``kept``: False if nothing of it shall be.
+    ``kept``: False if nothing of it shall be. ``configured``: what had been set in the session by its last answer.
     """
 
     seed: int
@@ -30,6 +30,7 @@ class Episode:
     reconnects: int = 0
     failure: tuple[str, str] | None = None
     kept: bool = True
+    configured: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass
@@ -75,6 +76,7 @@ class Report:
         self.wall_s["observe"] += answer.observe_ms / 1000
         self.wall_s["infer"] += answer.round_trip_ms / 1000
         self.episodes[-1].reconnects += answer.anew
+        self.episodes[-1].configured = dict(answer.configured)
         self._went_on()
         self._failed = answer.failure
         if answer.failure:

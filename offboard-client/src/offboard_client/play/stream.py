@@ -257,7 +257,7 @@ class PolicyStream:
     # -- inside, on the stream's thread ----------------------------------------------------------------
     def _ask(self, observation: Mapping[str, Any], observed: float, began: float, epoch: int) -> None:
         rows: Any = None
-        timing, failure = dict[str, float](), None
+        timing, failure, configured = dict[str, float](), None, dict[str, Any](getattr(self._session, "configured", ()))
         try:
             rows = self._session.infer(observation)
             timing = dict(self._session.timing.last)
@@ -267,7 +267,7 @@ class PolicyStream:
         with self._landed:
             self._flying = lost = isinstance(failure, LOSSES)
             if epoch == self._epoch:
-                self._mail = Exchange(observation, observed, rows, took, timing, failure, anew=self._anew)
+                self._mail = Exchange(observation, observed, rows, took, timing, failure, None, self._anew, configured)
                 self._anew = False
             self._landed.notify_all()
             if failure is None:

@@ -40,6 +40,11 @@ class SessionFacts:
         return self._opened.session_id
 
     @property
+    def configured(self) -> Mapping[str, Any]:
+        """What :meth:`configure` has set in this session so far, as it was said; it holds beyond a reconnect."""
+        return dict(self._configured)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What the server found odd about the first observation."""
         return self._opened.warnings

@@ -94,7 +94,7 @@ class LocalSession:
         self._lost: OffboardError | None = None
         self._warnings: tuple[str, ...] = ()
         self._meta: Mapping[str, Any] = {}
-        self._configured: dict[str, Any] = {}
+        self.configured: dict[str, Any] = {}
         self._checked = self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=run_loop, args=(self._loop,), name="offboard-local", daemon=True)
@@ -203,7 +203,7 @@ class LocalSession:
         reply = self._wait(self._connection.answer(frame, session), self._limits.infer + _GRACE)
         answer = read_control_answer(_unless_error(decode(cast("bytes", reply))), kind)
         if kind == CONFIGURE:  # as it was sent, whatever its caller has made of it since
-            self._configured.update(decode(frame).get("params", {}))
+            self.configured.update(decode(frame).get("params", {}))
         return answer
 
     @contextlib.contextmanager
@@ -238,8 +238,8 @@ class LocalSession:
         session = self._wait(self._begin(told), told=told)
         if self._meta and session.meta["spec_hash"] != self._meta["spec_hash"]:
             raise LoadFailed("the model is another one than before it was lost: begin anew, and check what it asks for")
-        if self._configured:
-            self._ask(session, CONFIGURE, self._configured)
+        if self.configured:
+            self._ask(session, CONFIGURE, self.configured)
         self._meta, self._lost, self._checked, self._warnings = session.meta, None, False, ()
         return session
 
