@@ -197,6 +197,16 @@ def test_an_ensemble_does_not_jump_where_many_answers_end_at_once() -> None:
     assert max(np.diff(played)) < 3, "of 8 answers that end together each says 0, of 4 that go on each says 10"
 
 
+def test_where_no_other_answer_comes_an_ensemble_goes_over_to_the_newest() -> None:
+    """Each of the older ones fades to its end, and ACT's weights are those where the newest begins."""
+    delays = lambda number: 0.0 if number < 5 else 99.0  # noqa: E731
+    loop = Loop(choose_strategy("ensemble"), delays, lambda place, number: [float(number)] * STEPS).run(14)
+    for n in range(4, 14):
+        fading = [max(i + STEPS - n, 0) / (i + STEPS - 4) for i in range(4)]
+        expected = np.average(range(5), weights=np.exp(-0.01 * np.arange(5)) * [*fading, 1.0])
+        assert loop.values[n] == pytest.approx(expected, abs=1e-5)
+
+
 def test_ensemble_asks_all_the_time_and_averages_all_answers_of_a_moment_the_oldest_most() -> None:
     """As ACT's own evaluation: exp(-0.01 i), the oldest of those that still speak first."""
     said = np.random.default_rng(0).normal(size=(25, STEPS))

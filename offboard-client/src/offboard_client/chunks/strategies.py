@@ -228,8 +228,8 @@ class Blend(ChunkStrategy):
             left = old[-1].until - step.due
             part = left / (old[-1].until - now) if self._weight is None else left / step.period / (1 + _TAPER)
             weight = 1 - (1 - (self._weight or 0.0)) * min(max(part, 0.0), 1.0)
-            both, shares = [before, step.action], [1 - weight, weight]
-            made.append(replace(step, action=made_of(both, partial(mixed, both, shares))))
+            both, weights = [before, step.action], [1 - weight, weight]
+            made.append(replace(step, action=made_of(both, partial(mixed, both, weights))))
         return made
 
 

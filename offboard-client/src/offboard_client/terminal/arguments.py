@@ -52,10 +52,12 @@ def parse(options: type[T], arguments: Sequence[str], command: str, summary: str
         config=(tyro.conf.FlagCreatePairsOff,),
         registry=TYPES,
     )
-    try:
-        return expand_paths(read(console_outputs=False))
-    except SystemExit as leaving:
-        left = _left(read) if leaving.code else []
+    left = list[str]()
+    if not set(HELP).intersection(arguments):
+        try:
+            return expand_paths(read(console_outputs=False))
+        except SystemExit:
+            left = _left(read)
     if left and not any(word.startswith("-") for word in left):
         raise LeftOver(command, left)
     return expand_paths(read())  # which prints why it leaves
