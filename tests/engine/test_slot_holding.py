@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 from model_bench import run, until
@@ -99,10 +100,11 @@ def test_a_lost_model_is_told_to_all_and_loaded_anew():
 def test_a_stuck_policy_is_not_handed_out_until_it_returns():
     async def main():
         with Door() as door:
-            async with bed(infer=0.0, close=PATIENCE) as b:
+            async with bed(close=PATIENCE) as b:
                 x = await b.have("x")
                 call = asyncio.ensure_future(x.replica.executor.call(door.passing, None, "hanging"))
                 await until(door.entered)
+                b.slot.limits = replace(b.slot.limits, infer=0.0)
                 assert b.slot.wedged()
                 assert not b.slot.ready()
                 with pytest.raises(InferTimeout, match="x has been stuck in one call"):
