@@ -98,6 +98,14 @@ def longest_chain_first(request: pytest.FixtureRequest):
         os.nice(0 if _imports_torch(os.environ["PYTEST_CURRENT_TEST"]) else 5)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def collections_go_through_little() -> Iterator[None]:
+    """Every unloading collects. What a file leaves (reports, caches, what it imported) stays, so none looks at it."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
     """A command that a test runs in this process sets logging up for all of it; the next test finds it as before."""
