@@ -133,7 +133,7 @@ def test_the_robots_one_vector_becomes_the_models_actions_again(keys):
 
 
 def test_openpis_own_robot_on_openpis_own_model_needs_no_translation_back():
-    codec, _ = bridge(KEYSETS["droid"], ResolvedCodec(codec_of("droid"), "openpi.droid", "default"))
+    codec, *_ = bridge(KEYSETS["droid"], ResolvedCodec(codec_of("droid"), "openpi.droid", "default"))
     steps = np.random.default_rng(2).uniform(-1, 1, (3, 8))
     played = codec.decode(Chunk(steps), {})
     assert codec.codec.one_way is None, "what the robot plays is what the model answered"
@@ -141,7 +141,7 @@ def test_openpis_own_robot_on_openpis_own_model_needs_no_translation_back():
 
 
 def test_a_vector_that_nobody_described_is_not_taken_apart():
-    codec, _ = bridge(None, ResolvedCodec(Plain(CodecMeta()), "puppet.plain", "default"))
+    codec, *_ = bridge(None, ResolvedCodec(Plain(CodecMeta()), "puppet.plain", "default"))
     assert "does not declare what its actions are made of" in codec.codec.one_way
     with pytest.raises(NotImplementedError, match="does not declare"):
         codec.encode_actions(Chunk({"actions": np.ones((1, 2))}), {})
@@ -192,14 +192,14 @@ POSE = [0.4, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0]
 )
 @pytest.mark.parametrize("keys", [None, "ee"])
 def test_a_name_of_the_protocol_is_checked_before_it_becomes_columns(keys, wrong):
-    codec, _ = bridge(KEYSETS[keys] if keys else None, model())
+    codec, *_ = bridge(KEYSETS[keys] if keys else None, model())
     good = {"target_pose": np.tile(POSE, (2, 1)), "target_grip": np.ones((2, 1))}
     with pytest.raises(InvalidAction, match=r"target_(pose|grip)"):
         codec.decode(Chunk({**good, **wrong}), {})
 
 
 def test_without_a_key_set_names_pass_through_and_actions_are_joined_in_the_declared_order():
-    codec, layout = bridge(None, model())
+    codec, layout, _ = bridge(None, model())
     assert codec.meta.observation == MODEL.observation
     assert layout == [("target_pose", 7), ("target_grip", 1)]
     assert codec.meta.action["actions"].shape == (8,)
@@ -208,7 +208,7 @@ def test_without_a_key_set_names_pass_through_and_actions_are_joined_in_the_decl
 
 
 def test_several_actions_that_nobody_declared_have_no_order():
-    codec, layout = bridge(None, resolved(CodecMeta()))
+    codec, layout, _ = bridge(None, resolved(CodecMeta()))
     assert (layout, codec.meta.action) == ([], {})
     assert codec.decode(Chunk(np.ones((2, 3))), {}).columns()["actions"].shape == (2, 3)
     assert codec.decode(Chunk({"target_grip": np.ones((2, 1))}), {}).columns()["actions"].shape == (2, 1)
@@ -217,7 +217,7 @@ def test_several_actions_that_nobody_declared_have_no_order():
 
 
 def test_a_key_set_is_translated_and_asks_for_what_the_model_needs():
-    codec, layout = bridge(KEYSETS["ee"], model())
+    codec, layout, _ = bridge(KEYSETS["ee"], model())
     fields = codec.meta.observation
     assert {name: field.required for name, field in fields.items()} == {
         "observation/state": True, "observation/wrist_image": True, "observation/image": False, "prompt": False,
@@ -232,7 +232,7 @@ def test_a_key_set_is_translated_and_asks_for_what_the_model_needs():
 
 def test_a_model_that_reads_the_robots_own_names_gets_them():
     own = CodecMeta(observation={"observation/state": Field(shape=(8,))}, action={"action": Field(shape=(7,))})
-    codec, layout = bridge(KEYSETS["libero"], resolved(own))
+    codec, layout, _ = bridge(KEYSETS["libero"], resolved(own))
     assert codec.encode({"observation/state": 1, "prompt": "go"}) == {"observation/state": 1, "prompt": "go"}
     assert layout == [("action", 7)]
 
@@ -298,11 +298,13 @@ JOINTS = {"target_joints": Field(shape=(7,)), "target_grip": Field(shape=(1,))}
 def test_what_does_not_fit_is_refused_with_both_sides_named(keys, changes, says):
     with pytest.raises(DialectUnsupported, match=says) as raised:
         bridge(KEYSETS[keys], model(**changes))
-    assert f"--openpi.codec {keys} and the model's codec puppet.declared do not fit" in str(raised.value)
+    advice = f"try another --openpi.codec ({keys}) or --codec (puppet.declared): "
+    assert raised.value.text.startswith(advice)
+    assert len(advice) < 80, "openpi's client shows no more than a hundred characters"
 
 
 def test_the_codec_of_the_same_keys_is_left_out():
-    codec, layout = bridge(KEYSETS["droid"], resolved(name="openpi.droid"))
+    codec, layout, _ = bridge(KEYSETS["droid"], resolved(name="openpi.droid"))
     assert layout == [("joint_velocity", 7), ("gripper_position", 1)]
     sent = {"observation/joint_position": np.ones(7)}
     assert codec.encode(sent) == sent

@@ -174,7 +174,7 @@ def test_metadata_is_equal_on_every_connection(server, socket):
 @pytest.mark.parametrize(
     ("query", "says"),
     [
-        ("model=m0&model=m1", "bad_parameter: model was given twice"),
+        ("model=m0&model=m1", "bad_parameter: name one model in the URL: it was given twice"),
         ("speed=1", "bad_parameter: "),
         ("model=m7", "model_not_found: "),
     ],

@@ -10,7 +10,7 @@ from offboard_core.types import Checkpoint, Chunk
 from offboard_openpi import arm
 from offboard_openpi.aloha import AlohaOptions, aloha
 from offboard_openpi.arm import ArmOptions
-from offboard_openpi.droid import DroidOptions, droid
+from offboard_openpi.droid import DroidJointsOptions, DroidOptions, droid, droid_jointpos
 from offboard_openpi.libero import LiberoOptions, libero
 from offboard_openpi.loader import OpenPILoader
 from offboard_openpi.native import OpenPINativeOptions, native
@@ -121,10 +121,12 @@ def test_the_grip_stands_between_the_pose_and_the_joints():
     )
 
 
-@pytest.mark.parametrize("name", [*ARMS, "droid", "libero"])
+@pytest.mark.parametrize("name", [*ARMS, "droid", "droid_jointpos", "libero"])
 def test_openpi_answers_nothing_without_an_instruction(name):
-    made = {**ARMS, "droid": droid, "libero": libero}[name]
-    options = {"droid": DroidOptions(), "libero": LiberoOptions()}.get(name, ArmOptions())
+    made = {**ARMS, "droid": droid, "droid_jointpos": droid_jointpos, "libero": libero}[name]
+    options = {"droid": DroidOptions(), "droid_jointpos": DroidJointsOptions(), "libero": LiberoOptions()}.get(
+        name, ArmOptions()
+    )
     codec = made(options, NOWHERE)
     assert codec.meta.observation["task"].required
     for task in (None, "", " \n", 7):
@@ -159,7 +161,14 @@ def test_options_that_make_no_sense_are_refused(options):
         (arm.ee, ArmOptions(), "pi05_libero", r"answers actions of \(7,\); the codec decodes 8"),
         (libero, LiberoOptions(), "pi05_positronic_lowmem", r"answers actions of \(8,\); the codec decodes 7"),
         (droid, DroidOptions(), "pi05_positronic_lowmem", "which takes observation/state"),
-        (droid, DroidOptions(), "pi05_full_droid_finetune", "answers absolute_joints, .* would play as velocities"),
+        (
+            droid,
+            DroidOptions(),
+            "pi05_full_droid_finetune",
+            "--codec droid_jointpos: .* answers absolute_joints, .* would play as",
+        ),
+        (droid_jointpos, DroidJointsOptions(), "pi05_droid", "--codec droid: .* answers joint_velocity"),
+        (droid_jointpos, DroidJointsOptions(), "pi05_libero", "answers actions of"),
         (libero, LiberoOptions(), "pi0_aloha", "answers actions of"),
         (aloha, AlohaOptions(), "pi05_droid", "answers actions of"),
     ],
@@ -173,16 +182,23 @@ def test_every_codec_fits_its_own_configs():
     arm.ee(ArmOptions(), of_config("pi05_positronic_lowmem"))
     arm.ee_joints(ArmOptions(), of_config("pi05_positronic_lowmem"))
     droid(DroidOptions(), of_config("pi0_droid"))
+    droid_jointpos(DroidJointsOptions(), of_config("pi05_droid_jointpos_polaris"))
     libero(LiberoOptions(), of_config("pi05_libero"))
     aloha(AlohaOptions(), of_config("pi0_aloha"))
-    for name in ("ee", "droid", "libero", "aloha", "native"):
+    for name in ("ee", "droid", "droid_jointpos", "libero", "aloha", "native"):
         offer = Plugins.discover().get(CODEC, f"openpi.{name}")
         offer.make(offer.options()(), of_config("a_config_of_my_own"))
 
 
 @pytest.mark.parametrize(
     ("codec", "options"),
-    [(droid, DroidOptions()), (libero, LiberoOptions()), (aloha, AlohaOptions()), (native, OpenPINativeOptions())],
+    [
+        (droid, DroidOptions()),
+        (droid_jointpos, DroidJointsOptions()),
+        (libero, LiberoOptions()),
+        (aloha, AlohaOptions()),
+        (native, OpenPINativeOptions()),
+    ],
 )
 def test_serving_only_means_no_training_half(codec, options):
     made = codec(options, NOWHERE)
@@ -224,6 +240,22 @@ def test_droid_plays_eight_steps_of_a_fifth_of_a_radian():
 def test_what_is_no_velocity_is_not_played(bad):
     with pytest.raises(InvalidAction):
         droid(DroidOptions(), NOWHERE).decode(Chunk(bad), {})
+
+
+HOME = [0, -0.63, 0, -2.51, 0, 1.88, 0]
+
+
+def test_droid_positions_are_joints_to_go_to_and_the_whole_chunk():
+    rows = np.tile([*HOME, 0.5], (15, 1))
+    rows[1:, 7] = 0.51
+    codec = droid_jointpos(DroidJointsOptions(), NOWHERE)
+    assert codec.encode(observation()).keys() == droid(DroidOptions(), NOWHERE).encode(observation()).keys()
+    made = codec.decode(Chunk(rows), {})
+    np.testing.assert_allclose(made.timestamp, np.arange(15) / 15)
+    np.testing.assert_array_equal(made.action["target_joints"], rows[:, :7])
+    np.testing.assert_array_equal(made.action["target_grip"][:, 0], [0, *[1] * 14])
+    assert codec.meta.action["target_joints"].kind == "absolute_joints"
+    assert len(droid_jointpos(DroidJointsOptions(steps=8), NOWHERE).decode(Chunk(rows), {})) == 8
 
 
 # -- LIBERO ------------------------------------------------------------------------------------------------

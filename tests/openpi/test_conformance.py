@@ -54,6 +54,11 @@ class TestDroid(OneCodec):
     config = "pi05_droid"
 
 
+class TestDroidJoints(OneCodec):
+    codec = "droid_jointpos"
+    config = "pi05_full_droid_finetune"
+
+
 class TestLibero(OneCodec):
     codec = "libero"
     config = "pi05_libero"

@@ -14,7 +14,7 @@ plugins = Plugins.discover()
 [row] = [row for row in plugins.rows() if row.provider.name == "openpi"]
 assert row.cause is None, row.cause
 assert row.offers[LOADER] == row.offers[REGISTRY] == ("openpi",)
-names = "ee ee_joints ee_traj ee_joints_traj joints_traj droid libero aloha native"
+names = "ee ee_joints ee_traj ee_joints_traj joints_traj droid droid_jointpos libero aloha native"
 assert row.offers[CODEC] == tuple(f"openpi.{name}" for name in names.split())
 options = {"openpi_root": sys.argv[2], "openpi_command": sys.executable}
 source = from_flags(plugins, checkpoints_dir=sys.argv[1], loader_options=options)

@@ -58,7 +58,8 @@ def test_an_answer_shorter_than_what_the_broker_plays_is_an_error_before_its_fir
         client.connect(host=server.host, port=server.port)
         client.broker(4)
         with pytest.raises(
-            Failed, match=r"RuntimeError: .*\ndialect_unsupported: the model answered 3 steps, and --openpi"
+            Failed,
+            match=r"RuntimeError: .*\ndialect_unsupported: the model answered 3 steps, where the robot counts on 4",
         ):
             client.infer({"robot_state.ee_pose": POSE})
 
@@ -124,6 +125,6 @@ def test_an_inference_that_outlasts_the_clients_keepalive_does_not_kill_it(clien
 
 
 def test_a_model_that_plays_something_else_is_refused(client):
-    why = r"1008 .* dialect_unsupported: the model reads robot_state.ee_pose, which the robot does not send"
+    why = r"1008 .* dialect_unsupported: try another --openpi.codec \(droid\) or --codec \(\S+\): the model reads robot"
     with speaking(arm(), codec="droid") as server, pytest.raises(Failed, match=why):
         client.connect(host=server.host, port=server.port)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from offboard_client.robots import distance
-from offboard_core.scripted import FPS, MAX_STEPS, SLOWEST, SPEED, TURN_SPEED, State, plan_step
+from offboard_core.scripted import FPS, MAX_STEPS, MIN_STEPS, SLOWEST, SPEED, TURN_SPEED, State, plan_step
 
 Pose = np.ndarray
 
@@ -52,9 +52,9 @@ states = st.builds(
 def test_whatever_the_state_a_motion_is_bounded_and_starts_where_the_gripper_is(now: State) -> None:
     rows = plan_step(now)
     assert rows.shape[1:] == (8,)
-    assert len(rows) <= MAX_STEPS
     if not len(rows):  # it is done
         return
+    assert MIN_STEPS <= len(rows) <= MAX_STEPS
     assert np.isfinite(rows).all()
     np.testing.assert_allclose(np.linalg.norm(rows[:, 3:7], axis=1), 1, atol=1e-9)
     assert set(rows[:, 7]) <= {0.0, 1.0}

@@ -58,17 +58,32 @@ class Genuine:
     def reset(self):
         return self._ask(do="reset")
 
+    def play(self, world, steps):
+        """An episode of the real Runtime and PolicyAgent, of so many steps at most; ``world`` is the robot."""
+        self._write({"do": "play", "steps": steps})
+        while "ask" in (reply := self._read()):
+            self._write({"answer": getattr(world, reply["ask"])(*reply["arguments"])})
+        self._answer(reply)
+
     def resize(self, image, height, width):
         """``image_tools.resize_with_pad``."""
         return self._ask(do="resize", image=image, size=[height, width])
 
     def _ask(self, **command):
-        frame = wire.encode(command)
+        self._write(command)
+        return self._answer(self._read())
+
+    def _write(self, message):
+        frame = wire.encode(message)
         self._process.stdin.write(struct.pack(">I", len(frame)) + frame)
         self._process.stdin.flush()
+
+    def _read(self):
         head = self._process.stdout.read(4)
         assert len(head) == 4, "the client's process ended"
-        reply = wire.decode(self._process.stdout.read(*struct.unpack(">I", head)))
+        return wire.decode(self._process.stdout.read(*struct.unpack(">I", head)))
+
+    def _answer(self, reply):
         if "error" in reply:
             raise Failed(reply["error"])
         return reply["answer"]
@@ -85,9 +100,10 @@ class Genuine:
         self._watchdog.join()
 
 
-def speaking(*sources, codec=None, action_horizon=None, **more):
+def speaking(*sources, codec=None, action_horizon=None, short_chunks="refuse", **more):
     """A server that speaks openpi's protocol."""
     plugins = Plugins.discover()
-    frontends = make_frontends(plugins, {"openpi": {"codec": codec, "action_horizon": action_horizon}})
+    options = {"codec": codec, "action_horizon": action_horizon, "short_chunks": short_chunks}
+    frontends = make_frontends(plugins, {"openpi": options})
     named = {f"m{i}": one for i, one in enumerate(sources)}
     return InferenceServer(named, port=0, frontends=frontends, **more)

@@ -66,6 +66,12 @@ def offboard_codecs() -> Iterator[CodecEntry]:
         options="offboard_openpi.droid:DroidOptions",
     )
     yield CodecEntry(
+        name="droid_jointpos",
+        summary="Joints and grip in; absolute joints out, for DROID checkpoints that answer positions. Serving only.",
+        factory="offboard_openpi.droid:droid_jointpos",
+        options="offboard_openpi.droid:DroidJointsOptions",
+    )
+    yield CodecEntry(
         name="libero",
         summary="Pose and grip in; pose deltas out, for LIBERO checkpoints. Serving only.",
         factory="offboard_openpi.libero:libero",

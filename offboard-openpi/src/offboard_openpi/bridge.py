@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from offboard_client.errors import BadObservation, DialectUnsupported, InvalidAction
 from offboard_client.wire import check_actions
+from offboard_core.codecs import action_field
 from offboard_core.frontends import ResolvedCodec
 from offboard_core.types import Array, Chunk, Codec, CodecMeta, Field, Observation, Stage
 
 from .keysets import KeySet
+from .lengths import Still, still
 from .native import ACTION_SPACE
 
 #: What openpi calls the actions, (T, D).
@@ -26,23 +28,26 @@ Layout = list[tuple[str, int | None]]
 _POSES = ("target_pose", "pose_delta")
 
 
-def bridge(keys: KeySet | None, codec: ResolvedCodec) -> tuple[ResolvedCodec, Layout]:
-    """The codec of a session, and what the columns of its actions are: name and width.
+def bridge(keys: KeySet | None, codec: ResolvedCodec) -> tuple[ResolvedCodec, Layout, Still | None]:
+    """The codec of a session, what the columns of its actions are (name and width), and what of them holds the robot.
 
     ``keys`` None, or a model that reads the robot's own names: everything passes through. The codec that makes the same
     key set: the model gets and answers exactly what it would without offboard. Else the key set is translated.
     Raises DialectUnsupported where that cannot be.
     """
+    stay = None if keys is None else still({name: action_field(name, width) for name, width in keys.actions.items()})
     if keys is not None and codec.name == f"openpi.{keys.name}":
         untouched = _Untouched(keys, codec.meta.action_fps)
-        return replace(codec, codec=_Joined(untouched.meta.action) | untouched), [*keys.layout]
+        return replace(codec, codec=_Joined(untouched.meta.action) | untouched), [*keys.layout], stay
     if keys is None or _reads(keys, codec):
         action = codec.meta.action
         if keys is not None:
             _check_own(keys, codec)
-        return replace(codec, codec=_Joined(action) | codec.codec), [(n, _width(f)) for n, f in action.items()]
+        else:
+            stay = still(action)
+        return replace(codec, codec=_Joined(action) | codec.codec), [(n, _width(f)) for n, f in action.items()], stay
     _check(keys, codec)
-    return replace(codec, codec=_Translated(keys) | codec.codec), [*keys.layout]
+    return replace(codec, codec=_Translated(keys) | codec.codec), [*keys.layout], stay
 
 
 def _reads(keys: KeySet, codec: ResolvedCodec) -> bool:
@@ -55,39 +60,39 @@ def _check_own(keys: KeySet, codec: ResolvedCodec) -> None:
     """A model that reads the robot's own names answers the robot's own numbers, as far as anybody knows them."""
     space = codec.meta.conventions.get(ACTION_SPACE, keys.action_space)
     if space != keys.action_space:
-        raise DialectUnsupported(f"the robot plays {keys.action_space}, the model answers {space}{_fit(keys, codec)}")
+        raise DialectUnsupported(f"{_try(keys, codec)}the robot plays {keys.action_space}, the model answers {space}")
     widths = [_width(field) for field in codec.meta.action.values()]
     if widths and None not in widths and sum(w or 0 for w in widths) != sum(keys.actions.values()):
         answers = {name: _width(field) for name, field in codec.meta.action.items()}
         raise DialectUnsupported(
-            f"the robot plays {_spell(dict(keys.layout))}, the model answers {_spell(answers)}{_fit(keys, codec)}"
+            f"{_try(keys, codec)}the robot plays {_spell(dict(keys.layout))}, the model answers {_spell(answers)}"
         )
 
 
-def _fit(keys: KeySet, codec: ResolvedCodec) -> str:
-    # openpi's client shows no more than the first hundred characters of a refusal: this comes last.
-    return f"; --openpi.codec {keys.name} and the model's codec {codec.name} do not fit"
+def _try(keys: KeySet, codec: ResolvedCodec) -> str:
+    # openpi's client shows no more than the first hundred characters of a refusal: what to do comes first.
+    return f"try another --openpi.codec ({keys.name}) or --codec ({codec.name}): "
 
 
 def _check(keys: KeySet, codec: ResolvedCodec) -> None:
-    meta, fit = codec.meta, _fit(keys, codec)
+    meta, advice = codec.meta, _try(keys, codec)
     missing = sorted(n for n, f in meta.observation.items() if f.required and n not in keys.provides)
     if missing:
-        raise DialectUnsupported(f"the model reads {', '.join(missing)}, which the robot does not send{fit}")
+        raise DialectUnsupported(f"{advice}the model reads {', '.join(missing)}, which the robot does not send")
     answers = {name: _width(field) for name, field in meta.action.items()}
     if answers and answers != {name: 7 if name in _POSES else width for name, width in keys.actions.items()}:
         raise DialectUnsupported(
-            f"the robot plays {_spell(dict(keys.layout))}, the model answers {_spell(answers)}{fit}: "
+            f"{advice}the robot plays {_spell(dict(keys.layout))}, the model answers {_spell(answers)}; "
             f"the robot's are made of {', '.join(keys.actions)} only"
         )
     for name in sorted(meta.conventions.keys() & keys.conventions.keys()):
         if meta.conventions[name] != keys.conventions[name]:
             raise DialectUnsupported(
-                f"{name} is {keys.conventions[name]!r} for the robot, {meta.conventions[name]!r} for the model{fit}"
+                f"{advice}{name} is {keys.conventions[name]!r} for the robot, {meta.conventions[name]!r} for the model"
             )
     if keys.fps is not None and meta.action_fps not in (None, keys.fps):
         raise DialectUnsupported(
-            f"the robot plays {keys.fps:g} steps per second, the model's are made for {meta.action_fps:g}{fit}: "
+            f"{advice}the robot plays {keys.fps:g} steps per second, the model's are made for {meta.action_fps:g}; "
             "the size of a step belongs to its rate"
         )
 

@@ -2,7 +2,8 @@
 
 The model answers DROID's joint *velocities*: numbers from -1 to 1 that DROID's own controller clips to that range and
 plays as 0.2 rad times the number, added to the joints that are measured when the step is executed. That is a
-``joint_delta`` here. Eight steps of a chunk are played, as DROID's own client does.
+``joint_delta`` here. Eight steps of a chunk are played, as DROID's own client does. Other checkpoints, which take the
+same, answer joint *positions* instead, as ``target_joints`` in rad.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from offboard_client.errors import InvalidAction, LoadFailed
-from offboard_core.codecs import CONVENTIONS, StateVector, action_field, binarize, rate, timed
+from offboard_core.codecs import CONVENTIONS, ActionSplit, StateVector, action_field, binarize, rate, timed
 from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Observation
 
 from .blocks import Prompt, Trained, camera, check_fit
@@ -40,24 +41,54 @@ class DroidOptions:
             raise ValueError(f"steps is {self.steps}, expected 1 or more")
 
 
+@dataclass(frozen=True, kw_only=True)
+class DroidJointsOptions:
+    """The options of ``openpi.droid_jointpos``."""
+
+    fps: float = FPS
+    """Steps per second; DROID's is 15."""
+    steps: int | None = None
+    """How many steps of a chunk are played; null: all."""
+
+    def __post_init__(self) -> None:
+        rate(self.fps)
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"steps is {self.steps}, expected 1 or more")
+
+
 def droid(options: DroidOptions, checkpoint: Checkpoint) -> Codec:
     """Joints and grip apart, two cameras; joint deltas and a grip of 0 or 1 out. For serving only."""
-    check_fit("droid", {JOINTS: (7,), GRIP: (1,), WRIST: None, EXTERIOR: None}, 8, checkpoint)
-    space = checkpoint.extras.get("action_space", "joint_velocity")
-    if space != "joint_velocity":
+    _check("droid", "joint_velocity", checkpoint)
+    return timed(Trained(inner=_inputs() & DroidAction(), columns={}), options.fps, options.steps / options.fps)
+
+
+def droid_jointpos(options: DroidJointsOptions, checkpoint: Checkpoint) -> Codec:
+    """As :func:`droid` in; joints to go to and a grip of 0 or 1 out, the whole chunk. For serving only."""
+    _check("droid_jointpos", "absolute_joints", checkpoint)
+    action = ActionSplit(parts={"target_joints": 7, "target_grip": 1}, binarize_grip=True)
+    horizon = None if options.steps is None else options.steps / options.fps
+    return timed(Trained(inner=_inputs() & action, columns={}), options.fps, horizon)
+
+
+def _check(codec: str, plays: str, checkpoint: Checkpoint) -> None:
+    check_fit(codec, {JOINTS: (7,), GRIP: (1,), WRIST: None, EXTERIOR: None}, 8, checkpoint)
+    space = checkpoint.extras.get("action_space", plays)
+    if space != plays:
+        other = {"joint_velocity": "droid", "absolute_joints": "droid_jointpos"}.get(space, "native")
         raise LoadFailed(
-            f"the config {checkpoint.extras.get('config_name')} answers {space}, which the codec openpi.droid would "
-            "play as velocities; serve it with --codec native"
+            f"serve it with --codec {other}: the config {checkpoint.extras.get('config_name')} answers {space}, which "
+            f"the codec openpi.{codec} would play as {plays}"
         )
-    inner = (
+
+
+def _inputs() -> Codec:
+    return (
         StateVector(name=JOINTS, parts={"robot_state.q": 7})
         & StateVector(name=GRIP, parts={"grip": 1})
         & camera(WRIST, "image.wrist")
         & camera(EXTERIOR, "image.exterior")
         & Prompt()
-        & DroidAction()
     )
-    return timed(Trained(inner=inner, columns={}), options.fps, options.steps / options.fps)
 
 
 @dataclass(frozen=True)

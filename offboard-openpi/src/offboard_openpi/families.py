@@ -83,7 +83,9 @@ DROID = Family(
     action_space="joint_velocity",
     codecs=("droid", "native"),
 )
-DROID_JOINTS = replace(DROID, name="droid_jointpos", action_space="absolute_joints", codecs=("native",))
+DROID_JOINTS = replace(
+    DROID, name="droid_jointpos", action_space="absolute_joints", codecs=("droid_jointpos", "native")
+)
 LIBERO = Family(
     name="libero",
     vectors={

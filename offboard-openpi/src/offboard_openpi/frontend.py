@@ -27,12 +27,13 @@ from offboard_core.frontends import (
 )
 from offboard_core.types import Observation
 
-from .bridge import ACTIONS, Layout, bridge
+from .bridge import ACTIONS, bridge
 from .keysets import KEYSETS, KeySet
+from .lengths import Lengths
 from .options import OpenPIFrontendOptions
 
 #: What the handshake of Protocol v1 says for other clients, and what is said otherwise here.
-_NOT_SAID = {"local_stack", "positronic_version", "compress_images", "openpi_metadata", "controls"}
+_NOT_SAID = {"local_stack", "positronic_version", "compress_images", "openpi_metadata", "controls", "shortest_chunk"}
 
 
 class OpenPIFrontend(Frontend):
@@ -47,9 +48,9 @@ class OpenPIFrontend(Frontend):
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         models = [value for name, value in query if name == "model"]
         if len(models) > 1:
-            raise BadParameter("model was given twice")
+            raise BadParameter("name one model in the URL: it was given twice")
         params = [pair for pair in query if pair[0] != "model"]
-        return OpenPIConnection(self._keys, self._options.action_horizon, next(iter(models), None), params)
+        return OpenPIConnection(self._keys, self._options, next(iter(models), None), params)
 
 
 class OpenPIConnection(FrontendConnection):
@@ -59,30 +60,35 @@ class OpenPIConnection(FrontendConnection):
     """
 
     def __init__(
-        self, keys: KeySet | None, horizon: int | None, model_id: str | None, params: Sequence[tuple[str, str]]
+        self,
+        keys: KeySet | None,
+        options: OpenPIFrontendOptions,
+        model_id: str | None,
+        params: Sequence[tuple[str, str]],
     ) -> None:
         self.model_id = model_id
         self.params = params
         self._keys = keys
-        self._horizon = horizon
-        self._layout: Layout = []
+        self._options = options
 
     def bridge(self, codec: ResolvedCodec) -> ResolvedCodec:
         """See :func:`~.bridge.bridge`."""
-        bridged, self._layout = bridge(self._keys, codec)
+        bridged, self._layout, stay = bridge(self._keys, codec)
+        self._lengths = Lengths(self._options, stay)
         return bridged
 
     def serializer(self, codec: ResolvedCodec) -> Serializer:
         """openpi's encoding."""
-        return OpenPISerializer(codec, self._horizon)
+        return OpenPISerializer(codec, self._lengths)
 
     def ready(self, session: ServiceSession) -> Frame:
         """What openpi's own server says of this model, if it is openpi's, and what Protocol v1's handshake says.
 
-        ``action_layout``: name and width of each part of ``actions``, in order.
+        ``action_layout``: name and width of each part of ``actions``, in order. ``chunk_length``: how many steps every
+        answer has at least. Raises DialectUnsupported where that cannot be promised.
         """
         meta = session.meta
-        own = {name: value for name, value in meta.items() if name not in _NOT_SAID}
+        own = {name: value for name, value in meta.items() if name not in _NOT_SAID} | self._lengths.promise(meta)
         layout = [list(column) for column in self._layout]
         return encode({**meta.get("openpi_metadata", {}), **own, "action_layout": layout})
 
@@ -103,11 +109,11 @@ class OpenPIConnection(FrontendConnection):
 
 
 class OpenPISerializer:
-    """One session's translations. ``horizon``: how many steps of an answer the robot plays, where that is known."""
+    """One session's translations. ``lengths``: what was promised of the answers."""
 
-    def __init__(self, codec: ResolvedCodec, horizon: int | None) -> None:
+    def __init__(self, codec: ResolvedCodec, lengths: Lengths) -> None:
         self._declared = codec.meta.observation
-        self._horizon = horizon
+        self._lengths = lengths
         self._total_ms: float | None = None
 
     def read(self, frame: Frame) -> tuple[Observation, list[str]]:
@@ -133,18 +139,13 @@ class OpenPISerializer:
         if result is None or not len(result):
             what = "has nothing new to say" if result is None else "says stop: the episode is over"
             raise DialectUnsupported(f"the model {what}, for which openpi's protocol has no word")
-        if self._horizon is not None and len(result) < self._horizon:
-            raise DialectUnsupported(
-                f"the model answered {len(result)} steps, and --openpi.action_horizon says that the robot plays "
-                f"{self._horizon} of each answer; let it play fewer, or the codec keep more (--codec.horizon_sec)"
-            )
         spent = {name: value for name, value in timing.items() if name != "prev_encode_ms"}
         spent["infer_ms"] = timing["codec_ms"] + timing["queue_ms"] + timing["infer_ms"]
         if before is not None:
             spent["prev_total_ms"] = before + timing["prev_encode_ms"]
         return encode(
             {
-                ACTIONS: result.columns()[ACTIONS],
+                ACTIONS: self._lengths.keep(result.columns()[ACTIONS]),
                 "server_timing": spent,
                 "policy_timing": {"infer_ms": timing["infer_ms"]},
             }

@@ -8,7 +8,7 @@ and constants are the codecs' own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -17,7 +17,7 @@ from offboard_core.codecs import CONVENTIONS, convert, convert_pose
 from offboard_core.types import Array, Field, is_array
 
 from . import aloha, arm, droid, libero
-from .families import ALOHA, DROID, LIBERO, POSITRONIC, PROMPT
+from .families import ALOHA, DROID, DROID_JOINTS, LIBERO, POSITRONIC, PROMPT
 
 #: Rounding may leave a step this far outside the range that a robot's controller plays.
 _ROUNDING = 1e-6
@@ -207,6 +207,14 @@ _DROID = _Droid(
     conventions=_GRIP,
     fps=droid.FPS,
 )
+_DROID_JOINTS = replace(
+    _DROID,
+    name="droid_jointpos",
+    actions=arm.JOINT_ACTION,
+    action_space=DROID_JOINTS.action_space,
+    columns=("joint_position", "gripper_position"),
+    fps=None,
+)
 _LIBERO = _Libero(
     name="libero",
     vectors={libero.STATE: {"robot_state.ee_pose": 6, "grip": 2}},
@@ -228,4 +236,6 @@ _ALOHA = _Aloha(
     nested="images",
 )
 #: Key set, named like the codec that makes the same keys.
-KEYSETS: dict[str, KeySet] = {keys.name: keys for keys in (*map(_arm, arm.STATES), _DROID, _LIBERO, _ALOHA)}
+KEYSETS: dict[str, KeySet] = {
+    keys.name: keys for keys in (*map(_arm, arm.STATES), _DROID, _DROID_JOINTS, _LIBERO, _ALOHA)
+}

@@ -75,7 +75,9 @@ class OpenPIOptions:
 
 
 #: The key sets that are known.
-Keys = Literal["ee", "ee_joints", "ee_traj", "ee_joints_traj", "joints_traj", "droid", "libero", "aloha"]
+Keys = Literal[
+    "ee", "ee_joints", "ee_traj", "ee_joints_traj", "joints_traj", "droid", "droid_jointpos", "libero", "aloha"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +88,12 @@ class OpenPIFrontendOptions:
     """Which keys the robots send and which actions they play: those of the codec of this name. null: names pass through
     as they are."""
     action_horizon: int | None = None
-    """How many steps of each answer the robots play: the action_horizon of their ActionChunkBroker. A shorter answer is
-    an error then, where the broker would run out of steps in mid-episode. null: nobody knows."""
+    """How many steps of each answer the robots play: the action_horizon of their ActionChunkBroker, which would run out
+    of steps in mid-episode where an answer has fewer. null: as many as the metadata's chunk_length says."""
+    short_chunks: Literal["refuse", "hold"] = "refuse"
+    """What becomes of answers with fewer steps. refuse: they are an error, and a model that is known to give some gets
+    no session. hold: they are filled with steps that hold the robot, the last target again or no movement, up to
+    action_horizon, else to the longest that the model answers."""
 
     def __post_init__(self) -> None:
         if self.action_horizon is not None and self.action_horizon < 1:

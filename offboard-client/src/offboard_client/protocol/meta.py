@@ -194,6 +194,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "action_fps": (is_rate, f"{RATE}, or null"),
     "action_horizon_sec": (_is_time, "seconds above 0"),
     "chunk_length": (_is_count, "a whole number above 0"),
+    "shortest_chunk": (_is_count, "a whole number above 0"),
     "joint_names": (_is_texts, "a list of names"),
     "context": (_is_texts, "a list of names"),
     "context_refused": (_is_text_map, "a map from names to texts"),

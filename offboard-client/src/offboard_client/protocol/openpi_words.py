@@ -126,17 +126,18 @@ def _arms(*parts: str, known: Iterable[str] | None = None) -> tuple[Part, ...]:
 
 
 _PROMPT = {"prompt": Instruction()}
+_DROID: dict[str, Source] = {
+    "observation/joint_position": (Part(name="robot_state.q", width=7),),
+    "observation/gripper_position": (Part(name="grip", width=1),),
+    "observation/wrist_image_left": Picture("image.wrist"),
+    "observation/exterior_image_1_left": Picture("image.exterior"),
+    **_PROMPT,
+}
 #: Name → what the policies of openpi's own robots take and answer. Read in openpi 15a9616; as offboard-openpi's codecs.
 LAYOUTS: dict[str, Layout] = {
     # DROID's controller cuts its velocities to [-1, 1] and plays 0.2 rad times them in each step.
     "droid": Layout(
-        keys={
-            "observation/joint_position": (Part(name="robot_state.q", width=7),),
-            "observation/gripper_position": (Part(name="grip", width=1),),
-            "observation/wrist_image_left": Picture("image.wrist"),
-            "observation/exterior_image_1_left": Picture("image.exterior"),
-            **_PROMPT,
-        },
+        keys=_DROID,
         actions=(
             Part(name="joint_delta", width=7, clip=1.0, far=3.0, scale=0.2),
             Part(name="target_grip", width=1, binary=True),
@@ -144,6 +145,11 @@ LAYOUTS: dict[str, Layout] = {
         fps=15.0,
         steps=8,
         conventions={"joint_delta": "DROID's joint velocity, clipped to [-1, 1] as its controller does, times 0.2 rad"},
+    ),
+    "droid_jointpos": Layout(
+        keys=_DROID,
+        actions=(Part(name="target_joints", width=7), Part(name="target_grip", width=1, binary=True)),
+        fps=15.0,
     ),
     # robosuite's controller cuts to [-1, 1] and plays 0.05 m and 0.5 rad times that; a finger opens by 0.04 m.
     "libero": Layout(

@@ -25,7 +25,7 @@ _CONNECT, _OPEN, _REOPEN, _APPEAR, _STATUS, _SILENCE = 10.0, 900.0, 45.0, 5.0, 6
 class OpenPIOptions:
     """Options of ``--policy openpi://HOST:PORT``: what its server does not say."""
 
-    layout: Literal["droid", "libero", "aloha"] | None = None
+    layout: Literal["droid", "droid_jointpos", "libero", "aloha"] | None = None
     """The robot whose keys and columns the policy has, as openpi ships it; what else is said here rules over it."""
     fps: float | None = None
     """Steps per second of the actions."""

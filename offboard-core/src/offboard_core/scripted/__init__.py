@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..plugins import CodecEntry, LoaderEntry, hookimpl
 
 if TYPE_CHECKING:
-    from .plan import FPS, MAX_STEPS, SLOWEST, SPEED, TURN_SPEED, State, plan_step
+    from .plan import FPS, MAX_STEPS, MIN_STEPS, SLOWEST, SPEED, TURN_SPEED, State, plan_step
     from .policy import ScriptedLoader, ScriptedParams, ScriptedPolicy, make_codec
 
 
@@ -41,6 +41,7 @@ def offboard_codecs() -> Iterator[CodecEntry]:
 __all__ = [
     "FPS",
     "MAX_STEPS",
+    "MIN_STEPS",
     "SLOWEST",
     "SPEED",
     "TURN_SPEED",
@@ -58,6 +59,7 @@ __all__ = [
 _LATER = {
     "FPS": "plan",
     "MAX_STEPS": "plan",
+    "MIN_STEPS": "plan",
     "SLOWEST": "plan",
     "SPEED": "plan",
     "TURN_SPEED": "plan",

@@ -17,8 +17,9 @@ from offboard_client.robots.sim import CUBE_SIZE
 Vector = NDArray[np.float64]
 
 FPS = 15.0
-#: The longest chunk: 2 s.
+#: The longest chunk: 2 s. The shortest is the end of a motion.
 MAX_STEPS = 30
+MIN_STEPS = 2
 #: The fastest that a target moves and turns.
 SPEED = 0.4
 TURN_SPEED = 1.5
@@ -121,7 +122,7 @@ def _move(state: State, goal: Vector, grip: float) -> Vector:
     # Seconds at full speed: all of them, and what is left of them after each step.
     whole = max(float(np.linalg.norm(goal[:3] - start[:3])) / state.speed, angle / TURN_SPEED)
     left = [whole]
-    while len(left) <= 2 or (left[-1] > 0 and len(left) <= MAX_STEPS):
+    while len(left) <= MIN_STEPS or (left[-1] > 0 and len(left) <= MAX_STEPS):
         left.append(_left(left[-1], min(len(left) / _STARTING, 1.0) / FPS))
     s = 1 - np.array(left[1:])[:, None] / max(whole, 1e-9)
     rows = np.empty((len(s), 8))

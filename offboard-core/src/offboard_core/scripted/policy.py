@@ -26,7 +26,7 @@ from ..types import (
     ReportProgress,
     Session,
 )
-from .plan import FPS, MAX_STEPS, SLOWEST, SPEED, State, plan_step
+from .plan import FPS, MAX_STEPS, MIN_STEPS, SLOWEST, SPEED, State, plan_step
 
 #: What the state vector is made of, in this order.
 _PARTS = {"robot_state.ee_pose": 7, "grip": 1, **{f"sim.objects.{colour}_cube": 7 for colour in COLOURS}}
@@ -76,7 +76,7 @@ class ScriptedPolicy(Policy[ScriptedSession]):
 
     max_batch_size = 32
     params = ScriptedParams
-    meta = {"chunk_length": MAX_STEPS}
+    meta = {"chunk_length": MAX_STEPS, "shortest_chunk": MIN_STEPS}
 
     def new_session(self, params: ScriptedParams) -> ScriptedSession:
         """See :meth:`Policy.new_session`."""
