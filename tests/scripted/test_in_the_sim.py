@@ -11,8 +11,7 @@ import pytest
 from offboard_client.chunks import STRATEGIES
 from offboard_client.drivers import Playing, RunLength
 from offboard_client.robots import connected
-from offboard_client.robots.sim import COLOURS, SimRobot, Stacking, StackTask
-from offboard_client.robots.sim.cameras import RayRenderer
+from offboard_client.robots.sim import COLOURS, RayRenderer, SimRobot, Stacking, StackTask
 from offboard_core.scripted import SLOWEST, SPEED, ScriptedParams, ScriptedPolicy, make_codec
 from offboard_core.types import NO_CONTEXT, Checkpoint, NoParams, rows
 from robot_fakes import driver
@@ -37,23 +36,18 @@ class InProcess:
         pass
 
 
-class OnePicture(RayRenderer):
-    """Renders each camera once: the policy does not look at pictures, and they cost more than all else here."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__(model)
-        self._taken: dict[str, Any] = {}
-
-    def render(self, data: Any, camera: str) -> Any:
-        if camera not in self._taken:
-            self._taken[camera] = super().render(data, camera)
-        return self._taken[camera]
-
-
 @pytest.fixture(scope="module")
 def robot() -> Iterator[SimRobot]:
+    render, taken = RayRenderer.render, dict[str, Any]()
+
+    def once(self: RayRenderer, data: Any, camera: str) -> Any:
+        """The policy does not look at pictures, and they cost more than all else here."""
+        if camera not in taken:
+            taken[camera] = render(self, data, camera)
+        return taken[camera]
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("offboard_client.robots.sim.robot.RayRenderer", OnePicture)
+        patch.setattr(RayRenderer, "render", once)
         with connected(SimRobot()) as robot:
             yield robot
 
