@@ -19,6 +19,7 @@ ONE_WAY = {
     **dict.fromkeys(("lerobot.ee_traj", "lerobot.joints_traj"), "grip"),
     **dict.fromkeys(("openpi.ee_traj", "openpi.ee_joints_traj", "openpi.joints_traj"), "grip"),
     "openpi.droid": "velocities are clipped and the grip",
+    "openpi.droid_jointpos": "grip",
     "openpi.libero": "clipped as robosuite clips them",
 }
 #: Numbers in a step of the others' models.
