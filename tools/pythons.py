@@ -26,7 +26,7 @@ ALL = ("3.10", WORKSPACE, "3.12", "3.13")
 #: What is installed, with the groups of the root's pyproject.toml, and what of tests/ is run.
 CLIENT = (["offboard-client[cli,images]"], ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis"], ["client"])
 WHOLE = (
-    ["offboard-client[cli,images,sim]", "offboard-core[s3,testing]", "offboard-openpi", "offboard-gr00t"],
+    ["offboard-client[cli,gym,images,sim]", "offboard-core[s3,testing]", "offboard-openpi", "offboard-gr00t"],
     ["--group", f"{ROOT / 'pyproject.toml'}:tests"],
     [
         "cli", "client", "codecs", "engine", "frontends", "interop", "local", "openpi", "openpi_client", "play",

@@ -1,6 +1,7 @@
 """What ``positronic-inference`` takes is taken by ``run`` and ``check``, as Positronic's documents write it."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -115,7 +116,7 @@ def test_what_comes_later_is_refused_in_one_line(arguments, says, capsys):
 def test_real_lists_the_robots_and_the_line_to_type():
     done = in_process("run", "real", "--policy=.remote", "--policy.host=gpu-server", "--output_dir=~/logs")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "  sim  The simulated arm" in done.stderr
+    assert re.search(r"^  sim +The simulated arm", done.stderr, re.MULTILINE)
     assert done.stderr.splitlines()[-1].endswith(": offboard run NAME gpu-server '--output_dir=~/logs'")
     assert in_process("check", "real").stderr.splitlines()[-1].endswith(": offboard check NAME HOST:PORT")
 

@@ -100,7 +100,8 @@ def command_lines() -> list[tuple[str, str]]:
         for block in blocks(page, "bash")
         for line in block.replace("\\\n", " ").splitlines()
     ]
-    matches = [(page, re.search(r"(?:^|\buv run (?:--no-dev )?|&& )(offboard [a-z].*)", line)) for page, line in lines]
+    offered = re.compile(r"(?:^|\buv run (?:--no-dev )?(?:--group \w+ )?|&& )(offboard [a-z].*)")
+    matches = [(page, offered.search(line)) for page, line in lines]
     return [(page, match[1]) for page, match in matches if match]
 
 
@@ -117,6 +118,7 @@ def test_a_command_of_a_page_exists_with_its_options(page, line):
     # These words choose which options there are. The reader's own vendor or robot is not installed here.
     robots = {point.name for point in entry_points(group="offboard.robots")}
     chosen = [word if word.partition(":")[0] in robots else "sim" for word in words[:1] if command in ("run", "check")]
+    chosen += [word for word in words[:1] if command == "robots" and word.partition(":")[0] in robots]
     vendors = {point.name for point in entry_points(group="offboard")}
     chosen += [
         word for pair in itertools.pairwise(words) if pair[0] == "--vendor" and pair[1] in vendors for word in pair

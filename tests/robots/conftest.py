@@ -8,5 +8,7 @@ if importlib.util.find_spec("offboard_core") is None:
         "test_entries.py",
         "test_example_robot.py",
         "test_faults.py",
+        "test_gym_command.py",
+        "test_pusht.py",
         "test_run_timings.py",
     ]

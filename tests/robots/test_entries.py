@@ -116,7 +116,7 @@ def test_what_a_robot_measures_and_plays_is_shown_without_connecting_it(install,
     assert "closed" not in shown.stdout.splitlines()
     data = json.loads(in_process("robots", "arm", "--json", path=tmp_path).stdout)
     assert data.pop("limits")["joint_velocity"] == 2.0
-    nothing = {"dtype": "float64", "unit": None, "frame": None, "order": [], "rate": None}
+    nothing = {"dtype": "float64", "unit": None, "frame": None, "order": [], "rate": None, "low": None, "high": None}
     assert data == {
         "name": "arm", "summary": "An arm.", "provider": "dist-arm 1.0", "control_period": 0.05,
         "max_skew": None, "stale_after": None, "simulated": True,
@@ -245,7 +245,7 @@ def test_help_and_listings_import_no_robots_library(install, tmp_path: Path) -> 
     install("heavy", LIGHT.format("factory='heavy_robot_library:make', options='heavy_robot_library:Options'"))
     listed = in_process("run", "--help", path=tmp_path)
     assert listed.returncode == 0
-    assert "  heavy  An arm. (dist-heavy 1.0)" in listed.stdout
+    assert re.search(r"^  heavy +An arm\. \(dist-heavy 1\.0\)", listed.stdout, re.MULTILINE)
     assert in_process("--help", path=tmp_path).returncode == 0
     assert "mujoco" not in in_process("run", "sim", "--help", path=tmp_path).stderr
     refused = in_process("run", "heavy", "x", path=tmp_path)
@@ -285,7 +285,7 @@ def test_a_broken_robot_is_a_row_with_its_cause_and_an_error_for_who_asks_for_it
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ("fly", "there is no robot 'fly'; there are: arm, sim"),
+        ("fly", "there is no robot 'fly'; there are: arm, gymnasium:ID, sim"),
         ("sin", "there is no robot 'sin'; did you mean sim?"),
         ("sim:it", "there is no robot 'sim:it'; say sim, without anything after a colon"),
         ("arm:", "there is no robot 'arm:'; say arm, without anything after a colon"),

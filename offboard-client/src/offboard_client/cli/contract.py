@@ -45,8 +45,8 @@ def show_contract(meta: Mapping[str, Any], undeclared: str = "nothing is declare
 def show_spec(spec: RobotSpec) -> None:
     """Print what a robot measures and plays, and how often."""
     for heading, channels in (("what it measures", spec.measures), ("what it plays", spec.plays)):
-        rows = [(name, *_channel(channel)) for name, channel in channels.items()] or [("nothing", *[""] * 5)]
-        columns = zip((heading, "shape", "unit", "frame", "order", "rate"), *rows, strict=True)
+        rows = [(name, *_channel(channel)) for name, channel in channels.items()] or [("nothing", *[""] * 6)]
+        columns = zip((heading, "shape", "unit", "frame", "order", "rate", "from … to"), *rows, strict=True)
         heads, *rows = zip(*(column for column in columns if any(column[1:])), strict=True)
         emit_table(heads, rows)
     tell(f"it takes a set-point every {spec.control_period:g} s ({1 / spec.control_period:g} Hz)")
@@ -63,7 +63,16 @@ def _channel(channel: Channel) -> tuple[str, ...]:
         channel.frame or "",
         _order(channel.order),
         "" if channel.rate is None else f"{channel.rate:g} Hz",
+        _bounds(channel),
     )
+
+
+def _bounds(channel: Channel) -> str:
+    """``0 … 512`` where all numbers have the same, for a narrow terminal has a line for each number otherwise."""
+    if channel.low is None or channel.high is None:
+        return ""
+    each = [f"{low:g} … {high:g}" for low, high in zip(channel.low, channel.high, strict=True)]
+    return ", ".join(each if len(set(each)) > 1 else each[:1])
 
 
 def _order(names: Sequence[str]) -> str:

@@ -98,6 +98,8 @@ def table(report: Report, whose: str = "server") -> Table:
     result.add_column(style="bold")
     result.add_column()
     result.add_row("success", _judged(report))
+    for name, value in report.scores.items():
+        result.add_row(printable(name.replace("_", " ")), f"{value:.4g} on average")
     for code, count in report.failures.items():
         result.add_row("failed", f"{count} x {code}")
     if report.gave_up:

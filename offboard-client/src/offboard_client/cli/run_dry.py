@@ -142,6 +142,9 @@ def _trace(name: str, size: int, channel: Channel | None, limits: SafetyLimits) 
         return Trace(axes, ("m", "m", "m", "rad"), (linear, linear, linear, angular))
     if name == "target_grip":
         return Trace(axes, ("",) * size, (limits.grip_velocity,) * size)
+    if name not in ("target_joints", "joint_delta"):
+        unit = (channel.unit if channel is not None else None) or ""
+        return Trace(axes, (printable(unit),) * size, (None,) * size)
     allowed = limits.joint_velocity
     each = (float(allowed),) * size if isinstance(allowed, int | float) else tuple(allowed)
     return Trace(axes, ("rad",) * size, each)

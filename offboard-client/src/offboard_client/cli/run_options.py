@@ -30,7 +30,7 @@ from ..play import (
     list_policies,
     open_policy,
 )
-from ..plugins import Chosen, UsageError
+from ..plugins import Chosen, UsageError, asked
 from ..robots import RobotEntry, choose_robot, list_robots
 from ..terminal import (
     HELP,
@@ -170,7 +170,7 @@ def parse_with_policy(command: str, options: type[T], arguments: Sequence[str], 
         _print_help(command, summary)
         return None
     if not arguments or _NO_ROBOT.match(arguments[0]):
-        names = "|".join(found.name for found in list_robots())
+        names = "|".join(asked(found) for found in list_robots())
         raise UsageError(f"say which robot first: offboard {command} {names} HOST:PORT (or --policy POLICY)")
     if arguments[0] == REAL:
         _refuse_real(command, arguments[1:])

@@ -62,6 +62,7 @@ class Player:
         self._sent = self._observe_ms = 0.0
         #: Whether what :meth:`play` raised is a fault: the last rung of the ladder.
         self.fault = False
+        self._over: Callable[[], bool] | None = getattr(task, "over", None)
         # Of the last exchange.
         self._failure: OffboardError | None = None
 
@@ -89,13 +90,19 @@ class Player:
                 continue
             if landed is not None:
                 self._lay_out(limit)
-            if not self._move(limit):
+            if not self._move(limit) or self._is_over():
                 return True
         return True
 
     # -- inside ----------------------------------------------------------------------------------------
     def _now(self) -> float:
         return self._clock() if self._realtime else self._at
+
+    def _is_over(self) -> bool:
+        if self._over is None:
+            return False
+        with Asked("over"):
+            return self._over()
 
     def _left(self, limit: float) -> float:
         return limit - (self._at - self._start)

@@ -154,6 +154,7 @@ class TimedDriver:
                 if self._at_start(seed) and player.play(seconds) and not self._attention.ended():
                     with Asked("succeeded"):
                         outcome = Outcome(self._task.succeeded())
+                    outcome = replace(outcome, scores=self._scores())
         except OffboardError as error:
             outcome = Outcome(False, described(error))
             unopened = isinstance(error, ConnectionFailed) and not isinstance(error, ConnectionLost)
@@ -165,6 +166,13 @@ class TimedDriver:
         finally:
             self._faults = self._faults + 1 if player.fault else 0
             self._audience.ended(replace(outcome, kept=self._attention.over()))
+
+    def _scores(self) -> Mapping[str, float]:
+        scores: Callable[[], Mapping[str, Any]] | None = getattr(self._task, "scores", None)
+        if scores is None:
+            return {}
+        with Asked("scores"):
+            return {name: float(value) for name, value in scores().items()}
 
     def _at_start(self, seed: int) -> bool:
         """Brings the robot to where the episode starts; again, where it was stopped on its way. False if it ended."""

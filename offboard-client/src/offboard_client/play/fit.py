@@ -87,7 +87,8 @@ def unchecked(name: str) -> str:
     """Why an action that the limits do not know is not played."""
     return (
         f"{unknown('action', name, KNOWN, 'that the limits know')}. What nothing checks is not played: serve "
-        "with a codec that makes these, or check it in a loop of your own"
+        "with a codec that makes these, have the robot say from where to where its numbers may be (low and high of the "
+        "Channel in its spec), or check it in a loop of your own"
     )
 
 
@@ -124,7 +125,7 @@ def _answered(spec: RobotSpec, meta: Mapping[str, Any]) -> Iterator[Mismatch | D
         if name not in spec.plays:
             yield Mismatch(name, f"plays {', '.join(spec.plays)}", _said(field), _CODEC)
             continue
-        if name not in KNOWN:
+        if name not in KNOWN and not spec.plays[name].is_bounded:
             yield Mismatch(name, "plays it", _said(field), unchecked(name))
         kind, unit = ACTIONS.get(name.partition(".")[0], (None, None))
         if kind is not None and field.get("kind") not in (None, kind):

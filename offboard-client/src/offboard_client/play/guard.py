@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigurationError, InvalidAction
-from ..robots import Kinematics, Robot, Vector, check_period, vector
+from ..robots import Channel, Kinematics, Robot, Vector, check_period, vector
 from .fit import KNOWN, action_rate, unchecked
 from .homing import check_place, way
 from .motion import Motion, State, no_range, no_workspace
@@ -65,6 +65,10 @@ class Guard:
         declared: Mapping[str, Any] = meta.get("action") or {}
         self._plays = frozenset(robot.actions)
         spec = getattr(robot, "spec", None)
+        #: What the robot itself says the bounds of.
+        self._bounded: dict[str, Channel] = (
+            {} if spec is None else {name: each for name, each in spec.plays.items() if each.is_bounded}
+        )
         joints = None if spec is None else spec.measures.get("robot_state.q") or spec.plays.get("target_joints")
         self._joint_count = -1 if joints is None else joints.shape[-1]
         if self._joint_count >= 0:
@@ -74,7 +78,7 @@ class Guard:
                 f"the server answers {', '.join(strange)}; this robot plays {', '.join(sorted(robot.actions))}. "
                 "Serve with a codec that makes these (`offboard codecs` lists them)"
             )
-        if strange := sorted(declared.keys() - KNOWN):
+        if strange := sorted(declared.keys() - KNOWN - self._bounded.keys()):
             raise ConfigurationError(unchecked(strange[0]))
         self._names = frozenset(declared or robot.actions)
         self._promise = "the handshake announced" if declared else "this robot plays"
@@ -210,10 +214,13 @@ class Guard:
         action, seconds = dict(command.action), command.seconds
         row = what if command.row is None else f"row {command.row}"
         for name in action:
-            if name not in KNOWN:
+            if name not in KNOWN and name not in self._bounded:
                 raise InvalidAction(f"{row}: {unchecked(name)}")
             if name not in names:
                 raise InvalidAction(f"{row} commands {name}; {self._promise} {', '.join(sorted(self._names))}")
+        for name in action.keys() & self._bounded.keys():
+            values = action[name] = vector(action[name], None, f"{name} of {row}")
+            self._bounded[name].check(values, f"{name} of {row}")
         if "target_grip" in action:
             at = self._motion.grip(action["target_grip"], at, seconds, f"target_grip of {row}")
             action["target_grip"] = np.array([at.grip])

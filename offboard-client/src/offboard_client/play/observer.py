@@ -84,13 +84,15 @@ class Tick:
 class Outcome:
     """What became of an episode. ``success``: None where nobody can tell. ``failure``: an error's code and text.
 
-    ``stopped``: somebody ended it before its time. ``kept``: False if nothing of it shall be.
+    ``stopped``: somebody ended it before its time. ``kept``: False if nothing of it shall be. ``scores``: what the task
+    has measured of it beside success, by name; {} where it was not judged.
     """
 
     success: bool | None = None
     failure: tuple[str, str] | None = None
     stopped: bool = False
     kept: bool = True
+    scores: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 class RunObserver(Protocol):

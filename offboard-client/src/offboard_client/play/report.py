@@ -20,6 +20,7 @@ class Episode:
     """One episode. ``success`` is None where the robot cannot tell; ``failure`` is an error's code and text.
 
     ``kept``: False if nothing of it shall be. ``configured``: what had been set in the session by its last answer.
+    ``scores``: what the task has measured of it beside success.
     """
 
     seed: int
@@ -31,6 +32,7 @@ class Episode:
     failure: tuple[str, str] | None = None
     kept: bool = True
     configured: dict[str, Any] = field(default_factory=dict[str, Any])
+    scores: dict[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass
@@ -111,6 +113,7 @@ class Report:
         self._failed = None
         episode = self.episodes[-1]
         episode.success, episode.failure, episode.kept = outcome.success, outcome.failure, outcome.kept
+        episode.scores = dict(outcome.scores)
 
     def _went_on(self) -> None:
         """The exchange before has ended nothing."""
@@ -126,6 +129,15 @@ class Report:
     def successes(self) -> int:
         """Episodes in which the task was done."""
         return sum(episode.success is True for episode in self.episodes)
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Of each of the tasks' scores the mean of the episodes that have it and are kept."""
+        found: dict[str, list[float]] = {}
+        for episode in self.episodes:
+            for name, value in (episode.scores if episode.kept else {}).items():
+                found.setdefault(name, []).append(value)
+        return {name: float(np.mean(values)) for name, values in found.items()}
 
     @property
     def steps(self) -> int:
@@ -153,6 +165,7 @@ class Report:
             "check": None if self.fit is None else self.fit.as_dict(),
             "episodes": len(self.episodes),
             "successes": self.successes,
+            "scores": self.scores,
             "steps": self.steps,
             "exchanges": len(self.round_trips_ms),
             "round_trip_ms": percentiles(self.round_trips_ms),

@@ -69,7 +69,8 @@ class Robot(abc.ABC):
     def checked(self, action: Mapping[str, Any]) -> dict[str, Vector]:
         """``action`` as float64 vectors, copies, as :attr:`spec` says what it plays; for :meth:`apply`.
 
-        Raises InvalidAction for another name, another shape, or a number that is not finite.
+        Raises InvalidAction for another name, another shape, a number that is not finite or beyond its channel's
+        bounds.
         """
         plays = self.spec.plays
         if unknown := action.keys() - plays.keys():
@@ -77,7 +78,10 @@ class Robot(abc.ABC):
                 f"this robot cannot play {', '.join(sorted(map(str, unknown)))}; it plays {', '.join(sorted(plays))}"
             )
         sizes = {name: plays[name].shape[0] for name in action}
-        return {name: vector(value, sizes[name] if sizes[name] >= 0 else None, name) for name, value in action.items()}
+        found = {name: vector(value, sizes[name] if sizes[name] >= 0 else None, name) for name, value in action.items()}
+        for name, values in found.items():
+            plays[name].check(values, name)
+        return found
 
     def connect(self) -> None:
         """Open what the robot needs. Moves nothing."""
@@ -129,7 +133,10 @@ class Task(Protocol):
 
     It may also have ``start(seed) -> {name: vector} | None``: where the arm is when an episode starts
     (``target_joints`` or ``target_pose``, ``target_grip``). The driver brings it there within the robot's limits,
-    before :meth:`reset`; {}: it stays where it is; None: home, where the limits state one.
+    before :meth:`reset`; {}: it stays where it is; None: home, where the limits state one. It may have
+    ``over() -> bool``: whether the episode is over before its time, for nothing that is played can change it any more;
+    asked after each command. And ``scores() -> {name: number}``: what is measured of an episode beside success, such as
+    the sum of rewards; asked when it has ended and was judged.
     """
 
     @property

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, InvalidAction
+from .poses import Vector, vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,9 @@ class Channel:
     ``unit``: as a person would write it (``"rad"``, ``"m, unit quaternion wxyz"``, ``"RGB"``), None if there is none.
     ``frame``: in which frame, of what (``"the arm's base; between the finger tips"``), None where that means nothing.
     ``order``: what the numbers along the last axis are, a name each (``("shoulder_pan", …)``); empty where the unit
-    says it all. ``rate``: how often it is measured anew, Hz; None: whenever it is asked for.
+    says it all. ``rate``: how often it is measured anew, Hz; None: whenever it is asked for. ``low`` and ``high``: of
+    what is played, from where to where each number along the one axis may be; None, both: the channel does not say.
+    What is beyond is refused, never clipped. A name that the limits do not know is played only where they are stated.
     """
 
     shape: tuple[int, ...]
@@ -29,6 +32,8 @@ class Channel:
     frame: str | None = None
     order: tuple[str, ...] = ()
     rate: float | None = None
+    low: tuple[float, ...] | None = None
+    high: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if not _is_dtype(self.dtype):
@@ -39,11 +44,37 @@ class Channel:
             raise ConfigurationError(
                 f"a channel of the shape {self.shape} has an order of {len(self.order)} names ({', '.join(self.order)})"
             )
+        if self.low is None and self.high is None:
+            return
+        low, high = (np.asarray(() if each is None else each, np.float64) for each in (self.low, self.high))
+        if not (self.shape == low.shape == high.shape and np.isfinite([low, high]).all() and (low < high).all()):
+            raise ConfigurationError(
+                f"a channel of the shape {self.shape} goes from {self.low!r:.80} to {self.high!r:.80}; expected for "
+                "each number a finite low below its high"
+            )
 
     @property
     def is_image(self) -> bool:
         """Whether it holds an image: (h, w, 3) uint8."""
         return len(self.shape) == 3 and self.shape[2] == 3 and self.dtype == "uint8"
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it says from where to where its numbers may be."""
+        return self.low is not None
+
+    def check(self, values: Vector, what: str) -> None:
+        """``values`` are of its shape and within its bounds, where it has some. Raises InvalidAction for ``what``."""
+        if self.low is None or self.high is None:
+            return
+        values = vector(values, self.shape[0], what)
+        if (outside := (values < np.array(self.low)) | (values > np.array(self.high))).any():
+            worst = int(outside.argmax())
+            which = self.order[worst] if self.order else f"number {worst + 1}"
+            raise InvalidAction(
+                f"{which} of {what} is {values[worst]:.6g}; {self.low[worst]:g} … {self.high[worst]:g} are allowed"
+                + (f" ({self.unit})" if self.unit else "")
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
