@@ -26,11 +26,12 @@ class _Pair:
 class FaultProxy:
     """Passes bytes on to ``port``; each method may be called from any thread, and returns at once.
 
-    ``delay``: seconds by which whatever is passed on is late.
+    ``delay``: seconds by which whatever is passed on is late. ``rate``: bytes per second, each way; None: all at once.
     """
 
     def __init__(self, port: int) -> None:
         self.to, self.delay = port, 0.0
+        self.rate: float | None = None
         self._pairs: set[_Pair] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
@@ -117,8 +118,8 @@ class FaultProxy:
     async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, pair: _Pair) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(65536):
-                if self.delay:
-                    await asyncio.sleep(self.delay)
+                if wait := self.delay + (len(data) / self.rate if self.rate else 0.0):
+                    await asyncio.sleep(wait)
                 await self._passing.wait()
                 if not pair.deaf:
                     sink.write(data)

@@ -33,7 +33,15 @@ from .lengths import Lengths
 from .options import OpenPIFrontendOptions
 
 #: What the handshake of Protocol v1 says for other clients, and what is said otherwise here.
-_NOT_SAID = {"local_stack", "positronic_version", "compress_images", "openpi_metadata", "controls", "shortest_chunk"}
+_NOT_SAID = {
+    "local_stack",
+    "positronic_version",
+    "compress_images",
+    "image_formats",
+    "openpi_metadata",
+    "controls",
+    "shortest_chunk",
+}
 
 
 class OpenPIFrontend(Frontend):

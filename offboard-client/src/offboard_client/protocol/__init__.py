@@ -13,6 +13,7 @@ from .timing import Step, Timings
 
 if TYPE_CHECKING:
     from .attempts import AttemptFailed, Attempts, from_os_error, from_response
+    from .image_form import ImageForm, Images, parse_images
     from .openpi_layout import Layout
     from .openpi_protocol import OpenPIProtocol
     from .openpi_words import LAYOUTS, said_layout
@@ -30,6 +31,8 @@ __all__ = [
     "BaseClient",
     "Clock",
     "Deadline",
+    "ImageForm",
+    "Images",
     "Layout",
     "OpenPIProtocol",
     "Passed",
@@ -52,6 +55,7 @@ __all__ = [
     "listen_host",
     "literal",
     "parse_address",
+    "parse_images",
     "said_layout",
 ]
 
@@ -61,6 +65,9 @@ _LATER = {
     "Attempts": "attempts",
     "from_os_error": "attempts",
     "from_response": "attempts",
+    "ImageForm": "image_form",
+    "Images": "image_form",
+    "parse_images": "image_form",
     "LAYOUTS": "openpi_words",
     "Layout": "openpi_layout",
     "OpenPIProtocol": "openpi_protocol",

@@ -191,6 +191,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "action": (_is_map, "a map from names to what each holds"),
     "image_sizes": (_is_sizes, "[w, h], or a map from name to [w, h]"),
     "compress_images": (_is_bool, "true or false"),
+    "image_formats": (_is_texts, "a list of names"),
     "action_fps": (is_rate, f"{RATE}, or null"),
     "action_horizon_sec": (_is_time, "seconds above 0"),
     "chunk_length": (_is_count, "a whole number above 0"),

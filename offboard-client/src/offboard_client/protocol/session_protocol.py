@@ -32,6 +32,7 @@ from ..errors import (
 from ..wire import Encoder, Ready, Reply, Row, Status, check_sendable, decode, decode_text, rows
 from .attempts import AttemptFailed, from_peer, from_silence
 from .deadline import Deadline, Pulse
+from .image_form import ImageForm
 from .meta import check_meta, is_offboard
 from .prepared import prepared
 from .settings import Settings
@@ -69,6 +70,7 @@ class SessionProtocol:
         self.session_id = ""
         self._status: Status | None = None
         self.warnings: tuple[str, ...] = ()
+        self.images = ImageForm(settings.images, settings.notice)  # a later connection has the session's
 
     # -- bytes -----------------------------------------------------------------------------------------
     def feed(self, data: bytes) -> None:
@@ -175,7 +177,7 @@ class SessionProtocol:
         check_sendable(observation, self.meta, first=not self._checked)
         self._checked = True
         try:
-            return self._send(self._message(observation))
+            return self._send(self._message(self.images.made(observation, self.meta)))
         except BadMessage as error:  # what is read raises it too, and that loses the session
             raise BadObservation(f"nothing was sent: {error.text}") from error
 
@@ -213,12 +215,15 @@ class SessionProtocol:
             decode_s=self._now() - arrived,
             server=reply.timing,
         )
+        self.images.answered(step.network_s)
         return found, step
 
     def answer_control(self, kind: str) -> dict[str, Any]:
         """The answer to a control frame. Raises what the server reports, or why none came."""
+        took = self._now() - self._encoded
         found = wire.read_control_answer(self._take(), kind)
         self.state = "ready"
+        self.images.controlled(kind, took, found)
         return found
 
     def abandon(self) -> None:

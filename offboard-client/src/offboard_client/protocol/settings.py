@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar, cast
 from ..errors import ConfigurationError
 from ..wire import DEFAULT_LIMITS, Status, WireLimits
 from .address import Address, literal, parse_address
+from .image_form import Images, parse_images
 from .sparse import Sparse
 
 TOKEN_VARIABLE = "OFFBOARD_AUTH_TOKEN"
@@ -80,6 +81,10 @@ class Timeouts:
                 raise ConfigurationError(f"{_ARGUMENTS[name]} is {value!r:.40}; expected seconds, a number above 0")
 
 
+def _log_notice(text: str) -> None:
+    _log.warning("%s", text)  # Python shows warnings where nobody has configured logging
+
+
 @dataclass(frozen=True)
 class Settings:
     """One client's settings. ``headers`` holds the token: it is never shown. ``met``: a session has been open."""
@@ -91,6 +96,8 @@ class Settings:
     report: OnStatus
     tls: SSLContext | None
     prepare: Prepare | None = None
+    images: Images = field(default_factory=Images)
+    notice: Callable[[str], object] = _log_notice
     limits: WireLimits = DEFAULT_LIMITS
     clock: Clock = Clock()
     met: threading.Event = field(default_factory=threading.Event)
@@ -114,6 +121,8 @@ class BaseClient(Generic[S]):
         params: Mapping[str, Any] | None = None,
         on_status: OnStatus | None = None,
         prepare: Prepare | None = None,
+        images: str = "raw",
+        on_notice: Callable[[str], object] | None = None,
         connect_timeout: float = 10.0,
         connect_deadline: float = 900.0,
         status_timeout: float = 30.0,
@@ -142,6 +151,8 @@ class BaseClient(Generic[S]):
             ),
             report=on_status or Sparse(_log_status),
             prepare=_callable(prepare),
+            images=parse_images(images),
+            notice=on_notice or _log_notice,
             tls=(ssl or create_default_context()) if address.secure else None,
             clock=clock or self._clock,
         )

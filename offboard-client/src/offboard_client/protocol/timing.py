@@ -20,6 +20,11 @@ class Step:
     decode_s: float
     server: Mapping[str, float]
 
+    @property
+    def network_s(self) -> float:
+        """What of ``wait_s`` the server did not use itself."""
+        return max(0.0, self.wait_s - self.server.get("total_ms", 0.0) / 1e3)
+
     def stages(self) -> dict[str, float]:
         """In ms: ``total_ms``, ``encode_ms``, ``network_ms``, ``decode_ms``, and ``server.<stage>`` as the server says.
 
@@ -32,7 +37,7 @@ class Step:
         return {
             "total_ms": (self.encode_s + self.wait_s + self.decode_s) * 1e3,
             "encode_ms": self.encode_s * 1e3,
-            "network_ms": max(0.0, self.wait_s * 1e3 - server.get("server.total_ms", 0.0)),
+            "network_ms": self.network_s * 1e3,
             "decode_ms": self.decode_s * 1e3,
             **server,
         }

@@ -133,6 +133,8 @@ class AsyncInferenceSession(SessionFacts):
         connection = await open_connection(self._settings, self._url(), seconds)
         try:
             self._adopt(connection.protocol)
+            if self._images.wants_trip:
+                await connection.control("ping")
             if self._configured:
                 with self._repeating(connection.protocol):
                     await connection.control(CONFIGURE, self._configured)

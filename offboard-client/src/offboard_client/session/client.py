@@ -32,6 +32,9 @@ class InferenceClient(BaseClient["InferenceSession"]):
     ``params``: session parameters of every session (``{"codec.fps": 10}``).
     ``prepare``: ``prepare(observation, meta)`` returns what is sent instead of each observation (other sizes, other
     names), and changes neither; ``meta`` is the handshake's. What it returns is checked like an observation.
+    ``images``: how images are sent: ``"raw"``, as they are; ``"jpeg"`` or ``"jpeg:QUALITY"`` (1 to 100, 90 without a
+    word), which loses detail; ``"auto"``, as JPEG where that makes an exchange clearly shorter, which is measured in
+    the first exchanges and told to ``on_notice`` (by default a log line). JPEG needs the extra ``images``.
     ``on_status``: told why a session is not ready yet; by default what is new is a log line.
     ``ssl``: a context of your own for ``wss``; the default one verifies certificates.
 
@@ -176,6 +179,8 @@ class InferenceSession(SessionFacts):
         connection = self._connect(seconds)
         try:
             self._adopt(connection.protocol)
+            if self._images.wants_trip:
+                connection.control("ping")
             if self._configured:
                 with self._repeating(connection.protocol):
                     connection.control(CONFIGURE, self._configured)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from ..errors import BadMessage, ConnectionFailed, ConnectionLost, OffboardError, ServerChanged
-from ..protocol import SessionProtocol, Settings, Timings
+from ..protocol import ImageForm, SessionProtocol, Settings, Timings
 from ..wire import CONFIGURE, check_declared, checked_control
 
 #: Characters of a field that has changed.
@@ -26,6 +26,7 @@ class SessionFacts:
         self._timing = Timings()
         self._protocol: SessionProtocol | None = None
         self._closed = False
+        self._images = ImageForm(settings.images, settings.notice)
         #: What was configured in this session, and is told to the one that follows it.
         self._configured: dict[str, Any] = {}
 
@@ -43,6 +44,11 @@ class SessionFacts:
     def configured(self) -> Mapping[str, Any]:
         """What :meth:`configure` has set in this session so far, as it was said; it holds beyond a reconnect."""
         return dict(self._configured)
+
+    @property
+    def images(self) -> str:
+        """How the images of the next observation are sent: ``raw``, or ``jpeg:QUALITY``."""
+        return self._images.used
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -69,6 +75,8 @@ class SessionFacts:
         """Take over a new connection. Raises ServerChanged if it leads to another model than the one before."""
         if self._protocol is not None:
             check_same(self._protocol.meta, protocol.meta, self._settings)
+        self._images.opened(protocol.meta, self._settings.address)
+        protocol.images = self._images
         self._protocol = protocol
 
     @contextmanager

@@ -20,6 +20,7 @@ from .controls import (
 from .forms import read_forms, refuse_forms
 from .image_files import essence
 from .images import decode_image, encode_image, image_size, letterbox, shrink
+from .jpeg import QUALITIES, QUALITY, from_jpeg, is_compressible, is_image_name, jpeg_library, to_jpeg
 from .json_text import decode_text, encode_text
 from .limits import DEFAULT_LIMITS, ImageBudget, WireLimits
 from .messages import (
@@ -78,6 +79,8 @@ __all__ = [
     "MODELS_PATH",
     "OFFSETS",
     "POSES",
+    "QUALITIES",
+    "QUALITY",
     "RESERVED_NAMES",
     "RESERVED_PARAMS",
     "SEQ",
@@ -125,8 +128,12 @@ __all__ = [
     "essence",
     "frame_error",
     "frame_seq",
+    "from_jpeg",
     "image_size",
+    "is_compressible",
     "is_finite",
+    "is_image_name",
+    "jpeg_library",
     "letterbox",
     "read_control_answer",
     "read_forms",
@@ -136,5 +143,6 @@ __all__ = [
     "refuse_forms",
     "rows",
     "shrink",
+    "to_jpeg",
     "why_not_plain",
 ]

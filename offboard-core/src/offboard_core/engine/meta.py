@@ -19,6 +19,9 @@ from ..catalog import ResolvedCodec
 from ..types import Checkpoint, CodecMeta, Field
 from .paths import without_paths, without_paths_in
 
+#: How images may come, unless the policy wants them as they are (M-4).
+_IMAGE_FORMATS = ["raw", "jpeg", "png"]
+
 
 def build_meta(
     *,
@@ -51,6 +54,7 @@ def build_meta(
         **identity,
         **read_and_made,
         "compress_images": False,
+        "image_formats": policy.get("image_formats", _IMAGE_FORMATS),
         **context,
         "chunk_length": policy.get("chunk_length", checkpoint.chunk_length),
         "codec": codec.name,

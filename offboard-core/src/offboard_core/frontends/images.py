@@ -9,17 +9,15 @@ from typing import Any, cast
 
 import numpy as np
 from offboard_client.errors import BadMessage
-from offboard_client.wire import CONTEXT, ImageBudget, decode_image
+from offboard_client.wire import CONTEXT, ImageBudget, decode_image, is_image_name
 
 from ..types import Array, Field
 
 
 def is_image(name: str, field: Field | None) -> bool:
     """Whether bytes under this name are a JPEG or PNG; under any other they stay bytes."""
-    return (
-        name.startswith(("image.", "observation.images."))
-        or name.endswith("_image")
-        or (field is not None and field.dtype == "uint8" and field.shape is not None and len(field.shape) == 3)
+    return is_image_name(name) or (
+        field is not None and field.dtype == "uint8" and field.shape is not None and len(field.shape) == 3
     )
 
 

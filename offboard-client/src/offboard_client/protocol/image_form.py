@@ -1,0 +1,172 @@
+"""How a session's images are sent: as they are, or as JPEG where the link is slow.
+
+JPEG loses what a model may have been trained on, so ``auto`` has to know first that it is worth it. No JPEG is sent to
+find out. What a raw exchange takes on the way is measured, and how long the way is without a load; what the same images
+weigh as JPEG, and what making and reading them takes, is tried here. A session changes over once at most, and says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import ConfigurationError
+from ..wire import CONTEXT, QUALITIES, QUALITY, from_jpeg, is_compressible, jpeg_library, to_jpeg
+from .meta import is_offboard
+
+#: Raw exchanges that are measured before anything is decided. The first may wait for a connection that is still cold.
+_MEASURED = 3
+#: What JPEG has to save of an exchange, in seconds and as a share of what that takes on the way.
+_WORTH_S, _WORTH_SHARE = 0.005, 0.2
+_KEPT = 16
+#: What the handshake says of each name.
+Declared = Mapping[str, Mapping[str, Any]]
+_WRITE = "write raw, jpeg, jpeg:QUALITY (1 to 100) or auto"
+
+
+@dataclass(frozen=True)
+class Images:
+    """What was asked for. ``quality``: of a JPEG, 1 to 100."""
+
+    how: Literal["raw", "jpeg", "auto"] = "raw"
+    quality: int = QUALITY
+
+    def __str__(self) -> str:
+        return f"jpeg:{self.quality}" if self.how == "jpeg" else self.how
+
+
+def parse_images(text: Any) -> Images:
+    """``raw``, ``jpeg``, ``jpeg:QUALITY`` or ``auto``. Raises ConfigurationError, also where simplejpeg is missing."""
+    how, colon, rest = text.partition(":") if isinstance(text, str) else ("", "", "")
+    quality = int(rest) if rest.isascii() and rest.isdecimal() and len(rest) <= 3 else QUALITY if not colon else 0
+    if how not in ("raw", "jpeg", "auto") or (colon and how != "jpeg") or quality not in QUALITIES:
+        raise ConfigurationError(f"images is {text!r:.60}; {_WRITE}")
+    if how != "raw":
+        jpeg_library()
+    return Images(how, quality)
+
+
+class ImageForm:
+    """How the images of one session are sent, over its reconnects. ``say``: told once what ``auto`` came to."""
+
+    def __init__(self, images: Images, say: Callable[[str], object]) -> None:
+        self._images, self._say = images, say
+        self._jpeg = images.how == "jpeg"
+        self._decided = images.how != "auto"
+        self._judged = False
+        self._begun = False
+        #: Seconds on the way of each raw exchange with images, since the decision before.
+        self._raw: deque[float] = deque(maxlen=_KEPT)
+        self._shown = False
+        #: Seconds of a way without a load, there and back.
+        self._trip: float | None = None
+
+    @property
+    def used(self) -> str:
+        """How the next observation's images are sent: ``raw``, or ``jpeg:QUALITY``."""
+        return f"jpeg:{self._images.quality}" if self._jpeg else "raw"
+
+    @property
+    def wants_trip(self) -> bool:
+        """Whether the server should be pinged before the first observation."""
+        return not self._decided and self._trip is None
+
+    def opened(self, meta: Mapping[str, Any], server: object) -> None:
+        """A connection is ready. Raises ConfigurationError where JPEG was asked for of a server that takes none."""
+        if self._images.how == "raw":
+            return
+        forms = meta.get("image_formats")
+        if is_offboard(meta) if forms is None else "jpeg" in forms:
+            return
+        if self._images.how == "jpeg":
+            why = (
+                "does not say that it reads JPEG files" if forms is None else f"takes images as {', '.join(forms)} only"
+            )
+            raise ConfigurationError(f"send images raw: {server} {why}")
+        if not self._decided:
+            self._decided = True
+            self._say(f"images stay raw: {server} takes no others")
+
+    def controlled(self, kind: str, seconds: float, answer: Mapping[str, Any]) -> None:
+        """A control frame was answered: after so long; which is a way without a load. A reset begins an episode."""
+        if kind == "ping":
+            self._trip_took(seconds - answer.get("model_ms", 0.0) / 1e3)
+        elif kind == "reset":
+            self._trip_took(seconds)
+            self._begun = True
+
+    def made(self, observation: Mapping[str, Any], meta: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What is sent; the robot's own is not changed."""
+        if self._images.how == "raw":
+            return observation
+        declared: Declared = meta.get("observation") or {}
+        if not self._decided and len(self._raw) >= _MEASURED and (self._begun or not self._judged):
+            self._decide([image for _, image in _images(observation, declared)])
+            self._shown = False
+        self._begun = False
+        if not self._jpeg:
+            self._shown = not self._decided and any(True for _ in _images(observation, declared))
+            return observation
+        made = self._compressed(observation, declared)
+        if (history := made.get(CONTEXT["history"])) is not None:
+            made[CONTEXT["history"]] = [self._compressed(frame, declared) for frame in history]
+        return made
+
+    def answered(self, on_the_way_s: float) -> None:
+        """The observation was answered; so long it took less what the server itself did."""
+        if self._shown:
+            self._raw.append(on_the_way_s)
+
+    def _trip_took(self, seconds: float) -> None:
+        # A reset may have waited for the policy: until something is decided, the shortest counts.
+        known = self._trip if not self._judged else None
+        self._trip = max(0.0, seconds if known is None else min(seconds, known))
+
+    def _compressed(self, observation: Mapping[str, Any], declared: Declared) -> dict[str, Any]:
+        images = {name: to_jpeg(image, self._images.quality) for name, image in _own(observation, declared)}
+        return {**observation, **images}
+
+    def _decide(self, images: list[Any]) -> None:
+        if not images:
+            return
+        started = time.perf_counter()
+        files = [to_jpeg(image, self._images.quality) for image in images]
+        for file in files:
+            from_jpeg(file)
+        tried_s = time.perf_counter() - started
+        # The quickest of the first ones, of which the very first is slower; later what they mostly took.
+        raw_s = median(self._raw) if self._judged else min(self._raw)
+        trip_s = min(raw_s, self._trip or 0.0)
+        share = sum(map(len, files)) / sum(image.nbytes for image in images)
+        jpeg_s = tried_s + trip_s + share * (raw_s - trip_s)
+        worth = raw_s - jpeg_s >= max(_WORTH_S, _WORTH_SHARE * raw_s)
+        times = f"about {1000 * jpeg_s:.3g} ms as JPEG, {1000 * raw_s:.3g} ms raw"
+        if worth:
+            self._decided = self._jpeg = True
+            self._say(
+                f"images are sent as {self.used} from here on, which loses detail: an exchange takes {times}. "
+                "With images raw they stay as they are"
+            )
+        elif not self._judged:
+            self._say(f"images stay raw: an exchange takes {times}")
+        self._judged = True
+        self._raw.clear()
+
+
+def _images(observation: Mapping[str, Any], declared: Declared) -> Iterator[tuple[str, Any]]:
+    """Its images and those of its history."""
+    yield from _own(observation, declared)
+    for frame in observation.get(CONTEXT["history"]) or ():
+        yield from _own(frame, declared)
+
+
+def _own(observation: Mapping[str, Any], declared: Declared) -> Iterator[tuple[str, Any]]:
+    for name, value in observation.items():
+        if isinstance(value, np.ndarray) and is_compressible(name, value, declared.get(name) or {}):
+            yield name, value

@@ -1,0 +1,212 @@
+"""How a session's images are sent: what ``auto`` decides, when, and what it says; and what is never compressed."""
+
+import sys
+
+import numpy as np
+import pytest
+from offboard_client import InferenceClient
+from offboard_client.errors import ConfigurationError
+from offboard_client.protocol import ImageForm, Images, parse_images
+from offboard_client.wire import CONTEXT, decode_image, to_jpeg
+
+META = {"offboard_version": "1", "image_formats": ["raw", "jpeg", "png"], "observation": {}}
+
+
+def picture(height=48, width=64):
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([x * 255 // width, y * 255 // height, (x + y) * 255 // (width + height)], -1).astype(np.uint8)
+
+
+SEEN = {"image.wrist": picture(), "robot_state.q": np.zeros(7), "task": "go"}
+
+
+def opened(how, meta=META):
+    said = []
+    form = ImageForm(parse_images(how), said.append)
+    form.opened(meta, "gpu-box:8000")
+    return form, said
+
+
+def asked(form, *on_the_way, observation=SEEN, meta=META):
+    """How each of the observations was sent that took so many seconds on their way."""
+    sent = []
+    for seconds in on_the_way:
+        made = form.made(observation, meta)["image.wrist"]
+        assert isinstance(made, bytes) == (form.used != "raw")
+        sent.append(form.used)
+        form.answered(seconds)
+    return sent
+
+
+JPEG = "jpeg:90"
+
+
+# -- what is asked for ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("text", "images"),
+    [
+        ("raw", Images("raw")),
+        ("auto", Images("auto")),
+        ("jpeg", Images("jpeg", 90)),
+        ("jpeg:1", Images("jpeg", 1)),
+        ("jpeg:100", Images("jpeg", 100)),
+    ],
+)
+def test_what_may_be_asked_for(text, images):
+    assert parse_images(text) == images
+
+
+@pytest.mark.parametrize(
+    "text", ["", "png", "jpeg:", "jpeg:0", "jpeg:101", "jpeg:9.5", "jpeg:٩٠", "auto:90", "raw:1", "JPEG", None, 90]
+)
+def test_what_is_none_of_it_is_refused_with_what_there_is(text):
+    with pytest.raises(ConfigurationError, match=r"images is .*; write raw, jpeg, jpeg:QUALITY \(1 to 100\) or auto"):
+        InferenceClient("gpu-box", images=text)
+
+
+def test_without_the_library_only_raw_can_be_asked_for(monkeypatch):
+    monkeypatch.setitem(sys.modules, "simplejpeg", None)
+    for text in ("jpeg", "auto"):
+        with pytest.raises(ConfigurationError, match=r"need simplejpeg: pip install 'offboard-client\[images\]'"):
+            InferenceClient("gpu-box", images=text)
+    InferenceClient("gpu-box", images="raw")
+
+
+# -- what is compressed --------------------------------------------------------------------------------------------
+def test_images_become_jpeg_files_and_all_else_stays_what_it_is():
+    depth, mask = np.zeros((48, 64, 1), np.uint8), np.zeros((48, 64), np.uint8)
+    seen = {
+        **SEEN,
+        "image.depth": depth,
+        "image.far": np.zeros((48, 64, 3), np.uint16),
+        "image.none": np.zeros((0, 4, 3), np.uint8),
+        "image.file": b"a JPEG already",
+        "image.long": np.zeros((1, 9000, 3), np.uint8),
+        "tactile": picture(),
+        "declared": picture(),
+        "mask": mask,
+        "front_image": picture(),
+        "observation.images.top": picture()[:, ::-1],
+    }
+    meta = {**META, "observation": {"declared": {"shape": [-1, -1, 3], "dtype": "uint8"}, "tactile": {}}}
+    form, said = opened("jpeg", meta)
+    made = form.made(seen, meta)
+    files = {"image.wrist", "declared", "front_image", "observation.images.top"}
+    assert {name for name, value in made.items() if value is not seen[name]} == files
+    for name in files:
+        assert np.abs(decode_image(made[name]).astype(int) - seen[name]).max() < 16
+    assert len(made["image.wrist"]) < picture().nbytes / 4
+    assert isinstance(seen["image.wrist"], np.ndarray), "the robot's own is as it was"
+    assert not said, "it was asked for"
+
+
+def test_the_images_of_a_history_are_sent_in_the_same_way():
+    form, _ = opened("jpeg:80")
+    frame = {"image.wrist": picture(), "robot_state.q": np.ones(7)}
+    made = form.made({**SEEN, CONTEXT["history"]: [frame]}, META)[CONTEXT["history"]]
+    assert made[0]["image.wrist"] == to_jpeg(picture(), 80)
+    assert made[0]["robot_state.q"] is frame["robot_state.q"]
+    assert frame["image.wrist"].shape == (48, 64, 3)
+
+
+def test_raw_is_the_very_observation():
+    form, _ = opened("raw")
+    assert form.made(SEEN, META) is SEEN
+    assert form.used == "raw"
+
+
+# -- who takes none ------------------------------------------------------------------------------------------------
+OLDER = {"offboard_version": "0.1"}
+
+
+@pytest.mark.parametrize(
+    ("meta", "why"),
+    [
+        ({"type": "foreign"}, "gpu-box:8000 does not say that it reads JPEG files"),
+        ({**META, "image_formats": ["raw"]}, "gpu-box:8000 takes images as raw only"),
+    ],
+)
+def test_jpeg_is_never_sent_to_who_does_not_take_it(meta, why):
+    with pytest.raises(ConfigurationError, match=why):
+        opened("jpeg", meta)
+    form, said = opened("auto", meta)
+    assert not form.wants_trip
+    assert asked(form, *[10.0] * 5, meta=meta) == ["raw"] * 5
+    form.opened(meta, "gpu-box:8000")
+    assert said == ["images stay raw: gpu-box:8000 takes no others"]
+
+
+def test_a_server_of_ours_that_does_not_say_so_yet_reads_them():
+    assert opened("jpeg", OLDER)[0].used == JPEG
+
+
+# -- auto ----------------------------------------------------------------------------------------------------------
+def test_auto_changes_over_once_after_three_raw_answers_and_says_so():
+    form, said = opened("auto")
+    assert form.wants_trip
+    form.controlled("ping", 0.01, {})
+    assert not form.wants_trip
+    assert asked(form, 3.0, 2.0, 2.5, 0.01, 0.01) == ["raw", "raw", "raw", JPEG, JPEG]
+    (text,) = said
+    assert "images are sent as jpeg:90 from here on, which loses detail" in text
+    assert "2e+03 ms raw" in text, "the quickest of the three"
+    form.controlled("reset", 0.001, {})
+    form.opened(META, "gpu-box:8000")
+    assert asked(form, 0.01) == [JPEG], "it never goes back within a session"
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("trip", "on_the_way"),
+    [
+        (0.0, 0.004),  # there is nothing to save
+        (2.0, 2.003),  # the way is long, and not narrow
+        (9.0, 2.0),  # the empty way was measured in a bad moment
+    ],
+)
+def test_auto_stays_raw_where_jpeg_saves_nothing_to_speak_of(trip, on_the_way):
+    form, said = opened("auto")
+    form.controlled("ping", trip, {})
+    assert asked(form, *[on_the_way] * 8) == ["raw"] * 8
+    assert [text.partition(":")[0] for text in said] == ["images stay raw"]
+
+
+def test_a_link_that_became_slow_is_seen_at_the_beginning_of_an_episode_and_not_before():
+    form, said = opened("auto")
+    form.controlled("ping", 0.001, {})
+    assert asked(form, *[0.002] * 4) == ["raw"] * 4
+    form.controlled("reset", 0.001, {})
+    assert asked(form, *[3.0] * 20) == ["raw"] * 20, "in mid-episode nothing changes"
+    form.controlled("reset", 0.001, {})
+    assert asked(form, 0.01) == [JPEG]
+    assert len(said) == 2
+    assert said[0].startswith("images stay raw")
+
+
+def test_one_slow_answer_is_no_slow_link():
+    form, said = opened("auto")
+    form.controlled("ping", 0.001, {})
+    assert asked(form, 9.0, 9.0, 0.002, 0.002) == ["raw"] * 4
+    form.controlled("reset", 0.001, {})
+    assert asked(form, *[0.002] * 5, 9.0) == ["raw"] * 6
+    form.controlled("reset", 0.001, {})
+    assert asked(form, 0.002) == ["raw"], "later it is what they mostly took"
+    assert len(said) == 1
+
+
+def test_the_trip_is_the_shortest_until_the_first_decision():
+    """A reset may have had the policy to wait for."""
+    form, _ = opened("auto")
+    form.controlled("ping", 9.0, {"model_ms": 8990.0})
+    form.controlled("reset", 9.0, {})
+    assert asked(form, 2.0, 2.0, 2.0, 0.1)[-1] == JPEG
+
+
+def test_what_was_sent_without_an_image_says_nothing_of_the_link():
+    form, said = opened("auto")
+    form.controlled("ping", 0.0, {})
+    for _ in range(5):
+        form.made({"robot_state.q": np.zeros(7)}, META)
+        form.answered(5.0)
+    assert asked(form, *[0.001] * 4) == ["raw"] * 4
+    assert len(said) == 1
