@@ -30,7 +30,7 @@ WHOLE = (
     ["--group", f"{ROOT / 'pyproject.toml'}:tests"],
     [
         "cli", "client", "codecs", "engine", "frontends", "interop", "local", "openpi", "openpi_client", "play",
-        "plugins", "process", "remote", "robots", "scripted", "server", "testing",
+        "plugins", "process", "remote", "robots", "scripted", "server", "testing", "workers",
     ],
 )  # fmt: skip
 

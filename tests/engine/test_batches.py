@@ -211,12 +211,19 @@ def test_a_key_that_is_refused_is_told_in_the_policys_own_words(failure, caplog)
         raise failure
 
     async def main():
-        policy = Puppet(max_batch_size=8)
-        policy.batch_key = key
-        async with Bench(policy) as bench:
-            (pipeline,) = await bench.pipelines(1)
-            result, _ = await bench.submit(pipeline, {}).reply()
-            assert (type(result), result.text) == (type(failure), failure.text)
+        with Door() as door:
+            policy = Puppet(max_batch_size=8, doors={0: door})
+            policy.batch_key = key
+            async with Bench(policy) as bench:
+                pipelines = await bench.pipelines(3)
+                alone = bench.submit(pipelines[0], {})
+                await until(door.entered)
+                together = [bench.submit(pipeline, {}) for pipeline in pipelines[1:]]
+                door.open()
+                assert isinstance((await alone.reply())[0], Chunk), "with nobody beside it, it is not asked for its key"
+                for one in together:
+                    result, _ = await one.reply()
+                    assert (type(result), result.text) == (type(failure), failure.text)
 
     run(main())
     assert not caplog.records

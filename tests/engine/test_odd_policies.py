@@ -109,14 +109,20 @@ def test_sessions_of_a_batch_may_answer_from_one_buffer():
 @pytest.mark.parametrize("where", ["answer", "infer_many", "batch_key"])
 def test_an_error_that_cannot_be_told_is_answered_at_once(where, make):
     async def main():
-        policy = Puppet(max_batch_size=4)
-        setattr(policy, where, raising(make))
-        async with Bench(policy) as bench:
-            (pipeline,) = await bench.pipelines(1)
-            result, _ = await bench.submit(pipeline, {"x": np.zeros(3)}).reply()
-            assert isinstance(result, PolicyFailed)
-            assert type(make()).__name__ in result.text
-            assert len(wire.encode(error_frame(result))) < 2**17
+        with Door() as door:
+            policy = Puppet(max_batch_size=4, doors={0: door})
+            async with Bench(policy) as bench:
+                pipelines = await bench.pipelines(3)
+                bench.submit(pipelines[0], {"x": np.zeros(3)})
+                await until(door.entered)
+                setattr(policy, where, raising(make))
+                asked = [bench.submit(pipeline, {"x": np.zeros(3)}) for pipeline in pipelines[1:]]
+                door.open()
+                for one in asked:
+                    result, _ = await one.reply()
+                    assert isinstance(result, PolicyFailed)
+                    assert type(make()).__name__ in result.text
+                    assert len(wire.encode(error_frame(result))) < 2**17
 
     run(main())
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from offboard_core.testing import VendorConformance
+from offboard_core.testing import ChildLaws, VendorConformance
 
 SOURCE = Path(__file__).resolve().parents[2] / "examples" / "offboard-echo" / "src"
 
@@ -25,3 +25,7 @@ class TestEcho(VendorConformance):
     @pytest.fixture
     def observation(self):
         return {"robot_state.ee_pose": np.array([0.4, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0]), "grip": 0.5}
+
+
+class TestEchoInAWorker(TestEcho, ChildLaws):
+    isolated = True

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from offboard_client.robots.sim import COLOURS
-from offboard_core.testing import VendorConformance
+from offboard_core.testing import ChildLaws, VendorConformance
 
 
 def pose(x, y, z):
@@ -22,3 +22,7 @@ class TestScripted(VendorConformance):
             "task": "stack the red cube on the green cube",
             **cubes,
         }
+
+
+class TestScriptedInAWorker(TestScripted, ChildLaws):
+    isolated = True

@@ -13,6 +13,7 @@ from offboard_client.plugins import build
 from ..checkpoints import EnrichedRegistry, MemoryRegistry, not_there
 from ..plugins import LOADER, REGISTRY, LoaderEntry, Offer, Plugins
 from ..types import Checkpoint, CheckpointLoader, ModelRegistry
+from ..workers import Isolation, WorkerLoader, recipe_of
 from .codec_choice import CodecChoice
 
 
@@ -62,11 +63,13 @@ def from_flags(
     fps: float | None = None,
     replicas: int = 1,
     loader_options: Mapping[str, Any] | Any = None,
+    isolation: Isolation | None = None,
 ) -> ModelSource:
     """The source that a command line or a table of ``models.toml`` describes.
 
     ``checkpoints_dir``: a path (``~`` is the home) or URL. ``loader_options``: names and values, or an instance of
-    the vendor's options class. Without ``vendor`` the files decide. Raises ConfigurationError.
+    the vendor's options class. ``isolation``: where each model gets a process of its own, and what that is. Without
+    ``vendor`` the files decide. Raises ConfigurationError.
     """
     location = expand(checkpoints_dir) if checkpoints_dir is not None else None
     offer = choose_vendor(plugins, vendor, location)
@@ -89,6 +92,8 @@ def from_flags(
         )
     else:
         registry = plugins.get(REGISTRY, entry.registry, offer.provider.name).make(location)
+    if isolation is not None:
+        loader = WorkerLoader(loader, recipe_of(offer, options), isolation)
     return ModelSource(
         vendor=offer.name,
         registry=EnrichedRegistry(registry, loader.enrich),

@@ -6,13 +6,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from itertools import combinations
 from typing import Any
 
-import numpy as np
 from offboard_client.errors import ModelLost, OffboardError, PolicyFailed, from_code, told
 
-from ..types import Array, Chunk, Policy, raised
+from ..types import Chunk, Policy, apart, raised
 from .exchange import Exchange, Result
 
 log = logging.getLogger(__name__)
@@ -60,7 +58,7 @@ def infer(policy: Policy[Any], batch: Sequence[Exchange]) -> Sequence[Result]:
         results = policy.infer_many(items)
         if len(results) != len(items):
             raise PolicyFailed(f"infer_many answered {len(results)} results to {len(items)} items")
-        checked = _apart([_checked(result) for result in results])
+        checked = apart([_checked(result) for result in results])
     except OffboardError as error:
         failure: OffboardError = error
     # SystemExit included: a policy that leaves the program leaves its own call and nothing else.
@@ -84,26 +82,3 @@ def _checked(result: object) -> Result:
     if result is None or isinstance(result, (Chunk, OffboardError)):
         return result
     return PolicyFailed(f"the policy answered {type(result).__name__}; expected Chunk, None or an OffboardError")
-
-
-def _apart(results: list[Result]) -> list[Result]:
-    """The results; an error for each whose action lies where another robot's does, for both say what came last."""
-    arrays = [_writeable(result) for result in results]
-    shared = {
-        i
-        for pair in combinations(range(len(results)), 2)
-        if any(np.shares_memory(one, other) for one in arrays[pair[0]] for other in arrays[pair[1]])
-        for i in pair
-    }
-    error = PolicyFailed(
-        "the policy answered several robots from the same memory, so whose action lies there cannot be told: answer "
-        "each with an array of its own (array.copy()); one that is meant for all of them is read-only "
-        "(array.flags.writeable = False)"
-    )
-    return [error if i in shared else result for i, result in enumerate(results)]
-
-
-def _writeable(result: Result) -> list[Array]:
-    """The action's arrays that can be written into. JAX's, which are no numpy arrays, never can."""
-    arrays: list[Any] = list(result.columns().values()) if isinstance(result, Chunk) else []
-    return [array for array in arrays if isinstance(array, np.ndarray) and array.flags.writeable]

@@ -215,9 +215,10 @@ class ModelThread:
             return [first] if self._ready(first) else []
         batch: list[Exchange] = []
         later: list[Exchange] = []
-        for exchange in self._work.beside(first, policy.max_batch_size):
-            if not self._ready(exchange):
-                continue
+        waiting = [exchange for exchange in self._work.beside(first, policy.max_batch_size) if self._ready(exchange)]
+        if len(waiting) == 1:  # with nobody beside it, its key decides nothing, and may cost as much as its answer
+            return waiting
+        for exchange in waiting:
             try:
                 exchange.key = policy.batch_key(exchange.item())
                 alone = exchange.pipeline.alone or (batch and batch[0].pipeline.alone)

@@ -126,7 +126,8 @@ class ServiceSession:
 
     async def _configure(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         old, new = self._configuration, await self._configuration.changed(changes)
-        await self._call(lambda: None, "the model's thread")
+        policy = self.lease.replica.policy
+        await self._call(partial(policy.check_params, new.params), "checking the parameters")
         # Not in that call, which may still be made when its robot has been told of a timeout. Nothing of this session
         # is under way now, and nothing of what follows can fail half way.
         self._configuration, self.pipeline.codec = new, new.codec

@@ -7,7 +7,7 @@ from .child import Child, unshared
 from .child_server import ChildServer
 from .diagnosis import MACHINE, PROGRAM, Fault, diagnose
 from .environment import check_names, check_words
-from .memory import collect
+from .memory import collect, oom_kills
 from .ports import free_port, take_port
 from .supervisor import Supervisor
 from .wire import Stale, Wire
@@ -27,6 +27,7 @@ __all__ = [
     "collect",
     "diagnose",
     "free_port",
+    "oom_kills",
     "take_port",
     "unshared",
 ]

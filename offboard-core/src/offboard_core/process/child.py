@@ -47,7 +47,8 @@ class Child:
 
     It gets the few variables of this environment that any program needs, those that ``inherit`` names (``HF_HOME``,
     ``JAX_*``), and ``env``. A secret is inherited only by its whole name: the server's token is none of a vendor's
-    business. Starts at once; raises LoadFailed if it cannot. Thread-safe.
+    business. ``pass_fds``: descriptors that it gets under the same numbers. Starts at once; raises LoadFailed if it
+    cannot. Thread-safe.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Child:
         inherit: Iterable[str] = (),
         env: Mapping[str, str] | None = None,
         grace: float = 3.0,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.name = name
         self.command = list(command)
@@ -66,15 +68,16 @@ class Child:
         self._lines: deque[str] = deque(maxlen=_LINES)
         self._control, theirs = socket.socketpair()
         unshared(self._control)
+        fds = ",".join(map(str, pass_fds)) or "-"
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_SHIM), str(theirs.fileno()), str(grace), *self.command],
+                [sys.executable, "-I", "-S", str(_SHIM), str(theirs.fileno()), str(grace), fds, *self.command],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
                 env={**inherited(inherit), **(env or {}), "PYTHONUNBUFFERED": "1"},
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *pass_fds],
                 start_new_session=True,
             )
         except BaseException as error:  # Ctrl-C, too: the shim ends what runs by then
@@ -123,18 +126,17 @@ class Child:
         """The last line it wrote."""
         return self._lines[-1] if self._lines else ""
 
+    def how(self) -> str:
+        """How it ended, in a few words: ``was killed by SIGKILL``."""
+        status = self.status()
+        if status is None:
+            return "ended"
+        return f"exited with code {status}" if status >= 0 else f"was killed by {_signal(-status)}"
+
     def death(self) -> str:
         """How it ended, with the end of its log, for an error."""
         self._reader.join(1.0)  # what it wrote last may still be in the pipe
-        status = self.status()
-        how = (
-            "ended"
-            if status is None
-            else f"exited with code {status}"
-            if status >= 0
-            else f"was killed by {_signal(-status)}"
-        )
-        return f"{self.name} {how}. The end of its log:\n{self.tail() or '(it wrote nothing)'}"
+        return f"{self.name} {self.how()}. The end of its log:\n{self.tail() or '(it wrote nothing)'}"
 
     def wait_ready(
         self, ready: Callable[[], bool], timeout: float, report: ReportProgress, every: float = 0.25

@@ -46,6 +46,7 @@ class Supervisor:
         name: str,
         startup_timeout: float,
         restarts: int,
+        every: float = 0.25,
     ) -> None:
         """``name``: what errors call the child's program.
 
@@ -55,10 +56,12 @@ class Supervisor:
         are called by :meth:`open`, later by the supervisor's thread, never two at a time.
         ``explain``: from how it ended to an error with the likely cause and the next step.
         ``startup_timeout``: seconds from a start to the first ``probe()`` that is true. ``restarts``: how many are
-        tried in a row before the child is given up; :meth:`answered` begins a new row.
+        tried in a row before the child is given up; :meth:`answered` begins a new row. ``every``: seconds between two
+        probes; 0 where ``probe`` waits a moment itself.
         """
         self._start, self._probe, self._explain, self._ended = start, probe, explain, ended
         self._name, self._startup_timeout, self._restarts = name, startup_timeout, restarts
+        self._every = every
         self._lock = threading.Condition()
         self._child: Child | None = None
         self._up = self._closed = False
@@ -164,7 +167,7 @@ class Supervisor:
         try:
             if closed:
                 raise LoadFailed(_GOING)
-            child.wait_ready(self._probe, self._startup_timeout, report)
+            child.wait_ready(self._probe, self._startup_timeout, report, self._every)
             if not child.running:
                 raise LoadFailed(child.death())
         except BaseException as error:

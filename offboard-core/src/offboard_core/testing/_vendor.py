@@ -13,6 +13,7 @@ import pytest
 from ..catalog import ModelSource, ResolvedCodec, from_flags
 from ..plugins import GROUP, Plugins
 from ..types import ALONE, NO_CONTEXT, Checkpoint, Chunk, InferContext, Item, Observation, Policy
+from ..workers import Isolation
 
 
 class Vendor:
@@ -20,7 +21,8 @@ class Vendor:
 
     ``plugin``: the entry point's name. ``vendor``: the loader's full name, where it is not the plugin's.
     ``options``: the vendor's own flags. ``codec``, ``fps``: as ``--codec`` and ``--fps``; None: what the checkpoint
-    or the vendor says.
+    or the vendor says. ``isolated``: whether its models run in workers, as with ``--isolate``: what holds for a vendor
+    holds there, too.
     """
 
     plugin: str
@@ -28,6 +30,7 @@ class Vendor:
     options: Mapping[str, Any] = {}
     codec: str | None = None
     fps: float | None = None
+    isolated: bool = False
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -64,6 +67,7 @@ class Vendor:
             codec=cls.codec,
             fps=cls.fps,
             loader_options=cls.options,
+            isolation=Isolation() if cls.isolated else None,
         )
 
     @pytest.fixture(scope="class")

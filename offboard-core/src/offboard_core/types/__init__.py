@@ -8,6 +8,7 @@ episode of one robot on a policy.
 
 from __future__ import annotations
 
+from .answers import apart
 from .checkpoint import ALONE, Checkpoint, CheckpointLoader, ModelRegistry, Placement
 from .chunk import Array, Chunk, Columns, is_array, rows
 from .codec import Codec, Parallel, Sequential, Stage, decodes, encodes
@@ -45,6 +46,7 @@ __all__ = [
     "Sequential",
     "Session",
     "Stage",
+    "apart",
     "decodes",
     "encodes",
     "fits",

@@ -86,6 +86,13 @@ class Policy(abc.ABC, Generic[S]):
     def new_session(self, params: Any) -> S:
         """Start an episode. ``params`` is an instance of :attr:`params`."""
 
+    def check_params(self, params: Any) -> None:
+        """Raises BadParameter for an instance of :attr:`params` that no session can go by.
+
+        Asked before a session that is open is given others. The default raises nothing: what the dataclass itself
+        refuses never comes here.
+        """
+
     def infer_many(self, batch: Sequence[Item[S]]) -> Sequence[Chunk | OffboardError | None]:
         """One result per item, in order. An item that fails is answered by its error: one bad input fails one robot.
 

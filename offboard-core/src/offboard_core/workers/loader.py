@@ -1,0 +1,75 @@
+"""A vendor's loader whose policies run in workers."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from offboard_client.errors import LoadFailed
+
+from ..types import Checkpoint, CheckpointLoader, Placement, Policy, ReportProgress
+from .forms import checkpoint_out
+from .isolation import Isolation, python_of
+from .packages import linked
+from .policy import WorkerPolicy
+from .recipe import Recipe
+from .worker import Worker
+
+
+class WorkerLoader(CheckpointLoader):
+    """Loads in workers what ``inner`` would load here; all else ``inner`` does itself, from files."""
+
+    def __init__(self, inner: CheckpointLoader, recipe: Recipe, isolation: Isolation) -> None:
+        """``recipe``: what makes such a loader as ``inner`` in another process."""
+        self._inner, self._recipe, self._isolation = inner, recipe, isolation
+        self.max_replicas = inner.max_replicas
+
+    def load(self, checkpoint: Checkpoint, report: ReportProgress, place: Placement) -> Policy[Any]:
+        """See :meth:`CheckpointLoader.load`: the vendor's own, in a worker."""
+        python = python_of(self._isolation, report)
+        whole = self._isolation.python is None
+        # In the same environment it finds what this process finds; in another one nothing of this but what is linked.
+        links = None if whole else linked(self._recipe)
+        recipe = {
+            **asdict(self._recipe),
+            "checkpoint": checkpoint_out(checkpoint),
+            "place": [place.replica, place.replicas],
+        }
+        start = {
+            "path": sys.path if links is None else [links.name],
+            "whole": whole,
+            "level": logging.getLogger().getEffectiveLevel(),
+        }
+        worker = Worker(recipe, start, python, self._isolation, name=f"{self._recipe.vendor}'s worker")
+        let_go = _nothing if links is None else links.cleanup
+        try:
+            report("starting a worker")
+            worker.open(report)
+            return WorkerPolicy(worker, let_go)
+        except BaseException as error:
+            worker.close()
+            let_go()
+            if isinstance(error, (ValueError, TypeError, LookupError)):
+                raise LoadFailed(f"the worker describes its policy in a way that cannot be: {error}") from None
+            raise
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        """See :meth:`CheckpointLoader.check`."""
+        self._inner.check(checkpoint)
+
+    def enrich(self, checkpoint: Checkpoint) -> Checkpoint:
+        """See :meth:`CheckpointLoader.enrich`."""
+        return self._inner.enrich(checkpoint)
+
+    def standalone_checkpoint(self) -> Checkpoint | None:
+        """See :meth:`CheckpointLoader.standalone_checkpoint`."""
+        return self._inner.standalone_checkpoint()
+
+
+def _nothing() -> None:
+    pass
+
+
+__all__ = ["WorkerLoader"]

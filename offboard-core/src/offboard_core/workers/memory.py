@@ -1,0 +1,114 @@
+"""Memory that two processes share: one writes arrays into it, the other reads them.
+
+On Linux it is a memfd whose size is sealed, so that whoever maps it can never fault on what the other cut off.
+Elsewhere it is a file without a name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+#: The most that one side may have the other map.
+LARGEST = 1 << 30
+_SMALLEST = 1 << 16
+#: Where arrays begin: at a cache line, which suits every dtype.
+ALIGNED = 64
+_SEALS = 0 if not hasattr(os, "memfd_create") else fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+
+
+class Broken(Exception):
+    """The other side sent what it may not, or is gone: nothing that it says can be used any more."""
+
+
+class Outgoing:
+    """Where this side puts arrays. :attr:`fresh` is a descriptor that the other side has not got yet, or -1."""
+
+    def __init__(self) -> None:
+        self.fresh = -1
+        self.size = 0
+        self._map: mmap.mmap | None = None
+
+    def put(self, arrays: Sequence[tuple[int, Array]], used: int) -> None:
+        """Copy arrays to their offsets; ``used``: the end of the last one. Raises ValueError where it is too much."""
+        if used > self.size:
+            self._grow(used)
+        for offset, array in arrays:
+            np.ndarray(array.shape, array.dtype, self._map, offset)[...] = array
+
+    def sent(self) -> None:
+        """The other side has the descriptor."""
+        if self.fresh >= 0:
+            os.close(self.fresh)
+            self.fresh = -1
+
+    def drop(self) -> None:
+        """Never write there again: what is put next lies elsewhere. Also the end."""
+        self.sent()
+        self._map, self.size = None, 0
+
+    def _grow(self, used: int) -> None:
+        if used > LARGEST:
+            raise ValueError(f"{used:,} bytes of arrays; at most {LARGEST:,} cross at once")
+        self.drop()
+        size = max(_SMALLEST, 1 << (used - 1).bit_length())
+        fd = _make(size)
+        try:
+            self._map = mmap.mmap(fd, size)
+        except BaseException:
+            os.close(fd)
+            raise
+        self.fresh, self.size = fd, size
+
+
+class Incoming:
+    """Where the other side puts arrays."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.map: mmap.mmap | None = None
+
+    def take(self, fd: int) -> None:
+        """Read from this descriptor from now on. Raises Broken if it is none whose size stays."""
+        try:
+            size = os.fstat(fd).st_size
+            if _SEALS and fcntl.fcntl(fd, fcntl.F_GET_SEALS) & _SEALS != _SEALS:
+                raise Broken("its memory is not sealed, and could be cut off while it is read")
+            if not 0 < size <= LARGEST:
+                raise Broken(f"its memory has {size:,} bytes; expected 1 to {LARGEST:,}")
+            self.map, self.size = mmap.mmap(fd, size, prot=mmap.PROT_READ), size
+        except OSError as error:
+            raise Broken(f"what it passed is no memory: {error.strerror}") from None
+        finally:
+            os.close(fd)
+
+    def drop(self) -> None:
+        """Let go of it; arrays that lie there keep it for as long as they live."""
+        self.map, self.size = None, 0
+
+
+def _make(size: int) -> int:
+    if not _SEALS:
+        with tempfile.TemporaryFile() as file:
+            os.ftruncate(file.fileno(), size)
+            return os.dup(file.fileno())
+    fd = os.memfd_create("offboard-worker", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(fd, size)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+__all__ = ["ALIGNED", "LARGEST", "Array", "Broken", "Incoming", "Outgoing"]

@@ -1,0 +1,275 @@
+"""A worker as its server sees it: started, listened to, asked, and started again where it ends."""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from offboard_client.errors import InferTimeout, LoadFailed, OffboardError, PolicyFailed
+
+from ..process import MACHINE, PROGRAM, Child, Supervisor, diagnose, oom_kills, unshared
+from ..types import Health, ReportProgress
+from .channel import ANSWER_BYTES, QUESTION_BYTES, Channel, Gone
+from .ears import Ears
+from .forms import error_in
+from .isolation import Isolation
+from .memory import Broken
+
+log = logging.getLogger(__name__)
+
+_BOOT = Path(__file__).with_name("_boot.py")
+#: Seconds between two looks at a load's news.
+_LOOK = 0.25
+#: Seconds that a policy may take to close, within those that the server gives it.
+_CLOSE_SECONDS = 2.0
+_OUT_OF_MEMORY = "the kernel killed it, for memory ran out"
+
+
+class Worker:
+    """One worker. :meth:`ask` is for one thread at a time; :meth:`health` and :meth:`close` are for any.
+
+    :attr:`generation` counts the processes: what one knew the next does not.
+    """
+
+    def __init__(
+        self, recipe: dict[str, Any], start: dict[str, Any], python: Path, isolation: Isolation, *, name: str
+    ) -> None:
+        """Nothing runs before :meth:`open`.
+
+        ``recipe``: what it loads, as plain data. ``start``: what its boot is told.
+        """
+        self._recipe, self._start, self._python = recipe, start, python
+        self._isolation, self._name = isolation, name
+        self._supervisor = Supervisor(
+            self._begin,
+            self._loaded,
+            self._explain,
+            self._ended,
+            name=name,
+            startup_timeout=math.inf,
+            restarts=isolation.restarts,
+            every=0.0,
+        )
+        self.generation = 0
+        #: What the policy declares; the same for each process.
+        self.described: dict[str, Any] | None = None
+        self._report: ReportProgress = _nobody
+        self._channel: Channel | None = None
+        self._ears: Ears | None = None
+        self._child: Child | None = None
+        self._number = 0
+        self._kills = 0
+        self._lock = threading.Lock()
+        #: When the call that is under way has taken too long.
+        self._deadline = math.inf
+        self._overdue = False
+
+    def open(self, report: ReportProgress) -> None:
+        """Start it, and wait until its policy is loaded. Raises LoadFailed, as the loader did; then nothing runs."""
+        self._report = report
+        try:
+            self._supervisor.open(_nobody)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._report = _nobody
+
+    def ask(self, question: list[Any], *, answered: bool = False) -> Any:
+        """What the policy says to it. Raises what it raises.
+
+        Raises PolicyFailed also where the worker ends meanwhile and while it is started again, InferTimeout where it
+        was killed for taking too long, ModelLost once it is given up. ``answered``: whether an answer shows that it
+        does what it is there for, so that earlier restarts count no longer.
+        """
+        with self._lock:
+            self._supervisor.check_ready()
+            told = self._exchange(question, time.monotonic() + self._isolation.infer_timeout)
+        try:
+            if told[0] == "ok":
+                if answered:
+                    self._supervisor.answered()
+                return told[1]
+            error = error_in(told)
+        except (ValueError, TypeError, LookupError) as odd:
+            raise self._garbled(f"no answer: {odd}") from None
+        raise error
+
+    def garbled(self, what: object) -> OffboardError:
+        """The error for an answer that cannot be; the worker is stopped, and started again."""
+        return self._garbled(str(what))
+
+    def health(self) -> Health:
+        """As :meth:`Policy.health`: how the process is, and if it runs, what the policy said last."""
+        own, ears = self._supervisor.health(), self._ears
+        return own if own.state != "ready" or ears is None else ears.health
+
+    def runs(self) -> bool:
+        """Whether it can be asked: False while it is started again. Raises nothing where it is given up."""
+        return self._supervisor.health().state != "recovering"
+
+    def close(self) -> None:
+        """Close the policy, and end the process with all that it started. Idempotent."""
+        if self._supervisor.health().state == "ready" and self._lock.acquire(timeout=_CLOSE_SECONDS):
+            try:
+                self._exchange(["shut"], time.monotonic() + _CLOSE_SECONDS)
+            except OffboardError as error:
+                log.info("%s: %s", self._name, error.text)
+            finally:
+                self._lock.release()
+        self._supervisor.close()
+        self._ended()
+        self._let_go()
+
+    # -- asking ---------------------------------------------------------------------------------------------------
+    def _exchange(self, question: list[Any], deadline: float) -> Any:
+        channel = self._channel
+        assert channel is not None
+        self._number = number = self._number + 1
+        try:
+            channel.pack(question)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise PolicyFailed(f"what the policy is asked does not cross to its worker: {error}") from None
+        try:
+            self._deadline = deadline
+            channel.write(number)
+            came, told = channel.receive()
+        except Gone as error:
+            raise self._gone(str(error)) from None
+        except Broken as error:
+            raise self._garbled(str(error)) from None
+        finally:
+            self._deadline = math.inf
+        if came != number:
+            raise self._garbled(f"an answer to its question {came} in place of {number}")
+        if type(told) is not list or not told:
+            raise self._garbled("what is no answer")
+        return cast("Any", told)
+
+    def _gone(self, how: str) -> OffboardError:
+        if self._overdue:
+            limit = self._isolation.infer_timeout
+            return InferTimeout(f"{self._name} did not answer within {limit:g} s; it is being restarted")
+        said = self._supervisor.recovery()  # which waits a moment for its end to be known
+        why = _OUT_OF_MEMORY + "; " if oom_kills() > self._kills else ""
+        child = self._child
+        ended = f"{self._name} {child.how()} in mid-call" if child is not None and not child.running else how
+        return PolicyFailed(f"{ended}; {why}{said}; try again later")
+
+    def _garbled(self, what: str) -> OffboardError:
+        log.error("%s sent %s", self._name, what)
+        self._supervisor.restart()
+        return PolicyFailed(f"{self._name} sent {what}; it is being restarted; try again later")
+
+    # -- what the supervisor calls --------------------------------------------------------------------------------
+    def _begin(self) -> Child:
+        self._let_go()
+        pairs = [socket.socketpair() for _ in range(2)]
+        (questions, theirs), (events, their_events) = pairs
+        try:
+            child = Child(
+                [str(self._python), str(_BOOT), str(theirs.fileno()), str(their_events.fileno())],
+                name=self._name,
+                inherit=self._isolation.inherit,
+                pass_fds=(theirs.fileno(), their_events.fileno()),
+            )
+        except BaseException:
+            questions.close()
+            events.close()
+            raise
+        finally:
+            theirs.close()
+            their_events.close()
+        self._child, self._overdue, self._kills = child, False, oom_kills()
+        self._channel = Channel(unshared(questions), sends=QUESTION_BYTES, takes=ANSWER_BYTES, copies=True)
+        self._ears = Ears(unshared(events), partial(self._watch, child), partial(self._stop, child), self._name)
+        try:
+            self._ears.tell(self._start)
+            self._number += 1
+            self._channel.send(self._number, self._recipe)
+        except (Broken, OSError):
+            pass  # it has ended, which whoever waits for it will see
+        except (TypeError, ValueError, OverflowError) as error:
+            child.stop()
+            raise LoadFailed(f"what {self._name} is to load does not cross: {error}", permanent=True) from None
+        log.info("%s has the process id %d", self._name, child.pid)
+        return child
+
+    def _loaded(self) -> bool:
+        """Whether its policy is; tells what it says meanwhile."""
+        ears, channel = self._ears, self._channel
+        assert ears is not None
+        assert channel is not None
+        news = ears.news(_LOOK)
+        if ears.failure is not None:
+            raise ears.failure
+        if news is not None:
+            self._report(news)
+        if ears.silent() > self._isolation.load_timeout:
+            raise LoadFailed(
+                f"nothing was heard of {self._name} for {ears.silent():.0f} s. See whether its disk, network or "
+                "program hangs; raise --load-timeout if it needs longer for that"
+            )
+        if not ears.loaded:
+            return False
+        try:
+            number, told = channel.receive()
+            if number != self._number or told[0] != "ok":
+                raise Broken("no description of its policy")
+            described: dict[str, Any] = dict(told[1])
+        except (Broken, ValueError, TypeError, LookupError) as error:
+            raise LoadFailed(f"{self._name} sent what cannot be: {error}") from None
+        if self.described is not None and described != self.described:
+            raise LoadFailed(f"{self._name} has loaded something else than before: its policy declares other things")
+        self.described = described
+        self.generation += 1
+        return True
+
+    def _ended(self) -> None:
+        if self._channel is not None:
+            self._channel.hang_up()
+        if self._ears is not None:
+            self._ears.hang_up()
+
+    def _let_go(self) -> None:
+        channel, self._channel = self._channel, None
+        ears, self._ears = self._ears, None
+        if channel is not None:
+            channel.close()
+        if ears is not None:
+            ears.close()
+
+    def _explain(self, text: str) -> LoadFailed:
+        ears = self._ears
+        if ears is not None and (failure := ears.failed()) is not None:
+            return LoadFailed(text if failure.text in text else failure.text, permanent=failure.permanent)
+        if "was killed by SIGKILL" in text and oom_kills() > self._kills:
+            return LoadFailed(f"{text}\nLikely cause: {_OUT_OF_MEMORY}. Next: see with free how much there is.")
+        return diagnose(text, (*PROGRAM, *MACHINE), name=self._name, command="--python", root="its environment",
+                        script="offboard", env="--inherit")  # fmt: skip
+
+    # -- the thread that listens ----------------------------------------------------------------------------------
+    def _watch(self, child: Child) -> None:
+        """Now and then: whether the call that is under way takes too long."""
+        if time.monotonic() > self._deadline and not self._overdue:
+            self._overdue = True
+            log.error("%s has not returned from a call, and is killed", self._name)
+            self._stop(child)
+
+    def _stop(self, child: Child) -> None:
+        if child is self._child:
+            self._supervisor.restart()  # from now on it is not ready, though its processes take a moment to end
+        child.stop()
+
+
+def _nobody(message: str) -> None:
+    pass
+
+
+__all__ = ["Worker"]

@@ -1,0 +1,318 @@
+"""Whatever a worker does, its server lives, tells its robots, and starts it again."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from offboard_client.errors import InferTimeout, LoadFailed, ModelLost, PolicyFailed
+from offboard_core.types import ALONE, NO_CONTEXT, Health, Item, Progress
+from waits import until
+from worker_vendor import CHECKPOINT, PupilOptions, loader
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    monkeypatch.setattr("offboard_core.process.supervisor.BACK_OFF", 0.001)
+
+
+def children():
+    return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
+@contextlib.contextmanager
+def loaded(options=None, **isolation):
+    policy = loader(options, **isolation).load(CHECKPOINT, lambda _: None, ALONE)
+    try:
+        yield policy
+    finally:
+        policy.close()
+
+
+def do(session, what, **inputs):
+    return session.infer({"do": what, **inputs}, NO_CONTEXT)
+
+
+def pid(session):
+    return int(do(session, "pid").action[0, 0])
+
+
+def back(policy):
+    until(lambda: policy.health() == Health(), "it is back")
+
+
+class TestEnds:
+    def test_in_mid_inference(self):
+        """Each costs one answer, which says how it ended; then it is there again, as often as it takes."""
+        with loaded(infer_timeout=0.3) as policy:
+            session, seen = policy.new_session(policy.params()), set()
+            for what, error, text in [
+                ("kill", PolicyFailed, "pupil's worker was killed by SIGKILL.*in mid-call; .*restarted.*try again"),
+                ("segfault", PolicyFailed, "was killed by SIGSEGV in mid-call"),
+                ("exits", PolicyFailed, "exited with code 0 in mid-call"),
+                ("hangs", InferTimeout, "did not answer within 0.3 s; it is being restarted"),
+                ("sleeps", InferTimeout, "did not answer within 0.3 s; it is being restarted"),
+            ]:
+                session.reset()
+                seen.add(pid(session))
+                with pytest.raises(error, match=text):
+                    do(session, what)
+                assert policy.health().state == "recovering"
+                back(policy)
+            assert len(seen) == 5
+            gone = [process for process in seen if psutil.pid_exists(process)]
+            assert not gone
+
+    def test_between_two(self):
+        with loaded() as policy:
+            session = policy.new_session(policy.params())
+            os.kill(pid(session), signal.SIGKILL)
+            until(lambda: policy.health().state == "recovering", "that is noticed")
+            with pytest.raises(PolicyFailed, match=r"is being restarted"):
+                do(session, "count")
+            back(policy)
+
+    def test_what_an_episode_remembered_is_not_made_up(self):
+        """Its policy remembers: the same session goes on only after a reset."""
+        with loaded() as policy:
+            session = policy.new_session(policy.params())
+            assert do(session, "count").action.item() == 1
+            with pytest.raises(PolicyFailed):
+                do(session, "kill")
+            back(policy)
+            for _ in range(2):
+                with pytest.raises(PolicyFailed, match=r"started again.*reset the session, or open another"):
+                    do(session, "count")
+            session.reset()
+            assert do(session, "count").action.item() == 1
+            session.close()
+
+    def test_a_session_that_is_opened_meanwhile_begins_when_it_is_back(self):
+        with loaded() as policy:
+            with pytest.raises(PolicyFailed):
+                do(policy.new_session(policy.params()), "kill")
+            session = policy.new_session(policy.params())
+            back(policy)
+            assert do(session, "count").action.item() == 1
+
+    def test_again_and_again_is_given_up(self):
+        with loaded(restarts=1) as policy:
+            for _ in range(2):
+                session = policy.new_session(policy.params())
+                with pytest.raises(PolicyFailed):
+                    do(session, "exits")
+                until(lambda: policy.health().state != "recovering", "that is decided")
+            assert policy.health().state == "failed"
+            with pytest.raises(ModelLost, match=r"failed 2 times in a row: pupil's worker exited with code 0"):
+                do(session, "count")
+
+    def test_health_is_its_own(self, tmp_path):
+        with loaded(PupilOptions(sick=tmp_path / "sick")) as policy:
+            assert policy.health() == Health()
+            (tmp_path / "new").write_text("recovering:the GPU is hot")
+            (tmp_path / "new").replace(tmp_path / "sick")
+            until(lambda: policy.health() == Health("recovering", "the GPU is hot"), "it says so")
+            (tmp_path / "sick").unlink()
+            back(policy)
+
+
+class TestLoads:
+    @pytest.mark.parametrize(
+        ("load", "permanent", "text"),
+        [
+            ("fails", True, "^the weights are another model's: take the right ones$"),
+            ("lacks", True, "No module named 'no_such_library'"),
+            ("leaves", False, "SystemExit"),
+            ("nothing", False, "the loader made NoneType; expected a Policy"),
+            ("kill", False, "pupil's worker was killed by SIGKILL[\\s\\S]*memory"),
+        ],
+    )
+    def test_a_load_that_fails_says_why(self, load, permanent, text):
+        before = children(), {t for t in threading.enumerate() if "pupil" in t.name}
+        with pytest.raises(LoadFailed, match=text) as raised, loaded(PupilOptions(load=load)):
+            pass
+        assert raised.value.permanent is permanent
+        until(lambda: not children() - before[0], "nothing of it runs")
+        assert {t for t in threading.enumerate() if "pupil" in t.name} <= before[1]
+
+    def test_progress_is_told_as_it_is(self):
+        told = []
+        loader().load(CHECKPOINT, told.append, ALONE).close()
+        assert told[0] == "starting a worker"
+        assert type(told[-1]) is Progress
+        assert (told[-1].phase, told[-1].done, told[-1].total) == ("fetching weights", 5, 10)
+
+    def test_one_that_says_nothing_is_given_up(self):
+        with (
+            pytest.raises(LoadFailed, match="nothing was heard of pupil's worker for"),
+            loaded(PupilOptions(load="hangs"), load_timeout=0.3),
+        ):
+            pass
+        until(lambda: not children(), "nothing of it runs")
+
+    def test_one_that_nobody_waits_for_any_more_ends(self, tmp_path):
+        def report(message):
+            if message != "starting a worker":
+                raise LoadFailed("nobody waits for it any more")
+
+        with pytest.raises(LoadFailed, match="nobody waits"):
+            loader(PupilOptions(load="hangs")).load(CHECKPOINT, report, ALONE)
+        until(lambda: not children(), "nothing of it runs")
+
+    def test_an_interpreter_that_is_none(self, tmp_path):
+        for path in (tmp_path / "python", tmp_path):
+            with pytest.raises(LoadFailed, match="is no program that can be run") as raised, loaded(python=path):
+                pass
+            assert raised.value.permanent
+
+    def test_an_interpreter_is_made_when_it_is_needed(self, tmp_path):
+        told = []
+
+        def make(report):
+            report("making an environment")
+            raise LoadFailed("no network", permanent=True)
+
+        with pytest.raises(LoadFailed, match=r"^no network$"):
+            loader(python=make).load(CHECKPOINT, told.append, ALONE)
+        assert told == ["making an environment"]
+
+
+ODD = """#!{python}
+import runpy, struct, sys, os, socket, array
+from offboard_core.workers import channel, main
+from offboard_core.workers.channel import Channel
+write, place, calls = Channel.write, Channel._place, []
+def sends(data, *more):
+    def odd(self, number, *, kept=False):
+        calls.append(number)
+        if len(calls) < LATER:  # the description of its policy
+            return write(self, number, kept=kept)
+        self._socket.sendmsg([data(self, number)], *more)
+    Channel.write = odd
+header, LATER = struct.Struct("<IIQQ"), 2
+{odd}
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+FAR = """
+true = channel._PLACE
+class Far:
+    size, unpack_from = true.size, true.unpack_from
+    def pack(self, o, c, n):
+        return true.pack(%s)
+channel._PLACE = Far()
+"""
+
+
+class TestLies:
+    """A worker that says what it may not: that is not believed, and it is stopped."""
+
+    @pytest.mark.parametrize(
+        ("odd", "text"),
+        [
+            ("sends(lambda s, n: b'x' * 100)", "announces 2,021,161,080 bytes of plain data"),
+            ("sends(lambda s, n: header.pack(2, 0, n, 0) + b'\\xc1\\xc1')", "2 bytes that are no message"),
+            ("sends(lambda s, n: header.pack(len(s._body), 0, n + 1, s._used) + s._body)", "in place of"),
+            ("sends(lambda s, n: header.pack(len(s._body), 0, n, 0) + s._body + b'more')", "more than it was asked"),
+            ("sends(lambda s, n: header.pack(len(s._body), 4, n, 0) + s._body)", "flags that mean nothing"),
+            ("sends(lambda s, n: header.pack(len(s._body), 1, n, 0) + s._body)", "passes 0 descriptors"),
+            ("sends(lambda s, n: header.pack(len(s._body), 0, n, 1 << 40) + s._body)", "memory of"),
+            ("sends(lambda s, n: header.pack(1, 0, n, 0) + b'\\x90')", "what is no answer"),
+            ("LATER = 3\nsends(lambda s, n: header.pack(5, 0, n, 0) + b'\\x92\\xa2ok\\x05')", "no 1 answers"),
+            ("LATER = 3\nsends(lambda s, n: header.pack(6, 0, n, 0) + b'\\x92\\xa2ok\\x91\\x05')", "what is no result"),
+            (
+                "rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [0, 1]))]\n"
+                "sends(lambda s, n: header.pack(len(s._body), 0, n, 0) + s._body, rights)",
+                "passes 2 descriptors",
+            ),
+            (
+                "fd = os.memfd_create('x')\nos.ftruncate(fd, 1 << 20)\n"
+                "rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [fd]))]\n"
+                "sends(lambda s, n: header.pack(len(s._body), 1, n, s._used) + s._body, rights)",
+                "its memory is not sealed",
+            ),
+            (
+                "rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [2]))]\n"
+                "sends(lambda s, n: header.pack(len(s._body), 1, n, s._used) + s._body, rights)",
+                "is no memory|not sealed",
+            ),
+            (FAR % "1 << 62, c, n", "an array of shape \\(3, 2\\) at"),
+            (FAR % "o, 99, n", "an array that cannot be"),
+            (FAR % "o, c, n - 1", "an array that cannot be"),
+        ],
+    )  # fmt: skip
+    def test_of_its_answers(self, tmp_path, odd, text):
+        def ask(policy):
+            # Which of the two is answered wrongly depends on what it lies about.
+            policy.infer_many([Item(policy.new_session(policy.params()), {"do": "echo", "state": np.ones((3, 2))})])
+
+        with loaded(python=_program(tmp_path, odd)) as policy:
+            with pytest.raises(PolicyFailed, match=f"pupil's worker sent .*({text}).*restarted"):
+                ask(policy)
+            assert policy.health().state == "recovering"
+
+    @pytest.mark.parametrize(
+        ("odd", "text", "permanent"),
+        [
+            ("main.__version__ = '99.1'", "offboard-core '99.1' and this server .*restart it", True),
+            ("main.Events.failed = lambda *_: None\nmain.Hosted.described = lambda s: 5", "what cannot be", False),
+            ("main.Events.tell = lambda s, **e: s._socket.sendall(b'\\xff' * 99)", "what is no event", False),
+            ("main.Events.tell = lambda s, **e: s._socket.sendall(b'\\x02\\0\\0\\0{]')", "what is no event", False),
+        ],
+    )
+    def test_of_its_load(self, tmp_path, odd, text, permanent):
+        with pytest.raises(LoadFailed, match=text) as raised, loaded(python=_program(tmp_path, odd)):
+            pass
+        assert raised.value.permanent is permanent
+
+
+def _program(folder, odd):
+    path = folder / "python"
+    path.write_text(ODD.format(python=sys.executable, odd=odd))
+    path.chmod(0o755)
+    return path
+
+
+class TestServers:
+    def test_a_worker_ends_with_its_server(self, tmp_path):
+        code = (
+            "import sys; sys.path[:0] = sys.argv[1].split(':')\n"
+            "from offboard_core.types import *\nfrom worker_vendor import *\n"
+            "s = (p := loader().load(CHECKPOINT, lambda _: None, ALONE)).new_session(p.params())\n"
+            "print(int(s.infer({'do': 'pid'}, NO_CONTEXT).action[0, 0]), flush=True)\n"
+            "s.infer({'do': 'hangs'}, NO_CONTEXT)\n"
+        )
+        path = str(Path(__file__).parents[1] / "support")
+        server = subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE, text=True)
+        worker = psutil.Process(int(server.stdout.readline()))
+        server.kill()
+        server.wait()
+        server.stdout.close()
+        until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, "the worker ends, too")
+
+    @pytest.mark.parametrize("times", [5, pytest.param(50, marks=pytest.mark.slow)])
+    def test_switches_give_everything_back(self, times):
+        me, options = psutil.Process(), PupilOptions(megabytes=64)
+
+        def switch():
+            with loaded(options) as policy:
+                session = policy.new_session(policy.params())
+                do(session, "echo", state=np.ones((1 << 20, 1)))
+                session.close()
+
+        switch()
+        fds, threads, memory = me.num_fds(), threading.active_count(), me.memory_info().rss
+        for _ in range(times):
+            switch()
+        assert me.num_fds() <= fds
+        assert threading.active_count() <= threads
+        assert me.memory_info().rss - memory < (8 << 20) + times * (64 << 10)
+        assert not children()
