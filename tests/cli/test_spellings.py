@@ -43,6 +43,7 @@ SPELLINGS = {
     "that machines read the output": ("json", "as_json format output_format"),
     "where training writes": ("output_path", "output_dir out out_dir"),
     "what training reads": ("input_path", "dataset dataset_path data_dir"),
+    "how images are sent": ("images", "image_format image_compression compress_images"),
     "how robots' names become the model's": ("map", "rename rename_map remap"),
 }
 #: Where only LeRobot's own options have them.
@@ -71,7 +72,7 @@ def offered():
             found.setdefault(name.rpartition(".")[2].replace("-", "_"), set()).add(where)
 
     for command in helps():
-        helped = in_process(*command, "--help")
+        helped = in_process(*command, "--help", COLUMNS="120")  # wider, a long help has two columns
         assert helped.returncode == 0
         shown = helped.stdout
         add(" ".join(command), re.findall(r"^\W* --([a-z][a-z.-]*)", shown, re.MULTILINE))

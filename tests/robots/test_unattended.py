@@ -164,6 +164,16 @@ def test_what_was_configured_is_in_the_record_of_the_episode() -> None:
     assert [episode["configured"] for episode in report.as_dict()["episode_log"]] == [{"speed": 0.2}, {}]
 
 
+def test_how_images_were_sent_is_in_the_record_of_the_episode() -> None:
+    report = Report()
+    report.started(EpisodeInfo(1, 0, 10.0, 0.02, 0.1, {}, 0.0, 0.0))
+    for images in ("raw", "raw", "jpeg:90", "jpeg:90"):
+        report.answered(Answer({}, [], 0.0, 0.0, 5.0, {}, images=images))
+    report.started(EpisodeInfo(2, 1, 10.0, 0.02, 0.1, {}, 2.0, 0.0))
+    report.answered(Answer({}, [], 0.0, 0.0, 5.0, {}))
+    assert [episode["images"] for episode in report.as_dict()["episode_log"]] == [["raw", "jpeg:90"], []]
+
+
 class Shown(Line):
     """The line of a terminal; what it showed last."""
 

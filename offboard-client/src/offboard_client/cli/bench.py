@@ -20,7 +20,7 @@ from ..errors import ConnectionFailed, InferTimeout, OffboardError, counted
 from ..plugins import UsageError
 from ..session import InferenceClient, InferenceSession
 from ..terminal import Line, ServerOptions, emit_json, emit_table, ms, note, parse, refuse_address_flags
-from .synthetic import synthetic_observation
+from .synthetic import synthetic_observation, textured
 
 #: The line that moves takes time from what is measured: about 2 ms in a second.
 _REDRAWS_PER_S = 1.0
@@ -40,6 +40,8 @@ class Options(ServerOptions):
     """How many robots at once; several numbers are run one after the other."""
     warmup: int = 5
     """Observations per session before the measurement."""
+    images: str = "raw"
+    """How images are sent: raw, jpeg, jpeg:QUALITY, or auto, which decides with the fourth observation."""
 
 
 @dataclass
@@ -54,6 +56,7 @@ class Run:
     stages: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     errors: Counter[str] = field(default_factory=Counter[str])
     first_error: str = ""
+    images: str = "raw"
 
     @property
     def requests(self) -> int:
@@ -74,6 +77,7 @@ class Run:
         """As ``--json`` prints it; a percentile of nothing is null."""
         return {
             "sessions": self.sessions,
+            "images": self.images,
             "requests": self.requests,
             "errors": dict(self.errors),
             "seconds": self.seconds,
@@ -103,7 +107,7 @@ def run(arguments: list[str]) -> int:
     runs: list[Run] = []
     cut_short: KeyboardInterrupt | OffboardError | None = None
     try:
-        with Line(_REDRAWS_PER_S) as line, options.client(line) as client:
+        with Line(_REDRAWS_PER_S) as line, options.client(line, images=options.images) as client:
             for count in options.sessions:
                 runs.append(Run(count))
                 _measure(client, options, runs[-1], line)
@@ -131,7 +135,7 @@ def _measure(client: InferenceClient, options: Options, measured: Run, line: Lin
     try:
         for _ in range(measured.sessions):
             sessions.append(client.new_session(options.model_id))
-        observation = synthetic_observation(sessions[0].metadata)
+        observation = textured(synthetic_observation(sessions[0].metadata))
         model = sessions[0].metadata.get("checkpoint_id", "the default model")
         line.event(f"{counted(measured.sessions, 'session')} on the model {model} …")
         _loop(sessions, observation, options, measured, line)
@@ -193,6 +197,7 @@ def _loop(
     finally:
         with lock:
             stop.set()
+        measured.images = " and ".join(dict.fromkeys(session.images for session in sessions))
         if start is not None:
             measured.seconds = time.perf_counter() - start
         begin.abort()

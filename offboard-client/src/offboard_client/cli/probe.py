@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OffboardError, counted
+from ..plugins import UsageError
 from ..session import InferenceClient, InferenceSession
 from ..terminal import (
     Line,
@@ -37,6 +38,8 @@ class Options(ServerOptions):
 
     model_id: str | None = None
     """The model to probe; without it the one in the URL, else the server's default."""
+    images: str = "raw"
+    """How the images of the observation are sent: raw, jpeg, or jpeg:QUALITY."""
 
 
 def run(arguments: list[str]) -> int:
@@ -52,8 +55,14 @@ def run(arguments: list[str]) -> int:
         "Open a session, show its handshake, send one observation made from the observation spec, show the timings. "
         "The observation is synthetic: do not let a robot play the answer.",
     )
+    if options.images == "auto":
+        raise UsageError("--images auto measures several observations, and this sends one: see offboard bench")
     start = time.perf_counter()
-    with Line() as line, options.client(line) as client, client.new_session(options.model_id) as session:
+    with (
+        Line() as line,
+        options.client(line, images=options.images) as client,
+        client.new_session(options.model_id) as session,
+    ):
         opened_ms = (time.perf_counter() - start) * 1e3
         line.stop()
         # Others have no status, and some would not take a second connection.

@@ -95,6 +95,8 @@ class ServersPolicy(ServerOptions):
     """How long to wait for one answer, in seconds."""
     resize: int | None = None
     """Pixels a side that an image is sent with at most, where the server states none; its aspect is kept."""
+    images: str = "raw"
+    """How images are sent: raw, jpeg, jpeg:QUALITY, or auto: as JPEG on a link so slow that it is worth lost detail."""
 
     def __post_init__(self) -> None:
         if not self.server:
@@ -110,14 +112,14 @@ class ServersPolicy(ServerOptions):
         """
         shrinking = Shrinking(self.resize)
         if find_spec("PIL") is not None:
-            session = self.client(line, shrinking).new_session(self.model_id)
+            session = self.client(line, shrinking, self.images).new_session(self.model_id)
             if self.resize is not None and (fixed := fixed_images(session.metadata)):
                 shapes = ", ".join(f"{name} as {tuple(shape)}" for name, shape in fixed.items())
                 note(f"--resize is not for {shapes}: the policy takes them in no other size")
             return session
         if self.resize is not None:
             raise ConfigurationError(f"--resize needs {_PILLOW}")
-        session = self.client(line).new_session(self.model_id)
+        session = self.client(line, images=self.images).new_session(self.model_id)
         if session.metadata.get("image_sizes"):
             note(f"images go to the server as large as they are: to shrink them here takes {_PILLOW}")
         return session

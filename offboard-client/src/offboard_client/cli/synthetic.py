@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 #: Half a metre before the arm's base, 30 cm above it, the gripper's frame not turned (w x y z).
 _POSE = (0.5, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0)
@@ -38,6 +39,22 @@ def synthetic_observation(meta: Mapping[str, Any]) -> dict[str, Any]:
         for name, field in spec.items()
         if field.get("required", True) or name == "task"
     }
+
+
+def textured(observation: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with images that compress as a camera's do: waves with a camera's noise."""
+    made = dict(observation)
+    for name, value in observation.items():
+        array = np.asarray(value)
+        if array.ndim == 3 and array.dtype == np.uint8:
+            made[name] = _texture(array.shape)
+    return made
+
+
+def _texture(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    x, y, z = np.ogrid[tuple(slice(0, side) for side in shape)]
+    noise = np.random.default_rng(0).normal(0, 3, shape)
+    return (128 + 60 * np.sin(x / 23 + z) + 50 * np.sin(y / 17 - z) + noise).clip(0, 255).astype(np.uint8)
 
 
 def _value(name: str, field: Mapping[str, Any], sizes: Any) -> Any:

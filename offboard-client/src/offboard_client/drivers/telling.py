@@ -23,11 +23,17 @@ class Audience:
         return [observer.loss for observer in self._observers]
 
     def started(
-        self, number: int, seed: int, seconds: float, periods: tuple[float, float], meta: Mapping[str, Any]
+        self,
+        number: int,
+        seed: int,
+        seconds: float,
+        periods: tuple[float, float],
+        meta: Mapping[str, Any],
+        images: str | None,
     ) -> None:
         """See :class:`EpisodeInfo`. ``periods``: the robot's control period, and that of an action."""
         if self._observers:
-            episode = EpisodeInfo(number, seed, seconds, *periods, meta, self._clock(), time.time(), self._fit)
+            episode = EpisodeInfo(number, seed, seconds, *periods, meta, self._clock(), time.time(), self._fit, images)
             for observer in self._observers:
                 observer.started(episode)
 
@@ -38,7 +44,7 @@ class Audience:
             rows = None if failure else exchange.rows
             answer = Answer(
                 exchange.observation, rows, sent, observe_ms, 1000 * exchange.took, exchange.timing, failure,
-                exchange.anew, exchange.dropped, exchange.configured,
+                exchange.anew, exchange.dropped, exchange.configured, exchange.images,
             )  # fmt: skip
             for observer in self._observers:
                 observer.answered(answer)

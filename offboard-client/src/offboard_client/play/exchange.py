@@ -43,7 +43,7 @@ class Exchange:
     ``observed``: when it was taken, on the robot's clock. ``rows``: as the session answers. ``took``: seconds on the
     stream's clock. ``timing``: the session's, in ms. ``dropped``: why nothing of it is played, if that is so.
     ``anew``: it is the first with a session that was opened for one that was lost: an episode of the policy's own.
-    ``configured``: what had been set in the session by then.
+    ``configured``: what had been set in the session by then. ``images``: how its images were sent (:class:`.Answer`).
     """
 
     observation: Mapping[str, Any]
@@ -55,6 +55,7 @@ class Exchange:
     dropped: str | None = None
     anew: bool = False
     configured: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    images: str | None = None
 
 
 def named(error: BaseException) -> OffboardError:

@@ -25,7 +25,7 @@ class EpisodeInfo:
     ``seconds``: how long it may last on the robot's clock. ``control_period``: the robot's. ``action_period``: of one
     of the policy's actions, as it is played: twice as long at half the speed. ``meta``: the handshake's. ``at``: now,
     on the monotonic clock of the other events; ``wall_time``: the same moment since 1970. ``fit``: what the check
-    before the run found; None if there was none.
+    before the run found; None if there was none. ``images``: how images are sent as it begins, as of :class:`Answer`.
     """
 
     number: int
@@ -37,6 +37,7 @@ class EpisodeInfo:
     at: float
     wall_time: float
     fit: Fit | None = None
+    images: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +50,8 @@ class Answer:
     ``failure``: an error's code and text, if it was not answered. ``anew``: the policy has begun a new episode with it,
     for its session was lost. ``dropped``: why nothing of ``rows`` is played, if that is so: they came too late.
     ``configured``: what :meth:`configure` had set in the session by then, by the options' names.
+    ``images``: how the observation's images were sent: ``raw``, as they are, or ``jpeg:QUALITY``, of which the policy
+    saw less than ``observation`` holds; None where the session does not say, as in this process.
     """
 
     observation: Mapping[str, Any]
@@ -61,6 +64,7 @@ class Answer:
     anew: bool = False
     dropped: str | None = None
     configured: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    images: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

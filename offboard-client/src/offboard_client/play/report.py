@@ -20,6 +20,7 @@ class Episode:
     """One episode. ``success`` is None where the robot cannot tell; ``failure`` is an error's code and text.
 
     ``kept``: False if nothing of it shall be. ``configured``: what had been set in the session by its last answer.
+    ``images``: how its images were sent, one after the other where that changed.
     ``scores``: what the task has measured of it beside success.
     """
 
@@ -32,6 +33,7 @@ class Episode:
     failure: tuple[str, str] | None = None
     kept: bool = True
     configured: dict[str, Any] = field(default_factory=dict[str, Any])
+    images: list[str] = field(default_factory=list[str])
     scores: dict[str, float] = field(default_factory=dict[str, float])
 
 
@@ -79,6 +81,8 @@ class Report:
         self.wall_s["infer"] += answer.round_trip_ms / 1000
         self.episodes[-1].reconnects += answer.anew
         self.episodes[-1].configured = dict(answer.configured)
+        if answer.images is not None and answer.images not in self.episodes[-1].images:
+            self.episodes[-1].images.append(answer.images)
         self._went_on()
         self._failed = answer.failure
         if answer.failure:

@@ -263,12 +263,12 @@ class PolicyStream:
             timing = dict(self._session.timing.last)
         except BaseException as error:  # of a session in this process, SystemExit included
             failure = named(error)
-        took = self._clock() - began
+        took, images = self._clock() - began, getattr(self._session, "images", None)
+        mail = Exchange(observation, observed, rows, took, timing, failure, None, False, configured, images)
         with self._landed:
             self._flying = lost = isinstance(failure, LOSSES)
             if epoch == self._epoch:
-                self._mail = Exchange(observation, observed, rows, took, timing, failure, None, self._anew, configured)
-                self._anew = False
+                self._mail, self._anew = replace(mail, anew=self._anew), False
             self._landed.notify_all()
             if failure is None:
                 self._trips.took(0.0 if self.stands else took)

@@ -69,7 +69,7 @@ class ImageForm:
 
     @property
     def used(self) -> str:
-        """How the next observation's images are sent: ``raw``, or ``jpeg:QUALITY``."""
+        """How the last observation's images were sent, or the first one's will be: ``raw``, or ``jpeg:QUALITY``."""
         return f"jpeg:{self._images.quality}" if self._jpeg else "raw"
 
     @property

@@ -47,7 +47,7 @@ class SessionFacts:
 
     @property
     def images(self) -> str:
-        """How the images of the next observation are sent: ``raw``, or ``jpeg:QUALITY``."""
+        """How the images of the last observation were sent, or will be of the first: ``raw``, or ``jpeg:QUALITY``."""
         return self._images.used
 
     @property

@@ -66,6 +66,13 @@ class Line:
         self.show(text)
         self._progress.refresh()  # what follows at once would take its place unseen
 
+    def aside(self, text: str) -> None:
+        """Something that stays: a line of its own, above the line that changes."""
+        if not self.live:
+            note(text)
+            return
+        self._progress.console.print(one_line(text), markup=False, highlight=False)
+
     def show(self, text: str, done: float | None = None, total: float | None = None, amount: str = "") -> None:
         """The line, with a bar at ``done`` of ``total`` where both are known. Only on a terminal."""
         if not self.live:

@@ -39,8 +39,8 @@ class ServerOptions:
         if not self.server:
             raise UsageError("SERVER is missing: HOST, HOST:PORT, or ws://HOST:PORT/api/v1/session/MODEL")
 
-    def client(self, line: Line, prepare: Prepare | None = None) -> InferenceClient:
-        """A client of this server that tells ``line`` what it waits for. ``prepare``: the client's.
+    def client(self, line: Line, prepare: Prepare | None = None, images: str = "raw") -> InferenceClient:
+        """A client of this server that tells ``line`` what it waits for. ``prepare``, ``images``: the client's.
 
         Raises ConfigurationError for an address or token that cannot be used, UsageError for no time at all.
         """
@@ -50,6 +50,8 @@ class ServerOptions:
             self.server,
             auth_token=token_from(self.auth_token_file),
             prepare=prepare,
+            images=images,
+            on_notice=line.aside,
             on_status=line.status,
             # An answer may take long; a server that is there takes a connection at once.
             connect_timeout=min(self.timeout, 10.0),

@@ -66,7 +66,7 @@ def _run() -> Iterator[Event]:
     ]
     for number, outcome in enumerate(ends, 1):
         at = 20.0 * number
-        yield EpisodeInfo(number, number - 1, 15.0, 0.02, 0.1, meta, at, 1.7e9 + at)
+        yield EpisodeInfo(number, number - 1, 15.0, 0.02, 0.1, meta, at, 1.7e9 + at, images="raw")
         if number == 1:
             yield from _played(at)
         elif outcome.failure is not None:
@@ -91,7 +91,7 @@ def _played(at: float) -> Iterator[Event]:
         yield Tick(Command({}, 0.02), rung, at + 1.2 + 0.02 * i, 0.2 + 0.02 * i, observation, 20.0)
     yield Answer(_seen(), None, at + 2, 2.0, 6.0, timing)
     yield Answer(_seen(), rows, at + 2.2, 2.0, 900.0, timing, dropped="they came too late")
-    yield Answer(_seen(), rows, at + 2.5, 2.0, 6.0, timing, anew=True)
+    yield Answer(_seen(), rows, at + 2.5, 2.0, 6.0, timing, anew=True, images="jpeg:90")
     yield Answer(_seen(), [], at + 3, 2.0, 6.0, timing)
 
 
