@@ -5,6 +5,7 @@ import socket
 import subprocess
 
 import pytest
+from offboard_client.cli import show_contract
 from offboard_process import LIMIT, command, environment, in_process, serving
 from plugin_dists import write_plugin
 from toy_vendor import TOY, write_runs
@@ -38,6 +39,25 @@ def test_probe_shows_the_handshake_the_answer_and_the_timings(server):
         "network",
     ):
         assert text in done.stdout
+
+
+@pytest.mark.rule("M-22", "M-27")
+def test_probe_shows_what_goes_along_and_what_an_answer_means_without(capsys):
+    show_contract(
+        {
+            "action_fps": 10,
+            "context": ["delay_steps", "history", "seed"],
+            "context_absent": {"history": "yesterday's", "prefix": "it begins anew"},
+            "context_refused": {"prefix": "the codec rounds"},
+            "history": {"offsets_sec": [-0.2, -0.1], "observation": ["grip"]},
+            "max_delay_steps": 4,
+        }
+    )
+    shown = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
+    assert "what goes along: delay_steps 4 at most" in shown
+    assert "what was observed 0.2, 0.1 s before (offboard run keeps and sends it); without: yesterday's" in shown
+    assert "what goes along: seed optional" in shown
+    assert "what goes along: prefix not possible: the codec rounds; so: it begins anew" in shown
 
 
 def test_probe_for_machines_is_one_object(server):

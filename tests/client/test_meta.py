@@ -71,6 +71,7 @@ ODD = [
     ({"context": "seed"}, r"meta\.context is 'seed' \(str\); expected a list of names"),
     ({"context": [1]}, r"meta\.context is \[1\]"),
     ({"context_refused": ["prefix"]}, r"meta\.context_refused is"),
+    ({"context_absent": {"prefix": 1}}, r"meta\.context_absent is"),
     ({"max_delay_steps": -1}, r"meta\.max_delay_steps is -1 \(int\); expected a whole number from 0 up"),
     ({"max_delay_steps": False}, r"meta\.max_delay_steps is False"),
     ({"max_delay_steps": 0.0}, r"meta\.max_delay_steps is 0\.0"),

@@ -2,15 +2,16 @@
 
 import json
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from flow import JOINTS, MOST_DELAY, SCALE, STEPS, STRIDE, FlowPlugin, FlowPolicy
+from flow import JOINTS, MOST_DELAY, SCALE, STEPS, STRIDE, FlowPlugin, FlowPolicy, Scaled
 from frames import PIXELS
 from offboard_client import BadObservation, InferenceClient
 from offboard_client.wire import CONTEXT, columns, encode_image
-from offboard_core import Chunk, Field, InferenceServer, LoadFailed
+from offboard_core import Chunk, CodecEntry, Field, InferenceServer, LoadFailed, hookimpl
 from puppets import Puppet, source
 from robots import robot
 from talking import Talking, offboard_codecs
@@ -357,6 +358,48 @@ def test_earlier_moments_are_observations_and_their_images_are_read_like_those()
     np.testing.assert_array_equal(context.history[1]["image.wrist"], PIXELS)
 
 
+class Rows(Puppet):
+    """Was trained on the rows of a data set, whose rate it does not know."""
+
+    context = frozenset({"history"})
+    history_steps = (-4, -1)
+
+
+@pytest.mark.rule("M-26", "M-27")
+def test_a_history_in_steps_is_as_far_apart_as_the_codec_says_that_steps_are():
+    absent = {"history": "it looks at what it was sent"}
+    with InferenceServer({"a": flow(Rows(meta={"context_absent": absent}))}, port=0) as server, robot(server) as one:
+        meta = one.opened()["meta"]
+        assert meta["history"] == {"offsets_sec": [-0.4, -0.1], "observation": ["robot_state.q"]}
+        assert meta["context_absent"] == absent
+        moments = [{"robot_state.q": np.ones(JOINTS)}] * 2
+        reply = one.ask({**HERE, "offboard.history": moments[1:]})
+        assert "no list of 2 observations, one from each of -0.4 s, -0.1 s" in reply["error"]
+
+
+@pytest.mark.rule("M-23")
+@pytest.mark.parametrize(
+    ("fps", "why"),
+    [(None, "observed 4, 1 steps ago, and nothing says how many are a second: set --fps"), (0.05, "from -60 on")],
+)
+def test_without_a_rate_that_it_can_be_said_in_there_is_no_history_in_steps_and_the_handshake_says_why(fps, why):
+    class Rated(Scaled):
+        @property
+        def meta(self):
+            return replace(super().meta, action_fps=fps)
+
+    codec = CodecEntry(name="rated", summary="", factory=lambda options, checkpoint: Rated())
+    plugin = SimpleNamespace(offboard_codecs=hookimpl(lambda: [codec]))
+    with (
+        InferenceServer({"a": source({"a": Rows}, codec="rated", plugin=plugin)}, port=0) as server,
+        robot(server) as one,
+    ):
+        meta = one.opened()["meta"]
+        assert meta["context"] == []
+        assert why in meta["context_refused"]["history"]
+        assert why in one.ask({**HERE, "offboard.history": []})["error"]
+
+
 # -- what a policy declares ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("declares", "says"),
@@ -373,6 +416,12 @@ def test_earlier_moments_are_observations_and_their_images_are_read_like_those()
         ({"context": {"history"}, "history_sec": (float("-inf"),)}, "below 0"),
         ({"context": {"history"}, "history_sec": (-1e12,)}, "from -60 on"),
         ({"context": {"history"}, "history_sec": -1.0}, "history_sec is -1.0"),
+        ({"context": {"history"}, "history_steps": (-1, -2)}, r"history_steps is \(-1, -2\); .* oldest first"),
+        ({"context": {"history"}, "history_steps": (-1, 0)}, "below 0"),
+        ({"context": {"history"}, "history_steps": (-0.5,)}, "whole numbers"),
+        ({"context": {"history"}, "history_steps": -1}, "history_steps is -1"),
+        ({"context": {"history"}, "history_steps": (-1,), "history_sec": (-1.0,)}, "expected one of them"),
+        ({"context": {"seed"}, "history_steps": (-1,)}, "no history_steps say it, else nothing"),
     ],
 )
 def test_a_policy_that_declares_what_cannot_be_is_not_loaded(declares, says):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from ..robots import Channel, RobotSpec
@@ -34,12 +34,31 @@ def show_contract(meta: Mapping[str, Any], undeclared: str = "nothing is declare
         or [(undeclared, "", "", "")],
     )
     facts = [(name, text(meta[name])) for name in _ACTION if meta.get(name) is not None]
+    facts += [(f"what goes along: {name}", said) for name, said in _brought(meta)]
     conventions: Mapping[str, str] = meta.get("conventions") or {}
     facts += [(name, text(value)) for name, value in conventions.items()]
     if facts:
         emit_facts("how", facts)
     if meta.get("action_fps") is None:
         tell("nothing says how many steps per second these actions are: the client has to be told")
+
+
+def _brought(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What an observation may bring for the inference itself, and what the policy wants of it and is not told."""
+    refused: Mapping[str, str] = meta.get("context_refused") or {}
+    without: Mapping[str, str] = meta.get("context_absent") or {}
+    for name in meta.get("context") or ():
+        said = "optional"
+        if name == "history":
+            history: Mapping[str, Any] = meta.get("history") or {}
+            offsets: Sequence[float] = history.get("offsets_sec") or ()
+            before = ", ".join(f"{-at:g}" for at in offsets)
+            said = f"what was observed {before} s before (offboard run keeps and sends it)"
+        elif name == "delay_steps" and meta.get("max_delay_steps") is not None:
+            said = f"{meta['max_delay_steps']} at most"
+        yield name, f"{said}; without: {without[name]}" if name in without else said
+    for name, why in refused.items():
+        yield name, f"not possible: {why}" + (f"; so: {without[name]}" if name in without else "")
 
 
 def show_spec(spec: RobotSpec) -> None:

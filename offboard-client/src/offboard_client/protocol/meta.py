@@ -198,6 +198,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "shortest_chunk": (_is_count, "a whole number above 0"),
     "joint_names": (_is_texts, "a list of names"),
     "context": (_is_texts, "a list of names"),
+    "context_absent": (_is_text_map, "a map from names to texts"),
     "context_refused": (_is_text_map, "a map from names to texts"),
     "max_delay_steps": (_is_steps, "a whole number from 0 up"),
     "history": (_is_history, f"a map with observation, a list of names, and offsets_sec, {OFFSETS}"),

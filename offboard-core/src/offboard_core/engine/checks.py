@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import MISSING, fields, is_dataclass
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -62,11 +63,24 @@ def _check_context(policy: Policy[Any]) -> None:
             "delay_steps, else None"
         )
     offsets: Any = policy.history_sec
-    if not are_offsets(offsets) or bool(offsets) != ("history" in policy.context):
+    steps: Any = policy.history_steps
+    if steps and not _are_steps(steps):
+        raise LoadFailed(
+            f"the policy's history_steps is {steps!r:.80}; expected whole numbers below 0, each once, oldest first"
+        )
+    if offsets and steps:
+        raise LoadFailed("the policy has both history_sec and history_steps; expected one of them")
+    if not are_offsets(offsets) or bool(offsets or steps) != ("history" in policy.context):
         raise LoadFailed(
             f"the policy's history_sec is {offsets!r:.80}; expected {OFFSETS}, where its context "
-            "names history, else nothing"
+            "names history and no history_steps say it, else nothing"
         )
+
+
+def _are_steps(value: Any) -> bool:
+    if not isinstance(value, (list, tuple)) or not all(type(at) is int for at in cast("Sequence[Any]", value)):
+        return False
+    return all(before < after for before, after in pairwise([*cast("Sequence[int]", value), 0]))
 
 
 def check_observation(observation: Observation, meta: CodecMeta) -> None:

@@ -6,12 +6,12 @@ Names and sizes are section 7 of the protocol. All of it is checked before the o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 from offboard_client.errors import BadObservation, InvalidAction, brief
-from offboard_client.wire import CONTEXT, check_actions, is_finite
+from offboard_client.wire import CONTEXT, OFFSETS, are_offsets, check_actions, is_finite
 
 from ..catalog import ResolvedCodec
 from ..types import Array, Chunk, InferContext, Observation, Policy, fits, is_array
@@ -33,7 +33,8 @@ class ContextReader:
     def __init__(self, policy: Policy[Any], codec: ResolvedCodec) -> None:
         self._codec = codec
         self._max_delay = policy.max_delay_steps
-        self._offsets = policy.history_sec
+        self._steps = policy.history_steps
+        self._offsets = _offsets(policy, codec.meta.action_fps)
         # What changes from moment to moment: a text does not.
         self._seen = [name for name, field in codec.meta.observation.items() if field.dtype != "str"]
         self._refused = dict(self._lost(policy.context))
@@ -46,6 +47,18 @@ class ContextReader:
             yield "prefix", f"the codec {codec.name} cannot tell the model what the robot was sent: {reason}"
         if "history" in asked and not self._seen:
             yield "history", f"the codec {codec.name} does not declare what it reads"
+        elif "history" in asked and (why := self._not_timed()) is not None:
+            yield "history", why
+
+    def _not_timed(self) -> str | None:
+        """Why a history in steps cannot be one in seconds; None where it can, and where it is one."""
+        fps = self._codec.meta.action_fps
+        wanted = f"the model wants what was observed {', '.join(str(-at) for at in self._steps)} steps ago"
+        if self._steps and fps is None:
+            return f"{wanted}, and nothing says how many are a second: set --fps"
+        if not are_offsets(self._offsets):
+            return f"{wanted}, at {fps:g} steps a second; a history is of {OFFSETS}"
+        return None
 
     def meta(self) -> dict[str, Any]:
         """Its part of the handshake (M-22, M-23, M-26)."""
@@ -144,6 +157,10 @@ class ContextReader:
                 raise BadObservation(f"{what}[{i}]: {error.text}") from None
             frames.append(frame)
         return frames
+
+
+def _offsets(policy: Policy[Any], fps: float | None) -> Sequence[float]:
+    return policy.history_sec if fps is None or not policy.history_steps else [at / fps for at in policy.history_steps]
 
 
 def _is_column(item: tuple[Any, Any]) -> bool:

@@ -102,7 +102,7 @@ class PolicyLaws(Vendor):
         if "seed" in policy.context:
             told["seed"] = 7
         if "history" in policy.context:
-            told["history"] = tuple(inputs for _ in policy.history_sec)
+            told["history"] = tuple(inputs for _ in policy.history_sec or policy.history_steps)
         for context in (InferContext(**told), *(InferContext(**{name: value}) for name, value in told.items())):
             session = policy.new_session(policy.params())
             [answer] = policy.infer_many([Item(session, inputs, context)])

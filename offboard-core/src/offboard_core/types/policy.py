@@ -69,7 +69,8 @@ class Policy(abc.ABC, Generic[S]):
     ``context``: the fields of :class:`InferContext` that it takes. The handshake lists them, and an observation that
     brings another one is refused before it comes here. ``max_delay_steps``: the largest of ``delay_steps`` that it can
     answer to; None = any. ``history_sec``: seconds from the observation to each moment of ``history``, below 0, oldest
-    first.
+    first; or ``history_steps``: steps instead, for a model that was trained on the rows of a data set and does not know
+    their rate. That is the codec's; where nothing says it, the policy is told no history.
     All methods but :meth:`health` run on one thread, the same for the policy's whole life.
     """
 
@@ -80,6 +81,7 @@ class Policy(abc.ABC, Generic[S]):
     context: frozenset[str] = frozenset()
     max_delay_steps: int | None = None
     history_sec: Sequence[float] = ()
+    history_steps: Sequence[int] = ()
     controls: Mapping[str, Control] = {}
 
     @abc.abstractmethod
