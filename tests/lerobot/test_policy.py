@@ -183,9 +183,9 @@ def test_a_seed_is_one_robots_and_nobody_elses(diffusion_policy):
     items = [Item(session_of(diffusion_policy), model_inputs(1), InferContext(seed=s)) for s in (7, None, 8, 7)]
     seed(1)  # as episode does for what it asks about 1
     answers = [result.action for result in diffusion_policy.infer_many(items)]
-    np.testing.assert_array_equal(answers[0], answers[3])
-    assert not np.array_equal(answers[0], answers[2])
-    np.testing.assert_array_equal(answers[1], unseeded[0])
+    np.testing.assert_allclose(answers[0], answers[3], atol=1e-5)
+    assert not np.allclose(answers[0], answers[2], atol=1e-2)
+    np.testing.assert_allclose(answers[1], unseeded[0], atol=1e-5)
 
 
 def test_a_seeded_inference_that_fails_leaves_the_next_one_unseeded(diffusion_policy, monkeypatch):

@@ -121,9 +121,9 @@ def test_what_changes_in_a_store_is_seen(bucket, tmp_path):
 
 
 def test_what_cannot_be_served_is_not_fetched(bucket, tmp_path):
-    upload(write_files(tmp_path / "model", kind="vqbet"), bucket)
+    upload(write_files(tmp_path / "model", kind="sarm"), bucket)
     source = from_flags(Plugins.discover(), vendor="lerobot", checkpoints_dir=bucket)
-    with pytest.raises(LoadFailed, match=rf"{bucket} holds a 'vqbet' policy"):
+    with pytest.raises(LoadFailed, match=rf"{bucket} holds a 'sarm' policy"):
         source.loader.load(source.default(), lambda _: None)
     assert not (tmp_path / "cache").exists()
 

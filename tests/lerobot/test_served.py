@@ -168,11 +168,11 @@ def test_bad_observations_leave_the_session_open(client_of_run):
 
 def test_a_checkpoint_that_cannot_be_loaded_says_why_and_the_server_lives(run):
     broken = run / "checkpoints" / "000050" / "pretrained_model"
-    write_files(broken, kind="vqbet")
+    write_files(broken, kind="sarm")
     try:
         with serve(run) as server, InferenceClient(server.host, server.port) as client:
             assert client.list_models() == ["000050", "000100", "000200"]
-            with pytest.raises(LoadFailed, match="'vqbet' policy; these LeRobot policies are served: act, diffusion"):
+            with pytest.raises(LoadFailed, match="'sarm' policy, which drives nothing"):
                 client.new_session("50")
             with client.new_session("100") as session:
                 assert session.infer(model_inputs(0)) is not None

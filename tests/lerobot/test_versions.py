@@ -3,7 +3,6 @@
 import json
 import logging
 import shutil
-from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 
@@ -141,25 +140,33 @@ def test_the_version_that_wrote_it_is_told_where_it_can_be(tmp_path):
 
 
 def test_the_server_ends_with_the_reason_before_it_listens(tmp_path):
-    folder = write_files(tmp_path / "m", kind="vqbet")
+    folder = write_files(tmp_path / "m", kind="sarm")
     done = offboard("serve", "--checkpoints-dir", str(folder), "--port", "0", "--json")
     assert done.returncode == 1
-    assert "holds a 'vqbet' policy; these LeRobot policies are served: act, diffusion" in done.stderr
+    assert "holds a 'sarm' policy, which drives nothing: it judges how far a task is; these" in done.stderr
     assert "Traceback" not in done.stderr
     assert not done.stdout
 
 
-def test_the_tables_are_those_of_the_installed_lerobot():
+def test_the_table_is_what_the_installed_lerobot_knows():
+    """tools/lerobot_fields.py writes it."""
     import inspect
+    from dataclasses import fields
 
     import offboard_lerobot.build  # noqa: F401 - registers the steps
+    from lerobot.configs.policies import PreTrainedConfig
     from lerobot.configs.types import FeatureType, NormalizationMode
-    from lerobot.policies.factory import make_policy_config
+    from lerobot.policies.factory import get_policy_class
     from lerobot.processor.pipeline import ProcessorStepRegistry
 
-    for kind, known in versions.FIELDS.items():
-        assert {field.name for field in fields(make_policy_config(kind))} | {"type"} == known
-    for name, options in versions.STEPS.items():
-        assert options <= inspect.signature(ProcessorStepRegistry.get(name)).parameters.keys()
-    assert {each.value for each in FeatureType} == versions.FEATURE_TYPES
-    assert {each.value for each in NormalizationMode} == versions.NORMALIZATIONS
+    here = versions.installed()
+    assert here.name.split(".")[:2] == version("lerobot").split(".")[:2]
+    for kind in PreTrainedConfig.get_known_choices():
+        known = {field.name for field in fields(PreTrainedConfig.get_choice_class(kind))} | {"type"}
+        assert here.types[kind].keys() == known
+    assert get_policy_class("act").name in versions.served()
+    for name in versions.STEPS.keys() & set(ProcessorStepRegistry.list()):
+        assert versions.STEPS[name] <= inspect.signature(ProcessorStepRegistry.get(name)).parameters.keys()
+        assert set(here.steps[name]) == inspect.signature(ProcessorStepRegistry.get(name)).parameters.keys()
+    assert {each.value for each in FeatureType} == set(here.features)
+    assert {each.value for each in NormalizationMode} == set(here.normalizations)

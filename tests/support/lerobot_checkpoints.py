@@ -6,6 +6,7 @@ import functools
 import gc
 import json
 import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ INPUTS = {
     "observation.images.left": ("VISUAL", (3, SIDE, SIDE)),
     "observation.images.side": ("VISUAL", (3, SIDE, SIDE)),
 }
+#: Types that take one camera → its name. LeRobot's TD-MPC fails at any other.
+ONE_CAMERA = {"tdmpc": "observation.image", "vqbet": "observation.images.left"}
 OUTPUTS = {"action": ("ACTION", (8,))}
 SETTINGS: dict[str, dict[str, Any]] = {
     "act": {
@@ -26,6 +29,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "diffusion": {
         "down_dims": (16, 32), "n_groups": 4, "diffusion_step_embed_dim": 8, "spatial_softmax_num_keypoints": 4,
         "num_train_timesteps": 4,
+    },
+    "sac": {"latent_dim": 8, "image_encoder_hidden_dim": 8, "state_encoder_hidden_dim": 8},
+    "tdmpc": {
+        "image_encoder_hidden_dim": 8, "state_encoder_hidden_dim": 16, "latent_dim": 8, "mlp_dim": 16, "horizon": 4,
+        "n_gaussian_samples": 16, "n_pi_samples": 4, "n_elites": 4, "cem_iterations": 2, "n_action_repeats": 1,
+        "n_action_steps": 3,
+    },
+    "vqbet": {
+        "n_obs_steps": 2, "gpt_block_size": 32, "gpt_input_dim": 16, "gpt_output_dim": 16, "gpt_n_layer": 1,
+        "gpt_n_head": 2, "gpt_hidden_dim": 16, "spatial_softmax_num_keypoints": 4, "vqvae_n_embed": 4,
+        "vqvae_embedding_dim": 8, "vqvae_enc_hidden_dim": 8, "crop_shape": (56, 56),
     },
 }  # fmt: skip
 
@@ -39,10 +53,19 @@ def imported() -> None:
     import offboard_lerobot.policy  # noqa: F401
     from lerobot.policies.factory import get_policy_class
 
-    for kind in SETTINGS:
-        get_policy_class(kind)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch, about LeRobot's VQ-BeT
+        for kind in SETTINGS:
+            get_policy_class(kind)
     gc.collect()
     gc.freeze()
+
+
+def inputs_of(kind: str) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """What a policy of this type is made to look at."""
+    if kind not in ONE_CAMERA:
+        return INPUTS
+    return {"observation.state": INPUTS["observation.state"], ONE_CAMERA[kind]: INPUTS["observation.images.left"]}
 
 
 def save_policy(folder: Path, kind: str, seed: int = 0) -> Path:
@@ -55,17 +78,18 @@ def save_policy(folder: Path, kind: str, seed: int = 0) -> Path:
     def features(described):
         return {name: PolicyFeature(FeatureType(kind), shape) for name, (kind, shape) in described.items()}
 
+    inputs = inputs_of(kind)
     torch.manual_seed(seed)
     config = make_policy_config(
         kind,
-        input_features=features(INPUTS),
+        input_features=features(inputs),
         output_features=features(OUTPUTS),
         device="cpu",
         push_to_hub=False,
         **SETTINGS[kind],
     )
     stats = {}
-    for name, (kind_of, shape) in {**INPUTS, **OUTPUTS}.items():
+    for name, (kind_of, shape) in {**inputs, **OUTPUTS}.items():
         low = torch.rand((3, 1, 1) if kind_of == "VISUAL" else shape)
         stats[name] = {"min": low, "max": low + 1.5, "mean": low + 0.5, "std": low + 0.25}
     policy = get_policy_class(kind)(config)
@@ -106,13 +130,12 @@ def write_files(folder: Path, *, kind: str = "act", **config: Any) -> Path:
     return folder
 
 
-def model_inputs(seed: int) -> dict[str, np.ndarray]:
-    """One observation in the policies' own features."""
+def model_inputs(seed: int, kind: str = "act") -> dict[str, np.ndarray]:
+    """One observation in the policy's own features."""
     random = np.random.default_rng(seed)
     return {
-        "observation.state": random.uniform(0, 1, 8).astype(np.float32),
-        **{
-            f"observation.images.{camera}": random.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-            for camera in ("left", "side")
-        },
+        name: random.uniform(0, 1, 8).astype(np.float32)
+        if how == "STATE"
+        else random.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+        for name, (how, _) in inputs_of(kind).items()
     }

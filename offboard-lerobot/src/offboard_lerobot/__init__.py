@@ -14,7 +14,7 @@ def offboard_checkpoint_loaders() -> Iterator[LoaderEntry]:
     """LeRobot in this process."""
     yield LoaderEntry(
         name="lerobot",
-        summary="LeRobot 0.4 checkpoints (ACT, diffusion), in this process.",
+        summary="LeRobot checkpoints of every policy type, in this process.",
         factory="offboard_lerobot.loader:LeRobotLoader",
         options="offboard_lerobot.loader:LeRobotOptions",
         registry="lerobot",

@@ -1,6 +1,6 @@
 """Makes a policy of a checkpoint's files. Imports torch and lerobot: seconds, so only a load imports this."""
 
-# LeRobot has no type stubs, and safetensors does not say what is in the paths it takes.
+# LeRobot has no type stubs.
 # pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from lerobot.configs.types import NormalizationMode
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from offboard_client.errors import LoadFailed, OffboardError
 from offboard_core.types import ALONE, NO_CONTEXT, Chunk, Placement, ReportProgress
-from safetensors.torch import load_model
 
 from .device import broken
 from .files import CONFIG, POSTPROCESSOR, PREPROCESSOR, WEIGHTS, Files
 from .policy import LeRobotPolicy
+from .weights import read_weights
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def _write(files: Files, place: Path) -> None:
         **{name: {"steps": steps} for name, steps in files.steps.items()},
     }.items():
         (place / name).write_text(json.dumps(content), "utf-8")
-    for name in files.states:
+    for name in {*files.states, WEIGHTS}:
         (place / name).symlink_to((files.folder / name).absolute())
 
 
@@ -65,14 +65,8 @@ def _build(
     if hasattr(config, "pretrained_backbone_weights"):
         config.pretrained_backbone_weights = None
     report(f"reading the weights onto {target}")
-    model = get_policy_class(config.type)(config)
-    missing, unexpected = load_model(model, files.folder / WEIGHTS, strict=False, device=str(target))
-    if missing or unexpected:
-        raise LoadFailed(
-            f"{files.folder / WEIGHTS} does not fit its config: "
-            f"it lacks {_some(missing)}, and has {_some(unexpected)} that the policy does not have",
-            permanent=True,
-        )
+    kind = get_policy_class(config.type)
+    model = read_weights(kind, config, Path(as_checked), files.folder / WEIGHTS)
     model.to(target).eval()
     preprocess, postprocess = make_pre_post_processors(
         config,
@@ -151,8 +145,3 @@ def _warm_up(policy: LeRobotPolicy, files: Files) -> None:
         session.close()
     if not isinstance(chunk, Chunk) or not all(np.isfinite(rows).all() for rows in chunk.columns().values()):
         raise LoadFailed(f"{files.folder} answers a blank observation with numbers that are not finite")
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = sorted(names)
-    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "") if listed else "nothing"

@@ -50,6 +50,8 @@ MARKS = (CONFIG, WEIGHTS, *_OTHER_KINDS)
 
 _BEFORE_0_4 = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs.")
 _CHANNELS = (1, 3, 4)
+#: Cameras that a policy has room for and no robot has: LeRobot lists them among its inputs and fills them itself.
+_EMPTY = ".empty_camera_"
 # As much as tells a pointer of Git LFS.
 _POINTER = 64
 # Bytes of a JSON file: far more than a config and two lists of steps have.
@@ -57,7 +59,10 @@ _LONGEST_JSON = 16 * 2**20
 # The safetensors format's own bound on its JSON header.
 _LONGEST_HEADER = 100_000_000
 #: Policy type → the key of its config that says how many steps one chunk has.
-_CHUNK_KEYS = {"act": "chunk_size", "diffusion": "n_action_steps"}
+_CHUNK_KEYS = {
+    "diffusion": "n_action_steps", "multi_task_dit": "n_action_steps", "pi0_fast": "n_action_steps",
+    "vqbet": "action_chunk_size",
+}  # fmt: skip
 
 
 class Incomplete(Exception):
@@ -113,9 +118,18 @@ class Files:
         """LeRobot's name of the policy class (``act``)."""
         return str(self.config["type"])
 
+    def _chunk_length(self) -> Any:
+        config = self.config
+        if self.type in ("sac", "gaussian_actor"):
+            return 1
+        if self.type == "tdmpc":
+            repeats = config.get("n_action_repeats", 0)
+            return repeats if repeats != 1 or not config.get("use_mpc") else config.get("horizon")
+        return config.get(_CHUNK_KEYS.get(self.type, "chunk_size"))
+
     def checkpoint(self, id: str, experiment: str, revision: str | None = None) -> Checkpoint:
         """The folder as a checkpoint of this id. ``revision``: the commit it was read at, where there are commits."""
-        chunk_length = self.config.get(_CHUNK_KEYS.get(self.type, ""))
+        chunk_length = self._chunk_length()
         return Checkpoint(
             id=id,
             location=self.location,
@@ -123,7 +137,7 @@ class Files:
             type=self.type,
             inputs=self.inputs,
             outputs=self.outputs,
-            chunk_length=chunk_length if isinstance(chunk_length, int) else None,
+            chunk_length=chunk_length if type(chunk_length) is int else None,
             recorded=self.recorded,
             extras={"policy_type": self.type, **({} if revision is None else {"revision": revision})},
         )
@@ -147,7 +161,7 @@ def read(place: Place) -> Files:
     return Files(
         location=place.location,
         config=config,
-        inputs=_features(config["input_features"]),
+        inputs={name: field for name, field in _features(config["input_features"]).items() if _EMPTY not in name},
         outputs=_features(config["output_features"]),
         steps=_steps(place, header),
         recorded={} if recorded is None else read_json(recorded, RECORDED),

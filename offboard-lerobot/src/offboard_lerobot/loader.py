@@ -14,7 +14,7 @@ from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, 
 
 from .files import CONFIG, Files, Incomplete, read
 from .places import LocalPlace, Place, RemotePlace
-from .versions import FIELDS, understood
+from .versions import NO_POLICIES, served, understood
 
 log = logging.getLogger(__name__)
 
@@ -106,9 +106,11 @@ def _servable(place: Place) -> Files:
         files = read(place)
     except Incomplete as error:
         raise LoadFailed(f"{place.location} {error.verdict}: {error}") from None
-    if files.type not in FIELDS:
+    if files.type not in served():
+        what = f", which drives nothing: {NO_POLICIES[files.type]}" if files.type in NO_POLICIES else ""
         raise LoadFailed(
-            f"{files.location} holds a {files.type!r} policy; these LeRobot policies are served: {', '.join(FIELDS)}"
+            f"{files.location} holds a {files.type!r} policy{what}; these LeRobot policies are served: "
+            f"{', '.join(served())}"
         )
     if set(files.outputs) != {"action"}:
         raise LoadFailed(

@@ -7,36 +7,37 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import deque
-from collections.abc import Generator, Mapping, Sequence
-from functools import partial
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from lerobot.policies.utils import populate_queues
-from lerobot.utils.constants import ACTION, OBS_IMAGES
+from lerobot.utils.constants import ACTION
 from offboard_client.errors import BadObservation, InvalidAction, ModelLost, OffboardError, PolicyFailed, told
 from offboard_core.process import collect
 from offboard_core.types import Chunk, Field, Health, InferContext, Item, Policy, Session, is_array, is_image
 
 from .device import broken
+from .draws import seeded
+from .families import Memory, family_of
 from .files import Files
 from .sampling import sampling_params
 
 log = logging.getLogger(__name__)
 
 Inputs = Mapping[str, Any]
-History = dict[str, deque[torch.Tensor]]
+#: Steps of a flow that a session may ask for: nothing in how it was trained bounds them.
+_MOST_STEPS = 100
 
 
 class LeRobotSession(Session):
-    """One episode. ``history``: the last observations, for policies that look back; None for those that do not."""
+    """One episode. ``memory``: what it keeps of what was, for policies that look back; None for those that do not."""
 
     def __init__(self, policy: LeRobotPolicy, params: Any) -> None:
         self._policy = policy
         self.params = params
-        self.history: History | None = None
+        self.closed = False
+        self.memory: Memory = None
         self.reset()
 
     def infer(self, inputs: Inputs, context: InferContext) -> Chunk | None:
@@ -48,18 +49,18 @@ class LeRobotSession(Session):
 
     def reset(self) -> None:
         """Forget what was observed."""
-        self.history = self._policy.blank_history()
+        self.memory = self._policy.blank_memory()
 
     def close(self) -> None:
         """Let go of the observations."""
-        self.history = None
+        self.closed, self.memory = True, None
 
 
 class LeRobotPolicy(Policy[LeRobotSession]):
     """``model``: a PreTrainedPolicy in evaluation mode on ``device``, with its own pre- and postprocessors.
 
-    A chunk is (T, D) float32 in the units of the training data, post-processed as a whole. Policies with a history
-    (``_queues``) run one episode at a time, the others batch. Those that sample take a seed, and a number of steps.
+    A chunk is (T, D) float32 in the units of the training data, post-processed as a whole. Those that draw random
+    numbers take a seed; those that make an action of noise step by step, how many steps.
     """
 
     def __init__(
@@ -73,14 +74,17 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         self._white = torch.tensor(255.0, device=device)
         self._inputs: Mapping[str, Field] = files.inputs
         self._action_shape = files.outputs[ACTION].shape
-        self._looks_back = getattr(model, "_queues", None) is not None
-        # What samples, for policies that do.
-        self._sampler: Any = getattr(model, "diffusion", None)
-        if self._sampler is not None:
+        family = family_of(files.type, model)
+        self._family: Any = family
+        if family.draws:
             self.context = frozenset({"seed"})
-            trained = self._sampler.noise_scheduler.config.num_train_timesteps
-            self.params = sampling_params(self._sampler.num_inference_steps, trained)
-        self.max_batch_size = 1 if self._looks_back else max_batch_size
+        if family.steps is not None:
+            steps: int = getattr(*family.steps)
+            scheduler = getattr(family.steps[0], "noise_scheduler", None)
+            self.params = sampling_params(
+                steps, max(steps, _MOST_STEPS) if scheduler is None else scheduler.config.num_train_timesteps
+            )
+        self.max_batch_size = max_batch_size if family.batches else 1
         self.meta = {
             "device": str(device),
             "policy_type": files.type,
@@ -100,11 +104,11 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         sound: list[int] = []
         for i, item in enumerate(batch):
             try:
-                self._check(item.inputs)
+                self._check(item)
                 sound.append(i)
-            except BadObservation as error:
+            except (BadObservation, PolicyFailed) as error:
                 results[i] = error.with_traceback(None)
-        groups = [[i] for i in sound] if self._looks_back else [sound] if sound else []
+        groups = self._groups(batch, sound)
         while groups:
             group = groups.pop()
             try:
@@ -132,17 +136,17 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         """See :meth:`Policy.health`: failed once nothing can be computed on the device any more."""
         return self._health
 
-    def blank_history(self) -> History | None:
-        """An empty history, as the model itself makes one; None for a model without."""
-        if not self._looks_back:
-            return None
-        self._model.reset()
-        history, self._model._queues = self._model._queues, {}
-        return history
+    def batch_key(self, item: Item[LeRobotSession]) -> Hashable:
+        """See :meth:`Policy.batch_key`: a call has one number of steps."""
+        return super().batch_key(item), item.session.params
+
+    def blank_memory(self) -> Memory:
+        """What an episode begins with."""
+        return self._family.memory()
 
     def close(self) -> None:
         """Drop the weights and give the device's memory back."""
-        self._model = self._preprocess = self._postprocess = self._sampler = None
+        self._model = self._preprocess = self._postprocess = self._family = None
         collect()
         if self._health.state == "failed":
             return  # the device would fail at that, too
@@ -151,7 +155,19 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         elif self._device.type == "mps":
             torch.mps.empty_cache()
 
-    def _check(self, inputs: Inputs) -> None:
+    def _groups(self, batch: Sequence[Item[LeRobotSession]], sound: Sequence[int]) -> list[list[int]]:
+        """Which items share a call: those with as many steps, and of a session one; the rest alone."""
+        if not self._family.batches:
+            return [[i] for i in sound]
+        groups: dict[Hashable, list[int]] = {}
+        for i in sound:
+            groups.setdefault(batch[i].session.params, []).append(i)
+        return list(groups.values())
+
+    def _check(self, item: Item[LeRobotSession]) -> None:
+        if item.session.closed:
+            raise PolicyFailed("the session is closed")
+        inputs = item.inputs
         for name, field in self._inputs.items():
             value = inputs.get(name)
             if not is_array(value) or value.shape != field.shape or value.dtype != field.dtype:
@@ -165,50 +181,20 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         ready = self._preprocess(self._tensors([item.inputs for item in batch]))
         # The processors leave the names of a whole training row; of these only the action confuses a model.
         ready.pop(ACTION, None)
-        if self._sampler is not None:  # it looks back, too: one session at a time
-            self._sampler.num_inference_steps = batch[0].session.params.num_inference_steps
+        if self._family.steps is not None:
+            owner, name = self._family.steps
+            setattr(owner, name, batch[0].session.params.num_inference_steps)
         amp = torch.autocast(self._device.type) if self._amp else contextlib.nullcontext()
-        with amp, self._seeded(batch[0].context.seed):
-            actions = self._with_history(batch[0].session, ready) if self._looks_back else self._chunk(ready)
+        with amp, seeded([item.context.seed for item in batch]):
+            actions, episodes = self._family.chunk(ready, [item.session.memory for item in batch])
         rows = self._postprocess(actions).to("cpu", torch.float32).numpy()
-        if rows.ndim != 3 or rows.shape[2:] != self._action_shape:
-            raise InvalidAction(f"the policy answered {rows.shape}, its config says (B, T, {self._action_shape})")
+        if rows.ndim != 3 or len(rows) != len(batch) or rows.shape[2:] != self._action_shape:
+            raise InvalidAction(
+                f"the policy answered {rows.shape}, its config says ({len(batch)}, T, {self._action_shape})"
+            )
+        for item, memory in zip(batch, episodes, strict=True):
+            item.session.memory = memory
         return [Chunk(action) for action in rows]
-
-    @contextlib.contextmanager
-    def _seeded(self, seed: int | None) -> Generator[None]:
-        """Within it the model samples from a generator of this seed; None: from torch's, as ever.
-
-        torch's own generator belongs to the whole process: seeding that would decide what other models answer.
-        """
-        if seed is None:
-            yield
-            return
-        own = torch.Generator(self._device).manual_seed(seed)
-        self._sampler.conditional_sample = partial(self._sampler.conditional_sample, generator=own)
-        try:
-            yield
-        finally:
-            del self._sampler.conditional_sample  # the class's own again
-
-    def _chunk(self, ready: dict[str, Any]) -> torch.Tensor:
-        return self._model.predict_action_chunk(ready)
-
-    def _with_history(self, session: LeRobotSession, ready: dict[str, Any]) -> torch.Tensor:
-        """Lend the episode's history to the model. A call that fails leaves the episode as it was."""
-        if session.history is None:
-            raise PolicyFailed("the session is closed")
-        images = list(self._model.config.image_features)
-        if images:
-            ready[OBS_IMAGES] = torch.stack([ready[name] for name in images], dim=-4)
-        lent = {name: queue.copy() for name, queue in session.history.items()}
-        try:
-            self._model._queues = populate_queues(lent, ready)
-            actions = self._chunk(ready)
-        finally:
-            self._model._queues = {}
-        session.history = lent
-        return actions
 
     def _tensors(self, inputs: Sequence[Inputs]) -> dict[str, Any]:
         """As LeRobot prepares one observation, for several: images 0 … 1, channels first."""

@@ -1,0 +1,84 @@
+"""Write down what the installed LeRobot knows: the fields of each policy type, and each processor's options.
+
+offboard-lerobot reads checkpoints without LeRobot, and of the version that is not installed. What each release knows
+is a table in its package; this writes the row of the release that is installed where this runs::
+
+    .venv/bin/python tools/lerobot_fields.py        in an environment for each release of LeRobot
+"""
+
+# LeRobot has no type stubs.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import json
+import pkgutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+TABLE = Path(__file__).parent.parent / "offboard-lerobot/src/offboard_lerobot/releases.json"
+
+
+def known() -> dict[str, Any]:
+    """Types → fields → defaults, and steps → options, of the installed LeRobot. What cannot be imported is left out."""
+    import lerobot.policies
+    import lerobot.processor
+    from lerobot.configs.policies import PreTrainedConfig
+    from lerobot.configs.types import FeatureType, NormalizationMode
+    from lerobot.processor.pipeline import ProcessorStepRegistry
+
+    for package in (lerobot.policies, lerobot.processor):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if ".configuration_" in module.name or ".processor_" in module.name or "lerobot.processor." in module.name:
+                importlib.import_module(module.name)
+    types = {name: PreTrainedConfig.get_choice_class(name) for name in PreTrainedConfig.get_known_choices()}
+    names = sorted(ProcessorStepRegistry.list())
+    return {
+        "types": {name: {"type": None, **dict(sorted(_defaults(types[name]).items()))} for name in sorted(types)},
+        "steps": {name: sorted(inspect.signature(ProcessorStepRegistry.get(name)).parameters) for name in names},
+        "features": sorted(each.value for each in FeatureType),
+        "normalizations": sorted(each.value for each in NormalizationMode),
+    }
+
+
+def _defaults(kind: type) -> dict[str, Any]:
+    """Plain data only: a default that is an object is what its checkpoint always writes out."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        try:
+            found[field.name] = json.loads(json.dumps(default))
+        except TypeError:
+            found[field.name] = None
+    return found
+
+
+def main() -> None:
+    """Put this release's row in its place."""
+    table: dict[str, Any] = json.loads(TABLE.read_text("utf-8")) if TABLE.exists() else {}
+    table[version("lerobot")] = known()
+    rows = [f"{json.dumps(release)}: {_row(table[release])}" for release in sorted(table)]
+    TABLE.write_text("{" + ",\n".join(rows) + "}\n", "utf-8")
+
+
+def _row(release: dict[str, Any]) -> str:
+    """One line for each type and step, so that a change can be read."""
+    parts: list[str] = []
+    for name, value in release.items():
+        if isinstance(value, dict):
+            each: dict[str, Any] = value
+            lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(of)}" for key, of in each.items())
+            parts.append(f" {json.dumps(name)}: {{\n{lines}}}")
+        else:
+            parts.append(f" {json.dumps(name)}: {json.dumps(value)}")
+    return "{\n" + ",\n".join(parts) + "}"
+
+
+if __name__ == "__main__":
+    main()
