@@ -118,9 +118,9 @@ def test_a_run_that_cannot_begin_closes_the_robot(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "say which robot first: offboard run gymnasium:ID|sim HOST:PORT (or --policy POLICY)"),
-        (["x:8000", "sim"], "say which robot first: offboard run gymnasium:ID|sim HOST:PORT (or --policy POLICY)"),
-        (["ws://x"], "say which robot first: offboard run gymnasium:ID|sim HOST:PORT (or --policy POLICY)"),
+        ([], "sim HOST:PORT (or --policy POLICY)"),
+        (["x:8000", "sim"], "sim HOST:PORT (or --policy POLICY)"),
+        (["ws://x"], "sim HOST:PORT (or --policy POLICY)"),
         (["sim"], "SERVER is missing: HOST:PORT right behind the robot's name, or --policy POLICY instead of a server"),
         (["sim", "--nope"], "Unrecognized options: --nope"),
         (["sim", "--seed", "1", "--nope"], "Unrecognized options: --nope"),

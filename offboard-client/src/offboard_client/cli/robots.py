@@ -12,7 +12,7 @@ from tyro.conf import Positional
 from ..play import RobotLimits, load_limits
 from ..plugins import Found, UsageError
 from ..robots import RobotEntry, choose_robot, list_robots, make_robot
-from ..terminal import emit_facts, emit_json, parse, say, tell
+from ..terminal import emit_facts, emit_json, parse, say, split_dotted, tell
 from .contract import show_spec
 from .limit_options import LimitsFile, show_limits
 from .own_options import listed, parse_together, robots_part
@@ -65,10 +65,11 @@ def run(arguments: list[str]) -> int:
 def _show(name: str, arguments: list[str]) -> int:
     chosen = choose_robot(name)
     parts = {"robots": ("offboard robots", Options), "robot": robots_part(chosen)}
+    rest, dotted = split_dotted(arguments, filter(None, [chosen.entry.dotted]))
     found = parse_together(
-        parts, arguments, f"robots {chosen}", f"Show what a robot measures and plays. {chosen.entry.summary}"
+        parts, rest, f"robots {chosen}", f"Show what a robot measures and plays. {chosen.entry.summary}"
     )
-    robot = make_robot(chosen, found.robot)
+    robot = make_robot(chosen, chosen.entry.with_dotted(found.robot, dotted))
     spec = robot.spec
     file: Path | None = found.robots.limits_file
     limits = RobotLimits() if file is None else load_limits(file)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -192,16 +192,17 @@ def parse_with_policy(command: str, options: type[T], arguments: Sequence[str], 
     }
     if policy is not None:
         parts["own"] = (f"the policy {policy} of {policy.provider}", policy.options())
-    owner = None if policy is None else policy.entry.dotted
-    rest, dotted = split_dotted(rest, [] if owner is None else [owner])
+    owners = [robot.entry.dotted, None if policy is None else policy.entry.dotted]
+    rest, dotted = split_dotted(rest, filter(None, owners))
     try:
         found = parse_together(parts, rest, f"{command} {robot}", f"{summary} {robot.entry.summary}")
     except LeftOver as error:
         if policy is None:
             raise
         raise UsageError(f"give either the server {error.words[0]} or --policy {named}, not both") from error
-    own = None if policy is None else (policy, _with_options(found.own, dotted))
-    return Parsed(found.run, robot, found.robot, found.source, own, robot_limits(found.run, file))
+    own = None if policy is None else (policy, policy.entry.with_dotted(found.own, dotted))
+    options_of = robot.entry.with_dotted(found.robot, dotted)
+    return Parsed(found.run, robot, options_of, found.source, own, robot_limits(found.run, file))
 
 
 def _policy(named: str, command: str) -> Chosen[PolicyEntry]:
@@ -228,10 +229,6 @@ def _refuse_policies_words(rest: Sequence[str]) -> None:
 
 def _policies() -> set[str]:
     return {found.name for found in list_policies()}
-
-
-def _with_options(own: Any, dotted: Mapping[str, Mapping[str, Any]]) -> Any:
-    return dataclasses.replace(own, **{f"{owner}_options": given for owner, given in dotted.items()})
 
 
 def _refuse_real(command: str, rest: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigurationError, InvalidAction
-from ..robots import Channel, Kinematics, Robot, Vector, check_period, vector
+from ..robots import Channel, Kinematics, Robot, Translation, Vector, check_period, vector
 from .fit import KNOWN, action_rate, unchecked
 from .homing import check_place, way
 from .motion import Motion, State, no_range, no_workspace
@@ -80,9 +80,16 @@ class Guard:
             )
         if strange := sorted(declared.keys() - KNOWN - self._bounded.keys()):
             raise ConfigurationError(unchecked(strange[0]))
+        self._translations: Mapping[str, Translation] = getattr(robot, "translations", {})
         self._names = frozenset(declared or robot.actions)
         self._promise = "the handshake announced" if declared else "this robot plays"
-        self._check_holdable(self._names)
+        for own, translation in self._translations.items():
+            if strange := sorted(set(translation.names) - KNOWN):
+                raise ConfigurationError(
+                    f"the robot says that {own} means {', '.join(strange)}. {unchecked(strange[0])}"
+                )
+        meant = (name for own in self._names & self._translations.keys() for name in self._translations[own].names)
+        self._check_holdable({*self._names, *meant})
         #: Whether what was checked has to be checked anew once the arm has stood still: it accelerates again.
         self.minds_rest = any(
             each is not None
@@ -221,6 +228,16 @@ class Guard:
         for name in action.keys() & self._bounded.keys():
             values = action[name] = vector(action[name], None, f"{name} of {row}")
             self._bounded[name].check(values, f"{name} of {row}")
+        for name in action.keys() & self._translations.keys():
+            meant = self._translations[name].meaning(vector(action.pop(name), None, f"{name} of {row}"))
+            if set(meant) != set(self._translations[name].names):
+                raise ConfigurationError(
+                    f"the robot says that {name} means {', '.join(self._translations[name].names)}, and it returned "
+                    f"{', '.join(meant)}"
+                )
+            if twice := action.keys() & meant.keys():
+                raise InvalidAction(f"{row}: {name} commands {', '.join(sorted(twice))}, which the row commands, too")
+            action.update(meant)
         if "target_grip" in action:
             at = self._motion.grip(action["target_grip"], at, seconds, f"target_grip of {row}")
             action["target_grip"] = np.array([at.grip])

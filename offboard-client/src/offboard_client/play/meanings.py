@@ -33,6 +33,7 @@ _SAID: dict[str, dict[str, str]] = {
         "rad/s": rf"\brad(?:ians?)?\b{_A_SECOND}",
         "degrees": rf"(?:\bdeg(?:rees?)?\b|°){_ALONE}",
         "degrees/s": rf"(?:\bdeg(?:rees?)?\b|°){_A_SECOND}",
+        "-100 to 100 of the motor's range": r"-100 to 100\b",
     },
     "quaternion": {"w x y z": _in_order("wxyz"), "x y z w": _in_order("xyzw")},
     "grip": {

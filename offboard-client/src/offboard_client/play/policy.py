@@ -58,12 +58,7 @@ class PolicyEntry(Entry):
 
     Entry points of the group ``offboard.policies`` name one each. With a ``part``: ``factory(options, part,
     on_status)``. ``on_status`` is told what it waits for, as by a server. It raises what opening a session raises.
-
-    ``dotted``: a field of its options that is a map, where options are somebody else's whom only the policy finds.
-    On a command line ``--OWNER.NAME VALUE`` is an entry of the field ``OWNER_options``; this is the ``OWNER``.
     """
-
-    dotted: str | None = None
 
 
 def list_policies() -> list[Found[PolicyEntry]]:

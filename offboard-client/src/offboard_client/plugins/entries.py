@@ -7,7 +7,7 @@ The module that holds an entry is imported for listings and help, so it stays li
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -30,13 +30,21 @@ class Entry:
     ``"module:attr"`` of a frozen dataclass, each field one flag of the command line, its docstring the help.
     ``part``: what may follow the name after a colon, as help calls it (``ID`` of ``gymnasium:ID``); None: nothing.
     With one, the factory gets it behind the options, None where it was left away, and ``options`` may be a function of
-    it that returns the dataclass.
+    it that returns the dataclass. ``dotted``: a field of its options that is a map, where options are somebody else's
+    whom only it finds. On a command line ``--OWNER.NAME VALUE`` is an entry of the field ``OWNER_options``; this is the
+    ``OWNER``.
     """
 
     summary: str
     factory: str | Callable[..., Any]
     options: str | Callable[..., Any] = NoOptions
     part: str | None = None
+    dotted: str | None = None
+
+    def with_dotted(self, options: Any, found: Mapping[str, Mapping[str, Any]]) -> Any:
+        """``options`` with what a command line said of its ``dotted`` owner. ``found``: by owner."""
+        given = found.get(self.dotted or "")
+        return options if given is None else dataclasses.replace(options, **{f"{self.dotted}_options": given})
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Kinematics, Leader, Robot, Task
+from .base import Kinematics, Leader, Robot, Task, Translation
 from .calls import STOPPING, Asked, connected, held, not_back
 from .dry import DryRobot, DryTask
 from .entries import GROUP, RobotEntry, Unjudged, choose_robot, list_robots, make_robot, make_task
@@ -23,6 +23,7 @@ __all__ = [
     "RobotEntry",
     "RobotSpec",
     "Task",
+    "Translation",
     "Unjudged",
     "Vector",
     "Asked",

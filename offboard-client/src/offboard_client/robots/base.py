@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 from ..errors import InvalidAction
@@ -23,6 +25,17 @@ class Kinematics(Protocol):
     def forward(self, q: Vector) -> Vector:
         """Joints (n,) in rad → pose (7,): x y z in m, unit quaternion w x y z, in the arm's base frame."""
         ...
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What an action of the robot's own means by the protocol's names, so that the limits hold for it.
+
+    ``names``: those that ``meaning`` returns, each with its vector in float64, of a vector of its channel's shape.
+    """
+
+    names: tuple[str, ...]
+    meaning: Callable[[Vector], Mapping[str, Vector]]
 
 
 class Leader(Protocol):
@@ -48,6 +61,8 @@ class Robot(abc.ABC):
     kinematics: Kinematics | None = None
     #: Whether time passes by itself. A simulation's may pass in :meth:`apply` only, and wait for the policy meanwhile.
     realtime: bool = True
+    #: What names of its own mean. What is played of them is what they mean, once that was checked.
+    translations: Mapping[str, Translation] = MappingProxyType({})
     #: Where a person can take the robot over.
     leader: Leader | None = None
 

@@ -26,7 +26,7 @@ class DryRobot(Robot):
         self._robot = robot
         self._arm = kinematics if robot.kinematics is None else robot.kinematics
         self.spec, self.kinematics, self.leader = robot.spec, robot.kinematics, robot.leader
-        self.realtime = robot.realtime
+        self.realtime, self.translations = robot.realtime, getattr(robot, "translations", {})
         self._stopped = threading.Event()
         self._grid = ControlGrid(robot.control_period, self._stopped.wait)
         self._led: dict[str, Vector] = {}

@@ -1,0 +1,205 @@
+"""An arm of LeRobot as a robot: its motors by the protocol's names, and by LeRobot's own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+from offboard_client.errors import ConfigurationError, InvalidAction, RobotFailed, told
+from offboard_client.robots import Channel, ControlGrid, Robot, RobotSpec, Translation
+
+from .config import make_robot
+from .motors import MotorUnits, Vector, read_units
+from .options import ArmOptions
+
+#: The vector of the motors in LeRobot's unit, measured and played.
+MOTORS, TARGETS = "motors", "target_motors"
+#: How far what LeRobot says that it has sent may be from what it was given, in the motors' units: it rounds.
+_ROUNDED = 0.5
+_GRIP = "0 open to 1 closed"
+
+
+class Arm(Robot):
+    """What ``lerobot-teleoperate`` and its like drive, if it is one arm of one bus.
+
+    Its motors are joints and a gripper.
+
+    It measures ``robot_state.q`` in rad and ``grip``, and beside them ``motors``, all motors in LeRobot's unit, as data
+    sets have them; and plays ``target_joints`` and ``target_grip``, or ``target_motors``, which means these and is held
+    within the same limits. Nothing is sent beyond the calibrated range.
+    """
+
+    def __init__(self, device: Any, options: ArmOptions) -> None:
+        """``device``: LeRobot's robot. Raises ConfigurationError for one that is no such arm, or not calibrated."""
+        self._device = device
+        bus = getattr(device, "bus", None)
+        if bus is None or not hasattr(bus, "motors"):
+            raise ConfigurationError(
+                f"{device.name} has no bus of its own whose calibration says what its numbers mean; write a Robot for "
+                "it (docs/how-to/own-robot.md)"
+            )
+        self._bus = bus
+        self._units = units = read_units(bus, device.calibration, device.calibration_fpath, options.gripper_open)
+        self._cameras = _cameras(device, units)
+        self.spec = _spec(units, self._cameras, 1 / options.rate)
+        meant = ("target_joints", "target_grip") if units.gripper else ("target_joints",)
+        self.translations = {TARGETS: Translation(meant, self._meaning)}
+        self._stopped = threading.Event()
+        self._grid = ControlGrid(self.control_period, self._stopped.wait)
+        self._sent: Vector | None = None
+
+    def connect(self) -> None:
+        """Open the bus and the cameras; LeRobot switches the torque off and on meanwhile, and asks for no calibration.
+
+        Raises ConfigurationError where the motors hold another calibration than the file.
+        """
+        try:
+            self._device.connect(calibrate=False)
+            calibrated = self._device.is_calibrated
+        except Exception as error:
+            raise RobotFailed(f"the arm cannot be connected: {' '.join(told(error).split())}") from error
+        if not calibrated:
+            raise ConfigurationError(
+                f"the motors hold another calibration than {self._device.calibration_fpath}: it may be another arm's. "
+                "Give the --robot.id that it was calibrated with, or calibrate it with lerobot-calibrate"
+            )
+
+    def observe(self) -> dict[str, Any]:
+        """What LeRobot's robot observes."""
+        seen: Mapping[str, Any] = self._device.get_observation()
+        measured = self._measured([seen.get(f"{name}.pos") for name in self._units.names])
+        if self._stopped.is_set() and self._sent is not None:
+            # It goes on from where it is now; but a gripper that holds something goes on to press it.
+            n = self._units.joints
+            self._sent = np.concatenate([measured[MOTORS][:n], self._sent[n:]])
+        self._stopped.clear()
+        return measured | {f"image.{name}": self._picture(name, seen) for name in self._cameras}
+
+    def state(self) -> dict[str, Any]:
+        """The motors only. An arm that was stopped stays so."""
+        seen: Mapping[str, Any] = self._bus.sync_read("Present_Position")
+        return self._measured([seen.get(name) for name in self._units.names])
+
+    def apply(self, action: Mapping[str, Any], seconds: float) -> None:
+        """A set-point each control period, evenly from the last one, or from where the arm is."""
+        if self._stopped.is_set():
+            return
+        goal = self._goal(self.checked(action))
+        periods = round(seconds / self.control_period)
+        start = self._sent if self._sent is not None or goal is None else self._now()
+        for period in range(1, periods + 1):
+            self._grid.next()
+            if self._stopped.is_set():
+                return
+            if goal is not None and start is not None:
+                self._send(start + (goal - start) * (period / periods))
+        self._grid.rest()
+
+    def stop(self) -> None:
+        """See :meth:`Robot.stop`: the motors hold the last set-point."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Disconnect, which switches the torque off unless ``disable_torque_on_disconnect`` is false."""
+        opened = [self._bus, *getattr(self._device, "cameras", {}).values()]
+        if self._device.is_connected:
+            self._device.disconnect()
+            return
+        for each in opened:  # as where connect has failed half-way
+            if each.is_connected:
+                each.disconnect()
+
+    # -- inside ----------------------------------------------------------------------------------------
+    def _meaning(self, motors: Vector) -> dict[str, Vector]:
+        joints, grip = self._units.protocol(motors)
+        return {"target_joints": joints} | ({} if grip is None else {"target_grip": grip})
+
+    def _goal(self, action: dict[str, Vector]) -> Vector | None:
+        """All motors, where the action says where to; None where it holds."""
+        if not action:
+            return None
+        if (own := action.pop(TARGETS, None)) is not None:
+            if action:
+                raise InvalidAction(f"{TARGETS} and {', '.join(action)} command the same motors")
+            return own
+        joints, grip = self._units.protocol(self._now() if self._sent is None else self._sent)
+        return self._units.motors(action.get("target_joints", joints), action.get("target_grip", grip))
+
+    def _now(self) -> Vector:
+        return cast("Vector", self.state()[MOTORS])
+
+    def _send(self, motors: Vector) -> None:
+        told_motors = {f"{name}.pos": float(value) for name, value in zip(self._units.names, motors, strict=True)}
+        sent: Mapping[str, Any] = self._device.send_action(dict(told_motors))
+        self._sent = motors
+        for name, value in told_motors.items():
+            if not abs(float(sent.get(name, np.nan)) - value) <= _ROUNDED:
+                raise RobotFailed(f"{name} was to be sent {value:.4g}, and LeRobot's robot has sent {sent.get(name)}")
+
+    def _measured(self, motors: list[Any]) -> dict[str, Any]:
+        if lacking := [name for name, value in zip(self._units.names, motors, strict=True) if value is None]:
+            raise RobotFailed(f"the arm's observation has no {', '.join(lacking)}")
+        found: Vector = np.array(motors, np.float64)
+        if not np.isfinite(found).all():
+            raise RobotFailed(f"the motors are at {found.tolist()}, which is not finite")
+        joints, grip = self._units.protocol(found)
+        # A gripper that is pressed gives way by a hair.
+        return {"robot_state.q": joints, MOTORS: found} | ({} if grip is None else {"grip": np.clip(grip, 0, 1)})
+
+    def _picture(self, name: str, seen: Mapping[str, Any]) -> Any:
+        picture, expected = np.array(seen.get(name)), self._cameras[name]
+        if picture.shape != expected or picture.dtype != np.uint8:
+            raise RobotFailed(
+                f"the camera {name} delivers {picture.shape} {picture.dtype}; its config says {expected} uint8"
+            )
+        return picture
+
+
+def make_arm(options: ArmOptions, kind: str | None) -> Arm:
+    """What ``offboard run lerobot:TYPE`` drives. Raises ConfigurationError."""
+    if kind is None:
+        raise ConfigurationError("say which of LeRobot's robots: lerobot:TYPE, as in lerobot:so101_follower")
+    return Arm(make_robot(kind, options.robot_options), options)
+
+
+def _cameras(device: Any, units: MotorUnits) -> dict[str, tuple[int, int, int]]:
+    """The cameras' shapes. Raises ConfigurationError for what is neither a camera nor a motor's position."""
+    positions = {f"{name}.pos" for name in units.names}
+    played = set(device.action_features)
+    measured = {name: feature for name, feature in device.observation_features.items() if name not in positions}
+    strange = sorted((played ^ positions) | {name for name, each in measured.items() if not _is_shape(each)})
+    if strange:
+        raise ConfigurationError(
+            f"{device.name} has {', '.join(strange)}, and only a motor's position and cameras are known; write a Robot "
+            "for it (docs/how-to/own-robot.md)"
+        )
+    return {name: tuple(shape) for name, shape in measured.items()}
+
+
+def _is_shape(feature: Any) -> bool:
+    return isinstance(feature, (tuple, list)) and len(cast("tuple[Any, ...]", feature)) == 3
+
+
+def _spec(units: MotorUnits, cameras: Mapping[str, tuple[int, int, int]], period: float) -> RobotSpec:
+    joints, n = units.names[: units.joints], units.joints
+    low, high = units.low[:n] * units.scale, units.high[:n] * units.scale
+    q = Channel(shape=(n,), unit="rad", order=joints)
+    motors = Channel(shape=(len(units.names),), unit=units.unit, order=units.names)
+    measures = {"robot_state.q": q, MOTORS: motors}
+    plays = {
+        "target_joints": _bounded(q, low, high),
+        TARGETS: _bounded(motors, units.low, units.high),
+    }
+    if units.gripper:
+        measures["grip"] = plays["target_grip"] = Channel(shape=(1,), unit=_GRIP)
+    measures |= {f"image.{name}": Channel(shape=shape, dtype="uint8", unit="RGB") for name, shape in cameras.items()}
+    return RobotSpec(measures=measures, plays=plays, control_period=period)
+
+
+def _bounded(channel: Channel, low: Vector, high: Vector) -> Channel:
+    return Channel(
+        shape=channel.shape, unit=channel.unit, order=channel.order,
+        low=tuple(low.tolist()), high=tuple(high.tolist()),
+    )  # fmt: skip

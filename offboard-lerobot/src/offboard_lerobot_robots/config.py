@@ -1,0 +1,89 @@
+"""LeRobot's robot of a type, by the config's fields as LeRobot's own commands take them. Imports LeRobot."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from difflib import SequenceMatcher
+from typing import Any, cast
+
+import yaml
+from offboard_client.errors import ConfigurationError, told, unknown
+
+# They carry no types.
+draccus: Any = importlib.import_module("draccus")
+cameras: Any = importlib.import_module("lerobot.cameras")
+robots: Any = importlib.import_module("lerobot.robots")
+
+
+def make_robot(kind: str, given: Mapping[str, Any]) -> Any:
+    """LeRobot's robot, not connected. ``given``: field → value, dots between those of fields within fields.
+
+    Raises ConfigurationError for a type that there is not, and for what it does not take.
+    """
+    _register(kind)
+    _register_cameras()
+    fields: dict[str, Any] = {"type": kind}
+    for name, value in given.items():
+        if name == "type":
+            raise ConfigurationError(f"--robot.type is what follows after the colon: lerobot:{value}")
+        place = fields
+        *outer, last = name.split(".")
+        for key in outer:
+            inner: Any = place.setdefault(key, {})
+            if not isinstance(inner, dict):
+                raise ConfigurationError(f"--robot.{name} and --robot.{key} contradict each other")
+            place = cast("dict[str, Any]", inner)
+        place[last] = _value(value)
+    try:
+        config = draccus.decode(robots.RobotConfig, fields)
+    except Exception as error:
+        raise ConfigurationError(f"lerobot:{kind} does not take these --robot.NAME: {told(error)}") from error
+    if getattr(config, "max_relative_target", None) is not None:
+        raise ConfigurationError(
+            "--robot.max_relative_target clips what is sent, and nobody is told; leave it out: the robot's limits "
+            "refuse instead (joint_velocity, joint_offset)"
+        )
+    try:
+        return robots.make_robot_from_config(config)
+    except (Exception, SystemExit) as error:
+        raise ConfigurationError(f"lerobot:{kind} cannot be made: {told(error)}") from error
+
+
+def _register(kind: str) -> None:
+    """LeRobot knows a type when its module was imported: its own, the likeliest first, or a ``lerobot_robot_…``."""
+    known: Callable[[], Mapping[str, Any]] = robots.RobotConfig.get_known_choices
+    if kind in known():
+        return
+    own = [module.name for module in pkgutil.iter_modules(robots.__path__) if module.ispkg]
+    missing: list[str] = []
+    for name in sorted(own, key=lambda name: -SequenceMatcher(None, name, kind).ratio()):
+        try:
+            importlib.import_module(f"{robots.__name__}.{name}")
+        except (Exception, SystemExit) as error:
+            missing.append(f"{name} ({told(error)})")
+        if kind in known():
+            return
+    importlib.import_module("lerobot.utils.import_utils").register_third_party_plugins()
+    if kind not in known():
+        lacking = f". These cannot be imported: {'; '.join(missing)}" if missing else ""
+        raise ConfigurationError(unknown("robot", kind, known(), "of LeRobot") + lacking)
+
+
+def _register_cameras() -> None:
+    """Those whose libraries are there; of another one the config's error says that it is not known."""
+    for module in pkgutil.iter_modules(cameras.__path__):
+        if module.ispkg:
+            with contextlib.suppress(Exception):
+                importlib.import_module(f"{cameras.__name__}.{module.name}")
+
+
+def _value(value: Any) -> Any:
+    """As LeRobot's commands read it: YAML."""
+    if not isinstance(value, str):
+        return value
+    with contextlib.suppress(yaml.YAMLError):
+        return yaml.safe_load(value)
+    return value

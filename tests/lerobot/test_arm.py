@@ -1,0 +1,322 @@
+"""LeRobot's arms as robots: one that is registered as LeRobot's plugins are, and its SO-101 on a simulated bus."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from feetech_bus import FeetechBus
+from offboard_client.errors import ConfigurationError, InvalidAction, RobotFailed
+from offboard_client.play import Guard, SafetyLimits
+from offboard_client.plugins import Chosen
+from offboard_client.robots import Robot, RobotEntry, choose_robot, connected, make_robot
+from offboard_client.testing import RobotConformance
+from offboard_process import in_process
+from waits import PATIENCE
+
+MOTORS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+#: From where to where each goes, in ticks of 4096 a turn.
+RANGES = dict(zip(MOTORS, ((700, 3400), (800, 3300), (900, 3100), (850, 3250), (0, 4095), (2000, 3500)), strict=True))
+PLUGIN = """
+from dataclasses import dataclass, field
+
+import numpy as np
+from lerobot.motors import Motor, MotorNormMode
+from lerobot.robots import Robot, RobotConfig
+
+
+@RobotConfig.register_subclass("stand_in")
+@dataclass(kw_only=True)
+class StandInConfig(RobotConfig):
+    use_degrees: bool = True
+    camera: list[int] = field(default_factory=lambda: [4, 6, 3])
+    fault: str = ""
+    max_relative_target: float | None = None
+
+
+class Bus:
+    model_resolution_table = {"sts3215": 4096}
+    is_connected = False
+
+    def __init__(self, mode):
+        names = "shoulder_pan shoulder_lift elbow_flex wrist_flex wrist_roll".split()
+        self.motors = {name: Motor(i + 1, "sts3215", mode) for i, name in enumerate(names)}
+        self.motors["gripper"] = Motor(6, "sts3215", MotorNormMode.RANGE_0_100)
+        self.at = dict.fromkeys(names, 10.0) | {"gripper": 60.0}
+
+    def sync_read(self, what):
+        assert what == "Present_Position"
+        return dict(self.at)
+
+    def disconnect(self):
+        self.is_connected = False
+
+
+class StandIn(Robot):
+    config_class = StandInConfig
+    name = "stand_in"
+    is_calibrated = True
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.config = config
+        mode = MotorNormMode.DEGREES if config.use_degrees else MotorNormMode.RANGE_M100_100
+        self.bus = Bus(MotorNormMode.RANGE_0_100 if config.fault == "mode" else mode)
+        if config.fault == "no bus":
+            del self.bus
+        self.cameras = {}
+
+    @property
+    def observation_features(self):
+        return {**self.action_features, "front": (4, 6, 3)}
+
+    @property
+    def action_features(self):
+        wheels = {"x.vel": float} if self.config.fault == "wheels" else {}
+        return {f"{name}.pos": float for name in self.bus.motors} | wheels
+
+    @property
+    def is_connected(self):
+        return self.bus.is_connected
+
+    def connect(self, calibrate=True):
+        assert not calibrate, "nobody is there to be asked"
+        self.bus.is_connected = True
+
+    def calibrate(self):
+        raise AssertionError("nobody is there to be asked")
+
+    def configure(self):
+        pass
+
+    def get_observation(self):
+        seen = {f"{name}.pos": value for name, value in self.bus.at.items()}
+        return {**seen, "front": np.zeros(self.config.camera, np.uint8)}
+
+    def send_action(self, action):
+        if self.config.fault == "clips":
+            action = {name: min(value, 11.0) for name, value in action.items()}
+        self.bus.at.update({name.removesuffix(".pos"): value for name, value in action.items()})
+        return action
+
+    def disconnect(self):
+        self.bus.disconnect()
+"""
+
+
+def write_calibration(folder: Path, ranges: Mapping[str, tuple[int, int]] = RANGES, name: str = "mine") -> None:
+    motors = {
+        motor: {"id": i, "drive_mode": 0, "homing_offset": 0, "range_min": low, "range_max": high}
+        for i, (motor, (low, high)) in enumerate(ranges.items(), 1)
+    }
+    (folder / f"{name}.json").write_text(json.dumps(motors))
+
+
+@pytest.fixture(scope="module")
+def plugin(lerobot, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Installed as LeRobot finds it: a distribution whose name begins so."""
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "lerobot_robot_stand_in.py").write_text(PLUGIN)
+    info = folder / "lerobot_robot_stand_in-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lerobot_robot_stand_in\nVersion: 1.0\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        yield folder
+    del sys.modules["lerobot_robot_stand_in"]
+
+
+@pytest.fixture
+def make(plugin: Path, tmp_path: Path) -> Callable[..., Robot]:
+    """An arm whose calibration lies in ``tmp_path``, by LeRobot's flags."""
+    write_calibration(tmp_path)
+
+    def make(kind: str = "stand_in", rate: float = 50.0, gripper_open: Any = 100, **flags: Any) -> Robot:
+        chosen = choose_robot(f"lerobot:{kind}")
+        given = {"id": "mine", "calibration_dir": str(tmp_path), **flags}
+        return make_robot(chosen, chosen.options()(robot_options=given, rate=rate, gripper_open=gripper_open))
+
+    return make
+
+
+class TestStandIn(RobotConformance):
+    name = "lerobot:stand_in"
+
+    @pytest.fixture
+    def options(self, chosen: Chosen[RobotEntry], plugin: Path, tmp_path: Path) -> Any:
+        write_calibration(tmp_path)
+        return chosen.options()(robot_options={"id": "mine", "calibration_dir": str(tmp_path)})
+
+    def commands(self, robot: Robot, measured: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "target_joints": measured["robot_state.q"],
+            "target_grip": measured["grip"],
+            "target_motors": measured["motors"],
+        }
+
+
+@pytest.mark.parametrize("use_degrees", [True, False], ids=["degrees", "range"])
+def test_its_motors_are_radians_by_its_calibration(make: Callable[..., Robot], use_degrees: bool) -> None:
+    robot = make(use_degrees=use_degrees)
+    turns = np.array([(high - low) / 4095 * 2 * math.pi for low, high in RANGES.values()])[:5]
+    with connected(robot):
+        seen = robot.observe()
+    np.testing.assert_array_equal(seen["motors"], [10.0] * 5 + [60.0])
+    expected = [math.radians(10)] * 5 if use_degrees else turns / 200 * 10
+    np.testing.assert_allclose(seen["robot_state.q"], expected)
+    np.testing.assert_allclose(seen["grip"], [0.4])
+    joints, motors = robot.spec.plays["target_joints"], robot.spec.plays["target_motors"]
+    np.testing.assert_allclose(joints.high, turns / 2)
+    np.testing.assert_allclose(joints.low, -turns / 2)
+    assert motors.order == MOTORS
+    own = np.degrees(turns / 2) if use_degrees else [100] * 5
+    np.testing.assert_allclose(motors.high, [*own, 100])
+    said = "degrees" if use_degrees else "-100 to 100 of each motor's range"
+    assert motors.unit == f"{said}; the gripper from 0 closed to 100 open"
+    assert "0 open to 100 closed" in (make(gripper_open=0).spec.plays["target_motors"].unit or "")
+
+
+@pytest.mark.parametrize("use_degrees", [True, False], ids=["degrees", "range"])
+def test_the_limits_hold_for_motors_as_for_joints(make: Callable[..., Robot], use_degrees: bool) -> None:
+    """What a policy says in LeRobot's unit is checked, and played, as what it means."""
+    robot = make(use_degrees=use_degrees)
+    limits = SafetyLimits(joint_velocity=1.0, workspace_low=None, workspace_high=None)
+    guard = Guard(robot, limits, {"action": {"target_motors": {"shape": [6]}}, "action_fps": 10.0})
+    with connected(robot):
+        seen = robot.observe()
+
+        def commanded(step: float) -> Mapping[str, Any]:
+            motors = seen["motors"] + np.array([step, 0, 0, 0, 0, 10.0])
+            (command,) = guard.plan([{"action": {"target_motors": motors}, "timestamp": 0.0}], seen)
+            return command.action
+
+        slow, fast = 0.09, 0.11  # rad in a tenth of a second
+        scale = seen["robot_state.q"][0] / seen["motors"][0]
+        action = commanded(slow / scale)
+        assert action.keys() == {"target_joints", "target_grip"}
+        np.testing.assert_allclose(action["target_joints"] - seen["robot_state.q"], [0.09, 0, 0, 0, 0], atol=1e-9)
+        np.testing.assert_allclose(action["target_grip"], [0.3])
+        robot.apply(action, 0.1)
+        np.testing.assert_allclose(robot.observe()["motors"], seen["motors"] + [slow / scale, 0, 0, 0, 0, 10])
+        guard.reset()
+        with pytest.raises(InvalidAction, match=r"moves joint 1 at 1\.1 rad/s"):
+            commanded(fast / scale)
+        with pytest.raises(InvalidAction, match="shoulder_pan of target_motors of row 0"):
+            commanded(robot.spec.plays["target_motors"].high[0])
+    with pytest.raises(ConfigurationError, match="workspace cannot be held"):
+        Guard(robot, SafetyLimits(), {"action": {"target_motors": {"shape": [6]}}, "action_fps": 10.0})
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "a type that there is not": ({"kind": "stand_up"}, "robot .*'stand_up'.*stand_in"),
+    "a flag that it does not take": ({"prot": "x"}, "does not take these --robot.NAME: .*prot"),
+    "a value of another type": ({"use_degrees": "maybe"}, "use_degrees"),
+    "the type twice": ({"type": "stand_in"}, "follows after the colon"),
+    "one that was not calibrated": ({"id": "yours"}, r"no calibration at .*yours\.json.*lerobot-calibrate"),
+    "another unit": ({"fault": "mode"}, "called gripper"),
+    "no bus": ({"fault": "no bus"}, "no bus of its own"),
+    "wheels": ({"fault": "wheels"}, "has x.vel, and only"),
+    "what clips silently": ({"max_relative_target": 5.0}, "clips what is sent"),
+}
+
+
+@pytest.mark.parametrize(("flags", "says"), WRONG.values(), ids=WRONG)
+def test_what_cannot_be_had_is_told_before_anything_is_opened(
+    make: Callable[..., Robot], flags: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        make(**flags)
+
+
+def test_a_calibration_of_other_motors_is_told(make: Callable[..., Robot], tmp_path: Path) -> None:
+    for ranges, says in (
+        ({name: RANGES[name] for name in MOTORS[:5]}, "this arm has shoulder_pan"),
+        ({**RANGES, "wrist_roll": (5, 5)}, "wrist_roll go from 5 to 5"),
+        (dict(sorted(RANGES.items())), r"shoulder_pan with the id 4; this arm's has 1"),
+    ):
+        write_calibration(tmp_path, ranges)
+        with pytest.raises(ConfigurationError, match=says):
+            make()
+
+
+def test_what_the_arm_does_otherwise_than_it_says_is_a_failure(make: Callable[..., Robot]) -> None:
+    with connected(make(camera=[8, 6, 3])) as robot, pytest.raises(RobotFailed, match=r"front delivers \(8, 6, 3\)"):
+        robot.observe()
+    with connected(make(fault="clips")) as robot:
+        seen = robot.observe()
+        with pytest.raises(RobotFailed, match=r"gripper\.pos was to be sent 60, and LeRobot's robot has sent 11"):
+            robot.apply({"target_motors": seen["motors"]}, 0.02)
+
+
+def test_its_flags_are_lerobots(plugin: Path, tmp_path: Path) -> None:
+    write_calibration(tmp_path)
+    shown = in_process(
+        "robots", "lerobot:stand_in", "--robot.id=mine", "--robot.calibration_dir", tmp_path, "--robot.use-degrees",
+        "false", "--rate", "25",
+    )  # fmt: skip
+    assert shown.returncode == 0, shown.stderr
+    assert "-100 to 100 of each motor's range" in shown.stdout
+    assert "(25 Hz)" in shown.stdout
+
+
+@pytest.fixture
+def bus(lerobot, monkeypatch: pytest.MonkeyPatch) -> Iterator[FeetechBus]:
+    """However busy the machine is, who answers is waited for; the driver gives servos 50 ms."""
+    bus = FeetechBus({i: RANGES[name] for i, name in enumerate(MOTORS, 1)})
+
+    def wait(handler: Any, length: int) -> None:
+        handler.packet_start_time = handler.getCurrentTime()
+        handler.packet_timeout = 50 if bus.silent else 1000 * PATIENCE
+
+    monkeypatch.setattr("lerobot.motors.feetech.feetech.patch_setPacketTimeout", wait)
+    yield bus
+    bus.close()
+
+
+def test_an_so101_plays_what_it_is_told_in_ticks(make: Callable[..., Robot], bus: FeetechBus) -> None:
+    """LeRobot's own class and LeRobot's own driver, down to the bytes on the line."""
+    robot = make("so101_follower", port=bus.port)
+    with connected(robot):
+        seen = robot.observe()
+        middles = np.array([sum(RANGES[name]) / 2 for name in MOTORS[:5]])
+        np.testing.assert_allclose(seen["robot_state.q"], (2048 - middles) * 2 * math.pi / 4095)
+        np.testing.assert_allclose(seen["grip"], [1 - 48 / 1500])
+        robot.apply({"target_joints": seen["robot_state.q"] + 0.1, "target_grip": [0.5]}, 0.1)
+        ticks = [goals[-1] for goals in bus.goals.values()]
+        expected = [*(2048 + 0.1 * 4095 / (2 * math.pi) * np.ones(5)), 2750]
+        np.testing.assert_allclose(ticks, expected, atol=1)
+        assert [len(goals) for goals in bus.goals.values()] == [5] * 6
+        np.testing.assert_allclose(robot.observe()["robot_state.q"], seen["robot_state.q"] + 0.1, atol=0.002)
+        robot.apply({}, 0.04)
+        assert [len(goals) for goals in bus.goals.values()] == [5] * 6
+        before = robot.observe()
+        robot.apply({"target_motors": before["motors"]}, 0.02)
+        np.testing.assert_allclose([goals[-1] for goals in bus.goals.values()], ticks, atol=1)
+
+
+def test_an_so101_that_is_another_one_or_gone_is_told(make: Callable[..., Robot], bus: FeetechBus) -> None:
+    robot = make("so101_follower", port=bus.port)
+    with connected(robot):
+        seen = robot.observe()
+        bus.silent = True
+        with pytest.raises(ConnectionError):
+            robot.observe()
+        bus.silent = False
+        robot.apply({"target_motors": seen["motors"]}, 0.02)
+    bus.put(3, 9, 1234)  # another arm was calibrated with this one's motors
+    with (
+        pytest.raises(ConfigurationError, match="hold another calibration"),
+        connected(make("so101_follower", port=bus.port)),
+    ):
+        pass
+    bus.silent = True
+    with pytest.raises(RobotFailed, match="Missing motor IDs"), connected(make("so101_follower", port=bus.port)):
+        pass
+    with pytest.raises(RobotFailed, match="lerobot-find-port"), connected(make("so101_follower", port="/dev/no-such")):
+        pass
