@@ -73,7 +73,7 @@ def test_every_option_reaches_its_place(place):
 def test_several_sources_from_a_file(place):
     file = place / "models.toml"
     file.write_text(
-        '[two]\ncheckpoints_dir = "runs"\noptions = { gain = 2 }\n'
+        '[two]\ncheckpoints_dir = "runs"\nisolate = true\noptions = { gain = 2 }\n'
         'codec_options = { map = { "robot_state.q" = "state" } }\n'
         '[demo]\nvendor = "scripted"\nreplicas = 2\n'
     )
@@ -180,6 +180,11 @@ def test_values_that_make_no_sense(place):
     assert "the vendor toy refuses its options: gain is -1.0" in refused(*toy, "--gain", "-1", path=place, status=2)
     assert "fps is nan" in refused(*toy, "--fps", "nan", path=place)
     assert "replicas is 0; expected a whole number" in refused("--vendor", "scripted", "--replicas", "0")
+    assert "is no program that can be run; expected an interp" in refused("--vendor", "scripted", "--python", "/none")
+    assert "can be inherited by a worker only" in refused("--vendor", "scripted", "--inherit", "HOME")
+    assert "NONE_SUCH, which is not set" in refused("--vendor", "scripted", "--isolate", "--inherit", "NONE_SUCH")
+    (place / "python.toml").write_text('[act]\nvendor = "scripted"\npython = "./none"\n')
+    assert f"[act]: python is {place}/none, and" in refused(place / "python.toml").replace("\n", " ")
 
 
 def test_a_port_in_use():

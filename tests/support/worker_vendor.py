@@ -4,6 +4,7 @@
 """
 
 import ctypes
+import importlib
 import os
 import signal
 import threading
@@ -60,6 +61,11 @@ class PupilParams:
 class Mark:
     where: float
     loud: bool = False
+
+
+@dataclass(frozen=True)
+class Import:
+    name: str
 
 
 class PupilSession(Session):
@@ -174,6 +180,9 @@ class Pupil(Policy):
             "mark": Control(
                 summary="Marks a place.", run=self.mark, params=Mark, answers={"marked": "how often", "of": "whose"}
             ),
+            "import": Control(
+                summary="Imports it.", run=self.imports, params=Import, answers={"where": "its file, or why it is not"}
+            ),
             "see": Control(summary="What it sees.", run=self.see, answers={"variables": "their names", "path": "…"}),
         }
 
@@ -197,6 +206,13 @@ class Pupil(Policy):
     def mark(self, session, params):
         session.steps += 100 if params.loud else 1
         return {"marked": session.steps, "of": {"where": params.where}}
+
+    def imports(self, session, params):
+        try:
+            module = importlib.import_module(params.name)
+        except ImportError as error:
+            return {"where": str(error)}
+        return {"where": module.__file__}
 
     def see(self, session, params):
         import sys

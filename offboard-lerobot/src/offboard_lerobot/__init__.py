@@ -8,6 +8,12 @@ from offboard_core import CodecEntry, LoaderEntry, RegistryEntry, hookimpl
 
 from .registry import recognises
 
+#: What LeRobot, and what fetches its checkpoints, read of the environment. What looks like a secret is named in whole.
+INHERIT = (
+    "HF_*", "HUGGINGFACE_*", "TORCH_*", "PYTORCH_*", "LEROBOT_*", "TRANSFORMERS_*", "TOKENIZERS_*", "AWS_*", "GOOGLE_*",
+    "HF_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS",
+)  # fmt: skip
+
 
 @hookimpl
 def offboard_checkpoint_loaders() -> Iterator[LoaderEntry]:
@@ -19,6 +25,7 @@ def offboard_checkpoint_loaders() -> Iterator[LoaderEntry]:
         options="offboard_lerobot.loader:LeRobotOptions",
         registry="lerobot",
         recognises=recognises,
+        inherit=INHERIT,
     )
 
 

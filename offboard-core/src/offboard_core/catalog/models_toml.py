@@ -9,6 +9,9 @@
     codec = "ee"                          # left out: the checkpoint's own, else the vendor's default
     fps = 15
     replicas = 2                          # left out: 1
+    isolate = true                        # left out: in this process
+    python = "/opt/act/bin/python"        # left out: this server's own
+    inherit = ["HF_TOKEN"]                # left out: few variables
     options = { device = "cpu" }          # the vendor's options
     codec_options = { map = { "image.exterior" = "front" } }
 
@@ -33,6 +36,7 @@ from typing import Any, cast
 from offboard_client.errors import ConfigurationError, OffboardError, unknown
 
 from ..plugins import FRONTEND, LISTENER, OBSERVER, Kind, Plugins
+from ..workers import Isolation, asked_for
 from .source import ModelSource, from_flags
 
 if sys.version_info >= (3, 11):
@@ -49,15 +53,19 @@ KEYS: dict[str, tuple[type, ...]] = {
     "codec_options": (dict,),
     "fps": (int, float),
     "replicas": (int,),
+    "isolate": (bool,),
+    "python": (str,),
+    "inherit": (list,),
     "options": (dict,),
 }
 #: The tables that are no sources.
 OTHERS = (FRONTEND.heading, LISTENER.heading, OBSERVER.heading)
+_WORDS: dict[type, str] = {dict: "table", bool: "true or false"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
-def read_models(path: Path, plugins: Plugins) -> dict[str, ModelSource]:
-    """The sources that the file names, in its order; the first one is the default.
+def read_models(path: Path, plugins: Plugins, limits: Isolation | None = None) -> dict[str, ModelSource]:
+    """The sources that the file names, in its order; the first one is the default. ``limits``: those of workers.
 
     Raises ConfigurationError naming the file and the table: not TOML, no table, an unknown key, a value of another
     type, or whatever is wrong with the source.
@@ -68,7 +76,7 @@ def read_models(path: Path, plugins: Plugins) -> dict[str, ModelSource]:
     sources: dict[str, ModelSource] = {}
     for name, table in tables.items():
         try:
-            sources[name] = _source(name, table, path.parent, plugins)
+            sources[name] = _source(name, table, path.parent, plugins, limits or Isolation())
         except OffboardError as error:
             raise ConfigurationError(f"{path}: [{name}]: {error.text}") from error
     return sources
@@ -100,7 +108,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path} is not TOML: {error}") from error
 
 
-def _source(name: str, table: Any, folder: Path, plugins: Plugins) -> ModelSource:
+def _source(name: str, table: Any, folder: Path, plugins: Plugins, limits: Isolation) -> ModelSource:
     if not _NAME.fullmatch(name):
         raise ConfigurationError("the name begins every id of this source: letters, digits, '_', '-' and '.' only")
     if not isinstance(table, Mapping):
@@ -108,8 +116,8 @@ def _source(name: str, table: Any, folder: Path, plugins: Plugins) -> ModelSourc
     for key, value in cast("Mapping[str, Any]", table).items():
         if key not in KEYS:
             raise ConfigurationError(unknown("key", key, KEYS))
-        if isinstance(value, bool) or not isinstance(value, KEYS[key]):
-            kinds = " or ".join("table" if kind is dict else kind.__name__ for kind in KEYS[key])
+        if isinstance(value, bool) != (KEYS[key] == (bool,)) or not isinstance(value, KEYS[key]):
+            kinds = " or ".join(_WORDS.get(kind, kind.__name__) for kind in KEYS[key])
             raise ConfigurationError(f"{key} is {value!r}; expected {kinds}")
     given = cast("Mapping[str, Any]", table)
     if not given.keys() & {"checkpoints_dir", "vendor"}:
@@ -117,6 +125,13 @@ def _source(name: str, table: Any, folder: Path, plugins: Plugins) -> ModelSourc
     checkpoints_dir = given.get("checkpoints_dir")
     if checkpoints_dir is not None and "://" not in checkpoints_dir:
         checkpoints_dir = str(folder / Path(checkpoints_dir).expanduser())
+    inherit = given.get("inherit", [])
+    if not all(isinstance(word, str) for word in inherit):
+        raise ConfigurationError(f"inherit is {inherit!r}; expected a list of names of variables")
+    python = given.get("python")
+    if python is not None and "/" in python:
+        python = str(folder / Path(python).expanduser())
+    isolation = asked_for(limits, isolate=given.get("isolate", False), python=python, inherit=inherit)
     return from_flags(
         plugins,
         vendor=given.get("vendor"),
@@ -127,4 +142,5 @@ def _source(name: str, table: Any, folder: Path, plugins: Plugins) -> ModelSourc
         fps=given.get("fps"),
         replicas=given.get("replicas", 1),
         loader_options=given.get("options"),
+        isolation=isolation,
     )

@@ -24,6 +24,7 @@ from ..engine import ServiceTimeouts, contract, make_observers
 from ..frontends import make_frontends, make_listeners, split_listen
 from ..plugins import FRONTEND, LISTENER, OBSERVER, Kind, Plugins
 from ..types import CodecMeta
+from ..workers import Isolation, asked_for
 from .serve_options import Parsed, ServeOptions, parse_serve
 
 if TYPE_CHECKING:
@@ -127,8 +128,10 @@ def make_config(options: ServeOptions) -> ServerConfig:
 def make_sources(parsed: Parsed, plugins: Plugins) -> dict[str, ModelSource]:
     """What to serve, by name. Raises ConfigurationError."""
     options = parsed.serve
+    limits = Isolation(infer_timeout=options.infer_timeout, load_timeout=options.load_timeout)
     if options.models is not None:
-        return read_models(options.models, plugins)
+        return read_models(options.models, plugins, limits)
+    isolation = asked_for(limits, isolate=options.isolate, python=options.python, inherit=options.inherit)
     source = from_flags(
         plugins,
         vendor=options.vendor,
@@ -139,6 +142,7 @@ def make_sources(parsed: Parsed, plugins: Plugins) -> dict[str, ModelSource]:
         fps=options.fps,
         replicas=1 if options.replicas is None else options.replicas,
         loader_options=parsed.vendor,
+        isolation=isolation,
     )
     return {source.vendor: source}
 

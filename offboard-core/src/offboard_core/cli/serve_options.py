@@ -47,6 +47,12 @@ class ServeOptions:
     """Steps per second of the actions, where nothing beside the checkpoint says it."""
     replicas: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: 1)")] = None
     """How many policies of a model are loaded beside each other; each session is with one."""
+    isolate: bool = False
+    """Run the model in a process of its own: what ends that does not end the server."""
+    python: str | None = None
+    """The interpreter of another environment, or its folder, to run the model in; a process of its own with it."""
+    inherit: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A variable that this process gets, beside the few that any program needs. May be repeated."""
     host: str = "127.0.0.1"
     """Where to listen. 0.0.0.0 is every interface of this machine."""
     port: int = 8000
@@ -83,7 +89,9 @@ class ServeOptions:
 
 #: Who owns the options ``--codec.NAME``.
 CODEC = "codec"
-_SOURCE = ("vendor", "checkpoints_dir", "checkpoint", "codec", "fps", "replicas")
+_SOURCE = (
+    "vendor", "checkpoints_dir", "checkpoint", "codec", "fps", "replicas", "isolate", "python", "inherit",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -113,7 +121,9 @@ def parse_serve(arguments: Sequence[str], plugins: Plugins) -> Parsed:
     vendor, location = peek(rest, "vendor"), peek(rest, "checkpoints_dir")
     if vendor is None and location is None:
         serve = parse(ServeOptions, rest, "serve", summary)
-        given = [name for name in _SOURCE if getattr(serve, name) is not None] + [f"codec.{name}" for name in codec]
+        given = [name for name in _SOURCE if getattr(serve, name) not in (None, False, ())] + [
+            f"codec.{name}" for name in codec
+        ]
         if serve.models is not None and given:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise UsageError(f"{names} cannot be combined with {serve.models}: write it into the file")

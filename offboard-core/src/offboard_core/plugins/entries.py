@@ -52,11 +52,15 @@ class LoaderEntry(EntryWithOptions[[Any], CheckpointLoader]):
     ``default_codec``: the codec used when neither ``--codec`` nor the checkpoint's ``offboard.json`` names one.
     ``registry``: the registry that ``--checkpoints-dir`` is given to; None for a vendor that needs no files.
     ``recognises``: a cheap look at a folder's file names: is this one mine? Never imports a model library.
+    ``inherit``: names of variables that its models need where they run in a worker, beside the few that any program
+    needs: ``NAME``, or ``PREFIX*`` for several; a secret only by its whole name.
+    A worker imports ``factory`` and ``options`` by their names.
     """
 
     default_codec: str = "native"
     registry: str | None = None
     recognises: Callable[[Path], bool] | None = None
+    inherit: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

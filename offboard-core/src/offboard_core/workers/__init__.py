@@ -6,9 +6,9 @@ worker in it. Observations and chunks cross in shared memory, all else on a sock
 
 from __future__ import annotations
 
-from .isolation import Isolation
+from .isolation import Isolation, asked_for
 from .loader import WorkerLoader
 from .policy import WorkerPolicy
 from .recipe import Recipe, recipe_of
 
-__all__ = ["Isolation", "Recipe", "WorkerLoader", "WorkerPolicy", "recipe_of"]
+__all__ = ["Isolation", "Recipe", "WorkerLoader", "WorkerPolicy", "asked_for", "recipe_of"]

@@ -34,6 +34,7 @@ class Ears:
 
     def __init__(self, sock: socket.socket, watch: Callable[[], None], stop: Callable[[], None], name: str) -> None:
         self._socket, self._watch, self._stop = sock, watch, stop
+        self._name = name
         self._heard = time.monotonic()
         self._news: str | None = None
         self._change = threading.Condition()
@@ -112,6 +113,8 @@ class Ears:
     def _take(self, event: dict[str, Any]) -> None:
         with self._change:
             self._heard = time.monotonic()
+            if "hello" in event:
+                log.info("%s is process %d, of Python %s", self._name, int(event["pid"]), str(event["python"])[:20])
             if "hello" in event and event["hello"] != PROTOCOL:
                 self._fail(
                     f"its worker speaks protocol {event['hello']!r:.20} and this server {PROTOCOL}: offboard was "

@@ -18,7 +18,7 @@ from .forms import values_out
 class Recipe:
     """A vendor's loader: ``factory`` and ``options`` as ``"module:attr"``, and the ``values`` of its options.
 
-    ``vendor``: its full name. ``distribution``: that of its plugin, or "".
+    ``vendor``: its full name. ``distribution``: that of its plugin, or "". ``inherit``: as of its entry.
     """
 
     vendor: str
@@ -26,6 +26,7 @@ class Recipe:
     factory: str
     options: str
     values: Mapping[str, Any]
+    inherit: tuple[str, ...] = ()
 
     @property
     def modules(self) -> set[str]:
@@ -44,6 +45,7 @@ def recipe_of(offer: Offer[LoaderEntry], options: Any) -> Recipe:
         factory=_named(offer, "factory", offer.entry.factory),
         options=_named(offer, "options", offer.entry.options),
         values=values_out(options),
+        inherit=offer.entry.inherit,
     )
 
 

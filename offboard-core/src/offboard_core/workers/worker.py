@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 _BOOT = Path(__file__).with_name("_boot.py")
 #: Seconds between two looks at a load's news.
 _LOOK = 0.25
+#: What core itself reads there.
+_INHERITED = ("OFFBOARD_CACHE",)
 #: Seconds that a policy may take to close, within those that the server gives it.
 _CLOSE_SECONDS = 2.0
 _OUT_OF_MEMORY = "the kernel killed it, for memory ran out"
@@ -176,7 +178,7 @@ class Worker:
             child = Child(
                 [str(self._python), str(_BOOT), str(theirs.fileno()), str(their_events.fileno())],
                 name=self._name,
-                inherit=self._isolation.inherit,
+                inherit=(*_INHERITED, *self._recipe["inherit"], *self._isolation.inherit),
                 pass_fds=(theirs.fileno(), their_events.fileno()),
             )
         except BaseException:
@@ -198,7 +200,6 @@ class Worker:
         except (TypeError, ValueError, OverflowError) as error:
             child.stop()
             raise LoadFailed(f"what {self._name} is to load does not cross: {error}", permanent=True) from None
-        log.info("%s has the process id %d", self._name, child.pid)
         return child
 
     def _loaded(self) -> bool:

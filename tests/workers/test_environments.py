@@ -1,0 +1,128 @@
+"""A worker in another environment has offboard from this one, and everything else from its own."""
+
+import os
+import sys
+import venv
+from pathlib import Path
+
+import numpy as np
+import offboard_core
+import pytest
+from offboard_client.errors import ConfigurationError, LoadFailed
+from offboard_core.types import ALONE, NO_CONTEXT
+from offboard_core.workers import Isolation, asked_for
+from worker_vendor import CHECKPOINT, loader
+
+#: What a worker needs of its environment.
+NEEDED = ("msgpack", "numpy", "numpy.libs", "pluggy", "websockets")
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    place = tmp_path_factory.mktemp("empty")
+    venv.create(place, symlinks=True)
+    return place
+
+
+@pytest.fixture(scope="module")
+def lean(tmp_path_factory):
+    """An environment with what a worker needs, and nothing else."""
+    place = tmp_path_factory.mktemp("lean")
+    venv.create(place, symlinks=True)
+    [site] = place.glob("lib/python*/site-packages")
+    for name in NEEDED:
+        if (source := Path(np.__file__).parents[1] / name).exists():
+            (site / name).symlink_to(source)
+    return place
+
+
+@pytest.fixture(scope="module")
+def lean_policy(lean):
+    policy = loader(python=lean / "bin" / "python").load(CHECKPOINT, print, ALONE)
+    yield policy
+    policy.close()
+
+
+@pytest.fixture
+def imported(lean_policy):
+    control = lean_policy.controls["import"]
+    session = lean_policy.new_session(lean_policy.params())
+    yield lambda name: control.run(session, control.params(name=name))["where"]
+    session.close()
+
+
+def test_it_answers(lean_policy):
+    session = lean_policy.new_session(lean_policy.params())
+    state = np.arange(6, dtype=np.float32).reshape(3, 2)
+    np.testing.assert_array_equal(session.infer({"do": "echo", "state": state}, NO_CONTEXT).action, state)
+    session.close()
+
+
+def test_its_own_is_its_own(imported, lean):
+    assert imported("pluggy").startswith(str(lean))
+    assert imported("numpy").startswith(str(lean))
+
+
+def test_offboard_is_this_one_with_its_version(imported, lean):
+    assert Path(imported("offboard_core")).resolve() == Path(offboard_core.__file__).resolve()
+    assert Path(imported("offboard_core")) != Path(offboard_core.__file__)  # by a link
+    assert not list(lean.glob("lib/python*/site-packages/offboard*"))
+
+
+@pytest.mark.parametrize("name", ["starlette", "uvicorn", "psutil", "offboard_openpi", "waits"])
+def test_nothing_else_of_this_environment_is_there(imported, name):
+    assert imported(name) == f"No module named {name!r}"
+
+
+def test_an_environment_that_lacks_something_says_what_and_how_to_install_it(empty):
+    python = empty / "bin" / "python"
+    with pytest.raises(LoadFailed) as raised:
+        loader(python=python).load(CHECKPOINT, print, ALONE)
+    assert raised.value.permanent
+    [missing] = {name for name in NEEDED if f"lacks {name}," in raised.value.text}
+    assert missing in ("msgpack", "numpy", "pluggy")
+    assert f"{python} -m pip install msgpack numpy pluggy websockets" in raised.value.text
+
+
+def test_nothing_is_left_of_the_links(lean, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    policy = loader(python=lean / "bin" / "python").load(CHECKPOINT, print, ALONE)
+    [links] = tmp_path.glob("offboard-worker-*")
+    assert {p.name for p in links.iterdir()} >= {"offboard_client", "offboard_core", "worker_vendor.py"}
+    assert all(p.is_symlink() for p in links.iterdir() if p.name != "__pycache__")
+    policy.close()
+    assert not list(tmp_path.iterdir())
+
+
+class TestAskedFor:
+    def ask(self, isolate=False, python=None, inherit=()):
+        return asked_for(Isolation(infer_timeout=7.0), isolate=isolate, python=python, inherit=inherit)
+
+    def test_no_worker(self):
+        assert self.ask() is None
+
+    def test_the_same_environment(self):
+        assert self.ask(isolate=True) == Isolation(infer_timeout=7.0)
+
+    def test_another(self, lean, monkeypatch):
+        python = lean / "bin" / "python"
+        monkeypatch.setenv("PATH", str(lean / "bin"))
+        for text in (str(python), str(lean), os.path.relpath(python), "python"):
+            assert self.ask(python=text).python.absolute().resolve() == python.resolve()
+            assert self.ask(python=text).python.is_absolute()
+        # Through no link: the environment would be another.
+        assert self.ask(python=str(python)).python == python != Path(sys.executable).resolve()
+
+    @pytest.mark.parametrize("text", ["none-such", "/none/such", __file__])
+    def test_one_that_is_none(self, text):
+        with pytest.raises(ConfigurationError, match="no program that can be run; expected an interpreter"):
+            self.ask(python=text)
+
+    def test_variables(self, monkeypatch):
+        monkeypatch.setenv("MINE", "1")
+        assert self.ask(isolate=True, inherit=["MINE"]).inherit == ("MINE",)
+        with pytest.raises(ConfigurationError, match="MINE can be inherited by a worker only"):
+            self.ask(inherit=["MINE"])
+        with pytest.raises(ConfigurationError, match="names OTHER, which is not set"):
+            self.ask(isolate=True, inherit=["OTHER"])
