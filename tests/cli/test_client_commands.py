@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from offboard_client.cli import show_contract
-from offboard_process import LIMIT, command, environment, in_process, serving
+from offboard_process import LIMIT, environment, in_process, serving, started
 from plugin_dists import write_plugin
 from toy_vendor import TOY, write_runs
 
@@ -134,8 +134,8 @@ def test_bad_input_is_one_clear_error(arguments, status, text):
 
 def test_ctrl_c_is_quiet():
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        process = subprocess.Popen(
-            [command(), "models", f"127.0.0.1:{silent.getsockname()[1]}"],
+        process = started(
+            "models", f"127.0.0.1:{silent.getsockname()[1]}",
             env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         silent.settimeout(LIMIT)

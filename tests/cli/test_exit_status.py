@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from offboard_client.cli import main
 from offboard_core import InferenceServer
-from offboard_process import LIMIT, command, environment, in_process, killed_if_it_hangs, offboard
+from offboard_process import LIMIT, environment, in_process, killed_if_it_hangs, offboard, started
 from plugin_dists import write_plugin
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "cli.md").read_text("utf-8")
@@ -51,9 +51,9 @@ def row(*when):
 
 @contextlib.contextmanager
 def running(*arguments, path=None):
-    process = subprocess.Popen(
-        [command(), *map(str, arguments)],
-        env=environment(path), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    process = started(
+        *arguments, env=environment(path),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         with killed_if_it_hangs(process):

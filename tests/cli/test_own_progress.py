@@ -5,13 +5,12 @@ import logging
 import os
 import re
 import struct
-import subprocess
 import termios
 
 import pytest
 from model_bench import run, until
 from offboard_core.cli import TrainingLine
-from offboard_process import command, environment, killed_if_it_hangs
+from offboard_process import environment, killed_if_it_hangs, started
 from plugin_dists import write_plugin
 from puppets import Door, Puppet, source
 from service_bed import serving
@@ -46,7 +45,7 @@ def on_a_terminal(arguments, path, until, columns=80):
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     env = environment(path, TERM="xterm-256color")
     del env["COLUMNS"]
-    process = subprocess.Popen([command(), *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=env)
+    process = started(*arguments, stdin=theirs, stdout=theirs, stderr=theirs, env=env)
     os.close(theirs)
     said = b""
     with killed_if_it_hangs(process):

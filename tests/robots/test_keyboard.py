@@ -8,7 +8,6 @@ import queue
 import re
 import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Generator
@@ -27,6 +26,7 @@ from offboard_client.play import (
     TakeOver,
 )
 from offboard_client.terminal import ENDED, pressed
+from offboard_process import offboard, started
 from rich.cells import cell_len
 
 # A terminal as POSIX has it; elsewhere this driver is refused.
@@ -209,9 +209,8 @@ class Station:
         self.before = termios.tcgetattr(slave)
         self.slave = slave
         self.seen = ""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "offboard_client.cli", "run", "sim", "--policy", "local:scripted", "--driver",
-             "keyboard", *options],
+        self.process = started(
+            "run", "sim", "--policy", "local:scripted", "--driver", "keyboard", *options,
             stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
             env={**os.environ, "TERM": "xterm-256color"},
         )  # fmt: skip
@@ -302,9 +301,6 @@ def test_who_quits_before_anything_was_played_is_told_no_number_that_is_none() -
 
 
 def test_without_a_terminal_it_says_so_before_anything_is_opened() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "offboard_client.cli", "run", "sim", "nowhere:1", "--driver", "keyboard"],
-        check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE,
-    )  # fmt: skip
+    done = offboard("run", "sim", "nowhere:1", "--driver", "keyboard")
     assert done.returncode == 1
     assert "needs a terminal, and stdin is none" in done.stderr

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from offboard_process import started
 from plugin_dists import write_plugin
 from puppets import PATIENCE
 from robots import Robot, connect_to
@@ -113,11 +114,10 @@ def serving(tmp_path: Path, stop_in: str = ""):
     options = f"options = {{ here = {json.dumps(str(tmp_path))}, stop_in = {json.dumps(stop_in)} }}"
     models = tmp_path / "models.toml"
     models.write_text("".join(f'[{name}]\nvendor = "stopping"\n{options}\n' for name in ("one", "two")))
-    command = [sys.executable, "-m", "offboard_client.cli", "serve", str(models), "--port", "0", "--json"]
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    popen = {"stdout": subprocess.PIPE, "text": True, "env": {**os.environ, "PYTHONPATH": str(folder)}}
     with (
         open(tmp_path / "log", "w") as log,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment) as process,
+        started("serve", models, "--port", "0", "--json", stderr=log, **popen) as process,
     ):
         try:
             yield Served(process, tmp_path)
