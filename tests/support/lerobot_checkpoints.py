@@ -48,11 +48,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def imported() -> None:
     """LeRobot, out of the garbage collections that each unloading makes, as what was collected is.
 
-    One takes a fifth of a second with it, and whatever this process tests from then on would pay that.
+    One takes a fifth of a second with it, and whatever this process tests from then on would pay that. Nor is the help
+    for each field of a configuration, which nobody asks for, read out of LeRobot's source more than once: that was
+    nearly all that reading a configuration cost, an eighth of a second.
     """
     import offboard_lerobot.policy  # noqa: F401
+    from draccus.wrappers import docstring
     from lerobot.policies.factory import get_policy_class
 
+    docstring.get_attribute_docstring = functools.cache(docstring.get_attribute_docstring)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch, about LeRobot's VQ-BeT
         for kind in SETTINGS:
