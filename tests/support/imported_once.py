@@ -77,6 +77,7 @@ def _origin():
     @atexit.register
     def end():
         mine.close()
+        process.kill()  # whoever was forked from here may hold the other end, too
         process.wait()
 
     return mine
