@@ -70,6 +70,20 @@ def test_the_sizes_are_those_of_the_frames(text):
     )
 
 
+def test_how_many_images_came_as_files_is_told():
+    image = np.zeros((16, 16, 3), np.uint8)
+    watching = Noting(3)
+    with InferenceServer(hold, port=0, observers=[watching]) as server:
+        for images in ("raw", "jpeg"):
+            with InferenceClient(server.host, server.port, images=images) as client, client.new_session() as session:
+                session.infer({**joints(1), "image.wrist": image, "image.exterior": image})
+        with robot(server) as one:
+            one.opened()
+            one.ask({"image.wrist": b"no image", "robot_state.q": [0.0] * 7})
+            waited(watching.come)
+    assert [record.image_files for record in watching.records] == [0, 2, None]
+
+
 def test_what_cannot_be_read_is_told_too():
     watching = Noting(2)
     with InferenceServer(hold, port=0, observers=[watching]) as server, robot(server) as one:

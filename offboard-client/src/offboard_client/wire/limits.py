@@ -80,14 +80,16 @@ _LEAST_PIXELS = 128 * 128
 class ImageBudget:
     """How many pixels the images of one message may still come to, whatever names they stand under.
 
-    A pixel is three bytes once it is decoded, whatever it was in its file.
+    A pixel is three bytes once it is decoded, whatever it was in its file. ``files``: how many were counted so far.
     """
 
     def __init__(self, pixels: int = DEFAULT_LIMITS.image_pixels) -> None:
         self._total = self._left = pixels
+        self.files = 0
 
     def take(self, width: int, height: int) -> None:
         """Count an image that is about to be decoded. Raises BadMessage if it is one too many."""
+        self.files += 1
         self._left -= max(width * height, _LEAST_PIXELS)
         if self._left < 0:
             raise BadMessage(

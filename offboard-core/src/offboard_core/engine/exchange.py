@@ -161,7 +161,7 @@ class Exchange:
             self.error = Internal(f"the codec {self.pipeline.codec.name} failed: {told(error)}")
         self.prepared = True
         if self.kept is not None:
-            self.kept.asked(seen, self.inputs)
+            self.kept.asked(seen, self.inputs, getattr(self._serializer, "image_files", None) if seen else None)
         self.prepare_ms = (perf_counter() - start) * 1e3
 
     def _encode(self, observation: Observation) -> Mapping[str, Any]:

@@ -37,6 +37,8 @@ class ExchangeRecord:
     ``robot_ms``: from the session's last reply to this moment: the robot's own time and the network's both ways; None
     for its first one. ``timing``: as the reply has it, in ms. ``encode_ms``: how long this reply took to write.
     ``frame_bytes``, ``reply_bytes``: their sizes; of a text in UTF-8.
+    ``image_files``: how many of its images came as JPEG or PNG files, of which JPEG has lost detail; None where the
+    protocol does not say.
     ``observation``: what the frame said, in canonical names. ``inputs``: what the codec made of it for the model.
     ``chunk``: what the model answered, ``reply_chunk``: what the codec made of that for the robot; both in the shapes
     of :class:`~offboard_core.Chunk`.
@@ -60,6 +62,7 @@ class ExchangeRecord:
     chunk: Chunk | None
     reply_chunk: Chunk | None
     error: str | None
+    image_files: int | None = None
 
 
 class Observer(abc.ABC):

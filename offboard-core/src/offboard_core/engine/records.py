@@ -32,8 +32,8 @@ class Kept:
     """
 
     __slots__ = (
-        "_owners", "chunk", "contents", "encode_ms", "frame_bytes", "held", "inputs", "observation", "reply_bytes",
-        "reply_chunk",
+        "_owners", "chunk", "contents", "encode_ms", "frame_bytes", "held", "image_files", "inputs", "observation",
+        "reply_bytes", "reply_chunk",
     )  # fmt: skip
 
     def __init__(self, frame: Any, contents: bool) -> None:
@@ -43,13 +43,18 @@ class Kept:
         self.frame_bytes = size(frame)
         self.reply_bytes: int | None = None
         self.encode_ms: float | None = None
+        self.image_files: int | None = None
         self.observation: Observation | None = None
         self.inputs: Mapping[str, Any] | None = None
         self.chunk: Chunk | None = None
         self.reply_chunk: Chunk | None = None
 
-    def asked(self, observation: Observation, inputs: Mapping[str, Any]) -> None:
-        """The frame was read and translated; either is empty if it did not come so far."""
+    def asked(self, observation: Observation, inputs: Mapping[str, Any], image_files: int | None = None) -> None:
+        """The frame was read and translated; either is empty if it did not come so far.
+
+        ``image_files``: how many of its images came as files, where the protocol says.
+        """
+        self.image_files = image_files
         if self.contents:
             self.observation, self.inputs = self._lasting(observation or None), self._lasting(inputs or None)
 
@@ -142,6 +147,7 @@ class SessionRecords:
             inputs=kept.inputs,
             chunk=kept.chunk,
             reply_chunk=kept.reply_chunk,
+            image_files=kept.image_files,
             error=None if error is None else error.code,
         )
         self._observers.offer(record, kept.held)

@@ -106,10 +106,15 @@ class EdgeConnection(EdgePeer, FrontendConnection):
 
 
 class _EdgeSerializer:
-    __slots__ = ("_edge", "_write", "read")
+    __slots__ = ("_edge", "_inner", "_write", "read")
 
     def __init__(self, serializer: Serializer, edge: Edge) -> None:
-        self.read, self._write, self._edge = serializer.read, serializer.write, edge
+        self.read, self._write, self._edge, self._inner = serializer.read, serializer.write, edge, serializer
+
+    @property
+    def image_files(self) -> int | None:
+        found = getattr(self._inner, "image_files", None)
+        return found if isinstance(found, int) else None
 
     def write(self, result: Result, timing: dict[str, float], observation: Observation, warnings: list[str]) -> Any:
         if isinstance(result, OffboardError):

@@ -30,6 +30,8 @@ class V1Serializer:
         self._text = False
         self._first = True
         self._refused_seq: int | None = None
+        #: How many images of the last observation came as files.
+        self.image_files = 0
 
     def read(self, frame: bytes | str) -> tuple[Observation, list[str]]:
         """A frame as an observation in canonical names. Raises BadMessage or BadObservation."""
@@ -48,6 +50,7 @@ class V1Serializer:
             frontends.check_reserved(observation)
             refuse_forms(observation)
             unpack_values(observation, self._declared, self._text, budget)
+            self.image_files = budget.files
         except OffboardError:
             # There is no observation to take the number from, and its refusal is to carry it.
             self._refused_seq = seq if type(seq := raw.get(SEQ)) is int else find_seq(frame)
