@@ -1,10 +1,14 @@
 """LeRobot passes the kit that every vendor inherits, with both kinds of policy and with each codec."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from golden_codecs import observation as robot_observation
 from lerobot_checkpoints import model_inputs
-from offboard_core.testing import CheckpointConformance, CodecLaws, VendorConformance
+from offboard_core.catalog import from_flags
+from offboard_core.testing import CheckpointConformance, ChildLaws, CodecLaws, VendorConformance
+from offboard_core.types import ALONE, NO_CONTEXT
 
 
 class TestAct(CheckpointConformance):
@@ -19,6 +23,18 @@ class TestAct(CheckpointConformance):
     @pytest.fixture
     def observation(self):
         return {**model_inputs(0), "task": "stack"}
+
+
+@pytest.mark.slow
+class TestActInAWorker(TestAct, ChildLaws):
+    isolated = True
+
+    def test_it_answers_what_it_answers_in_this_process(self, policy, plugins, checkpoints_dir, checkpoint):
+        here = from_flags(plugins, vendor="lerobot", checkpoints_dir=str(checkpoints_dir), loader_options=self.options)
+        with contextlib.closing(here.loader.load(checkpoint, print, ALONE)) as mine:
+            for i in range(3):
+                answers = [p.new_session(p.params()).infer(model_inputs(i), NO_CONTEXT).action for p in (policy, mine)]
+                np.testing.assert_array_equal(*answers)
 
 
 class TestDiffusion(VendorConformance):

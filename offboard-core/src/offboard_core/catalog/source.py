@@ -13,7 +13,7 @@ from offboard_client.plugins import build
 from ..checkpoints import EnrichedRegistry, MemoryRegistry, not_there
 from ..plugins import LOADER, REGISTRY, LoaderEntry, Offer, Plugins
 from ..types import Checkpoint, CheckpointLoader, ModelRegistry
-from ..workers import Isolation, WorkerLoader, recipe_of
+from ..workers import Isolation, recipe_of
 from .codec_choice import CodecChoice
 
 
@@ -93,6 +93,8 @@ def from_flags(
     else:
         registry = plugins.get(REGISTRY, entry.registry, offer.provider.name).make(location)
     if isolation is not None:
+        from ..workers import WorkerLoader
+
         loader = WorkerLoader(loader, recipe_of(offer, options), isolation)
     return ModelSource(
         vendor=offer.name,

@@ -90,6 +90,11 @@ class Supervisor:
             raise
         self._thread = thread
 
+    @property
+    def up(self) -> bool:
+        """Whether there is one that has answered and is not known to have ended. Costs nothing."""
+        return self._up
+
     def check_ready(self) -> None:
         """Raises ModelLost once the child is given up, PolicyFailed while there is none that answers."""
         with self._lock:

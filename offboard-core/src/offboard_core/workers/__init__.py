@@ -6,9 +6,23 @@ worker in it. Observations and chunks cross in shared memory, all else on a sock
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from .isolation import Isolation, asked_for
-from .loader import WorkerLoader
-from .policy import WorkerPolicy
 from .recipe import Recipe, recipe_of
 
+if TYPE_CHECKING:
+    from .loader import WorkerLoader
+    from .policy import WorkerPolicy
+
 __all__ = ["Isolation", "Recipe", "WorkerLoader", "WorkerPolicy", "asked_for", "recipe_of"]
+
+#: Imported when first asked for: a server without workers needs no shared memory, and its system may have none.
+_LATER = {"WorkerLoader": "loader", "WorkerPolicy": "policy"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

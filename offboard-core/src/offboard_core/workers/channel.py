@@ -26,8 +26,10 @@ msgpack: Any = _untyped
 
 #: The most bytes of plain data in a question and in an answer.
 QUESTION_BYTES, ANSWER_BYTES = 1 << 24, 1 << 20
+_DIMENSIONS = 32
 _HEADER = struct.Struct("<IIQQ")
 _PLACE = struct.Struct("<QBB")
+_SHAPES = [struct.Struct(f"<{dimensions}Q") for dimensions in range(_DIMENSIONS + 1)]
 #: What comes first belongs to this: new memory comes along; the last question's is still in use, so write elsewhere.
 _FRESH, _KEPT = 1, 2
 _TUPLE, _ARRAY, _SCALAR = 1, 2, 3
@@ -35,7 +37,6 @@ _DTYPES: tuple[np.dtype[Any], ...] = tuple(
     map(np.dtype, ("?", "i1", "<i2", "<i4", "<i8", "u1", "<u2", "<u4", "<u8", "<f2", "<f4", "<f8"))
 )
 _CODES: dict[Any, int] = {dtype: code for code, dtype in enumerate(_DTYPES)}
-_DIMENSIONS = 32
 _READ = 1 << 16
 _ANCILLARY = socket.CMSG_SPACE(16)
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
@@ -207,7 +208,7 @@ class Channel:
         if kind >= len(_DTYPES) or dimensions > _DIMENSIONS or len(data) != _PLACE.size + 8 * dimensions:
             raise Broken("it describes an array that cannot be")
         dtype = _DTYPES[kind]
-        shape: tuple[int, ...] = struct.unpack_from(f"<{dimensions}Q", data, _PLACE.size)
+        shape: tuple[int, ...] = _SHAPES[dimensions].unpack_from(data, _PLACE.size)
         size: int = math.prod(shape) * dtype.itemsize
         self._left -= size
         # The sum too: a thousand arrays that lie in one place would be a thousand copies.
@@ -254,7 +255,7 @@ class Channel:
         if found.nbytes:
             self._laid.append((offset, found))
             self._used = offset + found.nbytes
-        place = _PLACE.pack(offset, code, found.ndim) + struct.pack(f"<{found.ndim}Q", *found.shape)
+        place = _PLACE.pack(offset, code, found.ndim) + _SHAPES[found.ndim].pack(*found.shape)
         return msgpack.ExtType(_ARRAY, place)
 
 

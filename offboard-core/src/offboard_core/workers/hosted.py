@@ -86,7 +86,7 @@ class Hosted:
         answers = list(self._policy.infer_many(items)) if items else []
         if len(answers) != len(items):
             raise PolicyFailed(f"infer_many answered {len(answers)} results to {len(items)} items")
-        told = iter([_result(answer) for answer in apart(answers)])
+        told = iter([_result(answer) for answer in (apart(answers) if len(answers) > 1 else answers)])
         return [results[i] if i in results else next(told) for i in range(len(asked))]
 
     def _one(self, number: int, params: Any, inputs: Mapping[str, Any], context: Any) -> Any:

@@ -42,7 +42,8 @@ class WorkerLoader(CheckpointLoader):
             "whole": whole,
             "level": logging.getLogger().getEffectiveLevel(),
         }
-        worker = Worker(recipe, start, python, self._isolation, name=f"{self._recipe.vendor}'s worker")
+        which = f" {place.replica + 1}" if place.replicas > 1 else ""
+        worker = Worker(recipe, start, python, self._isolation, name=f"{self._recipe.vendor}'s worker{which}")
         let_go = _nothing if links is None else links.cleanup
         try:
             report("starting a worker")

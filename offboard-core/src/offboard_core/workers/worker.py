@@ -91,7 +91,8 @@ class Worker:
         does what it is there for, so that earlier restarts count no longer.
         """
         with self._lock:
-            self._supervisor.check_ready()
+            if not self._supervisor.up:  # one that ends just now is noticed when it does not answer
+                self._supervisor.check_ready()
             told = self._exchange(question, time.monotonic() + self._isolation.infer_timeout)
         try:
             if told[0] == "ok":
