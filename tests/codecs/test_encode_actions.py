@@ -28,6 +28,10 @@ NUMBERS = {"core.native": 8, "scripted.poses": 8, "openpi.aloha": 14, "openpi.na
 
 def codec_of(offer):
     outputs = {"action": Field(shape=(8,), dtype="float32")} if offer.name.endswith("native") else {}
+    if offer.name == "lerobot.motors":
+        vector = Field(shape=(8,), dtype="float32")
+        named = offer.options()(units="degrees", names=tuple("abcdefgh"))
+        return offer.make(named, Checkpoint(id="it", inputs={"observation.state": vector}, outputs={"action": vector}))
     return offer.make(offer.options()(), Checkpoint(id="it", outputs=outputs))
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,118 +16,15 @@ from offboard_client.plugins import Chosen
 from offboard_client.robots import Robot, RobotEntry, choose_robot, connected, make_robot
 from offboard_client.testing import RobotConformance
 from offboard_process import in_process
+from stand_in_arm import MOTORS, RANGES, install, write_calibration
 from waits import PATIENCE
-
-MOTORS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
-#: From where to where each goes, in ticks of 4096 a turn.
-RANGES = dict(zip(MOTORS, ((700, 3400), (800, 3300), (900, 3100), (850, 3250), (0, 4095), (2000, 3500)), strict=True))
-PLUGIN = """
-from dataclasses import dataclass, field
-
-import numpy as np
-from lerobot.motors import Motor, MotorNormMode
-from lerobot.robots import Robot, RobotConfig
-
-
-@RobotConfig.register_subclass("stand_in")
-@dataclass(kw_only=True)
-class StandInConfig(RobotConfig):
-    use_degrees: bool = True
-    camera: list[int] = field(default_factory=lambda: [4, 6, 3])
-    fault: str = ""
-    max_relative_target: float | None = None
-
-
-class Bus:
-    model_resolution_table = {"sts3215": 4096}
-    is_connected = False
-
-    def __init__(self, mode):
-        names = "shoulder_pan shoulder_lift elbow_flex wrist_flex wrist_roll".split()
-        self.motors = {name: Motor(i + 1, "sts3215", mode) for i, name in enumerate(names)}
-        self.motors["gripper"] = Motor(6, "sts3215", MotorNormMode.RANGE_0_100)
-        self.at = dict.fromkeys(names, 10.0) | {"gripper": 60.0}
-
-    def sync_read(self, what):
-        assert what == "Present_Position"
-        return dict(self.at)
-
-    def disconnect(self):
-        self.is_connected = False
-
-
-class StandIn(Robot):
-    config_class = StandInConfig
-    name = "stand_in"
-    is_calibrated = True
-
-    def __init__(self, config):
-        super().__init__(config)
-        self.config = config
-        mode = MotorNormMode.DEGREES if config.use_degrees else MotorNormMode.RANGE_M100_100
-        self.bus = Bus(MotorNormMode.RANGE_0_100 if config.fault == "mode" else mode)
-        if config.fault == "no bus":
-            del self.bus
-        self.cameras = {}
-
-    @property
-    def observation_features(self):
-        return {**self.action_features, "front": (4, 6, 3)}
-
-    @property
-    def action_features(self):
-        wheels = {"x.vel": float} if self.config.fault == "wheels" else {}
-        return {f"{name}.pos": float for name in self.bus.motors} | wheels
-
-    @property
-    def is_connected(self):
-        return self.bus.is_connected
-
-    def connect(self, calibrate=True):
-        assert not calibrate, "nobody is there to be asked"
-        self.bus.is_connected = True
-
-    def calibrate(self):
-        raise AssertionError("nobody is there to be asked")
-
-    def configure(self):
-        pass
-
-    def get_observation(self):
-        seen = {f"{name}.pos": value for name, value in self.bus.at.items()}
-        return {**seen, "front": np.zeros(self.config.camera, np.uint8)}
-
-    def send_action(self, action):
-        if self.config.fault == "clips":
-            action = {name: min(value, 11.0) for name, value in action.items()}
-        self.bus.at.update({name.removesuffix(".pos"): value for name, value in action.items()})
-        return action
-
-    def disconnect(self):
-        self.bus.disconnect()
-"""
-
-
-def write_calibration(folder: Path, ranges: Mapping[str, tuple[int, int]] = RANGES, name: str = "mine") -> None:
-    motors = {
-        motor: {"id": i, "drive_mode": 0, "homing_offset": 0, "range_min": low, "range_max": high}
-        for i, (motor, (low, high)) in enumerate(ranges.items(), 1)
-    }
-    (folder / f"{name}.json").write_text(json.dumps(motors))
 
 
 @pytest.fixture(scope="module")
 def plugin(lerobot, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Installed as LeRobot finds it: a distribution whose name begins so."""
-    folder = tmp_path_factory.mktemp("site")
-    (folder / "lerobot_robot_stand_in.py").write_text(PLUGIN)
-    info = folder / "lerobot_robot_stand_in-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lerobot_robot_stand_in\nVersion: 1.0\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(folder))
-        yield folder
-    del sys.modules["lerobot_robot_stand_in"]
+        yield install(tmp_path_factory.mktemp("site"), patch)
 
 
 @pytest.fixture
@@ -178,8 +73,9 @@ def test_its_motors_are_radians_by_its_calibration(make: Callable[..., Robot], u
     own = np.degrees(turns / 2) if use_degrees else [100] * 5
     np.testing.assert_allclose(motors.high, [*own, 100])
     said = "degrees" if use_degrees else "-100 to 100 of each motor's range"
-    assert motors.unit == f"{said}; the gripper from 0 closed to 100 open"
-    assert "0 open to 100 closed" in (make(gripper_open=0).spec.plays["target_motors"].unit or "")
+    assert motors.unit == f"{said}; the gripper 0 to 100"
+    with connected(make(gripper_open=0)) as robot:
+        np.testing.assert_allclose(robot.observe()["grip"], [0.6])
 
 
 @pytest.mark.parametrize("use_degrees", [True, False], ids=["degrees", "range"])

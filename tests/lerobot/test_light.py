@@ -14,14 +14,16 @@ plugins = Plugins.discover()
 [row] = [row for row in plugins.rows() if row.provider.name == "lerobot"]
 assert row.cause is None, row.cause
 assert row.offers[LOADER] == row.offers[REGISTRY] == ("lerobot",)
-assert row.offers[CODEC] == ("lerobot.native", "lerobot.ee", "lerobot.joints", "lerobot.ee_traj", "lerobot.joints_traj")
+names = ["native", "motors", "ee", "joints", "ee_traj", "joints_traj"]
+assert row.offers[CODEC] == tuple(f"lerobot.{name}" for name in names), row.offers[CODEC]
 source = from_flags(plugins, checkpoints_dir=sys.argv[1])
 assert source.vendor == "lerobot"
 checkpoint = source.default()
 assert checkpoint.id == "000100"
 assert source.codec.resolve(checkpoint, {}).name == "lerobot.native"
 for name in row.offers[CODEC]:
-    assert plugins.get(CODEC, name).make(plugins.get(CODEC, name).options()(), checkpoint).features
+    given = {"units": "degrees", "names": tuple("abcdefgh")} if name == "lerobot.motors" else {}
+    assert plugins.get(CODEC, name).make(plugins.get(CODEC, name).options()(**given), checkpoint).features
 heavy = {"torch", "lerobot", "safetensors", "transformers", "jax", "huggingface_hub"} & sys.modules.keys()
 assert not heavy, heavy
 """

@@ -48,6 +48,12 @@ def offboard_codecs() -> Iterator[CodecEntry]:
         factory="offboard_lerobot.native:native",
         options="offboard_core.codecs:NativeOptions",
     )
+    yield CodecEntry(
+        name="motors",
+        summary="The motors of an arm in LeRobot's unit, for SO-100, SO-101, Koch and the like; images by camera.",
+        factory="offboard_lerobot.motors:motors",
+        options="offboard_lerobot.motors:MotorsOptions",
+    )
     for name, summary in {
         "ee": "End-effector pose and grip in; absolute poses out.",
         "joints": "Joints and grip in; absolute poses out.",

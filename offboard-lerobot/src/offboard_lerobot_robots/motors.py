@@ -44,9 +44,7 @@ class MotorUnits:
     def unit(self) -> str:
         """What the motors' numbers are, for a person and for the check."""
         said = "degrees" if self.units == "degrees" else "-100 to 100 of each motor's range"
-        if not self.gripper:
-            return said
-        return f"{said}; the gripper from 0 {'closed to 100 open' if self.open_at else 'open to 100 closed'}"
+        return f"{said}; the gripper 0 to 100" if self.gripper else said
 
     def protocol(self, motors: Vector) -> tuple[Vector, Vector | None]:
         """Joints (n,) in rad and the gripper's closure (1,), 0 open to 1 closed; None without a gripper."""

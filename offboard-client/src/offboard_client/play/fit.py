@@ -15,6 +15,8 @@ from .meanings import compare_joints, differences, read_meaning
 #: The actions that the limits know.
 KNOWN = frozenset(("target_pose", "target_joints", "joint_delta", "target_grip"))
 _OF_JOINTS = frozenset(("q", "dq", "target_joints", "joint_delta", "joint_velocity"))
+#: Whose order is told by the convention of this name.
+_OF_MOTORS = frozenset(("motors", "target_motors"))
 _CODEC = "serve with a codec that makes what the robot plays (`offboard codecs` lists them)"
 _MEASURE = "measure it, or serve with a codec that reads what the robot measures"
 
@@ -191,7 +193,13 @@ def _reshape(name: str) -> str:
 
 def _ordered(name: str, channel: Channel, meta: Mapping[str, Any]) -> Iterator[Mismatch | Doubt]:
     theirs, ours = tuple(meta.get("joint_names") or ()), channel.order
-    if not _of_joints(name) or not theirs or not ours:
+    if name in _OF_MOTORS:
+        conventions: Mapping[str, str] = meta.get("conventions") or {}
+        said = conventions.get("motors", "")
+        theirs = tuple(said.split(", ")) if said else ()
+    elif not _of_joints(name):
+        return
+    if not theirs or not ours:
         return
     relation = compare_joints(ours, theirs)
     if relation == "uneven":
