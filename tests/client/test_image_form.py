@@ -75,8 +75,11 @@ def test_without_the_library_only_raw_can_be_asked_for(monkeypatch):
 # -- what is compressed --------------------------------------------------------------------------------------------
 def test_images_become_jpeg_files_and_all_else_stays_what_it_is():
     depth, mask = np.zeros((48, 64, 1), np.uint8), np.zeros((48, 64), np.uint8)
+    still = picture()
+    still.flags.writeable = False
     seen = {
         **SEEN,
+        "image.still": still,
         "image.depth": depth,
         "image.far": np.zeros((48, 64, 3), np.uint16),
         "image.none": np.zeros((0, 4, 3), np.uint8),
@@ -91,7 +94,7 @@ def test_images_become_jpeg_files_and_all_else_stays_what_it_is():
     meta = {**META, "observation": {"declared": {"shape": [-1, -1, 3], "dtype": "uint8"}, "tactile": {}}}
     form, said = opened("jpeg", meta)
     made = form.made(seen, meta)
-    files = {"image.wrist", "declared", "front_image", "observation.images.top"}
+    files = {"image.wrist", "image.still", "declared", "front_image", "observation.images.top"}
     assert {name for name, value in made.items() if value is not seen[name]} == files
     for name in files:
         assert np.abs(decode_image(made[name]).astype(int) - seen[name]).max() < 16

@@ -96,12 +96,13 @@ def check_fit(codec: str, makes: Mapping[str, tuple[int, ...] | None], takes: in
     ``makes``: model input → its shape, None for an image. ``takes``: numbers per step that the codec decodes. A config
     that nobody knows takes and answers anything.
     """
+    # What to do comes first: openpi's client shows no more than the first hundred characters of a refusal.
+    both = "choose another --codec, or the --config-name that it was trained with: "
     answered = checkpoint.outputs.get("action")
     if answered is not None and answered.shape != (takes,):
         raise LoadFailed(
-            f"the codec openpi.{codec} does not fit the config {checkpoint.extras.get('config_name')}, which answers "
-            f"actions of {answered.shape}; the codec decodes {takes} numbers. Choose another with --codec, or the "
-            "config that the checkpoint was trained with with --config-name"
+            f"{both}the codec openpi.{codec} does not fit the config {checkpoint.extras.get('config_name')}, which "
+            f"answers actions of {answered.shape}; the codec decodes {takes} numbers"
         )
     for name, declared in checkpoint.inputs.items():
         if name == "task" or not declared.required:
@@ -109,13 +110,12 @@ def check_fit(codec: str, makes: Mapping[str, tuple[int, ...] | None], takes: in
         config = checkpoint.extras.get("config_name")
         if name not in makes:
             raise LoadFailed(
-                f"the codec openpi.{codec} does not fit the config {config}, which takes {name}; the codec makes "
-                f"{', '.join(makes)}. Choose another with --codec, or the config that the checkpoint was trained with "
-                "with --config-name"
+                f"{both}the codec openpi.{codec} does not fit the config {config}, which takes {name}; the codec makes "
+                f"{', '.join(makes)}"
             )
         shape = makes[name]
         if shape is not None and declared.shape is not None and -1 not in declared.shape and shape != declared.shape:
             raise LoadFailed(
-                f"the codec openpi.{codec} does not fit the checkpoint {checkpoint.id}: it makes {name} {shape}, and "
-                f"the checkpoint was trained with {declared.shape}; choose another with --codec"
+                f"choose another --codec: openpi.{codec} does not fit the checkpoint {checkpoint.id}: it makes {name} "
+                f"{shape}, and the checkpoint was trained with {declared.shape}"
             )
