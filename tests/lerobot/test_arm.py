@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from offboard_client.play import Guard, SafetyLimits
 from offboard_client.plugins import Chosen
 from offboard_client.robots import Robot, RobotEntry, choose_robot, connected, make_robot
 from offboard_client.testing import RobotConformance
+from offboard_core import InferenceServer
 from offboard_process import in_process
 from stand_in_arm import MOTORS, RANGES, install, write_calibration
 from waits import PATIENCE
@@ -166,11 +168,10 @@ def bus(lerobot, monkeypatch: pytest.MonkeyPatch) -> Iterator[FeetechBus]:
     """However busy the machine is, who answers is waited for; the driver gives servos 50 ms."""
     bus = FeetechBus({i: RANGES[name] for i, name in enumerate(MOTORS, 1)})
 
-    def wait(handler: Any, length: int) -> None:
-        handler.packet_start_time = handler.getCurrentTime()
-        handler.packet_timeout = 50 if bus.silent else 1000 * PATIENCE
+    def is_over(handler: Any) -> bool:
+        return handler.getTimeSinceStart() > (50 if bus.silent else 1000 * PATIENCE)
 
-    monkeypatch.setattr("lerobot.motors.feetech.feetech.patch_setPacketTimeout", wait)
+    monkeypatch.setattr("scservo_sdk.PortHandler.isPacketTimeout", is_over)
     yield bus
     bus.close()
 
@@ -216,3 +217,27 @@ def test_an_so101_that_is_another_one_or_gone_is_told(make: Callable[..., Robot]
         pass
     with pytest.raises(RobotFailed, match="lerobot-find-port"), connected(make("so101_follower", port="/dev/no-such")):
         pass
+
+
+def test_an_so101_that_is_unplugged_in_mid_episode_ends_the_run_and_not_its_report(
+    bus: FeetechBus, tmp_path: Path
+) -> None:
+    write_calibration(tmp_path)
+    (tmp_path / "so101.toml").write_text('joint_velocity = 1.0\nworkspace_low = "none"\nworkspace_high = "none"\n')
+    answers: list[Any] = []
+
+    def stay(seen: dict[str, Any]) -> list[dict[str, Any]]:
+        answers.append(seen)
+        bus.silent = len(answers) > 2
+        return [{"target_motors": seen["motors"]}] * 2
+
+    with InferenceServer({"stay": lambda: stay}, port=0, fps=10) as server:
+        done = in_process(
+            "run", "lerobot:so101_follower", f"127.0.0.1:{server.port}", "--limits", tmp_path / "so101.toml", "--json",
+            "--robot.port", bus.port, "--robot.id", "mine", "--robot.calibration_dir", tmp_path, "--episodes", "2",
+        )  # fmt: skip
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert report["failures"] == {"robot_failed": 1}
+    assert report["steps"] >= 4
+    assert "There is no status packet" in done.stderr
