@@ -53,7 +53,7 @@ PROCESSES = (
     "tests/server/test_asgi.py", "tests/server/test_descriptors.py", "tests/server/test_tls_unfinished.py",
     "tests/robots/test_cameras.py", "tests/robots/test_dry_run.py", "tests/robots/test_faults.py",
     "tests/docs/test_contributing.py", "tests/docs/test_host_it_elsewhere.py", "tests/testing/test_kit.py",
-    "tests/client/test_other_systems.py", "tests/client/test_parts.py", "tests/workers/",
+    "tests/client/test_other_systems.py", "tests/client/test_parts.py", "tests/workers/", "tests/environments/",
 )  # fmt: skip
 #: What looks at what is installed, or speaks of LeRobot: these get the marker ``light``. .ci/run runs them without it.
 LIGHT = (

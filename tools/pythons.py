@@ -29,8 +29,8 @@ WHOLE = (
     ["offboard-client[cli,gym,images,sim]", "offboard-core[s3,testing]", "offboard-openpi", "offboard-gr00t"],
     ["--group", f"{ROOT / 'pyproject.toml'}:tests"],
     [
-        "cli", "client", "codecs", "engine", "frontends", "interop", "local", "openpi", "openpi_client", "play",
-        "plugins", "process", "remote", "robots", "scripted", "server", "testing", "workers",
+        "cli", "client", "codecs", "engine", "environments", "frontends", "interop", "local", "openpi",
+        "openpi_client", "play", "plugins", "process", "remote", "robots", "scripted", "server", "testing", "workers",
     ],
 )  # fmt: skip
 

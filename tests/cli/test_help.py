@@ -81,11 +81,14 @@ def test_help_names_every_command(arguments):
     assert done.returncode == 0
     listed = set(re.findall(r"^  ([a-z]+) {2,}\S", done.stdout, re.MULTILINE))
     assert listed == {point.name for point in entry_points(group="offboard.commands")}
-    client, core = {"models", "probe", "bench", "run", "robots", "check"}, {"serve", "plugins", "codecs", "demo"}
+    client, core = (
+        {"models", "probe", "bench", "run", "robots", "check"},
+        {"serve", "plugins", "codecs", "envs", "demo"},
+    )
     assert listed == client | core | {"stats", "train"}
 
 
-@pytest.mark.parametrize("command", ["models", "probe", "bench", "robots", "serve", "plugins", "codecs"])
+@pytest.mark.parametrize("command", ["models", "probe", "bench", "robots", "serve", "plugins", "codecs", "envs"])
 def test_each_command_has_help(command):
     done = in_process(command, "--help")
     assert done.returncode == 0
@@ -201,7 +204,7 @@ def test_the_client_alone_has_help(client_alone):
     assert "  serve " not in done.stdout
 
 
-@pytest.mark.parametrize("command", ["serve", "plugins", "codecs", "stats", "train", "demo"])
+@pytest.mark.parametrize("command", ["serve", "plugins", "codecs", "envs", "stats", "train", "demo"])
 def test_a_command_of_core_says_what_to_install(client_alone, command):
     done = client_alone(command)
     assert done.returncode == 2
@@ -217,7 +220,10 @@ def test_a_command_without_its_extra_says_what_to_install(client_alone, command)
     )
 
 
-HELP = ["serve", "serve --vendor openpi", "run sim", "models", "probe", "bench", "stats", "train", "demo", "plugins"]
+HELP = [
+    "serve", "serve --vendor openpi", "run sim", "models", "probe", "bench", "stats", "train", "demo", "plugins",
+    "envs",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", HELP)

@@ -29,7 +29,10 @@ def example(hook):
 
 
 def test_there_are_hooks():
-    kinds = ["codecs", "checkpoint_loaders", "model_registries", "frontends", "listeners", "observers", "trainers"]
+    kinds = [
+        "codecs", "checkpoint_loaders", "model_registries", "frontends", "listeners", "observers", "trainers",
+        "environments",
+    ]  # fmt: skip
     assert [f"offboard_{kind}" for kind in kinds] == HOOKS
     assert re.findall(r"^## `(offboard_\w+)`$", PAGE, re.MULTILINE) == HOOKS
 

@@ -12,8 +12,8 @@ def test_the_public_names_of_core_are_these():
         "InferContext", "Item", "Control",
         # vendors
         "CheckpointLoader", "Checkpoint", "ModelRegistry", "Progress", "ReportProgress", "Feature", "Field", "Codec",
-        "CodecMeta", "CodecEntry", "FrontendEntry", "ListenerEntry", "LoaderEntry", "RegistryEntry", "Trainer",
-        "TrainerEntry", "hookimpl",
+        "CodecMeta", "CodecEntry", "EnvironmentEntry", "FrontendEntry", "ListenerEntry", "LoaderEntry",
+        "RegistryEntry", "Trainer", "TrainerEntry", "hookimpl",
         # whoever watches
         "ExchangeRecord", "Observer", "ObserverEntry",
         # errors that they raise

@@ -8,7 +8,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFile
 from object_store import upload
 from offboard_client.errors import ConfigurationError
-from offboard_core.checkpoints.remote import PATIENCE, RemoteFolder, cache_folder, fetch, place_of
+from offboard_core.cache import PATIENCE, cache_folder
+from offboard_core.checkpoints.remote import RemoteFolder, fetch, place_of
 
 
 @pytest.fixture
@@ -167,7 +168,7 @@ def test_who_waits_for_another_that_fetches_the_same_waits_while_something_comes
     monkeypatch.setattr("offboard_core.checkpoints.remote.cache.time.monotonic", lambda: sum(slept))
     with here.with_name(f"{here.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ConfigurationError, match=r"the same into .*, and nothing has come for 600 s; .*fuser"):
+        with pytest.raises(ConfigurationError, match=r"this checkpoint, into .* has come for 600 s; .*fuser"):
             fetch(remote, said.append)
     assert 2000 + PATIENCE >= sum(slept) > 1900 + PATIENCE
     assert said[0] == "another process is fetching this checkpoint: 0.0 MB are there"

@@ -12,7 +12,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGE = (DOCS / "reference" / "vendor-api.md").read_text("utf-8")
-_ENTRIES = "hookimpl CodecEntry FrontendEntry ListenerEntry LoaderEntry ObserverEntry RegistryEntry TrainerEntry"
+_ENTRIES = (
+    "hookimpl CodecEntry EnvironmentEntry FrontendEntry ListenerEntry LoaderEntry ObserverEntry RegistryEntry"
+    " TrainerEntry"
+)
 #: What a plugin, a vendor, a robot or a command may import, by its room.
 API = {
     room: set(names.split())
@@ -66,7 +69,17 @@ HOST = {
     "offboard_core.engine": {"PolicyService", "make_observers"},
     "offboard_core.frontends": {"Admission", "make_frontends", "make_listeners", "provide"},
     "offboard_core.server": {"Host", "ServerConfig", "asgi_app"},
-    "offboard_core.plugins": {"CODEC", "FRONTEND", "LISTENER", "LOADER", "OBSERVER", "Plugins", "REGISTRY", "TRAINER"},
+    "offboard_core.plugins": {
+        "CODEC",
+        "ENVIRONMENT",
+        "FRONTEND",
+        "LISTENER",
+        "LOADER",
+        "OBSERVER",
+        "Plugins",
+        "REGISTRY",
+        "TRAINER",
+    },
 }
 VENDORS = sorted(
     file for vendor in ("gr00t", "lerobot", "openpi") for file in ROOT.glob(f"offboard-{vendor}/src/**/*.py")

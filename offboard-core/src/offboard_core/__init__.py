@@ -24,6 +24,7 @@ from offboard_client.errors import (
 
 from .plugins import (
     CodecEntry,
+    EnvironmentEntry,
     FrontendEntry,
     ListenerEntry,
     LoaderEntry,
@@ -71,6 +72,7 @@ __all__ = [
     "CodecMeta",
     "ConfigurationError",
     "Control",
+    "EnvironmentEntry",
     "ExchangeRecord",
     "Feature",
     "Field",

@@ -20,7 +20,9 @@ GROUP, PLUGINS = "offboard.commands", "offboard"
 DEBUG_VARIABLE = "OFFBOARD_DEBUG"
 
 #: Commands that another package of the project brings.
-_ELSEWHERE: dict[str, str] = dict.fromkeys(("serve", "plugins", "codecs", "stats", "train", "demo"), "offboard-core")
+_ELSEWHERE: dict[str, str] = dict.fromkeys(
+    ("serve", "plugins", "codecs", "envs", "stats", "train", "demo"), "offboard-core"
+)
 #: Modules that an extra of this package brings.
 _EXTRAS = {
     "tyro": "offboard-client[cli]",

@@ -21,7 +21,6 @@ HABITS = {
     "--policy.dir": ("openpi", _FOLDER),
     "--policy.config": ("openpi", "here the server takes it: offboard serve --vendor openpi --config-name NAME"),
     "policy:checkpoint": ("openpi", _FOLDER),
-    "--env": ("openpi", f"checkpoints have no environment here; {_FOLDER}"),
     "--model-path": ("GR00T", _FOLDER),
     "--embodiment-tag": ("GR00T", "here a codec says how the robot's data become the model's: --codec NAME"),
     "--data-config": ("GR00T", "here a codec says how the robot's data become the model's: --codec NAME"),

@@ -11,6 +11,7 @@
     replicas = 2                          # left out: 1
     isolate = true                        # left out: in this process
     python = "/opt/act/bin/python"        # left out: this server's own
+    env = "act-2.0"                       # instead of python: an environment that `offboard envs` lists
     inherit = ["HF_TOKEN"]                # left out: few variables
     options = { device = "cpu" }          # the vendor's options
     codec_options = { map = { "image.exterior" = "front" } }
@@ -55,6 +56,7 @@ KEYS: dict[str, tuple[type, ...]] = {
     "replicas": (int,),
     "isolate": (bool,),
     "python": (str,),
+    "env": (str,),
     "inherit": (list,),
     "options": (dict,),
 }
@@ -131,7 +133,7 @@ def _source(name: str, table: Any, folder: Path, plugins: Plugins, limits: Isola
     python = given.get("python")
     if python is not None and "/" in python:
         python = str(folder / Path(python).expanduser())
-    isolation = asked_for(limits, isolate=given.get("isolate", False), python=python, inherit=inherit)
+    isolation = asked_for(limits, isolate=given.get("isolate", False) or "env" in given, python=python, inherit=inherit)
     return from_flags(
         plugins,
         vendor=given.get("vendor"),
@@ -143,4 +145,5 @@ def _source(name: str, table: Any, folder: Path, plugins: Plugins, limits: Isola
         replicas=given.get("replicas", 1),
         loader_options=given.get("options"),
         isolation=isolation,
+        env=given.get("env"),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +64,14 @@ def from_flags(
     replicas: int = 1,
     loader_options: Mapping[str, Any] | Any = None,
     isolation: Isolation | None = None,
+    env: str | None = None,
 ) -> ModelSource:
     """The source that a command line or a table of ``models.toml`` describes.
 
     ``checkpoints_dir``: a path (``~`` is the home) or URL. ``loader_options``: names and values, or an instance of
-    the vendor's options class. ``isolation``: where each model gets a process of its own, and what that is. Without
-    ``vendor`` the files decide. Raises ConfigurationError.
+    the vendor's options class. ``isolation``: where each model gets a process of its own, and what that is.
+    ``env``: the environment that it runs in, which is made when it is loaded. Without ``vendor`` the files decide.
+    Raises ConfigurationError.
     """
     location = expand(checkpoints_dir) if checkpoints_dir is not None else None
     offer = choose_vendor(plugins, vendor, location)
@@ -92,6 +94,13 @@ def from_flags(
         )
     else:
         registry = plugins.get(REGISTRY, entry.registry, offer.provider.name).make(location)
+    if env is not None:
+        from ..environments import maker
+
+        isolation = isolation or Isolation()
+        if isolation.python is not None:
+            raise ConfigurationError(f"python is given and env is {env}: both say what to run in; give one of them")
+        isolation = replace(isolation, python=maker(plugins, env, offer.name))
     if isolation is not None:
         from ..workers import WorkerLoader
 

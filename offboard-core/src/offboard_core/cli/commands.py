@@ -6,6 +6,7 @@ from offboard_client.plugins import Command
 
 serve = Command("serve", "Serve a policy: any vendor's, any robot.", "offboard_core.cli.serve:run")
 plugins = Command("plugins", "List the plugins, what they offer, and what is wrong.", "offboard_core.cli.plugins:run")
+envs = Command("envs", "List the environments that models run in, make or remove one.", "offboard_core.cli.envs:run")
 codecs = Command("codecs", "List the codecs, or show what one reads, makes and takes.", "offboard_core.cli.codecs:run")
 stats = Command(
     "stats",

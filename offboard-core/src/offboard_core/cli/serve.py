@@ -131,7 +131,8 @@ def make_sources(parsed: Parsed, plugins: Plugins) -> dict[str, ModelSource]:
     limits = Isolation(infer_timeout=options.infer_timeout, load_timeout=options.load_timeout)
     if options.models is not None:
         return read_models(options.models, plugins, limits)
-    isolation = asked_for(limits, isolate=options.isolate, python=options.python, inherit=options.inherit)
+    isolate = options.isolate or options.env is not None
+    isolation = asked_for(limits, isolate=isolate, python=options.python, inherit=options.inherit)
     source = from_flags(
         plugins,
         vendor=options.vendor,
@@ -143,6 +144,7 @@ def make_sources(parsed: Parsed, plugins: Plugins) -> dict[str, ModelSource]:
         replicas=1 if options.replicas is None else options.replicas,
         loader_options=parsed.vendor,
         isolation=isolation,
+        env=options.env,
     )
     return {source.vendor: source}
 

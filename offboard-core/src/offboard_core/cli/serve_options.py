@@ -51,6 +51,8 @@ class ServeOptions:
     """Run the model in a process of its own: what ends that does not end the server."""
     python: str | None = None
     """The interpreter of another environment, or its folder, to run the model in; a process of its own with it."""
+    env: str | None = None
+    """The environment to run the model in, which `offboard envs` lists; it is made when the model is loaded."""
     inherit: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """A variable that this process gets, beside the few that any program needs. May be repeated."""
     host: str = "127.0.0.1"
@@ -90,7 +92,7 @@ class ServeOptions:
 #: Who owns the options ``--codec.NAME``.
 CODEC = "codec"
 _SOURCE = (
-    "vendor", "checkpoints_dir", "checkpoint", "codec", "fps", "replicas", "isolate", "python", "inherit",
+    "vendor", "checkpoints_dir", "checkpoint", "codec", "fps", "replicas", "isolate", "python", "env", "inherit",
 )  # fmt: skip
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from .entries import (
     CodecEntry,
+    Described,
     Entry,
+    EnvironmentEntry,
     FrontendEntry,
     ListenerEntry,
     LoaderEntry,
@@ -16,7 +18,7 @@ from .entries import (
     TrainerEntry,
 )
 from .hooks import GROUP, hookimpl
-from .kinds import CODEC, FRONTEND, KINDS, LISTENER, LOADER, OBSERVER, REGISTRY, TRAINER, Kind
+from .kinds import CODEC, ENVIRONMENT, FRONTEND, KINDS, LISTENER, LOADER, OBSERVER, REGISTRY, TRAINER, Kind
 from .offers import Offer, Provider
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CODEC",
+    "ENVIRONMENT",
     "FRONTEND",
     "GROUP",
     "KINDS",
@@ -33,7 +36,9 @@ __all__ = [
     "REGISTRY",
     "TRAINER",
     "CodecEntry",
+    "Described",
     "Entry",
+    "EnvironmentEntry",
     "FrontendEntry",
     "Kind",
     "ListenerEntry",

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 BUILTIN = "core"
 #: What a plugin or an entry may be called.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+#: What follows the plugin's name in a name that is whole.
+_REST = re.compile(r"(-[A-Za-z0-9._-]+)?")
 
 
 def core() -> tuple[Provider, Any]:
@@ -62,7 +64,14 @@ def load(found: Sequence[tuple[Provider, Any]]) -> tuple[list[Offer[Any]], dict[
                 )
             if isinstance(module, importlib.metadata.EntryPoint):
                 module = module.load()
-            offers += _offers(provider, module)
+            offered = _offers(provider, module)
+            for offer in offered:
+                if other := next((o for o in offers if (o.kind, o.name) == (offer.kind, offer.name)), None):
+                    raise ConfigurationError(
+                        f"its {offer.kind.noun} {offer.name!r} is called like one of the plugin {other.provider}; "
+                        "uninstall one of them"
+                    )
+            offers += offered
         # SystemExit: a module that leaves the program while it is imported is broken, too.
         except (Exception, SystemExit) as error:
             cause = error.text if isinstance(error, ConfigurationError) else f"{type(error).__name__}: {error}"
@@ -99,7 +108,9 @@ def _offers(provider: Provider, module: object) -> list[Offer[Any]]:
             for entry in _entries(hook, implementation.function):
                 if not isinstance(entry, kind.entry):
                     raise ConfigurationError(f"{hook} yields {entry!r}, which is no {kind.entry.__name__}")
-                if not NAME.fullmatch(entry.name):
+                if kind.whole:
+                    _check_whole(hook, entry.name, provider.name)
+                elif not NAME.fullmatch(entry.name):
                     raise ConfigurationError(
                         f"{hook} yields the name {entry.name!r}: letters, digits, '-' and '_' only; "
                         f"the prefix {provider.name}. is added by itself"
@@ -109,6 +120,14 @@ def _offers(provider: Provider, module: object) -> list[Offer[Any]]:
                     raise ConfigurationError(f"{hook} yields {offer.name!r} twice; both are from {provider}")
                 offers[hook, offer.name] = offer
     return list(offers.values())
+
+
+def _check_whole(hook: str, name: str, plugin: str) -> None:
+    if not (name.startswith(plugin) and _REST.fullmatch(name[len(plugin) :])):
+        raise ConfigurationError(
+            f"{hook} yields the name {name!r}; expected {plugin!r}, or a name that begins with '{plugin}-' and goes on "
+            "with letters, digits, '.', '-' and '_'"
+        )
 
 
 def _entries(hook: str, function: Any) -> Iterable[Any]:

@@ -1,4 +1,4 @@
-"""What a plugin's hooks yield: small frozen entries, each a name with its factory.
+"""What a plugin's hooks yield: small frozen entries, nearly all of them a name with its factory.
 
 A ``factory`` is ``"module:attr"``, imported on first use, so that discovering plugins imports no model library.
 """
@@ -20,11 +20,17 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry(Generic[P, T]):
-    """A name with its factory. ``factory`` is ``"module:attr"`` or a callable; ``summary`` is one line for listings."""
+class Described:
+    """A name; ``summary`` is one line for listings."""
 
     name: str
     summary: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry(Described, Generic[P, T]):
+    """A name with its factory: ``"module:attr"`` or a callable."""
+
     factory: str | Callable[P, T]
 
 
@@ -117,6 +123,22 @@ class ObserverEntry(EntryWithOptions[[Any], Any]):
 @dataclass(frozen=True, kw_only=True)
 class TrainerEntry(Entry[[], Trainer]):
     """A vendor's training: ``factory() -> Trainer``; ``offboard train --vendor NAME`` finds it by its name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentEntry(Described):
+    """An environment that uv makes of a list of packages; ``--env NAME`` runs a vendor's models in it.
+
+    ``name``: the plugin's own name, or one that begins with that and a hyphen; nothing is put before it.
+    ``requirements``: ``"package:path/of/list.txt"``, a file within an importable package: every package pinned with
+    ``==`` and with hashes, without addresses. ``python``: the versions that the list is for. ``vendor``: the full name
+    of the vendor whose models run there; "": that of the plugin's name. ``platforms``: where there are wheels of all.
+    """
+
+    requirements: str
+    python: str = ">=3.12,<3.14"
+    vendor: str = ""
+    platforms: tuple[str, ...] = ("linux-x86_64",)
 
 
 def _is_v1(path: str) -> bool:

@@ -13,11 +13,10 @@ plugin's name, the vendor's name and the prefix of what it offers::
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import pluggy
 
-from .entries import Entry
+from .entries import Described
 from .kinds import KINDS
 
 #: The entry-point group of plugins.
@@ -27,7 +26,7 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 
 
 @pluggy.HookspecMarker(GROUP)
-def _hook() -> Iterable[Entry[..., Any]]:
+def _hook() -> Iterable[Described]:
     raise NotImplementedError
 
 

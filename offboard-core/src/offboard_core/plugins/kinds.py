@@ -7,7 +7,8 @@ from typing import Any, Generic, TypeVar
 
 from .entries import (
     CodecEntry,
-    Entry,
+    Described,
+    EnvironmentEntry,
     FrontendEntry,
     ListenerEntry,
     LoaderEntry,
@@ -16,7 +17,7 @@ from .entries import (
     TrainerEntry,
 )
 
-E_co = TypeVar("E_co", bound=Entry[..., Any], covariant=True)
+E_co = TypeVar("E_co", bound=Described, covariant=True)
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Kind(Generic[E_co]):
 
     ``hook``: the function of a plugin that yields such entries; it takes nothing. ``entry``: their class.
     ``makes``: the ``"module:ABC"`` of what an entry's factory makes; imported when one has been made, since it may lie
-    above this table. ``noun``: what an error calls one of them. ``heading``: what a listing calls several.
+    above this table; "" for entries without a factory. ``noun``: what an error calls one of them. ``heading``: what a
+    listing calls several. ``whole``: an entry's name begins with the plugin's, which is not put before it again.
     """
 
     hook: str
@@ -33,6 +35,7 @@ class Kind(Generic[E_co]):
     makes: str
     noun: str
     heading: str
+    whole: bool = False
 
 
 #: All kinds, by hook, in the order in which a plugin is read.
@@ -57,3 +60,4 @@ OBSERVER = _row(Kind("offboard_observers", ObserverEntry, "offboard_core.engine:
 TRAINER = _row(
     Kind("offboard_trainers", TrainerEntry, "offboard_core.training:Trainer", "vendor that trains", "trainers")
 )
+ENVIRONMENT = _row(Kind("offboard_environments", EnvironmentEntry, "", "environment", "environments", whole=True))

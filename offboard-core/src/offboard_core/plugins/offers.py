@@ -36,8 +36,13 @@ class Offer(Generic[E_co]):
 
     @property
     def name(self) -> str:
-        """The full name: ``plugin.entry``, or the plugin's own name for an entry that is called like it."""
+        """The full name: ``plugin.entry``, or the plugin's own name for an entry that is called like it.
+
+        Of a kind whose names are whole, the entry's.
+        """
         plugin = self.provider.name
+        if self.kind.whole:
+            return self.entry.name
         return plugin if self.entry.name == plugin else f"{plugin}.{self.entry.name}"
 
     def options(self: Offer[EntryWithOptions[..., Any]]) -> type[Any]:

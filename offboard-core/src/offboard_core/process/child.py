@@ -47,8 +47,8 @@ class Child:
 
     It gets the few variables of this environment that any program needs, those that ``inherit`` names (``HF_HOME``,
     ``JAX_*``), and ``env``. A secret is inherited only by its whole name: the server's token is none of a vendor's
-    business. ``pass_fds``: descriptors that it gets under the same numbers. Starts at once; raises LoadFailed if it
-    cannot. Thread-safe.
+    business. ``pass_fds``: descriptors that it gets under the same numbers. ``redact``: makes of a line that it wrote
+    the one that is kept and logged. Starts at once; raises LoadFailed if it cannot. Thread-safe.
     """
 
     def __init__(
@@ -61,8 +61,9 @@ class Child:
         env: Mapping[str, str] | None = None,
         grace: float = 3.0,
         pass_fds: Sequence[int] = (),
+        redact: Callable[[str], str] = str,
     ) -> None:
-        self.name = name
+        self.name, self._redact = name, redact
         self.command = list(command)
         self._grace = grace
         self._lines: deque[str] = deque(maxlen=_LINES)
@@ -219,7 +220,7 @@ class Child:
 
     def _keep(self, line: bytes) -> None:
         text = printable(_COLOURS.sub("", line[:_LINE_BYTES].decode("utf-8", "replace")).strip())
-        if text:
+        if text := self._redact(text):
             self._lines.append(text)
             log.info("%s: %s", self.name, text)
 

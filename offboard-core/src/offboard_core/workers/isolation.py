@@ -42,7 +42,8 @@ def asked_for(base: Isolation, *, isolate: bool, python: str | None, inherit: Se
     if not isolate and python is None:
         if inherit:
             raise ConfigurationError(
-                f"{', '.join(inherit)} can be inherited by a worker only, and none is asked for: --isolate, or --python"
+                f"{', '.join(inherit)} can be inherited by a worker only, and none is asked for: "
+                "--isolate, --python or --env"
             )
         return None
     try:

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import re
 import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
 from offboard_client.errors import ConfigurationError
 
-from ...types import Progress, ReportProgress, sized
+from ...cache import alone, cache_folder
+from ...types import Progress, ReportProgress
 from .folder import RemoteFile, RemoteFolder
 
 #: What is fetched at a time, and so what an interruption may cost.
 BLOCK = 16 * 2**20
 #: Attempts for one block, before the load fails; what is there already stays for the next load.
 ATTEMPTS = 3
-#: Seconds that another process which fetches the same may go without a byte.
-PATIENCE = 600.0
 _RECORD = ".offboard-fetched.json"
 _PART = ".offboard-part"
-
-
-def cache_folder() -> Path:
-    """Where fetched checkpoints are kept: $OFFBOARD_CACHE, else ~/.cache/offboard."""
-    named = os.environ.get("OFFBOARD_CACHE")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "offboard"
 
 
 def fetch(folder: RemoteFolder, report: ReportProgress, keep: Callable[[str], bool] = lambda path: True) -> Path:
@@ -56,7 +46,7 @@ def fetch(folder: RemoteFolder, report: ReportProgress, keep: Callable[[str], bo
 
 def _fetch(folder: RemoteFolder, wanted: Mapping[str, RemoteFile], place: Path, report: ReportProgress) -> Path:
     place.mkdir(parents=True, exist_ok=True)
-    with _alone(place, report):
+    with alone(place, "fetching this checkpoint", report):
         done = _read_record(place)
         missing = [file for path, file in wanted.items() if not _is_there(place, file, done.get(path))]
         progress = _Progress(folder.name, missing, report)
@@ -124,36 +114,6 @@ def _remove_others(place: Path, wanted: Mapping[str, RemoteFile]) -> None:
         relative = path.relative_to(place).as_posix()
         if path.is_file() and relative not in wanted and relative != _RECORD:
             path.unlink()
-
-
-@contextmanager
-def _alone(place: Path, report: ReportProgress) -> Generator[None]:
-    path = place.with_name(f"{place.name}.lock")
-    with path.open("w") as lock:
-        there, since = -1, 0.0
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if (now_there := _bytes_in(place)) != there:
-                    there, since = now_there, time.monotonic()
-                elif time.monotonic() - since > PATIENCE:
-                    raise ConfigurationError(
-                        f"another process is fetching the same into {place}, and nothing has come for {PATIENCE:g} s; "
-                        f"end it (`fuser {path}` names it), and what it has is gone on with"
-                    ) from None
-                report(f"another process is fetching this checkpoint: {sized(there)} are there")
-                time.sleep(0.5)
-        yield
-
-
-def _bytes_in(place: Path) -> int:
-    total = 0
-    for path in place.rglob("*"):
-        with contextlib.suppress(OSError):  # it is replaced just now
-            total += path.stat().st_size
-    return total
 
 
 def _read_record(place: Path) -> dict[str, str]:

@@ -1,0 +1,49 @@
+"""Which environment a model runs in."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from offboard_client.errors import ConfigurationError
+
+from ..plugins import ENVIRONMENT, EnvironmentEntry, Offer, Plugins
+from ..types import ReportProgress
+from .folders import made, place_of
+from .making import make
+from .uv import find_uv
+
+
+def choose(plugins: Plugins, name: str, vendor: str | None = None) -> Offer[EnvironmentEntry]:
+    """The environment of this name, which can be made here or is made already.
+
+    ``vendor``: the full name of the vendor whose models are to run there. Raises ConfigurationError naming what there
+    is, whose it is, where it can be, or what is needed to make it.
+    """
+    offer = plugins.get(ENVIRONMENT, name)
+    whose = offer.entry.vendor or offer.provider.name
+    if vendor is not None and whose != vendor:
+        fitting = [o.name for o in plugins.offers(ENVIRONMENT) if (o.entry.vendor or o.provider.name) == vendor]
+        raise ConfigurationError(
+            f"the environment {offer.name} is for models of the vendor {whose}, and these are {vendor}'s; for them "
+            f"there {'is ' + ', '.join(fitting) if fitting else 'is none'}"
+        )
+    here = f"{sys.platform}-{platform.machine()}"
+    if here not in offer.entry.platforms:
+        raise ConfigurationError(
+            f"the environment {offer.name} is for {', '.join(offer.entry.platforms)}, and this is {here}"
+        )
+    if made(place_of(offer)) is None:
+        find_uv(offer.name)
+    return offer
+
+
+def maker(plugins: Plugins, name: str, vendor: str) -> Callable[[ReportProgress], Path]:
+    """What makes the environment of this name, for this vendor, when a model is loaded. Raises as :func:`choose`."""
+    return partial(make, choose(plugins, name, vendor))
+
+
+__all__ = ["choose", "maker"]

@@ -1,0 +1,217 @@
+"""An environment is made whole, once, of the files that its list names, and used again without uv and network."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from dataclasses import replace
+
+import pytest
+from offboard_client.errors import LoadFailed
+from offboard_core.environments import leftovers, made, make, place_of
+from waits import PATIENCE, reached, until
+from wheel_index import HERE, PEBBLE, index, pinned, wheel
+
+
+def runs(python, code):
+    return subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_it_is_made_once_and_used_again_without_uv_and_network(described, packages, cache, monkeypatch):
+    said = []
+    python = make(described.offer, said.append)
+    assert runs(python, "import pebble; print(pebble.VERSION)") == "1.0"
+    assert python.parent.parent == place_of(described.offer)
+    assert said[0].startswith(f"making the environment rocks-1.0: looking for a Python {HERE}")
+    assert any(text.startswith("making the environment rocks-1.0: ") and text.endswith("MB written") for text in said)
+    assert said[-1].startswith("made the environment rocks-1.0: 1 package in ")
+    there = made(place_of(described.offer))
+    assert (there.packages, HERE.startswith(f"=={there.python[:4]}")) == (1, True)
+    assert there.size > len(PEBBLE)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("offboard_core.environments.uv.sys.executable", "/nowhere/python")
+    asked = len(packages.asked)
+    assert make(described.offer, said.append) == python
+    assert len(packages.asked) == asked
+    assert leftovers([described.offer]) == {}
+
+
+def test_another_list_is_another_environment_and_the_old_one_is_left_over(described, packages, cache):
+    before = make(described.offer, lambda _: None)
+    described.write("# the same, said otherwise\n" + pinned("pebble", PEBBLE).replace(" --", " \\\n    --"))
+    assert make(described.offer, lambda _: None) == before
+    described.write(pinned("pebble", PEBBLE) + f" --hash=sha256:{'0' * 64}")
+    after = make(described.offer, lambda _: None)
+    assert after != before
+    [(name, size)] = leftovers([described.offer]).items()
+    assert (cache / name / "bin" / "python", size > len(PEBBLE)) == (before, True)
+
+
+def test_one_whose_python_is_gone_is_made_anew(described, packages):
+    python = make(described.offer, lambda _: None)
+    python.unlink()
+    python.symlink_to("/nowhere/python3")
+    assert made(place_of(described.offer)) is None
+    assert make(described.offer, lambda _: None) == python
+    assert runs(python, "import pebble; print(pebble.VERSION)") == "1.0"
+
+
+def wrong_hash(described, packages, monkeypatch):
+    described.write(f"pebble==1.0 --hash=sha256:{'0' * 64}")
+
+
+def no_index(described, packages, monkeypatch):
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
+
+
+def refused(described, packages, monkeypatch):
+    packages.status = 401
+    monkeypatch.setenv("UV_DEFAULT_INDEX", packages.url.replace("://", "://me:hunter2@"))
+
+
+def not_there(described, packages, monkeypatch):
+    described.write(f"boulder==1.0 --hash=sha256:{'0' * 64}")
+
+
+def no_wheel(described, packages, monkeypatch):
+    packages.files = {"pebble-1.0.tar.gz": PEBBLE}
+
+
+def no_uv(described, packages, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("offboard_core.environments.uv.sys.executable", "/nowhere/python")
+
+
+def no_place(described, packages, monkeypatch):
+    monkeypatch.setenv("OFFBOARD_CACHE", __file__)
+
+
+def no_list(described, packages, monkeypatch):
+    (described.folder / "rocks_lists" / "one.txt").unlink()
+
+
+FAILURES = [
+    (wrong_hash, r"Hash mismatch[\s\S]*Likely cause: the package index gives another file than the list names"),
+    (no_index, r"Likely cause: the package index cannot be reached.*offboard envs make"),
+    (refused, r"Likely cause: the package index refused it"),
+    (not_there, r"boulder[\s\S]*Likely cause: the package index has not what the list names"),
+    (no_wheel, r"pebble[\s\S]*Likely cause: the package index has not what the list names"),
+    (no_uv, r"the environment rocks-1\.0 is not made yet, and making it needs uv: pip install uv$"),
+    (no_place, r"test_making\.py.*: Not a directory"),
+    (no_list, r"the list of the environment rocks-1\.0, rocks_lists:one\.txt of the plugin rocks .* cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "text"), FAILURES, ids=[spoil.__name__ for spoil, _ in FAILURES])
+def test_what_cannot_be_made_is_one_error_and_leaves_nothing(spoil, text, described, packages, cache, monkeypatch):
+    spoil(described, packages, monkeypatch)
+    with pytest.raises(LoadFailed, match=text) as caught:
+        make(described.offer, lambda _: None)
+    assert caught.value.permanent
+    assert "hunter2" not in caught.value.text
+    assert not cache.is_dir() or [path.suffix for path in cache.iterdir()] in ([], [".lock"])
+
+
+def test_a_python_that_is_not_here_is_told_with_those_that_are(described, packages, cache):
+    offer = replace(described.offer, entry=replace(described.offer.entry, python="==3.2.*"))
+    with pytest.raises(
+        LoadFailed, match=r"wants a Python ==3\.2\.\*; found were .*3\.\d+\.\d+.*`uv python install 3\.2`"
+    ):
+        make(offer, lambda _: None)
+    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+
+
+def test_a_full_disk(described, packages, cache, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # what is compiled would be cut off, too, and stay so
+    with described.start("make", "rocks-1.0", before=("prlimit", "--fsize=200000")) as process:
+        _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert "there is no room for it" in said
+    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+
+
+def test_two_at_once_make_it_once_and_the_second_is_told(described, packages):
+    packages.free.clear()
+    said, found = [], []
+    first = threading.Thread(target=lambda: found.append(make(described.offer, lambda _: None)))
+    first.start()
+    reached(packages.held)
+    second = threading.Thread(target=lambda: found.append(make(described.offer, said.append)))
+    second.start()
+    until(lambda: said, "the second waits")
+    packages.free.set()
+    for thread in (first, second):
+        thread.join(PATIENCE)
+    assert len(found) == 2
+    assert found[0] == found[1]
+    assert said[0].startswith("another process is making the environment rocks-1.0: ")
+    assert len([path for path in packages.asked if path.endswith(".whl")]) == 1
+
+
+def test_who_is_called_off_leaves_nothing(described, packages, cache):
+    packages.free.clear()
+
+    def report(text):
+        if packages.held.is_set():
+            raise LoadFailed("nobody waits for it any more")
+
+    with pytest.raises(LoadFailed, match="nobody waits for it any more"):
+        make(described.offer, report)
+    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_end_in_the_middle(number, described, packages, cache):
+    packages.free.clear()
+    with described.start("make", "rocks-1.0") as process:
+        reached(packages.held)
+        process.send_signal(number)
+        process.communicate(timeout=PATIENCE)
+        assert process.returncode
+    left = {path.suffix for path in cache.iterdir()}
+    assert left == ({".lock", ".part"} if number == signal.SIGKILL else {".lock"})
+    packages.free.set()
+    make(described.offer, lambda _: None)
+    assert {path.suffix for path in cache.iterdir()} - {".lock"} == {place_of(described.offer).suffix}
+
+
+class TestCommand:
+    def test_make_list_and_remove(self, described, packages, cache):
+        def envs(*arguments):
+            with described.start(*arguments) as process:
+                out, said = process.communicate(timeout=PATIENCE)
+            return process.returncode, out, said
+
+        status, out, said = envs("make", "rocks-1.0", "--json")
+        assert status == 0, said
+        assert runs(json.loads(out)["python"], "import pebble") == ""
+        described.write(pinned("pebble", PEBBLE) + f" --hash=sha256:{'1' * 64}")
+        _, out, _ = envs("--json")
+        listed = json.loads(out)
+        [one] = [each for each in listed["environments"] if each["name"] == "rocks-1.0"]
+        assert (one["vendor"], one["python"], one["made"], one["path"]) == ("rocks", HERE, None, None)
+        [old] = listed["leftovers"]
+        _, out, _ = envs()
+        assert old in out
+        assert "not made yet" in out
+        assert envs("remove", old)[1] == f"removed {old}\n"
+        assert [path for path in cache.iterdir() if path.is_dir()] == []
+        status, _, said = envs("remove", "rocks-1.0")
+        assert (status, "the environment rocks-1.0 is not made" in said) == (1, True)
+        status, _, said = envs("make", "rock-1.0")
+        assert (status, "there is no environment 'rock-1.0'; did you mean rocks-1.0?" in said) == (1, True)
+        assert envs("make")[0] == 2
+
+
+def test_no_secret_is_told(described, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    with index(status=403, pebble=wheel("pebble")) as packages:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", packages.url.replace("://", "://me:hunter2@"))
+        monkeypatch.setenv("UV_INDEX", packages.url.replace("/simple", "/other/simple?token=swordfish"))
+        with pytest.raises(LoadFailed) as caught:
+            make(described.offer, lambda _: None)
+    for text in (caught.value.text, caplog.text):
+        assert "hunter2" not in text
+        assert "swordfish" not in text
+    assert os.environ["UV_DEFAULT_INDEX"].count("hunter2") == 1
