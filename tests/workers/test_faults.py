@@ -50,20 +50,22 @@ def back(policy):
 class TestEnds:
     def test_in_mid_inference(self):
         """Each costs one answer, which says how it ended; then it is there again, as often as it takes."""
-        with loaded(infer_timeout=0.3) as policy:
+        with loaded() as policy:
             session, seen = policy.new_session(policy.params()), set()
             for what, error, text in [
                 ("kill", PolicyFailed, "pupil's worker was killed by SIGKILL.*in mid-call; .*restarted.*try again"),
                 ("segfault", PolicyFailed, "was killed by SIGSEGV in mid-call"),
                 ("exits", PolicyFailed, "exited with code 0 in mid-call"),
-                ("hangs", InferTimeout, "did not answer within 0.3 s; it is being restarted"),
-                ("sleeps", InferTimeout, "did not answer within 0.3 s; it is being restarted"),
+                ("hangs", InferTimeout, "did not answer within 0.1 s; it is being restarted"),
+                ("sleeps", InferTimeout, "did not answer within 0.1 s; it is being restarted"),
             ]:
                 session.reset()
                 seen.add(pid(session))
+                policy.worker.infer_timeout = 0.1 if error is InferTimeout else 600.0
                 with pytest.raises(error, match=text):
                     do(session, what)
                 assert policy.health().state == "recovering"
+                policy.worker.infer_timeout = 600.0
                 back(policy)
             assert len(seen) == 5
             gone = [process for process in seen if psutil.pid_exists(process)]

@@ -36,7 +36,8 @@ _OUT_OF_MEMORY = "the kernel killed it, for memory ran out"
 class Worker:
     """One worker. :meth:`ask` is for one thread at a time; :meth:`health` and :meth:`close` are for any.
 
-    :attr:`generation` counts the processes: what one knew the next does not.
+    :attr:`generation` counts the processes: what one knew the next does not. :attr:`infer_timeout`: seconds that a call
+    may take.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Worker:
             every=0.0,
         )
         self.generation = 0
+        self.infer_timeout = isolation.infer_timeout
         #: What the policy declares; the same for each process.
         self.described: dict[str, Any] | None = None
         self._report: ReportProgress = _nobody
@@ -93,7 +95,7 @@ class Worker:
         with self._lock:
             if not self._supervisor.up:  # one that ends just now is noticed when it does not answer
                 self._supervisor.check_ready()
-            told = self._exchange(question, time.monotonic() + self._isolation.infer_timeout)
+            told = self._exchange(question, time.monotonic() + self.infer_timeout)
         try:
             if told[0] == "ok":
                 if answered:
@@ -157,8 +159,7 @@ class Worker:
 
     def _gone(self, how: str) -> OffboardError:
         if self._overdue:
-            limit = self._isolation.infer_timeout
-            return InferTimeout(f"{self._name} did not answer within {limit:g} s; it is being restarted")
+            return InferTimeout(f"{self._name} did not answer within {self.infer_timeout:g} s; it is being restarted")
         said = self._supervisor.recovery()  # which waits a moment for its end to be known
         why = _OUT_OF_MEMORY + "; " if oom_kills() > self._kills else ""
         child = self._child

@@ -1,0 +1,70 @@
+"""A model in a worker, through the server: its robots are told, and the others notice nothing."""
+
+import json
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+import worker_vendor
+from offboard_client import InferenceClient
+from offboard_client.errors import BadParameter, ModelLost, PolicyFailed
+from offboard_core import InferenceServer
+from offboard_core.catalog import from_flags
+from offboard_core.plugins import Plugins
+from offboard_core.workers import Isolation
+
+
+@pytest.fixture(scope="module")
+def server():
+    plugins = Plugins.of(pupil=worker_vendor)
+    sources = {
+        name: from_flags(plugins, vendor="pupil", codec="native", isolation=Isolation(restarts=restarts))
+        for name, restarts in {"one": 3, "brittle": 0}.items()
+    }
+    with InferenceServer(sources, port=0) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server):
+    with InferenceClient(server.host, server.port) as client:
+        yield client
+
+
+def state(server):
+    with urlopen(f"http://{server.host}:{server.port}/api/v1/status") as answer:
+        return json.load(answer)["loaded"]["health"]["state"]
+
+
+def test_a_crash_costs_answers_and_no_session(server, client):
+    with client.new_session("one") as one, client.new_session("one") as two:
+        for session in (one, two):
+            session.infer({"do": "count"})
+        with pytest.raises(PolicyFailed, match="was killed by SIGKILL in mid-call"):
+            one.infer({"do": "kill"})
+        client.new_session("one").close()  # waits until it is back
+        assert state(server) == "ready"
+        with pytest.raises(PolicyFailed, match="reset the session"):
+            two.infer({"do": "count"})
+        for session in (one, two):
+            session.reset()
+            assert session.infer({"do": "count"})[0]["action"]["action"].tolist() == [1.0]
+
+
+def test_one_that_is_given_up_is_loaded_anew(client):
+    with client.new_session("brittle") as session, pytest.raises((PolicyFailed, ModelLost)):
+        session.infer({"do": "exits"})
+    with client.new_session("brittle") as session:
+        session.infer({"do": "count"})
+
+
+def test_parameters_are_checked_by_the_policys_own_class(client):
+    with pytest.raises(BadParameter, match=r"speed is 1\.5, expected at most 1"):
+        client.new_session("one", speed=1.5)
+    with client.new_session("one", speed=0.5) as session:
+        assert session.infer({"do": "speed"})[0]["action"]["target_grip"] == np.float32(0.5)
+        with pytest.raises(BadParameter, match=r"speed is 1\.5, expected at most 1"):
+            session.configure(speed=1.5)
+        assert session.configure(speed=0.25)
+        assert session.infer({"do": "speed"})[0]["action"]["target_grip"] == np.float32(0.25)
+        assert session.call("mark", where=1.0) == {"marked": 3, "of": {"where": 1.0}}
