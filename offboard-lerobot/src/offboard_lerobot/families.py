@@ -45,18 +45,23 @@ class Family:
         """What ``count`` episodes keep that saw these prepared observations in turn, and nothing before."""
         raise NotImplementedError
 
-    def chunk(self, ready: dict[str, Any], episodes: Sequence[Memory]) -> tuple[torch.Tensor, Sequence[Memory]]:
+    def chunk(
+        self, ready: dict[str, Any], episodes: Sequence[Memory], **guided: Any
+    ) -> tuple[torch.Tensor, Sequence[Memory]]:
         """(B, T, D) for B prepared observations, each of another episode, and what these keep from now on.
 
-        What was given stays as it was: a call that fails leaves the episodes where they were.
+        ``guided``: what :class:`.Guidance` says of what is not played yet. What was given stays as it was: a call that
+        fails leaves the episodes where they were.
         """
-        return self.model.predict_action_chunk(ready), episodes
+        return self.model.predict_action_chunk(ready, **guided), episodes
 
 
 class OneStep(Family):
     """Policies of reinforcement learning, which answer one step and no chunk."""
 
-    def chunk(self, ready: dict[str, Any], episodes: Sequence[Memory]) -> tuple[torch.Tensor, Sequence[Memory]]:
+    def chunk(
+        self, ready: dict[str, Any], episodes: Sequence[Memory], **guided: Any
+    ) -> tuple[torch.Tensor, Sequence[Memory]]:
         """See :meth:`Family.chunk`."""
         return self.model.select_action(ready)[:, None], episodes
 
@@ -74,7 +79,9 @@ class LooksBack(Family):
         queues, self.model._queues = self.model._queues, {}
         return queues
 
-    def chunk(self, ready: dict[str, Any], episodes: Sequence[Memory]) -> tuple[torch.Tensor, Sequence[Memory]]:
+    def chunk(
+        self, ready: dict[str, Any], episodes: Sequence[Memory], **guided: Any
+    ) -> tuple[torch.Tensor, Sequence[Memory]]:
         """See :meth:`Family.chunk`."""
         lent = self._seen(ready, episodes)
         try:
@@ -116,7 +123,9 @@ class Plans(LooksBack):
 
     batches = False
 
-    def chunk(self, ready: dict[str, Any], episodes: Sequence[Memory]) -> tuple[torch.Tensor, Sequence[Memory]]:
+    def chunk(
+        self, ready: dict[str, Any], episodes: Sequence[Memory], **guided: Any
+    ) -> tuple[torch.Tensor, Sequence[Memory]]:
         """See :meth:`Family.chunk`."""
         [episode] = episodes
         assert episode is not None

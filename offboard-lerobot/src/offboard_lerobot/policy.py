@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,8 @@ from .device import broken
 from .draws import seeded
 from .families import Memory, family_of
 from .files import Files
-from .sampling import sampling_params
+from .guidance import Guidance, is_guided
+from .sampling import joined, sampling_params
 
 log = logging.getLogger(__name__)
 
@@ -77,17 +79,24 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         # A GPU multiplies by the reciprocal of a number; by a tensor it divides, as LeRobot does before it sends.
         self._white = torch.tensor(255.0, device=device)
         self._inputs: Mapping[str, Field] = files.inputs
-        self._action_shape = files.outputs[ACTION].shape
+        self._action_shape = files.outputs[ACTION].shape or ()
         family = family_of(files.type, model)
         self._family: Any = family
         self.history_steps = family.lookback
-        self.context = frozenset({"seed"} if family.draws else ()) | frozenset({"history"} if family.lookback else ())
+        self._guidance: Any = self._guided(files, model)
+        chunking = self._guidance is not None
+        takes = {"seed": family.draws, "history": family.lookback, "prefix": chunking, "delay_steps": chunking}
+        self.context = frozenset(name for name, value in takes.items() if value)
+        tuned: list[type] = []
         if family.steps is not None:
             steps: int = getattr(*family.steps)
             scheduler = getattr(family.steps[0], "noise_scheduler", None)
-            self.params = sampling_params(
-                steps, max(steps, _MOST_STEPS) if scheduler is None else scheduler.config.num_train_timesteps
-            )
+            most = max(steps, _MOST_STEPS) if scheduler is None else scheduler.config.num_train_timesteps
+            tuned.append(sampling_params(steps, most))
+        if self._guidance is not None:
+            tuned.append(self._guidance.params())
+            self.max_delay_steps = self._guidance.max_delay_steps
+        self.params = joined(*tuned)
         self.max_batch_size = max_batch_size if family.batches else 1
         meta: dict[str, Any] = {
             "device": str(device),
@@ -153,7 +162,7 @@ class LeRobotPolicy(Policy[LeRobotSession]):
 
     def close(self) -> None:
         """Drop the weights and give the device's memory back."""
-        self._model = self._preprocess = self._postprocess = self._family = None
+        self._model = self._preprocess = self._postprocess = self._family = self._guidance = None
         collect()
         if self._health.state == "failed":
             return  # the device would fail at that, too
@@ -176,6 +185,11 @@ class LeRobotPolicy(Policy[LeRobotSession]):
             raise PolicyFailed("the session is closed")
         for inputs in (item.inputs, *item.context.history):
             self._check_inputs(inputs)
+        prefix = item.context.prefix
+        if prefix is not None:
+            shapes = {name: array.shape for name, array in prefix.columns().items()}
+            if shapes != {ACTION: (len(prefix), *self._action_shape)}:
+                raise BadObservation(f"the policy's prefix is {shapes}, expected {ACTION} (K, {self._action_shape})")
 
     def _check_inputs(self, inputs: Inputs) -> None:
         for name, field in self._inputs.items():
@@ -186,17 +200,45 @@ class LeRobotPolicy(Policy[LeRobotSession]):
             if value.dtype.kind == "f" and not np.isfinite(value).all():
                 raise BadObservation(f"the policy's input {name} is not finite")
 
-    @torch.inference_mode()
+    def _guided(self, files: Files, model: Any) -> Any:
+        """How it is told what is not played yet; None where it cannot be."""
+        if not is_guided(files.type, model):
+            return None
+        blank = {name: np.zeros(field.shape or (), field.dtype) for name, field in self._inputs.items()}
+        width = math.prod(self._action_shape)
+        made = torch.linspace(-1, 1, 4 * width, device=self._device).reshape(1, 4, width)
+        try:
+            self._ready([blank])  # by whose state relative actions are made absolute
+            rows = self._postprocess(made)
+            back = self._ready([blank], rows.numpy())[1]
+            again = self._postprocess(back)
+        except Exception:
+            log.warning("no real-time chunking: its processors take no actions", exc_info=True)
+            return None
+        if not torch.allclose(again, rows, rtol=1e-3, atol=1e-4):
+            log.warning("no real-time chunking: its processors do not turn actions back into what the model said")
+            return None
+        return Guidance(model, rows[0], back[0])
+
     def _predict(self, batch: Sequence[Item[LeRobotSession]]) -> list[Chunk]:
-        past = [self._ready(moments) for moments in zip(*(item.context.history for item in batch), strict=True)]
-        ready = self._ready([item.inputs for item in batch])
+        # Guidance follows gradients, which tensors of the inference mode do not have.
+        with torch.inference_mode() if self._guidance is None else torch.no_grad():
+            return self._chunks(batch)
+
+    def _chunks(self, batch: Sequence[Item[LeRobotSession]]) -> list[Chunk]:
+        past = [self._ready(moments)[0] for moments in zip(*(item.context.history for item in batch), strict=True)]
+        prefixes = [item.context.prefix.columns()[ACTION] for item in batch if item.context.prefix is not None]
+        ready, left_over = self._ready([item.inputs for item in batch], np.stack(prefixes) if prefixes else None)
+        guided: dict[str, Any] = {}
+        if prefixes:
+            guided = self._guidance.arguments(left_over, batch[0].context.delay_steps, batch[0].session.params)
         if self._family.steps is not None:
             owner, name = self._family.steps
             setattr(owner, name, batch[0].session.params.num_inference_steps)
         amp = torch.autocast(self._device.type) if self._amp else contextlib.nullcontext()
         with amp, seeded([item.context.seed for item in batch]):
             kept = self._family.recalled(past, len(batch)) if past else [item.session.memory for item in batch]
-            actions, episodes = self._family.chunk(ready, kept)
+            actions, episodes = self._family.chunk(ready, kept, **guided)
         rows = self._postprocess(actions).to("cpu", torch.float32).numpy()
         if rows.ndim != 3 or len(rows) != len(batch) or rows.shape[2:] != self._action_shape:
             raise InvalidAction(
@@ -206,12 +248,14 @@ class LeRobotPolicy(Policy[LeRobotSession]):
             item.session.memory = memory
         return [Chunk(action) for action in rows]
 
-    def _ready(self, inputs: Sequence[Inputs]) -> dict[str, Any]:
-        """What the model is given of one observation of each of several robots."""
-        ready: dict[str, Any] = self._preprocess(self._tensors(inputs))
+    def _ready(self, inputs: Sequence[Inputs], actions: Any = None) -> tuple[dict[str, Any], Any]:
+        """What the model is given of one observation of each of several robots; and of ``actions`` (B, K, D)."""
+        tensors = self._tensors(inputs)
+        if actions is not None:
+            tensors[ACTION] = torch.from_numpy(actions).to(self._device, torch.float32)
+        ready: dict[str, Any] = self._preprocess(tensors)
         # The processors leave the names of a whole training row; of these only the action confuses a model.
-        ready.pop(ACTION, None)
-        return ready
+        return ready, ready.pop(ACTION, None)
 
     def _tensors(self, inputs: Sequence[Inputs]) -> dict[str, Any]:
         """As LeRobot prepares one observation, for several: images 0 … 1, channels first."""

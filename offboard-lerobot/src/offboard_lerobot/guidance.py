@@ -1,0 +1,99 @@
+"""Real-time chunking: LeRobot's flow policies go on from what the robot has not played yet.
+
+LeRobot's own loop keeps a second chunk for it, as the model answered it. Here the robot says what it has left, in its
+own terms, and the model is given what the checkpoint's preprocessor makes of these actions, as it did in training:
+normalised, and relative ones from the present state on.
+"""
+
+# LeRobot leaves much of what it takes and gives untyped.
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false, reportUnknownMemberType=false
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from lerobot.policies.rtc.configuration_rtc import RTCConfig
+from offboard_client.errors import BadObservation
+from offboard_client.plugins import changeable
+
+#: What LeRobot 0.4, whose policies do not say it, guides. Its pi0_fast takes the arguments and does nothing with them.
+_GUIDED = ("pi0", "pi05", "smolvla")
+
+
+class Guidance:
+    """``max_delay_steps``: the largest delay that a model was trained for; None for one that is guided in each step."""
+
+    def __init__(self, model: Any, rows: torch.Tensor, back: torch.Tensor) -> None:
+        """Makes ``model`` ready for it; what it answers to whoever leaves nothing over stays as it was.
+
+        ``rows`` (K, D): a robot's, of steps all over the model's range, and ``back`` the same in the model's terms.
+        """
+        # A number that was constant in training. Divided by no spread at all, a robot's rounding would be a command.
+        self._still = (rows.amax(0) - rows.amin(0) <= 1e-6 * (1 + rows.abs().amax(0))).to(back.device)
+        self._rest = back[0]
+        config = model.config
+        asked = getattr(config, "rtc_config", None)
+        found: Any = RTCConfig() if asked is None else asked
+        most = int(getattr(config, "rtc_training_max_delay", 0))
+        if asked is None and most and hasattr(found, "mode"):
+            found = replace(found, mode="trained")
+        self._config: Any = replace(found, enabled=True, debug=False)
+        self.max_delay_steps = most if getattr(self._config, "mode", "guided") == "trained" else None
+        self._longest: int = config.chunk_size
+        config.rtc_config = self._config
+        model.init_rtc_processor()
+        # Guidance is a gradient along the action; none of the weights is needed.
+        model.requires_grad_(False)
+
+    def params(self) -> type:
+        """What a session may tune of it."""
+        horizon, weight = self._config.execution_horizon, self._config.max_guidance_weight
+
+        @dataclass(frozen=True, kw_only=True)
+        class GuidanceParams:
+            execution_horizon: int = changeable(horizon)
+            """How many steps of what is not played yet a chunk leans on, the less the later; at least the delay."""
+            max_guidance_weight: float = changeable(weight)
+            """How strongly, at most."""
+
+            def __post_init__(self) -> None:
+                if self.execution_horizon < 1:
+                    raise ValueError(f"execution_horizon is {self.execution_horizon}, expected 1 or more steps")
+                if not 0 < self.max_guidance_weight < float("inf"):
+                    raise ValueError(f"max_guidance_weight is {self.max_guidance_weight}, expected a number above 0")
+
+        return GuidanceParams
+
+    def arguments(self, left_over: torch.Tensor, delay: int, params: Any) -> Mapping[str, Any]:
+        """For ``predict_action_chunk``. ``left_over``: (B, K, D) in the model's terms, the first due now.
+
+        Raises BadObservation where that holds what is not finite.
+        """
+        left_over = torch.where(self._still, self._rest, left_over)
+        if not torch.isfinite(left_over).all():
+            raise BadObservation("the prefix holds what is no finite number in the model's terms")
+        delay = min(delay, left_over.shape[1])
+        # A step that will have been played is no matter of taste, however short the horizon.
+        horizon = min(max(params.execution_horizon, delay), self._longest)
+        self._config.max_guidance_weight = params.max_guidance_weight
+        # Not filled up with zeros, as LeRobot's loop does for a compiler: the model would be drawn to what those mean.
+        return {
+            "prev_chunk_left_over": left_over[:, :horizon],
+            "inference_delay": delay,
+            "execution_horizon": horizon,
+        }
+
+
+def is_guided(kind: str, model: Any) -> bool:
+    """Whether LeRobot guides policies of this type.
+
+    Not one that turns its answers into another robot's terms after it has made them: LeRobot has no way back.
+    """
+    supports = getattr(model, "supports_rtc", None)
+    guided = supports() if callable(supports) else kind in _GUIDED
+    return bool(
+        guided and hasattr(model, "init_rtc_processor") and not getattr(model.config, "adapt_to_pi_aloha", False)
+    )

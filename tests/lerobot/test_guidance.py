@@ -1,0 +1,223 @@
+"""Real-time chunking with a flow of a few numbers: how what a robot has left becomes what LeRobot's guidance takes."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from offboard_core.types import Chunk, Field, InferContext, Item
+
+CHUNK, WIDTH = 8, 3
+#: The last number of an action was the same in all of training.
+MEAN, STD = [0.5, -2.0, 4.0], [0.25, 3.0, 0.0]
+
+
+@pytest.fixture(scope="module")
+def flow(lerobot):
+    """Makes one: always the same weights."""
+    import torch
+    from lerobot.policies.rtc.configuration_rtc import RTCConfig
+    from lerobot.policies.rtc.modeling_rtc import RTCProcessor
+
+    class Flow(torch.nn.Module):
+        def __init__(self, **config):
+            super().__init__()
+            self.config = SimpleNamespace(
+                chunk_size=CHUNK, n_obs_steps=1, num_steps=3, use_amp=False, rtc_config=None, **config
+            )
+            generator = torch.Generator().manual_seed(3)
+            self.weights = torch.nn.Parameter(torch.randn(WIDTH + 2, WIDTH, generator=generator))
+
+        def supports_rtc(self):
+            return True
+
+        def init_rtc_processor(self):
+            self.rtc_processor = RTCProcessor(self.config.rtc_config)
+
+        @torch.no_grad()
+        def predict_action_chunk(self, batch, **told):
+            state = batch["observation.state"]
+            x = torch.randn(len(state), CHUNK, WIDTH)
+            rows = state[:, None].expand(-1, CHUNK, -1)
+            for step in range(self.config.num_steps):
+
+                def velocity(at):
+                    return torch.tanh(torch.cat([at, rows], -1) @ self.weights)
+
+                time = 1 - step / self.config.num_steps
+                if self.config.rtc_config is None:
+                    v = velocity(x)
+                else:
+                    v = self.rtc_processor.denoise_step(
+                        x_t=x, time=time, original_denoise_step_partial=velocity,
+                        prev_chunk_left_over=told.get("prev_chunk_left_over"),
+                        inference_delay=told.get("inference_delay"), execution_horizon=told.get("execution_horizon"),
+                    )  # fmt: skip
+                x = x - v / self.config.num_steps
+            return x
+
+    def made(rtc=None, **config):
+        model = Flow(**config)
+        if rtc is not None:
+            model.config.rtc_config = RTCConfig(enabled=True, **rtc)
+            model.init_rtc_processor()
+        return model
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def served(lerobot):
+    """Makes a served policy of a flow."""
+    import torch
+    from lerobot.configs.types import FeatureType, NormalizationMode, PolicyFeature
+    from lerobot.processor import (
+        AddBatchDimensionProcessorStep,
+        NormalizerProcessorStep,
+        PolicyProcessorPipeline,
+        UnnormalizerProcessorStep,
+    )
+    from lerobot.processor.converters import policy_action_to_transition, transition_to_policy_action
+    from offboard_lerobot.policy import LeRobotPolicy
+
+    features = {
+        "observation.state": PolicyFeature(FeatureType.STATE, (2,)),
+        "action": PolicyFeature(FeatureType.ACTION, (WIDTH,)),
+    }
+    stats = {
+        "observation.state": {"mean": torch.zeros(2), "std": torch.ones(2)},
+        "action": {"mean": torch.tensor(MEAN), "std": torch.tensor(STD)},
+    }
+    said = {"features": features, "norm_map": dict.fromkeys(FeatureType, NormalizationMode.MEAN_STD), "stats": stats}
+
+    def policy(model, after=()):
+        before = PolicyProcessorPipeline([AddBatchDimensionProcessorStep(), NormalizerProcessorStep(**said)])
+        last = PolicyProcessorPipeline(
+            [UnnormalizerProcessorStep(**said), *after],
+            to_transition=policy_action_to_transition,
+            to_output=transition_to_policy_action,
+        )
+        files = SimpleNamespace(
+            type="smolvla",
+            inputs={"observation.state": Field(shape=(2,), dtype="float32")},
+            outputs={"action": Field(shape=(WIDTH,))},
+            checkpoint=lambda *_: SimpleNamespace(chunk_length=CHUNK),
+        )
+        return LeRobotPolicy(model, before, last, files, torch.device("cpu"), 16)
+
+    return policy
+
+
+STATE = np.array([0.3, -0.7], np.float32)
+
+
+def item(policy, seed=5, state=STATE, **context):
+    params = policy.params(**context.pop("params", {}))
+    return Item(policy.new_session(params), {"observation.state": state}, InferContext(seed=seed, **context))
+
+
+def answered(policy, *items):
+    return [answer.action for answer in policy.infer_many(items)]
+
+
+def expected(model, seed=5, state=STATE, **told):
+    """What the model answers, in the robot's terms; what is left over in its own."""
+    import torch
+
+    torch.manual_seed(seed)
+    if "prev_chunk_left_over" in told:
+        told["prev_chunk_left_over"] = torch.from_numpy(told["prev_chunk_left_over"])
+    said = model.predict_action_chunk({"observation.state": torch.from_numpy(state)[None]}, **told)[0].numpy()
+    return said * np.array(STD, np.float32) + np.array(MEAN, np.float32)
+
+
+def left(steps, seed=1):
+    """So many steps in the model's terms, and in the robot's."""
+    made = np.random.default_rng(seed).normal(0, 1, (steps, WIDTH)).astype(np.float32)
+    made[:, STD.index(0.0)] = 0  # as all of training has it
+    return made, Chunk(made * np.array(STD, np.float32) + np.array(MEAN, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("steps", "delay", "params", "horizon"),
+    [
+        (6, 2, {"execution_horizon": 4}, 4),
+        (6, 2, {}, 6),
+        (3, 1, {}, 3),
+        # A step that will have been played is kept, beyond the horizon, too; and there may be fewer than the delay.
+        (6, 5, {"execution_horizon": 4}, 5),
+        (2, 5, {"execution_horizon": 4}, 2),
+        (20, 3, {"execution_horizon": 30}, CHUNK),
+        (6, 2, {"max_guidance_weight": 2.0}, 6),
+    ],
+)
+def test_what_is_left_over_reaches_the_model_in_its_own_terms(flow, served, steps, delay, params, horizon):
+    made, prefix = left(steps)
+    rtc = {"max_guidance_weight": params["max_guidance_weight"]} if "max_guidance_weight" in params else {}
+    told = {"inference_delay": min(delay, steps), "execution_horizon": horizon}
+    wanted = expected(flow(rtc), prev_chunk_left_over=made[:CHUNK], **told)
+    policy = served(flow())
+    [answer] = answered(policy, item(policy, prefix=prefix, delay_steps=delay, params=params))
+    np.testing.assert_allclose(answer, wanted, rtol=0, atol=1e-5)
+    assert np.abs(answer - expected(flow())).max() > 0.1
+
+
+def test_who_leaves_nothing_over_is_answered_as_ever(flow, served):
+    policy = served(flow())
+    [answer, late] = answered(policy, item(policy), item(policy, delay_steps=3))
+    np.testing.assert_array_equal(answer, expected(flow()))
+    np.testing.assert_array_equal(late, answer)
+    assert policy.context == {"seed", "prefix", "delay_steps"}
+
+
+def test_a_number_that_never_changed_in_training_is_not_what_a_robots_rounding_makes_of_it(flow, served):
+    _, exact = left(6)
+    policy = served(flow())
+    rounded = Chunk(exact.action + np.array([0, 0, 1e-3], np.float32))
+    [one], [other] = (answered(policy, item(policy, prefix=prefix)) for prefix in (exact, rounded))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_robots_share_a_call_where_they_have_as_much_left_and_as_much_delay(flow, served):
+    policy = served(flow())
+    items = [item(policy, seed, STATE * seed, prefix=left(6, seed)[1], delay_steps=2) for seed in (1, 2, 3)]
+    items += [item(policy, 4, prefix=left(6)[1], delay_steps=1), item(policy, 5, prefix=left(5)[1]), item(policy, 6)]
+    assert len({policy.batch_key(each) for each in items}) == 4
+    alone = [answered(policy, each)[0] for each in items]
+    np.testing.assert_allclose(answered(policy, *items), alone, rtol=0, atol=1e-5)
+
+
+def test_where_it_cannot_be_told_the_robots_actions_it_does_not_say_that_it_can(flow, served, caplog):
+    from lerobot.processor import ProcessorStep
+
+    class Halves(ProcessorStep):
+        """A step that has no way back."""
+
+        def __call__(self, transition):
+            return {**transition, "action": transition["action"] / 2}
+
+        def transform_features(self, features):
+            return features
+
+    assert served(flow(), [Halves()]).context == {"seed"}
+    assert "do not turn actions back" in caplog.text
+    assert served(flow(adapt_to_pi_aloha=True)).context == {"seed"}
+
+
+def test_a_model_that_was_trained_for_delays_states_the_longest(flow, served, monkeypatch):
+    from dataclasses import dataclass
+
+    from lerobot.policies.rtc.configuration_rtc import RTCConfig
+    from offboard_lerobot import guidance
+
+    @dataclass
+    class Newer(RTCConfig):
+        """As LeRobot's newest writes it."""
+
+        mode: str = "guided"
+
+    assert served(flow(rtc_training_max_delay=4)).max_delay_steps is None, "an older LeRobot guides it"
+    monkeypatch.setattr(guidance, "RTCConfig", Newer)
+    model = flow(rtc_training_max_delay=4)
+    assert served(model).max_delay_steps == 4
+    assert model.config.rtc_config.mode == "trained"
+    assert served(flow()).max_delay_steps is None
