@@ -1,15 +1,25 @@
 from __future__ import annotations
 
+import importlib.util
 import os
 
+import lerobot_backbones
 import pytest
 from hub_standin import hub_standin
 from lerobot_checkpoints import imported, save_policy
 
 
 @pytest.fixture(scope="session")
-def lerobot():
+def lerobot(tmp_path_factory):
+    """LeRobot, with the tiny models that it asks the Hub for where it can use such at all."""
     imported()
+    if importlib.util.find_spec("transformers") is None:
+        yield
+        return
+    cache = tmp_path_factory.mktemp("hub")
+    lerobot_backbones.fill(cache)
+    with lerobot_backbones.in_use(cache):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,25 @@
 """Every policy type answers what LeRobot's own loop plays, whoever else is served at the same time."""
 
+import importlib.util
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
-from lerobot_checkpoints import model_inputs, save_policy
+from lerobot_checkpoints import NAME_OTHERS, SETTINGS, kinds, model_inputs, save_policy
 from offboard_core.types import NO_CONTEXT, InferContext, Item
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 from offboard_lerobot.registry import LeRobotRegistry
 
 #: Beside ACT and diffusion, of which test_policy.py has more.
-KINDS = ("sac", "tdmpc", "vqbet")
+KINDS = [kind for kind in kinds() if kind not in ("act", "diffusion")]
+PAGE = Path(__file__).parents[2] / "docs/how-to/serve-lerobot.md"
 #: Types whose next answer follows from more than the observation.
-REMEMBER = ("tdmpc", "vqbet")
-
+REMEMBER = ("multi_task_dit", "tdmpc", "vqbet")
+#: And those that draw no numbers.
+CERTAIN = ("pi0_fast",)
+#: Texts of several lengths, which a batch has to pad.
+TASK = "{0:0>{0}}"
 
 pytestmark = [
     # Of torch, about what SAC imports when it is made.
@@ -53,11 +61,13 @@ def played(folder, kind, numbers, steps):
     for number in numbers:
         torch.manual_seed(number)
         queues = getattr(policy, "_queues", {})
-        if "action" in queues:
-            queues["action"].clear()
+        for queue in (queues.get("action", []), getattr(policy, "_action_queue", [])):
+            queue.clear()
         actions = []
         for _ in range(steps):
-            inputs = prepare_observation_for_inference(model_inputs(number, kind), torch.device("cpu"), task="")
+            inputs = prepare_observation_for_inference(
+                model_inputs(number, kind), torch.device("cpu"), task=TASK.format(number)
+            )
             before = {name: queue.copy() for name, queue in queues.items() if name != "action"}
             actions.append(postprocess(policy.select_action(preprocess(inputs)))[0].numpy())
             # The robot asks once for a chunk, and looks once.
@@ -73,8 +83,12 @@ def answered(session, kind, numbers, seeds=None):
     for number in numbers:
         torch.manual_seed(number)
         context = NO_CONTEXT if seeds is None else InferContext(seed=seeds[number])
-        answers.append(session.infer(model_inputs(number, kind), context).action)
+        answers.append(session.infer(observed(number, kind), context).action)
     return answers
+
+
+def observed(number, kind):
+    return {**model_inputs(number, kind), "task": TASK.format(number)}
 
 
 def session_of(policy):
@@ -82,7 +96,8 @@ def session_of(policy):
 
 
 def test_it_answers_what_lerobot_plays(policy, folder, kind):
-    steps = 3 if kind == "tdmpc" else policy.meta["chunk_length"]  # of its plan LeRobot plays n_action_steps
+    # Of its chunk LeRobot plays this many.
+    steps = SETTINGS[kind].get("n_action_steps", policy.meta["chunk_length"])
     expected = played(folder, kind, (1, 2, 3), steps)
     answers = answered(session_of(policy), kind, (1, 2, 3))
     np.testing.assert_array_equal([answer[:steps] for answer in answers], expected)
@@ -111,11 +126,14 @@ def test_an_episode_that_was_reset_begins_anew(policy, kind):
 def test_a_seed_is_one_robots_and_decides_all_that_is_drawn(policy, kind):
     import torch
 
-    assert policy.context == {"seed"} | ({"history"} if kind == "vqbet" else set())
+    if kind in CERTAIN:
+        assert not policy.context
+        return
+    assert policy.context == {"seed"} | ({"history"} if policy.meta["n_obs_steps"] > 1 else set())
     expected = answered(session_of(policy), kind, [1])[0]
     torch.manual_seed(77)
     state = torch.get_rng_state()
-    [seeded] = session_of(policy).infer(model_inputs(1, kind), InferContext(seed=1)).columns().values()
+    [seeded] = session_of(policy).infer(observed(1, kind), InferContext(seed=1)).columns().values()
     np.testing.assert_array_equal(seeded, expected)
     assert torch.equal(torch.get_rng_state(), state), "torch's own generator is everybody's"
     other = answered(session_of(policy), kind, [1], {1: 9})[0]
@@ -130,8 +148,34 @@ def test_a_batch_answers_what_each_would_get_alone(policy, kind):
     for session in sessions:
         answered(session, kind, [0], {0: 7})
     items = [
-        Item(session, model_inputs(n, kind), InferContext(seed=seeds[n]))
+        Item(session, observed(n, kind), InferContext(seed=seeds[n]))
         for n, session in zip(numbers, sessions, strict=True)
     ]
     together = [answer.action for answer in policy.infer_many(items)]
     np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_the_page_says_which_types_are_compared_here():
+    from offboard_lerobot.versions import installed, releases
+
+    rows = [line.split("|")[1:-1] for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    column = 1 + releases().index(installed())
+    said = {kind for row in rows if row[column].strip() == "to the bit" for kind in re.findall(r"`(\w+)`", row[0])}
+    assert said - (set() if importlib.util.find_spec("transformers") else NAME_OTHERS) == set(kinds())
+
+
+@pytest.mark.skipif("pi0_fast" not in kinds(), reason="pi0-FAST is of LeRobot 0.6, and wants transformers")
+def test_tokens_that_stand_for_no_action_are_an_error_and_no_zeros(lerobot, tmp_path):
+    from offboard_client.errors import InvalidAction
+
+    folder = save_policy(tmp_path / "pretrained_model", "pi0_fast", 4)
+    [checkpoint] = LeRobotRegistry(str(folder)).checkpoints()
+    policy = LeRobotLoader(LeRobotOptions(device="cpu")).load(checkpoint, lambda _: None)
+    answers = [answered(session_of(policy), "pi0_fast", [n])[0] for n in (1, 2)]
+    assert not np.array_equal(*answers)
+    model = policy._model  # what it answers is chosen here, for random weights choose nothing
+    end = model._paligemma_tokenizer.convert_tokens_to_ids("|")
+    model.model.sample_actions_fast_kv_cache = lambda images, *_, **__: images[0].new_full((1, 12), end).long()
+    with pytest.raises(InvalidAction, match="0 tokens that stand for no action"):
+        answered(session_of(policy), "pi0_fast", [1])
+    policy.close()

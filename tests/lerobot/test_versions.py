@@ -109,8 +109,8 @@ REFUSED = {
     ),
     "code of the Hub": (
         BEFORE,
-        step(registry_name="action_tokenizer_processor", config={"trust_remote_code": True}),
-        "the step 'action_tokenizer_processor'",
+        step(registry_name="groot_eagle_encode_v3", config={"eagle_processor_cache_dir": "/"}),
+        "the step 'groot_eagle_encode_v3'",
     ),
     "an option": (BEFORE, step(config={"clip": 5.0}), "option 'clip' of the step 'normalizer_processor'"),
     "a step's mode": (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib.metadata
+import importlib.util
 import json
 import struct
 import warnings
@@ -20,6 +22,8 @@ INPUTS = {
 }
 #: Types that take one camera → its name. LeRobot's TD-MPC fails at any other.
 ONE_CAMERA = {"tdmpc": "observation.image", "vqbet": "observation.images.left"}
+#: Types that name models on the Hub, which :mod:`lerobot_backbones` has.
+NAME_OTHERS = {"multi_task_dit", "pi0", "pi05", "pi0_fast", "smolvla", "xvla"}
 OUTPUTS = {"action": ("ACTION", (8,))}
 SETTINGS: dict[str, dict[str, Any]] = {
     "act": {
@@ -28,9 +32,25 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "diffusion": {
         "down_dims": (16, 32), "n_groups": 4, "diffusion_step_embed_dim": 8, "spatial_softmax_num_keypoints": 4,
-        "num_train_timesteps": 4,
+        "num_train_timesteps": 4, "pretrained_backbone_weights": None,
+    },
+    "gaussian_actor": {"latent_dim": 8, "image_encoder_hidden_dim": 8, "state_encoder_hidden_dim": 8},
+    "multi_task_dit": {
+        "vision_encoder_name": "tiny/clip", "text_encoder_name": "tiny/clip", "tokenizer_max_length": 16,
+        "image_crop_shape": (32, 32), "hidden_dim": 16, "num_layers": 1, "num_heads": 2, "timestep_embed_dim": 16,
+        "horizon": 8, "n_action_steps": 6, "num_train_timesteps": 4,
+    },
+    "pi0": {"chunk_size": 6, "n_action_steps": 4, "num_inference_steps": 2, "image_resolution": (28, 28)},
+    "pi05": {"chunk_size": 6, "n_action_steps": 4, "num_inference_steps": 2, "image_resolution": (28, 28)},
+    "pi0_fast": {
+        "chunk_size": 6, "n_action_steps": 6, "image_resolution": (28, 28), "max_decoding_steps": 12,
+        "fast_skip_tokens": 0, "validate_action_token_prefix": False, "max_action_tokens": 12,
     },
     "sac": {"latent_dim": 8, "image_encoder_hidden_dim": 8, "state_encoder_hidden_dim": 8},
+    "smolvla": {
+        "vlm_model_name": "tiny/smolvlm", "resize_imgs_with_padding": (32, 32), "num_vlm_layers": 2, "chunk_size": 6,
+        "n_action_steps": 4, "num_steps": 3, "max_state_dim": 12, "max_action_dim": 12,
+    },
     "tdmpc": {
         "image_encoder_hidden_dim": 8, "state_encoder_hidden_dim": 16, "latent_dim": 8, "mlp_dim": 16, "horizon": 4,
         "n_gaussian_samples": 16, "n_pi_samples": 4, "n_elites": 4, "cem_iterations": 2, "n_action_repeats": 1,
@@ -40,8 +60,43 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "n_obs_steps": 2, "gpt_block_size": 32, "gpt_input_dim": 16, "gpt_output_dim": 16, "gpt_n_layer": 1,
         "gpt_n_head": 2, "gpt_hidden_dim": 16, "spatial_softmax_num_keypoints": 4, "vqvae_n_embed": 4,
         "vqvae_embedding_dim": 8, "vqvae_enc_hidden_dim": 8, "crop_shape": (56, 56),
+        "pretrained_backbone_weights": None,
+    },
+    "xvla": {
+        "florence_config": {
+            "vision_config": {
+                "model_type": "davit", "dim_embed": [8, 16], "num_heads": [2, 2], "num_groups": [2, 2],
+                "depths": [1, 1], "patch_size": [7, 3], "patch_stride": [4, 2], "patch_padding": [3, 1],
+                "patch_prenorm": [False, True], "window_size": 4, "projection_dim": 16, "drop_path_rate": 0.0,
+                "image_pos_embed": {"type": "learned_abs_2d", "max_pos_embeddings": 50},
+                "visual_temporal_embedding": {"type": "COSINE", "max_temporal_embeddings": 10},
+                "image_feature_source": ["spatial_avg_pool", "temporal_avg_pool"],
+            },
+            "text_config": {
+                "model_type": "florence2_language", "d_model": 16, "encoder_layers": 1, "decoder_layers": 1,
+                "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 16,
+                "decoder_ffn_dim": 16, "vocab_size": 320, "max_position_embeddings": 64,
+            },
+            "projection_dim": 16,
+        },
+        "tokenizer_name": "tiny/bart", "tokenizer_max_length": 16, "hidden_size": 16, "depth": 1, "num_heads": 2,
+        "num_domains": 3, "len_soft_prompts": 2, "dim_time": 4, "max_len_seq": 128, "chunk_size": 6,
+        "n_action_steps": 6, "num_denoising_steps": 2, "action_mode": "auto", "max_state_dim": 8,
+        "max_action_dim": 10, "resize_imgs_with_padding": (32, 32),
     },
 }  # fmt: skip
+
+
+@functools.cache
+def kinds() -> list[str]:
+    """The policy types that can be made here: of the installed LeRobot, and with transformers those that need it."""
+    from offboard_lerobot.versions import served
+
+    there = [kind for kind in SETTINGS if kind in served()]
+    if importlib.util.find_spec("transformers") is None:
+        return [kind for kind in there if kind not in NAME_OTHERS]
+    old = importlib.metadata.version("lerobot").startswith("0.4.")
+    return [kind for kind in there if not (old and kind.startswith("pi0"))]
 
 
 @functools.cache
@@ -59,7 +114,7 @@ def imported() -> None:
     docstring.get_attribute_docstring = functools.cache(docstring.get_attribute_docstring)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch, about LeRobot's VQ-BeT
-        for kind in SETTINGS:
+        for kind in kinds():
             get_policy_class(kind)
     gc.collect()
     gc.freeze()
@@ -95,8 +150,15 @@ def save_policy(folder: Path, kind: str, seed: int = 0) -> Path:
     stats = {}
     for name, (kind_of, shape) in {**inputs, **OUTPUTS}.items():
         low = torch.rand((3, 1, 1) if kind_of == "VISUAL" else shape)
-        stats[name] = {"min": low, "max": low + 1.5, "mean": low + 0.5, "std": low + 0.25}
+        stats[name] = {
+            "min": low, "max": low + 1.5, "mean": low + 0.5, "std": low + 0.25, "q01": low, "q99": low + 1.5
+        }  # fmt: skip
     policy = get_policy_class(kind)(config)
+    if kind in NAME_OTHERS:
+        # What begins as zeros hides what it is multiplied with.
+        with torch.no_grad():
+            for weight in policy.parameters():
+                weight.add_(0.05 * torch.randn_like(weight))
     preprocess, postprocess = make_pre_post_processors(config, dataset_stats=stats)
     for part in (policy, preprocess, postprocess):
         part.save_pretrained(folder)

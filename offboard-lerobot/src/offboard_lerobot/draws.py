@@ -76,13 +76,11 @@ class _Draws(TorchFunctionMode):
         return tensor
 
     def _normal(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if "size" in kwargs:
-            size = tuple(kwargs.pop("size"))
-            return self._sized(partial(torch.normal, *args), size, kwargs)
-        if len(args) > 2:
-            return self._sized(partial(torch.normal, *args[:2]), tuple(args[2]), kwargs)
-        mean = args[0] if args else kwargs["mean"]
-        std = args[1] if len(args) > 1 else kwargs.get("std", 1.0)
+        mean = args[0] if args else kwargs.pop("mean")
+        std = args[1] if len(args) > 1 else kwargs.pop("std", 1.0)
+        size = args[2] if len(args) > 2 else kwargs.pop("size", None)
+        if size is not None:
+            return self._sized(partial(torch.normal, mean, std), tuple(size), kwargs)
         shape = torch.broadcast_shapes(*(t.shape for t in (mean, std) if isinstance(t, torch.Tensor)))
         like = mean if isinstance(mean, torch.Tensor) else std
         return mean + std * self._sized(torch.randn, tuple(shape), {"dtype": like.dtype, "device": like.device})

@@ -17,6 +17,8 @@ import torch
 from lerobot.policies.utils import populate_queues
 from lerobot.utils.constants import ACTION, OBS_IMAGE, OBS_IMAGES
 
+from .fast import refuse_what_stands_for_nothing
+
 #: What an episode keeps; None: nothing.
 Memory = dict[str, Any] | None
 
@@ -161,6 +163,8 @@ def family_of(kind: str, model: Any) -> Family:
     for name in ("num_steps", "num_inference_steps", "num_denoising_steps"):
         if isinstance(getattr(config, name, None), int):
             return Family(model, draws=True, steps=(config, name))
+    if kind == "pi0_fast":
+        refuse_what_stands_for_nothing(model)
     return Family(model, draws=kind != "act" and getattr(config, "temperature", 1.0) > 0)
 
 

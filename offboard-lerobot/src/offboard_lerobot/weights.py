@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from offboard_client.errors import LoadFailed
+
+from .fast import CLASS, ActionTokens
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +28,7 @@ def read_weights(kind: type[Any], config: Any, folder: Path, shown: Path) -> Any
     ``shown``: the folder to speak of. Raises LoadFailed.
     """
     _print_nothing()
-    _run_no_code()
+    run_no_code()
     results: list[tuple[Iterable[str], Iterable[str]]] = []
 
     def load_state_dict(self: Any, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
@@ -68,13 +71,16 @@ def _logged(*words: object, **_: Any) -> None:
     log.info("%s", " ".join(map(str, words)))
 
 
-def _run_no_code() -> None:
+def run_no_code() -> None:
     """A tokenizer's repository may bring code, and LeRobot trusts it; a checkpoint is data, and so is what it names."""
-    if (dynamic := sys.modules.get("transformers.dynamic_module_utils")) is not None:
-        dynamic.__dict__["get_class_in_module"] = _refuse
+    if "transformers" in sys.modules:
+        dynamic = importlib.import_module("transformers.dynamic_module_utils")
+        dynamic.__dict__["get_class_in_module"] = _without_code
 
 
-def _refuse(class_name: str, *_: Any, **__: Any) -> NoReturn:
+def _without_code(class_name: str, *_: Any, **__: Any) -> type[ActionTokens]:
+    if class_name == CLASS:
+        return ActionTokens
     raise LoadFailed(
         f"the checkpoint names a tokenizer that brings code of its own ({class_name}), and none is run that comes "
         "with a checkpoint",

@@ -1,0 +1,172 @@
+"""Language and vision models of tens of thousands of weights, in a Hub's cache of their own, under the names that are
+asked for.
+
+LeRobot's vision-language-action models name others on the Hub: their tokenizers, and the config of what they are built
+on. Here both are made from scratch, so that no test needs a network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+#: What LeRobot itself names, whatever a checkpoint says.
+PALIGEMMA = "google/paligemma-3b-pt-224"
+FAST = "lerobot/fast-action-tokenizer"
+SMOLVLM = "tiny/smolvlm"
+CLIP = "tiny/clip"
+BART = "tiny/bart"
+
+#: A PaliGemma has 257,152 words, each a row; a Gemma of two layers does with these.
+VOCABULARY = 320
+
+
+def fill(cache: Path) -> None:
+    """Write the models into an empty cache of the Hub."""
+    _tokenizer().save_pretrained(_repository(cache, PALIGEMMA))
+    _tokenizer().save_pretrained(_repository(cache, BART))
+    _smolvlm(_repository(cache, SMOLVLM))
+    _fast(_repository(cache, FAST))
+    _clip(_repository(cache, CLIP))
+
+
+@contextlib.contextmanager
+def in_use(cache: Path) -> Iterator[None]:
+    """Let this process find these models, and no network, and build its Gemmas small."""
+    import huggingface_hub.constants
+    import transformers.utils.hub
+    from offboard_lerobot.weights import run_no_code
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.object(huggingface_hub.constants, "HF_HUB_CACHE", str(cache)))
+        stack.enter_context(mock.patch.object(huggingface_hub.constants, "HF_HUB_OFFLINE", True))
+        if hasattr(transformers.utils.hub, "TRANSFORMERS_CACHE"):
+            stack.enter_context(mock.patch.object(transformers.utils.hub, "TRANSFORMERS_CACHE", str(cache)))
+            stack.enter_context(mock.patch.object(transformers.utils.hub, "_is_offline_mode", True))
+        _small_gemmas(stack)
+        # What LeRobot answers by itself is asked for, too, and its pi0-FAST would run a tokenizer's code.
+        run_no_code()
+        yield
+
+
+def _repository(cache: Path, name: str) -> Path:
+    place = cache / f"models--{name.replace('/', '--')}"
+    commit = "0" * 40
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text(commit)
+    snapshot = place / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    # transformers 5 asks for one even where only a tokenizer is wanted.
+    (snapshot / "config.json").write_text("{}")
+    return snapshot
+
+
+def _tokenizer(**more: Any) -> Any:
+    """A token for each byte."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<pad>", "<bos>", "<eos>", "<unk>", *more.get("extra_special_tokens", {}).values()]
+    names = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    names += [f"<unused{i}>" for i in range(VOCABULARY - len(names))]
+    tokenizer = Tokenizer(models.BPE({name: i for i, name in enumerate(names)}, [], unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(special)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>", **more
+    )
+
+
+def _smolvlm(place: Path) -> None:
+    from transformers import SmolVLMConfig, SmolVLMImageProcessor, SmolVLMProcessor
+    from transformers.models.smolvlm.video_processing_smolvlm import SmolVLMVideoProcessor
+
+    special = {
+        "fake_image_token": "<fake_token_around_image>", "image_token": "<image>", "global_image_token": "<global-img>",
+        "end_of_utterance_token": "<end_of_utterance>",
+    }  # fmt: skip
+    tokenizer = _tokenizer(extra_special_tokens=special)
+    SmolVLMConfig(
+        text_config={
+            "model_type": "llama", "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "vocab_size": VOCABULARY,
+            "pad_token_id": 0,
+        },
+        vision_config={
+            "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "image_size": 32, "patch_size": 16,
+        },
+        scale_factor=2,
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        pad_token_id=0,
+    ).save_pretrained(place)  # fmt: skip
+    SmolVLMProcessor(SmolVLMImageProcessor(), tokenizer, SmolVLMVideoProcessor()).save_pretrained(place)
+
+
+def _clip(place: Path) -> None:
+    from transformers import CLIPConfig, CLIPModel
+
+    config = CLIPConfig(
+        text_config={
+            "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "vocab_size": VOCABULARY, "max_position_embeddings": 16, "pad_token_id": 0, "bos_token_id": 1,
+            "eos_token_id": 2,
+        },
+        vision_config={
+            "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "image_size": 32, "patch_size": 16,
+        },
+        projection_dim=16,
+    )  # fmt: skip
+    CLIPModel(config).save_pretrained(place)
+    _tokenizer().save_pretrained(place)
+
+
+def _fast(place: Path) -> None:
+    """A FAST tokenizer as it is published: its code beside it, which is not to be run."""
+    _tokenizer().save_pretrained(place)
+    described = {
+        "action_dim": None, "time_horizon": None, "min_token": -128, "scale": 10, "vocab_size": VOCABULARY,
+        "processor_class": "UniversalActionProcessor",
+        "auto_map": {"AutoProcessor": "processing_action_tokenizer.UniversalActionProcessor"},
+    }  # fmt: skip
+    (place / "processor_config.json").write_text(json.dumps(described))
+    (place / "processing_action_tokenizer.py").write_text("raise SystemExit('code of a tokenizer was run')\n")
+
+
+def _small_gemmas(stack: contextlib.ExitStack) -> None:
+    """The sizes of Gemma and SigLIP are LeRobot's own and in no config."""
+    from importlib import import_module
+
+    for kind in ("pi0", "pi05", "pi0_fast"):
+        try:
+            module = import_module(f"lerobot.policies.{kind}.modeling_{kind}")
+            whole = module.PaliGemmaForConditionalGenerationWithPiGemma
+        except (ImportError, AttributeError):
+            continue  # LeRobot 0.4 wants a transformers of its own for these
+        size = module.GemmaConfig(width=32, depth=2, mlp_dim=32, num_heads=2, num_kv_heads=1, head_dim=16)
+        stack.enter_context(mock.patch.object(module, "get_gemma_config", lambda _, size=size: size))
+
+        def small(config: Any, whole: Any = whole) -> Any:
+            config.text_config.vocab_size = config.image_token_index = VOCABULARY
+            config.projection_dim = config.vision_config.projection_dim = config.text_config.hidden_size
+            for name, value in {
+                "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+                "image_size": 28, "patch_size": 14,
+            }.items():  # fmt: skip
+                setattr(config.vision_config, name, value)
+            return whole(config=config)
+
+        stack.enter_context(mock.patch.object(module, "PaliGemmaForConditionalGenerationWithPiGemma", small))
+        if (expert := getattr(module, "PiGemmaForCausalLM", None)) is not None:
+
+            def few(config: Any, expert: Any = expert) -> Any:
+                config.vocab_size = VOCABULARY
+                return expert(config=config)
+
+            stack.enter_context(mock.patch.object(module, "PiGemmaForCausalLM", few))
