@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from offboard_core import CodecEntry, LoaderEntry, RegistryEntry, hookimpl
+from offboard_core import CodecEntry, EnvironmentEntry, LoaderEntry, RegistryEntry, hookimpl
 
 from .registry import recognises
 
@@ -37,6 +37,19 @@ def offboard_model_registries() -> Iterator[RegistryEntry]:
         summary="The output folder of lerobot-train, or one pretrained_model folder; local, hf://, s3:// or gs://.",
         factory="offboard_lerobot.registry:open_registry",
     )
+
+
+@hookimpl
+def offboard_environments() -> Iterator[EnvironmentEntry]:
+    """The LeRobots that checkpoints were written by, for a server that has another one, or none."""
+    for release, python, size in (("0.4", ">=3.10,<3.12", "8"), ("0.6", ">=3.12,<3.14", "5")):
+        yield EnvironmentEntry(
+            name=f"lerobot-{release}",
+            summary=f"LeRobot {release} with what its policies need, PyTorch's CUDA libraries included ({size} GB).",
+            requirements=f"offboard_lerobot:environments/lerobot-{release}.txt",
+            python=python,
+            platforms=("linux-x86_64", "linux-aarch64"),
+        )
 
 
 @hookimpl
