@@ -60,6 +60,22 @@ def test_probe_shows_what_goes_along_and_what_an_answer_means_without(capsys):
     assert "what goes along: prefix not possible: the codec rounds; so: it begins anew" in shown
 
 
+@pytest.mark.parametrize(
+    ("meta", "says"),
+    [
+        ({"n_action_steps": 4, "chunk_length": 16}, "4 are meant to be played before the next one"),
+        ({"n_action_steps": 4, "chunk_length": 16}, "--chunks-threshold 0.75"),
+        ({"n_action_steps": 1, "chunk_length": 16, "temporal_ensemble_coeff": 0.01}, "--chunks ensemble"),
+        ({"n_action_steps": 16, "chunk_length": 16}, None),
+        ({"n_action_steps": "4", "chunk_length": None}, None),
+    ],
+)
+def test_how_a_checkpoint_was_meant_to_be_played_is_told_in_this_programs_words(meta, says, capsys):
+    show_contract({"action_fps": 10, **meta})
+    told = re.sub(r"\s+", " ", "".join(capsys.readouterr()))
+    assert (says in told) if says else "--chunks" not in told
+
+
 def test_probe_for_machines_is_one_object(server):
     done = in_process("probe", server, "--json")
     found = json.loads(done.stdout)

@@ -39,8 +39,22 @@ def show_contract(meta: Mapping[str, Any], undeclared: str = "nothing is declare
     facts += [(name, text(value)) for name, value in conventions.items()]
     if facts:
         emit_facts("how", facts)
+    for line in advice(meta):
+        tell(line)
     if meta.get("action_fps") is None:
         tell("nothing says how many steps per second these actions are: the client has to be told")
+
+
+def advice(meta: Mapping[str, Any]) -> Iterator[str]:
+    """How a checkpoint was meant to be played, as far as the handshake says so, in this client's words."""
+    played, steps = meta.get("n_action_steps"), meta.get("chunk_length")
+    if meta.get("temporal_ensemble_coeff") is not None:
+        yield "its checkpoint averages the answers to all observations (temporal_ensemble_coeff): --chunks ensemble"
+    elif type(played) is int and type(steps) is int and 0 < played < steps:
+        yield (
+            f"of the {steps} steps of a chunk {played} are meant to be played before the next one (n_action_steps): "
+            f"--chunks-threshold {1 - played / steps:.3g}"
+        )
 
 
 def _brought(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
