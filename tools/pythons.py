@@ -6,6 +6,7 @@ not have is not fetched: it is skipped, and the last lines say so. Part of the s
 
     uv run tools/pythons.py                                    all tests of client, core and openpi, on each
     uv run tools/pythons.py --python 3.13 --client TEST...     these of the client, which stands alone, on this one
+    uv run tools/pythons.py --set lerobot-0.6                  what is served of LeRobot, with this version of it
     uv run tools/pythons.py --find 3.10                        where it is; fails if it is not here
 """
 
@@ -33,6 +34,15 @@ WHOLE = (
         "openpi_client", "play", "plugins", "process", "remote", "robots", "scripted", "server", "testing", "workers",
     ],
 )  # fmt: skip
+
+
+#: A version of LeRobot → the Python that it is tested on, and its requirement with what its policy types need.
+#: No Python for a set is a failure: a whole version would go untested.
+SETS = {
+    "lerobot-0.4": (WORKSPACE, "lerobot[smolvla,xvla]==0.4.4"),
+    "lerobot-0.6": ("3.12", "lerobot[diffusion,multi_task_dit,pi,smolvla,xvla]==0.6.1"),
+}
+SERVED = ["conformance", "device", "loader", "policy", "types"]
 
 
 def find(version: str) -> str | None:
@@ -65,6 +75,25 @@ def check(version: str, python: str, client: bool, tests: list[str]) -> bool:
         return subprocess.run([f"{place}/env/bin/python", *pytest], cwd=ROOT, check=False).returncode == 0
 
 
+def check_set(name: str, tests: list[str]) -> bool:
+    """The same for a version of LeRobot, which need not be the one that offboard-lerobot asks for."""
+    version, requirement = SETS[name]
+    python = find(version)
+    if python is None:
+        print(f"{name} wants Python {version}, which this machine does not have")
+        return False
+    with tempfile.TemporaryDirectory() as place:
+        subprocess.run(["uv", "venv", "-q", "-p", python, f"{place}/env"], check=True)
+        # Not in the workspace, whose pins are for the version that it has.
+        install = ["uv", "pip", "install", "-q", "--python", f"{place}/env/bin/python"]
+        packages = [f"{ROOT}/offboard-client[cli,images]", f"{ROOT}/offboard-core[s3,gs,testing]", *WHOLE[1]]
+        subprocess.run([*install, requirement, *packages], cwd=place, check=True)
+        subprocess.run([*install, "--no-deps", f"{ROOT}/offboard-lerobot"], cwd=place, check=True)
+        tests = tests or [f"tests/lerobot/test_{part}.py" for part in SERVED]
+        pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", *tests]
+        return subprocess.run([f"{place}/env/bin/python", *pytest], cwd=ROOT, check=False).returncode == 0
+
+
 def main() -> None:
     """Say for each Python what came of it; fail if a test did."""
     others = [version for version in ALL if version != WORKSPACE]
@@ -72,6 +101,7 @@ def main() -> None:
     parser.add_argument("tests", nargs="*", metavar="TEST", help="files and folders; none: all that can run there")
     parser.add_argument("--python", choices=others, help="on this one alone")
     parser.add_argument("--client", action="store_true", help="install the client alone")
+    parser.add_argument("--set", choices=SETS, help="with this version of LeRobot, and nothing else")
     parser.add_argument("--find", choices=ALL, help="print where this one is, and do nothing else")
     arguments = parser.parse_args()
     if arguments.find:
@@ -80,6 +110,8 @@ def main() -> None:
             raise SystemExit(f"no Python {arguments.find} here")
         print(python)
         return
+    if arguments.set:
+        raise SystemExit(0 if check_set(arguments.set, arguments.tests) else f"{arguments.set}: FAILED")
     results: dict[str, str] = {}
     for version in [arguments.python] if arguments.python else others:
         python = find(version)

@@ -136,7 +136,7 @@ def test_normalised_numbers_never_reach_a_robot(copy, name):
         load(copy)
 
 
-@pytest.mark.parametrize("kind", ["reward_classifier", "sarm", "multi_task_dit", "made_up"])
+@pytest.mark.parametrize("kind", ["reward_classifier", "sarm", "made_up"])
 def test_a_policy_that_is_not_served_names_those_that_are(tmp_path, kind):
     with pytest.raises(LoadFailed, match=f"'{kind}' policy.*; these LeRobot policies are served: act, diffusion"):
         load(write_files(tmp_path / "m", kind=kind))

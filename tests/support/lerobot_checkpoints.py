@@ -32,7 +32,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "diffusion": {
         "down_dims": (16, 32), "n_groups": 4, "diffusion_step_embed_dim": 8, "spatial_softmax_num_keypoints": 4,
-        "num_train_timesteps": 4, "pretrained_backbone_weights": None,
+        "num_train_timesteps": 4, "pretrained_backbone_weights": None, "horizon": 16, "n_action_steps": 8,
     },
     "gaussian_actor": {"latent_dim": 8, "image_encoder_hidden_dim": 8, "state_encoder_hidden_dim": 8},
     "multi_task_dit": {
