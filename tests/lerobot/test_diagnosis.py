@@ -153,7 +153,7 @@ def test_a_run_of_links_alone_is_recognised_and_told_what_to_copy(run):
 
 def test_weights_that_an_adapter_changes_are_not_served_without_it(tmp_path):
     source = from_flags(Plugins.discover(), checkpoints_dir=str(write_files(tmp_path / "m", use_peft=True)))
-    with pytest.raises(LoadFailed, match=r"says use_peft: .* Merge it into them"):
+    with pytest.raises(LoadFailed, match=r"says use_peft \(True\) in config\.json: an .* Merge it into them"):
         source.default()
 
 

@@ -59,7 +59,7 @@ def test_native_serves_the_models_own_numbers(client_of_run, act):
     assert meta["device"] == "cpu"
     assert meta["experiment_name"] == "cubes"
     assert meta["action_fps"] is None
-    assert meta["chunk_length"] == 16
+    assert meta["chunk_length"] == meta["n_action_steps"] == 16
     assert meta["image_sizes"] == [64, 64]
     policy.close()
 

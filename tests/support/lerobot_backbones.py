@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ def in_use(cache: Path) -> Iterator[None]:
     from offboard_lerobot.weights import run_no_code
 
     with contextlib.ExitStack() as stack:
+        # What is there is looked at before a load, without huggingface_hub, which reads this when it is imported.
+        stack.enter_context(mock.patch.dict(os.environ, HF_HUB_CACHE=str(cache)))
         stack.enter_context(mock.patch.object(huggingface_hub.constants, "HF_HUB_CACHE", str(cache)))
         stack.enter_context(mock.patch.object(huggingface_hub.constants, "HF_HUB_OFFLINE", True))
         if hasattr(transformers.utils.hub, "TRANSFORMERS_CACHE"):

@@ -22,7 +22,8 @@ from offboard_client.errors import LoadFailed, OffboardError
 from offboard_core.types import ALONE, NO_CONTEXT, Chunk, Placement, ReportProgress
 
 from .device import broken
-from .files import CONFIG, POSTPROCESSOR, PREPROCESSOR, WEIGHTS, Files
+from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
+from .files import WEIGHTS, Files
 from .policy import LeRobotPolicy
 from .weights import read_weights
 

@@ -29,7 +29,7 @@ from offboard_core.codecs import (
 )
 from offboard_core.types import Checkpoint, Codec, is_image
 
-from .files import CONFIG
+from .features import CONFIG
 
 STATE = "observation.state"
 IMAGES = "observation.images."

@@ -17,12 +17,11 @@ from typing import Any, cast
 from offboard_core.checkpoints import is_lfs_pointer
 from offboard_core.types import Checkpoint, Field
 
+from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR, Incomplete, Unfit, as_sent, features
 from .places import PRETRAINED, Place
+from .words import ANNOUNCED
 
-CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
-PREPROCESSOR = "policy_preprocessor.json"
-POSTPROCESSOR = "policy_postprocessor.json"
 #: What offboard itself knows about a checkpoint; see ``docs/how-to/serve-lerobot.md``.
 RECORDED = "offboard.json"
 ADAPTER = "adapter_config.json"
@@ -49,9 +48,6 @@ _OTHER_KINDS = {
 MARKS = (CONFIG, WEIGHTS, *_OTHER_KINDS)
 
 _BEFORE_0_4 = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs.")
-_CHANNELS = (1, 3, 4)
-#: Cameras that a policy has room for and no robot has: LeRobot lists them among its inputs and fills them itself.
-_EMPTY = ".empty_camera_"
 # As much as tells a pointer of Git LFS.
 _POINTER = 64
 # Bytes of a JSON file: far more than a config and two lists of steps have.
@@ -63,28 +59,6 @@ _CHUNK_KEYS = {
     "diffusion": "n_action_steps", "multi_task_dit": "n_action_steps", "pi0_fast": "n_action_steps",
     "vqbet": "action_chunk_size",
 }  # fmt: skip
-
-
-class Incomplete(Exception):
-    """The folder is not, or not yet, a whole checkpoint; the text says what is wrong with which file.
-
-    ``remedy``: what to do about it, unless it is still being written.
-    """
-
-    verdict = "is no complete checkpoint"
-
-    def __init__(self, problem: str, remedy: str = "save or copy it again") -> None:
-        super().__init__(problem)
-        self.remedy = remedy
-
-
-class Unfit(Incomplete):
-    """Waiting does not help: what is there is of another kind."""
-
-    verdict = "cannot be served"
-
-    def __str__(self) -> str:
-        return f"{super().__str__()}: {self.remedy}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +113,11 @@ class Files:
             outputs=self.outputs,
             chunk_length=chunk_length if type(chunk_length) is int else None,
             recorded=self.recorded,
-            extras={"policy_type": self.type, **({} if revision is None else {"revision": revision})},
+            extras={
+                "policy_type": self.type,
+                **{name: self.config[name] for name in ANNOUNCED if self.config.get(name) is not None},
+                **({} if revision is None else {"revision": revision}),
+            },
         )
 
 
@@ -157,13 +135,14 @@ def read(place: Place) -> Files:
         if not isinstance(config.get(key), kind) or not config[key]:
             raise Incomplete(f"{CONFIG} has no {key}: it is no policy that LeRobot trained")
     header = _weights_header(place, WEIGHTS)
+    steps = _steps(place, header)
     recorded = next((at for at in (place, place.above()) if at is not None and at.size(RECORDED) is not None), None)
     return Files(
         location=place.location,
         config=config,
-        inputs={name: field for name, field in _features(config["input_features"]).items() if _EMPTY not in name},
-        outputs=_features(config["output_features"]),
-        steps=_steps(place, header),
+        inputs=as_sent(features(config["input_features"]), steps.get(PREPROCESSOR, [])),
+        outputs=features(config["output_features"]),
+        steps=steps,
         recorded={} if recorded is None else read_json(recorded, RECORDED),
     )
 
@@ -253,29 +232,3 @@ def _weights_header(place: Place, name: str) -> dict[str, Any]:
     if size != expected:
         raise Incomplete(f"{name} has {size:,} bytes, its header says {expected:,}")
     return header
-
-
-def _features(features: Mapping[str, Any]) -> dict[str, Field]:
-    try:
-        return {name: _field(name, feature["type"], feature["shape"]) for name, feature in features.items()}
-    except (LookupError, TypeError):
-        raise Incomplete(f"{CONFIG} describes a feature without type and shape (at most 8 axes, each from 1)") from None
-
-
-def _field(name: str, kind: Any, described: Any) -> Field:
-    """LeRobot writes images channels first; here they are as cameras deliver them."""
-    if not isinstance(kind, str) or not isinstance(described, list) or len(cast("list[Any]", described)) > 8:
-        raise TypeError
-    if not all(type(length) is int and 0 < length < 2**31 for length in cast("list[Any]", described)):
-        raise TypeError
-    shape = tuple(cast("list[int]", described))
-    if kind != "VISUAL" or len(shape) != 3:
-        return Field(shape=shape, dtype="float32", kind="vector" if kind == "ACTION" else None)
-    channels, height, width = shape
-    if width in _CHANNELS and channels not in _CHANNELS:
-        raise Unfit(
-            f"{CONFIG} describes {name} as {list(shape)}, its channels last, where LeRobot has them first; the data "
-            "set may name the axes otherwise than height, width, channels",
-            f"write {[width, channels, height]} there; the weights are the same either way",
-        )
-    return Field(shape=(height, width, channels), dtype="uint8")

@@ -12,9 +12,10 @@ from offboard_core.checkpoints import stamps
 from offboard_core.checkpoints.remote import fetch, is_url, open_folder
 from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, Policy, ReportProgress
 
-from .files import CONFIG, Files, Incomplete, read
-from .places import LocalPlace, Place, RemotePlace
-from .versions import NO_POLICIES, served, understood
+from . import verdict
+from .features import Incomplete
+from .files import Files, read
+from .places import LocalPlace, Place, RemotePlace, place_of
 
 log = logging.getLogger(__name__)
 
@@ -39,22 +40,23 @@ class LeRobotLoader(CheckpointLoader):
     def __init__(self, options: LeRobotOptions) -> None:
         self._options = options
 
+    def environment(self, checkpoint: Checkpoint) -> str | None:
+        """Which of offboard-lerobot's environments a checkpoint wants (``lerobot-0.6``); None: it fits none of them.
+
+        That of the LeRobot that wrote it, else of one that can serve it. Reads its files alone, and needs no LeRobot.
+        Raises LoadFailed for what is no whole checkpoint.
+        """
+        return verdict.environment(_whole(place_of(checkpoint.location)))
+
     def check(self, checkpoint: Checkpoint) -> None:
         """See :meth:`CheckpointLoader.check`."""
-        location = checkpoint.location
-        if is_url(location):
-            remote = open_folder(location)
-            _servable(RemotePlace(remote, remote.files()))
-        else:
-            _servable(LocalPlace(Path(location)))
+        _servable(place_of(checkpoint.location))
 
     def load(self, checkpoint: Checkpoint, report: ReportProgress, place: Placement = ALONE) -> Policy[Any]:
         """See :meth:`CheckpointLoader.load`."""
         folder = _fetched(checkpoint, report) if is_url(checkpoint.location) else Path(checkpoint.location)
         before = stamps(folder, (path.name for path in folder.glob("*")))
-        files = _servable(LocalPlace(folder))
-        if not is_url(checkpoint.location):
-            _check_same(files, checkpoint)
+        files = _servable(LocalPlace(folder), None if is_url(checkpoint.location) else checkpoint)
         report("importing LeRobot")
         try:
             from .build import build
@@ -83,8 +85,7 @@ def _fetched(checkpoint: Checkpoint, report: ReportProgress) -> Path:
     """A local copy of what a load reads. Whether that can be served is seen before it is fetched."""
     try:
         remote = open_folder(checkpoint.location)
-        files = _servable(RemotePlace(remote, remote.files()))
-        _check_same(files, checkpoint)
+        files = _servable(RemotePlace(remote, remote.files()), checkpoint)
         return fetch(remote, report, files.names.__contains__)
     except ConfigurationError as error:
         raise LoadFailed(error.text) from None
@@ -93,33 +94,37 @@ def _fetched(checkpoint: Checkpoint, report: ReportProgress) -> Path:
 def _check_same(files: Files, checkpoint: Checkpoint) -> None:
     """Raises LoadFailed for what is not what was listed: the handshake and the codec were made of that."""
     now = files.checkpoint(checkpoint.id, checkpoint.experiment)
-    if changed := [n for n in ("type", "inputs", "outputs", "recorded") if getattr(now, n) != getattr(checkpoint, n)]:
+    changed = [n for n in ("type", "inputs", "outputs", "recorded") if getattr(now, n) != getattr(checkpoint, n)]
+    if now.extras != {name: value for name, value in checkpoint.extras.items() if name != "revision"}:
+        changed.append("use")
+    if changed:
         raise LoadFailed(
             f"{files.location} was replaced since it was listed: its {' and '.join(changed)} differ. "
             "Restart the server to serve what is there now"
         )
 
 
-def _servable(place: Place) -> Files:
-    """A whole checkpoint that the installed LeRobot can load. Raises LoadFailed with what to do about any other."""
+def _servable(place: Place, listed: Checkpoint | None = None) -> Files:
+    """A whole checkpoint that the installed LeRobot can load. Raises LoadFailed with what to do about any other.
+
+    ``listed``: what it was when it was listed.
+    """
+    files = _whole(place)
+    understood = verdict.understood(files)
+    if listed is not None:
+        _check_same(files, listed)
+    return understood
+
+
+def _whole(place: Place) -> Files:
+    """A whole checkpoint of some LeRobot. Raises LoadFailed with what to do about any other."""
     try:
         files = read(place)
     except Incomplete as error:
         raise LoadFailed(f"{place.location} {error.verdict}: {error}") from None
-    if files.type not in served():
-        what = f", which drives nothing: {NO_POLICIES[files.type]}" if files.type in NO_POLICIES else ""
-        raise LoadFailed(
-            f"{files.location} holds a {files.type!r} policy{what}; these LeRobot policies are served: "
-            f"{', '.join(served())}"
-        )
     if set(files.outputs) != {"action"}:
         raise LoadFailed(
             f"{files.location} answers {', '.join(files.outputs)}; only policies that answer 'action' are served"
-        )
-    if files.config.get("use_peft"):
-        raise LoadFailed(
-            f"{files.location} says use_peft: an adapter changes its weights, and none is applied here. Merge it into "
-            f"them (merge_and_unload of peft), save the whole policy, and set use_peft in {CONFIG} to false"
         )
     if not files.steps:
         raise LoadFailed(
@@ -135,4 +140,4 @@ def _servable(place: Place) -> Files:
                     f"{files.location}/{name} has a step that is not in LeRobot's registry ({step.get('class')!r}); "
                     "only registered steps are run"
                 )
-    return understood(files)
+    return files

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from offboard_core.checkpoints.remote import RemoteFile, RemoteFolder
+from offboard_core.checkpoints.remote import RemoteFile, RemoteFolder, is_url, open_folder
 
 #: What LeRobot calls the folder of one checkpoint, in the folder of its training step.
 PRETRAINED = "pretrained_model"
@@ -104,3 +104,11 @@ class RemotePlace:
 
     def _full(self, name: str) -> str:
         return f"{self.path}/{name}" if self.path else name
+
+
+def place_of(location: str) -> Place:
+    """The folder at a path or URL. Raises ConfigurationError for a store that cannot be listed."""
+    if not is_url(location):
+        return LocalPlace(Path(location))
+    root = open_folder(location)
+    return RemotePlace(root, root.files())

@@ -11,7 +11,8 @@ from offboard_core.checkpoints import numbered_folders, stamps, still_written
 from offboard_core.checkpoints.remote import is_url
 from offboard_core.types import Checkpoint, ModelRegistry
 
-from .files import CONFIG, EXPECTED, MARKS, RECORDED, Files, Incomplete, Unfit, read, read_json
+from .features import CONFIG, Incomplete, Unfit
+from .files import EXPECTED, MARKS, RECORDED, Files, read, read_json
 from .places import CHECKPOINTS, LAST, PRETRAINED, LocalPlace
 
 

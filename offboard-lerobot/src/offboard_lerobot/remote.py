@@ -9,7 +9,8 @@ from offboard_client.errors import ConfigurationError, ModelNotFound
 from offboard_core.checkpoints.remote import RemoteFile, open_folder
 from offboard_core.types import Checkpoint, ModelRegistry
 
-from .files import CONFIG, EXPECTED, MARKS, Files, Incomplete, read
+from .features import CONFIG, Incomplete
+from .files import EXPECTED, MARKS, Files, read
 from .places import CHECKPOINTS, PRETRAINED, RemotePlace
 
 _STEP = re.compile(rf"([0-9]{{1,18}})/{PRETRAINED}/.")

@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import numpy as np
 from offboard_client.errors import LoadFailed
-from offboard_core.checkpoints.remote import is_url, open_folder
 from offboard_core.types import Array, Checkpoint
 
-from .files import POSTPROCESSOR, PREPROCESSOR, Incomplete, read_json
-from .places import LocalPlace, Place, RemotePlace
+from .features import POSTPROCESSOR, PREPROCESSOR, Incomplete
+from .files import read_json
+from .places import Place, place_of
 
 #: Bytes of a file of statistics: a few vectors for each feature.
 _LONGEST = 4 * 2**20
@@ -26,16 +26,9 @@ def read_statistics(checkpoint: Checkpoint) -> dict[str, Array]:
     if not checkpoint.location:
         return {}
     try:
-        return _read(_place(checkpoint.location))
+        return _read(place_of(checkpoint.location))
     except (Incomplete, OSError) as error:
         raise LoadFailed(f"the statistics of the checkpoint {checkpoint.id} cannot be read: {error}") from error
-
-
-def _place(location: str) -> Place:
-    if not is_url(location):
-        return LocalPlace(Path(location))
-    root = open_folder(location)
-    return RemotePlace(root, root.files())
 
 
 def _read(place: Place) -> dict[str, Array]:

@@ -1,0 +1,85 @@
+"""What becomes of each step of a LeRobot checkpoint's processors, as :mod:`.words` says it of the config's fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_NORMALIZER = "features norm_map eps normalize_observation_keys"
+_STATE_AS_TEXT = "max_state_dim task_key"
+
+_RUN: Mapping[str, str] = {
+    "absolute_actions_processor": "enabled",
+    "device_processor": "device float_dtype",
+    "image_crop_resize_processor": "crop_params_dict resize_size",
+    "normalizer_processor": _NORMALIZER,
+    "pi05_prepare_state_tokenizer_processor_step": _STATE_AS_TEXT,
+    "pi0_fast_prepare_state_tokenizer_processor_step": _STATE_AS_TEXT,
+    "pi0_new_line_processor": "",
+    "relative_actions_processor": "enabled exclude_joints action_names",
+    "rename_observations_processor": "rename_map",
+    "smolvla_new_line_processor": "",
+    "to_batch_processor": "",
+    "to_batch_processor_action": "",
+    "to_batch_processor_complementary_data": "",
+    "to_batch_processor_observation": "",
+    "tokenizer_processor": "tokenizer_name max_length task_key padding_side padding truncation",
+    "unnormalizer_processor": _NORMALIZER,
+    "xvla_add_domain_id": "domain_id",
+    "xvla_image_scale": "image_keys",
+    "xvla_image_to_float": "image_keys validate_range",
+    "xvla_imagenet_normalize": "image_keys",
+    "xvla_rotation_6d_to_axis_angle": "expected_action_dim",
+}
+
+#: The steps that are run, by LeRobot itself → the options that it is given. Any other option is refused, unless it asks
+#: for nothing.
+RUN: Mapping[str, frozenset[str]] = {name: frozenset(options.split()) for name, options in _RUN.items()}
+
+#: Steps without work where nothing is trained → why. They are left out, whatever their options.
+LEFT_OUT: Mapping[str, str] = {
+    "action_tokenizer_processor": "it makes tokens of the actions that a policy is trained on; what it names is not "
+    "loaded, with code of the Hub or without",
+    "render_messages_processor": "it renders the language columns of a data set, and an observation has none",
+}
+
+_ROBOT = "it belongs to a robot or simulator that LeRobot drives itself"
+_UNSEEN = "it was read here and never run: its policies need a download"
+_REWARD = "it judges for training what was done"
+#: Steps that are refused → why.
+NOT_RUN: Mapping[str, str] = {
+    **dict.fromkeys(
+        (
+            "add_teleop_action_as_complementary_data", "add_teleop_action_as_info", "gym_hil_adapter_processor",
+            "intervention_action_processor", "isaaclab_arena_processor", "libero_processor",
+            "map_delta_action_to_robot_action", "map_tensor_to_delta_action_dict", "numpy2torch_action_processor",
+            "observation_processor", "policy_action_to_robot_action_processor",
+            "robot_action_to_policy_action_processor", "time_limit_processor", "torch2numpy_action_processor",
+        ),
+        _ROBOT,
+    ),
+    **dict.fromkeys(
+        (
+            "eo1_conversation_template_processor", "eo1_qwen_processor", "evo1_action_processor",
+            "evo1_pad_action_processor", "evo1_pad_state_processor", "fastwam_action_toggle_processor",
+            "groot_action_unpack_unnormalize_v1", "groot_action_unpack_unnormalize_v2",
+            "groot_eagle_collate_v3", "groot_eagle_encode_v3", "groot_n1_7_action_decode_v1",
+            "groot_n1_7_pack_inputs_v1", "groot_n1_7_vlm_encode_v1", "groot_pack_inputs_v3",
+            "molmoact2_action_frame_transform", "molmoact2_clamp_action", "molmoact2_clamp_normalized",
+            "molmoact2_masked_normalizer", "molmoact2_masked_unnormalizer", "molmoact2_pack_inputs",
+            "molmoact2_state_frame_transform", "vla_jepa_binarize_gripper", "vla_jepa_clip_actions",
+            "vla_jepa_pre_snap_gripper", "wall_x_task_processor",
+        ),
+        _UNSEEN,
+    ),
+    **dict.fromkeys(("gripper_penalty_processor", "reward_classifier_processor"), _REWARD),
+}  # fmt: skip
+
+#: Options that name what lies on the Hub, as the fields with the word "hub" do.
+HUB = frozenset({"tokenizer_name"})
+#: Options that are refused at other values than this one → it.
+ONLY = {"task_key": "task"}
+
+
+def word_of(step: str) -> str | None:
+    """What becomes of a step: run, left out or refused. None: nobody here knows it."""
+    return next((w for w, of in (("run", RUN), ("left out", LEFT_OUT), ("refused", NOT_RUN)) if step in of), None)

@@ -1,0 +1,226 @@
+"""Whether a release of LeRobot can serve a checkpoint, and what of its files that release is given.
+
+LeRobot writes every field of its config, needed or not, and refuses to read one that it does not know, whatever its
+value, when the policy is loaded. Here it is seen before, without LeRobot, from the names alone: each has its word
+(:mod:`.words`, :mod:`.steps`), and what none of the words cover is left out if it asks for nothing, or named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any, cast
+
+from offboard_client.errors import LoadFailed
+from offboard_core.checkpoints.remote import is_url
+
+from . import hub, steps
+from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
+from .files import Files
+from .versions import Release, installed, releases, wrote
+from .words import AS_BEFORE, NO_POLICIES, OF_ANOTHER, REFUSED, REPLACED, word_of
+
+_FEATURES = ("input_features", "output_features")
+_DESCRIPTION = ("type", "shape")
+_STEP = ("registry_name", "class", "config", "state_file")
+#: Of a step's name: what makes an action relative to the state, and what makes it absolute again.
+_RELATIVE, _ABSOLUTE = "relative_actions_processor", "absolute_actions_processor"
+
+
+def understood(files: Files) -> Files:
+    """What the installed LeRobot is given of a checkpoint. Raises LoadFailed with what it cannot honour, and why."""
+    here, there = installed(), version("lerobot")
+    try:
+        return given(files, here, there)
+    except LoadFailed as error:
+        others = [release.name for release in releases() if release is not here and fits(files, release)]
+        if not others:
+            raise
+        raise LoadFailed(f"{error.text}. LeRobot {' and '.join(others)} can serve it as it is") from None
+
+
+def environment(files: Files) -> str | None:
+    """Which environment a checkpoint wants: of the release that wrote it, else of one that can serve it.
+
+    None: none of those that are served can. Needs no LeRobot here.
+    """
+    fitting = [release for release in releases() if fits(files, release)]
+    writer = wrote(files.config, files.steps)
+    return next((release.environment for release in (writer, *fitting) if release in fitting and release), None)
+
+
+def fits(files: Files, release: Release) -> bool:
+    """Whether this release can serve a checkpoint."""
+    try:
+        given(files, release, release.name)
+    except LoadFailed:
+        return False
+    return True
+
+
+def given(files: Files, here: Release, there: str) -> Files:
+    """What LeRobot ``there``, which knows what the release ``here`` does, is given of a checkpoint. Raises LoadFailed.
+
+    The same checkpoint, without what asks for nothing and without what only other releases know.
+    """
+    _check_kind(files, here, there)
+    if foreign := list(_foreign(files, here)):
+        raise LoadFailed(
+            f"{files.location} was written by {_writer(files)}, this is LeRobot {there}, which does not "
+            f"know {', '.join(foreign)}. Train it with LeRobot {there}, or, if nothing that it computes depends on "
+            "that, take it out of the file"
+        )
+    if refused := [*_refused(files), *_unpaired(files)]:
+        raise LoadFailed(f"{files.location} says {'; '.join(refused)}")
+    known = here.types[files.type]
+    config = {name: value for name, value in files.config.items() if name in known}
+    config.update((name, value) for name, value in REPLACED.items() if name in known)
+    if "pretrained_path" in known:
+        config["pretrained_path"] = files.location
+    for name, value in _defaults(files, here):
+        config.setdefault(name, value)
+    for key in _FEATURES:
+        config[key] = {
+            feature: {name: described[name] for name in _DESCRIPTION} for feature, described in config[key].items()
+        }
+    listed = {name: [_plain(step) for step in each if _is_run(step)] for name, each in files.steps.items()}
+    return replace(files, config=config, steps=listed)
+
+
+def _check_kind(files: Files, here: Release, there: str) -> None:
+    if files.type in here.served:
+        return
+    what = f", which {NO_POLICIES[files.type]}" if files.type in NO_POLICIES else ""
+    raise LoadFailed(
+        f"{files.location} holds a {files.type!r} policy{what}; these LeRobot policies are served: "
+        f"{', '.join(here.served)} (of LeRobot {there})"
+    )
+
+
+def _foreign(files: Files, here: Release) -> Iterator[str]:
+    """What this release knows nothing of, though it asks for something."""
+    config = files.config
+    for name, value in config.items():
+        if name not in here.types[files.type] and not _asks_for_nothing(files.type, name, value, config):
+            yield f"the field {name!r} of {CONFIG} ({value!r:.40})"
+    for key in _FEATURES:
+        for feature, described in config[key].items():
+            if described["type"] not in here.features:
+                yield f"the type {described['type']!r} of {feature}"
+            more = (name for name in described if name not in _DESCRIPTION and not _is_neutral(described[name]))
+            yield from (f"{name!r} of {feature}" for name in more)
+    yield from _normalizations(config.get("normalization_mapping"), CONFIG, here)
+    for file, listed in files.steps.items():
+        for step in listed:
+            yield from _foreign_step(step, file, here)
+
+
+def _asks_for_nothing(kind: str, name: str, value: Any, config: Mapping[str, Any]) -> bool:
+    if word_of(kind, name) == "training" or _is_neutral(value):
+        return True
+    if name in OF_ANOTHER:
+        name, value = OF_ANOTHER[name], config.get(OF_ANOTHER[name])
+    return name in AS_BEFORE and value == AS_BEFORE[name]
+
+
+def _foreign_step(step: Mapping[str, Any], file: str, here: Release) -> Iterator[str]:
+    name, options = step["registry_name"], _options(step)
+    if not _is_run(step):
+        return
+    if name not in steps.RUN or name not in here.steps:
+        run = ", ".join(each for each in steps.RUN if each in here.steps)
+        why = f"; {steps.NOT_RUN[name]}" if name in steps.NOT_RUN else ""
+        yield f"the step {name!r} of {file} (here are run: {run}{why})"
+        return
+    for option, value in options.items():
+        if option not in steps.RUN[name] and not _is_neutral(value):
+            yield f"the option {option!r} of the step {name!r} of {file}"
+    yield from (f"{key!r} of the step {name!r} of {file}" for key in step if key not in _STEP)
+    yield from _normalizations(options.get("norm_map"), file, here)
+
+
+def _normalizations(modes: Any, file: str, here: Release) -> Iterator[str]:
+    for kind, mode in _map(modes).items():
+        if not isinstance(mode, str) or mode not in here.normalizations:
+            yield f"the normalization {mode!r} of {kind} in {file}"
+
+
+def _refused(files: Files) -> Iterator[str]:
+    """What is known, and not honoured."""
+    local = not is_url(files.location)
+    for name, value in files.config.items():
+        word = word_of(files.type, name)
+        if word == "refused" and not any(value is each or value == each for each in REFUSED[name].neutral):
+            yield f"{name} ({value!r:.40}) in {CONFIG}: {REFUSED[name].why}. {REFUSED[name].do}"
+        if word == "hub" and not _is_neutral(value) and (why := hub.why_not(value, local)):
+            yield f"{name} ({value!r:.80}) in {CONFIG}, which {why}"
+    for file, listed in files.steps.items():
+        for step in filter(_is_run, listed):
+            for option, value in _options(step).items():
+                of = f"{option} ({value!r:.80}) in the step {step['registry_name']!r} of {file}"
+                if option in steps.HUB and not _is_neutral(value) and (why := hub.why_not(value, local)):
+                    yield f"{of}, which {why}"
+                if option in steps.ONLY and value != steps.ONLY[option]:
+                    yield f"{of}: {steps.ONLY[option]!r} is the only one that is honoured. Write that, or train it so"
+
+
+def _unpaired(files: Files) -> Iterator[str]:
+    """Relative actions that nothing makes absolute again, or the other way: a robot would take one for the other."""
+    before, after = (
+        any(step["registry_name"] == name and _options(step).get("enabled") for step in files.steps.get(file, ()))
+        for file, name in ((PREPROCESSOR, _RELATIVE), (POSTPROCESSOR, _ABSOLUTE))
+    )
+    if before != after:
+        yield (
+            f"that its actions are relative to the state in one of {PREPROCESSOR} and {POSTPROCESSOR} alone: "
+            f"{_RELATIVE} and {_ABSOLUTE} must both be enabled, or neither. Save both processors anew"
+        )
+    elif files.type.startswith("pi0") and files.config.get("use_relative_actions") and not after:
+        yield (
+            f"use_relative_actions (True) in {CONFIG}, and no step of {POSTPROCESSOR} makes its actions absolute "
+            f"again. Save both processors anew, with {_RELATIVE} and {_ABSOLUTE}"
+        )
+
+
+def _defaults(files: Files, here: Release) -> Iterator[tuple[str, Any]]:
+    """Fields that a checkpoint leaves to its release, where this one would take them otherwise."""
+    writer = wrote(files.config, files.steps) or next(each for each in releases() if files.type in each.types)
+    for name, default in writer.types.get(files.type, {}).items():
+        known = here.types[files.type]
+        if name in known and known[name] != default and word_of(files.type, name) != "training":
+            yield name, default
+
+
+def _is_run(step: Mapping[str, Any]) -> bool:
+    """Whether a step does something where nothing is trained."""
+    return step["registry_name"] not in steps.LEFT_OUT and _options(step).get("enabled") is not False
+
+
+def _plain(step: Mapping[str, Any]) -> dict[str, Any]:
+    known = steps.RUN[step["registry_name"]]
+    return {**step, "config": {name: value for name, value in _options(step).items() if name in known}}
+
+
+def _options(step: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _map(step.get("config"))
+
+
+def _map(value: Any) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def _is_neutral(value: Any) -> bool:
+    """Whether a field that nobody here knows asks for nothing: it is null or empty.
+
+    A number or a flag is no such thing: false may switch off what the installed version always does.
+    """
+    return value is None or (isinstance(value, (str, Sequence, Mapping)) and not value)
+
+
+def _writer(files: Files) -> str:
+    old, new = releases()
+    writer = wrote(files.config, files.steps)
+    if writer is new:
+        return "LeRobot 0.6 or newer"
+    return "LeRobot 0.4 or 0.5" if writer is old else "another version of LeRobot"

@@ -1,0 +1,348 @@
+"""Every field, type and step that a LeRobot checkpoint can have: one is planted for each, and its word is obeyed."""
+
+import importlib.util
+import json
+import struct
+from dataclasses import fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from lerobot_checkpoints import INPUTS, OUTPUTS
+from offboard_client.errors import LoadFailed
+from offboard_core.types import Checkpoint
+from offboard_lerobot import steps, verdict, words
+from offboard_lerobot.features import POSTPROCESSOR, PREPROCESSOR, Incomplete
+from offboard_lerobot.files import read
+from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
+from offboard_lerobot.versions import installed, releases
+
+OLD, NEW = releases()
+ROOT = Path(__file__).resolve().parents[2]
+EMPTY = struct.pack("<Q", 2) + b"{}"
+
+
+class Planted:
+    """A checkpoint's files, in memory."""
+
+    is_local: ClassVar[bool] = True
+    location = "/runs/planted"
+
+    def __init__(self, files):
+        self.files = {name: v if isinstance(v, bytes) else json.dumps(v).encode() for name, v in files.items()}
+
+    def size(self, name):
+        return len(self.files[name]) if name in self.files else None
+
+    def read(self, name, start, end):
+        return self.files[name][start:end]
+
+    def above(self):
+        return None
+
+
+def described(of):
+    return {name: {"type": kind, "shape": list(shape)} for name, (kind, shape) in of.items()}
+
+
+def plant(release, kind, before=(), after=(), **config):
+    """A checkpoint of this type, as this release writes it, without what it would name on the Hub."""
+    defaults = {n: v for n, v in release.types[kind].items() if words.word_of(kind, n) != "hub"}
+    defaults |= {"type": kind, "input_features": described(INPUTS), "output_features": described(OUTPUTS)}
+    return read(
+        Planted(
+            {
+                "config.json": defaults | config,
+                "model.safetensors": EMPTY,
+                PREPROCESSOR: {"steps": [{"registry_name": name, "config": of} for name, of in before]},
+                POSTPROCESSOR: {"steps": [{"registry_name": name, "config": of} for name, of in after]},
+            }
+        )
+    )
+
+
+def given(files, release):
+    return verdict.given(files, release, release.name)
+
+
+def other_than(value):
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return value + 1
+    return {str: f"{value}_x", list: ["x"], dict: {"x": 1}}.get(type(value), 0.5)
+
+
+def where(listed):
+    """In which releases and types a listed field has this word."""
+    kind, _, field = listed.rpartition(".")
+    found = []
+    for release in releases():
+        for each in [kind] if kind else release.served:
+            if field in release.types.get(each, ()) and (kind or f"{each}.{field}" not in words.listed()):
+                found.append((release, each, field))
+    return found
+
+
+PAIR = {
+    "before": [("relative_actions_processor", {"enabled": True})],
+    "after": [("absolute_actions_processor", {"enabled": True})],
+}
+
+
+def special(field, value):
+    """What else a checkpoint has to say for this value to make sense, and the value."""
+    if field == "use_relative_actions":
+        return value, PAIR
+    return ({"STATE": "MEAN_STD"} if field == "normalization_mapping" else value), {}
+
+
+@pytest.mark.parametrize("listed", [n for n, word in words.listed().items() if word not in ("described", "refused")])
+def test_a_field_is_dealt_with_as_its_word_says(listed, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    word = words.listed()[listed]
+    assert where(listed), "no release has such a field"
+    for release, kind, field in where(listed):
+        value, more = special(field, other_than(release.types[kind][field]))
+        if word == "hub":
+            value = "org/tokenizer"
+            with pytest.raises(LoadFailed, match=rf"{field} \('org/tokenizer'\).* hf download org/tokenizer"):
+                given(plant(release, kind, **{field: value}), release)
+            cached = tmp_path / "models--org--tokenizer" / "snapshots" / "a1"
+            cached.mkdir(parents=True, exist_ok=True)
+        files = plant(release, kind, **more, **{field: value})
+        got = given(files, release).config[field]
+        if word == "hub":
+            cached.rmdir()
+        if word == "replaced":
+            assert got == (files.location if field == "pretrained_path" else words.REPLACED[field])
+        else:
+            assert got == value
+        assert (files.checkpoint("m", "e").extras.get(field) == value) == (word == "announced")
+
+
+@pytest.mark.parametrize("listed", words.REFUSED)
+def test_a_field_that_is_not_honoured_says_what_to_do(listed):
+    refusal = words.REFUSED[listed]
+    assert where(listed), "no release has such a field"
+    for release, kind, field in where(listed):
+        for neutral in refusal.neutral:
+            assert given(plant(release, kind, **{field: neutral}), release).config[field] == neutral
+        value = other_than(refusal.neutral[0])
+        with pytest.raises(LoadFailed) as raised:
+            given(plant(release, kind, **{field: value}), release)
+        assert (
+            f"/runs/planted says {field} ({value!r}) in config.json: {refusal.why}. {refusal.do}" in raised.value.text
+        )
+
+
+def only_one_has():
+    """Fields of a type that one release knows and another, which has the type, does not."""
+    for release, other in ((OLD, NEW), (NEW, OLD)):
+        for kind in sorted({*release.served} & {*other.served}):
+            for field in sorted(release.types[kind].keys() - other.types[kind].keys()):
+                yield pytest.param(release, other, kind, field, id=f"{release.name}-{kind}-{field}")
+
+
+@pytest.mark.parametrize(("release", "other", "kind", "field"), [*only_one_has()])
+def test_what_another_release_lacks_is_left_out_where_it_asks_for_nothing(release, other, kind, field):
+    def asks(value):
+        return plant(other, kind, **{field: value})
+
+    if words.word_of(kind, field) == "training":
+        assert field not in given(asks(other_than(release.types[kind][field])), other).config
+        return
+    neutral = words.AS_BEFORE.get(field)
+    off = {"use_relative_actions": False} if field in words.OF_ANOTHER else {}
+    value = ["gripper"] if off else neutral
+    assert field not in given(plant(other, kind, **off, **{field: value}), other).config
+    value = other_than(neutral) if not off else ["gripper"]
+    on = {"use_relative_actions": True} if off else {}
+    with pytest.raises(LoadFailed, match=rf"does not know .*the field '{field}' of config\.json"):
+        given(plant(other, kind, **on, **{field: value}), other)
+
+
+@pytest.mark.parametrize("kind", sorted({*OLD.types, *NEW.types}))
+def test_every_type_is_served_by_the_releases_that_have_it(kind):
+    for release in releases():
+        if kind in release.served:
+            assert given(plant(release, kind), release).type == kind
+        else:
+            writer = next(each for each in releases() if kind in each.types)
+            why = f", which {words.NO_POLICIES[kind]}" if kind in words.NO_POLICIES else ""
+            with pytest.raises(
+                LoadFailed, match=f"holds a '{kind}' policy{why}; these LeRobot policies are served: act"
+            ):
+                given(plant(writer, kind), release)
+
+
+def options_of(option):
+    """A value that the option may have."""
+    if option in steps.HUB:
+        return None
+    return {} if option in ("rename_map", "norm_map") else steps.ONLY.get(option, "x")
+
+
+@pytest.mark.parametrize("name", sorted({*OLD.steps, *NEW.steps}))
+def test_a_step_is_dealt_with_as_its_word_says(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    word = steps.word_of(name)
+    for release in releases():
+        if word == "run" and name in release.steps:
+            options = {option: options_of(option) for option in sorted(steps.RUN[name])}
+            if name == "absolute_actions_processor":
+                files, file = plant(release, "act", PAIR["before"], [(name, options)]), POSTPROCESSOR
+            else:
+                after = PAIR["after"] if name == "relative_actions_processor" else ()
+                files, file = plant(release, "act", [(name, options)], after), PREPROCESSOR
+            [run] = given(files, release).steps[file]
+            assert (run["registry_name"], run["config"]) == (name, options)
+            assert steps.RUN[name] <= {*release.steps[name]}
+            with pytest.raises(LoadFailed, match=f"the option 'invented' of the step '{name}' of {PREPROCESSOR}"):
+                given(plant(release, "act", [(name, {"invented": 1})]), release)
+        elif word == "left out":
+            files = plant(release, "act", [(name, {"trust_remote_code": True, "invented": 1})])
+            assert given(files, release).steps[PREPROCESSOR] == []
+        else:
+            with pytest.raises(LoadFailed, match=rf"does not know the step '{name}' of {PREPROCESSOR} \(here are run"):
+                given(plant(release, "act", [(name, {})]), release)
+
+
+@pytest.mark.parametrize("option", sorted(steps.HUB))
+def test_a_step_names_what_is_here_or_is_refused(option, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    name = next(name for name, options in steps.RUN.items() if option in options)
+    release = NEW if name in NEW.steps else OLD
+    for value, text in (
+        ("org/tokenizer", "is not on this machine, and nothing is fetched at a load"),
+        ("../x", "is no folder of this machine"),
+        (3, "is no name"),
+    ):
+        with pytest.raises(LoadFailed, match=rf"{option} \({value!r}\) in the step '{name}' .*, which {text}"):
+            given(plant(release, "act", [(name, {option: value})]), release)
+    given(plant(release, "act", [(name, {option: str(tmp_path)})]), release)
+
+
+@pytest.mark.parametrize("option", steps.ONLY)
+def test_an_option_that_has_one_value_here_is_refused_at_others(option):
+    name = next(name for name, options in steps.RUN.items() if option in options)
+    with pytest.raises(LoadFailed, match=rf"{option} \('x'\) in the step '{name}' of .* is the only one"):
+        given(plant(NEW, "act", [(name, {option: "x"})]), NEW)
+
+
+@pytest.mark.parametrize("half", ["before", "after"])
+def test_relative_actions_that_stay_so_are_refused(half):
+    with pytest.raises(LoadFailed, match="must both be enabled, or neither"):
+        given(plant(NEW, "pi0", **{half: PAIR[half]}), NEW)
+    with pytest.raises(LoadFailed, match=r"no step of .* makes its actions absolute again"):
+        given(plant(NEW, "pi0", use_relative_actions=True), NEW)
+
+
+def test_cameras_are_named_as_the_data_set_had_them():
+    def renamed(**names):
+        prefix = "observation.images."
+        of = {prefix + sent: prefix + read for sent, read in names.items()}
+        return plant(NEW, "act", [("rename_observations_processor", {"rename_map": of})])
+
+    images = [name for name in renamed(top="left").inputs if "images" in name]
+    assert images == ["observation.images.top", "observation.images.side"]
+    swapped = renamed(left="side", side="left")
+    assert {*swapped.inputs} == {*INPUTS}
+    with pytest.raises(Incomplete, match=r"a and observation\.images\.b are all renamed to it: give each input one"):
+        renamed(a="left", b="left")
+    with pytest.raises(Incomplete, match=r"images\.left: it is renamed to observation\.images\.gone"):
+        renamed(left="gone")
+    with pytest.raises(Incomplete, match="whose rename_map is no map of names"):
+        plant(NEW, "act", [("rename_observations_processor", {"rename_map": {"a": 1}})])
+
+
+def test_what_a_checkpoint_leaves_to_its_release_is_that_releases():
+    """0.6 plays 32 rows of a diffusion policy that does not say how many, 0.4 plays 8."""
+    for writer, steps_played in ((OLD, 8), (NEW, 32)):
+        files = plant(writer, "diffusion")
+        del files.config["n_action_steps"]
+        for here in releases():
+            config = {**here.types["diffusion"], **given(files, here).config}
+            assert config["n_action_steps"] == steps_played
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        (plant(OLD, "act"), "lerobot-0.4"),
+        (plant(NEW, "act"), "lerobot-0.6"),
+        (plant(OLD, "groot", [("groot_pack_inputs_v3", {})]), None),
+        (plant(OLD, "sac"), "lerobot-0.4"),
+        (plant(NEW, "multi_task_dit"), "lerobot-0.6"),
+        (plant(NEW, "pi0", use_relative_actions=True, **PAIR), "lerobot-0.6"),
+        (plant(OLD, "act", invented=1), None),
+        (plant(OLD, "sarm"), None),
+    ],
+)
+def test_the_environment_is_that_of_the_release_that_wrote_it(files, wanted):
+    assert verdict.environment(files) == wanted
+
+
+def test_a_loader_says_which_environment_a_folder_wants(act):
+    loader = LeRobotLoader(LeRobotOptions())
+    assert loader.environment(Checkpoint(id="a", location=str(act))) == installed().environment
+    with pytest.raises(LoadFailed, match=r"config\.json is missing"):
+        loader.environment(Checkpoint(id="a", location=str(act / "gone")))
+
+
+def test_who_else_can_serve_it_is_told():
+    other = next(each for each in releases() if each is not installed())
+    kind = next(kind for kind in other.served if kind not in installed().served)
+    with pytest.raises(LoadFailed, match=rf"LeRobot {other.name} can serve it as it is"):
+        verdict.understood(plant(other, kind))
+
+
+def test_every_field_and_step_of_the_releases_has_one_word():
+    names = {f"{kind}.{field}" for each in releases() for kind in each.served for field in each.types[kind]}
+    assert [name for name in sorted(names) if words.word_of(*name.split(".")) is None] == []
+    assert [name for name in words.listed() if not where(name)] == []
+    assert {*words.listed().values()} == {*words.WORDS}
+    known = {*OLD.steps, *NEW.steps}
+    assert {*steps.RUN, *steps.LEFT_OUT, *steps.NOT_RUN} == known
+    assert len(steps.RUN) + len(steps.LEFT_OUT) + len(steps.NOT_RUN) == len(known)
+    assert words.NO_POLICIES.keys() <= {*OLD.types, *NEW.types}
+
+
+def test_the_releases_are_as_the_installed_lerobot_has_them(lerobot):
+    """As far as it is imported for the tests; test_the_whole_table below looks at all of it."""
+    import inspect
+
+    from lerobot.configs.policies import PreTrainedConfig
+    from lerobot.configs.types import FeatureType, NormalizationMode
+    from lerobot.processor.pipeline import ProcessorStepRegistry
+
+    here = installed()
+    assert here.name.split(".")[:2] == version("lerobot").split(".")[:2]
+    for kind in PreTrainedConfig.get_known_choices():
+        known = {field.name for field in fields(PreTrainedConfig.get_choice_class(kind))} | {"type"}
+        assert here.types[kind].keys() == known
+    for name in ProcessorStepRegistry.list():
+        assert set(here.steps[name]) == inspect.signature(ProcessorStepRegistry.get(name)).parameters.keys()
+    assert {each.value for each in FeatureType} == set(here.features)
+    assert {each.value for each in NormalizationMode} == set(here.normalizations)
+
+
+def tool(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_the_whole_table_is_as_the_installed_lerobot_has_it():
+    """All its types and steps: needs what its vision-language policies need."""
+    pytest.importorskip("transformers")
+    known = json.loads(json.dumps(tool("lerobot_fields").known()))
+    assert known == json.loads(tool("lerobot_fields").TABLE.read_text("utf-8"))[installed().name]
+
+
+def test_the_page_is_made_of_the_words():
+    made = tool("lerobot_words")
+    assert made.PAGE.read_text("utf-8") == made.page(), "run tools/lerobot_words.py"

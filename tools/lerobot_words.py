@@ -1,0 +1,137 @@
+"""Write ``docs/reference/lerobot.md``: what becomes of each thing that a LeRobot checkpoint says of itself.
+
+It is made of the tables that the loader obeys::
+
+    uv run tools/lerobot_words.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from offboard_lerobot import steps, words
+from offboard_lerobot.versions import Release, releases
+
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "lerobot.md"
+
+_HEAD = """# What a LeRobot checkpoint says of itself
+
+Each field of a checkpoint's `config.json` and each step of its processors is dealt with by one word, in every policy
+type of the releases of LeRobot that are served. Nothing is dropped: what has no word here and asks for something (a
+number, a flag, a text) is refused before the server listens, by its name and value. This page is made of the tables
+that the loader obeys (`tools/lerobot_words.py`); [how to serve a checkpoint](../how-to/serve-lerobot.md) is told
+elsewhere.
+
+The release that wrote a checkpoint is told by the names that it alone has. What another release does not know is left
+out if it asks for nothing there, and refused if it does; a field that a checkpoint leaves to its release is filled in
+with that release's default where the releases differ. `LeRobotLoader.environment` says which release serves given files
+(that which wrote them, if it can), without LeRobot.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [_HEAD, "## Policy types\n", _types(), "## Fields of config.json\n", *map(_word, words.WORDS)]
+    return "\n".join([*parts, "## Steps of the processors\n", _steps()])
+
+
+def _types() -> str:
+    old, new = releases()
+    lines = [f"| type | {old.name} | {new.name} |", "|---|---|---|"]
+    for kind in sorted({*old.types, *new.types}):
+        if kind in words.NO_POLICIES:
+            cells = [f"refused: {words.NO_POLICIES[kind]}" if kind in each.types else "" for each in (old, new)]
+        else:
+            cells = ["served" if kind in each.types else "" for each in (old, new)]
+        lines.append(f"| `{kind}` | {' | '.join(cells)} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "A type that neither has is refused by its name, with those that are served.",
+            "What was run here and what only read stands in [the how-to](../how-to/serve-lerobot.md#which-policies); a",
+            "type whose processors have steps that are refused below is refused with them.",
+            "",
+        ]
+    )
+
+
+def _word(word: str) -> str:
+    lines = [f"### {word}\n", f"{words.WORDS[word][0].upper()}{words.WORDS[word][1:]}.\n"]
+    names = sorted(name for name, of in words.listed().items() if of == word)
+    if word == "refused":
+        lines += ["| field | of | served at | else refused, since | what to do |", "|---|---|---|---|---|"]
+        for name in names:
+            refusal = words.REFUSED[name]
+            neutral = ", ".join(f"`{_shown(value)}`" for value in refusal.neutral)
+            lines.append(f"| `{name}` | {_of(name)} | {neutral} | {refusal.why} | {refusal.do} |")
+    elif word == "replaced":
+        lines += ["| field | of | LeRobot is given |", "|---|---|---|"]
+        lines += [f"| `{n}` | {_of(n)} | {_given(n)} |" for n in names]
+    else:
+        lines += ["| field | of |", "|---|---|"]
+        lines += [f"| `{name}` | {_of(name)} |" for name in names]
+    return "\n".join([*lines, ""])
+
+
+def _given(name: str) -> str:
+    value = words.REPLACED[name]
+    return "the checkpoint's own folder" if value == "" else f"`{_shown(value)}`"
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value)
+
+
+def _of(listed: str) -> str:
+    """Which policy types have the field, in which releases."""
+    only, _, field = listed.rpartition(".")
+    having = {each.name: _types_with(each, field, only) for each in releases()}
+    if all(set(each.served) <= {*having[each.name]} for each in releases()):
+        return "all"
+    found = sorted({kind for kinds in having.values() for kind in kinds})
+    return ", ".join(kind + _when(kind, having) for kind in found)
+
+
+def _types_with(release: Release, field: str, only: str) -> list[str]:
+    kinds: Iterable[str] = [only] if only else release.served
+    return [
+        kind
+        for kind in kinds
+        if field in release.types.get(kind, ()) and (only or f"{kind}.{field}" not in words.listed())
+    ]
+
+
+def _when(kind: str, having: dict[str, list[str]]) -> str:
+    """In which release alone, where a type of both has the field in one."""
+    both = [each.name for each in releases() if kind in each.types]
+    there = [name for name in both if kind in having[name]]
+    return "" if there == both else f" ({', '.join(there)})"
+
+
+def _steps() -> str:
+    old, new = releases()
+    lines = [
+        "A step is **run** by LeRobot with the options that are named, **left out** where there is no work for it at "
+        "an inference, or **refused**. A step that says `enabled: false` is left out, and one that is given by its "
+        "class is refused: a checkpoint brings no code. Options that name what lies on the Hub "
+        f"({', '.join(f'`{o}`' for o in sorted(steps.HUB))}) are found as fields with that word are; "
+        + " and ".join(f"`{option}` is served at `{_shown(value)}` alone" for option, value in steps.ONLY.items())
+        + ". Relative actions are served where both steps that make them so and undo it are enabled. "
+        "`rename_map` decides what the cameras are called: as in the data set.\n",
+        f"| step | {old.name} | {new.name} | word | options, or why |",
+        "|---|---|---|---|---|",
+    ]
+    for name in sorted({*old.steps, *new.steps}):
+        there = ["yes" if name in each.steps else "" for each in (old, new)]
+        word = steps.word_of(name)
+        why = {**steps.LEFT_OUT, **steps.NOT_RUN}.get(name)
+        options = ", ".join(f"`{option}`" for option in sorted(steps.RUN.get(name, ())))
+        lines.append(f"| `{name}` | {there[0]} | {there[1]} | {word} | {why or options} |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")
