@@ -42,6 +42,8 @@ class PupilOptions:
     sick: Path | None = None
     """A file whose content is the policy's health, once it is there."""
     megabytes: int = 0
+    steps: bool = False
+    """Whether its history is told in steps."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,8 @@ class Pupil(Policy):
 
     def __init__(self, options):
         self.options = options
+        if options.steps:
+            self.history_sec, self.history_steps = (), (-2, -1)
         self.memory = np.zeros((1, 2))
         self.ballast = np.ones(options.megabytes << 20, np.uint8)
         self.calls = 0

@@ -1,6 +1,7 @@
 """A policy in a worker is like the same policy in this process, member by member."""
 
 import dataclasses
+import inspect
 import os
 
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 import worker_vendor
 from offboard_client.errors import BadParameter, InvalidAction, ModelLost, OffboardError, PolicyFailed
 from offboard_client.plugins import build, describe
-from offboard_core.types import ALONE, NO_CONTEXT, Chunk, InferContext, Item
+from offboard_core.types import ALONE, NO_CONTEXT, Chunk, InferContext, Item, Policy
 from worker_vendor import CHECKPOINT, Pupil, PupilOptions, loader
 
+#: What a policy declares.
+FACTS = {name for name, value in vars(Policy).items() if not name.startswith("_") and not inspect.isfunction(value)}
 STATE = np.arange(6, dtype=np.float32).reshape(3, 2)
 
 
@@ -38,9 +41,7 @@ def do(session, what, **inputs):
 
 
 class TestDeclared:
-    @pytest.mark.parametrize(
-        "name", ["max_batch_size", "max_sessions", "context", "max_delay_steps", "history_sec", "meta"]
-    )
+    @pytest.mark.parametrize("name", sorted(FACTS - {"params", "controls"}))
     def test_plain_facts(self, policy, here, name):
         assert getattr(policy, name) == getattr(here, name)
 
@@ -211,7 +212,7 @@ class TestBatches:
             assert policy.batch_key(Item(session, inputs)) == here.batch_key(Item(mine, inputs))
 
     def test_a_key_of_its_own(self):
-        policy = loader(PupilOptions(keys=True)).load(CHECKPOINT, print, ALONE)
+        policy = loader(PupilOptions(keys=True, steps=True)).load(CHECKPOINT, print, ALONE)
         session = policy.new_session(policy.params())
         keys = [
             policy.batch_key(Item(session, {"state": state, "task": task}))
@@ -219,6 +220,7 @@ class TestBatches:
         ]
         assert keys[0] == keys[1] == keys[4]
         assert len(set(keys)) == 3
+        assert (policy.history_sec, policy.history_steps) == ((), (-2, -1))
         with pytest.raises(OffboardError, match="KeyError: 'state'"):
             policy.batch_key(Item(session, {}))
         policy.close()

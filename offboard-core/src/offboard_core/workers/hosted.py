@@ -48,6 +48,7 @@ class Hosted:
                 "max_sessions": policy.max_sessions,
                 "max_delay_steps": policy.max_delay_steps,
                 "history_sec": list(policy.history_sec),
+                "history_steps": list(policy.history_steps),
                 "context": sorted(policy.context),
                 "meta": dict(policy.meta),
                 "params": class_out(policy.params),
