@@ -155,9 +155,11 @@ def save_policy(folder: Path, kind: str, seed: int = 0) -> Path:
         }  # fmt: skip
     policy = get_policy_class(kind)(config)
     if kind in NAME_OTHERS:
-        # What begins as zeros hides what it is multiplied with.
+        # Zeros hide what they are multiplied with, and what the memory happened to hold may be no number.
         with torch.no_grad():
-            for weight in policy.parameters():
+            for name, weight in policy.named_parameters():
+                if name.endswith("image_projection"):
+                    weight.zero_()
                 weight.add_(0.05 * torch.randn_like(weight))
     preprocess, postprocess = make_pre_post_processors(config, dataset_stats=stats)
     for part in (policy, preprocess, postprocess):
