@@ -11,6 +11,7 @@ is a table in its package; this writes the row of the release that is installed 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import inspect
@@ -23,8 +24,11 @@ from typing import Any
 TABLE = Path(__file__).parent.parent / "offboard-lerobot/src/offboard_lerobot/releases.json"
 
 
-def known() -> dict[str, Any]:
-    """Types → fields → defaults, and steps → options, of the installed LeRobot. What cannot be imported is left out."""
+def known(whole: bool = True) -> dict[str, Any]:
+    """Types → fields → defaults, and steps → options, of the installed LeRobot.
+
+    Raises ImportError where a package is missing that some of it wants; not ``whole``: without what wants it.
+    """
     import lerobot.policies
     import lerobot.processor
     from lerobot.configs.policies import PreTrainedConfig
@@ -34,7 +38,8 @@ def known() -> dict[str, Any]:
     for package in (lerobot.policies, lerobot.processor):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if ".configuration_" in module.name or ".processor_" in module.name or "lerobot.processor." in module.name:
-                importlib.import_module(module.name)
+                with contextlib.nullcontext() if whole else contextlib.suppress(ImportError):
+                    importlib.import_module(module.name)
     types = {name: PreTrainedConfig.get_choice_class(name) for name in PreTrainedConfig.get_known_choices()}
     names = sorted(ProcessorStepRegistry.list())
     return {

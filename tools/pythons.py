@@ -42,7 +42,7 @@ SETS = {
     "lerobot-0.4": (WORKSPACE, "lerobot[smolvla,xvla]==0.4.4"),
     "lerobot-0.6": ("3.12", "lerobot[diffusion,multi_task_dit,pi,smolvla,xvla]==0.6.1"),
 }
-SERVED = ["conformance", "device", "loader", "policy", "types"]
+SERVED = ["conformance", "device", "loader", "policy", "types", "words"]
 
 
 def find(version: str) -> str | None:
