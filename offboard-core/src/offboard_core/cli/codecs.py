@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 from offboard_client.cli import show_contract
-from offboard_client.errors import OffboardError
+from offboard_client.errors import LoadFailed, OffboardError
 from offboard_client.plugins import build, describe
 from offboard_client.terminal import emit_facts, emit_json, emit_table, parse, say, tell
 from tyro.conf import Positional
@@ -105,6 +105,8 @@ def _describe(offer: Offer[CodecEntry]) -> dict[str, Any]:
     try:
         described["options"] = _options(offer)
         meta = _make(offer).meta
+    except LoadFailed:  # it is for checkpoints that declare something
+        return described
     except OffboardError as error:
         described["cause"] = error.text
         return described
