@@ -9,6 +9,7 @@ from .codec_choice import CodecChoice
 from .declared import declare
 from .lookups import AT_ONCE, Lookups
 from .models_toml import KEYS, read_models, read_options
+from .placed import workers_for
 from .resolved_codec import ResolvedCodec
 from .source import ModelSource, choose_vendor, expand, from_flags, options_beside
 from .waiting import wait_until_set
@@ -33,4 +34,5 @@ __all__ = [
     "read_models",
     "read_options",
     "wait_until_set",
+    "workers_for",
 ]

@@ -11,7 +11,7 @@
     replicas = 2                          # left out: 1
     isolate = true                        # left out: in this process
     python = "/opt/act/bin/python"        # left out: this server's own
-    env = "act-2.0"                       # instead of python: an environment that `offboard envs` lists
+    env = "act-2.0"                       # instead of python: one that `offboard envs` lists, or "auto"
     inherit = ["HF_TOKEN"]                # left out: few variables
     options = { device = "cpu" }          # the vendor's options
     codec_options = { map = { "image.exterior" = "front" } }
@@ -37,7 +37,8 @@ from typing import Any, cast
 from offboard_client.errors import ConfigurationError, OffboardError, unknown
 
 from ..plugins import FRONTEND, LISTENER, OBSERVER, Kind, Plugins
-from ..workers import Isolation, asked_for
+from ..workers import Isolation
+from .placed import workers_for
 from .source import ModelSource, from_flags
 
 if sys.version_info >= (3, 11):
@@ -133,7 +134,7 @@ def _source(name: str, table: Any, folder: Path, plugins: Plugins, limits: Isola
     python = given.get("python")
     if python is not None and "/" in python:
         python = str(folder / Path(python).expanduser())
-    isolation = asked_for(limits, isolate=given.get("isolate", False) or "env" in given, python=python, inherit=inherit)
+    isolation, worker = workers_for(limits, given.get("isolate", False), python, inherit, given.get("env"))
     return from_flags(
         plugins,
         vendor=given.get("vendor"),
@@ -146,4 +147,5 @@ def _source(name: str, table: Any, folder: Path, plugins: Plugins, limits: Isola
         loader_options=given.get("options"),
         isolation=isolation,
         env=given.get("env"),
+        worker=worker,
     )

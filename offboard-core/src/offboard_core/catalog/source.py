@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..plugins import LOADER, REGISTRY, LoaderEntry, Offer, Plugins
 from ..types import Checkpoint, CheckpointLoader, ModelRegistry
 from ..workers import Isolation, recipe_of
 from .codec_choice import CodecChoice
+from .placed import AUTO, PlacedLoader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +67,15 @@ def from_flags(
     loader_options: Mapping[str, Any] | Any = None,
     isolation: Isolation | None = None,
     env: str | None = None,
+    worker: Isolation | None = None,
 ) -> ModelSource:
     """The source that a command line or a table of ``models.toml`` describes.
 
     ``checkpoints_dir``: a path (``~`` is the home) or URL. ``loader_options``: names and values, or an instance of
     the vendor's options class. ``isolation``: where each model gets a process of its own, and what that is.
-    ``env``: the environment that it runs in, which is made when it is loaded. Without ``vendor`` the files decide.
+    ``env``: the environment that it runs in, which is made when it is loaded; "auto": whichever a checkpoint wants that
+    cannot be loaded here. ``worker``: what a process in an environment gets that a checkpoint asked for by itself.
+    Without ``vendor`` the files decide.
     Raises ConfigurationError.
     """
     location = expand(checkpoints_dir) if checkpoints_dir is not None else None
@@ -94,17 +99,31 @@ def from_flags(
         )
     else:
         registry = plugins.get(REGISTRY, entry.registry, offer.provider.name).make(location)
-    if env is not None:
+    chooses = type(loader).environment is not CheckpointLoader.environment
+    if env == AUTO and not chooses:
+        raise ConfigurationError(
+            f"env is {AUTO}, and the vendor {offer.name} does not say which environment a checkpoint wants: name one "
+            "(`offboard envs` lists them)"
+        )
+    if env is not None and env != AUTO:
         from ..environments import maker
 
         isolation = isolation or Isolation()
         if isolation.python is not None:
             raise ConfigurationError(f"python is given and env is {env}: both say what to run in; give one of them")
         isolation = replace(isolation, python=maker(plugins, env, offer.name))
+    elsewhere = isolation is not None and isolation.python is not None
+    if env == AUTO and elsewhere:
+        raise ConfigurationError(f"python is given and env is {AUTO}: both say what to run in; give one of them")
+    inner = loader
     if isolation is not None:
         from ..workers import WorkerLoader
 
         loader = WorkerLoader(loader, recipe_of(offer, options), isolation)
+    if chooses and not elsewhere:
+        limits = isolation or worker or Isolation()
+        recipe = partial(recipe_of, offer, options)
+        loader = PlacedLoader(inner, loader, recipe, limits, plugins, makes=env == AUTO)
     return ModelSource(
         vendor=offer.name,
         registry=EnrichedRegistry(registry, loader.enrich),

@@ -19,12 +19,12 @@ from offboard_client.robots.sim import SPEC
 from offboard_client.terminal import Line, emit_json, say, tell, token_from
 from offboard_client.wire import Status
 
-from ..catalog import ModelSource, from_flags, read_models, read_options
+from ..catalog import ModelSource, from_flags, read_models, read_options, workers_for
 from ..engine import ServiceTimeouts, contract, make_observers
 from ..frontends import make_frontends, make_listeners, split_listen
 from ..plugins import FRONTEND, LISTENER, OBSERVER, Kind, Plugins
 from ..types import CodecMeta
-from ..workers import Isolation, asked_for
+from ..workers import Isolation
 from .serve_options import Parsed, ServeOptions, parse_serve
 
 if TYPE_CHECKING:
@@ -131,8 +131,7 @@ def make_sources(parsed: Parsed, plugins: Plugins) -> dict[str, ModelSource]:
     limits = Isolation(infer_timeout=options.infer_timeout, load_timeout=options.load_timeout)
     if options.models is not None:
         return read_models(options.models, plugins, limits)
-    isolate = options.isolate or options.env is not None
-    isolation = asked_for(limits, isolate=isolate, python=options.python, inherit=options.inherit)
+    isolation, worker = workers_for(limits, options.isolate, options.python, options.inherit, options.env)
     source = from_flags(
         plugins,
         vendor=options.vendor,
@@ -145,6 +144,7 @@ def make_sources(parsed: Parsed, plugins: Plugins) -> dict[str, ModelSource]:
         loader_options=parsed.vendor,
         isolation=isolation,
         env=options.env,
+        worker=worker,
     )
     return {source.vendor: source}
 

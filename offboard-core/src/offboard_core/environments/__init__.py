@@ -6,7 +6,7 @@ by one process, and used again without uv and without a network.
 
 from __future__ import annotations
 
-from .choice import choose, maker
+from .choice import available, choose, described, maker
 from .folders import Made, leftovers, made, place_of, remove, remove_leftover
 from .lists import Requirements, read_list
 from .making import make
@@ -14,7 +14,9 @@ from .making import make
 __all__ = [
     "Made",
     "Requirements",
+    "available",
     "choose",
+    "described",
     "leftovers",
     "made",
     "make",

@@ -20,8 +20,19 @@ from .uv import find_uv
 def choose(plugins: Plugins, name: str, vendor: str | None = None) -> Offer[EnvironmentEntry]:
     """The environment of this name, which can be made here or is made already.
 
+    Raises ConfigurationError as :func:`described`, or naming what is needed to make it.
+    """
+    offer = described(plugins, name, vendor)
+    if not available(offer):
+        find_uv(offer.name)
+    return offer
+
+
+def described(plugins: Plugins, name: str, vendor: str | None = None) -> Offer[EnvironmentEntry]:
+    """The environment of this name, which is for this platform.
+
     ``vendor``: the full name of the vendor whose models are to run there. Raises ConfigurationError naming what there
-    is, whose it is, where it can be, or what is needed to make it.
+    is, whose it is, or where it can be.
     """
     offer = plugins.get(ENVIRONMENT, name)
     whose = offer.entry.vendor or offer.provider.name
@@ -36,9 +47,12 @@ def choose(plugins: Plugins, name: str, vendor: str | None = None) -> Offer[Envi
         raise ConfigurationError(
             f"the environment {offer.name} is for {', '.join(offer.entry.platforms)}, and this is {here}"
         )
-    if made(place_of(offer)) is None:
-        find_uv(offer.name)
     return offer
+
+
+def available(offer: Offer[EnvironmentEntry]) -> bool:
+    """Whether it is made. Raises ConfigurationError for a wrong list."""
+    return made(place_of(offer)) is not None
 
 
 def maker(plugins: Plugins, name: str, vendor: str) -> Callable[[ReportProgress], Path]:
@@ -46,4 +60,4 @@ def maker(plugins: Plugins, name: str, vendor: str) -> Callable[[ReportProgress]
     return partial(make, choose(plugins, name, vendor))
 
 
-__all__ = ["choose", "maker"]
+__all__ = ["available", "choose", "described", "maker"]

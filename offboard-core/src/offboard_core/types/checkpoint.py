@@ -119,6 +119,14 @@ class CheckpointLoader(abc.ABC):
         Asked of the default before the server listens. Reads what a listing reads, no weights and no model library.
         """
 
+    def environment(self, checkpoint: Checkpoint) -> str | None:
+        """Which of its vendor's environments a checkpoint wants, by what its files say; None: none is known to fit.
+
+        Asked where :meth:`check` refuses it here, and of what runs in another environment than this one. Reads what
+        :meth:`check` reads, and needs no model library. Raises LoadFailed for what no environment could load.
+        """
+        return None
+
     def enrich(self, checkpoint: Checkpoint) -> Checkpoint:
         """What the registry found, with what this loader's options add to it (``inputs``, ``extras`` …).
 

@@ -57,8 +57,13 @@ class WorkerLoader(CheckpointLoader):
             raise
 
     def check(self, checkpoint: Checkpoint) -> None:
-        """See :meth:`CheckpointLoader.check`."""
-        self._inner.check(checkpoint)
+        """See :meth:`CheckpointLoader.check`. What another environment can load, this one does not know."""
+        if self._isolation.python is None or self._inner.environment(checkpoint) is None:
+            self._inner.check(checkpoint)
+
+    def environment(self, checkpoint: Checkpoint) -> str | None:
+        """See :meth:`CheckpointLoader.environment`."""
+        return self._inner.environment(checkpoint)
 
     def enrich(self, checkpoint: Checkpoint) -> Checkpoint:
         """See :meth:`CheckpointLoader.enrich`."""
