@@ -98,8 +98,8 @@ def test_nothing_is_made_unasked(chosen, cache):
     )
     for said in ("(Old pebbles (5 GB).)", "--env pebbles-1.0, or --env auto", "`offboard envs make pebbles-1.0`"):
         assert said in raised.value.text
+    other = source(chosen, "new")
     with pytest.raises(LoadFailed, match="which is not made yet"):
-        other = source(chosen, "new")
         other.loader.load(other.registry.resolve("old"), print, ALONE)
     assert not cache.exists()
 
