@@ -171,17 +171,17 @@ class TestLeRobot:
         of(kind="eo1", env="lerobot-0.6").default()
 
     def test_what_neither_knows(self, of):
-        with pytest.raises(LoadFailed, match=r"the field 'invented' of config\.json \(1\)") as raised:
+        with pytest.raises(LoadFailed, match=r"invented") as raised:
             of(invented=1).default()
         assert "environment" not in raised.value.text
 
     def test_none_is_installed(self, of, monkeypatch):
-        from offboard_lerobot import versions
+        from offboard_lerobot import verdict
 
         def none():
             raise LoadFailed("LeRobot is not installed here", permanent=True)
 
-        monkeypatch.setattr(versions, "installed", none)
+        monkeypatch.setattr(verdict, "installed", none)
         with pytest.raises(LoadFailed, match=r"not installed here\. It can be served in the environment lerobot-0\.4"):
             of().default()
         with pytest.raises(LoadFailed, match=r"environment lerobot-0\.6"):

@@ -74,7 +74,7 @@ class PlacedLoader(CheckpointLoader):
             self._here.check(checkpoint)
             return None
         except LoadFailed as error:
-            why = error.text
+            why = error.text.rstrip(".")
             name = self._inner.environment(checkpoint)
             if name is None:
                 raise

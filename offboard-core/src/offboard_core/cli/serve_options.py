@@ -52,8 +52,7 @@ class ServeOptions:
     python: str | None = None
     """The interpreter of another environment, or its folder, to run the model in; a process of its own with it."""
     env: str | None = None
-    """The environment to run the model in, which `offboard envs` lists; it is made when the model is loaded. auto:
-    whichever a checkpoint wants that cannot be loaded here."""
+    """The environment to run the model in, made at the load (see `offboard envs`); auto: what a checkpoint wants."""
     inherit: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """A variable that this process gets, beside the few that any program needs. May be repeated."""
     host: str = "127.0.0.1"
