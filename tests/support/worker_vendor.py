@@ -38,6 +38,8 @@ from offboard_core.workers import Isolation, WorkerLoader, recipe_of
 class PupilOptions:
     load: str = "well"
     """What the load does; a file that it names is waited for."""
+    declares: str = ""
+    """What it declares beside the rest."""
     keys: bool = False
     sick: Path | None = None
     """A file whose content is the policy's health, once it is there."""
@@ -53,6 +55,7 @@ class PupilParams:
     gains: tuple[float, ...] = (1.0, 2.0)
     seat: tuple[int, str] | None = None
     names: tuple[str, ...] = ()
+    tries: int | bool = 1
 
     def __post_init__(self):
         if self.speed > 1:
@@ -93,6 +96,9 @@ class PupilSession(Session):
     def speed(self, inputs, context):
         return Chunk({"target_grip": np.full((2, 1), self.params.speed, np.float32)})
 
+    def true(self, inputs, context):
+        return Chunk(np.array([[self.params.tries is True]]))
+
     def told(self, inputs, context):
         """What came beside the inputs, as numbers."""
         prefix = np.zeros((1, 1)) if context.prefix is None else context.prefix.columns()["action"]
@@ -125,6 +131,15 @@ class PupilSession(Session):
 
     def objects(self, inputs, context):
         return Chunk(np.array([[object()]]))
+
+    def complex(self, inputs, context):
+        return Chunk(np.zeros((1, 1), complex))
+
+    def dimensions(self, inputs, context):
+        return Chunk(np.zeros((1,) * 40))
+
+    def unnamed(self, inputs, context):
+        return Chunk({1: np.zeros((1, 1))})
 
     def raises(self, inputs, context):
         raise ValueError("the hand is not there")
@@ -180,6 +195,8 @@ class Pupil(Policy):
         self.memory = np.zeros((1, 2))
         self.ballast = np.ones(options.megabytes << 20, np.uint8)
         self.calls = 0
+        if options.declares:
+            self.meta = {"name": np.str_("a"), "odd": {1, 2} if options.declares == "a set" else 1}
         self.controls = {
             "mark": Control(
                 summary="Marks a place.", run=self.mark, params=Mark, answers={"marked": "how often", "of": "whose"}

@@ -24,16 +24,19 @@ def empty(tmp_path_factory):
     return place
 
 
-@pytest.fixture(scope="module")
-def lean(tmp_path_factory):
-    """An environment with what a worker needs, and nothing else."""
-    place = tmp_path_factory.mktemp("lean")
+def environment(place):
+    """One with what a worker needs, and nothing else."""
     venv.create(place, symlinks=True)
     [site] = place.glob("lib/python*/site-packages")
     for name in NEEDED:
         if (source := Path(np.__file__).parents[1] / name).exists():
             (site / name).symlink_to(source)
     return place
+
+
+@pytest.fixture(scope="module")
+def lean(tmp_path_factory):
+    return environment(tmp_path_factory.mktemp("lean"))
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +59,25 @@ def test_it_answers(lean_policy):
     state = np.arange(6, dtype=np.float32).reshape(3, 2)
     np.testing.assert_array_equal(session.infer({"do": "echo", "state": state}, NO_CONTEXT).action, state)
     session.close()
+
+
+def test_a_python_built_for_an_old_glibc_gets_on_with_one_that_was_not(tmp_path):
+    """As uv's and conda's are: it does not know Linux's sealed memory by name."""
+    old = environment(tmp_path)
+    [site] = old.glob("lib/python*/site-packages")
+    (site / "sitecustomize.py").write_text(
+        "import fcntl, os\n"
+        "for module, names in (os, ('memfd_create', 'MFD_')), (fcntl, ('F_ADD_SEALS', 'F_GET_SEALS', 'F_SEAL_')):\n"
+        "    for name in [name for name in vars(module) if name.startswith(names)]:\n"
+        "        delattr(module, name)\n"
+    )
+    policy = loader(python=old / "bin" / "python").load(CHECKPOINT, print, ALONE)
+    try:
+        session = policy.new_session(policy.params())
+        state = np.arange(6.0)[None]
+        np.testing.assert_array_equal(session.infer({"do": "echo", "state": state}, NO_CONTEXT).action, state)
+    finally:
+        policy.close()
 
 
 def test_its_own_is_its_own(imported, lean):

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 import worker_vendor
-from offboard_client.errors import BadParameter, InvalidAction, ModelLost, OffboardError, PolicyFailed
+from offboard_client.errors import BadParameter, InvalidAction, LoadFailed, ModelLost, OffboardError, PolicyFailed
 from offboard_client.plugins import build, describe
 from offboard_core.types import ALONE, NO_CONTEXT, Chunk, InferContext, Item, Policy
 from worker_vendor import CHECKPOINT, Pupil, PupilOptions, loader
@@ -60,6 +60,16 @@ class TestDeclared:
                 build(cls, given, "this policy")
             said.append(str(raised.value))
         assert said[0] == said[1]
+
+    def test_numpys_text_is_text(self):
+        policy = loader(PupilOptions(declares="text")).load(CHECKPOINT, print, ALONE)
+        policy.close()
+        assert policy.meta == {"name": "a", "odd": 1}
+
+    def test_what_does_not_cross_is_said(self):
+        with pytest.raises(LoadFailed, match=r"what the policy declares does not cross .*: a builtins\.set") as raised:
+            loader(PupilOptions(declares="a set")).load(CHECKPOINT, print, ALONE)
+        assert raised.value.permanent
 
     def test_controls(self, policy, here):
         assert policy.controls.keys() == here.controls.keys()
@@ -131,6 +141,9 @@ class TestAnswers:
             do(session, "echo", state={1})
         with pytest.raises(PolicyFailed, match="array of dtype object"):
             do(session, "objects")
+        for state in (np.zeros((1,) * 40), {"a": np.zeros((1,) * 40)}):
+            with pytest.raises(PolicyFailed, match="array of 40 dimensions; at most 32"):
+                do(session, "echo", state=state)
         np.testing.assert_array_equal(do(session, "echo", state=STATE).action, STATE)
 
     def test_it_may_not_write_into_what_it_is_given(self, session):
@@ -147,6 +160,9 @@ class TestErrors:
             ("raises", PolicyFailed, "the policy raised ValueError: the hand is not there.*log has the traceback"),
             ("leaves", PolicyFailed, "SystemExit"),
             ("text", PolicyFailed, "the policy answered str; expected Chunk, None or an OffboardError"),
+            ("complex", PolicyFailed, "does not cross from its worker: an array of dtype complex128"),
+            ("dimensions", PolicyFailed, "an array of 40 dimensions; at most 32"),
+            ("unnamed", PolicyFailed, "an action whose name is no text$"),
         ],
     )
     def test_an_error_is_the_one_that_was_raised(self, policy, session, what, kind, text):
@@ -177,6 +193,27 @@ class TestSessions:
         assert do(session, "speed").action["target_grip"][0, 0] == np.float32(0.1)
         session.reset()
         assert do(session, "speed").action["target_grip"][0, 0] == np.float32(0.1)
+        session.close()
+
+    def test_go_by_parameters_that_were_put_there_with_a_question_that_did_not_arrive(self, policy):
+        session = policy.new_session(policy.params())
+        begun = session.params
+        session.params = build(policy.params, {"speed": 0.1}, "this policy")
+        with pytest.raises(PolicyFailed, match="does not cross"):
+            do(session, "echo", state={1})
+        assert do(session, "speed").action["target_grip"][0, 0] == np.float32(0.1)
+        session.params = build(policy.params, {"speed": 0.2}, "this policy")
+        [error] = policy.infer_many([Item(session, {"do": "raises"})])
+        assert isinstance(error, PolicyFailed)
+        session.params = begun
+        assert do(session, "speed").action["target_grip"][0, 0] == np.float32(0.4)
+        session.close()
+
+    @pytest.mark.parametrize("given", [1, True])
+    def test_true_is_no_one(self, policy, given):
+        """A default of 1 is another value than True, though they are equal."""
+        session = policy.new_session(build(policy.params, {"tries": given}, "this policy"))
+        assert do(session, "true").action.item() is (given is True)
         session.close()
 
     def test_are_not_begun_with_what_the_policys_own_class_refuses(self, policy):

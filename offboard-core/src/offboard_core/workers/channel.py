@@ -226,7 +226,7 @@ class Channel:
     def _special(self, value: Any) -> Any:
         if isinstance(value, np.ndarray):
             return self._place(cast("Array", value))
-        if isinstance(value, np.generic):
+        if isinstance(value, np.generic) and not isinstance(value, (str, bytes)):
             number: Array = np.asarray(cast("Any", value))
             if number.dtype not in _CODES:
                 raise TypeError(f"a number of dtype {number.dtype}; {_DTYPE_RULE}")
@@ -249,6 +249,8 @@ class Channel:
         code = _CODES.get(dtype)
         if code is None:
             raise TypeError(f"an array of dtype {found.dtype}; {_DTYPE_RULE}")
+        if found.ndim > _DIMENSIONS:
+            raise TypeError(f"an array of {found.ndim} dimensions; at most {_DIMENSIONS} cross")
         if found.dtype != dtype:
             found = found.astype(dtype)
         offset = -(-self._used // ALIGNED) * ALIGNED if found.nbytes else 0

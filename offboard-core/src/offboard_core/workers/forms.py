@@ -98,7 +98,9 @@ def values_out(options: Any) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for option in describe(cast("type[Any]", type(options))):
         value = getattr(options, option.name)
-        if option.default is ... or (value is not option.default and value != option.default):
+        # 1 is no True.
+        same = type(value) is type(option.default) and value == option.default
+        if value is not option.default and not same:
             told[option.name] = str(value) if isinstance(value, Path) else value
     return told
 

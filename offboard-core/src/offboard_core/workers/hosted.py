@@ -72,10 +72,6 @@ class Hosted:
             log.exception("the policy failed")
             return error_out(raised(error))
 
-    def uncrossable(self, error: Exception) -> list[Any]:
-        """In place of an answer that has no form between processes."""
-        return error_out(PolicyFailed(f"the policy answered what does not cross from its worker: {error}"))
-
     # -- the questions ------------------------------------------------------------------------------------------
     def _infer(self, asked: list[list[Any]]) -> list[Any]:
         items, results = list[Item[Session]](), dict[int, Any]()
@@ -147,6 +143,11 @@ class Hosted:
         return build(cast("type[Any]", self._policy.params), values, "this policy", BadParameter)
 
 
+def uncrossable(error: Exception) -> list[Any]:
+    """In place of an answer that has no form between processes."""
+    return error_out(PolicyFailed(f"the policy answered what does not cross from its worker: {error}"))
+
+
 def overrides(thing: object, base: type, method: str) -> bool:
     """Whether it has a method of its own in place of its base class's, on its class or on itself."""
     own: Any = getattr(thing, method)
@@ -157,6 +158,8 @@ def _result(answer: Any) -> Any:
     if answer is None:
         return None
     if isinstance(answer, Chunk):
+        if not all(isinstance(name, str) for name in cast("dict[Any, Any]", answer.columns())):
+            return error_out(PolicyFailed("the policy answered a chunk with an action whose name is no text"))
         return chunk_out(answer)
     if isinstance(answer, OffboardError):
         return error_out(answer)
@@ -165,4 +168,4 @@ def _result(answer: Any) -> Any:
     )
 
 
-__all__ = ["Hosted", "overrides"]
+__all__ = ["Hosted", "overrides", "uncrossable"]

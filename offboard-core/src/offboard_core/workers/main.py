@@ -20,7 +20,7 @@ from ..process import unshared
 from ..types import Health, Placement, Policy, Progress
 from .channel import ANSWER_BYTES, QUESTION_BYTES, Channel
 from .forms import checkpoint_in
-from .hosted import Hosted, overrides
+from .hosted import Hosted, overrides, uncrossable
 from .memory import Broken
 
 log = logging.getLogger("offboard_core.workers")
@@ -73,12 +73,13 @@ def serve(questions: socket.socket, events_socket: socket.socket, start: Mapping
         try:
             policy = _load(recipe, events)
             hosted = Hosted(policy)
+            _pack_described(channel, hosted)
         # SystemExit included: a vendor's code that leaves the program says why like any other.
         except BaseException as error:
             log.warning("the load failed", exc_info=True)
             events.failed(error)
             return
-        channel.send(number, ["ok", hosted.described()])
+        channel.write(number)
         events.tell(loaded=True)
         if overrides(policy, Policy, "health"):
             threading.Thread(target=_tell_health, args=(policy, events), daemon=True).start()
@@ -90,6 +91,13 @@ def serve(questions: socket.socket, events_socket: socket.socket, start: Mapping
         channel.close()
 
 
+def _pack_described(channel: Channel, hosted: Hosted) -> None:
+    try:
+        channel.pack(["ok", hosted.described()])
+    except (TypeError, ValueError, OverflowError) as error:
+        raise LoadFailed(f"what the policy declares does not cross from its worker: {error}", permanent=True) from error
+
+
 def _answer(channel: Channel, hosted: Hosted) -> None:
     while not hosted.closed:
         number, question = channel.receive()
@@ -98,10 +106,28 @@ def _answer(channel: Channel, hosted: Hosted) -> None:
             channel.pack(answer)
         except (TypeError, ValueError, OverflowError) as error:
             log.exception("an answer of the policy does not cross")
-            channel.pack(hosted.uncrossable(error))
+            channel.pack(_crossing(channel, question, answer) or uncrossable(error))
         # What is left of the question's arrays now, the policy holds.
         del question, answer
         channel.write(number, kept=channel.done())
+
+
+def _crossing(channel: Channel, question: Any, answer: Any) -> list[Any] | None:
+    """The answer to a batch in which each robot's part that does not cross has become its own error; else None."""
+    if question[0] != "infer" or answer[0] != "ok":
+        return None
+    parts = list[Any]()
+    for part in answer[1]:
+        try:
+            channel.pack(part)
+            parts.append(part)
+        except (TypeError, ValueError, OverflowError) as error:
+            parts.append(uncrossable(error))
+    try:
+        channel.pack(["ok", parts])
+    except (TypeError, ValueError, OverflowError):  # each alone would, but not all together
+        return None
+    return ["ok", parts]
 
 
 def _load(recipe: Mapping[str, Any], events: Events) -> Policy[Any]:

@@ -6,9 +6,11 @@ Elsewhere it is a file without a name.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import mmap
 import os
+import sys
 import tempfile
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +25,15 @@ LARGEST = 1 << 30
 _SMALLEST = 1 << 16
 #: Where arrays begin: at a cache line, which suits every dtype.
 ALIGNED = 64
-_SEALS = 0 if not hasattr(os, "memfd_create") else fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+# By Linux's numbers: a Python that was built for an old glibc, as uv's and conda's are, has neither these names nor
+# os.memfd_create, and still has to get on with one that does.
+_CLOEXEC, _ALLOW_SEALING = 1, 2
+_ADD_SEALS, _GET_SEALS = 1033, 1034
+_SEAL_SEAL, _SEAL_SHRINK, _SEAL_GROW = 1, 2, 4
+_memfd_create: Any = (
+    getattr(ctypes.CDLL(None, use_errno=True), "memfd_create", None) if sys.platform == "linux" else None
+)
+_SEALS = _SEAL_SHRINK | _SEAL_GROW | _SEAL_SEAL if _memfd_create is not None else 0
 
 
 class Broken(Exception):
@@ -81,7 +91,7 @@ class Incoming:
         """Read from this descriptor from now on. Raises Broken if it is none whose size stays."""
         try:
             size = os.fstat(fd).st_size
-            if _SEALS and fcntl.fcntl(fd, fcntl.F_GET_SEALS) & _SEALS != _SEALS:
+            if _SEALS and fcntl.fcntl(fd, _GET_SEALS) & _SEALS != _SEALS:
                 raise Broken("its memory is not sealed, and could be cut off while it is read")
             if not 0 < size <= LARGEST:
                 raise Broken(f"its memory has {size:,} bytes; expected 1 to {LARGEST:,}")
@@ -101,10 +111,11 @@ def _make(size: int) -> int:
         with tempfile.TemporaryFile() as file:
             os.ftruncate(file.fileno(), size)
             return os.dup(file.fileno())
-    fd = os.memfd_create("offboard-worker", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    if (fd := _memfd_create(b"offboard-worker", _CLOEXEC | _ALLOW_SEALING)) < 0:
+        raise OSError(number := ctypes.get_errno(), os.strerror(number))
     try:
         os.ftruncate(fd, size)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+        fcntl.fcntl(fd, _ADD_SEALS, _SEALS)
     except BaseException:
         os.close(fd)
         raise

@@ -29,6 +29,8 @@ class WorkerSession(Session):
         self.params = params
         self._policy = policy
         self._number = self._generation = 0
+        #: The parameters that the worker goes by, None where that is not known, and those that were told to it last.
+        self._known = self._told = params
         self._remembers = self._touched = False
         if policy.worker.runs():  # else it begins with its first observation
             self._begin()
@@ -36,6 +38,7 @@ class WorkerSession(Session):
     def infer(self, inputs: Mapping[str, Any], context: InferContext) -> Chunk | None:
         """See :meth:`Session.infer`."""
         answer = self._policy.worker.ask(["one", *self.told(inputs, context)], answered=True)
+        self.heard()
         result = self._policy.result(answer)
         if isinstance(result, OffboardError):
             raise result
@@ -63,7 +66,13 @@ class WorkerSession(Session):
         """What the control of this name answers."""
         changed = self._changed()
         self._touched = True
-        return self._policy.worker.ask(["control", self._number, changed, name, values_out(params)])
+        answer = self._policy.worker.ask(["control", self._number, changed, name, values_out(params)])
+        self.heard()
+        return answer
+
+    def heard(self) -> None:
+        """The worker has answered what :meth:`told` was in: it goes by those parameters."""
+        self._known = self._told
 
     def _changed(self) -> dict[str, Any] | None:
         """The parameters, if they are others than the worker has been told."""
@@ -73,14 +82,15 @@ class WorkerSession(Session):
             self._begin()
         if self.params is self._known:
             return None
-        self._known = self.params
+        self._known, self._told = None, self.params
         return values_out(self.params)
 
     def _begin(self) -> None:
         worker = self._policy.worker
         number, generation, params = self._policy.number(), worker.generation, self.params
         self._remembers = bool(worker.ask(["new", number, values_out(params)]))
-        self._number, self._generation, self._known, self._touched = number, generation, params, False
+        self._number, self._generation, self._touched = number, generation, False
+        self._known = self._told = params
 
 
 class WorkerPolicy(Policy[WorkerSession]):
@@ -128,7 +138,9 @@ class WorkerPolicy(Policy[WorkerSession]):
             if not isinstance(answers, list) or len(cast("list[Any]", answers)) != len(asked):
                 raise self.worker.garbled(f"no {len(asked)} answers")
             for i, answer in zip(places, cast("list[Any]", answers), strict=True):
-                results[i] = self.result(answer)
+                results[i] = result = self.result(answer)
+                if not isinstance(result, OffboardError):
+                    batch[i].session.heard()
         return results
 
     def batch_key(self, item: Item[WorkerSession]) -> Hashable:
