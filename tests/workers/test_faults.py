@@ -1,6 +1,7 @@
 """Whatever a worker does, its server lives, tells its robots, and starts it again."""
 
 import contextlib
+import importlib
 import os
 import signal
 import subprocess
@@ -274,6 +275,20 @@ class TestLies:
         with pytest.raises(LoadFailed, match=text) as raised, loaded(python=_program(tmp_path, odd)):
             pass
         assert raised.value.permanent is permanent
+
+    def test_of_its_version_however_quickly_it_loads(self, tmp_path, monkeypatch):
+        Ears = importlib.import_module("offboard_core.workers.ears").Ears
+        heard, take = [], Ears._take
+
+        def looks_late(ears, seconds):
+            until(lambda: any("loaded" in event for event in heard), "it is loaded")
+
+        monkeypatch.setattr(Ears, "_take", lambda ears, event: (take(ears, event), heard.append(event)))
+        monkeypatch.setattr(Ears, "news", looks_late)
+        python = _program(tmp_path, "main.__version__ = '99.1'")
+        with pytest.raises(LoadFailed, match=r"offboard-core '99\.1'") as raised, loaded(python=python):
+            pass
+        assert raised.value.permanent
 
 
 def _program(folder, odd):

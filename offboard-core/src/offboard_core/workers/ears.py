@@ -135,7 +135,8 @@ class Ears:
                 self._news = Progress(str(event["phase"]), int(event["done"]), int(event["total"])) if sized else text
             if "health" in event:
                 self.health = Health(event["health"], str(event["reason"]))
-            self.loaded = self.loaded or "loaded" in event
+            # What has failed before, such as its version, is not mended by a load.
+            self.loaded = self.loaded or ("loaded" in event and self.failure is None)
             self._change.notify_all()
 
     def _fail(self, text: str, *, permanent: bool) -> None:
