@@ -108,7 +108,7 @@ def test_what_a_load_that_was_given_up_brings_later_is_closed():
 
 
 def test_the_limit_is_longer_than_what_is_bounded_by_itself():
-    from offboard_core.checkpoints import remote
+    from offboard_core import cache
     from offboard_openpi.options import OpenPIOptions
 
-    assert ServiceTimeouts().load > max(remote.PATIENCE, OpenPIOptions().startup_timeout)
+    assert ServiceTimeouts().load > max(cache.PATIENCE, OpenPIOptions().startup_timeout)
