@@ -226,7 +226,11 @@ class Channel:
     def _special(self, value: Any) -> Any:
         if isinstance(value, np.ndarray):
             return self._place(cast("Array", value))
-        if isinstance(value, np.generic) and not isinstance(value, (str, bytes)):
+        if isinstance(value, str):  # numpy's own texts, too
+            return str(value)
+        if isinstance(value, bytes):
+            return bytes(value)
+        if isinstance(value, np.generic):
             number: Array = np.asarray(cast("Any", value))
             if number.dtype not in _CODES:
                 raise TypeError(f"a number of dtype {number.dtype}; {_DTYPE_RULE}")
@@ -237,7 +241,7 @@ class Channel:
             )
         # Subclasses are told as what they are of.
         plain: Any
-        for plain in (dict, list, bool, int, float, str, bytes):
+        for plain in (dict, list, bool, int, float):
             if isinstance(value, plain):
                 return plain(value)
         if hasattr(value, "keys") and hasattr(value, "__getitem__"):
