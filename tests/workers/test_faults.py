@@ -23,8 +23,18 @@ def at_once(monkeypatch):
     monkeypatch.setattr("offboard_core.process.supervisor.BACK_OFF", 0.001)
 
 
-def children():
+@pytest.fixture(autouse=True)
+def others(monkeypatch):
+    """What runs before: the process that other files' commands are forked from stays."""
+    monkeypatch.setattr(children, "before", running(), raising=False)
+
+
+def running():
     return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
+def children():
+    return running() - children.before
 
 
 @contextlib.contextmanager
