@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 from waits import PATIENCE
@@ -90,10 +91,13 @@ def _forks(mine):
         if not text:
             return None
         if (between := os.fork()) == 0:
+            parent = os.getpid()
             if pid := os.fork():
                 mine.send(str(pid).encode())
                 os._exit(0)
             mine.close()
+            while os.getppid() == parent:  # its child until that has ended, and then the test's
+                time.sleep(0.0005)
             return _become(json.loads(text), streams)
         for stream in streams:
             os.close(stream)
