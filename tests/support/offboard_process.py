@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -94,7 +95,7 @@ def started(*arguments, **popen):
     How the script itself starts, tests/cli/test_serve.py, tests/scripted/test_demo.py and others prove.
     """
     arguments = list(map(str, arguments))
-    if sys.platform == "linux":
+    if sys.platform == "linux" and hasattr(socket, "send_fds"):  # which the run without POSIX hides
         return Forked(arguments, **popen)
     return subprocess.Popen([command(), *arguments], **popen)
 
