@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from lerobot_checkpoints import NAME_OTHERS, SETTINGS, kinds, model_inputs, save_policy
 from offboard_core.types import NO_CONTEXT, InferContext, Item
+from offboard_lerobot import words
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 from offboard_lerobot.registry import LeRobotRegistry
 
@@ -48,13 +49,20 @@ def policy(folder):
     policy.close()
 
 
-def played(folder, kind, numbers, steps):
-    """What ``select_action`` hands out for each of these observations, held for as many steps as its chunk has."""
+def played(folder, kind, numbers, steps, **changed):
+    """What ``select_action`` hands out for each of these observations, held for as many steps as its chunk has.
+
+    ``changed``: other values for fields of the config.
+    """
     import torch
+    from lerobot.configs.policies import PreTrainedConfig
     from lerobot.policies.factory import get_policy_class, make_pre_post_processors
     from lerobot.policies.utils import prepare_observation_for_inference
 
-    policy = get_policy_class(kind).from_pretrained(folder)
+    config = PreTrainedConfig.from_pretrained(folder)
+    for name, value in changed.items():
+        setattr(config, name, value)
+    policy = get_policy_class(kind).from_pretrained(folder, config=config)
     preprocess, postprocess = make_pre_post_processors(policy.config, pretrained_path=str(folder))
     policy.reset()
     chunks = []
@@ -102,6 +110,22 @@ def test_it_answers_what_lerobot_plays(policy, folder, kind):
     answers = answered(session_of(policy), kind, (1, 2, 3))
     np.testing.assert_array_equal([answer[:steps] for answer in answers], expected)
     assert all(len(answer) == policy.meta["chunk_length"] for answer in answers)
+
+
+def test_a_session_says_in_how_many_steps(policy, folder, kind):
+    named = [name for name, word in words.listed().items() if word == "default" and hasattr(policy._model.config, name)]
+    if not (named and policy._family.steps):
+        assert not hasattr(policy.params(), "num_inference_steps")
+        return
+    [name] = named
+    usual = policy.params().num_inference_steps
+    if (said := getattr(policy._model.config, name)) is not None:  # else as many as it was trained with
+        assert usual == said
+    steps = SETTINGS[kind].get("n_action_steps", policy.meta["chunk_length"])
+    for count in (usual - 1, usual):
+        session = policy.new_session(policy.params(num_inference_steps=count))
+        [answer] = answered(session, kind, [1])
+        np.testing.assert_array_equal([answer[:steps]], played(folder, kind, [1], steps, **{name: count}))
 
 
 def test_two_episodes_do_not_share_what_they_saw(policy, kind):

@@ -21,6 +21,8 @@ FAST = "lerobot/fast-action-tokenizer"
 SMOLVLM = "tiny/smolvlm"
 CLIP = "tiny/clip"
 BART = "tiny/bart"
+QWEN2_5_VL = "tiny/qwen2.5-vl"
+INTERNVL = "tiny/internvl"
 
 #: A PaliGemma has 257,152 words, each a row; a Gemma of two layers does with these.
 VOCABULARY = 320
@@ -33,6 +35,8 @@ def fill(cache: Path) -> None:
     _smolvlm(_repository(cache, SMOLVLM))
     _fast(_repository(cache, FAST))
     _clip(_repository(cache, CLIP))
+    _qwen2_5_vl(_repository(cache, QWEN2_5_VL))
+    _internvl(_repository(cache, INTERNVL))
 
 
 @contextlib.contextmanager
@@ -128,6 +132,80 @@ def _clip(place: Path) -> None:
     )  # fmt: skip
     CLIPModel(config).save_pretrained(place)
     _tokenizer().save_pretrained(place)
+
+
+#: What the tokenizers of Qwen's models have beside words.
+_QWEN = {
+    "im_start": "<|im_start|>", "im_end": "<|im_end|>", "vision_start": "<|vision_start|>",
+    "vision_end": "<|vision_end|>", "image_token": "<|image_pad|>", "video_token": "<|video_pad|>",
+}  # fmt: skip
+_QWEN_CHAT = (
+    "{% for turn in messages %}<|im_start|>{{ turn.role }}\n"
+    "{% for part in turn.content %}"
+    "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% elif part.type == 'video' %}<|vision_start|><|video_pad|><|vision_end|>"
+    "{% else %}{{ part.text }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+#: Of a decoder like Qwen's. Rows for words that a policy adds to its tokenizer, too.
+_QWEN_TEXT = {
+    "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "head_dim": 16, "vocab_size": VOCABULARY + 32, "pad_token_id": 0, "bos_token_id": 1,
+    "eos_token_id": 2, "max_position_embeddings": 1024,
+}  # fmt: skip
+
+
+def _ids(tokenizer: Any) -> dict[str, int]:
+    """The numbers of Qwen's tokens, as its configs name them."""
+    of = tokenizer.convert_tokens_to_ids
+    return {
+        "image_token_id": of("<|image_pad|>"), "video_token_id": of("<|video_pad|>"),
+        "vision_start_token_id": of("<|vision_start|>"), "vision_end_token_id": of("<|vision_end|>"),
+    }  # fmt: skip
+
+
+def _qwen2_5_vl(place: Path) -> None:
+    from transformers import (
+        Qwen2_5_VLConfig,
+        Qwen2_5_VLForConditionalGeneration,
+        Qwen2_5_VLProcessor,
+        Qwen2VLImageProcessor,
+    )
+    from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
+
+    tokenizer = _tokenizer(extra_special_tokens=_QWEN)
+    config = Qwen2_5_VLConfig(
+        text_config={**_QWEN_TEXT, "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}},
+        vision_config={
+            "depth": 2, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 32,
+            "fullatt_block_indexes": [1], "window_size": 56,
+        },
+        **_ids(tokenizer),
+    )  # fmt: skip
+    Qwen2_5_VLForConditionalGeneration(config).save_pretrained(place)
+    processor = Qwen2_5_VLProcessor(
+        Qwen2VLImageProcessor(), tokenizer, Qwen2VLVideoProcessor(), chat_template=_QWEN_CHAT
+    )
+    processor.save_pretrained(place)
+
+
+def _internvl(place: Path) -> None:
+    from transformers import InternVLConfig, InternVLModel
+
+    tokenizer = _tokenizer(
+        extra_special_tokens={"start": "<img>", "end": "</img>", "context_image_token": "<IMG_CONTEXT>"}
+    )
+    tokenizer.save_pretrained(place)
+    config = InternVLConfig(
+        text_config={"model_type": "qwen2", **_QWEN_TEXT},
+        vision_config={
+            "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "image_size": [28, 28], "patch_size": [14, 14],
+        },
+        image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
+        image_seq_length=1,
+    )  # fmt: skip
+    InternVLModel(config).save_pretrained(place)
 
 
 def _fast(place: Path) -> None:

@@ -23,7 +23,7 @@ INPUTS = {
 #: Types that take one camera → its name. LeRobot's TD-MPC fails at any other.
 ONE_CAMERA = {"tdmpc": "observation.image", "vqbet": "observation.images.left"}
 #: Types that name models on the Hub, which :mod:`lerobot_backbones` has.
-NAME_OTHERS = {"multi_task_dit", "pi0", "pi05", "pi0_fast", "smolvla", "xvla"}
+NAME_OTHERS = {"eo1", "evo1", "multi_task_dit", "pi0", "pi05", "pi0_fast", "smolvla", "xvla"}
 OUTPUTS = {"action": ("ACTION", (8,))}
 SETTINGS: dict[str, dict[str, Any]] = {
     "act": {
@@ -33,6 +33,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "diffusion": {
         "down_dims": (16, 32), "n_groups": 4, "diffusion_step_embed_dim": 8, "spatial_softmax_num_keypoints": 4,
         "num_train_timesteps": 4, "pretrained_backbone_weights": None, "horizon": 16, "n_action_steps": 8,
+    },
+    "eo1": {
+        "vlm_base": "tiny/qwen2.5-vl", "image_min_pixels": 28 * 28, "image_max_pixels": 56 * 56, "chunk_size": 6,
+        "n_action_steps": 4, "max_state_dim": 12, "max_action_dim": 12, "num_denoise_steps": 3, "dtype": "float32",
+    },
+    "evo1": {
+        "vlm_model_name": "tiny/internvl", "image_resolution": (28, 28), "vlm_num_layers": 1, "vlm_dtype": "float32",
+        "embed_dim": 32, "hidden_dim": 16, "state_hidden_dim": 16, "num_heads": 2, "num_layers": 1, "chunk_size": 6,
+        "n_action_steps": 4, "max_state_dim": 12, "max_action_dim": 12, "num_inference_timesteps": 3,
     },
     "gaussian_actor": {"latent_dim": 8, "image_encoder_hidden_dim": 8, "state_encoder_hidden_dim": 8},
     "multi_task_dit": {

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -147,6 +148,8 @@ class Plans(LooksBack):
 
 
 _PLAN = "the last plan"
+#: Type → what of the policy reads the number of steps from its config, once.
+_HEADS = {"evo1": "model.action_head", "vla_jepa": "model.action_model"}
 
 
 def family_of(kind: str, model: Any) -> Family:
@@ -160,9 +163,11 @@ def family_of(kind: str, model: Any) -> Family:
     if queues is not None and any(name != ACTION for name in queues):
         sampler = getattr(model, "diffusion", None)
         return LooksBack(model, draws=True, steps=None if sampler is None else (sampler, "num_inference_steps"))
-    for name in ("num_steps", "num_inference_steps", "num_denoising_steps"):
+    for name in ("num_steps", "num_inference_steps", "num_denoising_steps", "num_denoise_steps"):
         if isinstance(getattr(config, name, None), int):
             return Family(model, draws=True, steps=(config, name))
+    if kind in _HEADS:
+        return Family(model, draws=True, steps=(attrgetter(_HEADS[kind])(model), "num_inference_timesteps"))
     if kind == "pi0_fast":
         refuse_what_stands_for_nothing(model)
     return Family(model, draws=kind != "act" and getattr(config, "temperature", 1.0) > 0)

@@ -29,10 +29,12 @@ class Guidance:
     def __init__(self, model: Any, rows: torch.Tensor, back: torch.Tensor) -> None:
         """Makes ``model`` ready for it; what it answers to whoever leaves nothing over stays as it was.
 
-        ``rows`` (K, D): a robot's, of steps all over the model's range, and ``back`` the same in the model's terms.
+        ``rows`` (K, D): a robot's, of steps all over the model's range, and ``back`` the same in the model's terms,
+        which may have more numbers than a robot has.
         """
         # A number that was constant in training. Divided by no spread at all, a robot's rounding would be a command.
-        self._still = (rows.amax(0) - rows.amin(0) <= 1e-6 * (1 + rows.abs().amax(0))).to(back.device)
+        still = (rows.amax(0) - rows.amin(0) <= 1e-6 * (1 + rows.abs().amax(0))).to(back.device)
+        self._still = torch.nn.functional.pad(still, (0, back.shape[1] - len(still)))
         self._rest = back[0]
         config = model.config
         asked = getattr(config, "rtc_config", None)
@@ -85,6 +87,11 @@ class Guidance:
             "inference_delay": delay,
             "execution_horizon": horizon,
         }
+
+
+def width_said(kind: str, model: Any, answered: int) -> int:
+    """How many numbers a step has in the model's terms, where ``answered`` are sent."""
+    return int(model.config.max_action_dim) if kind == "evo1" else answered
 
 
 def is_guided(kind: str, model: Any) -> bool:

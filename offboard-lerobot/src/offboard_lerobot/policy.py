@@ -22,7 +22,7 @@ from .device import broken
 from .draws import seeded
 from .families import Memory, family_of
 from .files import Files
-from .guidance import Guidance, is_guided
+from .guidance import Guidance, is_guided, width_said
 from .sampling import joined, sampling_params
 
 log = logging.getLogger(__name__)
@@ -205,7 +205,7 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         if not is_guided(files.type, model):
             return None
         blank = {name: np.zeros(field.shape or (), field.dtype) for name, field in self._inputs.items()}
-        width = math.prod(self._action_shape)
+        width = width_said(files.type, model, math.prod(self._action_shape))
         made = torch.linspace(-1, 1, 4 * width, device=self._device).reshape(1, 4, width)
         try:
             self._ready([blank])  # by whose state relative actions are made absolute

@@ -10,6 +10,12 @@ _STATE_AS_TEXT = "max_state_dim task_key"
 _RUN: Mapping[str, str] = {
     "absolute_actions_processor": "enabled",
     "device_processor": "device float_dtype",
+    "eo1_conversation_template_processor": "input_features chunk_size",
+    "eo1_qwen_processor": "processor_name image_min_pixels image_max_pixels use_fast_processor",
+    "evo1_action_processor": "action_dim binarize_gripper gripper_index gripper_threshold "
+    "gripper_below_threshold_value gripper_above_threshold_value",
+    "evo1_pad_action_processor": "max_action_dim",
+    "evo1_pad_state_processor": "max_state_dim",
     "image_crop_resize_processor": "crop_params_dict resize_size",
     "normalizer_processor": _NORMALIZER,
     "pi05_prepare_state_tokenizer_processor_step": _STATE_AS_TEXT,
@@ -59,8 +65,7 @@ NOT_RUN: Mapping[str, str] = {
     ),
     **dict.fromkeys(
         (
-            "eo1_conversation_template_processor", "eo1_qwen_processor", "evo1_action_processor",
-            "evo1_pad_action_processor", "evo1_pad_state_processor", "fastwam_action_toggle_processor",
+            "fastwam_action_toggle_processor",
             "groot_action_unpack_unnormalize_v1", "groot_action_unpack_unnormalize_v2",
             "groot_eagle_collate_v3", "groot_eagle_encode_v3", "groot_n1_7_action_decode_v1",
             "groot_n1_7_pack_inputs_v1", "groot_n1_7_vlm_encode_v1", "groot_pack_inputs_v3",
@@ -75,7 +80,7 @@ NOT_RUN: Mapping[str, str] = {
 }  # fmt: skip
 
 #: Options that name what lies on the Hub, as the fields with the word "hub" do.
-HUB = frozenset({"tokenizer_name"})
+HUB = frozenset({"processor_name", "tokenizer_name"})
 #: Options that are refused at other values than this one → it.
 ONLY = {"task_key": "task"}
 

@@ -41,7 +41,7 @@ WORDS: Mapping[str, str] = {
 _LISTED: Mapping[str, str] = {
     "described": "type input_features output_features",
     "announced": "n_action_steps n_obs_steps temporal_ensemble_coeff rtc_config",
-    "default": "num_inference_steps num_steps num_denoising_steps",
+    "default": "num_inference_steps num_steps num_denoising_steps num_denoise_steps num_inference_timesteps",
     "filled": "empty_cameras",
     "device": "device",
     "on CUDA": "use_amp",
@@ -108,9 +108,9 @@ _LISTED: Mapping[str, str] = {
         model_id model_params_fp32 n_action_pred_token n_action_repeats n_decoder_layers n_elites
         n_encoder_layers n_gaussian_samples n_groups n_heads n_pi_samples n_vae_encoder_layers negative_prompt
         noise_scheduler_type norm_tag normalize_gripper normalize_language num_action_layers
-        num_action_tokens_per_timestep num_categories num_critics num_denoise_steps num_discrete_actions
+        num_action_tokens_per_timestep num_categories num_critics num_discrete_actions
         num_domains num_embodied_action_tokens_per_instruction num_expert_layers num_flow_timesteps num_heads
-        num_image_views num_inference_timesteps num_integration_steps num_layers num_state_tokens
+        num_image_views num_integration_steps num_layers num_state_tokens
         num_subsample_critics num_target_vision_tokens num_train_timesteps num_video_frames num_vlm_layers
         objective pad_language_to paligemma_variant policy_kwargs postprocess_action_dim pre_norm
         pre_snap_gripper_action prediction_mode prediction_type predictor_depth predictor_mlp_ratio
