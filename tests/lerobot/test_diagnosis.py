@@ -28,11 +28,6 @@ def adapter_alone(model):
         path.unlink()
 
 
-def sharded(model):
-    (model / "model.safetensors").rename(model / "model-00001-of-00001.safetensors")
-    (model / "model.safetensors.index.json").write_text('{"weight_map": {}}')
-
-
 def channels_last(model):
     image = {"type": "VISUAL", "shape": [480, 640, 3]}
     write_files(model, input_features={"observation.images.front": image})
@@ -57,7 +52,6 @@ NEVER = {
     ),
     "an adapter": (adapter, "it is a PEFT adapter, .*: merge it into that policy .* save the whole policy"),
     "an adapter by itself": (adapter_alone, "it is a PEFT adapter"),
-    "shards": (sharded, r"its weights are spread over several files: join them: .* in one model\.safetensors$"),
     "a pickle": (
         lambda m: (m / "model.safetensors").rename(m / "pytorch_model.bin"),
         r"its weights are a pickle \(pytorch_model\.bin\), which may run code",
@@ -95,7 +89,7 @@ def test_nobody_is_told_to_wait_for_what_never_comes(run, kind):
     assert [c.id for c in LeRobotRegistry(str(run)).checkpoints()] == ["000050"]
 
 
-@pytest.mark.parametrize("kind", ["a pointer", "an adapter by itself", "shards", "channels last"])
+@pytest.mark.parametrize("kind", ["a pointer", "an adapter by itself", "channels last"])
 def test_nor_in_a_store(run, kind, store, request):
     make, text = NEVER[kind]
     model = run / "checkpoints" / "000100" / "pretrained_model"

@@ -2,11 +2,12 @@
 
 import importlib.util
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from lerobot_checkpoints import NAME_OTHERS, SETTINGS, kinds, model_inputs, save_policy
+from lerobot_checkpoints import NAME_OTHERS, SETTINGS, kinds, model_inputs, save_policy, spread
 from offboard_core.types import NO_CONTEXT, InferContext, Item
 from offboard_lerobot import words
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
@@ -126,6 +127,16 @@ def test_a_session_says_in_how_many_steps(policy, folder, kind):
         session = policy.new_session(policy.params(num_inference_steps=count))
         [answer] = answered(session, kind, [1])
         np.testing.assert_array_equal([answer[:steps]], played(folder, kind, [1], steps, **{name: count}))
+
+
+def test_weights_in_several_files_are_the_same_policy(policy, folder, kind, tmp_path):
+    several = spread(shutil.copytree(folder, tmp_path / "pretrained_model"))
+    assert not (several / "model.safetensors").exists()
+    [checkpoint] = LeRobotRegistry(str(several)).checkpoints()
+    other = LeRobotLoader(LeRobotOptions(device="cpu")).load(checkpoint, lambda _: None)
+    answers = [answered(session_of(each), kind, (1, 2)) for each in (policy, other)]
+    np.testing.assert_array_equal(*answers)
+    other.close()
 
 
 def test_two_episodes_do_not_share_what_they_saw(policy, kind):

@@ -176,6 +176,19 @@ def save_policy(folder: Path, kind: str, seed: int = 0) -> Path:
     return folder
 
 
+def spread(folder: Path, files: int = 3) -> Path:
+    """The same checkpoint with its weights in about so many files, as the Hub's own library saves large ones."""
+    from huggingface_hub import save_torch_state_dict
+    from safetensors.torch import load_file
+
+    weights = folder / "model.safetensors"
+    tensors = load_file(weights)
+    weights.unlink()
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    save_torch_state_dict(tensors, folder, max_shard_size=size // files)
+    return folder
+
+
 def write_safetensors(path: Path, **tensors: list[float]) -> None:
     """A safetensors file of float32 vectors, without the library."""
     header, end = {}, 0

@@ -23,8 +23,9 @@ from offboard_core.types import ALONE, NO_CONTEXT, Chunk, Placement, ReportProgr
 
 from .device import broken
 from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
-from .files import WEIGHTS, Files
+from .files import Files
 from .policy import LeRobotPolicy
+from .reading import INDEX, WEIGHTS
 from .weights import read_weights
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,11 @@ def _write(files: Files, place: Path) -> None:
         **{name: {"steps": steps} for name, steps in files.steps.items()},
     }.items():
         (place / name).write_text(json.dumps(content), "utf-8")
-    for name in {*files.states, WEIGHTS}:
+    for name in {*files.states, *files.weights}:
         (place / name).symlink_to((files.folder / name).absolute())
+    if WEIGHTS not in files.weights:
+        # A loader wants to see the one file that it knows. What is read of it is what the others hold together.
+        (place / WEIGHTS).symlink_to((files.folder / INDEX).absolute())
 
 
 def _build(
@@ -67,7 +71,7 @@ def _build(
         config.pretrained_backbone_weights = None
     report(f"reading the weights onto {target}")
     kind = get_policy_class(config.type)
-    model = read_weights(kind, config, Path(as_checked), files.folder / WEIGHTS)
+    model = read_weights(kind, config, Path(as_checked), [files.folder / name for name in files.weights])
     model.to(target).eval()
     preprocess, postprocess = make_pre_post_processors(
         config,

@@ -1,27 +1,25 @@
 """What the files of a LeRobot checkpoint say, read without torch or lerobot.
 
-A ``pretrained_model`` folder as LeRobot 0.4 writes it: ``config.json`` (policy type, features),
-``model.safetensors``, and for each of ``policy_preprocessor`` and ``policy_postprocessor`` a JSON that lists steps
-and names a safetensors file per step that has numbers. Before 0.4 the statistics were part of the weights and
-there were no processors.
+A ``pretrained_model`` folder as LeRobot 0.4 writes it: ``config.json`` (policy type, features), ``model.safetensors``
+(or several files, and an index of them), and for each of ``policy_preprocessor`` and ``policy_postprocessor`` a JSON
+that lists steps and names a safetensors file per step that has numbers. Before 0.4 the statistics were part of the
+weights and there were no processors.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from offboard_core.checkpoints import is_lfs_pointer
 from offboard_core.types import Checkpoint, Field
 
 from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR, Incomplete, Unfit, as_sent, features
 from .places import PRETRAINED, Place
+from .reading import INDEX, WEIGHTS, header, read_json, weights
 from .words import ANNOUNCED
 
-WEIGHTS = "model.safetensors"
 #: What offboard itself knows about a checkpoint; see ``docs/how-to/serve-lerobot.md``.
 RECORDED = "offboard.json"
 ADAPTER = "adapter_config.json"
@@ -35,25 +33,15 @@ _OTHER_KINDS = {
         "it is a PEFT adapter, which changes the weights of another policy and has none itself",
         "merge it into that policy (merge_and_unload of peft), and save the whole policy with its processors",
     ),
-    f"{WEIGHTS}.index.json": (
-        "its weights are spread over several files",
-        f"join them: read each with safetensors, and save all tensors in one {WEIGHTS}",
-    ),
     "pytorch_model.bin": (
         f"its weights are a pickle (pytorch_model.bin), which may run code and is not read; there is no {WEIGHTS}",
         f"load it where you trust it, and save it as {WEIGHTS}",
     ),
 }
 #: What the folder of one checkpoint holds, of whatever kind.
-MARKS = (CONFIG, WEIGHTS, *_OTHER_KINDS)
+MARKS = (CONFIG, WEIGHTS, INDEX, *_OTHER_KINDS)
 
 _BEFORE_0_4 = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs.")
-# As much as tells a pointer of Git LFS.
-_POINTER = 64
-# Bytes of a JSON file: far more than a config and two lists of steps have.
-_LONGEST_JSON = 16 * 2**20
-# The safetensors format's own bound on its JSON header.
-_LONGEST_HEADER = 100_000_000
 #: Policy type → the key of its config that says how many steps one chunk has.
 _CHUNK_KEYS = {
     "diffusion": "n_action_steps", "multi_task_dit": "n_action_steps", "pi0_fast": "n_action_steps",
@@ -63,7 +51,10 @@ _CHUNK_KEYS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """A complete ``pretrained_model`` folder. ``steps``: file name → its processing steps; {} before 0.4."""
+    """A complete ``pretrained_model`` folder. ``steps``: file name → its processing steps; {} before 0.4.
+
+    ``weights``: the files that hold them, several where an index names them.
+    """
 
     location: str
     config: Mapping[str, Any]
@@ -71,6 +62,7 @@ class Files:
     outputs: Mapping[str, Field]
     steps: Mapping[str, list[Mapping[str, Any]]]
     recorded: Mapping[str, Any]
+    weights: Sequence[str] = (WEIGHTS,)
 
     @property
     def folder(self) -> Path:
@@ -85,7 +77,8 @@ class Files:
     @property
     def names(self) -> set[str]:
         """The files that a load reads."""
-        return {CONFIG, WEIGHTS, *self.steps, *self.states}
+        index = () if tuple(self.weights) == (WEIGHTS,) else (INDEX,)
+        return {CONFIG, *index, *self.weights, *self.steps, *self.states}
 
     @property
     def type(self) -> str:
@@ -134,8 +127,8 @@ def read(place: Place) -> Files:
     for key, kind in (("type", str), ("input_features", dict), ("output_features", dict)):
         if not isinstance(config.get(key), kind) or not config[key]:
             raise Incomplete(f"{CONFIG} has no {key}: it is no policy that LeRobot trained")
-    header = _weights_header(place, WEIGHTS)
-    steps = _steps(place, header)
+    names, tensors = weights(place)
+    steps = _steps(place, tensors)
     recorded = next((at for at in (place, place.above()) if at is not None and at.size(RECORDED) is not None), None)
     return Files(
         location=place.location,
@@ -144,56 +137,22 @@ def read(place: Place) -> Files:
         outputs=features(config["output_features"]),
         steps=steps,
         recorded={} if recorded is None else read_json(recorded, RECORDED),
+        weights=names,
     )
 
 
 def _check_kind(place: Place) -> None:
-    """Raises Unfit for a checkpoint without weights of its own in the one file that they must be in."""
-    if place.size(WEIGHTS) is not None:
+    """Raises Unfit for a checkpoint without weights of its own in the files that they must be in."""
+    if place.size(WEIGHTS) is not None or place.size(INDEX) is not None:
         return
     for name, (problem, remedy) in _OTHER_KINDS.items():
         if place.size(name) is not None:
             raise Unfit(problem, remedy)
 
 
-def read_json(place: Place, name: str) -> dict[str, Any]:
-    """The map in a JSON file. Raises Incomplete."""
-    size = _size(place, name)
-    if size > _LONGEST_JSON:
-        raise Incomplete(f"{name} has {size:,} bytes, and no such file has more than {_LONGEST_JSON:,}")
-    text = _read(place, name, 0, size)
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise Incomplete(f"{name} cannot be read ({error})") from None
-    if not isinstance(content, dict):
-        raise Incomplete(f"{name} holds no map")
-    return cast("dict[str, Any]", content)
-
-
-def _read(place: Place, name: str, start: int, end: int) -> bytes:
-    try:
-        content = place.read(name, start, end)
-    except OSError as error:
-        raise Incomplete(f"{name} cannot be read ({error})") from None
-    if start == 0 and is_lfs_pointer(content):
-        raise Unfit(
-            f"{name} is a Git LFS pointer, not the file itself",
-            f"run git lfs pull in {place.location}" if place.is_local else "upload the file that it stands for",
-        )
-    return content
-
-
-def _size(place: Place, name: str) -> int:
-    size = place.size(name)
-    if size is None:
-        raise Incomplete(f"{name} is missing")
-    return size
-
-
-def _steps(place: Place, header: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+def _steps(place: Place, tensors: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
     names = [name for name in (PREPROCESSOR, POSTPROCESSOR) if place.size(name) is not None]
-    if not names and any(key.startswith(_BEFORE_0_4) for key in header):
+    if not names and any(key.startswith(_BEFORE_0_4) for key in tensors):
         return {}
     if not names:
         raise Incomplete(
@@ -213,22 +172,5 @@ def _steps(place: Place, header: Mapping[str, Any]) -> dict[str, list[Mapping[st
                 continue
             if not isinstance(state, str) or Path(state).name != state:
                 raise Incomplete(f"{name} names {state!r}, which is no file of this folder")
-            _weights_header(place, state)
+            header(place, state)
     return found
-
-
-def _weights_header(place: Place, name: str) -> dict[str, Any]:
-    """The header of a safetensors file. It states the file's length: one that was cut short is found unread."""
-    size = _size(place, name)
-    try:
-        length = int.from_bytes(_read(place, name, 0, min(_POINTER, size))[:8], "little")
-        if size < 8 or length > min(size - 8, _LONGEST_HEADER):
-            raise Incomplete(f"{name} ends within its header")
-        header = json.loads(_read(place, name, 8, 8 + length))
-        ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
-        expected = 8 + length + max(ends, default=0)
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        raise Incomplete(f"{name} has no safetensors header") from None
-    if size != expected:
-        raise Incomplete(f"{name} has {size:,} bytes, its header says {expected:,}")
-    return header

@@ -12,8 +12,9 @@ from offboard_core.checkpoints.remote import is_url
 from offboard_core.types import Checkpoint, ModelRegistry
 
 from .features import CONFIG, Incomplete, Unfit
-from .files import EXPECTED, MARKS, RECORDED, Files, read, read_json
+from .files import EXPECTED, MARKS, RECORDED, Files, read
 from .places import CHECKPOINTS, LAST, PRETRAINED, LocalPlace
+from .reading import read_json
 
 
 def open_registry(location: str) -> ModelRegistry:

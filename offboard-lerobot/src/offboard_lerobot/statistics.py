@@ -11,8 +11,8 @@ from offboard_client.errors import LoadFailed
 from offboard_core.types import Array, Checkpoint
 
 from .features import POSTPROCESSOR, PREPROCESSOR, Incomplete
-from .files import read_json
 from .places import Place, place_of
+from .reading import read_json
 
 #: Bytes of a file of statistics: a few vectors for each feature.
 _LONGEST = 4 * 2**20

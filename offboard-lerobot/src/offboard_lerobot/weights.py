@@ -6,26 +6,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
+import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from offboard_client.errors import LoadFailed
 
 from .fast import CLASS, ActionTokens
+from .reading import INDEX, WEIGHTS, some
 
 log = logging.getLogger(__name__)
 
+#: One file of weights → the several that are read in its place.
+_SPREAD: dict[str, Sequence[Path]] = {}
+_load_one = safetensors.torch.load_file
 
-def read_weights(kind: type[Any], config: Any, folder: Path, shown: Path) -> Any:
+
+def read_weights(kind: type[Any], config: Any, folder: Path, parts: Sequence[Path]) -> Any:
     """The policy of a ``pretrained_model`` folder, by LeRobot's own ``from_pretrained``, which knows its older names.
 
     That leaves what is missing random, and in some policies whatever it fails at; here it is an error.
-    ``shown``: the folder to speak of. Raises LoadFailed.
+    ``parts``: the files that hold them, where they lie. Raises LoadFailed.
     """
     _print_nothing()
     run_no_code()
@@ -37,7 +45,9 @@ def read_weights(kind: type[Any], config: Any, folder: Path, shown: Path) -> Any
         return result
 
     watched: Any = type(kind.__name__, (kind,), {"load_state_dict": load_state_dict, "__module__": kind.__module__})
-    model = watched.from_pretrained(str(folder), config=config, local_files_only=True, strict=False)
+    shown = parts[0].with_name(WEIGHTS if _is_one(parts) else INDEX)
+    with _spread(folder / WEIGHTS, parts):
+        model = watched.from_pretrained(str(folder), config=config, local_files_only=True, strict=False)
     model.__class__ = kind
     if not results:
         raise LoadFailed(f"{shown}: LeRobot could not read its weights; the log says why", permanent=True)
@@ -46,10 +56,36 @@ def read_weights(kind: type[Any], config: Any, folder: Path, shown: Path) -> Any
     if missing or unexpected:
         raise LoadFailed(
             f"{shown} does not fit its config: "
-            f"it lacks {_some(missing)}, and has {_some(unexpected)} that the policy does not have",
+            f"it lacks {some(missing)}, and has {some(unexpected)} that the policy does not have",
             permanent=True,
         )
     return model
+
+
+@contextlib.contextmanager
+def _spread(place: Path, parts: Sequence[Path]) -> Generator[None]:
+    """For this long, whoever reads ``place`` with safetensors gets what these files hold together.
+
+    All of LeRobot's loaders read one file, each in its own way, and all by safetensors' ``load_file``.
+    """
+    if _is_one(parts):
+        yield
+        return
+    safetensors.torch.load_file = _load_file
+    _SPREAD[str(place)] = parts
+    try:
+        yield
+    finally:
+        del _SPREAD[str(place)]
+
+
+def _is_one(parts: Sequence[Path]) -> bool:
+    return [part.name for part in parts] == [WEIGHTS]
+
+
+def _load_file(filename: str | os.PathLike[str], *args: Any, **how: Any) -> dict[str, torch.Tensor]:
+    parts = _SPREAD.get(os.fspath(filename), (filename,))
+    return {name: tensor for part in parts for name, tensor in _load_one(part, *args, **how).items()}
 
 
 def _tied(model: torch.nn.Module, missing: Iterable[str]) -> set[str]:
@@ -86,8 +122,3 @@ def _without_code(class_name: str, *_: Any, **__: Any) -> type[ActionTokens]:
         "with a checkpoint",
         permanent=True,
     )
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = sorted(names)
-    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "") if listed else "nothing"
