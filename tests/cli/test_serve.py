@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -181,6 +182,9 @@ def test_values_that_make_no_sense(place):
     assert "fps is nan" in refused(*toy, "--fps", "nan", path=place)
     assert "replicas is 0; expected a whole number" in refused("--vendor", "scripted", "--replicas", "0")
     assert "is no program that can be run; expected an interp" in refused("--vendor", "scripted", "--python", "/none")
+    true = shutil.which("true")
+    assert f"{true} is no Python: it exited with code 0" in refused("--vendor", "scripted", "--python", true)
+    assert "python is empty; expected an interpreter" in refused("--vendor", "scripted", "--python", "")
     assert "can be inherited by a worker only" in refused("--vendor", "scripted", "--inherit", "HOME")
     assert "NONE_SUCH, which is not set" in refused("--vendor", "scripted", "--isolate", "--inherit", "NONE_SUCH")
     (place / "python.toml").write_text('[act]\nvendor = "scripted"\npython = "./none"\n')

@@ -48,6 +48,8 @@ def test_it_gets_no_secret_and_nothing_that_nobody_named():
 
 
 def test_what_is_named_comes_too():
-    seen = environment(inherit=["JAX_*", "AWS_SECRET_ACCESS_KEY", "NOT_SET"], env={"MEMORY": "0.5"})
+    seen = environment(
+        inherit=["JAX_*", "AWS_SECRET_ACCESS_KEY", "NOT_SET", "OFFBOARD_AUTH_TOKEN"], env={"MEMORY": "0.5"}
+    )
     assert (seen["JAX_PLATFORMS"], seen["AWS_SECRET_ACCESS_KEY"], seen["MEMORY"]) == ("cpu", "s3cret", "0.5")
     assert not {"JAX_AUTH", "NOT_SET", "OFFBOARD_AUTH_TOKEN"} & seen.keys()

@@ -6,7 +6,7 @@ from .attached_server import AttachedServer
 from .child import Child, unshared
 from .child_server import ChildServer
 from .diagnosis import MACHINE, PROGRAM, Fault, diagnose
-from .environment import check_names, check_words
+from .environment import OURS_ALONE, check_names, check_words
 from .memory import collect, oom_kills
 from .ports import free_port, take_port
 from .supervisor import Supervisor
@@ -14,6 +14,7 @@ from .wire import Stale, Wire
 
 __all__ = [
     "MACHINE",
+    "OURS_ALONE",
     "PROGRAM",
     "AttachedServer",
     "Child",

@@ -14,6 +14,8 @@ _EVERYBODY = (
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
     "CUDA_*", "NVIDIA_*", "NCCL_*", "OMP_*", "MKL_*", "OPENBLAS_*",
 )  # fmt: skip
+#: What no child gets, whoever names it: it lets whoever has it use the server.
+OURS_ALONE = frozenset({"OFFBOARD_AUTH_TOKEN"})
 _SECRET_NAME = re.compile(r"SECRET|PASSW|CREDENTIAL|APIKEY|(^|_)(TOKENS?|KEYS?|AUTH|PAT|COOKIES?)(_|$)", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"://[^/\s]*:[^/\s]*@")
 
@@ -21,14 +23,15 @@ _SECRET_VALUE = re.compile(r"://[^/\s]*:[^/\s]*@")
 def inherited(names: Iterable[str] = ()) -> dict[str, str]:
     """This process's variables that everybody needs, and those of ``names``: ``NAME``, or ``PREFIX*`` for several.
 
-    What looks like a secret, by its name or as a URL with a password, is there only where its whole name was said.
+    What looks like a secret, by its name or as a URL with a password, is there only where its whole name was said; the
+    server's own token never is.
     """
     wanted = [*_EVERYBODY, *names]
     prefixes = tuple(name[:-1] for name in wanted if name.endswith("*"))
     return {
         name: value
         for name, value in os.environ.items()
-        if name in wanted or (name.startswith(prefixes) and not _looks_secret(name, value))
+        if name not in OURS_ALONE and (name in wanted or (name.startswith(prefixes) and not _looks_secret(name, value)))
     }
 
 
@@ -37,10 +40,13 @@ def _looks_secret(name: str, value: str) -> bool:
 
 
 def check_names(option: str, names: Sequence[str]) -> None:
-    """Checks an option that names variables a child inherits. Raises ValueError for what is no name, or is not set."""
+    """Checks an option that names variables a child inherits. Raises ValueError for what is no name, is not set,
+    or is the server's own secret."""
     for name in names:
         if not re.fullmatch(r"\w+", name):
             raise ValueError(f"{option} holds {name!r}, expected names of variables, such as HF_TOKEN")
+        if name in OURS_ALONE:
+            raise ValueError(f"{option} names {name}, which is the server's own: no child gets it")
         if name not in os.environ:
             raise ValueError(f"{option} names {name}, which is not set in this environment")
 
@@ -55,4 +61,4 @@ def check_words(option: str, text: str | None) -> None:
         raise ValueError(f"{option} is empty")
 
 
-__all__ = ["check_names", "check_words", "inherited"]
+__all__ = ["OURS_ALONE", "check_names", "check_words", "inherited"]

@@ -79,7 +79,7 @@ class Supervisor:
         try:
             self._launch(report)
         except OffboardError as error:
-            raise self._explained(error.text) from None
+            raise self._explained(error.text, isinstance(error, LoadFailed) and error.permanent) from None
         thread = threading.Thread(target=self._watch, name=f"offboard-{self._name}", daemon=True)
         try:
             thread.start()
@@ -147,12 +147,13 @@ class Supervisor:
     def _is_ready(self) -> bool:
         return self._up and self._child is not None and self._child.running
 
-    def _explained(self, text: str) -> LoadFailed:
+    def _explained(self, text: str, permanent: bool = False) -> LoadFailed:
         try:
-            return self._explain(text)
+            explained = self._explain(text)
+            return LoadFailed(explained.text, permanent=permanent or explained.permanent)
         except BaseException:  # else nobody would hear that the child is gone
             log.exception("the end of %s cannot be explained", self._name)
-            return LoadFailed(text)
+            return LoadFailed(text, permanent=permanent)
 
     def _let_go(self) -> None:
         try:

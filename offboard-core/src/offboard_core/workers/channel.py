@@ -43,6 +43,16 @@ _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _DTYPE_RULE = "arrays of bool, int, uint and float of 1 to 8 bytes cross to a worker and back"
 
 
+def check_crosses(value: Any) -> None:
+    """Raises TypeError, ValueError or OverflowError for what cannot be told to a worker."""
+    with socket.socket() as unused:
+        channel = Channel(unused, sends=QUESTION_BYTES, takes=0, copies=True)
+        try:
+            channel.pack(value)
+        finally:
+            channel.close()
+
+
 class Gone(Broken):
     """The other side has closed."""
 
@@ -265,4 +275,4 @@ class Channel:
         return msgpack.ExtType(_ARRAY, place)
 
 
-__all__ = ["ANSWER_BYTES", "QUESTION_BYTES", "Channel", "Gone"]
+__all__ = ["ANSWER_BYTES", "QUESTION_BYTES", "Channel", "Gone", "check_crosses"]

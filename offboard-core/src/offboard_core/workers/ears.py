@@ -38,7 +38,7 @@ class Ears:
         self._heard = time.monotonic()
         self._news: str | None = None
         self._change = threading.Condition()
-        self.loaded = False
+        self.greeted = self.loaded = False
         self.failure: LoadFailed | None = None
         self.health = Health()
         self._closing = False
@@ -115,6 +115,7 @@ class Ears:
             self._heard = time.monotonic()
             if "hello" in event:
                 log.info("%s is process %d, of Python %s", self._name, int(event["pid"]), str(event["python"])[:20])
+                self.greeted = True
             if "hello" in event and event["hello"] != PROTOCOL:
                 self._fail(
                     f"its worker speaks protocol {event['hello']!r:.20} and this server {PROTOCOL}: offboard was "

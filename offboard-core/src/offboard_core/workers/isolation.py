@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from offboard_client.errors import ConfigurationError, LoadFailed
+from offboard_client.errors import ConfigurationError
 
 from ..process import check_names
 from ..types import ReportProgress
+from .interpreter import interpreter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +34,9 @@ class Isolation:
 def asked_for(base: Isolation, *, isolate: bool, python: str | None, inherit: Sequence[str]) -> Isolation | None:
     """What a command line or a file asks for, with the limits of ``base``; None where it asks for no worker.
 
-    ``python``: an interpreter, the name of one that is on the PATH, or the folder of an environment.
-    Raises ConfigurationError for one that is not there, and for what asks something of a worker without asking for one.
+    ``python``: an interpreter, the name of one that is on the PATH, or the folder of an environment. It is started
+    for a moment. Raises ConfigurationError for one that a worker cannot run in, and for what asks something of a worker
+    without asking for one.
     """
     if not isolate and python is None:
         if inherit:
@@ -50,36 +49,8 @@ def asked_for(base: Isolation, *, isolate: bool, python: str | None, inherit: Se
         check_names("inherit", inherit)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
-    path = None if python is None else _interpreter(python)
+    path = None if python is None else interpreter(python, inherit)
     return replace(base, python=path, inherit=tuple(inherit))
 
 
-def _interpreter(text: str) -> Path:
-    path = Path(text).expanduser()
-    if path.is_dir():
-        path = path / "bin" / "python"
-    elif path.name == text and not path.exists():
-        path = Path(shutil.which(text) or text)
-    if not _runs(path):
-        raise ConfigurationError(
-            f"python is {text}, and {path} is no program that can be run; expected an interpreter such as "
-            "/opt/lerobot/bin/python, the name of one on the PATH, or the folder of an environment"
-        )
-    # Absolute, but not through links: an environment's interpreter is one, and where it lies says which environment.
-    return path.absolute()
-
-
-def _runs(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.X_OK)
-
-
-def python_of(isolation: Isolation, report: ReportProgress) -> Path:
-    """The interpreter of a worker. Raises LoadFailed for one that is not there."""
-    python = isolation.python
-    path = Path(sys.executable) if python is None else python if isinstance(python, Path) else python(report)
-    if not _runs(path):
-        raise LoadFailed(f"{path} is no program that can be run; expected a Python interpreter", permanent=True)
-    return path
-
-
-__all__ = ["Isolation", "asked_for", "python_of"]
+__all__ = ["Isolation", "asked_for"]

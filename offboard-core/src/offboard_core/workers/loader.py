@@ -10,8 +10,10 @@ from typing import Any
 from offboard_client.errors import LoadFailed
 
 from ..types import Checkpoint, CheckpointLoader, Placement, Policy, ReportProgress
+from .channel import check_crosses
 from .forms import checkpoint_out
-from .isolation import Isolation, python_of
+from .interpreter import python_of
+from .isolation import Isolation
 from .packages import linked
 from .policy import WorkerPolicy
 from .recipe import Recipe
@@ -28,7 +30,7 @@ class WorkerLoader(CheckpointLoader):
 
     def load(self, checkpoint: Checkpoint, report: ReportProgress, place: Placement) -> Policy[Any]:
         """See :meth:`CheckpointLoader.load`: the vendor's own, in a worker."""
-        python = python_of(self._isolation, report)
+        python = python_of(self._isolation.python, report)
         whole = self._isolation.python is None
         # In the same environment it finds what this process finds; in another one nothing of this but what is linked.
         links = None if whole else linked(self._recipe)
@@ -60,6 +62,12 @@ class WorkerLoader(CheckpointLoader):
         """See :meth:`CheckpointLoader.check`. What another environment can load, this one does not know."""
         if self._isolation.python is None or self._inner.environment(checkpoint) is None:
             self._inner.check(checkpoint)
+        try:
+            check_crosses(checkpoint_out(checkpoint))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise LoadFailed(
+                f"{checkpoint.id} cannot be told to a worker: its registry says {error}", permanent=True
+            ) from None
 
     def environment(self, checkpoint: Checkpoint) -> str | None:
         """See :meth:`CheckpointLoader.environment`."""

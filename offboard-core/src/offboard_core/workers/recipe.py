@@ -10,6 +10,7 @@ from offboard_client.errors import ConfigurationError, OffboardError
 from offboard_client.plugins import import_attr
 
 from ..plugins import LoaderEntry, Offer
+from ..process import OURS_ALONE
 from ..types import NoParams
 from .forms import values_out
 
@@ -37,14 +38,30 @@ class Recipe:
 def recipe_of(offer: Offer[LoaderEntry], options: Any) -> Recipe:
     """What makes this vendor's loader in another process.
 
-    Raises ConfigurationError for a factory, or options, that no name leads to.
+    Raises ConfigurationError for a factory, or options, that no name leads to, for values that do not cross to another
+    process, and for an entry whose models were to know the server's own secret.
     """
+    from .channel import check_crosses  # which needs shared memory
+
+    if secrets := OURS_ALONE.intersection(offer.entry.inherit):
+        raise ConfigurationError(
+            f"the vendor {offer.name} cannot run in a worker: its LoaderEntry's inherit names {', '.join(secrets)}, "
+            "which is the server's own; no worker gets it"
+        )
+    values = values_out(options)
+    for name, value in values.items():
+        try:
+            check_crosses(value)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ConfigurationError(
+                f"the vendor {offer.name} cannot run in a worker: its option {name} does not cross to one: {error}"
+            ) from None
     return Recipe(
         vendor=offer.name,
         distribution=offer.provider.distribution,
         factory=_named(offer, "factory", offer.entry.factory),
         options=_named(offer, "options", offer.entry.options),
-        values=values_out(options),
+        values=values,
         inherit=offer.entry.inherit,
     )
 

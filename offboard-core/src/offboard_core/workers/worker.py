@@ -18,6 +18,7 @@ from ..types import Health, ReportProgress
 from .channel import ANSWER_BYTES, QUESTION_BYTES, Channel, Gone
 from .ears import Ears
 from .forms import error_in
+from .interpreter import PATIENCE
 from .isolation import Isolation
 from .memory import Broken
 
@@ -214,6 +215,11 @@ class Worker:
             raise ears.failure
         if news is not None:
             self._report(news)
+        if not ears.greeted and ears.silent() > PATIENCE:
+            raise LoadFailed(
+                f"{self._name} has said nothing for {ears.silent():.0f} s, and a worker does so at once. See whether "
+                f"{self._python} is a Python, and whether its disk hangs or somebody has stopped it"
+            )
         if ears.silent() > self._isolation.load_timeout:
             raise LoadFailed(
                 f"nothing was heard of {self._name} for {ears.silent():.0f} s. See whether its disk, network or "
@@ -254,6 +260,9 @@ class Worker:
             return LoadFailed(text if failure.text in text else failure.text, permanent=failure.permanent)
         if "was killed by SIGKILL" in text and oom_kills() > self._kills:
             return LoadFailed(f"{text}\nLikely cause: {_OUT_OF_MEMORY}. Next: see with free how much there is.")
+        status = None if self._child is None else self._child.status()
+        if ears is not None and not ears.greeted and status is not None and status >= 0:  # it ended by itself
+            return LoadFailed(f"{self._python} is no Python that a worker can run in: {text}", permanent=True)
         return diagnose(text, (*PROGRAM, *MACHINE), name=self._name, command="--python", root="its environment",
                         script="offboard", env="--inherit")  # fmt: skip
 
