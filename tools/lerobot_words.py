@@ -119,7 +119,10 @@ def _steps() -> str:
         "class is refused: a checkpoint brings no code. Options that name what lies on the Hub "
         f"({', '.join(f'`{o}`' for o in sorted(steps.HUB))}) are found as fields with that word are; "
         + " and ".join(f"`{option}` is served at `{_shown(value)}` alone" for option, value in steps.ONLY.items())
-        + ". Relative actions are served where both steps that make them so and undo it are enabled. "
+        + ". LeRobot saves the options of "
+        + " and ".join(f"`{name}`" for name in steps.FORGOTTEN)
+        + " nowhere: they are served where the config says what these steps are read back with, or where somebody has "
+        "written it there. Relative actions are served where both steps that make them so and undo it are enabled. "
         "`rename_map` decides what the cameras are called: as in the data set.\n",
         f"| step | {old.name} | {new.name} | word | options, or why |",
         "|---|---|---|---|---|",

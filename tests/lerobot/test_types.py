@@ -113,6 +113,20 @@ def test_it_answers_what_lerobot_plays(policy, folder, kind):
     assert all(len(answer) == policy.meta["chunk_length"] for answer in answers)
 
 
+def test_what_is_compared_hangs_on_all_that_is_observed(policy, kind):
+    if kind not in NAME_OTHERS:
+        return
+    first, other = observed(1, kind), observed(2, kind)
+
+    def answer(observation):
+        context = InferContext(seed=1) if kind not in CERTAIN else NO_CONTEXT
+        return session_of(policy).infer(observation, context).action
+
+    usual = answer(first)
+    for name, value in other.items():
+        assert np.abs(answer({**first, name: value}) - usual).max() > 1e-5, name
+
+
 def test_a_session_says_in_how_many_steps(policy, folder, kind):
     named = [name for name, word in words.listed().items() if word == "default" and hasattr(policy._model.config, name)]
     if not (named and policy._family.steps):

@@ -177,8 +177,10 @@ def test_every_type_is_served_by_the_releases_that_have_it(kind):
                 given(plant(writer, kind), release)
 
 
-def options_of(option):
-    """A value that the option may have."""
+def options_of(name, option):
+    """A value that the option of this step may have."""
+    if option in steps.FORGOTTEN.get(name, ()):
+        return steps.FORGOTTEN[name][option][1]
     if option in steps.HUB:
         return None
     return {} if option in ("rename_map", "norm_map") else steps.ONLY.get(option, "x")
@@ -190,7 +192,7 @@ def test_a_step_is_dealt_with_as_its_word_says(name, tmp_path, monkeypatch):
     word = steps.word_of(name)
     for release in releases():
         if word == "run" and name in release.steps:
-            options = {option: options_of(option) for option in sorted(steps.RUN[name])}
+            options = {option: options_of(name, option) for option in sorted(steps.RUN[name])}
             if name == "absolute_actions_processor":
                 files, file = plant(release, "act", PAIR["before"], [(name, options)]), POSTPROCESSOR
             else:
@@ -229,6 +231,20 @@ def test_an_option_that_has_one_value_here_is_refused_at_others(option):
     name = next(name for name, options in steps.RUN.items() if option in options)
     with pytest.raises(LoadFailed, match=rf"{option} \('x'\) in the step '{name}' of .* is the only one"):
         given(plant(NEW, "act", [(name, {option: "x"})]), NEW)
+
+
+@pytest.mark.parametrize("name", steps.FORGOTTEN)
+def test_what_lerobot_does_not_save_of_a_step_is_as_its_config_says(name):
+    for option, (field, default) in steps.FORGOTTEN[name].items():
+        [kind] = [kind for kind in NEW.served if field in NEW.types[kind] and name.startswith(kind)]
+        assert NEW.types[kind][field] == default
+        given(plant(NEW, kind, after=[(name, {})]), NEW)
+        given(plant(NEW, kind, after=[(name, {option: default + 1})], **{field: default + 1}), NEW)
+        for options, said in (({}, default + 1), ({option: default + 1}, default)):
+            with pytest.raises(
+                LoadFailed, match=rf"{field} \({said}\) in config.json, and the step '{name}' .*Write {option}"
+            ):
+                given(plant(NEW, kind, after=[(name, options)], **{field: said}), NEW)
 
 
 @pytest.mark.parametrize("half", ["before", "after"])

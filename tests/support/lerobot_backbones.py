@@ -23,6 +23,8 @@ CLIP = "tiny/clip"
 BART = "tiny/bart"
 QWEN2_5_VL = "tiny/qwen2.5-vl"
 INTERNVL = "tiny/internvl"
+QWEN3_VL = "tiny/qwen3-vl"
+V_JEPA2 = "tiny/vjepa2"
 
 #: A PaliGemma has 257,152 words, each a row; a Gemma of two layers does with these.
 VOCABULARY = 320
@@ -37,6 +39,8 @@ def fill(cache: Path) -> None:
     _clip(_repository(cache, CLIP))
     _qwen2_5_vl(_repository(cache, QWEN2_5_VL))
     _internvl(_repository(cache, INTERNVL))
+    _qwen3_vl(_repository(cache, QWEN3_VL))
+    _v_jepa2(_repository(cache, V_JEPA2))
 
 
 @contextlib.contextmanager
@@ -187,6 +191,45 @@ def _qwen2_5_vl(place: Path) -> None:
         Qwen2VLImageProcessor(), tokenizer, Qwen2VLVideoProcessor(), chat_template=_QWEN_CHAT
     )
     processor.save_pretrained(place)
+
+
+def _qwen3_vl(place: Path) -> None:
+    from transformers import (
+        Qwen2VLImageProcessor,
+        Qwen3VLConfig,
+        Qwen3VLForConditionalGeneration,
+        Qwen3VLProcessor,
+        Qwen3VLVideoProcessor,
+    )
+
+    tokenizer = _tokenizer(extra_special_tokens=_QWEN)
+    config = Qwen3VLConfig(
+        text_config={
+            **_QWEN_TEXT, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 2, 2]}
+        },
+        vision_config={
+            "depth": 2, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 32,
+            "num_position_embeddings": 16, "deepstack_visual_indexes": [0],
+        },
+        **_ids(tokenizer),
+    )  # fmt: skip
+    Qwen3VLForConditionalGeneration(config).save_pretrained(place)
+    few = {"shortest_edge": 32 * 32, "longest_edge": 64 * 64}
+    processor = Qwen3VLProcessor(
+        Qwen2VLImageProcessor(patch_size=16, size=few), tokenizer, Qwen3VLVideoProcessor(), chat_template=_QWEN_CHAT
+    )
+    processor.save_pretrained(place)
+
+
+def _v_jepa2(place: Path) -> None:
+    from transformers import VJEPA2Config, VJEPA2Model, VJEPA2VideoProcessor
+
+    config = VJEPA2Config(
+        hidden_size=24, num_attention_heads=2, num_hidden_layers=1, mlp_ratio=1, crop_size=32, frames_per_clip=4,
+        pred_hidden_size=24, pred_num_attention_heads=2, pred_num_hidden_layers=1, num_pooler_layers=1,
+    )  # fmt: skip
+    VJEPA2Model(config).save_pretrained(place)
+    VJEPA2VideoProcessor(crop_size={"height": 32, "width": 32}, size={"shortest_edge": 36}).save_pretrained(place)
 
 
 def _internvl(place: Path) -> None:

@@ -23,7 +23,7 @@ INPUTS = {
 #: Types that take one camera → its name. LeRobot's TD-MPC fails at any other.
 ONE_CAMERA = {"tdmpc": "observation.image", "vqbet": "observation.images.left"}
 #: Types that name models on the Hub, which :mod:`lerobot_backbones` has.
-NAME_OTHERS = {"eo1", "evo1", "multi_task_dit", "pi0", "pi05", "pi0_fast", "smolvla", "xvla"}
+NAME_OTHERS = {"eo1", "evo1", "multi_task_dit", "pi0", "pi05", "pi0_fast", "smolvla", "vla_jepa", "xvla"}
 OUTPUTS = {"action": ("ACTION", (8,))}
 SETTINGS: dict[str, dict[str, Any]] = {
     "act": {
@@ -64,6 +64,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "image_encoder_hidden_dim": 8, "state_encoder_hidden_dim": 16, "latent_dim": 8, "mlp_dim": 16, "horizon": 4,
         "n_gaussian_samples": 16, "n_pi_samples": 4, "n_elites": 4, "cem_iterations": 2, "n_action_repeats": 1,
         "n_action_steps": 3,
+    },
+    "vla_jepa": {
+        "qwen_model_name": "tiny/qwen3-vl", "jepa_encoder_name": "tiny/vjepa2", "chunk_size": 6, "n_action_steps": 4,
+        "num_action_tokens_per_timestep": 2, "num_embodied_action_tokens_per_instruction": 3,
+        "num_inference_timesteps": 3, "action_hidden_size": 16, "action_model_type": "DiT-test",
+        "action_num_layers": 2, "num_video_frames": 4, "predictor_depth": 1, "predictor_num_heads": 2,
+        "predictor_mlp_ratio": 1.0,
     },
     "vqbet": {
         "n_obs_steps": 2, "gpt_block_size": 32, "gpt_input_dim": 16, "gpt_output_dim": 16, "gpt_n_layer": 1,

@@ -30,6 +30,9 @@ _RUN: Mapping[str, str] = {
     "to_batch_processor_observation": "",
     "tokenizer_processor": "tokenizer_name max_length task_key padding_side padding truncation",
     "unnormalizer_processor": _NORMALIZER,
+    "vla_jepa_binarize_gripper": "gripper_dim threshold",
+    "vla_jepa_clip_actions": "",
+    "vla_jepa_pre_snap_gripper": "gripper_dim threshold",
     "xvla_add_domain_id": "domain_id",
     "xvla_image_scale": "image_keys",
     "xvla_image_to_float": "image_keys validate_range",
@@ -71,13 +74,20 @@ NOT_RUN: Mapping[str, str] = {
             "groot_n1_7_pack_inputs_v1", "groot_n1_7_vlm_encode_v1", "groot_pack_inputs_v3",
             "molmoact2_action_frame_transform", "molmoact2_clamp_action", "molmoact2_clamp_normalized",
             "molmoact2_masked_normalizer", "molmoact2_masked_unnormalizer", "molmoact2_pack_inputs",
-            "molmoact2_state_frame_transform", "vla_jepa_binarize_gripper", "vla_jepa_clip_actions",
-            "vla_jepa_pre_snap_gripper", "wall_x_task_processor",
+            "molmoact2_state_frame_transform", "wall_x_task_processor",
         ),
         _UNSEEN,
     ),
     **dict.fromkeys(("gripper_penalty_processor", "reward_classifier_processor"), _REWARD),
 }  # fmt: skip
+
+_GRIPPER = {"gripper_dim": ("gripper_dim", 6), "threshold": ("gripper_threshold", 0.5)}
+#: Steps that LeRobot saves without their options, and reads back with its defaults → option → the config's field that
+#: said it, and the default. They must agree: a step would change another number of the action than was meant.
+FORGOTTEN: Mapping[str, Mapping[str, tuple[str, float]]] = {
+    "vla_jepa_binarize_gripper": _GRIPPER,
+    "vla_jepa_pre_snap_gripper": _GRIPPER,
+}
 
 #: Options that name what lies on the Hub, as the fields with the word "hub" do.
 HUB = frozenset({"processor_name", "tokenizer_name"})

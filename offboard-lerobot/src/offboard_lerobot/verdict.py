@@ -157,12 +157,24 @@ def _refused(files: Files) -> Iterator[str]:
             yield f"{name} ({value!r:.80}) in {CONFIG}, which {why}"
     for file, listed in files.steps.items():
         for step in filter(_is_run, listed):
+            yield from _forgotten(step, file, files.config)
             for option, value in _options(step).items():
                 of = f"{option} ({value!r:.80}) in the step {step['registry_name']!r} of {file}"
                 if option in steps.HUB and not _is_neutral(value) and (why := hub.why_not(value, local)):
                     yield f"{of}, which {why}"
                 if option in steps.ONLY and value != steps.ONLY[option]:
                     yield f"{of}: {steps.ONLY[option]!r} is the only one that is honoured. Write that, or train it so"
+
+
+def _forgotten(step: Mapping[str, Any], file: str, config: Mapping[str, Any]) -> Iterator[str]:
+    """What LeRobot does not save of a step, where the config says something else than the step is read back with."""
+    for option, (field, default) in steps.FORGOTTEN.get(step["registry_name"], {}).items():
+        meant, said = config.get(field, default), _options(step).get(option, default)
+        if meant != said:
+            yield (
+                f"{field} ({meant!r:.40}) in {CONFIG}, and the step {step['registry_name']!r} of {file} has "
+                f"{said!r:.40} for it, for LeRobot saves it without. Write {option} into the step's config there"
+            )
 
 
 def _unpaired(files: Files) -> Iterator[str]:
