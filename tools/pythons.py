@@ -4,7 +4,7 @@ The workspace is tested on one Python; what else the classifiers claim is proved
 not have is not fetched: it is skipped, and the last lines say so. Part of the slow lane, a short form of it runs in
 ``.ci/run``::
 
-    uv run tools/pythons.py                                    all tests of client, core and openpi, on each
+    uv run tools/pythons.py                                    all tests that need no LeRobot, on each
     uv run tools/pythons.py --python 3.13 --client TEST...     these of the client, which stands alone, on this one
     uv run tools/pythons.py --set lerobot-0.6                  what is served of LeRobot, with this version of it
     uv run tools/pythons.py --find 3.10                        where it is; fails if it is not here
@@ -27,10 +27,13 @@ ALL = ("3.10", WORKSPACE, "3.12", "3.13")
 #: What is installed, with the groups of the root's pyproject.toml, and what of tests/ is run.
 CLIENT = (["offboard-client[cli,images]"], ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis"], ["client"])
 WHOLE = (
-    ["offboard-client[cli,gym,images,sim]", "offboard-core[s3,testing]", "offboard-openpi", "offboard-gr00t"],
+    [
+        "offboard-client[cli,gym,images,sim]", "offboard-core[s3,testing]",
+        "offboard-gr00t", "offboard-lerobot", "offboard-openpi",
+    ],
     ["--group", f"{ROOT / 'pyproject.toml'}:tests"],
     [
-        "cli", "client", "codecs", "engine", "environments", "frontends", "interop", "local", "openpi",
+        "cli", "client", "codecs", "engine", "environments", "frontends", "interop", "lerobot", "local", "openpi",
         "openpi_client", "play", "plugins", "process", "remote", "robots", "scripted", "server", "testing", "workers",
     ],
 )  # fmt: skip
@@ -76,7 +79,7 @@ def check(version: str, python: str, client: bool, tests: list[str]) -> bool:
 
 
 def check_set(name: str, tests: list[str]) -> bool:
-    """The same for a version of LeRobot, which need not be the one that offboard-lerobot asks for."""
+    """The same for a version of LeRobot, and what its policy types need."""
     version, requirement = SETS[name]
     python = find(version)
     if python is None:
@@ -86,9 +89,9 @@ def check_set(name: str, tests: list[str]) -> bool:
         subprocess.run(["uv", "venv", "-q", "-p", python, f"{place}/env"], check=True)
         # Not in the workspace, whose pins are for the version that it has.
         install = ["uv", "pip", "install", "-q", "--python", f"{place}/env/bin/python"]
-        packages = [f"{ROOT}/offboard-client[cli,images]", f"{ROOT}/offboard-core[s3,gs,testing]", *WHOLE[1]]
-        subprocess.run([*install, requirement, *packages], cwd=place, check=True)
-        subprocess.run([*install, "--no-deps", f"{ROOT}/offboard-lerobot"], cwd=place, check=True)
+        packages = ["offboard-client[cli,images]", "offboard-core[s3,gs,testing]", "offboard-lerobot[lerobot]"]
+        install += [f"{ROOT}/{package}" for package in packages]
+        subprocess.run([*install, requirement, *WHOLE[1]], cwd=place, check=True)
         tests = tests or [f"tests/lerobot/test_{part}.py" for part in SERVED]
         pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", *tests]
         return subprocess.run([f"{place}/env/bin/python", *pytest], cwd=ROOT, check=False).returncode == 0

@@ -2,7 +2,7 @@
 
 ``client``: the client alone has its three dependencies and imports nothing else.
 ``round-trip HOST:PORT``: the client alone gets its own pose back from a served echo.
-``vendors``: the openpi and gr00t packages bring no model library and do not limit numpy.
+``vendors``: the packages of the vendors bring no model library and do not limit numpy.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ def round_trip(address: str) -> None:
 
 
 def vendors() -> None:
-    """The two vendors that run in environments of their own bring nothing heavy into this one."""
+    """The vendors, whose models may run in environments of their own, bring nothing heavy into this one."""
     heavy = {"torch", "jax", "lerobot", "transformers", "openpi-client"} & installed()
     assert not heavy, heavy
-    for name in ("offboard-gr00t", "offboard-openpi"):
+    for name in ("offboard-gr00t", "offboard-lerobot", "offboard-openpi"):
         limits = [need for need in importlib.metadata.requires(name) or [] if need.startswith("numpy")]
         assert not limits, limits
-    print("gr00t and openpi bring no model library and do not limit numpy")
+    print("gr00t, lerobot and openpi bring no model library and do not limit numpy")
 
 
 if __name__ == "__main__":

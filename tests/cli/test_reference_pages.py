@@ -5,7 +5,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
-from installed import with_lerobot
 from offboard_client.cli import COLUMNS, main
 from offboard_client.plugins import describe
 from offboard_core.catalog import KEYS
@@ -50,7 +49,6 @@ def test_every_column_of_the_timings_of_a_server_is_explained():
     assert sorted(table_of("column", "serve")) == sorted(SERVE_COLUMNS)
 
 
-@with_lerobot
 def test_every_codec_is_listed_with_its_options():
     page = (REFERENCE / "codecs.md").read_text("utf-8")
     table = dict(re.findall(r"^\| `([\w.-]+)` \|.*\| *([^|]*?) *\|$", page, re.MULTILINE))

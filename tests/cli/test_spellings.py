@@ -4,7 +4,6 @@ import dataclasses
 import inspect
 import re
 from importlib.metadata import entry_points
-from importlib.util import find_spec
 
 import pytest
 from offboard_client import InferenceClient
@@ -46,8 +45,6 @@ SPELLINGS = {
     "how images are sent": ("images", "image_format image_compression compress_images"),
     "how robots' names become the model's": ("map", "rename rename_map remap"),
 }
-#: Where only LeRobot's own options have them.
-LEROBOTS = {"where a model runs", "how many robots one inference serves"}
 TALK_TO_A_SERVER = ["models", "probe", "bench", "run sim"]
 
 
@@ -102,7 +99,7 @@ def wrong(found):
 def test_one_thing_has_one_spelling(offered):
     assert wrong(offered) == []
     offered_by_none = {thing for thing, (spelling, _) in SPELLINGS.items() if spelling not in offered}
-    assert offered_by_none == (set() if find_spec("offboard_lerobot") else LEROBOTS)
+    assert offered_by_none == set()
 
 
 def test_another_spelling_would_be_found(offered):

@@ -5,7 +5,6 @@ import pytest
 from golden_codecs import GOLDEN, observation
 from hypothesis import given
 from hypothesis import strategies as st
-from installed import with_lerobot
 from offboard_client.errors import BadObservation
 from offboard_core.codecs import WIDTHS, ActionSplit, ActionTiming, ActionVector, convert_pose, timed
 from offboard_core.plugins import CODEC, Plugins
@@ -64,7 +63,6 @@ def test_every_codec_undoes_what_it_decodes_or_says_why_it_cannot(offer):
     assert_same_actions(codec.decode(back, observation()), made)
 
 
-@with_lerobot
 def test_the_list_of_those_that_lose_something_names_codecs_that_exist():
     assert ONE_WAY.keys() <= {offer.name for offer in offers()}
 

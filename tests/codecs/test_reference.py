@@ -5,7 +5,6 @@ from pathlib import Path
 
 import offboard_core.codecs as blocks
 import pytest
-from installed import with_lerobot
 from offboard_client.plugins import describe
 from offboard_core.codecs import WIDTHS
 from offboard_core.plugins import CODEC, Plugins
@@ -16,7 +15,6 @@ ROWS = {cells[1].strip(" `"): cells for cells in CELLS}
 CODECS = Plugins.discover().offers(CODEC)
 
 
-@with_lerobot
 def test_the_table_lists_every_codec_and_nothing_else():
     assert ROWS.keys() == {offer.name for offer in CODECS}
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from installed import with_lerobot
 from offboard_client.cli import main
 from offboard_core.catalog import expand
 from offboard_core.cli import parse_serve
@@ -120,12 +119,11 @@ def parsed(name, *arguments):
             "/home/offboard/checkpoints/openpi/experiment_v1",
             "openpi.ee",
         ),
-        pytest.param(
+        (
             "lerobot-server",
             "--checkpoints_dir=~/checkpoints/lerobot/experiment_v1/ --codec=@positronic.vendors.lerobot.codecs.ee",
             "/home/offboard/checkpoints/lerobot/experiment_v1",
             "lerobot.ee",
-            marks=with_lerobot,
         ),
     ],
 )

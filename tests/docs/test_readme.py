@@ -4,7 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
-import pytest
+from offboard_lerobot import versions
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -30,7 +30,6 @@ def test_what_needs_no_extra_is_in_the_clone():
 
 
 def test_the_policy_types_that_are_served_are_named():
-    versions = pytest.importorskip("offboard_lerobot.versions")
     assert "docs/how-to/serve-lerobot.md#which-policies" in README
     page = (ROOT / "docs/how-to/serve-lerobot.md").read_text()
     (section,) = re.findall(r"^## Which policies\n(.*?)\n## ", page, re.MULTILINE | re.DOTALL)

@@ -2,9 +2,10 @@
 
 import json
 import logging
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import pytest
+from installed import with_lerobot
 from lerobot_checkpoints import write_files
 from offboard_client.errors import LoadFailed
 from offboard_core.catalog import from_flags, read_models
@@ -153,6 +154,19 @@ def test_a_vendor_that_says_nothing_has_to_be_told():
 
 class TestLeRobot:
     @pytest.fixture
+    def absent(self, monkeypatch):
+        """An environment that has offboard-lerobot, and no LeRobot."""
+        from offboard_lerobot import versions
+
+        def none(_):
+            raise PackageNotFoundError
+
+        monkeypatch.setattr(versions, "version", none)
+        versions.installed.cache_clear()
+        yield
+        versions.installed.cache_clear()
+
+    @pytest.fixture
     def of(self, tmp_path):
         def of(env=None, **config):
             folder = write_files(tmp_path / "m", **config)
@@ -160,6 +174,7 @@ class TestLeRobot:
 
         return of
 
+    @with_lerobot
     def test_the_installed_one(self, of):
         of().default()
         assert version("lerobot").startswith("0.4"), "the workspace's"
@@ -175,17 +190,18 @@ class TestLeRobot:
             of(invented=1).default()
         assert "environment" not in raised.value.text
 
-    def test_none_is_installed(self, of, monkeypatch):
-        from offboard_lerobot import verdict
-
-        def none():
-            raise LoadFailed("LeRobot is not installed here", permanent=True)
-
-        monkeypatch.setattr(verdict, "installed", none)
-        with pytest.raises(LoadFailed, match=r"not installed here\. It can be served in the environment lerobot-0\.4"):
+    def test_none_is_installed(self, of, absent):
+        said = r"LeRobot is not installed here: pip install 'offboard-lerobot\[lerobot\]'\. It can be served in the "
+        with pytest.raises(LoadFailed, match=rf"{said}environment lerobot-0\.4, .* --env lerobot-0\.4, or --env auto"):
             of().default()
-        with pytest.raises(LoadFailed, match=r"environment lerobot-0\.6"):
+        with pytest.raises(LoadFailed, match=rf"{said}environment lerobot-0\.6"):
             of(pretrained_revision=None).default()
+        of(env="auto").default()
+        of(env="lerobot-0.6", pretrained_revision=None).default()
+
+    def test_none_is_installed_and_none_would_serve_it(self, of, absent):
+        with pytest.raises(LoadFailed, match=r"^.*/m was written by .*, this is LeRobot 0\.6\.1, which .* 'invented'"):
+            of(invented=1).default()
 
 
 def test_python_and_auto_say_the_same():

@@ -1,12 +1,14 @@
-"""Finding, listing and describing LeRobot checkpoints costs no torch."""
+"""Finding, listing and describing LeRobot checkpoints costs no torch, and needs no LeRobot."""
 
 import subprocess
 import sys
 
 from lerobot_checkpoints import write_files
+from offboard_process import in_process
 
 PROGRAM = """
 import sys
+from importlib.util import find_spec
 from offboard_core.plugins import CODEC, LOADER, REGISTRY, Plugins
 from offboard_core.catalog import from_flags
 
@@ -18,7 +20,9 @@ names = ["native", "motors", "ee", "joints", "ee_traj", "joints_traj"]
 assert row.offers[CODEC] == tuple(f"lerobot.{name}" for name in names), row.offers[CODEC]
 source = from_flags(plugins, checkpoints_dir=sys.argv[1])
 assert source.vendor == "lerobot"
-checkpoint = source.default()
+checkpoint = source.registry.default()
+if find_spec("lerobot"):
+    assert source.default() == checkpoint
 assert checkpoint.id == "000100"
 assert source.codec.resolve(checkpoint, {}).name == "lerobot.native"
 for name in row.offers[CODEC]:
@@ -35,3 +39,15 @@ def test_discovery_listing_and_codecs_import_no_model_library(tmp_path):
         [sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_an_arm_without_lerobot_says_what_to_install(monkeypatch):
+    for name in ("arm", "config"):
+        monkeypatch.delitem(sys.modules, f"offboard_lerobot_robots.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, "lerobot.robots", None)
+    for command in (("robots", "lerobot:so101_follower"), ("run", "lerobot:so101_follower", "127.0.0.1:9")):
+        done = in_process(*command)
+        assert done.returncode == 1
+        assert "an arm of LeRobot needs LeRobot here (" in done.stderr
+        assert "): pip install 'offboard-lerobot[lerobot]', and what drives its motors" in done.stderr
+    assert "lerobot:TYPE" in in_process("robots").stdout

@@ -182,7 +182,9 @@ def test_a_device_that_is_not_there_names_those_that_are(act):
 
 def test_a_library_that_is_not_there_is_named(act, monkeypatch):
     monkeypatch.setitem(sys.modules, "offboard_lerobot.build", None)
-    with pytest.raises(LoadFailed, match=r"LeRobot is not wholly installed .*: pip install offboard-lerobot") as caught:
+    with pytest.raises(
+        LoadFailed, match=r"LeRobot is not wholly installed .*: pip install 'offboard-lerobot\[lerobot\]'"
+    ) as caught:
         load(act)
     assert caught.value.permanent
 

@@ -5,6 +5,6 @@ import importlib.util
 import pytest
 
 with_lerobot = pytest.mark.skipif(
-    importlib.util.find_spec("offboard_lerobot") is None,
+    importlib.util.find_spec("lerobot") is None,
     reason="LeRobot is not installed here: uv run --all-packages pytest",
 )

@@ -36,6 +36,16 @@ def test_each_that_is_described_is_offered():
     assert "lerobot-0.6" in names
 
 
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_a_server_that_has_lerobot_has_that_of_the_environment_for_its_python(python):
+    project = tomllib.loads((ROOT / "offboard-lerobot" / "pyproject.toml").read_text("utf-8"))["project"]
+    needs = map(Requirement, project["optional-dependencies"]["lerobot"])
+    (asked,) = [need for need in needs if need.marker is None or need.marker.evaluate({"python_version": python})]
+    (name,) = [name for name in DESCRIBED if f"{python}.1" in SpecifierSet(offer(name).entry.python)]
+    (listed,) = [need for need in requirements(name) if need.name == "lerobot"]
+    assert asked.specifier.contains(str(listed.specifier).removeprefix("=="))
+
+
 @pytest.mark.parametrize("name", DESCRIBED)
 class TestList:
     def test_it_holds_what_is_required_and_not_what_is_left_out(self, name):

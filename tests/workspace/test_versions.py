@@ -84,14 +84,12 @@ def test_a_package_claims_the_pythons_that_it_is_tested_on(project):
         for claim in project["classifiers"]
         if re.fullmatch(r"Programming Language :: Python :: \d\.\d+", claim)
     ]
-    # LeRobot is installed where the workspace runs, and nowhere else.
-    tested = [pythons.WORKSPACE] if project["name"] == "offboard-lerobot" else list(pythons.ALL)
-    assert claimed == tested
+    assert claimed == list(pythons.ALL)
     assert project["requires-python"] == f">={pythons.ALL[0]}"
 
 
 def test_every_folder_of_tests_runs_on_every_python_or_is_about_this_workspace():
     _, _, folders = pythons.WHOLE
     found = {path.parent.relative_to(ROOT / "tests").parts[0] for path in ROOT.glob("tests/*/**/test_*.py")}
-    assert found - set(folders) == {"benchmarks", "docker", "docs", "lerobot", "workspace"}
+    assert found - set(folders) == {"benchmarks", "docker", "docs", "workspace"}
     assert set(folders) <= found

@@ -16,6 +16,7 @@ from . import verdict
 from .features import Incomplete
 from .files import Files, read
 from .places import LocalPlace, Place, RemotePlace, place_of
+from .versions import INSTALL
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class LeRobotLoader(CheckpointLoader):
         except LoadFailed as error:
             failure, permanent = error.text, error.permanent
         except ImportError as error:
-            failure, permanent = f"LeRobot is not wholly installed ({error}): pip install offboard-lerobot", True
+            failure, permanent = f"LeRobot is not wholly installed ({error}): {INSTALL}", True
         except Exception as error:
             log.exception("the checkpoint %s cannot be loaded", folder)
             failure, permanent = f"{folder} cannot be loaded: {told(error)}", False

@@ -29,8 +29,16 @@ _RELATIVE, _ABSOLUTE = "relative_actions_processor", "absolute_actions_processor
 
 
 def understood(files: Files) -> Files:
-    """What the installed LeRobot is given of a checkpoint. Raises LoadFailed with what it cannot honour, and why."""
-    here, there = installed(), version("lerobot")
+    """What the installed LeRobot is given of a checkpoint. Raises LoadFailed with what it cannot honour, and why.
+
+    Where none is installed, that is told; and of a checkpoint that none would serve, what the newest cannot honour.
+    """
+    try:
+        here, there = installed(), version("lerobot")
+    except LoadFailed:
+        if environment(files) is None:
+            given(files, releases()[-1], releases()[-1].name)
+        raise
     try:
         return given(files, here, there)
     except LoadFailed as error:

@@ -18,6 +18,9 @@ from offboard_client.errors import LoadFailed
 
 from .words import NO_POLICIES
 
+#: How LeRobot gets into the environment that this package is in.
+INSTALL = "pip install 'offboard-lerobot[lerobot]'"
+
 
 @dataclass(frozen=True)
 class Release:
@@ -54,7 +57,7 @@ def installed() -> Release:
     try:
         there = version("lerobot")
     except PackageNotFoundError:
-        raise LoadFailed("LeRobot is not installed here: pip install lerobot", permanent=True) from None
+        raise LoadFailed(f"LeRobot is not installed here: {INSTALL}", permanent=True) from None
     major, minor = (int(part) for part in there.split(".")[:2])
     if (major, minor) == (0, 4):
         return old

@@ -9,13 +9,18 @@ from collections.abc import Callable, Mapping
 from difflib import SequenceMatcher
 from typing import Any, cast
 
-import yaml
 from offboard_client.errors import ConfigurationError, told, unknown
 
-# They carry no types.
-draccus: Any = importlib.import_module("draccus")
-cameras: Any = importlib.import_module("lerobot.cameras")
-robots: Any = importlib.import_module("lerobot.robots")
+try:  # None of these carries types.
+    yaml: Any = importlib.import_module("yaml")
+    draccus: Any = importlib.import_module("draccus")
+    cameras: Any = importlib.import_module("lerobot.cameras")
+    robots: Any = importlib.import_module("lerobot.robots")
+except ModuleNotFoundError as error:
+    raise ConfigurationError(
+        f"an arm of LeRobot needs LeRobot here ({error}): pip install 'offboard-lerobot[lerobot]', and what drives its "
+        "motors, for instance 'lerobot[feetech]'"
+    ) from error
 
 
 def make_robot(kind: str, given: Mapping[str, Any]) -> Any:
