@@ -239,5 +239,5 @@ def test_an_so101_that_is_unplugged_in_mid_episode_ends_the_run_and_not_its_repo
     assert done.returncode == 1
     report = json.loads(done.stdout)
     assert report["failures"] == {"robot_failed": 1}
-    assert report["steps"] >= 4
+    assert report["steps"] > 0
     assert "There is no status packet" in done.stderr
