@@ -5,6 +5,7 @@ import importlib.util
 if importlib.util.find_spec("offboard_core") is None:
     collect_ignore = [
         "test_command.py",
+        "test_droid.py",
         "test_entries.py",
         "test_example_robot.py",
         "test_faults.py",

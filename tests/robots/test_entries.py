@@ -285,7 +285,7 @@ def test_a_broken_robot_is_a_row_with_its_cause_and_an_error_for_who_asks_for_it
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ("fly", "there is no robot 'fly'; there are: arm, gymnasium:ID, "),
+        ("fly", "there is no robot 'fly'; there are: arm, droid, gymnasium:ID, "),
         ("sin", "there is no robot 'sin'; did you mean sim?"),
         ("sim:it", "there is no robot 'sim:it'; say sim, without anything after a colon"),
         ("arm:", "there is no robot 'arm:'; say arm, without anything after a colon"),
