@@ -33,7 +33,8 @@ WHOLE = (
     ],
     ["--group", f"{ROOT / 'pyproject.toml'}:tests"],
     [
-        "cli", "client", "codecs", "engine", "environments", "frontends", "interop", "lerobot", "local", "openpi",
+        "cli", "client", "codecs", "engine", "environments", "evaluation", "frontends", "interop", "lerobot", "local",
+        "openpi",
         "openpi_client", "play", "plugins", "process", "remote", "robots", "scripted", "server", "testing", "workers",
     ],
 )  # fmt: skip

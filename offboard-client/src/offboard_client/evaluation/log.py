@@ -1,0 +1,156 @@
+"""Trials in a file, one line each, on disk before the next one begins: what an interrupted evaluation goes on from."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, cast
+
+from ..errors import BadParameter, ConfigurationError, brief
+from .plan import Plan
+from .trials import Trial
+
+#: The first line of a log names it.
+_FORMAT, _VERSION = "offboard_evaluation", 1
+_BEGIN = f'{{"{_FORMAT}"'.encode()
+#: No line is longer, in bytes.
+_LONGEST = 1 << 20
+
+
+class TrialLog:
+    """The trials of one evaluation in one file of JSON lines, which only grows.
+
+    ``plan``: with the further starts of an earlier part, if it had more. ``trials``: in the order in which they ended;
+    those that were annulled afterwards are ``annulled`` here. ``dropped``: whether the file ended in half a line, which
+    a killed process had left; that trial is played again.
+    """
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        """Begin ``path``, or go on with it if it was begun with such a plan, or with the beginning of it.
+
+        Raises ConfigurationError where it cannot be read or written, is no such log, or is being written by another
+        process; BadParameter where it was begun with another plan.
+        """
+        self.path, self.plan, self.trials, self.dropped = path, plan, list[Trial](), False
+        try:
+            self._file = path.open("ab", buffering=0)
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"{path}: it cannot be written: {error}") from error
+        try:
+            _take(self._file, path)
+            with path.open("rb") as file:
+                self._go_on(file, plan)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def append(self, trial: Trial) -> None:
+        """A trial more; it is on disk when this returns. Raises BadParameter for one of no plan, or OSError."""
+        if trial.model not in self.plan.models or trial.start not in self.plan.starts:
+            raise BadParameter(f"there is no trial of {trial.model} from start {trial.start} in this evaluation")
+        self._write({"trial": trial.as_dict()})
+        self.trials.append(trial)
+
+    def annul(self, index: int, reason: str) -> None:
+        """``trials[index]`` is annulled, and so played again. Raises BadParameter or OSError."""
+        if not 0 <= index < len(self.trials):
+            raise BadParameter(f"there is no trial {index}; there are {len(self.trials)}, counted from 0")
+        if not reason.strip():
+            raise BadParameter("a trial is annulled for a reason; it is in the report")
+        self._write({"annul": index, "reason": reason})
+        self._annulled(index, reason)
+
+    def close(self) -> None:
+        """Let another process have it."""
+        self._file.close()
+
+    def __enter__(self) -> TrialLog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _annulled(self, index: int, reason: str) -> None:
+        self.trials[index] = replace(self.trials[index], outcome="annulled", note=reason)
+
+    def _write(self, values: dict[str, Any]) -> None:
+        line = (json.dumps(values, allow_nan=False) + "\n").encode()
+        if len(line) > _LONGEST:
+            raise BadParameter(
+                f"a trial takes at most {_LONGEST} bytes in the log, not {len(line)}; say less in its note"
+            )
+        whole = os.fstat(self._file.fileno()).st_size
+        try:
+            while line:
+                line = line[self._file.write(line) :]
+            os.fsync(self._file.fileno())
+        except OSError:
+            # A disk that was full for a moment leaves no half a line for the next trial to be written behind.
+            with contextlib.suppress(OSError):
+                self._file.truncate(whole)
+            raise
+
+    def _go_on(self, file: BinaryIO, plan: Plan) -> None:
+        begun: Plan | None = None
+        number = whole = 0
+        while line := file.readline(_LONGEST + 1):
+            number += 1
+            if not line.endswith(b"\n"):
+                if len(line) > _LONGEST:
+                    raise self._wrong(number, f"it is longer than {_LONGEST} bytes")
+                if begun is None and not line.startswith(_BEGIN) and not _BEGIN.startswith(line):
+                    raise self._wrong(number, f"this is no log of an evaluation: {brief(line)}")
+                self.dropped = True
+                break
+            whole += len(line)
+            try:
+                begun = self._read(json.loads(line), begun)
+            except (BadParameter, ValueError, RecursionError) as error:
+                raise self._wrong(number, str(error)) from None
+        if self.dropped:
+            self._file.truncate(whole)
+        if begun is None:
+            self._write({_FORMAT: _VERSION, "plan": plan.as_dict()})
+            return
+        self.plan = begun if plan.starts == begun.starts[: len(plan.starts)] else begun.extended(plan)
+        self.plan.extended(replace(plan, starts=self.plan.starts))
+        if self.plan != begun:
+            self._write({"plan": self.plan.as_dict()})
+
+    def _read(self, line: object, begun: Plan | None) -> Plan:
+        """One line; the plan as it is from there on."""
+        values = cast("dict[str, Any]", line) if isinstance(line, dict) else {}
+        if begun is None:
+            if values.get(_FORMAT) != _VERSION:
+                raise BadParameter(f"this is no log of an evaluation in form {_VERSION}: {brief(values)}")
+            return Plan.from_dict(values.get("plan"))
+        if "trial" in values:
+            self.trials.append(Trial.from_dict(values["trial"]))
+        elif "plan" in values:
+            return begun.extended(Plan.from_dict(values["plan"]))
+        elif type(index := values.get("annul")) is int and 0 <= index < len(self.trials):
+            self._annulled(index, str(values.get("reason")))
+        else:
+            raise BadParameter(f"this is no trial: {brief(line)}")
+        return begun
+
+    def _wrong(self, number: int, why: str) -> ConfigurationError:
+        return ConfigurationError(f"{self.path}, line {number}: {why}. Mend it, or begin in another folder")
+
+
+def _take(file: BinaryIO, path: Path) -> None:
+    """Raises ConfigurationError while another process has the log open."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: whoever starts two runs into one folder is not told
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise ConfigurationError(
+            f"{path}: another process writes this evaluation; wait for it, or begin in another folder"
+        ) from None
