@@ -20,6 +20,8 @@ PAGE = Path(__file__).parents[2] / "docs/how-to/serve-lerobot.md"
 REMEMBER = ("multi_task_dit", "tdmpc", "vqbet")
 #: And those that draw no numbers.
 CERTAIN = ("pi0_fast",)
+#: Those that compute in bfloat16, whatever their checkpoint says: sums in another order differ by what that rounds.
+COARSE = ("wall_x",)
 #: Texts of several lengths, which a batch has to pad.
 TASK = "{0:0>{0}}"
 
@@ -202,7 +204,7 @@ def test_a_batch_answers_what_each_would_get_alone(policy, kind):
         for n, session in zip(numbers, sessions, strict=True)
     ]
     together = [answer.action for answer in policy.infer_many(items)]
-    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(together, alone, atol=5e-3 if kind in COARSE else 1e-5)
 
 
 def test_the_page_says_which_types_are_compared_here():

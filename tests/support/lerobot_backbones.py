@@ -25,6 +25,7 @@ QWEN2_5_VL = "tiny/qwen2.5-vl"
 INTERNVL = "tiny/internvl"
 QWEN3_VL = "tiny/qwen3-vl"
 V_JEPA2 = "tiny/vjepa2"
+WALL_X = "tiny/wall-x"
 
 #: A PaliGemma has 257,152 words, each a row; a Gemma of two layers does with these.
 VOCABULARY = 320
@@ -41,6 +42,7 @@ def fill(cache: Path) -> None:
     _internvl(_repository(cache, INTERNVL))
     _qwen3_vl(_repository(cache, QWEN3_VL))
     _v_jepa2(_repository(cache, V_JEPA2))
+    _wall_x(_repository(cache, WALL_X))
 
 
 @contextlib.contextmanager
@@ -168,29 +170,52 @@ def _ids(tokenizer: Any) -> dict[str, int]:
     }  # fmt: skip
 
 
-def _qwen2_5_vl(place: Path) -> None:
-    from transformers import (
-        Qwen2_5_VLConfig,
-        Qwen2_5_VLForConditionalGeneration,
-        Qwen2_5_VLProcessor,
-        Qwen2VLImageProcessor,
-    )
+_QWEN2_5_TEXT = {**_QWEN_TEXT, "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}}
+_QWEN2_5_VISION = {
+    "depth": 2, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 32,
+    "fullatt_block_indexes": [1], "window_size": 56,
+}  # fmt: skip
+
+
+def _qwen2_5_processor(place: Path, **more: str) -> Any:
+    from transformers import Qwen2_5_VLProcessor, Qwen2VLImageProcessor
     from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
 
-    tokenizer = _tokenizer(extra_special_tokens=_QWEN)
-    config = Qwen2_5_VLConfig(
-        text_config={**_QWEN_TEXT, "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}},
-        vision_config={
-            "depth": 2, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 32,
-            "fullatt_block_indexes": [1], "window_size": 56,
-        },
-        **_ids(tokenizer),
-    )  # fmt: skip
-    Qwen2_5_VLForConditionalGeneration(config).save_pretrained(place)
+    tokenizer = _tokenizer(extra_special_tokens={**_QWEN, **more})
     processor = Qwen2_5_VLProcessor(
         Qwen2VLImageProcessor(), tokenizer, Qwen2VLVideoProcessor(), chat_template=_QWEN_CHAT
     )
     processor.save_pretrained(place)
+    return processor
+
+
+def _qwen2_5_vl(place: Path) -> None:
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    tokenizer = _qwen2_5_processor(place).tokenizer
+    config = Qwen2_5_VLConfig(text_config=_QWEN2_5_TEXT, vision_config=_QWEN2_5_VISION, **_ids(tokenizer))
+    Qwen2_5_VLForConditionalGeneration(config).save_pretrained(place)
+
+
+def _wall_x(place: Path) -> None:
+    from lerobot.policies.wall_x.modeling_wall_x import Qwen2_5_VLMoEForAction
+    from lerobot.policies.wall_x.qwen_model import Qwen2_5_VLConfig
+
+    processor = _qwen2_5_processor(place, state="<|propri|>", action="<|action|>", action_fast="<|action_fast|>")
+    expert = {"hidden_size": 32, "intermediate_size": 16, "hidden_act": "silu"}
+    experts = {
+        "num_experts": 2, "experts": [expert, expert], "dof_config": {"arm": 12}, "dim_inputs": [32, 32],
+        "mlp_moe": True,
+    }  # fmt: skip
+    config = Qwen2_5_VLConfig(
+        text_config={**_QWEN2_5_TEXT, **experts},
+        vision_config=_QWEN2_5_VISION,
+        agent_pos_config={"arm": 12},
+        **_ids(processor.tokenizer),
+    )
+    model = Qwen2_5_VLMoEForAction(config, processor=processor)
+    model.resize_token_embeddings(len(processor.tokenizer))
+    model.save_pretrained(place)
 
 
 def _qwen3_vl(place: Path) -> None:

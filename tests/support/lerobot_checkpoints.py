@@ -23,7 +23,7 @@ INPUTS = {
 #: Types that take one camera → its name. LeRobot's TD-MPC fails at any other.
 ONE_CAMERA = {"tdmpc": "observation.image", "vqbet": "observation.images.left"}
 #: Types that name models on the Hub, which :mod:`lerobot_backbones` has.
-NAME_OTHERS = {"eo1", "evo1", "multi_task_dit", "pi0", "pi05", "pi0_fast", "smolvla", "vla_jepa", "xvla"}
+NAME_OTHERS = {"eo1", "evo1", "multi_task_dit", "pi0", "pi05", "pi0_fast", "smolvla", "vla_jepa", "wall_x", "xvla"}
 OUTPUTS = {"action": ("ACTION", (8,))}
 SETTINGS: dict[str, dict[str, Any]] = {
     "act": {
@@ -77,6 +77,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "gpt_n_head": 2, "gpt_hidden_dim": 16, "spatial_softmax_num_keypoints": 4, "vqvae_n_embed": 4,
         "vqvae_embedding_dim": 8, "vqvae_enc_hidden_dim": 8, "crop_shape": (56, 56),
         "pretrained_backbone_weights": None,
+    },
+    "wall_x": {
+        "pretrained_name_or_path": "tiny/wall-x", "chunk_size": 6, "n_action_steps": 4, "max_state_dim": 12,
+        "max_action_dim": 12,
     },
     "xvla": {
         "florence_config": {

@@ -113,7 +113,7 @@ _LISTED: Mapping[str, str] = {
         num_image_views num_integration_steps num_layers num_state_tokens
         num_subsample_critics num_target_vision_tokens num_train_timesteps num_video_frames num_vlm_layers
         objective pad_language_to paligemma_variant policy_kwargs postprocess_action_dim pre_norm
-        pre_snap_gripper_action prediction_mode prediction_type predictor_depth predictor_mlp_ratio
+        pre_snap_gripper_action prediction_type predictor_depth predictor_mlp_ratio
         predictor_num_heads prefix_length prompt_template proprio_dim q_ensemble_size rand_device
         relative_exclude_joints replace_final_stride_with_dilation resize_images_to resize_imgs_with_padding
         resize_shape return_cls_only rope_base rtc_ramp_rate self_attn_every_n_layers sequentially_select
@@ -146,6 +146,11 @@ REFUSED: Mapping[str, Refusal] = {
         (False,),
         "it counts the episodes of one robot, and here several play",
         "Set it to false, and let each robot send a seed (offboard.seed)",
+    ),
+    "prediction_mode": Refusal(
+        ("diffusion",),
+        "code that comes with its tokenizer would make actions of what it says, and none is run",
+        "Train it with diffusion",
     ),
     "task_field": Refusal(
         ("task",), "an observation brings its instruction as task, and nothing else", "Train it with task"
