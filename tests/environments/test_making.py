@@ -2,10 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from offboard_client.errors import LoadFailed
@@ -120,6 +123,47 @@ def test_a_python_that_is_not_here_is_told_with_those_that_are(described, packag
     ):
         make(offer, lambda _: None)
     assert [path.suffix for path in cache.iterdir()] == [".lock"]
+
+
+SHIM = """#!/bin/sh
+[ -n "$PYENV_VERSION" ] && exec {python} "$@"
+echo "pyenv: ${{0##*/}}: command not found
+
+The '${{0##*/}}' command exists in these Python versions:
+  {version}
+
+Note: See 'pyenv help global' for tips on allowing multiple" >&2
+exit 127
+"""
+
+
+@pytest.mark.parametrize("kind", ["of pyenv", "that does not run"])
+def test_a_python_on_the_path_which_uv_falls_over(kind, described, packages, monkeypatch, tmp_path):
+    version = ".".join(map(str, sys.version_info[:3]))
+    text = SHIM.format(python=sys.executable, version=version) if kind == "of pyenv" else "#!/bin/sh\nexit 1\n"
+    for name in ("python", "python3", f"python{version.rpartition('.')[0]}"):
+        (tmp_path / "shims").mkdir(exist_ok=True)
+        (tmp_path / "shims" / name).write_text(text)
+        (tmp_path / "shims" / name).chmod(0o755)
+    others = [] if kind == "of pyenv" else [str(Path(sys.executable).resolve().parent)]
+    monkeypatch.delenv("PYENV_VERSION", raising=False)
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "uv").symlink_to(shutil.which("uv"))
+    monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path / "shims"), str(tmp_path / "tools"), *others, "/bin"]))
+    python = make(described.offer, lambda _: None)
+    assert runs(python, "import pebble; print(pebble.VERSION)") == "1.0"
+
+
+def test_no_python_but_one_that_uv_falls_over(described, packages, monkeypatch, tmp_path):
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "python").write_text("#!/bin/sh\nexit 1\n")
+    (folder / "python").chmod(0o755)
+    (folder / "uv").symlink_to(shutil.which("uv"))
+    monkeypatch.setenv("PATH", str(folder))
+    offer = replace(described.offer, entry=replace(described.offer.entry, python="==3.2.*"))
+    with pytest.raises(LoadFailed, match=r"wants a Python ==3\.2\.\*; found were"):
+        make(offer, lambda _: None)
 
 
 def test_a_full_disk(described, packages, cache, monkeypatch):

@@ -11,7 +11,7 @@ import threading
 import pytest
 from offboard_client.errors import LoadFailed
 from offboard_core.process import Child, free_port
-from pids import alive
+from pids import alive, state
 from puppets import until
 
 
@@ -27,6 +27,20 @@ GRANDCHILD = """
     import subprocess, sys, time
     p = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     print("grandchild", p.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+#: A daemon, which has left the group and the session and its parent, and hears no signal but one.
+DESERTER = """
+    import os, signal, sys, time
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            print("grandchild", os.getpid(), flush=True)
+            os.kill(os.getpid(), signal.SIGSTOP)
+        os._exit(0)
+    os.wait()
     time.sleep(600)
 """
 
@@ -69,12 +83,36 @@ def test_a_clean_end_on_sigterm_is_waited_for_also_of_what_somebody_stopped(tmp_
     assert child.status() == 0
 
 
+def test_stop_reaches_whoever_has_left_the_group():
+    with Child(python(DESERTER), name="vendor") as child:
+        pid = grandchild_of(child)
+        until(lambda: state(pid) == "T", "it has stopped itself")
+    assert not alive(pid)
+
+
+def test_what_ends_under_the_shim_is_no_zombie():
+    """Orphans are the shim's children."""
+    code = DESERTER.replace("os.kill(os.getpid(), signal.SIGSTOP)", "pass")
+    with Child(python(code), name="vendor") as child:
+        pid = grandchild_of(child)
+        until(lambda: state(pid) is None, "it has been waited for")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
+def test_the_command_ends_with_a_shim_that_is_killed():
+    with Child(python("import os, time; print(os.getpid(), flush=True); time.sleep(600)"), name="vendor") as child:
+        until(lambda: child.last_line, "it runs")
+        os.kill(child._process.pid, signal.SIGKILL)
+        until(lambda: not alive(int(child.last_line)), "it ends, too")
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_the_servers_death_ends_everything(how):
+@pytest.mark.parametrize("started", [GRANDCHILD, DESERTER], ids=["child", "deserter"])
+def test_the_servers_death_ends_everything(how, started):
     server = textwrap.dedent(f"""
         import sys, time
         from offboard_core.process import Child
-        child = Child([sys.executable, "-c", {textwrap.dedent(GRANDCHILD)!r}], name="vendor", grace=0.2)
+        child = Child([sys.executable, "-c", {textwrap.dedent(started)!r}], name="vendor", grace=0.2)
         while "grandchild" not in child.tail():
             time.sleep(0.01)
         print(child.tail().split()[-1], flush=True)
@@ -231,6 +269,8 @@ def test_a_log_that_somebody_keeps_open_costs_no_thread_and_no_descriptor():
     before = len(os.listdir("/proc/self/fd"))
     with Child(python(deserter), name="vendor", grace=0.2) as child:
         pid = grandchild_of(child)
+        os.kill(child._process.pid, signal.SIGKILL)  # else that would end it
+        until(lambda: not child.running, "the shim is gone")
     try:
         assert alive(pid), "it has left the group"
         until(lambda: not child._reader.is_alive(), "its log is read no more")

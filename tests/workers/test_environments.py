@@ -1,6 +1,7 @@
 """A worker in another environment has offboard from this one, and everything else from its own."""
 
 import os
+import subprocess
 import sys
 import venv
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.types import ALONE, NO_CONTEXT
 from offboard_core.workers import Isolation, asked_for
+from waits import PATIENCE
 from worker_vendor import CHECKPOINT, loader
 
 #: What a worker needs of its environment.
@@ -115,6 +117,42 @@ def test_nothing_is_left_of_the_links(lean, tmp_path, monkeypatch):
     assert all(p.is_symlink() for p in links.iterdir() if p.name != "__pycache__")
     policy.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_server_leaves_that_is_killed_the_next_one_removes(lean, tmp_path, monkeypatch):
+    """And nothing of a server that lives, or of another program."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1].split(':')\n"
+        "from offboard_core.types import *\nfrom worker_vendor import *\n"
+        f"policy = loader(python=Path({str(lean / 'bin' / 'python')!r})).load(CHECKPOINT, lambda _: None, ALONE)\n"
+        "print('loaded', flush=True)\ninput()\npolicy.close()\n"
+    )
+    support = str(Path(__file__).parents[1] / "support")
+
+    def folders():
+        return set(tmp_path.glob("offboard-worker-*"))
+
+    def server():
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, support], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout.readline() == "loaded\n"
+        return process
+
+    (tmp_path / "offboard-worker-of-none").symlink_to(lean)
+    with server() as living:
+        [of_living, *_] = [folder for folder in folders() if not folder.is_symlink()]
+        with server() as killed:
+            killed.kill()
+            killed.wait(PATIENCE)
+        [of_killed] = folders() - {of_living, tmp_path / "offboard-worker-of-none"}
+        loader(python=lean / "bin" / "python").load(CHECKPOINT, print, ALONE).close()
+        assert folders() == {of_living, tmp_path / "offboard-worker-of-none"}, of_killed
+        assert list(of_living.iterdir())
+        living.communicate("\n", timeout=PATIENCE)
+    assert folders() == {tmp_path / "offboard-worker-of-none"}
 
 
 class TestAskedFor:

@@ -96,6 +96,8 @@ def _find_python(offer: Offer[EnvironmentEntry], uv: Uv, env: Path, report: Repo
         report(f"making the environment {offer.name}: there is no Python {wanted} here, and uv is asked for one")
 
     done, said = uv.run([*venv, "--no-python-downloads"], look)
+    while not done and uv.avoid(said):
+        done, said = uv.run([*venv, "--no-python-downloads"], look)
     if not done and _no_python(said):
         done, said = uv.run(venv, fetching)  # whether it may fetch one is among uv's own settings
         if not done:

@@ -28,6 +28,8 @@ _OTHERS = ("PYENV_VERSION", "PYENV_ROOT", "NETRC")
 PATIENCE = 600.0
 #: Seconds between two looks.
 _LOOK = 0.25
+_FELL_OVER = re.compile(r"Failed to inspect Python interpreter from .*?search path at `(.+)`")
+_PYENV_HAS = re.compile(r"^\s*(\d+\.\d+\.\d+)\s*$", re.MULTILINE)
 _USER, _QUERY = re.compile(r"(?<=://)[^/\s@]*@"), re.compile(r"(?<=\w)\?[^\s)'\"`]+=[^\s)'\"`]*")
 
 FAULTS = (
@@ -46,6 +48,12 @@ FAULTS = (
         r"Read-only file system|Permission denied",
         "a folder cannot be written to",
         "name another one (OFFBOARD_CACHE; uv's own: UV_CACHE_DIR), or make the environment as who may write there",
+    ),
+    Fault(
+        r"Failed to inspect Python interpreter",
+        "a Python that uv finds here does not run",
+        "mend it or take it off the PATH; of pyenv's the right one is chosen by PYENV_VERSION; or let uv fetch one "
+        "(`uv python install`)",
     ),
     Fault(
         r"\b(401|403)\b",
@@ -84,6 +92,21 @@ class Uv:
         self._program = find_uv(name)
         #: Bytes that it has written so far, of all its runs.
         self.written = 0
+        self._env = {"UV_NO_PROGRESS": "1"}
+
+    def avoid(self, said: str) -> bool:
+        """Do better with a Python of the PATH that uv fell over, as it ``said``; whether the next run differs."""
+        if (fell := _FELL_OVER.search(said)) is None:
+            return False
+        # pyenv has a program for each version of all its Pythons, of which only those run that are chosen.
+        versions = ":".join(_PYENV_HAS.findall(said))
+        if versions and "PYENV_VERSION" not in self._env:
+            self._env["PYENV_VERSION"] = versions
+            return True
+        before = self._env.get("PATH", os.environ.get("PATH", "")).split(os.pathsep)
+        after = [folder for folder in before if Path(folder) != Path(fell[1]).parent]
+        self._env["PATH"] = os.pathsep.join(after)
+        return after != before
 
     def run(self, arguments: Sequence[str], look: Callable[[str], None]) -> tuple[bool, str]:
         """Whether it succeeded, and the end of what it said; ``look`` is told of that now and then.
@@ -97,7 +120,7 @@ class Uv:
             name="uv",
             cwd=self._folder,
             inherit=(*variables, *_OTHERS),
-            env={"UV_NO_PROGRESS": "1"},
+            env=self._env,
             pass_fds=[self._lock],
             redact=without_secrets,
         ) as child:

@@ -40,13 +40,13 @@ class WorkerLoader(CheckpointLoader):
             "place": [place.replica, place.replicas],
         }
         start = {
-            "path": sys.path if links is None else [links.name],
+            "path": sys.path if links is None else [str(links.path)],
             "whole": whole,
             "level": logging.getLogger().getEffectiveLevel(),
         }
         which = f" {place.replica + 1}" if place.replicas > 1 else ""
         worker = Worker(recipe, start, python, self._isolation, name=f"{self._recipe.vendor}'s worker{which}")
-        let_go = _nothing if links is None else links.cleanup
+        let_go = _nothing if links is None else links.remove
         try:
             report("starting a worker")
             worker.open(report)
