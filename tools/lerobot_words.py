@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from offboard_lerobot import steps, words
+from offboard_lerobot import adapters, steps, words
 from offboard_lerobot.versions import Release, releases
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "lerobot.md"
@@ -34,7 +34,7 @@ with that release's default where the releases differ. `LeRobotLoader.environmen
 def page() -> str:
     """The whole page."""
     parts = [_HEAD, "## Policy types\n", _types(), "## Fields of config.json\n", *map(_word, words.WORDS)]
-    return "\n".join([*parts, "## Steps of the processors\n", _steps()])
+    return "\n".join([*parts, "## Adapters\n", _adapters(), "## Steps of the processors\n", _steps()])
 
 
 def _types() -> str:
@@ -66,6 +66,7 @@ def _word(word: str) -> str:
         for name in names:
             refusal = words.REFUSED[name]
             neutral = ", ".join(f"`{_shown(value)}`" for value in refusal.neutral)
+            neutral += f"; by {refusal.unless} at any" if refusal.unless else ""
             lines.append(f"| `{name}` | {_of(name)} | {neutral} | {refusal.why} | {refusal.do} |")
     elif word == "replaced":
         lines += ["| field | of | LeRobot is given |", "|---|---|---|"]
@@ -109,6 +110,20 @@ def _when(kind: str, having: dict[str, list[str]]) -> str:
     both = [each.name for each in releases() if kind in each.types]
     there = [name for name in both if kind in having[name]]
     return "" if there == both else f" ({', '.join(there)})"
+
+
+def _adapters() -> str:
+    lines = [
+        "Where `use_peft` is true, `adapter_config.json` says which weights are changed, and "
+        "`adapter_model.safetensors` by how much. PEFT gets the fields that are needed, and what has no word here and "
+        "asks for something is refused.\n",
+        "| word | fields of adapter_config.json |",
+        "|---|---|",
+    ]
+    for word in dict.fromkeys(adapters.FIELDS.values()):
+        names = ", ".join(f"`{name}`" for name in sorted(adapters.FIELDS) if adapters.FIELDS[name] == word)
+        lines.append(f"| {word} | {names} |")
+    return "\n".join([*lines, ""])
 
 
 def _steps() -> str:

@@ -44,9 +44,9 @@ WHOLE = (
 #: No Python for a set is a failure: a whole version would go untested.
 SETS = {
     "lerobot-0.4": (WORKSPACE, "lerobot[smolvla,xvla]==0.4.4"),
-    "lerobot-0.6": ("3.12", "lerobot[diffusion,eo1,evo1,multi_task_dit,pi,smolvla,vla_jepa,wallx,xvla]==0.6.1"),
+    "lerobot-0.6": ("3.12", "lerobot[diffusion,eo1,evo1,multi_task_dit,peft,pi,smolvla,vla_jepa,wallx,xvla]==0.6.1"),
 }
-SERVED = ["conformance", "device", "guided", "loader", "policy", "types", "words"]
+SERVED = ["adapters", "conformance", "device", "guided", "loader", "policy", "types", "words"]
 
 
 def find(version: str) -> str | None:

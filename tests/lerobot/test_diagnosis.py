@@ -8,7 +8,7 @@ import time
 import pytest
 from lerobot_checkpoints import write_files
 from object_store import upload
-from offboard_client.errors import ConfigurationError, LoadFailed, ModelNotFound
+from offboard_client.errors import ConfigurationError, ModelNotFound
 from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
 from offboard_lerobot.registry import LeRobotRegistry, recognises
@@ -50,7 +50,7 @@ NEVER = {
         lambda m: (m / "config.json").write_text(POINTER),
         r"config\.json is a Git LFS pointer",
     ),
-    "an adapter": (adapter, "it is a PEFT adapter, .*: merge it into that policy .* save the whole policy"),
+    "an adapter": (adapter, "it is a PEFT adapter, and there is no config.json that says so .*: save beside it what"),
     "an adapter by itself": (adapter_alone, "it is a PEFT adapter"),
     "a pickle": (
         lambda m: (m / "model.safetensors").rename(m / "pytorch_model.bin"),
@@ -147,7 +147,7 @@ def test_a_run_of_links_alone_is_recognised_and_told_what_to_copy(run):
 
 def test_weights_that_an_adapter_changes_are_not_served_without_it(tmp_path):
     source = from_flags(Plugins.discover(), checkpoints_dir=str(write_files(tmp_path / "m", use_peft=True)))
-    with pytest.raises(LoadFailed, match=r"says use_peft \(True\) in config\.json: an .* Merge it into them"):
+    with pytest.raises(ConfigurationError, match=r"no complete checkpoint: adapter_config\.json is missing"):
         source.default()
 
 

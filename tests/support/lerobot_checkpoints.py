@@ -7,6 +7,7 @@ import gc
 import importlib.metadata
 import importlib.util
 import json
+import shutil
 import struct
 import warnings
 from pathlib import Path
@@ -107,6 +108,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+#: Type → the layers that an adapter changes, where LeRobot names none itself.
+TARGETS = {"act": ["linear1", "linear2"], "diffusion": ["conv1.block.0", "cond_encoder.1"]}
+
+
 @functools.cache
 def kinds() -> list[str]:
     """The policy types that can be made here: of the installed LeRobot, and with transformers those that need it."""
@@ -187,6 +192,28 @@ def save_policy(folder: Path, kind: str, seed: int = 0) -> Path:
     return folder
 
 
+def save_adapter(folder: Path, base: Path, kind: str, seed: int = 0, **lora: Any) -> Path:
+    """A LoRA of random numbers for the policy in ``base``, saved as ``lerobot-train --peft`` saves it."""
+    import torch
+    from lerobot.policies.factory import get_policy_class
+    from peft import LoraConfig
+
+    policy = get_policy_class(kind).from_pretrained(base)
+    policy.config.pretrained_path = str(base)
+    targets = policy._get_default_peft_targets() or {"target_modules": TARGETS[kind]}
+    wrapped = policy.wrap_with_peft(LoraConfig(**{"r": 4, "lora_alpha": 8, **targets, **lora}))
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in wrapped.named_parameters():
+            if "lora_" in name or "modules_to_save" in name:  # what training would have changed
+                weight.add_(0.1 * torch.randn_like(weight))
+    wrapped.save_pretrained(folder)
+    wrapped.config.save_pretrained(folder)
+    for path in base.glob("policy_*"):
+        shutil.copy(path, folder)
+    return folder
+
+
 def spread(folder: Path, files: int = 3) -> Path:
     """The same checkpoint with its weights in about so many files, as the Hub's own library saves large ones."""
     from huggingface_hub import save_torch_state_dict
@@ -200,15 +227,16 @@ def spread(folder: Path, files: int = 3) -> Path:
     return folder
 
 
-def write_safetensors(path: Path, **tensors: list[float]) -> None:
-    """A safetensors file of float32 vectors, without the library."""
-    header, end = {}, 0
+def write_safetensors(path: Path, **tensors: Any) -> None:
+    """A safetensors file of float32 arrays, without the library."""
+    header, content = {}, b""
     for name, values in tensors.items():
-        header[name] = {"dtype": "F32", "shape": [len(values)], "data_offsets": [end, end + 4 * len(values)]}
-        end += 4 * len(values)
+        array = np.asarray(values, "<f4")
+        end = len(content) + array.nbytes
+        header[name] = {"dtype": "F32", "shape": array.shape, "data_offsets": [len(content), end]}
+        content += array.tobytes()
     text = json.dumps(header).encode()
-    numbers = [value for values in tensors.values() for value in values]
-    path.write_bytes(struct.pack("<Q", len(text)) + text + np.array(numbers, "<f4").tobytes())
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content)
 
 
 def write_files(folder: Path, *, kind: str = "act", **config: Any) -> Path:

@@ -21,11 +21,12 @@ from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from offboard_client.errors import LoadFailed, OffboardError
 from offboard_core.types import ALONE, NO_CONTEXT, Chunk, Placement, ReportProgress
 
+from .adapted import adapted
+from .adapters import base_of
 from .device import broken
 from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
 from .files import Files
 from .policy import LeRobotPolicy
-from .reading import INDEX, WEIGHTS
 from .weights import read_weights
 
 log = logging.getLogger(__name__)
@@ -50,11 +51,8 @@ def _write(files: Files, place: Path) -> None:
         **{name: {"steps": steps} for name, steps in files.steps.items()},
     }.items():
         (place / name).write_text(json.dumps(content), "utf-8")
-    for name in {*files.states, *files.weights}:
+    for name in files.states:
         (place / name).symlink_to((files.folder / name).absolute())
-    if WEIGHTS not in files.weights:
-        # A loader wants to see the one file that it knows. What is read of it is what the others hold together.
-        (place / WEIGHTS).symlink_to((files.folder / INDEX).absolute())
 
 
 def _build(
@@ -71,7 +69,7 @@ def _build(
         config.pretrained_backbone_weights = None
     report(f"reading the weights onto {target}")
     kind = get_policy_class(config.type)
-    model = read_weights(kind, config, Path(as_checked), [files.folder / name for name in files.weights])
+    model = _read(kind, config, files, str(target))
     model.to(target).eval()
     preprocess, postprocess = make_pre_post_processors(
         config,
@@ -89,6 +87,14 @@ def _build(
         policy.close()
         raise
     return policy
+
+
+def _read(kind: type[Any], config: Any, files: Files, device: str) -> Any:
+    if files.adapter is None:
+        return read_weights(kind, config, [files.folder / name for name in files.weights])
+    folder, names = base_of(files.adapter, files.type, local=True)
+    model = read_weights(kind, config, [folder / name for name in names])
+    return adapted(model, files.adapter, files.folder, device)
 
 
 def pick_device(asked: str | None, place: Placement = ALONE) -> torch.device:

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from offboard_core.types import Checkpoint, Field
 
+from .adapters import ADAPTED, ADAPTER, Adapter, read_adapter
 from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR, Incomplete, Unfit, as_sent, features
 from .places import PRETRAINED, Place
 from .reading import INDEX, WEIGHTS, header, read_json, weights
@@ -22,7 +23,6 @@ from .words import ANNOUNCED
 
 #: What offboard itself knows about a checkpoint; see ``docs/how-to/serve-lerobot.md``.
 RECORDED = "offboard.json"
-ADAPTER = "adapter_config.json"
 
 #: For the error about a folder that holds no checkpoint.
 EXPECTED = f"{PRETRAINED}/ (its config, whole weights and processors)"
@@ -30,8 +30,8 @@ EXPECTED = f"{PRETRAINED}/ (its config, whole weights and processors)"
 #: Files of a checkpoint that is saved in a way in which it cannot be served → what it is, and what to do about that.
 _OTHER_KINDS = {
     ADAPTER: (
-        "it is a PEFT adapter, which changes the weights of another policy and has none itself",
-        "merge it into that policy (merge_and_unload of peft), and save the whole policy with its processors",
+        f"it is a PEFT adapter, and there is no {CONFIG} that says so (use_peft)",
+        "save beside it what lerobot-train does: the policy's config with use_peft, and both processors",
     ),
     "pytorch_model.bin": (
         f"its weights are a pickle (pytorch_model.bin), which may run code and is not read; there is no {WEIGHTS}",
@@ -53,7 +53,7 @@ _CHUNK_KEYS = {
 class Files:
     """A complete ``pretrained_model`` folder. ``steps``: file name → its processing steps; {} before 0.4.
 
-    ``weights``: the files that hold them, several where an index names them.
+    ``weights``: the files that hold them, several where an index names them; none for an adapter, whose base has them.
     """
 
     location: str
@@ -63,6 +63,7 @@ class Files:
     steps: Mapping[str, list[Mapping[str, Any]]]
     recorded: Mapping[str, Any]
     weights: Sequence[str] = (WEIGHTS,)
+    adapter: Adapter | None = None
 
     @property
     def folder(self) -> Path:
@@ -77,8 +78,8 @@ class Files:
     @property
     def names(self) -> set[str]:
         """The files that a load reads."""
-        index = () if tuple(self.weights) == (WEIGHTS,) else (INDEX,)
-        return {CONFIG, *index, *self.weights, *self.steps, *self.states}
+        beside = (ADAPTER, ADAPTED) if self.adapter else () if tuple(self.weights) == (WEIGHTS,) else (INDEX,)
+        return {CONFIG, *beside, *self.weights, *self.steps, *self.states}
 
     @property
     def type(self) -> str:
@@ -116,8 +117,11 @@ class Files:
 
 def read(place: Place) -> Files:
     """Raises Incomplete that names the file and what is wrong with it; of a remote place also ConfigurationError."""
-    _check_kind(place)
-    config = read_json(place, CONFIG)
+    config = {} if place.size(CONFIG) is None else read_json(place, CONFIG)
+    adapter = read_adapter(place) if config.get("use_peft") else None
+    if adapter is None:
+        _check_kind(place)
+    config = config or read_json(place, CONFIG)
     if "input_shapes" in config:
         raise Unfit(
             f"{CONFIG} is of a LeRobot from before 2025, which described a policy by its input_shapes",
@@ -127,7 +131,7 @@ def read(place: Place) -> Files:
     for key, kind in (("type", str), ("input_features", dict), ("output_features", dict)):
         if not isinstance(config.get(key), kind) or not config[key]:
             raise Incomplete(f"{CONFIG} has no {key}: it is no policy that LeRobot trained")
-    names, tensors = weights(place)
+    names, tensors = weights(place) if adapter is None else ((), adapter.tensors)
     steps = _steps(place, tensors)
     recorded = next((at for at in (place, place.above()) if at is not None and at.size(RECORDED) is not None), None)
     return Files(
@@ -138,6 +142,7 @@ def read(place: Place) -> Files:
         steps=steps,
         recorded={} if recorded is None else read_json(recorded, RECORDED),
         weights=names,
+        adapter=adapter,
     )
 
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+_REVISION = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", re.ASCII)
 
 
 def why_not(name: object, local: bool) -> str | None:
@@ -19,17 +20,47 @@ def why_not(name: object, local: bool) -> str | None:
     if _NAME.fullmatch(name) and not name.startswith("."):
         if (local and Path(name).is_dir()) or _is_cached(name):
             return None
-        return f"is not on this machine, and nothing is fetched at a load. Fetch it once: hf download {name}"
+        return f"is not on this machine, and nothing is fetched at a load. {fetch_it(name)}"
     if not local:
         return "is a folder of the machine that trained it. Write the name that it has on the Hub"
     return None if Path(name).is_dir() else "is no folder of this machine. Copy it there, or write its name on the Hub"
 
 
+def folder_of(name: str, revision: str | None, local: bool) -> Path:
+    """The folder of this machine that is named so: itself, or what the Hub's cache has of it at a revision.
+
+    Raises ValueError with why there is none.
+    """
+    if why := why_not(name, local):
+        raise ValueError(why)
+    if local and Path(name).is_dir():
+        return Path(name)
+    at = revision or "main"
+    if _REVISION.fullmatch(at) and not at.startswith("."):
+        kept = _kept(name)
+        try:
+            commit = (kept / "refs" / at).read_text("utf-8").strip()
+        except (OSError, ValueError):
+            commit = at
+        if _NAME.fullmatch(commit) and (kept / "snapshots" / commit).is_dir():
+            return kept / "snapshots" / commit
+    raise ValueError(f"is not on this machine at revision {at!r:.80}. {fetch_it(name, revision)}")
+
+
+def fetch_it(name: str, revision: str | None = None) -> str:
+    """What to type."""
+    return f"Fetch it once: hf download {name}{f' --revision {revision}' if revision else ''}"
+
+
 def _is_cached(name: str) -> bool:
     try:
-        return any((_cache() / f"models--{name.replace('/', '--')}" / "snapshots").iterdir())
+        return any((_kept(name) / "snapshots").iterdir())
     except OSError:
         return False
+
+
+def _kept(name: str) -> Path:
+    return _cache() / f"models--{name.replace('/', '--')}"
 
 
 def _cache() -> Path:

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any, cast
 
 from offboard_client.errors import LoadFailed
 from offboard_core.checkpoints.remote import is_url
 
 from . import hub, steps
+from .adapters import base_of
 from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
 from .files import Files
 from .versions import Release, installed, releases, wrote
@@ -40,7 +42,10 @@ def understood(files: Files) -> Files:
             given(files, releases()[-1], releases()[-1].name)
         raise
     try:
-        return given(files, here, there)
+        understood = given(files, here, there)
+        if files.adapter is not None and find_spec("peft") is None:
+            raise LoadFailed(f"{files.location} is an adapter, and PEFT is not installed: pip install 'lerobot[peft]'")
+        return understood
     except LoadFailed as error:
         others = [release.name for release in releases() if release is not here and fits(files, release)]
         if not others:
@@ -79,8 +84,13 @@ def given(files: Files, here: Release, there: str) -> Files:
             f"know {', '.join(foreign)}. Train it with LeRobot {there}, or, if nothing that it computes depends on "
             "that, take it out of the file"
         )
-    if refused := [*_refused(files), *_unpaired(files)]:
+    if refused := [*_refused(files, here), *_unpaired(files)]:
         raise LoadFailed(f"{files.location} says {'; '.join(refused)}")
+    if files.adapter is not None:
+        try:
+            base_of(files.adapter, files.type, not is_url(files.location))
+        except ValueError as error:
+            raise LoadFailed(f"{files.location} names {error}") from None
     known = here.types[files.type]
     config = {name: value for name, value in files.config.items() if name in known}
     config.update((name, value) for name, value in REPLACED.items() if name in known)
@@ -154,12 +164,14 @@ def _normalizations(modes: Any, file: str, here: Release) -> Iterator[str]:
             yield f"the normalization {mode!r} of {kind} in {file}"
 
 
-def _refused(files: Files) -> Iterator[str]:
+def _refused(files: Files, here: Release) -> Iterator[str]:
     """What is known, and not honoured."""
+    if files.adapter is not None and REFUSED["use_peft"].unless == here.name:
+        yield from files.adapter.refused
     local = not is_url(files.location)
     for name, value in files.config.items():
         word = word_of(files.type, name)
-        if word == "refused" and not any(value is each or value == each for each in REFUSED[name].neutral):
+        if word == "refused" and not _is_honoured(name, value, here):
             yield f"{name} ({value!r:.40}) in {CONFIG}: {REFUSED[name].why}. {REFUSED[name].do}"
         if word == "hub" and not _is_neutral(value) and (why := hub.why_not(value, local)):
             yield f"{name} ({value!r:.80}) in {CONFIG}, which {why}"
@@ -183,6 +195,11 @@ def _forgotten(step: Mapping[str, Any], file: str, config: Mapping[str, Any]) ->
                 f"{field} ({meant!r:.40}) in {CONFIG}, and the step {step['registry_name']!r} of {file} has "
                 f"{said!r:.40} for it, for LeRobot saves it without. Write {option} into the step's config there"
             )
+
+
+def _is_honoured(name: str, value: Any, here: Release) -> bool:
+    refusal = REFUSED[name]
+    return refusal.unless == here.name or any(value is each or value == each for each in refusal.neutral)
 
 
 def _unpaired(files: Files) -> Iterator[str]:

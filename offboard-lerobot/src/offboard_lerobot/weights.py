@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import safetensors.torch
@@ -29,11 +30,11 @@ _SPREAD: dict[str, Sequence[Path]] = {}
 _load_one = safetensors.torch.load_file
 
 
-def read_weights(kind: type[Any], config: Any, folder: Path, parts: Sequence[Path]) -> Any:
-    """The policy of a ``pretrained_model`` folder, by LeRobot's own ``from_pretrained``, which knows its older names.
+def read_weights(kind: type[Any], config: Any, parts: Sequence[Path]) -> Any:
+    """The policy with the weights of these files, by LeRobot's own ``from_pretrained``, which knows its older names.
 
     That leaves what is missing random, and in some policies whatever it fails at; here it is an error.
-    ``parts``: the files that hold them, where they lie. Raises LoadFailed.
+    Raises LoadFailed.
     """
     _print_nothing()
     run_no_code()
@@ -46,8 +47,8 @@ def read_weights(kind: type[Any], config: Any, folder: Path, parts: Sequence[Pat
 
     watched: Any = type(kind.__name__, (kind,), {"load_state_dict": load_state_dict, "__module__": kind.__module__})
     shown = parts[0].with_name(WEIGHTS if _is_one(parts) else INDEX)
-    with _spread(folder / WEIGHTS, parts):
-        model = watched.from_pretrained(str(folder), config=config, local_files_only=True, strict=False)
+    with _as_one(parts) as folder:
+        model = watched.from_pretrained(folder, config=config, local_files_only=True, strict=False)
     model.__class__ = kind
     if not results:
         raise LoadFailed(f"{shown}: LeRobot could not read its weights; the log says why", permanent=True)
@@ -63,20 +64,24 @@ def read_weights(kind: type[Any], config: Any, folder: Path, parts: Sequence[Pat
 
 
 @contextlib.contextmanager
-def _spread(place: Path, parts: Sequence[Path]) -> Generator[None]:
-    """For this long, whoever reads ``place`` with safetensors gets what these files hold together.
+def _as_one(parts: Sequence[Path]) -> Generator[str]:
+    """A folder in which these files are the one that LeRobot looks for.
 
-    All of LeRobot's loaders read one file, each in its own way, and all by safetensors' ``load_file``.
+    Its loaders read it each in its own way, and all by safetensors' ``load_file``. Of several they get what these hold
+    together; what they see is a link to the index, which no other way of reading takes for weights.
     """
-    if _is_one(parts):
-        yield
-        return
-    safetensors.torch.load_file = _load_file
-    _SPREAD[str(place)] = parts
-    try:
-        yield
-    finally:
-        del _SPREAD[str(place)]
+    with TemporaryDirectory(prefix="offboard-") as folder:
+        place = Path(folder, WEIGHTS)
+        place.symlink_to((parts[0] if _is_one(parts) else parts[0].with_name(INDEX)).absolute())
+        if _is_one(parts):
+            yield folder
+            return
+        safetensors.torch.load_file = _load_file
+        _SPREAD[str(place)] = parts
+        try:
+            yield folder
+        finally:
+            del _SPREAD[str(place)]
 
 
 def _is_one(parts: Sequence[Path]) -> bool:

@@ -15,11 +15,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Refusal:
-    """``neutral``: the values at which the field asks for nothing; ``why`` any other is refused; what to ``do``."""
+    """``neutral``: the values at which the field asks for nothing; ``why`` any other is refused; what to ``do``.
+
+    ``unless``: the release that honours them all.
+    """
 
     neutral: tuple[Any, ...]
     why: str
     do: str
+    unless: str | None = None
 
 
 #: Word → what it means, for the table in the documentation.
@@ -133,8 +137,9 @@ _LISTED: Mapping[str, str] = {
 REFUSED: Mapping[str, Refusal] = {
     "use_peft": Refusal(
         (False,),
-        "an adapter changes its weights, and none is applied here",
-        "Merge it into them (merge_and_unload of peft), save the whole policy, and set use_peft to false",
+        "an adapter changes its weights, and LeRobot 0.4 is not asked to apply any",
+        "Serve it with LeRobot 0.6 (--env lerobot-0.6), or merge it into them (merge_and_unload of peft)",
+        unless="0.6.1",
     ),
     "use_delta_joint_actions_aloha": Refusal(
         (False,), "LeRobot has not made it", "Train it with absolute actions, or with relative ones of LeRobot 0.6"
