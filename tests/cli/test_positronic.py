@@ -98,8 +98,6 @@ def test_nothing_that_is_named_is_imported(name, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--output_dir=~/x"], "recording comes later: leave --output-dir away"),
-        (["--output-dir", "x"], "recording comes later: leave --output-dir away"),
         (["--driver=.eval_ui"], "the evaluation UI comes later, with recording and replay"),
         (["--driver", "eval_ui"], "the evaluation UI comes later, with recording and replay"),
         (["--driver.show_gui=True"], "the page that shows a run comes later, with recording and replay"),

@@ -158,7 +158,10 @@ def test_every_code_that_crosses_the_wire_is_a_class():
         "load_failed policy_failed invalid_action timeout model_lost unauthorized "
         "forbidden not_found full shutting_down internal"
     )
-    local = {"configuration", "robot_failed", "connection", "connection_lost", "protocol_error", "server_changed"}
+    local = {
+        "configuration", "robot_failed", "recording_failed", "connection", "connection_lost", "protocol_error",
+        "server_changed",
+    }  # fmt: skip
     assert set(BY_CODE) == {*sent.split(" "), *local}
     assert all(found.code == code for code, found in BY_CODE.items())
 

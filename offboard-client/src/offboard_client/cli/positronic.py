@@ -60,9 +60,7 @@ def from_positronic(command: str, arguments: Sequence[str]) -> list[str]:
 
 
 def refuse_later(arguments: Sequence[str]) -> None:
-    """Raises UsageError for what is not here yet: a run that somebody wanted recorded is not played without that."""
-    if peek(arguments, "output_dir") is not None:
-        raise UsageError("recording comes later: leave --output-dir away, and the run is played unrecorded")
+    """Raises UsageError for what is not here yet."""
     if peek(arguments, "driver") == "eval_ui":
         raise UsageError(
             "the evaluation UI comes later, with recording and replay; there are: --driver timed, --driver keyboard"

@@ -17,6 +17,7 @@ from .run_display import table
 from .run_dry import DryRun
 from .run_keyboard import Keyboard
 from .run_options import RunOptions, parse_run
+from .run_record import recorded, run_facts
 from .run_watch import interruptible, watched
 
 #: What leaves the episodes that are left unplayed.
@@ -77,6 +78,9 @@ def play(
     """
     report, line, length = Report(), Line(), options.length
     attended = options.driver == "keyboard"
+    facts = run_facts(
+        robot.spec, task.instruction, limits or RobotLimits(options.limits), options.playing, options.driver
+    )
     if attended:
         require_keys()
     try:
@@ -85,6 +89,7 @@ def play(
             line,
             nullcontext(Keyboard(controls, line, robot.leader is not None) if attended else None) as keyboard,
             watched(line, length, options.timings, keyboard, dry) as others,
+            recorded(options.recording, facts, line, controls) as recorder,
             connected(robot),
             closing(open_policy(line)) as session,
         ):
@@ -94,7 +99,7 @@ def play(
                 note(unheld)
             fit = require_fit(robot.spec, session, task.instruction)
             driver = TimedDriver(
-                session, robot, task, limits=limits, observers=(report, *others),
+                session, robot, task, limits=limits, observers=(report, *others, *([recorder] if recorder else [])),
                 playing=options.playing, attended=attended, controls=controls, fit=fit,
             )  # fmt: skip
             report.losses, report.stops = driver.losses, controls.stops

@@ -48,6 +48,7 @@ from ..terminal import (
 from .limit_options import LimitsFile, peek_limits, robot_limits, with_limits
 from .own_options import Part, listed, parse_together, robots_part
 from .positronic import REAL, from_positronic, refuse_later
+from .run_record import RecordingOptions
 
 T = TypeVar("T")
 
@@ -75,6 +76,7 @@ class RunOptions:
     """Who says when an episode begins and ends: the clock, or a person at the keyboard, who may also hold the arm."""
     timings: Path | None = None
     """Write a line for each step into this new CSV file: network, queue, decode, infer, robot …, in ms."""
+    recording: Annotated[RecordingOptions, tyro.conf.arg(name="")] = field(default_factory=RecordingOptions)
 
     def __post_init__(self) -> None:
         if self.seed < 0:

@@ -11,6 +11,7 @@ from ..play import LOSSES, Command, Exchange, Guard, HoldStill, Ladder, PolicySt
 from ..robots import Asked, Robot, Task, Vector
 from .attention import Attention
 from .freshness import Freshness
+from .sampling import Sampling
 from .telling import Audience
 
 #: Times that differ by less are the same time, in seconds: far below any period, far above the rounding of sums.
@@ -48,6 +49,7 @@ class Player:
         self._robot, self._task, self._stream, self._guard = robot, task, stream, guard
         self._ladder, self._attention, self._audience, self._clock = ladder, attention, audience, clock
         self._freshness = Freshness(robot)
+        self._sampling = Sampling(robot, audience, guard.control_period, clock)
         self._realtime: bool = getattr(robot, "realtime", False)
         stream.stands = not self._realtime
         # What is played next, and until when it may be.
@@ -69,6 +71,7 @@ class Player:
     def play(self, limit: float) -> bool:
         """``limit``: seconds of the robot's time. False if somebody ended it before. Raises what ends an episode."""
         self._at = self._start = self._now()
+        self._sampling.begin(self._at)
         self._observation, self._failure = {}, None
         self._drop()
         while self._left(limit) > self._guard.control_period - _SAME_TIME:
@@ -79,6 +82,7 @@ class Player:
                 self._lead(limit)
                 continue
             if self._retreat is not None:
+                self._look()
                 self._go_on_retreating(self._retreat)
                 continue
             self._ask()
@@ -146,11 +150,13 @@ class Player:
         if (said := self._attention.instruction) is not None:
             self._stream.task = said
         if not self._stream.wants(self._at):
+            self._look()
             return
         began = self._clock()
         with Asked("observe"):
             observation = dict(self._attention.observe())
             self._sent = self._clock()
+            self._sampling.saw(observation, self._at, self._at - self._start, self._sent, began, asked=True)
             if not self._freshness.together(observation, self._sent):
                 return
             if (instruction := self._task.instruction) is not None:
@@ -160,6 +166,10 @@ class Player:
         if not self._realtime:
             self._stream.wait(_WAIT)
 
+    def _look(self) -> None:
+        """For those who watch, between what the policy is asked about."""
+        self._sampling.look(self._at, self._at - self._start)
+
     def _lead(self, limit: float) -> None:
         """A person has the arm; what is played is checked as the policy's is. In the end the policy begins anew."""
         self._drop()
@@ -167,6 +177,7 @@ class Player:
         assert leader is not None
         period = self._guard.control_period
         while not self._attention.lost() and self._attention.led and self._left(limit) > period - _SAME_TIME:
+            self._look()
             with Asked("leader"):
                 action = dict(leader.action())
             commands = self._guard.check([Command(action, period)], self._measured())

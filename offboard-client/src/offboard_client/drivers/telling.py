@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import OffboardError
-from ..play import Answer, Command, EpisodeInfo, Exchange, Fit, Loss, Outcome, Rung, RunObserver, Shielded, Tick
+from ..play import Answer, Command, EpisodeInfo, Exchange, Fit, Loss, Outcome, Rung, RunObserver, Sample, Shielded, Tick
 
 
 class Audience:
@@ -16,6 +16,8 @@ class Audience:
     def __init__(self, observers: Iterable[RunObserver], clock: Callable[[], float], fit: Fit | None = None) -> None:
         self._observers = [each if isinstance(each, Shielded) else Shielded(each) for each in observers]
         self._clock, self._fit = clock, fit
+        #: So often somebody wants the robot observed, in Hz of its own time; 0: only what the policy is asked about.
+        self.sample_hz = max((observer.sample_hz for observer in self._observers), default=0.0)
 
     @property
     def losses(self) -> list[Loss]:
@@ -48,6 +50,11 @@ class Audience:
             )  # fmt: skip
             for observer in self._observers:
                 observer.answered(answer)
+
+    def sampled(self, sample: Sample) -> None:
+        """See :class:`Sample`."""
+        for observer in self._observers:
+            observer.sampled(sample)
 
     def ticked(self, command: Command, rung: Rung, at: float, seconds: float, observation: Mapping[str, Any]) -> None:
         """See :class:`Tick`; the robot has just come back from it."""

@@ -191,6 +191,12 @@ class RobotFailed(OffboardError):
     code = "robot_failed"
 
 
+class RecordingFailed(OffboardError):
+    """A recording on this machine cannot be written, or what was to be read is none. Never sent by a server."""
+
+    code = "recording_failed"
+
+
 class ServerChanged(OffboardError):
     """A session was to be opened anew, and what answers there now is another model or another contract."""
 

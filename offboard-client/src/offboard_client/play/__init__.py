@@ -24,7 +24,7 @@ from .guard import Guard
 from .homing import read_place
 from .ladder import Ladder, Patience
 from .limits_file import RobotLimits, load_limits
-from .observer import RUNGS, Answer, EpisodeInfo, Outcome, Rung, RunObserver, Tick
+from .observer import RUNGS, Answer, EpisodeInfo, Outcome, Rung, RunObserver, Sample, SamplingObserver, Tick
 from .pace import Pace
 from .pictures import Picture, pictures, suspicious
 from .policy import POLICIES, PolicyEntry, PolicySession, choose_policy, list_policies, open_policy
@@ -74,6 +74,8 @@ __all__ = [
     "RunObserver",
     "Rung",
     "SafetyLimits",
+    "Sample",
+    "SamplingObserver",
     "Shielded",
     "Shrinking",
     "Start",

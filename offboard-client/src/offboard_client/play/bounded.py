@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from ..errors import ConfigurationError, told
-from .observer import Answer, EpisodeInfo, Outcome, RunObserver, Tick
+from .observer import Answer, EpisodeInfo, Outcome, RunObserver, Sample, SamplingObserver, Tick
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,8 @@ class Shielded:
     def __init__(self, observer: RunObserver, name: str = "") -> None:
         self._observer = observer
         self.loss = Loss(name or type(observer).__name__)
+        #: So often it wants the robot observed, in Hz (:class:`.observer.SamplingObserver`); 0: as the policy is asked.
+        self.sample_hz: float = observer.sample_hz if isinstance(observer, SamplingObserver) else 0.0
 
     def started(self, episode: EpisodeInfo, /) -> None:
         """See :class:`.observer.RunObserver`."""
@@ -53,6 +58,11 @@ class Shielded:
     def ticked(self, tick: Tick, /) -> None:
         """See :class:`.observer.RunObserver`."""
         self._tell(self._observer.ticked, tick)
+
+    def sampled(self, sample: Sample, /) -> None:
+        """See :class:`.observer.SamplingObserver`; nothing for another."""
+        if isinstance(self._observer, SamplingObserver):
+            self._tell(self._observer.sampled, sample)
 
     def ended(self, outcome: Outcome, /) -> None:
         """See :class:`.observer.RunObserver`."""
@@ -73,17 +83,19 @@ class Shielded:
 class Bounded(Shielded):
     """An observer on a thread of its own, behind a queue: the arm never waits for it.
 
-    What finds ``size`` events waiting is dropped and counted. They hold their observations, so the memory is that of
-    ``size`` observations at most. Close it after the run, or use it as a context.
+    What finds ``size`` events waiting is dropped and counted. They hold their observations: where ``most`` is given,
+    so is what finds that many bytes of arrays waiting. Close it after the run, or use it as a context.
     """
 
-    def __init__(self, observer: RunObserver, size: int, name: str = "") -> None:
+    def __init__(self, observer: RunObserver, size: int, name: str = "", most: float = math.inf) -> None:
         """Raises ConfigurationError for no size at all."""
         if size < 1:
             raise ConfigurationError(f"an observer's queue has {size} places; expected 1 or more")
         super().__init__(observer, name)
-        self._size = size
-        self._queue: SimpleQueue[tuple[Callable[[Any], None], Any] | None] = SimpleQueue()
+        self._size, self._most = size, most
+        # Bytes that were put into the queue, by whoever calls, and taken out, by the thread.
+        self._put = self._taken = 0
+        self._queue: SimpleQueue[tuple[Callable[[Any], None], Any, int] | None] = SimpleQueue()
         self._closed = False
         self._leave = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"offboard-watch-{self.loss.observer}", daemon=True)
@@ -111,11 +123,22 @@ class Bounded(Shielded):
 
     def _tell(self, hear: Callable[[Any], None], event: Any) -> None:
         limit = self._size + (_RESERVE if isinstance(event, (EpisodeInfo, Outcome)) else 0)
-        if self._closed or self._queue.qsize() >= limit:
+        held = _held(event) if self._most < math.inf else 0
+        if self._closed or self._queue.qsize() >= limit or (held and self._put - self._taken + held > self._most):
             self.loss.dropped += 1
         else:
-            self._queue.put((hear, event))
+            self._put += held
+            self._queue.put((hear, event, held))
 
     def _run(self) -> None:
         while (waiting := self._queue.get()) is not None and not self._leave.is_set():
-            super()._tell(*waiting)
+            hear, event, held = waiting
+            super()._tell(hear, event)
+            self._taken += held
+
+
+def _held(event: Any) -> int:
+    """Bytes of the arrays that an event brings: those of its observation."""
+    if not isinstance(event, (Answer, Sample)):
+        return 0
+    return sum(value.nbytes for value in event.observation.values() if isinstance(value, np.ndarray))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from .fit import Fit
 from .schedule import Command
@@ -84,6 +84,23 @@ class Tick:
     apply_ms: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """What was observed, whether the policy was asked about it or not, for those that want to see all of a run.
+
+    ``at``: seconds, when it was there. ``seconds``: how old the episode was, on the robot's clock. ``observe_ms``: how
+    long the robot took to measure it. ``taken``: when names of it were measured, on the clock of ``at``; at ``at`` if
+    absent. ``asked``: whether the policy is asked about it.
+    """
+
+    observation: Mapping[str, Any]
+    at: float
+    seconds: float
+    observe_ms: float
+    taken: Mapping[str, float] = field(default_factory=dict[str, float])
+    asked: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of an episode. ``success``: None where nobody can tell. ``failure``: an error's code and text.
@@ -119,4 +136,18 @@ class RunObserver(Protocol):
 
     def ended(self, outcome: Outcome, /) -> None:
         """The episode is over; the robot was sent its last command."""
+        ...
+
+
+@runtime_checkable
+class SamplingObserver(RunObserver, Protocol):
+    """An observer that wants to see more than what the policy is asked about: the robot is observed for it in between.
+
+    ``sample_hz``: so often a second of the robot's time, as far as the robot can be observed without being late.
+    """
+
+    sample_hz: float
+
+    def sampled(self, sample: Sample, /) -> None:
+        """The robot was observed."""
         ...

@@ -1,0 +1,99 @@
+"""``offboard run … --output-dir DIR``: each episode into a file of its own."""
+
+from __future__ import annotations
+
+import platform
+import re
+import shlex
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..drivers import Playing
+from ..errors import ConfigurationError, counted
+from ..play import Bounded, Controls, Quit, RobotLimits
+from ..robots import RobotSpec
+from ..terminal import Line, note
+
+if TYPE_CHECKING:
+    from ..recording import Recorded
+
+#: Bytes of pictures, and events, that may wait for the disk; what comes then is not recorded, and the arm goes on.
+_WAITING, _EVENTS = 256 << 20, 65536
+#: Seconds that a disk has after a run for what still waits.
+_PATIENCE = 60.0
+_USER = re.compile(r"(?<=//)[^/@\s]*@")
+
+
+@dataclass(frozen=True)
+class RecordingOptions:
+    """What is recorded of a run, and where."""
+
+    output_dir: Path | None = None
+    """Record each episode into this folder as MCAP, which Foxglove and Rerun open: offboard-client[record]."""
+    record_hz: float = 30.0
+    """So often a second the robot is observed for the recording; its control period, where that is longer."""
+    record_video: bool = True
+    """Whether every camera frame is recorded, as video (H.264)."""
+    record_sent: bool = True
+    """Whether the frames that the policy is asked about are recorded as they were, without loss (PNG)."""
+    require_recording: bool = False
+    """End the run where the recording fails, on a full disk for example; else it goes on unrecorded."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.record_hz <= 1000:
+            raise ConfigurationError(f"--record-hz is {self.record_hz:g}; expected more than 0, and 1000 at most")
+
+
+@contextmanager
+def recorded(
+    options: RecordingOptions, facts: Mapping[str, Any], line: Line, controls: Controls
+) -> Generator[Bounded | None, None, None]:
+    """What records the run, if it is to be, on a thread of its own; in the end it says what there is.
+
+    Raises ConfigurationError without the libraries, RecordingFailed for a folder that cannot be written.
+    """
+    if options.output_dir is None:
+        yield None
+        return
+    from ..recording import Recorder, finish_all  # most runs are not recorded, and video's libraries are large
+
+    folder = options.output_dir.expanduser()
+    recorder = Recorder(
+        folder, facts, sample_hz=options.record_hz, video=options.record_video, sent=options.record_sent,
+        failing=(lambda error: controls.post(Quit())) if options.require_recording else None,
+    )  # fmt: skip
+    line.show("looking for recordings that a run has left behind unfinished")
+    for path in finish_all(folder):
+        note(f"{path.name} was left behind unfinished: what it has can be read now")
+    bounded = Bounded(recorder, _EVENTS, f"the recording in {folder}", _WAITING)
+    recorder.loss = bounded.loss
+    try:
+        yield bounded
+    finally:
+        bounded.close(_PATIENCE)
+        note(_summary(folder, recorder.recorded))
+
+
+def run_facts(
+    robot: RobotSpec, instruction: str | None, limits: RobotLimits, playing: Playing, driver: str
+) -> dict[str, Any]:
+    """What a recording says of the run that it is of, as JSON has forms for."""
+    command = " ".join(["offboard", *map(shlex.quote, sys.argv[1:])])
+    ours = {found.name: found.version for found in distributions() if str(found.name).startswith("offboard")}
+    return {
+        "command": _USER.sub("", command), "robot": robot.as_dict(), "task": instruction, "driver": driver,
+        "limits": asdict(limits.limits), "limits_file": None if limits.file is None else str(limits.file),
+        "playing": asdict(playing), "python": platform.python_version(), "machine": platform.node(), "versions": ours,
+    }  # fmt: skip
+
+
+def _summary(folder: Path, recorded: Recorded) -> str:
+    said = f"recorded {counted(len(recorded.files), 'episode')} in {folder}, {recorded.size / 1e6:.1f} MB"
+    if recorded.failure is not None:
+        said += f"; {counted(recorded.failed, 'episode')} not to the end: {recorded.failure}"
+    return said

@@ -1,0 +1,41 @@
+"""Episodes as MCAP files, which Foxglove and Rerun open: written while a robot is driven, and read again."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from ..errors import ConfigurationError
+
+if missing := [name for name in ("av", "foxglove_schemas_protobuf", "mcap") if find_spec(name) is None]:
+    raise ConfigurationError(
+        f"recordings need what is not installed here ({', '.join(missing)}): pip install 'offboard-client[record]'"
+    )
+
+from .file import RecordingFile
+from .pictures import VideoDecoder, decode_image, encode_png, starts
+from .reader import Episode, Said, read_observation, read_rows
+from .recorder import Recorded, Recorder, as_json
+from .rescue import finish, finish_all, is_finished
+from .topics import Topics, camera_of, is_picture, topic_of
+
+__all__ = [
+    "Episode",
+    "Recorded",
+    "Recorder",
+    "RecordingFile",
+    "Said",
+    "Topics",
+    "VideoDecoder",
+    "as_json",
+    "camera_of",
+    "decode_image",
+    "encode_png",
+    "finish",
+    "finish_all",
+    "is_finished",
+    "is_picture",
+    "read_observation",
+    "read_rows",
+    "starts",
+    "topic_of",
+]

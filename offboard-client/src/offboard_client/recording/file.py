@@ -1,0 +1,173 @@
+"""A recording's file: MCAP, written so that whatever ends the program leaves a file that opens."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, BinaryIO
+
+from mcap.writer import CompressionType, Writer
+
+from ..errors import RecordingFailed, told
+from .schemas import Schema, set_time
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nobody can replace a file that is open
+    fcntl = None
+
+#: The version of what the topics and the metadata mean; readers refuse a later one.
+VERSION = 1
+#: What the header of the file says it follows.
+PROFILE = "offboard"
+#: What the metadata records are called.
+EPISODE, OUTCOME = "offboard.episode", "offboard.outcome"
+NOTHING: Mapping[str, str] = MappingProxyType({})
+#: So often what was written is closed to the reader, in seconds: as much a killed run loses.
+_EVERY = 1.0
+_CHUNK = 1 << 20
+
+
+class RecordingFile:
+    """One file, of one episode or one session. Not thread-safe.
+
+    It is locked as long as it is open, so that others tell one that is being written from one that was left behind.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        """Makes ``path``. Raises RecordingFailed, and FileExistsError: nothing is written over another."""
+        self.path, self._clock = path, clock
+        self._stream = _Stream(path)
+        self._writer = Writer(_untyped(self._stream), chunk_size=_CHUNK, compression=CompressionType.ZSTD)
+        self._channels: dict[str, tuple[int, type[Any]]] = {}
+        self._schemas: dict[str, int] = {}
+        self._flushed = clock()
+        self.messages = 0
+        with self._failing():
+            self._writer.start(profile=PROFILE)
+
+    @property
+    def size(self) -> int:
+        """Bytes so far, but for what is not written yet."""
+        return self._stream.tell()
+
+    def describe(self, name: str, said: Mapping[str, Any]) -> None:
+        """A metadata record, each value as JSON. Raises RecordingFailed, also for what JSON has no form for."""
+        try:
+            texts = {key: json.dumps(value, allow_nan=True) for key, value in said.items()}
+        except (TypeError, ValueError) as error:
+            raise RecordingFailed(f"{name} has no form in JSON: {told(error)}") from error
+        with self._failing():
+            # What was said before it comes before it in the file, whatever ends the program now.
+            self._writer.flush()
+            self._writer.add_metadata(name, texts)
+            self._stream.flush()
+
+    def write(
+        self, topic: str, schema: Schema, at: int, said: Mapping[str, str] = NOTHING, stamp: int = -1, **fields: Any
+    ) -> None:
+        """A message of ``at``, nanoseconds since 1970, and with that ``timestamp`` unless ``stamp`` is another.
+
+        ``said``: of the topic, by whoever writes its first message. Raises RecordingFailed.
+        """
+        with self._failing():
+            if topic not in self._channels:
+                self._channels[topic] = self._channel(topic, schema, said), schema.message
+            channel, kind = self._channels[topic]
+            message = kind(**fields)
+            set_time(message.timestamp, at if stamp < 0 else stamp)
+            self._writer.add_message(channel, log_time=at, publish_time=at, data=message.SerializeToString())
+            self.messages += 1
+            if (now := self._clock()) - self._flushed >= _EVERY:
+                self._writer.flush()
+                self._stream.flush()
+                self._flushed = now
+
+    def finish(self) -> None:
+        """With its index, so that readers can seek. Raises RecordingFailed; the file is closed all the same."""
+        with contextlib.closing(self._stream), self._failing():
+            self._writer.finish()
+            self._stream.flush()
+
+    def abandon(self) -> None:
+        """Close it as it is: what was flushed can be read, and finished later. Never raises."""
+        with contextlib.suppress(OSError):
+            self._stream.close()
+
+    def discard(self) -> None:
+        """Remove it: nobody wants it."""
+        self.abandon()
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+
+    # -- inside ----------------------------------------------------------------------------------------
+    def _channel(self, topic: str, schema: Schema, said: Mapping[str, str]) -> int:
+        if schema.name not in self._schemas:
+            self._schemas[schema.name] = self._writer.register_schema(schema.name, "protobuf", schema.descriptors)
+        return self._writer.register_channel(topic, "protobuf", self._schemas[schema.name], metadata=dict(said))
+
+    @contextlib.contextmanager
+    def _failing(self) -> Any:
+        try:
+            yield
+        except OSError as error:
+            raise RecordingFailed(f"{self.path.name} cannot be written: {error.strerror or told(error)}") from error
+
+
+class _Stream:
+    """What the MCAP writer writes to: a write that fails leaves nothing of itself, so the file stays readable."""
+
+    def __init__(self, path: Path) -> None:
+        self._at = 0
+        try:
+            # Never an existing one: two runs may record into one folder.
+            self._file: BinaryIO = open(path, "xb", buffering=0)  # noqa: SIM115
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise RecordingFailed(f"no recording can be made at {path}: {error.strerror or told(error)}") from error
+        lock(self._file)
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file.fileno(), self._at)
+                self._file.seek(self._at)
+            raise
+        self._at += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._at
+
+    def flush(self) -> None:
+        pass  # it is not buffered: what a process wrote outlives the process
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def lock(file: BinaryIO) -> bool:
+    """Whether it is ours alone until it is closed. Where files cannot be locked it always is."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def _untyped(value: Any) -> Any:
+    return value

@@ -1,0 +1,122 @@
+"""Reading an episode's recording: what it says of itself, and what happened in it from one time to another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from google.protobuf.message import DecodeError
+from mcap.reader import SeekingReader
+from mcap.records import Channel
+
+from ..errors import RecordingFailed, told
+from ..wire import decode
+from .broken import BROKEN
+from .file import EPISODE, OUTCOME, PROFILE, VERSION
+from .rescue import finish, is_finished
+from .schemas import message_class
+
+
+class Said(NamedTuple):
+    """A message: its topic, what it is about (``name``, a canonical one), its time, and itself.
+
+    ``at``: nanoseconds since 1970. ``message``: with the fields of its schema (the page on recordings).
+    """
+
+    topic: str
+    name: str
+    at: int
+    message: Any
+
+
+class Episode:
+    """One episode that was recorded; a context that closes it. Nothing of it is loaded before it is asked for.
+
+    ``about``: what was known when it began. ``outcome``: what became of it; of an episode that was killed only that.
+    ``start``, ``end``: nanoseconds since 1970 of the first and the last message.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """One that was left behind unfinished is finished first. Raises RecordingFailed, naming what it is instead."""
+        self.path = path
+        if not is_finished(path) and not finish(path):
+            raise RecordingFailed(f"{path.name} is being recorded: wait until its run has ended")
+        try:
+            self._file = path.open("rb")
+        except OSError as error:
+            raise RecordingFailed(f"{path.name} cannot be read: {error.strerror or told(error)}") from error
+        try:
+            self._open()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def __enter__(self) -> Episode:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    @cached_property
+    def topics(self) -> Mapping[str, str]:
+        """What it holds: topic → the canonical name that it is about, or ""."""
+        return {channel.topic: channel.metadata.get("name", "") for channel in self._channels}
+
+    def messages(self, topics: Iterable[str], start: int | None = None, end: int | None = None) -> Iterator[Said]:
+        """Of these topics, by their times, from ``start`` on and before ``end``. Raises RecordingFailed."""
+        wanted = [topic for topic in topics if topic in self.topics]
+        if not wanted:
+            return
+        try:
+            for schema, channel, message in self._reader.iter_messages(wanted, starting_at=start, ending_before=end):
+                kind = message_class(schema.name if schema else "")
+                yield Said(
+                    channel.topic, channel.metadata.get("name", ""), message.log_time, kind.FromString(message.data)
+                )
+        except (*BROKEN, DecodeError) as error:
+            raise RecordingFailed(f"{self.path.name} is damaged: {told(error)}") from error
+
+    # -- inside ----------------------------------------------------------------------------------------
+    def _open(self) -> None:
+        try:
+            self._reader = SeekingReader(self._file)
+            header, summary = self._reader.get_header(), self._reader.get_summary()
+            told_ = {record.name: record.metadata for record in self._reader.iter_metadata()}
+        except BROKEN as error:
+            raise RecordingFailed(f"{self.path.name} is damaged: {told(error)}") from error
+        if header.profile != PROFILE or EPISODE not in told_ or summary is None or summary.statistics is None:
+            raise RecordingFailed(
+                f"{self.path.name} is an MCAP file, and no recording of offboard's: what `offboard run --output-dir` "
+                "writes says so"
+            )
+        self.about: dict[str, Any] = _read(told_[EPISODE])
+        self.outcome: dict[str, Any] = _read(told_.get(OUTCOME, {}))
+        if (version := self.about.get("version")) != VERSION:
+            raise RecordingFailed(
+                f"{self.path.name} is a recording of version {version}, and this offboard reads version {VERSION}: "
+                "use the offboard that wrote it, or a newer one"
+            )
+        self.start, self.end = summary.statistics.message_start_time, summary.statistics.message_end_time
+        self._channels: list[Channel] = list(summary.channels.values())
+
+
+def read_observation(message: Any) -> dict[str, Any]:
+    """What an answer's message says the policy was asked, beside the pictures. Raises BadMessage."""
+    return decode(message.observation)
+
+
+def read_rows(message: Any) -> list[dict[str, Any]]:
+    """The rows of an answer's message. Raises BadMessage."""
+    return decode(message.rows)
+
+
+def _read(said: Mapping[str, str]) -> dict[str, Any]:
+    return {name: json.loads(value) for name, value in said.items()}

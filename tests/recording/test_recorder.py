@@ -1,0 +1,239 @@
+"""What a recording holds of an episode, read again."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from filmed import CLOCK, WALL, FilmedRobot, answer, begin, observation, picture, play, record, sample, tick
+from offboard_client.errors import RecordingFailed
+from offboard_client.play import Bounded, Outcome, Sample
+from offboard_client.recording import (
+    Episode,
+    Recorder,
+    VideoDecoder,
+    decode_image,
+    read_observation,
+    read_rows,
+    starts,
+)
+from robot_fakes import FakeSession, rows
+
+
+def at(seconds: float) -> int:
+    return round(WALL * 1e9) + round(seconds * 1e9)
+
+
+def test_an_episode_says_what_it_is_and_what_became_of_it(tmp_path: Path) -> None:
+    with Episode(record(tmp_path / "new", command="offboard run sim here")) as episode:
+        about, outcome = episode.about, episode.outcome
+        assert (about["number"], about["seed"], about["control_period"], about["action_period"]) == (1, 7, 0.05, 0.1)
+        assert about["meta"] == {"model_id": "m", "action_fps": 10.0}
+        assert about["run"] == {"command": "offboard run sim here"}
+        assert (outcome["success"], outcome["scores"], outcome["steps"], outcome["exchanges"]) == (
+            True, {"reward": 1.5}, 12, 3,
+        )  # fmt: skip
+        assert (outcome["frames"], outcome["missed"], outcome["rungs"]) == (12, 0, {"playing": pytest.approx(0.6)})
+        assert (episode.start, episode.end) == (at(0), at(11 * 0.05 + 0.001))
+    assert episode.path.name == "20270115-080000-0001.mcap"
+
+
+def test_what_was_asked_and_answered_is_there_to_the_bit(tmp_path: Path) -> None:
+    with Episode(record(tmp_path)) as episode:
+        found = list(episode.messages(["/answer"]))
+        stills = {said.at: decode_image(said.message.data) for said in episode.messages(["/sent/wrist"])}
+    assert [said.at for said in found] == [at(number * 0.05 + 0.02) for number in (0, 4, 8)]
+    for said, number in zip(found, (0, 4, 8), strict=True):
+        sent = said.message.timestamp.seconds * 10**9 + said.message.timestamp.nanos
+        seen = {**read_observation(said.message), "image.wrist": stills[sent]}
+        expected = observation(number)
+        assert seen.keys() == expected.keys()
+        for name, value in expected.items():
+            assert np.array_equal(seen[name], value), name
+            assert getattr(seen[name], "dtype", None) == getattr(value, "dtype", None), name
+        first, second = read_rows(said.message)
+        assert first["action"]["target_pose"][2] == 0.3 + number / 1000
+        assert (first["timestamp"], second["timestamp"]) == (0.0, 0.1)
+
+
+def test_every_frame_is_in_the_video_at_its_time(tmp_path: Path) -> None:
+    decoder = VideoDecoder()
+    with Episode(record(tmp_path, periods=40)) as episode:
+        frames = [(said.at, said.message.data) for said in episode.messages(["/video/wrist"])]
+    assert [moment for moment, _ in frames] == [at(number * 0.05) for number in range(40)]
+    assert [number for number, (_, data) in enumerate(frames) if starts(data)] == [0, 30]
+    for number, (_, data) in enumerate(frames):
+        (shown,) = decoder.decode(data)
+        assert shown.shape == (48, 64, 3)
+        apart = [np.abs(shown.astype(int) - picture(other)).mean() for other in (number, number + 1)]
+        assert apart[0] < apart[1]
+
+
+def test_values_are_under_their_names_with_their_types(tmp_path: Path) -> None:
+    with Episode(record(tmp_path)) as episode:
+        assert episode.topics["/observation/robot_state/q"] == "robot_state.q"
+        joints = list(episode.messages(["/observation/robot_state/q"]))
+        assert [said.message.values[0] for said in joints] == [float(np.float32(n / 7)) for n in range(12)]
+        (pose, *_) = episode.messages(["/pose/robot_state/ee_pose"])
+        assert (pose.message.pose.position.z, pose.message.pose.orientation.w) == (0.3, 0.5)
+        assert [said.message.text for said in episode.messages(["/observation/task"])] == ["stack"]
+        played = list(episode.messages(["/played"]))
+        assert [said.message.rung for said in played] == ["playing"] * 12
+        assert [said.message.row for said in played[:5]] == [0, 0, 1, 1, 0]
+        chunk = next(episode.messages(["/chunk/target_pose"])).message
+        assert (list(chunk.offsets), chunk.width, len(chunk.values)) == ([0.0, 0.1], 7, 14)
+
+
+def test_a_part_is_read_by_its_times(tmp_path: Path) -> None:
+    with Episode(record(tmp_path, periods=100)) as episode:
+        part = [said.at for said in episode.messages(["/observed"], at(2), at(3))]
+    assert part == [at(number * 0.05) for number in range(40, 60)]
+
+
+def test_a_failure_a_takeover_and_a_rate_of_the_cameras_own(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, {})
+    begin(recorder)
+    seen = sample(recorder, 0, asked=True)
+    answer(recorder, seen, 0.0, None, failure=("infer_timeout", "no answer came"))
+    # The camera has nothing new: it gives out what it gave out before.
+    recorder.sampled(Sample({**observation(1), "image.wrist": seen["image.wrist"]}, CLOCK + 0.05, 0.05, 2.0))
+    recorder.sampled(Sample(observation(2), CLOCK + 0.1, 0.1, 2.0, {"image.wrist": CLOCK + 0.08}))
+    tick(recorder, 3, {"target_joints": np.zeros(7)}, rung="led")
+    recorder.ended(Outcome(None, ("infer_timeout", "no answer came"), stopped=True))
+    with Episode(recorder.recorded.files[0]) as episode:
+        assert [said.at for said in episode.messages(["/video/wrist"])] == [at(0), at(0.08)]
+        assert [said.message.failure for said in episode.messages(["/answer"])] == ["infer_timeout"]
+        assert [said.message.rung for said in episode.messages(["/played"])] == ["led"]
+        assert (episode.outcome["failure"], episode.outcome["stopped"]) == (["infer_timeout", "no answer came"], True)
+
+
+def test_what_nobody_wants_is_not_written(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, {}, video=False, sent=False)
+    begin(recorder)
+    sample(recorder, 0, asked=True)
+    recorder.ended(Outcome(True))
+    with Episode(recorder.recorded.files[0]) as episode:
+        assert not [topic for topic in episode.topics if topic.startswith(("/video", "/sent"))]
+    begin(recorder, 2)
+    recorder.ended(Outcome(True, kept=False))
+    assert len(list(tmp_path.iterdir())) == len(recorder.recorded.files) == 1
+
+
+def test_two_runs_record_into_one_folder(tmp_path: Path) -> None:
+    first, second = record(tmp_path), record(tmp_path)
+    assert first != second
+    for path in (first, second):
+        with Episode(path) as episode:
+            assert episode.outcome["success"] is True
+
+
+def test_a_driver_lets_it_see_what_lies_between_the_inferences(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, {}, sample_hz=25.0)
+    session = FakeSession(rows(*(step / 50 for step in range(10))), rows(0.0, 0.02), [], fps=50.0)
+    robot = play(session, recorder)
+    with Episode(recorder.recorded.files[0]) as episode:
+        observed = list(episode.messages(["/observed"]))
+        # Of 0.24 s in control periods of 20 ms, at 25 Hz: every second one; and what was asked, three times.
+        assert [round(said.message.seconds, 3) for said in observed] == [0.0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.24]
+        assert [said.message.sent for said in observed].count(True) == 3
+        assert robot.seen == len(observed) == len(list(episode.messages(["/video/wrist"])))
+    # A run that nobody watches so closely observes where the policy asks, and nowhere else.
+    session = FakeSession(rows(*(step / 50 for step in range(10))), rows(0.0, 0.02), [], fps=50.0)
+    assert play(session).seen == len(session.observations) == 3
+
+
+def test_a_robot_that_takes_long_to_observe_is_not_made_late(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Slow(FilmedRobot):
+        realtime = True
+        now = 0.0
+
+        def observe(self) -> dict[str, Any]:
+            self.now += 0.015
+            return super().observe()
+
+        def state(self) -> dict[str, Any]:
+            return FilmedRobot.observe(self)
+
+        def apply(self, action: Any, seconds: float) -> None:
+            super().apply(action, seconds)
+            self.now += seconds
+
+    robot, recorder = Slow(), Recorder(tmp_path, {})
+    with caplog.at_level(logging.WARNING):
+        play(FakeSession(rows(0.0, 0.1), rows(0.1), []), recorder, robot=robot, clock=lambda: robot.now)
+    with Episode(recorder.recorded.files[0]) as episode:
+        observed = list(episode.messages(["/observed"]))
+    assert observed
+    assert all(said.message.sent for said in observed)
+    assert "takes 15 ms of a control period of 20 ms" in caplog.text
+
+
+def test_what_waits_for_the_disk_is_bounded_in_bytes(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, {})
+    bounded = Bounded(recorder, 1000, "the recording", most=5 * picture(0).nbytes)
+    recorder.loss = bounded.loss
+    go, sampled = __import__("threading").Event(), recorder.sampled
+
+    def slow(sample_: Sample) -> None:
+        assert go.wait(60)
+        sampled(sample_)
+
+    recorder.sampled = slow  # type: ignore[method-assign]
+    begin(bounded)  # type: ignore[arg-type]
+    for number in range(20):
+        sample(bounded, number)  # type: ignore[arg-type]
+    go.set()
+    bounded.ended(Outcome(True))
+    bounded.close(60)
+    assert 14 <= bounded.loss.dropped < 20
+    with Episode(recorder.recorded.files[0]) as episode:
+        assert episode.outcome["missed"] == bounded.loss.dropped
+        assert len(list(episode.messages(["/observed"]))) == 20 - bounded.loss.dropped
+
+
+def test_a_disk_that_is_full_ends_the_recording_and_not_the_episode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures: list[RecordingFailed] = []
+    recorder = Recorder(tmp_path, {}, failing=failures.append)
+    begin(recorder)
+    sample(recorder, 0)
+    recorder._file._flushed = -1e9  # type: ignore[union-attr]  # the next message closes what was written so far
+    sample(recorder, 1)
+    stream, write = recorder._file._stream, recorder._file._stream._file.write  # type: ignore[union-attr]
+
+    class Full:
+        def __init__(self, file: Any) -> None:
+            self.file = file
+
+        def write(self, data: Any) -> int:
+            if len(data) > 7:
+                return write(data[:7])
+            raise OSError(28, "No space left on device")
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
+
+    monkeypatch.setattr(stream, "_file", Full(stream._file))
+    for number in range(2, 60):
+        recorder._file and setattr(recorder._file, "_flushed", -1e9)
+        sample(recorder, number)
+        tick(recorder, number, {"target_joints": np.zeros(7)})
+    recorder.ended(Outcome(True))
+    assert [error.text for error in failures] == [recorder.recorded.failure]
+    assert "No space left on device" in failures[0].text
+    with Episode(recorder.recorded.files[0]) as episode:  # what was written before can be read
+        assert [said.at for said in episode.messages(["/observed"])] == [at(0)]
+        assert episode.outcome["failure"][0] == "killed"
+    begin(recorder, 2)  # the next episode is recorded
+    recorder.ended(Outcome(True))
+    assert len(recorder.recorded.files) == 2
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecordingFailed, match="no folder for recordings can be made at"):
+        Recorder(tmp_path / "file" / "in", {})
