@@ -96,6 +96,8 @@ def test_with_a_plan_the_order_in_which_trials_end_does_not_matter():
     assert pairs(ahead, "a", "b", starts) == pairs(trials, "a", "b", starts)
     # The second start is not played yet by one of them: what comes after it waits.
     assert [a.start for a, _ in pairs(ahead[:-1], "a", "b", starts)] == [0]
+    # So does one that was annulled and is not played again yet.
+    assert [a.start for a, _ in pairs([*ahead[:-1], Trial("b", 1, "annulled")], "a", "b", starts)] == [0]
     # An error is no reason to wait: nothing more comes of that start.
     failed = [*ahead[:-1], Trial("b", 1, "error")]
     assert [a.start for a, _ in pairs(failed, "a", "b", starts)] == [0, 2, 3, 4]

@@ -39,7 +39,7 @@ def trials(came: NDArray[np.bool_]) -> list[Trial]:
 
 def verdicts(came: NDArray[np.bool_], planned: int) -> list[Comparison]:
     """What is said of them at the end. A verdict stays what it was when it was given, so all looks are in it."""
-    return compare_models(trials(came), MODELS[: came.shape[1]], planned)
+    return compare_models(trials(came), MODELS[: came.shape[1]], planned, ahead=False)
 
 
 def false_verdicts(seed: int, rates: Sequence[float], together: float, runs: int, *, planned: int, starts: int) -> int:

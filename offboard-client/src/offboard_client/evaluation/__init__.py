@@ -6,6 +6,9 @@ from .betting import fixed_interval, mean_interval
 from .comparison import Comparison, compare_models
 from .log import TrialLog
 from .plan import Plan, Turn
+from .report import EvaluationReport, ModelSummary, summarize
+from .report_html import as_html
+from .report_text import as_csv, as_json, as_markdown
 from .trials import COUNTED, MEASURES, OUTCOMES, Measure, Trial, TrialOutcome, pairs
 
 __all__ = [
@@ -13,14 +16,21 @@ __all__ = [
     "MEASURES",
     "OUTCOMES",
     "Comparison",
+    "EvaluationReport",
     "Measure",
+    "ModelSummary",
     "Plan",
     "Trial",
     "TrialLog",
     "TrialOutcome",
     "Turn",
+    "as_csv",
+    "as_html",
+    "as_json",
+    "as_markdown",
     "compare_models",
     "fixed_interval",
     "mean_interval",
     "pairs",
+    "summarize",
 ]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import BadParameter, counted
 from .betting import exceeds, more_numbers
 from .trials import Measure, Trial, pairs
-from .walk import crossing, more_pairs
+from .walk import MAX_STEPS, boundary, crossing, more_pairs
 
 #: How far ahead is looked for a verdict, in pairs: what would take longer is not worth a number.
 _FAR = 10
@@ -26,7 +26,8 @@ class Comparison:
     ``means``: of both, on these starts, by ``measure``. ``better``: the verdict; None: it is not decided. ``after``:
     the pair with which it was. ``level``: how often an evaluation as a whole has a false verdict, at most. ``more``:
     about how many more pairs decide, if it goes on like this; None: more than ten times what was planned, or they look
-    alike.
+    alike. ``lead``: after each pair, wins minus losses, or the sum of the differences of scores. ``bound``: the lead
+    that decides then, either way, where one can; () for scores.
     """
 
     first: str
@@ -40,6 +41,8 @@ class Comparison:
     after: int | None
     level: float
     more: int | None
+    lead: tuple[float, ...] = ()
+    bound: tuple[int | None, ...] = ()
 
     @property
     def worse(self) -> str | None:
@@ -85,13 +88,14 @@ def compare_models(
     starts: Sequence[int] | None = None,
     measure: Measure = "success",
     level: float = 0.05,
+    ahead: bool = True,
 ) -> list[Comparison]:
     """Every model with every other, valid at every look: it may be called after each trial, and any verdict be final.
 
     ``planned``: how many starts were planned before the first trial; verdicts hold beyond it, too. ``starts``: their
     order; trials count up to the first that is still to be played, so that verdicts do not depend on which trial ended
     first. None: in the order in which pairs became complete. ``level``: how likely *any* of the verdicts is false, at
-    most. What was decided stays so as trials are added.
+    most. What was decided stays so as trials are added. ``ahead``: whether ``more`` is looked for, which takes longest.
 
     Raises BadParameter.
     """
@@ -108,14 +112,17 @@ def compare_models(
     # A verdict holds at all the levels that can still come, so that it would also have come later.
     levels = [level / (2 * len(tests) - refuted) for refuted in range(len(tests))]
     decided: dict[int, tuple[int, int]] = {}
+    judged = levels[:1] * len(tests)
     while len(decided) < len(tests):
         left = levels[len(decided) :]
         new = [(i, verdict) for i, test in enumerate(tests) if i not in decided and (verdict := test.verdict(left))]
         if not new:
             break
         decided.update(new[:1])
-    left = levels[len(decided)] if len(decided) < len(tests) else level
-    return [test.comparison(level, decided.get(i), left) for i, test in enumerate(tests)]
+        judged[new[0][0]] = left[0]
+    if len(decided) < len(tests):
+        judged = [judged[i] if i in decided else levels[len(decided)] for i in range(len(tests))]
+    return [test.comparison(level, decided.get(i), judged[i], ahead) for i, test in enumerate(tests)]
 
 
 def _values(
@@ -153,7 +160,7 @@ class _Test:
             return None
         return max(found)
 
-    def comparison(self, level: float, verdict: tuple[int, int] | None, left: float) -> Comparison:
+    def comparison(self, level: float, verdict: tuple[int, int] | None, judged: float, ahead: bool) -> Comparison:
         differences = self.values[:, 0] - self.values[:, 1]
         wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
         means = self.values.mean(axis=0) if len(self.values) else np.zeros(2)
@@ -168,8 +175,18 @@ class _Test:
             better=None if verdict is None else self.first if verdict[1] > 0 else self.second,
             after=None if verdict is None else verdict[0] + 1,
             level=level,
-            more=None if verdict is not None else self._more(differences, wins, losses, left),
+            more=None if verdict is not None or not ahead else self._more(differences, wins, losses, judged),
+            lead=tuple(differences.cumsum().tolist()),
+            bound=self._bound(differences, judged),
         )
+
+    def _bound(self, differences: NDArray[np.float64], level: float) -> tuple[int | None, ...]:
+        if self.measure == "score":
+            return ()
+        steps = np.minimum((differences != 0).cumsum(), MAX_STEPS)
+        needed = boundary(self.planned, level, int(steps[-1])) if len(steps) else steps
+        leads = [int(needed[step - 1]) if step else 1 for step in steps]
+        return tuple(lead if lead <= step else None for lead, step in zip(leads, steps, strict=True))
 
     def _more(self, differences: NDArray[np.float64], wins: int, losses: int, level: float) -> int | None:
         if self.measure == "score":

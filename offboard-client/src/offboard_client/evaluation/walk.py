@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 #: Of ``planned`` pairs about so many decide something: with independent outcomes it is half of them at most.
 _DECISIVE = 0.4
 #: What of the level is left for a comparison that goes on beyond its plan.
-_RESERVE = 0.05
+_RESERVE = 0.1
 #: No walk is longer: what comes after decides nothing. It bounds what a boundary costs (0.6 s).
 MAX_STEPS = 1 << 12
 
@@ -59,7 +59,8 @@ def _boundary(planned: int, level: float, steps: int) -> NDArray[np.int64]:
         beyond = np.cumsum(places[high - 1 : steps + 1 : -1])[::-1]  # at 1 or more, 2 or more, …
         within = np.flatnonzero(spent + beyond <= allowed[step - 1])
         if len(within):
-            needed[step - 1] = bound = int(within[0]) + 1
+            bound = int(within[0]) + 1
+            needed[step - 1] = bound = bound + (step - bound) % 2  # where the walk can be after so many steps
             spent += beyond[bound - 1]
             places[steps + 1 + bound :] = places[: steps + 2 - bound] = 0.0
     needed.setflags(write=False)
@@ -69,12 +70,22 @@ def _boundary(planned: int, level: float, steps: int) -> NDArray[np.int64]:
 def more_pairs(
     walked: int, place: int, planned: int, level: float, decisive: float, won: float, limit: int
 ) -> int | None:
-    """After how many more pairs a walk that goes on at its pace crosses the boundary; None: not within ``limit``.
+    """After how many more pairs half of the walks that go on from here have crossed; None: not within ``limit``.
 
     ``walked``, ``place``: the steps so far, and wins minus losses. ``decisive``: the share of pairs that are a step.
     ``won``: the share of steps that are a win.
     """
-    ahead = np.arange(1, min(math.ceil(limit * decisive), MAX_STEPS - walked) + 1)
-    needed = boundary(planned, level, walked + len(ahead))[walked : walked + len(ahead)]
-    crossed = np.flatnonzero(np.abs(place + (2 * won - 1) * ahead) >= needed)
-    return max(1, round(float(ahead[crossed[0]]) / decisive)) if len(crossed) else None
+    ahead = min(math.ceil(limit * decisive), MAX_STEPS - walked)
+    needed = boundary(planned, level, walked + ahead)
+    middle = abs(place) + ahead + 1
+    places = np.zeros(2 * middle + 1)
+    places[middle + place] = 1.0
+    for step in range(walked + 1, walked + ahead + 1):
+        moved = np.zeros_like(places)
+        moved[1:-1] = won * places[:-2] + (1 - won) * places[2:]
+        bound = min(int(needed[step - 1]), middle + 1)
+        moved[middle + bound :] = moved[: middle - bound + 1] = 0.0
+        places = moved
+        if places.sum() <= 0.5:
+            return max(1, round((step - walked) / decisive))
+    return None
