@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from mcap.writer import CompressionType, Writer
 
 from ..errors import RecordingFailed, told
-from .schemas import Schema, set_time
+from .schemas import PICTURES, Schema, set_time
 
 try:
     import fcntl
@@ -28,9 +28,8 @@ PROFILE = "offboard"
 #: What the metadata records are called.
 EPISODE, OUTCOME = "offboard.episode", "offboard.outcome"
 NOTHING: Mapping[str, str] = MappingProxyType({})
-#: So often what was written is closed to the reader, in seconds: as much a killed run loses.
-_EVERY = 1.0
-_CHUNK = 1 << 20
+#: So often what was said is written, in seconds, and after so many bytes: as much a killed run loses.
+_EVERY, _MOST = 1.0, 8 << 20
 
 
 class RecordingFile:
@@ -43,8 +42,12 @@ class RecordingFile:
         """Makes ``path``. Raises RecordingFailed, and FileExistsError: nothing is written over another."""
         self.path, self._clock = path, clock
         self._stream = _Stream(path)
-        self._writer = Writer(_untyped(self._stream), chunk_size=_CHUNK, compression=CompressionType.ZSTD)
+        self._writer = Writer(_untyped(self._stream), chunk_size=2 * _MOST, compression=CompressionType.ZSTD)
         self._channels: dict[str, tuple[int, type[Any]]] = {}
+        # What is to be written, by what is read together: a chunk of the file is read whole. Who plots an hour of joints
+        # reads no picture, and who plays a video none of those that were sent.
+        self._waiting: dict[str, list[tuple[int, int, bytes]]] = {}
+        self._held = 0
         self._schemas: dict[str, int] = {}
         self._flushed = clock()
         self.messages = 0
@@ -64,9 +67,8 @@ class RecordingFile:
             raise RecordingFailed(f"{name} has no form in JSON: {told(error)}") from error
         with self._failing():
             # What was said before it comes before it in the file, whatever ends the program now.
-            self._writer.flush()
+            self._flush()
             self._writer.add_metadata(name, texts)
-            self._stream.flush()
 
     def write(
         self, topic: str, schema: Schema, at: int, said: Mapping[str, str] = NOTHING, stamp: int = -1, **fields: Any
@@ -81,18 +83,18 @@ class RecordingFile:
             channel, kind = self._channels[topic]
             message = kind(**fields)
             set_time(message.timestamp, at if stamp < 0 else stamp)
-            self._writer.add_message(channel, log_time=at, publish_time=at, data=message.SerializeToString())
+            data = message.SerializeToString()
+            self._waiting.setdefault(schema.name if schema in PICTURES else "", []).append((channel, at, data))
+            self._held += len(data)
             self.messages += 1
-            if (now := self._clock()) - self._flushed >= _EVERY:
-                self._writer.flush()
-                self._stream.flush()
-                self._flushed = now
+            if self._held >= _MOST or self._clock() - self._flushed >= _EVERY:
+                self._flush()
 
     def finish(self) -> None:
         """With its index, so that readers can seek. Raises RecordingFailed; the file is closed all the same."""
         with contextlib.closing(self._stream), self._failing():
+            self._flush()
             self._writer.finish()
-            self._stream.flush()
 
     def abandon(self) -> None:
         """Close it as it is: what was flushed can be read, and finished later. Never raises."""
@@ -106,6 +108,13 @@ class RecordingFile:
             self.path.unlink()
 
     # -- inside ----------------------------------------------------------------------------------------
+    def _flush(self) -> None:
+        waiting, self._waiting, self._held, self._flushed = self._waiting, {}, 0, self._clock()
+        for messages in waiting.values():
+            for channel, at, data in messages:
+                self._writer.add_message(channel, log_time=at, publish_time=at, data=data)
+            self._writer.flush()
+
     def _channel(self, topic: str, schema: Schema, said: Mapping[str, str]) -> int:
         if schema.name not in self._schemas:
             self._schemas[schema.name] = self._writer.register_schema(schema.name, "protobuf", schema.descriptors)

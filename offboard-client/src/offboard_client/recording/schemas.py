@@ -116,3 +116,7 @@ def _classes() -> dict[str, Any]:
     pool = descriptor_pool.Default()
     pool.AddSerializedFile(file.SerializeToString())
     return message_factory.GetMessageClassesForFiles([file.name], pool)
+
+
+#: Those whose messages are large.
+PICTURES = frozenset((video(), image()))
