@@ -1,7 +1,7 @@
 """What recording costs the arm, and what a long recording is like: ``python benchmarks/recording.py``.
 
-``arm``: the simulated arm at wall speed with both cameras at 30 Hz, played 30 actions a second by a server in a process
-of its own that thinks for 100 ms, with and without a recording in turn: how much the time between two set-points differs
+``arm``: the simulated arm at wall speed with both cameras at 30 Hz, played 30 actions a second by a server of its own
+process that thinks for 100 ms, with and without a recording in turn: how much the time between two set-points differs
 from the control period, and the processor time that it takes. ``long``: half an hour of two cameras of 480 × 640 at
 30 Hz, asked five times a second, written as fast as it goes: bytes, memory, and how long it takes to open it and to
 show a second in the middle.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from filmed import CLOCK, WALL, FilmedRobot, answer, begin, observation, picture, play, record, sample, tick
+from mcap.reader import SeekingReader
 from offboard_client.errors import RecordingFailed
 from offboard_client.play import Bounded, Outcome, Sample
 from offboard_client.recording import (
@@ -91,6 +92,19 @@ def test_a_part_is_read_by_its_times(tmp_path: Path) -> None:
     with Episode(record(tmp_path, periods=100)) as episode:
         part = [said.at for said in episode.messages(["/observed"], at(2), at(3))]
     assert part == [at(number * 0.05) for number in range(40, 60)]
+
+
+def test_who_plots_an_hour_of_joints_reads_no_picture(tmp_path: Path) -> None:
+    """A chunk is read whole, so each holds what is read together: numbers, a video, or pictures that were sent."""
+    path = record(tmp_path)
+    with path.open("rb") as file:
+        summary = SeekingReader(file).get_summary()
+    assert summary is not None
+    topics = {number: channel.topic.split("/")[1] for number, channel in summary.channels.items()}
+    kinds = [{topics[number] for number in chunk.message_index_offsets} for chunk in summary.chunk_indexes]
+    assert {"video"} in kinds
+    assert {"sent"} in kinds
+    assert not [kind for kind in kinds if len(kind) > 1 and kind & {"video", "sent"}]
 
 
 def test_a_failure_a_takeover_and_a_rate_of_the_cameras_own(tmp_path: Path) -> None:

@@ -44,8 +44,8 @@ class RecordingFile:
         self._stream = _Stream(path)
         self._writer = Writer(_untyped(self._stream), chunk_size=2 * _MOST, compression=CompressionType.ZSTD)
         self._channels: dict[str, tuple[int, type[Any]]] = {}
-        # What is to be written, by what is read together: a chunk of the file is read whole. Who plots an hour of joints
-        # reads no picture, and who plays a video none of those that were sent.
+        # What is to be written, by what is read together, for a chunk of the file is read whole: who plots an hour of
+        # joints reads no picture, and who plays a video none of those that were sent.
         self._waiting: dict[str, list[tuple[int, int, bytes]]] = {}
         self._held = 0
         self._schemas: dict[str, int] = {}
