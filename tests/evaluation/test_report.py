@@ -29,7 +29,7 @@ WRITERS = (as_markdown, as_json, as_csv, as_html)
 def some() -> list[Trial]:
     trials = [Trial("new", s, "success", seconds=10.0 + s - 100, steps=100, stages_ms=STAGES) for s in range(100, 107)]
     trials += [Trial("old", 100, "success", seconds=20.0, steps=200, stages_ms={"round_trip": (60.0, 300.0)})]
-    trials += [Trial("old", s, "fail", tags=("slipped", "slipped")) for s in range(101, 104)]
+    trials += [Trial("old", s, "fail", seconds=40.0, tags=("slipped", "slipped")) for s in range(101, 104)]
     trials += [
         Trial("old", 104, "partial", score=0.25, tags=("slipped", "late"), rungs_s={"playing": 30.0, "hold": 10.0})
     ]
@@ -57,12 +57,14 @@ def test_the_numbers_of_a_model():
 
 
 def test_a_start_that_was_played_again_counts_once():
-    [a] = summarize([Trial("a", 1, "fail", steps=5), Trial("a", 1, "success", steps=7)]).models
-    assert (a.trials, a.rate, a.steps, a.outcomes) == (1, 1.0, (7,), {"fail": 1, "success": 1})
+    report = summarize([Trial("a", 1, "fail", steps=5), Trial("a", 1, "success", steps=7), Trial("a", 1, "error")])
+    [a] = report.models
+    assert (a.trials, a.rate, a.steps, a.outcomes) == (1, 1.0, (7,), {"fail": 1, "success": 1, "error": 1})
+    assert 'title="start 1: success"' in as_html(report)
 
 
 def test_the_worst_round_trip_is_found():
-    trials = [Trial("a", s, "fail", stages_ms={"round_trip": (10.0 + s, 50.0 if s else 900.0)}) for s in range(3)]
+    trials = [Trial("a", s, "fail", stages_ms={"round_trip": (10.0 + s, 900.0 if s == 1 else 50.0)}) for s in range(3)]
     assert summarize(trials).models[0].stages_ms == {"round_trip": (11.0, 900.0)}
 
 
@@ -177,6 +179,7 @@ def test_trials_that_nobody_planned_have_no_verdict():
     report = summarize([Trial(m, s, "success" if m == "a" else "fail") for s in range(9) for m in "ab"])
     assert report.comparisons == ()
     assert report.left == 0
+    assert summarize([Trial("old", 100, "annulled")], PLAN).left == 16
     assert [model.successes for model in report.models] == [9, 0]
     assert "is better than" not in as_markdown(report) + as_html(report)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .betting import fixed_interval, mean_interval
 from .comparison import Comparison, compare_models
 from .log import TrialLog
+from .measured import measured_trial
 from .plan import Plan, Turn
 from .report import EvaluationReport, ModelSummary, summarize
 from .report_html import as_html
@@ -31,6 +32,7 @@ __all__ = [
     "compare_models",
     "fixed_interval",
     "mean_interval",
+    "measured_trial",
     "pairs",
     "summarize",
 ]

@@ -95,7 +95,8 @@ def compare_models(
     ``planned``: how many starts were planned before the first trial; verdicts hold beyond it, too. ``starts``: their
     order; trials count up to the first that is still to be played, so that verdicts do not depend on which trial ended
     first. None: in the order in which pairs became complete. ``level``: how likely *any* of the verdicts is false, at
-    most. What was decided stays so as trials are added. ``ahead``: whether ``more`` is looked for, which takes longest.
+    most. What was decided stays so as trials from further starts are added. ``ahead``: whether ``more`` is looked for,
+    which takes longest.
 
     Raises BadParameter.
     """
