@@ -50,7 +50,8 @@ def _types() -> str:
         [
             *lines,
             "",
-            "A type that neither has is refused by its name, with those that are served.",
+            "A type that neither has is a third party's, and served where its package (`lerobot_policy_…`) is",
+            "installed, or refused by its name.",
             "What was run here and what only read stands in [the how-to](../how-to/serve-lerobot.md#which-policies); a",
             "type whose processors have steps that are refused below is refused with them.",
             "",

@@ -46,7 +46,7 @@ SETS = {
     "lerobot-0.4": (WORKSPACE, "lerobot[smolvla,xvla]==0.4.4"),
     "lerobot-0.6": ("3.12", "lerobot[diffusion,eo1,evo1,multi_task_dit,peft,pi,smolvla,vla_jepa,wallx,xvla]==0.6.1"),
 }
-SERVED = ["adapters", "conformance", "device", "guided", "loader", "policy", "types", "words"]
+SERVED = ["adapters", "conformance", "device", "guided", "loader", "policy", "third_party", "types", "words"]
 
 
 def find(version: str) -> str | None:

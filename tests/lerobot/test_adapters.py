@@ -15,6 +15,7 @@ from lerobot_checkpoints import (
     write_files,
     write_safetensors,
 )
+from lerobot_loop import played
 from object_store import upload
 from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.catalog import from_flags
@@ -69,46 +70,26 @@ def answers(folder, kind):
         policy.close()
 
 
-def played(folder, kind):
-    """What LeRobot plays of each observation in turn, one chunk each, loaded as ``lerobot-rollout`` loads it."""
-    import torch
+def expected(folder, kind):
+    """What LeRobot plays of it, loaded as ``lerobot-rollout`` loads it.
+
+    As lerobot/rollout/context.py has it, which cannot be imported without what records data sets.
+    """
     from lerobot.configs.policies import PreTrainedConfig
-    from lerobot.policies.factory import get_policy_class, make_pre_post_processors
-    from lerobot.policies.utils import prepare_observation_for_inference
+    from lerobot.policies.factory import get_policy_class
     from peft import PeftConfig, PeftModel
 
     config = PreTrainedConfig.from_pretrained(folder)
-    # As lerobot/rollout/context.py has it, which cannot be imported without what records data sets.
     said = PeftConfig.from_pretrained(folder)
     policy = get_policy_class(kind).from_pretrained(said.base_model_name_or_path, config=config, revision=said.revision)
-    policy = PeftModel.from_pretrained(policy, folder, config=said)
-    policy.eval()
-    preprocess, postprocess = make_pre_post_processors(config, pretrained_path=str(folder))
-    policy.reset()
-    chunks = []
-    for number in (1, 2, 3):
-        torch.manual_seed(number)
-        if chunks and kind != "diffusion":
-            policy.reset()
-        queues = getattr(policy, "_queues", {})
-        for queue in (queues.get("action", []), getattr(policy, "_action_queue", [])):
-            queue.clear()
-        actions = []
-        for _ in range(config.n_action_steps):
-            inputs = prepare_observation_for_inference(model_inputs(number, kind), torch.device("cpu"), task="stack")
-            before = {name: queue.copy() for name, queue in queues.items() if name != "action"}
-            with torch.no_grad():
-                actions.append(postprocess(policy.select_action(preprocess(inputs)))[0].numpy())
-            queues.update(before) if actions[1:] else None
-        chunks.append(np.stack(actions))
-    return chunks
+    return played(PeftModel.from_pretrained(policy, folder, config=said), folder, kind, (1, 2, 3))
 
 
 @applied
 def test_it_answers_what_lerobot_plays(adapter, base, kind):
-    expected = played(adapter, kind)
+    wanted = expected(adapter, kind)
     got = answers(adapter, kind)
-    np.testing.assert_array_equal([chunk[: len(expected[0])] for chunk in got], expected)
+    np.testing.assert_array_equal([chunk[: len(wanted[0])] for chunk in got], wanted)
     assert not np.allclose(got, answers(base, kind)), "the base alone answers something else"
 
 
@@ -130,8 +111,7 @@ def act_base(lerobot, tmp_path_factory):
 @pytest.mark.parametrize("way", WAYS)
 def test_whatever_a_training_says_of_it_is_done(act_base, tmp_path, way):
     folder = save_adapter(tmp_path / "adapter", act_base, "act", 7, **WAYS[way])
-    expected = played(folder, "act")
-    np.testing.assert_array_equal(answers(folder, "act"), expected)
+    np.testing.assert_array_equal(answers(folder, "act"), expected(folder, "act"))
 
 
 def say(folder, name="adapter_config.json", **said):
@@ -142,19 +122,19 @@ def say(folder, name="adapter_config.json", **said):
 @applied
 def test_the_base_may_be_in_several_files_or_in_the_hubs_cache(act_base, tmp_path, monkeypatch):
     folder = save_adapter(tmp_path / "adapter", act_base, "act", 7)
-    expected = answers(folder, "act")
+    before = answers(folder, "act")
     several = spread(shutil.copytree(act_base, tmp_path / "several"))
     say(folder, base_model_name_or_path=str(several))
-    np.testing.assert_array_equal(answers(folder, "act"), expected)
+    np.testing.assert_array_equal(answers(folder, "act"), before)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     kept = tmp_path / "hub" / "models--org--base"
     (kept / "refs").mkdir(parents=True)
     (kept / "refs" / "v1").write_text("a1")
     shutil.copytree(act_base, kept / "snapshots" / "a1")
     say(folder, base_model_name_or_path="org/base", revision="v1")
-    np.testing.assert_array_equal(answers(folder, "act"), expected)
+    np.testing.assert_array_equal(answers(folder, "act"), before)
     say(folder, revision="a1")
-    np.testing.assert_array_equal(answers(folder, "act"), expected)
+    np.testing.assert_array_equal(answers(folder, "act"), before)
     say(folder, revision=None)
     with pytest.raises(LoadFailed, match=r"'org/base' as its base .*not on this machine at revision 'main'"):
         load(folder)

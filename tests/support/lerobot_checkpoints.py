@@ -152,8 +152,11 @@ def inputs_of(kind: str) -> dict[str, tuple[str, tuple[int, ...]]]:
     return {"observation.state": INPUTS["observation.state"], ONE_CAMERA[kind]: INPUTS["observation.images.left"]}
 
 
-def save_policy(folder: Path, kind: str, seed: int = 0) -> Path:
-    """A policy with random weights and made-up statistics, saved as ``lerobot-train`` saves it."""
+def save_policy(folder: Path, kind: str, seed: int = 0, **settings: Any) -> Path:
+    """A policy with random weights and made-up statistics, saved as ``lerobot-train`` saves it.
+
+    ``settings``: of its config, beside those that make it tiny.
+    """
     imported()
     import torch
     from lerobot.configs.types import FeatureType, PolicyFeature
@@ -170,7 +173,7 @@ def save_policy(folder: Path, kind: str, seed: int = 0) -> Path:
         output_features=features(OUTPUTS),
         device="cpu",
         push_to_hub=False,
-        **SETTINGS[kind],
+        **{**SETTINGS.get(kind, {}), **settings},
     )
     stats = {}
     for name, (kind_of, shape) in {**inputs, **OUTPUTS}.items():

@@ -26,7 +26,9 @@ from .adapters import base_of
 from .device import broken
 from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
 from .files import Files
+from .plugins import is_third_party, remembers
 from .policy import LeRobotPolicy
+from .reading import some
 from .weights import read_weights
 
 log = logging.getLogger(__name__)
@@ -83,6 +85,12 @@ def _build(
     report(f"warming up on {target}")
     try:
         _warm_up(policy, files)
+        if is_third_party(files.type) and (kept := remembers(model, lambda: _warm_up(policy, files))):
+            raise LoadFailed(
+                f"{files.folder}: its type {files.type!r} keeps something of one inference for the next in itself "
+                f"({some(kept)}), where several robots would share it",
+                permanent=True,
+            )
     except BaseException:
         policy.close()
         raise

@@ -19,6 +19,7 @@ from lerobot.policies.utils import populate_queues
 from lerobot.utils.constants import ACTION, OBS_IMAGE, OBS_IMAGES
 
 from .fast import refuse_what_stands_for_nothing
+from .plugins import is_third_party
 
 #: What an episode keeps; None: nothing.
 Memory = dict[str, Any] | None
@@ -67,6 +68,12 @@ class OneStep(Family):
     ) -> tuple[torch.Tensor, Sequence[Memory]]:
         """See :meth:`Family.chunk`."""
         return self.model.select_action(ready)[:, None], episodes
+
+
+class ThirdParty(Family):
+    """Policies of which nothing is known but LeRobot's contract: nobody has compared what several get in one call."""
+
+    batches = False
 
 
 class LooksBack(Family):
@@ -153,8 +160,10 @@ _HEADS = {"evo1": "model.action_head", "vla_jepa": "model.action_model"}
 
 
 def family_of(kind: str, model: Any) -> Family:
-    """How policies of this type are asked; of one that nobody here knows, by what it has."""
+    """How policies of this type are asked."""
     config = model.config
+    if is_third_party(kind):
+        return ThirdParty(model, draws=True)
     if kind == "tdmpc":
         return Plans(model, draws=config.use_mpc)
     if kind in ("sac", "gaussian_actor"):

@@ -101,6 +101,5 @@ def is_guided(kind: str, model: Any) -> bool:
     """
     supports = getattr(model, "supports_rtc", None)
     guided = supports() if callable(supports) else kind in _GUIDED
-    return bool(
-        guided and hasattr(model, "init_rtc_processor") and not getattr(model.config, "adapt_to_pi_aloha", False)
-    )
+    ready = hasattr(model, "init_rtc_processor") and hasattr(model.config, "chunk_size")
+    return bool(guided and ready and not getattr(model.config, "adapt_to_pi_aloha", False))

@@ -51,7 +51,7 @@ class LeRobotLoader(CheckpointLoader):
 
     def check(self, checkpoint: Checkpoint) -> None:
         """See :meth:`CheckpointLoader.check`."""
-        _servable(place_of(checkpoint.location))
+        _servable(place_of(checkpoint.location), loading=False)
 
     def load(self, checkpoint: Checkpoint, report: ReportProgress, place: Placement = ALONE) -> Policy[Any]:
         """See :meth:`CheckpointLoader.load`."""
@@ -105,13 +105,13 @@ def _check_same(files: Files, checkpoint: Checkpoint) -> None:
         )
 
 
-def _servable(place: Place, listed: Checkpoint | None = None) -> Files:
+def _servable(place: Place, listed: Checkpoint | None = None, *, loading: bool = True) -> Files:
     """A whole checkpoint that the installed LeRobot can load. Raises LoadFailed with what to do about any other.
 
     ``listed``: what it was when it was listed.
     """
     files = _whole(place)
-    understood = verdict.understood(files)
+    understood = verdict.understood(files, loading=loading)
     if listed is not None:
         _check_same(files, listed)
     return understood

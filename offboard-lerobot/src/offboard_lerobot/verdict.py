@@ -20,6 +20,7 @@ from . import hub, steps
 from .adapters import base_of
 from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
 from .files import Files
+from .plugins import ADVICE, installed_plugins, is_third_party, with_plugins
 from .versions import Release, installed, releases, wrote
 from .words import AS_BEFORE, NO_POLICIES, OF_ANOTHER, REFUSED, REPLACED, word_of
 
@@ -30,9 +31,11 @@ _STEP = ("registry_name", "class", "config", "state_file")
 _RELATIVE, _ABSOLUTE = "relative_actions_processor", "absolute_actions_processor"
 
 
-def understood(files: Files) -> Files:
+def understood(files: Files, *, loading: bool = True) -> Files:
     """What the installed LeRobot is given of a checkpoint. Raises LoadFailed with what it cannot honour, and why.
 
+    ``loading``: whether it is to be loaded now; third parties' packages are imported for that alone, and what they
+    know is not asked before.
     Where none is installed, that is told; and of a checkpoint that none would serve, what the newest cannot honour.
     """
     try:
@@ -42,6 +45,11 @@ def understood(files: Files) -> Files:
             given(files, releases()[-1], releases()[-1].name)
         raise
     try:
+        if is_third_party(files.type) and installed_plugins():
+            _check_said(files, here)
+            if not loading:
+                return files
+            here = with_plugins(here, files.type)
         understood = given(files, here, there)
         if files.adapter is not None and find_spec("peft") is None:
             raise LoadFailed(f"{files.location} is an adapter, and PEFT is not installed: pip install 'lerobot[peft]'")
@@ -84,8 +92,7 @@ def given(files: Files, here: Release, there: str) -> Files:
             f"know {', '.join(foreign)}. Train it with LeRobot {there}, or, if nothing that it computes depends on "
             "that, take it out of the file"
         )
-    if refused := [*_refused(files, here), *_unpaired(files)]:
-        raise LoadFailed(f"{files.location} says {'; '.join(refused)}")
+    _check_said(files, here)
     if files.adapter is not None:
         try:
             base_of(files.adapter, files.type, not is_url(files.location))
@@ -102,13 +109,24 @@ def given(files: Files, here: Release, there: str) -> Files:
         config[key] = {
             feature: {name: described[name] for name in _DESCRIPTION} for feature, described in config[key].items()
         }
-    listed = {name: [_plain(step) for step in each if _is_run(step)] for name, each in files.steps.items()}
+    listed = {name: [_plain(step, here) for step in each if _is_run(step)] for name, each in files.steps.items()}
     return replace(files, config=config, steps=listed)
+
+
+def _check_said(files: Files, here: Release) -> None:
+    if refused := [*_refused(files, here), *_unpaired(files)]:
+        raise LoadFailed(f"{files.location} says {'; '.join(refused)}")
 
 
 def _check_kind(files: Files, here: Release, there: str) -> None:
     if files.type in here.served:
         return
+    if is_third_party(files.type):
+        raise LoadFailed(
+            f"{files.location} holds a {files.type!r:.80} policy, which is none of LeRobot's own. {ADVICE}; these "
+            f"LeRobot policies are served: {', '.join(here.served)} (of LeRobot {there})",
+            permanent=True,  # as far as this environment goes
+        )
     what = f", which {NO_POLICIES[files.type]}" if files.type in NO_POLICIES else ""
     raise LoadFailed(
         f"{files.location} holds a {files.type!r} policy{what}; these LeRobot policies are served: "
@@ -146,13 +164,14 @@ def _foreign_step(step: Mapping[str, Any], file: str, here: Release) -> Iterator
     name, options = step["registry_name"], _options(step)
     if not _is_run(step):
         return
-    if name not in steps.RUN or name not in here.steps:
+    known = here.own_steps.get(name, steps.RUN.get(name) if name in here.steps else None)
+    if known is None:
         run = ", ".join(each for each in steps.RUN if each in here.steps)
         why = f"; {steps.NOT_RUN[name]}" if name in steps.NOT_RUN else ""
         yield f"the step {name!r} of {file} (here are run: {run}{why})"
         return
     for option, value in options.items():
-        if option not in steps.RUN[name] and not _is_neutral(value):
+        if option not in known and not _is_neutral(value):
             yield f"the option {option!r} of the step {name!r} of {file}"
     yield from (f"{key!r} of the step {name!r} of {file}" for key in step if key not in _STEP)
     yield from _normalizations(options.get("norm_map"), file, here)
@@ -222,7 +241,7 @@ def _unpaired(files: Files) -> Iterator[str]:
 
 def _defaults(files: Files, here: Release) -> Iterator[tuple[str, Any]]:
     """Fields that a checkpoint leaves to its release, where this one would take them otherwise."""
-    writer = wrote(files.config, files.steps) or next(each for each in releases() if files.type in each.types)
+    writer = wrote(files.config, files.steps) or next((each for each in releases() if files.type in each.types), here)
     for name, default in writer.types.get(files.type, {}).items():
         known = here.types[files.type]
         if name in known and known[name] != default and word_of(files.type, name) != "training":
@@ -234,8 +253,8 @@ def _is_run(step: Mapping[str, Any]) -> bool:
     return step["registry_name"] not in steps.LEFT_OUT and _options(step).get("enabled") is not False
 
 
-def _plain(step: Mapping[str, Any]) -> dict[str, Any]:
-    known = steps.RUN[step["registry_name"]]
+def _plain(step: Mapping[str, Any], here: Release) -> dict[str, Any]:
+    known = here.own_steps.get(step["registry_name"]) or steps.RUN.get(step["registry_name"], ())
     return {**step, "config": {name: value for name, value in _options(step).items() if name in known}}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files as resources
 from typing import Any
@@ -24,13 +24,17 @@ INSTALL = "pip install 'offboard-lerobot[lerobot]'"
 
 @dataclass(frozen=True)
 class Release:
-    """A release of LeRobot. ``types``: policy type → field of its config → default; ``steps``: name → options."""
+    """A release of LeRobot. ``types``: policy type → field of its config → default; ``steps``: name → options.
+
+    ``own_steps``: the same of what third parties' packages have registered beside them.
+    """
 
     name: str
     types: Mapping[str, Mapping[str, Any]]
     steps: Mapping[str, Sequence[str]]
     features: Sequence[str]
     normalizations: Sequence[str]
+    own_steps: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
 
     @property
     def served(self) -> list[str]:

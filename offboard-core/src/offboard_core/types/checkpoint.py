@@ -117,6 +117,7 @@ class CheckpointLoader(abc.ABC):
         """Raises LoadFailed if it can be seen that this cannot be loaded, with the cause and the next step.
 
         Asked of the default before the server listens. Reads what a listing reads, no weights and no model library.
+        ``permanent`` where this process lacks something: what runs in another environment is tried all the same.
         """
 
     def environment(self, checkpoint: Checkpoint) -> str | None:

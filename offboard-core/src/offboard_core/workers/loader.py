@@ -60,8 +60,14 @@ class WorkerLoader(CheckpointLoader):
 
     def check(self, checkpoint: Checkpoint) -> None:
         """See :meth:`CheckpointLoader.check`. What another environment can load, this one does not know."""
-        if self._isolation.python is None or self._inner.environment(checkpoint) is None:
-            self._inner.check(checkpoint)
+        elsewhere = self._isolation.python is not None
+        try:
+            if not elsewhere or self._inner.environment(checkpoint) is None:
+                self._inner.check(checkpoint)
+        except LoadFailed as error:
+            # What this process lacks, the other environment may have.
+            if not (elsewhere and error.permanent):
+                raise
         try:
             check_crosses(checkpoint_out(checkpoint))
         except (TypeError, ValueError, OverflowError) as error:
