@@ -122,6 +122,20 @@ def test_what_was_decided_stays_decided_as_trials_are_added():
         assert rates[0] == 0.7 or said["a", "b"][0] == "a"
 
 
+def test_which_trial_ends_first_decides_nothing():
+    """As where several robots play at once: the same trials in any order have the verdicts of one after the other."""
+    generator = np.random.default_rng(9)
+    for _ in range(20):
+        came = trials(successes(generator, (0.8, 0.4, 0.4), 0.0, 20))
+        shuffled = [came[i] for i in generator.permutation(len(came))]
+        said = compare_models(came, "abc", 20, starts=range(20))
+        assert compare_models(shuffled, "abc", 20, starts=range(20)) == said
+        # On the way, what is decided is decided in the end.
+        for look in range(0, len(came), 7):
+            for early, late in zip(compare_models(shuffled[:look], "abc", 20, starts=range(20)), said, strict=True):
+                assert early.better in (None, late.better)
+
+
 def test_planted_rates_get_the_right_verdicts():
     right = 0
     for seed in range(20):
