@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
+import pty
+import threading
+import tty
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +24,7 @@ from offboard_client.testing import RobotConformance
 from offboard_core import InferenceServer
 from offboard_process import in_process
 from stand_in_arm import MOTORS, RANGES, install, write_calibration
-from waits import PATIENCE
+from waits import PATIENCE, until
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +38,7 @@ def plugin(lerobot, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def make(plugin: Path, tmp_path: Path) -> Callable[..., Robot]:
     """An arm whose calibration lies in ``tmp_path``, by LeRobot's flags."""
     write_calibration(tmp_path)
+    (tmp_path / "torn.json").write_text('{"shoulder_pan": ')
 
     def make(kind: str = "stand_in", rate: float = 50.0, gripper_open: Any = 100, **flags: Any) -> Robot:
         chosen = choose_robot(f"lerobot:{kind}")
@@ -116,6 +122,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a flag that it does not take": ({"prot": "x"}, "does not take these --robot.NAME: .*prot"),
     "a value of another type": ({"use_degrees": "maybe"}, "use_degrees"),
     "the type twice": ({"type": "stand_in"}, "follows after the colon"),
+    "a calibration that is no JSON": ({"id": "torn"}, r"its calibration, of --robot\.id torn, is no JSON"),
     "one that was not calibrated": ({"id": "yours"}, r"no calibration at .*yours\.json.*lerobot-calibrate"),
     "another unit": ({"fault": "mode"}, "called gripper"),
     "no bus": ({"fault": "no bus"}, "no bus of its own"),
@@ -169,7 +176,7 @@ def bus(lerobot, monkeypatch: pytest.MonkeyPatch) -> Iterator[FeetechBus]:
     bus = FeetechBus({i: RANGES[name] for i, name in enumerate(MOTORS, 1)})
 
     def is_over(handler: Any) -> bool:
-        return handler.getTimeSinceStart() > (50 if bus.silent else 1000 * PATIENCE)
+        return handler.getTimeSinceStart() > (50 if bus.silent or bus.losing else 1000 * PATIENCE)
 
     monkeypatch.setattr("scservo_sdk.PortHandler.isPacketTimeout", is_over)
     yield bus
@@ -202,7 +209,7 @@ def test_an_so101_that_is_another_one_or_gone_is_told(make: Callable[..., Robot]
     with connected(robot):
         seen = robot.observe()
         bus.silent = True
-        with pytest.raises(ConnectionError):
+        with pytest.raises(RobotFailed, match=r"cannot be observed: .*no status packet!; look at the arm's cable"):
             robot.observe()
         bus.silent = False
         robot.apply({"target_motors": seen["motors"]}, 0.02)
@@ -213,10 +220,113 @@ def test_an_so101_that_is_another_one_or_gone_is_told(make: Callable[..., Robot]
     ):
         pass
     bus.silent = True
-    with pytest.raises(RobotFailed, match="Missing motor IDs"), connected(make("so101_follower", port=bus.port)):
+    with (
+        pytest.raises(RobotFailed, match="Missing motor IDs") as missing,
+        connected(make("so101_follower", port=bus.port)),
+    ):
         pass
+    assert missing.value.text.startswith("the arm cannot be connected: ")
+    assert "is this the arm's port (lerobot-find-port), and is its power on?" in missing.value.text
     with pytest.raises(RobotFailed, match="lerobot-find-port"), connected(make("so101_follower", port="/dev/no-such")):
         pass
+
+
+def test_a_lost_answer_ends_no_episode(make: Callable[..., Robot], bus: FeetechBus) -> None:
+    with connected(make("so101_follower", port=bus.port)) as robot:
+        for read in (robot.observe, robot.state):
+            bus.lost = 2
+            read()
+            assert bus.lost == 0
+
+
+def test_nothing_is_written_to_another_device(make: Callable[..., Robot], lerobot) -> None:
+    """It says what no servo says; the arm's torque is not switched off there."""
+    device, driver = pty.openpty()
+    tty.setraw(driver)
+    said: list[bytes] = []
+
+    def chatter() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                said.append(os.read(device, 4096))
+                os.write(device, b"\xff\xff\x00ok\r\n")
+
+    thread = threading.Thread(target=chatter, daemon=True)
+    thread.start()
+    with (
+        pytest.raises(RobotFailed, match="is this the arm's port"),
+        connected(make("so101_follower", port=os.ttyname(driver))),
+    ):
+        pass
+    # Of Feetech's instructions, the fifth byte: a ping, and no write.
+    assert {packet[4] for packet in said} == {1}
+    os.close(driver)
+    os.close(device)
+    thread.join(PATIENCE)
+
+
+class Camera:
+    """What LeRobot's camera asks of OpenCV: one that has its own size and rate, whatever is set."""
+
+    size, rate, plugged = (640, 480), 30, True
+
+    def __init__(self, *arguments: Any) -> None:
+        import cv2
+
+        self._held = {cv2.CAP_PROP_FPS: self.rate} | dict(
+            zip((cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT), self.size, strict=True)
+        )
+
+    def isOpened(self) -> bool:
+        return True
+
+    def get(self, what: int) -> float:
+        return self._held.get(what, 0)
+
+    def set(self, what: int, value: float) -> bool:
+        return True
+
+    def read(self) -> tuple[bool, Any]:
+        return self.plugged, np.zeros((*self.size[::-1], 3), np.uint8)
+
+    def release(self) -> None:
+        pass
+
+
+CAMERA = {"front": {"type": "opencv", "index_or_path": 0, "width": 640, "height": 480, "fps": 30}}
+
+
+@pytest.mark.parametrize(
+    ("has", "says"),
+    [
+        ({"size": (320, 240)}, r"capture_width=640 \(actual_width=320"),
+        ({"rate": 10}, r"fps=30 \(actual_fps=10"),
+    ],
+    ids=["size", "rate"],
+)
+def test_a_camera_of_another_size_or_rate_is_told(
+    make: Callable[..., Robot], bus: FeetechBus, monkeypatch: pytest.MonkeyPatch, has: dict[str, Any], says: str
+) -> None:
+    monkeypatch.setattr("cv2.VideoCapture", type("Other", (Camera,), has))
+    with (
+        pytest.raises(RobotFailed, match=rf"{says}.*; say in --robot\.cameras what the camera has"),
+        connected(make("so101_follower", port=bus.port, cameras=CAMERA)),
+    ):
+        pass
+
+
+def test_a_camera_that_is_unplugged_is_told_and_the_arm_let_go(
+    make: Callable[..., Robot], bus: FeetechBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = type("Other", (Camera,), {})
+    monkeypatch.setattr("cv2.VideoCapture", other)
+    monkeypatch.setattr("threading.excepthook", lambda args: None)  # the camera's own thread ends by an exception
+    with connected(make("so101_follower", port=bus.port, cameras=CAMERA)) as robot:
+        robot.observe()
+        other.plugged = False
+        with pytest.raises(RobotFailed, match=r"cannot be observed: .*Camera.*; look at the camera's cable"):
+            until(lambda: robot.observe() is None, "the camera is missed")
+    assert bus.get(1, 40) % 256 == 0, "the torque is off"
 
 
 def test_an_so101_that_is_unplugged_in_mid_episode_ends_the_run_and_not_its_report(

@@ -36,6 +36,8 @@ class FeetechBus:
             self.put(number, PRESENT, at)
         #: Nobody answers any more, as where the power is off.
         self.silent = False
+        #: How many answers of the first servo get lost, and whether the last one has.
+        self.lost, self.losing = 0, False
         #: Every goal in ticks, id → those that it was sent.
         self.goals: dict[int, list[int]] = {number: [] for number in ranges}
         self._ended, self._end = os.pipe()
@@ -67,6 +69,7 @@ class FeetechBus:
                 self._told(packet[2], packet[4], packet[5:-1])
 
     def _told(self, number: int, instruction: int, parameters: bytes) -> None:
+        self.losing = False
         if instruction == _SYNC_WRITE:
             address, length = parameters[:2]
             for i in range(2, len(parameters), length + 1):
@@ -95,6 +98,10 @@ class FeetechBus:
 
     def _answer(self, number: int, data: bytes = b"") -> None:
         if number not in self.memory or self.silent:
+            return
+        if self.lost and number == min(self.memory):
+            self.lost -= 1
+            self.losing = True
             return
         body = bytes([number, len(data) + 2, 0]) + data
         os.write(self._server, b"\xff\xff" + body + bytes([~sum(body) & 0xFF]))

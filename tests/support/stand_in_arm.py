@@ -42,7 +42,7 @@ class Bus:
         assert what == "Present_Position"
         return dict(self.at)
 
-    def disconnect(self):
+    def disconnect(self, disable_torque=True):
         self.is_connected = False
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +19,14 @@ MOTORS, TARGETS = "motors", "target_motors"
 #: How far what LeRobot says that it has sent may be from what it was given, in the motors' units: it rounds.
 _ROUNDED = 0.5
 _GRIP = "0 open to 1 closed"
+#: How often the bus is asked before it counts as gone.
+_TRIES = 3
+#: What LeRobot's error says → what to do.
+_ON_CONNECTING = {
+    "motor check failed": "is this the arm's port (lerobot-find-port), and is its power on?",
+    "Camera": "say in --robot.cameras what the camera has (lerobot-find-cameras)",
+}
+_ON_READING = {"Camera": "look at the camera's cable", "": "look at the arm's cable and its power"}
 
 
 class Arm(Robot):
@@ -49,6 +57,7 @@ class Arm(Robot):
         self._stopped = threading.Event()
         self._grid = ControlGrid(self.control_period, self._stopped.wait)
         self._sent: Vector | None = None
+        self._connected = False
 
     def connect(self) -> None:
         """Open the bus and the cameras; LeRobot switches the torque off and on meanwhile, and asks for no calibration.
@@ -59,7 +68,8 @@ class Arm(Robot):
             self._device.connect(calibrate=False)
             calibrated = self._device.is_calibrated
         except Exception as error:
-            raise RobotFailed(f"the arm cannot be connected: {' '.join(told(error).split())}") from error
+            raise RobotFailed(f"the arm cannot be connected: {_advised(error, _ON_CONNECTING)}") from error
+        self._connected = True
         if not calibrated:
             raise ConfigurationError(
                 f"the motors hold another calibration than {self._device.calibration_fpath}: it may be another arm's. "
@@ -68,7 +78,7 @@ class Arm(Robot):
 
     def observe(self) -> dict[str, Any]:
         """What LeRobot's robot observes."""
-        seen: Mapping[str, Any] = self._device.get_observation()
+        seen = self._read(self._device.get_observation)
         measured = self._measured([seen.get(f"{name}.pos") for name in self._units.names])
         if self._stopped.is_set() and self._sent is not None:
             # It goes on from where it is now; but a gripper that holds something goes on to press it.
@@ -79,7 +89,7 @@ class Arm(Robot):
 
     def state(self) -> dict[str, Any]:
         """The motors only. An arm that was stopped stays so."""
-        seen: Mapping[str, Any] = self._bus.sync_read("Present_Position")
+        seen = self._read(lambda: self._bus.sync_read("Present_Position"))
         return self._measured([seen.get(name) for name in self._units.names])
 
     def apply(self, action: Mapping[str, Any], seconds: float) -> None:
@@ -102,16 +112,32 @@ class Arm(Robot):
         self._stopped.set()
 
     def close(self) -> None:
-        """Disconnect, which switches the torque off unless ``disable_torque_on_disconnect`` is false."""
-        opened = [self._bus, *getattr(self._device, "cameras", {}).values()]
-        if self._device.is_connected:
-            self._device.disconnect()
-            return
-        for each in opened:  # as where connect has failed half-way
-            if each.is_connected:
-                each.disconnect()
+        """Disconnect, which switches the torque off unless ``disable_torque_on_disconnect`` is false.
+
+        Where connect has failed half-way nothing is sent: whatever is at the port may be no arm.
+        """
+        try:
+            if self._connected and self._device.is_connected:
+                self._device.disconnect()
+        finally:  # what is left open, by one that is gone, too
+            if self._bus.is_connected:
+                self._bus.disconnect(disable_torque=False)
+            for camera in getattr(self._device, "cameras", {}).values():
+                if camera.is_connected:
+                    camera.disconnect()
 
     # -- inside ----------------------------------------------------------------------------------------
+    def _read(self, read: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+        """A bus loses an answer now and then; one that is gone loses them all."""
+        left = _TRIES
+        while True:
+            left -= 1
+            try:
+                return read()
+            except (OSError, RuntimeError) as error:
+                if not (left and isinstance(error, ConnectionError)):
+                    raise RobotFailed(f"the arm cannot be observed: {_advised(error, _ON_READING)}") from error
+
     def _meaning(self, motors: Vector) -> dict[str, Vector]:
         joints, grip = self._units.protocol(motors)
         return {"target_joints": joints} | ({} if grip is None else {"target_grip": grip})
@@ -176,6 +202,12 @@ def _cameras(device: Any, units: MotorUnits) -> dict[str, tuple[int, int, int]]:
             "for it (docs/how-to/own-robot.md)"
         )
     return {name: tuple(shape) for name, shape in measured.items()}
+
+
+def _advised(error: Exception, advice: Mapping[str, str]) -> str:
+    said = " ".join(told(error).split())
+    found = next((what for text, what in advice.items() if text in said), None)
+    return said if found is None else f"{said.rstrip('.')}; {found}"
 
 
 def _is_shape(feature: Any) -> bool:

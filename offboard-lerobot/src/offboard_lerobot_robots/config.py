@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import pkgutil
 from collections.abc import Callable, Mapping
 from difflib import SequenceMatcher
@@ -54,6 +55,11 @@ def make_robot(kind: str, given: Mapping[str, Any]) -> Any:
     try:
         return robots.make_robot_from_config(config)
     except (Exception, SystemExit) as error:
+        if isinstance(torn := error.__cause__ or error, json.JSONDecodeError):  # of a third party's it is a cause
+            raise ConfigurationError(
+                f"lerobot:{kind} cannot be made: its calibration, of --robot.id {given.get('id')}, is no JSON "
+                f"({torn}). Make it anew with lerobot-calibrate"
+            ) from error
         raise ConfigurationError(f"lerobot:{kind} cannot be made: {told(error)}") from error
 
 
