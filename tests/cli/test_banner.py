@@ -32,6 +32,19 @@ def test_the_banner(simulated, capsys):
     assert ("offboard probe 127.0.0.1:8000" in shown) is not simulated
 
 
+def test_the_banner_names_the_default_of_several_and_where_it_runs(capsys):
+    ids = [f"m{i}" for i in range(9)]
+    for models, where in [(ids, "in the environment arm-1.0"), (["m"], None)]:
+        announce(
+            ServeOptions(), models, {}, "::1", 8000, default=models[0], runs_in=where, simulated=True, listeners={}
+        )
+    several, one = capsys.readouterr().out.split("listening on")[1:]
+    assert " with m4, m5, m6, m7, m8 and 4 more; the default is m0\n" in several
+    assert "  m0 runs in a process of its own, in the environment arm-1.0\n" in several
+    assert "default" not in one
+    assert "process of its own" not in one
+
+
 def test_the_banner_fits_80_columns_with_another_protocol(capsys):
     announce(ServeOptions(), ["m"], {"openpi": ("/", "/openpi/policy", "/v1/realtime/robot/openpi")}, "127.0.0.1", 8000,
              simulated=True, listeners={"gr00t": ("127.0.0.1", 5555)})  # fmt: skip

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import logging
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 from offboard_client.errors import InferTimeout, LoadFailed, ModelLost, PolicyFailed
-from offboard_core.types import ALONE, NO_CONTEXT, Health, Item, Progress
+from offboard_core.types import ALONE, NO_CONTEXT, Elsewhere, Health, Item, Progress
 from waits import until
 from worker_vendor import CHECKPOINT, PupilOptions, loader
 
@@ -59,6 +60,32 @@ def back(policy):
 
 
 class TestEnds:
+    def test_each_thing_is_logged_once(self, caplog):
+        """The log of a worker is in the server's already when it ends."""
+        caplog.set_level(logging.INFO)
+        with loaded() as policy:
+            session = policy.new_session(policy.params())
+            for what in ("raises", "kill"):
+                with pytest.raises(PolicyFailed):
+                    do(session, what)
+            back(policy)
+        assert caplog.text.count("ValueError: the hand is not there") == 1
+        assert caplog.messages.count("pupil's worker was killed by SIGKILL") == 1
+        caplog.clear()
+        with pytest.raises(LoadFailed), loaded(PupilOptions(load="fails")):
+            pass
+        assert "the weights are another model's" not in caplog.text, "it is the error's to say"
+
+    def test_the_end_of_its_log_is_told_where_the_log_is_not(self, caplog):
+        caplog.set_level(logging.WARNING)
+        with loaded() as policy:
+            session = policy.new_session(policy.params())
+            for what in ("raises", "kill"):
+                with pytest.raises(PolicyFailed):
+                    do(session, what)
+            back(policy)
+        assert caplog.text.count("ValueError: the hand is not there") == 1
+
     def test_in_mid_inference(self):
         """Each costs one answer, which says how it ended; then it is there again, as often as it takes."""
         with loaded() as policy:
@@ -225,6 +252,13 @@ channel._PLACE = Far()
 """
 
 
+HELLO = """
+import json
+true = json.dumps
+json.dumps = lambda x: true({**x, "pid": %s} if type(x) is dict and "hello" in x else x)
+"""
+
+
 class TestLies:
     """A worker that says what it may not: that is not believed, and it is stopped."""
 
@@ -276,6 +310,7 @@ class TestLies:
         ("odd", "text", "permanent"),
         [
             ("main.__version__ = '99.1'", "offboard-core '99.1' and this server .*restart it", True),
+            (HELLO.replace("%s", "[1]"), "what is no event", False),
             ("main.Events.failed = lambda *_: None\nmain.Hosted.described = lambda s: 5", "what cannot be", False),
             ("main.Events.tell = lambda s, **e: s._socket.sendall(b'\\xff' * 99)", "what is no event", False),
             ("main.Events.tell = lambda s, **e: s._socket.sendall(b'\\x02\\0\\0\\0{]')", "what is no event", False),
@@ -285,6 +320,13 @@ class TestLies:
         with pytest.raises(LoadFailed, match=text) as raised, loaded(python=_program(tmp_path, odd)):
             pass
         assert raised.value.permanent is permanent
+
+    @pytest.mark.parametrize("pid", ["1", "0", "-1", "the server's", "1 << 70"])
+    def test_of_its_process(self, tmp_path, pid):
+        """What the server says of it is not said of another one."""
+        odd = HELLO % (os.getpid() if pid == "the server's" else pid)
+        with loaded(python=_program(tmp_path, odd)) as policy:
+            assert policy.elsewhere() == Elsewhere(pid=None, python=".".join(map(str, sys.version_info[:3])))
 
     def test_of_its_version_however_quickly_it_loads(self, tmp_path, monkeypatch):
         Ears = importlib.import_module("offboard_core.workers.ears").Ears

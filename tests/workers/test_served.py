@@ -1,9 +1,11 @@
 """A model in a worker, through the server: its robots are told, and the others notice nothing."""
 
 import json
+import sys
 from urllib.request import urlopen
 
 import numpy as np
+import psutil
 import pytest
 import worker_vendor
 from offboard_client import InferenceClient
@@ -18,7 +20,9 @@ from offboard_core.workers import Isolation
 def server():
     plugins = Plugins.of(pupil=worker_vendor)
     sources = {
-        name: from_flags(plugins, vendor="pupil", codec="native", isolation=Isolation(restarts=restarts))
+        name: from_flags(
+            plugins, vendor="pupil", codec="native", isolation=Isolation(restarts=restarts, environment="pebbles-1.0")
+        )
         for name, restarts in {"one": 3, "brittle": 0}.items()
     }
     with InferenceServer(sources, port=0) as server:
@@ -34,6 +38,39 @@ def client(server):
 def state(server):
     with urlopen(f"http://{server.host}:{server.port}/api/v1/status") as answer:
         return json.load(answer)["loaded"]["health"]["state"]
+
+
+def loaded_replica(server):
+    with urlopen(f"http://{server.host}:{server.port}/api/v1/status") as answer:
+        return json.load(answer)["replicas"][0]
+
+
+@pytest.mark.rule("H-8", "M-1", "M-2")
+def test_the_status_and_the_handshake_say_which_process_has_the_model(server, client):
+    python, seen = ".".join(map(str, sys.version_info[:3])), set()
+    for _ in range(2):
+        with client.new_session("one") as session:
+            assert session.metadata["elsewhere"] == {"python": python, "environment": "pebbles-1.0"}
+            found = loaded_replica(server)["elsewhere"]
+            pid = int(session.infer({"do": "pid"})[0]["action"]["action"][0])
+            assert (found["pid"], found["python"], found["environment"]) == (pid, python, "pebbles-1.0")
+            assert psutil.Process(pid).memory_info().rss / 2 < found["memory_bytes"] < 1 << 30
+            seen.add(pid)
+            with pytest.raises(PolicyFailed):
+                session.infer({"do": "kill"})
+            assert loaded_replica(server)["elsewhere"]["python"] == python
+    assert len(seen) == 2
+
+
+def test_a_model_in_the_server_is_nowhere_else():
+    source = from_flags(Plugins.of(pupil=worker_vendor), vendor="pupil", codec="native")
+    with (
+        InferenceServer({"here": source}, port=0) as server,
+        InferenceClient(server.host, server.port) as client,
+        client.new_session() as session,
+    ):
+        assert "elsewhere" not in session.metadata
+        assert loaded_replica(server)["elsewhere"] is None
 
 
 def test_a_crash_costs_answers_and_no_session(server, client):

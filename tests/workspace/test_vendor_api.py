@@ -20,7 +20,7 @@ _ENTRIES = (
 API = {
     room: set(names.split())
     for room, names in {
-        "offboard_core": f"{_ENTRIES} Checkpoint CheckpointLoader Chunk Codec CodecMeta Control Feature Field"
+        "offboard_core": f"{_ENTRIES} Checkpoint CheckpointLoader Chunk Codec CodecMeta Control Elsewhere Feature Field"
         " Health InferContext Item ModelRegistry NoParams Observation Placement Policy Progress ReportProgress Session"
         " Trainer"
         " BadObservation BadParameter ConfigurationError InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound"
@@ -40,9 +40,9 @@ API = {
         "offboard_core.testing": "CheckpointConformance ChildLaws CodecLaws ControlLaws ListenerLaws ObserverLaws"
         " PluginLaws PolicyLaws ProtocolLaws RegistryLaws Vendor VendorConformance",
         "offboard_core.training": "Trainer",
-        "offboard_core.types": "ALONE Array Checkpoint CheckpointLoader Chunk Codec CodecMeta Control Feature Field"
-        " Health InferContext Item ModelRegistry NO_CONTEXT NoParams Observation Parallel Placement Policy Progress"
-        " ReportProgress Sequential Session Stage is_array is_image",
+        "offboard_core.types": "ALONE Array Checkpoint CheckpointLoader Chunk Codec CodecMeta Control Elsewhere"
+        " Feature Field Health InferContext Item ModelRegistry NO_CONTEXT NoParams Observation Parallel Placement"
+        " Policy Progress ReportProgress Sequential Session Stage is_array is_image",
         "offboard_client.errors": "BadMessage BadObservation BadParameter ConfigurationError DialectUnsupported"
         " InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound OffboardError PolicyFailed RobotFailed brief"
         " nearest told unknown",

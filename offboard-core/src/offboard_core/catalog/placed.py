@@ -61,7 +61,7 @@ class PlacedLoader(CheckpointLoader):
         recipe = self._recipe()
         python = maker(self._plugins, name, recipe.vendor)
         log.info("%s is served in the environment %s, for it does not fit what is installed here", checkpoint.id, name)
-        worker = WorkerLoader(self._inner, recipe, replace(self._isolation, python=python))
+        worker = WorkerLoader(self._inner, recipe, replace(self._isolation, python=python, environment=name))
         return worker.load(checkpoint, report, place)
 
     def check(self, checkpoint: Checkpoint) -> None:

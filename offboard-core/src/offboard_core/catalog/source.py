@@ -24,6 +24,7 @@ class ModelSource:
     """One place that models come from. ``pinned``: the checkpoint that a session without a model id gets.
 
     ``replicas``: how many policies of a model are loaded beside each other; each session is with one of them.
+    ``isolation``: where each model gets a process of its own, and what that is.
     Raises ConfigurationError for a number that the loader cannot have.
     """
 
@@ -33,6 +34,7 @@ class ModelSource:
     codec: CodecChoice
     pinned: str | None = None
     replicas: int = 1
+    isolation: Isolation | None = None
 
     def __post_init__(self) -> None:
         most = self.loader.max_replicas
@@ -52,6 +54,18 @@ class ModelSource:
         found = self.registry.default() if self.pinned is None else self.registry.resolve(self.pinned)
         self.loader.check(found)
         return found
+
+    def runs_in(self, checkpoint: Checkpoint) -> str | None:
+        """Where a process of this model's own runs, for people; None where it gets none. Reads the disk."""
+        isolation = self.isolation
+        name = self.loader.environment(checkpoint) if isinstance(self.loader, PlacedLoader) else None
+        if name is None and isolation is not None:
+            name = isolation.environment
+        if name:
+            return f"in the environment {name}"
+        if isolation is None:
+            return None
+        return f"with {isolation.python}" if isinstance(isolation.python, Path) else "in the server's own environment"
 
 
 def from_flags(
@@ -111,7 +125,7 @@ def from_flags(
         isolation = isolation or Isolation()
         if isolation.python is not None:
             raise ConfigurationError(f"python is given and env is {env}: both say what to run in; give one of them")
-        isolation = replace(isolation, python=maker(plugins, env, offer.name))
+        isolation = replace(isolation, python=maker(plugins, env, offer.name), environment=env)
     elsewhere = isolation is not None and isolation.python is not None
     if env == AUTO and elsewhere:
         raise ConfigurationError(f"python is given and env is {AUTO}: both say what to run in; give one of them")
@@ -130,6 +144,7 @@ def from_flags(
         loader=loader,
         pinned=checkpoint,
         replicas=replicas,
+        isolation=isolation,
         codec=CodecChoice(
             plugins, offer.provider.name, entry.default_codec, asked=codec, options=codec_options, fps=fps
         ),

@@ -7,6 +7,7 @@ import logging
 import os
 import ssl
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,8 +52,9 @@ def run(arguments: list[str]) -> int:
             checked = {name: _check(name, source, many=len(sources) > 1) for name, source in sources.items()}
         except ConfigurationError as error:
             raise ConfigurationError(error.text + _whose(plugins, options)) from error
-    models = [model for ids, _ in checked.values() for model in ids]
-    simulated = fits_simulation(next(iter(checked.values()))[1])
+    models = [model for one in checked.values() for model in one.models]
+    first = next(iter(checked.values()))
+    simulated = fits_simulation(first.meta)
     frontends = make_frontends(plugins, other_options(parsed, plugins, FRONTEND))
     asked = make_listeners(plugins, options.listen, other_options(parsed, plugins, LISTENER))
     paths = {o.name: o.entry.paths for o in plugins.offers(FRONTEND) if o.entry.paths[0] in frontends}
@@ -78,7 +80,10 @@ def run(arguments: list[str]) -> int:
             else:
                 line.status(status)
 
-        listens = partial(announce, options, models, paths, simulated=simulated, listeners=listeners.addresses)
+        listens = partial(
+            announce, options, models, paths, default=first.default, runs_in=first.runs_in, simulated=simulated,
+            listeners=listeners.addresses,
+        )  # fmt: skip
         return run_server(sources, config, listens, frontends, progress if line.live else None, listeners, observers)
 
 
@@ -178,17 +183,26 @@ def asked_observers(parsed: Parsed, plugins: Plugins) -> dict[str, dict[str, Any
     return asked
 
 
-def _check(name: str, source: ModelSource, *, many: bool) -> tuple[list[str], CodecMeta]:
-    """The ids of one source, and what its default reads and makes.
+@dataclass(frozen=True)
+class _Checked:
+    """A source: the ids of its models, its default's id and what that reads and makes, and where it runs."""
 
-    Raises what a session would find wrong with its default model or codec.
-    """
+    models: list[str]
+    default: str
+    meta: CodecMeta
+    runs_in: str | None
+
+
+def _check(name: str, source: ModelSource, *, many: bool) -> _Checked:
+    """Raises what a session would find wrong with its default model or codec."""
     try:
-        meta = source.codec.resolve(source.default(), {}).meta
+        default = source.default()
+        meta = source.codec.resolve(default, {}).meta
         ids = [checkpoint.id for checkpoint in source.registry.checkpoints()]
     except OffboardError as error:
         raise ConfigurationError(f"{name}: {error.text}") from error
-    return [f"{name}/{id}" for id in ids] if many else ids, meta
+    full = f"{name}/{{}}" if many else "{}"
+    return _Checked([full.format(id) for id in ids], full.format(default.id), meta, source.runs_in(default))
 
 
 def _whose(plugins: Plugins, options: ServeOptions) -> str:
@@ -214,11 +228,14 @@ def announce(
     host: str,
     port: int,
     *,
+    default: str = "",
+    runs_in: str | None = None,
     simulated: bool,
     listeners: Mapping[str, tuple[str, int]],
 ) -> None:
     """Say where the server listens and how to reach it.
 
+    ``default``: the id of the default model; ``runs_in``: where its own process runs, None where it gets none.
     ``frontends``: the paths of each. ``listeners``: where each listens. ``simulated``: whether the simulated arm can
     play the default model.
     """
@@ -229,10 +246,12 @@ def announce(
     if options.json:
         where = {"url": url, "host": host, "port": port, "pid": os.getpid()}
         others = {name: {"host": host, "port": port} for name, (host, port) in listeners.items()}
-        emit_json({**where, "models": models, "frontends": frontends, "listeners": others})
+        emit_json({**where, "models": models, "default": default, "frontends": frontends, "listeners": others})
         return
     shown = ", ".join(models[-5:]) + (f" and {len(models) - 5} more" if len(models) > 5 else "")
-    tell(f"listening on {url} with {shown}")
+    tell(f"listening on {url} with {shown}" + (f"; the default is {default}" if len(models) > 1 and default else ""))
+    if runs_in is not None:
+        say(f"  {default} runs in a process of its own, {runs_in}")
     say("")
     say(f"  offboard run sim {server}" if simulated else f"  offboard probe {server}")
     say(f'  session = offboard_client.InferenceClient("{server}").new_session()')

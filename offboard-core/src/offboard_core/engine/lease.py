@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from offboard_client.errors import OffboardError
@@ -70,6 +70,11 @@ class Replica:
         if self.lost is not None:
             return {"state": "failed", "reason": self.lost.text}
         return {"state": self.watch.said.state, "reason": self.watch.said.reason}
+
+    def elsewhere(self) -> dict[str, Any] | None:
+        """Plain data for ``/api/v1/status``."""
+        found = self.watch.elsewhere(self.policy)
+        return None if found is None else asdict(found)
 
 
 class LoadedModel:

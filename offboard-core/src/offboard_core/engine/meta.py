@@ -16,7 +16,7 @@ from offboard_client.protocol import check_meta
 
 from .._version import __version__
 from ..catalog import ResolvedCodec
-from ..types import Checkpoint, CodecMeta, Field
+from ..types import Checkpoint, CodecMeta, Elsewhere, Field
 from .paths import without_paths, without_paths_in
 
 #: How images may come, unless the policy wants them as they are (M-4).
@@ -33,12 +33,14 @@ def build_meta(
     controls: Mapping[str, Any],
     context: Mapping[str, Any],
     address: tuple[str, int] | None,
+    elsewhere: Elsewhere | None = None,
 ) -> dict[str, Any]:
     """``meta`` as section 3 of the protocol lists it.
 
     ``model_id``: as a session URL names it; ``policy``: the policy's own facts; ``controls``: what may be asked beside
     inference, which does not tell two models apart; ``context``: what an observation may bring for the inference
-    itself. Raises LoadFailed if one of them, or of the codec's, is what no client takes (M-20).
+    itself; ``elsewhere``: the process that has the model. Raises LoadFailed if one of them, or of the codec's, is what
+    no client takes (M-20).
     """
     identity = {
         **checkpoint.extras,
@@ -67,11 +69,14 @@ def build_meta(
             f"what {model_id} and its codec declare is not sent, since no client takes it: {error}"
         ) from None
     host, port = address or (None, None)
+    # Not the process id, nor its memory: they do not stay.
+    place = {} if elsewhere is None else {"python": elsewhere.python, "environment": elsewhere.environment}
     return {
         **without_paths_in(spec),
         "checkpoint_id": model_id,
         "checkpoint_path": _shown(checkpoint),
         "controls": controls,
+        **({"elsewhere": place} if place else {}),
         "host": host,
         "port": port,
         "offboard_version": __version__,

@@ -181,7 +181,8 @@ class ModelLoader:
             check_policy(thread.policy)
             return None
         except OffboardError as error:
-            log.warning("loading %s failed", spec.label, exc_info=True)
+            if error.__cause__ is not None:  # else its text says all, and is told to whoever waits
+                log.warning("loading %s failed", spec.label, exc_info=True)
             return _Problem(error.text, isinstance(error, LoadFailed) and error.permanent)
         except ImportError as error:  # what is not installed will not be while this process lives
             log.exception("loading %s failed", spec.label)

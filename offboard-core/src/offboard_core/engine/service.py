@@ -126,6 +126,7 @@ class PolicyService:
             meta = build_meta(
                 vendor=model.source.vendor, model_id=model.id, checkpoint=model.checkpoint, policy=policy.meta,
                 codec=codec, controls=controls, context=context.meta(), address=self.address,
+                elsewhere=lease.replica.watch.elsewhere(policy),
             )  # fmt: skip
             pipeline = Pipeline(begun[0], codec, partial(serializer, codec), SessionStats(self.stats), context)
         except BaseException as error:

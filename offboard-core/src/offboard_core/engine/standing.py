@@ -23,6 +23,7 @@ def standing(loaded: LoadedModel | None, loader: ModelLoader, now: float, limit:
                 "stuck": replica.executor.stuck(limit),
                 "sessions": len(replica.leases),
                 "in_flight": replica.executor.queued,
+                "elsewhere": replica.elsewhere(),
             }
             for replica in (loaded.replicas if loaded else ())
         ],

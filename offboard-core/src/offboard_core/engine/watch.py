@@ -8,7 +8,7 @@ from typing import Any, cast
 from offboard_client.errors import one_line, told
 from offboard_client.wire import Status
 
-from ..types import Health, Policy
+from ..types import Elsewhere, Health, Policy
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,17 @@ class Watch:
             if health.state != "failed":  # whoever takes it for lost says so
                 log.log(logging.WARNING if health.state == "recovering" else logging.INFO, "%s", self.told())
         return health
+
+    def elsewhere(self, policy: Policy[Any]) -> Elsewhere | None:
+        """The process that has the model; None also where that cannot be told. Never raises."""
+        try:
+            found = cast("object", policy.elsewhere())
+            return found if isinstance(found, Elsewhere) else None
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # a vendor's SystemExit included: this is the event loop
+            log.warning("elsewhere() of %s failed", self._label, exc_info=True)
+            return None
 
     def status(self, now: float) -> Status:
         """What whoever waits for its recovery is told."""

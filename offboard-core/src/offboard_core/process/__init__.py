@@ -7,7 +7,7 @@ from .child import Child, unshared
 from .child_server import ChildServer
 from .diagnosis import MACHINE, PROGRAM, Fault, diagnose
 from .environment import OURS_ALONE, check_names, check_words
-from .memory import collect, oom_kills
+from .memory import collect, oom_kills, resident_bytes
 from .ports import free_port, take_port
 from .supervisor import Supervisor
 from .wire import Stale, Wire
@@ -29,6 +29,7 @@ __all__ = [
     "diagnose",
     "free_port",
     "oom_kills",
+    "resident_bytes",
     "take_port",
     "unshared",
 ]

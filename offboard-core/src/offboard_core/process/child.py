@@ -134,6 +134,11 @@ class Child:
             return "ended"
         return f"exited with code {status}" if status >= 0 else f"was killed by {_signal(-status)}"
 
+    @property
+    def logged(self) -> bool:
+        """Whether its log is in this program's, line by line."""
+        return log.isEnabledFor(logging.INFO)
+
     def death(self) -> str:
         """How it ended, with the end of its log, for an error."""
         self._reader.join(1.0)  # what it wrote last may still be in the pipe

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import threading
 import time
 from pathlib import Path
@@ -34,6 +35,15 @@ def collect() -> None:
             gc.collect()
     finally:
         gc.callbacks.remove(collected)
+
+
+def resident_bytes(pid: int | str = "self") -> int | None:
+    """What a process holds of the machine's memory; None where nothing tells, or there is no such process."""
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def oom_kills() -> int:

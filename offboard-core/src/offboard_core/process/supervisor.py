@@ -189,7 +189,7 @@ class Supervisor:
     def _watch(self) -> None:
         while (child := self._child) is not None and not self._closed:
             if child.wait(_LOOK) and not self._closed:
-                log.error("%s", child.death())
+                log.error("%s", child.death() if not child.logged else f"{child.name} {child.how()}")
                 with self._lock:
                     self._up = False
                 self._let_go()
@@ -204,7 +204,7 @@ class Supervisor:
                 lost = self._explained(f"{self._name} failed {self._failures} times in a row: {death}").text
                 with self._lock:
                     self._child, self._lost = None, lost
-                log.error("%s", lost)
+                log.error("%s is given up after %d failures in a row", self._name, self._failures)
                 return
             pause = BACK_OFF * 2 ** (self._failures - 1)
             self._doing = f"{_RESTARTED} (attempt {self._failures} of {self._restarts})"

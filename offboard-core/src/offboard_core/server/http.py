@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import resource
 import sys
 from typing import Any
@@ -21,6 +20,7 @@ from starlette.routing import Route
 from .._version import __version__
 from ..engine import Failure, PolicyService, without_paths, without_paths_in
 from ..frontends import Edge
+from ..process import resident_bytes
 from .auth import Access
 from .listeners import Listeners
 from .metrics import exposition, make_registry
@@ -118,7 +118,7 @@ def make_http(service: PolicyService, access: Access, edge: Edge, listeners: Lis
         mean_ms = {stage: round(h.sum_ms / total, 3) for stage, h in stats.stages.items() if (total := sum(h.counts))}
         # The progress of a load may be a child's last line.
         served = without_paths_in({**service.status(), "listeners": listeners.status()})
-        return JSONResponse({**served, **answered, "mean_ms": mean_ms, "memory_bytes": resident_bytes()})
+        return JSONResponse({**served, **answered, "mean_ms": mean_ms, "memory_bytes": _memory()})
 
     async def metrics(request: Request) -> Response:
         return Response(exposition(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -144,12 +144,9 @@ def make_http(service: PolicyService, access: Access, edge: Edge, listeners: Lis
     return app
 
 
-def resident_bytes() -> int:
-    """Memory this process holds."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        # Where there is no /proc: the peak, which getrusage counts in bytes on macOS and in KiB elsewhere.
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+def _memory() -> int:
+    """What this process holds; where there is no /proc the most that it has held."""
+    if (resident := resident_bytes()) is not None:
+        return resident
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # in bytes there, and in KiB elsewhere

@@ -14,6 +14,7 @@ from .chunk import Array, Chunk, Columns, is_array, rows
 from .codec import Codec, Parallel, Sequential, Stage, decodes, encodes
 from .context import NO_CONTEXT, InferContext
 from .control import Control, NoParams
+from .elsewhere import Elsewhere
 from .health import Health
 from .policy import Item, Policy, Session, raised
 from .progress import Progress, ReportProgress, sized
@@ -30,6 +31,7 @@ __all__ = [
     "CodecMeta",
     "Columns",
     "Control",
+    "Elsewhere",
     "Feature",
     "Field",
     "Health",

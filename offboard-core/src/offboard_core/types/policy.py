@@ -14,6 +14,7 @@ from offboard_client.errors import OffboardError, PolicyFailed, told
 from .chunk import Array, Chunk
 from .context import NO_CONTEXT, InferContext
 from .control import Control, NoParams
+from .elsewhere import Elsewhere
 from .health import Health
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class Policy(abc.ABC, Generic[S]):
     answer to; None = any. ``history_sec``: seconds from the observation to each moment of ``history``, below 0, oldest
     first; or ``history_steps``: steps instead, for a model that was trained on the rows of a data set and does not know
     their rate. That is the codec's; where nothing says it, the policy is told no history.
-    All methods but :meth:`health` run on one thread, the same for the policy's whole life.
+    All methods but :meth:`health` and :meth:`elsewhere` run on one thread, the same for the policy's whole life.
     """
 
     max_batch_size: int = 1
@@ -134,6 +135,10 @@ class Policy(abc.ABC, Generic[S]):
         for longer than ``--load-timeout``, is lost: its sessions are told, and whoever comes next has it loaded anew.
         """
         return Health()
+
+    def elsewhere(self) -> Elsewhere | None:
+        """The process that has the model, where that is another one. Asked for ``/api/v1/status`` as :meth:`health`."""
+        return None
 
     def close(self) -> None:
         """Release the weights or stop the child. Called once; no call follows."""

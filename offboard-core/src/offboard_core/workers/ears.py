@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import select
 import socket
 import struct
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from offboard_client.errors import LoadFailed
+from offboard_client.errors import LoadFailed, printable
 
 from .._version import __version__
 from ..types import Health, Progress
@@ -39,6 +40,9 @@ class Ears:
         self._news: str | None = None
         self._change = threading.Condition()
         self.greeted = self.loaded = False
+        #: The version of its Python.
+        self.python = ""
+        self._pid = 0
         self.failure: LoadFailed | None = None
         self.health = Health()
         self._closing = False
@@ -49,6 +53,13 @@ class Ears:
         """The only thing that it is told here."""
         data = json.dumps(event).encode()
         self._socket.sendall(struct.pack("<I", len(data)) + data)
+
+    def process(self, leader: int) -> int | None:
+        """The process that it says it is, if that is of the session that ``leader`` leads."""
+        with contextlib.suppress(OSError, OverflowError):
+            if self._pid > 0 and os.getsid(self._pid) == leader:
+                return self._pid
+        return None
 
     def news(self, seconds: float) -> str | None:
         """How far it is, if that is new; waits at most so long for anything to happen."""
@@ -114,7 +125,8 @@ class Ears:
         with self._change:
             self._heard = time.monotonic()
             if "hello" in event:
-                log.info("%s is process %d, of Python %s", self._name, int(event["pid"]), str(event["python"])[:20])
+                self._pid, self.python = int(event["pid"]), printable(str(event["python"])[:20])
+                log.info("%s is process %d, of Python %s", self._name, self._pid, self.python)
                 self.greeted = True
             if "hello" in event and event["hello"] != PROTOCOL:
                 self._fail(

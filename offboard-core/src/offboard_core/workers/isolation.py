@@ -19,12 +19,14 @@ class Isolation:
 
     ``python``: the interpreter of another environment, or a function that makes one when the model is loaded: it tells
     ``report`` how far it is, returns the interpreter, and raises LoadFailed where that cannot be; None: this server's
-    own. ``inherit``: names of variables that the worker gets beside the few that any program needs, ``NAME`` or
-    ``PREFIX*``; a secret only by its whole name. ``infer_timeout``: seconds that one call may take before the worker is
-    killed. ``load_timeout``: seconds that a load may go without news. ``restarts``: how many are tried in a row.
+    own. ``environment``: its name, for people; "": it has none. ``inherit``: names of variables that the worker gets
+    beside the few that any program needs, ``NAME`` or ``PREFIX*``; a secret only by its whole name.
+    ``infer_timeout``: seconds that one call may take before the worker is killed. ``load_timeout``: seconds that a load
+    may go without news. ``restarts``: how many are tried in a row.
     """
 
     python: Path | Callable[[ReportProgress], Path] | None = None
+    environment: str = ""
     inherit: tuple[str, ...] = ()
     infer_timeout: float = 60.0
     load_timeout: float = 1200.0

@@ -76,7 +76,8 @@ def serve(questions: socket.socket, events_socket: socket.socket, start: Mapping
             _pack_described(channel, hosted)
         # SystemExit included: a vendor's code that leaves the program says why like any other.
         except BaseException as error:
-            log.warning("the load failed", exc_info=True)
+            if not isinstance(error, OffboardError) or error.__cause__ is not None:  # else its text says all
+                log.warning("the load failed", exc_info=True)
             events.failed(error)
             return
         channel.write(number)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from offboard_client.errors import OffboardError, PolicyFailed
 
-from ..types import Chunk, Control, Health, InferContext, Item, Policy, Session
+from ..types import Chunk, Control, Elsewhere, Health, InferContext, Item, Policy, Session
 from .forms import chunk_in, class_in, context_out, error_in, values_out
 from .worker import Worker
 
@@ -152,6 +152,10 @@ class WorkerPolicy(Policy[WorkerSession]):
     def health(self) -> Health:
         """See :meth:`Policy.health`: a quarter of a second old at most."""
         return self.worker.health()
+
+    def elsewhere(self) -> Elsewhere:
+        """See :meth:`Policy.elsewhere`."""
+        return self.worker.elsewhere()
 
     def close(self) -> None:
         """See :meth:`Policy.close`."""

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from offboard_client.errors import InferTimeout, LoadFailed, OffboardError, PolicyFailed
 
-from ..process import MACHINE, PROGRAM, Child, Supervisor, diagnose, oom_kills, unshared
-from ..types import Health, ReportProgress
+from ..process import MACHINE, PROGRAM, Child, Supervisor, diagnose, oom_kills, resident_bytes, unshared
+from ..types import Elsewhere, Health, ReportProgress
 from .channel import ANSWER_BYTES, QUESTION_BYTES, Channel, Gone
 from .ears import Ears
 from .forms import error_in
@@ -60,6 +60,7 @@ class Worker:
             restarts=isolation.restarts,
             every=0.0,
         )
+        self._version = ""
         self.generation = 0
         self.infer_timeout = isolation.infer_timeout
         #: What the policy declares; the same for each process.
@@ -115,6 +116,17 @@ class Worker:
         """As :meth:`Policy.health`: how the process is, and if it runs, what the policy said last."""
         own, ears = self._supervisor.health(), self._ears
         return own if own.state != "ready" or ears is None else ears.health
+
+    def elsewhere(self) -> Elsewhere:
+        """As :meth:`Policy.elsewhere`."""
+        child, ears = self._child, self._ears
+        pid = None if child is None or ears is None else ears.process(child.pid)
+        return Elsewhere(
+            pid=pid,
+            python=self._version,
+            environment=self._isolation.environment,
+            memory_bytes=None if pid is None else resident_bytes(pid),
+        )
 
     def runs(self) -> bool:
         """Whether it can be asked: False while it is started again. Raises nothing where it is given up."""
@@ -236,7 +248,7 @@ class Worker:
             raise LoadFailed(f"{self._name} sent what cannot be: {error}") from None
         if self.described is not None and described != self.described:
             raise LoadFailed(f"{self._name} has loaded something else than before: its policy declares other things")
-        self.described = described
+        self.described, self._version = described, ears.python
         self.generation += 1
         return True
 
