@@ -42,6 +42,7 @@ def test_one_source_by_flags(place):
             "port": info["port"],
             "pid": process.pid,
             "models": ["000100", "000200"],
+            "default": "000200",
             "frontends": info["frontends"],
             "listeners": {},
         }

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -244,6 +245,19 @@ def test_a_flood_of_output_is_bounded():
     with Child(python("import sys; sys.stdout.write('x' * 5_000_000); print(); print('end')"), name="vendor") as child:
         said(child, "end")
         assert len(child.tail(10_000)) < 1_000_000
+
+
+def test_a_flood_is_counted_and_its_end_kept(monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr("offboard_core.process.child._LOGGED", 10)
+    with Child(python("for i in range(5000): print('line', i)"), name="vendor") as child:
+        until(lambda: not child.running, "it ends")
+        child.death()
+    logged = sum("vendor: line" in message for message in caplog.messages)
+    counted = re.findall(r"and ([\d,]+) lines?, which came too quickly", caplog.text)
+    assert counted
+    assert logged + sum(int(number.replace(",", "")) for number in counted) == 5000
+    assert child.tail(3) == "line 4997\nline 4998\nline 4999"
 
 
 def test_free_ports_differ():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from offboard_client.errors import ConfigurationError, OffboardError
-from offboard_core import Checkpoint, ModelRegistry
+from offboard_core import Checkpoint, Elsewhere, ModelRegistry
 from offboard_core.catalog import ModelSource
 from offboard_core.server import InferenceServer
 from pigeons import Pigeons
@@ -228,7 +228,11 @@ def test_the_rule_about_the_status_names_all_that_it_says():
         door.passing()
         return Puppet()
 
-    models = source({"a": Puppet, "b": hangs, "c": fails})
+    class Away(Puppet):
+        def elsewhere(self):
+            return Elsewhere(pid=1, python="3.12.1")
+
+    models = source({"a": Away, "b": hangs, "c": fails})
     with Door() as door, InferenceServer({"only": models}, port=0, observers={"mine": Noting()}) as server:
         with robot(server, "c") as one:
             one.refused()

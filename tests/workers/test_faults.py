@@ -5,9 +5,11 @@ import importlib
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -252,6 +254,12 @@ channel._PLACE = Far()
 """
 
 
+DEEP = """
+data = b"\\x90"
+for _ in range(5000):
+    data = b"\\x91\\xc9" + len(data).to_bytes(4, "big") + b"\\x01" + data
+sends(lambda s, n: header.pack(len(data), 0, n, 0) + data)
+"""
 HELLO = """
 import json
 true = json.dumps
@@ -274,6 +282,7 @@ class TestLies:
             ("sends(lambda s, n: header.pack(len(s._body), 0, n, 1 << 40) + s._body)", "memory of"),
             ("sends(lambda s, n: header.pack(1, 0, n, 0) + b'\\x90')", "what is no answer"),
             ("LATER = 3\nsends(lambda s, n: header.pack(5, 0, n, 0) + b'\\x92\\xa2ok\\x05')", "no 1 answers"),
+            ("LATER = 3\n" + DEEP, "tuples lie more than 16 deep"),
             ("LATER = 3\nsends(lambda s, n: header.pack(6, 0, n, 0) + b'\\x92\\xa2ok\\x91\\x05')", "what is no result"),
             (
                 "rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [0, 1]))]\n"
@@ -320,6 +329,47 @@ class TestLies:
         with pytest.raises(LoadFailed, match=text) as raised, loaded(python=_program(tmp_path, odd)):
             pass
         assert raised.value.permanent is permanent
+
+    def test_of_its_being_there(self, tmp_path):
+        """One that hangs up and lives is none that can be asked: another one is started."""
+        odd = "import time\nsends(lambda s, n: (s._socket.shutdown(2), time.sleep(600)))\nLATER = 3"
+        with loaded(python=_program(tmp_path, odd)) as policy:
+            session = policy.new_session(policy.params())
+            with pytest.raises(PolicyFailed, match=r"sent nothing more \(it hung up\); it is being restarted"):
+                do(session, "count")
+            assert policy.health().state == "recovering"
+
+    def test_of_what_it_has_loaded(self, tmp_path, monkeypatch):
+        """It is loaded, it says, and never what."""
+        monkeypatch.setattr("offboard_core.workers.worker.PATIENCE", 0.3)
+        odd = "import time\nLATER = 0\nsends(lambda s, n: time.sleep(600))\nmain.Channel.pack = lambda s, v: None"
+        odd += "\ntrue = main.Events.tell\nmain.Events.tell = lambda s, **e: true(s, **e, **{'loaded': True})"
+        said = r"0\.3 s after it had loaded it had not said what"
+        with pytest.raises(LoadFailed, match=said), loaded(python=_program(tmp_path, odd)):
+            pass
+        until(lambda: not children(), "nothing of it runs")
+
+    def test_of_reading_what_it_is_to_load(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("offboard_core.workers.worker.PATIENCE", 0.3)
+        path = tmp_path / "python"
+        path.write_text("#!/bin/sh\nexec sleep 600\n")
+        path.chmod(0o755)
+        large = replace(CHECKPOINT, extras={"notes": "x" * (4 << 20)})
+        with pytest.raises(LoadFailed, match=r"did not read within 0\.3 s what it is to load"):
+            loader(python=path).load(large, lambda _: None, ALONE)
+        until(lambda: not children(), "nothing of it runs")
+
+    def test_a_flood_of_events_waits(self, monkeypatch):
+        ears, slept = importlib.import_module("offboard_core.workers.ears"), []
+        monkeypatch.setattr(ears.time, "sleep", slept.append)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            one = ears.Ears(ours, lambda: None, lambda: None, "pupil")
+            event = b'{"progress": "on and on"}'
+            theirs.sendall((len(event).to_bytes(4, "little") + event) * 1000)
+            until(lambda: sum(slept) >= 1000 * ears._EACH, "each has been given its time")
+            assert max(slept) < 0.3, "and whether a call takes too long is looked at meanwhile"
+            one.close()
 
     @pytest.mark.parametrize("pid", ["1", "0", "-1", "the server's", "1 << 70"])
     def test_of_its_process(self, tmp_path, pid):

@@ -112,7 +112,7 @@ class TestLoads:
 
     @pytest.mark.parametrize("text", ["sleep 600", "kill -STOP $$"])
     def test_one_that_says_nothing_is_none(self, program, monkeypatch, text):
-        monkeypatch.setattr("offboard_core.workers.worker.PATIENCE", 0.2)
+        monkeypatch.setattr("offboard_core.workers.ears.PATIENCE", 0.2)
         with pytest.raises(LoadFailed, match=r"worker has said nothing for \d+ s, and a worker does so at once"):
             loader(python=program(f"#!/bin/sh\n{text}\n")).load(CHECKPOINT, print, ALONE)
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from offboard_client.errors import LoadFailed, printable
+from offboard_client.errors import LoadFailed, counted, printable
 
 from ..types import ReportProgress
 from .environment import inherited
@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 _SHIM = Path(__file__).with_name("_shim.py")
 #: Log lines kept, and how much of a line.
 _LINES, _LINE_BYTES = 200, 2000
+#: Lines of one child that are logged in a second, and seconds that the reading of more of them waits: a flood would
+#: take the interpreter from the robots' threads.
+_LOGGED, _PAUSE = 500, 0.005
 #: Seconds for the shim's own work, beyond the grace that the child is given.
 _SHIM_SECONDS = 5.0
 #: Seconds between two looks at whether the log of a child that says nothing is still wanted.
@@ -67,6 +70,8 @@ class Child:
         self.command = list(command)
         self._grace = grace
         self._lines: deque[str] = deque(maxlen=_LINES)
+        #: Lines that were logged since then, and that were not.
+        self._second, self._logged, self._unlogged = time.monotonic(), 0, 0
         self._control, theirs = socket.socketpair()
         unshared(self._control)
         fds = ",".join(map(str, pass_fds)) or "-"
@@ -216,18 +221,39 @@ class Child:
                 if not (data := os.read(stream.fileno(), 65536)):
                     break
                 *lines, rest = _ENDS_LINE.split(rest + data)
-                for line in lines:
-                    self._keep(line)
+                self._keep_all(lines)
                 if len(rest) > _LINE_BYTES:
                     self._keep(rest)
                     rest = b""
         self._keep(rest)
+        self._tell_unlogged()
 
-    def _keep(self, line: bytes) -> None:
+    def _keep_all(self, lines: list[bytes]) -> None:
+        now = time.monotonic()
+        if now - self._second >= 1:
+            self._tell_unlogged()
+            self._second, self._logged = now, 0
+        room = max(0, _LOGGED - self._logged)
+        for line in lines[:room]:
+            self._keep(line)
+        self._logged += len(lines)
+        if more := lines[room:]:
+            self._unlogged += len(more)
+            for line in more[-_LINES:]:
+                self._keep(line, logged=False)
+            time.sleep(_PAUSE)
+
+    def _tell_unlogged(self) -> None:
+        if self._unlogged:
+            log.info("%s: … and %s, which came too quickly to be logged", self.name, counted(self._unlogged, "line"))
+            self._unlogged = 0
+
+    def _keep(self, line: bytes, *, logged: bool = True) -> None:
         text = printable(_COLOURS.sub("", line[:_LINE_BYTES].decode("utf-8", "replace")).strip())
         if text := self._redact(text):
             self._lines.append(text)
-            log.info("%s: %s", self.name, text)
+            if logged:
+                log.info("%s: %s", self.name, text)
 
 
 _unshared: weakref.WeakSet[socket.socket] = weakref.WeakSet()

@@ -14,7 +14,7 @@ import os
 import socket
 import struct
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, cast
 
 import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs]
@@ -27,6 +27,8 @@ msgpack: Any = _untyped
 #: The most bytes of plain data in a question and in an answer.
 QUESTION_BYTES, ANSWER_BYTES = 1 << 24, 1 << 20
 _DIMENSIONS = 32
+#: How deep tuples may lie in tuples: each is a message of its own, and a few hundred use up a thread's stack.
+_TUPLES = 16
 _HEADER = struct.Struct("<IIQQ")
 _PLACE = struct.Struct("<QBB")
 _SHAPES = [struct.Struct(f"<{dimensions}Q") for dimensions in range(_DIMENSIONS + 1)]
@@ -71,7 +73,7 @@ class Channel:
         self._pack: Callable[[Any], bytes] = msgpack.Packer(default=self._special, strict_types=True).pack
         self._buffer = memoryview(bytearray(_READ))
         self._laid: list[tuple[int, Array]] = []
-        self._used = 0
+        self._used = self._depth = 0
         self._body = b""
         #: Bytes of arrays that the message which is read brings, and of those that are not accounted for yet.
         self._brought = self._left = 0
@@ -207,7 +209,8 @@ class Channel:
 
     def _extension(self, code: int, data: bytes) -> Any:
         if code == _TUPLE:
-            return tuple(msgpack.unpackb(data, raw=False, strict_map_key=False, ext_hook=self._extension))
+            with self._deeper():
+                return tuple(msgpack.unpackb(data, raw=False, strict_map_key=False, ext_hook=self._extension))
         if code == _SCALAR:
             dtype = _DTYPES[data[0]]
             return np.frombuffer(data, dtype, 1, 1)[0]
@@ -232,6 +235,16 @@ class Channel:
             found.flags.writeable = self._writes
         return found
 
+    @contextlib.contextmanager
+    def _deeper(self) -> Generator[None]:
+        if self._depth >= _TUPLES:
+            raise ValueError(f"tuples lie more than {_TUPLES} deep in each other")
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+
     # -- writing ------------------------------------------------------------------------------------------------
     def _special(self, value: Any) -> Any:
         if isinstance(value, np.ndarray):
@@ -246,9 +259,9 @@ class Channel:
                 raise TypeError(f"a number of dtype {number.dtype}; {_DTYPE_RULE}")
             return msgpack.ExtType(_SCALAR, bytes([_CODES[number.dtype]]) + number.tobytes())
         if isinstance(value, tuple):
-            return msgpack.ExtType(
-                _TUPLE, msgpack.packb(list(cast("Any", value)), default=self._special, strict_types=True)
-            )
+            with self._deeper():
+                data = msgpack.packb(list(cast("Any", value)), default=self._special, strict_types=True)
+            return msgpack.ExtType(_TUPLE, data)
         # Subclasses are told as what they are of.
         plain: Any
         for plain in (dict, list, bool, int, float):

@@ -12,6 +12,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from offboard_client.errors import LoadFailed, printable
@@ -19,12 +20,16 @@ from offboard_client.errors import LoadFailed, printable
 from .._version import __version__
 from ..types import Health, Progress
 from ._boot import PROTOCOL
+from .interpreter import PATIENCE
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two looks at whether a call takes too long.
 _LOOK = 0.25
 _EVENT_BYTES = 1 << 17
+#: Bytes that are read at once, and seconds that each event is given: who says a great deal waits with it, and robots do
+#: not wait for that.
+_READ, _EACH = 1 << 12, 0.001
 
 
 class Ears:
@@ -68,9 +73,19 @@ class Ears:
             news, self._news = self._news, None
             return news
 
-    def silent(self) -> float:
-        """Seconds since it said something."""
-        return time.monotonic() - self._heard
+    def check_heard_of(self, load_timeout: float, python: Path) -> None:
+        """Raises LoadFailed where it says nothing for longer than it may: at first a minute, then ``load_timeout``."""
+        silent = time.monotonic() - self._heard
+        if not self.greeted and silent > PATIENCE:
+            raise LoadFailed(
+                f"{self._name} has said nothing for {silent:.0f} s, and a worker does so at once. See whether {python} "
+                "is a Python, and whether its disk hangs or somebody has stopped it"
+            )
+        if silent > load_timeout:
+            raise LoadFailed(
+                f"nothing was heard of {self._name} for {silent:.0f} s. See whether its disk, network or program "
+                "hangs; raise --load-timeout if it needs longer for that"
+            )
 
     def hang_up(self) -> None:
         """Let its thread end."""
@@ -93,9 +108,10 @@ class Ears:
                 if not ready.poll(_LOOK * 1e3):
                     self._watch()
                     continue
-                if not (data := self._socket.recv(1 << 16)):
+                if not (data := self._socket.recv(_READ)):
                     break
                 rest += data
+                heard = 0
                 while len(rest) >= 4:
                     (size,) = struct.unpack_from("<I", rest)
                     if size > _EVENT_BYTES:
@@ -104,7 +120,9 @@ class Ears:
                         break
                     self._take(json.loads(rest[4 : 4 + size]))
                     rest = rest[4 + size :]
+                    heard += 1
                 self._watch()
+                time.sleep(heard * _EACH)
         except OSError:
             pass
         except Exception as error:  # whatever is wrong with what is no event

@@ -13,10 +13,11 @@ from typing import Any, cast
 
 from offboard_client.errors import InferTimeout, LoadFailed, OffboardError, PolicyFailed
 
-from ..process import MACHINE, PROGRAM, Child, Supervisor, diagnose, oom_kills, resident_bytes, unshared
+from ..process import Child, Supervisor, oom_kills, resident_bytes, unshared
 from ..types import Elsewhere, Health, ReportProgress
 from .channel import ANSWER_BYTES, QUESTION_BYTES, Channel, Gone
 from .ears import Ears
+from .ends import OUT_OF_MEMORY, explained
 from .forms import error_in
 from .interpreter import PATIENCE
 from .isolation import Isolation
@@ -31,7 +32,8 @@ _LOOK = 0.25
 _INHERITED = ("OFFBOARD_CACHE",)
 #: Seconds that a policy may take to close, within those that the server gives it.
 _CLOSE_SECONDS = 2.0
-_OUT_OF_MEMORY = "the kernel killed it, for memory ran out"
+#: Seconds until the end of one that hangs up is known; after that it is one that lives on and answers nothing.
+_END_SECONDS = 3.0
 
 
 class Worker:
@@ -173,8 +175,10 @@ class Worker:
     def _gone(self, how: str) -> OffboardError:
         if self._overdue:
             return InferTimeout(f"{self._name} did not answer within {self.infer_timeout:g} s; it is being restarted")
-        said = self._supervisor.recovery()  # which waits a moment for its end to be known
-        why = _OUT_OF_MEMORY + "; " if oom_kills() > self._kills else ""
+        said = self._supervisor.recovery(_END_SECONDS)
+        if self._child is not None and self._child.running:
+            return self._garbled(f"nothing more ({how})")
+        why = OUT_OF_MEMORY + "; " if oom_kills() > self._kills else ""
         child = self._child
         ended = f"{self._name} {child.how()} in mid-call" if child is not None and not child.running else how
         return PolicyFailed(f"{ended}; {why}{said}; try again later")
@@ -209,12 +213,17 @@ class Worker:
         try:
             self._ears.tell(self._start)
             self._number += 1
+            self._deadline = time.monotonic() + PATIENCE
             self._channel.send(self._number, self._recipe)
         except (Broken, OSError):
-            pass  # it has ended, which whoever waits for it will see
+            if self._overdue:
+                raise LoadFailed(f"{self._name} did not read within {PATIENCE:g} s what it is to load") from None
+            # Else it has ended, which whoever waits for it will see.
         except (TypeError, ValueError, OverflowError) as error:
             child.stop()
             raise LoadFailed(f"what {self._name} is to load does not cross: {error}", permanent=True) from None
+        finally:
+            self._deadline = math.inf
         return child
 
     def _loaded(self) -> bool:
@@ -227,25 +236,20 @@ class Worker:
             raise ears.failure
         if news is not None:
             self._report(news)
-        if not ears.greeted and ears.silent() > PATIENCE:
-            raise LoadFailed(
-                f"{self._name} has said nothing for {ears.silent():.0f} s, and a worker does so at once. See whether "
-                f"{self._python} is a Python, and whether its disk hangs or somebody has stopped it"
-            )
-        if ears.silent() > self._isolation.load_timeout:
-            raise LoadFailed(
-                f"nothing was heard of {self._name} for {ears.silent():.0f} s. See whether its disk, network or "
-                "program hangs; raise --load-timeout if it needs longer for that"
-            )
+        ears.check_heard_of(self._isolation.load_timeout, self._python)
         if not ears.loaded:
             return False
+        self._deadline = time.monotonic() + PATIENCE
         try:
             number, told = channel.receive()
             if number != self._number or told[0] != "ok":
                 raise Broken("no description of its policy")
             described: dict[str, Any] = dict(told[1])
         except (Broken, ValueError, TypeError, LookupError) as error:
-            raise LoadFailed(f"{self._name} sent what cannot be: {error}") from None
+            late = f"; {PATIENCE:g} s after it had loaded it had not said what" if self._overdue else ""
+            raise LoadFailed(f"{self._name} sent what cannot be: {error}{late}") from None
+        finally:
+            self._deadline = math.inf
         if self.described is not None and described != self.described:
             raise LoadFailed(f"{self._name} has loaded something else than before: its policy declares other things")
         self.described, self._version = described, ears.python
@@ -267,16 +271,8 @@ class Worker:
             ears.close()
 
     def _explain(self, text: str) -> LoadFailed:
-        ears = self._ears
-        if ears is not None and (failure := ears.failed()) is not None:
-            return LoadFailed(text if failure.text in text else failure.text, permanent=failure.permanent)
-        if "was killed by SIGKILL" in text and oom_kills() > self._kills:
-            return LoadFailed(f"{text}\nLikely cause: {_OUT_OF_MEMORY}. Next: see with free how much there is.")
-        status = None if self._child is None else self._child.status()
-        if ears is not None and not ears.greeted and status is not None and status >= 0:  # it ended by itself
-            return LoadFailed(f"{self._python} is no Python that a worker can run in: {text}", permanent=True)
-        return diagnose(text, (*PROGRAM, *MACHINE), name=self._name, command="--python", root="its environment",
-                        script="offboard", env="--inherit")  # fmt: skip
+        status, killed = None if self._child is None else self._child.status(), oom_kills() > self._kills
+        return explained(text, self._ears, status, self._name, self._python, killed)
 
     # -- the thread that listens ----------------------------------------------------------------------------------
     def _watch(self, child: Child) -> None:
