@@ -6,7 +6,7 @@ not have is not fetched: it is skipped, and the last lines say so. Part of the s
 
     uv run tools/pythons.py                                    all tests that need no LeRobot, on each
     uv run tools/pythons.py --python 3.13 --client TEST...     these of the client, which stands alone, on this one
-    uv run tools/pythons.py --set lerobot-0.6                  what is served of LeRobot, with this version of it
+    uv run tools/pythons.py --set lerobot-0.6                  all tests of LeRobot, with this version of it
     uv run tools/pythons.py --find 3.10                        where it is; fails if it is not here
 """
 
@@ -43,10 +43,12 @@ WHOLE = (
 #: A version of LeRobot → the Python that it is tested on, and its requirement with what its policy types need.
 #: No Python for a set is a failure: a whole version would go untested.
 SETS = {
-    "lerobot-0.4": (WORKSPACE, "lerobot[smolvla,xvla]==0.4.4"),
-    "lerobot-0.6": ("3.12", "lerobot[diffusion,eo1,evo1,multi_task_dit,peft,pi,smolvla,vla_jepa,wallx,xvla]==0.6.1"),
+    "lerobot-0.4": (WORKSPACE, "lerobot[feetech,smolvla,xvla]==0.4.4"),
+    "lerobot-0.6": (
+        "3.12",
+        "lerobot[diffusion,eo1,evo1,feetech,multi_task_dit,peft,pi,smolvla,vla_jepa,wallx,xvla]==0.6.1",
+    ),
 }
-SERVED = ["adapters", "conformance", "device", "guided", "loader", "policy", "third_party", "types", "words"]
 
 
 def find(version: str) -> str | None:
@@ -90,10 +92,10 @@ def check_set(name: str, tests: list[str]) -> bool:
         subprocess.run(["uv", "venv", "-q", "-p", python, f"{place}/env"], check=True)
         # Not in the workspace, whose pins are for the version that it has.
         install = ["uv", "pip", "install", "-q", "--python", f"{place}/env/bin/python"]
-        packages = ["offboard-client[cli,images]", "offboard-core[s3,gs,testing]", "offboard-lerobot[lerobot]"]
+        packages = ["offboard-client[cli,images,sim]", "offboard-core[s3,gs,testing]", "offboard-lerobot[lerobot]"]
         install += [f"{ROOT}/{package}" for package in packages]
         subprocess.run([*install, requirement, *WHOLE[1]], cwd=place, check=True)
-        tests = tests or [f"tests/lerobot/test_{part}.py" for part in SERVED]
+        tests = tests or ["tests/lerobot"]
         pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", *tests]
         return subprocess.run([f"{place}/env/bin/python", *pytest], cwd=ROOT, check=False).returncode == 0
 

@@ -14,10 +14,11 @@ from offboard_client.errors import LoadFailed
 from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
 from offboard_core.types import NO_CONTEXT
+from offboard_lerobot.versions import installed, releases
 from offboard_process import offboard
 
-#: As LeRobot 0.6.1 wrote them for tiny policies of these types. Its 0.4.4 reads neither of the configs.
-WRITTEN = Path(__file__).parent.parent / "support" / "lerobot_0_6_1"
+#: As each release wrote them for tiny policies of these types. LeRobot's own 0.4.4 reads neither config of 0.6.1.
+WRITTEN = {each.name: Path(__file__).parents[1] / "support" / f"lerobot_{each.name}" for each in releases()}
 
 
 def source(folder):
@@ -49,10 +50,11 @@ def answers(act, diffusion):
 
 
 @pytest.mark.parametrize("kind", ["act", "diffusion"])
-def test_a_checkpoint_of_0_6_1_is_served_to_the_bit(kind, answers, tmp_path, request):
+@pytest.mark.parametrize("release", WRITTEN)
+def test_what_either_release_wrote_is_served_to_the_bit(kind, release, answers, tmp_path, request):
     folder = shutil.copytree(request.getfixturevalue(kind), tmp_path / "pretrained_model")
-    shutil.copytree(WRITTEN / kind, folder, dirs_exist_ok=True)
-    assert "pretrained_revision" in (folder / "config.json").read_text()
+    shutil.copytree(WRITTEN[release] / kind, folder, dirs_exist_ok=True)
+    assert ("pretrained_revision" in (folder / "config.json").read_text()) == (release == "0.6.1")
     np.testing.assert_array_equal(answer(folder), answers[kind])
 
 
@@ -114,11 +116,10 @@ REFUSED = {
         lambda c: c.update(normalization_mapping={"STATE": "MEDIAN"}),
         "normalization 'MEDIAN' of STATE",
     ),
-    "a step": (BEFORE, step(registry_name="mine"), r"the step 'mine' of policy_preprocessor\.json \(here are run: dev"),
-    "relative actions": (
-        AFTER,
-        step(registry_name="absolute_actions_processor", config={"enabled": True}),
-        r"the step 'absolute_actions_processor' of policy_postprocessor\.json",
+    "a step": (
+        BEFORE,
+        step(registry_name="mine"),
+        r"the step 'mine' of policy_preprocessor\.json \(here are run: .*device",
     ),
     "another policy": (
         BEFORE,
@@ -141,9 +142,19 @@ def test_what_cannot_be_honoured_is_named_with_both_versions_before_anything_is_
     change(folder / name, edit)
     with pytest.raises(LoadFailed, match=text) as raised:
         source(folder).default()
-    installed = version("lerobot")
-    assert re.search(rf"was written by .*, this is LeRobot {re.escape(installed)}, which does not", raised.value.text)
-    assert f"Train it with LeRobot {installed}, or" in raised.value.text
+    here = version("lerobot")
+    assert re.search(rf"was written by .*, this is LeRobot {re.escape(here)}, which does not", raised.value.text)
+    assert f"Train it with LeRobot {here}, or" in raised.value.text
+
+
+def test_actions_that_are_made_absolute_and_never_were_relative_are_refused(tmp_path):
+    folder = write_files(tmp_path / "m")
+    name = "absolute_actions_processor"
+    change(folder / AFTER, step(registry_name=name, config={"enabled": True}))
+    known = name in installed().steps
+    why = f"and {name} must both be enabled" if known else f"does not know the step '{name}' of {AFTER}"
+    with pytest.raises(LoadFailed, match=re.escape(why)):
+        source(folder).default()
 
 
 def test_the_version_that_wrote_it_is_told_where_it_can_be(tmp_path):

@@ -34,6 +34,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "diffusion": {
         "down_dims": (16, 32), "n_groups": 4, "diffusion_step_embed_dim": 8, "spatial_softmax_num_keypoints": 4,
         "num_train_timesteps": 4, "pretrained_backbone_weights": None, "horizon": 16, "n_action_steps": 8,
+        # 0.6 has another default for either.
+        "use_group_norm": True, "use_separate_rgb_encoder_per_camera": False,
     },
     "eo1": {
         "vlm_base": "tiny/qwen2.5-vl", "image_min_pixels": 28 * 28, "image_max_pixels": 56 * 56, "chunk_size": 6,
@@ -121,7 +123,7 @@ def kinds() -> list[str]:
     if importlib.util.find_spec("transformers") is None:
         return [kind for kind in there if kind not in NAME_OTHERS]
     old = importlib.metadata.version("lerobot").startswith("0.4.")
-    return [kind for kind in there if not (old and kind.startswith("pi0"))]
+    return [kind for kind in there if not (old and kind.startswith(("pi0", "wall_x")))]
 
 
 @functools.cache
