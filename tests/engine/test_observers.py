@@ -8,7 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from model_bench import Bench, run, until
-from offboard_core import Chunk, ConfigurationError, InferTimeout, InvalidAction, Observer, ObserverEntry, hookimpl
+from offboard_core import (
+    Chunk,
+    ConfigurationError,
+    InferTimeout,
+    InvalidAction,
+    ModelLost,
+    Observer,
+    ObserverEntry,
+    hookimpl,
+)
 from offboard_core.engine import Observers, SessionRecords, make_observers, name_observers
 from offboard_core.plugins import Plugins
 from puppets import Door, PlainSerializer, Puppet, source
@@ -44,6 +53,7 @@ def test_a_record_is_what_the_exchange_was_with_what_its_session_is():
     assert (first.number, second.number) == (1, 2)
     for record, (reply, timing), i in zip(watching.records, replies, (1, 2), strict=True):
         assert (record.session_id, record.model_id, record.replica, record.error) == (session.id, "it", 0, None)
+        assert (record.holder, record.meta["spec_hash"]) == ("a test", session.meta["spec_hash"])
         assert record.observation["x"].tolist() == record.inputs["x"].tolist() == [i] * 3
         assert record.observation["task"] == record.inputs["task"] == "stack"
         assert record.chunk.action.tolist() == [[i] * 3] * 2
@@ -287,6 +297,66 @@ def test_at_the_end_an_observer_sees_what_waits_and_is_closed():
             assert watching.closed == 1
             await service.observers.close()
             assert watching.closed == 1
+
+    run(main())
+
+
+def test_the_end_of_a_session_is_told_once_after_its_last_exchange(caplog):
+    async def main():
+        watching = Noting(3)
+        watching.end_error = LookupError("at the end")
+        async with serving(puppet(Puppet()), observers={"noting": watching}) as service:
+            first, second, silent = [await open_session(service) for _ in range(3)]
+            for session in (first, first, second):
+                await session.infer(X)
+            silent.close()
+            first.close()
+            first.close()
+            await until(watching.come)
+        return (first.id, second.id), watching
+
+    (first, second), watching = run(main())
+    assert watching.ends == [(first, 3), (second, 3)], "the last one ended with the server"
+    assert caplog.text.count("the observer noting failed at the end of a session") == 2
+    assert watching.closed == 1
+
+
+def test_a_session_that_ends_because_the_model_was_lost_is_told_of_that_before_its_end():
+    def lose(episode, inputs):
+        raise ModelLost("gone")
+
+    async def main():
+        watching = Noting()
+        async with serving(puppet(Puppet(lose)), observers={"noting": watching}) as service:
+            session = await open_session(service)
+            session.on_evict(lambda error: session.close())
+            await session.infer(X)
+            await until(watching.come)
+        return session.id, watching
+
+    name, watching = run(main())
+    assert [record.error for record in watching.records] == ["model_lost"]
+    assert watching.ends == [(name, 1)]
+
+
+def test_ends_do_not_pile_up_before_an_observer_that_hangs(monkeypatch):
+    monkeypatch.setattr("offboard_core.engine.observers.CLOSING", 0.01)
+
+    async def main():
+        with Door() as door:
+            hangs = Noting(waiting=2)
+            hangs.door = door
+            async with serving(puppet(Puppet()), observers={"hangs": hangs}) as service:
+                for _ in range(20):
+                    session = await open_session(service)
+                    await session.infer(X)
+                    session.close()
+                    await asyncio.sleep(0)
+                (bounded,) = service.observers._bounded
+                # Of one the observer was being told when it hung; two records wait, each with the end of its session.
+                assert bounded._queue.qsize() <= 2 * 2 + 1
+                assert service.observers.counts()["hangs"]["dropped"] >= 17
+            door.open()
 
     run(main())
 

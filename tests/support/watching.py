@@ -17,7 +17,10 @@ class Noting(Observer):
         self.threads: set[str] = set()
         self.door: Door | None = None
         self.error: BaseException | None = None
+        self.end_error: BaseException | None = None
         self.closed = 0
+        #: Sessions that ended, each with how many records there were by then.
+        self.ends: list[tuple[str, int]] = []
         self._marks: dict[int, threading.Event] = {}
         self.come = self.reached(expected)
 
@@ -30,6 +33,11 @@ class Noting(Observer):
             mark.set()
         if self.error is not None:
             raise self.error
+
+    def ended(self, session_id: str) -> None:
+        self.ends.append((session_id, len(self.records)))
+        if self.end_error is not None:
+            raise self.end_error
 
     def close(self) -> None:
         self.closed += 1

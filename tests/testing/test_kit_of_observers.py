@@ -56,6 +56,11 @@ class WantsEveryChunk(Sums):
         self.total += len(record.reply_chunk)
 
 
+class FallsOverAnEnd(Sums):
+    def ended(self, session_id):
+        raise KeyError(session_id)
+
+
 class AddsItsOwn(Sums):
     def exchanged(self, record):
         record.timing["mine_ms"] = 0.0
@@ -83,6 +88,7 @@ class LeavesAThread(Sums):
         (ChangesItsMind, ObserverLaws.test_it_says_what_it_wants),
         (WantsItsRobotsTime, ObserverLaws.test_it_takes_whatever_is_answered),
         (WantsEveryChunk, ObserverLaws.test_it_takes_whatever_is_answered),
+        (FallsOverAnEnd, ObserverLaws.test_it_takes_whatever_is_answered),
         (AddsItsOwn, ObserverLaws.test_it_writes_into_nothing),
         (WritesIntoArrays, ObserverLaws.test_it_writes_into_nothing),
         (LeavesAThread, ObserverLaws.test_it_ends),

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import platform
-import re
-import shlex
-import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +12,7 @@ from ..drivers import Playing
 from ..errors import ConfigurationError, counted
 from ..play import Bounded, Controls, Quit, RobotLimits
 from ..robots import RobotSpec
-from ..terminal import Line, note
+from ..terminal import Line, note, program_facts
 
 if TYPE_CHECKING:
     from ..recording import Recorded
@@ -26,7 +21,6 @@ if TYPE_CHECKING:
 _WAITING, _EVENTS = 256 << 20, 65536
 #: Seconds that a disk has after a run for what still waits.
 _PATIENCE = 60.0
-_USER = re.compile(r"(?<=//)[^/@\s]*@")
 
 
 @dataclass(frozen=True)
@@ -83,12 +77,10 @@ def run_facts(
     robot: RobotSpec, instruction: str | None, limits: RobotLimits, playing: Playing, driver: str
 ) -> dict[str, Any]:
     """What a recording says of the run that it is of, as JSON has forms for."""
-    command = " ".join(["offboard", *map(shlex.quote, sys.argv[1:])])
-    ours = {found.name: found.version for found in distributions() if str(found.name).startswith("offboard")}
     return {
-        "command": _USER.sub("", command), "robot": robot.as_dict(), "task": instruction, "driver": driver,
+        **program_facts("offboard"), "robot": robot.as_dict(), "task": instruction, "driver": driver,
         "limits": asdict(limits.limits), "limits_file": None if limits.file is None else str(limits.file),
-        "playing": asdict(playing), "python": platform.python_version(), "machine": platform.node(), "versions": ours,
+        "playing": asdict(playing),
     }  # fmt: skip
 
 

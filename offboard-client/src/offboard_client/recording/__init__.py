@@ -11,14 +11,18 @@ if missing := [name for name in ("av", "foxglove_schemas_protobuf", "mcap") if f
         f"recordings need what is not installed here ({', '.join(missing)}): pip install 'offboard-client[record]'"
     )
 
-from .file import RecordingFile
+from .file import EPISODE, OUTCOME, VERSION, RecordingFile
 from .pictures import VideoDecoder, decode_image, encode_png, starts
 from .reader import Episode, Said, read_observation, read_rows
 from .recorder import Recorded, Recorder, as_json
 from .rescue import finish, finish_all, is_finished
-from .topics import Topics, camera_of, is_picture, topic_of
+from .schemas import own
+from .topics import Topics, camera_of, is_picture, plain_observation, topic_of
 
 __all__ = [
+    "EPISODE",
+    "OUTCOME",
+    "VERSION",
     "Episode",
     "Recorded",
     "Recorder",
@@ -34,6 +38,8 @@ __all__ = [
     "finish_all",
     "is_finished",
     "is_picture",
+    "own",
+    "plain_observation",
     "read_observation",
     "read_rows",
     "starts",

@@ -39,6 +39,16 @@ _OWN: dict[str, dict[str, str]] = {
     },
     # The rows of an answer's chunk that say the same name, as plots want them: row i at ``timestamp + offsets[i]``.
     "Chunk": {"timestamp": _TIMESTAMP, "offsets": "double[]", "width": "uint32", "values": "double[]"},
+    # A server's half of an exchange, at the time of its answer; ``timestamp``: when the observation came. ``inputs``
+    # (what the codec made for the model, without its pictures), ``rows`` (what the model answered): msgpack, likewise.
+    # ``unchanged``: JSON, of the pictures that the codec handed on as they were, input → what the robot called it.
+    # ``robot_ms``: since the answer before; -1 for the first. ``image_files``: -1 where nobody knows.
+    "Exchange": {
+        "timestamp": _TIMESTAMP, "number": "double", "robot_ms": "double", "queue_ms": "double", "decode_ms": "double",
+        "codec_ms": "double", "infer_ms": "double", "encode_ms": "double", "total_ms": "double", "batch": "double",
+        "frame_bytes": "double", "reply_bytes": "double", "image_files": "double", "error": "string",
+        "inputs": "bytes", "rows": "bytes", "unchanged": "string",
+    },
 }  # fmt: skip
 
 
@@ -51,7 +61,7 @@ class Schema(NamedTuple):
 
 
 def own(name: str) -> Schema:
-    """One of ours: ``Values``, ``Text``, ``Observed``, ``Played``, ``Answer``, ``Chunk``."""
+    """One of ours: ``Values``, ``Text``, ``Observed``, ``Played``, ``Answer``, ``Chunk``, ``Exchange``."""
     return _schema(_classes()[f"offboard.{name}"])
 
 

@@ -17,6 +17,8 @@ _PLOTTED = 1024
 #: Where the arm's poses are, (7,): x y z in m, unit quaternion w x y z, in its base frame (the protocol's O-3, A-2).
 _POSES = ("ee_pose", "target_pose")
 _FRAME = "base"
+#: What is said in the robot's own terms. What a codec makes for a model may have the same names, and other units.
+_OF_ROBOT = ("observation", "action")
 
 
 def topic_of(kind: str, name: str) -> str:
@@ -59,7 +61,7 @@ class Topics:
             return
         said = {"name": name, "dtype": found.dtype.str, "shape": ",".join(map(str, found.shape))}
         self._file.write(topic, own("Values"), at, said, values=found.ravel().tolist())
-        if name.endswith(_POSES) and found.shape == (7,):
+        if kind in _OF_ROBOT and name.endswith(_POSES) and found.shape == (7,):
             self._pose(topic_of("pose", name), found.tolist(), name, at)
 
     def video(self, name: str, picture: Array, at: int) -> bool:
@@ -75,15 +77,13 @@ class Topics:
         self._file.write(topic_of("video", camera), video(), at, said, frame_id=camera, data=data, format="h264")
         return True
 
-    def still(self, name: str, picture: Array, at: int) -> None:
+    def still(self, name: str, picture: Array, at: int, kind: str = "sent") -> None:
         """A camera's frame, without loss."""
         camera = camera_of(name)
         data = encode_png(picture)
-        self._file.write(
-            topic_of("sent", camera), image(), at, {"name": name}, frame_id=camera, data=data, format="png"
-        )
+        self._file.write(topic_of(kind, camera), image(), at, {"name": name}, frame_id=camera, data=data, format="png")
 
-    def chunk(self, rows: Sequence[Mapping[str, Any]], period: float, at: int) -> None:
+    def chunk(self, rows: Sequence[Mapping[str, Any]], period: float, at: int, kind: str = "chunk") -> None:
         """What an answer wants, by the names of its actions. ``period``: seconds from row to row that have no time."""
         columns: dict[str, tuple[list[float], list[Array]]] = {}
         for number, row in enumerate(rows):
@@ -96,7 +96,7 @@ class Topics:
             if len({len(vector) for vector in vectors}) != 1:
                 continue
             self._file.write(
-                topic_of("chunk", name), own("Chunk"), at, {"name": name}, offsets=offsets, width=len(vectors[0]),
+                topic_of(kind, name), own("Chunk"), at, {"name": name}, offsets=offsets, width=len(vectors[0]),
                 values=np.concatenate(vectors).tolist(),
             )  # fmt: skip
 

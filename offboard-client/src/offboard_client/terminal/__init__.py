@@ -10,6 +10,7 @@ from .keys import ENDED, pressed, require_keys
 from .kinds import TYPES
 from .line import Line
 from .output import console, emit_facts, emit_json, emit_table, ms, note, say, tell
+from .program import program_facts
 from .server import ServerOptions, patience, token_from
 from .signals import terminable
 
@@ -34,6 +35,7 @@ __all__ = [
     "patience",
     "peek",
     "pressed",
+    "program_facts",
     "refuse_address_flags",
     "refuse_habits",
     "require_keys",

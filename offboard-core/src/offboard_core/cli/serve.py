@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TOKEN_VARIABLE = "OFFBOARD_AUTH_TOKEN"
-#: The observer that ``--timings`` is short for.
-TIMINGS = "core.timings"
+#: Options that are short for an observer's: field → the observer, and its option.
+SHORT = {"timings": ("core.timings", "file"), "recording_dir": ("core.recording", "dir")}
 
 
 def run(arguments: list[str]) -> int:
@@ -176,10 +176,14 @@ def asked_observers(parsed: Parsed, plugins: Plugins) -> dict[str, dict[str, Any
         needed = [option.name for option in describe(offer.options()) if option.default is ...]
         if lacking := [f"--{offer.name}.{name}" for name in needed if name not in given]:
             raise ConfigurationError(f"the observer {offer.name} needs {', '.join(lacking)}")
-    if parsed.serve.timings is not None:
-        if TIMINGS in asked:
-            raise UsageError(f"--timings is short for --{TIMINGS}.file, and that is set as well: give one of them")
-        asked[TIMINGS] = {"file": parsed.serve.timings}
+    for field, (name, option) in SHORT.items():
+        if (value := getattr(parsed.serve, field)) is None:
+            continue
+        given = asked.setdefault(name, {})
+        if option in given:
+            flag = field.replace("_", "-")
+            raise UsageError(f"--{flag} is short for --{name}.{option}, and that is set as well: give one of them")
+        given[option] = value
     return asked
 
 

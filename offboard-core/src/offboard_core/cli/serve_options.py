@@ -69,6 +69,8 @@ class ServeOptions:
     """An observer, which watches what goes through. May be repeated."""
     timings: Path | None = None
     """A CSV file to write a line into for each step, with where its time went."""
+    recording_dir: Path | None = None
+    """A folder to record each session into as MCAP: what the robot said, the model saw and answered, the robot got."""
     ssl_certfile: Path | None = None
     """Serve over TLS with this certificate."""
     ssl_keyfile: Path | None = None

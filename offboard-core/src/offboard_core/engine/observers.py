@@ -38,7 +38,8 @@ class ExchangeRecord:
     for its first one. ``timing``: as the reply has it, in ms. ``encode_ms``: how long this reply took to write.
     ``frame_bytes``, ``reply_bytes``: their sizes; of a text in UTF-8.
     ``image_files``: how many of its images came as JPEG or PNG files, of which JPEG has lost detail; None where the
-    protocol does not say.
+    protocol does not say. ``holder``: who the session is with, for people; ``meta``: its handshake. Both are the
+    session's own.
     ``observation``: what the frame said, in canonical names. ``inputs``: what the codec made of it for the model.
     ``chunk``: what the model answered, ``reply_chunk``: what the codec made of that for the robot; both in the shapes
     of :class:`~offboard_core.Chunk`.
@@ -63,6 +64,8 @@ class ExchangeRecord:
     reply_chunk: Chunk | None
     error: str | None
     image_files: int | None = None
+    holder: str | None = None
+    meta: Mapping[str, Any] | None = None
 
 
 class Observer(abc.ABC):
@@ -85,6 +88,9 @@ class Observer(abc.ABC):
         One call at a time, in the order of the answers. What it raises is logged and counted.
         """
 
+    def ended(self, session_id: str) -> None:
+        """A session of which it was told something is over; nothing more of it follows."""
+
     def close(self) -> None:
         """The server ends; nothing follows."""
 
@@ -92,7 +98,7 @@ class Observer(abc.ABC):
 class Bounded:
     """An observer with its queue and its thread. ``seen``, ``dropped`` and ``failed`` count records.
 
-    :meth:`start`, :meth:`offer`, :meth:`end` and :meth:`leave` are for one thread, the event loop's.
+    All but what runs on its thread are for one thread, the event loop's.
     """
 
     def __init__(self, name: str, observer: Observer) -> None:
@@ -100,7 +106,11 @@ class Bounded:
         self.contents = observer.contents
         self.seen = self.dropped = self.failed = 0
         self._observer, self._most, self._most_bytes = observer, observer.waiting, observer.waiting_bytes
-        self._queue: SimpleQueue[tuple[ExchangeRecord, int] | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[ExchangeRecord, int] | str | None] = SimpleQueue()
+        #: Records that were ever queued, and taken; each is counted on one thread.
+        self._came = self._taken = 0
+        #: Sessions of which it was told, and whose end it is to be told.
+        self._open: set[str] = set()
         #: Bytes that were ever queued, and let go of; each is counted on one thread.
         self._queued = self._let_go = 0
         self._left = False
@@ -115,8 +125,10 @@ class Bounded:
     def offer(self, record: ExchangeRecord, held: int) -> None:
         """Queue it, whose contents hold so many bytes, unless too many wait."""
         waiting = self._queued - self._let_go
-        if self._queue.qsize() < self._most and (not waiting or waiting + held <= self._most_bytes):
+        if self._came - self._taken < self._most and (not waiting or waiting + held <= self._most_bytes):
             self._queued += held
+            self._came += 1
+            self._open.add(record.session_id)
             self._queue.put((record, held))
             return
         self.dropped += 1
@@ -125,6 +137,12 @@ class Bounded:
             log.warning(
                 "the observer %s is slower than what it watches; exchanges dropped so far: %d", self.name, self.dropped
             )
+
+    def tell_end(self, session_id: str) -> None:
+        """Queue the end of a session, if it was told of that session: so no more of these wait than records do."""
+        if session_id in self._open:
+            self._open.remove(session_id)
+            self._queue.put(session_id)
 
     def end(self) -> asyncio.Future[None]:
         """Ask it to close after what waits; done when it has."""
@@ -137,13 +155,20 @@ class Bounded:
         """Do not wait for it any more. What waits is dropped."""
         if self._ended is not None and not self._ended[1].done():
             self._left = True
-            self.dropped += max(0, self._queue.qsize() - 1)
+            self.dropped += self._came - self._taken
             log.error("the observer %s has not ended within %g s and is left behind", self.name, CLOSING)
 
     # -- on its thread -----------------------------------------------------------------------------------------------
     def _run(self) -> None:
         while (waited := self._queue.get()) is not None and not self._left:
+            if isinstance(waited, str):
+                try:
+                    self._observer.ended(waited)
+                except BaseException:
+                    log.exception("the observer %s failed at the end of a session", self.name)
+                continue
             record, held = waited
+            self._taken += 1
             try:
                 self._observer.exchanged(record)
             # SystemExit included: it is a plugin's code.
@@ -203,6 +228,11 @@ class Observers:
             else:
                 one.offer(bare, 0)
 
+    def ended(self, session_id: str) -> None:
+        """A session is over. Not before what is just being delivered of it was told."""
+        for one in self._bounded:
+            one.tell_end(session_id)
+
     def counts(self) -> dict[str, dict[str, int]]:
         """What became of the records, by observer: ``seen``, ``dropped``, ``failed``."""
         return {one.name: {"seen": one.seen, "dropped": one.dropped, "failed": one.failed} for one in self._bounded}
@@ -214,6 +244,7 @@ class Observers:
         self._closed = True
         if not self._begun:
             self.start()
+        await asyncio.sleep(0)  # for the ends of the sessions that were closed just now
         try:
             await asyncio.wait([one.end() for one in self._bounded], timeout=CLOSING)
         finally:

@@ -115,10 +115,14 @@ class Kept:
 class SessionRecords:
     """One session, as observers see it."""
 
-    __slots__ = ("_model_id", "_number", "_observers", "_replica", "_replied", "_session_id")
+    __slots__ = ("_holder", "_meta", "_model_id", "_number", "_observers", "_replica", "_replied", "_session_id")
 
-    def __init__(self, observers: Observers, session_id: str, model_id: str, replica: int) -> None:
+    def __init__(
+        self, observers: Observers, session_id: str, model_id: str, replica: int, holder: str | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self._observers, self._session_id, self._model_id, self._replica = observers, session_id, model_id, replica
+        self._holder, self._meta = holder, meta
         self._replied: float | None = None
         self._number = 0
 
@@ -149,6 +153,8 @@ class SessionRecords:
             reply_chunk=kept.reply_chunk,
             image_files=kept.image_files,
             error=None if error is None else error.code,
+            holder=self._holder,
+            meta=self._meta,
         )
         self._observers.offer(record, kept.held)
 

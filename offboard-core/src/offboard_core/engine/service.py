@@ -140,7 +140,7 @@ class PolicyService:
         asked = model_id, list(params)
         session = ServiceSession(self.slot, lease, pipeline, meta, configuration, asked, self._forget)
         if self.observers:
-            pipeline.records = SessionRecords(self.observers, session.id, model.id, lease.replica.number)
+            pipeline.records = SessionRecords(self.observers, session.id, model.id, lease.replica.number, holder, meta)
         self.sessions[session.id] = session
         self.stats.sessions_opened += 1
         return session
@@ -254,6 +254,8 @@ class PolicyService:
         """The session is closed: end its episode on the model."""
         executor, episode = session.lease.replica.executor, session.pipeline.session
         self.sessions.pop(session.id, None)
+        # Not now: what is being delivered of it at this moment is told after that.
+        asyncio.get_running_loop().call_soon(self.observers.ended, session.id)
         executor.post(episode.close, "ending an episode")
         executor.forget(session.pipeline)
 

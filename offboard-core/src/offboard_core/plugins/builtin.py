@@ -21,10 +21,16 @@ def offboard_codecs() -> Iterator[CodecEntry]:
 
 @hookimpl
 def offboard_observers() -> Iterator[ObserverEntry]:
-    """What ``offboard serve --timings`` writes."""
+    """What ``offboard serve --timings`` and ``--recording-dir`` write."""
     yield ObserverEntry(
         name="timings",
         summary="A line for each step in a CSV file, with where its time went; --timings FILE is short for it.",
         factory="offboard_core.cli:ServeTimings",
         options="offboard_core.cli:TimingsOptions",
+    )
+    yield ObserverEntry(
+        name="recording",
+        summary="An MCAP file for each session, with both sides of the codec; --recording-dir DIR is short for it.",
+        factory="offboard_core.recording:SessionRecorder",
+        options="offboard_core.recording:RecordingOptions",
     )

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from offboard_client.errors import ConfigurationError, InferTimeout, log_to_stderr
@@ -47,7 +48,7 @@ class InferenceServer:
     ``replicas``: how many policies of a model are loaded beside each other, by as many calls of its callable; each
     session is with one of them.
     ``observers`` watch the exchanges, by their class or a name; they are closed with the server, which with them cannot
-    be started again.
+    be started again. ``recording_dir``: each session is recorded there as MCAP (``offboard-core[record]``).
     Other keywords are fields of :class:`ServerConfig`.
     Raises ConfigurationError for what cannot be served so.
 
@@ -60,7 +61,8 @@ class InferenceServer:
         self, registry: Mapping[str, Any] | Any, host: str = "127.0.0.1", port: int = 8000, *, fps: float | None = None,
         replicas: int = 1, config: ServerConfig | None = None, frontends: Mapping[str, Frontend] | None = None,
         listeners: Mapping[str, tuple[Listener, int]] | Sequence[str] = (),
-        observers: Sequence[Observer] | Mapping[str, Observer] = (), **settings: Any,
+        observers: Sequence[Observer] | Mapping[str, Observer] = (),
+        recording_dir: str | Path | None = None, **settings: Any,
     ) -> None:  # fmt: skip
         models = cast("Mapping[str, Any]", registry) if isinstance(registry, Mapping) else {"policy": registry}
         if not models:
@@ -77,6 +79,10 @@ class InferenceServer:
         #: What listens beside it, and where.
         self.listeners = Listeners(listeners if isinstance(listeners, Mapping) else make_listeners(plugins, listeners))
         self._observers = dict(observers) if isinstance(observers, Mapping) else name_observers(observers)
+        if recording_dir is not None:
+            from ..recording import RecordingOptions, SessionRecorder  # video's libraries are large
+
+            self._observers["recording"] = SessionRecorder(RecordingOptions(dir=Path(recording_dir)))
         self.config = ServerConfig.of(config, {"host": host, "port": port, **settings})
         self._running: Running | None = None
         self._over = threading.Event()

@@ -38,11 +38,13 @@ class ObserverLaws:
         observer.close()
 
     def test_it_takes_whatever_is_answered(self) -> None:
-        """A chunk, nothing new, an error before or after the model, of several sessions, in any order."""
+        """A chunk, nothing new, an error before or after the model, of several sessions, in any order; their ends."""
         observer = self.observer()
         records = _records(observer.contents)
         for record in (*records, *reversed(records)):
             observer.exchanged(record)
+        for name in {record.session_id for record in records}:
+            observer.ended(name)
         observer.close()
 
     def test_it_writes_into_nothing(self) -> None:
