@@ -6,11 +6,13 @@ Simulated, from fixed seeds: the same figures everywhere. What it prints stands 
 from __future__ import annotations
 
 import argparse
+import itertools
+import math
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
-from simulated_trials import barnard, false_verdicts, fisher, fixed_size, most, plan_for, stopped
+from simulated_trials import barnard, false_verdicts, fisher, fixed_size, most, plan_for, stopped, stopped_by_scores
 
 RATES = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95)
 SEVERAL = ((0.2, 0.2, 0.2), (0.5, 0.5, 0.5), (0.8, 0.8, 0.8), (0.9, 0.5, 0.5), (0.6, 0.6, 0.6, 0.6))
@@ -47,6 +49,13 @@ def main() -> None:
         each = [stopped(5, rates, 0.0, min(runs, 1000), planned) for planned in (20, 50, 100, 200)]
         cells = " | ".join(f"{mean:.0f}, {power:.0%}" for mean, power in each)
         print(f"| {rates[0]} and {rates[1]} | {cells} |", flush=True)
+    print("\nmean starts until the verdict on scores, and what a t-test of a fixed size needs for 90 %")
+    print("| mean scores | spread of each | starts | t-test |\n|---|---|---|---|")
+    for means, spread in itertools.product(((0.7, 0.4), (0.7, 0.5)), (0.3, 0.2)):
+        # By the normal approximation, and one more.
+        fixed = math.ceil(2 * ((1.960 + 1.282) * spread / (means[0] - means[1])) ** 2) + 1
+        mean = stopped_by_scores(6, means, spread, min(runs, 500))
+        print(f"| {means[0]} and {means[1]} | {spread} | {mean:.0f} | {fixed} |", flush=True)
 
 
 if __name__ == "__main__":

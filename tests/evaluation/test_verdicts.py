@@ -7,7 +7,7 @@ import itertools
 
 import numpy as np
 import pytest
-from offboard_client.evaluation import Trial, compare_models
+from offboard_client.evaluation import Trial, compare_models, fixed_interval, mean_interval
 from simulated_trials import (
     MODELS,
     barnard,
@@ -16,6 +16,7 @@ from simulated_trials import (
     fixed_size,
     most,
     plan_for,
+    scored,
     stopped,
     successes,
     trials,
@@ -73,17 +74,45 @@ def false_scores(seed, shape, together, runs, starts):
     found = 0
     for _ in range(runs):
         if shape is None:
-            scores = np.stack([np.where(generator.random(starts) < 0.1, 1.0, 0.1), np.full(starts, 0.19)], axis=1)
+            came = np.stack([np.where(generator.random(starts) < 0.1, 1.0, 0.1), np.full(starts, 0.19)], axis=1)
         else:
-            scores = generator.beta(*shape, size=(starts, 2))
+            came = generator.beta(*shape, size=(starts, 2))
             same = generator.random(starts) < together
-            scores[same, 1] = scores[same, 0]
-        played = [
-            Trial(MODELS[i], s, "partial", score=float(v)) for s, row in enumerate(scores) for i, v in enumerate(row)
-        ]
-        [said] = compare_models(played, ("a", "b"), 30, measure="score")
+            came[same, 1] = came[same, 0]
+        [said] = compare_models(scored(came), ("a", "b"), 30, measure="score", ahead=False)
         found += said.better is not None
     return found
+
+
+def outside(seed, rate, runs, starts, looks, interval):
+    """How many of so many sequences have an interval without their rate at one of the looks."""
+    generator = np.random.default_rng(seed)
+    found = 0
+    for _ in range(runs):
+        came = (generator.random(starts) < rate).astype(float)
+        between = [interval(came[:look]) for look in looks]
+        found += not all(low <= rate <= high for low, high in between)
+    return found
+
+
+def test_the_rate_is_within_all_intervals_that_are_shown():
+    shown = [outside(10, rate, 40, 40, range(4, 41, 4), mean_interval) for rate in (0.1, 0.5, 0.9)]
+    assert sum(shown) <= most(120)
+
+
+def at_once(came):
+    return fixed_interval(int(came.sum()), len(came))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [0.05, 0.3, 0.5, 0.9])
+def test_intervals_at_length(rate):
+    assert outside(11, rate, 1500, 60, range(1, 61), mean_interval) <= most(1500)
+
+
+@pytest.mark.slow
+def test_the_interval_for_one_look_is_not_enough_for_many():
+    assert outside(12, 0.5, 500, 60, range(1, 61), at_once) > most(500)
 
 
 fixed = functools.cache(fixed_size)

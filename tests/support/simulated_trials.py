@@ -82,6 +82,28 @@ def plan_for(power: float, rates: tuple[float, float], together: float, runs: in
     return low, stopped(2, rates, together, runs, low)[0]
 
 
+def scores(generator: np.random.Generator, mean: float, spread: float, starts: int) -> NDArray[np.float64]:
+    """Shape (starts,), from 0 to 1, with this mean and standard deviation (a beta distribution)."""
+    both = mean * (1 - mean) / spread**2 - 1
+    return generator.beta(mean * both, (1 - mean) * both, starts)
+
+
+def scored(came: NDArray[np.float64]) -> list[Trial]:
+    """Scores as trials: shape (starts, models)."""
+    return [Trial(MODELS[i], s, "partial", score=float(x)) for s, row in enumerate(came) for i, x in enumerate(row)]
+
+
+def stopped_by_scores(seed: int, means: tuple[float, float], spread: float, runs: int) -> float:
+    """The mean number of starts until the verdict on scores."""
+    generator = np.random.default_rng(seed)
+    needed: list[int] = []
+    for _ in range(runs):
+        came = np.stack([scores(generator, mean, spread, 300) for mean in means], axis=1)
+        [said] = compare_models(scored(came), ("a", "b"), 50, measure="score", ahead=False)
+        needed.append(said.after or 300)
+    return float(np.mean(needed))
+
+
 # ---- tests of a fixed size
 
 
