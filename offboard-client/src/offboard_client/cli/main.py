@@ -29,6 +29,7 @@ _EXTRAS = {
     "rich": "offboard-client[cli]",
     "PIL": "offboard-client[images]",
     "mujoco": "offboard-client[sim]",
+    "uvicorn": "offboard-client[pages]",
 }
 
 

@@ -10,17 +10,20 @@ from .plan import Plan, Turn
 from .report import EvaluationReport, ModelSummary, summarize
 from .report_html import as_html
 from .report_text import as_csv, as_json, as_markdown
+from .reviews import Clip, Review, edit_review, read_review, review_path
 from .trials import COUNTED, MEASURES, OUTCOMES, Measure, Trial, TrialOutcome, pairs
 
 __all__ = [
     "COUNTED",
     "MEASURES",
     "OUTCOMES",
+    "Clip",
     "Comparison",
     "EvaluationReport",
     "Measure",
     "ModelSummary",
     "Plan",
+    "Review",
     "Trial",
     "TrialLog",
     "TrialOutcome",
@@ -30,9 +33,12 @@ __all__ = [
     "as_json",
     "as_markdown",
     "compare_models",
+    "edit_review",
     "fixed_interval",
     "mean_interval",
     "measured_trial",
     "pairs",
+    "read_review",
+    "review_path",
     "summarize",
 ]

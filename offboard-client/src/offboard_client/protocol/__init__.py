@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from .openpi_protocol import OpenPIProtocol
     from .openpi_words import LAYOUTS, said_layout
     from .session_protocol import SessionProtocol, late
-    from .settings import BaseClient, Clock, Prepare, Settings, Timeouts
+    from .settings import TOKEN_VARIABLE, BaseClient, Clock, Prepare, Settings, Timeouts
     from .websocket import WebSocket
 
 __all__ = [
     "FPS_RANGE",
     "LAYOUTS",
     "RATE",
+    "TOKEN_VARIABLE",
     "Address",
     "AttemptFailed",
     "Attempts",
@@ -78,6 +79,7 @@ _LATER = {
     "Clock": "settings",
     "Prepare": "settings",
     "Settings": "settings",
+    "TOKEN_VARIABLE": "settings",
     "Timeouts": "settings",
     "WebSocket": "websocket",
 }

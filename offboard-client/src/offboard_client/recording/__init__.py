@@ -11,8 +11,10 @@ if missing := [name for name in ("av", "foxglove_schemas_protobuf", "mcap") if f
         f"recordings need what is not installed here ({', '.join(missing)}): pip install 'offboard-client[record]'"
     )
 
+from .blocks import Block
 from .file import EPISODE, OUTCOME, VERSION, RecordingFile
-from .pictures import VideoDecoder, decode_image, encode_png, starts
+from .glance import Glance, glance
+from .pictures import VideoDecoder, decode_frame, decode_image, encode_jpeg, encode_png, starts
 from .reader import Episode, Said, read_observation, read_rows
 from .recorder import Recorded, Recorder, as_json
 from .rescue import finish, finish_all, is_finished
@@ -23,7 +25,9 @@ __all__ = [
     "EPISODE",
     "OUTCOME",
     "VERSION",
+    "Block",
     "Episode",
+    "Glance",
     "Recorded",
     "Recorder",
     "RecordingFile",
@@ -32,10 +36,13 @@ __all__ = [
     "VideoDecoder",
     "as_json",
     "camera_of",
+    "decode_frame",
     "decode_image",
+    "encode_jpeg",
     "encode_png",
     "finish",
     "finish_all",
+    "glance",
     "is_finished",
     "is_picture",
     "own",

@@ -20,6 +20,8 @@ _TIME_BASE = Fraction(1, 1_000_000)
 _KEY_FRAMES = 30
 #: H.264's quality: from 18 to 28 is what people film with; less is better.
 _QUALITY = "23"
+#: JPEG's quantiser, from 2 to 31, of what is shown to people; less is better.
+_JPEG = 4
 
 
 class VideoEncoder:
@@ -54,11 +56,28 @@ def encode_png(image: Array) -> bytes:
     return b"".join(bytes(packet) for packet in codec.encode(_frame(image)))
 
 
+def encode_jpeg(frame: Any, width: int | None = None) -> bytes:
+    """A frame of :meth:`VideoDecoder.frames` or :func:`decode_frame` as a JPEG file, ``width`` pixels wide."""
+    wide = min(width or frame.width, frame.width)
+    high = max(1, round(frame.height * wide / frame.width))
+    frame = frame.reformat(wide, high, "yuvj420p", dst_color_range="JPEG")
+    codec: Any = av.CodecContext.create("mjpeg", "w")
+    codec.height, codec.width, codec.pix_fmt, codec.time_base = high, wide, "yuvj420p", _TIME_BASE
+    codec.thread_count = 1
+    codec.qmin = codec.qmax = _JPEG
+    frame.pts, frame.time_base = 0, _TIME_BASE
+    return b"".join(bytes(packet) for packet in (*codec.encode(frame), *codec.encode(None)))
+
+
+def decode_frame(data: bytes) -> Any:
+    """A PNG or JPEG file as FFmpeg's frame."""
+    found: Any = av.CodecContext.create("png" if data.startswith(b"\x89PNG") else "mjpeg", "r")
+    return [*found.decode(av.Packet(data)), *found.decode(None)][0]
+
+
 def decode_image(data: bytes) -> Array:
     """(H, W, 3) uint8 RGB of a PNG or JPEG file."""
-    found: Any = av.CodecContext.create("png" if data.startswith(b"\x89PNG") else "mjpeg", "r")
-    frames = [*found.decode(av.Packet(data)), *found.decode(None)]
-    return frames[0].to_ndarray(format="rgb24")
+    return decode_frame(data).to_ndarray(format="rgb24")
 
 
 class VideoDecoder:
@@ -71,8 +90,12 @@ class VideoDecoder:
 
     def decode(self, data: bytes) -> Iterator[Array]:
         """(H, W, 3) uint8 RGB."""
-        for frame in self._codec.decode(av.Packet(data)):
+        for frame in self.frames(data):
             yield frame.to_ndarray(format="rgb24")
+
+    def frames(self, data: bytes) -> Iterator[Any]:
+        """The same as FFmpeg's frames, in the colours of the video."""
+        yield from self._codec.decode(av.Packet(data))
 
 
 def starts(data: bytes) -> bool:

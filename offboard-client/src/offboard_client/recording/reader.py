@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from mcap.records import Channel
 
 from ..errors import RecordingFailed, told
 from ..wire import decode
+from .blocks import Block, Blocks, kinds
 from .broken import BROKEN
 from .file import EPISODE, OUTCOME, PROFILE, VERSION
 from .rescue import finish, is_finished
@@ -84,6 +85,27 @@ class Episode:
         except (*BROKEN, DecodeError) as error:
             raise RecordingFailed(f"{self.path.name} is damaged: {told(error)}") from error
 
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """The parts that it is written in, about a second each, by their times."""
+        return self._blocks.all
+
+    def read_block(self, number: int, topics: Iterable[str]) -> list[Said]:
+        """What ``blocks[number]`` has of these topics, in the order in which it was written. Raises RecordingFailed.
+
+        It may be called by several threads.
+        """
+        names = self.topics
+        try:
+            return [
+                Said(topic, names[topic], at, message_class(self._kinds.get(topic, "")).FromString(data))
+                for topic, at, data in self._blocks.read(number, topics)
+            ]
+        except OSError as error:
+            raise RecordingFailed(f"{self.path.name} cannot be read: {error.strerror or told(error)}") from error
+        except (*BROKEN, DecodeError) as error:
+            raise RecordingFailed(f"{self.path.name} is damaged: {told(error)}") from error
+
     # -- inside ----------------------------------------------------------------------------------------
     def _open(self) -> None:
         try:
@@ -92,20 +114,35 @@ class Episode:
             told_ = {record.name: record.metadata for record in self._reader.iter_metadata()}
         except BROKEN as error:
             raise RecordingFailed(f"{self.path.name} is damaged: {told(error)}") from error
-        if header.profile != PROFILE or EPISODE not in told_ or summary is None or summary.statistics is None:
-            raise RecordingFailed(
-                f"{self.path.name} is an MCAP file, and no recording of offboard's: what `offboard run --output-dir` "
-                "writes says so"
-            )
-        self.about: dict[str, Any] = _read(told_[EPISODE])
-        self.outcome: dict[str, Any] = _read(told_.get(OUTCOME, {}))
-        if (version := self.about.get("version")) != VERSION:
-            raise RecordingFailed(
-                f"{self.path.name} is a recording of version {version}, and this offboard reads version {VERSION}: "
-                "use the offboard that wrote it, or a newer one"
-            )
+        self.about, self.outcome = read_described(
+            self.path.name, header.profile, told_, whole=summary is not None and summary.statistics is not None
+        )
+        assert summary is not None
+        assert summary.statistics is not None
         self.start, self.end = summary.statistics.message_start_time, summary.statistics.message_end_time
         self._channels: list[Channel] = list(summary.channels.values())
+        self._blocks = Blocks(self._file, summary.channels, summary.chunk_indexes)
+        self._kinds = kinds(summary.channels, summary.schemas)
+
+
+def read_described(
+    name: str, profile: str, said: Mapping[str, Mapping[str, str]], whole: bool = True
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a file says of the episode and of what became of it. Raises RecordingFailed for what is none of ours."""
+    if profile != PROFILE or EPISODE not in said or not whole:
+        raise RecordingFailed(
+            f"{name} is an MCAP file, and no recording of offboard's: what `offboard run --output-dir` writes says so"
+        )
+    try:
+        about, outcome = _read(said[EPISODE]), _read(said.get(OUTCOME, {}))
+    except ValueError as error:
+        raise RecordingFailed(f"{name} is damaged: {told(error)}") from error
+    if (version := about.get("version")) != VERSION:
+        raise RecordingFailed(
+            f"{name} is a recording of version {version}, and this offboard reads version {VERSION}: use the offboard "
+            "that wrote it, or a newer one"
+        )
+    return about, outcome
 
 
 def read_observation(message: Any) -> dict[str, Any]:

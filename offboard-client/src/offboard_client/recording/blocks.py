@@ -1,0 +1,90 @@
+"""A recording by parts, so that any moment of a long one is there at once: MCAP's chunks, here called blocks.
+
+(A chunk is a policy's here.) A block is about a second; it is read, checked and unpacked as a whole. That is what
+``Episode.messages`` does, too; it is for few messages of all, and this is for all of a few topics in a short time.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any, BinaryIO, NamedTuple
+
+import zstandard
+from mcap.opcode import Opcode
+from mcap.records import Channel, ChunkIndex
+
+_RECORD = struct.Struct("<BQ")
+#: Start and end time, size unpacked, checksum, and the length of the compression's name.
+_CHUNK = struct.Struct("<QQQII")
+#: Channel, sequence number, log time, publish time.
+_MESSAGE = struct.Struct("<HIQQ")
+#: No block is larger, in bytes; the recorder closes one at 1 MiB, which one message may exceed.
+_LARGEST = 1 << 28
+
+
+class Block(NamedTuple):
+    """``start``, ``end``: nanoseconds since 1970 of its first and last message. ``offset``, ``length``: in the file."""
+
+    start: int
+    end: int
+    offset: int
+    length: int
+
+
+class Blocks:
+    """The blocks of one open file; safe to use from several threads."""
+
+    def __init__(self, file: BinaryIO, channels: Mapping[int, Channel], indexes: Iterable[ChunkIndex]) -> None:
+        self._file, self._lock = file, threading.Lock()
+        self._topics = {number: channel.topic for number, channel in channels.items()}
+        self.all = sorted(
+            Block(each.message_start_time, each.message_end_time, each.chunk_start_offset, each.chunk_length)
+            for each in indexes
+            if each.message_end_time  # without a message, it has no time
+        )
+
+    def read(self, number: int, topics: Iterable[str]) -> list[tuple[str, int, bytes]]:
+        """Topic, time and bytes of each message of these topics, in the order in which they were written.
+
+        Raises ValueError and what else is in ``BROKEN`` for what is damaged, OSError for what cannot be read.
+        """
+        wanted = set(topics)
+        channels = {number: topic for number, topic in self._topics.items() if topic in wanted}
+        records = self._unpacked(self.all[number])
+        found: list[tuple[str, int, bytes]] = []
+        at, size = 0, len(records)
+        while at < size:
+            kind, length = _RECORD.unpack_from(records, at)
+            at += _RECORD.size
+            if kind == Opcode.MESSAGE:
+                channel, _, time, _ = _MESSAGE.unpack_from(records, at)
+                if (topic := channels.get(channel)) is not None:
+                    found.append((topic, time, records[at + _MESSAGE.size : at + length]))
+            at += length
+        return found
+
+    def _unpacked(self, block: Block) -> bytes:
+        if block.length > _LARGEST:
+            raise ValueError(f"a block has {block.length} bytes")
+        with self._lock:
+            self._file.seek(block.offset)
+            data = self._file.read(block.length)
+        kind, _ = _RECORD.unpack_from(data)
+        _, _, size, checksum, named = _CHUNK.unpack_from(data, _RECORD.size)
+        at = _RECORD.size + _CHUNK.size
+        compression, at = data[at : at + named].decode("ascii"), at + named + 8
+        if kind != Opcode.CHUNK or size > _LARGEST or compression not in ("", "zstd"):
+            raise ValueError(f"there is no block where the index has one (kind {kind}, {size} bytes, {compression!r})")
+        packed = memoryview(data)[at:]
+        records = zstandard.ZstdDecompressor().decompress(packed, size) if compression else bytes(packed)
+        if len(records) != size or (checksum and zlib.crc32(records) != checksum):
+            raise ValueError("a block is not what was written: its checksum differs")
+        return records
+
+
+def kinds(channels: Mapping[int, Channel], schemas: Mapping[int, Any]) -> dict[str, str]:
+    """Topic → the name of its schema."""
+    return {each.topic: schemas[each.schema_id].name for each in channels.values() if each.schema_id in schemas}

@@ -1,0 +1,278 @@
+"""What the page of recordings is told: the list, an episode's curves and pictures, and what is wrong with a file."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from asgi_calls import Asked
+from filmed import CLOCK, answer, begin, picture, record, sample, tick
+from offboard_client.errors import ConfigurationError
+from offboard_client.evaluation import edit_review, review_path
+from offboard_client.pages import Replay, pages_app
+from offboard_client.play import Answer, Command, Outcome, Sample, Tick
+from offboard_client.recording import Recorder, decode_image, glance
+
+
+def unpack(data: bytes) -> tuple[float, float, list[tuple[float, Any]]]:
+    magic, count, start, end = struct.unpack_from("<4sIdd", data)
+    assert magic == b"OBF1"
+    table = [struct.unpack_from("<dI", data, 24 + 12 * i) for i in range(count)]
+    at, found = 24 + 12 * count, []
+    for seconds, size in table:
+        found.append((seconds, decode_image(data[at : at + size])))
+        at += size
+    assert at == len(data)
+    return start, end, found
+
+
+def ids(pages: Any) -> dict[str, str]:
+    return {row["task"]: row["id"] for row in pages("GET", "/api/episodes").json["episodes"]}
+
+
+def test_the_list_says_of_each_episode_what_it_was(pages: Any, folder: Path) -> None:
+    told = pages("GET", "/api/episodes").json
+    assert told["folder"] == str(folder)
+    row = next(row for row in told["episodes"] if row["task"] == "sort")
+    assert row["seconds"] == pytest.approx(0.6)
+    known = {name: row[name] for name in ("model", "success", "cameras", "state", "review", "seed", "at", "missed")}
+    assert known == {
+        "model": "m", "success": True, "cameras": ["wrist"], "state": "whole", "review": {}, "seed": 7, "missed": 0,
+        "at": 1_800_000_000.0,
+    }  # fmt: skip
+
+
+def test_a_file_is_looked_at_once_and_again_when_it_has_changed(
+    pages: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Path] = []
+    monkeypatch.setattr("offboard_client.pages.library.glance", lambda path: looked.append(path) or glance(path))
+    pages("GET", "/api/episodes")
+    looked.clear()
+    new = record(folder, 4, task="new")
+    assert set(ids(pages)) == {"sort", "stack <b>cubes</b>", "new"}
+    assert set(ids(pages)) == {"sort", "stack <b>cubes</b>", "new"}
+    assert looked == [new]
+    edit_review(new, {"outcome": "fail"}, {})
+    reviews = {row["task"]: row["review"].get("outcome") for row in pages("GET", "/api/episodes").json["episodes"]}
+    assert (reviews["new"], reviews["sort"], looked) == ("fail", None, [new])
+    new.unlink()
+    assert set(ids(pages)) == {"sort", "stack <b>cubes</b>"}
+
+
+def test_an_episode_has_its_cameras_and_what_is_drawn_with_what(pages: Any) -> None:
+    told = pages("GET", f"/api/episodes/{ids(pages)['sort']}").json
+    assert told["cameras"] == ["wrist"]
+    assert told["duration"] == pytest.approx(0.6)
+    assert told["run"]["command"] == "offboard run test"
+    drawn = {plot["name"]: plot["against"] for plot in told["plots"]}
+    assert drawn["target_pose"] == "robot_state.ee_pose"
+    assert drawn["target_grip"] == "grip"
+    assert drawn["robot_state.q"] == "robot_state.q"
+
+
+def test_curves_stand_where_the_robots_clock_was(pages: Any) -> None:
+    told = pages("GET", f"/api/episodes/{ids(pages)['sort']}/series").json
+    q = told["curves"]["/observation/robot_state/q"]
+    assert q["t"] == pytest.approx([number * 0.05 for number in range(12)], abs=1e-3)
+    assert q["v"][0] == pytest.approx([number / 7 for number in range(12)], abs=1e-4)
+    assert told["rungs"] == [[0.0, pytest.approx(0.6), "playing"]]
+    assert [each["ms"] for each in told["answers"]] == [20.0] * 3
+    chunk = told["chunks"]["/chunk/target_pose"][1]
+    assert np.diff(chunk["t"]) == pytest.approx([0.1])
+    assert chunk["v"][2] == [0.304, 0.304]
+    part = pages("GET", f"/api/episodes/{ids(pages)['sort']}/series", **{"from": 0.2, "to": 0.3}).json
+    assert part["curves"].keys() == told["curves"].keys()
+
+
+def stood_still(folder: Path) -> Path:
+    """Thought took a second of the wall's time before each of six commands; the robot's clock stood still."""
+    recorder = Recorder(folder, {"task": "still"})
+    begin(recorder)
+    for number in range(6):
+        wall = number * 20
+        seen = {"image.wrist": picture(number)}
+        recorder.sampled(Sample(seen, CLOCK + wall * 0.05, number * 0.05, 2.0, {}, True))
+        action = {"target_grip": [number / 10]}
+        recorder.answered(
+            Answer(seen, [{"timestamp": 0.0, "action": action}], CLOCK + wall * 0.05, 2.0, 990.0, {"total_ms": 990.0})
+        )
+        command = Command({"target_grip": np.array([number / 10])}, 0.05, 0)
+        recorder.ticked(Tick(command, "playing", CLOCK + wall * 0.05 + 0.995, number * 0.05, seen, 1.0))
+    recorder.ended(Outcome(None))
+    return recorder.recorded.files[0]
+
+
+def test_pictures_and_commands_fit_where_the_robots_clock_stood_still(tmp_path: Path) -> None:
+    stood_still(tmp_path)
+    replay = Replay(tmp_path)
+    pages = Asked(pages_app(replay))
+    (name,) = ids(pages).values()
+    told = pages("GET", f"/api/episodes/{name}").json
+    assert told["wall"] == pytest.approx(6.0, abs=0.1)
+    assert told["duration"] == pytest.approx(0.3)
+    curves = pages("GET", f"/api/episodes/{name}/series").json
+    grip = curves["curves"]["/action/target_grip"]
+    assert grip["t"] == pytest.approx([number * 0.05 for number in range(6)], abs=1e-3)
+    frames: dict[float, Any] = {}
+    seconds = 0.0
+    while seconds < 0.3:
+        _, end, found = unpack(pages("GET", f"/api/episodes/{name}/film", camera="wrist", t=seconds).body)
+        frames |= dict(found)
+        assert end > seconds
+        seconds = end
+    assert sorted(frames) == pytest.approx([number * 0.05 for number in range(6)], abs=1e-3)
+    replay.close()
+
+
+def test_frames_of_any_moment_are_the_ones_that_were_recorded(pages: Any) -> None:
+    name = ids(pages)["stack <b>cubes</b>"]
+    for seconds in (2.3, 0.0, 1.1):
+        start, end, found = unpack(pages("GET", f"/api/episodes/{name}/film", camera="wrist", t=seconds).body)
+        assert start <= seconds < end
+        for at, image in found:
+            expected = picture(round(at / 0.05)).astype(int)
+            assert np.abs(image.astype(int) - expected).mean() < 12
+        assert {round(at / 0.05) for at, _ in found} >= {
+            number for number in range(48) if start <= number * 0.05 < min(end, 2.35)
+        }
+    small = unpack(pages("GET", f"/api/episodes/{name}/film", camera="wrist", t=0, width=32).body)[2][0][1]
+    assert small.shape == (24, 32, 3)
+    thumbnail = pages("GET", f"/api/episodes/{name}/thumbnail", stamp="x")
+    assert decode_image(thumbnail.body).shape == (48, 64, 3)
+    assert "immutable" in thumbnail.headers["cache-control"]
+
+
+def test_stills_are_shown_where_no_video_was_recorded(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, {}, video=False)
+    begin(recorder)
+    for number in range(8):
+        seen = sample(recorder, number, number % 4 == 0)
+        tick(recorder, number, {"target_grip": np.array([0.5])})
+        if number % 4 == 0:
+            answer(recorder, seen, number * 0.05)
+    recorder.ended(Outcome(None))
+    replay = Replay(tmp_path)
+    pages = Asked(pages_app(replay))
+    (row,) = pages("GET", "/api/episodes").json["episodes"]
+    assert row["cameras"] == ["wrist"]
+    _, _, found = unpack(pages("GET", f"/api/episodes/{row['id']}/film", camera="wrist", t=0.1).body)
+    assert [at for at, _ in found] == pytest.approx([0.0, 0.2])
+    assert np.abs(found[1][1].astype(int) - picture(4)).mean() < 6
+    replay.close()
+
+
+def wrong(folder: Path) -> dict[str, str]:
+    """A folder with what is no whole recording: file → what is said of it, in the list or when it is asked for."""
+    whole = record(folder, 40)
+    data = whole.read_bytes()
+    (folder / "text.mcap").write_text("hello, this is a text of some length")
+    version = b"\x07\0\0\0version\x01\0\0\x001"
+    assert version in data
+    (folder / "newer.mcap").write_bytes(data.replace(version, version[:-1] + b"9"))
+    (folder / "empty.mcap").write_bytes(b"")
+    damaged = bytearray(data)
+    damaged[len(data) // 3 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 3)
+    (folder / "damaged.mcap").write_bytes(damaged)
+    return {
+        "text.mcap": "text.mcap is no recording: it does not begin as an MCAP file does",
+        "newer.mcap": "is a recording of version 9, and this offboard reads version 1",
+        "empty.mcap": "empty.mcap is no recording",
+    }
+
+
+def test_what_is_no_recording_says_so_in_its_row_and_the_others_are_there(tmp_path: Path) -> None:
+    says = wrong(tmp_path)
+    replay = Replay(tmp_path)
+    pages = Asked(pages_app(replay))
+    rows = {row["name"]: row for row in pages("GET", "/api/episodes").json["episodes"]}
+    assert len(rows) == len(says) + 2
+    for name, text in says.items():
+        assert rows[name]["state"] == "broken"
+        assert text in rows[name]["error"]
+        refused = pages("GET", f"/api/episodes/{rows[name]['id']}")
+        assert (refused.status, refused.json["code"]) == (422, "recording_failed")
+        assert text in refused.json["error"]
+    # Its end is whole, so it has a row; what was asked of its middle says that it is damaged.
+    assert rows["damaged.mcap"]["state"] == "whole"
+    refused = pages("GET", f"/api/episodes/{rows['damaged.mcap']['id']}/series")
+    assert refused.status == 422
+    assert "damaged.mcap is damaged" in refused.json["error"]
+    replay.close()
+
+
+def test_a_file_that_was_cut_off_is_finished_when_it_is_opened(tmp_path: Path) -> None:
+    path = record(tmp_path, 40, task="cut")
+    path.write_bytes(path.read_bytes()[:-60])
+    before = path.read_bytes()
+    replay = Replay(tmp_path)
+    pages = Asked(pages_app(replay))
+    (row,) = pages("GET", "/api/episodes").json["episodes"]
+    assert (row["state"], row["task"], path.read_bytes()) == ("unfinished", "cut", before)
+    assert pages("GET", f"/api/episodes/{row['id']}").json["state"] == "whole"
+    (row,) = pages("GET", "/api/episodes").json["episodes"]
+    assert (row["state"], row["success"]) == ("whole", True)
+    replay.close()
+
+
+def test_one_that_is_being_written_and_one_that_vanishes(tmp_path: Path) -> None:
+    record(tmp_path, 12)
+    recorder = Recorder(tmp_path, {"task": "now"})
+    begin(recorder)
+    sample(recorder, 0)
+    replay = Replay(tmp_path)
+    pages = Asked(pages_app(replay))
+    rows = {row["state"]: row for row in pages("GET", "/api/episodes").json["episodes"]}
+    assert rows["unfinished"]["task"] == "now"
+    refused = pages("GET", f"/api/episodes/{rows['unfinished']['id']}")
+    assert (refused.status, "is being recorded" in refused.json["error"]) == (422, True)
+    recorder.ended(Outcome(True))
+    assert pages("GET", f"/api/episodes/{rows['unfinished']['id']}").status == 200
+    (tmp_path / rows["whole"]["name"]).unlink()
+    refused = pages("GET", f"/api/episodes/{rows['whole']['id']}/series")
+    assert (refused.status, "is gone" in refused.json["error"]) == (404, True)
+    replay.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status", "says"),
+    [
+        ("/api/episodes/ffffffffffffffff", {}, 404, "there is no recording"),
+        ("/api/episodes/..%2f..%2fetc", {}, 404, "there is no GET"),
+        ("/static/../app.py", {}, 404, "have no file"),
+        ("/static/..%2fapp.py", {}, 404, "have no file"),
+        ("/api/episodes/{}/film", {"camera": "/etc/passwd", "t": 0}, 404, "no camera '/etc/passwd'; it has: wrist"),
+        ("/api/episodes/{}/film", {"camera": "wrist"}, 400, "t is "),
+        ("/api/episodes/{}/film", {"camera": "wrist", "t": "nan"}, 400, "t is 'nan'"),
+        ("/api/episodes/{}/series", {"from": "x"}, 400, "from is 'x'"),
+    ],
+)
+def test_what_is_asked_wrongly_is_refused(pages: Any, path: str, query: Any, status: int, says: str) -> None:
+    refused = pages("GET", path.format(ids(pages)["sort"]), **query)
+    assert refused.status == status
+    assert says in refused.json["error"]
+
+
+def test_without_a_recording_there_is_nothing_to_serve(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is not there: give the folder"):
+        Replay(tmp_path / "none")
+    with pytest.raises(ConfigurationError, match=r"holds no recording \(\*\.mcap\)"):
+        Replay(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="is no folder"):
+        Replay(tmp_path / "file")
+
+
+def test_folders_within_are_looked_through_and_a_damaged_review_is_a_row_of_its_own(tmp_path: Path) -> None:
+    within = tmp_path / "model a"
+    within.mkdir()
+    path = record(within, 4)
+    review_path(path).write_text("{")
+    replay = Replay(tmp_path)
+    (row,) = Asked(pages_app(replay))("GET", "/api/episodes").json["episodes"]
+    assert row["name"] == f"model a/{path.name}"
+    assert "is no review that this offboard reads" in row["review"]["error"]
+    replay.close()
