@@ -61,7 +61,7 @@ def test_a_glance_reads_little_of_a_long_file(tmp_path: Path, monkeypatch: pytes
         return Counted()
 
     with Episode(path) as episode:
-        blocks = len(episode.blocks)
+        blocks = len(episode.blocks(episode.topics))
     monkeypatch.setattr(Path, "open", counting)
     assert glance(path).outcome["success"] is False
     assert 0 < read[0] < 5000 < path.stat().st_size
@@ -71,20 +71,21 @@ def test_a_glance_reads_little_of_a_long_file(tmp_path: Path, monkeypatch: pytes
 def test_blocks_hold_what_the_messages_are(tmp_path: Path) -> None:
     with Episode(long(tmp_path)) as episode:
         topics = ["/observed", "/video/wrist", "/observation/task"]
-        by_blocks = [said for number in range(len(episode.blocks)) for said in episode.read_block(number, topics)]
+        by_blocks = [said for block in episode.blocks(topics) for said in episode.read_block(block, topics)]
         assert sorted(by_blocks, key=lambda s: (s.at, s.topic)) == sorted(
             episode.messages(topics), key=lambda s: (s.at, s.topic)
         )
-        for block in episode.blocks:
-            assert block.start <= block.end
-        assert episode.read_block(0, ["/none"]) == []
+        assert all(block.start <= block.end for block in episode.blocks(topics))
+        numbers, pictures = episode.blocks(["/observed"]), episode.blocks(["/video/wrist"])
+        assert not {block.offset for block in numbers} & {block.offset for block in pictures}
+        assert episode.blocks(["/none"]) == episode.read_block(numbers[0], ["/video/wrist"]) == []
 
 
 @pytest.mark.parametrize("what", ["bytes", "lengths"])
 def test_a_damaged_block_is_named(tmp_path: Path, what: str) -> None:
     path = long(tmp_path)
     with Episode(path) as episode:
-        block = episode.blocks[20]
+        block, other = episode.blocks(["/observed"])[20:22]
     data = bytearray(path.read_bytes())
     if what == "bytes":
         data[block.offset + block.length - 9] ^= 255
@@ -93,8 +94,8 @@ def test_a_damaged_block_is_named(tmp_path: Path, what: str) -> None:
     path.write_bytes(data)
     with Episode(path) as episode:
         with pytest.raises(RecordingFailed, match="is damaged"):
-            episode.read_block(20, ["/observed"])
-        assert episode.read_block(21, episode.topics)
+            episode.read_block(block, ["/observed"])
+        assert episode.read_block(other, ["/observed"])
 
 
 def test_of_one_that_is_being_written_there_is_what_it_began_with(tmp_path: Path) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import bisect
 import struct
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import NotFound, RecordingFailed, told
-from ..recording import Episode, Said, VideoDecoder, decode_frame, encode_jpeg, starts
+from ..recording import Block, Episode, Said, VideoDecoder, decode_frame, encode_jpeg, starts
 from .timeline import Timeline
 
 #: Bytes of pictures that are kept of one episode.
@@ -43,6 +44,7 @@ class Film:
 
     def __init__(self, episode: Episode, timeline: Timeline) -> None:
         self._episode, self._timeline, self._lock = episode, timeline, threading.Lock()
+        self._blocks: dict[str, Sequence[Block]] = {}
         self._reels: OrderedDict[tuple[str, int, int | None], Reel] = OrderedDict()
         self._size = 0
         #: Camera → the topic of its video, else that of the frames which the policy was sent.
@@ -55,18 +57,18 @@ class Film:
 
     def reel(self, camera: str, seconds: float, width: int | None = None) -> Reel:
         """What it saw about this moment: as much as one block has. Raises NotFound, RecordingFailed."""
-        if not self._timeline.blocks:
-            raise NotFound("the episode has no pictures")
-        number = self._timeline.find(seconds)
+        topic, blocks = self._blocks_of(camera)
+        number = self._find(topic, seconds)
         key = (camera, number, width)
         with self._lock:
             if (known := self._reels.get(key)) is not None:
                 self._reels.move_to_end(key)
                 return known
-        frames = [(at, encode_jpeg(frame, width)) for at, frame in self.frames(camera, number)]
+        frames = [(at, encode_jpeg(frame, width)) for at, frame in self._run(topic, number, number, lambda: False)]
+        last = self._timeline.duration if number + 1 == len(blocks) else self._begins(topic, number + 1)
         reel = Reel(
-            self._timeline.begins(number), self._timeline.begins(number + 1),
-            tuple(at for at, _ in frames), tuple(data for _, data in frames),
+            self._begins(topic, number), max(last, seconds), tuple(at for at, _ in frames),
+            tuple(data for _, data in frames),
         )  # fmt: skip
         with self._lock:
             self._reels[key] = reel
@@ -76,28 +78,56 @@ class Film:
                 self._size -= sum(map(len, old.pictures))
         return reel
 
-    def frames(self, camera: str, number: int) -> list[tuple[float, Any]]:
-        """The frames of one block with their seconds, after one from before it where there is one that is near."""
-        return list(self.run(camera, number, number))
-
-    def run(
-        self, camera: str, first: int, last: int, stopped: Callable[[], bool] = lambda: False
+    def frames(
+        self, camera: str, start: float, end: float, stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[tuple[float, Any]]:
-        """The frames of blocks ``first`` to ``last``, with their seconds; before them the one that was there."""
+        """FFmpeg's frames from ``start`` to ``end`` with their seconds; first the one that was there as it began."""
+        topic, _ = self._blocks_of(camera)
+        shown: tuple[float, Any] | None = None
+        for at, frame in self._run(topic, self._find(topic, start), self._find(topic, end), stopped):
+            if at >= end:
+                break
+            if at <= start:
+                shown = (at, frame)
+                continue
+            if shown is not None:
+                yield shown
+                shown = None
+            yield at, frame
+        if shown is not None:
+            yield shown
+
+    # -- inside ----------------------------------------------------------------------------------------
+    def _blocks_of(self, camera: str) -> tuple[str, Sequence[Block]]:
         if (topic := self.topics.get(camera)) is None:
             have = ", ".join(self.topics) or "none"
             raise NotFound(f"the episode has no camera {camera[:64]!r}; it has: {have}")
+        if topic not in self._blocks:
+            self._blocks[topic] = self._episode.blocks([topic])
+        if not self._blocks[topic]:
+            raise NotFound(f"the camera {camera} has no picture: the episode ended before its first")
+        return topic, self._blocks[topic]
+
+    def _begins(self, topic: str, number: int) -> float:
+        """When a block begins; the first does with the episode."""
+        return 0.0 if number == 0 else float(self._timeline.seconds([self._blocks[topic][number].start])[0])
+
+    def _find(self, topic: str, seconds: float) -> int:
+        numbers = range(len(self._blocks[topic]))
+        return max(0, bisect.bisect_right(numbers, seconds, key=lambda number: self._begins(topic, number)) - 1)
+
+    def _run(self, topic: str, first: int, last: int, stopped: Callable[[], bool]) -> Iterator[tuple[float, Any]]:
+        """The frames of blocks ``first`` to ``last``, with their seconds; before them the one that was there."""
         moving = topic.startswith("/video/")
-        lead = list(self._lead(topic, first, moving))
         decoder = VideoDecoder() if moving else None
         shown: tuple[float, Any] | None = None
         started = not moving
-        for number, packets in [*lead, *((i, None) for i in range(first, last + 1))]:
+        lead = self._lead(topic, first, moving)
+        for number in range(first - len(lead), last + 1):
             if stopped():
                 return
-            packets = self._episode.read_block(number, [topic]) if packets is None else packets
-            times = self._timeline.seconds(number, self._timeline.relative([said.at for said in packets]))
-            for said, at in zip(packets, times.tolist(), strict=True):
+            packets = lead[number - first] if number < first else self._read(topic, number)
+            for said, at in zip(packets, self._timeline.seconds([said.at for said in packets]).tolist(), strict=True):
                 started = started or starts(said.message.data)
                 if not started:  # the file was cut off before it
                     continue
@@ -112,21 +142,22 @@ class Film:
         if shown is not None:
             yield shown
 
-    def _lead(self, topic: str, first: int, moving: bool) -> list[tuple[int, list[Said]]]:
+    def _lead(self, topic: str, first: int, moving: bool) -> list[list[Said]]:
         """What has to be decoded before block ``first``: from the last frame on with which a player can start."""
-        found: list[tuple[int, list[Said]]] = []
-        own = self._episode.read_block(first, [topic])
+        found: list[list[Said]] = []
+        own = self._read(topic, first)
         if own and (not moving or starts(own[0].message.data)):
             return []
         for number in range(first - 1, max(-1, first - 1 - _BACK), -1):
-            packets = self._episode.read_block(number, [topic])
-            key = next(
-                (i for i in range(len(packets) - 1, -1, -1) if not moving or starts(packets[i].message.data)), None
-            )
-            found.insert(0, (number, packets if key is None else packets[key:]))
-            if key is not None:
-                return found
+            packets = self._read(topic, number)
+            keys = [i for i, said in enumerate(packets) if not moving or starts(said.message.data)]
+            found.insert(0, packets[keys[-1] :] if keys else packets)
+            if keys:
+                break
         return found
+
+    def _read(self, topic: str, number: int) -> list[Said]:
+        return sorted(self._episode.read_block(self._blocks[topic][number], [topic]), key=lambda said: said.at)
 
 
 def _decoded(decoder: VideoDecoder | None, said: Said) -> Iterator[Any]:

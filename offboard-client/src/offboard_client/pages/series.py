@@ -46,27 +46,31 @@ def series(episode: Episode, timeline: Timeline, start: float, end: float) -> di
     ``curves``: topic → ``t`` and ``v``, one list for each number of the vector. ``sampled``: whether only a part of
     the time was looked at, for it is long.
     """
-    blocks = timeline.between(start, end)
-    step = -(-len(blocks) // MOST_BLOCKS) if blocks else 1
+    wanted = [topic for topic in episode.topics if topic.startswith(("/observation/", "/action/", "/chunk/"))]
+    wanted += ["/answer", "/played"]
+    first, last = timeline.wall(start), timeline.wall(end, end=True)
+    blocks = [block for block in episode.blocks(wanted) if block.end >= first and block.start <= last]
+    step = max(1, -(-len(blocks) // MOST_BLOCKS))
     sampled = step > 1
-    wanted = [topic for topic in episode.topics if topic.startswith(("/observation/", "/action/"))]
-    wanted += ["/answer", "/played"] + ([] if sampled else [t for t in episode.topics if t.startswith("/chunk/")])
+    if sampled:  # single chunks say nothing there
+        wanted = [topic for topic in wanted if not topic.startswith("/chunk/")]
     curves: dict[str, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
     answers, rungs, chunks, texts = list[dict[str, Any]](), list[Any](), dict[str, list[Any]](), list[Any]()
-    for number in blocks[::step]:
+    for block in blocks[::step]:
         by: dict[str, list[Said]] = {}
-        for said in episode.read_block(number, wanted):
+        for said in episode.read_block(block, wanted):
             by.setdefault(said.topic, []).append(said)
         for topic, given in by.items():
-            at = timeline.seconds(number, timeline.relative([said.at for said in given]))
+            at = timeline.seconds([said.at for said in given])
+            placed = list(zip(given, at.tolist(), strict=True))
             if topic == "/answer":
-                answers += [_answer(said, t) for said, t in zip(given, at.tolist(), strict=True)]
+                answers += [_answer(said, t) for said, t in placed]
             elif topic == "/played":
                 _add_rungs(rungs, given)
             elif topic.startswith("/chunk/"):
-                chunks.setdefault(topic, []).extend(_chunk(said, t) for said, t in zip(given, at.tolist(), strict=True))
+                chunks.setdefault(topic, []).extend(_chunk(said, t) for said, t in placed)
             elif hasattr(given[0].message, "text"):
-                texts += [[said.name, t, said.message.text[:500]] for said, t in zip(given, at.tolist(), strict=True)]
+                texts += [[said.name, t, said.message.text[:500]] for said, t in placed]
             elif (found := _curve(given, at)) is not None:
                 curves.setdefault(topic, []).append(_ends(*found) if sampled else found)
     return {

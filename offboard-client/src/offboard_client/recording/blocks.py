@@ -1,7 +1,8 @@
 """A recording by parts, so that any moment of a long one is there at once: MCAP's chunks, here called blocks.
 
-(A chunk is a policy's here.) A block is about a second; it is read, checked and unpacked as a whole. That is what
-``Episode.messages`` does, too; it is for few messages of all, and this is for all of a few topics in a short time.
+(A chunk is a policy's here.) A block has about a second of what is read together: numbers, video, or what was sent. It
+is read, checked and unpacked as a whole. ``Episode.messages`` does that, too; it is for few messages of all, and this
+for all of a few topics in a short time, on several threads.
 """
 
 from __future__ import annotations
@@ -26,12 +27,16 @@ _LARGEST = 1 << 28
 
 
 class Block(NamedTuple):
-    """``start``, ``end``: nanoseconds since 1970 of its first and last message. ``offset``, ``length``: in the file."""
+    """``start``, ``end``: nanoseconds since 1970 of its first and last message. ``offset``, ``length``: in the file.
+
+    ``channels``: the ids of those that it has messages of.
+    """
 
     start: int
     end: int
     offset: int
     length: int
+    channels: frozenset[int]
 
 
 class Blocks:
@@ -40,20 +45,31 @@ class Blocks:
     def __init__(self, file: BinaryIO, channels: Mapping[int, Channel], indexes: Iterable[ChunkIndex]) -> None:
         self._file, self._lock = file, threading.Lock()
         self._topics = {number: channel.topic for number, channel in channels.items()}
-        self.all = sorted(
-            Block(each.message_start_time, each.message_end_time, each.chunk_start_offset, each.chunk_length)
-            for each in indexes
-            if each.message_end_time  # without a message, it has no time
-        )
+        self._all = sorted(
+            (
+                Block(
+                    each.message_start_time, each.message_end_time, each.chunk_start_offset, each.chunk_length,
+                    frozenset(each.message_index_offsets),
+                )
+                for each in indexes
+            ),
+            key=lambda block: (block.start, block.offset),
+        )  # fmt: skip
 
-    def read(self, number: int, topics: Iterable[str]) -> list[tuple[str, int, bytes]]:
+    def of(self, topics: Iterable[str]) -> list[Block]:
+        """Those that have messages of these topics, by their times."""
+        wanted = set(topics)
+        channels = {number for number, topic in self._topics.items() if topic in wanted}
+        return [block for block in self._all if not block.channels.isdisjoint(channels)]
+
+    def read(self, block: Block, topics: Iterable[str]) -> list[tuple[str, int, bytes]]:
         """Topic, time and bytes of each message of these topics, in the order in which they were written.
 
         Raises ValueError and what else is in ``BROKEN`` for what is damaged, OSError for what cannot be read.
         """
         wanted = set(topics)
         channels = {number: topic for number, topic in self._topics.items() if topic in wanted}
-        records = self._unpacked(self.all[number])
+        records = self._unpacked(block)
         found: list[tuple[str, int, bytes]] = []
         at, size = 0, len(records)
         while at < size:

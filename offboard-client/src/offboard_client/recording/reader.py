@@ -85,13 +85,12 @@ class Episode:
         except (*BROKEN, DecodeError) as error:
             raise RecordingFailed(f"{self.path.name} is damaged: {told(error)}") from error
 
-    @property
-    def blocks(self) -> Sequence[Block]:
-        """The parts that it is written in, about a second each, by their times."""
-        return self._blocks.all
+    def blocks(self, topics: Iterable[str]) -> Sequence[Block]:
+        """The parts that these topics are written in, about a second each, by their times."""
+        return self._blocks.of(topics)
 
-    def read_block(self, number: int, topics: Iterable[str]) -> list[Said]:
-        """What ``blocks[number]`` has of these topics, in the order in which it was written. Raises RecordingFailed.
+    def read_block(self, block: Block, topics: Iterable[str]) -> list[Said]:
+        """What one of :meth:`blocks` has of these topics, in the order in which it was written. Raises RecordingFailed.
 
         It may be called by several threads.
         """
@@ -99,7 +98,7 @@ class Episode:
         try:
             return [
                 Said(topic, names[topic], at, message_class(self._kinds.get(topic, "")).FromString(data))
-                for topic, at, data in self._blocks.read(number, topics)
+                for topic, at, data in self._blocks.read(block, topics)
             ]
         except OSError as error:
             raise RecordingFailed(f"{self.path.name} cannot be read: {error.strerror or told(error)}") from error
