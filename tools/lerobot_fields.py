@@ -41,13 +41,21 @@ def known(whole: bool = True) -> dict[str, Any]:
                 with contextlib.nullcontext() if whole else contextlib.suppress(ImportError):
                     importlib.import_module(module.name)
     types = {name: PreTrainedConfig.get_choice_class(name) for name in PreTrainedConfig.get_known_choices()}
-    names = sorted(ProcessorStepRegistry.list())
+    names = step_names()
     return {
         "types": {name: {"type": None, **dict(sorted(_defaults(types[name]).items()))} for name in sorted(types)},
         "steps": {name: sorted(inspect.signature(ProcessorStepRegistry.get(name)).parameters) for name in names},
         "features": sorted(each.value for each in FeatureType),
         "normalizations": sorted(each.value for each in NormalizationMode),
     }
+
+
+def step_names() -> list[str]:
+    """Of the steps that are imported, without those that stand for removed ones, which loading a GR00T makes."""
+    from lerobot.processor.pipeline import ProcessorStepRegistry
+
+    every = sorted(ProcessorStepRegistry.list())
+    return [name for name in every if not ProcessorStepRegistry.get(name).__name__.startswith("_Removed")]
 
 
 def _defaults(kind: type) -> dict[str, Any]:

@@ -28,6 +28,9 @@ TASK = "{0:0>{0}}"
 pytestmark = [
     # Of torch, about what SAC imports when it is made.
     pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),
+    # Of FastWAM: how diffusers reads its VAE, and that there is no CUDA.
+    pytest.mark.filterwarnings("ignore:The `local_dir_use_symlinks` argument:UserWarning"),
+    pytest.mark.filterwarnings("ignore:CUDA is not available or torch_xla:UserWarning"),
     # The codebook of VQ-BeT is as random as the rest of it.
     pytest.mark.filterwarnings("ignore:To evaluate in the environment:UserWarning"),
 ]

@@ -19,6 +19,7 @@ from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 from offboard_lerobot.versions import installed, releases
 
 OLD, NEW = releases()
+NAMED = words.NAMED
 ROOT = Path(__file__).resolve().parents[2]
 EMPTY = struct.pack("<Q", 2) + b"{}"
 
@@ -62,6 +63,12 @@ def plant(release, kind, before=(), after=(), **config):
             }
         )
     )
+
+
+@pytest.fixture(autouse=True)
+def cached(monkeypatch):
+    """What LeRobot itself names counts as here, unless a test says that it is not."""
+    monkeypatch.setattr(verdict, "NAMED", {})
 
 
 def given(files, release):
@@ -185,7 +192,7 @@ def options_of(name, option):
     """A value that the option of this step may have."""
     if option in steps.FORGOTTEN.get(name, ()):
         return steps.FORGOTTEN[name][option][1]
-    if option in steps.HUB:
+    if option in steps.HUB or option == "video_modality_keys":
         return None
     return {} if option in ("rename_map", "norm_map") else steps.ONLY.get(option, "x")
 
@@ -228,6 +235,17 @@ def test_a_step_names_what_is_here_or_is_refused(option, tmp_path, monkeypatch):
         with pytest.raises(LoadFailed, match=rf"{option} \({value!r}\) in the step '{name}' .*, which {text}"):
             given(plant(release, "act", [(name, {option: value})]), release)
     given(plant(release, "act", [(name, {option: str(tmp_path)})]), release)
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_what_lerobot_itself_names_is_here_or_refused(kind, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(verdict, "NAMED", NAMED)
+    for name in NAMED[kind]:
+        with pytest.raises(LoadFailed, match=f"LeRobot reads {name}, which is not on this machine"):
+            given(plant(NEW, kind), NEW)
+        (tmp_path / f"models--{name.replace('/', '--')}" / "snapshots" / "a1").mkdir(parents=True)
+    given(plant(NEW, kind), NEW)
 
 
 @pytest.mark.parametrize("option", steps.ONLY)
@@ -342,7 +360,7 @@ def test_the_releases_are_as_the_installed_lerobot_has_them(lerobot):
     for kind in PreTrainedConfig.get_known_choices():
         known = {field.name for field in fields(PreTrainedConfig.get_choice_class(kind))} | {"type"}
         assert here.types[kind].keys() == known
-    for name in ProcessorStepRegistry.list():
+    for name in tool("lerobot_fields").step_names():
         assert set(here.steps[name]) == inspect.signature(ProcessorStepRegistry.get(name)).parameters.keys()
     assert {each.value for each in FeatureType} == set(here.features)
     assert {each.value for each in NormalizationMode} == set(here.normalizations)

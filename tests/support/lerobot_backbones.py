@@ -19,6 +19,8 @@ from unittest import mock
 #: What LeRobot itself names, whatever a checkpoint says.
 PALIGEMMA = "google/paligemma-3b-pt-224"
 FAST = "lerobot/fast-action-tokenizer"
+COSMOS = "nvidia/Cosmos-Reason2-2B"
+WAN = "Wan-AI/Wan2.2-TI2V-5B-Diffusers"
 SMOLVLM = "tiny/smolvlm"
 CLIP = "tiny/clip"
 BART = "tiny/bart"
@@ -27,6 +29,8 @@ INTERNVL = "tiny/internvl"
 QWEN3_VL = "tiny/qwen3-vl"
 V_JEPA2 = "tiny/vjepa2"
 WALL_X = "tiny/wall-x"
+GR00T = "tiny/gr00t"
+UMT5 = "tiny/umt5"
 
 #: A PaliGemma has 257,152 words, each a row; a Gemma of two layers does with these.
 VOCABULARY = 320
@@ -44,8 +48,13 @@ def fill(cache: Path) -> None:
     _qwen2_5_vl(_repository(cache, QWEN2_5_VL))
     _internvl(_repository(cache, INTERNVL))
     _qwen3_vl(_repository(cache, QWEN3_VL))
+    _qwen3_vl(_repository(cache, COSMOS))
     _v_jepa2(_repository(cache, V_JEPA2))
     _wall_x(_repository(cache, WALL_X))
+    _wan_vae(_repository(cache, WAN))
+    _umt5(_repository(cache, UMT5))
+    with in_use(cache):
+        _gr00t(_repository(cache, GR00T))
 
 
 @contextlib.contextmanager
@@ -247,6 +256,42 @@ def _qwen3_vl(place: Path) -> None:
         Qwen2VLImageProcessor(patch_size=16, size=few), tokenizer, Qwen3VLVideoProcessor(), chat_template=_QWEN_CHAT
     )
     processor.save_pretrained(place)
+
+
+def _gr00t(place: Path) -> None:
+    from lerobot.policies.groot.groot_n1_7 import GR00TN17, GR00TN17Config
+
+    few = {"num_layers": 2, "num_attention_heads": 2, "attention_head_dim": 16, "dropout": 0.0, "final_dropout": True}
+    config = GR00TN17Config(
+        model_name=QWEN3_VL, backbone_embedding_dim=32, select_layer=1, action_horizon=6, max_state_dim=12,
+        max_action_dim=12, hidden_size=16, input_embedding_dim=32, max_seq_len=64, max_num_embodiments=12,
+        diffusion_model_cfg={
+            **few, "positional_embeddings": None, "norm_type": "ada_norm", "output_dim": 16,
+            "interleave_self_attention": True,
+        },
+        vl_self_attention_cfg={**few, "positional_embeddings": None, "num_layers": 1},
+    )  # fmt: skip
+    GR00TN17(config, load_backbone_weights=False).save_pretrained(place)
+
+
+def _wan_vae(place: Path) -> None:
+    from diffusers import AutoencoderKLWan
+
+    AutoencoderKLWan(
+        base_dim=4, decoder_base_dim=4, z_dim=48, dim_mult=[1, 1, 1, 1], num_res_blocks=1, attn_scales=[],
+        temperal_downsample=[False, True, True], in_channels=12, out_channels=12, is_residual=True, patch_size=2,
+        scale_factor_temporal=4, scale_factor_spatial=16, latents_mean=[0.0] * 48, latents_std=[1.0] * 48,
+    ).save_pretrained(place / "vae")  # fmt: skip
+
+
+def _umt5(place: Path) -> None:
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    _tokenizer().save_pretrained(place)
+    config = UMT5Config(
+        vocab_size=VOCABULARY, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, decoder_start_token_id=0
+    )
+    UMT5EncoderModel(config).save_pretrained(place / "text_encoder")
 
 
 def _v_jepa2(place: Path) -> None:

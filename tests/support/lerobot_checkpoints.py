@@ -24,7 +24,21 @@ INPUTS = {
 #: Types that take one camera → its name. LeRobot's TD-MPC fails at any other.
 ONE_CAMERA = {"tdmpc": "observation.image", "vqbet": "observation.images.left"}
 #: Types that name models on the Hub, which :mod:`lerobot_backbones` has.
-NAME_OTHERS = {"eo1", "evo1", "multi_task_dit", "pi0", "pi05", "pi0_fast", "smolvla", "vla_jepa", "wall_x", "xvla"}
+NAME_OTHERS = {
+    "eo1",
+    "evo1",
+    "groot",
+    "multi_task_dit",
+    "pi0",
+    "pi05",
+    "pi0_fast",
+    "smolvla",
+    "vla_jepa",
+    "wall_x",
+    "xvla",
+}
+#: Types that LeRobot 0.4 makes with a transformers of their own alone.
+OLD_ONES_WANT_OTHERS = {"groot", "pi0", "pi05", "pi0_fast", "wall_x"}
 OUTPUTS = {"action": ("ACTION", (8,))}
 SETTINGS: dict[str, dict[str, Any]] = {
     "act": {
@@ -46,7 +60,27 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "embed_dim": 32, "hidden_dim": 16, "state_hidden_dim": 16, "num_heads": 2, "num_layers": 1, "chunk_size": 6,
         "n_action_steps": 4, "max_state_dim": 12, "max_action_dim": 12, "num_inference_timesteps": 3,
     },
+    "fastwam": {
+        "tokenizer_model_id": "tiny/umt5", "text_encoder_model_id": "tiny/umt5", "action_dim": 8, "proprio_dim": 8,
+        "action_horizon": 8, "n_action_steps": 6, "num_video_frames": 5, "action_video_freq_ratio": 1,
+        "image_size": (64, 128), "tokenizer_max_len": 128, "torch_dtype": "float32", "num_inference_steps": 3,
+        "inference_seed": None,
+        "video_dit_config": {
+            "patch_size": [1, 2, 2], "in_dim": 48, "hidden_dim": 24, "ffn_dim": 16, "freq_dim": 8, "text_dim": 16,
+            "out_dim": 48, "num_heads": 2, "attn_head_dim": 12, "num_layers": 1, "eps": 1e-6,
+            "seperated_timestep": True, "video_attention_mask_mode": "first_frame_causal", "action_conditioned": False,
+            "action_dim": 8, "action_group_causal_mask_mode": "group_diagonal",
+        },
+        "action_dit_config": {
+            "action_dim": 8, "hidden_dim": 16, "ffn_dim": 16, "num_heads": 2, "attn_head_dim": 12, "num_layers": 1,
+            "text_dim": 16, "freq_dim": 8, "eps": 1e-6,
+        },
+    },
     "gaussian_actor": {"latent_dim": 8, "image_encoder_hidden_dim": 8, "state_encoder_hidden_dim": 8},
+    "groot": {
+        "base_model_path": "tiny/gr00t", "chunk_size": 6, "n_action_steps": 4, "max_state_dim": 12,
+        "max_action_dim": 12, "num_inference_timesteps": 3, "use_bf16": False,
+    },
     "multi_task_dit": {
         "vision_encoder_name": "tiny/clip", "text_encoder_name": "tiny/clip", "tokenizer_max_length": 16,
         "image_crop_shape": (32, 32), "hidden_dim": 16, "num_layers": 1, "num_heads": 2, "timestep_embed_dim": 16,
@@ -123,7 +157,7 @@ def kinds() -> list[str]:
     if importlib.util.find_spec("transformers") is None:
         return [kind for kind in there if kind not in NAME_OTHERS]
     old = importlib.metadata.version("lerobot").startswith("0.4.")
-    return [kind for kind in there if not (old and kind.startswith(("pi0", "wall_x")))]
+    return [kind for kind in there if not (old and kind in OLD_ONES_WANT_OTHERS)]
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ from .adapters import base_of
 from .device import broken
 from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
 from .files import Files
+from .groot import without_statistics
 from .plugins import is_third_party, remembers
 from .policy import LeRobotPolicy
 from .reading import some
@@ -134,9 +136,9 @@ def _leave_a_core(replicas: int) -> None:
 
 
 def _on_device(steps: Iterable[Mapping[str, Any]], device: str) -> dict[str, Any]:
-    """An override for the step that moves tensors. One for a step that is not there would be an error."""
-    moves = any(step["registry_name"] == "device_processor" for step in steps)
-    return {"device_processor": {"device": device}} if moves else {}
+    """An override for each step that moves tensors. One for a step that is not there would be an error."""
+    names = [step["registry_name"] for step in steps]
+    return {name: {"device": device} for name in ("device_processor", "groot_n1_7_vlm_encode_v1") if name in names}
 
 
 def _check_statistics(files: Files, steps: Iterable[Any]) -> None:
@@ -150,6 +152,13 @@ def _check_statistics(files: Files, steps: Iterable[Any]) -> None:
                     "save the processors with the data set's statistics",
                     permanent=True,
                 )
+    widths = {name: math.prod(field.shape or ()) for name, field in {**files.inputs, **files.outputs}.items()}
+    if name := without_statistics(steps, widths):
+        raise LoadFailed(
+            f"{files.folder} has no min and max of all {widths[name]} numbers of {name}, by which it normalises; "
+            "save the processors with the data set's statistics",
+            permanent=True,
+        )
 
 
 def _warm_up(policy: LeRobotPolicy, files: Files) -> None:
@@ -162,5 +171,8 @@ def _warm_up(policy: LeRobotPolicy, files: Files) -> None:
         raise LoadFailed(f"{files.folder} failed its first inference: {error.text}") from None
     finally:
         session.close()
+    if isinstance(chunk, Chunk):
+        # Some answer fewer rows than their config says, by what their processors cut off.
+        policy.meta = {**policy.meta, "chunk_length": len(chunk)}
     if not isinstance(chunk, Chunk) or not all(np.isfinite(rows).all() for rows in chunk.columns().values()):
         raise LoadFailed(f"{files.folder} answers a blank observation with numbers that are not finite")

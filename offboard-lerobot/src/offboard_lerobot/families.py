@@ -28,12 +28,14 @@ Memory = dict[str, Any] | None
 class Family:
     """Policies that look at one observation. ``batches``: whether several episodes can share a call.
 
+    ``alike``: the inputs that must be the same in all of them.
     ``lookback``: the steps, from the observation on, of those that it looks at beside it; below 0, oldest first.
     ``draws``: whether it draws random numbers; ``steps``: what of the model says in how many steps it makes an action
     of noise, as (object, attribute), where a session may choose.
     """
 
     batches = True
+    alike: Sequence[str] = ()
     lookback: Sequence[int] = ()
 
     def __init__(self, model: Any, draws: bool, steps: tuple[Any, str] | None = None) -> None:
@@ -154,9 +156,21 @@ class Plans(LooksBack):
         return actions[:, :1].repeat(1, repeats, 1) if repeats > 1 else actions
 
 
+class OneByOne(Family):
+    """FastWAM: several in a call are answered one after the other by LeRobot, too."""
+
+    batches = False
+
+
+class SameTask(Family):
+    """GR00T: what fills a shorter text up to the length of another robot's would change what it answers."""
+
+    alike = ("task",)
+
+
 _PLAN = "the last plan"
 #: Type → what of the policy reads the number of steps from its config, once.
-_HEADS = {"evo1": "model.action_head", "vla_jepa": "model.action_model"}
+_HEADS = {"evo1": "model.action_head", "groot": "_groot_model.action_head", "vla_jepa": "model.action_model"}
 
 
 def family_of(kind: str, model: Any) -> Family:
@@ -172,11 +186,14 @@ def family_of(kind: str, model: Any) -> Family:
     if queues is not None and any(name != ACTION for name in queues):
         sampler = getattr(model, "diffusion", None)
         return LooksBack(model, draws=True, steps=None if sampler is None else (sampler, "num_inference_steps"))
+    if kind == "fastwam":
+        return OneByOne(model, draws=config.inference_seed is None, steps=(config, "num_inference_steps"))
     for name in ("num_steps", "num_inference_steps", "num_denoising_steps", "num_denoise_steps"):
         if isinstance(getattr(config, name, None), int):
             return Family(model, draws=True, steps=(config, name))
     if kind in _HEADS:
-        return Family(model, draws=True, steps=(attrgetter(_HEADS[kind])(model), "num_inference_timesteps"))
+        asked = SameTask if kind == "groot" else Family
+        return asked(model, draws=True, steps=(attrgetter(_HEADS[kind])(model), "num_inference_timesteps"))
     if kind == "pi0_fast":
         refuse_what_stands_for_nothing(model)
     return Family(model, draws=kind != "act" and getattr(config, "temperature", 1.0) > 0)

@@ -44,8 +44,8 @@ MARKS = (CONFIG, WEIGHTS, INDEX, *_OTHER_KINDS)
 _BEFORE_0_4 = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs.")
 #: Policy type → the key of its config that says how many steps one chunk has.
 _CHUNK_KEYS = {
-    "diffusion": "n_action_steps", "multi_task_dit": "n_action_steps", "pi0_fast": "n_action_steps",
-    "vqbet": "action_chunk_size",
+    "diffusion": "n_action_steps", "fastwam": "action_horizon", "multi_task_dit": "n_action_steps",
+    "pi0_fast": "n_action_steps", "vqbet": "action_chunk_size",
 }  # fmt: skip
 
 
@@ -93,6 +93,9 @@ class Files:
         if self.type == "tdmpc":
             repeats = config.get("n_action_repeats", 0)
             return repeats if repeats != 1 or not config.get("use_mpc") else config.get("horizon")
+        if self.type == "groot":
+            said = [config.get(name) for name in ("chunk_size", "n_action_steps")]
+            return min(n for n in said if type(n) is int) if any(type(n) is int for n in said) else None
         return config.get(_CHUNK_KEYS.get(self.type, "chunk_size"))
 
     def checkpoint(self, id: str, experiment: str, revision: str | None = None) -> Checkpoint:

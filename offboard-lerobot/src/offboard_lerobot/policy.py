@@ -154,7 +154,8 @@ class LeRobotPolicy(Policy[LeRobotSession]):
 
     def batch_key(self, item: Item[LeRobotSession]) -> Hashable:
         """See :meth:`Policy.batch_key`. A call has one number of steps, too."""
-        return super().batch_key(item), item.session.params
+        alike = tuple(item.inputs.get(name) for name in self._family.alike)
+        return super().batch_key(item), item.session.params, alike
 
     def blank_memory(self) -> Memory:
         """What an episode begins with."""

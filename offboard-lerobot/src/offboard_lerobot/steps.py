@@ -16,6 +16,16 @@ _RUN: Mapping[str, str] = {
     "gripper_below_threshold_value gripper_above_threshold_value",
     "evo1_pad_action_processor": "max_action_dim",
     "evo1_pad_state_processor": "max_state_dim",
+    "fastwam_action_toggle_processor": "toggle_dimensions",
+    "groot_action_unpack_unnormalize_v2": "env_action_dim normalize_min_max clip_normalized_action "
+    "libero_gripper_action libero_gripper_binarize",
+    "groot_n1_7_action_decode_v1": "env_action_dim raw_stats modality_config use_percentiles use_relative_action "
+    "action_decode_transform",
+    "groot_n1_7_pack_inputs_v1": "state_horizon action_horizon valid_action_horizon video_horizon max_state_dim "
+    "max_action_dim language_key formalize_language embodiment_tag embodiment_mapping normalize_min_max "
+    "state_dropout_prob clip_outliers use_percentiles video_modality_keys raw_stats modality_config",
+    "groot_n1_7_vlm_encode_v1": "model_name image_crop_size image_target_size shortest_image_edge crop_fraction "
+    "use_albumentations letter_box_transform device",
     "image_crop_resize_processor": "crop_params_dict resize_size",
     "normalizer_processor": _NORMALIZER,
     "pi05_prepare_state_tokenizer_processor_step": _STATE_AS_TEXT,
@@ -69,10 +79,8 @@ NOT_RUN: Mapping[str, str] = {
     ),
     **dict.fromkeys(
         (
-            "fastwam_action_toggle_processor",
-            "groot_action_unpack_unnormalize_v1", "groot_action_unpack_unnormalize_v2",
-            "groot_eagle_collate_v3", "groot_eagle_encode_v3", "groot_n1_7_action_decode_v1",
-            "groot_n1_7_pack_inputs_v1", "groot_n1_7_vlm_encode_v1", "groot_pack_inputs_v3",
+            "groot_action_unpack_unnormalize_v1", "groot_eagle_collate_v3", "groot_eagle_encode_v3",
+            "groot_pack_inputs_v3",
             "molmoact2_action_frame_transform", "molmoact2_clamp_action", "molmoact2_clamp_normalized",
             "molmoact2_masked_normalizer", "molmoact2_masked_unnormalizer", "molmoact2_pack_inputs",
             "molmoact2_state_frame_transform",
@@ -91,9 +99,9 @@ FORGOTTEN: Mapping[str, Mapping[str, tuple[str, float]]] = {
 }
 
 #: Options that name what lies on the Hub, as the fields with the word "hub" do.
-HUB = frozenset({"processor_name", "tokenizer_name"})
+HUB = frozenset({"model_name", "processor_name", "tokenizer_name"})
 #: Options that are refused at other values than this one → it.
-ONLY = {"task_key": "task"}
+ONLY = {"language_key": "task", "task_key": "task"}
 
 
 def word_of(step: str) -> str | None:

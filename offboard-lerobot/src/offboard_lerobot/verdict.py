@@ -16,13 +16,13 @@ from typing import Any, cast
 from offboard_client.errors import LoadFailed
 from offboard_core.checkpoints.remote import is_url
 
-from . import hub, steps
+from . import groot, hub, steps
 from .adapters import base_of
 from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
 from .files import Files
 from .plugins import ADVICE, installed_plugins, is_third_party, with_plugins
 from .versions import Release, installed, releases, wrote
-from .words import AS_BEFORE, NO_POLICIES, OF_ANOTHER, REFUSED, REPLACED, word_of
+from .words import AS_BEFORE, NAMED, NO_POLICIES, OF_ANOTHER, REFUSED, REPLACED, word_of
 
 _FEATURES = ("input_features", "output_features")
 _DESCRIPTION = ("type", "shape")
@@ -114,7 +114,7 @@ def given(files: Files, here: Release, there: str) -> Files:
 
 
 def _check_said(files: Files, here: Release) -> None:
-    if refused := [*_refused(files, here), *_unpaired(files)]:
+    if refused := [*_refused(files, here), *_unpaired(files), *groot.refused(files)]:
         raise LoadFailed(f"{files.location} says {'; '.join(refused)}")
 
 
@@ -194,6 +194,9 @@ def _refused(files: Files, here: Release) -> Iterator[str]:
             yield f"{name} ({value!r:.40}) in {CONFIG}: {REFUSED[name].why}. {REFUSED[name].do}"
         if word == "hub" and not _is_neutral(value) and (why := hub.why_not(value, local)):
             yield f"{name} ({value!r:.80}) in {CONFIG}, which {why}"
+    for name in NAMED.get(files.type, ()):
+        if why := hub.why_not(name, local):
+            yield f"that it is a {files.type}, for which LeRobot reads {name}, which {why}"
     for file, listed in files.steps.items():
         for step in filter(_is_run, listed):
             yield from _forgotten(step, file, files.config)

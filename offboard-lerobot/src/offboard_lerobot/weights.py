@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 #: One file of weights → the several that are read in its place.
 _SPREAD: dict[str, Sequence[Path]] = {}
 _load_one = safetensors.torch.load_file
+_open_one = safetensors.safe_open
 
 
 def read_weights(kind: type[Any], config: Any, parts: Sequence[Path]) -> Any:
@@ -67,8 +68,9 @@ def read_weights(kind: type[Any], config: Any, parts: Sequence[Path]) -> Any:
 def _as_one(parts: Sequence[Path]) -> Generator[str]:
     """A folder in which these files are the one that LeRobot looks for.
 
-    Its loaders read it each in its own way, and all by safetensors' ``load_file``. Of several they get what these hold
-    together; what they see is a link to the index, which no other way of reading takes for weights.
+    Its loaders read it each in its own way, and all by safetensors' ``load_file``; FastWAM's looks at the shapes
+    before, by ``safe_open``. Of several they get what these hold together; what they see is a link to the index, which
+    no other way of reading takes for weights.
     """
     with TemporaryDirectory(prefix="offboard-") as folder:
         place = Path(folder, WEIGHTS)
@@ -77,6 +79,7 @@ def _as_one(parts: Sequence[Path]) -> Generator[str]:
             yield folder
             return
         safetensors.torch.load_file = _load_file
+        safetensors.__dict__["safe_open"] = _open
         _SPREAD[str(place)] = parts
         try:
             yield folder
@@ -91,6 +94,31 @@ def _is_one(parts: Sequence[Path]) -> bool:
 def _load_file(filename: str | os.PathLike[str], *args: Any, **how: Any) -> dict[str, torch.Tensor]:
     parts = _SPREAD.get(os.fspath(filename), (filename,))
     return {name: tensor for part in parts for name, tensor in _load_one(part, *args, **how).items()}
+
+
+def _open(filename: str | os.PathLike[str], *args: Any, **how: Any) -> Any:
+    parts = _SPREAD.get(os.fspath(filename))
+    return _open_one(filename, *args, **how) if parts is None else _Several([_open_one(p, *args, **how) for p in parts])
+
+
+class _Several(contextlib.ExitStack):
+    """What is looked at of several files as of one."""
+
+    def __init__(self, files: Sequence[Any]) -> None:
+        super().__init__()
+        self._files = files
+        self._of: dict[str, Any] = {}
+
+    def __enter__(self) -> _Several:
+        opened = [self.enter_context(file) for file in self._files]
+        self._of = {name: file for file in opened for name in file.keys()}  # noqa: SIM118 (no mapping)
+        return self
+
+    def keys(self) -> list[str]:
+        return [*self._of]
+
+    def get_slice(self, name: str) -> Any:
+        return self._of[name].get_slice(name)
 
 
 def _tied(model: torch.nn.Module, missing: Iterable[str]) -> set[str]:

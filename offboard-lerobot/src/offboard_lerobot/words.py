@@ -8,7 +8,7 @@ and a test finds nothing in the installed LeRobot that is without a word. A fiel
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,6 +175,9 @@ OF_ANOTHER: Mapping[str, str] = {
     "relative_exclude_joints": "use_relative_actions",
     "action_feature_names": "use_relative_actions",
 }
+
+#: What LeRobot itself names on the Hub for policies of a type, whatever a checkpoint says.
+NAMED: Mapping[str, Sequence[str]] = {"fastwam": ("Wan-AI/Wan2.2-TI2V-5B-Diffusers",)}
 
 #: Types that are not served, though LeRobot calls them policies → why.
 NO_POLICIES: Mapping[str, str] = {
