@@ -107,7 +107,7 @@ def at_once(came):
 @pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.05, 0.3, 0.5, 0.9])
 def test_intervals_at_length(rate):
-    assert outside(11, rate, 1500, 60, range(1, 61), mean_interval) <= most(1500)
+    assert outside(11, rate, 500, 60, range(1, 61), mean_interval) <= most(500)
 
 
 @pytest.mark.slow
