@@ -19,6 +19,7 @@ from feetech_bus import FeetechBus
 from offboard_client.errors import ConfigurationError, InvalidAction, RobotFailed
 from offboard_client.play import Guard, SafetyLimits
 from offboard_client.plugins import Chosen
+from offboard_client.recording import Episode
 from offboard_client.robots import Robot, RobotEntry, choose_robot, connected, make_robot
 from offboard_client.testing import RobotConformance
 from offboard_core import InferenceServer
@@ -329,7 +330,7 @@ def test_a_camera_that_is_unplugged_is_told_and_the_arm_let_go(
     assert bus.get(1, 40) % 256 == 0, "the torque is off"
 
 
-def test_an_so101_that_is_unplugged_in_mid_episode_ends_the_run_and_not_its_report(
+def test_an_so101_that_is_unplugged_in_mid_episode_ends_the_run_and_what_it_left_is_kept(
     bus: FeetechBus, tmp_path: Path
 ) -> None:
     write_calibration(tmp_path)
@@ -345,9 +346,15 @@ def test_an_so101_that_is_unplugged_in_mid_episode_ends_the_run_and_not_its_repo
         done = in_process(
             "run", "lerobot:so101_follower", f"127.0.0.1:{server.port}", "--limits", tmp_path / "so101.toml", "--json",
             "--robot.port", bus.port, "--robot.id", "mine", "--robot.calibration_dir", tmp_path, "--episodes", "2",
+            "--output-dir", tmp_path / "recordings",
         )  # fmt: skip
     assert done.returncode == 1
     report = json.loads(done.stdout)
     assert report["failures"] == {"robot_failed": 1}
     assert report["steps"] > 0
     assert "There is no status packet" in done.stderr
+    (file,) = (tmp_path / "recordings").iterdir()
+    with Episode(file) as episode:
+        assert episode.outcome["failure"][0] == "robot_failed"
+        assert list(episode.messages(["/answer"]))
+        assert len(list(episode.messages(["/played"]))) >= report["steps"]

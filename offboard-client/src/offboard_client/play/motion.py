@@ -204,8 +204,8 @@ def no_workspace(name: str) -> str:
     """The text about a workspace that nobody can hold for a command of joints."""
     return (
         f"the workspace cannot be held for {name}: the robot has no kinematics to say where joints lead. Give it "
-        "kinematics with forward(q), or its limits file [kinematics]; or leave the workspace open: workspace_low and "
-        "workspace_high none"
+        "kinematics with forward(q), or its limits file [kinematics]; or leave the workspace open there: workspace_low "
+        'and workspace_high "none", None in Python'
     )
 
 
