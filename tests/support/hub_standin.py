@@ -24,6 +24,8 @@ class Hub:
         self.commits: dict[str, dict[str, bytes]] = {}
         self.revisions: dict[str, str] = {}
         self.asked: list[tuple[str, int, int]] = []
+        #: The paths of all requests, files or not.
+        self.requests: list[str] = []
         #: Reads of a file that lead to this many bytes or beyond break off; None: none do.
         self.breaks_at: int | None = None
         #: A file's name → reads of it are not answered before this is set.
@@ -122,7 +124,7 @@ def hub_standin(repository: str = "org/name") -> Iterator[Hub]:
             self.wfile.write(body)
 
         def log_message(self, *_):
-            pass
+            hub.requests.append(self.path)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     hub.url = f"http://127.0.0.1:{server.server_address[1]}"

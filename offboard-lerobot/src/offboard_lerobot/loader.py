@@ -15,6 +15,7 @@ from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, 
 from . import verdict
 from .features import Incomplete
 from .files import Files, read
+from .offline import offline
 from .places import LocalPlace, Place, RemotePlace, place_of
 from .versions import INSTALL
 
@@ -60,9 +61,7 @@ class LeRobotLoader(CheckpointLoader):
         files = _servable(LocalPlace(folder), None if is_url(checkpoint.location) else checkpoint)
         report("importing LeRobot")
         try:
-            from .build import build
-
-            policy = build(files, self._options.device, self._options.max_batch_size, report, place)
+            policy = self._built(files, report, place)
             if all(before.get(name) == now for name, now in stamps(folder, files.names).items()):
                 return policy
             policy.close()
@@ -80,6 +79,19 @@ class LeRobotLoader(CheckpointLoader):
             failure, permanent = f"{folder} cannot be loaded: {told(error)}", False
         # Raised anew, because the traceback of the first error holds the model, and would for as long as it lives.
         raise LoadFailed(failure, permanent=permanent)
+
+    def _built(self, files: Files, report: ReportProgress, place: Placement) -> Policy[Any]:
+        """Fetches nothing. Raises LoadFailed also for what is not in the Hub's cache, with what to type."""
+        from .build import build
+
+        with offline() as absent:
+            try:
+                return build(files, self._options.device, self._options.max_batch_size, report, place)
+            except (AttributeError, OSError, TypeError, ValueError) as error:  # all made of an absent file
+                if (what := absent.of(error)) is None:
+                    raise
+                log.exception("the checkpoint %s cannot be loaded", files.folder)
+                raise LoadFailed(f"{files.folder} cannot be loaded: {what}") from None
 
 
 def _fetched(checkpoint: Checkpoint, report: ReportProgress) -> Path:
