@@ -92,6 +92,14 @@ HASH = f"--hash=sha256:{'a' * 64}"
         f"pebble>=1.0 {HASH}",
         f"pebble @ https://example.com/pebble.whl {HASH}",
         f"pebble==1.0 {HASH} --index-url=https://example.com",
+        f"pebble==1.0 ; python_version > '3' --index-url=https://example.com {HASH}",
+        f"pebble==1.0 ; python_version > '3' @ file:///tmp/pebble.whl {HASH}",
+        f"pebble==1.0 ; python_version > '3' -r /etc/passwd {HASH}",
+        f"pebble==1.0 ; python_version > '${{TOKEN}}' {HASH}",
+        f"../pebble==1.0 {HASH}",
+        f"pebble==/tmp/1.0 {HASH}",
+        f"pebble[extra]==1.0 {HASH}",
+        f"pebble===1.0 {HASH}",
         "--index-url https://example.com",
         "-e .",
         "./pebble.whl",
@@ -102,7 +110,7 @@ HASH = f"--hash=sha256:{'a' * 64}"
 )
 def test_a_list_names_exact_files_and_no_place(line, described):
     described.write(line)
-    with pytest.raises(ConfigurationError, match=rf"holds '{re.escape(line)[:40]}|is empty"):
+    with pytest.raises(ConfigurationError, match=rf"holds ['\"]{re.escape(line[:15])}|is empty"):
         read_list(described.offer)
 
 

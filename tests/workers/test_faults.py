@@ -320,6 +320,11 @@ class TestLies:
         [
             ("main.__version__ = '99.1'", "offboard-core '99.1' and this server .*restart it", True),
             (HELLO.replace("%s", "[1]"), "what is no event", False),
+            (
+                "d = main.Hosted.described\nmain.Hosted.described = lambda s: {**d(s), 'controls': 5}",
+                "in a way that",
+                False,
+            ),
             ("main.Events.failed = lambda *_: None\nmain.Hosted.described = lambda s: 5", "what cannot be", False),
             ("main.Events.tell = lambda s, **e: s._socket.sendall(b'\\xff' * 99)", "what is no event", False),
             ("main.Events.tell = lambda s, **e: s._socket.sendall(b'\\x02\\0\\0\\0{]')", "what is no event", False),

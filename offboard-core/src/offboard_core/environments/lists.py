@@ -14,7 +14,8 @@ from ..plugins import EnvironmentEntry, Offer
 
 #: A name, an exact version, a marker perhaps, and hashes: nothing that says where from, and no option.
 _PINNED = re.compile(
-    r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9.!+_-]+(?: ; [^#\\]+?)?(?: +--hash=sha256:[0-9a-f]{64})+"
+    r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9.!+_-]+"
+    r"(?: ; [\w .'\"<>=!~()*]+?)?(?: +--hash=sha256:[0-9a-f]{64})+"
 )
 
 

@@ -54,7 +54,7 @@ class WorkerLoader(CheckpointLoader):
         except BaseException as error:
             worker.close()
             let_go()
-            if isinstance(error, (ValueError, TypeError, LookupError)):
+            if isinstance(error, (ValueError, TypeError, LookupError, AttributeError)):
                 raise LoadFailed(f"the worker describes its policy in a way that cannot be: {error}") from None
             raise
 
