@@ -28,6 +28,13 @@ class TestOpenPI(CheckpointConformance, ChildLaws):
         return robot()
 
 
+@pytest.mark.slow
+class TestOpenPIInAWorker(TestOpenPI):
+    """Its server is then the child of a child, and ends, hangs and comes back as it does without."""
+
+    isolated = True
+
+
 class OneCodec(CodecLaws):
     plugin = "openpi"
     config = "pi05_positronic_lowmem"
