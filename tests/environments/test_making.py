@@ -1,5 +1,6 @@
 """An environment is made whole, once, of the files that its list names, and used again without uv and network."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from offboard_client.errors import LoadFailed
 from offboard_core.environments import leftovers, made, make, place_of
+from pids import alive
 from waits import PATIENCE, reached, until
 from wheel_index import HERE, PEBBLE, index, pinned, wheel
 
@@ -49,6 +51,58 @@ def test_another_list_is_another_environment_and_the_old_one_is_left_over(descri
     assert after != before
     [(name, size)] = leftovers([described.offer]).items()
     assert (cache / name / "bin" / "python", size > len(PEBBLE)) == (before, True)
+
+
+def test_every_line_and_the_python_tell_two_environments_apart(described):
+    """Their folders are called by it."""
+    first, other = pinned("pebble", PEBBLE), f"rock==1.0 --hash=sha256:{'2' * 64}"
+    found = set()
+    lists = (first, HERE), (f"{first}\n{other}", HERE), (f"{first}\n{other[:-1]}3", HERE), (first, "==3.2.*")
+    for text, python in lists:
+        described.write(text)
+        found.add(place_of(replace(described.offer, entry=replace(described.offer.entry, python=python))).name)
+    assert len(found) == 4
+
+
+def test_a_users_settings_change_neither_what_is_installed_nor_where(described, packages, monkeypatch, tmp_path):
+    settings = {
+        "UV_CONSTRAINT": "/nowhere/constraints.txt", "UV_NO_BINARY": "1", "UV_PYTHON": "3.2",
+        "UV_EXCLUDE_NEWER": "2001-01-01", "UV_PROJECT": "/nowhere", "UV_NO_VERIFY_HASHES": "1",
+    }  # fmt: skip
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    assert runs(make(described.offer, lambda _: None), "import pebble; print(pebble.VERSION)") == "1.0"
+    described.write(f"pebble==1.0 --hash=sha256:{'0' * 64}")
+    with pytest.raises(LoadFailed, match="Hash mismatch"):
+        make(described.offer, lambda _: None)
+
+
+def test_uv_keeps_others_away_for_as_long_as_it_writes(described, cache, monkeypatch, tmp_path):
+    """Also where the server is killed, and uv a moment later."""
+    (tmp_path / "bin").mkdir()
+    program, pid = tmp_path / "bin" / "uv", tmp_path / "pid"
+    program.write_text(f"#!/bin/sh\ntrap '' TERM\necho $$ > {pid}.new\nmv {pid}.new {pid}\nsleep 600 & wait\nwait\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+
+    def free():
+        [path] = cache.glob("*.lock")
+        with path.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+    with described.start("make", "rocks-1.0") as process:
+        until(pid.exists, "uv runs")
+        process.kill()
+        process.wait(PATIENCE)
+        was_free = free()
+        assert not (was_free and alive(int(pid.read_text())))
+        until(free, "it ends with who started it")
+        assert not alive(int(pid.read_text()))
+        process.communicate(timeout=PATIENCE)
 
 
 def test_one_whose_python_is_gone_is_made_anew(described, packages):
@@ -190,6 +244,7 @@ def test_two_at_once_make_it_once_and_the_second_is_told(described, packages):
     assert len(found) == 2
     assert found[0] == found[1]
     assert said[0].startswith("another process is making the environment rocks-1.0: ")
+    assert all(text.startswith("another process") for text in said), "it makes nothing itself"
     assert len([path for path in packages.asked if path.endswith(".whl")]) == 1
 
 

@@ -46,6 +46,10 @@ class PupilOptions:
     megabytes: int = 0
     steps: bool = False
     """Whether its history is told in steps."""
+    closed: Path | None = None
+    """A file that its close makes."""
+    forgets: bool = False
+    """Whether its sessions remember nothing."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +177,10 @@ class PupilSession(Session):
         time.sleep(600)
 
 
+class ForgetfulSession(PupilSession):
+    reset = Session.reset
+
+
 def _typed(value):
     if isinstance(value, np.ndarray):
         return f"{value.dtype.str}{value.shape}"
@@ -208,7 +216,7 @@ class Pupil(Policy):
         }
 
     def new_session(self, params):
-        return PupilSession(self, params)
+        return (ForgetfulSession if self.options.forgets else PupilSession)(self, params)
 
     def infer_many(self, batch):
         self.calls += 1
@@ -223,6 +231,10 @@ class Pupil(Policy):
             return Health(*self.options.sick.read_text().split(":", 1))
         except (AttributeError, OSError):
             return Health()
+
+    def close(self):
+        if self.options.closed is not None:
+            self.options.closed.touch()
 
     def mark(self, session, params):
         session.steps += 100 if params.loud else 1

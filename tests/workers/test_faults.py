@@ -111,6 +111,11 @@ class TestEnds:
             gone = [process for process in seen if psutil.pid_exists(process)]
             assert not gone
 
+    def test_by_its_own_close(self, tmp_path):
+        with loaded(PupilOptions(closed=tmp_path / "closed")):
+            assert not (tmp_path / "closed").exists()
+        assert (tmp_path / "closed").exists()
+
     def test_between_two(self):
         with loaded() as policy:
             session = policy.new_session(policy.params())
@@ -134,6 +139,34 @@ class TestEnds:
             session.reset()
             assert do(session, "count").action.item() == 1
             session.close()
+
+    def test_who_remembers_nothing_goes_on_unless_a_control_has_touched_it(self):
+        with loaded(PupilOptions(forgets=True)) as policy:
+            session, mark = policy.new_session(policy.params()), policy.controls["mark"]
+            for touched in (False, True):
+                if touched:
+                    mark.run(session, mark.params(where=0.5))
+                with pytest.raises(PolicyFailed):
+                    do(session, "kill")
+                back(policy)
+                if touched:
+                    with pytest.raises(PolicyFailed, match=r"reset the session, or open another"):
+                        do(session, "count")
+                    session.reset()
+                assert do(session, "count").action.item() == 1
+
+    def test_what_comes_back_as_another_one_is_given_up(self, tmp_path):
+        """Its sessions go by what was declared."""
+        odd = (
+            f"import pathlib\nfile, true = pathlib.Path({str(tmp_path / 'been')!r}), main.Hosted.described\n"
+            "main.Hosted.described = lambda s: {**true(s), 'max_sessions': 5 if file.exists() else 9}\n"
+        )
+        with loaded(python=_program(tmp_path, odd), restarts=1) as policy:
+            (tmp_path / "been").touch()
+            with pytest.raises(PolicyFailed):
+                do(policy.new_session(policy.params()), "kill")
+            until(lambda: policy.health().state == "failed", "it is given up")
+            assert "has loaded something else than before: its policy declares other things" in policy.health().reason
 
     def test_a_session_that_is_opened_meanwhile_begins_when_it_is_back(self):
         with loaded() as policy:
@@ -260,6 +293,14 @@ for _ in range(5000):
     data = b"\\x91\\xc9" + len(data).to_bytes(4, "big") + b"\\x01" + data
 sends(lambda s, n: header.pack(len(data), 0, n, 0) + data)
 """
+#: The bytes of one array are those of another one, too.
+TWICE = """
+def twice(self, number, *, kept=False):
+    if self._used:
+        self._body = self._body[:-1] + self._body[-30:-1]
+    return write(self, number, kept=kept)
+Channel.write = twice
+"""
 HELLO = """
 import json
 true = json.dumps
@@ -301,6 +342,14 @@ class TestLies:
                 "is no memory|not sealed",
             ),
             (FAR % "1 << 62, c, n", "an array of shape \\(3, 2\\) at"),
+            (
+                "import fcntl\nfd = os.memfd_create('x', os.MFD_ALLOW_SEALING)\nos.ftruncate(fd, 1 << 31)\n"
+                "fcntl.fcntl(fd, fcntl.F_ADD_SEALS, 7)\n"
+                "rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [fd]))]\n"
+                "sends(lambda s, n: header.pack(len(s._body), 1, n, s._used) + s._body, rights)",
+                "its memory has 2,147,483,648 bytes; expected 1 to 1,073,741,824",
+            ),
+            (TWICE, "an array of shape \\(3, 2\\) at 0 of 48 bytes"),
             (FAR % "o, 99, n", "an array that cannot be"),
             (FAR % "o, c, n - 1", "an array that cannot be"),
         ],
