@@ -46,7 +46,8 @@ SETS = {
     "lerobot-0.4": (WORKSPACE, "lerobot[feetech,smolvla,xvla]==0.4.4"),
     "lerobot-0.6": (
         "3.12",
-        "lerobot[diffusion,eo1,evo1,fastwam,feetech,groot,multi_task_dit,peft,pi,smolvla,vla_jepa,wallx,xvla]==0.6.1",
+        "lerobot[diffusion,eo1,evo1,fastwam,feetech,groot,molmoact2,multi_task_dit,peft,pi,smolvla,vla_jepa,wallx,"
+        "xvla]==0.6.1",
     ),
 }
 

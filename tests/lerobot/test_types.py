@@ -28,6 +28,8 @@ TASK = "{0:0>{0}}"
 pytestmark = [
     # Of torch, about what SAC imports when it is made.
     pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),
+    # Of transformers, about LeRobot's MolmoAct2.
+    pytest.mark.filterwarnings("ignore:`rope_config_validation`:FutureWarning"),
     # Of FastWAM: how diffusers reads its VAE, and that there is no CUDA.
     pytest.mark.filterwarnings("ignore:The `local_dir_use_symlinks` argument:UserWarning"),
     pytest.mark.filterwarnings("ignore:CUDA is not available or torch_xla:UserWarning"),

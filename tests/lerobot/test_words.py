@@ -50,6 +50,8 @@ def described(of):
 def plant(release, kind, before=(), after=(), **config):
     """A checkpoint of this type, as this release writes it, without what it would name on the Hub."""
     defaults = {n: v for n, v in release.types[kind].items() if words.word_of(kind, n) != "hub"}
+    if kind == "molmoact2":
+        defaults["inference_action_mode"] = "continuous"  # which it leaves to whoever asks
     defaults |= {"type": kind, "input_features": described(INPUTS), "output_features": described(OUTPUTS)}
     return read(
         Planted(
@@ -104,6 +106,9 @@ def special(field, value):
     """What else a checkpoint has to say for this value to make sense, and the value."""
     if field == "use_relative_actions":
         return value, PAIR
+    if field in ("joint_signs", "joint_offsets"):
+        named = [(f"molmoact2_{of}_frame_transform", {field: value}) for of in ("state", "action")]
+        return value, {"before": named[:1], "after": named[1:]}
     return ({"STATE": "MEAN_STD"} if field == "normalization_mapping" else value), {}
 
 

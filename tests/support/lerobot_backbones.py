@@ -11,6 +11,7 @@ import contextlib
 import importlib.metadata
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ V_JEPA2 = "tiny/vjepa2"
 WALL_X = "tiny/wall-x"
 GR00T = "tiny/gr00t"
 UMT5 = "tiny/umt5"
+MOLMOACT2 = "tiny/molmoact2"
 
 #: A PaliGemma has 257,152 words, each a row; a Gemma of two layers does with these.
 VOCABULARY = 320
@@ -53,6 +55,9 @@ def fill(cache: Path) -> None:
     _wall_x(_repository(cache, WALL_X))
     _wan_vae(_repository(cache, WAN))
     _umt5(_repository(cache, UMT5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of transformers, about LeRobot's MolmoAct2
+        _molmoact2(_repository(cache, MOLMOACT2))
     with in_use(cache):
         _gr00t(_repository(cache, GR00T))
 
@@ -272,6 +277,40 @@ def _gr00t(place: Path) -> None:
         vl_self_attention_cfg={**few, "positional_embeddings": None, "num_layers": 1},
     )  # fmt: skip
     GR00TN17(config, load_backbone_weights=False).save_pretrained(place)
+
+
+def _molmoact2(place: Path) -> None:
+    from lerobot.policies.molmoact2.molmoact2_hf_model.configuration_molmoact2 import MolmoAct2Config
+    from lerobot.policies.molmoact2.molmoact2_hf_model.modeling_molmoact2 import MolmoAct2ForConditionalGeneration
+
+    special = ("im_patch", "im_low", "im_start", "low_res_im_start", "frame_start", "im_end", "frame_end", "im_col")
+    special += ("action_start", "action_end", "action_output")
+    tokenizer = _tokenizer(extra_special_tokens={f"{name}_of": f"<{name}>" for name in special})
+    tokenizer.save_pretrained(place)
+    of = tokenizer.convert_tokens_to_ids
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8, "hidden_size": 16}
+    config = MolmoAct2Config(
+        vit_config={
+            **heads, "intermediate_size": 16, "num_hidden_layers": 2, "image_default_input_size": (28, 28),
+            "image_num_pos": 4,
+        },
+        adapter_config={**heads, "vit_layers": (-1, -2), "intermediate_size": 16, "text_hidden_size": 16},
+        text_config={
+            **heads, "vocab_size": VOCABULARY, "additional_vocab_size": 8, "num_hidden_layers": 2,
+            "intermediate_size": 16, "max_position_embeddings": 1024,
+        },
+        action_expert_config={
+            "hidden_size": 16, "num_layers": 2, "num_heads": 2, "ffn_multiple_of": 8, "timestep_embed_dim": 8
+        },
+        max_action_horizon=6, flow_matching_num_steps=3, image_patch_id=of("<im_patch>"), image_col_id=of("<im_col>"),
+        image_start_token_id=of("<im_start>"), image_end_token_id=of("<im_end>"), image_low_res_id=of("<im_low>"),
+        low_res_image_start_token_id=of("<low_res_im_start>"), frame_start_token_id=of("<frame_start>"),
+        frame_end_token_id=of("<frame_end>"), action_start_token_id=of("<action_start>"),
+        action_end_token_id=of("<action_end>"), action_output_token_id=of("<action_output>"), eos_token_id=2,
+    )  # fmt: skip
+    MolmoAct2ForConditionalGeneration(config).save_pretrained(place)
+    size = {"size": {"height": 28, "width": 28}, "crop_mode": "resize"}
+    (place / "processor_config.json").write_text(json.dumps({"image_processor": size}))
 
 
 def _wan_vae(place: Path) -> None:

@@ -81,6 +81,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "base_model_path": "tiny/gr00t", "chunk_size": 6, "n_action_steps": 4, "max_state_dim": 12,
         "max_action_dim": 12, "num_inference_timesteps": 3, "use_bf16": False,
     },
+    "molmoact2": {
+        "checkpoint_path": "tiny/molmoact2", "discrete_action_tokenizer": "tiny/molmoact2", "chunk_size": 6,
+        "n_action_steps": 4, "action_mode": "continuous", "inference_action_mode": "continuous",
+        "num_inference_steps": 3, "model_dtype": "float32",
+    },
     "multi_task_dit": {
         "vision_encoder_name": "tiny/clip", "text_encoder_name": "tiny/clip", "tokenizer_max_length": 16,
         "image_crop_shape": (32, 32), "hidden_dim": 16, "num_layers": 1, "num_heads": 2, "timestep_embed_dim": 16,

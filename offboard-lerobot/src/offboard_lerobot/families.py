@@ -18,6 +18,7 @@ import torch
 from lerobot.policies.utils import populate_queues
 from lerobot.utils.constants import ACTION, OBS_IMAGE, OBS_IMAGES
 
+from . import molmoact2
 from .fast import refuse_what_stands_for_nothing
 from .plugins import is_third_party
 
@@ -188,6 +189,11 @@ def family_of(kind: str, model: Any) -> Family:
         return LooksBack(model, draws=True, steps=None if sampler is None else (sampler, "num_inference_steps"))
     if kind == "fastwam":
         return OneByOne(model, draws=config.inference_seed is None, steps=(config, "num_inference_steps"))
+    if kind == "molmoact2" and config.inference_action_mode == "discrete":
+        molmoact2.refuse_what_stands_for_nothing(model)
+        return Family(model, draws=False)
+    if kind == "molmoact2" and config.num_inference_steps is None:
+        config.num_inference_steps = model._backbone().config.flow_matching_num_steps
     for name in ("num_steps", "num_inference_steps", "num_denoising_steps", "num_denoise_steps"):
         if isinstance(getattr(config, name, None), int):
             return Family(model, draws=True, steps=(config, name))

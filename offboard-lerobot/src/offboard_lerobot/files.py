@@ -44,8 +44,8 @@ MARKS = (CONFIG, WEIGHTS, INDEX, *_OTHER_KINDS)
 _BEFORE_0_4 = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs.")
 #: Policy type → the key of its config that says how many steps one chunk has.
 _CHUNK_KEYS = {
-    "diffusion": "n_action_steps", "fastwam": "action_horizon", "multi_task_dit": "n_action_steps",
-    "pi0_fast": "n_action_steps", "vqbet": "action_chunk_size",
+    "diffusion": "n_action_steps", "fastwam": "action_horizon", "molmoact2": "n_action_steps",
+    "multi_task_dit": "n_action_steps", "pi0_fast": "n_action_steps", "vqbet": "action_chunk_size",
 }  # fmt: skip
 
 

@@ -42,7 +42,8 @@ class Guidance:
         most = int(getattr(config, "rtc_training_max_delay", 0))
         if asked is None and most and hasattr(found, "mode"):
             found = replace(found, mode="trained")
-        self._config: Any = replace(found, enabled=True, debug=False)
+        # Only while something is left over: MolmoAct2 draws its noise otherwise where it is on.
+        self._config: Any = replace(found, enabled=False, debug=False)
         self.max_delay_steps = most if getattr(self._config, "mode", "guided") == "trained" else None
         self._longest: int = config.chunk_size
         config.rtc_config = self._config
@@ -69,12 +70,15 @@ class Guidance:
 
         return GuidanceParams
 
-    def arguments(self, left_over: torch.Tensor, delay: int, params: Any) -> Mapping[str, Any]:
-        """For ``predict_action_chunk``. ``left_over``: (B, K, D) in the model's terms, the first due now.
+    def arguments(self, left_over: torch.Tensor | None, delay: int, params: Any) -> Mapping[str, Any]:
+        """For ``predict_action_chunk``. ``left_over``: (B, K, D) in the model's terms, the first due now, if any.
 
         Raises BadObservation where that holds what is not finite.
         """
-        left_over = torch.where(self._still, self._rest, left_over)
+        self._config.enabled = left_over is not None
+        if left_over is None:
+            return {}
+        left_over = torch.where(self._still, self._rest, left_over[..., : len(self._still)])
         if not torch.isfinite(left_over).all():
             raise BadObservation("the prefix holds what is no finite number in the model's terms")
         delay = min(delay, left_over.shape[1])

@@ -211,7 +211,7 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         try:
             self._ready([blank])  # by whose state relative actions are made absolute
             rows = self._postprocess(made)
-            back = self._ready([blank], rows.numpy())[1]
+            back = self._ready([blank], rows.numpy())[1][..., :width]
             again = self._postprocess(back)
         except Exception:
             log.warning("no real-time chunking: its processors take no actions", exc_info=True)
@@ -230,8 +230,8 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         past = [self._ready(moments)[0] for moments in zip(*(item.context.history for item in batch), strict=True)]
         prefixes = [item.context.prefix.columns()[ACTION] for item in batch if item.context.prefix is not None]
         ready, left_over = self._ready([item.inputs for item in batch], np.stack(prefixes) if prefixes else None)
-        guided: dict[str, Any] = {}
-        if prefixes:
+        guided: Mapping[str, Any] = {}
+        if self._guidance is not None:
             guided = self._guidance.arguments(left_over, batch[0].context.delay_steps, batch[0].session.params)
         if self._family.steps is not None:
             owner, name = self._family.steps
@@ -253,7 +253,10 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         """What the model is given of one observation of each of several robots; and of ``actions`` (B, K, D)."""
         tensors = self._tensors(inputs)
         if actions is not None:
-            tensors[ACTION] = torch.from_numpy(actions).to(self._device, torch.float32)
+            made = torch.from_numpy(actions).to(self._device, torch.float32)
+            if not torch.isfinite(made).all():  # some processors would clip it
+                raise BadObservation("the prefix holds what is no finite number in the model's terms")
+            tensors[ACTION] = made
         ready: dict[str, Any] = self._preprocess(tensors)
         # The processors leave the names of a whole training row; of these only the action confuses a model.
         return ready, ready.pop(ACTION, None)

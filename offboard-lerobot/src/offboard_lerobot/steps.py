@@ -27,6 +27,15 @@ _RUN: Mapping[str, str] = {
     "groot_n1_7_vlm_encode_v1": "model_name image_crop_size image_target_size shortest_image_edge crop_fraction "
     "use_albumentations letter_box_transform device",
     "image_crop_resize_processor": "crop_params_dict resize_size",
+    "molmoact2_action_frame_transform": "joint_signs joint_offsets",
+    "molmoact2_clamp_action": "",
+    "molmoact2_clamp_normalized": "",
+    "molmoact2_masked_normalizer": _NORMALIZER,
+    "molmoact2_masked_unnormalizer": _NORMALIZER,
+    "molmoact2_pack_inputs": "checkpoint_path checkpoint_revision checkpoint_force_download action_mode "
+    "discrete_action_tokenizer image_keys allow_image_key_fallback setup_type control_mode normalize_language "
+    "add_setup_tokens add_control_tokens num_state_tokens max_sequence_length chunk_size max_action_dim env_action_dim",
+    "molmoact2_state_frame_transform": "joint_signs joint_offsets",
     "normalizer_processor": _NORMALIZER,
     "pi05_prepare_state_tokenizer_processor_step": _STATE_AS_TEXT,
     "pi0_fast_prepare_state_tokenizer_processor_step": _STATE_AS_TEXT,
@@ -81,9 +90,6 @@ NOT_RUN: Mapping[str, str] = {
         (
             "groot_action_unpack_unnormalize_v1", "groot_eagle_collate_v3", "groot_eagle_encode_v3",
             "groot_pack_inputs_v3",
-            "molmoact2_action_frame_transform", "molmoact2_clamp_action", "molmoact2_clamp_normalized",
-            "molmoact2_masked_normalizer", "molmoact2_masked_unnormalizer", "molmoact2_pack_inputs",
-            "molmoact2_state_frame_transform",
         ),
         _UNSEEN,
     ),
@@ -99,9 +105,9 @@ FORGOTTEN: Mapping[str, Mapping[str, tuple[str, float]]] = {
 }
 
 #: Options that name what lies on the Hub, as the fields with the word "hub" do.
-HUB = frozenset({"model_name", "processor_name", "tokenizer_name"})
+HUB = frozenset({"checkpoint_path", "discrete_action_tokenizer", "model_name", "processor_name", "tokenizer_name"})
 #: Options that are refused at other values than this one → it.
-ONLY = {"language_key": "task", "task_key": "task"}
+ONLY = {"checkpoint_force_download": False, "language_key": "task", "task_key": "task"}
 
 
 def word_of(step: str) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any, cast
 from offboard_client.errors import LoadFailed
 from offboard_core.checkpoints.remote import is_url
 
-from . import groot, hub, steps
+from . import groot, hub, molmoact2, steps
 from .adapters import base_of
 from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
 from .files import Files
@@ -103,6 +103,7 @@ def given(files: Files, here: Release, there: str) -> Files:
     config.update((name, value) for name, value in REPLACED.items() if name in known)
     if "pretrained_path" in known:
         config["pretrained_path"] = files.location
+    config.update(molmoact2.decided(files))
     for name, value in _defaults(files, here):
         config.setdefault(name, value)
     for key in _FEATURES:
@@ -114,7 +115,7 @@ def given(files: Files, here: Release, there: str) -> Files:
 
 
 def _check_said(files: Files, here: Release) -> None:
-    if refused := [*_refused(files, here), *_unpaired(files), *groot.refused(files)]:
+    if refused := [*_refused(files, here), *_unpaired(files), *groot.refused(files), *molmoact2.refused(files)]:
         raise LoadFailed(f"{files.location} says {'; '.join(refused)}")
 
 
