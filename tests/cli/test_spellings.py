@@ -52,7 +52,7 @@ TALK_TO_A_SERVER = ["models", "probe", "bench", "run sim"]
 def helps():
     """The command lines whose help, together, shows every option."""
     for point in entry_points(group="offboard.commands"):
-        yield [point.name, "sim"] if point.name == "run" else [point.name]
+        yield [point.name, "sim"] if point.name in ("run", "evaluate") else [point.name]
     plugins = Plugins.discover()
     for offer in plugins.offers(LOADER):
         yield ["serve", "--vendor", offer.name]
@@ -111,9 +111,11 @@ def test_another_spelling_would_be_found(offered):
 
 
 def test_a_thing_is_spelled_alike_by_all_who_ask_for_it(offered):
-    assert set(TALK_TO_A_SERVER) == offered["server"]
+    several = {"evaluate sim", "validate"}
+    assert {*TALK_TO_A_SERVER, *several} == offered["server"]
     assert {"probe", "bench", "run sim", "InferenceClient.new_session"} == offered["model_id"]
-    assert {"run sim", "demo", "RunLength"} == offered["episodes"]
+    assert several == offered["models"]
+    assert {"run sim", "demo", "RunLength", *several} == offered["episodes"]
     assert offered["seconds"] >= offered["episodes"]
     assert {"serve", "models.toml"} <= offered["checkpoints_dir"]
     assert {"InferenceClient", "ServerConfig"} == offered["auth_token"]

@@ -110,6 +110,10 @@ def help_of(*words: str) -> subprocess.CompletedProcess[str]:
     return in_process(*words, "--help")
 
 
+#: Commands whose first word is a robot.
+ROBOTS = ("run", "check", "evaluate")
+
+
 @pytest.mark.parametrize(("page", "line"), command_lines())
 def test_a_command_of_a_page_exists_with_its_options(page, line):
     _, command, *words = shlex.split(line)
@@ -117,7 +121,7 @@ def test_a_command_of_a_page_exists_with_its_options(page, line):
     options = [word.partition("=")[0] for word in words if word.startswith("--")]
     # These words choose which options there are. The reader's own vendor or robot is not installed here.
     robots = {point.name for point in entry_points(group="offboard.robots")}
-    chosen = [word if word.partition(":")[0] in robots else "sim" for word in words[:1] if command in ("run", "check")]
+    chosen = [word if word.partition(":")[0] in robots else "sim" for word in words[:1] if command in ROBOTS]
     chosen += [word for word in words[:1] if command == "robots" and word.partition(":")[0] in robots]
     vendors = {point.name for point in entry_points(group="offboard")}
     chosen += [

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from offboard_client.cli import from_positronic, main, parse_run
+from offboard_client.cli import from_positronic, main, parse_run, validating
 from offboard_client.plugins import UsageError
 from offboard_core import InferenceServer
 from offboard_core.cli import parse_serve
@@ -123,8 +123,7 @@ def test_a_training_is_started_as_by_ours(theirs, ours, monkeypatch, tmp_path):
 
 def test_a_server_says_what_models_there_are_to_curl_and_to_ours(capsys):
     ((theirs, ours),) = (row.values for row in rows("curl", later=False))
-    ((probe, probed),) = (row.values for row in rows("python", later=False))
-    assert probe == ["test_websocket_policy.py"]
+    (probed,) = (row.values[1] for row in rows("python", "test_websocket_policy.py", later=False))
     with InferenceServer({"10000": lambda: lambda observation: None}, port=0) as server:
         here = f"{server.host}:{server.port}"
         with urllib.request.urlopen(theirs[0].replace("localhost:8000", here), timeout=600) as answer:
@@ -132,6 +131,14 @@ def test_a_server_says_what_models_there_are_to_curl_and_to_ours(capsys):
         assert main([here if word == "localhost:8000" else word for word in ours[1:]]) == 0
         assert capsys.readouterr().out.split() == listed == ["10000"]
         assert main([here if word == "localhost:8000" else word for word in probed[1:]]) == 0
+
+
+def test_every_model_of_a_server_is_tried_as_by_ours():
+    ((theirs, ours),) = (row.values for row in rows("python", "utilities/validate_server.py", later=False))
+    assert ours[:2] == ["offboard", "validate"]
+    assert "--output_dir=~/datasets/inference_logs" in theirs  # which ours takes, too
+    theirs = [word for each in theirs for word in each.replace("--output_dir=", "--output-dir=").split("=")]
+    assert validating(theirs) == validating(ours[2:])
 
 
 def test_what_pip_is_to_install_is_what_the_client_needs():
@@ -146,7 +153,6 @@ def test_what_pip_is_to_install_is_what_the_client_needs():
         *served(later=True),
         *trained(later=True),
         *rows("uv", "run", "positronic-server", later=True),
-        *rows("python", later=True),
     ],
 )
 def test_a_command_that_comes_later_is_not_here(theirs, ours, capsys):

@@ -1,4 +1,4 @@
-"""The ``offboard`` command, and the client's own: ``models``, ``probe``, ``bench``, ``run``, ``robots``, ``check``."""
+"""The ``offboard`` command, and the client's own: ``models``, ``probe``, ``bench``, ``run``, ``evaluate`` …"""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from .main import main
 
 if TYPE_CHECKING:
     from .contract import show_contract, show_spec
+    from .evaluate_judge import read_judgement
     from .positronic import from_positronic
     from .probe import show_handshake
     from .run import play, show, status
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .run_options import RunOptions, ServersPolicy, parse_run
     from .run_timings import COLUMNS, Timings
     from .synthetic import synthetic_observation
+    from .validate import validating
 
 __all__ = [
     "COLUMNS",
@@ -31,6 +33,7 @@ __all__ = [
     "main",
     "parse_run",
     "play",
+    "read_judgement",
     "show",
     "show_contract",
     "show_handshake",
@@ -38,6 +41,7 @@ __all__ = [
     "status",
     "synthetic_observation",
     "table",
+    "validating",
 ]
 
 #: Imported when first asked for, since they import libraries that not everybody has.
@@ -56,6 +60,8 @@ _LATER = {
     "COLUMNS": "run_timings",
     "Timings": "run_timings",
     "synthetic_observation": "synthetic",
+    "validating": "validate",
+    "read_judgement": "evaluate_judge",
     "show_contract": "contract",
     "show_spec": "contract",
     "show_handshake": "probe",

@@ -12,3 +12,9 @@ bench = Command("bench", "Measure a server: closed loop, one or several sessions
 run = Command("run", "Play a policy on a robot, or on the simulation.", "offboard_client.cli.run:run")
 robots = Command("robots", "List the robots, or show what one measures and plays.", "offboard_client.cli.robots:run")
 check = Command("check", "Hold a robot against a policy, before anything moves.", "offboard_client.cli.check:run")
+evaluate = Command(
+    "evaluate", "Compare a server's models by trials from the same starts.", "offboard_client.cli.evaluate:run"
+)
+validate = Command(
+    "validate", "Try every model that a server lists on a robot.", "offboard_client.cli.validate:validate"
+)

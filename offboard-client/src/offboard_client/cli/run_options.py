@@ -107,21 +107,21 @@ class ServersPolicy(ServerOptions):
             )
         Shrinking(self.resize)  # refuses what is no size
 
-    def open(self, line: Line) -> PolicySession:
-        """See :class:`InferenceClient`. ``line`` is told what it waits for.
+    def open(self, line: Line, **params: Any) -> PolicySession:
+        """See :class:`InferenceClient`. ``line`` is told what it waits for. ``params``: the session's.
 
         Images are shrunk as Positronic's clients shrink them. Raises ConfigurationError for ``resize`` without Pillow.
         """
         shrinking = Shrinking(self.resize)
         if find_spec("PIL") is not None:
-            session = self.client(line, shrinking, self.images).new_session(self.model_id)
+            session = self.client(line, shrinking, self.images).new_session(self.model_id, **params)
             if self.resize is not None and (fixed := fixed_images(session.metadata)):
                 shapes = ", ".join(f"{name} as {tuple(shape)}" for name, shape in fixed.items())
                 note(f"--resize is not for {shapes}: the policy takes them in no other size")
             return session
         if self.resize is not None:
             raise ConfigurationError(f"--resize needs {_PILLOW}")
-        session = self.client(line, images=self.images).new_session(self.model_id)
+        session = self.client(line, images=self.images).new_session(self.model_id, **params)
         if session.metadata.get("image_sizes"):
             note(f"images go to the server as large as they are: to shrink them here takes {_PILLOW}")
         return session
@@ -163,10 +163,16 @@ def parse_run(arguments: Sequence[str]) -> Parsed[RunOptions] | None:
     return parse_with_policy("run", RunOptions, arguments, "Play a policy on a robot.")
 
 
-def parse_with_policy(command: str, options: type[T], arguments: Sequence[str], summary: str) -> Parsed[T] | None:
+def parse_with_policy(
+    command: str,
+    options: type[T],
+    arguments: Sequence[str],
+    summary: str,
+    servers: type[ServersPolicy] = ServersPolicy,
+) -> Parsed[T] | None:
     """The whole command line of a command about a robot and a policy; None after the help that needs no robot.
 
-    ``options``: the command's own. Raises UsageError, ConfigurationError.
+    ``options``: the command's own. ``servers``: about a server. Raises UsageError, ConfigurationError.
     """
     refuse_habits(arguments)
     arguments = from_positronic(command, arguments)
@@ -188,7 +194,7 @@ def parse_with_policy(command: str, options: type[T], arguments: Sequence[str], 
     file = peek_limits(rest)
     # Where the policy is comes first in the help.
     parts: dict[str, Part] = {
-        "source": (f"offboard {command}", ServersPolicy if policy is None else OwnPolicy),
+        "source": (f"offboard {command}", servers if policy is None else OwnPolicy),
         "run": (f"offboard {command}", options if file is None else with_limits(options, file)),
         "robot": robots,
     }

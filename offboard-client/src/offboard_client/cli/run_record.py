@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from ..recording import Recorded
 
 #: Bytes of pictures, and events, that may wait for the disk; what comes then is not recorded, and the arm goes on.
-_WAITING, _EVENTS = 256 << 20, 65536
+WAITING, EVENTS = 256 << 20, 65536
 #: Seconds that a disk has after a run for what still waits.
-_PATIENCE = 60.0
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ def recorded(
     line.show("looking for recordings that a run has left behind unfinished")
     for path in finish_all(folder):
         note(f"{path.name} was left behind unfinished: what it has can be read now")
-    bounded = Bounded(recorder, _EVENTS, f"the recording in {folder}", _WAITING)
+    bounded = Bounded(recorder, EVENTS, f"the recording in {folder}", WAITING)
     recorder.loss = bounded.loss
     try:
         yield bounded
     finally:
-        bounded.close(_PATIENCE)
+        bounded.close(PATIENCE)
         note(_summary(folder, recorder.recorded))
 
 

@@ -9,8 +9,10 @@ from .measured import measured_trial
 from .plan import Plan, Turn
 from .report import EvaluationReport, ModelSummary, summarize
 from .report_html import as_html
-from .report_text import as_csv, as_json, as_markdown
+from .report_text import as_csv, as_json, as_markdown, said_of_it, success_columns, success_row
 from .reviews import Clip, Review, edit_review, read_review, review_path
+from .running import Evaluation
+from .station import Judgement, Station, Watched
 from .trials import COUNTED, MEASURES, OUTCOMES, Measure, Trial, TrialOutcome, pairs
 
 __all__ = [
@@ -19,15 +21,19 @@ __all__ = [
     "OUTCOMES",
     "Clip",
     "Comparison",
+    "Evaluation",
     "EvaluationReport",
+    "Judgement",
     "Measure",
     "ModelSummary",
     "Plan",
     "Review",
+    "Station",
     "Trial",
     "TrialLog",
     "TrialOutcome",
     "Turn",
+    "Watched",
     "as_csv",
     "as_html",
     "as_json",
@@ -40,5 +46,8 @@ __all__ = [
     "pairs",
     "read_review",
     "review_path",
+    "said_of_it",
+    "success_columns",
+    "success_row",
     "summarize",
 ]

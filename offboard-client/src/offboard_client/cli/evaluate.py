@@ -1,0 +1,197 @@
+"""``offboard evaluate``: which of a server's models is better, by trials from the same starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..errors import ConfigurationError, counted
+from ..evaluation import (
+    Evaluation,
+    Station,
+    TrialLog,
+    as_csv,
+    as_html,
+    as_json,
+    as_markdown,
+    said_of_it,
+    success_columns,
+    success_row,
+    summarize,
+)
+from ..play import Quit
+from ..plugins import UsageError
+from ..robots import connected, make_robot, make_task
+from ..terminal import Line, emit_table, note, peek, say, tell, terminable
+from .evaluate_judge import ask_judgement, ask_ready, require_person
+from .evaluate_options import ALL, EvaluateOptions, ServersModels, in_front
+from .evaluate_watch import Progress, Recordings, Unnamed, masked, nobody
+from .limit_options import require_limits
+from .run_options import Parsed, parse_with_policy
+from .run_record import run_facts
+
+LOG, REPORT, RECORDINGS = "trials.jsonl", "report", "recordings"
+
+
+def run(arguments: list[str]) -> int:
+    """Play what is left of the evaluation, write its report, print the verdicts.
+
+    0 if the evaluation is over, 1 if something has ended it before, 130 after Ctrl-C.
+
+    Raises UsageError, ConfigurationError, and what opening the log or the robot raises.
+    """
+    arguments = in_front(arguments)
+    if peek(arguments, "policy") is not None:
+        raise UsageError("an evaluation asks a server's models: name it behind the robot, HOST:PORT, without --policy")
+    if peek(arguments, "model_id") is not None:
+        raise UsageError("which models are tried says --models a,b,c, not --model-id")
+    parsed = parse_with_policy(
+        "evaluate", EvaluateOptions, arguments, "Try a server's models from the same starts.", ServersModels
+    )
+    if parsed is None:
+        return 0
+    options, policy = parsed.run, parsed.policy
+    assert isinstance(policy, ServersModels)
+    if options.output_dir is None:
+        raise UsageError("--output-dir DIR says where trials and report are kept, so that nothing is played in vain")
+    with Line() as line:
+        return _Command(parsed, policy, options, options.output_dir.expanduser(), line).run()
+
+
+@dataclass
+class _Command:
+    parsed: Parsed[EvaluateOptions]
+    policy: ServersModels
+    options: EvaluateOptions
+    folder: Path
+    line: Line
+    mask: Callable[[str], str] = str
+
+    def run(self) -> int:
+        models = self._models()
+        plan = self.options.plan(models)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"--output-dir {self.folder}: it cannot be made: {error.strerror}") from error
+        self.mask = masked(plan)
+        with TrialLog(self.folder / LOG, plan) as log:
+            if log.trials:
+                note(f"going on with the evaluation in {self.folder}: {counted(len(log.trials), 'trial')} so far")
+            if self.options.annul is not None:
+                log.annul(self.options.annul - 1, self.options.reason)
+            evaluation = Evaluation(
+                log, self.options.until == "decided", self.options.go_on, on_trial=Progress(log, self.line, self.mask)
+            )
+            interrupted = False
+            try:
+                if evaluation.left and evaluation.ended is None:
+                    self._play(evaluation)
+            except KeyboardInterrupt:
+                interrupted = True
+            return self._finish(log, evaluation, interrupted)
+
+    def _models(self) -> list[str]:
+        named = [name.strip() for name in self.options.models.split(",") if name.strip()]
+        if not named:
+            raise UsageError(f"--models a,b,c names the models that are tried; --models {ALL}: every one there is")
+        offered = self.policy.client(self.line).list_models() if named == [ALL] else named
+        self.line.stop()
+        if not offered:
+            raise ConfigurationError(f"{self.policy.server} lists no model")
+        return list(dict.fromkeys(offered))
+
+    # -- playing ---------------------------------------------------------------------------------------
+    def _play(self, evaluation: Evaluation) -> None:
+        stations: list[Station] = []
+
+        def interrupted() -> None:
+            again, evaluation.ended = evaluation.ended == "it was interrupted", "it was interrupted"
+            evaluation.stop()
+            for station in stations:
+                station.controls.post(Quit())
+            if again or not any(station.controls.attended for station in stations):
+                raise KeyboardInterrupt
+
+        with ExitStack() as stack:
+            stack.enter_context(terminable(interrupted))
+            for number in range(min(self.options.parallel, evaluation.left)):
+                stations.append(stack.enter_context(self._station(evaluation, number)))
+            evaluation.run(stations)
+        if evaluation.ended == "it was interrupted":
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def _station(self, evaluation: Evaluation, number: int) -> Generator[Station, None, None]:
+        robot = make_robot(self.parsed.robot, self.parsed.options)
+        require_limits(self.parsed.robot, robot.spec, self.parsed.limits)
+        if self.options.parallel > 1 and not robot.spec.simulated:
+            raise ConfigurationError(f"--parallel is for simulated robots; there is one {self.parsed.robot}")
+        task = make_task(self.parsed.robot, robot, self.options.task)
+        by_hand = not robot.spec.simulated
+        if by_hand:
+            require_person()
+        shown = Unnamed(self.line, self.mask) if self.options.blind else self.line
+        facts = run_facts(robot.spec, task.instruction, self.parsed.limits, self.options.playing, "evaluate")
+        with connected(robot):
+            yield Station(
+                robot, task, lambda model: self.policy.open_model(model, shown), self.parsed.limits,
+                self.options.playing, self.options.seconds,
+                ready=(lambda turn: ask_ready(turn, len(evaluation.log.plan.turns), self.line)) if by_hand else None,
+                judge=lambda turn: ask_judgement(turn, self.line),
+                watch=Recordings(self.folder / RECORDINGS, facts).watch if self._records() else nobody,
+            )  # fmt: skip
+
+    def _records(self) -> bool:
+        if not self.options.record:
+            return False
+        if find_spec("mcap") is None or find_spec("av") is None:
+            note("trials are not recorded: pip install 'offboard-client[record]', or say --no-record")
+            return False
+        return True
+
+    # -- the end ---------------------------------------------------------------------------------------
+    def _finish(self, log: TrialLog, evaluation: Evaluation, interrupted: bool) -> int:
+        self.line.stop()
+        over = not log.plan.left(log.trials) or evaluation.ended == "every two models are told apart"
+        report = summarize(
+            log.trials, log.plan, title=f"Evaluation of {len(log.plan.models)} models", facts=self._facts(), reveal=over
+        )
+        texts = {"md": as_markdown, "json": as_json, "csv": as_csv, "html": as_html}
+        for suffix, write in texts.items():
+            _replace(self.folder / f"{REPORT}.{suffix}", write(report))
+        if self.policy.json:
+            say(as_json(report).replace("\n", ""))
+        else:
+            tell(said_of_it(report))
+            emit_table(success_columns(report), [success_row(report, model) for model in report.models])
+            for comparison in report.comparisons:
+                tell(comparison.words())
+            for label, model in report.labels.items():
+                tell(f"{label} was {model}")
+            tell(f"the report is {self.folder / REPORT}.html")
+        if evaluation.ended is not None:
+            note(f"ended before the plan: {evaluation.ended if over else self.mask(evaluation.ended)}")
+        if not over:
+            note(f"{counted(len(log.plan.left(log.trials)), 'trial')} left; the same command goes on from here")
+        return 130 if interrupted else int(not over)
+
+    def _facts(self) -> dict[str, str]:
+        return {
+            "server": self.policy.server.rpartition("@")[2], "robot": str(self.parsed.robot),
+            "task": self.options.task or "the robot's own", "seconds of a trial": f"{self.options.seconds:g}",
+            "answers become": self.options.playing.chunks,
+        }  # fmt: skip
+
+
+def _replace(path: Path, text: str) -> None:
+    """As a whole, or not at all."""
+    rest = path.with_name(path.name + ".new")
+    try:
+        rest.write_text(text, encoding="utf-8")
+        rest.replace(path)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: it cannot be written: {error.strerror}") from error

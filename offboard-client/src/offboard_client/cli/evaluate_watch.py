@@ -1,0 +1,110 @@
+"""What is seen of an evaluation while it goes on: a line for each trial, and a recording."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from ..errors import printable
+from ..evaluation import Plan, Trial, TrialLog, Turn, Watched
+from ..play import Bounded
+from ..terminal import Line
+from ..wire import Status
+from .run_record import EVENTS, PATIENCE, WAITING
+
+
+class Progress:
+    """Says what came of each trial, and how long the rest may take."""
+
+    def __init__(self, log: TrialLog, line: Line, mask: Callable[[str], str]) -> None:
+        self._log, self._line, self._mask = log, line, mask
+        self._began, self._before = monotonic(), len(log.trials)
+
+    def __call__(self, turn: Turn, trial: Trial) -> None:
+        """A trial is over, and in the log."""
+        plan, trials = self._log.plan, self._log.trials
+        left = len(plan.left(trials, again=True))
+        said = f"trial {turn.number} of {len(plan.turns)}: {turn.label} from start {turn.start}: {trial.outcome}"
+        if trial.seconds is not None:
+            said += f" after {trial.seconds:.1f} s"
+        if trial.note:
+            said += f": {self._mask(printable(trial.note))}"
+        if left:
+            each = (monotonic() - self._began) / (len(trials) - self._before)
+            said += f" (about {_span(left * each)} left)"
+        self._line.aside(said)
+
+
+class Unnamed(Line):
+    """A line that names no model, for whoever shall not know which one is played."""
+
+    def __init__(self, line: Line, mask: Callable[[str], str]) -> None:
+        self._line, self._mask, self.live = line, mask, line.live
+
+    def stop(self) -> None:
+        """See :meth:`Line.stop`."""
+        self._line.stop()
+
+    def status(self, status: Status) -> None:
+        """That something is waited for."""
+        self._line.show("the model of the next trial is made ready")
+
+    def event(self, text: str) -> None:
+        """See :meth:`Line.event`."""
+        self._line.event(self._mask(text))
+
+    def aside(self, text: str) -> None:
+        """See :meth:`Line.aside`."""
+        self._line.aside(self._mask(text))
+
+    def show(self, text: str, done: float | None = None, total: float | None = None, amount: str = "") -> None:
+        """See :meth:`Line.show`."""
+        self._line.show(self._mask(text), done, total, amount)
+
+
+def masked(plan: Plan) -> Callable[[str], str]:
+    """Puts labels in the place of models in a text, where a plan is blind."""
+    labels = {model: label for label, model in plan.labels.items()} if plan.blind else {}
+    if not labels:
+        return lambda text: text
+    names = re.compile("|".join(re.escape(name) for name in sorted(labels, key=len, reverse=True)))
+    return lambda text: names.sub(lambda found: labels[found[0]], text)
+
+
+class Recordings:
+    """Records each trial into a file of its own."""
+
+    def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
+        self._folder, self._facts = folder, facts
+
+    @contextmanager
+    def watch(self, turn: Turn) -> Generator[Watched, None, None]:
+        """Records a turn, as long as it is played."""
+        from ..recording import Recorder  # video's libraries are large
+
+        facts = self._facts | {"trial": turn.number, "model": turn.model, "start": turn.start}
+        recorder = Recorder(self._folder, facts)
+        bounded = Bounded(recorder, EVENTS, f"the recording in {self._folder}", WAITING)
+        recorder.loss = bounded.loss
+        seen = Watched([bounded])
+        try:
+            yield seen
+        finally:
+            bounded.close(PATIENCE)
+            seen.name = next((path.name for path in recorder.recorded.files), "")
+
+
+@contextmanager
+def nobody(turn: Turn) -> Generator[Watched, None, None]:
+    """Nobody watches."""
+    yield Watched()
+
+
+def _span(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

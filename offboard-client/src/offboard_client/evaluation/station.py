@@ -1,0 +1,152 @@
+"""A robot on which the trials of an evaluation are played."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..drivers import Playing, RunLength, TimedDriver
+from ..errors import ConfigurationError, OffboardError, RobotFailed
+from ..play import (
+    Answer,
+    Controls,
+    Episode,
+    EpisodeInfo,
+    Outcome,
+    PolicySession,
+    Report,
+    RobotLimits,
+    RunObserver,
+    Tick,
+    compare,
+)
+from ..robots import Robot, Task
+from .measured import measured_trial
+from .plan import Turn
+from .trials import Trial, TrialOutcome
+
+
+@dataclass
+class Watched:
+    """Who watches one trial beside the report. ``name``: of its recording once the trial is over, or ""."""
+
+    observers: Sequence[RunObserver] = ()
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What came of a trial; see :class:`.trials.Trial`. ``outcome``: None: what the run itself says."""
+
+    outcome: TrialOutcome | None = None
+    score: float | None = None
+    tags: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass
+class Station:
+    """One robot that is connected, and how turns are played on it.
+
+    ``open_session``: of a model, by its id. ``seconds``: of a trial at most, on the robot's clock. ``controls``: Quit
+    ends a trial. ``ready``: asked before each trial, where a person sets the scene up. ``judge``: asked after each of
+    which the task itself cannot tell whether it was done. ``watch``: who watches a turn, for as long as it is played.
+    """
+
+    robot: Robot
+    task: Task
+    open_session: Callable[[str], PolicySession]
+    limits: RobotLimits
+    playing: Playing
+    seconds: float
+    controls: Controls = field(default_factory=Controls)
+    ready: Callable[[Turn], None] | None = None
+    judge: Callable[[Turn], Judgement] | None = None
+    watch: Callable[[Turn], AbstractContextManager[Watched]] = lambda turn: nullcontext(Watched())
+
+    def play(self, turn: Turn) -> Trial | None:
+        """What came of it; None where somebody has ended it before its time, which says nothing about the model.
+
+        Raises RobotFailed.
+        """
+        if self.ready is not None:
+            self.ready(turn)
+        report, end, watched = Report(), _End(), Watched()
+        failure: OffboardError | None = None
+        try:
+            with closing(self.open_session(turn.model)) as session, self.watch(turn) as watched:
+                self._drive(session, (report, end, *watched.observers), turn)
+        except RobotFailed:
+            raise  # no other model would fare better
+        except OffboardError as error:
+            failure = error
+        if not report.episodes:
+            return None if failure is None else self._failed(turn, failure)
+        episode = report.episodes[-1]
+        if end.stopped:
+            return None
+        if failure is not None and episode.failure is None:
+            return self._failed(turn, failure)
+        judged = self._judged(turn, episode)
+        return measured_trial(
+            report, turn.model, turn.start, outcome=judged.outcome, score=judged.score, tags=judged.tags,
+            note=judged.note, at=time.time(), recording=watched.name,
+        )  # fmt: skip
+
+    # -- inside ----------------------------------------------------------------------------------------
+    def _drive(self, session: PolicySession, observers: Iterable[RunObserver], turn: Turn) -> None:
+        fit = compare(self.robot.spec, session.metadata, self.task.instruction)
+        if not fit.fits:
+            said = "; ".join(f"{each.name}: {each.robot}, {each.policy}" for each in fit.mismatches)
+            raise ConfigurationError(f"the robot and the policy do not fit: {said}. See `offboard check`")
+        driver = TimedDriver(
+            session, self.robot, self.task, limits=self.limits, observers=observers, playing=self.playing,
+            controls=self.controls, fit=fit,
+        )  # fmt: skip
+        driver.run(RunLength(1, self.seconds), turn.start)
+
+    def _judged(self, turn: Turn, episode: Episode) -> Judgement:
+        if episode.failure is not None:
+            return Judgement()
+        if episode.success is None:
+            assert self.judge is not None
+            return self.judge(turn)
+        score = _score(episode.scores)
+        if episode.success:
+            return Judgement("success", score)
+        if score:
+            return Judgement("partial", score)
+        over = episode.seconds >= self.seconds - 2 * self.robot.control_period
+        return Judgement("stall" if over else "fail", score)
+
+    def _failed(self, turn: Turn, failure: OffboardError) -> Trial:
+        note = f"{failure.code}: {failure.text}"
+        return Trial(turn.model, turn.start, "error", note=note, at=time.time())
+
+
+class _End:
+    """Watches a trial: whether somebody has ended it."""
+
+    stopped = False
+
+    def started(self, episode: EpisodeInfo) -> None:
+        """Nothing."""
+
+    def answered(self, answer: Answer) -> None:
+        """Nothing."""
+
+    def ticked(self, tick: Tick) -> None:
+        """Nothing."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """The trial is over."""
+        self.stopped = outcome.stopped and outcome.failure is None
+
+
+def _score(scores: Mapping[str, Any]) -> float | None:
+    """How much of the task was done, where the task says so under that name."""
+    score = scores.get("score")
+    return float(score) if score is not None and 0 <= score <= 1 else None

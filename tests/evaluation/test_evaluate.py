@@ -1,0 +1,220 @@
+"""``offboard evaluate`` from its command line to its report, against models whose rates are known."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from offboard_client import cli
+
+if importlib.util.find_spec("offboard_core") is None:
+    pytest.skip("needs a server of ours", allow_module_level=True)
+
+from coin import install, planted, wins
+from offboard_core import InferenceServer
+
+
+@pytest.fixture
+def coin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(install(tmp_path / "plugins")))
+
+
+def serve(**rates: float) -> InferenceServer:
+    return InferenceServer({name: planted(name, rate) for name, rate in rates.items()}, port=0, fps=10.0)
+
+
+def evaluate(server: InferenceServer, folder: Path, *more: str, robot: str = "coin") -> int:
+    where = [robot, f"127.0.0.1:{server.port}", f"--output-dir={folder}"]
+    return cli.main(["evaluate", *where, "--seconds=0.2", "--no-record", *more])
+
+
+def trials(folder: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "trials.jsonl").read_text("utf-8").splitlines()]
+    return [line["trial"] for line in lines if "trial" in line]
+
+
+def report(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "report.json").read_text("utf-8"))
+    return found
+
+
+@pytest.mark.usefixtures("coin")
+def test_planted_rates_get_the_right_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rates = {"good": 0.9, "bad": 0.5, "worse": 0.5}
+    with serve(**rates) as server:
+        assert evaluate(server, tmp_path / "e", "--models", "good,bad,worse", "--episodes", "60") == 0
+    found = trials(tmp_path / "e")
+    assert len(found) == 180
+    for model, rate in rates.items():
+        seen = {trial["start"]: trial["outcome"] == "success" for trial in found if trial["model"] == model}
+        assert seen == {start: wins(model, start, rate) for start in range(60)}
+    better = {(each["first"], each["second"]): each["better"] for each in report(tmp_path / "e")["comparisons"]}
+    assert better == {("good", "bad"): "good", ("good", "worse"): "good", ("bad", "worse"): None}
+    out = capsys.readouterr().out.replace("\n", " ")
+    assert "good is better than bad" in out
+    assert "not decided" in out
+    assert {path.name for path in (tmp_path / "e").iterdir()} == {
+        "trials.jsonl", "report.md", "report.json", "report.csv", "report.html",
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("coin")
+def test_several_robots_at_once_come_to_the_verdicts_of_one(tmp_path: Path) -> None:
+    with serve(good=0.9, bad=0.4) as server:
+        for parallel in (1, 4):
+            options = ["--models=good,bad", "--episodes=12", f"--parallel={parallel}", "--seed=3"]
+            assert evaluate(server, tmp_path / str(parallel), *options) == 0
+    one, four = report(tmp_path / "1"), report(tmp_path / "4")
+    assert one["comparisons"] == four["comparisons"]
+
+    def key(trial: Mapping[str, Any]) -> Any:
+        return trial["model"], trial["start"], trial["outcome"]
+
+    assert sorted(map(key, trials(tmp_path / "1"))) == sorted(map(key, trials(tmp_path / "4")))
+
+
+@pytest.mark.usefixtures("coin")
+def test_it_ends_when_the_evidence_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serve(always=1.0, never=0.0) as server:
+        assert evaluate(server, tmp_path, "--models=always,never", "--episodes=50", "--until=decided") == 0
+    assert len(trials(tmp_path)) < 40
+    assert "every two models are told apart" in capsys.readouterr().err
+    assert report(tmp_path)["comparisons"][0]["better"] == "always"
+
+
+@pytest.mark.usefixtures("coin")
+def test_whoever_looks_sees_labels_until_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serve(good=0.9, bad=0.1) as server:
+        assert evaluate(server, tmp_path, "--models=good,bad", "--episodes=2", "--blind") == 0
+    out, err = capsys.readouterr()
+    assert "A from start 0" in err
+    assert "good" not in err
+    assert "bad" not in err
+    assert ("A was good" in out) != ("B was good" in out)
+
+
+@pytest.mark.usefixtures("coin")
+def test_an_evaluation_goes_on_where_it_was_interrupted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    count = 0
+
+    def interrupting(observation: Mapping[str, Any]) -> Any:
+        nonlocal count
+        count += 1
+        if count == 4:
+            raise_signal()
+        return planted("good", 0.9)()(observation)
+
+    with InferenceServer({"good": lambda: interrupting, "bad": planted("bad", 0.1)}, port=0, fps=10.0) as server:
+        assert evaluate(server, tmp_path, "--models=good,bad", "--episodes=4") == 130
+        before = trials(tmp_path)
+        assert 0 < len(before) < 8
+        err = capsys.readouterr().err
+        assert "the same command goes on from here" in err
+        assert evaluate(server, tmp_path, "--models=good,bad", "--episodes=4") == 0
+    assert f"going on with the evaluation in {tmp_path}" in capsys.readouterr().err.replace("\n", " ").replace(
+        "  ", " "
+    )
+    after = trials(tmp_path)
+    assert after[: len(before)] == before
+    assert len({(trial["model"], trial["start"]) for trial in after}) == len(after) == 8
+
+
+def raise_signal() -> None:
+    import os
+    import signal
+
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.usefixtures("coin")
+def test_a_model_that_fails_ends_it_unless_it_shall_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken() -> Callable[[Any], Any]:
+        raise RuntimeError("no weights")
+
+    with InferenceServer({"good": planted("good", 0.9), "broken": broken}, port=0, fps=10.0) as server:
+        assert evaluate(server, tmp_path / "a", "--models=good,broken", "--episodes=5") == 1
+        assert "broken failed: load_failed" in capsys.readouterr().err.replace("\n", " ").replace("  ", " ")
+        assert evaluate(server, tmp_path / "b", "--models=good,broken", "--episodes=5", "--go-on") == 1
+    outcomes = [(trial["model"], trial["outcome"]) for trial in trials(tmp_path / "b")]
+    assert outcomes.count(("broken", "error")) == 3
+    assert sum(model == "good" for model, _ in outcomes) == 5
+
+
+@pytest.mark.usefixtures("coin")
+def test_a_trial_is_annulled_with_a_reason_and_played_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serve(good=0.9) as server:
+        assert evaluate(server, tmp_path, "--models=good", "--episodes=3") == 0
+        options = ["--models=good", "--episodes=3", "--annul=2", "--reason=the camera was blocked"]
+        assert evaluate(server, tmp_path, *options) == 0
+    found = report(tmp_path)
+    assert [trial["outcome"] for trial in found["trials"]].count("annulled") == 1
+    assert found["models"][0]["trials"] == 3
+    assert "the camera was blocked" in (tmp_path / "report.html").read_text("utf-8")
+
+
+@pytest.mark.usefixtures("coin")
+def test_every_model_of_a_server_is_tried(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serve(one=1.0, two=0.0) as server:
+        line = ["validate", f"--port={server.port}", f"--output_dir={tmp_path}", "--robot=coin", "--seconds=0.2"]
+        assert cli.main([*line, "--episodes=2", "--no-record"]) == 0
+    assert {trial["model"] for trial in trials(tmp_path)} == {"one", "two"}
+
+
+@pytest.mark.usefixtures("coin")
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "--models a,b,c names the models"),
+        (["--models=a,a", "--episodes=0"], "--episodes is 0"),
+        (["--models=a", "--annul=3"], "--annul NUMBER and --reason TEXT go together"),
+        (["--models=a", "--model-id=b"], "--models a,b,c, not --model-id"),
+        (["--models=a", "--level=2"], "--level is 2"),
+        (["--models=a", "--annul=3", "--reason=x"], "there is no trial 2"),
+    ],
+)
+def test_what_is_no_evaluation_is_said(
+    options: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve(a=1.0) as server:
+        assert evaluate(server, tmp_path, *options) in (1, 2)
+    assert says in capsys.readouterr().err.replace("\n", " ").replace("  ", " ")
+
+
+@pytest.mark.usefixtures("coin")
+def test_two_evaluations_do_not_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serve(a=1.0, b=0.0) as server:
+        assert evaluate(server, tmp_path, "--models=a", "--episodes=1") == 0
+        assert evaluate(server, tmp_path, "--models=a,b", "--episodes=1") in (1, 2)
+    assert "this evaluation was begun otherwise" in capsys.readouterr().err.replace("\n", " ").replace("  ", " ")
+    assert len(trials(tmp_path)) == 1
+
+
+def test_a_real_robot_is_judged_by_a_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(install(tmp_path / "plugins", "hand", simulated=False, judged=True)))
+    limits = tmp_path / "limits.toml"
+    limits.write_text("position_offset = 0.1\n")
+    asked: list[str] = []
+    said = iter(["", "p 0.5 half of it", "", "what?", "a blocked", "", "s", "", "f #slip"])
+
+    def ask(prompt: str) -> str:
+        asked.append(prompt)
+        return next(said)
+
+    monkeypatch.setattr("builtins.input", ask)
+    with serve(good=0.9) as server:
+        options = ["--models=good", "--episodes=3", f"--limits={limits}"]
+        assert evaluate(server, tmp_path / "e", *options, robot="hand") == 1
+        assert "stdin is no terminal" in capsys.readouterr().err.replace("\n", " ").replace("  ", " ")
+        assert not asked
+        monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+        assert evaluate(server, tmp_path / "e", *options, robot="hand") == 0
+    found = [(trial["start"], trial["outcome"], trial.get("score")) for trial in trials(tmp_path / "e")]
+    assert found == [(0, "partial", 0.5), (1, "annulled", None), (1, "success", None), (2, "fail", None)]
+    assert "set the scene up for start 0" in asked[0]
+    assert "none of s, p, f" in capsys.readouterr().err
