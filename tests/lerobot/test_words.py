@@ -4,7 +4,7 @@ import importlib.util
 import json
 import struct
 from dataclasses import fields
-from importlib.metadata import version
+from importlib.metadata import metadata, version
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ import pytest
 from lerobot_checkpoints import INPUTS, OUTPUTS
 from offboard_client.errors import LoadFailed
 from offboard_core.types import Checkpoint
-from offboard_lerobot import steps, verdict, words
+from offboard_lerobot import extras, steps, verdict, words
 from offboard_lerobot.features import POSTPROCESSOR, PREPROCESSOR, Incomplete
 from offboard_lerobot.files import read
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
@@ -339,6 +339,24 @@ def test_who_else_can_serve_it_is_told():
     kind = next(kind for kind in other.served if kind not in installed().served)
     with pytest.raises(LoadFailed, match=rf"LeRobot {other.name} can serve it as it is"):
         verdict.understood(plant(other, kind))
+
+
+def test_what_a_type_needs_beside_lerobot_is_told_before_it_is_loaded(monkeypatch):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "transformers" else name)
+    with pytest.raises(
+        LoadFailed, match=r"policy, which needs transformers, not installed here: pip.*lerobot\[smolvla\]"
+    ):
+        verdict.understood(plant(installed(), "smolvla"))
+    monkeypatch.setattr(extras, "find_spec", lambda name: name)
+    verdict.understood(plant(installed(), "smolvla"))
+
+
+def test_every_type_is_known_to_need_something_or_nothing():
+    served = {kind for release in releases() for kind in release.served}
+    assert served - extras.EXTRAS.keys() == {"act", "gaussian_actor", "sac", "tdmpc", "vqbet"}
+    there = metadata("lerobot").get_all("Provides-Extra")
+    needed = {extra for kind, (extra, _) in extras.EXTRAS.items() if kind in installed().types}
+    assert sorted(needed - {*there}) == ([] if installed() is NEW else ["diffusion", "pi"])
 
 
 def test_every_field_and_step_of_the_releases_has_one_word():

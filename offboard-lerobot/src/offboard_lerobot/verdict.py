@@ -18,6 +18,7 @@ from offboard_core.checkpoints.remote import is_url
 
 from . import groot, hub, molmoact2, steps
 from .adapters import base_of
+from .extras import lacking
 from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
 from .files import Files
 from .plugins import ADVICE, installed_plugins, is_third_party, with_plugins
@@ -51,6 +52,8 @@ def understood(files: Files, *, loading: bool = True) -> Files:
                 return files
             here = with_plugins(here, files.type)
         understood = given(files, here, there)
+        if why := lacking(files.type):
+            raise LoadFailed(f"{files.location} holds a {files.type!r} policy, which {why}")
         if files.adapter is not None and find_spec("peft") is None:
             raise LoadFailed(f"{files.location} is an adapter, and PEFT is not installed: pip install 'lerobot[peft]'")
         return understood
