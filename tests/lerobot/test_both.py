@@ -129,7 +129,7 @@ class TestOnPython3_11With0_4_4:
     """The workspace's own server."""
 
     def test_a_file_says_what_each_runs_in(self, written, tmp_path):
-        envs = {"old_act": "auto", "new_act": "lerobot-0.6", "new_dit": "auto", "new_vla": "lerobot-0.6"}
+        envs = {"old_act": "auto", "new_act": "lerobot-0.6", "new_dit": "auto", "new_vla": "auto"}
         written = {**written, "old_act_there": written["old_act"]}
         envs["old_act_there"] = "lerobot-0.6"
         file = models_toml(tmp_path / "models.toml", written, **envs)
