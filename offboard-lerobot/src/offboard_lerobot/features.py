@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from offboard_core.types import Field
@@ -47,20 +47,24 @@ def features(described: Mapping[str, Any]) -> dict[str, Field]:
         raise Incomplete(f"{CONFIG} describes a feature without type and shape (at most 8 axes, each from 1)") from None
 
 
-def as_sent(inputs: Mapping[str, Field], steps: Iterable[Mapping[str, Any]]) -> dict[str, Field]:
+def as_sent(inputs: Mapping[str, Field], steps: Sequence[Mapping[str, Any]]) -> dict[str, Field]:
     """The inputs under the names that the data set had for them, which a step makes the policy's. Raises Unfit."""
-    wanted = {name: name for name in inputs if _EMPTY not in name}
+    return {sent_name(name, steps): field for name, field in inputs.items() if _EMPTY not in name}
+
+
+def sent_name(name: str, steps: Sequence[Mapping[str, Any]]) -> str:
+    """What the data set calls what is called ``name`` after these steps of a preprocessor. Raises Unfit."""
+    sent = name
     for renamed in reversed([step["config"]["rename_map"] for step in steps if _renames(step)]):
-        for sent, read in wanted.items():
-            names = [name for name, becomes in renamed.items() if becomes == read]
-            if len(names) > 1 or (not names and read in renamed):
-                found = f"{' and '.join(names)} are all renamed to it" if names else f"it is renamed to {renamed[read]}"
-                raise Unfit(
-                    f"{PREPROCESSOR} leaves nothing certain for the policy's input {sent}: {found}",
-                    f"give each input one name in the rename_map of the step {_RENAMES!r}",
-                )
-            wanted[sent] = names[0] if names else read
-    return {name: inputs[read] for read, name in wanted.items()}
+        names = [before for before, becomes in renamed.items() if becomes == sent]
+        if len(names) > 1 or (not names and sent in renamed):
+            found = f"{' and '.join(names)} are all renamed to it" if names else f"it is renamed to {renamed[sent]}"
+            raise Unfit(
+                f"{PREPROCESSOR} leaves nothing certain for the policy's input {name}: {found}",
+                f"give each input one name in the rename_map of the step {_RENAMES!r}",
+            )
+        sent = names[0] if names else sent
+    return sent
 
 
 def _renames(step: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +11,7 @@ import numpy as np
 from offboard_client.errors import LoadFailed
 from offboard_core.types import Array, Checkpoint
 
-from .features import POSTPROCESSOR, PREPROCESSOR, Incomplete
+from .features import POSTPROCESSOR, PREPROCESSOR, Incomplete, Unfit, sent_name
 from .places import Place, place_of
 from .reading import read_json
 
@@ -21,6 +22,7 @@ _LONGEST = 4 * 2**20
 def read_statistics(checkpoint: Checkpoint) -> dict[str, Array]:
     """``FEATURE.STATISTIC`` (``observation.state.min``) → its float32 vector; {} where the processors have none.
 
+    A feature has the name that robots send it under, as in :attr:`Checkpoint.inputs`.
     Reads the disk or the store that the checkpoint lies in. Raises LoadFailed for files that cannot be read.
     """
     if not checkpoint.location:
@@ -33,15 +35,29 @@ def read_statistics(checkpoint: Checkpoint) -> dict[str, Array]:
 
 def _read(place: Place) -> dict[str, Array]:
     found: dict[str, Array] = {}
+    before: list[dict[str, Any]] = []
     for name in (PREPROCESSOR, POSTPROCESSOR):
         if place.size(name) is None:
             continue
         listed: Any = read_json(place, name).get("steps")
-        for step in cast("list[Any]", listed) if isinstance(listed, list) else ():
-            state: Any = cast("dict[str, Any]", step).get("state_file") if isinstance(step, dict) else None
+        all_steps = cast("list[Any]", listed) if isinstance(listed, list) else []
+        steps = [cast("dict[str, Any]", step) for step in all_steps if isinstance(step, dict)]
+        for step in steps:
+            state: Any = step.get("state_file")
             # As its registry checks it: a name, and no path.
             if isinstance(state, str) and Path(state).name == state:
-                found |= _vectors(place, state)
+                found |= _as_sent(_vectors(place, state), before)
+            before.append(step)
+    return found
+
+
+def _as_sent(vectors: dict[str, Array], before: list[dict[str, Any]]) -> dict[str, Array]:
+    """Under the names that the data set had, before these steps. What they rename away is normalised by nothing."""
+    found: dict[str, Array] = {}
+    for key, values in vectors.items():
+        feature, _, statistic = key.rpartition(".")
+        with contextlib.suppress(Unfit):
+            found[f"{sent_name(feature, before)}.{statistic}"] = values
     return found
 
 
