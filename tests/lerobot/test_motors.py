@@ -187,3 +187,32 @@ def test_the_check_holds_unit_and_order_against_the_robots(checkpoint) -> None:
     assert [each.advice for each in found(degrees, (*NAMES[1::-1], *NAMES[2:])).mismatches] == [
         "the order is another: give them as the policy does"
     ] * 2
+
+
+#: LeRobot's own names of a LeKiwi's and of two arms' numbers.
+LEKIWI = (*(f"arm_{name}" for name in NAMES), "x.vel", "y.vel", "theta.vel")
+BOTH = tuple(f"{side}_{name}" for side in ("left", "right") for name in NAMES)
+
+
+def test_a_base_is_in_no_unit_of_motors_and_two_grippers_are_no_joints(checkpoint) -> None:
+    """A base turns at more than 100 degrees a second, and grippers that end at 100 say nothing of the joints."""
+    base = {"min": [*EITHER["min"], -0.3, -0.3, -120.0], "max": [*EITHER["max"], 0.3, 0.3, 120.0]}
+    made = codec(checkpoint(base, width=9), "range", names=LEKIWI)
+    unit = made.meta.action["target_motors"].unit
+    assert unit is not None
+    assert "gripper 0 to 100; x.vel, y.vel, theta.vel as LeRobot's base has them" in unit
+    made.encode(observation(motors=np.array([*np.arange(6.0), 0.1, 0.1, 120.0])))
+    with pytest.raises(BadObservation, match=r"arm_gripper is at -5"):
+        made.encode(observation(motors=np.array([*np.arange(5.0), -5.0, 0.1, 0.1, 120.0])))
+    apart = codec(checkpoint(base, width=9), "range", names=LEKIWI, scalars=True)
+    assert list(apart.meta.action)[-4:] == ["arm_gripper.pos", "x.vel", "y.vel", "theta.vel"]
+    closed = {"min": [*EITHER["min"][:5], 0.0] * 2, "max": [*EITHER["max"][:5], 100.0] * 2}
+    assert "gripper 0 to 100" in str(codec(checkpoint(closed, width=12), names=BOTH).meta.action["target_motors"].unit)
+
+
+def test_radians_are_neither_unit(checkpoint) -> None:
+    """As the public data sets of ALOHA have them."""
+    radians = {"min": [-0.1, -1.8, 0.7, -0.5, -1.2, 0.0], "max": [0.1, 0.6, 1.6, 3.1, 0.4, 1.0]}
+    for units in ("degrees", "range", None):
+        with pytest.raises(BadParameter, match=r"no farther than 3\.14, which are radians"):
+            codec(checkpoint(radians), units)

@@ -20,7 +20,8 @@ Units = Literal["degrees", "range"]
 STATE, ACTION = "observation.state", "action"
 #: What the robot measures and plays of its motors; and the number of one motor, as LeRobot's robots have it.
 MOTORS, TARGETS, POSITION = "motors", "target_motors", ".pos"
-GRIPPER = "gripper"
+#: The end of a gripper's name (gripper, left_gripper, arm_gripper); of what is no motor, but how fast a base goes.
+GRIPPER, VELOCITY = "gripper", ".vel"
 _SAID: Mapping[Units, str] = {"degrees": "degrees", "range": "-100 to 100 of each motor's range"}
 #: A motor at the end of its range, and how far beyond one a number of a range may be: it was rounded.
 _END, _BEYOND = 100.0, 0.5
@@ -90,10 +91,12 @@ def motors(options: MotorsOptions, checkpoint: Checkpoint) -> Codec:
     width = _width(checkpoint)
     names = _names(options, width, checkpoint.id)
     units = _units(options.units, read_statistics(checkpoint), names, checkpoint.id)
-    unit = f"{_SAID[units]}; the gripper 0 to 100" if GRIPPER in names else _SAID[units]
+    unit = _SAID[units] + ("; the gripper 0 to 100" if any(map(_is_gripper, names)) else "")
+    if bases := [name for name in names if _is_velocity(name)]:
+        unit += f"; {', '.join(bases)} as LeRobot's base has them, m/s and degrees/s"
     read, played = {MOTORS: width}, {TARGETS: width}
     if options.scalars:
-        read = played = {f"{name}{POSITION}": 1 for name in names}
+        read = played = {name if _is_velocity(name) else f"{name}{POSITION}": 1 for name in names}
     state = MotorState(name=STATE, parts=read, unit=unit, units=units, motors=names)
     targets = MotorTargets(parts=played, unit=unit, motors=names)
     parts: list[Codec] = [*_images(options.map, checkpoint), TaskText(), targets]
@@ -103,13 +106,23 @@ def motors(options: MotorsOptions, checkpoint: Checkpoint) -> Codec:
 def check_units(values: Array, names: tuple[str, ...], units: Units) -> None:
     """Raises BadObservation for numbers (n,) that a motor cannot have in this unit."""
     for name, value in zip(names, values.tolist(), strict=True):
-        low, high = (0, _END) if name == GRIPPER else (-_END, _END) if units == "range" else (-360.0, 360.0)
+        if _is_velocity(name):
+            continue
+        low, high = (0, _END) if _is_gripper(name) else (-_END, _END) if units == "range" else (-360.0, 360.0)
         if not low - _BEYOND <= value <= high + _BEYOND:
             raise BadObservation(f"the motor {name} is at {value:.4g}; {low:g} … {high:g} are what this policy takes")
 
 
 def _conventions(names: tuple[str, ...]) -> dict[str, str]:
     return {MOTORS: ", ".join(names)}
+
+
+def _is_gripper(name: str) -> bool:
+    return name.rpartition("_")[2] == GRIPPER
+
+
+def _is_velocity(name: str) -> bool:
+    return name.endswith(VELOCITY)
 
 
 def _width(checkpoint: Checkpoint) -> int:
@@ -176,7 +189,8 @@ def _bare(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _units(asked: Units | None, statistics: Mapping[str, Array], names: tuple[str, ...], checkpoint: str) -> Units:
     """``asked``, unless the statistics contradict it. Raises BadParameter."""
-    joints = np.array([name != GRIPPER for name in names])
+    closing = np.array([_is_gripper(name) for name in names])
+    joints = ~closing & ~np.array([_is_velocity(name) for name in names])
     seen = {
         key: statistics[key]
         for key in (f"{f}.{s}" for f in (STATE, ACTION) for s in ("min", "max"))
@@ -191,11 +205,16 @@ def _units(asked: Units | None, statistics: Mapping[str, Array], names: tuple[st
     said = _spans(seen, names)
     outside = any((np.abs(values[joints]) > _END + _BEYOND).any() for values in seen.values())
     ends = sum(int((np.abs(np.abs(values[joints]) - _END) < 1e-3).sum()) for values in seen.values())
-    grippers = np.concatenate([values[~joints] for values in seen.values()]) if seen else np.zeros(0)
+    grippers = np.concatenate([values[closing] for values in seen.values()]) if seen else np.zeros(0)
     if ((grippers < -_BEYOND) | (grippers > _END + _BEYOND)).any():
         raise BadParameter(
             f"the checkpoint {checkpoint} was trained on a gripper that is not from 0 to 100 ({said}); the names are "
             "in another order, or it is none of LeRobot's arms"
+        )
+    if seen and all((np.abs(values[joints]) <= np.pi).all() for values in seen.values()):
+        raise BadParameter(
+            f"the checkpoint {checkpoint} was trained on joints that go no farther than 3.14, which are radians and "
+            f"not LeRobot's motors ({said}). Serve it with --codec native, or with a codec that reads robot_state.q"
         )
     if asked is None:
         fits = "can only be degrees" if outside else "are a range" if ends >= _TELLING else "may be either"
