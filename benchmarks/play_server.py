@@ -6,18 +6,13 @@ Each answer is ``DELAY`` ± ``SPREAD`` s late, one half of that on the way there
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import random
-import signal
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from links import Link, serve, uneven
 from offboard_core import Chunk, InferContext, InferenceServer, Policy, Session
 
 SPEED = 0.2
@@ -51,55 +46,8 @@ class Ramp(Policy[RampSession]):
         return RampSession(self)
 
 
-class Network:
-    """Passes bytes on, in their order, each piece late."""
-
-    def __init__(self, port: int, delay: float, spread: float) -> None:
-        self._to, self._delay, self._spread = port, delay, spread
-        self._random = random.Random(1)
-        self._copies: set[asyncio.Task[None]] = set()
-
-    async def serve(self) -> int:
-        """Listen; the port."""
-        server = await asyncio.start_server(self._joined, "127.0.0.1", 0)
-        return int(server.sockets[0].getsockname()[1])
-
-    async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", self._to)
-        for ends in ((reader, back), (there, writer)):
-            task = asyncio.create_task(self._copy(*ends))
-            self._copies.add(task)
-            task.add_done_callback(self._copies.discard)
-
-    async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        loop, due = asyncio.get_running_loop(), 0.0
-
-        def write(data: bytes) -> None:
-            if not sink.is_closing():
-                sink.write(data)
-
-        while data := await source.read(1 << 20):
-            late = self._delay + self._random.uniform(-self._spread, self._spread)
-            due = max(due, loop.time() + late / 2)
-            loop.call_at(due, write, data)
-        loop.call_at(max(due, loop.time()), sink.close)
-
-
-def _leave_with_parent() -> None:
-    while os.read(0, 1024):
-        pass
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-async def _main(port: int, delay: float, spread: float) -> None:
-    if delay:
-        port = await Network(port, delay, spread).serve()
-    print(json.dumps({"port": port}), flush=True)
-    await asyncio.Event().wait()
-
-
 if __name__ == "__main__":
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
     policy = Ramp(float(sys.argv[1]), int(sys.argv[2]))
+    delay, spread = float(sys.argv[3]), float(sys.argv[4])
     with InferenceServer({"ramp": lambda: policy}, port=0, fps=policy.rate) as server:
-        asyncio.run(_main(server.port, float(sys.argv[3]), float(sys.argv[4])))
+        serve(Link(server.port, uneven(delay / 2, spread / 2), piece=2**20) if delay else server.port)
