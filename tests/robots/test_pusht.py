@@ -1,4 +1,4 @@
-"""The page about Gymnasium, walked: PushT is driven over a socket by the scripted policy that stands there."""
+"""The page about Gymnasium, and the README's line of it, walked: PushT is driven by the scripted policy of the page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from offboard_core.process import free_port
 from offboard_process import killed_if_it_hangs, offboard
 from waits import until
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "gymnasium.md").read_text("utf-8")
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "how-to" / "gymnasium.md").read_text("utf-8")
+README = (ROOT / "README.md").read_text("utf-8")
 
 
 def block(begin: str) -> str:
@@ -39,8 +41,11 @@ def test_the_page_drives_pusht(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         until(lambda: listens(port) or server.poll() is not None, "the server listens")
         assert server.poll() is None, server.communicate()[1]
         found = {}
-        for line in block("offboard robots gymnasium:gym").replace("8000", str(port)).splitlines():
-            words = shlex.split(line)[1:]
+        lines = block("offboard robots gymnasium:gym").splitlines()
+        (readme,) = re.findall(r"^uv run .* (offboard run gymnasium:.*)$", README, re.MULTILINE)
+        assert readme in lines[-1]
+        for line in [*lines[:-1], readme]:
+            words = shlex.split(line.replace("8000", str(port)))[1:]
             done = offboard(*words, "--json", SDL_VIDEODRIVER="dummy")
             assert done.returncode == 0, done.stderr
             found[words[0]] = json.loads(done.stdout)

@@ -7,7 +7,7 @@ from offboard_client.robots import RobotEntry
 __all__ = ["lerobot"]
 
 lerobot = RobotEntry(
-    summary="An arm of LeRobot (so101_follower …), with its config's flags as --robot.NAME; needs its calibration.",
+    summary="An arm of LeRobot (offboard-lerobot[lerobot]) by its type and flags, --robot.NAME; needs its calibration.",
     factory="offboard_lerobot_robots.arm:make_arm",
     options="offboard_lerobot_robots.options:ArmOptions",
     part="TYPE",
