@@ -53,6 +53,7 @@ def test_each_episode_of_a_run_is_a_file(tmp_path: Path, capsys: pytest.CaptureF
             picture = decode_image(next(episode.messages([f"/sent/{camera}"])).message.data)
             assert np.array_equal(picture, seen[0][f"image.{camera}"])
         assert other.at > answer.at
+        assert [said.message.text for said in episode.messages(["/observation/task"])] == [sent["task"]]
         assert len(list(episode.messages(["/played"]))) == 5
     with Episode(second) as episode:
         assert episode.about["number"] == 2

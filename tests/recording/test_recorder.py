@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -157,6 +157,22 @@ def test_a_driver_lets_it_see_what_lies_between_the_inferences(tmp_path: Path) -
     # A run that nobody watches so closely observes where the policy asks, and nowhere else.
     session = FakeSession(rows(*(step / 50 for step in range(10))), rows(0.0, 0.02), [], fps=50.0)
     assert play(session).seen == len(session.observations) == 3
+
+
+def test_what_a_sample_holds_is_not_written_to_afterwards(tmp_path: Path) -> None:
+    """An observer looks at it on a thread of its own, while the driver goes on."""
+
+    class Keeping(Recorder):
+        samples: ClassVar[list[Sample]] = []
+
+        def sampled(self, sample: Sample, /) -> None:
+            self.samples.append(sample)
+
+    session = FakeSession(rows(0.0, 0.1), [])
+    play(session, Keeping(tmp_path, {}))
+    assert "task" in session.observations[0]
+    assert Keeping.samples
+    assert not [sample for sample in Keeping.samples if "task" in sample.observation]
 
 
 def test_a_robot_that_takes_long_to_observe_is_not_made_late(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -57,7 +57,8 @@ class Sampling:
         self._next = at + self.every
         with Asked("taken"):
             taken: dict[str, float] = dict(getattr(self._robot, "taken", {}))
-        self._audience.sampled(Sample(observation, now, seconds, 1000 * (now - began), taken, asked))
+        # The map is the driver's, who writes the instruction into it; its arrays stay as they are.
+        self._audience.sampled(Sample(dict(observation), now, seconds, 1000 * (now - began), taken, asked))
 
     def _in_time(self) -> bool:
         if not getattr(self._robot, "realtime", False) or not self._took or median(self._took) <= _SHARE * self._period:

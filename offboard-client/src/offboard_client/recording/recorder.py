@@ -187,6 +187,9 @@ class Recorder:
             observation=encode(plain_observation(answer.observation)),
             rows=encode(plain_rows(rows)), end=answer.rows is not None and not rows,
         )  # fmt: skip
+        for name, value in answer.observation.items():
+            if isinstance(value, str):  # the instruction, which the robot does not measure
+                self._topics.values("observation", name, value, at)
         self._topics.chunk(rows, self._episode.action_period, at)
 
     def _tick(self, file: RecordingFile, tick: Tick) -> None:
