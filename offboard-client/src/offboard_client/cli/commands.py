@@ -18,3 +18,8 @@ evaluate = Command(
 validate = Command(
     "validate", "Try every model that a server lists on a robot.", "offboard_client.cli.validate:validate"
 )
+compare = Command(
+    "compare",
+    "Send recorded observations again, show where actions differ.",
+    "offboard_client.cli.compare:run",
+)

@@ -155,14 +155,15 @@ class Player:
         began = self._clock()
         with Asked("observe"):
             observation = dict(self._attention.observe())
-            self._sent = self._clock()
-            self._sampling.saw(observation, self._at, self._at - self._start, self._sent, began, asked=True)
-            if not self._freshness.together(observation, self._sent):
+            seen = self._clock()
+            self._sampling.saw(observation, self._at, self._at - self._start, seen, began, asked=True)
+            if not self._freshness.together(observation, seen):
                 return
             if (instruction := self._task.instruction) is not None:
                 observation["task"] = instruction
-        self._observe_ms = 1000 * (self._sent - began)
         self._observation = self._stream.observe(observation, self._at)
+        if self._observation is not observation:  # else it is kept, for a model that looks back
+            self._sent, self._observe_ms = seen, 1000 * (seen - began)
         if not self._realtime:
             self._stream.wait(_WAIT)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .agreement import Agreement, Difference
 from .bounded import Bounded, Loss, Shielded
 from .controls import (
     ENDS,
@@ -20,6 +21,7 @@ from .controls import (
 )
 from .exchange import LOSSES, Exchange, HoldStill
 from .fit import Doubt, Fit, Mismatch, compare
+from .frames import Frames
 from .guard import Guard
 from .homing import read_place
 from .ladder import Ladder, Patience
@@ -40,16 +42,19 @@ __all__ = [
     "POLICIES",
     "RUNGS",
     "WAITING",
+    "Agreement",
     "Answer",
     "Bounded",
     "Command",
     "ControlCommand",
     "Controls",
+    "Difference",
     "Doubt",
     "Episode",
     "EpisodeInfo",
     "Exchange",
     "Fit",
+    "Frames",
     "GiveBack",
     "Guard",
     "Hold",

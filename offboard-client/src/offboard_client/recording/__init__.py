@@ -11,6 +11,7 @@ if missing := [name for name in ("av", "foxglove_schemas_protobuf", "mcap") if f
         f"recordings need what is not installed here ({', '.join(missing)}): pip install 'offboard-client[record]'"
     )
 
+from .asked import Frame, Question, read_questions, without_sent
 from .blocks import Block
 from .file import EPISODE, OUTCOME, VERSION, RecordingFile
 from .glance import Glance, glance
@@ -27,7 +28,9 @@ __all__ = [
     "VERSION",
     "Block",
     "Episode",
+    "Frame",
     "Glance",
+    "Question",
     "Recorded",
     "Recorder",
     "RecordingFile",
@@ -48,7 +51,9 @@ __all__ = [
     "own",
     "plain_observation",
     "read_observation",
+    "read_questions",
     "read_rows",
     "starts",
     "topic_of",
+    "without_sent",
 ]
