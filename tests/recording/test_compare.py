@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from filmed import FilmedRobot, begin, picture, play, record, sample
-from robot_fakes import FakeSession
-from robot_fakes import rows as fake_rows
 from offboard_client import cli
 from offboard_client.play import Agreement, Frames, Outcome
 from offboard_client.recording import Episode, Recorder, read_questions
+from robot_fakes import FakeSession
+from robot_fakes import rows as fake_rows
 
 if importlib.util.find_spec("offboard_core") is None:
     pytest.skip("needs a server of ours", allow_module_level=True)
@@ -251,4 +251,3 @@ def test_what_a_model_was_told_of_before_is_rebuilt_as_it_was(tmp_path: Path) ->
                     assert np.array_equal(one[name], other[name])
                     compared += 1
     assert compared > 100
-
