@@ -160,7 +160,7 @@ class Player:
             if not self._freshness.together(observation, seen):
                 return
             if (instruction := self._task.instruction) is not None:
-                observation["task"] = instruction
+                observation = observation | {"task": instruction}  # those who watch may be reading the other
         self._observation = self._stream.observe(observation, self._at)
         if self._observation is not observation:  # else it is kept, for a model that looks back
             self._sent, self._observe_ms = seen, 1000 * (seen - began)
