@@ -168,6 +168,13 @@ class PupilSession(Session):
     def exits(self, inputs, context):
         os._exit(0)
 
+    def forks(self, inputs, context):
+        """What it leaves has all that it had, and has gone where no signal to its group finds it."""
+        if os.fork() == 0:
+            os.setsid()
+            time.sleep(600)
+        os._exit(0)
+
     def hangs(self, inputs, context):
         time.sleep(600)
 
@@ -276,6 +283,8 @@ class PupilLoader(CheckpointLoader):
             os.kill(os.getpid(), signal.SIGKILL)
         if how == "nothing":
             return None
+        if how == "stops":
+            os.kill(os.getpid(), signal.SIGSTOP)
         if how == "hangs":
             time.sleep(600)
         if how.startswith("waits:"):

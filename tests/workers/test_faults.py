@@ -96,6 +96,7 @@ class TestEnds:
                 ("kill", PolicyFailed, "pupil's worker was killed by SIGKILL.*in mid-call; .*restarted.*try again"),
                 ("segfault", PolicyFailed, "was killed by SIGSEGV in mid-call"),
                 ("exits", PolicyFailed, "exited with code 0 in mid-call"),
+                ("forks", PolicyFailed, "exited with code 0 in mid-call"),
                 ("hangs", InferTimeout, "did not answer within 0.1 s; it is being restarted"),
                 ("sleeps", InferTimeout, "did not answer within 0.1 s; it is being restarted"),
             ]:
@@ -107,7 +108,8 @@ class TestEnds:
                 assert policy.health().state == "recovering"
                 policy.worker.infer_timeout = 600.0
                 back(policy)
-            assert len(seen) == 5
+            assert len(seen) == 6
+            until(lambda: len(children()) == 2, "nothing is left but the shim and its worker")
             gone = [process for process in seen if psutil.pid_exists(process)]
             assert not gone
 
@@ -229,6 +231,15 @@ class TestLoads:
             loaded(PupilOptions(load="hangs"), load_timeout=0.3),
         ):
             pass
+        until(lambda: not children(), "nothing of it runs")
+
+    def test_one_that_somebody_has_stopped_is_given_up(self, monkeypatch):
+        def report(message):
+            if message != "starting a worker":  # it has said what it is
+                monkeypatch.setattr("offboard_core.workers.ears.PATIENCE", 0.2)
+
+        with pytest.raises(LoadFailed, match=r"pupil's worker, process \d+, was stopped by somebody \(SIGSTOP\)"):
+            loader(PupilOptions(load="stops")).load(CHECKPOINT, report, ALONE)
         until(lambda: not children(), "nothing of it runs")
 
     def test_one_that_nobody_waits_for_any_more_ends(self, tmp_path):

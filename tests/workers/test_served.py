@@ -9,11 +9,12 @@ import psutil
 import pytest
 import worker_vendor
 from offboard_client import InferenceClient
-from offboard_client.errors import BadParameter, ModelLost, PolicyFailed
+from offboard_client.errors import BadParameter, LoadFailed, ModelLost, PolicyFailed
 from offboard_core import InferenceServer
 from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
 from offboard_core.workers import Isolation
+from waits import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,17 @@ def test_one_that_is_given_up_is_loaded_anew(client):
         session.infer({"do": "exits"})
     with client.new_session("brittle") as session:
         session.infer({"do": "count"})
+
+
+@pytest.mark.parametrize(("load", "said"), [("fails", "take the right ones"), ("lacks", "no_such_library")])
+def test_a_server_ends_whose_model_can_never_be_loaded(load, said):
+    source = from_flags(
+        Plugins.of(pupil=worker_vendor), vendor="pupil", codec="native", loader_options={"load": load},
+        isolation=Isolation(),
+    )  # fmt: skip
+    server = InferenceServer({"": source}, port=0)
+    with pytest.raises(LoadFailed, match=rf"pupil could not be loaded: .*{said}"), server:
+        server.wait(PATIENCE)
 
 
 def test_parameters_are_checked_by_the_policys_own_class(client):

@@ -112,13 +112,13 @@ class Supervisor:
             return Health("failed", lost)
         return Health() if ready else Health("recovering", self._restarting())
 
-    def recovery(self, seconds: float = _MOMENT) -> str:
+    def recovery(self) -> str:
         """What becomes of a child that broke off, and the last line that it wrote, for an error.
 
-        Waits so long for one that is about to end.
+        Waits a moment for one that is about to end.
         """
         child = self._child
-        if child is not None and not child.wait(seconds):
+        if child is not None and not child.wait(_MOMENT):
             return f"{self._name} runs on"
         return self._restarting()
 

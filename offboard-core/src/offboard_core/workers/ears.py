@@ -73,13 +73,20 @@ class Ears:
             news, self._news = self._news, None
             return news
 
-    def check_heard_of(self, load_timeout: float, python: Path) -> None:
-        """Raises LoadFailed where it says nothing for longer than it may: at first a minute, then ``load_timeout``."""
+    def check_heard_of(self, load_timeout: float, python: Path, leader: int) -> None:
+        """Raises LoadFailed where it says nothing for longer than it may: at first a minute, then ``load_timeout``.
+
+        ``leader``: as for :meth:`process`.
+        """
         silent = time.monotonic() - self._heard
         if not self.greeted and silent > PATIENCE:
             raise LoadFailed(
                 f"{self._name} has said nothing for {silent:.0f} s, and a worker does so at once. See whether {python} "
                 "is a Python, and whether its disk hangs or somebody has stopped it"
+            )
+        if silent > PATIENCE and (pid := self.process(leader)) is not None and _stopped(pid):
+            raise LoadFailed(
+                f"{self._name}, process {pid}, was stopped by somebody (SIGSTOP) while it loads, and is silent"
             )
         if silent > load_timeout:
             raise LoadFailed(
@@ -172,6 +179,13 @@ class Ears:
 
     def _fail(self, text: str, *, permanent: bool) -> None:
         self.failure = self.failure or LoadFailed(text, permanent=permanent)
+
+
+def _stopped(pid: int) -> bool:
+    """Whether Linux says so; one that a debugger holds is another thing."""
+    with contextlib.suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
+    return False
 
 
 __all__ = ["Ears"]

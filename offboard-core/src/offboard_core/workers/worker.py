@@ -74,9 +74,9 @@ class Worker:
         self._number = 0
         self._kills = 0
         self._lock = threading.Lock()
-        #: When the call that is under way has taken too long.
+        #: When the call that is under way has taken too long, and the process whose call did.
         self._deadline = math.inf
-        self._overdue = False
+        self._overdue: Child | None = None
 
     def open(self, report: ReportProgress) -> None:
         """Start it, and wait until its policy is loaded. Raises LoadFailed, as the loader did; then nothing runs."""
@@ -107,12 +107,12 @@ class Worker:
                 return told[1]
             error = error_in(told)
         except (ValueError, TypeError, LookupError) as odd:
-            raise self._garbled(f"no answer: {odd}") from None
+            raise self.garbled(f"no answer: {odd}") from None
         raise error
 
     def garbled(self, what: object) -> OffboardError:
         """The error for an answer that cannot be; the worker is stopped, and started again."""
-        return self._garbled(str(what))
+        return self._garbled(self._child, str(what))
 
     def health(self) -> Health:
         """As :meth:`Policy.health`: how the process is, and if it runs, what the policy said last."""
@@ -149,8 +149,9 @@ class Worker:
 
     # -- asking ---------------------------------------------------------------------------------------------------
     def _exchange(self, question: list[Any], deadline: float) -> Any:
-        channel = self._channel
+        channel, child = self._channel, self._child  # the supervisor may begin another one at any time
         assert channel is not None
+        assert child is not None
         self._number = number = self._number + 1
         try:
             channel.pack(question)
@@ -161,31 +162,31 @@ class Worker:
             channel.write(number)
             came, told = channel.receive()
         except Gone as error:
-            raise self._gone(str(error)) from None
+            raise self._gone(child, str(error)) from None
         except Broken as error:
-            raise self._garbled(str(error)) from None
+            raise self._garbled(child, str(error)) from None
         finally:
             self._deadline = math.inf
         if came != number:
-            raise self._garbled(f"an answer to its question {came} in place of {number}")
+            raise self._garbled(child, f"an answer to its question {came} in place of {number}")
         if type(told) is not list or not told:
-            raise self._garbled("what is no answer")
+            raise self._garbled(child, "what is no answer")
         return cast("Any", told)
 
-    def _gone(self, how: str) -> OffboardError:
-        if self._overdue:
+    def _gone(self, child: Child, how: str) -> OffboardError:
+        if self._overdue is child:
             return InferTimeout(f"{self._name} did not answer within {self.infer_timeout:g} s; it is being restarted")
-        said = self._supervisor.recovery(_END_SECONDS)
-        if self._child is not None and self._child.running:
-            return self._garbled(f"nothing more ({how})")
-        why = OUT_OF_MEMORY + "; " if oom_kills() > self._kills else ""
-        child = self._child
-        ended = f"{self._name} {child.how()} in mid-call" if child is not None and not child.running else how
-        return PolicyFailed(f"{ended}; {why}{said}; try again later")
+        kills = self._kills
+        if not child.wait(_END_SECONDS):
+            return self._garbled(child, f"nothing more ({how})")
+        why = OUT_OF_MEMORY + "; " if oom_kills() > kills else ""
+        said = self._supervisor.health().reason or f"{self._name} was restarted"
+        return PolicyFailed(f"{self._name} {child.how()} in mid-call; {why}{said}; try again later")
 
-    def _garbled(self, what: str) -> OffboardError:
+    def _garbled(self, child: Child | None, what: str) -> OffboardError:
         log.error("%s sent %s", self._name, what)
-        self._supervisor.restart()
+        if child is not None:
+            self._stop(child)
         return PolicyFailed(f"{self._name} sent {what}; it is being restarted; try again later")
 
     # -- what the supervisor calls --------------------------------------------------------------------------------
@@ -207,7 +208,7 @@ class Worker:
         finally:
             theirs.close()
             their_events.close()
-        self._child, self._overdue, self._kills = child, False, oom_kills()
+        self._child, self._kills = child, oom_kills()
         self._channel = Channel(unshared(questions), sends=QUESTION_BYTES, takes=ANSWER_BYTES, copies=True)
         self._ears = Ears(unshared(events), partial(self._watch, child), partial(self._stop, child), self._name)
         try:
@@ -216,7 +217,7 @@ class Worker:
             self._deadline = time.monotonic() + PATIENCE
             self._channel.send(self._number, self._recipe)
         except (Broken, OSError):
-            if self._overdue:
+            if self._overdue is child:
                 raise LoadFailed(f"{self._name} did not read within {PATIENCE:g} s what it is to load") from None
             # Else it has ended, which whoever waits for it will see.
         except (TypeError, ValueError, OverflowError) as error:
@@ -228,15 +229,16 @@ class Worker:
 
     def _loaded(self) -> bool:
         """Whether its policy is; tells what it says meanwhile."""
-        ears, channel = self._ears, self._channel
+        ears, channel, child = self._ears, self._channel, self._child
         assert ears is not None
         assert channel is not None
+        assert child is not None
         news = ears.news(_LOOK)
         if ears.failure is not None:
             raise ears.failure
         if news is not None:
             self._report(news)
-        ears.check_heard_of(self._isolation.load_timeout, self._python)
+        ears.check_heard_of(self._isolation.load_timeout, self._python, child.pid)
         if not ears.loaded:
             return False
         self._deadline = time.monotonic() + PATIENCE
@@ -246,7 +248,7 @@ class Worker:
                 raise Broken("no description of its policy")
             described: dict[str, Any] = dict(told[1])
         except (Broken, ValueError, TypeError, LookupError) as error:
-            late = f"; {PATIENCE:g} s after it had loaded it had not said what" if self._overdue else ""
+            late = f"; {PATIENCE:g} s after it had loaded it had not said what" if self._overdue is child else ""
             raise LoadFailed(f"{self._name} sent what cannot be: {error}{late}") from None
         finally:
             self._deadline = math.inf
@@ -277,8 +279,8 @@ class Worker:
     # -- the thread that listens ----------------------------------------------------------------------------------
     def _watch(self, child: Child) -> None:
         """Now and then: whether the call that is under way takes too long."""
-        if time.monotonic() > self._deadline and not self._overdue:
-            self._overdue = True
+        if time.monotonic() > self._deadline and self._overdue is not child:
+            self._overdue = child
             log.error("%s has not returned from a call, and is killed", self._name)
             self._stop(child)
 
