@@ -218,7 +218,9 @@ def test_the_page_says_which_types_are_compared_here():
     rows = [line.split("|")[1:-1] for line in PAGE.read_text().splitlines() if line.startswith("| `")]
     column = 1 + releases().index(installed())
     said = {kind for row in rows if row[column].strip() == "to the bit" for kind in re.findall(r"`(\w+)`", row[0])}
-    assert said - (set() if importlib.util.find_spec("transformers") else NAME_OTHERS) == set(kinds())
+    # With LeRobot 0.4 no one transformers makes all.
+    elsewhere = NAME_OTHERS - set(kinds()) if column == 1 or not importlib.util.find_spec("transformers") else set()
+    assert said - elsewhere == set(kinds())
 
 
 @pytest.mark.skipif("pi0_fast" not in kinds(), reason="pi0-FAST is of LeRobot 0.6, and wants transformers")

@@ -8,7 +8,9 @@ on. Here both are made from scratch, so that no test needs a network.
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib.metadata
+import importlib.util
 import json
 import os
 import warnings
@@ -40,12 +42,16 @@ VOCABULARY = 320
 
 def fill(cache: Path) -> None:
     """Write the models into an empty cache of the Hub."""
+    old = importlib.metadata.version("lerobot").startswith("0.4.")
+    if old and importlib.util.find_spec("torchdiffeq"):
+        _wall_x(_repository(cache, WALL_X))  # whose transformers makes none of the others
+        return
     _tokenizer().save_pretrained(_repository(cache, PALIGEMMA))
     _tokenizer().save_pretrained(_repository(cache, BART))
     _smolvlm(_repository(cache, SMOLVLM))
     _fast(_repository(cache, FAST))
     _clip(_repository(cache, CLIP))
-    if importlib.metadata.version("lerobot").startswith("0.4."):
+    if old:
         return  # it has none of the policies that name the others, nor a transformers that makes them
     _qwen2_5_vl(_repository(cache, QWEN2_5_VL))
     _internvl(_repository(cache, INTERNVL))
@@ -195,13 +201,20 @@ _QWEN2_5_VISION = {
 
 
 def _qwen2_5_processor(place: Path, **more: str) -> Any:
-    from transformers import Qwen2_5_VLProcessor, Qwen2VLImageProcessor
-    from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
+    from transformers import Qwen2_5_VLProcessor, Qwen2TokenizerFast, Qwen2VLImageProcessor
 
-    tokenizer = _tokenizer(extra_special_tokens={**_QWEN, **more})
-    processor = Qwen2_5_VLProcessor(
-        Qwen2VLImageProcessor(), tokenizer, Qwen2VLVideoProcessor(), chat_template=_QWEN_CHAT
-    )
+    special = {**_QWEN, **more}
+    parts: list[Any] = [Qwen2VLImageProcessor(), _tokenizer(extra_special_tokens=special)]
+    try:
+        from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
+    except ImportError:  # the transformers of LeRobot 0.4's WALL-X
+        parts[1] = Qwen2TokenizerFast(
+            tokenizer_object=parts[1]._tokenizer, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>",
+            unk_token="<unk>", extra_special_tokens=special,
+        )  # fmt: skip
+    else:
+        parts.append(Qwen2VLVideoProcessor())
+    processor = Qwen2_5_VLProcessor(*parts, chat_template=_QWEN_CHAT)
     processor.save_pretrained(place)
     return processor
 
@@ -215,19 +228,19 @@ def _qwen2_5_vl(place: Path) -> None:
 
 
 def _wall_x(place: Path) -> None:
-    from lerobot.policies.wall_x.modeling_wall_x import Qwen2_5_VLMoEForAction
-    from lerobot.policies.wall_x.qwen_model import Qwen2_5_VLConfig
+    from lerobot.policies.wall_x.modeling_wall_x import Qwen2_5_VLConfig, Qwen2_5_VLMoEForAction
 
     processor = _qwen2_5_processor(place, state="<|propri|>", action="<|action|>", action_fast="<|action_fast|>")
     expert = {"hidden_size": 32, "intermediate_size": 16, "hidden_act": "silu"}
-    experts = {
-        "num_experts": 2, "experts": [expert, expert], "dof_config": {"arm": 12}, "dim_inputs": [32, 32],
-        "mlp_moe": True,
+    text = {
+        **copy.deepcopy(_QWEN2_5_TEXT), "num_experts": 2, "experts": [expert, expert], "dof_config": {"arm": 20},
+        "dim_inputs": [32, 32], "mlp_moe": True,
     }  # fmt: skip
+    old = importlib.metadata.version("lerobot").startswith("0.4.")
     config = Qwen2_5_VLConfig(
-        text_config={**_QWEN2_5_TEXT, **experts},
+        **(text if old else {"text_config": text}),
         vision_config=_QWEN2_5_VISION,
-        agent_pos_config={"arm": 12},
+        agent_pos_config={"arm": 20},
         **_ids(processor.tokenizer),
     )
     model = Qwen2_5_VLMoEForAction(config, processor=processor)

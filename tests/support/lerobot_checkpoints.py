@@ -121,8 +121,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "pretrained_backbone_weights": None,
     },
     "wall_x": {
-        "pretrained_name_or_path": "tiny/wall-x", "chunk_size": 6, "n_action_steps": 4, "max_state_dim": 12,
-        "max_action_dim": 12,
+        "pretrained_name_or_path": "tiny/wall-x", "chunk_size": 6, "n_action_steps": 4
     },
     "xvla": {
         "florence_config": {
@@ -161,8 +160,10 @@ def kinds() -> list[str]:
     there = [kind for kind in SETTINGS if kind in served()]
     if importlib.util.find_spec("transformers") is None:
         return [kind for kind in there if kind not in NAME_OTHERS]
-    old = importlib.metadata.version("lerobot").startswith("0.4.")
-    return [kind for kind in there if not (old and kind in OLD_ONES_WANT_OTHERS)]
+    if not importlib.metadata.version("lerobot").startswith("0.4."):
+        return there
+    others = {"wall_x"} if importlib.util.find_spec("torchdiffeq") else NAME_OTHERS - OLD_ONES_WANT_OTHERS
+    return [kind for kind in there if kind not in NAME_OTHERS or kind in others]
 
 
 @functools.cache

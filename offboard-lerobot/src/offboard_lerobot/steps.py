@@ -72,7 +72,10 @@ LEFT_OUT: Mapping[str, str] = {
 }
 
 _ROBOT = "it belongs to a robot or simulator that LeRobot drives itself"
-_UNSEEN = "it was read here and never run: its policies need a download"
+_EAGLE = (
+    "LeRobot 0.4 copies code of its GR00T N1.5 into a folder that it fills from the Hub, and runs what is there, with "
+    "flash-attn alone; no code is run that lies where a download may write"
+)
 _REWARD = "it judges for training what was done"
 #: Steps that are refused → why.
 NOT_RUN: Mapping[str, str] = {
@@ -91,7 +94,7 @@ NOT_RUN: Mapping[str, str] = {
             "groot_action_unpack_unnormalize_v1", "groot_eagle_collate_v3", "groot_eagle_encode_v3",
             "groot_pack_inputs_v3",
         ),
-        _UNSEEN,
+        _EAGLE,
     ),
     **dict.fromkeys(("gripper_penalty_processor", "reward_classifier_processor"), _REWARD),
 }  # fmt: skip

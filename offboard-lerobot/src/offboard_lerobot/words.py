@@ -181,7 +181,8 @@ NAMED: Mapping[str, Sequence[str]] = {"fastwam": ("Wan-AI/Wan2.2-TI2V-5B-Diffuse
 
 #: Types that are not served, though LeRobot calls them policies → why.
 NO_POLICIES: Mapping[str, str] = {
-    "lingbot_va": "keeps what it remembers of an episode in itself, where several robots would share it",
+    "lingbot_va": "goes on from what was seen at every step of its last chunk, all of which it takes for played: no "
+    "robot tells a server that it was",
     "reward_classifier": "drives nothing: it judges what it sees",
     "sarm": "drives nothing: it judges how far a task is",
 }
