@@ -95,7 +95,11 @@ def check_set(name: str, tests: list[str]) -> bool:
         subprocess.run(["uv", "venv", "-q", "-p", python, f"{place}/env"], check=True)
         # Not in the workspace, whose pins are for the version that it has.
         install = ["uv", "pip", "install", "-q", "--python", f"{place}/env/bin/python"]
-        packages = ["offboard-client[cli,images,sim]", "offboard-core[s3,gs,testing]", "offboard-lerobot[lerobot]"]
+        packages = [
+            "offboard-client[cli,images,record,sim]",
+            "offboard-core[s3,gs,testing]",
+            "offboard-lerobot[lerobot]",
+        ]
         install += [f"{ROOT}/{package}" for package in packages]
         subprocess.run([*install, requirement, *WHOLE[1]], cwd=place, check=True)
         tests = tests or ["tests/lerobot/test_types.py" if name.endswith("wallx") else "tests/lerobot"]

@@ -52,7 +52,8 @@ class TestList:
         there = {canonicalize_name(requirement.name): requirement for requirement in requirements(name)}
         for text in DESCRIBED[name]["requires"]:
             wanted = Requirement(text)
-            assert str(there[canonicalize_name(wanted.name)].specifier) == str(wanted.specifier)
+            [pin] = there[canonicalize_name(wanted.name)].specifier
+            assert (pin.operator, pin.version in wanted.specifier) == ("==", True)
         assert there.keys() >= WORKER, "a worker could not start"
         assert not there.keys() & {*DESCRIBED[name]["without"]}
         assert not [name for name in there if name.startswith("offboard")], "these come from the server"

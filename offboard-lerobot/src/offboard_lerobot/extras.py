@@ -12,7 +12,7 @@ EXTRAS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "eo1": ("eo1", ("transformers",)),
     "evo1": ("evo1", ("transformers",)),
     "fastwam": ("fastwam", ("transformers", "diffusers")),
-    "groot": ("groot", ("transformers", "diffusers")),
+    "groot": ("groot", ("transformers", "diffusers", "tree")),
     "lingbot_va": ("lingbot-va", ("transformers", "diffusers")),
     "molmoact2": ("molmoact2", ("transformers",)),
     "multi_task_dit": ("multi-task-dit", ("transformers", "diffusers")),
