@@ -23,3 +23,4 @@ compare = Command(
     "Send recorded observations again, show where actions differ.",
     "offboard_client.cli.compare:run",
 )
+export = Command("export", "Write recordings as tables, as videos, or for Rerun.", "offboard_client.cli.export:run")

@@ -20,6 +20,8 @@ from .reader import Episode, Said, read_observation, read_rows
 from .recorder import Recorded, Recorder, as_json
 from .rescue import finish, finish_all, is_finished
 from .schemas import own
+from .to_csv import write_csv
+from .to_mp4 import write_mp4
 from .topics import Topics, camera_of, is_picture, plain_observation, topic_of
 
 __all__ = [
@@ -56,4 +58,6 @@ __all__ = [
     "starts",
     "topic_of",
     "without_sent",
+    "write_csv",
+    "write_mp4",
 ]

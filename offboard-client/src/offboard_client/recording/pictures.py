@@ -15,7 +15,7 @@ import numpy as np
 from ..wire import Array
 
 #: Video's clock, in microseconds: frames come when the camera has them, not in steps.
-_TIME_BASE = Fraction(1, 1_000_000)
+TIME_BASE = Fraction(1, 1_000_000)
 #: So many frames apart at most are two from which a player can start.
 _KEY_FRAMES = 30
 #: H.264's quality: from 18 to 28 is what people film with; less is better.
@@ -43,14 +43,14 @@ class VideoEncoder:
             image = np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)), mode="edge")
         frame = _frame(image).reformat(format="yuv420p")
         frame.pts = self._last = max(at // 1000, self._last + 1)
-        frame.time_base = _TIME_BASE
+        frame.time_base = TIME_BASE
         return b"".join(bytes(packet) for packet in self._codec.encode(frame))
 
 
 def encode_png(image: Array) -> bytes:
     """``image``, (H, W, 3) uint8 RGB, without loss."""
     codec: Any = av.CodecContext.create("png", "w")
-    codec.height, codec.width, codec.pix_fmt, codec.time_base = *image.shape[:2], "rgb24", _TIME_BASE
+    codec.height, codec.width, codec.pix_fmt, codec.time_base = *image.shape[:2], "rgb24", TIME_BASE
     codec.options = {"compression_level": "1", "pred": "sub"}
     codec.thread_count = 1
     return b"".join(bytes(packet) for packet in codec.encode(_frame(image)))
@@ -62,10 +62,10 @@ def encode_jpeg(frame: Any, width: int | None = None) -> bytes:
     high = max(1, round(frame.height * wide / frame.width))
     frame = frame.reformat(wide, high, "yuvj420p", dst_color_range="JPEG")
     codec: Any = av.CodecContext.create("mjpeg", "w")
-    codec.height, codec.width, codec.pix_fmt, codec.time_base = high, wide, "yuvj420p", _TIME_BASE
+    codec.height, codec.width, codec.pix_fmt, codec.time_base = high, wide, "yuvj420p", TIME_BASE
     codec.thread_count = 1
     codec.qmin = codec.qmax = _JPEG
-    frame.pts, frame.time_base = 0, _TIME_BASE
+    frame.pts, frame.time_base = 0, TIME_BASE
     return b"".join(bytes(packet) for packet in (*codec.encode(frame), *codec.encode(None)))
 
 
@@ -116,7 +116,7 @@ def _frame(image: Array) -> Any:
 
 def _h264(height: int, width: int) -> Any:
     codec: Any = av.CodecContext.create("libx264", "w")
-    codec.height, codec.width, codec.pix_fmt, codec.time_base = height, width, "yuv420p", _TIME_BASE
+    codec.height, codec.width, codec.pix_fmt, codec.time_base = height, width, "yuv420p", TIME_BASE
     codec.framerate = Fraction(30)  # for what it plans; each frame has its own time
     codec.thread_count = 1
     codec.options = {

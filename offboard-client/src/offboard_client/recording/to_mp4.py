@@ -1,0 +1,82 @@
+"""A recording's cameras as MP4 files: the same frames at the times when they were taken, not encoded anew."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+
+from ..errors import RecordingFailed, told
+from .pictures import TIME_BASE, starts
+from .reader import Episode, Said
+
+#: How long the last frame is shown, in microseconds: nobody knows when the next one would have come.
+_LAST = 33_333
+
+
+def write_mp4(episode: Episode, topic: str, path: Path, progress: Callable[[float], None] = lambda share: None) -> int:
+    """Write the frames of ``topic``, a ``/video/…``, to ``path``; how many there are.
+
+    Times count from the episode's beginning, so that several cameras stay together. ``progress`` is told which share is
+    done. Raises RecordingFailed, and OSError for ``path``.
+    """
+    frames = _from_key_frame(episode.messages([topic]))
+    first = next(frames, None)
+    if first is None:
+        raise RecordingFailed(f"{episode.path.name} has no frame of {topic} that a player can start with")
+    length, count, last = max(episode.end - episode.start, 1), 0, -1
+    parameters = _parameters(first.message.data)
+    try:
+        with (
+            av.open(io.BytesIO(first.message.data), format="h264") as raw,
+            av.open(str(path), "w", format="mp4") as made,
+        ):
+            stream = _like(made, raw.streams.video[0])
+            stream.time_base = TIME_BASE
+
+            def mux(said: Said, at: int, until: int) -> None:
+                packet: Any = av.Packet(said.message.data)
+                packet.stream, packet.time_base = stream, TIME_BASE
+                packet.pts = packet.dts = at
+                packet.duration, packet.is_keyframe = until - at, starts(said.message.data)
+                made.mux_one(packet)
+
+            held, last = first, (first.at - episode.start) // 1000
+            for said in frames:
+                if starts(said.message.data) and _parameters(said.message.data) != parameters:
+                    raise RecordingFailed(f"{episode.path.name}: {topic} changes its size: one MP4 file has one")
+                at = max((said.at - episode.start) // 1000, last + 1)
+                mux(held, last, at)
+                held, last, count = said, at, count + 1
+                progress((said.at - episode.start) / length)
+            mux(held, last, last + _LAST)
+    except av.error.FFmpegError as error:
+        if isinstance(error, OSError) and error.errno in (5, 13, 28):
+            raise
+        raise RecordingFailed(f"{episode.path.name}: {topic} is no video: {told(error)}") from error
+    return count + 1
+
+
+def _from_key_frame(frames: Iterator[Said]) -> Iterator[Said]:
+    begun = False
+    for said in frames:
+        begun = begun or starts(said.message.data)
+        if begun:
+            yield said
+
+
+def _like(container: Any, template: Any) -> Any:
+    make = getattr(container, "add_stream_from_template", None)
+    return container.add_stream(template=template) if make is None else make(template)
+
+
+def _parameters(data: bytes) -> bytes:
+    """The stream's parameters, with which a key frame begins."""
+    at = data.find(b"\0\0\1")
+    while at >= 0 and data[at + 3] & 31 != 7:
+        at = data.find(b"\0\0\1", at + 3)
+    return data[at : data.find(b"\0\0\1", at + 3)]

@@ -1,0 +1,158 @@
+"""``offboard export``: recordings as tables, as videos, for Rerun."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from filmed import begin, picture, record, sample, tick
+from offboard_client import cli
+from offboard_client.play import Outcome
+from offboard_client.recording import Episode, Recorder
+
+
+def export(folder: Path, form: str, *more: str) -> int:
+    return cli.main(["export", str(folder), "--to", form, *more])
+
+
+def test_a_table_has_a_line_for_each_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recorder = Recorder(tmp_path, {})
+    begin(recorder)
+    sample(recorder, 0)
+    tick(recorder, 0, {"target_grip": np.array([1 / 3])})
+    tick(recorder, 1, {}, rung="hold", row=3)
+    sample(recorder, 2)
+    tick(recorder, 2, {"target_grip": np.array([0.5])})
+    recorder.ended(Outcome(True))
+    assert export(tmp_path, "csv", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    (path,) = said["written"]
+    assert Path(path).parent == tmp_path / "csv"
+    with open(path, encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["rung"] for line in lines] == ["playing", "hold", "playing"]
+    assert [float(line["seconds"]) for line in lines] == pytest.approx([0.0, 0.05, 0.1])
+    assert [line["action.target_grip"] for line in lines] == [repr(1 / 3), "", "0.5"]
+    assert [line["row"] for line in lines] == ["0", "3", "0"]
+    assert [np.float32(line["observation.robot_state.q.6"]) for line in lines] == [0, 0, np.float32(2 / 7)]
+    assert lines[0]["observation.task"] == "stack"
+    assert float(lines[0]["time"]) == pytest.approx(1_800_000_000.001)
+
+
+def test_a_video_has_the_frames_as_they_are_at_their_times(tmp_path: Path) -> None:
+    path = record(tmp_path, periods=40)
+    assert export(path, "mp4") == 0
+    made = tmp_path / "mp4" / f"{path.stem}-wrist.mp4"
+    assert not [each for each in made.parent.iterdir() if each != made]
+    with av.open(str(made)) as video, Episode(path) as episode:
+        stream = video.streams.video[0]
+        frames = [
+            (float(frame.pts * stream.time_base), frame.to_ndarray(format="rgb24")) for frame in video.decode(stream)
+        ]
+        times = [(said.at - episode.start) / 1e9 for said in episode.messages(["/video/wrist"])]
+    assert len(frames) == 40
+    assert np.diff([at for at, _ in frames]) == pytest.approx(np.diff(times), abs=2e-5)
+    for number in (0, 17, 39):
+        assert np.abs(frames[number][1].astype(int) - picture(number)).mean() < 12
+    with av.open(str(made)) as video:  # remuxed: the packets are those of the recording, but for how they are framed
+        sizes = [packet.size for packet in video.demux(video.streams.video[0]) if packet.size]
+    with Episode(path) as episode:
+        recorded = [len(said.message.data) for said in episode.messages(["/video/wrist"])]
+    assert len(sizes) == len(recorded)
+    assert all(abs(one - other) < 100 for one, other in zip(sizes, recorded, strict=True))
+
+
+def test_nothing_is_written_over_and_the_rest_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = record(tmp_path / "in"), record(tmp_path / "in")
+    (tmp_path / "in" / "cut.mcap").write_bytes(first.read_bytes()[:50])
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / f"{first.stem}.csv").write_text("mine")
+    assert export(tmp_path / "in", "csv", f"--output-dir={out}") == 1
+    said = capsys.readouterr()
+    assert (out / f"{first.stem}.csv").read_text() == "mine"
+    assert sorted(path.name for path in out.iterdir()) == sorted([f"{first.stem}.csv", f"{second.stem}.csv"])
+    assert "cut.mcap is left out" in said.err
+    assert "1 file of 3 recordings" in said.out
+    assert "1 file was there already" in said.out
+
+
+def test_ctrl_c_leaves_nothing_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import offboard_client.recording as room
+
+    record(tmp_path), record(tmp_path)
+    calls, write = list[Path](), room.write_csv
+
+    def interrupted(episode: Any, path: Path, progress: Any) -> int:
+        calls.append(path)
+        count = write(episode, path, progress)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return count
+
+    monkeypatch.setattr(room, "write_csv", interrupted)
+    assert export(tmp_path, "csv") == 130
+    said = capsys.readouterr()
+    assert len(list((tmp_path / "csv").iterdir())) == 1
+    assert "1 file of 2 recordings written" in said.out
+    assert "the same command goes on" in said.err
+    assert export(tmp_path, "csv") == 0
+    assert len(list((tmp_path / "csv").iterdir())) == 2
+
+
+def test_rerun_is_asked_or_said_to_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(tmp_path / "in")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.setattr("sys.executable", str(programs / "python"))
+    assert export(tmp_path / "in", "rerun") == 1
+    assert "pip install 'rerun-sdk>=0.28'" in capsys.readouterr().err.replace("\n ", "")
+    rerun = programs / "rerun"
+    rerun.write_text('#!/bin/sh\necho "$@" > "$5.said"; test "$1 $2 $4" = "mcap convert -o" && : > "$5"\n')
+    rerun.chmod(0o755)
+    assert export(tmp_path / "in", "rerun", f"--output-dir={tmp_path / 'out'}") == 0
+    assert len([path for path in (tmp_path / "out").iterdir() if path.suffix == ".rrd"]) == 1
+    rerun.write_text("#!/bin/sh\necho no such command >&2; exit 3\n")
+    assert export(tmp_path / "in", "rerun", f"--output-dir={tmp_path / 'other'}") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "failed with status 3" in said
+    assert "no such command" in said
+    assert not os.listdir(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "say which recordings"),
+        (("x",), "--to csv, --to mp4 or --to rerun"),
+        (("nowhere", "--to", "csv"), "nowhere is neither a folder"),
+        ((".", "--to", "csv"), "has no recording"),
+    ],
+)
+def test_what_cannot_be_exported_is_said(
+    arguments: tuple[str, ...], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["export", *arguments]) in (1, 2)
+    assert says in capsys.readouterr().err.replace("\n ", "")
+
+
+def test_an_episode_without_a_camera_has_no_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recorder = Recorder(tmp_path, {}, video=False)
+    begin(recorder)
+    sample(recorder, 0, asked=True)
+    recorder.ended(Outcome(True))
+    assert export(tmp_path, "mp4") == 1
+    assert "has no video" in capsys.readouterr().err
