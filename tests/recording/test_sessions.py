@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 from filmed import picture
+from halving import Halves, Plugin, think
 from offboard_client import InferenceClient
 from offboard_client.errors import OffboardError, PolicyFailed, RecordingFailed
 from offboard_client.recording import Episode, decode_image, is_finished, read_observation, read_rows
 from offboard_client.wire import decode
-from offboard_core import Chunk, Codec, CodecEntry, CodecMeta, ConfigurationError, InferenceServer, hookimpl
+from offboard_core import CodecEntry, ConfigurationError, InferenceServer, hookimpl
 from offboard_core.recording import RecordingOptions, SessionRecorder
 from offboard_core.testing import ObserverLaws
 from offboard_process import in_process, serving
@@ -27,37 +28,6 @@ from robots import get_json
 from waits import until
 
 TOKEN = "the-token-that-nobody-reads"
-
-
-class Halves(Codec):
-    """A codec that halves the picture, hands on the joints in degrees, and makes radians of what is answered."""
-
-    @property
-    def meta(self) -> CodecMeta:
-        return CodecMeta(action_fps=10.0)
-
-    def encode(self, observation: Any) -> dict[str, Any]:
-        return {
-            "pixels": observation["image.wrist"][::2, ::2],
-            "degrees": np.degrees(observation["robot_state.q"]),
-            "words": observation["task"],
-        }
-
-    def decode(self, chunk: Chunk, observation: Any) -> Chunk:
-        assert not isinstance(chunk.action, dict)
-        return Chunk({"target_joints": np.radians(chunk.action)}, np.arange(len(chunk)) / 10)
-
-
-class Plugin:
-    @hookimpl
-    def offboard_codecs(self) -> Any:
-        yield CodecEntry(name="halves", summary="Halves.", factory=lambda *_: Halves())
-
-
-def think(_: Any, inputs: Any) -> Chunk:
-    if inputs["degrees"][0] > 300:
-        raise ValueError("out of reach")
-    return Chunk(np.stack([inputs["degrees"] + step for step in range(3)]))
 
 
 def served(folder: Path, **more: Any) -> InferenceServer:

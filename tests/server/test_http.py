@@ -21,7 +21,7 @@ from websockets.exceptions import InvalidStatus
 TOKEN = "a-token-of-the-tests"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 OPEN = ["/livez", "/readyz", "/healthz"]
-CLOSED = ["/api/v1/models", "/api/v1/status", "/metrics", "/nothing-here"]
+CLOSED = ["/api/v1/models", "/api/v1/status", "/api/v1/sessions/12345678/last", "/metrics", "/nothing-here"]
 
 
 def becomes_ready(server):

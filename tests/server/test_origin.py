@@ -12,7 +12,7 @@ from robots import connect_to
 from websockets.exceptions import InvalidStatus
 
 HEALTH = ("/livez", "/readyz", "/healthz")
-OTHERS = ("/api/v1/models", "/api/v1/status", "/metrics", "/", "/docs", "/nothing")
+OTHERS = ("/api/v1/models", "/api/v1/status", "/api/v1/sessions/12345678/last", "/metrics", "/", "/docs", "/nothing")
 FOREIGN = [
     "evil.example",
     "evil.example:8000",

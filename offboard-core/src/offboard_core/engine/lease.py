@@ -140,6 +140,8 @@ class Lease:
 
     def __init__(self, replica: Replica, holder: str, now: float) -> None:
         self.replica, self.holder, self.since, self.active = replica, holder, now, now
+        #: The name of its session; None while there is none.
+        self.session: str | None = None
         self._calls = 0
         self.lingering: asyncio.TimerHandle | None = None
         self.evicted: OffboardError | None = None

@@ -205,7 +205,7 @@ class Observers:
                 raise ConfigurationError(f"the observer {name} is a {type(one).__name__}, which is no Observer")
             check_room(name, one)
         self.contents = any(one.contents for one in observers.values())
-        self._bare = self.contents and not all(one.contents for one in observers.values())
+        self._bare = not all(one.contents for one in observers.values())
         self._bounded = [Bounded(name, one) for name, one in observers.items()]
         self._begun = self._closed = False
 
@@ -221,7 +221,9 @@ class Observers:
     def offer(self, record: ExchangeRecord, held: int) -> None:
         """Tell all of them, as soon as each can. ``held``: bytes that its contents hold."""
         # Who lets much wait must not keep what it does not even want.
-        bare = replace(record, observation=None, inputs=None, chunk=None, reply_chunk=None) if self._bare else record
+        bare = record
+        if self._bare and held:
+            bare = replace(record, observation=None, inputs=None, chunk=None, reply_chunk=None)
         for one in self._bounded:
             if one.contents:
                 one.offer(record, held)

@@ -113,9 +113,15 @@ class Kept:
 
 
 class SessionRecords:
-    """One session, as observers see it."""
+    """One session, as observers see it, and who looks at it.
 
-    __slots__ = ("_holder", "_meta", "_model_id", "_number", "_observers", "_replica", "_replied", "_session_id")
+    ``looked``: whether somebody does. ``last``: what was answered last since then, with its contents.
+    """
+
+    __slots__ = (
+        "_holder", "_meta", "_model_id", "_number", "_observers", "_replica", "_replied", "_session_id", "last",
+        "looked",
+    )  # fmt: skip
 
     def __init__(
         self, observers: Observers, session_id: str, model_id: str, replica: int, holder: str | None = None,
@@ -125,10 +131,26 @@ class SessionRecords:
         self._holder, self._meta = holder, meta
         self._replied: float | None = None
         self._number = 0
+        self.looked, self.last = False, cast("ExchangeRecord | None", None)
 
     def keep(self, frame: Any) -> Kept:
         """For an exchange that is about to be read."""
-        return Kept(frame, self._observers.contents)
+        return Kept(frame, self._observers.contents or self.looked)
+
+    @property
+    def observed(self) -> bool:
+        """Whether there are observers, too."""
+        return bool(self._observers)
+
+    def look(self, answered: int) -> None:
+        """Keep what is answered from now on. ``answered``: how many exchanges there were before."""
+        if not self.looked and not self._observers:  # nothing was told of what came before
+            self._number, self._replied = answered, None
+        self.looked = True
+
+    def look_away(self) -> None:
+        """Nobody looks any more."""
+        self.looked, self.last = False, None
 
     def delivered(self, exchange: Exchange, reply: Any, error: OffboardError | None) -> None:
         """Tell the observers of it; on the event loop."""
@@ -156,6 +178,8 @@ class SessionRecords:
             holder=self._holder,
             meta=self._meta,
         )
+        if self.looked and kept.contents:
+            self.last = record
         self._observers.offer(record, kept.held)
 
 

@@ -139,8 +139,10 @@ class PolicyService:
         lease.end(now())
         asked = model_id, list(params)
         session = ServiceSession(self.slot, lease, pipeline, meta, configuration, asked, self._forget)
+        lease.session = session.name
+        session.records = SessionRecords(self.observers, session.id, model.id, lease.replica.number, holder, meta)
         if self.observers:
-            pipeline.records = SessionRecords(self.observers, session.id, model.id, lease.replica.number, holder, meta)
+            pipeline.records = session.records
         self.sessions[session.id] = session
         self.stats.sessions_opened += 1
         return session

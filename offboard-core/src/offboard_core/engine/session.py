@@ -18,8 +18,15 @@ from .controls import answered, put_params
 from .exchange import Deliver, Exchange, Pipeline
 from .lease import Lease
 from .model_slot import ModelSlot
+from .observers import ExchangeRecord
+from .records import SessionRecords
 
 T = TypeVar("T")
+
+#: Seconds that what went through a session is kept for after somebody looked at it.
+LOOKING = 30.0
+#: So many letters of its id name a session: enough to tell sessions apart, and far too few to guess the rest.
+NAME_LENGTH = 8
 
 
 class ServiceSession:
@@ -47,6 +54,32 @@ class ServiceSession:
         self._loop = asyncio.get_running_loop()
         self._exchange: Exchange | None = None
         self._closed = False
+        self._looking: asyncio.TimerHandle | None = None
+        #: As observers see it; they do where ``pipeline.records`` is this.
+        self.records: SessionRecords
+
+    @property
+    def name(self) -> str:
+        """What it is called where others read it: who knows the whole id can take it over."""
+        return self.id[:NAME_LENGTH]
+
+    def look(self) -> ExchangeRecord | None:
+        """What was answered last, with what the robot said and the model saw; None before the first since one looks.
+
+        An exchange is copied only while somebody looks: for :data:`LOOKING` seconds after the last call.
+        """
+        if self._looking is not None:
+            self._looking.cancel()
+        self._looking = self._loop.call_later(LOOKING, self._look_away)
+        self.records.look(self.pipeline.stats.steps)
+        self.pipeline.records = self.records
+        return self.records.last
+
+    def _look_away(self) -> None:
+        self._looking = None
+        self.records.look_away()
+        if not self.records.observed:
+            self.pipeline.records = None
 
     def on_evict(self, callback: Callable[[OffboardError], None]) -> None:
         """``callback(error)`` is called once if the session has to end: idle while others wait, or the model died."""
@@ -161,6 +194,8 @@ class ServiceSession:
             return
         if not self._closed:
             self._closed = True
+            if self._looking is not None:
+                self._looking.cancel()
             self._forget(self)
             slot.release(self.lease)
 

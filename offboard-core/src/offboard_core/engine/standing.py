@@ -28,7 +28,12 @@ def standing(loaded: LoadedModel | None, loader: ModelLoader, now: float, limit:
             for replica in (loaded.replicas if loaded else ())
         ],
         "holders": [
-            {"client": lease.holder, "for_s": round(now - lease.since, 1), "idle_s": round(lease.idle(now), 1)}
+            {
+                "client": lease.holder,
+                "for_s": round(now - lease.since, 1),
+                "idle_s": round(lease.idle(now), 1),
+                "session": lease.session,
+            }
             for lease in sorted(loaded.leases if loaded else (), key=lambda lease: lease.since)
         ],
         "last_failure": failure

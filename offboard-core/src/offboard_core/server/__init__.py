@@ -11,6 +11,7 @@ from .config import ServerConfig
 from .frames import FrameMeter
 from .host import Host
 from .inference_server import InferenceServer, log
+from .last import last_json
 from .listeners import Listeners
 from .listening import bind, reachable
 from .process import run_server
@@ -32,6 +33,7 @@ __all__ = [
     "ServiceTimeouts",
     "asgi_app",
     "bind",
+    "last_json",
     "log",
     "reachable",
     "run_server",

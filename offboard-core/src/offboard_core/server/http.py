@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import resource
 import sys
@@ -22,6 +23,7 @@ from ..engine import Failure, PolicyService, without_paths, without_paths_in
 from ..frontends import Edge
 from ..process import resident_bytes
 from .auth import Access
+from .last import last_json
 from .listeners import Listeners
 from .metrics import exposition, make_registry
 
@@ -35,6 +37,7 @@ OPEN = frozenset({"/livez", "/readyz", "/healthz"})
 ROUTES = {
     MODELS_PATH: "which models a session may name",
     "/api/v1/status": "what the server is doing",
+    "/api/v1/sessions/NAME/last": "what the model of a session saw last, and answered",
     "/metrics": "the same for Prometheus",
     "/livez": "whether the process lives",
     "/readyz": "whether a model is ready",
@@ -42,7 +45,7 @@ ROUTES = {
 }
 _GUIDE = f"""offboard {__version__}: a server for robot policies
 
-{chr(10).join(f"  GET {path:<16} {what}" for path, what in ROUTES.items())}
+{chr(10).join(f"  GET {path:<26} {what}" for path, what in ROUTES.items())}
   WebSocket {SESSION_PATH}[/MODEL_ID]: a session
 
 A robot connects in Python with offboard_client.InferenceClient("HOST:PORT").new_session(),
@@ -55,6 +58,7 @@ def make_http(service: PolicyService, access: Access, edge: Edge, listeners: Lis
     """The HTTP half of the server."""
     registry = make_registry(service, listeners)
     told: Failure | None = None
+    showing = asyncio.Lock()
 
     async def let_in(request: Request) -> None:
         await access.check_page(request.headers.raw, upgrade=False)
@@ -120,6 +124,18 @@ def make_http(service: PolicyService, access: Access, edge: Edge, listeners: Lis
         served = without_paths_in({**service.status(), "listeners": listeners.status()})
         return JSONResponse({**served, **answered, "mean_ms": mean_ms, "memory_bytes": _memory()})
 
+    async def last(request: Request) -> Response:
+        name = request.path_params["name"]
+        found = next((one for one in service.sessions.values() if one.name == name), None)
+        if found is None:
+            there = ", ".join(sorted(one.name for one in service.sessions.values())) or "none"
+            return JSONResponse(error_frame(NotFound(f"no session is called {name[:40]!r}; there are: {there}")), 404)
+        if (record := found.look()) is None:
+            return JSONResponse({"session": name, "last": None})
+        async with showing:  # one at a time: it is work for a processor
+            body = await asyncio.to_thread(last_json, name, record)
+        return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
+
     async def metrics(request: Request) -> Response:
         return Response(exposition(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -133,6 +149,7 @@ def make_http(service: PolicyService, access: Access, edge: Edge, listeners: Lis
         "/healthz": readyz,
         MODELS_PATH: models,
         "/api/v1/status": status,
+        "/api/v1/sessions/{name}/last": last,
         "/metrics": metrics,
     }
     app = Starlette(
