@@ -23,6 +23,7 @@ from ..engine import Failure, PolicyService, without_paths, without_paths_in
 from ..frontends import Edge
 from ..process import resident_bytes
 from .auth import Access
+from .front import FILES, front, is_front
 from .last import last_json
 from .listeners import Listeners
 from .metrics import exposition, make_registry
@@ -62,7 +63,8 @@ def make_http(service: PolicyService, access: Access, edge: Edge, listeners: Lis
 
     async def let_in(request: Request) -> None:
         await access.check_page(request.headers.raw, upgrade=False)
-        access.check(request.headers.raw)
+        if not is_front(request):  # a browser that opens a page cannot bring a token; what the page asks for has it
+            access.check(request.headers.raw)
 
     async def guard(request: Request, call_next: Any) -> Response:
         # Not request.url: that is put together from the Host header, which is the client's to choose.
@@ -85,7 +87,7 @@ def make_http(service: PolicyService, access: Access, edge: Edge, listeners: Lis
         return JSONResponse(error_frame(Internal("the request failed; the server's log says why")), 500)
 
     async def guide(request: Request) -> Response:
-        return PlainTextResponse(_GUIDE)
+        return front(request) if is_front(request) else PlainTextResponse(_GUIDE, headers={"Vary": "Accept"})
 
     async def session(request: Request) -> Response:
         why = NotFound("a session is a WebSocket, and this request asked for no upgrade: see / for what connects")
@@ -142,6 +144,7 @@ def make_http(service: PolicyService, access: Access, edge: Edge, listeners: Lis
     answers = {
         "/": guide,
         "/docs": guide,
+        **dict.fromkeys(FILES, guide),
         SESSION_PATH: session,
         SESSION_PATH + "/{model_id:path}": session,
         "/livez": livez,
