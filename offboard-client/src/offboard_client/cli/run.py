@@ -18,6 +18,7 @@ from .run_dry import DryRun
 from .run_keyboard import Keyboard
 from .run_options import RunOptions, parse_run
 from .run_record import recorded, run_facts
+from .run_shadow import shadowed
 from .run_watch import interruptible, watched
 
 #: What leaves the episodes that are left unplayed.
@@ -90,6 +91,7 @@ def play(
             nullcontext(Keyboard(controls, line, robot.leader is not None) if attended else None) as keyboard,
             watched(line, length, options.timings, keyboard, dry) as others,
             recorded(options.recording, facts, line, controls) as recorder,
+            shadowed(options.shadow) as shadow,
             connected(robot),
             closing(open_policy(line)) as session,
         ):
@@ -98,8 +100,12 @@ def play(
             if (unheld := limits.unheld(robot, session.metadata.get("action") or robot.actions)) is not None:
                 note(unheld)
             fit = require_fit(robot.spec, session, task.instruction)
+            watching = [*others, *([recorder] if recorder else [])]
+            if shadow is not None:
+                observer, report.shadow = shadow
+                watching.append(observer)
             driver = TimedDriver(
-                session, robot, task, limits=limits, observers=(report, *others, *([recorder] if recorder else [])),
+                session, robot, task, limits=limits, observers=(report, *watching),
                 playing=options.playing, attended=attended, controls=controls, fit=fit,
             )  # fmt: skip
             report.losses, report.stops = driver.losses, controls.stops

@@ -76,6 +76,8 @@ class RunOptions:
     """Who says when an episode begins and ends: the clock, or a person at the keyboard, who may also hold the arm."""
     timings: Path | None = None
     """Write a line for each step into this new CSV file: network, queue, decode, infer, robot …, in ms."""
+    shadow: str | None = None
+    """Ask this server, HOST:PORT or a URL, the same: its model drives nothing, and is compared in the report."""
     recording: Annotated[RecordingOptions, tyro.conf.arg(name="")] = field(default_factory=RecordingOptions)
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .agreement import Agreement
 from .bounded import Loss
 from .fit import Fit
 from .observer import Answer, EpisodeInfo, Outcome, Tick
@@ -67,6 +68,8 @@ class Report:
     losses: Sequence[Loss] = ()
     #: What the check before the run found, as far as whoever runs it has told the driver.
     fit: Fit | None = None
+    #: How far a second model that was asked the same agrees, if there is one and whoever runs it puts it here.
+    shadow: Agreement | None = None
     _tick: Tick | None = None
     _failed: tuple[str, str] | None = None
 
@@ -187,6 +190,7 @@ class Report:
             "interrupted": self.interrupted,
             "gave_up": self.gave_up,
             "losses": [asdict(loss) for loss in self.losses if loss],
+            "shadow": None if self.shadow is None else self.shadow.as_dict(),
             "episode_log": [asdict(episode) for episode in self.episodes],
         }
 
