@@ -82,7 +82,7 @@ def test_help_names_every_command(arguments):
     listed = set(re.findall(r"^  ([a-z]+) {2,}\S", done.stdout, re.MULTILINE))
     assert listed == {point.name for point in entry_points(group="offboard.commands")}
     client, core = (
-        {"models", "probe", "bench", "run", "robots", "check", "evaluate", "validate", "compare", "export"},
+        {"models", "probe", "bench", "replay", "run", "robots", "check", "evaluate", "validate", "compare", "export"},
         {"serve", "plugins", "codecs", "envs", "demo"},
     )
     assert listed == client | core | {"stats", "train"}

@@ -147,12 +147,19 @@ def test_what_pip_is_to_install_is_what_the_client_needs():
     assert {"websockets", "msgpack"} == required.intersection(theirs)
 
 
+def test_recordings_are_looked_at_as_by_ours(monkeypatch, capsys):
+    ((theirs, ours),) = (row.values for row in rows("uv", "run", "positronic-server", later=False))
+    folder = Path("~/datasets/inference_logs/run1").expanduser()
+    for words in (theirs, ours[2:]):
+        assert main(["replay", *words]) == 1
+        assert f"{folder} is not there: give the folder" in capsys.readouterr().err.replace("\n ", "")
+
+
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [
         *served(later=True),
         *trained(later=True),
-        *rows("uv", "run", "positronic-server", later=True),
     ],
 )
 def test_a_command_that_comes_later_is_not_here(theirs, ours, capsys):

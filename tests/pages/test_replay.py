@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from asgi_calls import Asked
 from filmed import CLOCK, answer, begin, picture, record, sample, tick
 from offboard_client.errors import ConfigurationError
-from offboard_client.evaluation import edit_review, review_path
+from offboard_client.evaluation import edit_review, read_review, review_path
 from offboard_client.pages import Replay, pages_app
 from offboard_client.play import Answer, Command, Outcome, Sample, Tick
-from offboard_client.recording import Recorder, decode_image, glance
+from offboard_client.recording import Episode, Recorder, decode_image, glance
+from waits import until
 
 
 def unpack(data: bytes) -> tuple[float, float, list[tuple[float, Any]]]:
@@ -254,6 +257,113 @@ def test_what_is_asked_wrongly_is_refused(pages: Any, path: str, query: Any, sta
     refused = pages("GET", path.format(ids(pages)["sort"]), **query)
     assert refused.status == status
     assert says in refused.json["error"]
+
+
+def say(pages: Any, name: str, **what: Any) -> Any:
+    return pages("POST", f"/api/episodes/{name}/review", what)
+
+
+def test_what_is_said_is_kept_beside_the_recording_and_shown_as_it_was_written(pages: Any, folder: Path) -> None:
+    name = ids(pages)["sort"]
+    markup = "<img src=x onerror=alert(1)>"
+    told = say(
+        pages, name, words={"outcome": "partial", "items": 1, "items_total": 2, "note": markup}, tags={"late": True}
+    )
+    assert (told.status, told.json["lost"]) == (200, [])
+    row = next(row for row in pages("GET", "/api/episodes").json["episodes"] if row["id"] == name)
+    said = {key: row["review"][key] for key in ("outcome", "items", "items_total", "note", "tags")}
+    assert said == {"outcome": "partial", "items": 1, "items_total": 2, "note": markup, "tags": ["late"]}
+    late = say(pages, name, words={"note": "mine"}, seen={"note": ""})
+    assert (late.status, late.json["lost"], late.json["review"]["note"]) == (409, ["note"], markup)
+    assert read_review(folder / row["name"]).note == markup
+
+
+def test_a_clip_is_a_range_of_the_recordings_own_messages(pages: Any, folder: Path) -> None:
+    name = ids(pages)["stack <b>cubes</b>"]
+    (clip,) = say(pages, name, clip={"from": 0.5, "to": 1.0, "label": "slip"}).json["review"]["clips"]
+    assert (clip["seconds"], clip["label"]) == ([0.5, 1.0], "slip")
+    row = next(row for row in pages("GET", "/api/episodes").json["episodes"] if row["id"] == name)
+    with Episode(folder / row["name"]) as episode:
+        seen = [said.message.seconds for said in episode.messages(["/observed"], *clip["at"])]
+    assert seen == pytest.approx([number * 0.05 for number in range(10, 21)][: len(seen)])
+    assert len(seen) in (10, 11)
+    assert say(pages, name, dropped=[clip["id"]]).json["review"]["clips"] == []
+
+
+def test_a_clip_is_cut_out_as_mp4(pages: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    name = ids(pages)["stack <b>cubes</b>"]
+    told = pages("GET", f"/api/episodes/{name}/clip.mp4", **{"from": 0.5, "to": 1.5})
+    assert (told.status, told.headers["content-type"]) == (200, "video/mp4")
+    assert told.headers["content-disposition"].endswith('_0.5-1.5s.mp4"')
+    assert not list(tmp_path.glob("offboard-clip-*"))
+    with av.open(io.BytesIO(told.body)) as film:
+        frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    assert len(frames) == 30
+    known = [picture(number).astype(int) for number in range(48)]
+    shown = [int(np.argmin([np.abs(frame.astype(int) - each).mean() for each in known])) for frame in frames]
+    assert shown == pytest.approx([(0.5 + number / 30) / 0.05 for number in range(30)], abs=1.1)
+    assert shown[0] in (9, 10)
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ({"words": {"outcome": "great"}}, "'great'"),
+        ({"words": []}, "words is"),
+        ({"tags": {"": True}}, "a tag is a word"),
+        ({"dropped": [3]}, "a list of texts"),
+        ({"clip": {"from": 1, "to": 0.5}}, "ends after it begins"),
+        ({"clip": {"from": "1", "to": 2}}, "a clip has from, to and a label"),
+        ({"clip": {"from": 1, "to": float("nan")}}, "ends after it begins"),
+    ],
+)
+def test_what_cannot_be_said_is_refused(pages: Any, folder: Path, what: Any, says: str) -> None:
+    refused = say(pages, ids(pages)["sort"], **what)
+    assert refused.status == 400
+    assert says in refused.json["error"]
+    assert not list(folder.glob("*.json"))
+
+
+def test_only_json_of_a_bounded_size_is_read(pages: Any) -> None:
+    path = f"/api/episodes/{ids(pages)['sort']}/review"
+    assert pages("POST", path, b"note=x", headers={"content-type": "text/plain"}).status == 400
+    assert pages("POST", path, b"{", headers={"content-type": "application/json"}).status == 400
+    assert "larger than" in pages("POST", path, b"x" * (1 << 18) + b"x").json["error"]
+    assert pages("POST", path, {}, headers={"origin": "http://evil.example"}).status == 403
+
+
+def test_a_full_disk_is_said_and_nothing_is_lost(pages: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = ids(pages)["sort"]
+    say(pages, name, words={"note": "before"})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    refused = say(pages, name, words={"note": "after"}, seen={"note": "before"})
+    assert refused.status == 422
+    assert "No space left on device; what was said before is still there" in refused.json["error"]
+    row = next(row for row in pages("GET", "/api/episodes").json["episodes"] if row["id"] == name)
+    assert row["review"]["note"] == "before"
+
+
+def test_whoever_goes_while_a_clip_is_made_leaves_nothing(
+    pages: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    name = ids(pages)["stack <b>cubes</b>"]
+    stopped: list[bool] = []
+
+    def endless(film: Any, cameras: Any, start: float, end: float, path: Path, gone: Any) -> None:
+        until(gone, "it is known that nobody waits")
+        stopped.append(True)
+
+    monkeypatch.setattr("offboard_client.pages.replay.write_clip", endless)
+    with pytest.raises(IndexError):  # nothing was sent
+        pages.left(f"/api/episodes/{name}/clip.mp4", **{"from": 0, "to": 1})
+    assert stopped
+    assert not list(tmp_path.glob("offboard-clip-*"))
 
 
 def test_without_a_recording_there_is_nothing_to_serve(tmp_path: Path) -> None:

@@ -24,6 +24,15 @@ class Asked:
 
     def __init__(self, app: Any, **headers: str) -> None:
         self.app, self.headers = app, {"host": "127.0.0.1:5001", **headers}
+        self._leaves = False
+
+    def left(self, path: str, **query: Any) -> Answered:
+        """Asked by somebody who goes at once."""
+        self._leaves = True
+        try:
+            return self("GET", path, **query)
+        finally:
+            self._leaves = False
 
     def __call__(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None, **query: Any
@@ -33,9 +42,14 @@ class Asked:
         if body is not None and "content-type" not in said:
             said["content-type"] = "application/json"
         messages: list[dict[str, Any]] = []
+        told = iter([{"type": "http.request", "body": data}] if method == "POST" else [])
 
         async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": data}
+            if (message := next(told, None)) is not None:
+                return message
+            if not self._leaves:
+                await asyncio.Event().wait()
+            return {"type": "http.disconnect"}
 
         async def send(message: dict[str, Any]) -> None:
             messages.append(message)

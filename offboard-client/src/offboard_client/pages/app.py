@@ -63,6 +63,8 @@ async def _answer(access: Access, source: PageSource, request: Request) -> Respo
             raise
     if (method, request.path) == ("POST", "/login"):
         return await access.login(request)
+    if request.path == "/favicon.ico":
+        return Response(status=204, headers={"cache-control": "private, max-age=86400"})
     if method == "GET" and request.path == "/":
         return _file(source.page)
     if method == "GET" and request.path.startswith("/static/"):

@@ -43,7 +43,9 @@ class Request:
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
-    body: bytes = b""
+    body: bytes
+    #: Comes back when whoever asks has gone.
+    gone: Callable[[], Awaitable[None]]
 
     def number(self, name: str, default: float | None = None) -> float:
         """One of the query, finite. Raises BadParameter."""
@@ -115,8 +117,13 @@ async def read_request(scope: Scope, receive: Receive) -> Request:
             raise BadParameter(f"the body is larger than {MOST} bytes")
         if not message.get("more_body"):
             break
+
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
     query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-    return Request(scope["method"], path or "/", query, headers, body)
+    return Request(scope["method"], path or "/", query, headers, body, gone)
 
 
 async def respond(send: Send, response: Response, head: bool = False) -> None:

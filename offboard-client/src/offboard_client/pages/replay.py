@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
+import secrets
+import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+from ..errors import BadParameter, brief
+from ..evaluation import Clip, Review, edit_review
 from ..recording import Episode
+from .clips import write_clip
 from .film import Film
 from .http import KEPT, Request, Response, Route, as_json
 from .library import Entry, Library, cameras_of
@@ -58,6 +64,8 @@ class Replay:
             ("GET", re.compile(one + "/series"), self._series),
             ("GET", re.compile(one + "/film"), self._film),
             ("GET", re.compile(one + "/thumbnail"), self._thumbnail),
+            ("GET", re.compile(one + r"/clip\.mp4"), self._clip),
+            ("POST", re.compile(one + "/review"), self._review),
         ]
 
     def close(self) -> None:
@@ -102,6 +110,56 @@ class Replay:
         kept = KEPT if request.query.get("stamp") else {}
         return Response(await self._with(name, picture), "image/jpeg", headers=kept)
 
+    async def _review(self, request: Request, name: str) -> Response:
+        """What is said of it: ``words``, ``seen``, ``tags``, ``dropped`` as of ``edit_review``; ``clip``: from, to,
+        label. Where another has said something else since, the status is 409, and ``lost`` names it.
+        """
+        said = request.json()
+
+        def say() -> tuple[Review, list[str]]:
+            entry = self.library.find(name)
+            clips: list[Clip] = []
+            if "clip" in said:
+                with self._shown(entry) as shown:
+                    clips.append(_clip(_map(said, "clip"), shown))
+            tags = {tag: bool(has) for tag, has in _map(said, "tags").items()}
+            return edit_review(
+                entry.path, _map(said, "words"), _map(said, "seen"), tags=tags,
+                clips=clips, dropped=_names(said, "dropped"),
+            )  # fmt: skip
+
+        review, lost = await asyncio.to_thread(say)
+        return as_json({"review": review.as_dict(), "lost": lost}, 409 if lost else 200)
+
+    async def _clip(self, request: Request, name: str) -> Response:
+        """A film of a range, made for whoever asks; no more of it once they are gone."""
+        start, end = request.number("from"), request.number("to")
+        cameras = [camera for camera in request.query.get("cameras", "").split(",") if camera]
+        stopped = threading.Event()
+
+        def made(entry: Entry, shown: Shown) -> tuple[str, Path]:
+            handle, path = tempfile.mkstemp(suffix=".mp4", prefix="offboard-clip-")
+            os.close(handle)
+            try:
+                write_clip(shown.film, cameras, start, min(end, shown.timeline.duration), Path(path), stopped.is_set)
+                if stopped.is_set():
+                    raise ConnectionError("nobody wants it any more")
+            except BaseException:
+                os.unlink(path)
+                raise
+            return entry.path.stem, Path(path)
+
+        gone = asyncio.ensure_future(request.gone())
+        gone.add_done_callback(lambda _: stopped.set())
+        try:
+            stem, path = await self._with(name, made)
+        finally:
+            gone.cancel()
+        title = re.sub(r"[^\w.-]", "_", f"{stem}_{start:.1f}-{end:.1f}s", flags=re.ASCII)
+        return Response(
+            path, "video/mp4", headers={"content-disposition": f'attachment; filename="{title}.mp4"'}, done=path.unlink
+        )
+
     # -- inside ----------------------------------------------------------------------------------------
     async def _with(self, name: str, use: Callable[[Entry, Shown], T]) -> T:
         """On a thread, with the episode of this id. Raises NotFound, RecordingFailed."""
@@ -136,6 +194,33 @@ class Replay:
                 idle = [key for key, each in self._open.items() if not each.users]
                 for key in idle[: max(0, len(self._open) - _OPEN)]:
                     self._open.pop(key).episode.close()
+
+
+def _map(said: dict[str, Any], name: str) -> dict[str, Any]:
+    """One of them that is an object. Raises BadParameter."""
+    value = said.get(name, {})
+    if not isinstance(value, dict):
+        raise BadParameter(f"{name} is {brief(value)}; expected an object")
+    return cast("dict[str, Any]", value)
+
+
+def _names(said: dict[str, Any], name: str) -> list[str]:
+    """One of them that is a list of texts. Raises BadParameter."""
+    value = said.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in cast("list[Any]", value)):
+        raise BadParameter(f"{name} is {brief(value)}; expected a list of texts")
+    return cast("list[str]", value)
+
+
+def _clip(said: dict[str, Any], shown: Shown) -> Clip:
+    start, end, label = said.get("from"), said.get("to"), said.get("label", "")
+    if not isinstance(start, int | float) or not isinstance(end, int | float) or not isinstance(label, str):
+        raise BadParameter(f"a clip has from, to and a label, not {brief(said)}")
+    start, end = max(0.0, float(start)), min(float(end), shown.timeline.duration)
+    if not start < end:
+        raise BadParameter(f"a clip ends after it begins, not from {start:g} s to {end:g} s")
+    at = shown.timeline.wall(start), shown.timeline.wall(end, end=True)
+    return Clip(secrets.token_hex(4), (start, end), (at[0], max(at[1], at[0] + 1)), label)
 
 
 def _described(shown: Shown) -> dict[str, Any]:

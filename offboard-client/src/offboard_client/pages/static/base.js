@@ -1,0 +1,77 @@
+// What all pages share: elements without markup, requests, words for numbers.
+
+/** An element. `props`: its properties, `on…` as listeners, `data-…`, `aria-…` and `role` as attributes. */
+export function el(name, props = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(props)) {
+    if (value === undefined || value === null) continue;
+    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+    else if (/^(aria-|data-|role$|list$|for$)/.test(key)) made.setAttribute(key, value);
+    else made[key] = value;
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+/** Ask the server; what it refuses is thrown with its text. */
+export async function ask(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, { credentials: "same-origin", ...options });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error("the server does not answer: it was ended, or the network is gone");
+  }
+  if (answer.status === 401) location.reload();
+  if (!answer.ok && answer.status !== 409) {
+    let text = `the server answers ${answer.status}`;
+    try {
+      text = (await answer.json()).error || text;
+    } catch {}
+    throw new Error(text);
+  }
+  return answer;
+}
+
+export const asked = async (path, options) => (await ask(path, options)).json();
+
+export const sent = (path, body) =>
+  ask(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+
+const banner = document.getElementById("error");
+
+/** What went wrong, until something else is said. */
+export function complain(error) {
+  if (error && error.name === "AbortError") return;
+  banner.textContent = error ? error.message || String(error) : "";
+  banner.hidden = !error;
+}
+
+export function clock(seconds, digits = 0) {
+  if (seconds === null || seconds === undefined || !isFinite(seconds)) return "–";
+  const factor = 10 ** digits;
+  const whole = Math.floor(seconds * factor) / factor;
+  const minutes = Math.floor(whole / 60);
+  const rest = (whole - 60 * minutes).toFixed(digits).padStart(digits ? digits + 3 : 2, "0");
+  const hours = Math.floor(minutes / 60);
+  return hours ? `${hours}:${String(minutes % 60).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
+}
+
+export const day = (at) =>
+  at ? new Date(at * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }) : "–";
+
+/** What became of an episode, as far as anybody has said: by whom, and in which colour. */
+export function verdict(row) {
+  if (row.state === "broken") return { text: "cannot be read", kind: "bad" };
+  if (row.state === "unfinished") return { text: "unfinished", kind: "open" };
+  const review = row.review || {};
+  if (review.outcome) {
+    const items = review.items === null || review.items === undefined ? "" : ` ${review.items}`;
+    const total = review.items_total ? `/${review.items_total}` : "";
+    return { text: review.outcome + items + (items && total), kind: review.outcome, scored: true };
+  }
+  if (row.success === true) return { text: "success", kind: "success" };
+  if (row.failure) return { text: String(row.failure[0]), kind: "bad" };
+  if (row.success === false) return { text: "fail", kind: "fail" };
+  return { text: "not scored", kind: "open" };
+}
