@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filmed import record
 from offboard_client.cli import main
 from offboard_core import InferenceServer
 from offboard_process import LIMIT, environment, in_process, killed_if_it_hangs, offboard, started
@@ -156,6 +157,21 @@ def answered(tmp_path):
 
     with InferenceServer(fails, port=0) as server:
         yield main(["bench", f"127.0.0.1:{server.port}", "--requests", "1", "--warmup", "0"])
+
+
+@row("1", "`compare`", "something differs, a server answered by an error, or there was nothing to compare")
+def differs(tmp_path):
+    path = record(tmp_path)
+    with InferenceServer(still, port=0, fps=10) as server:
+        yield main(["compare", str(path), f"127.0.0.1:{server.port}"])
+
+
+@row("1", "`export`", "a recording could not be written in the other form; the others were")
+def not_all_exported(tmp_path):
+    record(tmp_path)
+    (tmp_path / "z.mcap").write_text("no recording, but some text of that name")
+    yield main(["export", str(tmp_path), "--to", "csv"])
+    assert len(list(tmp_path.rglob("*.csv"))) == 1
 
 
 @row("1", "`check`", "the robot and the policy do not fit: the table says where")

@@ -9,7 +9,7 @@ def test_the_public_names_of_core_are_these():
     assert set(offboard_core.__all__) == {
         # whoever has a policy
         "InferenceServer", "Placement", "Policy", "Session", "Chunk", "Observation", "NoParams", "declare", "Health",
-        "InferContext", "Item", "Control",
+        "Elsewhere", "InferContext", "Item", "Control",
         # vendors
         "CheckpointLoader", "Checkpoint", "ModelRegistry", "Progress", "ReportProgress", "Feature", "Field", "Codec",
         "CodecMeta", "CodecEntry", "EnvironmentEntry", "FrontendEntry", "ListenerEntry", "LoaderEntry",
