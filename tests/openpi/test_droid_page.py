@@ -46,4 +46,7 @@ def test_the_page_leads_to_a_driven_checkpoint(tmp_path: Path, monkeypatch: pyte
     assert (check["mismatches"], check["doubts"]) == ([], [])
     *moves, last = [np.array(sent) for space, sent in droid_standin.made[-1].sent if space == "joint_velocity"]
     np.testing.assert_array_equal(last[:7], 0)
-    np.testing.assert_allclose(np.array(moves)[:, 1:7], 0.5)
+    # On a busy machine it stands in between, while an answer is late.
+    moving = np.array([move[1:7] for move in moves if move[:7].any()])
+    assert len(moving)
+    np.testing.assert_allclose(moving, 0.5)

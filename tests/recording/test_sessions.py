@@ -102,7 +102,10 @@ def test_both_sides_of_the_codec_are_recorded_to_the_bit(tmp_path: Path) -> None
 def test_each_session_has_a_file_which_ends_with_it(tmp_path: Path) -> None:
     with served(tmp_path) as server:
         first, second = session_of(server, [1]), session_of(server, [1, 2])
-        until(lambda: all(map(is_finished, files(tmp_path))), "the sessions are over, and their files whole")
+        until(
+            lambda: len(files(tmp_path)) == 2 and all(map(is_finished, files(tmp_path))),
+            "the sessions are over, and their files whole",
+        )
         assert {path.stem[-8:] for path in files(tmp_path)} == {first[:8], second[:8]}
         with InferenceClient(server.host, server.port) as client, client.new_session():
             pass
