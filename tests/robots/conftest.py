@@ -12,4 +12,5 @@ if importlib.util.find_spec("offboard_core") is None:
         "test_gym_command.py",
         "test_pusht.py",
         "test_run_timings.py",
+        "test_shadow.py",
     ]
