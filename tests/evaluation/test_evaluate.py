@@ -58,7 +58,7 @@ def test_planted_rates_get_the_right_verdicts(tmp_path: Path, capsys: pytest.Cap
     assert "good is better than bad" in out
     assert "not decided" in out
     assert {path.name for path in (tmp_path / "e").iterdir()} == {
-        "trials.jsonl", "report.md", "report.json", "report.csv", "report.html",
+        "trials.jsonl", "conditions.json", "report.md", "report.json", "report.csv", "report.html",
     }  # fmt: skip
 
 
@@ -150,6 +150,7 @@ def test_a_trial_is_annulled_with_a_reason_and_played_again(tmp_path: Path, caps
         assert evaluate(server, tmp_path, "--models=good", "--episodes=3") == 0
         options = ["--models=good", "--episodes=3", "--annul=2", "--reason=the camera was blocked"]
         assert evaluate(server, tmp_path, *options) == 0
+        assert "annulled: trial 2, good from start 1" in capsys.readouterr().err
     found = report(tmp_path)
     assert [trial["outcome"] for trial in found["trials"]].count("annulled") == 1
     assert found["models"][0]["trials"] == 3
@@ -185,6 +186,19 @@ def test_what_is_no_evaluation_is_said(
 
 
 @pytest.mark.usefixtures("coin")
+def test_trials_under_other_conditions_are_of_another_evaluation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve(a=1.0) as server:
+        assert evaluate(server, tmp_path, "--models=a", "--episodes=1") == 0
+        assert evaluate(server, tmp_path, "--models=a", "--episodes=2", "--speed=0.5") in (1, 2)
+        said = capsys.readouterr().err.replace("\n", " ").replace("  ", " ")
+        assert "was begun otherwise (playing:" in said
+        assert len(trials(tmp_path)) == 1
+        assert evaluate(server, tmp_path, "--models=a", "--episodes=2") == 0
+
+
+@pytest.mark.usefixtures("coin")
 def test_two_evaluations_do_not_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serve(a=1.0, b=0.0) as server:
         assert evaluate(server, tmp_path, "--models=a", "--episodes=1") == 0
@@ -200,7 +214,7 @@ def test_a_real_robot_is_judged_by_a_person(
     limits = tmp_path / "limits.toml"
     limits.write_text("position_offset = 0.1\n")
     asked: list[str] = []
-    said = iter(["", "p 0.5 half of it", "", "what?", "a blocked", "", "s", "", "f #slip"])
+    said = iter(["q", "", "p 0.5 half of it", "", "what?", "a blocked", "", "s", "", "f #slip"])
 
     def ask(prompt: str) -> str:
         asked.append(prompt)

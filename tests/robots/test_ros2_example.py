@@ -47,7 +47,7 @@ def make(installed: Path) -> Callable[..., Robot]:
         from offboard_ros2.arm import Arm, Options
 
         (installed / "arm.toml").write_text(text, "utf-8")
-        return Arm(Options(contract=installed / "arm.toml", wait=wait))
+        return Arm(Options(contract=installed / "arm.toml", topic_wait=wait))
 
     return make
 
@@ -198,6 +198,7 @@ def test_without_ros_it_is_told_how_to_set_it_up(make: Callable[..., Robot], mon
 def test_it_is_listed_and_shown_without_ros(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rclpy", None)
     assert "ROS 2 is set up" in in_process("robots").stdout
+    assert "--topic-wait" in in_process("run", "ros2", "--help").stdout
     assert "offboard_ros2.arm" not in sys.modules
     shown = in_process("robots", "ros2", "--contract", installed / "arm.toml")
     assert "shoulder elbow" in shown.stdout or "shoulder, elbow" in shown.stdout, shown

@@ -24,7 +24,7 @@ class Options:
 
     contract: Path | None = None
     """The file (TOML) that says which topic holds what."""
-    wait: float = 10.0
+    topic_wait: float = 10.0
     """Seconds to wait for the first message of each topic."""
 
 
@@ -35,7 +35,7 @@ class Arm(Robot):
         """Touches no ROS: whoever only wants to know what the robot is comes this far."""
         if options.contract is None:
             raise ConfigurationError("say by --contract FILE which topic holds what (docs/how-to/ros2.md)")
-        self._contract, self._wait = read_contract(options.contract.expanduser()), options.wait
+        self._contract, self._wait = read_contract(options.contract.expanduser()), options.topic_wait
         self.spec = self._contract.spec()
         self._ros: Ros | None = None
         self._publishers: dict[str, tuple[Publisher, Callable[[], Any]]] = {}

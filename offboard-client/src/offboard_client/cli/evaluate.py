@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ..errors import ConfigurationError, counted
 from ..evaluation import (
@@ -33,7 +35,7 @@ from .limit_options import require_limits
 from .run_options import Parsed, parse_with_policy
 from .run_record import run_facts
 
-LOG, REPORT, RECORDINGS = "trials.jsonl", "report", "recordings"
+LOG, REPORT, RECORDINGS, CONDITIONS = "trials.jsonl", "report", "recordings", "conditions.json"
 
 
 def run(arguments: list[str]) -> int:
@@ -79,10 +81,13 @@ class _Command:
             raise ConfigurationError(f"--output-dir {self.folder}: it cannot be made: {error.strerror}") from error
         self.mask = masked(plan)
         with TrialLog(self.folder / LOG, plan) as log:
+            self._same_conditions(bool(log.trials))
             if log.trials:
                 note(f"going on with the evaluation in {self.folder}: {counted(len(log.trials), 'trial')} so far")
             if self.options.annul is not None:
                 log.annul(self.options.annul - 1, self.options.reason)
+                gone = log.trials[self.options.annul - 1]
+                note(f"annulled: trial {self.options.annul}, {self.mask(gone.model)} from start {gone.start}")
             evaluation = Evaluation(
                 log, self.options.until == "decided", self.options.go_on, on_trial=Progress(log, self.line, self.mask)
             )
@@ -93,6 +98,24 @@ class _Command:
             except KeyboardInterrupt:
                 interrupted = True
             return self._finish(log, evaluation, interrupted)
+
+    def _same_conditions(self, begun: bool) -> None:
+        """Trials under other conditions are no trials of one evaluation. Raises ConfigurationError, saying which."""
+        path, now = self.folder / CONDITIONS, as_conditions(self.parsed, self.policy)
+        if begun and path.exists():
+            try:
+                before = json.loads(path.read_text("utf-8"))
+            except (OSError, ValueError) as error:
+                raise ConfigurationError(f"{path}: it cannot be read: {error}") from error
+            differs = [name for name, value in now.items() if before.get(name) != value]
+            if differs:
+                said = "; ".join(f"{name}: {before.get(name)!s}, now {now[name]!s}" for name in differs)
+                raise ConfigurationError(
+                    f"the evaluation in {self.folder} was begun otherwise ({said}); go on with the same, or begin one "
+                    "in another folder"
+                )
+            return
+        _replace(path, json.dumps(now, indent=1))
 
     def _models(self) -> list[str]:
         named = [name.strip() for name in self.options.models.split(",") if name.strip()]
@@ -140,7 +163,7 @@ class _Command:
             yield Station(
                 robot, task, lambda model: self.policy.open_model(model, shown), self.parsed.limits,
                 self.options.playing, self.options.seconds,
-                ready=(lambda turn: ask_ready(turn, len(evaluation.log.plan.turns), self.line)) if by_hand else None,
+                ready=(lambda turn: ask_ready(turn, self.line)) if by_hand else None,
                 judge=lambda turn: ask_judgement(turn, self.line),
                 watch=Recordings(self.folder / RECORDINGS, facts).watch if self._records() else nobody,
             )  # fmt: skip
@@ -185,6 +208,16 @@ class _Command:
             "task": self.options.task or "the robot's own", "seconds of a trial": f"{self.options.seconds:g}",
             "answers become": self.options.playing.chunks,
         }  # fmt: skip
+
+
+def as_conditions(parsed: Parsed[EvaluateOptions], policy: ServersModels) -> dict[str, Any]:
+    """What has to be the same for all trials of an evaluation, as plain data of texts."""
+    options = parsed.run
+    return {
+        "robot": str(parsed.robot), "the robot's options": repr(parsed.options),
+        "task": options.task or "", "seconds": options.seconds, "playing": repr(options.playing),
+        "limits": repr(parsed.limits.limits), "images": policy.images,
+    }  # fmt: skip
 
 
 def _replace(path: Path, text: str) -> None:

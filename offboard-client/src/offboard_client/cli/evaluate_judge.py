@@ -23,10 +23,12 @@ def require_person() -> None:
         )
 
 
-def ask_ready(turn: Turn, count: int, line: Line) -> None:
-    """Wait until the scene is set up. EOF ends the evaluation, as Ctrl-C does."""
+def ask_ready(turn: Turn, line: Line) -> None:
+    """Wait until the scene is set up. EOF ends the evaluation, as Ctrl-C does; the arm moves on an empty line alone."""
     line.stop()
-    _ask(f"trial {turn.number} of {count}, {turn.label}: set the scene up for start {turn.start}, then press Enter ")
+    asked = f"{turn.label}: set the scene up for start {turn.start}, then press Enter "
+    while _ask(asked):
+        note("Enter alone begins the trial, and Ctrl-C ends the evaluation")
 
 
 def ask_judgement(turn: Turn, line: Line) -> Judgement:

@@ -28,14 +28,15 @@ class Progress:
         """A trial is over, and in the log."""
         plan, trials = self._log.plan, self._log.trials
         left = len(plan.left(trials, again=True))
-        said = f"trial {turn.number} of {len(plan.turns)}: {turn.label} from start {turn.start}: {trial.outcome}"
+        # The number that it has in the report, and for --annul: of the order in which trials end.
+        said = f"trial {len(trials)}: {turn.label} from start {turn.start}: {trial.outcome}"
         if trial.seconds is not None:
             said += f" after {trial.seconds:.1f} s"
         if trial.note:
             said += f": {self._mask(printable(trial.note))}"
         if left:
             each = (monotonic() - self._began) / (len(trials) - self._before)
-            said += f" (about {_span(left * each)} left)"
+            said += f" ({left} left, about {_span(left * each)})"
         self._line.aside(said)
 
 
