@@ -195,10 +195,13 @@ def test_without_ros_it_is_told_how_to_set_it_up(make: Callable[..., Robot], mon
         pass
 
 
+def test_its_options_are_none_of_those_of_a_run() -> None:
+    assert "--topic-wait" in in_process("run", "ros2", "--help").stdout
+
+
 def test_it_is_listed_and_shown_without_ros(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rclpy", None)
     assert "ROS 2 is set up" in in_process("robots").stdout
-    assert "--topic-wait" in in_process("run", "ros2", "--help").stdout
     assert "offboard_ros2.arm" not in sys.modules
     shown = in_process("robots", "ros2", "--contract", installed / "arm.toml")
     assert "shoulder elbow" in shown.stdout or "shoulder, elbow" in shown.stdout, shown
