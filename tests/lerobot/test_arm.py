@@ -160,6 +160,40 @@ def test_what_the_arm_does_otherwise_than_it_says_is_a_failure(make: Callable[..
             robot.apply({"target_motors": seen["motors"]}, 0.02)
 
 
+@pytest.mark.parametrize("wrong", [175.0, 80.0], ids=["beyond its range", "within it"])
+@pytest.mark.parametrize("resumed", [False, True])
+def test_no_set_point_begins_at_a_reading_that_a_second_one_contradicts(
+    make: Callable[..., Robot], wrong: float, resumed: bool
+) -> None:
+    """A gripper's command says nothing of the joints: what they are sent is where they are read to be."""
+    robot: Any = make()
+    with connected(robot):
+        robot.observe()
+        if resumed:
+            robot.apply({"target_grip": np.array([0.4])}, robot.control_period)
+            robot.stop()
+        before, read = dict(robot._bus.at), robot._bus.sync_read
+        robot._bus.sync_read = lambda what: {**read(what), "elbow_flex": wrong}
+
+        def go_on() -> None:
+            robot.observe()
+            robot.apply({"target_grip": np.array([0.5])}, robot.control_period)
+
+        with pytest.raises(RobotFailed, match=f"elbow_flex is said to be at 10 and then at {wrong:g}"):
+            go_on()
+        assert robot._bus.at == before
+
+
+def test_an_arm_that_is_read_beyond_its_range_is_sent_nothing(make: Callable[..., Robot]) -> None:
+    robot: Any = make()
+    with connected(robot):
+        robot._bus.at["elbow_flex"] = 175.0
+        robot.observe()
+        with pytest.raises(RobotFailed, match="elbow_flex is said to be at 175 and then at 175, of a range"):
+            robot.apply({"target_grip": np.array([0.5])}, robot.control_period)
+        assert robot._bus.at["gripper"] == 60.0
+
+
 def test_its_flags_are_lerobots(plugin: Path, tmp_path: Path) -> None:
     write_calibration(tmp_path)
     shown = in_process(

@@ -21,6 +21,8 @@ _ROUNDED = 0.5
 _GRIP = "0 open to 1 closed"
 #: How often the bus is asked before it counts as gone.
 _TRIES = 3
+#: How far apart two readings of an arm that nobody moves may be, and how far beyond its range one, as a share of that.
+_AGREE = 0.05
 #: What LeRobot's error says → what to do.
 _ON_CONNECTING = {
     "motor check failed": "is this the arm's port (lerobot-find-port), and is its power on?",
@@ -57,6 +59,8 @@ class Arm(Robot):
         self._stopped = threading.Event()
         self._grid = ControlGrid(self.control_period, self._stopped.wait)
         self._sent: Vector | None = None
+        # The last reading: what whoever checks commands was given.
+        self._seen: Vector | None = None
         self._connected = False
 
     def connect(self) -> None:
@@ -83,7 +87,7 @@ class Arm(Robot):
         if self._stopped.is_set() and self._sent is not None:
             # It goes on from where it is now; but a gripper that holds something goes on to press it.
             n = self._units.joints
-            self._sent = np.concatenate([measured[MOTORS][:n], self._sent[n:]])
+            self._sent = np.concatenate([self._standing()[:n], self._sent[n:]])
         self._stopped.clear()
         return measured | {f"image.{name}": self._picture(name, seen) for name in self._cameras}
 
@@ -96,9 +100,11 @@ class Arm(Robot):
         """A set-point each control period, evenly from the last one, or from where the arm is."""
         if self._stopped.is_set():
             return
-        goal = self._goal(self.checked(action))
+        checked = self.checked(action)
+        if checked and self._sent is None:
+            self._sent = self._standing()
+        goal, start = self._goal(checked), self._sent
         periods = round(seconds / self.control_period)
-        start = self._sent if self._sent is not None or goal is None else self._now()
         for period in range(1, periods + 1):
             self._grid.next()
             if self._stopped.is_set():
@@ -150,11 +156,27 @@ class Arm(Robot):
             if action:
                 raise InvalidAction(f"{TARGETS} and {', '.join(action)} command the same motors")
             return own
-        joints, grip = self._units.protocol(self._now() if self._sent is None else self._sent)
+        assert self._sent is not None
+        joints, grip = self._units.protocol(self._sent)
         return self._units.motors(action.get("target_joints", joints), action.get("target_grip", grip))
 
-    def _now(self) -> Vector:
-        return cast("Vector", self.state()[MOTORS])
+    def _standing(self) -> Vector:
+        """Where the arm stands, from which set-points begin: no limit has seen these, so a second reading has to agree.
+
+        Raises RobotFailed, before anything is sent.
+        """
+        seen, again = self._seen, cast("Vector", self.state()[MOTORS])
+        seen = again if seen is None else seen
+        share = _AGREE * (self._units.high - self._units.low)
+        wrong = (np.abs(again - seen) > share) | (seen < self._units.low - share) | (seen > self._units.high + share)
+        if wrong.any():
+            i = int(wrong.argmax())
+            raise RobotFailed(
+                f"{self._units.names[i]} is said to be at {seen[i]:.4g} and then at {again[i]:.4g}, of a range from "
+                f"{self._units.low[i]:.4g} to {self._units.high[i]:.4g}: that is no place to go on from. Let the arm "
+                "come to rest; if it does so again, calibrate it with lerobot-calibrate and look at the motor"
+            )
+        return seen
 
     def _send(self, motors: Vector) -> None:
         told_motors = {f"{name}.pos": float(value) for name, value in zip(self._units.names, motors, strict=True)}
@@ -170,6 +192,7 @@ class Arm(Robot):
         found: Vector = np.array(motors, np.float64)
         if not np.isfinite(found).all():
             raise RobotFailed(f"the motors are at {found.tolist()}, which is not finite")
+        self._seen = found
         joints, grip = self._units.protocol(found)
         # A gripper that is pressed gives way by a hair.
         return {"robot_state.q": joints, MOTORS: found} | ({} if grip is None else {"grip": np.clip(grip, 0, 1)})
