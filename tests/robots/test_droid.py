@@ -61,6 +61,25 @@ def test_it_measures_what_robotenv_does_in_the_protocols_terms(robot: DroidRobot
     assert not robot.spec.simulated
 
 
+@pytest.mark.parametrize("which", [1, 2])
+def test_no_set_point_begins_at_a_reading_that_a_second_one_contradicts(
+    robot: DroidRobot, env: RobotEnv, which: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = robot.observe()["robot_state.q"]
+    state, count = robot.state, 0
+
+    def wrong() -> dict[str, Any]:
+        nonlocal count
+        count += 1
+        seen = state()
+        return {**seen, "robot_state.q": seen["robot_state.q"] + 2.8 * (np.arange(7) == 1)} if count == which else seen
+
+    monkeypatch.setattr(robot, "state", wrong)
+    with pytest.raises(RobotFailed, match="joint 2 is said to be at"):
+        robot.apply({"target_joints": home}, PERIOD)
+    assert env.sent == []
+
+
 def test_the_other_camera_and_none(monkeypatch: pytest.MonkeyPatch) -> None:
     droid_standin.install(monkeypatch, hand_camera_id="", varied_camera_1_id="")
     assert not make_droid(DroidOptions()).spec.cameras

@@ -122,7 +122,7 @@ class DroidRobot(Robot):
         goal, velocity = given.get("target_joints"), given.get("joint_delta")
         velocity = None if velocity is None else velocity / steps / STEP
         lacking = goal is not None and self._joints is None, bool(given) and self._grip is None
-        now = self.state() if any(lacking) else {}
+        now = self._standing() if any(lacking) else {}
         begin = now["robot_state.q"] if lacking[0] else self._joints
         held = float(now["grip"][0]) if lacking[1] else self._grip
         for step in range(1, steps + 1):
@@ -132,6 +132,22 @@ class DroidRobot(Robot):
             if not self._call(lambda joints=joints, closed=closed: self._step(velocity, joints, closed)):
                 return
         self._grid.rest()
+
+    def _standing(self) -> dict[str, Any]:
+        """Where the arm is, from which it is sent on: no limit has seen that, so a second reading has to agree.
+
+        Raises RobotFailed, before anything is sent.
+        """
+        first, again = self.state(), self.state()
+        apart = np.abs(again["robot_state.q"] - first["robot_state.q"])
+        if (apart > STEP).any():
+            i = int(apart.argmax())
+            one, other = (f"{state['robot_state.q'][i]:.3f}" for state in (first, again))
+            raise RobotFailed(
+                f"joint {i + 1} is said to be at {one} and then at {other} rad, farther than it goes in a control "
+                "period: look at the arm before it is moved"
+            )
+        return again
 
     def stop(self) -> None:
         """See :meth:`Robot.stop`: after a velocity one of 0 is sent, behind the call that is under way."""
