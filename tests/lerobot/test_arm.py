@@ -120,6 +120,8 @@ def test_the_limits_hold_for_motors_as_for_joints(make: Callable[..., Robot], us
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a type that there is not": ({"kind": "stand_up"}, "robot .*'stand_up'.*stand_in"),
+    "half of its name": ({"kind": "so101"}, r"did you mean so101_follower\?"),
+    "a flag that it needs": ({"kind": "so101_follower"}, r"^lerobot:so101_follower needs --robot\.port$"),
     "a flag that it does not take": ({"prot": "x"}, "does not take these --robot.NAME: .*prot"),
     "a value of another type": ({"use_degrees": "maybe"}, "use_degrees"),
     "the type twice": ({"type": "stand_in"}, "follows after the colon"),

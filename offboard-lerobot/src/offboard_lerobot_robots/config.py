@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import json
 import pkgutil
+import re
 from collections.abc import Callable, Mapping
 from difflib import SequenceMatcher
 from typing import Any, cast
@@ -46,6 +47,9 @@ def make_robot(kind: str, given: Mapping[str, Any]) -> Any:
     try:
         config = draccus.decode(robots.RobotConfig, fields)
     except Exception as error:
+        if missing := re.search(r"Missing required field\(s\) ((?:`\w+`(?:, )?)+)", str(error)):
+            flags = " and ".join(f"--robot.{name}" for name in re.findall(r"\w+", missing[1]))
+            raise ConfigurationError(f"lerobot:{kind} needs {flags}") from error
         raise ConfigurationError(f"lerobot:{kind} does not take these --robot.NAME: {told(error)}") from error
     if getattr(config, "max_relative_target", None) is not None:
         raise ConfigurationError(
@@ -60,7 +64,8 @@ def make_robot(kind: str, given: Mapping[str, Any]) -> Any:
                 f"lerobot:{kind} cannot be made: its calibration, of --robot.id {given.get('id')}, is no JSON "
                 f"({torn}). Make it anew with lerobot-calibrate"
             ) from error
-        raise ConfigurationError(f"lerobot:{kind} cannot be made: {told(error)}") from error
+        # LeRobot's own text is the whole config, and then the reason, which is the cause.
+        raise ConfigurationError(f"lerobot:{kind} cannot be made: {told(torn)}") from error
 
 
 def _register(kind: str) -> None:

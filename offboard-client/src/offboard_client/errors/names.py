@@ -18,7 +18,8 @@ def nearest(name: str, names: Iterable[str]) -> list[str]:
 def unknown(what: str, name: str, names: Iterable[str], where: str = "") -> str:
     """The sentence about a ``what`` called ``name`` that does not exist: the nearest names, then all of them."""
     known = sorted(names)
-    near = nearest(name, known)
+    # Half a name is the beginning of a longer one: so101 of so101_follower.
+    near = nearest(name, known) or [longer for longer in known if len(name) > 2 and longer.startswith(name)][:3]
     return (
         f"there is no {what} {name[:200]!r}{f' {where}' if where else ''}; "
         + (f"did you mean {' or '.join(near)}? " if near else "")
