@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 from asgi_calls import Asked
-from filmed import CLOCK, answer, begin, picture, record, sample, tick
+from filmed import CLOCK, answer, begin, picture, record, sample, shadow, tick
 from offboard_client.errors import ConfigurationError
 from offboard_client.evaluation import edit_review, read_review, review_path
 from offboard_client.pages import Replay, pages_app
@@ -89,6 +89,30 @@ def test_curves_stand_where_the_robots_clock_was(pages: Any) -> None:
     assert chunk["v"][2] == [0.304, 0.304]
     part = pages("GET", f"/api/episodes/{ids(pages)['sort']}/series", **{"from": 0.2, "to": 0.3}).json
     assert part["curves"].keys() == told["curves"].keys()
+
+
+def test_what_a_shadow_answered_is_drawn_where_the_policys_rows_lie(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, {"task": "both"})
+    begin(recorder)
+    for number in range(0, 12, 4):
+        seen = sample(recorder, number, asked=True)
+        for say in (answer, shadow):
+            rows = [{"timestamp": step / 10, "action": {"target_grip": np.array([number / 10])}} for step in (0, 1)]
+            say(recorder, seen, number * 0.05, rows)
+        tick(recorder, number, {"target_grip": np.array([0.1])})
+    recorder.ended(Outcome(True))
+    replay = Replay(tmp_path)
+    pages = Asked(pages_app(replay))
+    (name,) = ids(pages).values()
+    told = pages("GET", f"/api/episodes/{name}").json
+    assert told["shadow"]["server"] == "there:8000"
+    (plot,) = [each for each in told["plots"] if each["name"] == "target_grip"]
+    drawn = pages("GET", f"/api/episodes/{name}/series").json
+    policys, shadows = (drawn["chunks"][plot[kind]] for kind in ("answered", "shadow"))
+    assert policys == shadows
+    assert len(policys) == 3
+    assert [each["ms"] for each in drawn["shadow"]] == [40.0] * 3
+    replay.close()
 
 
 def stood_still(folder: Path) -> Path:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from filmed import CLOCK, WALL, FilmedRobot, answer, begin, observation, picture, play, record, sample, tick
+from filmed import CLOCK, WALL, FilmedRobot, answer, begin, observation, picture, play, record, sample, shadow, tick
 from mcap.reader import SeekingReader
 from offboard_client.errors import RecordingFailed
 from offboard_client.play import Bounded, Outcome, Sample
@@ -18,7 +19,10 @@ from offboard_client.recording import (
     VideoDecoder,
     decode_image,
     read_observation,
+    read_questions,
     read_rows,
+    read_shadow,
+    stamp,
     starts,
 )
 from robot_fakes import FakeSession, rows
@@ -122,6 +126,39 @@ def test_a_failure_a_takeover_and_a_rate_of_the_cameras_own(tmp_path: Path) -> N
         assert [said.message.failure for said in episode.messages(["/answer"])] == ["infer_timeout"]
         assert [said.message.rung for said in episode.messages(["/played"])] == ["led"]
         assert (episode.outcome["failure"], episode.outcome["stopped"]) == (["infer_timeout", "no answer came"], True)
+
+
+def test_what_a_shadow_answered_stands_beside_what_was_played(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, {})
+    begin(recorder)
+    seen = sample(recorder, 0, asked=True)
+    answer(recorder, seen, 0.0, rows(0.0, 0.1))
+    shadow(recorder, seen, 0.0, rows(0.0, 0.2))
+    answer(recorder, seen, 0.2, rows(0.0))
+    shadow(recorder, seen, 0.2, None, failure=("policy_failed", "out of memory"))
+    recorder.ended(Outcome(True))
+    begin(recorder, 2)
+    recorder._episode = dataclasses.replace(recorder._episode, at=CLOCK + 1)
+    shadow(recorder, seen, 0.5, rows(0.0))  # of the episode before: it came too late
+    recorder.ended(Outcome(True))
+    first, second = recorder.recorded.files
+    with Episode(first) as episode:
+        assert episode.shadow == {"server": "there:8000", "meta": {"model_id": "s"}}
+        asked = list(read_questions(episode))
+        assert [len(each.rows or ()) for each in asked] == [2, 1]
+        done, failed = read_shadow(episode)
+        assert [done.asked, failed.asked] == [each.at for each in asked]
+        assert (done.at, done.round_trip_ms, done.failure) == (at(0.07), 40.0, None)
+        assert [row["timestamp"] for row in done.rows or ()] == [0.0, 0.2]
+        assert (failed.rows, failed.failure) == (None, ("policy_failed", "out of memory"))
+        (policys, _), (shadows,) = (
+            list(episode.messages([f"{kind}/target_pose"])) for kind in ("/chunk", "/shadow/chunk")
+        )
+        # Row by row where the policy's lie, however late it came.
+        assert stamp(shadows.message) == policys.at == at(0.02)
+        assert (shadows.at, list(shadows.message.offsets)) == (at(0.07), [0.0, 0.2])
+    with Episode(second) as episode:
+        assert (episode.shadow, list(read_shadow(episode))) == ({}, [])
 
 
 def test_what_nobody_wants_is_not_written(tmp_path: Path) -> None:

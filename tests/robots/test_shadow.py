@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,29 @@ def test_a_shadow_is_asked_the_same_and_drives_nothing(capsys: pytest.CaptureFix
         address = f"127.0.0.1:{one.port}"
         assert cli.main(["run", "sim", address, "--seconds", "0.5", f"--shadow=127.0.0.1:{other.port}"]) == 0
         assert "shadow" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mcap") is None, reason="needs offboard-client[record]")
+def test_a_shadows_answers_are_recorded_with_the_policys(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from offboard_client.recording import Episode, read_questions, read_shadow
+
+    with (
+        InferenceServer({"a": lambda: still}, port=0, fps=10.0) as one,
+        InferenceServer({"b": lambda: still}, port=0, fps=10.0) as other,
+    ):
+        report = run(one, f"127.0.0.1:{other.port}", capsys, "--seconds=0.8", f"--output-dir={tmp_path}")
+    (path,) = tmp_path.glob("*.mcap")
+    with Episode(path) as episode:
+        assert episode.shadow["server"] == f"127.0.0.1:{other.port}"
+        assert episode.shadow["meta"]["checkpoint_id"] == "b"
+        asked, said = {each.at: each for each in read_questions(episode)}, list(read_shadow(episode))
+        # The last may come when the episode is over.
+        assert report["shadow"]["compared"] - 1 <= len(said) <= len(asked)
+        assert said
+        for each in said:
+            assert each.at > each.asked
+            for mine, others in zip(each.rows or (), asked[each.asked].rows or (), strict=True):
+                assert np.array_equal(mine["action"]["target_joints"], others["action"]["target_joints"])
 
 
 def test_a_shadow_that_fails_or_is_refused_disturbs_nothing(capsys: pytest.CaptureFixture[str]) -> None:

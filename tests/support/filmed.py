@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from offboard_client.drivers import RunLength, TimedDriver
-from offboard_client.play import Answer, Command, EpisodeInfo, Outcome, SafetyLimits, Sample, Tick
+from offboard_client.play import Answer, Command, EpisodeInfo, Outcome, SafetyLimits, Sample, ShadowAnswer, Tick
 from offboard_client.recording import Recorder
 from robot_fakes import FakeRobot
 
@@ -50,6 +50,15 @@ def sample(recorder: Recorder, number: int, asked: bool = False, **more: Any) ->
 def answer(recorder: Recorder, seen: Mapping[str, Any], at: float, rows: Any = (), **more: Any) -> None:
     """What was said of ``seen``, which was sent when the episode was ``at`` old, 20 ms later."""
     recorder.answered(Answer(seen, rows, CLOCK + at, 2.0, 20.0, {"total_ms": 20.0}, **more))
+
+
+def shadow(recorder: Recorder, seen: Mapping[str, Any], at: float, rows: Any = (), **more: Any) -> None:
+    """What another model said of ``seen``, 50 ms after the policy had said what :func:`answer` has."""
+    beside = Answer(seen, [], CLOCK + at, 2.0, 20.0, {"total_ms": 20.0})
+    meta = {"model_id": "s"}
+    recorder.shadow_answered(
+        ShadowAnswer(beside, rows, CLOCK + at + 0.03, 40.0, {"total_ms": 40.0}, "there:8000", meta, **more)
+    )
 
 
 def tick(recorder: Recorder, number: int, action: Mapping[str, Any], rung: Any = "playing", row: int = 0) -> None:

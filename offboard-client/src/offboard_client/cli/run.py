@@ -91,7 +91,7 @@ def play(
             nullcontext(Keyboard(controls, line, robot.leader is not None) if attended else None) as keyboard,
             watched(line, length, options.timings, keyboard, dry) as others,
             recorded(options.recording, facts, line, controls) as recorder,
-            shadowed(options.shadow) as shadow,
+            shadowed(options.shadow, None if recorder is None else recorder.shadow_answered) as shadow,
             connected(robot),
             closing(open_policy(line)) as session,
         ):

@@ -228,6 +228,7 @@ def _described(shown: Shown) -> dict[str, Any]:
     return {
         "duration": shown.timeline.duration, "wall": (episode.end - episode.start) / 1e9,
         "cameras": cameras_of(episode.topics), "plots": plots(episode.topics),
-        "outcome": episode.outcome, "run": episode.about.get("run"), "meta": episode.about.get("meta"),
+        "shadow": episode.shadow or None, "outcome": episode.outcome,
+        "run": episode.about.get("run"), "meta": episode.about.get("meta"),
         "control_period": episode.about.get("control_period"), "action_period": episode.about.get("action_period"),
     }  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..recording import Episode, Said
+from ..recording import Episode, Said, stamp
 from .timeline import Timeline
 
 #: Blocks that are read for one look; of a longer time as many as that, evenly apart.
@@ -20,54 +20,63 @@ _PAIRS = {
     "target_pose": "robot_state.ee_pose", "target_joints": "robot_state.q", "target_grip": "grip",
     "joint_velocity": "robot_state.dq",
 }  # fmt: skip
+#: Where the rows of answers are.
+_CHUNK = ("/chunk/", "/shadow/chunk/")
 _POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
 
 
 def plots(topics: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What is drawn with what: ``name``, and the topics of what was ``measured``, ``commanded`` and ``answered``."""
-    measured = _named(topics, "/observation/")
+    """What is drawn with what: ``name``, and the topics of what was ``measured``, ``commanded`` and ``answered``.
+
+    ``shadow``: of what another model answered, which drove nothing.
+    """
+    measured, shadow = _named(topics, "/observation/"), _named(topics, "/shadow/chunk/")
     commanded, answered = _named(topics, "/action/"), _named(topics, "/chunk/")
     found: list[dict[str, Any]] = []
-    for name in sorted({*commanded, *answered}):
+    for name in sorted({*commanded, *answered, *shadow}):
         other = _measured(name, measured)
         found.append({
             "name": name, "measured": measured.pop(other, None) if other else None, "against": other,
-            "commanded": commanded.get(name), "answered": answered.get(name), "labels": _labels(name),
+            "commanded": commanded.get(name), "answered": answered.get(name), "shadow": shadow.get(name),
+            "labels": _labels(name),
         })  # fmt: skip
     for name, topic in sorted(measured.items()):
-        alone = {"against": name, "commanded": None, "answered": None, "labels": _labels(name)}
-        found.append({"name": name, "measured": topic, **alone})
+        alone = {"against": name, "commanded": None, "answered": None, "shadow": None}
+        found.append({"name": name, "measured": topic, "labels": _labels(name), **alone})
     return found
 
 
 def series(episode: Episode, timeline: Timeline, start: float, end: float) -> dict[str, Any]:
     """All curves between two times, in seconds of the episode, as plain JSON data. Raises RecordingFailed.
 
-    ``curves``: topic → ``t`` and ``v``, one list for each number of the vector. ``sampled``: whether only a part of
-    the time was looked at, for it is long.
+    ``curves``: topic → ``t`` and ``v``, one list for each number of the vector. ``shadow``: its exchanges, as
+    ``answers`` are the policy's. ``sampled``: whether only a part of the time was looked at, for it is long.
     """
-    wanted = [topic for topic in episode.topics if topic.startswith(("/observation/", "/action/", "/chunk/"))]
-    wanted += ["/answer", "/played"]
+    wanted = [topic for topic in episode.topics if topic.startswith(("/observation/", "/action/", *_CHUNK))]
+    wanted += ["/answer", "/played", "/shadow/answer"]
     first, last = timeline.wall(start), timeline.wall(end, end=True)
     blocks = [block for block in episode.blocks(wanted) if block.end >= first and block.start <= last]
     step = max(1, -(-len(blocks) // MOST_BLOCKS))
     sampled = step > 1
     if sampled:  # single chunks say nothing there
-        wanted = [topic for topic in wanted if not topic.startswith("/chunk/")]
+        wanted = [topic for topic in wanted if not topic.startswith(_CHUNK)]
     curves: dict[str, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
-    answers, rungs, chunks, texts = list[dict[str, Any]](), list[Any](), dict[str, list[Any]](), list[Any]()
+    answers: dict[str, list[dict[str, Any]]] = {"/answer": [], "/shadow/answer": []}
+    rungs, chunks, texts = list[Any](), dict[str, list[Any]](), list[Any]()
     for block in blocks[::step]:
         by: dict[str, list[Said]] = {}
         for said in episode.read_block(block, wanted):
             by.setdefault(said.topic, []).append(said)
         for topic, given in by.items():
-            at = timeline.seconds([said.at for said in given])
+            # A shadow's rows lie where the policy's lie, whenever they came.
+            late = topic.startswith("/shadow/chunk/")
+            at = timeline.seconds([stamp(said.message) if late else said.at for said in given])
             placed = list(zip(given, at.tolist(), strict=True))
-            if topic == "/answer":
-                answers += [_answer(said, t) for said, t in placed]
+            if topic in answers:
+                answers[topic] += [_answer(said, t) for said, t in placed]
             elif topic == "/played":
                 _add_rungs(rungs, given)
-            elif topic.startswith("/chunk/"):
+            elif topic.startswith(_CHUNK):
                 chunks.setdefault(topic, []).extend(_chunk(said, t) for said, t in placed)
             elif hasattr(given[0].message, "text"):
                 texts += [[said.name, t, said.message.text[:500]] for said, t in placed]
@@ -76,7 +85,7 @@ def series(episode: Episode, timeline: Timeline, start: float, end: float) -> di
     return {
         "from": start, "to": end, "sampled": sampled,
         "curves": {topic: _joined(parts) for topic, parts in curves.items()},
-        "answers": answers, "rungs": rungs, "texts": texts,
+        "answers": answers["/answer"], "shadow": answers["/shadow/answer"], "rungs": rungs, "texts": texts,
         "chunks": {topic: found[:: -(-len(found) // _CHUNKS)] for topic, found in chunks.items()},
     }  # fmt: skip
 

@@ -26,7 +26,19 @@ from .guard import Guard
 from .homing import read_place
 from .ladder import Ladder, Patience
 from .limits_file import RobotLimits, load_limits
-from .observer import RUNGS, Answer, EpisodeInfo, Outcome, Rung, RunObserver, Sample, SamplingObserver, Tick
+from .observer import (
+    RUNGS,
+    Answer,
+    EpisodeInfo,
+    Outcome,
+    Rung,
+    RunObserver,
+    Sample,
+    SamplingObserver,
+    ShadowAnswer,
+    ShadowObserver,
+    Tick,
+)
 from .pace import Pace
 from .pictures import Picture, pictures, suspicious
 from .policy import POLICIES, PolicyEntry, PolicySession, choose_policy, list_policies, open_policy
@@ -34,6 +46,7 @@ from .remote import RemotePolicy, Shrinking, fixed_images
 from .report import Episode, Report, percentiles
 from .safety import SafetyLimits
 from .schedule import Command, hold, lay_out, schedule
+from .shadow import Shadow
 from .stream import PolicyStream
 
 __all__ = [
@@ -81,6 +94,9 @@ __all__ = [
     "SafetyLimits",
     "Sample",
     "SamplingObserver",
+    "Shadow",
+    "ShadowAnswer",
+    "ShadowObserver",
     "Shielded",
     "Shrinking",
     "Start",

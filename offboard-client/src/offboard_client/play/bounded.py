@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigurationError, told
-from .observer import Answer, EpisodeInfo, Outcome, RunObserver, Sample, SamplingObserver, Tick
+from .observer import (
+    Answer,
+    EpisodeInfo,
+    Outcome,
+    RunObserver,
+    Sample,
+    SamplingObserver,
+    ShadowAnswer,
+    ShadowObserver,
+    Tick,
+)
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +74,11 @@ class Shielded:
         if isinstance(self._observer, SamplingObserver):
             self._tell(self._observer.sampled, sample)
 
+    def shadow_answered(self, answer: ShadowAnswer, /) -> None:
+        """See :class:`.observer.ShadowObserver`; nothing for another."""
+        if isinstance(self._observer, ShadowObserver):
+            self._tell(self._observer.shadow_answered, answer)
+
     def ended(self, outcome: Outcome, /) -> None:
         """See :class:`.observer.RunObserver`."""
         self._tell(self._observer.ended, outcome)
@@ -95,6 +110,7 @@ class Bounded(Shielded):
         self._size, self._most = size, most
         # Bytes that were put into the queue, by whoever calls, and taken out, by the thread.
         self._put = self._taken = 0
+        self._entry = threading.Lock()
         self._queue: SimpleQueue[tuple[Callable[[Any], None], Any, int] | None] = SimpleQueue()
         self._closed = False
         self._leave = threading.Event()
@@ -124,11 +140,12 @@ class Bounded(Shielded):
     def _tell(self, hear: Callable[[Any], None], event: Any) -> None:
         limit = self._size + (_RESERVE if isinstance(event, (EpisodeInfo, Outcome)) else 0)
         held = _held(event) if self._most < math.inf else 0
-        if self._closed or self._queue.qsize() >= limit or (held and self._put - self._taken + held > self._most):
-            self.loss.dropped += 1
-        else:
-            self._put += held
-            self._queue.put((hear, event, held))
+        with self._entry:  # a shadow's answers come from its own thread
+            if self._closed or self._queue.qsize() >= limit or (held and self._put - self._taken + held > self._most):
+                self.loss.dropped += 1
+            else:
+                self._put += held
+                self._queue.put((hear, event, held))
 
     def _run(self) -> None:
         while (waiting := self._queue.get()) is not None and not self._leave.is_set():

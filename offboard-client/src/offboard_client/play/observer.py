@@ -68,6 +68,26 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ShadowAnswer:
+    """What a second model, which drives nothing, answered to an observation that the policy had answered.
+
+    ``beside``: the policy's answer. ``rows``, ``at``, ``round_trip_ms``, ``timing``, ``failure``, ``anew``: as of
+    :class:`Answer`, of the second model's exchange. ``server``: its address. ``meta``: its handshake's; {} while it has
+    none.
+    """
+
+    beside: Answer
+    rows: Sequence[Mapping[str, Any]] | None
+    at: float
+    round_trip_ms: float
+    timing: Mapping[str, float]
+    server: str
+    meta: Mapping[str, Any]
+    failure: tuple[str, str] | None = None
+    anew: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Tick:
     """A command that the robot has played.
 
@@ -136,6 +156,15 @@ class RunObserver(Protocol):
 
     def ended(self, outcome: Outcome, /) -> None:
         """The episode is over; the robot was sent its last command."""
+        ...
+
+
+@runtime_checkable
+class ShadowObserver(RunObserver, Protocol):
+    """An observer that wants to know, too, what a second model answers that drives nothing."""
+
+    def shadow_answered(self, answer: ShadowAnswer, /) -> None:
+        """It has answered, or its exchange failed; on its thread, some time after the policy's own answer."""
         ...
 
 

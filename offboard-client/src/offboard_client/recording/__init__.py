@@ -11,7 +11,7 @@ if missing := [name for name in ("av", "foxglove_schemas_protobuf", "mcap") if f
         f"recordings need what is not installed here ({', '.join(missing)}): pip install 'offboard-client[record]'"
     )
 
-from .asked import Frame, Question, read_questions, without_sent
+from .asked import Frame, Question, Shadowed, read_questions, read_shadow, stamp, without_sent
 from .blocks import Block
 from .file import EPISODE, OUTCOME, VERSION, RecordingFile
 from .glance import Glance, glance
@@ -37,6 +37,7 @@ __all__ = [
     "Recorder",
     "RecordingFile",
     "Said",
+    "Shadowed",
     "Topics",
     "VideoDecoder",
     "as_json",
@@ -55,6 +56,8 @@ __all__ = [
     "read_observation",
     "read_questions",
     "read_rows",
+    "read_shadow",
+    "stamp",
     "starts",
     "topic_of",
     "without_sent",

@@ -46,6 +46,21 @@ class Question(NamedTuple):
     frames: Sequence[Frame]
 
 
+class Shadowed(NamedTuple):
+    """What a model that drove nothing said to a :class:`Question`: that whose ``at`` is ``asked``.
+
+    ``at``: nanoseconds since 1970, when it was there. ``round_trip_ms``: how long it took. ``rows``, ``failure``,
+    ``anew``: as the question's.
+    """
+
+    asked: int
+    at: int
+    round_trip_ms: float
+    rows: Sequence[Row] | None
+    failure: tuple[str, str] | None
+    anew: bool
+
+
 def without_sent(episode: Episode) -> bool:
     """Whether the policy saw pictures, and none that it was sent was recorded."""
     meta: Mapping[str, Any] = episode.about.get("meta") or {}
@@ -69,6 +84,18 @@ def read_questions(episode: Episode, frames: bool = False) -> Iterator[Question]
         number += 1
 
 
+def read_shadow(episode: Episode) -> Iterator[Shadowed]:
+    """All that a shadow said in an episode, in order; nothing where there was none. Raises RecordingFailed."""
+    for number, said in enumerate(episode.messages(["/shadow/answer"])):
+        message = said.message
+        try:
+            found = None if message.failure else _rows(message)
+        except (BadMessage, InvalidAction, ValueError) as error:
+            raise RecordingFailed(f"{episode.path.name} is damaged: shadow's answer {number + 1}: {error}") from error
+        failure = (message.failure, message.failure_text) if message.failure else None
+        yield Shadowed(stamp(message), said.at, message.round_trip_ms, found, failure, message.anew)
+
+
 class _Collected:
     """What came before an answer."""
 
@@ -89,10 +116,10 @@ class _Collected:
 
     def question(self, number: int, said: Said, cameras: set[str]) -> Question:
         message = said.message
-        at = message.timestamp.seconds * 1_000_000_000 + message.timestamp.nanos
+        at = stamp(message)
         try:
             observation = read_observation(message) | self._decoded(at)
-            answered = None if message.failure else self._rows(message)
+            answered = None if message.failure else _rows(message)
             configured = json.loads(message.configured or "{}")
             frames = [
                 Frame(seconds, _as_in(observation, values) | self._decoded(when))
@@ -112,9 +139,15 @@ class _Collected:
     def _decoded(self, at: int) -> dict[str, Any]:
         return {name: decode_image(data) for name, data in self._pictures.get(at, {}).items()}
 
-    def _rows(self, message: Any) -> Sequence[Row] | None:
-        found = read_rows(message)
-        return rows(found) if found or message.end else None
+
+def _rows(message: Any) -> Sequence[Row] | None:
+    found = read_rows(message)
+    return rows(found) if found or message.end else None
+
+
+def stamp(message: Any) -> int:
+    """A message's ``timestamp``, in nanoseconds since 1970."""
+    return message.timestamp.seconds * 1_000_000_000 + message.timestamp.nanos
 
 
 def _as_in(observation: Mapping[str, Any], messages: Mapping[str, Any]) -> dict[str, Any]:

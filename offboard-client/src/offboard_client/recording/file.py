@@ -26,7 +26,7 @@ VERSION = 1
 #: What the header of the file says it follows.
 PROFILE = "offboard"
 #: What the metadata records are called.
-EPISODE, OUTCOME = "offboard.episode", "offboard.outcome"
+EPISODE, OUTCOME, SHADOW = "offboard.episode", "offboard.outcome", "offboard.shadow"
 NOTHING: Mapping[str, str] = MappingProxyType({})
 #: So often what was said is written, in seconds, and after so many bytes: as much a killed run loses.
 _EVERY, _MOST = 1.0, 8 << 20

@@ -17,7 +17,7 @@ from ..errors import RecordingFailed, told
 from ..wire import decode
 from .blocks import Block, Blocks, kinds
 from .broken import BROKEN
-from .file import EPISODE, OUTCOME, PROFILE, VERSION
+from .file import EPISODE, OUTCOME, PROFILE, SHADOW, VERSION
 from .rescue import finish, is_finished
 from .schemas import message_class
 
@@ -38,6 +38,8 @@ class Episode:
     """One episode that was recorded; a context that closes it. Nothing of it is loaded before it is asked for.
 
     ``about``: what was known when it began. ``outcome``: what became of it; of an episode that was killed only that.
+    ``shadow``: ``server`` and ``meta``, the handshake, of a model that was asked the same and drove nothing; {} if none
+    was.
     ``start``, ``end``: nanoseconds since 1970 of the first and the last message.
     """
 
@@ -116,6 +118,10 @@ class Episode:
         self.about, self.outcome = read_described(
             self.path.name, header.profile, told_, whole=summary is not None and summary.statistics is not None
         )
+        try:
+            self.shadow = _read(told_.get(SHADOW, {}))
+        except ValueError as error:
+            raise RecordingFailed(f"{self.path.name} is damaged: {told(error)}") from error
         assert summary is not None
         assert summary.statistics is not None
         self.start, self.end = summary.statistics.message_start_time, summary.statistics.message_end_time

@@ -14,9 +14,9 @@ from typing import Any, cast
 import numpy as np
 
 from ..errors import RecordingFailed, told
-from ..play import Answer, EpisodeInfo, Loss, Outcome, Sample, Tick
+from ..play import Answer, EpisodeInfo, Loss, Outcome, Sample, ShadowAnswer, Tick
 from ..wire import encode, encode_text
-from .file import EPISODE, OUTCOME, VERSION, RecordingFile
+from .file import EPISODE, OUTCOME, SHADOW, VERSION, RecordingFile
 from .schemas import own
 from .topics import Topics, is_picture, plain_observation, plain_rows
 
@@ -38,7 +38,9 @@ class Recorded:
 
 
 class Recorder:
-    """Records a run into a folder; a :class:`~offboard_client.play.SamplingObserver`, for a thread of its own.
+    """Records a run into a folder, for a thread of its own.
+
+    A :class:`~offboard_client.play.SamplingObserver`, and a :class:`~offboard_client.play.ShadowObserver`.
 
     What it raises is about one event; a file that cannot be written ends the recording of its episode.
     """
@@ -84,6 +86,7 @@ class Recorder:
         self._rungs: dict[str, float] = {}
         self._seconds = 0.0
         self._trips: list[float] = []
+        self._shadow: str | None = None
         self._file = None
         self._writing(lambda: self._begin(episode))
 
@@ -96,6 +99,11 @@ class Recorder:
         """What the policy was asked, and said."""
         if (file := self._file) is not None:
             self._writing(lambda: self._answer(file, answer))
+
+    def shadow_answered(self, answer: ShadowAnswer, /) -> None:
+        """What another model would have done. Nothing, where the episode that it was asked about has ended."""
+        if (file := self._file) is not None and answer.beside.at >= self._episode.at:
+            self._writing(lambda: self._beside(file, answer))
 
     def ticked(self, tick: Tick, /) -> None:
         """What was played."""
@@ -175,22 +183,28 @@ class Recorder:
     def _answer(self, file: RecordingFile, answer: Answer) -> None:
         self._counts["exchanges"] += answer.failure is None
         self._counts["failures"] += answer.failure is not None
-        at = self._at(answer.at + answer.round_trip_ms / 1000)
-        code, text = answer.failure or ("", "")
-        rows = answer.rows or ()
+        at = self._over(answer)
         self._trips += [answer.round_trip_ms] if answer.failure is None else []
         file.write(
-            "/answer", own("Answer"), at, stamp=self._at(answer.at), round_trip_ms=answer.round_trip_ms,
-            observe_ms=answer.observe_ms, failure=code, failure_text=text, anew=answer.anew,
-            dropped=answer.dropped or "", images=answer.images or "", timing=encode_text(dict(answer.timing)),
+            "/answer", own("Answer"), at, stamp=self._at(answer.at), **_answered(answer),
+            observe_ms=answer.observe_ms, dropped=answer.dropped or "", images=answer.images or "",
             configured=encode_text(as_json(answer.configured)),
             observation=encode(plain_observation(answer.observation)),
-            rows=encode(plain_rows(rows)), end=answer.rows is not None and not rows,
         )  # fmt: skip
         for name, value in answer.observation.items():
             if isinstance(value, str):  # the instruction, which the robot does not measure
                 self._topics.values("observation", name, value, at)
-        self._topics.chunk(rows, self._episode.action_period, at)
+        self._topics.chunk(answer.rows or (), self._episode.action_period, at)
+
+    def _beside(self, file: RecordingFile, answer: ShadowAnswer) -> None:
+        if self._shadow != answer.server:
+            self._shadow = answer.server
+            file.describe(SHADOW, {"server": answer.server, "meta": as_json(answer.meta)})
+        at = self._over(answer)
+        file.write("/shadow/answer", own("Answer"), at, stamp=self._at(answer.beside.at), **_answered(answer))
+        # Where the policy's own rows lie: as if it had been the one to drive.
+        period, kind = self._episode.action_period, "shadow/chunk"
+        self._topics.chunk(answer.rows or (), period, at, kind, self._over(answer.beside))
 
     def _tick(self, file: RecordingFile, tick: Tick) -> None:
         at, command = self._at(tick.at), tick.command
@@ -211,9 +225,22 @@ class Recorder:
         })  # fmt: skip
         file.finish()
 
+    def _over(self, answer: Answer | ShadowAnswer) -> int:
+        return self._at(answer.at + answer.round_trip_ms / 1000)
+
     def _at(self, clock: float) -> int:
         """Nanoseconds since 1970, of seconds on the events' clock."""
         return round(self._episode.wall_time * 1e9) + round((clock - self._episode.at) * 1e9)
+
+
+def _answered(answer: Answer | ShadowAnswer) -> dict[str, Any]:
+    """What the messages of both have."""
+    code, text = answer.failure or ("", "")
+    return {
+        "round_trip_ms": answer.round_trip_ms, "failure": code, "failure_text": text, "anew": answer.anew,
+        "timing": encode_text(dict(answer.timing)), "rows": encode(plain_rows(answer.rows or ())),
+        "end": answer.rows is not None and not answer.rows,
+    }  # fmt: skip
 
 
 def _percentiles(values: list[float]) -> dict[str, float]:

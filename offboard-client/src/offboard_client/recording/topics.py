@@ -83,8 +83,13 @@ class Topics:
         data = encode_png(picture)
         self._file.write(topic_of(kind, camera), image(), at, {"name": name}, frame_id=camera, data=data, format="png")
 
-    def chunk(self, rows: Sequence[Mapping[str, Any]], period: float, at: int, kind: str = "chunk") -> None:
-        """What an answer wants, by the names of its actions. ``period``: seconds from row to row that have no time."""
+    def chunk(
+        self, rows: Sequence[Mapping[str, Any]], period: float, at: int, kind: str = "chunk", stamp: int = -1
+    ) -> None:
+        """What an answer wants, by the names of its actions. ``period``: seconds from row to row that have no time.
+
+        ``stamp``: what the rows' times are counted from, if not from ``at``.
+        """
         columns: dict[str, tuple[list[float], list[Array]]] = {}
         for number, row in enumerate(rows):
             for name, value in row["action"].items():
@@ -96,7 +101,7 @@ class Topics:
             if len({len(vector) for vector in vectors}) != 1:
                 continue
             self._file.write(
-                topic_of(kind, name), own("Chunk"), at, {"name": name}, offsets=offsets, width=len(vectors[0]),
+                topic_of(kind, name), own("Chunk"), at, {"name": name}, stamp, offsets=offsets, width=len(vectors[0]),
                 values=np.concatenate(vectors).tolist(),
             )  # fmt: skip
 

@@ -206,7 +206,7 @@ function facts(episode) {
     ["failure", outcome.failure && outcome.failure.join(": ")], ["scores", outcome.scores && Object.keys(outcome.scores).length ? outcome.scores : null],
     ["round trips, ms", outcome.round_trips_ms], ["exchanges", outcome.exchanges], ["steps", outcome.steps], ["seconds on each rung", outcome.rungs],
     ["seed", episode.seed], ["wall time", `${clock(episode.wall, 1)}`], ["command", episode.run && episode.run.command],
-    ["handshake", episode.meta], ["run", episode.run],
+    ["handshake", episode.meta], ["shadow, which drove nothing", episode.shadow], ["run", episode.run],
   ].filter(([, value]) => value !== null && value !== undefined);
   return el("details", { className: "facts" }, el("summary", {}, "what it was"),
     el("dl", {}, ...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, typeof value === "object" ? el("pre", {}, plain(value)) : plain(value))])));

@@ -96,6 +96,10 @@ class Plot {
       }
       context.stroke();
     }
+    for (const answer of (this.bars && this.data.shadow) || []) {
+      context.fillStyle = answer.failure ? style("--bad") : COLOURS[1];
+      context.fillRect(x(answer.t) - 2, y(answer.ms || 0) - 2, 4, 4);
+    }
     if (!this.bars) lines.forEach((line) => this.curve(context, line, x, y));
     context.restore();
   }
@@ -183,18 +187,20 @@ export class Plots {
   constructor(id, duration, plots, seek) {
     Object.assign(this, { id, duration, seek, window: [0, Math.max(duration, 0.001)], closed: new AbortController() });
     const line = (topic, more) => (data) => (topic && data.curves[topic] ? [{ ...data.curves[topic], ...more }] : []);
-    const chunks = (topic) => (data) => ((topic && data.chunks[topic]) || []).map((chunk) => ({ ...chunk, alpha: 0.35, width: 1 }));
+    const chunks = (topic, more) => (data) => ((topic && data.chunks[topic]) || []).map((chunk) => ({ ...chunk, width: 1, ...more }));
     const made = plots.map((plot) => {
       const parts = [
-        line(plot.measured), line(plot.commanded, { dash: plot.measured ? [5, 3] : [], steps: true, width: 1.6 }), chunks(plot.answered),
+        line(plot.measured), line(plot.commanded, { dash: plot.measured ? [5, 3] : [], steps: true, width: 1.6 }), chunks(plot.answered, { alpha: 0.35 }),
+        chunks(plot.shadow, { alpha: 0.6, dash: [1, 3] }),
       ];
       const title = plot.measured && plot.commanded ? `${plot.name} against ${plot.against}` : plot.name;
       const found = new Plot(title, (data) => parts.flatMap((part) => part(data)));
       found.labels = plot.labels;
-      found.pair = Boolean(plot.commanded || plot.answered);
+      found.pair = Boolean(plot.commanded || plot.answered || plot.shadow);
       return found;
     });
-    const trips = new Plot("round trips, ms", (data) => [{ t: data.answers.map((a) => a.t), v: [data.answers.map((a) => a.ms)] }], true);
+    const bars = (answers) => ({ t: answers.map((a) => a.t), v: [answers.map((a) => a.ms)] });
+    const trips = new Plot("round trips, ms", (data) => [bars(data.answers), ...(data.shadow.length ? [bars(data.shadow)] : [])], true);
     trips.labels = ["ms"];
     this.plots = [...made.filter((plot) => plot.pair), trips, ...made.filter((plot) => !plot.pair)];
     const more = made.filter((plot) => !plot.pair);
@@ -205,7 +211,8 @@ export class Plots {
         button("+", "a shorter time (Shift and drag over a plot: that time)", () => this.zoom(0.5)),
         button("−", "a longer time", () => this.zoom(2)),
         button("all", "the whole episode", () => this.show(0, duration)),
-        el("span", { className: "quiet key" }, "— measured  ╌ commanded  thin: as answered  │ an answer")),
+        el("span", { className: "quiet key" }, "— measured  ╌ commanded  thin: as answered  │ an answer",
+          plots.some((plot) => plot.shadow) ? "  ┈ as a shadow answered, which drove nothing; orange: its round trips" : "")),
       this.note,
       ...made.filter((plot) => plot.pair).map((plot) => plot.node), trips.node,
       more.length ? el("details", { open: more.length < 4, ontoggle: () => this.draw() },
