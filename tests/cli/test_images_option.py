@@ -12,7 +12,7 @@ from offboard_client.play import Answer, EpisodeInfo, RobotLimits, SafetyLimits
 from offboard_client.robots import connected
 from offboard_client.robots.sim import SimRobot, Stacking
 from offboard_client.terminal import Line
-from offboard_core import InferenceServer
+from offboard_core import InferenceServer, declare
 from robot_fakes import Watcher
 
 
@@ -39,10 +39,31 @@ def test_bench_and_probe_send_them_so(server, capsys):
     assert main(["bench", where, "--images", "jpeg", "--requests", "2", "--json"]) == 0
     (run,) = json.loads(capsys.readouterr().out)["runs"]
     assert (run["images"], run["requests"], run["errors"]) == ("jpeg:90", 2, {})
+    assert (run["images_sent"], run["images_why"]) == ({"jpeg:90": 2}, ["it was asked for"])
     assert main(["probe", where, "--images", "jpeg:50", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["steps"] == 2
     assert main(["probe", where, "--images", "auto"]) == 2
     assert "--images auto measures several observations, and this sends one" in capsys.readouterr().err
+
+
+def seeing(observation):
+    return [{"target_joints": np.zeros(7)}]
+
+
+def test_a_bench_says_what_auto_came_to(capsys):
+    """How each observation's images were sent, and why: of a link that is fast, raw."""
+    policy = declare(observation={"image.wrist": (64, 64, 3)}, action={"target_joints": (7,)})(seeing)
+    with InferenceServer({"it": policy}, port=0, fps=10) as made:
+        command = ["bench", f"127.0.0.1:{made.port}", "--images", "auto", "--requests"]
+        assert main([*command, "3", "--json"]) == 0
+        (run,) = json.loads(capsys.readouterr().out)["runs"]
+        assert run["images_sent"] == {"raw": 3}
+        (why,) = run["images_why"]
+        assert why.startswith("images stay raw: an exchange takes about")
+        assert main([*command, "1", "--warmup", "0"]) == 0
+        out = capsys.readouterr().out
+    said = "images: raw in 1 of 1 observation (auto decides when 3 raw answers to images are measured)"
+    assert said in " ".join(out.split())
 
 
 @pytest.mark.parametrize("command", ["run sim", "check sim", "bench", "probe"])

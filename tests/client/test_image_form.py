@@ -1,6 +1,7 @@
 """How a session's images are sent: what ``auto`` decides, when, and what it says; and what is never compressed."""
 
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from offboard_client import InferenceClient
 from offboard_client.errors import ConfigurationError
 from offboard_client.protocol import ImageForm, Images, parse_images
 from offboard_client.wire import CONTEXT, decode_image, to_jpeg
+from scripted_server import OFFBOARD, ScriptedServer
 
 META = {"offboard_version": "1", "image_formats": ["raw", "jpeg", "png"], "observation": {}}
 
@@ -213,3 +215,68 @@ def test_what_was_sent_without_an_image_says_nothing_of_the_link():
         form.answered(5.0)
     assert asked(form, *[0.001] * 4) == ["raw"] * 4
     assert len(said) == 1
+
+
+# -- a server that says what cannot be -----------------------------------------------------------------------------
+WRONG = ["x", None, [1], True, float("nan"), float("inf"), -1e12, 1e300, 10**30, 500.0]
+
+
+@pytest.mark.parametrize("said", WRONG)
+def test_a_wrong_pong_makes_no_link_slow(said):
+    """The way is 100 ms long and not narrow: whatever the server says of its own time, nothing is saved by JPEG."""
+    form, says = opened("auto")
+    form.controlled("ping", 0.1, {"model_ms": said})
+    assert asked(form, *[0.101] * 6) == ["raw"] * 6
+    assert says[0].startswith("images stay raw: an exchange takes")
+    assert form.why == says[0]
+
+
+@pytest.mark.parametrize("said", ["x", float("nan"), -1e12])
+def test_of_a_wrong_time_nothing_is_decided(clients, said):
+    """Over a real connection: answers that take 20 ms of the server's own time, which it states wrongly."""
+
+    def visit(peer):
+        peer.ready({**OFFBOARD, "image_formats": ["jpeg"]})
+        assert peer.receive()["type"] == "ping"
+        peer.send({"status": "pong", "model_ms": said})
+        for _ in range(5):
+            sent.append(type(peer.receive()["image.wrist"]))
+            time.sleep(0.02)
+            peer.send({"result": [], "timing": {"total_ms": said}, "offboard.seq": peer.seq})
+        peer.wait_for_close()
+
+    sent, says = [], []
+    with ScriptedServer(visit) as server:
+        client = clients.client("127.0.0.1", server.port, images="auto", on_notice=says.append)
+        session = clients.wait(client.new_session())
+        for _ in range(5):
+            assert clients.wait(session.infer({"image.wrist": picture(480, 640)})) == []
+        assert (session.images, session.images_why) == ("raw", says[0])
+        clients.wait(session.close())
+    assert sent == [np.ndarray] * 5
+    assert len(says) == 1
+    assert "does not say how long it had them" in says[0]
+
+
+def test_a_way_that_was_never_measured_is_no_short_one():
+    form, _ = opened("auto")
+    assert asked(form, *[2.0] * 5) == ["raw"] * 5
+
+
+def test_a_server_that_takes_no_jpeg_after_a_reconnect_gets_none():
+    form, said = opened("auto")
+    form.controlled("ping", 0.01, {})
+    assert asked(form, 3.0, 3.0, 3.0, 0.1)[-1] == JPEG
+    form.opened({**META, "image_formats": ["raw"]}, "other:8000")
+    assert asked(form, 3.0, 3.0, 3.0, 3.0) == ["raw"] * 4
+    assert said[-1] == form.why == "images stay raw: other:8000 takes no others"
+
+
+def test_why_they_are_sent_so_can_be_asked():
+    assert opened("raw")[0].why == opened("jpeg:80")[0].why == "it was asked for"
+    form, said = opened("auto")
+    assert form.why == "auto decides when 3 raw answers to images are measured"
+    form.controlled("ping", 0.01, {})
+    asked(form, 3.0, 3.0, 3.0, 0.1)
+    assert form.why == said[0]
+    assert "loses detail" in form.why

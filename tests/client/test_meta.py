@@ -127,8 +127,9 @@ def test_a_first_frame_without_a_status_may_be_openpis(frame, openpi):
     assert ("--policy openpi://HOST:PORT" in caught.value.text) == openpi
 
 
-def test_of_the_timing_only_finite_numbers_are_kept_and_not_for_ever():
+def test_of_the_timing_only_durations_are_kept_and_not_for_ever():
     odd = {"a": 1.5, "b": 2, "c": float("nan"), "d": "x", "e": None, "f": {"g": 1}, b"h": 1.0, "i": True}
+    odd |= {"j": -1.0, "k": -1e12, "l": 1e300, "m": float("inf")}
     assert read_reply({"result": [], "timing": odd}).timing == {"a": 1.5, "b": 2.0}
     for more in ({"timing": {str(i): 1.0 for i in range(65)}}, {"warnings": ["x"] * 65}):
         with pytest.raises(BadMessage, match="more than 64"):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from offboard_client.errors import (
     PolicyFailed,
     RobotFailed,
 )
+from offboard_client.play import Episode, Report
 from robot_fakes import POSE, FakeRobot, FakeSession, driver, rows
 
 
@@ -206,6 +208,45 @@ def test_a_robot_that_raises_ends_the_run_with_its_call_and_is_told_to_stop(call
         playing.run(RunLength(3, 15.0))
     assert robot.calls[-2:] == [call, "stop"]
     assert playing.report.failures == {"robot_failed": 1}
+
+
+@pytest.mark.parametrize(
+    ("method", "value", "says"),
+    [
+        *(
+            ("succeeded", value, "what the task says of success is .*; expected true")
+            for value in ("False", np.nan, [True])
+        ),
+        *(("over", value, "what the task says of being over is .*; expected true") for value in ("no", np.nan, None)),
+        *(
+            ("scores", {"score": value}, "the task's score score is .*; expected a finite")
+            for value in (np.inf, "1", None)
+        ),
+    ],
+)
+def test_what_a_task_says_is_taken_as_nothing_else(method: str, value: Any, says: str) -> None:
+    """A text is no number and NaN no success: Python takes both for one, and JSON has no NaN."""
+    robot = FakeRobot()
+    setattr(robot, method, lambda: value)
+    playing = driver(FakeSession(rows(0.0), []), robot)
+    with pytest.raises(RobotFailed, match=says):
+        playing.run(RunLength(1, 0.1))
+    assert playing.report.failures == {"robot_failed": 1}
+
+
+def test_what_a_task_says_may_be_numpys() -> None:
+    robot: Any = FakeRobot(np.True_)
+    robot.over, robot.scores = lambda: np.False_, lambda: {"score": np.float32(0.5)}
+    playing = driver(FakeSession(rows(0.0), []), robot)
+    playing.run(RunLength(1, 0.1))
+    (episode,) = playing.report.episodes
+    assert episode.success is True
+    assert (episode.scores, type(episode.scores["score"])) == ({"score": 0.5}, float)
+
+
+def test_a_mean_of_scores_is_as_finite_as_they_are() -> None:
+    report = Report(episodes=[Episode(0, scores={"x": 1.5e308}), Episode(1, scores={"x": 1.7e308})])
+    assert report.scores == {"x": pytest.approx(1.6e308)}
 
 
 def test_a_robot_that_refuses_an_action_fails_its_episode_only() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import little_environments
 import numpy as np
@@ -249,3 +250,86 @@ def test_an_environment_that_fails_is_a_robot_that_fails(spaces: Callable[[str],
             robot.apply({"target_joints": [0.5, 0.5]}, 0.1)
     with pytest.raises(RobotFailed, match="closed"):
         robot.observe()
+
+
+def stepped(robot: GymRobot, changed: dict[str, Any]) -> None:
+    """One step of an environment whose own values are replaced by these; of its info what is given under ``info``."""
+    env: Any = little_environments.made[-1]
+    real = env.step
+    names = ("observation", "reward", "terminated", "truncated", "info")
+
+    def step(action: Any) -> tuple[Any, ...]:
+        return tuple((dict(zip(names, real(action), strict=True)) | changed).values())
+
+    env.step = step
+    robot.observe()
+    robot.apply({"target_joints": [0.5, 0.5]}, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        *(("reward", value, "the reward of .*; expected a finite number") for value in (np.nan, np.inf, "1.5", None)),
+        ("reward", np.array([1.0]), r"the reward of .* is ndarray of shape \(1,\)"),
+        *(
+            ("terminated", value, "terminated of .*expected true or false")
+            for value in ("False", np.nan, None, [False])
+        ),
+        ("truncated", 0.5, "truncated of .* is 0.5"),
+        *(("info", {"is_success": value}, "success, is_success of") for value in ("False", np.nan, 0.5, None, [True])),
+        ("info", None, "the info of the environment's step is None; expected a map"),
+    ],
+)
+def test_what_a_step_says_is_taken_as_nothing_else(robot: GymRobot, name: str, value: Any, says: str) -> None:
+    """A text is no number and NaN no success: Python takes both for one."""
+    with pytest.raises(RobotFailed, match=says):
+        stepped(robot, {name: value})
+
+
+@pytest.mark.parametrize("done", [True, np.True_, 1, 1.0, np.float32(1), np.array(1.0)])
+def test_a_number_and_a_bool_may_be_numpys(robot: GymRobot, done: Any) -> None:
+    """Many environments say success as 0.0 or 1.0."""
+    stepped(
+        robot, {"reward": np.float32(0.5), "terminated": done, "truncated": np.False_, "info": {"is_success": done}}
+    )
+    task = GymTask(robot, None)
+    assert (task.succeeded(), task.over(), task.scores()) == (True, True, {"sum_reward": 0.5, "max_reward": 0.5})
+    assert type(task.succeeded()) is type(task.over()) is bool
+
+
+def test_a_reset_is_what_gymnasium_says(robot: GymRobot) -> None:
+    env: Any = little_environments.made[-1]
+    for given, says in (
+        (np.zeros(2), r"reset returned ndarray.*expected \(observation, info\)"),
+        (({}, None), "info of"),
+    ):
+        env.reset = lambda given=given, **said: given
+        with pytest.raises(RobotFailed, match=says):
+            robot.reset(0)
+
+
+def test_a_close_that_fails_does_not_hide_what_was_wrong_before(
+    spaces: Callable[[str], GymOptions], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def close(self: Any) -> None:
+        raise OSError("no window to close")
+
+    monkeypatch.setattr(little_environments.Reach, "close", close)
+    with pytest.raises(ConfigurationError, match="renders nothing"):
+        make_gym(spaces(FILE.replace("renders = true", "renders = false")), ID)
+    assert "no window to close" in caplog.text
+
+
+def test_what_an_environment_raises_has_its_name(
+    spaces: Callable[[str], GymOptions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: Any, **said: Any) -> None:
+        raise OSError("no context")
+
+    for method in ("reset", "render"):
+        with monkeypatch.context() as patch:
+            patch.setattr(little_environments.Reach, method, fails)
+            with pytest.raises(
+                ConfigurationError, match=rf"reach.toml: the robot failed in .*{method}: OSError: no con"
+            ):
+                make_gym(spaces(FILE), ID)

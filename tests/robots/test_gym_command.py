@@ -112,3 +112,40 @@ def test_it_is_shown_with_its_bounds(file: Path, capsys: pytest.CaptureFixture[s
     assert cli.main(["robots"]) == 0
     assert "gymnasium:ID" in (out := capsys.readouterr().out)
     assert "offboard-client[gym]" in out
+
+
+def test_a_report_is_never_lost_for_a_number_that_json_lacks(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for a reward of the environment, nor for a sum of rewards; the error says which."""
+    real: Any = little_environments.Reach.step
+    for reward, says in ((float("nan"), "the reward of the environment's step is nan"), (1.5e308, "sum_reward is inf")):
+
+        def step(self: Any, action: Any, reward: float = reward) -> Any:
+            observation, _, *rest = real(self, action)
+            return observation, reward, *rest
+
+        monkeypatch.setattr(little_environments.Reach, "step", step)
+        with serve(halving) as server:
+            assert run(server, "run", file, "--json") == 1
+        (episode,) = json.loads(capsys.readouterr().out)["episode_log"]
+        assert episode["failure"][0] == "robot_failed"
+        assert says in episode["failure"][1]
+
+
+def test_what_fails_after_the_last_episode_is_said(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def close(self: Any) -> None:
+        raise OSError("no window to close")
+
+    monkeypatch.setattr(little_environments.Reach, "close", close)
+    with serve(halving) as server:
+        assert run(server, "run", file, "--json") == 1
+        out, err = capsys.readouterr()
+        report = json.loads(out)
+        assert report["successes"] == 1
+        assert report["afterwards"] == ["robot_failed", "the robot failed in close: OSError: no window to close"]
+        assert "after the last episode: robot_failed: the robot failed in close" in err
+        assert run(server, "run", file) == 1
+        assert "afterwards" in capsys.readouterr().out

@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import ConnectionFailed, InferTimeout, OffboardError, counted
 from ..plugins import UsageError
 from ..session import InferenceClient, InferenceSession
-from ..terminal import Line, ServerOptions, emit_json, emit_table, ms, note, parse, refuse_address_flags
+from ..terminal import Line, ServerOptions, emit_json, emit_table, ms, note, parse, refuse_address_flags, tell
 from .synthetic import synthetic_observation, textured
 
 #: The line that moves takes time from what is measured: about 2 ms in a second.
@@ -56,7 +56,9 @@ class Run:
     stages: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     errors: Counter[str] = field(default_factory=Counter[str])
     first_error: str = ""
-    images: str = "raw"
+    #: How the images of each answered observation were sent, and why each session sends them as it does in the end.
+    images: Counter[str] = field(default_factory=Counter[str])
+    images_why: Sequence[str] = ()
 
     @property
     def requests(self) -> int:
@@ -68,8 +70,9 @@ class Run:
         """Observations answered, by errors as well."""
         return self.requests + self.errors.total()
 
-    def add(self, stages: Mapping[str, float]) -> None:
-        """One answered observation."""
+    def add(self, stages: Mapping[str, float], images: str) -> None:
+        """One answered observation. ``images``: how its were sent."""
+        self.images[images] += 1
         for name, value in stages.items():
             self.stages.setdefault(name, []).append(value)
 
@@ -77,7 +80,9 @@ class Run:
         """As ``--json`` prints it; a percentile of nothing is null."""
         return {
             "sessions": self.sessions,
-            "images": self.images,
+            "images": " and ".join(self.images),
+            "images_sent": dict(self.images),
+            "images_why": list(self.images_why),
             "requests": self.requests,
             "errors": dict(self.errors),
             "seconds": self.seconds,
@@ -121,6 +126,9 @@ def run(arguments: list[str]) -> int:
         emit_json({"url": options.server, "interrupted": cut_short is not None, "runs": reports})
     else:
         _show(reports)
+        if options.images != "raw":
+            for measured in runs:
+                tell(_said_of_images(measured))
     if cut_short is not None:
         note("this was cut short: what is shown is what was measured until then")
         raise cut_short
@@ -171,7 +179,7 @@ def _loop(
                     if stop.is_set():
                         return  # who cut it short reads the figures
                     if error is None:
-                        measured.add(session.timing.last)
+                        measured.add(session.timing.last, session.images)
                     else:
                         measured.errors[error.code] += 1
                         measured.first_error = measured.first_error or error.text
@@ -197,7 +205,7 @@ def _loop(
     finally:
         with lock:
             stop.set()
-        measured.images = " and ".join(dict.fromkeys(session.images for session in sessions))
+        measured.images_why = tuple(dict.fromkeys(session.images_why for session in sessions))
         if start is not None:
             measured.seconds = time.perf_counter() - start
         begin.abort()
@@ -222,6 +230,12 @@ def _once(session: InferenceSession, observation: Mapping[str, Any]) -> Offboard
     except OffboardError as error:
         return error
     return None
+
+
+def _said_of_images(measured: Run) -> str:
+    of = f" with {counted(measured.sessions, 'session')}" if measured.sessions > 1 else ""
+    sent = ", ".join(f"{form} in {count}" for form, count in measured.images.items()) or "none"
+    return f"images{of}: {sent} of {counted(measured.requests, 'observation')} ({'; '.join(measured.images_why)})"
 
 
 def _percentile(values: Sequence[float] | None, percent: int) -> float | None:

@@ -57,6 +57,7 @@ def status(report: Report) -> int:
         return 130
     return int(
         report.gave_up is not None
+        or report.afterwards is not None
         or any(issubclass(BY_CODE.get(code, OffboardError), ENDING) for code in report.failures)
     )
 
@@ -115,8 +116,11 @@ def play(
     except (KeyboardInterrupt, *ENDING) as error:
         if not report.episodes:
             raise
-        # What else ended the run is in the record of the episode that met it.
         report.interrupted |= isinstance(error, KeyboardInterrupt)
+        # What ended the run is in the record of the episode that met it, unless it came after the last one.
+        if isinstance(error, OffboardError) and (error.code, error.text) != report.episodes[-1].failure:
+            report.afterwards = error.code, error.text
+            note(f"after the last episode: {error.code}: {error.text}")
     return report
 
 

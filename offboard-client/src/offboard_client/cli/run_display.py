@@ -105,6 +105,8 @@ def table(report: Report, whose: str = "server") -> Table:
         result.add_row("failed", f"{count} x {code}")
     if report.gave_up:
         result.add_row("given up", report.gave_up)
+    if report.afterwards:
+        result.add_row("afterwards", printable(": ".join(report.afterwards)))
     for code, count in report.lost_answers.items():
         result.add_row("answers lost", f"{count} x {code}; the run went on")
     if report.reconnects:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import DeadlineExceeded, InferTimeout, OffboardError, PolicyFailed, RobotFailed, ServerChanged
 from ..play import LOSSES, Command, Exchange, Guard, HoldStill, Ladder, PolicyStream, Rung, hold, lay_out
-from ..robots import Asked, Robot, Task, Vector
+from ..robots import Asked, Robot, Task, Vector, truth
 from .attention import Attention
 from .freshness import Freshness
 from .sampling import Sampling
@@ -106,7 +106,8 @@ class Player:
         if self._over is None:
             return False
         with Asked("over"):
-            return self._over()
+            over: Any = self._over()
+        return truth(over, "what the task says of being over")
 
     def _left(self, limit: float) -> float:
         return limit - (self._at - self._start)

@@ -31,7 +31,7 @@ from ..play import (
     SafetyLimits,
     read_place,
 )
-from ..robots import Asked, Robot, Task, Vector, held
+from ..robots import Asked, Robot, Task, Vector, held, number, truth
 from .attention import Attention
 from .player import Player
 from .playing import Playing
@@ -153,7 +153,8 @@ class TimedDriver:
             with held(self._robot):
                 if self._at_start(seed) and player.play(seconds) and not self._attention.ended():
                     with Asked("succeeded"):
-                        outcome = Outcome(self._task.succeeded())
+                        judged: Any = self._task.succeeded()
+                    outcome = Outcome(None if judged is None else truth(judged, "what the task says of success"))
                     outcome = replace(outcome, scores=self._scores())
         except OffboardError as error:
             outcome = Outcome(False, described(error))
@@ -172,7 +173,7 @@ class TimedDriver:
         if scores is None:
             return {}
         with Asked("scores"):
-            return {name: float(value) for name, value in scores().items()}
+            return {name: number(value, f"the task's score {name}") for name, value in scores().items()}
 
     def _at_start(self, seed: int) -> bool:
         """Brings the robot to where the episode starts; again, where it was stopped on its way. False if it ended."""

@@ -58,6 +58,9 @@ class Report:
     interrupted: bool = False
     #: Why the episodes that were left were not played: :attr:`.TimedDriver.gave_up`, if whoever runs it puts it here.
     gave_up: str | None = None
+    #: What failed after the last episode, such as closing the robot: an error's code and text, if whoever runs it puts
+    #: them here.
+    afterwards: tuple[str, str] | None = None
     #: How many exchanges failed, by the error's code, without ending their episode.
     lost_answers: Counter[str] = field(default_factory=Counter[str])
     #: Seconds that the arm was on each rung of :data:`.observer.Rung`, on the robot's clock.
@@ -144,7 +147,8 @@ class Report:
         for episode in self.episodes:
             for name, value in (episode.scores if episode.kept else {}).items():
                 found.setdefault(name, []).append(value)
-        return {name: float(np.mean(values)) for name, values in found.items()}
+        # Divided first: the sum of finite numbers may be none.
+        return {name: sum(value / len(values) for value in values) for name, values in found.items()}
 
     @property
     def steps(self) -> int:
@@ -189,6 +193,7 @@ class Report:
             "stop_ms": [round(1000 * seconds, 3) for seconds in self.stops],
             "interrupted": self.interrupted,
             "gave_up": self.gave_up,
+            "afterwards": self.afterwards,
             "losses": [asdict(loss) for loss in self.losses if loss],
             "shadow": None if self.shadow is None else self.shadow.as_dict(),
             "episode_log": [asdict(episode) for episode in self.episodes],

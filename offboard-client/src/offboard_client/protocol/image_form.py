@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import ConfigurationError
-from ..wire import CONTEXT, QUALITIES, QUALITY, from_jpeg, is_compressible, jpeg_library, to_jpeg
+from ..wire import CONTEXT, QUALITIES, QUALITY, from_jpeg, is_compressible, is_duration, jpeg_library, to_jpeg
 from .meta import is_offboard
 
 #: Raw exchanges that are measured before anything is decided. The first may wait for a connection that is still cold.
@@ -28,6 +28,7 @@ _KEPT = 16
 _TRIES = 3
 #: What the handshake says of each name.
 Declared = Mapping[str, Mapping[str, Any]]
+_ASKED = "it was asked for"
 _WRITE = "write raw, jpeg, jpeg:QUALITY (1 to 100) or auto"
 
 
@@ -65,8 +66,13 @@ class ImageForm:
         #: Seconds on the way of each raw exchange with images, since the decision before.
         self._raw: deque[float] = deque(maxlen=_KEPT)
         self._shown = False
+        #: Raw exchanges with images of which the server did not say how long it had them.
+        self._untold = 0
         #: Seconds of a way without a load, there and back.
         self._trip: float | None = None
+        self._server: object = ""
+        #: Why they are sent as they are (:attr:`used`).
+        self.why = f"auto decides when {_MEASURED} raw answers to images are measured" if not self._decided else _ASKED
 
     @property
     def used(self) -> str:
@@ -80,6 +86,7 @@ class ImageForm:
 
     def opened(self, meta: Mapping[str, Any], server: object) -> None:
         """A connection is ready. Raises ConfigurationError where JPEG was asked for of a server that takes none."""
+        self._server = server
         if self._images.how == "raw":
             return
         forms = meta.get("image_formats")
@@ -87,17 +94,21 @@ class ImageForm:
             return
         if self._images.how == "jpeg":
             why = (
-                "does not say that it reads JPEG files" if forms is None else f"takes images as {', '.join(forms)} only"
+                "does not say that it reads JPEG files"
+                if forms is None
+                else f"takes images as {', '.join(forms) or 'no file'} only"
             )
             raise ConfigurationError(f"send images raw: {server} {why}")
-        if not self._decided:
-            self._decided = True
-            self._say(f"images stay raw: {server} takes no others")
+        if self._jpeg or not self._decided:  # another server may answer after a reconnect
+            self._stays_raw(f"{server} takes no others")
 
     def controlled(self, kind: str, seconds: float, answer: Mapping[str, Any]) -> None:
         """A control frame was answered: after so long; which is a way without a load. A reset begins an episode."""
         if kind == "ping":
-            self._trip_took(seconds - answer.get("model_ms", 0.0) / 1e3)
+            model_ms = answer.get("model_ms", 0.0)
+            # What cannot be is as if it were not said: a way that seems shorter than it is speaks for JPEG.
+            there = is_duration(model_ms) and model_ms / 1e3 <= seconds
+            self._trip_took(seconds - model_ms / 1e3 if there else seconds)
         elif kind == "reset":
             self._trip_took(seconds)
             self._begun = True
@@ -119,10 +130,25 @@ class ImageForm:
             made[CONTEXT["history"]] = [self._compressed(frame, declared) for frame in history]
         return made
 
-    def answered(self, on_the_way_s: float) -> None:
-        """The observation was answered; so long it took less what the server itself did."""
-        if self._shown:
+    def answered(self, on_the_way_s: float | None) -> None:
+        """The observation was answered; so long it took less what the server itself did, None where it says nothing."""
+        if not self._shown:
+            return
+        if on_the_way_s is not None:
             self._raw.append(on_the_way_s)
+            return
+        # With the model's own time the way would seem longer than it is.
+        self._untold += 1
+        if self._untold == _MEASURED and not self._decided:
+            self._stays_raw(f"{self._server} does not say how long it had them (total_ms)")
+
+    def _stays_raw(self, why: str) -> None:
+        self._decided, self._jpeg = True, False
+        self._tell(f"images stay raw: {why}")
+
+    def _tell(self, text: str) -> None:
+        self.why = text
+        self._say(text)
 
     def _trip_took(self, seconds: float) -> None:
         # A reset may have waited for the policy: until something is decided, the shortest counts.
@@ -148,19 +174,19 @@ class ImageForm:
         files, tried_s = min((self._tried(images) for _ in range(_TRIES)), key=lambda tried: tried[1])
         # The quickest of the first ones, of which the very first is slower; later what they mostly took.
         raw_s = median(self._raw) if self._judged else min(self._raw)
-        trip_s = min(raw_s, self._trip or 0.0)
+        trip_s = raw_s if self._trip is None else min(raw_s, self._trip)
         share = sum(map(len, files)) / sum(image.nbytes for image in images)
         jpeg_s = tried_s + trip_s + share * (raw_s - trip_s)
         worth = raw_s - jpeg_s >= max(_WORTH_S, _WORTH_SHARE * raw_s)
         times = f"about {1000 * jpeg_s:.3g} ms as JPEG, {1000 * raw_s:.3g} ms raw"
         if worth:
             self._decided = self._jpeg = True
-            self._say(
+            self._tell(
                 f"images are sent as {self.used} from here on, which loses detail: an exchange takes {times}. "
                 "With images raw they stay as they are"
             )
         elif not self._judged:
-            self._say(f"images stay raw: an exchange takes {times}")
+            self._tell(f"images stay raw: an exchange takes {times}")
         self._judged = True
         self._raw.clear()
 

@@ -9,7 +9,6 @@ answers it before it begins to infer, so that what comes before the pong was sai
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -73,6 +72,6 @@ class OpenPIProtocol(SessionProtocol):
 def _timing(said: Any) -> dict[str, float]:
     """How long the server inferred, in ms; nothing if it does not say so."""
     took = cast("Mapping[Any, Any]", said).get("infer_ms") if isinstance(said, dict) else None
-    if not isinstance(took, int | float) or isinstance(took, bool) or not 0 <= took < math.inf:
+    if took is None or not wire.is_duration(took):
         return {}
     return {"infer_ms": float(took), "total_ms": float(took)}

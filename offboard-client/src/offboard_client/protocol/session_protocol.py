@@ -215,7 +215,7 @@ class SessionProtocol:
             decode_s=self._now() - arrived,
             server=reply.timing,
         )
-        self.images.answered(step.network_s)
+        self.images.answered(step.network_s if "total_ms" in reply.timing else None)
         return found, step
 
     def answer_control(self, kind: str) -> dict[str, Any]:

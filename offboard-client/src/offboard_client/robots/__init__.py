@@ -9,6 +9,7 @@ from .entries import GROUP, RobotEntry, Unjudged, choose_robot, list_robots, mak
 from .grid import ControlGrid
 from .poses import Vector, closure, distance, mean_pose, pose, poses, twists, vector
 from .spec import Channel, RobotSpec, check_period
+from .told import number, truth
 
 __all__ = [
     "Channel",
@@ -38,8 +39,10 @@ __all__ = [
     "make_task",
     "mean_pose",
     "not_back",
+    "number",
     "pose",
     "poses",
+    "truth",
     "twists",
     "vector",
 ]

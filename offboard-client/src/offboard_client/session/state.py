@@ -51,6 +51,11 @@ class SessionFacts:
         return self._images.used
 
     @property
+    def images_why(self) -> str:
+        """Why :attr:`images` is that: it was asked for, or what ``auto`` came to, with the times that it measured."""
+        return self._images.why
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What the server found odd about the first observation."""
         return self._opened.warnings

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -39,8 +40,12 @@ def note(text: str) -> None:
 
 
 def emit_json(data: Any) -> None:
-    """The one JSON object that ``--json`` asks for, on one line."""
-    sys.stdout.write(json.dumps(data, default=_plain, allow_nan=False) + "\n")
+    """The one JSON object that ``--json`` asks for, on one line. A number that JSON lacks is null in it."""
+    try:
+        text = json.dumps(data, default=_plain, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(data), default=_plain, allow_nan=False)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
@@ -97,6 +102,16 @@ def console(*, stderr: bool = False) -> Console:
 def ms(value: float | None) -> str:
     """A duration for a table."""
     return "-" if value is None else f"{value:.2f}"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in cast("list[Any]", value)]
+    if isinstance(value, np.ndarray | np.generic):
+        return _finite(_plain(value))
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(value: Any) -> Any:

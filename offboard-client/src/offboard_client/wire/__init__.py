@@ -44,6 +44,7 @@ from .messages import (
     error_frame,
     frame_error,
     frame_seq,
+    is_duration,
     read_handshake,
     read_reply,
 )
@@ -131,6 +132,7 @@ __all__ = [
     "from_jpeg",
     "image_size",
     "is_compressible",
+    "is_duration",
     "is_finite",
     "is_image_name",
     "jpeg_library",

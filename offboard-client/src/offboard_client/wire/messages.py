@@ -29,6 +29,7 @@ CLOSE_GOING_AWAY = 1012
 
 #: A session's id travels in a URL.
 SESSION_ID_LENGTH = 256
+_LONGEST_MS = 1e12
 #: What a reply may say beside its result: stages of its timing, and warnings.
 MOST_REMARKS = 64
 
@@ -197,8 +198,17 @@ def _shown(value: Any) -> Any:
     return value if plain and 0 <= value < math.inf else None
 
 
+def is_duration(value: Any) -> bool:
+    """Whether ``value``, which a server said, can be a time in ms: a number from 0 up, and not longer than 30 years."""
+    # Longer ones overflow where they are added up, and what is infinite no report can say.
+    return (type(value) is float or type(value) is int) and 0 <= value <= _LONGEST_MS
+
+
 def read_reply(frame: Any) -> Reply:
-    """The answer to an observation, unless it is an error (:func:`frame_error`). Raises BadMessage."""
+    """The answer to an observation, unless it is an error (:func:`frame_error`). Raises BadMessage.
+
+    Of ``timing`` what is no duration is left out: it is no reason to end a session.
+    """
     found = as_map(frame, "the reply")
     if "result" not in found:
         raise BadMessage(f"the server's reply has no 'result'; it holds {sorted(map(str, found))}")
@@ -210,11 +220,7 @@ def read_reply(frame: Any) -> Reply:
         raise BadMessage(f"the server's reply holds more than {MOST_REMARKS} times or warnings")
     return Reply(
         found["result"],
-        {
-            name: value
-            for name, value in stages.items()
-            if type(name) is str and (type(value) is float or type(value) is int) and math.isfinite(value)
-        },
+        {name: value for name, value in stages.items() if type(name) is str and is_duration(value)},
         tuple(one_line(f"{text!s:.1000}") for text in texts),
         found.get(SEQ),
     )

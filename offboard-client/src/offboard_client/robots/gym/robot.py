@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import threading
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from ...errors import ConfigurationError, InvalidAction, RobotFailed, told
-from .. import Channel, Robot, RobotSpec, Vector
+from ...errors import ConfigurationError, InvalidAction, RobotFailed, brief, told
+from .. import Asked, Channel, Robot, RobotSpec, Vector, number, truth
 from ._gymnasium import gym
 from .layout import ActionLayout, Part, measured_parts, spelled
 from .options import GymOptions
 from .spaces_file import SpacesFile, read_spaces
+
+log = logging.getLogger(__name__)
+_STEP = ("observation", "reward", "terminated", "truncated", "info")
 
 
 class GymRobot(Robot):
@@ -36,8 +40,10 @@ class GymRobot(Robot):
         self._env = _made(env_id, spaces, rendered)
         try:
             self._action = ActionLayout(self._env.action_space, spaces.action)
-            self._reset(0)
-            picture = self._first_picture(env_id) if rendered else None
+            with Asked("the first reset"):
+                self._reset(0)
+            with Asked("render"):
+                picture = self._first_picture(env_id) if rendered else None
             self._parts = measured_parts(self._env.observation_space, spaces.observation, spaces.ignore, picture)
             self.spec = RobotSpec(
                 measures={name: part.channel for name, part in self._parts.items()},
@@ -47,10 +53,10 @@ class GymRobot(Robot):
             )
             self._read(self._parts)
         except RobotFailed as error:
-            self.close()
+            self._let_go()
             raise ConfigurationError(error.text) from error
         except BaseException:
-            self.close()
+            self._let_go()
             raise
 
     def observe(self) -> dict[str, Any]:
@@ -101,10 +107,19 @@ class GymRobot(Robot):
         self._read(self._parts)
 
     # -- inside ----------------------------------------------------------------------------------------
+    def _let_go(self) -> None:
+        """After an error, which is what is told: of closing only that it has failed, too."""
+        try:
+            self.close()
+        except Exception as error:
+            log.warning("the environment's close failed, too: %s", told(error))
+
     def _reset(self, seed: int) -> None:
-        self._observation, self.info = self._env.reset(seed=seed)
+        self._observation, self.info = _given(self._env.reset(seed=seed), "reset", ("observation", "info"))
         #: Whether the environment has ended the episode: it can be stepped no more.
         self.over = self.terminated = False
+        #: What its info says of success, where the file says so; of the last step.
+        self.done = False
         #: Of the steps since.
         self.rewards: list[float] = []
         self._last: dict[str, Vector] = {}
@@ -124,15 +139,19 @@ class GymRobot(Robot):
         return still | self._last | action
 
     def _step(self, values: dict[str, Vector]) -> None:
-        found = self._env.step(self._action.build(values))
-        self._observation, reward, self.terminated, truncated, self.info = found
-        self.rewards.append(float(reward))
-        self.over = bool(self.terminated or truncated)
+        found = _given(self._env.step(self._action.build(values)), "step", _STEP)
+        self._observation, reward, terminated, truncated, self.info = found
+        self.terminated = truth(terminated, "terminated of the environment's step")
+        self.over = truth(truncated, "truncated of the environment's step") or self.terminated
+        self.rewards.append(number(reward, "the reward of the environment's step"))
         key = None if self.spaces.success is None else self.spaces.success.info
-        if key is not None and key not in self.info:
+        if key is None:
+            return
+        if key not in self.info:
             raise RobotFailed(
                 f"success is {key} of the environment's info, and that has {', '.join(sorted(map(str, self.info)))}"
             )
+        self.done = truth(self.info[key], f"success, {key} of the environment's info,")
 
     def _first_picture(self, env_id: str) -> tuple[int, ...]:
         picture = self._env.render()
@@ -154,12 +173,17 @@ class GymRobot(Robot):
 
     def _value(self, name: str, part: Part) -> Any:
         channel = part.channel
-        try:
-            value = np.array(self._env.render() if part.kind == "render" else part.of(self._observation))
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise RobotFailed(f"the environment's observation has no {name}: {told(error)}") from error
+        if part.kind == "render":
+            with Asked("render"):
+                value = np.array(self._env.render())
+        else:
+            try:
+                value = np.array(part.of(self._observation))
+            except (KeyError, IndexError, TypeError, ValueError) as error:
+                raise RobotFailed(f"the environment's observation has no {name}: {told(error)}") from error
         if value.dtype.kind == np.dtype(channel.dtype).kind == "f":
-            value = value.astype(channel.dtype)  # many say one width in their space and give the other
+            with np.errstate(over="ignore"):  # what is beyond the narrower one is not finite there
+                value = value.astype(channel.dtype)  # many say one width in their space and give the other
         if value.shape != channel.shape or value.dtype != np.dtype(channel.dtype):
             raise RobotFailed(
                 f"{name} came as {value.shape} {value.dtype}; its space says {channel.shape} {channel.dtype}"
@@ -167,6 +191,18 @@ class GymRobot(Robot):
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise RobotFailed(f"{name} holds a number that is not finite")
         return value
+
+
+def _given(found: Any, method: str, names: tuple[str, ...]) -> Any:
+    """What a method returned, if it is what Gymnasium says: so many values, the last of them a map."""
+    if not isinstance(found, tuple) or len(cast("tuple[Any, ...]", found)) != len(names):
+        raise RobotFailed(
+            f"the environment's {method} returned {brief(found)}; expected ({', '.join(names)}), as Gymnasium has it"
+        )
+    values = cast("tuple[Any, ...]", found)
+    if not isinstance(values[-1], Mapping):
+        raise RobotFailed(f"the info of the environment's {method} is {brief(values[-1])}; expected a map")
+    return values
 
 
 def make_gym(options: GymOptions, env_id: str | None) -> GymRobot:

@@ -31,10 +31,10 @@ class GymTask:
         if judged is None:
             return None
         if judged.info is not None:
-            return bool(robot.info[judged.info]) if robot.rewards else None
+            return robot.done if robot.rewards else None
         if judged.reward is not None:
             return max(robot.rewards, default=-float("inf")) >= judged.reward
-        return bool(robot.terminated)
+        return robot.terminated
 
     def scores(self) -> dict[str, float]:
         """``sum_reward`` and ``max_reward`` of the episode's steps; {} before the first."""
