@@ -138,8 +138,12 @@ def _steps() -> str:
         + ". LeRobot saves the options of "
         + " and ".join(f"`{name}`" for name in steps.FORGOTTEN)
         + " nowhere: they are served where the config says what these steps are read back with, or where somebody has "
-        "written it there. Relative actions are served where both steps that make them so and undo it are enabled. "
-        "`rename_map` decides what the cameras are called: as in the data set.\n",
+        "written it there. "
+        + " and ".join(f"`{name}`" for name in words.STATE_IN_PROMPT.values())
+        + " are shown the state as in training ([how that is told]"
+        "(../how-to/serve-lerobot.md#the-state-in-the-prompt)). Relative actions are served where both steps "
+        "that make them so and undo it are enabled. `rename_map` decides what the cameras are called: as in the "
+        "data set.\n",
         f"| step | {old.name} | {new.name} | word | options, or why |",
         "|---|---|---|---|---|",
     ]

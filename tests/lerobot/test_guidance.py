@@ -101,6 +101,7 @@ def served(lerobot):
             inputs={"observation.state": Field(shape=(2,), dtype="float32")},
             outputs={"action": Field(shape=(WIDTH,))},
             checkpoint=lambda *_: SimpleNamespace(chunk_length=CHUNK),
+            fill=None,
         )
         return LeRobotPolicy(model, before, last, files, torch.device("cpu"), 16)
 

@@ -70,8 +70,27 @@ def test_tokens_are_read_as_lerobot_reads_them_and_those_that_stand_for_nothing_
     assert not policy.context, "it draws nothing"
     np.testing.assert_array_equal(session.infer({**model_inputs(1), "task": "go"}, NO_CONTEXT).action, expected)
     said = said[:-1]
-    with pytest.raises(InvalidAction, match="47 tokens that stand for no action"):
+    with pytest.raises(InvalidAction, match="47 tokens for 47 numbers, of 48: that stands for no action, and none is"):
         session.infer({**model_inputs(1), "task": "go"}, NO_CONTEXT)
+    policy.close()
+
+
+@pytest.mark.parametrize("why", ["generated no tokens", "did not emit end token", "no decodable action tokens"])
+def test_no_tokens_at_all_are_an_error_in_play_and_none_of_the_load(copy, monkeypatch, why):
+    change(copy, action_mode="discrete", inference_action_mode="discrete")
+    from lerobot.policies.factory import get_policy_class
+
+    kind = get_policy_class("molmoact2")
+    # The rest is as it is: random weights end no answer, and begin none.
+    if why.startswith("generated"):
+        monkeypatch.setattr(kind, "_discrete_generation_max_steps", lambda self: 0)
+    if why.startswith("no decodable"):
+        monkeypatch.setattr(kind, "_action_token_id_to_bin", lambda self: {-1: 0})
+        nothing = {"_continue_discrete_generation_from_output": lambda self, out, **_: out.logits[:, -1:, 0].long()}
+        monkeypatch.setattr(kind, *nothing.popitem())
+    policy = load(copy)
+    with pytest.raises(InvalidAction, match=rf"no such tokens \(.*{why}.*that stands for no action"):
+        policy.new_session(policy.params()).infer({**model_inputs(1), "task": "go"}, NO_CONTEXT)
     policy.close()
 
 

@@ -221,20 +221,3 @@ def test_the_page_says_which_types_are_compared_here():
     # With LeRobot 0.4 no one transformers makes all.
     elsewhere = NAME_OTHERS - set(kinds()) if column == 1 or not importlib.util.find_spec("transformers") else set()
     assert said - elsewhere == set(kinds())
-
-
-@pytest.mark.skipif("pi0_fast" not in kinds(), reason="pi0-FAST is of LeRobot 0.6, and wants transformers")
-def test_tokens_that_stand_for_no_action_are_an_error_and_no_zeros(lerobot, tmp_path):
-    from offboard_client.errors import InvalidAction
-
-    folder = save_policy(tmp_path / "pretrained_model", "pi0_fast", 4)
-    [checkpoint] = LeRobotRegistry(str(folder)).checkpoints()
-    policy = LeRobotLoader(LeRobotOptions(device="cpu")).load(checkpoint, lambda _: None)
-    answers = [answered(session_of(policy), "pi0_fast", [n])[0] for n in (1, 2)]
-    assert not np.array_equal(*answers)
-    model = policy._model  # what it answers is chosen here, for random weights choose nothing
-    end = model._paligemma_tokenizer.convert_tokens_to_ids("|")
-    model.model.sample_actions_fast_kv_cache = lambda images, *_, **__: images[0].new_full((1, 12), end).long()
-    with pytest.raises(InvalidAction, match="0 tokens that stand for no action"):
-        answered(session_of(policy), "pi0_fast", [1])
-    policy.close()

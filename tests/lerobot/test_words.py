@@ -5,7 +5,9 @@ import json
 import struct
 from dataclasses import fields
 from importlib.metadata import metadata, version
+from importlib.resources import files as resources
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -102,8 +104,10 @@ PAIR = {
 }
 
 
-def special(field, value):
+def special(kind, field, value):
     """What else a checkpoint has to say for this value to make sense, and the value."""
+    if kind == "pi0_fast" and field in ("n_action_steps", "chunk_size"):
+        return value, {"n_action_steps": value, "chunk_size": value}
     if field == "use_relative_actions":
         return value, PAIR
     if field in ("joint_signs", "joint_offsets"):
@@ -118,14 +122,14 @@ def test_a_field_is_dealt_with_as_its_word_says(listed, tmp_path, monkeypatch):
     word = words.listed()[listed]
     assert where(listed), "no release has such a field"
     for release, kind, field in where(listed):
-        value, more = special(field, other_than(release.types[kind][field]))
+        value, more = special(kind, field, other_than(release.types[kind][field]))
         if word == "hub":
             value = "org/tokenizer"
             with pytest.raises(LoadFailed, match=rf"{field} \('org/tokenizer'\).* hf download org/tokenizer"):
                 given(plant(release, kind, **{field: value}), release)
             cached = tmp_path / "models--org--tokenizer" / "snapshots" / "a1"
             cached.mkdir(parents=True, exist_ok=True)
-        files = plant(release, kind, **more, **{field: value})
+        files = plant(release, kind, **{**more, field: value})
         got = given(files, release).config[field]
         if word == "hub":
             cached.rmdir()
@@ -319,6 +323,10 @@ def test_what_a_checkpoint_leaves_to_its_release_is_that_releases():
         (plant(OLD, "sac"), "lerobot-0.4"),
         (plant(NEW, "multi_task_dit"), "lerobot-0.6"),
         (plant(NEW, "pi0", use_relative_actions=True, **PAIR), "lerobot-0.6"),
+        (plant(OLD, "pi0"), "lerobot-0.6"),  # and what else lerobot-0.4 knows and has not what it needs for
+        (plant(OLD, "pi05"), "lerobot-0.6"),
+        (plant(OLD, "pi0_fast"), "lerobot-0.6"),
+        (plant(OLD, "wall_x"), "lerobot-0.6"),
         (plant(OLD, "act", invented=1), None),
         (plant(OLD, "sarm"), None),
     ],
@@ -349,6 +357,34 @@ def test_what_a_type_needs_beside_lerobot_is_told_before_it_is_loaded(monkeypatc
         verdict.understood(plant(installed(), "smolvla"))
     monkeypatch.setattr(extras, "find_spec", lambda name: name)
     verdict.understood(plant(installed(), "smolvla"))
+
+
+def test_the_transformers_that_lerobot_patched_is_another(monkeypatch, tmp_path):
+    def looked_for(name):
+        return SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+
+    monkeypatch.setattr(extras, "find_spec", looked_for)
+    monkeypatch.setattr(extras, "metadata", lambda _: SimpleNamespace(get_all=lambda _: ["smolvla"]))
+    for kind in ("pi0", "pi05", "pi0_fast"):
+        assert extras.lacking(kind) == "needs a transformers that LeRobot 0.4 patched, and no package index has"
+    assert extras.lacking("smolvla") is None
+    (tmp_path / "models/siglip").mkdir(parents=True)
+    (tmp_path / "models/siglip/check.py").touch()
+    assert extras.lacking("pi05") is None
+
+
+@pytest.mark.parametrize("release", releases(), ids=lambda release: release.name)
+def test_an_environment_has_what_its_types_need_or_is_not_chosen_for_them(release):
+    """By its list alone; of the types that it says it has not, what they need is not in it, or is patched."""
+    listed = (resources("offboard_lerobot") / f"environments/{release.environment}.txt").read_text("utf-8")
+    there = {line.partition("==")[0].replace("-", "_") for line in listed.splitlines() if "==" in line}
+    there |= {"tree"} if "dm_tree" in there else set()
+    has_not = extras.NOT_IN.get(release.environment, frozenset())
+    for kind in release.served:
+        _, modules = extras.EXTRAS.get(kind, ("", ()))
+        patched = release is OLD and kind.startswith("pi0")
+        # What LeRobot 0.4 brings itself has no extra, and is in any list of it.
+        assert ({*modules} <= there and not patched) == (kind not in has_not), kind
 
 
 def test_every_type_is_known_to_need_something_or_nothing():

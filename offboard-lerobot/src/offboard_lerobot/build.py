@@ -25,13 +25,17 @@ from offboard_core.types import ALONE, NO_CONTEXT, Chunk, Placement, ReportProgr
 from .adapted import adapted
 from .adapters import base_of
 from .device import broken
+from .fast import NoAction
 from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
 from .files import Files
 from .groot import without_statistics
 from .plugins import is_third_party, remembers
 from .policy import LeRobotPolicy
+from .prompts import shown
 from .reading import some
 from .weights import read_weights
+from .worded import Worded
+from .words import STATE_IN_PROMPT
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +85,12 @@ def _build(
         preprocessor_overrides=_on_device(files.steps[PREPROCESSOR], str(target)),
         postprocessor_overrides=_on_device(files.steps[POSTPROCESSOR], "cpu"),
     )
+    if files.fill is not None:
+        log.info("%s is shown the state %s in its prompt, as it was trained", files.folder, shown(files.fill))
+        preprocess.steps = [
+            Worded(step, files.fill) if said["registry_name"] == STATE_IN_PROMPT[files.type] else step
+            for step, said in zip(preprocess.steps, files.steps[PREPROCESSOR], strict=True)
+        ]
     for pipeline in (preprocess, postprocess):
         _check_statistics(files, pipeline.steps)
     policy = LeRobotPolicy(model, preprocess, postprocess, files, target, max_batch_size)
@@ -167,6 +177,10 @@ def _warm_up(policy: LeRobotPolicy, files: Files) -> None:
     session = policy.new_session(policy.params())
     try:
         chunk = session.infer(blank, NO_CONTEXT)
+    except NoAction as error:
+        # Nobody would be sent anything of it, and what it says of a real picture is another matter.
+        log.info("%s has nothing to say to a blank observation: %s", files.folder, error.text)
+        return
     except OffboardError as error:
         raise LoadFailed(f"{files.folder} failed its first inference: {error.text}") from None
     finally:

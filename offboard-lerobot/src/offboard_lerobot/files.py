@@ -19,10 +19,13 @@ from .adapters import ADAPTED, ADAPTER, Adapter, read_adapter
 from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR, Incomplete, Unfit, as_sent, features
 from .places import PRETRAINED, Place
 from .reading import INDEX, WEIGHTS, header, read_json, weights
-from .words import ANNOUNCED
+from .words import ANNOUNCED, STATE_IN_PROMPT
 
 #: What offboard itself knows about a checkpoint; see ``docs/how-to/serve-lerobot.md``.
 RECORDED = "offboard.json"
+
+#: What `lerobot-train` was told, beside what it trained. Read where it alone says which LeRobot that was.
+TRAINED = "train_config.json"
 
 #: For the error about a folder that holds no checkpoint.
 EXPECTED = f"{PRETRAINED}/ (its config, whole weights and processors)"
@@ -54,6 +57,8 @@ class Files:
     """A complete ``pretrained_model`` folder. ``steps``: file name → its processing steps; {} before 0.4.
 
     ``weights``: the files that hold them, several where an index names them; none for an adapter, whose base has them.
+    ``trained``: what lerobot-train was told, of policies whose prompt has the state, and is there. ``fill``: of the
+    same, how many numbers it is filled up to there; None until :func:`.prompts.decided` has seen to it.
     """
 
     location: str
@@ -64,6 +69,8 @@ class Files:
     recorded: Mapping[str, Any]
     weights: Sequence[str] = (WEIGHTS,)
     adapter: Adapter | None = None
+    trained: Mapping[str, Any] | None = None
+    fill: int | None = None
 
     @property
     def folder(self) -> Path:
@@ -79,7 +86,8 @@ class Files:
     def names(self) -> set[str]:
         """The files that a load reads."""
         beside = (ADAPTER, ADAPTED) if self.adapter else () if tuple(self.weights) == (WEIGHTS,) else (INDEX,)
-        return {CONFIG, *beside, *self.weights, *self.steps, *self.states}
+        trained = () if self.trained is None else (TRAINED,)
+        return {CONFIG, *beside, *trained, *self.weights, *self.steps, *self.states}
 
     @property
     def type(self) -> str:
@@ -136,6 +144,7 @@ def read(place: Place) -> Files:
             raise Incomplete(f"{CONFIG} has no {key}: it is no policy that LeRobot trained")
     names, tensors = weights(place) if adapter is None else ((), adapter.tensors)
     steps = _steps(place, tensors)
+    told = config["type"] in STATE_IN_PROMPT and place.size(TRAINED) is not None
     recorded = next((at for at in (place, place.above()) if at is not None and at.size(RECORDED) is not None), None)
     return Files(
         location=place.location,
@@ -146,6 +155,7 @@ def read(place: Place) -> Files:
         recorded={} if recorded is None else read_json(recorded, RECORDED),
         weights=names,
         adapter=adapter,
+        trained=read_json(place, TRAINED) if told else None,
     )
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from offboard_client.errors import ConfigurationError, LoadFailed, told
 from offboard_core.checkpoints import stamps
 from offboard_core.checkpoints.remote import fetch, is_url, open_folder
 from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, Policy, ReportProgress
 
-from . import verdict
+from . import prompts, verdict
 from .features import Incomplete
 from .files import Files, read
 from .offline import offline
@@ -30,6 +30,8 @@ class LeRobotOptions:
     """cuda, cuda:1, mps or cpu; without it the first of cuda, mps, cpu that is there."""
     max_batch_size: int = 16
     """How many robots one inference may serve; a policy with a history serves one at a time."""
+    state_in_prompt: Literal["filled", "bare"] | None = None
+    """Of a pi0.5 or pi0-FAST whose files do not say it: filled up with zeros (LeRobot 0.4), or bare (all others)."""
 
     def __post_init__(self) -> None:
         if self.max_batch_size < 1:
@@ -48,17 +50,17 @@ class LeRobotLoader(CheckpointLoader):
         That of the LeRobot that wrote it, else of one that can serve it. Reads its files alone, and needs no LeRobot.
         Raises LoadFailed for what is no whole checkpoint.
         """
-        return verdict.environment(_whole(place_of(checkpoint.location)))
+        return verdict.environment(self._whole(place_of(checkpoint.location)))
 
     def check(self, checkpoint: Checkpoint) -> None:
         """See :meth:`CheckpointLoader.check`."""
-        _servable(place_of(checkpoint.location), loading=False)
+        self._servable(place_of(checkpoint.location), loading=False)
 
     def load(self, checkpoint: Checkpoint, report: ReportProgress, place: Placement = ALONE) -> Policy[Any]:
         """See :meth:`CheckpointLoader.load`."""
-        folder = _fetched(checkpoint, report) if is_url(checkpoint.location) else Path(checkpoint.location)
+        folder = self._fetched(checkpoint, report) if is_url(checkpoint.location) else Path(checkpoint.location)
         before = stamps(folder, (path.name for path in folder.glob("*")))
-        files = _servable(LocalPlace(folder), None if is_url(checkpoint.location) else checkpoint)
+        files = self._servable(LocalPlace(folder), None if is_url(checkpoint.location) else checkpoint)
         report("importing LeRobot")
         try:
             policy = self._built(files, report, place)
@@ -80,6 +82,30 @@ class LeRobotLoader(CheckpointLoader):
         # Raised anew, because the traceback of the first error holds the model, and would for as long as it lives.
         raise LoadFailed(failure, permanent=permanent)
 
+    def _fetched(self, checkpoint: Checkpoint, report: ReportProgress) -> Path:
+        """A local copy of what a load reads. Whether that can be served is seen before it is fetched."""
+        try:
+            remote = open_folder(checkpoint.location)
+            files = self._servable(RemotePlace(remote, remote.files()), checkpoint)
+            return fetch(remote, report, files.names.__contains__)
+        except ConfigurationError as error:
+            raise LoadFailed(error.text) from None
+
+    def _servable(self, place: Place, listed: Checkpoint | None = None, *, loading: bool = True) -> Files:
+        """A whole checkpoint that the installed LeRobot can load. Raises LoadFailed with what to do about any other.
+
+        ``listed``: what it was when it was listed.
+        """
+        files = self._whole(place)
+        understood = verdict.understood(files, loading=loading)
+        if listed is not None:
+            _check_same(files, listed)
+        return understood
+
+    def _whole(self, place: Place) -> Files:
+        """A whole checkpoint of some LeRobot, of which all is known that is asked of it. Raises LoadFailed."""
+        return prompts.decided(_whole(place), self._options.state_in_prompt)
+
     def _built(self, files: Files, report: ReportProgress, place: Placement) -> Policy[Any]:
         """Fetches nothing. Raises LoadFailed also for what is not in the Hub's cache, with what to type."""
         from .build import build
@@ -94,16 +120,6 @@ class LeRobotLoader(CheckpointLoader):
                 raise LoadFailed(f"{files.folder} cannot be loaded: {what}") from None
 
 
-def _fetched(checkpoint: Checkpoint, report: ReportProgress) -> Path:
-    """A local copy of what a load reads. Whether that can be served is seen before it is fetched."""
-    try:
-        remote = open_folder(checkpoint.location)
-        files = _servable(RemotePlace(remote, remote.files()), checkpoint)
-        return fetch(remote, report, files.names.__contains__)
-    except ConfigurationError as error:
-        raise LoadFailed(error.text) from None
-
-
 def _check_same(files: Files, checkpoint: Checkpoint) -> None:
     """Raises LoadFailed for what is not what was listed: the handshake and the codec were made of that."""
     now = files.checkpoint(checkpoint.id, checkpoint.experiment)
@@ -115,18 +131,6 @@ def _check_same(files: Files, checkpoint: Checkpoint) -> None:
             f"{files.location} was replaced since it was listed: its {' and '.join(changed)} differ. "
             "Restart the server to serve what is there now"
         )
-
-
-def _servable(place: Place, listed: Checkpoint | None = None, *, loading: bool = True) -> Files:
-    """A whole checkpoint that the installed LeRobot can load. Raises LoadFailed with what to do about any other.
-
-    ``listed``: what it was when it was listed.
-    """
-    files = _whole(place)
-    understood = verdict.understood(files, loading=loading)
-    if listed is not None:
-        _check_same(files, listed)
-    return understood
 
 
 def _whole(place: Place) -> Files:

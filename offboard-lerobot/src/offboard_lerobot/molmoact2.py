@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from offboard_client.errors import InvalidAction
-
+from .fast import NoAction, number_of
 from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
 from .files import Files
 
+#: Of what LeRobot raises where a policy answers no tokens, or does not come to an end of them.
+_SAID_NOTHING = ("no decodable action tokens", "generated no tokens", "did not emit end token")
 _PACK = "molmoact2_pack_inputs"
 _FRAMES = ((PREPROCESSOR, "molmoact2_state_frame_transform"), (POSTPROCESSOR, "molmoact2_action_frame_transform"))
 
@@ -62,18 +63,22 @@ def _option(files: Files, file: str, name: str, option: str) -> Any:
 
 
 def refuse_what_stands_for_nothing(model: Any) -> None:
-    """Let it fail at tokens that stand for no action. LeRobot's answers zeros then."""
+    """Let it raise NoAction at tokens that stand for none. LeRobot's answers zeros then."""
     tokenizer = model._load_discrete_action_tokenizer()
-    decode = tokenizer.decode
+    decode, generate = tokenizer.decode, model._generate_discrete_actions_from_inputs
+
+    def ended(*given: Any, **how: Any) -> Any:
+        try:
+            return generate(*given, **how)
+        except RuntimeError as error:
+            if any(text in str(error) for text in _SAID_NOTHING):
+                raise NoAction(f"no such tokens ({error!s:.80})") from None
+            raise
 
     def checked(tokens: Sequence[Sequence[int]], *, time_horizon: int, action_dim: int) -> Any:
         for row in tokens:
-            try:
-                text = tokenizer.bpe_tokenizer.decode(row)
-            except Exception:
-                text = ""
-            if len(text) != time_horizon * action_dim:
-                raise InvalidAction(f"the policy answered {len(row)} tokens that stand for no action")
+            if (found := number_of(tokenizer, row)) != (wanted := time_horizon * action_dim):
+                raise NoAction(f"{len(row)} tokens for {found} numbers, of {wanted}")
         return decode(tokens, time_horizon=time_horizon, action_dim=action_dim)
 
-    tokenizer.decode = checked
+    tokenizer.decode, model._generate_discrete_actions_from_inputs = checked, ended

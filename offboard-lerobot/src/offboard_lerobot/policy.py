@@ -23,6 +23,7 @@ from .draws import seeded
 from .families import Memory, family_of
 from .files import Files
 from .guidance import Guidance, is_guided, width_said
+from .prompts import shown
 from .sampling import joined, sampling_params
 
 log = logging.getLogger(__name__)
@@ -106,6 +107,8 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         }
         if family.lookback:
             meta["context_absent"] = {"history": _OWN_PAST}
+        if files.fill is not None:
+            meta["state_in_prompt"] = shown(files.fill)
         self.meta = meta
         self._health = Health()
         self._amp = device.type == "cuda" and model.config.use_amp
@@ -140,9 +143,13 @@ class LeRobotPolicy(Policy[LeRobotSession]):
                     # One robot's input broke the batch; by themselves the others will do.
                     groups += [[i] for i in group]
                     continue
+                if isinstance(error, OffboardError):
+                    log.warning("the policy failed on one observation: %s", error.text)
+                    results[group[0]] = error.with_traceback(None)
+                    continue
                 log.exception("the policy failed on one observation")
                 text = f"the policy raised {told(error)}. The server's log has the traceback"
-                results[group[0]] = error if isinstance(error, OffboardError) else PolicyFailed(text)
+                results[group[0]] = PolicyFailed(text)
                 continue
             for i, chunk in zip(group, chunks, strict=True):
                 results[i] = chunk

@@ -16,9 +16,9 @@ from typing import Any, cast
 from offboard_client.errors import LoadFailed
 from offboard_core.checkpoints.remote import is_url
 
-from . import groot, hub, molmoact2, steps
+from . import fast, groot, hub, molmoact2, steps
 from .adapters import base_of
-from .extras import lacking
+from .extras import NOT_IN, lacking
 from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
 from .files import Files
 from .plugins import ADVICE, installed_plugins, is_third_party, with_plugins
@@ -69,7 +69,8 @@ def environment(files: Files) -> str | None:
 
     None: none of those that are served can. Needs no LeRobot here.
     """
-    fitting = [release for release in releases() if fits(files, release)]
+    made = [each for each in releases() if files.type not in NOT_IN.get(each.environment, ())]
+    fitting = [release for release in made if fits(files, release)]
     writer = wrote(files.config, files.steps)
     return next((release.environment for release in (writer, *fitting) if release in fitting and release), None)
 
@@ -118,7 +119,8 @@ def given(files: Files, here: Release, there: str) -> Files:
 
 
 def _check_said(files: Files, here: Release) -> None:
-    if refused := [*_refused(files, here), *_unpaired(files), *groot.refused(files), *molmoact2.refused(files)]:
+    of_its_type = [why for each in (fast, groot, molmoact2) for why in each.refused(files)]
+    if refused := [*_refused(files, here), *_unpaired(files), *of_its_type]:
         raise LoadFailed(f"{files.location} says {'; '.join(refused)}")
 
 

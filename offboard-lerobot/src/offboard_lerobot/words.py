@@ -30,7 +30,8 @@ class Refusal:
 WORDS: Mapping[str, str] = {
     "needed": "shapes the network, or what it computes: goes to LeRobot as it is",
     "described": "says what is read and answered: it becomes the handshake's `observation` and `action`",
-    "announced": "goes to LeRobot, and into the handshake under its own name for the robots to act upon",
+    "announced": "goes to LeRobot, and into the handshake under its own name for the robots to act upon; "
+    "`n_action_steps` of pi0_fast is refused where it is not its `chunk_size`",
     "default": "what a session that does not say `num_inference_steps` gets",
     "filled": "LeRobot fills these cameras itself: no robot is asked for them, the codec does not list them",
     "device": "the machine that trained it; here `--lerobot.device` says which",
@@ -185,6 +186,12 @@ NO_POLICIES: Mapping[str, str] = {
     "robot tells a server that it was",
     "reward_classifier": "drives nothing: it judges what it sees",
     "sarm": "drives nothing: it judges how far a task is",
+}
+
+#: Types that read the state as words → the step that puts it into their prompt.
+STATE_IN_PROMPT: Mapping[str, str] = {
+    "pi05": "pi05_prepare_state_tokenizer_processor_step",
+    "pi0_fast": "pi0_fast_prepare_state_tokenizer_processor_step",
 }
 
 #: Fields that the handshake has, where a checkpoint says something.
