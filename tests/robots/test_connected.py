@@ -64,6 +64,33 @@ def test_a_channel_names_as_many_numbers_as_it_has() -> None:
         Channel(shape=(7,), order=("a", "b"))
 
 
+def test_a_channel_names_each_number_once() -> None:
+    with pytest.raises(ConfigurationError, match=r"order names a twice \(a, b, a\)"):
+        Channel(shape=(3,), order=("a", "b", "a"))
+
+
+@pytest.mark.parametrize(
+    ("order", "fits"),
+    [
+        ((), True),
+        (("x", "y", "z", "qw", "qx", "qy", "qz"), True),
+        (("x", "y", "z", "qx", "qy", "qz", "qw"), False),
+        (("a", "b", "c", "d", "e", "f", "g"), False),
+    ],
+)
+def test_a_pose_is_in_the_protocols_order(order: tuple[str, ...], fits: bool) -> None:
+    pose = Channel(shape=(7,), order=order)
+    for said in (
+        {"measures": {"robot_state.left.ee_pose": pose}, "plays": {}},
+        {"measures": {}, "plays": {"target_pose": pose}},
+    ):
+        if fits:
+            RobotSpec(**said, control_period=0.1)
+            continue
+        with pytest.raises(ConfigurationError, match=r"the protocol has it as x, y, z, w, x, y, z .*leave order away"):
+            RobotSpec(**said, control_period=0.1)
+
+
 @pytest.mark.parametrize("dtype", ["floaty", "str32", "f4,f4", "(99999999999,)f4", "object", "", None])
 def test_a_channel_holds_numbers_or_text(dtype: Any) -> None:
     with pytest.raises(ConfigurationError, match=rf"dtype is {re.escape(repr(dtype))}; .*\(float64, uint8\), or str"):

@@ -271,6 +271,18 @@ DOUBTS: dict[str, tuple[RobotSpec, dict[str, Any], str, str]] = {
         "robot_state.q",
         "the same if joint1,",
     ),
+    "motors whose order the policy does not say": (
+        measuring(motors=Channel(shape=(2,), order=("pan", "lift"))),
+        asking("motors", shape=[2]),
+        "motors",
+        "order: the robot says pan, lift, the policy nothing",
+    ),
+    "motors whose order the robot does not say": (
+        measuring(motors=Channel(shape=(2,))),
+        {**asking("motors", shape=[2]), "conventions": {"motors": "pan, lift"}},
+        "motors",
+        "order: the robot says nothing, the policy pan, lift",
+    ),
     "other numbers of names": (
         ROBOT,
         {**META, "joint_names": ["a", "b"]},
@@ -278,6 +290,33 @@ DOUBTS: dict[str, tuple[RobotSpec, dict[str, Any], str, str]] = {
         "names 6 joints, the policy 2",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("spec", "meta", "name", "says"),
+    [
+        (
+            playing(target_joints=replace(JOINTS, unit="deg")),
+            answering("target_joints", unit="degrees"),
+            "target_joints",
+            "the protocol has target_joints as rad, and limits are held in that",
+        ),
+        (
+            measuring(robot_state__ee_pose=replace(POSE, unit="m, quaternion xyzw")),
+            {**asking("robot_state.ee_pose", unit=None), "conventions": {"quaternion": "x y z w"}},
+            "robot_state.ee_pose",
+            "as w x y z",
+        ),
+    ],
+)
+def test_what_both_mean_otherwise_than_the_protocol_does_not_fit(
+    spec: RobotSpec, meta: dict[str, Any], name: str, says: str
+) -> None:
+    """The limits of the robot's side are the protocol's: in them neither would be held as it is meant."""
+    (mismatch,) = compare(spec, meta, "go").mismatches
+    assert mismatch.name == name
+    assert mismatch.robot == mismatch.policy
+    assert says in mismatch.advice
 
 
 @pytest.mark.parametrize("what", DOUBTS)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import little_environments
 import numpy as np
 import pytest
@@ -94,14 +95,64 @@ def test_nothing_is_played_for_want_of_a_command(robot: GymRobot) -> None:
 
 
 def test_of_a_velocity_and_a_delta_zero_holds_still(spaces: Callable[[str], GymOptions]) -> None:
-    text = FILE.replace("[make]", "[make]\nvelocity = true")
+    text = OWN.replace("[make]", "[make]\nvelocity = true")
     for kind, shares in (("velocity", 1), ("delta", 2)):
         with connected(make_gym(spaces(text.replace("absolute", kind)), ID)) as robot:
             robot.observe()
-            robot.apply({"target_joints": [0.4, -0.4]}, 0.2)
+            robot.apply({"angles": [0.4, -0.4]}, 0.2)
             robot.apply({}, 0.1)
             expected = [[0.4 / shares, -0.4 / shares]] * 2 + [[0, 0]]
             np.testing.assert_allclose(little_environments.made[-1].played, expected, rtol=1e-6)
+
+
+#: Near where floats end.
+FAR = 1.7e308
+
+
+@pytest.fixture
+def seven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Environments whose action is seven numbers, as far as such go, which they look at themselves."""
+    real: Any = little_environments.Reach.__init__
+
+    def made(self: Any, **said: Any) -> None:
+        real(self, **said)
+        self.action_space = gymnasium.spaces.Box(-FAR, FAR, (7,), np.float64)
+
+    def step(self: Any, action: Any) -> Any:
+        assert self.action_space.contains(action)
+        self.played.append(action)
+        return self._seen(), 0.0, False, False, {"is_success": False}
+
+    monkeypatch.setattr(little_environments.Reach, "__init__", made)
+    monkeypatch.setattr(little_environments.Reach, "step", step)
+
+
+SEVEN = FILE.split("[action]")[0] + '[action]\n"target_joints" = { kind = "absolute" }'
+
+
+@pytest.mark.usefixtures("seven")
+def test_a_longer_way_of_a_pose_turns_and_ends_where_it_was_sent(spaces: Callable[[str], GymOptions]) -> None:
+    """Its quaternion has length 1 all the way."""
+    first, last = np.array([0, 0, 0.1, 1, 0, 0, 0.0]), np.array([0, 0, 1, 0, 0, 0, 1.0])
+    with connected(make_gym(spaces(SEVEN.replace("target_joints", "target_pose")), ID)) as robot:
+        robot.observe()
+        robot.apply({"target_pose": first}, 0.1)
+        robot.apply({"target_pose": last}, 0.4)
+        played = np.array(little_environments.made[-1].played)
+    np.testing.assert_array_equal(played[-1], last)
+    np.testing.assert_allclose(np.linalg.norm(played[:, 3:], axis=1), 1, rtol=1e-9)
+    np.testing.assert_allclose(played[2, 3:], [np.cos(np.pi / 4), 0, 0, np.sin(np.pi / 4)], atol=1e-9)
+
+
+@pytest.mark.usefixtures("seven")
+def test_the_longest_way_is_within_its_ends(spaces: Callable[[str], GymOptions]) -> None:
+    """Which are so far apart that their difference is no number."""
+    with connected(make_gym(spaces(SEVEN), ID)) as robot:
+        robot.observe()
+        robot.apply({"target_joints": np.full(7, -FAR)}, 0.1)
+        robot.apply({"target_joints": np.full(7, FAR)}, 0.3)
+        played = np.array(little_environments.made[-1].played)[:, 0]
+    np.testing.assert_allclose(played / FAR, [-1, -1 / 3, 1 / 3, 1])
 
 
 def test_parts_of_an_action_have_names_of_their_own(spaces: Callable[[str], GymOptions]) -> None:
@@ -203,7 +254,39 @@ WRONG: dict[str, tuple[str, str]] = {
     "an action space of another kind": (FILE.replace("[make]", '[make]\nfault = "discrete"'), "only Box spaces"),
     "an action without bounds": (FILE.replace("[make]", '[make]\nfault = "unbounded"'), "say by low and high"),
     "bounds beyond the space's": (FILE.replace('"absolute"', '"absolute", high = 3'), "beyond the space's own"),
-    "a velocity that cannot be 0": (FILE.replace('"absolute"', '"velocity", low = 0.5'), "0, which holds still"),
+    "a velocity that cannot be 0": (OWN.replace('"absolute"', '"velocity", low = 0.5'), "0, which holds still"),
+    "joints that are velocities": (
+        FILE.replace('"absolute"', '"velocity"'),
+        r'kind = "velocity" of target_joints .* as absolute_joints, rad \(R-4\): say kind = "absolute"',
+    ),
+    "a delta that is absolute": (
+        FILE.replace("target_joints", "joint_delta"),
+        r'kind = "absolute" of joint_delta .* added once to the joints .*\(R-5\): say kind = "delta"',
+    ),
+    "velocities that are a delta": (
+        FILE.replace('"target_joints" = { kind = "absolute"', '"joint_velocity.left" = { kind = "delta"'),
+        r'R-6\): say kind = "velocity"',
+    ),
+    "a pose that is turned": (FILE.replace("target_joints", "pose_delta"), r"pose_delta .* R-7.*ActionWrapper"),
+    "a pose of two numbers": (
+        FILE.replace("target_joints", "target_pose"),
+        r"target_pose is \(2,\) float64; .*\(7,\): x y z in m and a unit quaternion w x y z \(R-3\)",
+    ),
+    "a measured pose of two": (FILE.replace("robot_state.q", "robot_state.ee_pose"), r"ee_pose is \(2,\).*O-2"),
+    "a grip of two": (FILE.replace("target_joints", "target_grip"), r"target_grip is \(2,\) .*\(1,\).*R-8"),
+    "a measured grip of two": (FILE.replace("robot_state.q", "grip.left"), r"grip.left is \(2,\) .*O-4"),
+    "joints that are a picture": (
+        FILE.replace("image.exterior", "robot_state.left.q"),
+        r"left.q is \(4, 5, 3\) uint8; .*\(n,\): one number for each joint, in rad \(O-3\)",
+    ),
+    "an instruction of numbers": (FILE.replace("robot_state.q", "task"), r"task is measured as .* a text \(O-6\)"),
+    "an order that names one twice": (
+        FILE.replace('"shoulder", "elbow"', '"elbow", "elbow"'),
+        r"of \[action\]: a channel's order names elbow twice",
+    ),
+    "no name": (FILE.replace("target_joints", " "), "a channel is called ' '; expected a name that can be printed"),
+    "a name that is no text to print": (FILE.replace("target_joints", r"a\u001b[2J"), "can be printed"),
+    "a name of the protocol's own": (FILE.replace("robot_state.q", "offboard.seed"), "is the protocol's own"),
     "an observation of another shape": (FILE.replace("[make]", '[make]\nfault = "shape"'), r"came as \(3,\) float32"),
     "an observation that is not finite": (FILE.replace("[make]", '[make]\nfault = "nan"'), "not finite"),
     "a module that is not there": (FILE.replace("little_env", "no_env"), "no_environments cannot be imported"),

@@ -10,7 +10,7 @@ from ..errors import ConfigurationError, nearest, unknown
 from ..protocol import FPS_RANGE
 from ..robots import Channel, RobotSpec
 from ..wire import ACTIONS, canonical, fits_dtype, fits_shape, measured_unit
-from .meanings import compare_joints, differences, read_meaning
+from .meanings import Meaning, compare_joints, differences, read_meaning
 
 #: The actions that the limits know.
 KNOWN = frozenset(("target_pose", "target_joints", "joint_delta", "target_grip"))
@@ -164,8 +164,22 @@ def _held(
     differ, unclear = differences(robot, policy)
     for what, ours, theirs in differ:
         yield Mismatch(name, f"{what} {ours}", f"{what} {theirs}", "convert it in the robot, once")
+    yield from _as_named(name, unit, robot, policy)
     for what, ours, theirs in unclear:
         yield Doubt(name, f"{what}: the robot says {ours or 'nothing'}, the policy {theirs or 'nothing'}")
+
+
+def _as_named(name: str, unit: str | None, robot: Meaning, policy: Meaning) -> Iterator[Mismatch]:
+    """What both mean alike, and the protocol, and so the limits, otherwise."""
+    protocol = read_meaning(name, None, unit, None, {}).facts
+    for what in sorted(protocol.keys() & robot.facts.keys() - {"frame"}):
+        ours = robot.facts[what]
+        if ours != protocol[what] and policy.facts.get(what) == ours:
+            yield Mismatch(
+                name, f"{what} {ours}", f"{what} {ours}",
+                f"the protocol has {name} as {protocol[what]}, and limits are held in that: convert it in both, or "
+                "give it another name in both",
+            )  # fmt: skip
 
 
 def _shaped(name: str, channel: Channel, field: Mapping[str, Any]) -> Iterator[Mismatch | Doubt]:
@@ -200,6 +214,10 @@ def _ordered(name: str, channel: Channel, meta: Mapping[str, Any]) -> Iterator[M
     elif not _of_joints(name):
         return
     if not theirs or not ours:
+        if name in _OF_MOTORS and (ours or theirs):
+            # Of joints there is one order, from the base on; motors are in whatever order a data set has them.
+            said = f"the robot says {', '.join(ours) or 'nothing'}, the policy {', '.join(theirs) or 'nothing'}"
+            yield Doubt(name, f"order: {said}")
         return
     relation = compare_joints(ours, theirs)
     if relation == "uneven":

@@ -7,6 +7,7 @@ from .calls import STOPPING, Asked, connected, held, not_back
 from .dry import DryRobot, DryTask
 from .entries import GROUP, RobotEntry, Unjudged, choose_robot, list_robots, make_robot, make_task
 from .grid import ControlGrid
+from .names import RULES
 from .poses import Vector, closure, distance, mean_pose, pose, poses, twists, vector
 from .spec import Channel, RobotSpec, check_period
 from .told import number, truth
@@ -15,6 +16,7 @@ __all__ = [
     "Channel",
     "ControlGrid",
     "GROUP",
+    "RULES",
     "STOPPING",
     "DryRobot",
     "DryTask",

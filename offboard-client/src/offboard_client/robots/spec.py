@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigurationError, InvalidAction
+from .names import check_measured, check_played
 from .poses import Vector, vector
 
 
@@ -43,6 +44,11 @@ class Channel:
         if self.order and (not self.shape or self.shape[-1] != len(self.order)):
             raise ConfigurationError(
                 f"a channel of the shape {self.shape} has an order of {len(self.order)} names ({', '.join(self.order)})"
+            )
+        if len(set(self.order)) < len(self.order):
+            twice = next(each for i, each in enumerate(self.order) if each in self.order[:i])
+            raise ConfigurationError(
+                f"a channel's order names {twice} twice ({', '.join(self.order)}); expected each once"
             )
         if self.low is None and self.high is None:
             return
@@ -86,6 +92,8 @@ class RobotSpec:
     (:attr:`Robot.taken`). None: whatever :meth:`Robot.observe` returns was taken together. ``stale_after``: seconds;
     what is older has frozen, which is a failure of the robot. None: nobody can tell. ``simulated``: whether it
     moves in a computer only; what is real is not driven without a limits file.
+
+    Raises ConfigurationError for one of the protocol's names that is declared as what it is not.
     """
 
     measures: Mapping[str, Channel]
@@ -97,6 +105,8 @@ class RobotSpec:
 
     def __post_init__(self) -> None:
         check_period(self.control_period)
+        check_measured(self.measures)
+        check_played(self.plays)
         for name in ("max_skew", "stale_after"):
             value: Any = getattr(self, name)
             # Written so that NaN, which nothing is above, does not switch a check off.

@@ -24,6 +24,7 @@ from .jpeg import QUALITIES, QUALITY, from_jpeg, is_compressible, is_image_name,
 from .json_text import decode_text, encode_text
 from .limits import DEFAULT_LIMITS, ImageBudget, WireLimits
 from .messages import (
+    ALIASES,
     CLOSE_GOING_AWAY,
     CLOSE_MODEL_LOST,
     CLOSE_NORMAL,
@@ -65,6 +66,7 @@ from .spec import (
 
 __all__ = [
     "ACTIONS",
+    "ALIASES",
     "CLOSE_GOING_AWAY",
     "CLOSE_MODEL_LOST",
     "CLOSE_NORMAL",

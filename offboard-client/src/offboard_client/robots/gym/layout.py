@@ -11,10 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ConfigurationError, unknown
-from .. import Channel, Vector
+from ...wire import ACTIONS
+from .. import RULES, Channel, Vector
 from ._gymnasium import gym
 from .spaces_file import Measured, Played
 
+#: What the protocol's names of actions are, as the file says it.
+_KINDS = {
+    "target_pose": "absolute",
+    "target_joints": "absolute",
+    "target_grip": "absolute",
+    "joint_delta": "delta",
+    "joint_velocity": "velocity",
+}
 #: A Box of Gymnasium, and where it is: the keys of the Dict spaces around it.
 Leaf = tuple[tuple[str, ...], Any]
 
@@ -65,6 +74,7 @@ class ActionLayout:
 
     def _part(self, name: str, played: Played) -> Part:
         what = f"{name} of [action]"
+        _check_kind(name, played.kind)
         path, box = _leaf(self._leaves, played.key, what)
         if len(box.shape) != 1 or np.dtype(box.dtype).kind != "f":
             raise ConfigurationError(
@@ -157,6 +167,22 @@ def _walk(space: Any, path: tuple[str, ...] = ()) -> Iterator[Leaf]:
             yield from _walk(inner, (*path, str(key)))
     else:
         yield path, space
+
+
+def _check_kind(name: str, kind: str) -> None:
+    """Raises ConfigurationError where one of the protocol's names would be played as what it is not."""
+    known = name.partition(".")[0]
+    if known == "pose_delta":
+        raise ConfigurationError(
+            f"{name} of [action] turns a pose (the protocol, {RULES[known]}), which is more than renaming: let an "
+            "ActionWrapper compute it, under a name of its own"
+        )
+    if known in _KINDS and kind != _KINDS[known]:
+        raise ConfigurationError(
+            f"kind = {json.dumps(kind)} of {name} of [action]; the protocol has it as {ACTIONS[known][0]}, "
+            f"{ACTIONS[known][1]} ({RULES[known]}): say kind = {json.dumps(_KINDS[known])}, or give what is {kind} "
+            "another name"
+        )
 
 
 def _leaf(boxes: Mapping[tuple[str, ...], Any], key: str | None, what: str) -> Leaf:

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 from ...errors import ConfigurationError, InvalidAction, RobotFailed, brief, told
-from .. import Asked, Channel, Robot, RobotSpec, Vector, number, truth
+from .. import Asked, Channel, Robot, RobotSpec, Vector, mean_pose, number, truth
 from ._gymnasium import gym
 from .layout import ActionLayout, Part, measured_parts, spelled
 from .options import GymOptions
@@ -86,7 +86,7 @@ class GymRobot(Robot):
             for name, part in self._action.parts.items():
                 values[name] = goal[name]
                 if part.kind == "absolute":
-                    self._last[name] = values[name] = start[name] + (goal[name] - start[name]) * (step / steps)
+                    self._last[name] = values[name] = _between(name, start[name], goal[name], step / steps)
                 elif part.kind == "delta":
                     values[name] = goal[name] / steps
             self._step(values)
@@ -191,6 +191,14 @@ class GymRobot(Robot):
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise RobotFailed(f"{name} holds a number that is not finite")
         return value
+
+
+def _between(name: str, start: Vector, goal: Vector, share: float) -> Vector:
+    """So much of the way; of a pose, whose rotation has length 1 on all of it, too."""
+    if name.partition(".")[0] == "target_pose" and share < 1:
+        return mean_pose(np.array([start, goal]), np.array([1 - share, share]))
+    # Neither rounding nor a difference that is no number leads beyond an end, where the space may end, too.
+    return np.clip(start * (1 - share) + goal * share, np.minimum(start, goal), np.maximum(start, goal))
 
 
 def _given(found: Any, method: str, names: tuple[str, ...]) -> Any:
