@@ -15,6 +15,7 @@ if importlib.util.find_spec("offboard_core") is None:
     pytest.skip("needs a server of ours", allow_module_level=True)
 
 from coin import install, planted, wins
+from offboard_client.robots import Robot
 from offboard_core import InferenceServer
 
 
@@ -60,6 +61,21 @@ def test_planted_rates_get_the_right_verdicts(tmp_path: Path, capsys: pytest.Cap
     assert {path.name for path in (tmp_path / "e").iterdir()} == {
         "trials.jsonl", "conditions.json", "report.md", "report.json", "report.csv", "report.html",
     }  # fmt: skip
+
+
+@pytest.mark.usefixtures("coin")
+def test_a_robot_that_is_not_let_go_of_in_the_end_is_told_behind_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def close(robot: Any) -> None:
+        raise OSError("no more torque")
+
+    monkeypatch.setattr(Robot, "close", close)
+    with serve(one=0.9, other=0.1) as server:
+        assert evaluate(server, tmp_path, "--models=one,other", "--episodes=2") == 1
+    assert len(trials(tmp_path)) == 4
+    assert len(report(tmp_path)["models"]) == 2
+    assert capsys.readouterr().err.endswith("offboard: the robot failed in close: OSError: no more torque\n")
 
 
 @pytest.mark.usefixtures("coin")

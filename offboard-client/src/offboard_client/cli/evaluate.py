@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigurationError, counted
+from ..errors import ConfigurationError, OffboardError, counted
 from ..evaluation import (
     Evaluation,
     Station,
@@ -91,13 +91,20 @@ class _Command:
             evaluation = Evaluation(
                 log, self.options.until == "decided", self.options.go_on, on_trial=Progress(log, self.line, self.mask)
             )
-            interrupted = False
+            interrupted, failed = False, None
             try:
                 if evaluation.left and evaluation.ended is None:
                     self._play(evaluation)
             except KeyboardInterrupt:
                 interrupted = True
-            return self._finish(log, evaluation, interrupted)
+            except OffboardError as error:  # behind the last trial, too: the report is of what was played
+                if not log.trials:
+                    raise
+                failed = error
+            status = self._finish(log, evaluation, interrupted)
+            if failed is not None:
+                raise failed
+            return status
 
     def _same_conditions(self, begun: bool) -> None:
         """Trials under other conditions are no trials of one evaluation. Raises ConfigurationError, saying which."""

@@ -113,7 +113,7 @@ def play(
             with nullcontext() if keyboard is None else keyboard.listening():
                 driver.run(length, options.seed)
             report.gave_up = driver.gave_up
-    except (KeyboardInterrupt, *ENDING) as error:
+    except (KeyboardInterrupt, OffboardError) as error:
         if not report.episodes:
             raise
         report.interrupted |= isinstance(error, KeyboardInterrupt)
