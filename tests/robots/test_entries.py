@@ -18,6 +18,7 @@ from offboard_process import in_process
 from plugin_dists import write_plugin
 
 LIGHT = """
+    import dataclasses
     from offboard_client.robots import RobotEntry
     it = RobotEntry(summary="An arm.", {})
 """
@@ -261,6 +262,10 @@ BROKEN = {
     "leaves": ("raise SystemExit(3)", "SystemExit: 3"),
     "lacks": ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
     "another": ("it = 3", "TypeError: another_plugin_of_dist_another:it is no RobotEntry"),
+    "lines": (
+        "from offboard_client.robots import RobotEntry\nit = RobotEntry(summary='An\\narm.', factory='a:b')",
+        "TypeError: the summary of lines_plugin_of_dist_lines:it is 'An\\narm.'; expected one line of text",
+    ),
     "nothing": ("", "AttributeError: module 'nothing_plugin_of_dist_nothing' has no attribute 'it'"),
 }
 
@@ -279,7 +284,19 @@ def test_a_broken_robot_is_a_row_with_its_cause_and_an_error_for_who_asks_for_it
     assert raised.value.text == f"the robot {name!r} cannot be had: dist-{name} 1.0 is broken: {cause}"
     helped = in_process("run", "--help")
     assert helped.returncode == 0
-    assert f"cannot be used (dist-{name} 1.0): {cause.partition(chr(10))[0]}" in helped.stdout
+    assert f"cannot be used (dist-{name} 1.0): {cause.partition(chr(10))[0]}"[:110] in helped.stdout
+
+
+def test_options_that_a_program_makes_are_checked_as_those_of_a_command_line(install) -> None:
+    install("arm", ARM)
+    arm = choose_robot("arm")
+    options = arm.options()
+    says = r"^the option 'slow' of arm of dist-arm 1\.0 expects true or false, not 1$"
+    with pytest.raises(ConfigurationError, match=says):
+        make_robot(arm, options(slow=1))
+    with pytest.raises(ConfigurationError, match=r"the option 'port' of arm .* expects text, not 3"):
+        make_robot(arm, options(port=3))
+    assert isinstance(make_robot(arm, options(port="COM3", slow=True)), Robot)
 
 
 @pytest.mark.parametrize(
@@ -320,6 +337,20 @@ def test_two_robots_of_one_name_are_told_apart_by_nobody(install) -> None:
         ("factory=exit", "arm: the factory of dist-arm 1.0 failed: SystemExit"),
         ("factory=3, options=3", "arm: the options of dist-arm 1.0 are 3, which is no dataclass"),
         ("factory=3, options=exit, part='X'", "arm: the options of dist-arm 1.0 failed: SystemExit"),
+        (
+            "factory=3, options=dataclasses.make_dataclass('O', [('a', 'Nope', 1)])",
+            "arm: the types of the options types.O of dist-arm 1.0 cannot be had: NameError: name 'Nope'",
+        ),
+        (
+            "factory=3, options=dataclasses.make_dataclass("
+            "'O', [('a', int, dataclasses.field(default_factory=lambda: {}['a']))])",
+            "the options of the robot arm of dist-arm 1.0 cannot be made: KeyError: 'a'",
+        ),
+        (
+            "factory=3, options=dataclasses.make_dataclass("
+            "'O', [('a', int, 1)], namespace={'__post_init__': lambda self: {}['b']})",
+            "the options of the robot arm of dist-arm 1.0 cannot be made: KeyError: 'b'",
+        ),
     ],
 )
 def test_an_entry_with_anything_wrong_in_it_is_its_packages_fault(
@@ -349,6 +380,27 @@ def test_a_robot_that_cannot_be_connected_ends_the_run_before_a_policy_is_asked(
     done = in_process("run", "arm", "127.0.0.1:1", path=tmp_path)
     assert (done.returncode, done.stdout) == (1, "closed\n")
     assert done.stderr == "offboard: the robot failed in connect: OSError: no such port\n"
+
+
+@pytest.mark.parametrize("call", ["stop", "close"])
+def test_one_that_cannot_be_let_go_of_behind_its_last_episode_is_told_with_the_report(
+    install, tmp_path: Path, call: str
+) -> None:
+    """``stop`` at its second time: the first is the end of the episode."""
+    first = "self.calls.append(1); self.calls[1:] and " if call == "stop" else ""
+    said = {"stop": "stopped", "close": "closed"}[call]
+    install("arm", ARM.replace(f'print("{said}")', f"{first}exec('raise OSError(\"brake\")')"))
+    with InferenceServer({"stay": lambda: lambda seen: None}, port=0, fps=10) as server:
+        line = "run", "arm", f"127.0.0.1:{server.port}", "--seconds", "0.2", *ANYWHERE
+        done = in_process(*line, "--json", path=tmp_path)
+        shown = in_process(*line, path=tmp_path)
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert (report["episodes"], report["failures"]) == (1, {})
+    assert report["end_failure"] == f"the robot failed in {call}: OSError: brake"
+    for each in (done, shown):
+        assert each.returncode == 1
+        assert each.stderr.endswith(f"offboard: the robot failed in {call}: OSError: brake\n")
+    assert re.search(rf"in the end +│ the robot failed in {call}: OSError: brake", shown.stdout), shown.stdout
 
 
 def test_a_robot_that_fails_midway_has_its_report(install, tmp_path: Path) -> None:

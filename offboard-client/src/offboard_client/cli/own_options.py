@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 
 import tyro
 
-from ..errors import BadParameter, ConfigurationError
+from ..errors import BadParameter, ConfigurationError, OffboardError, told
 from ..play import PolicyEntry
 from ..plugins import Chosen, Found, UsageError, asked
 from ..robots import RobotEntry
@@ -26,7 +26,7 @@ def robots_part(robot: Chosen[RobotEntry]) -> Part:
 def parse_together(parts: Mapping[str, Part], arguments: Sequence[str], command: str, summary: str) -> Any:
     """An object with an instance of each part under its name. The help shows them in their order.
 
-    Raises UsageError for what they refuse, ConfigurationError where two declare the same option.
+    Raises UsageError for what they refuse, ConfigurationError where two declare the same option or one fails.
     """
     _check_apart(parts)
     fields = [(name, Annotated[options, tyro.conf.arg(name="")]) for name, (_, options) in parts.items()]
@@ -37,6 +37,13 @@ def parse_together(parts: Mapping[str, Part], arguments: Sequence[str], command:
         raise UsageError(error.text) from error
     except ValueError as refused:  # tyro reports it itself only for options that have a prefix of their own
         raise UsageError(f"offboard {command} refuses its options: {refused}") from refused
+    except (OffboardError, UsageError):
+        raise
+    except Exception as failed:  # a default or a check of somebody else's
+        others = [owner for owner, _ in parts.values() if not owner.startswith("offboard ")]
+        raise ConfigurationError(
+            f"the options of {' or '.join(others) or 'offboard'} cannot be made: {told(failed)}"
+        ) from failed
 
 
 def _check_apart(parts: Mapping[str, Part]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .commands import Command, UsageError
 from .entries import Chosen, Entry, Maker, NoOptions
 from .entry_points import import_attr
-from .options import build, changeable, describe, parse_value
+from .options import build, changeable, check_options, describe, parse_value
 
 if TYPE_CHECKING:
     from .discovery import Found, asked, choose, discover, load, only, points, provider
@@ -24,6 +24,7 @@ __all__ = [
     "asked",
     "build",
     "changeable",
+    "check_options",
     "choose",
     "describe",
     "discover",

@@ -42,6 +42,9 @@ def load(point: EntryPoint, kind: type[T]) -> T:
     found = point.load()
     if not isinstance(found, kind):
         raise TypeError(f"{point.value} is no {kind.__name__}")
+    summary: Any = getattr(found, "summary", "")
+    if not (isinstance(summary, str) and summary.isprintable()):
+        raise TypeError(f"the summary of {point.value} is {summary!r:.60}; expected one line of text")
     return found
 
 

@@ -7,12 +7,14 @@ The module that holds an entry is imported for listings and help, so it stays li
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ..errors import ConfigurationError, OffboardError, told
 from .entry_points import import_attr
+from .options import check_options
 
 E = TypeVar("E", bound="Entry")
 
@@ -74,11 +76,18 @@ class Maker:
             ) from error
 
     def options(self, found: Any) -> type[Any]:
-        """``found``, if it is a dataclass."""
+        """``found``, if it is a dataclass whose annotations can be had."""
         if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
             raise ConfigurationError(
                 f"{self.name}: the options of {self.provider} are {found!r:.80}, which is no dataclass"
             )
+        try:
+            typing.get_type_hints(found)
+        except Exception as error:
+            raise ConfigurationError(
+                f"{self.name}: the types of the options {found.__module__}.{found.__qualname__} of {self.provider} "
+                f"cannot be had: {told(error)}"
+            ) from error
         return found
 
     def make(self, factory: Any, expected: type[Any], *args: Any, **kwargs: Any) -> Any:
@@ -129,5 +138,7 @@ class Chosen(Generic[E]):
 
     def make(self, expected: type[Any], options: Any, *more: Any) -> Any:
         """What the factory makes of its options, its part if it takes one, and ``more``. Raises ConfigurationError."""
+        if dataclasses.is_dataclass(options):
+            check_options(options, f"{self} of {self.provider}")
         part = () if self.entry.part is None else (self.part,)
         return self.maker.make(self.entry.factory, expected, options, *part, *more)

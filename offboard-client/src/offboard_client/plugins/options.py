@@ -14,10 +14,11 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast
 
-from ..errors import BadParameter, OffboardError, told, unknown
+from ..errors import BadParameter, ConfigurationError, OffboardError, told, unknown
 
 T = TypeVar("T")
 
@@ -79,6 +80,19 @@ def build(cls: type[T], overrides: Mapping[str, Any], where: str, error: type[Of
         raise
     except (Exception, SystemExit) as failed:
         raise error(f"{where} cannot be given its options: {told(failed)}") from failed
+
+
+def check_options(options: Any, where: str) -> None:
+    """Raises ConfigurationError where a field of the dataclass ``options`` is not of its annotated type.
+
+    A command line makes them of the right types; a program may make them of any. ``where`` is their owner, as in
+    :func:`build`. Of annotations that options on a command line cannot have nothing is known, and nothing refused.
+    """
+    hints = typing.get_type_hints(type(options))
+    for each in dataclasses.fields(options):
+        name, value = each.name, cast("Any", getattr(options, each.name))
+        if not _suits(value, hints[name]):
+            raise ConfigurationError(f"the option {name!r} of {where} expects {_spell(hints[name])}, not {value!r:.60}")
 
 
 def parse_value(text: str) -> Any:
@@ -157,6 +171,27 @@ def _fit(value: Any, hint: Any) -> Any:
         entries = cast("Mapping[Any, Any]", value)
         return {_fit(key, args[0]): _fit(entry, args[1]) for key, entry in entries.items()}
     raise _Misfit
+
+
+def _suits(value: Any, hint: Any) -> bool:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(_suits(value, choice) for choice in args)
+    if origin is Literal:
+        return any(type(choice) is type(value) and choice == value for choice in args)
+    if hint in (float, int):
+        return not isinstance(value, bool) and isinstance(value, Real if hint is float else Integral)
+    if hint in (bool, str, Path, type(None)):
+        return isinstance(value, hint)
+    if origin in (tuple, list):
+        if not isinstance(value, (tuple, list)):
+            return False
+        items = cast("list[Any]", value)
+        each = args[:1] * len(items) if origin is list or args[1:] == (...,) else args
+        return len(each) == len(items) and all(map(_suits, items, each))
+    if origin in (dict, Mapping) and isinstance(value, Mapping):
+        return all(_suits(key, args[0]) and _suits(each, args[1]) for key, each in cast("Any", value).items())
+    return origin not in (dict, Mapping)
 
 
 def _fit_items(values: list[Any], hint: Any) -> Any:

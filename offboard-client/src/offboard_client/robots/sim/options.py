@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from ...errors import ConfigurationError
 
@@ -23,5 +23,6 @@ class SimOptions:
     """With `--clock real`: how often the cameras take a picture each, Hz; less often where rendering takes longer."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.camera_rate <= 1000:
-            raise ConfigurationError(f"the camera rate is {self.camera_rate}; expected Hz, above 0 and at most 1000")
+        rate: Any = self.camera_rate
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 1000:
+            raise ConfigurationError(f"the camera rate is {rate!r:.40}; expected Hz, above 0 and at most 1000")
