@@ -51,6 +51,7 @@ def make(plugin: Path, tmp_path: Path) -> Callable[..., Robot]:
 
 class TestStandIn(RobotConformance):
     name = "lerobot:stand_in"
+    misread = 1000.0
 
     @pytest.fixture
     def options(self, chosen: Chosen[RobotEntry], plugin: Path, tmp_path: Path) -> Any:
@@ -146,6 +147,8 @@ def test_a_calibration_of_other_motors_is_told(make: Callable[..., Robot], tmp_p
     for ranges, says in (
         ({name: RANGES[name] for name in MOTORS[:5]}, "this arm has shoulder_pan"),
         ({**RANGES, "wrist_roll": (5, 5)}, "wrist_roll go from 5 to 5"),
+        ({**RANGES, "wrist_roll": (0, 10**7)}, "wrist_roll go from 0 to 10000000, and a turn of it has 4096"),
+        ({**RANGES, "gripper": (-(10**7), 5)}, "gripper go from -10000000 to 5, and a turn of it has 4096"),
         (dict(sorted(RANGES.items())), r"shoulder_pan with the id 4; this arm's has 1"),
     ):
         write_calibration(tmp_path, ranges)
@@ -184,6 +187,91 @@ def test_no_set_point_begins_at_a_reading_that_a_second_one_contradicts(
         with pytest.raises(RobotFailed, match=f"elbow_flex is said to be at 10 and then at {wrong:g}"):
             go_on()
         assert robot._bus.at == before
+
+
+def test_it_begins_where_the_command_was_checked(make: Callable[..., Robot]) -> None:
+    """What whoever watches the run was told in between is nothing to go on from."""
+    robot: Any = make()
+    limits = SafetyLimits(workspace_low=None, workspace_high=None)
+    guard = Guard(robot, limits, {"action_fps": 10.0})
+    with connected(robot):
+        seen, sent = robot.observe(), list[float]()
+        (command,) = guard.plan([{"action": {"target_grip": np.array([0.5])}, "timestamp": 0.0}], seen)
+        robot._bus.at["elbow_flex"] = 80.0
+        robot.state()
+        robot._bus.at["elbow_flex"] = 10.0
+        send = robot._device.send_action
+        robot._device.send_action = lambda action: (sent.append(action["elbow_flex.pos"]), send(action))[1]
+        command.play_on(robot)
+        np.testing.assert_allclose(sent, [10.0] * 5)
+
+
+ODD: dict[str, tuple[Any, str]] = {
+    "an array": (np.array([10.0]), r"has elbow_flex at array\(\[10\.\]\); expected a number"),
+    "text": ("10", "has elbow_flex at '10'; expected a number"),
+    "a boolean": (True, "has elbow_flex at True; expected a number"),
+    "a complex number": (1 + 2j, "has elbow_flex at .*; expected a number"),
+}
+
+
+@pytest.mark.parametrize(("value", "says"), ODD.values(), ids=ODD)
+def test_a_position_that_is_no_number_is_told(make: Callable[..., Robot], value: Any, says: str) -> None:
+    robot: Any = make()
+    with connected(robot):
+        robot._bus.at["elbow_flex"] = value
+        for ask in (robot.observe, robot.state):
+            with pytest.raises(RobotFailed, match=says):
+                ask()
+
+
+@pytest.mark.parametrize("at", [400.0, -50.0])
+def test_a_gripper_beyond_its_range_is_neither_open_nor_closed(make: Callable[..., Robot], at: float) -> None:
+    robot: Any = make()
+    with connected(robot):
+        robot._bus.at["gripper"] = at
+        with pytest.raises(RobotFailed, match=f"the gripper is said to be at {at:g} of a range from 0 to 100"):
+            robot.observe()
+        robot._bus.at["gripper"] = 102.0  # pressed
+        np.testing.assert_array_equal(robot.observe()["grip"], [0.02])
+
+
+@pytest.mark.parametrize(
+    ("sent", "says"),
+    [
+        (None, "has sent a NoneType; expected a map"),
+        ([1.0], "has sent a list; expected a map"),
+        ({"shoulder_pan.pos": "10"}, r"shoulder_pan\.pos was to be sent 10, and LeRobot's robot has sent '10'"),
+        ({"shoulder_pan.pos": np.array([10.0])}, r"and LeRobot's robot has sent array\(\[10\.\]\)"),
+    ],
+)
+def test_what_it_says_that_it_has_sent_is_read(make: Callable[..., Robot], sent: Any, says: str) -> None:
+    robot: Any = make()
+    with connected(robot):
+        seen = robot.observe()
+        robot._device.send_action = lambda action: sent
+        with pytest.raises(RobotFailed, match=says):
+            robot.apply({"target_motors": seen["motors"]}, robot.control_period)
+
+
+def test_an_observation_that_is_no_map_is_told(make: Callable[..., Robot]) -> None:
+    robot: Any = make()
+    with connected(robot):
+        robot._device.get_observation = lambda: None
+        with pytest.raises(RobotFailed, match="observation is a NoneType; expected a map"):
+            robot.observe()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"rate": "50"}, "the rate is '50'; expected"),
+        ({"rate": True}, "the rate is True; expected"),
+        ({"gripper_open": 50}, "the option 'gripper_open' of lerobot:stand_in of .* expects one of 100, 0, not 50"),
+    ],
+)
+def test_options_of_the_wrong_type_are_told(make: Callable[..., Robot], options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        make(**options)
 
 
 def test_an_arm_that_is_read_beyond_its_range_is_sent_nothing(make: Callable[..., Robot]) -> None:

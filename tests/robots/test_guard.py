@@ -13,6 +13,38 @@ from offboard_client.errors import BadObservation, ConfigurationError, InvalidAc
 from offboard_client.play import Guard, RobotLimits, SafetyLimits
 from planar_arm import HOME, Planar, PlanarArm, Solvable
 
+# -- where a command was checked -------------------------------------------------------------------------------
+
+
+def test_a_command_says_what_it_was_compared_with_until_the_arm_is_commanded() -> None:
+    arm = PlanarArm(Solvable())
+    guard, seen = guard_of(arm), arm.observe()
+    chunk = [*rows(moved(0.1, 0, 0), moved(0.2, 0, 0))]
+    assert [command.start is seen for command in guard.plan(chunk, seen)] == [True, False]
+    later = arm.observe()
+    assert [command.start is later for command in guard.plan(None, later)] == [True]
+    assert next(guard.bring({"target_joints": HOME}, lambda: later)).start is later
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_it_is_handed_to_a_robot_that_takes_it(takes: bool) -> None:
+    given: list[Any] = []
+
+    class Takes(PlanarArm):
+        def apply(self, action: Any, seconds: float, start: Any = None) -> None:
+            given.append(start)
+
+    class DoesNot(PlanarArm):
+        def apply(self, action: Any, seconds: float) -> None:
+            given.append(None)
+
+    arm = (Takes if takes else DoesNot)(Solvable())
+    seen = arm.observe()
+    for command in guard_of(arm).plan(rows(moved(0.1, 0, 0), moved(0.2, 0, 0)), seen):
+        command.play_on(arm)
+    assert [start is seen for start in given] == [takes, False]
+
+
 # -- rows that are not played --------------------------------------------------------------------------------
 
 

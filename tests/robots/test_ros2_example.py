@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import ros2_standin
 from offboard_client.errors import ConfigurationError, InvalidAction, RobotFailed
+from offboard_client.play import Guard, SafetyLimits
 from offboard_client.plugins import Chosen
 from offboard_client.robots import Robot, RobotEntry, connected
 from offboard_client.testing import RobotConformance
 from offboard_process import in_process
 from ros2_standin import Message, Node, picture
+from waits import until
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "examples" / "offboard-ros2"
@@ -54,6 +56,7 @@ def make(installed: Path) -> Callable[..., Robot]:
 
 class TestArm(RobotConformance):
     name = "ros2"
+    misread = 1000.0
 
     @pytest.fixture
     def options(self, chosen: Chosen[RobotEntry], installed: Path) -> Any:
@@ -169,6 +172,75 @@ def test_pictures_of_any_order_become_rgb(encoding: str) -> None:
     short.data = short.data[:-1]
     with pytest.raises(RobotFailed, match="too few for its size"):
         messages.picture(short, topic)
+
+
+def test_it_begins_where_the_command_was_checked(make: Callable[..., Robot], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One message in between that is wrong, as of an encoder that wraps, is nothing to go on from."""
+    limits = SafetyLimits(workspace_low=None, workspace_high=None)
+    with connected(make()) as robot:
+        node = ros2_standin.nodes[-1]
+        seen = robot.observe()
+        guard = Guard(robot, limits, {"action_fps": 10.0})
+        (command,) = guard.plan([{"action": {"target_joints": seen["robot_state.q"]}, "timestamp": 0.0}], seen)
+        monkeypatch.setattr(node, "say", lambda: None)  # until then
+        node.heard["/joint_states"](Message(name=list(ros2_standin.JOINTS), position=[2.8, 0.1, 0.1]))
+        robot.state()  # whoever watches the run has asked for it, too
+        command.play_on(robot)
+        for topic, message in node.told:
+            assert topic == "/arm"
+            np.testing.assert_allclose(message.points[0].positions, [0.1, 0.1])
+        assert len(node.told) == 5
+
+
+SAYS: dict[str, tuple[dict[str, Any], str]] = {
+    "a joint twice": (
+        {"name": ["shoulder", "elbow", "finger", "shoulder"], "position": [0.1, 0.1, 0.1, 2.9]}, "names shoulder twice",
+    ),
+    "text": ({"position": ["0.3"] * 3}, r"says \['0.3', '0.3'\], which are no numbers"),
+    "nothing": ({"position": [None] * 3}, "which are no numbers"),
+    "no positions": ({"position": None}, "/joint_states says what no sensor_msgs/msg/JointState says: TypeError"),
+    "no names": ({"name": None}, "/joint_states says what no sensor_msgs/msg/JointState says: TypeError"),
+    "no number": ({"position": [float("nan")] * 3}, "which is not finite"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "says"), SAYS.values(), ids=SAYS)
+def test_a_message_that_nobody_can_read_is_one_error_and_nothing_is_sent(
+    make: Callable[..., Robot], monkeypatch: pytest.MonkeyPatch, said: dict[str, Any], says: str
+) -> None:
+    with connected(make()) as robot:
+        node = ros2_standin.nodes[-1]
+        robot.observe()
+        monkeypatch.setattr(node, "say", lambda: None)
+        node.heard["/joint_states"](Message(**{"name": list(ros2_standin.JOINTS), "position": [0.1] * 3, **said}))
+        for ask in (robot.observe, robot.state):
+            with pytest.raises(RobotFailed, match=says):
+                ask()
+        assert node.told == []
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["silent", "the same again and again"])
+def test_what_is_too_old_is_a_failure(make: Callable[..., Robot], monkeypatch: pytest.MonkeyPatch, again: bool) -> None:
+    with connected(make(CONTRACT.replace("stale_after = 0.5", "stale_after = 0.2"))) as robot:
+        node = ros2_standin.nodes[-1]
+        robot.observe()
+        header = Message(stamp=Message(sec=7, nanosec=9))
+        same = Message(header=header, name=list(ros2_standin.JOINTS), position=[0.1] * 3)
+        monkeypatch.setattr(node, "say", lambda: node.heard["/joint_states"](same) if again else None)
+        told: list[str] = []
+
+        def failed() -> bool:
+            try:
+                robot.state()
+            except RobotFailed as error:
+                told.append(error.text)
+            return bool(told)
+
+        until(failed, "it is too old")
+        assert re.search(
+            r"^/(joint_states|tool) has said nothing new for 0\.\d+ s, and stale_after allows 0\.2", told[0]
+        )
+        assert node.told == []
 
 
 def test_numbers_that_are_none_are_a_failure() -> None:

@@ -39,6 +39,7 @@ class Arm(Robot):
         measures={"robot_state.q": JOINTS, "robot_state.ee_pose": POSE, "grip": Channel(shape=(1,))},
         plays={"target_joints": JOINTS},
         control_period=0.1,
+        simulated=True,
     )
     kinematics = Plane()
     realtime = False
@@ -150,6 +151,13 @@ class PlaysNaN(Arm):
         super().apply({name: np.nan_to_num(value) for name, value in action.items()}, seconds)
 
 
+class ReadsAnewWhereItBegins(Arm):
+    def apply(self, action, seconds):
+        if action:
+            begin = self.state()["robot_state.q"]
+            self.q = begin + (self.checked(action)["target_joints"] - begin)
+
+
 class CannotBeStopped(Arm):
     def stop(self):
         pass
@@ -250,6 +258,7 @@ ROBOTS = [
     (MovesBeforeItLooks, RobotLaws.test_what_it_cannot_play_is_refused_before_anything_moves),
     (LeavesOutWhatItDoesNotKnow, RobotLaws.test_what_it_cannot_play_is_refused_before_anything_moves),
     (PlaysNaN, RobotLaws.test_what_it_cannot_play_is_refused_before_anything_moves),
+    (ReadsAnewWhereItBegins, RobotLaws.test_a_wrong_reading_after_the_check_moves_nothing),
     (CannotBeStopped, RobotLaws.test_a_stop_ends_what_is_under_way),
     (LooksOnlyWhenItBegins, RobotLaws.test_a_stop_ends_what_is_under_way),
     (ForgetsThatItWasStopped, RobotLaws.test_a_stop_ends_what_is_under_way),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any, cast
 
 import numpy as np
@@ -96,21 +97,21 @@ class Arm(Robot):
         seen = self._read(lambda: self._bus.sync_read("Present_Position"))
         return self._measured([seen.get(name) for name in self._units.names])
 
-    def apply(self, action: Mapping[str, Any], seconds: float) -> None:
+    def apply(self, action: Mapping[str, Any], seconds: float, start: Mapping[str, Any] | None = None) -> None:
         """A set-point each control period, evenly from the last one, or from where the arm is."""
         if self._stopped.is_set():
             return
         checked = self.checked(action)
         if checked and self._sent is None:
-            self._sent = self._standing()
-        goal, start = self._goal(checked), self._sent
+            self._sent = self._standing(None if start is None else start[MOTORS])
+        goal, begin = self._goal(checked), self._sent
         periods = round(seconds / self.control_period)
         for period in range(1, periods + 1):
             self._grid.next()
             if self._stopped.is_set():
                 return
-            if goal is not None and start is not None:
-                self._send(start + (goal - start) * (period / periods))
+            if goal is not None and begin is not None:
+                self._send(begin + (goal - begin) * (period / periods))
         self._grid.rest()
 
     def stop(self) -> None:
@@ -139,7 +140,10 @@ class Arm(Robot):
         while True:
             left -= 1
             try:
-                return read()
+                seen: Any = read()
+                if not isinstance(seen, Mapping):
+                    raise RobotFailed(f"the arm's observation is a {type(seen).__name__}; expected a map")
+                return cast("Mapping[str, Any]", seen)
             except (OSError, RuntimeError) as error:
                 if not (left and isinstance(error, ConnectionError)):
                     raise RobotFailed(f"the arm cannot be observed: {_advised(error, _ON_READING)}") from error
@@ -160,12 +164,13 @@ class Arm(Robot):
         joints, grip = self._units.protocol(self._sent)
         return self._units.motors(action.get("target_joints", joints), action.get("target_grip", grip))
 
-    def _standing(self) -> Vector:
-        """Where the arm stands, from which set-points begin: no limit has seen these, so a second reading has to agree.
+    def _standing(self, seen: Vector | None = None) -> Vector:
+        """Where the arm stands, from which set-points begin: a second reading has to agree with what was ``seen``.
 
-        Raises RobotFailed, before anything is sent.
+        Without ``seen`` that is the last reading. Raises RobotFailed, before anything is sent.
         """
-        seen, again = self._seen, cast("Vector", self.state()[MOTORS])
+        seen = self._seen if seen is None else seen
+        again = cast("Vector", self.state()[MOTORS])
         seen = again if seen is None else seen
         share = _AGREE * (self._units.high - self._units.low)
         wrong = (np.abs(again - seen) > share) | (seen < self._units.low - share) | (seen > self._units.high + share)
@@ -180,20 +185,33 @@ class Arm(Robot):
 
     def _send(self, motors: Vector) -> None:
         told_motors = {f"{name}.pos": float(value) for name, value in zip(self._units.names, motors, strict=True)}
-        sent: Mapping[str, Any] = self._device.send_action(dict(told_motors))
+        sent: Any = self._device.send_action(dict(told_motors))
         self._sent = motors
+        if not isinstance(sent, Mapping):
+            raise RobotFailed(
+                f"LeRobot's robot says that it has sent a {type(sent).__name__}; expected a map of motors"
+            )
         for name, value in told_motors.items():
-            if not abs(float(sent.get(name, np.nan)) - value) <= _ROUNDED:
-                raise RobotFailed(f"{name} was to be sent {value:.4g}, and LeRobot's robot has sent {sent.get(name)}")
+            told_back: Any = cast("Mapping[str, Any]", sent).get(name)
+            if not _is_number(told_back) or not abs(float(told_back) - value) <= _ROUNDED:
+                raise RobotFailed(f"{name} was to be sent {value:.4g}, and LeRobot's robot has sent {told_back!r:.80}")
 
     def _measured(self, motors: list[Any]) -> dict[str, Any]:
         if lacking := [name for name, value in zip(self._units.names, motors, strict=True) if value is None]:
             raise RobotFailed(f"the arm's observation has no {', '.join(lacking)}")
+        for name, value in zip(self._units.names, motors, strict=True):
+            if not _is_number(value):
+                raise RobotFailed(f"the arm's observation has {name} at {value!r:.80}; expected a number")
         found: Vector = np.array(motors, np.float64)
         if not np.isfinite(found).all():
             raise RobotFailed(f"the motors are at {found.tolist()}, which is not finite")
-        self._seen = found
         joints, grip = self._units.protocol(found)
+        if self._units.gripper and not -100 * _AGREE <= found[-1] <= 100 * (1 + _AGREE):
+            raise RobotFailed(
+                f"the gripper is said to be at {found[-1]:.4g} of a range from 0 to 100: neither open nor closed. "
+                "Calibrate it with lerobot-calibrate, and look at the motor"
+            )
+        self._seen = found
         # A gripper that is pressed gives way by a hair.
         return {"robot_state.q": joints, MOTORS: found} | ({} if grip is None else {"grip": np.clip(grip, 0, 1)})
 
@@ -225,6 +243,10 @@ def _cameras(device: Any, units: MotorUnits) -> dict[str, tuple[int, int, int]]:
             "for it (docs/how-to/own-robot.md)"
         )
     return {name: tuple(shape) for name, shape in measured.items()}
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Real)
 
 
 def _advised(error: Exception, advice: Mapping[str, str]) -> str:

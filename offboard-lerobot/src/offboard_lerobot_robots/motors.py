@@ -83,6 +83,12 @@ def read_units(bus: Any, calibration: Mapping[str, Any], file: Any, open_at: flo
                 f"the calibration {file} has the motor {name} go from {each.range_min} to {each.range_max}, nowhere; "
                 "calibrate it anew"
             )
+        turn: int = bus.model_resolution_table[bus.motors[name].model]
+        if each.range_max - each.range_min > turn:
+            raise ConfigurationError(
+                f"the calibration {file} has the motor {name} go from {each.range_min} to {each.range_max}, and a turn "
+                f"of it has {turn}; calibrate it anew"
+            )
         if each.id != bus.motors[name].id:
             raise ConfigurationError(
                 f"the calibration {file} is of a motor {name} with the id {each.id}; this arm's has "

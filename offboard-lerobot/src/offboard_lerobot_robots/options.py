@@ -24,5 +24,6 @@ class ArmOptions:
     """The config of LeRobot's robot by its fields' names; on a command line `--robot.NAME VALUE`."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.rate <= 1000:
-            raise ConfigurationError(f"the rate is {self.rate:g}; expected set-points per second, from 1 to 1000")
+        rate: Any = self.rate
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 1 <= rate <= 1000:
+            raise ConfigurationError(f"the rate is {rate!r:.40}; expected set-points per second, from 1 to 1000")

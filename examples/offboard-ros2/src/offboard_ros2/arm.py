@@ -14,7 +14,7 @@ from offboard_client.robots import ControlGrid, Robot
 
 from . import messages
 from .contract import IMAGE, MEASURED, POSE, TRAJECTORY, Topic, read_contract
-from .messages import Vector
+from .messages import Stamp, Vector
 from .ros import Publisher, Ros, message_type
 
 
@@ -40,9 +40,11 @@ class Arm(Robot):
         self._ros: Ros | None = None
         self._publishers: dict[str, tuple[Publisher, Callable[[], Any]]] = {}
         self._news = threading.Condition()
-        # Topic → its newest message, and when that came.
-        self._newest: dict[str, tuple[Any, float]] = {}
+        # Topic → its newest message, when that came, and its stamp, if it has one.
+        self._newest: dict[str, tuple[Any, float, Stamp | None]] = {}
         self._taken: dict[str, float] = {}
+        # What was measured last.
+        self._seen: dict[str, Any] = {}
         self._sent: dict[str, Vector] = {}
         self._stopped = threading.Event()
         self._grid = ControlGrid(self.control_period, self._stopped.wait)
@@ -84,19 +86,18 @@ class Arm(Robot):
 
     def state(self) -> dict[str, Any]:
         """The same without pictures. An arm that was stopped stays so."""
-        return self._measured({name: each for name, each in self._contract.observation.items() if each.type != IMAGE})[
-            0
-        ]
+        return self._measured({n: each for n, each in self._contract.observation.items() if each.type != IMAGE})[0]
 
-    def apply(self, action: Mapping[str, Any], seconds: float) -> None:
-        """A set-point each control period, evenly from the last one, or from where the arm is."""
+    def apply(self, action: Mapping[str, Any], seconds: float, start: Mapping[str, Any] | None = None) -> None:
+        """A set-point each control period, from the last one, or from where the arm was when this was checked."""
         if self._stopped.is_set():
             return
         goal = self.checked(action)
         begin = dict(self._sent)
         if goal.keys() - begin.keys():
-            now = self.state()
-            begin = {name: now[measured] for name, measured in MEASURED.items() if name in goal} | begin
+            # No other reading is taken: it would be sent to the arm, and nobody has checked it.
+            checked = start or self._seen or self.state()
+            begin = {name: checked[measured] for name, measured in MEASURED.items() if name in goal} | begin
         periods = max(round(seconds / self.control_period), 1)
         for period in range(1, periods + 1):
             self._grid.next()
@@ -118,18 +119,29 @@ class Arm(Robot):
     # -- inside ----------------------------------------------------------------------------------------
     def _hears(self, topic: str) -> Callable[[Any], None]:
         def hear(message: Any) -> None:
+            now, stamp = time.monotonic(), messages.stamp(message)
             with self._news:
-                self._newest[topic] = message, time.monotonic()
+                _, at, before = self._newest.get(topic, (None, now, None))
+                # One that is sent again says nothing new, however often it comes.
+                self._newest[topic] = message, at if stamp is not None and stamp == before else now, stamp
                 self._news.notify_all()
 
         return hear
 
     def _measured(self, wanted: Mapping[str, Topic]) -> tuple[dict[str, Any], dict[str, float]]:
-        """What the newest messages say, and when they came."""
+        """What the newest messages say, and when they came. Raises RobotFailed for one that is too old."""
         with self._news:
             newest = {name: self._newest[topic.topic] for name, topic in wanted.items()}
-        seen = {name: _reader(name, topic)(newest[name][0], topic) for name, topic in wanted.items()}
-        return seen, {name: at for name, (_, at) in newest.items()}
+        now = time.monotonic()
+        for name, (_, at, _) in newest.items():
+            if now - at > self._contract.stale_after:
+                raise RobotFailed(
+                    f"{wanted[name].topic} has said nothing new for {now - at:.2f} s, and stale_after allows "
+                    f"{self._contract.stale_after:g} s; see `ros2 topic hz {wanted[name].topic}`"
+                )
+        seen = {name: messages.read(_reader(name, topic), newest[name][0], topic) for name, topic in wanted.items()}
+        self._seen |= seen
+        return seen, {name: at for name, (_, at, _) in newest.items()}
 
     def _publish(self, name: str, target: Vector) -> None:
         publisher, make = self._publishers[name]

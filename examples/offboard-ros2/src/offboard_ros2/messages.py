@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from offboard_client.errors import RobotFailed
+from offboard_client.errors import RobotFailed, told
 
 from .contract import TRAJECTORY, Topic
 
 Vector = NDArray[np.float64]
+#: Seconds and nanoseconds of a clock that nobody here knows.
+Stamp = tuple[int, int]
 #: How far a quaternion's length may be from 1, and a gripper beyond its ends, before it is something else.
 _UNIT, _BEYOND = 0.01, 0.05
 #: Encoding → which channels are red, green and blue, of how many.
@@ -42,11 +45,32 @@ class PoseStamped(Protocol):
     pose: Any
 
 
+def stamp(message: Any) -> Stamp | None:
+    """When the message says that it was measured; None where it has no header, or says nothing there."""
+    at = getattr(getattr(message, "header", None), "stamp", None)
+    found = getattr(at, "sec", 0), getattr(at, "nanosec", 0)
+    return found if found != (0, 0) else None
+
+
+def read(reader: Callable[[Any, Topic], Any], message: Any, topic: Topic) -> Any:
+    """What ``reader`` makes of a message. Raises RobotFailed for whatever it cannot read."""
+    try:
+        return reader(message, topic)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise RobotFailed(f"{topic.topic} says what no {topic.type} says: {told(error)}") from error
+
+
 def joints(message: JointState, topic: Topic) -> Vector:
-    """The contract's joints (n,) in rad, in its order. Raises RobotFailed for a message without one of them."""
-    places = {name: i for i, name in enumerate(message.name)}
+    """The contract's joints (n,) in rad, in its order. Raises RobotFailed for a message that lacks one of them.
+
+    Also for one that names one twice: nobody knows which of its positions is meant.
+    """
+    names = list(message.name)
+    places = {name: i for i, name in enumerate(names)}
+    if twice := [name for name in topic.joints if names.count(name) > 1]:
+        raise RobotFailed(f"{topic.topic} names {', '.join(twice)} twice: do two nodes publish it, or one wrongly?")
     if lacking := [name for name in topic.joints if name not in places or places[name] >= len(message.position)]:
-        raise RobotFailed(f"{topic.topic} has no position of {', '.join(lacking)}; it has {', '.join(message.name)}")
+        raise RobotFailed(f"{topic.topic} has no position of {', '.join(lacking)}; it has {', '.join(names)}")
     return _finite([message.position[places[name]] for name in topic.joints], topic)
 
 
@@ -112,6 +136,8 @@ def fill(message: Any, point: Any, topic: Topic, target: Vector, seconds: float)
 
 
 def _finite(values: Sequence[float], topic: Topic) -> Vector:
+    if any(isinstance(value, bool) or not isinstance(value, Real) for value in values):
+        raise RobotFailed(f"{topic.topic} says {values!r:.80}, which are no numbers")
     found: Vector = np.array(values, np.float64)
     if not np.isfinite(found).all():
         raise RobotFailed(f"{topic.topic} says {found.tolist()}, which is not finite")

@@ -275,7 +275,7 @@ class Player:
     def _apply(self, command: Command, rung: Rung, counts: bool = True) -> None:
         at = self._clock()
         with Asked("apply"):
-            self._robot.apply(command.action, command.seconds)
+            command.play_on(self._robot)
         self._audience.ticked(command, rung, at, self._at - self._start, self._observation)
         if counts:
             self._at += command.seconds

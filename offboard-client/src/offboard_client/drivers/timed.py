@@ -210,7 +210,7 @@ class TimedDriver:
             if self._attention.lost():
                 return False
             with self._attention.in_motion(), Asked("apply"):
-                self._robot.apply(command.action, command.seconds)
+                command.play_on(self._robot)
         return not self._attention.lost()
 
     def _measured(self) -> Mapping[str, Any]:

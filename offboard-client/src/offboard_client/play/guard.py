@@ -193,6 +193,8 @@ class Guard:
         fresh = True  # nothing has commanded the arm since the observation
         for command in commands:
             command, at = self._checked(command, at, known if fresh else None, names, what)
+            if fresh:
+                command = replace(command, start=measured)
             fresh = fresh and not command.action.keys() & set(_ARM)
             # Where the arm is by itself is no command: it may be elsewhere when the next one comes.
             yield command, State(grip=at.grip) if fresh and not commanded else at

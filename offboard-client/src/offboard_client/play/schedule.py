@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ..chunks import due_times
+from ..robots import Robot, apply
 
 
 @dataclass(frozen=True)
 class Command:
     """What the robot is sent next, and for how long: a whole number of its control periods.
 
-    ``action``: {} holds still. ``row``: which row of the chunk it is; None for a hold.
+    ``action``: {} holds still. ``row``: which row of the chunk it is; None for a hold. ``start``: what the robot was
+    measured at when this was checked, where nothing has commanded the arm since; else None.
     """
 
     action: Mapping[str, Any]
     seconds: float
     row: int | None = None
+    start: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+
+    def play_on(self, robot: Robot) -> None:
+        """:meth:`~offboard_client.robots.Robot.apply` of it; returns when it was played. Raises what that raises."""
+        apply(robot, self.action, self.seconds, self.start)
 
 
 def schedule(

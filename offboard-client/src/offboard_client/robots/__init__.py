@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import Kinematics, Leader, Robot, Task, Translation
-from .calls import STOPPING, Asked, connected, held, not_back
+from .calls import STOPPING, Asked, apply, connected, held, not_back
 from .dry import DryRobot, DryTask
 from .entries import GROUP, RobotEntry, Unjudged, choose_robot, list_robots, make_robot, make_task
 from .grid import ControlGrid
@@ -30,6 +30,7 @@ __all__ = [
     "Unjudged",
     "Vector",
     "Asked",
+    "apply",
     "check_period",
     "choose_robot",
     "closure",

@@ -124,8 +124,15 @@ class Robot(abc.ABC):
         from 0 to 1.
         Evenly: a set-point in each control period, on a straight line from the last command. Limits are about that
         speed, so a robot that jumps there at once breaks them. A name that is absent keeps its last command; so an
-        empty action holds still. Raises InvalidAction, before anything moves, for a name it cannot play, a wrong shape,
-        a number that is not finite, a pose out of reach.
+        empty action holds still.
+
+        It may take one more argument, ``start=None``, and does so if it reads where the arm is to begin its set-points
+        there. ``start`` is what :meth:`observe` or :meth:`state` had said when the command was checked, where nothing
+        has commanded the arm since, else None. A reading of its own has been checked by nobody: a single wrong one
+        would be sent to the motors.
+
+        Raises InvalidAction, before anything moves, for a name it cannot play, a wrong shape, a number that is not
+        finite, a pose out of reach.
         """
 
     @abc.abstractmethod

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..errors import OffboardError, RobotFailed, told
 from .base import Robot
@@ -35,6 +36,15 @@ class Asked:
         if isinstance(error, (Exception, SystemExit)) and not isinstance(error, OffboardError):
             log.debug("the robot failed in %s", self._what, exc_info=error)
             raise RobotFailed(f"the robot failed in {self._what}: {told(error)}") from error
+
+
+def apply(robot: Robot, action: Mapping[str, Any], seconds: float, start: Mapping[str, Any] | None) -> None:
+    """:meth:`Robot.apply`, with ``start`` if the robot takes it."""
+    play: Callable[..., None] = robot.apply
+    if start is None or not _takes_start(play):
+        play(action, seconds)
+    else:
+        play(action, seconds, start=start)
 
 
 @contextmanager
@@ -66,6 +76,13 @@ def not_back() -> RobotFailed:
         f"the robot did not come back from stop within {STOPPING:g} s of being told to; see what its driver waits for "
         "there"
     )
+
+
+def _takes_start(play: Callable[..., None]) -> bool:
+    try:
+        return "start" in inspect.signature(play).parameters
+    except (TypeError, ValueError):  # of no Python function
+        return False
 
 
 def _stop(robot: Robot) -> None:

@@ -53,11 +53,11 @@ class DryRobot(Robot):
         """See :meth:`observe`."""
         return self._with_led(self._robot.state())
 
-    def apply(self, action: Mapping[str, Any], seconds: float) -> None:
+    def apply(self, action: Mapping[str, Any], seconds: float, start: Mapping[str, Any] | None = None) -> None:
         """Let the time pass, where it passes by itself; the same errors as the robot's own for what it cannot play."""
         if self._stopped.is_set():
             return
-        self._follow(self.checked(action))
+        self._follow(self.checked(action), start)
         if not self.realtime:
             return
         for _ in range(round(seconds / self.control_period)):
@@ -77,22 +77,25 @@ class DryRobot(Robot):
     def _with_led(self, measured: dict[str, Any]) -> dict[str, Any]:
         return measured | {name: value.copy() for name, value in self._led.items() if name in measured}
 
-    def _follow(self, action: Mapping[str, Vector]) -> None:
+    def _follow(self, action: Mapping[str, Vector], start: Mapping[str, Any] | None) -> None:
         if "target_grip" in action:
             self._led["grip"] = action["target_grip"]
         if "target_joints" in action:
             self._lead(action["target_joints"])
         elif "joint_delta" in action:
-            self._lead(np.asarray(self.state()["robot_state.q"]) + action["joint_delta"])
+            self._lead(self._joints(start) + action["joint_delta"])
         elif "target_pose" in action:
-            self._lead_to(action["target_pose"])
+            self._lead_to(action["target_pose"], start)
+
+    def _joints(self, start: Mapping[str, Any] | None) -> Vector:
+        return np.asarray((self.state() if start is None else start)["robot_state.q"])
 
     def _lead(self, joints: Vector) -> None:
         self._led["robot_state.q"] = joints
         if self._arm is not None:
             self._led["robot_state.ee_pose"] = self._arm.forward(joints)
 
-    def _lead_to(self, pose: Vector) -> None:
+    def _lead_to(self, pose: Vector, start: Mapping[str, Any] | None) -> None:
         if self._arm is not None:
             solve: Any = getattr(self._arm, "solve", None)
             if solve is None:
@@ -100,7 +103,7 @@ class DryRobot(Robot):
                     "a dry run cannot follow target_pose: this robot's kinematics say where joints lead, and not what "
                     "leads to a pose. Give them solve(pose, near)"
                 )
-            self._led["robot_state.q"] = solve(pose, np.asarray(self.state()["robot_state.q"]))
+            self._led["robot_state.q"] = solve(pose, self._joints(start))
         self._led["robot_state.ee_pose"] = pose
 
 

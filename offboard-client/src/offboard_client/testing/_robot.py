@@ -10,8 +10,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from ..errors import InvalidAction
-from ..robots import Channel, Robot, Vector
+from ..errors import InvalidAction, RobotFailed
+from ..robots import Channel, Robot, Vector, apply
 from ._tried import Tried
 
 #: Seconds for what ends at once: a bound for a test that has failed, not a measure of speed.
@@ -24,9 +24,12 @@ class RobotLaws(Tried):
     """What a driver relies on.
 
     ``still``: how much of any measured number may change while the robot holds still (rad, m, share of the grip).
+    ``misread``: by how much a wrong reading is off, of any number. None: 1000 on a simulation; what moves is not tried
+    with one, for an arm that plays it goes there. Say it of a stand-in for what moves.
     """
 
     still = 1e-3
+    misread: float | None = None
 
     def nudge(self, robot: Robot, measured: Mapping[str, Any]) -> dict[str, Any]:
         """A row that moves the robot by a little, and that it can play wherever it starts."""
@@ -129,6 +132,29 @@ class RobotLaws(Tried):
                 robot.apply(action, _seconds(robot))
             assert _moved(before, robot.observe()) <= self.still, action
 
+    def test_a_wrong_reading_after_the_check_moves_nothing(self, robot: Robot) -> None:
+        """What begins its set-points where the arm is, begins where the command was checked, or has failed."""
+        off = self.misread or (1000.0 if robot.spec.simulated else None)
+        names = self.commands(robot, robot.observe()) if off is not None else ()
+        for name in names:
+            robot.stop()  # it goes on from where it is, and not from what it was sent last
+            before = robot.observe()
+            action, start, state, asked = self.commands(robot, before)[name], robot.state(), robot.state, list[str]()
+
+            def misread(state: Any = state, asked: list[str] = asked, name: str = name) -> dict[str, Any]:
+                asked.append(name)
+                return {key: value + off if _is_vector(value) else value for key, value in state().items()}
+
+            robot.state = misread
+            try:
+                apply(robot, {name: action}, _seconds(robot), start)
+            except RobotFailed:
+                asked.clear()
+            finally:
+                delattr(robot, "state")
+            assert not asked, f"apply of {name} reads where the arm is, and nobody checks that: take start=None"
+            assert _moved(before, robot.observe()) <= self.still, name
+
     def test_a_stop_ends_what_is_under_way(self, robot: Robot) -> None:
         """From another thread, and more than once; what was commanded by an older observation moves nothing."""
         measured = robot.observe()
@@ -165,6 +191,10 @@ class RobotLaws(Tried):
 def _seconds(robot: Robot) -> float:
     """Half a second, in whole control periods."""
     return max(1, round(0.5 / robot.control_period)) * robot.control_period
+
+
+def _is_vector(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and cast("Vector", value).dtype.kind == "f"
 
 
 def _check(name: str, value: Any, channel: Channel) -> None:

@@ -34,7 +34,7 @@ class TaskLaws(Tried):
             robot.observe()
             guard = self.limits.guard(robot, {"action_fps": 10.0})
             for command in guard.bring(read_place(stated, "the task's start"), robot.state):
-                robot.apply(command.action, command.seconds)
+                command.play_on(robot)
         task.reset(seed)
 
     def test_a_seed_says_where_an_episode_starts(self, robot: Robot, task: Task) -> None:

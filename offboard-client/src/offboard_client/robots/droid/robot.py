@@ -110,7 +110,7 @@ class DroidRobot(Robot):
         """The arm and its gripper. An arm that was stopped stays so."""
         return _measured(self._call(self._env.get_state)[0])
 
-    def apply(self, action: Mapping[str, Any], seconds: float) -> None:
+    def apply(self, action: Mapping[str, Any], seconds: float, start: Mapping[str, Any] | None = None) -> None:
         """A step each control period: a velocity is the same in all of them, the way to joints is even."""
         if self._stopped.is_set():
             return
@@ -122,8 +122,8 @@ class DroidRobot(Robot):
         goal, velocity = given.get("target_joints"), given.get("joint_delta")
         velocity = None if velocity is None else velocity / steps / STEP
         lacking = goal is not None and self._joints is None, bool(given) and self._grip is None
-        now = self._standing() if any(lacking) else {}
-        begin = now["robot_state.q"] if lacking[0] else self._joints
+        now: Mapping[str, Any] = self._standing(start) if any(lacking) else {}
+        begin: Vector | None = now["robot_state.q"] if lacking[0] else self._joints
         held = float(now["grip"][0]) if lacking[1] else self._grip
         for step in range(1, steps + 1):
             self._grid.next()
@@ -133,12 +133,12 @@ class DroidRobot(Robot):
                 return
         self._grid.rest()
 
-    def _standing(self) -> dict[str, Any]:
-        """Where the arm is, from which it is sent on: no limit has seen that, so a second reading has to agree.
+    def _standing(self, start: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        """Where the arm is, from which it is sent on: what the limits have seen, and a second reading has to agree.
 
         Raises RobotFailed, before anything is sent.
         """
-        first, again = self.state(), self.state()
+        first, again = self.state() if start is None else start, self.state()
         apart = np.abs(again["robot_state.q"] - first["robot_state.q"])
         if (apart > STEP).any():
             i = int(apart.argmax())
@@ -147,7 +147,7 @@ class DroidRobot(Robot):
                 f"joint {i + 1} is said to be at {one} and then at {other} rad, farther than it goes in a control "
                 "period: look at the arm before it is moved"
             )
-        return again
+        return first
 
     def stop(self) -> None:
         """See :meth:`Robot.stop`: after a velocity one of 0 is sent, behind the call that is under way."""
