@@ -396,11 +396,11 @@ def test_one_that_cannot_be_let_go_of_behind_its_last_episode_is_told_with_the_r
         shown = in_process(*line, path=tmp_path)
     report = json.loads(done.stdout.splitlines()[-1])
     assert (report["episodes"], report["failures"]) == (1, {})
-    assert report["end_failure"] == f"the robot failed in {call}: OSError: brake"
+    assert report["afterwards"] == ["robot_failed", f"the robot failed in {call}: OSError: brake"]
     for each in (done, shown):
         assert each.returncode == 1
-        assert each.stderr.endswith(f"offboard: the robot failed in {call}: OSError: brake\n")
-    assert re.search(rf"in the end +│ the robot failed in {call}: OSError: brake", shown.stdout), shown.stdout
+        assert f"after the last episode: robot_failed: the robot failed in {call}: OSError: brake" in each.stderr
+    assert re.search(rf"afterwards +│ robot_failed: the robot failed in {call}: OSError: brake", shown.stdout)
 
 
 def test_a_robot_that_fails_midway_has_its_report(install, tmp_path: Path) -> None:
