@@ -88,9 +88,9 @@ def check_options(options: Any, where: str) -> None:
     A command line makes them of the right types; a program may make them of any. ``where`` is their owner, as in
     :func:`build`. Of annotations that options on a command line cannot have nothing is known, and nothing refused.
     """
-    hints = typing.get_type_hints(type(options))
+    hints = typing.get_type_hints(cast("type[Any]", type(options)))
     for each in dataclasses.fields(options):
-        name, value = each.name, cast("Any", getattr(options, each.name))
+        name, value = each.name, getattr(options, each.name)
         if not _suits(value, hints[name]):
             raise ConfigurationError(f"the option {name!r} of {where} expects {_spell(hints[name])}, not {value!r:.60}")
 
