@@ -51,3 +51,21 @@ def test_an_arm_without_lerobot_says_what_to_install(monkeypatch):
         assert "an arm of LeRobot needs LeRobot here (" in done.stderr
         assert "): pip install 'offboard-lerobot[lerobot]', and what drives its motors" in done.stderr
     assert "lerobot:TYPE" in in_process("robots").stdout
+
+
+def test_an_environment_without_lerobot_is_told_before_anything_listens(tmp_path):
+    """A worker's; the server's own is another, with LeRobot or without."""
+    write_files(tmp_path / "m")
+    python = tmp_path / "python"
+    lacks = '[ "$3" = lerobot ] && echo Python 3.12.1 && echo lacks lerobot && exit'
+    python.write_text(f'#!/bin/sh\n{lacks}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    done = in_process(
+        "serve", "--checkpoints-dir", str(tmp_path / "m"), "--python", str(python), "--port", "0", "--json"
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    said = f"the environment of {python} lacks lerobot, which models of the vendor lerobot import: "
+    assert (
+        f"{said}{python} -m pip install 'lerobot>=0.4.4,<0.7'; or leave python away, and let env be lerobot-"
+        in done.stderr
+    )

@@ -55,6 +55,9 @@ def test_a_child_that_is_restarted_gets_no_new_sessions_until_it_answers(tmp_pat
         client.new_session() as session,
     ):
         assert get(server, "/readyz")[0] == 200
+        [replica] = get_json(server, "/api/v1/status")["replicas"]
+        assert replica["elsewhere"]["pid"] in (last_start(log), None)  # None where the system does not tell
+        assert session.metadata["elsewhere"]["python"] == replica["elsewhere"]["python"]
         says(step, value=0.5, starts=starts, start_seconds=600)
         os.kill(last_start(log), signal.SIGKILL)
         until(lambda: get(server, "/readyz")[0] == 503, "it is known that nobody can answer")

@@ -124,6 +124,28 @@ def test_it_is_served(bed):
                 assert len(bed.running()) == 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who listens")
+def test_the_status_says_which_process_has_the_model(bed):
+    with bed.serving() as (server, client), client.new_session() as session:
+
+        def elsewhere():
+            [replica] = json.loads(get(server, "/api/v1/status")[1])["replicas"]
+            return replica["elsewhere"]
+
+        here = {"python": ".".join(map(str, sys.version_info[:2])), "environment": ""}
+        assert session.metadata["elsewhere"] == here
+        for _ in range(2):
+            found = elsewhere()
+            assert found == {"pid": bed.starts()[-1], **here, "memory_bytes": found["memory_bytes"]}
+            assert found["memory_bytes"] > 1_000_000
+            bed.write(1, sleeps=True)
+            os.kill(bed.starts()[-1], signal.SIGKILL)
+            until(lambda: elsewhere()["pid"] is None, "it is known that there is none")
+            assert elsewhere() == {"pid": None, "python": "", "environment": "", "memory_bytes": None}
+            bed.write(1)
+            eventually(session)
+
+
 def test_a_first_inference_that_breaks_off_is_tried_again_while_the_child_runs(bed):
     bed.write(1, firsts=["half", "half"])
     policy = bed.policy()

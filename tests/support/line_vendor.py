@@ -121,7 +121,7 @@ class LineSession(Session):
 class LinePolicy(Policy):
     def __init__(self, server, timeout):
         self._server, self._timeout = server, timeout
-        self.health, self.close = server.health, server.close
+        self.health, self.elsewhere, self.close = server.health, server.elsewhere, server.close
 
     def new_session(self, params):
         return LineSession(self)

@@ -61,16 +61,20 @@ def back(policy):
     until(lambda: policy.health() == Health(), "it is back")
 
 
+def raise_and_die():
+    with loaded() as policy:
+        session = policy.new_session(policy.params())
+        for what in ("raises", "kill"):
+            with pytest.raises(PolicyFailed):
+                do(session, what)
+        back(policy)
+
+
 class TestEnds:
     def test_each_thing_is_logged_once(self, caplog):
         """The log of a worker is in the server's already when it ends."""
         caplog.set_level(logging.INFO)
-        with loaded() as policy:
-            session = policy.new_session(policy.params())
-            for what in ("raises", "kill"):
-                with pytest.raises(PolicyFailed):
-                    do(session, what)
-            back(policy)
+        raise_and_die()
         assert caplog.text.count("ValueError: the hand is not there") == 1
         assert caplog.messages.count("pupil's worker was killed by SIGKILL") == 1
         caplog.clear()
@@ -80,12 +84,7 @@ class TestEnds:
 
     def test_the_end_of_its_log_is_told_where_the_log_is_not(self, caplog):
         caplog.set_level(logging.WARNING)
-        with loaded() as policy:
-            session = policy.new_session(policy.params())
-            for what in ("raises", "kill"):
-                with pytest.raises(PolicyFailed):
-                    do(session, what)
-            back(policy)
+        raise_and_die()
         assert caplog.text.count("ValueError: the hand is not there") == 1
 
     def test_in_mid_inference(self):

@@ -11,7 +11,7 @@ import pytest
 from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.process import OURS_ALONE
 from offboard_core.types import ALONE
-from offboard_core.workers import Isolation, asked_for
+from offboard_core.workers import Isolation, asked_for, look_for
 from waits import until
 from worker_vendor import CHECKPOINT, loader
 
@@ -66,6 +66,19 @@ def test_an_empty_one(text):
 def test_what_is_none(program, text, said):
     with pytest.raises(ConfigurationError, match=said):
         ask(program(text))
+
+
+def test_what_models_need_is_looked_for_there_and_nowhere_else(program):
+    needs = {"torch": "torch>=2", "some_models": "models[all]", "msgpack": "msgpack"}
+    lacks = program("#!/bin/sh\necho Python 3.12.1\nshift 2\necho lacks torch some_models lerobot\n")
+    with pytest.raises(ConfigurationError) as raised:
+        look_for(needs, ask(lacks).python, (), "mine.act")
+    assert str(raised.value) == (
+        f"the environment of {lacks} lacks torch, some_models, which models of the vendor mine.act import: "
+        f"{lacks} -m pip install 'torch>=2' 'models[all]'"
+    )
+    look_for({"msgpack": "msgpack", "numpy": "numpy"}, Path(sys.executable), (), "mine")
+    look_for({}, Path("/none/such"), (), "mine")
 
 
 def test_true_is_no_python():

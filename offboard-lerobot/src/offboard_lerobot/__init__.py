@@ -26,6 +26,7 @@ def offboard_checkpoint_loaders() -> Iterator[LoaderEntry]:
         registry="lerobot",
         recognises=recognises,
         inherit=INHERIT,
+        needs={"lerobot": "lerobot>=0.4.4,<0.7"},
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from offboard_core.process import AttachedServer, ChildServer
-from offboard_core.types import Chunk, Health, InferContext, Policy, Session
+from offboard_core.types import Chunk, Elsewhere, Health, InferContext, Policy, Session
 
 from .checks import Checks
 from .connection import Connection
@@ -47,6 +47,10 @@ class OpenPIPolicy(Policy[OpenPISession]):
     def health(self) -> Health:
         """See :meth:`Policy.health`."""
         return self._server.health()
+
+    def elsewhere(self) -> Elsewhere | None:
+        """See :meth:`Policy.elsewhere`: openpi's own process; None for one that was started by others."""
+        return self._server.elsewhere()
 
     def close(self) -> None:
         """See :meth:`Policy.close`."""

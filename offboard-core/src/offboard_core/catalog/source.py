@@ -12,7 +12,7 @@ from offboard_client.errors import ConfigurationError
 from offboard_client.plugins import build
 
 from ..checkpoints import EnrichedRegistry, MemoryRegistry, not_there
-from ..plugins import LOADER, REGISTRY, LoaderEntry, Offer, Plugins
+from ..plugins import ENVIRONMENT, LOADER, REGISTRY, LoaderEntry, Offer, Plugins
 from ..types import Checkpoint, CheckpointLoader, ModelRegistry
 from ..workers import Isolation, recipe_of
 from .codec_choice import CodecChoice
@@ -131,8 +131,12 @@ def from_flags(
         raise ConfigurationError(f"python is given and env is {AUTO}: both say what to run in; give one of them")
     inner = loader
     if isolation is not None:
-        from ..workers import WorkerLoader
+        from ..workers import WorkerLoader, look_for
 
+        if isinstance(isolation.python, Path):
+            offered = [(each, each.entry.vendor or each.provider.name) for each in plugins.offers(ENVIRONMENT)]
+            instead = [each.name for each, whose in offered if whose == offer.name] + [AUTO] * chooses
+            look_for(entry.needs, isolation.python, isolation.inherit, offer.name, instead)
         loader = WorkerLoader(loader, recipe_of(offer, options), isolation)
     if chooses and not elsewhere:
         limits = isolation or worker or Isolation()

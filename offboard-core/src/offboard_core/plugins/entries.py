@@ -5,8 +5,8 @@ A ``factory`` is ``"module:attr"``, imported on first use, so that discovering p
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -60,6 +60,8 @@ class LoaderEntry(EntryWithOptions[[Any], CheckpointLoader]):
     ``recognises``: a cheap look at a folder's file names: is this one mine? Never imports a model library.
     ``inherit``: names of variables that its models need where they run in a worker, beside the few that any program
     needs: ``NAME``, or ``PREFIX*`` for several; a secret only by its whole name.
+    ``needs``: modules that its models cannot do without → what pip installs them by; another environment (``--python``)
+    is asked for them before the server listens.
     A worker imports ``factory`` and ``options`` by their names.
     """
 
@@ -67,6 +69,7 @@ class LoaderEntry(EntryWithOptions[[Any], CheckpointLoader]):
     registry: str | None = None
     recognises: Callable[[Path], bool] | None = None
     inherit: tuple[str, ...] = ()
+    needs: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -120,6 +120,9 @@ class AttachedServer(Generic[W]):
         """As :meth:`Policy.health`: what the last look at the server showed."""
         return self._health
 
+    def elsewhere(self) -> None:
+        """As :meth:`Policy.elsewhere`: its process is whoever's started it, and may be another machine's."""
+
     def close(self) -> None:
         """Close the connection; the server goes on."""
         self._closed.set()

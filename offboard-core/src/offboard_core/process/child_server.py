@@ -7,6 +7,8 @@ errors are not confused with timeouts.
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -14,9 +16,10 @@ from typing import Generic, TypeVar
 
 from offboard_client.errors import InferTimeout, LoadFailed, OffboardError, PolicyFailed
 
-from ..types import Health, ReportProgress
+from ..types import Elsewhere, Health, ReportProgress
 from .child import Child
-from .ports import check_listener, take_port
+from .memory import resident_bytes
+from .ports import check_listener, listener, take_port
 from .supervisor import Supervisor
 from .wire import Wire, asked, broken, timed_out
 
@@ -66,6 +69,8 @@ class ChildServer(Generic[W]):
         self._lock = threading.Lock()
         #: Where the child that was started last listens, and the process that leads it.
         self._port = self._leader = 0
+        #: The process that listens there, once it answers.
+        self._process: int | None = None
         self._wire: W | None = None
         #: The connection of a start that is under way.
         self._first: W | None = None
@@ -115,6 +120,12 @@ class ChildServer(Generic[W]):
     def health(self) -> Health:
         """As :meth:`Policy.health`."""
         return self._supervisor.health()
+
+    def elsewhere(self) -> Elsewhere:
+        """As :meth:`Policy.elsewhere`: the process that listens on its port, where the system tells."""
+        process = self._process
+        memory = None if process is None else resident_bytes(process)
+        return Elsewhere(pid=process, python=_python_of(process), memory_bytes=memory)
 
     def close(self) -> None:
         """Stop the server and everything it started. Idempotent."""
@@ -178,6 +189,7 @@ class ChildServer(Generic[W]):
             raise LoadFailed(f"{self._name} failed its first inference: {error.text}") from None
         with self._lock:
             self._wire, self._first = first, None
+        self._process = listener(self._port, self._leader)
         return True
 
     def _connect_first(self) -> W:
@@ -191,6 +203,7 @@ class ChildServer(Generic[W]):
         return wire
 
     def _ended(self) -> None:
+        self._process = None
         self._forget_first()
         self._drop()
 
@@ -203,6 +216,16 @@ class ChildServer(Generic[W]):
         guard, self._guard = self._guard, None
         if guard is not None:
             guard.close()
+
+
+def _python_of(process: int | None) -> str:
+    """The version in the name of its interpreter; "" where it has none, or nothing tells."""
+    try:
+        name = os.path.basename(os.readlink(f"/proc/{process}/exe"))
+    except OSError:
+        return ""
+    found = re.fullmatch(r"python(\d+\.\d+)", name)
+    return found[1] if found else ""
 
 
 __all__ = ["ChildServer"]

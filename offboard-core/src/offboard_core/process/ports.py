@@ -77,6 +77,16 @@ def check_listener(port: int, leader: int, name: str) -> None:
             )
 
 
+def listener(port: int, leader: int) -> int | None:
+    """The process that listens on the port, of those that ``leader`` leads; None where nothing tells."""
+    if sockets := _listening(port):
+        for process in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            with contextlib.suppress(OSError):
+                if os.getsid(process) == leader and sockets & _sockets(process):
+                    return process
+    return None
+
+
 def _listening(port: int) -> set[str]:
     """The sockets that listen on a port, as Linux numbers them."""
     found: set[str] = set()
@@ -121,4 +131,4 @@ def _check_free(port: int, name: str) -> None:
             ) from None
 
 
-__all__ = ["check_listener", "free_port", "take_port"]
+__all__ = ["check_listener", "free_port", "listener", "take_port"]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Elsewhere:
     """The process that has a model.
 
-    ``pid``: None while there is none. ``python``: its version, such as ``3.12.1``. ``environment``: the name of the
+    ``pid``: None while there is none. ``python``: its version, such as ``3.12.1``, or ``3.12`` where no more is
+    known; "" where nothing is. ``environment``: the name of the
     environment that it was started in; "" for one without a name. ``memory_bytes``: what it holds of the machine's
     memory now; None where nothing tells.
     """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .interpreter import look_for
 from .isolation import Isolation, asked_for
 from .recipe import Recipe, recipe_of
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from .loader import WorkerLoader
     from .policy import WorkerPolicy
 
-__all__ = ["Isolation", "Recipe", "WorkerLoader", "WorkerPolicy", "asked_for", "recipe_of"]
+__all__ = ["Isolation", "Recipe", "WorkerLoader", "WorkerPolicy", "asked_for", "look_for", "recipe_of"]
 
 #: Imported when first asked for: a server without workers needs no shared memory, and its system may have none.
 _LATER = {"WorkerLoader": "loader", "WorkerPolicy": "policy"}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from offboard_client.errors import ConfigurationError, LoadFailed
@@ -17,13 +18,15 @@ from ._boot import NEEDED, OLDEST
 
 #: Seconds that a program may take to say that it is a Python: it may be read for the first time, from a slow disk.
 PATIENCE = 60.0
-#: For any Python, the oldest too: its version, and what it lacks of what a worker needs.
-_ASK = f"""
+#: For any Python, the oldest too: its version, and which of some modules it lacks.
+_ASK = """
 import sys
 print("Python %d.%d.%d" % sys.version_info[:3])
-if sys.version_info >= {OLDEST}:
+if sys.version_info >= (3, 4):
     from importlib.util import find_spec
-    print("lacks " + " ".join(name for name in {NEEDED} if find_spec(name) is None))
+    lacks = [name for name in sys.argv[1:] if find_spec(name) is None]
+    if lacks:
+        print("lacks " + " ".join(lacks))
 """
 _EXPECTED = (
     "an interpreter such as /opt/lerobot/bin/python, the name of one on the PATH, or the folder of an environment"
@@ -46,13 +49,34 @@ def interpreter(text: str, inherit: Sequence[str]) -> Path:
         raise ConfigurationError(f"python is {text}, and {path} is no program that can be run; expected {_EXPECTED}")
     # Absolute, but not through links: an environment's interpreter is one, and where it lies says which environment.
     path = path.absolute()
-    _check(path, inherit)
+    if lacks := _lacking(path, inherit, NEEDED):
+        raise ConfigurationError(
+            f"the environment of {path} lacks {', '.join(lacks)}, which offboard needs in a worker: "
+            f"{path} -m pip install {' '.join(NEEDED)}"
+        )
     return path
 
 
-def _check(path: Path, inherit: Sequence[str]) -> None:
+def look_for(
+    needs: Mapping[str, str], python: Path, inherit: Sequence[str], vendor: str, environments: Sequence[str] = ()
+) -> None:
+    """That this Python has what a vendor's models import. Raises ConfigurationError naming it, and what to type.
+
+    ``needs``: as of its :class:`LoaderEntry`. ``environments``: what ``env`` may say instead.
+    """
+    if lacks := _lacking(python, inherit, list(needs)) if needs else ():
+        wanted = " ".join(shlex.quote(needs[name]) for name in lacks)
+        raise ConfigurationError(
+            f"the environment of {python} lacks {', '.join(lacks)}, which models of the vendor {vendor} import: "
+            f"{python} -m pip install {wanted}"
+            + (f"; or leave python away, and let env be {' or '.join(environments)}" if environments else "")
+        )
+
+
+def _lacking(path: Path, inherit: Sequence[str], modules: Sequence[str]) -> list[str]:
+    """Which of these this program lacks. Raises ConfigurationError for one in which no worker can run."""
     try:
-        with Child([str(path), "-c", _ASK], name=str(path), inherit=inherit, grace=0.5) as child:
+        with Child([str(path), "-c", _ASK, *modules], name=str(path), inherit=inherit, grace=0.5) as child:
             ended = child.wait(PATIENCE)
             how = f"{child.how()} when it was asked for its version" if ended else f"said nothing for {PATIENCE:g} s"
             said = child.death().partition("\n")[2] if ended else child.tail()
@@ -66,11 +90,7 @@ def _check(path: Path, inherit: Sequence[str]) -> None:
     if tuple(map(int, version.groups())) < OLDEST:
         raise ConfigurationError(f"{path} is {version[0]}; a worker needs {'.'.join(map(str, OLDEST))} or newer")
     lacks = re.search(r"^lacks (.+)$", said, re.MULTILINE)
-    if lacks is not None:
-        raise ConfigurationError(
-            f"the environment of {path} lacks {lacks[1].replace(' ', ', ')}, which offboard needs in a worker: "
-            f"{path} -m pip install {' '.join(NEEDED)}"
-        )
+    return [] if lacks is None else [name for name in modules if name in lacks[1].split()]
 
 
 def runs(path: Path) -> bool:
@@ -86,4 +106,4 @@ def python_of(python: Path | Callable[[ReportProgress], Path] | None, report: Re
     return path
 
 
-__all__ = ["PATIENCE", "interpreter", "python_of", "runs"]
+__all__ = ["PATIENCE", "interpreter", "look_for", "python_of", "runs"]

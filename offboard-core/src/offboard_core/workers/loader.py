@@ -54,6 +54,9 @@ class WorkerLoader(CheckpointLoader):
         except BaseException as error:
             worker.close()
             let_go()
+            if isinstance(error, LoadFailed) and not whole and str(python) not in error.text:
+                where = self._isolation.environment or f"of {python}"
+                raise LoadFailed(f"in the environment {where}: {error.text}", permanent=error.permanent) from None
             if isinstance(error, (ValueError, TypeError, LookupError, AttributeError)):
                 raise LoadFailed(f"the worker describes its policy in a way that cannot be: {error}") from None
             raise
