@@ -7,7 +7,7 @@ import weakref
 
 import numpy as np
 import pytest
-from lerobot_checkpoints import model_inputs, write_files, write_safetensors
+from lerobot_checkpoints import change_weights, model_inputs, write_files, write_safetensors
 from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_client.plugins import build
 from offboard_core.types import NO_CONTEXT, Checkpoint
@@ -32,14 +32,6 @@ def change_json(path, change):
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
-
-
-def change_weights(path, change):
-    from safetensors.torch import load_file, save_file
-
-    tensors = load_file(path)
-    change(tensors)
-    save_file(tensors, path)
 
 
 @pytest.mark.parametrize("kind", ["act", "diffusion"])
@@ -127,12 +119,16 @@ def test_weights_that_do_not_fit_are_refused(copy, change, reason):
         load(copy)
 
 
-@pytest.mark.parametrize("name", ["policy_preprocessor", "policy_postprocessor"])
-def test_normalised_numbers_never_reach_a_robot(copy, name):
+@pytest.mark.parametrize(
+    ("name", "feature"), [("policy_preprocessor", "observation.state"), ("policy_postprocessor", "action")]
+)
+def test_normalised_numbers_never_reach_a_robot(copy, name, feature):
     """LeRobot lets pass what it has no statistics for; an action would leave in standard deviations."""
     [state] = copy.glob(f"{name}_step_*.safetensors")
-    change_weights(state, lambda t: [t.pop(key) for key in list(t) if key.startswith("action.")])
-    with pytest.raises(LoadFailed, match="no statistics of action, which it normalises by MEAN_STD"):
+    change_weights(state, lambda t: [t.pop(key) for key in list(t) if key.startswith(f"{feature}.")])
+    with pytest.raises(
+        LoadFailed, match=rf"no statistics \(mean and std\) of {feature}, which it normalises by MEAN_STD"
+    ):
         load(copy)
 
 

@@ -1,7 +1,9 @@
 """A load fetches nothing: a cache of the Hub that is half filled stays so, and the error says what is absent."""
 
+import contextlib
 import shutil
 import threading
+from unittest import mock
 
 import huggingface_hub
 import huggingface_hub.constants
@@ -83,18 +85,18 @@ def smolvla(lerobot, tmp_path_factory):
 
 
 @pytest.fixture
-def cache(smolvla, tmp_path, monkeypatch, online):
+def cache(smolvla, tmp_path, online):
     """The Hub's cache with what the tests have of it, to take from, where the network is on."""
     here = tmp_path / "hub"
     shutil.copytree(huggingface_hub.constants.HF_HUB_CACHE, here)
     import transformers.utils.hub
 
-    with lerobot_backbones.in_use(here):
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    # Undone in the other order, one by one, or the tests after these would find the network on.
+    with lerobot_backbones.in_use(here), contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.object(huggingface_hub.constants, "HF_HUB_OFFLINE", False))
         if hasattr(transformers.utils.hub, "_is_offline_mode"):
-            monkeypatch.setattr(transformers.utils.hub, "_is_offline_mode", False)
+            stack.enter_context(mock.patch.object(transformers.utils.hub, "_is_offline_mode", False))
         yield here
-        monkeypatch.undo()
 
 
 def load(folder):

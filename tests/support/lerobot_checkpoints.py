@@ -10,6 +10,7 @@ import json
 import shutil
 import struct
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +285,15 @@ def write_safetensors(path: Path, **tensors: Any) -> None:
     path.write_bytes(struct.pack("<Q", len(text)) + text + content)
 
 
+def change_weights(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the tensors of a safetensors file."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+
+
 def write_files(folder: Path, *, kind: str = "act", **config: Any) -> Path:
     """The files of a checkpoint as far as they are read without torch; the weights mean nothing."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -293,12 +303,16 @@ def write_files(folder: Path, *, kind: str = "act", **config: Any) -> Path:
         "output_features": {name: {"type": t, "shape": list(shape)} for name, (t, shape) in OUTPUTS.items()},
         "chunk_size": 16,
         "n_action_steps": 8,
+        "normalization_mapping": {},
     }
     (folder / "config.json").write_text(json.dumps(described | config))
     write_safetensors(folder / "model.safetensors", weight=[1.0, 2.0])
-    for name in ("policy_preprocessor", "policy_postprocessor"):
-        state = f"{name}_step_0_normalizer_processor.safetensors"
-        steps = [{"registry_name": "normalizer_processor", "config": {}, "state_file": state}]
+    for name, step in (
+        ("policy_preprocessor", "normalizer_processor"),
+        ("policy_postprocessor", "unnormalizer_processor"),
+    ):
+        state = f"{name}_step_0_{step}.safetensors"
+        steps = [{"registry_name": step, "config": {}, "state_file": state}]
         (folder / f"{name}.json").write_text(json.dumps({"name": name, "steps": steps}))
         write_safetensors(folder / state, mean=[0.0])
     return folder

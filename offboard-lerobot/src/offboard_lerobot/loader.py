@@ -12,7 +12,7 @@ from offboard_core.checkpoints import stamps
 from offboard_core.checkpoints.remote import fetch, is_url, open_folder
 from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, Policy, ReportProgress
 
-from . import prompts, verdict
+from . import normalization, prompts, verdict
 from .features import Incomplete
 from .files import Files, read
 from .offline import offline
@@ -98,6 +98,7 @@ class LeRobotLoader(CheckpointLoader):
         """
         files = self._whole(place)
         understood = verdict.understood(files, loading=loading)
+        normalization.check(understood, place)
         if listed is not None:
             _check_same(files, listed)
         return understood

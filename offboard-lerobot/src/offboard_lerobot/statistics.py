@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +19,8 @@ from .reading import read_json
 
 #: Bytes of a file of statistics: a few vectors for each feature.
 _LONGEST = 4 * 2**20
+#: Of the safetensors format: floating point → how its numbers are read.
+_FLOATS = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
 
 
 def read_statistics(checkpoint: Checkpoint) -> dict[str, Array]:
@@ -62,6 +66,26 @@ def _as_sent(vectors: dict[str, Array], before: list[dict[str, Any]]) -> dict[st
 
 
 def _vectors(place: Place, name: str) -> dict[str, Array]:
+    found = tensors(place, name)
+    return {key: tensor.values for key, tensor in found.items() if tensor.dtype == "F32" and len(tensor.shape) == 1}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of a safetensors file. ``dtype``: by the format's name (F32); ``values``: flat, none if not floats."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    values: Array
+
+    @property
+    def is_float(self) -> bool:
+        """Whether its numbers are floating point."""
+        return self.dtype in _FLOATS
+
+
+def tensors(place: Place, name: str) -> dict[str, Tensor]:
+    """All tensors of a small safetensors file, by name. Raises Incomplete."""
     size = place.size(name)
     if size is None or size > _LONGEST:
         raise Incomplete(
@@ -72,9 +96,20 @@ def _vectors(place: Place, name: str) -> dict[str, Array]:
         length = int.from_bytes(content[:8], "little")
         header: dict[str, Any] = json.loads(content[8 : 8 + length])
         return {
-            key: np.frombuffer(content[8 + length :], "<f4")[slice(*(at // 4 for at in entry["data_offsets"]))]
+            key: _tensor(entry["dtype"], tuple(entry["shape"]), content[8 + length :][slice(*entry["data_offsets"])])
             for key, entry in header.items()
-            if key != "__metadata__" and entry["dtype"] == "F32" and len(entry["shape"]) == 1
+            if key != "__metadata__"
         }
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise Incomplete(f"{name} holds no safetensors") from None
+
+
+def _tensor(dtype: str, shape: tuple[int, ...], content: bytes) -> Tensor:
+    if dtype not in _FLOATS:
+        return Tensor(dtype, shape, np.empty(0))
+    values = np.frombuffer(content, _FLOATS[dtype])
+    if dtype == "BF16":  # the upper half of a float32
+        values = (values.astype("<u4") << 16).view("<f4")
+    if len(values) != math.prod(shape):
+        raise ValueError
+    return Tensor(dtype, shape, values)

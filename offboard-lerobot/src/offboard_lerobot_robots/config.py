@@ -59,13 +59,16 @@ def make_robot(kind: str, given: Mapping[str, Any]) -> Any:
     try:
         return robots.make_robot_from_config(config)
     except (Exception, SystemExit) as error:
-        if isinstance(torn := error.__cause__ or error, json.JSONDecodeError):  # of a third party's it is a cause
+        causes: list[BaseException] = [error]
+        while (cause := causes[-1].__cause__) is not None:
+            causes.append(cause)
+        if torn := next((each for each in causes if isinstance(each, json.JSONDecodeError)), None):
             raise ConfigurationError(
                 f"lerobot:{kind} cannot be made: its calibration, of --robot.id {given.get('id')}, is no JSON "
                 f"({torn}). Make it anew with lerobot-calibrate"
             ) from error
         # LeRobot's own text is the whole config, and then the reason, which is the cause.
-        raise ConfigurationError(f"lerobot:{kind} cannot be made: {told(torn)}") from error
+        raise ConfigurationError(f"lerobot:{kind} cannot be made: {told(causes[min(1, len(causes) - 1)])}") from error
 
 
 def _register(kind: str) -> None:
