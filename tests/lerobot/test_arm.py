@@ -318,7 +318,7 @@ def test_an_so101_plays_what_it_is_told_in_ticks(make: Callable[..., Robot], bus
         np.testing.assert_allclose(seen["grip"], [1 - 48 / 1500])
         robot.apply({"target_joints": seen["robot_state.q"] + 0.1, "target_grip": [0.5]}, 0.1)
         # Nobody answers a set-point: the last one may be on the line yet.
-        until(lambda: [len(goals) for goals in bus.goals.values()] == [5] * 6)
+        until(lambda: [len(goals) for goals in bus.goals.values()] == [5] * 6, "five set-points")
         ticks = [goals[-1] for goals in bus.goals.values()]
         expected = [*(2048 + 0.1 * 4095 / (2 * math.pi) * np.ones(5)), 2750]
         np.testing.assert_allclose(ticks, expected, atol=1)
