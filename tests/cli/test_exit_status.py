@@ -166,7 +166,7 @@ def differs(tmp_path):
         yield main(["compare", str(path), f"127.0.0.1:{server.port}"])
 
 
-@row("1", "`export`", "a recording could not be written in the other form; the others were")
+@row("1", "`export`", "a recording could not be written in the other form, or did not fit a data set; the others were")
 def not_all_exported(tmp_path):
     record(tmp_path)
     (tmp_path / "z.mcap").write_text("no recording, but some text of that name")

@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[2]
 CLIENT = {"offboard_client", "numpy", "msgpack", "websockets"}
 CORE = {"offboard_core", "pluggy"}
 PLUGINS = {"offboard_lerobot", "offboard_gr00t", "offboard_openpi"}
+#: Where forms of data sets are listed.
+EXPORTS = {"offboard_lerobot_exports"}
 #: Where robots are listed.
 ROBOTS = {"offboard_lerobot_robots"}
 TABLES = {"rich", "tyro", "docstring_parser", "typeguard", "typing_extensions", "pygments", "markdown_it", "mdurl"}
@@ -49,6 +51,7 @@ OTHER_FORM = pytest.mark.slow
         pytest.param(["codecs", "scripted"], CLIENT | CORE | PLUGINS | TABLES, marks=OTHER_FORM),
         (["robots"], CLIENT | CORE | TABLES | ROBOTS),
         (["models", "--help"], CLIENT | TABLES),
+        (["export", "--help"], CLIENT | TABLES | EXPORTS),
         (["run", "--help"], CLIENT | CORE | TABLES | ROBOTS),
         (["run", "sim", "--help"], CLIENT | TABLES),
         pytest.param(["check", "sim", "--help"], CLIENT | TABLES, marks=OTHER_FORM),

@@ -22,7 +22,8 @@ def test_every_command_has_a_section():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_commands_section_names_its_options_and_no_others(command, capsys):
-    arguments = [command, "sim"] if command in ("run", "check", "evaluate") else [command]
+    chosen = {"export": ["--to", "lerobot"], **{name: ["sim"] for name in ("run", "check", "evaluate")}}
+    arguments = [command, *chosen.get(command, [])]
     assert main([*arguments, "--help"]) == 0
     offered = set(re.findall(r"^\W* (--[a-z][a-z.-]*)", capsys.readouterr().out, re.MULTILINE))
     found = re.search(rf"^## `offboard {command}`\n(.*?)(?=^## |\Z)", CLI, re.MULTILINE | re.DOTALL)

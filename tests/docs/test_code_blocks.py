@@ -127,6 +127,8 @@ def test_a_command_of_a_page_exists_with_its_options(page, line):
     chosen += [
         word for pair in itertools.pairwise(words) if pair[0] == "--vendor" and pair[1] in vendors for word in pair
     ]
+    forms = {point.name for point in entry_points(group="offboard.exports")}
+    chosen += [word for pair in itertools.pairwise(words) if pair[0] == "--to" and pair[1] in forms for word in pair]
     chosen += [word for pair in itertools.pairwise(words) if pair[0] == "--policy" for word in pair]
     helped = help_of(command, *chosen)
     assert helped.returncode == 0

@@ -135,7 +135,7 @@ def test_rerun_is_asked_or_said_to_be_missing(
     ("arguments", "says"),
     [
         ((), "say which recordings"),
-        (("x",), "--to csv, --to mp4 or --to rerun"),
+        (("x",), "--to csv, --to mp4, --to rerun"),
         (("nowhere", "--to", "csv"), "nowhere is neither a folder"),
         ((".", "--to", "csv"), "has no recording"),
     ],

@@ -44,10 +44,13 @@ API = {
         " Feature Field Health InferContext Item ModelRegistry NO_CONTEXT NoParams Observation Parallel Placement"
         " Policy Progress ReportProgress Sequential Session Stage is_array is_image",
         "offboard_client.errors": "BadMessage BadObservation BadParameter ConfigurationError DialectUnsupported"
-        " InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound OffboardError PolicyFailed RobotFailed brief"
-        " nearest told unknown",
+        " InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound OffboardError PolicyFailed RecordingFailed"
+        " RobotFailed brief nearest told unknown",
         "offboard_client": "InferenceClient",
         "offboard_client.drivers": "RunLength TimedDriver",
+        "offboard_client.exports": "Added Attempt DataSet ExportEntry Growing Layout Numbers SteadyFrame"
+        " SteadyFrames SteadyOptions by_robots_clock difference layout_of recorded_rate",
+        "offboard_client.recording": "Episode",
         "offboard_client.play": "Answer Bounded Controls EpisodeInfo GiveBack Guard Hold Instruct Outcome PolicyEntry"
         " PolicySession Quit Report Reset Resume RobotLimits RunObserver SafetyLimits Start Stop TakeOver Tick"
         " load_limits read_place",

@@ -1,36 +1,27 @@
-"""``offboard export DIR --to csv|mp4|rerun``: recordings as other programs want them."""
+"""``offboard export DIR --to …``: recordings as other programs want them, and as training data."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import Positional
 
-from ..errors import ConfigurationError, RecordingFailed, counted, told
-from ..plugins import UsageError
-from ..terminal import Line, emit_json, note, parse, tell, terminable
+from ..errors import ConfigurationError, RecordingFailed, counted, told, unknown
+from ..exports import ExportEntry, choose_export, list_exports
+from ..plugins import Chosen, UsageError
+from ..terminal import Line, emit_json, note, parse, peek, tell, terminable
+from .own_options import Part, parse_together
 
-if TYPE_CHECKING:
-    from ..recording import Episode
-
-#: Seconds that Rerun may take for one recording.
-_PATIENCE = 3600.0
-_RERUN = "pip install 'rerun-sdk>=0.28' (where LeRobot asks for an older one: uv tool install rerun-sdk)"
-
-Progress = Callable[[float], None]
-#: Its name's end, and what writes it.
-Job = tuple[str, Callable[[Path, Progress], Any]]
+#: Forms that each recording becomes a file of.
+FILES = ("csv", "mp4", "rerun")
+_SUMMARY = "Write recordings as tables (csv), as videos (mp4), for Rerun (rerun), or as training data."
+#: A folder of an evaluation has them in one of its own.
+_RECORDINGS = "recordings"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +29,13 @@ class Options:
     """Options of ``offboard export``."""
 
     source: Annotated[Positional[str], tyro.conf.arg(metavar="DIR", help_behavior_hint="(required)")] = ""
-    """A folder of recordings, or one of them."""
-    to: Literal["csv", "mp4", "rerun"] | None = None
-    """What it becomes: a table of commands, a video of each camera, or a recording of Rerun's (.rrd)."""
+    """A folder of recordings or of an evaluation, or one recording."""
+    to: str | None = None
+    """What it becomes: csv (a table of commands), mp4 (a video of each camera), rerun (.rrd), or a data set's form."""
     output_dir: Path | None = None
     """Where; without it a folder beside the recordings that is called as the form. It is made."""
+    score: tuple[str, ...] = ()
+    """Only attempts that came out so: success, partial, fail, stall, unsafe."""
     json: bool = False
     """Print one JSON object on stdout."""
 
@@ -50,53 +43,132 @@ class Options:
         if not self.source:
             raise UsageError("say which recordings: offboard export DIR --to csv")
         if self.to is None:
-            raise UsageError("say what they shall become: --to csv, --to mp4 or --to rerun")
+            raise UsageError(f"say what they shall become: {_offered()}")
+
+    def folder(self, source: Path) -> Path:
+        """Where it is written."""
+        return self.output_dir or (source if source.is_dir() else source.parent) / str(self.to)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetOptions(Options):
+    """Options of a data set, whatever its form."""
+
+    clips: bool = False
+    """Only the ranges that were cut out in `offboard replay`, each an attempt of its own."""
 
 
 @dataclass
-class _Exported:
-    """``skipped``: files that were there already. ``failures``: by recording."""
+class Exported:
+    """``skipped``: what was there already. ``failures``: by recording. ``more``: of a data set."""
 
     written: list[str] = field(default_factory=list[str])
     skipped: list[str] = field(default_factory=list[str])
     failures: dict[str, str] = field(default_factory=dict[str, str])
+    more: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Write each recording in the other form. Nothing that is there is written over, and nothing stays half written.
 
     0 if all are there, 1 if one could not be. After Ctrl-C what was written is said before it is raised; the same
     command goes on.
     """
-    summary = "Write recordings as tables (csv), as videos (mp4) or for Rerun (rerun)."
-    options = parse(Options, arguments, "export", summary)
+    form = peek(arguments, "to")
+    if form is None or form in FILES:
+        return _run(parse(Options, arguments, "export", f"{_SUMMARY}{_forms()}"), None)
+    chosen = choose_export(form, FILES)
+    parts: dict[str, Part] = {
+        "source": ("offboard export", SetOptions),
+        "form": (f"the form {chosen} of {chosen.provider}", chosen.options()),
+    }
+    found = parse_together(parts, arguments, "export", f"{_SUMMARY} {form}: {chosen.entry.summary}")
+    return _run(found.source, (chosen, found.form))
+
+
+def _run(options: Options, form: tuple[Chosen[ExportEntry], Any] | None) -> int:
+    from ..exports import choose_attempts  # video's libraries are large
+    from .export_files import export_files
+    from .export_sets import export_set
+
     source = Path(options.source).expanduser()
     paths = _recordings(source)
-    folder = options.output_dir or (source if source.is_dir() else source.parent) / str(options.to)
-    converter = _rerun() if options.to == "rerun" else ""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"no folder can be made at {folder}: {error.strerror or told(error)}") from error
-    found, interrupted = _Exported(), False
+    _check_outcomes(options.score)
+    clips = isinstance(options, SetOptions) and options.clips
+    found, interrupted, broken = Exported(), False, dict[str, str]()
+    chosen: list[Any] = paths
+    if options.score or form is not None:
+        attempts, broken = choose_attempts(paths, options.score, clips)
+        chosen = [attempt.path for attempt in attempts] if form is None else attempts
+    for name, why in broken.items():
+        found.failures[name] = why
+        note(f"{name} is left out: {why}")
+    if not chosen:
+        raise ConfigurationError(_nothing(source, len(paths), options.score, clips, broken))
+    folder = options.folder(source)
     try:
         with terminable(), Line() as line:
-            _export(paths, folder, options, converter, found, line)
+            if form is None:
+                export_files(chosen, folder, str(options.to), found, line)
+            else:
+                export_set(chosen, folder, *form, found, line)
     except KeyboardInterrupt:
         interrupted = True
-    if options.json:
-        emit_json({
-            "folder": str(folder), "written": found.written, "skipped": found.skipped, "failures": found.failures,
-            "interrupted": interrupted,
-        })  # fmt: skip
-    else:
-        tell(f"{counted(len(found.written), 'file')} of {counted(len(paths), 'recording')} written into {folder}")
-        if found.skipped:
-            tell(f"{counted(len(found.skipped), 'file')} was there already and is as it was")
+    _say(options, folder, found, len(chosen), form is not None, interrupted)
     if interrupted:
         note("this was interrupted; the same command goes on from here")
         raise KeyboardInterrupt
     return int(bool(found.failures))
+
+
+def _say(options: Options, folder: Path, found: Exported, chosen: int, is_set: bool, interrupted: bool) -> None:
+    if options.json:
+        emit_json({
+            "folder": str(folder), "written": found.written, "skipped": found.skipped, "failures": found.failures,
+            "interrupted": interrupted, **found.more,
+        })  # fmt: skip
+        return
+    if is_set:
+        from .export_sets import said
+
+        for line in said(folder, found, chosen):
+            tell(line)
+        return
+    tell(f"{counted(len(found.written), 'file')} of {counted(chosen, 'recording')} written into {folder}")
+    if found.skipped:
+        tell(f"{counted(len(found.skipped), 'file')} was there already and is as it was")
+
+
+class Clock:
+    """The line of a long work: which recording, which share of all their bytes, and how long the rest may take."""
+
+    def __init__(self, line: Line, paths: Sequence[Path]) -> None:
+        self._line, self._paths = line, paths
+        self._sizes = [path.stat().st_size if path.exists() else 0 for path in paths]
+        self._total, self._began, self._skipped = max(sum(self._sizes), 1), monotonic(), 0
+
+    def skip(self, number: int) -> None:
+        """It was there already, and takes no time."""
+        self._skipped += self._sizes[number]
+
+    def show(self, number: int, share: float) -> None:
+        """``share``: of recording ``number``, counted from 0."""
+        done = sum(self._sizes[:number]) + share * self._sizes[number]
+        amount = f"{number + 1} of {len(self._paths)}{self._left(done)}"
+        self._line.show(self._paths[number].name, done, self._total, amount)
+
+    def _left(self, done: float) -> str:
+        passed = monotonic() - self._began
+        share = (done - self._skipped) / max(self._total - self._skipped, 1)
+        if share < 0.01 or passed < 1.0:
+            return ""
+        seconds = passed * (1 - share) / share
+        return f", about {seconds:.0f} s left" if seconds < 90 else f", about {seconds / 60:.0f} min left"
+
+
+def failed(error: Exception) -> str:
+    """Why a recording is left out."""
+    return error.text if isinstance(error, RecordingFailed) else f"it cannot be written: {told(error)}"
 
 
 def _recordings(source: Path) -> list[Path]:
@@ -105,113 +177,37 @@ def _recordings(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise ConfigurationError(f"{source} is neither a folder of recordings nor one of them")
-    if not (paths := sorted(source.glob("*.mcap"))):
+    if not (paths := sorted(source.glob("*.mcap")) or sorted((source / _RECORDINGS).glob("*.mcap"))):
         raise ConfigurationError(f"{source} has no recording: `offboard run --output-dir` makes them, NAME.mcap")
     return paths
 
 
-def _export(paths: list[Path], folder: Path, options: Options, converter: str, found: _Exported, line: Line) -> None:
-    from ..recording import Episode  # video's libraries are large
+def _check_outcomes(score: Sequence[str]) -> None:
+    from ..evaluation import COUNTED
 
-    sizes = [path.stat().st_size for path in paths]
-    total, began = max(sum(sizes), 1), monotonic()
-    for number, path in enumerate(paths):
-        before = sum(sizes[:number])
-
-        def shown(share: float, number: int = number, before: int = before) -> None:
-            done = before + share * sizes[number]
-            line.show(paths[number].name, done, total, f"{number + 1} of {len(paths)}{_left(done / total, began)}")
-
-        shown(0.0)
-        try:
-            with Episode(path) as episode:
-                jobs = _jobs(episode, options, converter)
-                for place, (name, write) in enumerate(jobs):
-                    target = folder / f"{path.stem}{name}"
-                    if target.exists():
-                        found.skipped.append(str(target))
-                        continue
-                    with _whole(target) as temporary:
-                        write(temporary, lambda share, place=place, jobs=jobs: shown((place + share) / len(jobs)))
-                    found.written.append(str(target))
-        except (RecordingFailed, OSError) as error:
-            text = error.text if isinstance(error, RecordingFailed) else f"it cannot be written: {told(error)}"
-            found.failures[path.name] = text
-            line.aside(f"{path.name} is left out: {text}")
+    for name in score:
+        if name not in COUNTED:
+            raise UsageError(f"--score: {unknown('outcome', name, COUNTED)}")
 
 
-def _jobs(episode: Episode, options: Options, converter: str) -> list[Job]:
-    from ..recording import write_csv
-
-    if options.to == "csv":
-        return [(".csv", lambda path, progress: write_csv(episode, path, progress))]
-    if options.to == "rerun":
-        return [(".rrd", lambda path, progress: _convert(converter, episode.path, path))]
-    cameras = [topic for topic in episode.topics if topic.startswith("/video/")]
-    if not cameras:
-        raise RecordingFailed(
-            f"{episode.path.name} has no video: the robot has no camera, or --no-record-video was said"
-        )
-    return [(f"-{topic.removeprefix('/video/').replace('/', '.')}.mp4", _video(episode, topic)) for topic in cameras]
+def _nothing(source: Path, paths: int, score: Sequence[str], clips: bool, broken: Mapping[str, str]) -> str:
+    if broken:
+        return f"nothing is left of {counted(paths, 'recording')} in {source}: {next(iter(broken.values()))}"
+    came = f" came out as {' or '.join(score)}" if score else ""
+    if clips:
+        which = f" that{came}" if came else ""
+        return f"no recording in {source}{which} has a clip: `offboard replay {source}` cuts them out"
+    return (
+        f"none of {counted(paths, 'recording')} in {source}{came}: `offboard replay {source}` shows what came of each, "
+        "and scores it"
+    )
 
 
-def _video(episode: Episode, topic: str) -> Callable[[Path, Progress], Any]:
-    from ..recording import write_mp4
-
-    return lambda path, progress: write_mp4(episode, topic, path, progress)
-
-
-@contextmanager
-def _whole(target: Path) -> Generator[Path, None, None]:
-    """A path to write to; it becomes ``target`` once that is done, and goes if it is not. Raises OSError."""
-    number, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
-    os.close(number)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        try:
-            os.link(temporary, target)  # which never replaces another
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without links
-            if target.exists():
-                raise FileExistsError(f"{target} is there by now") from None
-            temporary.rename(target)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+def _offered() -> str:
+    there = [*FILES, *(found.name for found in list_exports() if found.entry)]
+    return f"{', '.join(f'--to {name}' for name in there[:-1])} or --to {there[-1]}"
 
 
-def _rerun() -> str:
-    """Rerun's program. Raises ConfigurationError where there is none."""
-    beside = str(Path(sys.executable).parent)
-    found = shutil.which("rerun", path=os.pathsep.join([beside, os.environ.get("PATH", os.defpath)]))
-    if found is None:
-        raise ConfigurationError(f"--to rerun takes Rerun's own converter, which is not installed: {_RERUN}")
-    return found
-
-
-def _convert(converter: str, source: Path, target: Path) -> None:
-    target.unlink()  # which it would ask about
-    try:
-        done = subprocess.run(
-            [converter, "mcap", "convert", str(source.resolve()), "-o", str(target.resolve())],
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise RecordingFailed(f"Rerun's converter was not done with {source.name} after {_PATIENCE:g} s") from error
-    if done.returncode or not target.exists():
-        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-1000:]
-        raise RecordingFailed(
-            f"Rerun's converter ({converter}) failed with status {done.returncode}; one that knows MCAP is "
-            f"needed: {_RERUN}. It said: {said}"
-        )
-
-
-def _left(share: float, began: float) -> str:
-    passed = monotonic() - began
-    if share < 0.01 or passed < 1.0:
-        return ""
-    seconds = passed * (1 - share) / share
-    return f", about {seconds:.0f} s left" if seconds < 90 else f", about {seconds / 60:.0f} min left"
+def _forms() -> str:
+    said = [f"{found.name} ({found.entry.summary})" for found in list_exports() if found.entry]
+    return f" Forms of data sets: {'; '.join(said)} `offboard export DIR --to FORM --help` shows one's own options."

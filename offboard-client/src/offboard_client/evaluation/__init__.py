@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .betting import fixed_interval, mean_interval
 from .comparison import Comparison, compare_models
-from .log import TrialLog
+from .log import TrialLog, read_trials
 from .measured import measured_trial
 from .plan import Plan, Turn
 from .report import EvaluationReport, ModelSummary, summarize
@@ -45,6 +45,7 @@ __all__ = [
     "measured_trial",
     "pairs",
     "read_review",
+    "read_trials",
     "review_path",
     "said_of_it",
     "success_columns",

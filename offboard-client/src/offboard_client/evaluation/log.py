@@ -142,6 +142,25 @@ class TrialLog:
         return ConfigurationError(f"{self.path}, line {number}: {why}. Mend it, or begin in another folder")
 
 
+def read_trials(path: Path) -> list[Trial]:
+    """The trials of a log that another process may be writing; nothing is written. Raises ConfigurationError."""
+    log = TrialLog.__new__(TrialLog)
+    log.path, log.trials, log.dropped = path, list[Trial](), False
+    begun: Plan | None = None
+    try:
+        with path.open("rb") as file:
+            number = 0
+            while (line := file.readline(_LONGEST + 1)).endswith(b"\n"):
+                number += 1
+                try:
+                    begun = log._read(json.loads(line), begun)  # pyright: ignore[reportPrivateUsage]
+                except (BadParameter, ValueError, RecursionError) as error:
+                    raise log._wrong(number, str(error)) from None  # pyright: ignore[reportPrivateUsage]
+    except OSError as error:
+        raise ConfigurationError(f"{path}: it cannot be read: {error.strerror}") from error
+    return log.trials
+
+
 def _take(file: BinaryIO, path: Path) -> None:
     """Raises ConfigurationError while another process has the log open."""
     try:

@@ -73,6 +73,11 @@ class Episode:
         """What it holds: topic → the canonical name that it is about, or ""."""
         return {channel.topic: channel.metadata.get("name", "") for channel in self._channels}
 
+    @cached_property
+    def channels(self) -> Mapping[str, Mapping[str, str]]:
+        """What each topic says of itself: ``name``; of vectors ``dtype``, ``shape``, of video ``height``, ``width``."""
+        return {channel.topic: channel.metadata for channel in self._channels}
+
     def messages(self, topics: Iterable[str], start: int | None = None, end: int | None = None) -> Iterator[Said]:
         """Of these topics, by their times, from ``start`` on and before ``end``. Raises RecordingFailed."""
         wanted = [topic for topic in topics if topic in self.topics]

@@ -12,7 +12,7 @@ from .line import Line
 from .output import console, emit_facts, emit_json, emit_table, ms, note, say, tell
 from .program import program_facts
 from .server import ServerOptions, patience, token_from
-from .signals import terminable
+from .signals import terminable, unbroken
 
 __all__ = [
     "ENDED",
@@ -45,4 +45,5 @@ __all__ = [
     "tell",
     "terminable",
     "token_from",
+    "unbroken",
 ]

@@ -38,3 +38,16 @@ def terminable(interrupted: Callable[[], None] | None = None) -> Generator[None,
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def unbroken() -> Generator[None, None, None]:
+    """What is inside is done whole: Ctrl-C, SIGTERM and SIGHUP come when it is over, by KeyboardInterrupt.
+
+    Outside the main thread it changes nothing.
+    """
+    came = list[bool]()
+    with terminable(lambda: came.append(True)):
+        yield
+    if came:
+        raise KeyboardInterrupt

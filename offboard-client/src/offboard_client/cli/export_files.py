@@ -1,0 +1,126 @@
+"""``offboard export --to csv|mp4|rerun``: files of each recording."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigurationError, RecordingFailed, told
+from ..terminal import Line
+from .export import Clock, Exported, failed
+
+if TYPE_CHECKING:
+    from ..recording import Episode
+
+#: Seconds that Rerun may take for one recording.
+_PATIENCE = 3600.0
+_RERUN = "pip install 'rerun-sdk>=0.28' (where LeRobot asks for an older one: uv tool install rerun-sdk)"
+
+Progress = Callable[[float], None]
+#: Its name's end, and what writes it.
+Job = tuple[str, Callable[[Path, Progress], Any]]
+
+
+def export_files(paths: Sequence[Path], folder: Path, form: str, found: Exported, line: Line) -> None:
+    """Write the files of each recording; ``found`` says what became of them. Raises ConfigurationError."""
+    from ..recording import Episode  # video's libraries are large
+
+    converter = _rerun() if form == "rerun" else ""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"no folder can be made at {folder}: {error.strerror or told(error)}") from error
+    clock = Clock(line, paths)
+    for number, path in enumerate(paths):
+        clock.show(number, 0.0)
+        try:
+            with Episode(path) as episode:
+                jobs = _jobs(episode, form, converter)
+                for place, (name, write) in enumerate(jobs):
+                    target = folder / f"{path.stem}{name}"
+                    if target.exists():
+                        found.skipped.append(str(target))
+                        continue
+                    share = 1 / len(jobs)
+                    with _whole(target) as temporary:
+                        write(temporary, lambda done, n=number, p=place, s=share: clock.show(n, (p + done) * s))
+                    found.written.append(str(target))
+        except (RecordingFailed, OSError) as error:
+            found.failures[path.name] = failed(error)
+            line.aside(f"{path.name} is left out: {found.failures[path.name]}")
+
+
+def _jobs(episode: Episode, form: str, converter: str) -> list[Job]:
+    from ..recording import write_csv
+
+    if form == "csv":
+        return [(".csv", lambda path, progress: write_csv(episode, path, progress))]
+    if form == "rerun":
+        return [(".rrd", lambda path, progress: _convert(converter, episode.path, path))]
+    cameras = [topic for topic in episode.topics if topic.startswith("/video/")]
+    if not cameras:
+        raise RecordingFailed(
+            f"{episode.path.name} has no video: the robot has no camera, or --no-record-video was said"
+        )
+    return [(f"-{topic.removeprefix('/video/').replace('/', '.')}.mp4", _video(episode, topic)) for topic in cameras]
+
+
+def _video(episode: Episode, topic: str) -> Callable[[Path, Progress], Any]:
+    from ..recording import write_mp4
+
+    return lambda path, progress: write_mp4(episode, topic, path, progress)
+
+
+@contextmanager
+def _whole(target: Path) -> Generator[Path, None, None]:
+    """A path to write to; it becomes ``target`` once that is done, and goes if it is not. Raises OSError."""
+    number, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+    os.close(number)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        try:
+            os.link(temporary, target)  # which never replaces another
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            if target.exists():
+                raise FileExistsError(f"{target} is there by now") from None
+            temporary.rename(target)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _rerun() -> str:
+    """Rerun's program. Raises ConfigurationError where there is none."""
+    beside = str(Path(sys.executable).parent)
+    found = shutil.which("rerun", path=os.pathsep.join([beside, os.environ.get("PATH", os.defpath)]))
+    if found is None:
+        raise ConfigurationError(f"--to rerun takes Rerun's own converter, which is not installed: {_RERUN}")
+    return found
+
+
+def _convert(converter: str, source: Path, target: Path) -> None:
+    target.unlink()  # which it would ask about
+    try:
+        done = subprocess.run(
+            [converter, "mcap", "convert", str(source.resolve()), "-o", str(target.resolve())],
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise RecordingFailed(f"Rerun's converter was not done with {source.name} after {_PATIENCE:g} s") from error
+    if done.returncode or not target.exists():
+        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-1000:]
+        raise RecordingFailed(
+            f"Rerun's converter ({converter}) failed with status {done.returncode}; one that knows MCAP is "
+            f"needed: {_RERUN}. It said: {said}"
+        )

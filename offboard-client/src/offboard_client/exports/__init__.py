@@ -1,0 +1,59 @@
+"""What recordings become beside files of their own: data sets of whole attempts, by the forms that packages bring."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .entries import Added, DataSet, ExportEntry, choose_export, list_exports, make_data_set
+
+if TYPE_CHECKING:
+    from .attempts import Attempt, choose_attempts
+    from .clock import by_robots_clock
+    from .growing import Growing
+    from .layout import Layout, Numbers, difference, layout_of
+    from .options import SteadyOptions
+    from .steady import SteadyFrame, SteadyFrames, recorded_rate
+
+__all__ = [
+    "Added",
+    "Attempt",
+    "DataSet",
+    "ExportEntry",
+    "Growing",
+    "Layout",
+    "Numbers",
+    "SteadyFrame",
+    "SteadyFrames",
+    "SteadyOptions",
+    "by_robots_clock",
+    "choose_attempts",
+    "choose_export",
+    "difference",
+    "layout_of",
+    "list_exports",
+    "make_data_set",
+    "recorded_rate",
+]
+
+#: Imported when first asked for: what declares a form needs neither recordings nor their libraries.
+_LATER = {
+    "Attempt": "attempts",
+    "Growing": "growing",
+    "Layout": "layout",
+    "Numbers": "layout",
+    "SteadyFrame": "steady",
+    "SteadyFrames": "steady",
+    "SteadyOptions": "options",
+    "by_robots_clock": "clock",
+    "choose_attempts": "attempts",
+    "difference": "layout",
+    "layout_of": "layout",
+    "recorded_rate": "steady",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

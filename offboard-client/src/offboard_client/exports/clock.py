@@ -1,0 +1,40 @@
+"""An episode's messages by the robot's clock, which stands while a simulation waits for its policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ..recording import Episode, Said
+
+#: What says both times, the wall's and the robot's.
+_KNOTS = ("/observed", "/played")
+
+
+def by_robots_clock(episode: Episode, topics: Iterable[str], end: int | None = None) -> Iterator[tuple[float, Said]]:
+    """The messages of these topics, and all observations and commands, each with its seconds of the episode.
+
+    Seconds never go back. ``end``: nanoseconds since 1970; what comes then is not read. Raises RecordingFailed.
+    """
+    waiting = list[Said]()
+    wall, seconds = 0, -1.0
+    for said in episode.messages([*topics, *_KNOTS], end=end):
+        waiting.append(said)
+        if said.topic not in _KNOTS:
+            continue
+        known = max(seconds, float(said.message.seconds))
+        for each in waiting:
+            yield _between(each.at, (wall, seconds), (said.at, known)), each
+        waiting.clear()
+        wall, seconds = said.at, known
+    for each in waiting:
+        yield max(seconds, 0.0), each
+
+
+def _between(at: int, before: tuple[int, float], after: tuple[int, float]) -> float:
+    """``at`` as seconds, of two times that are known in both clocks."""
+    (low, since), (high, until) = before, after
+    if since < 0 or at >= high:  # nothing was known before
+        return until
+    if at <= low:
+        return since
+    return since + (until - since) * (at - low) / (high - low)

@@ -1,0 +1,218 @@
+"""``offboard export --to FORM``, with a form that only writes down what it is told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from filmed import begin, record, sample, tick
+from offboard_client import cli
+from offboard_client.errors import ConfigurationError, RecordingFailed
+from offboard_client.evaluation import Clip, Plan, Trial, TrialLog, edit_review
+from offboard_client.exports import Added, DataSet, ExportEntry, Growing, choose_attempts
+from offboard_client.play import Outcome
+from offboard_client.plugins import Chosen
+from offboard_client.recording import Recorder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    colour: str = "red"
+
+
+class Written:
+    """Takes what is not called ``no``, and fails at what is called ``broken``."""
+
+    all: ClassVar[list[Any]] = []
+
+    def __init__(self, options: Options, folder: Path) -> None:
+        self.options, self.folder, self.inside, self.taken = options, folder, list[str](), ""
+        self.end = ""
+        Written.all.append(self)
+
+    def has(self, attempt: Any, /) -> bool:
+        return attempt.name in (self.folder.read_text().split() if self.folder.exists() else ())
+
+    def add(self, episode: Any, attempt: Any, progress: Any, /) -> Added:
+        progress(0.5)
+        error = {"no": RecordingFailed("it is red"), "stop": KeyboardInterrupt(), "full": OSError(28, "No space left")}
+        if raised := error.get(self.options.colour) if len(self.inside) == 1 else None:
+            raise raised
+        self.taken = attempt.name
+        return Added(10, 2, 1)
+
+    def commit(self) -> None:
+        self.inside.append(self.taken)
+
+    def finish(self) -> str:
+        self.end = "finished"
+        return "use it so"
+
+    def discard(self) -> None:
+        self.end = "discarded"
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = ExportEntry(summary="A toy.", factory=Written, options=Options)
+    monkeypatch.setattr("offboard_client.cli.export.choose_export", lambda name, others: Chosen(name, "toys 1", entry))
+    monkeypatch.setattr(Written, "all", [])
+
+
+def three(folder: Path) -> list[Path]:
+    """Recordings that came out as a success, as nobody knows what, and as a failure."""
+    return [record(folder, 4, Outcome(success), number=number) for number, success in enumerate((True, None, False))]
+
+
+def export(folder: Path, *more: str) -> int:
+    return cli.main(["export", str(folder), "--to", "toy", *more])
+
+
+def test_a_form_is_told_every_attempt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = three(tmp_path)
+    assert export(tmp_path, "--colour", "blue") == 0
+    (written,) = Written.all
+    assert isinstance(written, DataSet)
+    assert written.options.colour == "blue"
+    assert written.folder == tmp_path / "toy"
+    assert sorted(written.inside) == sorted(path.stem for path in paths)
+    assert written.end == "finished"
+    said = capsys.readouterr().out
+    assert "3 attempts of 3 written into" in said
+    assert "30 frames, 6 of them led by a person" in said
+    assert "3 frames left out, at which nothing was commanded" in said
+    assert said.splitlines()[-1] == "use it so"
+
+
+@pytest.mark.parametrize(
+    ("colour", "status", "inside", "end", "says"),
+    [
+        ("no", 1, 1, "finished", "is left out: it is red"),
+        ("stop", 130, 1, "finished", "the same command goes on from here"),
+        ("full", 1, 1, "discarded", "No space left"),
+    ],
+)
+def test_what_goes_wrong_leaves_whole_attempts(
+    colour: str, status: int, inside: int, end: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    three(tmp_path)
+    assert export(tmp_path, "--colour", colour) == status
+    (written,) = Written.all
+    assert (len(written.inside), written.end) == (inside, end)
+    assert says in capsys.readouterr().err.replace("\n ", "")
+
+
+def test_what_is_there_is_skipped_and_nothing_new_is_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = three(tmp_path / "in")
+    out = tmp_path / "out"
+    out.write_text(" ".join(path.stem for path in paths))
+    assert export(tmp_path / "in", f"--output-dir={out}", "--json") == 0
+    (written,) = Written.all
+    assert (written.inside, written.end) == ([], "discarded")
+    found = json.loads(capsys.readouterr().out)
+    assert (len(found["skipped"]), found["written"], found["frames"]) == (3, [], 0)
+
+
+def test_a_score_is_a_persons_then_the_trials_then_the_tasks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "recordings"
+    success, nobody, failure = three(folder)
+    with TrialLog(tmp_path / "trials.jsonl", Plan(("m",), (1, 2, 3), seed=0)) as log:
+        log.append(Trial("m", 1, "stall", recording=success.name))
+        log.append(Trial("m", 2, "partial", 0.5, recording=nobody.name))
+
+        def chosen(*outcomes: str) -> set[str]:
+            return {attempt.path.name for attempt in choose_attempts(folder.glob("*.mcap"), outcomes)[0]}
+
+        assert chosen() == {success.name, nobody.name, failure.name}
+        assert chosen("success") == set()
+        assert chosen("stall", "fail") == {success.name, failure.name}
+        assert chosen("partial") == {nobody.name}
+        edit_review(nobody, {"outcome": "success"}, {"outcome": None})
+        assert chosen("success") == {nobody.name}
+    assert (
+        cli.main(["export", str(tmp_path), "--to", "csv", "--score", "success", "--json"]) == 0
+    )  # an evaluation's folder
+    (written,) = json.loads(capsys.readouterr().out)["written"]
+    assert Path(written).stem == nobody.stem
+    assert export(folder, "--score", "sucess") == 2
+    assert "success" in capsys.readouterr().err
+    assert export(folder, "--score", "unsafe") == 1
+    assert "none of 3 recordings" in capsys.readouterr().err
+
+
+def test_ranges_are_attempts_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, *_ = three(tmp_path)
+    assert export(tmp_path, "--clips") == 1
+    assert "has a clip: `offboard replay" in capsys.readouterr().err.replace("\n ", "")
+    edit_review(path, {}, {}, clips=[Clip("b", (2.0, 3.0), (2, 3)), Clip("a", (0.0, 1.0), (1, 2), "grasp")])
+    assert export(tmp_path, "--clips") == 0
+    assert Written.all[-1].inside == [f"{path.stem}#a", f"{path.stem}#b"]
+
+
+def test_a_broken_review_is_said_and_the_rest_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, *_ = three(tmp_path)
+    path.with_name(f"{path.stem}.review.json").write_text("{")
+    assert export(tmp_path) == 1
+    assert len(Written.all[-1].inside) == 2
+    assert f"{path.name} is left out: {path.stem}.review.json is no review" in capsys.readouterr().err.replace(
+        "\n ", ""
+    )
+
+
+def test_help_has_the_forms_own_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert export(Path("x"), "--help") == 0
+    said = capsys.readouterr().out
+    assert "--colour" in said
+    assert "--clips" in said
+    assert "--score" in said
+
+
+def test_a_folder_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
+    target = tmp_path / "set"
+    growing = Growing(target)
+    growing.path.mkdir()
+    (growing.path / "a").write_text("1")
+    with pytest.raises(ConfigurationError, match="another process writes"):
+        Growing(target)
+    growing.keep()
+    assert (target / "a").read_text() == "1"
+    growing = Growing(target)
+    (growing.path / "a").write_text("2")
+    growing.drop()
+    assert (target / "a").read_text() == "1"
+    growing = Growing(target)
+    (growing.path / "a").write_text("2")
+    growing.keep()
+    assert (target / "a").read_text() == "2"
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    # Killed while it was written, and between the two renames at the end.
+    (tmp_path / ".set.part").mkdir()
+    (tmp_path / ".set.part" / "half").write_text("")
+    target.rename(tmp_path / ".set.before")
+    growing = Growing(target)
+    assert (growing.path / "a").read_text() == "2"
+    assert not (growing.path / "half").exists()
+    growing.drop()
+    assert (target / "a").read_text() == "2"
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_an_unfinished_recording_is_finished_and_taken(tmp_path: Path) -> None:
+    """Its run was killed: what it has until then is an attempt, of which nobody knows what came of it."""
+    recorder = Recorder(tmp_path, {})
+    begin(recorder)
+    for number in range(4):
+        sample(recorder, number)
+        tick(recorder, number, {"target_grip": [0.0]})
+    file = recorder._file  # as a process that is no more leaves it
+    assert file is not None
+    file.abandon()
+    assert export(tmp_path) == 0
+    assert len(Written.all[-1].inside) == 1
