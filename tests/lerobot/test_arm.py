@@ -8,6 +8,7 @@ import math
 import os
 import pty
 import threading
+import time
 import tty
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,7 +26,7 @@ from offboard_client.testing import RobotConformance
 from offboard_core import InferenceServer
 from offboard_process import in_process
 from stand_in_arm import MOTORS, RANGES, install, write_calibration
-from waits import PATIENCE, until
+from waits import PATIENCE, reached, until
 
 
 @pytest.fixture(scope="module")
@@ -454,6 +455,49 @@ def test_a_camera_that_is_unplugged_is_told_and_the_arm_let_go(
         with pytest.raises(RobotFailed, match=r"cannot be observed: .*Camera.*; look at the camera's cable"):
             until(lambda: robot.observe() is None, "the camera is missed")
     assert bus.get(1, 40) % 256 == 0, "the torque is off"
+
+
+def test_the_pictures_of_its_cameras_can_be_had_by_others_and_are_taken_from_nobody(
+    make: Callable[..., Robot], bus: FeetechBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counting(Camera):
+        count, held, waits, more = 0, False, threading.Event(), threading.Semaphore(0)
+
+        def read(self) -> tuple[bool, Any]:
+            if self.held:
+                self.waits.set()
+                assert self.more.acquire(timeout=PATIENCE)
+            else:
+                time.sleep(0.01)
+            type(self).count += 1
+            return True, np.full((480, 640, 3), self.count % 256, np.uint8)
+
+    monkeypatch.setattr("cv2.VideoCapture", Counting)
+    monkeypatch.setattr("threading.excepthook", lambda args: None)
+    with connected(make("so101_follower", port=bus.port, cameras=CAMERA)) as robot:
+        robot.observe()
+        cameras: Any = robot.live_cameras
+
+        def newest() -> tuple[int, float]:
+            picture, at = cameras.frames()["image.front"]
+            assert picture.shape == (480, 640, 3)
+            return int(picture[0, 0, 0]), at
+
+        Counting.held = True
+        reached(Counting.waits)
+        robot.observe()
+        before = newest()
+        assert before[0] == Counting.count % 256
+        assert 0 <= time.monotonic() - before[1] < PATIENCE
+        Counting.more.release()
+        until(lambda: newest()[0] == Counting.count % 256 != before[0], "the next one is there")
+        after = newest()
+        assert after[1] > before[1]
+        # The arm waits for a new picture. Others have looked at this one, and to the arm it is new still.
+        assert robot.observe()["image.front"][0, 0, 0] == after[0]
+        Counting.held = False
+        Counting.more.release()
+    assert make(camera=[8, 6, 3]).live_cameras is None  # one that reads only when it is asked
 
 
 def test_an_so101_that_is_unplugged_in_mid_episode_ends_the_run_and_what_it_left_is_kept(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import threading
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +27,9 @@ from offboard_client.recording import (
     stamp,
     starts,
 )
-from robot_fakes import FakeSession, rows
+from offboard_client.robots import Channel, RobotSpec
+from robot_fakes import FakeRobot, FakeSession, rows
+from waits import PATIENCE
 
 
 def at(seconds: float) -> int:
@@ -236,6 +240,86 @@ def test_a_robot_that_takes_long_to_observe_is_not_made_late(tmp_path: Path, cap
     assert observed
     assert all(said.message.sent for said in observed)
     assert "takes 15 ms of a control period of 20 ms" in caplog.text
+
+
+class LiveRobot(FilmedRobot):
+    """One whose camera takes pictures by itself: whoever looks finds another one."""
+
+    realtime = True
+    spec = RobotSpec(
+        measures={"image.wrist": Channel(shape=(48, 64, 3), dtype="uint8", rate=200.0)},
+        plays={"target_pose": Channel(shape=(7,))},
+        control_period=0.02,
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looked: list[float] = []
+        self.live_cameras = self
+
+    def frames(self) -> dict[str, Any]:
+        if not self.looked or self.looked[-1] < time.monotonic():
+            self.looked.append(time.monotonic())
+        return {"image.wrist": (picture(len(self.looked)), self.looked[-1])}
+
+    def state(self) -> dict[str, Any]:
+        return FakeRobot.observe(self)
+
+    def apply(self, action: Any, seconds: float) -> None:
+        super().apply(action, seconds)
+        time.sleep(seconds)
+
+
+def test_every_picture_of_a_live_camera_is_in_the_video(tmp_path: Path) -> None:
+    robot, recorder = LiveRobot(), Recorder(tmp_path, {}, sample_hz=10.0)
+    play(FakeSession(rows(0.0, 0.1), rows(0.1), []), recorder, robot=robot)
+    with Episode(recorder.recorded.files[0]) as episode:
+        frames = [said.at for said in episode.messages(["/video/wrist"])]
+        observed = list(episode.messages(["/observed"]))
+        stills = list(episode.messages(["/sent/wrist"]))
+        begins, wall = episode.about["wall_time"] * 1e9, episode.outcome["frames"]
+    assert len(frames) == wall > len(observed)
+    assert frames == sorted(set(frames))
+    # None is left out but the first, which may have been taken before anything was played; and none is observe's.
+    taken = [at - robot.looked[-1] for at in robot.looked]
+    written = [(at - frames[-1]) / 1e9 for at in frames]
+    assert written == pytest.approx(taken[-len(written) :], abs=1e-4)
+    assert len(taken) - len(written) <= 1
+    assert len(stills) == len([said for said in observed if said.message.sent]) > 0
+    assert min(frames) >= begins
+
+
+def test_the_arm_waits_for_no_camera(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Hangs(LiveRobot):
+        """Its camera does, until the last command was played."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.played_all = threading.Event()
+
+        def frames(self) -> dict[str, Any]:
+            assert self.played_all.wait(PATIENCE)
+            raise OSError("unplugged")
+
+        def apply(self, action: Any, seconds: float) -> None:
+            super().apply(action, seconds)
+            if len(self.played) >= 3:
+                self.played_all.set()
+
+    robot, recorder = Hangs(), Recorder(tmp_path, {})
+    with caplog.at_level(logging.WARNING):
+        play(FakeSession(rows(0.0, 0.1, 0.2), rows(0.0), []), recorder, robot=robot)
+    assert robot.played_all.is_set()
+    assert "unplugged" in caplog.text
+    with Episode(recorder.recorded.files[0]) as episode:
+        assert episode.outcome["success"] is True
+        assert not list(episode.messages(["/video/wrist"]))
+
+
+def test_nobody_looks_at_cameras_that_nobody_records(tmp_path: Path) -> None:
+    robot = LiveRobot()
+    play(FakeSession(rows(0.0, 0.1), []), robot=robot)
+    assert robot.looked == []
 
 
 def test_what_waits_for_the_disk_is_bounded_in_bytes(tmp_path: Path) -> None:

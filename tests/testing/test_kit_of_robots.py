@@ -224,6 +224,51 @@ class TookWhatItDoesNotMeasure(Arm):
     taken = {"image.wrist": 0.0}
 
 
+class Films(Arm):
+    spec = RobotSpec(
+        measures={**Arm.spec.measures, "image.wrist": Channel(shape=(2, 2, 3), dtype="uint8")},
+        plays=Arm.spec.plays,
+        control_period=0.1,
+    )
+    took, shape, ahead, name = 0.0, (2, 2, 3), 0.0, "image.wrist"
+
+    def observe(self):
+        return {**super().observe(), "image.wrist": np.zeros((2, 2, 3), np.uint8)}
+
+    @property
+    def live_cameras(self):
+        return self
+
+    def frames(self):
+        self.took = time.monotonic() + self.ahead
+        return {self.name: (np.zeros(self.shape, np.uint8), self.took)}
+
+
+class FilmedOnce(Films):
+    def frames(self):
+        return super().frames() if not self.took else {self.name: (np.zeros(self.shape, np.uint8), self.took)}
+
+
+class FilmsSmaller(Films):
+    shape = (1, 2, 3)
+
+
+class FilmsTomorrow(Films):
+    ahead = 86400.0
+
+
+class FilmsElsewhere(Films):
+    name = "image.roof"
+
+
+class FilmsOverAgain(Films):
+    picture = np.zeros((2, 2, 3), np.uint8)
+
+    def frames(self):
+        self.picture += 1
+        return {self.name: (self.picture, time.monotonic())}
+
+
 class AnotherTool(Plane):
     def forward(self, q):
         return super().forward(q) + np.array([0, 0, 0.1, 0, 0, 0, 0])
@@ -268,6 +313,11 @@ ROBOTS = [
     (NamesItsStateOtherwise, RobotLaws.test_its_state_is_what_it_observes_without_what_takes_long),
     (TookThePictureTomorrow, RobotLaws.test_what_was_taken_was_taken_before_now),
     (TookWhatItDoesNotMeasure, RobotLaws.test_what_was_taken_was_taken_before_now),
+    (FilmedOnce, RobotLaws.test_its_cameras_can_be_looked_at_while_it_is_played),
+    (FilmsSmaller, RobotLaws.test_its_cameras_can_be_looked_at_while_it_is_played),
+    (FilmsTomorrow, RobotLaws.test_its_cameras_can_be_looked_at_while_it_is_played),
+    (FilmsElsewhere, RobotLaws.test_its_cameras_can_be_looked_at_while_it_is_played),
+    (FilmsOverAgain, RobotLaws.test_its_cameras_can_be_looked_at_while_it_is_played),
     (HasAnotherTool, RobotLaws.test_its_kinematics_are_its_own),
     (SolvesElsewhere, RobotLaws.test_its_kinematics_are_its_own),
 ]
@@ -277,7 +327,9 @@ ROBOTS = [
 def test_a_robot_that_breaks_a_law_is_found(monkeypatch, robot, law):
     with connected(Arm()) as good:
         check(RobotLaws(), law, robot=good, make=Arm)
-    if robot in (CannotBeStopped, LooksOnlyWhenItBegins):
+    with connected(Films()) as good:
+        check(RobotLaws(), law, robot=good, make=Films)
+    if robot in (CannotBeStopped, LooksOnlyWhenItBegins, FilmedOnce):
         monkeypatch.setattr("offboard_client.testing._robot._PATIENCE", 0.01)
     broken = robot()
     broken.connect()

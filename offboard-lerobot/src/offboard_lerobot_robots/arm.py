@@ -11,6 +11,7 @@ import numpy as np
 from offboard_client.errors import ConfigurationError, InvalidAction, RobotFailed, told
 from offboard_client.robots import Channel, ControlGrid, Robot, RobotSpec, Translation
 
+from .cameras import LiveCameras, are_live
 from .config import make_robot
 from .motors import MotorUnits, Vector, read_units
 from .options import ArmOptions
@@ -63,6 +64,17 @@ class Arm(Robot):
         # The last reading: what whoever checks commands was given.
         self._seen: Vector | None = None
         self._connected = False
+        cameras: Mapping[str, Any] = getattr(device, "cameras", {})
+        self._live = (
+            LiveCameras(cameras, self._cameras)
+            if are_live(cameras) and cameras.keys() == self._cameras.keys()
+            else None
+        )
+
+    @property
+    def live_cameras(self) -> LiveCameras | None:
+        """See :attr:`Robot.live_cameras`: None for cameras that read only when they are asked."""
+        return self._live
 
     def connect(self) -> None:
         """Open the bus and the cameras; LeRobot switches the torque off and on meanwhile, and asks for no calibration.

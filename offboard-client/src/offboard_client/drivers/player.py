@@ -10,6 +10,7 @@ from ..errors import DeadlineExceeded, InferTimeout, OffboardError, PolicyFailed
 from ..play import LOSSES, Command, Exchange, Guard, HoldStill, Ladder, PolicyStream, Rung, hold, lay_out
 from ..robots import Asked, Robot, Task, Vector, truth
 from .attention import Attention
+from .filming import Filming
 from .freshness import Freshness
 from .sampling import Sampling
 from .telling import Audience
@@ -50,6 +51,7 @@ class Player:
         self._ladder, self._attention, self._audience, self._clock = ladder, attention, audience, clock
         self._freshness = Freshness(robot)
         self._sampling = Sampling(robot, audience, guard.control_period, clock)
+        self._filming = Filming(robot, audience)
         self._realtime: bool = getattr(robot, "realtime", False)
         stream.stands = not self._realtime
         # What is played next, and until when it may be.
@@ -70,6 +72,16 @@ class Player:
 
     def play(self, limit: float) -> bool:
         """``limit``: seconds of the robot's time. False if somebody ended it before. Raises what ends an episode."""
+        with self._filming.going_on():
+            return self._play(limit)
+
+    @property
+    def filmed(self) -> frozenset[str]:
+        """The cameras whose every picture those who watch are told."""
+        return self._filming.cameras
+
+    # -- inside ----------------------------------------------------------------------------------------
+    def _play(self, limit: float) -> bool:
         self._at = self._start = self._now()
         self._sampling.begin(self._at)
         self._observation, self._failure = {}, None
@@ -98,7 +110,6 @@ class Player:
                 return True
         return True
 
-    # -- inside ----------------------------------------------------------------------------------------
     def _now(self) -> float:
         return self._clock() if self._realtime else self._at
 

@@ -7,7 +7,21 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import OffboardError
-from ..play import Answer, Command, EpisodeInfo, Exchange, Fit, Loss, Outcome, Rung, RunObserver, Sample, Shielded, Tick
+from ..play import (
+    Answer,
+    Command,
+    EpisodeInfo,
+    Exchange,
+    Fit,
+    Frame,
+    Loss,
+    Outcome,
+    Rung,
+    RunObserver,
+    Sample,
+    Shielded,
+    Tick,
+)
 
 
 class Audience:
@@ -18,6 +32,12 @@ class Audience:
         self._clock, self._fit = clock, fit
         #: So often somebody wants the robot observed, in Hz of its own time; 0: only what the policy is asked about.
         self.sample_hz = max((observer.sample_hz for observer in self._observers), default=0.0)
+        self._filming = [observer for observer in self._observers if observer.films]
+
+    @property
+    def films(self) -> bool:
+        """Whether somebody wants every picture of cameras that are looked at meanwhile."""
+        return bool(self._filming)
 
     @property
     def losses(self) -> list[Loss]:
@@ -32,10 +52,12 @@ class Audience:
         periods: tuple[float, float],
         meta: Mapping[str, Any],
         images: str | None,
+        filmed: frozenset[str] = frozenset(),
     ) -> None:
         """See :class:`EpisodeInfo`. ``periods``: the robot's control period, and that of an action."""
         if self._observers:
-            episode = EpisodeInfo(number, seed, seconds, *periods, meta, self._clock(), time.time(), self._fit, images)
+            now = self._clock(), time.time()
+            episode = EpisodeInfo(number, seed, seconds, *periods, meta, *now, self._fit, images, filmed)
             for observer in self._observers:
                 observer.started(episode)
 
@@ -55,6 +77,11 @@ class Audience:
         """See :class:`Sample`."""
         for observer in self._observers:
             observer.sampled(sample)
+
+    def filmed(self, frame: Frame) -> None:
+        """See :class:`Frame`; from any thread."""
+        for observer in self._filming:
+            observer.filmed(frame)
 
     def ticked(self, command: Command, rung: Rung, at: float, seconds: float, observation: Mapping[str, Any]) -> None:
         """See :class:`Tick`; the robot has just come back from it."""

@@ -145,7 +145,8 @@ class TimedDriver:
 
     def _episode(self, player: Player, stream: PolicyStream, number: int, seed: int, seconds: float) -> None:
         periods = self._guard.control_period, stream.action_period
-        self._audience.started(number, seed, seconds, periods, self._meta, getattr(self._session, "images", None))
+        images = getattr(self._session, "images", None)
+        self._audience.started(number, seed, seconds, periods, self._meta, images, player.filmed)
         outcome, player.fault = Outcome(stopped=True), False
         try:
             if number > 1:

@@ -17,6 +17,8 @@ from ..errors import ConfigurationError, told
 from .observer import (
     Answer,
     EpisodeInfo,
+    FilmingObserver,
+    Frame,
     Outcome,
     RunObserver,
     Sample,
@@ -56,6 +58,8 @@ class Shielded:
         self.loss = Loss(name or type(observer).__name__)
         #: So often it wants the robot observed, in Hz (:class:`.observer.SamplingObserver`); 0: as the policy is asked.
         self.sample_hz: float = observer.sample_hz if isinstance(observer, SamplingObserver) else 0.0
+        #: Whether it wants every picture of cameras that are looked at meanwhile.
+        self.films = isinstance(observer, FilmingObserver)
 
     def started(self, episode: EpisodeInfo, /) -> None:
         """See :class:`.observer.RunObserver`."""
@@ -73,6 +77,11 @@ class Shielded:
         """See :class:`.observer.SamplingObserver`; nothing for another."""
         if isinstance(self._observer, SamplingObserver):
             self._tell(self._observer.sampled, sample)
+
+    def filmed(self, frame: Frame, /) -> None:
+        """See :class:`.observer.FilmingObserver`; nothing for another."""
+        if isinstance(self._observer, FilmingObserver):
+            self._tell(self._observer.filmed, frame)
 
     def shadow_answered(self, answer: ShadowAnswer, /) -> None:
         """See :class:`.observer.ShadowObserver`; nothing for another."""
@@ -140,7 +149,7 @@ class Bounded(Shielded):
     def _tell(self, hear: Callable[[Any], None], event: Any) -> None:
         limit = self._size + (_RESERVE if isinstance(event, (EpisodeInfo, Outcome)) else 0)
         held = _held(event) if self._most < math.inf else 0
-        with self._entry:  # a shadow's answers come from its own thread
+        with self._entry:  # a shadow's answers, and a camera's pictures, come from threads of their own
             if self._closed or self._queue.qsize() >= limit or (held and self._put - self._taken + held > self._most):
                 self.loss.dropped += 1
             else:
@@ -155,7 +164,9 @@ class Bounded(Shielded):
 
 
 def _held(event: Any) -> int:
-    """Bytes of the arrays that an event brings: those of its observation."""
+    """Bytes of the arrays that an event brings: those of its observation, or its picture."""
+    if isinstance(event, Frame):
+        return event.picture.nbytes
     if not isinstance(event, (Answer, Sample)):
         return 0
     return sum(value.nbytes for value in event.observation.values() if isinstance(value, np.ndarray))

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .fit import Fit
 from .schedule import Command
 
@@ -26,6 +29,7 @@ class EpisodeInfo:
     of the policy's actions, as it is played: twice as long at half the speed. ``meta``: the handshake's. ``at``: now,
     on the monotonic clock of the other events; ``wall_time``: the same moment since 1970. ``fit``: what the check
     before the run found; None if there was none. ``images``: how images are sent as it begins, as of :class:`Answer`.
+    ``filmed``: the cameras whose every picture is told, as a :class:`Frame`; others are in samples only.
     """
 
     number: int
@@ -38,6 +42,7 @@ class EpisodeInfo:
     wall_time: float
     fit: Fit | None = None
     images: str | None = None
+    filmed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,6 +126,18 @@ class Sample:
     asked: bool = False
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """A picture, (H, W, 3) uint8, that a camera has taken by itself. ``name``: as in observations.
+
+    ``at``: seconds, when it was taken; on the clock of the other events.
+    """
+
+    name: str
+    picture: NDArray[np.uint8]
+    at: float
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of an episode. ``success``: None where nobody can tell. ``failure``: an error's code and text.
@@ -165,6 +182,17 @@ class ShadowObserver(RunObserver, Protocol):
 
     def shadow_answered(self, answer: ShadowAnswer, /) -> None:
         """It has answered, or its exchange failed; on its thread, some time after the policy's own answer."""
+        ...
+
+
+@runtime_checkable
+class FilmingObserver(RunObserver, Protocol):
+    """An observer that wants every picture of cameras that can be looked at while the arm is played
+    (:attr:`~offboard_client.robots.Robot.live_cameras`).
+    """
+
+    def filmed(self, frame: Frame, /) -> None:
+        """A camera has taken it; on another thread than the arm's."""
         ...
 
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..errors import RecordingFailed, told
-from ..play import Answer, EpisodeInfo, Loss, Outcome, Sample, ShadowAnswer, Tick
+from ..play import Answer, EpisodeInfo, Frame, Loss, Outcome, Sample, ShadowAnswer, Tick
 from ..wire import encode, encode_text
 from .file import EPISODE, OUTCOME, SHADOW, VERSION, RecordingFile
 from .schemas import own
@@ -40,7 +40,8 @@ class Recorded:
 class Recorder:
     """Records a run into a folder, for a thread of its own.
 
-    A :class:`~offboard_client.play.SamplingObserver`, and a :class:`~offboard_client.play.ShadowObserver`.
+    A :class:`~offboard_client.play.SamplingObserver`, a :class:`~offboard_client.play.FilmingObserver`, and a
+    :class:`~offboard_client.play.ShadowObserver`.
 
     What it raises is about one event; a file that cannot be written ends the recording of its episode.
     """
@@ -94,6 +95,11 @@ class Recorder:
         """What the robot measured, and its cameras."""
         if (file := self._file) is not None:
             self._writing(lambda: self._sample(file, sample))
+
+    def filmed(self, frame: Frame, /) -> None:
+        """A picture of a camera that takes them by itself."""
+        if self._file is not None and self._video and frame.at >= self._episode.at:
+            self._writing(lambda: self._film(frame.name, frame.picture, self._at(frame.at)))
 
     def answered(self, answer: Answer, /) -> None:
         """What the policy was asked, and said."""
@@ -172,13 +178,16 @@ class Recorder:
             if not is_picture(value):
                 self._topics.values("observation", name, value, at)
                 continue
-            if self._video:
-                self._counts["frames"] += self._topics.video(name, value, at)
+            if self._video and name not in self._episode.filmed:  # else it is in the film already
+                self._film(name, value, at)
             if sample.asked and self._sent:
                 self._topics.still(name, value, now)
         file.write(
             "/observed", own("Observed"), now, seconds=sample.seconds, observe_ms=sample.observe_ms, sent=sample.asked
         )
+
+    def _film(self, name: str, picture: Any, at: int) -> None:
+        self._counts["frames"] += self._topics.video(name, picture, at)
 
     def _answer(self, file: RecordingFile, answer: Answer) -> None:
         self._counts["exchanges"] += answer.failure is None

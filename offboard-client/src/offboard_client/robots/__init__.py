@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Kinematics, Leader, Robot, Task, Translation
+from .base import Cameras, Kinematics, Leader, Robot, Task, Translation
 from .calls import STOPPING, Asked, apply, connected, held, not_back
 from .dry import DryRobot, DryTask
 from .entries import GROUP, RobotEntry, Unjudged, choose_robot, list_robots, make_robot, make_task
@@ -13,6 +13,7 @@ from .spec import Channel, RobotSpec, check_period
 from .told import number, truth
 
 __all__ = [
+    "Cameras",
     "Channel",
     "ControlGrid",
     "GROUP",

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import InvalidAction
 from .poses import Vector, vector
 from .spec import RobotSpec
@@ -24,6 +27,18 @@ class Kinematics(Protocol):
 
     def forward(self, q: Vector) -> Vector:
         """Joints (n,) in rad → pose (7,): x y z in m, unit quaternion w x y z, in the arm's base frame."""
+        ...
+
+
+class Cameras(Protocol):
+    """A robot's cameras that take pictures by themselves, whoever looks, and can be looked at while it is played."""
+
+    def frames(self) -> Mapping[str, tuple[NDArray[np.uint8], float]]:
+        """Of each camera that has one its newest picture, and when it was taken, ``time.monotonic()`` seconds.
+
+        (H, W, 3) uint8, by its name and as :meth:`Robot.observe` has it; an array that stays as it is. At once, from
+        any thread while the robot is connected, as often as anybody likes: no picture is taken from anybody else.
+        """
         ...
 
 
@@ -53,8 +68,8 @@ class Robot(abc.ABC):
     joints mean for the end effector, or None; a workspace for joint commands needs it.
 
     :meth:`connect` first, :meth:`close` last, and always (:func:`~offboard_client.robots.connected` sees to that); what
-    lies between belongs to one thread, but for :meth:`stop`. Raise an OffboardError that says what to do; anything else
-    is reported as RobotFailed.
+    lies between belongs to one thread, but for :meth:`stop` and :attr:`live_cameras`. Raise an OffboardError that says
+    what to do; anything else is reported as RobotFailed.
     """
 
     spec: RobotSpec
@@ -75,6 +90,14 @@ class Robot(abc.ABC):
     def taken(self) -> Mapping[str, float]:
         """When names of the last observation were measured, ``time.monotonic()`` seconds; at ``observe`` if absent."""
         return {}
+
+    @property
+    def live_cameras(self) -> Cameras | None:
+        """Where all of its cameras can be looked at while it is played, once it is connected.
+
+        Whoever records the robot then has every picture. None: they are looked at by :meth:`observe` only.
+        """
+        return None
 
     @property
     def control_period(self) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigurationError
-from .base import Kinematics, Robot, Task
+from .base import Cameras, Kinematics, Robot, Task
 from .grid import ControlGrid
 from .poses import Vector
 
@@ -30,6 +30,11 @@ class DryRobot(Robot):
         self._stopped = threading.Event()
         self._grid = ControlGrid(robot.control_period, self._stopped.wait)
         self._led: dict[str, Vector] = {}
+
+    @property
+    def live_cameras(self) -> Cameras | None:
+        """See :attr:`Robot.live_cameras`. None of a simulation: where nothing is played there is nothing new to see."""
+        return None if self.spec.simulated else getattr(self._robot, "live_cameras", None)
 
     @property
     def taken(self) -> Mapping[str, float]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from ..errors import InvalidAction, RobotFailed
-from ..robots import Channel, Robot, Vector, apply
+from ..robots import Cameras, Channel, Robot, Vector, apply
 from ._tried import Tried
 
 #: Seconds for what ends at once: a bound for a test that has failed, not a measure of speed.
@@ -111,6 +111,28 @@ class RobotLaws(Tried):
             assert at <= now, name
             assert robot.spec.stale_after is None or now - at <= robot.spec.stale_after, name
 
+    def test_its_cameras_can_be_looked_at_while_it_is_played(self, robot: Robot) -> None:
+        """Where it says so by ``live_cameras``: every camera's pictures, as observed, and new ones while it plays."""
+        cameras = robot.live_cameras
+        if cameras is None:
+            return
+        robot.observe()
+        wanted = robot.spec.cameras
+        playing = threading.Thread(target=robot.apply, args=({}, _LONG), daemon=True)
+        playing.start()
+        try:
+            first = _looked(cameras, wanted.keys(), dict.fromkeys(wanted, -np.inf))
+            kept = {name: picture.copy() for name, (picture, _) in first.items()}
+            for name, (picture, at) in first.items():
+                _check(name, picture, wanted[name])
+                assert at <= time.monotonic(), name
+            _looked(cameras, wanted.keys(), {name: at for name, (_, at) in first.items()})
+            for name, (picture, _) in first.items():
+                np.testing.assert_array_equal(picture, kept[name], err_msg=name)
+        finally:
+            robot.stop()
+            playing.join(_PATIENCE)
+
     def test_it_plays_what_it_says(self, robot: Robot) -> None:
         """Each name of ``spec.plays`` alone; told to be where it is, it stays there."""
         before = robot.observe()
@@ -195,6 +217,18 @@ def _seconds(robot: Robot) -> float:
 
 def _is_vector(value: Any) -> bool:
     return isinstance(value, np.ndarray) and cast("Vector", value).dtype.kind == "f"
+
+
+def _looked(cameras: Cameras, names: Collection[str], since: Mapping[str, float]) -> Mapping[str, Any]:
+    """Pictures of all cameras, each taken after that time."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        found = cameras.frames()
+        assert found.keys() <= set(names), "a camera that spec.measures does not name"
+        if len(found) == len(names) and all(at > since[name] for name, (_, at) in found.items()):
+            return found
+        assert time.monotonic() < end, f"no new picture of {sorted(names)} came within {_PATIENCE:g} s"
+        time.sleep(0.005)
 
 
 def _check(name: str, value: Any, channel: Channel) -> None:

@@ -63,6 +63,12 @@ class LiveCameras:
                 raise RobotFailed(f"the simulated cameras have made no picture for {PATIENCE:g} s")
             return self._pictures
 
+    def frames(self) -> dict[str, tuple[NDArray[np.uint8], float]]:
+        """See :class:`~offboard_client.robots.Cameras`."""
+        with self._changed:
+            pictures, at = self._pictures or ({}, 0.0)
+        return {name: (picture, at) for name, picture in pictures.items()}
+
     def close(self) -> None:
         """End the thread, once it has come to the end of its round."""
         self._over.set()

@@ -77,6 +77,11 @@ class SimRobot(Robot):
         return self._taken
 
     @property
+    def live_cameras(self) -> LiveCameras | None:
+        """See :attr:`Robot.live_cameras`; of a ``real`` clock."""
+        return self._cameras
+
+    @property
     def time(self) -> float:
         """Simulated seconds since the last reset."""
         return float(self._data.time)
