@@ -59,6 +59,7 @@ ODD = [
     ({"chunk_length": 0}, r"meta\.chunk_length is 0"),
     ({"chunk_length": 1.5}, r"meta\.chunk_length is 1\.5"),
     ({"shortest_chunk": 0}, r"meta\.shortest_chunk is 0"),
+    ({"shortest_chunk": 9, "chunk_length": 4}, r"meta\.shortest_chunk is 9 .*no more than meta\.chunk_length, 4"),
     ({"image_sizes": [224]}, r"meta\.image_sizes is \[224\]"),
     ({"image_sizes": [224, 10**9]}, r"meta\.image_sizes is"),
     ({"image_sizes": {"image.wrist": 224}}, r"meta\.image_sizes is"),

@@ -147,3 +147,40 @@ def test_a_chunk_of_the_models_own_is_left_alone():
     kept.promise({})
     rows = Chunk({"a": np.ones((5, 7))}).columns()["a"]
     assert kept.keep(rows) is rows
+
+
+def test_of_no_step_nobody_knows_where_the_robot_stays():
+    for options in ({"short_chunks": "hold"}, {}):
+        kept = lengths(JOINTS, action_horizon=3, **options)
+        kept.promise({})
+        with pytest.raises(DialectUnsupported, match="answered no step at all"):
+            kept.keep(np.zeros((0, 7)))
+    with pytest.raises(DialectUnsupported, match="no step at all"):
+        lengths(JOINTS).keep(np.zeros((0, 7)))
+
+
+def test_steps_of_another_width_are_not_filled_up():
+    kept = lengths(JOINTS, short_chunks="hold", action_horizon=3)
+    kept.promise({})
+    with pytest.raises(DialectUnsupported, match=r"answered \(8,\) numbers in each step, .* has \(7,\)"):
+        kept.keep(np.zeros((1, 8)))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        *(
+            ({"action_horizon": steps}, "action_horizon is .* whole number from 1 to 4096")
+            for steps in (0, -1, 4097, 2.5, True, "x")
+        ),
+        ({"short_chunks": "fill"}, "short_chunks is 'fill', expected refuse or hold"),
+    ],
+)
+def test_what_no_robot_plays_is_no_option(options, says):
+    with pytest.raises(ValueError, match=says):
+        OpenPIFrontendOptions(**options)
+
+
+def test_no_answer_is_filled_up_to_more_steps_than_there_can_be():
+    with pytest.raises(DialectUnsupported, match=r"^serve with --openpi.action_horizon N, 4096 at most"):
+        lengths(JOINTS, short_chunks="hold").promise({"chunk_length": 10**9})

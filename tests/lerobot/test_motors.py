@@ -29,7 +29,10 @@ def checkpoint(tmp_path: Path) -> Callable[..., Checkpoint]:
     def write(statistics: dict[str, list[float]] | None = EITHER, width: int = 6, **inputs: list[int]) -> Checkpoint:
         features = {"observation.state": {"type": "STATE", "shape": [width]}}
         features["observation.images.front"] = {"type": "VISUAL", "shape": [3, 48, 64]}
-        features |= {name.replace("__", "."): {"type": "ENV", "shape": shape} for name, shape in inputs.items()}
+        features |= {
+            name.replace("__", "."): {"type": "VISUAL" if len(shape) == 3 else "ENV", "shape": shape}
+            for name, shape in inputs.items()
+        }
         folder = write_files(
             tmp_path / "m", input_features=features, output_features={"action": {"type": "ACTION", "shape": [width]}}
         )
@@ -119,6 +122,12 @@ def test_what_no_motor_can_measure_is_refused(checkpoint, units: str, motor: int
         (None, None, "--codec.units degrees or range"),
         ({**EITHER, "max": [1, 2, 3, 4, 5, 130]}, "degrees", "gripper that is not from 0 to 100"),
         ({"min": [1.0, 2.0]}, "degrees", "of 2 numbers, not 6"),
+        ({**EITHER, "min": [np.nan] * 6}, "degrees", r"observation.state.min that is not finite: \[nan"),
+        (
+            {**EITHER, "min": [*EITHER["min"][:3], 99.0, *EITHER["min"][4:]]},
+            "degrees",
+            "observation.state of wrist_flex from 99 to 88, a min above its max",
+        ),
     ],
 )
 def test_the_unit_is_said_and_held_against_the_statistics(checkpoint, statistics, units, says) -> None:
@@ -148,6 +157,35 @@ def test_the_names_are_the_data_sets(checkpoint, dataset) -> None:
     assert "are the same in both" in refused(names=(), info=dataset(action=list(NAMES[::-1])))
     assert "no LeRobot data set" in refused(names=(), info=dataset(state="no list"))
     assert "cannot be read" in refused(names=(), info=Path("/no/such"))
+
+
+def test_options_that_contradict_each_other_are_refused(checkpoint) -> None:
+    made = checkpoint()
+
+    def refused(**options: Any) -> str:
+        with pytest.raises(BadParameter) as error:
+            codec(made, **options)
+        return error.value.text
+
+    assert "units is 'radians'; expected degrees or range" in refused(units="radians")
+    assert "gripper is one motor, and named twice" in refused(names=(*NAMES[1:], "gripper.pos"))
+    for name in ("", "a\x1b[2J", "a, b", " a"):
+        assert f"a motor is called {name!r}; expected a name that can be printed" in refused(names=(name, *NAMES[1:]))
+    several = "gives observation.images.front several images: image.a, image.b; it takes one"
+    assert several in refused(map={"image.a": "front", "image.b": "front"})
+    for name in ("motors", "task"):
+        assert f"--codec.map names {name}, which is no image" in refused(map={name: "front"})
+    assert "names gripper.pos, which is no image" in refused(map={"gripper.pos": "front"}, scalars=True)
+
+
+def test_each_camera_has_an_image_of_its_own(checkpoint) -> None:
+    """Also where one is called as another has it by default: it would be seen twice, and one camera not at all."""
+    made = checkpoint(observation__images__top=[3, 48, 64])
+    said = "observation.images.front and observation.images.top of .* would both get image.top: say which other image"
+    with pytest.raises(BadParameter, match=said):
+        codec(made, map={"image.top": "front"})
+    found = codec(made, map={"image.top": "front", "image.front": "top"}).meta.observation
+    assert found.keys() == {"motors", "image.top", "image.front", "task"}
 
 
 def test_no_session_names_a_file(dataset) -> None:
@@ -183,6 +221,9 @@ def test_the_check_holds_unit_and_order_against_the_robots(checkpoint) -> None:
     degrees, ranges = "degrees; the gripper 0 to 100", "-100 to 100 of each motor's range; the gripper 0 to 100"
     fit = found(degrees, NAMES)
     assert (fit.mismatches, fit.doubts) == ((), ())
+    unordered = found(degrees, ())
+    assert [each.name for each in unordered.doubts] == ["motors", "target_motors"]
+    assert "order: the robot says nothing, the policy shoulder_pan, shoulder_lift" in unordered.doubts[0].why
     assert [each.name for each in found(ranges, NAMES).mismatches] == ["motors", "target_motors"]
     assert [each.advice for each in found(degrees, (*NAMES[1::-1], *NAMES[2:])).mismatches] == [
         "the order is another: give them as the policy does"

@@ -13,10 +13,10 @@ codec           state                        action                          tra
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from offboard_client.errors import LoadFailed
+from offboard_client.errors import BadParameter, LoadFailed
 from offboard_core.codecs import (
     ActionSplit,
     LetterboxImage,
@@ -98,11 +98,23 @@ def _arm(options: ArmOptions, checkpoint: Checkpoint, proprioception: str, split
     return timed(codec, options.fps, options.horizon_sec)
 
 
+def image_map(names: Mapping[str, str], cameras: Iterable[str]) -> dict[str, str]:
+    """The option ``map`` of a codec whose map is about images: the robot's image → the checkpoint's camera in full.
+
+    Raises BadParameter for a camera that does not exist, or is given several images.
+    """
+    asked = resolve_names(names, cameras)
+    for camera in asked.values():
+        if len(images := [source for source, each in asked.items() if each == camera]) > 1:
+            raise BadParameter(f"the option map gives {camera} several images: {', '.join(images)}; it takes one")
+    return asked
+
+
 def _cameras(names: Mapping[str, str], checkpoint: Checkpoint) -> dict[str, str]:
     declared = [name for name, shape in checkpoint.inputs.items() if is_image(shape)]
     asked = {
         source: feature if declared or feature.startswith(IMAGES) else IMAGES + feature
-        for source, feature in resolve_names(names, declared).items()
+        for source, feature in image_map(names, declared).items()
     }
     usual = {source: feature for source, feature in CAMERAS.items() if feature not in asked.values()}
     cameras = usual | asked

@@ -11,13 +11,14 @@ from typing import Any, Literal, cast
 
 import numpy as np
 from offboard_client.errors import BadObservation, BadParameter, LoadFailed
-from offboard_core.codecs import ActionSplit, LetterboxImage, StateVector, TaskText, rate, resolve_names, timed
+from offboard_core.codecs import ActionSplit, LetterboxImage, StateVector, TaskText, rate, timed
 from offboard_core.types import Array, Checkpoint, Codec, CodecMeta, Field, Observation, is_image
 
+from .codecs import image_map
 from .statistics import read_statistics
 
 Units = Literal["degrees", "range"]
-STATE, ACTION = "observation.state", "action"
+STATE, ACTION, TASK = "observation.state", "action", "task"
 #: What the robot measures and plays of its motors; and the number of one motor, as LeRobot's robots have it.
 MOTORS, TARGETS, POSITION = "motors", "target_motors", ".pos"
 #: The end of a gripper's name (gripper, left_gripper, arm_gripper); of what is no motor, but how fast a base goes.
@@ -49,6 +50,8 @@ class MotorsOptions:
     def __post_init__(self) -> None:
         if self.fps is not None:
             rate(self.fps)
+        if self.units is not None and self.units not in _SAID:
+            raise BadParameter(f"units is {self.units!r:.40}; expected degrees or range, or null")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +102,7 @@ def motors(options: MotorsOptions, checkpoint: Checkpoint) -> Codec:
         read = played = {name if _is_velocity(name) else f"{name}{POSITION}": 1 for name in names}
     state = MotorState(name=STATE, parts=read, unit=unit, units=units, motors=names)
     targets = MotorTargets(parts=played, unit=unit, motors=names)
-    parts: list[Codec] = [*_images(options.map, checkpoint), TaskText(), targets]
+    parts: list[Codec] = [*_images(options.map, checkpoint, {*read, TASK}), TaskText(), targets]
     return timed(functools.reduce(lambda left, right: left & right, parts, cast("Codec", state)), options.fps)
 
 
@@ -151,9 +154,16 @@ def _names(options: MotorsOptions, width: int, checkpoint: str) -> tuple[str, ..
         )
     if len(found) == 2 and found[0] != found[1]:
         raise BadParameter(f"--codec.names are {', '.join(found[0])}; the data set has {', '.join(found[1])}")
-    if len(found[0]) != width or len(set(found[0])) != width:
-        raise BadParameter(f"the motors are {', '.join(found[0])}; the checkpoint {checkpoint} has {width}")
-    return found[0]
+    names = found[0]
+    for name in names:
+        # In the handshake they stand behind one another, with commas.
+        if not name or not name.isprintable() or "," in name or name != name.strip():
+            raise BadParameter(f"a motor is called {name!r:.60}; expected a name that can be printed, without a comma")
+        if names.count(name) > 1:
+            raise BadParameter(f"the motors are {', '.join(names)}: {name} is one motor, and named twice")
+    if len(names) != width:
+        raise BadParameter(f"the motors are {', '.join(names)}; the checkpoint {checkpoint} has {width}")
+    return names
 
 
 def _named_in(dataset: Path) -> tuple[str, ...]:
@@ -196,12 +206,7 @@ def _units(asked: Units | None, statistics: Mapping[str, Array], names: tuple[st
         for key in (f"{f}.{s}" for f in (STATE, ACTION) for s in ("min", "max"))
         if key in statistics
     }
-    if strange := [
-        key for key, values in seen.items() if values.shape != joints.shape or not np.isfinite(values).all()
-    ]:
-        raise BadParameter(
-            f"the checkpoint {checkpoint} has {strange[0]} of {len(seen[strange[0]])} numbers, not {len(names)}"
-        )
+    _check_statistics(seen, names, checkpoint)
     said = _spans(seen, names)
     outside = any((np.abs(values[joints]) > _END + _BEYOND).any() for values in seen.values())
     ends = sum(int((np.abs(np.abs(values[joints]) - _END) < 1e-3).sum()) for values in seen.values())
@@ -235,6 +240,23 @@ def _units(asked: Units | None, statistics: Mapping[str, Array], names: tuple[st
     return asked
 
 
+def _check_statistics(seen: Mapping[str, Array], names: tuple[str, ...], checkpoint: str) -> None:
+    """Raises BadParameter for what no data set has."""
+    for key, values in seen.items():
+        if values.shape != (len(names),):
+            raise BadParameter(f"the checkpoint {checkpoint} has {key} of {len(values)} numbers, not {len(names)}")
+        if not np.isfinite(values).all():
+            raise BadParameter(f"the checkpoint {checkpoint} has {key} that is not finite: {values.tolist()}")
+    for feature in (STATE, ACTION):
+        low, high = seen.get(f"{feature}.min"), seen.get(f"{feature}.max")
+        if low is not None and high is not None and (crossed := low > high).any():
+            worst = int(crossed.argmax())
+            raise BadParameter(
+                f"the checkpoint {checkpoint} has {feature} of {names[worst]} from {low[worst]:.4g} to "
+                f"{high[worst]:.4g}, a min above its max: its statistics are damaged, or of something else"
+            )
+
+
 def _spans(seen: Mapping[str, Array], names: tuple[str, ...]) -> str:
     """How far each motor went where the checkpoint was trained."""
     if not seen:
@@ -243,13 +265,22 @@ def _spans(seen: Mapping[str, Array], names: tuple[str, ...]) -> str:
     return ", ".join(f"{name} {a:.4g} … {b:.4g}" for name, a, b in zip(names, low, high, strict=True))
 
 
-def _images(given: Mapping[str, str], checkpoint: Checkpoint) -> list[Codec]:
+def _images(given: Mapping[str, str], checkpoint: Checkpoint, taken: set[str]) -> list[Codec]:
+    """``taken``: names that are no images. Raises BadParameter where a camera would get none of its own."""
     declared = {name: each for name, each in checkpoint.inputs.items() if is_image(each)}
-    asked = resolve_names(given, declared)
+    asked = image_map(given, declared)
+    if wrong := taken & asked.keys():
+        raise BadParameter(f"--codec.map names {', '.join(sorted(wrong))}, which is no image; it gives cameras images")
     sources = {feature: source for source, feature in asked.items()}
     made: list[Codec] = []
+    used: dict[str, str] = {}
     for name, each in declared.items():
         assert each.shape is not None
         source = sources.get(name, f"image.{name.rpartition('.')[2]}")
+        if (other := used.setdefault(source, name)) != name:
+            raise BadParameter(
+                f"{other} and {name} of the checkpoint {checkpoint.id} would both get {source}: say which other image "
+                f"one of them gets, --codec.map image.NAME={name}"
+            )
         made.append(LetterboxImage(name=name, source=source, size=(each.shape[1], each.shape[0])))
     return made

@@ -15,7 +15,7 @@ import numpy as np
 from offboard_client.errors import DialectUnsupported
 from offboard_core.types import Array, Field
 
-from .options import OpenPIFrontendOptions
+from .options import MOST_STEPS, OpenPIFrontendOptions
 
 #: What is played once more where a robot is to stay; steps and velocities are nothing then.
 _TARGETS = {"absolute_pose", "absolute_joints", "grip"}
@@ -66,6 +66,11 @@ class Lengths:
             )
         if wanted is None and hold:
             wanted = longest
+        if wanted is not None and wanted > MOST_STEPS:
+            raise DialectUnsupported(
+                f"serve with --openpi.action_horizon N, {MOST_STEPS} at most: the model says that its answers have up "
+                f"to {wanted} steps, and no answer is filled up to more"
+            )
         falls_short = wanted is not None and shortest is not None and shortest < wanted
         if hold and self._stay is None and (falls_short or shortest is None):
             raise DialectUnsupported(
@@ -82,7 +87,14 @@ class Lengths:
         return {"chunk_length": self._least, "short_chunks": self._options.short_chunks}
 
     def keep(self, actions: Array) -> Array:
-        """``actions`` (T, D), T at least what was promised. Raises DialectUnsupported where it is less, unfilled."""
+        """``actions`` (T, D), T at least what was promised. Raises DialectUnsupported where it is less, unfilled.
+
+        Of no step at all nobody knows where the robot is to stay, and openpi's protocol has no word for it.
+        """
+        if not len(actions):
+            raise DialectUnsupported(
+                "the model answered no step at all; openpi's robots play at least one of each answer"
+            )
         missing = 0 if self._least is None else self._least - len(actions)
         if missing <= 0:
             return actions
@@ -91,6 +103,12 @@ class Lengths:
                 f"the model answered {len(actions)} steps, where the robot counts on {self._least} of each answer and "
                 f"openpi's ActionChunkBroker dies of fewer; serve with --openpi.action_horizon {len(actions)} or less, "
                 "with --openpi.short_chunks hold, or with a codec that keeps more (--codec.horizon_sec)"
+            )
+        if self._stay.shape != actions.shape[1:]:
+            raise DialectUnsupported(
+                f"the model answered {actions.shape[1:]} numbers in each step, and what holds the robot has "
+                f"{self._stay.shape}; serve with --openpi.short_chunks refuse, or with the codec that it was trained "
+                "with"
             )
         row = np.where(np.isnan(self._stay), actions[-1], self._stay).astype(actions.dtype)
         return np.concatenate([actions, np.tile(row, (missing, 1))])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
+from offboard_client.wire import WireLimits
 from offboard_core.process import check_names, check_words
 from websockets.exceptions import WebSocketException
 from websockets.uri import parse_uri
@@ -74,6 +75,8 @@ class OpenPIOptions:
         return find_root(self.openpi_root)
 
 
+#: No answer has more steps, for no robot reads more (R-25 of the protocol).
+MOST_STEPS = WireLimits().chunk_steps
 #: The key sets that are known.
 Keys = Literal[
     "ee", "ee_joints", "ee_traj", "ee_joints_traj", "joints_traj", "droid", "droid_jointpos", "libero", "aloha"
@@ -96,8 +99,11 @@ class OpenPIFrontendOptions:
     action_horizon, else to the longest that the model answers."""
 
     def __post_init__(self) -> None:
-        if self.action_horizon is not None and self.action_horizon < 1:
-            raise ValueError(f"action_horizon is {self.action_horizon}, expected 1 or more")
+        steps = self.action_horizon
+        if steps is not None and not (type(steps) is int and 1 <= steps <= MOST_STEPS):
+            raise ValueError(f"action_horizon is {steps!r:.40}, expected a whole number from 1 to {MOST_STEPS}")
+        if self.short_chunks not in ("refuse", "hold"):
+            raise ValueError(f"short_chunks is {self.short_chunks!r:.40}, expected refuse or hold")
 
 
 #: What openpi, and what it is made of, reads of its environment, beside what any program needs.

@@ -33,6 +33,9 @@ def check_meta(meta: Mapping[str, Any]) -> None:
         value = meta.get(name)
         if value is not None and not fits(value):
             raise _odd(f"meta.{name}", value, expected)
+    shortest, longest = meta.get("shortest_chunk"), meta.get("chunk_length")
+    if shortest is not None and longest is not None and shortest > longest:
+        raise _odd("meta.shortest_chunk", shortest, f"no more than meta.chunk_length, {longest}")
     for name, field in _entries(meta, "observation"):
         _check_field(f"meta.observation[{brief(name, 80)}]", field)
         _check(
