@@ -16,7 +16,7 @@ if importlib.util.find_spec("offboard_core") is None:
 
 from coin import install, planted, wins
 from offboard_client.robots import Robot
-from offboard_core import InferenceServer
+from offboard_core import InferenceServer, declare
 
 
 @pytest.fixture
@@ -153,11 +153,49 @@ def test_a_model_that_fails_ends_it_unless_it_shall_go_on(tmp_path: Path, capsys
 
     with InferenceServer({"good": planted("good", 0.9), "broken": broken}, port=0, fps=10.0) as server:
         assert evaluate(server, tmp_path / "a", "--models=good,broken", "--episodes=5") == 1
-        assert "broken failed: load_failed" in capsys.readouterr().err.replace("\n", " ").replace("  ", " ")
+        said = capsys.readouterr().err.replace("\n", " ").replace("  ", " ")
+        assert "nothing was played, for not every model can be: broken: load_failed" in said
+        assert not trials(tmp_path / "a")
         assert evaluate(server, tmp_path / "b", "--models=good,broken", "--episodes=5", "--go-on") == 1
+        said = capsys.readouterr().err.replace("\n", " ").replace("  ", " ")
+        assert "it goes on without what cannot be played: broken: load_failed" in said
     outcomes = [(trial["model"], trial["outcome"]) for trial in trials(tmp_path / "b")]
     assert outcomes.count(("broken", "error")) == 3
     assert sum(model == "good" for model, _ in outcomes) == 5
+
+
+@pytest.mark.usefixtures("coin")
+def test_every_model_is_looked_at_before_the_first_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that is none, and one of another robot, would else end it when its turn comes; all of them are named."""
+    other = declare(observation={"robot_state.q": (1,)}, action={"target_joints": (1,)})(planted("x", 1.0)())
+    late = declare(observation={"robot_state.dq": (1,)}, action={"target_grip": (1,)})(planted("x", 1.0)())
+    models = {"good": planted("good", 1.0), "other": other, "late": late}
+    with InferenceServer(models, port=0, fps=10.0) as server:
+        for more in ([], ["--blind"]):
+            assert evaluate(server, tmp_path / "e", "--models=good,other,late,lost", "--episodes=2", *more) == 1
+            said = " ".join(capsys.readouterr().err.split())
+            assert not trials(tmp_path / "e")
+            (tmp_path / "e" / "trials.jsonl").unlink()
+            assert said.count("the robot and the policy do not fit") == 2
+            assert "target_joints: plays target_grip" in said
+            assert "robot_state.dq: " in said
+            assert "there is no model" in said, said
+            assert ("other: " in said) == (not more)
+        assert evaluate(server, tmp_path / "f", "--models=good,lost", "--episodes=2", "--go-on") == 1
+        assert "nothing was played" in capsys.readouterr().err
+        assert evaluate(server, tmp_path / "g", "--models=good,late", "--episodes=2", "--go-on") == 0
+        assert "it goes on without what cannot be played: late: " in " ".join(capsys.readouterr().err.split())
+    assert not trials(tmp_path / "f")
+    found = {(trial["model"], trial["outcome"]) for trial in trials(tmp_path / "g")}
+    assert found == {("good", "success"), ("late", "error")}
+
+
+@pytest.mark.usefixtures("coin")
+def test_a_model_is_compared_with_itself_where_that_is_said(tmp_path: Path) -> None:
+    with serve(good=0.9) as server:
+        assert evaluate(server, tmp_path, "--models=good,good?", "--episodes=3") == 0
+    (comparison,) = report(tmp_path)["comparisons"]
+    assert (comparison["first"], comparison["second"], comparison["better"]) == ("good", "good?", None)
 
 
 @pytest.mark.usefixtures("coin")
@@ -187,6 +225,10 @@ def test_every_model_of_a_server_is_tried(tmp_path: Path, capsys: pytest.Capture
     [
         ([], "--models a,b,c names the models"),
         (["--models=a,a", "--episodes=0"], "--episodes is 0"),
+        (
+            ["--models=a, a"],
+            "--models names a twice, and each model is compared with the others; to compare it with itself",
+        ),
         (["--models=a", "--annul=3"], "--annul NUMBER and --reason TEXT go together"),
         (["--models=a", "--model-id=b"], "--models a,b,c, not --model-id"),
         (["--models=a", "--level=2"], "--level is 2"),

@@ -14,7 +14,7 @@ import pytest
 from filmed import begin, picture, record, sample, tick
 from offboard_client import cli
 from offboard_client.play import Outcome
-from offboard_client.recording import Episode, Recorder
+from offboard_client.recording import Episode, Recorder, finish, glance, is_finished, write_csv, write_mp4
 
 
 def export(folder: Path, form: str, *more: str) -> int:
@@ -43,6 +43,17 @@ def test_a_table_has_a_line_for_each_command(tmp_path: Path, capsys: pytest.Capt
     assert [np.float32(line["observation.robot_state.q.6"]) for line in lines] == [0, 0, np.float32(2 / 7)]
     assert lines[0]["observation.task"] == "stack"
     assert float(lines[0]["time"]) == pytest.approx(1_800_000_000.001)
+
+
+def test_a_path_may_be_a_text(tmp_path: Path) -> None:
+    path = str(record(tmp_path, periods=4))
+    assert is_finished(path)
+    assert not finish(path)
+    assert glance(path).end > 0
+    with Episode(path) as episode:
+        assert episode.path == Path(path)
+        assert write_csv(episode, str(tmp_path / "a.csv")) == 4
+        assert write_mp4(episode, "/video/wrist", str(tmp_path / "a.mp4")) == 4
 
 
 def test_a_video_has_the_frames_as_they_are_at_their_times(tmp_path: Path) -> None:

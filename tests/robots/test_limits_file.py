@@ -49,7 +49,9 @@ def write(tmp_path: Path) -> Write:
 
 
 def test_what_a_file_says(write: Write) -> None:
-    found = load_limits(write(ARM))
+    path = write(ARM)
+    found = load_limits(path)
+    assert load_limits(str(path)).limits == found.limits
     assert found.limits == SafetyLimits(
         linear_velocity=0.25, joint_velocity=(1.0, 1.0, 2.0), joint_low=(-1.5, -2.0, -1.0), joint_high=1.5,
         grip_high=0.9, workspace_low=None, workspace_high=None,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterable
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigurationError, OffboardError, counted
+from ..errors import ConfigurationError, ConnectionFailed, ModelNotFound, OffboardError, counted
 from ..evaluation import (
     Evaluation,
     Station,
@@ -24,9 +24,9 @@ from ..evaluation import (
     success_row,
     summarize,
 )
-from ..play import Quit
+from ..play import Quit, compare
 from ..plugins import UsageError
-from ..robots import connected, make_robot, make_task
+from ..robots import Robot, Task, connected, make_robot, make_task
 from ..terminal import Line, emit_table, note, peek, say, tell, terminable
 from .evaluate_judge import ask_judgement, ask_ready, require_person
 from .evaluate_options import ALL, EvaluateOptions, ServersModels, in_front
@@ -128,11 +128,57 @@ class _Command:
         named = [name.strip() for name in self.options.models.split(",") if name.strip()]
         if not named:
             raise UsageError(f"--models a,b,c names the models that are tried; --models {ALL}: every one there is")
-        offered = self.policy.client(self.line).list_models() if named == [ALL] else named
+        if named != [ALL]:
+            if twice := [name for i, name in enumerate(named) if name in named[:i]]:
+                raise UsageError(
+                    f"--models names {twice[0]} twice, and each model is compared with the others; to compare it with "
+                    f"itself, as a measure of chance, write it once more as {twice[0]}?"
+                )
+            return named
+        offered = self.policy.client(self.line).list_models()
         self.line.stop()
         if not offered:
             raise ConfigurationError(f"{self.policy.server} lists no model")
         return list(dict.fromkeys(offered))
+
+    def _check_models(self, robot: Robot, task: Task, log: TrialLog) -> None:
+        """Each model once, before anything is played: that it is there, can be loaded, and fits the robot.
+
+        Raises ConfigurationError. Where the evaluation goes on whatever becomes of a model, it is only said, but of a
+        name that there is not when it begins, which is a mistake.
+        """
+        models = dict.fromkeys(turn.model for turn in log.plan.left(log.trials, again=True))
+        refused = not self.options.go_on
+        shown = Unnamed(self.line, self.mask) if self.options.blind else self.line
+        wrong: list[str] = []
+        doubts: dict[str, None] = {}
+        for model in self._unlisted_first(models):
+            try:
+                with closing(self.policy.open_model(model, shown)) as session:
+                    fit = compare(robot.spec, session.metadata, task.instruction)
+                    doubts |= {f"{doubt.name}: {doubt.why}": None for doubt in fit.doubts}
+                    fit.check()
+                    self.parsed.limits.guard(robot, session.metadata)
+            except ConnectionFailed:
+                raise
+            except OffboardError as error:
+                refused |= isinstance(error, ModelNotFound) and not log.trials
+                wrong.append(self.mask(f"{model}: {error.code}: {error.text}"))
+        self.line.stop()
+        for doubt in doubts:
+            note(f"cannot be judged beforehand: {doubt}")
+        if wrong and refused:
+            raise ConfigurationError(f"nothing was played, for not every model can be: {'; '.join(wrong)}")
+        for each in wrong:
+            note(f"it goes on without what cannot be played: {each}")
+
+    def _unlisted_first(self, models: Iterable[str]) -> list[str]:
+        """A server may know ids that it does not list; those that it does not know it refuses at once."""
+        try:
+            listed = self.policy.client(self.line).list_models()
+        except OffboardError:  # whoever cannot list them may play them
+            listed = []
+        return sorted(models, key=lambda model: model.partition("?")[0] in listed)
 
     # -- playing ---------------------------------------------------------------------------------------
     def _play(self, evaluation: Evaluation) -> None:
@@ -164,6 +210,8 @@ class _Command:
         by_hand = not robot.spec.simulated
         if by_hand:
             require_person()
+        if number == 0:
+            self._check_models(robot, task, evaluation.log)
         shown = Unnamed(self.line, self.mask) if self.options.blind else self.line
         facts = run_facts(robot.spec, task.instruction, self.parsed.limits, self.options.playing, "evaluate")
         with connected(robot):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..drivers import Playing, RunLength, TimedDriver
-from ..errors import ConfigurationError, OffboardError, RobotFailed
+from ..errors import OffboardError, RobotFailed
 from ..play import (
     Answer,
     Controls,
@@ -99,9 +99,7 @@ class Station:
     # -- inside ----------------------------------------------------------------------------------------
     def _drive(self, session: PolicySession, observers: Iterable[RunObserver], turn: Turn) -> None:
         fit = compare(self.robot.spec, session.metadata, self.task.instruction)
-        if not fit.fits:
-            said = "; ".join(f"{each.name}: {each.robot}, {each.policy}" for each in fit.mismatches)
-            raise ConfigurationError(f"the robot and the policy do not fit: {said}. See `offboard check`")
+        fit.check()
         driver = TimedDriver(
             session, self.robot, self.task, limits=self.limits, observers=observers, playing=self.playing,
             controls=self.controls, fit=fit,

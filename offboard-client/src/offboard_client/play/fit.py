@@ -54,6 +54,12 @@ class Fit:
         """Whether nothing is known to be wrong."""
         return not self.mismatches
 
+    def check(self) -> None:
+        """Raises ConfigurationError, naming all that does not fit."""
+        if self.mismatches:
+            said = "; ".join(f"{each.name}: {each.robot}, {each.policy}" for each in self.mismatches)
+            raise ConfigurationError(f"the robot and the policy do not fit: {said}. See `offboard check`")
+
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
         return {"fits": self.fits, **asdict(self)}

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -162,13 +163,14 @@ class RobotLimits:
         }
 
 
-def load_limits(path: Path) -> RobotLimits:
+def load_limits(path: str | PathLike[str]) -> RobotLimits:
     """What the file says of a robot: TOML with the fields of SafetyLimits, and tables.
 
     ``[kinematics]``: ``file``, a URDF or an MJCF, relative to this file, ``tip``, and ``joints`` where the robot has
     them in another order. ``[ladder]``: the fields of :class:`Patience`. ``[safe_action]``, ``[home]``: actions.
     ``"none"`` is None. Raises ConfigurationError that names the file and the key.
     """
+    path = Path(path)
     found = _read(path)
     try:
         for key in found:

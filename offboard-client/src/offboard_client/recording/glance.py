@@ -48,11 +48,12 @@ class Glance:
     topics: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def glance(path: Path) -> Glance:
+def glance(path: str | os.PathLike[str]) -> Glance:
     """Look at a recording, also at one that is being written; nothing is locked or finished.
 
     Raises RecordingFailed, naming what it is instead.
     """
+    path = Path(path)
     finished = is_finished(path)
     try:
         with path.open("rb") as file:

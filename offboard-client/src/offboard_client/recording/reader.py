@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -43,9 +44,9 @@ class Episode:
     ``start``, ``end``: nanoseconds since 1970 of the first and the last message.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | PathLike[str]) -> None:
         """One that was left behind unfinished is finished first. Raises RecordingFailed, naming what it is instead."""
-        self.path = path
+        path = self.path = Path(path)
         if not is_finished(path) and not finish(path):
             raise RecordingFailed(f"{path.name} is being recorded: wait until its run has ended")
         try:

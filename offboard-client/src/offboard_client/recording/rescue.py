@@ -25,8 +25,9 @@ _END = 1 + 8 + 20 + len(_MAGIC)
 _REST = ".finishing"
 
 
-def is_finished(path: Path) -> bool:
+def is_finished(path: str | os.PathLike[str]) -> bool:
     """Whether a recording has its index. Raises RecordingFailed for what is none, or cannot be read."""
+    path = Path(path)
     try:
         with path.open("rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:
@@ -40,12 +41,13 @@ def is_finished(path: Path) -> bool:
         raise RecordingFailed(f"{path.name} cannot be read: {error.strerror or told(error)}") from error
 
 
-def finish(path: Path) -> bool:
+def finish(path: str | os.PathLike[str]) -> bool:
     """Give a recording that was left behind its index. False where nothing is to be done, or it is being written.
 
     It is read to where it ends, which is the last second at most before what ended the run, and replaced as a whole.
     Raises RecordingFailed, and leaves it as it was.
     """
+    path = Path(path)
     if is_finished(path):
         return False
     rest = path.with_name(path.name + _REST)

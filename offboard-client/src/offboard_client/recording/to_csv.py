@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from itertools import islice
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ _OBSERVED, _PLAYED = "/observation/", "/action/"
 _FIRST = ("time", "seconds", "duration", "rung", "apply_ms", "row")
 
 
-def write_csv(episode: Episode, path: Path, progress: Callable[[float], None] = lambda share: None) -> int:
+def write_csv(
+    episode: Episode, path: str | PathLike[str], progress: Callable[[float], None] = lambda share: None
+) -> int:
     """Write ``path``, a table; how many commands it has.
 
     Columns: ``time`` (s since 1970), ``seconds`` (of the episode), ``duration`` in s, ``rung``, ``apply_ms``, ``row``
@@ -29,7 +32,7 @@ def write_csv(episode: Episode, path: Path, progress: Callable[[float], None] = 
     held: dict[str, Sequence[Any]] = {topic: [""] * len(names) for topic, names in columns.items()}
     acted: dict[str, int] = {}
     length, count = max(episode.end - episode.start, 1), 0
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with Path(path).open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow([*_FIRST, *(name for names in columns.values() for name in names)])
         for said in episode.messages([*topics, "/played"]):

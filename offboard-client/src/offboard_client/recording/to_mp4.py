@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from os import PathLike, fspath
 from typing import Any
 
 import av
@@ -18,7 +18,9 @@ from .reader import Episode, Said
 _LAST = 33_333
 
 
-def write_mp4(episode: Episode, topic: str, path: Path, progress: Callable[[float], None] = lambda share: None) -> int:
+def write_mp4(
+    episode: Episode, topic: str, path: str | PathLike[str], progress: Callable[[float], None] = lambda share: None
+) -> int:
     """Write the frames of ``topic``, a ``/video/…``, to ``path``; how many there are.
 
     Times count from the episode's beginning, so that several cameras stay together. ``progress`` is told which share is
@@ -33,7 +35,7 @@ def write_mp4(episode: Episode, topic: str, path: Path, progress: Callable[[floa
     try:
         with (
             av.open(io.BytesIO(first.message.data), format="h264") as raw,
-            av.open(str(path), "w", format="mp4") as made,
+            av.open(fspath(path), "w", format="mp4") as made,
         ):
             stream = _like(made, raw.streams.video[0])
             stream.time_base = TIME_BASE

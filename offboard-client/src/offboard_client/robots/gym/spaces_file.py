@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -84,8 +85,9 @@ class SpacesFile:
     make: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-def read_spaces(path: Path) -> SpacesFile:
+def read_spaces(path: str | PathLike[str]) -> SpacesFile:
     """The file, as far as it can be judged without the environment. Raises ConfigurationError that names it."""
+    path = Path(path)
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
