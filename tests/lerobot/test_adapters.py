@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 
 import numpy as np
@@ -259,7 +260,18 @@ REFUSED = {
         lambda m: write_adapter(m, (4, 9), (6, 4)),
         r"lora_A\.weight and its lora_B for a weight \[6, 9\], and there it is \[6, 8\]$",
     ),
-    "no rank": (lambda m: say(m, r="4"), "r and rank_pattern are no ranks"),
+    "a rank that nothing has": (
+        lambda m: say(m, rank_pattern={"action_head": 200_000_000}),
+        r"does not fit: adapter_config\.json says rank 200000000, and the highest in adapter_model\.safetensors is 4$",
+    ),
+    "a base whose name is no name": (
+        lambda m: say(m, base_model_name_or_path="a" * 5000),
+        r"names 'a+ as its base \(base_model_name_or_path in adapter_config\.json\), which is no name$",
+    ),
+    "an end of the name within it": (
+        lambda m: say(m, base_model_name_or_path="x\0y"),
+        "as its base .*, which is no name",
+    ),
     "another kind of adapter": (
         lambda m: say(m, peft_type="IA3"),
         r"says peft_type \('IA3'\) .*Merge it into the base",
@@ -274,6 +286,57 @@ REFUSED = {
         r"invented \(1\) in adapter_config\.json: that is not honoured",
     ),
 }
+
+
+NO_VALUE = {
+    "r": ["4", 4.0, 0, -1, True, None, [4], {"a": 4}],
+    "rank_pattern": [["x"], "abc", 5, {"linear1": "4"}, {"linear1": [4]}, {"(": 4}, {"(a+)+X": 4}],
+    "lora_alpha": [0, -8, float("nan"), float("inf"), None, "8"],
+    "alpha_pattern": [[], "abc", {"linear1": float("nan")}, {"linear1": "x"}],
+    "target_modules": [
+        None, [], "", 5, {"a": 1}, [1], ["a b"], "(", "(([a-z0-9_.])+)+X", ".*.*.*.*X", "(?=a)b", r"(a)\1",
+        "a{9}", "a" * 2000,
+    ],
+    "exclude_modules": [5, "(a*)*b", ["(a+)+"]],
+    "modules_to_save": ["action_head", 5, ["(a+)+"]],
+    "layers_pattern": [5, "(a+)+$", ["a|b"]],
+    "layers_to_transform": ["1", 1.5, ["x"]],
+    "bias": ["x", None, ["all"]],
+    "use_rslora": ["false", 1],
+    "use_dora": ["false", 0],
+    "fan_in_fan_out": ["false"],
+    "init_lora_weights": [1, 0, float("nan"), ["eva"], "pissa"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", NO_VALUE)
+def test_a_field_that_peft_would_stumble_at_or_wait_for_is_named(planted, field):
+    for value in NO_VALUE[field]:
+        say(planted, **{field: value})
+        with pytest.raises(
+            LoadFailed, match=rf"says {field} \({re.escape(repr(value)[:40])}.* in adapter_config\.json"
+        ):
+            given(planted)
+
+
+def test_what_lerobot_and_its_users_write_is_taken(planted):
+    projections = "state_proj|action_in_proj|action_out_proj|action_time_mlp_in|action_time_mlp_out"
+    leaves, experts = (
+        "w1|w2|attn_out",
+        r"time_embed\.(1|3)|blocks\.\d+\.self_attn\.(qkv|out_proj)|blocks\.\d+\.mlp\.up_proj",
+    )
+    for text in (
+        rf"(model\.vlm_with_expert\.lm_expert\..*\.(q|v)_proj|model\.({projections}))",
+        rf"(.*\.gemma_expert\..*\.self_attn\.(q|v)_proj|model\.({projections}))",
+        rf"(model\.(transformer|vision_backbone)\.(?:.*\.)?({leaves})$|model\.action_expert\.({experts})$)",
+        "all-linear",
+        r".*?\.[^.]*linear[12]",
+    ):
+        say(planted, target_modules=text)
+        assert given(planted).adapter.options["target_modules"] == text
+    say(planted, rank_pattern={"^linear1": 4}, alpha_pattern={"model.linear1": 2.5}, layers_to_transform=[0, 1])
+    say(planted, exclude_modules=["linear2"], modules_to_save=[], layers_pattern="layers", bias="all")
+    assert given(planted).adapter.options["r"] == 4
 
 
 @pytest.mark.parametrize("why", REFUSED)

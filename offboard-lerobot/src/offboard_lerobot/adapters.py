@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from . import hub
+from .adapter_values import why_no_value
 from .features import CONFIG, Incomplete, Unfit
 from .places import LocalPlace, Place
 from .reading import header, read_json, weights
@@ -99,19 +100,17 @@ def _refused(said: Mapping[str, Any]) -> Iterator[str]:
     if said.get("peft_type") != "LORA":
         yield f"peft_type ({said.get('peft_type')!r:.40}) in {ADAPTER}: LORA is the only one that is applied. {_MERGE}"
     for name, value in said.items():
-        if name == "init_lora_weights" and not any(value is each or value == each for each in _INITIAL):
+        if name == "init_lora_weights" and not any(type(value) is type(each) and value == each for each in _INITIAL):
             yield f"{name} ({value!r:.40}) in {ADAPTER}: its training began with changing the base itself. {_MERGE}"
+        elif why := why_no_value(name, value):
+            yield f"{name} ({value!r:.80}) in {ADAPTER}, which {why}"
         elif name not in FIELDS and value:
             yield f"{name} ({value!r:.40}) in {ADAPTER}: that is not honoured here. {_MERGE}"
 
 
 def _misfits(adapter: Adapter, base: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
     """What of it PEFT would fail at, as far as the files tell."""
-    patterns = adapter.options.get("rank_pattern")
-    ranks = {adapter.options.get("r", 8), *(cast("dict[str, Any]", patterns) if patterns else {}).values()}
-    if not all(type(rank) is int for rank in ranks):
-        yield f"r and rank_pattern are no ranks in {ADAPTER}"
-        return
+    ranks = {adapter.options.get("r", 8), *(adapter.options.get("rank_pattern") or {}).values()}
     for name, a in adapter.tensors.items():
         before, found, after = name.partition(".lora_A.")
         if not found:
@@ -124,6 +123,10 @@ def _misfits(adapter: Adapter, base: Mapping[str, tuple[int, ...]]) -> Iterator[
         shape = (b[0], a[1]) if b and len(a) > 1 else ()
         if changed is not None and shape != changed[:2][:: -1 if adapter.options.get("fan_in_fan_out") else 1]:
             yield f"{ADAPTED} has {name} and its lora_B for a weight {list(shape)}, and there it is {list(changed)}"
+    # PEFT makes room for what is said before it sees what is there.
+    most = max((a[0] for name, a in adapter.tensors.items() if ".lora_A." in name and a), default=0)
+    if max(ranks) > most:
+        yield f"{ADAPTER} says rank {max(ranks)}, and the highest in {ADAPTED} is {most}"
 
 
 def _shapes(found: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+#: Characters of a name or path: what Linux opens at all.
+_LONGEST = 1024
 _REVISION = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", re.ASCII)
 
 
@@ -15,7 +17,7 @@ def why_not(name: object, local: bool) -> str | None:
 
     ``local``: whether the checkpoint lies here, too: another's folders are none of this machine's.
     """
-    if not isinstance(name, str):
+    if not isinstance(name, str) or len(name) > _LONGEST or not name.isprintable():
         return "is no name"
     if _NAME.fullmatch(name) and not name.startswith("."):
         if (local and Path(name).is_dir()) or _is_cached(name):
