@@ -110,7 +110,8 @@ def _refused(said: Mapping[str, Any]) -> Iterator[str]:
 
 def _misfits(adapter: Adapter, base: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
     """What of it PEFT would fail at, as far as the files tell."""
-    ranks = {adapter.options.get("r", 8), *(adapter.options.get("rank_pattern") or {}).values()}
+    patterns: Mapping[str, int] = adapter.options.get("rank_pattern") or {}
+    ranks: set[int] = {adapter.options.get("r", 8), *patterns.values()}
     for name, a in adapter.tensors.items():
         before, found, after = name.partition(".lora_A.")
         if not found:

@@ -9,7 +9,7 @@ weights and there were no processors.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -57,6 +57,7 @@ class Files:
     """A complete ``pretrained_model`` folder. ``steps``: file name → its processing steps; {} before 0.4.
 
     ``weights``: the files that hold them, several where an index names them; none for an adapter, whose base has them.
+    ``tensors``: the header's entry of each of them.
     ``trained``: what lerobot-train was told, of policies whose prompt has the state, and is there. ``fill``: of the
     same, how many numbers it is filled up to there; None until :func:`.prompts.decided` has seen to it.
     """
@@ -68,6 +69,7 @@ class Files:
     steps: Mapping[str, list[Mapping[str, Any]]]
     recorded: Mapping[str, Any]
     weights: Sequence[str] = (WEIGHTS,)
+    tensors: Mapping[str, Any] = field(default_factory=dict[str, Any])
     adapter: Adapter | None = None
     trained: Mapping[str, Any] | None = None
     fill: int | None = None
@@ -154,6 +156,7 @@ def read(place: Place) -> Files:
         steps=steps,
         recorded={} if recorded is None else read_json(recorded, RECORDED),
         weights=names,
+        tensors={} if adapter else tensors,
         adapter=adapter,
         trained=read_json(place, TRAINED) if told else None,
     )

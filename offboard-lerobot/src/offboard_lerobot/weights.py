@@ -11,7 +11,7 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -40,8 +40,12 @@ def read_weights(kind: type[Any], config: Any, parts: Sequence[Path]) -> Any:
     _print_nothing()
     run_no_code()
     results: list[tuple[Iterable[str], Iterable[str]]] = []
+    unlike: list[str] = []
 
     def load_state_dict(self: Any, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        if wrong := next(_unlike(self.state_dict(keep_vars=True), state_dict), None):
+            unlike.append(wrong)
+            raise ValueError(wrong)  # some policies go on without their weights then
         result = super(watched, self).load_state_dict(state_dict, strict=False, assign=assign)
         results.append((result.missing_keys, result.unexpected_keys))
         return result
@@ -49,7 +53,11 @@ def read_weights(kind: type[Any], config: Any, parts: Sequence[Path]) -> Any:
     watched: Any = type(kind.__name__, (kind,), {"load_state_dict": load_state_dict, "__module__": kind.__module__})
     shown = parts[0].with_name(WEIGHTS if _is_one(parts) else INDEX)
     with _as_one(parts) as folder:
-        model = watched.from_pretrained(folder, config=config, local_files_only=True, strict=False)
+        try:
+            model = watched.from_pretrained(folder, config=config, local_files_only=True, strict=False)
+        finally:
+            if unlike:
+                raise LoadFailed(f"{shown} does not fit its config: {unlike[0]}", permanent=True)
     model.__class__ = kind
     if not results:
         raise LoadFailed(f"{shown}: LeRobot could not read its weights; the log says why", permanent=True)
@@ -62,6 +70,16 @@ def read_weights(kind: type[Any], config: Any, parts: Sequence[Path]) -> Any:
             permanent=True,
         )
     return model
+
+
+def _unlike(there: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    """Tensors of another shape; and whole numbers for others, which torch would take as they are."""
+    for name in there.keys() & given.keys():
+        own, of_file = there[name], given[name]
+        if own.shape != of_file.shape:
+            yield f"{name} is {list(of_file.shape)} there, and its config makes it {list(own.shape)}"
+        if own.is_floating_point() != of_file.is_floating_point():
+            yield f"{name} is {of_file.dtype} there, and the policy has {own.dtype}"
 
 
 @contextlib.contextmanager
