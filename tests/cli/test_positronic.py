@@ -43,6 +43,7 @@ LOCAL = "--policy=local:lerobot"
         ),
         ("x --driver=@positronic.inference.keyboard --driver.task=go", "x --driver=keyboard --task=go"),
         ("x --driver.show_gui=False", "x"),
+        ("x --driver=.eval_ui --driver.ui_scale=1.5", "x --driver=eval_ui --page-scale=1.5"),
         ("x --driver.show_gui --json", "x --json --show-gui"),
         # What is ours stays as it is.
         ("x --driver keyboard --policy local:a", "x --driver keyboard --policy local:a"),
@@ -93,22 +94,6 @@ def test_nothing_that_is_named_is_imported(name, monkeypatch, capsys):
     assert main(["run", "sim", f"--policy={name}"]) in (1, 2)
     assert f"there is no policy '{name}'" in capsys.readouterr().err
     assert "antigravity" not in sys.modules
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["--driver=.eval_ui"], "the evaluation UI comes later, with recording and replay"),
-        (["--driver", "eval_ui"], "the evaluation UI comes later, with recording and replay"),
-        (["--driver.show_gui=True"], "the page that shows a run comes later, with recording and replay"),
-    ],
-)
-def test_what_comes_later_is_refused_in_one_line(arguments, says, capsys):
-    assert main(["run", "sim", "127.0.0.1:1", *arguments]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith(f"offboard: {says}")
-    assert err.count("\n") == 1
 
 
 def test_real_lists_the_robots_and_the_line_to_type():

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 import yaml
 from offboard_client.cli import from_positronic, main, parse_run, validating
-from offboard_client.plugins import UsageError
 from offboard_core import InferenceServer
 from offboard_core.cli import parse_serve
 from offboard_core.plugins import CODEC, Plugins
@@ -77,17 +76,6 @@ def test_a_run_is_read_as_ours(theirs, ours, capsys):
     assert (read.run, read.options, read.policy) == (written.run, written.options, written.policy)
     if written.own is not None:
         assert dataclasses.asdict(read.own[1]) == dataclasses.asdict(written.own[1])
-
-
-@pytest.mark.parametrize(("theirs", "ours"), rows("uv", "run", "positronic-inference", later=True))
-def test_a_run_that_asks_for_what_is_not_here_is_not_played(theirs, ours, capsys):
-    assert from_positronic("run", theirs) == [theirs[0], *ours[3:]]
-    if theirs[0] == "real":
-        assert main(["run", *theirs]) == 2
-        assert capsys.readouterr().err.splitlines()[-1].endswith(f": {shlex.join(ours)}")
-    for rest in (theirs[1:], ours[3:]):
-        with pytest.raises(UsageError, match="comes later"):
-            parse_run(["sim", *rest])
 
 
 @pytest.mark.parametrize(("theirs", "ours"), served(later=False))

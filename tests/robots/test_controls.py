@@ -25,6 +25,7 @@ from offboard_client.play import (
     Reset,
     Resume,
     SafetyLimits,
+    Sample,
     Start,
     Stop,
     TakeOver,
@@ -404,6 +405,53 @@ def test_a_start_that_is_said_once_more_while_an_episode_goes_on_begins_no_other
     run.arm.at[4] = run.posts(Start())
     run.play(seconds=0.1, attended=True)
     assert run.outcomes() == [Outcome(True)], "the next one waits for a word of its own"
+
+
+class Idle(Watcher):
+    """Wants to see the robot while a person is waited for."""
+
+    idle_hz = 1e6
+
+    def idled(self, sample: Sample) -> None:
+        self.events.append(sample)  # type: ignore[arg-type]
+
+
+def test_whoever_wants_it_sees_the_robot_while_a_person_is_waited_for() -> None:
+    """Before an episode and in a hold; the driver says when it waits for a start."""
+    waits = list[bool]()
+    run = Run(FakeSession(LONG, []))
+    run.watcher = Idle()
+    run.then(lambda: waits.append(run.controls.waiting), run.posts(Start()))
+    run.arm.at[7] = run.posts(Hold())
+    run.then(lambda: waits.append(run.controls.waiting), run.posts(Resume()), run.posts(Quit()))
+    run.play(attended=True)
+    assert waits == [True, False]
+    kinds = "".join(
+        {"EpisodeInfo": "(", "Outcome": ")", "Sample": "."}.get(type(e).__name__, "") for e in run.watcher.events
+    )
+    assert kinds == "..(..)."
+    assert not run.controls.waiting
+
+
+def test_a_robot_that_cannot_be_seen_yet_is_played_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    run = Run(FakeSession([]))
+    run.watcher = Idle()
+    run.arm.fails["observe"] = OSError("no picture before the first reset")
+    run.then(lambda: None, run.arm.fails.clear, run.posts(Start()), run.posts(Quit()))
+    run.play(attended=True)
+    assert run.outcomes() == [Outcome(True)]
+    assert caplog.text.count("the robot is not shown while a person is waited for") == 1
+
+
+def test_an_attended_run_may_be_of_so_many_episodes() -> None:
+    run = Run(FakeSession([]), lambda: run.controls.post(Start()))
+    robot: Any = run.arm
+    driver = TimedDriver(
+        run.session, robot, robot, limits=SafetyLimits(), observers=[run.watcher], controls=run.controls,
+        sleep=run.sleep, attended=True,
+    )  # fmt: skip
+    driver.run(RunLength(1, 15.0), endless=False)
+    assert run.outcomes() == [Outcome(True)]
 
 
 def test_a_robot_that_cannot_stop_is_logged_and_the_episode_ends_at_its_next_command(

@@ -54,6 +54,10 @@ class Tab:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
+    def front(self) -> None:
+        """Bring it before the others: what is behind counts as hidden."""
+        self.call("Page.bringToFront")
+
     def go(self, url: str) -> None:
         """Open an address."""
         self.call("Page.navigate", url=url)

@@ -40,6 +40,7 @@ _DRIVER_OPTIONS = {
     "num_iterations": "--episodes",
     "task": "--task",
     "show_gui": "--show-gui",
+    "ui_scale": "--page-scale",
 }
 
 
@@ -57,16 +58,6 @@ def from_positronic(command: str, arguments: Sequence[str]) -> list[str]:
         flags = ", ".join(f"--{name}" for name in theirs if name.partition(".")[0] == "driver")
         raise UsageError(f"offboard {command} plays nothing: leave {flags} away")
     return [robot, *_policy(_of(theirs, "policy"), kept), *kept, *_driver(driver)]
-
-
-def refuse_later(arguments: Sequence[str]) -> None:
-    """Raises UsageError for what is not here yet."""
-    if peek(arguments, "driver") == "eval_ui":
-        raise UsageError(
-            "the evaluation UI comes later, with recording and replay; there are: --driver timed, --driver keyboard"
-        )
-    if "--show-gui" in arguments:
-        raise UsageError("the page that shows a run comes later, with recording and replay: leave show_gui away")
 
 
 def _apart(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:

@@ -7,7 +7,7 @@ from contextlib import closing, nullcontext
 
 from ..drivers import TimedDriver
 from ..errors import BY_CODE, BadParameter, ConnectionFailed, OffboardError, RobotFailed, ServerChanged
-from ..play import PolicySession, Report, RobotLimits
+from ..play import PolicySession, Report, RobotLimits, RunObserver
 from ..plugins import UsageError
 from ..robots import DryRobot, DryTask, Robot, Task, connected, make_robot, make_task
 from ..terminal import Line, console, emit_json, note, require_keys
@@ -17,6 +17,7 @@ from .run_display import table
 from .run_dry import DryRun
 from .run_keyboard import Keyboard
 from .run_options import RunOptions, parse_run
+from .run_page import shown
 from .run_record import recorded, run_facts
 from .run_shadow import shadowed
 from .run_watch import interruptible, watched
@@ -79,20 +80,21 @@ def play(
     fit the robot, after a table on stderr.
     """
     report, line, length = Report(), Line(), options.length
-    attended = options.driver == "keyboard"
+    by_keys, by_page = options.driver == "keyboard", options.driver == "eval_ui"
     facts = run_facts(
         robot.spec, task.instruction, limits or RobotLimits(options.limits), options.playing, options.driver
     )
-    if attended:
+    if by_keys:
         require_keys()
     try:
         with (
             interruptible(report) as controls,
             line,
-            nullcontext(Keyboard(controls, line, robot.leader is not None) if attended else None) as keyboard,
-            watched(line, length, options.timings, keyboard, dry) as others,
-            recorded(options.recording, facts, line, controls) as recorder,
-            shadowed(options.shadow, None if recorder is None else recorder.shadow_answered) as shadow,
+            nullcontext(Keyboard(controls, line, robot.leader is not None) if by_keys else None) as keyboard,
+            recorded(options.recording, facts, line, controls) as recording,
+            shown(options, controls, task.instruction, recording) as page,
+            watched(line, length, options.timings, keyboard, dry, page if by_page else None) as others,
+            shadowed(options.shadow, None if recording is None else recording[0].shadow_answered) as shadow,
             connected(robot),
             closing(open_policy(line)) as session,
         ):
@@ -101,17 +103,27 @@ def play(
             if (unheld := limits.unheld(robot, session.metadata.get("action") or robot.actions)) is not None:
                 note(unheld)
             fit = require_fit(robot.spec, session, task.instruction)
-            watching = [*others, *([recorder] if recorder else [])]
+            watching: list[RunObserver] = [*others]
+            if recording is not None:
+                watching.append(recording[0])
+            if page is not None:
+                watching += page.observers
             if shadow is not None:
                 observer, report.shadow = shadow
                 watching.append(observer)
             driver = TimedDriver(
                 session, robot, task, limits=limits, observers=(report, *watching),
-                playing=options.playing, attended=attended, controls=controls, fit=fit,
+                playing=options.playing, attended=by_keys or by_page, controls=controls, fit=fit,
             )  # fmt: skip
             report.losses, report.stops = driver.losses, controls.stops
-            with nullcontext() if keyboard is None else keyboard.listening():
-                driver.run(length, options.seed)
+            if page is not None:
+                page.desk.opened()
+            try:
+                with nullcontext() if keyboard is None else keyboard.listening():
+                    driver.run(length, options.seed)
+            finally:
+                if page is not None:
+                    page.tell(report)
             report.gave_up = driver.gave_up
     except (KeyboardInterrupt, OffboardError) as error:
         if not report.episodes:

@@ -47,7 +47,8 @@ from ..terminal import (
 )
 from .limit_options import LimitsFile, peek_limits, robot_limits, with_limits
 from .own_options import Part, listed, parse_together, robots_part
-from .positronic import REAL, from_positronic, refuse_later
+from .positronic import REAL, from_positronic
+from .run_page import PageOptions
 from .run_record import RecordingOptions
 
 T = TypeVar("T")
@@ -72,13 +73,14 @@ class RunOptions:
     """Everything but the motors: observe, ask and check, print what would be sent, and send nothing."""
     seed: int = 0
     """Where things lie in the first episode; the next one has the next seed."""
-    driver: Literal["timed", "keyboard"] = "timed"
-    """Who says when an episode begins and ends: the clock, or a person at the keyboard, who may also hold the arm."""
+    driver: Literal["timed", "keyboard", "eval_ui"] = "timed"
+    """Who says when an episode begins and ends: the clock, or a person, at the keyboard or a page in a browser."""
     timings: Path | None = None
     """Write a line for each step into this new CSV file: network, queue, decode, infer, robot …, in ms."""
     shadow: str | None = None
     """Ask this server, HOST:PORT or a URL, the same: its model drives nothing, and is compared in the report."""
     recording: Annotated[RecordingOptions, tyro.conf.arg(name="")] = field(default_factory=RecordingOptions)
+    page: Annotated[PageOptions, tyro.conf.arg(name="")] = field(default_factory=PageOptions)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -186,7 +188,6 @@ def parse_with_policy(
         raise UsageError(f"say which robot first: offboard {command} {names} HOST:PORT (or --policy POLICY)")
     if arguments[0] == REAL:
         _refuse_real(command, arguments[1:])
-    refuse_later(arguments)
     robot, rest = choose_robot(arguments[0]), arguments[1:]
     robots, named = robots_part(robot), peek(rest, "policy")
     if named is None:

@@ -46,8 +46,9 @@ class RecordingOptions:
 @contextmanager
 def recorded(
     options: RecordingOptions, facts: Mapping[str, Any], line: Line, controls: Controls
-) -> Generator[Bounded | None, None, None]:
-    """What records the run, if it is to be, on a thread of its own; in the end it says what there is.
+) -> Generator[tuple[Bounded, Recorded] | None, None, None]:
+    """What records the run, if it is to be, on a thread of its own, and what has become of it so far; in the end it
+    says what there is.
 
     Raises ConfigurationError without the libraries, RecordingFailed for a folder that cannot be written.
     """
@@ -67,7 +68,7 @@ def recorded(
     bounded = Bounded(recorder, EVENTS, f"the recording in {folder}", WAITING)
     recorder.loss = bounded.loss
     try:
-        yield bounded
+        yield bounded, recorder.recorded
     finally:
         bounded.close(PATIENCE)
         note(_summary(folder, recorder.recorded))

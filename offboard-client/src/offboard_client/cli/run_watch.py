@@ -12,6 +12,7 @@ from ..terminal import CsvFile, Line, terminable
 from .run_display import Display
 from .run_dry import DryRun
 from .run_keyboard import Keyboard, KeyboardDisplay
+from .run_page import Page, PageDisplay
 from .run_timings import COLUMNS, Timings
 
 #: How many events may wait for a terminal that takes no text, or a disk; then some are missed, and the arm goes on.
@@ -20,9 +21,15 @@ _DISPLAYED, _WRITTEN = 256, 4096
 
 @contextmanager
 def watched(
-    line: Line, length: RunLength, timings: Path | None, keyboard: Keyboard | None, dry: DryRun | None
+    line: Line,
+    length: RunLength,
+    timings: Path | None,
+    keyboard: Keyboard | None,
+    dry: DryRun | None,
+    page: Page | None = None,
 ) -> Generator[list[RunObserver], None, None]:
-    """The display, with a keyboard's keys, and what writes ``timings`` and what a ``dry`` run would have sent.
+    """The display, with a keyboard's keys or the ``page`` that drives the run, and what writes ``timings`` and what a
+    ``dry`` run would have sent.
 
     Raises ConfigurationError for a file that cannot be made.
     """
@@ -33,11 +40,12 @@ def watched(
             observers.append(stack.enter_context(Bounded(Timings(file), _WRITTEN, f"--timings {timings}")))
         if dry is not None:
             observers.append(stack.enter_context(Bounded(dry, _WRITTEN, "the dry run")))
-        display = (
-            Display(line, length.episodes, length.limit(attended=False))
-            if keyboard is None
-            else KeyboardDisplay(keyboard, line)
-        )
+        if keyboard is not None:
+            display = KeyboardDisplay(keyboard, line)
+        elif page is not None:
+            display = PageDisplay(page, line)
+        else:
+            display = Display(line, length.episodes, length.limit(attended=False))
         observers.append(stack.enter_context(Bounded(display, _DISPLAYED, "the display")))
         yield observers
 

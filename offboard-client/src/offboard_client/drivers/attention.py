@@ -21,9 +21,18 @@ class Attention:
     commands that what was planned is over. Not thread-safe.
     """
 
-    def __init__(self, controls: Controls, robot: Robot, period: float, sleep: Callable[[float], None]) -> None:
-        """``period``: seconds, how often it looks while it waits for a person; ``sleep``: how."""
+    def __init__(
+        self,
+        controls: Controls,
+        robot: Robot,
+        period: float,
+        sleep: Callable[[float], None],
+        idle: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``period``: seconds, how often it looks while it waits for a person; ``sleep``: how; ``idle``: what is done
+        meanwhile."""
         self._controls, self._robot, self._period, self._sleep = controls, robot, period, sleep
+        self._idle = idle
         #: What ended the episode, or the one before until the next has begun.
         self.end: Stop | Reset | Quit | None = None
         #: What the policy is told instead of the task's own instruction; None: nothing was said.
@@ -66,8 +75,12 @@ class Attention:
         False once somebody has quit.
         """
         self._take()
-        while (attended or self.end is not None) and not isinstance(self.end, Quit) and not self._go:
-            self._wait()
+        try:
+            while (attended or self.end is not None) and not isinstance(self.end, Quit) and not self._go:
+                self._controls.waiting = True
+                self._wait()
+        finally:
+            self._controls.waiting = False
         if isinstance(self.end, Quit):
             return False
         self.end, self._dropped, self._go, self.led = None, False, False, False
@@ -83,6 +96,7 @@ class Attention:
             self._take()
             if self.end is not None or not self.holding:
                 return self.end is None
+            self._idle()
             self._sleep(self._period)
 
     def lost(self) -> bool:
@@ -127,6 +141,7 @@ class Attention:
         self._still.wait(STOPPING)
 
     def _wait(self) -> None:
+        self._idle()
         self._sleep(self._period)
         self._take()
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from statistics import median
 from typing import Any
 
+from ..errors import OffboardError
 from ..play import Sample
 from ..robots import Asked, Robot
 from .telling import Audience
@@ -71,3 +72,31 @@ class Sampling:
                 1000 * median(self._took), 1000 * self._period,
             )  # fmt: skip
         return False
+
+
+class Idling:
+    """Looks for an audience while the robot stands and a person is waited for, on the thread that controls the arm."""
+
+    def __init__(self, robot: Robot, audience: Audience, clock: Callable[[], float]) -> None:
+        self._robot, self._audience, self._clock = robot, audience, clock
+        self._every = 1 / audience.idle_hz if audience.idle_hz > 0 else math.inf
+        self._next = -math.inf
+        self._failed = False
+
+    def look(self) -> None:
+        """If it is time, observe. A robot that cannot be observed now is no fault: nothing was asked of it yet."""
+        began = self._clock()
+        if self._every == math.inf or self._failed or began < self._next:
+            return
+        try:
+            with Asked("observe"):
+                observation = self._robot.observe()
+            with Asked("taken"):
+                taken: dict[str, float] = dict(getattr(self._robot, "taken", {}))
+        except OffboardError as error:
+            self._failed = True
+            log.warning("the robot is not shown while a person is waited for: %s", error.text)
+            return
+        now = self._clock()
+        self._next = now + self._every
+        self._audience.idled(Sample(dict(observation), now, 0.0, 1000 * (now - began), taken))

@@ -32,6 +32,8 @@ class Audience:
         self._clock, self._fit = clock, fit
         #: So often somebody wants the robot observed, in Hz of its own time; 0: only what the policy is asked about.
         self.sample_hz = max((observer.sample_hz for observer in self._observers), default=0.0)
+        #: So often, while a person is waited for, in Hz; 0: not at all.
+        self.idle_hz = max((observer.idle_hz for observer in self._observers), default=0.0)
         self._filming = [observer for observer in self._observers if observer.films]
 
     @property
@@ -82,6 +84,11 @@ class Audience:
         """See :class:`Frame`; from any thread."""
         for observer in self._filming:
             observer.filmed(frame)
+
+    def idled(self, sample: Sample) -> None:
+        """See :class:`IdleObserver`."""
+        for observer in self._observers:
+            observer.idled(sample)
 
     def ticked(self, command: Command, rung: Rung, at: float, seconds: float, observation: Mapping[str, Any]) -> None:
         """See :class:`Tick`; the robot has just come back from it."""

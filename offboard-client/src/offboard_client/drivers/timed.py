@@ -35,6 +35,7 @@ from ..robots import Asked, Robot, Task, Vector, held, number, truth
 from .attention import Attention
 from .player import Player
 from .playing import Playing
+from .sampling import Idling
 from .telling import Audience, described
 
 _A_DAY = 86400
@@ -107,7 +108,8 @@ class TimedDriver:
         self._meta = session.metadata
         self._limits = limits if isinstance(limits, RobotLimits) else RobotLimits(limits)
         self._guard = self._limits.guard(robot, self._meta)
-        self._attention = Attention(controls or Controls(), robot, self._guard.control_period, sleep)
+        idling = Idling(robot, self._audience, clock)
+        self._attention = Attention(controls or Controls(), robot, self._guard.control_period, sleep, idling.look)
         self._playing, self._attended = playing or Playing(), attended
         self._faults = 0
         #: Why the run has ended before its last episode, where nothing was raised.
@@ -118,8 +120,10 @@ class TimedDriver:
         """What each observer missed so far; the counters go on with the run."""
         return self._audience.losses
 
-    def run(self, length: RunLength, seed: int = 0) -> None:
+    def run(self, length: RunLength, seed: int = 0, *, endless: bool | None = None) -> None:
         """Play every episode, the i-th with ``seed + i``; what happens is told the observers.
+
+        ``endless``: until somebody quits, however many were asked for; as attended runs are unless it is said.
 
         An error ends its episode only; a session that was lost is opened anew for the next one. A fault, an arm that
         held still until its patience was over, fails the episode too; after three in a row nobody is there to clear
@@ -128,13 +132,14 @@ class TimedDriver:
         for a robot or a task that fails: the episodes that are left cannot be played.
         """
         limits = self._limits
+        endless = self._attended if endless is None else endless
         ladder = Ladder(limits.patience or self._playing.patience, bool(limits.safe_action))
         with self._playing.stream(self._session, self._clock) as stream, self._attention.paid():
             player = Player(
                 self._robot, self._task, stream, self._guard, ladder, self._attention, self._audience, self._clock,
                 limits.safe_action,
             )  # fmt: skip
-            for number in itertools.count() if self._attended else range(length.episodes):
+            for number in itertools.count() if endless else range(length.episodes):
                 if not self._attention.may_begin(self._attended):
                     return
                 self._episode(player, stream, number + 1, seed + number, length.limit(self._attended))

@@ -130,27 +130,38 @@ def edit_review(
 
     Raises BadParameter for what cannot be said, RecordingFailed for a file that cannot be read or written.
     """
-    if strange := next((name for name in words if name not in _WORDS), None):
-        raise BadParameter(unknown("part of a review", strange, _WORDS))
     if not recording.is_file():
         raise RecordingFailed(f"{recording.name} is gone: there is nothing to say it of")
     with _alone(recording.parent):
-        review = read_review(recording)
-        lost = [
-            name for name, value in words.items() if getattr(review, name) not in (value, seen.get(name, _WORDS[name]))
-        ]
-        if lost:
-            return review, lost
-        kept = [tag for tag in review.tags if (tags or {}).get(tag, True)]
-        kept += [tag for tag, wanted in (tags or {}).items() if wanted and tag not in kept]
-        left = [clip for clip in review.clips if clip.id not in dropped]
-        said = {name: getattr(review, name) for name in _WORDS} | dict(words)
-        fresh = _read({
-            _FORMAT: _VERSION, **said, "tags": kept, "clips": [clip.as_dict() for clip in (*left, *clips)],
-        })  # fmt: skip
-        fresh = replace(fresh, changed=time.time(), more=review.more)
-        _write(review_path(recording), {_FORMAT: _VERSION, **review.more, **fresh.as_dict()})
-        return fresh, []
+        fresh, lost = revise(read_review(recording), words, seen, tags=tags, clips=clips, dropped=dropped)
+        if not lost:
+            _write(review_path(recording), {_FORMAT: _VERSION, **fresh.more, **fresh.as_dict()})
+        return fresh, lost
+
+
+def revise(
+    review: Review,
+    words: Mapping[str, Any],
+    seen: Mapping[str, Any],
+    *,
+    tags: Mapping[str, bool] | None = None,
+    clips: Sequence[Clip] = (),
+    dropped: Sequence[str] = (),
+) -> tuple[Review, list[str]]:
+    """What a review is when this was said, too; all else as of :func:`edit_review`. Raises BadParameter."""
+    if strange := next((name for name in words if name not in _WORDS), None):
+        raise BadParameter(unknown("part of a review", strange, _WORDS))
+    lost = [name for name, value in words.items() if getattr(review, name) not in (value, seen.get(name, _WORDS[name]))]
+    if lost:
+        return review, lost
+    kept = [tag for tag in review.tags if (tags or {}).get(tag, True)]
+    kept += [tag for tag, wanted in (tags or {}).items() if wanted and tag not in kept]
+    left = [clip for clip in review.clips if clip.id not in dropped]
+    said = {name: getattr(review, name) for name in _WORDS} | dict(words)
+    fresh = _read({
+        _FORMAT: _VERSION, **said, "tags": kept, "clips": [clip.as_dict() for clip in (*left, *clips)],
+    })  # fmt: skip
+    return replace(fresh, changed=time.time(), more=review.more), []
 
 
 @contextlib.contextmanager

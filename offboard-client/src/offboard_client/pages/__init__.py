@@ -1,4 +1,4 @@
-"""Pages in a browser: recordings played again and scored. Plain ASGI: a run hosts them, a server mounts them."""
+"""Pages in a browser: recordings played again and scored, a run while it goes on. Plain ASGI, to host or to mount."""
 
 from __future__ import annotations
 
@@ -11,18 +11,26 @@ if find_spec("uvicorn") is None:
 
 from .access import is_loopback
 from .app import PageSource, pages_app
+from .desk import Desk
 from .host import PageServer
 from .http import ASGIApp, Request, Response, Route, as_json
+from .keeping import Keeping
+from .live import Live
+from .live_seen import Seen
 from .replay import Replay
 
 __all__ = [
     "ASGIApp",
+    "Desk",
+    "Keeping",
+    "Live",
     "PageServer",
     "PageSource",
     "Replay",
     "Request",
     "Response",
     "Route",
+    "Seen",
     "as_json",
     "is_loopback",
     "pages_app",

@@ -10,7 +10,7 @@ from types import TracebackType
 import uvicorn
 
 from ..errors import ConfigurationError
-from ..protocol import bracketed, listen_host
+from ..protocol import TOKEN_VARIABLE, bracketed, listen_host
 from .access import is_loopback
 from .http import ASGIApp
 
@@ -22,15 +22,19 @@ class PageServer:
     """``app`` on a port that is open from the beginning; a context that closes it.
 
     Without ``token`` it listens to this machine only. ``address``: with the port that was taken, where 0 was asked for.
+    ``flags``: what the options begin with that errors name.
     Raises ConfigurationError for an address or a port that cannot be had.
     """
 
-    def __init__(self, app: ASGIApp, host: str = "127.0.0.1", port: int = 0, *, token: str | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, host: str = "127.0.0.1", port: int = 0, *, token: str | None = None, flags: str = ""
+    ) -> None:
         host = listen_host(host)
         if token is None and not is_loopback(host):
             raise ConfigurationError(
-                f"{host} is reached from other machines: give the pages a token (--auth-token-file FILE, or "
-                "OFFBOARD_AUTH_TOKEN), or leave --host away"
+                f"{host} is reached from other machines: give the pages a token "
+                f"({f'--{flags}token-file FILE' if flags else f'--auth-token-file FILE, or {TOKEN_VARIABLE}'}), or "
+                f"leave --{flags}host away"
             )
         if not 0 <= port <= 65535:
             raise ConfigurationError(f"the port is {port}; expected 0 (a free one) to 65535")
@@ -40,7 +44,7 @@ class PageServer:
         except OSError as error:
             raise ConfigurationError(
                 f"no page can be served at {bracketed(host)}:{port}: {error.strerror or error}; "
-                "--port 0 takes a free one"
+                f"--{flags}port 0 takes a free one"
             ) from None
         self.address: tuple[str, int] = (host, self._socket.getsockname()[1])
         self._server = _Server(

@@ -19,6 +19,7 @@ from .observer import (
     EpisodeInfo,
     FilmingObserver,
     Frame,
+    IdleObserver,
     Outcome,
     RunObserver,
     Sample,
@@ -60,6 +61,8 @@ class Shielded:
         self.sample_hz: float = observer.sample_hz if isinstance(observer, SamplingObserver) else 0.0
         #: Whether it wants every picture of cameras that are looked at meanwhile.
         self.films = isinstance(observer, FilmingObserver)
+        #: The same while a person is waited for (:class:`.observer.IdleObserver`); 0: not at all.
+        self.idle_hz: float = observer.idle_hz if isinstance(observer, IdleObserver) else 0.0
 
     def started(self, episode: EpisodeInfo, /) -> None:
         """See :class:`.observer.RunObserver`."""
@@ -87,6 +90,11 @@ class Shielded:
         """See :class:`.observer.ShadowObserver`; nothing for another."""
         if isinstance(self._observer, ShadowObserver):
             self._tell(self._observer.shadow_answered, answer)
+
+    def idled(self, sample: Sample, /) -> None:
+        """See :class:`.observer.IdleObserver`; nothing for another."""
+        if isinstance(self._observer, IdleObserver):
+            self._tell(self._observer.idled, sample)
 
     def ended(self, outcome: Outcome, /) -> None:
         """See :class:`.observer.RunObserver`."""

@@ -78,6 +78,7 @@ class Controls:
 
     ``hold``: whether the arm is to hold still, from :class:`Hold` until :class:`Resume`. ``attended``: the
     driver's word that it looks here in each control period; elsewhere it may wait long, for an answer or a connection.
+    ``waiting``: its word that the next episode waits for :class:`Start`.
     ``refused``: how many commands found no place. ``stops``: seconds from each command that held the arm or ended the
     episode until the robot was told, had come back from it, and what it played had returned; of several at once, from
     the first of them.
@@ -87,6 +88,7 @@ class Controls:
         # No lock, nor anything that has one: a signal's handler interrupts whatever holds it.
         self.hold = False
         self.attended = False
+        self.waiting = False
         self.refused = 0
         self.stops: list[float] = []
         self._clock = clock

@@ -208,3 +208,17 @@ class SamplingObserver(RunObserver, Protocol):
     def sampled(self, sample: Sample, /) -> None:
         """The robot was observed."""
         ...
+
+
+@runtime_checkable
+class IdleObserver(RunObserver, Protocol):
+    """An observer that wants to see the robot also while a person is waited for: before an episode, and in a hold.
+
+    ``idle_hz``: so often a second, as far as the robot can be observed so often.
+    """
+
+    idle_hz: float
+
+    def idled(self, sample: Sample, /) -> None:
+        """The robot was observed; ``seconds`` is 0, whether an episode goes on or not."""
+        ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -22,7 +22,8 @@ class Episode:
 
     ``kept``: False if nothing of it shall be. ``configured``: what had been set in the session by its last answer.
     ``images``: how its images were sent, one after the other where that changed.
-    ``scores``: what the task has measured of it beside success.
+    ``scores``: what the task has measured of it beside success. ``review``: what a person has said of it, as
+    :meth:`offboard_client.evaluation.Review.as_dict` has it.
     """
 
     seed: int
@@ -36,6 +37,7 @@ class Episode:
     configured: dict[str, Any] = field(default_factory=dict[str, Any])
     images: list[str] = field(default_factory=list[str])
     scores: dict[str, float] = field(default_factory=dict[str, float])
+    review: dict[str, Any] | None = None
 
 
 @dataclass
@@ -124,6 +126,13 @@ class Report:
         episode = self.episodes[-1]
         episode.success, episode.failure, episode.kept = outcome.success, outcome.failure, outcome.kept
         episode.scores = dict(outcome.scores)
+
+    def reviewed(self, number: int, review: Mapping[str, Any]) -> None:
+        """What a person has said of the episode of this number. Its outcome counts, whatever the task says."""
+        episode = self.episodes[number - 1]
+        episode.review = dict(review)
+        if (outcome := review.get("outcome")) is not None:
+            episode.success = outcome == "success"
 
     def _went_on(self) -> None:
         """The exchange before has ended nothing."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -57,7 +57,12 @@ def encode_png(image: Array) -> bytes:
 
 
 def encode_jpeg(frame: Any, width: int | None = None) -> bytes:
-    """A frame of :meth:`VideoDecoder.frames` or :func:`decode_frame` as a JPEG file, ``width`` pixels wide."""
+    """A frame of :meth:`VideoDecoder.frames` or :func:`decode_frame`, or (H, W, 3) uint8 RGB, as a JPEG file.
+
+    ``width``: pixels at most.
+    """
+    if isinstance(frame, np.ndarray):
+        frame = _frame(cast("Array", frame))
     wide = min(width or frame.width, frame.width)
     high = max(1, round(frame.height * wide / frame.width))
     frame = frame.reformat(wide, high, "yuvj420p", dst_color_range="JPEG")

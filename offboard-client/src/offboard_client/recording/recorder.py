@@ -31,6 +31,8 @@ class Recorded:
     """What has become of the recordings of a run so far."""
 
     files: list[Path] = field(default_factory=list[Path])
+    #: Of each episode that was begun, by its number, where it is or was to be.
+    begun: dict[int, Path] = field(default_factory=dict[int, Path])
     size: int = 0
     #: Why the first that failed did.
     failure: str | None = None
@@ -154,6 +156,7 @@ class Recorder:
 
     def _begin(self, episode: EpisodeInfo) -> None:
         self._file = self._new_file(episode)
+        self.recorded.begun[episode.number] = self._file.path
         self._topics = Topics(self._file)
         self._file.describe(EPISODE, {
             "version": VERSION, "number": episode.number, "seed": episode.seed, "seconds": episode.seconds,

@@ -12,7 +12,7 @@ const HIGH = 120;
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 /** A canvas with one set of curves, the line where the player is, and what they are there. */
-class Plot {
+export class Plot {
   constructor(title, lines, bars) {
     Object.assign(this, { title, lines, bars, hidden: new Set() });
     this.canvas = el("canvas", { height: HIGH, role: "img", "aria-label": `plot of ${title}` });

@@ -1,0 +1,108 @@
+// The cameras of a run, and over them how its start looked when somebody set it up for the first time.
+import { el } from "./base.js";
+
+const OLD = 1.0; // seconds after which a picture is said to be old
+
+export class Cameras {
+  constructor() {
+    this.shown = new Map(); // camera → its figure
+    this.node = el("div", { className: "cameras" }, el("p", { className: "quiet" }, "no camera was seen yet"));
+    this.over = el("input", { type: "range", min: 0, max: 1, step: 0.05, value: 0.5, "aria-label": "how much of the start picture is seen", oninput: () => this.lay() });
+    this.check = el("input", { type: "checkbox", onchange: () => { this.ticked = this.check.checked ? this.of : null; } });
+    this.words = el("span", {});
+    this.tools = el("div", { className: "card scene", hidden: true },
+      el("label", { className: "row" }, this.check, this.words),
+      el("label", { className: "row" }, "start picture ", this.over));
+  }
+
+  width() {
+    const widest = Math.max(160, ...[...this.shown.values()].map((each) => each.canvas.clientWidth));
+    return Math.min(1280, 160 * Math.ceil((widest * Math.min(2, devicePixelRatio || 1)) / 160));
+  }
+
+  have() {
+    return [...this.shown].filter(([, each]) => each.number >= 0).map(([name, each]) => `${encodeURIComponent(name)}:${each.number}`).join();
+  }
+
+  figure(name) {
+    if (!this.shown.has(name)) {
+      if (!this.shown.size) this.node.replaceChildren();
+      const canvas = el("canvas", { width: 320, height: 240, role: "img", "aria-label": `camera ${name}`, "data-camera": name });
+      const reference = el("img", { className: "reference", alt: "", hidden: true });
+      const age = el("span", { className: "age", hidden: true });
+      this.shown.set(name, { canvas, reference, age, number: -1 });
+      this.node.append(el("figure", {}, canvas, reference, el("figcaption", {}, name), age));
+    }
+    return this.shown.get(name);
+  }
+
+  /** What came, decoded before the next is asked for: a slow browser asks less often. */
+  async take(state, buffer, at) {
+    for (const [name, , age] of state.cameras) {
+      const each = this.figure(name);
+      each.age.hidden = age < OLD || !["playing", "ready", "over"].includes(state.phase);
+      each.age.textContent = `${age.toFixed(age < 10 ? 1 : 0)} s old`;
+    }
+    const files = state.sent.map(([name, number, size]) => {
+      const data = new Blob([new Uint8Array(buffer, at, size)], { type: "image/jpeg" });
+      at += size;
+      return createImageBitmap(data).then((bitmap) => [this.figure(name), number, bitmap]);
+    });
+    for (const [each, number, bitmap] of await Promise.all(files)) {
+      if (each.canvas.width !== bitmap.width || each.canvas.height !== bitmap.height) {
+        each.canvas.width = bitmap.width;
+        each.canvas.height = bitmap.height;
+      }
+      each.canvas.getContext("2d").drawImage(bitmap, 0, 0);
+      bitmap.close();
+      each.number = number;
+      each.canvas.dataset.number = String(number);
+    }
+    this.compare(state);
+  }
+
+  /** The start of the trial, while it is set up. */
+  compare(state) {
+    const scene = state.scene;
+    const wanted = Boolean(scene && ["opening", "ready"].includes(state.phase));
+    this.tools.hidden = !wanted;
+    const of = wanted ? `${scene.start}/${scene.stamp}/${state.number}` : "";
+    if (this.of !== of) {
+      this.of = of;
+      this.check.checked = false;
+      this.ticked = null;
+      for (const [name, each] of this.shown) {
+        const has = wanted && scene.cameras.includes(name);
+        each.hasReference = has;
+        if (has) each.reference.src = `api/starts/${scene.start}/${encodeURIComponent(name)}?stamp=${scene.stamp}`;
+        else each.reference.removeAttribute("src");
+      }
+      this.lay();
+    }
+    if (wanted) {
+      this.words.textContent = scene.cameras.length ? "the scene is as in the start picture" : `the scene is set up: start ${scene.start} shall always look so`;
+      this.over.parentElement.hidden = !scene.cameras.length;
+    }
+  }
+
+  lay() {
+    for (const each of this.shown.values()) {
+      each.reference.hidden = !each.hasReference || this.hidden || Number(this.over.value) === 0;
+      each.reference.style.opacity = this.over.value;
+    }
+  }
+
+  toggle() {
+    this.hidden = !this.hidden;
+    this.lay();
+  }
+
+  confirmed(state) {
+    return !state.scene || (Boolean(this.ticked) && this.ticked === this.of);
+  }
+
+  /** Which start picture was confirmed. */
+  stamp(state) {
+    return state.scene && this.confirmed(state) ? state.scene.stamp : null;
+  }
+}
