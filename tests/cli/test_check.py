@@ -11,6 +11,7 @@ import pytest
 from offboard_client import cli
 from offboard_client.robots.sim import SimRobot
 from offboard_core import InferenceServer, declare
+from puppets import Puppet, source
 from terminal import Terminal
 
 
@@ -134,6 +135,33 @@ def test_run_says_what_cannot_be_judged_and_goes_on(capsys, unmoved) -> None:
     check(still, "--seconds", "0.1", command="run")
     assert "cannot be judged beforehand: action: the policy declares nothing" in capsys.readouterr().err
     assert "observe" in unmoved
+
+
+def declaring(**meta):
+    """A server's models: one whose checkpoint says so of its own use."""
+    return source({"it": lambda: Puppet(meta=meta)}, fps=10.0)
+
+
+@pytest.mark.parametrize(
+    ("meta", "why", "options"),
+    [
+        ({"temporal_ensemble_coeff": 0.01}, "averages the answers", "--chunks ensemble"),
+        ({"n_action_steps": 10, "chunk_length": 15}, "10 are meant", "--chunks latest --chunks-threshold 0.334"),
+    ],
+)
+def test_how_a_checkpoint_was_meant_to_be_played_is_said_with_what_to_type_until_it_is(meta, why, options, capsys):
+    with InferenceServer({"it": declaring(**meta)}, port=0) as server:
+        typed = ["sim", f"127.0.0.1:{server.port}"]
+        assert cli.main(["check", *typed]) == 0
+        out = capsys.readouterr().out
+        assert why in out
+        assert f"\n  offboard run sim {typed[1]} {options}\n" in out
+        cli.main(["run", *typed, "--seconds", "0.1"])
+        said = " ".join(capsys.readouterr().err.split())
+        assert why in said
+        assert f"so it is played with {options}" in said
+        cli.main(["run", *typed, "--seconds", "0.1", *options.split()])
+        assert why not in capsys.readouterr().err
 
 
 def noise(seed: int) -> np.ndarray:

@@ -5,7 +5,8 @@ import socket
 import subprocess
 
 import pytest
-from offboard_client.cli import show_contract
+from offboard_client.chunks import choose_strategy, lay
+from offboard_client.cli import show_contract, show_handshake
 from offboard_process import LIMIT, environment, in_process, serving, started
 from plugin_dists import write_plugin
 from toy_vendor import TOY, write_runs
@@ -64,8 +65,14 @@ def test_probe_shows_what_goes_along_and_what_an_answer_means_without(capsys):
     ("meta", "says"),
     [
         ({"n_action_steps": 4, "chunk_length": 16}, "4 are meant to be played before the next one"),
-        ({"n_action_steps": 4, "chunk_length": 16}, "--chunks-threshold 0.75"),
-        ({"n_action_steps": 1, "chunk_length": 16, "temporal_ensemble_coeff": 0.01}, "--chunks ensemble"),
+        (
+            {"n_action_steps": 4, "chunk_length": 16},
+            "offboard run ROBOT SERVER --chunks latest --chunks-threshold 0.75",
+        ),
+        (
+            {"n_action_steps": 1, "chunk_length": 16, "temporal_ensemble_coeff": 0.01},
+            "offboard run ROBOT SERVER --chunks ensemble",
+        ),
         ({"n_action_steps": 16, "chunk_length": 16}, None),
         ({"n_action_steps": "4", "chunk_length": None}, None),
     ],
@@ -74,6 +81,27 @@ def test_how_a_checkpoint_was_meant_to_be_played_is_told_in_this_programs_words(
     show_contract({"action_fps": 10, **meta})
     told = re.sub(r"\s+", " ", "".join(capsys.readouterr()))
     assert (says in told) if says else "--chunks" not in told
+
+
+@pytest.mark.parametrize(("played", "steps"), [(10, 15), (4, 16), (1, 100), (99, 100), (8, 50), (2, 3), (7, 1000)])
+def test_the_line_to_type_plays_as_many_steps_as_were_meant(played, steps, capsys):
+    show_contract({"action_fps": 10, "n_action_steps": played, "chunk_length": steps})
+    line = re.search(r"^  offboard run .*$", capsys.readouterr().out, re.MULTILINE)[0].split()
+    strategy = choose_strategy(line[line.index("--chunks") + 1], float(line[line.index("--chunks-threshold") + 1]))
+    for chunk in range(3):
+        began = chunk * played / 10
+        rows = [{"action": {}, "timestamp": n / 10} for n in range(steps)]
+        strategy.take(lay(rows, began, 0.1, None), began)
+        for step in range(1, played + 1):
+            strategy.play(began + step / 10)
+            assert strategy.asks(began + step / 10, 0.0) == (step == played)
+
+
+def test_probe_shows_which_policy_it_is_and_where_it_runs(capsys):
+    show_handshake({"type": "lerobot", "policy_type": "act", "python": "3.12", "environment": "lerobot-0.6"}, 5.0)
+    shown = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
+    for told in ("policy_type act", "python 3.12", "environment lerobot-0.6"):
+        assert told in shown
 
 
 def test_probe_for_machines_is_one_object(server):

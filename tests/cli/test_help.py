@@ -121,6 +121,14 @@ def test_an_unknown_command_gets_the_nearest():
     )
 
 
+def test_who_looks_for_a_servers_status_is_told_where_it_is():
+    done = in_process("status", "gpu-box:8000")
+    assert (done.returncode, done.stdout) == (2, "")
+    said = " ".join(done.stderr.split())
+    assert "open the server's address in a browser (http://HOST:PORT/), or ask it for /api/v1/status" in said
+    assert "stats" not in said
+
+
 def test_an_option_before_the_command_is_told():
     done = in_process("--prot", "8000")
     assert done.returncode == 2

@@ -70,7 +70,7 @@ def test_without_a_rate_it_says_why_not_and_what_that_means(diffusion):
     ):
         meta = session.metadata
     assert meta["context"] == ["seed"]
-    assert "observed 1 steps ago, and nothing says how many are a second" in meta["context_refused"]["history"]
+    assert "observed 1 step ago, and nothing says how many are a second" in meta["context_refused"]["history"]
     assert "send an observation at each step" in meta["context_absent"]["history"]
 
 

@@ -366,7 +366,7 @@ def test_half_the_speed_takes_twice_the_time() -> None:
         ("nonesuch", None, "there is no chunk strategy 'nonesuch'"),
         ("latest", 1.5, "the threshold is 1.5"),
         ("latest", math.nan, "the threshold is nan"),
-        ("sequential", 0.5, "takes no threshold"),
+        ("sequential", 0.5, "takes no threshold; every other strategy does: latest goes over"),
     ],
 )
 def test_what_cannot_be_meant(name: str, threshold: float | None, says: str) -> None:

@@ -184,7 +184,10 @@ class Sequential(Prefetch):
     def __init__(self, threshold: float | None = None) -> None:
         """Raises ConfigurationError for a threshold: it asks when nothing is left."""
         if threshold:
-            raise ConfigurationError("sequential asks when nothing of a chunk is left, and takes no threshold")
+            raise ConfigurationError(
+                "sequential asks when nothing of a chunk is left, and takes no threshold; every other strategy does: "
+                "latest goes over to the next answer at once, prefetch plays what is left of the chunk first"
+            )
         super().__init__(threshold)
 
     def asks(self, now: float, lead: float | None) -> bool:

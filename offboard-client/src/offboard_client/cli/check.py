@@ -12,7 +12,7 @@ from ..play import Fit, PolicySession, compare, pictures, suspicious
 from ..plugins import UsageError
 from ..robots import Asked, RobotSpec, connected, make_robot, make_task
 from ..terminal import Line, emit_json, emit_table, note, say, tell
-from .contract import advice
+from .contract import show_meant
 from .limit_options import LimitsFile, show_limits
 from .live import show_pictures
 from .run_options import parse_with_policy
@@ -72,8 +72,8 @@ def run(arguments: list[str]) -> int:
         tell(unheld)
     for doubt in fit.doubts:
         tell(f"cannot be judged: {doubt.name}: {doubt.why}")
-    for line in advice(meta):
-        tell(line)
+    # The same words play it, but for what only a check knows.
+    show_meant(meta, ["offboard", "run", *(word for word in arguments if word not in ("--live", "--json"))])
     if fit.fits:
         say("they fit" if not fit.doubts else "they fit, as far as can be told")
     return int(not fit.fits)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
+from ..chunks import Prefetch, choose_strategy
+from ..drivers import Playing
 from ..robots import Channel, RobotSpec
-from ..terminal import emit_facts, emit_table, tell
+from ..terminal import emit_facts, emit_table, say, tell
 
+#: A command line that plays a policy, as far as it is known where none was typed.
+RUN = ("offboard", "run", "ROBOT", "SERVER")
 _ACTION = ("action_fps", "action_horizon_sec", "chunk_length", "joint_names", "codec", "codec_source")
 
 
-def show_contract(meta: Mapping[str, Any], undeclared: str = "nothing is declared") -> None:
+def show_contract(meta: Mapping[str, Any], undeclared: str = "nothing is declared", run: Sequence[str] = RUN) -> None:
     """Print what to send and what comes back, as a handshake's ``meta`` says it.
 
-    ``undeclared``: what stands where it says nothing.
+    ``undeclared``: what stands where it says nothing. ``run``: the command line that plays this policy.
     """
     observation: Mapping[str, Mapping[str, Any]] = meta.get("observation") or {}
     emit_table(
@@ -39,22 +45,51 @@ def show_contract(meta: Mapping[str, Any], undeclared: str = "nothing is declare
     facts += [(name, text(value)) for name, value in conventions.items()]
     if facts:
         emit_facts("how", facts)
-    for line in advice(meta):
-        tell(line)
+    show_meant(meta, run)
     if meta.get("action_fps") is None:
         tell("nothing says how many steps per second these actions are: the client has to be told")
 
 
-def advice(meta: Mapping[str, Any]) -> Iterator[str]:
-    """How a checkpoint was meant to be played, as far as the handshake says so, in this client's words."""
+@dataclass(frozen=True)
+class Meant:
+    """How a checkpoint was meant to be played: ``why``, and the options of ``offboard run`` that do so."""
+
+    why: str
+    chunks: str
+    threshold: float | None = None
+
+    @property
+    def options(self) -> list[str]:
+        """As they are typed."""
+        share = [] if self.threshold is None else ["--chunks-threshold", f"{self.threshold:g}"]
+        return ["--chunks", self.chunks, *share]
+
+    def followed(self, playing: Playing) -> bool:
+        """Whether it is played so, or the policy is asked more often."""
+        if self.threshold is None:
+            return playing.chunks == self.chunks
+        strategy = choose_strategy(playing.chunks, playing.chunks_threshold)
+        return not isinstance(strategy, Prefetch) and strategy.threshold >= self.threshold
+
+
+def meant(meta: Mapping[str, Any]) -> Meant | None:
+    """What a handshake says of how its checkpoint was meant to be played; None where it says nothing."""
     played, steps = meta.get("n_action_steps"), meta.get("chunk_length")
     if meta.get("temporal_ensemble_coeff") is not None:
-        yield "its checkpoint averages the answers to all observations (temporal_ensemble_coeff): --chunks ensemble"
-    elif type(played) is int and type(steps) is int and 0 < played < steps:
-        yield (
-            f"of the {steps} steps of a chunk {played} are meant to be played before the next one (n_action_steps): "
-            f"--chunks-threshold {1 - played / steps:.3g}"
-        )
+        return Meant("its checkpoint averages the answers to all observations (temporal_ensemble_coeff)", "ensemble")
+    if type(played) is not int or type(steps) is not int or not 0 < played < steps:
+        return None
+    # `prefetch` would play the rest of the chunk, too. Rounded up: what is less than the share asks a step too late.
+    share = -(-(steps - played) * 1000 // steps) / 1000
+    why = f"of the {steps} steps of a chunk {played} are meant to be played before the next one (n_action_steps)"
+    return Meant(why, "latest", share)
+
+
+def show_meant(meta: Mapping[str, Any], run: Sequence[str]) -> None:
+    """Print how a checkpoint was meant to be played, and the line to type. ``run``: what plays it otherwise."""
+    if (said := meant(meta)) is not None:
+        tell(f"{said.why}:")
+        say(f"  {shlex.join([*run, *said.options])}")
 
 
 def _brought(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

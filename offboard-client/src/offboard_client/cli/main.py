@@ -91,6 +91,11 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _elsewhere(name: str) -> str | None:
+    if name == "status":  # which no command says, and `stats` is about something else
+        return (
+            "there is no command status: open the server's address in a browser (http://HOST:PORT/), or ask it for "
+            "/api/v1/status; offboard probe HOST:PORT shows whether it answers"
+        )
     package = _ELSEWHERE.get(name)
     return package and f"the command {name} is not installed: pip install {package}"
 

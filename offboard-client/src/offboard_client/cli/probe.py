@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -26,10 +26,13 @@ from ..terminal import (
     say,
     tell,
 )
-from .contract import show_contract, text
+from .contract import RUN, show_contract, text
 from .synthetic import synthetic_observation
 
-_IDENTITY = ("type", "checkpoint_id", "checkpoint_path", "experiment_name", "device", "offboard_version", "spec_hash")
+_IDENTITY = (
+    "type", "policy_type", "checkpoint_id", "checkpoint_path", "experiment_name", "device", "python", "environment",
+    "offboard_version", "spec_hash",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +71,7 @@ def run(arguments: list[str]) -> int:
         # Others have no status, and some would not take a second connection.
         replicas = _replicas(client) if session.metadata.get("offboard_version") else []
         if not options.json:
-            show_handshake(session.metadata, opened_ms)
+            show_handshake(session.metadata, opened_ms, ["offboard", "run", "ROBOT", *arguments])
             if len(replicas) > 1:
                 emit_table(("replica", "health", "sessions"), replicas)
         observation = synthetic_observation(session.metadata)
@@ -113,11 +116,14 @@ def _ask(session: InferenceSession, observation: Mapping[str, Any]) -> dict[str,
     }
 
 
-def show_handshake(meta: Mapping[str, Any], opened_ms: float) -> None:
-    """Print what ``ready`` said of the model: what it is, what it observes, what it answers."""
+def show_handshake(meta: Mapping[str, Any], opened_ms: float, run: Sequence[str] = RUN) -> None:
+    """Print what ``ready`` said of the model: what it is, what it observes, what it answers.
+
+    ``run``: the command line that plays it.
+    """
     say(f"ready after {opened_ms:.0f} ms")
     emit_facts("what it is", [(name, text(meta[name])) for name in _IDENTITY if meta.get(name)])
-    show_contract(meta)
+    show_contract(meta, run=run)
     controls: Mapping[str, Mapping[str, Any]] = meta.get("controls") or {}
     if controls:
         emit_table(("what may be asked", "with", "what it answers"), [_control(*each) for each in controls.items()])

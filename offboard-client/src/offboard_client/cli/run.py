@@ -12,6 +12,7 @@ from ..plugins import UsageError
 from ..robots import DryRobot, DryTask, Robot, Task, connected, make_robot, make_task
 from ..terminal import Line, console, emit_json, note, require_keys
 from .check import require_fit
+from .contract import meant
 from .limit_options import require_limits
 from .run_display import table
 from .run_dry import DryRun
@@ -103,6 +104,8 @@ def play(
             if (unheld := limits.unheld(robot, session.metadata.get("action") or robot.actions)) is not None:
                 note(unheld)
             fit = require_fit(robot.spec, session, task.instruction)
+            if (said := meant(session.metadata)) is not None and not said.followed(options.playing):
+                note(f"{said.why}; so it is played with {' '.join(said.options)}")
             watching: list[RunObserver] = [*others]
             if recording is not None:
                 watching.append(recording[0])

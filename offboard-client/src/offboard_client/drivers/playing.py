@@ -17,7 +17,7 @@ class Playing:
     chunks: str = "sequential"
     """How answers become one movement: sequential, prefetch, latest, blend, ensemble, rtc, or a LeRobot aggregator."""
     chunks_threshold: float | None = None
-    """Ask when this share of a chunk is left, 0 to 1; each strategy has its own."""
+    """Ask when this share of a chunk is left, 0 to 1; each strategy has its own, and sequential none."""
     horizon_sec: float | None = None
     """Play nothing that is older than so many seconds; without it a chunk lasts as long as it is."""
     speed: float = 1.0

@@ -53,7 +53,8 @@ class ContextReader:
     def _not_timed(self) -> str | None:
         """Why a history in steps cannot be one in seconds; None where it can, and where it is one."""
         fps = self._codec.meta.action_fps
-        wanted = f"the model wants what was observed {', '.join(str(-at) for at in self._steps)} steps ago"
+        ago = "1 step" if list(self._steps) == [-1] else f"{', '.join(str(-at) for at in self._steps)} steps"
+        wanted = f"the model wants what was observed {ago} ago"
         if self._steps and fps is None:
             return f"{wanted}, and nothing says how many are a second: set --fps"
         if not are_offsets(self._offsets):
