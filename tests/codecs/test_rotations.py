@@ -66,6 +66,11 @@ def test_a_pose_keeps_its_translation():
         ("quat", [0, 0, 0, 1e-10], "no length"),
         ("quat_xyzw", [0, 0, 0, 0], "no length"),
         ("quat", [np.nan, 0, 0, 1], "not finite"),
+        *(
+            (each, [1e308] * n, r"holds 1e\+308")
+            for each, n in (("quat", 4), ("euler", 3), ("rotvec", 3), ("rot6d", 6))
+        ),
+        ("rotation_matrix", [1e200, 0, 0, 0, 1, 0, 0, 0, 1], r"holds 1e\+200"),
         ("quat", [1, 0, 0], "4 numbers"),
         ("rot6d", [0, 0, 0, 0, 1, 0], "no length"),
         ("rot6d", [1, 0, 0, 2, 0, 0], "no length"),

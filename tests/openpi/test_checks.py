@@ -77,6 +77,11 @@ def test_aloha_cameras(images, reason):
         of("pi0_aloha").inputs({**ALOHA, "images": images})
 
 
+def test_what_float32_cannot_hold_is_not_finite_for_the_model():
+    with pytest.raises(BadObservation, match="state holds numbers that are not finite"):
+        of("pi0_aloha").inputs({**ALOHA, "state": np.full(14, 1e300)})
+
+
 def test_an_unknown_config_gets_what_holds_for_all():
     checks = of("my_own")
     assert checks.kind == "generic"

@@ -20,6 +20,7 @@ if importlib.util.find_spec("offboard_core") is None:
     pytest.skip("needs a server of ours", allow_module_level=True)
 
 from offboard_client.session import InferenceClient
+from offboard_client.terminal import emit_json
 from offboard_core import InferenceServer
 from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
@@ -225,6 +226,18 @@ def test_the_first_row_that_differs_is_beyond_the_tolerance() -> None:
     assert (found.within, found.exact, found.differs, found.first) == (1, 0, 1, (1, 2))
     assert (found.largest, found.largest_at) == (pytest.approx(0.5), (1, 2))
     assert agreement.names["timestamp"].exact == 2
+
+
+def test_the_largest_numbers_differ_by_no_number_and_the_report_has_it_all_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    agreement = Agreement(0.1)
+    for far, other in ((1.7e308, -1.7e308), (-1.7e308, 0.0)):
+        agreement.add(0, [{"action": {"a": np.array([far, far])}}], [{"action": {"a": np.array([other, 0.0])}}])
+    assert agreement.verdict == "different"
+    emit_json(agreement.as_dict())
+    found = json.loads(capsys.readouterr().out)["names"]["a"]
+    assert (found["largest"], found["first"]) == (None, {"exchange": 0, "step": 0})
 
 
 def test_what_a_model_was_told_of_before_is_rebuilt_as_it_was(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -143,6 +144,14 @@ def test_a_command_is_approached_in_a_straight_line_of_the_joints(robot: SimRobo
         ({"target_pose": np.zeros(7), "target_joints": np.zeros(7)}, "both command the arm"),
         ({"target_joints": np.zeros(6)}, r"shape \(7,\)"),
         ({"target_joints": np.full(7, np.nan)}, "not finite"),
+        *(
+            (
+                {name: np.full(width, far)},
+                re.escape(f"{name} holds {far:.4g}; no number of a robot is beyond 9.007e+15"),
+            )
+            for name, width in (("target_joints", 7), ("joint_delta", 7), ("target_pose", 7), ("target_grip", 1))
+            for far in (1e308, -1.7e308, 1e155)
+        ),
         ({"target_joints": np.array([0, 0, 0, 0.5, 0, 0, 0])}, "joint 4 to 0.500 rad; its range"),
         ({"joint_delta": np.array([0, 0, 0, 0, 0, 9.0, 0])}, "joint 6"),
         ({"target_pose": np.array([2.0, 0, 0.3, 0, 1, 0, 0])}, "cannot reach"),

@@ -143,12 +143,14 @@ def _vector(name: str, value: Any, vector: Vector) -> Array:
     if array.dtype.kind not in "iuf" or array.ndim != 1 or len(array) not in vector.widths:
         widths = " or ".join(f"({width},)" for width in vector.widths)
         raise BadObservation(f"{name} is {array.shape} {array.dtype}, expected {widths} numbers ({vector.unit})")
-    _check_finite(name, array)
+    with np.errstate(over="ignore"):
+        single = array.astype(np.float32, copy=False)
+    _check_finite(name, single)
     if (array < vector.low).any() or (array > vector.high).any():
         raise BadObservation(
             f"{name} is {array.tolist()}, outside [{vector.low:g}, {vector.high:g}]; it is in {vector.unit}"
         )
-    return array.astype(np.float32, copy=False)
+    return single
 
 
 def _image(name: str, value: Any, channels_first: bool) -> Array:

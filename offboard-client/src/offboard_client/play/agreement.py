@@ -122,7 +122,8 @@ class Agreement:
             _count(found, number, np.zeros(one.shape))
             return "exact"
         rows = min(len(one), len(other))
-        apart: NDArray[Any] = np.abs(one[:rows].astype(np.float64) - other[:rows].astype(np.float64))
+        with np.errstate(over="ignore"):  # of the largest numbers there are
+            apart: NDArray[Any] = np.abs(one[:rows].astype(np.float64) - other[:rows].astype(np.float64))
         _count(found, number, apart)
         limit = -1.0 if self.tolerance is None else self.tolerance
         beyond = apart.reshape(rows, -1) > max(limit, 0.0)
@@ -149,7 +150,9 @@ def _count(found: Difference, number: int, apart: NDArray[Any]) -> None:
         if row == len(found.by_step):
             found.by_step.append((0.0, 0.0, 0))
         before, total, count = found.by_step[row]
-        found.by_step[row] = max(before, largest), total + float(numbers.sum()), count + numbers.size
+        with np.errstate(over="ignore"):
+            total += float(numbers.sum())
+        found.by_step[row] = max(before, largest), total, count + numbers.size
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:

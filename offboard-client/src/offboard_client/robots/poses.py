@@ -11,6 +11,8 @@ from ..errors import InvalidAction
 from ..wire import GRIP_TOLERANCE, UNIT_TOLERANCE
 
 Vector = NDArray[np.float64]
+#: Beyond it whole numbers are not told apart, and not far beyond it squares and speeds are no numbers.
+LARGEST = 2.0**53
 #: Of x y z, the one after each and the one before.
 _AFTER, _BEFORE = [1, 2, 0], [2, 0, 1]
 
@@ -52,6 +54,8 @@ def _vectors(values: Sequence[ArrayLike], size: int | None, name: str) -> Vector
     if not finite.all():
         where = int(finite.all(axis=1).argmin())
         raise InvalidAction(f"{name} holds numbers that are not finite: {array[where].tolist()}")
+    if (far := np.abs(array) > LARGEST).any():
+        raise InvalidAction(f"{name} holds {array[far][0]:.4g}; no number of a robot is beyond {LARGEST:.4g}")
     return array
 
 

@@ -29,6 +29,8 @@ WIDTHS: dict[Rotation, int] = {
     "quat": 4, "quat_xyzw": 4, "euler": 3, "rotation_matrix": 9, "rotvec": 3, "rot6d": 6,
 }  # fmt: skip
 _SMALLEST_QUATERNION = 1e-9
+# Whose squares are numbers still, and whose sines are not made up.
+_LARGEST = 1e15
 _SMALLEST_AXIS = 1e-10
 # A network's matrix is off by its precision; what is off by more is not a rotation.
 _ORTHONORMAL = 1e-2
@@ -38,7 +40,7 @@ def convert(rotation: Array, source: Rotation, target: Rotation) -> Array:
     """``rotation`` (…, N) in the representation ``source``, as (…, M) float64 in ``target``.
 
     Raises ValueError for what is no rotation: a wrong width, a quaternion or axis of almost no length,
-    parallel rows, a matrix that is not orthonormal, or numbers that are not finite.
+    parallel rows, a matrix that is not orthonormal, or numbers that are not finite or beyond 1e15.
     """
     rotation = np.asarray(rotation, np.float64)
     width = WIDTHS[source]
@@ -46,6 +48,8 @@ def convert(rotation: Array, source: Rotation, target: Rotation) -> Array:
         raise ValueError(f"{source} has {width} numbers, and the array has the shape {rotation.shape}")
     if not np.isfinite(rotation).all():
         raise ValueError("a rotation is not finite")
+    if (far := np.abs(rotation) > _LARGEST).any():
+        raise ValueError(f"a rotation holds {rotation[far][0]:.3g}, which is no part of one")
     quat = _TO_QUAT[source](rotation)
     return _FROM_QUAT[target](quat)
 

@@ -42,7 +42,8 @@ def vector(observation: Observation, name: str, width: int) -> Array:
     with np.errstate(over="ignore"):
         single = array.astype(np.float32)
     if not np.isfinite(single).all():
-        raise BadObservation(f"{name} is not finite: {array.tolist()}")
+        said = "too large for float32" if np.isfinite(array).all() else "not finite"
+        raise BadObservation(f"{name} is {said}: {array.tolist()}")
     return single
 
 
