@@ -352,6 +352,12 @@ class Home:
     def succeeded(self):
         return bool(np.abs(self.robot.q).max() < 0.01)
 
+    def over(self):
+        return False
+
+    def scores(self):
+        return {"done": 0.5}
+
 
 class StartsAnywhere(Home):
     def reset(self, seed):
@@ -376,6 +382,21 @@ class JudgesOnce(Home):
         return self.judged
 
 
+class IsOverInWords(Home):
+    def over(self):
+        return "no"
+
+
+class ScoresInWords(Home):
+    def scores(self):
+        return {"done": "0.5"}
+
+
+class ScoresNothing(Home):
+    def scores(self):
+        return {"done": float("nan")}
+
+
 class IsNotTold(Home):
     instruction = "go elsewhere"
 
@@ -391,6 +412,7 @@ class Told(TaskLaws):
         (GoesOnFromWhereItWas, TaskLaws.test_a_seed_says_where_an_episode_starts),
         (JudgesInNumpy, TaskLaws.test_it_judges_and_is_told),
         (JudgesOnce, TaskLaws.test_it_judges_and_is_told),
+        *((each, TaskLaws.test_it_judges_and_is_told) for each in (IsOverInWords, ScoresInWords, ScoresNothing)),
         (IsNotTold, TaskLaws.test_it_judges_and_is_told),
     ],
 )

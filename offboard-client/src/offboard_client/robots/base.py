@@ -181,7 +181,8 @@ class Task(Protocol):
     before :meth:`reset`; {}: it stays where it is; None: home, where the limits state one. It may have
     ``over() -> bool``: whether the episode is over before its time, for nothing that is played can change it any more;
     asked after each command. And ``scores() -> {name: number}``: what is measured of an episode beside success, such as
-    the sum of rewards; asked when it has ended and was judged.
+    the sum of rewards; asked when it has ended and was judged. What is no bool (or 0 or 1) there, or no finite number,
+    fails the episode: a text and NaN would count as true.
     """
 
     @property

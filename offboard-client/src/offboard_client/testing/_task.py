@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -47,11 +48,19 @@ class TaskLaws(Tried):
             np.testing.assert_array_equal(seen[2][name], value, err_msg=name)
 
     def test_it_judges_and_is_told(self, robot: Robot, task: Task) -> None:
-        """``succeeded`` is a bool, or None where nobody can tell, and changes nothing; the instruction is a text."""
+        """``succeeded`` is a bool, or None where nobody can tell, and changes nothing; the instruction is a text.
+
+        ``over``, where there is one, is a bool, and ``scores`` are finite numbers.
+        """
         self.begin(robot, task, 0)
         judged = task.succeeded()
         assert judged is None or type(judged) is bool
         assert task.succeeded() is judged
+        over, scores = getattr(task, "over", None), getattr(task, "scores", None)
+        assert over is None or type(over()) is bool
+        for name, value in ({} if scores is None else scores()).items():
+            assert isinstance(value, int | float), f"the score {name} is {value!r}; expected a finite number"
+            assert math.isfinite(value), f"the score {name} is {value!r}; expected a finite number"
         assert task.instruction is None or task.instruction.strip()
         if self.instruction is not None:
             assert task.instruction == self.instruction
