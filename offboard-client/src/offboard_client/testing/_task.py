@@ -58,7 +58,8 @@ class TaskLaws(Tried):
         assert task.succeeded() is judged
         over, scores = getattr(task, "over", None), getattr(task, "scores", None)
         assert over is None or type(over()) is bool
-        for name, value in ({} if scores is None else scores()).items():
+        measured: dict[str, Any] = {} if scores is None else scores()
+        for name, value in measured.items():
             assert isinstance(value, int | float), f"the score {name} is {value!r}; expected a finite number"
             assert math.isfinite(value), f"the score {name} is {value!r}; expected a finite number"
         assert task.instruction is None or task.instruction.strip()

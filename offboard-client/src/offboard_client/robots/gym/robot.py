@@ -197,7 +197,7 @@ def _between(name: str, start: Vector, goal: Vector, share: float) -> Vector:
     """So much of the way; of a pose, whose rotation has length 1 on all of it, too."""
     if name.partition(".")[0] == "target_pose" and share < 1:
         return mean_pose(np.array([start, goal]), np.array([1 - share, share]))
-    # Neither rounding nor a difference that is no number leads beyond an end, where the space may end, too.
+    # Rounding leads beyond neither end, where the space may end, too.
     return np.clip(start * (1 - share) + goal * share, np.minimum(start, goal), np.maximum(start, goal))
 
 
