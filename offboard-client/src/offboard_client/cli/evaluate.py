@@ -19,6 +19,7 @@ from ..evaluation import (
     as_html,
     as_json,
     as_markdown,
+    reviewed,
     said_of_it,
     success_columns,
     success_row,
@@ -235,9 +236,12 @@ class _Command:
     def _finish(self, log: TrialLog, evaluation: Evaluation, interrupted: bool) -> int:
         self.line.stop()
         over = not log.plan.left(log.trials) or evaluation.ended == "every two models are told apart"
+        trials, said = reviewed(log.trials, self.folder / RECORDINGS, lambda text: note(self.mask(text)))
+        facts = self._facts() | ({"scored afterwards": said} if said else {})
         report = summarize(
-            log.trials, log.plan, title=f"Evaluation of {len(log.plan.models)} models", facts=self._facts(), reveal=over
-        )
+            trials, log.plan, title=f"Evaluation of {len(log.plan.models)} models", facts=facts, reveal=over,
+            recordings=RECORDINGS,
+        )  # fmt: skip
         texts = {"md": as_markdown, "json": as_json, "csv": as_csv, "html": as_html}
         for suffix, write in texts.items():
             _replace(self.folder / f"{REPORT}.{suffix}", write(report))

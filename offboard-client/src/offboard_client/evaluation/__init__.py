@@ -10,6 +10,7 @@ from .plan import Plan, Turn
 from .report import EvaluationReport, ModelSummary, summarize
 from .report_html import as_html
 from .report_text import as_csv, as_json, as_markdown, said_of_it, success_columns, success_row
+from .reviewed import reviewed
 from .reviews import Clip, Review, edit_review, read_review, review_path, revise
 from .running import Evaluation
 from .station import Judgement, Station, Watched
@@ -47,6 +48,7 @@ __all__ = [
     "read_review",
     "read_trials",
     "review_path",
+    "reviewed",
     "revise",
     "said_of_it",
     "success_columns",

@@ -26,7 +26,8 @@ class ModelSummary:
     ``score``: the mean, with its interval at every look; None if nothing was scored in part. ``tags``: in how many of
     the trials that count. ``seconds_to_success``, ``steps``: of each success, of each trial that counts.
     ``stages_ms``: by stage the median of the trials' medians and the worst of their p99. ``rungs_s``: seconds on each
-    rung, of the trials that count.
+    rung, of the trials that count. ``items``: how many things were done, and of how many, in the trials of which both
+    were said.
     """
 
     model: str
@@ -42,6 +43,7 @@ class ModelSummary:
     steps: tuple[int, ...]
     stages_ms: Mapping[str, tuple[float, float]]
     rungs_s: Mapping[str, float]
+    items: tuple[int, int] = (0, 0)
 
     @property
     def successes(self) -> int:
@@ -56,6 +58,7 @@ class EvaluationReport:
     ``comparisons``: () without a plan, for a verdict needs one. ``trials``: in the order in which they ended.
     ``starts``: in their order. ``left``: trials of the plan that were not played. ``level``: of verdicts and intervals.
     ``labels``: label → model of an evaluation that was blind. ``facts``: what was evaluated, with what, as texts.
+    ``recordings``: the folder with the trials' recordings, as seen from where the report lies; "" if there is none.
     """
 
     title: str
@@ -67,6 +70,7 @@ class EvaluationReport:
     level: float
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     facts: Mapping[str, str] = field(default_factory=dict[str, str])
+    recordings: str = ""
 
     @property
     def scored(self) -> bool:
@@ -89,11 +93,13 @@ def summarize(
     title: str = "Evaluation",
     facts: Mapping[str, str] | None = None,
     reveal: bool = True,
+    recordings: str = "",
 ) -> EvaluationReport:
     """The report on these trials.
 
     ``plan``: None for trials that nobody planned, as recordings that were scored afterwards: they have numbers and
     intervals, and no verdicts. ``reveal``: False while a blind evaluation goes on: models stand under their labels.
+    ``recordings``: as of :class:`EvaluationReport`.
     """
     level = 0.05 if plan is None else plan.level
     labels = plan.labels if plan is not None and plan.blind else {}
@@ -120,6 +126,7 @@ def summarize(
         level=level,
         labels=labels,
         facts=dict(facts or {}),
+        recordings=recordings,
     )
 
 
@@ -130,6 +137,7 @@ def _summary(model: str, trials: Sequence[Trial], level: float, scored: bool) ->
     won = [trial.value("success") for trial in kept]
     scores = [trial.value("score") for trial in kept]
     stages: dict[str, list[tuple[float, float]]] = {}
+    items = [(t.items, t.items_total) for t in kept if t.items is not None and t.items_total is not None]
     rungs: dict[str, float] = {}
     for trial in kept:
         for stage, times in trial.stages_ms.items():
@@ -153,4 +161,5 @@ def _summary(model: str, trials: Sequence[Trial], level: float, scored: bool) ->
             for stage, times in stages.items()
         },
         rungs_s=rungs,
+        items=(sum(done for done, _ in items), sum(total for _, total in items)),
     )

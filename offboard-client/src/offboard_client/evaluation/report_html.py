@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
+from urllib.parse import quote
 
 from ..errors import counted
 from .comparison import Comparison
@@ -153,14 +155,21 @@ def _trials(report: EvaluationReport) -> str:
         )
         for number, trial in enumerate(report.trials, 1)
     ]  # fmt: skip
-    return f"<details><summary>{len(rows)} trials, as they ended</summary>{_table(heads, rows)}</details>\n"
+    places = [quote(trial.recording, "", errors="replace") if report.recordings else "" for trial in report.trials]
+    table = _table(heads, rows, [f"{report.recordings}/{place}" if place else "" for place in places])
+    return f"<details><summary>{len(rows)} trials, as they ended</summary>{table}</details>\n"
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], links: Sequence[str] = ()) -> str:
+    """``links``: where the first cell of each row leads; "" or absent: nowhere."""
     head = "".join(f'<th scope="col">{shown(column)}</th>' for column in columns)
     note = columns.index("note") if "note" in columns else -1
-    body = "".join(
-        "<tr>" + "".join(f"<td{' class=note' * (i == note)}>{shown(cell)}</td>" for i, cell in enumerate(row)) + "</tr>"
-        for row in rows
-    )
+    body = ""
+    for row, link in zip_longest(rows, links, fillvalue=""):
+        cells = [shown(cell) for cell in row]
+        if link:
+            cells[0] = f'<a href="{shown(link)}">{cells[0]}</a>'
+        body += (
+            "<tr>" + "".join(f"<td{' class=note' * (i == note)}>{cell}</td>" for i, cell in enumerate(cells)) + "</tr>"
+        )
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>\n'

@@ -14,7 +14,21 @@ from ..errors import counted, one_line
 from .report import EvaluationReport, Interval, ModelSummary
 
 #: What a trial is in a CSV file, one line each.
-_COLUMNS = ("number", "model", "start", "outcome", "score", "seconds", "steps", "tags", "note", "recording", "at")
+_COLUMNS = (
+    "number",
+    "model",
+    "start",
+    "outcome",
+    "score",
+    "seconds",
+    "steps",
+    "tags",
+    "note",
+    "recording",
+    "at",
+    "items",
+    "items_total",
+)
 
 
 def as_json(report: EvaluationReport) -> str:
@@ -42,7 +56,17 @@ def as_csv(report: EvaluationReport) -> str:
         )
         times = [value for stage in stages for value in trial.stages_ms.get(stage, (None, None))]
         seconds = [trial.rungs_s.get(rung) for rung in rungs]
-        values = (number, *texts, trial.note, trial.recording, trial.at, *times, *seconds)
+        values = (
+            number,
+            *texts,
+            trial.note,
+            trial.recording,
+            trial.at,
+            trial.items,
+            trial.items_total,
+            *times,
+            *seconds,
+        )
         lines.writerow([_cell(value) if isinstance(value, str) else value for value in values])
     return file.getvalue()
 
@@ -116,6 +140,9 @@ def detail_tables(report: EvaluationReport) -> Iterable[tuple[str, Sequence[str]
     if tags := list(dict.fromkeys(tag for model in models for tag in model.tags)):
         rows = [(tag, *(f"{m.tags.get(tag, 0)} of {m.trials}" for m in models)) for tag in tags]
         yield "Failure modes", ("", *(m.model for m in models)), rows
+    if any(m.items[1] for m in models):
+        rows = [(m.model, *_items(*m.items)) for m in models]
+        yield "Items", ("model", "done", "of", "share"), rows
     if any(m.steps or m.seconds_to_success for m in models):
         rows = [(m.model, *_spread(m.seconds_to_success, ".1f", " s"), *_spread(m.steps, ".0f", "")) for m in models]
         heads = ("time to success, median", "from, to", "steps, median", "from, to")
@@ -126,6 +153,10 @@ def detail_tables(report: EvaluationReport) -> Iterable[tuple[str, Sequence[str]
     if rungs := list(dict.fromkeys(rung for model in models for rung in model.rungs_s)):
         rows = [(rung, *(_rung(m, rung) for m in models)) for rung in rungs]
         yield "Where the time went", ("", *(m.model for m in models)), rows
+
+
+def _items(done: int, total: int) -> tuple[str, str, str]:
+    return (str(done), str(total), f"{done / total:.0%}") if total else ("-", "-", "-")
 
 
 def _spread(values: Sequence[float], form: str, unit: str) -> tuple[str, str]:

@@ -30,7 +30,8 @@ class Trial:
     failure modes. ``note``: a person's words; the reason of an ``annulled`` or ``error``. ``at``: seconds since 1970,
     when it ended. ``seconds``, ``steps``: how long it took on the robot's clock, how many actions were played.
     ``stages_ms``: by stage, ``round_trip`` among them, its p50 and p99 in ms. ``rungs_s``: seconds on each rung of
-    :data:`offboard_client.play.Rung`. ``recording``: the name of its recording.
+    :data:`offboard_client.play.Rung`. ``recording``: the name of its recording. ``items``, ``items_total``: how many
+    things were done, and of how many.
 
     Raises BadParameter where these cannot be.
     """
@@ -47,6 +48,8 @@ class Trial:
     stages_ms: Mapping[str, tuple[float, float]] = field(default_factory=dict[str, "tuple[float, float]"])
     rungs_s: Mapping[str, float] = field(default_factory=dict[str, float])
     recording: str = ""
+    items: int | None = None
+    items_total: int | None = None
 
     def __post_init__(self) -> None:
         if self.outcome not in OUTCOMES:
@@ -55,7 +58,7 @@ class Trial:
             raise BadParameter(f"the score of a trial is from 0 to 1, not {self.score!r}")
         if self.outcome == "partial" and self.score is None:
             raise BadParameter("a trial with the outcome 'partial' has a score from 0 to 1: how much was done")
-        numbers = [self.at, self.seconds, self.steps, *self.rungs_s.values()]
+        numbers = [self.at, self.seconds, self.steps, self.items, self.items_total, *self.rungs_s.values()]
         numbers += [number for pair in self.stages_ms.values() for number in pair]
         if not all(number is None or math.isfinite(number) for number in numbers):
             raise BadParameter("times and counts of a trial are finite numbers")
@@ -103,7 +106,7 @@ def _check(values: Mapping[str, Any]) -> None:
         raise ValueError("start is no whole number")
     if not all(isinstance(tag, str) for tag in values.get("tags", ())):
         raise ValueError("tags are texts")
-    numbers = [values.get(name) for name in ("score", "at", "seconds", "steps")]
+    numbers = [values.get(name) for name in ("score", "at", "seconds", "steps", "items", "items_total")]
     numbers += [number for pair in values.get("stages_ms", {}).values() for number in pair]
     numbers += list(values.get("rungs_s", {}).values())
     if not all(number is None or (isinstance(number, (int, float)) and number is not True) for number in numbers):
