@@ -16,7 +16,17 @@ from offboard_client.errors import ConfigurationError
 from offboard_client.evaluation import edit_review, read_review, review_path
 from offboard_client.pages import Replay, pages_app
 from offboard_client.play import Answer, Command, Outcome, Sample, Tick
-from offboard_client.recording import Episode, Recorder, decode_image, glance
+from offboard_client.recording import (
+    EPISODE,
+    OUTCOME,
+    VERSION,
+    Episode,
+    Recorder,
+    RecordingFile,
+    Topics,
+    decode_image,
+    glance,
+)
 from waits import until
 
 
@@ -112,6 +122,31 @@ def test_what_a_shadow_answered_is_drawn_where_the_policys_rows_lie(tmp_path: Pa
     assert policys == shadows
     assert len(policys) == 3
     assert [each["ms"] for each in drawn["shadow"]] == [40.0] * 3
+    replay.close()
+
+
+def test_what_the_model_saw_stands_beside_what_it_was_sent(tmp_path: Path) -> None:
+    """In a server's recording, whose sessions neither observe nor play."""
+    file = RecordingFile(tmp_path / "session.mcap")
+    file.describe(EPISODE, {"version": VERSION, "number": 1, "wall_time": 1.8e9, "run": {"task": "sort"}, "meta": {}})
+    topics = Topics(file)
+    for number in range(4):
+        at = 1_800_000_000_000_000_000 + number * 100_000_000
+        topics.still("image.wrist", picture(number), at)
+        topics.still("observation.images.wrist", picture(number + 40, 24, 32), at, "seen")
+    file.describe(OUTCOME, {"success": None, "seconds": 0.4})
+    file.finish()
+    replay = Replay(tmp_path)
+    pages = Asked(pages_app(replay))
+    (name,) = ids(pages).values()
+    seen = "seen: observation.images.wrist"
+    assert pages("GET", f"/api/episodes/{name}").json["cameras"] == ["wrist", seen]
+    for camera, shape, first in (("wrist", (48, 64, 3), 0), (seen, (24, 32, 3), 40)):
+        _, _, found = unpack(pages("GET", f"/api/episodes/{name}/film", camera=camera, t=0.0).body)
+        assert [at for at, _ in found] == pytest.approx([0.0, 0.1, 0.2, 0.3])
+        for number, (_, image) in enumerate(found):
+            assert image.shape == shape
+            assert np.abs(image.astype(int) - picture(first + number, *shape[:2])).mean() < 25
     replay.close()
 
 

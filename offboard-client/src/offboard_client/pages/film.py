@@ -6,7 +6,7 @@ import bisect
 import struct
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,19 @@ class Reel:
         return _HEAD.pack(b"OBF1", len(self.times), self.start, self.end) + table + b"".join(self.pictures)
 
 
+def cameras_of(topics: Mapping[str, str]) -> dict[str, str]:
+    """Camera → the topic of its video, else that of the frames which the policy was sent.
+
+    Behind them, as ``seen: NAME``, what a server's recording has of the pictures that the model was given.
+    """
+    known = sorted(topics)
+    found = {
+        topic.split("/", 2)[2]: topic for kind in ("/sent/", "/video/") for topic in known if topic.startswith(kind)
+    }
+    seen = {f"seen: {topics[topic]}": topic for topic in known if topic.startswith("/seen/")}
+    return dict(sorted(found.items())) | seen
+
+
 class Film:
     """The pictures of one episode. Safe to use from several threads."""
 
@@ -47,13 +60,7 @@ class Film:
         self._blocks: dict[str, Sequence[Block]] = {}
         self._reels: OrderedDict[tuple[str, int, int | None], Reel] = OrderedDict()
         self._size = 0
-        #: Camera → the topic of its video, else that of the frames which the policy was sent.
-        self.topics = {
-            topic.split("/", 2)[2]: topic
-            for kind in ("/sent/", "/video/")
-            for topic in sorted(episode.topics)
-            if topic.startswith(kind)
-        }
+        self.topics = cameras_of(episode.topics)
 
     def reel(self, camera: str, seconds: float, width: int | None = None) -> Reel:
         """What it saw about this moment: as much as one block has. Raises NotFound, RecordingFailed."""

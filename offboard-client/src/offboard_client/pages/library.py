@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import ConfigurationError, NotFound, OffboardError, told
 from ..evaluation import read_review, review_path
 from ..recording import glance
+from .film import cameras_of
 
 #: Folders within folders so deep, and so many recordings, are looked through.
 _DEEP, _MOST = 4, 20_000
@@ -128,7 +129,7 @@ def _row(path: Path) -> dict[str, Any]:
         "model": model_of(meta), "codec": _word(meta.get("codec")), "driver": _word(run.get("driver")),
         "success": outcome.get("success"), "failure": failure if isinstance(failure, list) else None,
         "stopped": bool(outcome.get("stopped")), "missed": outcome.get("missed") or 0, "size": seen.size,
-        "cameras": cameras_of(seen.topics),
+        "cameras": list(cameras_of(seen.topics)),
     }  # fmt: skip
 
 
@@ -136,13 +137,6 @@ def model_of(meta: Mapping[str, Any]) -> str:
     """What played, as people call it."""
     named = (_word(meta.get(name)) for name in ("model_id", "checkpoint_id", "experiment_name", "type"))
     return next((name for name in named if name), "")
-
-
-def cameras_of(topics: Mapping[str, str]) -> list[str]:
-    """The cameras of which there are pictures, video or stills."""
-    return sorted({
-        topic.split("/", 2)[2] for topic in topics if topic.startswith(("/video/", "/sent/"))
-    })  # fmt: skip
 
 
 def _map(value: object) -> Mapping[str, Any]:

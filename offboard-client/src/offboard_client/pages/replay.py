@@ -18,9 +18,9 @@ from ..errors import BadParameter, brief
 from ..evaluation import Clip, Review, edit_review
 from ..recording import Episode
 from .clips import write_clip
-from .film import Film
+from .film import Film, cameras_of
 from .http import KEPT, Request, Response, Route, as_json
-from .library import Entry, Library, cameras_of
+from .library import Entry, Library
 from .series import plots, series
 from .timeline import Timeline
 
@@ -227,7 +227,7 @@ def _described(shown: Shown) -> dict[str, Any]:
     episode = shown.episode
     return {
         "duration": shown.timeline.duration, "wall": (episode.end - episode.start) / 1e9,
-        "cameras": cameras_of(episode.topics), "plots": plots(episode.topics),
+        "cameras": list(cameras_of(episode.topics)), "plots": plots(episode.topics),
         "shadow": episode.shadow or None, "outcome": episode.outcome,
         "run": episode.about.get("run"), "meta": episode.about.get("meta"),
         "control_period": episode.about.get("control_period"), "action_period": episode.about.get("action_period"),
