@@ -110,6 +110,34 @@ def played(tmp_path):
     yield done.returncode
 
 
+def evaluated(command, server, folder):
+    robot = ["sim"] if command == "evaluate" else []
+    models = ["--models", "a"] if command == "evaluate" else []
+    trials = ["--episodes", "1", "--seconds", "0.3", "--no-record", "--output-dir", str(folder), "--wait", "0.1"]
+    return main([command, *robot, server, *models, *trials])
+
+
+@row(
+    "0",
+    "`evaluate`, `validate`",
+    "all trials were played, or the evidence told the models apart, whatever came of them",
+)
+def tried(tmp_path):
+    with InferenceServer({"a": lambda: still}, port=0, fps=10) as server:
+        for command in ("evaluate", "validate"):
+            yield evaluated(command, f"127.0.0.1:{server.port}", tmp_path / command)
+            assert (tmp_path / command / "report.html").exists()
+
+
+@row("0", "`replay`", "Ctrl-C or SIGTERM stopped it")
+def looked_at(tmp_path):
+    record(tmp_path)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with running("replay", str(tmp_path), "--port", "0", "--json") as process:
+            assert json.loads(process.stdout.readline())
+            yield signalled(process, number)
+
+
 @row("1", "every", "it failed: the last line on stderr says why")
 def failed(tmp_path):
     for name in ("models", "probe", "bench"):
@@ -174,6 +202,30 @@ def not_all_exported(tmp_path):
     assert len(list(tmp_path.rglob("*.csv"))) == 1
 
 
+@row(
+    "1",
+    "`evaluate`",
+    "something has ended it before, such as a trial's error without `--go-on`; the report is of what was played",
+)
+def not_tried(tmp_path):
+    def broken(observation):
+        raise ValueError("out of memory")
+
+    yield evaluated("evaluate", NOBODY, tmp_path / "nobody")
+    with InferenceServer({"a": lambda: broken}, port=0, fps=10) as server:
+        yield evaluated("evaluate", f"127.0.0.1:{server.port}", tmp_path / "broken")
+    for folder in ("nobody", "broken"):
+        assert (tmp_path / folder / "report.html").exists()
+
+
+@row("1", "`replay`", "there is no recording in the folder, or another process has the port")
+def not_looked_at(tmp_path):
+    yield main(["replay", str(tmp_path)])
+    record(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        yield main(["replay", str(tmp_path), "--port", str(taken.getsockname()[1])])
+
+
 @row("1", "`check`", "the robot and the policy do not fit: the table says where")
 def unfit(tmp_path):
     with InferenceServer(still, port=0) as server:  # says no rate
@@ -228,11 +280,13 @@ def interrupted(tmp_path):
             yield signalled(process, signal.SIGINT)
 
 
-@row("130", "`run`, `demo`", "SIGTERM or SIGHUP, after all that was started has been stopped")
+@row("130", "`run`, `demo`, `evaluate`, `validate`", "SIGTERM or SIGHUP, after all that was started has been stopped")
 def terminated(tmp_path):
     for number in (signal.SIGTERM, signal.SIGHUP):
         with waiting("run", "sim", "PORT") as process:
             yield signalled(process, number)
+    with waiting("evaluate", "sim", "PORT", "--models", "a", "--output-dir", str(tmp_path)) as process:
+        yield signalled(process, signal.SIGTERM)
 
 
 def before_it_listens(folder, number):

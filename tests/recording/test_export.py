@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from filmed import begin, picture, record, sample, tick
 from offboard_client import cli
 from offboard_client.play import Outcome
 from offboard_client.recording import Episode, Recorder, finish, glance, is_finished, write_csv, write_mp4
+from waits import PATIENCE
 
 
 def export(folder: Path, form: str, *more: str) -> int:
@@ -167,3 +171,48 @@ def test_an_episode_without_a_camera_has_no_video(tmp_path: Path, capsys: pytest
     recorder.ended(Outcome(True))
     assert export(tmp_path, "mp4") == 1
     assert "has no video" in capsys.readouterr().err
+
+
+#: What Rerun's own server reads of a file, of one entity each: how often each of its components is there.
+LOADED = """
+import json, sys
+from rerun.server import Server
+
+with Server(datasets={"one": [sys.argv[1]]}) as server:
+    found, data = {}, server.client().get_dataset("one")
+    for entity in ("/video/wrist", "/sent/wrist", "/pose/target_pose", "/played", "/action/target_grip"):
+        table = data.filter_contents([entity]).reader(index="message_log_time").to_arrow_table()
+        columns = [name for name in table.column_names if name.startswith(entity + ":") and ":Mcap" not in name]
+        found[entity] = {name.split(":", 1)[1]: len(table[name].drop_null()) for name in columns}
+    print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_what_is_exported_for_rerun_is_what_rerun_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a release that knows Foxglove's schemas: LeRobot asks for an older one."""
+    path = record(tmp_path / "in", periods=60)
+    uv, cache = shutil.which("uv"), subprocess.run(["uv", "cache", "dir"], check=True, capture_output=True, text=True)
+    assert uv is not None
+    fresh = [uv, "run", "-q", "--no-project", "--isolated", "--with", "rerun-sdk[catalog]>=0.28"]
+    rerun = tmp_path / "bin" / "rerun"
+    rerun.parent.mkdir()
+    rerun.write_text(f'#!/bin/sh\nexec {shlex.join(fresh)} rerun "$@"\n')
+    rerun.chmod(0o755)
+    monkeypatch.setenv("UV_CACHE_DIR", cache.stdout.strip())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{rerun.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr("sys.executable", str(rerun.parent / "python"))
+    assert export(path, "rerun") == 0
+    made = tmp_path / "in" / "rerun" / f"{path.stem}.rrd"
+    subprocess.run([rerun, "rrd", "verify", made], check=True, timeout=5 * PATIENCE)
+    script = tmp_path / "loaded.py"
+    script.write_text(LOADED)
+    done = subprocess.run(
+        [*fresh, "python", script, made], check=True, timeout=5 * PATIENCE, capture_output=True, text=True
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["/video/wrist"]["VideoStream:sample"] == 60
+    assert found["/sent/wrist"]["EncodedImage:blob"] == 15
+    assert found["/pose/target_pose"]["InstancePoses3D:quaternions"] == 60
+    assert found["/played"]["offboard.Played:message"] == found["/action/target_grip"]["offboard.Values:message"] == 60

@@ -47,10 +47,10 @@ def run(arguments: list[str]) -> int:
     try:
         with PageServer(pages_app(replay, token), options.host, options.port, token=token) as server:
             rows = replay.library.rows()
-            if options.json:
-                emit_json({"url": server.url, "folder": str(options.directory), "episodes": len(rows)})
-            note(f"{counted(len(rows), 'episode')} of {options.directory} at {server.url}; Ctrl-C ends it")
-            with terminable(server.stop):
+            with terminable(server.stop):  # before anybody is told that it can be stopped
+                if options.json:
+                    emit_json({"url": server.url, "folder": str(options.directory), "episodes": len(rows)})
+                note(f"{counted(len(rows), 'episode')} of {options.directory} at {server.url}; Ctrl-C ends it")
                 server.serve()
     finally:
         replay.close()
