@@ -57,10 +57,10 @@ def arm(recorded: bool, seconds: float, folder: Path) -> dict[str, float]:
 
 def scene(number: int) -> Any:
     """(480, 640, 3) uint8: what a fixed camera sees of something that moves, with a sensor's noise."""
-    picture = _BACKGROUND + _NOISE[number % len(_NOISE)]
+    picture = _SCENES[number % len(_SCENES)].copy()
     x, y = int(320 + 250 * np.sin(number / 40)), int(240 + 150 * np.cos(number / 55))
     picture[y - 40 : y + 40, x - 40 : x + 40] = (200, 60, 40)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    return picture
 
 
 def long(minutes: float, folder: Path) -> dict[str, float]:
@@ -124,7 +124,7 @@ _Y, _X = np.mgrid[0:480, 0:640]
 _BACKGROUND = (
     np.stack([_X / 5 + 60, _Y / 4 + 50, (_X + _Y) / 8 + 40], -1) + 20 * (((_X // 40) + (_Y // 40)) % 2)[..., None]
 )
-_NOISE = [_RNG.normal(0, 2, (480, 640, 3)) for _ in range(16)]
+_SCENES = [np.clip(_BACKGROUND + _RNG.normal(0, 2, (480, 640, 3)), 0, 255).astype(np.uint8) for _ in range(16)]
 
 
 def main() -> None:
