@@ -235,7 +235,8 @@ class _Command:
     # -- the end ---------------------------------------------------------------------------------------
     def _finish(self, log: TrialLog, evaluation: Evaluation, interrupted: bool) -> int:
         self.line.stop()
-        over = not log.plan.left(log.trials) or evaluation.ended == "every two models are told apart"
+        decided = evaluation.ended == "every two models are told apart"
+        over = decided or not log.plan.left(log.trials)
         trials, said = reviewed(log.trials, self.folder / RECORDINGS, lambda text: note(self.mask(text)))
         facts = self._facts() | ({"scored afterwards": said} if said else {})
         report = summarize(
@@ -259,7 +260,8 @@ class _Command:
             note(f"ended before the plan: {evaluation.ended if over else self.mask(evaluation.ended)}")
         if not over:
             note(f"{counted(len(log.plan.left(log.trials)), 'trial')} left; the same command goes on from here")
-        return 130 if interrupted else int(not over)
+        # The last trial of the plan may be the one that failed: it is played again.
+        return 130 if interrupted else int(not over or not (decided or evaluation.ended is None))
 
     def _facts(self) -> dict[str, str]:
         return {
