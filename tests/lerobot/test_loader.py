@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import weakref
 
 import numpy as np
@@ -219,3 +220,10 @@ def test_an_inference_on_the_cpu_leaves_a_core_to_the_network(act, monkeypatch, 
 def test_the_batch_size_is_at_least_one():
     with pytest.raises(ConfigurationError, match="max_batch_size is 0"):
         build(LeRobotOptions, {"max_batch_size": 0}, "the vendor lerobot", ConfigurationError)
+
+
+def test_a_load_leaves_nothing_in_the_machines_temporary_files(act, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    policy, _ = load(act, device="cpu")
+    policy.close()
+    assert list(tmp_path.iterdir()) == []

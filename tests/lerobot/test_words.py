@@ -104,10 +104,14 @@ PAIR = {
 }
 
 
-def special(kind, field, value):
+def special(release, kind, field, value):
     """What else a checkpoint has to say for this value to make sense, and the value."""
-    if kind == "pi0_fast" and field in ("n_action_steps", "chunk_size"):
-        return value, {"n_action_steps": value, "chunk_size": value}
+    if field == "n_action_steps" and "chunk_size" in release.types[kind]:
+        return value, {"chunk_size": value}
+    if (kind, field) == ("pi0_fast", "chunk_size"):
+        return value, {"n_action_steps": value}
+    if field == "rtc_config":
+        return {"enabled": True}, {}
     if field == "use_relative_actions":
         return value, PAIR
     if field in ("joint_signs", "joint_offsets"):
@@ -122,7 +126,7 @@ def test_a_field_is_dealt_with_as_its_word_says(listed, tmp_path, monkeypatch):
     word = words.listed()[listed]
     assert where(listed), "no release has such a field"
     for release, kind, field in where(listed):
-        value, more = special(kind, field, other_than(release.types[kind][field]))
+        value, more = special(release, kind, field, other_than(release.types[kind][field]))
         if word == "hub":
             value = "org/tokenizer"
             with pytest.raises(LoadFailed, match=rf"{field} \('org/tokenizer'\).* hf download org/tokenizer"):

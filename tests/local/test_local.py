@@ -33,7 +33,7 @@ from offboard_core import Chunk, Health, InferenceServer
 from offboard_core.catalog import ModelSource, from_flags
 from offboard_core.engine import ServiceTimeouts
 from offboard_core.local import LocalSession
-from offboard_core.plugins import Plugins
+from offboard_core.plugins import LOADER, Plugins
 from puppets import Door, Puppet, arm, reached, source
 
 POSE = np.array([0.4, 0.0, 0.3, 0.0, 1.0, 0.0, 0.0], np.float32)
@@ -581,3 +581,23 @@ def test_its_help_says_how_an_option_of_the_codec_is_set(capsys: pytest.CaptureF
 def test_help_lists_it_without_importing_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "--help"]) == 0
     assert "  local:VENDOR        A vendor's policy in this process" in capsys.readouterr().out
+
+
+def test_a_loader_is_given_its_own_options_and_no_others(monkeypatch):
+    """A worker of another environment is told each of them by its name."""
+    from offboard_core.local import options as module
+
+    asked = {}
+
+    def from_flags(_, **given):
+        asked.update(given)
+        raise ConfigurationError("seen")
+
+    monkeypatch.setattr(module, "from_flags", from_flags)
+    chosen = choose_policy("local:lerobot")
+    with pytest.raises(ConfigurationError, match="seen"):
+        open_policy(chosen, chosen.options()(device="cpu", env="auto", fps=5.0), quiet)
+    own = Plugins.discover().get(LOADER, "lerobot").options()
+    assert type(asked["loader_options"]) is own
+    assert asked["loader_options"] == own(device="cpu")
+    assert (asked["env"], asked["fps"]) == ("auto", 5.0)

@@ -5,13 +5,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
 import os
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Generator, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +23,7 @@ import torch
 from lerobot.configs.policies import PreTrainedConfig
 from lerobot.configs.types import NormalizationMode
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
-from offboard_client.errors import LoadFailed, OffboardError
+from offboard_client.errors import LoadFailed, OffboardError, told
 from offboard_core.types import ALONE, NO_CONTEXT, Chunk, Placement, ReportProgress
 
 from .adapted import adapted
@@ -70,7 +74,12 @@ def _build(
         _leave_a_core(replicas)
     if why := broken(target):
         raise LoadFailed(why, permanent=True)
-    config: Any = PreTrainedConfig.from_pretrained(as_checked, local_files_only=True)
+    try:
+        with _leaving_no_file(as_checked):
+            config: Any = PreTrainedConfig.from_pretrained(as_checked, local_files_only=True)
+    except Exception as error:  # whose cause is what its class says of itself
+        why = told(error.__cause__ or error)
+        raise LoadFailed(f"{files.folder}: LeRobot does not take its {CONFIG}: {why}", permanent=True) from None
     config.device = str(target)
     # The backbone's weights are in the checkpoint; asked for here, torchvision would download others first.
     if hasattr(config, "pretrained_backbone_weights"):
@@ -107,6 +116,18 @@ def _build(
         policy.close()
         raise
     return policy
+
+
+@contextlib.contextmanager
+def _leaving_no_file(folder: str) -> Generator[None, None, None]:
+    """Let LeRobot make its copy of a config there, for it never removes that."""
+    module: Any = sys.modules[PreTrainedConfig.__module__]
+    usual = module.tempfile
+    module.tempfile = SimpleNamespace(NamedTemporaryFile=partial(usual.NamedTemporaryFile, dir=folder))
+    try:
+        yield
+    finally:
+        module.tempfile = usual
 
 
 def _read(kind: type[Any], config: Any, files: Files, device: str) -> Any:

@@ -21,6 +21,9 @@ from .versions import INSTALL
 
 log = logging.getLogger(__name__)
 
+#: What LeRobot raises at files that it will not load another time either; memory, a device or a disk may have lacked.
+_FOR_GOOD = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LeRobotOptions:
@@ -78,7 +81,7 @@ class LeRobotLoader(CheckpointLoader):
             failure, permanent = f"LeRobot is not wholly installed ({error}): {INSTALL}", True
         except Exception as error:
             log.exception("the checkpoint %s cannot be loaded", folder)
-            failure, permanent = f"{folder} cannot be loaded: {told(error)}", False
+            failure, permanent = f"{folder} cannot be loaded: {told(error)}", isinstance(error, _FOR_GOOD)
         # Raised anew, because the traceback of the first error holds the model, and would for as long as it lives.
         raise LoadFailed(failure, permanent=permanent)
 

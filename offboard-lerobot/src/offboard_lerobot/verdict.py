@@ -16,7 +16,7 @@ from typing import Any, cast
 from offboard_client.errors import LoadFailed
 from offboard_core.checkpoints.remote import is_url
 
-from . import fast, groot, hub, molmoact2, sizes, steps
+from . import fast, groot, hub, molmoact2, sizes, steps, values
 from .adapters import base_of
 from .extras import NOT_IN, lacking
 from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
@@ -119,6 +119,8 @@ def given(files: Files, here: Release, there: str) -> Files:
 
 
 def _check_said(files: Files, here: Release) -> None:
+    if wrong := list(values.wrong(files, here)):
+        raise LoadFailed(f"{files.location} says {'; '.join(wrong)}")
     others = [why for each in (fast, groot, molmoact2, sizes) for why in each.refused(files)]
     if refused := [*_refused(files, here), *_unpaired(files), *others]:
         raise LoadFailed(f"{files.location} says {'; '.join(refused)}")

@@ -35,6 +35,8 @@ class LocalOptions:
     """The codec's options by their names; on a command line `--codec.NAME VALUE`."""
     fps: float | None = None
     """Steps per second of the actions, where nothing beside the checkpoint says it."""
+    env: str | None = None
+    """The environment to run the model in, made at the load (see `offboard envs`); auto: what a checkpoint wants."""
     timeout: float = 60.0
     """How long to wait for one chunk, in seconds."""
 
@@ -69,7 +71,6 @@ def local_options(part: str | None) -> type[Any]:
             if (own := getattr(base, "__post_init__", None)) is not None:
                 own(options)
 
-    # Both at once: an instance is one of the vendor's class, which is what its loader is given.
     return dataclasses.make_dataclass(
         "Options", [], bases=(declared, LocalOptions), namespace={"__post_init__": check}, frozen=True, kw_only=True
     )
@@ -83,14 +84,19 @@ def open_local(options: Any, part: str | None, on_status: Callable[[Status], Non
     Raises ConfigurationError for what ``offboard serve`` would refuse to start with, and what opening a session raises.
     """
     asked, (vendor, params) = cast("LocalOptions", options), _apart(part)
+    plugins = Plugins.discover()
+    # The vendor's own alone: a worker is told each by its name.
+    declared = None if vendor is None else plugins.get(LOADER, vendor).options()
+    own = declared and declared(**{each.name: getattr(options, each.name) for each in dataclasses.fields(declared)})
     source = from_flags(
-        Plugins.discover(),
+        plugins,
         vendor=vendor,
         checkpoints_dir=asked.checkpoints_dir,
         checkpoint=asked.checkpoint,
         codec=asked.codec,
         codec_options=asked.codec_options,
         fps=asked.fps,
-        loader_options=None if vendor is None else options,
+        loader_options=own,
+        env=asked.env,
     )
     return LocalSession(source, on_status, ServiceTimeouts(infer=asked.timeout), params)

@@ -1,0 +1,100 @@
+"""A value of the wrong kind in a checkpoint's config is told before the server listens, by its name."""
+
+import json
+import shutil
+
+import pytest
+from lerobot_checkpoints import write_files
+from offboard_client.errors import LoadFailed
+from offboard_core.types import Checkpoint
+from offboard_lerobot.files import read
+from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
+from offboard_lerobot.places import LocalPlace
+from offboard_lerobot.registry import LeRobotRegistry
+from offboard_lerobot.values import wrong
+from offboard_lerobot.versions import releases
+
+OLD, NEW = releases()
+NAN, MORE = float("nan"), float("inf")
+WRONG = [
+    ("act", {"n_action_steps": "16"}, "n_action_steps ('16') in config.json, where a whole number is expected"),
+    ("act", {"n_action_steps": True}, "n_action_steps (True) in config.json, where a whole number is expected"),
+    ("act", {"n_action_steps": None}, "n_action_steps (None) in config.json, where null is not expected"),
+    ("act", {"n_action_steps": 4.0}, "where a whole number is expected"),
+    ("act", {"n_action_steps": NAN}, "where a whole number is expected"),
+    ("act", {"n_action_steps": 0}, "n_action_steps (0) in config.json, where a number from 1 on is expected"),
+    ("act", {"chunk_size": -1}, "chunk_size (-1) in config.json, where a number from 1 on is expected"),
+    ("act", {"n_action_steps": 17}, "n_action_steps (17) in config.json, which is more than its chunks have: chunk_s"),
+    ("act", {"dim_model": 0}, "dim_model (0)"),
+    ("act", {"temporal_ensemble_coeff": NAN}, "temporal_ensemble_coeff (nan) in config.json, where finite numbers are"),
+    ("act", {"temporal_ensemble_coeff": -MORE}, "where finite numbers are expected"),
+    ("act", {"temporal_ensemble_coeff": "0.01"}, "temporal_ensemble_coeff ('0.01') in config.json, where a number is"),
+    ("act", {"temporal_ensemble_coeff": True}, "where a number is expected"),
+    ("act", {"use_amp": None}, "use_amp (None)"),
+    ("act", {"use_vae": 1}, "use_vae (1) in config.json, where true or false is expected"),
+    ("act", {"use_vae": "false"}, "where true or false is expected"),
+    ("act", {"normalization_mapping": "x"}, "normalization_mapping ('x') in config.json, where a map is expected"),
+    ("act", {"vision_backbone": 18}, "vision_backbone (18) in config.json, where a text is expected"),
+    ("act", {"dropout": True}, "dropout (True) in config.json, where a number is expected"),
+    ("diffusion", {"down_dims": 512}, "down_dims (512) in config.json, where a list is expected"),
+    ("diffusion", {"clip_sample_range": MORE}, "where finite numbers are expected"),
+    ("diffusion", {"horizon": -1}, "horizon (-1)"),
+    ("vqbet", {"crop_shape": [NAN, 1]}, "where finite numbers are expected"),
+    ("of_nobody", {"temporal_ensemble_coeff": "x"}, "where a number is expected"),
+    ("of_nobody", {"n_action_steps": 0}, "where a number from 1 on is expected"),
+    ("of_nobody", {"anything": {"deep": [MORE]}}, "where finite numbers are expected"),
+]
+RIGHT = [
+    ("act", {"dropout": 0, "temporal_ensemble_coeff": None, "optimizer_weight_decay": 0, "kl_weight": 10}),
+    ("act", {"optimizer_lr": MORE}),
+    ("act", {"temporal_ensemble_coeff": 1, "n_action_steps": 1}),
+    ("vqbet", {"crop_shape": None, "pretrained_backbone_weights": None}),
+    ("diffusion", {"num_inference_steps": None, "crop_shape": None, "drop_n_last_frames": 0}),
+    ("smolvla", {"prefix_length": -1, "num_expert_layers": -1, "empty_cameras": 0, "rtc_config": {"enabled": False}}),
+    ("evo1", {"vlm_num_layers": None}),
+    ("of_nobody", {"n_action_steps": 8, "any": None, "more": ["x", {"y": 1.5}]}),
+]
+
+
+def listed(folder):
+    [checkpoint] = LeRobotRegistry(str(folder)).checkpoints()
+    return checkpoint
+
+
+def said(tmp_path, kind, config):
+    files = read(LocalPlace(write_files(tmp_path / "m", kind=kind, **config)))
+    return ["; ".join(wrong(files, release)) for release in releases()]
+
+
+@pytest.mark.parametrize(("kind", "config", "text"), WRONG)
+def test_a_value_that_cannot_be(kind, config, text, tmp_path):
+    assert all(text in each for each in said(tmp_path, kind, config))
+
+
+@pytest.mark.parametrize(("kind", "config"), RIGHT)
+def test_a_value_that_can_be(kind, config, tmp_path):
+    assert said(tmp_path, kind, config) == ["", ""]
+
+
+def test_it_is_told_before_anything_listens(tmp_path):
+    folder = write_files(tmp_path / "m", chunk_size=-1)
+    with pytest.raises(LoadFailed, match=r"/m says chunk_size \(-1\) in config\.json, where a number from 1 on"):
+        LeRobotLoader(LeRobotOptions()).check(Checkpoint(id="m", location=str(folder)))
+
+
+def test_what_its_own_class_refuses_is_refused_for_good_with_the_reason(act, tmp_path):
+    folder = shutil.copytree(act, tmp_path / "m")
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "n_obs_steps": 2}))
+    with pytest.raises(LoadFailed, match=r"/m: LeRobot does not take its config\.json: ValueError: .*observation") as e:
+        LeRobotLoader(LeRobotOptions(device="cpu")).load(listed(folder), print)
+    assert e.value.permanent
+
+
+def test_what_its_network_refuses_is_refused_for_good(act, tmp_path):
+    folder = shutil.copytree(act, tmp_path / "m")
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "n_heads": 5}))
+    with pytest.raises(LoadFailed, match="AssertionError: embed_dim must be divisible by num_heads") as e:
+        LeRobotLoader(LeRobotOptions(device="cpu")).load(listed(folder), print)
+    assert e.value.permanent
