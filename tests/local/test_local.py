@@ -585,15 +585,13 @@ def test_help_lists_it_without_importing_it(capsys: pytest.CaptureFixture[str]) 
 
 def test_a_loader_is_given_its_own_options_and_no_others(monkeypatch):
     """A worker of another environment is told each of them by its name."""
-    from offboard_core.local import options as module
-
     asked = {}
 
     def from_flags(_, **given):
         asked.update(given)
         raise ConfigurationError("seen")
 
-    monkeypatch.setattr(module, "from_flags", from_flags)
+    monkeypatch.setattr("offboard_core.local.options.from_flags", from_flags)
     chosen = choose_policy("local:lerobot")
     with pytest.raises(ConfigurationError, match="seen"):
         open_policy(chosen, chosen.options()(device="cpu", env="auto", fps=5.0), quiet)

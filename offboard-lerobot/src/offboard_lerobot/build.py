@@ -11,11 +11,10 @@ import logging
 import math
 import os
 import sys
+import tempfile
+import threading
 from collections.abc import Generator, Iterable, Mapping
-from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -51,7 +50,7 @@ def build(
     files: Files, device: str | None, max_batch_size: int, report: ReportProgress, place: Placement = ALONE
 ) -> LeRobotPolicy:
     """Load, check and warm up. Raises LoadFailed where the cause is known, else whatever LeRobot raises."""
-    with TemporaryDirectory(prefix="offboard-") as as_checked:
+    with tempfile.TemporaryDirectory(prefix="offboard-") as as_checked:
         _write(files, Path(as_checked))
         return _build(files, as_checked, pick_device(device, place), max_batch_size, report, place.replicas)
 
@@ -75,7 +74,7 @@ def _build(
     if why := broken(target):
         raise LoadFailed(why, permanent=True)
     try:
-        with _leaving_no_file(as_checked):
+        with _COPIES.made_in(as_checked):
             config: Any = PreTrainedConfig.from_pretrained(as_checked, local_files_only=True)
     except Exception as error:  # whose cause is what its class says of itself
         why = told(error.__cause__ or error)
@@ -118,16 +117,26 @@ def _build(
     return policy
 
 
-@contextlib.contextmanager
-def _leaving_no_file(folder: str) -> Generator[None, None, None]:
-    """Let LeRobot make its copy of a config there, for it never removes that."""
-    module: Any = sys.modules[PreTrainedConfig.__module__]
-    usual = module.tempfile
-    module.tempfile = SimpleNamespace(NamedTemporaryFile=partial(usual.NamedTemporaryFile, dir=folder))
-    try:
-        yield
-    finally:
-        module.tempfile = usual
+class _Copies(threading.local):
+    """Where LeRobot makes its copy of a config in this thread: it never removes that. None: among the machine's."""
+
+    folder: str | None = None
+
+    def NamedTemporaryFile(self, *given: Any, **how: Any) -> Any:
+        return tempfile.NamedTemporaryFile(*given, dir=self.folder, **how)
+
+    @contextlib.contextmanager
+    def made_in(self, folder: str) -> Generator[None, None, None]:
+        self.folder = folder
+        try:
+            yield
+        finally:
+            self.folder = None
+
+
+_COPIES = _Copies()
+# In place of the module, of which it asks for nothing else.
+sys.modules[PreTrainedConfig.__module__].__dict__["tempfile"] = _COPIES
 
 
 def _read(kind: type[Any], config: Any, files: Files, device: str) -> Any:
