@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import struct
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,10 +30,9 @@ from offboard_client.play import (
     Start,
     Stop,
 )
-from robot_fakes import POSE, FakeRobot, FakeSession, rows
+from page_operator import NASTY, Arm
+from robot_fakes import POSE, FakeSession, rows
 from waits import PATIENCE, until
-
-NASTY = "<img src=x onerror=\"document.title='pwned'\"> & <b>bold</b>"
 
 
 class Shown(NamedTuple):
@@ -292,34 +290,6 @@ def test_whoever_shall_not_know_the_model_is_told_nothing_of_it() -> None:
     assert not any("ms" in event for event in state["events"])
     assert "secret" not in json.dumps(state)
     table.live.close()
-
-
-class Arm(FakeRobot):
-    """In real time; ``stopped``: by whom, while something was played."""
-
-    realtime = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.halted = threading.Event()
-        self.held: list[float] = []
-
-    def observe(self) -> dict[str, Any]:
-        self.halted.clear()
-        return {**super().observe(), "image.wrist": np.full((48, 64, 3), len(self.calls) % 256, np.uint8)}
-
-    def state(self) -> dict[str, Any]:
-        return {"robot_state.ee_pose": POSE.copy()}
-
-    def apply(self, action: Mapping[str, Any], seconds: float) -> None:
-        if not self.halted.is_set():
-            super().apply(action, seconds)
-            self.halted.wait(seconds)
-
-    def stop(self) -> None:
-        super().stop()
-        self.held.append(time.monotonic())
-        self.halted.set()
 
 
 def test_an_arm_is_driven_held_and_judged_from_the_page(table: Table) -> None:

@@ -4,79 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import socket
-import struct
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from offboard_client import cli
 from offboard_client.evaluation import read_review
-from waits import PATIENCE, until
+from page_operator import Operator, free_port, still
+from waits import until
 
 if importlib.util.find_spec("offboard_core") is None or importlib.util.find_spec("mujoco") is None:
     pytest.skip("needs a server of ours and the simulation", allow_module_level=True)
 
 from offboard_core import InferenceServer
-
-
-def still(observation: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"target_joints": np.array(observation["robot_state.q"])}] * 3
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
-class Operator:
-    """Somebody at the page of a run, on a thread."""
-
-    def __init__(self, port: int, does: Callable[[Operator], None]) -> None:
-        self.url = f"http://127.0.0.1:{port}/"
-        self.failed: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, args=[does], daemon=True)
-        self._thread.start()
-
-    def now(self) -> dict[str, Any]:
-        try:
-            with urllib.request.urlopen(self.url + "api/now?since=0", timeout=PATIENCE) as answer:
-                body = answer.read()
-        except urllib.error.URLError:
-            return {"phase": None, "may": []}
-        (size,) = struct.unpack("<I", body[4:8])
-        return json.loads(body[8 : 8 + size])
-
-    def post(self, path: str, **said: Any) -> Any:
-        state = self.now()
-        body = {name: state[name] for name in ("run", "turn", "holds", "number")} | said
-        asked = urllib.request.Request(
-            self.url + path, json.dumps(body).encode(), {"content-type": "application/json", "origin": self.url[:-1]}
-        )
-        with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
-            return json.load(answer)
-
-    def may(self, what: str) -> None:
-        until(lambda: what in self.now()["may"], f"may {what}")
-
-    def done(self) -> None:
-        self._thread.join(PATIENCE)
-        assert not self._thread.is_alive()
-        if self.failed is not None:
-            raise self.failed
-
-    def _work(self, does: Callable[[Operator], None]) -> None:
-        try:
-            does(self)
-        except BaseException as error:
-            self.failed = error
-            raise
 
 
 def run(operator: Callable[[Operator], None], *more: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,13 @@ from ..robots import Robot, Task, connected, make_robot, make_task
 from ..terminal import Line, emit_table, note, peek, say, tell, terminable
 from .evaluate_judge import ask_judgement, ask_ready, require_person
 from .evaluate_options import ALL, EvaluateOptions, ServersModels, in_front
+from .evaluate_page import TrialPage, trial_page
 from .evaluate_watch import Progress, Recordings, Unnamed, masked, nobody
 from .limit_options import require_limits
 from .run_options import Parsed, parse_with_policy
 from .run_record import run_facts
 
-LOG, REPORT, RECORDINGS, CONDITIONS = "trials.jsonl", "report", "recordings", "conditions.json"
+LOG, REPORT, RECORDINGS, CONDITIONS, STARTS = "trials.jsonl", "report", "recordings", "conditions.json", "starts"
 
 
 def run(arguments: list[str]) -> int:
@@ -195,34 +196,48 @@ class _Command:
 
         with ExitStack() as stack:
             stack.enter_context(terminable(interrupted))
+            page = stack.enter_context(self._page(evaluation)) if self.options.paged else None
             for number in range(min(self.options.parallel, evaluation.left)):
-                stations.append(stack.enter_context(self._station(evaluation, number)))
+                stations.append(stack.enter_context(self._station(evaluation, number, page)))
             evaluation.run(stations)
         if evaluation.ended == "it was interrupted":
             raise KeyboardInterrupt
 
     @contextmanager
-    def _station(self, evaluation: Evaluation, number: int) -> Generator[Station, None, None]:
+    def _page(self, evaluation: Evaluation) -> Generator[TrialPage, None, None]:
+        page = self.options.page
+        if page.page_starts is None:
+            page = replace(page, page_starts=self.folder / STARTS)
+        facts = {"driver": self.options.driver, "task": self.options.task}
+        with trial_page(page, evaluation.log, facts, self.mask, self.options.driver == "eval_ui") as found:
+            yield found
+
+    @contextmanager
+    def _station(self, evaluation: Evaluation, number: int, page: TrialPage | None) -> Generator[Station, None, None]:
         robot = make_robot(self.parsed.robot, self.parsed.options)
         require_limits(self.parsed.robot, robot.spec, self.parsed.limits)
         if self.options.parallel > 1 and not robot.spec.simulated:
             raise ConfigurationError(f"--parallel is for simulated robots; there is one {self.parsed.robot}")
         task = make_task(self.parsed.robot, robot, self.options.task)
-        by_hand = not robot.spec.simulated
+        by_page = page is not None and self.options.driver == "eval_ui"
+        by_hand = not robot.spec.simulated and not by_page
         if by_hand:
             require_person()
         if number == 0:
             self._check_models(robot, task, evaluation.log)
         shown = Unnamed(self.line, self.mask) if self.options.blind else self.line
         facts = run_facts(robot.spec, task.instruction, self.parsed.limits, self.options.playing, "evaluate")
+        watch = Recordings(self.folder / RECORDINGS, facts).watch if self._records() else nobody
         with connected(robot):
-            yield Station(
+            station = Station(
                 robot, task, lambda model: self.policy.open_model(model, shown), self.parsed.limits,
                 self.options.playing, self.options.seconds,
                 ready=(lambda turn: ask_ready(turn, self.line)) if by_hand else None,
-                judge=lambda turn: ask_judgement(turn, self.line),
-                watch=Recordings(self.folder / RECORDINGS, facts).watch if self._records() else nobody,
+                judge=lambda turn: ask_judgement(turn, self.line), watch=watch,
             )  # fmt: skip
+            if page is not None:
+                page.at(station, by_page)
+            yield station
 
     def _records(self) -> bool:
         if not self.options.record:

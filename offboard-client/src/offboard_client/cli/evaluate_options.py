@@ -20,6 +20,7 @@ from ..plugins import UsageError
 from ..terminal import Line
 from .limit_options import LimitsFile
 from .run_options import ServersPolicy
+from .run_page import PageOptions
 
 #: What ``--models`` is for every model that the server lists.
 ALL = "all"
@@ -59,6 +60,9 @@ class EvaluateOptions:
     """The first start; the next has the next seed. The order of the models is drawn from it, too."""
     task: str | None = None
     """The instruction; without it that of the robot's own task."""
+    driver: Literal["timed", "eval_ui"] = "timed"
+    """Who begins and judges the trials: the clock, a person at the terminal for what is real, or a person at a page."""
+    page: Annotated[PageOptions, tyro.conf.arg(name="")] = field(default_factory=PageOptions)
     playing: Annotated[Playing, tyro.conf.arg(name="")] = field(default_factory=Playing)
     limits_file: LimitsFile = None
     """The robot's limits (TOML); those that are given beside it may only be narrower. What is real needs one."""
@@ -74,8 +78,15 @@ class EvaluateOptions:
             raise ConfigurationError(f"--level is {self.level:g}; expected a share between 0 and 1, such as 0.05")
         if self.seed < 0:
             raise ConfigurationError(f"--seed is {self.seed}; expected a whole number from 0 up")
+        if self.parallel > 1 and self.paged:
+            raise UsageError("a page shows one robot: leave --parallel away, or the page")
         if (self.annul is not None) != bool(self.reason.strip()):
             raise UsageError("--annul NUMBER and --reason TEXT go together")
+
+    @property
+    def paged(self) -> bool:
+        """Whether there is a page."""
+        return self.driver == "eval_ui" or self.page.show_gui
 
     def plan(self, models: Sequence[str]) -> Plan:
         """The plan of these models. Raises BadParameter."""

@@ -16,7 +16,7 @@ from ..terminal import Line, note, token_from
 from .run_display import Display
 
 if TYPE_CHECKING:
-    from ..pages import Desk, Live
+    from ..pages import Desk, Live, Seen, Starts
     from ..recording import Recorded
     from .run_options import RunOptions
 
@@ -38,6 +38,8 @@ class PageOptions:
     """Where the page listens. 0 takes a free one."""
     page_token_file: Path | None = None
     """A file that holds the token to be given in the browser; without one the page is for this machine alone."""
+    page_starts: Path | None = None
+    """A folder of start pictures, START-CAMERA.png, to be laid over the live camera; made where there are none."""
     page_scale: float = 1.0
     """How large the page is: 1.5 for whoever stands farther away."""
 
@@ -65,7 +67,7 @@ class Page:
 @contextmanager
 def paged(
     options: PageOptions,
-    desk: Desk,
+    make_desk: Callable[[Seen, Starts | None], Desk],
     facts: Mapping[str, Any],
     path_of: Callable[[int], Path | None] | None,
     *,
@@ -77,12 +79,14 @@ def paged(
     :class:`~offboard_client.pages.Seen`. Raises ConfigurationError without the libraries, and for an address that
     cannot be had.
     """
-    from ..pages import Keeping, Live, PageServer, Seen, pages_app  # most runs have none
+    from ..pages import Keeping, Live, PageServer, Seen, Starts, pages_app  # most runs have none
 
     token = token_from(options.page_token_file)
     seen = Seen(blind)
+    starts = None if options.page_starts is None else Starts(options.page_starts.expanduser())
+    desk = make_desk(seen, starts)
     keeping = None if path_of is None else Keeping(desk, path_of)
-    live = Live(desk, seen, {**facts, "scale": options.page_scale, "recorded": path_of is not None}, keeping)
+    live = Live(desk, seen, {**facts, "scale": options.page_scale, "recorded": path_of is not None}, keeping, starts)
     try:
         with (
             PageServer(
@@ -102,6 +106,8 @@ def paged(
                     time.sleep(_FAREWELL)
     finally:
         live.close()
+        if starts is not None:
+            starts.close()
 
 
 @contextmanager
@@ -127,7 +133,11 @@ def shown(
 
     begun = None if recording is None else recording[1].begun
     facts = {"driver": options.driver, "task": options.task or instruction}
-    with paged(options.page, Desk(controls, told=note), facts, None if begun is None else begun.get) as page:
+
+    def desk(seen: Seen, starts: Starts | None) -> Desk:
+        return Desk(controls, told=note, starts=starts, seen=seen, first=options.seed)
+
+    with paged(options.page, desk, facts, None if begun is None else begun.get) as page:
         yield page
 
 

@@ -54,6 +54,10 @@ class Station:
     ``open_session``: of a model, by its id. ``seconds``: of a trial at most, on the robot's clock. ``controls``: Quit
     ends a trial. ``ready``: asked before each trial, where a person sets the scene up. ``judge``: asked after each of
     which the task itself cannot tell whether it was done. ``watch``: who watches a turn, for as long as it is played.
+
+    ``attended``: whether the arm waits for somebody's Start in each trial. ``reviewed``: asked instead of ``judge``,
+    after each trial that somebody has ended or that was over, with what the task says of it, None where it cannot or
+    nobody waited for that; comes back with what counts, or None if nothing does and no trial was played.
     """
 
     robot: Robot
@@ -66,6 +70,8 @@ class Station:
     ready: Callable[[Turn], None] | None = None
     judge: Callable[[Turn], Judgement] | None = None
     watch: Callable[[Turn], AbstractContextManager[Watched]] = lambda turn: nullcontext(Watched())
+    attended: bool = False
+    reviewed: Callable[[Turn, Judgement | None], Judgement | None] | None = None
 
     def play(self, turn: Turn) -> Trial | None:
         """What came of it; None where somebody has ended it before its time, which says nothing about the model.
@@ -86,11 +92,11 @@ class Station:
         if not report.episodes:
             return None if failure is None else self._failed(turn, failure)
         episode = report.episodes[-1]
-        if end.stopped:
-            return None
         if failure is not None and episode.failure is None:
             return self._failed(turn, failure)
-        judged = self._judged(turn, episode)
+        judged = self._judged(turn, episode, end.stopped)
+        if judged is None:
+            return None
         return measured_trial(
             report, turn.model, turn.start, outcome=judged.outcome, score=judged.score, tags=judged.tags,
             note=judged.note, at=time.time(), recording=watched.name,
@@ -102,16 +108,23 @@ class Station:
         fit.check()
         driver = TimedDriver(
             session, self.robot, self.task, limits=self.limits, observers=observers, playing=self.playing,
-            controls=self.controls, fit=fit,
+            controls=self.controls, fit=fit, attended=self.attended,
         )  # fmt: skip
-        driver.run(RunLength(1, self.seconds), turn.start)
+        driver.run(RunLength(1, self.seconds), turn.start, endless=False)
 
-    def _judged(self, turn: Turn, episode: Episode) -> Judgement:
+    def _judged(self, turn: Turn, episode: Episode, stopped: bool) -> Judgement | None:
         if episode.failure is not None:
             return Judgement()
+        if self.reviewed is not None:
+            return self.reviewed(turn, None if stopped or episode.success is None else self._by_task(episode))
+        if stopped:
+            return None
         if episode.success is None:
             assert self.judge is not None
             return self.judge(turn)
+        return self._by_task(episode)
+
+    def _by_task(self, episode: Episode) -> Judgement:
         score = _score(episode.scores)
         if episode.success:
             return Judgement("success", score)

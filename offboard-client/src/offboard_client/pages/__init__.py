@@ -18,6 +18,8 @@ from .keeping import Keeping
 from .live import Live
 from .live_seen import Seen
 from .replay import Replay
+from .starts import Starts
+from .trial_desk import TrialDesk
 
 __all__ = [
     "ASGIApp",
@@ -31,6 +33,8 @@ __all__ = [
     "Response",
     "Route",
     "Seen",
+    "Starts",
+    "TrialDesk",
     "as_json",
     "is_loopback",
     "pages_app",

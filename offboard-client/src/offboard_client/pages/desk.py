@@ -16,11 +16,13 @@ from typing import Any, Literal
 from ..errors import BadParameter, brief, unknown
 from ..evaluation import COUNTED, Review, revise
 from ..play import Answer, Controls, EpisodeInfo, Hold, Outcome, Quit, Reset, Resume, Start, Stop, Tick
+from .live_seen import Seen
+from .starts import Starts
 
 #: ``opening``: robot and policy are made ready; ``ready``: nothing was played yet; ``starting``; ``playing``; ``over``:
 #: the episode is over and may be judged; ``closed``: so is the run.
 Phase = Literal["opening", "ready", "starting", "playing", "over", "closed"]
-_COMMANDS = ("hold", "resume", "start", "outcome", "reset", "quit")
+_COMMANDS = ("hold", "resume", "start", "outcome", "reset", "quit", "submit")
 
 
 class TooLate(Exception):
@@ -37,8 +39,17 @@ class Desk:
     #: What may be said of an episode.
     outcomes: Sequence[str] = COUNTED
 
-    def __init__(self, controls: Controls, *, told: Callable[[str], None] = lambda text: None) -> None:
-        """``told``: hears in words what is done from a page."""
+    def __init__(
+        self,
+        controls: Controls,
+        *,
+        told: Callable[[str], None] = lambda text: None,
+        starts: Starts | None = None,
+        seen: Seen | None = None,
+        first: int = 0,
+    ) -> None:
+        """``told``: hears in words what is done from a page. ``starts``: how scenes are set up, if that is looked at;
+        ``seen``: what is seen then. ``first``: the start of the first episode; the next has the next."""
         self.run = secrets.token_urlsafe(12)
         self.phase: Phase = "opening"
         self.turn = self.holds = 0
@@ -49,6 +60,7 @@ class Desk:
         #: Set whenever something was said of an episode that is over.
         self.changed = threading.Event()
         self._controls, self._told = controls, told
+        self._starts, self._seen, self._first = starts, seen, first
         self._thrown: set[int] = set()
         self._lock = threading.Lock()
 
@@ -68,8 +80,9 @@ class Desk:
     def as_dict(self) -> dict[str, Any]:
         """What a page shows of it, and what it says when somebody asks for something. Plain JSON data."""
         with self._lock:
-            ended = self.outcome
+            ended, start = self.outcome, self._start_of_next()
             return {
+                "scene": None if self._starts is None or start is None else self._starts.of(start),
                 "run": self.run, "phase": self.phase, "turn": self.turn, "holds": self.holds, "number": self.number,
                 "hold": self._controls.hold, "may": self.may(), "review": self.review.as_dict(),
                 "kept": ended is None or ended.kept, "success": None if ended is None else ended.success,
@@ -166,12 +179,21 @@ class Desk:
     def _startable(self) -> bool:
         return self.phase in ("ready", "over") and self._controls.waiting and not self._controls.hold
 
+    def _start_of_next(self) -> int | None:
+        """From where the next episode starts, while its scene can be set up."""
+        return self._first + self.number if self.phase in ("opening", "ready", "over") else None
+
     def _resume(self, said: Mapping[str, Any]) -> None:
         self.holds += 1
         self._controls.post(Resume())
         self._told("goes on from the page")
 
     def _start(self, said: Mapping[str, Any]) -> None:
+        if self._starts is not None and (start := self._start_of_next()) is not None:
+            if said.get("scene") != self._starts.of(start)["stamp"]:
+                raise TooLate("nobody has confirmed that the scene is set up for this start: nothing was done")
+            if self._seen is not None:
+                self._starts.keep(start, {camera: each.image for camera, each in self._seen.pictures().items()})
         self._move("starting")
         self._controls.post(Start())
 
@@ -195,6 +217,9 @@ class Desk:
         # One end of an episode is enough, whatever is pressed until it is there.
         self.turn += 1
         self._controls.post(command)
+
+    def _submit(self, said: Mapping[str, Any]) -> None:
+        """Nothing: only a trial waits for that."""
 
     def _quit(self, said: Mapping[str, Any]) -> None:
         self._controls.post(Quit())

@@ -12,11 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote
 
-from ..errors import BadParameter, brief
+from ..errors import BadParameter, NotFound, brief
 from .desk import Desk, TooLate
-from .http import Request, Response, Route, as_json
+from .http import KEPT, Request, Response, Route, as_json
 from .keeping import Keeping
 from .live_seen import Picture, Seen
+from .starts import Starts
 
 #: Pixels that a picture is wide at most, and at least.
 _WIDEST, _NARROWEST = 1280, 16
@@ -35,15 +36,23 @@ class Live:
 
     page = "live.html"
 
-    def __init__(self, desk: Desk, seen: Seen, facts: Mapping[str, Any], keeping: Keeping | None = None) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        seen: Seen,
+        facts: Mapping[str, Any],
+        keeping: Keeping | None = None,
+        starts: Starts | None = None,
+    ) -> None:
         """``facts``: of the run, plain JSON data that every page shows. ``keeping``: what writes what is said, if it is
-        kept anywhere."""
-        self._desk, self._seen, self._facts, self._keeping = desk, seen, facts, keeping
+        kept anywhere. ``starts``: the same as of ``desk``."""
+        self._desk, self._seen, self._facts, self._keeping, self._starts = desk, seen, facts, keeping, starts
         self._asked = -float("inf")
         # Pictures are made one after the other, on one thread: more browsers take no more of the processor.
         self._encoder = ThreadPoolExecutor(1, "offboard-page-pictures")
         self.routes: list[Route] = [
             ("GET", re.compile("/api/now"), self._now),
+            ("GET", re.compile(r"/api/starts/(\d{1,12})/(.{1,200})"), self._start_picture),
             ("POST", re.compile("/api/do"), self._do),
             ("POST", re.compile("/api/review"), self._review),
         ]
@@ -98,6 +107,13 @@ class Live:
             return as_json({"error": str(late), "code": "too_late"}, 409)
         return as_json({"review": review.as_dict(), "lost": lost}, 409 if lost else 200)
 
+    async def _start_picture(self, request: Request, start: str, camera: str) -> Response:
+        """How a scene looked; its address names its version."""
+        if self._starts is None:
+            raise NotFound("this run has no start pictures")
+        data, kind = await asyncio.to_thread(self._starts.read, int(start), camera)
+        return Response(data, kind, headers=KEPT if request.query.get("stamp") else {})
+
     # -- inside ----------------------------------------------------------------------------------------
     def _files(self, pictures: list[tuple[str, Picture]], width: int) -> list[bytes]:
         return [self._seen.jpeg(name, each, width) for name, each in pictures]
@@ -111,7 +127,7 @@ class Live:
             "cameras": [[name, each.number, round(max(0.0, now - each.at), 2)] for name, each in pictures],
             "unanswered": None if seen.failure is None else seen.failure[0],
             "saved": None if self._keeping is None else self._keeping.saved,
-            "problem": None if self._keeping is None else self._keeping.problem,
+            "problem": next(filter(None, (each and each.problem for each in (self._keeping, self._starts))), None),
         }  # fmt: skip
 
 

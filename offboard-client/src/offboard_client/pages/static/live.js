@@ -29,7 +29,8 @@ class Live {
     this.resume = big("resume", "go on", "g", () => this.act("resume"));
     this.start = big("start", "start", "s", () => this.begin());
     this.reset = big("reset", "throw away", "r", () => this.twice("reset"));
-    this.submit = big("submit", "keep, and on", "Enter", () => this.act("submit"));
+    this.submit = big("submit", "keep, and on", "Enter", () => this.keep());
+    this.missing = el("p", { className: "quiet missing", role: "status", hidden: true });
     this.quit = el("button", { type: "button", "data-do": "quit", onclick: () => this.twice("quit") }, "end the run");
     this.outcomes = el("div", { className: "outcomes", role: "group", "aria-label": "outcome" });
     this.pill = el("span", { className: "pill", role: "status" });
@@ -53,8 +54,8 @@ class Live {
           el("div", { className: "acts" }, this.hold, this.resume, this.start),
           this.cameras.tools,
           this.outcomes,
-          el("div", { className: "row ends" }, this.submit, this.reset),
-          this.said.node, this.queued,
+          this.said.node, this.missing,
+          el("div", { className: "row ends" }, this.submit, this.reset), this.queued,
           el("div", { className: "row" }, this.quit, el("button", { type: "button", title: "keys: ?", onclick: () => this.help.showModal() }, "keys")))),
       this.curves.node, this.help);
     document.addEventListener("keydown", (event) => this.key(event));
@@ -140,6 +141,7 @@ class Live {
   became(state) {
     if (!state.kept) return "thrown away";
     if (state.failure) return `failed: ${state.failure[0]}: ${state.failure[1]}`;
+    if (state.trial && state.trial.annulled) return "over: annulled";
     if (state.review.outcome) return `over: ${state.review.outcome}`;
     return state.success === true ? "over: done, says the task" : state.success === false ? "over: not done, says the task" : "over: not scored";
   }
@@ -169,10 +171,16 @@ class Live {
     this.start.disabled = !this.may("start") || !this.cameras.confirmed(this.state);
     for (const button of this.outcomes.children) button.disabled = !this.may("outcome");
     this.reset.hidden = !this.may("reset");
-    this.submit.hidden = !this.state.may.includes("submit");
+    const annuls = Boolean(this.state.trial);
+    this.reset.setAttribute("aria-pressed", String(Boolean(annuls && this.state.trial.annulled)));
+    const missing = this.state.trial && this.state.trial.missing;
+    this.submit.hidden = !this.state.may.includes("submit") && !missing;
+    this.missing.hidden = !missing;
+    this.missing.textContent = missing || "";
     this.submit.disabled = !this.may("submit");
     this.quit.hidden = !this.state.may.includes("quit");
-    this.reset.firstChild.textContent = this.armed.reset ? "press again to throw it away" : "throw away";
+    const away = annuls ? (this.state.trial.annulled ? "do not annul" : "annul the trial") : "throw away";
+    this.reset.firstChild.textContent = this.armed.reset ? `press again: ${away}` : away;
     this.quit.textContent = this.armed.quit ? "press again to end the run" : "end the run";
   }
 
@@ -197,6 +205,11 @@ class Live {
   async begin() {
     await this.said.flush();
     if (!this.start.disabled && !this.start.hidden) this.act("start", { scene: this.cameras.stamp(this.state) });
+  }
+
+  async keep() {
+    await this.said.flush();
+    this.act("submit");
   }
 
   judge(outcome) {
@@ -239,7 +252,7 @@ class Live {
       " ": () => this.act("hold"), Escape: () => this.act("hold"), g: () => this.act("resume"), s: () => this.begin(), r: () => this.twice("reset"),
       n: () => this.said.note.focus(), t: () => this.said.tag.focus(), o: () => this.cameras.toggle(), "?": () => this.help.showModal(),
     };
-    if (event.key === "Enter" && !event.target.closest("button, summary")) acts.Enter = () => this.act("submit");
+    if (event.key === "Enter" && !event.target.closest("button, summary")) acts.Enter = () => this.keep();
     if (outcome) acts[event.key] = () => this.judge(outcome);
     if (!acts[event.key]) return;
     event.preventDefault();  // a space never presses the button that has the focus

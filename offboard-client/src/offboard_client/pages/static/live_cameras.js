@@ -64,7 +64,7 @@ export class Cameras {
   /** The start of the trial, while it is set up. */
   compare(state) {
     const scene = state.scene;
-    const wanted = Boolean(scene && ["opening", "ready"].includes(state.phase));
+    const wanted = Boolean(scene && ["opening", "ready", "over"].includes(state.phase));
     this.tools.hidden = !wanted;
     const of = wanted ? `${scene.start}/${scene.stamp}/${state.number}` : "";
     if (this.of !== of) {

@@ -1,0 +1,79 @@
+"""``offboard evaluate … --driver eval_ui``: trials are set up, begun and judged on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..evaluation import Station, TrialLog, Turn, Watched
+from ..play import Controls
+from ..terminal import note
+from .run_page import Page, PageOptions, paged
+
+if TYPE_CHECKING:
+    from ..pages import Seen, Starts, TrialDesk
+
+
+@dataclass
+class TrialPage:
+    """The page of an evaluation."""
+
+    page: Page
+    desk: TrialDesk
+    controls: Controls
+    log: TrialLog
+
+    def at(self, station: Station, judging: bool) -> None:
+        """Put it at a station. ``judging``: whether trials are begun and judged there."""
+        station.controls = self.controls
+        ready, watch = station.ready, station.watch
+
+        def expect(turn: Turn) -> None:
+            self.desk.expect(turn, self.queue())
+            if ready is not None:
+                ready(turn)
+
+        @contextmanager
+        def watched(turn: Turn) -> Generator[Watched, None, None]:
+            with watch(turn) as found:
+                found.observers = [*found.observers, *self.page.observers]
+                self.desk.opened()
+                yield found
+
+        station.ready, station.watch = expect, watched
+        if judging:
+            station.attended, station.reviewed = True, self.desk.judge
+
+    def queue(self) -> list[dict[str, Any]]:
+        """All trials in order, with what came of those that count."""
+        came = {(each.model, each.start): each.outcome for each in self.log.trials if each.counted}
+        return [
+            {
+                "number": turn.number, "label": turn.label, "start": turn.start,
+                "outcome": came.get((turn.model, turn.start)),
+            }
+            for turn in self.log.plan.turns
+        ]  # fmt: skip
+
+
+@contextmanager
+def trial_page(
+    options: PageOptions, log: TrialLog, facts: Mapping[str, Any], mask: Callable[[str], str], judging: bool
+) -> Generator[TrialPage, None, None]:
+    """Serve it, from here on. ``mask``: hides the names of models; ``judging``: as of :meth:`TrialPage.at`.
+
+    Raises as :func:`.run_page.paged`.
+    """
+    from ..pages import TrialDesk
+
+    controls = Controls()
+    desks: list[TrialDesk] = []
+
+    def desk(seen: Seen, starts: Starts | None) -> TrialDesk:
+        desks.append(TrialDesk(controls, told=note, starts=starts, seen=seen, mask=mask, judging=judging))
+        return desks[0]
+
+    with paged(options, desk, facts, None, blind=log.plan.blind) as page:
+        yield TrialPage(page, desks[0], controls, log)

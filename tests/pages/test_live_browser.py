@@ -1,0 +1,207 @@
+"""The page of a run in a browser: at two widths, by its keys and buttons, with two at once, and when it is lost. Needs
+Chromium."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browser import CHROMIUM, Browser, browser
+from filmed import picture
+from offboard_client.drivers import RunLength, TimedDriver
+from offboard_client.evaluation import Turn
+from offboard_client.pages import Desk, Live, PageServer, Seen, Starts, TrialDesk, pages_app
+from offboard_client.play import Bounded, Controls, Quit, SafetyLimits
+from page_operator import NASTY, Arm
+from robot_fakes import POSE, FakeSession, rows
+from waits import PATIENCE, until
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as opened:
+        yield opened
+
+
+class Filmed(Arm):
+    """With a camera whose every picture is another."""
+
+    instruction = NASTY
+    seen = 0
+
+    def observe(self) -> dict[str, Any]:
+        self.seen += 1
+        return {**super().observe(), "image.wrist": picture(self.seen), "robot_state.q": np.full(7, self.seen / 100)}
+
+
+class Driven:
+    """A run of an arm, and its page."""
+
+    def __init__(self, desk: Desk, seen: Seen, controls: Controls, starts: Starts | None = None) -> None:
+        self.arm, self.desk, self.controls = Filmed(), desk, controls
+        self.live = Live(desk, seen, {"task": NASTY}, None, starts)
+        self.server = PageServer(pages_app(self.live))
+        self._serving = threading.Thread(target=self.server.serve, daemon=True)
+        self._serving.start()
+        robot: Any = self.arm
+        self._bounded = Bounded(seen, 256)
+        session: Any = FakeSession(rows(*(0.1 * number for number in range(20)), target_pose=POSE))
+        driver = TimedDriver(
+            session, robot, robot, limits=SafetyLimits(), observers=[desk, self._bounded], controls=controls,
+            attended=True,
+        )  # fmt: skip
+        self._driving = threading.Thread(target=driver.run, args=[RunLength(seconds=600.0)], daemon=True)
+        desk.opened()
+        self._driving.start()
+
+    def lose(self) -> None:
+        """The page's server goes; the arm does not notice."""
+        self.server.stop()
+        self._serving.join(PATIENCE)
+
+    def close(self) -> None:
+        self.controls.post(Quit())
+        self._driving.join(PATIENCE)
+        self.lose()
+        self._bounded.close()
+        self.live.close()
+        assert not self._driving.is_alive()
+
+
+@pytest.fixture
+def driven() -> Iterator[Driven]:
+    controls, seen = Controls(), Seen()
+    found = Driven(Desk(controls), seen, controls)
+    yield found
+    found.close()
+
+
+PHASE = "document.querySelector('.pill').textContent"
+
+
+def opened(chromium: Browser, driven: Driven, **size: Any) -> Any:
+    tab = chromium.tab(**size)
+    tab.front()
+    tab.go(driven.server.url)
+    tab.until("document.querySelector('canvas[data-camera]').dataset.number > 0")
+    return tab
+
+
+@pytest.mark.parametrize(("width", "height", "dark"), [(1280, 900, False), (390, 844, True)])
+def test_it_fits_its_targets_are_large_and_nothing_complains(
+    chromium: Browser, driven: Driven, width: int, height: int, dark: bool
+) -> None:
+    tab = opened(chromium, driven, width=width, height=height, dark=dark)
+    tab.until(f"{PHASE} === 'ready'")
+    tab.click("[data-do=start]")
+    tab.until(f"{PHASE} === 'playing'")
+    tab.until("document.querySelectorAll('.plot canvas').length >= 2")
+    assert tab.eval("document.documentElement.scrollWidth") <= width
+    sizes = tab.eval("[...document.querySelectorAll('.big')].map((b) => [b.offsetWidth, b.offsetHeight])")
+    sizes = [each for each in sizes if each[0]]
+    assert len(sizes) >= 7
+    assert all(wide >= 90 and high >= 56 for wide, high in sizes)
+    bottom = tab.eval("document.querySelector('[data-do=hold]').getBoundingClientRect().bottom")
+    assert bottom <= height, "it is held without scrolling"
+    assert tab.eval("document.querySelector('h1').textContent") == NASTY
+    assert tab.eval("document.querySelectorAll('main b b, main img[src=x]').length") == 0
+    assert tab.said == []
+
+
+def test_an_episode_is_driven_by_keys_and_a_space_never_presses_a_button(chromium: Browser, driven: Driven) -> None:
+    tab = opened(chromium, driven)
+    tab.until(f"{PHASE} === 'ready'")
+    tab.eval("document.querySelector('[data-do=start]').focus()")
+    tab.press(" ")
+    tab.until(f"{PHASE}.startsWith('HELD')")
+    assert driven.arm.played == []
+    tab.press("g")
+    tab.until(f"{PHASE} === 'ready'")
+    tab.press("s")
+    tab.until(f"{PHASE} === 'playing'")
+    tab.press("Escape")
+    tab.until(f"{PHASE}.startsWith('HELD')")
+    assert driven.controls.hold
+    played = len(driven.arm.played)
+    tab.press("s")
+    assert len(driven.arm.played) == played
+    tab.press("g")
+    until(lambda: len(driven.arm.played) > played, "it goes on")
+    tab.type("textarea", f"{NASTY} s r 1")
+    tab.press("r")
+    tab.eval("document.activeElement.blur()")
+    tab.press("4")
+    tab.until(f"{PHASE} === 'over: stall'")
+    until(lambda: driven.desk.said[1].note == f"{NASTY} s r 1", "the note is said")
+    tab.press("s")
+    tab.until(f"{PHASE} === 'playing'")
+    tab.press("r")
+    tab.until("document.querySelector('[data-do=reset]').textContent.startsWith('press again')")
+    tab.press("r")
+    tab.until(f"{PHASE} === 'thrown away'")
+    assert tab.said == []
+
+
+def test_two_who_look_see_the_same_and_the_first_press_counts(chromium: Browser, driven: Driven) -> None:
+    first = opened(chromium, driven)
+    second = opened(chromium, driven)
+    second.press("s")
+    second.until(f"{PHASE} === 'playing'")
+    first.front()
+    first.until(f"{PHASE} === 'playing'")
+    first.press(" ")
+    second.front()
+    second.until(f"{PHASE}.startsWith('HELD')")
+    second.press("2")
+    second.until(f"{PHASE}.includes('over: partial')")
+    first.front()
+    first.until(f"{PHASE}.includes('over: partial')")
+    assert driven.desk.number == 1
+
+
+def test_a_page_without_its_run_says_so_and_the_arm_goes_on(chromium: Browser, driven: Driven) -> None:
+    tab = opened(chromium, driven)
+    tab.until(f"{PHASE} === 'ready'")
+    tab.press("s")
+    until(lambda: len(driven.arm.played) > 3, "it moves")
+    driven.lose()
+    tab.until("document.getElementById('error').textContent.includes('the terminal')")
+    played = len(driven.arm.played)
+    until(lambda: len(driven.arm.played) > played + 3, "it goes on")
+    tab.press(" ")
+    tab.until("document.querySelector('.news').textContent.startsWith('NOT HELD')")
+
+
+def test_a_start_picture_lies_over_the_camera_until_it_is_confirmed(chromium: Browser, tmp_path: Path) -> None:
+    controls, seen, starts = Controls(), Seen(), Starts(tmp_path)
+    desk = TrialDesk(controls, starts=starts, seen=seen)
+    desk.expect(Turn(1, 7, "m", "A"), [{"number": 1, "label": "A", "start": 7, "outcome": None}])
+    starts.keep(7, {"wrist": picture(3)})
+    until(lambda: starts.of(7)["cameras"], "it is kept")
+    driven = Driven(desk, seen, controls, starts)
+    try:
+        tab = opened(chromium, driven)
+        tab.until("document.querySelector('img.reference').naturalWidth === 64")
+        assert tab.eval("document.querySelector('img.reference').hidden") is False
+        tab.press("s")
+        assert tab.eval("document.querySelector('[data-do=start]').disabled") is True
+        tab.press("o")
+        assert tab.eval("document.querySelector('img.reference').hidden") is True
+        tab.click(".scene input[type=checkbox]")
+        tab.until("!document.querySelector('[data-do=start]').disabled")
+        tab.press("s")
+        tab.until(f"{PHASE} === 'playing'")
+        assert tab.eval("document.querySelector('.scene').hidden") is True
+        assert tab.said == []
+    finally:
+        driven.close()
+        starts.close()
