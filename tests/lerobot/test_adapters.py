@@ -142,6 +142,27 @@ def test_the_base_may_be_in_several_files_or_in_the_hubs_cache(act_base, tmp_pat
 
 
 @applied
+@pytest.mark.parametrize("when", ["reading the weights", "warming"])
+def test_a_base_that_is_written_to_while_it_is_loaded_is_not_served(act_base, tmp_path, when):
+    several = spread(shutil.copytree(act_base, tmp_path / "several"))
+    folder = save_adapter(tmp_path / "adapter", act_base, "act", 7)
+    say(folder, base_model_name_or_path=str(several))
+    [checkpoint] = LeRobotRegistry(str(folder)).checkpoints()
+    written = []
+
+    def report(said):
+        if said.startswith(when):
+            written.append(min(several.glob("*.safetensors")))
+            whole = written[0].read_bytes()
+            written[0].unlink()
+            written[0].write_bytes(whole)
+
+    with pytest.raises(LoadFailed, match=f"^{several} was written to while it was loaded") as raised:
+        LeRobotLoader(LeRobotOptions(device="cpu")).load(checkpoint, report)
+    assert (len(written), raised.value.permanent) == (1, False)
+
+
+@applied
 @pytest.mark.filterwarnings("ignore:Found missing adapter keys")
 @pytest.mark.parametrize("more", [True, False])
 def test_an_adapter_that_is_not_whole_is_no_adapter(act_base, tmp_path, more):

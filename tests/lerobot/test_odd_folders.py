@@ -54,6 +54,33 @@ def test_a_json_file_of_gigabytes_is_not_read(run, name):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**19  # KiB
 
 
+def name_a_shard(folder, name):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"weight": f"{name}.safetensors"}}))
+
+
+def name_numbers(folder, name):
+    steps = [{"registry_name": "normalizer_processor", "config": {}, "state_file": name}]
+    (folder / "policy_preprocessor.json").write_text(json.dumps({"steps": steps}))
+
+
+@pytest.mark.parametrize("name_it", [name_a_shard, name_numbers])
+@pytest.mark.parametrize(
+    "name", ["a" * 300, "a" * 100_000, "a\0b", "a\ud800"], ids=["300", "100000", "null", "surrogate"]
+)
+def test_a_file_as_none_can_be_called_hides_its_own_step_alone(run, name_it, name):
+    name_it(files(run), name)
+    assert ids(run) == ["001000"]
+
+
+def test_a_header_that_is_no_header_costs_neither_time_nor_memory(run):
+    body = b'{"a":[' + b"{}," * 6_000_000 + b"{}]}"
+    (files(run) / "model.safetensors").write_bytes(len(body).to_bytes(8, "little") + body)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert ids(run) == ["001000"]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**17  # KiB; to read it takes half a GiB
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "offboard.json"])
 def test_a_pipe_is_not_waited_for(run, name):
     (files(run) / name).unlink(missing_ok=True)

@@ -20,12 +20,12 @@ def why_not(name: object, local: bool) -> str | None:
     if not isinstance(name, str) or len(name) > _LONGEST or not name.isprintable():
         return "is no name"
     if _NAME.fullmatch(name) and not name.startswith("."):
-        if (local and Path(name).is_dir()) or _is_cached(name):
+        if (local and _is_folder(name)) or _is_cached(name):
             return None
         return f"is not on this machine, and nothing is fetched at a load. {fetch_it(name)}"
     if not local:
         return "is a folder of the machine that trained it. Write the name that it has on the Hub"
-    return None if Path(name).is_dir() else "is no folder of this machine. Copy it there, or write its name on the Hub"
+    return None if _is_folder(name) else "is no folder of this machine. Copy it there, or write its name on the Hub"
 
 
 def folder_of(name: str, revision: str | None, local: bool) -> Path:
@@ -35,7 +35,7 @@ def folder_of(name: str, revision: str | None, local: bool) -> Path:
     """
     if why := why_not(name, local):
         raise ValueError(why)
-    if local and Path(name).is_dir():
+    if local and _is_folder(name):
         return Path(name)
     at = revision or "main"
     if _REVISION.fullmatch(at) and not at.startswith("."):
@@ -52,6 +52,13 @@ def folder_of(name: str, revision: str | None, local: bool) -> Path:
 def fetch_it(name: str, revision: str | None = None) -> str:
     """What to type."""
     return f"Fetch it once: hf download {name}{f' --revision {revision}' if revision else ''}"
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except OSError:  # no folder can have such a name
+        return False
 
 
 def _is_cached(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,10 +14,12 @@ from offboard_core.checkpoints.remote import fetch, is_url, open_folder
 from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, Policy, ReportProgress
 
 from . import normalization, prompts, verdict
-from .features import Incomplete
+from .adapters import base_of
+from .features import CONFIG, Incomplete
 from .files import Files, read
 from .offline import offline
 from .places import LocalPlace, Place, RemotePlace, place_of
+from .reading import INDEX
 from .versions import INSTALL
 
 log = logging.getLogger(__name__)
@@ -66,13 +69,14 @@ class LeRobotLoader(CheckpointLoader):
         files = self._servable(LocalPlace(folder), None if is_url(checkpoint.location) else checkpoint)
         report("importing LeRobot")
         try:
+            read = [(folder, files.names, before), *_base(files)]
             policy = self._built(files, report, place)
-            if all(before.get(name) == now for name, now in stamps(folder, files.names).items()):
+            if not (written := [at for at, names, then in read if _is_written(at, names, then)]):
                 return policy
             policy.close()
             del policy
             failure, permanent = (
-                f"{folder} was written to while it was loaded: load it again when that has ended",
+                f"{written[0]} was written to while it was loaded: load it again when that has ended",
                 False,
             )
         except LoadFailed as error:
@@ -122,6 +126,18 @@ class LeRobotLoader(CheckpointLoader):
                     raise
                 log.exception("the checkpoint %s cannot be loaded", files.folder)
                 raise LoadFailed(f"{files.folder} cannot be loaded: {what}") from None
+
+
+def _base(files: Files) -> Iterator[tuple[Path, set[str], Mapping[str, object]]]:
+    """Where an adapter's base lies, what a load reads of it, and the stamps of that. Raises ValueError."""
+    if files.adapter is not None:
+        folder, weights = base_of(files.adapter, files.type, local=True)
+        names = {CONFIG, INDEX, *weights}
+        yield folder, names, stamps(folder, names)
+
+
+def _is_written(folder: Path, names: Iterable[str], before: Mapping[str, object]) -> bool:
+    return any(before.get(name) != now for name, now in stamps(folder, names).items())
 
 
 def _check_same(files: Files, checkpoint: Checkpoint) -> None:

@@ -56,7 +56,10 @@ class LocalPlace:
     def size(self, name: str) -> int | None:
         """See :class:`Place`."""
         path = self.folder / name
-        return path.stat().st_size if path.is_file() else None
+        try:
+            return path.stat().st_size if path.is_file() else None
+        except OSError:  # no file can have such a name
+            return None
 
     def read(self, name: str, start: int, end: int) -> bytes:
         """See :class:`Place`."""

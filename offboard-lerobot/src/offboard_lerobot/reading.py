@@ -19,8 +19,8 @@ INDEX = f"{WEIGHTS}.index.json"
 _POINTER = 64
 # Bytes of a JSON file: far more than a config and two lists of steps have.
 _LONGEST_JSON = 16 * 2**20
-# The safetensors format's own bound on its JSON header.
-_LONGEST_HEADER = 100_000_000
+# And of a safetensors header, of which the largest models have 5 MB; what it is read into takes 25 times as much.
+_LONGEST_HEADER = 16 * 2**20
 
 
 def read_json(place: Place, name: str) -> dict[str, Any]:
@@ -48,8 +48,10 @@ def header(place: Place, name: str) -> dict[str, Any]:
     size = _size(place, name)
     try:
         length = int.from_bytes(_read(place, name, 0, min(_POINTER, size))[:8], "little")
-        if size < 8 or length > min(size - 8, _LONGEST_HEADER):
+        if size < 8 or length > size - 8:
             raise Incomplete(f"{name} ends within its header")
+        if length > _LONGEST_HEADER:
+            raise Incomplete(f"{name} has a header of {length:,} bytes, and none has more than {_LONGEST_HEADER:,}")
         found = json.loads(_read(place, name, 8, 8 + length))
         ends = [entry["data_offsets"][1] for key, entry in found.items() if key != "__metadata__"]
         expected = 8 + length + max(ends, default=0)
