@@ -180,7 +180,7 @@ def test_a_python_that_is_not_here_is_told_with_those_that_are(described, packag
 
 
 SHIM = """#!/bin/sh
-[ -n "$PYENV_VERSION" ] && exec {python} "$@"
+case ":$PYENV_VERSION:" in *:{version}:*) exec {program} "$@";; esac
 echo "pyenv: ${{0##*/}}: command not found
 
 The '${{0##*/}}' command exists in these Python versions:
@@ -194,7 +194,7 @@ exit 127
 @pytest.mark.parametrize("kind", ["of pyenv", "that does not run"])
 def test_a_python_on_the_path_which_uv_falls_over(kind, described, packages, monkeypatch, tmp_path):
     version = ".".join(map(str, sys.version_info[:3]))
-    text = SHIM.format(python=sys.executable, version=version) if kind == "of pyenv" else "#!/bin/sh\nexit 1\n"
+    text = SHIM.format(program=sys.executable, version=version) if kind == "of pyenv" else "#!/bin/sh\nexit 1\n"
     for name in ("python", "python3", f"python{version.rpartition('.')[0]}"):
         (tmp_path / "shims").mkdir(exist_ok=True)
         (tmp_path / "shims" / name).write_text(text)
@@ -206,6 +206,21 @@ def test_a_python_on_the_path_which_uv_falls_over(kind, described, packages, mon
     monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path / "shims"), str(tmp_path / "tools"), *others, "/bin"]))
     python = make(described.offer, lambda _: None)
     assert runs(python, "import pebble; print(pebble.VERSION)") == "1.0"
+
+
+@pytest.mark.parametrize("now", [None, "3.99.9"], ids=["none is chosen", "another one is"])
+def test_uv_itself_may_be_pyenvs_of_another_python(now, described, packages, monkeypatch, tmp_path):
+    version = ".".join(map(str, sys.version_info[:3]))
+    programs = dict.fromkeys(("python", "python3", f"python{version.rpartition('.')[0]}"), (sys.executable, version))
+    for name, (program, of) in {**programs, "uv": (shutil.which("uv"), "3.98.9")}.items():
+        (tmp_path / "shims").mkdir(exist_ok=True)
+        (tmp_path / "shims" / name).write_text(SHIM.format(program=program, version=of))
+        (tmp_path / "shims" / name).chmod(0o755)
+    monkeypatch.delenv("PYENV_VERSION", raising=False)
+    if now is not None:
+        monkeypatch.setenv("PYENV_VERSION", now)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path / "shims"), "/bin"]))
+    assert runs(make(described.offer, lambda _: None), "import pebble; print(pebble.VERSION)") == "1.0"
 
 
 def test_no_python_but_one_that_uv_falls_over(described, packages, monkeypatch, tmp_path):
@@ -301,6 +316,32 @@ class TestCommand:
         status, _, said = envs("make", "rock-1.0")
         assert (status, "there is no environment 'rock-1.0'; did you mean rocks-1.0?" in said) == (1, True)
         assert envs("make")[0] == 2
+
+    def test_what_another_process_makes_is_neither_left_over_nor_removed(self, described, packages, cache):
+        packages.free.clear()
+        with described.start("make", "rocks-1.0") as maker:
+            reached(packages.held)
+            [part] = cache.glob("*.part")
+            assert leftovers([described.offer]) == {}
+            with described.start("remove", part.name) as process:
+                _, said = process.communicate(timeout=PATIENCE)
+            assert (process.returncode, f"{part} is being made by another process: wait" in said) == (1, True), said
+            packages.free.set()
+            out, said = maker.communicate(timeout=PATIENCE)
+        assert maker.returncode == 0, said
+        assert runs(out.strip(), "import pebble; print(pebble.VERSION)") == "1.0"
+
+    def test_what_somebody_was_killed_at_is_removed_and_its_lock_stays(self, described, cache):
+        """Who waits for a lock that is removed gets another one than who comes later."""
+        part = cache / f"{place_of(described.offer).name}.part"
+        part.mkdir(parents=True)
+        lock = part.with_suffix(".lock")
+        lock.touch()
+        before = lock.stat().st_ino
+        assert leftovers([described.offer]) == {part.name: 0}
+        with described.start("remove", part.name) as process:
+            out, _ = process.communicate(timeout=PATIENCE)
+        assert (out, part.exists(), lock.stat().st_ino) == (f"removed {part.name}\n", False, before)
 
 
 def test_no_secret_is_told(described, monkeypatch, caplog):

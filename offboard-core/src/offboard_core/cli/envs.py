@@ -126,7 +126,7 @@ def _remove(plugins: Plugins, name: str) -> None:
         with contextlib.suppress(ConfigurationError):
             places[offer.name] = envs.place_of(offer)
     there = {name: place for name, place in places.items() if place.exists()}
-    left = envs.leftovers(offers)
+    left = envs.leftovers(offers, made_now=True)
     if name in there:
         envs.remove(there[name])
     elif name in left:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -70,15 +71,27 @@ def write_record(place: Path, what: Made) -> None:
         os.fsync(file.fileno())
 
 
-def leftovers(offers: Iterable[Offer[EnvironmentEntry]]) -> dict[str, int]:
+def leftovers(offers: Iterable[Offer[EnvironmentEntry]], *, made_now: bool = False) -> dict[str, int]:
     """Folders of the cache that no list of ``offers`` makes, with their bytes as far as they are known: those of lists
-    that have changed or gone, and what somebody makes now or was killed at."""
+    that have changed or gone, and what somebody was killed at. ``made_now``: and what another process makes now."""
     wanted = {place_of(offer).name for offer in offers}
     try:
         there = [place.name for place in environments().iterdir() if place.is_dir()]
     except OSError:
         return {}
-    return {name: _size(environments() / name) for name in sorted(there) if name not in wanted}
+    left = [name for name in sorted(there) if name not in wanted and (made_now or not _is_made_now(name))]
+    return {name: _size(environments() / name) for name in left}
+
+
+def _is_made_now(name: str) -> bool:
+    try:
+        with _lock_of(environments() / name).open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (OSError, ValueError):
+        pass
+    return False
 
 
 def _size(place: Path) -> int:
@@ -94,14 +107,25 @@ def remove_leftover(name: str) -> None:
 def remove(place: Path) -> None:
     """Remove what is at ``place``, which is no environment any more from the first moment on.
 
-    Raises ConfigurationError.
+    Raises ConfigurationError; also while another process makes it.
     """
     try:
-        (place / _RECORD).unlink(missing_ok=True)
-        shutil.rmtree(place)
-        place.with_name(f"{place.name.removesuffix(PART)}{_LOCK}").unlink(missing_ok=True)
+        # The lock stays: of two who wait for it one would have that of a file that is not there any more.
+        with _lock_of(place).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            (place / _RECORD).unlink(missing_ok=True)
+            shutil.rmtree(place)
+    except BlockingIOError:
+        raise ConfigurationError(
+            f"{place} is being made by another process: wait until that has ended, or end it "
+            f"(`fuser {_lock_of(place)}` names it)"
+        ) from None
     except OSError as error:
         raise ConfigurationError(f"{error.filename or place} cannot be removed: {error.strerror or error}") from None
+
+
+def _lock_of(place: Path) -> Path:
+    return place.with_name(f"{place.name.removesuffix(PART)}{_LOCK}")
 
 
 __all__ = ["Made", "interpreter", "leftovers", "made", "place_of", "remove", "remove_leftover", "write_record"]

@@ -95,14 +95,14 @@ class Uv:
         self._env = {"UV_NO_PROGRESS": "1"}
 
     def avoid(self, said: str) -> bool:
-        """Do better with a Python of the PATH that uv fell over, as it ``said``; whether the next run differs."""
+        """Do better with a program of the PATH that uv fell over, as it ``said``; whether the next run differs."""
+        # pyenv has a program for each version of all its Pythons, of which only those run that are chosen; and for uv.
+        chosen = [*filter(None, self._env.get("PYENV_VERSION", "").split(":"))]
+        if more := [version for version in _PYENV_HAS.findall(said) if version not in chosen]:
+            self._env["PYENV_VERSION"] = ":".join([*chosen, *more])
+            return True
         if (fell := _FELL_OVER.search(said)) is None:
             return False
-        # pyenv has a program for each version of all its Pythons, of which only those run that are chosen.
-        versions = ":".join(_PYENV_HAS.findall(said))
-        if versions and "PYENV_VERSION" not in self._env:
-            self._env["PYENV_VERSION"] = versions
-            return True
         before = self._env.get("PATH", os.environ.get("PATH", "")).split(os.pathsep)
         after = [folder for folder in before if Path(folder) != Path(fell[1]).parent]
         self._env["PATH"] = os.pathsep.join(after)
