@@ -13,4 +13,5 @@ if importlib.util.find_spec("offboard_core") is None:
         "test_pusht.py",
         "test_run_timings.py",
         "test_shadow.py",
+        "test_watchdog.py",
     ]

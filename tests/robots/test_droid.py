@@ -284,3 +284,23 @@ def test_what_it_is_is_shown_without_a_connection(capsys: pytest.CaptureFixture[
     assert cli.main(["robots"]) == 0
     assert "not on PyPI" in capsys.readouterr().out
     assert len(droid_standin.made) == before
+
+
+@pytest.mark.parametrize("call", ["update_robot", "get_observation", "get_state"])
+def test_a_call_that_hangs_has_an_end_and_so_have_stop_and_close(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("droid.robot._PATIENCE", "watchdog.STOPPING"):
+        monkeypatch.setattr(f"offboard_client.robots.{module}", 1.0)
+    go = threading.Event()
+
+    def run() -> None:
+        with connected(make_droid(DroidOptions())) as robot:
+            seen = robot.observe()
+            monkeypatch.setattr(droid_standin.made[-1], call, lambda *given, **named: go.wait(PATIENCE))
+            asked = {"get_observation": robot.observe, "get_state": robot.state}
+            asked.get(call, lambda: robot.apply({"target_joints": seen["robot_state.q"]}, PERIOD, seen))()
+
+    with pytest.raises(RobotFailed) as raised:
+        run()
+    go.set()
+    assert raised.value.text.startswith("the robot did not come back from RobotEnv.")
+    assert not droid_standin.made[-1].sent

@@ -55,8 +55,8 @@ API = {
         " PolicySession Quit Report Reset Resume RobotLimits RunObserver SafetyLimits Start Stop TakeOver Tick"
         " load_limits read_place",
         "offboard_client.plugins": "Command UsageError changeable",
-        "offboard_client.robots": "Channel ControlGrid Kinematics Robot RobotEntry RobotSpec Task Translation Unjudged"
-        " choose_robot connected make_robot make_task",
+        "offboard_client.robots": "Channel ControlGrid Kinematics OwnThread Robot RobotEntry RobotSpec Task Translation"
+        " Unjudged WatchedRobot WatchedTask choose_robot connected make_robot make_task",
         "offboard_client.terminal": "CsvFile Line ServerOptions emit_facts emit_json emit_table note parse patience say"
         " tell terminable token_from",
         "offboard_client.testing": "EntryLaws PolicyConformance RobotConformance RobotLaws RunObserverLaws SessionLaws"

@@ -9,6 +9,9 @@ from typing import Any, Protocol, cast
 
 from offboard_client.errors import ConfigurationError, told
 
+#: Seconds for a callback that is under way to come to its end.
+_ENDING = 5.0
+
 
 class Publisher(Protocol):
     """rclpy's."""
@@ -53,7 +56,7 @@ class Ros:
     def close(self) -> None:
         """No callback runs any more afterwards."""
         self._executor.shutdown()
-        self._thread.join()
+        self._thread.join(_ENDING)
         self.node.destroy_node()
         self._rclpy.shutdown(context=self._context)
 

@@ -7,15 +7,15 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import BadParameter, ConfigurationError
+from ..errors import ConfigurationError
 from ..play import Fit, PolicySession, compare, pictures, suspicious
-from ..plugins import UsageError
-from ..robots import Asked, RobotSpec, connected, make_robot, make_task
+from ..robots import PATIENCE, Asked, Robot, RobotSpec, Task, connected
 from ..terminal import Line, emit_json, emit_table, note, say, tell
 from .contract import show_meant
 from .limit_options import LimitsFile, show_limits
 from .live import show_pictures
-from .run_options import parse_with_policy
+from .own_thread import on_own_thread
+from .run_options import Parsed, parse_with_policy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +41,11 @@ def run(arguments: list[str]) -> int:
     )
     if parsed is None:
         return 0
-    robot = make_robot(parsed.robot, parsed.options)
-    try:
-        task = make_task(parsed.robot, robot, parsed.run.task)
-    except BadParameter as error:
-        raise UsageError(error.text) from error
+    with on_own_thread(parsed.robot, parsed.options, parsed.run.task, PATIENCE) as (robot, task):
+        return _check(parsed, robot, task)
+
+
+def _check(parsed: Parsed[CheckOptions], robot: Robot, task: Task) -> int:
     limits = parsed.limits
     limits.check_joints(robot.spec)
     with Line() as line, closing(parsed.open(line)) as session:

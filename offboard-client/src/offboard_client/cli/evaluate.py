@@ -27,13 +27,14 @@ from ..evaluation import (
 )
 from ..play import Quit, compare
 from ..plugins import UsageError
-from ..robots import Robot, Task, connected, make_robot, make_task
+from ..robots import Robot, Task, connected
 from ..terminal import Line, emit_table, note, peek, say, tell, terminable
 from .evaluate_judge import ask_judgement, ask_ready, require_person
 from .evaluate_options import ALL, EvaluateOptions, ServersModels, in_front
 from .evaluate_page import TrialPage, trial_page
 from .evaluate_watch import Progress, Recordings, Unnamed, masked, nobody
 from .limit_options import require_limits
+from .own_thread import on_own_thread
 from .run_options import Parsed, parse_with_policy
 from .run_record import run_facts
 
@@ -214,11 +215,20 @@ class _Command:
 
     @contextmanager
     def _station(self, evaluation: Evaluation, number: int, page: TrialPage | None) -> Generator[Station, None, None]:
-        robot = make_robot(self.parsed.robot, self.parsed.options)
+        options = self.options
+        with (
+            on_own_thread(self.parsed.robot, self.parsed.options, options.task, options.robot_timeout) as made,
+            self._connected(*made, evaluation, number, page) as station,
+        ):
+            yield station
+
+    @contextmanager
+    def _connected(
+        self, robot: Robot, task: Task, evaluation: Evaluation, number: int, page: TrialPage | None
+    ) -> Generator[Station, None, None]:
         require_limits(self.parsed.robot, robot.spec, self.parsed.limits)
         if self.options.parallel > 1 and not robot.spec.simulated:
             raise ConfigurationError(f"--parallel is for simulated robots; there is one {self.parsed.robot}")
-        task = make_task(self.parsed.robot, robot, self.options.task)
         by_page = page is not None and self.options.driver == "eval_ui"
         by_hand = not robot.spec.simulated and not by_page
         if by_hand:

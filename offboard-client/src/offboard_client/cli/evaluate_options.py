@@ -17,6 +17,7 @@ from ..errors import ConfigurationError
 from ..evaluation import Plan
 from ..play import PolicySession, SafetyLimits
 from ..plugins import UsageError
+from ..robots import PATIENCE, check_patience
 from ..terminal import Line
 from .limit_options import LimitsFile
 from .run_options import ServersPolicy
@@ -63,6 +64,8 @@ class EvaluateOptions:
     driver: Literal["timed", "eval_ui"] = "timed"
     """Who begins and judges the trials: the clock, a person at the terminal for what is real, or a person at a page."""
     page: Annotated[PageOptions, tyro.conf.arg(name="")] = field(default_factory=PageOptions)
+    robot_timeout: float = PATIENCE
+    """Seconds that a call of the robot may take beyond its own time; ten times as many to connect and to reset."""
     playing: Annotated[Playing, tyro.conf.arg(name="")] = field(default_factory=Playing)
     limits_file: LimitsFile = None
     """The robot's limits (TOML); those that are given beside it may only be narrower. What is real needs one."""
@@ -80,6 +83,7 @@ class EvaluateOptions:
             raise ConfigurationError(f"--seed is {self.seed}; expected a whole number from 0 up")
         if self.parallel > 1 and self.paged:
             raise UsageError("a page shows one robot: leave --parallel away, or the page")
+        check_patience(self.robot_timeout)
         if (self.annul is not None) != bool(self.reason.strip()):
             raise UsageError("--annul NUMBER and --reason TEXT go together")
 

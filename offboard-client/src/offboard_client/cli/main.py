@@ -5,9 +5,11 @@ Help costs nothing: only the light modules that declare commands are imported fo
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
@@ -33,8 +35,25 @@ _EXTRAS = {
 }
 
 
+#: Set where something is left behind that would keep the process: a robot's call that does not come back.
+AT_ONCE = threading.Event()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``offboard`` with these arguments. The exit status: 0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C."""
+    """Run ``offboard`` with these arguments. The exit status: 0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C.
+
+    Without ``argv``, as the process itself, it ends here where :data:`AT_ONCE` is set.
+    """
+    status = _run(argv)
+    if argv is None and AT_ONCE.is_set():
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+        os._exit(status)
+    return status
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = bool(os.environ.get(DEBUG_VARIABLE)) or "--debug" in arguments
     log_to_stderr("warning", times=False, debug=debug)

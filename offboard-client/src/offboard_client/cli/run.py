@@ -6,14 +6,14 @@ from collections.abc import Callable
 from contextlib import closing, nullcontext
 
 from ..drivers import TimedDriver
-from ..errors import BY_CODE, BadParameter, ConnectionFailed, OffboardError, RobotFailed, ServerChanged
+from ..errors import BY_CODE, ConnectionFailed, OffboardError, RobotFailed, ServerChanged
 from ..play import PolicySession, Report, RobotLimits, RunObserver
-from ..plugins import UsageError
-from ..robots import DryRobot, DryTask, Robot, Task, connected, make_robot, make_task
+from ..robots import DryRobot, DryTask, Robot, Task, connected
 from ..terminal import Line, console, emit_json, note, require_keys
 from .check import require_fit
 from .contract import meant
 from .limit_options import require_limits
+from .own_thread import on_own_thread
 from .run_display import table
 from .run_dry import DryRun
 from .run_keyboard import Keyboard
@@ -38,17 +38,13 @@ def run(arguments: list[str]) -> int:
     parsed = parse_run(arguments)
     if parsed is None:
         return 0
-    robot = make_robot(parsed.robot, parsed.options)
-    try:
-        task = make_task(parsed.robot, robot, parsed.run.task)
-    except BadParameter as error:
-        raise UsageError(error.text) from error
-    require_limits(parsed.robot, robot.spec, parsed.limits)
-    dry = None
-    if parsed.run.dry_run:
-        dry, robot = DryRun(robot.spec, parsed.limits.limits), DryRobot(robot, parsed.limits.kinematics)
-        task = DryTask(task, robot)
-    report = play(parsed.run, robot, task, parsed.open, parsed.limits, dry)
+    options, limits, dry = parsed.run, parsed.limits, None
+    with on_own_thread(parsed.robot, parsed.options, options.task, options.robot_timeout) as (robot, task):
+        require_limits(parsed.robot, robot.spec, limits)
+        if options.dry_run:
+            dry, robot = DryRun(robot.spec, limits.limits), DryRobot(robot, limits.kinematics)
+            task = DryTask(task, robot)
+        report = play(options, robot, task, parsed.open, limits, dry)
     show(report, parsed.policy.json, "server" if parsed.own is None else "policy", dry)
     return status(report)
 

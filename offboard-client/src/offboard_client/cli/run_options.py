@@ -31,7 +31,7 @@ from ..play import (
     open_policy,
 )
 from ..plugins import Chosen, UsageError, asked
-from ..robots import RobotEntry, choose_robot, list_robots
+from ..robots import PATIENCE, RobotEntry, check_patience, choose_robot, list_robots
 from ..terminal import (
     HELP,
     LeftOver,
@@ -77,6 +77,8 @@ class RunOptions:
     """Who says when an episode begins and ends: the clock, or a person, at the keyboard or a page in a browser."""
     timings: Path | None = None
     """Write a line for each step into this new CSV file: network, queue, decode, infer, robot …, in ms."""
+    robot_timeout: float = PATIENCE
+    """Seconds that a call of the robot may take beyond its own time; ten times as many to connect and to reset."""
     shadow: str | None = None
     """Ask this server, HOST:PORT or a URL, the same: its model drives nothing, and is compared in the report."""
     recording: Annotated[RecordingOptions, tyro.conf.arg(name="")] = field(default_factory=RecordingOptions)
@@ -85,6 +87,7 @@ class RunOptions:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise ConfigurationError(f"the seed is {self.seed}; expected a whole number from 0 up")
+        check_patience(self.robot_timeout)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,18 +11,22 @@ from .names import RULES
 from .poses import Vector, closure, distance, mean_pose, pose, poses, twists, vector
 from .spec import Channel, RobotSpec, check_period
 from .told import number, truth
+from .watchdog import LONGER, PATIENCE, OwnThread, WatchedRobot, WatchedTask, check_patience
 
 __all__ = [
     "Cameras",
     "Channel",
     "ControlGrid",
     "GROUP",
+    "LONGER",
+    "PATIENCE",
     "RULES",
     "STOPPING",
     "DryRobot",
     "DryTask",
     "Kinematics",
     "Leader",
+    "OwnThread",
     "Robot",
     "RobotEntry",
     "RobotSpec",
@@ -30,8 +34,11 @@ __all__ = [
     "Translation",
     "Unjudged",
     "Vector",
+    "WatchedRobot",
+    "WatchedTask",
     "Asked",
     "apply",
+    "check_patience",
     "check_period",
     "choose_robot",
     "closure",

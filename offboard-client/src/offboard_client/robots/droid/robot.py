@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from ...errors import ConfigurationError, InvalidAction, RobotFailed
 from ...wire import convert_pose
-from .. import Channel, ControlGrid, Robot, RobotSpec, Vector, closure, vector
+from .. import Channel, ControlGrid, OwnThread, Robot, RobotSpec, Vector, closure, vector
 from ._droid import import_droid
 from .options import DroidOptions
 
-T = TypeVar("T")
 #: Steps per second, and the rad by which a velocity of 1 leads a joint away from where it is measured in one of them.
 RATE, STEP = 15, 0.2
 _JOINTS = 7
 #: What DROID has its cameras deliver.
 _PICTURE = (720, 1280, 3)
+#: Seconds that DROID has for a call beyond its own time, and to start its controllers and open its cameras.
+_PATIENCE, _CONNECTING = 10.0, 120.0
 #: How far what DROID says that it has sent may be from what it was given, rad and closures: its numbers are float32.
 _ROUNDED = 1e-5
 _Q = Channel(shape=(_JOINTS,), unit="rad", order=tuple(f"joint_{i}" for i in range(1, _JOINTS + 1)))
@@ -72,7 +72,7 @@ class DroidRobot(Robot):
             control_period=1 / RATE,
         )
         self._env: Any = None
-        self._calls = ThreadPoolExecutor(1, "offboard-droid")
+        self._call = OwnThread("offboard-droid", _PATIENCE)
         self._stopped = threading.Event()
         self._grid = ControlGrid(self.control_period, self._stopped.wait)
         # What was sent last: whether it was a velocity other than 0; joints, if it was those; the gripper's closure.
@@ -86,7 +86,9 @@ class DroidRobot(Robot):
         Raises ConfigurationError where it is no robot of 15 Hz.
         """
         self._env = env = self._call(
-            lambda: self._make(action_space="joint_velocity", gripper_action_space="position", do_reset=False)
+            "RobotEnv",
+            lambda: self._make(action_space="joint_velocity", gripper_action_space="position", do_reset=False),
+            _CONNECTING,
         )
         if env.control_hz != RATE:
             raise ConfigurationError(f"this RobotEnv runs at {env.control_hz} Hz; DROID's velocities belong to {RATE}")
@@ -94,7 +96,7 @@ class DroidRobot(Robot):
     def observe(self) -> dict[str, Any]:
         """What ``RobotEnv.get_observation`` delivers, its pictures from BGR to RGB."""
         try:
-            seen: Mapping[str, Any] = self._call(self._env.get_observation)
+            seen: Mapping[str, Any] = self._call("RobotEnv.get_observation", self._env.get_observation)
         except TypeError as error:
             # DROID unpacks what a camera without a picture answers, which is None.
             raise RobotFailed(
@@ -108,7 +110,7 @@ class DroidRobot(Robot):
 
     def state(self) -> dict[str, Any]:
         """The arm and its gripper. An arm that was stopped stays so."""
-        return _measured(self._call(self._env.get_state)[0])
+        return _measured(self._call("RobotEnv.get_state", self._env.get_state)[0])
 
     def apply(self, action: Mapping[str, Any], seconds: float, start: Mapping[str, Any] | None = None) -> None:
         """A step each control period: a velocity is the same in all of them, the way to joints is even."""
@@ -129,7 +131,7 @@ class DroidRobot(Robot):
             self._grid.next()
             joints = None if goal is None or begin is None else begin + (goal - begin) * (step / steps)
             closed = held if grip is None or held is None else held + (grip - held) * (step / steps)
-            if not self._call(lambda joints=joints, closed=closed: self._step(velocity, joints, closed)):
+            if not self._call("RobotEnv.step", lambda q=joints, closed=closed: self._step(velocity, q, closed)):
                 return
         self._grid.rest()
 
@@ -152,20 +154,17 @@ class DroidRobot(Robot):
     def stop(self) -> None:
         """See :meth:`Robot.stop`: after a velocity one of 0 is sent, behind the call that is under way."""
         self._stopped.set()
-        self._call(self._rest)
+        self._call("RobotEnv.step", self._rest)
 
     def close(self) -> None:
         """Close the cameras. DROID's controllers stay, and hold the arm where it was sent last."""
         try:
             if self._env is not None:
-                self._call(self._env.camera_reader.disable_cameras)
+                self._call("disable_cameras", self._env.camera_reader.disable_cameras)
         finally:
-            self._calls.shutdown()
+            self._call.end()
 
     # -- on the thread of the connection -----------------------------------------------------------------
-    def _call(self, what: Callable[[], T]) -> T:
-        return self._calls.submit(what).result()
-
     def _step(self, velocity: Vector | None, joints: Vector | None, grip: float | None) -> bool:
         """False where it was stopped. ``grip``: None where nothing was ever commanded."""
         if self._stopped.is_set():
