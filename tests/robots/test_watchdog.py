@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from offboard_client.errors import ConfigurationError, RobotFailed
-from offboard_client.robots import OwnThread, WatchedRobot, WatchedTask, connected
+from offboard_client.robots import OwnThread, Robot, WatchedRobot, WatchedTask, connected
 from offboard_core import InferenceServer
 from offboard_process import in_process
 from plugin_dists import write_plugin
@@ -112,6 +112,12 @@ def test_one_that_hangs_is_told_to_stop_and_so_can_be_closed(go: threading.Event
         with connected(WatchedRobot(robot, OwnThread("robot", SOON))) as watched:
             watched.observe()
     assert [call for call in robot.calls if call != "observe"] == ["connect", "stop", "close"]
+
+
+def test_it_passes_on_whatever_a_robot_may_have() -> None:
+    own = set(vars(WatchedRobot)) | {"spec", "kinematics", "realtime", "translations", "leader"}
+    made_of_these = {"actions", "control_period", "checked"}
+    assert {name for name in dir(Robot) if not name.startswith("_")} - own == made_of_these
 
 
 def test_a_task_has_what_it_has() -> None:

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar, cast
 
 from ..errors import ConfigurationError, RobotFailed
-from .base import Leader, Robot, Task
+from .base import Cameras, Leader, Robot, Task
 from .calls import STOPPING, apply
 
 T = TypeVar("T")
@@ -124,6 +124,11 @@ class WatchedRobot(Robot):
     def taken(self) -> Mapping[str, float]:
         """See :attr:`Robot.taken`."""
         return self._call("taken", lambda: dict(self._robot.taken))
+
+    @property
+    def live_cameras(self) -> Cameras | None:
+        """See :attr:`Robot.live_cameras`; any thread may look at them."""
+        return self._robot.live_cameras
 
     def connect(self) -> None:
         """See :meth:`Robot.connect`."""
