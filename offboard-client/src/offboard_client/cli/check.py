@@ -42,10 +42,10 @@ def run(arguments: list[str]) -> int:
     if parsed is None:
         return 0
     with on_own_thread(parsed.robot, parsed.options, parsed.run.task, PATIENCE) as (robot, task):
-        return _check(parsed, robot, task)
+        return _check(parsed, robot, task, arguments)
 
 
-def _check(parsed: Parsed[CheckOptions], robot: Robot, task: Task) -> int:
+def _check(parsed: Parsed[CheckOptions], robot: Robot, task: Task, arguments: list[str]) -> int:
     limits = parsed.limits
     limits.check_joints(robot.spec)
     with Line() as line, closing(parsed.open(line)) as session:
