@@ -18,10 +18,11 @@ except ImportError:  # Windows, where nobody can tell whether another process wr
 class Growing:
     """``path``: a folder to write into, beside ``target`` and with what that has; :meth:`keep` puts it in its place.
 
-    What a process that was killed left of one is removed by the next.
+    What a process that was killed left of one is removed by the next. With ``copied`` False it is empty, and
+    ``target`` is filled with parts of it.
     """
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, copied: bool = True) -> None:
         """Raises ConfigurationError where it cannot be made, or where another process is at it."""
         self._target = target
         self.path = target.with_name(f".{target.name}.part")
@@ -37,7 +38,9 @@ class Growing:
                     self._before.rename(target)
             if self.path.exists():
                 shutil.rmtree(self.path)
-            if target.exists():
+            if not copied:
+                self.path.mkdir()
+            elif target.exists():
                 shutil.copytree(target, self.path)
         except OSError as error:
             self.drop()
@@ -55,6 +58,11 @@ class Growing:
         self.path.rename(self._target)
         shutil.rmtree(self._before, ignore_errors=True)
         self._release()
+
+    def clear(self) -> None:
+        """What was written so far is not wanted. Raises OSError."""
+        shutil.rmtree(self.path)
+        self.path.mkdir()
 
     def drop(self) -> None:
         """``target`` is as it was. Never raises."""

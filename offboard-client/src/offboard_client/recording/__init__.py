@@ -15,13 +15,13 @@ from .asked import Frame, Question, Shadowed, read_questions, read_shadow, stamp
 from .blocks import Block
 from .file import EPISODE, OUTCOME, VERSION, RecordingFile
 from .glance import Glance, glance
-from .pictures import VideoDecoder, decode_frame, decode_image, encode_jpeg, encode_png, starts
+from .pictures import VideoDecoder, VideoEncoder, decode_frame, decode_image, encode_jpeg, encode_png, starts
 from .reader import Episode, Said, read_observation, read_rows
 from .recorder import Recorded, Recorder, as_json
 from .rescue import finish, finish_all, is_finished
 from .schemas import own
 from .to_csv import write_csv
-from .to_mp4 import write_mp4
+from .to_mp4 import SteadyVideo, write_mp4
 from .topics import Topics, camera_of, is_picture, plain_observation, topic_of
 
 __all__ = [
@@ -37,9 +37,11 @@ __all__ = [
     "Recorder",
     "RecordingFile",
     "Said",
+    "SteadyVideo",
     "Shadowed",
     "Topics",
     "VideoDecoder",
+    "VideoEncoder",
     "as_json",
     "camera_of",
     "decode_frame",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from os import PathLike, fspath
 from typing import Any
 
@@ -57,10 +58,53 @@ def write_mp4(
                 progress((said.at - episode.start) / length)
             mux(held, last, last + _LAST)
     except av.error.FFmpegError as error:
-        if isinstance(error, OSError) and error.errno in (5, 13, 28):
-            raise
-        raise RecordingFailed(f"{episode.path.name}: {topic} is no video: {told(error)}") from error
+        raise _as_ours(error, f"{episode.path.name}: {topic} is no video") from error
     return count + 1
+
+
+class SteadyVideo:
+    """One camera's packets as an MP4 file whose frame i is at i / ``rate`` s; not encoded anew."""
+
+    def __init__(self, path: str | PathLike[str], rate: int, what: str) -> None:
+        """``what``: whose they are, for errors. The file is made with the first packet."""
+        self._path, self._rate, self._what = path, rate, what
+        self._made: Any = None
+        self._stream: Any = None
+        self._parameters = b""
+        self._count = 0
+
+    def write(self, data: bytes) -> None:
+        """The next frame; a player has to be able to start with the first. Raises RecordingFailed and OSError."""
+        try:
+            if self._made is None:
+                self._parameters = _parameters(data)
+                with av.open(io.BytesIO(data), format="h264") as raw:
+                    self._made = av.open(fspath(self._path), "w", format="mp4")
+                    self._stream = _like(self._made, raw.streams.video[0])
+                self._stream.time_base = Fraction(1, self._rate)
+            elif starts(data) and _parameters(data) != self._parameters:
+                raise RecordingFailed(f"{self._what} changes its size: one MP4 file has one")
+            packet: Any = av.Packet(data)
+            packet.stream, packet.time_base = self._stream, Fraction(1, self._rate)
+            packet.pts = packet.dts = self._count
+            packet.duration, packet.is_keyframe = 1, starts(data)
+            self._made.mux_one(packet)
+            self._count += 1
+        except av.error.FFmpegError as error:
+            raise _as_ours(error, f"{self._what} is no video") from error
+
+    def finish(self) -> None:
+        """The file is whole. It may be repeated. Raises OSError."""
+        if self._made is not None:
+            self._made.close()
+            self._made = None
+
+
+def _as_ours(error: av.error.FFmpegError, what: str) -> Exception:
+    """Its own where it is about the disk, else that the recording is wrong."""
+    if isinstance(error, OSError) and error.errno in (5, 13, 28):
+        return error
+    return RecordingFailed(f"{what}: {told(error)}")
 
 
 def _from_key_frame(frames: Iterator[Said]) -> Iterator[Said]:
