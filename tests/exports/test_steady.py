@@ -90,7 +90,8 @@ def test_the_robots_clock_counts_and_not_how_long_was_thought(tmp_path: Path) ->
         thought = number // 4 + 1.0
         at = CLOCK + number * 0.05 + thought
         seconds = number * 0.05
-        recorder.sampled(Sample(observation(number), at - (number % 4 == 0), seconds, 2.0, {}, False))
+        taken = {"grip": at - (number % 4 == 0) - 0.02}  # by a sensor that is read before the others
+        recorder.sampled(Sample(observation(number), at - (number % 4 == 0), seconds, 2.0, taken, False))
         recorder.ticked(Tick(Command(action(number), 0.05, 0), "playing", at + 0.001, seconds, {}, 49.0))
     recorder.ended(Outcome(True))
     path = recorder.recorded.files[0]
@@ -98,7 +99,7 @@ def test_the_robots_clock_counts_and_not_how_long_was_thought(tmp_path: Path) ->
     assert numbers_of(frames) == ([*range(12)], [*range(12)])
     with Episode(path) as episode:
         placed = [seconds for seconds, said in by_robots_clock(episode, ["/observation/grip"]) if "grip" in said.topic]
-    assert placed == pytest.approx([0.05 * number for number in range(12)], abs=1e-3)
+    assert placed == pytest.approx([0.0, *(0.05 * number - 0.02 for number in range(1, 12))], abs=1e-3)
 
 
 def test_commands_of_uneven_length_are_each_in_one_frame(tmp_path: Path) -> None:
@@ -125,13 +126,16 @@ def test_a_hold_is_left_out_and_a_persons_lead_is_said(tmp_path: Path) -> None:
         elif number in (10, 11):
             sample(recorder, number)
             tick(recorder, number, action(number), rung="led")
-        return number in (5, 6, 7, 10, 11, 12)
+        elif number == 15:  # a pause that the policy wants
+            sample(recorder, number)
+            tick(recorder, number, {})
+        return number in (5, 6, 7, 10, 11, 12, 15)
 
     frames, found = frames_of(recorded(tmp_path, more=more))
-    kept = [0, 1, 2, 3, 4, 8, 9, 10, 11, *range(13, 20)]
+    kept = [0, 1, 2, 3, 4, 8, 9, 10, 11, 13, 14, *range(16, 20)]
     assert numbers_of(frames) == (kept, kept)
     assert [round(frame.state[2] * 1000 - 300) for frame in frames if frame.led] == [10, 11]
-    assert found.left_out == 4
+    assert found.left_out == 5
 
 
 def test_a_hole_is_no_frame(tmp_path: Path) -> None:

@@ -87,7 +87,6 @@ def test_lerobot_reads_whole_attempts_with_who_led(tmp_path: Path, capsys: pytes
     assert (first["frames"], first["outcome"], first["led"], second["led"]) == (20, "success", 0, 3)
 
 
-@pytest.mark.slow
 def test_the_same_command_goes_on_and_other_data_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rec, out = tmp_path / "rec", tmp_path / "out"
     first = recorded(rec)
@@ -122,7 +121,6 @@ def test_the_same_command_goes_on_and_other_data_is_refused(tmp_path: Path, caps
     assert first.exists()
 
 
-@pytest.mark.slow
 def test_an_attempt_that_does_not_fit_leaves_nothing_in_the_next(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -144,13 +142,13 @@ def test_an_attempt_that_does_not_fit_leaves_nothing_in_the_next(
     assert "is nan at 1.475 s" in said.err.replace("\n ", "")
     data = loaded(out)
     assert (data.num_episodes, data.num_frames) == (1, 12)
+    assert data.meta.episodes[0]["videos/observation.images.wrist/to_timestamp"] == pytest.approx(12 / 20)
     for number in (0, 11):
         seen = data[number]["observation.images.wrist"].numpy().transpose(1, 2, 0) * 255
         assert np.abs(seen - picture(number)).mean() < 16
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.slow
 def test_ctrl_c_keeps_whole_attempts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -182,7 +180,6 @@ def test_ctrl_c_keeps_whole_attempts(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "rec"]
 
 
-@pytest.mark.slow
 def test_good_attempts_and_their_ranges(tmp_path: Path) -> None:
     rec, out = tmp_path / "rec", tmp_path / "out"
     good, bad = recorded(rec, 40), recorded(rec, 40)
@@ -201,7 +198,6 @@ def test_good_attempts_and_their_ranges(tmp_path: Path) -> None:
     assert loaded(tmp_path / "clips")[0]["action"][1] == pytest.approx(10.1)
 
 
-@pytest.mark.slow
 def test_a_tiny_act_takes_a_batch_of_it(tmp_path: Path) -> None:
     """LeRobot's own factory makes the policy of the data set, and its loss of a batch has a gradient."""
     import torch

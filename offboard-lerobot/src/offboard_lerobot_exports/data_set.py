@@ -51,24 +51,20 @@ class LeRobotSet:
     def __init__(self, options: LeRobotSetOptions, folder: Path) -> None:
         self._options, self._folder = options, folder
         before = record.read(folder)
-        self._growing = Growing(folder)
+        #: Made for the first attempt: what is there already is copied into it.
+        self._growing: Growing | None = None
         self._data: Any = None
         self._layout: Layout | None = None
         self._fps = 0
         self._record = record.Record() if before is None else before
         self._taken: record.Entry | None = None
-        try:
-            if before is not None:
-                self._layout, self._fps = before.layout(), before.fps
-                if options.fps not in (None, self._fps):
-                    raise ConfigurationError(
-                        f"{folder} has {self._fps} frames a second, and --fps says {options.fps}: leave it away, or "
-                        "begin in another folder"
-                    )
-                self._data = resume(self._growing.path, f"offboard/{folder.name}")
-        except BaseException:
-            self._growing.drop()
-            raise
+        if before is not None:
+            self._layout, self._fps = before.layout(), before.fps
+            if options.fps not in (None, self._fps):
+                raise ConfigurationError(
+                    f"{folder} has {self._fps} frames a second, and --fps says {options.fps}: leave it away, or begin "
+                    "in another folder"
+                )
 
     def has(self, attempt: Attempt, /) -> bool:
         """See :class:`~offboard_client.exports.DataSet`."""
@@ -111,6 +107,7 @@ class LeRobotSet:
 
     def finish(self) -> str:
         """See :class:`~offboard_client.exports.DataSet`."""
+        assert self._growing is not None
         try:
             self._forget()
             self._data.finalize()
@@ -122,19 +119,27 @@ class LeRobotSet:
         except BaseException:
             self.discard()
             raise
-        return f"lerobot-train --dataset.repo_id=offboard/{self._folder.name} --dataset.root={self._folder} …"
+        name, root = self._folder.name, self._folder
+        return f"{self._fps} frames a second; lerobot-train --dataset.repo_id=offboard/{name} --dataset.root={root} …"
 
     def discard(self) -> None:
         """See :class:`~offboard_client.exports.DataSet`."""
         if self._data is not None:
             with suppress(Exception):
                 self._data.finalize()
-        self._growing.drop()
+        if self._growing is not None:
+            self._growing.drop()
 
     # -- inside ----------------------------------------------------------------------------------------
     def _layout_of(self, episode: Episode) -> Layout:
         """What this episode's frames hold, which is what all of them do. Raises RecordingFailed."""
         found = layout_of(episode, self._options)
+        if self._layout is not None and (why := difference(self._layout, found)) is not None:
+            raise RecordingFailed(f"{episode.path.name} does not fit: {why}")
+        if self._growing is None:
+            self._growing = Growing(self._folder)
+        if self._data is not None:
+            return found
         if self._layout is None:
             self._fps = self._options.fps or recorded_rate(episode, found)
             features = _features(found)
@@ -146,14 +151,14 @@ class LeRobotSet:
                 raise ConfigurationError(f"LeRobot cannot begin {self._folder}: {told(error)}") from error
             self._layout = found
             self._record.begin(found, self._fps)
-        elif (why := difference(self._layout, found)) is not None:
-            raise RecordingFailed(f"{episode.path.name} does not fit: {why}")
+        else:
+            self._data = resume(self._growing.path, f"offboard/{self._folder.name}")
         return found
 
     def _forget(self) -> None:
         """Frames that were taken and not committed."""
         self._taken = None
-        if self._data is None:
+        if self._data is None or self._growing is None:
             return
         self._data.clear_episode_buffer()
         # Those of video it leaves, and they would be in the next episode's.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from offboard_client.errors import ConfigurationError, told
 
-_INSTALL = "pip install 'offboard-lerobot[lerobot]' (with LeRobot 0.6: 'lerobot[dataset]' beside it)"
+_INSTALL = "pip install 'offboard-lerobot[lerobot]' (with LeRobot 0.6 'lerobot[dataset]' beside it)"
 
 
 def quiet() -> None:

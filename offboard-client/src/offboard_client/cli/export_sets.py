@@ -40,6 +40,7 @@ def export_set(
             try:
                 with Episode(attempt.path) as episode:
                     added = data.add(episode, attempt, lambda share, number=number: clock.show(number, share))
+                line.show(f"{attempt} is put into the data set", number + 1, len(attempts))
                 with unbroken():
                     data.commit()
                     found.written.append(attempt.name)
