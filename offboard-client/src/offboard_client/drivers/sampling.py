@@ -68,7 +68,7 @@ class Sampling:
             self._told = True
             log.warning(
                 "observing the robot takes %.0f ms of a control period of %.0f ms: who watches the run sees only what "
-                "the policy is asked about. Cameras that are read by a thread of their own are observed at once",
+                "the policy is asked about, and every picture of cameras that others may look at (Robot.live_cameras)",
                 1000 * median(self._took), 1000 * self._period,
             )  # fmt: skip
         return False
