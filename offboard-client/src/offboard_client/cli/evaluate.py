@@ -8,7 +8,6 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from ..errors import ConfigurationError, ConnectionFailed, ModelNotFound, OffboardError, counted
 from ..evaluation import (
@@ -30,7 +29,7 @@ from ..plugins import UsageError
 from ..robots import Robot, Task, connected
 from ..terminal import Line, emit_table, note, peek, say, tell, terminable
 from .evaluate_judge import ask_judgement, ask_ready, require_person
-from .evaluate_options import ALL, EvaluateOptions, ServersModels, in_front
+from .evaluate_options import ALL, EvaluateOptions, ServersModels, as_conditions, in_front
 from .evaluate_page import TrialPage, trial_page
 from .evaluate_watch import Progress, Recordings, Unnamed, masked, nobody
 from .limit_options import require_limits
@@ -294,16 +293,6 @@ class _Command:
             "task": self.options.task or "the robot's own", "seconds of a trial": f"{self.options.seconds:g}",
             "answers become": self.options.playing.chunks,
         }  # fmt: skip
-
-
-def as_conditions(parsed: Parsed[EvaluateOptions], policy: ServersModels) -> dict[str, Any]:
-    """What has to be the same for all trials of an evaluation, as plain data of texts."""
-    options = parsed.run
-    return {
-        "robot": str(parsed.robot), "the robot's options": repr(parsed.options),
-        "task": options.task or "", "seconds": options.seconds, "playing": repr(options.playing),
-        "limits": repr(parsed.limits.limits), "images": policy.images,
-    }  # fmt: skip
 
 
 def _replace(path: Path, text: str) -> None:

@@ -20,7 +20,7 @@ from ..plugins import UsageError
 from ..robots import PATIENCE, check_patience
 from ..terminal import Line
 from .limit_options import LimitsFile
-from .run_options import ServersPolicy
+from .run_options import Parsed, ServersPolicy
 from .run_page import PageOptions
 
 #: What ``--models`` is for every model that the server lists.
@@ -114,6 +114,16 @@ class ServersModels(ServersPolicy):
         name, _, query = model.partition("?")
         params = {key: _value(text) for key, text in parse_qsl(query, keep_blank_values=True)}
         return replace(self, model_id=name).open(line, **params)
+
+
+def as_conditions(parsed: Parsed[EvaluateOptions], policy: ServersModels) -> dict[str, Any]:
+    """What has to be the same for all trials of an evaluation, as plain data of texts."""
+    options = parsed.run
+    return {
+        "robot": str(parsed.robot), "the robot's options": repr(parsed.options),
+        "task": options.task or "", "seconds": options.seconds, "playing": repr(options.playing),
+        "limits": repr(parsed.limits.limits), "images": policy.images,
+    }  # fmt: skip
 
 
 def _value(text: str) -> Any:
