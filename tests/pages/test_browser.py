@@ -196,6 +196,8 @@ def test_an_episode_that_has_gone_is_said(chromium: Browser, served: tuple[str, 
     tab = chromium.tab()
     tab.go(url)
     tab.until("document.querySelectorAll('tbody tr').length === 2")
+    # Whoever asks for a picture of it is told first, and then nobody knows it any more.
+    tab.until("[...document.querySelectorAll('.thumb img')].every((img) => img.complete && img.naturalWidth === 64)")
     for path in folder.glob("*.mcap"):
         path.unlink()
     tab.click("tbody a")
