@@ -60,6 +60,7 @@ LIGHT = (
     "tests/plugins/", "tests/docker/", "tests/cli/test_listings.py", "tests/cli/test_reference_pages.py",
     "tests/cli/test_spellings.py", "tests/codecs/test_reference.py", "tests/docs/test_code_blocks.py",
     "tests/docs/test_places.py", "tests/docs/test_readme.py", "tests/docs/test_reference.py",
+    "tests/lerobot/test_light.py", "tests/lerobot/test_odd_folders.py", "tests/lerobot/test_registry.py",
 )  # fmt: skip
 #: What a second or more goes to. Every process imports every test's module, and few run what needs these.
 SLOW_IMPORTS = {"lerobot", "s3fs", "torch", "transformers"}

@@ -211,6 +211,7 @@ def test_a_file_that_is_wrong(tmp_path):
     assert "[act]: there is no key 'vendro'; did you mean vendor?" in refused(file)
     assert "cannot be read: No such file" in refused(tmp_path / "nothing.toml")
     assert "--fps cannot be combined with" in refused(file, "--fps", "10", status=2)
+    assert f"{tmp_path} is a folder: --checkpoints-dir {tmp_path}" in refused(tmp_path, "--fps", "10", status=2)
     assert "give either" in refused(file, "--vendor", "scripted", status=2)
 
 

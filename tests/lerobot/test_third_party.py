@@ -157,8 +157,40 @@ def test_a_name_that_a_checkpoint_brings_is_not_imported(lerobot, site, tmp_path
 def test_a_package_that_cannot_be_imported_is_named(lerobot, site, tmp_path):
     install(site)
     (site / PACKAGE.name / "__init__.py").write_text("raise ImportError('no such thing')")
-    with pytest.raises(LoadFailed, match=r"type 'tiny' \(lerobot_policy_tiny cannot be imported; the log says why\)"):
+    said = r"'tiny'; lerobot_policy_tiny cannot be imported \(ImportError: no such thing\), the log has more\. Install"
+    with pytest.raises(LoadFailed, match=said):
         load(write_files(tmp_path / "m", kind="tiny"))
+
+
+def packaged(site, name, text):
+    """Another package that LeRobot's discovery finds."""
+    install(site, name)
+    (site / name / "__init__.py").write_text(text)
+
+
+def test_one_that_exits_or_prints_keeps_nobody_from_another(tiny, site, capfd):
+    packaged(site, "lerobot_policy_a", "import sys\nsys.exit(3)\n")
+    packaged(site, "lerobot_policy_b", "print('hello')\n")
+    load(tiny).close()
+    assert capfd.readouterr().out == "", "what a server says there is for programs"
+
+
+def test_one_that_exits_is_named(lerobot, site, tmp_path):
+    packaged(site, "lerobot_policy_a", "import sys\nsys.exit(3)\n")
+    with pytest.raises(LoadFailed, match=r"lerobot_policy_a cannot be imported \(SystemExit: 3\)") as raised:
+        load(write_files(tmp_path / "m", kind="tiny"))
+    assert raised.value.permanent
+
+
+def test_a_type_that_two_register_is_told_with_both(tiny, site):
+    packaged(
+        site,
+        "lerobot_policy_a",
+        "from dataclasses import dataclass\nfrom lerobot.configs.policies import PreTrainedConfig\n\n\n"
+        "@PreTrainedConfig.register_subclass('tiny')\n@dataclass\nclass Taken(PreTrainedConfig):\n    pass\n",
+    )
+    with pytest.raises(LoadFailed, match=r"the type 'tiny' that lerobot_policy_a registers .*lerobot_policy_tiny can"):
+        load(tiny)
 
 
 @pytest.mark.parametrize("kept", ["a buffer", "a list"])

@@ -9,8 +9,10 @@ that comes from a checkpoint is never imported.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
+import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -18,9 +20,11 @@ from dataclasses import fields, replace
 from importlib.metadata import distributions
 from typing import Any, cast
 
-from offboard_client.errors import LoadFailed
+from offboard_client.errors import LoadFailed, told
 
 from .versions import Release, releases
+
+log = logging.getLogger(__name__)
 
 #: How the name of such a package begins, by LeRobot's rule.
 PREFIX = "lerobot_policy_"
@@ -43,19 +47,24 @@ def with_plugins(here: Release, kind: str) -> Release:
 
     Imports LeRobot and what its own discovery finds. Raises LoadFailed where nothing registers that type.
     """
-    importlib.import_module("lerobot.utils.import_utils").register_third_party_plugins()
     configs: Any = importlib.import_module("lerobot.configs.policies").PreTrainedConfig
+    why = "".join(f"; {name} cannot be imported ({error}), the log has more" for name, error in _imported().items())
     if kind not in configs.get_known_choices():
-        found = installed_plugins()
-        lost = [name for name in found if name not in sys.modules]
-        why = f" ({', '.join(lost)} cannot be imported; the log says why)" if lost else ""
         raise LoadFailed(
-            f"of what is installed where this was to be loaded, {', '.join(found)} registers no policy "
+            f"of what is installed where this was to be loaded, {', '.join(installed_plugins())} registers no policy "
             f"type {kind!r:.80}{why}. {ADVICE}",
             permanent=True,
         )
     # Where the type's module is imported, with its steps: none of them need be imported by their package itself.
-    importlib.import_module("lerobot.policies.factory").get_policy_class(kind)
+    try:
+        importlib.import_module("lerobot.policies.factory").get_policy_class(kind)
+    except Exception as error:
+        whose = configs.get_choice_class(kind).__module__
+        raise LoadFailed(
+            f"LeRobot makes no policy of the type {kind!r:.80} that {whose} registers ({told(error)}){why}. Mend or "
+            "remove that package",
+            permanent=True,
+        ) from None
     registry: Any = importlib.import_module("lerobot.processor.pipeline").ProcessorStepRegistry
     known = {name for release in releases() for name in release.steps}
     own = {
@@ -63,6 +72,22 @@ def with_plugins(here: Release, kind: str) -> Release:
     }
     names = {"type": None, **dict.fromkeys(field.name for field in fields(configs.get_choice_class(kind)))}
     return replace(here, types={**here.types, kind: names}, own_steps=own)
+
+
+def _imported() -> dict[str, str]:
+    """Imports what LeRobot's discovery finds, each by itself. Those that cannot be imported → why."""
+    failed: dict[str, str] = {}
+    # A program that reads what a server says of itself on stdout has no use for what they print.
+    with contextlib.redirect_stdout(sys.stderr):
+        for name in installed_plugins():
+            try:
+                importlib.import_module(name)
+            except BaseException as error:  # its SystemExit, too, which ends neither a server nor the others' import
+                log.exception("the package %s cannot be imported", name)
+                failed[name] = f"{told(error):.300}"
+        if not failed:
+            importlib.import_module("lerobot.utils.import_utils").register_third_party_plugins()
+    return failed
 
 
 def remembers(model: Any, ask: Callable[[], object]) -> list[str]:

@@ -51,17 +51,19 @@ def understood(files: Files, *, loading: bool = True) -> Files:
             if not loading:
                 return files
             here = with_plugins(here, files.type)
-        understood = given(files, here, there)
-        if why := lacking(files.type):
+        understood, why = given(files, here, there), lacking(files.type)
+        if why and "pip install" not in why:
             raise LoadFailed(f"{files.location} holds a {files.type!r} policy, which {why}")
-        if files.adapter is not None and find_spec("peft") is None:
-            raise LoadFailed(f"{files.location} is an adapter, and PEFT is not installed: pip install 'lerobot[peft]'")
-        return understood
     except LoadFailed as error:
         others = [release.name for release in releases() if release is not here and fits(files, release)]
         if not others:
             raise
         raise LoadFailed(f"{error.text}. LeRobot {' and '.join(others)} can serve it as it is") from None
+    if why:
+        raise LoadFailed(f"{files.location} holds a {files.type!r} policy, which {why}")
+    if files.adapter is not None and find_spec("peft") is None:
+        raise LoadFailed(f"{files.location} is an adapter, and PEFT is not installed: pip install 'lerobot[peft]'")
+    return understood
 
 
 def environment(files: Files) -> str | None:

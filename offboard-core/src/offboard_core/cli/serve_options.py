@@ -130,6 +130,8 @@ def parse_serve(arguments: Sequence[str], plugins: Plugins) -> Parsed:
         ]
         if serve.models is not None and given:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            if serve.models.is_dir():
+                raise UsageError(f"{serve.models} is a folder: --checkpoints-dir {serve.models}")
             raise UsageError(f"{names} cannot be combined with {serve.models}: write it into the file")
         return Parsed(serve, None, codec, dotted)
     offer = choose_vendor(plugins, vendor, None if location is None else expand(location))
