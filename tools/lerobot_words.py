@@ -31,6 +31,11 @@ with that release's default where the releases differ. `LeRobotLoader.environmen
 """
 
 
+_PATCHED = "served where the transformers that it patched is installed, which no package index has"
+#: What becomes of types in the older release, where another word than "served" is due.
+_OF_OLD = {"groot": "refused, with its steps", **dict.fromkeys(("pi0", "pi05", "pi0_fast"), _PATCHED)}
+
+
 def page() -> str:
     """The whole page."""
     parts = [_HEAD, "## Policy types\n", _types(), "## Fields of config.json\n", *map(_word, words.WORDS)]
@@ -44,7 +49,7 @@ def _types() -> str:
         if kind in words.NO_POLICIES:
             cells = [f"refused: {words.NO_POLICIES[kind]}" if kind in each.types else "" for each in (old, new)]
         else:
-            cells = ["served" if kind in each.types else "" for each in (old, new)]
+            cells = [_OF_OLD.get(kind, "served") if kind in old.types else "", "served" if kind in new.types else ""]
         lines.append(f"| `{kind}` | {' | '.join(cells)} |")
     return "\n".join(
         [
