@@ -12,7 +12,7 @@ import pytest
 from offboard_client.errors import ConfigurationError
 from offboard_core import EnvironmentEntry, hookimpl
 from offboard_core.catalog import from_flags, read_models
-from offboard_core.environments import choose, find_uv, read_list
+from offboard_core.environments import choose, read_list
 from offboard_core.plugins import ENVIRONMENT, Plugins
 from offboard_process import offboard
 from wheel_index import PEBBLE, pinned
@@ -79,16 +79,6 @@ class TestChoice:
         with pytest.raises(ConfigurationError, match="making it needs uv: pip install uv"):
             choose(described.plugins, "rocks-1.0")
         assert not cache.exists()
-
-    def test_pyenvs_shim_of_it_stands_for_the_program(self, tmp_path, monkeypatch):
-        """The shim runs where a version that has uv is chosen, and uv itself is to look at others."""
-        for folder in ("shims", "versions/3.10.1/bin", "versions/3.11.7/bin"):
-            (tmp_path / folder).mkdir(parents=True)
-            (tmp_path / folder / "uv").touch(0o755 if "10" not in folder else 0o644)
-        monkeypatch.setenv("PATH", str(tmp_path / "shims"))
-        assert find_uv("rocks-1.0") == str(tmp_path / "versions/3.11.7/bin/uv")
-        (tmp_path / "versions/3.11.7/bin/uv").unlink()
-        assert find_uv("rocks-1.0") == str(tmp_path / "shims/uv")
 
 
 HASH = f"--hash=sha256:{'a' * 64}"

@@ -10,7 +10,6 @@ from .choice import available, choose, described, maker
 from .folders import Made, leftovers, made, place_of, remove, remove_leftover
 from .lists import Requirements, read_list
 from .making import make
-from .uv import find_uv
 
 __all__ = [
     "Made",
@@ -18,7 +17,6 @@ __all__ = [
     "available",
     "choose",
     "described",
-    "find_uv",
     "leftovers",
     "made",
     "make",

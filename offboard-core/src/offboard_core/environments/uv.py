@@ -81,10 +81,7 @@ def find_uv(name: str) -> str:
     found = shutil.which("uv") or (str(beside) if os.access(beside, os.X_OK) else None)
     if found is None:
         raise ConfigurationError(f"the environment {name} is not made yet, and making it needs uv: pip install uv")
-    # pyenv's shim runs where a version that has uv is chosen, and uv is told to look at others.
-    shims = Path(found).parent
-    real = sorted(shims.parent.glob("versions/*/bin/uv")) if shims.name == "shims" else []
-    return next((str(path) for path in reversed(real) if os.access(path, os.X_OK)), found)
+    return found
 
 
 class Uv:
