@@ -78,6 +78,15 @@ def grow(path):
     path.write_bytes(path.read_bytes() + b"x")
 
 
+def forge(path, **said):
+    """Another header over the same numbers."""
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    text = json.dumps({name: {**of, **said} for name, of in header.items()}).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
+
+
 STATE = "policy_preprocessor_step_0_normalizer_processor.safetensors"
 DAMAGE = {
     "no config": (lambda m: (m / "config.json").unlink(), r"config\.json is missing"),
@@ -98,6 +107,16 @@ DAMAGE = {
         lambda m: (m / "model.safetensors").write_bytes(b"\x02" + b"\x00" * 7 + b"{x"),
         "no safetensors header",
     ),
+    "a shape that is not there": (
+        lambda m: forge(m / "model.safetensors", shape=[10**9]),
+        r"model\.safetensors contradicts itself: 'weight' has .*1000000000",
+    ),
+    "numbers of another length": (
+        lambda m: forge(m / "model.safetensors", dtype="F64"),
+        "contradicts itself: 'weight'",
+    ),
+    "one that begins elsewhere": (lambda m: forge(m / "model.safetensors", data_offsets=[-8, 8]), "contradicts itself"),
+    "a shape that is none": (lambda m: forge(m / "model.safetensors", shape="x"), "contradicts itself"),
     "no postprocessor": (lambda m: (m / "policy_postprocessor.json").unlink(), "policy_postprocessor"),
     "no processors": (lambda m: [p.unlink() for p in m.glob("policy_*")], r"policy_preprocessor\.json and .* missing"),
     "no statistics": (lambda m: (m / STATE).unlink(), f"{STATE} is missing"),

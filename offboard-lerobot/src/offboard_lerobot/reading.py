@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -15,6 +16,13 @@ WEIGHTS = "model.safetensors"
 #: Which file has which tensor, for weights in several files.
 INDEX = f"{WEIGHTS}.index.json"
 
+#: Of the safetensors format: the type of a number → how long it is.
+_BYTES = {
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"), 1),
+    **dict.fromkeys(("I16", "U16", "F16", "BF16"), 2),
+    **dict.fromkeys(("I32", "U32", "F32"), 4),
+    **dict.fromkeys(("I64", "U64", "F64"), 8),
+}
 # As much as tells a pointer of Git LFS.
 _POINTER = 64
 # Bytes of a JSON file: far more than a config and two lists of steps have.
@@ -53,13 +61,26 @@ def header(place: Place, name: str) -> dict[str, Any]:
         if length > _LONGEST_HEADER:
             raise Incomplete(f"{name} has a header of {length:,} bytes, and none has more than {_LONGEST_HEADER:,}")
         found = json.loads(_read(place, name, 8, 8 + length))
-        ends = [entry["data_offsets"][1] for key, entry in found.items() if key != "__metadata__"]
-        expected = 8 + length + max(ends, default=0)
+        end, torn = _laid_out({key: entry for key, entry in found.items() if key != "__metadata__"})
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         raise Incomplete(f"{name} has no safetensors header") from None
-    if size != expected:
-        raise Incomplete(f"{name} has {size:,} bytes, its header says {expected:,}")
+    if size != 8 + length + end:
+        raise Incomplete(f"{name} has {size:,} bytes, its header says {8 + length + end:,}")
+    if torn is not None:
+        raise Incomplete(f"{name} contradicts itself: {torn!r:.80} has {found[torn]} in its header")
     return found
+
+
+def _laid_out(tensors: dict[str, Any]) -> tuple[int, str | None]:
+    """Where the last of them ends; and the first that does not begin where one ends, or is not as long as it says."""
+    at, torn = 0, None
+    for key, entry in sorted(tensors.items(), key=lambda item: item[1]["data_offsets"]):
+        begin, end = entry["data_offsets"]
+        each = _BYTES.get(entry["dtype"])
+        if torn is None and (begin != at or (each is not None and end - begin != each * math.prod(entry["shape"]))):
+            torn = key
+        at = end
+    return at, torn
 
 
 def weights(place: Place) -> tuple[tuple[str, ...], dict[str, Any]]:
