@@ -114,6 +114,18 @@ def test_one_whose_python_is_gone_is_made_anew(described, packages):
     assert runs(python, "import pebble; print(pebble.VERSION)") == "1.0"
 
 
+@pytest.mark.parametrize("lost", ["pebble.py", "pebble-1.0.dist-info"])
+def test_one_that_has_lost_a_package_is_made_anew(described, packages, lost):
+    """What lacks one was told to install it where the server is, which does not help."""
+    python = make(described.offer, lambda _: None)
+    [path] = place_of(described.offer).glob(f"lib/*/site-packages/{lost}")
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert made(place_of(described.offer)) is None
+    assert make(described.offer, lambda _: None) == python
+    assert runs(python, "import pebble; print(pebble.VERSION)") == "1.0"
+    assert path.exists()
+
+
 def wrong_hash(described, packages, monkeypatch):
     described.write(f"pebble==1.0 --hash=sha256:{'0' * 64}")
 

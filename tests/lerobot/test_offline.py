@@ -68,14 +68,21 @@ def test_who_has_switched_the_network_off_finds_it_off(online, monkeypatch):
 
 
 def test_a_failed_load_that_was_told_what_is_absent_keeps_no_error(online, tmp_path):
+    import diffusers
+
     with offline() as absent:
         with pytest.raises(Exception, match="cannot find the requested files") as raised:
             huggingface_hub.hf_hub_download("org/cubes", "x", cache_dir=tmp_path, revision="v1", endpoint=online.url)
         assert absent.of(raised.value).endswith("hf download org/cubes --revision v1")
-        assert absent.of(ValueError("no tokenizer can be made")) == (
-            "ValueError: no tokenizer can be made. Of 'org/cubes' were looked for, and are not on this machine: x. "
+        with pytest.raises(OSError, match="no file named scheduler_config") as made:
+            diffusers.DDPMScheduler.from_pretrained(tmp_path)
+        told = absent.of(made.value)
+        assert told.startswith("OSError: Error no file named scheduler_config.json found in directory")
+        assert told.endswith(
+            ". Of 'org/cubes' were looked for, and are not on this machine: x. "
             "Fetch it once: hf download org/cubes --revision v1"
         )
+        assert absent.of(ValueError("num_inference_steps is 0")) is None, "no file of the Hub is to blame for that"
     assert absent.of(raised.value) is None
 
 

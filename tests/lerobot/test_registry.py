@@ -143,6 +143,22 @@ def test_a_checkpoint_that_is_not_whole_is_not_listed(run, damage):
         LeRobotRegistry(str(run)).resolve("10000")
 
 
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("action_fsp", r"no field 'action_fsp' in offboard\.json; did you mean action_fps\? .*Correct it"),
+        ("foo", r"no field 'foo' in offboard\.json; there are: action_fps, codec: Correct it"),
+    ],
+)
+def test_what_nobody_reads_of_an_offboard_json_is_named(run, field, text):
+    """A rate that is written wrongly was no rate, and the codec's own was played."""
+    place = run / "checkpoints" / "010000" / "pretrained_model"
+    (place / "offboard.json").write_text(json.dumps({"codec": "lerobot.joints", field: 15}))
+    assert ids(run) == ["002000", "9000"]
+    with pytest.raises(ModelNotFound, match=rf"010000 cannot be served: there is {text}, or take it out$"):
+        LeRobotRegistry(str(run)).resolve("10000")
+
+
 def test_before_0_4_there_were_no_processors_and_the_checkpoint_is_listed(run):
     old = run / "checkpoints" / "002000" / "pretrained_model"
     for path in old.glob("policy_*"):

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from lerobot_checkpoints import kinds, model_inputs, save_policy, write_files, write_safetensors
 from lerobot_loop import played
-from offboard_client.errors import BadParameter
+from offboard_client.errors import BadParameter, ConfigurationError
+from offboard_core.catalog import from_flags
+from offboard_core.plugins import Plugins
 from offboard_core.types import NO_CONTEXT
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 from offboard_lerobot.motors import MotorsOptions, motors
@@ -109,6 +111,24 @@ def test_the_unit_of_motors_is_held_against_what_their_numbers_become(tmp_path):
         motors(options, listed(folder))
     write_safetensors(folder / state, **{f"{STATE}.min": [-150.0, 0.0], f"{STATE}.max": [150.0, 90.0]})
     assert motors(options, listed(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("offboard.seed", "which in an observation says something else"),
+        ("obs_time", "which in an observation says something else"),
+        ("observation.\ud800", "and a name is printable text of at most 256 characters"),
+        ("observation." + "x" * 256, "and a name is printable text of at most 256 characters"),
+    ],
+    ids=["seed", "time", "surrogate", "long"],
+)
+def test_an_input_that_nobody_can_send_by_its_name_is_refused_before_the_server_listens(tmp_path, name, text):
+    """It loaded well, and then every session or observation was refused."""
+    folder = write_files(tmp_path / "m", input_features={name: {"type": "STATE", "shape": [8]}})
+    source = from_flags(Plugins.discover(), vendor="lerobot", checkpoints_dir=str(folder))
+    with pytest.raises(ConfigurationError, match=f"the codec lerobot.native declares .*, {text}"):
+        source.codec.resolve(source.registry.default(), {})
 
 
 @pytest.mark.skipif(not having("empty_cameras"), reason="they want transformers")

@@ -6,7 +6,10 @@ import re
 import pytest
 from lerobot_checkpoints import write_files
 from offboard_client.errors import LoadFailed
+from offboard_lerobot import sizes
+from offboard_lerobot.files import read
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
+from offboard_lerobot.places import LocalPlace
 from offboard_lerobot.registry import LeRobotRegistry
 
 
@@ -26,6 +29,47 @@ WRONG = {
     ),
     "layers": ({"n_encoder_layers": 1000}, r"n_encoder_layers \(1000\) in config\.json, and it has 1 weights in all"),
 }
+
+
+WRONG_OF = {
+    "steps without end": ("smolvla", {"num_steps": 5000}, r"num_steps \(5000\) in .*, from 1 to 1,000$"),
+    "no step": (
+        "pi05",
+        {"num_inference_steps": 0},
+        r"num_inference_steps \(0\) in config\.json, where a number of steps",
+    ),
+    "cameras": (
+        "smolvla",
+        {"empty_cameras": 10**9},
+        r"empty_cameras \(1000000000\) .* a number of cameras .* 0 to 16$",
+    ),
+    "a picture": (
+        "smolvla",
+        {"resize_imgs_with_padding": [100_000, 100_000]},
+        r"100000\]\) in .*: no picture has so many pixels$",
+    ),
+    "no picture": ("vqbet", {"crop_shape": [84, -1]}, r"crop_shape \(\[84, -1\]\) in .* are whole numbers from 1 on$"),
+}
+
+
+@pytest.mark.parametrize("which", WRONG_OF)
+def test_a_number_that_a_load_would_not_end_with_is_named(tmp_path, which):
+    kind, said, text = WRONG_OF[which]
+    files = read(LocalPlace(write_files(tmp_path / "pretrained_model", kind=kind, **said)))
+    [why] = sizes.refused(files)
+    assert re.search(text, why)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("smolvla", {"num_steps": 1000, "empty_cameras": 16, "resize_imgs_with_padding": [512, 512]}),
+        ("diffusion", {"num_inference_steps": None, "crop_shape": None, "crop_is_random": True}),
+        ("molmoact2", {"image_keys": ["observation.images.left"]}),
+    ],
+)
+def test_numbers_that_people_train_with_are_none_of_these(tmp_path, kind, said):
+    assert [*sizes.refused(read(LocalPlace(write_files(tmp_path / "pretrained_model", kind=kind, **said))))] == []
 
 
 @pytest.mark.parametrize("which", WRONG)

@@ -159,8 +159,10 @@ def test_actions_that_are_made_absolute_and_never_were_relative_are_refused(tmp_
 
 def test_the_version_that_wrote_it_is_told_where_it_can_be(tmp_path):
     folder = write_files(tmp_path / "m", pretrained_revision=None, invented=1)
-    with pytest.raises(LoadFailed, match=r"was written by LeRobot 0\.6 or newer, this is"):
+    with pytest.raises(LoadFailed, match=r"was written by LeRobot 0\.6 or newer, this is") as raised:
         source(folder).default()
+    other = next(each for each in releases() if each is not installed())
+    assert f"LeRobot {other.name} does not know the field 'invented' of config.json (1). Train" in raised.value.text
 
 
 def test_the_server_ends_with_the_reason_before_it_listens(tmp_path):

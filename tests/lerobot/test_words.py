@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import struct
 from dataclasses import fields
 from importlib.metadata import metadata, version
@@ -233,6 +234,18 @@ def test_a_step_is_dealt_with_as_its_word_says(name, tmp_path, monkeypatch):
         else:
             with pytest.raises(LoadFailed, match=rf"does not know the step '{name}' of {PREPROCESSOR} \(here are run"):
                 given(plant(release, "act", [(name, {})]), release)
+
+
+@pytest.mark.parametrize("listed", [name for name, word in words.listed().items() if word == "hub"])
+def test_an_empty_name_is_refused_where_lerobot_has_one(listed):
+    for release, kind, field in where(listed):
+        usual, files = release.types[kind][field], plant(release, kind, **{field: ""})
+        if usual is None:
+            given(files, release)
+            continue
+        text = f"{field} ('') in config.json, where a name is expected, such as {usual}"
+        with pytest.raises(LoadFailed, match=re.escape(text)):
+            given(files, release)
 
 
 @pytest.mark.parametrize("option", sorted(steps.HUB))

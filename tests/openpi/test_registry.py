@@ -164,6 +164,9 @@ def test_what_training_recorded_rules(run):
     (run / "offboard.json").write_text("{")
     with pytest.raises(ConfigurationError, match=r"offboard\.json is not JSON"):
         OpenPIRegistry(str(run)).checkpoints()
+    (run / "offboard.json").write_text(json.dumps({"config": "pi05_positronic_lowmem"}))
+    with pytest.raises(ConfigurationError, match=r"there is no field 'config' in .*; did you mean config_name\?"):
+        OpenPIRegistry(str(run)).checkpoints()
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ API = {
         " Trainer"
         " BadObservation BadParameter ConfigurationError InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound"
         " OffboardError PolicyFailed ExchangeRecord Observer",
-        "offboard_core.checkpoints": "is_lfs_pointer numbered_folders read_record stamps still_written write_record",
+        "offboard_core.checkpoints": "check_record is_lfs_pointer numbered_folders read_record stamps still_written"
+        " write_record",
         "offboard_core.checkpoints.remote": "RemoteFile RemoteFolder fetch is_url open_folder",
         "offboard_core.codecs": "CONVENTIONS ActionHorizon ActionSplit ActionTiming ActionVector LetterboxImage Native"
         " NativeOptions Rename Rotation StateVector TaskText action_field action_shape binarize canonical_field"

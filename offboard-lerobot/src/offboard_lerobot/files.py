@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from offboard_client.errors import ConfigurationError
+from offboard_core.checkpoints import check_record
 from offboard_core.types import Checkpoint, Field
 
 from .adapters import ADAPTED, ADAPTER, Adapter, read_adapter
@@ -154,12 +156,21 @@ def read(place: Place) -> Files:
         inputs=as_sent(features(config["input_features"]), steps.get(PREPROCESSOR, [])),
         outputs=features(config["output_features"]),
         steps=steps,
-        recorded={} if recorded is None else read_json(recorded, RECORDED),
+        recorded={} if recorded is None else _recorded(recorded),
         weights=names,
         tensors={} if adapter else tensors,
         adapter=adapter,
         trained=read_json(place, TRAINED) if told else None,
     )
+
+
+def _recorded(place: Place) -> dict[str, Any]:
+    record = read_json(place, RECORDED)
+    try:
+        check_record(record)
+    except ConfigurationError as error:
+        raise Unfit(*error.text.rsplit(". ", 1)) from None
+    return record
 
 
 def _check_kind(place: Place) -> None:

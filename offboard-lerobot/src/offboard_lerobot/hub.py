@@ -12,6 +12,14 @@ _LONGEST = 1024
 _REVISION = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", re.ASCII)
 
 
+def wrong(value: object, usual: object, local: bool) -> str | None:
+    """What is wrong with the name in a config's field; None: nothing. ``usual``: LeRobot's own."""
+    if not value:
+        return f"where a name is expected, such as {usual}" if usual and value == "" else None
+    why = why_not(value, local)
+    return why and f"which {why}"
+
+
 def why_not(name: object, local: bool) -> str | None:
     """Why a load would not find what is named so on this machine; None: it is there.
 

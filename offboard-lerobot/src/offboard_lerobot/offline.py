@@ -11,6 +11,7 @@ import importlib
 import sys
 import threading
 from collections.abc import Generator, Iterator
+from traceback import walk_tb
 from typing import Any
 
 from offboard_client.errors import told as told_of
@@ -19,6 +20,8 @@ from .hub import fetch_it
 
 _LOADING = threading.local()
 _SETTING = threading.Lock()
+#: What makes something of files of the Hub, by a ``from_pretrained``.
+_MAKERS = ("diffusers", "transformers")
 #: Files that an error names: more than one tokenizer looks for.
 _MOST = 12
 
@@ -47,10 +50,10 @@ class Absent:
         self._seen.append((error, repository, file, revision))
 
     def of(self, error: BaseException) -> str | None:
-        """Of which file ``error`` tells, or may; and what to type. None: nothing was looked for in vain."""
+        """Of which file ``error`` tells, or may; and what to type. None: it tells of something else."""
         chain = [*_chain(error)]
         told = [seen for seen in self._seen if any(seen[0] is each for each in chain)]
-        if not self._seen:
+        if not self._seen or not (told or any(map(_is_of_files, chain))):
             return None
         _, repository, _, revision = (told or self._seen)[-1]
         names = dict.fromkeys(file for _, of, file, _ in reversed(told or self._seen) if of == repository)
@@ -64,6 +67,15 @@ class Absent:
     def forget(self) -> None:
         """Let go of the errors, and of all that they hold."""
         self._seen.clear()
+
+
+def _is_of_files(error: BaseException) -> bool:
+    """Whether it was raised where something is made of what the Hub has: an optional file may be what was missing."""
+    frames = (frame for frame, _ in walk_tb(error.__traceback__))
+    return any(
+        frame.f_code.co_name == "from_pretrained" and frame.f_globals.get("__name__", "").partition(".")[0] in _MAKERS
+        for frame in frames
+    )
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

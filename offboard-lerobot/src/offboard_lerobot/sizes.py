@@ -26,12 +26,30 @@ _NONE = ("eval_seed", "image_max_pixels", "image_min_pixels", "inference_seed")
 _PIXELS = 2**26
 
 
+#: Word → from where to where its fields go, and what they say: a load does as much, and so may every inference.
+_RANGES: Mapping[str, tuple[int, int, str]] = {
+    "default": (1, 1000, "a number of steps in which noise becomes an action"),
+    "filled": (0, 16, "a number of cameras"),
+}
+#: Fields with the sides of a picture.
+_SIDES = re.compile(r"(^|_)(crop|images?|imgs|resize|resolution)(_|$)")
+
+
 def refused(files: Files) -> Iterator[str]:
     """What is said, and cannot be."""
     shapes = [cast("list[int]", of["shape"]) for name, of in files.tensors.items() if name != "__metadata__"]
     axis = max((length for shape in shapes for length in shape), default=0)
     for name, value in files.config.items():
-        if type(value) is not int or name in _NONE or word_of(files.type, name) in (None, "training"):
+        word = word_of(files.type, name)
+        if word in (None, "training") or name in _NONE:
+            continue
+        if why := _no_picture(name, value):
+            yield f"{name} ({value!r:.80}) in {CONFIG}: {why}"
+        if type(value) is not int:
+            continue
+        least, most, what = _RANGES.get(word, (value, value, ""))
+        if not least <= value <= most:
+            yield f"{name} ({value!r:.40}) in {CONFIG}, where {what} is expected, from {least} to {most:,}"
             continue
         if value > max(_ANY, axis):
             yield f"{name} ({value!r:.40}) in {CONFIG}, and no axis of its weights is longer than {axis}. {_DO}"
@@ -42,6 +60,17 @@ def refused(files: Files) -> Iterator[str]:
             numbers = math.prod(feature["shape"])
             if numbers > (_PIXELS if feature["type"] == "VISUAL" else max(_ANY, axis)):
                 yield f"that {name} has {feature['shape']} numbers in {CONFIG}: nothing observes or plays so many"
+
+
+def _no_picture(name: str, value: Any) -> str | None:
+    if not _SIDES.search(name) or not isinstance(value, list) or not value:
+        return None
+    sides = cast("list[Any]", value)
+    if all(isinstance(side, str) for side in sides):  # names of cameras
+        return None
+    if not all(type(side) is int and side > 0 for side in sides):
+        return "the sides of a picture are whole numbers from 1 on"
+    return "no picture has so many pixels" if 3 * math.prod(sides) > _PIXELS else None
 
 
 _DO = "Take the config that was saved with these weights"

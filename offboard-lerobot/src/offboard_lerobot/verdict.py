@@ -95,8 +95,8 @@ def given(files: Files, here: Release, there: str) -> Files:
     if foreign := list(_foreign(files, here)):
         raise LoadFailed(
             f"{files.location} was written by {_writer(files)}, this is LeRobot {there}, which does not "
-            f"know {', '.join(foreign)}. Train it with LeRobot {there}, or, if nothing that it computes depends on "
-            "that, take it out of the file"
+            f"know {', '.join(foreign)}. {_other(files, here)}Train it with LeRobot {there}, or, if nothing that it "
+            "computes depends on that, take it out of the file"
         )
     _check_said(files, here)
     if files.adapter is not None:
@@ -118,6 +118,13 @@ def given(files: Files, here: Release, there: str) -> Files:
         }
     listed = {name: [_plain(step, here) for step in each if _is_run(step)] for name, each in files.steps.items()}
     return replace(files, config=config, steps=listed)
+
+
+def _other(files: Files, here: Release) -> str:
+    """What the other release does not know, either, of what it is to be served with."""
+    other = next((each for each in releases() if each.name != here.name and files.type in each.types), here)
+    foreign = [] if other is here else [what.partition(" (here are")[0] for what in _foreign(files, other)]
+    return f"LeRobot {other.name} does not know {', '.join(foreign)}. " if foreign else ""
 
 
 def _check_said(files: Files, here: Release) -> None:
@@ -202,8 +209,8 @@ def _refused(files: Files, here: Release) -> Iterator[str]:
         word = word_of(files.type, name)
         if word == "refused" and not _is_honoured(name, value, here):
             yield f"{name} ({value!r:.40}) in {CONFIG}: {REFUSED[name].why}. {REFUSED[name].do}"
-        if word == "hub" and not _is_neutral(value) and (why := hub.why_not(value, local)):
-            yield f"{name} ({value!r:.80}) in {CONFIG}, which {why}"
+        if word == "hub" and (why := hub.wrong(value, here.types.get(files.type, {}).get(name), local)):
+            yield f"{name} ({value!r:.80}) in {CONFIG}, {why}"
     for name in NAMED.get(files.type, ()):
         if why := hub.why_not(name, local):
             yield f"that it is a {files.type}, for which LeRobot reads {name}, which {why}"

@@ -32,8 +32,8 @@ WORDS: Mapping[str, str] = {
     "described": "says what is read and answered: it becomes the handshake's `observation` and `action`",
     "announced": "goes to LeRobot, and into the handshake under its own name for the robots to act upon; "
     "`n_action_steps` of pi0_fast is refused where it is not its `chunk_size`",
-    "default": "what a session that does not say `num_inference_steps` gets",
-    "filled": "LeRobot fills these cameras itself: no robot is asked for them, the codec does not list them",
+    "default": "what a session that does not say `num_inference_steps` gets: 1 to 1000",
+    "filled": "LeRobot fills these cameras itself (0 to 16): no robot is asked for them, the codec does not list them",
     "device": "the machine that trained it; here `--lerobot.device` says which",
     "on CUDA": "mixed precision, on a CUDA device and as LeRobot does it; none elsewhere, as there",
     "hub": "names what lies on the Hub: a local folder (of a local checkpoint), or in the Hub's cache on this machine; "

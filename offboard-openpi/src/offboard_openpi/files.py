@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from offboard_client.errors import ConfigurationError
-from offboard_core.checkpoints import is_lfs_pointer, still_written
+from offboard_core.checkpoints import check_record, is_lfs_pointer, still_written
 
 PARAMS = "params/_METADATA"
 WEIGHTS = "model.safetensors"
@@ -26,8 +26,8 @@ TRAIN_STATE = "train_state/"
 #: What offboard itself knows about a checkpoint; see ``docs/how-to/serve-openpi.md``.
 RECORDED = "offboard.json"
 
-#: The safetensors format's own bound on its JSON header.
-_LONGEST_HEADER = 100_000_000
+#: Bytes of a safetensors header, of which the largest models have 5 MB; what it is read into takes 25 times as much.
+_LONGEST_HEADER = 16 * 2**20
 #: Bytes of an ``offboard.json``, and files and folders of a step: far more than anybody writes.
 LONGEST_RECORD = 2**20
 _MOST_FILES = 100_000
@@ -167,6 +167,10 @@ def read_record(content: bytes, where: str) -> dict[str, Any]:
         raise BadRecord(f"{where} is not JSON: {error}") from None
     if not isinstance(record, dict):
         raise BadRecord(f"{where} holds no map")
+    try:
+        check_record(cast("dict[str, Any]", record), "config_name")
+    except ConfigurationError as error:
+        raise BadRecord(f"{where}: {error.text}") from None
     return cast("dict[str, Any]", record)
 
 

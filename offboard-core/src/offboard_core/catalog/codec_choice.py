@@ -10,14 +10,17 @@ from typing import Any, Literal
 
 from offboard_client.errors import BadParameter, ConfigurationError
 from offboard_client.plugins import build, describe
+from offboard_client.wire import RESERVED_NAMES
 
 from ..codecs import rate
 from ..plugins import CODEC, CodecEntry, Offer, Plugins
-from ..types import Checkpoint
+from ..types import Checkpoint, CodecMeta
 from .resolved_codec import ResolvedCodec
 
 #: How many codecs with different options one source keeps; codecs are pure, so a dropped one is made again.
 _KEPT = 64
+#: Characters of a name that is declared.
+_LONGEST_NAME = 256
 
 
 class CodecChoice:
@@ -103,6 +106,7 @@ class CodecChoice:
                 given["fps"] = recorded
         options = build(declared, given, where, ConfigurationError)
         resolved = ResolvedCodec(offer.make(options, checkpoint), offer.name, source, options)
+        _check_names(where, resolved.meta)
         made = resolved.meta.action_fps
         if made is not None:
             _check_rate(f"{where} makes actions at a rate that no client plays", made)
@@ -132,6 +136,20 @@ class CodecChoice:
                 "its offboard.json says; leave --codec away, or correct offboard.json"
             )
         return offer, "checkpoint"
+
+
+def _check_names(where: str, meta: CodecMeta) -> None:
+    """What is declared can be sent by its name. Raises ConfigurationError."""
+    for name in (*meta.observation, *meta.action):
+        if name in RESERVED_NAMES:
+            why = "which in an observation says something else (section 7 of the protocol)"
+        elif len(name) > _LONGEST_NAME or not name.isprintable():
+            why = f"and a name is printable text of at most {_LONGEST_NAME} characters"
+        else:
+            continue
+        raise ConfigurationError(
+            f"{where} declares {name!r:.80}, {why}: choose another codec, or rename it where the model's names are"
+        )
 
 
 def _key(checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> tuple[str, str]:

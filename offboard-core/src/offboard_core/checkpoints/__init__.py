@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .record import read_record, write_record
+from .record import check_record, read_record, write_record
 from .registries import (
     RECENTLY,
     EnrichedRegistry,
@@ -20,6 +20,7 @@ __all__ = [
     "RECENTLY",
     "EnrichedRegistry",
     "MemoryRegistry",
+    "check_record",
     "is_lfs_pointer",
     "nearby",
     "not_there",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from offboard_client.errors import ConfigurationError
+from offboard_client.errors import ConfigurationError, unknown
 
 #: The file's name.
 RECORD = "offboard.json"
@@ -25,6 +25,16 @@ def read_record(folder: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise ConfigurationError(f"{path} holds no map")
     return record  # pyright: ignore[reportUnknownVariableType]
+
+
+def check_record(record: Mapping[str, Any], *more: str) -> None:
+    """That all that is recorded is read: the codec, its rate, and what a vendor reads ``more``.
+
+    Raises ConfigurationError naming what nobody reads, and the nearest that somebody does.
+    """
+    for name in record:
+        if name not in (known := ("codec", "action_fps", *more)):
+            raise ConfigurationError(f"{unknown('field', name, known, f'in {RECORD}')}. Correct it, or take it out")
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from ..cache import cache_folder
 from ..plugins import EnvironmentEntry, Offer
 from .lists import read_list
 
-_RECORD = ".offboard-environment.json"
+_RECORD, _HOLDS = ".offboard-environment.json", "holds"
 #: What ends the names of what is being made, and of what keeps others from making it, too.
 PART, _LOCK = ".part", ".lock"
 
@@ -51,13 +51,20 @@ def interpreter(place: Path) -> Path:
 
 
 def made(place: Path) -> Made | None:
-    """What is at ``place``; None where there is no whole environment whose Python is still there."""
+    """What is at ``place``; None where there is no whole environment whose Python and packages are still there."""
     try:
         record = json.loads((place / _RECORD).read_bytes())
+        if not set(record.get(_HOLDS, ())) <= _held(place):
+            return None
         found = Made(**{name: kind(record[name]) for name, kind in _FIELDS.items()})
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return found if os.access(interpreter(place), os.X_OK) else None
+
+
+def _held(place: Path) -> set[str]:
+    """The names of all modules and packages there."""
+    return {path.name for path in place.glob("lib/python*/site-packages/*")}
 
 
 _FIELDS: dict[str, Any] = {"python": str, "packages": int, "size": int, "made": str}
@@ -66,7 +73,7 @@ _FIELDS: dict[str, Any] = {"python": str, "packages": int, "size": int, "made": 
 def write_record(place: Path, what: Made) -> None:
     """What makes a folder an environment: written last."""
     with (place / _RECORD).open("w", encoding="utf-8") as file:
-        json.dump(asdict(what), file)
+        json.dump({**asdict(what), _HOLDS: sorted(_held(place))}, file)
         file.flush()
         os.fsync(file.fileno())
 
