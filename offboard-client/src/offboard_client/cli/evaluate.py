@@ -29,7 +29,7 @@ from ..plugins import UsageError
 from ..robots import Robot, Task, connected
 from ..terminal import Line, emit_table, note, peek, say, tell, terminable
 from .evaluate_judge import ask_judgement, ask_ready, require_person
-from .evaluate_options import ALL, EvaluateOptions, ServersModels, as_conditions, in_front
+from .evaluate_options import ALL, EvaluateOptions, ServersModels, as_conditions, in_front, write_whole
 from .evaluate_page import TrialPage, trial_page
 from .evaluate_watch import Progress, Recordings, Unnamed, masked, nobody
 from .limit_options import require_limits
@@ -124,7 +124,7 @@ class _Command:
                     "in another folder"
                 )
             return
-        _replace(path, json.dumps(now, indent=1))
+        write_whole(path, json.dumps(now, indent=1))
 
     def _models(self) -> list[str]:
         named = [name.strip() for name in self.options.models.split(",") if name.strip()]
@@ -269,7 +269,7 @@ class _Command:
         )  # fmt: skip
         texts = {"md": as_markdown, "json": as_json, "csv": as_csv, "html": as_html}
         for suffix, write in texts.items():
-            _replace(self.folder / f"{REPORT}.{suffix}", write(report))
+            write_whole(self.folder / f"{REPORT}.{suffix}", write(report))
         if self.policy.json:
             say(as_json(report).replace("\n", ""))
         else:
@@ -293,13 +293,3 @@ class _Command:
             "task": self.options.task or "the robot's own", "seconds of a trial": f"{self.options.seconds:g}",
             "answers become": self.options.playing.chunks,
         }  # fmt: skip
-
-
-def _replace(path: Path, text: str) -> None:
-    """As a whole, or not at all."""
-    rest = path.with_name(path.name + ".new")
-    try:
-        rest.write_text(text, encoding="utf-8")
-        rest.replace(path)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: it cannot be written: {error.strerror}") from error

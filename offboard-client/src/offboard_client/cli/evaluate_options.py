@@ -151,3 +151,13 @@ def in_front(arguments: Sequence[str]) -> list[str]:
             raise UsageError(f"{flag} is given twice")
         named[flag] = given
     return [*(named[flag] for flag in ("--robot", "--server") if flag in named), *rest]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """As a whole, or not at all. Raises ConfigurationError."""
+    rest = path.with_name(path.name + ".new")
+    try:
+        rest.write_text(text, encoding="utf-8")
+        rest.replace(path)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: it cannot be written: {error.strerror}") from error
