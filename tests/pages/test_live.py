@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import struct
 import threading
 from collections.abc import Iterator, Mapping
@@ -12,19 +14,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from asgi_calls import Answered, Asked
-from filmed import begin, observation, record, tick
+from filmed import begin, observation, picture, record, tick
 from offboard_client.drivers import RunLength, TimedDriver
 from offboard_client.evaluation import read_review, review_path
-from offboard_client.pages import Desk, Keeping, Live, Seen, pages_app
+from offboard_client.pages import Desk, Keeping, Live, PageServer, Seen, pages_app
 from offboard_client.play import (
     Answer,
     Bounded,
     Controls,
     EpisodeInfo,
+    Hold,
     Outcome,
     Quit,
     Report,
     Reset,
+    Resume,
     SafetyLimits,
     Sample,
     Start,
@@ -152,6 +156,10 @@ def test_to_hold_is_never_refused_and_whoever_lets_it_go_on_has_seen_the_last_ho
     assert table.do("hold", {"run": "another", "turn": -1, "holds": -1}).status == 200
     assert table.do("resume", first).status == 409
     assert table.controls.hold, "somebody else has held it since"
+    first = table.now().state
+    table.controls.post(Resume())
+    table.controls.post(Hold())
+    assert table.do("resume", first).status == 409, "it was held anew, at the terminal"
     assert table.do("resume").status == 200
     assert not table.controls.hold
     table.desk.ended(Outcome(True))
@@ -358,6 +366,34 @@ def test_a_recording_that_is_not_there_is_said_and_nothing_waits_for_it(tmp_path
     assert "is gone" in table.now().state["problem"]
     keeping.close()
     table.live.close()
+
+
+def test_browsers_that_never_take_what_they_asked_for_keep_nobody_from_holding(table: Table) -> None:
+    table.playing()
+    for camera in range(8):
+        table.seen.idled(Sample({f"image.{camera}": picture(camera, 480, 640)}, 0.0, 0.0, 1.0))
+    with PageServer(table.page.app) as server, contextlib.ExitStack() as stack:
+        thread = threading.Thread(target=server.serve, daemon=True)
+        thread.start()
+        ask = b"GET /api/now?width=640 HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
+        for _ in range(4):
+            lazy = stack.enter_context(socket.create_connection(server.address))
+            lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            lazy.sendall(ask * 100)
+        upgrade = b"GET /api/do HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+        with socket.create_connection(server.address, PATIENCE) as other:
+            other.sendall(upgrade)
+            assert other.recv(4096).startswith(b"HTTP/1.1 404"), "there is no socket here"
+        with socket.create_connection(server.address, PATIENCE) as other:
+            body = b'{"do": "hold"}'
+            said = f"host: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+            other.sendall(f"POST /api/do HTTP/1.1\r\n{said}\r\n\r\n".encode() + body)
+            assert other.recv(4096).startswith(b"HTTP/1.1 200")
+        assert table.controls.hold
+        server.stop()
+        stack.close()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
 
 
 def test_a_person_rules_over_the_task() -> None:

@@ -132,6 +132,7 @@ def test_a_trial_counts_when_somebody_has_said_what_came_of_it(table: Table) -> 
     assert table.do("submit").status == 200
     assert table.do("submit").status == 409, "once"
     assert table.done(thread) == Judgement("partial", 0.25, (), "slips")
+    assert table.ready().state()["review"]["outcome"] is None, "nothing was said of the next"
     assert table.say(note="too late") == 409
 
 
@@ -223,6 +224,8 @@ def test_a_blind_evaluation_from_its_page_to_its_report(tmp_path: Path, capsys: 
         if words:
             page.post("api/review", words=words, seen={})
         page.may("submit")
+        seen = page.now()["cameras"][0][1]
+        until(lambda: page.now()["cameras"][0][1] > 2 + seen, "it is seen while it is judged")
         page.post("api/do", do="submit")
 
     def operator(page: Operator) -> None:

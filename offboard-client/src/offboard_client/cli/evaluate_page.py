@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from ..errors import OffboardError
 from ..evaluation import Station, TrialLog, Turn, Watched
-from ..play import Controls
+from ..play import Controls, Sample
+from ..robots import Asked, Robot
 from ..terminal import note
 from .run_page import Page, PageOptions, paged
 
@@ -44,7 +47,8 @@ class TrialPage:
 
         station.ready, station.watch = expect, watched
         if judging:
-            station.attended, station.reviewed = True, self.desk.judge
+            station.attended = True
+            station.reviewed = lambda turn, by_task: self.desk.judge(turn, by_task, Look(station.robot, self.page).look)
 
     def queue(self) -> list[dict[str, Any]]:
         """All trials in order, with what came of those that count."""
@@ -56,6 +60,27 @@ class TrialPage:
             }
             for turn in self.log.plan.turns
         ]  # fmt: skip
+
+
+class Look:
+    """The robot as it stands while somebody judges, on the thread that it belongs to, and nothing is played."""
+
+    def __init__(self, robot: Robot, page: Page) -> None:
+        self._robot, self._page, self._failed = robot, page, False
+
+    def look(self) -> None:
+        """Show it. A robot that cannot be seen now is the next trial's affair."""
+        if self._failed:
+            return
+        began = perf_counter()
+        try:
+            with Asked("observe"):
+                observation = self._robot.observe()
+        except OffboardError:
+            self._failed = True
+            return
+        now = perf_counter()
+        self._page.seen.idled(Sample(observation, now, 0.0, 1000 * (now - began)))
 
 
 @contextmanager

@@ -50,12 +50,17 @@ class PageOptions:
 
 @dataclass
 class Page:
-    """The page of a run. ``observers``: what it sees by. ``url``: where it is."""
+    """The page of a run. ``url``: where it is. ``seen``: what it sees by, on a thread of its own."""
 
     url: str
     desk: Desk
     live: Live
-    observers: Sequence[RunObserver]
+    seen: Bounded
+
+    @property
+    def observers(self) -> Sequence[RunObserver]:
+        """What watches the run for it."""
+        return self.desk, self.seen
 
     def tell(self, report: Report) -> None:
         """What was said of the episodes goes into the report of the run."""
@@ -97,7 +102,7 @@ def paged(
         ):
             note(f"the page of this run is at {server.url}")
             try:
-                yield Page(server.url, desk, live, (desk, bounded))
+                yield Page(server.url, desk, live, bounded)
             finally:
                 desk.close()
                 if keeping is not None:

@@ -32,8 +32,7 @@ class TooLate(Exception):
 class Desk:
     """Thread-safe. An observer of the run, told on the thread that controls the arm where an episode begins and ends.
 
-    ``run``: a name of this run that nobody can guess. ``turn``: counts whatever begins or ends; ``holds``: how often
-    somebody has held the arm. ``closing``: whether what ends an episode keeps it: no episode is thrown away here.
+    ``run``: a name of this run that nobody can guess. ``turn``: counts whatever begins or ends.
     """
 
     #: What may be said of an episode.
@@ -52,8 +51,7 @@ class Desk:
         ``seen``: what is seen then. ``first``: the start of the first episode; the next has the next."""
         self.run = secrets.token_urlsafe(12)
         self.phase: Phase = "opening"
-        self.turn = self.holds = 0
-        self.number = 0
+        self.turn = self.number = 0
         self.outcome: Outcome | None = None
         #: What was said of each episode, by its number; of those that were thrown away nothing.
         self.said: dict[int, Review] = {}
@@ -83,7 +81,8 @@ class Desk:
             ended, start = self.outcome, self._start_of_next()
             return {
                 "scene": None if self._starts is None or start is None else self._starts.of(start),
-                "run": self.run, "phase": self.phase, "turn": self.turn, "holds": self.holds, "number": self.number,
+                "run": self.run, "phase": self.phase, "turn": self.turn, "number": self.number,
+                "holds": self._controls.holds,
                 "hold": self._controls.hold, "may": self.may(), "review": self.review.as_dict(),
                 "kept": ended is None or ended.kept, "success": None if ended is None else ended.success,
                 "failure": None if ended is None or ended.failure is None else [*ended.failure],
@@ -138,8 +137,7 @@ class Desk:
         if what not in _COMMANDS:
             raise BadParameter(unknown("command", str(what), _COMMANDS))
         if what == "hold":
-            with self._lock:
-                self.holds += 1
+            with self._lock:  # nobody lets it go on at the same moment
                 self._controls.post(Hold())
             self._told("held from the page")
             return
@@ -148,7 +146,7 @@ class Desk:
                 raise TooLate("this page is of another run: load it anew")
             if said.get("turn") != self.turn:
                 raise TooLate(f"this was about what is over: it is {self._where()} by now, and nothing was done")
-            if what in ("resume", "start") and said.get("holds") != self.holds:
+            if what in ("resume", "start") and said.get("holds") != self._controls.holds:
                 raise TooLate("somebody has held the arm since: nothing was done")
             if what not in self.may():
                 raise TooLate(f"{what} is nothing to be done while it is {self._where()}")
@@ -184,7 +182,6 @@ class Desk:
         return self._first + self.number if self.phase in ("opening", "ready", "over") else None
 
     def _resume(self, said: Mapping[str, Any]) -> None:
-        self.holds += 1
         self._controls.post(Resume())
         self._told("goes on from the page")
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..evaluation import Judgement, Turn
+from ..evaluation import Judgement, Review, Turn
 from ..play import Controls, EpisodeInfo, Stop
 from .desk import Desk, TooLate
 from .live_seen import Seen
@@ -51,8 +51,9 @@ class TrialDesk(Desk):
             self._turn, self._queue = turn, queue
             self._move("opening")
 
-    def judge(self, turn: Turn, by_task: Judgement | None) -> Judgement | None:
-        """Wait until somebody has said what came of a trial that is over. ``by_task``: what the task says, if it can.
+    def judge(self, turn: Turn, by_task: Judgement | None, look: Callable[[], None] = lambda: None) -> Judgement | None:
+        """Wait until somebody has said what came of a trial that is over. ``by_task``: what the task says, if it can;
+        ``look``: what is done meanwhile, on this thread.
 
         None: nothing came of it, for it was ended by something else than a person's judgement, or somebody leaves.
         """
@@ -64,7 +65,7 @@ class TrialDesk(Desk):
             self.turn += 1
         self._settled.clear()
         while not self._settled.wait(_LOOK):
-            pass
+            look()
         with self._lock:
             self._waits = False
         return None if self._left else self._judgement
@@ -72,6 +73,8 @@ class TrialDesk(Desk):
     def as_dict(self) -> dict[str, Any]:
         """See :meth:`.desk.Desk.as_dict`."""
         found = super().as_dict()
+        if self.phase != "playing" and self.phase != "over":  # what was said of the trial before is settled
+            found["review"] = Review().as_dict()
         if found["failure"] is not None:
             found["failure"] = [found["failure"][0], self._mask(found["failure"][1])]
         with self._lock:

@@ -78,7 +78,8 @@ class Controls:
 
     ``hold``: whether the arm is to hold still, from :class:`Hold` until :class:`Resume`. ``attended``: the
     driver's word that it looks here in each control period; elsewhere it may wait long, for an answer or a connection.
-    ``waiting``: its word that the next episode waits for :class:`Start`.
+    ``waiting``: its word that the next episode waits for :class:`Start`. ``holds``: changes with every :class:`Hold`,
+    so that whoever lets the arm go on can say which one was seen.
     ``refused``: how many commands found no place. ``stops``: seconds from each command that held the arm or ended the
     episode until the robot was told, had come back from it, and what it played had returned; of several at once, from
     the first of them.
@@ -89,6 +90,7 @@ class Controls:
         self.hold = False
         self.attended = False
         self.waiting = False
+        self.holds = 0
         self.refused = 0
         self.stops: list[float] = []
         self._clock = clock
@@ -100,6 +102,7 @@ class Controls:
         posted = self._clock()
         if isinstance(command, Hold):
             self.hold = True
+            self.holds += 1
         elif isinstance(command, Resume):
             self.hold = False
         else:

@@ -41,7 +41,7 @@ class Live {
     this.trips = el("p", { className: "quiet trips" });
     this.news = el("p", { className: "news", role: "alert", hidden: true });
     this.queue = el("ol", { className: "queue" });
-    this.queued = el("details", { className: "card", hidden: true }, el("summary", {}, "trials"), this.queue);
+    this.queued = el("details", { className: "card", hidden: true, open: matchMedia("(min-width: 761px)").matches }, el("summary", {}, "trials"), this.queue);
     this.help = el("dialog", {}, el("h2", {}, "keys"),
       el("dl", {}, ...KEYS.flatMap(([key, text]) => [el("dt", {}, key), el("dd", {}, text)])),
       el("form", { method: "dialog" }, el("button", {}, "close")));
@@ -118,7 +118,7 @@ class Live {
     this.pill.textContent = hold ? `HELD (${became})` : became;
     this.pill.className = `pill ${hold ? "held" : phase}`;
     this.rung.hidden = phase !== "playing" || !state.rung;
-    this.rung.textContent = (state.rung || "").replace("_", " ");
+    this.rung.textContent = `rung: ${(state.rung || "").replace("_", " ")}`;
     this.rung.style.backgroundColor = RUNGS[state.rung] || "";
     const l = state.latencies;
     const ms = (value) => (value === null || value === undefined ? "–" : `${value.toFixed(1)}`);
