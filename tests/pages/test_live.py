@@ -343,6 +343,7 @@ def test_what_is_said_is_kept_beside_the_recording_once_the_episode_is_over(tmp_
     table.say(1, words={"note": NASTY}, seen={}, tags={"slip": True})
     table.do("outcome", outcome="stall")
     paths[1] = recording
+    assert keeping.saved, "there is nothing to be kept yet"
     assert not review_path(recording).exists(), "it may still be thrown away"
     table.desk.ended(Outcome(stopped=True))
     until(lambda: keeping.saved, "it is kept")

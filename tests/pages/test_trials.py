@@ -133,7 +133,7 @@ def test_a_trial_counts_when_somebody_has_said_what_came_of_it(table: Table) -> 
     assert table.do("submit").status == 409, "once"
     assert table.done(thread) == Judgement("partial", 0.25, (), "slips")
     assert table.ready().state()["review"]["outcome"] is None, "nothing was said of the next"
-    assert table.say(note="too late") == 409
+    assert table.say(note="too late", seen="slips") == 409
 
 
 def test_what_the_task_says_counts_unless_a_person_says_otherwise(table: Table) -> None:
@@ -248,7 +248,9 @@ def test_a_blind_evaluation_from_its_page_to_its_report(tmp_path: Path, capsys: 
     assert came == [("annulled", None), ("partial", 0.5), ("success", None)]
     assert trials[0]["model"] == trials[1]["model"] != trials[2]["model"]
     assert heard
-    assert not any(b"model-one" in body or b"model-two" in body for body in heard)
+    for word in (b"model-one", b"model-two", b'"ms"', b"infer"):
+        assert not any(word in body for body in heard), word
+    assert any(b'"latencies":null' in body for body in heard)
     assert {path.name for path in (tmp_path / "starts").iterdir()} == {"0-exterior.png", "0-wrist.png"}
     err = capsys.readouterr().err
     assert "model-one" not in err.partition("ended")[0]
