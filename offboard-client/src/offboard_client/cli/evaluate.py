@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from .own_thread import on_own_thread
 from .run_options import Parsed, parse_with_policy
 from .run_record import run_facts
 
-LOG, REPORT, RECORDINGS, CONDITIONS, STARTS = "trials.jsonl", "report", "recordings", "conditions.json", "starts"
+LOG, REPORT, RECORDINGS, CONDITIONS = "trials.jsonl", "report", "recordings", "conditions.json"
 
 
 def run(arguments: list[str]) -> int:
@@ -196,21 +196,12 @@ class _Command:
 
         with ExitStack() as stack:
             stack.enter_context(terminable(interrupted))
-            page = stack.enter_context(self._page(evaluation)) if self.options.paged else None
+            page = stack.enter_context(trial_page(self.options, self.folder, evaluation.log, self.mask))
             for number in range(min(self.options.parallel, evaluation.left)):
                 stations.append(stack.enter_context(self._station(evaluation, number, page)))
             evaluation.run(stations)
         if evaluation.ended == "it was interrupted":
             raise KeyboardInterrupt
-
-    @contextmanager
-    def _page(self, evaluation: Evaluation) -> Generator[TrialPage, None, None]:
-        page = self.options.page
-        if page.page_starts is None:
-            page = replace(page, page_starts=self.folder / STARTS)
-        facts = {"driver": self.options.driver, "task": self.options.task}
-        with trial_page(page, evaluation.log, facts, self.mask, self.options.driver == "eval_ui") as found:
-            yield found
 
     @contextmanager
     def _station(self, evaluation: Evaluation, number: int, page: TrialPage | None) -> Generator[Station, None, None]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,14 @@ from ..evaluation import Station, TrialLog, Turn, Watched
 from ..play import Controls, Sample
 from ..robots import Asked, Robot
 from ..terminal import note
-from .run_page import Page, PageOptions, paged
+from .evaluate_options import EvaluateOptions
+from .run_page import Page, paged
 
 if TYPE_CHECKING:
     from ..pages import Seen, Starts, TrialDesk
+
+#: Where start pictures are, in the folder of the evaluation.
+STARTS = "starts"
 
 
 @dataclass
@@ -85,20 +90,27 @@ class Look:
 
 @contextmanager
 def trial_page(
-    options: PageOptions, log: TrialLog, facts: Mapping[str, Any], mask: Callable[[str], str], judging: bool
-) -> Generator[TrialPage, None, None]:
-    """Serve it, from here on. ``mask``: hides the names of models; ``judging``: as of :meth:`TrialPage.at`.
+    options: EvaluateOptions, folder: Path, log: TrialLog, mask: Callable[[str], str]
+) -> Generator[TrialPage | None, None, None]:
+    """The page of an evaluation in ``folder``, if it has one. ``mask``: hides the names of models.
 
     Raises as :func:`.run_page.paged`.
     """
+    if not options.paged:
+        yield None
+        return
     from ..pages import TrialDesk
 
-    controls = Controls()
+    page = options.page
+    if page.page_starts is None:
+        page = replace(page, page_starts=folder / STARTS)
+    controls, judging = Controls(), options.driver == "eval_ui"
     desks: list[TrialDesk] = []
 
     def desk(seen: Seen, starts: Starts | None) -> TrialDesk:
         desks.append(TrialDesk(controls, told=note, starts=starts, seen=seen, mask=mask, judging=judging))
         return desks[0]
 
-    with paged(options, desk, facts, None, blind=log.plan.blind) as page:
-        yield TrialPage(page, desks[0], controls, log)
+    facts = {"driver": options.driver, "task": options.task}
+    with paged(page, desk, facts, None, blind=log.plan.blind) as found:
+        yield TrialPage(found, desks[0], controls, log)
