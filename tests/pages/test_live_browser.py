@@ -134,6 +134,7 @@ def test_an_episode_is_driven_by_keys_and_a_space_never_presses_a_button(chromiu
     played = len(driven.arm.played)
     tab.press("s")
     assert len(driven.arm.played) == played
+    tab.until("!document.querySelector('[data-do=resume]').disabled")
     tab.press("g")
     until(lambda: len(driven.arm.played) > played, "it goes on")
     tab.type("textarea", f"{NASTY} s r 1")
@@ -141,7 +142,7 @@ def test_an_episode_is_driven_by_keys_and_a_space_never_presses_a_button(chromiu
     tab.eval("document.activeElement.blur()")
     tab.press("4")
     tab.until(f"{PHASE} === 'over: stall'")
-    until(lambda: driven.desk.said[1].note == f"{NASTY} s r 1", "the note is said")
+    until(lambda: driven.desk.said[1].note == f"{NASTY} s r 1r", "it is said, with the key that was pressed in it")
     tab.press("s")
     tab.until(f"{PHASE} === 'playing'")
     tab.press("r")

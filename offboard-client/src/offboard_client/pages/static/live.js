@@ -69,7 +69,7 @@ class Live {
         const wide = document.hidden ? 0 : this.cameras.width();
         const query = new URLSearchParams({ since: this.since, have: this.cameras.have(), width: wide });
         const answer = await ask(`api/now?${query}`, { signal: AbortSignal.timeout(PATIENCE) });
-        await this.take(await answer.arrayBuffer());
+        await this.take(await answer.arrayBuffer(), began);
         this.lost(null);
       } catch (error) {
         this.lost(error);
@@ -93,13 +93,13 @@ class Live {
     if (error && this.state) this.enable();
   }
 
-  async take(buffer) {
+  async take(buffer, began) {
     const size = new DataView(buffer).getUint32(4, true);
     const state = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, size)));
     if (this.state && this.state.run !== state.run) location.reload();
     this.since = state.upto;
     this.curves.take(state);
-    this.show(state);
+    if (!(this.done > began)) this.show(state);  // else it is from before what was just done
     await this.cameras.take(state, buffer, 8 + size);
   }
 
@@ -194,6 +194,7 @@ class Live {
       const answer = await sent("api/do", { do: what, run, turn, holds, ...more });
       const said = await answer.json();
       this.tell(said.error || null);
+      this.done = performance.now();
       if (said.phase) this.show({ ...this.state, ...said });
     } catch (error) {
       this.tell(what === "hold" ? `NOT HELD: ${error.message}` : error.message);
