@@ -22,7 +22,7 @@ from .extras import NOT_IN, lacking
 from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
 from .files import Files
 from .plugins import ADVICE, installed_plugins, is_third_party, with_plugins
-from .versions import Release, installed, releases, wrote
+from .versions import Release, installed, releases, who_wrote, wrote
 from .words import AS_BEFORE, NAMED, NO_POLICIES, OF_ANOTHER, REFUSED, REPLACED, word_of
 
 _FEATURES = ("input_features", "output_features")
@@ -94,9 +94,9 @@ def given(files: Files, here: Release, there: str) -> Files:
     _check_kind(files, here, there)
     if foreign := list(_foreign(files, here)):
         raise LoadFailed(
-            f"{files.location} was written by {_writer(files)}, this is LeRobot {there}, which does not "
-            f"know {', '.join(foreign)}. {_other(files, here)}Train it with LeRobot {there}, or, if nothing that it "
-            "computes depends on that, take it out of the file"
+            f"{files.location} was written by {who_wrote(files.config, files.steps)}, this is LeRobot {there}, "
+            f"which does not know {', '.join(foreign)}. {_other(files, here)}Train it with "
+            f"LeRobot {there}, or, if nothing that it computes depends on that, take it out of the file"
         )
     _check_said(files, here)
     if files.adapter is not None:
@@ -292,11 +292,3 @@ def _is_neutral(value: Any) -> bool:
     A number or a flag is no such thing: false may switch off what the installed version always does.
     """
     return value is None or (isinstance(value, (str, Sequence, Mapping)) and not value)
-
-
-def _writer(files: Files) -> str:
-    old, new = releases()
-    writer = wrote(files.config, files.steps)
-    if writer is new:
-        return "LeRobot 0.6 or newer"
-    return "LeRobot 0.4 or 0.5" if writer is old else "another version of LeRobot"

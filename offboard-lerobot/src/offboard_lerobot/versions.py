@@ -86,6 +86,15 @@ def wrote(config: Mapping[str, Any], steps: Mapping[str, Sequence[Mapping[str, A
     return next((release for release in releases() if {release.name} == found), None)
 
 
+def who_wrote(config: Mapping[str, Any], steps: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Who wrote a checkpoint, for people."""
+    old, new = releases()
+    release = wrote(config, steps)
+    if release is new:
+        return "LeRobot 0.6 or newer"
+    return "LeRobot 0.4 or 0.5" if release is old else "another version of LeRobot"
+
+
 def _names_of(
     release: Release, config: Mapping[str, Any], steps: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> Iterator[str]:
