@@ -285,6 +285,23 @@ def test_an_arm_that_is_read_beyond_its_range_is_sent_nothing(make: Callable[...
         assert robot._bus.at["gripper"] == 60.0
 
 
+def test_after_a_stop_it_goes_on_from_where_the_command_was_checked(make: Callable[..., Robot]) -> None:
+    """And not from where it was observed: a stopped arm may go on, sag or be pushed until the answer is there."""
+    robot: Any = make()
+    with connected(robot):
+        seen = robot.observe()
+        robot.apply({"target_motors": seen["motors"] + np.array([0, 0, 0, 0, 0, 5.0])}, robot.control_period)
+        robot.stop()
+        robot.observe()
+        robot._bus.at |= {"shoulder_pan": 35.0, "gripper": 60.0}  # something is between its jaws
+        start, sent = robot.state(), []
+        send = robot._device.send_action
+        robot._device.send_action = lambda action: (sent.append(dict(action)), send(action))[1]
+        robot.apply({"target_joints": start["robot_state.q"]}, 3 * robot.control_period, start)
+        assert [each["shoulder_pan.pos"] for each in sent] == pytest.approx([35.0] * 3)
+        assert [each["gripper.pos"] for each in sent] == pytest.approx([65.0] * 3), "it goes on to press it"
+
+
 def test_its_flags_are_lerobots(plugin: Path, tmp_path: Path) -> None:
     write_calibration(tmp_path)
     shown = in_process(

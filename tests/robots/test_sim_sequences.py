@@ -28,7 +28,8 @@ class Recorder(SimRobot):
     def __init__(self) -> None:
         self.episodes: list[dict[float, Array]] = []
         super().__init__()
-        self._renderer = cast("Any", SimpleNamespace(render=lambda data, name: None))
+        picture = np.zeros(self.spec.measures["image.wrist"].shape, np.uint8)
+        self._renderer = cast("Any", SimpleNamespace(render=lambda data, name: picture))
 
     def reset(self, seed: int) -> None:
         self.episodes.append({})

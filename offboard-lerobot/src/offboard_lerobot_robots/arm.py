@@ -61,6 +61,8 @@ class Arm(Robot):
         self._stopped = threading.Event()
         self._grid = ControlGrid(self.control_period, self._stopped.wait)
         self._sent: Vector | None = None
+        # What the gripper was sent before a stop.
+        self._pressed: Vector | None = None
         # The last reading: what whoever checks commands was given.
         self._seen: Vector | None = None
         self._connected = False
@@ -98,9 +100,8 @@ class Arm(Robot):
         seen = self._read(self._device.get_observation)
         measured = self._measured([seen.get(f"{name}.pos") for name in self._units.names])
         if self._stopped.is_set() and self._sent is not None:
-            # It goes on from where it is now; but a gripper that holds something goes on to press it.
-            n = self._units.joints
-            self._sent = np.concatenate([self._standing()[:n], self._sent[n:]])
+            # It goes on from where it is by then; but a gripper that holds something goes on to press it.
+            self._sent, self._pressed = None, self._sent[self._units.joints :]
         self._stopped.clear()
         return measured | {f"image.{name}": self._picture(name, seen) for name in self._cameras}
 
@@ -115,7 +116,9 @@ class Arm(Robot):
             return
         checked = self.checked(action)
         if checked and self._sent is None:
-            self._sent = self._standing(None if start is None else start[MOTORS])
+            stands = self._standing(None if start is None else start[MOTORS])
+            pressed, self._pressed = self._pressed, None
+            self._sent = stands if pressed is None else np.concatenate([stands[: self._units.joints], pressed])
         goal, begin = self._goal(checked), self._sent
         periods = round(seconds / self.control_period)
         for period in range(1, periods + 1):

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from ..play import ENDS, Controls, GiveBack, Instruct, Quit, Reset, Start, Stop, TakeOver
-from ..robots import STOPPING, Asked, Robot, not_back
+from ..robots import STOPPING, Asked, Robot, not_back, observed
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class Attention:
     def observe(self) -> dict[str, Any]:
         """The robot's observation, after which it plays again."""
         self._renew()
-        return self._robot.observe()
+        return observed(self._robot)
 
     def ended(self) -> bool:
         """Whether somebody has ended the episode."""

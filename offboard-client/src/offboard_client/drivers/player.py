@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import DeadlineExceeded, InferTimeout, OffboardError, PolicyFailed, RobotFailed, ServerChanged
 from ..play import LOSSES, Command, Exchange, Guard, HoldStill, Ladder, PolicyStream, Rung, hold, lay_out
-from ..robots import Asked, Robot, Task, Vector, truth
+from ..robots import Asked, Robot, Task, Vector, measured, truth
 from .attention import Attention
 from .filming import Filming
 from .freshness import Freshness
@@ -225,8 +225,7 @@ class Player:
     def _measured(self) -> Mapping[str, Any]:
         if not self._realtime and not self._attention.led:
             return self._observation
-        with Asked("state"):
-            return self._robot.state()
+        return measured(self._robot)
 
     def _move(self, limit: float) -> bool:
         """Play one command. False where the policy has ended the episode."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import OffboardError
 from ..play import Sample
-from ..robots import Asked, Robot
+from ..robots import Asked, Robot, observed
 from .telling import Audience
 
 log = logging.getLogger(__name__)
@@ -43,9 +43,8 @@ class Sampling:
         if self.every == math.inf or at < self._next - _SAME_TIME or not self._in_time():
             return
         began = self._clock()
-        with Asked("observe"):
-            # By the robot itself: who was told to stop meanwhile has not been asked to go on.
-            observation = self._robot.observe()
+        # By the robot itself: who was told to stop meanwhile has not been asked to go on.
+        observation = observed(self._robot)
         self.saw(observation, at, seconds, self._clock(), began, asked=False)
 
     def saw(
@@ -89,8 +88,7 @@ class Idling:
         if self._every == math.inf or self._failed or began < self._next:
             return
         try:
-            with Asked("observe"):
-                observation = self._robot.observe()
+            observation = observed(self._robot)
             with Asked("taken"):
                 taken: dict[str, float] = dict(getattr(self._robot, "taken", {}))
         except OffboardError as error:

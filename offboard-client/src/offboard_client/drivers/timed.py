@@ -31,7 +31,7 @@ from ..play import (
     SafetyLimits,
     read_place,
 )
-from ..robots import Asked, Robot, Task, Vector, held, number, truth
+from ..robots import Asked, Robot, Task, Vector, held, measured, number, truth
 from .attention import Attention
 from .player import Player
 from .playing import Playing
@@ -220,5 +220,4 @@ class TimedDriver:
         return not self._attention.lost()
 
     def _measured(self) -> Mapping[str, Any]:
-        with Asked("state"):
-            return self._robot.state()
+        return measured(self._robot)

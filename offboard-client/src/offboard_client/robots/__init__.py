@@ -7,6 +7,7 @@ from .calls import STOPPING, Asked, apply, connected, held, not_back
 from .dry import DryRobot, DryTask
 from .entries import GROUP, RobotEntry, Unjudged, choose_robot, list_robots, make_robot, make_task
 from .grid import ControlGrid
+from .measured import measured, observed
 from .names import RULES
 from .poses import Vector, closure, distance, mean_pose, pose, poses, twists, vector
 from .spec import Channel, RobotSpec, check_period
@@ -47,9 +48,11 @@ __all__ = [
     "held",
     "list_robots",
     "make_robot",
+    "measured",
     "make_task",
     "mean_pose",
     "not_back",
+    "observed",
     "number",
     "pose",
     "poses",
