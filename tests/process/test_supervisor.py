@@ -113,7 +113,7 @@ def test_while_it_is_restarted_whoever_asks_is_told_so_at_once(kept):
     one.answers.clear()
     one.kill()
     until(lambda: len(one.children) == 2 and one.children[1].last_line == "it runs", "the next one runs")
-    plight = "vendor is being restarted (attempt 1 of 2); it says: it runs"
+    plight = "vendor is being restarted (attempt 1 of 2), for it was killed by SIGKILL; it says: it runs"
     assert supervisor.health() == Health("recovering", plight)
     with pytest.raises(PolicyFailed) as caught:
         supervisor.check_ready()
@@ -130,6 +130,8 @@ def test_nobody_waits_for_a_start_that_does_not_return(kept):
     one.may_start.clear()
     one.kill()
     until(lambda: "attempt" in supervisor.health().reason, "it is restarted")
+    ended = "vendor is being restarted (attempt 1 of 2), for it was killed by SIGKILL; its log ended with: it runs"
+    assert supervisor.health().reason == ended
     with pytest.raises(PolicyFailed, match="try again later"):
         supervisor.check_ready()
     one.may_start.set()

@@ -67,6 +67,9 @@ class Supervisor:
         self._up = self._closed = False
         self._failures = 0
         self._doing = _RESTARTED
+        #: How the last one ended by itself.
+        self._how: str | None = None
+        self._stopped: Child | None = None
         self._lost: str | None = None
         self._thread: threading.Thread | None = None
 
@@ -130,6 +133,7 @@ class Supervisor:
         """Stop a child that hangs; the thread starts the next one."""
         with self._lock:
             child, self._up = self._child, False
+            self._stopped = child
         if child is not None:
             child.stop()
 
@@ -163,8 +167,15 @@ class Supervisor:
 
     def _restarting(self) -> str:
         child = self._child
-        said = f"; it says: {child.last_line}" if child is not None and child.last_line else ""
-        return f"{self._name} is {self._doing}{said}"
+        said, how = f"{self._name} is {self._doing}", self._how
+        if how is None and child is not None and not child.running and child is not self._stopped:
+            how = child.how()  # the thread that watches it has not seen that yet
+        if how is not None:
+            said += f", for it {how}"
+        if child is not None and child.last_line:
+            # Of one that has ended it is no cause by itself: it may have been killed in the middle of anything.
+            said += f"; {'it says' if child.running else 'its log ended with'}: {child.last_line}"
+        return said
 
     def _launch(self, report: ReportProgress) -> None:
         child = self._start()
@@ -192,6 +203,7 @@ class Supervisor:
                 log.error("%s", child.death() if not child.logged else f"{child.name} {child.how()}")
                 with self._lock:
                     self._up = False
+                    self._how = None if child is self._stopped else child.how()
                 self._let_go()
                 child.stop()
                 self._recover(child.death())
@@ -214,7 +226,7 @@ class Supervisor:
                     return
             try:
                 self._launch(lambda _: None)
-                self._doing = _RESTARTED
+                self._doing, self._how = _RESTARTED, None
                 log.warning("%s runs again", self._name)
                 return
             except OffboardError as error:

@@ -180,7 +180,12 @@ class Worker:
         if not child.wait(_END_SECONDS):
             return self._garbled(child, f"nothing more ({how})")
         why = OUT_OF_MEMORY + "; " if oom_kills() > kills else ""
-        said = self._supervisor.health().reason or f"{self._name} was restarted"
+        now = self._supervisor.health()
+        if now.state == "failed":
+            said = now.reason
+        else:
+            last = f"its log ended with: {child.last_line}; " if child.last_line else ""
+            said = f"{last}it {'is being' if now.state == 'recovering' else 'was'} restarted"
         return PolicyFailed(f"{self._name} {child.how()} in mid-call; {why}{said}; try again later")
 
     def _garbled(self, child: Child | None, what: str) -> OffboardError:
