@@ -23,9 +23,11 @@ def runs(python, code):
     return subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_it_is_made_once_and_used_again_without_uv_and_network(described, packages, cache, monkeypatch):
+def test_it_is_made_once_and_used_again_without_uv_and_network(described, packages, cache, monkeypatch, caplog):
     said = []
+    caplog.set_level("INFO")
     python = make(described.offer, said.append)
+    assert "pebble==" not in caplog.text, "a line for each package, which looks like a failure where one is tried anew"
     assert runs(python, "import pebble; print(pebble.VERSION)") == "1.0"
     assert python.parent.parent == place_of(described.offer)
     assert said[0].startswith(f"making the environment rocks-1.0: looking for a Python {HERE}")
@@ -357,7 +359,7 @@ class TestCommand:
 
 
 def test_no_secret_is_told(described, monkeypatch, caplog):
-    caplog.set_level("INFO")
+    caplog.set_level("DEBUG")
     with index(status=403, pebble=wheel("pebble")) as packages:
         monkeypatch.setenv("UV_DEFAULT_INDEX", packages.url.replace("://", "://me:hunter2@"))
         monkeypatch.setenv("UV_INDEX", packages.url.replace("/simple", "/other/simple?token=swordfish"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import shutil
@@ -123,6 +124,7 @@ class Uv:
             env=self._env,
             pass_fds=[self._lock],
             redact=without_secrets,
+            level=logging.DEBUG,  # a line for each package, and what is tried first and fails; errors quote its end
         ) as child:
             before, seen, since = self.written, ("", 0), time.monotonic()
             while child.running:

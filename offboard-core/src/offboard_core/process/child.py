@@ -51,7 +51,8 @@ class Child:
     It gets the few variables of this environment that any program needs, those that ``inherit`` names (``HF_HOME``,
     ``JAX_*``), and ``env``. A secret is inherited only by its whole name: the server's token is none of a vendor's
     business. ``pass_fds``: descriptors that it gets under the same numbers. ``redact``: makes of a line that it wrote
-    the one that is kept and logged. Starts at once; raises LoadFailed if it cannot. Thread-safe.
+    the one that is kept and logged. ``level``: at which its lines are logged. Starts at once; raises LoadFailed if it
+    cannot. Thread-safe.
     """
 
     def __init__(
@@ -65,8 +66,9 @@ class Child:
         grace: float = 3.0,
         pass_fds: Sequence[int] = (),
         redact: Callable[[str], str] = str,
+        level: int = logging.INFO,
     ) -> None:
-        self.name, self._redact = name, redact
+        self.name, self._redact, self._level = name, redact, level
         self.command = list(command)
         self._grace = grace
         self._lines: deque[str] = deque(maxlen=_LINES)
@@ -142,7 +144,7 @@ class Child:
     @property
     def logged(self) -> bool:
         """Whether its log is in this program's, line by line."""
-        return log.isEnabledFor(logging.INFO)
+        return log.isEnabledFor(self._level)
 
     def death(self) -> str:
         """How it ended, with the end of its log, for an error."""
@@ -245,7 +247,8 @@ class Child:
 
     def _tell_unlogged(self) -> None:
         if self._unlogged:
-            log.info("%s: … and %s, which came too quickly to be logged", self.name, counted(self._unlogged, "line"))
+            more = counted(self._unlogged, "line")
+            log.log(self._level, "%s: … and %s, which came too quickly to be logged", self.name, more)
             self._unlogged = 0
 
     def _keep(self, line: bytes, *, logged: bool = True) -> None:
@@ -253,7 +256,7 @@ class Child:
         if text := self._redact(text):
             self._lines.append(text)
             if logged:
-                log.info("%s: %s", self.name, text)
+                log.log(self._level, "%s: %s", self.name, text)
 
 
 _unshared: weakref.WeakSet[socket.socket] = weakref.WeakSet()
