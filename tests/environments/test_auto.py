@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 import pytest
 from installed import with_lerobot
 from lerobot_checkpoints import write_files
-from offboard_client.errors import LoadFailed
+from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.catalog import from_flags, read_models
 from offboard_core.environments import made, place_of
 from offboard_core.plugins import ENVIRONMENT, Plugins
@@ -40,10 +40,10 @@ def chosen(described):
 
             def check(self, checkpoint):
                 if checkpoint.id != "new":
-                    raise LoadFailed(f"{{checkpoint.id}} does not fit")
+                    raise LoadFailed(f"{{checkpoint.id}} does not fit", permanent=checkpoint.id == "bare")
 
             def environment(self, checkpoint):
-                return {{"old": "pebbles-1.0", "strange": "pebbles-9"}}.get(checkpoint.id)
+                return {{"old": "pebbles-1.0", "bare": "pebbles-1.0", "strange": "pebbles-9"}}.get(checkpoint.id)
 
         class Registry(ModelRegistry):
             def __init__(self, location):
@@ -70,7 +70,7 @@ def chosen(described):
             )
         """,
     )
-    for name in ("new", "old", "odd", "strange"):
+    for name in ("new", "old", "odd", "strange", "bare"):
         (described.folder / "runs" / name).mkdir(parents=True)
     return described
 
@@ -124,8 +124,20 @@ def test_auto_makes_it_and_then_it_is_taken_without_being_asked(chosen, packages
         caplog.clear()
         with pytest.raises(LoadFailed, match=f"the environment of {place}"):
             load(one)
-        assert "old is served in the environment pebbles-1.0, for it does not fit what is installed" in caplog.text
+        where = chosen.folder / "runs" / "old"
+        why = "for it does not fit what is installed here"
+        assert f"old ({where}) is served in the environment pebbles-1.0, {why}" in caplog.text
         assert made(place) is not None
+    with pytest.raises(LoadFailed, match=f"the environment of {place}"):
+        load(source(chosen, "bare"))
+    assert "is served in the environment pebbles-1.0, for what loads it is not installed here" in caplog.text
+
+
+def test_auto_is_among_what_may_be_asked_for(chosen):
+    with pytest.raises(
+        ConfigurationError, match=r"no environment 'Auto'; did you mean auto\? there are: auto, pebbles-"
+    ):
+        source(chosen, "old", env="Auto")
 
 
 def test_an_environment_by_name_is_not_held_against_what_is_installed_here(chosen):
@@ -205,5 +217,5 @@ class TestLeRobot:
 
 
 def test_python_and_auto_say_the_same():
-    done = offboard("serve", "--vendor", "lerobot", "--checkpoints-dir", ".", "--env", "auto", "--python", "python")
+    done = offboard("serve", "--vendor", "lerobot", "--checkpoints-dir", ".", "--env", "auto", "--python", "/none")
     assert "python is given and env is auto" in done.stderr

@@ -1,6 +1,7 @@
 """Policy types of third parties' packages, which LeRobot's own discovery finds where they are installed."""
 
 import importlib
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 from lerobot_checkpoints import model_inputs, save_policy, write_files
 from lerobot_loop import played
 from offboard_client.errors import LoadFailed
+from offboard_core import environments
 from offboard_core.catalog import from_flags
-from offboard_core.plugins import Plugins
+from offboard_core.plugins import ENVIRONMENT, Plugins
 from offboard_core.types import ALONE, NO_CONTEXT, InferContext, Item
 from offboard_core.workers import Isolation
 from offboard_process import offboard
@@ -133,6 +135,39 @@ def test_where_it_is_not_installed_that_is_told_before_the_server_listens(tmp_pa
     assert done.returncode == 1
     assert "which is none of LeRobot's own. Install its author's package" in done.stderr
     assert not done.stdout
+
+
+def test_an_environment_may_be_given_it_and_then_serves_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("OFFBOARD_CACHE", str(tmp_path / "cache"))
+    folder = write_files(tmp_path / "m", kind="tiny")
+    offer = Plugins.discover().get(ENVIRONMENT, "lerobot-0.6")
+    place = environments.place_of(offer)
+    (place / "bin").mkdir(parents=True)
+    (place / "bin" / "python").symlink_to(sys.executable)
+    record = {"python": "3.12.1", "packages": 1, "size": 1, "made": "2026-11-27T13:00:00+00:00"}
+    (place / ".offboard-environment.json").write_text(json.dumps(record))
+    told = 'uv pip install --python "$(offboard envs make lerobot-0.6)" lerobot_policy_…'
+    for env in (None, "auto"):
+        with pytest.raises(LoadFailed, match=ABSENT) as raised:
+            source(folder, env=env).default()
+        text = raised.value.text
+        assert f"In the environment lerobot-0.6 there is none either; installed there it is served: {told}" in text
+    assert environments.added(offer) == []
+    for installed in ("torch-2.11.0", "Lerobot.policy_tiny-0.1"):
+        (place / "lib/python3.12/site-packages" / f"{installed}.dist-info").mkdir(parents=True)
+    assert environments.added(offer) == ["lerobot_policy_tiny"]
+    for env in (None, "auto"):
+        served = source(folder, env=env)
+        assert served.runs_in(served.default()) == "in the environment lerobot-0.6"
+    done = offboard("envs", OFFBOARD_CACHE=str(tmp_path / "cache"))
+    assert "installed beside its list: lerobot_policy_tiny" in " ".join(done.stdout.replace("│", " ").split())
+
+
+def test_a_slip_in_a_type_is_told_with_what_was_meant(tmp_path):
+    with pytest.raises(
+        LoadFailed, match=r"a 'actt' policy, which is none of LeRobot's own \(did you mean act\?\)\. Inst"
+    ):
+        source(write_files(tmp_path / "m", kind="actt")).default()
 
 
 def test_another_environment_may_have_it(tmp_path):

@@ -19,6 +19,7 @@ from .features import CONFIG, Incomplete
 from .files import Files, read
 from .offline import offline
 from .places import LocalPlace, Place, RemotePlace, place_of
+from .plugins import PREFIX, is_third_party
 from .reading import INDEX
 from .versions import INSTALL
 
@@ -57,6 +58,10 @@ class LeRobotLoader(CheckpointLoader):
         Raises LoadFailed for what is no whole checkpoint.
         """
         return verdict.environment(self._whole(place_of(checkpoint.location)))
+
+    def also_needs(self, checkpoint: Checkpoint) -> str | None:
+        """See :meth:`CheckpointLoader.also_needs`: of a third party's type its author's package."""
+        return PREFIX if is_third_party(self._whole(place_of(checkpoint.location)).type) else None
 
     def check(self, checkpoint: Checkpoint) -> None:
         """See :meth:`CheckpointLoader.check`."""

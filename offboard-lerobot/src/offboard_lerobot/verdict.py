@@ -13,7 +13,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any, cast
 
-from offboard_client.errors import LoadFailed
+from offboard_client.errors import LoadFailed, nearest
 from offboard_core.checkpoints.remote import is_url
 
 from . import fast, groot, hub, molmoact2, sizes, steps, values
@@ -37,13 +37,14 @@ def understood(files: Files, *, loading: bool = True) -> Files:
 
     ``loading``: whether it is to be loaded now; third parties' packages are imported for that alone, and what they
     know is not asked before.
-    Where none is installed, that is told; and of a checkpoint that none would serve, what the newest cannot honour.
+    Where none is installed, that is told; and of a checkpoint that none would serve, what its writer (if that is not
+    known, the newest) cannot honour.
     """
     try:
         here, there = installed(), version("lerobot")
     except LoadFailed:
-        if environment(files) is None:
-            given(files, releases()[-1], releases()[-1].name)
+        if is_third_party(files.type) or environment(files) is None:
+            given(files, writer := wrote(files.config, files.steps) or releases()[-1], writer.name)
         raise
     try:
         if is_third_party(files.type) and installed_plugins():
@@ -69,11 +70,15 @@ def understood(files: Files, *, loading: bool = True) -> Files:
 def environment(files: Files) -> str | None:
     """Which environment a checkpoint wants: of the release that wrote it, else of one that can serve it.
 
-    None: none of those that are served can. Needs no LeRobot here.
+    None: none of those that are served can. Needs no LeRobot here. Any may be given a third party's package: of its
+    type the one that wrote it, else the newest. Raises LoadFailed for what such a checkpoint says and none honours.
     """
+    writer = wrote(files.config, files.steps)
+    if is_third_party(files.type):
+        _check_said(files, writer := writer or releases()[-1])
+        return writer.environment
     made = [each for each in releases() if files.type not in NOT_IN.get(each.environment, ())]
     fitting = [release for release in made if fits(files, release)]
-    writer = wrote(files.config, files.steps)
     return next((release.environment for release in (writer, *fitting) if release in fitting and release), None)
 
 
@@ -139,8 +144,10 @@ def _check_kind(files: Files, here: Release, there: str) -> None:
     if files.type in here.served:
         return
     if is_third_party(files.type):
+        near = " or ".join(nearest(files.type, here.served))
         raise LoadFailed(
-            f"{files.location} holds a {files.type!r:.80} policy, which is none of LeRobot's own. {ADVICE}; these "
+            f"{files.location} holds a {files.type!r:.80} policy, which is none of LeRobot's own"
+            f"{f' (did you mean {near}?)' if near else ''}. {ADVICE}; these "
             f"LeRobot policies are served: {', '.join(here.served)} (of LeRobot {there})",
             permanent=True,  # as far as this environment goes
         )

@@ -110,7 +110,13 @@ class Catalog:
                     raise self._problems[name]
                 return self._defaults[name]
         registry = self._sources[name].registry
-        return self._model(name, await self._registries[name].ask(lambda: registry.resolve(rest)))
+        try:
+            return self._model(name, await self._registries[name].ask(lambda: registry.resolve(rest)))
+        except ModelNotFound as error:
+            if len(self._sources) == 1:
+                raise
+            text = f"{model_id[:200]}: {error.text}. These are of the source {name}: write {name}/ in front of them"
+            raise ModelNotFound(text) from None
 
     async def resolve_codec(self, model: Model, overrides: Mapping[str, Any]) -> ResolvedCodec:
         """See :meth:`CodecChoice.resolve`."""

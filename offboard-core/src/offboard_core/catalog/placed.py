@@ -9,8 +9,8 @@ from typing import Any
 
 from offboard_client.errors import ConfigurationError, LoadFailed
 
-from ..environments import available, choose, described, maker
-from ..plugins import Plugins
+from ..environments import added, available, choose, described, maker
+from ..plugins import EnvironmentEntry, Offer, Plugins
 from ..types import ALONE, Checkpoint, CheckpointLoader, Placement, Policy, ReportProgress
 from ..workers import Isolation, Recipe, asked_for
 
@@ -25,9 +25,11 @@ def workers_for(
 ) -> tuple[Isolation | None, Isolation]:
     """What a command line or a file asks for: where every model gets a worker, that; and what one gets that is chosen.
 
-    Raises ConfigurationError as :func:`offboard_core.workers.asked_for`.
+    Raises ConfigurationError as :func:`offboard_core.workers.asked_for`, and for both ``python`` and ``env``.
     """
-    chosen = env == AUTO and not isolate and python is None
+    if env is not None and python is not None:  # before the interpreter is started to see what it is
+        raise ConfigurationError(f"python is given and env is {env}: both say what to run in; give one of them")
+    chosen = env == AUTO and not isolate
     asked = asked_for(limits, isolate=isolate or env is not None, python=python, inherit=inherit)
     return (None if chosen else asked), asked or limits
 
@@ -53,14 +55,17 @@ class PlacedLoader(CheckpointLoader):
 
     def load(self, checkpoint: Checkpoint, report: ReportProgress, place: Placement = ALONE) -> Policy[Any]:
         """See :meth:`CheckpointLoader.load`. Each checkpoint is looked at anew."""
-        name = self.environment(checkpoint)
-        if name is None:
+        elsewhere = self._elsewhere(checkpoint)
+        if elsewhere is None:
             return self._here.load(checkpoint, report, place)
+        name, why = elsewhere
         from ..workers import WorkerLoader
 
         recipe = self._recipe()
         python = maker(self._plugins, name, recipe.vendor)
-        log.info("%s is served in the environment %s, for it does not fit what is installed here", checkpoint.id, name)
+        # Two sources may each have a step of this name.
+        which = f"{checkpoint.id} ({checkpoint.location})" if checkpoint.location else checkpoint.id
+        log.info("%s is served in the environment %s, for %s", which, name, why)
         worker = WorkerLoader(self._inner, recipe, replace(self._isolation, python=python, environment=name))
         return worker.load(checkpoint, report, place)
 
@@ -70,21 +75,31 @@ class PlacedLoader(CheckpointLoader):
 
     def environment(self, checkpoint: Checkpoint) -> str | None:
         """The environment that it is served in; None: here. Raises LoadFailed where it is served in neither."""
+        elsewhere = self._elsewhere(checkpoint)
+        return None if elsewhere is None else elsewhere[0]
+
+    def _elsewhere(self, checkpoint: Checkpoint) -> tuple[str, str] | None:
+        """As :meth:`environment`, with why it is not served here, in a few words."""
         try:
             self._here.check(checkpoint)
             return None
         except LoadFailed as error:
             why = error.text.rstrip(".")
+            short = (
+                "what loads it is not installed here" if error.permanent else "it does not fit what is installed here"
+            )
             name = self._inner.environment(checkpoint)
             if name is None:
                 raise
         try:
             vendor = self._recipe().vendor
             offer = described(self._plugins, name, vendor)
-            if available(offer):
-                return name
+            there = available(offer)
+            self._require(checkpoint, offer, why)
+            if there:
+                return name, short
             if self._makes:
-                return choose(self._plugins, name, vendor).name
+                return choose(self._plugins, name, vendor).name, short
         except ConfigurationError as error:
             raise LoadFailed(f"{why}. It wants the environment {name}: {error.text}") from None
         raise LoadFailed(
@@ -92,6 +107,16 @@ class PlacedLoader(CheckpointLoader):
             f"Have it made with --env {name}, or --env {AUTO} for whatever a checkpoint wants (models.toml: env = "
             f'"{AUTO}"), or ahead with `offboard envs make {name}`'
         )
+
+    def _require(self, checkpoint: Checkpoint, offer: Offer[EnvironmentEntry], why: str) -> None:
+        """Raises LoadFailed where a checkpoint wants a package there that nobody has installed."""
+        wanted = self._inner.also_needs(checkpoint)
+        if wanted is not None and not any(name.startswith(wanted) for name in added(offer)):
+            raise LoadFailed(
+                f"{why}. In the environment {offer.name} there is none either; installed there it is served: "
+                f'uv pip install --python "$(offboard envs make {offer.name})" {wanted}…',
+                permanent=True,
+            )
 
     def enrich(self, checkpoint: Checkpoint) -> Checkpoint:
         """See :meth:`CheckpointLoader.enrich`."""

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from offboard_client.errors import ConfigurationError
+from offboard_client.errors import ConfigurationError, unknown
 from offboard_client.plugins import build
 
 from ..checkpoints import EnrichedRegistry, MemoryRegistry, not_there
@@ -122,6 +122,9 @@ def from_flags(
     if env is not None and env != AUTO:
         from ..environments import maker
 
+        there = [each.name for each in plugins.offers(ENVIRONMENT)]
+        if chooses and env not in there:
+            raise ConfigurationError(unknown("environment", env, [AUTO, *there]))
         isolation = isolation or Isolation()
         if isolation.python is not None:
             raise ConfigurationError(f"python is given and env is {env}: both say what to run in; give one of them")

@@ -81,6 +81,7 @@ def _describe(offer: Offer[EnvironmentEntry]) -> dict[str, Any]:
         "platforms": list(entry.platforms),
         "path": None,
         "made": None,
+        "added": [],
         "cause": None,
     }
     try:
@@ -89,7 +90,7 @@ def _describe(offer: Offer[EnvironmentEntry]) -> dict[str, Any]:
         described["cause"] = error.text
         return described
     if (there := envs.made(place)) is not None:
-        described |= {"path": str(place), "made": asdict(there)}
+        described |= {"path": str(place), "made": asdict(there), "added": envs.added(offer)}
     return described
 
 
@@ -102,6 +103,8 @@ def _lines(described: Mapping[str, Any]) -> list[str]:
     else:
         what = f"Python {made['python']}, {counted(made['packages'], 'package')}, {sized(made['size'])}"
         state = f"made {made['made'][:16].replace('T', ' ')} UTC: {what}"
+        if described["added"]:
+            state += f"; installed beside its list: {', '.join(described['added'])}"
     where = f"for {described['vendor']}; Python {described['python']}; {', '.join(described['platforms'])}"
     return [described["summary"], where, state, *([described["path"]] if made else [])]
 

@@ -7,13 +7,14 @@ by one process, and used again without uv and without a network.
 from __future__ import annotations
 
 from .choice import available, choose, described, maker
-from .folders import Made, leftovers, made, place_of, remove, remove_leftover
+from .folders import Made, added, leftovers, made, place_of, remove, remove_leftover
 from .lists import Requirements, read_list
 from .making import make
 
 __all__ = [
     "Made",
     "Requirements",
+    "added",
     "available",
     "choose",
     "described",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -65,6 +66,18 @@ def made(place: Path) -> Made | None:
 def _held(place: Path) -> set[str]:
     """The names of all modules and packages there."""
     return {path.name for path in place.glob("lib/python*/site-packages/*")}
+
+
+def added(offer: Offer[EnvironmentEntry]) -> list[str]:
+    """The packages that somebody has installed into this environment beside its list, as ``a_name``; [] if it is not
+    made. Raises ConfigurationError for a wrong list."""
+    found = place_of(offer).glob("lib/python*/site-packages/*.dist-info")
+    names = {_plain(path.name.partition("-")[0]) for path in found}
+    return sorted(names - {_plain(line.partition("==")[0]) for line in read_list(offer).lines})
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "_", name).lower()
 
 
 _FIELDS: dict[str, Any] = {"python": str, "packages": int, "size": int, "made": str}
@@ -135,4 +148,4 @@ def _lock_of(place: Path) -> Path:
     return place.with_name(f"{place.name.removesuffix(PART)}{_LOCK}")
 
 
-__all__ = ["Made", "interpreter", "leftovers", "made", "place_of", "remove", "remove_leftover", "write_record"]
+__all__ = ["Made", "added", "interpreter", "leftovers", "made", "place_of", "remove", "remove_leftover", "write_record"]

@@ -128,6 +128,13 @@ class CheckpointLoader(abc.ABC):
         """
         return None
 
+    def also_needs(self, checkpoint: Checkpoint) -> str | None:
+        """How the name of a package begins that a checkpoint wants in its environment beside its list; None: none.
+
+        In lower case, with ``_`` for what parts words (``lerobot_policy_``). Asked, and raises, as :meth:`environment`.
+        """
+        return None
+
     def enrich(self, checkpoint: Checkpoint) -> Checkpoint:
         """What the registry found, with what this loader's options add to it (``inputs``, ``extras`` …).
 
