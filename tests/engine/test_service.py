@@ -71,6 +71,10 @@ def test_with_several_sources_ids_begin_with_the_sources_name():
                 session.close()
             with pytest.raises(ModelNotFound, match="ids begin with one of s0, s1 and a slash"):
                 await open_session(service, "a")
+            with pytest.raises(
+                ModelNotFound, match=r"^s1/7: .*there are: a\. These are of the source s1: write s1/ in"
+            ):
+                await open_session(service, "s1/7")
 
     run(main())
 

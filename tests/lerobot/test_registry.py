@@ -28,6 +28,8 @@ def test_a_run_lists_its_steps_by_number_without_the_link(run):
     assert registry.default().id == "010000"
     assert registry.resolve("2000").id == "002000"
     with pytest.raises(ModelNotFound, match="there are: 002000, 9000, 010000"):
+        registry.resolve("first")
+    with pytest.raises(ModelNotFound, match=r"^last is a link to 010000, .*: ask for 010000, or for none"):
         registry.resolve("last")
 
 

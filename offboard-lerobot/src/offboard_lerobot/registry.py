@@ -70,6 +70,11 @@ class LeRobotRegistry(ModelRegistry):
                     and int(step.name) == int(model_id)
                 ):
                     _check(step)
+                if step.name == model_id and step.is_symlink():
+                    raise ModelNotFound(
+                        f"{model_id} is a link to {step.resolve().name}, and goes on to the next step when that is "
+                        f"saved: ask for {step.resolve().name}, or for none, which is the newest that is complete"
+                    ) from None
             raise
 
     def _read(self, folder: Path) -> Files:
