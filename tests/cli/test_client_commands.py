@@ -98,9 +98,10 @@ def test_the_line_to_type_plays_as_many_steps_as_were_meant(played, steps, capsy
 
 
 def test_probe_shows_which_policy_it_is_and_where_it_runs(capsys):
-    show_handshake({"type": "lerobot", "policy_type": "act", "python": "3.12", "environment": "lerobot-0.6"}, 5.0)
+    elsewhere = {"python": "3.12.1", "environment": "lerobot-0.6"}
+    show_handshake({"type": "lerobot", "policy_type": "act", "elsewhere": elsewhere}, 5.0)
     shown = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
-    for told in ("policy_type act", "python 3.12", "environment lerobot-0.6"):
+    for told in ("policy_type act", "where it runs: python 3.12.1", "where it runs: environment lerobot-0.6"):
         assert told in shown
 
 

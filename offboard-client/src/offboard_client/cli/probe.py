@@ -30,8 +30,8 @@ from .contract import RUN, show_contract, text
 from .synthetic import synthetic_observation
 
 _IDENTITY = (
-    "type", "policy_type", "checkpoint_id", "checkpoint_path", "experiment_name", "device", "python", "environment",
-    "offboard_version", "spec_hash",
+    "type", "policy_type", "checkpoint_id", "checkpoint_path", "experiment_name", "device", "offboard_version",
+    "spec_hash",
 )  # fmt: skip
 
 
@@ -122,7 +122,11 @@ def show_handshake(meta: Mapping[str, Any], opened_ms: float, run: Sequence[str]
     ``run``: the command line that plays it.
     """
     say(f"ready after {opened_ms:.0f} ms")
-    emit_facts("what it is", [(name, text(meta[name])) for name in _IDENTITY if meta.get(name)])
+    facts = [(name, text(meta[name])) for name in _IDENTITY if meta.get(name)]
+    if isinstance(elsewhere := meta.get("elsewhere"), Mapping):
+        places = cast("Mapping[str, Any]", elsewhere).items()
+        facts += [(f"where it runs: {name}", text(value)) for name, value in places if value]
+    emit_facts("what it is", facts)
     show_contract(meta, run=run)
     controls: Mapping[str, Mapping[str, Any]] = meta.get("controls") or {}
     if controls:
