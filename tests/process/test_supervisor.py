@@ -138,6 +138,20 @@ def test_nobody_waits_for_a_start_that_does_not_return(kept):
     until(lambda: supervisor.health() == Health(), "it answers")
 
 
+def test_one_that_was_killed_is_not_taken_for_one_that_was_stopped(kept, monkeypatch):
+    """Who listens to it sees its line close first, and has it stopped."""
+    monkeypatch.setattr("offboard_core.process.supervisor._MOMENT", PATIENCE)
+    one = kept(RUNS)
+    supervisor = one.open()
+    one.may_start.clear()
+    one.kill()
+    supervisor.restart()
+    until(lambda: "attempt" in supervisor.health().reason, "it is restarted")
+    assert "(attempt 1 of 2), for it was killed by SIGKILL" in supervisor.health().reason
+    one.may_start.set()
+    until(lambda: supervisor.health() == Health(), "it answers")
+
+
 def test_it_is_given_up_after_its_restarts_each_later_than_the_one_before(kept, caplog):
     one = kept(RUNS, FAILS)
     supervisor = one.open()

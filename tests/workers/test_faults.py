@@ -126,9 +126,7 @@ class TestEnds:
             session = policy.new_session(policy.params())
             os.kill(pid(session), signal.SIGKILL)
             until(lambda: policy.health().state == "recovering", "that is noticed")
-            with pytest.raises(
-                PolicyFailed, match=r"is being restarted( \(attempt 1 of 3\))?, for it was killed by SIGKILL"
-            ):
+            with pytest.raises(PolicyFailed, match=r"is being restarted"):
                 do(session, "count")
             back(policy)
 

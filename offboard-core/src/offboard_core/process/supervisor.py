@@ -133,8 +133,9 @@ class Supervisor:
         """Stop a child that hangs; the thread starts the next one."""
         with self._lock:
             child, self._up = self._child, False
-            self._stopped = child
         if child is not None:
+            if not child.wait(_MOMENT):  # what looks like one that hangs may just have been killed, which is told then
+                self._stopped = child
             child.stop()
 
     def close(self) -> None:

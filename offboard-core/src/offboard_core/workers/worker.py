@@ -181,11 +181,9 @@ class Worker:
             return self._garbled(child, f"nothing more ({how})")
         why = OUT_OF_MEMORY + "; " if oom_kills() > kills else ""
         now = self._supervisor.health()
-        if now.state == "failed":
-            said = now.reason
-        else:
-            last = f"its log ended with: {child.last_line}; " if child.last_line else ""
-            said = f"{last}it {'is being' if now.state == 'recovering' else 'was'} restarted"
+        last = f"its log ended with: {child.last_line}; " if child.last_line else ""
+        does = "is being" if now.state == "recovering" else "was"
+        said = now.reason if now.state == "failed" else f"{last}it {does} restarted"
         return PolicyFailed(f"{self._name} {child.how()} in mid-call; {why}{said}; try again later")
 
     def _garbled(self, child: Child | None, what: str) -> OffboardError:
