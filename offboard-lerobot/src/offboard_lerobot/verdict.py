@@ -37,8 +37,7 @@ def understood(files: Files, *, loading: bool = True) -> Files:
 
     ``loading``: whether it is to be loaded now; third parties' packages are imported for that alone, and what they
     know is not asked before.
-    Where none is installed, that is told; and of a checkpoint that none would serve, what its writer (if that is not
-    known, the newest) cannot honour.
+    Where none is installed, that is told; and of a checkpoint that none would serve, what its own cannot honour.
     """
     try:
         here, there = installed(), version("lerobot")
@@ -70,13 +69,13 @@ def understood(files: Files, *, loading: bool = True) -> Files:
 def environment(files: Files) -> str | None:
     """Which environment a checkpoint wants: of the release that wrote it, else of one that can serve it.
 
-    None: none of those that are served can. Needs no LeRobot here. Any may be given a third party's package: of its
-    type the one that wrote it, else the newest. Raises LoadFailed for what such a checkpoint says and none honours.
+    None: none of those that are served can. Needs no LeRobot here. Of a third party's type the one that
+    wrote it, else the newest, may be given its package; raises LoadFailed for what it says and none honours.
     """
     writer = wrote(files.config, files.steps)
     if is_third_party(files.type):
-        _check_said(files, writer := writer or releases()[-1])
-        return writer.environment
+        _check_said(files, last := writer or releases()[-1])
+        return last.environment
     made = [each for each in releases() if files.type not in NOT_IN.get(each.environment, ())]
     fitting = [release for release in made if fits(files, release)]
     return next((release.environment for release in (writer, *fitting) if release in fitting and release), None)
@@ -144,11 +143,10 @@ def _check_kind(files: Files, here: Release, there: str) -> None:
     if files.type in here.served:
         return
     if is_third_party(files.type):
-        near = " or ".join(nearest(files.type, here.served))
+        near = "".join(f" (did you mean {name}?)" for name in nearest(files.type, here.served)[:1])
         raise LoadFailed(
-            f"{files.location} holds a {files.type!r:.80} policy, which is none of LeRobot's own"
-            f"{f' (did you mean {near}?)' if near else ''}. {ADVICE}; these "
-            f"LeRobot policies are served: {', '.join(here.served)} (of LeRobot {there})",
+            f"{files.location} holds a {files.type!r:.80} policy, which is none of LeRobot's own{near}. {ADVICE}; "
+            f"these LeRobot policies are served: {', '.join(here.served)} (of LeRobot {there})",
             permanent=True,  # as far as this environment goes
         )
     what = f", which {NO_POLICIES[files.type]}" if files.type in NO_POLICIES else ""
