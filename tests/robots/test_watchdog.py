@@ -83,6 +83,28 @@ def test_who_is_interrupted_does_not_wait_for_it(go: threading.Event) -> None:
         thread("close", lambda: None)
 
 
+def test_who_is_interrupted_in_connect_closes_what_it_has_opened(
+    go: threading.Event, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A driver that opens cameras takes longer than anybody waits for a stop; left, it would leave its arm open."""
+    robot: Any = FakeRobot()
+    robot.spec, robot.realtime, robot.translations, robot.leader = None, True, {}, None
+    begun, closing = threading.Event(), threading.Event()
+    monkeypatch.setattr(robot, "connect", lambda: (begun.set(), go.wait(PATIENCE), robot.calls.append("connect")))
+
+    def interrupt() -> None:
+        reached(begun)
+        os.kill(os.getpid(), signal.SIGINT)
+        until(lambda: "another interrupt leaves it open" in caplog.text, "it waits")
+        closing.wait(2 * SOON)  # longer than it would wait for a call that is late
+        go.set()
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt), connected(WatchedRobot(robot, OwnThread("robot"))):
+        pass
+    assert robot.calls == ["connect", "close"]
+
+
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), 86400])
 def test_a_time_that_is_none_is_refused(seconds: float) -> None:
     with pytest.raises(ConfigurationError, match="expected more than 0, and less than a day"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from ..errors import ConfigurationError, RobotFailed
 from .base import Cameras, Leader, Robot, Task
 from .calls import STOPPING, apply
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 #: Seconds that a call may take beyond its own time, and how many times as many opening and setting up may beside them.
 PATIENCE, LONGER = 30.0, 9.0
@@ -52,9 +54,10 @@ class OwnThread:
         """Whether a call that nobody waits for any more has not come back."""
         return self._left is not None and not self._left[0].done.is_set()
 
-    def __call__(self, what: str, call: Callable[[], T], seconds: float = 0.0) -> T:
+    def __call__(self, what: str, call: Callable[[], T], seconds: float = 0.0, *, whole: bool = False) -> T:
         """What ``call`` returns; raises what it raises. ``seconds``: that it takes by itself; ``what``: as errors say.
 
+        ``whole``: who is interrupted in it and calls again, to close what it has half opened, waits for it first.
         Raises RobotFailed where it does not come back.
         """
         self._start()
@@ -70,7 +73,10 @@ class OwnThread:
                     said = f"within {limit:g} s; see what its driver waits for there"
                     raise RobotFailed(self._leave(made, f"the robot did not come back from {what} {said}"))
         except KeyboardInterrupt:
-            self._leave(made, f"the robot had not come back from {what} when it was interrupted, and does not")
+            said = f"the robot had not come back from {what} when it was interrupted, and does not"
+            self._leave(made, said, end if whole else None)
+            if whole:
+                log.warning("waiting for %s, to close what it has opened; another interrupt leaves it open", what)
             raise
         if made.error is not None:
             raise made.error
@@ -90,14 +96,14 @@ class OwnThread:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
 
-    def _leave(self, made: _Call, said: str) -> str:
+    def _leave(self, made: _Call, said: str, until: float | None = None) -> str:
         """What there is to say of the call that everybody waits for: ``said``, if it is ``made``.
 
-        If that has not begun it never does.
+        If that has not begun it never does. ``until``: when it is to come back; None: it should have.
         """
         made.cancelled = True
         if self._left is None or self._left[0].done.is_set():
-            self._left = made, said, time.monotonic()
+            self._left = made, said, time.monotonic() if until is None else until
         return self._left[1]
 
     def _run(self) -> None:
@@ -132,7 +138,7 @@ class WatchedRobot(Robot):
 
     def connect(self) -> None:
         """See :meth:`Robot.connect`."""
-        self._call("connect", self._robot.connect, _longer(self._call))
+        self._call("connect", self._robot.connect, _longer(self._call), whole=True)
 
     def observe(self) -> dict[str, Any]:
         """See :meth:`Robot.observe`."""
