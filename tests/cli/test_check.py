@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -193,9 +194,18 @@ def test_live_images_are_shown_beside_what_the_policy_reads_and_nothing_moves(ca
 
 
 @pytest.mark.parametrize("where", ["check", "run"])
-def test_a_camera_that_shows_nothing_or_what_another_shows_is_told(capsys, cameras, where: str) -> None:
+def test_a_camera_that_shows_nothing_or_what_another_shows_is_told(
+    capsys, monkeypatch: pytest.MonkeyPatch, cameras, where: str
+) -> None:
     same = noise(1)
-    cameras(wrist=np.full((12, 16, 3), 3, np.uint8), left=same, right=same.copy())
+    cameras(wrist=np.full((224, 224, 3), 3, np.uint8), left=same, right=same.copy())
+    shown = SimRobot.observe
+
+    def whole(robot: SimRobot) -> dict[str, Any]:
+        blank = {name: np.zeros(of.shape, of.dtype) for name, of in robot.spec.measures.items()}
+        return {**blank, **shown(robot)}
+
+    monkeypatch.setattr(SimRobot, "observe", whole)
 
     @declare(observation={"robot_state.q": (7,)}, action={"target_joints": (7,)})
     def still(observation):

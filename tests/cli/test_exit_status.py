@@ -16,6 +16,7 @@ from offboard_client.cli import main
 from offboard_core import InferenceServer
 from offboard_process import LIMIT, environment, in_process, killed_if_it_hangs, offboard, started
 from plugin_dists import write_plugin
+from waits import PATIENCE
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "cli.md").read_text("utf-8")
 COMMANDS = sorted(point.name for point in entry_points(group="offboard.commands"))
@@ -113,7 +114,8 @@ def played(tmp_path):
 def evaluated(command, server, folder):
     robot = ["sim"] if command == "evaluate" else []
     models = ["--models", "a"] if command == "evaluate" else []
-    trials = ["--episodes", "1", "--seconds", "0.3", "--no-record", "--output-dir", str(folder), "--wait", "0.1"]
+    wait = "0.1" if server == NOBODY else str(PATIENCE)
+    trials = ["--episodes", "1", "--seconds", "0.3", "--no-record", "--output-dir", str(folder), "--wait", wait]
     return main([command, *robot, server, *models, *trials])
 
 
