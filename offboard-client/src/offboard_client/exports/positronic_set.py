@@ -7,6 +7,7 @@ each vector (``timestamp``, ``value``), an MP4 of each camera whose frame i is a
 
 from __future__ import annotations
 
+import importlib
 import json
 import platform
 import sys
@@ -28,15 +29,6 @@ from .entries import Added
 from .growing import Growing
 from .steady import LED
 
-try:
-    import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
-    import pyarrow.parquet as pq  # pyright: ignore[reportMissingTypeStubs]
-except ImportError as error:
-    raise ConfigurationError(
-        f"--to positronic writes Parquet by pyarrow, which is not here ({told(error)}): "
-        "pip install 'offboard-client[positronic]'"
-    ) from error
-
 #: Positronic's names of what an arm is commanded, but for the arm's own, which stands behind the first part.
 _COMMANDS = {
     "target_pose": ("robot_command", "pose"), "target_joints": ("robot_command", "joints"),
@@ -53,7 +45,6 @@ _STATIC, _META = "static.json", "meta.json"
 _OF = ("offboard.recording", "offboard.began")
 #: Whether a person led the arm, 1 or 0.
 _LED = "offboard.intervention"
-pyarrow, parquet = cast("Any", pa), cast("Any", pq)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +57,17 @@ class PositronicSetOptions:
 
 def open_positronic_set(options: PositronicSetOptions, folder: Path) -> PositronicSet:
     """The data set at ``folder``, new or to be added to. Raises ConfigurationError for what is none."""
+    _libraries()
     return PositronicSet(options, folder)
+
+
+def _libraries() -> tuple[Any, Any]:
+    """Apache Arrow, and its Parquet."""
+    try:
+        return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        said = f"--to positronic writes Parquet by pyarrow, which is not here ({told(error)}): "
+        raise ConfigurationError(said + "pip install 'offboard-client[positronic]'") from error
 
 
 class PositronicSet:
@@ -194,6 +195,7 @@ class _Signal:
         self._values.append(value)
 
     def write(self, place: Path) -> None:
+        pyarrow, parquet = _libraries()
         columns = {"timestamp": pyarrow.array(self._times, pyarrow.int64()), "value": pyarrow.array(self._values)}
         parquet.write_table(pyarrow.table(columns), place / f"{_file(self._name)}.parquet")
 
@@ -222,6 +224,7 @@ class _Film:
         self._flush()
         self._video.finish()
         if self._times:
+            pyarrow, parquet = _libraries()
             table = pyarrow.table({"ts_ns": pyarrow.array(self._times, pyarrow.int64())})
             parquet.write_table(table, self._index)
 
