@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ class RealTimeSim(SimRobot):
         self.seen: list[float] = []
         self.played: list[Played] = []
         super().__init__(clock="real", camera_rate=2.0)
+        self.spec = replace(self.spec, measures={"robot_state.q": self.spec.measures["robot_state.q"]})
         self._free = time.monotonic()
 
     def observe(self) -> dict[str, Any]:
