@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import lerobot_backbones
 import pytest
+from feetech_bus import FeetechBus
 from hub_standin import hub_standin
 from lerobot_checkpoints import imported, save_policy
+from stand_in_arm import MOTORS, RANGES
+from waits import PATIENCE
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +57,19 @@ def hub():
 def bucket(store, tmp_path, monkeypatch, request):
     monkeypatch.setenv("OFFBOARD_CACHE", str(tmp_path / "cache"))
     return f"s3://bucket/{request.node.name}"
+
+
+@pytest.fixture
+def bus(lerobot, monkeypatch: pytest.MonkeyPatch) -> Iterator[FeetechBus]:
+    """However busy the machine is, who answers is waited for; the driver gives servos 50 ms."""
+    bus = FeetechBus({i: RANGES[name] for i, name in enumerate(MOTORS, 1)})
+
+    def is_over(handler: Any) -> bool:
+        if handler.getTimeSinceStart() <= (50 if bus.silent or bus.losing else 1000 * PATIENCE):
+            return False
+        bus.losing = False  # it is given up; the next one may be on the line yet
+        return True
+
+    monkeypatch.setattr("scservo_sdk.PortHandler.isPacketTimeout", is_over)
+    yield bus
+    bus.close()

@@ -313,19 +313,6 @@ def test_its_flags_are_lerobots(plugin: Path, tmp_path: Path) -> None:
     assert "(25 Hz)" in shown.stdout
 
 
-@pytest.fixture
-def bus(lerobot, monkeypatch: pytest.MonkeyPatch) -> Iterator[FeetechBus]:
-    """However busy the machine is, who answers is waited for; the driver gives servos 50 ms."""
-    bus = FeetechBus({i: RANGES[name] for i, name in enumerate(MOTORS, 1)})
-
-    def is_over(handler: Any) -> bool:
-        return handler.getTimeSinceStart() > (50 if bus.silent or bus.losing else 1000 * PATIENCE)
-
-    monkeypatch.setattr("scservo_sdk.PortHandler.isPacketTimeout", is_over)
-    yield bus
-    bus.close()
-
-
 def test_an_so101_plays_what_it_is_told_in_ticks(make: Callable[..., Robot], bus: FeetechBus) -> None:
     """LeRobot's own class and LeRobot's own driver, down to the bytes on the line."""
     robot = make("so101_follower", port=bus.port)

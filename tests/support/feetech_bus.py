@@ -25,7 +25,7 @@ class FeetechBus:
         self._server, driver = pty.openpty()
         tty.setraw(driver)
         self.port = os.ttyname(driver)
-        self._driver = driver
+        os.close(driver)  # as a real one, it is open where a program has opened it
         self.memory = {number: bytearray(256) for number in ranges}
         for number, (low, high) in ranges.items():
             self.memory[number][0:2] = 3, 10
@@ -38,6 +38,8 @@ class FeetechBus:
         self.silent = False
         #: How many answers of the first servo get lost, and whether the last one has.
         self.lost, self.losing = 0, False
+        #: How many packets were said to them.
+        self.packets = 0
         #: Every goal in ticks, id → those that it was sent.
         self.goals: dict[int, list[int]] = {number: [] for number in ranges}
         self._ended, self._end = os.pipe()
@@ -53,13 +55,18 @@ class FeetechBus:
     def close(self) -> None:
         os.write(self._end, b".")
         self._thread.join()
-        for each in (self._server, self._driver, self._ended, self._end):
+        for each in (self._server, self._ended, self._end):
             os.close(each)
 
     def _serve(self) -> None:
         waiting = b""
         while self._ended not in select.select([self._server, self._ended], [], [])[0]:
-            waiting += os.read(self._server, 4096)
+            try:
+                waiting += os.read(self._server, 4096)
+            except OSError:  # nobody has it open
+                if select.select([self._ended], [], [], 0.005)[0]:
+                    return
+                continue
             while (begin := waiting.find(b"\xff\xff")) >= 0 and len(waiting) >= begin + 4:
                 end = begin + 4 + waiting[begin + 3]
                 if len(waiting) < end:
@@ -70,6 +77,7 @@ class FeetechBus:
 
     def _told(self, number: int, instruction: int, parameters: bytes) -> None:
         self.losing = False
+        self.packets += 1
         if instruction == _SYNC_WRITE:
             address, length = parameters[:2]
             for i in range(2, len(parameters), length + 1):

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from numbers import Real
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from offboard_client.errors import ConfigurationError, InvalidAction, RobotFailed, told
-from offboard_client.robots import Channel, ControlGrid, Robot, RobotSpec, Translation
+from offboard_client.robots import ControlGrid, Robot, Translation
 
 from .cameras import LiveCameras, are_live
 from .config import make_robot
-from .motors import MotorUnits, Vector, read_units
+from .motors import Vector, read_units
 from .options import ArmOptions
+from .port import Port
+from .spec import MOTORS, TARGETS, arm_spec, camera_shapes
 
-#: The vector of the motors in LeRobot's unit, measured and played.
-MOTORS, TARGETS = "motors", "target_motors"
+T = TypeVar("T")
 #: How far what LeRobot says that it has sent may be from what it was given, in the motors' units: it rounds.
 _ROUNDED = 0.5
-_GRIP = "0 open to 1 closed"
 #: How often the bus is asked before it counts as gone.
 _TRIES = 3
 #: How far apart two readings of an arm that nobody moves may be, and how far beyond its range one, as a share of that.
@@ -54,8 +55,8 @@ class Arm(Robot):
             )
         self._bus = bus
         self._units = units = read_units(bus, device.calibration, device.calibration_fpath, options.gripper_open)
-        self._cameras = _cameras(device, units)
-        self.spec = _spec(units, self._cameras, 1 / options.rate)
+        self._cameras = camera_shapes(device, units)
+        self.spec = arm_spec(units, self._cameras, 1 / options.rate)
         meant = ("target_joints", "target_grip") if units.gripper else ("target_joints",)
         self.translations = {TARGETS: Translation(meant, self._meaning)}
         self._stopped = threading.Event()
@@ -66,6 +67,9 @@ class Arm(Robot):
         # The last reading: what whoever checks commands was given.
         self._seen: Vector | None = None
         self._connected = False
+        self._port = Port(getattr(bus, "port", None))
+        # Whether its calibration is to be read before it is played: it was connected, or stopped.
+        self._unread = True
         cameras: Mapping[str, Any] = getattr(device, "cameras", {})
         self._live = (
             LiveCameras(cameras, self._cameras)
@@ -81,14 +85,17 @@ class Arm(Robot):
     def connect(self) -> None:
         """Open the bus and the cameras; LeRobot switches the torque off and on meanwhile, and asks for no calibration.
 
-        Raises ConfigurationError where the motors hold another calibration than the file.
+        Raises RobotFailed where another program has the port, before anything is sent, and ConfigurationError where
+        the motors hold another calibration than the file.
         """
+        self._port.take()
         try:
             self._device.connect(calibrate=False)
             calibrated = self._device.is_calibrated
         except Exception as error:
             raise RobotFailed(f"the arm cannot be connected: {_advised(error, _ON_CONNECTING)}") from error
         self._connected = True
+        self._port.shut()
         if not calibrated:
             raise ConfigurationError(
                 f"the motors hold another calibration than {self._device.calibration_fpath}: it may be another arm's. "
@@ -96,7 +103,9 @@ class Arm(Robot):
             )
 
     def observe(self) -> dict[str, Any]:
-        """What LeRobot's robot observes."""
+        """What LeRobot's robot observes. After a stop it is made sure first that its numbers mean what they did."""
+        if self._unread or self._stopped.is_set():
+            self._check_calibration()
         seen = self._read(self._device.get_observation)
         measured = self._measured([seen.get(f"{name}.pos") for name in self._units.names])
         if self._stopped.is_set() and self._sent is not None:
@@ -138,27 +147,40 @@ class Arm(Robot):
 
         Where connect has failed half-way nothing is sent: whatever is at the port may be no arm.
         """
-        try:
-            if self._connected and self._device.is_connected:
-                self._device.disconnect()
-        finally:  # what is left open, by one that is gone, too
-            if self._bus.is_connected:
-                self._bus.disconnect(disable_torque=False)
-            for camera in getattr(self._device, "cameras", {}).values():
-                if camera.is_connected:
-                    camera.disconnect()
+        with closing(self._port):
+            try:
+                if self._connected and self._device.is_connected:
+                    self._device.disconnect()
+            finally:  # what is left open, by one that is gone, too
+                if self._bus.is_connected:
+                    self._bus.disconnect(disable_torque=False)
+                for camera in getattr(self._device, "cameras", {}).values():
+                    if camera.is_connected:
+                        camera.disconnect()
 
     # -- inside ----------------------------------------------------------------------------------------
     def _read(self, read: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+        seen: Any = self._asked(read)
+        if not isinstance(seen, Mapping):
+            raise RobotFailed(f"the arm's observation is a {type(seen).__name__}; expected a map")
+        return cast("Mapping[str, Any]", seen)
+
+    def _check_calibration(self) -> None:
+        """The motors keep it, and whoever calibrates the arm anew, or puts in another motor, changes it there."""
+        if not self._asked(lambda: self._device.is_calibrated):
+            raise RobotFailed(
+                "the motors hold another calibration than when the arm was connected, so the same numbers mean "
+                "another place. Calibrate it with lerobot-calibrate, and run it anew"
+            )
+        self._unread = False
+
+    def _asked(self, read: Callable[[], T]) -> T:
         """A bus loses an answer now and then; one that is gone loses them all."""
         left = _TRIES
         while True:
             left -= 1
             try:
-                seen: Any = read()
-                if not isinstance(seen, Mapping):
-                    raise RobotFailed(f"the arm's observation is a {type(seen).__name__}; expected a map")
-                return cast("Mapping[str, Any]", seen)
+                return read()
             except (OSError, RuntimeError) as error:
                 if not (left and isinstance(error, ConnectionError)):
                     raise RobotFailed(f"the arm cannot be observed: {_advised(error, _ON_READING)}") from error
@@ -246,20 +268,6 @@ def make_arm(options: ArmOptions, kind: str | None) -> Arm:
     return Arm(make_robot(kind, options.robot_options), options)
 
 
-def _cameras(device: Any, units: MotorUnits) -> dict[str, tuple[int, int, int]]:
-    """The cameras' shapes. Raises ConfigurationError for what is neither a camera nor a motor's position."""
-    positions = {f"{name}.pos" for name in units.names}
-    played = set(device.action_features)
-    measured = {name: feature for name, feature in device.observation_features.items() if name not in positions}
-    strange = sorted((played ^ positions) | {name for name, each in measured.items() if not _is_shape(each)})
-    if strange:
-        raise ConfigurationError(
-            f"{device.name} has {', '.join(strange)}, and only a motor's position and cameras are known; write a Robot "
-            "for it (docs/how-to/own-robot.md)"
-        )
-    return {name: tuple(shape) for name, shape in measured.items()}
-
-
 def _is_number(value: Any) -> bool:
     return not isinstance(value, bool) and isinstance(value, Real)
 
@@ -268,30 +276,3 @@ def _advised(error: Exception, advice: Mapping[str, str]) -> str:
     said = " ".join(told(error).split())
     found = next((what for text, what in advice.items() if text in said), None)
     return said if found is None else f"{said.rstrip('.')}; {found}"
-
-
-def _is_shape(feature: Any) -> bool:
-    return isinstance(feature, (tuple, list)) and len(cast("tuple[Any, ...]", feature)) == 3
-
-
-def _spec(units: MotorUnits, cameras: Mapping[str, tuple[int, int, int]], period: float) -> RobotSpec:
-    joints, n = units.names[: units.joints], units.joints
-    low, high = units.low[:n] * units.scale, units.high[:n] * units.scale
-    q = Channel(shape=(n,), unit="rad", order=joints)
-    motors = Channel(shape=(len(units.names),), unit=units.unit, order=units.names)
-    measures = {"robot_state.q": q, MOTORS: motors}
-    plays = {
-        "target_joints": _bounded(q, low, high),
-        TARGETS: _bounded(motors, units.low, units.high),
-    }
-    if units.gripper:
-        measures["grip"] = plays["target_grip"] = Channel(shape=(1,), unit=_GRIP)
-    measures |= {f"image.{name}": Channel(shape=shape, dtype="uint8", unit="RGB") for name, shape in cameras.items()}
-    return RobotSpec(measures=measures, plays=plays, control_period=period)
-
-
-def _bounded(channel: Channel, low: Vector, high: Vector) -> Channel:
-    return Channel(
-        shape=channel.shape, unit=channel.unit, order=channel.order,
-        low=tuple(low.tolist()), high=tuple(high.tolist()),
-    )  # fmt: skip
