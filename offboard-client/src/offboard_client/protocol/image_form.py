@@ -1,8 +1,9 @@
 """How a session's images are sent: as they are, or as JPEG where the link is slow.
 
 JPEG loses what a model may have been trained on, so ``auto`` has to know first that it is worth it. No JPEG is sent to
-find out. What a raw exchange takes on the way is measured, and how long the way is without a load; what the same images
-weigh as JPEG, and what making and reading them takes, is tried here. A session changes over once at most, and says so.
+find out. What a raw exchange takes on the way is measured, how much of that is its answer's, and how long the way is
+without a load; what the same images weigh as JPEG, and what making and reading them takes, is tried here. What JPEG
+came to is measured too: where it has gained nothing the next episode is raw again. Each change is said.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from ..errors import ConfigurationError
 from ..wire import CONTEXT, QUALITIES, QUALITY, from_jpeg, is_compressible, is_duration, jpeg_library, to_jpeg
 from .meta import is_offboard
+from .timing import Step
 
 #: Raw exchanges that are measured before anything is decided. The first may wait for a connection that is still cold.
 _MEASURED = 3
@@ -55,7 +57,7 @@ def parse_images(text: Any) -> Images:
 
 
 class ImageForm:
-    """How the images of one session are sent, over its reconnects. ``say``: told once what ``auto`` came to."""
+    """How the images of one session are sent, over its reconnects. ``say``: told what ``auto`` came to."""
 
     def __init__(self, images: Images, say: Callable[[str], object]) -> None:
         self._images, self._say = images, say
@@ -63,8 +65,13 @@ class ImageForm:
         self._decided = images.how != "auto"
         self._judged = False
         self._begun = False
-        #: Seconds on the way of each raw exchange with images, since the decision before.
-        self._raw: deque[float] = deque(maxlen=_KEPT)
+        #: Seconds on the way of each exchange with images, and without what its answer took to arrive, since the
+        #: decision before.
+        self._ways: deque[float] = deque(maxlen=_KEPT)
+        self._there: deque[float] = deque(maxlen=_KEPT)
+        #: What an exchange took raw when it was changed over; as JPEG, once that was measured; and JPEG on this side.
+        self._raw_s = self._tried_s = 0.0
+        self._came_to: float | None = None
         self._shown = False
         #: Raw exchanges with images of which the server did not say how long it had them.
         self._untold = 0
@@ -118,28 +125,31 @@ class ImageForm:
         if self._images.how == "raw":
             return observation
         declared: Declared = meta.get("observation") or {}
-        if not self._decided and len(self._raw) >= _MEASURED and (self._begun or not self._judged):
-            self._decide([image for _, image in _images(observation, declared)])
-            self._shown = False
+        if not self._decided and len(self._ways) >= _MEASURED and (self._begun or not self._judged):
+            if self._jpeg:
+                self._see_what_it_came_to()
+            else:
+                self._decide([image for _, image in _images(observation, declared)])
         self._begun = False
+        self._shown = not self._decided and any(True for _ in _images(observation, declared))
         if not self._jpeg:
-            self._shown = not self._decided and any(True for _ in _images(observation, declared))
             return observation
         made = self._compressed(observation, declared)
         if (history := made.get(CONTEXT["history"])) is not None:
             made[CONTEXT["history"]] = [self._compressed(frame, declared) for frame in history]
         return made
 
-    def answered(self, on_the_way_s: float | None) -> None:
-        """The observation was answered; so long it took less what the server itself did, None where it says nothing."""
+    def answered(self, step: Step) -> None:
+        """The observation was answered."""
         if not self._shown:
             return
-        if on_the_way_s is not None:
-            self._raw.append(on_the_way_s)
+        if "total_ms" in step.server:
+            self._ways.append(step.network_s)
+            self._there.append(max(0.0, step.network_s - step.arriving_s))
             return
         # With the model's own time the way would seem longer than it is.
         self._untold += 1
-        if self._untold == _MEASURED and not self._decided:
+        if self._untold == _MEASURED and not self._jpeg:
             self._stays_raw(f"{self._server} does not say how long it had them (total_ms)")
 
     def _stays_raw(self, why: str) -> None:
@@ -173,14 +183,17 @@ class ImageForm:
         # The quickest try: the first is cold, and others may have had the processor.
         files, tried_s = min((self._tried(images) for _ in range(_TRIES)), key=lambda tried: tried[1])
         # The quickest of the first ones, of which the very first is slower; later what they mostly took.
-        raw_s = median(self._raw) if self._judged else min(self._raw)
-        trip_s = raw_s if self._trip is None else min(raw_s, self._trip)
+        mostly: Callable[[deque[float]], float] = median if self._judged else min
+        raw_s, there_s = mostly(self._ways), mostly(self._there)
+        trip_s = there_s if self._trip is None else min(there_s, self._trip)
         share = sum(map(len, files)) / sum(image.nbytes for image in images)
-        jpeg_s = tried_s + trip_s + share * (raw_s - trip_s)
+        jpeg_s = tried_s + trip_s + share * (there_s - trip_s) + (raw_s - there_s)
+        if self._came_to is not None:  # nothing that is foretold is worth more
+            jpeg_s = self._came_to
         worth = raw_s - jpeg_s >= max(_WORTH_S, _WORTH_SHARE * raw_s)
         times = f"about {1000 * jpeg_s:.3g} ms as JPEG, {1000 * raw_s:.3g} ms raw"
         if worth:
-            self._decided = self._jpeg = True
+            self._jpeg, self._raw_s, self._tried_s = True, median(self._ways), tried_s
             self._tell(
                 f"images are sent as {self.used} from here on, which loses detail: an exchange takes {times}. "
                 "With images raw they stay as they are"
@@ -188,7 +201,21 @@ class ImageForm:
         elif not self._judged:
             self._tell(f"images stay raw: an exchange takes {times}")
         self._judged = True
-        self._raw.clear()
+        self._forget()
+
+    def _see_what_it_came_to(self) -> None:
+        jpeg_s = median(self._ways) + self._tried_s
+        if self._raw_s - jpeg_s < _WORTH_S:
+            self._jpeg, self._came_to = False, jpeg_s
+            self._tell(
+                f"images are sent raw again: as JPEG an exchange took about {1000 * jpeg_s:.3g} ms, "
+                f"and {1000 * self._raw_s:.3g} ms before, raw"
+            )
+        self._forget()
+
+    def _forget(self) -> None:
+        self._ways.clear()
+        self._there.clear()
 
 
 def _images(observation: Mapping[str, Any], declared: Declared) -> Iterator[tuple[str, Any]]:

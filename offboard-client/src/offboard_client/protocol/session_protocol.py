@@ -206,16 +206,16 @@ class SessionProtocol:
         """
         arrived = self._now()
         reply = self._read_reply()
-        self.state = "ready"
-        self.warnings = self.warnings or reply.warnings
+        self.state, self.warnings = "ready", self.warnings or reply.warnings
         found = rows(reply.result, self._settings.limits)
         step = Step(
             encode_s=self._encoded - self._asked,
             wait_s=arrived - self._encoded,
             decode_s=self._now() - arrived,
             server=reply.timing,
+            arriving_s=arrived - (self._socket.begun or arrived),
         )
-        self.images.answered(step.network_s if "total_ms" in reply.timing else None)
+        self.images.answered(step)
         return found, step
 
     def answer_control(self, kind: str) -> dict[str, Any]:

@@ -13,12 +13,16 @@ _KEPT = 4096
 
 @dataclass(frozen=True)
 class Step:
-    """One observation and its answer, in seconds on this machine, and the server's own stages in ms."""
+    """One observation and its answer, in seconds on this machine, and the server's own stages in ms.
+
+    ``arriving_s``: the part of ``wait_s`` from the answer's first byte to its last.
+    """
 
     encode_s: float
     wait_s: float
     decode_s: float
     server: Mapping[str, float]
+    arriving_s: float = 0.0
 
     @property
     def network_s(self) -> float:

@@ -53,6 +53,8 @@ class WebSocket:
         self._asked = b""
         #: Whether the last ping was answered, and that before any message of the server's that nobody has taken.
         self.ponged = False
+        #: When what followed the last message that was sent began to arrive; None: it has not.
+        self.begun: float | None = None
         self._protocol = ClientProtocol(parse_uri(url), max_size=limits.message_bytes, logger=_unheard)
         self._fragments: list[bytes] = []
         self._text = False
@@ -108,6 +110,8 @@ class WebSocket:
         for event in self._protocol.events_received():
             if isinstance(event, Frame):
                 self._take(event)
+        if self.begun is None and (self.messages or not self.between):
+            self.begun = self._now()
         if self._protocol.handshake_exc is not None:
             raise self._refused(self._protocol.handshake_exc)
 
@@ -118,6 +122,7 @@ class WebSocket:
 
     def send(self, payload: memoryview) -> memoryview:
         """All that has to be sent for ``payload`` to be one binary message; the next call may reuse its buffer."""
+        self.begun = None
         if payload.nbytes < _LARGE:
             return memoryview(Frame(Opcode.BINARY, payload).serialize(mask=True))
         return self._framer.frame(payload)
