@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from offboard_client.errors import RobotFailed, printable
+from offboard_client.errors import RobotFailed
 
 try:
     import fcntl
@@ -120,6 +120,6 @@ def _device(found: os.stat_result) -> tuple[int, ...]:
 
 def _command(pid: int) -> str:
     try:
-        return printable(Path(f"/proc/{pid}/comm").read_text(errors="replace").strip())
+        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
     except OSError:
         return "gone by now"
