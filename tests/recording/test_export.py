@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from filmed import begin, picture, record, sample, tick
 from offboard_client import cli
+from offboard_client.evaluation import Clip, edit_review
 from offboard_client.play import Outcome
 from offboard_client.recording import Episode, Recorder, finish, glance, is_finished, write_csv, write_mp4
 from waits import PATIENCE
@@ -83,6 +84,53 @@ def test_a_video_has_the_frames_as_they_are_at_their_times(tmp_path: Path) -> No
     assert all(abs(one - other) < 100 for one, other in zip(sizes, recorded, strict=True))
 
 
+def at(path: Path, seconds: float) -> int:
+    """The time of an episode's second, as messages have it."""
+    with Episode(path) as episode:
+        return episode.start + round(seconds * 1e9)
+
+
+def cut(path: Path, *ranges: tuple[float, float]) -> None:
+    """Clips of these seconds; what they are called is no name of a file."""
+    clips = [Clip(f"../{first}", (first, last), (at(path, first), at(path, last))) for first, last in ranges]
+    edit_review(path, {}, {}, clips=clips)
+
+
+def test_ranges_become_tables_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = record(tmp_path, periods=40)
+    record(tmp_path)
+    assert export(tmp_path, "csv", "--clips") == 1
+    assert "has a clip: `offboard replay" in capsys.readouterr().err.replace("\n ", "")
+    cut(path, (0.5, 1.0), (1.0, 1.5))
+    assert export(tmp_path, "csv", "--clips") == 0
+    assert "2 files of 2 ranges" in capsys.readouterr().out
+    made = sorted(each.name for each in (tmp_path / "csv").iterdir())
+    assert made == [f"{path.stem}_0.500-1.000s.csv", f"{path.stem}_1.000-1.500s.csv"]
+    assert export(path, "csv") == 0
+    whole, *parts = ((tmp_path / "csv" / name).read_text("utf-8").splitlines() for name in (f"{path.stem}.csv", *made))
+    assert [part[0] for part in parts] == [whole[0]] * 2
+    assert [part[1:] for part in parts] == [whole[11:21], whole[21:31]]  # what was measured before is known in it
+
+
+def test_a_range_of_a_video_is_shown_from_its_beginning(tmp_path: Path) -> None:
+    path = record(tmp_path, periods=80)
+    cut(path, (2.49, 3.01), (0.0, 0.2))
+    assert export(path, "mp4", "--clips") == 0
+    for (first, last), count in (((2.49, 3.01), 11), ((0.0, 0.2), 4)):
+        with av.open(str(tmp_path / "mp4" / f"{path.stem}_{first:.3f}-{last:.3f}s-wrist.mp4")) as video:
+            stream = video.streams.video[0]
+            shown = [
+                (float(each.pts * stream.time_base), each.to_ndarray(format="rgb24")) for each in video.decode(stream)
+            ]
+        assert [seconds for seconds, _ in shown] == pytest.approx([number * 0.05 for number in range(count)], abs=0.001)
+        assert np.abs(shown[0][1].astype(int) - picture(round(first / 0.05 + 0.4))).mean() < 12
+
+
+def test_rerun_takes_no_range(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert export(tmp_path, "rerun", "--clips") == 2
+    assert "--clips is not for --to rerun" in capsys.readouterr().err
+
+
 def test_nothing_is_written_over_and_the_rest_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = record(tmp_path / "in"), record(tmp_path / "in")
     (tmp_path / "in" / "cut.mcap").write_bytes(first.read_bytes()[:50])
@@ -106,9 +154,9 @@ def test_ctrl_c_leaves_nothing_half(
     record(tmp_path), record(tmp_path)
     calls, write = list[Path](), room.write_csv
 
-    def interrupted(episode: Any, path: Path, progress: Any) -> int:
+    def interrupted(episode: Any, path: Path, *more: Any) -> int:
         calls.append(path)
-        count = write(episode, path, progress)
+        count = write(episode, path, *more)
         if len(calls) == 2:
             raise KeyboardInterrupt
         return count

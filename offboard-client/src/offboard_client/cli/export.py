@@ -36,6 +36,8 @@ class Options:
     """Where; without it a folder beside the recordings that is called as the form. It is made."""
     score: tuple[str, ...] = ()
     """Only attempts that came out so: success, partial, fail, stall, unsafe."""
+    clips: bool = False
+    """Only the ranges that were cut out in `offboard replay`, each by itself; not for rerun."""
     json: bool = False
     """Print one JSON object on stdout."""
 
@@ -44,18 +46,14 @@ class Options:
             raise UsageError("say which recordings: offboard export DIR --to csv")
         if self.to is None:
             raise UsageError(f"say what they shall become: {_offered()}")
+        if self.clips and self.to == "rerun":
+            raise UsageError(
+                "--clips is not for --to rerun, whose converter takes whole recordings; csv and mp4 take it"
+            )
 
     def folder(self, source: Path) -> Path:
         """Where it is written."""
         return self.output_dir or (source if source.is_dir() else source.parent) / str(self.to)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SetOptions(Options):
-    """Options of a data set, whatever its form."""
-
-    clips: bool = False
-    """Only the ranges that were cut out in `offboard replay`, each an attempt of its own."""
 
 
 @dataclass
@@ -79,7 +77,7 @@ def run(arguments: Sequence[str]) -> int:
         return _run(parse(Options, arguments, "export", f"{_SUMMARY}{_forms()}"), None)
     chosen = choose_export(form, FILES)
     parts: dict[str, Part] = {
-        "source": ("offboard export", SetOptions),
+        "source": ("offboard export", Options),
         "form": (f"the form {chosen} of {chosen.provider}", chosen.options()),
     }
     found = parse_together(parts, arguments, "export", f"{_SUMMARY} {form}: {chosen.entry.summary}")
@@ -87,24 +85,24 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(options: Options, form: tuple[Chosen[ExportEntry], Any] | None) -> int:
-    from ..exports import choose_attempts  # video's libraries are large
+    from ..evaluation import Review
+    from ..exports import Attempt, choose_attempts  # video's libraries are large
     from .export_files import export_files
     from .export_sets import export_set
 
     source = Path(options.source).expanduser()
     paths = _recordings(source)
     _check_outcomes(options.score)
-    clips = isinstance(options, SetOptions) and options.clips
     found, interrupted, broken = Exported(), False, dict[str, str]()
-    chosen: list[Any] = paths
-    if options.score or form is not None:
-        attempts, broken = choose_attempts(paths, options.score, clips)
-        chosen = [attempt.path for attempt in attempts] if form is None else attempts
+    if options.score or options.clips or form is not None:
+        chosen, broken = choose_attempts(paths, options.score, options.clips)
+    else:  # one that cannot be read says so where it is written
+        chosen = [Attempt(path, Review()) for path in paths]
     for name, why in broken.items():
         found.failures[name] = why
         note(f"{name} is left out: {why}")
     if not chosen:
-        raise ConfigurationError(_nothing(source, len(paths), options.score, clips, broken))
+        raise ConfigurationError(_nothing(source, len(paths), options.score, options.clips, broken))
     folder = options.folder(source)
     try:
         with terminable(), Line() as line:
@@ -134,7 +132,8 @@ def _say(options: Options, folder: Path, found: Exported, chosen: int, is_set: b
         for line in said(folder, found, chosen):
             tell(line)
         return
-    tell(f"{counted(len(found.written), 'file')} of {counted(chosen, 'recording')} written into {folder}")
+    of_what = counted(chosen, "range" if options.clips else "recording")
+    tell(f"{counted(len(found.written), 'file')} of {of_what} written into {folder}")
     if found.skipped:
         tell(f"{counted(len(found.skipped), 'file')} was there already and is as it was")
 

@@ -17,6 +17,7 @@ from ..terminal import Line
 from .export import Clock, Exported, failed
 
 if TYPE_CHECKING:
+    from ..exports import Attempt
     from ..recording import Episode
 
 #: Seconds that Rerun may take for one recording.
@@ -28,8 +29,8 @@ Progress = Callable[[float], None]
 Job = tuple[str, Callable[[Path, Progress], Any]]
 
 
-def export_files(paths: Sequence[Path], folder: Path, form: str, found: Exported, line: Line) -> None:
-    """Write the files of each recording; ``found`` says what became of them. Raises ConfigurationError."""
+def export_files(attempts: Sequence[Attempt], folder: Path, form: str, found: Exported, line: Line) -> None:
+    """Write the files of each; ``found`` says what became of them. Raises ConfigurationError."""
     from ..recording import Episode  # video's libraries are large
 
     converter = _rerun() if form == "rerun" else ""
@@ -37,14 +38,14 @@ def export_files(paths: Sequence[Path], folder: Path, form: str, found: Exported
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"no folder can be made at {folder}: {error.strerror or told(error)}") from error
-    clock = Clock(line, paths)
-    for number, path in enumerate(paths):
+    clock = Clock(line, [attempt.path for attempt in attempts])
+    for number, attempt in enumerate(attempts):
         clock.show(number, 0.0)
         try:
-            with Episode(path) as episode:
-                jobs = _jobs(episode, form, converter)
+            with Episode(attempt.path) as episode:
+                jobs = _jobs(episode, form, converter, None if attempt.clip is None else attempt.clip.at)
                 for place, (name, write) in enumerate(jobs):
-                    target = folder / f"{path.stem}{name}"
+                    target = folder / f"{_stem(attempt)}{name}"
                     if target.exists():
                         found.skipped.append(str(target))
                         continue
@@ -53,15 +54,23 @@ def export_files(paths: Sequence[Path], folder: Path, form: str, found: Exported
                         write(temporary, lambda done, n=number, p=place, s=share: clock.show(n, (p + done) * s))
                     found.written.append(str(target))
         except (RecordingFailed, OSError) as error:
-            found.failures[path.name] = failed(error)
-            line.aside(f"{path.name} is left out: {found.failures[path.name]}")
+            name = attempt.path.name if attempt.clip is None else attempt.name
+            found.failures[name] = failed(error)
+            line.aside(f"{attempt} is left out: {found.failures[name]}")
 
 
-def _jobs(episode: Episode, form: str, converter: str) -> list[Job]:
+def _stem(attempt: Attempt) -> str:
+    """A range is called by its times, as on the page: what it is called in a review is no name of a file."""
+    if attempt.clip is None:
+        return attempt.path.stem
+    return "{}_{:.3f}-{:.3f}s".format(attempt.path.stem, *attempt.clip.seconds)
+
+
+def _jobs(episode: Episode, form: str, converter: str, within: tuple[int, int] | None) -> list[Job]:
     from ..recording import write_csv
 
     if form == "csv":
-        return [(".csv", lambda path, progress: write_csv(episode, path, progress))]
+        return [(".csv", lambda path, progress: write_csv(episode, path, progress, within))]
     if form == "rerun":
         return [(".rrd", lambda path, progress: _convert(converter, episode.path, path))]
     cameras = [topic for topic in episode.topics if topic.startswith("/video/")]
@@ -69,13 +78,15 @@ def _jobs(episode: Episode, form: str, converter: str) -> list[Job]:
         raise RecordingFailed(
             f"{episode.path.name} has no video: the robot has no camera, or --no-record-video was said"
         )
-    return [(f"-{topic.removeprefix('/video/').replace('/', '.')}.mp4", _video(episode, topic)) for topic in cameras]
+    return [
+        (f"-{topic.removeprefix('/video/').replace('/', '.')}.mp4", _video(episode, topic, within)) for topic in cameras
+    ]
 
 
-def _video(episode: Episode, topic: str) -> Callable[[Path, Progress], Any]:
+def _video(episode: Episode, topic: str, within: tuple[int, int] | None) -> Callable[[Path, Progress], Any]:
     from ..recording import write_mp4
 
-    return lambda path, progress: write_mp4(episode, topic, path, progress)
+    return lambda path, progress: write_mp4(episode, topic, path, progress, within)
 
 
 @contextmanager

@@ -18,24 +18,29 @@ _FIRST = ("time", "seconds", "duration", "rung", "apply_ms", "row")
 
 
 def write_csv(
-    episode: Episode, path: str | PathLike[str], progress: Callable[[float], None] = lambda share: None
+    episode: Episode,
+    path: str | PathLike[str],
+    progress: Callable[[float], None] = lambda share: None,
+    within: tuple[int, int] | None = None,
 ) -> int:
     """Write ``path``, a table; how many commands it has.
 
     Columns: ``time`` (s since 1970), ``seconds`` (of the episode), ``duration`` in s, ``rung``, ``apply_ms``, ``row``
     of its chunk (-1: none); then ``observation.NAME.i``, what was measured last, and ``action.NAME.i``, what was
-    commanded: empty where nothing was. Numbers read back as what they were. ``progress`` is told which share is
-    done. Raises RecordingFailed, and OSError for ``path``.
+    commanded: empty where nothing was. Numbers read back as what they were. ``within``: only commands from one time on
+    and before another, nanoseconds since 1970. ``progress`` is told which share is done. Raises RecordingFailed, and
+    OSError for ``path``.
     """
     topics = [topic for topic in episode.topics if topic.startswith((_OBSERVED, _PLAYED))]
     columns = {topic: _columns(episode, topic) for topic in topics}
     held: dict[str, Sequence[Any]] = {topic: [""] * len(names) for topic, names in columns.items()}
     acted: dict[str, int] = {}
-    length, count = max(episode.end - episode.start, 1), 0
+    begin, end = within or (episode.start, episode.end + 1)
+    length, count = max(end - episode.start, 1), 0
     with Path(path).open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow([*_FIRST, *(name for names in columns.values() for name in names)])
-        for said in episode.messages([*topics, "/played"]):
+        for said in episode.messages([*topics, "/played"], end=end):  # from the first: what was measured last
             message = said.message
             if said.topic != "/played":
                 held[said.topic] = [message.text] if hasattr(message, "text") else [repr(v) for v in message.values]
@@ -45,6 +50,8 @@ def write_csv(
                         f"{episode.path.name}: {said.name} has {len(columns[said.topic])} numbers, and later "
                         f"{len(held[said.topic])}: no table has both"
                     )
+                continue
+            if said.at < begin:
                 continue
             cells: list[Any] = []
             for topic, names in columns.items():

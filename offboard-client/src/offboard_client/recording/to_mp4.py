@@ -17,21 +17,31 @@ from .reader import Episode, Said
 
 #: How long the last frame is shown, in microseconds: nobody knows when the next one would have come.
 _LAST = 33_333
+#: How far back a frame is looked for that a player can start with, at first, in nanoseconds: there is one every 30.
+_BACK = 2 * 10**9
 
 
 def write_mp4(
-    episode: Episode, topic: str, path: str | PathLike[str], progress: Callable[[float], None] = lambda share: None
+    episode: Episode,
+    topic: str,
+    path: str | PathLike[str],
+    progress: Callable[[float], None] = lambda share: None,
+    within: tuple[int, int] | None = None,
 ) -> int:
-    """Write the frames of ``topic``, a ``/video/…``, to ``path``; how many there are.
+    """Write the frames of ``topic``, a ``/video/…``, to ``path``; how many are shown.
 
-    Times count from the episode's beginning, so that several cameras stay together. ``progress`` is told which share is
-    done. Raises RecordingFailed, and OSError for ``path``.
+    ``within``: only those from one time on and before another, nanoseconds since 1970. Times count from there, else
+    from the episode's beginning, so that several cameras stay together. What a player needs to decode the first, and is
+    before it, is in the file, too, and marked as not to be shown. ``progress`` is told which share is done. Raises
+    RecordingFailed, and OSError for ``path``.
     """
-    frames = _from_key_frame(episode.messages([topic]))
+    begin, end = within or (episode.start, episode.end + 1)
+    frames = _from_key_frame(episode.messages([topic], _key_frame(episode, topic, begin), end))
     first = next(frames, None)
     if first is None:
-        raise RecordingFailed(f"{episode.path.name} has no frame of {topic} that a player can start with")
-    length, count, last = max(episode.end - episode.start, 1), 0, -1
+        when = "" if within is None else " within this range"
+        raise RecordingFailed(f"{episode.path.name} has no frame of {topic}{when} that a player can start with")
+    length, count, last = max(end - begin, 1), 0, 0
     parameters = _parameters(first.message.data)
     try:
         with (
@@ -48,18 +58,33 @@ def write_mp4(
                 packet.duration, packet.is_keyframe = until - at, starts(said.message.data)
                 made.mux_one(packet)
 
-            held, last = first, (first.at - episode.start) // 1000
+            held, last = first, (first.at - begin) // 1000
             for said in frames:
                 if starts(said.message.data) and _parameters(said.message.data) != parameters:
                     raise RecordingFailed(f"{episode.path.name}: {topic} changes its size: one MP4 file has one")
-                at = max((said.at - episode.start) // 1000, last + 1)
+                at = max((said.at - begin) // 1000, last + 1)
                 mux(held, last, at)
-                held, last, count = said, at, count + 1
-                progress((said.at - episode.start) / length)
+                count += last >= 0
+                held, last = said, at
+                progress(max(said.at - begin, 0) / length)
             mux(held, last, last + _LAST)
     except av.error.FFmpegError as error:
         raise _as_ours(error, f"{episode.path.name}: {topic} is no video") from error
-    return count + 1
+    return count + (last >= 0)
+
+
+def _key_frame(episode: Episode, topic: str, at: int) -> int:
+    """When the last frame came at this time or before that a player can start with; this time where none did."""
+    back = _BACK
+    while at > episode.start:
+        since = max(at - back, episode.start)
+        found = [said.at for said in episode.messages([topic], since, at + 1) if starts(said.message.data)]
+        if found:
+            return found[-1]
+        if since == episode.start:
+            break
+        back *= 4
+    return at
 
 
 class SteadyVideo:
