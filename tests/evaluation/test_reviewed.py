@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,12 @@ def test_what_people_say_stands_instead_of_what_the_run_said(folder: Path) -> No
     assert (trials[1].score, trials[1].items, trials[1].items_total) == (0.75, 3, 4)
     assert trials[2].tags == ("slipped", "late")
     assert trials[3:] == played()[3:]
+
+
+def test_items_that_were_counted_at_the_trial_stay_until_it_came_out_otherwise(folder: Path) -> None:
+    counted = [replace(trial, items=1, items_total=4) for trial in played()]
+    trials, _ = reviewed(counted, folder)
+    assert [(trial.items, trial.items_total) for trial in trials[:3]] == [(None, None), (3, 4), (1, 4)]
 
 
 def test_a_trial_that_does_not_count_stays_so(folder: Path) -> None:

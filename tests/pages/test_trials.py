@@ -131,7 +131,7 @@ def test_a_trial_counts_when_somebody_has_said_what_came_of_it(table: Table) -> 
     assert "start" not in state["may"]
     assert table.do("submit").status == 200
     assert table.do("submit").status == 409, "once"
-    assert table.done(thread) == Judgement("partial", 0.25, (), "slips")
+    assert table.done(thread) == Judgement("partial", 0.25, (), "slips", 1, 4)
     assert table.ready().state()["review"]["outcome"] is None, "nothing was said of the next"
     assert table.say(note="too late", seen="slips") == 409
 
@@ -146,8 +146,9 @@ def test_what_the_task_says_counts_unless_a_person_says_otherwise(table: Table) 
     thread = table.over(Outcome(True), Judgement("success", 1.0))
     until(lambda: "submit" in table.state()["may"], "it may be kept")
     table.do("outcome", outcome="fail")
+    table.say(items=1, items_total=4)
     table.do("submit")
-    assert table.done(thread) == Judgement("fail")
+    assert table.done(thread) == Judgement("fail", 0.25, items=1, items_total=4)
 
 
 def test_a_trial_is_annulled_for_a_reason_and_never_thrown_away(table: Table) -> None:
@@ -244,8 +245,8 @@ def test_a_blind_evaluation_from_its_page_to_its_report(tmp_path: Path, capsys: 
     assert status == 0
     lines = [json.loads(line) for line in (tmp_path / "trials.jsonl").read_text("utf-8").splitlines()]
     trials = [line["trial"] for line in lines if "trial" in line]
-    came = [(each["outcome"], each.get("score")) for each in trials]
-    assert came == [("annulled", None), ("partial", 0.5), ("success", None)]
+    came = [(each["outcome"], each.get("score"), each.get("items"), each.get("items_total")) for each in trials]
+    assert came == [("annulled", None, None, None), ("partial", 0.5, 1, 2), ("success", None, None, None)]
     assert trials[0]["model"] == trials[1]["model"] != trials[2]["model"]
     assert heard
     for word in (b"model-one", b"model-two", b'"ms"', b"infer"):

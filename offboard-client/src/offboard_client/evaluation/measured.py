@@ -23,12 +23,14 @@ def measured_trial(
     note: str = "",
     at: float | None = None,
     recording: str = "",
+    items: int | None = None,
+    items_total: int | None = None,
 ) -> Trial:
     """The trial of a run of one episode, with its times.
 
     ``outcome``: what a person says of it; None: what the task and the run say. Then an episode that ended by an error
     is ``error``, and a ``fail`` with that error's code as a tag where the model had answered before and failed itself:
-    it raised, or commanded what no robot may be sent. ``start``, ``score``, ``at``: as :class:`.trials.Trial` has them.
+    it raised, or commanded what no robot may be sent. All else: as :class:`.trials.Trial` has it.
 
     Raises BadParameter where the report has not one episode, or nobody can tell what came of it.
     """
@@ -54,6 +56,8 @@ def measured_trial(
         stages_ms={stage: (each["p50"] or 0.0, each["p99"] or 0.0) for stage, each in times.items()},
         rungs_s=dict(report.rungs),
         recording=recording,
+        items=items,
+        items_total=items_total,
     )
 
 

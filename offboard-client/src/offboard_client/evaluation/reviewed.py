@@ -42,13 +42,17 @@ def reviewed(
 def _as_said(trial: Trial, review: Review) -> Trial:
     """Raises BadParameter for a part of which nobody has said how large it is."""
     outcome = review.outcome if trial.counted and review.outcome is not None else trial.outcome
-    score = trial.score if outcome in (trial.outcome, "partial") else None
+    still = outcome in (trial.outcome, "partial")  # what was counted then was counted for that
+    score = trial.score if still else None
+    counts = (review.items, review.items_total)
+    if counts == (None, None) and still:
+        counts = (trial.items, trial.items_total)
     return replace(
         trial,
         outcome=outcome,
         score=score if review.score is None else review.score,
         tags=tuple(dict.fromkeys((*trial.tags, *review.tags))),
         note="; ".join(filter(None, (trial.note, review.note))),
-        items=review.items,
-        items_total=review.items_total,
+        items=counts[0],
+        items_total=counts[1],
     )

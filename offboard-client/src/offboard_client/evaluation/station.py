@@ -45,6 +45,8 @@ class Judgement:
     score: float | None = None
     tags: tuple[str, ...] = ()
     note: str = ""
+    items: int | None = None
+    items_total: int | None = None
 
 
 @dataclass
@@ -99,7 +101,8 @@ class Station:
             return None
         return measured_trial(
             report, turn.model, turn.start, outcome=judged.outcome, score=judged.score, tags=judged.tags,
-            note=judged.note, at=time.time(), recording=watched.name,
+            note=judged.note, at=time.time(), recording=watched.name, items=judged.items,
+            items_total=judged.items_total,
         )  # fmt: skip
 
     # -- inside ----------------------------------------------------------------------------------------

@@ -128,12 +128,13 @@ class TrialDesk(Desk):
         if (missing := self._missing()) is not None:
             raise TooLate(missing)
         review = self.review
-        outcome, score = review.outcome, review.score if review.outcome == "partial" else None
+        outcome, score = review.outcome, review.score
         if self._annulled:
             outcome, score = "annulled", None
         elif outcome is None and self._by_task is not None:
-            outcome, score = self._by_task.outcome, self._by_task.score
-        self._judgement = Judgement(outcome, score, review.tags, review.note)
+            outcome = self._by_task.outcome
+            score = self._by_task.score if score is None else score
+        self._judgement = Judgement(outcome, score, review.tags, review.note, review.items, review.items_total)
         self._waits = False
         self.turn += 1
         self._settled.set()
