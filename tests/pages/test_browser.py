@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from browser import CHROMIUM, Browser, browser
 from filmed import record
-from offboard_client.evaluation import read_review
+from offboard_client.evaluation import Plan, Trial, TrialLog, log_of, read_review
 from offboard_client.pages import PageServer, Replay, pages_app
 
 pytestmark = [
@@ -30,13 +30,15 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    record(tmp_path, 60, task=NASTY)
-    record(tmp_path, 20, task="sort")
-    replay = Replay(tmp_path)
+    """A folder of recordings and its page; an evaluation's, where a test writes its log beside it."""
+    folder = tmp_path / "recordings"
+    record(folder, 60, task=NASTY)
+    record(folder, 20, task="sort")
+    replay = Replay(folder)
     with PageServer(pages_app(replay)) as server:
         thread = threading.Thread(target=server.serve)
         thread.start()
-        yield server.url, tmp_path
+        yield server.url, folder
         server.stop()
         thread.join()
     replay.close()
@@ -166,6 +168,29 @@ def test_markup_is_words_wherever_it_is_shown(chromium: Browser, served: tuple[s
     tab.until("document.querySelectorAll('tbody tr').length === 2")
     assert tab.eval("document.querySelectorAll('main b, main td img[src=x]').length") == 0
     assert "pwned" not in tab.eval("document.title")
+    assert tab.said == []
+
+
+def test_what_came_of_a_trial_is_shown_until_somebody_says_otherwise(
+    chromium: Browser, served: tuple[str, Path]
+) -> None:
+    url, folder = served
+    said = ("partial", 0.75, ("slip",), f"it fell {NASTY}")
+    with TrialLog(log_of(folder), Plan(("m",), (1,), seed=0)) as log:
+        for path in folder.glob("*.mcap"):
+            log.append(Trial("m", 1, *said, recording=path.name, items=3, items_total=4))
+    tab = opened(chromium, url, "sort")
+    judged = f"the trial was judged: partial 3/4 · #slip · it fell {NASTY}"
+    assert tab.eval("document.querySelector('.review [data-trial]').textContent") == judged
+    tab.press("3")
+    tab.until("document.querySelector('[data-outcome=fail]').ariaPressed === 'true'")
+    tab.press("Escape")
+    tab.until("document.querySelectorAll('tbody tr').length === 2")
+    verdicts = (
+        "[...document.querySelectorAll('.outcome .verdict')].map((e) => `${e.title}: ${e.textContent}`).sort().join()"
+    )
+    tab.until(f"{verdicts} === 'as the trial was judged: partial 3/4,scored here: fail'")
+    assert tab.eval("[...document.querySelectorAll('.outcome .tag')].map((e) => e.textContent).join()") == "slip,slip"
     assert tab.said == []
 
 

@@ -13,7 +13,7 @@ import pytest
 from asgi_calls import Asked
 from filmed import CLOCK, answer, begin, picture, record, sample, shadow, tick
 from offboard_client.errors import ConfigurationError
-from offboard_client.evaluation import edit_review, read_review, review_path
+from offboard_client.evaluation import Plan, Trial, TrialLog, edit_review, read_review, review_path
 from offboard_client.pages import Replay, pages_app
 from offboard_client.play import Answer, Command, Outcome, Sample, Tick
 from offboard_client.recording import (
@@ -433,6 +433,34 @@ def test_without_a_recording_there_is_nothing_to_serve(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="is no folder"):
         Replay(tmp_path / "file")
+
+
+def test_what_came_of_an_evaluations_trials_is_known_until_somebody_says_otherwise(tmp_path: Path) -> None:
+    folder = tmp_path / "recordings"
+    judged, other = record(folder, 4, task="judged"), record(folder, 4, task="other")
+    replay = Replay(folder)
+    pages = Asked(pages_app(replay))
+
+    def rows() -> dict[str, Any]:
+        return {row["task"]: row for row in pages("GET", "/api/episodes").json["episodes"]}
+
+    assert [row["trial"] for row in rows().values()] == [None, None]
+    with TrialLog(tmp_path / "trials.jsonl", Plan(("m",), (1, 2), seed=0)) as log:
+        log.append(Trial("m", 1, "partial", 0.75, ("slip",), "it fell", recording=judged.name, items=3, items_total=4))
+        assert rows()["judged"]["trial"] == {
+            "outcome": "partial", "score": 0.75, "items": 3, "items_total": 4, "tags": ["slip"], "note": "it fell",
+        }  # fmt: skip
+        assert rows()["other"]["trial"] is None
+        log.append(Trial("m", 2, "stall", recording=other.name))
+        log.annul(0, "the light went out")
+    found = rows()
+    assert (found["judged"]["trial"]["outcome"], found["other"]["trial"]["outcome"]) == ("annulled", "stall")
+    assert pages("GET", f"/api/episodes/{found['other']['id']}").json["trial"]["outcome"] == "stall"
+    (tmp_path / "trials.jsonl").write_text("{")
+    assert not any(row["trial"] for row in rows().values()), "a log that is none of ours takes nothing from the list"
+    (tmp_path / "trials.jsonl").write_text("{}\n")
+    assert not any(row["trial"] for row in rows().values())
+    replay.close()
 
 
 def test_folders_within_are_looked_through_and_a_damaged_review_is_a_row_of_its_own(tmp_path: Path) -> None:

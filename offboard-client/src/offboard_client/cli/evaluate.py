@@ -18,6 +18,7 @@ from ..evaluation import (
     as_html,
     as_json,
     as_markdown,
+    log_of,
     reviewed,
     said_of_it,
     success_columns,
@@ -37,7 +38,7 @@ from .own_thread import on_own_thread
 from .run_options import Parsed, parse_with_policy
 from .run_record import run_facts
 
-LOG, REPORT, RECORDINGS, CONDITIONS = "trials.jsonl", "report", "recordings", "conditions.json"
+REPORT, RECORDINGS, CONDITIONS = "report", "recordings", "conditions.json"
 
 
 def run(arguments: list[str]) -> int:
@@ -82,7 +83,7 @@ class _Command:
         except OSError as error:
             raise ConfigurationError(f"--output-dir {self.folder}: it cannot be made: {error.strerror}") from error
         self.mask = masked(plan)
-        with TrialLog(self.folder / LOG, plan) as log:
+        with TrialLog(log_of(self.folder / RECORDINGS), plan) as log:
             self._same_conditions(bool(log.trials))
             if log.trials:
                 note(f"going on with the evaluation in {self.folder}: {counted(len(log.trials), 'trial')} so far")

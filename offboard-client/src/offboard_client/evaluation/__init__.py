@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .betting import fixed_interval, mean_interval
 from .comparison import Comparison, compare_models
-from .log import TrialLog, read_trials
+from .log import TrialLog, log_of, read_trials, trials_of
 from .measured import measured_trial
 from .plan import Plan, Turn
 from .report import EvaluationReport, ModelSummary, summarize
@@ -42,6 +42,7 @@ __all__ = [
     "compare_models",
     "edit_review",
     "fixed_interval",
+    "log_of",
     "mean_interval",
     "measured_trial",
     "pairs",
@@ -54,4 +55,5 @@ __all__ = [
     "success_columns",
     "success_row",
     "summarize",
+    "trials_of",
 ]

@@ -14,6 +14,8 @@ from ..errors import BadParameter, ConfigurationError, brief
 from .plan import Plan
 from .trials import Trial
 
+#: What it is called in an evaluation's folder, beside that of its recordings.
+LOG = "trials.jsonl"
 #: The first line of a log names it.
 _FORMAT, _VERSION = "offboard_evaluation", 1
 _BEGIN = f'{{"{_FORMAT}"'.encode()
@@ -159,6 +161,20 @@ def read_trials(path: Path) -> list[Trial]:
     except OSError as error:
         raise ConfigurationError(f"{path}: it cannot be read: {error.strerror}") from error
     return log.trials
+
+
+def trials_of(recordings: Path) -> dict[str, Trial]:
+    """What came of each recording of a folder when it was played, by its name; {} for a folder of no evaluation.
+
+    Raises ConfigurationError for a log that cannot be read.
+    """
+    path = log_of(recordings)
+    return {trial.recording: trial for trial in read_trials(path) if trial.recording} if path.is_file() else {}
+
+
+def log_of(recordings: Path) -> Path:
+    """Where the log of an evaluation is, whose recordings are in this folder."""
+    return recordings.parent / LOG
 
 
 def _take(file: BinaryIO, path: Path) -> None:

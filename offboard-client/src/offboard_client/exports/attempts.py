@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RecordingFailed
-from ..evaluation import Clip, Review, Trial, TrialOutcome, read_review, read_trials
+from ..evaluation import Clip, Review, Trial, TrialOutcome, read_review, trials_of
 from ..recording import glance
-
-#: Beside a folder of an evaluation's recordings: what was said of each while it was played.
-_TRIALS = "trials.jsonl"
 
 
 @dataclass(frozen=True)
@@ -56,8 +53,7 @@ def choose_attempts(
     for path in paths:
         folder = path.parent
         if folder not in trials:
-            log = folder.parent / _TRIALS
-            trials[folder] = {trial.recording: trial for trial in read_trials(log)} if log.is_file() else {}
+            trials[folder] = trials_of(folder)
         try:
             found = _attempt(path, trials[folder].get(path.name))
         except RecordingFailed as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError, NotFound, OffboardError, told
-from ..evaluation import read_review, review_path
+from ..evaluation import Trial, log_of, read_review, review_path, trials_of
 from ..recording import glance
 from .film import cameras_of
+
+log = logging.getLogger(__name__)
 
 #: Folders within folders so deep, and so many recordings, are looked through.
 _DEEP, _MOST = 4, 20_000
@@ -37,6 +40,8 @@ class Library:
         self.folder = folder
         self._entries: dict[str, Entry] = {}
         self._reviews: dict[str, tuple[str, dict[str, Any]]] = {}
+        # Of each folder: how its evaluation's log was when it was read, and what came of each recording.
+        self._trials: dict[Path, tuple[str, dict[str, dict[str, Any]]]] = {}
         self._lock = threading.Lock()
         if not folder.is_dir():
             raise ConfigurationError(
@@ -54,7 +59,11 @@ class Library:
             found = {entry.id: entry for path in self._walk() if (entry := self._entry(path)) is not None}
             self._entries = found
             self._reviews = {name: review for name, review in self._reviews.items() if name in found}
-            rows = [{**entry.row, "review": self._review(entry)} for entry in found.values()]
+            trials = {folder: self._played(folder) for folder in {entry.path.parent for entry in found.values()}}
+            rows = [
+                {**entry.row, "review": self._review(entry), "trial": trials[entry.path.parent].get(entry.path.name)}
+                for entry in found.values()
+            ]
         return sorted(rows, key=lambda row: (-(row.get("at") or 0.0), row["name"]))
 
     def find(self, name: str) -> Entry:
@@ -94,6 +103,23 @@ class Library:
             return before
         return Entry(key, path, stamp, {"id": key, "name": name, "stamp": stamp, **_row(path)})
 
+    def _played(self, folder: Path) -> dict[str, dict[str, Any]]:
+        """What came of the trials whose recordings these are, where they are an evaluation's."""
+        try:
+            found = log_of(folder).stat()
+        except OSError:
+            return {}
+        stamp = f"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}"
+        before = self._trials.get(folder)
+        if before is None or before[0] != stamp:
+            try:
+                trials = {name: _said(trial) for name, trial in trials_of(folder).items()}
+            except OffboardError as error:
+                log.warning("what came of the trials is not shown: %s", error.text)
+                trials = {}
+            self._trials[folder] = before = (stamp, trials)
+        return before[1]
+
     def _review(self, entry: Entry) -> dict[str, Any]:
         try:
             found = review_path(entry.path).stat()
@@ -108,6 +134,13 @@ class Library:
                 said = {"error": error.text}
             self._reviews[entry.id] = before = (stamp, said)
         return before[1]
+
+
+def _said(trial: Trial) -> dict[str, Any]:
+    return {
+        "outcome": trial.outcome, "score": trial.score, "items": trial.items, "items_total": trial.items_total,
+        "tags": [*trial.tags], "note": trial.note,
+    }  # fmt: skip
 
 
 def _row(path: Path) -> dict[str, Any]:

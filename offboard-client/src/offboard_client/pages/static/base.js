@@ -60,16 +60,20 @@ export function clock(seconds, digits = 0) {
 export const day = (at) =>
   at ? new Date(at * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }) : "–";
 
+/** Outcomes of trials that say nothing of the model, and how they look. */
+const COUNTS = { error: "bad", annulled: "open" };
+
 /** What became of an episode, as far as anybody has said: by whom, and in which colour. */
 export function verdict(row) {
   if (row.state === "broken") return { text: "cannot be read", kind: "bad" };
   if (row.state === "unfinished") return { text: "unfinished", kind: "open" };
-  const review = row.review || {};
-  if (review.outcome) {
-    const items = review.items === null || review.items === undefined ? "" : ` ${review.items}`;
-    const total = review.items_total ? `/${review.items_total}` : "";
-    return { text: review.outcome + items + (items && total), kind: review.outcome, scored: true };
-  }
+  const known = (value) => value !== null && value !== undefined;
+  const words = ({ outcome, items, items_total, score }) => {
+    if (known(items)) return `${outcome} ${items}${items_total ? `/${items_total}` : ""}`;
+    return outcome === "partial" && known(score) ? `${outcome} ${Math.round(100 * score)} %` : outcome;
+  };
+  if (row.review && row.review.outcome) return { text: words(row.review), kind: row.review.outcome, by: "scored here" };
+  if (row.trial) return { text: words(row.trial), kind: COUNTS[row.trial.outcome] || row.trial.outcome, by: "as the trial was judged" };
   if (row.success === true) return { text: "success", kind: "success" };
   if (row.failure) return { text: String(row.failure[0]), kind: "bad" };
   if (row.success === false) return { text: "fail", kind: "fail" };

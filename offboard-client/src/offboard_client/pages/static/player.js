@@ -52,8 +52,8 @@ class Player {
       this.texts = data.texts;
       this.paint();
     };
-    const tags = [...new Set(episodes().flatMap((row) => (row.review && row.review.tags) || []))].sort();
-    this.review = new Review(episode.id, episode.review, tags, this);
+    const tags = [...new Set(episodes().flatMap((row) => [...((row.review || {}).tags || []), ...((row.trial || {}).tags || [])]))].sort();
+    this.review = new Review(episode, tags, this);
     this.review.changed = (review) => {
       const row = episodes().find((each) => each.id === episode.id);
       if (row) row.review = review;

@@ -1,11 +1,18 @@
 // What people say of an episode: kept at once, beside the recording, and never over what another has said meanwhile.
-import { clock, complain, el, sent } from "./base.js";
+import { clock, complain, el, sent, verdict } from "./base.js";
 
 export const OUTCOMES = ["success", "partial", "fail", "stall", "unsafe"];
 
+/** What came of the trial of an evaluation, in words. */
+function judged(trial) {
+  const { text } = verdict({ trial });
+  return [`the trial was judged: ${text}`, ...trial.tags.map((tag) => `#${tag}`), trial.note].filter(Boolean).join(" · ");
+}
+
 export class Review {
   /** `tags`: those that other episodes have; `player`: of which clips are. */
-  constructor(id, review, tags, player) {
+  constructor(episode, tags, player) {
+    const { id, review, trial } = episode;
     Object.assign(this, { id, player, marks: { from: null, to: null }, waiting: Promise.resolve(), wrong: null });
     this.seen = { outcome: null, items: null, items_total: null, note: "", tags: [], clips: [], ...review };
     this.buttons = OUTCOMES.map((outcome, i) => el("button", {
@@ -37,6 +44,7 @@ export class Review {
     const button = (text, title, act) => el("button", { type: "button", title, onclick: act }, text);
     this.node = el("section", { className: "review", "aria-label": "score" },
       el("h2", {}, "score"),
+      trial ? el("p", { className: "quiet", "data-trial": trial.outcome }, judged(trial)) : null,
       el("div", { className: "outcomes", role: "group", "aria-label": "outcome" }, ...this.buttons),
       el("div", { className: "row" }, el("label", {}, "items ", this.done), el("label", {}, " of ", this.total)),
       el("div", { className: "row" }, this.chips, this.tag, this.known),

@@ -30,8 +30,7 @@ export const episodes = () => known.episodes;
 export function chosen() {
   const words = state.words.toLowerCase().split(/\s+/).filter(Boolean);
   const rows = known.episodes.filter((row) => {
-    const review = row.review || {};
-    const text = [row.name, row.task, row.model, row.codec, verdict(row).text, review.note, ...(review.tags || [])];
+    const text = [row.name, row.task, row.model, row.codec, verdict(row).text, ...said(row, "note"), ...said(row, "tags")];
     const all = text.join(" ").toLowerCase();
     return words.every((word) => all.includes(word)) && FILTERS.every(([key, , of]) => !state[key] || of(row) === state[key]);
   });
@@ -82,7 +81,7 @@ export function showTable(main) {
       head.setAttribute("aria-sort", here ? (state.down ? "descending" : "ascending") : "none");
     });
     sorts.value = (state.down ? "-" : "+") + state.sort;
-    const scored = rows.filter((row) => row.review && row.review.outcome).length;
+    const scored = rows.filter((row) => verdict(row).by).length;
     count.textContent = `${rows.length} of ${known.episodes.length} episodes, ${scored} scored · ${known.folder}`;
     body.replaceChildren(...rows.map(line));
   }
@@ -110,8 +109,11 @@ export function showTable(main) {
   return { close: () => clearInterval(timer), key: () => false };
 }
 
+/** What was said of it here and when the trial was judged. */
+const said = (row, what) => [row.review, row.trial].flatMap((each) => (each && each[what]) || []);
+
 function line(row) {
-  const said = verdict(row);
+  const is = verdict(row);
   const review = row.review || {};
   const open = `#/${row.id}`;
   const thumb = el("td", { className: "thumb" });
@@ -122,7 +124,7 @@ function line(row) {
     }));
   }
   const title = row.task || row.name;
-  const tags = (review.tags || []).map((tag) => el("span", { className: "tag" }, tag));
+  const tags = [...new Set(said(row, "tags"))].map((tag) => el("span", { className: "tag" }, tag));
   return el("tr", { "data-id": row.id, onclick: (event) => { if (!event.target.closest("a")) location.hash = open; } },
     thumb,
     el("td", { className: "when" }, row.at ? day(row.at) : row.name),
@@ -131,7 +133,7 @@ function line(row) {
     el("td", { className: "model" }, row.model || "–"),
     el("td", { className: "codec" }, row.codec || "–"),
     el("td", { className: "outcome" },
-      el("span", { className: `verdict ${said.kind}${said.scored ? " scored" : ""}`, title: said.scored ? "scored here" : "as recorded" }, said.text),
+      el("span", { className: `verdict ${is.kind}${is.by === "scored here" ? " scored" : ""}`, title: is.by || "as recorded" }, is.text),
       ...tags, review.error ? el("small", { className: "bad" }, review.error) : null),
     el("td", { className: "length" }, clock(row.seconds)),
   );
