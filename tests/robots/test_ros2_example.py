@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from offboard_client.robots import Robot, RobotEntry, connected
 from offboard_client.testing import RobotConformance
 from offboard_process import in_process
 from ros2_standin import Message, Node, picture
-from waits import until
+from waits import reached, until
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "examples" / "offboard-ros2"
@@ -148,6 +149,8 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "an observation that nobody knows": ('"robot_state.q"', '"robot_state.qq"', r"no observation 'robot_state\.qq'"),
     "an action that nobody knows": ("action.target_grip", "action.target_pose", "no action 'target_pose'"),
     "what it does not take": ('frame = "base"', 'frame = "base"\nsize = [1, 1]', "takes no size"),
+    "a rate of no camera": ('frame = "base"', 'frame = "base"\nrate = 30', "takes no rate"),
+    "a camera's rate": ("size = [6, 4]", "size = [6, 4]\nrate = 0", r"rate of image\.wrist of \[observation\] is 0"),
     "an action of what is not measured": (GRIP, "", r"\[observation\] lacks grip, from where it goes on"),
     "another order": (f"{LAST}{ORDER}", f'{LAST}["elbow", "shoulder"]', "target_joints is of elbow, shoulder, and"),
     "no TOML": ("rate = 50", "rate = fifty", "no TOML"),
@@ -241,6 +244,37 @@ def test_what_is_too_old_is_a_failure(make: Callable[..., Robot], monkeypatch: p
             r"^/(joint_states|tool) has said nothing new for 0\.\d+ s, and stale_after allows 0\.2", told[0]
         )
         assert node.told == []
+
+
+def test_every_picture_is_seen_while_the_arm_is_played(make: Callable[..., Robot]) -> None:
+    robot = make(CONTRACT.replace("size = [6, 4]", "size = [6, 4]\nrate = 60"))
+    assert robot.spec.cameras["image.wrist"].rate == 60
+    with connected(robot):
+        node, silent = ros2_standin.nodes[-1], threading.Event()
+        hear, cameras = node.heard["/camera"], robot.live_cameras
+        assert cameras is not None
+        node.heard["/camera"] = lambda message: silent.set()  # from now on only what is said here
+        reached(silent)
+
+        def seen(encoding: str, stamp: int) -> tuple[int, float]:
+            header = Message(stamp=Message(sec=stamp, nanosec=0))
+            hear(Message(**{**vars(picture(encoding)), "header": header}))
+            shown, at = cameras.frames()["image.wrist"]
+            assert (shown.shape, shown.dtype) == ((4, 6, 3), np.uint8)
+            return int(shown[0, 0, 0]), at
+
+        red, first = seen("rgb8", 7)
+        assert red == 10
+        assert seen("rgb8", 7) == (10, first), "what is sent again says nothing new"
+        assert seen("bgr8", 8)[1] > first
+        hear(Message(**{**vars(picture("mono8")), "header": Message(stamp=Message(sec=9, nanosec=0))}))
+        with pytest.raises(RobotFailed, match="/camera is encoded as 'mono8'"):
+            cameras.frames()
+
+
+def test_without_cameras_there_is_nothing_to_look_at(make: Callable[..., Robot]) -> None:
+    blind = re.sub(r'\[observation."image.wrist"\].*?\n\n', "", CONTRACT, flags=re.DOTALL)
+    assert make(blind).live_cameras is None
 
 
 def test_numbers_that_are_none_are_a_failure() -> None:

@@ -13,6 +13,7 @@ from offboard_client.errors import ConfigurationError, RobotFailed
 from offboard_client.robots import ControlGrid, Robot
 
 from . import messages
+from .cameras import LiveCameras
 from .contract import IMAGE, MEASURED, POSE, TRAJECTORY, Topic, read_contract
 from .messages import Stamp, Vector
 from .ros import Publisher, Ros, message_type
@@ -46,6 +47,8 @@ class Arm(Robot):
         # What was measured last.
         self._seen: dict[str, Any] = {}
         self._sent: dict[str, Vector] = {}
+        cameras = {name: topic for name, topic in self._contract.observation.items() if topic.type == IMAGE}
+        self._cameras = LiveCameras(cameras, self._last) if cameras else None
         self._stopped = threading.Event()
         self._grid = ControlGrid(self.control_period, self._stopped.wait)
 
@@ -53,6 +56,11 @@ class Arm(Robot):
     def taken(self) -> Mapping[str, float]:
         """When the messages of the last observation came: their stamps are of clocks that nobody here knows."""
         return self._taken
+
+    @property
+    def live_cameras(self) -> LiveCameras | None:
+        """See :attr:`Robot.live_cameras`: whatever comes on the cameras' topics."""
+        return self._cameras
 
     def connect(self) -> None:
         """A node that has heard of every topic. Nothing is published yet."""
@@ -127,6 +135,12 @@ class Arm(Robot):
                 self._news.notify_all()
 
         return hear
+
+    def _last(self, topic: str) -> tuple[Any, float] | None:
+        """Its newest message, and when that came."""
+        with self._news:
+            newest = self._newest.get(topic)
+        return None if newest is None else newest[:2]
 
     def _measured(self, wanted: Mapping[str, Topic]) -> tuple[dict[str, Any], dict[str, float]]:
         """What the newest messages say, and when they came. Raises RobotFailed for one that is too old."""

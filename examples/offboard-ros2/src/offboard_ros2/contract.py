@@ -28,6 +28,7 @@ _GRIP = Channel(shape=(1,), unit="0 open to 1 closed")
 @dataclass(frozen=True, kw_only=True)
 class Topic:
     """One topic. ``joints``: by their names in the message, in the policy's order. ``size``: width and height.
+    ``rate``: pictures a second of a camera that takes more than 30, so that a recording has all of them.
 
     ``open`` and ``closed``: where the gripper's joint is then. ``frame``: what the header of a pose has to say.
     """
@@ -39,6 +40,7 @@ class Topic:
     open: float | None = None
     closed: float | None = None
     frame: str | None = None
+    rate: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +131,8 @@ def _check(what: str, topic: Topic, needs: tuple[tuple[str, ...], tuple[str, ...
     if topic.type not in types:
         raise ConfigurationError(f"{what} is a {topic.type}; expected {' or '.join(types)}")
     for each in fields(Topic)[2:]:
+        if each.name == "rate" and wanted == ("size",):  # which a camera may say
+            continue
         said = getattr(topic, each.name) not in ((), None)
         if said != (each.name in wanted):
             raise ConfigurationError(f"{what} {'takes no' if said else 'needs'} {each.name}")
@@ -164,6 +168,8 @@ def _topic(said: Any, what: str) -> Topic:
     for name in ("open", "closed"):
         if name in said:
             values[name] = _number(said[name], f"{name} of {what}")
+    if "rate" in said:
+        values["rate"] = _positive(said["rate"], f"rate of {what}")
     return Topic(**values)
 
 
@@ -194,7 +200,7 @@ def _channel(name: str, topic: Topic) -> Channel:
         return _GRIP
     if topic.size:
         width, height = topic.size
-        return Channel(shape=(height, width, 3), dtype="uint8", unit="RGB")
+        return Channel(shape=(height, width, 3), dtype="uint8", unit="RGB", rate=topic.rate)
     if topic.frame:
         return Channel(shape=(7,), unit="m, unit quaternion wxyz", frame=topic.frame)
     return Channel(shape=(len(topic.joints),), unit="rad", order=topic.joints)
