@@ -32,9 +32,9 @@ API = {
         " NativeOptions Rename Rotation StateVector TaskText action_field action_shape binarize canonical_field"
         " canonical_shape check_canonical check_grip convert convert_pose is_grip letterbox pose_width positive rate"
         " resolve_names timed",
-        "offboard_core.engine": "ExchangeRecord Observer",
-        "offboard_core.frontends": "Admission Frame Frontend FrontendConnection Listener Peer PeerConnection"
-        " PeerSessions ResolvedCodec Result Scope Serializer ServiceSession Status check_reserved read_control",
+        "offboard_core.engine": "ExchangeRecord Observer PolicyService",
+        "offboard_core.frontends": "Admission Bucket Frame Frontend FrontendConnection Listener Peer PeerConnection"
+        " PeerSessions ResolvedCodec Result Scope Serializer ServiceSession Sparing Status check_reserved read_control",
         "offboard_core.plugins": _ENTRIES,
         "offboard_core.process": "MACHINE PROGRAM AttachedServer Child ChildServer Fault Stale Supervisor Wire"
         " check_names check_words collect diagnose free_port take_port unshared",

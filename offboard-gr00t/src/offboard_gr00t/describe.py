@@ -1,0 +1,37 @@
+"""What a session reads and answers, in GR00T's terms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from offboard_client.errors import DialectUnsupported
+
+#: The key that most checkpoints have for the instruction.
+_TASK = "annotation.human.task_description"
+#: What a ModalityConfig holds beside its keys and frames, since N1.6.
+_NO_MORE = {"sin_cos_embedding_keys": None, "mean_std_embedding_keys": None, "action_configs": None}
+
+
+def describe(meta: Mapping[str, Any], *, prefixed: bool) -> dict[str, dict[str, Any]]:
+    """What a session reads and answers, as GR00T describes modalities. ``prefixed``: with the names of N1.5.
+
+    Raises DialectUnsupported where nobody knows how many steps it answers.
+    """
+    horizon: int = meta.get("chunk_length") or meta.get("shortest_chunk") or 0
+    if not horizon:
+        raise DialectUnsupported("the model does not say how many steps it answers, which the modalities have to")
+    read, made = cast("Mapping[str, Any]", meta["observation"]), cast("Mapping[str, Any]", meta["action"])
+    keys: dict[str, list[str]] = {
+        "video": [name for name in read if name.startswith("video.")],
+        "state": [name for name in read if name.startswith("state.")],
+        "action": [name if name.startswith("action.") or not prefixed else f"action.{name}" for name in made],
+        "language": [_TASK if name == "task" else name for name in read if not name.startswith(("video.", "state."))],
+    }
+    if not prefixed:
+        keys = {kind: [name.removeprefix(f"{kind}.") for name in names] for kind, names in keys.items()}
+    frames: dict[str, list[int]] = {"action": [*range(horizon)]}
+    return {
+        kind: {"delta_indices": frames.get(kind, [0]), "modality_keys": names, **({} if prefixed else _NO_MORE)}
+        for kind, names in keys.items()
+    }
