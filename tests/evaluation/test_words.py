@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from offboard_client.errors import BadParameter
 from offboard_client.evaluation import Trial, compare_models, fixed_interval, mean_interval, pairs
 
@@ -101,6 +103,40 @@ def test_with_a_plan_the_order_in_which_trials_end_does_not_matter():
     # An error is no reason to wait: nothing more comes of that start.
     failed = [*ahead[:-1], Trial("b", 1, "error")]
     assert [a.start for a, _ in pairs(failed, "a", "b", starts)] == [0, 2, 3, 4]
+
+
+def test_a_start_that_failed_and_is_played_again_comes_after_the_others():
+    starts = range(4)
+    log = played("a", "+e") + played("b", "++")
+    again = [Trial("a", 1, "success")]
+    assert [a.start for a, _ in pairs(log, "a", "b", starts)] == [0]
+    assert [a.start for a, _ in pairs(log + again, "a", "b", starts)] == [0, 1], "nothing has gone on meanwhile"
+    later = [Trial(model, start, "fail") for start in (2, 3) for model in "ab"]
+    assert [a.start for a, _ in pairs(log + later[:1] + again, "a", "b", starts)] == [0]
+    assert [a.start for a, _ in pairs(log + later[:1] + again + later[1:], "a", "b", starts)] == [0, 2, 3, 1]
+    assert [a.start for a, _ in pairs(log + later + again, "a", "b", starts)] == [0, 2, 3, 1]
+
+
+def test_of_those_that_failed_one_that_fails_again_keeps_no_other_waiting():
+    log = played("a", "ee+") + played("b", "+++")
+    again = [Trial("a", 0, "error"), Trial("a", 1, "success")]
+    assert [a.start for a, _ in pairs(log, "a", "b", range(3))] == [2]
+    assert [a.start for a, _ in pairs(log + again, "a", "b", range(3))] == [2, 1]
+    assert [a.start for a, _ in pairs([*log, *again, Trial("a", 0, "fail")], "a", "b", range(3))] == [2, 1, 0]
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 4), st.booleans()), max_size=40))
+def test_what_is_looked_at_only_ever_grows_at_its_end(turns):
+    """Or a verdict could come of looking often, and go again."""
+    log, done, before = [], set(), []
+    for model, start, works in turns:
+        if (model, start) not in done:
+            log.append(Trial(model, start, "success" if works else "error"))
+            done |= {(model, start)} if works else set()
+            now = pairs(log, "a", "b", range(5))
+            assert now[: len(before)] == before
+            before = now
+    assert {a.start for a, _ in before} <= {start for _, start in done}
 
 
 def test_what_was_unsafe_is_worth_nothing():

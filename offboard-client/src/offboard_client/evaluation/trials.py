@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, cast, get_args
@@ -118,20 +119,63 @@ def pairs(
 ) -> list[tuple[Trial, Trial]]:
     """What two models came to from the same starts; of repeated trials the last that counts.
 
-    ``starts``: the planned order, in which they are looked at, whatever was played first; the first start that is still
-    to be played for one of the two ends the list, and one where a trial ended by an error is left out. None: in the
-    order in which pairs became complete.
+    ``trials``: in the order in which they ended. ``starts``: the planned order, in which they are looked at, whatever
+    was played first; the first start that is still to be played for one of the two ends the list. None: in the order
+    in which pairs became complete.
+
+    What is tested at every look must only ever grow at its end. So a start at which a trial ended by an error, while
+    the evaluation went on with later ones, is not put back at its place when it is played again: it comes after all
+    the others.
     """
     found: dict[int, dict[str, Trial]] = {}
-    complete: dict[int, None] = {}
+    errors: Counter[int] = Counter()
+    order = _Order(starts)
     for trial in trials:
         if trial.model in (first, second) and trial.outcome != "annulled":
             there = found.setdefault(trial.start, {})
+            errors[trial.start] += not trial.counted
             if trial.counted or trial.model not in there:
                 there[trial.model] = trial
-            if len(there) == 2 and all(each.counted for each in there.values()):
-                complete.setdefault(trial.start)
-    if starts is not None:
-        played = next((i for i, start in enumerate(starts) if len(found.get(start, ())) < 2), len(starts))
-        complete = {start: None for start in starts[:played] if start in complete}
-    return [(found[start][first], found[start][second]) for start in complete]
+            order.played(trial.start, found, errors)
+    return [(found[start][first], found[start][second]) for start in order.complete]
+
+
+class _Order:
+    """In which order starts are looked at, as more and more of them are played."""
+
+    def __init__(self, starts: Sequence[int] | None) -> None:
+        self.complete: dict[int, None] = {}
+        self._starts = starts
+        self._places = {start: place for place, start in enumerate(starts or ())}
+        self._next, self._farthest = 0, -1
+        self._late: dict[int, int] = {}
+
+    def played(self, start: int, found: Mapping[int, Mapping[str, Trial]], errors: Mapping[int, int]) -> None:
+        """A trial from ``start`` ended. ``errors``: how many ended by an error, by their start."""
+        if self._starts is None:
+            if _is_complete(found[start]):
+                self.complete.setdefault(start)
+            return
+        self._farthest = max(self._farthest, self._places.get(start, -1))
+        while self._next < len(self._starts):
+            this = self._starts[self._next]
+            if _is_complete(found.get(this, {})):
+                self.complete.setdefault(this)
+            elif len(found.get(this, ())) == 2 and self._farthest > self._next:
+                self._late[this] = errors[this]
+            else:
+                return
+            self._next += 1
+        for this, before in list(self._late.items()):
+            if _is_complete(found[this]):
+                self.complete.setdefault(this)
+                del self._late[this]
+            elif errors[this] > before:  # it failed again, and the others need not wait for it
+                del self._late[this]
+                self._late[this] = errors[this]
+            else:
+                return
+
+
+def _is_complete(there: Mapping[str, Trial]) -> bool:
+    return len(there) == 2 and all(each.counted for each in there.values())
