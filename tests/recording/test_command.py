@@ -73,8 +73,10 @@ def test_a_recording_that_fails_ends_the_run_only_where_one_is_required(
         err = capsys.readouterr().err.replace("\n", " ")
         assert "episode 2/2" in err
         assert "2 episodes not to the end: it.mcap cannot be written: No space left on device" in err
-        run(server, "--episodes=2", f"--output-dir={tmp_path}", "--require-recording")
-        assert "episode 2/2" not in capsys.readouterr().err
+        assert run(server, "--episodes=2", f"--output-dir={tmp_path}", "--require-recording") == 1
+        err = capsys.readouterr().err.replace("\n", " ")
+        assert "episode 2/2" not in err
+        assert "recording_failed: the run has ended, for a recording was required: it.mcap cannot be" in err
 
 
 @pytest.mark.parametrize(

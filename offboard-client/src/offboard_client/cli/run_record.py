@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..drivers import Playing
-from ..errors import ConfigurationError, counted
+from ..errors import ConfigurationError, RecordingFailed, counted
 from ..play import Bounded, Controls, Quit, RobotLimits
 from ..robots import RobotSpec
 from ..terminal import Line, note, program_facts
@@ -50,7 +50,8 @@ def recorded(
     """What records the run, if it is to be, on a thread of its own, and what has become of it so far; in the end it
     says what there is.
 
-    Raises ConfigurationError without the libraries, RecordingFailed for a folder that cannot be written.
+    Raises ConfigurationError without the libraries, RecordingFailed for a folder that cannot be written, and in the end
+    where a recording was required and is not whole.
     """
     if options.output_dir is None:
         yield None
@@ -72,6 +73,8 @@ def recorded(
     finally:
         bounded.close(PATIENCE)
         note(_summary(folder, recorder.recorded))
+    if options.require_recording and recorder.recorded.failure is not None:
+        raise RecordingFailed(f"the run has ended, for a recording was required: {recorder.recorded.failure}")
 
 
 def run_facts(
