@@ -68,6 +68,7 @@ def test_a_recording_that_fails_ends_the_run_only_where_one_is_required(
         raise RecordingFailed("it.mcap cannot be written: No space left on device")
 
     monkeypatch.setattr(Recorder, "_sample", full)
+    tmp_path.joinpath("0.mcap").write_text("what is no recording keeps nobody from recording")
     with InferenceServer({"it": lambda: still}, port=0, fps=10.0) as server:
         assert run(server, "--episodes=2", f"--output-dir={tmp_path}") == 0
         err = capsys.readouterr().err.replace("\n", " ")

@@ -14,7 +14,7 @@ from mcap.reader import SeekingReader
 from mcap.writer import Writer
 from offboard_client.errors import RecordingFailed
 from offboard_client.play import Outcome
-from offboard_client.recording import Episode, Recorder, finish, finish_all, is_finished
+from offboard_client.recording import Episode, Recorder, finish, finish_all, is_finished, unfinished
 from waits import until
 
 #: Records for ever, each second of the episode in a tenth of one.
@@ -45,7 +45,7 @@ def test_a_killed_run_leaves_what_the_next_one_finishes(tmp_path: Path) -> None:
     finally:
         child.send_signal(signal.SIGKILL)
         child.wait()
-    assert list(finish_all(tmp_path)) == [path]
+    assert list(finish_all(tmp_path, pytest.fail)) == [path]
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
     with Episode(path) as episode:
         assert episode.outcome == {
@@ -54,7 +54,29 @@ def test_a_killed_run_leaves_what_the_next_one_finishes(tmp_path: Path) -> None:
         # Of the last second each kind of message may have been written, or not yet.
         for topic in ("/video/wrist", "/observed", "/sent/wrist"):
             assert len(list(episode.messages([topic]))) >= 10, topic
-    assert list(finish_all(tmp_path)) == []
+    assert list(finish_all(tmp_path, pytest.fail)) == []
+
+
+def test_what_cannot_be_finished_stays_as_it_is_and_keeps_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("offboard_client.recording.rescue._EVERY", 1000)
+    cut = record(tmp_path)
+    cut.write_bytes(cut.read_bytes()[:-40])
+    foreign, text = tmp_path / "0.mcap", tmp_path / "1.mcap"
+    _foreign(foreign)
+    foreign.write_bytes(foreign.read_bytes()[:-40])
+    text.write_text("junk")
+    before, told, shares = foreign.read_bytes(), list[str](), list[float]()
+    assert list(unfinished(tmp_path)) == [foreign, cut]
+    assert list(finish_all(tmp_path, lambda error: told.append(error.text))) == [cut]
+    assert told == ["0.mcap is an MCAP file without an end, and no recording of offboard's"]
+    assert (foreign.read_bytes(), text.read_text()) == (before, "junk")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.mcap", "1.mcap", cut.name]
+    cut.write_bytes(cut.read_bytes()[:-40])
+    assert finish(cut, shares.append)
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < shares[-1] <= 1
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, RecordingFailed, told
 from ..terminal import Line
-from .export import Clock, Exported, failed
+from .clock import Clock
+from .export import Exported, failed
 
 if TYPE_CHECKING:
     from ..exports import Attempt

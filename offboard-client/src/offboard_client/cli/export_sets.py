@@ -10,7 +10,8 @@ from ..errors import RecordingFailed, counted
 from ..exports import ExportEntry, make_data_set
 from ..plugins import Chosen
 from ..terminal import Line, unbroken
-from .export import Clock, Exported, failed
+from .clock import Clock
+from .export import Exported, failed
 
 if TYPE_CHECKING:
     from ..exports import Attempt

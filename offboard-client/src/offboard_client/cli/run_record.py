@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from ..errors import ConfigurationError, RecordingFailed, counted
 from ..play import Bounded, Controls, Quit, RobotLimits
 from ..robots import RobotSpec
 from ..terminal import Line, note, program_facts
+from .clock import Clock
 
 if TYPE_CHECKING:
     from ..recording import Recorded
@@ -56,16 +58,14 @@ def recorded(
     if options.output_dir is None:
         yield None
         return
-    from ..recording import Recorder, finish_all  # most runs are not recorded, and video's libraries are large
+    from ..recording import Recorder  # most runs are not recorded, and video's libraries are large
 
     folder = options.output_dir.expanduser()
     recorder = Recorder(
         folder, facts, sample_hz=options.record_hz, video=options.record_video, sent=options.record_sent,
         failing=(lambda error: controls.post(Quit())) if options.require_recording else None,
     )  # fmt: skip
-    line.show("looking for recordings that a run has left behind unfinished")
-    for path in finish_all(folder):
-        note(f"{path.name} was left behind unfinished: what it has can be read now")
+    _finish_others(folder, line)
     bounded = Bounded(recorder, EVENTS, f"the recording in {folder}", WAITING)
     recorder.loss = bounded.loss
     try:
@@ -75,6 +75,22 @@ def recorded(
         note(_summary(folder, recorder.recorded))
     if options.require_recording and recorder.recorded.failure is not None:
         raise RecordingFailed(f"the run has ended, for a recording was required: {recorder.recorded.failure}")
+
+
+def _finish_others(folder: Path, line: Line) -> None:
+    """What runs have left behind in this folder gets its index; what cannot have one is said, and keeps nobody."""
+    from ..recording import finish, unfinished
+
+    paths = list(unfinished(folder))
+    clock = Clock(line, paths)
+    for number, path in enumerate(paths):
+        try:
+            done = finish(path, partial(clock.show, number))
+        except RecordingFailed as error:
+            note(f"{error.text}; it stays as it is")
+            continue
+        if done:
+            note(f"{path.name} was left behind unfinished: what it has can be read now")
 
 
 def run_facts(

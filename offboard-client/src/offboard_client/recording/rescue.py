@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mcap.opcode import Opcode
-from mcap.records import Channel, Message, Metadata, Schema
+from mcap.records import Channel, Header, Message, Metadata, Schema
 from mcap.stream_reader import StreamReader
 from mcap.writer import CompressionType, Writer
 
@@ -23,6 +23,8 @@ _MAGIC = b"\x89MCAP0\r\n"
 _END = 1 + 8 + 20 + len(_MAGIC)
 #: What a file that is being finished is called meanwhile.
 _REST = ".finishing"
+#: Bytes after which it is said how far it is.
+_EVERY = 1 << 22
 
 
 def is_finished(path: str | os.PathLike[str]) -> bool:
@@ -41,11 +43,11 @@ def is_finished(path: str | os.PathLike[str]) -> bool:
         raise RecordingFailed(f"{path.name} cannot be read: {error.strerror or told(error)}") from error
 
 
-def finish(path: str | os.PathLike[str]) -> bool:
+def finish(path: str | os.PathLike[str], progress: Callable[[float], None] = lambda share: None) -> bool:
     """Give a recording that was left behind its index. False where nothing is to be done, or it is being written.
 
     It is read to where it ends, which is the last second at most before what ended the run, and replaced as a whole.
-    Raises RecordingFailed, and leaves it as it was.
+    ``progress`` is told which share is done. Raises RecordingFailed, and leaves it as it was.
     """
     path = Path(path)
     if is_finished(path):
@@ -56,7 +58,8 @@ def finish(path: str | os.PathLike[str]) -> bool:
             if not lock(file):
                 return False
             with rest.open("wb") as out:
-                _copy(StreamReader(file), Writer(out, compression=CompressionType.ZSTD))
+                size = max(path.stat().st_size, 1)
+                _copy(path.name, file, Writer(out, compression=CompressionType.ZSTD), lambda at: progress(at / size))
             os.replace(rest, path)
     except OSError as error:
         raise RecordingFailed(f"{path.name} cannot be finished: {error.strerror or told(error)}") from error
@@ -66,21 +69,37 @@ def finish(path: str | os.PathLike[str]) -> bool:
     return True
 
 
-def finish_all(directory: Path) -> Iterator[Path]:
-    """Finish each that was left behind in a folder; those that are finished now. Raises RecordingFailed."""
+def unfinished(directory: Path) -> Iterator[Path]:
+    """Those of a folder that have no index, as one that is being written; not what is no recording at all."""
     for path in sorted(directory.glob("*.mcap")):
-        with contextlib.suppress(FileNotFoundError):
-            if finish(path):
+        with contextlib.suppress(RecordingFailed):
+            if not is_finished(path):
                 yield path
 
 
-def _copy(reader: StreamReader, writer: Writer) -> None:
+def finish_all(directory: Path, failed: Callable[[RecordingFailed], None]) -> Iterator[Path]:
+    """Finish each that was left behind in a folder; those that are finished now. ``failed``: hears of each that is not,
+    which stays as it was, and keeps nobody from the others."""
+    for path in unfinished(directory):
+        try:
+            if finish(path):
+                yield path
+        except RecordingFailed as error:
+            failed(error)
+
+
+def _copy(name: str, file: BinaryIO, writer: Writer, progress: Callable[[int], None]) -> None:
     schemas: dict[int, int] = {}
     channels: dict[int, int] = {}
     writer.start(profile=PROFILE)
-    ended = False
+    ended, told_at = False, 0
     with contextlib.suppress(*BROKEN):  # where it ends
-        for record in reader.records:
+        for record in StreamReader(file).records:
+            if isinstance(record, Header) and record.profile != PROFILE:
+                raise RecordingFailed(f"{name} is an MCAP file without an end, and no recording of offboard's")
+            if (at := file.tell()) >= told_at + _EVERY:
+                told_at = at
+                progress(at)
             ended |= isinstance(record, Metadata) and record.name == OUTCOME
             _put(record, writer, schemas, channels)
     if not ended:

@@ -8,7 +8,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from offboard_client.errors import ConfigurationError, OffboardError, RecordingFailed, counted, told
+from offboard_client.errors import ConfigurationError, RecordingFailed, counted, told
 from offboard_client.recording import finish_all
 from offboard_client.terminal import program_facts
 
@@ -82,10 +82,10 @@ class SessionRecorder(Observer):
             self.ended(name)
 
     def _finish(self) -> None:
-        try:
-            for path in finish_all(self._options.dir):
-                log.info("%s was left behind unfinished: what it has can be read now", path.name)
-                if self._closed.is_set():
-                    return
-        except OffboardError as error:
-            log.warning("not every recording that was left behind could be finished: %s", error.text)
+        def failed(error: RecordingFailed) -> None:
+            log.warning("a recording that was left behind stays as it is: %s", error.text)
+
+        for path in finish_all(self._options.dir, failed):
+            log.info("%s was left behind unfinished: what it has can be read now", path.name)
+            if self._closed.is_set():
+                return
