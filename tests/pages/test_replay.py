@@ -58,6 +58,14 @@ def test_the_list_says_of_each_episode_what_it_was(pages: Any, folder: Path) -> 
     }  # fmt: skip
 
 
+def test_what_an_evaluation_tries_is_called_as_it_calls_it(tmp_path: Path) -> None:
+    record(tmp_path, 4, model="m?speed=0.1")
+    replay = Replay(tmp_path)
+    (row,) = Asked(pages_app(replay))("GET", "/api/episodes").json["episodes"]
+    assert row["model"] == "m?speed=0.1"
+    replay.close()
+
+
 def test_a_file_is_looked_at_once_and_again_when_it_has_changed(
     pages: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -159,7 +159,8 @@ def _row(path: Path) -> dict[str, Any]:
     return {
         "state": "whole" if seen.finished else "unfinished", "at": about.get("wall_time"), "seconds": seconds,
         "number": about.get("number"), "seed": about.get("seed"), "task": _word(run.get("task")),
-        "model": model_of(meta), "codec": _word(meta.get("codec")), "driver": _word(run.get("driver")),
+        "model": _word(run.get("model")) or model_of(meta), "codec": _word(meta.get("codec")),
+        "driver": _word(run.get("driver")),
         "success": outcome.get("success"), "failure": failure if isinstance(failure, list) else None,
         "stopped": bool(outcome.get("stopped")), "missed": outcome.get("missed") or 0, "size": seen.size,
         "cameras": list(cameras_of(seen.topics)),
