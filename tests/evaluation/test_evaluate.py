@@ -45,7 +45,7 @@ def report(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("coin")
 def test_planted_rates_get_the_right_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rates = {"good": 0.9, "bad": 0.5, "worse": 0.5}
+    rates = {"good": 0.9, "bad": 0.6, "worse": 0.6}
     with serve(**rates) as server:
         assert evaluate(server, tmp_path / "e", "--models", "good,bad,worse", "--episodes", "60") == 0
     found = trials(tmp_path / "e")
