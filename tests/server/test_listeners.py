@@ -16,6 +16,7 @@ from offboard_core.server import InferenceServer
 from pigeons import Pigeons
 from puppets import PATIENCE, Puppet, reached, source
 from robots import get, get_json, robot
+from waits import until
 
 
 async def for_ever():
@@ -101,8 +102,8 @@ def test_one_that_dies_is_logged_and_told_and_the_others_go_on(caplog, why):
     with serve(dies=dies, lives=lives) as server:
         assert works(server)
         dies.die()
-        while (told := get_json(server, "/api/v1/status")["listeners"])["dies"]["failure"] is None:
-            pass
+        until(lambda: get_json(server, "/api/v1/status")["listeners"]["dies"]["failure"], "that is told")
+        told = get_json(server, "/api/v1/status")["listeners"]
         assert "secret" not in str(told)
         assert ("a cat in" if isinstance(why, (RuntimeError, SystemExit)) else "has ended") in told["dies"]["failure"]
         assert told["lives"]["failure"] is None

@@ -19,6 +19,7 @@ from offboard_process import started
 from plugin_dists import write_plugin
 from puppets import PATIENCE
 from robots import Robot, connect_to
+from waits import until
 
 #: Seconds within which the process must be gone. The promise is 10; a loaded machine gets more.
 BOUND = 240
@@ -84,10 +85,8 @@ class Served:
         return connect_to(f"ws://127.0.0.1:{self.address['port']}/api/v1/session/{model}")
 
     def reached(self, phase):
-        end = time.monotonic() + PATIENCE
-        while not (self.folder / phase).exists():
-            assert time.monotonic() < end, f"the server did not come to {phase}"
-            assert self.process.poll() is None, "the server has left"
+        until(lambda: (self.folder / phase).exists() or self.process.poll() is not None, f"the server comes to {phase}")
+        assert self.process.poll() is None, "the server has left"
 
     def is_ready(self):
         try:

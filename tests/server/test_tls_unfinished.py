@@ -7,11 +7,11 @@ import json
 import logging
 import socket
 import ssl
-import time
 from types import SimpleNamespace
 
 import pytest
 import uvloop
+import waits
 from offboard_core.server import Acceptor, Config, HttpProtocol, InferenceServer, ServerConfig
 from puppets import PATIENCE, Puppet, source
 from robots import get
@@ -93,10 +93,7 @@ def test_a_handshake_that_was_given_up_leaves_nothing_to_collect(hasty, trusting
         for stage in STAGES[:2] * 3:
             with stuck(hasty, trusting, stage) as connection:
                 rest(connection)
-        end = time.monotonic() + PATIENCE
-        while left := [one for one in gc.get_objects() if type(one) is HttpProtocol]:
-            assert time.monotonic() < end, left
-            del left
+        waits.until(lambda: not any(type(one) is HttpProtocol for one in gc.get_objects()), "all of them are gone")
     finally:
         gc.enable()
 

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import socket
-import time
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from offboard_core.engine import ServiceTimeouts
 from offboard_core.server import InferenceServer
 from puppets import PATIENCE, Puppet, source
 from robots import first, get, get_json, robot
+from waits import until
 
 X = {"x": np.zeros(3)}
 UPGRADE = (
@@ -35,11 +35,11 @@ def dialled(server, sent=b""):
 
 def rest(connection):
     """What comes until the server closes."""
-    found = b""
+    found = bytearray()
     with contextlib.suppress(ConnectionResetError):
         while data := connection.recv(65536):
             found += data
-    return found
+    return bytes(found)
 
 
 @pytest.mark.rule("H-10")
@@ -158,9 +158,7 @@ def pinging(**more):
 
 
 def gone(server, sessions=0):
-    end = time.monotonic() + PATIENCE
-    while get_json(server, "/api/v1/status")["sessions"] > sessions:
-        assert time.monotonic() < end, "the session did not end"
+    until(lambda: get_json(server, "/api/v1/status")["sessions"] <= sessions, "the session ends")
 
 
 @pytest.mark.rule("C-12")
