@@ -152,10 +152,12 @@ def main() -> None:
     parser.add_argument(
         "--chunks", nargs="+", choices=STRATEGIES, default=list(STRATEGIES), help="how answers are played"
     )
+    cases = list(range(len(CASES)))
+    parser.add_argument("--cases", nargs="+", type=int, choices=cases, default=cases, help="which, in their order")
     parser.add_argument("--output", type=Path, default=RESULTS / "play_jitter.json", help="where the results go")
     options = parser.parse_args()
     runs: list[Measured] = []
-    for rate, network in CASES:
+    for rate, network in (CASES[case] for case in options.cases):
         for chunks in options.chunks:
             runs.append(measure(chunks, rate, network, options.seconds))
             print(json.dumps(asdict(runs[-1])), flush=True)

@@ -21,6 +21,7 @@ from workloads import LABELS, observations
 
 #: Megabits per second (0: no limit), and milliseconds each way.
 MBIT, DELAYS_MS = (0.0, 20.0, 100.0), (5.0, 30.0)
+WORKLOADS = ("A", "B")
 #: Exchanges that do not count.
 WARM = 6
 NOISE = 3.0
@@ -90,12 +91,15 @@ def main() -> None:
     parser.add_argument("--mbit", nargs="+", type=float, default=list(MBIT), help="megabits a second; 0: no limit")
     parser.add_argument("--delay", nargs="+", type=float, default=list(DELAYS_MS), help="milliseconds each way")
     parser.add_argument("--requests", type=int, default=24, help="exchanges that count")
+    parser.add_argument(
+        "--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), help="two small images, or two large"
+    )
     parser.add_argument("--output", type=Path, default=RESULTS / "slow_link.json", help="where the results go")
     options = parser.parse_args()
     runs: list[Measured] = []
     for mbit in options.mbit:
         for delay in options.delay:
-            for workload in ("A", "B"):
+            for workload in options.workloads:
                 for asked in ("raw", "auto"):
                     runs.append(measure(mbit, delay, workload, asked, options.requests))
                     print(json.dumps(asdict(runs[-1])), flush=True)
