@@ -34,6 +34,7 @@ from offboard_client.testing import PolicyConformance
 from offboard_core import InferenceServer
 from offboard_core.process import free_port
 from openpi_standin import openpi_server, write_step
+from waits import until
 from websockets.frames import Opcode
 from websockets.server import ServerProtocol
 from websockets.sync.server import serve
@@ -423,14 +424,19 @@ def test_a_line_of_the_page_does_what_it_says(line, tmp_path, capsys):
     config, asset = ("pi05_droid", "droid") if droid else ("pi05_positronic_lowmem", "lerobot")
     step, port = write_step(tmp_path / "7", asset, value=0.0, hold=not droid), free_port()
     _, *words = shlex.split(line.replace("\\\n", " ").replace("gpu-box:8000", f"127.0.0.1:{port}"))
-    with openpi_server(step, port, config):
+
+    def does():
         status = main([*words, "--json"])
-    printed = capsys.readouterr()
-    assert status == 0, printed.err
-    said = json.loads(printed.out)
-    if words[0] == "check":
-        assert said["fits"]
-        assert said["meta"]["action_fps"] == 15
-    else:
+        printed = capsys.readouterr()
+        assert status == 0, printed.err
+        said = json.loads(printed.out)
+        if words[0] == "check":
+            assert said["fits"]
+            assert said["meta"]["action_fps"] == 15
+            return True
         assert not said["failures"]
-        assert said["steps"]
+        assert said["steps"] or "real" in words, "a second by the arm's own clock takes as long as it takes"
+        return said["steps"]
+
+    with openpi_server(step, port, config):
+        until(does, "it has had time for a step")
