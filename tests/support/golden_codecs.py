@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -13,6 +14,11 @@ GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "codecs" / "dat
 
 
 def picture(height: int, width: int, seed: int) -> np.ndarray:
+    return _picture(height, width, seed).copy()
+
+
+@functools.cache
+def _picture(height: int, width: int, seed: int) -> np.ndarray:
     y, x = np.mgrid[0:height, 0:width]
     return np.stack([(3 * x + seed) % 256, (5 * y + seed) % 256, (2 * (x + y) + seed) % 256], -1).astype(np.uint8)
 
