@@ -238,14 +238,14 @@ class ScriptedServer:
 
 
 class RecordingClock(Clock):
-    """Real time, but sleeping takes none: it is written down, and moves the clock."""
+    """Real time, but sleeping takes none: it is written down, and moves the clock; alone does, where it ``stands``."""
 
     def __new__(cls, *args, **kwargs):
         return super().__new__(cls)
 
-    def __init__(self, chance=1.0, *, asynchronous=False):
+    def __init__(self, chance=1.0, *, asynchronous=False, stands=False):
         slept = []
-        real = Clock().now
+        real = (lambda: 0.0) if stands else Clock().now
 
         def sleep(seconds):
             slept.append(seconds)
@@ -292,8 +292,8 @@ class Both:
     async def _finish(made):
         return await made
 
-    def clock(self, chance=1.0):
-        return RecordingClock(chance, asynchronous=self.kind == "async")
+    def clock(self, chance=1.0, stands=False):
+        return RecordingClock(chance, asynchronous=self.kind == "async", stands=stands)
 
     def client(self, host, port=8000, **settings):
         settings.setdefault("on_status", lambda status: None)
