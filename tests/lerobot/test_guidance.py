@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from offboard_client.errors import BadObservation
 from offboard_core.types import Chunk, Field, InferContext, Item
 
 CHUNK, WIDTH = 8, 3
@@ -176,6 +177,26 @@ def test_a_number_that_never_changed_in_training_is_not_what_a_robots_rounding_m
     rounded = Chunk(exact.action + np.array([0, 0, 1e-3], np.float32))
     [one], [other] = (answered(policy, item(policy, prefix=prefix)) for prefix in (exact, rounded))
     np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("far", [1e6, -1e10, 1e30])
+def test_a_prefix_far_from_all_that_the_model_knows_is_refused_and_no_other_robot_pays(flow, served, caplog, far):
+    """It was followed: a chunk of 1e30 was sent."""
+    policy = served(flow())
+    made, good = left(6)
+    rows = good.action.copy()
+    rows[3, 1] = far
+    other = item(policy, prefix=good)
+    [refused, answer] = policy.infer_many([item(policy, prefix=Chunk(rows)), other])
+    assert isinstance(refused, BadObservation)
+    assert "no continuation of what the model answers" in refused.text
+    assert "at most 100 is followed" in refused.text
+    np.testing.assert_allclose(answer.action, answered(policy, other)[0], rtol=0, atol=1e-6)
+    assert "Traceback" not in caplog.text, "what a client sends is no fault of the server's"
+    # What a robot made of it near the edge of what the model knows is its own affair.
+    made[3, 1] = 99
+    [near] = answered(policy, item(policy, prefix=Chunk(made * np.array(STD, np.float32) + np.array(MEAN, np.float32))))
+    assert np.isfinite(near).all()
 
 
 def test_robots_share_a_call_where_they_have_as_much_left_and_as_much_delay(flow, served):

@@ -101,6 +101,13 @@ def test_it_answers_what_lerobot_plays(tiny):
     policy.close()
 
 
+def test_whoever_waits_is_told_which_package_is_imported(tiny):
+    """One that hangs there is what the load is said to have been at when its time is over."""
+    told, served = [], source(tiny)
+    served.loader.load(served.default(), told.append, ALONE).close()
+    assert told[0] == f"importing the package {PACKAGE.name}"
+
+
 def test_nothing_of_it_is_imported_before_a_load(tiny):
     assert source(tiny).default().extras["n_action_steps"] == 4
     assert PACKAGE.name not in sys.modules

@@ -8,6 +8,7 @@ import pytest
 from lerobot_checkpoints import OUTPUTS, SETTINGS, inputs_of, write_files
 from offboard_client.errors import LoadFailed
 from offboard_core.types import Checkpoint
+from offboard_lerobot import rules
 from offboard_lerobot.files import read
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 from offboard_lerobot.places import LocalPlace
@@ -42,6 +43,21 @@ WRONG = [
     ("diffusion", {"clip_sample_range": MORE}, "where finite numbers are expected"),
     ("diffusion", {"horizon": -1}, "horizon (-1)"),
     ("vqbet", {"crop_shape": [NAN, 1]}, "where finite numbers are expected"),
+    *[
+        ("smolvla", {"rtc_config": {name: value}}, f"{name} ({value!r}) in rtc_config in config.json, where {text}")
+        for name, value, text in (
+            ("execution_horizon", -5, "a whole number from 1 to 16,384 is expected"),
+            ("execution_horizon", 2.5, "a whole number from 1"),
+            ("max_guidance_weight", 0, "a number above 0, of at most 1000, is expected"),
+            ("max_guidance_weight", 1e30, "a number above 0"),
+            ("max_guidance_weight", "10", "a number above 0"),
+            ("enabled", "yes", "true or false is"),
+            ("prefix_attention_schedule", "x", "ZEROS, ONES, LINEAR or EXP is"),
+            ("debug_maxlen", 0, "a number from 1 on is"),
+        )
+    ],
+    ("smolvla", {"rtc_config": {"max_guidance_weight": NAN}}, "where finite numbers are expected"),
+    ("smolvla", {"rtc_config": "x"}, "rtc_config ('x') in config.json, where a map is expected"),
     ("of_nobody", {"temporal_ensemble_coeff": "x"}, "where a number is expected"),
     ("of_nobody", {"n_action_steps": 0}, "where a number from 1 on is expected"),
     ("of_nobody", {"anything": {"deep": [MORE]}}, "where finite numbers are expected"),
@@ -56,6 +72,7 @@ RIGHT = [
     ("vqbet", {"crop_shape": None, "pretrained_backbone_weights": None}),
     ("diffusion", {"num_inference_steps": None, "crop_shape": None, "drop_n_last_frames": 0}),
     ("smolvla", {"prefix_length": -1, "num_expert_layers": -1, "empty_cameras": 0, "rtc_config": {"enabled": False}}),
+    ("smolvla", {"rtc_config": {"enabled": True, "max_guidance_weight": 5, "execution_horizon": 8, "newer": "x"}}),
     ("evo1", {"vlm_num_layers": None}),
     ("of_nobody", {"n_action_steps": 8, "any": None, "more": ["x", {"y": 1.5}]}),
 ]
@@ -87,16 +104,18 @@ def test_it_is_told_before_anything_listens(tmp_path):
         LeRobotLoader(LeRobotOptions()).check(Checkpoint(id="m", location=str(folder)))
 
 
-def test_what_its_own_class_refuses_is_refused_for_good_with_the_reason(act, tmp_path):
+def test_what_its_own_class_refuses_is_refused_for_good_with_the_reason(act, tmp_path, monkeypatch):
     folder = shutil.copytree(act, tmp_path / "m")
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "n_obs_steps": 2}))
+    monkeypatch.setattr(rules, "refused", lambda files: ())  # as of a rule that nobody here knows
     with pytest.raises(LoadFailed, match=r"/m: LeRobot does not take its config\.json: ValueError: .*observation") as e:
         LeRobotLoader(LeRobotOptions(device="cpu")).load(listed(folder), print)
     assert e.value.permanent
 
 
-def test_what_its_network_refuses_is_refused_for_good(act, tmp_path):
+def test_what_its_network_refuses_is_refused_for_good(act, tmp_path, monkeypatch):
+    monkeypatch.setattr(rules, "refused", lambda files: ())
     folder = shutil.copytree(act, tmp_path / "m")
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "n_heads": 5}))

@@ -15,7 +15,7 @@ import pytest
 from lerobot_checkpoints import INPUTS, OUTPUTS
 from offboard_client.errors import LoadFailed
 from offboard_core.types import Checkpoint
-from offboard_lerobot import extras, steps, verdict, words
+from offboard_lerobot import extras, rules, step_values, steps, verdict, words
 from offboard_lerobot.features import POSTPROCESSOR, PREPROCESSOR, Incomplete
 from offboard_lerobot.files import read
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
@@ -72,8 +72,9 @@ def plant(release, kind, before=(), after=(), **config):
 
 @pytest.fixture(autouse=True)
 def cached(monkeypatch):
-    """What LeRobot itself names counts as here, unless a test says that it is not."""
+    """What LeRobot itself names counts as here, unless a test says that it is not. What fits what has its own tests."""
     monkeypatch.setattr(verdict, "NAMED", {})
+    monkeypatch.setattr(rules, "refused", lambda files: ())
 
 
 def given(files, release):
@@ -116,6 +117,7 @@ def special(release, kind, field, value):
     if field == "use_relative_actions":
         return value, PAIR
     if field in ("joint_signs", "joint_offsets"):
+        value = [0.5]
         named = [(f"molmoact2_{of}_frame_transform", {field: value}) for of in ("state", "action")]
         return value, {"before": named[:1], "after": named[1:]}
     return ({"STATE": "MEAN_STD"} if field == "normalization_mapping" else value), {}
@@ -202,13 +204,21 @@ def test_every_type_is_served_by_the_releases_that_have_it(kind):
                 given(plant(writer, kind), release)
 
 
+OF_ALL_KINDS = ({}, 1, True, [], [8, 8], "x", "longest", "left", "float32")
+
+
 def options_of(name, option):
     """A value that the option of this step may have."""
     if option in steps.FORGOTTEN.get(name, ()):
         return steps.FORGOTTEN[name][option][1]
     if option in steps.HUB or option == "video_modality_keys":
         return None
-    return {} if option in ("rename_map", "norm_map") else steps.ONLY.get(option, "x")
+    if option == "embodiment_mapping":
+        return {"x": 1}
+    if option in step_values.KINDS and option not in steps.ONLY:
+        can_be = step_values.KINDS[option][0]
+        return next(value for value in OF_ALL_KINDS if can_be(value))
+    return steps.ONLY.get(option, "x")
 
 
 @pytest.mark.parametrize("name", sorted({*OLD.steps, *NEW.steps}))
@@ -251,15 +261,24 @@ def test_an_empty_name_is_refused_where_lerobot_has_one(listed):
 @pytest.mark.parametrize("option", sorted(steps.HUB))
 def test_a_step_names_what_is_here_or_is_refused(option, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
     name = next(name for name, options in steps.RUN.items() if option in options)
     release = NEW if name in NEW.steps else OLD
     for value, text in (
         ("org/tokenizer", "is not on this machine, and nothing is fetched at a load"),
-        ("../x", "is no folder of this machine"),
+        ("../x", "is a path from where it was trained"),
+        (".", "is a folder of .*, where this runs"),
+        ("..", "is a folder of .*, where this runs"),
+        ("here", "is a folder of .*, where this runs"),
+        ("/nowhere", "is no folder of this machine"),
+        (str(tmp_path), "is a folder without a model or a tokenizer"),
         (3, "is no name"),
     ):
-        with pytest.raises(LoadFailed, match=rf"{option} \({value!r}\) in the step '{name}' .*, which {text}"):
+        said = re.escape(f"{option} ({value!r:.80}) in the step {name!r} of")
+        with pytest.raises(LoadFailed, match=rf"{said} .*, which {text}"):
             given(plant(release, "act", [(name, {option: value})]), release)
+    (tmp_path / "tokenizer.json").touch()
     given(plant(release, "act", [(name, {option: str(tmp_path)})]), release)
 
 

@@ -36,7 +36,8 @@ API = {
         "offboard_core.frontends": "Admission Bucket Frame Frontend FrontendConnection Listener Peer PeerConnection"
         " PeerSessions ResolvedCodec Result Scope Serializer ServiceSession Sparing Status check_reserved read_control",
         "offboard_core.plugins": _ENTRIES,
-        "offboard_core.process": "MACHINE PROGRAM AttachedServer Child ChildServer Fault Stale Supervisor Wire"
+        "offboard_core.process": "MACHINE PROGRAM AttachedServer Child ChildServer Fault OwnFolder Stale Supervisor"
+        " Wire"
         " check_names check_words collect diagnose free_port take_port unshared",
         "offboard_core.testing": "CheckpointConformance ChildLaws CodecLaws ControlLaws ListenerLaws ObserverLaws"
         " PluginLaws PolicyLaws ProtocolLaws RegistryLaws Vendor VendorConformance",
@@ -62,7 +63,7 @@ API = {
         " tell terminable token_from",
         "offboard_client.testing": "EntryLaws PolicyConformance RobotConformance RobotLaws RunObserverLaws SessionLaws"
         " TaskLaws",
-        "offboard_client.wire": "Encoder WireLimits canonical check_actions columns decode decode_image decode_text"
+        "offboard_client.wire": "RESERVED_NAMES Encoder WireLimits canonical check_actions columns decode decode_image decode_text"
         " encode encode_text read_forms read_openpi",
     }.items()
 }

@@ -23,6 +23,7 @@ from lerobot.configs.policies import PreTrainedConfig
 from lerobot.configs.types import NormalizationMode
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from offboard_client.errors import LoadFailed, OffboardError, told
+from offboard_core.process import OwnFolder
 from offboard_core.types import ALONE, NO_CONTEXT, Chunk, Placement, ReportProgress
 
 from .adapted import adapted
@@ -50,9 +51,9 @@ def build(
     files: Files, device: str | None, max_batch_size: int, report: ReportProgress, place: Placement = ALONE
 ) -> LeRobotPolicy:
     """Load, check and warm up. Raises LoadFailed where the cause is known, else whatever LeRobot raises."""
-    with tempfile.TemporaryDirectory(prefix="offboard-") as as_checked:
-        _write(files, Path(as_checked))
-        return _build(files, as_checked, pick_device(device, place), max_batch_size, report, place.replicas)
+    with OwnFolder("load") as as_checked:
+        _write(files, as_checked)
+        return _build(files, str(as_checked), pick_device(device, place), max_batch_size, report, place.replicas)
 
 
 def _write(files: Files, place: Path) -> None:

@@ -19,8 +19,13 @@ from lerobot.policies.rtc.configuration_rtc import RTCConfig
 from offboard_client.errors import BadObservation
 from offboard_client.plugins import changeable
 
+from .values import MOST_WEIGHT
+
 #: What LeRobot 0.4, whose policies do not say it, guides. Its pi0_fast takes the arguments and does nothing with them.
 _GUIDED = ("pi0", "pi05", "smolvla")
+#: How far from 0 what a robot says that it is going to play may be in the model's terms, where the actions of its
+#: training are around 1. The model would be drawn there, and answer it.
+_FARTHEST = 100.0
 
 
 class Guidance:
@@ -65,15 +70,18 @@ class Guidance:
             def __post_init__(self) -> None:
                 if self.execution_horizon < 1:
                     raise ValueError(f"execution_horizon is {self.execution_horizon}, expected 1 or more steps")
-                if not 0 < self.max_guidance_weight < float("inf"):
-                    raise ValueError(f"max_guidance_weight is {self.max_guidance_weight}, expected a number above 0")
+                if not 0 < self.max_guidance_weight <= MOST_WEIGHT:
+                    raise ValueError(
+                        f"max_guidance_weight is {self.max_guidance_weight}, expected a number above 0, of at most "
+                        f"{MOST_WEIGHT:g}"
+                    )
 
         return GuidanceParams
 
     def arguments(self, left_over: torch.Tensor | None, delay: int, params: Any) -> Mapping[str, Any]:
         """For ``predict_action_chunk``. ``left_over``: (B, K, D) in the model's terms, the first due now, if any.
 
-        Raises BadObservation where that holds what is not finite.
+        Raises BadObservation where that holds what is not finite, or is far from all that the model was trained on.
         """
         self._config.enabled = left_over is not None
         if left_over is None:
@@ -81,6 +89,11 @@ class Guidance:
         left_over = torch.where(self._still, self._rest, left_over[..., : len(self._still)])
         if not torch.isfinite(left_over).all():
             raise BadObservation("the prefix holds what is no finite number in the model's terms")
+        if (far := float(left_over.abs().max())) > _FARTHEST:
+            raise BadObservation(
+                f"the prefix is no continuation of what the model answers: a number of it is {far:.4g} in the model's "
+                f"terms, where its training had about 1, and at most {_FARTHEST:g} is followed"
+            )
         delay = min(delay, left_over.shape[1])
         # A step that will have been played is no matter of taste, however short the horizon.
         horizon = min(max(params.execution_horizon, delay), self._longest)

@@ -7,6 +7,11 @@ import re
 from pathlib import Path
 
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+#: What lies in the folder of anything that is loaded by its name.
+_THERE = (
+    "config.json", "model_index.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json",
+    "tokenizer_config.json",
+)  # fmt: skip
 #: Characters of a name or path: what Linux opens at all.
 _LONGEST = 1024
 _REVISION = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", re.ASCII)
@@ -27,13 +32,21 @@ def why_not(name: object, local: bool) -> str | None:
     """
     if not isinstance(name, str) or len(name) > _LONGEST or not name.isprintable():
         return "is no name"
+    if not Path(name).is_absolute() and _is_folder(name):  # the Hub's library looks there first
+        return f"is a folder of {Path.cwd()}, where this runs, and may be another elsewhere. {_WHOLE}"
     if _NAME.fullmatch(name) and not name.startswith("."):
-        if (local and _is_folder(name)) or _is_cached(name):
+        if _is_cached(name):
             return None
         return f"is not on this machine, and nothing is fetched at a load. {fetch_it(name)}"
     if not local:
         return "is a folder of the machine that trained it. Write the name that it has on the Hub"
-    return None if _is_folder(name) else "is no folder of this machine. Copy it there, or write its name on the Hub"
+    if not Path(name).is_absolute():
+        return f"is a path from where it was trained, and may be another elsewhere. {_WHOLE}"
+    if not _is_folder(name):
+        return "is no folder of this machine. Copy it there, or write its name on the Hub"
+    if not any(Path(name, each).is_file() for each in _THERE):
+        return f"is a folder without a model or a tokenizer (none of {', '.join(_THERE)}). Write where that is"
+    return None
 
 
 def folder_of(name: str, revision: str | None, local: bool) -> Path:
@@ -43,7 +56,7 @@ def folder_of(name: str, revision: str | None, local: bool) -> Path:
     """
     if why := why_not(name, local):
         raise ValueError(why)
-    if local and _is_folder(name):
+    if Path(name).is_absolute():
         return Path(name)
     at = revision or "main"
     if _REVISION.fullmatch(at) and not at.startswith("."):
@@ -55,6 +68,9 @@ def folder_of(name: str, revision: str | None, local: bool) -> Path:
         if _NAME.fullmatch(commit) and (kept / "snapshots" / commit).is_dir():
             return kept / "snapshots" / commit
     raise ValueError(f"is not on this machine at revision {at!r:.80}. {fetch_it(name, revision)}")
+
+
+_WHOLE = "Write the whole path of the folder, or its name on the Hub"
 
 
 def fetch_it(name: str, revision: str | None = None) -> str:

@@ -65,13 +65,13 @@ class LeRobotLoader(CheckpointLoader):
 
     def check(self, checkpoint: Checkpoint) -> None:
         """See :meth:`CheckpointLoader.check`."""
-        self._servable(place_of(checkpoint.location), loading=False)
+        self._servable(place_of(checkpoint.location))
 
     def load(self, checkpoint: Checkpoint, report: ReportProgress, place: Placement = ALONE) -> Policy[Any]:
         """See :meth:`CheckpointLoader.load`."""
         folder = self._fetched(checkpoint, report) if is_url(checkpoint.location) else Path(checkpoint.location)
         before = stamps(folder, (path.name for path in folder.glob("*")))
-        files = self._servable(LocalPlace(folder), None if is_url(checkpoint.location) else checkpoint)
+        files = self._servable(LocalPlace(folder), None if is_url(checkpoint.location) else checkpoint, report)
         report("importing LeRobot")
         try:
             read = [(folder, files.names, before), *_base(files)]
@@ -98,18 +98,18 @@ class LeRobotLoader(CheckpointLoader):
         """A local copy of what a load reads. Whether that can be served is seen before it is fetched."""
         try:
             remote = open_folder(checkpoint.location)
-            files = self._servable(RemotePlace(remote, remote.files()), checkpoint)
+            files = self._servable(RemotePlace(remote, remote.files()), checkpoint, report)
             return fetch(remote, report, files.names.__contains__)
         except ConfigurationError as error:
             raise LoadFailed(error.text) from None
 
-    def _servable(self, place: Place, listed: Checkpoint | None = None, *, loading: bool = True) -> Files:
+    def _servable(self, place: Place, listed: Checkpoint | None = None, report: ReportProgress | None = None) -> Files:
         """A whole checkpoint that the installed LeRobot can load. Raises LoadFailed with what to do about any other.
 
-        ``listed``: what it was when it was listed.
+        ``listed``: what it was when it was listed. ``report``: as :func:`.verdict.understood` has it.
         """
         files = self._whole(place)
-        understood = verdict.understood(files, loading=loading)
+        understood = verdict.understood(files, report)
         normalization.check(understood, place)
         if listed is not None:
             _check_same(files, listed)

@@ -21,6 +21,7 @@ from importlib.metadata import distributions
 from typing import Any, cast
 
 from offboard_client.errors import LoadFailed, told
+from offboard_core.types import ReportProgress
 
 from .versions import Release, releases
 
@@ -42,13 +43,16 @@ def installed_plugins() -> list[str]:
     return sorted(name for name in names if isinstance(name, str) and name.startswith(PREFIX))
 
 
-def with_plugins(here: Release, kind: str) -> Release:
+def with_plugins(here: Release, kind: str, report: ReportProgress) -> Release:
     """What ``here`` knows, with a third party's type and with the steps that third parties have registered.
 
-    Imports LeRobot and what its own discovery finds. Raises LoadFailed where nothing registers that type.
+    Imports LeRobot and what its own discovery finds; ``report`` is told of each, for one may hang. Raises LoadFailed
+    where nothing registers that type.
     """
     configs: Any = importlib.import_module("lerobot.configs.policies").PreTrainedConfig
-    why = "".join(f"; {name} cannot be imported ({error}), the log has more" for name, error in _imported().items())
+    why = "".join(
+        f"; {name} cannot be imported ({error}), the log has more" for name, error in _imported(report).items()
+    )
     if kind not in configs.get_known_choices():
         raise LoadFailed(
             f"of what is installed where this was to be loaded, {', '.join(installed_plugins())} registers no policy "
@@ -74,12 +78,13 @@ def with_plugins(here: Release, kind: str) -> Release:
     return replace(here, types={**here.types, kind: names}, own_steps=own)
 
 
-def _imported() -> dict[str, str]:
+def _imported(report: ReportProgress) -> dict[str, str]:
     """Imports what LeRobot's discovery finds, each by itself. Those that cannot be imported → why."""
     failed: dict[str, str] = {}
     # A program that reads what a server says of itself on stdout has no use for what they print.
     with contextlib.redirect_stdout(sys.stderr):
         for name in installed_plugins():
+            report(f"importing the package {name}")
             try:
                 importlib.import_module(name)
             except BaseException as error:  # its SystemExit, too, which ends neither a server nor the others' import

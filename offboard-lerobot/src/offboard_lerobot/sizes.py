@@ -16,14 +16,14 @@ from .files import Files
 from .words import word_of
 
 #: What any field may say, whatever the weights: horizons, pixels along a side, lengths of texts, steps of a schedule.
-_ANY = 2**14
+ANY = 2**14
 #: Tensors of the smallest network that anybody trained.
 _FEW = 64
 _LAYERS = re.compile(r"(^|_)(layers?|depth|blocks?)$")
 #: Numbers that are no size, or the area of a picture.
 _NONE = ("eval_seed", "image_max_pixels", "image_min_pixels", "inference_seed")
 #: Numbers of a picture: 8192 by 2730 pixels.
-_PIXELS = 2**26
+PIXELS = 2**26
 
 
 #: Word → from where to where its fields go, and what they say: a load does as much, and so may every inference.
@@ -51,14 +51,14 @@ def refused(files: Files) -> Iterator[str]:
         if not least <= value <= most:
             yield f"{name} ({value!r:.40}) in {CONFIG}, where {what} is expected, from {least} to {most:,}"
             continue
-        if value > max(_ANY, axis):
+        if value > max(ANY, axis):
             yield f"{name} ({value!r:.40}) in {CONFIG}, and no axis of its weights is longer than {axis}. {_DO}"
         elif _LAYERS.search(name) and shapes and value > max(_FEW, len(shapes)):
             yield f"{name} ({value}) in {CONFIG}, and it has {len(shapes)} weights in all. {_DO}"
     for key in ("input_features", "output_features"):
         for name, feature in cast("Mapping[str, Any]", files.config[key]).items():
             numbers = math.prod(feature["shape"])
-            if numbers > (_PIXELS if feature["type"] == "VISUAL" else max(_ANY, axis)):
+            if numbers > (PIXELS if feature["type"] == "VISUAL" else max(ANY, axis)):
                 yield f"that {name} has {feature['shape']} numbers in {CONFIG}: nothing observes or plays so many"
 
 
@@ -70,7 +70,7 @@ def _no_picture(name: str, value: Any) -> str | None:
         return None
     if not all(type(side) is int and side > 0 for side in sides):
         return "the sides of a picture are whole numbers from 1 on"
-    return "no picture has so many pixels" if 3 * math.prod(sides) > _PIXELS else None
+    return "no picture has so many pixels" if 3 * math.prod(sides) > PIXELS else None
 
 
 _DO = "Take the config that was saved with these weights"

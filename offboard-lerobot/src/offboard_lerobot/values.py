@@ -7,11 +7,12 @@ told before the server listens.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from .features import CONFIG
 from .files import Files
+from .sizes import ANY
 from .versions import Release
 from .words import word_of
 
@@ -30,6 +31,26 @@ _ANY_NUMBER = frozenset((
 _SAVED_AGAIN: Mapping[str, Any] = {"optimizer_grad_clip_norm": 10.0, "replace_final_stride_with_dilation": 0}
 #: What robots act upon, of whatever type: no release says of what kind it is in a third party's.
 _ANNOUNCED: Mapping[str, Any] = {"n_action_steps": 1, "n_obs_steps": 1}
+#: How strongly real-time chunking may guide at most; LeRobot's own is 10.
+MOST_WEIGHT = 1000.0
+#: Of an rtc_config: whether a value can be, and what is expected.
+_GUIDANCE: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "enabled": ((lambda value: isinstance(value, bool)), "true or false is"),
+    "debug": ((lambda value: isinstance(value, bool)), "true or false is"),
+    "debug_maxlen": ((lambda value: type(value) is int and value > 0), "a number from 1 on is"),
+    "execution_horizon": (
+        (lambda value: type(value) is int and 1 <= value <= ANY),
+        f"a whole number from 1 to {ANY:,} is",
+    ),
+    "max_guidance_weight": (
+        (lambda value: type(value) in (int, float) and 0 < value <= MOST_WEIGHT),
+        f"a number above 0, of at most {MOST_WEIGHT:g}, is",
+    ),
+    "prefix_attention_schedule": (
+        (lambda value: value in ("ZEROS", "ONES", "LINEAR", "EXP")),
+        "ZEROS, ONES, LINEAR or EXP is",
+    ),
+}
 
 
 def wrong(files: Files, here: Release) -> Iterator[str]:
@@ -43,6 +64,8 @@ def wrong(files: Files, here: Release) -> Iterator[str]:
             expected = "finite numbers are"
         if expected is None and name in ("temporal_ensemble_coeff", "rtc_config") and value is not None:
             expected = _expected(0.0 if name == "temporal_ensemble_coeff" else {}, name, value)
+        if expected is None and name == "rtc_config" and value is not None:
+            yield from _unguided(value)
         if expected is not None:
             yield f"{name} ({value!r:.40}) in {CONFIG}, where {expected} expected"
         elif type(value) is int and value < 1 and _is_count(defaults.get(name), files.type, name):
@@ -50,6 +73,13 @@ def wrong(files: Files, here: Release) -> Iterator[str]:
     played, predicted = (files.config.get(name) for name in ("n_action_steps", "chunk_size"))
     if type(played) is int and type(predicted) is int and played > predicted > 0:
         yield f"n_action_steps ({played}) in {CONFIG}, which is more than its chunks have: chunk_size is {predicted}"
+
+
+def _unguided(said: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in said.items():
+        can_be, expected = _GUIDANCE.get(name, ((lambda _: True), ""))
+        if not can_be(value):
+            yield f"{name} ({value!r:.40}) in rtc_config in {CONFIG}, where {expected} expected"
 
 
 def _expected(default: Any, name: str, value: Any) -> str | None:

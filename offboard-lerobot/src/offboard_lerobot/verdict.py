@@ -15,8 +15,9 @@ from typing import Any, cast
 
 from offboard_client.errors import LoadFailed, nearest
 from offboard_core.checkpoints.remote import is_url
+from offboard_core.types import ReportProgress
 
-from . import fast, groot, hub, molmoact2, sizes, steps, values
+from . import fast, groot, hub, molmoact2, rules, sizes, step_values, steps, values
 from .adapters import base_of
 from .extras import NOT_IN, lacking
 from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
@@ -32,11 +33,11 @@ _STEP = ("registry_name", "class", "config", "state_file")
 _RELATIVE, _ABSOLUTE = "relative_actions_processor", "absolute_actions_processor"
 
 
-def understood(files: Files, *, loading: bool = True) -> Files:
+def understood(files: Files, report: ReportProgress | None = None) -> Files:
     """What the installed LeRobot is given of a checkpoint. Raises LoadFailed with what it cannot honour, and why.
 
-    ``loading``: whether it is to be loaded now; third parties' packages are imported for that alone, and what they
-    know is not asked before.
+    ``report``: who is told how the load goes on; None where it is not loaded now. Third parties' packages are imported
+    for that alone, and what they know is not asked before.
     Where none is installed, that is told; and of a checkpoint that none would serve, what its own cannot honour.
     """
     try:
@@ -48,9 +49,9 @@ def understood(files: Files, *, loading: bool = True) -> Files:
     try:
         if is_third_party(files.type) and installed_plugins():
             _check_said(files, here)
-            if not loading:
+            if report is None:
                 return files
-            here = with_plugins(here, files.type)
+            here = with_plugins(here, files.type, report)
         understood, why = given(files, here, there), lacking(files.type)
         if why and "pip install" not in why:
             raise LoadFailed(f"{files.location} holds a {files.type!r} policy, which {why}")
@@ -132,9 +133,9 @@ def _other(files: Files, here: Release) -> str:
 
 
 def _check_said(files: Files, here: Release) -> None:
-    if wrong := list(values.wrong(files, here)):
+    if wrong := [*values.wrong(files, here), *step_values.wrong(files)]:
         raise LoadFailed(f"{files.location} says {'; '.join(wrong)}")
-    others = [why for each in (fast, groot, molmoact2, sizes) for why in each.refused(files)]
+    others = [why for each in (fast, groot, molmoact2, rules, sizes) for why in each.refused(files)]
     if refused := [*_refused(files, here), *_unpaired(files), *others]:
         raise LoadFailed(f"{files.location} says {'; '.join(refused)}")
 

@@ -13,12 +13,12 @@ import os
 import sys
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import safetensors.torch
 import torch
 from offboard_client.errors import LoadFailed
+from offboard_core.process import OwnFolder
 
 from .fast import CLASS, ActionTokens
 from .reading import INDEX, WEIGHTS, some
@@ -90,7 +90,8 @@ def _as_one(parts: Sequence[Path]) -> Generator[str]:
     before, by ``safe_open``. Of several they get what these hold together; what they see is a link to the index, which
     no other way of reading takes for weights.
     """
-    with TemporaryDirectory(prefix="offboard-") as folder:
+    with OwnFolder("load") as own:
+        folder = str(own)
         place = Path(folder, WEIGHTS)
         place.symlink_to((parts[0] if _is_one(parts) else parts[0].with_name(INDEX)).absolute())
         if _is_one(parts):

@@ -36,8 +36,8 @@ WORDS: Mapping[str, str] = {
     "filled": "LeRobot fills these cameras itself (0 to 16): no robot is asked for them, the codec does not list them",
     "device": "the machine that trained it; here `--lerobot.device` says which",
     "on CUDA": "mixed precision, on a CUDA device and as LeRobot does it; none elsewhere, as there",
-    "hub": "names what lies on the Hub: a local folder (of a local checkpoint), or in the Hub's cache on this machine; "
-    "nothing is fetched at a load, and what is in neither place is refused before the server listens",
+    "hub": "names what lies on the Hub: the whole path of a folder (of a local checkpoint), or in the Hub's cache on "
+    "this machine; nothing is fetched at a load, and what is in neither place is refused before the server listens",
     "replaced": "says where first weights come from, and all weights are in the checkpoint",
     "training": "says how it was trained or kept; left out where the LeRobot that serves does not know it",
     "refused": "refused before the server listens, unless it is at a value that asks for nothing",

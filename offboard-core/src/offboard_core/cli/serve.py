@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 import os
 import ssl
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -251,6 +253,7 @@ def announce(
         where = {"url": url, "host": host, "port": port, "pid": os.getpid()}
         others = {name: {"host": host, "port": port} for name, (host, port) in listeners.items()}
         emit_json({**where, "models": models, "default": default, "frontends": frontends, "listeners": others})
+        _keep_stdout()
         return
     shown = ", ".join(models[-5:]) + (f" and {len(models) - 5} more" if len(models) > 5 else "")
     tell(f"listening on {url} with {shown}" + (f"; the default is {default}" if len(models) > 1 and default else ""))
@@ -266,6 +269,17 @@ def announce(
     if options.auth_token_file is not None or os.environ.get(TOKEN_VARIABLE):
         say(f"  all with its token: {TOKEN_VARIABLE}, --auth-token-file, or auth_token=")
     say("")
+
+
+def _keep_stdout() -> None:
+    """Send what else this process writes there to stderr: a vendor's code may print, by whatever way.
+
+    The stream itself stays open, so that whoever reads it still sees its end with the process's.
+    """
+    if sys.stdout is sys.__stdout__ and sys.stdout.fileno() == 1:  # else it is a test's, or a program's
+        os.dup(1)
+        with contextlib.suppress(OSError):  # there may be no stderr
+            os.dup2(2, 1)
 
 
 def _is_loopback(host: str) -> bool:

@@ -8,7 +8,9 @@ from .child_server import ChildServer
 from .diagnosis import MACHINE, PROGRAM, Fault, diagnose
 from .environment import OURS_ALONE, check_names, check_words
 from .memory import collect, oom_kills, resident_bytes
+from .own_folder import OwnFolder, remove_own_folders
 from .ports import free_port, take_port
+from .remains import ending_children
 from .supervisor import Supervisor
 from .wire import Stale, Wire
 
@@ -20,6 +22,7 @@ __all__ = [
     "Child",
     "ChildServer",
     "Fault",
+    "OwnFolder",
     "Stale",
     "Supervisor",
     "Wire",
@@ -27,8 +30,10 @@ __all__ = [
     "check_words",
     "collect",
     "diagnose",
+    "ending_children",
     "free_port",
     "oom_kills",
+    "remove_own_folders",
     "resident_bytes",
     "take_port",
     "unshared",

@@ -21,6 +21,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Container
 
 #: Linux's numbers of prctl.
 _PDEATHSIG, _CHILD_SUBREAPER = 1, 36
@@ -37,7 +38,7 @@ def main() -> None:
     # is not inherited by the command.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, _survive)
-    _prctl(_CHILD_SUBREAPER, 1)
+    adopt()
     woken, wake = socket.socketpair()
     for end in (woken, wake):
         end.setblocking(False)
@@ -81,11 +82,16 @@ def _reap(command: int) -> None:
             os.waitpid(ended.si_pid, 0)
 
 
-def _kill_all() -> None:
+def adopt() -> None:
+    """From now on who is started from here, and loses its parent, becomes this program's child."""
+    _prctl(_CHILD_SUBREAPER, 1)
+
+
+def kill_all(spared: Container[int] = ()) -> None:
     """Each child, and those that become children thereby."""
     end = time.monotonic() + _GONE_SECONDS
-    while (children := _children()) and time.monotonic() < end:
-        for process in children:
+    while (left := [child for child in children() if child not in spared]) and time.monotonic() < end:
+        for process in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(process, signal.SIGKILL)
         time.sleep(0.005)
@@ -94,7 +100,7 @@ def _kill_all() -> None:
                 pass
 
 
-def _children() -> list[int]:
+def children() -> list[int]:
     """Of this program, where /proc tells."""
     found = list[int]()
     for process in filter(str.isdigit, os.listdir("/proc") if sys.platform == "linux" else ()):
@@ -118,9 +124,10 @@ def _terminate(child: subprocess.Popen[bytes], grace: float) -> None:
 def _leave(control: socket.socket, status: int | None) -> None:
     with contextlib.suppress(OSError):
         control.sendall(str(status).encode())
-    _kill_all()
+    kill_all()
     # Whoever is still in the group, this process included.
     os.killpg(0, signal.SIGKILL)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from ..catalog import ModelSource
 from ..engine import Observer, OnProgress
 from ..frontends import Frontend, provide
+from ..process import ending_children, remove_own_folders
 from ._malloc import keep_freed_memory
 from .config import ServerConfig
 from .listeners import Listeners
@@ -37,12 +38,14 @@ def run_server(
     """
     keep_freed_memory()
     provide(config.max_sessions)
-    Running(sources, config, frontends or {}, on_progress, listeners, observers).run(on_listening)
-    for thread in _threads():
-        thread.join(0.25)  # it has been told to end
+    with ending_children():
+        Running(sources, config, frontends or {}, on_progress, listeners, observers).run(on_listening)
+        for thread in _threads():
+            thread.join(0.25)  # it has been told to end
     if left := ", ".join(sorted({thread.name for thread in _threads()})):
         # A model in a call that never returns cannot be stopped, and its libraries may crash an interpreter that ends.
         log.warning("what has not returned (a load, an inference, an observer, …) ends with this process: %s", left)
+        remove_own_folders()
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()

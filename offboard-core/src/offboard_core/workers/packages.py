@@ -2,74 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import importlib.metadata
 import importlib.util
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from offboard_client.errors import LoadFailed
 
 from ..plugins import GROUP
+from ..process import OwnFolder
 from .recipe import Recipe
 
 _OURS = {"offboard-client": "offboard_client", "offboard-core": "offboard_core"}
 
 
-_PREFIX = "offboard-worker-"
-
-
-class Folder:
-    """An empty folder of this process's: whoever finds it unlocked knows that who made it was killed."""
-
-    def __init__(self) -> None:
-        while True:
-            self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX)
-            self.path = Path(self._folder.name)
-            self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(os.fstat(self._lock), self.path.stat()):
-                    return
-            except (BlockingIOError, FileNotFoundError):  # somebody took it for one that was left
-                pass
-            except OSError:  # there are no locks here, so nobody can take it for one
-                return
-            self.remove()
-
-    def remove(self) -> None:
-        """Remove it, with what is in it. Idempotent."""
-        self._folder.cleanup()
-        lock, self._lock = self._lock, -1
-        if lock >= 0:
-            os.close(lock)
-
-
-def _sweep() -> None:
-    """Remove what servers have left that were killed, of this user's."""
-    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):  # it is locked, or another's, or gone
-            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            try:
-                if os.fstat(lock).st_uid == os.geteuid():
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(path)
-            finally:
-                os.close(lock)
-
-
-def linked(recipe: Recipe) -> Folder:
+def linked(recipe: Recipe) -> OwnFolder:
     """A folder of links to these packages, with what says their versions and entry points; nothing else is in it.
 
     What they need beside each other is to be found in the other environment. Raises LoadFailed.
     """
-    _sweep()
     try:
-        folder = Folder()
+        folder = OwnFolder("worker")
     except OSError as error:
         raise LoadFailed(f"no folder can be made for the worker: {error.strerror or error}") from None
     try:

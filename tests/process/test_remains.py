@@ -1,0 +1,98 @@
+"""What a vendor's code has started, written or made in the server's own process does not outlive that, nor leave it."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from offboard_core.process import OwnFolder
+from offboard_process import serving
+from pids import alive
+from plugin_dists import write_plugin
+from puppets import until
+from toy_vendor import TOY, write_runs
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="who started what is Linux's to say")
+
+#: At its load: a child, a daemon that hears one signal alone and has left its parent, and words for whoever reads fd 1.
+STARTS = """
+        import os, signal, subprocess, sys
+        notes = Path(os.environ["NOTES"])
+        sleep = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(6000)"
+        plain = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(6000)"])
+        code = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', sys.argv[1]], " \\
+               "start_new_session=True, stdout=subprocess.DEVNULL).pid, flush=True)"
+        deserter = int(subprocess.run([sys.executable, "-c", code, sleep], stdout=subprocess.PIPE).stdout)
+        os.write(1, b'{"url": "evil"}\\n')
+        from offboard_core.process import OwnFolder
+        (notes / "folder").write_text(str(OwnFolder("of-a-test").path))
+        (notes / "pids").write_text(f"{plain.pid} {deserter}")
+"""
+HANGS = "        import threading; threading.Event().wait()\n"
+AT = "    def load(self, checkpoint, report, place):\n"
+
+
+@contextlib.contextmanager
+def served(tmp_path, more=""):
+    write_plugin(tmp_path, "toy", TOY.replace(AT, AT + STARTS + more))
+    write_runs(tmp_path / "runs", "000100")
+    where = {"NOTES": str(tmp_path), "TMPDIR": str(tmp_path)}
+    with serving("--checkpoints-dir", tmp_path / "runs", path=tmp_path, **where) as (process, _):
+        until((tmp_path / "pids").exists, "it loads")
+        until((tmp_path / "pids").read_text, "it has written that")
+        yield process, [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("more", ["", HANGS], ids=["loaded", "hanging"])
+def test_what_a_vendor_started_ends_with_the_server(tmp_path, more):
+    with served(tmp_path, more) as (process, pids):
+        assert all(map(alive, pids))
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate()
+        assert process.returncode == 0
+        assert out == "", "stdout holds one JSON object and nothing else"
+        assert '{"url": "evil"}' in err
+        [told] = re.findall("what a vendor's code has started ends with this process: (.*)", err)
+        assert {*map(int, told.split(", "))} == {*pids}
+    assert [pid for pid in pids if alive(pid)] == []
+    assert not Path((tmp_path / "folder").read_text()).exists()
+
+
+def test_who_was_there_before_the_server_is_left_alone(tmp_path):
+    """What a shell started before it became the server."""
+    write_plugin(tmp_path, "toy", TOY)
+    code = (
+        "import subprocess, sys; from offboard_core.process import ending_children\n"
+        "run = lambda: subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(6000)'], stdout=-3).pid\n"
+        "print(run())\nwith ending_children(): print(run())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+    before, since = map(int, done.stdout.split())
+    try:
+        assert alive(before)
+        assert not alive(since)
+    finally:
+        os.kill(before, signal.SIGKILL)
+
+
+def test_a_folder_of_somebody_who_was_killed_goes_with_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = (
+        "import os; from offboard_core.process import OwnFolder\n"
+        "folder = OwnFolder('x'); (folder.path / 'a').touch(); os.kill(os.getpid(), 9)"
+    )
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    assert subprocess.run([sys.executable, "-c", code], env=env, check=False).returncode == -signal.SIGKILL
+    [left] = tmp_path.iterdir()
+    with OwnFolder("x") as mine, OwnFolder("x") as other:
+        assert mine != left
+        assert not left.exists()
+        assert mine.is_dir(), "who lives keeps it"
+        (other / "b").touch()
+    assert [*tmp_path.iterdir()] == []
