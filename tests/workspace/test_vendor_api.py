@@ -63,8 +63,8 @@ API = {
         " tell terminable token_from",
         "offboard_client.testing": "EntryLaws PolicyConformance RobotConformance RobotLaws RunObserverLaws SessionLaws"
         " TaskLaws",
-        "offboard_client.wire": "RESERVED_NAMES Encoder WireLimits canonical check_actions columns decode decode_image decode_text"
-        " encode encode_text read_forms read_openpi",
+        "offboard_client.wire": "RESERVED_NAMES Encoder WireLimits canonical check_actions columns decode decode_image"
+        " decode_text encode encode_text read_forms read_openpi",
     }.items()
 }
 #: What scripts and tests that host a server or try a plugin may import besides.
