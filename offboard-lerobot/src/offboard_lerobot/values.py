@@ -65,7 +65,7 @@ def wrong(files: Files, here: Release) -> Iterator[str]:
         if expected is None and name in ("temporal_ensemble_coeff", "rtc_config") and value is not None:
             expected = _expected(0.0 if name == "temporal_ensemble_coeff" else {}, name, value)
         if expected is None and name == "rtc_config" and value is not None:
-            yield from _unguided(value)
+            yield from _unguided(cast("Mapping[str, Any]", value))
         if expected is not None:
             yield f"{name} ({value!r:.40}) in {CONFIG}, where {expected} expected"
         elif type(value) is int and value < 1 and _is_count(defaults.get(name), files.type, name):
