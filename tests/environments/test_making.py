@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from offboard_client.errors import LoadFailed
+from offboard_core.cache import use
 from offboard_core.environments import leftovers, made, make, place_of
 from pids import alive
 from waits import PATIENCE, reached, until
@@ -169,7 +170,7 @@ FAILURES = [
     (not_there, r"boulder[\s\S]*Likely cause: the package index has not what the list names"),
     (no_wheel, r"pebble[\s\S]*Likely cause: the package index has not what the list names"),
     (no_uv, r"the environment rocks-1\.0 is not made yet, and making it needs uv: pip install uv$"),
-    (no_place, r"test_making\.py.*: Not a directory"),
+    (no_place, r"the cache cannot be written to \(.*test_making\.py.*: Not a directory\): .* by OFFBOARD_CACHE"),
     (no_list, r"the list of the environment rocks-1\.0, rocks_lists:one\.txt of the plugin rocks .* cannot be read"),
 ]
 
@@ -275,6 +276,21 @@ def test_two_at_once_make_it_once_and_the_second_is_told(described, packages):
     assert said[0].startswith("another process is making the environment rocks-1.0: ")
     assert all(text.startswith("another process") for text in said), "it makes nothing itself"
     assert len([path for path in packages.asked if path.endswith(".whl")]) == 1
+
+
+def test_one_that_a_worker_runs_in_is_not_removed(described, packages, cache):
+    """Its modules went away under a running model."""
+    place = make(described.offer, lambda _: None).parent.parent
+    with use(place), described.start("remove", "rocks-1.0") as process:
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert f"{place} has a worker of a server in it: wait until that has ended, or end it (`fuser " in err.replace(
+        "\n", " "
+    )
+    assert make(described.offer, lambda _: None).exists()
+    with described.start("remove", "rocks-1.0") as process:
+        assert process.wait(PATIENCE) == 0
+    assert not place.exists()
 
 
 def test_who_is_called_off_leaves_nothing(described, packages, cache):

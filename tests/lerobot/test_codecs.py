@@ -141,11 +141,18 @@ def test_a_camera_may_have_another_name(tmp_path):
         codecs.ee(ArmOptions(map={"image.exterior": "back"}), checkpoint)
 
 
+#: It advised about cameras.
+SIX = r"observation\.state as \(6,\); it makes \(8,\)\. This codec is for one arm of 7 .* motors .* --codec native$"
+
+
 @pytest.mark.parametrize(
     ("features", "reason"),
     [
-        ({"input_features": {"observation.state": {"type": "STATE", "shape": [6]}}}, r"observation\.state as \(6,\)"),
-        ({"output_features": {"action": {"type": "ACTION", "shape": [7]}}}, r"action as \(7,\); it makes \(8,\)"),
+        ({"input_features": {"observation.state": {"type": "STATE", "shape": [6]}}}, SIX),
+        (
+            {"output_features": {"action": {"type": "ACTION", "shape": [7]}}},
+            r"action as \(7,\); it makes \(8,\)\. This codec is",
+        ),
     ],
 )
 def test_a_checkpoint_that_the_codec_does_not_fit_is_not_served(tmp_path, features, reason):

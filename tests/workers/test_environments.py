@@ -10,6 +10,7 @@ import numpy as np
 import offboard_core
 import pytest
 from offboard_client.errors import ConfigurationError, LoadFailed
+from offboard_core.environments import remove_leftover
 from offboard_core.types import ALONE, NO_CONTEXT
 from offboard_core.workers import Isolation, asked_for
 from waits import PATIENCE
@@ -106,6 +107,18 @@ def test_an_environment_that_lacks_something_says_what_and_how_to_install_it(emp
     [missing] = {name for name in NEEDED if f"lacks {name}," in raised.value.text}
     assert missing in ("msgpack", "numpy", "pluggy")
     assert f"{python} -m pip install msgpack numpy pluggy websockets" in raised.value.text
+
+
+def test_nobody_removes_an_environment_of_the_cache_that_it_runs_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("OFFBOARD_CACHE", str(tmp_path))
+    place = environment(tmp_path / "environments" / "of-a-test")
+    policy = loader(python=place / "bin" / "python").load(CHECKPOINT, print, ALONE)
+    with pytest.raises(ConfigurationError, match="of-a-test has a worker of a server in it: wait until that has ended"):
+        remove_leftover(place.name)
+    assert place.is_dir()
+    policy.close()
+    remove_leftover(place.name)
+    assert not place.exists()
 
 
 def test_nothing_is_left_of_the_links(lean, tmp_path, monkeypatch):

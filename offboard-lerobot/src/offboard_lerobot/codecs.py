@@ -27,7 +27,7 @@ from offboard_core.codecs import (
     resolve_names,
     timed,
 )
-from offboard_core.types import Checkpoint, Codec, is_image
+from offboard_core.types import Checkpoint, Codec, Field, is_image
 
 from .features import CONFIG
 
@@ -134,5 +134,14 @@ def _check_fit(codec: Codec, checkpoint: Checkpoint) -> None:
             there = f"it makes {made[name]}" if name in made else f"it makes {', '.join(sorted(made))}"
             raise LoadFailed(
                 f"the codec does not fit the checkpoint {checkpoint.id}, whose {CONFIG} declares {name} as "
-                f"{declared.shape}; {there}. Give a camera its name with --codec.map, or serve with --codec native"
+                f"{declared.shape}; {there}. {_advice(declared)}"
             )
+
+
+def _advice(declared: Field) -> str:
+    if is_image(declared):
+        return "Give the camera its name with --codec.map, or serve with --codec native"
+    return (
+        "This codec is for one arm of 7 joints and a grip: serve with --codec motors where these are the motors of "
+        "another arm, or with --codec native"
+    )

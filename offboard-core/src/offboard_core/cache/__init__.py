@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .alone import PATIENCE, alone
+from .alone import PATIENCE, alone, use
 from .places import bytes_in, cache_folder
 
-__all__ = ["PATIENCE", "alone", "bytes_in", "cache_folder"]
+__all__ = ["PATIENCE", "alone", "bytes_in", "cache_folder", "use"]

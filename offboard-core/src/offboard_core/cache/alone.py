@@ -51,4 +51,19 @@ def alone(
         yield lock
 
 
-__all__ = ["PATIENCE", "alone"]
+def use(place: Path) -> IO[str] | None:
+    """While what this returns is open, nobody is :func:`alone` with ``place``, and it stays there. None: its lock
+    cannot be had, as in a cache that others may not write to."""
+    try:
+        lock = place.with_name(f"{place.name}.lock").open("a")
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        return None
+    return lock
+
+
+__all__ = ["PATIENCE", "alone", "use"]

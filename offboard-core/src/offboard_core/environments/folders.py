@@ -127,7 +127,7 @@ def remove_leftover(name: str) -> None:
 def remove(place: Path) -> None:
     """Remove what is at ``place``, which is no environment any more from the first moment on.
 
-    Raises ConfigurationError; also while another process makes it.
+    Raises ConfigurationError; also while another process makes it, or a worker runs in it.
     """
     try:
         # The lock stays: of two who wait for it one would have that of a file that is not there any more.
@@ -136,9 +136,9 @@ def remove(place: Path) -> None:
             (place / _RECORD).unlink(missing_ok=True)
             shutil.rmtree(place)
     except BlockingIOError:
+        what = "is being made by another process" if _is_made_now(place.name) else "has a worker of a server in it"
         raise ConfigurationError(
-            f"{place} is being made by another process: wait until that has ended, or end it "
-            f"(`fuser {_lock_of(place)}` names it)"
+            f"{place} {what}: wait until that has ended, or end it (`fuser {_lock_of(place)}` names it)"
         ) from None
     except OSError as error:
         raise ConfigurationError(f"{error.filename or place} cannot be removed: {error.strerror or error}") from None

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import tempfile
 import time
 from datetime import datetime, timezone
 from pathlib import Path
@@ -34,7 +35,7 @@ def make(offer: Offer[EnvironmentEntry], report: ReportProgress) -> Path:
         place = place_of(offer)
         if made(place) is not None:
             return interpreter(place)
-        place.parent.mkdir(parents=True, exist_ok=True)
+        _check_cache(place.parent)
         part = place.with_name(place.name + PART)
         with alone(place, f"making the environment {offer.name}", report, lambda: _written(part)) as lock:
             if made(place) is None:
@@ -44,6 +45,19 @@ def make(offer: Offer[EnvironmentEntry], report: ReportProgress) -> Path:
         raise failed(offer.name, f"{error.filename or place_of(offer)}: {error.strerror or error}") from None
     except ConfigurationError as error:
         raise LoadFailed(error.text, permanent=True) from None
+
+
+def _check_cache(folder: Path) -> None:
+    """Raises ConfigurationError where nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigurationError(
+            f"the cache cannot be written to ({error.filename or folder}: {error.strerror or error}): name another "
+            "folder by OFFBOARD_CACHE, or make the environment as who may write there"
+        ) from None
 
 
 def _make(offer: Offer[EnvironmentEntry], place: Path, part: Path, lock: int, report: ReportProgress) -> None:

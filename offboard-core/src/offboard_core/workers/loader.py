@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from dataclasses import asdict
@@ -9,6 +10,7 @@ from typing import Any
 
 from offboard_client.errors import LoadFailed
 
+from ..cache import cache_folder, use
 from ..types import Checkpoint, CheckpointLoader, Placement, Policy, ReportProgress
 from .channel import check_crosses
 from .forms import checkpoint_out
@@ -34,6 +36,12 @@ class WorkerLoader(CheckpointLoader):
         whole = self._isolation.python is None
         # In the same environment it finds what this process finds; in another one nothing of this but what is linked.
         links = None if whole else linked(self._recipe)
+        kept = contextlib.ExitStack()
+        if links is not None:
+            kept.callback(links.remove)
+        place_of_python = python.parent.parent
+        if place_of_python.is_relative_to(cache_folder()) and (used := use(place_of_python)) is not None:
+            kept.enter_context(used)  # one of our environments, which nobody removes meanwhile
         recipe = {
             **asdict(self._recipe),
             "checkpoint": checkpoint_out(checkpoint),
@@ -46,14 +54,13 @@ class WorkerLoader(CheckpointLoader):
         }
         which = f" {place.replica + 1}" if place.replicas > 1 else ""
         worker = Worker(recipe, start, python, self._isolation, name=f"{self._recipe.vendor}'s worker{which}")
-        let_go = _nothing if links is None else links.remove
         try:
             report("starting a worker")
             worker.open(report)
-            return WorkerPolicy(worker, let_go)
+            return WorkerPolicy(worker, kept.close)
         except BaseException as error:
             worker.close()
-            let_go()
+            kept.close()
             if isinstance(error, LoadFailed) and not whole and str(python) not in error.text:
                 where = self._isolation.environment or f"of {python}"
                 raise LoadFailed(f"in the environment {where}: {error.text}", permanent=error.permanent) from None
@@ -89,10 +96,6 @@ class WorkerLoader(CheckpointLoader):
     def standalone_checkpoint(self) -> Checkpoint | None:
         """See :meth:`CheckpointLoader.standalone_checkpoint`."""
         return self._inner.standalone_checkpoint()
-
-
-def _nothing() -> None:
-    pass
 
 
 __all__ = ["WorkerLoader"]
