@@ -65,20 +65,33 @@ def test_the_policy_is_told_the_task(capsys: pytest.CaptureFixture[str]) -> None
     assert set(told) == {"stack the blue cube on the red cube"}
 
 
-def test_a_policy_that_raises_fails_its_episodes_and_not_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_policy_of_which_nothing_is_played_fails_its_episodes_and_the_run(capsys: pytest.CaptureFixture[str]) -> None:
     def raising(observation: Any) -> Any:
         raise RuntimeError("no idea")
 
     with serve(raising) as server:
-        assert run_sim(server, "--episodes", "2", "--json") == 0
+        assert run_sim(server, "--episodes", "2", "--json") == 1
     out, err = capsys.readouterr()
     assert json.loads(out)["failures"] == {"policy_failed": 2}
     assert "no idea" in err
 
 
+def test_a_policy_that_raises_after_it_was_played_fails_its_episode_and_not_the_run() -> None:
+    asked: list[Any] = []
+
+    def raising(seen: Any) -> Any:
+        asked.append(seen)
+        if len(asked) > 1:
+            raise RuntimeError("no idea")
+        return still(seen)
+
+    with serve(raising) as server:
+        assert run_sim(server) == 0
+
+
 def test_an_action_far_from_where_the_arm_is_fails_the_episode(capsys: pytest.CaptureFixture[str]) -> None:
     with serve(lambda seen: {"target_joints": np.degrees(seen["robot_state.q"])}) as server:
-        assert run_sim(server, "--json") == 0
+        assert run_sim(server, "--json") == 1
     out, err = capsys.readouterr()
     report = json.loads(out)
     assert (report["steps"], report["failures"]) == (0, {"invalid_action": 1})
@@ -89,7 +102,7 @@ def test_limits_are_options(capsys: pytest.CaptureFixture[str]) -> None:
     with serve(lambda seen: {"target_joints": seen["robot_state.q"] + 0.02}) as server:
         assert run_sim(server, "--json", "--limits.joint-velocity", *["0.5"] * 7) == 0
         assert json.loads(capsys.readouterr().out)["failures"] == {}
-        assert run_sim(server, "--json", "--limits.joint-velocity", "0.1") == 0
+        assert run_sim(server, "--json", "--limits.joint-velocity", "0.1") == 1
         assert json.loads(capsys.readouterr().out)["failures"] == {"invalid_action": 1}
 
 

@@ -77,7 +77,7 @@ def test_what_is_beyond_the_action_space_fails_its_episode_and_is_not_played(
         return {"target_angles": np.array([1.0, 2.5])}
 
     with serve(declare(observation={}, action={"target_angles": (2,)})(far)) as server:
-        assert run(server, "run", file, "--json") == 0
+        assert run(server, "run", file, "--json") == 1
     out, err = capsys.readouterr()
     assert json.loads(out)["failures"] == {"invalid_action": 1}
     assert "number 2 of target_angles of row 0 is 2.5; -2 … 2 are allowed (turns)" in err

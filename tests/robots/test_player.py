@@ -249,10 +249,12 @@ def test_sequential_stands_still_while_the_policy_thinks() -> None:
 
 
 def test_whoever_watches_is_told_why_nothing_of_an_answer_is_played() -> None:
-    """A policy that takes longer than its chunk lasts: the arm never moves, and no error says so."""
+    """A policy that takes longer than its chunk lasts: the arm never moves."""
     rig = Rig(lambda number: 1.5)
-    assert rig.play(6.0)
+    with pytest.raises(InferTimeout, match=r"nothing was played in 6 s, for want of an answer: .*1\.5 s after its obs"):
+        rig.play(6.0)
     assert set(rig.rungs()) == {"hold"}
+    assert rig.player.fault
     assert rig.answers
     for answer in rig.answers:
         assert answer.dropped is not None
@@ -339,6 +341,31 @@ def test_a_policy_that_fails_from_the_start_is_a_fault_and_no_long_wait() -> Non
         rig.play(60.0)
     assert rig.rungs() == {"hold": pytest.approx(3.0, abs=0.3)}
     assert not rig.arm.q
+
+
+@pytest.mark.parametrize("error", [PolicyFailed("it raised"), BadMessage("no map"), ConnectionLost("cut")])
+def test_an_episode_in_which_no_answer_could_be_used_was_not_played(error: Any) -> None:
+    """And is over before it is a fault: it is one all the same, by the reason that each answer had."""
+    rig = Rig(lambda number: 0.15, "latest")
+    rig.policy.fails = dict.fromkeys(range(1000), error)
+    with pytest.raises(type(error), match=error.text):
+        rig.play(2.0)
+    assert rig.rungs() == {"hold": 2.0}
+    assert rig.player.fault
+
+
+def test_an_episode_that_is_over_before_the_first_answer_was_not_played_either() -> None:
+    rig = Rig(lambda number: 9.0)
+    with pytest.raises(InferTimeout, match="nothing was played in 2 s, for want of an answer: .*awaited"):
+        rig.play(2.0)
+
+
+@pytest.mark.parametrize("command", [Hold(), TakeOver()])
+def test_an_episode_that_a_person_had_is_no_failure_of_the_policy(command: Any) -> None:
+    rig = Rig(lambda number: 9.0)
+    rig.arm.leader = SimpleNamespace(action=dict)  # type: ignore[attr-defined]
+    rig.happens[5] = lambda: rig.controls.post(command)
+    assert rig.play(2.0)
 
 
 @pytest.mark.parametrize("error", [PolicyFailed("it raised"), DeadlineExceeded("late"), InferTimeout("too slow")])

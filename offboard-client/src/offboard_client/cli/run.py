@@ -30,8 +30,8 @@ ENDING = (ConnectionFailed, RobotFailed, ServerChanged)
 def run(arguments: list[str]) -> int:
     """Play the episodes, print what was measured.
 
-    0 if they were played, whatever became of them; 1 without a policy, with a robot that fails, or after so many faults
-    that the rest was not played.
+    0 if they were played, whatever became of them; 1 without a policy, with a robot that fails, where each has failed
+    and nothing was played in any, or after so many faults that the rest was not played.
 
     Raises UsageError, and what :func:`play` raises.
     """
@@ -57,6 +57,7 @@ def status(report: Report) -> int:
         report.gave_up is not None
         or report.afterwards is not None
         or any(issubclass(BY_CODE.get(code, OffboardError), ENDING) for code in report.failures)
+        or (bool(report.episodes) and not report.steps and all(episode.failure for episode in report.episodes))
     )
 
 

@@ -64,14 +64,20 @@ class Player:
         self._at = self._start = 0.0
         self._observation: Mapping[str, Any] = {}
         self._sent = self._observe_ms = 0.0
-        #: Whether what :meth:`play` raised is a fault: the last rung of the ladder.
+        #: Whether what :meth:`play` raised is a fault: the last rung of the ladder, or an episode without an answer.
         self.fault = False
         self._over: Callable[[], bool] | None = getattr(task, "over", None)
-        # Of the last exchange.
+        # Of the last exchange: why it failed, or why nothing of it is played.
         self._failure: OffboardError | None = None
+        self._dropped: str | None = None
+        # Whether the arm has waited since the episode began, and nobody but the policy was the reason.
+        self._unused = False
 
     def play(self, limit: float) -> bool:
-        """``limit``: seconds of the robot's time. False if somebody ended it before. Raises what ends an episode."""
+        """``limit``: seconds of the robot's time. False if somebody ended it before.
+
+        Raises what ends an episode, and at its end why not one answer could be used.
+        """
         with self._filming.going_on():
             return self._play(limit)
 
@@ -84,8 +90,9 @@ class Player:
     def _play(self, limit: float) -> bool:
         self._at = self._start = self._now()
         self._sampling.begin(self._at)
-        self._observation, self._failure = {}, None
+        self._observation, self._failure, self._dropped = {}, None, None
         self._drop()
+        self._unused = self._realtime
         while self._left(limit) > self._guard.control_period - _SAME_TIME:
             if self._attention.lost() and not self._gone_on():
                 return False
@@ -108,6 +115,8 @@ class Player:
                 self._lay_out(limit)
             if not self._move(limit) or self._is_over():
                 return True
+        if self._unused:
+            raise self._fault(f"nothing was played in {limit:g} s, for want of an answer")
         return True
 
     def _now(self) -> float:
@@ -139,6 +148,7 @@ class Player:
         self._ladder.clear()
         self._plan = iter(())
         self._retreat = self._retreated = None
+        self._unused = False
 
     def _keep_up(self) -> None:
         """An arm that was kept from its next set-point for a whole control period does nothing to catch up."""
@@ -206,8 +216,9 @@ class Player:
 
     def _judge(self, landed: Exchange) -> None:
         """Raises what ends the episode."""
-        failure = self._failure = landed.failure
+        self._failure, self._dropped = failure, _ = landed.failure, landed.dropped
         if failure is None:
+            self._unused = self._unused and landed.dropped is not None
             return
         if not (self._realtime and isinstance(failure, _PASSING)):
             raise failure
@@ -237,8 +248,8 @@ class Player:
             raise why.failure
         rung = self._ladder.rung(self._at, playable=command is not None, overdue=why is not None)
         if rung == "fault":
-            self.fault = True
-            raise self._fault()
+            waited = "" if (since := self._ladder.held) is None else f" {self._at - since:.2g} s"
+            raise self._fault(f"the arm held still{waited} for want of an answer (patience.fault_after)")
         if rung == "safe_action" and self._retreated is None:
             self._begin_to_retreat(why or HoldStill("no answer came"))
             return True
@@ -270,17 +281,15 @@ class Player:
             with self._attention.in_motion():
                 self._apply(command, "safe_action")
 
-    def _fault(self) -> OffboardError:
+    def _fault(self, what: str) -> OffboardError:
+        self.fault = True
         held = self._stream.next_action(self._at)
         if self._retreated is not None and getattr(held, "failure", None) is None:
             held = self._retreated
         why = getattr(held, "failure", None) or self._failure
         if why is not None:
             return why
-        since = self._ladder.held
-        waited = "" if since is None else f" {self._at - since:.2g} s"
-        reason = getattr(held, "reason", "none came")
-        return InferTimeout(f"the arm held still{waited} for want of an answer (patience.fault_after): {reason}")
+        return InferTimeout(f"{what}: {self._dropped or getattr(held, 'reason', 'none came')}")
 
     def _apply(self, command: Command, rung: Rung, counts: bool = True) -> None:
         at = self._clock()
