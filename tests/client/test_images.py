@@ -158,6 +158,79 @@ def test_only_rgb_images_are_encoded_and_shrunk(array):
             use(array)
 
 
+def with_size(data, height, width):
+    data = bytearray(data)
+    at = max(data.find(frame) for frame in (b"\xff\xc0", b"\xff\xc2"))
+    data[at + 5 : at + 9] = struct.pack(">HH", height, width)
+    return bytes(data)
+
+
+def without_half(data):
+    return data[: len(data) // 2] + b"\xff\xd9"
+
+
+def with_zeros(data):
+    at = data.index(b"\xff\xda") + 100
+    return data[:at] + bytes(400) + data[at + 400 :]
+
+
+def without_a_restart(data):
+    at = data.index(b"\xff\xd0")
+    return data[:at] + data[at + 2 :]
+
+
+DAMAGE = {
+    "half of it, with an end put on": without_half,
+    "nothing, with an end put on": lambda data: data[: data.index(b"\xff\xda") + 14] + b"\xff\xd9",
+    "a header that says it is taller": lambda data: with_size(data, 96, 64),
+    "one that says it is lower": lambda data: with_size(data, 24, 64),
+    "one that says it is wider": lambda data: with_size(data, 48, 128),
+    "one that says it is narrower": lambda data: with_size(data, 48, 32),
+    "zeros in its midst": with_zeros,
+}
+NOISE = np.random.default_rng(0).normal(0, 20, (48, 64, 3))
+NOISY = Image.fromarray((smooth(48, 64) + NOISE).clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("progressive", [False, True], ids=["baseline", "progressive"])
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_jpeg_is_no_picture_of_anything(damage, progressive):
+    """Decoders fill up with grey what they do not find, and say so to nobody who does not ask."""
+    whole = encoded(NOISY, "JPEG", progressive=progressive)
+    assert wire.decode_image(whole).shape == (48, 64, 3)
+    with pytest.raises(BadMessage, match=r"cannot be decoded \(.*\): it is damaged, cut short or coded in a rare way"):
+        wire.decode_image(damage(whole))
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_a_damaged_jpeg_of_other_colours_is_none_either(mode):
+    with pytest.raises(BadMessage, match="damaged, cut short"):
+        wire.decode_image(without_half(encoded(NOISY.convert(mode), "JPEG")))
+
+
+def test_a_restart_that_is_lost_shifts_the_picture():
+    with pytest.raises(BadMessage, match="damaged, cut short"):
+        wire.decode_image(without_a_restart(encoded(NOISY, "JPEG", restart_marker_blocks=4)))
+
+
+@pytest.mark.parametrize("padding", [b"\0", b"\0\0", b"\x12" * 16])
+def test_the_bytes_that_cameras_put_before_the_end_damage_nothing(padding):
+    whole = encoded(NOISY, "JPEG")
+    padded = whole[:-2] + padding + whole[-2:]
+    assert np.array_equal(wire.decode_image(padded), wire.decode_image(whole))
+    with pytest.raises(BadMessage, match="damaged, cut short"):
+        wire.decode_image(without_half(whole)[:-2] + padding + b"\xff\xd9")
+
+
+@pytest.mark.parametrize(("mode", "subsampling"), [("RGB", 0), ("RGB", 1), ("RGB", 2), ("L", 0), ("CMYK", 0)])
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("size", [(64, 48), (61, 43), (1, 1)])
+def test_a_jpegs_pixels_are_pillows(mode, subsampling, progressive, size):
+    data = encoded(NOISY.resize(size).convert(mode), "JPEG", progressive=progressive, subsampling=subsampling)
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    assert np.array_equal(wire.decode_image(data), expected)
+
+
 @pytest.mark.parametrize("quality", [0, 96])
 def test_the_quality_is_checked(quality):
     with pytest.raises(ValueError, match="quality"):

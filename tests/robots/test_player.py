@@ -356,7 +356,7 @@ def test_an_episode_in_which_no_answer_could_be_used_was_not_played(error: Any) 
 
 def test_an_episode_that_is_over_before_the_first_answer_was_not_played_either() -> None:
     rig = Rig(lambda number: 9.0)
-    with pytest.raises(InferTimeout, match="nothing was played in 2 s, for want of an answer: .*awaited"):
+    with pytest.raises(InferTimeout, match=r"nothing was played in 2 s, for want of an answer: .*awaited"):
         rig.play(2.0)
 
 

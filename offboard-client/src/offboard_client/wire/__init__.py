@@ -20,7 +20,7 @@ from .controls import (
 from .forms import read_forms, refuse_forms
 from .image_files import essence
 from .images import decode_image, encode_image, image_size, letterbox, shrink
-from .jpeg import QUALITIES, QUALITY, from_jpeg, is_compressible, is_image_name, jpeg_library, to_jpeg
+from .jpeg import QUALITIES, QUALITY, from_jpeg, is_compressible, is_image_name, to_jpeg
 from .json_text import decode_text, encode_text
 from .limits import DEFAULT_LIMITS, ImageBudget, WireLimits
 from .messages import (
@@ -63,6 +63,7 @@ from .spec import (
     fits_shape,
     measured_unit,
 )
+from .turbo import jpeg_library
 
 __all__ = [
     "ACTIONS",

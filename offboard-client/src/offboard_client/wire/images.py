@@ -1,7 +1,7 @@
-"""JPEG and PNG, decoded and encoded by Pillow (the extra ``images``), and scaling before an image is sent.
+"""JPEG and PNG, decoded and encoded (the extra ``images``), and scaling before an image is sent.
 
 A header is read and judged before anything is decoded: a JPEG of 634 bytes can claim 30000 by 30000 pixels. What
-is not needed for the pixels never reaches Pillow.
+is not needed for the pixels never reaches a decoder.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..errors import BadMessage, ConfigurationError
 from .image_files import essence
 from .limits import ImageBudget
+from .turbo import undamaged
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,7 +33,7 @@ _ALPHA = {"LA", "PA", "RGBA", "La", "RGBa"}
 
 def image_size(data: bytes) -> tuple[int, int]:
     """(width, height) as the header of a JPEG or PNG states it, within the limits. Raises BadMessage."""
-    with _open(data) as image:
+    with _open(essence(data)) as image:
         return image.size
 
 
@@ -42,9 +43,10 @@ def decode_image(data: bytes, budget: ImageBudget | None = None) -> ImageArray:
     Pixels come as they are stored: an EXIF orientation is not applied. ``budget``: of the message it came in.
 
     Raises BadMessage for anything else: another format, an alpha channel (what lies beneath is nobody's
-    choice), 16 bits per channel, more than 8192 pixels a side or 16 Mi in all, more than 32 scans, or a file
-    cut short.
+    choice), 16 bits per channel, more than 8192 pixels a side or 16 Mi in all, more than 32 scans, or a file that is
+    damaged: cut short, filled up, or of another size than it says. Where wrong bits are a valid file nobody can tell.
     """
+    data = essence(data)
     with _open(data) as image:
         if budget is not None:
             budget.take(*image.size)
@@ -54,12 +56,24 @@ def decode_image(data: bytes, budget: ImageBudget | None = None) -> ImageArray:
         if image.mode not in _EIGHT_BIT or (image.format == "PNG" and data[24:25] == b"\x10"):
             raise BadMessage(f"the image (mode {image.mode}) has not 8 bits per channel: send it as 8-bit RGB or grey")
         try:
-            array = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-        # Pillow's decoders report damage through whatever their parsers raise.
+            array = _pixels(image, data)
+        except ConfigurationError:
+            raise
+        # Decoders report damage through whatever their parsers raise.
         except Exception as error:
-            raise BadMessage(f"the image cannot be decoded ({error}): it is damaged or was cut short") from None
+            raise BadMessage(
+                f"the image cannot be decoded ({error}): it is damaged, cut short or coded in a rare way"
+            ) from None
     array.flags.writeable = False
     return array
+
+
+def _pixels(image: Image.Image, data: bytes) -> ImageArray:
+    if image.format == "JPEG":
+        if image.mode != "CMYK":
+            return undamaged(data, image.size)
+        undamaged(data, image.size, "CMYK")  # there are several ways from there to RGB, and Pillow has its own
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def encode_image(array: NDArray[Any], quality: int = 90) -> bytes:
@@ -127,11 +141,9 @@ def _open(data: bytes) -> Image.Image:
     pillow = _pillow()
     try:
         # Opening reads the header alone. Pillow's own check would warn about what is refused below.
-        image: Image.Image = pillow.open(io.BytesIO(essence(data)), formats=_FORMATS)
+        image: Image.Image = pillow.open(io.BytesIO(data), formats=_FORMATS)
     except (pillow.DecompressionBombError, pillow.DecompressionBombWarning):
         raise BadMessage(_too_large("")) from None
-    except BadMessage:
-        raise
     except Exception as error:
         raise BadMessage(f"{len(data):,} bytes are not a JPEG or PNG image ({type(error).__name__})") from None
     width, height = image.size

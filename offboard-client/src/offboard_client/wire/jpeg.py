@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigurationError
 from .images import MAX_PIXELS, MAX_SIDE
+from .turbo import jpeg_library
 
 #: Of a JPEG's quality: what is chosen without a word, and what may be.
 QUALITY, QUALITIES = 90, range(1, 101)
@@ -32,16 +31,6 @@ def is_compressible(name: str, value: Any, declared: Mapping[str, Any]) -> bool:
     if not is_image_name(name) and not (declared.get("dtype") == "uint8" and shape is not None and len(shape) == 3):
         return False
     return max(array.shape[:2]) <= MAX_SIDE and array.shape[0] * array.shape[1] <= MAX_PIXELS
-
-
-def jpeg_library() -> Any:
-    """simplejpeg. Raises ConfigurationError where it is not installed."""
-    try:
-        return importlib.import_module("simplejpeg")
-    except ImportError:
-        raise ConfigurationError(
-            "images as JPEG need simplejpeg: pip install 'offboard-client[images]', or send them raw"
-        ) from None
 
 
 def to_jpeg(image: NDArray[Any], quality: int = QUALITY) -> bytes:
