@@ -192,6 +192,7 @@ NOISE = np.random.default_rng(0).normal(0, 20, (48, 64, 3))
 NOISY = Image.fromarray((smooth(48, 64) + NOISE).clip(0, 255).astype(np.uint8))
 
 
+@pytest.mark.rule("E-17")
 @pytest.mark.parametrize("progressive", [False, True], ids=["baseline", "progressive"])
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_a_damaged_jpeg_is_no_picture_of_anything(damage, progressive):
