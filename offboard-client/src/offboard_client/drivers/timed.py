@@ -73,6 +73,11 @@ class TimedDriver:
     A chunk is laid on the robot's control periods and checked against ``limits`` as a whole
     (:class:`~offboard_client.play.Guard`) before its first row is played. When anything goes wrong the episode is
     over and failed. At the end of each episode, whatever ended it, the robot is told to stop.
+
+    It calls the robot and the task on the thread of :meth:`run`, and waits for them as long as they take: one whose
+    driver hangs hangs the run, and the arm is where it was left. ``offboard run`` and ``offboard evaluate`` give it a
+    :class:`~offboard_client.robots.WatchedRobot` and a :class:`~offboard_client.robots.WatchedTask`, whose calls have
+    an end; so should a program that drives hardware.
     """
 
     def __init__(
