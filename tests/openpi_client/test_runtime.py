@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from genuine_client import Failed, speaking
+from offboard_client.errors import ModelLost
 from offboard_client.robots import connected
 from offboard_client.robots.sim import CUBES, SimRobot, Stacking
 from offboard_core import Checkpoint, Chunk
@@ -90,3 +91,60 @@ def test_a_model_that_breaks_its_own_word_is_an_error_before_the_first_step(clie
             return
         with pytest.raises(Failed, match="answered 3 steps, where the robot counts on 4 of each answer"):
             client.infer({"robot_state.ee_pose": POSE})
+
+
+class Still:
+    """A robot that is where it is; what it was told."""
+
+    def __init__(self):
+        self.played = []
+
+    def reset(self):
+        pass
+
+    def is_episode_complete(self):
+        return False
+
+    def get_observation(self):
+        return {"robot_state.ee_pose": POSE}
+
+    def apply_action(self, action):
+        self.played.append(action)
+
+
+def steps(count):
+    return Chunk({"target_pose": np.tile(POSE, (count, 1)), "target_grip": np.zeros((count, 1))})
+
+
+MID_EPISODE = {
+    "it fails": (RuntimeError("no idea"), "policy_failed: the policy raised RuntimeError: no idea"),
+    "it has nothing to say": (None, "dialect_unsupported: the model has nothing new to say"),
+    "its answers are shorter": (
+        steps(2),
+        "dialect_unsupported: the model answered 2 steps, where the robot counts on 3",
+    ),
+    "it is lost": (ModelLost("the GPU fell off the bus"), "model_lost: the GPU fell off the bus"),
+}
+
+
+@pytest.mark.parametrize(("third", "says"), MID_EPISODE.values(), ids=MID_EPISODE)
+def test_what_a_policy_does_in_mid_episode_is_told_and_not_played(client, third, says):
+    answers = []
+
+    def answer(episode, inputs):
+        answers.append(inputs)
+        if len(answers) != 3:
+            return steps(9 if len(answers) == 2 else 3)  # a longer one is no harm
+        if isinstance(third, Exception):
+            raise third
+        return third
+
+    with speaking(arm(answer), action_horizon=3) as server:
+        client.connect(host=server.host, port=server.port)
+        client.broker(3)
+        robot = Still()
+        with pytest.raises(Failed) as raised:
+            client.play(robot, steps=30)
+    assert str(raised.value).startswith(f"RuntimeError: Error in inference server:\n{says}")
+    assert "Traceback" not in str(raised.value)
+    assert len(robot.played) == 6

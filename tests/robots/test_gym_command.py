@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from little_environments import ID
 from offboard_client import cli
+from offboard_client.recording import Episode
 from offboard_core import InferenceServer, declare
 
 NAME = f"gymnasium:{ID}"
@@ -82,6 +83,31 @@ def test_what_is_beyond_the_action_space_fails_its_episode_and_is_not_played(
     assert json.loads(out)["failures"] == {"invalid_action": 1}
     assert "number 2 of target_angles of row 0 is 2.5; -2 … 2 are allowed (turns)" in err
     assert little_environments.made[-1].played == ["closed"]
+
+
+def test_an_environment_that_is_gone_in_mid_episode_ends_the_run_and_what_it_left_is_kept(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+
+    @declare(observation={"angles": (2,)}, action={"target_angles": (2,)})
+    def until_gone(seen: dict[str, Any]) -> list[dict[str, Any]]:
+        asked.append(seen)
+        little_environments.made[-1].fault = "fails" if len(asked) == 3 else ""
+        return [{"target_angles": seen["angles"] * 0.9}] * 2
+
+    with serve(until_gone) as server:
+        assert run(server, "run", file, "--json", "--episodes", "2", "--output-dir", str(tmp_path / "kept")) == 1
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert report["failures"] == {"robot_failed": 1}
+    assert report["steps"] == 4
+    assert "the robot failed in apply: OSError: the arm is gone" in err
+    assert little_environments.made[-1].played[-1] == "closed"
+    (kept,) = (tmp_path / "kept").iterdir()
+    with Episode(kept) as episode:
+        assert episode.outcome["failure"][0] == "robot_failed"
+        assert len(list(episode.messages(["/played"]))) >= 4
 
 
 def test_check_says_that_they_fit_or_why_not(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
