@@ -33,6 +33,7 @@ def test_every_answer_that_there_is_leaves_before_the_socket_is_closed(door):
             assert len(one.receive()["result"]) == len(LARGE)
             assert one.receive()["status"] == "pong"
             assert one.closed() == 1012
+            assert one.connection.close_reason == "shutting_down"
         stopping.join(PATIENCE)
 
 

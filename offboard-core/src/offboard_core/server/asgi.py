@@ -109,6 +109,10 @@ class AsgiApp:
         while self._app.owes and loop.time() < end and not self._hurried:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
+    async def farewell(self) -> None:
+        """Close every session, with the reason; before whoever hosts this closes their sockets without one."""
+        await self._app.leave(0.0 if self._hurried else FAREWELL)
+
     def hurry(self) -> None:
         """Let no :meth:`drain` wait any longer."""
         self._hurried = True

@@ -129,6 +129,7 @@ class Host:
         try:
             if not self._app.drained:
                 await self.drain(self._config.grace)
+            await self._app.farewell()
         finally:
             self._uvicorn.should_exit = True
             await self._serving
