@@ -179,6 +179,23 @@ def never(tmp_path):
     yield done.returncode
 
 
+@row(
+    "1", "`run`",
+    "each episode has failed, and in none was anything played: the policy had no answer that could be used (each "
+    "episode's line says why)",
+)  # fmt: skip
+def unplayed(tmp_path):
+    def fails(observation):
+        raise ValueError("no idea")
+
+    for clock in ("lockstep", "real"):
+        with InferenceServer(fails, port=0, fps=10) as server:
+            line = "run", "sim", f"127.0.0.1:{server.port}", "--seconds", "0.3", "--clock", clock
+            done = in_process(*line)
+        assert re.search(r"failed after .* 0 steps in 0 chunks: policy_failed: .*no idea", done.stderr)
+        yield done.returncode
+
+
 @row("1", "`bench`", "an observation was answered by an error")
 def answered(tmp_path):
     def fails(observation):
