@@ -251,6 +251,24 @@ def test_the_rule_about_the_status_names_all_that_it_says():
     assert status["listeners"] == {}
 
 
+@pytest.mark.rule("H-18")
+def test_what_the_stages_took_is_there_for_who_comes_later():
+    with InferenceServer({"only": source({"a": Puppet})}, port=0) as server:
+        before = get_json(server, "/api/v1/latencies")
+        with robot(server) as one:
+            one.opened()
+            one.ask({})
+        after = get_json(server, "/api/v1/latencies")
+    assert after["span_s"] == 2.0
+    assert set(after["mean_ms"]) == {"total", "queue", "decode", "codec", "infer"}
+    for stage, means in after["mean_ms"].items():
+        assert len(means) == 300
+        assert set(before["mean_ms"][stage]) == {None}
+        (mean,) = [each for each in means if each is not None]
+        assert mean >= 0
+    assert sum(each or 0 for each in after["mean_ms"]["total"]) > 0
+
+
 @pytest.mark.rule("H-9")
 def test_metrics_count_what_happened():
     from prometheus_client.parser import text_string_to_metric_families

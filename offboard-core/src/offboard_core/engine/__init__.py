@@ -19,12 +19,13 @@ from .paths import HIDDEN, without_paths, without_paths_in
 from .records import SessionRecords
 from .service import AGAIN, OnProgress, PolicyService
 from .session import ServiceSession
-from .stats import BOUNDS, ServerStats, SessionStats
+from .stats import BOUNDS, SPAN_S, ServerStats, SessionStats
 from .timeouts import ServiceTimeouts
 
 __all__ = [
     "AGAIN",
     "BOUNDS",
+    "SPAN_S",
     "HIDDEN",
     "LONGEST_IN_ALL",
     "LONGEST_SHARE",

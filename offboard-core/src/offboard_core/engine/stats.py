@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from bisect import bisect_left
 from collections import Counter, deque
 from typing import Any
@@ -14,6 +15,8 @@ from offboard_client.errors import OffboardError
 STAGES = ("decode_ms", "codec_ms", "queue_ms", "infer_ms", "total_ms")
 #: Upper bounds in seconds of the duration histograms.
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+#: What is remembered of the last minutes: so many spans of so many seconds.
+SPANS, SPAN_S = 300, 2.0
 _BOUNDS_MS = tuple(bound * 1e3 for bound in BOUNDS)
 
 
@@ -46,7 +49,9 @@ class ServerStats:
         self.refused: Counter[str] = Counter()
         self.loads: Counter[str] = Counter()
         self.load_seconds = 0.0
-        self._lines: deque[tuple[dict[str, float], str]] = deque()
+        self._lines: deque[tuple[dict[str, float], str, float]] = deque()
+        # Which span it was, the sums of its stages in ms, and how many there were; those without any are not there.
+        self._spans: deque[tuple[int, list[float], int]] = deque(maxlen=SPANS)
         self._sorting = threading.Lock()
         self._stages = {stage: Histogram() for stage in STAGES}
         self._outcomes: Counter[str] = Counter()
@@ -54,7 +59,7 @@ class ServerStats:
 
     def record(self, timing: dict[str, float], error: OffboardError | None) -> None:
         """Count one answered observation; from any thread."""
-        self._lines.append((timing, "ok" if error is None else error.code))
+        self._lines.append((timing, "ok" if error is None else error.code, time.monotonic()))
         if len(self._lines) > self._LINES:
             self._sort()
 
@@ -76,14 +81,36 @@ class ServerStats:
         self._sort()
         return self._batches
 
+    def recent(self) -> dict[str, list[float | None]]:
+        """The mean of each stage in ms in the last :data:`SPANS` spans, the present one last; None: nothing was."""
+        self._sort()
+        now = int(time.monotonic() // SPAN_S)
+        found: dict[str, list[float | None]] = {stage: [None] * SPANS for stage in STAGES}
+        with self._sorting:
+            for span, sums, count in self._spans:
+                if 0 <= now - span < SPANS:
+                    for stage, total in zip(STAGES, sums, strict=True):
+                        found[stage][span - now - 1] = total / count
+        return found
+
     def _sort(self) -> None:
         with self._sorting:
             while self._lines:
-                timing, outcome = self._lines.popleft()
+                timing, outcome, at = self._lines.popleft()
+                self._remember(timing, int(at // SPAN_S))
                 for stage, histogram in self._stages.items():
                     histogram.add(timing[stage])
                 self._outcomes[outcome] += 1
                 self._batches[int(timing["batch"])] += 1
+
+    def _remember(self, timing: dict[str, float], span: int) -> None:
+        sums, count = [0.0] * len(STAGES), 0
+        # What another thread notes late counts for the span that is there.
+        if self._spans and self._spans[-1][0] >= span:
+            span, sums, count = self._spans.pop()
+        self._spans.append(
+            (span, [total + timing[stage] for total, stage in zip(sums, STAGES, strict=True)], count + 1)
+        )
 
 
 class SessionStats:

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from .._version import __version__
-from ..engine import Failure, PolicyService, without_paths, without_paths_in
+from ..engine import SPAN_S, Failure, PolicyService, without_paths, without_paths_in
 from ..frontends import Edge
 from ..process import resident_bytes
 from .auth import Access
@@ -38,6 +38,7 @@ OPEN = frozenset({"/livez", "/readyz", "/healthz"})
 ROUTES = {
     MODELS_PATH: "which models a session may name",
     "/api/v1/status": "what the server is doing",
+    "/api/v1/latencies": "what each stage took in the last minutes",
     "/api/v1/sessions/NAME/last": "what the model of a session saw last, and answered",
     "/metrics": "the same for Prometheus",
     "/livez": "whether the process lives",
@@ -126,6 +127,13 @@ def make_http(service: PolicyService, access: Access, edge: Edge, listeners: Lis
         served = without_paths_in({**service.status(), "listeners": listeners.status()})
         return JSONResponse({**served, **answered, "mean_ms": mean_ms, "memory_bytes": _memory()})
 
+    async def latencies(request: Request) -> Response:
+        recent = {
+            stage.removesuffix("_ms"): [None if ms is None else round(ms, 3) for ms in means]
+            for stage, means in service.stats.recent().items()
+        }
+        return JSONResponse({"span_s": SPAN_S, "mean_ms": recent}, headers={"Cache-Control": "no-store"})
+
     async def last(request: Request) -> Response:
         name = request.path_params["name"]
         found = next((one for one in service.sessions.values() if one.name == name), None)
@@ -152,6 +160,7 @@ def make_http(service: PolicyService, access: Access, edge: Edge, listeners: Lis
         "/healthz": readyz,
         MODELS_PATH: models,
         "/api/v1/status": status,
+        "/api/v1/latencies": latencies,
         "/api/v1/sessions/{name}/last": last,
         "/metrics": metrics,
     }

@@ -1,10 +1,9 @@
 "use strict";
 // The server's front: plain texts into elements, never markup. The token stays in this tab, and is in no address.
 const $ = (id) => document.getElementById(id);
-const EVERY = 2000, KEPT = 300, STAGES = ["total", "queue", "decode", "codec", "infer"];
+const EVERY = 2000, STAGES = ["total", "queue", "decode", "codec", "infer"];
 const KEY = "offboard-token";
-let looked = null, before = null, shown = "", asking = false;
-const history = Object.fromEntries(STAGES.map((stage) => [stage, []]));
+let looked = null, shown = "", asking = false;
 
 function made(kind, text = "", name = "") {
   const element = document.createElement(kind);
@@ -149,28 +148,15 @@ function status(said) {
   $("outcomes").replaceChildren(...(outcomes.length ? outcomes : [made("dd", "none yet")]));
 }
 
-function stages(text) {
-  const now = {};
-  for (const [, what, stage, value] of text.matchAll(/^offboard_request_duration_seconds_(sum|count)\{stage="(\w+)"\} (\S+)$/gm)) {
-    (now[stage] ??= {})[what] = Number(value);
-  }
-  for (const stage of STAGES) {
-    const old = before?.[stage], is = now[stage];
-    const count = old && is ? is.count - old.count : 0;
-    history[stage].push([count > 0 ? (1000 * (is.sum - old.sum)) / count : null]);
-    if (history[stage].length > KEPT) history[stage].shift();
-  }
-  before = now;
-  $("stages").replaceChildren(...STAGES.map((stage) => plot(stage, history[stage], 0)));
-}
+const stages = (said) => $("stages").replaceChildren(...STAGES.map((stage) => plot(stage, said.mean_ms[stage].map((ms) => [ms]), 0)));
 
 async function turn() {
   if (asking || document.hidden) return;
   asking = true;
   try {
-    const [said, metrics] = [await ask("api/v1/status"), await ask("metrics")];
+    const [said, latencies] = [await ask("api/v1/status"), await ask("api/v1/latencies")];
     status(await said.json());
-    stages(await metrics.text());
+    stages(await latencies.json());
     $("login").hidden = true;
     $("shown").hidden = false;
     await look();
