@@ -33,7 +33,7 @@ def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """A folder of recordings and its page; an evaluation's, where a test writes its log beside it."""
     folder = tmp_path / "recordings"
     record(folder, 60, task=NASTY)
-    record(folder, 20, task="sort")
+    record(folder, 20, task="sort", trial=12, start=5)
     replay = Replay(folder)
     with PageServer(pages_app(replay)) as server:
         thread = threading.Thread(target=server.serve)
@@ -92,6 +92,25 @@ def test_the_list_is_filtered_and_sorted(chromium: Browser, served: tuple[str, P
     assert tab.eval(lengths) == "0:01"
     tab.type("input[type=search]", "nothing")
     assert tab.eval("document.querySelectorAll('tbody tr').length") == 0
+
+
+def test_the_list_tells_episodes_apart_and_is_filtered_by_what_became_of_them(
+    chromium: Browser, served: tuple[str, Path]
+) -> None:
+    url, folder = served
+    (folder / "notes.mcap").write_bytes(b"no recording")
+    tab = chromium.tab()
+    tab.go(url)
+    tab.until("document.querySelectorAll('tbody tr').length === 3")
+    outcomes = "[...document.querySelectorAll('[data-filter=outcome] option')].map((o) => o.textContent).join()"
+    assert tab.eval(outcomes) == "all outcomes,cannot be read,success"
+    rows = tab.eval("document.querySelector('tbody').innerText")
+    assert "trial 12, start 5" in rows
+    wall = "new Date(1.8e12).toLocaleTimeString(undefined, { timeStyle: 'medium' })"
+    assert tab.eval(wall) in rows
+    tab.type("input[type=search]", "trial 12")
+    assert tab.eval("document.querySelectorAll('tbody tr').length") == 1
+    assert tab.said == []
 
 
 def test_it_is_played_by_the_keys_of_a_video_player(chromium: Browser, served: tuple[str, Path]) -> None:
@@ -182,8 +201,12 @@ def test_what_came_of_a_trial_is_shown_until_somebody_says_otherwise(
     tab = opened(chromium, url, "sort")
     judged = f"the trial was judged: partial 3/4 · #slip · it fell {NASTY}"
     assert tab.eval("document.querySelector('.review [data-trial]').textContent") == judged
+    header = "document.querySelector('header .verdict')"
+    assert tab.eval(f"{header}.textContent") == "partial 3/4"
+    assert " · trial 12, start 5 · " in tab.eval("document.querySelector('main > p.quiet').textContent")
     tab.press("3")
     tab.until("document.querySelector('[data-outcome=fail]').ariaPressed === 'true'")
+    tab.until(f"{header}.textContent === 'fail' && {header}.title === 'scored here'")
     tab.press("Escape")
     tab.until("document.querySelectorAll('tbody tr').length === 2")
     verdicts = (

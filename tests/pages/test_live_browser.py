@@ -13,7 +13,7 @@ import pytest
 from browser import CHROMIUM, Browser, browser
 from filmed import picture
 from offboard_client.drivers import RunLength, TimedDriver
-from offboard_client.evaluation import Turn
+from offboard_client.evaluation import Judgement, Turn
 from offboard_client.pages import Desk, Live, PageServer, Seen, Starts, TrialDesk, pages_app
 from offboard_client.play import Bounded, Controls, Quit, SafetyLimits
 from page_operator import NASTY, Arm
@@ -180,6 +180,37 @@ def test_a_page_without_its_run_says_so_and_the_arm_goes_on(chromium: Browser, d
     until(lambda: len(driven.arm.played) > played + 3, "it goes on")
     tab.press(" ")
     tab.until("document.querySelector('.news').textContent.startsWith('NOT HELD')")
+
+
+def test_enter_keeps_a_trial_whatever_was_clicked_before(chromium: Browser) -> None:
+    controls, seen = Controls(), Seen()
+    desk = TrialDesk(controls, seen=seen)
+    desk.expect(Turn(1, 7, "m", "A"), [{"number": 1, "label": "A", "start": 7, "outcome": None}])
+    driven = Driven(desk, seen, controls)
+    judged = list[Judgement | None]()
+    judging = threading.Thread(target=lambda: judged.append(desk.judge(Turn(1, 7, "m", "A"), None)), daemon=True)
+    try:
+        tab = opened(chromium, driven)
+        tab.until(f"{PHASE} === 'ready'")
+        tab.press("s")
+        tab.until(f"{PHASE} === 'playing'")
+        tab.click("[data-outcome=partial]")
+        tab.until(f"{PHASE}.startsWith('over: partial')")
+        judging.start()
+        for what, count in (("items done", 1), ("items in all", 2)):
+            for _ in range(count):
+                tab.click(f"button[aria-label='one more: {what}']")
+        tab.until("!document.querySelector('[data-do=submit]').disabled")
+        tab.click("[data-outcome=fail]")
+        tab.until(f"{PHASE}.startsWith('over: fail')")
+        tab.click("button[aria-label='one more: items in all']")
+        tab.press("Enter")
+        judging.join(PATIENCE)
+        assert judged == [Judgement("fail", 1 / 3, items=1, items_total=3)]
+        assert tab.eval("[...document.querySelectorAll('.counts button')].every((b) => b.tabIndex === -1)")
+        assert tab.said == []
+    finally:
+        driven.close()
 
 
 def test_a_start_picture_lies_over_the_camera_until_it_is_confirmed(chromium: Browser, tmp_path: Path) -> None:

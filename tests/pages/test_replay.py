@@ -66,6 +66,18 @@ def test_what_an_evaluation_tries_is_called_as_it_calls_it(tmp_path: Path) -> No
     replay.close()
 
 
+@pytest.mark.parametrize(("run", "told"), [
+    ({"trial": 12, "start": 5}, (12, 5)), ({}, (None, None)), ({"trial": True, "start": -1}, (None, None)),
+    ({"trial": "12", "start": float("nan")}, (None, None)), ({"trial": 10**400, "start": [5]}, (None, None)),
+])  # fmt: skip
+def test_the_list_says_which_trial_of_an_evaluation_it_was(tmp_path: Path, run: dict[str, Any], told: Any) -> None:
+    record(tmp_path, 4, **run)
+    replay = Replay(tmp_path)
+    (row,) = Asked(pages_app(replay))("GET", "/api/episodes").json["episodes"]
+    assert (row["number_of_trial"], row["start"]) == told
+    replay.close()
+
+
 def test_a_file_is_looked_at_once_and_again_when_it_has_changed(
     pages: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -165,6 +165,52 @@ def test_a_trial_is_annulled_for_a_reason_and_never_thrown_away(table: Table) ->
     assert table.done(thread) == Judgement("annulled", note="the light went out")
 
 
+def test_an_annulment_that_two_ask_for_stands(table: Table) -> None:
+    table.playing()
+    thread = table.over(Outcome(True), Judgement("success", 1.0))
+    until(lambda: "submit" in table.state()["may"], "it may be kept")
+    seen = {name: table.state()[name] for name in ("run", "turn", "holds")}
+    first, second = (table.page("POST", "/api/do", {"do": "reset", **seen}) for _ in range(2))
+    assert (first.status, second.status) == (200, 409)
+    assert "over and annulled by now" in second.json["error"]
+    assert table.state()["trial"]["annulled"] is True
+    assert table.do("reset").status == 200, "whoever sees that it is annulled takes it back"
+    assert table.state()["trial"]["annulled"] is False
+    assert table.do("submit").status == 200
+    assert table.done(thread) == Judgement("success", 1.0)
+
+
+def test_nobody_keeps_a_judgement_that_another_has_changed(table: Table) -> None:
+    table.playing()
+    thread = table.over(Outcome(True), Judgement("success", 1.0))
+    until(lambda: "submit" in table.state()["may"], "it may be kept")
+    seen = {name: table.state()[name] for name in ("run", "turn", "holds")}
+    assert table.do("outcome", outcome="fail").status == 200
+    assert table.page("POST", "/api/do", {"do": "submit", **seen}).status == 409
+    assert table.do("submit").status == 200
+    assert table.done(thread) == Judgement("fail")
+
+
+def test_whoever_leaves_before_the_question_is_asked_has_left(table: Table) -> None:
+    table.playing()
+    table.desk.ended(Outcome(None))  # the recording is being closed
+    assert table.do("quit").status == 200
+    assert table.done(table.over(Outcome(None))) is None
+    assert table.controls.take() == [Quit()]
+
+
+def test_what_the_task_said_of_a_trial_is_not_said_of_the_next(table: Table) -> None:
+    table.playing()
+    thread = table.over(Outcome(True), Judgement("success", 1.0))
+    until(lambda: "submit" in table.state()["may"], "it may be kept")
+    table.do("reset")
+    table.say(note="the light went out")
+    assert table.do("submit").status == 200
+    table.done(thread)
+    trial = table.ready().state()["trial"]
+    assert (trial["task_says"], trial["annulled"]) == (None, False)
+
+
 def test_what_was_ended_at_the_terminal_or_left_says_nothing_of_the_model(table: Table) -> None:
     table.playing()
     assert table.done(table.over(Outcome(stopped=True))) is None

@@ -82,7 +82,7 @@ class Tab:
     def press(self, key: str, shift: bool = False) -> None:
         """A key, down and up."""
         code, number = _KEYS.get(key, (f"Key{key.upper()}", ord(key.upper()[0])))
-        text = {"text": key} if len(key) == 1 else {}
+        text = {"text": key} if len(key) == 1 else {"text": "\r"} if key == "Enter" else {}
         for kind in ("keyDown", "keyUp"):
             self.call(
                 "Input.dispatchKeyEvent", type=kind, key=key, code=code, windowsVirtualKeyCode=number,

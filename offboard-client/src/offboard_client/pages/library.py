@@ -161,6 +161,7 @@ def _row(path: Path) -> dict[str, Any]:
         "number": about.get("number"), "seed": about.get("seed"), "task": _word(run.get("task")),
         "model": _word(run.get("model")) or model_of(meta), "codec": _word(meta.get("codec")),
         "driver": _word(run.get("driver")),
+        "number_of_trial": _count(run.get("trial")), "start": _count(run.get("start")),
         "success": outcome.get("success"), "failure": failure if isinstance(failure, list) else None,
         "stopped": bool(outcome.get("stopped")), "missed": outcome.get("missed") or 0, "size": seen.size,
         "cameras": list(cameras_of(seen.topics)),
@@ -175,6 +176,10 @@ def model_of(meta: Mapping[str, Any]) -> str:
 
 def _map(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and 0 <= value < 2**53 else None
 
 
 def _word(value: object) -> str:

@@ -49,6 +49,7 @@ class TrialDesk(Desk):
         ``label``, ``start``, ``outcome``."""
         with self._lock:
             self._turn, self._queue = turn, queue
+            self._annulled, self._by_task = False, None  # those of the trial before
             self._move("opening")
 
     def judge(self, turn: Turn, by_task: Judgement | None, look: Callable[[], None] = lambda: None) -> Judgement | None:
@@ -61,9 +62,11 @@ class TrialDesk(Desk):
             stopped = self.outcome is not None and self.outcome.stopped
             if stopped and self.review.outcome is None and not self._annulled:
                 return None
+            if self._left:
+                return None
             self._by_task, self._judgement, self._waits = by_task, None, True
             self.turn += 1
-        self._settled.clear()
+            self._settled.clear()
         while not self._settled.wait(_LOOK):
             look()
         with self._lock:
@@ -106,6 +109,9 @@ class TrialDesk(Desk):
             self._move("playing")
 
     # -- inside ----------------------------------------------------------------------------------------
+    def _where(self) -> str:
+        return super()._where() + (" and annulled" if self._annulled else "")
+
     def _start_of_next(self) -> int | None:
         return self._turn.start if self._turn is not None and self.phase in ("opening", "ready") else None
 
@@ -113,8 +119,11 @@ class TrialDesk(Desk):
         return number is not True and number == self.number and (self.phase == "playing" or self._waits)
 
     def _outcome(self, said: Mapping[str, Any]) -> None:
+        over = self.phase == "over"
         super()._outcome(said)
         self._annulled = False
+        if over:
+            self.turn += 1  # nobody keeps a judgement that another has changed meanwhile
 
     def _reset(self, said: Mapping[str, Any]) -> None:
         """Annulled: it keeps its recording, and asks for a reason."""
@@ -123,6 +132,7 @@ class TrialDesk(Desk):
             self._ending(Stop())
         else:
             self._annulled = not self._annulled
+            self.turn += 1  # whoever pressed with the other answer before their eyes meant that one
 
     def _submit(self, said: Mapping[str, Any]) -> None:
         if (missing := self._missing()) is not None:

@@ -58,13 +58,22 @@ export function clock(seconds, digits = 0) {
 }
 
 export const day = (at) =>
-  at ? new Date(at * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }) : "–";
+  at ? new Date(at * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" }) : "–";
+
+/** Which trial of an evaluation it was, and from which start. */
+export const played = ({ number_of_trial: trial, start }) =>
+  trial === null || trial === undefined ? "" : `trial ${trial}${start === null || start === undefined ? "" : `, start ${start}`}`;
 
 /** Outcomes of trials that say nothing of the model, and how they look. */
 const COUNTS = { error: "bad", annulled: "open" };
 
-/** What became of an episode, as far as anybody has said: by whom, and in which colour. */
+/** What became of an episode, as far as anybody has said: by whom, in which colour, and as what it is filtered. */
 export function verdict(row) {
+  const found = became(row);
+  return { is: found.text, ...found };
+}
+
+function became(row) {
   if (row.state === "broken") return { text: "cannot be read", kind: "bad" };
   if (row.state === "unfinished") return { text: "unfinished", kind: "open" };
   const known = (value) => value !== null && value !== undefined;
@@ -72,8 +81,8 @@ export function verdict(row) {
     if (known(items)) return `${outcome} ${items}${items_total ? `/${items_total}` : ""}`;
     return outcome === "partial" && known(score) ? `${outcome} ${Math.round(100 * score)} %` : outcome;
   };
-  if (row.review && row.review.outcome) return { text: words(row.review), kind: row.review.outcome, by: "scored here" };
-  if (row.trial) return { text: words(row.trial), kind: COUNTS[row.trial.outcome] || row.trial.outcome, by: "as the trial was judged" };
+  if (row.review && row.review.outcome) return { text: words(row.review), is: row.review.outcome, kind: row.review.outcome, by: "scored here" };
+  if (row.trial) return { text: words(row.trial), is: row.trial.outcome, kind: COUNTS[row.trial.outcome] || row.trial.outcome, by: "as the trial was judged" };
   if (row.success === true) return { text: "success", kind: "success" };
   if (row.failure) return { text: String(row.failure[0]), kind: "bad" };
   if (row.success === false) return { text: "fail", kind: "fail" };

@@ -59,6 +59,8 @@ class Live {
           el("div", { className: "row" }, this.quit, el("button", { type: "button", title: "keys: ?", onclick: () => this.help.showModal() }, "keys")))),
       this.curves.node, this.help);
     document.addEventListener("keydown", (event) => this.key(event));
+    // A button that was clicked keeps no focus: Enter, which keeps a trial, would press it again.
+    main.addEventListener("click", (event) => { const pressed = event.detail && event.target.closest("button, summary"); if (pressed) pressed.blur(); });
     this.loop();
   }
 
@@ -233,7 +235,9 @@ class Live {
 
   async say(body) {
     const answer = await sent("api/review", { run: this.state.run, ...body });
-    return answer.json();
+    const said = await answer.json();
+    this.done = performance.now();
+    return said;
   }
 
   tell(text) {

@@ -6,7 +6,7 @@ const WRITING = 800; // milliseconds without a key after which a note is said
 export class Said {
   /** `send`: hands it in, and comes to {review, lost} or {error}. */
   constructor(send) {
-    Object.assign(this, { send, seen: null, number: -1, waiting: Promise.resolve() });
+    Object.assign(this, { send, seen: null, number: -1, waiting: Promise.resolve(), sending: 0 });
     const number = (label) => el("input", { type: "number", min: 0, step: 1, inputMode: "numeric", "aria-label": label, onchange: () => this.items() });
     this.done = number("items done");
     this.total = number("items in all");
@@ -19,7 +19,7 @@ export class Said {
       rows: 2, maxLength: 10000, placeholder: "note", "aria-label": "note", onchange: () => this.say({ note: this.note.value }),
       oninput: () => { clearTimeout(this.timer); this.timer = setTimeout(() => this.say({ note: this.note.value }), WRITING); },
     });
-    const more = (input, by) => el("button", { type: "button", "aria-label": `${by > 0 ? "one more" : "one less"}: ${input.ariaLabel}`, onclick: () => {
+    const more = (input, by) => el("button", { type: "button", tabIndex: -1, "aria-label": `${by > 0 ? "one more" : "one less"}: ${input.ariaLabel}`, onclick: () => {
       input.value = Math.max(0, Number(input.value || 0) + by);
       this.items();
     } }, by > 0 ? "+" : "−");
@@ -32,12 +32,14 @@ export class Said {
 
   show(state) {
     this.node.hidden = !state.number || !["playing", "over"].includes(state.phase) || !state.kept;
-    if (state.number !== this.number) {
+    const other = state.number !== this.number;
+    if (other) {
       this.flush();  // what was still being written is of the episode before
       this.number = state.number;
       this.problem = null;
     }
-    const { items, items_total, note, tags } = (this.seen = state.review);
+    if (other || !this.sending) this.seen = state.review;  // else what is on its way is not known there yet
+    const { items, items_total, note, tags } = this.seen;
     const put = (input, value) => {
       if (document.activeElement !== input && !this.problem) input.value = value === null || value === undefined ? "" : value;
     };
@@ -83,16 +85,19 @@ export class Said {
 
   hand(body) {
     const number = this.number;
+    this.sending += 1;
+    this.seen = { ...this.seen, ...body.words };
     this.waiting = this.waiting.then(async () => {
       let problem = null;
       try {
         const said = await this.send({ number, ...body });
         if (said.error) problem = said.error;
         else if (said.lost.length) problem = `somebody else has said otherwise meanwhile (${said.lost.join(", ")}): theirs stays; say it again to change it`;
-        if (said.review && number === this.number) this.seen = said.review;
+        if (said.review && number === this.number && this.sending === 1) this.seen = said.review;
       } catch (error) {
         problem = error.message;
       }
+      this.sending -= 1;
       if (number === this.number) this.problem = problem;
       if (problem) {
         this.status.textContent = problem;

@@ -1,5 +1,5 @@
 // One episode: its cameras in step, the scrubber, the keys of a video player, curves, and what people say of it.
-import { asked, clock, complain, day, el, verdict } from "./base.js";
+import { asked, clock, complain, day, el, played, verdict } from "./base.js";
 import { Film } from "./film.js";
 import { Plots, RUNGS } from "./plots.js";
 import { Review } from "./review.js";
@@ -27,7 +27,8 @@ class Player {
 
   build() {
     const { episode } = this;
-    const said = verdict(episode);
+    this.said = el("span", { role: "status" });
+    this.judged();
     const rows = chosen();
     const at = rows.findIndex((row) => row.id === episode.id);
     const way = (row, text, title) => el("a", { href: row ? `#/${row.id}` : "#/", className: "button", title, "aria-disabled": String(!row) }, text);
@@ -57,6 +58,8 @@ class Player {
     this.review.changed = (review) => {
       const row = episodes().find((each) => each.id === episode.id);
       if (row) row.review = review;
+      this.episode.review = review;
+      this.judged();
     };
     const cameras = this.films.length
       ? this.films.map((film) => el("figure", {}, film.canvas, el("figcaption", {}, film.camera)))
@@ -66,8 +69,8 @@ class Player {
       el("header", { className: "top" },
         el("a", { href: "#/", className: "button", title: "Esc" }, "← episodes"), way(this.before, "[", "the episode before"), way(this.after, "]", "the next episode"),
         el("h1", {}, episode.task || episode.name),
-        el("span", { className: `verdict ${said.kind}` }, said.text)),
-      el("p", { className: "quiet" }, [day(episode.at), episode.model, episode.codec, episode.name].filter(Boolean).join(" · "),
+        this.said),
+      el("p", { className: "quiet" }, [day(episode.at), episode.model, episode.codec, played(episode), episode.name].filter(Boolean).join(" · "),
         episode.missed ? ` · ${episode.missed} events were not recorded` : ""),
       el("div", { className: "stage" },
         el("div", { className: "watch" },
@@ -79,6 +82,14 @@ class Player {
       this.plots.node, facts(episode), this.help);
     this.sized = new ResizeObserver(() => this.paint());
     this.sized.observe(this.strip);
+  }
+
+  /** What came of it, as far as anybody has said by now. */
+  judged() {
+    const { text, kind, by } = verdict(this.episode);
+    this.said.className = `verdict ${kind}${by === "scored here" ? " scored" : ""}`;
+    this.said.title = by || "as recorded";
+    this.said.textContent = text;
   }
 
   close() {

@@ -1,5 +1,5 @@
 // The list of episodes: filtered and sorted here, for all of it is a few hundred kilobytes.
-import { asked, clock, complain, day, el, verdict } from "./base.js";
+import { asked, clock, complain, day, el, played, verdict } from "./base.js";
 
 const COLUMNS = [
   ["at", "when", (row) => row.at || 0],
@@ -12,7 +12,7 @@ const COLUMNS = [
 const FILTERS = [
   ["task", "all tasks", (row) => row.task],
   ["model", "all models", (row) => row.model],
-  ["outcome", "all outcomes", (row) => verdict(row).text.split(" ")[0]],
+  ["outcome", "all outcomes", (row) => verdict(row).is],
 ];
 
 /** What the list is told to show; it outlives the list while an episode is looked at. */
@@ -30,7 +30,7 @@ export const episodes = () => known.episodes;
 export function chosen() {
   const words = state.words.toLowerCase().split(/\s+/).filter(Boolean);
   const rows = known.episodes.filter((row) => {
-    const text = [row.name, row.task, row.model, row.codec, verdict(row).text, ...said(row, "note"), ...said(row, "tags")];
+    const text = [row.name, row.task, row.model, row.codec, played(row), verdict(row).text, ...said(row, "note"), ...said(row, "tags")];
     const all = text.join(" ").toLowerCase();
     return words.every((word) => all.includes(word)) && FILTERS.every(([key, , of]) => !state[key] || of(row) === state[key]);
   });
@@ -128,7 +128,7 @@ function line(row) {
   return el("tr", { "data-id": row.id, onclick: (event) => { if (!event.target.closest("a")) location.hash = open; } },
     thumb,
     el("td", { className: "when" }, row.at ? day(row.at) : row.name),
-    el("td", { className: "task" }, el("a", { href: open }, title), el("small", { className: "quiet" }, row.name),
+    el("td", { className: "task" }, el("a", { href: open }, title), el("small", { className: "quiet" }, [row.name, played(row)].filter(Boolean).join(" · ")),
       row.error ? el("small", { className: "bad" }, row.error) : null),
     el("td", { className: "model" }, row.model || "–"),
     el("td", { className: "codec" }, row.codec || "–"),
