@@ -1,10 +1,10 @@
-"""GR00T's robots in front of offboard. Importing this imports no model library."""
+"""GR00T's robots in front of offboard, and the layouts of its models. Importing this imports no model library."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from offboard_core import ListenerEntry, hookimpl
+from offboard_core import CodecEntry, ListenerEntry, hookimpl
 
 
 @hookimpl
@@ -16,4 +16,32 @@ def offboard_listeners() -> Iterator[ListenerEntry]:
         factory="offboard_gr00t.listener:GR00TListener",
         port=5555,
         options="offboard_gr00t.options:GR00TListenerOptions",
+    )
+
+
+@hookimpl
+def offboard_codecs() -> Iterator[CodecEntry]:
+    """Positronic's layouts for one arm, and GR00T's own keys."""
+    for name, summary in {
+        "ee_quat": "Pose with a quaternion, and grip in; absolute poses out.",
+        "ee_quat_joints": "As ee_quat, with the joints in.",
+        "ee_rot6d": "Pose with the first two rows of its rotation, and grip in; absolute poses out.",
+        "ee_rot6d_joints": "As ee_rot6d, with the joints in.",
+        "ee_quat_traj": "As ee_quat, trained on the trajectory that was driven; grip out is 0 or 1.",
+        "ee_rot6d_traj": "As ee_rot6d, trained on the trajectory that was driven; grip out is 0 or 1.",
+        "ee_quat_joints_traj": "As ee_quat_joints, trained on the trajectory that was driven; grip out is 0 or 1.",
+        "ee_rot6d_joints_traj": "As ee_rot6d_joints, trained on the trajectory that was driven; grip out is 0 or 1.",
+        "joints_traj": "Joints and grip in; absolute joints out, trained on the trajectory; grip out is 0 or 1.",
+    }.items():
+        yield CodecEntry(
+            name=name,
+            summary=summary,
+            factory=f"offboard_gr00t.arm:{name}",
+            options="offboard_gr00t.arm:ArmOptions",
+        )
+    yield CodecEntry(
+        name="native",
+        summary="GR00T's own keys go in, its own groups of actions come out.",
+        factory="offboard_gr00t.native:native",
+        options="offboard_gr00t.native:GR00TNativeOptions",
     )

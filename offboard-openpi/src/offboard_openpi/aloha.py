@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 from offboard_client.errors import BadParameter
-from offboard_core.codecs import ActionSplit, StateVector, is_grip, positive, rate, timed
+from offboard_core.codecs import ActionSplit, StateVector, TrainingColumns, is_grip, positive, rate, timed
 from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Field, Observation, Stage
 
-from .blocks import SIZE, Prompt, Trained, camera, check_fit
+from .blocks import SIZE, Prompt, camera, check_fit
 
 #: ALOHA's camera → the robot's name for it, and whether openpi needs it.
 CAMERAS = {
@@ -59,7 +59,7 @@ def aloha(options: AlohaOptions, checkpoint: Checkpoint) -> Codec:
         & Prompt(required=declared is None or declared.required)
         & ActionSplit(parts=ACTION_PARTS)
     )
-    return timed(Trained(inner=inner, columns={}), options.fps, options.horizon_sec)
+    return timed(TrainingColumns(inner=inner, columns={}), options.fps, options.horizon_sec)
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from offboard_client.errors import BadParameter
-from offboard_core.codecs import ActionSplit, StateVector, positive, rate, timed
+from offboard_core.codecs import ActionSplit, StateVector, TrainingColumns, positive, rate, timed
 from offboard_core.types import Checkpoint, Codec
 
-from .blocks import Prompt, Trained, camera, check_fit
+from .blocks import Prompt, camera, check_fit
 
 STATE, WRIST, EXTERIOR = "observation/state", "observation/wrist_image", "observation/image"
 #: What openpi is sent → the column of a data set made for training; LeRobot's names, as Positronic's config maps them.
@@ -103,7 +103,7 @@ def _arm(name: str, options: ArmOptions, checkpoint: Checkpoint, split: ActionSp
     parts: Codec = StateVector(name=STATE, parts=state, binarize_grip=options.binarize_state_grip)
     for feature, source in cameras.items():
         parts = parts & camera(feature, source)
-    return timed(Trained(inner=parts & Prompt() & split, columns=COLUMNS), options.fps, options.horizon_sec)
+    return timed(TrainingColumns(inner=parts & Prompt() & split, columns=COLUMNS), options.fps, options.horizon_sec)
 
 
 def _cameras(names: dict[str, str]) -> dict[str, str]:

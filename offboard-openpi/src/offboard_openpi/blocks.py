@@ -8,7 +8,7 @@ from typing import Any
 
 from offboard_client.errors import BadObservation, LoadFailed, brief
 from offboard_core.codecs import LetterboxImage
-from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Feature, Field, Observation
+from offboard_core.types import Checkpoint, Codec, CodecMeta, Field, Observation
 
 from .families import PROMPT
 
@@ -40,54 +40,6 @@ class Prompt(Codec):
         if not isinstance(task, str) or not task.strip():
             raise BadObservation(f"task is {brief(task)}, expected the instruction as text: openpi's policies need one")
         return {PROMPT: task}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trained(Codec):
-    """``inner``, with the training columns that ``columns`` names: model input → column of the data set.
-
-    openpi's configs map the columns of a LeRobot data set to the names that serving uses, so the two differ. Without
-    ``columns`` the codec is for serving only.
-    """
-
-    inner: Codec
-    columns: Mapping[str, str]
-
-    @property
-    def meta(self) -> CodecMeta:
-        """That of the inner codec."""
-        return self.inner.meta
-
-    def encode(self, observation: Observation) -> dict[str, Any]:
-        """See :meth:`Codec.encode`."""
-        return self.inner.encode(observation)
-
-    def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
-        """See :meth:`Codec.decode`."""
-        return self.inner.decode(chunk, observation)
-
-    def encode_actions(self, chunk: Chunk, observation: Observation) -> Chunk:
-        """See :meth:`Codec.encode_actions`."""
-        return self.inner.encode_actions(chunk, observation)
-
-    @property
-    def one_way(self) -> str | None:
-        """What the inner codec says."""
-        return self.inner.one_way
-
-    @property
-    def features(self) -> Mapping[str, Feature]:
-        """The columns under their names in the data set."""
-        inner = self.inner.features
-        return {column: inner[name] for name, column in self.columns.items()}
-
-    def label(self, frame: Observation) -> dict[str, Any]:
-        """One row; the instruction goes with it as ``task``, which LeRobot stores beside the columns."""
-        if not self.columns:
-            return {}
-        row = self.inner.label(frame)
-        task = {"task": frame["task"]} if isinstance(frame.get("task"), str) else {}
-        return {column: row[name] for name, column in self.columns.items()} | task
 
 
 def check_fit(codec: str, makes: Mapping[str, tuple[int, ...] | None], takes: int, checkpoint: Checkpoint) -> None:

@@ -12,10 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from offboard_client.errors import InvalidAction, LoadFailed
-from offboard_core.codecs import CONVENTIONS, ActionSplit, StateVector, action_field, binarize, rate, timed
+from offboard_core.codecs import (
+    CONVENTIONS,
+    ActionSplit,
+    StateVector,
+    TrainingColumns,
+    action_field,
+    binarize,
+    rate,
+    timed,
+)
 from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Observation
 
-from .blocks import Prompt, Trained, camera, check_fit
+from .blocks import Prompt, camera, check_fit
 
 #: rad that a velocity of 1 moves a joint in one step, as DROID's controller has it.
 STEP = 0.2
@@ -59,7 +68,7 @@ class DroidJointsOptions:
 def droid(options: DroidOptions, checkpoint: Checkpoint) -> Codec:
     """Joints and grip apart, two cameras; joint deltas and a grip of 0 or 1 out. For serving only."""
     _check("droid", "joint_velocity", checkpoint)
-    return timed(Trained(inner=_inputs() & DroidAction(), columns={}), options.fps, options.steps / options.fps)
+    return timed(TrainingColumns(inner=_inputs() & DroidAction(), columns={}), options.fps, options.steps / options.fps)
 
 
 def droid_jointpos(options: DroidJointsOptions, checkpoint: Checkpoint) -> Codec:
@@ -67,7 +76,7 @@ def droid_jointpos(options: DroidJointsOptions, checkpoint: Checkpoint) -> Codec
     _check("droid_jointpos", "absolute_joints", checkpoint)
     action = ActionSplit(parts={"target_joints": 7, "target_grip": 1}, binarize_grip=True)
     horizon = None if options.steps is None else options.steps / options.fps
-    return timed(Trained(inner=_inputs() & action, columns={}), options.fps, horizon)
+    return timed(TrainingColumns(inner=_inputs() & action, columns={}), options.fps, horizon)
 
 
 def _check(codec: str, plays: str, checkpoint: Checkpoint) -> None:

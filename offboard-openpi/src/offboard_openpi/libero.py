@@ -15,6 +15,7 @@ from offboard_client.errors import InvalidAction
 from offboard_core.codecs import (
     LetterboxImage,
     StateVector,
+    TrainingColumns,
     action_field,
     canonical_field,
     convert,
@@ -24,7 +25,7 @@ from offboard_core.codecs import (
 )
 from offboard_core.types import Array, Checkpoint, Chunk, Codec, CodecMeta, Field, Observation
 
-from .blocks import SIZE, Prompt, Trained, check_fit
+from .blocks import SIZE, Prompt, check_fit
 
 STATE, WRIST, EXTERIOR = "observation/state", "observation/wrist_image", "observation/image"
 #: What an action of 1 is: robosuite's controller clips to [-1, 1] and scales by these (m, rad).
@@ -67,7 +68,7 @@ def libero(options: LiberoOptions, checkpoint: Checkpoint) -> Codec:
         & Prompt()
         & LiberoAction()
     )
-    return timed(Trained(inner=inner, columns={}), options.fps, options.horizon_sec)
+    return timed(TrainingColumns(inner=inner, columns={}), options.fps, options.horizon_sec)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from offboard_client.errors import BadObservation
-from offboard_core.codecs import Native, rate, timed
+from offboard_core.codecs import Native, TrainingColumns, rate, timed
 from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Field, Observation
 
-from .blocks import Trained
 from .families import PROMPT
 
 #: The convention that says what the numbers of an action vector are, where the config is known.
@@ -39,7 +38,7 @@ def native(options: OpenPINativeOptions, checkpoint: Checkpoint) -> Codec:
         task=task,
         conventions={} if space is None else {ACTION_SPACE: space},
     )
-    return timed(Trained(inner=inner, columns={}), options.fps)
+    return timed(TrainingColumns(inner=inner, columns={}), options.fps)
 
 
 @dataclass(frozen=True, kw_only=True)

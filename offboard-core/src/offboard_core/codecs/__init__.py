@@ -14,6 +14,7 @@ from __future__ import annotations
 from offboard_client.wire import WIDTHS, Rotation, convert, convert_pose, letterbox
 
 from .actions import ActionSplit, ActionVector, action_field, action_shape, pose_width
+from .columns import TrainingColumns
 from .grip import binarize, check_grip, is_grip
 from .images import LetterboxImage
 from .names import Rename, resolve_names
@@ -35,6 +36,7 @@ __all__ = [
     "Rotation",
     "StateVector",
     "TaskText",
+    "TrainingColumns",
     "action_field",
     "action_shape",
     "binarize",

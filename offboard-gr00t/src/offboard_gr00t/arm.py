@@ -1,0 +1,164 @@
+"""Positronic's codecs for one arm with a gripper, so that data sets and checkpoints made there work here.
+
+======================= ============================== ================ ==================================
+codec                   ``state.…``                    ``action.…``     trained on
+======================= ============================== ================ ==================================
+``ee_quat``             grip, ee_pose (7)              ee_pose, grip    what was commanded
+``ee_rot6d``            grip, ee_pose (9)              ee_pose, grip    what was commanded
+``…_joints``            and joint_position (7)         ee_pose, grip    what was commanded
+``…_traj``              as the codec without it        ee_pose, grip    where the arm went; grip 0 or 1
+``joints_traj``         grip, joint_position (7)       joint_position,  where the arm went; grip 0 or 1
+                                                       grip
+======================= ============================== ================ ==================================
+
+A rotation is a quaternion w x y z, or the first two rows of its matrix. The model's answers are absolute, also where it
+was trained on relative ones: GR00T adds the state itself before it answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from offboard_client.errors import BadParameter
+from offboard_core.codecs import (
+    ActionSplit,
+    LetterboxImage,
+    Rotation,
+    StateVector,
+    TrainingColumns,
+    positive,
+    rate,
+    timed,
+)
+from offboard_core.codecs import pose_width as width_of
+from offboard_core.types import Checkpoint, Codec
+
+from .blocks import VECTOR, Groups, Instruction, check_fit
+
+#: What GR00T's own transforms scale to; the same here, so that less crosses the wire.
+SIZE = (224, 224)
+WRIST, EXTERIOR = "video.wrist_image", "video.exterior_image_1"
+GRIP, EE_POSE, JOINT_POSITION = "state.grip", "state.ee_pose", "state.joint_position"
+#: Positronic's key for the instruction.
+INSTRUCTION = "annotation.language.language_instruction"
+POSE, JOINTS = "robot_state.ee_pose", "robot_state.q"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmOptions:
+    """The options of the arm codecs."""
+
+    fps: float = 15.0
+    """Steps per second."""
+    horizon_sec: float | None = 1.0
+    """Where a chunk is cut, in seconds; null: whole."""
+    map: dict[str, str] = field(default_factory=dict[str, str])
+    """A robot's image → wrist_image or exterior_image_1, instead of image.wrist and image.exterior."""
+    binarize_state_grip: bool = False
+    """The observed closure enters as 0 or 1, for *_traj checkpoints that Positronic trained so."""
+
+    def __post_init__(self) -> None:
+        rate(self.fps)
+        if self.horizon_sec is not None:
+            positive("horizon_sec", self.horizon_sec)
+
+
+def ee_quat(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
+    """Poses with quaternions, in and out."""
+    return _arm("ee_quat", options, checkpoint, "quat")
+
+
+def ee_quat_joints(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
+    """Poses with quaternions, and joints in; poses out."""
+    return _arm("ee_quat_joints", options, checkpoint, "quat", joints=True)
+
+
+def ee_rot6d(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
+    """Poses with the first two rows of their rotation, in and out."""
+    return _arm("ee_rot6d", options, checkpoint, "rot6d")
+
+
+def ee_rot6d_joints(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
+    """Poses with the first two rows of their rotation, and joints in; poses out."""
+    return _arm("ee_rot6d_joints", options, checkpoint, "rot6d", joints=True)
+
+
+def ee_quat_traj(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
+    """As ee_quat, trained on the poses that were reached."""
+    return _arm("ee_quat_traj", options, checkpoint, "quat", driven=True)
+
+
+def ee_rot6d_traj(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
+    """As ee_rot6d, trained on the poses that were reached."""
+    return _arm("ee_rot6d_traj", options, checkpoint, "rot6d", driven=True)
+
+
+def ee_quat_joints_traj(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
+    """As ee_quat_joints, trained on the poses that were reached."""
+    return _arm("ee_quat_joints_traj", options, checkpoint, "quat", joints=True, driven=True)
+
+
+def ee_rot6d_joints_traj(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
+    """As ee_rot6d_joints, trained on the poses that were reached."""
+    return _arm("ee_rot6d_joints_traj", options, checkpoint, "rot6d", joints=True, driven=True)
+
+
+def joints_traj(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
+    """Joints in, joints out, trained on the joints that were reached."""
+    return _arm("joints_traj", options, checkpoint, None, joints=True, driven=True)
+
+
+def _arm(
+    name: str, options: ArmOptions, checkpoint: Checkpoint, rotation: Rotation | None, *, joints: bool = False,
+    driven: bool = False,
+) -> Codec:  # fmt: skip
+    """``rotation``: of the pose; None where the state and the actions are joints."""
+    made: dict[str, tuple[int, ...] | None] = {GRIP: (1,)}
+    parts: Codec = StateVector(name=GRIP, parts={"grip": 1}, binarize_grip=options.binarize_state_grip)
+    if rotation is not None:
+        parts = parts & StateVector(name=EE_POSE, parts={POSE: 7}, rotation=rotation)
+        made[EE_POSE] = (width_of(rotation),)
+    if joints:
+        parts = parts & StateVector(name=JOINT_POSITION, parts={JOINTS: 7})
+        made[JOINT_POSITION] = (7,)
+    for key, source in _cameras(options.map).items():
+        parts = parts & LetterboxImage(name=key, source=source, size=SIZE)
+        made[key] = None
+    groups = _groups(rotation, driven)
+    check_fit(name, made, groups.groups, checkpoint)
+    columns = {key: key.partition(".")[2] for key in made} | {VECTOR: VECTOR}
+    inner = TrainingColumns(inner=parts & Instruction(key=_key(checkpoint)) & groups, columns=columns)
+    return timed(inner, options.fps, options.horizon_sec)
+
+
+def _groups(rotation: Rotation | None, driven: bool) -> Groups:
+    if rotation is None:
+        moved, width, target, reached = "action.joint_position", 7, "target_joints", JOINTS
+    else:
+        moved, width, target, reached = "action.ee_pose", width_of(rotation), "target_pose", POSE
+    split = ActionSplit(
+        name=VECTOR,
+        parts={target: width, "target_grip": 1},
+        rotation=rotation or "quat",
+        binarize_grip=driven,
+        labels={target: reached if driven else target, "target_grip": "grip" if driven else "target_grip"},
+    )
+    return Groups(groups={moved: width, "action.grip": 1}, split=split)
+
+
+def _key(checkpoint: Checkpoint) -> str:
+    """The key of the instruction: the checkpoint's own, where it says one."""
+    return next((name for name, declared in checkpoint.inputs.items() if declared.dtype == "str"), INSTRUCTION)
+
+
+def _cameras(names: dict[str, str]) -> dict[str, str]:
+    """GR00T's camera → the robot's."""
+    cameras = {WRIST: "image.wrist", EXTERIOR: "image.exterior"}
+    for source, wanted in names.items():
+        key = wanted if wanted in cameras else f"video.{wanted}"
+        if key not in cameras or list(names.values()).count(wanted) > 1:
+            raise BadParameter(
+                f"the option map {source}={wanted}: give wrist_image and exterior_image_1 one camera each"
+            )
+        cameras[key] = source
+    return cameras

@@ -1,0 +1,103 @@
+"""What the codecs of this package share, beyond core's building blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from offboard_client.errors import BadObservation, InvalidAction, LoadFailed, brief
+from offboard_core.codecs import ActionSplit
+from offboard_core.types import Array, Checkpoint, Chunk, Codec, CodecMeta, Feature, Field, Observation
+
+#: The one vector that the groups of an action are between GR00T's names and the robot's.
+VECTOR = "action"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instruction(Codec):
+    """Hands the instruction ``task`` to the model under its own ``key``; GR00T's models answer nothing without one."""
+
+    key: str
+
+    @property
+    def meta(self) -> CodecMeta:
+        """Reads a text."""
+        return CodecMeta(observation={"task": Field(shape=(), dtype="str", required=True)})
+
+    def encode(self, observation: Observation) -> dict[str, Any]:
+        """See :meth:`Codec.encode`."""
+        task = observation.get("task")
+        if not isinstance(task, str) or not task.strip():
+            raise BadObservation(f"task is {brief(task)}, expected the instruction as text: GR00T's models need one")
+        return {self.key: task}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Groups(Codec):
+    """``split``, for a model that answers ``groups`` (name → numbers a step) in place of one vector, in this order."""
+
+    groups: Mapping[str, int]
+    split: ActionSplit
+
+    @property
+    def meta(self) -> CodecMeta:
+        """That of ``split``."""
+        return self.split.meta
+
+    def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.decode`. Raises InvalidAction for other groups, or of another width."""
+        columns = chunk.columns()
+        if columns.keys() != self.groups.keys():
+            raise InvalidAction(f"the model answered {', '.join(columns)}, the codec expects {', '.join(self.groups)}")
+        parts = [self._group(name, columns[name]) for name in self.groups]
+        return self.split.decode(Chunk({VECTOR: np.concatenate(parts, axis=1)}, chunk.timestamp), observation)
+
+    def encode_actions(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.encode_actions`."""
+        vector = self.split.encode_actions(chunk, observation).columns()[VECTOR]
+        parts = np.split(vector, np.cumsum([*self.groups.values()])[:-1], axis=1)
+        return Chunk(dict(zip(self.groups, parts, strict=True)), chunk.timestamp)
+
+    @property
+    def one_way(self) -> str | None:
+        """What ``split`` says."""
+        return self.split.one_way
+
+    @property
+    def features(self) -> Mapping[str, Feature]:
+        """One column, which ``meta/modality.json`` takes apart again."""
+        return self.split.features
+
+    def label(self, frame: Observation) -> dict[str, Any]:
+        """The vector that the model should have answered to this frame."""
+        return self.split.label(frame)
+
+    def _group(self, name: str, steps: Array) -> Array:
+        if steps.shape[1:] != (self.groups[name],):
+            raise InvalidAction(f"the model answered {name} {steps.shape}, expected (T, {self.groups[name]})")
+        return steps
+
+
+def check_fit(
+    codec: str, makes: Mapping[str, tuple[int, ...] | None], takes: Mapping[str, int], checkpoint: Checkpoint
+) -> None:
+    """Raises LoadFailed where the checkpoint reads or answers what the codec does not, or in another width.
+
+    ``makes``: model input → its shape, None for an image. ``takes``: group of the answer → numbers a step. A
+    checkpoint that declares nothing reads and answers anything.
+    """
+    said = f"choose another --codec: gr00t.{codec} does not fit the checkpoint {checkpoint.id}, which"
+    for name, declared in checkpoint.inputs.items():
+        if name not in makes and declared.required and declared.dtype != "str":
+            raise LoadFailed(f"{said} reads {name}; the codec makes {', '.join(makes)}")
+        shape = makes.get(name)
+        if shape is not None and declared.shape is not None and -1 not in declared.shape and shape != declared.shape:
+            raise LoadFailed(f"{said} reads {name} as {declared.shape}; the codec makes it {shape}")
+    answered = {name: declared.shape for name, declared in checkpoint.outputs.items()}
+    if answered and answered.keys() != takes.keys():
+        raise LoadFailed(f"{said} answers {', '.join(answered)}; the codec decodes {', '.join(takes)}")
+    for name, shape in answered.items():
+        if shape is not None and -1 not in shape and shape != (takes[name],):
+            raise LoadFailed(f"{said} answers {name} as {shape}; the codec decodes {takes[name]} numbers")
