@@ -15,6 +15,7 @@ from collections.abc import Generator
 import pytest
 from offboard_client.cli import main
 from offboard_process import LIMIT, command, environment, in_process, offboard
+from waits import until
 
 
 @contextlib.contextmanager
@@ -57,13 +58,20 @@ def test_it_plays_and_reports() -> None:
 
 
 def test_its_second_form_plays_at_wall_speed_and_asks_meanwhile() -> None:
-    began = time.monotonic()
-    done = offboard("demo", "--clock", "real", "--chunks", "prefetch", "--episodes", "1", "--seconds", "3", "--json")
-    assert time.monotonic() - began > 3
-    report = json.loads(done.stdout)
-    assert (done.returncode, report["failures"]) == (1, {}), done.stderr
-    assert report["rungs_s"]["playing"] > 0
-    assert sum(report["rungs_s"].values()) == pytest.approx(report["episode_log"][0]["seconds"], abs=0.1)
+    def plays() -> bool:
+        began = time.monotonic()
+        words = ("--clock", "real", "--chunks", "prefetch", "--episodes", "1", "--seconds", "3", "--json")
+        done = offboard("demo", *words)
+        assert time.monotonic() - began > 3
+        report = json.loads(done.stdout)
+        assert done.returncode == 1, done.stderr
+        if not report["rungs_s"].get("playing"):
+            return False
+        assert report["failures"] == {}, done.stderr
+        assert sum(report["rungs_s"].values()) == pytest.approx(report["episode_log"][0]["seconds"], abs=0.1)
+        return True
+
+    until(plays, "a busy machine leaves it the time for an answer in three seconds")
 
 
 def test_its_status_is_1_if_an_episode_did_not_succeed() -> None:
