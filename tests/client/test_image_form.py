@@ -284,6 +284,17 @@ def test_where_jpeg_gained_nothing_the_next_episode_is_raw_again_and_that_is_sai
     assert len(said) == 3
 
 
+def test_a_link_that_became_slower_takes_no_jpeg_back():
+    """It takes longer than raw did on the quicker link; raw would take longer still."""
+    form, said = opened("auto")
+    form.controlled("ping", 0.01, {})
+    asked(form, *[0.75] * 3, *[0.06] * 6)
+    for _ in range(3):
+        form.controlled("reset", 0.01, {})
+        assert asked(form, *[1.2] * 9) == [JPEG] * 9
+    assert len(said) == 1
+
+
 def test_a_slow_answer_or_two_takes_no_jpeg_back():
     form, said = opened("auto")
     form.controlled("ping", 0.01, {})

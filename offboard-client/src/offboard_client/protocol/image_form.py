@@ -205,7 +205,9 @@ class ImageForm:
 
     def _see_what_it_came_to(self) -> None:
         jpeg_s = median(self._ways) + self._tried_s
-        if self._raw_s - jpeg_s < _WORTH_S:
+        gained_s, much_s = self._raw_s - jpeg_s, max(_WORTH_S, _WORTH_SHARE * self._raw_s)
+        # What takes longer than raw ever did goes over a slower link: there raw would take longer still.
+        if -much_s < gained_s < _WORTH_S:
             self._jpeg, self._came_to = False, jpeg_s
             self._tell(
                 f"images are sent raw again: as JPEG an exchange took about {1000 * jpeg_s:.3g} ms, "
