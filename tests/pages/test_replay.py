@@ -286,17 +286,19 @@ def test_what_is_no_recording_says_so_in_its_row_and_the_others_are_there(tmp_pa
     replay.close()
 
 
-def test_a_file_that_was_cut_off_is_finished_when_it_is_opened(tmp_path: Path) -> None:
+def test_a_file_that_was_cut_off_is_shown_to_where_it_ends_and_stays_as_it_is(tmp_path: Path) -> None:
     path = record(tmp_path, 40, task="cut")
     path.write_bytes(path.read_bytes()[:-60])
     before = path.read_bytes()
     replay = Replay(tmp_path)
     pages = Asked(pages_app(replay))
     (row,) = pages("GET", "/api/episodes").json["episodes"]
-    assert (row["state"], row["task"], path.read_bytes()) == ("unfinished", "cut", before)
-    assert pages("GET", f"/api/episodes/{row['id']}").json["state"] == "whole"
-    (row,) = pages("GET", "/api/episodes").json["episodes"]
-    assert (row["state"], row["success"]) == ("whole", True)
+    assert (row["state"], row["task"]) == ("unfinished", "cut")
+    told = pages("GET", f"/api/episodes/{row['id']}").json
+    assert (told["state"], told["outcome"]["success"], told["cameras"]) == ("unfinished", True, ["wrist"])
+    assert pages("GET", f"/api/episodes/{row['id']}/series").status == 200
+    assert pages("GET", f"/api/episodes/{row['id']}/film", camera="wrist", t=1).status == 200
+    assert path.read_bytes() == before
     replay.close()
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,6 +144,8 @@ def test_two_servers_record_into_one_folder_and_finish_what_a_killed_one_left(tm
         finally:
             child.kill()
     assert len(files(tmp_path)) == 2
+    hour_ago = time.time() - 3600  # as if nobody had written to it since
+    os.utime(left, (hour_ago, hour_ago))
     with served(tmp_path):
         until(lambda: is_finished(left), "what a killed server has left is finished")
     with Episode(left) as episode:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from tyro.conf import Positional
@@ -15,6 +15,9 @@ from ..exports import ExportEntry, choose_export, list_exports
 from ..plugins import Chosen, UsageError
 from ..terminal import Line, emit_json, note, parse, peek, tell, terminable
 from .own_options import Part, parse_together
+
+if TYPE_CHECKING:
+    from ..recording import Episode
 
 #: Forms that each recording becomes a file of.
 FILES = ("csv", "mp4", "rerun")
@@ -140,6 +143,15 @@ def _say(options: Options, folder: Path, found: Exported, chosen: int, is_set: b
 def failed(error: Exception) -> str:
     """Why a recording is left out."""
     return error.text if isinstance(error, RecordingFailed) else f"it cannot be written: {told(error)}"
+
+
+def say_unfinished(episode: Episode, line: Line) -> None:
+    """What is exported of it is what it has by now."""
+    if not episode.finished:
+        line.aside(
+            f"{episode.path.name} has no end: its run was killed, or it is still being copied here. What it has until "
+            f"{(episode.end - episode.start) / 1e9:.1f} s is taken"
+        )
 
 
 def _recordings(source: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConfigurationError, RecordingFailed, told
 from ..terminal import Line
 from .clock import Clock
-from .export import Exported, failed
+from .export import Exported, failed, say_unfinished
 
 if TYPE_CHECKING:
     from ..exports import Attempt
@@ -44,6 +44,7 @@ def export_files(attempts: Sequence[Attempt], folder: Path, form: str, found: Ex
         clock.show(number, 0.0)
         try:
             with Episode(attempt.path) as episode:
+                say_unfinished(episode, line)
                 jobs = _jobs(episode, form, converter, None if attempt.clip is None else attempt.clip.at)
                 for place, (name, write) in enumerate(jobs):
                     target = folder / f"{_stem(attempt)}{name}"
@@ -73,7 +74,7 @@ def _jobs(episode: Episode, form: str, converter: str, within: tuple[int, int] |
     if form == "csv":
         return [(".csv", lambda path, progress: write_csv(episode, path, progress, within))]
     if form == "rerun":
-        return [(".rrd", lambda path, progress: _convert(converter, episode.path, path))]
+        return [(".rrd", lambda path, progress: _convert(converter, episode, path))]
     cameras = [topic for topic in episode.topics if topic.startswith("/video/")]
     if not cameras:
         raise RecordingFailed(
@@ -121,7 +122,20 @@ def _rerun() -> str:
     return found
 
 
-def _convert(converter: str, source: Path, target: Path) -> None:
+def _convert(converter: str, episode: Episode, target: Path) -> None:
+    if episode.finished:
+        _run_converter(converter, episode.path, target)
+        return
+    from ..recording import finish
+
+    with tempfile.TemporaryDirectory(prefix=f".{target.stem}-", dir=target.parent) as folder:
+        # Rerun wants the index, and the recording itself stays as it is.
+        copy = Path(shutil.copy(episode.path, folder))
+        finish(copy, quiet=0.0)
+        _run_converter(converter, copy, target)
+
+
+def _run_converter(converter: str, source: Path, target: Path) -> None:
     target.unlink()  # which it would ask about
     try:
         done = subprocess.run(

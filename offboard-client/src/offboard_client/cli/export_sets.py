@@ -11,7 +11,7 @@ from ..exports import ExportEntry, make_data_set
 from ..plugins import Chosen
 from ..terminal import Line, unbroken
 from .clock import Clock
-from .export import Exported, failed
+from .export import Exported, failed, say_unfinished
 
 if TYPE_CHECKING:
     from ..exports import Attempt
@@ -40,6 +40,7 @@ def export_set(
             clock.show(number, 0.0)
             try:
                 with Episode(attempt.path) as episode:
+                    say_unfinished(episode, line)
                     added = data.add(episode, attempt, lambda share, number=number: clock.show(number, share))
                 line.show(f"{attempt} is put into the data set", number + 1, len(attempts))
                 with unbroken():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ from ..errors import ConfigurationError, RecordingFailed, counted
 from ..play import Bounded, Controls, Quit, RobotLimits
 from ..robots import RobotSpec
 from ..terminal import Line, note, program_facts
-from .clock import Clock
 
 if TYPE_CHECKING:
     from ..recording import Recorded
@@ -79,18 +77,11 @@ def recorded(
 
 def _finish_others(folder: Path, line: Line) -> None:
     """What runs have left behind in this folder gets its index; what cannot have one is said, and keeps nobody."""
-    from ..recording import finish, unfinished
+    from ..recording import finish_all
 
-    paths = list(unfinished(folder))
-    clock = Clock(line, paths)
-    for number, path in enumerate(paths):
-        try:
-            done = finish(path, partial(clock.show, number))
-        except RecordingFailed as error:
-            note(f"{error.text}; it stays as it is")
-            continue
-        if done:
-            note(f"{path.name} was left behind unfinished: what it has can be read now")
+    line.show("looking for recordings that a run has left behind unfinished")
+    for path in finish_all(folder, lambda error: note(f"{error.text}; it stays as it is")):
+        note(f"{path.name} was left behind unfinished: it has its index now")
 
 
 def run_facts(

@@ -18,7 +18,7 @@ from .glance import Glance, glance
 from .pictures import VideoDecoder, VideoEncoder, decode_frame, decode_image, encode_jpeg, encode_png, starts
 from .reader import Episode, Said, read_observation, read_rows
 from .recorder import Recorded, Recorder, as_json
-from .rescue import finish, finish_all, is_finished, unfinished
+from .rescue import finish, finish_all, is_finished
 from .schemas import own
 from .to_csv import write_csv
 from .to_mp4 import SteadyVideo, write_mp4
@@ -61,7 +61,6 @@ __all__ = [
     "read_shadow",
     "stamp",
     "starts",
-    "unfinished",
     "topic_of",
     "without_sent",
     "write_csv",

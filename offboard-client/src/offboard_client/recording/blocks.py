@@ -1,8 +1,7 @@
 """A recording by parts, so that any moment of a long one is there at once: MCAP's chunks, here called blocks.
 
 (A chunk is a policy's here.) A block has about a second of what is read together: numbers, video, or what was sent. It
-is read, checked and unpacked as a whole. ``Episode.messages`` does that, too; it is for few messages of all, and this
-for all of a few topics in a short time, on several threads.
+is read, checked and unpacked as a whole.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _CHUNK = struct.Struct("<QQQII")
 #: Channel, sequence number, log time, publish time.
 _MESSAGE = struct.Struct("<HIQQ")
 #: No block is larger, in bytes; the recorder closes one at 1 MiB, which one message may exceed.
-_LARGEST = 1 << 28
+LARGEST = 1 << 28
 
 
 class Block(NamedTuple):
@@ -83,22 +82,35 @@ class Blocks:
         return found
 
     def _unpacked(self, block: Block) -> bytes:
-        if block.length > _LARGEST:
-            raise ValueError(f"a block has {block.length} bytes")
         with self._lock:
-            self._file.seek(block.offset)
-            data = self._file.read(block.length)
-        kind, _ = _RECORD.unpack_from(data)
-        _, _, size, checksum, named = _CHUNK.unpack_from(data, _RECORD.size)
-        at = _RECORD.size + _CHUNK.size
-        compression, at = data[at : at + named].decode("ascii"), at + named + 8
-        if kind != Opcode.CHUNK or size > _LARGEST or compression not in ("", "zstd"):
-            raise ValueError(f"there is no block where the index has one (kind {kind}, {size} bytes, {compression!r})")
-        packed = memoryview(data)[at:]
-        records = zstandard.ZstdDecompressor().decompress(packed, size) if compression else bytes(packed)
-        if len(records) != size or (checksum and zlib.crc32(records) != checksum):
-            raise ValueError("a block is not what was written: its checksum differs")
-        return records
+            data = _packed(self._file, block.offset, block.length)
+        return _unpack(data)
+
+
+def read_chunk(file: BinaryIO, offset: int, length: int) -> bytes:
+    """The records of MCAP's chunk there. Raises ValueError and what else is in ``BROKEN``, and OSError."""
+    return _unpack(_packed(file, offset, length))
+
+
+def _packed(file: BinaryIO, offset: int, length: int) -> bytes:
+    if length > LARGEST:
+        raise ValueError(f"a block has {length} bytes")
+    file.seek(offset)
+    return file.read(length)
+
+
+def _unpack(data: bytes) -> bytes:
+    kind, _ = _RECORD.unpack_from(data)
+    _, _, size, checksum, named = _CHUNK.unpack_from(data, _RECORD.size)
+    at = _RECORD.size + _CHUNK.size
+    compression, at = data[at : at + named].decode("ascii"), at + named + 8
+    if kind != Opcode.CHUNK or size > LARGEST or compression not in ("", "zstd"):
+        raise ValueError(f"there is no block where the index has one (kind {kind}, {size} bytes, {compression!r})")
+    packed = memoryview(data)[at:]
+    records = zstandard.ZstdDecompressor().decompress(packed, size) if compression else bytes(packed)
+    if len(records) != size or (checksum and zlib.crc32(records) != checksum):
+        raise ValueError("a block is not what was written: its checksum differs")
+    return records
 
 
 def kinds(channels: Mapping[int, Channel], schemas: Mapping[int, Any]) -> dict[str, str]:

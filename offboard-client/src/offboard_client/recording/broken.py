@@ -5,6 +5,11 @@ from __future__ import annotations
 import struct
 
 import zstandard
+from google.protobuf.message import DecodeError
 from mcap.exceptions import McapError
 
-BROKEN = (McapError, EOFError, ValueError, KeyError, IndexError, struct.error, zstandard.ZstdError)
+#: MemoryError: a length that nobody wrote. RecursionError: JSON as deep as nobody writes it.
+BROKEN = (
+    McapError, EOFError, ValueError, LookupError, OverflowError, MemoryError, RecursionError, struct.error,
+    zstandard.ZstdError, DecodeError,
+)  # fmt: skip

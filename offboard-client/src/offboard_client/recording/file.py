@@ -30,6 +30,8 @@ EPISODE, OUTCOME, SHADOW = "offboard.episode", "offboard.outcome", "offboard.sha
 NOTHING: Mapping[str, str] = MappingProxyType({})
 #: So often what was said is written, in seconds, and after so many bytes: as much a killed run loses.
 _EVERY, _MOST = 1.0, 8 << 20
+#: Seconds for a lock: whoever reads the folder looks at the new file for an instant.
+_PATIENCE = 1.0
 
 
 class RecordingFile:
@@ -51,8 +53,12 @@ class RecordingFile:
         self._schemas: dict[str, int] = {}
         self._flushed = clock()
         self.messages = 0
-        with self._failing():
-            self._writer.start(profile=PROFILE)
+        try:
+            with self._failing():
+                self._writer.start(profile=PROFILE)
+        except RecordingFailed:  # no room for a single byte: an empty file says nothing to anybody
+            self.discard()
+            raise
 
     @property
     def size(self) -> int:
@@ -140,7 +146,7 @@ class _Stream:
             raise
         except OSError as error:
             raise RecordingFailed(f"no recording can be made at {path}: {error.strerror or told(error)}") from error
-        lock(self._file)
+        lock(self._file, _PATIENCE)
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         rest = memoryview(data)
@@ -165,17 +171,39 @@ class _Stream:
         self._file.close()
 
 
-def lock(file: BinaryIO) -> bool:
-    """Whether it is ours alone until it is closed. Where files cannot be locked it always is."""
+def lock(file: BinaryIO, patience: float = 0.0) -> bool:
+    """Whether it is ours alone until it is closed: False where another has it, or files cannot be locked.
+
+    ``patience``: seconds for which others may look whether somebody has it.
+    """
     if fcntl is None:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
         return False
-    except OSError:  # a file system without locks
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.001)
+        except OSError:  # a file system without locks
+            return False
+        else:
+            return True
+
+
+def is_locked(file: BinaryIO) -> bool:
+    """Whether another has it for itself, as far as files can be locked."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_UN)
+    except BlockingIOError:
         return True
-    return True
+    except OSError:  # a file system without locks
+        pass
+    return False
 
 
 def _untyped(value: Any) -> Any:

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mcap.data_stream import ReadDataStream
 from mcap.opcode import Opcode
 from mcap.records import Channel, Header, Metadata, MetadataIndex, Statistics, SummaryOffset
 from mcap.stream_reader import StreamReader
 
 from ..errors import RecordingFailed, told
 from .broken import BROKEN
-from .file import EPISODE, OUTCOME
-from .reader import read_described
+from .described import nothing_of, read_described
+from .file import EPISODE, OUTCOME, PROFILE
 from .rescue import is_finished
+from .scan import FOOTER, HEAD, PLACES, read_profile, read_record
 
-_MAGIC = 8
-#: A footer, with its kind and its length, and the magic: two numbers of 8 bytes in it say where the summary is.
-_FOOTER, _PLACES = 37, struct.Struct("<QQ")
-_HEAD = struct.Struct("<BQ")
 #: What an episode that has no index yet says of itself stands within so many bytes of its beginning.
 _BEGINNING = 1 << 20
 #: No group of the summary is larger, but for the index itself, which is not read.
@@ -66,13 +61,12 @@ def glance(path: str | os.PathLike[str]) -> Glance:
 
 
 def _whole(file: BinaryIO, size: int, name: str) -> Glance:
-    file.seek(_MAGIC)
-    profile = Header.read(_record(file, Opcode.HEADER)).profile
-    file.seek(size - _FOOTER + _HEAD.size)
-    _, offsets = _PLACES.unpack(file.read(_PLACES.size))
+    profile = read_profile(file)
+    file.seek(size - FOOTER + HEAD.size)
+    _, offsets, _ = PLACES.unpack(file.read(PLACES.size))
     groups = {
         each.group_opcode: (each.group_start, each.group_length)
-        for each in _records(file, (offsets, size - _FOOTER - offsets), Opcode.SUMMARY_OFFSET, SummaryOffset)
+        for each in _records(file, (offsets, size - FOOTER - offsets), Opcode.SUMMARY_OFFSET, SummaryOffset)
     }
     (counted,) = _records(file, groups.get(Opcode.STATISTICS), Opcode.STATISTICS, Statistics) or [None]
     channels = _records(file, groups.get(Opcode.CHANNEL), Opcode.CHANNEL, Channel)
@@ -89,7 +83,7 @@ def _whole(file: BinaryIO, size: int, name: str) -> Glance:
 
 
 def _beginning(file: BinaryIO, size: int, name: str) -> Glance:
-    profile, said = "", dict[str, Mapping[str, str]]()
+    profile, said = PROFILE, dict[str, Mapping[str, str]]()  # its header may be cut off, too
     try:
         for record in StreamReader(io.BytesIO(file.read(_BEGINNING)), emit_chunks=True).records:
             profile = record.profile if isinstance(record, Header) else profile
@@ -98,8 +92,8 @@ def _beginning(file: BinaryIO, size: int, name: str) -> Glance:
                 break
     except BROKEN:  # where it ends
         pass
-    if not said:
-        raise RecordingFailed(f"{name} ends before it says what it is of: nothing of its episode was recorded")
+    if not said and profile == PROFILE:
+        raise nothing_of(name)
     return Glance(read_described(name, profile, said)[0], False, size)
 
 
@@ -113,12 +107,5 @@ def _records(file: BinaryIO, place: tuple[int, int] | None, opcode: Opcode, kind
     file.seek(offset)
     end, found = offset + length, list[Any]()
     while file.tell() < end:
-        found.append(kind.read(_record(file, opcode)))
+        found.append(kind.read(read_record(file, opcode)))
     return found
-
-
-def _record(file: BinaryIO, opcode: Opcode) -> ReadDataStream:
-    kind, length = _HEAD.unpack(file.read(_HEAD.size))
-    if kind != opcode or length > _MOST:
-        raise ValueError(f"there is a record of kind {kind} and {length} bytes where kind {int(opcode)} was expected")
-    return ReadDataStream(io.BytesIO(file.read(length)))

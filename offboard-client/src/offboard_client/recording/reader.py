@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import heapq
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
@@ -10,16 +11,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from google.protobuf.message import DecodeError
-from mcap.reader import SeekingReader
 from mcap.records import Channel
 
 from ..errors import RecordingFailed, told
 from ..wire import decode
 from .blocks import Block, Blocks, kinds
 from .broken import BROKEN
-from .file import EPISODE, OUTCOME, PROFILE, SHADOW, VERSION
-from .rescue import finish, is_finished
+from .described import KILLED, check_schemas, nothing_of, read_described, read_values
+from .file import EPISODE, OUTCOME, PROFILE, SHADOW, is_locked
+from .rescue import is_finished
+from .scan import read_index, scan
 from .schemas import message_class
 
 
@@ -45,14 +46,15 @@ class Episode:
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        """One that was left behind unfinished is finished first. Raises RecordingFailed, naming what it is instead."""
+        """One that was left behind unfinished is read to where it ends. Raises RecordingFailed, naming what it is
+        instead."""
         path = self.path = Path(path)
-        if not is_finished(path) and not finish(path):
-            raise RecordingFailed(f"{path.name} is being recorded: wait until its run has ended")
+        #: Whether the file has its index, which it has once its episode is over.
+        self.finished = is_finished(path)
         try:
             self._file = path.open("rb")
         except OSError as error:
-            raise RecordingFailed(f"{path.name} cannot be read: {error.strerror or told(error)}") from error
+            raise self._unreadable(error) from error
         try:
             self._open()
         except BaseException:
@@ -81,17 +83,18 @@ class Episode:
 
     def messages(self, topics: Iterable[str], start: int | None = None, end: int | None = None) -> Iterator[Said]:
         """Of these topics, by their times, from ``start`` on and before ``end``. Raises RecordingFailed."""
-        wanted = [topic for topic in topics if topic in self.topics]
-        if not wanted:
-            return
-        try:
-            for schema, channel, message in self._reader.iter_messages(wanted, starting_at=start, ending_before=end):
-                kind = message_class(schema.name if schema else "")
-                yield Said(
-                    channel.topic, channel.metadata.get("name", ""), message.log_time, kind.FromString(message.data)
-                )
-        except (*BROKEN, DecodeError) as error:
-            raise RecordingFailed(f"{self.path.name} is damaged: {told(error)}") from error
+        begin, last = start or 0, end
+        held: list[tuple[int, int, int, Said]] = []  # of blocks that begin before what comes next, by their times
+        for block in self._blocks.of(wanted := frozenset(topics)):
+            if block.end < begin or (last is not None and block.start >= last):
+                continue
+            while held and held[0][0] < block.start:
+                yield heapq.heappop(held)[-1]
+            for number, said in enumerate(self.read_block(block, wanted)):
+                if begin <= said.at and (last is None or said.at < last):
+                    heapq.heappush(held, (said.at, block.offset, number, said))
+        while held:
+            yield heapq.heappop(held)[-1]
 
     def blocks(self, topics: Iterable[str]) -> Sequence[Block]:
         """The parts that these topics are written in, about a second each, by their times."""
@@ -109,51 +112,41 @@ class Episode:
                 for topic, at, data in self._blocks.read(block, topics)
             ]
         except OSError as error:
-            raise RecordingFailed(f"{self.path.name} cannot be read: {error.strerror or told(error)}") from error
-        except (*BROKEN, DecodeError) as error:
-            raise RecordingFailed(f"{self.path.name} is damaged: {told(error)}") from error
+            raise self._unreadable(error) from error
+        except BROKEN as error:
+            raise self._damaged(error) from error
 
     # -- inside ----------------------------------------------------------------------------------------
     def _open(self) -> None:
+        name = self.path.name
         try:
-            self._reader = SeekingReader(self._file)
-            header, summary = self._reader.get_header(), self._reader.get_summary()
-            told_ = {record.name: record.metadata for record in self._reader.iter_metadata()}
+            size = os.fstat(self._file.fileno()).st_size
+            if not self.finished and is_locked(self._file):
+                raise RecordingFailed(f"{name} is being recorded: wait until its run has ended")
+            found = read_index(self._file, size) if self.finished else scan(self._file, size)
+            if not self.finished and found.profile == PROFILE and EPISODE not in found.said:
+                raise nothing_of(name)
+            summary = found.summary
+            self.about, self.outcome = read_described(name, found.profile, found.said, summary.statistics is not None)
+            if not self.finished and OUTCOME not in found.said:
+                self.outcome = dict(KILLED)
+            self.shadow = read_values(found.said.get(SHADOW, {}))
+            self._kinds = kinds(summary.channels, summary.schemas)
+            check_schemas(self._kinds)
+        except OSError as error:
+            raise self._unreadable(error) from error
         except BROKEN as error:
-            raise RecordingFailed(f"{self.path.name} is damaged: {told(error)}") from error
-        self.about, self.outcome = read_described(
-            self.path.name, header.profile, told_, whole=summary is not None and summary.statistics is not None
-        )
-        try:
-            self.shadow = _read(told_.get(SHADOW, {}))
-        except ValueError as error:
-            raise RecordingFailed(f"{self.path.name} is damaged: {told(error)}") from error
-        assert summary is not None
+            raise self._damaged(error) from error
         assert summary.statistics is not None
         self.start, self.end = summary.statistics.message_start_time, summary.statistics.message_end_time
         self._channels: list[Channel] = list(summary.channels.values())
         self._blocks = Blocks(self._file, summary.channels, summary.chunk_indexes)
-        self._kinds = kinds(summary.channels, summary.schemas)
 
+    def _unreadable(self, error: OSError) -> RecordingFailed:
+        return RecordingFailed(f"{self.path.name} cannot be read: {error.strerror or told(error)}")
 
-def read_described(
-    name: str, profile: str, said: Mapping[str, Mapping[str, str]], whole: bool = True
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a file says of the episode and of what became of it. Raises RecordingFailed for what is none of ours."""
-    if profile != PROFILE or EPISODE not in said or not whole:
-        raise RecordingFailed(
-            f"{name} is an MCAP file, and no recording of offboard's: what `offboard run --output-dir` writes says so"
-        )
-    try:
-        about, outcome = _read(said[EPISODE]), _read(said.get(OUTCOME, {}))
-    except ValueError as error:
-        raise RecordingFailed(f"{name} is damaged: {told(error)}") from error
-    if (version := about.get("version")) != VERSION:
-        raise RecordingFailed(
-            f"{name} is a recording of version {version}, and this offboard reads version {VERSION}: use the offboard "
-            "that wrote it, or a newer one"
-        )
-    return about, outcome
+    def _damaged(self, error: Exception) -> RecordingFailed:
+        return RecordingFailed(f"{self.path.name} is damaged: {told(error)}")
 
 
 def read_observation(message: Any) -> dict[str, Any]:
@@ -164,7 +157,3 @@ def read_observation(message: Any) -> dict[str, Any]:
 def read_rows(message: Any) -> list[dict[str, Any]]:
     """The rows of an answer's message. Raises BadMessage."""
     return decode(message.rows)
-
-
-def _read(said: Mapping[str, str]) -> dict[str, Any]:
-    return {name: json.loads(value) for name, value in said.items()}

@@ -155,15 +155,21 @@ class Recorder:
                 self._failing(error)
 
     def _begin(self, episode: EpisodeInfo) -> None:
-        self._file = self._new_file(episode)
-        self.recorded.begun[episode.number] = self._file.path
-        self._topics = Topics(self._file)
-        self._file.describe(EPISODE, {
+        file = self._new_file(episode)
+        self._topics = Topics(file)
+        said: dict[str, Any] = {
             "version": VERSION, "number": episode.number, "seed": episode.seed, "seconds": episode.seconds,
             "control_period": episode.control_period, "action_period": episode.action_period,
             "wall_time": episode.wall_time, "images": episode.images, "run": self._facts,
             "fit": None if episode.fit is None else episode.fit.as_dict(), "meta": as_json(episode.meta),
-        })  # fmt: skip
+        }  # fmt: skip
+        try:
+            file.describe(EPISODE, said)
+        except RecordingFailed:  # it has no room to say what it is of: nobody can read it
+            file.discard()
+            raise
+        self._file = file
+        self.recorded.begun[episode.number] = file.path
 
     def _new_file(self, episode: EpisodeInfo) -> RecordingFile:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(episode.wall_time))

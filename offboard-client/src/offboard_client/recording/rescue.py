@@ -5,82 +5,82 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
+import struct
+import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from mcap.data_stream import RecordBuilder
 from mcap.opcode import Opcode
-from mcap.records import Channel, Header, Message, Metadata, Schema
-from mcap.stream_reader import StreamReader
-from mcap.writer import CompressionType, Writer
+from mcap.records import DataEnd, Footer, MessageIndex, Metadata, MetadataIndex, SummaryOffset
 
 from ..errors import RecordingFailed, told
 from .broken import BROKEN
-from .file import OUTCOME, PROFILE, lock
+from .described import KILLED, read_described
+from .file import EPISODE, OUTCOME, PROFILE, lock
+from .scan import FOOTER, HEAD, MAGIC, PLACES, Contents, read_profile, scan
 
-_MAGIC = b"\x89MCAP0\r\n"
-#: A footer's bytes: its kind, its length, three numbers; and the magic.
-_END = 1 + 8 + 20 + len(_MAGIC)
-#: What a file that is being finished is called meanwhile.
-_REST = ".finishing"
-#: Bytes after which it is said how far it is.
-_EVERY = 1 << 22
+#: Seconds for which nobody has written to what was left behind. What arrives over a network may wait for a while, and
+#: nothing is lost by waiting: what reads a recording needs no index.
+_QUIET = 600.0
 
 
 def is_finished(path: str | os.PathLike[str]) -> bool:
     """Whether a recording has its index. Raises RecordingFailed for what is none, or cannot be read."""
     path = Path(path)
     try:
+        if not stat.S_ISREG(kind := path.stat().st_mode):  # a pipe would be waited for
+            raise RecordingFailed(
+                f"{path.name} is no recording: it is {'a folder' if stat.S_ISDIR(kind) else 'no file'}"
+            )
         with path.open("rb") as file:
-            if file.read(len(_MAGIC)) != _MAGIC:
+            if file.read(len(MAGIC)) != MAGIC:
                 raise RecordingFailed(f"{path.name} is no recording: it does not begin as an MCAP file does")
-            if file.seek(0, os.SEEK_END) < _END + len(_MAGIC):
+            if file.seek(0, os.SEEK_END) < FOOTER + len(MAGIC):
                 return False
-            file.seek(-_END, os.SEEK_END)
+            file.seek(-FOOTER, os.SEEK_END)
             end = file.read()
-            return end[0] == Opcode.FOOTER and end.endswith(_MAGIC)
+            return end[0] == Opcode.FOOTER and end.endswith(MAGIC)
     except OSError as error:
         raise RecordingFailed(f"{path.name} cannot be read: {error.strerror or told(error)}") from error
 
 
-def finish(path: str | os.PathLike[str], progress: Callable[[float], None] = lambda share: None) -> bool:
-    """Give a recording that was left behind its index. False where nothing is to be done, or it is being written.
+def finish(path: str | os.PathLike[str], quiet: float = _QUIET) -> bool:
+    """Give a recording of offboard's that was left behind its index, at its end; all else in it stays as it is.
 
-    It is read to where it ends, which is the last second at most before what ended the run, and replaced as a whole.
-    ``progress`` is told which share is done. Raises RecordingFailed, and leaves it as it was.
+    False where nothing is to be done: it has one, or is none of ours; it is being written, or somebody else has it
+    open, or it was written to within ``quiet`` seconds; or files cannot be locked there, so that nobody can tell.
+    Raises RecordingFailed for one that is damaged, or where there is no room, and leaves what can be read of it.
     """
     path = Path(path)
-    if is_finished(path):
-        return False
-    rest = path.with_name(path.name + _REST)
     try:
-        with path.open("rb") as file:
-            if not lock(file):
+        if not _is_ours(path) or is_finished(path) or not _is_left(path, quiet):
+            return False
+        with path.open("r+b", buffering=0) as file:
+            if not lock(file) or is_finished(path) or not _is_left(path, quiet):  # others do the same
                 return False
-            with rest.open("wb") as out:
-                size = max(path.stat().st_size, 1)
-                _copy(path.name, file, Writer(out, compression=CompressionType.ZSTD), lambda at: progress(at / size))
-            os.replace(rest, path)
+            with path.open("rb") as source:
+                found = scan(source, os.fstat(source.fileno()).st_size)
+            if EPISODE not in found.said:  # nothing of its episode was recorded
+                return False
+            read_described(path.name, found.profile, found.said)
+            _append(file, found.end, _index(found))
+    except FileNotFoundError:
+        return False
     except OSError as error:
         raise RecordingFailed(f"{path.name} cannot be finished: {error.strerror or told(error)}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            rest.unlink()
+    except BROKEN as error:
+        raise RecordingFailed(f"{path.name} is damaged: {told(error)}") from error
     return True
 
 
-def unfinished(directory: Path) -> Iterator[Path]:
-    """Those of a folder that have no index, as one that is being written; not what is no recording at all."""
-    for path in sorted(directory.glob("*.mcap")):
-        with contextlib.suppress(RecordingFailed):
-            if not is_finished(path):
-                yield path
-
-
 def finish_all(directory: Path, failed: Callable[[RecordingFailed], None]) -> Iterator[Path]:
-    """Finish each that was left behind in a folder; those that are finished now. ``failed``: hears of each that is not,
-    which stays as it was, and keeps nobody from the others."""
-    for path in unfinished(directory):
+    """Finish each that was left behind in a folder; those that are finished now. ``failed``: hears of each of ours that
+    cannot be, which keeps nobody from the others."""
+    for path in sorted(directory.glob("*.mcap")):
         try:
             if finish(path):
                 yield path
@@ -88,36 +88,78 @@ def finish_all(directory: Path, failed: Callable[[RecordingFailed], None]) -> It
             failed(error)
 
 
-def _copy(name: str, file: BinaryIO, writer: Writer, progress: Callable[[int], None]) -> None:
-    schemas: dict[int, int] = {}
-    channels: dict[int, int] = {}
-    writer.start(profile=PROFILE)
-    ended, told_at = False, 0
-    with contextlib.suppress(*BROKEN):  # where it ends
-        for record in StreamReader(file).records:
-            if isinstance(record, Header) and record.profile != PROFILE:
-                raise RecordingFailed(f"{name} is an MCAP file without an end, and no recording of offboard's")
-            if (at := file.tell()) >= told_at + _EVERY:
-                told_at = at
-                progress(at)
-            ended |= isinstance(record, Metadata) and record.name == OUTCOME
-            _put(record, writer, schemas, channels)
-    if not ended:
-        said = {"success": None, "failure": ["killed", "the run ended before the episode did"], "stopped": True}
-        writer.add_metadata(OUTCOME, {name: json.dumps(value) for name, value in said.items()})
-    writer.finish()
+# -- inside --------------------------------------------------------------------------------------------
+def _is_ours(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file, contextlib.suppress(*BROKEN):
+        return file.read(len(MAGIC)) == MAGIC and read_profile(file) == PROFILE
+    return False
 
 
-def _put(record: Any, writer: Writer, schemas: dict[int, int], channels: dict[int, int]) -> None:
-    if isinstance(record, Schema) and record.id not in schemas:
-        schemas[record.id] = writer.register_schema(record.name, record.encoding, record.data)
-    elif isinstance(record, Channel) and record.id not in channels:
-        channels[record.id] = writer.register_channel(
-            record.topic, record.message_encoding, schemas[record.schema_id], record.metadata
-        )
-    elif isinstance(record, Message):
-        writer.add_message(
-            channels[record.channel_id], record.log_time, record.data, record.publish_time, record.sequence
-        )
-    elif isinstance(record, Metadata):
-        writer.add_metadata(record.name, record.metadata)
+def _is_left(path: Path, quiet: float) -> bool:
+    """Whether nobody has written to it for a while, and no other process has it open, as far as can be seen."""
+    if time.time() - path.stat().st_mtime < quiet:
+        return False
+    name = os.path.realpath(path)
+    for process in Path("/proc").glob("[0-9]*"):  # none where there is no such folder
+        if process.name == str(os.getpid()):
+            continue
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            for number in os.listdir(process / "fd"):
+                with contextlib.suppress(OSError):
+                    if os.readlink(process / "fd" / number) == name:
+                        return False
+    return True
+
+
+def _append(file: BinaryIO, end: int, data: bytes) -> None:
+    """In place of the record that was cut off: there may be no room for a second file."""
+    try:
+        file.seek(end)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[file.write(rest) :]
+        file.truncate(end + len(data))
+    except OSError:
+        with contextlib.suppress(OSError):
+            file.truncate(end)
+        raise
+
+
+def _index(found: Contents) -> bytes:
+    """What stands behind what was recorded, up to the end of the file."""
+    summary, out, end = found.summary, RecordBuilder(), found.end
+    assert summary.statistics is not None
+    if found.late:
+        last = summary.chunk_indexes[-1]
+        last.message_index_offsets = {}
+        for channel, messages in found.late.items():
+            last.message_index_offsets[channel] = end + out.count
+            MessageIndex(channel, messages).write(out)
+        last.message_index_length = out.count
+    if OUTCOME not in found.said:
+        at = out.count
+        Metadata(OUTCOME, {name: json.dumps(value) for name, value in KILLED.items()}).write(out)
+        summary.metadata_indexes.append(MetadataIndex(end + at, out.count - at, OUTCOME))
+        summary.statistics.metadata_count += 1
+    DataEnd(0).write(out)
+    start = out.count
+    groups = {
+        Opcode.SCHEMA: summary.schemas.values(), Opcode.CHANNEL: summary.channels.values(),
+        Opcode.STATISTICS: [summary.statistics], Opcode.CHUNK_INDEX: summary.chunk_indexes,
+        Opcode.METADATA_INDEX: summary.metadata_indexes,
+    }  # fmt: skip
+    offsets = list[SummaryOffset]()
+    for opcode, records in groups.items():
+        at = out.count
+        for record in records:
+            record.write(out)
+        offsets.append(SummaryOffset(opcode, end + at, out.count - at))
+    listed = end + out.count
+    for offset in offsets:
+        offset.write(out)
+    data = out.end()
+    head = HEAD.pack(Opcode.FOOTER, PLACES.size) + struct.pack("<QQ", end + start, listed)
+    Footer(end + start, listed, zlib.crc32(data[start:] + head)).write(out)
+    return data + out.end() + MAGIC

@@ -86,6 +86,6 @@ class SessionRecorder(Observer):
             log.warning("a recording that was left behind stays as it is: %s", error.text)
 
         for path in finish_all(self._options.dir, failed):
-            log.info("%s was left behind unfinished: what it has can be read now", path.name)
+            log.info("%s was left behind unfinished: it has its index now", path.name)
             if self._closed.is_set():
                 return
