@@ -122,7 +122,7 @@ def evaluated(command, server, folder):
 @row(
     "0",
     "`evaluate`, `validate`",
-    "all trials were played, or the evidence told the models apart, whatever came of them",
+    "all trials were played and say something, or the evidence told the models apart, whatever came of them",
 )
 def tried(tmp_path):
     with InferenceServer({"a": lambda: still}, port=0, fps=10) as server:
@@ -222,8 +222,9 @@ def not_all_exported(tmp_path):
 
 @row(
     "1",
-    "`evaluate`",
-    "something has ended it before, such as a trial's error without `--go-on`; the report is of what was played",
+    "`evaluate`, `validate`",
+    "something has ended it before, such as a trial's error without `--go-on`, or trials ended by an error, which the "
+    "same command plays again; the report is of what was played",
 )
 def not_tried(tmp_path):
     def broken(observation):
@@ -232,6 +233,7 @@ def not_tried(tmp_path):
     yield evaluated("evaluate", NOBODY, tmp_path / "nobody")
     with InferenceServer({"a": lambda: broken}, port=0, fps=10) as server:
         yield evaluated("evaluate", f"127.0.0.1:{server.port}", tmp_path / "broken")
+        yield evaluated("validate", f"127.0.0.1:{server.port}", tmp_path / "every")
     assert (tmp_path / "broken" / "report.html").exists()
     assert not (tmp_path / "nobody" / "report.html").exists(), "nothing was played there"
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
+import os
+import re
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +162,12 @@ def test_a_model_that_fails_ends_it_unless_it_shall_go_on(tmp_path: Path, capsys
         assert not trials(tmp_path / "a")
         assert evaluate(server, tmp_path / "b", "--models=good,broken", "--episodes=5", "--go-on") == 1
         said = capsys.readouterr().err.replace("\n", " ").replace("  ", " ")
-        assert "it goes on without what cannot be played: broken: load_failed" in said
+        assert "what cannot be played now is tried all the same, 3 times in a row: broken: load_failed" in said
+        assert "broken is given up: 3 of its trials in a row ended by an error" in said
+        # What this run still plays, without what was given up; and in the end what the same command would play.
+        assert re.findall(r"\((\d+) left", said) == ["9", "8", "7", "6", "3", "2", "1"]
+        assert "5 trials left, 3 of which ended by an error; the same command goes on from here" in said
+    assert report(tmp_path / "b")["facts"]["given up after 3 errors in a row"] == "broken"
     outcomes = [(trial["model"], trial["outcome"]) for trial in trials(tmp_path / "b")]
     assert outcomes.count(("broken", "error")) == 3
     assert sum(model == "good" for model, _ in outcomes) == 5
@@ -175,7 +184,6 @@ def test_every_model_is_looked_at_before_the_first_trial(tmp_path: Path, capsys:
             assert evaluate(server, tmp_path / "e", "--models=good,other,late,lost", "--episodes=2", *more) == 1
             said = " ".join(capsys.readouterr().err.split())
             assert not trials(tmp_path / "e")
-            (tmp_path / "e" / "trials.jsonl").unlink()
             assert said.count("the robot and the policy do not fit") == 2
             assert "target_joints: plays target_grip" in said
             assert "robot_state.dq: " in said
@@ -183,8 +191,11 @@ def test_every_model_is_looked_at_before_the_first_trial(tmp_path: Path, capsys:
             assert ("other: " in said) == (not more)
         assert evaluate(server, tmp_path / "f", "--models=good,lost", "--episodes=2", "--go-on") == 1
         assert "nothing was played" in capsys.readouterr().err
-        assert evaluate(server, tmp_path / "g", "--models=good,late", "--episodes=2", "--go-on") == 0
-        assert "it goes on without what cannot be played: late: " in " ".join(capsys.readouterr().err.split())
+        # What ended by an error is played again by the same command: it is not over.
+        assert evaluate(server, tmp_path / "g", "--models=good,late", "--episodes=2", "--go-on") == 1
+        said = " ".join(capsys.readouterr().err.split())
+        assert "what cannot be played now is tried all the same, 3 times in a row: late: " in said
+        assert "2 trials left, 2 of which ended by an error" in said
     assert not trials(tmp_path / "f")
     found = {(trial["model"], trial["outcome"]) for trial in trials(tmp_path / "g")}
     assert found == {("good", "success"), ("late", "error")}
@@ -204,11 +215,127 @@ def test_a_trial_is_annulled_with_a_reason_and_played_again(tmp_path: Path, caps
         assert evaluate(server, tmp_path, "--models=good", "--episodes=3") == 0
         options = ["--models=good", "--episodes=3", "--annul=2", "--reason=the camera was blocked"]
         assert evaluate(server, tmp_path, *options) == 0
-        assert "annulled: trial 2, good from start 1" in capsys.readouterr().err
+        assert "annulled: trial 2, good from start 1; it was success" in " ".join(capsys.readouterr().err.split())
+        assert evaluate(server, tmp_path, *options[:-1], "--reason=again") == 0
+        assert "trial 2 was annulled already: the camera was blocked" in " ".join(capsys.readouterr().err.split())
+        for number in (0, 5, 99):
+            assert evaluate(server, tmp_path, *options[:2], f"--annul={number}", "--reason=x") == 1
+            said = " ".join(capsys.readouterr().err.split())
+            assert f"there is no trial {number}; they are numbered from 1 to 4" in said
     found = report(tmp_path)
     assert [trial["outcome"] for trial in found["trials"]].count("annulled") == 1
     assert found["models"][0]["trials"] == 3
     assert "the camera was blocked" in (tmp_path / "report.html").read_text("utf-8")
+
+
+@pytest.mark.usefixtures("coin")
+def test_the_command_with_a_mistyped_model_mended_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serve(old=0.5, new=0.5) as server:
+        assert evaluate(server, tmp_path, "--models=old,nwe", "--episodes=2", "--seconds=0.3") == 1
+        assert "there is no model 'nwe'" in " ".join(capsys.readouterr().err.split())
+        assert evaluate(server, tmp_path, "--models=old,new", "--episodes=1", "--blind") == 0
+    assert {trial["model"] for trial in trials(tmp_path)} == {"old", "new"}
+
+
+@pytest.mark.usefixtures("coin")
+def test_a_trial_that_failed_is_played_again_blind_and_what_comes_later_was_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = 0
+
+    def once(observation: Mapping[str, Any]) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise RuntimeError("the network of secret-bad was gone")
+        return planted("bad", 0.5)()(observation)
+
+    models = {"secret-good": planted("good", 0.9), "secret-bad": lambda: once}
+    options = ["--models=secret-good,secret-bad", "--episodes=3", "--blind", "--go-on"]
+    with InferenceServer(models, port=0, fps=10.0) as server:
+        assert evaluate(server, tmp_path, *options) == 1
+        out, err = capsys.readouterr()
+        assert "1 trial left, 1 of which ended by an error" in " ".join(err.split())
+        written = [(tmp_path / f"report.{suffix}").read_text("utf-8") for suffix in ("md", "json", "csv", "html")]
+        assert not any("secret" in said for said in (out, err, *written))
+        assert evaluate(server, tmp_path, *options) == 0
+        assert "B was secret-" in capsys.readouterr().out
+        assert "it was not" not in (tmp_path / "report.md").read_text("utf-8")
+        assert evaluate(server, tmp_path, *options, "--annul=2", "--reason=a shadow") == 0
+    text = (tmp_path / "report.md").read_text("utf-8")
+    assert "From trial 8 on it was not, for that was known by then." in text
+    assert "a shadow (annulled when the models' names were known)" in text
+
+
+@pytest.mark.usefixtures("coin")
+def test_a_report_that_cannot_be_written_leaves_its_verdict_at_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "report.json").mkdir()  # as on a full disk, a file cannot be put there
+    with serve(good=0.9, bad=0.1) as server:
+        assert evaluate(server, tmp_path, "--models=good,bad", "--episodes=2") == 1
+        out, err = capsys.readouterr()
+        assert "2 of 2" in out
+        assert "good and bad: not decided" in out
+        said = " ".join(err.split())
+        assert "report.json: it cannot be written: Is a directory. The trials are kept in " in said
+        assert "the same command writes the report" in said
+        assert not [path.name for path in tmp_path.iterdir() if path.suffix == ".new"]
+        (tmp_path / "report.json").rmdir()
+        assert evaluate(server, tmp_path, "--models=good,bad", "--episodes=2") == 0
+    assert len(report(tmp_path)["trials"]) == 4
+
+
+@pytest.mark.usefixtures("coin")
+def test_a_full_disk_ends_it_and_the_same_command_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, sync = 0, os.fsync
+
+    def full(file: int) -> None:
+        nonlocal synced
+        synced += 1
+        if synced > 3:  # the first line of the log, and two trials
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(file)
+
+    with serve(good=0.9, bad=0.1) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            assert evaluate(server, tmp_path, "--models=good,bad", "--episodes=2") == 1
+        out, err = capsys.readouterr()
+        assert "2 trials of 2 models; 2 of the plan not played" in " ".join(out.split())
+        assert "No space left on device. The trials before are kept; the one that had just ended is played again" in (
+            " ".join(err.split())
+        )
+        assert len(trials(tmp_path)) == 2
+        assert evaluate(server, tmp_path, "--models=good,bad", "--episodes=2") == 0
+    assert len(trials(tmp_path)) == 4
+
+
+@pytest.mark.usefixtures("coin")
+def test_the_report_says_when_where_and_with_what(tmp_path: Path) -> None:
+    with serve(always=1.0, never=0.0) as server:
+        more = ["--models=always,never", "--episodes=50", "--until=decided", "--seed=3", "--measure=success"]
+        assert evaluate(server, tmp_path, *more) == 0
+    facts = report(tmp_path)["facts"]
+    assert facts["starts"] == "50, seeds 3 to 52"
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d to .*\d\d:\d\d UTC", facts["played"])
+    assert facts["offboard-client"] == version("offboard-client")
+    assert "joint_velocity=2.0" in facts["limits"]
+    assert "of the plan not played: every two models are told apart." in (tmp_path / "report.html").read_text("utf-8")
+
+
+@pytest.mark.usefixtures("coin")
+def test_at_a_terminal_the_trial_that_is_under_way_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from terminal import Terminal
+
+    terminal = Terminal(monkeypatch)
+    with serve(good=0.9, bad=0.1) as server, terminal.stands_for("stderr"):
+        assert evaluate(server, tmp_path, "--models=good,bad", "--episodes=2", "--blind") == 0
+    shown = [line for line in terminal.lines if re.search(r"trial 3: [AB] from start 1 ", line) and "0:00:00" in line]
+    assert shown, terminal.lines
+    assert not any("good" in line or "bad" in line for line in terminal.lines)
 
 
 @pytest.mark.usefixtures("coin")
@@ -232,7 +359,7 @@ def test_every_model_of_a_server_is_tried(tmp_path: Path, capsys: pytest.Capture
         (["--models=a", "--annul=3"], "--annul NUMBER and --reason TEXT go together"),
         (["--models=a", "--model-id=b"], "--models a,b,c, not --model-id"),
         (["--models=a", "--level=2"], "--level is 2"),
-        (["--models=a", "--annul=3", "--reason=x"], "there is no trial 2"),
+        (["--models=a", "--annul=3", "--reason=x"], "--annul 3: there is no trial 3; none was played yet"),
     ],
 )
 def test_what_is_no_evaluation_is_said(
@@ -254,6 +381,9 @@ def test_trials_under_other_conditions_are_of_another_evaluation(
         assert "was begun otherwise (playing:" in said
         assert len(trials(tmp_path)) == 1
         assert evaluate(server, tmp_path, "--models=a", "--episodes=2") == 0
+        (tmp_path / "conditions.json").write_text("[]")
+        assert evaluate(server, tmp_path, "--models=a", "--episodes=2") == 1
+        assert "these are no conditions of an evaluation" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.usefixtures("coin")

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 from offboard_client.errors import BadParameter, ConfigurationError
-from offboard_client.evaluation import Plan, Trial, TrialLog, compare_models
+from offboard_client.evaluation import Plan, Trial, TrialLog, compare_models, hidden_models
 
 PLAN = Plan(("first", "second", "third"), tuple(range(40)), seed=3, blind=True)
 
@@ -87,7 +87,7 @@ def test_it_goes_on_where_it_stopped(tmp_path):
         before = log.trials
     with TrialLog(path, PLAN) as log:
         assert log.trials == before
-        assert (log.trials[2].outcome, log.trials[2].note) == ("annulled", "the cup fell over before it began")
+        assert (log.trials[2].outcome, log.trials[2].note) == ("annulled", "the cup fell over before it began; <b>")
         assert log.plan.left(log.trials)[0] == PLAN.turns[2]
         play(log, 1)
         assert [each.start for each in log.trials if each.outcome == "annulled"] == [0]
@@ -153,11 +153,65 @@ def test_more_starts_may_follow_and_the_level_is_not_spent_anew(tmp_path):
 )
 def test_another_plan_does_not_go_on(tmp_path, changed, said):
     path = tmp_path / "trials.jsonl"
-    TrialLog(path, PLAN).close()
+    with TrialLog(path, PLAN) as log:
+        play(log, 1)
     before = path.read_bytes()
     with pytest.raises(BadParameter, match=said):
         TrialLog(path, replace(PLAN, **changed))
     assert path.read_bytes() == before
+
+
+def test_a_log_without_a_trial_is_begun_anew(tmp_path):
+    """A mistyped name is found before the first trial, and the corrected command must not be refused for it."""
+    path = tmp_path / "trials.jsonl"
+    TrialLog(path, replace(PLAN, models=("first", "secnod"))).close()
+    for plan in (PLAN, replace(PLAN, starts=(7,), planned=0, blind=False)):
+        TrialLog(path, plan).close()
+        with TrialLog(path, plan) as log:
+            assert log.plan == plan
+        assert len(path.read_text().splitlines()) == 1
+
+
+def test_what_was_annulled_afterwards_keeps_what_it_was_and_its_first_reason(tmp_path):
+    path = tmp_path / "trials.jsonl"
+    with TrialLog(path, PLAN) as log:
+        play(log, 3)
+        log.annul(1, "the camera was blocked")
+        with pytest.raises(BadParameter, match="was annulled already: the camera was blocked"):
+            log.annul(1, "again")
+        log.reveal()
+        log.annul(2, "it looked bad")
+        play(log, 1)
+        before = log.trials
+    with path.open("a") as file:  # an earlier version wrote a second one
+        file.write('{"annul": 1, "reason": "again"}\n')
+    with TrialLog(path, PLAN) as log:
+        assert log.trials == before
+        assert log.revealed == 3
+        log.reveal()
+    assert path.read_text().count("revealed") == 1
+    kinds = {PLAN.models[0]: "success"}
+    assert [(each.outcome, each.was) for each in before[1:3]] == [
+        ("annulled", kinds.get(each.model, "fail")) for each in before[1:3]
+    ]
+    assert before[1].note == "the camera was blocked; <b>"
+    assert before[2].note == "it looked bad (annulled when the models' names were known); <b>"
+
+
+def test_models_are_hidden_until_somebody_was_told_which_is_which(tmp_path):
+    path = tmp_path / "trials.jsonl"
+    with TrialLog(path, PLAN) as log:
+        play(log, 3)
+        assert hidden_models(path) == {model: label for label, model in PLAN.labels.items()}
+        log.reveal()
+        assert hidden_models(path) == {}
+    with TrialLog(tmp_path / "open.jsonl", replace(PLAN, blind=False)) as log:
+        log.reveal()
+        assert hidden_models(log.path) == {}
+        assert log.revealed is None
+    with TrialLog(tmp_path / "old.jsonl", PLAN) as log:
+        play(log, 120)
+        assert hidden_models(log.path) == {}
 
 
 @pytest.mark.parametrize(
@@ -171,11 +225,13 @@ def test_another_plan_does_not_go_on(tmp_path, changed, said):
         ('{"trial": {"model": "first", "start": 0, "outcome": "fail", "seconds": NaN}}', "finite"),
         ('{"trial": {"model": "first", "start": 0, "outcome": "fail", "stages_ms": {"a": 1}}}', "this is no trial"),
         ('{"annul": 7, "reason": "x"}', "this is no trial"),
+        ('{"revealed": 7}', "this is no trial"),
+        ('{"trial": {"model": "first", "start": 0, "outcome": "annulled", "was": "won"}}', "there is no outcome 'won'"),
         ('{"plan": {}}', "this is no plan"),
         ("[" * 100_000, "line 3"),
         ("x" * ((1 << 20) + 1), "line 3: it is longer than 1048576 bytes"),
     ],
-    ids=range(11),
+    ids=range(13),
 )
 def test_a_log_that_was_written_into_is_left_alone(tmp_path, line, said):
     path = tmp_path / "trials.jsonl"

@@ -88,7 +88,7 @@ def test_json_holds_everything_and_markdown_says_it():
         report.comparisons[0].words(),
     ):
         assert said in text
-    assert re.search(r"Blind: A was (old|new), B was (old|new)\.", text)
+    assert re.search(r"It was blind: A was (old|new), B was (old|new)\.\n", text)
 
 
 def test_csv_has_a_line_for_each_trial():
@@ -165,8 +165,11 @@ def test_a_spreadsheet_takes_no_note_for_a_formula():
 
 def test_a_blind_evaluation_that_goes_on_names_no_model():
     plan = Plan(("secret-one", "secret-two"), (1, 2), blind=True)
-    trials = [Trial(turn.model, turn.start, "success", recording=f"{turn.model}.mcap") for turn in plan.turns[:3]]
-    report = summarize(trials, plan, reveal=False)
+    trials = [
+        Trial(turn.model, turn.start, "success", recording=f"{turn.model}.mcap", note=f"{turn.model} raised")
+        for turn in plan.turns[:3]
+    ]
+    report = summarize(trials, plan, reveal=False, ended="secret-one failed")
     assert [model.model for model in report.models] == ["A", "B"]
     for write in WRITERS:
         assert "secret" not in write(report)
@@ -208,3 +211,35 @@ def test_the_lead_meets_what_decides_where_it_was_decided():
     assert said.lead == (1, 1, 2, 3, 3, 4, 5, 6, 7)
     assert said.bound[:7] == (None,) * 7
     assert (said.better, said.after, said.bound[7]) == ("a", 8, 6)
+
+
+@pytest.mark.parametrize("starts", [6, 4])
+def test_what_decides_is_drawn_where_there_is_such_a_lead_and_not_named_where_there_is_none(starts):
+    """Six wins of six decide: a line of one point is none, and five starts have no lead that would."""
+    plan = Plan(("a", "b"), tuple(range(20)))
+    trials = [Trial(m, s, "success" if m == "a" else "fail") for s in range(starts) for m in "ab"]
+    page = Page(as_html(summarize(trials, plan)))
+    drawn = [attributes["points"] or "" for _, attributes in page.tags if attributes.get("class") == "bound"]
+    assert [len(points.split()) for points in drawn] == ([2, 2] if starts == 6 else [0, 0])
+    assert ("dashed: what decides" in page.text) == (starts == 6)
+
+
+def test_what_a_trial_was_before_it_was_annulled_stays_to_be_seen():
+    trials = [Trial("a", 1, "annulled", was="success", note="the camera was blocked"), Trial("a", 1, "fail")]
+    trials += [Trial("b", 1, "annulled", was="fail", note="it fell"), Trial("b", 1, "annulled", note="at once")]
+    report = summarize(trials, Plan(("a", "b"), (1,)))
+    text = as_markdown(report)
+    assert "| 1 | a | 1 | annulled, was success |  | the camera was blocked |" in text
+    assert "## Annulled afterwards, by what they were\n\n| model | success | fail |" in text
+    assert "| a | 1 | 0 |\n| b | 0 | 1 |" in text
+    assert "annulled, was success" in as_html(report)
+    assert [line["was"] for line in csv.DictReader(io.StringIO(as_csv(report)))] == ["success", "", "fail", ""]
+    assert [Trial.from_dict(each) for each in json.loads(as_json(report))["trials"]] == trials
+
+
+def test_why_it_ended_and_from_where_on_it_was_not_blind_is_said():
+    report = summarize(some(), PLAN, ended="every two models are told apart", revealed=13)
+    for write in (as_markdown, as_html):
+        assert "2 of the plan not played: every two models are told apart." in write(report)
+        assert "From trial 14 on it was not, for that was known by then." in write(report)
+        assert "it was not" not in write(summarize(some(), PLAN, revealed=15))

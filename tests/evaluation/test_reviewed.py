@@ -139,3 +139,33 @@ def test_the_same_command_again_writes_the_report_with_what_was_said(
     log = (tmp_path / "e" / "trials.jsonl").read_text("utf-8")
     assert "dropped it" not in log
     assert "1 of 2" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(next(needed(), None) is not None, reason="needs a server of ours and recordings")
+def test_what_was_said_decides_whether_it_is_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from coin import install, planted
+    from offboard_core import InferenceServer
+
+    def played() -> tuple[int, bool, str]:
+        assert cli.main(command) == 0
+        report = json.loads((tmp_path / "e" / "report.json").read_text("utf-8"))
+        return len(report["trials"]), report["comparisons"][0]["better"] is not None, capsys.readouterr().err
+
+    monkeypatch.syspath_prepend(str(install(tmp_path / "plugins")))
+    models = {"always": planted("always", 1.0), "never": planted("never", 0.0)}
+    with InferenceServer(models, port=0, fps=10.0) as server:
+        command = ["evaluate", "coin", f"127.0.0.1:{server.port}", "--models=always,never", "--episodes=20"]
+        command += ["--seconds=0.2", "--until=decided", f"--output-dir={tmp_path / 'e'}"]
+        before, decided, said = played()
+        assert decided
+        assert "every two models are told apart" in said
+        assert played()[:2] == (before, True)
+        log = [json.loads(line) for line in (tmp_path / "e" / "trials.jsonl").read_text("utf-8").splitlines()]
+        won = [line["trial"]["recording"] for line in log if line.get("trial", {}).get("outcome") == "success"]
+        edit_review(tmp_path / "e" / "recordings" / won[0], {"outcome": "fail"}, {})
+        after, decided, said = played()
+        assert after > before
+        assert decided
+        assert "every two models are told apart" in said

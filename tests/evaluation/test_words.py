@@ -27,9 +27,9 @@ def test_a_verdict_says_on_what_it_rests():
 
 
 def test_without_a_verdict_it_says_what_it_would_take():
-    [said] = compare_models(played("a", "+++-") + played("b", "-+--"), ("a", "b"), 20)
+    [said] = compare_models(played("a", "+++--") + played("b", "-+---"), ("a", "b"), 20)
     assert said.words() == (
-        "a and b: not decided; 3 of 4 against 1 of 4 from the same starts (only a succeeded 2 times, only b 0). If it "
+        "a and b: not decided; 3 of 5 against 1 of 5 from the same starts (only a succeeded 2 times, only b 0). If it "
         f"goes on like this, about {said.more} more starts would be needed."
     )
     # Two wins of two: the boundary is six of six, at one decisive pair in two, and not all of them will be wins.
@@ -38,16 +38,23 @@ def test_without_a_verdict_it_says_what_it_would_take():
 
 
 def test_models_that_look_alike_are_not_promised_a_verdict():
-    [said] = compare_models(played("a", "+-+-") + played("b", "-++-"), ("a", "b"), 20)
+    [said] = compare_models(played("a", "+-+--") + played("b", "-++--"), ("a", "b"), 20)
     assert said.more is None
-    assert said.words().endswith("If it goes on like this, no number of trials that is near would tell them apart.")
-    [said] = compare_models(played("a", "++") + played("b", "++"), ("a", "b"), 20)
-    assert said.more is None
+    assert said.words().endswith(
+        "If it goes on like this, 10 times as many starts as planned would not tell them apart."
+    )
+
+
+@pytest.mark.parametrize(("first", "second"), [("++", "++"), ("++++", "----"), ("+-+-", "-++-")])
+def test_nothing_is_said_of_how_it_goes_on_before_five_starts(first, second):
+    [said] = compare_models(played("a", first) + played("b", second), ("a", "b"), 20)
+    assert said.words().startswith("a and b: not decided; ")
+    assert "If it goes on" not in said.words()
 
 
 def test_nothing_in_common_is_said():
     [said] = compare_models(played("a", "+++"), ("a", "b"), 20)
-    assert said.words() == "a and b: not decided, for there is no start from which both were tried."
+    assert said.words() == "a and b: not decided, for from no start trials of both count."
 
 
 def test_what_is_promised_comes_true():

@@ -2,49 +2,54 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, cast
 
 from ..errors import ConfigurationError, ConnectionFailed, ModelNotFound, OffboardError, counted
 from ..evaluation import (
+    ERRORS,
     Evaluation,
     Station,
     TrialLog,
-    as_csv,
-    as_html,
-    as_json,
-    as_markdown,
+    Turn,
+    Watched,
     log_of,
+    masked,
     reviewed,
-    said_of_it,
-    success_columns,
-    success_row,
-    summarize,
 )
 from ..play import Quit, compare
 from ..plugins import UsageError
 from ..robots import Robot, Task, connected
-from ..terminal import Line, emit_table, note, peek, say, tell, terminable
+from ..terminal import Line, note, peek, terminable
 from .evaluate_judge import ask_judgement, ask_ready, require_person
 from .evaluate_options import ALL, EvaluateOptions, ServersModels, as_conditions, in_front, write_whole
 from .evaluate_page import TrialPage, trial_page
-from .evaluate_watch import Progress, Recordings, Unnamed, masked, nobody
+from .evaluate_report import RECORDINGS, Ending
+from .evaluate_watch import Progress, Recordings, Unnamed, nobody
 from .limit_options import require_limits
 from .own_thread import on_own_thread
 from .run_options import Parsed, parse_with_policy
 from .run_record import run_facts
 
-REPORT, RECORDINGS, CONDITIONS = "report", "recordings", "conditions.json"
+CONDITIONS = "conditions.json"
+#: What a disk says that takes no more; whoever plays again then goes on.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
-def run(arguments: list[str]) -> int:
+def run(
+    arguments: list[str], called: str | None = None, summary: str = "Try a server's models from the same starts."
+) -> int:
     """Play what is left of the evaluation, write its report, print the verdicts.
 
-    0 if the evaluation is over, 1 if something has ended it before, 130 after Ctrl-C.
+    ``called``: another command's name, if one is made of this; ``summary``: what it is for. 0 if the evaluation is
+    over, 1 if something has ended it before or trials ended by an error, 130 after Ctrl-C.
 
     Raises UsageError, ConfigurationError, and what opening the log or the robot raises.
     """
@@ -53,9 +58,7 @@ def run(arguments: list[str]) -> int:
         raise UsageError("an evaluation asks a server's models: name it behind the robot, HOST:PORT, without --policy")
     if peek(arguments, "model_id") is not None:
         raise UsageError("which models are tried says --models a,b,c, not --model-id")
-    parsed = parse_with_policy(
-        "evaluate", EvaluateOptions, arguments, "Try a server's models from the same starts.", ServersModels
-    )
+    parsed = parse_with_policy("evaluate", EvaluateOptions, arguments, summary, ServersModels, called)
     if parsed is None:
         return 0
     options, policy = parsed.run, parsed.policy
@@ -75,6 +78,11 @@ class _Command:
     line: Line
     mask: Callable[[str], str] = str
 
+    @cached_property
+    def progress(self) -> Progress:
+        """What is seen of it while it goes on."""
+        return Progress(self.line, self.mask)
+
     def run(self) -> int:
         models = self._models()
         plan = self.options.plan(models)
@@ -82,32 +90,52 @@ class _Command:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(f"--output-dir {self.folder}: it cannot be made: {error.strerror}") from error
-        self.mask = masked(plan)
+        self.mask = masked({model: label for label, model in plan.labels.items()} if plan.blind else {})
         with TrialLog(log_of(self.folder / RECORDINGS), plan) as log:
             self._same_conditions(bool(log.trials))
             if log.trials:
                 note(f"going on with the evaluation in {self.folder}: {counted(len(log.trials), 'trial')} so far")
             if self.options.annul is not None:
-                log.annul(self.options.annul - 1, self.options.reason)
-                gone = log.trials[self.options.annul - 1]
-                note(f"annulled: trial {self.options.annul}, {self.mask(gone.model)} from start {gone.start}")
+                self._annul(log, self.options.annul)
             evaluation = Evaluation(
-                log, self.options.until == "decided", self.options.go_on, on_trial=Progress(log, self.line, self.mask)
-            )
-            interrupted, failed = False, None
+                log, self.options.until == "decided", self.options.go_on,
+                on_trial=lambda turn, trial: self.progress.ends(evaluation, turn, trial),
+                seen=lambda trials: reviewed(trials, self.folder / RECORDINGS)[0],
+            )  # fmt: skip
+            interrupted = False
+            failed: OffboardError | None = None
             try:
                 if evaluation.left and evaluation.ended is None:
                     self._play(evaluation)
             except KeyboardInterrupt:
                 interrupted = True
             except OffboardError as error:  # behind the last trial, too: the report is of what was played
-                if not log.trials:
-                    raise
                 failed = error
-            status = self._finish(log, evaluation, interrupted)
-            if failed is not None:
+            except OSError as error:
+                if error.errno not in _DISK:
+                    raise
+                failed = ConfigurationError(
+                    f"{log.path} cannot be written: {error.strerror}. The trials before are kept; the one that had "
+                    "just ended is played again: with room on the disk, the same command goes on from here"
+                )
+            self.line.stop()
+            if failed is not None and not log.trials:
                 raise failed
-            return status
+            ending = Ending(self.folder, evaluation, self.options, self.parsed, self.policy, self.mask)
+            over = ending.tell("it was interrupted" if interrupted else evaluation.ended, failed)
+            return 130 if interrupted else int(not over)
+
+    def _annul(self, log: TrialLog, number: int) -> None:
+        """By the number that a trial has at the terminal and in the report. Raises ConfigurationError."""
+        if not 1 <= number <= len(log.trials):
+            there = f"they are numbered from 1 to {len(log.trials)}" if log.trials else "none was played yet"
+            raise ConfigurationError(f"--annul {number}: there is no trial {number}; {there}")
+        trial = log.trials[number - 1]
+        if trial.outcome == "annulled":  # the same command again, after an interruption for example
+            note(f"trial {number} was annulled already: {self.mask(trial.note)}")
+            return
+        log.annul(number - 1, self.options.reason)
+        note(f"annulled: trial {number}, {self.mask(trial.model)} from start {trial.start}; it was {trial.outcome}")
 
     def _same_conditions(self, begun: bool) -> None:
         """Trials under other conditions are no trials of one evaluation. Raises ConfigurationError, saying which."""
@@ -117,6 +145,9 @@ class _Command:
                 before = json.loads(path.read_text("utf-8"))
             except (OSError, ValueError) as error:
                 raise ConfigurationError(f"{path}: it cannot be read: {error}") from error
+            if not isinstance(before, dict):
+                raise ConfigurationError(f"{path}: these are no conditions of an evaluation. Begin in another folder")
+            before = cast("dict[str, Any]", before)
             differs = [name for name, value in now.items() if before.get(name) != value]
             if differs:
                 said = "; ".join(f"{name}: {before.get(name)!s}, now {now[name]!s}" for name in differs)
@@ -173,7 +204,7 @@ class _Command:
         if wrong and refused:
             raise ConfigurationError(f"nothing was played, for not every model can be: {'; '.join(wrong)}")
         for each in wrong:
-            note(f"it goes on without what cannot be played: {each}")
+            note(f"it goes on; what cannot be played now is tried all the same, {ERRORS} times in a row: {each}")
 
     def _unlisted_first(self, models: Iterable[str]) -> list[str]:
         """A server may know ids that it does not list; those that it does not know it refuses at once."""
@@ -229,12 +260,19 @@ class _Command:
         shown = Unnamed(self.line, self.mask) if self.options.blind else self.line
         facts = run_facts(robot.spec, task.instruction, self.parsed.limits, self.options.playing, "evaluate")
         watch = Recordings(self.folder / RECORDINGS, facts).watch if self._records() else nobody
+
+        @contextmanager
+        def watched(turn: Turn) -> Generator[Watched, None, None]:
+            with watch(turn) as found:
+                self.progress.begins(evaluation, turn)
+                yield found
+
         with connected(robot):
             station = Station(
                 robot, task, lambda model: self.policy.open_model(model, shown), self.parsed.limits,
                 self.options.playing, self.options.seconds,
                 ready=(lambda turn: ask_ready(turn, self.line)) if by_hand else None,
-                judge=lambda turn: ask_judgement(turn, self.line), watch=watch,
+                judge=lambda turn: ask_judgement(turn, self.line), watch=watched,
             )  # fmt: skip
             if page is not None:
                 page.at(station, by_page)
@@ -247,41 +285,3 @@ class _Command:
             note("trials are not recorded: pip install 'offboard-client[record]', or say --no-record")
             return False
         return True
-
-    # -- the end ---------------------------------------------------------------------------------------
-    def _finish(self, log: TrialLog, evaluation: Evaluation, interrupted: bool) -> int:
-        self.line.stop()
-        decided = evaluation.ended == "every two models are told apart"
-        over = decided or not log.plan.left(log.trials)
-        trials, said = reviewed(log.trials, self.folder / RECORDINGS, lambda text: note(self.mask(text)))
-        facts = self._facts() | ({"scored afterwards": said} if said else {})
-        report = summarize(
-            trials, log.plan, title=f"Evaluation of {len(log.plan.models)} models", facts=facts, reveal=over,
-            recordings=RECORDINGS,
-        )  # fmt: skip
-        texts = {"md": as_markdown, "json": as_json, "csv": as_csv, "html": as_html}
-        for suffix, write in texts.items():
-            write_whole(self.folder / f"{REPORT}.{suffix}", write(report))
-        if self.policy.json:
-            say(as_json(report).replace("\n", ""))
-        else:
-            tell(said_of_it(report))
-            emit_table(success_columns(report), [success_row(report, model) for model in report.models])
-            for comparison in report.comparisons:
-                tell(comparison.words())
-            for label, model in report.labels.items():
-                tell(f"{label} was {model}")
-            tell(f"the report is {self.folder / REPORT}.html")
-        if evaluation.ended is not None:
-            note(f"ended before the plan: {evaluation.ended if over else self.mask(evaluation.ended)}")
-        if not over:
-            note(f"{counted(len(log.plan.left(log.trials)), 'trial')} left; the same command goes on from here")
-        # The last trial of the plan may be the one that failed: it is played again.
-        return 130 if interrupted else int(not over or not (decided or evaluation.ended is None))
-
-    def _facts(self) -> dict[str, str]:
-        return {
-            "server": self.policy.server.rpartition("@")[2], "robot": str(self.parsed.robot),
-            "task": self.options.task or "the robot's own", "seconds of a trial": f"{self.options.seconds:g}",
-            "answers become": self.options.playing.chunks,
-        }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -55,8 +56,12 @@ class EvaluateOptions:
     """Annul the trial of this number first: it is played again from the same start."""
     reason: str = ""
     """Why it is annulled; it is in the report."""
-    record: bool = True
-    """Whether each trial is recorded; needs offboard-client[record]."""
+    record: Annotated[
+        bool,
+        tyro.conf.arg(
+            help="Record no trial; else each is, where offboard-client[record] is installed.", help_behavior_hint=""
+        ),
+    ] = True
     seed: int = 0
     """The first start; the next has the next seed. The order of the models is drawn from it, too."""
     task: str | None = None
@@ -157,7 +162,12 @@ def write_whole(path: Path, text: str) -> None:
     """As a whole, or not at all. Raises ConfigurationError."""
     rest = path.with_name(path.name + ".new")
     try:
-        rest.write_text(text, encoding="utf-8")
-        rest.replace(path)
+        try:
+            rest.write_text(text, encoding="utf-8")
+            rest.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                rest.unlink()
+            raise
     except OSError as error:
         raise ConfigurationError(f"{path}: it cannot be written: {error.strerror}") from error

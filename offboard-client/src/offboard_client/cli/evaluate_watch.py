@@ -2,42 +2,51 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from ..errors import printable
-from ..evaluation import Plan, Trial, TrialLog, Turn, Watched
+from ..evaluation import ERRORS, Evaluation, Trial, Turn, Watched
 from ..play import Bounded
 from ..terminal import Line
 from ..wire import Status
 from .run_record import EVENTS, PATIENCE, WAITING
 
+_WAITED = "the model of the next trial is made ready"
+
 
 class Progress:
-    """Says what came of each trial, and how long the rest may take."""
+    """Says which trial is under way, what came of each, and how long the rest may take."""
 
-    def __init__(self, log: TrialLog, line: Line, mask: Callable[[str], str]) -> None:
-        self._log, self._line, self._mask = log, line, mask
-        self._began, self._before = monotonic(), len(log.trials)
+    def __init__(self, line: Line, mask: Callable[[str], str]) -> None:
+        self._line, self._mask = line, mask
+        self._began, self._over = monotonic(), 0
 
-    def __call__(self, turn: Turn, trial: Trial) -> None:
+    def begins(self, evaluation: Evaluation, turn: Turn) -> None:
+        """The model is ready, and the trial begins. Only on a terminal: each has its line when it is over."""
+        if self._line.live:
+            self._line.event(f"trial {len(evaluation.log.trials) + 1}: {turn.label} from start {turn.start}")
+
+    def ends(self, evaluation: Evaluation, turn: Turn, trial: Trial) -> None:
         """A trial is over, and in the log."""
-        plan, trials = self._log.plan, self._log.trials
-        left = len(plan.left(trials, again=True))
+        trials = evaluation.log.trials
+        self._over += 1
         # The number that it has in the report, and for --annul: of the order in which trials end.
         said = f"trial {len(trials)}: {turn.label} from start {turn.start}: {trial.outcome}"
         if trial.seconds is not None:
             said += f" after {trial.seconds:.1f} s"
         if trial.note:
             said += f": {self._mask(printable(trial.note))}"
-        if left:
-            each = (monotonic() - self._began) / (len(trials) - self._before)
-            said += f" ({left} left, about {_span(left * each)})"
+        if evaluation.left and evaluation.ended is None:
+            each = (monotonic() - self._began) / self._over
+            said += f" ({evaluation.left} left, about {_span(evaluation.left * each)})"
         self._line.aside(said)
+        if trial.outcome == "error" and trial.model in evaluation.given_up:
+            self._line.aside(f"{turn.label} is given up: {ERRORS} of its trials in a row ended by an error")
 
 
 class Unnamed(Line):
@@ -51,8 +60,9 @@ class Unnamed(Line):
         self._line.stop()
 
     def status(self, status: Status) -> None:
-        """That something is waited for."""
-        self._line.show("the model of the next trial is made ready")
+        """That something is waited for, and for how long; how large a model is may tell which it is."""
+        if self._line.live:
+            self._line.status(replace(status, phase=_WAITED, done_bytes=None, total_bytes=None))
 
     def event(self, text: str) -> None:
         """See :meth:`Line.event`."""
@@ -65,15 +75,6 @@ class Unnamed(Line):
     def show(self, text: str, done: float | None = None, total: float | None = None, amount: str = "") -> None:
         """See :meth:`Line.show`."""
         self._line.show(self._mask(text), done, total, amount)
-
-
-def masked(plan: Plan) -> Callable[[str], str]:
-    """Puts labels in the place of models in a text, where a plan is blind."""
-    labels = {model: label for label, model in plan.labels.items()} if plan.blind else {}
-    if not labels:
-        return lambda text: text
-    names = re.compile("|".join(re.escape(name) for name in sorted(labels, key=len, reverse=True)))
-    return lambda text: names.sub(lambda found: labels[found[0]], text)
 
 
 class Recordings:

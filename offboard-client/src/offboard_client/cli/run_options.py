@@ -176,10 +176,12 @@ def parse_with_policy(
     arguments: Sequence[str],
     summary: str,
     servers: type[ServersPolicy] = ServersPolicy,
+    called: str | None = None,
 ) -> Parsed[T] | None:
     """The whole command line of a command about a robot and a policy; None after the help that needs no robot.
 
-    ``options``: the command's own. ``servers``: about a server. Raises UsageError, ConfigurationError.
+    ``options``: the command's own. ``servers``: about a server. ``called``: what its help and errors call it, where
+    that is not the command and its robot. Raises UsageError, ConfigurationError.
     """
     refuse_habits(arguments)
     arguments = from_positronic(command, arguments)
@@ -209,7 +211,7 @@ def parse_with_policy(
     owners = [robot.entry.dotted, None if policy is None else policy.entry.dotted]
     rest, dotted = split_dotted(rest, filter(None, owners))
     try:
-        found = parse_together(parts, rest, f"{command} {robot}", f"{summary} {robot.entry.summary}")
+        found = parse_together(parts, rest, called or f"{command} {robot}", f"{summary} {robot.entry.summary}")
     except LeftOver as error:
         if policy is None:
             raise

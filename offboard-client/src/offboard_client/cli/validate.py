@@ -8,10 +8,15 @@ from ..plugins import UsageError
 from .evaluate import run
 from .evaluate_options import ALL
 
+_SUMMARY = (
+    "Try every model that a server lists from the same starts, whatever becomes of one, on the robot that --robot NAME "
+    "says, or else on this."
+)
+
 
 def validate(arguments: list[str]) -> int:
     """``offboard validate``: every model that a server lists, whatever becomes of one."""
-    return run(validating(arguments))
+    return run(validating(arguments), "validate", _SUMMARY)
 
 
 def validating(arguments: Sequence[str]) -> list[str]:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from .betting import fixed_interval, mean_interval
 from .comparison import Comparison, compare_models
-from .log import TrialLog, log_of, read_trials, trials_of
+from .log import TrialLog, hidden_models, log_of, read_trials, trials_of
 from .measured import measured_trial
-from .plan import Plan, Turn
+from .plan import Plan, Turn, masked
 from .report import EvaluationReport, ModelSummary, summarize
 from .report_html import as_html
 from .report_text import as_csv, as_json, as_markdown, said_of_it, success_columns, success_row
 from .reviewed import reviewed
 from .reviews import Clip, Review, edit_review, read_review, review_path, revise
-from .running import Evaluation
+from .running import DECIDED, ERRORS, Evaluation, told_apart
 from .station import Judgement, Station, Watched
 from .trials import COUNTED, MEASURES, OUTCOMES, Measure, Trial, TrialOutcome, pairs
 
 __all__ = [
     "COUNTED",
+    "DECIDED",
+    "ERRORS",
     "MEASURES",
     "OUTCOMES",
     "Clip",
@@ -42,7 +44,9 @@ __all__ = [
     "compare_models",
     "edit_review",
     "fixed_interval",
+    "hidden_models",
     "log_of",
+    "masked",
     "mean_interval",
     "measured_trial",
     "pairs",
@@ -55,5 +59,6 @@ __all__ = [
     "success_columns",
     "success_row",
     "summarize",
+    "told_apart",
     "trials_of",
 ]

@@ -14,6 +14,8 @@ from .betting import exceeds, more_numbers
 from .trials import Measure, Trial, pairs
 from .walk import MAX_STEPS, boundary, crossing, more_pairs
 
+#: Fewer pairs say nothing of how it goes on.
+_ENOUGH = 5
 #: How far ahead is looked for a verdict, in pairs: what would take longer is not worth a number.
 _FAR = 10
 
@@ -61,13 +63,15 @@ class Comparison:
                 f"{100 * self.level:g} % of evaluations."
             )
         if not self.pairs:
-            return f"{self.first} and {self.second}: not decided, for there is no start from which both were tried."
+            return f"{self.first} and {self.second}: not decided, for from no start trials of both count."
         known = (
             f"{self.first} and {self.second}: not decided; {self._share(means[0])} against {self._share(means[1])} "
             f"from the same starts (only {self.first} {self._did} {self.wins} times, only {self.second} {self.losses})."
         )
+        if self.pairs < _ENOUGH:
+            return known
         if self.more is None:
-            return f"{known} If it goes on like this, no number of trials that is near would tell them apart."
+            return f"{known} If it goes on like this, {_FAR} times as many starts as planned would not tell them apart."
         return f"{known} If it goes on like this, about {counted(self.more, 'more start')} would be needed."
 
     @property

@@ -27,17 +27,20 @@ class TrialLog:
     """The trials of one evaluation in one file of JSON lines, which only grows.
 
     ``plan``: with the further starts of an earlier part, if it had more. ``trials``: in the order in which they ended;
-    those that were annulled afterwards are ``annulled`` here. ``dropped``: whether the file ended in half a line, which
-    a killed process had left; that trial is played again.
+    those that were annulled afterwards are ``annulled`` here, and ``was`` says what they were. ``dropped``: whether
+    the file ended in half a line, which a killed process had left; that trial is played again. ``revealed``: how many
+    trials there were when somebody was first told which model is which; None: nobody was, or it is not blind.
     """
 
     def __init__(self, path: Path, plan: Plan) -> None:
-        """Begin ``path``, or go on with it if it was begun with such a plan, or with the beginning of it.
+        """Begin ``path``, or go on with it if it was begun with such a plan, or with the beginning of it. A log without
+        a trial decides nothing, and is begun anew.
 
         Raises ConfigurationError where it cannot be read or written, is no such log, or is being written by another
         process; BadParameter where it was begun with another plan.
         """
         self.path, self.plan, self.trials, self.dropped = path, plan, list[Trial](), False
+        self.revealed: int | None = None
         try:
             self._file = path.open("ab", buffering=0)
         except (OSError, ValueError) as error:
@@ -58,13 +61,21 @@ class TrialLog:
         self.trials.append(trial)
 
     def annul(self, index: int, reason: str) -> None:
-        """``trials[index]`` is annulled, and so played again. Raises BadParameter or OSError."""
+        """``trials[index]`` is annulled, and so played again. Raises BadParameter, also where it was, or OSError."""
         if not 0 <= index < len(self.trials):
-            raise BadParameter(f"there is no trial {index}; there are {len(self.trials)}, counted from 0")
+            raise BadParameter(f"there is no trials[{index}]; there are {len(self.trials)}, counted from 0")
+        if self.trials[index].outcome == "annulled":
+            raise BadParameter(f"trials[{index}] was annulled already: {self.trials[index].note}")
         if not reason.strip():
             raise BadParameter("a trial is annulled for a reason; it is in the report")
         self._write({"annul": index, "reason": reason})
         self._annulled(index, reason)
+
+    def reveal(self) -> None:
+        """Somebody is told which model is which: what comes from now on is not blind. Raises OSError."""
+        if self.plan.blind and self.revealed is None:
+            self._write({"revealed": len(self.trials)})
+            self.revealed = len(self.trials)
 
     def close(self) -> None:
         """Let another process have it."""
@@ -77,7 +88,13 @@ class TrialLog:
         self.close()
 
     def _annulled(self, index: int, reason: str) -> None:
-        self.trials[index] = replace(self.trials[index], outcome="annulled", note=reason)
+        trial = self.trials[index]
+        if trial.outcome == "annulled":
+            return  # the first reason stands
+        if self.revealed is not None:
+            reason = f"{reason} (annulled when the models' names were known)"
+        note = "; ".join(filter(None, (reason, trial.note)))
+        self.trials[index] = replace(trial, outcome="annulled", note=note, was=trial.outcome)
 
     def _write(self, values: dict[str, Any]) -> None:
         line = (json.dumps(values, allow_nan=False) + "\n").encode()
@@ -115,7 +132,9 @@ class TrialLog:
                 raise self._wrong(number, str(error)) from None
         if self.dropped:
             self._file.truncate(whole)
-        if begun is None:
+        if begun is None or (not self.trials and begun != plan):
+            # A mistyped name that no model answers to must not claim the folder for ever.
+            self._file.truncate(0)
             self._write({_FORMAT: _VERSION, "plan": plan.as_dict()})
             return
         self.plan = begun if plan.starts == begun.starts[: len(plan.starts)] else begun.extended(plan)
@@ -136,6 +155,8 @@ class TrialLog:
             return begun.extended(Plan.from_dict(values["plan"]))
         elif type(index := values.get("annul")) is int and 0 <= index < len(self.trials):
             self._annulled(index, str(values.get("reason")))
+        elif type(shown := values.get("revealed")) is int and shown == len(self.trials):
+            self.revealed = shown if self.revealed is None else self.revealed
         else:
             raise BadParameter(f"this is no trial: {brief(line)}")
         return begun
@@ -146,8 +167,24 @@ class TrialLog:
 
 def read_trials(path: Path) -> list[Trial]:
     """The trials of a log that another process may be writing; nothing is written. Raises ConfigurationError."""
+    return _read_only(path)[0].trials
+
+
+def hidden_models(path: Path) -> dict[str, str]:
+    """Model → label, as long as the evaluation of this log is blind and nobody was told which model is which; else {}.
+
+    Raises ConfigurationError.
+    """
+    log, plan = _read_only(path)
+    # Versions before this one did not write down that they had told it, in the end.
+    if plan is None or not plan.blind or log.revealed is not None or not plan.left(log.trials, again=True):
+        return {}
+    return {model: label for label, model in plan.labels.items()}
+
+
+def _read_only(path: Path) -> tuple[TrialLog, Plan | None]:
     log = TrialLog.__new__(TrialLog)
-    log.path, log.trials, log.dropped = path, list[Trial](), False
+    log.path, log.trials, log.dropped, log.revealed = path, list[Trial](), False, None
     begun: Plan | None = None
     try:
         with path.open("rb") as file:
@@ -160,7 +197,7 @@ def read_trials(path: Path) -> list[Trial]:
                     raise log._wrong(number, str(error)) from None  # pyright: ignore[reportPrivateUsage]
     except OSError as error:
         raise ConfigurationError(f"{path}: it cannot be read: {error.strerror}") from error
-    return log.trials
+    return log, begun
 
 
 def trials_of(recordings: Path) -> dict[str, Trial]:

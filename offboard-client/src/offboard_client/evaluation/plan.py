@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
@@ -122,6 +123,14 @@ class Plan:
                 "or begin one in another folder"
             )
         return replace(by, planned=self.planned)
+
+
+def masked(labels: Mapping[str, str]) -> Callable[[str], str]:
+    """Puts labels in the place of models in a text. ``labels``: model → label."""
+    if not labels:
+        return lambda text: text
+    names = re.compile("|".join(re.escape(name) for name in sorted(labels, key=len, reverse=True)))
+    return lambda text: names.sub(lambda found: labels[found[0]], text)
 
 
 def _letters(number: int) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from .betting import fixed_interval, mean_interval
 from .comparison import Comparison, compare_models
-from .plan import Plan
+from .plan import Plan, masked
 from .trials import Trial
 
 Interval = tuple[float, float]
@@ -59,6 +59,8 @@ class EvaluationReport:
     ``starts``: in their order. ``left``: trials of the plan that were not played. ``level``: of verdicts and intervals.
     ``labels``: label → model of an evaluation that was blind. ``facts``: what was evaluated, with what, as texts.
     ``recordings``: the folder with the trials' recordings, as seen from where the report lies; "" if there is none.
+    ``ended``: why it ended before its plan, in words. ``revealed``: how many trials of a blind evaluation there were
+    when which model is which was first told; None: it was not.
     """
 
     title: str
@@ -71,6 +73,8 @@ class EvaluationReport:
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     facts: Mapping[str, str] = field(default_factory=dict[str, str])
     recordings: str = ""
+    ended: str = ""
+    revealed: int | None = None
 
     @property
     def scored(self) -> bool:
@@ -94,18 +98,22 @@ def summarize(
     facts: Mapping[str, str] | None = None,
     reveal: bool = True,
     recordings: str = "",
+    ended: str = "",
+    revealed: int | None = None,
 ) -> EvaluationReport:
     """The report on these trials.
 
     ``plan``: None for trials that nobody planned, as recordings that were scored afterwards: they have numbers and
     intervals, and no verdicts. ``reveal``: False while a blind evaluation goes on: models stand under their labels.
-    ``recordings``: as of :class:`EvaluationReport`.
+    ``recordings``, ``ended``, ``revealed``: as of :class:`EvaluationReport`.
     """
     level = 0.05 if plan is None else plan.level
     labels = plan.labels if plan is not None and plan.blind else {}
     if not reveal and labels:
         shown = {model: label for label, model in labels.items()}
-        trials = [replace(trial, model=shown[trial.model], recording="") for trial in trials]
+        mask = masked(shown)  # what an error says may name its model
+        trials = [replace(t, model=shown[t.model], recording="", note=mask(t.note)) for t in trials]
+        ended = mask(ended)
         models, labels = sorted(labels, key=lambda label: (len(label), label)), {}
     else:
         models = list(plan.models) if plan is not None else list(dict.fromkeys(trial.model for trial in trials))
@@ -127,6 +135,8 @@ def summarize(
         labels=labels,
         facts=dict(facts or {}),
         recordings=recordings,
+        ended=ended,
+        revealed=revealed if labels else None,
     )
 
 

@@ -11,7 +11,7 @@ from ..errors import counted
 from .comparison import Comparison
 from .report import EvaluationReport
 from .report_plots import SIGNS, bar, dots, lead, shown, span, starts_table
-from .report_text import detail_tables, percent, said_of_it, success_columns, success_row
+from .report_text import blind_words, detail_tables, percent, said_of_it, success_columns, success_row
 
 
 def as_html(report: EvaluationReport) -> str:
@@ -29,8 +29,7 @@ def as_html(report: EvaluationReport) -> str:
 def _sections(report: EvaluationReport) -> Iterable[str]:
     yield f"<h1>{shown(report.title)}</h1>\n<p>{shown(said_of_it(report))}</p>\n"
     if report.labels:
-        pairs = ", ".join(f"{shown(label)} was {shown(model)}" for label, model in report.labels.items())
-        yield f"<p>It was blind: {pairs}.</p>\n"
+        yield f"<p>{shown(blind_words(report))}</p>\n"
     if report.comparisons:
         yield "<h2>Verdicts</h2>\n" + "".join(_verdict(each) for each in report.comparisons)
     yield "<h2>Success</h2>\n" + _success(report)
@@ -60,7 +59,8 @@ def _pairs(each: Comparison) -> str:
     scale = "".join(f"<span>{shown(said)}: {count}</span>" for _, count, said in parts)
     if not each.bound:
         return f'{drawn}<div class="scale">{scale}</div>'
-    ends = f"<span>lead of {shown(each.first)}; dashed: what decides</span><span>{counted(each.pairs, 'start')}</span>"
+    dashed = "; dashed: what decides" if any(each.bound) else ""
+    ends = f"<span>lead of {shown(each.first)}{dashed}</span><span>{counted(each.pairs, 'start')}</span>"
     return f'{drawn}<div class="scale">{scale}</div>{lead(each)}<div class="scale">{ends}</div>'
 
 
@@ -147,7 +147,7 @@ def _trials(report: EvaluationReport) -> str:
     heads = ("", "model", "start", "outcome", "score", "seconds", "steps", "tags", "note", "recording")
     rows = [
         (
-            str(number), trial.model, str(trial.start), trial.outcome,
+            str(number), trial.model, str(trial.start), trial.came,
             "" if trial.score is None else f"{trial.score:.2f}",
             "" if trial.seconds is None else f"{trial.seconds:.1f}",
             "" if trial.steps is None else str(trial.steps),

@@ -71,7 +71,8 @@ def lead(comparison: Comparison) -> str:
         points = " ".join(f"{100 * i / pairs:.2f},{50 - 48 * value / highest:.2f}" for i, value in values)
         return f'<polyline class="{kind}" points="{points}"/>'
 
-    bound = [(i, value) for i, value in enumerate(comparison.bound, 1) if value is not None]
+    # A level stretch for each pair: a single one, with which it was decided, is a line as well.
+    bound = [(x, value) for i, value in enumerate(comparison.bound, 1) if value is not None for x in (i - 1, i)]
     drawn = line("axis", [(0, 0.0), (pairs, 0.0)])
     drawn += line("bound", bound) + line("bound", [(i, -value) for i, value in bound])
     drawn += line("way", [(0, 0.0), *enumerate(comparison.lead, 1)])

@@ -28,6 +28,7 @@ _COLUMNS = (
     "at",
     "items",
     "items_total",
+    "was",
 )
 
 
@@ -64,6 +65,7 @@ def as_csv(report: EvaluationReport) -> str:
             trial.at,
             trial.items,
             trial.items_total,
+            trial.was,
             *times,
             *seconds,
         )
@@ -86,7 +88,7 @@ def as_markdown(report: EvaluationReport) -> str:
     for title, columns, rows in detail_tables(report):
         parts += [f"## {title}", _table(columns, rows)]
     odd = [
-        (str(i), trial.model, str(trial.start), trial.outcome, ", ".join(trial.tags), trial.note)
+        (str(i), trial.model, str(trial.start), trial.came, ", ".join(trial.tags), trial.note)
         for i, trial in enumerate(report.trials, 1)
         if trial.note or trial.outcome in ("annulled", "error", "unsafe")
     ]
@@ -98,7 +100,7 @@ def as_markdown(report: EvaluationReport) -> str:
 def _head(report: EvaluationReport) -> Iterable[str]:
     yield said_of_it(report)
     if report.labels:
-        yield "Blind: " + ", ".join(f"{_md(label)} was {_md(model)}" for label, model in report.labels.items()) + "."
+        yield _md(blind_words(report))
     if report.facts:
         yield _table(("", ""), [(name, text) for name, text in report.facts.items()])
 
@@ -111,7 +113,17 @@ def said_of_it(report: EvaluationReport) -> str:
         said += f", {kinds['annulled']} of them annulled"
     if kinds["error"]:
         said += f", {kinds['error']} ended by an error and not counted"
-    return said + (f"; {report.left} of the plan not played." if report.left else ".")
+    if not report.left:
+        return f"{said}."
+    return f"{said}; {report.left} of the plan not played" + (f": {report.ended}." if report.ended else ".")
+
+
+def blind_words(report: EvaluationReport) -> str:
+    """Which label was which model, and from which trial on that was known."""
+    said = "It was blind: " + ", ".join(f"{label} was {model}" for label, model in report.labels.items()) + "."
+    if report.revealed is not None and report.revealed < len(report.trials):
+        said += f" From trial {report.revealed + 1} on it was not, for that was known by then."
+    return said
 
 
 def success_columns(report: EvaluationReport) -> Sequence[str]:
@@ -137,6 +149,12 @@ def detail_tables(report: EvaluationReport) -> Iterable[tuple[str, Sequence[str]
     models = report.models
     kinds = list(dict.fromkeys(kind for model in models for kind in model.outcomes))
     yield "Outcomes", ("model", *kinds), [(m.model, *(str(m.outcomes.get(k, 0)) for k in kinds)) for m in models]
+    if before := list(dict.fromkeys(trial.was for trial in report.trials if trial.was)):
+        rows = [
+            (m.model, *(str(sum(t.model == m.model and t.was == was for t in report.trials)) for was in before))
+            for m in models
+        ]
+        yield "Annulled afterwards, by what they were", ("model", *before), rows
     if tags := list(dict.fromkeys(tag for model in models for tag in model.tags)):
         rows = [(tag, *(f"{m.tags.get(tag, 0)} of {m.trials}" for m in models)) for tag in tags]
         yield "Failure modes", ("", *(m.model for m in models)), rows

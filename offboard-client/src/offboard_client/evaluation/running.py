@@ -13,8 +13,10 @@ from .plan import Turn
 from .station import Station
 from .trials import Trial
 
+#: Why an evaluation ends before its plan that shall only go on until then.
+DECIDED = "every two models are told apart"
 #: So many errors of one model in a row are none that the next trial heals.
-_ERRORS = 3
+ERRORS = 3
 
 
 @dataclass
@@ -22,19 +24,23 @@ class Evaluation:
     """The trials that are left of a log's plan.
 
     ``until_decided``: end as soon as every two models are told apart, before the plan does. ``go_on``: after a trial
-    that ended by an error, too; the rest of a model's trials are left out after three in a row. ``on_trial``: told of
-    each trial, when it is in the log; one at a time.
+    that ended by an error, too; the rest of a model's trials are left out after three in a row, and it is one of
+    ``given_up``. ``on_trial``: told of each trial, when it is in the log; one at a time. ``seen``: the trials so far as
+    whoever reads the report sees them, which is what decides.
     """
 
     log: TrialLog
     until_decided: bool = False
     go_on: bool = False
     on_trial: Callable[[Turn, Trial], None] = lambda turn, trial: None
+    seen: Callable[[Sequence[Trial]], Sequence[Trial]] = lambda trials: trials
+    given_up: list[str] = field(default_factory=list[str])
     #: Why it has ended before its plan, where it has.
     ended: str | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopping: bool = False
     _errors: Counter[str] = field(default_factory=Counter[str])
+    _playing: int = 0
 
     def __post_init__(self) -> None:
         self._left = self.log.plan.left(self.log.trials, again=True)
@@ -42,15 +48,15 @@ class Evaluation:
 
     @property
     def left(self) -> int:
-        """How many turns are still to be played."""
-        return len(self._left)
+        """How many turns are still to be played, or are not over yet."""
+        return len(self._left) + self._playing
 
     def comparisons(self) -> list[Comparison]:
         """Of all models, from the planned starts, with the trials so far."""
         plan = self.log.plan
         return compare_models(
-            self.log.trials, plan.models, plan.planned, starts=plan.starts, measure=plan.measure, level=plan.level,
-            ahead=False,
+            self.seen(self.log.trials), plan.models, plan.planned, starts=plan.starts, measure=plan.measure,
+            level=plan.level, ahead=False,
         )  # fmt: skip
 
     def stop(self) -> None:
@@ -101,11 +107,15 @@ class Evaluation:
 
     def _take(self) -> Turn | None:
         with self._lock:
-            return None if self._done else self._left.pop(0)
+            if self._done:
+                return None
+            self._playing += 1
+            return self._left.pop(0)
 
     def _ended(self, turn: Turn, trial: Trial) -> None:
         with self._lock:
             self.log.append(trial)
+            self._playing -= 1
             if trial.outcome == "annulled":
                 # From the same start once more, before anything else: the scene is still as it was.
                 self._left.insert(0, turn)
@@ -120,12 +130,18 @@ class Evaluation:
         self._errors[trial.model] += 1
         if not self.go_on:
             self._end(f"{turn.label} failed: {trial.note}")
-        elif self._errors[trial.model] == _ERRORS:
+        elif self._errors[trial.model] == ERRORS:
+            self.given_up.append(trial.model)
             self._left = [turn for turn in self._left if turn.model != trial.model]
 
     def _judge(self) -> None:
-        if self.until_decided and self._left and (found := self.comparisons()) and all(each.better for each in found):
-            self._end("every two models are told apart")
+        if self.until_decided and self._left and told_apart(self.comparisons()):
+            self._end(DECIDED)
 
     def _end(self, why: str) -> None:
         self.ended, self._stopping = why, True
+
+
+def told_apart(comparisons: Sequence[Comparison]) -> bool:
+    """Whether there is a verdict on every two models."""
+    return bool(comparisons) and all(each.better for each in comparisons)

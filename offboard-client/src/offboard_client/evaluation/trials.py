@@ -32,7 +32,7 @@ class Trial:
     when it ended. ``seconds``, ``steps``: how long it took on the robot's clock, how many actions were played.
     ``stages_ms``: by stage, ``round_trip`` among them, its p50 and p99 in ms. ``rungs_s``: seconds on each rung of
     :data:`offboard_client.play.Rung`. ``recording``: the name of its recording. ``items``, ``items_total``: how many
-    things were done, and of how many.
+    things were done, and of how many. ``was``: what had come of an ``annulled`` one that was annulled afterwards.
 
     Raises BadParameter where these cannot be.
     """
@@ -51,10 +51,12 @@ class Trial:
     recording: str = ""
     items: int | None = None
     items_total: int | None = None
+    was: TrialOutcome | None = None
 
     def __post_init__(self) -> None:
-        if self.outcome not in OUTCOMES:
-            raise BadParameter(unknown("outcome", self.outcome, OUTCOMES))
+        for outcome in (self.outcome, self.was or self.outcome):
+            if outcome not in OUTCOMES:
+                raise BadParameter(unknown("outcome", outcome, OUTCOMES))
         if self.score is not None and not 0 <= self.score <= 1:  # NaN, too
             raise BadParameter(f"the score of a trial is from 0 to 1, not {self.score!r}")
         if self.outcome == "partial" and self.score is None:
@@ -68,6 +70,11 @@ class Trial:
     def counted(self) -> bool:
         """Whether it says something about the model."""
         return self.outcome in COUNTED
+
+    @property
+    def came(self) -> str:
+        """What came of it in words, with what it was before it was annulled."""
+        return f"{self.outcome}, was {self.was}" if self.was else self.outcome
 
     def value(self, measure: Measure) -> float:
         """The trial as a number from 0 to 1. What was unsafe is 0 whatever was done before."""
@@ -100,7 +107,7 @@ class Trial:
 
 def _check(values: Mapping[str, Any]) -> None:
     """Raises ValueError for what is of another kind than it should be."""
-    for name in ("model", "outcome", "note", "recording"):
+    for name in ("model", "outcome", "note", "recording", "was"):
         if not isinstance(values.get(name, ""), str):
             raise ValueError(f"{name} is no text")
     if type(values.get("start")) is not int:
