@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from feetech_bus import FeetechBus
+from feetech_bus import LOW, READ, TORQUE, WRITE, FeetechBus
 from offboard_client.errors import ConfigurationError, InvalidAction, RobotFailed
 from offboard_client.play import Guard, SafetyLimits
 from offboard_client.plugins import Chosen
@@ -369,6 +369,72 @@ def test_a_lost_answer_ends_no_episode(make: Callable[..., Robot], bus: FeetechB
             bus.lost = 2
             read()
             assert bus.lost == 0
+
+
+#: What LeRobot says to a servo while it connects; of the answers to these some get lost.
+CONNECTING = {
+    "a ping": b"\x01",
+    "the calibration": bytes([READ, LOW]),
+    "a gain": bytes([WRITE, 21]),
+    "the torque off": bytes([WRITE, TORQUE, 0]),
+    "the torque on": bytes([WRITE, TORQUE, 1]),
+}
+
+
+@pytest.mark.parametrize("lose", CONNECTING.values(), ids=CONNECTING)
+def test_an_answer_that_is_lost_while_connecting_is_asked_for_again(
+    make: Callable[..., Robot], bus: FeetechBus, lose: bytes
+) -> None:
+    bus.lose, bus.lost = lose, 2
+    with connected(make("so101_follower", port=bus.port)) as robot:
+        assert bus.lost == 0
+        robot.observe()
+        assert torque(bus) == [1] * 6
+    assert torque(bus) == [0] * 6
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "not closed"])
+def test_a_connecting_that_fails_leaves_no_torque_on(
+    make: Callable[..., Robot], bus: FeetechBus, closed: bool
+) -> None:
+    """Whoever does not close what could not be connected, too: LeRobot has switched it on by then."""
+    bus.lose, bus.lost = CONNECTING["a gain"], 1000
+    robot = make("so101_follower", port=bus.port)
+    says = r"the arm cannot be connected: .*P_Coefficient.*status packet!; look at the arm's cable, its port .* try again"
+    with pytest.raises(RobotFailed, match=says), connected(robot) if closed else contextlib.nullcontext():
+        robot.connect()
+    assert torque(bus) == [0] * 6
+    bus.lost = 0
+    robot.close()
+    with connected(robot):
+        robot.observe()
+
+
+def test_the_torque_stays_where_a_connecting_fails_if_it_is_to(make: Callable[..., Robot], bus: FeetechBus) -> None:
+    bus.lose, bus.lost = CONNECTING["a gain"], 1000
+    robot = make("so101_follower", port=bus.port, disable_torque_on_disconnect=False)
+    with pytest.raises(RobotFailed, match="P_Coefficient"), connected(robot):
+        pass
+    assert torque(bus) == [1] * 6
+
+
+def test_a_torque_that_cannot_be_switched_off_is_told(
+    make: Callable[..., Robot], bus: FeetechBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot: Any = make("so101_follower", port=bus.port)
+
+    def configure() -> None:
+        bus.silent = True  # unplugged
+        raise ConnectionError("Failed to write 'P_Coefficient'")
+
+    monkeypatch.setattr(robot._device, "configure", configure)
+    says = "torque may be on still, for .*Torque_Enable.*: switch its power off before .*; before that: .*P_Coeff"
+    with pytest.raises(RobotFailed, match=says), connected(robot):
+        pass
+
+
+def torque(bus: FeetechBus) -> list[int]:
+    return [servo[TORQUE] for servo in bus.memory.values()]
 
 
 def test_nothing_is_written_to_another_device(make: Callable[..., Robot], lerobot) -> None:

@@ -9,10 +9,10 @@ import threading
 import tty
 from collections.abc import Mapping
 
-_PING, _READ, _WRITE, _SYNC_READ, _SYNC_WRITE = 1, 2, 3, 0x82, 0x83
+_PING, READ, WRITE, _SYNC_READ, _SYNC_WRITE = 1, 2, 3, 0x82, 0x83
 #: Addresses of an STS3215, all of two bytes: the model's number, the range, where it is homed.
 _MODEL, LOW, HIGH, HOMING = 3, 9, 11, 31
-_TORQUE, GOAL, PRESENT = 40, 42, 56
+TORQUE, GOAL, PRESENT = 40, 42, 56
 
 
 class FeetechBus:
@@ -38,10 +38,13 @@ class FeetechBus:
         self.silent = False
         #: How many answers of the first servo get lost, and whether the last one has.
         self.lost, self.losing = 0, False
+        #: Which answers these are: of any instruction, or of those that begin with these bytes.
+        self.lose = b""
         #: How many packets were said to them.
         self.packets = 0
         #: Every goal in ticks, id → those that it was sent.
         self.goals: dict[int, list[int]] = {number: [] for number in ranges}
+        self._now = b""
         self._ended, self._end = os.pipe()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -78,6 +81,7 @@ class FeetechBus:
     def _told(self, number: int, instruction: int, parameters: bytes) -> None:
         self.losing = False
         self.packets += 1
+        self._now = bytes([instruction]) + parameters
         if instruction == _SYNC_WRITE:
             address, length = parameters[:2]
             for i in range(2, len(parameters), length + 1):
@@ -85,9 +89,9 @@ class FeetechBus:
         elif instruction == _SYNC_READ:
             for each in parameters[2:]:
                 self._answer(each, self._read(each, parameters[0], parameters[1]))
-        elif instruction == _READ:
+        elif instruction == READ:
             self._answer(number, self._read(number, parameters[0], parameters[1]))
-        elif instruction == _WRITE:
+        elif instruction == WRITE:
             self._write(number, parameters[0], parameters[1:])
             self._answer(number)
         elif instruction == _PING:
@@ -101,13 +105,13 @@ class FeetechBus:
         memory[address : address + len(data)] = data
         if address == GOAL:
             self.goals[number].append(self.get(number, GOAL))
-        if memory[_TORQUE]:
+        if memory[TORQUE]:
             self.put(number, PRESENT, self.get(number, GOAL))
 
     def _answer(self, number: int, data: bytes = b"") -> None:
         if number not in self.memory or self.silent:
             return
-        if self.lost and number == min(self.memory):
+        if self.lost and number == min(self.memory) and self._now.startswith(self.lose):
             self.lost -= 1
             self.losing = True
             return

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from numbers import Real
 from typing import Any, TypeVar, cast
 
 import numpy as np
-from offboard_client.errors import ConfigurationError, InvalidAction, RobotFailed, told
+from offboard_client.errors import ConfigurationError, InvalidAction, RobotFailed
 from offboard_client.robots import ControlGrid, Robot, Translation
 
 from .cameras import LiveCameras, are_live
 from .config import make_robot
+from .connection import TRIES, Connection, advised
 from .motors import Vector, read_units
 from .options import ArmOptions
-from .port import Port
 from .spec import MOTORS, TARGETS, arm_spec, camera_shapes
 
 T = TypeVar("T")
 #: How far what LeRobot says that it has sent may be from what it was given, in the motors' units: it rounds.
 _ROUNDED = 0.5
-#: How often the bus is asked before it counts as gone.
-_TRIES = 3
 #: How far apart two readings of an arm that nobody moves may be, and how far beyond its range one, as a share of that.
 _AGREE = 0.05
 #: What LeRobot's error says → what to do.
-_ON_CONNECTING = {
-    "motor check failed": "is this the arm's port (lerobot-find-port), and is its power on?",
-    "Camera": "say in --robot.cameras what the camera has (lerobot-find-cameras)",
-}
 _ON_READING = {"Camera": "look at the camera's cable", "": "look at the arm's cable and its power"}
 
 
@@ -66,8 +59,7 @@ class Arm(Robot):
         self._pressed: Vector | None = None
         # The last reading: what whoever checks commands was given.
         self._seen: Vector | None = None
-        self._connected = False
-        self._port = Port(getattr(bus, "port", None))
+        self._connection = Connection(device)
         # Whether its calibration is to be read before it is played: it was connected, or stopped.
         self._unread = True
         cameras: Mapping[str, Any] = getattr(device, "cameras", {})
@@ -85,17 +77,10 @@ class Arm(Robot):
     def connect(self) -> None:
         """Open the bus and the cameras; LeRobot switches the torque off and on meanwhile, and asks for no calibration.
 
-        Raises RobotFailed where another program has the port, before anything is sent, and ConfigurationError where
-        the motors hold another calibration than the file.
+        Raises RobotFailed where another program has the port, before anything is sent, and where it fails half-way,
+        with the torque off again; ConfigurationError where the motors hold another calibration than the file.
         """
-        self._port.take()
-        try:
-            self._device.connect(calibrate=False)
-            calibrated = self._device.is_calibrated
-        except Exception as error:
-            raise RobotFailed(f"the arm cannot be connected: {_advised(error, _ON_CONNECTING)}") from error
-        self._connected = True
-        self._port.shut()
+        calibrated = self._connection.open()
         if not calibrated:
             raise ConfigurationError(
                 f"the motors hold another calibration than {self._device.calibration_fpath}: it may be another arm's. "
@@ -145,18 +130,9 @@ class Arm(Robot):
     def close(self) -> None:
         """Disconnect, which switches the torque off unless ``disable_torque_on_disconnect`` is false.
 
-        Where connect has failed half-way nothing is sent: whatever is at the port may be no arm.
+        Raises RobotFailed where it may be on still.
         """
-        with closing(self._port):
-            try:
-                if self._connected and self._device.is_connected:
-                    self._device.disconnect()
-            finally:  # what is left open, by one that is gone, too
-                if self._bus.is_connected:
-                    self._bus.disconnect(disable_torque=False)
-                for camera in getattr(self._device, "cameras", {}).values():
-                    if camera.is_connected:
-                        camera.disconnect()
+        self._connection.close()
 
     # -- inside ----------------------------------------------------------------------------------------
     def _read(self, read: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -176,14 +152,14 @@ class Arm(Robot):
 
     def _asked(self, read: Callable[[], T]) -> T:
         """A bus loses an answer now and then; one that is gone loses them all."""
-        left = _TRIES
+        left = TRIES
         while True:
             left -= 1
             try:
                 return read()
             except (OSError, RuntimeError) as error:
                 if not (left and isinstance(error, ConnectionError)):
-                    raise RobotFailed(f"the arm cannot be observed: {_advised(error, _ON_READING)}") from error
+                    raise RobotFailed(f"the arm cannot be observed: {advised(error, _ON_READING)}") from error
 
     def _meaning(self, motors: Vector) -> dict[str, Vector]:
         joints, grip = self._units.protocol(motors)
@@ -270,9 +246,3 @@ def make_arm(options: ArmOptions, kind: str | None) -> Arm:
 
 def _is_number(value: Any) -> bool:
     return not isinstance(value, bool) and isinstance(value, Real)
-
-
-def _advised(error: Exception, advice: Mapping[str, str]) -> str:
-    said = " ".join(told(error).split())
-    found = next((what for text, what in advice.items() if text in said), None)
-    return said if found is None else f"{said.rstrip('.')}; {found}"
