@@ -68,6 +68,33 @@ def test_what_fits_is_found_to_fit_and_nothing_is_in_doubt() -> None:
     assert compare(ROBOT, META, "go") == Fit((), ())
 
 
+MOTORS = Channel(shape=(6,), unit="-100 to 100 of each motor's range; the gripper 0 to 100", order=tuple("abcdef"))
+ADVICE: dict[str, tuple[RobotSpec, dict[str, Any], str]] = {
+    "what is measured in another shape": (
+        measuring(block=Channel(shape=(2,))),
+        asking("block", shape=[3]),
+        "measure it in this shape, or serve with a codec that reads what the robot measures",
+    ),
+    "what is played in another shape": (
+        playing(push=Channel(shape=(2,), low=(0, 0), high=(1, 1))),
+        answering("push", shape=[3]),
+        "serve with a codec that makes what the robot plays (`offboard codecs` lists them)",
+    ),
+    "motors in another unit": (
+        measuring(motors=MOTORS),
+        asking("motors", shape=[6], unit="degrees; the gripper 0 to 100"),
+        "have the arm count as the policy does (LeRobot's: --robot.use_degrees true or false); --codec.units of the "
+        "server says what the policy was trained in, and converts nothing",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "meta", "advice"), ADVICE.values(), ids=ADVICE)
+def test_what_to_do_is_about_the_end_that_it_is_about(spec: RobotSpec, meta: dict[str, Any], advice: str) -> None:
+    (mismatch,) = compare(spec, meta, "go").mismatches
+    assert mismatch.advice == advice
+
+
 WITHOUT_WRIST = replace(ROBOT, measures={name: c for name, c in ROBOT.measures.items() if name != "image.wrist"})
 MISMATCHES: dict[str, tuple[RobotSpec, dict[str, Any], str, str]] = {
     "a measurement that is lacking": (

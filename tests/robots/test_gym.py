@@ -35,6 +35,22 @@ renders = true
 [action]
 "target_joints" = { kind = "absolute", unit = "rad", order = ["shoulder", "elbow"] }
 """
+#: Of an environment that observes one row of five numbers.
+ROW = """
+module = "little_environments"
+simulated = true
+fps = 10
+
+[make]
+fault = "row"
+
+[observation]
+"agent" = { slice = [0, 2] }
+"block" = { slice = [2, 5] }
+
+[action]
+"angles" = { kind = "absolute" }
+"""
 #: The same under a name of its own.
 OWN = FILE.replace("target_joints", "angles")
 
@@ -238,6 +254,37 @@ def test_success_is_what_the_file_says(
 
 WRONG: dict[str, tuple[str, str]] = {
     "it renders nothing": (FILE.replace("renders = true", "renders = false"), "renders nothing"),
+    "it has no way to render": (
+        FILE.replace("[make]", '[make]\nfault = "no render"'),
+        "renders nothing, and .* names what it renders; it can render rgb_array: take an image of its observation, or",
+    ),
+    "a window is no picture": (
+        FILE.replace("[make]", '[make]\nrender_mode = "human"'),
+        r'\[make\] says render_mode = "human".*: leave render_mode out, which makes it with "rgb_array"',
+    ),
+    "it renders nothing in that mode": (
+        FILE.replace("renders = true", 'renders = false\nrender_mode = "ansi"'),
+        r'nothing with \[make\] render_mode = "ansi", .*: leave render_mode out of \[make\], or take an image',
+    ),
+    "numbers without a name": (
+        ROW.replace('"block" = { slice = [2, 5] }', ""),
+        r'\[2:5\] of the observation, numbers, has no name in \[observation\]; name it, or say ignore = \["\[2:5\]"\]',
+    ),
+    "a number without a name": (ROW.replace("[2, 5]", "[3, 5]"), r'say ignore = \["\[2:3\]"\]'),
+    "numbers of a key without a name": (
+        FILE.replace('"arm.q", unit = "rad", order = ["shoulder", "elbow"]', '"arm.q", slice = [0, 1]'),
+        r'say ignore = \["arm\.q\[1:2\]"\]',
+    ),
+    "a number with two names": (ROW.replace("[2, 5]", "[1, 5]"), "number 1 of the observation has more than one name"),
+    "a number with a name that is ignored": (
+        'ignore = ["[1:2]"]' + ROW,
+        "number 1 of the observation has more than one name",
+    ),
+    "ignored numbers that there are not": (
+        'ignore = ["[2:6]"]' + ROW.replace('"block" = { slice = [2, 5] }', ""),
+        r"ignore names \[2:6\] of an array of the shape \(5,\)",
+    ),
+    "ignored numbers of no key": ('ignore = ["arm.p[0:1]"]' + FILE, r"ignore: .*arm\.p.*arm\.q"),
     "an observation without a name": (FILE.replace('"image.wrist" = { key = "pixels" }', ""), "observes pixels, which"),
     "an action without a name": (
         FILE.split("[action]")[0] + '[action]\n"elbow" = { kind = "absolute", slice = [0, 1] }',
@@ -315,6 +362,23 @@ def test_what_is_wrong_is_one_error_before_anything_is_played(
     assert error.value.text.startswith(str(options.spaces))
     for env in little_environments.made[before:]:
         assert env.played == ["closed"]
+
+
+def test_numbers_that_are_not_read_are_said_to_be(spaces: Callable[[str], GymOptions]) -> None:
+    """And all of an array may have a name beside those of its parts."""
+    text = 'ignore = ["[2:4]"]' + ROW.replace("[2, 5]", "[4, 5]")
+    with connected(make_gym(spaces(text), ID)) as robot:
+        assert {name: value.tolist() for name, value in robot.observe().items()} == {"agent": [0, 0.5], "block": [2]}
+    whole = ROW.replace('"block" = { slice = [2, 5] }', '"state" = {}')
+    with connected(make_gym(spaces(whole), ID)) as robot:
+        assert robot.observe()["state"].tolist() == [0, 0.5, 1, 1.5, 2]
+
+
+def test_no_window_is_opened_for_what_is_refused(spaces: Callable[[str], GymOptions]) -> None:
+    before = len(little_environments.made)
+    with pytest.raises(ConfigurationError, match="human"):
+        make_gym(spaces(FILE.replace("[make]", '[make]\nrender_mode = "human"')), ID)
+    assert len(little_environments.made) == before
 
 
 def test_without_a_file_it_says_what_the_spaces_are() -> None:

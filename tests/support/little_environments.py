@@ -32,6 +32,8 @@ class Reach(gymnasium.Env[Any, Any]):
             }
         )
         self.action_space = spaces.Box(-2, 2, (2,), np.float32)
+        if fault == "row":
+            self.observation_space = spaces.Box(-3, 3, (5,), np.float32)
         if fault == "discrete":
             self.action_space = spaces.Discrete(4)
         elif fault == "unbounded":
@@ -63,6 +65,8 @@ class Reach(gymnasium.Env[Any, Any]):
         return self._seen(), -far, far < REACHED, False, {"is_success": far < REACHED}
 
     def render(self) -> Any:
+        if self.fault == "no render":
+            return super().render()
         return np.full((4, 5, 3), 200, np.uint8) if self.renders else None
 
     def close(self) -> None:
@@ -70,6 +74,8 @@ class Reach(gymnasium.Env[Any, Any]):
 
     def _seen(self) -> Any:
         q = self.q if self.fault != "nan" else np.array([np.nan, 0])
+        if self.fault == "row":
+            return np.arange(5, dtype=np.float32) / 2
         q = np.zeros(3) if self.fault == "shape" else q
         return {"arm": {"q": q.astype(np.float64)}, "pixels": np.full((8, 6, 3), 9, np.uint8)}
 

@@ -19,6 +19,13 @@ _OF_JOINTS = frozenset(("q", "dq", "target_joints", "joint_delta", "joint_veloci
 _OF_MOTORS = frozenset(("motors", "target_motors"))
 _CODEC = "serve with a codec that makes what the robot plays (`offboard codecs` lists them)"
 _MEASURE = "measure it, or serve with a codec that reads what the robot measures"
+_RESHAPE = "measure it in this shape, or serve with a codec that reads what the robot measures"
+_CONVERT = "convert it in the robot, once"
+#: Which of its units a motor's numbers are in is an option of the arm, and a fact of the checkpoint.
+_COUNT = (
+    "have the arm count as the policy does (LeRobot's: --robot.use_degrees true or false); --codec.units of the server "
+    "says what the policy was trained in, and converts nothing"
+)
 
 _REORDER = "the order is another: give them as the policy does"
 _RENAME = "the joints have other names: if they are the same ones, name them in the robot as the policy does"
@@ -110,7 +117,7 @@ def _observed(spec: RobotSpec, meta: Mapping[str, Any], instruction: str | None)
     for name, field in wanted.items():
         if name in measured:
             unit = "RGB" if name.startswith("image.") else measured_unit(name)
-            yield from _held(name, measured[name], field, unit, meta)
+            yield from _held(name, measured[name], field, unit, meta, played=False)
         elif field.get("required", True):
             yield _missing(name, field, spec)
 
@@ -138,7 +145,7 @@ def _answered(spec: RobotSpec, meta: Mapping[str, Any]) -> Iterator[Mismatch | D
         kind, unit = ACTIONS.get(name.partition(".")[0], (None, None))
         if kind is not None and field.get("kind") not in (None, kind):
             yield Mismatch(name, f"plays {kind}", f"means {field['kind']}", _CODEC)
-        yield from _held(name, spec.plays[name], field, unit, meta)
+        yield from _held(name, spec.plays[name], field, unit, meta, played=True)
     yield from _paced(spec, meta)
 
 
@@ -160,16 +167,16 @@ def _paced(spec: RobotSpec, meta: Mapping[str, Any]) -> Iterator[Mismatch]:
 
 
 def _held(
-    name: str, channel: Channel, field: Mapping[str, Any], unit: str | None, meta: Mapping[str, Any]
+    name: str, channel: Channel, field: Mapping[str, Any], unit: str | None, meta: Mapping[str, Any], played: bool
 ) -> Iterator[Mismatch | Doubt]:
     """One name that both have. ``unit``: what the protocol says of it."""
-    yield from _shaped(name, channel, field)
+    yield from _shaped(name, channel, field, _CODEC if played else _RESHAPE)
     yield from _ordered(name, channel, meta)
     robot = read_meaning(name, unit, channel.unit, channel.frame, {})
     policy = read_meaning(name, unit, field.get("unit"), None, meta.get("conventions") or {})
     differ, unclear = differences(robot, policy)
     for what, ours, theirs in differ:
-        yield Mismatch(name, f"{what} {ours}", f"{what} {theirs}", "convert it in the robot, once")
+        yield Mismatch(name, f"{what} {ours}", f"{what} {theirs}", _COUNT if name in _OF_MOTORS else _CONVERT)
     yield from _as_named(name, unit, robot, policy)
     for what, ours, theirs in unclear:
         yield Doubt(name, f"{what}: the robot says {ours or 'nothing'}, the policy {theirs or 'nothing'}")
@@ -188,7 +195,7 @@ def _as_named(name: str, unit: str | None, robot: Meaning, policy: Meaning) -> I
             )  # fmt: skip
 
 
-def _shaped(name: str, channel: Channel, field: Mapping[str, Any]) -> Iterator[Mismatch | Doubt]:
+def _shaped(name: str, channel: Channel, field: Mapping[str, Any], advice: str) -> Iterator[Mismatch | Doubt]:
     shape: Sequence[int] | None = field.get("shape")
     if shape is not None:
         axes = tuple(shape)
@@ -197,18 +204,18 @@ def _shaped(name: str, channel: Channel, field: Mapping[str, Any]) -> Iterator[M
         )
         known = tuple(t if o == -1 else o for o, t in zip(channel.shape, axes, strict=True)) if free else channel.shape
         if not fits_shape(known, axes):
-            yield Mismatch(name, _axes(channel.shape), _axes(axes), _reshape(name))
+            yield Mismatch(name, _axes(channel.shape), _axes(axes), _reshape(name, advice))
         elif free:
             yield Doubt(name, f"shape: the robot leaves {_axes(channel.shape)} open, the policy says {_axes(axes)}")
     dtype = field.get("dtype")
     if not fits_dtype(channel.dtype, dtype):
-        yield Mismatch(name, channel.dtype, str(dtype), "convert it in the robot, once")
+        yield Mismatch(name, channel.dtype, str(dtype), _CONVERT)
 
 
-def _reshape(name: str) -> str:
+def _reshape(name: str, advice: str) -> str:
     if name.startswith("image."):
         return "have the camera deliver this size"
-    return "this policy was made for another robot" if _of_joints(name) else _CODEC
+    return "this policy was made for another robot" if _of_joints(name) else advice
 
 
 def _ordered(name: str, channel: Channel, meta: Mapping[str, Any]) -> Iterator[Mismatch | Doubt]:

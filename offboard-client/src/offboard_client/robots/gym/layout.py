@@ -14,6 +14,7 @@ from ...errors import ConfigurationError, unknown
 from ...wire import ACTIONS
 from .. import RULES, Channel, Vector
 from ._gymnasium import gym
+from .ignored import check_read, split_ignored
 from .spaces_file import Measured, Played
 
 #: What the protocol's names of actions are, as the file says it.
@@ -107,7 +108,8 @@ def measured_parts(
     space: Any, parts: Mapping[str, Measured], ignore: tuple[str, ...], picture: tuple[int, ...] | None
 ) -> dict[str, Part]:
     """Name → what is observed under it. ``picture``: the shape of what ``render()`` returns."""
-    boxes = dict(leaves(space, "observation", frozenset(ignore)))
+    keys, numbers = split_ignored(ignore)
+    boxes = dict(leaves(space, "observation", keys))
     found: dict[str, Part] = {}
     for name, measured in parts.items():
         what = f"{name} of [observation]"
@@ -118,8 +120,8 @@ def measured_parts(
             found[name] = Part((), None, _channel(what, picture, "uint8", measured.unit or "RGB", None, ()), "render")
             continue
         path, box = _leaf(boxes, measured.key, what)
-        numbers = _slice(measured.slice, box.shape, what)
-        shape = tuple(box.shape) if numbers is None else (numbers.stop - numbers.start,)
+        cut = _slice(measured.slice, box.shape, what)
+        shape = tuple(box.shape) if cut is None else (cut.stop - cut.start,)
         dtype = np.dtype(box.dtype).name
         if name.startswith("image.") and not Channel(shape=shape, dtype=dtype).is_image:
             raise ConfigurationError(
@@ -127,15 +129,17 @@ def measured_parts(
                 "it gives one"
             )
         unit = measured.unit or ("RGB" if name.startswith("image.") else None)
-        found[name] = Part(path, numbers, _channel(what, shape, dtype, unit, measured.frame, measured.order))
+        found[name] = Part(path, cut, _channel(what, shape, dtype, unit, measured.frame, measured.order))
     if unread := boxes.keys() - {part.path for part in found.values() if part.kind != "render"}:
-        keys = sorted(".".join(path) for path in unread)
-        if keys == [""]:
-            return found  # a single array of which pictures are rendered, or nothing is read
-        raise ConfigurationError(
-            f"the environment observes {', '.join(keys)}, which [observation] does not name; name it, or "
-            f"say ignore = {json.dumps(keys)}"
-        )
+        lacking = sorted(".".join(path) for path in unread)
+        # A single array may be rendered only.
+        if lacking != [""]:
+            raise ConfigurationError(
+                f"the environment observes {', '.join(lacking)}, which [observation] does not name; name it, or "
+                f"say ignore = {json.dumps(lacking)}"
+            )
+    read = {path: box.shape for path, box in boxes.items() if path not in unread}
+    check_read(read, [(part.path, part.slice) for part in found.values() if part.kind != "render"], numbers)
     return found
 
 

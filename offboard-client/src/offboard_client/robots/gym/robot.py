@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 import threading
 import warnings
@@ -37,6 +38,11 @@ class GymRobot(Robot):
         self._stopped = threading.Event()
         self._closed = False
         rendered = any(part.render for part in spaces.observation.values())
+        if rendered and spaces.make.get("render_mode") == "human":  # which would open a window
+            raise ConfigurationError(
+                '[make] says render_mode = "human", which is for eyes and gives no picture, and [observation] names '
+                'what is rendered: leave render_mode out, which makes it with "rgb_array"'
+            )
         self._env = _made(env_id, spaces, rendered)
         try:
             self._action = ActionLayout(self._env.action_space, spaces.action)
@@ -154,12 +160,19 @@ class GymRobot(Robot):
         self.done = truth(self.info[key], f"success, {key} of the environment's info,")
 
     def _first_picture(self, env_id: str) -> tuple[int, ...]:
-        picture = self._env.render()
+        try:
+            picture = self._env.render()
+        except NotImplementedError:  # as gymnasium.Env has it, where nobody has written one
+            picture = None
         if picture is None:
+            modes = ", ".join(map(str, self._env.metadata.get("render_modes") or ["in no way"]))
+            made = self.spaces.make.get("render_mode")
             raise ConfigurationError(
-                f"{env_id} renders nothing, and [observation] names what it renders; it can render "
-                f"{', '.join(map(str, self._env.metadata.get('render_modes') or ['in no way']))}: take an image of "
-                "its observation, or an environment that renders rgb_array"
+                f"{env_id} renders nothing"
+                + ("" if made is None else f" with [make] render_mode = {json.dumps(made)}")
+                + f", and [observation] names what it renders; it can render {modes}: "
+                + ("" if made is None else "leave render_mode out of [make], or ")
+                + "take an image of its observation, or an environment that renders rgb_array"
             )
         shape, dtype = np.shape(picture), getattr(picture, "dtype", type(picture).__name__)
         if not (isinstance(picture, np.ndarray) and Channel(shape=shape, dtype=str(dtype)).is_image):
