@@ -124,11 +124,19 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a type that there is not": ({"kind": "stand_up"}, "robot .*'stand_up'.*stand_in"),
     "half of its name": ({"kind": "so101"}, r"did you mean so101_follower\?"),
     "a flag that it needs": ({"kind": "so101_follower"}, r"^lerobot:so101_follower needs --robot\.port$"),
-    "a flag that it does not take": ({"prot": "x"}, "does not take these --robot.NAME: .*prot"),
+    "a flag that it does not take": (
+        {"use_degree": "x"},
+        r"does not take these --robot.NAME: there is no field 'use_degree'; did you mean use_degrees\? there are: ",
+    ),
+    "a flag of another one": ({"kind": "lekiwi", "port": "x", "remote_ip": "y"}, "'remote_ip'; .*there are: .*cameras"),
     "a value of another type": ({"use_degrees": "maybe"}, "use_degrees"),
     "the type twice": ({"type": "stand_in"}, "follows after the colon"),
     "a calibration that is no JSON": ({"id": "torn"}, r"its calibration, of --robot\.id torn, is no JSON"),
-    "one that was not calibrated": ({"id": "yours"}, r"no calibration at .*yours\.json.*lerobot-calibrate"),
+    "no id": ({"id": None}, r"no --robot\.id says which .* has those of --robot\.id mine, torn\. Give one of them, or"),
+    "one that was not calibrated": (
+        {"id": "yours"},
+        r"no calibration at .*yours\.json.*id mine, torn\. .*lerobot-calibrate",
+    ),
     "another unit": ({"fault": "mode"}, "called gripper"),
     "no bus": ({"fault": "no bus"}, "no bus of its own"),
     "wheels": ({"fault": "wheels"}, "has x.vel, and only"),
@@ -142,6 +150,42 @@ def test_what_cannot_be_had_is_told_before_anything_is_opened(
 ) -> None:
     with pytest.raises(ConfigurationError, match=says):
         make(**flags)
+
+
+OPENCV = {"type": "opencv", "index_or_path": 0, "width": 64, "height": 48, "fps": 30}
+CAMERAS: dict[str, tuple[Any, str]] = {
+    "one that says no size": ({"type": "opencv", "index_or_path": 0}, "'width' is required .*width: 640, .*fps: 30"),
+    "a type that there is not": ({**OPENCV, "type": "opncv"}, r"^.* cameras\.front: .*did you mean opencv\?.*opencv, "),
+    "a field that there is not": (
+        {**OPENCV, "hight": 48},
+        r"cameras\.front: .*'hight'; did you mean height\? there are: ",
+    ),
+    "no type": ({"index_or_path": 0}, "'type' key .*; --robot.cameras is {NAME: {type: opencv,"),
+    "no map": (3, "Expected a dict"),
+}
+
+
+@pytest.mark.parametrize(("front", "says"), CAMERAS.values(), ids=CAMERAS)
+def test_a_camera_that_cannot_be_had_is_told(make: Callable[..., Robot], front: Any, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        make("so101_follower", port="/dev/no-such", cameras={"front": front})
+
+
+def test_a_third_partys_camera_is_one_of_lerobots_own_arms(make: Callable[..., Robot], bus: FeetechBus) -> None:
+    """LeRobot's own type is known without any plugin."""
+    robot = make(
+        "so101_follower", port=bus.port, cameras={"front": {"type": "stand_in", "width": 64, "height": 48, "fps": 30}}
+    )
+    with connected(robot):
+        assert (robot.observe()["image.front"] == 7).all()
+
+
+def test_without_a_type_those_that_there_are_are_told(lerobot) -> None:
+    chosen = choose_robot("lerobot")
+    with pytest.raises(
+        ConfigurationError, match="say which .*: lerobot:TYPE.*; there are: .*koch_follower.*so101_follower"
+    ):
+        make_robot(chosen, chosen.options()())
 
 
 def test_a_calibration_of_other_motors_is_told(make: Callable[..., Robot], tmp_path: Path) -> None:
@@ -394,13 +438,13 @@ def test_an_answer_that_is_lost_while_connecting_is_asked_for_again(
 
 
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "not closed"])
-def test_a_connecting_that_fails_leaves_no_torque_on(
-    make: Callable[..., Robot], bus: FeetechBus, closed: bool
-) -> None:
+def test_a_connecting_that_fails_leaves_no_torque_on(make: Callable[..., Robot], bus: FeetechBus, closed: bool) -> None:
     """Whoever does not close what could not be connected, too: LeRobot has switched it on by then."""
     bus.lose, bus.lost = CONNECTING["a gain"], 1000
     robot = make("so101_follower", port=bus.port)
-    says = r"the arm cannot be connected: .*P_Coefficient.*status packet!; look at the arm's cable, its port .* try again"
+    says = (
+        r"the arm cannot be connected: .*P_Coefficient.*status packet!; look at the arm's cable, its port .* try again"
+    )
     with pytest.raises(RobotFailed, match=says), connected(robot) if closed else contextlib.nullcontext():
         robot.connect()
     assert torque(bus) == [0] * 6

@@ -98,6 +98,47 @@ class StandIn(Robot):
 """
 
 
+#: A third party's camera, registered likewise.
+CAMERA = """
+from dataclasses import dataclass
+
+import numpy as np
+from lerobot.cameras import Camera, CameraConfig
+
+
+@CameraConfig.register_subclass("stand_in")
+@dataclass(kw_only=True)
+class StandInConfig(CameraConfig):
+    pass
+
+
+class StandIn(Camera):
+    is_connected = False
+
+    def __init__(self, config):
+        super().__init__(config)
+
+    @staticmethod
+    def find_cameras():
+        return []
+
+    def connect(self, warmup=True):
+        self.is_connected = True
+
+    def read(self, color_mode=None):
+        return np.full((self.height, self.width, 3), 7, np.uint8)
+
+    def async_read(self, timeout_ms=200):
+        return self.read()
+
+    def read_latest(self, max_age_ms=1000):
+        return self.read()
+
+    def disconnect(self):
+        self.is_connected = False
+"""
+
+
 def write_calibration(folder: Path, ranges: Mapping[str, tuple[int, int]] = RANGES, name: str = "mine") -> None:
     motors = {
         motor: {"id": i, "drive_mode": 0, "homing_offset": 0, "range_min": low, "range_max": high}
@@ -107,11 +148,11 @@ def write_calibration(folder: Path, ranges: Mapping[str, tuple[int, int]] = RANG
 
 
 def install(folder: Path, patch: pytest.MonkeyPatch) -> Path:
-    """As LeRobot finds it: a distribution whose name begins so. Its type stays registered as long as the process."""
-    folder.mkdir(exist_ok=True)
-    (folder / "lerobot_robot_stand_in.py").write_text(PLUGIN)
-    info = folder / "lerobot_robot_stand_in-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lerobot_robot_stand_in\nVersion: 1.0\n")
+    """As LeRobot finds them: distributions whose names begin so. A type stays registered as long as the process."""
+    for name, source in {"lerobot_robot_stand_in": PLUGIN, "lerobot_camera_stand_in": CAMERA}.items():
+        info = folder / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (folder / f"{name}.py").write_text(source)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     patch.syspath_prepend(str(folder))
     return folder

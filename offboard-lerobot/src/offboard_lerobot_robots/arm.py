@@ -12,7 +12,7 @@ from offboard_client.errors import ConfigurationError, InvalidAction, RobotFaile
 from offboard_client.robots import ControlGrid, Robot, Translation
 
 from .cameras import LiveCameras, are_live
-from .config import make_robot
+from .config import known_types, make_robot
 from .connection import TRIES, Connection, advised
 from .motors import Vector, read_units
 from .options import ArmOptions
@@ -47,7 +47,9 @@ class Arm(Robot):
                 "it (docs/how-to/own-robot.md)"
             )
         self._bus = bus
-        self._units = units = read_units(bus, device.calibration, device.calibration_fpath, options.gripper_open)
+        self._units = units = read_units(
+            bus, device.calibration, device.calibration_fpath, options.gripper_open, named=device.id is not None
+        )
         self._cameras = camera_shapes(device, units)
         self.spec = arm_spec(units, self._cameras, 1 / options.rate)
         meant = ("target_joints", "target_grip") if units.gripper else ("target_joints",)
@@ -239,8 +241,11 @@ class Arm(Robot):
 
 def make_arm(options: ArmOptions, kind: str | None) -> Arm:
     """What ``offboard run lerobot:TYPE`` drives. Raises ConfigurationError."""
-    if kind is None:
-        raise ConfigurationError("say which of LeRobot's robots: lerobot:TYPE, as in lerobot:so101_follower")
+    if not kind:
+        raise ConfigurationError(
+            "say which of LeRobot's robots: lerobot:TYPE, as in lerobot:so101_follower; there are: "
+            + ", ".join(known_types())
+        )
     return Arm(make_robot(kind, options.robot_options), options)
 
 

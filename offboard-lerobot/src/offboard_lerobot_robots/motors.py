@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -59,15 +60,19 @@ class MotorUnits:
         return np.concatenate([found, self.open_at + (100 - 2 * self.open_at) * grip])
 
 
-def read_units(bus: Any, calibration: Mapping[str, Any], file: Any, open_at: float) -> MotorUnits:
-    """The units of the motors of a LeRobot bus. ``calibration``: by their names, of ``file``.
+def read_units(bus: Any, calibration: Mapping[str, Any], file: Path, open_at: float, named: bool = True) -> MotorUnits:
+    """The units of the motors of a LeRobot bus. ``calibration``: by their names, of ``file``; ``named``: by an id.
 
     Raises ConfigurationError where the calibration is not that of the motors, or their units are none of an arm's.
     """
     if not calibration:
+        there = _said(sorted(each.stem for each in file.parent.glob("*.json"))[:20])
+        why = f"there is no calibration at {file}" if named else "no --robot.id says which calibration is this arm's"
         raise ConfigurationError(
-            f"there is no calibration at {file}, and without one nobody knows what the motors' numbers mean; make it "
-            "with lerobot-calibrate, with the same --robot.type and --robot.id"
+            f"{why}, and without one nobody knows what the motors' numbers mean; "
+            + (f"{file.parent} has those of --robot.id {there}. Give one of them, or make" if there else "make")
+            + " it with lerobot-calibrate, with the same --robot.type and "
+            + ("--robot.id" if named else "a --robot.id, and give that here")
         )
     if set(calibration) != set(bus.motors):
         raise ConfigurationError(

@@ -78,7 +78,9 @@ def choose(
         entry = load(point, kind)
     except (Exception, SystemExit) as error:
         raise ConfigurationError(
-            f"the {noun} {name!r} cannot be had: {provider(point)} is broken: {told(error)}"
+            f"the {noun} {name!r} cannot be had: {provider(point)} is broken: {told(error).rstrip('.')}. "
+            + ("Install what it imports here" if isinstance(error, ImportError) else "Mend it")
+            + ", or another version of it, or uninstall it"
         ) from error
     if colon and (entry.part is None or not part):
         wanted = f"{name}:{entry.part}" if entry.part else f"{name}, without anything after a colon"
