@@ -183,7 +183,7 @@ def test_a_third_partys_camera_is_one_of_lerobots_own_arms(make: Callable[..., R
 def test_without_a_type_those_that_there_are_are_told(lerobot) -> None:
     chosen = choose_robot("lerobot")
     with pytest.raises(
-        ConfigurationError, match="say which .*: lerobot:TYPE.*; there are: .*koch_follower.*so101_follower"
+        ConfigurationError, match=r"say which .*: lerobot:TYPE.*; there are: .*koch_follower.*so101_follower"
     ):
         make_robot(chosen, chosen.options()())
 
@@ -619,12 +619,10 @@ def test_an_so101_that_is_unplugged_in_mid_episode_ends_the_run_and_what_it_left
 ) -> None:
     write_calibration(tmp_path)
     (tmp_path / "so101.toml").write_text('joint_velocity = 1.0\nworkspace_low = "none"\nworkspace_high = "none"\n')
-    answers: list[Any] = []
 
     def stay(seen: dict[str, Any]) -> list[dict[str, Any]]:
-        answers.append(seen)
-        bus.silent = len(answers) > 2
-        return [{"target_motors": seen["motors"]}] * 2
+        bus.silent = bool(bus.goals[1])  # it is driven by then, however late a busy machine has it
+        return [{"target_motors": seen["motors"]}] * 10
 
     with InferenceServer({"stay": lambda: stay}, port=0, fps=10) as server:
         done = in_process(

@@ -27,8 +27,8 @@ except ModuleNotFoundError as error:
 
 
 _CAMERAS = (
-    "--robot.cameras is {NAME: {type: opencv, index_or_path: 0, width: 640, height: 480, fps: 30}}, with what the camera "
-    "has (lerobot-find-cameras)"
+    "--robot.cameras is {NAME: {type: opencv, index_or_path: 0, width: 640, height: 480, fps: 30}}, with what the "
+    "camera has (lerobot-find-cameras)"
 )
 
 
