@@ -11,12 +11,14 @@ is a table in its package; this writes the row of the release that is installed 
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import importlib
 import inspect
 import json
 import pkgutil
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ TABLE = Path(__file__).parent.parent / "offboard-lerobot/src/offboard_lerobot/re
 
 
 def known(whole: bool = True) -> dict[str, Any]:
-    """Types → fields → defaults, and steps → options, of the installed LeRobot.
+    """Types → fields → defaults, steps → options, and what an rtc_config says, of the installed LeRobot.
 
     Raises ImportError where a package is missing that some of it wants; not ``whole``: without what wants it.
     """
@@ -33,13 +35,16 @@ def known(whole: bool = True) -> dict[str, Any]:
     import lerobot.processor
     from lerobot.configs.policies import PreTrainedConfig
     from lerobot.configs.types import FeatureType, NormalizationMode
+    from lerobot.policies.rtc.configuration_rtc import RTCConfig
     from lerobot.processor.pipeline import ProcessorStepRegistry
 
+    found = set(registered().values())
     for package in (lerobot.policies, lerobot.processor):
-        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if ".configuration_" in module.name or ".processor_" in module.name or "lerobot.processor." in module.name:
-                with contextlib.nullcontext() if whole else contextlib.suppress(ImportError):
-                    importlib.import_module(module.name)
+        names = (module.name for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."))
+        found |= {name for name in names if ".configuration_" in name or "lerobot.processor." in name}
+    for name in sorted(found):
+        with contextlib.nullcontext() if whole else contextlib.suppress(ImportError):
+            importlib.import_module(name)
     types = {name: PreTrainedConfig.get_choice_class(name) for name in PreTrainedConfig.get_known_choices()}
     names = step_names()
     return {
@@ -47,7 +52,30 @@ def known(whole: bool = True) -> dict[str, Any]:
         "steps": {name: sorted(inspect.signature(ProcessorStepRegistry.get(name)).parameters) for name in names},
         "features": sorted(each.value for each in FeatureType),
         "normalizations": sorted(each.value for each in NormalizationMode),
+        "rtc_config": dict(sorted(_defaults(RTCConfig).items())),
     }
+
+
+def registered() -> dict[str, str]:
+    """Each step that the installed LeRobot registers, of robots and simulators too → the module that does.
+
+    Read in its source: what drives a robot is imported only where its makers' packages are.
+    """
+    [root] = importlib.import_module("lerobot").__path__
+    return {
+        name: ".".join(("lerobot", *path.relative_to(root).with_suffix("").parts)).removesuffix(".__init__")
+        for path in sorted(Path(root).rglob("*.py"))
+        if "ProcessorStepRegistry" in (text := path.read_text("utf-8"))
+        for name in _registered(ast.parse(text))
+    }
+
+
+def _registered(module: ast.Module) -> Iterator[str]:
+    for node in module.body:
+        for decorator in node.decorator_list if isinstance(node, ast.ClassDef) else ():
+            if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "ProcessorStepRegistry.register":
+                said = [*decorator.args, *(each.value for each in decorator.keywords)]
+                yield ast.literal_eval(said[0]) if said else node.name  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def step_names() -> list[str]:

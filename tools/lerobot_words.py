@@ -18,11 +18,11 @@ PAGE = Path(__file__).parent.parent / "docs" / "reference" / "lerobot.md"
 
 _HEAD = """# What a LeRobot checkpoint says of itself
 
-Each field of a checkpoint's `config.json` and each step of its processors is dealt with by one word, in every policy
-type of the releases of LeRobot that are served. Nothing is dropped: what has no word here and asks for something (a
-number, a flag, a text) is refused before the server listens, by its name and value. This page is made of the tables
-that the loader obeys (`tools/lerobot_words.py`); [how to serve a checkpoint](../how-to/serve-lerobot.md) is told
-elsewhere.
+Each field of a checkpoint's `config.json` and each step that LeRobot registers for its processors is dealt with by one
+word, in every policy type of the releases of LeRobot that are served. Nothing is dropped: what has no word here and
+asks for something (a number, a flag, a text) is refused before the server listens, by its name and value. This page is
+made of the tables that the loader obeys (`tools/lerobot_words.py`);
+[how to serve a checkpoint](../how-to/serve-lerobot.md) is told elsewhere.
 
 The release that wrote a checkpoint is told by the names that it alone has. What another release does not know is left
 out if it asks for nothing there, and refused if it does; a field that a checkpoint leaves to its release is filled in
@@ -39,6 +39,7 @@ _OF_OLD = {"groot": "refused, with its steps", **dict.fromkeys(("pi0", "pi05", "
 def page() -> str:
     """The whole page."""
     parts = [_HEAD, "## Policy types\n", _types(), "## Fields of config.json\n", *map(_word, words.WORDS)]
+    parts += ["### Within rtc_config\n", _within(), "### Of types that are refused\n", _unserved()]
     return "\n".join([*parts, "## Adapters\n", _adapters(), "## Steps of the processors\n", _steps()])
 
 
@@ -118,6 +119,24 @@ def _when(kind: str, having: dict[str, list[str]]) -> str:
     return "" if there == both else f" ({', '.join(there)})"
 
 
+def _within() -> str:
+    lines = [
+        "What has no word here is refused before the server listens.\n",
+        "| field | what becomes of it |",
+        "|---|---|",
+    ]
+    return "\n".join([*lines, *(f"| `{name}` | {what} |" for name, what in words.GUIDANCE.items()), ""])
+
+
+def _unserved() -> str:
+    """A field of a type that is refused has no other word."""
+    lines = ["They are refused whole, whatever their fields say.\n", "| type | fields |", "|---|---|"]
+    for kind in sorted(words.NO_POLICIES):
+        names = sorted({name for each in releases() for name in each.types.get(kind, ())})
+        lines.append(f"| `{kind}` | {', '.join(f'`{name}`' for name in names)} |")
+    return "\n".join([*lines, ""])
+
+
 def _adapters() -> str:
     lines = [
         "Where `use_peft` is true, `adapter_config.json` says which weights are changed, and "
@@ -155,7 +174,7 @@ def _steps() -> str:
     for name in sorted({*old.steps, *new.steps}):
         there = ["yes" if name in each.steps else "" for each in (old, new)]
         word = steps.word_of(name)
-        why = {**steps.LEFT_OUT, **steps.NOT_RUN}.get(name)
+        why = steps.NOT_RUN[name].why if name in steps.NOT_RUN else steps.LEFT_OUT.get(name)
         options = ", ".join(f"`{option}`" for option in sorted(steps.RUN.get(name, ())))
         lines.append(f"| `{name}` | {there[0]} | {there[1]} | {word} | {why or options} |")
     return "\n".join([*lines, ""])

@@ -97,7 +97,11 @@ def test_nothing_is_made_unasked(chosen, cache):
     assert raised.value.text.startswith(
         "old does not fit. It can be served in the environment pebbles-1.0, which is not"
     )
-    for said in ("(Old pebbles (5 GB).)", "--env pebbles-1.0, or --env auto", "`offboard envs make pebbles-1.0`"):
+    for said in (
+        "not made yet: Old pebbles (5 GB). Have it made with",
+        "--env pebbles-1.0, or --env auto",
+        "`offboard envs make pebbles-1.0`",
+    ):
         assert said in raised.value.text
     other = source(chosen, "new")
     with pytest.raises(LoadFailed, match="which is not made yet"):
@@ -192,7 +196,7 @@ class TestLeRobot:
         assert version("lerobot").startswith("0.4"), "the workspace's"
 
     def test_what_only_0_6_knows(self, of):
-        with pytest.raises(LoadFailed, match=r"environment lerobot-0\.6, which is not made yet \(.*5 GB"):
+        with pytest.raises(LoadFailed, match=r"environment lerobot-0\.6, which is not made yet: .*5 GB"):
             of(kind="eo1").default()
         of(kind="eo1", env="auto").default()
         of(kind="eo1", env="lerobot-0.6").default()

@@ -23,6 +23,7 @@ from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
 from offboard_core.types import NO_CONTEXT
 from offboard_lerobot import verdict
+from offboard_lerobot.adapters import FIELDS
 from offboard_lerobot.files import read
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 from offboard_lerobot.places import LocalPlace
@@ -325,6 +326,7 @@ NO_VALUE = {
     "bias": ["x", None, ["all"]],
     "use_rslora": ["false", 1],
     "use_dora": ["false", 0],
+    "lora_bias": ["false", 0],
     "fan_in_fan_out": ["false"],
     "init_lora_weights": [1, 0, float("nan"), ["eva"], "pissa"],
 }  # fmt: skip
@@ -397,6 +399,25 @@ def test_what_is_no_whole_adapter_is_refused_by_name(planted, why):
         LeRobotRegistry(str(planted)).checkpoints()
 
 
+#: Field that PEFT is told → what may stand there.
+SAID = {
+    "peft_type": "LORA", "r": 4, "lora_alpha": 16, "target_modules": ["linear1"], "exclude_modules": ["linear2"],
+    "fan_in_fan_out": False, "bias": "all", "use_rslora": True, "use_dora": True, "lora_bias": True,
+    "modules_to_save": ["action_head"], "layers_to_transform": [0], "layers_pattern": "layers",
+    "rank_pattern": {"linear1": 4}, "alpha_pattern": {"linear1": 2.5}, "init_lora_weights": "gaussian",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_field_is_dealt_with_as_its_word_says(planted, field):
+    word = FIELDS[field]
+    value = str(planted.with_name("base")) if word == "hub" else SAID[field] if word == "needed" else "whatever"
+    say(planted, **{field: value})
+    adapter = given(planted).adapter
+    assert adapter.options.get(field) == (value if word == "needed" else None)
+    assert (value in (adapter.base, adapter.revision)) == (word == "hub")
+
+
 def test_what_training_alone_says_is_left_out(planted):
     say(planted, peft_version="9", auto_mapping={"parent_library": "os"}, lora_dropout=0.5, megatron_core="os")
     say(planted, task_type=None, loftq_config={}, layer_replication=None, use_qalora=False)
@@ -417,7 +438,7 @@ def test_merged_weights_are_served_as_they_are(planted):
 def test_every_field_of_peft_is_known_or_asks_for_nothing():
     from dataclasses import fields
 
-    from offboard_lerobot.adapters import FIELDS, _refused
+    from offboard_lerobot.adapters import _refused
     from peft import LoraConfig
 
     said = json.loads(json.dumps(LoraConfig(target_modules=["a"]).to_dict(), default=list))

@@ -62,7 +62,8 @@ NEVER = {
     ),
     "a config of 2024": (
         of_2024,
-        "LeRobot from before 2025, which described a policy by its input_shapes: .* train it anew",
+        r"LeRobot from before 2025, which described a policy by its input_shapes: .*, "
+        r"then migrate it \(python -m lerobot\.\S+ --pretrained-path /\S+\), or train it",
     ),
 }
 

@@ -66,6 +66,6 @@ def test_an_environment_without_lerobot_is_told_before_anything_listens(tmp_path
     assert (done.returncode, done.stdout) == (1, "")
     said = f"the environment of {python} lacks lerobot, which models of the vendor lerobot import: "
     assert (
-        f"{said}{python} -m pip install 'lerobot>=0.4.4,<0.7'; or leave python away, and let env be lerobot-"
-        in done.stderr
+        f"{said}{python} -m pip install 'lerobot>=0.4.4,<0.7'; or give --env auto (models.toml: "
+        'env = "auto") in place of --python' in done.stderr
     )

@@ -194,6 +194,9 @@ def test_a_name_that_a_checkpoint_brings_is_not_imported(lerobot, site, tmp_path
     with pytest.raises(LoadFailed, match=r"lerobot_policy_tiny registers no policy type 'evil'\. Install") as raised:
         load(write_files(tmp_path / "m", kind="evil"))
     assert raised.value.permanent
+    for slip, meant in (("actt", "act"), ("tinyy", "tiny")):
+        with pytest.raises(LoadFailed, match=rf"no policy type '{slip}' \(did you mean {meant}\?\)\. Install"):
+            load(write_files(tmp_path / slip, kind=slip))
 
 
 def test_a_package_that_cannot_be_imported_is_named(lerobot, site, tmp_path):

@@ -121,11 +121,6 @@ REFUSED = {
         step(registry_name="mine"),
         r"the step 'mine' of policy_preprocessor\.json \(here are run: .*device",
     ),
-    "another policy": (
-        BEFORE,
-        step(registry_name="reward_classifier_processor", config={"pretrained_path": "org/judge"}),
-        "the step 'reward_classifier_processor' .*; it judges for training",
-    ),
     "an option": (BEFORE, step(config={"clip": 5.0}), "option 'clip' of the step 'normalizer_processor'"),
     "a step's mode": (
         BEFORE,
@@ -145,6 +140,25 @@ def test_what_cannot_be_honoured_is_named_with_both_versions_before_anything_is_
     here = version("lerobot")
     assert re.search(rf"was written by .*, this is LeRobot {re.escape(here)}, which does not", raised.value.text)
     assert f"Train it with LeRobot {here}, or" in raised.value.text
+
+
+NOT_RUN = {
+    "ee_bounds_and_safety": r"it belongs to a robot or simulator that LeRobot drives itself\. Take it out of the ",
+    "reward_classifier_processor": r"it judges for training what was done\. Take it out of the file: no action depends",
+    "robometer_encoder": r"it judges for training",
+    "groot_pack_inputs_v3": r"LeRobot 0\.4 copies code .*\. Train a GR00T N1\.7 with LeRobot 0\.6",
+}
+
+
+@pytest.mark.parametrize("name", NOT_RUN)
+def test_a_step_that_is_not_run_is_refused_with_the_reason(tmp_path, name):
+    """That LeRobot does not know it was said of each, and that another LeRobot's training would help."""
+    folder = write_files(tmp_path / "m")
+    change(folder / BEFORE, step(registry_name=name, config={"pretrained_path": "org/judge"}))
+    with pytest.raises(LoadFailed) as raised:
+        source(folder).default()
+    said = f"{folder} says the step '{name}' in {BEFORE}, which is not run here: "
+    assert re.match(re.escape(said) + NOT_RUN[name], raised.value.text)
 
 
 def test_actions_that_are_made_absolute_and_never_were_relative_are_refused(tmp_path):

@@ -164,6 +164,31 @@ def test_a_field_that_is_not_honoured_says_what_to_do(listed):
         )
 
 
+GUIDED = [(release, kind) for release in releases() for kind in release.served if "rtc_config" in release.types[kind]]
+
+
+@pytest.mark.parametrize(("release", "kind"), GUIDED, ids=lambda each: getattr(each, "name", each))
+def test_what_an_rtc_config_says_is_dealt_with_by_its_field(release, kind):
+    assert words.GUIDANCE.keys() == release.rtc_config.keys()
+    whole = {**release.rtc_config, "later": None}
+    assert given(plant(release, kind, rtc_config=whole), release).config["rtc_config"] == release.rtc_config
+    wrong = {
+        "debug": (1, "true or false is"),
+        "debug_maxlen": (0, "a number from 1 on is"),
+        "enabled": ("yes", "true or false is"),
+        "execution_horizon": (0, "a whole number from 1 to 16,384 is"),
+        "max_guidance_weight": (0.0, "a number above 0, of at most 1000, is"),
+        "prefix_attention_schedule": ("SLOW", "ZEROS, ONES, LINEAR or EXP is"),
+    }
+    for name in release.rtc_config:
+        value, expected = wrong[name]
+        text = f"{name} ({value!r}) in rtc_config in config.json, where {expected} expected"
+        with pytest.raises(LoadFailed, match=re.escape(text)):
+            given(plant(release, kind, rtc_config={name: value}), release)
+    with pytest.raises(LoadFailed, match=r"does not know the field 'later' of rtc_config in config\.json \(1\)"):
+        given(plant(release, kind, rtc_config={"later": 1}), release)
+
+
 def only_one_has():
     """Fields of a type that one release knows and another, which has the type, does not."""
     for release, other in ((OLD, NEW), (NEW, OLD)):
@@ -242,8 +267,14 @@ def test_a_step_is_dealt_with_as_its_word_says(name, tmp_path, monkeypatch):
             files = plant(release, "act", [(name, {"trust_remote_code": True, "invented": 1})])
             assert given(files, release).steps[PREPROCESSOR] == []
         else:
-            with pytest.raises(LoadFailed, match=rf"does not know the step '{name}' of {PREPROCESSOR} \(here are run"):
-                given(plant(release, "act", [(name, {})]), release)
+            files = plant(release, "act", [(name, {})])
+            if word == "refused":
+                refusal = steps.NOT_RUN[name]
+                text = f"the step '{name}' in {PREPROCESSOR}, which is not run here: {refusal.why}. {refusal.do}"
+            else:
+                text = f"does not know the step '{name}' of {PREPROCESSOR} (here are run"
+            with pytest.raises(LoadFailed, match=re.escape(text)):
+                given(files, release)
 
 
 @pytest.mark.parametrize("listed", [name for name, word in words.listed().items() if word == "hub"])
@@ -455,6 +486,7 @@ def test_the_releases_are_as_the_installed_lerobot_has_them(lerobot):
         assert here.types[kind].keys() == known
     for name in tool("lerobot_fields").step_names():
         assert set(here.steps[name]) == inspect.signature(ProcessorStepRegistry.get(name)).parameters.keys()
+    assert {*tool("lerobot_fields").registered()} == here.steps.keys(), "those of robots and simulators, too"
     assert {each.value for each in FeatureType} == set(here.features)
     assert {each.value for each in NormalizationMode} == set(here.normalizations)
 
@@ -472,6 +504,7 @@ def test_the_whole_table_is_as_the_installed_lerobot_has_it():
     known = json.loads(json.dumps(tool("lerobot_fields").known(whole=False)))
     table = json.loads(tool("lerobot_fields").TABLE.read_text("utf-8"))[installed().name]
     assert known["types"] == table["types"]
+    assert known["rtc_config"] == table["rtc_config"]
     assert known["steps"] == {name: table["steps"].get(name) for name in known["steps"]}
     assert steps.RUN.keys() & table["steps"].keys() <= known["steps"].keys(), "what is run is seen"
 
@@ -479,3 +512,29 @@ def test_the_whole_table_is_as_the_installed_lerobot_has_it():
 def test_the_page_is_made_of_the_words():
     made = tool("lerobot_words")
     assert made.PAGE.read_text("utf-8") == made.page(), "run tools/lerobot_words.py"
+
+
+def test_the_page_names_all_that_the_installed_lerobot_has(lerobot):
+    """Read off the page itself, whoever made it."""
+    from lerobot.configs.policies import PreTrainedConfig
+
+    known = tool("lerobot_fields").known(whole=False)["types"]
+    assert known.keys() == {*PreTrainedConfig.get_known_choices()}
+    parts = dict(
+        re.findall(r"^##+ ([^\n]+)\n(.*?)(?=^##|\Z)", tool("lerobot_words").PAGE.read_text("utf-8"), re.M | re.S)
+    )
+    rows = {
+        part: [re.split(r" *\| *", row)[1:-1] for row in re.findall(r"^\| `.*$", text, re.M)]
+        for part, text in parts.items()
+    }
+    there = {cells[0].strip("`"): cells[1:] for cells in rows["Policy types"]}
+    column = releases().index(installed())
+    assert {kind for kind, cells in there.items() if cells[column]} == {*known}
+    whole = {kind.strip("`"): re.findall(r"`(\w+)`", names) for kind, names in rows["Of types that are refused"]}
+    listed = [(cells[0].strip("`"), cells[1].split(", ")) for word in words.WORDS for cells in rows[word]]
+    for kind, fields_of in known.items():
+        mine = {name.rpartition(".")[2] for name, of in listed if {"all", kind, f"{kind} ({installed().name})"} & {*of}}
+        assert {*fields_of} <= {*whole.get(kind, mine)}, kind
+    steps_there = {cells[0].strip("`") for cells in rows["Steps of the processors"] if cells[1 + column]}
+    assert steps_there == {*tool("lerobot_fields").registered()}
+    assert {cells[0].strip("`") for cells in rows["Within rtc_config"]} == installed().rtc_config.keys()

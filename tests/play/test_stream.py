@@ -136,6 +136,19 @@ def test_an_answer_that_comes_when_its_chunk_is_over_is_not_played() -> None:
         assert "0.5 s after its observation, and what it says is for 0.4 s" in held.reason
 
 
+def test_what_an_answer_lacked_is_counted_from_its_observation_where_the_arm_stood_meanwhile() -> None:
+    """It was told that an answer was for -1.71 s."""
+    session = Session()
+    with playing(session) as stream:
+        stream.observe({"at": 0.0}, 0.0)
+        stream.stood(0.9, 1.0)
+        session.answers.put(rows(0))
+        assert stream.wait(PATIENCE)
+        held = stream.next_action(1.1)
+        assert isinstance(held, HoldStill)
+        assert "the answer came 1.1 s after its observation, and what it says is for 0.4 s" in held.reason
+
+
 def test_the_horizon_cuts_a_chunk() -> None:
     session = Session()
     with playing(session, horizon_sec=0.2) as stream:

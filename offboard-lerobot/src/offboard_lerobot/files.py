@@ -23,6 +23,8 @@ from .places import PRETRAINED, Place
 from .reading import INDEX, WEIGHTS, header, read_json, weights
 from .words import ANNOUNCED, STATE_IN_PROMPT
 
+#: The command that moves a checkpoint's normalization from its weights into its processors; its folder comes behind.
+MIGRATE = "python -m lerobot.processor.migrate_policy_normalization --pretrained-path"
 #: What offboard itself knows about a checkpoint; see ``docs/how-to/serve-lerobot.md``.
 RECORDED = "offboard.json"
 
@@ -140,8 +142,8 @@ def read(place: Place) -> Files:
     if "input_shapes" in config:
         raise Unfit(
             f"{CONFIG} is of a LeRobot from before 2025, which described a policy by its input_shapes",
-            "describe it as LeRobot 0.3 did (type, input_features, output_features, normalization_mapping) and migrate "
-            "it (see docs/how-to/serve-lerobot.md), or train it anew",
+            "describe it as LeRobot 0.3 did (type, input_features, output_features, normalization_mapping), then "
+            f"migrate it ({MIGRATE} {place.location}), or train it anew",
         )
     for key, kind in (("type", str), ("input_features", dict), ("output_features", dict)):
         if not isinstance(config.get(key), kind) or not config[key]:

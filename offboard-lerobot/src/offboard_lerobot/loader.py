@@ -16,7 +16,7 @@ from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, 
 from . import normalization, prompts, verdict
 from .adapters import base_of
 from .features import CONFIG, Incomplete
-from .files import Files, read
+from .files import MIGRATE, Files, read
 from .offline import offline
 from .places import LocalPlace, Place, RemotePlace, place_of
 from .plugins import PREFIX, is_third_party
@@ -171,8 +171,7 @@ def _whole(place: Place) -> Files:
     if not files.steps:
         raise LoadFailed(
             f"{files.location} was written by LeRobot before 0.4, with its statistics among the weights. Migrate "
-            f"{'a copy of ' if is_url(files.location) else ''}it: "
-            f"python -m lerobot.processor.migrate_policy_normalization --pretrained-path {files.location}"
+            f"{'a copy of ' if is_url(files.location) else ''}it: {MIGRATE} {files.location}"
         )
     for name, steps in files.steps.items():
         for step in steps:

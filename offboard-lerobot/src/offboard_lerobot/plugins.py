@@ -20,7 +20,7 @@ from dataclasses import fields, replace
 from importlib.metadata import distributions
 from typing import Any, cast
 
-from offboard_client.errors import LoadFailed, told
+from offboard_client.errors import LoadFailed, nearest, told
 from offboard_core.types import ReportProgress
 
 from .versions import Release, releases
@@ -53,10 +53,12 @@ def with_plugins(here: Release, kind: str, report: ReportProgress) -> Release:
     why = "".join(
         f"; {name} cannot be imported ({error}), the log has more" for name, error in _imported(report).items()
     )
-    if kind not in configs.get_known_choices():
+    known = configs.get_known_choices()
+    if kind not in known:
+        near = "".join(f" (did you mean {name}?)" for name in nearest(kind, sorted(known))[:1])
         raise LoadFailed(
             f"of what is installed where this was to be loaded, {', '.join(installed_plugins())} registers no policy "
-            f"type {kind!r:.80}{why}. {ADVICE}",
+            f"type {kind!r:.80}{near}{why}. {ADVICE}",
             permanent=True,
         )
     # Where the type's module is imported, with its steps: none of them need be imported by their package itself.

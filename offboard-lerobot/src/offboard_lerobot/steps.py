@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 _NORMALIZER = "features norm_map eps normalize_observation_keys"
 _STATE_AS_TEXT = "max_state_dim task_key"
@@ -71,19 +72,37 @@ LEFT_OUT: Mapping[str, str] = {
     "render_messages_processor": "it renders the language columns of a data set, and an observation has none",
 }
 
-_ROBOT = "it belongs to a robot or simulator that LeRobot drives itself"
-_EAGLE = (
-    "LeRobot 0.4 copies code of its GR00T N1.5 into a folder that it fills from the Hub, and runs what is there, with "
-    "flash-attn alone; no code is run that lies where a download may write"
+
+@dataclass(frozen=True)
+class Refusal:
+    """``why`` a step is refused, and what to ``do``."""
+
+    why: str
+    do: str
+
+
+_ROBOT = Refusal(
+    "it belongs to a robot or simulator that LeRobot drives itself",
+    "Take it out of the file, and do what it does in the program that drives the robot: before an observation is sent, "
+    "or after its actions have come",
 )
-_REWARD = "it judges for training what was done"
-#: Steps that are refused → why.
-NOT_RUN: Mapping[str, str] = {
+_EAGLE = Refusal(
+    "LeRobot 0.4 copies code of its GR00T N1.5 into a folder that it fills from the Hub, and runs what is there, with "
+    "flash-attn alone; no code is run that lies where a download may write",
+    "Train a GR00T N1.7 with LeRobot 0.6",
+)
+_REWARD = Refusal("it judges for training what was done", "Take it out of the file: no action depends on it")
+#: Steps that are refused.
+NOT_RUN: Mapping[str, Refusal] = {
     **dict.fromkeys(
         (
-            "add_teleop_action_as_complementary_data", "add_teleop_action_as_info", "gym_hil_adapter_processor",
-            "intervention_action_processor", "isaaclab_arena_processor", "libero_processor",
-            "map_delta_action_to_robot_action", "map_tensor_to_delta_action_dict", "numpy2torch_action_processor",
+            "add_teleop_action_as_complementary_data", "add_teleop_action_as_info", "current_processor",
+            "ee_bounds_and_safety", "ee_reference_and_delta", "forward_kinematics_joints_to_ee",
+            "forward_kinematics_joints_to_ee_action", "forward_kinematics_joints_to_ee_observation",
+            "gripper_velocity_to_joint", "gym_hil_adapter_processor", "intervention_action_processor",
+            "inverse_kinematics_ee_to_joints", "inverse_kinematics_rl_step", "isaaclab_arena_processor",
+            "joint_velocity_processor", "libero_processor", "map_delta_action_to_robot_action",
+            "map_phone_action_to_robot_action", "map_tensor_to_delta_action_dict", "numpy2torch_action_processor",
             "observation_processor", "policy_action_to_robot_action_processor",
             "robot_action_to_policy_action_processor", "time_limit_processor", "torch2numpy_action_processor",
         ),
@@ -96,7 +115,9 @@ NOT_RUN: Mapping[str, str] = {
         ),
         _EAGLE,
     ),
-    **dict.fromkeys(("gripper_penalty_processor", "reward_classifier_processor"), _REWARD),
+    **dict.fromkeys(
+        ("gripper_penalty_processor", "reward_classifier_processor", "robometer_encoder", "topreward_encoder"), _REWARD
+    ),
 }  # fmt: skip
 
 _GRIPPER = {"gripper_dim": ("gripper_dim", 6), "threshold": ("gripper_threshold", 0.5)}

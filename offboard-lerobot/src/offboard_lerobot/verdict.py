@@ -17,10 +17,10 @@ from offboard_client.errors import LoadFailed, nearest
 from offboard_core.checkpoints.remote import is_url
 from offboard_core.types import ReportProgress
 
-from . import fast, groot, hub, molmoact2, rules, sizes, step_values, steps, values
+from . import fast, groot, hub, molmoact2, rules, sizes, step_values, step_verdict, steps, values
 from .adapters import base_of
 from .extras import NOT_IN, lacking
-from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
+from .features import CONFIG
 from .files import Files
 from .plugins import ADVICE, installed_plugins, is_third_party, with_plugins
 from .versions import Release, installed, releases, who_wrote, wrote
@@ -29,8 +29,6 @@ from .words import AS_BEFORE, NAMED, NO_POLICIES, OF_ANOTHER, REFUSED, REPLACED,
 _FEATURES = ("input_features", "output_features")
 _DESCRIPTION = ("type", "shape")
 _STEP = ("registry_name", "class", "config", "state_file")
-#: Of a step's name: what makes an action relative to the state, and what makes it absolute again.
-_RELATIVE, _ABSOLUTE = "relative_actions_processor", "absolute_actions_processor"
 
 
 def understood(files: Files, report: ReportProgress | None = None) -> Files:
@@ -115,13 +113,17 @@ def given(files: Files, here: Release, there: str) -> Files:
     if "pretrained_path" in known:
         config["pretrained_path"] = files.location
     config.update(molmoact2.decided(files))
+    if (guided := config.get("rtc_config")) and not is_third_party(files.type):
+        config["rtc_config"] = {name: value for name, value in guided.items() if name in here.rtc_config}
     for name, value in _defaults(files, here):
         config.setdefault(name, value)
     for key in _FEATURES:
         config[key] = {
             feature: {name: described[name] for name in _DESCRIPTION} for feature, described in config[key].items()
         }
-    listed = {name: [_plain(step, here) for step in each if _is_run(step)] for name, each in files.steps.items()}
+    listed = {
+        name: [_plain(step, here) for step in each if step_verdict.is_run(step)] for name, each in files.steps.items()
+    }
     return replace(files, config=config, steps=listed)
 
 
@@ -136,7 +138,7 @@ def _check_said(files: Files, here: Release) -> None:
     if wrong := [*values.wrong(files, here), *step_values.wrong(files)]:
         raise LoadFailed(f"{files.location} says {'; '.join(wrong)}")
     others = [why for each in (fast, groot, molmoact2, rules, sizes) for why in each.refused(files)]
-    if refused := [*_refused(files, here), *_unpaired(files), *others]:
+    if refused := [*_refused(files, here), *others]:
         raise LoadFailed(f"{files.location} says {'; '.join(refused)}")
 
 
@@ -170,6 +172,9 @@ def _foreign(files: Files, here: Release) -> Iterator[str]:
             more = (name for name in described if name not in _DESCRIPTION and not _is_neutral(described[name]))
             yield from (f"{name!r} of {feature}" for name in more)
     yield from _normalizations(config.get("normalization_mapping"), CONFIG, here)
+    for name, value in _map(config.get("rtc_config")).items() if not is_third_party(files.type) else ():
+        if name not in here.rtc_config and not _is_neutral(value):
+            yield f"the field {name!r} of rtc_config in {CONFIG} ({value!r:.40})"
     for file, listed in files.steps.items():
         for step in listed:
             yield from _foreign_step(step, file, here)
@@ -184,14 +189,13 @@ def _asks_for_nothing(kind: str, name: str, value: Any, config: Mapping[str, Any
 
 
 def _foreign_step(step: Mapping[str, Any], file: str, here: Release) -> Iterator[str]:
-    name, options = step["registry_name"], _options(step)
-    if not _is_run(step):
+    name, options = step["registry_name"], step_verdict.options(step)
+    if not step_verdict.is_run(step) or name in steps.NOT_RUN:  # what is refused is told with why, whoever has it
         return
     known = here.own_steps.get(name, steps.RUN.get(name) if name in here.steps else None)
     if known is None:
         run = ", ".join(each for each in steps.RUN if each in here.steps)
-        why = f"; {steps.NOT_RUN[name]}" if name in steps.NOT_RUN else ""
-        yield f"the step {name!r} of {file} (here are run: {run}{why})"
+        yield f"the step {name!r} of {file} (here are run: {run})"
         return
     for option, value in options.items():
         if option not in known and not _is_neutral(value):
@@ -220,49 +224,12 @@ def _refused(files: Files, here: Release) -> Iterator[str]:
     for name in NAMED.get(files.type, ()):
         if why := hub.why_not(name, local):
             yield f"that it is a {files.type}, for which LeRobot reads {name}, which {why}"
-    for file, listed in files.steps.items():
-        for step in filter(_is_run, listed):
-            yield from _forgotten(step, file, files.config)
-            for option, value in _options(step).items():
-                of = f"{option} ({value!r:.80}) in the step {step['registry_name']!r} of {file}"
-                if option in steps.HUB and not _is_neutral(value) and (why := hub.why_not(value, local)):
-                    yield f"{of}, which {why}"
-                if option in steps.ONLY and value != steps.ONLY[option]:
-                    yield f"{of}: {steps.ONLY[option]!r} is the only one that is honoured. Write that, or train it so"
-
-
-def _forgotten(step: Mapping[str, Any], file: str, config: Mapping[str, Any]) -> Iterator[str]:
-    """What LeRobot does not save of a step, where the config says something else than the step is read back with."""
-    for option, (field, default) in steps.FORGOTTEN.get(step["registry_name"], {}).items():
-        meant, said = config.get(field, default), _options(step).get(option, default)
-        if meant != said:
-            yield (
-                f"{field} ({meant!r:.40}) in {CONFIG}, and the step {step['registry_name']!r} of {file} has "
-                f"{said!r:.40} for it, for LeRobot saves it without. Write {option} into the step's config there"
-            )
+    yield from step_verdict.refused(files, local)
 
 
 def _is_honoured(name: str, value: Any, here: Release) -> bool:
     refusal = REFUSED[name]
     return refusal.unless == here.name or any(value is each or value == each for each in refusal.neutral)
-
-
-def _unpaired(files: Files) -> Iterator[str]:
-    """Relative actions that nothing makes absolute again, or the other way: a robot would take one for the other."""
-    before, after = (
-        any(step["registry_name"] == name and _options(step).get("enabled") for step in files.steps.get(file, ()))
-        for file, name in ((PREPROCESSOR, _RELATIVE), (POSTPROCESSOR, _ABSOLUTE))
-    )
-    if before != after:
-        yield (
-            f"that its actions are relative to the state in one of {PREPROCESSOR} and {POSTPROCESSOR} alone: "
-            f"{_RELATIVE} and {_ABSOLUTE} must both be enabled, or neither. Save both processors anew"
-        )
-    elif files.type.startswith("pi0") and files.config.get("use_relative_actions") and not after:
-        yield (
-            f"use_relative_actions (True) in {CONFIG}, and no step of {POSTPROCESSOR} makes its actions absolute "
-            f"again. Save both processors anew, with {_RELATIVE} and {_ABSOLUTE}"
-        )
 
 
 def _defaults(files: Files, here: Release) -> Iterator[tuple[str, Any]]:
@@ -274,18 +241,9 @@ def _defaults(files: Files, here: Release) -> Iterator[tuple[str, Any]]:
             yield name, default
 
 
-def _is_run(step: Mapping[str, Any]) -> bool:
-    """Whether a step does something where nothing is trained."""
-    return step["registry_name"] not in steps.LEFT_OUT and _options(step).get("enabled") is not False
-
-
 def _plain(step: Mapping[str, Any], here: Release) -> dict[str, Any]:
     known = here.own_steps.get(step["registry_name"]) or steps.RUN.get(step["registry_name"], ())
-    return {**step, "config": {name: value for name, value in _options(step).items() if name in known}}
-
-
-def _options(step: Mapping[str, Any]) -> Mapping[str, Any]:
-    return _map(step.get("config"))
+    return {**step, "config": {name: value for name, value in step_verdict.options(step).items() if name in known}}
 
 
 def _map(value: Any) -> Mapping[str, Any]:

@@ -26,7 +26,8 @@ INSTALL = "pip install 'offboard-lerobot[lerobot]'"
 class Release:
     """A release of LeRobot. ``types``: policy type → field of its config → default; ``steps``: name → options.
 
-    ``own_steps``: the same of what third parties' packages have registered beside them.
+    ``rtc_config``: field of it → default. ``own_steps``: as ``steps``, what third parties'
+    packages have registered beside them.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Release:
     steps: Mapping[str, Sequence[str]]
     features: Sequence[str]
     normalizations: Sequence[str]
+    rtc_config: Mapping[str, Any]
     own_steps: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
 
     @property

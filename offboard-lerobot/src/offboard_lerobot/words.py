@@ -166,6 +166,17 @@ REFUSED: Mapping[str, Refusal] = {
     ),
 }
 
+#: Field of an rtc_config → what becomes of it.
+GUIDANCE: Mapping[str, str] = {
+    "debug": "taken for false: nothing is kept of an inference",
+    "debug_maxlen": "how much would be kept where debug is true",
+    "enabled": "taken as a robot asks: a chunk goes on from what it says that it has left, and from nothing if it says "
+    "nothing",
+    "execution_horizon": "what a session that does not say it gets: 1 to 16,384",
+    "max_guidance_weight": "what a session that does not say it gets: above 0, at most 1000",
+    "prefix_attention_schedule": "goes to LeRobot as it is: ZEROS, ONES, LINEAR or EXP",
+}
+
 #: Fields of "replaced" → what LeRobot is given; the checkpoint's own folder is "".
 REPLACED: Mapping[str, Any] = {"pretrained_path": "", "pretrained_backbone_weights": None, "load_vlm_weights": False}
 

@@ -73,9 +73,10 @@ class ChunkStrategy(abc.ABC):
         old = [step for step in self.steps if step.until > now + chunk.period / 4]
         fresh = self._placed(chunk, old, now)
         if not fresh:
+            taken = chunk.steps[0].observed  # the chunk's own is later where the arm stood meanwhile
             return (
-                f"the answer came {now - chunk.observed:.3g} s after its observation, and what it says is for "
-                f"{chunk.expires - chunk.observed:.3g} s: nothing of it is left to play"
+                f"the answer came {now - taken:.3g} s after its observation, and what it says is for "
+                f"{chunk.expires - taken:.3g} s: nothing of it is left to play"
             )
         self._newest = self._made([] if self._renewed else old, fresh, now)
         self._length, self._end = chunk.length, self.end

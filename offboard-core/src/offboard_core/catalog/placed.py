@@ -102,8 +102,9 @@ class PlacedLoader(CheckpointLoader):
                 return choose(self._plugins, name, vendor).name, short
         except ConfigurationError as error:
             raise LoadFailed(f"{why}. It wants the environment {name}: {error.text}") from None
+        what = offer.entry.summary.rstrip(".")
         raise LoadFailed(
-            f"{why}. It can be served in the environment {name}, which is not made yet ({offer.entry.summary}) "
+            f"{why}. It can be served in the environment {name}, which is not made yet: {what}. "
             f"Have it made with --env {name}, or --env {AUTO} for whatever a checkpoint wants (models.toml: env = "
             f'"{AUTO}"), or ahead with `offboard envs make {name}`'
         )

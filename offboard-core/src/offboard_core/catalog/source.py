@@ -138,7 +138,10 @@ def from_flags(
 
         if isinstance(isolation.python, Path):
             offered = [(each, each.entry.vendor or each.provider.name) for each in plugins.offers(ENVIRONMENT)]
-            instead = [each.name for each, whose in offered if whose == offer.name] + [AUTO] * chooses
+            names = [each.name for each, whose in offered if whose == offer.name]
+            # Which of them a checkpoint wants is not for a person to guess.
+            wanted = f'--env {AUTO} (models.toml: env = "{AUTO}")' if chooses else None
+            instead = wanted or " or ".join(f"--env {name}" for name in names)
             look_for(entry.needs, isolation.python, isolation.inherit, offer.name, instead)
         loader = WorkerLoader(loader, recipe_of(offer, options), isolation)
     if chooses and not elsewhere:

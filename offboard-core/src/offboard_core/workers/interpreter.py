@@ -58,18 +58,17 @@ def interpreter(text: str, inherit: Sequence[str]) -> Path:
 
 
 def look_for(
-    needs: Mapping[str, str], python: Path, inherit: Sequence[str], vendor: str, environments: Sequence[str] = ()
+    needs: Mapping[str, str], python: Path, inherit: Sequence[str], vendor: str, instead: str | None = None
 ) -> None:
     """That this Python has what a vendor's models import. Raises ConfigurationError naming it, and what to type.
 
-    ``needs``: as of its :class:`LoaderEntry`. ``environments``: what ``env`` may say instead.
+    ``needs``: as of its :class:`LoaderEntry`. ``instead``: what to type in place of this Python.
     """
     if lacks := _lacking(python, inherit, list(needs)) if needs else ():
         wanted = " ".join(shlex.quote(needs[name]) for name in lacks)
         raise ConfigurationError(
             f"the environment of {python} lacks {', '.join(lacks)}, which models of the vendor {vendor} import: "
-            f"{python} -m pip install {wanted}"
-            + (f"; or leave python away, and let env be {' or '.join(environments)}" if environments else "")
+            f"{python} -m pip install {wanted}" + (f"; or give {instead} in place of --python" if instead else "")
         )
 
 
