@@ -133,3 +133,40 @@ def test_a_lost_answer_is_no_other_calibration(make: Callable[..., Robot], bus: 
         packets: Any = bus.packets
         robot.observe()
         assert bus.packets - packets == 1, "it is read where an episode begins, and not with every observation"
+
+
+SHUTS = """
+import os, signal, sys
+from offboard_lerobot_robots.port import Port
+port = Port(sys.argv[1])
+port.take()
+child = os.fork()
+if not child:
+    signal.pause()
+try:
+    print(flush=True)
+    sys.stdin.readline()
+    port.shut()
+finally:
+    os.kill(child, signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("somebody_else", [False, True])
+def test_who_opens_it_while_the_arm_is_set_up_is_found_and_a_forked_child_is_nobody(
+    bus: FeetechBus, somebody_else: bool
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SHUTS, bus.port],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    opened = os.open(bus.port, os.O_RDWR | os.O_NOCTTY) if somebody_else else None
+    _, errors = process.communicate("\n")
+    if opened is None:
+        assert process.returncode == 0, errors
+    else:
+        os.close(opened)
+        assert f"in use by process {os.getpid()}" in errors
+        assert "the arm was being set up; its torque is switched off" in errors

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,11 @@ class Port:
         except OSError as error:
             self.close()
             if error.errno in (errno.EBUSY, errno.EWOULDBLOCK):
-                raise self._in_use() from error
+                raise self._in_use(self._holders(), "nothing was sent") from error
             return  # not ours to open, or a system without such locks
-        self._check_alone()
+        if others := self._holders() - {os.getpid()}:
+            self.close()
+            raise self._in_use(others, "nothing was sent")
 
     def shut(self) -> None:
         """From here on nobody else can open it. Raises RobotFailed where somebody has meanwhile."""
@@ -55,7 +58,10 @@ class Port:
         with suppress(OSError):
             fcntl.ioctl(self._file, termios.TIOCEXCL)
             self._shut = True
-        self._check_alone()
+        # What this process has forked meanwhile has all that it had open, and drives nothing.
+        if others := {pid for pid in self._holders() if os.getpid() not in _line_of(pid)}:
+            self.close()
+            raise self._in_use(others, "the arm was being set up; its torque is switched off")
 
     def close(self) -> None:
         """Let others have it."""
@@ -79,14 +85,8 @@ class Port:
             return stat.S_ISCHR(os.stat(self._path).st_mode)
         return False
 
-    def _check_alone(self) -> None:
-        if any(pid != os.getpid() for pid in self._holders()):
-            error = self._in_use()
-            self.close()
-            raise error
-
-    def _in_use(self) -> RobotFailed:
-        holders = sorted(self._holders(), key=lambda pid: pid == os.getpid())
+    def _in_use(self, found: set[int], done: str) -> RobotFailed:
+        holders = sorted(found, key=lambda pid: pid == os.getpid())
         if not holders:
             who = f"another program (sudo fuser -v {self._path} says which)"
         elif holders[0] == os.getpid():
@@ -95,7 +95,7 @@ class Port:
             who = f"process {holders[0]} ({_command(holders[0])})"
         return RobotFailed(
             f"the arm cannot be connected: {self._path} is in use by {who}, and two that drive one arm send it where "
-            "neither has checked. End that first; nothing was sent"
+            f"neither has checked. End that first; {done}"
         )
 
     def _holders(self) -> set[int]:
@@ -123,3 +123,14 @@ def _command(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
     except OSError:
         return "gone by now"
+
+
+def _line_of(pid: int) -> Iterator[int]:
+    """A process, the one that started it, and so on."""
+    while pid > 0:
+        yield pid
+        try:
+            # Behind its name, which may hold anything, stand its state and its parent.
+            pid = int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            return
