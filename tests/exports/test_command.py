@@ -174,10 +174,13 @@ def test_help_has_the_forms_own_options(capsys: pytest.CaptureFixture[str]) -> N
     assert "--score" in said
 
 
-def test_a_folder_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_folder_is_there_whole_or_as_it_was(tmp_path: Path, empty: bool) -> None:
     target = tmp_path / "set"
+    if empty:
+        target.mkdir()
     growing = Growing(target)
-    growing.path.mkdir()
+    growing.path.mkdir()  # whoever writes makes it
     (growing.path / "a").write_text("1")
     with pytest.raises(ConfigurationError, match="another process writes"):
         Growing(target)

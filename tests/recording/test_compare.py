@@ -110,6 +110,30 @@ def test_two_servers_are_compared_with_each_other(tmp_path: Path, capsys: pytest
     assert said["names"]["mine"]["form"] == said["compared"]
 
 
+def test_every_exchange_is_in_the_table_or_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = recording(tmp_path, Model())
+
+    class Silent(Model):
+        def __call__(self, observation: Observation) -> Any:
+            rows = super().__call__(observation)
+            number = len(self.seen)
+            return None if number <= self.off else rows[:2] if number <= 5 else rows
+
+    assert compare(path, Silent(2), Silent(1), options=("--json",)) == 1
+    said = found(capsys)
+    assert (said["both"], said["kinds"]) == ({"nothing new": 1}, {"nothing new, rows": 1})
+    assert said["names"]["target_pose"]["exchanges"] == said["compared"] - 2
+    assert compare(path, Silent(2), Silent(1)) == 1
+    out = capsys.readouterr().out.replace("\n", " ")
+    assert "1 time both said nothing new (null)" in out
+    assert "said nothing new (null), and" in out
+    assert compare(path, Silent()) == 1
+    assert (
+        "target_pose has another form in 5 exchanges: 3 steps of 7 numbers against 2 steps of 7 numbers in the first"
+        in capsys.readouterr().out.replace("\n", " ")
+    )
+
+
 def test_two_models_of_a_server_with_one_place_take_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Else the second would wait for the first."""
     path = recording(tmp_path, Model())

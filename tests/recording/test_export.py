@@ -50,6 +50,23 @@ def test_a_table_has_a_line_for_each_command(tmp_path: Path, capsys: pytest.Capt
     assert float(lines[0]["time"]) == pytest.approx(1_800_000_000.001)
 
 
+def test_a_spreadsheet_takes_no_text_of_a_recording_for_a_formula(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, {})
+    begin(recorder)
+    sample(recorder, 0, task="=cmd|' /C calc'!A0", **{"=HYPERLINK(1)": np.array([-0.5])})
+    tick(recorder, 0, {"@x": np.array([-1.5])}, rung="+1")
+    recorder.ended(Outcome(True))
+    assert export(tmp_path, "csv") == 0
+    (path,) = (tmp_path / "csv").iterdir()
+    with path.open(encoding="utf-8", newline="") as file:
+        head, line = csv.reader(file)
+    found = dict(zip(head, line, strict=True))
+    assert (found["observation.task"], found["rung"]) == ("'=cmd|' /C calc'!A0", "'+1")
+    assert (found["observation.=HYPERLINK(1)"], found["action.@x"]) == ("-0.5", "-1.5")
+    texts = [name for name in (*head, *line) if not name.replace("-", "", 1).replace(".", "", 1).isdigit()]
+    assert not [text for text in texts if text.startswith(("=", "+", "-", "@"))]
+
+
 def test_a_path_may_be_a_text(tmp_path: Path) -> None:
     path = str(record(tmp_path, periods=4))
     assert is_finished(path)
@@ -143,7 +160,9 @@ def test_nothing_is_written_over_and_the_rest_is_written(tmp_path: Path, capsys:
     assert sorted(path.name for path in out.iterdir()) == sorted([f"{first.stem}.csv", f"{second.stem}.csv"])
     assert "cut.mcap is left out" in said.err
     assert "1 file of 3 recordings" in said.out
-    assert "1 file was there already" in said.out
+    assert "1 file was there already and is as before" in said.out
+    assert export(tmp_path / "in", "csv", f"--output-dir={out}") == 1
+    assert "2 files were there already and are as before" in capsys.readouterr().out
 
 
 def test_ctrl_c_leaves_nothing_half(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from offboard_client import cli
-from waits import PATIENCE
+from waits import PATIENCE, until
 
 if importlib.util.find_spec("offboard_core") is None or importlib.util.find_spec("mujoco") is None:
     pytest.skip("needs a server of ours and the simulation", allow_module_level=True)
@@ -105,6 +105,60 @@ def test_a_shadow_that_fails_or_is_refused_disturbs_nothing(capsys: pytest.Captu
         (loss,) = lost(report).values()
         assert "gone" in loss["failure"]
         assert loss["failed"] == 1  # it is not tried again
+
+
+def test_a_shadow_that_nobody_serves_is_said_to_be_that(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with InferenceServer(lambda: still, port=0, fps=10.0) as one:
+        report = run(one, "127.0.0.1:9", capsys, "--seconds=0.5")
+    assert report["steps"] == 5
+    (loss,) = lost(report).values()
+    assert "127.0.0.1:9" in loss["failure"]
+    assert "refuse" in loss["failure"]
+    assert "too slow" not in caplog.text
+
+
+def test_a_shadow_whose_model_is_not_loaded_in_time_is_said_to_be_that(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave = threading.Event()
+
+    def long() -> Any:
+        leave.wait(PATIENCE)
+        return still
+
+    with (
+        InferenceServer(lambda: still, port=0, fps=10.0) as one,
+        InferenceServer({"big": long}, port=0, fps=10.0) as other,
+    ):
+        report = run(one, f"ws://127.0.0.1:{other.port}/api/v1/session/big", capsys, "--seconds=0.5")
+        leave.set()
+    (loss,) = lost(report).values()
+    assert "its session was not open when the run ended: loading" in loss["failure"]
+
+
+def test_what_a_shadow_says_that_is_no_rows_is_in_the_report(capsys: pytest.CaptureFixture[str]) -> None:
+    asked, seen = list[Any](), list[Any]()
+
+    def quiet(observation: dict[str, Any]) -> Any:
+        seen.append(observation)
+        return None if len(seen) == 1 else still(observation)[:2]
+
+    def drives(observation: dict[str, Any]) -> Any:
+        until(lambda: len(seen) >= len(asked), "the shadow has come so far")
+        asked.append(observation)
+        return still(observation)
+
+    with (
+        InferenceServer(lambda: drives, port=0, fps=10.0) as one,
+        InferenceServer(lambda: quiet, port=0, fps=10.0) as other,
+    ):
+        address = f"127.0.0.1:{one.port}"
+        assert cli.main(["run", "sim", address, "--seconds=1.5", f"--shadow=127.0.0.1:{other.port}"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "1 time the policy said rows, and the shadow nothing new (null)" in shown
+    assert "3 steps of 7 numbers against 2 steps of 7" in shown
 
 
 def test_a_shadow_that_is_slow_misses_what_it_has_no_time_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..errors import counted
 from ..play import Agreement, Difference
@@ -10,6 +10,8 @@ from ..terminal import emit_table, tell
 
 #: Rows of a chunk that are shown, evenly chosen; --json has all.
 _STEPS = 10
+#: What an answer is, of :attr:`~offboard_client.play.Agreement.kinds`.
+_SAID = {"nothing new": "nothing new (null)", "stop": "to stop (no rows)", "rows": "rows"}
 _VERDICTS = {
     "exact": "the same to the bit", "within": "the same within the tolerance", "different": "different",
     "nothing": "nothing could be compared",
@@ -30,14 +32,25 @@ def show(agreement: Agreement, sides: Sequence[str], left_out: Mapping[str, int]
             ("step", *(f"{name}, largest and mean" for name in apart)),
             [(str(step), *(_step(each, step) for each in apart.values())) for step in steps],
         )
-    for kinds, count in agreement.kinds.items():
-        one, other = kinds.split(", ")
-        tell(f"{counted(count, 'time')} {sides[0]} said {one}, and {sides[1]} {other}")
+    for name, each in names.items():
+        if each.form:
+            tell(f"{name} has another form in {counted(each.form, 'exchange')}: {each.forms} in the first of them")
+    for line in without_rows(agreement, sides):
+        tell(line)
     for why, count in left_out.items():
         tell(f"{counted(count, 'exchange')} left out: {why}")
     for what, count in failures.items():
         tell(f"{counted(count, 'time')} an error instead of an answer: {what}")
     tell(f"{sides[0]} and {sides[1]}: {words(agreement)}")
+
+
+def without_rows(agreement: Agreement, sides: Sequence[str]) -> Iterator[str]:
+    """Of the exchanges that are in no row of the table, since a side answered no rows, a line each."""
+    for kind, count in agreement.both.items():
+        yield f"{counted(count, 'time')} both said {_SAID[kind]}"
+    for kinds, count in agreement.kinds.items():
+        one, other = (_SAID[kind] for kind in kinds.split(", "))
+        yield f"{counted(count, 'time')} {sides[0]} said {one}, and {sides[1]} {other}"
 
 
 def words(agreement: Agreement) -> str:

@@ -137,7 +137,13 @@ def _say(options: Options, folder: Path, found: Exported, chosen: int, is_set: b
     of_what = counted(chosen, "range" if options.clips else "recording")
     tell(f"{counted(len(found.written), 'file')} of {of_what} written into {folder}")
     if found.skipped:
-        tell(f"{counted(len(found.skipped), 'file')} was there already and is as it was")
+        tell(f"{kept(len(found.skipped), 'file')}")
+
+
+def kept(count: int, what: str) -> str:
+    """Of what was there before, in words."""
+    was, are = ("was", "is") if count == 1 else ("were", "are")
+    return f"{counted(count, what)} {was} there already and {are} as before"
 
 
 def failed(error: Exception) -> str:

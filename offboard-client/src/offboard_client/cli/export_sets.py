@@ -11,7 +11,7 @@ from ..exports import ExportEntry, make_data_set
 from ..plugins import Chosen
 from ..terminal import Line, unbroken
 from .clock import Clock
-from .export import Exported, failed, say_unfinished
+from .export import Exported, failed, kept, say_unfinished
 
 if TYPE_CHECKING:
     from ..exports import Attempt
@@ -80,6 +80,6 @@ def said(folder: Path, found: Exported, chosen: int) -> Iterator[str]:
     if left_out:
         yield f"{counted(left_out, 'frame')} left out, at which nothing was commanded"
     if found.skipped:
-        yield f"{counted(len(found.skipped), 'attempt')} was there already and is as it was"
+        yield f"{kept(len(found.skipped), 'attempt')}"
     if use := found.more.get("use"):
         yield use

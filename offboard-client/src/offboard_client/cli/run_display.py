@@ -7,7 +7,7 @@ from rich.table import Table
 from ..errors import counted, printable
 from ..play import RUNGS, Answer, EpisodeInfo, Outcome, Report, Tick, percentiles, suspicious
 from ..terminal import Line, note
-from .compare_show import words
+from .compare_show import without_rows, words
 
 #: What a reader calls what is measured of the reply before.
 _STAGES = {"prev_encode": "encode"}
@@ -135,7 +135,10 @@ def table(report: Report, whose: str = "server") -> Table:
         result.add_row("the shadow", f"of {counted(report.shadow.compared, 'answer')}: {words(report.shadow)}")
         for name, each in report.shadow.names.items():
             differs = f"largest difference {each.largest:.3g}, mean {each.mean:.3g}"
-            result.add_row(f"  {printable(name)}", f"{each.exact} of {each.exchanges} the same bits; {differs}")
+            formed = f"; another form in {each.form}: {each.forms}" if each.form else ""
+            result.add_row(f"  {printable(name)}", f"{each.exact} of {each.exchanges} the same bits; {differs}{formed}")
+        for line in without_rows(report.shadow, ("the policy", "the shadow")):
+            result.add_row("  without rows", line)
     for loss in filter(None, report.losses):
         lost = [f"missed {counted(loss.dropped, 'event')}"] if loss.dropped else []
         lost += [f"failed {counted(loss.failed, 'time')}, first with {loss.failure}"] if loss.failed else []

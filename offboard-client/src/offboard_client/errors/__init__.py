@@ -37,7 +37,7 @@ from .kinds import (
     from_code,
 )
 from .names import nearest, unknown
-from .printable import brief, counted, one_line, printable, told, wrapped
+from .printable import brief, cell, counted, one_line, printable, told, wrapped
 
 if TYPE_CHECKING:
     from .logs import FETCHING, Lines, log_to_stderr
@@ -74,6 +74,7 @@ __all__ = [
     "ShuttingDown",
     "Unauthorized",
     "brief",
+    "cell",
     "counted",
     "from_code",
     "log_to_stderr",

@@ -38,6 +38,12 @@ def one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
+def cell(text: str) -> str:
+    """A text on one line that no spreadsheet takes for a formula: it may be a stranger's."""
+    text = one_line(text)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
 def told(error: BaseException) -> str:
     """The type and the text of an exception that other code raised, which may have none that can be had."""
     try:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ..errors import counted, one_line
+from ..errors import cell, counted, one_line
 from .report import EvaluationReport, Interval, ModelSummary
 
 #: What a trial is in a CSV file, one line each.
@@ -44,7 +44,7 @@ def as_csv(report: EvaluationReport) -> str:
     stages = list(dict.fromkeys(stage for trial in report.trials for stage in trial.stages_ms))
     rungs = list(dict.fromkeys(rung for trial in report.trials for rung in trial.rungs_s))
     names = [f"{stage}_{p}_ms" for stage in stages for p in ("p50", "p99")] + [f"{rung}_s" for rung in rungs]
-    lines.writerow([_cell(name) for name in (*_COLUMNS, *names)])
+    lines.writerow([cell(name) for name in (*_COLUMNS, *names)])
     for number, trial in enumerate(report.trials, 1):
         texts = (
             trial.model,
@@ -69,14 +69,8 @@ def as_csv(report: EvaluationReport) -> str:
             *times,
             *seconds,
         )
-        lines.writerow([_cell(value) if isinstance(value, str) else value for value in values])
+        lines.writerow([cell(value) if isinstance(value, str) else value for value in values])
     return file.getvalue()
-
-
-def _cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula: notes may be a stranger's, as the text of an error is."""
-    text = one_line(text)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def as_markdown(report: EvaluationReport) -> str:

@@ -40,7 +40,7 @@ class Growing:
                 shutil.rmtree(self.path)
             if not copied:
                 self.path.mkdir()
-            elif target.exists():
+            elif target.exists() and any(target.iterdir()):  # an empty one is nothing to go on with
                 shutil.copytree(target, self.path)
         except OSError as error:
             self.drop()

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import counted
+
 #: What the times of rows are called beside the actions.
 TIMES = "timestamp"
 
@@ -19,15 +21,16 @@ class Difference:
     """Of one action name. ``exchanges``: in which both sides answered rows. ``exact``: in so many the same to the bit.
 
     ``within``: in so many others within the tolerance; ``form``: in so many one side lacks the name, or has another
-    shape or number of rows. ``first``: the exchange and the row, of 0 on, that is the first to differ by more.
-    ``largest``, ``largest_at``: by how much any number differs, and where. ``by_step``: by row of the chunk, the
-    largest, their sum and how many numbers.
+    shape or number of rows; ``forms``: what both have in the first of those, in words. ``first``: the exchange and the
+    row, of 0 on, that is the first to differ by more. ``largest``, ``largest_at``: by how much any number differs, and
+    where. ``by_step``: by row of the chunk, the largest, their sum and how many numbers.
     """
 
     exchanges: int = 0
     exact: int = 0
     within: int = 0
     form: int = 0
+    forms: str = ""
     first: tuple[int, int] | None = None
     largest: float = 0.0
     largest_at: tuple[int, int] | None = None
@@ -48,8 +51,8 @@ class Difference:
         """Plain JSON data."""
         return {
             "exchanges": self.exchanges, "exact": self.exact, "within": self.within, "form": self.form,
-            "first": _place(self.first), "largest": self.largest, "largest_at": _place(self.largest_at),
-            "mean": self.mean,
+            "forms": self.forms, "first": _place(self.first), "mean": self.mean,
+            "largest": self.largest, "largest_at": _place(self.largest_at),
             "by_step": {
                 "largest": [largest for largest, _, _ in self.by_step],
                 "mean": [total / count if count else 0.0 for _, total, count in self.by_step],
@@ -61,7 +64,8 @@ class Agreement:
     """Of all exchanges so far.
 
     ``names``: by action name, and ``timestamp`` for the rows' times in s. ``compared``: how many exchanges; ``same``:
-    of how many all is exact or within. ``kinds``: how often only one side had a chunk, stopped, or said nothing new.
+    of how many all is exact or within. ``kinds``: how often only one side had a chunk, stopped, or said nothing new;
+    ``both``: how often both stopped, or said nothing new, which is the same and in no row of ``names``.
     """
 
     def __init__(self, tolerance: float | None = None) -> None:
@@ -69,7 +73,7 @@ class Agreement:
         self.tolerance = tolerance
         self.names: dict[str, Difference] = {}
         self.compared = self.same = self.exact = 0
-        self.kinds: Counter[str] = Counter[str]()
+        self.kinds, self.both = Counter[str](), Counter[str]()
 
     def add(
         self, number: int, one: Sequence[Mapping[str, Any]] | None, other: Sequence[Mapping[str, Any]] | None
@@ -78,7 +82,9 @@ class Agreement:
         self.compared += 1
         if not one or not other:
             same = _kind(one) == _kind(other)
-            if not same:
+            if same:
+                self.both[_kind(one)] += 1
+            else:
                 self.kinds[f"{_kind(one)}, {_kind(other)}"] += 1
             self.exact += same
         else:
@@ -104,7 +110,7 @@ class Agreement:
         """Plain JSON data."""
         return {
             "verdict": self.verdict, "tolerance": self.tolerance, "compared": self.compared, "same": self.same,
-            "exact": self.exact, "kinds": dict(self.kinds),
+            "exact": self.exact, "kinds": dict(self.kinds), "both": dict(self.both),
             "names": {name: each.as_dict() for name, each in self.names.items()},
         }  # fmt: skip
 
@@ -114,7 +120,7 @@ class Agreement:
         found = self.names.setdefault(name, Difference())
         found.exchanges += 1
         if one is None or other is None or one.shape[1:] != other.shape[1:] or object in (one.dtype, other.dtype):
-            found.form += 1
+            _formed(found, one, other)
             found.first = found.first or (number, 0)
             return "different"
         if _bits(one) == _bits(other):
@@ -131,13 +137,26 @@ class Agreement:
             found.within += 1
             return "within"
         if len(one) != len(other):
-            found.form += 1
+            _formed(found, one, other)
         if found.first is None:
             # Of numbers that are equal and have other bits, or other types, it is the first row.
             rows_beyond = np.flatnonzero(beyond.any(axis=1))
             shorter = rows if len(one) != len(other) else 0
             found.first = number, int(rows_beyond[0]) if len(rows_beyond) else shorter
         return "different"
+
+
+def _formed(found: Difference, one: NDArray[Any] | None, other: NDArray[Any] | None) -> None:
+    found.form += 1
+    found.forms = found.forms or f"{_form(one)} against {_form(other)}"
+
+
+def _form(rows: NDArray[Any] | None) -> str:
+    if rows is None:
+        return "nothing"
+    if rows.dtype == object:
+        return f"{counted(len(rows), 'step')} that are no numbers of one shape"
+    return f"{counted(len(rows), 'step')} of {counted(rows[0].size, 'number')}"
 
 
 def _count(found: Difference, number: int, apart: NDArray[Any]) -> None:

@@ -146,7 +146,8 @@ class Bounded(Shielded):
             self.loss.dropped += max(0, self._queue.qsize() - 1)
             log.error("%s was not done within %g s and is left behind", self.loss.observer, seconds)
         elif self.loss.dropped:
-            log.warning("%s was too slow and missed %d events", self.loss.observer, self.loss.dropped)
+            why = "was too slow" if self.loss.failure is None else "failed"
+            log.warning("%s %s and missed %d events", self.loss.observer, why, self.loss.dropped)
 
     def __enter__(self) -> Bounded:
         return self

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from ..errors import OffboardError
-from ..wire import CONTEXT
+from ..wire import CONTEXT, Status
 from .agreement import Agreement
 from .bounded import Bounded
 from .observer import Answer, EpisodeInfo, Outcome, ShadowAnswer, Tick
@@ -59,6 +59,8 @@ class Shadow:
         self._fresh = True
         self.agreement = Agreement()
         self._number = 0
+        #: What its session waited for last.
+        self._waited = ""
 
     @contextmanager
     def watching(self) -> Generator[Bounded, None, None]:
@@ -69,6 +71,9 @@ class Shadow:
         finally:
             self.close()
             bounded.close()
+            if bounded.loss and bounded.loss.failure is None and self._session is None:
+                bounded.loss.failed += 1
+                bounded.loss.failure = f"its session was not open when the run ended{self._waited}"
 
     def started(self, episode: EpisodeInfo, /) -> None:
         """An episode of its own, too."""
@@ -82,7 +87,7 @@ class Shadow:
         try:
             self._ask(answer)
         except OffboardError as error:
-            if not self._closed:  # else it was closed in the midst of it
+            if not self._closed or self._session is None:  # else it was closed in the midst of it
                 self._tell(answer, None, {}, (error.code, error.text))
                 raise
 
@@ -123,12 +128,16 @@ class Shadow:
         meta: Mapping[str, Any] = {} if self._session is None else self._session.metadata
         self._told(ShadowAnswer(beside, rows, self._began, took, timing, self.address, meta, failure, beside.anew))
 
+    def _wait(self, status: Status) -> None:
+        self._waited = f": {status}"
+        log.debug("%s", status)
+
     def _open(self) -> PolicySession:
         from ..session import InferenceClient  # the socket, which a policy in this process does without
 
         client = InferenceClient(
             self._server, prepare=Shrinking() if find_spec("PIL") is not None else None, infer_timeout=_ANSWERING,
-            connect_deadline=_OPENING, wait_for_server=5.0, on_status=lambda status: log.debug("%s", status),
+            connect_deadline=_OPENING, wait_for_server=5.0, on_status=self._wait,
         )  # fmt: skip
         session = client.new_session()
         self._session = session

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ..errors import RecordingFailed
+from ..errors import RecordingFailed, cell
 from .reader import Episode
 
 _OBSERVED, _PLAYED = "/observation/", "/action/"
@@ -27,7 +27,8 @@ def write_csv(
 
     Columns: ``time`` (s since 1970), ``seconds`` (of the episode), ``duration`` in s, ``rung``, ``apply_ms``, ``row``
     of its chunk (-1: none); then ``observation.NAME.i``, what was measured last, and ``action.NAME.i``, what was
-    commanded: empty where nothing was. Numbers read back as what they were. ``within``: only commands from one time on
+    commanded: empty where nothing was. Numbers read back as what they were; a text that a spreadsheet would take for a
+    formula has a ``'`` before it. ``within``: only commands from one time on
     and before another, nanoseconds since 1970. ``progress`` is told which share is done. Raises RecordingFailed, and
     OSError for ``path``.
     """
@@ -43,7 +44,9 @@ def write_csv(
         for said in episode.messages([*topics, "/played"], end=end):  # from the first: what was measured last
             message = said.message
             if said.topic != "/played":
-                held[said.topic] = [message.text] if hasattr(message, "text") else [repr(v) for v in message.values]
+                held[said.topic] = (
+                    [cell(message.text)] if hasattr(message, "text") else [repr(v) for v in message.values]
+                )
                 acted[said.topic] = said.at
                 if len(held[said.topic]) != len(columns[said.topic]):
                     raise RecordingFailed(
@@ -58,7 +61,7 @@ def write_csv(
                 # An observation holds until the next one; an action is of its own command.
                 now = topic.startswith(_OBSERVED) or acted.get(topic) == said.at
                 cells += held[topic] if now else [""] * len(names)
-            first = (message.seconds, message.duration, message.rung, message.apply_ms, int(message.row))
+            first = (message.seconds, message.duration, cell(message.rung), message.apply_ms, int(message.row))
             lines.writerow([f"{said.at / 1e9:.6f}", *first, *cells])
             count += 1
             progress((said.at - episode.start) / length)
