@@ -40,6 +40,16 @@ def test_a_line_leaves_room_for_the_message(monkeypatch, log_from):
     assert terminal.lines[1].endswith(" WARNING uvicorn.error: odd")
 
 
+def test_a_terminal_breaks_a_commands_lines_between_words(monkeypatch, log_from):
+    with Terminal(monkeypatch).stands_for("stderr") as terminal:
+        log_from("warning", times=False)
+        logging.getLogger("offboard_client.drivers").warning(" ".join(["observing"] * 20))
+    lines = terminal.lines[:-1]
+    assert max(map(len, lines)) <= 80
+    assert {word for line in lines for word in line.split()} == {"offboard:", "observing"}
+    assert all(line.startswith("  ") for line in lines[1:])
+
+
 def test_a_file_has_the_date(log_from, capsys):
     log_from("info")
     logging.getLogger("offboard_lerobot").info("hello")

@@ -21,6 +21,7 @@ from offboard_client.pages import Desk, Keeping, Live, PageServer, Seen, pages_a
 from offboard_client.play import (
     Answer,
     Bounded,
+    Command,
     Controls,
     EpisodeInfo,
     Hold,
@@ -33,7 +34,9 @@ from offboard_client.play import (
     Sample,
     Start,
     Stop,
+    Tick,
 )
+from offboard_client.robots import Channel, RobotSpec
 from page_operator import NASTY, Arm
 from robot_fakes import POSE, FakeSession, rows
 from waits import PATIENCE, until
@@ -98,6 +101,22 @@ def table() -> Iterator[Table]:
     found = Table()
     yield found
     found.live.close()
+
+
+def test_curves_have_the_names_of_the_robots_joints(table: Table) -> None:
+    joints = tuple(f"joint{number}" for number in range(1, 8))
+    q = Channel(shape=(7,), unit="rad", order=joints)
+    spec = RobotSpec(
+        measures={"robot_state.q": q}, plays={"target_joints": Channel(shape=(7,), unit="rad")}, control_period=0.01
+    )
+    table.live.drives(spec, "sort")
+    table.playing()
+    table.seen.sampled(Sample({"robot_state.q": np.zeros(7), "robot_state.ee_pose": POSE}, 0.0, 0.0, 1.0))
+    table.seen.ticked(Tick(Command({"target_joints": np.zeros(7)}, 0.05, 0), "playing", 0.0, 0.0, {}, 1.0))
+    labels = {plot["name"]: plot["labels"] for plot in table.now().state["plots"]}
+    assert labels["target_joints"] == list(joints), "of what it is held against, where it has none itself"
+    assert labels["robot_state.ee_pose"] == ["x", "y", "z", "qw", "qx", "qy", "qz"]
+    assert table.now().state["task"] == "stack", "what the run was told"
 
 
 def test_nothing_begins_before_the_robot_waits_for_it(table: Table) -> None:

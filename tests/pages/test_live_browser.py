@@ -40,7 +40,9 @@ class Filmed(Arm):
 
     def observe(self) -> dict[str, Any]:
         self.seen += 1
-        return {**super().observe(), "image.wrist": picture(self.seen), "robot_state.q": np.full(7, self.seen / 100)}
+        still = np.array([0.25 + 1e-5 * (self.seen % 2)])  # as a gripper stands
+        q = np.full(7, self.seen / 100)
+        return {**super().observe(), "image.wrist": picture(self.seen), "robot_state.q": q, "grip": still}
 
 
 class Driven:
@@ -114,6 +116,47 @@ def test_it_fits_its_targets_are_large_and_nothing_complains(
     assert bottom <= height, "it is held without scrolling"
     assert tab.eval("document.querySelector('h1').textContent") == NASTY
     assert tab.eval("document.querySelectorAll('main b b, main img[src=x]').length") == 0
+    assert tab.said == []
+
+
+#: Keeps what is written on the plots as ``[text, left, right, width of the canvas]``, and how high each curve is.
+DRAWN = """(() => {
+    const of = CanvasRenderingContext2D.prototype, write = of.fillText, begin = of.beginPath, stroke = of.stroke;
+    window.written = [];
+    window.high = {};
+    of.fillText = function (text, x, y, most) {
+        const width = Math.min(this.measureText(text).width, most || Infinity);
+        const left = x - { right: width, center: width / 2 }[this.textAlign];
+        window.written.push([text, left, left + width, this.canvas.clientWidth]);
+        return write.apply(this, arguments);
+    };
+    of.beginPath = function () { this.ys = []; return begin.call(this); };
+    for (const name of ["moveTo", "lineTo"]) {
+        const act = of[name];
+        of[name] = function (x, y) { (this.ys || []).push(y); return act.call(this, x, y); };
+    }
+    of.stroke = function () {
+        if (this.ys.length > 20) {
+            window.high[this.canvas.getAttribute("aria-label")] = Math.max(...this.ys) - Math.min(...this.ys);
+        }
+        return stroke.call(this);
+    };
+})()"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_plots_are_legible_and_what_stands_still_is_a_line(chromium: Browser, driven: Driven, width: int) -> None:
+    tab = opened(chromium, driven, width=width, height=844)
+    tab.until(f"{PHASE} === 'ready'")
+    tab.press("s")
+    tab.until(f"{PHASE} === 'playing'")
+    tab.click(".plots details summary")
+    tab.eval(DRAWN)
+    tab.until("window.high['plot of grip'] !== undefined && window.high['plot of robot_state.q'] !== undefined")
+    assert tab.eval("window.high['plot of robot_state.q']") > 60
+    assert tab.eval("window.high['plot of grip']") < 3
+    tab.until("window.written.some(([text]) => text === '0:10')")
+    assert tab.eval("window.written.filter(([, left, right, wide]) => left < 0 || right > wide)") == []
     assert tab.said == []
 
 
@@ -224,8 +267,14 @@ def test_a_start_picture_lies_over_the_camera_until_it_is_confirmed(chromium: Br
         tab = opened(chromium, driven)
         tab.until("document.querySelector('img.reference').naturalWidth === 64")
         assert tab.eval("document.querySelector('img.reference').hidden") is False
+        assert tab.eval("document.querySelector('.news').hidden") is True
         tab.press("s")
         assert tab.eval("document.querySelector('[data-do=start]').disabled") is True
+        said = tab.eval("document.querySelector('.news').textContent")
+        assert said == "nothing begins yet: set the scene up, and tick “the scene is as in the start picture”"
+        assert tab.eval("[document.title, document.querySelector('h1').textContent].join()") == (
+            f"ready – offboard evaluate,{NASTY}"
+        )
         tab.press("o")
         assert tab.eval("document.querySelector('img.reference').hidden") is True
         tab.click(".scene input[type=checkbox]")
@@ -233,6 +282,7 @@ def test_a_start_picture_lies_over_the_camera_until_it_is_confirmed(chromium: Br
         tab.press("s")
         tab.until(f"{PHASE} === 'playing'")
         assert tab.eval("document.querySelector('.scene').hidden") is True
+        assert tab.eval("document.querySelector('.news').hidden") is True
         assert tab.said == []
     finally:
         driven.close()

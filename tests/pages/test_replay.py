@@ -107,6 +107,21 @@ def test_an_episode_has_its_cameras_and_what_is_drawn_with_what(pages: Any) -> N
     assert drawn["robot_state.q"] == "robot_state.q"
 
 
+@pytest.mark.parametrize(("order", "labels"), [
+    ([f"joint{number}" for number in range(7)], [f"joint{number}" for number in range(7)]), (None, []), (7, []),
+    ([1, {}, None], []), (["x" * 9000], ["x" * 40]), (["j"] * 9000, ["j"] * 32), ({"a": 1}, []), ([], []),
+])  # fmt: skip
+def test_curves_have_the_names_that_the_recording_has(tmp_path: Path, order: Any, labels: list[str]) -> None:
+    record(
+        tmp_path, 4, task="named", robot={"measures": {"robot_state.q": {"order": order}, "grip": 3}, "plays": order}
+    )
+    replay = Replay(tmp_path)
+    pages = Asked(pages_app(replay))
+    told = pages("GET", f"/api/episodes/{ids(pages)['named']}").json
+    assert {plot["name"]: plot["labels"] for plot in told["plots"]}["robot_state.q"] == labels
+    replay.close()
+
+
 def test_curves_stand_where_the_robots_clock_was(pages: Any) -> None:
     told = pages("GET", f"/api/episodes/{ids(pages)['sort']}/series").json
     q = told["curves"]["/observation/robot_state/q"]

@@ -50,6 +50,7 @@ def test_a_person_at_the_page_starts_judges_and_ends_it(tmp_path: Path, capsys: 
     first, second = (read_review(path) for path in sorted(tmp_path.glob("*.mcap")))
     assert (first.outcome, second.outcome, second.score, second.tags) == ("partial", "success", 1 / 3, ("slip",))
     assert "the page of this run is at http://127.0.0.1:" in err
+    assert "): partial after " in err.replace("\n", " ")
 
 
 def test_positronics_flag_shows_a_run_that_the_clock_drives(capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,6 +36,7 @@ class TrialPage:
     def at(self, station: Station, judging: bool) -> None:
         """Put it at a station. ``judging``: whether trials are begun and judged there."""
         station.controls = self.controls
+        self.page.live.drives(station.robot.spec, station.task.instruction)
         ready, watch = station.ready, station.watch
 
         def expect(turn: Turn) -> None:

@@ -117,6 +117,7 @@ def play(
             )  # fmt: skip
             report.losses, report.stops = driver.losses, controls.stops
             if page is not None:
+                page.live.drives(robot.spec, task.instruction)
                 page.desk.opened()
             try:
                 with nullcontext() if keyboard is None else keyboard.listening():

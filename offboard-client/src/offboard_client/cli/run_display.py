@@ -68,6 +68,10 @@ class Display:
             text += f", round trip {seen.round_trips_ms[-1]:.1f} ms"
         self._line.show(text, episode.seconds, self._seconds, f"{episode.seconds:.1f} s")
 
+    def _said(self) -> str | None:
+        """What came of an episode that a person has ended, in that person's word; None: nobody has said."""
+        return None
+
     def _went_on(self) -> None:
         """Says what has failed and ended nothing; once, where it fails again and again."""
         if self._failed is not None and self._failed != self._told:
@@ -83,7 +87,7 @@ class Display:
         if not outcome.kept:
             became = "thrown away"
         elif outcome.stopped:
-            became = "stopped"
+            became = self._said() or "stopped"
         note(
             f"episode {self._which} (seed {episode.seed}): {became} after "
             f"{episode.seconds:.1f} s, {counted(episode.steps, 'step')} in {counted(episode.exchanges, 'chunk')}"

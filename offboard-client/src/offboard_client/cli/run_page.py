@@ -177,5 +177,8 @@ class PageDisplay(Display):
         super().ended(outcome)
         self._says("waiting for a start")
 
+    def _said(self) -> str | None:
+        return self._page.desk.review.outcome
+
     def _says(self, doing: str) -> None:
         self._line.show(f"{doing} | {self._page.url} | Ctrl-C ends the run")

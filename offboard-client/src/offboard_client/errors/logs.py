@@ -8,7 +8,7 @@ import sys
 from typing import Literal
 
 from .kinds import OffboardError
-from .printable import printable
+from .printable import printable, wrapped
 
 #: Libraries that fetch. What they raise becomes one line of ours; what they log besides, with the traces of their
 #: retries, is for whoever asks for debug.
@@ -42,12 +42,20 @@ class Lines(logging.Formatter):
 
 
 class _Stderr(logging.Handler):
-    """To what sys.stderr is at the time: while a line moves on a terminal, that is what writes above it."""
+    """To what sys.stderr is at the time: while a line moves on a terminal, that is what writes above it.
+
+    ``wraps``: whether a terminal gets its lines broken between words.
+    """
+
+    def __init__(self, wraps: bool) -> None:
+        super().__init__()
+        self.wraps = wraps
 
     def emit(self, record: logging.LogRecord) -> None:
         """See :class:`logging.Handler`."""
         try:
-            sys.stderr.write(self.format(record) + "\n")
+            text = self.format(record)
+            sys.stderr.write((wrapped(text, sys.stderr, "  ") if self.wraps else text) + "\n")
             sys.stderr.flush()
         except Exception:
             self.handleError(record)
@@ -58,7 +66,7 @@ def log_to_stderr(level: Level, *, times: bool = True, debug: bool = False, forc
 
     Without ``times`` a record looks like an error of ``offboard``; ``debug``, or that level, shows every trace.
     """
-    debug, handler = debug or level == "debug", _Stderr()
+    debug, handler = debug or level == "debug", _Stderr(wraps=not times)
     form = "%(asctime)s %(levelname)s %(message)s" if times else "offboard: %(message)s"
     handler.setFormatter(Lines(form, terminal=sys.stderr.isatty(), debug=debug))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=force)

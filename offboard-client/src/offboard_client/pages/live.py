@@ -13,10 +13,12 @@ from typing import Any
 from urllib.parse import unquote
 
 from ..errors import BadParameter, NotFound, brief
+from ..robots import RobotSpec
 from .desk import Desk, TooLate
 from .http import KEPT, Request, Response, Route, as_json
 from .keeping import Keeping
 from .live_seen import Picture, Seen
+from .series import orders_of
 from .starts import Starts
 
 #: Pixels that a picture is wide at most, and at least.
@@ -61,6 +63,13 @@ class Live:
     def watched(self) -> bool:
         """Whether a browser has asked of late."""
         return time.monotonic() - self._asked < _GONE
+
+    def drives(self, robot: RobotSpec, instruction: str | None) -> None:
+        """What is driven, once that is known: the curves have its joints' names. ``instruction``: shown where the facts
+        have none."""
+        self._seen.orders = orders_of(robot.as_dict())
+        if not self._facts.get("task"):
+            self._facts = {**self._facts, "task": instruction}
 
     def close(self) -> None:
         """Make no more pictures."""

@@ -59,6 +59,8 @@ class Seen:
         self.stages: dict[str, float | None] = {}
         #: Changes by one where a name is seen for the first time, so that plots are laid out anew.
         self.names = 0
+        #: What the numbers of a vector are called, by its name.
+        self.orders: dict[str, list[str]] = {}
         self._pictures: dict[str, Picture] = {}
         self._topics: dict[str, str] = {}
         self._events: deque[tuple[int, str]] = deque(maxlen=_POINTS)
@@ -88,7 +90,7 @@ class Seen:
     def plots(self) -> list[dict[str, Any]]:
         """What is drawn with what, as of a recording."""
         with self._lock:
-            return plots(dict(self._topics))
+            return plots(dict(self._topics), self.orders)
 
     def events(self, since: int, most: int = 400) -> tuple[int, str]:
         """What came after ``since``: up to where, and a JSON list. The rest is for the next time."""

@@ -21,7 +21,7 @@ from .clips import write_clip
 from .film import Film, cameras_of
 from .http import KEPT, Request, Response, Route, as_json
 from .library import Entry, Library
-from .series import plots, series
+from .series import orders_of, plots, series
 from .timeline import Timeline
 
 T = TypeVar("T")
@@ -223,11 +223,16 @@ def _clip(said: dict[str, Any], shown: Shown) -> Clip:
     return Clip(secrets.token_hex(4), (start, end), (at[0], max(at[1], at[0] + 1)), label)
 
 
+def _robot(episode: Episode) -> object:
+    run = episode.about.get("run")
+    return run.get("robot") if isinstance(run, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
 def _described(shown: Shown) -> dict[str, Any]:
     episode = shown.episode
     return {
         "duration": shown.timeline.duration, "wall": (episode.end - episode.start) / 1e9,
-        "cameras": list(cameras_of(episode.topics)), "plots": plots(episode.topics),
+        "cameras": list(cameras_of(episode.topics)), "plots": plots(episode.topics, orders_of(_robot(episode))),
         "shadow": episode.shadow or None, "outcome": episode.outcome,
         "run": episode.about.get("run"), "meta": episode.about.get("meta"),
         "control_period": episode.about.get("control_period"), "action_period": episode.about.get("action_period"),

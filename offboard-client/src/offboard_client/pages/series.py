@@ -22,14 +22,17 @@ _PAIRS = {
 }  # fmt: skip
 #: Where the rows of answers are.
 _CHUNK = ("/chunk/", "/shadow/chunk/")
+#: Characters of a joint's name that are shown.
+_LONG = 40
 _POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
 
 
-def plots(topics: Mapping[str, str]) -> list[dict[str, Any]]:
+def plots(topics: Mapping[str, str], orders: Mapping[str, list[str]] | None = None) -> list[dict[str, Any]]:
     """What is drawn with what: ``name``, and the topics of what was ``measured``, ``commanded`` and ``answered``.
 
-    ``shadow``: of what another model answered, which drove nothing.
+    ``shadow``: of what another model answered, which drove nothing. ``orders``: as of :func:`orders_of`.
     """
+    orders = orders or {}
     measured, shadow = _named(topics, "/observation/"), _named(topics, "/shadow/chunk/")
     commanded, answered = _named(topics, "/action/"), _named(topics, "/chunk/")
     found: list[dict[str, Any]] = []
@@ -38,11 +41,23 @@ def plots(topics: Mapping[str, str]) -> list[dict[str, Any]]:
         found.append({
             "name": name, "measured": measured.pop(other, None) if other else None, "against": other,
             "commanded": commanded.get(name), "answered": answered.get(name), "shadow": shadow.get(name),
-            "labels": _labels(name),
+            "labels": orders.get(name) or orders.get(other or "") or _labels(name),
         })  # fmt: skip
     for name, topic in sorted(measured.items()):
         alone = {"against": name, "commanded": None, "answered": None, "shadow": None}
-        found.append({"name": name, "measured": topic, "labels": _labels(name), **alone})
+        found.append({"name": name, "measured": topic, "labels": orders.get(name) or _labels(name), **alone})
+    return found
+
+
+def orders_of(robot: object) -> dict[str, list[str]]:
+    """Name → what its numbers are called, of a robot's contract as plain data, whatever stands there."""
+    found: dict[str, list[str]] = {}
+    for kind in ("plays", "measures"):
+        for name, channel in _map(_map(robot).get(kind)).items():
+            order = _map(channel).get("order")
+            called: list[Any] = [*order[:_WIDTH]] if isinstance(order, list | tuple) else []  # pyright: ignore[reportUnknownArgumentType]
+            if called and all(isinstance(each, str) for each in called):
+                found[name] = [each[:_LONG] for each in called]
     return found
 
 
@@ -103,6 +118,10 @@ def _measured(command: str, measured: Mapping[str, str]) -> str | None:
     else:
         names = [command, command.removeprefix("target_"), f"robot_state.{command}"]
     return next((name for name in names if name in measured), None)
+
+
+def _map(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}  # pyright: ignore[reportUnknownVariableType]
 
 
 def _labels(name: str) -> list[str]:

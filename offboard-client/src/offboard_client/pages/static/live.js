@@ -109,8 +109,9 @@ class Live {
     this.state = state;
     const { phase, hold } = state;
     const seen = state.instruction || state.task;
-    this.title.textContent = seen || "offboard run";
-    document.title = `${hold ? "HELD" : PHASES[phase]} – offboard run`;
+    const command = state.trial === undefined ? "offboard run" : "offboard evaluate";
+    this.title.textContent = seen || command;
+    document.title = `${hold ? "HELD" : PHASES[phase]} – ${command}`;
     document.documentElement.style.fontSize = `${15 * (state.scale || 1)}px`;
     const trial = state.trial;
     this.trial.textContent = trial ? `${trial.label} from start ${trial.start}, ${trial.number} of ${trial.of}` : state.number ? `episode ${state.number}` : "";
@@ -207,7 +208,8 @@ class Live {
 
   async begin() {
     await this.said.flush();
-    if (!this.start.disabled && !this.start.hidden) this.act("start", { scene: this.cameras.stamp(this.state) });
+    if (!this.start.hidden && this.may("start") && !this.cameras.confirmed(this.state)) this.tell(this.cameras.asks());
+    else if (!this.start.disabled && !this.start.hidden) this.act("start", { scene: this.cameras.stamp(this.state) });
   }
 
   async keep() {

@@ -101,6 +101,11 @@ export class Cameras {
     return !state.scene || (Boolean(this.ticked) && this.ticked === this.of);
   }
 
+  /** What is to be done before that. */
+  asks() {
+    return `nothing begins yet: set the scene up, and tick “${this.words.textContent}”`;
+  }
+
   /** Which start picture was confirmed. */
   stamp(state) {
     return state.scene && this.confirmed(state) ? state.scene.stamp : null;

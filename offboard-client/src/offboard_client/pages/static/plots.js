@@ -8,6 +8,7 @@ export const RUNGS = {
 const LEFT = 46;
 const RIGHT = 8;
 const HIGH = 120;
+const LEAST = 0.01; // a plot is at least so high: what stands still is a line, and no spikes
 
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -70,6 +71,7 @@ export class Plot {
     }
     if (this.bars) low = 0;
     if (!(high >= low)) [low, high] = [0, 1];
+    else if (!this.bars && high - low < LEAST) [low, high] = [(low + high - LEAST) / 2, (low + high + LEAST) / 2];
     const margin = (high - low) * 0.06 || Math.abs(high) * 0.06 || 0.5;
     if (!this.bars) low -= margin;
     high += margin;
@@ -134,10 +136,11 @@ export class Plot {
     context.font = "11px system-ui, sans-serif";
     context.textAlign = "right";
     context.textBaseline = "middle";
-    const figures = (value) => (Math.abs(value) >= 1000 ? value.toFixed(0) : Number(value.toPrecision(3)).toString());
+    const digits = Math.min(4, Math.max(0, 2 - Math.floor(Math.log10(high - low))));
+    const figures = (value) => (Math.abs(value) >= 1e6 ? value.toExponential(1) : String(Number(value.toFixed(digits)) || 0));
     for (const share of [0, 0.5, 1]) {
       const at = bottom - share * (bottom - 4);
-      context.fillText(figures(low + share * (high - low)), LEFT - 6, Math.max(7, at));
+      context.fillText(figures(low + share * (high - low)), LEFT - 6, Math.max(7, at), LEFT - 8);
       context.beginPath();
       context.moveTo(LEFT, at);
       context.lineTo(wide - RIGHT, at);
@@ -148,7 +151,8 @@ export class Plot {
     const steps = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 3600];
     const step = steps.find((each) => (to - from) / each <= wide / 70) || 7200;
     for (let t = Math.ceil(from / step) * step; t <= to; t += step) {
-      context.fillText(step < 1 ? t.toFixed(step < 0.1 ? 2 : 1) : clock(t), x(t), HIGH - 3);
+      const text = step < 1 ? t.toFixed(step < 0.1 ? 2 : 1) : clock(t);
+      context.fillText(text, Math.min(x(t), wide - context.measureText(text).width / 2), HIGH - 3);
     }
   }
 

@@ -33,8 +33,12 @@ async function ask(path) {
 const seconds = (s) => (s < 90 ? `${Math.round(s)} s` : s < 5400 ? `${Math.round(s / 60)} min` : `${(s / 3600).toFixed(1)} h`);
 const number = (value) => (value === null ? "not finite" : typeof value === "number" ? String(+value.toPrecision(5)) : String(value));
 
-// A line for each column of `rows`; null leaves a gap.
-function plot(title, rows, low = null) {
+// What the numbers of a row are called: those of a pose as the protocol has them, others are counted.
+const POSE = ["x", "y", "z", "qw", "qx", "qy", "qz"];
+const called = (name, width) => (width === 7 && /^target_pose(\.|$)/.test(name) ? POSE : Array.from({ length: width }, (_, i) => String(i)));
+
+// A line for each column of `rows`; null leaves a gap. `names`: of the columns, for a key.
+function plot(title, rows, low = null, names = []) {
   const width = rows.length ? rows[0].length : 0;
   const all = rows.flat().filter((value) => value !== null).map(Number);
   const figure = made("figure");
@@ -63,6 +67,15 @@ function plot(title, rows, low = null) {
     svg.append(path);
   }
   figure.append(svg);
+  if (names.length > 1) {
+    const key = made("div", "", "key");
+    key.append(...names.slice(0, 64).map((name, column) => {
+      const one = made("span", name), mark = made("i", "", `c${column % 8}`);
+      one.prepend(mark);
+      return one;
+    }));
+    figure.append(key);
+  }
   return figure;
 }
 
@@ -90,7 +103,7 @@ function values(place, said) {
 }
 
 const chunk = (place, said) => place.replaceChildren(
-  ...(said ? Object.entries(said.action).map(([name, rows]) => plot(`${name}, ${rows.length} steps`, rows)) : [made("p", "nothing", "quiet")]),
+  ...(said ? Object.entries(said.action).map(([name, rows]) => plot(`${name}, ${rows.length} steps`, rows, null, called(name, rows.length ? rows[0].length : 0))) : [made("p", "nothing", "quiet")]),
 );
 
 async function look() {
