@@ -127,6 +127,11 @@ def test_what_cannot_be_said_is_refused_and_nothing_is_written(
         ('{"offboard_review": 1, "tags": "x"}', "tags are a list"),
         ('{"offboard_review": 1, "clips": [{"id": "c"}]}', "a clip has an id"),
         (" " * (1 << 20) + "{}", "larger than"),
+        ('{"offboard_review": 1, "changed": NaN}', "it has the number 'NaN'"),
+        ('{"offboard_review": 1, "changed": 1e999}', "it has the number '1e999'"),
+        ('{"offboard_review": 1, "changed": 1' + "0" * 400 + "}", "changed is a time in seconds"),
+        ('{"offboard_review": 1, "changed": "now"}', "changed is a time in seconds"),
+        ('{"offboard_review": 1, "mood": [-Infinity]}', "it has the number '-Infinity'"),
     ],
 )
 def test_a_file_that_is_none_is_left_as_it_is(recording: Path, text: str, says: str) -> None:
@@ -136,6 +141,12 @@ def test_a_file_that_is_none_is_left_as_it_is(recording: Path, text: str, says: 
     with pytest.raises(RecordingFailed, match=says):
         edit_review(recording, {"note": "x"}, {})
     assert review_path(recording).read_text() == text
+
+
+def test_a_pipe_is_not_waited_for(recording: Path) -> None:
+    os.mkfifo(review_path(recording))
+    with pytest.raises(RecordingFailed, match="is no review: it is no file"):
+        read_review(recording)
 
 
 def test_what_a_newer_version_added_is_kept(recording: Path) -> None:

@@ -166,6 +166,17 @@ def test_a_broken_review_is_said_and_the_rest_is_written(tmp_path: Path, capsys:
     )
 
 
+def test_recordings_beside_and_within_an_evaluations_folder_are_all_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beside, within = record(tmp_path, 4).rename(tmp_path / "beside.mcap"), three(tmp_path / "recordings")
+    assert export(tmp_path) == 0
+    assert sorted(Written.all[-1].inside) == sorted(path.stem for path in (beside, *within))
+    within[0].rename(within[0].with_name(beside.name))
+    assert export(tmp_path) == 1
+    assert f"{beside.name} is in {tmp_path} and in its recordings" in capsys.readouterr().err.replace("\n", " ")
+
+
 def test_help_has_the_forms_own_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert export(Path("x"), "--help") == 0
     said = capsys.readouterr().out
@@ -207,7 +218,9 @@ def test_a_folder_is_there_whole_or_as_it_was(tmp_path: Path, empty: bool) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
-def test_an_unfinished_recording_is_finished_and_taken(tmp_path: Path) -> None:
+def test_an_unfinished_recording_is_taken_and_stays_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Its run was killed: what it has until then is an attempt, of which nobody knows what came of it."""
     recorder = Recorder(tmp_path, {})
     begin(recorder)
@@ -217,5 +230,8 @@ def test_an_unfinished_recording_is_finished_and_taken(tmp_path: Path) -> None:
     file = recorder._file  # as a process that is no more leaves it
     assert file is not None
     file.abandon()
+    before = file.path.read_bytes()
     assert export(tmp_path) == 0
     assert len(Written.all[-1].inside) == 1
+    assert file.path.read_bytes() == before
+    assert f"{file.path.name} has no end: its run was killed, or" in capsys.readouterr().err.replace("\n", " ")

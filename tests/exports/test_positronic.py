@@ -14,8 +14,9 @@ import pytest
 from filmed import WALL, begin, picture, sample, tick
 from offboard_client import cli
 from offboard_client.evaluation import Clip, edit_review
+from offboard_client.exports import SteadyOptions, layout_of
 from offboard_client.play import Outcome
-from offboard_client.recording import Recorder
+from offboard_client.recording import Episode, Recorder, RecordingFile, Topics, own
 
 pytest.importorskip("pyarrow", reason="needs the extra positronic")
 import pyarrow.parquet as pq
@@ -165,3 +166,59 @@ def test_positronics_own_reader_reads_it(tmp_path: Path) -> None:
         assert found["robot_command.pose"][0] == pytest.approx(0.1 + number)
         assert found["image.wrist"][:3] == [48, 64, 3]
         assert found["image.wrist"][-1] == pytest.approx(picture(number).mean(), abs=4)
+
+
+def _odd(path: Path, what: str) -> None:
+    """A recording with its index, of what no recorder writes."""
+    file = RecordingFile(path)
+    robot = ["no map"] if what == "robot" else {"measures": {"grip": 7}}
+    file.describe("offboard.episode", {"version": 1, "wall_time": WALL, "run": {"robot": robot}})
+    name = "n" * 300 if what == "name" else "grip"
+    for number in range(4):
+        at = START + number * PERIOD
+        seconds = {"nan": float("nan"), "long": 1e300}.get(what, number * 0.05)
+        values = [] if what == "none" else [1.0]
+        said = {
+            "name": name,
+            "dtype": "nonsense" if what == "dtype" else "<f8",
+            "shape": "x" if what == "shape" else "",
+        }
+        file.write("/observed", own("Observed"), at, seconds=seconds, sent=True)
+        file.write("/observation/grip", own("Values"), at, said, values=values)
+        file.write("/action/target_grip", own("Values"), at, said | {"name": "target_grip"}, values=[0.5])
+        if what == "picture":
+            Topics(file).still("image.wrist", picture(0), at)
+            file._waiting["foxglove.CompressedImage"][-1] = (file._channels["/sent/wrist"][0], at, b"\x1a\x02no")
+        file.write("/played", own("Played"), at, seconds=number * 0.05, duration=0.05, rung="playing")
+    file.describe("offboard.outcome", {"success": True})
+    file.finish()
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("nan", "is damaged: /observed is of second nan"), ("long", "is damaged: /observed is of second 1e"),
+        ("none", "is damaged: grip has no numbers"), ("dtype", "has numbers of 'nonsense'"),
+        ("shape", "has the shape"), ("name", "is longer than a file's name may be"),
+        ("picture", "image.wrist cannot be decoded"),
+    ],
+)  # fmt: skip
+def test_what_no_recorder_writes_is_left_out_by_name_and_the_others_are_written(
+    what: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rec = tmp_path / "rec"
+    recorded(rec)
+    _odd(rec / "0.mcap", what)
+    assert export(rec, tmp_path / "out") == 1
+    said = capsys.readouterr()
+    assert "1 attempt of " in said.out
+    assert "0.mcap is left out" in said.err
+    assert says in said.err.replace("\n", " ")
+
+
+def test_what_a_robot_says_of_its_channels_may_be_anything(tmp_path: Path) -> None:
+    (tmp_path / "rec").mkdir()
+    for what in ("robot", "channel"):
+        _odd(tmp_path / "rec" / f"{what}.mcap", what)
+        with Episode(tmp_path / "rec" / f"{what}.mcap") as episode:
+            assert [each.name for each in layout_of(episode, SteadyOptions(fps=20)).state] == ["grip"]

@@ -26,6 +26,7 @@ from offboard_client.recording import (
     Topics,
     decode_image,
     glance,
+    own,
 )
 from waits import until
 
@@ -279,6 +280,48 @@ def wrong(folder: Path) -> dict[str, str]:
         "newer.mcap": "is a recording of version 9, and this offboard reads version 1",
         "empty.mcap": "empty.mcap is no recording",
     }
+
+
+def odd(path: Path, **fields: Any) -> None:
+    """A recording with its index, whose messages and metadata hold what JSON has no form for."""
+    file = RecordingFile(path)
+    file.describe(EPISODE, {"version": VERSION, "run": {}, "meta": {"model_id": "m", "loss": float("nan")}})
+    for number in range(4):
+        at = round((1_800_000_000.0 + number / 20) * 1e9)
+        seconds = {"seconds": number / 20, **fields}
+        file.write("/observed", own("Observed"), at, seconds=seconds["seconds"])
+        file.write(
+            "/chunk/grip", own("Chunk"), at, {"name": "grip"}, offsets=[0.0, float("inf")], width=1, values=[1.0, 2.0]
+        )
+        Topics(file).still("image.wrist", picture(0), at)
+        file._waiting["foxglove.CompressedImage"][-1] = (file._channels["/sent/wrist"][0], at, b"")
+        file.write("/played", own("Played"), at, rung="playing", seconds=0.0, duration=fields.get("duration", 0.05))
+    file.describe(OUTCOME, {"success": True, "scores": {"share": float("nan")}})
+    file.finish()
+
+
+def test_numbers_that_are_none_take_nothing_else_down(tmp_path: Path) -> None:
+    odd(tmp_path / "a.mcap", duration=float("nan"))
+    odd(tmp_path / "b.mcap", seconds=float("inf"))
+    record(tmp_path, 4)
+    replay = Replay(tmp_path)
+    pages = Asked(pages_app(replay))
+    rows = {row["name"]: row["id"] for row in pages("GET", "/api/episodes").json["episodes"]}
+    assert len(rows) == 3
+    first, second = (f"/api/episodes/{rows[name]}" for name in ("a.mcap", "b.mcap"))
+    told = pages("GET", first).json
+    assert (told["meta"], told["outcome"]["scores"]) == ({"model_id": "m", "loss": None}, {"share": None})
+    drawn = pages("GET", first + "/series").json
+    assert (drawn["rungs"], drawn["chunks"]["/chunk/grip"][0]["t"][1]) == ([], None)
+    for path, says in (
+        (first + "/thumbnail", "cannot be decoded"), (second, "is damaged: it says that it is at second inf"),
+        (second + "/series", "is damaged"),
+    ):  # fmt: skip
+        refused = pages("GET", path)
+        assert (refused.status in (404, 422), says in refused.json["error"]) == (True, True), path
+    long = say(pages, rows["a.mcap"], clip={"from": 0, "to": 10**400, "label": ""})
+    assert (long.status, long.json["review"]["clips"][0]["seconds"][0]) == (200, 0.0)
+    replay.close()
 
 
 def test_what_is_no_recording_says_so_in_its_row_and_the_others_are_there(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,8 +167,14 @@ def _recordings(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise ConfigurationError(f"{source} is neither a folder of recordings nor one of them")
-    if not (paths := sorted(source.glob("*.mcap")) or sorted((source / _RECORDINGS).glob("*.mcap"))):
+    paths = [path for folder in (source, source / _RECORDINGS) for path in sorted(folder.glob("*.mcap"))]
+    if not paths:
         raise ConfigurationError(f"{source} has no recording: `offboard run --output-dir` makes them, NAME.mcap")
+    if twice := [name for name, count in Counter(path.name for path in paths).items() if count > 1]:
+        raise ConfigurationError(
+            f"{twice[0]} is in {source} and in its {_RECORDINGS}: what becomes of both would be called the same; "
+            "export each folder by itself"
+        )
     return paths
 
 

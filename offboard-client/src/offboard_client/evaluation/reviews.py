@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -98,6 +99,8 @@ def read_review(recording: Path) -> Review:
     """What was said of a recording; nothing if nobody did. Raises RecordingFailed for what cannot be read."""
     path = review_path(recording)
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            raise RecordingFailed(f"{path.name} is no review: it is no file")
         with path.open("rb") as file:
             data = file.read(_LARGEST + 1)
     except FileNotFoundError:
@@ -107,7 +110,7 @@ def read_review(recording: Path) -> Review:
     try:
         if len(data) > _LARGEST:
             raise BadParameter(f"it is larger than {_LARGEST} bytes")
-        return _read(json.loads(data))
+        return _read(json.loads(data, parse_float=_finite, parse_constant=_finite))
     except (ValueError, RecursionError, BadParameter) as error:
         raise RecordingFailed(f"{path.name} is no review that this offboard reads: {told(error)}") from error
 
@@ -222,6 +225,13 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
         ) from error
 
 
+def _finite(text: str) -> float:
+    """Raises BadParameter for what JSON has no form for: nobody could write it again."""
+    if not abs(number := float(text)) < float("inf"):
+        raise BadParameter(f"it has the number {brief(text)}")
+    return number
+
+
 def _read(values: object) -> Review:
     """Raises BadParameter for what is no review."""
     if not isinstance(values, dict) or _FORMAT not in values:
@@ -244,12 +254,14 @@ def _read(values: object) -> Review:
     if not isinstance(clips, list) or len(cast("list[Any]", clips)) > _CLIPS:
         raise BadParameter(f"clips are a list of at most {_CLIPS}")
     changed = given.get("changed")
+    if changed is not None and (not isinstance(changed, int | float) or not 0 <= changed < 1e12):
+        raise BadParameter(f"changed is a time in seconds since 1970, not {brief(changed)}")
     known = {_FORMAT, "tags", "clips", "changed", *_WORDS}
     return Review(
         outcome, items, total, _text(given.get("note", ""), "a note", _NOTE),
         tuple(_tag(tag) for tag in cast("list[Any]", tags)),
         tuple(_clip(clip) for clip in cast("list[Any]", clips)),
-        float(changed) if isinstance(changed, int | float) else None,
+        None if changed is None else float(changed),
         {name: value for name, value in given.items() if name not in known},
     )  # fmt: skip
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from ..errors import RecordingFailed
 from ..recording import Episode, Said
 
 #: What says both times, the wall's and the robot's.
 _KNOTS = ("/observed", "/played")
+#: No episode is longer, in seconds.
+_LONGEST = 1e9
 
 
 def by_robots_clock(episode: Episode, topics: Iterable[str], end: int | None = None) -> Iterator[tuple[float, Said]]:
@@ -21,7 +24,9 @@ def by_robots_clock(episode: Episode, topics: Iterable[str], end: int | None = N
         waiting.append(said)
         if said.topic not in _KNOTS:
             continue
-        known = max(seconds, float(said.message.seconds))
+        if not abs(now := float(said.message.seconds)) < _LONGEST:
+            raise RecordingFailed(f"{episode.path.name} is damaged: {said.topic} is of second {now:g} of the episode")
+        known = max(seconds, now)
         for each in waiting:
             yield _between(each.at, (wall, seconds), (said.at, known)), each
         waiting.clear()

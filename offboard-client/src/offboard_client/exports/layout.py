@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, cast
 
-from ..errors import RecordingFailed, unknown
+from ..errors import RecordingFailed, told, unknown
 from ..recording import Episode, decode_image
+from ..wire import Array
 from .options import SteadyOptions
 
 _OBSERVED, _PLAYED, _VIDEO, _SENT = "/observation/", "/action/", "/video/", "/sent/"
@@ -127,7 +128,8 @@ def _one(name: str, topic: str, metadata: Mapping[str, str], channel: Mapping[st
     count = 1
     for side in filter(None, metadata["shape"].split(",")):
         count *= int(side)
-    labels = tuple(map(str, channel.get("order") or ()))
+    order = channel.get("order")
+    labels = tuple(map(str, cast("list[Any]", order))) if isinstance(order, list) else ()
     if len(labels) != count:
         labels = _POSE if name.endswith(_POSES) and count == len(_POSE) else tuple(map(str, range(count)))
     return Numbers(name, topic, labels, channel.get("unit"), channel.get("frame"))
@@ -135,8 +137,10 @@ def _one(name: str, topic: str, metadata: Mapping[str, str], channel: Mapping[st
 
 def _channels(episode: Episode, key: str) -> Mapping[str, Any]:
     run: Any = episode.about.get("run") or {}
-    robot: Any = run.get("robot") or {}
-    return cast("Mapping[str, Any]", robot.get(key) or {})
+    robot: Any = run.get("robot")
+    channels: Any = robot.get(key) if isinstance(robot, dict) else None
+    found = cast("dict[str, Any]", channels) if isinstance(channels, dict) else {}
+    return {name: channel for name, channel in found.items() if isinstance(channel, dict)}
 
 
 def _size(episode: Episode, topic: str) -> tuple[int, int]:
@@ -144,6 +148,14 @@ def _size(episode: Episode, topic: str) -> tuple[int, int]:
     if "height" in metadata:
         return int(metadata["height"]), int(metadata["width"])
     for said in islice(episode.messages([topic]), 1):
-        height, width = decode_image(said.message.data).shape[:2]
+        height, width = still(said.message.data, f"{episode.path.name}: {topic}").shape[:2]
         return height, width
     raise RecordingFailed(f"{episode.path.name} has no picture of {episode.topics[topic]}")
+
+
+def still(data: bytes, what: str) -> Array:
+    """(H, W, 3) uint8 RGB of a recorded frame. Raises RecordingFailed."""
+    try:
+        return decode_image(data)
+    except (OSError, EOFError, ValueError, IndexError) as error:  # FFmpeg's errors are among them
+        raise RecordingFailed(f"{what} cannot be decoded: {told(error)}") from error

@@ -21,12 +21,13 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..errors import ConfigurationError, RecordingFailed, told
-from ..recording import Episode, SteadyVideo, VideoEncoder, decode_image, starts
+from ..errors import ConfigurationError, RecordingFailed, brief, told
+from ..recording import Episode, SteadyVideo, VideoEncoder, starts
 from .attempts import Attempt
 from .clock import by_robots_clock
 from .entries import Added
 from .growing import Growing
+from .layout import still
 from .steady import LED
 
 #: Positronic's names of what an arm is commanded, but for the arm's own, which stands behind the first part.
@@ -40,6 +41,8 @@ _OUTCOMES = {"success": "Success", "fail": "Fail", "stall": "Ran out of time", "
 _RATE = 100
 #: Episodes in one folder.
 _BLOCK = 1000
+#: Bytes of a name that a file is called by: systems take 255, with what stands behind it.
+_NAME = 200
 _STATIC, _META = "static.json", "meta.json"
 #: Which recording an episode is of.
 _OF = ("offboard.recording", "offboard.began")
@@ -157,6 +160,8 @@ class _Writing:
                 self.task = message.text if name == "task" else self.task
             elif said.topic != "/observed":
                 dtype = np.dtype(episode.channels[said.topic].get("dtype", "<f8"))
+                if not message.values:
+                    raise RecordingFailed(f"{episode.path.name} is damaged: {name} has no numbers")
                 values = np.array(message.values, np.int64 if dtype.kind == "b" else dtype)
                 own = _command(name) if said.topic.startswith("/action/") else name
                 self._signal(own).add(at, values if len(values) > 1 else values[0])
@@ -205,13 +210,14 @@ class _Film:
 
     def __init__(self, place: Path, name: str, episode: str) -> None:
         self._times, self._before = list[int](), list[tuple[bytes, int]]()
+        self._what = f"{episode}: {name}"
         self._index = place / f"{_file(name)}.frames.parquet"
-        self._video = SteadyVideo(place / f"{_file(name)}.mp4", _RATE, f"{episode}: {name}")
+        self._video = SteadyVideo(place / f"{_file(name)}.mp4", _RATE, self._what)
         self._encoder = VideoEncoder()
 
     def add(self, topic: str, data: bytes, at: int, early: bool) -> None:
         if not topic.startswith("/video/"):  # no more was recorded than what the policy was sent
-            data = self._encoder.encode(decode_image(data), at)
+            data = self._encoder.encode(still(data, self._what), at)
         if starts(data):
             self._before = []
         elif not self._before and not self._times:  # the recording was cut off before its first key frame
@@ -264,6 +270,8 @@ def _numbered(path: Path) -> bool:
 
 
 def _file(name: str) -> str:
+    if len(name.encode()) > _NAME:
+        raise RecordingFailed(f"{brief(name)} is longer than a file's name may be: its data set calls files by names")
     return name.replace("/", "_")
 
 

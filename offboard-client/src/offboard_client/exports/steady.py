@@ -204,7 +204,7 @@ class _Camera:
         if self._packets:
             try:
                 self._picture = self._decoded()
-            except (OSError, ValueError, IndexError) as error:  # FFmpeg's errors are among them
+            except (OSError, EOFError, ValueError, IndexError) as error:  # FFmpeg's errors are among them
                 raise RecordingFailed(f"{self._what} cannot be decoded: {told(error)}") from error
             self._packets = []
         assert self._picture is not None

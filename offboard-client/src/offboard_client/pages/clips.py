@@ -52,7 +52,7 @@ def write_clip(
                 frame.pts, frame.time_base = number, Fraction(1, _RATE)
                 out.mux(stream.encode(frame))
             out.mux(stream.encode(None))
-    except (OSError, ValueError) as error:  # FFmpeg's errors are among them
+    except (OSError, EOFError, ValueError) as error:  # FFmpeg's errors are among them
         raise RecordingFailed(f"the clip cannot be made: {getattr(error, 'strerror', None) or told(error)}") from error
 
 

@@ -173,5 +173,5 @@ def _decoded(decoder: VideoDecoder | None, said: Said) -> Iterator[Any]:
             yield decode_frame(said.message.data)
         else:
             yield from decoder.frames(said.message.data)
-    except (OSError, ValueError, IndexError) as error:  # FFmpeg's errors are among them
+    except (OSError, EOFError, ValueError, IndexError) as error:  # FFmpeg's errors are among them
         raise RecordingFailed(f"a picture of {said.topic} cannot be decoded: {told(error)}") from error

@@ -95,6 +95,15 @@ def as_json(value: Any, status: int = 200, **headers: str) -> Response:
     return Response(json.dumps(value, allow_nan=False, separators=(",", ":")).encode(), status=status, headers=headers)
 
 
+def plain(value: Any) -> Any:
+    """JSON data as others wrote it, with null for numbers that are none."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(each) for name, each in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, list):
+        return [plain(each) for each in cast("list[Any]", value)]
+    return None if isinstance(value, float) and not abs(value) < float("inf") else value
+
+
 def refusal(error: OffboardError) -> Response:
     """An error as JSON, with HTTP's word for it."""
     statuses = {Unauthorized: 401, Forbidden: 403, NotFound: 404, BadParameter: 400}

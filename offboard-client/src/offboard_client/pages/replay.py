@@ -14,12 +14,12 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from ..errors import BadParameter, brief
+from ..errors import BadParameter, NotFound, brief
 from ..evaluation import Clip, Review, edit_review
 from ..recording import Episode
 from .clips import write_clip
 from .film import Film, cameras_of
-from .http import KEPT, Request, Response, Route, as_json
+from .http import KEPT, Request, Response, Route, as_json, plain
 from .library import Entry, Library
 from .series import orders_of, plots, series
 from .timeline import Timeline
@@ -105,7 +105,10 @@ class Replay:
     async def _thumbnail(self, request: Request, name: str) -> Response:
         def picture(_: Entry, shown: Shown) -> bytes:
             camera = next(iter(shown.film.topics), "")
-            return shown.film.reel(camera, shown.timeline.duration * _WHEN, _THUMBNAIL).pictures[-1]
+            found = shown.film.reel(camera, shown.timeline.duration * _WHEN, _THUMBNAIL).pictures
+            if not found:
+                raise NotFound(f"the camera {camera} has no picture there that can be decoded")
+            return found[-1]
 
         kept = KEPT if request.query.get("stamp") else {}
         return Response(await self._with(name, picture), "image/jpeg", headers=kept)
@@ -216,9 +219,10 @@ def _clip(said: dict[str, Any], shown: Shown) -> Clip:
     start, end, label = said.get("from"), said.get("to"), said.get("label", "")
     if not isinstance(start, int | float) or not isinstance(end, int | float) or not isinstance(label, str):
         raise BadParameter(f"a clip has from, to and a label, not {brief(said)}")
-    start, end = max(0.0, float(start)), min(float(end), shown.timeline.duration)
+    start, end = max(0.0, start), min(end, shown.timeline.duration)  # of any length: whole numbers may be no float
     if not start < end:
-        raise BadParameter(f"a clip ends after it begins, not from {start:g} s to {end:g} s")
+        raise BadParameter(f"a clip ends after it begins, not from {brief(start)} s to {brief(end)} s")
+    start, end = float(start), float(end)
     at = shown.timeline.wall(start), shown.timeline.wall(end, end=True)
     return Clip(secrets.token_hex(4), (start, end), (at[0], max(at[1], at[0] + 1)), label)
 
@@ -230,10 +234,10 @@ def _robot(episode: Episode) -> object:
 
 def _described(shown: Shown) -> dict[str, Any]:
     episode = shown.episode
-    return {
+    return plain({
         "duration": shown.timeline.duration, "wall": (episode.end - episode.start) / 1e9,
         "cameras": list(cameras_of(episode.topics)), "plots": plots(episode.topics, orders_of(_robot(episode))),
         "shadow": episode.shadow or None, "outcome": episode.outcome,
         "run": episode.about.get("run"), "meta": episode.about.get("meta"),
         "control_period": episode.about.get("control_period"), "action_period": episode.about.get("action_period"),
-    }  # fmt: skip
+    })  # fmt: skip

@@ -175,14 +175,15 @@ def _chunk(said: Said, at: float) -> dict[str, Any]:
     values = np.round(np.array(message.values, dtype=np.float64), 5)
     rows = values[: len(values) // width * width].reshape(-1, width)[:, :_WIDTH]
     finite = np.where(np.isfinite(rows), rows, 0.0)
-    return {"t": [round(at + offset, 4) for offset in message.offsets[: len(rows)]], "v": finite.T.tolist()}
+    return {"t": [_finite(at + offset) for offset in message.offsets[: len(rows)]], "v": finite.T.tolist()}
 
 
 def _add_rungs(rungs: list[Any], given: Iterable[Said]) -> None:
     """Stretches of time with the same rung: ``[from, to, rung]``."""
     for said in given:
         begins, rung = float(said.message.seconds), str(said.message.rung)
-        ends = begins + float(said.message.duration)
+        if not abs(ends := begins + float(said.message.duration)) < float("inf"):
+            continue
         if rungs and rungs[-1][2] == rung and begins <= rungs[-1][1] + 0.5:
             rungs[-1][1] = round(max(ends, rungs[-1][1]), 4)
         else:
@@ -190,4 +191,4 @@ def _add_rungs(rungs: list[Any], given: Iterable[Said]) -> None:
 
 
 def _finite(value: float) -> float | None:
-    return round(value, 3) if abs(value) < float("inf") else None
+    return round(value, 4) if abs(value) < float("inf") else None

@@ -15,12 +15,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import RecordingFailed
 from ..recording import Episode
 
 #: Blocks of which the times are kept: a few kilobytes each.
 _KEPT = 4096
 #: What says both times.
 _KNOTS = ("/observed", "/played")
+#: No episode is longer, in seconds.
+_LONGEST = 1e9
 
 #: Times of messages, in nanoseconds since the first of them; and seconds of the episode, which never go back.
 Knots = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -95,6 +98,8 @@ class Timeline:
                 return known
         said = self._episode.read_block(self._blocks[number], _KNOTS)
         both = sorted((each.at - self._episode.start, float(each.message.seconds)) for each in said)
+        if wrong := next((at for _, at in both if not abs(at) < _LONGEST), None):
+            raise RecordingFailed(f"{self._episode.path.name} is damaged: it says that it is at second {wrong:g}")
         found = np.array([wall for wall, _ in both], np.float64), np.array([at for _, at in both], np.float64)
         with self._lock:
             self._known[number] = found

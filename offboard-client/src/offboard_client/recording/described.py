@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+import numpy as np
+from mcap.records import Channel
 
 from ..errors import RecordingFailed, brief, told
 from .file import EPISODE, OUTCOME, PROFILE, VERSION
@@ -90,13 +93,35 @@ def read_values(said: Mapping[str, str]) -> dict[str, Any]:
     return {name: json.loads(value) for name, value in said.items()}
 
 
-def check_schemas(kinds: Mapping[str, str]) -> None:
-    """``kinds``: topic → the name of its schema. Raises ValueError for a topic of ours with another."""
-    for topic, kind in kinds.items():
+def check_topics(channels: Iterable[Channel], kinds: Mapping[str, str]) -> None:
+    """``kinds``: topic → the name of its schema. Raises ValueError for a topic of ours that no recorder makes."""
+    for channel in channels:
+        topic, kind = channel.topic, kinds.get(channel.topic)
         for known, schemas in _SCHEMAS.items():
             ours = topic.startswith(known) if known.endswith("/") else topic == known
             if ours and kind not in schemas:
                 raise ValueError(f"{topic[:64]} has messages of {brief(kind)}; expected {' or '.join(schemas)}")
+            if ours and known.endswith("/"):
+                _check_said(topic, channel.metadata)
+
+
+def _check_said(topic: str, said: Mapping[str, str]) -> None:
+    """What a topic says of itself: its name, and of what kind its numbers or pictures are."""
+    name = said.get("name", "")
+    if not name or "\0" in name:
+        raise ValueError(f"{topic[:64]} says that it is of {brief(name)}; expected a name")
+    if (dtype := said.get("dtype")) is not None and not _is_dtype(dtype):
+        raise ValueError(f"{topic[:64]} has numbers of {brief(dtype)}; expected a type of numbers, such as '<f4'")
+    sizes = [said.get("height", "1"), said.get("width", "1"), *filter(None, said.get("shape", "").split(","))]
+    if not all(size.isdecimal() and len(size) < 6 for size in sizes):
+        raise ValueError(f"{topic[:64]} has the shape {brief(','.join(sizes))}; expected whole numbers")
+
+
+def _is_dtype(text: str) -> bool:
+    try:
+        return len(text) < 16 and np.dtype(text).kind in "biuf"
+    except TypeError:
+        return False
 
 
 def _check(values: Mapping[str, Any], kinds: Mapping[str, tuple[Callable[[object], bool], str]]) -> None:

@@ -17,7 +17,7 @@ from ..errors import RecordingFailed, told
 from ..wire import decode
 from .blocks import Block, Blocks, kinds
 from .broken import BROKEN
-from .described import KILLED, check_schemas, nothing_of, read_described, read_values
+from .described import KILLED, check_topics, nothing_of, read_described, read_values
 from .file import EPISODE, OUTCOME, PROFILE, SHADOW, is_locked
 from .rescue import is_finished
 from .scan import read_index, scan
@@ -132,7 +132,7 @@ class Episode:
                 self.outcome = dict(KILLED)
             self.shadow = read_values(found.said.get(SHADOW, {}))
             self._kinds = kinds(summary.channels, summary.schemas)
-            check_schemas(self._kinds)
+            check_topics(summary.channels.values(), self._kinds)
         except OSError as error:
             raise self._unreadable(error) from error
         except BROKEN as error:
