@@ -245,6 +245,17 @@ def test_one_bit_that_is_not_what_was_written_is_said_by_all_who_read_it(finishe
                 list(episode.messages(episode.topics))
 
 
+@pytest.mark.parametrize("more", [b"somebody's own bytes", b"\x89MCAP0\r\n" + bytes(40) + b"x"])
+def test_what_somebody_put_behind_the_end_is_not_cut_off(more: bytes, tmp_path: Path) -> None:
+    path = record(tmp_path, 4)
+    whole = path.read_bytes() + more
+    path.write_bytes(whole)
+    age(path)
+    with pytest.raises(RecordingFailed, match="is damaged"):
+        finish(path)
+    assert path.read_bytes() == whole
+
+
 def test_an_index_that_is_not_what_was_written_is_said(tmp_path: Path) -> None:
     path = record(tmp_path, 4)
     data = bytearray(path.read_bytes())

@@ -26,6 +26,11 @@ HEAD = struct.Struct("<BQ")
 FOOTER, PLACES = 37, struct.Struct("<QQI")
 #: No record but a chunk is larger, and no index, in bytes.
 _MOST, _INDEX = 1 << 24, 1 << 28
+#: What an index has.
+_INDEXED = frozenset((
+    Opcode.SCHEMA, Opcode.CHANNEL, Opcode.STATISTICS, Opcode.CHUNK_INDEX, Opcode.METADATA_INDEX, Opcode.SUMMARY_OFFSET,
+    Opcode.FOOTER,
+))  # fmt: skip
 #: Start and end time, size unpacked, checksum, and the length of the compression's name.
 _CHUNK, _LENGTH = struct.Struct("<QQQII"), struct.Struct("<Q")
 #: Channel, and the length of what follows: 16 bytes a message.
@@ -100,6 +105,7 @@ def scan(file: BinaryIO, size: int) -> Contents:
         kind, length = HEAD.unpack(file.read(HEAD.size))
         after = at + HEAD.size + length
         if kind == Opcode.DATA_END:
+            _check_rest(file, after, size)
             break
         if kind not in (Opcode.CHUNK, Opcode.MESSAGE_INDEX, Opcode.METADATA) or length > LARGEST:
             if _zeros(file, at):
@@ -145,6 +151,18 @@ def _zeros(file: BinaryIO, at: int) -> bool:
         if any(piece):
             return False
     return True
+
+
+def _check_rest(file: BinaryIO, at: int, size: int) -> None:
+    """What stands behind what was recorded is a part of an index, and nothing that anybody could miss."""
+    while size - at >= HEAD.size:
+        file.seek(at)
+        kind, length = HEAD.unpack(file.read(HEAD.size))
+        if kind not in _INDEXED or (kind == Opcode.FOOTER and size - at > FOOTER):
+            if _zeros(file, at):
+                return
+            raise ValueError(f"at byte {at}, behind its end, there is what no recorder writes")
+        at += HEAD.size + length
 
 
 def _chunk(file: BinaryIO, at: int, length: int) -> ChunkIndex | None:
