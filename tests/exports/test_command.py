@@ -234,4 +234,4 @@ def test_an_unfinished_recording_is_taken_and_stays_as_it_is(
     assert export(tmp_path) == 0
     assert len(Written.all[-1].inside) == 1
     assert file.path.read_bytes() == before
-    assert f"{file.path.name} has no end: its run was killed, or" in capsys.readouterr().err.replace("\n", " ")
+    assert f"{file.path.name} has no end: its run was killed," in capsys.readouterr().err.replace("\n", " ")

@@ -156,8 +156,8 @@ def say_unfinished(episode: Episode, line: Line) -> None:
     """What is exported of it is what it has by now."""
     if not episode.finished:
         line.aside(
-            f"{episode.path.name} has no end: its run was killed, or it is still being copied here. What it has until "
-            f"{(episode.end - episode.start) / 1e9:.1f} s is taken"
+            f"{episode.path.name} has no end: its run was killed, its disk was full, or it is still being copied. "
+            f"What it has until {(episode.end - episode.start) / 1e9:.1f} s is taken"
         )
 
 

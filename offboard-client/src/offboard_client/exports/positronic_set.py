@@ -21,28 +21,22 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..errors import ConfigurationError, RecordingFailed, brief, told
+from ..errors import ConfigurationError, RecordingFailed, told
 from ..recording import Episode, SteadyVideo, VideoEncoder, starts
 from .attempts import Attempt
 from .clock import by_robots_clock
 from .entries import Added
 from .growing import Growing
 from .layout import still
+from .positronic_names import command_of, file_of
 from .steady import LED
 
-#: Positronic's names of what an arm is commanded, but for the arm's own, which stands behind the first part.
-_COMMANDS = {
-    "target_pose": ("robot_command", "pose"), "target_joints": ("robot_command", "joints"),
-    "joint_delta": ("robot_command", "joint_deltas"),
-}  # fmt: skip
 #: Its words for what came of a trial; it has none for a part of it.
 _OUTCOMES = {"success": "Success", "fail": "Fail", "stall": "Ran out of time", "unsafe": "Safety"}
 #: Frames a second that its videos count in, whatever the camera had.
 _RATE = 100
 #: Episodes in one folder.
 _BLOCK = 1000
-#: Bytes of a name that a file is called by: systems take 255, with what stands behind it.
-_NAME = 200
 _STATIC, _META = "static.json", "meta.json"
 #: Which recording an episode is of.
 _OF = ("offboard.recording", "offboard.began")
@@ -163,7 +157,7 @@ class _Writing:
                 if not message.values:
                     raise RecordingFailed(f"{episode.path.name} is damaged: {name} has no numbers")
                 values = np.array(message.values, np.int64 if dtype.kind == "b" else dtype)
-                own = _command(name) if said.topic.startswith("/action/") else name
+                own = command_of(name) if said.topic.startswith("/action/") else name
                 self._signal(own).add(at, values if len(values) > 1 else values[0])
             progress(min(1.0, (said.at - first) / length))
         if not played:
@@ -202,7 +196,7 @@ class _Signal:
     def write(self, place: Path) -> None:
         pyarrow, parquet = _libraries()
         columns = {"timestamp": pyarrow.array(self._times, pyarrow.int64()), "value": pyarrow.array(self._values)}
-        parquet.write_table(pyarrow.table(columns), place / f"{_file(self._name)}.parquet")
+        parquet.write_table(pyarrow.table(columns), place / f"{file_of(self._name)}.parquet")
 
 
 class _Film:
@@ -211,8 +205,8 @@ class _Film:
     def __init__(self, place: Path, name: str, episode: str) -> None:
         self._times, self._before = list[int](), list[tuple[bytes, int]]()
         self._what = f"{episode}: {name}"
-        self._index = place / f"{_file(name)}.frames.parquet"
-        self._video = SteadyVideo(place / f"{_file(name)}.mp4", _RATE, self._what)
+        self._index = place / f"{file_of(name)}.frames.parquet"
+        self._video = SteadyVideo(place / f"{file_of(name)}.mp4", _RATE, self._what)
         self._encoder = VideoEncoder()
 
     def add(self, topic: str, data: bytes, at: int, early: bool) -> None:
@@ -267,20 +261,6 @@ def _known(folder: Path) -> tuple[set[tuple[str, float]], int]:
 
 def _numbered(path: Path) -> bool:
     return path.is_dir() and path.name.isdigit() and len(path.name) == 12
-
-
-def _file(name: str) -> str:
-    if len(name.encode()) > _NAME:
-        raise RecordingFailed(f"{brief(name)} is longer than a file's name may be: its data set calls files by names")
-    return name.replace("/", "_")
-
-
-def _command(name: str) -> str:
-    """``target_pose.left`` → ``robot_command.left.pose``; another command's name as it is, which is theirs, too."""
-    first, _, arm = name.partition(".")
-    if (found := _COMMANDS.get(first)) is None:
-        return name
-    return ".".join(filter(None, (found[0], arm, found[1])))
 
 
 def _static(episode: Episode, attempt: Attempt, options: PositronicSetOptions, task: str) -> dict[str, Any]:

@@ -1,0 +1,28 @@
+"""What a data set of Positronic's calls signals and their files."""
+
+from __future__ import annotations
+
+from ..errors import RecordingFailed, brief
+
+#: Positronic's names of what an arm is commanded, but for the arm's own, which stands behind the first part.
+_COMMANDS = {
+    "target_pose": ("robot_command", "pose"), "target_joints": ("robot_command", "joints"),
+    "joint_delta": ("robot_command", "joint_deltas"),
+}  # fmt: skip
+#: Bytes of a name that a file is called by: systems take 255, with what stands behind it.
+_NAME = 200
+
+
+def file_of(name: str) -> str:
+    """What a signal's file is called by, without what stands behind it. Raises RecordingFailed."""
+    if len(name.encode()) > _NAME:
+        raise RecordingFailed(f"{brief(name)} is longer than a file's name may be: its data set calls files by names")
+    return name.replace("/", "_")
+
+
+def command_of(name: str) -> str:
+    """``target_pose.left`` → ``robot_command.left.pose``; another command's name as it is, which is theirs, too."""
+    first, _, arm = name.partition(".")
+    if (found := _COMMANDS.get(first)) is None:
+        return name
+    return ".".join(filter(None, (found[0], arm, found[1])))
