@@ -33,7 +33,7 @@ def recorded(folder: Path, periods: int = 20, led: tuple[int, ...] = (), names: 
         sample(recorder, number, **more)
         action = {"target_pose": POSE + number * np.eye(7)[0], "target_grip": np.array([number / 10])}
         tick(recorder, number, action, rung="led" if number in led else "playing")
-    recorder.ended(Outcome(True))
+    recorder.ended(Outcome(True, scores={"share": float("nan"), "items": 2.0}))
     return recorder.recorded.files[0]
 
 
@@ -71,6 +71,7 @@ def test_lerobot_reads_whole_attempts_with_who_led(tmp_path: Path, capsys: pytes
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "rec"]
     data = loaded(out)
     assert (data.num_episodes, data.num_frames, data.fps) == (2, 35, 20)
+    assert described(out)["episodes"][0]["scores"] == {"share": None, "items": 2.0}, "JSON has no form for NaN"
     assert data.meta.features["observation.state"]["names"][14] == "grip"
     assert data.meta.features["action"]["names"][1] == "target_pose.x"
     for index, number in ((0, 0), (7, 7), (19, 19), (20, 0), (28, 8), (34, 14)):

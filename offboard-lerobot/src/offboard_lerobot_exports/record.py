@@ -80,6 +80,7 @@ def entry(episode: Episode, attempt: Attempt, frames: int, led: int, left_out: i
     """Of an attempt. ``at``: nanoseconds since 1970 of its first frame."""
     run = cast("dict[str, Any]", episode.about.get("run") or {})
     meta = cast("dict[str, Any]", episode.about.get("meta") or {})
+    scores = cast("dict[str, Any]", episode.outcome.get("scores") or {})
     review, clip = attempt.review, attempt.clip
     return {
         "name": attempt.name, "recording": attempt.path.name, "began": attempt.began,
@@ -87,7 +88,17 @@ def entry(episode: Episode, attempt: Attempt, frames: int, led: int, left_out: i
         "wall_time_ns": at, "wall_time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at / 1e9)),
         "outcome": attempt.outcome, "success": episode.outcome.get("success"), "score": attempt.score,
         "items": review.items, "items_total": review.items_total, "tags": [*review.tags], "note": review.note,
-        "scores": episode.outcome.get("scores") or {}, "clip": None if clip is None else clip.as_dict(),
-        "model": meta.get("model_id") or meta.get("checkpoint_id"), "seed": episode.about.get("seed"),
-        "command": run.get("command"),
+        "scores": {name: _finite(score) for name, score in scores.items()},
+        "clip": None if clip is None else clip.as_dict(),
+        "model": _text(meta.get("model_id") or meta.get("checkpoint_id")), "seed": episode.about.get("seed"),
+        "command": _text(run.get("command")),
     }  # fmt: skip
+
+
+def _finite(value: object) -> object:
+    """A score as JSON has a form for; None for one that is no number."""
+    return value if isinstance(value, int | float) and abs(value) < float("inf") else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
