@@ -261,7 +261,7 @@ def test_an_index_that_is_not_what_was_written_is_said(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) - 300] ^= 1
     path.write_bytes(data)
-    with pytest.raises(RecordingFailed, match="is damaged: ValueError: its index is not what was written"):
+    with pytest.raises(RecordingFailed, match="is damaged: its index is not what was written"):
         Episode(path)
 
 

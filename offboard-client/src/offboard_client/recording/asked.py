@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import BadMessage, InvalidAction, RecordingFailed
 from ..wire import Row, rows
+from .broken import BROKEN
 from .pictures import decode_image
 from .reader import Episode, Said, read_observation, read_rows
 
@@ -90,7 +91,7 @@ def read_shadow(episode: Episode) -> Iterator[Shadowed]:
         message = said.message
         try:
             found = None if message.failure else _rows(message)
-        except (BadMessage, InvalidAction, ValueError) as error:
+        except (BadMessage, InvalidAction, *BROKEN) as error:
             raise RecordingFailed(f"{episode.path.name} is damaged: shadow's answer {number + 1}: {error}") from error
         failure = (message.failure, message.failure_text) if message.failure else None
         yield Shadowed(stamp(message), said.at, message.round_trip_ms, found, failure, message.anew)
@@ -126,7 +127,7 @@ class _Collected:
                 for when, seconds, values in self._observed
                 if when <= at
             ]
-        except (BadMessage, InvalidAction, ValueError, av.error.FFmpegError) as error:
+        except (BadMessage, InvalidAction, av.error.FFmpegError, *BROKEN) as error:
             raise RecordingFailed(f"{self._name} is damaged: exchange {number + 1}: {error}") from error
         self._observed = [each for each in self._observed if each[0] > at]
         self._pictures = {when: each for when, each in self._pictures.items() if when > at}

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from mcap.records import Channel
 
-from ..errors import RecordingFailed, brief, told
+from ..errors import RecordingFailed, brief
+from .broken import damaged
 from .file import EPISODE, OUTCOME, PROFILE, VERSION
 
 #: What became of an episode whose run was killed.
@@ -79,7 +80,7 @@ def read_described(
         for values, kinds in ((about, _KINDS), (outcome, _ENDS)):
             _check(values, kinds)
     except (ValueError, RecursionError) as error:
-        raise RecordingFailed(f"{name} is damaged: {told(error)}") from error
+        raise damaged(name, error) from error
     return about, outcome
 
 

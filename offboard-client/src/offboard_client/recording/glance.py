@@ -14,7 +14,7 @@ from mcap.records import Channel, Header, Metadata, MetadataIndex, Statistics, S
 from mcap.stream_reader import StreamReader
 
 from ..errors import RecordingFailed, told
-from .broken import BROKEN
+from .broken import BROKEN, damaged
 from .described import nothing_of, read_described
 from .file import EPISODE, OUTCOME, PROFILE
 from .rescue import is_finished
@@ -57,7 +57,7 @@ def glance(path: str | os.PathLike[str]) -> Glance:
     except OSError as error:
         raise RecordingFailed(f"{path.name} cannot be read: {error.strerror or told(error)}") from error
     except BROKEN as error:
-        raise RecordingFailed(f"{path.name} is damaged: {told(error)}") from error
+        raise damaged(path.name, error) from error
 
 
 def _whole(file: BinaryIO, size: int, name: str) -> Glance:

@@ -16,7 +16,7 @@ from mcap.records import Channel
 from ..errors import RecordingFailed, told
 from ..wire import decode
 from .blocks import Block, Blocks, kinds
-from .broken import BROKEN
+from .broken import BROKEN, damaged
 from .described import KILLED, check_topics, nothing_of, read_described, read_values
 from .file import EPISODE, OUTCOME, PROFILE, SHADOW, is_locked
 from .rescue import is_finished
@@ -114,7 +114,7 @@ class Episode:
         except OSError as error:
             raise self._unreadable(error) from error
         except BROKEN as error:
-            raise self._damaged(error) from error
+            raise damaged(self.path.name, error) from error
 
     # -- inside ----------------------------------------------------------------------------------------
     def _open(self) -> None:
@@ -136,7 +136,7 @@ class Episode:
         except OSError as error:
             raise self._unreadable(error) from error
         except BROKEN as error:
-            raise self._damaged(error) from error
+            raise damaged(self.path.name, error) from error
         assert summary.statistics is not None
         self.start, self.end = summary.statistics.message_start_time, summary.statistics.message_end_time
         self._channels: list[Channel] = list(summary.channels.values())
@@ -144,9 +144,6 @@ class Episode:
 
     def _unreadable(self, error: OSError) -> RecordingFailed:
         return RecordingFailed(f"{self.path.name} cannot be read: {error.strerror or told(error)}")
-
-    def _damaged(self, error: Exception) -> RecordingFailed:
-        return RecordingFailed(f"{self.path.name} is damaged: {told(error)}")
 
 
 def read_observation(message: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from mcap.opcode import Opcode
 from mcap.records import DataEnd, Footer, MessageIndex, Metadata, MetadataIndex, SummaryOffset
 
 from ..errors import RecordingFailed, told
-from .broken import BROKEN
+from .broken import BROKEN, damaged
 from .described import KILLED, read_described
 from .file import EPISODE, OUTCOME, PROFILE, lock
 from .scan import FOOTER, HEAD, MAGIC, PLACES, Contents, read_profile, scan
@@ -73,7 +73,7 @@ def finish(path: str | os.PathLike[str], quiet: float = _QUIET) -> bool:
     except OSError as error:
         raise RecordingFailed(f"{path.name} cannot be finished: {error.strerror or told(error)}") from error
     except BROKEN as error:
-        raise RecordingFailed(f"{path.name} is damaged: {told(error)}") from error
+        raise damaged(path.name, error) from error
     return True
 
 
