@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -141,6 +142,25 @@ def test_an_evaluation_goes_on_where_it_was_interrupted(tmp_path: Path, capsys: 
     after = trials(tmp_path)
     assert after[: len(before)] == before
     assert len({(trial["model"], trial["start"]) for trial in after}) == len(after) == 8
+
+
+@pytest.mark.usefixtures("coin")
+@pytest.mark.skipif(importlib.util.find_spec("mcap") is None, reason="needs the extra record")
+def test_what_a_killed_evaluation_was_recording_gets_its_index(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from filmed import record
+    from offboard_client.recording import is_finished
+
+    left = record(tmp_path / "recordings")
+    left.write_bytes(left.read_bytes()[:-40])
+    hour_ago = time.time() - 3600
+    os.utime(left, (hour_ago, hour_ago))
+    with serve(good=0.9) as server:
+        where = ["coin", f"127.0.0.1:{server.port}", f"--output-dir={tmp_path}"]
+        assert cli.main(["evaluate", *where, "--seconds=0.2", "--models=good", "--episodes=1"]) == 0
+    assert is_finished(left)
+    assert f"{left.name} was left behind unfinished" in capsys.readouterr().err.replace("\n", " ")
 
 
 def raise_signal() -> None:

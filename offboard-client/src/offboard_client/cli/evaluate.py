@@ -36,7 +36,7 @@ from .evaluate_watch import Progress, Recordings, Unnamed, nobody
 from .limit_options import require_limits
 from .own_thread import on_own_thread
 from .run_options import Parsed, parse_with_policy
-from .run_record import run_facts
+from .run_record import finish_others, run_facts
 
 CONDITIONS = "conditions.json"
 #: What a disk says that takes no more; whoever plays again then goes on.
@@ -259,7 +259,9 @@ class _Command:
             self._check_models(robot, task, evaluation.log)
         shown = Unnamed(self.line, self.mask) if self.options.blind else self.line
         facts = run_facts(robot.spec, task.instruction, self.parsed.limits, self.options.playing, "evaluate")
-        watch = Recordings(self.folder / RECORDINGS, facts).watch if self._records() else nobody
+        watch = Recordings(self.folder / RECORDINGS, facts).watch if (recorded := self._records()) else nobody
+        if recorded and number == 0:
+            finish_others(self.folder / RECORDINGS, self.line)
 
         @contextmanager
         def watched(turn: Turn) -> Generator[Watched, None, None]:

@@ -63,7 +63,7 @@ def recorded(
         folder, facts, sample_hz=options.record_hz, video=options.record_video, sent=options.record_sent,
         failing=(lambda error: controls.post(Quit())) if options.require_recording else None,
     )  # fmt: skip
-    _finish_others(folder, line)
+    finish_others(folder, line)
     bounded = Bounded(recorder, EVENTS, f"the recording in {folder}", WAITING)
     recorder.loss = bounded.loss
     try:
@@ -75,7 +75,7 @@ def recorded(
         raise RecordingFailed(f"the run has ended, for a recording was required: {recorder.recorded.failure}")
 
 
-def _finish_others(folder: Path, line: Line) -> None:
+def finish_others(folder: Path, line: Line) -> None:
     """What runs have left behind in this folder gets its index; what cannot have one is said, and keeps nobody."""
     from ..recording import finish_all
 

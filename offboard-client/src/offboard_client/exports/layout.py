@@ -138,7 +138,7 @@ def _one(name: str, topic: str, metadata: Mapping[str, str], channel: Mapping[st
 def _channels(episode: Episode, key: str) -> Mapping[str, Any]:
     run: Any = episode.about.get("run") or {}
     robot: Any = run.get("robot")
-    channels: Any = robot.get(key) if isinstance(robot, dict) else None
+    channels: Any = cast("dict[str, Any]", robot).get(key) if isinstance(robot, dict) else None
     found = cast("dict[str, Any]", channels) if isinstance(channels, dict) else {}
     return {name: channel for name, channel in found.items() if isinstance(channel, dict)}
 
