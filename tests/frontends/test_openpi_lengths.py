@@ -94,7 +94,7 @@ VARIES = {"chunk_length": 30, "shortest_chunk": 2}
 @pytest.mark.parametrize(
     ("meta", "options", "promised"),
     [
-        ({}, {}, None),
+        ({}, {}, 1),
         ({"chunk_length": None}, {"action_horizon": 5}, 5),
         ({"chunk_length": 16}, {}, 16),
         ({"chunk_length": 16}, {"action_horizon": 5}, 16),
@@ -110,9 +110,9 @@ def test_what_is_promised(meta, options, promised):
     kept = lengths(JOINTS, **options)
     said = kept.promise(meta)
     assert said == {"chunk_length": promised, "short_chunks": options.get("short_chunks", "refuse")}
-    whole = np.ones((promised or 1, 7))
+    whole = np.ones((promised, 7))
     assert kept.keep(whole) is whole
-    if promised is not None and promised > 1:
+    if promised > 1:
         if "short_chunks" in options:
             assert len(kept.keep(whole[:1])) == promised
         else:

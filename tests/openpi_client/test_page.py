@@ -39,6 +39,19 @@ def test_the_page_installs_what_its_program_needs(client_python):
     assert "typing" not in asked.stdout, "it asks for it by now: the page can do without"
 
 
+def test_the_server_of_the_page_keeps_what_it_promises(client):
+    (program,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    program = program.replace("port=8000", "port=0").replace(".serve()", "")
+    made = {}
+    exec(program.replace("InferenceServer({", "server = InferenceServer({"), made)
+    pose = np.array([0.4, 0.0, 0.235, 0.0, 1.0, 0.0, 0.0])
+    with made["server"] as server:
+        metadata = client.connect(host=server.host, port=server.port)
+        assert (metadata["chunk_length"], metadata["short_chunks"]) == (8, "hold")
+        heights = client.infer({"robot_state.ee_pose": pose})["actions"][:, 2]
+    np.testing.assert_allclose(heights, [0.225, 0.215, *[0.205] * 6])
+
+
 def test_a_server_in_python_speaks_to_it_as_offboard_serve_does(client):
     def hold(observation):
         return {"target_joints": observation["robot_state.q"]}

@@ -1,12 +1,14 @@
 """The real client's Runtime, PolicyAgent and ActionChunkBroker: a chunk is never shorter than what they count on."""
 
+import itertools
+
 import numpy as np
 import pytest
 from genuine_client import Failed, speaking
 from offboard_client.errors import ModelLost
 from offboard_client.robots import connected
 from offboard_client.robots.sim import CUBES, SimRobot, Stacking
-from offboard_core import Checkpoint, Chunk
+from offboard_core import Checkpoint, Chunk, InferenceServer, declare
 from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
 from puppets import ARM_INPUTS, ARM_OUTPUTS, arm
@@ -148,3 +150,33 @@ def test_what_a_policy_does_in_mid_episode_is_told_and_not_played(client, third,
     assert str(raised.value).startswith(f"RuntimeError: Error in inference server:\n{says}")
     assert "Traceback" not in str(raised.value)
     assert len(robot.played) == 6
+
+
+def varying():
+    """A function that answers one step more each time, from 1 to 3."""
+    count = itertools.cycle((1, 2, 3))
+    return lambda seen: [{"target_pose": seen["robot_state.ee_pose"], "target_grip": [0.0]}] * next(count)
+
+
+POSES = {"target_pose": (7,), "target_grip": (1,)}
+
+
+@pytest.mark.parametrize(
+    ("said", "options", "promised"),
+    [({}, {}, 1), ({"steps": (1, 3)}, {}, 1), ({"steps": (1, 3)}, {"short_chunks": "hold"}, 3)],
+    ids=["nothing is said", "what it declares", "filled up"],
+)
+def test_a_function_whose_chunks_vary_is_played_at_what_the_metadata_promises(client, said, options, promised):
+    with speaking(declare(action=POSES, **said)(varying()), **options) as server:
+        metadata = client.connect(host=server.host, port=server.port)
+        assert metadata["chunk_length"] == promised
+        client.broker(metadata["chunk_length"])
+        robot = Still()
+        client.play(robot, steps=9)
+    assert len(robot.played) >= 9
+
+
+def test_an_inference_server_without_a_word_promises_one_step(client):
+    with InferenceServer({"it": varying()}, port=0) as server:
+        metadata = client.connect(host=server.host, port=server.port)
+    assert (metadata["chunk_length"], metadata["short_chunks"]) == (1, "refuse")

@@ -57,6 +57,40 @@ def test_a_declaration_that_comes_too_late_says_where_it_belongs():
         source.loader.load(source.default(), logging.info)
 
 
+@pytest.mark.parametrize(
+    ("steps", "said", "right", "wrong", "says"),
+    [
+        (2, (2, None), [2], [1, 3], "answered {} steps; it declares 2 "),
+        ((1, 3), (3, 1), [1, 2, 3], [4], "answered {} steps; it declares 1 to 3 "),
+    ],
+)
+@pytest.mark.parametrize("form", ["a function", "a class"])
+def test_how_many_steps_an_answer_has_is_said_and_held(steps, said, right, wrong, says, form):
+    class Stay:
+        def infer(self, observation):
+            return [{"target_joints": np.zeros(3)}] * int(observation["count"])
+
+    served = declare(steps=steps)(Stay if form == "a class" else lambda observation: Stay().infer(observation))
+    with (
+        InferenceServer({"it": served}, port=0, fps=10) as server,
+        InferenceClient("127.0.0.1", server.port) as client,
+        client.new_session() as session,
+    ):
+        assert (session.metadata["chunk_length"], session.metadata.get("shortest_chunk")) == said
+        for count in right:
+            assert len(session.infer({"count": count})) == count
+        for count in wrong:
+            with pytest.raises(InvalidAction, match=says.format(count)):
+                session.infer({"count": count})
+        assert session.infer({"count": 0}) == [], "it stops"
+
+
+@pytest.mark.parametrize("steps", [0, -1, 2.0, True, (3, 1), (0, 2), (1,), (1, 2, 3), [1, 2], "3", (1, None)])
+def test_what_is_no_number_of_steps_is_an_error(steps):
+    with pytest.raises(ConfigurationError, match=r"^steps is .*; expected how many steps an answer has"):
+        declare(steps=steps)
+
+
 @pytest.mark.parametrize("value", [3.5j, None, (1.5,), (-2,), [3], True, np.array(["a"])])
 def test_what_declares_nothing_is_refused(value):
     with pytest.raises(ConfigurationError, match="x is declared as"):

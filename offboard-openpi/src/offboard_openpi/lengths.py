@@ -53,7 +53,8 @@ class Lengths:
     def __init__(self, options: OpenPIFrontendOptions, stay: Still | None) -> None:
         self._options = options
         self._stay = stay
-        self._least: int | None = None
+        # What every answer has: one without a step is refused.
+        self._least = 1
 
     def promise(self, meta: Mapping[str, Any]) -> dict[str, Any]:
         """What the metadata says of it, of a model's ``meta``. Raises DialectUnsupported where that cannot be kept."""
@@ -83,7 +84,7 @@ class Lengths:
                 f"serve with {' or '.join([*ways, f'--openpi.action_horizon {shortest}'])}: the model answers "
                 f"{shortest}{'' if shortest == longest else f' to {longest}'} steps, the robots play {wanted} of each"
             )
-        self._least = max((n for n in (wanted, shortest) if n is not None), default=None)
+        self._least = max(1, wanted or 0, shortest or 0)
         return {"chunk_length": self._least, "short_chunks": self._options.short_chunks}
 
     def keep(self, actions: Array) -> Array:
@@ -95,7 +96,7 @@ class Lengths:
             raise DialectUnsupported(
                 "the model answered no step at all; openpi's robots play at least one of each answer"
             )
-        missing = 0 if self._least is None else self._least - len(actions)
+        missing = self._least - len(actions)
         if missing <= 0:
             return actions
         if self._options.short_chunks != "hold" or self._stay is None:

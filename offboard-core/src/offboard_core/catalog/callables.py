@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import numpy as np
-from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError, told
+from offboard_client.errors import ConfigurationError, InvalidAction, LoadFailed, OffboardError, told
 
 from ..checkpoints import MemoryRegistry
 from ..plugins import Plugins
@@ -39,7 +39,7 @@ from ..types import (
 )
 from .answers import as_chunk, kind_of
 from .codec_choice import CodecChoice
-from .declared import declared
+from .declared import Steps, declared
 from .source import ModelSource
 
 #: Builds what answers observations; called once per load, on the thread that will call the policy.
@@ -75,8 +75,12 @@ def from_callables(models: Mapping[str, Any], fps: float | None = None, replicas
 
 
 def _of_callable(name: str, value: Any) -> Checkpoint:
-    inputs, outputs = declared(value) or ({}, {})
-    return Checkpoint(id=name, type="python", inputs=inputs, outputs=outputs)
+    inputs, outputs, steps = declared(value) or ({}, {}, None)
+    fewest, most = steps or (None, None)
+    return Checkpoint(
+        id=name, type="python", inputs=inputs, outputs=outputs, chunk_length=most,
+        extras={} if fewest == most else {"shortest_chunk": fewest},
+    )  # fmt: skip
 
 
 class CallableLoader(CheckpointLoader):
@@ -100,12 +104,14 @@ class CallableLoader(CheckpointLoader):
                 "it is called without arguments and returns what answers observations",
                 permanent=isinstance(error, ImportError),
             ) from error
-        if declared(made) and not (checkpoint.inputs or checkpoint.outputs):
+        if declared(made) and not (checkpoint.inputs or checkpoint.outputs or checkpoint.chunk_length):
             raise LoadFailed(
                 f"what the model {checkpoint.id!r} declares is found only when it is loaded, too late for the "
                 "handshake; give the server what was declared itself ({'name': function}), not what returns it"
             )
-        return as_policy(made, checkpoint.id)
+        most = checkpoint.chunk_length
+        steps = None if most is None else (int(checkpoint.extras.get("shortest_chunk", most)), most)
+        return as_policy(made, checkpoint.id, steps)
 
 
 def as_build(name: str, value: Any) -> Build:
@@ -144,14 +150,17 @@ def _method(made: Any) -> Callable[[Any], Any] | None:
     return next((cast("Callable[[Any], Any]", method) for method in found if callable(method)), None)
 
 
-def as_policy(made: Any, name: str) -> Policy[Any]:
-    """What a callable of the model ``name`` returned, as a policy. Raises LoadFailed if nothing there can be called."""
+def as_policy(made: Any, name: str, steps: Steps | None = None) -> Policy[Any]:
+    """What a callable of the model ``name`` returned, as a policy. Raises LoadFailed if nothing there can be called.
+
+    ``steps``: how many a function's or an object's answer has at least and at most.
+    """
     if isinstance(made, Policy):
         return cast("Policy[Any]", made)
     if (method := _method(made)) is not None:
-        return _ObjectPolicy(made, method)
+        return _ObjectPolicy(made, method, steps)
     if callable(made) and not isinstance(made, type):
-        return _ObjectPolicy(made, made)
+        return _ObjectPolicy(made, made, steps)
     raise LoadFailed(
         f"the callable of the model {name!r} returned {kind_of(made)}; expected a Policy, an object with infer or "
         "select_action, or a function of the observation"
@@ -159,9 +168,10 @@ def as_policy(made: Any, name: str) -> Policy[Any]:
 
 
 class _ObjectPolicy(Policy["_ObjectSession"]):
-    def __init__(self, owner: Any, call: Callable[[Any], Any]) -> None:
+    def __init__(self, owner: Any, call: Callable[[Any], Any], steps: Steps | None) -> None:
         self._owner = owner
         self._call = call
+        self._steps = steps
         self._copies = getattr(owner, "copyable", False) is True
         remembers = callable(getattr(owner, "reset", None)) or hasattr(owner, "select_action")
         self.max_sessions = getattr(owner, "max_sessions", 1 if remembers and not self._copies else None)
@@ -169,9 +179,9 @@ class _ObjectPolicy(Policy["_ObjectSession"]):
 
     def new_session(self, params: Any) -> _ObjectSession:
         if not self._copies:
-            return _ObjectSession(self._owner, self._call)
+            return _ObjectSession(self._owner, self._call, self._steps)
         owner = copy.deepcopy(self._owner)
-        return _ObjectSession(owner, _method(owner) or owner)
+        return _ObjectSession(owner, _method(owner) or owner, self._steps)
 
     def close(self) -> None:
         if self._close is not None:
@@ -179,13 +189,20 @@ class _ObjectPolicy(Policy["_ObjectSession"]):
 
 
 class _ObjectSession(Session):
-    def __init__(self, owner: Any, call: Callable[[Any], Any]) -> None:
+    def __init__(self, owner: Any, call: Callable[[Any], Any], steps: Steps | None) -> None:
         self._call = call
+        self._steps = steps
         self._reset: Callable[[], Any] | None = getattr(owner, "reset", None)
         self.reset()
 
     def infer(self, inputs: Mapping[str, Any], context: InferContext) -> Chunk | None:
-        return as_chunk(self._call(_own(inputs)))
+        chunk = as_chunk(self._call(_own(inputs)))
+        if chunk is not None and len(chunk) and self._steps is not None:
+            fewest, most = self._steps
+            if not fewest <= len(chunk) <= most:
+                said = f"{most}" if fewest == most else f"{fewest} to {most}"
+                raise InvalidAction(f"the policy answered {len(chunk)} steps; it declares {said} (declare(steps=…))")
+        return chunk
 
     def reset(self) -> None:
         if self._reset is not None:

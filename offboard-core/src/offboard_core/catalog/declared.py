@@ -15,23 +15,30 @@ from ..types import Array, Field
 
 F = TypeVar("F")
 _MARK = "__offboard_declared__"
-#: Observation and action, by name.
-Declared = tuple[Mapping[str, Field], Mapping[str, Field]]
+#: The fewest and the most steps of an answer.
+Steps = tuple[int, int]
+#: Observation and action, by name, and how many steps an answer has, where that was said.
+Declared = tuple[Mapping[str, Field], Mapping[str, Field], Steps | None]
 
 
 def declare(
-    *, observation: Mapping[str, Any] | None = None, action: Mapping[str, Any] | None = None
+    *,
+    observation: Mapping[str, Any] | None = None,
+    action: Mapping[str, Any] | None = None,
+    steps: int | Steps | None = None,
 ) -> Callable[[F], F]:
     """A decorator that tells the handshake what a policy reads and answers; observations and actions are checked by it.
 
     Each name with the shape of its value, a tuple with -1 for a free axis; ``str`` for text; an example of it (an
-    array, a number, a text); or a :class:`Field`. Of an action it is the shape of one step. For a function of the
-    observation, a class, or what builds one.
+    array, a number, a text); or a :class:`Field`. Of an action it is the shape of one step. ``steps``: how many each
+    answer has, or the fewest and the most; one with others is an error, an empty one stops as ever. For a function of
+    the observation, a class, or what builds one.
     Raises ConfigurationError for anything else, and for a name of the protocol with another shape than it has there.
     """
     fields: Declared = (
         {name: _meant(name, field, canonical_shape(name)) for name, field in _fields("observation", observation)},
         {name: _acted(name, field) for name, field in _fields("action", action)},
+        _steps(steps),
     )
 
     def mark(policy: F) -> F:
@@ -44,6 +51,18 @@ def declare(
 def declared(policy: Any) -> Declared | None:
     """What :func:`declare` said of it."""
     return getattr(policy, _MARK, None)
+
+
+def _steps(given: Any) -> Steps | None:
+    if given is None:
+        return None
+    both: tuple[Any, ...] = cast("tuple[Any, ...]", given) if isinstance(given, tuple) else (given, given)
+    if len(both) != 2 or any(type(each) is not int for each in both) or not 1 <= both[0] <= both[1]:
+        raise ConfigurationError(
+            f"steps is {given!r:.60}; expected how many steps an answer has, a whole number from 1 on, or the fewest "
+            "and the most as a tuple"
+        )
+    return cast("Steps", both)
 
 
 def _fields(what: str, given: Any) -> list[tuple[str, Field]]:
