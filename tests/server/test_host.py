@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import threading
+import time
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
@@ -133,6 +134,35 @@ def test_a_default_that_can_never_be_loaded_ends_it(caplog):
         assert "can never be loaded" not in caplog.text
 
     run(main())
+
+
+def test_a_loop_that_is_kept_while_it_ends_logs_no_error(caplog):
+    """By an import of the model whose load has failed, say: that tasks were cancelled was told as an error."""
+
+    async def app(scope, receive, send):
+        begun.set()
+        while not ended.should_exit:  # noqa: ASYNC110 (it is no event)
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        time.sleep(2.5)  # noqa: ASYNC251 (on the loop, which is what this is about)
+        await asyncio.sleep(0.3)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def main():
+        nonlocal ended
+        async with host() as here:
+            ended = here._uvicorn
+            ended.config.loaded_app = app
+            _, writer = await asyncio.open_connection(*here.address)
+            writer.write(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            await begun.wait()
+        writer.close()
+
+    ended = None
+    begun = asyncio.Event()
+    run(main())
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 def test_it_cannot_be_entered_again():

@@ -22,7 +22,7 @@ from .protocols import HttpProtocol, WebSocketProtocol
 #: What a message may have above its limit (E-12) before the socket is cut off instead of closed. A close frame that
 #: follows on unread data may never reach the client, so a message that is only a little too large is read to its end.
 CUT_OFF = 2**20
-#: Seconds that clients have to take the end of their connections. uvicorn would wait longer, and then log an error.
+#: Seconds that clients have to take the end of their connections, and then the requests that are still answered.
 _FAREWELL = 1.0
 
 
@@ -45,7 +45,6 @@ class Config(uvicorn.Config):
             lifespan="off",
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=2,
             ssl_certfile=bounds.ssl_certfile,
             ssl_keyfile=bounds.ssl_keyfile,
         )
@@ -85,16 +84,29 @@ class UvicornServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close every connection, at last by force: a client may not read, and uvloop and TLS would wait for it."""
-        cut = asyncio.get_running_loop().call_later(_FAREWELL, self._cut_off)
+        # Not by uvicorn's own time: a loop that was kept so long took it for over, and logged an error about nothing.
+        loop = asyncio.get_running_loop()
+
+        def cut() -> None:
+            self._cut_off()
+            ends.append(loop.call_later(_FAREWELL, self._leave))
+
+        ends = [loop.call_later(_FAREWELL, cut)]
         try:
             await super().shutdown(sockets)
         finally:
-            cut.cancel()
+            for end in ends:
+                end.cancel()
             self._cut_off()
 
     def _cut_off(self) -> None:
         for connection in list(self.server_state.connections):
             connection.transport.abort()
+
+    def _leave(self) -> None:
+        for task in self.server_state.tasks:
+            task.cancel()
+        self.force_exit = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
