@@ -91,12 +91,21 @@ def test_help_names_every_command(arguments):
     assert listed == client | core | {"stats", "train"}
 
 
-@pytest.mark.parametrize("command", ["models", "probe", "bench", "robots", "serve", "plugins", "codecs", "envs"])
+@pytest.mark.parametrize(
+    "command", ["models", "probe", "bench", "robots", "serve", "plugins", "codecs", "envs", "validate", "evaluate sim"]
+)
 def test_each_command_has_help(command):
-    done = in_process(command, "--help")
+    done = in_process(*command.split(), "--help")
     assert done.returncode == 0
-    assert f"usage: offboard {command}" in done.stdout
+    assert f"usage: offboard {command} " in done.stdout
     assert "--json" in done.stdout
+
+
+def test_what_leaves_something_out_says_so():
+    done = in_process("validate", "--help")
+    said = " ".join(done.stdout.replace("│", " ").split())
+    assert "--no-record Record no trial; else each is, where offboard-client[record] is installed." in said
+    assert "whatever becomes of one, on the robot that --robot NAME says" in said
 
 
 def test_version_names_what_is_installed(tmp_path):

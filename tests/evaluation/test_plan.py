@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 from offboard_client.errors import BadParameter, ConfigurationError
-from offboard_client.evaluation import Plan, Trial, TrialLog, compare_models, hidden_models
+from offboard_client.evaluation import Plan, Trial, TrialLog, compare_models, hidden_models, masked
 
 PLAN = Plan(("first", "second", "third"), tuple(range(40)), seed=3, blind=True)
 
@@ -55,6 +55,12 @@ def test_what_was_annulled_is_played_next_and_an_error_when_asked():
     played[1] = replace(played[1], outcome="error")
     assert plan.left(played) == [turns[0], turns[3]]
     assert plan.left(played, again=True) == [turns[0], turns[1], turns[3]]
+
+
+def test_names_are_hidden_in_texts_and_no_letters_of_other_words():
+    mask = masked({"a": "B", "a/b<c>": "A"})
+    assert mask("the camera of a/b<c>_2 failed: a; 'a'") == "the camera of A_2 failed: B; 'B'"
+    assert masked({})("a") == "a"
 
 
 @pytest.mark.parametrize(

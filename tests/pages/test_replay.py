@@ -543,6 +543,38 @@ def test_what_came_of_an_evaluations_trials_is_known_until_somebody_says_otherwi
     replay.close()
 
 
+def test_a_blind_evaluation_is_blind_here_too_until_somebody_was_told(tmp_path: Path) -> None:
+    (tmp_path / "recordings").mkdir()
+    plan = Plan(("secret one", "secret two"), (1, 2), seed=0, blind=True)
+    label = {model: label for label, model in plan.labels.items()}
+    command = "offboard evaluate sim localhost --models 'secret one,secret two'"
+    recorder = Recorder(tmp_path / "recordings", {"model": "secret one", "command": command})
+    begin(recorder, model_id="secret one", checkpoint_path="/secret")
+    tick(recorder, 0, {"target_grip": np.array([0.1])})
+    recorder.ended(Outcome(None, failure=("policy_failed", "secret one raised")))
+    (path,) = recorder.recorded.files
+    replay = Replay(tmp_path)
+    pages = Asked(pages_app(replay))
+
+    def told() -> tuple[dict[str, Any], str]:
+        (row,) = pages("GET", "/api/episodes").json["episodes"]
+        about = pages("GET", f"/api/episodes/{row['id']}").json
+        return row, f"{row} {about}"
+
+    assert "secret" in told()[1], "nothing says that it is blind"
+    with TrialLog(tmp_path / "trials.jsonl", plan) as log:
+        log.append(Trial("secret one", 1, "error", note="secret one raised", recording=path.name))
+        row, said = told()
+        assert "secret" not in said
+        assert (row["model"], row["trial"]["note"]) == (label["secret one"], f"{label['secret one']} raised")
+        assert row["failure"] == ["policy_failed", f"{label['secret one']} raised"]
+        log.reveal()
+    row, said = told()
+    assert row["model"] == "secret one"
+    assert command in said
+    replay.close()
+
+
 def test_folders_within_are_looked_through_and_a_damaged_review_is_a_row_of_its_own(tmp_path: Path) -> None:
     within = tmp_path / "model a"
     within.mkdir()

@@ -129,7 +129,8 @@ def masked(labels: Mapping[str, str]) -> Callable[[str], str]:
     """Puts labels in the place of models in a text. ``labels``: model → label."""
     if not labels:
         return lambda text: text
-    names = re.compile("|".join(re.escape(name) for name in sorted(labels, key=len, reverse=True)))
+    some = "|".join(re.escape(name) for name in sorted(labels, key=len, reverse=True))
+    names = re.compile(f"(?<![A-Za-z0-9])(?:{some})(?![A-Za-z0-9])")  # no letters of other words
     return lambda text: names.sub(lambda found: labels[found[0]], text)
 
 

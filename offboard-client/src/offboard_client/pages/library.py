@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError, NotFound, OffboardError, told
-from ..evaluation import Trial, log_of, read_review, review_path, trials_of
+from ..evaluation import Trial, hidden_models, log_of, masked, read_review, review_path, trials_of
 from ..recording import glance
 from .film import cameras_of
 
@@ -40,8 +40,9 @@ class Library:
         self.folder = folder
         self._entries: dict[str, Entry] = {}
         self._reviews: dict[str, tuple[str, dict[str, Any]]] = {}
-        # Of each folder: how its evaluation's log was when it was read, and what came of each recording.
-        self._trials: dict[Path, tuple[str, dict[str, dict[str, Any]]]] = {}
+        # Of each folder: how its evaluation's log was when it was read, what came of each recording, and what models
+        # are called as long as nobody shall know them.
+        self._trials: dict[Path, tuple[str, dict[str, dict[str, Any]], dict[str, str]]] = {}
         self._lock = threading.Lock()
         if not folder.is_dir():
             raise ConfigurationError(
@@ -60,10 +61,11 @@ class Library:
             self._entries = found
             self._reviews = {name: review for name, review in self._reviews.items() if name in found}
             trials = {folder: self._played(folder) for folder in {entry.path.parent for entry in found.values()}}
-            rows = [
-                {**entry.row, "review": self._review(entry), "trial": trials[entry.path.parent].get(entry.path.name)}
-                for entry in found.values()
-            ]
+            rows: list[dict[str, Any]] = []
+            for entry in found.values():
+                played, labels = trials[entry.path.parent]
+                row = {**entry.row, "review": self._review(entry), "trial": played.get(entry.path.name)}
+                rows.append(_blind(row, labels) if labels else row)
         return sorted(rows, key=lambda row: (-(row.get("at") or 0.0), row["name"]))
 
     def find(self, name: str) -> Entry:
@@ -103,22 +105,24 @@ class Library:
             return before
         return Entry(key, path, stamp, {"id": key, "name": name, "stamp": stamp, **_row(path)})
 
-    def _played(self, folder: Path) -> dict[str, dict[str, Any]]:
-        """What came of the trials whose recordings these are, where they are an evaluation's."""
+    def _played(self, folder: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+        """What came of the trials whose recordings these are, where they are an evaluation's; and its labels, while it
+        is blind."""
         try:
             found = log_of(folder).stat()
         except OSError:
-            return {}
+            return {}, {}
         stamp = f"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}"
         before = self._trials.get(folder)
         if before is None or before[0] != stamp:
             try:
                 trials = {name: _said(trial) for name, trial in trials_of(folder).items()}
+                labels = hidden_models(log_of(folder))
             except OffboardError as error:
                 log.warning("what came of the trials is not shown: %s", error.text)
-                trials = {}
-            self._trials[folder] = before = (stamp, trials)
-        return before[1]
+                trials, labels = {}, {}
+            self._trials[folder] = before = (stamp, trials, labels)
+        return before[1:]
 
     def _review(self, entry: Entry) -> dict[str, Any]:
         try:
@@ -140,6 +144,16 @@ def _said(trial: Trial) -> dict[str, Any]:
     return {
         "outcome": trial.outcome, "score": trial.score, "items": trial.items, "items_total": trial.items_total,
         "tags": [*trial.tags], "note": trial.note,
+    }  # fmt: skip
+
+
+def _blind(row: dict[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
+    """A row of an evaluation that is blind: who scores it must not see which model is which."""
+    mask, failure, trial = masked(labels), row.get("failure"), row["trial"]
+    return row | {
+        "blind": True, "model": labels.get(row.get("model", ""), ""), "codec": "",
+        "failure": None if failure is None else [mask(str(each)) for each in failure],
+        "trial": None if trial is None else trial | {"note": mask(trial["note"])},
     }  # fmt: skip
 
 

@@ -83,7 +83,10 @@ class Replay:
     async def _about(self, request: Request, name: str) -> Response:
         def about(entry: Entry, shown: Shown) -> dict[str, Any]:
             row = next(row for row in self.library.rows() if row["id"] == entry.id)
-            return {**row, **_described(shown)}
+            described = _described(shown)
+            if row.get("blind"):
+                _hide(described, row["failure"])
+            return {**row, **described}
 
         return as_json(await self._with(name, about))
 
@@ -230,6 +233,14 @@ def _clip(said: dict[str, Any], shown: Shown) -> Clip:
 def _robot(episode: Episode) -> object:
     run = episode.about.get("run")
     return run.get("robot") if isinstance(run, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
+def _hide(described: dict[str, Any], failure: list[str] | None) -> None:
+    """Take away what tells which model it is: its handshake, and the command line, which names all of them."""
+    if isinstance(described["run"], dict):
+        run = cast("dict[str, Any]", described["run"])
+        described["run"] = {name: value for name, value in run.items() if name not in ("command", "model")}
+    described |= {"meta": None, "shadow": None, "outcome": {**described["outcome"], "failure": failure}}
 
 
 def _described(shown: Shown) -> dict[str, Any]:
