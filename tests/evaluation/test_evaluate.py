@@ -404,6 +404,30 @@ def test_trials_under_other_conditions_are_of_another_evaluation(
         (tmp_path / "conditions.json").write_text("[]")
         assert evaluate(server, tmp_path, "--models=a", "--episodes=2") == 1
         assert "these are no conditions of an evaluation" in " ".join(capsys.readouterr().err.split())
+        (tmp_path / "conditions.json").unlink()
+        assert evaluate(server, tmp_path, "--models=a", "--episodes=2", "--seconds=3") == 1
+        assert "conditions.json cannot be read, and says under which conditions" in " ".join(
+            capsys.readouterr().err.split()
+        )
+
+
+@pytest.mark.usefixtures("coin")
+def test_a_name_that_is_another_policy_now_does_not_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def served(fps: float) -> InferenceServer:
+        return InferenceServer({"secret": planted("secret", 0.5), "other": planted("other", 0.5)}, port=0, fps=fps)
+
+    with served(10.0) as server:
+        assert evaluate(server, tmp_path, "--models=secret,other", "--episodes=1", "--blind") == 0
+    assert "action_fps=10.0" in report(tmp_path)["facts"]["served as secret"]
+    with served(5.0) as server:
+        assert evaluate(server, tmp_path, "--models=secret,other", "--episodes=2", "--blind") == 1
+        said = " ".join(capsys.readouterr().err.split())
+        assert re.search(r"[AB] is another policy than that of the trials before \(action_fps: 10\.0, now 5\.0\)", said)
+        assert "secret" not in said
+    assert len(trials(tmp_path)) == 2
+    with served(10.0) as server:
+        assert evaluate(server, tmp_path, "--models=secret,other", "--episodes=2", "--blind") == 0
+    assert len(trials(tmp_path)) == 4
 
 
 @pytest.mark.usefixtures("coin")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import errno
-import json
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
 
 from ..errors import ConfigurationError, ConnectionFailed, ModelNotFound, OffboardError, counted
 from ..evaluation import (
@@ -28,8 +26,9 @@ from ..play import Quit, compare
 from ..plugins import UsageError
 from ..robots import Robot, Task, connected
 from ..terminal import Line, note, peek, terminable
+from .evaluate_conditions import CONDITIONS, Conditions, as_policy
 from .evaluate_judge import ask_judgement, ask_ready, require_person
-from .evaluate_options import ALL, EvaluateOptions, ServersModels, as_conditions, in_front, write_whole
+from .evaluate_options import ALL, EvaluateOptions, ServersModels, as_conditions, in_front
 from .evaluate_page import TrialPage, trial_page
 from .evaluate_report import RECORDINGS, Ending
 from .evaluate_watch import Progress, Recordings, Unnamed, nobody
@@ -38,7 +37,6 @@ from .own_thread import on_own_thread
 from .run_options import Parsed, parse_with_policy
 from .run_record import finish_others, run_facts
 
-CONDITIONS = "conditions.json"
 #: What a disk says that takes no more; whoever plays again then goes on.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
@@ -77,6 +75,7 @@ class _Command:
     folder: Path
     line: Line
     mask: Callable[[str], str] = str
+    conditions: Conditions | None = None
 
     @cached_property
     def progress(self) -> Progress:
@@ -92,7 +91,9 @@ class _Command:
             raise ConfigurationError(f"--output-dir {self.folder}: it cannot be made: {error.strerror}") from error
         self.mask = masked({model: label for label, model in plan.labels.items()} if plan.blind else {})
         with TrialLog(log_of(self.folder / RECORDINGS), plan) as log:
-            self._same_conditions(bool(log.trials))
+            self.conditions = Conditions(
+                self.folder / CONDITIONS, as_conditions(self.parsed, self.policy), bool(log.trials)
+            )
             if log.trials:
                 note(f"going on with the evaluation in {self.folder}: {counted(len(log.trials), 'trial')} so far")
             if self.options.annul is not None:
@@ -121,7 +122,8 @@ class _Command:
             self.line.stop()
             if failed is not None and not log.trials:
                 raise failed
-            ending = Ending(self.folder, evaluation, self.options, self.parsed, self.policy, self.mask)
+            policies = self.conditions.policies
+            ending = Ending(self.folder, evaluation, self.options, self.parsed, self.policy, policies, self.mask)
             over = ending.tell("it was interrupted" if interrupted else evaluation.ended, failed)
             return 130 if interrupted else int(not over)
 
@@ -136,27 +138,6 @@ class _Command:
             return
         log.annul(number - 1, self.options.reason)
         note(f"annulled: trial {number}, {self.mask(trial.model)} from start {trial.start}; it was {trial.outcome}")
-
-    def _same_conditions(self, begun: bool) -> None:
-        """Trials under other conditions are no trials of one evaluation. Raises ConfigurationError, saying which."""
-        path, now = self.folder / CONDITIONS, as_conditions(self.parsed, self.policy)
-        if begun and path.exists():
-            try:
-                before = json.loads(path.read_text("utf-8"))
-            except (OSError, ValueError) as error:
-                raise ConfigurationError(f"{path}: it cannot be read: {error}") from error
-            if not isinstance(before, dict):
-                raise ConfigurationError(f"{path}: these are no conditions of an evaluation. Begin in another folder")
-            before = cast("dict[str, Any]", before)
-            differs = [name for name, value in now.items() if before.get(name) != value]
-            if differs:
-                said = "; ".join(f"{name}: {before.get(name)!s}, now {now[name]!s}" for name in differs)
-                raise ConfigurationError(
-                    f"the evaluation in {self.folder} was begun otherwise ({said}); go on with the same, or begin one "
-                    "in another folder"
-                )
-            return
-        write_whole(path, json.dumps(now, indent=1))
 
     def _models(self) -> list[str]:
         named = [name.strip() for name in self.options.models.split(",") if name.strip()]
@@ -185,10 +166,12 @@ class _Command:
         refused = not self.options.go_on
         shown = Unnamed(self.line, self.mask) if self.options.blind else self.line
         wrong: list[str] = []
+        policies: dict[str, dict[str, str]] = {}
         doubts: dict[str, None] = {}
         for model in self._unlisted_first(models):
             try:
                 with closing(self.policy.open_model(model, shown)) as session:
+                    policies[model] = as_policy(session.metadata)
                     fit = compare(robot.spec, session.metadata, task.instruction)
                     doubts |= {f"{doubt.name}: {doubt.why}": None for doubt in fit.doubts}
                     fit.check()
@@ -203,6 +186,8 @@ class _Command:
             note(f"cannot be judged beforehand: {doubt}")
         if wrong and refused:
             raise ConfigurationError(f"nothing was played, for not every model can be: {'; '.join(wrong)}")
+        assert self.conditions is not None
+        self.conditions.same_policies(policies, self.mask)
         for each in wrong:
             note(f"it goes on; what cannot be played now is tried all the same, {ERRORS} times in a row: {each}")
 

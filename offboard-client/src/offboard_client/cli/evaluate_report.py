@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -46,6 +46,7 @@ class Ending:
     options: EvaluateOptions
     parsed: Parsed[EvaluateOptions]
     policy: ServersModels
+    policies: Mapping[str, Mapping[str, str]]
     mask: Callable[[str], str]
 
     def tell(self, why: str | None, failed: OffboardError | None) -> bool:
@@ -140,15 +141,20 @@ class Ending:
             "offboard-client": version("offboard-client"),
             f"given up after {ERRORS} errors in a row": given_up if reveal else self.mask(given_up),
         }  # fmt: skip
-        return {name: text for name, text in given.items() if text}
+        # A codec tells which model it is.
+        served = {f"served as {model}": _said(policy) for model, policy in self.policies.items() if reveal}
+        return {name: text for name, text in (given | served).items() if text}
 
 
 def _options(options: Any) -> str:
     """``clock=lockstep, camera_rate=10.0``; nothing of what is not set."""
     if not is_dataclass(options):
         return ""
-    values = {each.name: getattr(options, each.name) for each in fields(options)}
-    return _USER.sub("", ", ".join(f"{name}={value}" for name, value in values.items() if value is not None))
+    return _USER.sub("", _said({each.name: getattr(options, each.name) for each in fields(options)}))
+
+
+def _said(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items() if value is not None)
 
 
 def _span(times: Sequence[float]) -> str:

@@ -1,0 +1,86 @@
+"""What has to be the same for all trials of an evaluation, beside them: it goes on only under the same conditions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from ..errors import ConfigurationError
+from .evaluate_options import write_whole
+
+CONDITIONS = "conditions.json"
+#: Under which key it says what each model was, by the handshake.
+_POLICIES = "policies"
+#: What of a handshake says which policy it is, wherever it is served.
+_NAMED = ("type", "checkpoint_id", "experiment_name", "codec", "action_fps")
+
+
+class Conditions:
+    """The conditions of an evaluation, kept in its folder. ``policies``: of each model, what it was, as texts."""
+
+    def __init__(self, path: Path, now: Mapping[str, Any], begun: bool) -> None:
+        """``begun``: whether there are trials under them. Raises ConfigurationError, saying what differs."""
+        self._path, self._now = path, dict(now)
+        self.policies: dict[str, dict[str, str]] = {}
+        if not begun:
+            self._write()
+            return
+        before = _read(path)
+        self.policies = {
+            model: {name: str(value) for name, value in _map(policy).items()}
+            for model, policy in _map(before.get(_POLICIES)).items()
+        }
+        if said := _differing(before, self._now):
+            raise ConfigurationError(
+                f"the evaluation in {path.parent} was begun otherwise ({said}); go on with the same, or begin one in "
+                "another folder"
+            )
+
+    def same_policies(self, policies: Mapping[str, Mapping[str, str]], mask: Callable[[str], str]) -> None:
+        """The models are what they were in the trials before; those that are new are kept. ``mask``: hides their names.
+
+        Raises ConfigurationError.
+        """
+        for model, policy in policies.items():
+            if said := _differing(self.policies.get(model, policy), policy):
+                raise ConfigurationError(
+                    mask(
+                        f"{model} is another policy than that of the trials before ({said}): serve it as it was, or "
+                        "begin in another folder"
+                    )
+                )
+        self.policies |= {model: dict(policy) for model, policy in policies.items()}
+        self._write()
+
+    def _write(self) -> None:
+        write_whole(self._path, json.dumps(self._now | {_POLICIES: self.policies}, indent=1))
+
+
+def as_policy(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """What a session's handshake says of which policy it is."""
+    return {name: str(metadata[name])[:500] for name in _NAMED if metadata.get(name) is not None}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be read, and says under which conditions the trials there were played: put it back, or "
+            f"begin in another folder ({error})"
+        ) from error
+    if not isinstance(found, dict):
+        raise ConfigurationError(f"{path}: these are no conditions of an evaluation. Begin in another folder")
+    return cast("dict[str, Any]", found)
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    return "; ".join(
+        f"{name}: {before.get(name)!s}, now {value!s}" for name, value in now.items() if before.get(name) != value
+    )
+
+
+def _map(value: object) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
