@@ -104,6 +104,7 @@ def test_the_list_tells_episodes_apart_and_is_filtered_by_what_became_of_them(
     tab.until("document.querySelectorAll('tbody tr').length === 3")
     outcomes = "[...document.querySelectorAll('[data-filter=outcome] option')].map((o) => o.textContent).join()"
     assert tab.eval(outcomes) == "all outcomes,cannot be read,success"
+    tab.size(390, 844)  # the names of files are not there
     rows = tab.eval("document.querySelector('tbody').innerText")
     assert "trial 12, start 5" in rows
     wall = "new Date(1.8e12).toLocaleTimeString(undefined, { timeStyle: 'medium' })"

@@ -127,8 +127,8 @@ function line(row) {
   const tags = [...new Set(said(row, "tags"))].map((tag) => el("span", { className: "tag" }, tag));
   return el("tr", { "data-id": row.id, onclick: (event) => { if (!event.target.closest("a")) location.hash = open; } },
     thumb,
-    el("td", { className: "when" }, row.at ? day(row.at) : row.name),
-    el("td", { className: "task" }, el("a", { href: open }, title), el("small", { className: "quiet" }, [row.name, played(row)].filter(Boolean).join(" · ")),
+    el("td", { className: "when" }, row.at ? day(row.at) : row.name, el("small", { className: "quiet" }, played(row))),
+    el("td", { className: "task" }, el("a", { href: open }, title), el("small", { className: "quiet" }, row.name),
       row.error ? el("small", { className: "bad" }, row.error) : null),
     el("td", { className: "model" }, row.model || "–"),
     el("td", { className: "codec" }, row.codec || "–"),
