@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from offboard_client import ConnectionLost
+from offboard_client import ShuttingDown
 from offboard_core.server import InferenceServer
 from talking import talking
 
@@ -23,7 +23,7 @@ def test_settings_outlive_a_server_that_is_started_anew(clients):
         assert answered(session) == 2.25
         assert clients.wait(session.call("mark", note="x"))["seen"] == 2
     with InferenceServer({"only": talking()[1]}, port=port):
-        with pytest.raises(ConnectionLost):
+        with pytest.raises(ShuttingDown):
             answered(session)
         assert answered(session) == 2.25
         assert session.configured == {"gain": 2.0, "codec.offset": 0.25}
