@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,3 +97,22 @@ def test_a_folder_of_somebody_who_was_killed_goes_with_the_next(tmp_path, monkey
         assert mine.is_dir(), "who lives keeps it"
         (other / "b").touch()
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("name", ["test", "training", "ab12cd_8"])
+def test_a_folder_of_somebody_elses_stays_whatever_it_is_called(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    results = tmp_path / f"offboard-load-{name}" / "results.csv"
+    results.parent.mkdir()
+    results.write_text("theirs")
+    with OwnFolder("load"):
+        assert results.read_text() == "theirs"
+
+
+def test_a_marked_folder_of_another_name_stays(tmp_path, monkeypatch):
+    """Somebody has moved one to look at it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with OwnFolder("load") as own:
+        shutil.copytree(own, tmp_path / "offboard-load-kept")
+        with OwnFolder("load"):
+            assert (tmp_path / "offboard-load-kept").is_dir()

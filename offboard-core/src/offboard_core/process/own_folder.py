@@ -5,37 +5,36 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
 
 _PREFIX = "offboard-"
+#: What tempfile adds to that. A folder that somebody calls ``offboard-load-test`` is theirs.
+_ADDED = re.compile("[a-z0-9_]{8}")
+#: The file that says who made a folder, for there are names of eight letters, too. It comes once the folder is locked.
+_MARK = ".offboard-own"
 _OPEN: set[OwnFolder] = set()
 
 
 class OwnFolder:
-    """An empty folder of this process's, among the machine's temporary ones. Whoever finds it unlocked knows that who
-    made it was killed: making one removes what was left so. Usable as a context manager. Raises OSError.
+    """A folder of this process's, among the machine's temporary ones, with nothing in it but a hidden mark. Whoever
+    finds that unlocked knows that who made it was killed: making one removes what was left so. Usable as a context
+    manager. Raises OSError.
 
     ``path``: where it is. ``what``: part of its name.
     """
 
     def __init__(self, what: str) -> None:
         sweep(what)
-        while True:
-            self._folder = tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{what}-")
-            self.path = Path(self._folder.name)
-            self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-            _OPEN.add(self)
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(os.fstat(self._lock), self.path.stat()):
-                    return
-            except (BlockingIOError, FileNotFoundError):  # somebody took it for one that was left
-                pass
-            except OSError:  # there are no locks here, so nobody can take it for one
-                return
-            self.remove()
+        self._folder = tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{what}-")
+        self.path = Path(self._folder.name)
+        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        _OPEN.add(self)
+        with contextlib.suppress(OSError):  # without locks or room it is never marked, so nobody takes it for one left
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            (self.path / _MARK).touch(exist_ok=False)
 
     def remove(self) -> None:
         """Remove it, with what is in it. Idempotent."""
@@ -53,12 +52,16 @@ class OwnFolder:
 
 
 def sweep(what: str) -> None:
-    """Remove what processes of this user's have left that were killed."""
-    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}{what}-*"):
+    """Remove what processes of this user's have left that were killed, and nothing else."""
+    prefix = f"{_PREFIX}{what}-"
+    for path in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        if not _ADDED.fullmatch(path.name.removeprefix(prefix)):
+            continue
         with contextlib.suppress(OSError):  # it is locked, or another's, or gone
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
-                if os.fstat(lock).st_uid == os.geteuid():
+                mark = os.stat(_MARK, dir_fd=lock, follow_symlinks=False)
+                if os.fstat(lock).st_uid == mark.st_uid == os.geteuid():
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(path)
             finally:
