@@ -317,7 +317,7 @@ NO_VALUE = {
     "alpha_pattern": [[], "abc", {"linear1": float("nan")}, {"linear1": "x"}],
     "target_modules": [
         None, [], "", 5, {"a": 1}, [1], ["a b"], "(", "(([a-z0-9_.])+)+X", ".*.*.*.*X", "(?=a)b", r"(a)\1",
-        "a{9}", "a" * 2000,
+        "a{9}", "a" * 2000, "(.*.*|b)(.*|.*).*X", "(.|.)" * 40, ".?" * 40, "(.*.*|.*.*)" * 2,
     ],
     "exclude_modules": [5, "(a*)*b", ["(a+)+"]],
     "modules_to_save": ["action_head", 5, ["(a+)+"]],
@@ -352,6 +352,9 @@ def test_what_lerobot_and_its_users_write_is_taken(planted):
         rf"(model\.vlm_with_expert\.lm_expert\..*\.(q|v)_proj|model\.({projections}))",
         rf"(.*\.gemma_expert\..*\.self_attn\.(q|v)_proj|model\.({projections}))",
         rf"(model\.(transformer|vision_backbone)\.(?:.*\.)?({leaves})$|model\.action_expert\.({experts})$)",
+        r".*\.encoder\..*\.linear1|.*\.decoder\..*\.linear1",
+        ".*q_proj|.*k_proj|.*v_proj|.*o_proj",
+        r"(?:.*\.layers\..*\.(q|k|v|o)_proj|.*\.(down|up)_proj|.*\.mlp(\.\d+)?\.linear[12])$",
         "all-linear",
         r".*?\.[^.]*linear[12]",
     ):

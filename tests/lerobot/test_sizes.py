@@ -48,6 +48,12 @@ WRONG_OF = {
         {"resize_imgs_with_padding": [100_000, 100_000]},
         r"100000\]\) in .*: no picture has so many pixels$",
     ),
+    "a layer that is wider than any": (
+        "smolvla",
+        {"expert_width_multiplier": 20_000},
+        r"expert_width_multiplier \(20000\) in config\.json, where a number above 0, of at most 64, is expected$",
+    ),
+    "one of no width": ("xvla", {"mlp_ratio": 0.0}, r"mlp_ratio \(0\.0\) in .*, where a number above 0, of at most 64"),
     "no picture": ("vqbet", {"crop_shape": [84, -1]}, r"crop_shape \(\[84, -1\]\) in .* are whole numbers from 1 on$"),
 }
 
@@ -65,6 +71,9 @@ def test_a_number_that_a_load_would_not_end_with_is_named(tmp_path, which):
     [
         ("smolvla", {"num_steps": 1000, "empty_cameras": 16, "resize_imgs_with_padding": [512, 512]}),
         ("diffusion", {"num_inference_steps": None, "crop_shape": None, "crop_is_random": True}),
+        ("multi_task_dit", {"rope_base": 100_000}),
+        ("pi0", {"max_period": 20_000}),
+        ("xvla", {"mlp_ratio": 4}),
         ("molmoact2", {"image_keys": ["observation.images.left"]}),
     ],
 )

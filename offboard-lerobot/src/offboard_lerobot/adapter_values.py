@@ -7,14 +7,16 @@ import re
 from collections.abc import Callable
 from typing import Any, cast
 
-#: Characters of a text that names layers, and how often a part of one may be any length: the time that it takes grows
-#: with this power of the length of a layer's name. LeRobot's own texts have at most three.
-_LONGEST, _MOST = 1000, 3
+#: Characters of a text that names layers, and fewer ways than this to try it on a layer's name: Python tries one after
+#: the other, and nothing else runs meanwhile.
+_LONGEST, _MOST = 1000, 2**20
+#: In how many of them a part of any length is, about as many as a name has characters.
+_LENGTHS = 32
 _PLAIN = re.compile(r"[\w.]+", re.ASCII)
 #: All that PEFT's users write, and no look-around, back reference or repeated group.
 _PATTERN = re.compile(r"(?:[\w.|^$-]|\\[.dw]|\[\^?[\w.-]+\]|\((?:\?:)?|\)\??|[*+?])*", re.ASCII)
-#: A part of any length. Of digits (``\\d+``) there are few in a name.
-_UNENDING = re.compile(r"(?<!\\)(?<!\\d)[*+]")
+#: What a pattern is made of: digits of any number, of which there are few in a name, or one character or bracket.
+_PART = re.compile(r"\\d[*+]|\\.|\[[^]]*\]|\(\?:|.")
 
 
 def why_no_value(name: str, value: Any) -> str | None:
@@ -42,14 +44,32 @@ def _is_name(value: Any) -> bool:
 def _is_pattern(value: Any) -> bool:
     if not isinstance(value, str) or not 0 < len(value) <= _LONGEST or _PATTERN.fullmatch(value) is None:
         return False
-    # A group that holds such a part is never repeated, as no * or + comes after a bracket.
-    if len(_UNENDING.findall(value)) > _MOST or re.search(r"\)\??[*+]|[*+?][*+]", value):
+    # A group that holds a part of any length is never repeated, as no * or + comes after a bracket.
+    if re.search(r"\)\??[*+]|[*+?][*+]", value):
         return False
     try:
         re.compile(value)
     except re.error:
         return False
-    return True
+    return _ways(value) < _MOST
+
+
+def _ways(pattern: str) -> int:
+    """In how many it may be tried at most: those of what follows each other multiply, those of alternatives add."""
+    groups = [[1]]  # of each bracket that is open, its alternatives
+    for part in _PART.findall(pattern):
+        if part in ("(", "(?:"):
+            groups.append([1])
+        elif part == "|":
+            groups[-1].append(1)
+        elif part == ")":
+            inner = sum(groups.pop())
+            groups[-1][-1] *= inner
+        elif part in ("*", "+"):
+            groups[-1][-1] *= _LENGTHS
+        elif part == "?" or part in (r"\d*", r"\d+"):
+            groups[-1][-1] *= 2
+    return sum(groups[0])
 
 
 def _list_of(rule: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -72,7 +92,10 @@ def _either(*rules: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 _NAMES = _list_of(_is_name)
-_LAYERS = "name of layers, list of names, or simple pattern (at most three of * and +, and none after a bracket)"
+_LAYERS = (
+    "name of layers, list of names, or simple pattern (of three * and + and few choices in each alternative, and none "
+    "after a bracket)"
+)
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "r": (_is_rank, "rank, a whole number above 0"),
     "lora_alpha": (_is_scale, "number above 0"),

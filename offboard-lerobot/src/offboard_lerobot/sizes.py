@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from .features import CONFIG
 from .files import Files
+from .versions import releases
 from .words import word_of
 
 #: What any field may say, whatever the weights: horizons, pixels along a side, lengths of texts, steps of a schedule.
@@ -31,6 +32,8 @@ _RANGES: Mapping[str, tuple[int, int, str]] = {
     "default": (1, 1000, "a number of steps in which noise becomes an action"),
     "filled": (0, 16, "a number of cameras"),
 }
+#: Fields that say how many times as wide one layer is as another, and the most that can be meant.
+_TIMES, _MOST_TIMES = re.compile(r"(^|_)(mlp_ratio|width_multiplier)$"), 64
 #: Fields with the sides of a picture.
 _SIDES = re.compile(r"(^|_)(crop|images?|imgs|resize|resolution)(_|$)")
 
@@ -45,7 +48,9 @@ def refused(files: Files) -> Iterator[str]:
             continue
         if why := _no_picture(name, value):
             yield f"{name} ({value!r:.80}) in {CONFIG}: {why}"
-        if type(value) is not int:
+        if _TIMES.search(name) and type(value) in (int, float) and not 0 < value <= _MOST_TIMES:
+            yield f"{name} ({value!r:.40}) in {CONFIG}, where a number above 0, of at most {_MOST_TIMES}, is expected"
+        if type(value) is not int or _is_real(files.type, name):
             continue
         least, most, what = _RANGES.get(word, (value, value, ""))
         if not least <= value <= most:
@@ -60,6 +65,11 @@ def refused(files: Files) -> Iterator[str]:
             numbers = math.prod(feature["shape"])
             if numbers > (PIXELS if feature["type"] == "VISUAL" else max(ANY, axis)):
                 yield f"that {name} has {feature['shape']} numbers in {CONFIG}: nothing observes or plays so many"
+
+
+def _is_real(kind: str, name: str) -> bool:
+    """LeRobot takes a number with a fraction there, so a whole one is no size either (``"rope_base": 100000``)."""
+    return any(type(release.types.get(kind, {}).get(name)) is float for release in releases())
 
 
 def _no_picture(name: str, value: Any) -> str | None:
