@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from offboard_core.process import OwnFolder
 from offboard_process import serving
-from pids import alive
+from pids import alive, state
 from plugin_dists import write_plugin
 from puppets import until
 from toy_vendor import TOY, write_runs
+from waits import PATIENCE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="who started what is Linux's to say")
 
@@ -80,6 +81,72 @@ def test_who_was_there_before_the_server_is_left_alone(tmp_path):
         assert not alive(since)
     finally:
         os.kill(before, signal.SIGKILL)
+
+
+#: Becomes what a shell with a helper in the background becomes, when told to; that helper starts another, and leaves.
+SHELL = """
+    ( until [ -e {notes}/serves ]; do sleep 0.05; done
+      setsid {sleep} & echo $! > {notes}/theirs.part; mv {notes}/theirs.part {notes}/theirs ) > {notes}/out 2>&1 &
+    exec {python} {notes}/server.py
+"""
+#: Of its own: a child, one that only forks, and a daemon in its own session. It has adopted both daemons at its end.
+SERVER = """
+import os, subprocess, sys, time
+from pathlib import Path
+from offboard_core.process import ending_children
+notes = Path(__file__).parent
+with ending_children():
+    (notes / "serves").touch()
+    sleep = "import time; time.sleep(6000)"
+    mine = [subprocess.Popen([sys.executable, "-c", sleep]).pid, os.fork()]
+    if not mine[1]:
+        time.sleep(6000)
+    start = "import subprocess, sys; print(subprocess.Popen(sys.argv[1:], start_new_session=True, stdout=-3).pid)"
+    done = subprocess.run([sys.executable, "-c", start, sys.executable, "-c", sleep], stdout=-1, check=True)
+    mine.append(int(done.stdout))
+    while not (notes / "theirs").exists():
+        time.sleep(0.01)
+    adopted = [mine[2], int((notes / "theirs").read_text())]
+    while any(int(Path(f"/proc/{pid}/stat").read_text().split()[3]) != os.getpid() for pid in adopted):
+        time.sleep(0.01)
+    (notes / "mine").write_text(" ".join(map(str, mine)))
+"""
+
+
+@pytest.mark.processes
+def test_what_others_start_that_were_there_before_is_left_alone(tmp_path):
+    (tmp_path / "server.py").write_text(SERVER)
+    sleep = f"{sys.executable} -c 'import time; time.sleep(6000)'"
+    script = SHELL.format(notes=tmp_path, sleep=sleep, python=sys.executable)
+    subprocess.run(["sh", "-c", script], check=True, timeout=2 * PATIENCE)
+    theirs = int((tmp_path / "theirs").read_text())
+    try:
+        assert alive(theirs)
+        mine = [int(pid) for pid in (tmp_path / "mine").read_text().split()]
+        assert [pid for pid in mine if alive(pid)] == []
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(theirs, signal.SIGKILL)
+
+
+def test_who_has_lost_its_parent_is_waited_for_when_it_has_ended_and_nobody_else_is(tmp_path):
+    code = (
+        "import subprocess, sys; from offboard_core.process import ending_children, remains\n"
+        "remains._REAPING = 0.01\n"
+        "with ending_children():\n"
+        "    own = subprocess.Popen(['false'])\n"
+        "    adopted = subprocess.run(['sh', '-c', 'sleep 0.1 >&2 & echo $!'], stdout=-1, check=True).stdout\n"
+        "    print(int(adopted), flush=True)\n"
+        "    sys.stdin.read()\n"
+        "    print(own.wait())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True) as process:
+        try:
+            adopted = int(process.stdout.readline())
+            until(lambda: state(adopted) is None, "it is waited for")
+            assert process.communicate("")[0] == "1\n", "Python was still to be told how it ended"
+        finally:
+            process.kill()
 
 
 def test_a_folder_of_somebody_who_was_killed_goes_with_the_next(tmp_path, monkeypatch):

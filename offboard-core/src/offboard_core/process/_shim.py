@@ -21,7 +21,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Container
+from collections.abc import Callable
 
 #: Linux's numbers of prctl.
 _PDEATHSIG, _CHILD_SUBREAPER = 1, 36
@@ -87,10 +87,10 @@ def adopt() -> None:
     _prctl(_CHILD_SUBREAPER, 1)
 
 
-def kill_all(spared: Container[int] = ()) -> None:
+def kill_all(is_spared: Callable[[int], bool] = lambda _: False) -> None:
     """Each child, and those that become children thereby."""
     end = time.monotonic() + _GONE_SECONDS
-    while (left := [child for child in children() if child not in spared]) and time.monotonic() < end:
+    while (left := [child for child in children() if not is_spared(child)]) and time.monotonic() < end:
         for process in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(process, signal.SIGKILL)

@@ -7,12 +7,15 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 
+#: In the environment of all that is started from a server: with which it ends.
+ENDS_WITH = "OFFBOARD_ENDS_WITH"
 #: What any program needs: its place, its language, the way out of the network, the GPUs, the number of threads.
 _EVERYBODY = (
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR", "TEMP", "TMP", "XDG_*",
     "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
     "CUDA_*", "NVIDIA_*", "NCCL_*", "OMP_*", "MKL_*", "OPENBLAS_*",
+    ENDS_WITH,
 )  # fmt: skip
 #: What no child gets, whoever names it: it lets whoever has it use the server.
 OURS_ALONE = frozenset({"OFFBOARD_AUTH_TOKEN"})
@@ -61,4 +64,4 @@ def check_words(option: str, text: str | None) -> None:
         raise ValueError(f"{option} is empty")
 
 
-__all__ = ["OURS_ALONE", "check_names", "check_words", "inherited"]
+__all__ = ["ENDS_WITH", "OURS_ALONE", "check_names", "check_words", "inherited"]
