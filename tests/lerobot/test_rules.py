@@ -17,6 +17,9 @@ def cameras(*shapes):
 
 
 ONE = {"input_features": cameras((3, 96, 96))}
+LOOKS = {"observation.images.left": {"type": "VISUAL", "shape": [3, 96, 96]}}
+NONE = "0 cameras among the input_features of config.json, where 1 or more can be"
+FILLED = {**STATE, "observation.images.empty_camera_0": {"type": "VISUAL", "shape": [3, 96, 96]}}
 WRONG = [
     ("act", {"n_obs_steps": 2}, "n_obs_steps (2) in config.json: a policy of the type act looks at 1 observation"),
     ("smolvla", {"n_obs_steps": 2}, "n_obs_steps (2)"),
@@ -45,6 +48,22 @@ WRONG = [
     ("pi0", {"dtype": "int8"}, "dtype ('int8') in config.json, where bfloat16, float32 can be"),
     ("pi05", {"paligemma_variant": "x"}, "paligemma_variant ('x')"),
     ("xvla", {"input_features": STATE}, "0 cameras among the input_features of config.json, where 1 or more can be"),
+    ("smolvla", {"input_features": FILLED, "empty_cameras": 1}, NONE),
+    *((kind, {"input_features": STATE}, NONE) for kind in ("evo1", "pi0", "pi05", "pi0_fast", "smolvla")),
+    *(
+        (
+            kind,
+            {"input_features": LOOKS, "n_action_steps": 1},
+            f"no observation.state among the input_features of config.json, and a policy of the type {kind} needs it",
+        )
+        for kind in ("act", "diffusion", "multi_task_dit", "smolvla", "tdmpc", "vqbet")
+    ),
+    *(
+        (kind, {"input_features": cameras((3, 96, 96), (3, 64, 64))}, "cameras of different sizes")
+        for kind in ("gaussian_actor", "groot", "sac")
+    ),
+    ("eo1", {"image_min_pixels": None}, "image_min_pixels (None) in config.json, where a whole number is"),
+    ("smolvla", {"attention_mode": "self_attn", "num_vlm_layers": 4, "num_expert_layers": 2}, "num_expert_layers (2)"),
     ("wall_x", {"attn_implementation": "sdpa"}, "attn_implementation ('sdpa') in config.json, where eager can be"),
 ]
 RIGHT = [
@@ -55,6 +74,10 @@ RIGHT = [
     ("multi_task_dit", {"n_obs_steps": 2, "horizon": 9}),
     ("vqbet", {**ONE, "n_obs_steps": 5, "crop_shape": [84, 84]}),
     ("tdmpc", {**ONE, "n_action_steps": 1, "n_action_repeats": 2, "use_mpc": False}),
+    *((kind, {"input_features": LOOKS}) for kind in ("gaussian_actor", "of_nobody", "pi0", "vla_jepa", "xvla")),
+    ("act", {"input_features": cameras((3, 96, 96), (3, 64, 64))}),
+    ("smolvla", {"attention_mode": "cross_attn", "num_vlm_layers": 4, "num_expert_layers": 2}),
+    ("smolvla", {"attention_mode": "self_attn", "num_vlm_layers": 4, "num_expert_layers": 0}),
     ("of_nobody", {"n_obs_steps": 7, "vision_backbone": "x"}),
 ]
 

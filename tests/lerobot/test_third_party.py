@@ -207,6 +207,22 @@ def test_a_package_that_cannot_be_imported_is_named(lerobot, site, tmp_path):
         load(write_files(tmp_path / "m", kind="tiny"))
 
 
+@pytest.mark.parametrize(
+    ("line", "text", "for_good"),
+    [
+        ("batch['observation.depth']", "the policy raised KeyError: 'observation.depth'", True),
+        ("return self.seen.weight.new_zeros(2, 6, 8)", r"the policy answered \(2, 6, 8\), its config says", True),
+        ("raise MemoryError", "the policy raised MemoryError", False),
+    ],
+)
+def test_what_fails_at_its_first_inference_whatever_it_is_shown_is_never_loaded_again(tiny, site, line, text, for_good):
+    model = site / PACKAGE.name / "modeling_tiny.py"
+    model.write_text(model.read_text().replace("        means =", f"        {line}\n        means =", 1))
+    with pytest.raises(LoadFailed, match=f"failed its first inference: {text}") as raised:
+        load(tiny)
+    assert raised.value.permanent == for_good
+
+
 def packaged(site, name, text):
     """Another package that LeRobot's discovery finds."""
     install(site, name)

@@ -22,7 +22,7 @@ import torch
 from lerobot.configs.policies import PreTrainedConfig
 from lerobot.configs.types import NormalizationMode
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
-from offboard_client.errors import LoadFailed, OffboardError, told
+from offboard_client.errors import InvalidAction, LoadFailed, OffboardError, told
 from offboard_core.process import OwnFolder
 from offboard_core.types import ALONE, NO_CONTEXT, Chunk, Placement, ReportProgress
 
@@ -30,7 +30,7 @@ from .adapted import adapted
 from .adapters import base_of
 from .device import broken
 from .fast import NoAction
-from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
+from .features import CONFIG, FOR_GOOD, POSTPROCESSOR, PREPROCESSOR
 from .files import Files
 from .groot import without_statistics
 from .plugins import is_third_party, remembers
@@ -213,7 +213,9 @@ def _warm_up(policy: LeRobotPolicy, files: Files) -> None:
         log.info("%s has nothing to say to a blank observation: %s", files.folder, error.text)
         return
     except OffboardError as error:
-        raise LoadFailed(f"{files.folder} failed its first inference: {error.text}") from None
+        for_good = isinstance(error, InvalidAction) or isinstance(error.__cause__, FOR_GOOD)
+        text = f"{files.folder} failed its first inference: {error.text}"
+        raise LoadFailed(text, permanent=for_good) from error.__cause__
     finally:
         session.close()
     if isinstance(chunk, Chunk):

@@ -12,9 +12,12 @@ PREPROCESSOR = "policy_preprocessor.json"
 POSTPROCESSOR = "policy_postprocessor.json"
 _CHANNELS = (1, 3, 4)
 #: Cameras that a policy has room for and no robot has: LeRobot lists them among its inputs and fills them itself.
-_EMPTY = ".empty_camera_"
+EMPTY = ".empty_camera_"
+STATE = "observation.state"
 #: The step that gives what a data set has the names that a policy reads.
 _RENAMES = "rename_observations_processor"
+#: What is raised at files that will not do another time either; memory, a device or a disk may have lacked.
+FOR_GOOD = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class Incomplete(Exception):
@@ -49,7 +52,7 @@ def features(described: Mapping[str, Any]) -> dict[str, Field]:
 
 def as_sent(inputs: Mapping[str, Field], steps: Sequence[Mapping[str, Any]]) -> dict[str, Field]:
     """The inputs under the names that the data set had for them, which a step makes the policy's. Raises Unfit."""
-    return {sent_name(name, steps): field for name, field in inputs.items() if _EMPTY not in name}
+    return {sent_name(name, steps): field for name, field in inputs.items() if EMPTY not in name}
 
 
 def sent_name(name: str, steps: Sequence[Mapping[str, Any]]) -> str:

@@ -15,7 +15,7 @@ from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, 
 
 from . import normalization, prompts, verdict
 from .adapters import base_of
-from .features import CONFIG, Incomplete
+from .features import CONFIG, FOR_GOOD, Incomplete
 from .files import MIGRATE, Files, read
 from .offline import offline
 from .places import LocalPlace, Place, RemotePlace, place_of
@@ -24,9 +24,6 @@ from .reading import INDEX
 from .versions import INSTALL
 
 log = logging.getLogger(__name__)
-
-#: What LeRobot raises at files that it will not load another time either; memory, a device or a disk may have lacked.
-_FOR_GOOD = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +87,7 @@ class LeRobotLoader(CheckpointLoader):
             failure, permanent = f"LeRobot is not wholly installed ({error}): {INSTALL}", True
         except Exception as error:
             log.exception("the checkpoint %s cannot be loaded", folder)
-            failure, permanent = f"{folder} cannot be loaded: {told(error)}", isinstance(error, _FOR_GOOD)
+            failure, permanent = f"{folder} cannot be loaded: {told(error)}", isinstance(error, FOR_GOOD)
         # Raised anew, because the traceback of the first error holds the model, and would for as long as it lives.
         raise LoadFailed(failure, permanent=permanent)
 
@@ -130,6 +127,10 @@ class LeRobotLoader(CheckpointLoader):
                 if (what := absent.of(error)) is None:
                     raise
                 log.exception("the checkpoint %s cannot be loaded", files.folder)
+                raise LoadFailed(f"{files.folder} cannot be loaded: {what}") from None
+            except LoadFailed as error:  # of the first inference, which looks for files, too
+                if error.__cause__ is None or (what := absent.of(error.__cause__)) is None:
+                    raise
                 raise LoadFailed(f"{files.folder} cannot be loaded: {what}") from None
 
 

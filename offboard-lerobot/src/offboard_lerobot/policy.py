@@ -149,7 +149,8 @@ class LeRobotPolicy(Policy[LeRobotSession]):
                     continue
                 log.exception("the policy failed on one observation")
                 text = f"the policy raised {told(error)}. The server's log has the traceback"
-                results[group[0]] = PolicyFailed(text)
+                results[group[0]] = failed = PolicyFailed(text)
+                failed.__cause__ = error.with_traceback(None)  # which would hold the tensors
                 continue
             for i, chunk in zip(group, chunks, strict=True):
                 results[i] = chunk

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from .features import CONFIG
+from .features import CONFIG, EMPTY, STATE
 from .files import Files
 from .plugins import is_third_party
 
@@ -35,10 +35,15 @@ _ONE_OF: Mapping[str, Mapping[str, Sequence[Any]]] = {
 _BOUNDS = {"fastwam": "action_horizon", "tdmpc": "horizon"}
 #: Type → how many cameras it has, from and to.
 _CAMERAS: Mapping[str, tuple[int, int | None]] = {
-    **dict.fromkeys(("eo1", "fastwam", "groot", "molmoact2", "vla_jepa", "wall_x", "xvla"), (1, None)),
+    **dict.fromkeys(("eo1", "evo1", "fastwam", "groot", "molmoact2", "pi0", "pi05", "pi0_fast"), (1, None)),
+    **dict.fromkeys(("smolvla", "vla_jepa", "wall_x", "xvla"), (1, None)),
     "tdmpc": (0, 1),
     "vqbet": (1, 1),
 }
+#: Types whose networks look at the state, whatever else there is. Others do without, or add it to their inputs.
+_STATE = ("act", "diffusion", "multi_task_dit", "smolvla", "tdmpc", "vqbet")
+#: Types that put the pictures of all cameras into one array.
+_STACKED = ("diffusion", "gaussian_actor", "groot", "multi_task_dit", "sac", "vqbet")
 
 
 def refused(files: Files) -> Iterator[str]:
@@ -57,6 +62,12 @@ def refused(files: Files) -> Iterator[str]:
     wide, heads = config.get("dim_model", 512), config.get("n_heads", 8)
     if kind == "act" and wide % heads:
         yield f"dim_model ({wide}) in {CONFIG}, which is no multiple of n_heads ({heads})"
+    for field in ("image_min_pixels", "image_max_pixels") if kind == "eo1" else ():
+        if field in config and config[field] is None:
+            yield f"{field} (None) in {CONFIG}, where a whole number is expected"
+    layers, experts = config.get("num_vlm_layers", 16), config.get("num_expert_layers", -1)
+    if kind == "smolvla" and "cross" not in config.get("attention_mode", "cross_attn") and 0 < experts < layers:
+        yield f"num_expert_layers ({experts}) in {CONFIG}, which is num_vlm_layers ({layers}) without cross attention"
     yield from _unseen(files)
 
 
@@ -83,14 +94,20 @@ def _unseen(files: Files) -> Iterator[str]:
     """What it is to look at, and cannot."""
     kind, config = files.type, files.config
     inputs: Mapping[str, Any] = config["input_features"]
-    pictures = {name: cast("list[int]", of["shape"]) for name, of in inputs.items() if of["type"] == "VISUAL"}
+    pictures = {
+        name: cast("list[int]", of["shape"])
+        for name, of in inputs.items()
+        if of["type"] == "VISUAL" and EMPTY not in name
+    }
+    if kind in _STATE and inputs.get(STATE, {}).get("type") != "STATE":
+        yield f"no {STATE} among the input_features of {CONFIG}, and a policy of the type {kind} needs it"
     least, most = _CAMERAS.get(kind, (0, None))
     if len(pictures) < least or (most is not None and len(pictures) > most):
         expected = f"{least} or more" if most is None else f"{least}" if most == least else f"{least} or {most}"
         yield f"{len(pictures)} cameras among the input_features of {CONFIG}, where {expected} can be"
     if kind in ("act", "diffusion") and not pictures and all(of["type"] != "ENV" for of in inputs.values()):
         yield f"neither a camera nor the environment's state among the input_features of {CONFIG}, and it needs one"
-    if kind in ("diffusion", "multi_task_dit", "vqbet") and len({tuple(shape) for shape in pictures.values()}) > 1:
+    if kind in _STACKED and len({tuple(shape) for shape in pictures.values()}) > 1:
         yield f"cameras of different sizes among the input_features of {CONFIG}, which it takes for equal"
     if kind == "tdmpc" and any(shape[-1] != shape[-2] for shape in pictures.values() if len(shape) > 1):
         yield f"a camera among the input_features of {CONFIG} that is not square, as it wants it"
