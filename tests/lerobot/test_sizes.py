@@ -54,6 +54,21 @@ WRONG_OF = {
         r"expert_width_multiplier \(20000\) in config\.json, where a number above 0, of at most 64, is expected$",
     ),
     "one of no width": ("xvla", {"mlp_ratio": 0.0}, r"mlp_ratio \(0\.0\) in .*, where a number above 0, of at most 64"),
+    "a width in a list": (
+        "diffusion",
+        {"down_dims": [60_000, 8]},
+        r"^down_dims \(60000\) in down_dims in .* at most 16384",
+    ),
+    "a width in a map": (
+        "xvla",
+        {"florence_config": {"text_config": {"vocab_size": 10**9, "rope_theta": 10**6}}},
+        r"^vocab_size \(1000000000\) in florence_config in config\.json, and its weights have at most 16384\. Take",
+    ),
+    "layers in a map": (
+        "fastwam",
+        {"video_dit_config": {"num_layers": 10**9}},
+        r"^num_layers \(1000000000\) in video_dit",
+    ),
     "no picture": ("vqbet", {"crop_shape": [84, -1]}, r"crop_shape \(\[84, -1\]\) in .* are whole numbers from 1 on$"),
 }
 
@@ -74,6 +89,9 @@ def test_a_number_that_a_load_would_not_end_with_is_named(tmp_path, which):
         ("multi_task_dit", {"rope_base": 100_000}),
         ("pi0", {"max_period": 20_000}),
         ("xvla", {"mlp_ratio": 4}),
+        ("diffusion", {"down_dims": [512, 1024, 2048]}),
+        ("eo1", {"vlm_config": {"max_window_layers": 80, "text_config": {"max_window_layers": 80}}}),
+        ("xvla", {"florence_config": {"text_config": {"vocab_size": 96, "eos_token_id": 51289, "d_model": 1024}}}),
         ("molmoact2", {"image_keys": ["observation.images.left"]}),
     ],
 )

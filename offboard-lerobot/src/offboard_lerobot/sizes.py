@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from .features import CONFIG
@@ -21,6 +21,8 @@ ANY = 2**14
 #: Tensors of the smallest network that anybody trained.
 _FEW = 64
 _LAYERS = re.compile(r"(^|_)(layers?|depth|blocks?)$")
+#: In lists and maps, where much else is said: sizes of a network, and no bounds of what it is not (max_window_layers).
+_NETWORK = re.compile(r"^(?!max_)(.*_)?(channels|dims?|heads|layers?|model|size|width)$")
 #: Numbers that are no size, or the area of a picture.
 _NONE = ("eval_seed", "image_max_pixels", "image_min_pixels", "inference_seed")
 #: Numbers of a picture: 8192 by 2730 pixels.
@@ -50,6 +52,10 @@ def refused(files: Files) -> Iterator[str]:
             yield f"{name} ({value!r:.80}) in {CONFIG}: {why}"
         if _TIMES.search(name) and type(value) in (int, float) and not 0 < value <= _MOST_TIMES:
             yield f"{name} ({value!r:.40}) in {CONFIG}, where a number above 0, of at most {_MOST_TIMES}, is expected"
+        for inner, number in _within(name, value) if shapes and word != "described" else ():
+            most = max(_FEW, len(shapes)) if _LAYERS.search(inner) else max(ANY, axis)
+            if _NETWORK.search(inner) and number > most:
+                yield f"{inner} ({number}) in {name} in {CONFIG}, and its weights have at most {most}. {_DO}"
         if type(value) is not int or _is_real(files.type, name):
             continue
         least, most, what = _RANGES.get(word, (value, value, ""))
@@ -70,6 +76,20 @@ def refused(files: Files) -> Iterator[str]:
 def _is_real(kind: str, name: str) -> bool:
     """LeRobot takes a number with a fraction there, so a whole one is no size either (``"rope_base": 100000``)."""
     return any(type(release.types.get(kind, {}).get(name)) is float for release in releases())
+
+
+def _within(name: str, value: Any) -> Iterator[tuple[str, int]]:
+    """The whole numbers in a list or a map, each with the name that is nearest to it."""
+    items: Iterable[tuple[str, Any]] = ()
+    if isinstance(value, dict):
+        items = cast("dict[str, Any]", value).items()
+    elif isinstance(value, list):
+        items = ((name, each) for each in cast("list[Any]", value))
+    for inner, each in items:
+        if type(each) is int:
+            yield inner, each
+        else:
+            yield from _within(inner, each)
 
 
 def _no_picture(name: str, value: Any) -> str | None:

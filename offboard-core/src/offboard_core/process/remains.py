@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between SIGTERM and SIGKILL, and between two looks meanwhile.
 _GRACE, _LOOK = 1.0, 0.01
-#: Seconds between two looks for children that have ended.
-_REAPING = 15.0
+#: Seconds between two looks for children that have ended. Who has forked by itself may still ask after the first.
+_REAPING = 30.0
 #: In the command lines of those that end by themselves once this process has, and tidy up then: the helper of Python's
 #: own, and what looks after a :class:`.Child`.
 _TIDY_UP = (b"multiprocessing.resource_tracker", b"_shim.py")
