@@ -454,8 +454,9 @@ def test_an_attended_run_may_be_of_so_many_episodes() -> None:
     assert run.outcomes() == [Outcome(True)]
 
 
-def test_a_robot_that_cannot_stop_is_logged_and_the_episode_ends_at_its_next_command(
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.parametrize("command", [Hold(), Stop()])
+def test_a_robot_that_cannot_stop_has_failed_and_is_driven_no_further(
+    command: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     failed = threading.Event()
 
@@ -465,17 +466,19 @@ def test_a_robot_that_cannot_stop_is_logged_and_the_episode_ends_at_its_next_com
                 failed.set()
                 raise OSError("no such bus")
 
-    run = Run(FakeSession(LONG))
+    run = Run(FakeSession(LONG, rows(0.0), []))
     run.arm = Deaf()
 
     def happens() -> None:
-        run.controls.post(Stop())
+        run.controls.post(command)
         assert failed.wait(60)
 
     run.arm.at[7] = happens
-    run.play()
+    run.then(*[lambda: None] * 3)
+    with pytest.raises(RobotFailed, match=r"did not stop when it was told to: .* OSError: no such bus"):
+        run.play()
     assert run.arm.periods == 10
-    assert run.outcomes() == [Outcome(stopped=True)]
+    assert [outcome.failure and outcome.failure[0] for outcome in run.outcomes()] == ["robot_failed"]
     assert "OSError: no such bus" in caplog.text
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from ..errors import OffboardError, RobotFailed
 from ..play import ENDS, Controls, GiveBack, Instruct, Quit, Reset, Start, Stop, TakeOver
 from ..robots import STOPPING, Asked, Robot, not_back, observed
 
@@ -42,6 +43,8 @@ class Attention:
         # Whether somebody has said Start since, or Reset.
         self._go, self._dropped = False, False
         self._halted = False
+        # What came of the last time that the robot was told to stop and did not: nobody knows what it does now.
+        self._unstopped: RobotFailed | None = None
         # Set while nobody is telling the robot to stop. Whoever does waits for nothing, not for an observation either.
         self._back = threading.Event()
         self._back.set()
@@ -89,7 +92,8 @@ class Attention:
     def may_move(self) -> bool:
         """Before a motion. Waits while the arm is to hold still; False if the episode is to end.
 
-        Raises RobotFailed for a robot that does not come back from being told to stop, as :meth:`observe` does.
+        Raises RobotFailed for a robot that does not come back from being told to stop, as :meth:`observe` does, and for
+        one that failed in it.
         """
         while True:
             self._renew()
@@ -100,7 +104,11 @@ class Attention:
             self._sleep(self._period)
 
     def lost(self) -> bool:
-        """Whether what was planned is over: the robot was told to stop, may not have got there, and drops the rest."""
+        """Whether what was planned is over: the robot was told to stop, may not have got there, and drops the rest.
+
+        Raises RobotFailed for one that failed in stopping, as :meth:`observe` and :meth:`may_move` do.
+        """
+        self._check_stopped()
         self._take()
         return self._halted or self.end is not None or self.holding
 
@@ -128,6 +136,12 @@ class Attention:
         self._halted = False  # before the wait: who comes in between sets it again
         if not self._back.wait(STOPPING):
             raise not_back()
+        self._check_stopped()
+
+    def _check_stopped(self) -> None:
+        error, self._unstopped = self._unstopped, None
+        if error is not None:
+            raise error
 
     def _halt(self) -> None:
         self._back.clear()
@@ -135,6 +149,9 @@ class Attention:
         try:
             with Asked("stop"):
                 self._robot.stop()
+        except OffboardError as error:
+            self._unstopped = RobotFailed(f"the robot did not stop when it was told to: {error.text}")
+            raise
         finally:
             self._back.set()
         # It holds when what was being played has returned, too.
