@@ -7,6 +7,7 @@ import json
 import math
 import os
 import pty
+import sys
 import threading
 import time
 import tty
@@ -178,6 +179,13 @@ def test_a_third_partys_camera_is_one_of_lerobots_own_arms(make: Callable[..., R
     )
     with connected(robot):
         assert (robot.observe()["image.front"] == 7).all()
+
+
+def test_a_driver_that_is_not_installed_is_told(make: Callable[..., Robot], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dynamixel_sdk", None)
+    says = r"koch_follower cannot be made: ModuleNotFoundError: .*dynamixel_sdk.*; install .*'lerobot\[dynamixel\]'"
+    with pytest.raises(ConfigurationError, match=says):
+        make("koch_follower", port="/dev/no-such")
 
 
 def test_without_a_type_those_that_there_are_are_told(lerobot) -> None:

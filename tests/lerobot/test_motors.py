@@ -235,6 +235,22 @@ LEKIWI = (*(f"arm_{name}" for name in NAMES), "x.vel", "y.vel", "theta.vel")
 BOTH = tuple(f"{side}_{name}" for side in ("left", "right") for name in NAMES)
 
 
+@pytest.mark.parametrize(
+    ("kind", "ports", "names"),
+    [("lekiwi", ("port",), LEKIWI), ("bi_so_follower", ("left_arm_config.port", "right_arm_config.port"), BOTH)],
+)
+def test_the_data_sets_of_a_base_and_of_two_arms_have_lerobots_own_names(
+    lerobot, checkpoint, dataset, kind: str, ports: tuple[str, ...], names: tuple[str, ...]
+) -> None:
+    """What LeRobot records of its robots."""
+    from offboard_lerobot_robots.config import make_robot
+
+    features = list(make_robot(kind, dict.fromkeys(ports, "/dev/no-such")).action_features)
+    assert tuple(each.removesuffix(".pos") for each in features) == names
+    made = codec(checkpoint(None, width=len(names)), names=(), info=dataset(features, features))
+    assert made.meta.conventions["motors"] == ", ".join(names)
+
+
 def test_a_base_is_in_no_unit_of_motors_and_two_grippers_are_no_joints(checkpoint) -> None:
     """A base turns at more than 100 degrees a second, and grippers that end at 100 say nothing of the joints."""
     base = {"min": [*EITHER["min"], -0.3, -0.3, -120.0], "max": [*EITHER["max"], 0.3, 0.3, 120.0]}

@@ -78,7 +78,10 @@ def make_robot(kind: str, given: Mapping[str, Any]) -> Any:
                 f"({torn}). Make it anew with lerobot-calibrate"
             ) from error
         # LeRobot's own text is the whole config, and then the reason, which is the cause.
-        raise ConfigurationError(f"lerobot:{kind} cannot be made: {told(causes[min(1, len(causes) - 1)])}") from error
+        said = f"lerobot:{kind} cannot be made: {told(causes[min(1, len(causes) - 1)])}"
+        if any(isinstance(each, ModuleNotFoundError) for each in causes):
+            said += "; install what drives its motors: pip install 'lerobot[dynamixel]', or 'lerobot[feetech]'"
+        raise ConfigurationError(said) from error
 
 
 def known_types() -> list[str]:
