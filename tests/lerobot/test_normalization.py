@@ -3,10 +3,12 @@
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from lerobot_checkpoints import change_weights
 from offboard_client.errors import LoadFailed
+from offboard_lerobot import order
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 from offboard_lerobot.registry import LeRobotRegistry
 
@@ -120,3 +122,107 @@ def test_what_lerobot_takes_is_taken(copy):
     change_statistic(copy, "action.std", lambda v: v.half().reshape(1, 8).clone())
     [checkpoint] = LeRobotRegistry(str(copy)).checkpoints()
     LeRobotLoader(LeRobotOptions()).check(checkpoint)
+
+
+def moved(name, to):
+    """That step at another place of its list."""
+
+    def change(steps):
+        [at] = [i for i, step in enumerate(steps) if step["registry_name"] == name]
+        steps.insert(to, steps.pop(at))
+
+    return change
+
+
+def renamed(steps):
+    [step] = [step for step in steps if step["registry_name"] == RENAME]
+    step["config"]["rename_map"] = {"observation.qpos": STATE}
+    steps.append(steps.pop(steps.index(step)))
+
+
+def again(other):
+    """What undoes a normalization, or makes it anew, as a last step."""
+    return lambda steps: steps.append({**normalizer(steps), "registry_name": other})
+
+
+RENAME, NORMAL, UNNORMAL = "rename_observations_processor", "normalizer_processor", "unnormalizer_processor"
+ELSEWHERE = {
+    "normalised again after the model": ("post", again(NORMAL), f"runs {NORMAL} in policy_post.*; {ACTS}"),
+    "raw before the model": ("pre", again(UNNORMAL), f"runs {UNNORMAL} in policy_pre.* a step of policy_post.*{SEES}"),
+    "renamed too late": ("pre", renamed, f"renames features in policy_preprocessor.json after {NORMAL}, which"),
+}
+
+
+@pytest.mark.parametrize("which", ELSEWHERE)
+def test_nothing_is_normalised_on_the_wrong_side_of_the_model_or_under_another_name(copy, which):
+    name, change, says = ELSEWHERE[which]
+    rewrite(copy, name, change)
+    refused(copy, says)
+
+
+def test_where_a_step_changes_nothing_it_may_stand(copy):
+    """The device of another machine, a batch, a map of no names."""
+    for name in (RENAME, "device_processor", "to_batch_processor"):
+        rewrite(copy, "pre", moved(name, 3))
+    rewrite(copy, "pre", lambda steps: steps.append(next(s for s in steps if s["registry_name"] == RENAME)))
+    [checkpoint] = LeRobotRegistry(str(copy)).checkpoints()
+    LeRobotLoader(LeRobotOptions()).check(checkpoint)
+
+
+RELATIVE, ABSOLUTE, NEW_LINE = "relative_actions_processor", "absolute_actions_processor", "pi0_new_line_processor"
+SHOWN, WORDS = "pi05_prepare_state_tokenizer_processor_step", "tokenizer_processor"
+PI0, PI05 = [RENAME, NEW_LINE, WORDS, RELATIVE, NORMAL], [RENAME, NORMAL, SHOWN, WORDS]
+FLOAT, IMAGENET, DOMAIN = "xvla_image_to_float", "xvla_imagenet_normalize", "xvla_add_domain_id"
+XVLA, BACK = [RENAME, WORDS, FLOAT, IMAGENET, DOMAIN, NORMAL], [UNNORMAL, ABSOLUTE]
+PRE, POST = "policy_preprocessor.json", "policy_postprocessor.json"
+WRONG = [
+    ("pi0", POST, [UNNORMAL, ABSOLUTE, ABSOLUTE], f"runs {ABSOLUTE} 2 times in {POST}"),
+    ("pi0", POST, [ABSOLUTE, UNNORMAL], f"runs {ABSOLUTE} before {UNNORMAL} in {POST}"),
+    ("pi0", POST, [*BACK, RELATIVE], f"runs {RELATIVE} in {POST}, which is a step of {PRE}"),
+    ("pi0", PRE, [RENAME, NEW_LINE, WORDS, NORMAL, RELATIVE], f"runs {NORMAL} before {RELATIVE} in {PRE}"),
+    ("pi0", PRE, [RENAME, WORDS, NEW_LINE, NORMAL], f"runs {WORDS} before {NEW_LINE}"),
+    ("pi0", PRE, [RENAME, WORDS, NORMAL], f"has no {NEW_LINE} in {PRE}, which LeRobot trains each pi0 with"),
+    ("pi05", PRE, [RENAME, SHOWN, WORDS, NORMAL], f"runs {SHOWN} before {NORMAL} in {PRE}"),
+    ("pi05", PRE, [RENAME, NORMAL, WORDS], f"has no {SHOWN}"),
+    ("xvla", PRE, [RENAME, WORDS, DOMAIN, NORMAL], f"has no {IMAGENET} or xvla_image_scale in {PRE}"),
+    ("xvla", PRE, [RENAME, WORDS, IMAGENET, IMAGENET, DOMAIN, NORMAL], f"runs {IMAGENET} 2 times"),
+    ("xvla", PRE, [RENAME, WORDS, NORMAL, FLOAT, IMAGENET, DOMAIN], f"runs {NORMAL} before {FLOAT}"),
+    ("vla_jepa", POST, [UNNORMAL], f"says clip_normalized_actions in config.json, and {POST} has no vla_jepa_clip"),
+    ("of_somebody", PRE, [NORMAL, "theirs", NORMAL], f"runs {NORMAL} 2 times"),
+    ("of_somebody", POST, [UNNORMAL, NORMAL], f"runs {NORMAL} in {POST}, which is a step of {PRE}"),
+]
+RIGHT = [
+    ("pi0", PRE, PI0),
+    ("pi0", PRE, [RENAME, NORMAL, NEW_LINE, WORDS]),  # words and numbers have nothing to do with each other
+    ("pi0", POST, BACK),
+    ("pi05", PRE, PI05),
+    ("xvla", PRE, XVLA),
+    ("act", PRE, [NORMAL]),
+    ("act", PRE, [NORMAL, RENAME]),  # of no names
+    ("of_somebody", PRE, ["theirs", SHOWN, NORMAL, RENAME, "theirs"]),
+]
+
+
+def order_of(kind, file, names, **config):
+    steps = {file: [{"registry_name": name, "config": config} for name in names]}
+    said = {"clip_normalized_actions": True, "relative_exclude_joints": ["gripper"], "action_feature_names": ["a", "b"]}
+    return [*order.wrong(SimpleNamespace(type=kind, config=said, steps=steps), file)]
+
+
+@pytest.mark.parametrize(("kind", "file", "names", "says"), WRONG)
+def test_steps_in_another_order_than_lerobots_own_are_named(kind, file, names, says):
+    assert says in order_of(kind, file, names)[0]
+
+
+@pytest.mark.parametrize(("kind", "file", "names"), RIGHT)
+def test_steps_in_lerobots_order_are_taken(kind, file, names):
+    assert order_of(kind, file, names) == []
+
+
+def test_the_joints_that_stay_absolute_are_those_of_the_config():
+    assert order_of("pi0", PRE, PI0, enabled=True, exclude_joints=["gripper"]) == []
+    assert order_of("pi0", PRE, PI0, enabled=True, exclude_joints=["gripper"], action_names=["a", "b"]) == []
+    [why] = order_of("pi0", PRE, PI0, enabled=True, exclude_joints=["a"])
+    assert why == f"says relative_exclude_joints ['gripper'] in config.json, and {RELATIVE} in {PRE} has ['a']"
+    [why] = order_of("pi0", PRE, PI0, enabled=True, exclude_joints=["gripper"], action_names=["b", "a"])
+    assert why.startswith("says action_feature_names ['a', 'b'] in config.json")

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 from offboard_client.errors import LoadFailed
 
+from . import order
 from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR, Incomplete
 from .files import Files
 from .places import Place
@@ -24,12 +25,12 @@ Json = Mapping[str, Any]
 #: File → the steps that normalise there, whose features, and what comes of it where they do not.
 _PIPELINES: Mapping[str, tuple[Sequence[str], str, str]] = {
     PREPROCESSOR: (
-        ("normalizer_processor", "molmoact2_masked_normalizer"),
+        order.NORMALIZERS,
         "input_features",
         "the model would see other numbers than in training",
     ),
     POSTPROCESSOR: (
-        ("unnormalizer_processor", "molmoact2_masked_unnormalizer"),
+        order.UNNORMALIZERS,
         "output_features",
         "a robot would be sent other numbers than the model means",
     ),
@@ -54,8 +55,10 @@ def check(files: Files, place: Place) -> None:
         steps = [step for step in files.steps[file] if step["registry_name"] in names]
         described: Mapping[str, Json] = files.config[features]
         try:
-            wrong = next(_modes(files, file, steps, described), None) or next(
-                (why for step in steps for why in _numbers(files, place, file, step, described)), None
+            wrong = (
+                next(_modes(files, file, steps, described), None)
+                or next(order.wrong(files, file), None)
+                or next((why for step in steps for why in _numbers(files, place, file, step, described)), None)
             )
         except (Incomplete, OSError) as error:
             wrong = f"has statistics that cannot be read ({error})"

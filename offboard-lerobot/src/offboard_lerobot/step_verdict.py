@@ -10,7 +10,7 @@ from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
 from .files import Files
 
 #: Of a step's name: what makes an action relative to the state, and what makes it absolute again.
-_RELATIVE, _ABSOLUTE = "relative_actions_processor", "absolute_actions_processor"
+RELATIVE, ABSOLUTE = "relative_actions_processor", "absolute_actions_processor"
 
 
 def refused(files: Files, local: bool) -> Iterator[str]:
@@ -57,15 +57,15 @@ def _unpaired(files: Files) -> Iterator[str]:
     """Relative actions that nothing makes absolute again, or the other way: a robot would take one for the other."""
     before, after = (
         any(step["registry_name"] == name and options(step).get("enabled") for step in files.steps.get(file, ()))
-        for file, name in ((PREPROCESSOR, _RELATIVE), (POSTPROCESSOR, _ABSOLUTE))
+        for file, name in ((PREPROCESSOR, RELATIVE), (POSTPROCESSOR, ABSOLUTE))
     )
     if before != after:
         yield (
             f"that its actions are relative to the state in one of {PREPROCESSOR} and {POSTPROCESSOR} alone: "
-            f"{_RELATIVE} and {_ABSOLUTE} must both be enabled, or neither. Save both processors anew"
+            f"{RELATIVE} and {ABSOLUTE} must both be enabled, or neither. Save both processors anew"
         )
     elif files.type.startswith("pi0") and files.config.get("use_relative_actions") and not after:
         yield (
             f"use_relative_actions (True) in {CONFIG}, and no step of {POSTPROCESSOR} makes its actions absolute "
-            f"again. Save both processors anew, with {_RELATIVE} and {_ABSOLUTE}"
+            f"again. Save both processors anew, with {RELATIVE} and {ABSOLUTE}"
         )
