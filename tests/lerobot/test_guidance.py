@@ -84,13 +84,14 @@ def served(lerobot):
         "observation.state": PolicyFeature(FeatureType.STATE, (2,)),
         "action": PolicyFeature(FeatureType.ACTION, (WIDTH,)),
     }
-    stats = {
-        "observation.state": {"mean": torch.zeros(2), "std": torch.ones(2)},
-        "action": {"mean": torch.tensor(MEAN), "std": torch.tensor(STD)},
-    }
-    said = {"features": features, "norm_map": dict.fromkeys(FeatureType, NormalizationMode.MEAN_STD), "stats": stats}
+    modes = dict.fromkeys(FeatureType, NormalizationMode.MEAN_STD)
 
-    def policy(model, after=()):
+    def policy(model, after=(), std=STD):
+        stats = {
+            "observation.state": {"mean": torch.zeros(2), "std": torch.ones(2)},
+            "action": {"mean": torch.tensor(MEAN), "std": torch.tensor(std)},
+        }
+        said = {"features": features, "norm_map": modes, "stats": stats}
         before = PolicyProcessorPipeline([AddBatchDimensionProcessorStep(), NormalizerProcessorStep(**said)])
         last = PolicyProcessorPipeline(
             [UnnormalizerProcessorStep(**said), *after],
@@ -177,6 +178,19 @@ def test_a_number_that_never_changed_in_training_is_not_what_a_robots_rounding_m
     rounded = Chunk(exact.action + np.array([0, 0, 1e-3], np.float32))
     [one], [other] = (answered(policy, item(policy, prefix=prefix)) for prefix in (exact, rounded))
     np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("std", [1e-4, 1e-3])
+def test_a_robot_that_stands_a_little_elsewhere_in_a_joint_that_hardly_moved_is_followed(flow, served, std):
+    """In the model's terms that is hundreds; in the robot's it is nothing."""
+    policy = served(flow(), std=[0.3, 0.5, std])
+    rows = np.tile(np.array(MEAN, np.float32), (6, 1))
+    [there] = answered(policy, item(policy, prefix=Chunk(rows)))
+    for off in (-0.2, 0.5):
+        [answer] = answered(policy, item(policy, prefix=Chunk(rows + np.array([0, 0, off], np.float32))))
+        np.testing.assert_allclose(answer, there, rtol=0, atol=1e-4)
+    [refused] = policy.infer_many([item(policy, prefix=Chunk(rows + np.array([0, 0, 30], np.float32)))])
+    assert isinstance(refused, BadObservation), "nor did any joint move so far"
 
 
 @pytest.mark.parametrize("far", [1e6, -1e10, 1e30])

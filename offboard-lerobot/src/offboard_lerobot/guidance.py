@@ -26,6 +26,9 @@ _GUIDED = ("pi0", "pi05", "smolvla")
 #: How far from 0 what a robot says that it is going to play may be in the model's terms, where the actions of its
 #: training are around 1. The model would be drawn there, and answer it.
 _FARTHEST = 100.0
+#: And in the robot's terms, for a number that hardly moved in training: by so many spreads of the others. Divided by
+#: its own, next to nothing is far.
+_ACROSS = 4.0
 
 
 class Guidance:
@@ -39,8 +42,13 @@ class Guidance:
         """
         # A number that was constant in training. Divided by no spread at all, a robot's rounding would be a command.
         still = (rows.amax(0) - rows.amin(0) <= 1e-6 * (1 + rows.abs().amax(0))).to(back.device)
-        self._still = torch.nn.functional.pad(still, (0, back.shape[1] - len(still)))
+        more = (0, back.shape[1] - len(still))
+        self._still = torch.nn.functional.pad(still, more)
         self._rest = back[0]
+        spreads = (rows.amax(0) - rows.amin(0)).to(back.device)
+        others = spreads[~still].median() if not still.all() else spreads.amax()
+        far = _ACROSS * others / spreads.clamp_min(torch.finfo(spreads.dtype).tiny)
+        self._farthest = torch.nn.functional.pad(far, more).clamp_min(_FARTHEST)
         config = model.config
         asked = getattr(config, "rtc_config", None)
         found: Any = RTCConfig() if asked is None else asked
@@ -81,7 +89,8 @@ class Guidance:
     def arguments(self, left_over: torch.Tensor | None, delay: int, params: Any) -> Mapping[str, Any]:
         """For ``predict_action_chunk``. ``left_over``: (B, K, D) in the model's terms, the first due now, if any.
 
-        Raises BadObservation where that holds what is not finite, or is far from all that the model was trained on.
+        Raises BadObservation where that holds what is not finite, or is far from all that the model was trained on: in
+        the model's terms, and for a number that hardly moved in training in the robot's, too.
         """
         self._config.enabled = left_over is not None
         if left_over is None:
@@ -89,11 +98,14 @@ class Guidance:
         left_over = torch.where(self._still, self._rest, left_over[..., : len(self._still)])
         if not torch.isfinite(left_over).all():
             raise BadObservation("the prefix holds what is no finite number in the model's terms")
-        if (far := float(left_over.abs().max())) > _FARTHEST:
+        if bool((beyond := left_over.abs() > self._farthest).any()):
+            far = float(left_over[beyond].abs().max())
             raise BadObservation(
                 f"the prefix is no continuation of what the model answers: a number of it is {far:.4g} in the model's "
                 f"terms, where its training had about 1, and at most {_FARTHEST:g} is followed"
             )
+        # In a number that hardly moved in training, that is a robot a little elsewhere: the model is shown its middle.
+        left_over = torch.where(left_over.abs() > _FARTHEST, 0.0, left_over)
         delay = min(delay, left_over.shape[1])
         # A step that will have been played is no matter of taste, however short the horizon.
         horizon = min(max(params.execution_horizon, delay), self._longest)
