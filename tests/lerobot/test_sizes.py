@@ -2,11 +2,12 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from lerobot_checkpoints import write_files
 from offboard_client.errors import LoadFailed
-from offboard_lerobot import sizes
+from offboard_lerobot import sizes, widths
 from offboard_lerobot.files import read
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 from offboard_lerobot.places import LocalPlace
@@ -116,3 +117,53 @@ def test_a_feature_of_more_numbers_than_anything_has_is_named(tmp_path, kind, sh
     folder = write_files(tmp_path / "pretrained_model", input_features=features)
     with pytest.raises(LoadFailed, match=re.escape(f"that observation.x has {shape} numbers in config.json")):
         check(folder)
+
+
+def widths_of(folder, kind, shapes, **said):
+    files = read(LocalPlace(write_files(folder / "pretrained_model", kind=kind, **said)))
+    tensors = {str(i): {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]} for i, shape in enumerate(shapes)}
+    return [*widths.refused(replace(files, tensors=tensors))]
+
+
+TEXT = {"text_config": {"d_model": 1024, "encoder_layers": 12, "vocab_size": 51289, "max_position_embeddings": 4096}}
+ACT = [[3200, 512]] * 18 + [[512, 512]] * 80
+ASKED = {
+    "in a list": ("diffusion", [[512, 512, 5]], {"down_dims": [60000, 60000]}, r"down_dims \(60000\) in config\.json"),
+    "in a map": (
+        "xvla", [[51289, 1024]], {"florence_config": {"text_config": {"vocab_size": 10**9}}},
+        r"florence_config\.text_config\.vocab_size \(1000000000\) .* longer than 51289",
+    ),
+    "of an adapter": (
+        "xvla", [], {"florence_config": {"text_config": {"vocab_size": 51289, "encoder_layers": 10**9}}},
+        r"text_config\.encoder_layers \(1000000000\)",
+    ),
+    "layers in a map": (
+        "fastwam", [[64, 64]], {"video_dit_config": {"num_layers": 10**9}},
+        r"video_dit_config\.num_layers .* 1 weights",
+    ),
+    "wider than its weights": ("act", ACT, {"dim_model": 16384}, r"dim_model \(16384\) .* longer than 3200"),
+    "all together": (
+        "act", ACT, {"dim_model": 6400, "n_encoder_layers": 64},
+        r"dim_model \(6400\) and n_encoder_layers \(64\) .* make 2,621,440,000 numbers, .* have 50,462,720\. Take the",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("which", ASKED)
+def test_a_network_that_is_much_larger_than_its_weights_is_named(tmp_path, which):
+    kind, shapes, said, text = ASKED[which]
+    [why] = widths_of(tmp_path, kind, shapes, **said)
+    assert re.search(text, why)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shapes", "said"),
+    [
+        ("act", ACT, {"dim_model": 512, "dim_feedforward": 3200, "n_encoder_layers": 4}),
+        ("diffusion", [[2048, 2048, 5]] * 4, {"down_dims": [512, 1024, 2048]}),
+        ("diffusion", [], {"down_dims": [512, 1024, 2048]}),
+        ("xvla", [[51289, 1024]] * 4, {"hidden_size": 1024, "depth": 24, "florence_config": TEXT}),
+    ],
+)
+def test_networks_that_people_train_are_as_large_as_their_weights(tmp_path, kind, shapes, said):
+    assert widths_of(tmp_path, kind, shapes, **said) == []

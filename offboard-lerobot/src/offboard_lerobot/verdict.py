@@ -17,7 +17,7 @@ from offboard_client.errors import LoadFailed, nearest
 from offboard_core.checkpoints.remote import is_url
 from offboard_core.types import ReportProgress
 
-from . import fast, fit, groot, hub, molmoact2, rules, sizes, step_values, step_verdict, steps, values
+from . import fast, fit, groot, hub, molmoact2, rules, sizes, step_values, step_verdict, steps, values, widths
 from .adapters import base_of
 from .extras import NOT_IN, lacking
 from .features import CONFIG
@@ -137,7 +137,7 @@ def _other(files: Files, here: Release) -> str:
 def _check_said(files: Files, here: Release) -> None:
     if wrong := [*values.wrong(files, here), *step_values.wrong(files)]:
         raise LoadFailed(f"{files.location} says {'; '.join(wrong)}")
-    others = [why for each in (fast, fit, groot, molmoact2, rules, sizes) for why in each.refused(files)]
+    others = [why for each in (fast, fit, groot, molmoact2, rules, sizes, widths) for why in each.refused(files)]
     if refused := [*_refused(files, here), *others]:
         raise LoadFailed(f"{files.location} says {'; '.join(refused)}")
 
