@@ -11,13 +11,13 @@ import sys
 import threading
 import time
 import tty
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from feetech_bus import LOW, READ, TORQUE, WRITE, FeetechBus
+from feetech_bus import LOW, READ, SYNC_READ, TORQUE, WRITE, FeetechBus
 from offboard_client.errors import ConfigurationError, InvalidAction, RobotFailed
 from offboard_client.play import Guard, SafetyLimits
 from offboard_client.plugins import Chosen
@@ -430,6 +430,7 @@ CONNECTING = {
     "a gain": bytes([WRITE, 21]),
     "the torque off": bytes([WRITE, TORQUE, 0]),
     "the torque on": bytes([WRITE, TORQUE, 1]),
+    "whether it holds": bytes([SYNC_READ, TORQUE]),
 }
 
 
@@ -480,9 +481,79 @@ def test_a_torque_that_cannot_be_switched_off_is_told(
         raise ConnectionError("Failed to write 'P_Coefficient'")
 
     monkeypatch.setattr(robot._device, "configure", configure)
-    says = "torque may be on still, for .*Torque_Enable.*: switch its power off before .*; before that: .*P_Coeff"
+    says = "^the arm may hold still, for .*Torque_Enable.*: switch the arm's power off .*; before that: .*P_Coeff"
     with pytest.raises(RobotFailed, match=says), connected(robot):
         pass
+
+
+@pytest.mark.parametrize("gone", [1, 4, 6])
+def test_a_motor_that_falls_silent_keeps_no_other_one_under_torque(
+    make: Callable[..., Robot], bus: FeetechBus, gone: int
+) -> None:
+    """LeRobot's own driver ends at the first motor that does not answer."""
+    robot = make("so101_follower", port=bus.port)
+    robot.connect()
+    robot.observe()
+    bus.deaf = {gone}
+    with pytest.raises(RobotFailed, match="cannot be observed"):
+        robot.observe()
+    robot.stop()
+    says = f"^{MOTORS[gone - 1]} may hold still, for .*Torque_Enable.* on id_={gone} .*: switch the arm's power off"
+    with pytest.raises(RobotFailed, match=says):
+        robot.close()
+    assert torque(bus) == [int(number == gone) for number in bus.memory]
+    bus.deaf = set()
+    with connected(robot):
+        robot.observe()
+    assert torque(bus) == [0] * 6
+
+
+def test_a_motor_that_falls_silent_while_connecting_keeps_no_other_one_under_torque(
+    make: Callable[..., Robot], bus: FeetechBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot: Any = make("so101_follower", port=bus.port)
+    configure = robot._device.configure
+
+    def fall_silent() -> None:
+        configure()
+        assert torque(bus) == [1] * 6
+        bus.deaf = {2, 3}
+
+    monkeypatch.setattr(robot._device, "configure", fall_silent)
+    says = "^shoulder_lift, elbow_flex may hold still, .*; before that: the arm cannot be connected"
+    with pytest.raises(RobotFailed, match=says):
+        robot.connect()
+    assert torque(bus) == [0, 1, 1, 0, 0, 0]
+
+
+def test_a_torque_that_is_off_after_all_is_no_failure(make: Callable[..., Robot], bus: FeetechBus) -> None:
+    robot = make("so101_follower", port=bus.port)
+    robot.connect()
+    bus.lose, bus.lost = CONNECTING["the torque off"], 6  # as often as LeRobot asks
+    robot.close()
+    assert bus.lost == 0
+    assert torque(bus) == [0] * 6
+
+
+@pytest.mark.parametrize("off", [range(1, 7), [4]], ids=["all", "one"])
+@pytest.mark.parametrize("stopped", [False, True])
+def test_an_arm_that_lies_limp_is_not_driven(
+    make: Callable[..., Robot], bus: FeetechBus, off: Sequence[int], stopped: bool
+) -> None:
+    """Its power was gone for a moment: the port stays, and all motors answer as before."""
+    with connected(make("so101_follower", port=bus.port)) as robot:
+        robot.apply({"target_motors": robot.observe()["motors"]}, 0.02)
+        robot.observe()
+        if stopped:
+            robot.stop()
+        robot.state()  # what it was sent is there
+        before = {number: list(goals) for number, goals in bus.goals.items()}
+        for number in off:
+            bus.memory[number][TORQUE] = 0
+        names = ", ".join(MOTORS[number - 1] for number in off)
+        with pytest.raises(RobotFailed, match=f"^{names}: no longer under torque, and nobody .* power"):
+            robot.observe()
+        assert bus.goals == before
 
 
 def torque(bus: FeetechBus) -> list[int]:

@@ -132,7 +132,7 @@ def test_a_lost_answer_is_no_other_calibration(make: Callable[..., Robot], bus: 
         robot.observe()
         packets: Any = bus.packets
         robot.observe()
-        assert bus.packets - packets == 1, "it is read where an episode begins, and not with every observation"
+        assert bus.packets - packets == 2, "every observation asks where the motors are and whether they hold, no more"
 
 
 SHUTS = """

@@ -9,7 +9,7 @@ import threading
 import tty
 from collections.abc import Mapping
 
-_PING, READ, WRITE, _SYNC_READ, _SYNC_WRITE = 1, 2, 3, 0x82, 0x83
+_PING, READ, WRITE, SYNC_READ, _SYNC_WRITE = 1, 2, 3, 0x82, 0x83
 #: Addresses of an STS3215, all of two bytes: the model's number, the range, where it is homed.
 _MODEL, LOW, HIGH, HOMING = 3, 9, 11, 31
 TORQUE, GOAL, PRESENT = 40, 42, 56
@@ -36,7 +36,9 @@ class FeetechBus:
             self.put(number, PRESENT, at)
         #: Nobody answers any more, as where the power is off.
         self.silent = False
-        #: How many answers of the first servo get lost, and whether the last one has.
+        #: Those that no longer hear nor answer, as behind a broken cable.
+        self.deaf: set[int] = set()
+        #: How many answers of the first servo get lost, and whether one to what was said last has.
         self.lost, self.losing = 0, False
         #: Which answers these are: of any instruction, or of those that begin with these bytes.
         self.lose = b""
@@ -86,7 +88,7 @@ class FeetechBus:
             address, length = parameters[:2]
             for i in range(2, len(parameters), length + 1):
                 self._write(parameters[i], address, parameters[i + 1 : i + 1 + length])
-        elif instruction == _SYNC_READ:
+        elif instruction == SYNC_READ:
             for each in parameters[2:]:
                 self._answer(each, self._read(each, parameters[0], parameters[1]))
         elif instruction == READ:
@@ -101,6 +103,8 @@ class FeetechBus:
         return bytes(self.memory[number][address : address + length]) if number in self.memory else b""
 
     def _write(self, number: int, address: int, data: bytes) -> None:
+        if number in self.deaf:
+            return
         memory = self.memory[number]
         memory[address : address + len(data)] = data
         if address == GOAL:
@@ -110,6 +114,9 @@ class FeetechBus:
 
     def _answer(self, number: int, data: bytes = b"") -> None:
         if number not in self.memory or self.silent:
+            return
+        if number in self.deaf:
+            self.losing = True
             return
         if self.lost and number == min(self.memory) and self._now.startswith(self.lose):
             self.lost -= 1

@@ -90,9 +90,18 @@ class Arm(Robot):
             )
 
     def observe(self) -> dict[str, Any]:
-        """What LeRobot's robot observes. After a stop it is made sure first that its numbers mean what they did."""
+        """What LeRobot's robot observes. After a stop it is made sure first that its numbers mean what they did.
+
+        Raises RobotFailed where a motor no longer holds, too: nothing else tells that of an arm that lies limp.
+        """
         if self._unread or self._stopped.is_set():
             self._check_calibration()
+        if limp := self._asked(self._connection.limp):
+            raise RobotFailed(
+                f"{', '.join(limp)}: no longer under torque, and nobody here has switched it off. The motors' power "
+                "was gone for a moment, or a motor protects itself, or another program did it. Look at the power "
+                "supply and its plug, and run it anew"
+            )
         seen = self._read(self._device.get_observation)
         measured = self._measured([seen.get(f"{name}.pos") for name in self._units.names])
         if self._stopped.is_set() and self._sent is not None:

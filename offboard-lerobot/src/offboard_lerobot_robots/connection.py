@@ -9,6 +9,7 @@ from typing import Any
 from offboard_client.errors import RobotFailed, told
 
 from .port import Port
+from .torque import Torque
 
 #: How often the bus is asked before it counts as gone.
 TRIES = 3
@@ -28,6 +29,7 @@ class Connection:
         """``device``: LeRobot's robot, which has a bus."""
         self._device, self._bus = device, device.bus
         self._port = Port(getattr(device.bus, "port", None))
+        self._torque = Torque(device.bus)
         self._connected = False
         # Whether the motors may have been written to.
         self._written = False
@@ -60,6 +62,10 @@ class Connection:
                 return calibrated
         raise RobotFailed("the arm is connected already")
 
+    def limp(self) -> list[str]:
+        """The motors that held when the arm was connected, and no longer do. Raises as the bus does."""
+        return self._torque.lost()
+
     def close(self) -> None:
         """Disconnect, which switches the torque off if the arm's config does not say otherwise."""
         with closing(self._port):
@@ -73,6 +79,7 @@ class Connection:
             self._bus.disconnect(disable_torque=False)
         self._written = True
         self._device.connect(calibrate=False)
+        self._torque.note()
         return self._device.is_calibrated
 
     def _let_go(self) -> None:
@@ -85,10 +92,13 @@ class Connection:
         except Exception as error:
             if not (self._sinks and self._bus.is_connected):
                 raise
-            raise RobotFailed(
-                f"the arm's torque may be on still, for it could not be switched off ({_line(error)}): switch its "
-                "power off before you touch it"
-            ) from error
+            if stuck := self._torque.switch_off():
+                whose = f"{', '.join(stuck)} may hold" if len(stuck) < len(self._bus.motors) else "the arm may hold"
+                raise RobotFailed(
+                    f"{whose} still, for the torque could not be switched off ({_line(error)}): switch the arm's power "
+                    "off before you touch it"
+                ) from error
+            self._written = False
         finally:  # what is left open, by one that is gone, too
             if self._bus.is_connected:
                 self._bus.disconnect(disable_torque=False)
