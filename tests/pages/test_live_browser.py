@@ -270,7 +270,7 @@ def test_a_start_picture_lies_over_the_camera_until_it_is_confirmed(chromium: Br
         assert tab.eval("document.querySelector('.news').hidden") is True
         tab.press("s")
         assert tab.eval("document.querySelector('[data-do=start]').disabled") is True
-        said = tab.eval("document.querySelector('.news').textContent")
+        said = tab.until("document.querySelector('.news').textContent")
         assert said == "nothing begins yet: set the scene up, and tick “the scene is as in the start picture”"
         assert tab.eval("[document.title, document.querySelector('h1').textContent].join()") == (
             f"ready – offboard evaluate,{NASTY}"
@@ -281,8 +281,7 @@ def test_a_start_picture_lies_over_the_camera_until_it_is_confirmed(chromium: Br
         tab.until("!document.querySelector('[data-do=start]').disabled")
         tab.press("s")
         tab.until(f"{PHASE} === 'playing'")
-        assert tab.eval("document.querySelector('.scene').hidden") is True
-        assert tab.eval("document.querySelector('.news').hidden") is True
+        tab.until("document.querySelector('.scene').hidden && document.querySelector('.news').hidden")
         assert tab.said == []
     finally:
         driven.close()

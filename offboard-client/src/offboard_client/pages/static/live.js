@@ -208,7 +208,7 @@ class Live {
 
   async begin() {
     await this.said.flush();
-    if (!this.start.hidden && this.may("start") && !this.cameras.confirmed(this.state)) this.tell(this.cameras.asks());
+    if (!this.start.hidden && !this.cameras.confirmed(this.state)) this.tell(this.cameras.asks());
     else if (!this.start.disabled && !this.start.hidden) this.act("start", { scene: this.cameras.stamp(this.state) });
   }
 
