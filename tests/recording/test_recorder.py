@@ -14,7 +14,7 @@ import pytest
 from filmed import CLOCK, WALL, FilmedRobot, answer, begin, observation, picture, play, record, sample, shadow, tick
 from mcap.reader import SeekingReader
 from offboard_client.errors import RecordingFailed
-from offboard_client.play import Bounded, Outcome, Sample
+from offboard_client.play import Bounded, Frame, Outcome, Sample
 from offboard_client.recording import (
     Episode,
     Recorder,
@@ -287,6 +287,37 @@ def test_every_picture_of_a_live_camera_is_in_the_video(tmp_path: Path) -> None:
     assert len(taken) - len(written) <= 1
     assert len(stills) == len([said for said in observed if said.message.sent]) > 0
     assert min(frames) >= begins
+
+
+def test_what_a_camera_tells_meanwhile_gets_nowhere_in_between(tmp_path: Path, monkeypatch: Any) -> None:
+    """It does so on another thread than the arm's: what is new to a file would be of another's kind."""
+    recorder, both = Recorder(tmp_path, {}), threading.Barrier(2)
+    begin(recorder)
+    file: Any = type(recorder._file)
+    write, inside, most = file.write, [0], [0]
+
+    def slowly(self: Any, *what: Any, **fields: Any) -> None:
+        inside[0] += 1
+        most.append(inside[0])
+        time.sleep(0.02)
+        write(self, *what, **fields)
+        inside[0] -= 1
+
+    monkeypatch.setattr(file, "write", slowly)
+
+    def film() -> None:
+        both.wait(PATIENCE)
+        recorder.filmed(Frame("image.wrist", picture(1), CLOCK + 1))
+
+    thread = threading.Thread(target=film)
+    thread.start()
+    both.wait(PATIENCE)
+    recorder.sampled(Sample({"robot_state.q": np.zeros(3)}, CLOCK + 1, 1.0, 2.0))
+    thread.join(PATIENCE)
+    recorder.ended(Outcome(True))
+    assert max(most) == 1
+    with Episode(recorder.recorded.files[0]) as episode:
+        assert len(list(episode.messages(["/video/wrist"]))) == 1
 
 
 def test_the_arm_waits_for_no_camera(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

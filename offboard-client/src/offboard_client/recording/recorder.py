@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from .schemas import own
 from .topics import Topics, is_picture, plain_observation, plain_rows
 
 log = logging.getLogger(__name__)
+_Event = TypeVar("_Event")
 
 #: So many names are tried for a file, where runs record into one folder within the same second.
 _NAMES = 1000
@@ -37,6 +40,17 @@ class Recorded:
     #: Why the first that failed did.
     failure: str | None = None
     failed: int = 0
+
+
+def _alone(method: Callable[[Recorder, _Event], None]) -> Callable[[Recorder, _Event], None]:
+    """A camera that takes its pictures by itself tells of them on another thread than the arm's."""
+
+    @functools.wraps(method)
+    def alone(self: Recorder, event: _Event, /) -> None:
+        with self.lock:
+            method(self, event)
+
+    return alone
 
 
 class Recorder:
@@ -74,6 +88,8 @@ class Recorder:
         self.loss: Loss | None = None
         self._missed = 0  # by the end of the episode before
         self._file: RecordingFile | None = None
+        #: Held while it writes.
+        self.lock = threading.Lock()
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -82,6 +98,7 @@ class Recorder:
             ) from error
 
     # -- the observer ----------------------------------------------------------------------------------
+    @_alone
     def started(self, episode: EpisodeInfo, /) -> None:
         """A file begins."""
         self._episode = episode
@@ -93,26 +110,31 @@ class Recorder:
         self._file = None
         self._writing(lambda: self._begin(episode))
 
+    @_alone
     def sampled(self, sample: Sample, /) -> None:
         """What the robot measured, and its cameras."""
         if (file := self._file) is not None:
             self._writing(lambda: self._sample(file, sample))
 
+    @_alone
     def filmed(self, frame: Frame, /) -> None:
         """A picture of a camera that takes them by itself."""
         if self._file is not None and self._video and frame.at >= self._episode.at:
             self._writing(lambda: self._film(frame.name, frame.picture, self._at(frame.at)))
 
+    @_alone
     def answered(self, answer: Answer, /) -> None:
         """What the policy was asked, and said."""
         if (file := self._file) is not None:
             self._writing(lambda: self._answer(file, answer))
 
+    @_alone
     def shadow_answered(self, answer: ShadowAnswer, /) -> None:
         """What another model would have done. Nothing, where the episode that it was asked about has ended."""
         if (file := self._file) is not None and answer.beside.at >= self._episode.at:
             self._writing(lambda: self._beside(file, answer))
 
+    @_alone
     def ticked(self, tick: Tick, /) -> None:
         """What was played."""
         self._rungs[tick.rung] = self._rungs.get(tick.rung, 0.0) + tick.command.seconds
@@ -121,6 +143,7 @@ class Recorder:
         if (file := self._file) is not None:
             self._writing(lambda: self._tick(file, tick))
 
+    @_alone
     def ended(self, outcome: Outcome, /) -> None:
         """The file ends, or goes, if nothing of the episode shall be kept."""
         file = self._file
