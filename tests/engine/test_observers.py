@@ -368,19 +368,19 @@ def test_an_observer_that_hangs_is_left_behind_at_the_end(monkeypatch, caplog):
         with Door() as door:
             hangs, fine = Noting(1), Noting(3)
             hangs.door = door
-            async with serving(puppet(Puppet()), observers={"hangs": hangs, "fine": fine}) as service:
+            async with serving(puppet(Puppet()), observers={"stuck": hangs, "fine": fine}) as service:
                 session = await open_session(service)
                 for i in range(3):
                     await session.infer(frame(i))
                 await until(door.entered)
                 await until(fine.come)
-            assert service.observers.counts()["hangs"]["dropped"] == 2
-            (thread,) = [one for one in threading.enumerate() if one.name == "offboard-observer-hangs"]
+            assert service.observers.counts()["stuck"]["dropped"] == 2
+            (thread,) = [one for one in threading.enumerate() if one.name == "offboard-observer-stuck"]
         await asyncio.to_thread(thread.join)
         assert len(hangs.records) == 1, "what waited is not told any more"
 
     run(main())
-    assert "the observer hangs has not ended within 0.01 s and is left behind" in caplog.text
+    assert "the observer stuck has not ended within 0.01 s and is left behind" in caplog.text
 
 
 def test_an_observer_that_never_began_is_closed_all_the_same():
