@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import time
 from typing import Any
 
 import gr00t_clients
@@ -344,9 +345,26 @@ def test_a_message_that_is_too_long_is_told_and_not_kept(served):
         assert client.get_action(observation(N16Client))
 
 
-def send_for_ever(one, data):
+def send_for_ever(one, data, pause=0.0):
     while True:
         one.sendall(data)
+        time.sleep(pause)
+
+
+#: What does not fit into what the kernel keeps for a connection.
+LONG = Puppet(lambda *_: Chunk({"action.a": np.zeros((4000, 800), np.float32)}))
+
+
+def asks_for_a_long_answer(one, port):
+    """Until it begins to come; the rest of it waits in the server."""
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    one.settimeout(PATIENCE)
+    one.connect(("127.0.0.1", port))
+    asked = msgpack.packb({"data": {"observation": observation(N16Client)}}, default=N16Client._encode)
+    one.sendall(HELLO + b"\x01\0" + frame(asked))
+    read = 0
+    while read < 1000:
+        read += len(one.recv(1000))
 
 
 class TestHostile:
@@ -380,19 +398,42 @@ class TestHostile:
             if begun != HELLO:
                 self.ended(one)
 
-    def test_one_too_many_is_turned_away(self, port):
+    def test_who_goes_on_too_slowly_is_let_go(self, port):
+        """A byte now and then would hold a connection, and what it has sent, for ever."""
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as one:
+            one.sendall(HELLO + b"\x01\0\x02" + (10**6).to_bytes(8, "big"))
+            with pytest.raises(ConnectionError):
+                send_for_ever(one, b"a", pause=0.01)
+
+    def test_messages_that_are_not_whole_take_a_bounded_place_together(self, port, monkeypatch):
+        monkeypatch.setattr("offboard_gr00t.listener._PATIENCE", PATIENCE)
+        monkeypatch.setattr("offboard_gr00t.listener._MOST_HELD", 3 * 2**20)
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as one:
+            one.sendall(HELLO + b"\x01\0\x02" + (2**24).to_bytes(8, "big"))
+            with contextlib.suppress(ConnectionError):
+                one.sendall(bytes(2**24 - 1))
+            self.ended(one)
+
+    def test_who_does_not_read_keeps_no_server_from_ending(self, monkeypatch):
+        monkeypatch.setattr("offboard_gr00t.listener._LARGEST_BACKLOG", 2**30)
+        monkeypatch.setattr("offboard_gr00t.listener._PARTING", 0.05)
+        with socket.socket() as one:
+            with serving(LONG) as (_, port, _):
+                asks_for_a_long_answer(one, port)
+            with contextlib.suppress(ConnectionError):
+                while one.recv(2**16):
+                    pass
+
+    def test_one_too_many_is_turned_away(self, port, monkeypatch):
+        monkeypatch.setattr("offboard_gr00t.listener._PATIENCE", PATIENCE)
         with contextlib.ExitStack() as stack:
             several = [stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE)) for _ in range(3)]
             for one in several[:2]:
                 one.sendall(HELLO)
             self.ended(several[2])
 
-    def test_who_does_not_read_is_let_go(self, port):
-        with socket.socket() as one:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            one.settimeout(PATIENCE)
-            one.connect(("127.0.0.1", port))
-            one.sendall(HELLO)
-            question = b"\x01\0" + frame(msgpack.packb({"endpoint": "get_action", "data": "a" * 100}))
+    def test_who_does_not_read_is_let_go(self):
+        with serving(LONG) as (_, port, _), socket.socket() as one:
+            asks_for_a_long_answer(one, port)
             with pytest.raises(ConnectionError):
-                send_for_ever(one, question * 100)
+                send_for_ever(one, b"\x01\0" + frame(msgpack.packb({"endpoint": "ping"})), pause=0.001)

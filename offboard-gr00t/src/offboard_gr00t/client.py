@@ -29,7 +29,7 @@ from .requests import answer as answered
 from .wire import Form, pack, unpack, write_configs
 
 #: How a client says its token.
-HOW = "GR00T's client takes it as api_token"
+HOW = "GR00T's client takes it as api_token, and sends it as the last entry of each request"
 _TOKEN = b"\xa9api_token"
 _LONGEST_TOKEN = 4096
 #: What a request may ask beside an action.
@@ -146,8 +146,8 @@ class GR00TSerializer:
         if result is None or not len(result):
             what = "has nothing new to say" if result is None else "says stop: the episode is over"
             raise DialectUnsupported(f"the model {what}, for which GR00T's protocol has no word")
-        question = self._question or Question({}, {}, Shape.NESTED, True, Form.NPY)
-        return pack(answered(question, result.columns()), question.form)
+        assert self._question is not None  # there is no result without one
+        return pack(answered(self._question, result.columns()), self._question.form)
 
     @property
     def shape(self) -> Shape | None:

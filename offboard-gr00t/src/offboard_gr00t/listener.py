@@ -7,6 +7,7 @@ own, and ``ping`` is answered while others infer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import socket
@@ -25,9 +26,15 @@ from .zmtp import ProtocolError, Request, ServerEnd, answer
 log = logging.getLogger(__name__)
 
 #: Seconds in which a connection has introduced itself, and in which a message that began has come whole.
-_PATIENCE = 20.0
+_PATIENCE = 60.0
+#: Seconds in which what was written last goes out, when the server ends.
+_PARTING = 1.0
 #: Connections at most, whether they have a session or not; and what one may leave unread of its answers.
 _MOST_CONNECTIONS, _LARGEST_BACKLOG = 1024, 8 * 2**20
+#: Bytes that messages which have not come whole may take, all together: who sends them need not have shown a token yet.
+_MOST_HELD = 512 * 2**20
+#: A connection that takes no more is not the one that takes too much.
+_SMALL = 2**20
 
 
 class GR00TListener(Listener):
@@ -38,6 +45,8 @@ class GR00TListener(Listener):
         self._server: asyncio.Server | None = None
         self._sessions: PeerSessions | None = None
         self.connections: set[_Connection] = set()
+        #: Set when the last of them has gone.
+        self.gone = asyncio.Event()
         self.numbers = itertools.count(1)
         self.sparing = Sparing()
 
@@ -67,6 +76,12 @@ class GR00TListener(Listener):
             await sessions.close()
         for connection in list(self.connections):
             connection.end()
+        if self.connections:
+            self.gone = asyncio.Event()
+            with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+                await asyncio.wait_for(self.gone.wait(), _PARTING)
+        for connection in list(self.connections):  # who does not read what it was sent
+            connection.abort()
 
 
 class _Connection(asyncio.BufferedProtocol):
@@ -79,7 +94,8 @@ class _Connection(asyncio.BufferedProtocol):
         self._identity = f"{next(listener.numbers):08x}"
         self._transport: asyncio.Transport | None = None
         self._small = Bucket(admission.message_rate, self._loop.time())
-        self._progress = self._loop.time()
+        #: Since when something has begun that is not whole yet.
+        self._since: float | None = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
 
     # -- what asyncio says ------------------------------------------------------------------------------------------
@@ -96,16 +112,23 @@ class _Connection(asyncio.BufferedProtocol):
         self._flush()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._end.room()
+        room = self._end.room()
+        if self._end.held > _SMALL and sum(each.held for each in self._listener.connections) > _MOST_HELD:
+            self._log(f"messages that have not come whole take more than {_MOST_HELD:,} bytes")
+            self._loop.call_soon(self.abort)
+        return room
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._progress = self._loop.time()
         try:
             requests = self._end.received(nbytes)
         except ProtocolError as error:
             self._log(str(error))
             self.end()
             return
+        if not self._end.begun:
+            self._since = None
+        elif requests or self._since is None:
+            self._since = self._loop.time()
         self._flush()
         for request in requests:
             self._asked(request)
@@ -118,12 +141,24 @@ class _Connection(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._listener.connections.discard(self)
+        if not self._listener.connections:
+            self._listener.gone.set()
         self._sessions.end(self._identity)
 
     def end(self) -> None:
         """Let go of it, when what was written has gone out."""
         if self._transport is not None:
             self._transport.close()
+
+    def abort(self) -> None:
+        """Let go of it now."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory that what it sends takes, before it has come whole."""
+        return self._end.held
 
     # -- inside -----------------------------------------------------------------------------------------------------
     def _asked(self, request: Request) -> None:
@@ -154,7 +189,7 @@ class _Connection(asyncio.BufferedProtocol):
             return
         if self._transport.get_write_buffer_size() > _LARGEST_BACKLOG:
             self._log("it does not read its answers")
-            self._transport.abort()
+            self.abort()
             return
         self._transport.writelines(answer(request, reply))
 
@@ -164,14 +199,13 @@ class _Connection(asyncio.BufferedProtocol):
             self._end.outgoing.clear()
 
     def _look(self) -> None:
-        """Whether what began goes on; a connection that only rests may."""
-        left = self._progress + _PATIENCE - self._loop.time()
-        if left <= 0 and self._end.begun:
-            self._log(f"it began something {_PATIENCE:g} s ago and did not go on")
-            if self._transport is not None:
-                self._transport.abort()
+        """Whether what began has come whole; a connection that only rests may."""
+        left = _PATIENCE if self._since is None else self._since + _PATIENCE - self._loop.time()
+        if left <= 0:
+            self._log(f"what it began {_PATIENCE:g} s ago has not come whole")
+            self.abort()
             return
-        self._timer = self._loop.call_later(left if left > 0 else _PATIENCE, self._look)
+        self._timer = self._loop.call_later(left, self._look)
 
     def _log(self, why: str) -> None:
         if self._listener.sparing.may(why):

@@ -65,6 +65,11 @@ class ServerEnd:
         """Whether something has begun that only more bytes can end: the introduction, or a message."""
         return not self.ready or bool(self._end or self._parts or self._skip)
 
+    @property
+    def held(self) -> int:
+        """Bytes of memory that its collecting takes."""
+        return len(self._store)
+
     def room(self) -> memoryview:
         """Where the next bytes go; then :meth:`received` says how many came. It never grows beyond twice of these."""
         if self._end == len(self._store):
