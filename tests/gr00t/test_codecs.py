@@ -3,7 +3,7 @@
 import numpy as np
 import PIL
 import pytest
-from golden_codecs import GOLDEN, observation, sha16
+from golden_codecs import GOLDEN, assert_decoded, assert_said, observation, sha16
 from offboard_client.errors import BadObservation, BadParameter, InvalidAction, LoadFailed
 from offboard_core.codecs import convert, letterbox
 from offboard_core.types import Checkpoint, Chunk, Field
@@ -57,29 +57,12 @@ def answered(name, row, steps):
 def test_decodes_as_upstream(golden):
     name, case, codec = golden
     made = codec.decode(answered(name, case["action_in_row0"], 50), observation())
-    assert len(made) == case["decoded_len"]
-    row = {name: column[0] for name, column in made.columns().items()}
-    command = case["decoded_row0"]["robot_command"]
-    if command["type"] == "cartesian_pos":
-        pose = row.pop("target_pose")
-        twelve = np.concatenate([pose[:3], convert(pose[3:], "quat", "rotation_matrix")])
-        np.testing.assert_allclose(twelve, command["pose"]["values"], atol=1e-5)
-    else:
-        np.testing.assert_allclose(row.pop("target_joints"), command["positions"]["values"], atol=1e-5)
-    np.testing.assert_allclose(row.pop("target_grip"), [case["decoded_row0"]["target_grip"]], atol=1e-5)
-    assert not row
-    assert made.timestamp[-1] == case["decoded_last_timestamp"]
+    assert_decoded(made, case)
 
 
 def test_says_and_trains_as_upstream(golden):
     _, case, codec = golden
-    meta = codec.meta
-    said = {
-        "action_fps": meta.action_fps,
-        "action_horizon_sec": meta.action_horizon_sec,
-        "image_sizes": list(meta.image_sizes),
-    }
-    assert said == case["meta"]
+    assert_said(codec.meta, case)
     wanted = case["training_meta"]["lerobot_features"]
     features = codec.features
     assert features.keys() == wanted.keys()

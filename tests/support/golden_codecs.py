@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from offboard_client.wire import convert
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "codecs" / "data" / "golden-codecs.json").read_text())
 
@@ -36,3 +37,30 @@ def observation() -> dict[str, Any]:
 
 def sha16(array: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+
+
+def assert_decoded(made: Any, case: dict[str, Any]) -> None:
+    """Whether a chunk, in the robot's terms, is what upstream made of the same answer."""
+    assert len(made) == case["decoded_len"]
+    row = {name: column[0] for name, column in made.columns().items()}
+    command = case["decoded_row0"]["robot_command"]
+    if command["type"] == "cartesian_pos":
+        pose = row.pop("target_pose")
+        twelve = np.concatenate([pose[:3], convert(pose[3:], "quat", "rotation_matrix")])
+        np.testing.assert_allclose(twelve, command["pose"]["values"], atol=1e-5)
+    else:
+        np.testing.assert_allclose(row.pop("target_joints"), command["positions"]["values"], atol=1e-5)
+    np.testing.assert_allclose(row.pop("target_grip"), [case["decoded_row0"]["target_grip"]], atol=1e-5)
+    assert not row
+    assert made.timestamp is not None
+    assert made.timestamp[0] == case["decoded_row0"]["timestamp"]
+    assert made.timestamp[-1] == case["decoded_last_timestamp"]
+
+
+def assert_said(meta: Any, case: dict[str, Any]) -> None:
+    """Whether the handshake has upstream's rate, horizon and sizes of images."""
+    assert case["meta"] == {
+        "action_fps": meta.action_fps,
+        "action_horizon_sec": meta.action_horizon_sec,
+        "image_sizes": list(meta.image_sizes),
+    }

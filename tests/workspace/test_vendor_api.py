@@ -28,10 +28,10 @@ API = {
         "offboard_core.checkpoints": "check_record is_lfs_pointer numbered_folders read_record stamps still_written"
         " write_record",
         "offboard_core.checkpoints.remote": "RemoteFile RemoteFolder fetch is_url open_folder",
-        "offboard_core.codecs": "CONVENTIONS ActionHorizon ActionSplit ActionTiming ActionVector LetterboxImage Native"
-        " NativeOptions Rename Rotation StateVector TaskText TrainingColumns action_field action_shape binarize"
-        " canonical_field canonical_shape check_canonical check_grip convert convert_pose is_grip letterbox pose_width"
-        " positive rate resolve_names timed",
+        "offboard_core.codecs": "CONVENTIONS ActionHorizon ActionSplit ActionTiming ActionVector ArmCodecOptions"
+        " LetterboxImage Native NativeOptions Rename Rotation StateVector TaskText TrainingColumns action_field"
+        " action_shape binarize canonical_field canonical_shape check_canonical check_grip convert convert_pose is_grip"
+        " letterbox pose_width positive rate resolve_names timed",
         "offboard_core.engine": "ExchangeRecord Observer PolicyService",
         "offboard_core.frontends": "Admission Bucket Frame Frontend FrontendConnection Listener Peer PeerConnection"
         " PeerSessions ResolvedCodec Result Scope Serializer ServiceSession Sparing Status check_reserved read_control",

@@ -22,12 +22,11 @@ from dataclasses import dataclass, field
 from offboard_client.errors import BadParameter
 from offboard_core.codecs import (
     ActionSplit,
+    ArmCodecOptions,
     LetterboxImage,
     Rotation,
     StateVector,
     TrainingColumns,
-    positive,
-    rate,
     timed,
 )
 from offboard_core.codecs import pose_width as width_of
@@ -45,22 +44,11 @@ POSE, JOINTS = "robot_state.ee_pose", "robot_state.q"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmOptions:
+class ArmOptions(ArmCodecOptions):
     """The options of the arm codecs."""
 
-    fps: float = 15.0
-    """Steps per second."""
-    horizon_sec: float | None = 1.0
-    """Where a chunk is cut, in seconds; null: whole."""
     map: dict[str, str] = field(default_factory=dict[str, str])
     """A robot's image → wrist_image or exterior_image_1, instead of image.wrist and image.exterior."""
-    binarize_state_grip: bool = False
-    """The observed closure enters as 0 or 1, for *_traj checkpoints that Positronic trained so."""
-
-    def __post_init__(self) -> None:
-        rate(self.fps)
-        if self.horizon_sec is not None:
-            positive("horizon_sec", self.horizon_sec)
 
 
 def ee_quat(options: ArmOptions, checkpoint: Checkpoint) -> Codec:

@@ -19,11 +19,10 @@ from dataclasses import dataclass, field
 from offboard_client.errors import BadParameter, LoadFailed
 from offboard_core.codecs import (
     ActionSplit,
+    ArmCodecOptions,
     LetterboxImage,
     StateVector,
     TaskText,
-    positive,
-    rate,
     resolve_names,
     timed,
 )
@@ -40,22 +39,11 @@ SIZE = (224, 224)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmOptions:
+class ArmOptions(ArmCodecOptions):
     """The options of the four codecs."""
 
-    fps: float = 15.0
-    """Steps per second."""
-    horizon_sec: float | None = 1.0
-    """Where a chunk is cut, in seconds; null: whole."""
     map: dict[str, str] = field(default_factory=dict[str, str])
     """A robot's image → the checkpoint's camera (image.exterior=front), beside or instead of the usual two."""
-    binarize_state_grip: bool = False
-    """The observed closure enters as 0 or 1, for *_traj checkpoints that Positronic trained so."""
-
-    def __post_init__(self) -> None:
-        rate(self.fps)
-        if self.horizon_sec is not None:
-            positive("horizon_sec", self.horizon_sec)
 
 
 _POSE = {"target_pose": 7, "target_grip": 1}

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from offboard_client.errors import BadParameter
-from offboard_core.codecs import ActionSplit, StateVector, TrainingColumns, positive, rate, timed
+from offboard_core.codecs import ActionSplit, ArmCodecOptions, StateVector, TrainingColumns, timed
 from offboard_core.types import Checkpoint, Codec
 
 from .blocks import Prompt, camera, check_fit
@@ -44,22 +44,11 @@ JOINT_ACTION = {"target_joints": 7, "target_grip": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmOptions:
+class ArmOptions(ArmCodecOptions):
     """The options of the five arm codecs."""
 
-    fps: float = 15.0
-    """Steps per second."""
-    horizon_sec: float | None = 1.0
-    """Where a chunk is cut, in seconds; null: whole."""
     map: dict[str, str] = field(default_factory=dict[str, str])
     """A robot's image → wrist_image or image, instead of image.wrist and image.exterior."""
-    binarize_state_grip: bool = False
-    """The observed closure enters as 0 or 1, for *_traj checkpoints that Positronic trained so."""
-
-    def __post_init__(self) -> None:
-        rate(self.fps)
-        if self.horizon_sec is not None:
-            positive("horizon_sec", self.horizon_sec)
 
 
 _COMMANDED = ActionSplit(parts=POSE_ACTION, labels={"target_pose": "target_pose", "target_grip": "target_grip"})

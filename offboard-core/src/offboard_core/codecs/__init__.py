@@ -14,6 +14,7 @@ from __future__ import annotations
 from offboard_client.wire import WIDTHS, Rotation, convert, convert_pose, letterbox
 
 from .actions import ActionSplit, ActionVector, action_field, action_shape, pose_width
+from .arm_options import ArmCodecOptions
 from .columns import TrainingColumns
 from .grip import binarize, check_grip, is_grip
 from .images import LetterboxImage
@@ -29,6 +30,7 @@ __all__ = [
     "ActionSplit",
     "ActionTiming",
     "ActionVector",
+    "ArmCodecOptions",
     "LetterboxImage",
     "Native",
     "NativeOptions",
