@@ -80,15 +80,16 @@ def test_an_action_that_the_codec_read_is_made_again(name):
         steps[:, 3:7] /= np.linalg.norm(steps[:, 3:7], axis=1, keepdims=True)
     columns = codec.decode(Chunk(steps), CANONICAL).columns()
     assert keys.actions.keys() == columns.keys()
-    np.testing.assert_allclose(keys.from_canonical(columns), steps, atol=1e-9)
-    parts = np.split(steps, np.cumsum(list(keys.actions.values()))[:-1], axis=1)
-    assert_same_actions(Chunk(keys.actions_to_canonical(parts)), Chunk(columns))
+    played = keys.from_canonical(columns)
+    np.testing.assert_allclose(np.concatenate([*played.values()], axis=1), steps, atol=1e-9)
+    assert_same_actions(Chunk(keys.actions_to_canonical(played)), Chunk(columns))
 
 
 def test_a_rotation_goes_the_short_way_round_whatever_the_sign_of_its_quaternion():
     pose = np.concatenate([[0.01, 0, 0], -unit(1, 0.1, 0, 0)])
-    vector = KEYSETS["libero"].from_canonical({"pose_delta": pose[None], "target_grip": np.zeros((1, 1))})
-    np.testing.assert_allclose(vector, [[0.2, 0, 0, 2 * np.arctan(0.1) / 0.5, 0, 0, -1]], atol=1e-12)
+    played = KEYSETS["libero"].from_canonical({"pose_delta": pose[None], "target_grip": np.zeros((1, 1))})
+    np.testing.assert_allclose(played["delta_pose"], [[0.2, 0, 0, 2 * np.arctan(0.1) / 0.5, 0, 0]], atol=1e-12)
+    np.testing.assert_array_equal(played["gripper"], [[-1]])
 
 
 @pytest.mark.parametrize(
@@ -98,6 +99,11 @@ def test_a_rotation_goes_the_short_way_round_whatever_the_sign_of_its_quaternion
         ("libero", {"pose_delta": np.tile([0.2, 0, 0, 1, 0, 0, 0], (2, 1)), "target_grip": np.zeros((2, 1))}, "0.2 m"),
         ("libero", {"pose_delta": np.tile([0, 0, 0, 0, 1, 0, 0], (2, 1)), "target_grip": np.zeros((2, 1))}, "3.14 rad"),
         ("ee", {"target_joints": np.zeros((2, 7)), "target_grip": np.zeros((2, 1))}, "one is never made of the other"),
+        (
+            "joints_traj",
+            {"target_joints": np.zeros((2, 6)), "target_grip": np.zeros((2, 1))},
+            r"answers target_joints \(6\), target_grip \(1\), the robot plays target_joints \(7\)",
+        ),
     ],
 )
 def test_what_the_robot_cannot_play_is_not_sent(name, columns, says):

@@ -20,6 +20,7 @@ from offboard_core.frontends import make_listeners
 from offboard_core.plugins import Plugins
 from offboard_core.server import InferenceServer
 from offboard_core.testing import ListenerLaws
+from offboard_gr00t.describe import describe
 from offboard_gr00t.listener import GR00TListener
 from offboard_gr00t.options import GR00TListenerOptions
 from puppets import PATIENCE, Door, Puppet, reached, source, until
@@ -282,6 +283,17 @@ class TestModalities:
         ):
             assert client.get_modality_config() == found
 
+    def test_of_answers_that_vary_it_is_said_how_many_steps_each_has(self):
+        varying = declared(Arm(meta={"chunk_length": 5, "shortest_chunk": 2}))
+        with serving(varying) as (_, port, _), N16Client(port, timeout=PATIENCE) as client:
+            assert client.get_modality_config()["action"]["delta_indices"] == [0, 1]
+
+    def test_a_model_with_a_key_for_its_instruction_has_one(self):
+        read = {name: {"dtype": field.dtype} for name, field in {**INPUTS, "task": Field(dtype="str")}.items()}
+        meta = {"observation": read, "action": OUTPUTS, "chunk_length": 1}
+        keys = {name: config["modality_keys"] for name, config in describe(meta, prefixed=False).items()}
+        assert keys == KEYS
+
     def test_a_model_that_does_not_say_how_long_its_answers_are_cannot_be_described(self, served):
         _, port, _ = served
         with N16Client(port, timeout=PATIENCE) as client, pytest.raises(RuntimeError, match="how many steps"):
@@ -298,7 +310,7 @@ def test_a_model_that_reads_other_names_refuses_gr00ts_robots_and_says_what_to_t
     with (
         serving(source({"a": Arm}, inputs=inputs, outputs={})) as (_, port, _),
         N16Client(port, timeout=PATIENCE) as client,
-        pytest.raises(RuntimeError, match=r"dialect_unsupported: try another --codec .*robot_state.q"),
+        pytest.raises(RuntimeError, match=r"dialect_unsupported: serve with --gr00t.codec, .*robot_state.q"),
     ):
         client.get_action(observation(N16Client))
 

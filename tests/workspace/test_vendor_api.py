@@ -33,8 +33,9 @@ API = {
         " action_shape binarize canonical_field canonical_shape check_canonical check_grip convert convert_pose is_grip"
         " letterbox pose_width positive rate resolve_names timed",
         "offboard_core.engine": "ExchangeRecord Observer PolicyService",
-        "offboard_core.frontends": "Admission Bucket Frame Frontend FrontendConnection Listener Peer PeerConnection"
-        " PeerSessions ResolvedCodec Result Scope Serializer ServiceSession Sparing Status check_reserved read_control",
+        "offboard_core.frontends": "Admission Bucket Frame Frontend FrontendConnection KeySet Listener Peer"
+        " PeerConnection PeerSessions ResolvedCodec Result Scope Serializer ServiceSession Sparing Status Translated"
+        " Untouched check_reserved check_translation chunk_lengths field_width read_control reads_own spell_widths",
         "offboard_core.plugins": _ENTRIES,
         "offboard_core.process": "MACHINE PROGRAM AttachedServer Child ChildServer Fault OwnFolder Stale Supervisor"
         " Wire"

@@ -22,7 +22,9 @@ from offboard_core.frontends import (
 )
 from offboard_core.types import Observation
 
+from .bridge import bridge
 from .describe import describe
+from .keysets import KEYSETS
 from .options import GR00TListenerOptions
 from .requests import Question, Shape, read_question
 from .requests import answer as answered
@@ -68,21 +70,13 @@ class GR00TClient(PeerConnection):
 
     def __init__(self, options: GR00TListenerOptions) -> None:
         self._options = options
+        self._keys = None if options.codec is None else KEYSETS[options.codec]
         self.model_id = options.model
         self._serializer: GR00TSerializer | None = None
 
     def bridge(self, codec: ResolvedCodec) -> ResolvedCodec:
-        """The robot's keys are the model's: raises DialectUnsupported for a model that reads other names."""
-        required = {name: field for name, field in codec.meta.observation.items() if field.required}
-        foreign = [
-            n for n, field in required.items() if field.dtype != "str" and not n.startswith(("video.", "state."))
-        ]
-        if foreign:
-            raise DialectUnsupported(
-                f"try another --codec ({codec.name}): the model reads "
-                f"{', '.join(sorted(foreign)[:6])}, and GR00T's robots send video.CAMERA and state.GROUP"
-            )
-        return codec
+        """See :func:`~.bridge.bridge`."""
+        return bridge(self._keys, codec)
 
     def serializer(self, codec: ResolvedCodec) -> Serializer:
         """GR00T's encoding, in the client's own form and shape."""
@@ -155,9 +149,10 @@ class GR00TSerializer:
         return None if self._question is None else self._question.shape
 
     def _instruction(self, texts: Mapping[str, str]) -> dict[str, str]:
-        """Under the model's own key where it declares one, else as ``task``."""
+        """Under the key that is declared where one is, whatever the robot calls it; else as ``task``."""
         if own := {name: text for name, text in texts.items() if name in self._declared}:
             return own
         if len(set(texts.values())) > 1:
             raise BadObservation(f"the instructions {', '.join(sorted(texts)[:6])} differ, and the model reads one")
-        return {"task": next(iter(texts.values()))} if texts else {}
+        keys = [name for name, field in self._declared.items() if field.dtype == "str"]
+        return {keys[0] if len(keys) == 1 else "task": next(iter(texts.values()))} if texts else {}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from offboard_client.errors import DialectUnsupported
+from offboard_core.frontends import chunk_lengths
 
 #: The key that most checkpoints have for the instruction.
 _TASK = "annotation.human.task_description"
@@ -16,17 +17,19 @@ _NO_MORE = {"sin_cos_embedding_keys": None, "mean_std_embedding_keys": None, "ac
 def describe(meta: Mapping[str, Any], *, prefixed: bool) -> dict[str, dict[str, Any]]:
     """What a session reads and answers, as GR00T describes modalities. ``prefixed``: with the names of N1.5.
 
-    Raises DialectUnsupported where nobody knows how many steps it answers.
+    Its steps are as many as every answer has, where their number varies. Raises DialectUnsupported where nobody knows
+    that.
     """
-    horizon: int = meta.get("chunk_length") or meta.get("shortest_chunk") or 0
+    horizon, _ = chunk_lengths(meta)
     if not horizon:
         raise DialectUnsupported("the model does not say how many steps it answers, which the modalities have to")
-    read, made = cast("Mapping[str, Any]", meta["observation"]), cast("Mapping[str, Any]", meta["action"])
+    read, made = cast("Mapping[str, Mapping[str, Any]]", meta["observation"]), cast("Mapping[str, Any]", meta["action"])
+    texts = [name for name, field in read.items() if field.get("dtype") == "str"]
     keys: dict[str, list[str]] = {
         "video": [name for name in read if name.startswith("video.")],
         "state": [name for name in read if name.startswith("state.")],
         "action": [name if name.startswith("action.") or not prefixed else f"action.{name}" for name in made],
-        "language": [_TASK if name == "task" else name for name in read if not name.startswith(("video.", "state."))],
+        "language": [name for name in texts if name != "task"] or [_TASK for _ in texts],
     }
     if not prefixed:
         keys = {kind: [name.removeprefix(f"{kind}.") for name in names] for kind, names in keys.items()}

@@ -6,11 +6,20 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+#: The key sets that are known.
+Keys = Literal[
+    "ee_quat", "ee_quat_joints", "ee_rot6d", "ee_rot6d_joints", "ee_quat_traj", "ee_rot6d_traj", "ee_quat_joints_traj",
+    "ee_rot6d_joints_traj", "joints_traj",
+]  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class GR00TListenerOptions:
     """How GR00T's clients are understood."""
 
+    codec: Keys | None = None
+    """Which keys the robots send and which actions they play: those of the codec of this name. null: their keys are the
+    model's, and pass through as they are."""
     model: str | None = None
     """The model that the robots drive; null: the server's default. GR00T's protocol has no word for it."""
     generation: Literal["n1.5", "n1.6", "n1.7"] | None = None

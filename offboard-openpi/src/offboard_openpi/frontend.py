@@ -28,7 +28,7 @@ from offboard_core.frontends import (
 from offboard_core.types import Observation
 
 from .bridge import ACTIONS, bridge
-from .keysets import KEYSETS, KeySet
+from .keysets import KEYSETS, OpenPIKeys
 from .lengths import Lengths
 from .options import OpenPIFrontendOptions
 
@@ -69,7 +69,7 @@ class OpenPIConnection(FrontendConnection):
 
     def __init__(
         self,
-        keys: KeySet | None,
+        keys: OpenPIKeys | None,
         options: OpenPIFrontendOptions,
         model_id: str | None,
         params: Sequence[tuple[str, str]],

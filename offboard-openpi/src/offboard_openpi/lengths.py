@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from offboard_client.errors import DialectUnsupported
+from offboard_core.frontends import chunk_lengths
 from offboard_core.types import Array, Field
 
 from .options import MOST_STEPS, OpenPIFrontendOptions
@@ -58,7 +59,7 @@ class Lengths:
 
     def promise(self, meta: Mapping[str, Any]) -> dict[str, Any]:
         """What the metadata says of it, of a model's ``meta``. Raises DialectUnsupported where that cannot be kept."""
-        shortest, longest = _lengths(meta)
+        shortest, longest = chunk_lengths(meta)
         wanted, hold = self._options.action_horizon, self._options.short_chunks == "hold"
         if hold and wanted is None and longest is None:
             raise DialectUnsupported(
@@ -113,17 +114,3 @@ class Lengths:
             )
         row = np.where(np.isnan(self._stay), actions[-1], self._stay).astype(actions.dtype)
         return np.concatenate([actions, np.tile(row, (missing, 1))])
-
-
-def _lengths(meta: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """The fewest and the most steps of an answer, cut where the codec cuts; None where nothing says it."""
-    longest = meta.get("chunk_length")
-    shortest = meta.get("shortest_chunk") or longest
-    seconds, fps = meta.get("action_horizon_sec"), meta.get("action_fps")
-    if seconds is None or fps is None:
-        return shortest, longest
-
-    def cut(steps: int | None) -> int | None:
-        return None if steps is None else int(np.count_nonzero(np.arange(steps) / fps < seconds))
-
-    return cut(shortest), cut(longest)

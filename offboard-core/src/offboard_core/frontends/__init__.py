@@ -13,6 +13,8 @@ from .descriptors import RESERVE, lacking, provide
 from .discovery import make_frontends, make_listeners, split_listen
 from .edge import Edge, EdgeConnection
 from .images import unpack_values
+from .keysets import KeySet, Translated, Untouched, check_translation, field_width, reads_own, spell_widths
+from .lengths import chunk_lengths
 from .listener import Listener
 from .names import check_reserved, is_positronic, warnings
 from .numbers import find_seq
@@ -33,6 +35,7 @@ __all__ = [
     "Frame",
     "Frontend",
     "FrontendConnection",
+    "KeySet",
     "Listener",
     "Peer",
     "PeerConnection",
@@ -44,11 +47,16 @@ __all__ = [
     "ServiceSession",
     "Sparing",
     "Status",
+    "Translated",
     "Turns",
+    "Untouched",
     "both_ends",
     "check_reserved",
+    "check_translation",
+    "chunk_lengths",
     "contained",
     "contained_async",
+    "field_width",
     "find_seq",
     "is_positronic",
     "lacking",
@@ -56,6 +64,8 @@ __all__ = [
     "make_listeners",
     "provide",
     "read_control",
+    "reads_own",
+    "spell_widths",
     "split_listen",
     "unpack_values",
     "warnings",
