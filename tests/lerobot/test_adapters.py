@@ -20,13 +20,13 @@ from lerobot_loop import played
 from object_store import upload
 from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.catalog import from_flags
+from offboard_core.checkpoints import LocalPlace
 from offboard_core.plugins import Plugins
 from offboard_core.types import NO_CONTEXT
 from offboard_lerobot import verdict
 from offboard_lerobot.adapters import FIELDS
 from offboard_lerobot.files import read
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
-from offboard_lerobot.places import LocalPlace
 from offboard_lerobot.registry import LeRobotRegistry, recognises
 from offboard_lerobot.versions import installed, releases
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from lerobot_checkpoints import kinds, model_inputs, save_policy, write_files
 from offboard_client.errors import InvalidAction, LoadFailed
+from offboard_core.checkpoints import LocalPlace
 from offboard_core.types import NO_CONTEXT, Item
 from offboard_lerobot.files import read
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
-from offboard_lerobot.places import LocalPlace
 from offboard_lerobot.registry import LeRobotRegistry
 from offboard_lerobot.verdict import given
 from offboard_lerobot.versions import releases

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from lerobot_checkpoints import kinds, save_policy
 from offboard_client.errors import LoadFailed
+from offboard_core.checkpoints import LocalPlace
 from offboard_core.types import Checkpoint
 from offboard_lerobot import fit
 from offboard_lerobot.files import read
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
-from offboard_lerobot.places import LocalPlace
 
 KINDS = [kind for kind in kinds() if kind in fit._AXES]
 

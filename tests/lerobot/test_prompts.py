@@ -8,11 +8,11 @@ import pytest
 from lerobot_checkpoints import kinds, model_inputs, save_policy, write_files
 from lerobot_loop import played
 from offboard_client.errors import LoadFailed
+from offboard_core.checkpoints import LocalPlace
 from offboard_core.types import NO_CONTEXT, Checkpoint
 from offboard_lerobot import prompts
 from offboard_lerobot.files import read
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
-from offboard_lerobot.places import LocalPlace
 from offboard_lerobot.registry import LeRobotRegistry
 from offboard_lerobot.versions import installed, releases
 from offboard_lerobot.words import STATE_IN_PROMPT

@@ -3,11 +3,11 @@
 import pytest
 from lerobot_checkpoints import write_files
 from offboard_client.errors import LoadFailed
+from offboard_core.checkpoints import LocalPlace
 from offboard_core.types import Checkpoint
 from offboard_lerobot import rules
 from offboard_lerobot.files import read
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
-from offboard_lerobot.places import LocalPlace
 
 STATE = {"observation.state": {"type": "STATE", "shape": [8]}}
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from lerobot_checkpoints import write_files
 from offboard_client.errors import LoadFailed
+from offboard_core.checkpoints import LocalPlace
 from offboard_lerobot import sizes, widths
 from offboard_lerobot.files import read
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
-from offboard_lerobot.places import LocalPlace
 from offboard_lerobot.registry import LeRobotRegistry
 
 

@@ -7,11 +7,11 @@ from dataclasses import fields, replace
 import pytest
 from lerobot_checkpoints import OUTPUTS, SETTINGS, inputs_of, write_files
 from offboard_client.errors import LoadFailed
+from offboard_core.checkpoints import LocalPlace
 from offboard_core.types import Checkpoint
 from offboard_lerobot import rules
 from offboard_lerobot.files import read
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
-from offboard_lerobot.places import LocalPlace
 from offboard_lerobot.registry import LeRobotRegistry
 from offboard_lerobot.values import wrong
 from offboard_lerobot.versions import installed, releases

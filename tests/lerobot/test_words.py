@@ -14,9 +14,10 @@ from typing import ClassVar
 import pytest
 from lerobot_checkpoints import INPUTS, OUTPUTS
 from offboard_client.errors import LoadFailed
+from offboard_core.checkpoints import Incomplete
 from offboard_core.types import Checkpoint
 from offboard_lerobot import extras, rules, step_values, steps, verdict, words
-from offboard_lerobot.features import POSTPROCESSOR, PREPROCESSOR, Incomplete
+from offboard_lerobot.features import POSTPROCESSOR, PREPROCESSOR
 from offboard_lerobot.files import read
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 from offboard_lerobot.versions import installed, releases

@@ -25,9 +25,9 @@ API = {
         " Trainer"
         " BadObservation BadParameter ConfigurationError InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound"
         " OffboardError PolicyFailed ExchangeRecord Observer",
-        "offboard_core.checkpoints": "check_record is_lfs_pointer numbered_folders read_record stamps still_written"
-        " write_record",
-        "offboard_core.checkpoints.remote": "RemoteFile RemoteFolder fetch is_url open_folder",
+        "offboard_core.checkpoints": "INDEX WEIGHTS Incomplete LocalPlace Place Unfit check_record header"
+        " is_lfs_pointer numbered_folders read_json read_record some stamps still_written weights write_record",
+        "offboard_core.checkpoints.remote": "RemoteFile RemoteFolder RemotePlace fetch is_url open_folder open_place",
         "offboard_core.codecs": "CONVENTIONS ActionHorizon ActionSplit ActionTiming ActionVector ArmCodecOptions"
         " LetterboxImage Native NativeOptions Rename Rotation StateVector TaskText TrainingColumns action_field"
         " action_shape binarize canonical_field canonical_shape check_canonical check_grip convert convert_pose is_grip"

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from offboard_client.errors import LoadFailed
+from offboard_core.checkpoints import some
 
 from .adapters import ADAPTED, Adapter
-from .reading import some
 
 
 def adapted(model: Any, adapter: Adapter, folder: Path, device: str) -> Any:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from offboard_core.checkpoints import Incomplete, LocalPlace, Place, Unfit, header, read_json, weights
+
 from . import hub
 from .adapter_values import why_no_value
-from .features import CONFIG, Incomplete, Unfit
-from .places import LocalPlace, Place
-from .reading import header, read_json, weights
+from .features import CONFIG
 
 ADAPTER = "adapter_config.json"
 ADAPTED = "adapter_model.safetensors"

@@ -23,6 +23,7 @@ from lerobot.configs.policies import PreTrainedConfig
 from lerobot.configs.types import NormalizationMode
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from offboard_client.errors import InvalidAction, LoadFailed, OffboardError, told
+from offboard_core.checkpoints import some
 from offboard_core.process import OwnFolder
 from offboard_core.types import ALONE, NO_CONTEXT, Chunk, Placement, ReportProgress
 
@@ -36,7 +37,6 @@ from .groot import without_statistics
 from .plugins import is_third_party, remembers
 from .policy import LeRobotPolicy
 from .prompts import shown
-from .reading import some
 from .weights import read_weights
 from .worded import Worded
 from .words import STATE_IN_PROMPT

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from offboard_core.checkpoints import Incomplete, Unfit
 from offboard_core.types import Field
 
 CONFIG = "config.json"
@@ -18,28 +19,6 @@ STATE = "observation.state"
 _RENAMES = "rename_observations_processor"
 #: What is raised at files that will not do another time either; memory, a device or a disk may have lacked.
 FOR_GOOD = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
-
-
-class Incomplete(Exception):
-    """The folder is not, or not yet, a whole checkpoint; the text says what is wrong with which file.
-
-    ``remedy``: what to do about it, unless it is still being written.
-    """
-
-    verdict = "is no complete checkpoint"
-
-    def __init__(self, problem: str, remedy: str = "save or copy it again") -> None:
-        super().__init__(problem)
-        self.remedy = remedy
-
-
-class Unfit(Incomplete):
-    """Waiting does not help: what is there is of another kind."""
-
-    verdict = "cannot be served"
-
-    def __str__(self) -> str:
-        return f"{super().__str__()}: {self.remedy}"
 
 
 def features(described: Mapping[str, Any]) -> dict[str, Field]:

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from offboard_client.errors import ConfigurationError
-from offboard_core.checkpoints import check_record
+from offboard_core.checkpoints import INDEX, WEIGHTS, Incomplete, Place, Unfit, check_record, header, read_json, weights
 from offboard_core.types import Checkpoint, Field
 
 from .adapters import ADAPTED, ADAPTER, Adapter, read_adapter
-from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR, Incomplete, Unfit, as_sent, features
-from .places import PRETRAINED, Place
-from .reading import INDEX, WEIGHTS, header, read_json, weights
+from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR, as_sent, features
+from .places import PRETRAINED, step_of
 from .words import ANNOUNCED, STATE_IN_PROMPT
 
 #: The command that moves a checkpoint's normalization from its weights into its processors; its folder comes behind.
@@ -151,7 +150,7 @@ def read(place: Place) -> Files:
     names, tensors = weights(place) if adapter is None else ((), adapter.tensors)
     steps = _steps(place, tensors)
     told = config["type"] in STATE_IN_PROMPT and place.size(TRAINED) is not None
-    recorded = next((at for at in (place, place.above()) if at is not None and at.size(RECORDED) is not None), None)
+    recorded = next((at for at in (place, step_of(place)) if at is not None and at.size(RECORDED) is not None), None)
     return Files(
         location=place.location,
         config=config,

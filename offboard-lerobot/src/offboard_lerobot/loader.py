@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from offboard_client.errors import ConfigurationError, LoadFailed, told
-from offboard_core.checkpoints import stamps
-from offboard_core.checkpoints.remote import fetch, is_url, open_folder
+from offboard_core.checkpoints import INDEX, Incomplete, LocalPlace, Place, stamps
+from offboard_core.checkpoints.remote import RemotePlace, fetch, is_url, open_folder, open_place
 from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, Policy, ReportProgress
 
 from . import normalization, prompts, verdict
 from .adapters import base_of
-from .features import CONFIG, FOR_GOOD, Incomplete
+from .features import CONFIG, FOR_GOOD
 from .files import MIGRATE, Files, read
 from .offline import offline
-from .places import LocalPlace, Place, RemotePlace, place_of
 from .plugins import PREFIX, is_third_party
-from .reading import INDEX
 from .versions import INSTALL
 
 log = logging.getLogger(__name__)
@@ -54,15 +52,15 @@ class LeRobotLoader(CheckpointLoader):
         That of the LeRobot that wrote it, else of one that can serve it. Reads its files alone, and needs no LeRobot.
         Raises LoadFailed for what is no whole checkpoint.
         """
-        return verdict.environment(self._whole(place_of(checkpoint.location)))
+        return verdict.environment(self._whole(open_place(checkpoint.location)))
 
     def also_needs(self, checkpoint: Checkpoint) -> str | None:
         """See :meth:`CheckpointLoader.also_needs`: of a third party's type its author's package."""
-        return PREFIX if is_third_party(self._whole(place_of(checkpoint.location)).type) else None
+        return PREFIX if is_third_party(self._whole(open_place(checkpoint.location)).type) else None
 
     def check(self, checkpoint: Checkpoint) -> None:
         """See :meth:`CheckpointLoader.check`."""
-        self._servable(place_of(checkpoint.location))
+        self._servable(open_place(checkpoint.location))
 
     def load(self, checkpoint: Checkpoint, report: ReportProgress, place: Placement = ALONE) -> Policy[Any]:
         """See :meth:`CheckpointLoader.load`."""

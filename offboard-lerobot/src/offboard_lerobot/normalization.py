@@ -11,11 +11,11 @@ from typing import Any, cast
 
 import numpy as np
 from offboard_client.errors import LoadFailed
+from offboard_core.checkpoints import Incomplete, Place
 
 from . import order
-from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR, Incomplete
+from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
 from .files import Files
-from .places import Place
 from .plugins import is_third_party
 from .statistics import Tensor, tensors
 from .versions import releases

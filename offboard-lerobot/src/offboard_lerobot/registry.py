@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from offboard_client.errors import ConfigurationError, ModelNotFound
-from offboard_core.checkpoints import numbered_folders, stamps, still_written
+from offboard_core.checkpoints import Incomplete, LocalPlace, Unfit, numbered_folders, read_json, stamps, still_written
 from offboard_core.checkpoints.remote import is_url
 from offboard_core.types import Checkpoint, ModelRegistry
 
-from .features import CONFIG, Incomplete, Unfit
+from .features import CONFIG
 from .files import EXPECTED, MARKS, RECORDED, Files, read
-from .places import CHECKPOINTS, LAST, PRETRAINED, LocalPlace
-from .reading import read_json
+from .places import CHECKPOINTS, LAST, PRETRAINED
 
 
 def open_registry(location: str) -> ModelRegistry:

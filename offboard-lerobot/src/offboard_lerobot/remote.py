@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 
 from offboard_client.errors import ConfigurationError, ModelNotFound
-from offboard_core.checkpoints.remote import RemoteFile, open_folder
+from offboard_core.checkpoints import Incomplete
+from offboard_core.checkpoints.remote import RemoteFile, RemotePlace, open_folder
 from offboard_core.types import Checkpoint, ModelRegistry
 
-from .features import CONFIG, Incomplete
+from .features import CONFIG
 from .files import EXPECTED, MARKS, Files, read
-from .places import CHECKPOINTS, PRETRAINED, RemotePlace
+from .places import CHECKPOINTS, PRETRAINED
 
 _STEP = re.compile(rf"([0-9]{{1,18}})/{PRETRAINED}/.")
 
@@ -82,7 +83,8 @@ class RemoteRegistry(ModelRegistry):
 
     def _look(self, place: RemotePlace) -> Files | Incomplete:
         """What the files say; read again only when they changed."""
-        version, known = place.version(), self._known.get(place.path)
+        step = place.above() if place.path.rpartition("/")[2] == PRETRAINED else None
+        version, known = (step or place).version(), self._known.get(place.path)
         if known is not None and known[0] == version:
             return known[1]
         try:

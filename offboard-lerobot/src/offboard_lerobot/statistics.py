@@ -11,11 +11,11 @@ from typing import Any, cast
 
 import numpy as np
 from offboard_client.errors import LoadFailed
+from offboard_core.checkpoints import Incomplete, Place, Unfit, read_json
+from offboard_core.checkpoints.remote import open_place
 from offboard_core.types import Array, Checkpoint
 
-from .features import POSTPROCESSOR, PREPROCESSOR, Incomplete, Unfit, sent_name
-from .places import Place, place_of
-from .reading import read_json
+from .features import POSTPROCESSOR, PREPROCESSOR, sent_name
 
 #: Bytes of a file of statistics: a few vectors for each feature.
 _LONGEST = 4 * 2**20
@@ -32,7 +32,7 @@ def read_statistics(checkpoint: Checkpoint) -> dict[str, Array]:
     if not checkpoint.location:
         return {}
     try:
-        return _read(place_of(checkpoint.location))
+        return _read(open_place(checkpoint.location))
     except (Incomplete, OSError) as error:
         raise LoadFailed(f"the statistics of the checkpoint {checkpoint.id} cannot be read: {error}") from error
 

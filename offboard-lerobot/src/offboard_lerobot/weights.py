@@ -18,10 +18,10 @@ from typing import Any
 import safetensors.torch
 import torch
 from offboard_client.errors import LoadFailed
+from offboard_core.checkpoints import INDEX, WEIGHTS, some
 from offboard_core.process import OwnFolder
 
 from .fast import CLASS, ActionTokens
-from .reading import INDEX, WEIGHTS, some
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,17 @@ from pathlib import Path
 from typing import Any, cast
 
 from offboard_client.errors import ConfigurationError
-from offboard_core.checkpoints import check_record, is_lfs_pointer, still_written
+from offboard_core.checkpoints import (
+    WEIGHTS,
+    Incomplete,
+    LocalPlace,
+    check_record,
+    header,
+    is_lfs_pointer,
+    still_written,
+)
 
 PARAMS = "params/_METADATA"
-WEIGHTS = "model.safetensors"
 ASSETS = "assets"
 STATS = "norm_stats.json"
 #: What training goes on from; nobody needs it to serve.
@@ -26,8 +33,6 @@ TRAIN_STATE = "train_state/"
 #: What offboard itself knows about a checkpoint; see ``docs/how-to/serve-openpi.md``.
 RECORDED = "offboard.json"
 
-#: Bytes of a safetensors header, of which the largest models have 5 MB; what it is read into takes 25 times as much.
-_LONGEST_HEADER = 16 * 2**20
 #: Bytes of an ``offboard.json``, and files and folders of a step: far more than anybody writes.
 LONGEST_RECORD = 2**20
 _MOST_FILES = 100_000
@@ -126,7 +131,7 @@ def local_problem(step: Path) -> str | None:
             return f"{pointer} is a Git LFS pointer, not the file itself: run git lfs pull in {step}"
         if kind := other_kind(names):
             return kind
-        problem = missing(names) or (_cut_short(step / WEIGHTS) if WEIGHTS in names else None)
+        problem = missing(names) or (_cut_short(step) if WEIGHTS in names else None)
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
     return None if problem is None else f"{problem}; {still_written(step)}"
@@ -139,22 +144,12 @@ def _is_pointer(path: Path) -> bool:
         return is_lfs_pointer(file.read(_LARGEST_POINTER))
 
 
-def _cut_short(weights: Path) -> str | None:
-    """A safetensors file states its own length in its header."""
-    size = weights.stat().st_size
-    with weights.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > size - 8:
-            return f"{WEIGHTS} is cut short"
-        try:
-            if length > _LONGEST_HEADER:
-                raise ValueError
-            header: dict[str, Any] = json.loads(file.read(length))
-            ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
-            whole = size == 8 + length + max(ends, default=0)
-        except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-            return f"{WEIGHTS} has no safetensors header"
-    return None if whole else f"{WEIGHTS} is cut short"
+def _cut_short(step: Path) -> str | None:
+    try:
+        header(LocalPlace(step), WEIGHTS)
+    except Incomplete as error:
+        return str(error)
+    return None
 
 
 def read_record(content: bytes, where: str) -> dict[str, Any]:

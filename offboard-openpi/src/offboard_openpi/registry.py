@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from offboard_client.errors import ConfigurationError
-from offboard_core.checkpoints import numbered_folders
+from offboard_core.checkpoints import WEIGHTS, numbered_folders
 from offboard_core.checkpoints.remote import RemoteFile, RemoteFolder, is_url
 from offboard_core.types import Checkpoint, ModelRegistry
 
@@ -103,7 +103,7 @@ class _Remote:
 
     def checkpoints(self) -> list[Checkpoint]:
         everything = self._folder.files()
-        if files.PARAMS in everything or files.WEIGHTS in everything:
+        if files.PARAMS in everything or WEIGHTS in everything:
             if problem := files.missing(everything):
                 raise ConfigurationError(f"{self._folder.url} is no complete checkpoint: {problem}")
             return [self._checkpoint(self._folder, everything, everything)]
@@ -128,7 +128,7 @@ class _Remote:
     def named(self, model_id: str) -> Checkpoint | None:
         """See :meth:`_Local.named`. The store is listed once, and one step's ``offboard.json`` read."""
         everything = self._folder.files()
-        if files.PARAMS in everything or files.WEIGHTS in everything:
+        if files.PARAMS in everything or WEIGHTS in everything:
             return None
         steps = _steps(everything)
         for name in _meant(model_id, steps):

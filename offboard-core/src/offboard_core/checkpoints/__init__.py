@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .places import LocalPlace, Place
+from .reading import INDEX, WEIGHTS, Incomplete, Unfit, header, read_json, some, weights
 from .record import check_record, read_record, write_record
 from .registries import (
     RECENTLY,
@@ -17,17 +19,27 @@ from .registries import (
 )
 
 __all__ = [
-    "RECENTLY",
     "EnrichedRegistry",
+    "INDEX",
+    "Incomplete",
+    "LocalPlace",
     "MemoryRegistry",
+    "Place",
+    "RECENTLY",
+    "Unfit",
+    "WEIGHTS",
     "check_record",
+    "header",
     "is_lfs_pointer",
     "nearby",
     "not_there",
     "numbered_folders",
+    "read_json",
     "read_record",
+    "some",
     "stamps",
     "still_written",
+    "weights",
     "what_is_there",
     "write_record",
 ]

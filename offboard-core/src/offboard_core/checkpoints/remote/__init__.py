@@ -9,13 +9,16 @@ from __future__ import annotations
 from .cache import fetch, place_of
 from .folder import RemoteFile, RemoteFolder, is_url
 from .hub import HubFolder, open_folder
+from .places import RemotePlace, open_place
 
 __all__ = [
     "HubFolder",
     "RemoteFile",
     "RemoteFolder",
+    "RemotePlace",
     "fetch",
     "is_url",
     "open_folder",
+    "open_place",
     "place_of",
 ]

@@ -7,10 +7,8 @@ import math
 from collections.abc import Iterable
 from typing import Any, cast
 
-from offboard_core.checkpoints import is_lfs_pointer
-
-from .features import Incomplete, Unfit
 from .places import Place
+from .registries import is_lfs_pointer
 
 WEIGHTS = "model.safetensors"
 #: Which file has which tensor, for weights in several files.
@@ -31,6 +29,28 @@ _LONGEST_JSON = 16 * 2**20
 _LONGEST_HEADER = 16 * 2**20
 
 
+class Incomplete(Exception):
+    """The folder is not, or not yet, a whole checkpoint; the text says what is wrong with which file.
+
+    ``remedy``: what to do about it, unless it is still being written.
+    """
+
+    verdict = "is no complete checkpoint"
+
+    def __init__(self, problem: str, remedy: str = "save or copy it again") -> None:
+        super().__init__(problem)
+        self.remedy = remedy
+
+
+class Unfit(Incomplete):
+    """Waiting does not help: what is there is of another kind."""
+
+    verdict = "cannot be served"
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}: {self.remedy}"
+
+
 def read_json(place: Place, name: str) -> dict[str, Any]:
     """The map in a JSON file. Raises Incomplete."""
     size = _size(place, name)
@@ -46,7 +66,7 @@ def read_json(place: Place, name: str) -> dict[str, Any]:
     return cast("dict[str, Any]", content)
 
 
-def is_name(value: object) -> bool:
+def _is_name(value: object) -> bool:
     """Whether it is the plain name of a file, and no path."""
     return isinstance(value, str) and value not in ("", ".", "..") and not {"/", "\\", "\0"} & set(value)
 
@@ -96,7 +116,7 @@ def weights(place: Place) -> tuple[tuple[str, ...], dict[str, Any]]:
         raise Incomplete(f"{INDEX} has no weight_map: it does not say which file has which tensor")
     wanted: dict[str, set[str]] = {}
     for tensor, name in cast("dict[str, Any]", listed).items():
-        if not is_name(name) or not name.endswith(".safetensors"):
+        if not _is_name(name) or not name.endswith(".safetensors"):
             raise Incomplete(f"{INDEX} names {name!r:.80}, which is no safetensors file of this folder")
         wanted.setdefault(name, set()).add(tensor)
     if lacking := [name for name in sorted(wanted) if place.size(name) is None]:
@@ -115,7 +135,7 @@ def weights(place: Place) -> tuple[tuple[str, ...], dict[str, Any]]:
 
 
 def some(names: Iterable[str]) -> str:
-    """These names for an error: the first of them, and how many more there are."""
+    """Names for an error: the first of them, and how many more there are."""
     listed = sorted(names)
     return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "") if listed else "nothing"
 
