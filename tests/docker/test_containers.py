@@ -1,5 +1,6 @@
 """The container files, as far as they can be checked without a container engine."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -19,6 +20,8 @@ DOCKER = ROOT / "docker"
 COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text("utf-8"))
 SERVICES = COMPOSE["services"]
 SERVERS = ["openpi-server", "lerobot-server"]
+#: Those that have a GPU, each with a twin that needs none.
+MODELS = [*SERVERS, "openpi-stats", "openpi-train"]
 DOCKERFILES = sorted(DOCKER.glob("Dockerfile.*"))
 
 
@@ -49,7 +52,7 @@ def test_compose_takes_the_file():
 
 
 def test_the_services_are_built_of_the_dockerfiles_that_are_there():
-    assert sorted(SERVICES) == ["lerobot-server", "openpi-server", "openpi-stats", "openpi-train"]
+    assert set(SERVICES) == {"demo", *MODELS, *(f"{name}-cpu" for name in MODELS)}
     built = {
         (DOCKER / service["build"]["context"] / service["build"]["dockerfile"]).resolve()
         for service in SERVICES.values()
@@ -57,11 +60,28 @@ def test_the_services_are_built_of_the_dockerfiles_that_are_there():
     assert sorted(built) == DOCKERFILES
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_a_service_has_the_gpu_the_hosts_user_and_its_folders(name):
-    service = SERVICES[name]
+@pytest.mark.parametrize("name", MODELS)
+def test_a_service_has_the_gpu_and_a_twin_on_a_laptop_none(name):
+    """Docker starts no container that reserves a driver which is not there."""
+    service, twin = SERVICES[name], SERVICES[f"{name}-cpu"]
     (device,) = service["deploy"]["resources"]["reservations"]["devices"]
     assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+    assert "profiles" not in service
+    assert twin == {**service, "deploy": {}, "profiles": ["cpu"]}
+
+
+def test_the_demo_needs_no_gpu_and_plays(capsys):
+    assert "deploy" not in SERVICES["demo"]
+    assert "profiles" not in SERVICES["demo"]
+    command, *given = SERVICES["demo"]["entrypoint"]
+    assert command == "offboard"
+    assert main([*given, "--episodes", "1", "--seconds", "1", "--json"]) == 1, "nothing is stacked in a second"
+    assert json.loads(capsys.readouterr().out)["episodes"] == 1
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_has_the_hosts_user_and_its_folders(name):
+    service = SERVICES[name]
     assert service["user"] == "${HOST_UID:-1000}:${HOST_GID:-1000}"
     assert service["env_file"] == [{"path": ".env.wandb", "required": False}]
     home = re.search(r"HOME=(\S+)", Path(DOCKER / service["build"]["dockerfile"].removeprefix("docker/")).read_text())[
