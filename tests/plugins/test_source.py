@@ -1,6 +1,7 @@
 from dataclasses import dataclass, replace
 
 import pytest
+from offboard_client.plugins import UsageError
 from offboard_core import (
     BadParameter,
     CheckpointLoader,
@@ -15,6 +16,7 @@ from offboard_core import (
 )
 from offboard_core.catalog import from_flags, read_models
 from offboard_core.checkpoints import MemoryRegistry
+from offboard_core.cli import parse_serve
 from offboard_core.plugins import Plugins
 from offboard_core.types import Checkpoint
 
@@ -22,6 +24,7 @@ from offboard_core.types import Checkpoint
 @dataclass(frozen=True)
 class ArmOptions:
     device: str = "cpu"
+    layout: str | None = None
 
 
 class ArmLoader(CheckpointLoader):
@@ -76,6 +79,7 @@ class Arm:
         yield LoaderEntry(
             name="arm", summary="Arms.", factory=ArmLoader, options=ArmOptions, default_codec="ee", registry="list",
             recognises=lambda path: path.suffix == ".arm",
+            variants={"joints_v2": {"codec": "joints", "layout": "v2"}},
         )  # fmt: skip
         yield LoaderEntry(name="bare", summary="Needs no files.", factory=ArmLoader)
 
@@ -311,6 +315,56 @@ def test_a_file_names_several_sources(plugins, runs, tmp_path):
 def test_a_wrong_file_is_told_where_it_is_wrong(plugins, tmp_path, text, error):
     with pytest.raises(ConfigurationError, match=f"models.toml.*{error}"):
         read(tmp_path, plugins, text)
+
+
+# -- variants ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", [None, {"device": "cuda"}, ArmOptions(device="cuda")])
+def test_a_variant_says_the_codec_and_the_vendors_options(plugins, runs, given):
+    source = from_flags(plugins, checkpoints_dir=runs, variant="joints_v2", loader_options=given)
+    assert source.loader.options == ArmOptions(device="cpu" if given is None else "cuda", layout="v2")
+    resolved = source.codec.resolve(checkpoint(), {})
+    assert (resolved.name, resolved.source) == ("arm.joints", "option")
+
+
+@pytest.mark.parametrize(
+    ("flags", "error"),
+    [
+        ({"codec": "joints"}, "joints_v2 says --codec already; leave one of them away"),
+        ({"loader_options": {"layout": "v2"}}, "says --layout already"),
+        ({"loader_options": ArmOptions(layout="v1"), "codec": "ee"}, "says --codec, --layout already"),
+        ({"variant": "joints_v3"}, "there is no variant of arm 'joints_v3'; did you mean joints_v2"),
+        ({"vendor": "arm.bare", "checkpoints_dir": None}, "there is no variant of arm.bare 'joints_v2'"),
+    ],
+)
+def test_what_a_variant_says_is_said_once(plugins, runs, flags, error):
+    with pytest.raises(ConfigurationError, match=error):
+        from_flags(plugins, **{"checkpoints_dir": runs, "variant": "joints_v2"} | flags)
+
+
+def test_a_file_may_say_a_variant(plugins, runs, tmp_path):
+    (source,) = read(tmp_path, plugins, '[act]\ncheckpoints_dir = "runs.arm"\nvariant = "joints_v2"').values()
+    assert source.loader.options == ArmOptions(layout="v2")
+    with pytest.raises(ConfigurationError, match="joints_v2 says --codec already"):
+        read(tmp_path, plugins, '[act]\nvendor = "arm"\ncodec = "ee"\nvariant = "joints_v2"')
+
+
+def test_a_variant_of_a_command_line(plugins, runs, capsys):
+    line = ["--checkpoints-dir", runs, "joints_v2", "--device=cuda"]
+    parsed = parse_serve(line, plugins)
+    assert (parsed.variant, parsed.serve.models, parsed.vendor) == ("joints_v2", None, ArmOptions("cuda"))
+    for wrong in (["--vendor", "arm", "models.toml"], ["--vendor", "arm.bare", "joints_v2"]):
+        with pytest.raises(UsageError, match="give either"):
+            parse_serve(wrong, plugins)
+    with pytest.raises(SystemExit):
+        parse_serve(["--vendor", "arm", "--help"], plugins)
+    assert "joints_v2 (--codec joints --layout v2)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_variant_without_a_codec_is_a_mistake_of_the_plugin():
+    with pytest.raises(ValueError, match="the variant 'v2' of the vendor 'arm' names no codec"):
+        LoaderEntry(name="arm", summary="Arms.", factory=ArmLoader, variants={"v2": {"layout": "v2"}})
 
 
 def test_a_missing_file_is_told(plugins, tmp_path):

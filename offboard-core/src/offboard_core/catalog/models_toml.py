@@ -7,6 +7,7 @@
     checkpoints_dir = "~/runs/act"        # relative to this file
     checkpoint = "010000"                 # left out: the newest
     codec = "ee"                          # left out: the checkpoint's own, else the vendor's default
+    variant = "ee_joints"                 # instead of codec and some of options, where the vendor has such words
     fps = 15
     replicas = 2                          # left out: 1
     isolate = true                        # left out: in this process
@@ -53,6 +54,7 @@ KEYS: dict[str, tuple[type, ...]] = {
     "checkpoint": (str, int),
     "codec": (str,),
     "codec_options": (dict,),
+    "variant": (str,),
     "fps": (int, float),
     "replicas": (int,),
     "isolate": (bool,),
@@ -142,6 +144,7 @@ def _source(name: str, table: Any, folder: Path, plugins: Plugins, limits: Isola
         checkpoint=str(given["checkpoint"]) if "checkpoint" in given else None,
         codec=given.get("codec"),
         codec_options=given.get("codec_options"),
+        variant=given.get("variant"),
         fps=given.get("fps"),
         replicas=given.get("replicas", 1),
         loader_options=given.get("options"),

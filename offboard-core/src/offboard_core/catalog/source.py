@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from offboard_client.errors import ConfigurationError, unknown
 from offboard_client.plugins import build
@@ -17,6 +17,7 @@ from ..types import Checkpoint, CheckpointLoader, ModelRegistry
 from ..workers import Isolation, recipe_of
 from .codec_choice import CodecChoice
 from .placed import AUTO, PlacedLoader
+from .variants import with_variant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,7 @@ def from_flags(
     checkpoint: str | None = None,
     codec: str | None = None,
     codec_options: Mapping[str, Any] | None = None,
+    variant: str | None = None,
     fps: float | None = None,
     replicas: int = 1,
     loader_options: Mapping[str, Any] | Any = None,
@@ -86,7 +88,8 @@ def from_flags(
     """The source that a command line or a table of ``models.toml`` describes.
 
     ``checkpoints_dir``: a path (``~`` is the home) or URL. ``loader_options``: names and values, or an instance of
-    the vendor's options class. ``isolation``: where each model gets a process of its own, and what that is.
+    the vendor's options class. ``variant``: the vendor's word for a codec and options of its loader, instead of these.
+    ``isolation``: where each model gets a process of its own, and what that is.
     ``env``: the environment that it runs in, which is made when it is loaded; "auto": whichever a checkpoint wants that
     cannot be loaded here. ``worker``: what a process in an environment gets that a checkpoint asked for by itself.
     Without ``vendor`` the files decide.
@@ -95,9 +98,13 @@ def from_flags(
     location = expand(checkpoints_dir) if checkpoints_dir is not None else None
     offer = choose_vendor(plugins, vendor, location)
     entry = offer.entry
-    options: Any = loader_options
-    if options is None or isinstance(options, Mapping):
-        options = build(offer.options(), loader_options or {}, f"the vendor {offer.name}", ConfigurationError)
+    options: Any = {} if loader_options is None else loader_options
+    if variant is not None:
+        codec, options = with_variant(offer, variant, codec, options)
+    if isinstance(options, Mapping):
+        options = build(
+            offer.options(), cast("Mapping[str, Any]", options), f"the vendor {offer.name}", ConfigurationError
+        )
     loader = offer.make(options)
     standalone = loader.standalone_checkpoint() or (
         Checkpoint(id=offer.name, type=offer.name) if entry.registry is None else None

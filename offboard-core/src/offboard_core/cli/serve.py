@@ -146,6 +146,7 @@ def make_sources(parsed: Parsed, plugins: Plugins) -> dict[str, ModelSource]:
         checkpoint=options.checkpoint,
         codec=options.codec,
         codec_options=parsed.codec,
+        variant=parsed.variant,
         fps=options.fps,
         replicas=1 if options.replicas is None else options.replicas,
         loader_options=parsed.vendor,

@@ -20,7 +20,7 @@ from offboard_client.terminal import parse, peek, refuse_habits, split_dotted
 from tyro.conf import Positional
 
 from ..catalog import choose_vendor, expand, options_beside
-from ..plugins import FRONTEND, LISTENER, OBSERVER, Offer, Plugins
+from ..plugins import FRONTEND, LISTENER, OBSERVER, LoaderEntry, Offer, Plugins
 
 _SUMMARY = (
     "Serve a policy. Either one source by flags, or several that a models.toml names. A vendor's own options are shown "
@@ -33,8 +33,8 @@ _SUMMARY = (
 class ServeOptions:
     """Options of ``offboard serve``."""
 
-    models: Annotated[Positional[Path | None], tyro.conf.arg(metavar="[MODELS.TOML]")] = None
-    """A file that names several sources, instead of --vendor, --checkpoints-dir, --checkpoint, --codec and --fps."""
+    models: Annotated[Positional[Path | None], tyro.conf.arg(metavar="[MODELS.TOML | VARIANT]")] = None
+    """A file of several sources, instead of flags; beside flags a vendor's word for a codec and options of its own."""
     vendor: str | None = None
     """Which vendor's checkpoints these are; without it the files decide."""
     checkpoints_dir: str | None = None
@@ -103,13 +103,14 @@ class Parsed:
     """``serve``; ``vendor``: an instance of the vendor's options class, None where a file names the sources.
 
     ``codec``: the codec's options that were given. ``others``: the name of a frontend,
-    listener or observer → its options that were given.
+    listener or observer → its options that were given. ``variant``: the vendor's word for a codec and options.
     """
 
     serve: ServeOptions
     vendor: Any
     codec: dict[str, Any]
     others: dict[str, dict[str, Any]]
+    variant: str | None = None
 
 
 def parse_serve(arguments: Sequence[str], plugins: Plugins) -> Parsed:
@@ -135,6 +136,7 @@ def parse_serve(arguments: Sequence[str], plugins: Plugins) -> Parsed:
             raise UsageError(f"{names} cannot be combined with {serve.models}: write it into the file")
         return Parsed(serve, None, codec, dotted)
     offer = choose_vendor(plugins, vendor, None if location is None else expand(location))
+    summary += _variants_help(offer)
     declared = options_beside(offer, ServeOptions)
     both = dataclasses.make_dataclass(
         "Options",
@@ -148,9 +150,26 @@ def parse_serve(arguments: Sequence[str], plugins: Plugins) -> Parsed:
         parsed = cast("Any", parse(both, rest, "serve", summary))
     except ValueError as refused:  # tyro reports it itself only for options that have a prefix of their own
         raise UsageError(f"the vendor {offer.name} refuses its options: {refused}") from refused
-    if parsed.serve.models is not None:
-        raise UsageError(f"give either {parsed.serve.models} or --vendor and --checkpoints-dir")
-    return Parsed(parsed.serve, parsed.vendor_options, codec, dotted)
+    word = parsed.serve.models
+    if word is None:
+        return Parsed(parsed.serve, parsed.vendor_options, codec, dotted)
+    if not offer.entry.variants or word.suffix == ".toml":
+        raise UsageError(f"give either {word} or --vendor and --checkpoints-dir")
+    serve = dataclasses.replace(parsed.serve, models=None)
+    return Parsed(serve, parsed.vendor_options, codec, dotted, variant=str(word))
+
+
+def _variants_help(offer: Offer[LoaderEntry]) -> str:
+    """The vendor's words, and what each says."""
+    said = [
+        f"{word} ({' '.join(_flag(name, value) for name, value in says.items())})"
+        for word, says in offer.entry.variants.items()
+    ]
+    return f" Its variants: {'; '.join(said)}." if said else ""
+
+
+def _flag(name: str, value: Any) -> str:
+    return f"--{name.replace('_', '-')} {value}"
 
 
 def _frontends_help(plugins: Plugins) -> str:

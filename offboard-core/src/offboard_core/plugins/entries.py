@@ -62,6 +62,8 @@ class LoaderEntry(EntryWithOptions[[Any], CheckpointLoader]):
     needs: ``NAME``, or ``PREFIX*`` for several; a secret only by its whole name.
     ``needs``: modules that its models cannot do without → what pip installs them by; another environment (``--python``)
     is asked for them before the server listens.
+    ``variants``: a word for the command line (``offboard serve --vendor NAME WORD``) → the ``codec`` that it stands
+    for, and options of the vendor, so that what belongs together is said once and cannot disagree.
     A worker imports ``factory`` and ``options`` by their names.
     """
 
@@ -70,6 +72,12 @@ class LoaderEntry(EntryWithOptions[[Any], CheckpointLoader]):
     recognises: Callable[[Path], bool] | None = None
     inherit: tuple[str, ...] = ()
     needs: Mapping[str, str] = field(default_factory=dict[str, str])
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+
+    def __post_init__(self) -> None:
+        for word, says in self.variants.items():
+            if not isinstance(says.get("codec"), str):
+                raise ValueError(f"the variant {word!r} of the vendor {self.name!r} names no codec: {dict(says)!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
