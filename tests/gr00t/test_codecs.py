@@ -138,7 +138,12 @@ def checkpoint(**changes):
         "annotation.human.do": Field(shape=(), dtype="str"),
     }
     outputs = {"action.ee_pose": Field(shape=(9,)), "action.grip": Field(shape=(1,))}
-    return Checkpoint(id="c", inputs={**inputs, **changes.get("inputs", {})}, outputs=changes.get("outputs", outputs))
+    return Checkpoint(
+        id="c",
+        inputs={**inputs, **changes.get("inputs", {})},
+        outputs=changes.get("outputs", outputs),
+        extras=changes.get("extras", {}),
+    )
 
 
 def test_a_checkpoint_that_fits_is_told_its_instruction_under_its_own_key():
@@ -159,11 +164,33 @@ def test_a_checkpoint_that_fits_is_told_its_instruction_under_its_own_key():
             {"outputs": {"action.ee_pose": Field(shape=(7,)), "action.grip": Field(shape=(1,))}},
             r"answers action.ee_pose as \(7,\); the codec decodes 9 numbers",
         ),
+        (
+            "ee_rot6d",
+            {"extras": {"representations": {"ee_pose": "DELTA"}}},
+            r"answers action.ee_pose as steps from one to the next \(DELTA\)",
+        ),
     ],
 )
 def test_a_checkpoint_of_another_layout_is_refused(name, changes, text):
     with pytest.raises(LoadFailed, match=f"gr00t.{name} does not fit the checkpoint c, which {text}"):
         ARMS[name](ArmOptions(), checkpoint(**changes))
+
+
+def test_what_was_learnt_relative_is_answered_absolute_and_nothing_is_added_a_second_time():
+    """GR00T's server adds the state to what its model answers: whichever state it was, the answer is the target."""
+    relative = checkpoint(extras={"representations": {"ee_pose": "RELATIVE", "grip": "ABSOLUTE"}})
+    answer = answered("ee_rot6d", GOLDEN["codecs"]["gr00t.ee_rot6d"]["action_in_row0"], 4)
+    for seen in (observation(), observation() | {"robot_state.ee_pose": [1.0, 2.0, 3.0, 0.0, 1.0, 0.0, 0.0]}):
+        made = arm.ee_rot6d(ArmOptions(), relative).decode(answer, seen).columns()
+        alike = arm.ee_rot6d(ArmOptions(), checkpoint()).decode(answer, observation()).columns()
+        np.testing.assert_array_equal(made["target_pose"], alike["target_pose"])
+        np.testing.assert_allclose(made["target_pose"][0, :3], answer.columns()["action.ee_pose"][0, :3])
+
+
+def test_an_image_has_the_size_that_the_checkpoint_takes():
+    sized = checkpoint(inputs={"video.wrist_image": Field(shape=(120, 160, 3), dtype="uint8")})
+    made = arm.ee_rot6d(ArmOptions(), sized).encode(observation())
+    assert (made["video.wrist_image"].shape, made["video.exterior_image_1"].shape) == ((120, 160, 3), (224, 224, 3))
 
 
 def test_cameras_by_other_names():

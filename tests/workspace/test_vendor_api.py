@@ -29,9 +29,10 @@ API = {
         " is_lfs_pointer numbered_folders read_json read_record some stamps still_written weights write_record",
         "offboard_core.checkpoints.remote": "RemoteFile RemoteFolder RemotePlace fetch is_url open_folder open_place",
         "offboard_core.codecs": "CONVENTIONS ActionHorizon ActionSplit ActionTiming ActionVector ArmCodecOptions"
-        " LetterboxImage Native NativeOptions Rename Rotation StateVector TaskText TrainingColumns action_field"
-        " action_shape binarize canonical_field canonical_shape check_canonical check_grip convert convert_pose is_grip"
-        " letterbox pose_width positive rate resolve_names timed",
+        " LIBERO_CONVENTIONS LIBERO_FINGER LIBERO_POSITION_STEP LIBERO_ROTATION_STEP LetterboxImage LiberoCodecOptions"
+        " LiberoImage LiberoState Native NativeOptions Rename Rotation StateVector TaskText TrainingColumns"
+        " action_field action_shape binarize canonical_field canonical_shape check_canonical check_grip convert"
+        " convert_pose is_grip letterbox libero_delta pose_width positive rate resolve_names timed",
         "offboard_core.engine": "ExchangeRecord Observer PolicyService",
         "offboard_core.frontends": "Admission Bucket Frame Frontend FrontendConnection KeySet Listener Peer"
         " PeerConnection PeerSessions ResolvedCodec Result Scope Serializer ServiceSession Sparing Status Translated"

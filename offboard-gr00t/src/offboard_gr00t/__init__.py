@@ -21,7 +21,7 @@ def offboard_listeners() -> Iterator[ListenerEntry]:
 
 @hookimpl
 def offboard_codecs() -> Iterator[CodecEntry]:
-    """Positronic's layouts for one arm, and GR00T's own keys."""
+    """Positronic's layouts for one arm, GR00T's two platforms, and GR00T's own keys."""
     for name, summary in {
         "ee_quat": "Pose with a quaternion, and grip in; absolute poses out.",
         "ee_quat_joints": "As ee_quat, with the joints in.",
@@ -39,6 +39,18 @@ def offboard_codecs() -> Iterator[CodecEntry]:
             factory=f"offboard_gr00t.arm:{name}",
             options="offboard_gr00t.arm:ArmOptions",
         )
+    yield CodecEntry(
+        name="droid",
+        summary="Joints and grip in, the pose for N1.7; absolute joints out, for DROID checkpoints. Serving only.",
+        factory="offboard_gr00t.droid:droid",
+        options="offboard_gr00t.droid:DroidOptions",
+    )
+    yield CodecEntry(
+        name="libero",
+        summary="Pose and grip in; pose deltas out, for LIBERO checkpoints. Serving only.",
+        factory="offboard_gr00t.libero:libero",
+        options="offboard_gr00t.libero:LiberoOptions",
+    )
     yield CodecEntry(
         name="native",
         summary="GR00T's own keys go in, its own groups of actions come out.",

@@ -32,7 +32,7 @@ from offboard_core.codecs import (
 from offboard_core.codecs import pose_width as width_of
 from offboard_core.types import Checkpoint, Codec
 
-from .blocks import VECTOR, Groups, Instruction, check_fit
+from .blocks import VECTOR, Groups, Instruction, check_fit, image_size, instruction_key
 
 #: What GR00T's own transforms scale to; the same here, so that less crosses the wire.
 SIZE = (224, 224)
@@ -110,12 +110,14 @@ def _arm(
         parts = parts & StateVector(name=JOINT_POSITION, parts={JOINTS: 7})
         made[JOINT_POSITION] = (7,)
     for key, source in _cameras(options.map).items():
-        parts = parts & LetterboxImage(name=key, source=source, size=SIZE)
+        parts = parts & LetterboxImage(name=key, source=source, size=image_size(checkpoint, key, SIZE))
         made[key] = None
     groups = _groups(rotation, driven)
     check_fit(name, made, groups.groups, checkpoint)
     columns = {key: key.partition(".")[2] for key in made} | {VECTOR: VECTOR}
-    inner = TrainingColumns(inner=parts & Instruction(key=_key(checkpoint)) & groups, columns=columns)
+    inner = TrainingColumns(
+        inner=parts & Instruction(key=instruction_key(checkpoint, INSTRUCTION)) & groups, columns=columns
+    )
     return timed(inner, options.fps, options.horizon_sec)
 
 
@@ -132,11 +134,6 @@ def _groups(rotation: Rotation | None, driven: bool) -> Groups:
         labels={target: reached if driven else target, "target_grip": "grip" if driven else "target_grip"},
     )
     return Groups(groups={moved: width, "action.grip": 1}, split=split)
-
-
-def _key(checkpoint: Checkpoint) -> str:
-    """The key of the instruction: the checkpoint's own, where it says one."""
-    return next((name for name, declared in checkpoint.inputs.items() if declared.dtype == "str"), INSTRUCTION)
 
 
 def _cameras(names: dict[str, str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from offboard_client.errors import BadObservation, InvalidAction, LoadFailed, br
 from offboard_core.codecs import ActionSplit
 from offboard_core.types import Array, Checkpoint, Chunk, Codec, CodecMeta, Feature, Field, Observation
 
+#: What GR00T does not make absolute before it answers.
+DELTA = "DELTA"
 #: The one vector that the groups of an action are between GR00T's names and the robot's.
 VECTOR = "action"
 
@@ -36,10 +38,14 @@ class Instruction(Codec):
 
 @dataclass(frozen=True, kw_only=True)
 class Groups(Codec):
-    """``split``, for a model that answers ``groups`` (name → numbers a step) in place of one vector, in this order."""
+    """``split``, for a model that answers ``groups`` (name → numbers a step) in place of one vector, in this order.
+
+    ``unplayed``: groups that it may answer besides, and that are not played.
+    """
 
     groups: Mapping[str, int]
     split: ActionSplit
+    unplayed: frozenset[str] = frozenset()
 
     @property
     def meta(self) -> CodecMeta:
@@ -49,7 +55,7 @@ class Groups(Codec):
     def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
         """See :meth:`Codec.decode`. Raises InvalidAction for other groups, or of another width."""
         columns = chunk.columns()
-        if columns.keys() != self.groups.keys():
+        if {*columns} - self.unplayed != {*self.groups}:
             raise InvalidAction(f"the model answered {', '.join(columns)}, the codec expects {', '.join(self.groups)}")
         parts = [self._group(name, columns[name]) for name in self.groups]
         return self.split.decode(Chunk({VECTOR: np.concatenate(parts, axis=1)}, chunk.timestamp), observation)
@@ -80,13 +86,29 @@ class Groups(Codec):
         return steps
 
 
+def instruction_key(checkpoint: Checkpoint, default: str) -> str:
+    """The key of the instruction: the checkpoint's own, where it says one."""
+    return next((name for name, declared in checkpoint.inputs.items() if declared.dtype == "str"), default)
+
+
+def image_size(checkpoint: Checkpoint, name: str, default: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) of the model's image ``name``: N1.5 takes just the size that it was trained with."""
+    declared = checkpoint.inputs.get(name)
+    shape = () if declared is None or declared.shape is None else declared.shape[-3:]
+    return default if len(shape) != 3 or -1 in shape else (shape[1], shape[0])
+
+
 def check_fit(
-    codec: str, makes: Mapping[str, tuple[int, ...] | None], takes: Mapping[str, int], checkpoint: Checkpoint
+    codec: str,
+    makes: Mapping[str, tuple[int, ...] | None],
+    takes: Mapping[str, int],
+    checkpoint: Checkpoint,
+    unplayed: Set[str] = frozenset(),
 ) -> None:
     """Raises LoadFailed where the checkpoint reads or answers what the codec does not, or in another width.
 
-    ``makes``: model input → its shape, None for an image. ``takes``: group of the answer → numbers a step. A
-    checkpoint that declares nothing reads and answers anything.
+    ``makes``: model input → its shape, None for an image. ``takes``: group of the answer → numbers a step.
+    ``unplayed``: groups that it may answer besides. A checkpoint that declares nothing reads and answers anything.
     """
     said = f"choose another --codec: gr00t.{codec} does not fit the checkpoint {checkpoint.id}, which"
     for name, declared in checkpoint.inputs.items():
@@ -95,9 +117,15 @@ def check_fit(
         shape = makes.get(name)
         if shape is not None and declared.shape is not None and -1 not in declared.shape and shape != declared.shape:
             raise LoadFailed(f"{said} reads {name} as {declared.shape}; the codec makes it {shape}")
-    answered = {name: declared.shape for name, declared in checkpoint.outputs.items()}
+    answered = {name: declared.shape for name, declared in checkpoint.outputs.items() if name not in unplayed}
     if answered and answered.keys() != takes.keys():
         raise LoadFailed(f"{said} answers {', '.join(answered)}; the codec decodes {', '.join(takes)}")
     for name, shape in answered.items():
         if shape is not None and -1 not in shape and shape != (takes[name],):
             raise LoadFailed(f"{said} answers {name} as {shape}; the codec decodes {takes[name]} numbers")
+    kinds = checkpoint.extras.get("representations", {})
+    for name in takes:
+        if kinds.get(name.removeprefix("action.")) == DELTA:
+            raise LoadFailed(
+                f"{said} answers {name} as steps from one to the next ({DELTA}); the codec decodes absolute ones"
+            )

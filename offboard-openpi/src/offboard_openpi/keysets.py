@@ -10,7 +10,15 @@ from typing import Any
 
 import numpy as np
 from offboard_client.errors import BadObservation, InvalidAction
-from offboard_core.codecs import CONVENTIONS, convert, convert_pose
+from offboard_core.codecs import (
+    CONVENTIONS,
+    LIBERO_CONVENTIONS,
+    LIBERO_FINGER,
+    LIBERO_POSITION_STEP,
+    LIBERO_ROTATION_STEP,
+    convert,
+    convert_pose,
+)
 from offboard_core.frontends import KeySet
 from offboard_core.types import Array, is_array
 
@@ -45,7 +53,7 @@ class _Libero(OpenPIKeys):
 
     def _part(self, name: str, value: Array) -> Array:
         if name == "grip":
-            return 1 - np.mean([value[0], -value[1]], keepdims=True) / libero.FINGER
+            return 1 - np.mean([value[0], -value[1]], keepdims=True) / LIBERO_FINGER
         return convert_pose(value, "rotvec", "quat")
 
     def _image(self, key: str, image: Any) -> Any:
@@ -56,15 +64,15 @@ class _Libero(OpenPIKeys):
             return 2 * steps - 1
         # Either sign is the same rotation; the one with w >= 0 is the short way round.
         short = np.where(steps[:, 3:4] < 0, -steps[:, 3:], steps[:, 3:])
-        turn = convert(short, "quat", "rotvec") / libero.ROTATION_STEP
-        move = _in_range(name, steps[:, :3] / libero.POSITION_STEP, libero.POSITION_STEP, "m")
-        return np.concatenate([move, _in_range(name, turn, libero.ROTATION_STEP, "rad")], axis=1)
+        turn = convert(short, "quat", "rotvec") / LIBERO_ROTATION_STEP
+        move = _in_range(name, steps[:, :3] / LIBERO_POSITION_STEP, LIBERO_POSITION_STEP, "m")
+        return np.concatenate([move, _in_range(name, turn, LIBERO_ROTATION_STEP, "rad")], axis=1)
 
     def _step_back(self, name: str, steps: Array) -> Array:
         if name == "target_grip":
             return (steps + 1) / 2
-        turn = convert(steps[:, 3:] * libero.ROTATION_STEP, "rotvec", "quat")
-        return np.concatenate([steps[:, :3] * libero.POSITION_STEP, turn], axis=1)
+        turn = convert(steps[:, 3:] * LIBERO_ROTATION_STEP, "rotvec", "quat")
+        return np.concatenate([steps[:, :3] * LIBERO_POSITION_STEP, turn], axis=1)
 
 
 class _Aloha(OpenPIKeys):
@@ -132,7 +140,7 @@ _LIBERO = _Libero(
     actions={"pose_delta": 6, "target_grip": 1},
     action_space=LIBERO.action_space,
     columns={"delta_pose": 6, "gripper": 1},
-    conventions=libero.LIBERO_CONVENTIONS,
+    conventions=LIBERO_CONVENTIONS,
     fps=libero.LiberoOptions().fps,
 )
 _ALOHA = _Aloha(

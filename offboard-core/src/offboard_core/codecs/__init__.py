@@ -18,6 +18,16 @@ from .arm_options import ArmCodecOptions
 from .columns import TrainingColumns
 from .grip import binarize, check_grip, is_grip
 from .images import LetterboxImage
+from .libero import (
+    LIBERO_CONVENTIONS,
+    LIBERO_FINGER,
+    LIBERO_POSITION_STEP,
+    LIBERO_ROTATION_STEP,
+    LiberoCodecOptions,
+    LiberoImage,
+    LiberoState,
+    libero_delta,
+)
 from .names import Rename, resolve_names
 from .native import Native, NativeOptions, make
 from .state import CONVENTIONS, StateVector, TaskText, canonical_field, canonical_shape, check_canonical
@@ -25,6 +35,10 @@ from .timing import ActionHorizon, ActionTiming, positive, rate, timed
 
 __all__ = [
     "CONVENTIONS",
+    "LIBERO_CONVENTIONS",
+    "LIBERO_FINGER",
+    "LIBERO_POSITION_STEP",
+    "LIBERO_ROTATION_STEP",
     "WIDTHS",
     "ActionHorizon",
     "ActionSplit",
@@ -32,6 +46,9 @@ __all__ = [
     "ActionVector",
     "ArmCodecOptions",
     "LetterboxImage",
+    "LiberoCodecOptions",
+    "LiberoImage",
+    "LiberoState",
     "Native",
     "NativeOptions",
     "Rename",
@@ -50,6 +67,7 @@ __all__ = [
     "convert_pose",
     "is_grip",
     "letterbox",
+    "libero_delta",
     "make",
     "pose_width",
     "positive",
