@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from offboard_core import CodecEntry, ListenerEntry, hookimpl
+from offboard_core import CodecEntry, ListenerEntry, RegistryEntry, hookimpl
 
 
 @hookimpl
@@ -16,6 +16,16 @@ def offboard_listeners() -> Iterator[ListenerEntry]:
         factory="offboard_gr00t.listener:GR00TListener",
         port=5555,
         options="offboard_gr00t.options:GR00TListenerOptions",
+    )
+
+
+@hookimpl
+def offboard_model_registries() -> Iterator[RegistryEntry]:
+    """What GR00T's training writes."""
+    yield RegistryEntry(
+        name="gr00t",
+        summary="A folder of GR00T's training, or one checkpoint of it; local, s3://, gs:// or hf://.",
+        factory="offboard_gr00t.registry:GR00TRegistry",
     )
 
 
