@@ -243,6 +243,7 @@ def test_a_child_that_is_killed_while_nobody_asks_is_restarted(own):
 
 
 def test_a_child_that_cannot_be_restarted_ends_the_sessions(tmp_path, caplog):
+    caplog.set_level("INFO")  # at which the child's lines are logged
     log = tmp_path / "starts"
     run = tmp_path / "run"
     write_step(run / "5", value=0.5, starts=[str(log), 1])

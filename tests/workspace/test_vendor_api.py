@@ -25,8 +25,8 @@ API = {
         " Trainer"
         " BadObservation BadParameter ConfigurationError InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound"
         " OffboardError PolicyFailed ExchangeRecord Observer",
-        "offboard_core.checkpoints": "INDEX WEIGHTS Incomplete LocalPlace Place Unfit check_record header"
-        " is_lfs_pointer numbered_folders read_json read_record some stamps still_written weights write_record",
+        "offboard_core.checkpoints": "INDEX WEIGHTS Incomplete LocalPlace Place Unfit check_record check_unchanged"
+        " header is_lfs_pointer numbered_folders read_json read_record some stamps still_written weights write_record",
         "offboard_core.checkpoints.remote": "RemoteFile RemoteFolder RemotePlace fetch is_url open_folder open_place",
         "offboard_core.codecs": "CONVENTIONS ActionHorizon ActionSplit ActionTiming ActionVector ArmCodecOptions"
         " LIBERO_CONVENTIONS LIBERO_FINGER LIBERO_POSITION_STEP LIBERO_ROTATION_STEP LetterboxImage LiberoCodecOptions"

@@ -4,7 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from offboard_core import CodecEntry, ListenerEntry, RegistryEntry, hookimpl
+from offboard_core import CodecEntry, ListenerEntry, LoaderEntry, RegistryEntry, hookimpl
+
+from .files import recognises
+from .variants import VARIANTS
+
+
+@hookimpl
+def offboard_checkpoint_loaders() -> Iterator[LoaderEntry]:
+    """GR00T's own server, as a supervised child in GR00T's own environment."""
+    yield LoaderEntry(
+        name="gr00t",
+        summary="NVIDIA GR00T checkpoints (N1.5, N1.6, N1.7), served by GR00T's own server as a child.",
+        factory="offboard_gr00t.loader:GR00TLoader",
+        options="offboard_gr00t.options:GR00TOptions",
+        default_codec="ee_quat",
+        registry="gr00t",
+        recognises=recognises,
+        variants=VARIANTS,
+    )
 
 
 @hookimpl

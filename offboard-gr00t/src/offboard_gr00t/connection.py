@@ -26,7 +26,7 @@ from zmq.utils.monitor import recv_monitor_message
 from .failures import failure
 from .generation import Generation
 from .modality import Modalities, read
-from .wire import Form, form_of, pack, read_configs
+from .wire import Form, are_texts, form_of, pack, read_configs
 
 #: Replies are action chunks: kilobytes. libzmq hangs up on who says more.
 _LARGEST_REPLY = 32 * 2**20
@@ -50,17 +50,17 @@ class Lost(ConnectionError):
 class Connection:
     """An open connection to a GR00T server, at ``address``, such as ``tcp://127.0.0.1:5555``.
 
-    ``token``: what that server's ``api_token`` is, if it has one. For one thread, but for :meth:`close`, which ends
-    whatever that thread waits for.
+    ``generation``: None where the server is to be asked, which :meth:`modalities` does. ``token``: what that server's
+    ``api_token`` is, if it has one. For one thread, but for :meth:`close`, which ends whatever that thread waits for.
     """
 
     def __init__(
-        self, address: str, generation: Generation, token: str | None = None, timeout: float = OPEN_TIMEOUT
+        self, address: str, generation: Generation | None, token: str | None = None, timeout: float = OPEN_TIMEOUT
     ) -> None:
         """Raises Unreachable within ``timeout`` seconds, or about that."""
         self._generation, self._token = generation, token
         #: How it writes arrays; None until it has shown that. Up to N1.6 all wrote and read npy files alone.
-        self._form = None if generation is Generation.N1_7 else Form.NPY
+        self._form = None if generation in (None, Generation.N1_7) else Form.NPY
         self._lock = threading.Lock()
         self._closed = self._in_use = False
         #: What was asked and is not answered yet.
@@ -86,6 +86,11 @@ class Connection:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def generation(self) -> Generation:
+        """The server's, as far as it is known. N1.6 and N1.7 have one wire."""
+        return self._generation or Generation.N1_7
 
     @property
     def busy(self) -> bool:
@@ -121,7 +126,9 @@ class Connection:
         message = self._hear(time.monotonic() + timeout)
         if message is None:
             raise _late(timeout)
-        self._checked(message)
+        said = self._checked(message)
+        if self._generation is None and are_texts(said):
+            self._generation = Generation.N1_5
         if self._form is None:
             self._form = Form.NPY if b"__ModalityConfig_class__" in message else Form.NUMPY
         try:
@@ -141,7 +148,7 @@ class Connection:
 
     def send(self, observation: Mapping[str, Any]) -> None:
         """Ask for the actions to ``observation``. Raises Lost."""
-        flat = self._generation is Generation.N1_5
+        flat = self.generation is Generation.N1_5
         self._say("get_action", observation if flat else {"observation": observation, "options": None})
 
     def receive(self, timeout: float) -> Mapping[str, Any] | None:
@@ -154,7 +161,7 @@ class Connection:
             reply: Any = read_forms(raw)
         except BadMessage as error:
             raise PolicyFailed(f"GR00T answered what cannot be read: {error.text}") from None
-        if self._generation is Generation.N1_7:
+        if self.generation is Generation.N1_7:
             self._form = form_of(raw) or self._form
         if self._generation is not Generation.N1_5:
             if not isinstance(reply, list) or len(cast("list[Any]", reply)) != 2:

@@ -17,7 +17,7 @@ def failure(error: Any, endpoint: str, data: Any) -> str:
     """GR00T's own words, which are often bare, with what it was asked."""
     text = error.strip() if isinstance(error, str) else brief(error, 200)
     if text.startswith("Unauthorized"):
-        return f"GR00T refused the token ({text}): set the variable GR00T_API_TOKEN to the one that its server has"
+        return f"GR00T refused the token ({text}), which is read from the variable GR00T_API_TOKEN"
     if not text:
         text = "(it says nothing more, as where it could not read the question)"
     elif re.fullmatch(r"'[^']*'", text):

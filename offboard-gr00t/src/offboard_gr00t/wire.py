@@ -93,6 +93,12 @@ def read_configs(message: bytes, limits: WireLimits | None = None) -> dict[str, 
     return {str(name): _config(name, value, limits) for name, value in cast("dict[Any, Any]", reply).items()}
 
 
+def are_texts(reply: Any) -> bool:
+    """Whether what a server answered describes its modalities in JSON, as N1.5 alone does."""
+    configs = cast("dict[Any, Any]", reply).values() if isinstance(reply, dict) else ()
+    return any(isinstance(config, dict) and isinstance(cast("Any", config).get(_AS_JSON), str) for config in configs)
+
+
 def _config(name: Any, value: Any, limits: WireLimits) -> dict[str, Any]:
     held: Any = value
     if isinstance(value, dict):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from offboard_client.errors import ConfigurationError, LoadFailed
-from offboard_core.checkpoints import stamps
+from offboard_core.checkpoints import check_unchanged, stamps
 from offboard_core.checkpoints.remote import RemoteFolder, fetch, is_url
 from offboard_core.process import AttachedServer, Child, ChildServer
 from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Field, Placement, ReportProgress
@@ -84,7 +84,7 @@ class OpenPILoader(CheckpointLoader):
         loaded = stamps(folder, files.names_in(folder))
 
         def start(port: int) -> Child:
-            _check_unchanged(folder, loaded)  # a restart must not bring another model into sessions that are open
+            check_unchanged(folder, loaded)  # a restart must not bring another model into sessions that are open
             return self._start(command, port, config, folder, root)
 
         first = FirstInference(checks)
@@ -100,7 +100,7 @@ class OpenPILoader(CheckpointLoader):
         )
         server.open(report)
         try:
-            _check_unchanged(folder, loaded)
+            check_unchanged(folder, loaded)
         except LoadFailed:
             server.close()
             raise
@@ -182,14 +182,6 @@ def attached(
         address=url,
         startup_timeout=startup_timeout,
     )
-
-
-def _check_unchanged(folder: Path, loaded: dict[str, tuple[int, int, int]]) -> None:
-    if stamps(folder, loaded) != loaded:
-        raise LoadFailed(
-            f"{folder} was written to since its load began: what is there now is another model. "
-            "Load it again when that has ended, in a new session"
-        )
 
 
 def _local(checkpoint: Checkpoint) -> Path | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from offboard_client.errors import ConfigurationError, ModelNotFound, nearest
+from offboard_client.errors import ConfigurationError, LoadFailed, ModelNotFound, nearest
 
 from ..types import Checkpoint, ModelRegistry
 
@@ -105,6 +105,15 @@ def stamps(folder: Path, names: Iterable[str]) -> dict[str, tuple[int, int, int]
     A model that is made of two states of its files has weights of one and statistics of the other, and no error.
     """
     return {name: _stamp(folder / name) for name in names}
+
+
+def check_unchanged(folder: Path, seen: Mapping[str, tuple[int, int, int]]) -> None:
+    """Raises LoadFailed where the files that :func:`stamps` saw are not what they were: they are another model's."""
+    if stamps(folder, seen) != seen:
+        raise LoadFailed(
+            f"{folder} was written to since its load began: what is there now is another model. "
+            "Load it again when that has ended, in a new session"
+        )
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -1,0 +1,91 @@
+"""GR00T's checkout: where it is, of which generation, and how its server is run."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from pathlib import Path
+
+from offboard_client.errors import ConfigurationError
+
+from .generation import Generation
+
+#: Where GR00T says that it can be had.
+_UPSTREAM = "github.com/NVIDIA/Isaac-GR00T"
+_SCRIPTS = {
+    Generation.N1_5: "scripts/inference_service.py",
+    Generation.N1_6: "gr00t/eval/run_gr00t_server.py",
+    Generation.N1_7: "gr00t/eval/run_gr00t_server.py",
+}
+#: The folder of its model, of the generations that share a script.
+_MODELS = {Generation.N1_6: "gr00t_n1d6", Generation.N1_7: "gr00t_n1d7"}
+_SHIM = Path(__file__).with_name("_shim.py")
+
+
+def script(generation: Generation) -> str:
+    """The server's script, from the checkout's root."""
+    return _SCRIPTS[generation]
+
+
+def server(root: Path, generation: Generation, python: str | None, command: str | None) -> list[str]:
+    """The command line that runs GR00T's server, to which its own arguments are added.
+
+    ``python``: the interpreter of GR00T's environment; ``command``: what runs a Python script of GR00T's instead, and
+    then GR00T may lie in a container. Raises ConfigurationError where it is seen that it cannot run.
+    """
+    path = root / script(generation)
+    if command is not None:
+        words = shlex.split(command)
+    else:
+        _check_there(root, generation)
+        words = [python] if python is not None else _environment(root)
+    _check_program(words[0])
+    shim = ["-c", _SHIM.read_text("utf-8")] if generation is Generation.N1_5 else []
+    return [*words, *shim, str(path) if path.is_file() else script(generation)]
+
+
+def tag_word(generation: Generation, tag: str) -> str:
+    """An embodiment's tag as the server takes it: N1.6 wants the name, which there is the value in capitals."""
+    return tag.upper() if generation is Generation.N1_6 else tag
+
+
+def _check_there(root: Path, generation: Generation) -> None:
+    others = [other.value for other, name in _SCRIPTS.items() if (root / name).is_file() and name != script(generation)]
+    own = _MODELS.get(generation)
+    models = {found.name for found in (root / "gr00t" / "model").glob("gr00t_n1d*")}
+    if models and own is not None and own not in models:
+        others = [other.value for other, name in _MODELS.items() if name in models]
+    elif (root / script(generation)).is_file():
+        return
+    if others:
+        raise ConfigurationError(
+            f"GR00T at {root} serves {' and '.join(others)}, and the checkpoint is {generation.value}: "
+            f"check out the branch or tag of {generation.value} ({_UPSTREAM}) and name it with --gr00t-root"
+        )
+    raise ConfigurationError(
+        f"GR00T is not at {root}: there is no {script(generation)}. Clone it there ({_UPSTREAM}, the branch or tag of "
+        f"{generation.value}) and make its environment, or say where it is: --gr00t-root, or the variable GR00T_ROOT"
+    )
+
+
+def _environment(root: Path) -> list[str]:
+    """The Python of the checkout's own environment."""
+    own = root / ".venv" / "bin" / "python"
+    if own.exists():
+        return [str(own)]
+    if (root / "uv.lock").is_file():
+        return ["uv", "run", "--frozen", "--project", str(root), "--", "python"]
+    raise ConfigurationError(
+        f"GR00T at {root} has no environment that is known: no .venv and no uv.lock. Say with --gr00t-python which "
+        "interpreter has what GR00T needs, such as that of its conda environment"
+    )
+
+
+def _check_program(name: str) -> None:
+    """Raises ConfigurationError for a program that PATH does not lead to; one with a folder may be in GR00T's own."""
+    if "/" not in name and shutil.which(name) is None:
+        install = "install it (pip install uv), or " if name == "uv" else ""
+        raise ConfigurationError(
+            f"there is no program {name!r} here; {install}say with --gr00t-python or --gr00t-command what runs GR00T's "
+            "Python"
+        )

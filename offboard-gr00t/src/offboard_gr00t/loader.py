@@ -1,0 +1,214 @@
+"""From a checkpoint to GR00T's own server that serves it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError
+from offboard_core.checkpoints import Incomplete, LocalPlace, Place, check_unchanged, stamps
+from offboard_core.checkpoints.remote import RemoteFolder, fetch, is_url, open_place
+from offboard_core.process import AttachedServer, Child, ChildServer
+from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, ReportProgress
+
+from . import files
+from .checkout import script, server, tag_word
+from .checkpoint import Described, enriched, read, served
+from .checks import Checks, fields
+from .connection import Connection
+from .diagnosis import explain_attaching, explain_serving
+from .first import FirstInference
+from .generation import Generation
+from .options import ENVIRONMENT, GR00TOptions
+from .policy import GR00TPolicy
+from .variants import check_config
+
+#: What errors call the child.
+NAME = "GR00T subprocess"
+#: Seconds between SIGTERM and SIGKILL; closing a policy must take less than the server allows it.
+_GRACE = 2.0
+#: Seconds for what an attached server says of its model, which may infer for somebody else.
+_DESCRIBES = 30.0
+#: Seconds for the same before this server listens.
+_ASK = 5.0
+#: The token that a server of ours has, in its environment; see ``_shim.py``.
+_TOKEN = "OFFBOARD_GR00T_TOKEN"
+
+
+class GR00TLoader(CheckpointLoader):
+    """Starts GR00T's own server for a checkpoint, or attaches to one that runs."""
+
+    def __init__(self, options: GR00TOptions) -> None:
+        self._options = options
+        self._told = None if options.generation is None else Generation(options.generation)
+        self._was_there = False
+        # Several would be at one address.
+        self.max_replicas = 1 if options.attach is not None or options.gr00t_port else None
+
+    def standalone_checkpoint(self) -> Checkpoint | None:
+        """The server to attach to, and what it says that its model reads and answers, if it is there already."""
+        address = self._options.attach
+        if address is None:
+            return None
+        found = Checkpoint(id=self._options.embodiment_tag or "gr00t", location=address, type="gr00t")
+        with (
+            contextlib.suppress(OSError, OffboardError),  # which the load will say
+            contextlib.closing(self._connect(address, _ASK)) as connection,
+        ):
+            inputs, outputs = fields(said := connection.modalities(_ASK))
+            return replace(found, inputs=inputs, outputs=outputs, chunk_length=said.horizon)
+        return found
+
+    def enrich(self, checkpoint: Checkpoint) -> Checkpoint:
+        """What the embodiment of --embodiment-tag reads and answers. Raises ConfigurationError where there is none."""
+        if self._options.attach is not None:
+            return checkpoint
+        found = enriched(checkpoint, self._options.embodiment_tag, self._told)
+        said: dict[str, Any] = {}
+        if self._options.modality_config is not None:
+            said["modality_config"] = self._options.modality_config
+        if found.extras.get("generation") == Generation.N1_5.value:
+            said["data_config"] = self._data_config(checkpoint)
+        return replace(found, extras={**found.extras, **said})
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        """See :meth:`CheckpointLoader.check`: whether a GR00T of the checkpoint's generation is there."""
+        if self._options.attach is None:
+            self._command(self._described(open_place(checkpoint.location), checkpoint).generation, checkpoint)
+
+    def load(self, checkpoint: Checkpoint, report: ReportProgress, place: Placement = ALONE) -> GR00TPolicy:
+        """See :meth:`CheckpointLoader.load`."""
+        if self._options.attach is not None:
+            return self._attached(self._options.attach, report)
+        folder = self._folder(checkpoint, report)
+        if problem := files.local_problem(folder):
+            raise LoadFailed(f"{folder} is no complete checkpoint: {problem}; expected {files.EXPECTED}")
+        found = self._described(LocalPlace(folder), checkpoint)
+        command = self._command(found.generation, checkpoint)
+        loaded = stamps(folder, files.names_in(folder))
+        token = secrets.token_urlsafe(32) if found.generation is Generation.N1_5 else None
+
+        def start(port: int) -> Child:
+            check_unchanged(folder, loaded)  # a restart must not bring another model into sessions that are open
+            return self._start([*command, *self._arguments(port, folder, found, checkpoint)], token)
+
+        first = FirstInference(
+            lambda said, generation: Checks(served(said, found), generation, sim_wrapper=self._options.sim_wrapper)
+        )
+        root = self._options.root
+        child = ChildServer(
+            start,
+            lambda port: Connection(f"tcp://127.0.0.1:{port}", found.generation, token),
+            first.answered,
+            partial(
+                explain_serving, generation=found.generation.value, tag=found.tag, tags=", ".join(found.tags),
+                folder=str(folder), root=str(root), script=script(found.generation),
+            ),
+            name="GR00T",
+            startup_timeout=self._options.startup_timeout,
+            restarts=self._options.restarts,
+            port=self._options.gr00t_port,
+        )  # fmt: skip
+        child.open(report)
+        try:
+            check_unchanged(folder, loaded)
+        except LoadFailed:
+            child.close()
+            raise
+        return self._policy(child, first)
+
+    def _attached(self, address: str, report: ReportProgress) -> GR00TPolicy:
+        first = FirstInference(partial(Checks, sim_wrapper=self._options.sim_wrapper))
+        server = AttachedServer(
+            partial(self._connect, address),
+            first.answered,
+            lambda connection: connection.modalities(_DESCRIBES),
+            explain_attaching,
+            name="GR00T",
+            address=address,
+            startup_timeout=self._options.startup_timeout,
+        )
+        try:
+            server.open(report)
+        except LoadFailed as error:  # one that has been there may come back
+            raise LoadFailed(error.text, permanent=error.permanent and not self._was_there) from None
+        self._was_there = True
+        server.watch()
+        return self._policy(server, first)
+
+    def _connect(self, address: str, timeout: float) -> Connection:
+        return Connection(address, self._told, os.environ.get("GR00T_API_TOKEN"), timeout)
+
+    def _policy(
+        self, server: ChildServer[Connection] | AttachedServer[Connection], first: FirstInference
+    ) -> GR00TPolicy:
+        words = self._options.words
+        facts: dict[str, Any] = {"warmed_up": first.warmed_up, **({"gr00t_args": words} if words else {})}
+        return GR00TPolicy(server, first.checks, self._options.gr00t_timeout, facts)
+
+    def _described(self, place: Place, checkpoint: Checkpoint) -> Described:
+        """What the files say of the embodiment. Raises LoadFailed, also where they contradict --modality-config."""
+        try:
+            found = read(place, self._options.embodiment_tag, self._told)
+        except Incomplete as error:
+            raise LoadFailed(f"{place.location} {error.verdict}: {error}") from None
+        except ConfigurationError as error:
+            raise LoadFailed(error.text, permanent=True) from None
+        if self._options.modality_config is not None:
+            check_config(self._options.modality_config, found.modalities, checkpoint.id)
+        return found
+
+    def _data_config(self, checkpoint: Checkpoint) -> str:
+        """N1.5's. Raises ConfigurationError for none, or for one that contradicts the record."""
+        recorded, asked = checkpoint.recorded.get("data_config"), self._options.data_config
+        if recorded is not None and asked is not None and asked != recorded:
+            raise ConfigurationError(
+                f"--data-config asks for {asked}, but the checkpoint {checkpoint.id} was trained with {recorded}, its "
+                "offboard.json says; leave --data-config away, or correct offboard.json"
+            )
+        if recorded is None and asked is None:
+            raise ConfigurationError(
+                f"the checkpoint {checkpoint.id} is of N1.5, which reads the names of its cameras and groups from a "
+                "data config: say --data-config NAME or MODULE:CLASS, the one that it was trained with"
+            )
+        return str(recorded or asked)
+
+    def _command(self, generation: Generation, checkpoint: Checkpoint) -> list[str]:
+        """What runs GR00T's server. Raises LoadFailed."""
+        options = self._options
+        try:
+            if generation is Generation.N1_5:
+                self._data_config(checkpoint)
+            return server(options.root, generation, options.gr00t_python, options.gr00t_command)
+        except ConfigurationError as error:
+            raise LoadFailed(error.text, permanent=True) from None
+
+    def _arguments(self, port: int, folder: Path, found: Described, checkpoint: Checkpoint) -> list[str]:
+        generation, config = found.generation, self._options.modality_config_path
+        said = ["--model-path", str(folder), "--embodiment-tag", tag_word(generation, found.tag), "--port", str(port)]
+        if generation is Generation.N1_5:
+            own = ["--server", "--data-config", self._data_config(checkpoint)]
+        else:
+            own = ["--host", "127.0.0.1", *(["--modality-config-path", config] if config else [])]
+        return [*said, *own, *self._options.words]
+
+    def _folder(self, checkpoint: Checkpoint, report: ReportProgress) -> Path:
+        if not is_url(checkpoint.location):
+            return Path(checkpoint.location)
+        return fetch(RemoteFolder(checkpoint.location), report, files.wanted)
+
+    def _start(self, command: list[str], token: str | None) -> Child:
+        root = self._options.root
+        return Child(
+            command,
+            name=NAME,
+            cwd=root if root.is_dir() else None,
+            inherit=(*ENVIRONMENT, *self._options.gr00t_env),
+            env={} if token is None else {_TOKEN: token},
+            grace=_GRACE,
+        )
