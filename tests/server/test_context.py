@@ -377,6 +377,34 @@ def test_a_history_in_steps_is_as_far_apart_as_the_codec_says_that_steps_are():
         assert "no list of 2 observations, one from each of -0.4 s, -0.1 s" in reply["error"]
 
 
+@pytest.mark.rule("O-18", "M-27")
+def test_what_a_session_observed_is_kept_for_a_model_that_cannot_go_without_and_a_robot_that_brings_none():
+    heard = []
+
+    class Kept(Rows):
+        history_kept = True
+
+        def infer_many(self, batch):
+            heard.extend([frame["state"][0] / SCALE for frame in item.context.history] for item in batch)
+            return super().infer_many(batch)
+
+    def seen(one, value, tenths, **brought):
+        one.ask({"robot_state.q": np.full(JOINTS, value), "task": "go", "obs_time": int(tenths * 1e8), **brought})
+
+    with InferenceServer({"a": flow(Kept())}, port=0) as server, robot(server) as one:
+        meta = one.opened()["meta"]
+        assert meta["history"]["offsets_sec"] == [-0.4, -0.1]
+        assert "nearest to each moment, by obs_time" in meta["context_absent"]["history"]
+        for step in range(6):
+            seen(one, step, 100 + step)
+        moments = [{"robot_state.q": np.full(JOINTS, value)} for value in (7.0, 8.0)]
+        seen(one, 6, 106, **{"offboard.history": moments})
+        one.send({"type": "reset"})
+        one.receive()
+        seen(one, 9, 107)
+    assert heard == [[0, 0], [0, 0], [0, 1], [0, 2], [0, 3], [1, 4], [7, 8], [9, 9]]
+
+
 @pytest.mark.rule("M-23")
 @pytest.mark.parametrize(
     ("fps", "why"),
@@ -422,6 +450,8 @@ def test_without_a_rate_that_it_can_be_said_in_there_is_no_history_in_steps_and_
         ({"context": {"history"}, "history_steps": -1}, "history_steps is -1"),
         ({"context": {"history"}, "history_steps": (-1,), "history_sec": (-1.0,)}, "expected one of them"),
         ({"context": {"seed"}, "history_steps": (-1,)}, "no history_steps say it, else nothing"),
+        ({"context": {"seed"}, "history_kept": True}, "history_kept is True; .* only where it takes history"),
+        ({"context": {"history"}, "history_sec": (-1.0,), "history_kept": 1}, "history_kept is 1"),
     ],
 )
 def test_a_policy_that_declares_what_cannot_be_is_not_loaded(declares, says):

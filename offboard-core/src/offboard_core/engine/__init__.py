@@ -15,6 +15,7 @@ from .model_loader import Failure
 from .model_slot import ModelSlot
 from .model_thread import ModelThread
 from .observers import ExchangeRecord, Observer, Observers, make_observers, name_observers
+from .past import Past
 from .paths import HIDDEN, without_paths, without_paths_in
 from .records import SessionRecords
 from .service import AGAIN, OnProgress, PolicyService
@@ -25,25 +26,26 @@ from .timeouts import ServiceTimeouts
 __all__ = [
     "AGAIN",
     "BOUNDS",
-    "SPAN_S",
-    "HIDDEN",
-    "LONGEST_IN_ALL",
-    "LONGEST_SHARE",
-    "LONGEST_WAIT",
     "BatchWindow",
     "ContextReader",
     "Exchange",
     "ExchangeRecord",
     "Failure",
+    "HIDDEN",
+    "LONGEST_IN_ALL",
+    "LONGEST_SHARE",
+    "LONGEST_WAIT",
     "ModelSlot",
     "ModelSpec",
     "ModelThread",
     "Observer",
     "Observers",
     "OnProgress",
+    "Past",
     "Pipeline",
     "PolicyService",
     "Result",
+    "SPAN_S",
     "Serializer",
     "ServerStats",
     "ServiceSession",

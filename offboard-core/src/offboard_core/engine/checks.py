@@ -70,6 +70,11 @@ def _check_context(policy: Policy[Any]) -> None:
         )
     if offsets and steps:
         raise LoadFailed("the policy has both history_sec and history_steps; expected one of them")
+    kept: Any = policy.history_kept
+    if kept is not False and not (kept is True and "history" in policy.context):
+        raise LoadFailed(
+            f"the policy's history_kept is {kept!r:.40}; expected a bool, True only where it takes history"
+        )
     if not are_offsets(offsets) or bool(offsets or steps) != ("history" in policy.context):
         raise LoadFailed(
             f"the policy's history_sec is {offsets!r:.80}; expected {OFFSETS}, where its context "

@@ -16,6 +16,7 @@ from offboard_client.wire import CONTEXT, OFFSETS, are_offsets, check_actions, i
 from ..catalog import ResolvedCodec
 from ..types import Array, Chunk, InferContext, Observation, Policy, fits, is_array
 from .checks import MAX_STEPS, check_observation
+from .past import Past
 
 _NAMES = frozenset(CONTEXT.values())
 #: What a seed is below: the largest that msgpack, JSON's readers and random generators all take.
@@ -25,6 +26,11 @@ _SEEDS = 2**63
 Brought = Mapping[str, Any]
 #: An observation as a model's input.
 Encode = Callable[[Observation], Mapping[str, Any]]
+#: What an answer means whose observation brings no history, where the server keeps it (M-27).
+_KEPT = (
+    "the server tells the model what this session observed nearest to each moment, by obs_time, else by when that "
+    "came: send an observation at these moments, or the history"
+)
 
 
 class ContextReader:
@@ -39,6 +45,8 @@ class ContextReader:
         self._seen = [name for name, field in codec.meta.observation.items() if field.dtype != "str"]
         self._refused = dict(self._lost(policy.context))
         self._taken = sorted(policy.context - self._refused.keys())
+        keeps = policy.history_kept and "history" in self._taken
+        self._past = Past(self._offsets, self._seen) if keeps else None
 
     def _lost(self, asked: frozenset[str]) -> Iterator[tuple[str, str]]:
         """What the policy takes and is not told, and why."""
@@ -70,6 +78,8 @@ class ContextReader:
             said["max_delay_steps"] = self._max_delay
         if "history" in self._taken:
             said["history"] = {"offsets_sec": list(self._offsets), "observation": self._seen}
+        if self._past is not None:
+            said["context_absent"] = {"history": _KEPT}
         return said
 
     def split(self, observation: Observation) -> tuple[Observation, Brought]:
@@ -87,6 +97,20 @@ class ContextReader:
         if "history" in brought:
             brought["history"] = self._history(brought["history"], rest)
         return rest, brought
+
+    def recall(self, brought: Brought, observation: Observation, arrived: float) -> Brought:
+        """``brought``, with the history that a robot left out where the server keeps it. ``observation``: a sound one.
+
+        ``arrived``: when it came, in seconds on any clock.
+        """
+        if self._past is None or "history" in brought:
+            return brought
+        return {**brought, "history": self._past.before(observation, arrived)}
+
+    def forget(self) -> None:
+        """Another episode begins."""
+        if self._past is not None:
+            self._past.forget()
 
     def tell(self, brought: Brought, observation: Observation, codec: ResolvedCodec, encode: Encode) -> InferContext:
         """What the policy is told, in its own terms. ``observation``: what :meth:`split` left of it.

@@ -149,6 +149,7 @@ class Exchange:
             self.observation, brought = self.pipeline.context.split(self.observation)
             check_observation(self.observation, self.pipeline.codec.meta)
             self.inputs = self._encode(self.observation)
+            brought = self.pipeline.context.recall(brought, self.observation, self.arrived)
             if brought:
                 codec = self.pipeline.codec
                 self.context = self.pipeline.context.tell(brought, self.observation, codec, self._encode)

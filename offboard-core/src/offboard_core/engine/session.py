@@ -123,7 +123,11 @@ class ServiceSession:
 
     async def reset(self) -> None:
         """End the episode; the next observation starts a new one."""
-        await self._call(self.pipeline.session.reset, "resetting the episode")
+        await self._call(self._reset, "resetting the episode")
+
+    def _reset(self) -> None:
+        self.pipeline.context.forget()
+        self.pipeline.session.reset()
 
     async def ping(self) -> float:
         """Milliseconds until the model's own thread answered."""

@@ -71,7 +71,9 @@ class Policy(abc.ABC, Generic[S]):
     brings another one is refused before it comes here. ``max_delay_steps``: the largest of ``delay_steps`` that it can
     answer to; None = any. ``history_sec``: seconds from the observation to each moment of ``history``, below 0, oldest
     first; or ``history_steps``: steps instead, for a model that was trained on the rows of a data set and does not know
-    their rate. That is the codec's; where nothing says it, the policy is told no history.
+    their rate. That is the codec's; where nothing says it, the policy is told no history. ``history_kept``: the server
+    tells it what the session observed where a robot brings none, each moment's nearest; for a model that cannot go
+    without, and does not remember by itself.
     All methods but :meth:`health` and :meth:`elsewhere` run on one thread, the same for the policy's whole life.
     """
 
@@ -83,6 +85,7 @@ class Policy(abc.ABC, Generic[S]):
     max_delay_steps: int | None = None
     history_sec: Sequence[float] = ()
     history_steps: Sequence[int] = ()
+    history_kept: bool = False
     controls: Mapping[str, Control] = {}
 
     @abc.abstractmethod

@@ -49,6 +49,7 @@ class Hosted:
                 "max_delay_steps": policy.max_delay_steps,
                 "history_sec": list(policy.history_sec),
                 "history_steps": list(policy.history_steps),
+                "history_kept": policy.history_kept,
                 "context": sorted(policy.context),
                 "meta": dict(policy.meta),
                 "params": class_out(policy.params),

@@ -106,7 +106,7 @@ class WorkerPolicy(Policy[WorkerSession]):
         self.max_batch_size, self.max_sessions = declared["max_batch_size"], declared["max_sessions"]
         self.max_delay_steps, self.meta = declared["max_delay_steps"], declared["meta"]
         self.context, self.history_sec = frozenset(declared["context"]), tuple(declared["history_sec"])
-        self.history_steps = tuple(declared["history_steps"])
+        self.history_steps, self.history_kept = tuple(declared["history_steps"]), declared["history_kept"] is True
         self.params = class_in(declared["params"])
         self.controls = {
             name: Control(summary=summary, params=class_in(params), answers=answers, run=partial(_control, name))
