@@ -76,7 +76,7 @@ def test_what_codecs_make_goes_in_and_columns_come_out(policy: GR00TPolicy) -> N
 def test_a_model_that_looks_back_is_sent_both_frames(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "checkpoint-1", "n1.7", frames=(-15, 0), horizon=40)
     with opened(folder) as policy:
-        assert (policy.context, policy.history_steps) == ({"history"}, (-15,))
+        assert (policy.context, policy.history_steps, policy.history_kept) == ({"history"}, (-15,), True)
         assert policy.meta["frames"] == [-15, 0]
         session = policy.new_session(NoParams())
         before = InferContext(history=(inputs(),))

@@ -192,7 +192,7 @@ class Checks:
         ago = " and ".join(str(-step) for step in self.history_steps)
         return (
             f"the model looks at what was seen {ago} steps ago, too, and was told nothing of that: set --fps, so that "
-            "its steps are seconds, and send offboard.history (meta.history says which moments)"
+            "its steps are seconds, and send offboard.history (meta.history says which)"
         )
 
 

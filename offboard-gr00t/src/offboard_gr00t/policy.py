@@ -33,6 +33,7 @@ class GR00TPolicy(Policy[GR00TSession]):
         """``timeout``: seconds for one inference. ``meta``: facts of the loader's, besides those of ``checks``."""
         self._server, self._checks, self._timeout = server, checks, timeout
         self.history_steps = checks.history_steps
+        self.history_kept = bool(checks.history_steps)
         self.context = frozenset({"history"} if checks.history_steps else ())
         self.meta = {**_facts(checks), **meta}
 
