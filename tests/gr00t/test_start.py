@@ -1,12 +1,17 @@
 """Every way in which a start fails says the likely cause, the next step, and how GR00T's log ends."""
 
+import re
+import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 from gr00t_standin import PYTHON, STANDIN, options, write_checkpoint
 from offboard_client.errors import BadParameter, ConfigurationError, LoadFailed
 from offboard_client.plugins import build
+from offboard_core.cli import parse_serve
+from offboard_core.plugins import Plugins
 from offboard_core.process import free_port
 from offboard_core.types import Checkpoint
 from offboard_gr00t.checkout import server
@@ -81,8 +86,6 @@ def test_a_child_that_exits_is_explained(tmp_path, says, cause, step):
     ],
 )
 def test_a_log_becomes_a_likely_cause(log, cause, permanent):
-    import re
-
     error = explained(log)
     assert re.search(cause, error.text), error.text
     assert error.permanent is permanent
@@ -140,6 +143,20 @@ def test_a_command_that_does_not_exist(tmp_path):
         loading(step, gr00t_command="no-such-program")
     with pytest.raises(LoadFailed, match=r"bin/python: No such file[\s\S]*correct --gr00t-python or --gr00t-command"):
         loading(step, gr00t_command=None, gr00t_python=str(tmp_path / "bin" / "python"))
+
+
+def test_the_interpreter_of_gr00ts_environment_runs_it(tmp_path):
+    for generation in ("n1.5", "n1.6"):
+        step = write_checkpoint(tmp_path / generation / "checkpoint-7", generation)
+        loading(step, generation=generation, gr00t_command=None, gr00t_python=sys.executable).close()
+
+
+def test_gr00ts_arguments_are_read_as_the_page_writes_them():
+    """Without the equals sign what begins with dashes would be an option of ours."""
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "serve-gr00t.md").read_text("utf-8")
+    [written] = re.findall(r"`(--gr00t-args=.+?)`", page)
+    words = ["--vendor", "gr00t", "--checkpoints-dir", "x", *shlex.split(written)]
+    assert parse_serve(words, Plugins.discover()).vendor.words == ["--denoising-steps", "8"]
 
 
 def test_gr00t_is_not_there(tmp_path, monkeypatch):

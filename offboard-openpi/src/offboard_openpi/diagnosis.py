@@ -73,7 +73,7 @@ _TRAINING = (
     Fault(
         _MEMORY,
         "there was not enough memory, most likely on the GPU",
-        'see with nvidia-smi who else uses it; train with smaller batches (--extra-args "--batch-size 16")',
+        'see with nvidia-smi who else uses it; train with smaller batches (--extra-args="--batch-size 16")',
     ),
     *PROGRAM,
     *MACHINE,
@@ -95,7 +95,7 @@ _TRAINING = (
     Fault(
         r"[Bb]us error|shared memory|/dev/shm",
         "the processes that load data have too little shared memory",
-        'give the container more of it (--shm-size 8g), or use fewer (--extra-args "--num-workers 0")',
+        'give the container more of it (--shm-size 8g), or use fewer (--extra-args="--num-workers 0")',
     ),
     Fault(
         r"unrecognized (arguments|options)|invalid choice|error: argument",

@@ -85,7 +85,7 @@ class TrainOptions(_Common):
     gpu_memory_fraction: float = 0.9
     """How much of the GPU's memory JAX takes at once; openpi's README gives it 0.9 to train with."""
     extra_args: str = ""
-    """More arguments for openpi's train.py, as one text: "--batch-size 16"."""
+    """More arguments for openpi's train.py, as one text after an equals sign: --extra-args="--batch-size 16"."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
