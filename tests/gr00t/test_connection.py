@@ -1,7 +1,9 @@
 """GR00T's wire against servers that fail, lie and stall: every wait ends, and no answer is another question's."""
 
 import contextlib
+import os
 import queue
+import signal
 import socket
 import threading
 
@@ -263,6 +265,30 @@ def test_a_server_that_goes_while_nobody_asks_is_noticed():
     while connection.usable():
         assert not end.wait(0.01)
     connection.close()
+
+
+def test_a_server_that_is_there_and_does_nothing_any_more_is_noticed(tmp_path, monkeypatch):
+    """As a network that was cut: nobody hangs up."""
+    monkeypatch.setattr("offboard_gr00t.connection._BEAT", 0.05)
+    monkeypatch.setattr("offboard_gr00t.connection._BEAT_TIMEOUT", 0.5)
+    port = free_port()
+    with (
+        gr00t_server(write_checkpoint(tmp_path / "checkpoint-1"), port) as server,
+        connected(f"tcp://127.0.0.1:{port}") as connection,
+    ):
+        os.kill(server.pid, signal.SIGSTOP)
+        with pytest.raises(Lost, match="hung up"):
+            within(lambda: connection.get_action(observation("n1.6"), 10 * PATIENCE))
+
+
+def test_an_address_of_ipv6():
+    with zmq.Context() as context, context.socket(zmq.REP) as server:
+        server.ipv6, server.linger = True, 0
+        try:
+            server.bind("tcp://[::1]:*")
+        except zmq.ZMQError:
+            pytest.skip("this machine has no IPv6")
+        within(lambda: Connection(server.getsockopt_string(zmq.LAST_ENDPOINT), N16)).close()
 
 
 @pytest.fixture

@@ -162,6 +162,17 @@ def test_n1_5_answers_a_group_of_one_number_with_and_without_its_axis(tmp_path, 
         np.testing.assert_allclose(rows[0]["action"]["action.grip"], [0.25])
 
 
+def test_a_model_that_looks_back_is_told_what_its_own_robot_saw(tmp_path):
+    write_run(tmp_path / "run", {1: 0.5}, "n1.7", frames=(-15, 0))
+    with serving(tmp_path / "run", generation="n1.7") as client, client.new_session() as session:
+        assert session.metadata["frames"] == [-15, 0]
+        assert session.metadata["history"]["offsets_sec"] == [-1.0]
+        names = session.metadata["history"]["observation"]
+        assert value(session.infer(robot())) == 0.5, "it has seen nothing before: the server says what it tells"
+        before = {name: part for name, part in robot().items() if name in names}
+        assert value(session.infer(robot(**{"offboard.history": [before]}))) == 0.5
+
+
 def test_n1_5_takes_images_of_one_size_and_says_so_before(tmp_path):
     write_run(tmp_path / "run", {1: 0.5}, "n1.5", size=(64, 48))
     images = {f"video.{name}": np.zeros((48, 64, 3), np.uint8) for name in VIDEO}

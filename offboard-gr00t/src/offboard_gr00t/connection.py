@@ -32,6 +32,8 @@ from .wire import Form, are_texts, form_of, pack, read_configs
 _LARGEST_REPLY = 32 * 2**20
 #: Seconds for a connection to a server that is there.
 OPEN_TIMEOUT = 10.0
+#: Seconds between two signs of life of libzmq's, which the other end's gives while its Python infers, and for one.
+_BEAT, _BEAT_TIMEOUT = 5.0, 20.0
 _GREETED = zmq.Event.HANDSHAKE_SUCCEEDED
 _BROKEN = (
     zmq.Event.DISCONNECTED | zmq.Event.CONNECT_RETRIED | zmq.Event.CLOSED
@@ -76,6 +78,8 @@ class Connection:
         self._socket.linger = 0
         self._socket.maxmsgsize = _LARGEST_REPLY
         self._socket.req_correlate = True
+        self._socket.ipv6 = address.startswith("tcp://[")
+        self._socket.heartbeat_ivl, self._socket.heartbeat_timeout = int(_BEAT * 1e3), int(_BEAT_TIMEOUT * 1e3)
         self._monitor = self._socket.get_monitor_socket(_GREETED | _BROKEN)
         try:
             self._socket.connect(address)
@@ -209,7 +213,7 @@ class Connection:
                 except zmq.ZMQError as error:
                     raise Lost(told(error)) from None
                 if any(event & _BROKEN for event in self._events()):
-                    raise Lost("it hung up without an answer")
+                    raise Lost("it hung up without an answer, or gave no sign of life")
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return None
