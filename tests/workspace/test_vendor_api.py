@@ -25,8 +25,9 @@ API = {
         " Trainer"
         " BadObservation BadParameter ConfigurationError InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound"
         " OffboardError PolicyFailed ExchangeRecord Observer",
-        "offboard_core.checkpoints": "INDEX WEIGHTS Incomplete LocalPlace Place Unfit check_record check_unchanged"
-        " header is_lfs_pointer numbered_folders read_json read_record some stamps still_written weights write_record",
+        "offboard_core.checkpoints": "INDEX WEIGHTS Incomplete LocalPlace Place Unfit begin_run check_record"
+        " check_unchanged header is_lfs_pointer make_folder numbered_folders read_json read_record some stamps"
+        " still_written throw_away weights write_record",
         "offboard_core.checkpoints.remote": "RemoteFile RemoteFolder RemotePlace fetch is_url open_folder open_place",
         "offboard_core.codecs": "CONVENTIONS ActionHorizon ActionSplit ActionTiming ActionVector ArmCodecOptions"
         " LIBERO_CONVENTIONS LIBERO_FINGER LIBERO_POSITION_STEP LIBERO_ROTATION_STEP LetterboxImage LiberoCodecOptions"
@@ -40,7 +41,7 @@ API = {
         "offboard_core.plugins": _ENTRIES,
         "offboard_core.process": "MACHINE PROGRAM AttachedServer Child ChildServer Fault OwnFolder Stale Supervisor"
         " Wire"
-        " check_names check_words collect diagnose free_port take_port unshared",
+        " check_names check_words collect diagnose free_port run_to_end take_port unshared",
         "offboard_core.testing": "CheckpointConformance ChildLaws CodecLaws ControlLaws ListenerLaws ObserverLaws"
         " PluginLaws PolicyLaws ProtocolLaws RegistryLaws Vendor VendorConformance",
         "offboard_core.training": "Trainer",

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import shutil
 import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from offboard_client.errors import ConfigurationError
-from offboard_core.checkpoints import read_record, write_record
-from offboard_core.process import Child, check_names, check_words
+from offboard_core.checkpoints import begin_run, make_folder, throw_away, write_record
+from offboard_core.process import Child, check_names, check_words, run_to_end
 from offboard_core.training import Trainer
 from offboard_core.types import ReportProgress
 
@@ -27,8 +27,6 @@ from .options import ENVIRONMENT, find_root
 #: What errors call the child.
 NAME = "OpenPI subprocess"
 _STATS, _TRAIN = "compute_norm_stats.py", "train.py"
-#: Seconds between two looks at what runs.
-_LOOK = 0.25
 #: What a run is reported with.
 _REPORTING = ("WANDB_*", "WANDB_API_KEY")
 
@@ -103,7 +101,7 @@ class OpenPITrainer(Trainer):
         command = [*_command(options, _STATS), "--config-name", options.config_name]
         if options.max_frames is not None:
             command += ["--max-frames", str(options.max_frames)]
-        output = _folder(options.output_path)
+        output = make_folder(options.output_path)
         with _data_set(options) as env:
             # The script writes to assets/ below the folder it runs in, and has no option for it.
             _run(_STATS, command, options, env, output, report)
@@ -115,12 +113,13 @@ class OpenPITrainer(Trainer):
     def train(self, options: TrainOptions, record: Mapping[str, Any], report: ReportProgress) -> Path:
         """Train into ``OUTPUT_PATH/CONFIG_NAME/EXP_NAME``, which is returned, with ``offboard.json`` in it."""
         command = [*_command(options, _TRAIN), options.config_name, "--exp-name", options.exp_name]
-        output = _folder(options.output_path)
+        output = make_folder(options.output_path)
         run = output / options.config_name / options.exp_name
         record = {**record, "config_name": options.config_name}
         command += ["--checkpoint-base-dir", str(output)]
-        beginning = _beginning(run, options, record)
-        command += beginning
+        steps = [path.name for path in run.iterdir() if path.name.isdigit()] if run.is_dir() else []
+        how = begin_run(run, sorted(steps, key=int), record, resume=options.resume, overwrite=options.overwrite)
+        command += [] if how == "begin" else [f"--{how}"]
         if options.stats_path is not None:
             command += ["--assets-base-dir", str(_checked_statistics(options.stats_path, options.config_name))]
         if options.num_train_steps is not None:
@@ -136,52 +135,10 @@ class OpenPITrainer(Trainer):
 
         with _data_set(options) as env:
             env["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{options.gpu_memory_fraction:g}"
-            if "--overwrite" in beginning:
-                _throw_away(run)
+            if how == "overwrite":  # while openpi did that itself, the record would come and go between
+                throw_away(run)
             _run(_TRAIN, command, options, env, output, report, watch)
         return run
-
-
-def _beginning(run: Path, options: TrainOptions, record: Mapping[str, Any]) -> list[str]:
-    """Whether openpi begins or goes on. Raises ConfigurationError before anything is lost."""
-    if options.resume and options.overwrite:
-        raise ConfigurationError("--resume and --overwrite cannot both be meant; give one of them")
-    steps = [path.name for path in run.iterdir() if path.name.isdigit()] if run.is_dir() else []
-    if options.resume:
-        if not steps:
-            raise ConfigurationError(f"there is no checkpoint in {run} to go on from; leave --resume away")
-        there = read_record(run)
-        for name, value in record.items():
-            if there.get(name, value) != value:
-                raise ConfigurationError(
-                    f"{run} was trained with {name} {there[name]!r}, its offboard.json says, and is to go on with "
-                    f"{value!r}; give it the same, or train into another --exp-name"
-                )
-        return ["--resume"]
-    if steps and not options.overwrite:
-        raise ConfigurationError(
-            f"{run} holds the checkpoints {', '.join(sorted(steps, key=int)[-5:])}; go on with --resume, choose "
-            "another --exp-name, or throw them away with --overwrite"
-        )
-    return ["--overwrite"] if run.is_dir() else []
-
-
-def _throw_away(run: Path) -> None:
-    """Empty a run before openpi is started: while it did that itself, the record would come and go between."""
-    try:
-        shutil.rmtree(run)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise ConfigurationError(f"{run} cannot be thrown away: {error}") from None
-
-
-def _folder(path: Path) -> Path:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be made: {error.strerror}") from None
-    return path.absolute()
 
 
 def _statistics(assets: Path, config: str) -> list[Path]:
@@ -232,15 +189,6 @@ def _run(
     """Run openpi's script ``name`` to its end. Raises ConfigurationError: the end of its log, and the likely cause."""
     inherit = (*ENVIRONMENT, *_REPORTING, *options.openpi_env)
     child = Child(command, name=NAME, cwd=cwd, inherit=inherit, env=env, grace=10.0)
-    try:
-        while not child.wait(_LOOK):
-            watch()
-            report(child.last_line or f"{child.name} is starting")
-        watch()
-        if child.status() != 0:
-            where = {"config": options.config_name, "data": str(options.input_path.absolute())}
-            root = str(find_root(options.openpi_root))
-            raise ConfigurationError(explain_training(child.death(), script=name, root=root, **where).text)
-        report(child.last_line)
-    finally:
-        child.stop()
+    where = {"config": options.config_name, "data": str(options.input_path.absolute())}
+    root = str(find_root(options.openpi_root))
+    run_to_end(child, report, partial(explain_training, script=name, root=root, **where), watch)

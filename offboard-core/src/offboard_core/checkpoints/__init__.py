@@ -18,6 +18,7 @@ from .registries import (
     still_written,
     what_is_there,
 )
+from .runs import begin_run, make_folder, throw_away
 
 __all__ = [
     "EnrichedRegistry",
@@ -29,10 +30,12 @@ __all__ = [
     "RECENTLY",
     "Unfit",
     "WEIGHTS",
+    "begin_run",
     "check_record",
     "check_unchanged",
     "header",
     "is_lfs_pointer",
+    "make_folder",
     "nearby",
     "not_there",
     "numbered_folders",
@@ -41,6 +44,7 @@ __all__ = [
     "some",
     "stamps",
     "still_written",
+    "throw_away",
     "weights",
     "what_is_there",
     "write_record",

@@ -11,6 +11,7 @@ from .memory import collect, oom_kills, resident_bytes
 from .own_folder import OwnFolder, remove_own_folders
 from .ports import free_port, take_port
 from .remains import ending_children
+from .script import run_to_end
 from .supervisor import Supervisor
 from .wire import Stale, Wire
 
@@ -35,6 +36,7 @@ __all__ = [
     "oom_kills",
     "remove_own_folders",
     "resident_bytes",
+    "run_to_end",
     "take_port",
     "unshared",
 ]
