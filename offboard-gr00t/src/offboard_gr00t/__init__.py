@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from offboard_core import CodecEntry, ListenerEntry, LoaderEntry, RegistryEntry, hookimpl
+from offboard_core import CodecEntry, ListenerEntry, LoaderEntry, RegistryEntry, TrainerEntry, hookimpl
 
 from .files import recognises
 from .variants import VARIANTS
@@ -44,6 +44,16 @@ def offboard_model_registries() -> Iterator[RegistryEntry]:
         name="gr00t",
         summary="A folder of GR00T's training, or one checkpoint of it; local, s3://, gs:// or hf://.",
         factory="offboard_gr00t.registry:GR00TRegistry",
+    )
+
+
+@hookimpl
+def offboard_trainers() -> Iterator[TrainerEntry]:
+    """GR00T's own scripts."""
+    yield TrainerEntry(
+        name="gr00t",
+        summary="GR00T's own fine-tuning, in GR00T's environment.",
+        factory="offboard_gr00t.training:GR00TTrainer",
     )
 
 

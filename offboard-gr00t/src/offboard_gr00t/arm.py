@@ -51,89 +51,125 @@ class ArmOptions(ArmCodecOptions):
     """A robot's image → wrist_image or exterior_image_1, instead of image.wrist and image.exterior."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What one of the codecs reads and answers.
+
+    ``rotation``: of the pose; None where the state and the answers are joints. ``joints``: whether the joints are read.
+    ``driven``: whether it is trained on where the arm went, not on what was commanded.
+    """
+
+    rotation: Rotation | None
+    joints: bool = False
+    driven: bool = False
+
+    @property
+    def state(self) -> dict[str, int]:
+        """Group of the state → its numbers."""
+        pose = {} if self.rotation is None else {EE_POSE: width_of(self.rotation)}
+        return {GRIP: 1, **pose, **({JOINT_POSITION: 7} if self.joints else {})}
+
+    @property
+    def moved(self) -> str:
+        """The group of the answer that is not the grip, without its prefix."""
+        return "joint_position" if self.rotation is None else "ee_pose"
+
+    @property
+    def action(self) -> dict[str, int]:
+        """Group of the answer → its numbers, in order."""
+        return {f"action.{self.moved}": 7 if self.rotation is None else width_of(self.rotation), "action.grip": 1}
+
+
+#: Codec → its layout.
+LAYOUTS = {
+    "ee_quat": Layout(rotation="quat"),
+    "ee_quat_joints": Layout(rotation="quat", joints=True),
+    "ee_rot6d": Layout(rotation="rot6d"),
+    "ee_rot6d_joints": Layout(rotation="rot6d", joints=True),
+    "ee_quat_traj": Layout(rotation="quat", driven=True),
+    "ee_rot6d_traj": Layout(rotation="rot6d", driven=True),
+    "ee_quat_joints_traj": Layout(rotation="quat", joints=True, driven=True),
+    "ee_rot6d_joints_traj": Layout(rotation="rot6d", joints=True, driven=True),
+    "joints_traj": Layout(rotation=None, joints=True, driven=True),
+}
+
+
 def ee_quat(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
     """Poses with quaternions, in and out."""
-    return _arm("ee_quat", options, checkpoint, "quat")
+    return _arm("ee_quat", options, checkpoint)
 
 
 def ee_quat_joints(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
     """Poses with quaternions, and joints in; poses out."""
-    return _arm("ee_quat_joints", options, checkpoint, "quat", joints=True)
+    return _arm("ee_quat_joints", options, checkpoint)
 
 
 def ee_rot6d(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
     """Poses with the first two rows of their rotation, in and out."""
-    return _arm("ee_rot6d", options, checkpoint, "rot6d")
+    return _arm("ee_rot6d", options, checkpoint)
 
 
 def ee_rot6d_joints(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
     """Poses with the first two rows of their rotation, and joints in; poses out."""
-    return _arm("ee_rot6d_joints", options, checkpoint, "rot6d", joints=True)
+    return _arm("ee_rot6d_joints", options, checkpoint)
 
 
 def ee_quat_traj(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
     """As ee_quat, trained on the poses that were reached."""
-    return _arm("ee_quat_traj", options, checkpoint, "quat", driven=True)
+    return _arm("ee_quat_traj", options, checkpoint)
 
 
 def ee_rot6d_traj(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
     """As ee_rot6d, trained on the poses that were reached."""
-    return _arm("ee_rot6d_traj", options, checkpoint, "rot6d", driven=True)
+    return _arm("ee_rot6d_traj", options, checkpoint)
 
 
 def ee_quat_joints_traj(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
     """As ee_quat_joints, trained on the poses that were reached."""
-    return _arm("ee_quat_joints_traj", options, checkpoint, "quat", joints=True, driven=True)
+    return _arm("ee_quat_joints_traj", options, checkpoint)
 
 
 def ee_rot6d_joints_traj(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
     """As ee_rot6d_joints, trained on the poses that were reached."""
-    return _arm("ee_rot6d_joints_traj", options, checkpoint, "rot6d", joints=True, driven=True)
+    return _arm("ee_rot6d_joints_traj", options, checkpoint)
 
 
 def joints_traj(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
     """Joints in, joints out, trained on the joints that were reached."""
-    return _arm("joints_traj", options, checkpoint, None, joints=True, driven=True)
+    return _arm("joints_traj", options, checkpoint)
 
 
-def _arm(
-    name: str, options: ArmOptions, checkpoint: Checkpoint, rotation: Rotation | None, *, joints: bool = False,
-    driven: bool = False,
-) -> Codec:  # fmt: skip
-    """``rotation``: of the pose; None where the state and the actions are joints."""
-    made: dict[str, tuple[int, ...] | None] = {GRIP: (1,)}
+def _arm(name: str, options: ArmOptions, checkpoint: Checkpoint) -> Codec:
+    layout = LAYOUTS[name]
     parts: Codec = StateVector(name=GRIP, parts={"grip": 1}, binarize_grip=options.binarize_state_grip)
-    if rotation is not None:
-        parts = parts & StateVector(name=EE_POSE, parts={POSE: 7}, rotation=rotation)
-        made[EE_POSE] = (width_of(rotation),)
-    if joints:
+    if layout.rotation is not None:
+        parts = parts & StateVector(name=EE_POSE, parts={POSE: 7}, rotation=layout.rotation)
+    if layout.joints:
         parts = parts & StateVector(name=JOINT_POSITION, parts={JOINTS: 7})
-        made[JOINT_POSITION] = (7,)
-    for key, source in _cameras(options.map).items():
+    cameras = _cameras(options.map)
+    for key, source in cameras.items():
         parts = parts & LetterboxImage(name=key, source=source, size=image_size(checkpoint, key, SIZE))
-        made[key] = None
-    groups = _groups(rotation, driven)
-    check_fit(name, made, groups.groups, checkpoint)
-    columns = {key: key.partition(".")[2] for key in made} | {VECTOR: VECTOR}
-    inner = TrainingColumns(
-        inner=parts & Instruction(key=instruction_key(checkpoint, INSTRUCTION)) & groups, columns=columns
+    made = {key: (width,) for key, width in layout.state.items()}
+    check_fit(name, {**made, **dict.fromkeys(cameras)}, layout.action, checkpoint)
+    inner = parts & Instruction(key=instruction_key(checkpoint, INSTRUCTION)) & _groups(layout)
+    columns = {key: key.partition(".")[2] for key in (*made, *cameras)} | {VECTOR: VECTOR}
+    return timed(TrainingColumns(inner=inner, columns=columns), options.fps, options.horizon_sec)
+
+
+def _groups(layout: Layout) -> Groups:
+    target, reached = ("target_joints", JOINTS) if layout.rotation is None else ("target_pose", POSE)
+    widths = [*layout.action.values()]
+    labels = (
+        {target: reached, "target_grip": "grip"} if layout.driven else {target: target, "target_grip": "target_grip"}
     )
-    return timed(inner, options.fps, options.horizon_sec)
-
-
-def _groups(rotation: Rotation | None, driven: bool) -> Groups:
-    if rotation is None:
-        moved, width, target, reached = "action.joint_position", 7, "target_joints", JOINTS
-    else:
-        moved, width, target, reached = "action.ee_pose", width_of(rotation), "target_pose", POSE
     split = ActionSplit(
         name=VECTOR,
-        parts={target: width, "target_grip": 1},
-        rotation=rotation or "quat",
-        binarize_grip=driven,
-        labels={target: reached if driven else target, "target_grip": "grip" if driven else "target_grip"},
+        parts=dict(zip((target, "target_grip"), widths, strict=True)),
+        rotation=layout.rotation or "quat",
+        binarize_grip=layout.driven,
+        labels=labels,
     )
-    return Groups(groups={moved: width, "action.grip": 1}, split=split)
+    return Groups(groups=layout.action, split=split)
 
 
 def _cameras(names: dict[str, str]) -> dict[str, str]:

@@ -17,6 +17,11 @@ _SCRIPTS = {
     Generation.N1_6: "gr00t/eval/run_gr00t_server.py",
     Generation.N1_7: "gr00t/eval/run_gr00t_server.py",
 }
+_TRAINING = {
+    Generation.N1_5: "scripts/gr00t_finetune.py",
+    Generation.N1_6: "gr00t/experiment/launch_finetune.py",
+    Generation.N1_7: "gr00t/experiment/launch_finetune.py",
+}
 #: The folder of its model, of the generations that share a script.
 _MODELS = {Generation.N1_6: "gr00t_n1d6", Generation.N1_7: "gr00t_n1d7"}
 _SHIM = Path(__file__).with_name("_shim.py")
@@ -33,15 +38,60 @@ def server(root: Path, generation: Generation, python: str | None, command: str 
     ``python``: the interpreter of GR00T's environment; ``command``: what runs a Python script of GR00T's instead, and
     then GR00T may lie in a container. Raises ConfigurationError where it is seen that it cannot run.
     """
-    path = root / script(generation)
+    words = _python(root, generation, python, command)
+    shim = ["-c", _SHIM.read_text("utf-8")] if generation is Generation.N1_5 else []
+    return [*words, *shim, _path(root, script(generation))]
+
+
+def training_script(generation: Generation) -> str:
+    """The training's script, from the checkout's root."""
+    return _TRAINING[generation]
+
+
+def training(root: Path, generation: Generation, python: str | None, command: str | None) -> list[str]:
+    """The same as :func:`server`, for GR00T's training."""
+    return [*_python(root, generation, python, command), _path(root, training_script(generation))]
+
+
+def generation_of(root: Path, told: str | None) -> Generation:
+    """Of which generation the checkout is. Raises ConfigurationError where that is neither said nor seen."""
+    if told is not None:
+        return Generation(told)
+    found = [generation for generation, name in _MODELS.items() if (root / "gr00t" / "model" / name).is_dir()]
+    found += [Generation.N1_5] if (root / _TRAINING[Generation.N1_5]).is_file() else []
+    if len(found) == 1:
+        return found[0]
+    if not root.is_dir():
+        raise ConfigurationError(
+            f"GR00T is not at {root}: clone it there ({_UPSTREAM}), or say where it is, with --gr00t-root or the "
+            "variable GR00T_ROOT; if it lies in a container, say --generation"
+        )
+    seen = " and ".join(generation.value for generation in found) or "no generation that is known"
+    raise ConfigurationError(f"GR00T at {root} looks like {seen}: say with --generation which it is")
+
+
+def resumes_by_flag(root: Path, generation: Generation) -> bool:
+    """Whether its training goes on only if it is told to; others go on wherever a checkpoint lies."""
+    try:
+        config = (root / "gr00t" / "configs" / "finetune_config.py").read_text("utf-8")
+    except (OSError, ValueError):
+        # Told one flag too many, it says so and ends; one too few, it would begin anew.
+        return generation is Generation.N1_7
+    return "resume_from_checkpoint" in config
+
+
+def _python(root: Path, generation: Generation, python: str | None, command: str | None) -> list[str]:
     if command is not None:
         words = shlex.split(command)
     else:
         _check_there(root, generation)
         words = [python] if python is not None else _environment(root)
     _check_program(words[0])
-    shim = ["-c", _SHIM.read_text("utf-8")] if generation is Generation.N1_5 else []
-    return [*words, *shim, str(path) if path.is_file() else script(generation)]
+    return words
+
+
+def _path(root: Path, name: str) -> str:
+    return str(root / name) if (root / name).is_file() else name
 
 
 def tag_word(generation: Generation, tag: str) -> str:

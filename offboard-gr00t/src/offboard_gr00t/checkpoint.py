@@ -27,6 +27,8 @@ CONFIG, PROCESSOR, STATISTICS = "config.json", "processor_config.json", "statist
 METADATA = "experiment_cfg/metadata.json"
 #: What offboard itself knows about a checkpoint; see ``docs/how-to/serve-gr00t.md``.
 RECORDED = "offboard.json"
+#: Texts that it may hold beside the codec and its rate.
+_RECORDED = ("embodiment_tag", "data_config", "modality_config")
 #: The embodiment of who trains a robot of their own, unless another is named.
 NEW = "new_embodiment"
 #: N1.5's steps where its config says none: its action head has no other number.
@@ -268,10 +270,10 @@ def _recorded(place: Place) -> Mapping[str, Any]:
         return {}
     record = read_json(at, RECORDED)
     try:
-        check_record(record, "embodiment_tag", "data_config")
+        check_record(record, *_RECORDED)
     except ConfigurationError as error:
         raise Unfit(*error.text.rsplit(". ", 1)) from None
-    for name in ("embodiment_tag", "data_config"):
+    for name in _RECORDED:
         if not isinstance(record.get(name, ""), str):
             raise Unfit(f"{RECORDED} has {name} {brief(record[name], 40)}, expected a text", "correct it")
     return record

@@ -5,14 +5,21 @@ from __future__ import annotations
 from offboard_client.errors import LoadFailed
 from offboard_core.process import MACHINE, PROGRAM, Fault, diagnose
 
+_FLASH = Fault(
+    r"flash_attn|flash-attn|FlashAttention",
+    "flash-attn is not in GR00T's environment, or does not fit the torch and the GPU there",
+    "install it there, in the version that this GR00T's README names",
+    permanent=True,
+)
+_MEMORY = r"[Oo]ut of memory|OutOfMemory|CUDA_ERROR_OUT_OF_MEMORY"
+_GPU = Fault(
+    r"No CUDA GPUs are available|Found no NVIDIA driver|not compiled with CUDA|CUDA driver version is insufficient",
+    "torch finds no GPU that it can use",
+    "see with nvidia-smi whether there is one, and whether {name}'s environment has the torch for it",
+)
 # The order matters: the first that matches is told.
 _SERVING = (
-    Fault(
-        r"flash_attn|flash-attn|FlashAttention",
-        "flash-attn is not in GR00T's environment, or does not fit the torch and the GPU there",
-        "install it there, in the version that this GR00T's README names",
-        permanent=True,
-    ),
+    _FLASH,
     Fault(
         r"No metadata found for embodiment tag|Unknown embodiment tag|embodiment-tag: invalid choice|"
         r"invalid choice: [^\n]*(NEW_EMBODIMENT|new_embodiment)",
@@ -27,15 +34,11 @@ _SERVING = (
         permanent=True,
     ),
     Fault(
-        r"[Oo]ut of memory|OutOfMemory|CUDA_ERROR_OUT_OF_MEMORY",
+        _MEMORY,
         "there was not enough memory, most likely on the GPU",
         "see with nvidia-smi who else uses it",
     ),
-    Fault(
-        r"No CUDA GPUs are available|Found no NVIDIA driver|not compiled with CUDA|CUDA driver version is insufficient",
-        "torch finds no GPU that it can use",
-        "see with nvidia-smi whether there is one, and whether {name}'s environment has the torch for it",
-    ),
+    _GPU,
     Fault(
         r"cannot import name '\w+' from 'transformers|transformers[^\n]*(required|requires|version)|"
         r"does not recognize this architecture|model type `?[Gg][Rr]00[Tt]|Unrecognized (model|configuration class)",
@@ -91,6 +94,7 @@ _SERVING = (
         "starts by hand in {root}",
     ),
 )
+_OPTIONS = {"name": "GR00T", "command": "--gr00t-python or --gr00t-command", "env": "--gr00t-env"}
 _ATTACHING = (
     Fault(
         r"no server to attach to",
@@ -115,14 +119,84 @@ _ATTACHING = (
 )
 
 
+_TRAINING = (
+    _FLASH,
+    Fault(
+        _MEMORY,
+        "there was not enough memory, most likely on the GPU",
+        "see with nvidia-smi who else uses it; train with smaller batches (--global-batch-size 16)",
+    ),
+    _GPU,
+    Fault(
+        r"[Bb]us error|shared memory|/dev/shm",
+        "the processes that load data have too little shared memory",
+        "give the container more of it (--shm-size 8g), or use fewer (--num-workers 0)",
+    ),
+    Fault(
+        r"GatedRepo|gated repo|401 Client Error|403 Client Error|RepositoryNotFound|LocalEntryNotFound",
+        "the weights to begin with, or the backbone that they name, could not be fetched",
+        "log in to Hugging Face where they are to be had (--gr00t-env HF_TOKEN), or give a copy (--base-model-path)",
+    ),
+    Fault(
+        r"already registered",
+        "this GR00T has a modality config of its own for new_embodiment",
+        "take it out there, or use NVIDIA's checkout of {generation}",
+    ),
+    Fault(
+        r"Joint group '|not found in (state|action|language|video) modality|[Mm]odality config path does not exist",
+        "the data set in {data} does not hold what the modality config reads",
+        "give the config that the data set was made for (--modality-config), or see its meta/modality.json",
+    ),
+    Fault(
+        r"[Dd]ata_config|data-config",
+        "this GR00T has no such data config",
+        "name one that it has: --data-config NAME, or MODULE:CLASS of one of your own",
+    ),
+    Fault(
+        r"torchcodec|decord|libavutil|video_backend",
+        "the data set's videos cannot be decoded in GR00T's environment",
+        "install what the log names there: ffmpeg, and torchcodec in the version for its torch",
+    ),
+    Fault(
+        r"unrecognized (arguments|options)|Unrecognized options|invalid choice|error: argument|[Rr]equired options",
+        "GR00T's {script} does not know one of the arguments",
+        "correct --extra-args, or --generation; `{script} --help` in {root} lists what there is",
+    ),
+    *PROGRAM,
+    *MACHINE,
+    Fault(
+        r"size mismatch|Missing key|[Ss]hape mismatch",
+        "the weights to begin with are not of {generation}",
+        "give --base-model-path of {generation}",
+    ),
+    Fault(
+        r"FileNotFoundError|No such file|does not exist|not found",
+        "GR00T did not find a file of the data set, or of the weights to begin with",
+        "see that {data} is wholly copied, and correct --base-model-path",
+    ),
+    Fault(
+        "",
+        "the log above says why",
+        "check that GR00T's own {script} runs by hand in {root} with the data set in {data}",
+    ),
+)
+
+
+def explain_training(text: str, **values: str) -> LoadFailed:
+    """``text`` (how GR00T's training ended, with the end of its log), with the likely cause and the next step.
+
+    ``values``: ``generation``, ``data``, ``root`` and ``script``.
+    """
+    return diagnose(text, _TRAINING, **_OPTIONS, **values)
+
+
 def explain_serving(text: str, **values: str) -> LoadFailed:
     """``text`` (how GR00T's server ended, with the end of its log), with the likely cause and the next step.
 
     ``values``: ``generation``, ``tag``, ``tags`` (those of the checkpoint), ``folder``, ``root`` and ``script``.
     """
     statistics = "experiment_cfg/metadata.json" if values["generation"] == "n1.5" else "statistics.json"
-    options = {"name": "GR00T", "command": "--gr00t-python or --gr00t-command", "env": "--gr00t-env"}
-    return diagnose(text, _SERVING, statistics=statistics, **options, **values)
+    return diagnose(text, _SERVING, statistics=statistics, **_OPTIONS, **values)
 
 
 def explain_attaching(text: str) -> LoadFailed:

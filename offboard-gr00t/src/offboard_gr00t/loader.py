@@ -70,8 +70,8 @@ class GR00TLoader(CheckpointLoader):
             return checkpoint
         found = enriched(checkpoint, self._options.embodiment_tag, self._told)
         said: dict[str, Any] = {}
-        if self._options.modality_config is not None:
-            said["modality_config"] = self._options.modality_config
+        if (config := self._said("modality_config", checkpoint)) is not None:
+            said["modality_config"] = config
         if found.extras.get("generation") == Generation.N1_5.value:
             said["data_config"] = self._data_config(checkpoint)
         return replace(found, extras={**found.extras, **said})
@@ -155,28 +155,34 @@ class GR00TLoader(CheckpointLoader):
         """What the files say of the embodiment. Raises LoadFailed, also where they contradict --modality-config."""
         try:
             found = read(place, self._options.embodiment_tag, self._told)
+            if (config := self._said("modality_config", checkpoint)) is not None:
+                check_config(config, found.modalities, checkpoint.id)
         except Incomplete as error:
             raise LoadFailed(f"{place.location} {error.verdict}: {error}") from None
         except ConfigurationError as error:
             raise LoadFailed(error.text, permanent=True) from None
-        if self._options.modality_config is not None:
-            check_config(self._options.modality_config, found.modalities, checkpoint.id)
         return found
 
     def _data_config(self, checkpoint: Checkpoint) -> str:
         """N1.5's. Raises ConfigurationError for none, or for one that contradicts the record."""
-        recorded, asked = checkpoint.recorded.get("data_config"), self._options.data_config
-        if recorded is not None and asked is not None and asked != recorded:
-            raise ConfigurationError(
-                f"--data-config asks for {asked}, but the checkpoint {checkpoint.id} was trained with {recorded}, its "
-                "offboard.json says; leave --data-config away, or correct offboard.json"
-            )
-        if recorded is None and asked is None:
+        config = self._said("data_config", checkpoint)
+        if config is None:
             raise ConfigurationError(
                 f"the checkpoint {checkpoint.id} is of N1.5, which reads the names of its cameras and groups from a "
                 "data config: say --data-config NAME or MODULE:CLASS, the one that it was trained with"
             )
-        return str(recorded or asked)
+        return config
+
+    def _said(self, name: str, checkpoint: Checkpoint) -> str | None:
+        """What an option says, or the checkpoint's record. Raises ConfigurationError where they contradict."""
+        recorded, asked = checkpoint.recorded.get(name), getattr(self._options, name)
+        if recorded is not None and asked is not None and asked != recorded:
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigurationError(
+                f"{flag} asks for {asked}, but the checkpoint {checkpoint.id} was trained with {recorded}, its "
+                f"offboard.json says; leave {flag} away, or correct offboard.json"
+            )
+        return asked if recorded is None else str(recorded)
 
     def _command(self, generation: Generation, checkpoint: Checkpoint) -> list[str]:
         """What runs GR00T's server. Raises LoadFailed."""

@@ -54,7 +54,7 @@ class GR00TOptions:
     """N1.5's data config that the checkpoint was trained with, a name or MODULE:CLASS; else the recorded one."""
     modality_config: str | None = None
     """Positronic's modality config that the checkpoint was trained with: ee, ee_q, ee_rot6d, ee_rot6d_rel, ee_rot6d_q
-    or ee_rot6d_q_rel. One that its files contradict is refused."""
+    or ee_rot6d_q_rel; else the recorded one. One that its files contradict is refused."""
     modality_config_path: str | None = None
     """A modality config that GR00T's server is handed; stock ones read it from the checkpoint."""
     gr00t_root: Path | None = None
@@ -129,10 +129,15 @@ class GR00TOptions:
     @property
     def root(self) -> Path:
         """GR00T's checkout, wherever that was said."""
-        if self.gr00t_root is not None:
-            return self.gr00t_root.expanduser().absolute()
-        named = os.environ.get("GR00T_ROOT")
-        return Path(named).expanduser().absolute() if named else Path.cwd().parent / "Isaac-GR00T"
+        return find_root(self.gr00t_root)
+
+
+def find_root(given: Path | None) -> Path:
+    """``given``, else $GR00T_ROOT, else ../Isaac-GR00T beside the working directory."""
+    if given is not None:
+        return given.expanduser().absolute()
+    named = os.environ.get("GR00T_ROOT")
+    return Path(named).expanduser().absolute() if named else Path.cwd().parent / "Isaac-GR00T"
 
 
 @dataclass(frozen=True, kw_only=True)
