@@ -22,8 +22,6 @@ HABITS = {
     "--policy.config": ("openpi", "here the server takes it: offboard serve --vendor openpi --config-name NAME"),
     "policy:checkpoint": ("openpi", _FOLDER),
     "--model-path": ("GR00T", _FOLDER),
-    "--embodiment-tag": ("GR00T", "here a codec says how the robot's data become the model's: --codec NAME"),
-    "--data-config": ("GR00T", "here a codec says how the robot's data become the model's: --codec NAME"),
 }
 
 
