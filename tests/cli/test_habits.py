@@ -13,7 +13,6 @@ from offboard_core.plugins import LOADER, Plugins
         (["serve", "--policy.config", "pi0"], "--config-name NAME"),
         (["serve", "--policy.dir=x"], "--checkpoints-dir FOLDER"),
         (["serve", "--vendor", "scripted", "--model_path", "x"], "--checkpoints-dir FOLDER"),
-        (["serve", "--embodiment-tag", "gr1"], "--codec NAME"),
         (["run", "--robot.type=so101", "--policy.path=x"], "offboard run sim HOST:PORT"),
         (["run", "sim", "--policy.path=x"], "--checkpoints-dir FOLDER"),
         (["run", "sim", "--policy=.remote", "--simulate_timeout=True"], "--clock real"),

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from offboard_client.errors import ConfigurationError, LoadFailed
+from offboard_core.cli import parse_serve
 from offboard_core.plugins import CODEC, Plugins
 from offboard_gr00t.modality import ActionKind, Modalities
 from offboard_gr00t.variants import CONFIGS, VARIANTS, check_config
@@ -72,3 +73,10 @@ def test_a_checkpoint_of_no_config_and_a_config_that_none_has():
         check_config("ee", other, "c")
     with pytest.raises(ConfigurationError, match=re.escape("no modality config 'ee_rot6'; did you mean ee_rot6d")):
         check_config("ee_rot6", other, "c")
+
+
+def test_the_flags_and_words_of_the_command_line_reach_the_vendor():
+    line = ["--vendor=gr00t", "ee_rot6d_joints", "--data-config=so100", "--embodiment-tag=gr1", "--checkpoints-dir=x"]
+    parsed = parse_serve(line, Plugins.discover())
+    assert (parsed.variant, parsed.serve.models) == ("ee_rot6d_joints", None)
+    assert (parsed.vendor.data_config, parsed.vendor.embodiment_tag) == ("so100", "gr1")
