@@ -14,7 +14,7 @@ from offboard_core.plugins import Plugins
 from offboard_core.process import free_port
 from offboard_core.types import ALONE
 from robots import get, get_json
-from waits import PATIENCE, reached, until
+from waits import PATIENCE, until
 
 
 def source(place, **more):
@@ -72,23 +72,20 @@ def test_a_child_that_is_restarted_gets_no_new_sessions_until_it_answers(tmp_pat
 def test_a_server_that_infers_for_a_while_is_well(tmp_path):
     """GR00T's own server would answer no ping meanwhile."""
     write_checkpoint(tmp_path / "run" / "checkpoint-5")
-    began = threading.Event()
+    gate = tmp_path / "gate"
     with (
         InferenceServer({"": source(tmp_path / "run")}, port=0, limits=ServiceTimeouts(close=PATIENCE)) as server,
         InferenceClient(server.host, server.port) as client,
         client.new_session() as session,
     ):
-
-        def ask():
-            began.set()
-            session.infer(robot("block 1.5"))
-
-        asking = threading.Thread(target=ask)
+        asking = threading.Thread(target=lambda: session.infer(robot(f"await {gate}")))
         asking.start()
-        reached(began)
-        while asking.is_alive():
-            assert get(server, "/readyz")[0] == 200
+        until(gate.with_suffix(".begun").exists, "it infers")
+        assert get(server, "/readyz")[0] == 200
         assert get_json(server, "/api/v1/status")["loaded"]["health"]["state"] == "ready"
+        gate.touch()
+        asking.join(PATIENCE)
+        assert session.infer(robot())
 
 
 def test_a_server_that_we_are_attached_to_is_looked_for_while_nobody_asks(tmp_path, monkeypatch):

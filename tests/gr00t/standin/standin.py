@@ -116,6 +116,11 @@ class Policy:
             os._exit(3)
         if prompt.startswith("block "):
             time.sleep(float(prompt.split()[1]))
+        if prompt.startswith("await "):
+            path = Path(prompt.split()[1])
+            path.with_suffix(".begun").touch()
+            while not path.exists():
+                time.sleep(0.01)
 
     def joined(self, states):
         """As GR00T normalises them: a group of another width is noticed here, and only by numpy."""
