@@ -146,6 +146,16 @@ def test_libero_reads_axis_angle_and_two_fingers_apart():
     assert made["annotation.human.action.task_description"] == "pick up the cube"
 
 
+def test_liberos_actions_are_steps_whatever_the_checkpoint_calls_them():
+    for kind in ("DELTA", "ABSOLUTE"):
+        said = {"representations": dict.fromkeys((*AXES, "gripper"), kind)}
+        named = Checkpoint(id="l", outputs=LIBERO_ANSWERS, extras=said)
+        libero(LiberoOptions(), named)
+    joints = Checkpoint(id="d", outputs=N1_6.outputs, extras={"representations": {"joint_position": "DELTA"}})
+    with pytest.raises(LoadFailed, match=r"action\.joint_position as steps from one to the next"):
+        droid(DroidOptions(), joints)
+
+
 def test_libero_sees_the_scene_as_its_training_data_show_it():
     upright = picture(256, 256, 3)
     made = libero(LiberoOptions(), NOWHERE).encode(observation() | {"image.wrist": upright})

@@ -3,9 +3,13 @@
 import re
 
 import pytest
+from gr00t_standin import gr00t_server, write_checkpoint
 from offboard_client.errors import ConfigurationError, LoadFailed
+from offboard_core.catalog import from_flags
 from offboard_core.cli import parse_serve
 from offboard_core.plugins import CODEC, Plugins
+from offboard_core.process import free_port
+from offboard_core.types import ALONE
 from offboard_gr00t.modality import ActionKind, Modalities
 from offboard_gr00t.variants import CONFIGS, VARIANTS, check_config
 
@@ -80,3 +84,22 @@ def test_the_flags_and_words_of_the_command_line_reach_the_vendor():
     parsed = parse_serve(line, Plugins.discover())
     assert (parsed.variant, parsed.serve.models) == ("ee_rot6d_joints", None)
     assert (parsed.vendor.data_config, parsed.vendor.embodiment_tag) == ("so100", "gr1")
+
+
+def test_a_server_that_runs_already_is_held_against_the_config(tmp_path):
+    kind = {"type": "NON_EEF", "format": "DEFAULT"}
+    configs = [{**kind, "rep": "RELATIVE", "state_key": "ee_pose"}, {**kind, "rep": "ABSOLUTE", "state_key": None}]
+    run = write_checkpoint(
+        tmp_path / "checkpoint-1", state={"grip": 1, "ee_pose": 9}, action={"ee_pose": 9, "grip": 1},
+        action_configs=configs,
+    )  # fmt: skip
+    port = free_port()
+    with gr00t_server(run, port):
+        for word, fits in (("ee_rot6d_rel", True), ("ee_rot6d", False), ("ee_joints", False)):  # ee_q
+            attach = {"attach": f"tcp://127.0.0.1:{port}"}
+            source = from_flags(Plugins.discover(), vendor="gr00t", variant=word, loader_options=attach)
+            if fits:
+                source.loader.load(source.default(), lambda _: None, ALONE).close()
+                continue
+            with pytest.raises(LoadFailed, match=r"at tcp://.* was not trained with the modality config ee"):
+                source.loader.load(source.default(), lambda _: None, ALONE)

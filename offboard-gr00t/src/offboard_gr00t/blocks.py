@@ -104,11 +104,13 @@ def check_fit(
     takes: Mapping[str, int],
     checkpoint: Checkpoint,
     unplayed: Set[str] = frozenset(),
+    deltas: bool = False,
 ) -> None:
     """Raises LoadFailed where the checkpoint reads or answers what the codec does not, or in another width.
 
     ``makes``: model input → its shape, None for an image. ``takes``: group of the answer → numbers a step.
-    ``unplayed``: groups that it may answer besides. A checkpoint that declares nothing reads and answers anything.
+    ``unplayed``: groups that it may answer besides. ``deltas``: the codec plays steps. A checkpoint that declares
+    nothing reads and answers anything.
     """
     said = f"choose another --codec: gr00t.{codec} does not fit the checkpoint {checkpoint.id}, which"
     for name, declared in checkpoint.inputs.items():
@@ -125,7 +127,7 @@ def check_fit(
             raise LoadFailed(f"{said} answers {name} as {shape}; the codec decodes {takes[name]} numbers")
     kinds = checkpoint.extras.get("representations", {})
     for name in takes:
-        if kinds.get(name.removeprefix("action.")) == DELTA:
+        if not deltas and kinds.get(name.removeprefix("action.")) == DELTA:
             raise LoadFailed(
                 f"{said} answers {name} as steps from one to the next ({DELTA}); the codec decodes absolute ones"
             )

@@ -24,6 +24,7 @@ from .connection import Connection
 from .diagnosis import explain_attaching, explain_serving
 from .first import FirstInference
 from .generation import Generation
+from .modality import Modalities
 from .options import ENVIRONMENT, GR00TOptions
 from .policy import GR00TPolicy
 from .variants import check_config
@@ -123,7 +124,12 @@ class GR00TLoader(CheckpointLoader):
         return self._policy(child, first)
 
     def _attached(self, address: str, report: ReportProgress) -> GR00TPolicy:
-        first = FirstInference(partial(Checks, sim_wrapper=self._options.sim_wrapper))
+        def checks(said: Modalities, generation: Generation) -> Checks:
+            if (config := self._options.modality_config) is not None:
+                check_config(config, said, f"at {address}")
+            return Checks(said, generation, sim_wrapper=self._options.sim_wrapper)
+
+        first = FirstInference(checks)
         server = AttachedServer(
             partial(self._connect, address),
             first.answered,

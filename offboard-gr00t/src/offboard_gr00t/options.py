@@ -24,8 +24,8 @@ _GENERATIONS = ("n1.5", "n1.6", "n1.7")
 _LONGEST = 86400
 #: The options that are about a server that is started here.
 _FOR_A_CHILD = {
-    "gr00t_root", "gr00t_python", "gr00t_command", "gr00t_args", "gr00t_env", "gr00t_port", "modality_config",
-    "modality_config_path", "restarts",
+    "gr00t_root", "gr00t_python", "gr00t_command", "gr00t_args", "gr00t_env", "gr00t_port", "modality_config_path",
+    "restarts",
 }  # fmt: skip
 #: What GR00T's server is told anyway.
 _OURS = {
