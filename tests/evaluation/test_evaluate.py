@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib.util
 import json
@@ -20,6 +21,7 @@ if importlib.util.find_spec("offboard_core") is None:
     pytest.skip("needs a server of ours", allow_module_level=True)
 
 from coin import install, planted, wins
+from offboard_client.evaluation import Trial, TrialLog
 from offboard_client.robots import Robot
 from offboard_core import InferenceServer, declare
 
@@ -464,3 +466,34 @@ def test_a_real_robot_is_judged_by_a_person(
     assert found == [(0, "partial", 0.5), (1, "annulled", None), (1, "success", None), (2, "fail", None)]
     assert "set the scene up for start 0" in asked[0]
     assert "none of s, p, f" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("coin")
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_another_policy_between_two_trials_ends_it_and_what_was_counted_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], parallel: int
+) -> None:
+    """The same ids of another server while it goes on, whatever it shall go on after."""
+    models = {"secret": planted("secret", 0.5), "other": planted("other", 0.5)}
+    options = ["--models=secret,other", "--episodes=8", "--blind", "--go-on", f"--parallel={parallel}"]
+    append = TrialLog.append
+    with contextlib.ExitStack() as stack, contextlib.ExitStack() as before:
+        server = before.enter_context(InferenceServer(models, port=0, fps=10.0))
+
+        def swap(log: TrialLog, trial: Trial) -> None:
+            append(log, trial)
+            if len(log.trials) == 3:
+                before.close()
+                stack.enter_context(InferenceServer(models, port=server.port, fps=5.0))
+
+        monkeypatch.setattr(TrialLog, "append", swap)
+        assert evaluate(server, tmp_path, *options) == 1
+    output = capsys.readouterr()
+    said = " ".join(output.err.split())
+    assert re.search(r"[AB] is another policy than that of the trials before \(action_fps: 10\.0, now 5\.0\)", said)
+    assert "3 trials of 2 models" in output.out if parallel == 1 else True
+    assert "secret" not in said
+    counting = [trial for trial in trials(tmp_path) if trial["outcome"] != "error"]
+    assert 3 <= len(counting) < 3 + parallel, "but for one that had ended when the server did"
+    assert report(tmp_path)["trials"]
+    assert json.loads((tmp_path / "conditions.json").read_text())["policies"]["other"]["action_fps"] == "10.0"

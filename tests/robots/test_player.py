@@ -221,6 +221,27 @@ class Rig:
             self.policy.passes()
             self.stream.close()
 
+    def settles(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> bool:
+        """Plays to the end, and lets time go on while the answer that is on its way then is awaited."""
+        wait = self.stream.wait
+
+        def waiting(patience: float) -> bool:
+            self.time.now += patience
+            meanwhile()
+            return wait(PATIENCE if self.policy.passes() else 0.0)
+
+        self.player.want.begin()
+        try:
+            assert self.player.play(seconds)
+            self.stream.wait = waiting
+            return self.player.want.settle()
+        finally:
+            self.stream.wait = wait
+            self.stream.interrupt()
+            self.time.now = float("inf")
+            self.policy.passes()
+            self.stream.close()
+
     @property
     def ticks(self) -> list[Tick]:
         return [event for event in self.watcher.events if isinstance(event, Tick)]
@@ -658,3 +679,63 @@ def test_a_robot_whose_time_does_not_pass_by_itself_has_to_say_so() -> None:
     rig.arm.apply = at_once
     with pytest.raises(RobotFailed, match="say realtime = False"):
         rig.play(6.0)
+
+
+@pytest.mark.parametrize("error", [ConnectionLost("cut"), ModelLost("it died"), InferTimeout("hung"), BadMessage("no")])
+@pytest.mark.parametrize("back", [False, True])
+def test_an_episode_that_ends_while_the_connection_is_gone_says_nothing_of_the_policy(error: Any, back: bool) -> None:
+    """Long before the patience is over; also where the next session's first answer is still awaited then."""
+    rig = Rig(lambda number: 0.15 if number < 4 else 1e9, "latest")
+    rig.policy.fails[3] = error
+    rig.policy.closed = 0 if back else 10**9
+    with pytest.raises((type(error), ConnectionFailed)):
+        rig.settles(4.0)
+    assert rig.ticks[-1].rung == "hold"
+    assert rig.player.fault
+
+
+def test_an_answer_that_comes_within_the_patience_was_slow_and_one_that_does_not_is_missing() -> None:
+    slow = Rig(lambda number: 0.15 if number < 3 else 5.0, "latest")
+    assert slow.settles(4.0)
+    assert slow.ticks[-1].rung == "hold"
+    hung = Rig(lambda number: 0.15 if number < 3 else 1e9, "latest", Patience(1.0, 5.0))
+    looked = list[float]()
+    with pytest.raises(InferTimeout, match=r"when the episode ended, and none came in what was left .*awaited"):
+        hung.settles(4.0, lambda: looked.append(hung.time.now))
+    held = next(tick for tick in hung.ticks if tick.rung == "hold" and tick.seconds > 1.0)
+    assert held.seconds < 3.0
+    assert looked[-1] == pytest.approx(held.at + 5.0, abs=0.1), "counted from when the arm began to hold"
+    assert hung.player.fault
+
+
+def test_an_answer_that_was_on_its_way_at_the_end_and_fails_is_why() -> None:
+    rig = Rig(lambda number: 0.15 if number < 3 else 5.0, "latest")
+    rig.policy.fails[3] = ConnectionLost("cut")
+    with pytest.raises(ConnectionLost, match="cut"):
+        rig.settles(4.0)
+
+
+def test_what_the_policy_itself_failed_in_is_its_own_at_the_end_too() -> None:
+    rig = Rig(lambda number: 0.15, "latest")
+    rig.policy.fails = dict.fromkeys(range(3, 1000), PolicyFailed("it raised"))
+    assert rig.settles(4.0)
+    assert rig.ticks[-1].rung == "hold"
+
+
+def test_an_arm_that_plays_what_was_answered_to_the_end_wanted_nothing() -> None:
+    def cut() -> Rig:
+        rig = Rig(lambda number: 0.15, "latest")
+        rig.policy.fails[5], rig.policy.closed = ConnectionLost("cut"), 10**9
+        return rig
+
+    whole, half = cut(), cut()
+    with pytest.raises(ConnectionFailed):
+        whole.settles(9.0)
+    assert half.settles(next(tick.seconds for tick in whole.ticks if tick.rung == "rest") + 2 * PERIOD)
+    assert half.ticks[-1].rung == "rest"
+    assert half.answers[-1].failure == ("connection_lost", "cut")
+
+
+def test_whoever_ends_the_wait_for_the_last_answer_has_ended_the_episode() -> None:
+    rig = Rig(lambda number: 0.15 if number < 3 else 1e9, "latest")
+    assert not rig.settles(4.0, lambda: rig.controls.post(Stop()))

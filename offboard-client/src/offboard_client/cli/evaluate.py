@@ -22,7 +22,7 @@ from ..evaluation import (
     masked,
     reviewed,
 )
-from ..play import Quit, compare
+from ..play import PolicySession, Quit, compare
 from ..plugins import UsageError
 from ..robots import Robot, Task, connected
 from ..terminal import Line, note, peek, terminable
@@ -254,12 +254,16 @@ class _Command:
                 self.progress.begins(evaluation, turn)
                 yield found
 
+        def accepts(model: str, session: PolicySession) -> None:
+            assert self.conditions is not None
+            self.conditions.same_policies({model: as_policy(session.metadata)}, self.mask)
+
         with connected(robot):
             station = Station(
                 robot, task, lambda model: self.policy.open_model(model, shown), self.parsed.limits,
                 self.options.playing, self.options.seconds,
                 ready=(lambda turn: ask_ready(turn, self.line)) if by_hand else None,
-                judge=lambda turn: ask_judgement(turn, self.line), watch=watched,
+                judge=lambda turn: ask_judgement(turn, self.line), watch=watched, accepts=accepts,
             )  # fmt: skip
             if page is not None:
                 page.at(station, by_page)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +23,7 @@ class Conditions:
 
     def __init__(self, path: Path, now: Mapping[str, Any], begun: bool) -> None:
         """``begun``: whether there are trials under them. Raises ConfigurationError, saying what differs."""
-        self._path, self._now = path, dict(now)
+        self._path, self._now, self._lock = path, dict(now), threading.Lock()
         self.policies: dict[str, dict[str, str]] = {}
         if not begun:
             self._write()
@@ -41,18 +42,21 @@ class Conditions:
     def same_policies(self, policies: Mapping[str, Mapping[str, str]], mask: Callable[[str], str]) -> None:
         """The models are what they were in the trials before; those that are new are kept. ``mask``: hides their names.
 
-        Raises ConfigurationError.
+        From any thread. Raises ConfigurationError.
         """
-        for model, policy in policies.items():
-            if said := _differing(self.policies.get(model, policy), policy):
-                raise ConfigurationError(
-                    mask(
-                        f"{model} is another policy than that of the trials before ({said}): serve it as it was, or "
-                        "begin in another folder"
+        with self._lock:
+            for model, policy in policies.items():
+                before = self.policies.get(model, policy)
+                if said := _differing(before, {**dict.fromkeys(before), **policy}):  # what is no more, too
+                    raise ConfigurationError(
+                        mask(
+                            f"{model} is another policy than that of the trials before ({said}): serve it as it was, "
+                            "or begin in another folder"
+                        )
                     )
-                )
-        self.policies |= {model: dict(policy) for model, policy in policies.items()}
-        self._write()
+            if not policies.keys() <= self.policies.keys():
+                self.policies |= {model: dict(policy) for model, policy in policies.items()}
+                self._write()
 
     def _write(self) -> None:
         write_whole(self._path, json.dumps(self._now | {_POLICIES: self.policies}, indent=1))

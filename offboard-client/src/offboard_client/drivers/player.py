@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..errors import DeadlineExceeded, InferTimeout, OffboardError, PolicyFailed, RobotFailed, ServerChanged
+from ..errors import DeadlineExceeded, PolicyFailed, RobotFailed, ServerChanged
 from ..play import LOSSES, Command, Exchange, Guard, HoldStill, Ladder, PolicyStream, Rung, hold, lay_out
 from ..robots import Asked, Robot, Task, Vector, measured, truth
 from .attention import Attention
@@ -14,6 +14,7 @@ from .filming import Filming
 from .freshness import Freshness
 from .sampling import Sampling
 from .telling import Audience
+from .want import Want
 
 #: Times that differ by less are the same time, in seconds: far below any period, far above the rounding of sums.
 _SAME_TIME = 1e-6
@@ -54,22 +55,18 @@ class Player:
         self._filming = Filming(robot, audience)
         self._realtime: bool = getattr(robot, "realtime", False)
         stream.stands = not self._realtime
+        #: Why there is nothing to play, where that is so.
+        self.want = Want(stream, ladder, attention, clock, self._realtime)
         # What is played next, and until when it may be.
         self._plan: Iterator[Command] = iter(())
         self._until = math.inf
         self._safe_action = safe_action
-        # The way to the safe action, as long as it is played; whether it was, and why, since an answer was played last.
+        # The way to the safe action, as long as it is played.
         self._retreat: Iterator[Command] | None = None
-        self._retreated: HoldStill | None = None
         self._at = self._start = 0.0
         self._observation: Mapping[str, Any] = {}
         self._sent = self._observe_ms = 0.0
-        #: Whether what :meth:`play` raised is a fault: the last rung of the ladder, or an episode without an answer.
-        self.fault = False
         self._over: Callable[[], bool] | None = getattr(task, "over", None)
-        # Of the last exchange: why it failed, or why nothing of it is played.
-        self._failure: OffboardError | None = None
-        self._dropped: str | None = None
         # Whether the arm has waited since the episode began, and nobody but the policy was the reason.
         self._unused = False
 
@@ -82,6 +79,11 @@ class Player:
             return self._play(limit)
 
     @property
+    def fault(self) -> bool:
+        """Whether what :meth:`play` raised is a fault: the last rung of the ladder, or an episode without an answer."""
+        return self.want.fault
+
+    @property
     def filmed(self) -> frozenset[str]:
         """The cameras whose every picture those who watch are told."""
         return self._filming.cameras
@@ -90,7 +92,7 @@ class Player:
     def _play(self, limit: float) -> bool:
         self._at = self._start = self._now()
         self._sampling.begin(self._at)
-        self._observation, self._failure, self._dropped = {}, None, None
+        self._observation = {}
         self._drop()
         self._unused = self._realtime
         while self._left(limit) > self._guard.control_period - _SAME_TIME:
@@ -113,10 +115,14 @@ class Player:
                 continue
             if landed is not None:
                 self._lay_out(limit)
-            if not self._move(limit) or self._is_over():
+            if not self._move(limit):
                 return True
-        if self._unused:
-            raise self._fault(f"nothing was played in {limit:g} s, for want of an answer")
+            if self._is_over():
+                break
+        else:
+            if self._unused:
+                raise self.want.found(f"nothing was played in {limit:g} s, for want of an answer", self._at)
+        self.want.ended(self._at)
         return True
 
     def _now(self) -> float:
@@ -147,7 +153,7 @@ class Player:
         self._guard.reset()
         self._ladder.clear()
         self._plan = iter(())
-        self._retreat = self._retreated = None
+        self._retreat = self.want.retreated = None
         self._unused = False
 
     def _keep_up(self) -> None:
@@ -216,8 +222,8 @@ class Player:
 
     def _judge(self, landed: Exchange) -> None:
         """Raises what ends the episode."""
-        self._failure, self._dropped = failure, _ = landed.failure, landed.dropped
-        if failure is None:
+        self.want.landed(landed)
+        if (failure := landed.failure) is None:
             self._unused = self._unused and landed.dropped is not None
             return
         if not (self._realtime and isinstance(failure, _PASSING)):
@@ -249,12 +255,12 @@ class Player:
         rung = self._ladder.rung(self._at, playable=command is not None, overdue=why is not None)
         if rung == "fault":
             waited = "" if (since := self._ladder.held) is None else f" {self._at - since:.2g} s"
-            raise self._fault(f"the arm held still{waited} for want of an answer (patience.fault_after)")
-        if rung == "safe_action" and self._retreated is None:
+            raise self.want.found(f"the arm held still{waited} for want of an answer (patience.fault_after)", self._at)
+        if rung == "safe_action" and self.want.retreated is None:
             self._begin_to_retreat(why or HoldStill("no answer came"))
             return True
         if command is not None:
-            self._retreated = None
+            self.want.retreated = None
         else:
             self._guard.rest()
             period = self._guard.control_period if self._realtime else self._guard.action_period
@@ -268,7 +274,7 @@ class Player:
     def _begin_to_retreat(self, why: HoldStill) -> None:
         """Until the arm is there nobody is asked: the answer would be about where it is no more."""
         assert self._safe_action is not None
-        self._retreated = why
+        self.want.retreated = why
         self._stream.interrupt("the safe action is played")
         self._plan = iter(())
         self._retreat = self._guard.bring(self._safe_action, self._measured)
@@ -280,16 +286,6 @@ class Player:
         elif not self._attention.lost():
             with self._attention.in_motion():
                 self._apply(command, "safe_action")
-
-    def _fault(self, what: str) -> OffboardError:
-        self.fault = True
-        held = self._stream.next_action(self._at)
-        if self._retreated is not None and getattr(held, "failure", None) is None:
-            held = self._retreated
-        why = getattr(held, "failure", None) or self._failure
-        if why is not None:
-            return why
-        return InferTimeout(f"{what}: {self._dropped or getattr(held, 'reason', 'none came')}")
 
     def _apply(self, command: Command, rung: Rung, counts: bool = True) -> None:
         at = self._clock()

@@ -157,7 +157,8 @@ class TimedDriver:
         periods = self._guard.control_period, stream.action_period
         images = getattr(self._session, "images", None)
         self._audience.started(number, seed, seconds, periods, self._meta, images, player.filmed)
-        outcome, player.fault = Outcome(stopped=True), False
+        outcome = Outcome(stopped=True)
+        player.want.begin()
         try:
             if number > 1:
                 stream.reset()
@@ -167,6 +168,8 @@ class TimedDriver:
                         judged: Any = self._task.succeeded()
                     outcome = Outcome(None if judged is None else truth(judged, "what the task says of success"))
                     outcome = replace(outcome, scores=self._scores())
+            if not outcome.stopped and not player.want.settle():
+                outcome = Outcome(stopped=True)
         except OffboardError as error:
             outcome = Outcome(False, described(error))
             unopened = isinstance(error, ConnectionFailed) and not isinstance(error, ConnectionLost)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .betting import fixed_interval, mean_interval
 from .comparison import Comparison, compare_models
 from .log import TrialLog, hidden_models, log_of, read_trials, trials_of
-from .measured import measured_trial
+from .measured import ITS_OWN, measured_trial
 from .plan import Plan, Turn, masked
 from .report import EvaluationReport, ModelSummary, summarize
 from .report_html import as_html
@@ -20,6 +20,7 @@ __all__ = [
     "COUNTED",
     "DECIDED",
     "ERRORS",
+    "ITS_OWN",
     "MEASURES",
     "OUTCOMES",
     "Clip",

@@ -8,8 +8,8 @@ from ..errors import BadParameter, InvalidAction, PolicyFailed, counted
 from ..play import Episode, Report, percentiles
 from .trials import Trial, TrialOutcome
 
-#: What ends an episode by the model's own fault.
-_ITS_OWN = (InvalidAction.code, PolicyFailed.code)
+#: Codes of what ends an episode by the model's own fault.
+ITS_OWN = (InvalidAction.code, PolicyFailed.code)
 
 
 def measured_trial(
@@ -63,7 +63,7 @@ def measured_trial(
 
 def _outcome(episode: Episode) -> tuple[TrialOutcome, tuple[str, ...]]:
     if episode.failure is not None:
-        its_own = episode.failure[0] in _ITS_OWN and episode.exchanges
+        its_own = episode.failure[0] in ITS_OWN and episode.exchanges
         return ("fail", (episode.failure[0],)) if its_own else ("error", ())
     if episode.success is None:
         raise BadParameter("nobody can tell whether this episode was a success; say what came of it")

@@ -24,9 +24,9 @@ from ..play import (
     compare,
 )
 from ..robots import Robot, Task
-from .measured import measured_trial
+from .measured import ITS_OWN, measured_trial
 from .plan import Turn
-from .trials import Trial, TrialOutcome
+from .trials import COUNTED, Trial, TrialOutcome
 
 
 @dataclass
@@ -53,9 +53,11 @@ class Judgement:
 class Station:
     """One robot that is connected, and how turns are played on it.
 
-    ``open_session``: of a model, by its id. ``seconds``: of a trial at most, on the robot's clock. ``controls``: Quit
-    ends a trial. ``ready``: asked before each trial, where a person sets the scene up. ``judge``: asked after each of
-    which the task itself cannot tell whether it was done. ``watch``: who watches a turn, for as long as it is played.
+    ``open_session``: of a model, by its id; ``accepts``: told of each with its model, and what it raises ends the
+    evaluation, such as that another policy answers than in the trials before. ``seconds``: of a trial at most, on the
+    robot's clock. ``controls``: Quit ends a trial. ``ready``: asked before each, where a person sets the scene up.
+    ``judge``: asked after each of which the task itself cannot tell whether it was done. ``watch``: who watches a turn,
+    for as long as it is played.
 
     ``attended``: whether the arm waits for somebody's Start in each trial. ``reviewed``: asked instead of ``judge``,
     after each trial that somebody has ended or that was over, with what the task says of it, None where it cannot or
@@ -74,29 +76,36 @@ class Station:
     watch: Callable[[Turn], AbstractContextManager[Watched]] = lambda turn: nullcontext(Watched())
     attended: bool = False
     reviewed: Callable[[Turn, Judgement | None], Judgement | None] | None = None
+    accepts: Callable[[str, PolicySession], None] = lambda model, session: None
 
     def play(self, turn: Turn) -> Trial | None:
         """What came of it; None where somebody has ended it before its time, which says nothing about the model.
 
-        Raises RobotFailed.
+        Raises RobotFailed, and what ``accepts`` raises.
         """
         if self.ready is not None:
             self.ready(turn)
+        try:
+            session = self.open_session(turn.model)
+        except OffboardError as error:
+            return self._failed(turn, error)
         report, end, watched = Report(), _End(), Watched()
         failure: OffboardError | None = None
-        try:
-            with closing(self.open_session(turn.model)) as session, self.watch(turn) as watched:
-                self._drive(session, (report, end, *watched.observers), turn)
-        except RobotFailed:
-            raise  # no other model would fare better
-        except OffboardError as error:
-            failure = error
+        with closing(session):
+            self.accepts(turn.model, session)
+            try:
+                with self.watch(turn) as watched:
+                    self._drive(session, (report, end, *watched.observers), turn)
+            except RobotFailed:
+                raise  # no other model would fare better
+            except OffboardError as error:
+                failure = error
         if not report.episodes:
             return None if failure is None else self._failed(turn, failure)
         episode = report.episodes[-1]
         if failure is not None and episode.failure is None:
             return self._failed(turn, failure)
-        judged = self._judged(turn, episode, end.stopped)
+        judged = self._judged(turn, episode, end)
         if judged is None:
             return None
         return measured_trial(
@@ -115,12 +124,13 @@ class Station:
         )  # fmt: skip
         driver.run(RunLength(1, self.seconds), turn.start, endless=False)
 
-    def _judged(self, turn: Turn, episode: Episode, stopped: bool) -> Judgement | None:
+    def _judged(self, turn: Turn, episode: Episode, end: _End) -> Judgement | None:
         if episode.failure is not None:
             return Judgement()
         if self.reviewed is not None:
-            return self.reviewed(turn, None if stopped or episode.success is None else self._by_task(episode))
-        if stopped:
+            by_task = None if end.stopped or episode.success is None else self._by_task(episode)
+            return _unless_unanswered(self.reviewed(turn, by_task), end.unanswered)
+        if end.stopped:
             return None
         if episode.success is None:
             assert self.judge is not None
@@ -142,22 +152,42 @@ class Station:
 
 
 class _End:
-    """Watches a trial: whether somebody has ended it."""
+    """Watches a trial: whether somebody has ended it, and whether the arm had answers until then."""
 
     stopped = False
+    _failure: tuple[str, str] | None = None
+    _held = False
+
+    @property
+    def unanswered(self) -> tuple[str, str] | None:
+        """What had failed, an error's code and text, where for that reason the arm held still in the end."""
+        return self._failure if self._held and self._failure and self._failure[0] not in ITS_OWN else None
 
     def started(self, episode: EpisodeInfo) -> None:
         """Nothing."""
 
     def answered(self, answer: Answer) -> None:
-        """Nothing."""
+        """The newest exchange has ended."""
+        self._failure = answer.failure
 
     def ticked(self, tick: Tick) -> None:
-        """Nothing."""
+        """The newest command."""
+        self._held = tick.rung in ("hold", "safe_action", "fault")
 
     def ended(self, outcome: Outcome) -> None:
         """The trial is over."""
         self.stopped = outcome.stopped and outcome.failure is None
+
+
+def _unless_unanswered(judged: Judgement | None, why: tuple[str, str] | None) -> Judgement | None:
+    """A person who ends a trial in which nothing moves any more says nothing of the model, whatever they say.
+
+    Not even that it succeeded: where only those counted that came out well, a model would look better than it is.
+    """
+    if judged is None or why is None or judged.outcome not in COUNTED:
+        return judged
+    note = f"{why[0]}: {why[1]} (it had failed before the trial was ended, as {judged.outcome})"
+    return Judgement("error", tags=judged.tags, note="; ".join(filter(None, (note, judged.note))))
 
 
 def _score(scores: Mapping[str, Any]) -> float | None:

@@ -48,6 +48,10 @@ class Ladder:
         """Since when it has held still; None while it plays."""
         return self._since
 
+    def left(self, now: float) -> float | None:
+        """Seconds until it is a fault, where the arm holds still for want of an answer; None where it does not."""
+        return None if self._since is None else self._patience.fault_after - (now - self._since)
+
     def rung(self, now: float, *, playable: bool, overdue: bool) -> Rung:
         """``playable``: there is something valid to play. ``overdue``: and nothing new though it should be there."""
         if self._fault:

@@ -1,0 +1,91 @@
+"""Why an arm has nothing to play, and whether that is the policy's own affair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..errors import InferTimeout, InvalidAction, OffboardError, PolicyFailed
+from ..play import Exchange, HoldStill, Ladder, PolicyStream
+from .attention import Attention
+
+#: What says something about the policy, whatever its connection.
+_ITS_OWN = (InvalidAction, PolicyFailed)
+#: Seconds from one look to the next whether somebody has ended what is waited for.
+_LOOK = 0.1
+
+
+class Want:
+    """Of one episode after the other what becomes of its answers. Not thread-safe."""
+
+    def __init__(
+        self, stream: PolicyStream, ladder: Ladder, attention: Attention, clock: Callable[[], float], realtime: bool
+    ) -> None:
+        self._stream, self._ladder, self._attention = stream, ladder, attention
+        self._clock, self._realtime = clock, realtime
+        #: Whether what ended the episode is a fault: the last rung of the ladder, or that no answer came.
+        self.fault = False
+        #: Why the arm has gone to the safe action since an answer was played last, if it has.
+        self.retreated: HoldStill | None = None
+        # Of the last exchange: why it failed, or why nothing of it is played.
+        self._failure: OffboardError | None = None
+        self._dropped: str | None = None
+        # Of an episode that ended while the arm held still for an answer: seconds until it would have been a fault.
+        self._left: float | None = None
+        self._at = 0.0
+
+    def begin(self) -> None:
+        """An episode begins."""
+        self.fault, self._failure, self._dropped, self._left = False, None, None, None
+
+    def landed(self, exchange: Exchange) -> None:
+        """An exchange has ended."""
+        self._failure, self._dropped = exchange.failure, exchange.dropped
+
+    def found(self, what: str, at: float) -> OffboardError:
+        """The fault, by what failed, else by ``what`` there is no answer. ``at``: now, on the robot's clock."""
+        self.fault = True
+        why, reason = self._why(at)
+        return InferTimeout(f"{what}: {self._dropped or reason}") if why is None else why
+
+    def ended(self, at: float) -> None:
+        """The episode has come to its end; not by the policy's word, nor by a person's."""
+        self._at, self._left = at, self._ladder.left(at) if self._realtime else None
+
+    def settle(self) -> bool:
+        """After an episode, the robot at rest: raises where what came of it is not the policy's.
+
+        An arm that held still for want of an answer at the end might have done more. The answer that was on its way is
+        awaited as long as the arm would have waited for it. One that comes was slow, which is the policy's own affair,
+        as its own errors are. Raises what failed, and InferTimeout where nothing comes. False where somebody ended the
+        wait.
+        """
+        if self._left is None:
+            return True
+        self._check()
+        until = self._clock() + self._left
+        while not self._stream.wait(min(_LOOK, max(0.0, until - self._clock()))):
+            if self._attention.ended():
+                return False
+            if self._clock() >= until:
+                raise self.found(
+                    "the arm held still for want of an answer when the episode ended, and none came in what was left "
+                    "of its patience (patience.fault_after)", self._at,
+                )  # fmt: skip
+        self._check()
+        return True
+
+    # -- inside ----------------------------------------------------------------------------------------
+    def _check(self) -> None:
+        if (exchange := self._stream.landed(self._at)) is not None:
+            self.landed(exchange)
+        why, _ = self._why(self._at)
+        if why is not None and not isinstance(why, _ITS_OWN):
+            self.fault = True
+            raise why
+
+    def _why(self, at: float) -> tuple[OffboardError | None, str]:
+        """What failed, if something did, and in words why there is nothing."""
+        held = self._stream.next_action(at)
+        if self.retreated is not None and getattr(held, "failure", None) is None:
+            held = self.retreated
+        return getattr(held, "failure", None) or self._failure, getattr(held, "reason", "none came")

@@ -1,0 +1,138 @@
+"""What a trial counts as on a robot whose clock goes on, whatever became of the answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from offboard_client.drivers import Playing
+from offboard_client.errors import ConnectionFailed, ConnectionLost, PolicyFailed
+from offboard_client.evaluation import Judgement, Station, Trial, Turn, Watched
+from offboard_client.play import Answer, Controls, EpisodeInfo, Outcome, Patience, RobotLimits, Start, Stop, Tick
+from offboard_client.robots import Channel, RobotSpec
+from robot_fakes import FakeSession
+
+PERIOD = 0.02
+TURN = Turn(1, 7, "m", "m")
+
+
+class Gripper:
+    """On the wall clock, and its own task, which says ``success`` at the end."""
+
+    realtime = True
+    kinematics: Any = None
+    leader = None
+    instruction = "close"
+    actions = frozenset({"target_grip"})
+    control_period = PERIOD
+    spec = RobotSpec(
+        measures={"grip": Channel(shape=(1,))}, plays={"target_grip": Channel(shape=(1,))}, control_period=PERIOD,
+        simulated=True,
+    )  # fmt: skip
+
+    def __init__(self, success: bool) -> None:
+        self.success, self.grip = success, 0.0
+
+    def reset(self, seed: int) -> None: ...
+
+    def observe(self) -> dict[str, Any]:
+        return {"grip": np.array([self.grip], np.float32)}
+
+    state = observe
+
+    def apply(self, action: Mapping[str, Any], seconds: float) -> None:
+        self.grip = float(action["target_grip"][0]) if action else self.grip
+        time.sleep(seconds)
+
+    def stop(self) -> None: ...
+
+    def succeeded(self) -> bool:
+        return self.success
+
+
+class Session(FakeSession):
+    """Answers one row; from the third on ``error`` is raised, and no other session is opened."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        answer = [{"action": {"target_grip": np.array([0.5])}, "timestamp": 0.0}]
+        super().__init__(*(answer, answer), error or answer, action=("target_grip",))
+        self.metadata["action"] = {"target_grip": {}}
+        self.error, self.closed = error, False
+
+    def reset(self) -> None:
+        if isinstance(self.error, ConnectionFailed):
+            raise ConnectionFailed("nobody listens there")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def station(success: bool, error: BaseException | None, **more: Any) -> Station:
+    robot: Any = Gripper(success)
+    playing = Playing(patience=Patience(30.0, 60.0))
+    return Station(robot, robot, lambda model: Session(error), RobotLimits(), playing, 1.0, **more)
+
+
+def played(found: Station) -> Trial:
+    trial = found.play(TURN)
+    assert trial is not None
+    return trial
+
+
+@pytest.mark.parametrize("success", [True, False])
+def test_a_connection_that_is_gone_at_the_end_is_no_stall_and_no_success(success: bool) -> None:
+    """Long before the patience is over; if only the successes counted, such a model would look better than it is."""
+    trial = played(station(success, ConnectionLost("cut")))
+    assert (trial.outcome, trial.counted) == ("error", False)
+    assert trial.note.startswith("connection")
+    assert trial.rungs_s["hold"] > 0
+
+
+def test_a_model_that_fails_itself_has_stalled() -> None:
+    assert played(station(False, PolicyFailed("it raised"))).outcome == "stall"
+    assert played(station(False, None)).outcome == "stall"
+    assert played(station(True, None)).outcome == "success"
+
+
+class Ends:
+    """Ends the episode once the arm holds still after that."""
+
+    def __init__(self, controls: Controls, failed: bool) -> None:
+        self._controls, self._failed, self._seen = controls, failed, not failed
+
+    def started(self, episode: EpisodeInfo) -> None: ...
+
+    def answered(self, answer: Answer) -> None:
+        self._seen |= answer.failure is not None
+
+    def ticked(self, tick: Tick) -> None:
+        if self._seen and (tick.rung == "hold") == self._failed:
+            self._controls.post(Stop())
+
+    def ended(self, outcome: Outcome) -> None: ...
+
+
+@pytest.mark.parametrize("said", ["success", "fail", "stall", "unsafe", "annulled"])
+@pytest.mark.parametrize("failed", [True, False])
+def test_whatever_a_person_says_of_an_arm_that_had_no_answers_is_not_the_models(said: Any, failed: bool) -> None:
+    controls = Controls()
+
+    @contextmanager
+    def watch(turn: Turn) -> Generator[Watched, None, None]:
+        controls.post(Start())
+        yield Watched([Ends(controls, failed)])
+
+    review: Callable[..., Judgement] = lambda turn, by_task: Judgement(said, tags=("slip",), note="it stood")  # noqa: E731
+    found = station(
+        False, ConnectionLost("cut") if failed else None, controls=controls, watch=watch, attended=True, reviewed=review
+    )
+    trial = played(found)
+    if failed and said != "annulled":
+        assert (trial.outcome, trial.tags) == ("error", ("slip",))
+        assert trial.note == f"connection_lost: cut (it had failed before the trial was ended, as {said}); it stood"
+    else:
+        assert (trial.outcome, trial.note) == (said, "it stood")
