@@ -147,6 +147,46 @@ def test_a_score_is_a_persons_then_the_trials_then_the_tasks(
     assert "none of 3 recordings" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("form", ["toy", "csv"])
+def test_an_annulled_trial_is_no_training_data_whatever_was_said_of_its_recording(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "recordings"
+    annulled, error, kept = three(folder)
+    for path in (annulled, error, kept):
+        edit_review(path, {"outcome": "success"}, {"outcome": None}, clips=[Clip("a", (0.0, 1.0), (1, 2))])
+    with TrialLog(tmp_path / "trials.jsonl", Plan(("m",), (1, 2, 3), seed=0)) as log:
+        log.append(Trial("m", 1, "success", recording=annulled.name))
+        log.append(Trial("m", 2, "error", recording=error.name))
+        log.append(Trial("m", 3, "fail", recording=kept.name))
+        log.annul(0, "the camera was blocked")
+
+    for more in (("--score", "success"), ("--score", "success", "--clips")):
+        assert cli.main(["export", str(tmp_path), "--to", form, *more, f"--output-dir={tmp_path / more[-1]}"]) == 0
+        output = capsys.readouterr()
+        said = " ".join(output.err.split())
+        assert f"{annulled.name} is left out: its trial was annulled, and counts as success in no report" in said
+        assert f"{error.name} is left out: its trial ended by an error, and counts as success in no report" in said
+        assert "1 " in output.out
+    assert cli.main(["export", str(tmp_path), "--to", form, "--score", "fail", f"--output-dir={tmp_path / 'f'}"]) == 1
+    assert "left out" not in capsys.readouterr().err
+    if form == "toy":
+        assert cli.main(["export", str(tmp_path), "--to", form]) == 0
+        assert sorted(Written.all[-1].inside) == sorted((error.stem, kept.stem))
+        assert f"{annulled.name} is left out: its trial was annulled, and counts in no report" in " ".join(
+            capsys.readouterr().err.split()
+        )
+
+
+def test_an_episode_that_its_connection_ended_is_no_failure_of_the_policy(tmp_path: Path) -> None:
+    failures = (("connection_lost", "cut"), ("policy_failed", "it raised"))
+    lost, failed = (
+        record(tmp_path, 4, Outcome(False, failure), number=number) for number, failure in enumerate(failures)
+    )
+    found = {attempt.path.name: attempt.outcome for attempt in choose_attempts((lost, failed))[0]}
+    assert found == {lost.name: "error", failed.name: "fail"}
+
+
 def test_ranges_are_attempts_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, *_ = three(tmp_path)
     assert export(tmp_path, "--clips") == 1

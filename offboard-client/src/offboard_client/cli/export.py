@@ -98,7 +98,7 @@ def _run(options: Options, form: tuple[Chosen[ExportEntry], Any] | None) -> int:
     _check_outcomes(options.score)
     found, interrupted, broken = Exported(), False, dict[str, str]()
     if options.score or options.clips or form is not None:
-        chosen, broken = choose_attempts(paths, options.score, options.clips)
+        chosen, broken = choose_attempts(paths, options.score, options.clips, note)
     else:  # one that cannot be read says so where it is written
         chosen = [Attempt(path, Review()) for path in paths]
     for name, why in broken.items():

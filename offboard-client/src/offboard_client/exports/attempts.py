@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import RecordingFailed
-from ..evaluation import Clip, Review, Trial, TrialOutcome, read_review, trials_of
+from ..evaluation import ITS_OWN, Clip, Review, Trial, TrialOutcome, read_review, trials_of
 from ..recording import glance
 
 
@@ -17,8 +17,10 @@ class Attempt:
     """A recording, or a range of one.
 
     ``outcome``, ``score``: what came of it, None where nobody can tell: what a person said of the recording, else of
-    the trial as it was played, else what the robot's own task did. ``review``: all that people said of it. ``began``:
-    seconds since 1970, when it was recorded; with the name it says which one it is.
+    the trial as it was played, else what the robot's own task did. A trial that was annulled or ended by an error stays
+    that whatever was said of its recording, as in the report; so does an episode that a robot or a connection ended.
+    ``review``: all that people said of it. ``began``: seconds since 1970, when it was recorded; with the name it says
+    which one it is.
     """
 
     path: Path
@@ -41,9 +43,15 @@ class Attempt:
 
 
 def choose_attempts(
-    paths: Iterable[Path], outcomes: Collection[str] = (), clips: bool = False
+    paths: Iterable[Path],
+    outcomes: Collection[str] = (),
+    clips: bool = False,
+    left_out: Callable[[str], None] = lambda text: None,
 ) -> tuple[list[Attempt], dict[str, str]]:
     """Those that came out so, all without any ``outcomes``; with ``clips``, the ranges of their reviews.
+
+    Of an annulled trial nothing is taken; ``left_out`` is told, in words, of what would be for what was said of its
+    recording, and of all annulled ones where no ``outcomes`` are given.
 
     The second: file → why nobody can say what came of it, for recordings and reviews that cannot be read. Raises
     ConfigurationError for an evaluation's log that cannot be.
@@ -55,24 +63,36 @@ def choose_attempts(
         if folder not in trials:
             trials[folder] = trials_of(folder)
         try:
-            found = _attempt(path, trials[folder].get(path.name))
+            trial = trials[folder].get(path.name)
+            found, said = _attempt(path, trial)
         except RecordingFailed as error:
             broken[path.name] = error.text
             continue
-        if outcomes and found.outcome not in outcomes:
+        if trial is not None and not trial.counted and (said in outcomes if outcomes else trial.outcome == "annulled"):
+            came = "was annulled" if trial.outcome == "annulled" else "ended by an error"
+            so = f" as {said}" if said in outcomes else ""
+            left_out(f"{path.name} is left out: its trial {came}, and counts{so} in no report")
+        if found.outcome == "annulled" or (outcomes and found.outcome not in outcomes):
             continue
         ranges = sorted(found.review.clips, key=lambda clip: clip.at)
         chosen += [replace(found, clip=clip) for clip in ranges] if clips else [found]
     return chosen, broken
 
 
-def _attempt(path: Path, trial: Trial | None) -> Attempt:
+def _attempt(path: Path, trial: Trial | None) -> tuple[Attempt, TrialOutcome | None]:
+    """The second: what was said of the recording, whether it counts or not."""
     review, seen = read_review(path), glance(path)
     began = seen.about.get("wall_time")
     began = float(began) if isinstance(began, int | float) else 0.0
+    if trial is not None and not trial.counted:
+        return Attempt(path, review, began, trial.outcome), review.outcome
     if review.outcome is not None:
-        return Attempt(path, review, began, review.outcome, review.score)
+        return Attempt(path, review, began, review.outcome, review.score), review.outcome
     if trial is not None:
-        return Attempt(path, review, began, trial.outcome, trial.score)
+        return Attempt(path, review, began, trial.outcome, trial.score), None
     outcomes: dict[Any, TrialOutcome] = {True: "success", False: "fail"}
-    return Attempt(path, review, began, outcomes.get(seen.outcome.get("success")))
+    came = outcomes.get(seen.outcome.get("success"))
+    failure = seen.outcome.get("failure")
+    if failure and failure[0] not in ITS_OWN:  # of the robot or the connection, which says nothing of the model
+        came = "error"
+    return Attempt(path, review, began, came), None
