@@ -13,15 +13,16 @@ import yaml
 from offboard_client.cli import main
 from offboard_core.catalog import expand
 from offboard_core.cli import parse_serve
-from offboard_core.plugins import CODEC, Plugins
+from offboard_core.plugins import CODEC, LOADER, Plugins
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
 COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text("utf-8"))
 SERVICES = COMPOSE["services"]
-SERVERS = ["openpi-server", "lerobot-server"]
-#: Those that have a GPU, each with a twin that needs none.
-MODELS = [*SERVERS, "openpi-stats", "openpi-train"]
+SERVERS = ["openpi-server", "lerobot-server", "groot-server"]
+#: Those that have a GPU, and which of them can do without: GR00T trains on none.
+MODELS = [*SERVERS, "openpi-stats", "openpi-train", "groot-train"]
+TWINS = [name for name in MODELS if name != "groot-train"]
 DOCKERFILES = sorted(DOCKER.glob("Dockerfile.*"))
 
 
@@ -52,7 +53,7 @@ def test_compose_takes_the_file():
 
 
 def test_the_services_are_built_of_the_dockerfiles_that_are_there():
-    assert set(SERVICES) == {"demo", *MODELS, *(f"{name}-cpu" for name in MODELS)}
+    assert set(SERVICES) == {"demo", *MODELS, *(f"{name}-cpu" for name in TWINS)}
     built = {
         (DOCKER / service["build"]["context"] / service["build"]["dockerfile"]).resolve()
         for service in SERVICES.values()
@@ -63,11 +64,12 @@ def test_the_services_are_built_of_the_dockerfiles_that_are_there():
 @pytest.mark.parametrize("name", MODELS)
 def test_a_service_has_the_gpu_and_a_twin_on_a_laptop_none(name):
     """Docker starts no container that reserves a driver which is not there."""
-    service, twin = SERVICES[name], SERVICES[f"{name}-cpu"]
+    service = SERVICES[name]
     (device,) = service["deploy"]["resources"]["reservations"]["devices"]
     assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
     assert "profiles" not in service
-    assert twin == {**service, "deploy": {}, "profiles": ["cpu"]}
+    if name in TWINS:
+        assert SERVICES[f"{name}-cpu"] == {**service, "deploy": {}, "profiles": ["cpu"]}
 
 
 def test_the_demo_needs_no_gpu_and_plays(capsys):
@@ -145,6 +147,12 @@ def parsed(name, *arguments):
             "/home/offboard/checkpoints/lerobot/experiment_v1",
             "lerobot.ee",
         ),
+        (
+            "groot-server",
+            "ee_rot6d_joints --checkpoints_dir=~/checkpoints/groot/experiment_v1/",
+            "/home/offboard/checkpoints/groot/experiment_v1",
+            "gr00t.ee_rot6d_joints",
+        ),
     ],
 )
 def test_positronics_command_lines_serve(monkeypatch, name, arguments, location, codec):
@@ -154,7 +162,9 @@ def test_positronics_command_lines_serve(monkeypatch, name, arguments, location,
     assert options.serve.host == "0.0.0.0"
     vendor = options.serve.vendor
     if codec is not None:
-        assert Plugins.discover().get(CODEC, options.serve.codec, vendor).name == codec
+        plugins = Plugins.discover()
+        said = plugins.get(LOADER, vendor).entry.variants.get(options.variant, {"codec": options.serve.codec})
+        assert plugins.get(CODEC, said["codec"], vendor).name == codec
 
 
 @pytest.mark.parametrize(
@@ -166,6 +176,12 @@ def test_positronics_command_lines_serve(monkeypatch, name, arguments, location,
             "--input_path=/data/my_lerobot_data --stats_path=/data/openpi_assets/assets/ "
             "--output_path=/checkpoints/openpi "
             "--exp_name=experiment_v1 --config_name=pi05_positronic_lowmem --num_train_steps=10 --resume=True",
+        ),
+        (
+            "groot-train",
+            "--input_path=/data/my_lerobot_data --output_path=/checkpoints/groot --exp_name=experiment_v1 "
+            "--modality_config=ee_rot6d_q_rel --num_train_steps=10 --learning_rate=1e-4 --save_steps=5 --num_workers=4 "
+            "--resume=True",
         ),
     ],
 )
@@ -184,6 +200,23 @@ def test_the_pythons_of_openpi_are_where_the_image_has_them():
     for name in ("openpi-server", "openpi-stats", "openpi-train"):
         assert f"{root}/.venv/bin/python" in SERVICES[name]["entrypoint"]
     assert f"COPY --from=openpi {root} {root}" in text
+
+
+def test_gr00t_is_where_the_image_has_it():
+    """There its loader looks for it, and for its Python beside it."""
+    text = (DOCKER / "Dockerfile.gr00t").read_text("utf-8")
+    root = re.search(r"GR00T_ROOT=(\S+)", text)[1]
+    assert f"WORKDIR {root}\nRUN git init" in text
+    assert "uv sync --frozen\n" in text
+    assert "VIRTUAL_ENV" not in text
+    assert "UV_PROJECT_ENVIRONMENT" not in text
+
+
+def test_gr00ts_server_without_a_gpu_asks_one_that_runs_elsewhere():
+    command, subcommand, *given = SERVICES["groot-server-cpu"]["entrypoint"]
+    assert (command, subcommand) == ("offboard", "serve")
+    options = parse_serve([*given, "--attach=tcp://gpu-box:5555"], Plugins.discover())
+    assert options.vendor.attach == "tcp://gpu-box:5555"
 
 
 def test_the_images_are_built_of_what_the_build_context_holds():
