@@ -30,7 +30,9 @@ FOREIGN = (
     "PYTHONDONTWRITEBYTECODE",
 )  # fmt: skip
 #: Where LeRobot is imported, which takes longer than most files: one process does it for all of them.
-LEROBOT = ("tests/lerobot/", "tests/frontends/test_two_vendors.py", "tests/openpi_client/test_models.py")
+LEROBOT = (
+    "tests/lerobot/", "tests/frontends/test_two_vendors.py", "tests/openpi_client/test_models.py", "tests/pairings/",
+)  # fmt: skip
 #: What needs only its files' formats.
 WITHOUT_TORCH = tuple(
     f"tests/lerobot/test_{name}.py"

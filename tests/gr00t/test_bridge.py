@@ -32,24 +32,22 @@ def codec_of(name, checkpoint=NOWHERE):
     return offer.make(offer.options()(), checkpoint)
 
 
-def canonical():
-    seen = observation()
-    return {
-        **seen,
-        "image.wrist": np.ascontiguousarray(seen["image.wrist"][:224, :224]),
-        "image.exterior": np.ascontiguousarray(seen["image.exterior"][:224, :224]),
-    }
+def canonical(name):
+    """What a robot sees, in pictures of the size that the codec makes."""
+    seen, (width, height) = observation(), codec_of(name).meta.image_sizes
+    pictures = {key: np.ascontiguousarray(seen[key][:height, :width]) for key in ("image.wrist", "image.exterior")}
+    return {**seen, **pictures}
 
 
 def test_every_key_set_can_be_named_and_is_that_of_a_codec():
     assert set(get_args(Keys)) == set(KEYSETS)
     codecs = {offer.entry.name for offer in PLUGINS.offers(CODEC) if offer.provider.name == "gr00t"}
-    assert codecs - {"native", "droid", "libero"} == set(KEYSETS)
+    assert codecs - {"native"} == set(KEYSETS)
 
 
 @pytest.mark.parametrize("name", KEYSETS)
 def test_an_observation_that_the_codec_made_is_read_back(name):
-    keys, seen = KEYSETS[name], canonical()
+    keys, seen = KEYSETS[name], canonical(name)
     encoded = codec_of(name).encode(seen)
     assert encoded.keys() == keys.keys
     read = keys.to_canonical({**encoded, "more": 1})
@@ -67,23 +65,38 @@ def test_an_action_that_the_codec_read_is_made_again(name):
     keys, codec = KEYSETS[name], codec_of(name)
     random = np.random.default_rng(5)
     columns = {"target_grip": np.float64([[0], [1], [1], [0]])}
-    if "target_pose" in keys.actions:
-        columns["target_pose"] = random.uniform(-1, 1, (4, 7))
-        columns["target_pose"][:, 3:] /= np.linalg.norm(columns["target_pose"][:, 3:], axis=1, keepdims=True)
-    else:
-        columns["target_joints"] = random.uniform(-1, 1, (4, 7))
+    for what in keys.actions.keys() - columns.keys():
+        columns[what] = random.uniform(-1, 1, (4, 7))
+        if what == "pose_delta":
+            columns[what] *= 0.04
+            columns[what][:, 3] = 1
+        if what != "target_joints":
+            columns[what][:, 3:] /= np.linalg.norm(columns[what][:, 3:], axis=1, keepdims=True)
     played = keys.from_canonical(columns)
     assert {name: steps.shape for name, steps in played.items()} == {n: (4, w) for n, w in keys.layout.items()}
     assert_same_actions(Chunk(codec.decode(Chunk(played), {}).columns()), Chunk(columns))
+    if keys.unplayed:
+        more = {**played, **{group: np.ones((4, 9)) for group in keys.unplayed}}
+        assert (
+            bridge(None, ResolvedCodec(codec, f"gr00t.{name}", "default")).decode(Chunk(more), {}).columns() == played
+        )
     assert_same_actions(Chunk(keys.actions_to_canonical(played)), Chunk(columns))
 
 
 @pytest.mark.parametrize(
     "pose", [np.zeros(9), np.float32([0, 0, 0, 1, 0, 0, 1, 0, 0]), np.float32([0, 0, 0, 1, 0, 0, np.nan, 0, 0])]
 )
-def test_a_pose_that_is_none_is_refused_by_name(pose):
-    with pytest.raises(BadObservation, match="the robot's pose is none, with its rotation as rot6d"):
-        KEYSETS["ee_rot6d"].to_canonical({"state.ee_pose": pose})
+@pytest.mark.parametrize(("name", "key"), [("ee_rot6d", "state.ee_pose"), ("droid", "state.eef_9d")])
+def test_a_pose_that_is_none_is_refused_by_name(name, key, pose):
+    with pytest.raises(BadObservation, match=r"the robot's pose is none, with .* its rotation|its rotation as rot6d"):
+        KEYSETS[name].to_canonical({key: pose})
+
+
+def test_of_liberos_pose_no_number_may_be_missing():
+    groups = {f"state.{axis}": np.zeros(1) for axis in ("x", "y", "z", "roll", "pitch")}
+    with pytest.raises(BadObservation, match=r"lacks state.gripper, state.yaw; a pose of LIBERO's is made of all"):
+        KEYSETS["libero"].to_canonical(groups)
+    assert KEYSETS["libero"].to_canonical({"more": 1}) == {"more": 1}
 
 
 @pytest.mark.parametrize(
@@ -96,6 +109,12 @@ def test_a_pose_that_is_none_is_refused_by_name(pose):
 def test_what_the_robot_cannot_play_is_not_sent(columns, says):
     with pytest.raises(InvalidAction, match=says):
         KEYSETS["ee_quat"].from_canonical(columns)
+
+
+def test_a_step_that_robosuite_would_clip_is_not_sent():
+    far = {"pose_delta": np.tile([0.2, 0, 0, 1, 0, 0, 0], (2, 1)), "target_grip": np.zeros((2, 1))}
+    with pytest.raises(InvalidAction, match=r"0.2 m in one step; this robot plays 0.05 m at most"):
+        KEYSETS["libero"].from_canonical(far)
 
 
 def test_other_actions_than_the_robots_are_not_taken_for_its():
@@ -236,6 +255,11 @@ def test_what_does_not_fit_is_refused_with_both_sides_named(keys, changes, says)
     with pytest.raises(DialectUnsupported, match=says) as raised:
         bridge(KEYSETS[keys], model(**changes))
     assert raised.value.text.startswith(f"try another --gr00t.codec ({keys}) or --codec (puppet.declared): ")
+
+
+def test_without_a_key_set_a_model_of_gr00ts_has_the_keys_of_its_codec():
+    plain = ResolvedCodec(codec_of("ee_rot6d"), "gr00t.ee_rot6d", "default")
+    assert bridge(None, plain) == bridge(KEYSETS["ee_rot6d"], plain)
 
 
 def test_without_a_key_set_a_model_with_other_names_says_that_there_are_some():

@@ -1,11 +1,14 @@
 """The real openpi-client 0.1.2, in a process and an environment of its own."""
 
+import fcntl
+import os
 import shutil
 import struct
 import subprocess
 import threading
 from pathlib import Path
 
+import pytest
 from offboard_client import wire
 from offboard_core import InferenceServer
 from offboard_core.frontends import make_frontends
@@ -30,6 +33,20 @@ def make_environment(folder: Path) -> Path:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, cwd=folder.parent, check=False)
         assert done.returncode == 0, f"openpi-client cannot be had from a package registry: {done.stderr}"
     return python
+
+
+def shared_python(factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment that one process makes for all that run these tests."""
+    folder = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # pytest-xdist's own layout
+    with (folder / "openpi-client.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = folder / "openpi-client" / "bin" / "done"
+        if not done.exists():
+            make_environment(folder / "openpi-client")
+            done.touch()
+    return done.with_name("python")
 
 
 class Failed(Exception):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from offboard_client.errors import DialectUnsupported
@@ -11,29 +11,31 @@ from offboard_core.frontends import (
     ResolvedCodec,
     Translated,
     Untouched,
+    check_own,
     check_translation,
     field_width,
     reads_own,
     spell_widths,
 )
-from offboard_core.types import Codec, Field
+from offboard_core.types import Chunk, Codec, Field, Observation
 
 from .blocks import Instruction
-from .keysets import GR00TKeys
+from .keysets import KEYSETS, GR00TKeys
 
 
 def bridge(keys: GR00TKeys | None, codec: ResolvedCodec) -> ResolvedCodec:
     """The codec of a session.
 
-    ``keys`` None, or a model that reads the robot's own names: everything passes through. The codec that makes the same
-    key set: the model gets and answers exactly what it would without offboard. Else the key set is translated.
+    ``keys`` None, or a model that reads the robot's own names: everything passes through, past a codec that makes those
+    of them. The model gets and answers exactly what it would without offboard. Else the key set is translated.
     Raises DialectUnsupported where that cannot be.
     """
+    own = KEYSETS.get(codec.name.removeprefix("gr00t."))
+    if own is not None and keys in (None, own):
+        return replace(codec, codec=_untouched(own, codec))
     if keys is None:
         _check_names(codec)
         return codec
-    if codec.name == f"gr00t.{keys.name}":
-        return replace(codec, codec=_untouched(keys, codec))
     if codec.name == "gr00t.native" or reads_own(keys, codec):
         _check_own(keys, codec)
         return codec
@@ -47,7 +49,12 @@ def _try(keys: GR00TKeys, codec: ResolvedCodec) -> str:
 
 def _check_names(codec: ResolvedCodec) -> None:
     """Without a key set the robot's keys are the model's."""
-    foreign = sorted(name for name in _required(codec) if not name.startswith(("video.", "state.")))
+    read = codec.meta.observation.items()
+    foreign = sorted(
+        name
+        for name, field in read
+        if field.required and field.dtype != "str" and not name.startswith(("video.", "state."))
+    )
     if foreign:
         raise DialectUnsupported(
             f"serve with --gr00t.codec, or another --codec ({codec.name}): the model reads {', '.join(foreign[:6])}, "
@@ -57,26 +64,12 @@ def _check_names(codec: ResolvedCodec) -> None:
 
 def _check_own(keys: GR00TKeys, codec: ResolvedCodec) -> None:
     """A model that reads the robot's own names reads and answers what the robot has, as far as anybody knows it."""
-    reads = {name: field.shape for name, field in _required(codec).items()}
-    if missing := sorted(reads.keys() - keys.keys):
-        raise DialectUnsupported(
-            f"{_try(keys, codec)}the model reads {', '.join(missing[:6])}, which the robot does not send"
-        )
-    has = keys.fields(keys.provides)
-    for name, shape in reads.items():
-        if shape is not None and -1 not in shape and shape != has[name].shape:
-            raise DialectUnsupported(
-                f"{_try(keys, codec)}{name} is {has[name].shape} for the robot, {shape} for the model"
-            )
+    check_own(keys, codec, _try(keys, codec))
     answers = {name: field_width(field) for name, field in codec.meta.action.items()}
     if answers and None not in answers.values() and answers != keys.layout:
         raise DialectUnsupported(
             f"{_try(keys, codec)}the robot plays {spell_widths(keys.layout)}, the model answers {spell_widths(answers)}"
         )
-
-
-def _required(codec: ResolvedCodec) -> dict[str, Field]:
-    return {name: field for name, field in codec.meta.observation.items() if field.required and field.dtype != "str"}
 
 
 def _untouched(keys: GR00TKeys, codec: ResolvedCodec) -> Codec:
@@ -87,12 +80,23 @@ def _untouched(keys: GR00TKeys, codec: ResolvedCodec) -> Codec:
     }
     action = {name: Field(shape=(width,), kind="vector") for name, width in keys.layout.items()}
     key = _key(codec.codec)
-    own = Untouched(observation=read, action=action, fps=codec.meta.action_fps)
+    own = _Played(observation=read, action=action, fps=codec.meta.action_fps, unplayed=keys.unplayed)
     if key is None or key == keys.instruction:
         return own
     return Rename({keys.instruction: key}) | replace(
         own, observation={key if name == keys.instruction else name: field for name, field in read.items()}
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Played(Untouched):
+    """``unplayed``: what of an answer is not handed on, where there is such a thing."""
+
+    unplayed: frozenset[str]
+
+    def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
+        """See :meth:`Codec.decode`."""
+        return chunk.only(chunk.columns().keys() - self.unplayed) if self.unplayed else chunk
 
 
 def _key(codec: Codec) -> str | None:

@@ -32,10 +32,17 @@ SIZE = (320, 180)
 WRIST, EXTERIOR = "video.wrist_image_left", "video.exterior_image_1_left"
 JOINTS, GRIP, POSE = "state.joint_position", "state.gripper_position", "state.eef_9d"
 INSTRUCTION = "annotation.language.language_instruction"
-_TAKES = {"action.joint_position": 7, "action.gripper_position": 1}
-_UNPLAYED = frozenset({"action.eef_9d"})
+TAKES = {"action.joint_position": 7, "action.gripper_position": 1}
+UNPLAYED = frozenset({"action.eef_9d"})
 #: DROID's end effector as the data that N1.7 learnt from count its axes: R of DROID times this.
-_TURNED = np.array([[0.0, 0.0, -1.0], [-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+TURNED = np.array([[0.0, 0.0, -1.0], [-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+
+
+#: What the numbers of its pose are.
+POSE_CONVENTIONS = {
+    **CONVENTIONS,
+    "robot_state.ee_pose": "DROID's cartesian_position, its angles as a quaternion",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +72,9 @@ def droid(options: DroidOptions, checkpoint: Checkpoint) -> Codec:
         parts = parts & DroidPose()
     for name, source in {WRIST: "image.wrist", EXTERIOR: "image.exterior"}.items():
         parts = parts & LetterboxImage(name=name, source=source, size=image_size(checkpoint, name, SIZE))
-    check_fit("droid", makes, _TAKES, checkpoint, _UNPLAYED)
+    check_fit("droid", makes, TAKES, checkpoint, UNPLAYED)
     split = ActionSplit(name=VECTOR, parts={"target_joints": 7, "target_grip": 1}, binarize_grip=True)
-    groups = Groups(groups=_TAKES, split=split, unplayed=_UNPLAYED)
+    groups = Groups(groups=TAKES, split=split, unplayed=UNPLAYED)
     inner = parts & Instruction(key=instruction_key(checkpoint, INSTRUCTION)) & groups
     horizon = None if options.steps is None else options.steps / options.fps
     return timed(TrainingColumns(inner=inner, columns={}), options.fps, horizon)
@@ -81,15 +88,12 @@ class DroidPose(Codec):
     def meta(self) -> CodecMeta:
         """Reads DROID's own pose."""
         name = "robot_state.ee_pose"
-        return CodecMeta(
-            observation={name: canonical_field(name, 7)},
-            conventions={**CONVENTIONS, name: "DROID's cartesian_position, its angles as a quaternion"},
-        )
+        return CodecMeta(observation={name: canonical_field(name, 7)}, conventions=POSE_CONVENTIONS)
 
     def encode(self, observation: Observation) -> dict[str, Any]:
         """See :meth:`Codec.encode`."""
         pose = _POSE.encode(observation)[POSE].astype(np.float64)
-        rotation = convert(pose[3:], "quat", "rotation_matrix").reshape(3, 3) @ _TURNED
+        rotation = convert(pose[3:], "quat", "rotation_matrix").reshape(3, 3) @ TURNED
         return {POSE: np.concatenate([pose[:3], rotation[:2].ravel()]).astype(np.float32)}
 
 

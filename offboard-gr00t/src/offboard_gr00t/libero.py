@@ -32,8 +32,8 @@ SIZE = (256, 256)
 WRIST, EXTERIOR = "video.wrist_image", "video.image"
 INSTRUCTION = "annotation.human.action.task_description"
 _AXES = ("x", "y", "z", "roll", "pitch", "yaw")
-_STATES = {**{f"state.{axis}": 1 for axis in _AXES}, "state.gripper": 2}
-_TAKES = {f"action.{name}": 1 for name in (*_AXES, "gripper")}
+STATES = {**{f"state.{axis}": 1 for axis in _AXES}, "state.gripper": 2}
+TAKES = {f"action.{name}": 1 for name in (*_AXES, "gripper")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +49,8 @@ class LiberoOptions(LiberoCodecOptions):
 def libero(options: LiberoOptions, checkpoint: Checkpoint) -> Codec:
     """Pose and grip, two cameras; pose deltas and a grip of 0 or 1 out. For serving only."""
     cameras = _cameras(options.map)
-    made = {name: (width,) for name, width in _STATES.items()}
-    check_fit("libero", {**made, **dict.fromkeys(cameras)}, _TAKES, checkpoint, deltas=True)
+    made = {name: (width,) for name, width in STATES.items()}
+    check_fit("libero", {**made, **dict.fromkeys(cameras)}, TAKES, checkpoint, deltas=True)
     flip = options.pictures == "robosuite"
     parts: Codec = LiberoGroups()
     for name, source in cameras.items():
@@ -72,7 +72,7 @@ class LiberoGroups(Codec):
     def encode(self, observation: Observation) -> dict[str, Any]:
         """See :meth:`Codec.encode`."""
         state = _STATE.encode(observation)[_STATE.name]
-        return dict(zip(_STATES, np.split(state, np.cumsum([*_STATES.values()])[:-1]), strict=True))
+        return dict(zip(STATES, np.split(state, np.cumsum([*STATES.values()])[:-1]), strict=True))
 
 
 _STATE = LiberoState(name="state")
@@ -98,10 +98,10 @@ class LiberoAnswer(Codec):
     def decode(self, chunk: Chunk, observation: Observation) -> Chunk:
         """See :meth:`Codec.decode`. Raises InvalidAction for other groups, or of another width."""
         columns = chunk.columns()
-        if columns.keys() != _TAKES.keys():
-            raise InvalidAction(f"the model answered {', '.join(columns)}, the codec expects {', '.join(_TAKES)}")
-        rows = [columns[name] for name in _TAKES]
-        for name, steps in zip(_TAKES, rows, strict=True):
+        if columns.keys() != TAKES.keys():
+            raise InvalidAction(f"the model answered {', '.join(columns)}, the codec expects {', '.join(TAKES)}")
+        rows = [columns[name] for name in TAKES]
+        for name, steps in zip(TAKES, rows, strict=True):
             if steps.shape[1:] != (1,) or not np.isfinite(steps).all():
                 raise InvalidAction(f"the model answered {name} {steps.shape}, expected finite numbers (T, 1)")
         delta = libero_delta(np.concatenate(rows[:6], axis=1))

@@ -16,7 +16,7 @@ from .variants import CONFIGS
 #: The key sets that are known.
 Keys = Literal[
     "ee_quat", "ee_quat_joints", "ee_rot6d", "ee_rot6d_joints", "ee_quat_traj", "ee_rot6d_traj", "ee_quat_joints_traj",
-    "ee_rot6d_joints_traj", "joints_traj",
+    "ee_rot6d_joints_traj", "joints_traj", "droid", "libero",
 ]  # fmt: skip
 
 _GENERATIONS = ("n1.5", "n1.6", "n1.7")

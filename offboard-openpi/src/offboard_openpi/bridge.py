@@ -13,6 +13,7 @@ from offboard_core.frontends import (
     ResolvedCodec,
     Translated,
     Untouched,
+    check_own,
     check_translation,
     field_width,
     reads_own,
@@ -59,6 +60,7 @@ def _layout(action: Mapping[str, Field]) -> Layout:
 
 def _check_own(keys: OpenPIKeys, codec: ResolvedCodec) -> None:
     """A model that reads the robot's own names answers the robot's own numbers, as far as anybody knows them."""
+    check_own(keys, codec, _try(keys, codec))
     space = codec.meta.conventions.get(ACTION_SPACE, keys.action_space)
     if space != keys.action_space:
         raise DialectUnsupported(f"{_try(keys, codec)}the robot plays {keys.action_space}, the model answers {space}")

@@ -13,8 +13,9 @@ from .descriptors import RESERVE, lacking, provide
 from .discovery import make_frontends, make_listeners, split_listen
 from .edge import Edge, EdgeConnection
 from .images import unpack_values
-from .keysets import KeySet, Translated, Untouched, check_translation, field_width, reads_own, spell_widths
+from .keysets import KeySet, Translated, Untouched, check_own, check_translation, field_width, reads_own, spell_widths
 from .lengths import chunk_lengths
+from .libero_keys import LiberoKeys, check_range
 from .listener import Listener
 from .names import check_reserved, is_positronic, warnings
 from .numbers import find_seq
@@ -36,6 +37,7 @@ __all__ = [
     "Frontend",
     "FrontendConnection",
     "KeySet",
+    "LiberoKeys",
     "Listener",
     "Peer",
     "PeerConnection",
@@ -51,6 +53,8 @@ __all__ = [
     "Turns",
     "Untouched",
     "both_ends",
+    "check_own",
+    "check_range",
     "check_reserved",
     "check_translation",
     "chunk_lengths",

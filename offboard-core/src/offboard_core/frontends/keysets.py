@@ -213,8 +213,27 @@ def check_translation(keys: KeySet, codec: ResolvedCodec, advice: str) -> None:
 
 def reads_own(keys: KeySet, codec: ResolvedCodec) -> bool:
     """Whether the model's codec reads the robot's names as they are."""
-    required = {name for name, field in codec.meta.observation.items() if field.required and name != "task"}
-    return bool(required) and required <= keys.keys
+    required = _required(codec)
+    return bool(required) and required.keys() <= keys.keys
+
+
+def check_own(keys: KeySet, codec: ResolvedCodec, advice: str) -> None:
+    """Raises DialectUnsupported where a model with names of its own reads others than the robot's, or other numbers.
+
+    Of a model that declares nothing nobody knows. ``advice``: what to try.
+    """
+    required, has = _required(codec), keys.fields(keys.provides)
+    if missing := sorted(required.keys() - keys.keys):
+        raise DialectUnsupported(f"{advice}the model reads {', '.join(missing)}, which the robot does not send")
+    for name, read in required.items():
+        shape, own = read.shape, has[name].shape
+        if shape is not None and own is not None and -1 not in (*shape, *own) and shape != own:
+            raise DialectUnsupported(f"{advice}{name} is {own} for the robot, {shape} for the model")
+
+
+def _required(codec: ResolvedCodec) -> dict[str, Field]:
+    """What a model cannot do without, but for its instruction."""
+    return {name: read for name, read in codec.meta.observation.items() if read.required and read.dtype != "str"}
 
 
 def field_width(field: Field) -> int | None:
