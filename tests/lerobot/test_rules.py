@@ -56,7 +56,7 @@ WRONG = [
             {"input_features": LOOKS, "n_action_steps": 1},
             f"no observation.state among the input_features of config.json, and a policy of the type {kind} needs it",
         )
-        for kind in ("act", "diffusion", "multi_task_dit", "smolvla", "tdmpc", "vqbet")
+        for kind in ("diffusion", "multi_task_dit", "smolvla", "vqbet")
     ),
     *(
         (kind, {"input_features": cameras((3, 96, 96), (3, 64, 64))}, "cameras of different sizes")

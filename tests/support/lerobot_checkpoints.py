@@ -10,7 +10,7 @@ import json
 import shutil
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +195,19 @@ def inputs_of(kind: str) -> dict[str, tuple[str, tuple[int, ...]]]:
     return {"observation.state": INPUTS["observation.state"], ONE_CAMERA[kind]: INPUTS["observation.images.left"]}
 
 
+def statistics_of(described: Mapping[str, tuple[str, tuple[int, ...]]]) -> dict[str, dict[str, Any]]:
+    """Made-up ones of a data set with these columns."""
+    import torch
+
+    stats = {}
+    for name, (kind, shape) in described.items():
+        low = torch.rand((3, 1, 1) if kind == "VISUAL" else shape)
+        stats[name] = {
+            "min": low, "max": low + 1.5, "mean": low + 0.5, "std": low + 0.25, "q01": low, "q99": low + 1.5
+        }  # fmt: skip
+    return stats
+
+
 def save_policy(folder: Path, kind: str, seed: int = 0, **settings: Any) -> Path:
     """A policy with random weights and made-up statistics, saved as ``lerobot-train`` saves it.
 
@@ -218,12 +231,7 @@ def save_policy(folder: Path, kind: str, seed: int = 0, **settings: Any) -> Path
         push_to_hub=False,
         **{**SETTINGS.get(kind, {}), **settings},
     )
-    stats = {}
-    for name, (kind_of, shape) in {**inputs, **OUTPUTS}.items():
-        low = torch.rand((3, 1, 1) if kind_of == "VISUAL" else shape)
-        stats[name] = {
-            "min": low, "max": low + 1.5, "mean": low + 0.5, "std": low + 0.25, "q01": low, "q99": low + 1.5
-        }  # fmt: skip
+    stats = statistics_of({**inputs, **OUTPUTS})
     policy = get_policy_class(kind)(config)
     if kind in NAME_OTHERS:
         # Zeros hide what they are multiplied with, and what the memory happened to hold may be no number.

@@ -184,10 +184,12 @@ def _on_device(steps: Iterable[Mapping[str, Any]], device: str) -> dict[str, Any
 
 def _check_statistics(files: Files, steps: Iterable[Any]) -> None:
     """LeRobot passes on what it has no statistics for as it is: normalised numbers would reach the robot."""
+    described = {*files.config["input_features"], *files.config["output_features"]}
+    never = described - {*files.seen, *files.outputs}
     for step in steps:
         for name, feature in getattr(step, "features", {}).items():
             mode = getattr(step, "norm_map", {}).get(feature.type, NormalizationMode.IDENTITY)
-            if mode is not NormalizationMode.IDENTITY and not step.stats.get(name):
+            if name not in never and mode is not NormalizationMode.IDENTITY and not step.stats.get(name):
                 raise LoadFailed(
                     f"{files.folder} has no statistics of {name}, which it normalises by {mode.value}; "
                     "save the processors with the data set's statistics",

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from lerobot.policies.utils import populate_queues
-from lerobot.utils.constants import ACTION, OBS_IMAGE, OBS_IMAGES
+from lerobot.utils.constants import ACTION, OBS_IMAGE, OBS_IMAGES, OBS_STATE
 
 from . import molmoact2
 from .fast import refuse_what_stands_for_nothing
@@ -71,6 +71,16 @@ class OneStep(Family):
     ) -> tuple[torch.Tensor, Sequence[Memory]]:
         """See :meth:`Family.chunk`."""
         return self.model.select_action(ready)[:, None], episodes
+
+
+class PicturesAlone(Family):
+    """ACT that looks at no state. LeRobot asks one all the same, on which device it is."""
+
+    def chunk(
+        self, ready: dict[str, Any], episodes: Sequence[Memory], **guided: Any
+    ) -> tuple[torch.Tensor, Sequence[Memory]]:
+        """See :meth:`Family.chunk`."""
+        return super().chunk({**ready, OBS_STATE: _of_no_numbers(ready)}, episodes)
 
 
 class ThirdParty(Family):
@@ -150,6 +160,8 @@ class Plans(LooksBack):
     def _name_images(self, ready: dict[str, Any]) -> None:
         if images := list(self.model.config.image_features):
             ready[OBS_IMAGE] = ready[images[0]]
+        if not self.model.config.robot_state_feature:  # LeRobot keeps one all the same, and does not look at it
+            ready[OBS_STATE] = _of_no_numbers(ready)
 
     def _ask(self, ready: dict[str, Any]) -> torch.Tensor:
         actions: torch.Tensor = self.model.predict_action_chunk(ready).transpose(0, 1)
@@ -200,9 +212,17 @@ def family_of(kind: str, model: Any) -> Family:
     if kind in _HEADS:
         asked = SameTask if kind == "groot" else Family
         return asked(model, draws=True, steps=(attrgetter(_HEADS[kind])(model), "num_inference_timesteps"))
+    if kind == "act" and not config.robot_state_feature:
+        return PicturesAlone(model, draws=False)
     if kind == "pi0_fast":
         refuse_what_stands_for_nothing(model)
     return Family(model, draws=kind != "act" and getattr(config, "temperature", 1.0) > 0)
+
+
+def _of_no_numbers(ready: dict[str, Any]) -> torch.Tensor:
+    """A state for those who need one and read nothing of it: for each robot, beside what else is ready."""
+    beside = next(value for name, value in ready.items() if name.startswith("observation."))
+    return beside.new_empty((len(beside), 0))
 
 
 def _joined(episodes: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ _CHANNELS = (1, 3, 4)
 #: Cameras that a policy has room for and no robot has: LeRobot lists them among its inputs and fills them itself.
 EMPTY = ".empty_camera_"
 STATE = "observation.state"
+ACTION = "action"
 #: The step that gives what a data set has the names that a policy reads.
 _RENAMES = "rename_observations_processor"
 #: What is raised at files that will not do another time either; memory, a device or a disk may have lacked.

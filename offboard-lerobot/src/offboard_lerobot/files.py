@@ -18,8 +18,9 @@ from offboard_core.checkpoints import INDEX, WEIGHTS, Incomplete, Place, Unfit, 
 from offboard_core.types import Checkpoint, Field
 
 from .adapters import ADAPTED, ADAPTER, Adapter, read_adapter
-from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR, as_sent, features
+from .features import ACTION, CONFIG, EMPTY, POSTPROCESSOR, PREPROCESSOR, as_sent, features
 from .places import PRETRAINED, step_of
+from .seen import seen
 from .words import ANNOUNCED, STATE_IN_PROMPT
 
 #: The command that moves a checkpoint's normalization from its weights into its processors; its folder comes behind.
@@ -29,6 +30,9 @@ RECORDED = "offboard.json"
 
 #: What `lerobot-train` was told, beside what it trained. Read where it alone says which LeRobot that was.
 TRAINED = "train_config.json"
+
+#: What the handshake has of cameras that the config lists and the training did not have.
+UNTRAINED = "untrained_cameras"
 
 #: For the error about a folder that holds no checkpoint.
 EXPECTED = f"{PRETRAINED}/ (its config, whole weights and processors)"
@@ -61,6 +65,7 @@ class Files:
 
     ``weights``: the files that hold them, several where an index names them; none for an adapter, whose base has them.
     ``tensors``: the header's entry of each of them.
+    ``seen``: the config's ``input_features`` as :func:`.seen.seen` has them; ``inputs`` are these as robots send them.
     ``trained``: what lerobot-train was told, of policies whose prompt has the state, and is there. ``fill``: of the
     same, how many numbers it is filled up to there; None until :func:`.prompts.decided` has seen to it.
     """
@@ -73,6 +78,7 @@ class Files:
     recorded: Mapping[str, Any]
     weights: Sequence[str] = (WEIGHTS,)
     tensors: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    seen: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     adapter: Adapter | None = None
     trained: Mapping[str, Any] | None = None
     fill: int | None = None
@@ -98,6 +104,10 @@ class Files:
     def type(self) -> str:
         """LeRobot's name of the policy class (``act``)."""
         return str(self.config["type"])
+
+    def _untrained(self) -> list[str]:
+        """The cameras of its config that its training had no pictures of."""
+        return [name for name in self.config["input_features"] if EMPTY not in name and name not in self.seen]
 
     def _chunk_length(self) -> Any:
         config = self.config
@@ -126,6 +136,7 @@ class Files:
             extras={
                 "policy_type": self.type,
                 **{name: self.config[name] for name in ANNOUNCED if self.config.get(name) is not None},
+                **({UNTRAINED: left_out} if (left_out := self._untrained()) else {}),
                 **({} if revision is None else {"revision": revision}),
             },
         )
@@ -148,21 +159,31 @@ def read(place: Place) -> Files:
         if not isinstance(config.get(key), kind) or not config[key]:
             raise Incomplete(f"{CONFIG} has no {key}: it is no policy that LeRobot trained")
     names, tensors = weights(place) if adapter is None else ((), adapter.tensors)
-    steps = _steps(place, tensors)
+    features(config["input_features"])
+    steps, shapes = _steps(place, tensors)
+    shown = seen(config["type"], config["input_features"], steps, shapes, place)
     told = config["type"] in STATE_IN_PROMPT and place.size(TRAINED) is not None
     recorded = next((at for at in (place, step_of(place)) if at is not None and at.size(RECORDED) is not None), None)
     return Files(
         location=place.location,
         config=config,
-        inputs=as_sent(features(config["input_features"]), steps.get(PREPROCESSOR, [])),
-        outputs=features(config["output_features"]),
+        inputs=as_sent(features(shown), steps.get(PREPROCESSOR, [])),
+        outputs=_played(config["output_features"]),
         steps=steps,
         recorded={} if recorded is None else _recorded(recorded),
         weights=names,
         tensors={} if adapter else tensors,
+        seen=shown,
         adapter=adapter,
         trained=read_json(place, TRAINED) if told else None,
     )
+
+
+def _played(described: Mapping[str, Any]) -> dict[str, Field]:
+    """LeRobot lists each column of a data set that is called after its actions, and learns and plays ``action``."""
+    found = features(described)
+    columns = {name for name, of in described.items() if name.startswith(f"{ACTION}.") and of["type"] == "ACTION"}
+    return {name: field for name, field in found.items() if ACTION not in found or name not in columns}
 
 
 def _recorded(place: Place) -> dict[str, Any]:
@@ -183,10 +204,11 @@ def _check_kind(place: Place) -> None:
             raise Unfit(problem, remedy)
 
 
-def _steps(place: Place, tensors: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+def _steps(place: Place, tensors: Mapping[str, Any]) -> tuple[dict[str, list[Mapping[str, Any]]], Mapping[str, Any]]:
+    """The steps of both files, and what the headers say of the numbers that the preprocessor's have."""
     names = [name for name in (PREPROCESSOR, POSTPROCESSOR) if place.size(name) is not None]
     if not names and any(key.startswith(_BEFORE_0_4) for key in tensors):
-        return {}
+        return {}, {}
     if not names:
         raise Incomplete(
             f"{PREPROCESSOR} and {POSTPROCESSOR} are missing",
@@ -194,6 +216,7 @@ def _steps(place: Place, tensors: Mapping[str, Any]) -> dict[str, list[Mapping[s
             "where it was trained",
         )
     found: dict[str, list[Mapping[str, Any]]] = {}
+    shapes: dict[str, Any] = {}
     for name in (PREPROCESSOR, POSTPROCESSOR):
         steps = read_json(place, name).get("steps")
         if not isinstance(steps, list) or not all(isinstance(step, dict) for step in cast("list[Any]", steps)):
@@ -205,5 +228,7 @@ def _steps(place: Place, tensors: Mapping[str, Any]) -> dict[str, list[Mapping[s
                 continue
             if not isinstance(state, str) or Path(state).name != state:
                 raise Incomplete(f"{name} names {state!r}, which is no file of this folder")
-            header(place, state)
-    return found
+            numbers = header(place, state)
+            if name == PREPROCESSOR:
+                shapes |= numbers
+    return found, shapes

@@ -41,7 +41,7 @@ _CAMERAS: Mapping[str, tuple[int, int | None]] = {
     "vqbet": (1, 1),
 }
 #: Types whose networks look at the state, whatever else there is. Others do without, or add it to their inputs.
-_STATE = ("act", "diffusion", "multi_task_dit", "smolvla", "tdmpc", "vqbet")
+_STATE = ("diffusion", "multi_task_dit", "smolvla", "vqbet")
 #: Types that put the pictures of all cameras into one array.
 _STACKED = ("diffusion", "gaussian_actor", "groot", "multi_task_dit", "sac", "vqbet")
 
@@ -99,7 +99,7 @@ def _unseen(files: Files) -> Iterator[str]:
         for name, of in inputs.items()
         if of["type"] == "VISUAL" and EMPTY not in name
     }
-    if kind in _STATE and inputs.get(STATE, {}).get("type") != "STATE":
+    if kind in _STATE and files.seen.get(STATE, {}).get("type") != "STATE":
         yield f"no {STATE} among the input_features of {CONFIG}, and a policy of the type {kind} needs it"
     least, most = _CAMERAS.get(kind, (0, None))
     if len(pictures) < least or (most is not None and len(pictures) > most):

@@ -29,7 +29,8 @@ class Refusal:
 #: Word → what it means, for the table in the documentation.
 WORDS: Mapping[str, str] = {
     "needed": "shapes the network, or what it computes: goes to LeRobot as it is",
-    "described": "says what is read and answered: it becomes the handshake's `observation` and `action`",
+    "described": "says what is read and answered: it becomes the handshake's `observation` and `action`; where the "
+    "processors' statistics are of [another robot](../how-to/serve-lerobot.md#fine-tuned-for-another-robot), by these",
     "announced": "goes to LeRobot, and into the handshake under its own name for the robots to act upon; "
     "`n_action_steps` of pi0_fast is refused where it is not its `chunk_size`",
     "default": "what a session that does not say `num_inference_steps` gets: 1 to 1000",
