@@ -26,9 +26,10 @@ _GUIDED = ("pi0", "pi05", "smolvla")
 #: How far from 0 what a robot says that it is going to play may be in the model's terms, where the actions of its
 #: training are around 1. The model would be drawn there, and answer it.
 _FARTHEST = 100.0
-#: And in the robot's terms, for a number that hardly moved in training: by so many spreads of the others. Divided by
-#: its own, next to nothing is far.
-_ACROSS = 4.0
+#: And in the robot's terms, for a number that hardly moved in training, beside which its rounding is far: by so much of
+#: the spread of those that did move. The model is shown the middle of its training there, so what is more would be a
+#: jump from what the robot plays to what the answer says.
+_ACROSS = 0.1
 
 
 class Guidance:
@@ -46,8 +47,9 @@ class Guidance:
         self._still = torch.nn.functional.pad(still, more)
         self._rest = back[0]
         spreads = (rows.amax(0) - rows.amin(0)).to(back.device)
-        others = spreads[~still].median() if not still.all() else spreads.amax()
-        far = _ACROSS * others / spreads.clamp_min(torch.finfo(spreads.dtype).tiny)
+        # Of several units the smallest counts, by which the most would be a jump.
+        moved = spreads[spreads >= _ACROSS / _FARTHEST * spreads.amax()].amin()
+        far = _ACROSS * moved / spreads.clamp_min(torch.finfo(spreads.dtype).tiny)
         self._farthest = torch.nn.functional.pad(far, more).clamp_min(_FARTHEST)
         config = model.config
         asked = getattr(config, "rtc_config", None)
@@ -99,12 +101,12 @@ class Guidance:
         if not torch.isfinite(left_over).all():
             raise BadObservation("the prefix holds what is no finite number in the model's terms")
         if bool((beyond := left_over.abs() > self._farthest).any()):
-            far = float(left_over[beyond].abs().max())
+            far, which = float(left_over[beyond].abs().max()), int(beyond.nonzero()[0, -1])
             raise BadObservation(
-                f"the prefix is no continuation of what the model answers: a number of it is {far:.4g} in the model's "
-                f"terms, where its training had about 1, and at most {_FARTHEST:g} is followed"
+                f"the prefix is no continuation of what the model answers: the number {which} of a step is {far:.4g} "
+                f"in the model's terms, where its training had about 1, and at most {_FARTHEST:g} is followed"
             )
-        # In a number that hardly moved in training, that is a robot a little elsewhere: the model is shown its middle.
+        # In a number that hardly moved in training, that is a robot next to it: the model is shown its middle.
         left_over = torch.where(left_over.abs() > _FARTHEST, 0.0, left_over)
         delay = min(delay, left_over.shape[1])
         # A step that will have been played is no matter of taste, however short the horizon.
