@@ -221,3 +221,10 @@ class TestNative:
     def test_where_nobody_knows_everything_passes(self):
         given = {"video.a": np.zeros((2, 2, 3), np.uint8), "task": "go"}
         assert native(GR00TNativeOptions(fps=10), NOWHERE).encode(given) == given
+
+    def test_the_one_size_that_a_camera_takes_is_told_as_that_which_images_may_be_shrunk_to(self):
+        fields = {"video.wrist_image": (480, 640, 3), "video.exterior_image_1": (-1, -1, 3), "state.grip": (1,)}
+        inputs = {name: Field(shape=shape, dtype="uint8") for name, shape in fields.items()}
+        meta = native(GR00TNativeOptions(), checkpoint(inputs=inputs)).meta
+        assert meta.image_sizes == {"video.wrist_image": (640, 480)}
+        assert native(GR00TNativeOptions(), NOWHERE).meta.image_sizes is None

@@ -8,7 +8,7 @@ from typing import Any
 
 from offboard_client.errors import BadObservation
 from offboard_core.codecs import Native, rate, timed
-from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Field, Observation
+from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Field, Observation, is_image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +42,17 @@ class GR00TNative(Codec):
 
     @property
     def meta(self) -> CodecMeta:
-        """What the checkpoint reads and answers; nothing where nobody knows."""
+        """What the checkpoint reads and answers; nothing where nobody knows. N1.5 takes images of one size alone."""
         meta = self.inner.meta
+        shapes: dict[str, tuple[int, ...]] = {
+            name: field.shape or () for name, field in meta.observation.items() if is_image(field)
+        }
+        sizes = {name: (shape[1], shape[0]) for name, shape in shapes.items() if -1 not in shape}
         task = {} if self.key is None else {"task": Field(shape=(), dtype="str", required=False)}
         named = {} if self.key is None else {self.key: Field(shape=(), dtype="str", required=False)}
-        return CodecMeta(observation={**meta.observation, **task, **named}, action=meta.action)
+        return CodecMeta(
+            observation={**meta.observation, **task, **named}, action=meta.action, image_sizes=sizes or None
+        )
 
     def encode(self, observation: Observation) -> dict[str, Any]:
         """See :meth:`Codec.encode`. Raises BadObservation where there is no instruction, or another under each name."""
