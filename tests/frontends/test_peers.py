@@ -422,7 +422,7 @@ RAISED = [RuntimeError, SystemExit, asyncio.CancelledError]
 
 
 @pytest.mark.parametrize("kind", RAISED)
-@pytest.mark.parametrize("fault", ["connect", "is_control", "answer", "error"])
+@pytest.mark.parametrize("fault", ["connect", "begun", "is_control", "answer", "error"])
 def test_what_a_plugin_gets_wrong_is_one_clients(fault, kind, caplog):
     class Wrong(Connection):
         pass
@@ -454,6 +454,7 @@ def test_what_a_plugin_gets_wrong_is_one_clients(fault, kind, caplog):
             assert await sessions.ask(peer(1), bytes(2**25 + 1)) is None
         else:
             assert reply["code"] == "internal"
+        assert len(service.sessions) == (fault in ("answer", "error")), "whose session cannot go on has none"
         assert "oops" in caplog.text
         assert await sessions.ask(peer(2), X) == {"answer": 1}
 

@@ -77,7 +77,7 @@ def test_a_model_that_looks_back_is_sent_both_frames(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "checkpoint-1", "n1.7", frames=(-15, 0), horizon=40)
     with opened(folder) as policy:
         assert (policy.context, policy.history_steps, policy.history_kept) == ({"history"}, (-15,), True)
-        assert policy.meta["frames"] == [-15, 0]
+        assert policy.meta["frames"] == {"video": [-15, 0], "state": [0]}
         session = policy.new_session(NoParams())
         before = InferContext(history=(inputs(),))
         assert session.infer(inputs(), before).columns()["action.ee_pose"].shape == (40, 7)

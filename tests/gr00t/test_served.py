@@ -165,7 +165,7 @@ def test_n1_5_answers_a_group_of_one_number_with_and_without_its_axis(tmp_path, 
 def test_a_model_that_looks_back_is_told_what_its_own_robot_saw(tmp_path):
     write_run(tmp_path / "run", {1: 0.5}, "n1.7", frames=(-15, 0))
     with serving(tmp_path / "run", generation="n1.7") as client, client.new_session() as session:
-        assert session.metadata["frames"] == [-15, 0]
+        assert session.metadata["frames"] == {"video": [-15, 0], "state": [0]}
         assert session.metadata["history"]["offsets_sec"] == [-1.0]
         names = session.metadata["history"]["observation"]
         assert value(session.infer(robot())) == 0.5, "it has seen nothing before: the server says what it tells"

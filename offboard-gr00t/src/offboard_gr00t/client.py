@@ -5,7 +5,7 @@ Every reply is one msgpack value. An error is ``{"error": text}``, which GR00T's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from offboard_client.errors import BadMessage, BadObservation, BadParameter, DialectUnsupported, OffboardError
@@ -23,10 +23,10 @@ from offboard_core.frontends import (
 from offboard_core.types import Observation
 
 from .bridge import bridge
-from .describe import describe
+from .describe import describe, frames_of
 from .keysets import KEYSETS
 from .options import GR00TListenerOptions
-from .requests import Question, Shape, read_question
+from .requests import Question, Shape, moments, read_question
 from .requests import answer as answered
 from .wire import Form, pack, unpack, write_configs
 
@@ -73,6 +73,8 @@ class GR00TClient(PeerConnection):
         self._keys = None if options.codec is None else KEYSETS[options.codec]
         self.model_id = options.model
         self._serializer: GR00TSerializer | None = None
+        #: What the model looks at, once the session is there.
+        self._frames: Mapping[str, Sequence[int]] = {}
 
     def bridge(self, codec: ResolvedCodec) -> ResolvedCodec:
         """See :func:`~.bridge.bridge`."""
@@ -80,8 +82,12 @@ class GR00TClient(PeerConnection):
 
     def serializer(self, codec: ResolvedCodec) -> Serializer:
         """GR00T's encoding, in the client's own form and shape."""
-        self._serializer = GR00TSerializer(codec)
+        self._serializer = GR00TSerializer(codec, lambda: self._frames)
         return self._serializer
+
+    def begun(self, session: ServiceSession) -> None:
+        """See :meth:`PeerConnection.begun`."""
+        self._frames = frames_of(session.meta)
 
     def error(self, error: OffboardError, frame: Frame) -> Frame:
         """See :func:`failed`."""
@@ -113,8 +119,9 @@ class GR00TClient(PeerConnection):
 class GR00TSerializer:
     """One session's translations."""
 
-    def __init__(self, codec: ResolvedCodec) -> None:
-        self._declared = codec.meta.observation
+    def __init__(self, codec: ResolvedCodec, frames: Callable[[], Mapping[str, Sequence[int]]]) -> None:
+        """``frames``: as :func:`~.describe.frames_of` has them."""
+        self._declared, self._frames = codec.meta.observation, frames
         self._question: Question | None = None
 
     def read(self, frame: Frame) -> tuple[Observation, list[str]]:
@@ -126,10 +133,18 @@ class GR00TSerializer:
         if (endpoint := request.get("endpoint", "get_action")) != "get_action":
             raise BadMessage(f"{str(endpoint)[:40]!r} came with more than it takes")
         question = read_question(request, form)
-        observation = canonical({**question.values, **self._instruction(question.instructions)}, self._declared)
+        # Who declares nothing may want several frames as they come.
+        now, before = moments(question.values, self._frames()) if self._declared else (question.values, [])
+        observation = canonical({**now, **self._instruction(question.instructions)}, self._declared)
+        if before:
+            observation = {**observation, "offboard.history": [self._moment(each) for each in before]}
         check_reserved(observation)
         self._question = question
         return observation, []
+
+    def _moment(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """An earlier one, of what is declared, as the protocol has it."""
+        return {name: value for name, value in canonical(values, self._declared).items() if name in self._declared}
 
     def write(
         self, result: Result, timing: Mapping[str, float], observation: Observation, warnings: list[str]

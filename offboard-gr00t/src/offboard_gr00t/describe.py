@@ -14,6 +14,19 @@ _TASK = "annotation.human.task_description"
 _NO_MORE = {"sin_cos_embedding_keys": None, "mean_std_embedding_keys": None, "action_configs": None}
 
 
+def frames_of(meta: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Which frames of its cameras and of its state a session's model wants: steps from the present one, oldest first.
+
+    GR00T's models say it of each; of others what the handshake's ``history`` says is said of both.
+    """
+    offsets = cast("Mapping[str, Any]", meta.get("history") or {}).get("offsets_sec", [])
+    own = cast("Mapping[str, Any]", meta.get("frames") or {})
+    before = [round(offset * (meta["action_fps"] or 0)) for offset in offsets]
+    if sorted({*before, 0}) != [*before, 0]:  # nothing says the rate, or a moment is less than a step ago
+        before = [*range(-len(offsets), 0)]
+    return {kind: tuple(own.get(kind, [*before, 0])) if before else (0,) for kind in ("video", "state")}
+
+
 def describe(meta: Mapping[str, Any], *, prefixed: bool) -> dict[str, dict[str, Any]]:
     """What a session reads and answers, as GR00T describes modalities. ``prefixed``: with the names of N1.5.
 
@@ -33,8 +46,8 @@ def describe(meta: Mapping[str, Any], *, prefixed: bool) -> dict[str, dict[str, 
     }
     if not prefixed:
         keys = {kind: [name.removeprefix(f"{kind}.") for name in names] for kind, names in keys.items()}
-    frames: dict[str, list[int]] = {"action": [*range(horizon)]}
+    frames = {"action": range(horizon), **frames_of(meta)}
     return {
-        kind: {"delta_indices": frames.get(kind, [0]), "modality_keys": names, **({} if prefixed else _NO_MORE)}
+        kind: {"delta_indices": [*frames.get(kind, [0])], "modality_keys": names, **({} if prefixed else _NO_MORE)}
         for kind, names in keys.items()
     }

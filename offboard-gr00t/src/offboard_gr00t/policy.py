@@ -71,5 +71,5 @@ def _facts(checks: Checks) -> dict[str, Any]:
         "action_groups": list(modalities.action),
     }
     if checks.history_steps:
-        facts["frames"] = list(modalities.frames)
+        facts["frames"] = {"video": list(modalities.frames), "state": list(modalities.state_frames)}
     return facts

@@ -12,7 +12,7 @@ Inside offboard the names are N1.5's, and nothing has a batch's axis or that of 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -23,6 +23,8 @@ from offboard_core.types import Array, is_array
 from .wire import Form
 
 _GROUPS = ("video", "state", "language")
+#: Of one frame.
+_OWN_AXES = {"video": 3, "state": 1}
 _LONGEST_NAME = 200
 
 
@@ -98,9 +100,41 @@ def _is_batched(arrays: Mapping[str, Array]) -> bool:
     return axes.get("state", axes.get("video", 0) - 2) >= 3
 
 
+def moments(
+    values: Mapping[str, Array], frames: Mapping[str, Sequence[int]]
+) -> tuple[dict[str, Array], list[dict[str, Array]]]:
+    """What is there now, and what was there in each earlier moment, oldest first; none where each has one frame.
+
+    ``values``: of a question. ``frames``: which the model wants of each kind, in steps, the present one last. A name
+    of which it wants no earlier frame is in each moment what it is now. Raises BadObservation for another number.
+    """
+    many = {name: value.ndim > _OWN_AXES[_kind(name)] for name, value in values.items()}
+    if not any(many.values()):
+        return dict(values), []
+    for name, value in values.items():
+        has, wanted = len(value) if many[name] else 1, frames[_kind(name)]
+        if has != len(wanted):
+            raise BadObservation(
+                f"{name} has {has} frames; the model wants {', '.join(map(str, wanted))} of its {_kind(name)}, in "
+                "steps from the present one; or one frame of everything"
+            )
+    now = {name: value[-1] if many[name] else value for name, value in values.items()}
+    earlier = sorted({step for steps in frames.values() for step in steps if step < 0})
+    return now, [{name: _at(step, name, values[name], now[name], frames) for name in values} for step in earlier]
+
+
+def _at(step: int, name: str, value: Array, now: Array, frames: Mapping[str, Sequence[int]]) -> Array:
+    steps = frames[_kind(name)]
+    return value[steps.index(step)] if step in steps else now
+
+
+def _kind(name: str) -> str:
+    return name.partition(".")[0]
+
+
 def _bare(name: str, value: Array, batched: bool) -> Array:
     """Without the batch's axis, and without that of the frames where there is one frame."""
-    own = 3 if name.startswith("video.") else 1
+    own = _OWN_AXES[_kind(name)]
     wanted = "(1, T, " if batched else "(T, "
     axes = f"{wanted}{'H, W, 3' if own == 3 else 'D'})"
     if value.ndim != own + 1 + batched:

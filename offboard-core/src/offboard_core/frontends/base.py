@@ -70,6 +70,12 @@ class PeerConnection(abc.ABC):
     def serializer(self, codec: ResolvedCodec) -> Serializer:
         """The two translations of an observation and its reply; they run off the event loop. ``codec``: the bridged."""
 
+    def begun(self, session: ServiceSession) -> None:
+        """The session is there, and ``session.meta`` says what it reads and answers; none of its frames is read before.
+
+        For a listener's clients; a socket's is told by :meth:`FrontendConnection.ready`.
+        """
+
     def status(self, status: Status) -> Frame | None:
         """How to say that the model is not there yet; None, as here, for a protocol that has no such word."""
         return None

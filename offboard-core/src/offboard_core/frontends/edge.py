@@ -71,6 +71,10 @@ class EdgePeer(PeerConnection):
         """See :meth:`PeerConnection.serializer`."""
         return _EdgeSerializer(contained(self._connection.serializer, codec), self._edge)
 
+    def begun(self, session: ServiceSession) -> None:
+        """See :meth:`PeerConnection.begun`."""
+        contained(self._connection.begun, session)
+
     def status(self, status: Status) -> Frame | None:
         """See :meth:`PeerConnection.status`."""
         message, phase = without_paths(status.message), without_paths(status.phase)

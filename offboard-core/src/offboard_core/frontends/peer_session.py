@@ -115,6 +115,11 @@ class PeerSession:
                 connection.model_id, connection.params, bridge=connection.bridge, serializer=connection.serializer,
                 holder=str(self._peer), on_status=self._on_status,
             )  # fmt: skip
+            try:
+                connection.begun(session)
+            except BaseException:
+                session.close()
+                raise
         except OffboardError as error:
             self._refuse(error)
         except Exception as error:

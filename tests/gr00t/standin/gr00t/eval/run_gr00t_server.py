@@ -78,7 +78,11 @@ class N16Policy(Policy):
         for i, prompt in enumerate(prompts):
             states = {name: observation["state"][name][i] for name in self.configs["state"].modality_keys}
             self.joined(states)
-            batch.append(self.answer(states, prompt))
+            answers = self.answer(states, prompt)
+            if prompt == "frames":
+                frames = observation["video"][self.configs["video"].modality_keys[0]][i]
+                next(iter(answers.values()))[:, : len(frames)] = frames.mean(axis=(1, 2, 3))
+            batch.append(answers)
         info = {"denoised": np.float32(1)} if "scalar" in prompts else {}
         return {name: np.stack([answers[name] for answers in batch]) for name in batch[0]}, info
 
