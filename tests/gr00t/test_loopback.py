@@ -69,6 +69,12 @@ def test_n1_5_has_a_token_that_nobody_else_on_this_machine_can_read(tmp_path):
             assert token not in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
+def test_a_token_that_begins_with_a_dash_is_none_of_the_scripts_options(tmp_path, monkeypatch):
+    monkeypatch.setattr("secrets.token_urlsafe", lambda length: "-a-token")
+    with loaded(write_checkpoint(tmp_path / "checkpoint-7", "n1.5"), generation="n1.5") as policy:
+        assert policy.health().state == "ready"
+
+
 def test_a_script_that_knows_no_token_is_run_without_one(tmp_path):
     """The first of N1.5's; and whatever it imports from beside it is found."""
     (tmp_path / "beside.py").write_text("import zmq\n\ncontext = zmq.Context()\nrep = context.socket(zmq.REP)\n")

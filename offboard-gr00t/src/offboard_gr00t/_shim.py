@@ -28,6 +28,6 @@ sys.argv = sys.argv[1:]
 script = sys.argv[0]
 token = os.environ.pop("OFFBOARD_GR00T_TOKEN", None)
 if token and "api_token" in Path(script).read_text():
-    sys.argv += ["--api-token", token]
+    sys.argv += [f"--api-token={token}"]
 sys.path[0] = os.path.dirname(os.path.abspath(script))
 runpy.run_path(script, run_name="__main__")
