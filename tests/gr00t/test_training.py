@@ -54,7 +54,7 @@ def train(data, out, *more, codec="ee_rot6d", generation="n1.6", steps=3):
         [
             "train", "--vendor=gr00t", f"--gr00t-root={STANDIN}", f"--gr00t-command={PYTHON}",
             f"--generation={generation}", f"--input_path={data}", f"--output_path={out}", "--exp_name=v1",
-            f"--num_train_steps={steps}", f"--codec={codec}", *more,
+            f"--num_train_steps={steps}", *([] if codec is None else [f"--codec={codec}"]), *more,
         ]
     )  # fmt: skip
 
@@ -226,6 +226,14 @@ def test_how_the_pose_is_learnt_is_kept_with_the_checkpoints(tmp_path, codec, as
     check_config(kept, read(LocalPlace(tmp_path / "v1" / "checkpoint-3"), None).modalities, "3")
 
 
+@pytest.mark.parametrize("said", [["ee_rot6d_joints_rel"], ["--modality_config=ee_rot6d_q_rel"]])
+def test_a_word_or_the_modality_config_alone_says_the_codec(tmp_path, said):
+    data = data_set(tmp_path / "cubes", "ee_rot6d_joints")
+    assert train(data, tmp_path, *said, codec=None) == 0
+    record = read_record(tmp_path / "v1")
+    assert (record["codec"], record["modality_config"]) == ("gr00t.ee_rot6d_joints", "ee_rot6d_q_rel")
+
+
 def test_the_seeds_parameters_reach_gr00t(data, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "k")
     more = [
@@ -320,6 +328,7 @@ def test_n1_5_reads_a_data_config(data, tmp_path, capsys):
         (["--modality-config=ee_rot6d_q"], "belongs to the codec ee_rot6d_joints, and the data set was made with ee_"),
         (["--modality-config=nowhere.py", "--gr00t-command="], "is not there"),
         (["--codec=lerobot.ee"], "say with --modality-config FILE.py"),
+        (["ee_rot6d_rel"], "ee_rot6d_rel says --codec already"),
         (["--input_path=/nowhere"], "is no LeRobot data set"),
         (["--gr00t-command=no-such-program"], "--gr00t-python or --gr00t-command"),
         (["--exp-name=../x"], "exp_name is '../x'"),

@@ -121,6 +121,7 @@ def test_an_experiment_of_its_own_name_that_was_never_begun(data, stats, tmp_pat
     [
         (["--codec=droid"], "the codec openpi.droid is for serving only"),
         (["--codec=eee"], "did you mean"),
+        (["ee_joints"], "there is no variant of openpi 'ee_joints'"),
         (["--config-name=pi05_driod"], "has no config 'pi05_driod'; Did you mean"),
         (["--stats_path=/nowhere"], "holds no pi05_positronic_lowmem/"),
         (["--input_path=/nowhere"], "is no LeRobot data set"),

@@ -14,10 +14,10 @@ from offboard_core import (
     RegistryEntry,
     hookimpl,
 )
-from offboard_core.catalog import from_flags, read_models
+from offboard_core.catalog import codec_of, from_flags, read_models
 from offboard_core.checkpoints import MemoryRegistry
 from offboard_core.cli import parse_serve
-from offboard_core.plugins import Plugins
+from offboard_core.plugins import LOADER, Plugins
 from offboard_core.types import Checkpoint
 
 
@@ -336,6 +336,10 @@ def test_a_variant_says_the_codec_and_the_vendors_options(plugins, runs, given):
         ({"loader_options": ArmOptions(layout="v1"), "codec": "ee"}, "says --codec, --layout already"),
         ({"variant": "joints_v3"}, "there is no variant of arm 'joints_v3'; did you mean joints_v2"),
         ({"vendor": "arm.bare", "checkpoints_dir": None}, "there is no variant of arm.bare 'joints_v2'"),
+        (
+            {"loader_options": PaceOptions()},
+            "joints_v2 says --layout, which there is not here: say --codec joints",
+        ),
     ],
 )
 def test_what_a_variant_says_is_said_once(plugins, runs, flags, error):
@@ -360,6 +364,13 @@ def test_a_variant_of_a_command_line(plugins, runs, capsys):
     with pytest.raises(SystemExit):
         parse_serve(["--vendor", "arm", "--help"], plugins)
     assert "joints_v2 (--codec joints --layout v2)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_options_that_only_one_variant_says_are_its_codec(plugins):
+    arm = plugins.get(LOADER, "arm")
+    assert codec_of(arm, ArmOptions(layout="v2")) == "joints"
+    assert codec_of(arm, ArmOptions(layout="v1")) is None
+    assert codec_of(plugins.get(LOADER, "arm.bare"), ArmOptions(layout="v2")) is None
 
 
 def test_a_variant_without_a_codec_is_a_mistake_of_the_plugin():

@@ -12,6 +12,7 @@ from .models_toml import KEYS, read_models, read_options
 from .placed import workers_for
 from .resolved_codec import ResolvedCodec
 from .source import ModelSource, choose_vendor, expand, from_flags, options_beside
+from .variants import codec_of, with_variant
 from .waiting import wait_until_set
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "as_chunk",
     "as_policy",
     "choose_vendor",
+    "codec_of",
     "declare",
     "expand",
     "from_callables",
@@ -34,5 +36,6 @@ __all__ = [
     "read_models",
     "read_options",
     "wait_until_set",
+    "with_variant",
     "workers_for",
 ]

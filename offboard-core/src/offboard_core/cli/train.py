@@ -12,7 +12,9 @@ import tyro
 from offboard_client.errors import ConfigurationError
 from offboard_client.plugins import UsageError, build, describe
 from offboard_client.terminal import Line, emit_json, note, parse, peek, say
+from tyro.conf import Positional
 
+from ..catalog import codec_of, with_variant
 from ..codecs import rate
 from ..plugins import CODEC, LOADER, TRAINER, Offer, Plugins, TrainerEntry
 from ..types import Checkpoint
@@ -35,6 +37,8 @@ class StatsOptions:
 class TrainOptions(StatsOptions):
     """Options of ``offboard train``; the vendor's come on top."""
 
+    variant: Annotated[Positional[str | None], tyro.conf.arg(metavar="[VARIANT]")] = None
+    """The vendor's word for a codec and options of its own, where it has such words."""
     codec: str | None = None
     """The codec that the data set was made with, else the vendor's default. It is recorded beside the checkpoints."""
     fps: float | None = None
@@ -62,11 +66,24 @@ def train(arguments: list[str]) -> int:
     trainer = offer.make()
     summary = f"Train a policy ({offer.name}): {offer.entry.summary}"
     core, options = _parse(TrainOptions, trainer.train_options, arguments, f"train --vendor {offer.name}", summary)
-    record = record_of(plugins, offer, core.codec, core.fps)
+    codec, options = _codec(plugins, offer, core, options)
+    record = record_of(plugins, offer, codec, core.fps)
     with TrainingLine() as progress:
         place = trainer.train(options, record, progress.report)
     _tell(core, {"checkpoints": str(place), **record})
     return 0
+
+
+def _codec(plugins: Plugins, offer: Offer[TrainerEntry], core: TrainOptions, options: Any) -> tuple[str | None, Any]:
+    """The codec that was asked for, by its name, by the vendor's word, or by options that only one such word says."""
+    if core.variant is None and core.codec is not None:
+        return core.codec, options
+    served = next((loader for loader in plugins.offers(LOADER) if loader.name == offer.name), None)
+    if core.variant is not None:
+        if served is None:
+            raise ConfigurationError(f"{offer.name} has no words for a codec: leave {core.variant} away")
+        return with_variant(served, core.variant, core.codec, options)
+    return None if served is None else codec_of(served, options), options
 
 
 def record_of(plugins: Plugins, offer: Offer[TrainerEntry], asked: str | None, fps: float | None) -> dict[str, Any]:
