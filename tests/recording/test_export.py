@@ -213,6 +213,71 @@ def test_rerun_is_asked_or_said_to_be_missing(
     assert not os.listdir(tmp_path / "other")
 
 
+@pytest.fixture
+def rerun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A converter that writes what it was given, for a test to write anew."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr("sys.executable", str(programs / "python"))
+    found = programs / "rerun"
+    found.write_text('#!/bin/sh\ncp "$3" "$5"\n')
+    found.chmod(0o755)
+    return found
+
+
+@pytest.mark.usefixtures("rerun")
+@pytest.mark.parametrize("finished", [True, False])
+def test_rerun_is_given_no_damaged_recording(
+    finished: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It leaves a damaged block out, and ends with 0."""
+    monkeypatch.setattr("offboard_client.recording.file._EVERY", 0.0)  # as many blocks as messages
+    good, bad = record(tmp_path / "in"), record(tmp_path / "in")
+    data = bytearray(bad.read_bytes())
+    with Episode(bad) as episode:
+        block = episode.blocks(["/played"])[5]
+    data[block.offset + block.length // 2] ^= 1
+    bad.write_bytes(data if finished else data[:-50])
+    assert is_finished(bad) == finished
+    assert export(tmp_path / "in", "rerun") == 1
+    said = capsys.readouterr()
+    assert "1 file of 2 recordings written" in said.out
+    found = " ".join(said.err.split())
+    assert f"{bad.name} is left out: {bad.name} is damaged: at byte {block.offset}: " in found
+    assert os.listdir(tmp_path / "in" / "rerun") == [f"{good.stem}.rrd"]
+
+
+def test_what_rerun_logs_as_an_error_is_one_whatever_its_status(
+    rerun: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rerun.write_text('#!/bin/sh\necho "[2026-11-27T20:00:00Z ERROR re_mcap] lost" >&2; seq 1000; cp "$3" "$5"\n')
+    record(tmp_path / "in")
+    assert export(tmp_path / "in", "rerun") == 1
+    assert "has left something out. It said: [2026-11-27T20:00:00Z ERROR re_mcap] lost" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert not os.listdir(tmp_path / "in" / "rerun")
+
+
+def test_a_converter_that_has_no_end_is_ended_and_the_wait_says_how_long(
+    rerun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("offboard_client.cli.export_files._PATIENCE", 0.3)
+    monkeypatch.setattr("offboard_client.cli.export_files._LOOK", 0.05)
+    shown: list[str] = []
+    monkeypatch.setattr("offboard_client.terminal.Line.show", lambda line, text, *more: shown.append(text))
+    rerun.write_text("#!/bin/sh\necho $$ > $0.pid; while :; do echo again; done\n")
+    path = record(tmp_path / "in")
+    assert export(tmp_path / "in", "rerun") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Rerun's converter was not done with" in said
+    assert "It said: again" in said
+    assert any(text.startswith(f"Rerun's converter reads {path.name}: ") for text in shown)
+    assert not os.listdir(tmp_path / "in" / "rerun")
+    assert not Path("/proc", rerun.with_suffix(".pid").read_text().strip()).exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

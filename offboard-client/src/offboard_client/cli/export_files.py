@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, RecordingFailed, told
 from ..terminal import Line
@@ -21,11 +25,17 @@ if TYPE_CHECKING:
     from ..exports import Attempt
     from ..recording import Episode
 
-#: Seconds that Rerun may take for one recording.
-_PATIENCE = 3600.0
+#: Seconds that Rerun may take for one recording, and beside them one for so many bytes of it; it takes 20 MB or more.
+_PATIENCE, _SLOWEST = 60.0, 1e6
+#: Seconds from one look to the next whether it is done.
+_LOOK = 1.0
+#: What it logs, with its status 0, where it could not read something.
+_ERROR = re.compile(rb"\[\S+ ERROR ")
 _RERUN = "pip install 'rerun-sdk>=0.28' (where LeRobot asks for an older one: uv tool install rerun-sdk)"
 
 Progress = Callable[[float], None]
+#: Told what is waited for.
+Said = Callable[[str], None]
 #: Its name's end, and what writes it.
 Job = tuple[str, Callable[[Path, Progress], Any]]
 
@@ -45,7 +55,7 @@ def export_files(attempts: Sequence[Attempt], folder: Path, form: str, found: Ex
         try:
             with Episode(attempt.path) as episode:
                 say_unfinished(episode, line)
-                jobs = _jobs(episode, form, converter, None if attempt.clip is None else attempt.clip.at)
+                jobs = _jobs(episode, form, converter, None if attempt.clip is None else attempt.clip.at, line.show)
                 for place, (name, write) in enumerate(jobs):
                     target = folder / f"{_stem(attempt)}{name}"
                     if target.exists():
@@ -68,13 +78,13 @@ def _stem(attempt: Attempt) -> str:
     return "{}_{:.3f}-{:.3f}s".format(attempt.path.stem, *attempt.clip.seconds)
 
 
-def _jobs(episode: Episode, form: str, converter: str, within: tuple[int, int] | None) -> list[Job]:
+def _jobs(episode: Episode, form: str, converter: str, within: tuple[int, int] | None, said: Said) -> list[Job]:
     from ..recording import write_csv
 
     if form == "csv":
         return [(".csv", lambda path, progress: write_csv(episode, path, progress, within))]
     if form == "rerun":
-        return [(".rrd", lambda path, progress: _convert(converter, episode, path))]
+        return [(".rrd", lambda path, progress: _convert(converter, episode, path, progress, said))]
     cameras = [topic for topic in episode.topics if topic.startswith("/video/")]
     if not cameras:
         raise RecordingFailed(
@@ -122,31 +132,73 @@ def _rerun() -> str:
     return found
 
 
-def _convert(converter: str, episode: Episode, target: Path) -> None:
-    if episode.finished:
-        _run_converter(converter, episode.path, target)
-        return
-    from ..recording import finish
+def _convert(converter: str, episode: Episode, target: Path, progress: Progress, said: Said) -> None:
+    from ..recording import check_intact, finish
 
     with tempfile.TemporaryDirectory(prefix=f".{target.stem}-", dir=target.parent) as folder:
-        # Rerun wants the index, and the recording itself stays as it is.
-        copy = Path(shutil.copy(episode.path, folder))
-        finish(copy, quiet=0.0)
-        _run_converter(converter, copy, target)
+        source = episode.path
+        if not episode.finished:
+            # Rerun wants the index, and the recording itself stays as it is.
+            source = Path(shutil.copy(source, folder))
+            finish(source, quiet=0.0)
+        # Rerun leaves out a block that is damaged, with a line in its log, or reads it for ever.
+        check_intact(source, lambda share: progress(share / 2))
+        _run_converter(converter, source, target, said)
 
 
-def _run_converter(converter: str, source: Path, target: Path) -> None:
+def _run_converter(converter: str, source: Path, target: Path, said: Said) -> None:
     target.unlink()  # which it would ask about
-    try:
-        done = subprocess.run(
-            [converter, "mcap", "convert", str(source.resolve()), "-o", str(target.resolve())],
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise RecordingFailed(f"Rerun's converter was not done with {source.name} after {_PATIENCE:g} s") from error
+    patience = _PATIENCE + source.stat().st_size / _SLOWEST
+    began, log = time.monotonic(), _Log()
+    with subprocess.Popen(
+        [converter, "mcap", "convert", str(source.resolve()), "-o", str(target.resolve())],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as done:  # fmt: skip
+        reader = threading.Thread(target=log.read, args=(done.stdout,), name="offboard-rerun", daemon=True)
+        reader.start()
+        try:
+            while not _is_over(done):
+                if (passed := time.monotonic() - began) > patience:
+                    raise RecordingFailed(
+                        f"Rerun's converter was not done with {source.name} after {passed:.0f} s, and such a file has "
+                        f"{patience:.0f} s. {_said(log.last)}"
+                    )
+                said(f"Rerun's converter reads {source.name}: {passed:.0f} s, of {patience:.0f} s at most")
+        finally:
+            done.kill()
+            reader.join(_LOOK)
     if done.returncode or not target.exists():
-        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-1000:]
         raise RecordingFailed(
             f"Rerun's converter ({converter}) failed with status {done.returncode}; one that knows MCAP is "
-            f"needed: {_RERUN}. It said: {said}"
+            f"needed: {_RERUN}. {_said(log.last)}"
         )
+    if log.errors:
+        raise RecordingFailed(f"Rerun's converter has left something out. {_said(log.errors)}")
+
+
+def _is_over(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(_LOOK)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+class _Log:
+    """What the converter says, of which there may be no end: the last lines, and the first that are errors."""
+
+    def __init__(self) -> None:
+        self.last, self.errors = deque[bytes](maxlen=50), list[bytes]()
+
+    def read(self, out: IO[bytes]) -> None:
+        """To its end."""
+        with suppress(ValueError):  # it was closed
+            while line := out.readline(1000):
+                self.last.append(line)
+                if _ERROR.match(line) and len(self.errors) < 5:
+                    self.errors.append(line)
+
+
+def _said(lines: Iterable[bytes]) -> str:
+    text = b"".join(lines).decode("utf-8", "replace").strip()[-1000:]
+    return f"It said: {text}" if text else "It said nothing"

@@ -15,6 +15,7 @@ from .asked import Frame, Question, Shadowed, read_questions, read_shadow, stamp
 from .blocks import Block
 from .file import EPISODE, OUTCOME, VERSION, RecordingFile
 from .glance import Glance, glance
+from .intact import check_intact
 from .pictures import VideoDecoder, VideoEncoder, decode_frame, decode_image, encode_jpeg, encode_png, starts
 from .reader import Episode, Said, read_observation, read_rows
 from .recorder import Recorded, Recorder, as_json
@@ -44,6 +45,7 @@ __all__ = [
     "VideoEncoder",
     "as_json",
     "camera_of",
+    "check_intact",
     "decode_frame",
     "decode_image",
     "encode_jpeg",

@@ -111,7 +111,7 @@ def scan(file: BinaryIO, size: int) -> Contents:
             if _zeros(file, at):
                 break
             raise ValueError(f"at byte {at} there is what no recorder writes")
-        chunk = _chunk(file, at, length) if kind == Opcode.CHUNK else None
+        chunk = read_block_head(file, at, length) if kind == Opcode.CHUNK else None
         if after > size:
             break
         if chunk is not None:
@@ -165,8 +165,9 @@ def _check_rest(file: BinaryIO, at: int, size: int) -> None:
         at += HEAD.size + length
 
 
-def _chunk(file: BinaryIO, at: int, length: int) -> ChunkIndex | None:
-    """None where it ends before it says what it is."""
+def read_block_head(file: BinaryIO, at: int, length: int) -> ChunkIndex | None:
+    """What a block of so many bytes says of itself, where its kind and length end that begin ``at``; None where it ends
+    before. Raises what is in BROKEN."""
     head = file.read(_CHUNK.size + 32)
     if len(head) < _CHUNK.size:
         return None
@@ -197,13 +198,13 @@ def _learn(found: Contents, file: BinaryIO, counts: Counter[int]) -> None:
     summary = found.summary
     for chunk in summary.chunk_indexes[:-1]:
         if not chunk.message_index_offsets.keys() <= summary.channels.keys():
-            _unpack(summary, file, chunk)
+            unpack_block(summary, file, chunk)
     if not summary.chunk_indexes:
         return
     last = summary.chunk_indexes[-1]
     ends = last.chunk_start_offset + last.chunk_length
     try:
-        messages = _unpack(summary, file, last)
+        messages = unpack_block(summary, file, last)
     except Exception:
         if not last.message_index_offsets and _zeros(file, ends - 16):  # the disk has its length, and not its bytes
             summary.chunk_indexes.pop()
@@ -217,7 +218,7 @@ def _learn(found: Contents, file: BinaryIO, counts: Counter[int]) -> None:
         found.late, found.end = messages, ends
 
 
-def _unpack(summary: Summary, file: BinaryIO, chunk: ChunkIndex) -> dict[int, list[tuple[int, int]]]:
+def unpack_block(summary: Summary, file: BinaryIO, chunk: ChunkIndex) -> dict[int, list[tuple[int, int]]]:
     """Channel → time and place of its messages. Raises what is in BROKEN."""
     records = read_chunk(file, chunk.chunk_start_offset, chunk.chunk_length)
     messages: dict[int, list[tuple[int, int]]] = {}
