@@ -33,16 +33,19 @@ def chromium() -> Iterator[Browser]:
 
 
 class Filmed(Arm):
-    """With a camera whose every picture is another."""
+    """With a camera whose every picture is another, once it is ``uncovered``."""
 
     instruction = NASTY
     seen = 0
+    uncovered = threading.Event()
+    uncovered.set()
 
     def observe(self) -> dict[str, Any]:
         self.seen += 1
         still = np.array([0.25 + 1e-5 * (self.seen % 2)])  # as a gripper stands
         q = np.full(7, self.seen / 100)
-        return {**super().observe(), "image.wrist": picture(self.seen), "robot_state.q": q, "grip": still}
+        found = {**super().observe(), "image.wrist": picture(self.seen), "robot_state.q": q, "grip": still}
+        return found if self.uncovered.is_set() else {name: found[name] for name in found if name != "image.wrist"}
 
 
 class Driven:
@@ -256,6 +259,35 @@ def test_enter_keeps_a_trial_whatever_was_clicked_before(chromium: Browser) -> N
         driven.close()
 
 
+def test_enter_right_after_a_count_keeps_it(chromium: Browser) -> None:
+    """Before the page has heard that with this count nothing is missing any more."""
+    controls, seen = Controls(), Seen()
+    desk = TrialDesk(controls, seen=seen)
+    desk.expect(Turn(1, 7, "m", "A"), [{"number": 1, "label": "A", "start": 7, "outcome": None}])
+    driven = Driven(desk, seen, controls)
+    judged = list[Judgement | None]()
+    judging = threading.Thread(target=lambda: judged.append(desk.judge(Turn(1, 7, "m", "A"), None)), daemon=True)
+    try:
+        tab = opened(chromium, driven)
+        tab.until(f"{PHASE} === 'ready'")
+        tab.press("s")
+        tab.until(f"{PHASE} === 'playing'")
+        tab.click("[data-outcome=partial]")
+        tab.until(f"{PHASE}.startsWith('over: partial')")
+        judging.start()
+        tab.until("!document.querySelector('.missing').hidden")
+        tab.eval(
+            "(() => { for (const what of ['items done', 'items in all', 'items in all'])"
+            " document.querySelector(`button[aria-label='one more: ${what}']`).click();"
+            " document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true })); })()"
+        )
+        judging.join(PATIENCE)
+        assert judged == [Judgement("partial", 0.5, items=1, items_total=2)]
+        assert tab.said == []
+    finally:
+        driven.close()
+
+
 def test_a_start_picture_lies_over_the_camera_until_it_is_confirmed(chromium: Browser, tmp_path: Path) -> None:
     controls, seen, starts = Controls(), Seen(), Starts(tmp_path)
     desk = TrialDesk(controls, starts=starts, seen=seen)
@@ -283,6 +315,76 @@ def test_a_start_picture_lies_over_the_camera_until_it_is_confirmed(chromium: Br
         tab.until(f"{PHASE} === 'playing'")
         tab.until("document.querySelector('.scene').hidden && document.querySelector('.news').hidden")
         assert tab.said == []
+    finally:
+        driven.close()
+        starts.close()
+
+
+def test_a_start_picture_is_confirmed_once_it_is_seen_also_before_the_first_of_a_camera(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    """The page was opened while the robot was made ready: what comes later lies under the start picture."""
+    controls, seen, starts = Controls(), Seen(), Starts(tmp_path)
+    desk = TrialDesk(controls, starts=starts, seen=seen)
+    desk.expect(Turn(1, 7, "m", "A"), [{"number": 1, "label": "A", "start": 7, "outcome": None}])
+    starts.keep(7, {"wrist": picture(3)})
+    until(lambda: starts.of(7)["cameras"], "it is kept")
+    read, fetched = starts.read, threading.Event()
+
+    def slow(start: int, camera: str) -> tuple[bytes, str]:
+        assert fetched.wait(PATIENCE)
+        return read(start, camera)
+
+    starts.read = slow  # type: ignore[method-assign]
+    Filmed.uncovered.clear()
+    driven = Driven(desk, seen, controls, starts)
+    try:
+        tab = chromium.tab()
+        tab.front()
+        tab.go(driven.server.url)
+        tab.until("!document.querySelector('.scene').hidden")
+        said = tab.until("document.querySelector('.scene [role=status]').textContent")
+        assert said == "the start picture of wrist is awaited"
+        assert tab.eval("document.querySelector('.scene label').hidden") is True
+        tab.press("s")
+        said = tab.until("document.querySelector('.news').textContent")
+        assert said == "nothing begins yet: the start picture of wrist is awaited"
+        fetched.set()
+        tab.until("!document.querySelector('.scene label').hidden")
+        shown = "[...document.querySelectorAll('img.reference')].every((i) => !i.hidden && i.naturalWidth === 64)"
+        assert tab.eval(shown) is True
+        assert tab.eval("document.querySelector('.age').textContent") == "no picture yet"
+        assert tab.eval("document.querySelector('[data-do=start]').disabled") is True
+        tab.click(".scene input[type=checkbox]")
+        tab.until("!document.querySelector('[data-do=start]').disabled")
+        Filmed.uncovered.set()
+        tab.until("document.querySelector('canvas[data-camera]').dataset.number > 0")
+        assert tab.eval(shown) is True
+        assert tab.eval("document.querySelectorAll('canvas[data-camera]').length") == 1
+        tab.press("s")
+        tab.until(f"{PHASE} === 'playing'")
+        tab.until("document.querySelector('img.reference').hidden")
+        assert tab.said == []
+    finally:
+        Filmed.uncovered.set()
+        driven.close()
+        starts.close()
+
+
+def test_a_start_picture_that_cannot_be_shown_is_not_confirmed(chromium: Browser, tmp_path: Path) -> None:
+    controls, seen, starts = Controls(), Seen(), Starts(tmp_path)
+    desk = TrialDesk(controls, starts=starts, seen=seen)
+    desk.expect(Turn(1, 7, "m", "A"), [{"number": 1, "label": "A", "start": 7, "outcome": None}])
+    starts.keep(7, {"wrist": picture(3)})
+    until(lambda: starts.of(7)["cameras"], "it is kept")
+    (tmp_path / "7-wrist.png").unlink()
+    driven = Driven(desk, seen, controls, starts)
+    try:
+        tab = opened(chromium, driven)
+        said = "the start picture of wrist cannot be shown: load the page anew"
+        tab.until(f"document.querySelector('.scene [role=status]').textContent === {said!r}")
+        assert tab.eval("document.querySelector('.scene label').hidden") is True
+        assert tab.eval("document.querySelector('[data-do=start]').disabled") is True
     finally:
         driven.close()
         starts.close()

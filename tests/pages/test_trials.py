@@ -191,6 +191,20 @@ def test_nobody_keeps_a_judgement_that_another_has_changed(table: Table) -> None
     assert table.done(thread) == Judgement("fail")
 
 
+def test_nobody_keeps_counts_that_another_has_changed(table: Table) -> None:
+    """The number that counts is the one before the eyes of whoever keeps it."""
+    thread = table.playing().over(Outcome(False), Judgement("stall"))
+    until(lambda: "submit" in table.state()["may"], "it is asked")
+    assert table.say(items=1, items_total=4) == 200
+    assert table.do("submit", items=[1, 3]).status == 409
+    answer = table.do("submit", items=[None, None])
+    assert (answer.status, "1 items of 4 were done, and nothing was kept" in answer.json["error"]) == (409, True)
+    assert table.do("submit", items=[1, 4]).status == 200
+    found = table.done(thread)
+    assert found is not None
+    assert (found.items, found.items_total) == (1, 4)
+
+
 def test_whoever_leaves_before_the_question_is_asked_has_left(table: Table) -> None:
     table.playing()
     table.desk.ended(Outcome(None))  # the recording is being closed

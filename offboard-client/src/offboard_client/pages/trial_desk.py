@@ -135,9 +135,14 @@ class TrialDesk(Desk):
             self.turn += 1  # whoever pressed with the other answer before their eyes meant that one
 
     def _submit(self, said: Mapping[str, Any]) -> None:
+        review = self.review
+        if (shown := said.get("items")) is not None and shown != [review.items, review.items_total]:
+            raise TooLate(
+                f"somebody else has counted meanwhile: {_words(review.items)} items of {_words(review.items_total)} "
+                "were done, and nothing was kept"
+            )
         if (missing := self._missing()) is not None:
             raise TooLate(missing)
-        review = self.review
         outcome, score = review.outcome, review.score
         if self._annulled:
             outcome, score = "annulled", None
@@ -164,3 +169,7 @@ class TrialDesk(Desk):
         if review.outcome == "partial" and review.score is None:
             return "a partial success has a share: how many items were done, of how many"
         return None
+
+
+def _words(count: int | None) -> str:
+    return "no" if count is None else str(count)

@@ -188,8 +188,8 @@ class Live {
   }
 
   // -- what is pressed ---------------------------------------------------------------------------------
-  async act(what, more = {}) {
-    if (what !== "hold" && (this.acting || !this.may(what))) return;
+  async act(what, more = {}, may = this.may(what)) {
+    if (what !== "hold" && (this.acting || !may)) return;
     this.acting = this.acting || what !== "hold";
     try {
       // As it was shown when it was pressed: the run refuses what was meant for another moment.
@@ -214,7 +214,8 @@ class Live {
 
   async keep() {
     await this.said.flush();
-    this.act("submit");
+    // Whether it may be kept with what was just said, the run knows better than what is shown of a moment before.
+    this.act("submit", { items: this.said.counts() }, !this.away && !this.submit.hidden);
   }
 
   judge(outcome) {

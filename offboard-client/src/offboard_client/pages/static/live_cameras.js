@@ -10,8 +10,9 @@ export class Cameras {
     this.over = el("input", { type: "range", min: 0, max: 1, step: 0.05, value: 0.5, "aria-label": "how much of the start picture is seen", oninput: () => this.lay() });
     this.check = el("input", { type: "checkbox", onchange: () => { this.ticked = this.check.checked ? this.of : null; } });
     this.words = el("span", {});
-    this.tools = el("div", { className: "card scene", hidden: true },
-      el("label", { className: "row" }, this.check, this.words),
+    this.box = el("label", { className: "row" }, this.check, this.words);
+    this.awaited = el("p", { className: "quiet", role: "status", hidden: true });
+    this.tools = el("div", { className: "card scene", hidden: true }, this.box, this.awaited,
       el("label", { className: "row" }, "start picture ", this.over));
   }
 
@@ -29,8 +30,11 @@ export class Cameras {
       if (!this.shown.size) this.node.replaceChildren();
       const canvas = el("canvas", { width: 320, height: 240, role: "img", "aria-label": `camera ${name}`, "data-camera": name });
       const reference = el("img", { className: "reference", alt: "", hidden: true });
-      const age = el("span", { className: "age", hidden: true });
-      this.shown.set(name, { canvas, reference, age, number: -1 });
+      const age = el("span", { className: "age" }, "no picture yet");
+      const each = { canvas, reference, age, number: -1, start: "", laid: false };
+      reference.onload = () => this.loaded(each, true);
+      reference.onerror = () => this.loaded(each, false);
+      this.shown.set(name, each);
       this.node.append(el("figure", {}, canvas, reference, el("figcaption", {}, name), age));
     }
     return this.shown.get(name);
@@ -71,25 +75,51 @@ export class Cameras {
       this.of = of;
       this.check.checked = false;
       this.ticked = null;
-      for (const [name, each] of this.shown) {
-        const has = wanted && scene.cameras.includes(name);
-        each.hasReference = has;
-        if (has) each.reference.src = `api/starts/${scene.start}/${encodeURIComponent(name)}?stamp=${scene.stamp}`;
-        else each.reference.removeAttribute("src");
-      }
-      this.lay();
+    }
+    this.wanted = wanted ? scene.cameras : [];
+    // A camera that has shown nothing yet, too: nobody confirms a picture that was not seen.
+    for (const name of this.wanted) this.figure(name);
+    for (const [name, each] of this.shown) {
+      const start = this.wanted.includes(name) ? of : "";
+      if (each.start === start) continue;
+      Object.assign(each, { start, laid: false, failed: false });
+      if (start) each.reference.src = `api/starts/${scene.start}/${encodeURIComponent(name)}?stamp=${scene.stamp}`;
+      else each.reference.removeAttribute("src");
     }
     if (wanted) {
       this.words.textContent = scene.cameras.length ? "the scene is as in the start picture" : `the scene is set up: start ${scene.start} shall always look so`;
       this.over.parentElement.hidden = !scene.cameras.length;
     }
+    this.lay();
+  }
+
+  /** A start picture has come, or cannot be had. */
+  loaded(each, laid) {
+    Object.assign(each, { laid: laid && each.start !== "", failed: !laid && each.start !== "" });
+    this.lay();
   }
 
   lay() {
     for (const each of this.shown.values()) {
-      each.reference.hidden = !each.hasReference || this.hidden || Number(this.over.value) === 0;
+      each.reference.hidden = !each.laid || this.hidden || Number(this.over.value) === 0;
       each.reference.style.opacity = this.over.value;
     }
+    // The box that confirms them is there once all are.
+    const missing = this.missing();
+    this.box.hidden = missing.length > 0;
+    this.awaited.hidden = !missing.length;
+    this.awaited.textContent = this.absent();
+  }
+
+  /** The cameras whose start pictures are not there. */
+  missing() {
+    return (this.wanted || []).filter((name) => !this.shown.get(name).laid);
+  }
+
+  absent() {
+    const missing = this.missing();
+    const failed = missing.filter((name) => this.shown.get(name).failed);
+    return failed.length ? `the start picture of ${failed.join(", ")} cannot be shown: load the page anew` : missing.length ? `the start picture of ${missing.join(", ")} is awaited` : "";
   }
 
   toggle() {
@@ -98,12 +128,12 @@ export class Cameras {
   }
 
   confirmed(state) {
-    return !state.scene || (Boolean(this.ticked) && this.ticked === this.of);
+    return !state.scene || (Boolean(this.ticked) && this.ticked === this.of && !this.missing().length);
   }
 
   /** What is to be done before that. */
   asks() {
-    return `nothing begins yet: set the scene up, and tick “${this.words.textContent}”`;
+    return this.missing().length ? `nothing begins yet: ${this.absent()}` : `nothing begins yet: set the scene up, and tick “${this.words.textContent}”`;
   }
 
   /** Which start picture was confirmed. */

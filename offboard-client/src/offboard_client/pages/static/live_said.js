@@ -64,9 +64,14 @@ export class Said {
     return this.waiting;
   }
 
+  /** How many items were done, of how many, as it is shown. */
+  counts() {
+    return [this.done, this.total].map((input) => (input.value === "" ? null : Number(input.value)));
+  }
+
   items() {
-    const whole = (input) => (input.value === "" ? null : Number(input.value));
-    this.say({ items: whole(this.done), items_total: whole(this.total) });
+    const [items, items_total] = this.counts();
+    this.say({ items, items_total });
   }
 
   add() {
