@@ -94,13 +94,19 @@ def test_without_a_rate_nobody_knows_when_that_was(folder):
         )
         with pytest.raises(BadObservation, match="seen 2 steps ago, too, and was told nothing of that: set --fps"):
             session.infer({**seen(1), LANGUAGE: "frames"})
+        with N17Client(server.listeners.addresses["gr00t"][1], timeout=PATIENCE) as other:
+            assert other.get_modality_config()["video"]["delta_indices"] == [0]
+            with pytest.raises(RuntimeError, match="has 2 frames; the model wants 0 of its video"):
+                answered(other, 4, 9)
 
 
 # -- GR00T's clients, which have frames where others have moments ----------------------------------------------------
-def frames(kind, *bright, states=None):
+def frames(kind, *bright, states=None, more=()):
     """What a GR00T client sends that saw frames as bright as these, in two more axes or one."""
     batch = () if kind is N15Client else (None,)
-    video = {name: np.stack([np.full((24, 32, 3), each, np.uint8) for each in bright])[batch] for name in VIDEO}
+    video = {
+        name: np.stack([np.full((24, 32, 3), each, np.uint8) for each in bright])[batch] for name in (*VIDEO, *more)
+    }
     state = {name: np.zeros((states or 1, width), np.float32)[batch] for name, width in STATE.items()}
     if kind is N15Client:
         flat = {f"video.{name}": value for name, value in video.items()}
@@ -124,6 +130,7 @@ def answered(client, *bright, **more):
 def test_gr00ts_clients_are_told_which_frames_and_send_them(port, kind):
     with kind(port, timeout=PATIENCE) as client:
         assert answered(client, 4, 9) == [4, 9]
+        assert answered(client, 5, 8, more=["side"]) == [5, 8], "and a camera that the model does not know"
         said = client.get_modality_config()
         assert said["video"]["delta_indices"] == [-2, 0]
         assert said["state"]["delta_indices"] == [0]
@@ -164,3 +171,17 @@ def test_a_model_whose_state_looks_back_is_told_no_state_that_nobody_sent():
         client.get_action(frames(N16Client, 1))
     assert [[int(moment["video.wrist_image"].max()) for moment in each] for each in heard] == [[1, 2], []]
     assert heard[0][0]["state.ee_pose"].shape == (7,)
+
+
+def test_a_model_that_declares_nothing_is_given_the_frames_as_they_come():
+    given = []
+    model = source(
+        {"a": lambda: Puppet(lambda _, inputs: given.append(inputs) or Chunk({"action.a": np.zeros((1, 2))}))}
+    )
+    listeners = make_listeners(Plugins.discover(), ["gr00t:0"], {})
+    with (
+        InferenceServer({"": model}, port=0, listeners=listeners) as server,
+        N16Client(server.listeners.addresses["gr00t"][1], timeout=PATIENCE) as client,
+    ):
+        client.get_action(frames(N16Client, 1, 2))
+    assert given[0]["video.wrist_image"].shape == (2, 24, 32, 3)

@@ -206,7 +206,7 @@ class Pupil(Policy):
     def __init__(self, options):
         self.options = options
         if options.steps:
-            self.history_sec, self.history_steps = (), (-2, -1)
+            self.history_sec, self.history_steps, self.history_kept = (), (-2, -1), True
         self.memory = np.zeros((1, 2))
         self.ballast = np.ones(options.megabytes << 20, np.uint8)
         self.calls = 0

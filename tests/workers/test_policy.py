@@ -257,7 +257,7 @@ class TestBatches:
         ]
         assert keys[0] == keys[1] == keys[4]
         assert len(set(keys)) == 3
-        assert (policy.history_sec, policy.history_steps) == ((), (-2, -1))
+        assert (policy.history_sec, policy.history_steps, policy.history_kept) == ((), (-2, -1), True)
         with pytest.raises(OffboardError, match="KeyError: 'state'"):
             policy.batch_key(Item(session, {}))
         policy.close()
