@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from offboard_client.evaluation import Clip, Plan, Trial, TrialLog, edit_review
 from offboard_client.exports import Added, DataSet, ExportEntry, Growing, choose_attempts
 from offboard_client.play import Outcome
 from offboard_client.plugins import Chosen
-from offboard_client.recording import Recorder
+from offboard_client.recording import Recorder, finish
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,6 +272,10 @@ def test_an_unfinished_recording_is_taken_and_stays_as_it_is(
     assert file is not None
     file.abandon()
     before = file.path.read_bytes()
+    assert choose_attempts([file.path])[0][0].outcome is None
+    finish(shutil.copy(file.path, tmp_path / "finished.mcap"), quiet=0.0)
+    assert choose_attempts([tmp_path / "finished.mcap"])[0][0].outcome is None
+    (tmp_path / "finished.mcap").unlink()
     assert export(tmp_path) == 0
     assert len(Written.all[-1].inside) == 1
     assert file.path.read_bytes() == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -243,6 +244,40 @@ def test_one_bit_that_is_not_what_was_written_is_said_by_all_who_read_it(finishe
                 finish(path, quiet=0.0)
             with pytest.raises(RecordingFailed, match="is damaged"), Episode(path) as episode:
                 list(episode.messages(episode.topics))
+
+
+def test_what_is_before_a_hole_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that lost its power had written the file out of order: zeros, and then what came later."""
+    monkeypatch.setattr("offboard_client.recording.file._EVERY", 0.0)  # as many blocks as messages
+    recorder = Recorder(tmp_path, {})
+    begin(recorder)
+    for number in range(12):
+        sample(recorder, number)
+    file = recorder._file
+    assert file is not None
+    file.abandon()
+    data, path = file.path.read_bytes(), file.path
+    with Episode(path) as episode:
+        everything = [(said.topic, said.at) for said in episode.messages(episode.topics)]
+        middle = episode.blocks(["/observed"])[3].offset
+        assert episode.lost == 0
+    found = set[int]()
+    for at in range(middle, len(data) - 1200, 83):
+        holed = data[:at] + bytes(700) + data[at + 700 :]
+        path.write_bytes(holed)
+        with Episode(path) as episode:
+            assert at - 700 < len(data) - episode.lost <= at + 100, "all but what the hole is in"
+            read = [(said.topic, said.at) for said in episode.messages(episode.topics)]
+        assert read
+        assert sorted(read, key=everything.index) == [each for each in everything if each in set(read)]
+        found.add(len(read))
+        age(path)
+        failures: list[str] = []
+        assert not list(finish_all(tmp_path, lambda error, failures=failures: failures.append(error.text)))
+        assert len(failures) == 1
+        assert re.search(r"has a hole at byte \d+, .* can be read, [\d,]+ bytes from there on cannot", failures[0])
+        assert path.read_bytes() == holed
+    assert min(found) < max(found) < len(everything)
 
 
 @pytest.mark.parametrize("more", [b"somebody's own bytes", b"\x89MCAP0\r\n" + bytes(40) + b"x"])

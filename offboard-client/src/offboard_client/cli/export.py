@@ -155,9 +155,12 @@ def failed(error: Exception) -> str:
 def say_unfinished(episode: Episode, line: Line) -> None:
     """What is exported of it is what it has by now."""
     if not episode.finished:
+        why = "its run was killed, its disk was full, or it is still being copied"
+        if episode.lost:
+            why = f"it has a hole, and {counted(episode.lost, 'byte')} from there on are lost"
         line.aside(
-            f"{episode.path.name} has no end: its run was killed, its disk was full, or it is still being copied. "
-            f"What it has until {(episode.end - episode.start) / 1e9:.1f} s is taken"
+            f"{episode.path.name} has no end: {why}. What it has until {(episode.end - episode.start) / 1e9:.1f} s is "
+            "taken"
         )
 
 

@@ -93,6 +93,8 @@ def _attempt(path: Path, trial: Trial | None) -> tuple[Attempt, TrialOutcome | N
     outcomes: dict[Any, TrialOutcome] = {True: "success", False: "fail"}
     came = outcomes.get(seen.outcome.get("success"))
     failure = seen.outcome.get("failure")
-    if failure and failure[0] not in ITS_OWN:  # of the robot or the connection, which says nothing of the model
+    if (
+        came == "fail" and failure and failure[0] not in ITS_OWN
+    ):  # of the robot or the connection, which says nothing of the model
         came = "error"
     return Attempt(path, review, began, came), None

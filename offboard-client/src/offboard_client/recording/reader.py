@@ -127,6 +127,8 @@ class Episode:
             if not self.finished and found.profile == PROFILE and EPISODE not in found.said:
                 raise nothing_of(name)
             summary = found.summary
+            #: Bytes of an unfinished recording that cannot be read, for there is a hole before them.
+            self.lost = found.lost
             self.about, self.outcome = read_described(name, found.profile, found.said, summary.statistics is not None)
             if not self.finished and OUTCOME not in found.said:
                 self.outcome = dict(KILLED)

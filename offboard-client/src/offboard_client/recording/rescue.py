@@ -17,7 +17,7 @@ from mcap.data_stream import RecordBuilder
 from mcap.opcode import Opcode
 from mcap.records import DataEnd, Footer, MessageIndex, Metadata, MetadataIndex, SummaryOffset
 
-from ..errors import RecordingFailed, told
+from ..errors import RecordingFailed, counted, told
 from .broken import BROKEN, damaged
 from .described import KILLED, read_described
 from .file import EPISODE, OUTCOME, PROFILE, lock
@@ -67,6 +67,12 @@ def finish(path: str | os.PathLike[str], quiet: float = _QUIET) -> bool:
             if EPISODE not in found.said:  # nothing of its episode was recorded
                 return False
             read_described(path.name, found.profile, found.said)
+            if found.lost:  # what is behind the hole may be of use to somebody, and is not cut off
+                raise RecordingFailed(
+                    f"{path.name} has a hole at byte {found.end}, as a machine leaves that lost its power: what is "
+                    f"before it can be read, {counted(found.lost, 'byte')} from there on cannot. It gets no index, and "
+                    "stays as it is"
+                )
             _append(file, found.end, _index(found))
     except FileNotFoundError:
         return False

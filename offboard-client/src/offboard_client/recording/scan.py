@@ -17,6 +17,7 @@ from mcap.stream_reader import StreamReader
 from mcap.summary import Summary
 
 from .blocks import LARGEST, read_chunk
+from .broken import BROKEN
 from .file import PROFILE
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -36,6 +37,8 @@ _CHUNK, _LENGTH = struct.Struct("<QQQII"), struct.Struct("<Q")
 #: Channel, and the length of what follows: 16 bytes a message.
 _MESSAGES = struct.Struct("<HI")
 _MESSAGE = struct.Struct("<HIQQ")
+#: So many zeros in a row are a hole, in bytes.
+_HOLE = 32
 
 
 @dataclass
@@ -43,7 +46,8 @@ class Contents:
     """``profile``, ``said`` (its metadata by their names), ``summary``: as in the file, or as its index would have it.
 
     ``end``: of a file without its index, where what was written whole ends. ``late``: channel → time and place of each
-    message of the last chunk, whose own list of them was cut off; it is written anew, from ``end`` on.
+    message of the last chunk, whose own list of them was cut off; it is written anew, from ``end`` on. ``lost``: how
+    many bytes behind that cannot be read, for there is a hole before them.
     """
 
     profile: str
@@ -51,6 +55,7 @@ class Contents:
     said: dict[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     end: int = 0
     late: dict[int, list[tuple[int, int]]] = field(default_factory=dict[int, list[tuple[int, int]]])
+    lost: int = 0
 
 
 def read_profile(file: BinaryIO) -> str:
@@ -94,38 +99,27 @@ def scan(file: BinaryIO, size: int) -> Contents:
     """Of a recording that has no index, to where it ends; of another's file no more than the profile.
 
     Chunks are stepped over, not read, but for those that tell what is in the others. Raises what is in BROKEN where
-    there is what no recorder writes: a record that was cut off is where it ends, and so are zeros.
+    there is what no recorder writes: a record that was cut off is where it ends, and so are zeros. A machine that lost
+    its power may have written what is behind them: that is lost.
     """
     found = Contents(read_profile(file), Summary())
     if found.profile != PROFILE:
         return found
     counts, at = Counter[int](), file.tell()
     while size - at >= HEAD.size:
-        file.seek(at)
-        kind, length = HEAD.unpack(file.read(HEAD.size))
-        after = at + HEAD.size + length
-        if kind == Opcode.DATA_END:
-            _check_rest(file, after, size)
+        try:
+            after = _take(found, file, at, size, counts)
+        except BROKEN:
+            if not _hole(file, at):
+                raise
+            found.lost = size - at
             break
-        if kind not in (Opcode.CHUNK, Opcode.MESSAGE_INDEX, Opcode.METADATA) or length > LARGEST:
-            if _zeros(file, at):
-                break
-            raise ValueError(f"at byte {at} there is what no recorder writes")
-        chunk = read_block_head(file, at, length) if kind == Opcode.CHUNK else None
-        if after > size:
+        if after is None:
             break
-        if chunk is not None:
-            found.summary.chunk_indexes.append(chunk)
-        elif kind == Opcode.MESSAGE_INDEX:
-            _list(found.summary.chunk_indexes[-1], file, at, length, counts)
-        else:
-            file.seek(at)
-            record = Metadata.read(read_record(file, Opcode.METADATA))
-            found.said[record.name] = record.metadata
-            found.summary.metadata_indexes.append(MetadataIndex(at, after - at, record.name))
         at = after
     found.end = at
     _learn(found, file, counts)
+    found.lost = found.lost and size - found.end
     _count(found, counts)
     return found
 
@@ -142,6 +136,39 @@ def _keep(summary: Summary, record: Any) -> None:
         summary.metadata_indexes.append(record)
     elif isinstance(record, Statistics):
         summary.statistics = record
+
+
+def _take(found: Contents, file: BinaryIO, at: int, size: int, counts: Counter[int]) -> int | None:
+    """Where the record ends that begins there; None if it was cut off, or is the last. Raises ValueError for others."""
+    file.seek(at)
+    kind, length = HEAD.unpack(file.read(HEAD.size))
+    after = at + HEAD.size + length
+    if kind == Opcode.DATA_END:
+        _check_rest(file, after, size)
+        return None
+    if kind not in (Opcode.CHUNK, Opcode.MESSAGE_INDEX, Opcode.METADATA) or length > LARGEST:
+        if _zeros(file, at):
+            return None
+        raise ValueError(f"at byte {at} there is what no recorder writes")
+    chunk = read_block_head(file, at, length) if kind == Opcode.CHUNK else None
+    if after > size:
+        return None
+    if chunk is not None:
+        found.summary.chunk_indexes.append(chunk)
+    elif kind == Opcode.MESSAGE_INDEX:
+        _list(found.summary.chunk_indexes[-1], file, at, length, counts)
+    else:
+        file.seek(at)
+        record = Metadata.read(read_record(file, Opcode.METADATA))
+        found.said[record.name] = record.metadata
+        found.summary.metadata_indexes.append(MetadataIndex(at, after - at, record.name))
+    return after
+
+
+def _hole(file: BinaryIO, at: int) -> bool:
+    """Whether a hole begins there, or soon after: as many zeros as stand in no head of a record."""
+    file.seek(at)
+    return bytes(_HOLE) in file.read(8 * _HOLE)
 
 
 def _zeros(file: BinaryIO, at: int) -> bool:
@@ -201,6 +228,14 @@ def _learn(found: Contents, file: BinaryIO, counts: Counter[int]) -> None:
             unpack_block(summary, file, chunk)
     if not summary.chunk_indexes:
         return
+    while found.lost and summary.chunk_indexes and not _whole(file, summary.chunk_indexes[-1]):
+        last = summary.chunk_indexes.pop()  # the hole begins in it
+        found.end = last.chunk_start_offset
+        for channel, place in last.message_index_offsets.items():
+            file.seek(place)
+            counts[channel] -= (HEAD.unpack(file.read(HEAD.size))[1] - _MESSAGES.size) // 16
+    if not summary.chunk_indexes:
+        return
     last = summary.chunk_indexes[-1]
     ends = last.chunk_start_offset + last.chunk_length
     try:
@@ -216,6 +251,14 @@ def _learn(found: Contents, file: BinaryIO, counts: Counter[int]) -> None:
             counts[channel] += len(messages[channel])
         last.message_index_offsets = dict.fromkeys(messages, 0)
         found.late, found.end = messages, ends
+
+
+def _whole(file: BinaryIO, chunk: ChunkIndex) -> bool:
+    try:
+        read_chunk(file, chunk.chunk_start_offset, chunk.chunk_length)
+    except BROKEN:
+        return False
+    return True
 
 
 def unpack_block(summary: Summary, file: BinaryIO, chunk: ChunkIndex) -> dict[int, list[tuple[int, int]]]:
