@@ -110,6 +110,44 @@ def test_the_first_picture_of_a_start_is_what_the_next_are_laid_over(table: Tabl
         assert table.page("GET", f"/api/starts/{path}").status == 404
 
 
+def test_a_start_picture_goes_with_the_annulled_trial_that_it_was_kept_for(table: Table, tmp_path: Path) -> None:
+    """Of a scene that was set up wrongly nobody shall set up the others so; later trials' annulments leave it."""
+
+    def annulled(number: int) -> None:
+        table.seen.idled(Sample({"image.wrist": picture(number)}, float(number), 0.0, 1.0))
+        table.playing()
+        assert table.do("reset").status == 200
+        table.controls.take()
+        assert table.say(note="a wrong scene") == 200
+        thread = table.over(Outcome(stopped=True))
+        until(lambda: "submit" in table.state()["may"], "it is asked")
+        assert table.do("submit").status == 200
+        assert table.done(thread) == Judgement("annulled", note="a wrong scene")
+
+    def shown() -> int:
+        scene = table.starts.of(11)
+        data = table.page("GET", "/api/starts/11/wrist", stamp=scene["stamp"]).body
+        return next(number for number in (5, 9, 12) if np.array_equal(decode_image(data), picture(number)))
+
+    before = table.starts.of(11)["stamp"]
+    annulled(5)
+    until(lambda: table.starts.of(11)["stamp"] != before and not table.starts.of(11)["cameras"], "it is thrown away")
+    assert not list((tmp_path / "starts").iterdir())
+    table.seen.idled(Sample({"image.wrist": picture(9)}, 9.0, 0.0, 1.0))
+    table.playing()
+    until(lambda: table.starts.of(11)["cameras"], "the next one is kept")
+    table.done(judged_by(table))
+    annulled(12)
+    assert shown() == 9
+
+
+def judged_by(table: Table) -> threading.Thread:
+    thread = table.over(Outcome(True), Judgement("success"))
+    until(lambda: "submit" in table.state()["may"], "it is asked")
+    assert table.do("submit").status == 200
+    return thread
+
+
 def test_start_pictures_of_somebody_elses_are_taken_and_other_files_are_not(tmp_path: Path) -> None:
     for name in ("4-front.jpg", "4-wrist%20cam.png", "4.png", "x-front.png", "4-front.txt", "notes.md"):
         (tmp_path / name).write_bytes(b"x")

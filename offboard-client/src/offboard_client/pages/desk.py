@@ -60,6 +60,8 @@ class Desk:
         self._controls, self._told = controls, told
         self._starts, self._seen, self._first = starts, seen, first
         self._thrown: set[int] = set()
+        #: Whether the start picture was kept as this episode began.
+        self._kept = False
         self._lock = threading.Lock()
 
     @property
@@ -190,7 +192,8 @@ class Desk:
             if said.get("scene") != self._starts.of(start)["stamp"]:
                 raise TooLate("nobody has confirmed that the scene is set up for this start: nothing was done")
             if self._seen is not None:
-                self._starts.keep(start, {camera: each.image for camera, each in self._seen.pictures().items()})
+                pictures = {camera: each.image for camera, each in self._seen.pictures().items()}
+                self._kept = self._starts.keep(start, pictures)
         self._move("starting")
         self._controls.post(Start())
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import time
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -40,6 +42,9 @@ class Starts:
                 f"no folder for start pictures can be made at {folder}: {error.strerror or told(error)}"
             ) from error
         self._files: dict[tuple[int, str], Path] = {}
+        # How often those of a start were thrown away: browsers keep what they have seen under its stamp.
+        self._thrown = Counter[int]()
+        self._began = time.time_ns() // 1_000_000
         for path in sorted(folder.iterdir()):
             if (match := _NAME.fullmatch(path.name)) is not None:
                 self._files.setdefault((int(match[1]), unquote(match[2])), path)
@@ -47,12 +52,25 @@ class Starts:
     def of(self, start: int) -> dict[str, Any]:
         """``start``, the ``cameras`` of which there is a picture, and a ``stamp`` that whoever confirms it repeats."""
         files = {camera: path for (number, camera), path in dict(self._files).items() if number == start}
-        return {"start": start, "cameras": sorted(files), "stamp": f"{start}.{len(files)}"}
+        return {
+            "start": start,
+            "cameras": sorted(files),
+            "stamp": f"{start}.{len(files)}.{self._began + self._thrown[start]}",
+        }
 
-    def keep(self, start: int, pictures: Mapping[str, Array]) -> None:
-        """The scene as it is: the first of a start counts, and nobody waits for the disk. (H, W, 3) uint8 RGB each."""
-        if not any(number == start for number, _ in self._files):
+    def keep(self, start: int, pictures: Mapping[str, Array]) -> bool:
+        """The scene as it is: the first of a start counts, and nobody waits for the disk. (H, W, 3) uint8 RGB each.
+
+        Whether this is the first.
+        """
+        first = not any(number == start for number, _ in self._files)
+        if first:
             self._writer.submit(self._keep, start, dict(pictures))
+        return first
+
+    def forget(self, start: int) -> None:
+        """A start shall not look so: the next that is kept is its first. Nobody waits for the disk."""
+        self._writer.submit(self._forget, start)
 
     def read(self, start: int, camera: str) -> tuple[bytes, str]:
         """A picture's file, and its type. Raises NotFound."""
@@ -82,6 +100,16 @@ class Starts:
                 self._files[start, camera] = path
         except (OSError, ValueError) as error:  # FFmpeg's errors are among them
             self.problem = f"the start picture cannot be kept: {getattr(error, 'strerror', None) or told(error)}"
+
+    def _forget(self, start: int) -> None:
+        for number, camera in list(self._files):
+            if number == start:
+                path = self._files.pop((number, camera))
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    self.problem = f"{path.name} cannot be removed: {error.strerror or told(error)}"
+        self._thrown[start] += 1
 
 
 def _quoted(camera: str) -> str:

@@ -146,6 +146,9 @@ class TrialDesk(Desk):
         outcome, score = review.outcome, review.score
         if self._annulled:
             outcome, score = "annulled", None
+            if self._starts is not None and self._turn is not None and self._kept:
+                self._starts.forget(self._turn.start)  # nothing was counted from it, and it may be why
+                self._kept = False
         elif outcome is None and self._by_task is not None:
             outcome = self._by_task.outcome
             score = self._by_task.score if score is None else score
