@@ -167,8 +167,10 @@ def test_a_checkpoint_that_fits_is_told_its_instruction_under_its_own_key():
         (
             "ee_rot6d",
             {"extras": {"representations": {"ee_pose": "DELTA"}}},
-            r"answers action.ee_pose as steps from one to the next \(DELTA\)",
+            "answers action.ee_pose as DELTA, which GR00T's server sends as it was trained; the codec decodes absolute",
         ),
+        # NVIDIA's Open-H has one of its own.
+        ("ee_rot6d", {"extras": {"representations": {"grip": "REL_XYZ_ROT6D"}}}, "answers action.grip as REL_XYZ"),
     ],
 )
 def test_a_checkpoint_of_another_layout_is_refused(name, changes, text):

@@ -151,8 +151,11 @@ def test_liberos_actions_are_steps_whatever_the_checkpoint_calls_them():
         said = {"representations": dict.fromkeys((*AXES, "gripper"), kind)}
         named = Checkpoint(id="l", outputs=LIBERO_ANSWERS, extras=said)
         libero(LiberoOptions(), named)
+    summed = {"representations": {"x": "RELATIVE"}}
+    with pytest.raises(LoadFailed, match=r"action\.x as RELATIVE, which .* absolute.*decodes steps"):
+        libero(LiberoOptions(), Checkpoint(id="l", outputs=LIBERO_ANSWERS, extras=summed))
     joints = Checkpoint(id="d", outputs=N1_6.outputs, extras={"representations": {"joint_position": "DELTA"}})
-    with pytest.raises(LoadFailed, match=r"action\.joint_position as steps from one to the next"):
+    with pytest.raises(LoadFailed, match=r"action\.joint_position as DELTA"):
         droid(DroidOptions(), joints)
 
 

@@ -11,8 +11,11 @@ from offboard_client.errors import BadObservation, InvalidAction, LoadFailed, br
 from offboard_core.codecs import ActionSplit
 from offboard_core.types import Array, Checkpoint, Chunk, Codec, CodecMeta, Feature, Field, Observation
 
-#: What GR00T does not make absolute before it answers.
-DELTA = "DELTA"
+#: What a checkpoint may say that its answers are → what GR00T's server sends of it is absolute: it adds the state to
+#: what is relative to that. Steps (``DELTA``), and what a fork has of its own, it leaves as they are.
+ABSOLUTE = frozenset({"ABSOLUTE", "RELATIVE"})
+#: Steps are called so, or nothing in particular, as any numbers that are answered as they were trained.
+STEPS = frozenset({"ABSOLUTE", "DELTA"})
 #: The one vector that the groups of an action are between GR00T's names and the robot's.
 VECTOR = "action"
 
@@ -104,13 +107,13 @@ def check_fit(
     takes: Mapping[str, int],
     checkpoint: Checkpoint,
     unplayed: Set[str] = frozenset(),
-    deltas: bool = False,
+    plays: Set[str] = ABSOLUTE,
 ) -> None:
     """Raises LoadFailed where the checkpoint reads or answers what the codec does not, or in another width.
 
     ``makes``: model input → its shape, None for an image. ``takes``: group of the answer → numbers a step.
-    ``unplayed``: groups that it may answer besides. ``deltas``: the codec plays steps. A checkpoint that declares
-    nothing reads and answers anything.
+    ``unplayed``: groups that it may answer besides. ``plays``: the representations that the codec can
+    decode. A checkpoint that declares nothing reads and answers anything.
     """
     said = f"choose another --codec: gr00t.{codec} does not fit the checkpoint {checkpoint.id}, which"
     for name, declared in checkpoint.inputs.items():
@@ -127,7 +130,10 @@ def check_fit(
             raise LoadFailed(f"{said} answers {name} as {shape}; the codec decodes {takes[name]} numbers")
     kinds = checkpoint.extras.get("representations", {})
     for name in takes:
-        if not deltas and kinds.get(name.removeprefix("action.")) == DELTA:
+        kind = kinds.get(name.removeprefix("action."), "ABSOLUTE")
+        if kind not in plays:
             raise LoadFailed(
-                f"{said} answers {name} as steps from one to the next ({DELTA}); the codec decodes absolute ones"
+                f"{said} answers {name} as {kind!s:.40}, which GR00T's server sends as "
+                f"{'absolute numbers' if kind in ABSOLUTE else 'it was trained'}; the codec decodes "
+                f"{'absolute ones' if plays == ABSOLUTE else 'steps'}"
             )

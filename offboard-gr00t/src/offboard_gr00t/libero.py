@@ -25,7 +25,7 @@ from offboard_core.codecs import (
 )
 from offboard_core.types import Checkpoint, Chunk, Codec, CodecMeta, Observation
 
-from .blocks import Instruction, check_fit, image_size, instruction_key
+from .blocks import STEPS, Instruction, check_fit, image_size, instruction_key
 
 #: (width, height) that NVIDIA's simulation sends.
 SIZE = (256, 256)
@@ -50,7 +50,7 @@ def libero(options: LiberoOptions, checkpoint: Checkpoint) -> Codec:
     """Pose and grip, two cameras; pose deltas and a grip of 0 or 1 out. For serving only."""
     cameras = _cameras(options.map)
     made = {name: (width,) for name, width in STATES.items()}
-    check_fit("libero", {**made, **dict.fromkeys(cameras)}, TAKES, checkpoint, deltas=True)
+    check_fit("libero", {**made, **dict.fromkeys(cameras)}, TAKES, checkpoint, plays=STEPS)
     flip = options.pictures == "robosuite"
     parts: Codec = LiberoGroups()
     for name, source in cameras.items():
