@@ -315,6 +315,57 @@ def test_a_model_that_reads_other_names_refuses_gr00ts_robots_and_says_what_to_t
         client.get_action(observation(N16Client))
 
 
+def test_who_asks_faster_than_it_may_is_answered_later_and_always():
+    """A REQ that hears nothing waits for ever."""
+    with serving(frame_rate=100.0) as (_, port, _), N15Client(port, timeout=PATIENCE) as client:
+        for _ in range(250):
+            assert client.ping()["status"] == "ok"
+
+
+def test_all_that_comes_at_once_is_answered():
+    ping = b"\x01\0" + frame(msgpack.packb({"endpoint": "ping"}))
+    with serving(frame_rate=1e6) as (_, port, _), socket.create_connection(("127.0.0.1", port), PATIENCE) as one:
+        one.sendall(HELLO + ping * 1000)
+        read = b""
+        while read.count(b"Server is running") < 1000:
+            read += one.recv(65536)
+
+
+def test_of_many_that_are_refused_each_hears_so():
+    with serving(auth_token="secret", frame_rate=2.0) as (_, port, _):
+        for _ in range(6):
+            with (
+                N16Client(port, "guess", PATIENCE) as client,
+                pytest.raises(RuntimeError, match=r"unauthorized|busy: the server refuses too many clients at this"),
+            ):
+                client.get_action(observation(N16Client))
+
+
+def test_robots_behind_a_proxy_have_an_episode_each():
+    with serving() as (server, port, policy), zmq.Context() as context:
+        front, back, control = (context.socket(kind) for kind in (zmq.ROUTER, zmq.DEALER, zmq.PAIR))
+        other = context.socket(zmq.PAIR)
+        control.bind("inproc://end")
+        other.connect("inproc://end")
+        own = front.bind_to_random_port("tcp://127.0.0.1")
+        back.connect(f"tcp://127.0.0.1:{port}")
+        between = threading.Thread(target=zmq.proxy_steerable, args=(front, back, None, control))
+        between.start()
+        try:
+            with N16Client(own, timeout=PATIENCE) as one, N17Client(own, timeout=PATIENCE) as two:
+                for client in (one, two, one):
+                    client.get_action(observation(type(client)))
+                assert sorted(len(episode.seen) for episode in policy.episodes) == [1, 2]
+                two.reset()
+                assert sorted(len(episode.seen) for episode in policy.episodes) == [0, 2]
+        finally:
+            other.send(b"TERMINATE")
+            between.join(PATIENCE)
+            for each in (front, back, control, other):
+                each.close(linger=0)
+        until(lambda: get_json(server, "/api/v1/status")["sessions"] == 0, "all have ended with their connection")
+
+
 BAD = {
     "two robots in one": lambda o: o["video"].update(front=np.zeros((2, 1, 4, 4, 3), np.uint8)),
     "without its axis": lambda o: o["video"].update(front=np.zeros((1, 4, 4, 3), np.uint8)),
@@ -407,8 +458,13 @@ class TestHostile:
     def test_who_begins_and_does_not_go_on_is_let_go(self, port, begun):
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as one:
             one.sendall(begun)
-            if begun != HELLO:
-                self.ended(one)
+            self.ended(one)
+
+    def test_who_asks_and_then_rests_without_a_session_is_let_go_and_taken_in_again(self, port):
+        with N16Client(port, timeout=PATIENCE) as one, one.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor:
+            assert one.ping()
+            until(lambda: monitor.poll(100), "it is let go")
+            assert one.ping()
 
     def test_who_goes_on_too_slowly_is_let_go(self, port):
         """A byte now and then would hold a connection, and what it has sent, for ever."""
@@ -436,13 +492,61 @@ class TestHostile:
                 while one.recv(2**16):
                     pass
 
-    def test_one_too_many_is_turned_away(self, port, monkeypatch):
+    def test_who_has_rested_the_longest_makes_room_for_one_too_many(self, port, monkeypatch):
         monkeypatch.setattr("offboard_gr00t.listener._PATIENCE", PATIENCE)
         with contextlib.ExitStack() as stack:
-            several = [stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE)) for _ in range(3)]
-            for one in several[:2]:
+            first, second = (
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE)) for _ in range(2)
+            )
+            for one in (first, second):
                 one.sendall(HELLO)
-            self.ended(several[2])
+                assert one.recv(1000)
+            with N16Client(port, timeout=PATIENCE) as one:
+                assert one.ping()
+                self.ended(first)
+                second.sendall(b"\x01\0" + frame(msgpack.packb({"endpoint": "ping"})))
+                while b"Server is running" not in second.recv(1000):
+                    pass
+
+    def test_where_all_have_sessions_one_too_many_is_turned_away(self, port):
+        with contextlib.ExitStack() as stack:
+            for _ in range(2):
+                stack.enter_context(N16Client(port, timeout=PATIENCE)).get_action(observation(N16Client))
+            self.ended(stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE)))
+
+    def test_who_holds_most_is_let_go_and_not_who_comes_next(self, port, monkeypatch):
+        monkeypatch.setattr("offboard_gr00t.listener._PATIENCE", PATIENCE)
+        monkeypatch.setattr("offboard_gr00t.listener._MOST_HELD", 5 * 2**20)
+        with contextlib.ExitStack() as stack:
+            small, large = (
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE)) for _ in range(2)
+            )
+            for one, size in ((small, 1_500_000), (large, 2**24)):
+                one.sendall(HELLO + b"\x01\0\x02" + size.to_bytes(8, "big"))
+                assert one.recv(1000)
+            small.sendall(bytes(1_400_000))
+            with contextlib.suppress(ConnectionError):
+                large.sendall(bytes(2**24 - 1))
+            self.ended(large)
+            small.sendall(bytes(100_000))
+            while b"bad_message" not in small.recv(1000):
+                pass
+
+    def test_what_is_kept_for_the_next_messages_is_bounded(self, monkeypatch):
+        monkeypatch.setattr("offboard_gr00t.listener._MOST_KEPT", 5 * 2**20)
+        monkeypatch.setattr("offboard_gr00t.listener._MOST_CONNECTIONS", 9)
+        listener = GR00TListener(GR00TListenerOptions())
+        models = {"only": source({"a": Arm})}
+        with InferenceServer(models, port=0, listeners={"gr00t": (listener, 0)}, frontends={}) as server:
+            port = server.listeners.addresses["gr00t"][1]
+            with contextlib.ExitStack() as stack:
+                clients = [stack.enter_context(N16Client(port, timeout=PATIENCE)) for _ in range(4)]
+                for _ in range(2):
+                    for client in clients:
+                        client.get_action(observation(N16Client, size=(700, 900)))
+                kept = [each.kept for each in listener.connections]
+        assert len(kept) == 4
+        assert 2**21 <= sum(kept) <= 5 * 2**20
 
     def test_who_does_not_read_is_let_go(self):
         with serving(LONG) as (_, port, _), socket.socket() as one:

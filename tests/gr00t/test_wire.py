@@ -111,6 +111,7 @@ class TestConfigs:
         config = self.written()
         assert config["__ModalityConfig_class__"] is config["__ModalityConfig__"] is True
         assert config["as_json"] == CONFIG
+        assert config["as_dict"] == CONFIG, "where NVIDIA's client for DROID looks"
 
     def test_n1_5_reads_a_text(self):
         assert json.loads(self.written(as_text=True)["as_json"]) == CONFIG == decode_text(json.dumps(CONFIG))

@@ -23,6 +23,8 @@ def give(end, data):
             count = min(len(room), len(data))
             room[:count] = data[:count]
         found += end.received(count)
+        while end.more:
+            found += end.received(0)
         data = data[count:]
     return found
 
@@ -206,3 +208,25 @@ def test_its_answers_to_pings_are_short():
     end = ready()
     assert give(end, frame(b"\x04PING\0\x0a" + bytes(900), 4)) == []
     assert bytes(end.outgoing) == frame(b"\x04PONG" + bytes(16), 4)
+
+
+def test_so_many_frames_are_read_at_once_that_others_have_their_turns():
+    end, data = ready(), (frame(b"", 1) + frame(b"")) * 100
+    with end.room() as room:
+        room[: len(data)] = data
+    found = [len(end.received(len(data)))]
+    while end.more:
+        found.append(len(end.received(0)))
+    assert found == [32, 32, 32, 4], "64 frames each"
+    assert end.frames == 200
+    assert not end.begun
+
+
+def test_commands_are_frames_too():
+    end, data = ready(), frame(b"", 4) * 100
+    with end.room() as room:
+        room[: len(data)] = data
+    assert end.received(len(data)) == []
+    assert end.more
+    assert end.received(0) == []
+    assert not end.more

@@ -49,9 +49,9 @@ API = {
         "offboard_core.types": "ALONE Array Checkpoint CheckpointLoader Chunk Codec CodecMeta Control Elsewhere"
         " Feature Field Health InferContext Item ModelRegistry NO_CONTEXT NoParams Observation Parallel Placement"
         " Policy Progress ReportProgress Sequential Session Stage is_array is_image",
-        "offboard_client.errors": "BadMessage BadObservation BadParameter ConfigurationError DialectUnsupported"
-        " InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound OffboardError PolicyFailed RecordingFailed"
-        " RobotFailed brief nearest told unknown",
+        "offboard_client.errors": "BadMessage BadObservation BadParameter Busy ConfigurationError"
+        " DialectUnsupported InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound OffboardError PolicyFailed"
+        " RecordingFailed RobotFailed brief nearest told unknown",
         "offboard_client": "InferenceClient",
         "offboard_client.drivers": "RunLength TimedDriver",
         "offboard_client.exports": "Added Attempt DataSet ExportEntry Growing Layout Numbers SteadyFrame"

@@ -26,6 +26,8 @@ msgpack: Any = _untyped
 _ALIGNED = 64
 _NPY, _NUMPY = "__ndarray_class__", "nd"
 _OLDER_CONFIG, _CONFIG, _AS_JSON = "__ModalityConfig_class__", "__ModalityConfig__", "as_json"
+#: Where NVIDIA's client for DROID looks for it, which is a copy.
+_AS_DICT = "as_dict"
 
 
 class Form(enum.Enum):
@@ -79,6 +81,7 @@ def write_configs(configs: Mapping[str, Mapping[str, Any]], *, as_text: bool) ->
             _OLDER_CONFIG: True,
             _CONFIG: True,
             _AS_JSON: encode_text(config) if as_text else config,
+            **({} if as_text else {_AS_DICT: config}),
         }
         for name, config in configs.items()
     }

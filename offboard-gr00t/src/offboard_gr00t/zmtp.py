@@ -22,6 +22,8 @@ _CLIENTS = (b"REQ", b"DEALER")
 _MOST_PARTS, _LONGEST_PART, _LONGEST_COMMAND = 8, 255, 1024
 #: Bytes of the place where they are collected: at first, and at most when none are waited for.
 _LEAST, _KEPT = 64 * 1024, 8 * 2**20
+#: Frames that are read at once: a small one costs its sender four bytes, and the server's other robots a turn.
+_AT_ONCE = 64
 #: How much of a body that is too long is passed over, in times of what it may be, before its client is cut off.
 _PASSED_OVER = 8
 
@@ -46,7 +48,8 @@ class ServerEnd:
 
     ``longest``: how many bytes a body may have. ``outgoing``: what the protocol itself wants to be sent: its greeting
     from the beginning, then what it answers; whoever sends it empties it. ``ready``: whether the other end has
-    introduced itself.
+    introduced itself. ``frames``: how many it has sent. ``more``: whether some that came are not read yet; then no more
+    may come, and ``received(0)`` reads on.
     """
 
     def __init__(self, longest: int) -> None:
@@ -56,7 +59,8 @@ class ServerEnd:
         self._parts: list[bytes] = []
         self._requests: list[Request] = []
         self.outgoing = bytearray(_SIGNATURE + _VERSION + _MECHANISM + bytes(32))
-        self.ready = False
+        self.ready = self.more = False
+        self.frames = 0
         self._reading = self._read()
         self._wanted = next(self._reading)
 
@@ -67,8 +71,12 @@ class ServerEnd:
 
     @property
     def held(self) -> int:
-        """Bytes of memory that its collecting takes."""
+        """Bytes of memory that its collecting takes, or that are kept for the next message."""
         return len(self._store)
+
+    def shrink(self) -> None:
+        """Keep no more for the next message than in the beginning. Only where nothing has begun."""
+        self._store = bytearray(_LEAST)
 
     def room(self) -> memoryview:
         """Where the next bytes go; then :meth:`received` says how many came. It never grows beyond twice of these."""
@@ -77,18 +85,26 @@ class ServerEnd:
         return memoryview(self._store)[self._end :]
 
     def received(self, count: int) -> list[Request]:
-        """The messages that these bytes complete. Raises ProtocolError, after which nothing more may come."""
+        """The messages that these bytes complete, and no more than are read at once (:attr:`more`).
+
+        Raises ProtocolError, after which nothing more may come.
+        """
         self._end += count
+        last, self.more = self.frames + _AT_ONCE, False
         with memoryview(self._store) as store:
             while True:
                 passed = min(self._skip, self._end - self._start)
                 self._start, self._skip = self._start + passed, self._skip - passed
                 if self._skip or self._end - self._start < self._wanted:
                     break
+                if self.frames == last:
+                    self.more = True
+                    break
                 part = bytes(store[self._start : self._start + self._wanted])
                 self._start += self._wanted
                 self._wanted = self._reading.send(part)
-        self._tidy()
+        if not self.more:
+            self._tidy()
         found, self._requests = self._requests, []
         return found
 
@@ -150,6 +166,7 @@ class ServerEnd:
             self._request(None)
         else:
             raise ProtocolError(f"a message of {size:,} bytes")
+        self.frames += 1
 
     def _head(self) -> Generator[int, bytes, tuple[int, int]]:
         flags = (yield 1)[0]

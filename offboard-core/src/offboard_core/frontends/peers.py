@@ -48,6 +48,10 @@ class PeerSessions:
     def __len__(self) -> int:
         return len(self._peers)
 
+    def __contains__(self, identity: str) -> bool:
+        """Whether there is a session of this client, or one is being opened."""
+        return identity in self._peers
+
     def submit(self, peer: Peer, frame: Frame, deliver: Deliver) -> None:
         """``peer`` sent ``frame``; ``deliver`` follows, or is called at once."""
         one = self._peers.get(peer.identity)
