@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +20,9 @@ from offboard_client.recording import (
     Episode,
     Recorder,
     VideoDecoder,
+    check_intact,
     decode_image,
+    finish,
     read_observation,
     read_questions,
     read_rows,
@@ -376,8 +379,17 @@ def test_what_waits_for_the_disk_is_bounded_in_bytes(tmp_path: Path) -> None:
         assert len(list(episode.messages(["/observed"]))) == 20 - bounded.loss.dropped
 
 
+@pytest.mark.parametrize(
+    ("fails", "failure"),
+    [
+        (lambda number: True, "killed"),  # which is all that is known of it
+        (lambda number: number < 1, "recording_failed"),
+        (lambda number: number == 1, "recording_failed"),  # the block is there, and not its lists of messages
+        (lambda number: number == 3, "recording_failed"),
+    ],
+)
 def test_a_disk_that_is_full_ends_the_recording_and_not_the_episode(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fails: Callable[[int], bool], failure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failures: list[RecordingFailed] = []
     recorder = Recorder(tmp_path, {}, failing=failures.append)
@@ -389,11 +401,16 @@ def test_a_disk_that_is_full_ends_the_recording_and_not_the_episode(
 
     class Full:
         def __init__(self, file: Any) -> None:
-            self.file = file
+            self.file, self.writes, self.fails = file, 0, False
 
         def write(self, data: Any) -> int:
-            if len(data) > 7:
-                return write(data[:7])
+            if not self.fails:  # else it is the rest of what did not fit
+                self.writes, self.fails = self.writes + 1, fails(self.writes)
+                if not self.fails:
+                    return write(data)
+                if len(data) > 7:
+                    return write(data[:7])
+            self.fails = False
             raise OSError(28, "No space left on device")
 
         def __getattr__(self, name: str) -> Any:
@@ -408,8 +425,15 @@ def test_a_disk_that_is_full_ends_the_recording_and_not_the_episode(
     assert [error.text for error in failures] == [recorder.recorded.failure]
     assert "No space left on device" in failures[0].text
     with Episode(recorder.recorded.files[0]) as episode:  # what was written before can be read
-        assert [said.at for said in episode.messages(["/observed"])] == [at(0)]
-        assert episode.outcome["failure"][0] == "killed"
+        read = [said.at for said in episode.messages(["/observed"])]
+        assert read[0] == at(0)
+        assert (episode.outcome["failure"][0], episode.outcome["success"]) == (failure, None)
+        outcome = dict(episode.outcome)
+    assert finish(recorder.recorded.files[0], quiet=0.0)
+    check_intact(recorder.recorded.files[0])
+    with Episode(recorder.recorded.files[0]) as episode:
+        assert [said.at for said in episode.messages(["/observed"])] == read
+        assert episode.outcome == outcome
     begin(recorder, 2)  # the next episode is recorded
     recorder.ended(Outcome(True))
     assert len(recorder.recorded.files) == 2

@@ -86,7 +86,8 @@ def test_a_killed_run_leaves_what_can_be_read_and_the_next_one_finishes(tmp_path
     def looked_at() -> dict[str, list[Said]]:
         with Episode(path) as episode:
             assert episode.outcome == {
-                "success": None, "failure": ["killed", "the run ended before the episode did"], "stopped": True,
+                "success": None, "failure": ["killed", "the run ended, or its disk was full, before the episode did"],
+                "stopped": True,
             }  # fmt: skip
             # Of the last second each kind of message may have been written, or not yet.
             for topic in ("/video/wrist", "/observed", "/sent/wrist"):

@@ -386,6 +386,8 @@ def test_an_episode_that_a_person_had_is_no_failure_of_the_policy(command: Any) 
     rig = Rig(lambda number: 9.0)
     rig.arm.leader = SimpleNamespace(action=dict)  # type: ignore[attr-defined]
     rig.happens[5] = lambda: rig.controls.post(command)
+    if isinstance(command, TakeOver):  # in the end the policy begins anew, for which it is waited
+        rig.happens[90] = lambda: setattr(rig.policy, "_due", rig.time.now)
     assert rig.play(2.0)
 
 

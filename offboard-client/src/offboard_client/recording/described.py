@@ -15,7 +15,8 @@ from .file import EPISODE, OUTCOME, PROFILE, VERSION
 
 #: What became of an episode whose run was killed.
 KILLED: dict[str, Any] = {
-    "success": None, "failure": ["killed", "the run ended before the episode did"], "stopped": True,
+    "success": None, "failure": ["killed", "the run ended, or its disk was full, before the episode did"],
+    "stopped": True,
 }  # fmt: skip
 
 #: Topic, or what it begins with → the schemas that its messages may have.

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
 
+from mcap.data_stream import RecordBuilder
+from mcap.records import Metadata
 from mcap.writer import CompressionType, Writer
 
 from ..errors import RecordingFailed, told
@@ -51,6 +53,7 @@ class RecordingFile:
         self._waiting: dict[str, list[tuple[int, int, bytes]]] = {}
         self._held = 0
         self._schemas: dict[str, int] = {}
+        self._described = set[str]()
         self._flushed = clock()
         self.messages = 0
         try:
@@ -75,6 +78,7 @@ class RecordingFile:
             # What was said before it comes before it in the file, whatever ends the program now.
             self._flush()
             self._writer.add_metadata(name, texts)
+            self._described.add(name)
 
     def write(
         self, topic: str, schema: Schema, at: int, said: Mapping[str, str] = NOTHING, stamp: int = -1, **fields: Any
@@ -102,8 +106,16 @@ class RecordingFile:
             self._flush()
             self._writer.finish()
 
-    def abandon(self) -> None:
-        """Close it as it is: what was flushed can be read, and finished later. Never raises."""
+    def abandon(self, why: RecordingFailed | None = None) -> None:
+        """Close it as it is: what was flushed can be read, and finished later. ``why``: said as its outcome, unless one
+        was said or there is no room for that either. Never raises."""
+        with contextlib.suppress(OSError):
+            if why is not None and OUTCOME not in self._described:
+                # Beside the writer, which still has what could not be written.
+                said = {"success": None, "failure": [why.code, why.text], "stopped": True}
+                record = RecordBuilder()
+                Metadata(OUTCOME, {key: json.dumps(value) for key, value in said.items()}).write(record)
+                self._stream.write(record.end())
         with contextlib.suppress(OSError):
             self._stream.close()
 

@@ -166,7 +166,7 @@ class Recorder:
             write()
         except RecordingFailed as error:
             if self._file is not None:
-                self._file.abandon()
+                self._file.abandon(error)
                 self.recorded.files.append(self._file.path)
                 self.recorded.size += self._file.size
                 self._file = None

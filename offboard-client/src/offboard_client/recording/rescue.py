@@ -144,9 +144,9 @@ def _index(found: Contents) -> bytes:
             last.message_index_offsets[channel] = end + out.count
             MessageIndex(channel, messages).write(out)
         last.message_index_length = out.count
-    if OUTCOME not in found.said:
-        at = out.count
-        Metadata(OUTCOME, {name: json.dumps(value) for name, value in KILLED.items()}).write(out)
+    if OUTCOME not in {each.name for each in summary.metadata_indexes}:
+        at, killed = out.count, {name: json.dumps(value) for name, value in KILLED.items()}
+        Metadata(OUTCOME, dict(found.said.get(OUTCOME, killed))).write(out)
         summary.metadata_indexes.append(MetadataIndex(end + at, out.count - at, OUTCOME))
         summary.statistics.metadata_count += 1
     DataEnd(0).write(out)

@@ -251,6 +251,8 @@ def _learn(found: Contents, file: BinaryIO, counts: Counter[int]) -> None:
             counts[channel] += len(messages[channel])
         last.message_index_offsets = dict.fromkeys(messages, 0)
         found.late, found.end = messages, ends
+        # What else stands there is written anew, too.
+        summary.metadata_indexes = [each for each in summary.metadata_indexes if each.offset < ends]
 
 
 def _whole(file: BinaryIO, chunk: ChunkIndex) -> bool:
