@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,18 @@ def test_a_data_config_that_was_recorded_is_used_and_rules(tmp_path):
     loading(step, generation="n1.5", data_config=None).close()
     with pytest.raises(ConfigurationError, match=r"asks for so100_dualcam, .* was trained with examples\.arm:Arm"):
         loading(step, generation="n1.5", data_config="so100_dualcam")
+
+
+def test_a_class_that_only_a_download_names_is_not_imported(tmp_path):
+    step = write_checkpoint(tmp_path / "checkpoint-7", "n1.5")
+    (step / "offboard.json").write_text('{"data_config": "examples.arm:Arm"}')
+    [checkpoint] = GR00TRegistry(str(step)).checkpoints()
+    far = replace(checkpoint, location="s3://runs/cubes/checkpoint-7")
+    with pytest.raises(ConfigurationError, match=r"GR00T would import that; .*say so: --data-config examples\.arm:Arm"):
+        loader("n1.5", data_config=None).enrich(far)
+    loader("n1.5", data_config="examples.arm:Arm").enrich(far)
+    named = replace(far, recorded={"data_config": "so100_dualcam"})
+    loader("n1.5", data_config=None).enrich(named)
 
 
 def test_an_argument_that_the_script_does_not_know(tmp_path):

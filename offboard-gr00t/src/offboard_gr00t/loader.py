@@ -170,8 +170,17 @@ class GR00TLoader(CheckpointLoader):
         return found
 
     def _data_config(self, checkpoint: Checkpoint) -> str:
-        """N1.5's. Raises ConfigurationError for none, or for one that contradicts the record."""
+        """N1.5's. Raises ConfigurationError for none, or for one that contradicts the record.
+
+        GR00T imports a MODULE:CLASS, so what came over a network may name one of GR00T's own configs only.
+        """
         config = self._said("data_config", checkpoint)
+        fetched = self._options.data_config is None and is_url(checkpoint.location)
+        if config is not None and fetched and not config.isidentifier():
+            raise ConfigurationError(
+                f"the checkpoint {checkpoint.id} was trained with the data config {config!r:.200}, its offboard.json "
+                f"says, and GR00T would import that; if it is yours, say so: --data-config {config:.200}"
+            )
         if config is None:
             raise ConfigurationError(
                 f"the checkpoint {checkpoint.id} is of N1.5, which reads the names of its cameras and groups from a "
