@@ -3,12 +3,15 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gr00t_standin import write_checkpoint, write_run
+from gr00t_standin import options, write_checkpoint, write_run
+from hub_standin import hub_standin
 from object_store import upload
 from offboard_client.errors import ConfigurationError, ModelNotFound
 from offboard_core.checkpoints.remote import RemoteFolder, fetch
@@ -205,3 +208,43 @@ def test_a_store_without_whole_checkpoints_says_what_each_lacks(stored: str) -> 
         GR00TRegistry(f"{stored}/checkpoint-10000").checkpoints()
     with pytest.raises(ConfigurationError, match="it holds pick; expected folders called checkpoint-<number>"):
         GR00TRegistry(stored.rpartition("/")[0]).checkpoints()
+
+
+#: huggingface_hub reads its settings when it is imported: a process of its own.
+LOADS = """
+import json, sys
+from offboard_core.catalog import from_flags
+from offboard_core.plugins import Plugins
+from offboard_core.types import ALONE
+
+url, options = sys.argv[1], json.loads(sys.argv[2])
+source = from_flags(Plugins.discover(), vendor="gr00t", checkpoints_dir=url, loader_options=options)
+found = source.registry.checkpoints()
+print([checkpoint.id for checkpoint in found], found[0].location, found[0].experiment)
+policy = source.loader.load(found[0], lambda _: None, ALONE)
+print(policy.meta["generation"])
+policy.close()
+"""
+
+
+def test_a_repository_of_the_hub_is_read_at_one_commit_and_once_fetched_served_without_a_network(
+    tmp_path: Path, run: Path
+) -> None:
+    with hub_standin("org/cubes") as hub:
+        commit = hub.push_folder(run)
+
+        def loads(below: str = "", **more: str) -> list[str]:
+            command = [sys.executable, "-c", LOADS, f"hf://org/cubes{below}", json.dumps(options())]
+            env = {**os.environ, **hub.environment(tmp_path / "home", **more)}
+            done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=300, check=False)
+            assert done.returncode == 0, done.stderr
+            return done.stdout.splitlines()
+
+        said = loads()
+        listed = ["checkpoint-5000-best-loss_0.02", "999", "5000", "10000"]
+        assert said == [f"{listed} hf://org/cubes@{commit}/{listed[0]} cubes", "n1.6"]
+        assert not [name for name, *_ in hub.asked if name.endswith((".pt", ".pth"))], "the optimiser stays there"
+        assert loads("/checkpoint-999")[0] == f"['999'] hf://org/cubes@{commit}/checkpoint-999 cubes"
+        asked = len(hub.asked)
+        assert loads(HF_HUB_OFFLINE="1") == said
+        assert len(hub.asked) == asked

@@ -12,7 +12,7 @@ from typing import Any
 
 from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError
 from offboard_core.checkpoints import Incomplete, LocalPlace, Place, check_unchanged, stamps
-from offboard_core.checkpoints.remote import RemoteFolder, fetch, is_url, open_place
+from offboard_core.checkpoints.remote import fetch, is_url, open_folder, open_place
 from offboard_core.process import AttachedServer, Child, ChildServer
 from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, ReportProgress
 
@@ -221,7 +221,7 @@ class GR00TLoader(CheckpointLoader):
     def _folder(self, checkpoint: Checkpoint, report: ReportProgress) -> Path:
         if not is_url(checkpoint.location):
             return Path(checkpoint.location)
-        return fetch(RemoteFolder(checkpoint.location), report, files.wanted)
+        return fetch(open_folder(checkpoint.location), report, files.wanted)
 
     def _start(self, command: list[str], token: str | None) -> Child:
         root = self._options.root

@@ -96,7 +96,7 @@ class _Remote:
         if not files.is_run(names) and files.is_checkpoint(place):
             if isinstance(found := self._look(place), str):
                 raise ConfigurationError(f"{self._root.url} is no complete checkpoint: {found}")
-            return [_made(place, found, _id(self._root.name), self._root.url.rsplit("/", 2)[-2])]
+            return [_made(place, found, _id(self._root.name), self._root.url.rsplit("/", 2)[-2].partition("@")[0])]
         numbered = sorted(
             (name for name in names if name.removeprefix(files.PREFIX).isdigit() and files.is_run([name])),
             key=lambda name: int(name.removeprefix(files.PREFIX)),
