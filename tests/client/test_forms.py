@@ -73,6 +73,7 @@ STRUCTURED = np.zeros(2, [("a", "<f4"), ("b", "<i4")])
     ("value", "says"),
     [
         ({**encoded(ARRAYS[0]), b"kind": b"O", b"data": PICKLE}, "kind 'O' is refused: its data is a pickle"),
+        ({**encoded(ARRAYS[0]), b"kind": [b"O"]}, "it holds no plain numbers"),
         ({**encoded(ARRAYS[0]), b"kind": b"V", b"type": [[b"a", b"<f4"]]}, "kind 'V' is refused"),
         ({**encoded(ARRAYS[0]), b"type": "|O"}, r"dtype '\|O' is refused"),
         ({**encoded(ARRAYS[0]), b"type": "<c8"}, "dtype '<c8' is refused"),

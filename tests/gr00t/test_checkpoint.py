@@ -115,6 +115,27 @@ def test_the_embodiment_is_the_one_that_is_named_else_the_only_one_else_the_new_
         read(open_, None)
 
 
+def test_an_embodiment_may_be_called_as_n1_7s_own_command_line_calls_it(tmp_path: Path) -> None:
+    g1 = "unitree_g1_full_body_with_waist_height_nav_cmd"
+    some = LocalPlace(several(tmp_path / "b", "libero_sim", g1))
+    assert read(some, "LIBERO_PANDA").tag == "libero_sim"
+    assert read(some, "unitree_g1").tag == g1
+    older = LocalPlace(several(tmp_path / "c", "libero_panda", "libero_sim"))
+    assert read(older, "LIBERO_PANDA").tag == "libero_panda"  # N1.6's own
+
+
+def test_an_embodiment_of_an_odd_name_is_passed_over(tmp_path: Path) -> None:
+    folder = several(tmp_path / "b", TAG, "unitree_g1")
+    change(folder / "processor_config.json", lambda c: configs(c).update({"--strict": {}, "flat": []}))
+    assert read(LocalPlace(folder), None).tags == (TAG, "unitree_g1")
+
+
+def test_statistics_of_each_step_say_how_wide_a_step_is(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "checkpoint-10", "n1.7")
+    change(folder / "statistics.json", lambda c: c[TAG]["action"]["ee_pose"].update(mean=[[0.0] * 7] * 16))
+    assert read(LocalPlace(folder), None).modalities.widths["action.ee_pose"] == 7
+
+
 def test_the_embodiment_that_training_recorded_is_meant(tmp_path: Path) -> None:
     folder = several(tmp_path / "run" / "checkpoint-10", "unitree_g1", TAG)
     (folder.parent / "offboard.json").write_text(json.dumps({"embodiment_tag": "unitree_g1"}))
@@ -140,7 +161,11 @@ def test_another_embodiment_than_the_registrys_is_read_anew(tmp_path: Path) -> N
     [
         ("processor_config.json", lambda c: configs(c).clear(), "describes no embodiment"),
         ("processor_config.json", lambda c: c.pop("processor_kwargs"), "has no processor_kwargs.modality_configs"),
-        ("processor_config.json", lambda c: configs(c).update({"--strict": {}}), "describes an embodiment '--strict'"),
+        (
+            "processor_config.json",
+            lambda c: configs(c).update({"--strict": configs(c).pop(TAG)}),
+            "describes no embodiment but '--strict'",
+        ),
         ("processor_config.json", lambda c: configs(c)[TAG].pop("state"), "does not describe .*no modality state"),
         (
             "processor_config.json",

@@ -180,6 +180,13 @@ def test_flat_names_as_the_simulators_send_them(served):
     assert np.array_equal(actions["action.single_arm"], STEPS[None, :, :5])
 
 
+def test_a_step_of_a_data_set_is_a_question_as_nvidias_own_evaluation_asks_it(served):
+    _, port, _ = served
+    step = {**observation(N15Client), "action.single_arm": np.zeros((16, 5)), "timestamp": np.zeros(1)}
+    with N15Client(port, timeout=PATIENCE) as client:
+        assert np.array_equal(client.get_action(step)["action.single_arm"], STEPS[:, :5])
+
+
 def test_a_ping_is_answered_while_another_robot_infers():
     door = Door()
 
@@ -392,7 +399,16 @@ def test_what_no_model_is_given_is_refused_by_name(served, what):
 
 @pytest.mark.parametrize(
     "data",
-    [None, 3, [], {}, {"observation": 3}, {"observation": {}, "more": 1}, {"observation": {}, "options": {"a": 1}}],
+    [
+        None,
+        3,
+        [],
+        {},
+        {"observation": 3},
+        {"observation": {}, "more": 1},
+        {"observation": {}, "options": {"a": 1}},
+        {"observation": {}, "more": 1, b"more": 1},
+    ],
 )
 def test_what_is_no_question_is_refused(served, data):
     _, port, _ = served

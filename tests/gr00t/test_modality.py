@@ -62,6 +62,8 @@ def test_a_model_may_have_no_cameras_and_no_instruction():
         ("video", {"delta_indices": [0, -15], "modality_keys": ["a"]}, "its steps out of order"),
         ("video", {"delta_indices": [-(10**9), 0], "modality_keys": ["a"]}, "delta_indices of video"),
         ("action", {"delta_indices": [], "modality_keys": ["a"]}, "nothing would be answered"),
+        ("action", {"delta_indices": [*range(0, 32, 2)], "modality_keys": ["a"]}, "answers the steps 0, 2, 4, 6 … 30"),
+        ("action", {"delta_indices": [*range(1, 17)], "modality_keys": ["a"]}, "steps 1, 2, 3, 4 … 16; only"),
         ("action", {"delta_indices": [0], "modality_keys": []}, "nothing would be answered"),
         ("action", {"delta_indices": [*range(513)], "modality_keys": ["a"]}, "delta_indices of action"),
         ("action", {**N1_7["action"], "action_configs": [RELATIVE]}, "expected one for each of eef_9d, gripper"),

@@ -427,6 +427,17 @@ def test_without_a_rate_that_it_can_be_said_in_there_is_no_history_in_steps_and_
         assert why in meta["context_refused"]["history"]
         assert why in one.ask({**HERE, "offboard.history": []})["error"]
 
+    class Kept(Rows):
+        history_kept = True
+
+    with (
+        InferenceServer({"a": source({"a": Kept}, codec="rated", plugin=plugin)}, port=0) as server,
+        robot(server) as one,
+    ):
+        refused = one.refused()
+        assert "no session can be answered without a history" in refused["error"]
+        assert why in refused["error"]
+
 
 # -- what a policy declares ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize(

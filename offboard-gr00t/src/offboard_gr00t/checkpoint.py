@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from offboard_client.errors import BadMessage, ConfigurationError, LoadFailed, brief, nearest
+from offboard_client.errors import BadMessage, ConfigurationError, LoadFailed, brief
 from offboard_core.checkpoints import Incomplete, Place, Unfit, check_record, read_json
 from offboard_core.checkpoints.remote import open_place
 from offboard_core.types import Checkpoint
@@ -22,6 +22,7 @@ from .checks import fields
 from .generation import Generation
 from .modality import ActionKind, Modalities
 from .modality import read as read_modalities
+from .tags import choose
 
 CONFIG, PROCESSOR, STATISTICS = "config.json", "processor_config.json", "statistics.json"
 METADATA = "experiment_cfg/metadata.json"
@@ -29,8 +30,6 @@ METADATA = "experiment_cfg/metadata.json"
 RECORDED = "offboard.json"
 #: Texts that it may hold beside the codec and its rate.
 _RECORDED = ("embodiment_tag", "data_config", "modality_config")
-#: The embodiment of who trains a robot of their own, unless another is named.
-NEW = "new_embodiment"
 #: N1.5's steps where its config says none: its action head has no other number.
 _STEPS = 16
 #: As GR00T's own are; it becomes a word of the server's command line.
@@ -62,24 +61,8 @@ class Contents:
 
         Raises ConfigurationError that names those that exist, Incomplete for one that cannot be served.
         """
-        tags, recorded = tuple(self.embodiments), self.recorded.get("embodiment_tag")
-        if recorded is not None and named is not None and str(recorded).lower() != named.lower():
-            raise ConfigurationError(
-                f"--embodiment-tag asks for {named}, and {RECORDED} beside the checkpoint says {recorded}: leave "
-                f"--embodiment-tag away, or correct {RECORDED}"
-            )
-        asked = named or recorded
-        if asked is None:
-            asked = tags[0] if len(tags) == 1 else NEW
-        tag = next((tag for tag in tags if tag.lower() == str(asked).lower()), None)
-        if tag is None:
-            there = ", ".join(tags)
-            if named is None and recorded is None:
-                raise ConfigurationError(
-                    f"the checkpoint has several embodiments: say --embodiment-tag, one of {there}"
-                )
-            near = f"did you mean {' or '.join(like)}? " if (like := nearest(str(asked), tags)) else ""
-            raise ConfigurationError(f"the checkpoint has no embodiment {brief(asked, 60)}; {near}it has: {there}")
+        tags = tuple(self.embodiments)
+        tag = choose(tags, named, self.recorded.get("embodiment_tag"))
         said = self.embodiments[tag]
         old = self.generation is Generation.N1_5
         return Described(self.generation, tag, self._old(tag, said) if old else self._new(tag, said), tags)
@@ -256,10 +239,13 @@ def _steps(config: Mapping[str, Any]) -> int:
 
 
 def _embodiments(name: str, found: Mapping[Any, Any]) -> dict[str, Mapping[str, Any]]:
-    odd = [tag for tag, said in found.items() if not _TAG.fullmatch(str(tag)) or not isinstance(said, dict)]
-    if odd or not found:
-        raise Incomplete(f"{name} describes {f'an embodiment {odd[0]!r:.80}' if odd else 'no embodiment'}")
-    return cast("dict[str, Mapping[str, Any]]", found)
+    """Those that could be asked for; one of an odd name is none that a server knows."""
+    sound: dict[str, Any] = {
+        tag: said for tag, said in found.items() if _TAG.fullmatch(str(tag)) and isinstance(said, dict)
+    }
+    if not sound:
+        raise Incomplete(f"{name} describes no embodiment" + (f" but {brief(next(iter(found)), 40)}" if found else ""))
+    return sound
 
 
 def _recorded(place: Place) -> Mapping[str, Any]:
@@ -290,9 +276,12 @@ def _each(said: Mapping[str, Any], what: str) -> list[tuple[str, Any]]:
 
 
 def _length(found: Any, *names: str) -> int | None:
+    """How many numbers a statistic has; of one that has a row for each step, a row."""
     try:
         for name in names:
             found = found[name]
+        while isinstance(found[0], list):
+            found = found[0]
         return len(found)
     except (LookupError, TypeError):
         return None

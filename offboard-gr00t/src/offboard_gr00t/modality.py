@@ -73,6 +73,12 @@ def read(configs: Mapping[str, Any], **known: Any) -> Modalities:
     language, _ = _modality(configs, "language")
     if not action or not steps:
         raise BadMessage("the modality action has no keys or no steps: nothing would be answered")
+    if steps != tuple(range(len(steps))):
+        # Its rows would be played as if they followed each other: too fast, or too early.
+        raise BadMessage(
+            f"the modality action answers the steps {', '.join(map(str, steps[:4]))} … {steps[-1]}; only models that "
+            "answer each step, from the present one on (0, 1, 2 …), are served"
+        )
     return Modalities(
         video=video, state=state, action=action, language=language, horizon=len(steps), frames=frames or (0,),
         state_frames=state_frames or (0,), kinds=_kinds(configs["action"], action), **known,

@@ -58,8 +58,8 @@ def read_question(request: Mapping[str, Any], form: Form | None) -> Question:
     found = cast("Mapping[Any, Any]", data)
     if "observation" not in found:
         return _question(found, Shape.FLAT, form)
-    if unknown := sorted(found.keys() - {"observation", "options"}):
-        raise BadMessage(f"get_action takes observation and options, not {', '.join(unknown)}")
+    if unknown := sorted(found.keys() - {"observation", "options"}, key=str):
+        raise BadMessage(f"get_action takes observation and options, not {brief(', '.join(map(str, unknown)), 100)}")
     if found.get("options"):
         raise BadMessage(f"get_action came with options {brief(found['options'], 60)}; no policy here takes any")
     observation = found["observation"]
@@ -82,7 +82,8 @@ def _question(flat: Mapping[Any, Any], shape: Shape, form: Form | None) -> Quest
     if any(not isinstance(name, str) or len(name) > _LONGEST_NAME for name in flat):
         raise BadMessage(f"names are texts of at most {_LONGEST_NAME} characters")
     arrays = {name: value for name, value in flat.items() if name.startswith(("video.", "state."))}
-    texts = {name: _text(name, value) for name, value in flat.items() if name not in arrays}
+    # A step of a data set has actions and times, too, which GR00T's servers leave unread as well.
+    texts = {name: _text(name, value) for name, value in flat.items() if name not in arrays and not is_array(value)}
     if not arrays:
         raise BadObservation(
             f"the observation holds {', '.join(sorted(flat)[:8]) or 'nothing'}; expected video.CAMERA and state.GROUP"

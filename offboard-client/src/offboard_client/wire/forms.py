@@ -98,9 +98,8 @@ def _array(found: dict[Any, Any], form: str) -> Any:
     if form != _MSGPACK_NUMPY:
         _refuse(found, form)
     if kind := _text(_part(found, "kind")):
-        raise BadMessage(
-            f"an array of kind {brief(kind, 8)} is refused: {_KINDS.get(kind, 'it holds no plain numbers')}"
-        )
+        why = _KINDS.get(kind) if isinstance(kind, str) else None
+        raise BadMessage(f"an array of kind {brief(kind, 8)} is refused: {why or 'it holds no plain numbers'}")
     whole = _part(found, "nd")
     shape: Any = _part(found, "shape") if whole else []
     array = _view(_part(found, "data"), _text(_part(found, "type")), shape)

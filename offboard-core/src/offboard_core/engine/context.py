@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
-from offboard_client.errors import BadObservation, InvalidAction, brief
+from offboard_client.errors import BadObservation, InvalidAction, LoadFailed, brief
 from offboard_client.wire import CONTEXT, OFFSETS, are_offsets, check_actions, is_finite
 
 from ..catalog import ResolvedCodec
@@ -34,7 +34,10 @@ _KEPT = (
 
 
 class ContextReader:
-    """What one session may bring: what its policy takes, as far as its codec can say it in the model's terms."""
+    """What one session may bring: what its policy takes, as far as its codec can say it in the model's terms.
+
+    Raises LoadFailed for a policy that cannot go without a history behind a codec with which there is none.
+    """
 
     def __init__(self, policy: Policy[Any], codec: ResolvedCodec) -> None:
         self._codec = codec
@@ -45,6 +48,8 @@ class ContextReader:
         self._seen = [name for name, field in codec.meta.observation.items() if field.dtype != "str"]
         self._refused = dict(self._lost(policy.context))
         self._taken = sorted(policy.context - self._refused.keys())
+        if policy.history_kept and (why := self._refused.get("history")) is not None:
+            raise LoadFailed(f"no session can be answered without a history, and there is none: {why}")
         keeps = policy.history_kept and "history" in self._taken
         self._past = Past(self._offsets, self._seen) if keeps else None
 

@@ -73,7 +73,7 @@ class Policy(abc.ABC, Generic[S]):
     first; or ``history_steps``: steps instead, for a model that was trained on the rows of a data set and does not know
     their rate. That is the codec's; where nothing says it, the policy is told no history. ``history_kept``: the server
     tells it what the session observed where a robot brings none, each moment's nearest; for a model that cannot go
-    without, and does not remember by itself.
+    without, and does not remember by itself. Where there can be no history it gets no session.
     All methods but :meth:`health` and :meth:`elsewhere` run on one thread, the same for the policy's whole life.
     """
 
