@@ -254,7 +254,9 @@ JOINTS = {"target_joints": Field(shape=(7,)), "target_grip": Field(shape=(1,))}
 def test_what_does_not_fit_is_refused_with_both_sides_named(keys, changes, says):
     with pytest.raises(DialectUnsupported, match=says) as raised:
         bridge(KEYSETS[keys], model(**changes))
-    assert raised.value.text.startswith(f"try another --gr00t.codec ({keys}) or --codec (puppet.declared): ")
+    assert raised.value.text.startswith(
+        f"try another --gr00t.codec than {keys}, or another --codec than puppet.declared: "
+    )
 
 
 def test_without_a_key_set_a_model_of_gr00ts_has_the_keys_of_its_codec():

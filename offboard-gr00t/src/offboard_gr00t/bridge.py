@@ -44,7 +44,7 @@ def bridge(keys: GR00TKeys | None, codec: ResolvedCodec) -> ResolvedCodec:
 
 
 def _try(keys: GR00TKeys, codec: ResolvedCodec) -> str:
-    return f"try another --gr00t.codec ({keys.name}) or --codec ({codec.name}): "
+    return f"try another --gr00t.codec than {keys.name}, or another --codec than {codec.name}: "
 
 
 def _check_names(codec: ResolvedCodec) -> None:
@@ -57,8 +57,8 @@ def _check_names(codec: ResolvedCodec) -> None:
     )
     if foreign:
         raise DialectUnsupported(
-            f"serve with --gr00t.codec, or another --codec ({codec.name}): the model reads {', '.join(foreign[:6])}, "
-            "and GR00T's robots send video.CAMERA and state.GROUP"
+            f"serve with --gr00t.codec, or another --codec than {codec.name}: the model reads "
+            f"{', '.join(foreign[:6])}, and GR00T's robots send video.CAMERA and state.GROUP"
         )
 
 
