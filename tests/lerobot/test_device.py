@@ -3,11 +3,16 @@
 The device "meta" stands for it: it is one of torch's own, and nothing can be read from it.
 """
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
-from lerobot_checkpoints import model_inputs
+from lerobot_checkpoints import kinds, model_inputs, save_policy
 from offboard_client.errors import LoadFailed, ModelLost, PolicyFailed
 from offboard_core import Health, Item, Placement
+from offboard_core.checkpoints import LocalPlace
+from offboard_core.types import Field
+from offboard_lerobot.files import read
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 from offboard_lerobot.registry import LeRobotRegistry
 
@@ -92,9 +97,90 @@ def test_nothing_is_loaded_onto_it(act, torch, build, monkeypatch):
     assert caught.value.permanent
 
 
-def test_a_device_that_is_full_is_not_broken(torch, broken, monkeypatch):
-    monkeypatch.setattr(torch, "ones", raising(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 MiB")))
+@pytest.mark.parametrize("said", ["CUDA out of memory. Tried to allocate 2 MiB", "CUDA error: out of memory\nSearch"])
+def test_a_device_that_is_full_is_not_broken(torch, broken, monkeypatch, said):
+    """The second where another program left no room for CUDA itself."""
+    monkeypatch.setattr(torch, "ones", raising(RuntimeError(said)))
     assert broken(torch.device("cpu")) is None
+
+
+FULL = [
+    ("CUDA out of memory. Tried to allocate 2 MiB. GPU 0 has a total capacity of 79 GiB", "nvidia-smi"),
+    ("CUDA error: out of memory", "nvidia-smi"),
+    ("DefaultCPUAllocator: can't allocate memory", "end what holds it"),
+]
+
+
+@pytest.mark.parametrize("at", ["reading", "first inference"])
+@pytest.mark.parametrize(("text", "step"), FULL)
+def test_a_device_without_room_is_told_with_what_to_do_and_asked_again(act, build, monkeypatch, at, text, step):
+    error = RuntimeError(text)
+    if at == "reading":
+        monkeypatch.setattr(build, "read_weights", raising(error))
+    else:
+        monkeypatch.setattr(build.LeRobotPolicy, "_predict", raising(error))
+    with pytest.raises(LoadFailed, match=rf"{text}.*{step}.*; the next session has the load tried again$") as caught:
+        load(act)
+    assert not caught.value.permanent
+
+
+def test_what_has_nothing_to_do_with_room_is_told_as_it_is(act, build, monkeypatch):
+    monkeypatch.setattr(build, "read_weights", raising(RuntimeError("shapes differ")))
+    with pytest.raises(LoadFailed, match=r"cannot be loaded: .*shapes differ$"):
+        load(act)
+
+
+def on_meta(torch, kind, **options):
+    """A policy for another device, of which no model is asked."""
+    from offboard_lerobot.policy import LeRobotPolicy
+
+    named = ("eo1_conversation_template_processor", "eo1_qwen_processor", "device_processor")
+    steps = [{"registry_name": name, "config": options} for name in named if kind == "eo1" or "eo1" not in name]
+    files = SimpleNamespace(
+        type=kind,
+        inputs={name: Field(shape=value.shape, dtype=value.dtype.name) for name, value in model_inputs(0).items()},
+        outputs={"action": Field(shape=(8,))},
+        steps={"policy_preprocessor.json": steps},
+        checkpoint=lambda *_: SimpleNamespace(chunk_length=6),
+        fill=None,
+    )
+    config = SimpleNamespace(n_obs_steps=1, use_amp=False, num_denoise_steps=3, robot_state_feature=True)
+    return LeRobotPolicy(SimpleNamespace(config=config), None, None, files, torch.device("meta"), 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "first"),
+    [
+        ("act", {}, "meta"),
+        ("eo1", {}, "cpu"),
+        ("eo1", {"use_fast_processor": False}, "cpu"),
+        ("eo1", {"use_fast_processor": True}, "meta"),
+    ],
+)
+def test_what_numpy_reads_before_it_is_moved_begins_on_the_cpu(torch, kind, options, first):
+    """Of pictures on a GPU transformers' slow processor raised a TypeError at the first inference."""
+    made = on_meta(torch, kind, **options)._tensors([model_inputs(0)])
+    assert {value.device.type for value in made.values() if isinstance(value, torch.Tensor)} == {first}
+
+
+@pytest.mark.skipif("eo1" not in kinds(), reason="it wants LeRobot 0.6 and transformers")
+def test_pictures_reach_another_device_as_eo1s_own_processor_makes_them(lerobot, torch, tmp_path, monkeypatch):
+    from lerobot.policies.factory import make_pre_post_processors
+    from offboard_lerobot.policy import LeRobotPolicy
+
+    folder = save_policy(tmp_path / "m", "eo1", 4)
+    loaded = load(folder)
+    [wanted] = [loaded._ready([{**model_inputs(1), "task": "stack"}])[0]]
+    moves = {"device_processor": {"device": "meta"}}
+    before, after = make_pre_post_processors(
+        loaded._model.config, pretrained_path=str(folder), preprocessor_overrides=moves
+    )
+    there = LeRobotPolicy(loaded._model, before, after, read(LocalPlace(folder)), torch.device("meta"), 1)
+    ready, _ = there._ready([{**model_inputs(1), "task": "stack"}])
+    loaded.close()
+    shapes = [{n: (v.shape, v.dtype) for n, v in each.items() if torch.is_tensor(v)} for each in (ready, wanted)]
+    assert shapes[0] == shapes[1]
+    assert {value.device.type for value in ready.values() if torch.is_tensor(value)} == {"meta"}
 
 
 def test_the_cpu_is_not_broken(torch, broken):

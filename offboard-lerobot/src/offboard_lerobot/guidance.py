@@ -26,31 +26,33 @@ _GUIDED = ("pi0", "pi05", "smolvla")
 #: How far from 0 what a robot says that it is going to play may be in the model's terms, where the actions of its
 #: training are around 1. The model would be drawn there, and answer it.
 _FARTHEST = 100.0
-#: And in the robot's terms, for a number that hardly moved in training, beside which its rounding is far: by so much of
-#: the spread of those that did move. The model is shown the middle of its training there, so what is more would be a
-#: jump from what the robot plays to what the answer says.
+#: And in the robot's terms, for a number that hardly moved in training, or not at all, where a robot's rounding is as
+#: far: by so much of the spread of those that did move. The model is shown the middle of its training there, so what is
+#: more would be a jump from what the robot plays to what the answer says.
 _ACROSS = 0.1
+#: A number hardly moved whose spread is less than so much of the largest, of which 100 are next to nothing.
+_HARDLY = 1e-4
+#: Where none of them did, nothing is too far to be shown the middle: the model says nothing else, whatever it is shown.
+_NOTHING_MOVED = 1e30
 
 
 class Guidance:
     """``max_delay_steps``: the largest delay that a model was trained for; None for one that is guided in each step."""
 
-    def __init__(self, model: Any, rows: torch.Tensor, back: torch.Tensor) -> None:
+    def __init__(self, model: Any, rows: torch.Tensor, back: torch.Tensor, slopes: torch.Tensor) -> None:
         """Makes ``model`` ready for it; what it answers to whoever leaves nothing over stays as it was.
 
         ``rows`` (K, D): a robot's, of steps all over the model's range, and ``back`` the same in the model's terms,
-        which may have more numbers than a robot has.
+        which may have more numbers than a robot has. ``slopes``: how far in its terms one of the robot's units is.
         """
         # A number that was constant in training. Divided by no spread at all, a robot's rounding would be a command.
         still = (rows.amax(0) - rows.amin(0) <= 1e-6 * (1 + rows.abs().amax(0))).to(back.device)
-        more = (0, back.shape[1] - len(still))
-        self._still = torch.nn.functional.pad(still, more)
+        self._still = torch.nn.functional.pad(still, (0, back.shape[1] - len(still)))
         self._rest = back[0]
-        spreads = (rows.amax(0) - rows.amin(0)).to(back.device)
+        spreads = 1 / slopes[: len(still)][~still].abs()
         # Of several units the smallest counts, by which the most would be a jump.
-        moved = spreads[spreads >= _ACROSS / _FARTHEST * spreads.amax()].amin()
-        far = _ACROSS * moved / spreads.clamp_min(torch.finfo(spreads.dtype).tiny)
-        self._farthest = torch.nn.functional.pad(far, more).clamp_min(_FARTHEST)
+        moved = spreads[spreads >= _HARDLY * spreads.amax()].amin().item() if len(spreads) else _NOTHING_MOVED
+        self._farthest = (_ACROSS * moved * slopes.abs()).clamp_min(_FARTHEST)
         config = model.config
         asked = getattr(config, "rtc_config", None)
         found: Any = RTCConfig() if asked is None else asked
@@ -97,7 +99,7 @@ class Guidance:
         self._config.enabled = left_over is not None
         if left_over is None:
             return {}
-        left_over = torch.where(self._still, self._rest, left_over[..., : len(self._still)])
+        left_over = left_over[..., : len(self._still)]
         if not torch.isfinite(left_over).all():
             raise BadObservation("the prefix holds what is no finite number in the model's terms")
         if bool((beyond := left_over.abs() > self._farthest).any()):
@@ -108,6 +110,7 @@ class Guidance:
             )
         # In a number that hardly moved in training, that is a robot next to it: the model is shown its middle.
         left_over = torch.where(left_over.abs() > _FARTHEST, 0.0, left_over)
+        left_over = torch.where(self._still, self._rest, left_over)
         delay = min(delay, left_over.shape[1])
         # A step that will have been played is no matter of taste, however short the horizon.
         horizon = min(max(params.execution_horizon, delay), self._longest)

@@ -19,6 +19,7 @@ from .features import CONFIG, FOR_GOOD
 from .files import MIGRATE, Files, read
 from .offline import offline
 from .plugins import PREFIX, is_third_party
+from .room import step_for
 from .versions import INSTALL
 
 log = logging.getLogger(__name__)
@@ -80,12 +81,13 @@ class LeRobotLoader(CheckpointLoader):
                 False,
             )
         except LoadFailed as error:
-            failure, permanent = error.text, error.permanent
+            failure, permanent = error.text + step_for(error.__cause__), error.permanent
         except ImportError as error:
             failure, permanent = f"LeRobot is not wholly installed ({error}): {INSTALL}", True
         except Exception as error:
             log.exception("the checkpoint %s cannot be loaded", folder)
-            failure, permanent = f"{folder} cannot be loaded: {told(error)}", isinstance(error, FOR_GOOD)
+            why = f"{told(error)}{step_for(error)}"
+            failure, permanent = f"{folder} cannot be loaded: {why}", isinstance(error, FOR_GOOD)
         # Raised anew, because the traceback of the first error holds the model, and would for as long as it lives.
         raise LoadFailed(failure, permanent=permanent)
 

@@ -18,9 +18,10 @@ from offboard_client.errors import BadObservation, InvalidAction, ModelLost, Off
 from offboard_core.process import collect
 from offboard_core.types import Chunk, Field, Health, InferContext, Item, Policy, Session, is_array, is_image
 
-from .device import broken
+from .device import broken, wants_the_cpu
 from .draws import seeded
 from .families import Memory, family_of
+from .features import PREPROCESSOR
 from .files import Files
 from .guidance import Guidance, is_guided, width_said
 from .prompts import shown
@@ -77,8 +78,9 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         self._preprocess: Any = preprocess
         self._postprocess: Any = postprocess
         self._device = device
+        self._first = torch.device("cpu") if wants_the_cpu(files.steps[PREPROCESSOR]) else device
         # A GPU multiplies by the reciprocal of a number; by a tensor it divides, as LeRobot does before it sends.
-        self._white = torch.tensor(255.0, device=device)
+        self._white = torch.tensor(255.0, device=self._first)
         self._inputs: Mapping[str, Field] = files.inputs
         self._action_shape = files.outputs[ACTION].shape or ()
         family = family_of(files.type, model)
@@ -221,13 +223,14 @@ class LeRobotPolicy(Policy[LeRobotSession]):
             rows = self._postprocess(made)
             back = self._ready([blank], rows.numpy())[1][..., :width]
             again = self._postprocess(back)
+            slopes = self._ready([blank], rows.numpy() + 1)[1][0, 0, :width] - back[0, 0]
         except Exception:
             log.warning("no real-time chunking: its processors take no actions", exc_info=True)
             return None
         if not torch.allclose(again, rows, rtol=1e-3, atol=1e-4):
             log.warning("no real-time chunking: its processors do not turn actions back into what the model said")
             return None
-        return Guidance(model, rows[0], back[0])
+        return Guidance(model, rows[0], back[0], slopes)
 
     def _predict(self, batch: Sequence[Item[LeRobotSession]]) -> list[Chunk]:
         # Guidance follows gradients, which tensors of the inference mode do not have.
@@ -261,7 +264,7 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         """What the model is given of one observation of each of several robots; and of ``actions`` (B, K, D)."""
         tensors = self._tensors(inputs)
         if actions is not None:
-            made = torch.from_numpy(actions).to(self._device, torch.float32)
+            made = torch.from_numpy(actions).to(self._first, torch.float32)
             if not torch.isfinite(made).all():  # some processors would clip it
                 raise BadObservation("the prefix holds what is no finite number in the model's terms")
             tensors[ACTION] = made
@@ -273,7 +276,7 @@ class LeRobotPolicy(Policy[LeRobotSession]):
         """As LeRobot prepares one observation, for several: images 0 … 1, channels first."""
         batch: dict[str, Any] = {"task": [each.get("task", "") for each in inputs]}
         for name, field in self._inputs.items():
-            stacked = torch.from_numpy(np.stack([each[name] for each in inputs])).to(self._device)
+            stacked = torch.from_numpy(np.stack([each[name] for each in inputs])).to(self._first)
             if is_image(field):
                 stacked = (stacked.to(torch.float32) / self._white).permute(0, 3, 1, 2).contiguous()
             batch[name] = stacked
