@@ -203,10 +203,17 @@ RIGHT = [
 ]
 
 
+CONFIG = {
+    "clip_normalized_actions": True,
+    "relative_exclude_joints": ["gripper"],
+    "action_feature_names": ["a", "b"],
+    "output_features": {"action": {"type": "ACTION", "shape": [2]}},
+}
+
+
 def order_of(kind, file, names, **config):
     steps = {file: [{"registry_name": name, "config": config} for name in names]}
-    said = {"clip_normalized_actions": True, "relative_exclude_joints": ["gripper"], "action_feature_names": ["a", "b"]}
-    return [*order.wrong(SimpleNamespace(type=kind, config=said, steps=steps), file)]
+    return [*order.wrong(SimpleNamespace(type=kind, config=CONFIG, steps=steps), file)]
 
 
 @pytest.mark.parametrize(("kind", "file", "names", "says"), WRONG)
@@ -219,10 +226,21 @@ def test_steps_in_lerobots_order_are_taken(kind, file, names):
     assert order_of(kind, file, names) == []
 
 
-def test_the_joints_that_stay_absolute_are_those_of_the_config():
-    assert order_of("pi0", PRE, PI0, enabled=True, exclude_joints=["gripper"]) == []
+def test_the_joints_that_stay_absolute_are_those_of_the_config(monkeypatch):
     assert order_of("pi0", PRE, PI0, enabled=True, exclude_joints=["gripper"], action_names=["a", "b"]) == []
-    [why] = order_of("pi0", PRE, PI0, enabled=True, exclude_joints=["a"])
+    [why] = order_of("pi0", PRE, PI0, enabled=True, exclude_joints=["a"], action_names=["a", "b"])
     assert why == f"says relative_exclude_joints ['gripper'] in config.json, and {RELATIVE} in {PRE} has ['a']"
     [why] = order_of("pi0", PRE, PI0, enabled=True, exclude_joints=["gripper"], action_names=["b", "a"])
     assert why.startswith("says action_feature_names ['a', 'b'] in config.json")
+    [why] = order_of("pi0", PRE, PI0, enabled=True, exclude_joints=["gripper"])
+    assert why.endswith("has None"), "LeRobot would make the gripper relative, too"
+    monkeypatch.delitem(CONFIG, "action_feature_names")
+    [why] = order_of("pi0", PRE, PI0, enabled=True, exclude_joints=["gripper"], action_names=["a"])
+    assert why == f"names 1 actions (['a']) in {RELATIVE} in {PRE}, of which the policy has 2"
+
+
+@pytest.mark.parametrize(("mode", "names"), [("MEAN_STD", [FLOAT]), ("IDENTITY", [])])
+def test_pictures_that_are_not_normalised_are_made_ready_whenever(mode, names):
+    steps = [RENAME, WORDS, NORMAL, FLOAT, IMAGENET, DOMAIN]
+    found = order_of("xvla", PRE, steps, norm_map={"VISUAL": mode})
+    assert found == [f"runs {NORMAL} before {name} in {PRE}, and LeRobot trains the other way round" for name in names]

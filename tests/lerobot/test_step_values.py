@@ -8,7 +8,7 @@ import pytest
 from lerobot_checkpoints import write_files
 from offboard_client.errors import LoadFailed
 from offboard_core.types import Checkpoint
-from offboard_lerobot import step_values, steps
+from offboard_lerobot import step_values, step_verdict, steps
 from offboard_lerobot.loader import LeRobotLoader, LeRobotOptions
 
 CROP, RENAME, NORMAL = "image_crop_resize_processor", "rename_observations_processor", "unnormalizer_processor"
@@ -43,6 +43,7 @@ WRONG = [
     ("vla_jepa_binarize_gripper", "threshold", float("nan"), "where a number"),
     ("molmoact2_state_frame_transform", "joint_signs", ["x"], "where a list of numbers"),
     ("groot_n1_7_pack_inputs_v1", "raw_stats", [], "where a map"),
+    ("fastwam_action_toggle_processor", "toggle_dimensions", [6.5], "where a list of whole numbers"),
 ]
 
 
@@ -78,6 +79,57 @@ def test_a_value_that_cannot_be(name, option, value, text):
 @pytest.mark.parametrize(("name", "option", "value"), RIGHT)
 def test_a_value_that_can_be(name, option, value):
     assert refused({"registry_name": name, "config": {option: value}}) == []
+
+
+TOGGLE, TALK, DOMAIN = "fastwam_action_toggle_processor", "eo1_conversation_template_processor", "xvla_add_domain_id"
+SAID = {
+    "chunk_size": 6,
+    "num_domains": 3,
+    "output_features": {"action": {"type": "ACTION", "shape": [7]}},
+    "toggle_action_dimensions": [6],
+}
+CONTRADICTS = [
+    (TOGGLE, "toggle_dimensions", [0], "toggle_action_dimensions ([6]) in config.json, and the step"),
+    (TALK, "chunk_size", 9, "chunk_size (6) in config.json, and the step"),
+    (DOMAIN, "domain_id", 3, f"domain_id (3) in the step {DOMAIN!r} of {FILE}, and config.json has num_domains 3"),
+    (DOMAIN, "domain_id", -1, "domain_id (-1)"),
+]
+
+
+def against(name, option, value, **config):
+    listed = [{"registry_name": name, "config": {option: value}}]
+    files = SimpleNamespace(type="x", config={**SAID, **config}, steps={FILE: listed})
+    return [*step_verdict.refused(files, local=True)]
+
+
+@pytest.mark.parametrize(("name", "option", "value", "text"), CONTRADICTS)
+def test_a_step_that_contradicts_the_config_is_told_before_the_server_listens(name, option, value, text):
+    """It was told by the load, and ended the server; or the sign of another number of the action changed."""
+    [why] = against(name, option, value)
+    assert why.startswith(text)
+
+
+def test_a_number_that_an_action_does_not_have_is_not_toggled():
+    for wrong in ([7], [-8]):
+        [why] = against(TOGGLE, "toggle_dimensions", wrong, toggle_action_dimensions=wrong)
+        assert why == f"toggle_dimensions {wrong} in the step {TOGGLE!r} of {FILE}, and an action has 7 numbers"
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        (TOGGLE, "toggle_dimensions", [6]),
+        (TALK, "chunk_size", 6),
+        (DOMAIN, "domain_id", 2),
+        (DOMAIN, "domain_id", None),
+    ],
+)
+def test_a_step_that_agrees_with_the_config_is_taken(name, option, value):
+    assert against(name, option, value) == []
+    config = {key: value for key, value in SAID.items() if key == "output_features"}
+    listed = [{"registry_name": name, "config": {option: value}}]
+    files = SimpleNamespace(type="x", config=config, steps={FILE: listed})
+    assert [*step_verdict.refused(files, local=True)] == []
 
 
 def test_no_option_of_a_step_is_without_a_kind():

@@ -237,6 +237,8 @@ def options_of(name, option):
     """A value that the option of this step may have."""
     if option in steps.FORGOTTEN.get(name, ()):
         return steps.FORGOTTEN[name][option][1]
+    if (field := steps.AGREED.get(name, {}).get(option)) in OLD.types["act"]:
+        return OLD.types["act"][field]
     if option in steps.HUB or option == "video_modality_keys":
         return None
     if option == "embodiment_mapping":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 from .features import CONFIG, POSTPROCESSOR, PREPROCESSOR
 from .files import Files
@@ -19,30 +19,26 @@ RENAME = "rename_observations_processor"
 NORMALIZERS = ("normalizer_processor", "molmoact2_masked_normalizer")
 UNNORMALIZERS = ("unnormalizer_processor", "molmoact2_masked_unnormalizer")
 _CROP = "image_crop_resize_processor"
+_PICTURES = ("xvla_image_scale", "xvla_image_to_float", "xvla_imagenet_normalize")
+#: Steps that read the pictures and the state.
+_READS_ALL = ("groot_n1_7_pack_inputs_v1", "groot_n1_7_vlm_encode_v1", "molmoact2_pack_inputs")
 
 #: File → orders in which its steps stand, whatever the type. What shares no order does not change what the other reads,
 #: and steps in none of them change no number: they stand wherever they like.
 _ORDERS: Mapping[str, Sequence[Sequence[str]]] = {
     PREPROCESSOR: (
         (
-            _CROP,
             "molmoact2_state_frame_transform",
             "evo1_pad_state_processor",
             "evo1_pad_action_processor",
-            "xvla_image_scale",
-            "xvla_image_to_float",
-            "xvla_imagenet_normalize",
             RELATIVE,
             *NORMALIZERS,
             "molmoact2_clamp_normalized",
-            "eo1_conversation_template_processor",
-            "eo1_qwen_processor",
             "pi05_prepare_state_tokenizer_processor_step",
             "pi0_fast_prepare_state_tokenizer_processor_step",
-            "groot_n1_7_pack_inputs_v1",
-            "groot_n1_7_vlm_encode_v1",
-            "molmoact2_pack_inputs",
+            *_READS_ALL,
         ),
+        (_CROP, *_PICTURES, *NORMALIZERS, "eo1_conversation_template_processor", "eo1_qwen_processor", *_READS_ALL),
         (
             "pi0_new_line_processor",
             "smolvla_new_line_processor",
@@ -113,15 +109,16 @@ def wrong(files: Files, file: str) -> Iterator[str]:
     orders, others = known[file], known[_OTHER[file]]
     if astray := [name for name in names if any(name in order for order in others)]:
         yield f"runs {astray[0]} in {file}, which is a step of {_OTHER[file]}"
+    blind = [step["registry_name"] for step in listed if not _sees(step)]
     for order in orders:
-        ranked = [name for name in names if name in order]
+        ranked = [name for name in names if name in order and not (_CROP in order and name in blind)]
         for first, second in pairwise(ranked):
             if order.index(first) > order.index(second):
                 yield f"runs {first} before {second} in {file}, and LeRobot trains the other way round"
         if again := [name for name in ranked if ranked.count(name) > 1]:
             yield f"runs {again[0]} {ranked.count(again[0])} times in {file}, and LeRobot trains with one"
     # A picture may be cropped by the data set's name for it.
-    yield from _renamed(listed, file, [name for name in orders[0] if name != _CROP])
+    yield from _renamed(listed, file, [name for order in orders[:2] for name in order if name != _CROP])
     for each in _ALWAYS.get(files.type, {}).get(file, "").split():
         if not any(name in names for name in each.split("|")):
             yield f"has no {each.replace('|', ' or ')} in {file}, which LeRobot trains each {files.type} with"
@@ -129,6 +126,13 @@ def wrong(files: Files, file: str) -> Iterator[str]:
         if files.config.get(field) and name not in names:
             yield f"says {field} in {CONFIG}, and {file} has no {name}"
     yield from _excluded(files, listed, file)
+
+
+def _sees(step: Mapping[str, Any]) -> bool:
+    """Whether pictures are something to this step; most policies do not normalise them."""
+    modes = options(step).get("norm_map")
+    normalises = step["registry_name"] in NORMALIZERS and isinstance(modes, Mapping)
+    return not normalises or cast("Mapping[str, Any]", modes).get("VISUAL", "IDENTITY") != "IDENTITY"
 
 
 def _renamed(listed: Sequence[Mapping[str, Any]], file: str, readers: Sequence[str]) -> Iterator[str]:
@@ -154,5 +158,8 @@ def _excluded(files: Files, listed: Sequence[Mapping[str, Any]], file: str) -> I
         if "relative_exclude_joints" in files.config and (meant or []) != (done or []):
             yield f"says relative_exclude_joints {meant!r:.80} in {CONFIG}, and {RELATIVE} in {file} has {done!r:.80}"
         meant, done = files.config.get("action_feature_names"), said.get("action_names")
-        if meant and done and meant != done:
+        width = files.config["output_features"].get("action", {}).get("shape", [0])[0]
+        if meant and (done or said.get("exclude_joints")) and meant != done:
             yield f"says action_feature_names {meant!r:.80} in {CONFIG}, and {RELATIVE} in {file} has {done!r:.80}"
+        elif done and said.get("exclude_joints") and len(done) != width:
+            yield f"names {len(done)} actions ({done!r:.80}) in {RELATIVE} in {file}, of which the policy has {width}"

@@ -100,6 +100,7 @@ Kind = tuple[Callable[[Any], bool], str]
 _COUNT: Kind = _is_count, f"a whole number from 1 to {ANY:,}"
 _COUNT_OR_NULL: Kind = _or_null(_is_count), f"a whole number from 1 to {ANY:,}, or null,"
 _INDEX: Kind = _or_null(_is_index), "a whole number"
+_INDICES: Kind = _or_null(_list_of(_is_index)), "a list of whole numbers"
 _FLAG: Kind = (lambda value: isinstance(value, bool)), "true or false"
 _NUMBER: Kind = _or_null(_is_number), "a number"
 _NUMBERS: Kind = _or_null(_list_of(_is_number)), "a list of numbers"
@@ -119,7 +120,8 @@ _LISTED: Mapping[Kind, str] = {
     "use_relative_action validate_range",
     _NUMBER: "crop_fraction gripper_above_threshold_value gripper_below_threshold_value gripper_threshold "
     "image_max_pixels image_min_pixels state_dropout_prob threshold",
-    _NUMBERS: "joint_offsets joint_signs toggle_dimensions",
+    _INDICES: "toggle_dimensions",
+    _NUMBERS: "joint_offsets joint_signs",
     _TEXT: "action_decode_transform action_mode checkpoint_revision control_mode device embodiment_tag setup_type",
     _TEXTS: "action_names exclude_joints image_keys normalize_observation_keys video_modality_keys",
     _MAP: "embodiment_mapping input_features modality_config raw_stats",

@@ -22,6 +22,7 @@ def refused(files: Files, local: bool) -> Iterator[str]:
                 yield f"the step {name!r} in {file}, which is not run here: {refusal.why}. {refusal.do}"
                 continue
             yield from _forgotten(step, file, files.config)
+            yield from _otherwise(step, file, files.config)
             for option, value in options(step).items():
                 of = f"{option} ({value!r:.80}) in the step {name!r} of {file}"
                 if option in steps.HUB and value not in (None, "", [], {}) and (why := hub.why_not(value, local)):
@@ -51,6 +52,24 @@ def _forgotten(step: Mapping[str, Any], file: str, config: Mapping[str, Any]) ->
                 f"{field} ({meant!r:.40}) in {CONFIG}, and the step {step['registry_name']!r} of {file} has "
                 f"{said!r:.40} for it, for LeRobot saves it without. Write {option} into the step's config there"
             )
+
+
+def _otherwise(step: Mapping[str, Any], file: str, config: Mapping[str, Any]) -> Iterator[str]:
+    """What a step has otherwise than the config, of what can be one thing alone; or what the policy does not have."""
+    name, said = step["registry_name"], options(step)
+    for option, field in steps.AGREED.get(name, {}).items():
+        if field in config and option in said and said[option] != config[field]:
+            yield (
+                f"{field} ({config[field]!r:.40}) in {CONFIG}, and the step {name!r} of {file} has "
+                f"{said[option]!r:.40} for it. Write into both what it was trained with"
+            )
+    domain, domains = said.get("domain_id"), config.get("num_domains")
+    if name == "xvla_add_domain_id" and type(domain) is int and type(domains) is int and not 0 <= domain < domains:
+        yield f"domain_id ({domain}) in the step {name!r} of {file}, and {CONFIG} has num_domains {domains}"
+    width = config["output_features"]["action"]["shape"][0] if "action" in config["output_features"] else 0
+    toggled = [each for each in said.get("toggle_dimensions") or () if not -width <= each < width]
+    if toggled:
+        yield f"toggle_dimensions {toggled!r:.40} in the step {name!r} of {file}, and an action has {width} numbers"
 
 
 def _unpaired(files: Files) -> Iterator[str]:

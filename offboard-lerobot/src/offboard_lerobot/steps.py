@@ -128,6 +128,12 @@ FORGOTTEN: Mapping[str, Mapping[str, tuple[str, float]]] = {
     "vla_jepa_pre_snap_gripper": _GRIPPER,
 }
 
+#: Step → option → the config's field that says the same: one of them has been changed where they differ.
+AGREED: Mapping[str, Mapping[str, str]] = {
+    "eo1_conversation_template_processor": {"chunk_size": "chunk_size"},
+    "fastwam_action_toggle_processor": {"toggle_dimensions": "toggle_action_dimensions"},
+}
+
 #: Options that name what lies on the Hub, as the fields with the word "hub" do.
 HUB = frozenset({"checkpoint_path", "discrete_action_tokenizer", "model_name", "processor_name", "tokenizer_name"})
 #: Options that are refused at other values than this one → it.
