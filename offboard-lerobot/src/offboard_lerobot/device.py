@@ -10,6 +10,7 @@ import torch
 from offboard_client.errors import told
 
 from .room import is_full
+from .step_verdict import options
 
 #: Steps that hand pictures to what reads them from the machine's own memory → the option that has them read elsewhere.
 _READ_BY_NUMPY = {"eo1_qwen_processor": "use_fast_processor"}
@@ -18,8 +19,8 @@ _READ_BY_NUMPY = {"eo1_qwen_processor": "use_fast_processor"}
 def wants_the_cpu(steps: Sequence[Mapping[str, Any]]) -> bool:
     """Whether what a robot sent has to be on the CPU until the step that moves it, as in LeRobot's training."""
     before = takewhile(lambda step: step["registry_name"] != "device_processor", steps)
-    names = {step["registry_name"]: step.get("config") or {} for step in before}
-    return any(name in names and not names[name].get(option) for name, option in _READ_BY_NUMPY.items())
+    named = {str(step["registry_name"]): options(step) for step in before}
+    return any(name in named and not named[name].get(option) for name, option in _READ_BY_NUMPY.items())
 
 
 def broken(device: torch.device) -> str | None:

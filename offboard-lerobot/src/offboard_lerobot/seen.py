@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from offboard_core.checkpoints import Place, Unfit
 
@@ -18,8 +18,9 @@ from .statistics import Tensor, tensors
 
 Json = Mapping[str, Any]
 
-#: Types that fill up a state of any width to the width of their network, or put it into words.
-_ANY_WIDTH = ("eo1", "evo1", "groot", "molmoact2", "pi0", "pi05", "pi0_fast", "smolvla", "wall_x", "xvla")
+#: Types that fill up a state of any width to that of their network, or put it into words. Not GR00T and MolmoAct2: of a
+#: base of the one LeRobot keeps the statistics, and none that it has saved of the other does it train again.
+_ANY_WIDTH = ("eo1", "evo1", "pi0", "pi05", "pi0_fast", "smolvla", "wall_x", "xvla")
 #: Of these, those that look at a state that their config does not list.
 _LOOK_ANYWAY = ("smolvla",)
 #: Types that go without a camera that is not there, in training as afterwards. The others fail at it.
@@ -46,7 +47,7 @@ def seen(
             known[STATE] = {**known.get(STATE, {"type": "STATE"}), "shape": [width]}
     cameras = {name for name, feature in known.items() if feature["type"] == "VISUAL"}
     trained = {name for name in cameras if _has_statistics(name, before, shapes)}
-    if not trained or not (kind in _GO_WITHOUT or _falls_back(before)):
+    if not trained or kind not in _GO_WITHOUT:
         return known
     return {name: feature for name, feature in known.items() if name in trained or name not in cameras}
 
@@ -89,15 +90,6 @@ def _has_statistics(name: str, before: Sequence[Json], shapes: Mapping[str, Any]
     except Unfit:  # another has its name
         return False
     return any(f"{each}.{statistic}" in shapes for each in names for statistic in _OF_EACH)
-
-
-def _falls_back(before: Sequence[Json]) -> bool:
-    """Whether a step of MolmoAct2 takes the cameras that there are where one that it names is not."""
-    said = (step.get("config") for step in before if step.get("registry_name") == "molmoact2_pack_inputs")
-    return any(
-        isinstance(options, Mapping) and cast("Json", options).get("allow_image_key_fallback") is True
-        for options in said
-    )
 
 
 __all__ = ["seen"]
