@@ -11,7 +11,12 @@ def seen(value, tenths=None, **more):
 
 
 def told(past, observation, arrived=0.0):
-    return [int(moment["arm"][0]) for moment in past.before(observation, arrived)]
+    return [int(moment["arm"][0]) for moment in before(past, observation, arrived)]
+
+
+def before(past, observation, arrived):
+    """Where a codec changes nothing."""
+    return past.before(observation, observation, arrived)
 
 
 def test_of_each_moment_it_is_what_was_nearest_by_the_robots_own_clock():
@@ -20,7 +25,7 @@ def test_of_each_moment_it_is_what_was_nearest_by_the_robots_own_clock():
         told(past, seen(n, tenths, task=str(n)), arrived=n * 60.0) for n, tenths in enumerate((100, 104, 108, 112))
     ]
     assert asked == [[0, 0], [0, 0], [0, 1], [0, 2]]
-    [older, newer] = past.before(seen(4, 114), 0.0)
+    [older, newer] = before(past, seen(4, 114), 0.0)
     assert [int(moment["arm"][0]) for moment in (older, newer)] == [1, 3]
     assert older["obs_time"] == int(114e8), "what is not asked for of a moment is the present's"
 
@@ -56,7 +61,7 @@ def test_times_of_two_clocks_are_never_compared(seen_at):
 @pytest.mark.parametrize("odd", [2**63, -1, True, 1.5, "now"])
 def test_an_odd_clock_is_none(odd):
     past = Past([-1.0], ["arm"])
-    past.before({**seen(1), "obs_time": odd}, 0.0)
+    before(past, {**seen(1), "obs_time": odd}, 0.0)
     assert told(past, {**seen(2), "obs_time": odd}, 60.0) == [2]
 
 
@@ -72,16 +77,55 @@ def test_what_is_kept_is_bounded_however_often_it_is_asked_and_is_its_own():
     shared = np.zeros(1)
     for step in range(10_000):
         shared[0] = step
-        [moment] = past.before({"arm": shared}, step / 1000)
+        [moment] = before(past, {"arm": shared}, step / 1000)
         assert abs(moment["arm"][0] - max(0, step - 1000)) <= 1000 / 32 + 1
     assert len(past._kept) <= 34
+
+
+def held(past):
+    return sum(value.nbytes for moment in past._kept for value in moment.inputs.values())
+
+
+@pytest.mark.parametrize("shape", [(224, 224, 3), (1080, 1920, 3), (4000, 4000, 3)])
+def test_as_many_bytes_are_kept_as_a_session_may_hold_evenly_over_the_time(shape):
+    """Of what a model reads, whatever the robot sends: here images of two cameras, 30 times a second."""
+    past, sent = Past([-1.0], ["one", "other"]), np.zeros((2160, 3840, 3), np.uint8)
+    names, size, most = ("one", "other"), 2 * int(np.prod(shape)), 0
+    inputs = {name: np.zeros(shape, np.uint8) for name in names}
+    far = 0.0
+    for step in range(150):
+        now = {"when": np.array(step / 30), **inputs}
+        [moment] = past.before(dict.fromkeys(names, sent), now, step / 30)
+        far = max(far, abs(float(moment["when"]) - max(0.0, step / 30 - 1.0)))
+        most = max(most, held(past))
+    assert most <= max(64 * 2**20, 2 * size + 16)
+    assert far <= 1 / min(32, max(1, 2**26 // size - 1)) + 1 / 30
+
+
+def test_what_a_codec_made_is_kept_lists_and_maps_are_the_policys_and_the_rest_is_the_presents():
+    past = Past([-1.0], ["arm"])
+    first = {"arm": np.zeros(3), "extra": np.zeros(3), "task": "go"}
+    past.before(first, {**first, "state": np.zeros(2), "images": {"front": [np.zeros(2)]}, "prompt": "go"}, 0.0)
+    now = {"arm": np.ones(3), "extra": np.ones(3), "task": "stop"}
+    inputs = {**now, "state": np.ones(2), "images": {"front": [np.ones(2)]}, "prompt": "stop"}
+    for _ in range(2):
+        [moment] = past.before(now, inputs, 1.0)
+        assert (moment["arm"][0], moment["extra"][0], moment["state"][0], moment["images"]["front"][0][0]) == (
+            0,
+            1,
+            0,
+            0,
+        )
+        assert (moment["task"], moment["prompt"]) == ("stop", "stop")
+        moment["images"]["front"].clear()
+    assert len(inputs["images"]["front"]) == 1
 
 
 def test_a_name_that_one_moment_lacked_is_the_presents_and_none_is_added():
     past = Past([-1.0], ["arm", "image"])
     told(past, seen(1, image=np.zeros(2)), 0.0)
-    [moment] = past.before(seen(2), 1.0)
+    [moment] = before(past, seen(2), 1.0)
     assert "image" not in moment
-    past.before(seen(3), 2.0)
-    [moment] = past.before(seen(4, image=np.ones(2)), 3.0)
+    before(past, seen(3), 2.0)
+    [moment] = before(past, seen(4, image=np.ones(2)), 3.0)
     assert (int(moment["arm"][0]), moment["image"][0]) == (3, 1)

@@ -9,9 +9,10 @@ from gr00t_standin import write_checkpoint
 from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.checkpoints import Incomplete, LocalPlace
 from offboard_core.types import Checkpoint, Field
-from offboard_gr00t.checkpoint import described, enriched, read, served
+from offboard_gr00t.checkpoint import described, read, served
 from offboard_gr00t.generation import Generation
 from offboard_gr00t.modality import Modalities
+from offboard_gr00t.registry import enriched
 
 TAG = "new_embodiment"
 

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gr00t_standin import options, write_checkpoint, write_run
+from gr00t_standin import TAG, options, write_checkpoint, write_run
 from hub_standin import hub_standin
 from object_store import upload
-from offboard_client.errors import ConfigurationError, ModelNotFound
+from offboard_client.errors import ConfigurationError, LoadFailed, ModelNotFound
+from offboard_core.catalog import ModelSource, from_flags
 from offboard_core.checkpoints.remote import RemoteFolder, fetch
+from offboard_core.plugins import Plugins
+from offboard_core.types import ALONE
 from offboard_gr00t import files
 from offboard_gr00t.registry import GR00TRegistry
 
@@ -222,7 +225,7 @@ source = from_flags(Plugins.discover(), vendor="gr00t", checkpoints_dir=url, loa
 found = source.registry.checkpoints()
 print([checkpoint.id for checkpoint in found], found[0].location, found[0].experiment)
 policy = source.loader.load(found[0], lambda _: None, ALONE)
-print(policy.meta["generation"])
+print(found[0].extras["generation"])
 policy.close()
 """
 
@@ -248,3 +251,46 @@ def test_a_repository_of_the_hub_is_read_at_one_commit_and_once_fetched_served_w
         asked = len(hub.asked)
         assert loads(HF_HUB_OFFLINE="1") == said
         assert len(hub.asked) == asked
+
+
+def renamed(folder: Path) -> Path:
+    """As a fork writes it, whose classes have other names."""
+    path = folder / "config.json"
+    path.write_text(json.dumps({"architectures": ["MyGr00t"]}))
+    path = folder / "processor_config.json"
+    if path.exists():
+        path.write_text(json.dumps({**json.loads(path.read_text()), "processor_class": "MyProcessor"}))
+    return folder
+
+
+def source(run: Path, generation: str, told: str | None) -> ModelSource:
+    given = {**options(generation), "generation": told}
+    return from_flags(Plugins.discover(), vendor="gr00t", checkpoints_dir=str(run), loader_options=given)
+
+
+@pytest.mark.parametrize("generation", ["n1.5", "n1.6", "n1.7"])
+def test_of_which_generation_it_is_can_be_told_where_no_file_names_it(tmp_path: Path, generation: str) -> None:
+    run = write_run(tmp_path / "run", {1: 0.25, 2: 0.75}, generation)
+    for folder in run.iterdir():
+        renamed(folder)
+
+    told = source(run, generation, generation)
+    found = told.default()
+    assert [checkpoint.id for checkpoint in told.registry.checkpoints()] == ["1", "2"]
+    assert (found.extras["generation"], found.extras["embodiment_tag"]) == (generation, TAG)
+    assert "state.ee_pose" in found.inputs
+    told.codec.resolve(found, {})
+    policy = told.loader.load(found, lambda _: None, ALONE)
+    assert policy.meta["warmed_up"]
+    policy.close()
+    untold = source(run, generation, None)
+    assert [checkpoint.id for checkpoint in untold.registry.checkpoints()] == ["1", "2"]
+    with pytest.raises(LoadFailed, match=r"names a model_type \['MyGr00t'\].*say which \(--generation\)"):
+        untold.default()
+
+
+def test_what_was_told_and_has_no_such_files_says_which(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {1: 0.25})
+    renamed(run / "checkpoint-1")
+    with pytest.raises(ConfigurationError, match=r"experiment_cfg/metadata\.json is missing"):
+        source(run, "n1.5", "n1.5").default()

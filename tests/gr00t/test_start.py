@@ -263,6 +263,7 @@ def test_nobody_to_attach_to():
         {"gr00t_python": "python", "gr00t_command": "python"},
         {"gr00t_port": 8001, "attach": "tcp://127.0.0.1:5555"},
         {"gr00t_args": "--no-strict", "attach": "tcp://127.0.0.1:5555"},
+        {"data_config": "examples.arm:Arm", "attach": "tcp://127.0.0.1:5555"},
     ],
 )
 def test_options_that_make_no_sense_are_refused(option):

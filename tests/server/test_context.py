@@ -14,7 +14,7 @@ from offboard_client.wire import CONTEXT, columns, encode_image
 from offboard_core import Chunk, CodecEntry, Field, InferenceServer, LoadFailed, hookimpl
 from puppets import Puppet, source
 from robots import robot
-from talking import Talking, offboard_codecs
+from talking import ShiftOptions, Talking, offboard_codecs
 
 HERE = {"robot_state.q": np.zeros(JOINTS), "task": "go"}
 
@@ -403,6 +403,36 @@ def test_what_a_session_observed_is_kept_for_a_model_that_cannot_go_without_and_
         one.receive()
         seen(one, 9, 107)
     assert heard == [[0, 0], [0, 0], [0, 1], [0, 2], [0, 3], [1, 4], [7, 8], [9, 9]]
+
+
+@pytest.mark.rule("O-18")
+def test_what_a_codec_made_by_other_options_is_no_history_of_what_it_makes_now():
+    heard = []
+
+    class Kept(Rows):
+        history_kept = True
+
+        def infer_many(self, batch):
+            heard.extend([frame["state"][0] / SCALE for frame in item.context.history] for item in batch)
+            return super().infer_many(batch)
+
+    class Moved(Scaled):
+        def __init__(self, options):
+            self.options = options
+
+        def encode(self, observation):
+            return {"state": super().encode(observation)["state"] + self.options.offset * SCALE}
+
+    codec = CodecEntry(
+        name="moved", summary="", factory=lambda options, checkpoint: Moved(options), options=ShiftOptions
+    )
+    served = source({"a": Kept}, codec="moved", plugin=SimpleNamespace(offboard_codecs=hookimpl(lambda: [codec])))
+    with InferenceServer({"a": served}, port=0) as server, robot(server) as one:
+        one.opened()
+        for step, offset in enumerate((0.0, 0.0, 10.0, 10.0)):
+            one.ask({"type": "configure", "params": {"codec.offset": offset}})
+            one.ask({"robot_state.q": np.full(JOINTS, step), "task": "go", "obs_time": int((100 + 4 * step) * 1e8)})
+    assert heard == [[0, 0], [0, 1], [12, 12], [12, 13]]
 
 
 @pytest.mark.rule("M-23")

@@ -15,10 +15,9 @@ from typing import Any, cast
 
 from offboard_client.errors import BadMessage, ConfigurationError, LoadFailed, brief
 from offboard_core.checkpoints import Incomplete, Place, Unfit, check_record, read_json
-from offboard_core.checkpoints.remote import open_place
 from offboard_core.types import Checkpoint
 
-from .checks import fields
+from .checks import known
 from .generation import Generation
 from .modality import ActionKind, Modalities
 from .modality import read as read_modalities
@@ -48,9 +47,13 @@ class Described:
 
 @dataclass(frozen=True)
 class Contents:
-    """What the files say of all embodiments. ``recorded``: what ``offboard.json`` holds, {} without one."""
+    """What the files say of all embodiments. ``recorded``: what ``offboard.json`` holds, {} without one.
 
-    generation: Generation
+    ``generation``: None where neither they nor anybody else says it; ``called``: how ``config.json`` calls the model.
+    """
+
+    generation: Generation | None
+    called: Any
     embodiments: Mapping[str, Mapping[str, Any]]
     statistics: Mapping[str, Any]
     steps: int
@@ -61,6 +64,8 @@ class Contents:
 
         Raises ConfigurationError that names those that exist, Incomplete for one that cannot be served.
         """
+        if self.generation is None:
+            raise _unnamed(self.called)
         tags = tuple(self.embodiments)
         tag = choose(tags, named, self.recorded.get("embodiment_tag"))
         said = self.embodiments[tag]
@@ -114,21 +119,22 @@ _KINDS = ("video", "state", "action")
 def read_contents(place: Place, told: Generation | None = None) -> Contents:
     """Raises Incomplete that names the file and what is wrong with it; of a store also ConfigurationError.
 
-    ``told``: the generation, for a checkpoint whose config does not say it.
+    ``told``: the generation, for a checkpoint whose config does not say it. Where nobody does, its files are read as
+    those of a generation that has such files.
     """
     generation, config = _generation(place, told)
-    recorded = _recorded(place)
-    if generation is Generation.N1_5:
+    recorded, folder = _recorded(place), _processor(place)
+    if generation is Generation.N1_5 or (generation is None and folder is None):
         embodiments = _embodiments(METADATA, read_json(place, METADATA))
-        return Contents(generation, embodiments, {}, _steps(config), recorded)
-    folder = next((at for at in ("", "processor/") if place.size(at + PROCESSOR) is not None), "")
+        return Contents(generation, _called(config), embodiments, {}, _steps(config), recorded)
+    folder = folder or ""
     said = read_json(place, folder + PROCESSOR)
     kwargs: Any = said.get("processor_kwargs")
     configs: Any = cast("dict[str, Any]", kwargs).get("modality_configs") if isinstance(kwargs, dict) else None
     if not isinstance(configs, dict):
         raise Incomplete(f"{folder}{PROCESSOR} has no processor_kwargs.modality_configs")
     embodiments = _embodiments(folder + PROCESSOR, cast("dict[Any, Any]", configs))
-    return Contents(generation, embodiments, read_json(place, folder + STATISTICS), 0, recorded)
+    return Contents(generation, _called(config), embodiments, read_json(place, folder + STATISTICS), 0, recorded)
 
 
 def read(place: Place, tag: str | None, told: Generation | None = None) -> Described:
@@ -141,38 +147,14 @@ def read(place: Place, tag: str | None, told: Generation | None = None) -> Descr
 
 def described(checkpoint: Checkpoint, found: Described) -> Checkpoint:
     """The checkpoint, with what one of its embodiments reads and answers."""
-    old = found.generation is Generation.N1_5
-    inputs, outputs = fields(found.modalities)
-    if old:  # which of them the model takes, and which it answers, only its data config knows
-        inputs, outputs = {name: replace(field, required=False) for name, field in inputs.items()}, {}
-    kinds = found.modalities.kinds
+    generation, tags = found.generation.value, list(found.tags)
+    made = known(checkpoint, found.modalities, generation=generation, embodiment_tag=found.tag, embodiment_tags=tags)
+    if found.generation is not Generation.N1_5:
+        return made
+    # Which of them the model takes, and which it answers, only its data config knows.
     return replace(
-        checkpoint,
-        inputs=inputs,
-        outputs=outputs,
-        chunk_length=found.modalities.horizon,
-        extras={
-            **checkpoint.extras,
-            "generation": found.generation.value,
-            "embodiment_tag": found.tag,
-            "embodiment_tags": list(found.tags),
-            **({"representations": {name: kind.representation for name, kind in kinds.items()}} if kinds else {}),
-        },
+        made, inputs={name: replace(field, required=False) for name, field in made.inputs.items()}, outputs={}
     )
-
-
-def enriched(checkpoint: Checkpoint, tag: str | None, told: Generation | None = None) -> Checkpoint:
-    """What the registry found, as the embodiment ``tag`` has it; that is read anew only where it found another one.
-
-    Raises ConfigurationError.
-    """
-    known = checkpoint.extras.get("embodiment_tag")
-    if known is not None and (tag is None or str(known).lower() == tag.lower()):
-        return checkpoint
-    try:
-        return described(checkpoint, read(open_place(checkpoint.location), tag, told))
-    except Incomplete as error:
-        raise ConfigurationError(f"{checkpoint.location} {error.verdict}: {error}") from None
 
 
 def served(modalities: Modalities, found: Described) -> Modalities:
@@ -207,26 +189,35 @@ def served(modalities: Modalities, found: Described) -> Modalities:
     )
 
 
-def _generation(place: Place, told: Generation | None) -> tuple[Generation, Mapping[str, Any]]:
-    config = read_json(place, CONFIG)
+def _processor(place: Place) -> str | None:
+    """The folder of the processor's files, as GR00T looks for it; None where there are none."""
+    return next((at for at in ("", "processor/") if place.size(at + PROCESSOR) is not None), None)
+
+
+def _generation(place: Place, told: Generation | None) -> tuple[Generation | None, Mapping[str, Any]]:
+    config, folder = read_json(place, CONFIG), _processor(place)
     found = Generation.of(config)
-    if found is None and place.size(PROCESSOR) is not None:
-        found = Generation.of(
-            {"model_type": str(read_json(place, PROCESSOR).get("processor_class")).removesuffix("Processor")}
-        )
+    if found is None and folder is not None:
+        said = read_json(place, folder + PROCESSOR).get("processor_class")
+        found = Generation.of({"model_type": str(said).removesuffix("Processor")})
     if found is None and "type" in config:
         raise Unfit(f"{CONFIG} is LeRobot's (type {brief(config['type'], 40)})", "serve it with --vendor lerobot")
-    if found is None and told is None:
-        kind = config.get("model_type") or config.get("architectures")
-        raise Unfit(
-            f"{CONFIG} names a model_type {brief(kind, 60)}, which no generation of GR00T has that is served here",
-            "those are gr00t_n1_5, Gr00tN1d6 and Gr00tN1d7; correct it, if it is one of them",
-        )
+    if found is None and told is None and folder is None and place.size(METADATA) is None:
+        raise _unnamed(_called(config))
     if found is not None and told is not None and found is not told:
         raise Unfit(f"--generation says {told.value}, {CONFIG} says {found.value}", "leave --generation away")
-    generation = found or told
-    assert generation is not None
-    return generation, config
+    return found or told, config
+
+
+def _called(config: Mapping[str, Any]) -> Any:
+    return config.get("model_type") or config.get("architectures")
+
+
+def _unnamed(called: Any) -> Unfit:
+    return Unfit(
+        f"{CONFIG} names a model_type {brief(called, 60)}, which no generation of GR00T has that is served here",
+        "those are gr00t_n1_5, Gr00tN1d6 and Gr00tN1d7; if it is one of them, say which (--generation)",
+    )
 
 
 def _steps(config: Mapping[str, Any]) -> int:

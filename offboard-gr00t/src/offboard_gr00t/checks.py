@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from offboard_client.errors import BadObservation, InvalidAction, brief
 from offboard_client.wire import WireLimits
-from offboard_core.types import Array, Field, is_array
+from offboard_core.types import Array, Checkpoint, Field, is_array
 
 from .generation import Generation
 from .modality import Modalities
@@ -33,6 +34,19 @@ def fields(modalities: Modalities) -> tuple[dict[str, Field], dict[str, Field]]:
         inputs[modalities.instruction] = Field(shape=(), dtype="str")
     outputs = {f"action.{g}": Field(shape=(widths.get(f"action.{g}", -1),), kind="vector") for g in modalities.action}
     return inputs, outputs
+
+
+def known(checkpoint: Checkpoint, modalities: Modalities, **facts: Any) -> Checkpoint:
+    """The checkpoint, as codecs and the handshake see a model of these modalities; ``facts``: what else is known."""
+    inputs, outputs = fields(modalities)
+    kinds = {name: kind.representation for name, kind in modalities.kinds.items()}
+    return replace(
+        checkpoint,
+        inputs=inputs,
+        outputs=outputs,
+        chunk_length=modalities.horizon,
+        extras={**checkpoint.extras, **facts, **({"representations": kinds} if kinds else {})},
+    )
 
 
 class Checks:

@@ -35,17 +35,17 @@ _FOLDERS = ("", "processor/", "experiment_cfg/")
 _KINDS = (".json", ".safetensors", ".yaml", ".txt", ".model", ".jinja")
 
 
-def look(place: Place, told: Generation | None = None) -> Contents:
+def look(place: Place) -> Contents:
     """What a whole checkpoint says of itself. Raises Incomplete; of a store also ConfigurationError."""
-    contents = read_contents(place, told)
+    contents = read_contents(place)
     weights(place)
     return contents
 
 
-def local_problem(folder: Path, told: Generation | None = None) -> str | None:
+def local_problem(folder: Path) -> str | None:
     """What is wrong with a checkpoint on this machine and what to do about it; None if it is whole."""
     try:
-        look(LocalPlace(folder), told)
+        look(LocalPlace(folder))
     except Incomplete as error:
         return explained(error, folder)
     return None

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError
+from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError, brief
 from offboard_core.checkpoints import Incomplete, LocalPlace, Place, check_unchanged, stamps
 from offboard_core.checkpoints.remote import fetch, is_url, open_folder, open_place
 from offboard_core.process import AttachedServer, Child, ChildServer
@@ -18,15 +18,16 @@ from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, 
 
 from . import files
 from .checkout import script, server, tag_word
-from .checkpoint import Described, enriched, read, served
-from .checks import Checks, fields
+from .checkpoint import Described, read, served
+from .checks import Checks, known
 from .connection import Connection
 from .diagnosis import explain_attaching, explain_serving
-from .first import FirstInference
+from .first import FirstInference, is_wrapped
 from .generation import Generation
 from .modality import Modalities
 from .options import ENVIRONMENT, GR00TOptions
 from .policy import GR00TPolicy
+from .registry import enriched
 from .variants import check_config
 
 #: What errors call the child.
@@ -35,8 +36,8 @@ NAME = "GR00T subprocess"
 _GRACE = 2.0
 #: Seconds for what an attached server says of its model, which may infer for somebody else.
 _DESCRIBES = 30.0
-#: Seconds for the same before this server listens.
-_ASK = 5.0
+#: Seconds for the same before this server listens, of the 30 that a catalog has.
+_ASK = 20.0
 #: The token that a server of ours has, in its environment; see ``_shim.py``.
 _TOKEN = "OFFBOARD_GR00T_TOKEN"
 
@@ -48,27 +49,28 @@ class GR00TLoader(CheckpointLoader):
         self._options = options
         self._told = None if options.generation is None else Generation(options.generation)
         self._was_there = False
+        self._attached_to: Checkpoint | None = None
         # Several would be at one address.
         self.max_replicas = 1 if options.attach is not None or options.gr00t_port else None
 
     def standalone_checkpoint(self) -> Checkpoint | None:
-        """The server to attach to, and what it says that its model reads and answers, if it is there already."""
-        address = self._options.attach
-        if address is None:
-            return None
-        found = Checkpoint(id=self._options.embodiment_tag or "gr00t", location=address, type="gr00t")
-        with (
-            contextlib.suppress(OSError, OffboardError),  # which the load will say
-            contextlib.closing(self._connect(address, _ASK)) as connection,
-        ):
-            inputs, outputs = fields(said := connection.modalities(_ASK))
-            return replace(found, inputs=inputs, outputs=outputs, chunk_length=said.horizon)
-        return found
+        """The server to attach to, which says itself what its model is; see :meth:`enrich`."""
+        address, tag = self._options.attach, self._options.embodiment_tag
+        return None if address is None else Checkpoint(id=tag or "gr00t", location=address, type="gr00t")
 
     def enrich(self, checkpoint: Checkpoint) -> Checkpoint:
-        """What the embodiment of --embodiment-tag reads and answers. Raises ConfigurationError where there is none."""
-        if self._options.attach is not None:
-            return checkpoint
+        """What the embodiment of --embodiment-tag reads and answers. Raises ConfigurationError where there is none.
+
+        A server that was there already is asked once; one that was not leaves the checkpoint without inputs or outputs.
+        """
+        if (address := self._options.attach) is not None:
+            if self._attached_to is None:
+                with (
+                    contextlib.suppress(OSError, OffboardError),  # which the load will say
+                    contextlib.closing(self._connect(address, _ASK)) as connection,
+                ):
+                    self._attached_to = self._as_it_says(connection.modalities(_ASK), connection)
+            return self._attached_to or checkpoint
         found = enriched(checkpoint, self._options.embodiment_tag, self._told)
         said: dict[str, Any] = {}
         if (config := self._said("modality_config", checkpoint)) is not None:
@@ -85,7 +87,7 @@ class GR00TLoader(CheckpointLoader):
     def load(self, checkpoint: Checkpoint, report: ReportProgress, place: Placement = ALONE) -> GR00TPolicy:
         """See :meth:`CheckpointLoader.load`."""
         if self._options.attach is not None:
-            return self._attached(self._options.attach, report)
+            return self._attached(checkpoint, report)
         folder = self._folder(checkpoint, report)
         if problem := files.local_problem(folder):
             raise LoadFailed(f"{folder} is no complete checkpoint: {problem}; expected {files.EXPECTED}")
@@ -99,7 +101,7 @@ class GR00TLoader(CheckpointLoader):
             return self._start([*command, *self._arguments(port, folder, found, checkpoint)], token)
 
         first = FirstInference(
-            lambda said, generation: Checks(served(said, found), generation, sim_wrapper=self._options.sim_wrapper)
+            lambda said, _: Checks(served(said, found), found.generation, sim_wrapper=self._options.sim_wrapper)
         )
         root = self._options.root
         child = ChildServer(
@@ -123,17 +125,27 @@ class GR00TLoader(CheckpointLoader):
             raise
         return self._policy(child, first)
 
-    def _attached(self, address: str, report: ReportProgress) -> GR00TPolicy:
-        def checks(said: Modalities, generation: Generation) -> Checks:
+    def _attached(self, checkpoint: Checkpoint, report: ReportProgress) -> GR00TPolicy:
+        """``checkpoint``: what the codec was chosen for."""
+        address = checkpoint.location
+
+        def checks(said: Modalities, connection: Connection) -> Checks:
             if (config := self._options.modality_config) is not None:
                 check_config(config, said, f"at {address}")
-            return Checks(said, generation, sim_wrapper=self._options.sim_wrapper)
+            if problem := _another(self._as_it_says(said, connection), checkpoint):
+                self._attached_to = None
+                raise LoadFailed(problem)
+            return Checks(said, connection.generation, sim_wrapper=is_wrapped(connection, said, _DESCRIBES))
+
+        def identity(connection: Connection) -> object:
+            said = connection.modalities(_DESCRIBES)
+            return said, connection.generation, is_wrapped(connection, said, _DESCRIBES)
 
         first = FirstInference(checks)
         server = AttachedServer(
             partial(self._connect, address),
             first.answered,
-            lambda connection: connection.modalities(_DESCRIBES),
+            identity,
             explain_attaching,
             name="GR00T",
             address=address,
@@ -142,10 +154,19 @@ class GR00TLoader(CheckpointLoader):
         try:
             server.open(report)
         except LoadFailed as error:  # one that has been there may come back
-            raise LoadFailed(error.text, permanent=error.permanent and not self._was_there) from None
+            never = error.permanent and not self._was_there
+            raise LoadFailed(error.text, permanent=never or not checkpoint.outputs) from None
         self._was_there = True
         server.watch()
         return self._policy(server, first)
+
+    def _as_it_says(self, said: Modalities, connection: Connection) -> Checkpoint:
+        """An attached server's model as the files of a checkpoint would describe it. N1.6 and N1.7 have one wire."""
+        checkpoint, tag = self.standalone_checkpoint(), self._options.embodiment_tag
+        assert checkpoint is not None
+        generation = Generation.N1_5 if connection.generation is Generation.N1_5 else self._told
+        facts = {"generation": None if generation is None else generation.value, "embodiment_tag": tag}
+        return known(checkpoint, said, **{name: fact for name, fact in facts.items() if fact is not None})
 
     def _connect(self, address: str, timeout: float) -> Connection:
         return Connection(address, self._told, os.environ.get("GR00T_API_TOKEN"), timeout)
@@ -233,3 +254,22 @@ class GR00TLoader(CheckpointLoader):
             env={} if token is None else {_TOKEN: token},
             grace=_GRACE,
         )
+
+
+def _another(now: Checkpoint, then: Checkpoint) -> str | None:
+    """Why a codec that was chosen for one is not the other's; None where it is."""
+    if not then.outputs:
+        return "it did not say what its model is when this server started, and the codec is chosen by that"
+    was, is_now = _facts(then), _facts(now)
+    other = [
+        f"{name} {brief(is_now.get(name), 200)}, not {brief(was.get(name), 200)}"
+        for name in {**was, **is_now}
+        if was.get(name) != is_now.get(name)
+    ]
+    return f"it is not the model that it was when this server started: it has {'; '.join(other)}" if other else None
+
+
+def _facts(found: Checkpoint) -> dict[str, Any]:
+    """What :meth:`GR00TLoader._as_it_says` knows; of widths and sizes a server says nothing."""
+    inputs, outputs = ", ".join(found.inputs), ", ".join(found.outputs)
+    return {"inputs": inputs, "outputs": outputs, "steps": found.chunk_length, **found.extras}

@@ -24,8 +24,8 @@ _GENERATIONS = ("n1.5", "n1.6", "n1.7")
 _LONGEST = 86400
 #: The options that are about a server that is started here.
 _FOR_A_CHILD = {
-    "gr00t_root", "gr00t_python", "gr00t_command", "gr00t_args", "gr00t_env", "gr00t_port", "modality_config_path",
-    "restarts",
+    "gr00t_root", "gr00t_python", "gr00t_command", "gr00t_args", "gr00t_env", "gr00t_port", "data_config",
+    "modality_config_path", "restarts",
 }  # fmt: skip
 #: What GR00T's server is told anyway.
 _OURS = {
@@ -46,7 +46,7 @@ class GR00TOptions:
     """Which GR00T runs, and how."""
 
     generation: Literal["n1.5", "n1.6", "n1.7"] | None = None
-    """Of which generation the checkpoint is; without it what its config.json says."""
+    """Of which generation the checkpoint, or the server to attach to, is; without it what its config.json says."""
     embodiment_tag: str | None = None
     """The embodiment that is served, as the checkpoint's files call it; else the recorded one, the only one, or
     new_embodiment."""

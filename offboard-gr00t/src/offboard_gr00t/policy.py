@@ -64,7 +64,6 @@ def _facts(checks: Checks) -> dict[str, Any]:
     """What the handshake says of the model itself."""
     modalities = checks.modalities
     facts: dict[str, Any] = {
-        "generation": checks.generation.value,
         "chunk_length": modalities.horizon,
         "cameras": list(modalities.video),
         "state_groups": list(modalities.state),

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from offboard_client.errors import ConfigurationError, ModelNotFound
 from offboard_core.checkpoints import Incomplete, LocalPlace, Place, numbered_folders
-from offboard_core.checkpoints.remote import RemotePlace, is_url, open_folder
+from offboard_core.checkpoints.remote import RemotePlace, is_url, open_folder, open_place
 from offboard_core.types import Checkpoint, ModelRegistry
 
 from . import files
-from .checkpoint import Contents, described
+from .checkpoint import Contents, described, read
+from .generation import Generation
 
 
 class GR00TRegistry(ModelRegistry):
@@ -44,6 +46,21 @@ class GR00TRegistry(ModelRegistry):
             if problem := self._place.problem(model_id):
                 raise ModelNotFound(f"the checkpoint {model_id[:200]} is no complete checkpoint: {problem}") from None
             raise
+
+
+def enriched(checkpoint: Checkpoint, tag: str | None, told: Generation | None = None) -> Checkpoint:
+    """What the registry found, as the embodiment ``tag`` has it; that is read anew only where it found another one.
+
+    Raises ConfigurationError.
+    """
+    is_named = told is not None or "generation" in checkpoint.extras
+    has = checkpoint.extras.get("embodiment_tag")
+    if not is_named or (has is not None and (tag is None or str(has).lower() == tag.lower())):
+        return checkpoint  # which generation it is of has to be told: who loads it says so
+    try:
+        return described(checkpoint, read(open_place(checkpoint.location), tag, told))
+    except Incomplete as error:
+        raise ConfigurationError(f"{checkpoint.location} {error.verdict}: {error}") from None
 
 
 class _Local:
@@ -166,8 +183,11 @@ def _made(place: Place, contents: Contents, id: str, run: str) -> Checkpoint:
         experiment=run,
         type="gr00t",
         recorded=contents.recorded,
-        extras={"generation": contents.generation.value, "embodiment_tags": list(contents.embodiments)},
+        extras={"embodiment_tags": list(contents.embodiments)},
     )
+    if contents.generation is None:
+        return found
+    found = replace(found, extras={"generation": contents.generation.value, **found.extras})
     with contextlib.suppress(ConfigurationError, Incomplete):
         return described(found, contents.meant(None))
     return found

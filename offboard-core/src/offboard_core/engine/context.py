@@ -7,6 +7,7 @@ Names and sizes are section 7 of the protocol. All of it is checked before the o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -52,6 +53,7 @@ class ContextReader:
             raise LoadFailed(f"no session can be answered without a history, and there is none: {why}")
         keeps = policy.history_kept and "history" in self._taken
         self._past = Past(self._offsets, self._seen) if keeps else None
+        self._made_by = codec
 
     def _lost(self, asked: frozenset[str]) -> Iterator[tuple[str, str]]:
         """What the policy takes and is not told, and why."""
@@ -103,14 +105,20 @@ class ContextReader:
             brought["history"] = self._history(brought["history"], rest)
         return rest, brought
 
-    def recall(self, brought: Brought, observation: Observation, arrived: float) -> Brought:
-        """``brought``, with the history that a robot left out where the server keeps it. ``observation``: a sound one.
+    def recall(
+        self, told: InferContext, observation: Observation, inputs: Mapping[str, Any], codec: ResolvedCodec, at: float
+    ) -> InferContext:
+        """``told``, with the history that a robot left out where the server keeps it. ``observation``: a sound one.
 
-        ``arrived``: when it came, in seconds on any clock.
+        ``inputs``: what ``codec``, the session's as it is now, made of it. ``at``: when it came, in seconds on any
+        clock.
         """
-        if self._past is None or "history" in brought:
-            return brought
-        return {**brought, "history": self._past.before(observation, arrived)}
+        if self._past is None or told.history:
+            return told
+        if codec is not self._made_by:
+            self._past.forget()  # what the former options made of a moment is not what these would
+            self._made_by = codec
+        return replace(told, history=tuple(self._past.before(observation, inputs, at)))
 
     def forget(self) -> None:
         """Another episode begins."""

@@ -149,10 +149,10 @@ class Exchange:
             self.observation, brought = self.pipeline.context.split(self.observation)
             check_observation(self.observation, self.pipeline.codec.meta)
             self.inputs = self._encode(self.observation)
-            brought = self.pipeline.context.recall(brought, self.observation, self.arrived)
+            reader, codec = self.pipeline.context, self.pipeline.codec
             if brought:
-                codec = self.pipeline.codec
-                self.context = self.pipeline.context.tell(brought, self.observation, codec, self._encode)
+                self.context = reader.tell(brought, self.observation, codec, self._encode)
+            self.context = reader.recall(self.context, self.observation, self.inputs, codec, self.arrived)
             self.codec_ms = (perf_counter() - read) * 1e3
         except OffboardError as error:
             self.error = error

@@ -3,58 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from ..types import Array, Observation, is_array
 
 #: Where the robot's own clock stands in an observation, in ns.
 _OBSERVED = "obs_time"
-#: So many moments are kept of the time that a model looks back, however often it is asked.
+#: So many moments are kept of the time that a model looks back, however often it is asked …
 _MOMENTS = 32
+#: … and so many bytes of them: large images are kept less often, evenly over that time.
+_BYTES = 64 * 2**20
+
+
+class _Moment(NamedTuple):
+    """``at``: by the clock that counts, in s. ``size``: its bytes."""
+
+    at: float
+    inputs: Mapping[str, Any]
+    size: int
 
 
 class Past:
     """The moments of one episode, by the robot's own clock where its observations have one, else by when they came.
 
-    ``offsets``: seconds from an observation to the moments that are wanted, below 0, oldest first. ``names``: what is
-    kept of each; the rest stays as it is from moment to moment.
+    Kept are a model's inputs, which are smaller than what a robot sends where the codec makes its images smaller.
+    ``offsets``: seconds from an observation to the moments that are wanted, below 0, oldest first. ``names``: of an
+    observation, what is of its moment; the rest stays as it is from moment to moment.
     """
 
     def __init__(self, offsets: Sequence[float], names: Collection[str]) -> None:
         self._offsets, self._names = offsets, names
         self._own_clock = False
-        self._kept: list[tuple[float, Mapping[str, Any]]] = []
+        self._kept: list[_Moment] = []
 
-    def before(self, observation: Observation, arrived: float) -> list[Observation]:
-        """What was observed nearest to each moment, and keep this observation, which came at ``arrived`` (s).
+    def before(self, observation: Observation, inputs: Mapping[str, Any], arrived: float) -> list[dict[str, Any]]:
+        """The inputs of what was observed nearest to each moment, and keep ``inputs``, of what came at ``arrived`` (s).
 
-        This observation may be the nearest itself: it is in the beginning of an episode, as O-17 has it, and after a
-        pause. So what is told is never farther from its moment than that is from now.
+        ``inputs``: what a codec made of ``observation``. That may be the nearest itself: it is in the beginning of an
+        episode, as O-17 has it, and after a pause. So what is told is never farther from its moment than that is from
+        now. A text is the present's.
         """
         own: Any = observation.get(_OBSERVED)
         is_own = type(own) is int and 0 <= own < 2**63
         now = own / 1e9 if is_own else arrived
-        if is_own is not self._own_clock or (self._kept and now < self._kept[-1][0]):
+        if is_own is not self._own_clock or (self._kept and now < self._kept[-1].at):
             self._kept.clear()  # times on two clocks say nothing of each other
             self._own_clock = is_own
-        present = {name: observation[name] for name in self._names if name in observation}
-        known = [*self._kept, (now, present)]
-        moments = [min(known, key=lambda each: abs(each[0] - now - offset))[1] for offset in self._offsets]
+        # What passes through a codec under a name that nobody declared is no part of a history.
+        changing = {
+            name: value
+            for name, value in inputs.items()
+            if not isinstance(value, str) and (name in self._names or name not in observation)
+        }
+        present = _Moment(now, changing, _size(changing))
+        known = [*self._kept, present]
+        moments = [min(known, key=lambda each: abs(each.at - now - offset)) for offset in self._offsets]
         oldest = self._offsets[0]
-        if not self._kept or now - self._kept[-1][0] >= -oldest / _MOMENTS:
-            self._kept.append((now, {name: _own(value) for name, value in present.items()}))
-        while len(self._kept) > 1 and self._kept[1][0] <= now + oldest:
+        most = max(1, min(_MOMENTS, _BYTES // max(1, *(each.size for each in known)) - 1))
+        if not self._kept or now - self._kept[-1].at >= -oldest / most:
+            self._kept.append(present._replace(inputs=_own(changing, arrays=True)))
+        while len(self._kept) > 1 and self._kept[1].at <= now + oldest:
             self._kept.pop(0)
-        return [{**observation, **{n: value for n, value in each.items() if n in present}} for each in moments]
+        told = [{**inputs, **{n: each.inputs[n] for n in changing if n in each.inputs}} for each in moments]
+        return [_own(each, arrays=False) for each in told]
 
     def forget(self) -> None:
-        """A new episode begins."""
+        """A new episode begins, or a codec's options are others."""
         self._kept.clear()
 
 
-def _own(value: Any) -> Any:
-    """A robot in this process may write into its arrays again."""
-    if not is_array(value):
+def _size(value: Any) -> int:
+    if is_array(value):
+        return value.nbytes
+    if isinstance(value, dict):
+        return sum(map(_size, cast("dict[Any, Any]", value).values()))
+    return sum(map(_size, cast("list[Any]", value))) if isinstance(value, list) else 0
+
+
+def _own(value: Any, *, arrays: bool) -> Any:
+    """Lists and maps made anew, for a policy may write into them. ``arrays``: these, too.
+
+    A robot in this process may write into its own again; and one that is a part of a message would keep all of it.
+    """
+    if isinstance(value, list):
+        return [_own(item, arrays=arrays) for item in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return {name: _own(item, arrays=arrays) for name, item in cast("dict[Any, Any]", value).items()}
+    if not arrays or not is_array(value):
         return value
     copy: Array = value.copy()
     copy.flags.writeable = False

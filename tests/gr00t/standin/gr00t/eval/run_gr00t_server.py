@@ -23,7 +23,7 @@ TAGS = {
 
 
 def resolved(tag, model_type):
-    tags = TAGS[model_type]
+    tags = TAGS.get(model_type, TAGS["Gr00tN1d7"])  # a fork, whose names are its own
     if model_type == "Gr00tN1d6":
         if tag not in tags:
             print(f"error: argument --embodiment-tag: invalid choice: '{tag}' (choose from {', '.join(tags)})")
@@ -131,7 +131,7 @@ def main():
     print(f"  Model path: {args.model_path}", flush=True)
     if args.model_path.startswith("/") and not os.path.exists(args.model_path):
         raise FileNotFoundError(f"Model path {args.model_path} does not exist")
-    model_type = json.loads((Path(args.model_path) / "config.json").read_text())["model_type"]
+    model_type = json.loads((Path(args.model_path) / "config.json").read_text()).get("model_type")
     policy = N16Policy(args.model_path, resolved(args.embodiment_tag, model_type), args.strict)
     says = policy.says
     if args.use_sim_policy_wrapper:

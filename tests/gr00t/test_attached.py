@@ -1,0 +1,135 @@
+"""A GR00T server that others run says what its model is; what it says counts as much as the files of a checkpoint."""
+
+import contextlib
+
+import pytest
+from gr00t_standin import gr00t_server, options, robot, write_checkpoint
+from offboard_client import InferenceClient, LoadFailed
+from offboard_core import InferenceServer
+from offboard_core.catalog import from_flags
+from offboard_core.plugins import Plugins
+from offboard_core.process import free_port
+from offboard_core.types import ALONE
+from waits import until
+
+#: ee_pose as steps, or as absolute poses, and the grip.
+STEPS, POSES = (
+    [
+        {"rep": rep, "type": "EEF", "format": "DEFAULT", "state_key": None},
+        {"rep": "ABSOLUTE", "type": "NON_EEF", "format": "DEFAULT", "state_key": None},
+    ]
+    for rep in ("DELTA", "ABSOLUTE")
+)
+
+
+def source(codec=None, place=None, **more):
+    return from_flags(
+        Plugins.discover(),
+        vendor="gr00t",
+        checkpoints_dir=place,
+        codec=codec,
+        loader_options=more if place is None else options(**more),
+    )
+
+
+def attached(port, codec=None, **more):
+    return source(codec, attach=f"tcp://127.0.0.1:{port}", **more)
+
+
+@contextlib.contextmanager
+def session_on(found):
+    with (
+        InferenceServer({"": found}, port=0) as server,
+        InferenceClient(server.host, server.port) as client,
+        client.new_session() as session,
+    ):
+        yield session
+
+
+def loaded(found):
+    return found.loader.load(found.default(), lambda _: None, ALONE)
+
+
+def resolved(found):
+    return found.codec.resolve(found.default(), {})
+
+
+def test_steps_are_no_poses_whoever_started_the_server(tmp_path):
+    port, step = free_port(), write_checkpoint(tmp_path / "checkpoint-7", action_configs=STEPS)
+    with pytest.raises(LoadFailed, match=r"answers action\.ee_pose as DELTA"):
+        resolved(source(place=str(step)))
+    with gr00t_server(step, port):
+        with pytest.raises(LoadFailed, match=r"answers action\.ee_pose as DELTA"):
+            resolved(attached(port))
+        with session_on(attached(port, "native")) as session:
+            assert session.metadata["representations"] == {"ee_pose": "DELTA", "grip": "ABSOLUTE"}
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"action_configs": STEPS}, r"representations \{'ee_pose': 'DELTA', .*, not \{'ee_pose': 'ABSOLUTE'"),
+        ({"action_configs": [*POSES, POSES[1]], "action": {"ee_pose": 9, "grip": 1, "torso": 3}}, "outputs .*torso"),
+        ({"action_configs": POSES, "horizon": 8}, "steps 8, not 16"),
+        ({"action_configs": POSES, "language": "annotation.other"}, r"inputs .*annotation\.other"),
+    ],
+    ids=["representations", "groups", "steps", "language"],
+)
+def test_another_model_behind_the_address_is_not_served_by_the_codec_of_the_one_before(tmp_path, more, says):
+    port = free_port()
+    found = attached(port)
+    with gr00t_server(write_checkpoint(tmp_path / "checkpoint-7", action_configs=POSES), port):
+        then = found.default()
+        loaded(found).close()
+    with gr00t_server(write_checkpoint(tmp_path / "checkpoint-8", **more), port):
+        with pytest.raises(LoadFailed, match=rf"{says}[\s\S]*Next: start this server again") as caught:
+            found.loader.load(then, lambda _: None, ALONE)
+        assert not caught.value.permanent, "the one before may come back"
+        # Who asks for it by its name has everything chosen for what is there now.
+        found.loader.load(found.registry.resolve("gr00t"), lambda _: None, ALONE).close()
+
+
+def test_a_server_that_was_not_there_when_a_codec_was_chosen_for_it_is_not_guessed_at(tmp_path):
+    port = free_port()
+    found = attached(port)
+    unknown = found.default()
+    assert not unknown.outputs
+    with gr00t_server(write_checkpoint(tmp_path / "checkpoint-7", action_configs=STEPS), port):
+        with pytest.raises(LoadFailed, match=r"did not say what its model is when this server started") as caught:
+            found.loader.load(unknown, lambda _: None, ALONE)
+        assert caught.value.permanent
+        with pytest.raises(LoadFailed, match=r"answers action\.ee_pose as DELTA"):
+            resolved(found)
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_wrapper_for_simulators_is_noticed_when_it_is_attached_to(tmp_path, wrapped):
+    port, step = free_port(), write_checkpoint(tmp_path / "checkpoint-7", value=0.9)
+    more = ["--use-sim-policy-wrapper"] if wrapped else []
+    with gr00t_server(step, port, "n1.6", *more), session_on(attached(port)) as session:
+        assert session.infer(robot())[0]["action"]["target_pose"][1] == pytest.approx(0.9)
+
+
+def test_a_server_that_comes_back_with_the_wrapper_takes_other_questions(tmp_path):
+    port, step = free_port(), write_checkpoint(tmp_path / "checkpoint-7")
+    with gr00t_server(step, port):
+        policy = loaded(attached(port))
+    try:
+        with gr00t_server(step, port, "n1.6", "--use-sim-policy-wrapper"):
+            until(lambda: policy.health().state == "failed", "its sessions are told")
+    finally:
+        policy.close()
+
+
+@pytest.mark.parametrize(
+    ("generation", "told", "says"),
+    [("n1.5", None, "n1.5"), ("n1.6", None, None), ("n1.7", None, None), ("n1.6", "n1.6", "n1.6")],
+)
+def test_a_generation_is_said_where_it_is_known(tmp_path, generation, told, says):
+    """N1.6 and N1.7 have one wire."""
+    port, step = free_port(), write_checkpoint(tmp_path / "checkpoint-7", generation)
+    more = {} if told is None else {"generation": told}
+    with gr00t_server(step, port, generation), session_on(attached(port, **more)) as session:
+        session.infer(robot())
+        assert session.metadata.get("generation") == says
+        assert "embodiment_tag" not in session.metadata
