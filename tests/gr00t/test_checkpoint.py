@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from gr00t_standin import write_checkpoint
 from offboard_client.errors import ConfigurationError, LoadFailed
-from offboard_core.checkpoints import Incomplete, LocalPlace
+from offboard_core.checkpoints import Incomplete, LocalPlace, Unfit
 from offboard_core.types import Checkpoint, Field
 from offboard_gr00t.checkpoint import described, read, served
 from offboard_gr00t.generation import Generation
@@ -167,7 +167,11 @@ def test_another_embodiment_than_the_registrys_is_read_anew(tmp_path: Path) -> N
             lambda c: configs(c).update({"--strict": configs(c).pop(TAG)}),
             "describes no embodiment but '--strict'",
         ),
-        ("processor_config.json", lambda c: configs(c)[TAG].pop("state"), "does not describe .*no modality state"),
+        (
+            "processor_config.json",
+            lambda c: configs(c)[TAG].pop("state"),
+            "does not describe .*no modality state.*: name another --emb",
+        ),
         (
             "processor_config.json",
             lambda c: configs(c)[TAG]["video"].update(delta_indices=[0, 5]),
@@ -185,6 +189,13 @@ def test_a_file_that_says_nothing_usable_is_named(tmp_path: Path, file: str, edi
         change(folder / "processor_config.json", lambda c: c.pop("processor_class"))
     change(folder / file, edit)
     with pytest.raises(Incomplete, match=says):
+        read(LocalPlace(folder), None)
+
+
+def test_rows_that_are_not_the_steps_of_the_data_are_for_no_waiting_to_mend(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "checkpoint-10", "n1.7")
+    change(folder / "processor_config.json", lambda c: configs(c)[TAG]["action"].update(delta_indices=[0, 2, 4]))
+    with pytest.raises(Unfit, match=r"answers the steps 0, 2, 4; only .*: name another --embodiment-tag"):
         read(LocalPlace(folder), None)
 
 

@@ -82,7 +82,10 @@ class Contents:
         try:
             found = read_modalities(configs)
         except BadMessage as error:
-            raise Incomplete(f"{PROCESSOR} does not describe {tag}: {error.text}") from None
+            raise Unfit(
+                f"{PROCESSOR} does not describe the embodiment {tag} as a model that is served here: {error.text}",
+                "name another --embodiment-tag, or train it with another modality config",
+            ) from None
         _check_frames(tag, found)
         widths = {
             f"{kind}.{group}": width

@@ -75,9 +75,10 @@ def read(configs: Mapping[str, Any], **known: Any) -> Modalities:
         raise BadMessage("the modality action has no keys or no steps: nothing would be answered")
     if steps != tuple(range(len(steps))):
         # Its rows would be played as if they followed each other: too fast, or too early.
+        said = ", ".join(map(str, steps[:5])) + (" …" if len(steps) > 5 else "")
         raise BadMessage(
-            f"the modality action answers the steps {', '.join(map(str, steps[:4]))} … {steps[-1]}; only models that "
-            "answer each step, from the present one on (0, 1, 2 …), are served"
+            f"the modality action answers the steps {said}; only models that answer each step, from the present one on "
+            "(0, 1, 2 …), are served"
         )
     return Modalities(
         video=video, state=state, action=action, language=language, horizon=len(steps), frames=frames or (0,),
