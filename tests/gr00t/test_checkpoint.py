@@ -79,7 +79,7 @@ def test_n1_5_says_its_groups_and_the_size_of_its_images_but_not_which_the_model
     assert found.modalities.language == ()  # its data config's
     checkpoint = described(Checkpoint(id="10"), found)
     assert checkpoint.inputs["video.front"] == Field(shape=(480, 640, 3), dtype="uint8", unit="RGB", required=False)
-    assert not checkpoint.outputs
+    assert checkpoint.outputs["action.ee_pose"] == Field(shape=(7,), kind="vector", required=False)
     assert checkpoint.chunk_length == 16
 
 

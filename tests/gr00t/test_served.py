@@ -438,3 +438,42 @@ def test_gr00ts_own_robots_drive_gr00ts_own_model_and_neither_wait_for_nor_kill_
             asking.join(PATIENCE)
             assert heard
         assert children(own) == [pid]
+
+
+SO100 = {
+    "video": ("front", "wrist"),
+    "state": {"single_arm": 5, "gripper": 1},
+    "action": {"single_arm": 5, "gripper": 1},
+}
+
+
+def test_a_codec_that_an_n1_5_checkpoints_data_have_no_groups_for_is_refused_before_it_is_loaded(tmp_path):
+    """Which of them its model takes only the load tells; what the data lack it cannot answer."""
+    write_run(tmp_path / "so100", {1: 0.5}, "n1.5", **SO100)
+    refused = "gr00t.ee_quat does not fit the checkpoint 1, which answers action.single_arm, .* fit: gr00t.native$"
+    with pytest.raises(LoadFailed, match=refused), serving(tmp_path / "so100", generation="n1.5") as client:
+        client.new_session()
+    with serving(tmp_path / "so100", "native", generation="n1.5") as client, client.new_session() as session:
+        own = {f"video.{name}": OWN[f"video.{VIDEO[0]}"] for name in SO100["video"]}
+        state = {f"state.{name}": np.zeros(width, np.float32) for name, width in SO100["state"].items()}
+        assert session.infer({**own, **state, "task": "go"})
+    write_run(tmp_path / "nine", {1: 0.5}, "n1.5", state={"grip": 1, "ee_pose": 9}, action={"ee_pose": 9, "grip": 1})
+    refused = r"reads state.ee_pose as \(9,\); .* fit: gr00t.ee_rot6d, gr00t.ee_rot6d_joints, "
+    with pytest.raises(LoadFailed, match=refused), serving(tmp_path / "nine", generation="n1.5") as client:
+        client.new_session()
+
+
+def test_a_codec_that_lacks_a_group_that_an_n1_5_model_reads_fails_the_load(tmp_path):
+    """The data have the joints; whether the model reads them its data config says, once it is loaded."""
+    state = {**STATE, "joint_position": 7}
+    write_run(tmp_path / "joints", {1: 0.5}, "n1.5", state=state)
+    write_run(tmp_path / "without", {1: 0.5}, "n1.5", state=state, takes=["grip", "ee_pose"])
+    refused = (
+        "could not be loaded: .*ee_quat does not fit the checkpoint 1, which reads state.joint_position; .* fit: gr"
+    )
+    refused += "00t.ee_quat_joints, gr00t.ee_quat_joints_traj, gr00t.native$"
+    with pytest.raises(LoadFailed, match=refused), serving(tmp_path / "joints", generation="n1.5") as client:
+        client.new_session()
+    assert not children(tmp_path / "joints")
+    with serving(tmp_path / "without", generation="n1.5") as client, client.new_session() as session:
+        assert value(session.infer(robot())) == 0.5

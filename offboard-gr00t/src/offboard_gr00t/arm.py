@@ -70,6 +70,11 @@ class Layout:
         return {GRIP: 1, **pose, **({JOINT_POSITION: 7} if self.joints else {})}
 
     @property
+    def makes(self) -> dict[str, tuple[int, ...] | None]:
+        """The same as shapes."""
+        return {name: (width,) for name, width in self.state.items()}
+
+    @property
     def moved(self) -> str:
         """The group of the answer that is not the grip, without its prefix."""
         return "joint_position" if self.rotation is None else "ee_pose"
@@ -149,7 +154,7 @@ def _arm(name: str, options: ArmOptions, checkpoint: Checkpoint) -> Codec:
     cameras = _cameras(options.map)
     for key, source in cameras.items():
         parts = parts & LetterboxImage(name=key, source=source, size=image_size(checkpoint, key, SIZE))
-    made = {key: (width,) for key, width in layout.state.items()}
+    made = layout.makes
     check_fit(name, {**made, **dict.fromkeys(cameras)}, layout.action, checkpoint)
     inner = parts & Instruction(key=instruction_key(checkpoint, INSTRUCTION)) & _groups(layout)
     columns = {key: key.partition(".")[2] for key in (*made, *cameras)} | {VECTOR: VECTOR}

@@ -109,31 +109,51 @@ def check_fit(
     unplayed: Set[str] = frozenset(),
     plays: Set[str] = ABSOLUTE,
 ) -> None:
-    """Raises LoadFailed where the checkpoint reads or answers what the codec does not, or in another width.
+    """Raises LoadFailed, with the codecs that fit, where :func:`difference` finds something."""
+    if (found := difference(makes, takes, checkpoint, unplayed, plays)) is None:
+        return
+    from .fitting import fitting
+
+    raise LoadFailed(
+        f"choose another --codec: gr00t.{codec} does not fit the checkpoint {checkpoint.id}, which {found}. By their "
+        f"names and widths these fit: {', '.join(fitting(checkpoint))}"
+    )
+
+
+def difference(
+    makes: Mapping[str, tuple[int, ...] | None],
+    takes: Mapping[str, int],
+    checkpoint: Checkpoint,
+    unplayed: Set[str] = frozenset(),
+    plays: Set[str] = ABSOLUTE,
+) -> str | None:
+    """What the checkpoint reads or answers and a codec does not, or in another width; None for nothing.
 
     ``makes``: model input → its shape, None for an image. ``takes``: group of the answer → numbers a step.
     ``unplayed``: groups that it may answer besides. ``plays``: the representations that the codec can
     decode. A checkpoint that declares nothing reads and answers anything.
     """
-    said = f"choose another --codec: gr00t.{codec} does not fit the checkpoint {checkpoint.id}, which"
     for name, declared in checkpoint.inputs.items():
         if name not in makes and declared.required and declared.dtype != "str":
-            raise LoadFailed(f"{said} reads {name}; the codec makes {', '.join(makes)}")
+            return f"reads {name}; the codec makes {', '.join(makes)}"
         shape = makes.get(name)
         if shape is not None and declared.shape is not None and -1 not in declared.shape and shape != declared.shape:
-            raise LoadFailed(f"{said} reads {name} as {declared.shape}; the codec makes it {shape}")
-    answered = {name: declared.shape for name, declared in checkpoint.outputs.items() if name not in unplayed}
-    if answered and answered.keys() != takes.keys():
-        raise LoadFailed(f"{said} answers {', '.join(answered)}; the codec decodes {', '.join(takes)}")
-    for name, shape in answered.items():
-        if shape is not None and -1 not in shape and shape != (takes[name],):
-            raise LoadFailed(f"{said} answers {name} as {shape}; the codec decodes {takes[name]} numbers")
+            return f"reads {name} as {declared.shape}; the codec makes it {shape}"
+    outputs = {name: declared for name, declared in checkpoint.outputs.items() if name not in unplayed}
+    sure = {name for name, declared in outputs.items() if declared.required}
+    if outputs and not (sure <= takes.keys() <= outputs.keys()):
+        return f"answers {', '.join(outputs)}; the codec decodes {', '.join(takes)}"
+    for name, width in takes.items():
+        shape = outputs[name].shape if name in outputs else None
+        if shape is not None and -1 not in shape and shape != (width,):
+            return f"answers {name} as {shape}; the codec decodes {width} numbers"
     kinds = checkpoint.extras.get("representations", {})
     for name in takes:
         kind = kinds.get(name.removeprefix("action."), "ABSOLUTE")
         if kind not in plays:
-            raise LoadFailed(
-                f"{said} answers {name} as {kind!s:.40}, which GR00T's server sends as "
+            return (
+                f"answers {name} as {kind!s:.40}, which GR00T's server sends as "
                 f"{'absolute numbers' if kind in ABSOLUTE else 'it was trained'}; the codec decodes "
                 f"{'absolute ones' if plays == ABSOLUTE else 'steps'}"
             )
+    return None

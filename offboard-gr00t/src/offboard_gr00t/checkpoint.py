@@ -155,9 +155,10 @@ def described(checkpoint: Checkpoint, found: Described) -> Checkpoint:
     if found.generation is not Generation.N1_5:
         return made
     # Which of them the model takes, and which it answers, only its data config knows.
-    return replace(
-        made, inputs={name: replace(field, required=False) for name, field in made.inputs.items()}, outputs={}
+    inputs, outputs = (
+        {name: replace(field, required=False) for name, field in each.items()} for each in (made.inputs, made.outputs)
     )
+    return replace(made, inputs=inputs, outputs=outputs)
 
 
 def served(modalities: Modalities, found: Described) -> Modalities:

@@ -32,6 +32,8 @@ SIZE = (320, 180)
 WRIST, EXTERIOR = "video.wrist_image_left", "video.exterior_image_1_left"
 JOINTS, GRIP, POSE = "state.joint_position", "state.gripper_position", "state.eef_9d"
 INSTRUCTION = "annotation.language.language_instruction"
+#: Model input → its shape; the pose only where it is read.
+MAKES: dict[str, tuple[int, ...] | None] = {JOINTS: (7,), GRIP: (1,), POSE: (9,), WRIST: None, EXTERIOR: None}
 TAKES = {"action.joint_position": 7, "action.gripper_position": 1}
 UNPLAYED = frozenset({"action.eef_9d"})
 #: DROID's end effector as the data that N1.7 learnt from count its axes: R of DROID times this.
@@ -65,14 +67,12 @@ def droid(options: DroidOptions, checkpoint: Checkpoint) -> Codec:
 
     For serving only.
     """
-    makes: dict[str, tuple[int, ...] | None] = {JOINTS: (7,), GRIP: (1,), WRIST: None, EXTERIOR: None}
     parts = StateVector(name=JOINTS, parts={"robot_state.q": 7}) & StateVector(name=GRIP, parts={"grip": 1})
     if not checkpoint.inputs or POSE in checkpoint.inputs:
-        makes[POSE] = (9,)
         parts = parts & DroidPose()
     for name, source in {WRIST: "image.wrist", EXTERIOR: "image.exterior"}.items():
         parts = parts & LetterboxImage(name=name, source=source, size=image_size(checkpoint, name, SIZE))
-    check_fit("droid", makes, TAKES, checkpoint, UNPLAYED)
+    check_fit("droid", MAKES, TAKES, checkpoint, UNPLAYED)
     split = ActionSplit(name=VECTOR, parts={"target_joints": 7, "target_grip": 1}, binarize_grip=True)
     groups = Groups(groups=TAKES, split=split, unplayed=UNPLAYED)
     inner = parts & Instruction(key=instruction_key(checkpoint, INSTRUCTION)) & groups

@@ -33,6 +33,11 @@ WRIST, EXTERIOR = "video.wrist_image", "video.image"
 INSTRUCTION = "annotation.human.action.task_description"
 _AXES = ("x", "y", "z", "roll", "pitch", "yaw")
 STATES = {**{f"state.{axis}": 1 for axis in _AXES}, "state.gripper": 2}
+MAKES: dict[str, tuple[int, ...] | None] = {
+    **{name: (width,) for name, width in STATES.items()},
+    WRIST: None,
+    EXTERIOR: None,
+}
 TAKES = {f"action.{name}": 1 for name in (*_AXES, "gripper")}
 
 

@@ -14,7 +14,7 @@ from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError
 from offboard_core.checkpoints import Incomplete, LocalPlace, Place, check_unchanged, stamps
 from offboard_core.checkpoints.remote import fetch, is_url, open_folder, open_place
 from offboard_core.process import AttachedServer, Child, ChildServer
-from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, ReportProgress
+from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, Policy, ReportProgress
 
 from . import files
 from .checkout import script, server, tag_word
@@ -124,6 +124,21 @@ class GR00TLoader(CheckpointLoader):
             child.close()
             raise
         return self._policy(child, first)
+
+    def loaded(self, checkpoint: Checkpoint, policy: Policy[Any]) -> Checkpoint:
+        """Which of its data's cameras and groups a model of N1.5 reads and answers, which its data config says."""
+        if all(declared.required for declared in checkpoint.outputs.values()):
+            return checkpoint
+        reads = {f"video.{name}" for name in policy.meta["cameras"]}
+        reads |= {f"state.{name}" for name in policy.meta["state_groups"]}
+        answers = {f"action.{name}" for name in policy.meta["action_groups"]}
+        return replace(
+            checkpoint,
+            inputs={name: replace(each, required=True) for name, each in checkpoint.inputs.items() if name in reads},
+            outputs={
+                name: replace(each, required=True) for name, each in checkpoint.outputs.items() if name in answers
+            },
+        )
 
     def _attached(self, checkpoint: Checkpoint, report: ReportProgress) -> GR00TPolicy:
         """``checkpoint``: what the codec was chosen for."""

@@ -28,7 +28,8 @@ def native(options: GR00TNativeOptions, checkpoint: Checkpoint) -> Codec:
     keys = [name for name, declared in checkpoint.inputs.items() if declared.dtype == "str"]
     inner = Native(
         inputs={name: declared for name, declared in checkpoint.inputs.items() if name not in keys},
-        outputs=checkpoint.outputs,
+        # Which of its data's groups a model of N1.5 answers is not known before it is loaded.
+        outputs={name: declared for name, declared in checkpoint.outputs.items() if declared.required},
     )
     return timed(GR00TNative(inner=inner, key=keys[0] if keys else None), options.fps)
 

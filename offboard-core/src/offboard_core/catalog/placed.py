@@ -123,6 +123,10 @@ class PlacedLoader(CheckpointLoader):
         """See :meth:`CheckpointLoader.enrich`."""
         return self._inner.enrich(checkpoint)
 
+    def loaded(self, checkpoint: Checkpoint, policy: Policy[Any]) -> Checkpoint:
+        """See :meth:`CheckpointLoader.loaded`."""
+        return self._inner.loaded(checkpoint, policy)
+
     def standalone_checkpoint(self) -> Checkpoint | None:
         """See :meth:`CheckpointLoader.standalone_checkpoint`."""
         return self._inner.standalone_checkpoint()

@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from offboard_client.errors import ConfigurationError, unknown
+from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError, unknown
 from offboard_client.plugins import build
 
 from ..checkpoints import EnrichedRegistry, MemoryRegistry, not_there
 from ..plugins import ENVIRONMENT, LOADER, REGISTRY, LoaderEntry, Offer, Plugins
-from ..types import Checkpoint, CheckpointLoader, ModelRegistry
+from ..types import ALONE, Checkpoint, CheckpointLoader, ModelRegistry, Placement, Policy, ReportProgress
 from ..workers import Isolation, recipe_of
 from .codec_choice import CodecChoice
 from .placed import AUTO, PlacedLoader
@@ -55,6 +55,21 @@ class ModelSource:
         found = self.registry.default() if self.pinned is None else self.registry.resolve(self.pinned)
         self.loader.check(found)
         return found
+
+    def load(self, checkpoint: Checkpoint, report: ReportProgress, place: Placement = ALONE) -> Policy[Any]:
+        """See :meth:`CheckpointLoader.load`. Raises LoadFailed also where the codec does not fit what was loaded."""
+        policy = self.loader.load(checkpoint, report, place)
+        try:
+            found = self.loader.loaded(checkpoint, policy)
+            if found != checkpoint:
+                self.codec.resolve(found, {})
+        except OffboardError as error:
+            policy.close()
+            raise LoadFailed(error.text, permanent=True) from None
+        except BaseException:
+            policy.close()
+            raise
+        return policy
 
     def runs_in(self, checkpoint: Checkpoint) -> str | None:
         """Where a process of this model's own runs, for people; None where it gets none. Reads the disk."""

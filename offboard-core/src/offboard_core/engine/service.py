@@ -231,7 +231,7 @@ class PolicyService:
                 log.log(logging.INFO if isinstance(error, ShuttingDown) else logging.ERROR, "%s", error)
 
     async def _lease(self, model: Model, holder: str, on_status: OnStatus) -> Lease:
-        load = partial(model.source.loader.load, model.checkpoint)
+        load = partial(model.source.load, model.checkpoint)
         spec = ModelSpec(model.key, model.id, load, model.source.replicas)
         lease = await self.slot.acquire(spec, holder, on_status)
         self._granted = model

@@ -142,6 +142,13 @@ class CheckpointLoader(abc.ABC):
         """
         return checkpoint
 
+    def loaded(self, checkpoint: Checkpoint, policy: Policy[Any]) -> Checkpoint:
+        """What is known of a checkpoint once ``policy`` was loaded of it; the codec is held against that, too.
+
+        Cheap. The load fails, for good, where the codec refuses it.
+        """
+        return checkpoint
+
     def standalone_checkpoint(self) -> Checkpoint | None:
         """The one model that the options name without a place to look at, such as a server that runs already."""
         return None

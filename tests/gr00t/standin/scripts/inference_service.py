@@ -29,6 +29,9 @@ class N15Policy(Policy):
                 f"No metadata found for embodiment tag: {tag}", "make sure the metadata.json file is present"
             )
         modalities = found["modalities"]
+        taken = json.loads(said.read_text()).get("takes") if (said := Path(folder) / "standin.json").is_file() else None
+        if taken is not None:  # as a data config may
+            modalities["state"] = {name: modalities["state"][name] for name in taken}
         keys = {kind: [f"{kind}.{name}" for name in modalities[kind]] for kind in ("video", "state", "action")}
         keys["language"] = [DATA_CONFIGS[data_config]]
         super().__init__(
