@@ -290,6 +290,16 @@ class TestModalities:
         ):
             assert client.get_modality_config() == found
 
+    def test_what_a_client_has_shown_counts_more_than_the_option(self):
+        """Robots of both kinds share a port; the option is for one that has shown nothing yet."""
+        with serving(declared(), {"generation": "n1.5"}) as (_, port, _):
+            with N16Client(port, timeout=PATIENCE) as client:
+                client.get_action(observation(N16Client))
+                found = client.get_modality_config()
+                assert {name: config["modality_keys"] for name, config in found.items()} == KEYS
+            with N15Client(port, timeout=PATIENCE) as client:
+                assert client.get_modality_config()["video"]["modality_keys"][0].startswith("video.")
+
     def test_of_answers_that_vary_it_is_said_how_many_steps_each_has(self):
         varying = declared(Arm(meta={"chunk_length": 5, "shortest_chunk": 2}))
         with serving(varying) as (_, port, _), N16Client(port, timeout=PATIENCE) as client:

@@ -11,6 +11,7 @@ import pytest
 from gr00t_standin import PYTHON, STANDIN, options, write_checkpoint
 from offboard_client.errors import BadParameter, ConfigurationError, LoadFailed
 from offboard_client.plugins import build
+from offboard_core.catalog import read_models
 from offboard_core.cli import parse_serve
 from offboard_core.plugins import Plugins
 from offboard_core.process import free_port
@@ -195,7 +196,6 @@ def test_what_runs_gr00ts_server(tmp_path):
     own = checkout(tmp_path / "one", "gr00t/eval/run_gr00t_server.py", ".venv/bin/python")
     path = str(own / "gr00t" / "eval" / "run_gr00t_server.py")
     assert server(own, Generation.N1_7, None, None) == [str(own / ".venv" / "bin" / "python"), path]
-    assert server(own, Generation.N1_7, "/.venv/bin/python", None) == ["/.venv/bin/python", path]
     docker = server(tmp_path / "none", Generation.N1_6, None, f"{PYTHON} run --rm 'my gr00t' python")
     assert docker[1:] == ["run", "--rm", "my gr00t", "python", "gr00t/eval/run_gr00t_server.py"]
     locked = checkout(tmp_path / "two", "gr00t/eval/run_gr00t_server.py", "uv.lock")
@@ -204,6 +204,46 @@ def test_what_runs_gr00ts_server(tmp_path):
         assert server(locked, Generation.N1_6, None, None)[:-1] == uv
     with pytest.raises(ConfigurationError, match=r"no \.venv and no uv\.lock\. Say with --gr00t-python"):
         server(checkout(tmp_path / "three", "scripts/inference_service.py"), Generation.N1_5, None, None)
+
+
+def test_an_interpreter_is_looked_for_where_it_was_typed_and_before_the_server_listens(tmp_path, monkeypatch):
+    """GR00T itself runs elsewhere. Links stay: Python knows its environment by where it was started."""
+    root = checkout(tmp_path / "gr00t", "gr00t/eval/run_gr00t_server.py")
+    (tmp_path / "env" / "bin").mkdir(parents=True)
+    own = tmp_path / "env" / "bin" / "python"
+    own.symlink_to(sys.executable)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for said in ("env/bin/python", "./env", "env", str(own), "~/env/bin/python"):
+        assert server(root, Generation.N1_6, said, None)[0] == str(own)
+    [checkpoint] = GR00TRegistry(str(write_checkpoint(tmp_path / "checkpoint-7"))).checkpoints()
+    (tmp_path / "empty").mkdir()
+    for said in ("/nonexistent/python", "gr00t/bin/python", "empty", "gr00t/gr00t/eval/run_gr00t_server.py"):
+        made = loader(gr00t_root=str(root), gr00t_command=None, gr00t_python=said)
+        with pytest.raises(LoadFailed, match=f"--gr00t-python says {said}, and there is no program /") as caught:
+            made.check(checkpoint)
+        assert caught.value.permanent
+
+
+def test_paths_of_a_models_toml_are_relative_to_it(tmp_path, monkeypatch):
+    checkout(tmp_path / "there" / "co", "gr00t/eval/run_gr00t_server.py")
+    (tmp_path / "there" / "env" / "bin").mkdir(parents=True)
+    (tmp_path / "there" / "env" / "bin" / "python").symlink_to(sys.executable)
+    write_checkpoint(tmp_path / "there" / "run" / "checkpoint-7")
+    options = 'options = { gr00t_root = "co", gr00t_python = "./env", gr00t_args = "a/b" }'
+    (tmp_path / "there" / "models.toml").write_text(f'[a]\nvendor = "gr00t"\ncheckpoints_dir = "run"\n{options}\n')
+    monkeypatch.chdir(tmp_path)
+    source = read_models(Path("there/models.toml"), Plugins.discover())["a"]
+    source.default()  # checks it
+    (tmp_path / "there" / "co").rename(tmp_path / "co")
+    with pytest.raises(LoadFailed, match=r"GR00T is not at .*there/co"):
+        source.default()
+
+
+def test_a_data_config_is_n1_5s(tmp_path):
+    [checkpoint] = GR00TRegistry(str(write_checkpoint(tmp_path / "checkpoint-7"))).checkpoints()
+    with pytest.raises(LoadFailed, match=r"--data-config is N1.5's, and the checkpoint 7 is of n1.6, .* leave --data"):
+        loader(data_config="so100").check(checkpoint)
 
 
 @pytest.mark.parametrize(

@@ -313,6 +313,10 @@ def test_n1_5_reads_a_data_config(data, tmp_path, capsys):
     assert train(data, tmp_path, config, "--resume", generation="n1.5", steps=4) == 0
     assert steps(run) == [3, 4]
     assert "--resume" in seen(run)["words"]
+    assert train(data, tmp_path / "o", "ee_rot6d_rel", config, generation="n1.5", codec=None) == 1
+    assert "and --codec ee_rot6d in place of --modality-config ee_rot6d_rel, or of the word for it" in (
+        capsys.readouterr().err
+    )
     assert train(data, tmp_path / "o", config, generation="n1.6") == 1
     assert "--data-config is N1.5's" in capsys.readouterr().err
     assert train(data, tmp_path / "o", "--data-config=nobodys", generation="n1.5") == 1
@@ -331,9 +335,6 @@ def test_n1_5_reads_a_data_config(data, tmp_path, capsys):
         (["ee_rot6d_rel"], "ee_rot6d_rel says --codec already"),
         (["--input_path=/nowhere"], "is no LeRobot data set"),
         (["--gr00t-command=no-such-program"], "--gr00t-python or --gr00t-command"),
-        (["--exp-name=../x"], "exp_name is '../x'"),
-        (["--num-train-steps=0"], "num_train_steps is 0, expected 1 or more"),
-        (["--keep-optimizers=0"], "expected 1 or more: none would go on"),
         (["--fps=10"], "has 15 steps per second, and 10 would be recorded"),
         (["--extra-args=--max-stebs 3"], "GR00T subprocess exited with code 2"),
         (["--extra-args=--max-stebs 3"], "correct --extra-args, or --generation"),
@@ -363,6 +364,31 @@ def test_a_config_of_ones_own_is_handed_on_and_nothing_said_of_it(data, tmp_path
     mine.write_text(modality_config("ee_rot6d", relative=False))
     assert train(data, tmp_path / "out", f"--modality-config={mine}") == 0
     assert "modality_config" not in read_record(tmp_path / "out" / "v1")
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("--exp-name=../x", "exp_name is '../x'"),
+        ("--num-train-steps=0", "num_train_steps is 0, expected 1 or more"),
+        ("--keep-optimizers=0", "keep_optimizers is 0, expected 1 or more: none would go on"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_no_fault_of_offboards(data, tmp_path, capsys, option, reason):
+    assert train(data, tmp_path, option) == 2
+    told = capsys.readouterr().err
+    assert f"offboard train --vendor gr00t refuses its options: {reason}" in told
+    assert "fault of offboard" not in told
+
+
+def test_an_interpreter_that_is_not_there_is_said_before_anything_runs(data, tmp_path, capsys):
+    argv = [
+        "train", "--vendor=gr00t", f"--gr00t-root={STANDIN}", "--gr00t-python=x/python", f"--input_path={data}",
+        f"--output_path={tmp_path / 'out'}", "--exp_name=v1", "--codec=ee_rot6d", "--generation=n1.6",
+    ]  # fmt: skip
+    assert main(argv) == 1
+    assert "--gr00t-python says x/python, and there is no program /" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_statistics_are_gr00ts_own_business(capsys):

@@ -101,5 +101,9 @@ def test_a_server_that_runs_already_is_held_against_the_config(tmp_path):
             if fits:
                 source.loader.load(source.default(), lambda _: None, ALONE).close()
                 continue
-            with pytest.raises(LoadFailed, match=r"at tcp://.* was not trained with the modality config ee"):
+            expected = r"^serve it with .*at tcp://.* was not trained with the modality config ee.*, as it says itself"
+            with pytest.raises(LoadFailed, match=expected) as refused:
                 source.loader.load(source.default(), lambda _: None, ALONE)
+            assert refused.value.permanent, "no other try can do better"
+            assert "Likely cause" not in refused.value.text, "what it says is the cause"
+            assert "first inference" not in refused.value.text, "there was none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -85,9 +86,28 @@ def _python(root: Path, generation: Generation, python: str | None, command: str
         words = shlex.split(command)
     else:
         _check_there(root, generation)
-        words = [python] if python is not None else _environment(root)
+        words = [_interpreter(python)] if python is not None else _environment(root)
     _check_program(words[0])
     return words
+
+
+def _interpreter(python: str) -> str:
+    """A path is from the working directory, for GR00T runs in another; a folder is an environment.
+
+    Raises ConfigurationError.
+    """
+    found = Path(python).expanduser()
+    if "/" not in python and not found.is_dir():
+        return python  # which PATH leads to
+    path = Path(os.path.abspath(found))  # links stay: through them an environment is known
+    if path.is_dir():
+        path = path / "bin" / "python"
+    if not path.is_file() or not os.access(path, os.X_OK):
+        raise ConfigurationError(
+            f"--gr00t-python says {python}, and there is no program {path}: name the interpreter of GR00T's "
+            "environment, or the environment's folder"
+        )
+    return str(path)
 
 
 def _path(root: Path, name: str) -> str:

@@ -112,7 +112,8 @@ class GR00TClient(PeerConnection):
 
     def _configs(self, session: ServiceSession) -> bytes:
         asked = None if self._serializer is None else self._serializer.shape
-        older = self._options.generation == "n1.5" or (self._options.generation is None and asked is Shape.FLAT)
+        # What it has shown tells; what was said is for who has shown nothing yet.
+        older = self._options.generation == "n1.5" if asked is None else asked is Shape.FLAT
         return pack(write_configs(describe(session.meta, prefixed=older), as_text=older), Form.NPY)
 
 

@@ -28,7 +28,7 @@ from .modality import Modalities
 from .options import ENVIRONMENT, GR00TOptions
 from .policy import GR00TPolicy
 from .registry import enriched
-from .variants import check_config
+from .variants import check_config, config_of
 
 #: What errors call the child.
 NAME = "GR00T subprocess"
@@ -229,9 +229,10 @@ class GR00TLoader(CheckpointLoader):
         recorded, asked = checkpoint.recorded.get(name), getattr(self._options, name)
         if recorded is not None and asked is not None and asked != recorded:
             flag = f"--{name.replace('_', '-')}"
+            word = f", or the word {config_of(asked).word}," if name == "modality_config" else ""
             raise ConfigurationError(
                 f"{flag} asks for {asked}, but the checkpoint {checkpoint.id} was trained with {recorded}, its "
-                f"offboard.json says; leave {flag} away, or correct offboard.json"
+                f"offboard.json says; leave {flag}{word} away, or correct offboard.json"
             )
         return asked if recorded is None else str(recorded)
 
@@ -241,6 +242,11 @@ class GR00TLoader(CheckpointLoader):
         try:
             if generation is Generation.N1_5:
                 self._data_config(checkpoint)
+            elif options.data_config is not None:
+                raise ConfigurationError(
+                    f"--data-config is N1.5's, and the checkpoint {checkpoint.id} is of {generation.value}, which says "
+                    "itself what it reads: leave --data-config away"
+                )
             return server(options.root, generation, options.gr00t_python, options.gr00t_command)
         except ConfigurationError as error:
             raise LoadFailed(error.text, permanent=True) from None

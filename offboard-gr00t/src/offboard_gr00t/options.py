@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shlex
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -59,9 +59,9 @@ class GR00TOptions:
     """A modality config that GR00T's server is handed; stock ones read it from the checkpoint."""
     gr00t_root: Path | None = None
     """GR00T's checkout; without it $GR00T_ROOT, else ../Isaac-GR00T beside the working directory."""
-    gr00t_python: str | None = None
-    """The interpreter of GR00T's environment; without it ROOT/.venv/bin/python, else `uv run --frozen --project
-    ROOT`."""
+    gr00t_python: str | None = field(default=None, metadata={"program": True})
+    """The interpreter of GR00T's environment, or the environment's folder; without it ROOT/.venv/bin/python, else
+    `uv run --frozen --project ROOT`."""
     gr00t_command: str | None = None
     """What runs a Python script of GR00T's, instead: `docker run … python`."""
     gr00t_args: str = ""
@@ -112,9 +112,9 @@ class GR00TOptions:
         host, _, port = address.removeprefix("tcp://").rpartition(":")
         if not address.startswith("tcp://") or not host or not (port.isdecimal() and 0 < int(port[:6]) <= 65535):
             raise ValueError(f"attach is {address!r:.80}, expected tcp://HOST:PORT")
-        for field in fields(self):
-            if field.name in _FOR_A_CHILD and getattr(self, field.name) != field.default:
-                raise ValueError(f"attach starts nothing, so {field.name} would say nothing: leave one of them away")
+        for option in fields(self):
+            if option.name in _FOR_A_CHILD and getattr(self, option.name) != option.default:
+                raise ValueError(f"attach starts nothing, so {option.name} would say nothing: leave one of them away")
 
     @property
     def words(self) -> list[str]:

@@ -83,7 +83,8 @@ class TrainOptions:
     gr00t_root: Path | None = None
     """GR00T's checkout; without it $GR00T_ROOT, else ../Isaac-GR00T beside the working directory."""
     gr00t_python: str | None = None
-    """The interpreter of GR00T's environment; without it ROOT/.venv/bin/python, else `uv run` in ROOT."""
+    """The interpreter of GR00T's environment, or the environment's folder; without it ROOT/.venv/bin/python, else
+    `uv run` in ROOT."""
     gr00t_command: str | None = None
     """What runs a Python script of GR00T's, instead: `docker run … python`."""
     gr00t_env: tuple[str, ...] = ()
@@ -177,9 +178,13 @@ def _config(options: TrainOptions, generation: Generation, codec: str | None) ->
     asked = options.modality_config
     if generation is Generation.N1_5:
         if asked is not None or options.data_config is None:
+            instead = "" if asked is None else f", and leave --modality-config {asked} away"
+            if asked in CONFIGS:
+                codec = CONFIGS[asked].codec
+                instead = f", and --codec {codec} in place of --modality-config {asked}, or of the word for it"
             raise ConfigurationError(
                 "N1.5 reads what the data set holds from a data config, not from a modality config: say --data-config "
-                "NAME or MODULE:CLASS, and no --modality-config"
+                f"NAME or MODULE:CLASS{instead}"
             )
         return _Config({"data_config": options.data_config})
     if options.data_config is not None:

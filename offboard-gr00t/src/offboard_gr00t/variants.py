@@ -96,6 +96,6 @@ def check_config(name: str, found: Modalities, checkpoint_id: str) -> None:
     instead = " or ".join(f"--modality-config {each} (the variant {word})" for each, word in fitting)
     raise LoadFailed(
         f"serve it with {instead or 'another --codec, without --modality-config'}: the checkpoint {checkpoint_id} was "
-        f"not trained with the modality config {name}, as its own files say: {difference}",
+        f"not trained with the modality config {name}, as it says itself: {difference}",
         permanent=True,
     )

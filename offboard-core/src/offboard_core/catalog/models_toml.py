@@ -14,7 +14,7 @@
     python = "/opt/act/bin/python"        # left out: this server's own
     env = "act-2.0"                       # instead of python: one that `offboard envs` lists, or "auto"
     inherit = ["HF_TOKEN"]                # left out: few variables
-    options = { device = "cpu" }          # the vendor's options
+    options = { device = "cpu" }          # the vendor's options; paths relative to this file
     codec_options = { map = { "image.exterior" = "front" } }
 
     [frontends.openpi]                    # no source, but the options of the frontend openpi
@@ -151,4 +151,5 @@ def _source(name: str, table: Any, folder: Path, plugins: Plugins, limits: Isola
         isolation=isolation,
         env=given.get("env"),
         worker=worker,
+        folder=folder,
     )

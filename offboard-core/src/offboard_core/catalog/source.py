@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -99,6 +99,7 @@ def from_flags(
     isolation: Isolation | None = None,
     env: str | None = None,
     worker: Isolation | None = None,
+    folder: Path | None = None,
 ) -> ModelSource:
     """The source that a command line or a table of ``models.toml`` describes.
 
@@ -107,6 +108,7 @@ def from_flags(
     ``isolation``: where each model gets a process of its own, and what that is.
     ``env``: the environment that it runs in, which is made when it is loaded; "auto": whichever a checkpoint wants that
     cannot be loaded here. ``worker``: what a process in an environment gets that a checkpoint asked for by itself.
+    ``folder``: what the paths in ``loader_options`` are relative to; without it the working directory.
     Without ``vendor`` the files decide.
     Raises ConfigurationError.
     """
@@ -117,9 +119,12 @@ def from_flags(
     if variant is not None:
         codec, options = with_variant(offer, variant, codec, options)
     if isinstance(options, Mapping):
+        given = {*cast("Mapping[str, Any]", options)}
         options = build(
             offer.options(), cast("Mapping[str, Any]", options), f"the vendor {offer.name}", ConfigurationError
         )
+        if folder is not None:
+            options = _below(folder, options, given)
     loader = offer.make(options)
     standalone = loader.standalone_checkpoint() or (
         Checkpoint(id=offer.name, type=offer.name) if entry.registry is None else None
@@ -208,6 +213,17 @@ def options_beside(offer: Offer[LoaderEntry], ours: type[Any]) -> type[Any]:
             f"the plugin {offer.provider} declares options that are core's own: {', '.join(clash)}"
         )
     return declared
+
+
+def _below(folder: Path, options: Any, given: Set[str]) -> Any:
+    """``options`` with each of the ``given`` that is a path, or a program with a slash in it, taken from ``folder``."""
+    moved: dict[str, Any] = {}
+    for option in fields(options):
+        value = getattr(options, option.name)
+        program = isinstance(value, str) and "/" in value and option.metadata.get("program")
+        if option.name in given and (isinstance(value, Path) or program):
+            moved[option.name] = type(value)(folder / Path(value).expanduser())
+    return replace(options, **moved) if moved else options
 
 
 def expand(location: str) -> str:

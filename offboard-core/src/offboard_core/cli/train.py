@@ -137,7 +137,10 @@ def _parse(core: type[Any], vendor: type, arguments: Sequence[str], command: str
         ],
         frozen=True,
     )
-    parsed = cast("Any", parse(both, arguments, command, summary))
+    try:
+        parsed = cast("Any", parse(both, arguments, command, summary))
+    except ValueError as refused:  # tyro reports it itself only for options that have a prefix of their own
+        raise UsageError(f"offboard {command} refuses its options: {refused}") from refused
     return parsed.core, parsed.vendor_options
 
 

@@ -80,6 +80,9 @@ class AttachedServer(Generic[W]):
                 else f"{self._address} broke the connection in its first inference: {broken(error)}"
             )
         except OffboardError as error:
+            if isinstance(error, LoadFailed) and error.permanent:  # which says itself what to do
+                self.close()
+                raise
             problem = f"{self._address} failed its first inference: {error.text}"
         except BaseException:
             self.close()
