@@ -1,8 +1,10 @@
 """Training by GR00T's own command lines, of data sets in its own form; what is recorded decides how it is served."""
 
 import json
+import re
 import runpy
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,6 +81,22 @@ def test_the_columns_are_taken_apart_as_upstream_does(codec):
     made = modality_json(codec)
     assert made.pop("annotation") == {"language.language_instruction": {"original_key": "task_index"}}
     assert made == GOLDEN["codecs"][f"gr00t.{codec}"]["training_meta"]["gr00t_modality"]
+
+
+def test_the_page_names_the_columns_as_the_codecs_make_them():
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "training-data.md").read_text("utf-8")
+    said = {}
+    for line in page.partition("## For GR00T")[2].partition("## For Positronic")[0].splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if cells and cells[0].startswith("`"):
+            said |= {
+                name.strip("` "): dict(re.findall(r"`(\w+)` \(([\d, ]+)\)", cells[1])) for name in cells[0].split(",")
+            }
+    made = {}
+    for name in arm.LAYOUTS:
+        features = getattr(arm, name)(arm.ArmOptions(), Checkpoint(id="it")).features
+        made[name] = {column: ", ".join(map(str, each.shape)) for column, each in features.items()}
+    assert said == made
 
 
 def test_a_data_set_without_modality_json_gets_it_and_one_of_upstreams_is_left_alone(data):
@@ -392,7 +410,7 @@ def test_an_interpreter_that_is_not_there_is_said_before_anything_runs(data, tmp
 
 
 def test_statistics_are_gr00ts_own_business(capsys):
-    assert main(["stats", "--vendor=gr00t"]) == 1
+    assert main(["stats", "--vendor=gr00t", "--input-path=x", "--output-path=y"]) == 1
     assert "computes no statistics beforehand: train at once" in capsys.readouterr().err
 
 

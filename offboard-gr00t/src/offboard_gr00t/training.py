@@ -179,7 +179,7 @@ def _config(options: TrainOptions, generation: Generation, codec: str | None) ->
     if generation is Generation.N1_5:
         if asked is not None or options.data_config is None:
             instead = "" if asked is None else f", and leave --modality-config {asked} away"
-            if asked in CONFIGS:
+            if asked is not None and asked in CONFIGS:
                 codec = CONFIGS[asked].codec
                 instead = f", and --codec {codec} in place of --modality-config {asked}, or of the word for it"
             raise ConfigurationError(

@@ -153,6 +153,8 @@ def parse_serve(arguments: Sequence[str], plugins: Plugins) -> Parsed:
     word = parsed.serve.models
     if word is None:
         return Parsed(parsed.serve, parsed.vendor_options, codec, dotted)
+    if not offer.entry.variants and len(word.parts) == 1 and not word.suffix and not word.exists():
+        raise UsageError(f"the vendor {offer.name} has no such words as {word}: leave it away; --codec names a codec")
     if not offer.entry.variants or word.suffix == ".toml":
         raise UsageError(f"give either {word} or --vendor and --checkpoints-dir")
     serve = dataclasses.replace(parsed.serve, models=None)

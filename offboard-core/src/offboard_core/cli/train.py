@@ -17,6 +17,7 @@ from tyro.conf import Positional
 from ..catalog import codec_of, with_variant
 from ..codecs import rate
 from ..plugins import CODEC, LOADER, TRAINER, Offer, Plugins, TrainerEntry
+from ..training import Trainer
 from ..types import Checkpoint
 
 #: Seconds between two lines of progress, where no terminal shows one line that changes.
@@ -50,6 +51,8 @@ def stats(arguments: list[str]) -> int:
     _help(StatsOptions, arguments, "stats", "Compute what training needs to know of a data set.")
     offer = _choose(Plugins.discover(), arguments)
     trainer = offer.make()
+    if type(trainer).stats is Trainer.stats and not {"-h", "--help"} & set(arguments):
+        trainer.stats(None, lambda _: None)  # says that there are none, whatever they were to be made of
     summary = f"Compute what training needs to know of a data set ({offer.name})."
     core, options = _parse(StatsOptions, trainer.stats_options, arguments, f"stats --vendor {offer.name}", summary)
     with TrainingLine() as progress:
