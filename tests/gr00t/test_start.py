@@ -155,7 +155,7 @@ def test_a_command_that_does_not_exist(tmp_path):
     step = write_checkpoint(tmp_path / "checkpoint-7")
     with pytest.raises(LoadFailed, match="there is no program 'no-such-program' here; say with --gr00t-python"):
         loading(step, gr00t_command="no-such-program")
-    with pytest.raises(LoadFailed, match=r"bin/python: No such file[\s\S]*correct --gr00t-python or --gr00t-command"):
+    with pytest.raises(LoadFailed, match=r"there is no program .*bin/python: name the interpreter of GR00T"):
         loading(step, gr00t_command=None, gr00t_python=str(tmp_path / "bin" / "python"))
 
 
