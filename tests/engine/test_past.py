@@ -129,3 +129,20 @@ def test_a_name_that_one_moment_lacked_is_the_presents_and_none_is_added():
     before(past, seen(3), 2.0)
     [moment] = before(past, seen(4, image=np.ones(2)), 3.0)
     assert (int(moment["arm"][0]), moment["image"][0]) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("every", "amiss"),
+    [(0.4, None), (1.0, None), (1.4, None), (1.6, (-1.0, 0.6)), (2.1, (-1.0, 1.0))],
+    ids=["often", "just then", "near it", "not near it", "so seldom that the present is nearer"],
+)
+def test_that_nothing_was_observed_near_a_moment_is_told(every, amiss):
+    past = Past([-1.0], ["arm"])
+    told(past, seen(0), 0.0)
+    assert past.amiss is None, "an episode that begins has no moment before"
+    for n in range(1, 6):
+        told(past, seen(n), n * every)
+    assert past.amiss == pytest.approx(amiss)
+    past.forget()
+    told(past, seen(9), 60.0)
+    assert past.amiss is None

@@ -133,3 +133,9 @@ def test_a_generation_is_said_where_it_is_known(tmp_path, generation, told, says
         session.infer(robot())
         assert session.metadata.get("generation") == says
         assert "embodiment_tag" not in session.metadata
+
+
+def test_a_server_that_wants_what_is_yet_to_come_is_refused_by_the_load(tmp_path):
+    port, step = free_port(), write_checkpoint(tmp_path / "checkpoint-7", frames=(0, 5))
+    with gr00t_server(step, port), pytest.raises(LoadFailed, match=r"wants the frame 5 steps ahead[\s\S]*Next: serve"):
+        loaded(attached(port, "native"))

@@ -186,3 +186,13 @@ def test_where_nobody_knows_the_shapes_there_is_no_synthetic_observation() -> No
     assert checks(widths={}).synthetic() is None
     assert checks("n1.5").synthetic() is None  # nor which size its images have
     assert checks("n1.6").synthetic() is not None
+
+
+@pytest.mark.parametrize(("generation", "batch"), [("n1.5", ()), ("n1.6", (1,))])
+def test_where_nobody_knows_the_widths_those_of_the_first_answer_stay(generation: str, batch: tuple[int, ...]) -> None:
+    attached = checks(generation, widths={})
+    first = {"arm": np.zeros((*batch, 16, 6), np.float32), "grip": np.zeros((*batch, 16, 1), np.float32)}
+    assert attached.columns(first)["action.arm"].shape == (16, 6)
+    with pytest.raises(InvalidAction, match=r"arm \(.*7\), expected \(16, 6\)"):
+        attached.columns({**first, "arm": np.zeros((*batch, 16, 7), np.float32)})
+    assert attached.columns(first)["action.arm"].shape == (16, 6)

@@ -405,6 +405,20 @@ def test_what_a_session_observed_is_kept_for_a_model_that_cannot_go_without_and_
     assert heard == [[0, 0], [0, 0], [0, 1], [0, 2], [0, 3], [1, 4], [7, 8], [9, 9]]
 
 
+@pytest.mark.rule("L-7", "O-18")
+def test_a_robot_that_asks_too_seldom_for_a_model_that_looks_back_is_warned_once(caplog):
+    class Kept(Rows):
+        history_kept = True
+
+    with InferenceServer({"a": flow(Kept())}, port=0) as server, robot(server) as one:
+        one.opened()
+        replies = [one.ask({**HERE, "obs_time": int(at * 1e9)}) for at in (100, 101, 102)]
+    said = [[text for text in reply.get("warnings", []) if "observed" in text] for reply in replies]
+    assert [len(texts) for texts in said] == [0, 1, 0]
+    assert "observed 0.4 s ago, and nothing had been sent about then: it was told what is 0.4 s from it" in said[1][0]
+    assert caplog.text.count("a session's history: the model wants what was observed 0.4 s ago") == 1
+
+
 @pytest.mark.rule("O-18")
 def test_what_a_codec_made_by_other_options_is_no_history_of_what_it_makes_now():
     heard = []

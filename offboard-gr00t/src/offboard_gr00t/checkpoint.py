@@ -86,7 +86,7 @@ class Contents:
                 f"{PROCESSOR} does not describe the embodiment {tag} as a model that is served here: {error.text}",
                 "name another --embodiment-tag, or train it with another modality config",
             ) from None
-        _check_frames(tag, found)
+        check_frames(tag, found)
         widths = {
             f"{kind}.{group}": width
             for kind, groups in (("state", found.state), ("action", found.action))
@@ -183,7 +183,7 @@ def served(modalities: Modalities, found: Described) -> Modalities:
             "is it another checkpoint?",
             permanent=True,
         )
-    _check_frames(found.tag, modalities)
+    check_frames(found.tag, modalities)
     wanted = {f"{kind}.{name}" for kind in ("state", "action") for name in getattr(modalities, kind)}
     return replace(
         modalities,
@@ -260,7 +260,8 @@ def _recorded(place: Place) -> Mapping[str, Any]:
     return record
 
 
-def _check_frames(tag: str, modalities: Modalities) -> None:
+def check_frames(tag: str, modalities: Modalities) -> None:
+    """Raises Unfit where the embodiment wants a frame that is yet to come."""
     ahead = [frame for frame in (*modalities.frames, *modalities.state_frames) if frame > 0]
     if ahead:
         raise Unfit(f"the embodiment {tag} wants the frame {ahead[0]} steps ahead", "no robot has seen that")

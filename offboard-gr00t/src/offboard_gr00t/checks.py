@@ -59,6 +59,7 @@ class Checks:
         self.modalities = modalities
         self.generation = generation
         self._sim_wrapper = sim_wrapper
+        self._answered: Mapping[str, int] = {}
         self._names = [f"video.{camera}" for camera in modalities.video] + [f"state.{g}" for g in modalities.state]
         self.history_steps = tuple(sorted({f for f in (*modalities.frames, *modalities.state_frames) if f < 0}))
 
@@ -104,7 +105,10 @@ class Checks:
                 f"GR00T answered {brief(', '.join(map(str, reply)) or 'nothing', 200)}, expected {', '.join(wanted)}; "
                 "is --embodiment-tag the one that it was trained for?"
             )
-        return {f"action.{group}": self._column(group, groups[group]) for group in wanted}
+        columns = {f"action.{group}": self._column(group, groups[group]) for group in wanted}
+        # Of an attached server nobody knows the widths, and one that changes them is another model.
+        self._answered = self._answered or {name: steps.shape[1] for name, steps in columns.items()}
+        return columns
 
     def synthetic(self) -> dict[str, Any] | None:
         """An observation as :meth:`inputs` makes it, for the first inference; None where nobody knows its shapes."""
@@ -180,7 +184,8 @@ class Checks:
         return texts.pop()
 
     def _column(self, group: str, value: Any) -> Array:
-        width, horizon = self.modalities.widths.get(f"action.{group}"), self.modalities.horizon
+        name, horizon = f"action.{group}", self.modalities.horizon
+        width = self.modalities.widths.get(name, self._answered.get(name))
         expected = f"({horizon}, {width or 'D'})"
         if not is_array(value) or value.dtype.kind not in "fiu":
             found = f"{value.shape} {value.dtype}" if is_array(value) else type(value).__name__

@@ -97,6 +97,11 @@ _SERVING = (
 _OPTIONS = {"name": "GR00T", "command": "--gr00t-python or --gr00t-command", "env": "--gr00t-env"}
 _ATTACHING = (
     Fault(
+        r"steps ahead",
+        "its modality config is one for training on what is to come",
+        "serve there a checkpoint with frames of the present and before it",
+    ),
+    Fault(
         r"when this server started",
         "another model was put behind that address, or none was there; the codec was chosen before",
         "start this server again, so that all is chosen for the one that is there now",

@@ -18,7 +18,7 @@ from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, 
 
 from . import files
 from .checkout import script, server, tag_word
-from .checkpoint import Described, read, served
+from .checkpoint import Described, check_frames, read, served
 from .checks import Checks, known
 from .connection import Connection
 from .diagnosis import explain_attaching, explain_serving
@@ -147,6 +147,10 @@ class GR00TLoader(CheckpointLoader):
         def checks(said: Modalities, connection: Connection) -> Checks:
             if (config := self._options.modality_config) is not None:
                 check_config(config, said, f"at {address}")
+            try:
+                check_frames(f"at {address}", said)
+            except Incomplete as error:
+                raise LoadFailed(str(error)) from None
             if problem := _another(self._as_it_says(said, connection), checkpoint):
                 self._attached_to = None
                 raise LoadFailed(problem)

@@ -6,6 +6,7 @@ Names and sizes are section 7 of the protocol. All of it is checked before the o
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -18,6 +19,8 @@ from ..catalog import ResolvedCodec
 from ..types import Array, Chunk, InferContext, Observation, Policy, fits, is_array
 from .checks import MAX_STEPS, check_observation
 from .past import Past
+
+log = logging.getLogger(__name__)
 
 _NAMES = frozenset(CONTEXT.values())
 #: What a seed is below: the largest that msgpack, JSON's readers and random generators all take.
@@ -53,7 +56,7 @@ class ContextReader:
             raise LoadFailed(f"no session can be answered without a history, and there is none: {why}")
         keeps = policy.history_kept and "history" in self._taken
         self._past = Past(self._offsets, self._seen) if keeps else None
-        self._made_by = codec
+        self._made_by, self._has_warned = codec, False
 
     def _lost(self, asked: frozenset[str]) -> Iterator[tuple[str, str]]:
         """What the policy takes and is not told, and why."""
@@ -119,6 +122,19 @@ class ContextReader:
             self._past.forget()  # what the former options made of a moment is not what these would
             self._made_by = codec
         return replace(told, history=tuple(self._past.before(observation, inputs, at)))
+
+    def warnings(self) -> list[str]:
+        """What of the last observation's history its robot's operator should know, once in a session."""
+        amiss = None if self._past is None or self._has_warned else self._past.amiss
+        if amiss is None:
+            return []
+        self._has_warned = True
+        text = (
+            f"the model wants what was observed {-amiss[0]:g} s ago, and nothing had been sent about then: it was told "
+            f"what is {amiss[1]:.3g} s from it. Send observations at the moments of meta.history, or offboard.history"
+        )
+        log.warning("a session's history: %s", text)
+        return [text]
 
     def forget(self) -> None:
         """Another episode begins."""

@@ -153,6 +153,7 @@ class Exchange:
             if brought:
                 self.context = reader.tell(brought, self.observation, codec, self._encode)
             self.context = reader.recall(self.context, self.observation, self.inputs, codec, self.arrived)
+            self.warnings += reader.warnings()
             self.codec_ms = (perf_counter() - read) * 1e3
         except OffboardError as error:
             self.error = error

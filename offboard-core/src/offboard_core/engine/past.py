@@ -35,6 +35,10 @@ class Past:
         self._offsets, self._names = offsets, names
         self._own_clock = False
         self._kept: list[_Moment] = []
+        self._began = 0.0
+        self.amiss: tuple[float, float] | None = None
+        """Of the last offsets one near which nothing was observed, and how far from it is what was told (s):
+        more than half as far as that moment is from now, and the episode had begun by then."""
 
     def before(self, observation: Observation, inputs: Mapping[str, Any], arrived: float) -> list[dict[str, Any]]:
         """The inputs of what was observed nearest to each moment, and keep ``inputs``, of what came at ``arrived`` (s).
@@ -58,6 +62,9 @@ class Past:
         present = _Moment(now, changing, _size(changing))
         known = [*self._kept, present]
         moments = [min(known, key=lambda each: abs(each.at - now - offset)) for offset in self._offsets]
+        self._began = self._began if self._kept else now
+        far = {at: abs(each.at - now - at) for each, at in zip(moments, self._offsets, strict=True)}
+        self.amiss = next(((at, d) for at, d in far.items() if d > -at / 2 and self._began <= now + at), None)
         oldest = self._offsets[0]
         most = max(1, min(_MOMENTS, _BYTES // max(1, *(each.size for each in known)) - 1))
         if not self._kept or now - self._kept[-1].at >= -oldest / most:
