@@ -44,6 +44,20 @@ def test_paths_are_expanded_wherever_they_are(monkeypatch):
     assert parse(Options, ["--place=~/y", "--json=True"], "x", "").place == Path("/home/somebody/y")
 
 
+@pytest.mark.parametrize("value", ["--num-gpus 4", "--tune-visual"])
+def test_a_text_that_begins_with_dashes_is_told_how_it_is_written(value):
+    with pytest.raises(UsageError, match=f"--name needs a value; .*: write --name='?{value}'?$"):
+        parse(Options, ["--name", value], "x", "")
+    assert parse(Options, [f"--name={value}"], "x", "").name == value
+
+
+@pytest.mark.parametrize("given", [["--name", "--json"], ["--name", "--place=/x"], ["--name"]])
+def test_an_option_of_its_own_is_no_such_text(given, capsys):
+    with pytest.raises(SystemExit):
+        parse(Options, given, "x", "")
+    assert "--name" in capsys.readouterr().err
+
+
 def test_options_with_an_owner_are_taken_out():
     rest, found = split_dotted(
         ["--port", "1", "--codec.fps", "10", "--codec.map", "image.exterior=front", "--codec.map=image.wrist=hand",

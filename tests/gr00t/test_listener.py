@@ -13,11 +13,12 @@ import offboard_gr00t
 import pytest
 import zmq
 from gr00t_clients import N15Client, N16Client, N17Client, observation
-from offboard_client.errors import from_code
+from offboard_client.errors import ConfigurationError, from_code
+from offboard_client.terminal import split_dotted
 from offboard_core import Chunk, Field
-from offboard_core.catalog import ModelSource
+from offboard_core.catalog import ModelSource, read_options
 from offboard_core.frontends import make_listeners
-from offboard_core.plugins import Plugins
+from offboard_core.plugins import LISTENER, Plugins
 from offboard_core.server import InferenceServer
 from offboard_core.testing import ListenerLaws
 from offboard_gr00t.describe import describe
@@ -85,6 +86,23 @@ def serving(policy=None, options=None, **settings):
     listeners = make_listeners(PLUGINS, ["gr00t:0"], {"gr00t": options or {}})
     with InferenceServer({"only": models}, port=0, listeners=listeners, frontends={}, **settings) as server:
         yield server, server.listeners.addresses["gr00t"][1], policy
+
+
+def test_a_model_whose_id_is_a_number_is_said_as_one(tmp_path):
+    """GR00T's are: on a command line, and in a file."""
+    _, said = split_dotted(["--gr00t.model", "2000", "--gr00t.silence", "30"], ["gr00t"])
+    (tmp_path / "models.toml").write_text("[listeners.gr00t]\nmodel = 2000\nsilence = 30\n")
+    for options in (said, read_options(tmp_path / "models.toml", LISTENER)):
+        listener, _ = make_listeners(PLUGINS, ["gr00t:0"], options)["gr00t"]
+        assert listener.model_id == "2000"
+
+
+def test_a_model_that_is_none_is_told_before_the_server_listens():
+    with (
+        pytest.raises(ConfigurationError, match="the model of the listener gr00t: there is no model 'b' here"),
+        serving(options={"model": "b"}),
+    ):
+        pass
 
 
 @pytest.fixture(scope="module")

@@ -1,3 +1,4 @@
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from offboard_client.errors import BadParameter, ConfigurationError
-from offboard_client.plugins import build, describe, parse_value
+from offboard_client.plugins import build, describe, parse_flag, parse_value
 from offboard_core.types import NoParams
 
 
@@ -77,6 +78,43 @@ def test_plain_data_fill_the_fields(name, value, expected):
 def test_a_value_of_another_type_is_refused_with_what_was_expected(name, value, expects):
     with pytest.raises(BadParameter, match=f"the option '{name}' of the codec x expects {expects}"):
         build(Everything, {name: value}, "the codec x")
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "expected"),
+    [
+        ("name", "2000", "2000"),
+        ("name", "1.10", "1.10"),
+        ("name", "-0", "-0"),
+        ("name", "010000", "010000"),
+        ("name", '"2000"', "2000"),
+        ("steps", "8", 8),
+        ("fps", "10", 10.0),
+        ("fps", "2.5", 2.5),
+        ("anything", "7", 7),
+        ("either", "7", 7),
+        ("either", "1.10", "1.10"),
+        ("number", "5", "5"),
+        ("assets", "2026", Path("2026")),
+    ],
+)
+def test_what_is_written_as_a_number_is_a_text_where_a_text_is_wanted(name, written, expected):
+    @dataclass(frozen=True)
+    class More(Everything):
+        either: str | int = ""
+        number: Literal["5", "10"] = "10"
+
+    got = getattr(build(More, {name: parse_flag(written)}, "it", ConfigurationError), name)
+    assert got == expected
+    assert type(got) is type(expected)
+
+
+def test_what_is_written_as_a_number_is_nothing_else():
+    with pytest.raises(ConfigurationError, match="expects true or false, not 1"):
+        build(Everything, {"flip": parse_flag("1")}, "it", ConfigurationError)
+    with pytest.raises(ConfigurationError, match="expects a whole number, not 8.0"):
+        build(Everything, {"steps": parse_flag("8.0")}, "it", ConfigurationError)
+    assert pickle.loads(pickle.dumps(parse_flag("1.10"))).text == "1.10"
 
 
 def test_an_unknown_name_gets_the_nearest_ones():

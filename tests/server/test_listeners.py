@@ -5,6 +5,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import threading
 from types import SimpleNamespace
 
@@ -87,6 +88,20 @@ def test_one_that_cannot_start_keeps_the_server_from_it_and_leaves_nothing(monke
     assert wrong.calls == [("start", "127.0.0.1", 0), "close"]
     assert third.calls == []
     assert "offboard-server" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_model_that_is_none_keeps_the_server_from_starting():
+    lives, mistyped = Pigeons(), Pigeons()
+    lives.model_id, mistyped.model_id = "a", "2001"
+    with serve(lives=lives) as server:
+        assert works(server)
+    listeners = {"lives": (lives, 0), "mistyped": (mistyped, 0)}
+    server = InferenceServer({"only": source({"2000": Puppet, "a": Puppet})}, port=0, listeners=listeners)
+    text = "the model of the listener mistyped: there is no model '2001' here; did you mean 2000?"
+    with pytest.raises(ConfigurationError, match=re.escape(text)):
+        server.start()
+    assert lives.calls == [("start", "127.0.0.1", 0), "drain", "close"]
+    assert mistyped.calls == []
 
 
 @pytest.mark.rule("T-5")

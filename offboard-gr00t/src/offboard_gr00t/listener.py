@@ -46,7 +46,7 @@ class GR00TListener(Listener):
     """Sessions of GR00T's clients, by connection."""
 
     def __init__(self, options: GR00TListenerOptions) -> None:
-        self._options = options
+        self._options, self.model_id = options, options.model
         self._server: asyncio.Server | None = None
         self._sessions: PeerSessions | None = None
         self.connections: set[_Connection] = set()

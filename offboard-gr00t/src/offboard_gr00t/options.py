@@ -65,7 +65,7 @@ class GR00TOptions:
     gr00t_command: str | None = None
     """What runs a Python script of GR00T's, instead: `docker run … python`."""
     gr00t_args: str = ""
-    """More arguments of GR00T's server, after an equals sign: --gr00t-args="--denoising-steps 8"."""
+    """More arguments of GR00T's server, after an equals sign: --gr00t-args="--denoising-steps 8" (N1.5's alone)."""
     gr00t_env: tuple[str, ...] = ()
     """Names of more variables that GR00T gets from here (HF_TOKEN …); without it none that holds a secret."""
     gr00t_port: int = 0

@@ -90,7 +90,8 @@ class TrainOptions:
     gr00t_env: tuple[str, ...] = ()
     """Names of more variables that GR00T gets from here (HF_TOKEN …); of secrets else only WANDB_API_KEY."""
     extra_args: str = ""
-    """More arguments for GR00T's script, as one text: "--tune-visual --warmup-ratio 0.1"."""
+    """More arguments for GR00T's script, as one text after an equals sign:
+    --extra-args="--tune-visual --warmup-ratio 0.1"."""
 
     def __post_init__(self) -> None:
         for name, least in (("num_train_steps", 1), ("save_steps", 1), ("global_batch_size", 1), ("num_workers", 0)):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .commands import Command, UsageError
 from .entries import Chosen, Entry, Maker, NoOptions
 from .entry_points import import_attr
-from .options import build, changeable, check_options, describe, parse_value
+from .options import build, changeable, check_options, describe, parse_flag, parse_value
 
 if TYPE_CHECKING:
     from .discovery import Found, asked, choose, discover, load, only, points, provider
@@ -31,6 +31,7 @@ __all__ = [
     "import_attr",
     "load",
     "only",
+    "parse_flag",
     "parse_value",
     "points",
     "provider",

@@ -46,7 +46,7 @@ def build(cls: type[T], overrides: Mapping[str, Any], where: str, error: type[Of
     """An instance of the dataclass ``cls`` with some fields set.
 
     ``overrides``: field name → plain JSON or TOML data. An int serves as a float and a list as a tuple; nothing
-    else is converted: True is no number, ``"10"`` is no 10. ``where`` names the owner in errors
+    else is converted: True is no number, ``"10"`` is no 10, unless :func:`parse_flag` read it. ``where`` names the owner in errors
     (``"the codec lerobot.ee"``). Fields that are paths can be set on this machine only, that is if ``error`` is
     not :class:`BadParameter`.
     Raises ``error``: an unknown name with what exists, or a value with what was expected; also for whatever the class
@@ -110,6 +110,31 @@ def parse_value(text: str) -> Any:
         return text
 
 
+class _Int(int):
+    """A whole number, and the ``text`` that it was written as."""
+
+    text: str
+
+
+class _Float(float):
+    """A number, and the ``text`` that it was written as."""
+
+    text: str
+
+
+def parse_flag(text: str) -> Any:
+    """As :func:`parse_value`; an option that takes no number but a text gets a number as it was written.
+
+    For :func:`build`. A model may be called 2000, or 1.10.
+    """
+    value = parse_value(text)
+    if type(value) not in (int, float):
+        return value
+    number = _Int(value) if type(value) is int else _Float(value)
+    number.text = text
+    return number
+
+
 def describe(cls: type) -> list[Option]:
     """The options that a dataclass declares, in its order. A field without a default has the default ``...``."""
     hints = typing.get_type_hints(cls)
@@ -139,6 +164,10 @@ def _mentions(hint: Any, kind: type) -> bool:
 
 
 def _fit(value: Any, hint: Any) -> Any:
+    if isinstance(value, (_Int, _Float)):
+        with contextlib.suppress(_Misfit):
+            return _fit(int(value) if isinstance(value, _Int) else float(value), hint)
+        return _fit(value.text, hint)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
         for choice in args:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import re
+import shlex
 import sys
 import typing
 from collections.abc import Callable, Sequence
@@ -41,7 +43,8 @@ class LeftOver(UsageError):
 def parse(options: type[T], arguments: Sequence[str], command: str, summary: str) -> T:
     """The options of ``offboard COMMAND``: a dataclass; every path in it has its ``~`` replaced.
 
-    Prints help, or what is wrong with the nearest options, and raises SystemExit; raises LeftOver for words alone.
+    Prints help, or what is wrong with the nearest options, and raises SystemExit; raises LeftOver for words alone, and
+    UsageError for a text that was taken for an option.
     """
     read = partial(
         tyro.cli,
@@ -57,10 +60,23 @@ def parse(options: type[T], arguments: Sequence[str], command: str, summary: str
         try:
             return expand_paths(read(console_outputs=False))
         except SystemExit:
+            _refuse_dashed(arguments, options)
             left = _left(read)
     if left and not any(word.startswith("-") for word in left):
         raise LeftOver(command, left)
     return expand_paths(read())  # which prints why it leaves
+
+
+def _refuse_dashed(arguments: Sequence[str], options: type) -> None:
+    """Raises UsageError where an option that takes a text is followed by one that begins as options do."""
+    texts = {name for name, hint in _fields(options) if str in (hint, *typing.get_args(hint))}
+    own = {name for name, _ in _fields(options)}
+    for flag, value in itertools.pairwise(arguments):
+        word = value.partition("=")[0].removeprefix("--").replace("-", "_")
+        if flag[2:].replace("-", "_") in texts and flag.startswith("--") and value.startswith("--") and word not in own:
+            raise UsageError(
+                f"{flag} needs a value; {value[:80]!r} begins as an option does: write {flag}={shlex.quote(value)[:200]}"
+            )
 
 
 def _left(read: Callable[..., tuple[object, list[str]]]) -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..plugins import UsageError, parse_value
+from ..plugins import UsageError, parse_flag
 
 
 def split_dotted(arguments: Sequence[str], owners: Iterable[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
     """The arguments without ``--OWNER.NAME VALUE`` and ``--OWNER.NAME=VALUE``, and what these say, by owner.
 
-    A value is a JSON literal, ``FROM=TO`` (an entry of a map, may be repeated), or text.
+    A value is a JSON literal (see :func:`~..plugins.parse_flag`), ``FROM=TO`` (an entry of a map, may be repeated), or
+    text.
     """
     longest_first = sorted(owners, key=len, reverse=True)
     rest: list[str] = []
@@ -36,7 +37,7 @@ def split_dotted(arguments: Sequence[str], owners: Iterable[str]) -> tuple[list[
 
 
 def _add(options: dict[str, Any], shown: str, name: str, text: str) -> None:
-    value = parse_value(text)
+    value = parse_flag(text)
     key, is_entry, entry = text.partition("=")
     if value == text and is_entry:
         entries = options.setdefault(name, {})

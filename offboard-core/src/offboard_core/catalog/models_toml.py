@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from offboard_client.errors import ConfigurationError, OffboardError, unknown
+from offboard_client.plugins import parse_flag
 
 from ..plugins import FRONTEND, LISTENER, OBSERVER, Kind, Plugins
 from ..workers import Isolation
@@ -97,7 +98,11 @@ def read_options(path: Path, kind: Kind[Any]) -> dict[str, dict[str, Any]]:
         raise ConfigurationError(
             f"{path}: [{kind.heading}] holds one table for each {kind.noun}, such as [{kind.heading}.NAME]"
         )
-    return cast("dict[str, dict[str, Any]]", tables)
+    # An id that is a number may be written as one, as `checkpoint` may.
+    return {
+        name: {option: parse_flag(str(value)) if type(value) is int else value for option, value in table.items()}
+        for name, table in cast("dict[str, dict[str, Any]]", tables).items()
+    }
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -17,6 +17,9 @@ class Listener(abc.ABC):
     what a listener need not write itself.
     """
 
+    #: The model that all its clients get, where it was told one: the server starts only if there is such a model.
+    model_id: str | None = None
+
     @abc.abstractmethod
     async def start(self, service: PolicyService, admission: Admission, host: str, port: int) -> int:
         """Listen on ``host``, a numeric address, and ``port``, 0 for a free one; the port that it became.

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
-from offboard_client.errors import ConfigurationError, InferTimeout, OffboardError, told
+from offboard_client.errors import ConfigurationError, InferTimeout, ModelNotFound, OffboardError, told
 from offboard_client.protocol import bracketed
 
 from ..engine import PolicyService
@@ -35,8 +35,12 @@ class Listeners:
     async def start(self, service: PolicyService, admission: Admission, host: str) -> None:
         """Have all of them listen on ``host``, a numeric address.
 
-        Raises ConfigurationError for one that cannot; :meth:`close` ends the others then, too.
+        Raises ConfigurationError for one that cannot, or whose model is none of the server's; :meth:`close` ends the
+        others then, too.
         """
+        for name, (listener, _) in self._listeners.items():
+            if listener.model_id is not None:
+                await _check_model(name, listener.model_id, service)
         for name, (listener, port) in self._listeners.items():
             self.addresses[name] = host, port
             self.addresses[name] = host, await _start(name, listener, service, admission, host, port)
@@ -87,6 +91,15 @@ class Listeners:
 
     def _close(self, name: str) -> None:
         self._closings[name] = _ending(f"closing the listener {name}", self._listeners[name][0].close)
+
+
+async def _check_model(name: str, model_id: str, service: PolicyService) -> None:
+    try:
+        await service.catalog.resolve(model_id)
+    except ModelNotFound as error:
+        raise ConfigurationError(f"the model of the listener {name}: {error.text}") from None
+    except OffboardError as error:  # a place that cannot be looked at now, which its clients are told
+        log.warning("the model %s of the listener %s is not known yet: %s", model_id, name, error.text)
 
 
 async def _start(
