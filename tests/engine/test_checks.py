@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from offboard_core import BadObservation, Chunk, CodecMeta, Field, InvalidAction
@@ -61,6 +63,17 @@ def test_a_similar_name_is_mentioned_and_not_used():
     observation["robot_state.Q"] = observation.pop("robot_state.q")
     with pytest.raises(BadObservation, match=r"lacks robot_state\.q .*did you mean that by robot_state\.Q"):
         check_observation(observation, META)
+
+
+@pytest.mark.rule("O-10")
+def test_a_name_that_the_model_reads_itself_is_not_proposed_for_another():
+    observation = {**GOOD, "robot_state.dq": np.zeros(7, np.float32)}
+    del observation["robot_state.q"]
+    meta = dataclasses.replace(META, observation={**META.observation, "robot_state.dq": Field()})
+    with pytest.raises(BadObservation, match=r"did you mean that by robot_state\.dq"):
+        check_observation(observation, META)
+    with pytest.raises(BadObservation, match=r"lacks robot_state\.q; it has: "):
+        check_observation(observation, meta)
 
 
 @pytest.mark.rule("O-10")

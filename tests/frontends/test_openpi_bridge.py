@@ -304,7 +304,7 @@ JOINTS = {"target_joints": Field(shape=(7,)), "target_grip": Field(shape=(1,))}
 def test_what_does_not_fit_is_refused_with_both_sides_named(keys, changes, says):
     with pytest.raises(DialectUnsupported, match=says) as raised:
         bridge(KEYSETS[keys], model(**changes))
-    advice = f"try another --openpi.codec ({keys}) or --codec (puppet.declared): "
+    advice = f"try another --openpi.codec than {keys}, or --codec than puppet.declared: "
     assert raised.value.text.startswith(advice)
     assert len(advice) < 80, "openpi's client shows no more than a hundred characters"
 

@@ -259,6 +259,21 @@ def test_what_does_not_fit_is_refused_with_both_sides_named(keys, changes, says)
     )
 
 
+@pytest.mark.parametrize(
+    ("keys", "codec", "says"),
+    [
+        ("joints_traj", model(), "; the key sets that fit this model: ee_quat, ee_quat_joints, "),
+        (None, model(), "; the key sets that fit this model: ee_quat, ee_quat_joints, "),
+        ("ee_quat", own(), "; the key sets that fit this model: joints_traj"),
+        ("ee_quat", model(conventions={"quaternion": "x y z w"}), "; no key set fits this model"),
+    ],
+)
+def test_what_does_not_fit_is_told_what_would(keys, codec, says):
+    with pytest.raises(DialectUnsupported) as raised:
+        bridge(None if keys is None else KEYSETS[keys], codec)
+    assert says in raised.value.text
+
+
 def test_without_a_key_set_a_model_of_gr00ts_has_the_keys_of_its_codec():
     plain = ResolvedCodec(codec_of("ee_rot6d"), "gr00t.ee_rot6d", "default")
     assert bridge(None, plain) == bridge(KEYSETS["ee_rot6d"], plain)

@@ -125,6 +125,6 @@ def test_an_inference_that_outlasts_the_clients_keepalive_does_not_kill_it(clien
 
 
 def test_a_model_that_plays_something_else_is_refused(client):
-    why = r"1008 .* dialect_unsupported: try another --openpi.codec \(droid\) or --codec \(\S+\): the model reads robot"
+    why = r"1008 .* dialect_unsupported: try another --openpi.codec than droid, or --codec than \S+: the model reads"
     with speaking(arm(), codec="droid") as server, pytest.raises(Failed, match=why):
         client.connect(host=server.host, port=server.port)

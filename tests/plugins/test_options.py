@@ -112,7 +112,7 @@ def test_what_is_written_as_a_number_is_a_text_where_a_text_is_wanted(name, writ
 def test_what_is_written_as_a_number_is_nothing_else():
     with pytest.raises(ConfigurationError, match="expects true or false, not 1"):
         build(Everything, {"flip": parse_flag("1")}, "it", ConfigurationError)
-    with pytest.raises(ConfigurationError, match="expects a whole number, not 8.0"):
+    with pytest.raises(ConfigurationError, match=r"expects a whole number, not 8\.0"):
         build(Everything, {"steps": parse_flag("8.0")}, "it", ConfigurationError)
     assert pickle.loads(pickle.dumps(parse_flag("1.10"))).text == "1.10"
 

@@ -28,8 +28,25 @@ def bridge(keys: GR00TKeys | None, codec: ResolvedCodec) -> ResolvedCodec:
 
     ``keys`` None, or a model that reads the robot's own names: everything passes through, past a codec that makes those
     of them. The model gets and answers exactly what it would without offboard. Else the key set is translated.
-    Raises DialectUnsupported where that cannot be.
+    Raises DialectUnsupported where that cannot be, with the key sets with which it could.
     """
+    try:
+        return _bridged(keys, codec)
+    except DialectUnsupported as error:
+        fit = [name for name, each in KEYSETS.items() if _fits(each, codec)]
+        said = f"the key sets that fit this model: {', '.join(fit)}" if fit else "no key set fits this model"
+        raise DialectUnsupported(f"{error.text}; {said}") from None
+
+
+def _fits(keys: GR00TKeys, codec: ResolvedCodec) -> bool:
+    try:
+        _bridged(keys, codec)
+    except DialectUnsupported:
+        return False
+    return True
+
+
+def _bridged(keys: GR00TKeys | None, codec: ResolvedCodec) -> ResolvedCodec:
     own = KEYSETS.get(codec.name.removeprefix("gr00t."))
     if own is not None and keys in (None, own):
         return replace(codec, codec=_untouched(own, codec))

@@ -115,9 +115,10 @@ def moments(
     for name, value in values.items():
         has, wanted = len(value) if many[name] else 1, frames[_kind(name)]
         if has != len(wanted):
+            steps = f"{len(wanted)}, those of the steps {', '.join(map(str, wanted))} (0 is now)"
             raise BadObservation(
-                f"{name} has {has} frames; the model wants {', '.join(map(str, wanted))} of its {_kind(name)}, in "
-                "steps from the present one; or one frame of everything"
+                f"{name} has {has} frame{'s' * (has != 1)}; of its {_kind(name)} the model wants "
+                f"{steps if len(wanted) > 1 else 'one, that of now'}; or one frame of everything"
             )
     now = {name: value[-1] if many[name] else value for name, value in values.items()}
     earlier = sorted({step for steps in frames.values() for step in steps if step < 0})

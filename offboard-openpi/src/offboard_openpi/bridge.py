@@ -74,7 +74,7 @@ def _check_own(keys: OpenPIKeys, codec: ResolvedCodec) -> None:
 
 def _try(keys: OpenPIKeys, codec: ResolvedCodec) -> str:
     # openpi's client shows no more than the first hundred characters of a refusal: what to do comes first.
-    return f"try another --openpi.codec ({keys.name}) or --codec ({codec.name}): "
+    return f"try another --openpi.codec than {keys.name}, or --codec than {codec.name}: "
 
 
 def _untouched(keys: OpenPIKeys, fps: float | None) -> Untouched:

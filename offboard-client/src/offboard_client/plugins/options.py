@@ -46,9 +46,9 @@ def build(cls: type[T], overrides: Mapping[str, Any], where: str, error: type[Of
     """An instance of the dataclass ``cls`` with some fields set.
 
     ``overrides``: field name → plain JSON or TOML data. An int serves as a float and a list as a tuple; nothing
-    else is converted: True is no number, ``"10"`` is no 10, unless :func:`parse_flag` read it. ``where`` names the owner in errors
-    (``"the codec lerobot.ee"``). Fields that are paths can be set on this machine only, that is if ``error`` is
-    not :class:`BadParameter`.
+    else is converted: True is no number, ``"10"`` is no 10, unless :func:`parse_flag` read it. ``where`` names the
+    owner in errors (``"the codec lerobot.ee"``). Fields that are paths can be set on this machine only, that is if
+    ``error`` is not :class:`BadParameter`.
     Raises ``error``: an unknown name with what exists, or a value with what was expected; also for whatever the class
     raises itself but an OffboardError. SystemExit included: it is a plugin's code, and an event loop may call this.
     """

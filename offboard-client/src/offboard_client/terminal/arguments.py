@@ -75,7 +75,8 @@ def _refuse_dashed(arguments: Sequence[str], options: type) -> None:
         word = value.partition("=")[0].removeprefix("--").replace("-", "_")
         if flag[2:].replace("-", "_") in texts and flag.startswith("--") and value.startswith("--") and word not in own:
             raise UsageError(
-                f"{flag} needs a value; {value[:80]!r} begins as an option does: write {flag}={shlex.quote(value)[:200]}"
+                f"{flag} needs a value; {value[:80]!r} begins as an option does: "
+                f"write {flag}={shlex.quote(value)[:200]}"
             )
 
 

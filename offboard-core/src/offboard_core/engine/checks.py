@@ -98,7 +98,7 @@ def check_observation(observation: Observation, meta: CodecMeta) -> None:
         value = observation.get(name)
         if value is None:
             if field.required:
-                raise BadObservation(_missing(name, observation))
+                raise BadObservation(_missing(name, observation, meta))
         elif field.dtype == "str":
             if not isinstance(value, str):
                 raise BadObservation(f"{name} is {type(value).__name__}; expected a string")
@@ -127,9 +127,10 @@ def _check_array(name: str, array: Array, field: Field) -> None:
         raise BadObservation(f"{name} is not finite at index {where}; check the sensor or the estimator behind it")
 
 
-def _missing(name: str, observation: Observation) -> str:
+def _missing(name: str, observation: Observation, meta: CodecMeta) -> str:
     names = [key for key, value in observation.items() if value is not None and not key.startswith("offboard.")]
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    unread = [key for key in names if key not in meta.observation]  # the others are meant as they are called
+    near = difflib.get_close_matches(name, unread, n=1, cutoff=0.5)
     hint = f" (did you mean that by {near[0]}?)" if near else ""
     return f"the observation lacks {name}{hint}; it has: {', '.join(sorted(names)[:30]) or 'nothing'}"
 

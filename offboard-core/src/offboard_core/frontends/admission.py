@@ -81,7 +81,8 @@ class Admission:
             and hmac.compare_digest(token.encode("utf-8", "surrogatepass"), self._token.encode("ascii"))
         ):
             return
-        raise Unauthorized("this server wants a token" + (how and f": {how}"))
+        said = "this server wants a token" if token is None else "this is not the token that this server wants"
+        raise Unauthorized(said + (how and f": {how}"))
 
     async def turn(self) -> None:
         """Return when it is the caller's turn to begin something: what comes at once leaves robots room between."""
