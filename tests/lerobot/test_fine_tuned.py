@@ -150,6 +150,13 @@ def test_the_state_is_as_wide_as_its_statistics(tmp_path, kind, shape):
     assert "untrained_cameras" not in checkpoint.extras, "nothing is known of them"
 
 
+def test_a_renamed_state_is_not_the_data_sets_other_column_of_that_name(tmp_path):
+    joints = "observation.joints"
+    both = {**stats(STATE, 6), **stats(joints, 7)}
+    checkpoint = listed(planted(tmp_path / "m", "xvla", rename={joints: STATE}, **both))
+    assert checkpoint.inputs[joints].shape == (7,)
+
+
 @pytest.mark.parametrize(
     ("kind", "found"),
     [
@@ -186,6 +193,9 @@ def test_what_evo1_fills_its_statistics_up_with_is_no_joint(tmp_path):
     numbers = {f"{STATE}.{name}": [0.5] * 6 + [value] * 6 for name, value in filled.items()}
     write_safetensors(state, **numbers)
     assert listed(folder).inputs[STATE].shape == (6,)
+    # A gripper that was open in half of all frames has no middle.
+    write_safetensors(state, **numbers, **{f"{STATE}.q50": [0.5] * 6 + [-1.0] + [0.0] * 5})
+    assert listed(folder).inputs[STATE].shape == (7,)
     write_safetensors(state, **{**numbers, f"{STATE}.mean": [0.5] * 8 + [0.0] * 4})
     assert listed(folder).inputs[STATE].shape == (8,)
     del numbers[f"{STATE}.std"]
@@ -214,6 +224,7 @@ def test_a_camera_whose_name_went_to_another_was_not_trained_with(tmp_path):
 def test_a_further_column_of_a_data_set_is_not_played(lerobot, tmp_path):
     """LeRobot lists each column that is called after its actions, and learns and plays ``action``."""
     data_set = {**SIX, STATE: ("STATE", (8,)), "action": ("ACTION", (8,)), "action.original": ("ACTION", (7,))}
+    data_set["action_eef"] = ("ACTION", (6,))
     base = save_policy(tmp_path / "base", "act", 4)
     folder = fine_tuned(tmp_path / "tuned", base, data_set)
     assert "action.original" in json.loads((folder / "config.json").read_text())["output_features"]
@@ -222,7 +233,7 @@ def test_a_further_column_of_a_data_set_is_not_played(lerobot, tmp_path):
 
 
 def test_what_is_called_otherwise_is_no_column_of_its_actions(tmp_path):
-    answers = {name: {"type": "ACTION", "shape": [8]} for name in ("action", "actions", "force")}
+    answers = {name: {"type": "ACTION", "shape": [8]} for name in ("action", "force")}
     folder = write_files(tmp_path / "m", output_features=answers)
-    with pytest.raises(LoadFailed, match="answers action, actions, force; only policies that answer 'action'"):
+    with pytest.raises(LoadFailed, match="answers action, force; only policies that answer 'action'"):
         LeRobotLoader(LeRobotOptions()).check(listed(folder))

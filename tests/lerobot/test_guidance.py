@@ -219,6 +219,24 @@ def test_a_robot_that_stands_elsewhere_is_told_so(flow, served, std, off):
     assert "the number 2 of a step is" in refused.text or off > 1e30
 
 
+#: The spreads of an arm's joints and gripper; what was sent back was the answer itself, one tick of an encoder away.
+TREMBLING = [[20, 20, 20, 0.03, 0, 30], [20, 20, 20, 5, 0, 0.4], [20, 20, 20, 5, 5e-4, 0.4]]
+
+
+@pytest.mark.parametrize("spreads", TREMBLING)
+def test_a_gripper_or_a_joint_that_trembled_does_not_say_what_is_near(flow, spreads):
+    import torch
+    from offboard_lerobot.guidance import Guidance
+
+    back = torch.linspace(-1, 1, 4)[:, None].expand(4, 6)
+    scale = torch.tensor(spreads).clamp_min(1e-8)
+    guidance = Guidance(flow(), back * scale, back, 1 / scale)
+    tick = torch.tensor([0, 0, 0, 0, 0.088, 0]) / scale
+    assert guidance.arguments(tick.reshape(1, 1, 6), 1, guidance.params()())
+    with pytest.raises(BadObservation, match="the number 4"):
+        guidance.arguments(25 * tick.reshape(1, 1, 6), 1, guidance.params()())
+
+
 def test_joints_that_all_but_stood_still_leave_the_others_a_robots_rounding(flow, served):
     """An arm that was parked: of most of its joints nothing but noise was recorded."""
     policy = served(flow(), std=[0.3, 1e-5, 1e-5])

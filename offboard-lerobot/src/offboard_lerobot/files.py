@@ -180,9 +180,9 @@ def read(place: Place) -> Files:
 
 
 def _played(described: Mapping[str, Any]) -> dict[str, Field]:
-    """LeRobot lists each column of a data set that is called after its actions, and learns and plays ``action``."""
+    """LeRobot lists each column of a data set whose name begins as its actions', and learns and plays ``action``."""
     found = features(described)
-    columns = {name for name, of in described.items() if name.startswith(f"{ACTION}.") and of["type"] == "ACTION"}
+    columns = {name for name, of in described.items() if name.startswith(ACTION) and of["type"] == "ACTION"} - {ACTION}
     return {name: field for name, field in found.items() if ACTION not in found or name not in columns}
 
 

@@ -27,8 +27,8 @@ _GUIDED = ("pi0", "pi05", "smolvla")
 #: training are around 1. The model would be drawn there, and answer it.
 _FARTHEST = 100.0
 #: And in the robot's terms, for a number that hardly moved in training, or not at all, where a robot's rounding is as
-#: far: by so much of the spread of those that did move. The model is shown the middle of its training there, so what is
-#: more would be a jump from what the robot plays to what the answer says.
+#: far: by so much of the spread of those that did move, of the middle one. The model is shown the middle of its
+#: training there, so what is more would be a jump from what the robot plays to what the answer says.
 _ACROSS = 0.1
 #: A number hardly moved whose spread is less than so much of the largest, of which 100 are next to nothing.
 _HARDLY = 1e-4
@@ -50,9 +50,12 @@ class Guidance:
         self._still = torch.nn.functional.pad(still, (0, back.shape[1] - len(still)))
         self._rest = back[0]
         spreads = 1 / slopes[: len(still)][~still].abs()
-        # Of several units the smallest counts, by which the most would be a jump.
-        moved = spreads[spreads >= _HARDLY * spreads.amax()].amin().item() if len(spreads) else _NOTHING_MOVED
-        self._farthest = (_ACROSS * moved * slopes.abs()).clamp_min(_FARTHEST)
+        moved = spreads[spreads >= _HARDLY * spreads.amax()].sort().values if len(spreads) else spreads
+        # The middle one: the least may be of another unit, as a gripper's, or of a joint that only trembled.
+        across = _ACROSS * moved[(len(moved) - 1) // 2].item() if len(moved) else _NOTHING_MOVED
+        hardly = 1 / slopes.abs() < _HARDLY * (spreads.amax() if len(spreads) else _NOTHING_MOVED)
+        hardly[: len(still)] |= still.to(hardly.device)
+        self._farthest = torch.where(hardly, (across * slopes.abs()).clamp_min(_FARTHEST), _FARTHEST)
         config = model.config
         asked = getattr(config, "rtc_config", None)
         found: Any = RTCConfig() if asked is None else asked

@@ -27,9 +27,10 @@ _LOOK_ANYWAY = ("smolvla",)
 _GO_WITHOUT = ("pi0", "pi05", "pi0_fast", "smolvla", "wall_x", "xvla")
 #: The statistics that have a number for each of a feature.
 _OF_EACH = ("mean", "std", "min", "max", "q01", "q99")
-#: What EVO1 fills up each statistic with, before it is saved. Together they are no joint's: that would have to swing
-#: from -1 to 1 without a moment between.
+#: What EVO1 fills up each statistic with, before it is saved. With the middle they are no joint's: one that swings from
+#: -1 to 1 without a moment between, as a gripper does, has no middle.
 _FILLED = {"mean": 0.0, "std": 1.0, "min": -1.0, "max": 1.0}
+_MIDDLE = "q50"
 
 
 def seen(
@@ -54,8 +55,8 @@ def seen(
 
 def _width(kind: str, before: Sequence[Json], shapes: Mapping[str, Any], place: Place) -> int | None:
     """How many numbers the state had; None where nothing tells, or not one thing."""
-    names = (STATE, sent_name(STATE, before))
-    for name in names:
+    # A data set may have a column of that name beside the one that was renamed to it.
+    for name in (sent_name(STATE, before), STATE):
         widths = {_long(shapes[key]["shape"]) for key in (f"{name}.{each}" for each in _OF_EACH) if key in shapes}
         if widths:
             width = widths.pop()
@@ -74,11 +75,12 @@ def _unfilled(name: str, before: Sequence[Json], place: Place, width: int) -> in
     """How many numbers the state had before its statistics were filled up; None where they do not tell."""
     files = (step["state_file"] for step in before if step.get("state_file"))
     found: Mapping[str, Tensor] = {key: tensor for file in files for key, tensor in tensors(place, file).items()}
-    each = {key: found.get(f"{name}.{key}") for key in _FILLED}
+    each = {key: found.get(f"{name}.{key}") for key in (*_FILLED, _MIDDLE)}
     values = {key: tensor.values for key, tensor in each.items() if tensor is not None and tensor.is_float}
-    if values.keys() != _FILLED.keys():
+    if not values.keys() >= _FILLED.keys():
         return None
-    while width and all(values[key][width - 1] == filled for key, filled in _FILLED.items()):
+    filled = {**_FILLED, _MIDDLE: 0.0}
+    while width and all(each[width - 1] == filled[key] for key, each in values.items()):
         width -= 1
     return width or None
 
