@@ -10,7 +10,7 @@ import time
 from offboard_client.errors import InferTimeout, ModelLost, OffboardError, PolicyFailed
 
 from ..catalog import ModelSource, ResolvedCodec
-from ..types import ALONE, Checkpoint, Item, Observation
+from ..types import ALONE, Checkpoint, Item, Observation, Session
 from ._policy import children
 from ._vendor import Vendor, alike, first_answer, told_the_same
 
@@ -37,9 +37,11 @@ class ChildLaws(Vendor):
             while begun & children():
                 assert time.monotonic() < end, "what was killed has not ended"
                 time.sleep(0.01)
-            session = policy.new_session(policy.params())
+            session: Session | None = None
             while True:
                 try:
+                    if session is None:  # its end may not have been noticed yet
+                        session = policy.new_session(policy.params())
                     [answer] = policy.infer_many([Item(session, inputs, told_the_same(policy))])
                     if isinstance(answer, OffboardError):
                         raise answer
@@ -50,6 +52,7 @@ class ChildLaws(Vendor):
                 except (PolicyFailed, InferTimeout):
                     time.sleep(0.05)
                 assert time.monotonic() < end, "it neither comes back nor is given up"
+            assert session is not None
             session.close()
             assert answer is not None, "the first observation of an episode needs a chunk"
             if steady:  # with chance in them, and no seed, nothing can be said

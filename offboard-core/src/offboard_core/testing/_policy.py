@@ -208,9 +208,15 @@ def _one_call(policy: Policy[Any], items: list[Item[Session]]) -> list[Item[Sess
 
 def children() -> set[str]:
     """The processes that this one has begun and that have not ended; none where the system does not tell."""
-    return {
-        pid for told in Path("/proc/self/task").glob("*/children") for pid in told.read_text().split() if _runs(pid)
-    }
+    return {pid for told in Path("/proc/self/task").glob("*/children") for pid in _begun(told) if _runs(pid)}
+
+
+def _begun(told: Path) -> list[str]:
+    """The processes of one thread; it may end meanwhile, and then another has them."""
+    try:
+        return told.read_text().split()
+    except OSError:
+        return []
 
 
 def _runs(pid: str) -> bool:
