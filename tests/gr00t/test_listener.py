@@ -376,8 +376,10 @@ def test_of_many_that_are_refused_each_hears_so():
                 client.get_action(observation(N16Client))
 
 
-def test_robots_behind_a_proxy_have_an_episode_each():
-    with serving() as (server, port, policy), zmq.Context() as context:
+@contextlib.contextmanager
+def proxied(port):
+    """The port of a proxy of ZeroMQ's before ``port``."""
+    with zmq.Context() as context:
         front, back, control = (context.socket(kind) for kind in (zmq.ROUTER, zmq.DEALER, zmq.PAIR))
         other = context.socket(zmq.PAIR)
         control.bind("inproc://end")
@@ -387,18 +389,41 @@ def test_robots_behind_a_proxy_have_an_episode_each():
         between = threading.Thread(target=zmq.proxy_steerable, args=(front, back, None, control))
         between.start()
         try:
-            with N16Client(own, timeout=PATIENCE) as one, N17Client(own, timeout=PATIENCE) as two:
-                for client in (one, two, one):
-                    client.get_action(observation(type(client)))
-                assert sorted(len(episode.seen) for episode in policy.episodes) == [1, 2]
-                two.reset()
-                assert sorted(len(episode.seen) for episode in policy.episodes) == [0, 2]
+            yield own
         finally:
             other.send(b"TERMINATE")
             between.join(PATIENCE)
             for each in (front, back, control, other):
                 each.close(linger=0)
+
+
+def test_robots_behind_a_proxy_have_an_episode_each():
+    with serving() as (server, port, policy):
+        with (
+            proxied(port) as own,
+            N16Client(own, timeout=PATIENCE) as one,
+            N17Client(own, timeout=PATIENCE) as two,
+        ):
+            for client in (one, two, one):
+                client.get_action(observation(type(client)))
+            assert sorted(len(episode.seen) for episode in policy.episodes) == [1, 2]
+            two.reset()
+            assert sorted(len(episode.seen) for episode in policy.episodes) == [0, 2]
         until(lambda: get_json(server, "/api/v1/status")["sessions"] == 0, "all have ended with their connection")
+
+
+def test_who_has_gone_behind_a_proxy_keeps_nobody_out(monkeypatch):
+    """A ROUTER calls each client that comes by a name of its own, and does not say when one has left."""
+    monkeypatch.setattr("offboard_gr00t.robots._MOST", 2)
+    with serving(options={"silence": 1.0}) as (server, port, _), proxied(port) as own:
+        with N16Client(own, timeout=PATIENCE) as one, N16Client(own, timeout=PATIENCE) as two:
+            for client in (one, two):
+                client.get_action(observation(N16Client))
+        with N16Client(own, timeout=PATIENCE) as pinging:
+            assert pinging.ping()["status"] == "ok", "it needs no place"
+        until(lambda: get_json(server, "/api/v1/status")["sessions"] == 0, "their sessions have ended")
+        with N16Client(own, timeout=PATIENCE) as client:
+            assert client.get_action(observation(N16Client))
 
 
 BAD = {
@@ -480,6 +505,7 @@ class TestHostile:
     @pytest.fixture(autouse=True)
     def small(self, monkeypatch):
         monkeypatch.setattr("offboard_gr00t.listener._PATIENCE", 0.2)
+        monkeypatch.setattr("offboard_gr00t.listener._REST", 0.2)
         monkeypatch.setattr("offboard_gr00t.listener._MOST_CONNECTIONS", 3)
         monkeypatch.setattr("offboard_gr00t.listener._LARGEST_BACKLOG", 1000)
 
@@ -510,6 +536,15 @@ class TestHostile:
             until(lambda: monitor.poll(100), "it is let go")
             assert one.ping()
 
+    def test_who_asks_now_and_then_is_not_let_go_when_its_next_question_may_be_on_its_way(self, port, monkeypatch):
+        monkeypatch.setattr("offboard_gr00t.listener._REST", PATIENCE)
+        with N16Client(port, timeout=PATIENCE) as one, one.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor:
+            assert one.ping()
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as other:
+                self.ended(other)  # what began has not come whole in as long as that
+            assert one.ping()
+            assert not monitor.poll(0)
+
     def test_who_goes_on_too_slowly_is_let_go(self, port):
         """A byte now and then would hold a connection, and what it has sent, for ever."""
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as one:
@@ -538,6 +573,7 @@ class TestHostile:
 
     def test_who_has_rested_the_longest_makes_room_for_one_too_many(self, port, monkeypatch):
         monkeypatch.setattr("offboard_gr00t.listener._PATIENCE", PATIENCE)
+        monkeypatch.setattr("offboard_gr00t.listener._REST", PATIENCE)
         with contextlib.ExitStack() as stack:
             first, second = (
                 stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE)) for _ in range(2)

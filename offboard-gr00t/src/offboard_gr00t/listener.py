@@ -26,9 +26,11 @@ from .zmtp import ProtocolError, Request, ServerEnd, answer
 
 log = logging.getLogger(__name__)
 
-#: Seconds in which a connection has introduced itself, and in which a message that began has come whole; and for which
-#: one may rest that has no session. Its robot opens another when it asks again.
+#: Seconds in which a connection has introduced itself, and in which a message that began has come whole.
 _PATIENCE = 60.0
+#: Seconds for which one may rest that has no session. What is on its way when it is closed is lost, and a REQ waits for
+#: its answer for ever: so it is long, and nothing that anybody asks at.
+_REST = 4001.0
 #: Seconds in which what was written last goes out, when the server ends.
 _PARTING = 1.0
 #: Connections at most, whether they have a session or not; and what one may leave unread of its answers.
@@ -118,7 +120,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._end = ServerEnd(WireLimits().message_bytes)
         self.number = next(listener.numbers)
-        self._robots = Robots(f"{self.number:08x}")
+        self._robots = Robots(f"{self.number:08x}", sessions.__contains__)
         self._transport: asyncio.Transport | None = None
         #: Of what it sends, however small: beyond its rate it is read later, for a REQ waits for its answer anyway.
         self._frames = Bucket(admission.message_rate, self._loop.time())
@@ -238,6 +240,11 @@ class _Connection(asyncio.BufferedProtocol):
             else:
                 self._say(request, pong() if endpoint == "ping" else refuse_kill())
             return
+        try:
+            self._robots.keep(identity)
+        except BadMessage as error:
+            self._say(request, failed(error))
+            return
         self._sessions.submit(peer, request.body, partial(self._deliver, request))
 
     def _deliver(self, request: Request, reply: Frame | None) -> None:
@@ -275,10 +282,10 @@ class _Connection(asyncio.BufferedProtocol):
             self.abort()
             return
         if self._since is None and rests is not None:
-            if rests + _PATIENCE <= now:
+            if rests + _REST <= now:
                 self.end()
                 return
-            left = rests + _PATIENCE - now
+            left = min(left, rests + _REST - now)
         self._timer = self._loop.call_later(left, self._look)
 
     def _log(self, why: str) -> None:
