@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from filmed import begin, record, sample, tick
 from offboard_client import cli
 from offboard_client.errors import ConfigurationError, RecordingFailed
-from offboard_client.evaluation import Clip, Plan, Trial, TrialLog, edit_review
+from offboard_client.evaluation import Clip, Plan, Trial, TrialLog, edit_review, log_of
 from offboard_client.exports import Added, DataSet, ExportEntry, Growing, choose_attempts
 from offboard_client.play import Outcome
 from offboard_client.plugins import Chosen
@@ -177,6 +178,44 @@ def test_an_annulled_trial_is_no_training_data_whatever_was_said_of_its_recordin
         assert f"{annulled.name} is left out: its trial was annulled, and counts in no report" in " ".join(
             capsys.readouterr().err.split()
         )
+
+
+@pytest.mark.parametrize("inside", ["recordings", "."])
+def test_an_annulled_trial_is_none_however_its_recording_is_named(
+    inside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "recordings"
+    annulled, *others = three(folder)
+    for path in (annulled, *others):
+        edit_review(path, {"outcome": "success"}, {"outcome": None})
+    with TrialLog(tmp_path / "trials.jsonl", Plan(("m",), (1, 2, 3), seed=0)) as log:
+        for start, path in enumerate((annulled, *others), 1):
+            log.append(Trial("m", start, "success", recording=path.name))
+        log.annul(0, "the camera was blocked")
+    linked = tmp_path / "elsewhere" / "linked"
+    linked.parent.mkdir()
+    linked.symlink_to(folder)
+    (linked.parent / "other.mcap").symlink_to(annulled)
+    monkeypatch.chdir(tmp_path / inside)
+    here = Path(os.path.relpath(folder))
+    for named in (".", here, here / annulled.name, folder / "..", linked, linked / annulled.name, linked.parent):
+        Written.all.clear()
+        cli.main(["export", str(named), "--to", "toy", "--score", "success"])
+        taken = [name for each in Written.all for name in each.inside]
+        only = Path(named).name == annulled.name
+        assert sorted(taken) == ([] if only or named == linked.parent else sorted(path.stem for path in others)), named
+
+
+def test_the_log_of_recordings_that_lie_where_there_is_room_stays_beside_them(tmp_path: Path) -> None:
+    """Their folder in the evaluation's is a link; another evaluation may be where it leads."""
+    (tmp_path / "disk" / "recordings").mkdir(parents=True)
+    (tmp_path / "e").mkdir()
+    recordings = tmp_path / "e" / "recordings"
+    recordings.symlink_to(tmp_path / "disk" / "recordings")
+    assert log_of(recordings) == tmp_path / "e" / "trials.jsonl"
+    for log in (tmp_path / "disk" / "trials.jsonl", tmp_path / "e" / "trials.jsonl"):
+        log.touch()
+        assert log_of(recordings) == log
 
 
 def test_an_episode_that_its_connection_ended_is_no_failure_of_the_policy(tmp_path: Path) -> None:

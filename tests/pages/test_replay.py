@@ -543,7 +543,9 @@ def test_what_came_of_an_evaluations_trials_is_known_until_somebody_says_otherwi
     replay.close()
 
 
-def test_a_blind_evaluation_is_blind_here_too_until_somebody_was_told(tmp_path: Path) -> None:
+def test_a_blind_evaluation_is_blind_here_too_until_somebody_was_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "recordings").mkdir()
     plan = Plan(("secret one", "secret two"), (1, 2), seed=0, blind=True)
     label = {model: label for label, model in plan.labels.items()}
@@ -565,6 +567,11 @@ def test_a_blind_evaluation_is_blind_here_too_until_somebody_was_told(tmp_path: 
     with TrialLog(tmp_path / "trials.jsonl", plan) as log:
         log.append(Trial("secret one", 1, "error", note="secret one raised", recording=path.name))
         row, said = told()
+        monkeypatch.chdir(tmp_path / "recordings")
+        (tmp_path / "links").mkdir()
+        (tmp_path / "links" / "one.mcap").symlink_to(path)
+        for named in (Path(), tmp_path / "links"):
+            assert "secret" not in str(Replay(named).library.rows()), named
         assert "secret" not in said
         assert (row["model"], row["trial"]["note"]) == (label["secret one"], f"{label['secret one']} raised")
         assert row["failure"] == ["policy_failed", f"{label['secret one']} raised"]

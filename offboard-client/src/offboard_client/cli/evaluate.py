@@ -13,12 +13,12 @@ from pathlib import Path
 from ..errors import ConfigurationError, ConnectionFailed, ModelNotFound, OffboardError, counted
 from ..evaluation import (
     ERRORS,
+    LOG,
     Evaluation,
     Station,
     TrialLog,
     Turn,
     Watched,
-    log_of,
     masked,
     reviewed,
 )
@@ -90,7 +90,7 @@ class _Command:
         except OSError as error:
             raise ConfigurationError(f"--output-dir {self.folder}: it cannot be made: {error.strerror}") from error
         self.mask = masked({model: label for label, model in plan.labels.items()} if plan.blind else {})
-        with TrialLog(log_of(self.folder / RECORDINGS), plan) as log:
+        with TrialLog(self.folder / LOG, plan) as log:
             self.conditions = Conditions(
                 self.folder / CONDITIONS, as_conditions(self.parsed, self.policy), bool(log.trials)
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .betting import fixed_interval, mean_interval
 from .comparison import Comparison, compare_models
-from .log import TrialLog, hidden_models, log_of, read_trials, trials_of
+from .log import LOG, TrialLog, as_played, hidden_models, log_of, read_trials, trials_of
 from .measured import ITS_OWN, measured_trial
 from .plan import Plan, Turn, masked
 from .report import EvaluationReport, ModelSummary, summarize
@@ -21,6 +21,7 @@ __all__ = [
     "DECIDED",
     "ERRORS",
     "ITS_OWN",
+    "LOG",
     "MEASURES",
     "OUTCOMES",
     "Clip",
@@ -42,6 +43,7 @@ __all__ = [
     "as_html",
     "as_json",
     "as_markdown",
+    "as_played",
     "compare_models",
     "edit_review",
     "fixed_interval",

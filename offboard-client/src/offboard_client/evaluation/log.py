@@ -210,8 +210,19 @@ def trials_of(recordings: Path) -> dict[str, Trial]:
 
 
 def log_of(recordings: Path) -> Path:
-    """Where the log of an evaluation is, whose recordings are in this folder."""
-    return recordings.parent / LOG
+    """Where the log of an evaluation is, whose recordings are in this folder, or in what it is a link to."""
+    named = recordings.absolute()  # "." is in no folder by its name
+    if named.name == "..":
+        named = named.resolve()
+    log, real = named.parent / LOG, named.resolve().parent / LOG
+    # The folder of an evaluation may itself be a link to where there is room.
+    return real if real.is_file() and not log.is_file() else log
+
+
+def as_played(recording: Path) -> Path:
+    """A recording as its evaluation knows it: what it is a link to, where that is among an evaluation's."""
+    real = recording.resolve() if recording.is_symlink() else recording
+    return real if log_of(real.parent).is_file() else recording
 
 
 def _take(file: BinaryIO, path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RecordingFailed
-from ..evaluation import ITS_OWN, Clip, Review, Trial, TrialOutcome, read_review, trials_of
+from ..evaluation import ITS_OWN, Clip, Review, Trial, TrialOutcome, as_played, read_review, trials_of
 from ..recording import glance
 
 
@@ -59,11 +59,12 @@ def choose_attempts(
     chosen, broken = list[Attempt](), dict[str, str]()
     trials = dict[Path, Mapping[str, Trial]]()
     for path in paths:
-        folder = path.parent
+        played = as_played(path)
+        folder = played.parent
         if folder not in trials:
             trials[folder] = trials_of(folder)
         try:
-            trial = trials[folder].get(path.name)
+            trial = trials[folder].get(played.name)
             found, said = _attempt(path, trial)
         except RecordingFailed as error:
             broken[path.name] = error.text

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError, NotFound, OffboardError, told
-from ..evaluation import Trial, hidden_models, log_of, masked, read_review, review_path, trials_of
+from ..evaluation import Trial, as_played, hidden_models, log_of, masked, read_review, review_path, trials_of
 from ..recording import glance
 from .film import cameras_of
 
@@ -60,11 +60,13 @@ class Library:
             found = {entry.id: entry for path in self._walk() if (entry := self._entry(path)) is not None}
             self._entries = found
             self._reviews = {name: review for name, review in self._reviews.items() if name in found}
-            trials = {folder: self._played(folder) for folder in {entry.path.parent for entry in found.values()}}
+            recordings = {entry.id: as_played(entry.path) for entry in found.values()}
+            trials = {folder: self._played(folder) for folder in {path.parent for path in recordings.values()}}
             rows: list[dict[str, Any]] = []
             for entry in found.values():
-                played, labels = trials[entry.path.parent]
-                row = {**entry.row, "review": self._review(entry), "trial": played.get(entry.path.name)}
+                recording = recordings[entry.id]
+                played, labels = trials[recording.parent]
+                row = {**entry.row, "review": self._review(entry), "trial": played.get(recording.name)}
                 rows.append(_blind(row, labels) if labels else row)
         return sorted(rows, key=lambda row: (-(row.get("at") or 0.0), row["name"]))
 
