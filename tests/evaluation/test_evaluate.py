@@ -10,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,12 @@ if importlib.util.find_spec("offboard_core") is None:
     pytest.skip("needs a server of ours", allow_module_level=True)
 
 from coin import install, planted, wins
+from offboard_client.cli.evaluate_conditions import Conditions
+from offboard_client.errors import ConfigurationError
 from offboard_client.evaluation import Trial, TrialLog
 from offboard_client.robots import Robot
 from offboard_core import InferenceServer, declare
+from offboard_core.catalog import callables
 
 
 @pytest.fixture
@@ -430,6 +434,53 @@ def test_a_name_that_is_another_policy_now_does_not_go_on(tmp_path: Path, capsys
     with served(10.0) as server:
         assert evaluate(server, tmp_path, "--models=secret,other", "--episodes=2", "--blind") == 0
     assert len(trials(tmp_path)) == 4
+
+
+@pytest.mark.usefixtures("coin")
+def test_what_a_client_may_pin_is_the_same_too_and_is_kept_where_it_was_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another checkpoint under the same id, codec and rate. Conditions of earlier versions have no such names."""
+    named = callables._of_callable  # pyright: ignore[reportPrivateUsage]
+
+    def served(commit: str) -> InferenceServer:
+        def hub(name: str, value: Any) -> Any:
+            return replace(named(name, value), location="hf://org/pi", extras={"revision": commit, "policy_type": "pi"})
+
+        monkeypatch.setattr(callables, "_of_callable", hub)
+        return serve(one=1.0)
+
+    kept = tmp_path / "conditions.json"
+    with served("aaaa") as server:
+        assert evaluate(server, tmp_path, "--models=one", "--episodes=1") == 0
+        conditions = json.loads(kept.read_text())
+        assert conditions["policies"]["one"]["revision"] == "aaaa"
+        for name in ("spec_hash", "checkpoint_path", "revision", "policy_type", "chunk_length"):
+            conditions["policies"]["one"].pop(name, None)
+        kept.write_text(json.dumps(conditions))
+        assert evaluate(server, tmp_path, "--models=one", "--episodes=2") == 0
+        assert json.loads(kept.read_text())["policies"]["one"]["revision"] == "aaaa"
+    capsys.readouterr()
+    with served("bbbb") as server:
+        assert evaluate(server, tmp_path, "--models=one", "--episodes=3") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert re.search(r"trials before \(revision: aaaa, now bbbb\)", said), said
+    assert len(trials(tmp_path)) == 2
+    with served("aaaa") as server:  # at another port
+        assert evaluate(server, tmp_path, "--models=one", "--episodes=3") == 0
+
+
+def test_what_differs_tells_nobody_which_model_is_which_while_it_is_blind(tmp_path: Path) -> None:
+    before = {"action_fps": "10.0", "checkpoint_path": "pi/1", "spec_hash": "a"}
+    for now, said in (
+        ({"checkpoint_path": "act/1", "spec_hash": "b"}, "(checkpoint_path, of a model that is blind)"),
+        ({"spec_hash": "b"}, "(spec_hash: a, now b)"),
+    ):
+        conditions = Conditions(tmp_path / "conditions.json", {}, False)
+        conditions.same_policies({"pi": before}, lambda text: text.replace("pi", "A"))
+        with pytest.raises(ConfigurationError) as error:
+            conditions.same_policies({"pi": before | now}, lambda text: text.replace("pi", "A"))
+        assert f"A is another policy than that of the trials before {said}" in str(error.value)
 
 
 @pytest.mark.usefixtures("coin")

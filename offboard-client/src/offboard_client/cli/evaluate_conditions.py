@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,8 +14,13 @@ from .evaluate_options import write_whole
 CONDITIONS = "conditions.json"
 #: Under which key it says what each model was, by the handshake.
 _POLICIES = "policies"
-#: What of a handshake says which policy it is, wherever it is served.
-_NAMED = ("type", "checkpoint_id", "experiment_name", "codec", "action_fps")
+#: It is over all that a policy is and was given: what differs where nothing does that has a name.
+_HASH = "spec_hash"
+#: What of a handshake says which policy it is, wherever it is served, first what earlier versions kept of it.
+_BEFORE = ("type", "checkpoint_id", "experiment_name", "codec", "action_fps")
+_NAMED = (*_BEFORE, "policy_type", "checkpoint_path", "revision", "chunk_length", _HASH)
+#: What of these tells a person which model it is.
+_TELLING = frozenset(_NAMED) - {"action_fps", "chunk_length", _HASH}
 
 
 class Conditions:
@@ -47,15 +52,20 @@ class Conditions:
         with self._lock:
             for model, policy in policies.items():
                 before = self.policies.get(model, policy)
-                if said := _differing(before, {**dict.fromkeys(before), **policy}):  # what is no more, too
+                if before.keys() <= set(_BEFORE):  # of an earlier version: the rest is kept from now on
+                    policy = {name: value for name, value in policy.items() if name in _BEFORE}
+                now = {**dict.fromkeys(before), **policy}  # what is no more, too
+                hidden = _TELLING if mask(model) != model else ()
+                named = {name: value for name, value in now.items() if name != _HASH}
+                if said := _differing(before, named, hidden) or _differing(before, now):
                     raise ConfigurationError(
                         mask(
                             f"{model} is another policy than that of the trials before ({said}): serve it as it was, "
                             "or begin in another folder"
                         )
                     )
-            if not policies.keys() <= self.policies.keys():
-                self.policies |= {model: dict(policy) for model, policy in policies.items()}
+            if (kept := self.policies | {model: dict(policy) for model, policy in policies.items()}) != self.policies:
+                self.policies = kept
                 self._write()
 
     def _write(self) -> None:
@@ -80,9 +90,11 @@ def _read(path: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", found)
 
 
-def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any], hidden: Collection[str] = ()) -> str:
     return "; ".join(
-        f"{name}: {before.get(name)!s}, now {value!s}" for name, value in now.items() if before.get(name) != value
+        f"{name}, of a model that is blind" if name in hidden else f"{name}: {before.get(name)!s}, now {value!s}"
+        for name, value in now.items()
+        if before.get(name) != value
     )
 
 
