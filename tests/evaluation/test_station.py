@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from offboard_client.evaluation import Judgement, Station, Trial, Turn, Watched
 from offboard_client.play import Answer, Controls, EpisodeInfo, Outcome, Patience, RobotLimits, Start, Stop, Tick
 from offboard_client.robots import Channel, RobotSpec
 from robot_fakes import FakeSession
+from waits import PATIENCE
 
 PERIOD = 0.02
 TURN = Turn(1, 7, "m", "m")
@@ -96,6 +98,33 @@ def test_a_model_that_fails_itself_has_stalled() -> None:
     assert played(station(False, PolicyFailed("it raised"))).outcome == "stall"
     assert played(station(False, None)).outcome == "stall"
     assert played(station(True, None)).outcome == "success"
+
+
+class Hangs(Session):
+    """What its third exchange raises is over; the fourth hangs until it is closed."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.over = threading.Event()
+
+    def infer(self, observation: Mapping[str, Any]) -> Any:
+        if len(self.observations) == 3:
+            self.over.wait(PATIENCE)
+        return super().infer(observation)
+
+    def close(self) -> None:
+        self.over.set()
+
+
+@pytest.mark.parametrize("success", [True, False])
+def test_an_answer_that_never_comes_is_no_failure_of_the_model_whatever_it_raised_before(success: bool) -> None:
+    robot: Any = Gripper(success)
+    playing = Playing(patience=Patience(1.4, 1.5))
+    found = Station(robot, robot, lambda model: Hangs(PolicyFailed("once")), RobotLimits(), playing, 1.0)
+    trial = played(found)
+    assert (trial.outcome, trial.counted) == ("error", False)
+    assert "none came in what was left of its patience" in trial.note
+    assert trial.note.endswith("the exchange before it failed (policy_failed: once)")
 
 
 class Ends:

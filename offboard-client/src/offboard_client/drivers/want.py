@@ -67,10 +67,13 @@ class Want:
             if self._attention.ended():
                 return False
             if self._clock() >= until:
-                raise self.found(
+                self.fault, reason = True, self._dropped or self._why(self._at)[1]
+                if self._failure is not None:  # the policy's own, which says nothing of the exchange that hangs
+                    reason = f"the exchange before it failed ({self._failure.code}: {self._failure.text})"
+                raise InferTimeout(
                     "the arm held still for want of an answer when the episode ended, and none came in what was left "
-                    "of its patience (patience.fault_after)", self._at,
-                )  # fmt: skip
+                    f"of its patience (patience.fault_after): {reason}"
+                )
         self._check()
         return True
 
