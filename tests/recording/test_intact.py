@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from filmed import record
 from mcap.opcode import Opcode
+from mcap.reader import make_reader
+from mcap.writer import CompressionType, Writer
 from offboard_client.errors import RecordingFailed
-from offboard_client.recording import check_intact
+from offboard_client.recording import Episode, check_intact
 
 
 def records(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -43,6 +45,45 @@ def test_every_flipped_bit_of_what_was_recorded_is_found(tmp_path: Path) -> None
         path.write_bytes(data)
         with pytest.raises(RecordingFailed, match=re.escape(path.name) + " is damaged"):
             check_intact(path)
+
+
+def test_one_that_another_program_packed_with_lz4_is_read_and_held_against_its_checksums(tmp_path: Path) -> None:
+    """As ``mcap compress`` does, of which Rerun and others read either."""
+    path, packed = record(tmp_path, periods=60), tmp_path / "packed.mcap"
+    with path.open("rb") as file, packed.open("wb") as out:
+        reader, writer = make_reader(file), Writer(out, compression=CompressionType.LZ4, chunk_size=4096)
+        writer.start(profile=reader.get_header().profile, library=reader.get_header().library)
+        schemas: dict[int, int] = {}
+        channels: dict[int, int] = {}
+        for schema, channel, message in reader.iter_messages():
+            if channel.id not in channels:
+                schema_id = 0
+                if schema is not None:
+                    if schema.id not in schemas:
+                        schemas[schema.id] = writer.register_schema(schema.name, schema.encoding, schema.data)
+                    schema_id = schemas[schema.id]
+                channels[channel.id] = writer.register_channel(
+                    channel.topic, channel.message_encoding, schema_id, channel.metadata
+                )
+            writer.add_message(channels[channel.id], message.log_time, message.data, message.publish_time)
+        for each in reader.iter_metadata():
+            writer.add_metadata(each.name, each.metadata)
+        writer.finish()
+    check_intact(packed)
+    with Episode(path) as before, Episode(packed) as after:
+        said = list(before.messages(["/played"]))
+        assert len(said) > 50
+        assert list(after.messages(["/played"])) == said
+    whole = packed.read_bytes()
+    blocks = [(at, length) for kind, at, length in records(whole) if kind == Opcode.CHUNK]
+    assert len(blocks) > 2
+    for at, length in blocks:
+        for place in (at + 70, at + length // 2, at + length - 2):
+            data = bytearray(whole)
+            data[place] ^= 4
+            packed.write_bytes(data)
+            with pytest.raises(RecordingFailed, match=f"is damaged: at byte {at}: "):
+                check_intact(packed)
 
 
 def test_it_says_where_the_first_is_and_how_many(tmp_path: Path) -> None:

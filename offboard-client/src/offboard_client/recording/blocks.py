@@ -9,13 +9,16 @@ from __future__ import annotations
 import struct
 import threading
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
+import lz4.frame  # pyright: ignore[reportMissingTypeStubs]
 import zstandard
 from mcap.opcode import Opcode
 from mcap.records import Channel, ChunkIndex
 
+# It has no types.
+_LZ4: Any = lz4.frame
 _RECORD = struct.Struct("<BQ")
 #: Start and end time, size unpacked, checksum, and the length of the compression's name.
 _CHUNK = struct.Struct("<QQQII")
@@ -99,15 +102,31 @@ def _packed(file: BinaryIO, offset: int, length: int) -> bytes:
     return file.read(length)
 
 
+def _of_lz4(packed: memoryview, size: int) -> bytes:
+    """At most so many bytes and one more."""
+    try:
+        return _LZ4.LZ4FrameDecompressor().decompress(packed, size + 1)
+    except RuntimeError as error:  # all that it raises for what is none
+        raise ValueError(f"a block is not what was written: {error}") from None
+
+
+#: How MCAP's chunks may be packed: by us with zstd, by what others make of a recording with any.
+_UNPACKED: dict[str, Callable[[memoryview, int], bytes]] = {
+    "": lambda packed, size: bytes(packed),
+    "zstd": lambda packed, size: zstandard.ZstdDecompressor().decompress(packed, size),
+    "lz4": _of_lz4,
+}
+
+
 def _unpack(data: bytes) -> bytes:
     kind, _ = _RECORD.unpack_from(data)
     _, _, size, checksum, named = _CHUNK.unpack_from(data, _RECORD.size)
     at = _RECORD.size + _CHUNK.size
     compression, at = data[at : at + named].decode("ascii"), at + named + 8
-    if kind != Opcode.CHUNK or size > LARGEST or compression not in ("", "zstd"):
+    if kind != Opcode.CHUNK or size > LARGEST or compression not in _UNPACKED:
         raise ValueError(f"there is no block where the index has one (kind {kind}, {size} bytes, {compression!r})")
     packed = memoryview(data)[at:]
-    records = zstandard.ZstdDecompressor().decompress(packed, size) if compression else bytes(packed)
+    records = _UNPACKED[compression](packed, size)
     if len(records) != size or (checksum and zlib.crc32(records) != checksum):
         raise ValueError("a block is not what was written: its checksum differs")
     return records
