@@ -568,10 +568,11 @@ def test_a_blind_evaluation_is_blind_here_too_until_somebody_was_told(
         log.append(Trial("secret one", 1, "error", note="secret one raised", recording=path.name))
         row, said = told()
         monkeypatch.chdir(tmp_path / "recordings")
-        (tmp_path / "links").mkdir()
-        (tmp_path / "links" / "one.mcap").symlink_to(path)
-        for named in (Path(), tmp_path / "links"):
+        (tmp_path / "a" / "links").mkdir(parents=True)
+        (tmp_path / "a" / "links" / "one.mcap").symlink_to(path)
+        for named in (Path(), tmp_path / "a" / "links"):
             assert "secret" not in str(Replay(named).library.rows()), named
+        (tmp_path / "a" / "links" / "one.mcap").unlink()
         assert "secret" not in said
         assert (row["model"], row["trial"]["note"]) == (label["secret one"], f"{label['secret one']} raised")
         assert row["failure"] == ["policy_failed", f"{label['secret one']} raised"]
