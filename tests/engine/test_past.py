@@ -146,3 +146,12 @@ def test_that_nothing_was_observed_near_a_moment_is_told(every, amiss):
     past.forget()
     told(past, seen(9), 60.0)
     assert past.amiss is None
+
+
+def test_what_the_server_did_not_keep_is_no_gap_of_the_robots():
+    past = Past([-2.0, -1 / 30], ["arm"])
+    for step in range(150):
+        told(past, seen(step), step / 30)
+        assert past.amiss is None
+    told(past, seen(150), 150 / 30 + 1.0)
+    assert past.amiss is not None

@@ -477,3 +477,21 @@ def test_a_codec_that_lacks_a_group_that_an_n1_5_model_reads_fails_the_load(tmp_
     assert not children(tmp_path / "joints")
     with serving(tmp_path / "without", generation="n1.5") as client, client.new_session() as session:
         assert value(session.infer(robot())) == 0.5
+
+
+LIBERO = dict.fromkeys(("x", "y", "z", "roll", "pitch", "yaw"), 1)
+
+
+def test_a_session_names_the_cameras_of_an_n1_5_model_itself_and_one_that_names_others_ends_nothing(tmp_path):
+    write_run(
+        tmp_path, {1: 0.5}, "n1.5", video=("front", "wrist"), size=(256, 256),
+        state={**LIBERO, "gripper": 2}, action={**LIBERO, "gripper": 1},
+    )  # fmt: skip
+    cameras = {"image.exterior": "front", "image.wrist": "wrist"}
+    refused = "name its cameras with codec.map, or choose another --codec: .* reads video.front; "
+    with serving(tmp_path, "libero", generation="n1.5") as client:
+        for _ in range(2):
+            with pytest.raises(LoadFailed, match=refused):
+                client.new_session()
+            with client.new_session(**{"codec.map": cameras}) as session:
+                assert session.infer(robot())

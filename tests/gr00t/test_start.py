@@ -214,15 +214,27 @@ def test_an_interpreter_is_looked_for_where_it_was_typed_and_before_the_server_l
     own.symlink_to(sys.executable)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    for said in ("env/bin/python", "./env", "env", str(own), "~/env/bin/python"):
+    for said in ("env/bin/python", "./env", "env/", str(own), "~/env/bin/python"):
         assert server(root, Generation.N1_6, said, None)[0] == str(own)
     [checkpoint] = GR00TRegistry(str(write_checkpoint(tmp_path / "checkpoint-7"))).checkpoints()
     (tmp_path / "empty").mkdir()
-    for said in ("/nonexistent/python", "gr00t/bin/python", "empty", "gr00t/gr00t/eval/run_gr00t_server.py"):
+    for said in ("/nonexistent/python", "gr00t/bin/python", "./empty", "gr00t/gr00t/eval/run_gr00t_server.py"):
         made = loader(gr00t_root=str(root), gr00t_command=None, gr00t_python=said)
         with pytest.raises(LoadFailed, match=f"--gr00t-python says {said}, and there is no program /") as caught:
             made.check(checkpoint)
         assert caught.value.permanent
+
+
+def test_a_bare_name_of_an_interpreter_is_path_s_even_where_a_folder_is_called_so(tmp_path, monkeypatch):
+    root = checkout(tmp_path / "gr00t", "gr00t/eval/run_gr00t_server.py")
+    bare = Path(sys.executable).name
+    for name in (bare, "no-such-env"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
+    assert server(root, Generation.N1_6, bare, None)[0] == bare
+    with pytest.raises(ConfigurationError, match=r"no program 'no-such-env' here; .*slash in it: \./no-such-env"):
+        server(root, Generation.N1_6, "no-such-env", None)
 
 
 def test_paths_of_a_models_toml_are_relative_to_it(tmp_path, monkeypatch):

@@ -210,3 +210,33 @@ def test_options_describe_themselves():
         ("mode", 'one of "mean", "last"', "mean"),
         ("size", "a list of 2: a whole number, a whole number", (224, 224)),
     ]
+
+
+@dataclass(frozen=True)
+class Placed:
+    weights: Path
+    more: tuple[Path, ...] = ()
+    named: dict[str, Path] = field(default_factory=dict)
+    program: str = field(default="a/b", metadata={"program": True})
+    text: str = ""
+    left: Path = Path("left")
+
+    def __post_init__(self):
+        if not self.weights.is_file():
+            raise ValueError(f"{self.weights} is not there")
+
+
+def test_paths_are_below_the_folder_before_the_class_looks_at_them(tmp_path, monkeypatch):
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "w.bin").touch()
+    (tmp_path / "here.bin").touch()
+    monkeypatch.chdir(tmp_path)
+    given = {"more": ["a", "/b"], "named": {"c": "d"}, "program": "./env", "text": "e/f"}
+    made = build(Placed, {"weights": "w.bin", **given}, "it", ConfigurationError, Path("there"))
+    assert made == Placed(
+        there / "w.bin", (there / "a", Path("/b")), {"c": there / "d"}, str(there / "env"), "e/f", Path("left")
+    )
+    assert build(Placed, {"weights": "there/w.bin", "program": "env"}, "it", ConfigurationError).program == "env"
+    with pytest.raises(ConfigurationError, match=r"it refuses its options: .*there/here.bin is not there"):
+        build(Placed, {"weights": "here.bin"}, "it", ConfigurationError, Path("there"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -108,15 +108,25 @@ def check_fit(
     checkpoint: Checkpoint,
     unplayed: Set[str] = frozenset(),
     plays: Set[str] = ABSOLUTE,
+    *,
+    maps: bool = False,
 ) -> None:
-    """Raises LoadFailed, with the codecs that fit, where :func:`difference` finds something."""
+    """Raises LoadFailed, with the codecs that fit, where :func:`difference` finds something.
+
+    ``maps``: the codec's option ``map`` names its cameras; where nothing else differs, that is told, and the error is
+    not ``permanent``, for a session may set it.
+    """
     if (found := difference(makes, takes, checkpoint, unplayed, plays)) is None:
         return
     from .fitting import fitting
 
+    groups = {name: each for name, each in checkpoint.inputs.items() if not name.startswith("video.")}
+    mends = maps and difference(makes, takes, replace(checkpoint, inputs=groups), unplayed, plays) is None
     raise LoadFailed(
-        f"choose another --codec: gr00t.{codec} does not fit the checkpoint {checkpoint.id}, which {found}. By their "
-        f"names and widths these fit: {', '.join(fitting(checkpoint))}"
+        f"{'name its cameras with codec.map, or ' * mends}choose another --codec: gr00t.{codec} does not fit the "
+        f"checkpoint {checkpoint.id}, which {found}. By their names and widths these fit: "
+        f"{', '.join(fitting(checkpoint))}",
+        permanent=not mends,
     )
 
 

@@ -92,14 +92,13 @@ def _python(root: Path, generation: Generation, python: str | None, command: str
 
 
 def _interpreter(python: str) -> str:
-    """A path is from the working directory, for GR00T runs in another; a folder is an environment.
+    """A path, which has a slash, is from the working directory, for GR00T runs in another; a folder is an environment.
 
     Raises ConfigurationError.
     """
-    found = Path(python).expanduser()
-    if "/" not in python and not found.is_dir():
+    if "/" not in python:
         return python  # which PATH leads to
-    path = Path(os.path.abspath(found))  # links stay: through them an environment is known
+    path = Path(os.path.abspath(Path(python).expanduser()))  # links stay: through them an environment is known
     if path.is_dir():
         path = path / "bin" / "python"
     if not path.is_file() or not os.access(path, os.X_OK):
@@ -157,5 +156,5 @@ def _check_program(name: str) -> None:
         install = "install it (pip install uv), or " if name == "uv" else ""
         raise ConfigurationError(
             f"there is no program {name!r} here; {install}say with --gr00t-python or --gr00t-command what runs GR00T's "
-            "Python"
+            f"Python{f' (a path has a slash in it: ./{name})' * Path(name).exists()}"
         )

@@ -55,7 +55,7 @@ def libero(options: LiberoOptions, checkpoint: Checkpoint) -> Codec:
     """Pose and grip, two cameras; pose deltas and a grip of 0 or 1 out. For serving only."""
     cameras = _cameras(options.map)
     made = {name: (width,) for name, width in STATES.items()}
-    check_fit("libero", {**made, **dict.fromkeys(cameras)}, TAKES, checkpoint, plays=STEPS)
+    check_fit("libero", {**made, **dict.fromkeys(cameras)}, TAKES, checkpoint, plays=STEPS, maps=True)
     flip = options.pictures == "robosuite"
     parts: Codec = LiberoGroups()
     for name, source in cameras.items():

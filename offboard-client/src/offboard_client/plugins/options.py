@@ -42,13 +42,20 @@ def changeable(default: T) -> T:
     return dataclasses.field(default=default, metadata={_CHANGEABLE: True})
 
 
-def build(cls: type[T], overrides: Mapping[str, Any], where: str, error: type[OffboardError] = BadParameter) -> T:
+def build(
+    cls: type[T],
+    overrides: Mapping[str, Any],
+    where: str,
+    error: type[OffboardError] = BadParameter,
+    folder: Path | None = None,
+) -> T:
     """An instance of the dataclass ``cls`` with some fields set.
 
     ``overrides``: field name → plain JSON or TOML data. An int serves as a float and a list as a tuple; nothing
     else is converted: True is no number, ``"10"`` is no 10, unless :func:`parse_flag` read it. ``where`` names the
     owner in errors (``"the codec lerobot.ee"``). Fields that are paths can be set on this machine only, that is if
-    ``error`` is not :class:`BadParameter`.
+    ``error`` is not :class:`BadParameter`. They, those in lists and maps, and a program with a slash in it (a text
+    whose field has ``program`` in its metadata), are relative to ``folder``; without one they stay as they are.
     Raises ``error``: an unknown name with what exists, or a value with what was expected; also for whatever the class
     raises itself but an OffboardError. SystemExit included: it is a plugin's code, and an event loop may call this.
     """
@@ -69,6 +76,8 @@ def build(cls: type[T], overrides: Mapping[str, Any], where: str, error: type[Of
             values[name] = _fit(value, hints[name])
         except _Misfit:
             raise error(f"the option {name!r} of {where} expects {_spell(hints[name])}, not {_show(value)}") from None
+        if folder is not None:
+            values[name] = _below(folder.absolute(), values[name], "program" in fields[name].metadata)
     missing = [n for n, f in fields.items() if n not in values and _is_required(f)]
     if missing:
         raise error(f"{where} needs the option{'s' * (len(missing) > 1)} {', '.join(missing)}")
@@ -80,6 +89,20 @@ def build(cls: type[T], overrides: Mapping[str, Any], where: str, error: type[Of
         raise
     except (Exception, SystemExit) as failed:
         raise error(f"{where} cannot be given its options: {told(failed)}") from failed
+
+
+def _below(folder: Path, value: Any, program: bool) -> Any:
+    if isinstance(value, Path):
+        return folder / value
+    if program and isinstance(value, str) and "/" in value:
+        return str(folder / Path(value).expanduser())
+    if isinstance(value, (list, tuple)):
+        items = cast("list[Any]", value)
+        return cast("type[Any]", type(items))(_below(folder, item, program) for item in items)
+    if isinstance(value, dict):
+        entries = cast("dict[Any, Any]", value)
+        return {key: _below(folder, entry, program) for key, entry in entries.items()}
+    return value
 
 
 def check_options(options: Any, where: str) -> None:

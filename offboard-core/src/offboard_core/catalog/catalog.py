@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from offboard_client.errors import ConfigurationError, ModelNotFound, OffboardError
 
-from ..types import Checkpoint
+from ..types import Checkpoint, Policy
 from .lookups import Lookups
 from .resolved_codec import ResolvedCodec
 from .source import ModelSource
@@ -124,6 +124,12 @@ class Catalog:
         if (remembered := codec.remembered(checkpoint, overrides)) is not None:
             return remembered
         return await self._codecs[model.name].ask(lambda: codec.resolve(checkpoint, overrides))
+
+    async def hold(self, model: Model, policy: Policy[Any], overrides: Mapping[str, Any]) -> None:
+        """Raises as :meth:`CodecChoice.resolve` where a session's codec does not fit what ``policy`` was loaded of."""
+        codec, found = model.source.codec, model.source.loader.loaded(model.checkpoint, policy)
+        if found != model.checkpoint and codec.remembered(found, overrides, loaded=True) is None:
+            await self._codecs[model.name].ask(lambda: codec.resolve(found, overrides, loaded=True))
 
     def _model(self, name: str, checkpoint: Checkpoint) -> Model:
         model_id = checkpoint.id if len(self._sources) == 1 else f"{name}/{checkpoint.id}"

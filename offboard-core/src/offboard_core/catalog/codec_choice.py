@@ -53,19 +53,21 @@ class CodecChoice:
             _check_rate("--fps", fps)
         if fps is not None and self._options.setdefault("fps", fps) != fps:
             raise ConfigurationError(f"--fps says {fps:g}, --codec.fps says {self._options['fps']}; give one of them")
-        self._made: OrderedDict[tuple[str, str], tuple[Checkpoint, ResolvedCodec]] = OrderedDict()
+        self._made: OrderedDict[tuple[str, str, bool], tuple[Checkpoint, ResolvedCodec]] = OrderedDict()
         self._lock = threading.Lock()
         if asked is not None:
             offer = plugins.get(CODEC, asked, vendor)
             build(offer.options(), self._options, f"the codec {offer.name}", ConfigurationError)
 
-    def resolve(self, checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> ResolvedCodec:
+    def resolve(self, checkpoint: Checkpoint, overrides: Mapping[str, Any], *, loaded: bool = False) -> ResolvedCodec:
         """The codec for this checkpoint, with a session's ``overrides`` of its options (plain JSON data).
+
+        ``loaded``: ``checkpoint`` says what is known since it was loaded; what was made of it before is kept beside.
 
         Raises BadParameter for an override that does not fit, ConfigurationError if what was asked for
         contradicts what the checkpoint records. May read the disk: never called on the event loop.
         """
-        if (resolved := self.remembered(checkpoint, overrides)) is not None:
+        if (resolved := self.remembered(checkpoint, overrides, loaded=loaded)) is not None:
             return resolved
         try:
             resolved = self._resolve(checkpoint, overrides)
@@ -74,14 +76,16 @@ class CodecChoice:
                 raise BadParameter(error.text) from error
             raise
         with self._lock:
-            self._made[_key(checkpoint, overrides)] = (checkpoint, resolved)
+            self._made[_key(checkpoint, overrides, loaded)] = (checkpoint, resolved)
             while len(self._made) > _KEPT:
                 self._made.popitem(last=False)
         return resolved
 
-    def remembered(self, checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> ResolvedCodec | None:
+    def remembered(
+        self, checkpoint: Checkpoint, overrides: Mapping[str, Any], *, loaded: bool = False
+    ) -> ResolvedCodec | None:
         """What :meth:`resolve` has made of the same before, if it is kept still; reads nothing."""
-        key = _key(checkpoint, overrides)
+        key = _key(checkpoint, overrides, loaded)
         with self._lock:
             made_for, resolved = self._made.get(key, (None, None))
             if resolved is None or made_for != checkpoint:
@@ -152,8 +156,8 @@ def _check_names(where: str, meta: CodecMeta) -> None:
         )
 
 
-def _key(checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> tuple[str, str]:
-    return checkpoint.id, json.dumps(overrides, sort_keys=True, default=repr)
+def _key(checkpoint: Checkpoint, overrides: Mapping[str, Any], loaded: bool) -> tuple[str, str, bool]:
+    return checkpoint.id, json.dumps(overrides, sort_keys=True, default=repr), loaded
 
 
 def _recorded_fps(checkpoint: Checkpoint) -> float | None:

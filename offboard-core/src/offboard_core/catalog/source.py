@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -57,12 +57,12 @@ class ModelSource:
         return found
 
     def load(self, checkpoint: Checkpoint, report: ReportProgress, place: Placement = ALONE) -> Policy[Any]:
-        """See :meth:`CheckpointLoader.load`. Raises LoadFailed also where the codec does not fit what was loaded."""
+        """See :meth:`CheckpointLoader.load`. Raises LoadFailed also where no options of the codec fit what is there."""
         policy = self.loader.load(checkpoint, report, place)
         try:
             found = self.loader.loaded(checkpoint, policy)
             if found != checkpoint:
-                self.codec.resolve(found, {})
+                self._hold(found)
         except OffboardError as error:
             policy.close()
             raise LoadFailed(error.text, permanent=True) from None
@@ -70,6 +70,15 @@ class ModelSource:
             policy.close()
             raise
         return policy
+
+    def _hold(self, found: Checkpoint) -> None:
+        """Raises an OffboardError where the codec fits ``found`` with no session's options."""
+        try:
+            self.codec.resolve(found, {}, loaded=True)
+        except LoadFailed as error:
+            if error.permanent:
+                raise
+            # Each session is held against it with its own options.
 
     def runs_in(self, checkpoint: Checkpoint) -> str | None:
         """Where a process of this model's own runs, for people; None where it gets none. Reads the disk."""
@@ -119,12 +128,8 @@ def from_flags(
     if variant is not None:
         codec, options = with_variant(offer, variant, codec, options)
     if isinstance(options, Mapping):
-        given = {*cast("Mapping[str, Any]", options)}
-        options = build(
-            offer.options(), cast("Mapping[str, Any]", options), f"the vendor {offer.name}", ConfigurationError
-        )
-        if folder is not None:
-            options = _below(folder, options, given)
+        given = cast("Mapping[str, Any]", options)
+        options = build(offer.options(), given, f"the vendor {offer.name}", ConfigurationError, folder)
     loader = offer.make(options)
     standalone = loader.standalone_checkpoint() or (
         Checkpoint(id=offer.name, type=offer.name) if entry.registry is None else None
@@ -213,17 +218,6 @@ def options_beside(offer: Offer[LoaderEntry], ours: type[Any]) -> type[Any]:
             f"the plugin {offer.provider} declares options that are core's own: {', '.join(clash)}"
         )
     return declared
-
-
-def _below(folder: Path, options: Any, given: Set[str]) -> Any:
-    """``options`` with each of the ``given`` that is a path, or a program with a slash in it, taken from ``folder``."""
-    moved: dict[str, Any] = {}
-    for option in fields(options):
-        value = getattr(options, option.name)
-        program = isinstance(value, str) and "/" in value and option.metadata.get("program")
-        if option.name in given and (isinstance(value, Path) or program):
-            moved[option.name] = type(value)(folder / Path(value).expanduser())
-    return replace(options, **moved) if moved else options
 
 
 def expand(location: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -13,6 +14,8 @@ _OBSERVED = "obs_time"
 _MOMENTS = 32
 #: … and so many bytes of them: large images are kept less often, evenly over that time.
 _BYTES = 64 * 2**20
+#: Of so many observations it is known when they were made, of which no more may be kept.
+_TIMES = 4096
 
 
 class _Moment(NamedTuple):
@@ -36,9 +39,11 @@ class Past:
         self._own_clock = False
         self._kept: list[_Moment] = []
         self._began = 0.0
+        self._times: deque[float] = deque(maxlen=_TIMES)
         self.amiss: tuple[float, float] | None = None
         """Of the last offsets one near which nothing was observed, and how far from it is what was told (s):
-        more than half as far as that moment is from now, and the episode had begun by then."""
+        more than half as far as that moment is from now, and the episode had begun by then. What was observed near it
+        and not kept is not the robot's fault."""
 
     def before(self, observation: Observation, inputs: Mapping[str, Any], arrived: float) -> list[dict[str, Any]]:
         """The inputs of what was observed nearest to each moment, and keep ``inputs``, of what came at ``arrived`` (s).
@@ -64,7 +69,17 @@ class Past:
         moments = [min(known, key=lambda each: abs(each.at - now - offset)) for offset in self._offsets]
         self._began = self._began if self._kept else now
         far = {at: abs(each.at - now - at) for each, at in zip(moments, self._offsets, strict=True)}
-        self.amiss = next(((at, d) for at, d in far.items() if d > -at / 2 and self._began <= now + at), None)
+        if not self._kept:
+            self._times.clear()
+        self._times.append(now)
+        self.amiss = next(
+            (
+                (at, d)
+                for at, d in far.items()
+                if d > -at / 2 and self._began <= now + at and self._unseen(now + at, -at)
+            ),
+            None,
+        )
         oldest = self._offsets[0]
         most = max(1, min(_MOMENTS, _BYTES // max(1, *(each.size for each in known)) - 1))
         if not self._kept or now - self._kept[-1].at >= -oldest / most:
@@ -73,6 +88,10 @@ class Past:
             self._kept.pop(0)
         told = [{**inputs, **{n: each.inputs[n] for n in changing if n in each.inputs}} for each in moments]
         return [_own(each, arrays=False) for each in told]
+
+    def _unseen(self, moment: float, ago: float) -> bool:
+        """Whether the robot observed nothing within half of ``ago`` of that moment, as far back as that is known."""
+        return self._times[0] <= moment and all(abs(at - moment) > ago / 2 for at in self._times)
 
     def forget(self) -> None:
         """A new episode begins, or a codec's options are others."""

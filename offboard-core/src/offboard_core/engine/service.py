@@ -114,6 +114,7 @@ class PolicyService:
         lease.begin(now())
         try:
             policy = lease.replica.policy
+            await self.catalog.hold(model, policy, for_codec)
             _check_known(for_policy, policy, codec)
             options: Any = build(cast("type[Any]", policy.params), for_policy, "this policy")
             configuration = Configuration(options, codec, for_policy, for_codec, resolve)

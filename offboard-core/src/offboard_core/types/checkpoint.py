@@ -145,7 +145,8 @@ class CheckpointLoader(abc.ABC):
     def loaded(self, checkpoint: Checkpoint, policy: Policy[Any]) -> Checkpoint:
         """What is known of a checkpoint once ``policy`` was loaded of it; the codec is held against that, too.
 
-        Cheap. The load fails, for good, where the codec refuses it.
+        Cheap. The load fails, for good, where the codec refuses it. Where that is by a LoadFailed that is not
+        ``permanent`` a session's options may make the codec fit: sessions whose options do not are refused instead.
         """
         return checkpoint
 
