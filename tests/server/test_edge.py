@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -217,6 +218,18 @@ def test_a_model_at_another_place_is_another_one():
         ):
             hashes.add(one.opened()["meta"]["spec_hash"])
     assert len(hashes) == 3
+
+
+def test_a_model_on_another_device_is_the_same_one():
+    """Replicas have a device each, and robots that pin what they drive are led to any of them."""
+    hashes = set()
+    for device in ("cuda:0", "cuda:1"):
+        there = source({"a": partial(Puppet, meta={"device": device})})
+        with InferenceServer({"": there}, port=0) as server, robot(server) as one:
+            meta = one.opened()["meta"]
+            assert meta["device"] == device
+            hashes.add(meta["spec_hash"])
+    assert len(hashes) == 1
 
 
 def test_an_error_without_a_path_is_what_it_was(caplog):

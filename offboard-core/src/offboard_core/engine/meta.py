@@ -70,6 +70,8 @@ def build_meta(
         ) from None
     host, port = address or (None, None)
     # Not the process id, nor its memory: they do not stay.
+    # Nor the device: replicas of one model have one each.
+    pinned = {name: value for name, value in spec.items() if name != "device"}
     place = {} if elsewhere is None else {"python": elsewhere.python, "environment": elsewhere.environment}
     return {
         **without_paths_in(spec),
@@ -80,7 +82,7 @@ def build_meta(
         "host": host,
         "port": port,
         "offboard_version": __version__,
-        "spec_hash": hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16],
+        "spec_hash": hashlib.sha256(json.dumps(pinned, sort_keys=True).encode()).hexdigest()[:16],
         "local_stack": _local_stack(read_and_made["image_sizes"]),
         "positronic_version": f"offboard {__version__}",
     }
