@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 from gr00t_standin import gr00t_server, options, robot, write_checkpoint
-from offboard_client import InferenceClient, LoadFailed
+from offboard_client import InferenceClient, LoadFailed, ModelLost
 from offboard_core import InferenceServer
 from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
@@ -87,6 +87,33 @@ def test_another_model_behind_the_address_is_not_served_by_the_codec_of_the_one_
         assert not caught.value.permanent, "the one before may come back"
         # Who asks for it by its name has everything chosen for what is there now.
         found.loader.load(found.registry.resolve("gr00t"), lambda _: None, ALONE).close()
+
+
+def test_who_asks_for_no_model_by_name_is_not_led_to_what_another_loaded_since(tmp_path):
+    """Both share what is loaded; what a session is told, and its codec, were those of the model before."""
+    port = free_port()
+    other = write_checkpoint(tmp_path / "checkpoint-8", action_configs=STEPS, horizon=8)
+    behind = contextlib.ExitStack()
+    behind.enter_context(gr00t_server(write_checkpoint(tmp_path / "checkpoint-7", action_configs=POSES), port))
+    with (
+        behind,
+        InferenceServer({"": attached(port, "native")}, port=0) as server,
+        InferenceClient(server.host, server.port) as client,
+    ):
+        client.new_session().close()
+        behind.close()
+        behind.enter_context(gr00t_server(other, port))
+
+        def served() -> bool:
+            with contextlib.suppress(LoadFailed, ModelLost), client.new_session("gr00t") as session:
+                return session.metadata["representations"]["ee_pose"] == "DELTA"
+            return False
+
+        until(served, "whoever names it is served what is there now")
+        with pytest.raises(
+            LoadFailed, match=r"steps 8, not 16.*ask for it by its id, gr00t, or start this server again"
+        ):
+            client.new_session()
 
 
 def test_a_server_that_was_not_there_when_a_codec_was_chosen_for_it_is_not_guessed_at(tmp_path):

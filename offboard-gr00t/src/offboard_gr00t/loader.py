@@ -10,13 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError, brief
+from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError
 from offboard_core.checkpoints import Incomplete, LocalPlace, Place, check_unchanged, stamps
 from offboard_core.checkpoints.remote import fetch, is_url, open_folder, open_place
 from offboard_core.process import AttachedServer, Child, ChildServer
 from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, Policy, ReportProgress
 
 from . import files
+from .attached import another, another_since
 from .checkout import script, server, tag_word
 from .checkpoint import Described, check_frames, read, served
 from .checks import Checks, known
@@ -126,7 +127,14 @@ class GR00TLoader(CheckpointLoader):
         return self._policy(child, first)
 
     def loaded(self, checkpoint: Checkpoint, policy: Policy[Any]) -> Checkpoint:
-        """Which of its data's cameras and groups a model of N1.5 reads and answers, which its data config says."""
+        """Which of its data's cameras and groups a model of N1.5 reads and answers, which its data config says.
+
+        Raises LoadFailed where another model was loaded from an attached server than ``checkpoint`` says.
+        """
+        if self._options.attach is not None:
+            if problem := another_since(checkpoint, policy.meta):
+                raise LoadFailed(f"{problem}; ask for it by its id, {checkpoint.id}, or start this server again")
+            return checkpoint
         if all(declared.required for declared in checkpoint.outputs.values()):
             return checkpoint
         reads = {f"video.{name}" for name in policy.meta["cameras"]}
@@ -151,7 +159,7 @@ class GR00TLoader(CheckpointLoader):
                 check_frames(f"at {address}", said)
             except Incomplete as error:
                 raise LoadFailed(str(error)) from None
-            if problem := _another(self._as_it_says(said, connection), checkpoint):
+            if problem := another(self._as_it_says(said, connection), checkpoint):
                 self._attached_to = None
                 raise LoadFailed(problem)
             return Checks(said, connection.generation, sim_wrapper=is_wrapped(connection, said, _DESCRIBES))
@@ -279,22 +287,3 @@ class GR00TLoader(CheckpointLoader):
             env={} if token is None else {_TOKEN: token},
             grace=_GRACE,
         )
-
-
-def _another(now: Checkpoint, then: Checkpoint) -> str | None:
-    """Why a codec that was chosen for one is not the other's; None where it is."""
-    if not then.outputs:
-        return "it did not say what its model is when this server started, and the codec is chosen by that"
-    was, is_now = _facts(then), _facts(now)
-    other = [
-        f"{name} {brief(is_now.get(name), 200)}, not {brief(was.get(name), 200)}"
-        for name in {**was, **is_now}
-        if was.get(name) != is_now.get(name)
-    ]
-    return f"it is not the model that it was when this server started: it has {'; '.join(other)}" if other else None
-
-
-def _facts(found: Checkpoint) -> dict[str, Any]:
-    """What :meth:`GR00TLoader._as_it_says` knows; of widths and sizes a server says nothing."""
-    inputs, outputs = ", ".join(found.inputs), ", ".join(found.outputs)
-    return {"inputs": inputs, "outputs": outputs, "steps": found.chunk_length, **found.extras}

@@ -69,6 +69,8 @@ def _facts(checks: Checks) -> dict[str, Any]:
         "state_groups": list(modalities.state),
         "action_groups": list(modalities.action),
     }
+    if modalities.kinds:
+        facts["representations"] = {name: kind.representation for name, kind in modalities.kinds.items()}
     if checks.history_steps:
         facts["frames"] = {"video": list(modalities.frames), "state": list(modalities.state_frames)}
     return facts
