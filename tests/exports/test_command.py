@@ -218,6 +218,25 @@ def test_the_log_of_recordings_that_lie_where_there_is_room_stays_beside_them(tm
         assert log_of(recordings) == log
 
 
+@pytest.mark.parametrize("code", ["recording_failed", "killed"])
+def test_a_recording_that_ends_before_its_trial_did_does_not_show_what_came_of_it(code: str, tmp_path: Path) -> None:
+    folder, said = tmp_path / "recordings", list[str]()
+    cut = record(folder, 4, Outcome(None, (code, "the disk was full")))
+    with TrialLog(tmp_path / "trials.jsonl", Plan(("m",), (1,), seed=0)) as log:
+        log.append(Trial("m", 1, "success", recording=cut.name))
+
+    def chosen(*outcomes: str, clips: bool = False) -> list[str]:
+        return [attempt.name for attempt in choose_attempts([cut], outcomes, clips, said.append)[0]]
+
+    assert chosen("success") == []
+    assert said == [f"{cut.name} is left out: it ends before its trial did, of which success was said"]
+    assert chosen() == [cut.stem]
+    edit_review(cut, {}, {}, clips=[Clip("a", (0.0, 1.0), (1, 2))])
+    assert len(chosen("success", clips=True)) == 1, "a person saw what is in the range"
+    edit_review(cut, {"outcome": "success"}, {"outcome": None})
+    assert chosen("success") == [cut.stem], "a person saw how far it goes"
+
+
 def test_an_episode_that_its_connection_ended_is_no_failure_of_the_policy(tmp_path: Path) -> None:
     failures = (("connection_lost", "cut"), ("policy_failed", "it raised"))
     lost, failed = (

@@ -9,7 +9,10 @@ from typing import Any
 
 from ..errors import RecordingFailed
 from ..evaluation import ITS_OWN, Clip, Review, Trial, TrialOutcome, as_played, read_review, trials_of
-from ..recording import glance
+from ..recording import KILLED, glance
+
+#: Why a recording ended before its episode did.
+_CUT = (RecordingFailed.code, KILLED["failure"][0])
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,9 @@ def choose_attempts(
 ) -> tuple[list[Attempt], dict[str, str]]:
     """Those that came out so, all without any ``outcomes``; with ``clips``, the ranges of their reviews.
 
+    A recording whose end is missing is not taken for what came of its trial, which is not seen in it; a person who
+    looked at the recording may say it.
+
     Of an annulled trial nothing is taken; ``left_out`` is told, in words, of what would be for what was said of its
     recording, and of all annulled ones where no ``outcomes`` are given.
 
@@ -65,7 +71,7 @@ def choose_attempts(
             trials[folder] = trials_of(folder)
         try:
             trial = trials[folder].get(played.name)
-            found, said = _attempt(path, trial)
+            found, said, cut = _attempt(path, trial)
         except RecordingFailed as error:
             broken[path.name] = error.text
             continue
@@ -75,27 +81,31 @@ def choose_attempts(
             left_out(f"{path.name} is left out: its trial {came}, and counts{so} in no report")
         if found.outcome == "annulled" or (outcomes and found.outcome not in outcomes):
             continue
+        if outcomes and cut and said is None and not clips:
+            left_out(f"{path.name} is left out: it ends before its trial did, of which {found.outcome} was said")
+            continue
         ranges = sorted(found.review.clips, key=lambda clip: clip.at)
         chosen += [replace(found, clip=clip) for clip in ranges] if clips else [found]
     return chosen, broken
 
 
-def _attempt(path: Path, trial: Trial | None) -> tuple[Attempt, TrialOutcome | None]:
-    """The second: what was said of the recording, whether it counts or not."""
+def _attempt(path: Path, trial: Trial | None) -> tuple[Attempt, TrialOutcome | None, bool]:
+    """The second: what was said of the recording, whether it counts or not. The third: whether its end is missing."""
     review, seen = read_review(path), glance(path)
+    failure = seen.outcome.get("failure")
+    cut = bool(failure) and failure[0] in _CUT
     began = seen.about.get("wall_time")
     began = float(began) if isinstance(began, int | float) else 0.0
     if trial is not None and not trial.counted:
-        return Attempt(path, review, began, trial.outcome), review.outcome
+        return Attempt(path, review, began, trial.outcome), review.outcome, cut
     if review.outcome is not None:
-        return Attempt(path, review, began, review.outcome, review.score), review.outcome
+        return Attempt(path, review, began, review.outcome, review.score), review.outcome, cut
     if trial is not None:
-        return Attempt(path, review, began, trial.outcome, trial.score), None
+        return Attempt(path, review, began, trial.outcome, trial.score), None, cut
     outcomes: dict[Any, TrialOutcome] = {True: "success", False: "fail"}
     came = outcomes.get(seen.outcome.get("success"))
-    failure = seen.outcome.get("failure")
     if (
         came == "fail" and failure and failure[0] not in ITS_OWN
     ):  # of the robot or the connection, which says nothing of the model
         came = "error"
-    return Attempt(path, review, began, came), None
+    return Attempt(path, review, began, came), None, cut

@@ -13,6 +13,7 @@ if missing := [name for name in ("av", "foxglove_schemas_protobuf", "mcap") if f
 
 from .asked import Frame, Question, Shadowed, read_questions, read_shadow, stamp, without_sent
 from .blocks import Block
+from .described import KILLED
 from .file import EPISODE, OUTCOME, VERSION, RecordingFile
 from .glance import Glance, glance
 from .intact import check_intact
@@ -27,6 +28,7 @@ from .topics import Topics, camera_of, is_picture, plain_observation, topic_of
 
 __all__ = [
     "EPISODE",
+    "KILLED",
     "OUTCOME",
     "VERSION",
     "Block",
