@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from offboard_client.errors import LoadFailed
@@ -152,6 +153,31 @@ def test_a_signal_is_named():
     until(lambda: not child.running, "it dies")
     assert "SIGSEGV" in child.death()
     child.stop()
+
+
+def test_all_who_ask_how_it_ended_at_once_are_told(monkeypatch):
+    class Slow:
+        """Its end of the line: whoever reads there is told, and is slow to pass it on."""
+
+        def __init__(self, line):
+            self.line, self.second = line, threading.Event()
+
+        def recv(self, size):
+            if not (told := self.line.recv(size)):
+                self.second.set()
+                return told
+            self.second.wait(0.2)
+            return told
+
+        def __getattr__(self, name):
+            return getattr(self.line, name)
+
+    with Child(python("import os; os._exit(3)"), name="pupil") as child:
+        until(lambda: not child.running, "it has ended")
+        monkeypatch.setattr(child, "_control", Slow(child._control))
+        with ThreadPoolExecutor(4) as threads:
+            told = {threads.submit(child.how) for _ in range(4)}
+        assert {one.result() for one in told} == {"exited with code 3"}
 
 
 def test_readiness_is_asked_and_the_last_line_reported():

@@ -62,6 +62,10 @@ class Line:
 
     def ask(self, state, task, timeout):
         """The (T, 2) actions."""
+        with self._socket.makefile("rb", 0):  # whoever closes it meanwhile leaves its number ours until this is over
+            return self._ask(state, task, timeout)
+
+    def _ask(self, state, task, timeout):
         end, answer = time.monotonic() + timeout, b""
         self._number += 1
         self._socket.settimeout(timeout)

@@ -97,6 +97,7 @@ class Child:
         finally:
             theirs.close()
         self._status: int | None = None
+        self._telling = threading.Lock()
         self._stopped = False
         self._reader = threading.Thread(target=self._read, name=f"{name}-log", daemon=True)
         try:
@@ -119,11 +120,12 @@ class Child:
 
     def status(self) -> int | None:
         """The command's exit status, negative for a signal; None while it runs or if nobody could tell."""
-        if self._status is None and not self.running:
-            with contextlib.suppress(OSError, ValueError):
-                self._control.setblocking(False)
-                self._status = int(self._control.recv(16))
-        return self._status
+        with self._telling:  # it is told once, and several threads ask
+            if self._status is None and not self.running:
+                with contextlib.suppress(OSError, ValueError):
+                    self._control.setblocking(False)
+                    self._status = int(self._control.recv(16))
+            return self._status
 
     def tail(self, lines: int = 20) -> str:
         """The last lines it wrote."""
