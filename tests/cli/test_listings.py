@@ -28,6 +28,7 @@ def test_plugins_lists_every_plugin_and_what_is_wrong(tmp_path):
         "listeners": [],
         "observers": [],
         "trainers": [],
+        "forms": [],
         "environments": [],
         "cause": None,
     }

@@ -31,7 +31,7 @@ def example(hook):
 def test_there_are_hooks():
     kinds = [
         "codecs", "checkpoint_loaders", "model_registries", "frontends", "listeners", "observers", "trainers",
-        "environments",
+        "data_sets", "environments",
     ]  # fmt: skip
     assert [f"offboard_{kind}" for kind in kinds] == HOOKS
     assert re.findall(r"^## `(offboard_\w+)`$", PAGE, re.MULTILINE) == HOOKS

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGE = (DOCS / "reference" / "vendor-api.md").read_text("utf-8")
 _ENTRIES = (
-    "hookimpl CodecEntry EnvironmentEntry FrontendEntry ListenerEntry LoaderEntry ObserverEntry RegistryEntry"
-    " TrainerEntry"
+    "hookimpl CodecEntry DataSetEntry EnvironmentEntry FrontendEntry ListenerEntry LoaderEntry ObserverEntry"
+    " RegistryEntry TrainerEntry"
 )
 #: What a plugin, a vendor, a robot or a command may import, by its room.
 API = {
@@ -22,7 +22,7 @@ API = {
     for room, names in {
         "offboard_core": f"{_ENTRIES} Checkpoint CheckpointLoader Chunk Codec CodecMeta Control Elsewhere Feature Field"
         " Health InferContext Item ModelRegistry NoParams Observation Placement Policy Progress ReportProgress Session"
-        " Trainer"
+        " Trainer DataSetForm DataSetWriter"
         " BadObservation BadParameter ConfigurationError InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound"
         " OffboardError PolicyFailed ExchangeRecord Observer",
         "offboard_core.checkpoints": "INDEX WEIGHTS Incomplete LocalPlace Place Unfit begin_run check_record"
@@ -34,6 +34,7 @@ API = {
         " LiberoImage LiberoState Native NativeOptions Rename Rotation StateVector TaskText TrainingColumns"
         " action_field action_shape binarize canonical_field canonical_shape check_canonical check_grip convert"
         " convert_pose is_grip letterbox libero_delta pose_width positive rate resolve_names timed",
+        "offboard_core.data_sets": "DataSetForm DataSetWriter EpisodeSource SourceEpisode SourceFrame",
         "offboard_core.engine": "ExchangeRecord Observer PolicyService",
         "offboard_core.frontends": "Admission Bucket Frame Frontend FrontendConnection KeySet LiberoKeys Listener Peer"
         " PeerConnection PeerSessions ResolvedCodec Result Scope Serializer ServiceSession Sparing Status Translated"
@@ -80,6 +81,7 @@ HOST = {
     "offboard_core.server": {"Host", "ServerConfig", "asgi_app"},
     "offboard_core.plugins": {
         "CODEC",
+        "DATA_SET",
         "ENVIRONMENT",
         "FRONTEND",
         "LISTENER",

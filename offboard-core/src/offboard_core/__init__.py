@@ -22,8 +22,10 @@ from offboard_client.errors import (
     PolicyFailed,
 )
 
+from .data_sets import DataSetForm, DataSetWriter
 from .plugins import (
     CodecEntry,
+    DataSetEntry,
     EnvironmentEntry,
     FrontendEntry,
     ListenerEntry,
@@ -73,6 +75,9 @@ __all__ = [
     "CodecMeta",
     "ConfigurationError",
     "Control",
+    "DataSetEntry",
+    "DataSetForm",
+    "DataSetWriter",
     "Elsewhere",
     "EnvironmentEntry",
     "ExchangeRecord",

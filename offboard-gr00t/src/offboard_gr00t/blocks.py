@@ -79,6 +79,11 @@ class Groups(Codec):
         """One column, which ``meta/modality.json`` takes apart again."""
         return self.split.features
 
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """What ``split`` is."""
+        return self.split.trained_on
+
     def label(self, frame: Observation) -> dict[str, Any]:
         """The vector that the model should have answered to this frame."""
         return self.split.label(frame)

@@ -96,6 +96,11 @@ class ActionSplit(Codec):
             return {}
         return {self.name: Feature(shape=(sum(self.parts.values()),), dtype="float32", names=("actions",))}
 
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """What ``labels`` say that it is made of."""
+        return frozenset(self.labels[name] for name in self.parts) if self.labels else frozenset()
+
     def label(self, frame: Observation) -> dict[str, Any]:
         """The vector that the model should have answered to this frame."""
         if not self.labels:

@@ -48,6 +48,11 @@ class TrainingColumns(Codec):
         inner = self.inner.features
         return {column: inner[name] for name, column in self.columns.items()}
 
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """What the inner codec is, if there are columns."""
+        return self.inner.trained_on if self.columns else frozenset()
+
     def label(self, frame: Observation) -> dict[str, Any]:
         """One row; the instruction goes with it as ``task``, which LeRobot stores beside the columns."""
         if not self.columns:

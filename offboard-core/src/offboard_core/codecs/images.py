@@ -39,6 +39,11 @@ class LetterboxImage(Codec):
         width, height = self.size
         return {self.name: Feature(shape=(height, width, 3), dtype="video", names=("height", "width", "channel"))}
 
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """The image."""
+        return frozenset({self.source})
+
     def label(self, frame: Observation) -> dict[str, Any]:
         """The image as the model will see it."""
         return self.encode(frame)

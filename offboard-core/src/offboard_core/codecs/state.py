@@ -99,6 +99,11 @@ class StateVector(Codec):
         width = sum(w + grown * (_kind(name) == "ee_pose") for name, w in self.parts.items())
         return {self.name: Feature(shape=(width,), dtype="float32", names=tuple(self.parts))}
 
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """Each part."""
+        return frozenset(self.parts)
+
     def label(self, frame: Observation) -> dict[str, Any]:
         """The state as the model will see it."""
         return self.encode(frame)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .entries import (
     CodecEntry,
+    DataSetEntry,
     Described,
     Entry,
     EnvironmentEntry,
@@ -18,7 +19,19 @@ from .entries import (
     TrainerEntry,
 )
 from .hooks import GROUP, hookimpl
-from .kinds import CODEC, ENVIRONMENT, FRONTEND, KINDS, LISTENER, LOADER, OBSERVER, REGISTRY, TRAINER, Kind
+from .kinds import (
+    CODEC,
+    DATA_SET,
+    ENVIRONMENT,
+    FRONTEND,
+    KINDS,
+    LISTENER,
+    LOADER,
+    OBSERVER,
+    REGISTRY,
+    TRAINER,
+    Kind,
+)
 from .offers import Offer, Provider
 
 if TYPE_CHECKING:
@@ -26,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CODEC",
+    "DATA_SET",
     "ENVIRONMENT",
     "FRONTEND",
     "GROUP",
@@ -36,6 +50,7 @@ __all__ = [
     "REGISTRY",
     "TRAINER",
     "CodecEntry",
+    "DataSetEntry",
     "Described",
     "Entry",
     "EnvironmentEntry",

@@ -12,6 +12,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from offboard_client.wire import SESSION_PATH
 
+from ..data_sets import DataSetForm, DataSetWriter
 from ..training import Trainer
 from ..types import Checkpoint, CheckpointLoader, Codec, ModelRegistry, NoParams
 
@@ -134,6 +135,16 @@ class ObserverEntry(EntryWithOptions[[Any], Any]):
 @dataclass(frozen=True, kw_only=True)
 class TrainerEntry(Entry[[], Trainer]):
     """A vendor's training: ``factory() -> Trainer``; ``offboard train --vendor NAME`` finds it by its name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSetEntry(Entry[[Path, DataSetForm], DataSetWriter]):
+    """A form of data sets, through a codec: ``factory(folder, form) -> DataSetWriter``; ``offboard convert`` writes it.
+
+    ``name``: the plugin's own for the form that this vendor's codecs are written in. ``folder``: it is not there for a
+    new data set; else it holds one that this factory's writer wrote, with the same form, to be added to. The factory
+    raises ConfigurationError for a form that it cannot write, and without a library that it needs.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from .entries import (
     CodecEntry,
+    DataSetEntry,
     Described,
     EnvironmentEntry,
     FrontendEntry,
@@ -59,5 +60,8 @@ LISTENER = _row(Kind("offboard_listeners", ListenerEntry, "offboard_core.fronten
 OBSERVER = _row(Kind("offboard_observers", ObserverEntry, "offboard_core.engine:Observer", "observer", "observers"))
 TRAINER = _row(
     Kind("offboard_trainers", TrainerEntry, "offboard_core.training:Trainer", "vendor that trains", "trainers")
+)
+DATA_SET = _row(
+    Kind("offboard_data_sets", DataSetEntry, "offboard_core.data_sets:DataSetWriter", "form of data sets", "forms")
 )
 ENVIRONMENT = _row(Kind("offboard_environments", EnvironmentEntry, "", "environment", "environments", whole=True))

@@ -84,6 +84,26 @@ class CodecLaws(Vendor):
             with pytest.raises(BadObservation, match=name):
                 resolved_codec.encode(rest)
 
+    def test_trained_on_is_what_a_training_row_is_made_of(
+        self, resolved_codec: ResolvedCodec, chunk: Chunk, observation: Observation
+    ) -> None:
+        """Of just these names, and the instruction, a row is made, with the columns of ``features`` in their shapes."""
+        codec = resolved_codec.codec
+        if not codec.features:
+            return
+        commanded = {name: rows[0] for name, rows in resolved_codec.decode(chunk, observation).columns().items()}
+        frame = {**observation, **commanded}
+        exactly = {name: frame[name] for name in (*codec.trained_on, "task") if name in frame}
+        row, whole = codec.label(exactly), codec.label(frame)
+        assert row.keys() - {"task"} == codec.features.keys()
+        assert _different(whole, row) == []
+        assert {name: np.shape(row[name]) for name in codec.features} == {
+            name: feature.shape for name, feature in codec.features.items()
+        }
+        for name in codec.trained_on:
+            with pytest.raises(BadObservation, match=name):
+                codec.label({other: value for other, value in exactly.items() if other != name})
+
     def test_decode_is_pure(self, resolved_codec: ResolvedCodec, chunk: Chunk, observation: Observation) -> None:
         """It writes into neither the chunk nor the observation, and equal chunks give equal actions."""
         first = resolved_codec.decode(_frozen_chunk(chunk), _frozen(observation)).columns()

@@ -8,15 +8,16 @@ nothing side by side; the same holds for one that does not decode. Both composit
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from offboard_client.errors import BadObservation
 
 from .chunk import Chunk
+from .later import Later
 from .merging import both, common, completed, merge_sizes, side_by_side, union
-from .values import CodecMeta, Feature, Observation
+from .values import CodecMeta, Feature, Field, Observation
 
 
 class Codec(abc.ABC):
@@ -66,6 +67,14 @@ class Codec(abc.ABC):
     def features(self) -> Mapping[str, Feature]:
         """The columns that :meth:`label` makes, by name."""
         return {}
+
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """The recorded names that :meth:`label` cannot do without: observed and commanded ones, and images.
+
+        ``task`` is not among them, for a frame always has one.
+        """
+        return frozenset()
 
     def label(self, frame: Observation) -> dict[str, Any]:
         """One recorded frame (canonical names, and the commanded ``target_*``) as a training row."""
@@ -139,12 +148,18 @@ class Sequential(Codec):
 
     def _seen(self, observation: Observation) -> Observation:
         """What the second part takes for the observation."""
-        return _Later(lambda: self.first.encode(observation)) if encodes(self.first) else observation
+        return Later(lambda: self.first.encode(observation)) if encodes(self.first) else observation
 
     @property
     def features(self) -> Mapping[str, Feature]:
         """The columns of both parts."""
         return union("training column", self.first.features, self.second.features)
+
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """What the first part labels, and what the second is trained on in the names that the first reads."""
+        inner = CodecMeta(observation={name: Field() for name in self.second.trained_on})
+        return self.first.trained_on | _needed(_over(self.first, inner))
 
     def label(self, frame: Observation) -> dict[str, Any]:
         """The first part labels the frame, the second what the first encodes of it."""
@@ -229,6 +244,11 @@ class Parallel(Codec):
         """The columns of both parts."""
         return union("training column", self.left.features, self.right.features)
 
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """What either part is trained on."""
+        return self.left.trained_on | self.right.trained_on
+
     def label(self, frame: Observation) -> dict[str, Any]:
         """The row's columns from both parts."""
         return self.left.label(frame) | self.right.label(frame)
@@ -257,26 +277,9 @@ def _one_way(*parts: Codec) -> str | None:
     return "; ".join(reason for part in parts if (reason := part.one_way) is not None) or None
 
 
-class _Later(Mapping[str, Any]):
-    """A mapping that is made on the first look: most decoders never do, and encoding resizes images."""
-
-    def __init__(self, make: Callable[[], Mapping[str, Any]]) -> None:
-        self._make = make
-        self._made: Mapping[str, Any] | None = None
-
-    def _get(self) -> Mapping[str, Any]:
-        if self._made is None:
-            self._made = self._make()
-        return self._made
-
-    def __getitem__(self, key: str) -> Any:
-        return self._get()[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._get())
-
-    def __len__(self) -> int:
-        return len(self._get())
+def _needed(meta: CodecMeta) -> frozenset[str]:
+    """The names that an observation must have, but for the instruction."""
+    return frozenset(name for name, declared in meta.observation.items() if declared.required) - {"task"}
 
 
 def _over(codec: Codec, inner: CodecMeta) -> CodecMeta:
