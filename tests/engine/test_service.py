@@ -43,6 +43,25 @@ def test_the_newest_is_the_default_and_stays_it():
     run(main())
 
 
+@pytest.mark.rule("S-2")
+def test_nobody_is_translated_by_what_a_checkpoint_was_before_it_was_loaded():
+    """It is written anew under its id; the default is what it was when the server started."""
+
+    async def main():
+        registry = Growing("000100")
+        registry.recorded = {"action_fps": 15}
+        async with serving(growing(registry)) as service:
+            registry.recorded = {"action_fps": 30}
+            for _ in range(2):
+                by_id = await open_session(service, "000100")
+                assert by_id.meta["action_fps"] == 30
+                by_id.close()
+                with pytest.raises(LoadFailed, match="ask for it by its id, 000100, or start this server again"):
+                    await open_session(service)
+
+    run(main())
+
+
 @pytest.mark.rule("S-4")
 @pytest.mark.parametrize(
     "asked", ["../../etc/passwd", "/etc/passwd", "..", "", "000100/../000100", "000100 ", "1e2", "\u0661\u0660\u0660"]

@@ -110,10 +110,9 @@ def test_who_asks_for_no_model_by_name_is_not_led_to_what_another_loaded_since(t
             return False
 
         until(served, "whoever names it is served what is there now")
-        with pytest.raises(
-            LoadFailed, match=r"steps 8, not 16.*ask for it by its id, gr00t, or start this server again"
-        ):
+        with pytest.raises(LoadFailed, match=r"ask for it by its id, gr00t, or start this server again"):
             client.new_session()
+        assert served(), "still"
 
 
 def test_a_server_that_was_not_there_when_a_codec_was_chosen_for_it_is_not_guessed_at(tmp_path):

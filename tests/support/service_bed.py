@@ -32,16 +32,17 @@ async def open_session(service, model_id=None, *params):
 
 
 class Growing(ModelRegistry):
-    """A folder in which checkpoints appear."""
+    """A folder in which checkpoints appear, and are written anew: ``recorded`` is what lies beside each."""
 
     def __init__(self, *ids):
         self.ids = list(ids)
+        self.recorded = {}
         self.fault = None
 
     def checkpoints(self):
         if self.fault is not None:
             raise self.fault
-        return [Checkpoint(id=name) for name in self.ids]
+        return [Checkpoint(id=name, recorded=dict(self.recorded)) for name in self.ids]
 
 
 def growing(registry):

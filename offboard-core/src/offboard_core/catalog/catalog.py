@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from offboard_client.errors import ConfigurationError, ModelNotFound, OffboardError
+from offboard_client.errors import ConfigurationError, LoadFailed, ModelNotFound, OffboardError
 
 from ..types import Checkpoint, Policy
 from .lookups import Lookups
@@ -125,8 +125,16 @@ class Catalog:
             return remembered
         return await self._codecs[model.name].ask(lambda: codec.resolve(checkpoint, overrides))
 
-    async def hold(self, model: Model, policy: Policy[Any], overrides: Mapping[str, Any]) -> None:
-        """Raises as :meth:`CodecChoice.resolve` where a session's codec does not fit what ``policy`` was loaded of."""
+    async def hold(self, model: Model, loaded: Model | None, policy: Policy[Any], overrides: Mapping[str, Any]) -> None:
+        """Raises as :meth:`CodecChoice.resolve` where a session's codec does not fit what ``policy`` was loaded of.
+
+        ``loaded``: what the model was when it was loaded; LoadFailed where the session's is what was there before.
+        """
+        if loaded is not None and loaded.checkpoint != model.checkpoint:
+            raise LoadFailed(
+                f"{model.id} was replaced since this server started, and is loaded as it is now: ask for it by its "
+                f"id, {model.id}, or start this server again"
+            )
         codec, found = model.source.codec, model.source.loader.loaded(model.checkpoint, policy)
         if found != model.checkpoint and codec.remembered(found, overrides, loaded=True) is None:
             await self._codecs[model.name].ask(lambda: codec.resolve(found, overrides, loaded=True))

@@ -20,12 +20,16 @@ OnStatus = Callable[[Status], Awaitable[None]]
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model that can be loaded: its identity, its name for people, and how to make each replica."""
+    """A model that can be loaded: its identity, its name for people, and how to make each replica.
+
+    ``model``: what it is, for whoever asks what is loaded.
+    """
 
     key: tuple[str, str]
     label: str
     load: Callable[[ReportProgress, Placement], Policy[Any]]
     replicas: int = 1
+    model: Any = None
 
 
 class Replica:
@@ -81,7 +85,7 @@ class LoadedModel:
     """The model in the slot: its replicas. A session is pinned to one of them for as long as it lives."""
 
     def __init__(self, spec: ModelSpec, replicas: Sequence[Replica], now: float) -> None:
-        self.key, self.label, self.since = spec.key, spec.label, now
+        self.key, self.label, self.model, self.since = spec.key, spec.label, spec.model, now
         self.replicas = tuple(replicas)
 
     @property

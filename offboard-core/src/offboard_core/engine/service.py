@@ -65,7 +65,6 @@ class PolicyService:
         #: Where it is served, for the handshake; None where nobody has said.
         self.address: tuple[str, int] | None = None
         self.sessions: dict[str, ServiceSession] = {}
-        self._granted: Model | None = None
         self._background: set[asyncio.Task[Any]] = set()
         self.slot: ModelSlot
 
@@ -114,7 +113,7 @@ class PolicyService:
         lease.begin(now())
         try:
             policy = lease.replica.policy
-            await self.catalog.hold(model, policy, for_codec)
+            await self.catalog.hold(model, self._loaded(), policy, for_codec)
             _check_known(for_policy, policy, codec)
             options: Any = build(cast("type[Any]", policy.params), for_policy, "this policy")
             configuration = Configuration(options, codec, for_policy, for_codec, resolve)
@@ -233,10 +232,8 @@ class PolicyService:
 
     async def _lease(self, model: Model, holder: str, on_status: OnStatus) -> Lease:
         load = partial(model.source.load, model.checkpoint)
-        spec = ModelSpec(model.key, model.id, load, model.source.replicas)
-        lease = await self.slot.acquire(spec, holder, on_status)
-        self._granted = model
-        return lease
+        spec = ModelSpec(model.key, model.id, load, model.source.replicas, model)
+        return await self.slot.acquire(spec, holder, on_status)
 
     async def _bridged(
         self, model: Model, bridge: Callable[[ResolvedCodec], ResolvedCodec], for_codec: Mapping[str, Any]
@@ -244,9 +241,8 @@ class PolicyService:
         return bridge(await self.catalog.resolve_codec(model, for_codec))
 
     def _loaded(self) -> Model | None:
-        """The model in the slot."""
-        loaded, model = self.slot.loaded, self._granted
-        return model if loaded is not None and model is not None and model.key == loaded.key else None
+        """The model in the slot, as it was when it was loaded."""
+        return None if self.slot.loaded is None else self.slot.loaded.model
 
     def _spawn(self, coroutine: Any) -> None:
         task = asyncio.ensure_future(coroutine)
