@@ -28,14 +28,14 @@ ALL = ("3.10", WORKSPACE, "3.12", "3.13")
 CLIENT = (["offboard-client[cli,images]"], ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis"], ["client"])
 WHOLE = (
     [
-        "offboard-client[cli,gym,images,pages,record,sim]", "offboard-core[s3,testing]",
+        "offboard-client[cli,gym,images,pages,record,sim]", "offboard-core[convert,s3,testing]",
         "offboard-gr00t", "offboard-lerobot", "offboard-openpi",
     ],
     ["--group", f"{ROOT / 'pyproject.toml'}:tests"],
     [
         "cli", "client", "codecs", "engine", "environments", "evaluation", "exports", "frontends", "gr00t", "interop",
-        "lerobot", "local", "openpi", "openpi_client", "pages", "play", "plugins", "process", "recording", "remote",
-        "robots", "scripted", "server", "testing", "workers",
+        "lerobot", "local", "openpi", "openpi_client", "pages", "play", "plugins", "process", "readers", "recording",
+        "remote", "robots", "scripted", "server", "testing", "workers",
     ],
 )  # fmt: skip
 

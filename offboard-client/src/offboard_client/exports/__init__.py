@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .growing import Growing
     from .layout import Layout, Numbers, difference, layout_of
     from .options import SteadyOptions
+    from .positronic_names import OUTCOMES, name_of
     from .steady import SteadyFrame, SteadyFrames, recorded_rate
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Growing",
     "Layout",
     "Numbers",
+    "OUTCOMES",
     "SteadyFrame",
     "SteadyFrames",
     "SteadyOptions",
@@ -33,6 +35,7 @@ __all__ = [
     "layout_of",
     "list_exports",
     "make_data_set",
+    "name_of",
     "recorded_rate",
 ]
 
@@ -42,6 +45,7 @@ _LATER = {
     "Growing": "growing",
     "Layout": "layout",
     "Numbers": "layout",
+    "OUTCOMES": "positronic_names",
     "SteadyFrame": "steady",
     "SteadyFrames": "steady",
     "SteadyOptions": "options",
@@ -49,6 +53,7 @@ _LATER = {
     "choose_attempts": "attempts",
     "difference": "layout",
     "layout_of": "layout",
+    "name_of": "positronic_names",
     "recorded_rate": "steady",
 }
 

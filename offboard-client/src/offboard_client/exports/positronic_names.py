@@ -9,6 +9,10 @@ _COMMANDS = {
     "target_pose": ("robot_command", "pose"), "target_joints": ("robot_command", "joints"),
     "joint_delta": ("robot_command", "joint_deltas"),
 }  # fmt: skip
+#: What came of a trial, in its words, and what it is here; it has none for a part of it. Of several ours is the first.
+OUTCOMES = {
+    "Success": "success", "Fail": "fail", "Ran out of time": "stall", "Stalled": "stall", "Safety": "unsafe",
+}  # fmt: skip
 #: Bytes of a name that a file is called by: systems take 255, with what stands behind it.
 _NAME = 200
 
@@ -26,3 +30,11 @@ def command_of(name: str) -> str:
     if (found := _COMMANDS.get(first)) is None:
         return name
     return ".".join(filter(None, (found[0], arm, found[1])))
+
+
+def name_of(signal: str) -> str:
+    """The other way, and of what older recordings call ``robot_commands.pose``; another signal's name as it is."""
+    first, *arm = signal.split(".")
+    theirs = (first.rstrip("s"), arm.pop() if arm else "")
+    found = next((name for name, each in _COMMANDS.items() if each == theirs), None)
+    return signal if found is None or len(arm) > 1 else ".".join((found, *arm))

@@ -28,11 +28,11 @@ from .clock import by_robots_clock
 from .entries import Added
 from .growing import Growing
 from .layout import still
-from .positronic_names import command_of, file_of
+from .positronic_names import OUTCOMES, command_of, file_of
 from .steady import LED
 
-#: Its words for what came of a trial; it has none for a part of it.
-_OUTCOMES = {"success": "Success", "fail": "Fail", "stall": "Ran out of time", "unsafe": "Safety"}
+#: Its words for what came of a trial.
+_OUTCOMES = {ours: theirs for theirs, ours in reversed(OUTCOMES.items())}
 #: Frames a second that its videos count in, whatever the camera had.
 _RATE = 100
 #: Episodes in one folder.

@@ -40,6 +40,7 @@ class RemoteFile:
 class RemoteFolder:
     """The folder at ``url`` (``s3://bucket/runs/a``, ``hf://org/name@revision/sub``).
 
+    ``options``: for fsspec's file system, where the environment is not to say how the store is reached.
     Every method may wait for the network, and raises ConfigurationError for what is wrong with the place, the
     credentials or the connection.
     """
@@ -47,8 +48,9 @@ class RemoteFolder:
     #: The commit that is read, where the store has commits; else None.
     revision: str | None = None
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
         self.url = url.rstrip("/")
+        self._options = dict(options or {})
         self.scheme = url.partition("://")[0]
         if self.scheme in ("http", "https"):
             page = _HUB_PAGE.fullmatch(self.url)
@@ -62,7 +64,7 @@ class RemoteFolder:
             raise ConfigurationError(f"{url}: a web page cannot be listed; {hint}")
         try:
             fsspec: Any = importlib.import_module("fsspec")
-            self._files, self._root = fsspec.core.url_to_fs(self.url)
+            self._files, self._root = fsspec.core.url_to_fs(self.url, **self._options)
         except ImportError as error:
             extra = _EXTRAS.get(self.scheme, "remote")
             raise ConfigurationError(
@@ -81,7 +83,7 @@ class RemoteFolder:
 
     def below(self, name: str) -> RemoteFolder:
         """A folder in this one."""
-        return RemoteFolder(f"{self.url}/{name}")
+        return RemoteFolder(f"{self.url}/{name}", self._options)
 
     def folders(self) -> list[str]:
         """The names of the folders in it, sorted."""
