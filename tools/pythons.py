@@ -33,9 +33,9 @@ WHOLE = (
     ],
     ["--group", f"{ROOT / 'pyproject.toml'}:tests"],
     [
-        "cli", "client", "codecs", "engine", "environments", "evaluation", "exports", "frontends", "gr00t", "interop",
-        "lerobot", "local", "openpi", "openpi_client", "pages", "play", "plugins", "process", "readers", "recording",
-        "remote", "robots", "scripted", "server", "testing", "workers",
+        "cli", "client", "codecs", "data_sets", "engine", "environments", "evaluation", "exports", "frontends", "gr00t",
+        "interop", "lerobot", "local", "openpi", "openpi_client", "pages", "play", "plugins", "process", "readers",
+        "recording", "remote", "robots", "scripted", "server", "testing", "workers",
     ],
 )  # fmt: skip
 

@@ -34,7 +34,7 @@ API = {
         " LiberoImage LiberoState Native NativeOptions Rename Rotation StateVector TaskText TrainingColumns"
         " action_field action_shape binarize canonical_field canonical_shape check_canonical check_grip convert"
         " convert_pose is_grip letterbox libero_delta pose_width positive rate resolve_names timed",
-        "offboard_core.data_sets": "DataSetForm DataSetWriter EpisodeSource SourceEpisode SourceFrame",
+        "offboard_core.data_sets": "DataSetForm DataSetWriter EpisodeSource SourceEpisode SourceFrame V21Writer",
         "offboard_core.engine": "ExchangeRecord Observer PolicyService",
         "offboard_core.frontends": "Admission Bucket Frame Frontend FrontendConnection KeySet LiberoKeys Listener Peer"
         " PeerConnection PeerSessions ResolvedCodec Result Scope Serializer ServiceSession Sparing Status Translated"

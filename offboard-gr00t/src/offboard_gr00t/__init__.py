@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from offboard_core import CodecEntry, ListenerEntry, LoaderEntry, RegistryEntry, TrainerEntry, hookimpl
+from offboard_core import (
+    CodecEntry,
+    DataSetEntry,
+    ListenerEntry,
+    LoaderEntry,
+    RegistryEntry,
+    TrainerEntry,
+    hookimpl,
+)
 
 from .files import recognises
 from .variants import VARIANTS
@@ -54,6 +62,16 @@ def offboard_trainers() -> Iterator[TrainerEntry]:
         name="gr00t",
         summary="GR00T's own fine-tuning, in GR00T's environment.",
         factory="offboard_gr00t.training:GR00TTrainer",
+    )
+
+
+@hookimpl
+def offboard_data_sets() -> Iterator[DataSetEntry]:
+    """What GR00T's own loaders read."""
+    yield DataSetEntry(
+        name="gr00t",
+        summary="LeRobot's form v2.1 with GR00T's meta/modality.json.",
+        factory="offboard_gr00t.writer:GR00TDataSet",
     )
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from offboard_core import CodecEntry, FrontendEntry, LoaderEntry, RegistryEntry, TrainerEntry, hookimpl
+from offboard_core import (
+    CodecEntry,
+    DataSetEntry,
+    FrontendEntry,
+    LoaderEntry,
+    RegistryEntry,
+    TrainerEntry,
+    hookimpl,
+)
 
 from .files import recognises
 
@@ -40,6 +48,16 @@ def offboard_trainers() -> Iterator[TrainerEntry]:
         name="openpi",
         summary="openpi's own compute_norm_stats.py and train.py, in openpi's environment.",
         factory="offboard_openpi.training:OpenPITrainer",
+    )
+
+
+@hookimpl
+def offboard_data_sets() -> Iterator[DataSetEntry]:
+    """What openpi's training reads by the LeRobot of its own environment."""
+    yield DataSetEntry(
+        name="openpi",
+        summary="LeRobot's form v2.1, as openpi's training reads it.",
+        factory="offboard_openpi.data_set:OpenPIDataSet",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .seam import DataSetForm, DataSetWriter, EpisodeSource, SourceEpisode, SourceFrame
+from .v21 import V21Writer
 
 __all__ = [
     "DataSetForm",
@@ -10,4 +11,5 @@ __all__ = [
     "EpisodeSource",
     "SourceEpisode",
     "SourceFrame",
+    "V21Writer",
 ]

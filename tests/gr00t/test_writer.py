@@ -1,0 +1,102 @@
+"""What `offboard convert` writes for GR00T: as its loaders read it, and as our own training checks it."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pyarrow", reason="needs the extra convert")
+pytest.importorskip("av", reason="needs the extra convert")
+import av
+import pyarrow.parquet as pq
+from golden_codecs import GOLDEN, observation, picture
+from gr00t_standin import PYTHON, STANDIN
+from offboard_client.cli import main
+from offboard_client.errors import ConfigurationError
+from offboard_core import Checkpoint, DataSetForm
+from offboard_core.plugins import CODEC, DATA_SET, Plugins
+from offboard_gr00t.data_set import check_data_set, modality_json
+
+PLUGINS = Plugins.discover()
+
+
+def made(name):
+    offer = PLUGINS.get(CODEC, name, "gr00t")
+    return offer.make(offer.options()(), Checkpoint(id="training"))
+
+
+def write(folder, name, codec, *tasks):
+    form = DataSetForm(codec=f"gr00t.{name}", features=codec.features, fps=15.0)
+    writer = PLUGINS.get(DATA_SET, "gr00t").make(folder, form)
+    for task in tasks:
+        for step in range(3):
+            frame = observation() | {"image.wrist": picture(480, 640, step)}
+            pose = frame["robot_state.ee_pose"]
+            frame |= {"target_pose": pose + np.eye(7)[0] * step, "target_grip": np.array([step / 10])}
+            writer.add(codec.label(frame), task)
+        writer.save_episode()
+    return writer.finish()
+
+
+@pytest.mark.parametrize("name", ["ee_quat", "ee_rot6d", "joints_traj"])
+def test_the_numbers_are_upstreams_and_training_takes_the_data_set(name, tmp_path):
+    folder, codec, golden = tmp_path / "cubes", made(name), GOLDEN["codecs"][f"gr00t.{name}"]
+    assert f"offboard train --vendor gr00t --codec {name}" in write(folder, name, codec, "stack", "stack")
+    check_data_set(folder, name, 15.0)
+    assert json.loads((folder / "meta" / "modality.json").read_text()) == modality_json(name)
+    table = pq.read_table(folder / "data" / "chunk-000" / "episode_000001.parquet")
+    for group, said in golden["encode"]["state"].items():
+        assert said["shape"] == [1, 1, len(table[group][0])], "lists, of one number too"
+        np.testing.assert_allclose(table[group].to_pylist(), [said["values"]] * 3, atol=1e-5)
+    # What GR00T cuts out of an action by its modality.json.
+    parts = json.loads((folder / "meta" / "modality.json").read_text())["action"]
+    actions = np.array(table["action"].to_pylist())
+    grips = actions[:, parts["grip"]["start"] : parts["grip"]["end"]]
+    np.testing.assert_allclose(grips, [[0.0]] * 3 if name.endswith("_traj") else [[0.0], [0.1], [0.2]], atol=1e-6)
+    for camera, seeds in (("wrist_image", (0, 1, 2)), ("exterior_image_1", (2, 2, 2))):
+        with av.open(str(folder / "videos" / "chunk-000" / camera / "episode_000001.mp4")) as video:
+            shown = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+        for found, seed in zip(shown, seeds, strict=True):
+            size = (480, 640) if camera == "wrist_image" else (720, 1280)
+            label = codec.label({**observation(), **targets(), SOURCES[camera]: picture(*size, seed)})
+            assert np.abs(found.mean((0, 1)) - label[camera].mean((0, 1))).max() < 2, "a decoder rounds down"
+
+
+SOURCES = {"wrist_image": "image.wrist", "exterior_image_1": "image.exterior"}
+
+
+def targets():
+    return {"target_pose": np.array([0, 0, 0, 1.0, 0, 0, 0]), "target_grip": np.array([0.0])}
+
+
+def test_more_episodes_end_what_training_has_computed_and_leave_what_one_has_written(tmp_path):
+    codec = made("ee_quat")
+    write(tmp_path, "ee_quat", codec, "stack")
+    mine = modality_json("ee_quat") | {"mine": {}}
+    for name, value in (("stats", {}), ("relative_stats", {}), ("relative_stats_16", {}), ("modality", mine)):
+        (tmp_path / "meta" / f"{name}.json").write_text(json.dumps(value))
+    write(tmp_path, "ee_quat", codec, "pour")
+    assert sorted(path.name for path in (tmp_path / "meta").iterdir()) == [
+        "episodes.jsonl", "episodes_stats.jsonl", "info.json", "modality.json", "tasks.jsonl",
+    ]  # fmt: skip
+    assert json.loads((tmp_path / "meta" / "modality.json").read_text()) == mine
+    check_data_set(tmp_path, "ee_quat", 15.0)
+
+
+def test_another_codecs_columns_are_ones_own_to_describe(tmp_path):
+    codec = made("ee_quat")
+    assert "yours to say, in meta/modality.json" in write(tmp_path, "of_mine", codec, "stack")
+    with pytest.raises(ConfigurationError, match=r"has no meta/modality\.json"):
+        check_data_set(tmp_path, None, 15.0)
+
+
+def test_training_runs_on_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    write(tmp_path / "cubes", "ee_rot6d", made("ee_rot6d"), "stack", "pour")
+    argv = [
+        "train", "--vendor=gr00t", f"--gr00t-root={STANDIN}", f"--gr00t-command={PYTHON}", "--generation=n1.6",
+        f"--input-path={tmp_path / 'cubes'}", f"--output-path={tmp_path / 'out'}", "--exp-name=v1", "--codec=ee_rot6d",
+        "--num-train-steps=3",
+    ]  # fmt: skip
+    assert main(argv) == 0
+    assert [path.name for path in (tmp_path / "out" / "v1").glob("checkpoint-*")] == ["checkpoint-3"]
