@@ -261,3 +261,17 @@ def test_native_says_what_it_cannot_serve(tmp_path, features, reason):
     checkpoint = LeRobotRegistry(str(write_files(tmp_path / "m", **features))).default()
     with pytest.raises(LoadFailed, match=reason):
         native(NativeOptions(), checkpoint)
+
+
+def test_a_data_sets_images_have_the_size_that_is_asked_for():
+    codec = CODECS["ee"](ArmOptions(image_size=64), NOWHERE)
+    assert codec.features["observation.images.left"].shape == (64, 64, 3)
+    assert codec.encode(observation())["observation.images.side"].shape == (64, 64, 3)
+    for wrong in (0, True, 64.0):
+        with pytest.raises(BadParameter, match="image_size"):
+            ArmOptions(image_size=wrong)
+
+
+def test_a_size_that_the_checkpoint_does_not_have_is_refused(checkpoint):
+    with pytest.raises(LoadFailed, match=r"declares observation\.images"):
+        CODECS["ee"](ArmOptions(image_size=48), checkpoint)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from offboard_client.errors import BadParameter, LoadFailed
 from offboard_core.codecs import (
@@ -44,6 +45,14 @@ class ArmOptions(ArmCodecOptions):
 
     map: dict[str, str] = field(default_factory=dict[str, str])
     """A robot's image → the checkpoint's camera (image.exterior=front), beside or instead of the usual two."""
+    image_size: int | None = None
+    """Height and width of the images, pixels, in a data set; null: what the checkpoint says, or 224."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        size: Any = self.image_size
+        if size is not None and (type(size) is not int or not 8 <= size <= 4096):
+            raise BadParameter(f"the option image_size is {size!r:.40}; it must be a whole number of pixels, 8 to 4096")
 
 
 _POSE = {"target_pose": 7, "target_grip": 1}
@@ -77,7 +86,7 @@ def joints_traj(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
 def _arm(options: ArmOptions, checkpoint: Checkpoint, proprioception: str, split: ActionSplit) -> Codec:
     cameras = _cameras(options.map, checkpoint)
     images: list[Codec] = [
-        LetterboxImage(name=feature, source=source, size=_size(checkpoint, feature))
+        LetterboxImage(name=feature, source=source, size=_size(options, checkpoint, feature))
         for source, feature in cameras.items()
     ]
     state = StateVector(name=STATE, parts={proprioception: 7, "grip": 1}, binarize_grip=options.binarize_state_grip)
@@ -109,7 +118,9 @@ def _cameras(names: Mapping[str, str], checkpoint: Checkpoint) -> dict[str, str]
     return {source: feature for source, feature in cameras.items() if not declared or feature in declared}
 
 
-def _size(checkpoint: Checkpoint, feature: str) -> tuple[int, int]:
+def _size(options: ArmOptions, checkpoint: Checkpoint, feature: str) -> tuple[int, int]:
+    if options.image_size is not None:
+        return options.image_size, options.image_size
     declared = checkpoint.inputs.get(feature)
     return SIZE if declared is None or declared.shape is None else (declared.shape[1], declared.shape[0])
 

@@ -45,9 +45,15 @@ SPEC = RobotSpec(
 )
 
 
-def live(rate: float) -> RobotSpec:
+def seen(image_size: int) -> RobotSpec:
+    """The same with pictures of so many pixels a side."""
+    cameras = {name: replace(channel, shape=(image_size, image_size, 3)) for name, channel in SPEC.cameras.items()}
+    return replace(SPEC, measures={**SPEC.measures, **cameras})
+
+
+def live(spec: RobotSpec, rate: float) -> RobotSpec:
     """The same of an arm whose time passes by itself, and whose cameras have ``rate`` Hz."""
-    cameras = {name: replace(channel, rate=rate) for name, channel in SPEC.cameras.items()}
+    cameras = {name: replace(channel, rate=rate) for name, channel in spec.cameras.items()}
     return replace(
-        SPEC, measures={**SPEC.measures, **cameras}, max_skew=2 / rate + _RENDERING, stale_after=_FROZEN + 2 / rate
+        spec, measures={**spec.measures, **cameras}, max_skew=2 / rate + _RENDERING, stale_after=_FROZEN + 2 / rate
     )

@@ -22,7 +22,23 @@ class SimOptions:
     camera_rate: float = 10.0
     """With `--clock real`: how often the cameras take a picture each, Hz; less often where rendering takes longer."""
 
+    image_size: int = 224
+    """Height and width of the pictures, pixels; less is quicker to render."""
+    spread: float = 1.0
+    """Where the cubes may lie at the start, and how turned: from 0, each always at its own place, to 1, anywhere within
+    reach."""
+    pushes: float = 0.0
+    """About how far the arm is pushed off what it is commanded, rad of each joint, once a second: a demonstration then
+    shows how that is put right."""
+
     def __post_init__(self) -> None:
         rate: Any = self.camera_rate
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 1000:
             raise ConfigurationError(f"the camera rate is {rate!r:.40}; expected Hz, above 0 and at most 1000")
+        size: Any = self.image_size
+        if isinstance(size, bool) or not isinstance(size, int) or not 16 <= size <= 1280:
+            raise ConfigurationError(f"the image size is {size!r:.40}; expected pixels, 16 to 1280")
+        for name, most in (("spread", 1.0), ("pushes", 0.1)):
+            value: Any = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+                raise ConfigurationError(f"{name} is {value!r:.40}; expected 0 to {most:g}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Mapping
 from time import monotonic
@@ -15,14 +16,13 @@ from ._mujoco import Data, Model, mj
 from .cameras import GLRenderer, RayRenderer, Renderer
 from .kinematics import Kinematics, site_pose
 from .live_cameras import LiveCameras
-from .names import ARM_ACTIONS, JOINTS, SPEC, live
+from .names import ARM_ACTIONS, JOINTS, live, seen
 from .options import ClockName, RendererName, SimOptions
+from .pushes import Pushes
 from .scene import CAMERAS, CUBES, FINGER_TRAVEL, HOME, JOINT_SPEEDS, mjcf
+from .starts import places
 from .tasks import CUBE_SIZE
 
-#: Where cubes may lie at the start (m, arm base frame), and how far apart, so that open fingers fit between them.
-_AREA = ((0.40, 0.62), (-0.24, 0.24))
-_APART = 0.11
 #: Seconds in which whatever moves in a scene that nobody touches has come to rest.
 _SETTLED = 2.0
 #: Seconds without anybody's attention after which what the cameras have is of before.
@@ -41,15 +41,23 @@ class SimRobot(Robot):
     """
 
     def __init__(
-        self, renderer: RendererName = "rays", clock: ClockName = "lockstep", camera_rate: float = 10.0
+        self,
+        renderer: RendererName = "rays",
+        clock: ClockName = "lockstep",
+        camera_rate: float = 10.0,
+        image_size: int = 224,
+        spread: float = 1.0,
+        pushes: float = 0.0,
     ) -> None:
-        """``camera_rate``: Hz, of a ``real`` clock; less where rendering takes longer."""
+        """``camera_rate``: Hz, of a ``real`` clock; less where rendering takes longer. See :class:`SimOptions`."""
         self.realtime = clock == "real"
-        self.spec = live(camera_rate) if self.realtime else SPEC
+        self.spec = live(seen(image_size), camera_rate) if self.realtime else seen(image_size)
+        self._spread, self._push_size = spread, pushes
         self._model: Model = mj.MjModel.from_xml_string(mjcf())
         self._data: Data = mj.MjData(self._model)
         self.kinematics = self._kinematics = Kinematics(self._model, list(JOINTS), rest=np.array(HOME))
-        self._make_renderer = GLRenderer if renderer == "gl" else RayRenderer
+        make = GLRenderer if renderer == "gl" else RayRenderer
+        self._make_renderer = functools.partial(make, width=image_size, height=image_size)
         self._renderer: Renderer | None = None
         self._camera_rate = camera_rate
         self._cameras: LiveCameras | None = None
@@ -94,8 +102,9 @@ class SimRobot(Robot):
         data.qpos[:7] = np.array(HOME) + rng.uniform(-0.02, 0.02, 7)
         data.qpos[7:9] = FINGER_TRAVEL
         data.ctrl[:7], data.ctrl[7] = data.qpos[:7], FINGER_TRAVEL
-        for name, place in zip(CUBES, _places(rng, len(CUBES)), strict=True):
-            turn = rng.uniform(-np.pi, np.pi) / 2
+        self._pushes = Pushes(7, self._push_size, seed)
+        for name, place in zip(CUBES, places(rng, self._spread), strict=True):
+            turn = rng.uniform(-np.pi, np.pi) / 2 * self._spread
             data.joint(name).qpos[:] = (*place, CUBE_SIZE / 2, np.cos(turn), 0, 0, np.sin(turn))
         self._due = 0.0
         mj.mj_forward(self._model, data)
@@ -142,7 +151,9 @@ class SimRobot(Robot):
         if self._stopped.is_set():
             return
         self._keep_up()
-        start: Vector = np.array(self._data.ctrl)
+        sent: Vector = np.array(self._data.ctrl)
+        # Without what somebody has pushed it off: that is no affair of who commands it.
+        start = sent - np.append(self._pushes.offset, 0)
         target = self._set_points(action, start)
         speeds = np.abs(target[:7] - start[:7]) / seconds
         if (speeds > np.array(JOINT_SPEEDS) * (1 + 1e-9)).any():
@@ -152,6 +163,7 @@ class SimRobot(Robot):
                 f"{name} would move joint {worst + 1} at {speeds[worst]:.4g} rad/s; "
                 f"this arm's moves at {JOINT_SPEEDS[worst]:g} rad/s at most"
             )
+        target[:7] = self._pushed(target[:7], sent[:7], seconds)
         self._due += seconds
         steps = max(round((self._due - self.time) / float(self._model.opt.timestep)), 0)
         for step in range(1, steps + 1):
@@ -160,7 +172,7 @@ class SimRobot(Robot):
             if self._stopped.is_set():
                 self._due = self.time
                 return
-            self._data.ctrl[:] = start + (target - start) * (step / steps)
+            self._data.ctrl[:] = sent + (target - sent) * (step / steps)
             mj.mj_step(self._model, self._data)
         if self.grid is not None:
             self.grid.rest()
@@ -231,6 +243,16 @@ class SimRobot(Robot):
             target[:7] = joints
         return target
 
+    def _pushed(self, joints: Vector, sent: Vector, seconds: float) -> Vector:
+        """Where the joints go that are commanded to ``joints``: elsewhere, within what this arm can do."""
+        if not self._push_size:
+            return joints
+        low, high = self._kinematics.limits.T
+        step = np.clip(joints + self._pushes.next(seconds) - sent, *(np.outer((-seconds, seconds), JOINT_SPEEDS)))
+        pushed = np.clip(sent + step, low, high)
+        self._pushes.offset = pushed - joints
+        return pushed
+
     def _joints(self, name: str, value: Any, commanded: Vector) -> Vector:
         if name == "target_pose":
             return self._kinematics.solve(pose(value, name), commanded)
@@ -240,14 +262,4 @@ class SimRobot(Robot):
 
 def make_sim(options: SimOptions) -> SimRobot:
     """What ``offboard run sim`` drives."""
-    return SimRobot(options.renderer, options.clock, options.camera_rate)
-
-
-def _places(rng: np.random.Generator, count: int) -> list[Vector]:
-    """Random (x, y) on the table, at least ``_APART`` from each other."""
-    places: list[Vector] = []
-    while len(places) < count:
-        place = np.array([rng.uniform(low, high) for low, high in _AREA])
-        if all(float(np.linalg.norm(place - other)) >= _APART for other in places):
-            places.append(place)
-    return places
+    return SimRobot(**vars(options))
