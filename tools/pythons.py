@@ -98,6 +98,7 @@ def check_set(name: str, tests: list[str]) -> bool:
         packages = [
             "offboard-client[cli,images,record,sim]",
             "offboard-core[s3,gs,testing]",
+            "offboard-inside-lerobot",
             "offboard-lerobot[lerobot]",
         ]
         install += [f"{ROOT}/{package}" for package in packages]

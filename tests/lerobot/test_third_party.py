@@ -32,7 +32,7 @@ def install(site, name=PACKAGE.name):
 
 def forget():
     """What an import has registered, as if it had never been."""
-    for name in [name for name in sys.modules if name.startswith("lerobot_policy_")]:
+    for name in [name for name in sys.modules if name.startswith("lerobot_policy_") and "_offboard" not in name]:
         del sys.modules[name]
     if "lerobot.configs.policies" in sys.modules:
         from lerobot.configs.policies import PreTrainedConfig

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 #: How the name of such a package begins, by LeRobot's rule.
 PREFIX = "lerobot_policy_"
+#: Ours, for LeRobot's own commands: what it registers a server plays, and no checkpoint is of it.
+_OURS = "lerobot_policy_offboard"
 ADVICE = f"Install its author's package (usually called {PREFIX}…) where the server, or the worker, runs"
 
 
@@ -40,7 +42,7 @@ def is_third_party(kind: str) -> bool:
 def installed_plugins() -> list[str]:
     """The packages of this environment that LeRobot imports for their policies."""
     names: set[Any] = {dist.metadata["Name"] for dist in distributions()}
-    return sorted(name for name in names if isinstance(name, str) and name.startswith(PREFIX))
+    return sorted(name for name in names if isinstance(name, str) and name.startswith(PREFIX) and name != _OURS)
 
 
 def with_plugins(here: Release, kind: str, report: ReportProgress) -> Release:

@@ -14,7 +14,7 @@ from .timing import Step, Timings
 if TYPE_CHECKING:
     from .attempts import AttemptFailed, Attempts, from_os_error, from_response
     from .image_form import ImageForm, Images, parse_images
-    from .openpi_layout import Layout
+    from .openpi_layout import Instruction, Layout, Part, Picture
     from .openpi_protocol import OpenPIProtocol
     from .openpi_words import LAYOUTS, said_layout
     from .session_protocol import SessionProtocol, late
@@ -34,9 +34,12 @@ __all__ = [
     "Deadline",
     "ImageForm",
     "Images",
+    "Instruction",
     "Layout",
     "OpenPIProtocol",
+    "Part",
     "Passed",
+    "Picture",
     "Prepare",
     "Pulse",
     "SessionProtocol",
@@ -70,8 +73,11 @@ _LATER = {
     "Images": "image_form",
     "parse_images": "image_form",
     "LAYOUTS": "openpi_words",
+    "Instruction": "openpi_layout",
     "Layout": "openpi_layout",
     "OpenPIProtocol": "openpi_protocol",
+    "Part": "openpi_layout",
+    "Picture": "openpi_layout",
     "said_layout": "openpi_words",
     "SessionProtocol": "session_protocol",
     "late": "session_protocol",

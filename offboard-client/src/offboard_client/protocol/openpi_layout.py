@@ -222,6 +222,8 @@ def _instruction(task: Any) -> str:
 
 
 def _action_field(part: Part) -> tuple[str, dict[str, Any]]:
+    if part.name.partition(".")[0] not in ACTIONS:
+        return part.name, {"shape": [part.width], "kind": "vector"}
     kind, unit = ACTIONS[part.name.partition(".")[0]]
     shape = [7 if part.name.partition(".")[0] in POSES else part.width]
     return part.name, {"shape": shape, "kind": kind, "unit": unit}

@@ -10,7 +10,7 @@ from .state import check_same
 
 if TYPE_CHECKING:
     from .aio import AsyncInferenceClient, AsyncInferenceSession
-    from .openpi import OpenPIOptions, OpenPISession, open_openpi
+    from .openpi import OpenPIOptions, OpenPISession, open_layout, open_openpi
 
 __all__ = [
     "AsyncInferenceClient",
@@ -20,6 +20,7 @@ __all__ = [
     "OpenPIOptions",
     "OpenPISession",
     "check_same",
+    "open_layout",
     "open_openpi",
 ]
 
@@ -29,6 +30,7 @@ _LATER = {
     "AsyncInferenceSession": "aio",
     "OpenPIOptions": "openpi",
     "OpenPISession": "openpi",
+    "open_layout": "openpi",
     "open_openpi": "openpi",
 }
 

@@ -88,18 +88,25 @@ def open_openpi(options: OpenPIOptions, where: str | None, on_status: Callable[[
         channels_first=options.channels_first,
         resize=options.resize,
     )
+    return open_layout(layout, where, on_status, timeout=options.timeout, wait=options.wait)
+
+
+def open_layout(
+    layout: Layout, where: str, on_status: Callable[[Status], None], *, timeout: float, wait: float | None = None
+) -> OpenPISession:
+    """The same with a layout that is there already. ``where``, ``timeout``, ``wait``: as of the options."""
     address = parse_address(where.removeprefix("//"), _PORT)
     if SESSION_PATH in where:
         raise ConfigurationError(
             f"{SESSION_PATH} is a path of offboard's own servers: write {where.removeprefix('//')} without --policy"
         )
     timeouts = Timeouts(
-        connect=min(_CONNECT, options.timeout),
-        open=_OPEN if options.wait is None else options.wait,
+        connect=min(_CONNECT, timeout),
+        open=_OPEN if wait is None else wait,
         status=_STATUS,
-        infer=options.timeout,
+        infer=timeout,
         reopen=_REOPEN,
-        appear=_APPEAR if options.wait is None else options.wait,
+        appear=_APPEAR if wait is None else wait,
         silence=_SILENCE,
     )
     tls = create_default_context() if address.secure else None

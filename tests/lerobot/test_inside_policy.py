@@ -1,0 +1,341 @@
+"""LeRobot's policy whose model a server has: LeRobot's own functions call it, in this process."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import types
+from typing import Any
+
+import numpy as np
+import pytest
+from flow import MOST_DELAY, FlowPlugin, FlowPolicy
+from inside_lerobot import FPS, MOTORS, SIDE, STEPS, TURNED, motors, native, onward, served
+from offboard_client.errors import (
+    BadObservation,
+    ConfigurationError,
+    ConnectionLost,
+    InvalidAction,
+    LoadFailed,
+    PolicyFailed,
+)
+from offboard_core import Chunk, InferenceServer
+from puppets import Puppet, source
+
+NAMES = [f"{name}.pos" for name in MOTORS]
+
+
+@pytest.fixture(autouse=True)
+def _lerobot(lerobot):
+    """LeRobot is imported."""
+    import lerobot_policy_offboard  # noqa: F401
+
+
+def dataset(names: list[str] | None = None, fps: int = 30, camera: str = "front") -> Any:
+    """What LeRobot says of a data set that it records into."""
+    numbers = {"dtype": "float32", "shape": (6,), "names": NAMES if names is None else names}
+    picture = {"dtype": "video", "shape": (SIDE, SIDE, 3), "names": ["height", "width", "channels"]}
+    features = {"observation.state": numbers, f"observation.images.{camera}": picture, "action": numbers}
+    return types.SimpleNamespace(features=features, fps=fps, stats=None)
+
+
+def config(kind: str = "offboard", **words: Any) -> Any:
+    from lerobot.policies.factory import make_policy_config
+
+    return make_policy_config(kind, push_to_hub=False, **words)
+
+
+def made(server: InferenceServer, meta: Any = None, **words: Any) -> Any:
+    """As ``lerobot-record`` makes a policy."""
+    from lerobot.policies.factory import make_policy
+
+    words = {"url": f"127.0.0.1:{server.port}", "units": "degrees", **words}
+    return make_policy(config(**words), ds_meta=dataset() if meta is None else meta)
+
+
+def rolled_out(server: InferenceServer, **words: Any) -> Any:
+    """As ``lerobot-rollout`` does: nothing is said of what the robot has."""
+    from lerobot.policies.factory import get_policy_class
+
+    given = config(**{"url": f"127.0.0.1:{server.port}", **words})
+    return get_policy_class("offboard").from_pretrained(None, config=given, revision=None)
+
+
+def observation(number: int = 0, **more: Any) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(number)
+    return {
+        "observation.state": np.arange(6, dtype=np.float32) + 10 * number,
+        "observation.images.front": random.integers(0, 256, (SIDE, SIDE, 3), np.uint8),
+        **more,
+    }
+
+
+def batch(*observations: dict[str, np.ndarray], task: Any = "reach") -> dict[str, Any]:
+    """What the policy is handed of these robots."""
+    import torch
+    from lerobot.policies.utils import prepare_observation_for_inference
+
+    each = [prepare_observation_for_inference(dict(one), torch.device("cpu"), task=task) for one in observations]
+    names = [name for name in each[0] if name.startswith("observation.")]
+    return {name: torch.cat([one[name] for one in each]) for name in names} | {"task": task}
+
+
+def acted(policy: Any, seen: dict[str, np.ndarray], task: str = "reach") -> np.ndarray:
+    """One step of LeRobot's loop: what its robot is sent, (6,)."""
+    import torch
+    from lerobot.policies.factory import make_pre_post_processors
+
+    try:
+        from lerobot.common.control_utils import predict_action
+    except ImportError:
+        from lerobot.utils.control_utils import predict_action
+    before, after = make_pre_post_processors(policy.config)
+    action = predict_action(seen, policy, torch.device("cpu"), before, after, False, task, "trial_arm")
+    return action.squeeze(0).numpy()
+
+
+def test_the_server_sees_what_the_robot_sees_and_its_chunk_is_played_step_by_step():
+    puppet = Puppet(onward("observation.state", "action"))
+    with served(puppet.answer, native(), puppet=puppet) as server:
+        policy = made(server)
+        played = [acted(policy, observation(number)) for number in range(STEPS + 1)]
+        (episode,) = puppet.episodes
+        asked = list(episode.seen)
+    here = observation()["observation.state"]
+    np.testing.assert_array_equal(played[:STEPS], [(here + k / 10).astype(np.float32) for k in range(1, STEPS + 1)])
+    np.testing.assert_array_equal(played[STEPS], (observation(STEPS)["observation.state"] + 0.1).astype(np.float32))
+    assert len(asked) == 2, "it is asked where nothing of a chunk is left"
+    for seen, number in zip(asked, (0, STEPS), strict=True):
+        for name, value in observation(number).items():
+            np.testing.assert_array_equal(seen[name], value)
+            assert seen[name].dtype == value.dtype
+        assert seen["task"] == "reach"
+
+
+def test_as_many_steps_of_a_chunk_are_played_as_is_said_and_a_reset_is_another_episode():
+    puppet = Puppet(onward("observation.state", "action"))
+    with served(puppet.answer, native(), puppet=puppet) as server:
+        policy = made(server, n_action_steps=2, task="wave")
+        for number in range(4):
+            acted(policy, observation(number))
+        assert [seen["task"] for seen in puppet.episodes[0].seen] == ["wave", "wave"]
+        policy.reset()
+        acted(policy, observation(4))
+        assert len(puppet.episodes[0].seen) == 1, "the policy has forgotten the episode before"
+        assert len(puppet.episodes) == 1
+
+
+def test_motors_are_matched_by_their_names_in_both_directions():
+    puppet = Puppet(onward("motors", "target_motors"))
+    with served(puppet.answer, motors(TURNED), puppet=puppet) as server:
+        action = acted(made(server), observation())
+        np.testing.assert_array_equal(puppet.episodes[0].seen[0]["motors"], [5, 0, 1, 2, 3, 4])
+    np.testing.assert_array_equal(action, (np.arange(6) + 0.1).astype(np.float32))
+
+
+def test_a_person_says_what_is_what():
+    meta = dataclasses.replace(
+        native(),
+        observation={"robot_state.q": native().observation["observation.state"].__class__(shape=(5,), dtype="float32")},
+        action={name: native().action["action"].__class__(shape=(width,)) for name, width in (("a", 1), ("b", 5))},
+    )
+
+    def answer(_: Any, inputs: Any) -> Chunk:
+        q = np.asarray(inputs["robot_state.q"])
+        return Chunk({"a": np.full((1, 1), 7.0), "b": q[None] + 1})
+
+    with served(answer, meta) as server:
+        words = {"robot_state.q": "observation.state[1:6]", "a": "action[0]", "b": "action[1:6]"}
+        assert acted(made(server, map=words), observation()).tolist() == [7, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("meta", "says", "words", "why"),
+    [
+        (motors(), dataset(fps=10), {}, r"played 30 times per second, and LeRobot plays 10"),
+        (motors(), dataset(), {"units": None}, r"motors is in degrees.*give --policy\.units=degrees"),
+        (motors(), dataset(), {"units": "range"}, r"motors is in degrees.*joints count in range"),
+        (motors(), dataset(), {"names": list(TURNED)}, r"--policy\.names are gripper.*LeRobot's .* has shoulder_pan"),
+        (motors(("wheel", *MOTORS[:5])), dataset(), {}, r"needs motors, and LeRobot has observation\.state \(6\)"),
+        (motors(), dataset(camera="wrist"), {}, r"needs image\.front, and LeRobot has .*observation\.images\.wrist"),
+        (native(), dataset(), {"map": {"q": "observation.state"}}, r"names q; the server reads observation\.state"),
+        (native(), dataset(), {"map": {"action": "action[0:5]"}}, r"answers 6 numbers as action, and LeRobot plays 5"),
+        (native(), dataset(), {"map": {"observation.state": "observation.state[0:9]"}}, r"wants number 8"),
+        (native(), dataset([f"{n}.vel" for n in MOTORS]), {"on_failure": "hold"}, r"sends a robot where it stands"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_before_anything_moves_with_both_sides_named(meta, says, words, why):
+    puppet = Puppet()
+    with served(puppet.answer, meta, puppet=puppet) as server:
+        with pytest.raises(ConfigurationError, match=why):
+            made(server, says, **words)
+        assert not puppet.batches, "nothing was asked"
+
+
+def test_without_a_data_set_a_person_says_what_the_numbers_are_and_how_often_they_are_played():
+    with served(onward("motors", "target_motors"), motors(TURNED)) as server:
+        policy = rolled_out(server, names=NAMES, units="degrees", fps=FPS)
+        np.testing.assert_array_equal(acted(policy, observation()), (np.arange(6) + 0.1).astype(np.float32))
+        with pytest.raises(ConfigurationError, match=r"give --policy\.fps=30 if that is its --fps"):
+            rolled_out(server, names=NAMES, units="degrees")
+        with pytest.raises(ConfigurationError, match=r"--policy\.names='\[gripper, shoulder_pan, .*if that is"):
+            acted(rolled_out(server, units="degrees", fps=FPS), observation())
+
+
+def test_several_environments_have_a_session_each():
+    puppet = Puppet(onward("observation.state", "action"))
+    with served(puppet.answer, native(), puppet=puppet) as server:
+        policy = rolled_out(server)
+        seen = batch(*(observation(number) for number in range(3)), task=["a", "b", "c"])
+        actions = policy.select_action(seen).numpy()
+        assert policy.predict_action_chunk(seen).shape == (3, STEPS, 6)
+        assert sorted(episode.seen[0]["task"] for episode in puppet.episodes) == ["a", "b", "c"]
+    expected = [observation(number)["observation.state"] + np.float32(0.1) for number in range(3)]
+    np.testing.assert_allclose(actions, expected, rtol=1e-6)
+
+
+def fails(after: int, how: Any) -> Any:
+    good = onward("observation.state", "action")
+
+    def answer(episode: Any, inputs: Any) -> Any:
+        return good(episode, inputs) if len(episode.seen) <= after else how(inputs)
+
+    return answer
+
+
+def _raises(inputs: Any) -> Any:
+    raise ValueError("out of order")
+
+
+NOT_FINITE = Chunk({"action": np.full((2, 6), np.nan)})
+NARROW = Chunk({"action": np.zeros((2, 5), np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "why"),
+    [
+        (_raises, PolicyFailed, "out of order"),
+        (lambda _: NOT_FINITE, InvalidAction, "finite"),
+        (lambda _: NARROW, InvalidAction, "5"),
+        (lambda _: None, InvalidAction, "nothing new to say"),
+        (lambda _: Chunk({"action": np.zeros((0, 6), np.float32)}), InvalidAction, "says that the episode is over"),
+    ],
+)
+def test_where_no_action_comes_there_is_an_error_or_the_robot_is_held_where_it_stood(how, error, why, caplog):
+    with served(fails(1, how), native()) as server:
+        policy = made(server, n_action_steps=1)
+        acted(policy, observation(0))
+        with pytest.raises(error, match=why):
+            acted(policy, observation(1))
+        policy.reset()
+        acted(policy, observation(2))
+
+        held = made(server, n_action_steps=1, on_failure="hold")
+        acted(held, observation(0))
+        with caplog.at_level(logging.ERROR, "offboard"):
+            for number in (1, 2):
+                np.testing.assert_array_equal(acted(held, observation(number)), observation(1)["observation.state"])
+        assert why in caplog.text
+        assert "held where it is until the episode is over" in caplog.text
+        held.reset()
+        np.testing.assert_array_equal(
+            acted(held, observation(3)), (observation(3)["observation.state"] + 0.1).astype(np.float32)
+        )
+
+
+def test_a_lost_connection_is_the_end_of_its_episode():
+    puppet = Puppet(onward("observation.state", "action"))
+    with served(puppet.answer, native(), puppet=puppet) as server:
+        policy = made(server, n_action_steps=1)
+        acted(policy, observation(0))
+        policy._opened[0]._connection._socket.close()
+        for number in (1, 2):
+            with pytest.raises(ConnectionLost, match="This episode is lost: the policy has forgotten"):
+                acted(policy, observation(number))
+        assert len(puppet.episodes) == 1, "no session was opened for what is lost"
+        policy.reset()
+        acted(policy, observation(3))
+        assert len(puppet.episodes[-1].seen) == 1, "it is another episode"
+
+
+def test_what_is_no_observation_is_not_sent():
+    puppet = Puppet(onward("observation.state", "action"))
+    with served(puppet.answer, native(), puppet=puppet) as server:
+        policy = made(server)
+        seen = batch(observation())
+        state = seen["observation.state"].clone()
+        state[0, 2] = float("nan")
+        for wrong, why in (
+            ({**seen, "observation.state": state}, r"nan.*not all finite numbers"),
+            ({**seen, "observation.images.front": 2 * seen["observation.images.front"] - 1}, r"floats from 0 to 1"),
+            ({"task": "reach"}, r"expected tensors of one batch"),
+            ({"observation.state": seen["observation.state"]}, r"no observation\.images\.front this time"),
+        ):
+            with pytest.raises(BadObservation, match=why):
+                policy.select_action(wrong)
+        assert not puppet.batches
+
+
+def test_real_time_chunking_is_told_what_is_not_played_yet_without_what_lerobot_filled_up():
+    import torch
+
+    flow = FlowPolicy()
+    with InferenceServer({"": source({"m": lambda: flow}, codec="scaled", plugin=FlowPlugin())}, port=0) as server:
+        policy = rolled_out(
+            server,
+            fps=10.0,
+            map={"robot_state.q": "observation.state[0:3]", "target_joints": "action"},
+            names=["a", "b", "c"],
+        )
+        assert policy.supports_rtc()
+        seen = {"observation.state": torch.tensor([[0.1, 0.2, 0.3]]), "task": ["reach"]}
+        first = policy.predict_action_chunk(seen, inference_delay=0, prev_chunk_left_over=None)[0]
+        assert flow.told[-1].prefix is None
+        filled = torch.zeros(20, 3)
+        filled[:10] = first[6:]
+        second = policy.predict_action_chunk(seen, inference_delay=3, prev_chunk_left_over=filled)[0]
+        told = flow.told[-1]
+        assert told.delay_steps == 3
+        np.testing.assert_allclose(told.prefix.action, first[6:].numpy() * 10, rtol=1e-6)
+        np.testing.assert_allclose(second[:3], first[6:9], rtol=1e-5)
+        with pytest.raises(ConfigurationError, match=rf"takes {MOST_DELAY + 1} steps, and this model can go on from"):
+            policy.predict_action_chunk(seen, inference_delay=MOST_DELAY + 1, prev_chunk_left_over=filled)
+        with pytest.raises(BadObservation, match=r"expected \(T, 3\)"):
+            policy.predict_action_chunk(seen, inference_delay=1, prev_chunk_left_over=torch.zeros(4, 2))
+
+
+def test_a_model_that_is_told_nothing_of_the_kind_has_no_real_time_chunking(caplog):
+    with served(onward("observation.state", "action"), native()) as server:
+        assert not rolled_out(server).supports_rtc()
+    assert "is not told delay_steps and prefix: no real-time chunking" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ({"url": ""}, "where is the server"),
+        ({"url": "h", "on_failure": "zeros"}, "on_failure is 'zeros'; expected raise or hold"),
+        ({"url": "h", "units": "radians"}, "expected degrees or range"),
+        ({"url": "h", "timeout": 0.0}, "timeout is 0; expected a number above 0"),
+        ({"url": "h", "n_action_steps": 0}, "expected 1 or more"),
+        ({"url": "h", "pretrained_path": "somewhere"}, "has no weights here"),
+    ],
+)
+def test_words_that_cannot_be_are_refused(words, why):
+    with pytest.raises(ValueError, match="not available") as raised:
+        config(**words)
+    assert why in str(raised.value.__cause__)
+
+
+def test_a_token_reaches_the_server_and_no_log():
+    given = config(url="gpu-box", token="s3cret")
+    assert "s3cret" not in repr(given) + str(dataclasses.asdict(given))
+    assert given.secret == "s3cret"
+
+
+def test_an_address_where_nothing_is_ends_it():
+    given = config(url="127.0.0.1:1", load_timeout=0.1)
+    from lerobot.policies.factory import make_policy
+
+    with pytest.raises((ConnectionError, LoadFailed)):
+        make_policy(given, ds_meta=dataset())
