@@ -88,7 +88,7 @@ def test_help_names_every_command(arguments):
         {"models", "probe", "bench", "replay", "run", "robots", "check", "evaluate", "validate", "compare", "export"},
         {"serve", "plugins", "codecs", "envs", "demo"},
     )
-    assert listed == client | core | {"stats", "train"}
+    assert listed == client | core | {"convert", "stats", "train"}
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_the_client_alone_has_help(client_alone):
     assert "  serve " not in done.stdout
 
 
-@pytest.mark.parametrize("command", ["serve", "plugins", "codecs", "envs", "stats", "train", "demo"])
+@pytest.mark.parametrize("command", ["serve", "plugins", "codecs", "envs", "convert", "stats", "train", "demo"])
 def test_a_command_of_core_says_what_to_install(client_alone, command):
     done = client_alone(command)
     assert done.returncode == 2

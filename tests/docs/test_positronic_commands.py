@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reference" / "positronic-commands.md").read_text("utf-8")
 ROWS = re.findall(r"^\| `(.+?)` \| `(.+?)` \|(?: (.+?))? \|$", PAGE, re.MULTILINE)
 SERVICES = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text("utf-8"))["services"]
-NOT_HERE = re.compile(r"there is no (command|vendor) '\w+'|comes later")
+NOT_HERE = re.compile(r"there is no (command|vendor) '\w+'|comes later|Unrecognized options")
 
 
 def rows(*begins, later):

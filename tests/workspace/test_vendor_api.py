@@ -56,7 +56,7 @@ API = {
         "offboard_client": "InferenceClient",
         "offboard_client.drivers": "RunLength TimedDriver",
         "offboard_client.exports": "Added Attempt DataSet ExportEntry Growing Layout Numbers SteadyFrame"
-        " SteadyFrames SteadyOptions by_robots_clock difference layout_of recorded_rate",
+        " SteadyFrames SteadyOptions by_robots_clock difference layout_of origin_of recorded_rate",
         "offboard_client.recording": "Episode",
         "offboard_client.play": "Answer Bounded Controls EpisodeInfo GiveBack Guard Hold Instruct Outcome PolicyEntry"
         " PolicySession Quit Report Reset Resume RobotLimits RunObserver SafetyLimits Start Stop TakeOver Tick"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from offboard_core import CodecEntry, EnvironmentEntry, LoaderEntry, RegistryEntry, hookimpl
+from offboard_core import CodecEntry, DataSetEntry, EnvironmentEntry, LoaderEntry, RegistryEntry, hookimpl
 
 from .registry import recognises
 
@@ -51,6 +51,16 @@ def offboard_environments() -> Iterator[EnvironmentEntry]:
             python=python,
             platforms=("linux-x86_64", "linux-aarch64"),
         )
+
+
+@hookimpl
+def offboard_data_sets() -> Iterator[DataSetEntry]:
+    """LeRobot's own."""
+    yield DataSetEntry(
+        name="lerobot",
+        summary="A LeRobot data set (v3.0), written by LeRobot itself.",
+        factory="offboard_lerobot.data_set:open_data_set",
+    )
 
 
 @hookimpl

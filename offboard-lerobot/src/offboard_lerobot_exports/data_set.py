@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from offboard_client.errors import ConfigurationError, RecordingFailed, told
+from offboard_client.errors import ConfigurationError, RecordingFailed
 from offboard_client.exports import (
     Added,
     Attempt,
@@ -25,7 +23,8 @@ from offboard_client.exports import (
 from offboard_client.recording import Episode
 
 from . import record
-from .library import create, quiet, resume, scalars
+from .library import quiet
+from .writing import Writing
 
 #: What each frame says beside state, action and cameras: LeRobot's own name for a person's corrections, and nanoseconds
 #: since 1970 of what was observed last.
@@ -53,7 +52,7 @@ class LeRobotSet:
         before = record.read(folder)
         #: Made for the first attempt: what is there already is copied into it.
         self._growing: Growing | None = None
-        self._data: Any = None
+        self._data: Writing | None = None
         self._layout: Layout | None = None
         self._fps = 0
         self._record = record.Record() if before is None else before
@@ -78,8 +77,9 @@ class LeRobotSet:
         begin, until = (0.0, _seconds(episode)) if attempt.clip is None else attempt.clip.seconds
         count = led = 0
         at = 0
+        assert self._data is not None
         for frame in frames:
-            self._data.add_frame({
+            self._data.add({
                 _STATE: frame.state.astype(np.float32), _ACTION: frame.action.astype(np.float32),
                 INTERVENTION: np.array([frame.led]), WALL_TIME: np.array([frame.at], np.int64), "task": frame.task,
                 **{_image(name): picture for name, picture in frame.cameras.items()},
@@ -95,25 +95,17 @@ class LeRobotSet:
     def commit(self) -> None:
         """See :class:`~offboard_client.exports.DataSet`."""
         assert self._taken is not None
-        try:
-            scalars(self._data)
-            self._data.save_episode(parallel_encoding=False)  # no processes, which a Ctrl-C would end
-        except OSError:
-            raise
-        except Exception as error:
-            raise ConfigurationError(f"LeRobot cannot write {self._taken['name']}: {told(error)}") from error
+        assert self._data is not None
+        self._data.save()
         self._record.add(self._taken)
         self._taken = None
 
     def finish(self) -> str:
         """See :class:`~offboard_client.exports.DataSet`."""
         assert self._growing is not None
+        assert self._data is not None
         try:
-            self._forget()
-            self._data.finalize()
-            shutil.rmtree(
-                self._growing.path / "images", ignore_errors=True
-            )  # empty folders of frames that are video by now
+            self._data.finish()
             self._record.write(self._growing.path)
             self._growing.keep()
         except BaseException:
@@ -125,8 +117,7 @@ class LeRobotSet:
     def discard(self) -> None:
         """See :class:`~offboard_client.exports.DataSet`."""
         if self._data is not None:
-            with suppress(Exception):
-                self._data.finalize()
+            self._data.discard()
         if self._growing is not None:
             self._growing.drop()
 
@@ -138,31 +129,19 @@ class LeRobotSet:
             raise RecordingFailed(f"{episode.path.name} does not fit: {why}")
         if self._growing is None:
             self._growing = Growing(self._folder)
-        if self._data is not None:
-            return found
-        if self._layout is None:
-            self._fps = self._options.fps or recorded_rate(episode, found)
-            features = _features(found)
-            try:
-                self._data = create(self._growing.path, f"offboard/{self._folder.name}", self._fps, features)
-            except OSError:
-                raise
-            except Exception as error:
-                raise ConfigurationError(f"LeRobot cannot begin {self._folder}: {told(error)}") from error
-            self._layout = found
-            self._record.begin(found, self._fps)
-        else:
-            self._data = resume(self._growing.path, f"offboard/{self._folder.name}")
+        if self._data is None:
+            self._fps = self._fps or self._options.fps or recorded_rate(episode, found)
+            self._data = Writing(self._growing.path, self._folder.name, self._fps, _features(found))
+            if self._layout is None:
+                self._layout = found
+                self._record.begin(found, self._fps)
         return found
 
     def _forget(self) -> None:
         """Frames that were taken and not committed."""
         self._taken = None
-        if self._data is None or self._growing is None:
-            return
-        self._data.clear_episode_buffer()
-        # Those of video it leaves, and they would be in the next episode's.
-        shutil.rmtree(self._growing.path / "images", ignore_errors=True)
+        if self._data is not None:
+            self._data.forget()
 
 
 def _features(layout: Layout) -> dict[str, dict[str, Any]]:

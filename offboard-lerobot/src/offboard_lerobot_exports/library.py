@@ -61,7 +61,7 @@ def _dataset() -> Any:
     try:
         from lerobot.datasets.lerobot_dataset import LeRobotDataset  # pyright: ignore[reportMissingTypeStubs]
     except ImportError as error:
-        raise ConfigurationError(f"--to lerobot needs LeRobot here ({told(error)}): {_INSTALL}") from error
+        raise ConfigurationError(f"LeRobot's data sets need LeRobot here ({told(error)}): {_INSTALL}") from error
     return LeRobotDataset
 
 

@@ -6,10 +6,10 @@ import json
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from offboard_client.errors import ConfigurationError, brief, told
-from offboard_client.exports import Attempt, Layout, Numbers
+from offboard_client.exports import Attempt, Layout, Numbers, origin_of
 from offboard_client.recording import Episode
 
 FILE = Path("meta") / "offboard.json"
@@ -78,27 +78,8 @@ def read(folder: Path) -> Record | None:
 
 def entry(episode: Episode, attempt: Attempt, frames: int, led: int, left_out: int, at: int) -> Entry:
     """Of an attempt. ``at``: nanoseconds since 1970 of its first frame."""
-    run = cast("dict[str, Any]", episode.about.get("run") or {})
-    meta = cast("dict[str, Any]", episode.about.get("meta") or {})
-    scores = cast("dict[str, Any]", episode.outcome.get("scores") or {})
-    review, clip = attempt.review, attempt.clip
     return {
-        "name": attempt.name, "recording": attempt.path.name, "began": attempt.began,
-        "frames": frames, "led": led, "left_out": left_out,
+        "name": attempt.name, "frames": frames, "led": led, "left_out": left_out,
         "wall_time_ns": at, "wall_time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at / 1e9)),
-        "outcome": attempt.outcome, "success": episode.outcome.get("success"), "score": attempt.score,
-        "items": review.items, "items_total": review.items_total, "tags": [*review.tags], "note": review.note,
-        "scores": {name: _finite(score) for name, score in scores.items()},
-        "clip": None if clip is None else clip.as_dict(),
-        "model": _text(meta.get("model_id") or meta.get("checkpoint_id")), "seed": episode.about.get("seed"),
-        "command": _text(run.get("command")),
+        **origin_of(attempt, episode.about, episode.outcome),
     }  # fmt: skip
-
-
-def _finite(value: object) -> object:
-    """A score as JSON has a form for; None for one that is no number."""
-    return value if isinstance(value, int | float) and abs(value) < float("inf") else None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

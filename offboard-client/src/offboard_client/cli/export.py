@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,17 +13,16 @@ from tyro.conf import Positional
 from ..errors import ConfigurationError, RecordingFailed, counted, told, unknown
 from ..exports import ExportEntry, choose_export, list_exports
 from ..plugins import Chosen, UsageError
-from ..terminal import Line, emit_json, note, parse, peek, tell, terminable
+from ..terminal import Clock, Line, emit_json, note, parse, peek, tell, terminable
 from .own_options import Part, parse_together
 
 if TYPE_CHECKING:
+    from ..exports import Attempt
     from ..recording import Episode
 
 #: Forms that each recording becomes a file of.
 FILES = ("csv", "mp4", "rerun")
 _SUMMARY = "Write recordings as tables (csv), as videos (mp4), for Rerun (rerun), or as training data."
-#: A folder of an evaluation has them in one of its own.
-_RECORDINGS = "recordings"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +87,12 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(options: Options, form: tuple[Chosen[ExportEntry], Any] | None) -> int:
     from ..evaluation import Review
-    from ..exports import Attempt, choose_attempts  # video's libraries are large
+    from ..exports import Attempt, choose_attempts, recordings_in  # video's libraries are large
     from .export_files import export_files
     from .export_sets import export_set
 
     source = Path(options.source).expanduser()
-    paths = _recordings(source)
+    paths = recordings_in(source)
     _check_outcomes(options.score)
     found, interrupted, broken = Exported(), False, dict[str, str]()
     if options.score or options.clips or form is not None:
@@ -152,33 +150,18 @@ def failed(error: Exception) -> str:
     return error.text if isinstance(error, RecordingFailed) else f"it cannot be written: {told(error)}"
 
 
+def clock_of(attempts: Sequence[Attempt], line: Line) -> Clock:
+    """How far the work is, by the bytes of the recordings."""
+    paths = [attempt.path for attempt in attempts]
+    return Clock(line, [path.name for path in paths], [path.stat().st_size if path.exists() else 0 for path in paths])
+
+
 def say_unfinished(episode: Episode, line: Line) -> None:
     """What is exported of it is what it has by now."""
-    if not episode.finished:
-        why = "its run was killed, its disk was full, or it is still being copied"
-        if episode.lost:
-            why = f"it has a hole, and {counted(episode.lost, 'byte')} from there on are lost"
-        line.aside(
-            f"{episode.path.name} has no end: {why}. What it has until {(episode.end - episode.start) / 1e9:.1f} s is "
-            "taken"
-        )
+    from ..exports import unfinished
 
-
-def _recordings(source: Path) -> list[Path]:
-    """Raises ConfigurationError where there is none."""
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise ConfigurationError(f"{source} is neither a folder of recordings nor one of them")
-    paths = [path for folder in (source, source / _RECORDINGS) for path in sorted(folder.glob("*.mcap"))]
-    if not paths:
-        raise ConfigurationError(f"{source} has no recording: `offboard run --output-dir` makes them, NAME.mcap")
-    if twice := [name for name, count in Counter(path.name for path in paths).items() if count > 1]:
-        raise ConfigurationError(
-            f"{twice[0]} is in {source} and in its {_RECORDINGS}: what becomes of both would be called the same; "
-            "export each folder by itself"
-        )
-    return paths
+    if why := unfinished(episode):
+        line.aside(why)
 
 
 def _check_outcomes(score: Sequence[str]) -> None:

@@ -18,8 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, RecordingFailed, told
 from ..terminal import Line
-from .clock import Clock
-from .export import Exported, failed, say_unfinished
+from .export import Exported, clock_of, failed, say_unfinished
 
 if TYPE_CHECKING:
     from ..exports import Attempt
@@ -49,7 +48,7 @@ def export_files(attempts: Sequence[Attempt], folder: Path, form: str, found: Ex
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"no folder can be made at {folder}: {error.strerror or told(error)}") from error
-    clock = Clock(line, [attempt.path for attempt in attempts])
+    clock = clock_of(attempts, line)
     for number, attempt in enumerate(attempts):
         clock.show(number, 0.0)
         try:

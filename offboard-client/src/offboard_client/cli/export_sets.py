@@ -10,8 +10,7 @@ from ..errors import RecordingFailed, counted
 from ..exports import ExportEntry, make_data_set
 from ..plugins import Chosen
 from ..terminal import Line, unbroken
-from .clock import Clock
-from .export import Exported, failed, kept, say_unfinished
+from .export import Exported, clock_of, failed, kept, say_unfinished
 
 if TYPE_CHECKING:
     from ..exports import Attempt
@@ -29,7 +28,7 @@ def export_set(
 
     line.show(f"the form {chosen} is made ready")
     data = make_data_set(chosen, options, folder)
-    clock = Clock(line, [attempt.path for attempt in attempts])
+    clock = clock_of(attempts, line)
     found.more = {"frames": 0, "led": 0, "left_out": 0}
     try:
         for number, attempt in enumerate(attempts):

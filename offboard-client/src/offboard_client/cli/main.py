@@ -23,7 +23,7 @@ DEBUG_VARIABLE = "OFFBOARD_DEBUG"
 
 #: Commands that another package of the project brings.
 _ELSEWHERE: dict[str, str] = dict.fromkeys(
-    ("serve", "plugins", "codecs", "envs", "stats", "train", "demo"), "offboard-core"
+    ("serve", "plugins", "codecs", "envs", "convert", "stats", "train", "demo"), "offboard-core"
 )
 #: Modules that an extra of this package brings.
 _EXTRAS = {

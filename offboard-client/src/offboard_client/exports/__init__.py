@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from .entries import Added, DataSet, ExportEntry, choose_export, list_exports, make_data_set
 
 if TYPE_CHECKING:
-    from .attempts import Attempt, choose_attempts
+    from .attempts import Attempt, choose_attempts, recordings_in, unfinished
     from .clock import by_robots_clock
     from .growing import Growing
-    from .layout import Layout, Numbers, difference, layout_of
+    from .layout import Layout, Numbers, difference, layout_for, layout_of, names_of
     from .options import SteadyOptions
+    from .origins import origin_of
     from .positronic_names import OUTCOMES, name_of
     from .steady import SteadyFrame, SteadyFrames, recorded_rate
 
@@ -32,11 +33,16 @@ __all__ = [
     "choose_attempts",
     "choose_export",
     "difference",
+    "layout_for",
     "layout_of",
     "list_exports",
     "make_data_set",
     "name_of",
+    "names_of",
+    "origin_of",
     "recorded_rate",
+    "recordings_in",
+    "unfinished",
 ]
 
 #: Imported when first asked for: what declares a form needs neither recordings nor their libraries.
@@ -52,9 +58,14 @@ _LATER = {
     "by_robots_clock": "clock",
     "choose_attempts": "attempts",
     "difference": "layout",
+    "layout_for": "layout",
     "layout_of": "layout",
     "name_of": "positronic_names",
+    "names_of": "layout",
+    "origin_of": "origins",
     "recorded_rate": "steady",
+    "recordings_in": "attempts",
+    "unfinished": "attempts",
 }
 
 

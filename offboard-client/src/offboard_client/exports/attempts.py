@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import RecordingFailed
+from ..errors import ConfigurationError, RecordingFailed, counted
 from ..evaluation import ITS_OWN, Clip, Review, Trial, TrialOutcome, as_played, read_review, trials_of
-from ..recording import KILLED, glance
+from ..recording import KILLED, Episode, glance
 
+#: A folder of an evaluation has them in one of its own.
+_RECORDINGS = "recordings"
 #: Why a recording ended before its episode did.
 _CUT = (RecordingFailed.code, KILLED["failure"][0])
 
@@ -43,6 +46,26 @@ class Attempt:
             return self.path.name
         said = f" ({self.clip.label})" if self.clip.label else ""
         return f"{self.path.name} from {self.clip.seconds[0]:g} s to {self.clip.seconds[1]:g} s{said}"
+
+
+def recordings_in(source: Path) -> list[Path]:
+    """The recordings of a folder, or of an evaluation's, in order; or the one that ``source`` is.
+
+    Raises ConfigurationError where there is none.
+    """
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise ConfigurationError(f"{source} is neither a folder of recordings nor one of them")
+    paths = [path for folder in (source, source / _RECORDINGS) for path in sorted(folder.glob("*.mcap"))]
+    if not paths:
+        raise ConfigurationError(f"{source} has no recording: `offboard run --output-dir` makes them, NAME.mcap")
+    if twice := [name for name, count in Counter(path.name for path in paths).items() if count > 1]:
+        raise ConfigurationError(
+            f"{twice[0]} is in {source} and in its {_RECORDINGS}: what becomes of both would be called the same; "
+            "export each folder by itself"
+        )
+    return paths
 
 
 def choose_attempts(
@@ -87,6 +110,17 @@ def choose_attempts(
         ranges = sorted(found.review.clips, key=lambda clip: clip.at)
         chosen += [replace(found, clip=clip) for clip in ranges] if clips else [found]
     return chosen, broken
+
+
+def unfinished(episode: Episode) -> str | None:
+    """What is said of a recording that has no end: what is taken is what it has by now. None for one that has."""
+    if episode.finished:
+        return None
+    why = "its run was killed, its disk was full, or it is still being copied"
+    if episode.lost:
+        why = f"it has a hole, and {counted(episode.lost, 'byte')} from there on are lost"
+    seconds = (episode.end - episode.start) / 1e9
+    return f"{episode.path.name} has no end: {why}. What it has until {seconds:.1f} s is taken"
 
 
 def _attempt(path: Path, trial: Trial | None) -> tuple[Attempt, TrialOutcome | None, bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, cast
@@ -53,16 +53,8 @@ class Layout:
 
 def layout_of(episode: Episode, options: SteadyOptions) -> Layout:
     """What its frames hold. Raises RecordingFailed for an episode that no frames can be made of."""
-    name, topics = episode.path.name, episode.topics
-    if "/played" not in topics:
-        what = "is a server's recording of a session, which" if "session" in episode.about else "has no command: it"
-        raise RecordingFailed(
-            f"{name} {what} says nothing of what the robot played; a data set takes a run's recording"
-        )
-    measures, plays = (_channels(episode, key) for key in ("measures", "plays"))
-    measured = _numbers(episode, _OBSERVED, measures)
-    commanded = _numbers(episode, _PLAYED, plays)
-    pictures = {topics[topic]: topic for kind in (_SENT, _VIDEO) for topic in topics if topic.startswith(kind)}
+    name = episode.path.name
+    measured, commanded, pictures = _recorded(episode)
     own = [found for found in measured if not found.startswith(_PRIVILEGED)]
     state = _chosen(name, "measures", "--state", options.state, measured, own)
     action = _chosen(name, "was commanded", "--action", options.action, commanded, [*commanded])
@@ -76,6 +68,36 @@ def layout_of(episode: Episode, options: SteadyOptions) -> Layout:
             raise RecordingFailed(f"{name}: {unknown('camera', camera, pictures)}")
     kept = {camera: pictures[camera] for camera in wanted}
     return Layout(state, action, {camera: _size(episode, topic) for camera, topic in kept.items()}, kept)
+
+
+def names_of(episode: Episode) -> frozenset[str]:
+    """The names that its frames can have: what was measured, commanded and seen. Raises RecordingFailed."""
+    return frozenset(name for found in _recorded(episode) for name in found)
+
+
+def layout_for(episode: Episode, wanted: Collection[str]) -> Layout:
+    """Frames of just these names, all of which it has: see :func:`names_of`. Raises RecordingFailed."""
+    measured, commanded, pictures = _recorded(episode)
+    kept = {camera: topic for camera, topic in pictures.items() if camera in wanted}
+    return Layout(
+        tuple(each for name, each in measured.items() if name in wanted),
+        tuple(each for name, each in commanded.items() if name in wanted and name not in measured),
+        {camera: _size(episode, topic) for camera, topic in kept.items()},
+        kept,
+    )
+
+
+def _recorded(episode: Episode) -> tuple[dict[str, Numbers], dict[str, Numbers], dict[str, str]]:
+    """What was measured, what was commanded, and the cameras, each with the topic of its pictures."""
+    name, topics = episode.path.name, episode.topics
+    if "/played" not in topics:
+        what = "is a server's recording of a session, which" if "session" in episode.about else "has no command: it"
+        raise RecordingFailed(
+            f"{name} {what} says nothing of what the robot played; a data set takes a run's recording"
+        )
+    measures, plays = (_channels(episode, key) for key in ("measures", "plays"))
+    pictures = {topics[topic]: topic for kind in (_SENT, _VIDEO) for topic in topics if topic.startswith(kind)}
+    return _numbers(episode, _OBSERVED, measures), _numbers(episode, _PLAYED, plays), pictures
 
 
 def difference(layout: Layout, other: Layout) -> str | None:

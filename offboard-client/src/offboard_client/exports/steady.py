@@ -18,6 +18,7 @@ from .layout import Layout, Numbers
 _SAME_TIME = 1e-6
 #: Seconds, and frames, for which what was known last counts as known; the longer one.
 _HELD, _FRAMES = 0.5, 3
+_NOTHING = np.empty(0)
 #: Observations that the rate of a recording is read of.
 _LOOKED_AT = 300
 #: Why an arm was played something that a policy can learn: it was commanded, by a policy or by a person.
@@ -67,11 +68,12 @@ class SteadyFrames:
     Frames are 1 / ``fps`` s apart, on the robot's clock, and the first is half as long after all is known that one
     holds: in the middle between two observations, so that none is taken twice, nor with another's command, where
     clocks are not quite even. Left out are frames at which nothing was commanded, for the arm held, or what its own
-    safety made it do: ``left_out`` counts them. Raises RecordingFailed for a recording with a hole, for numbers that
+    safety made it do: ``left_out`` counts them. A layout without an action has no command in its frames, and leaves out
+    the same. Raises RecordingFailed for a recording with a hole, for numbers that
     are none, and for what changes its size.
     """
 
-    def __init__(self, episode: Episode, attempt: Attempt, layout: Layout, fps: int, task: str | None = None) -> None:
+    def __init__(self, episode: Episode, attempt: Attempt, layout: Layout, fps: float, task: str | None = None) -> None:
         self._episode, self._attempt, self._layout, self._fps, self._task = episode, attempt, layout, fps, task
         self._name = episode.path.name
         self._held = max(_HELD, _FRAMES / fps)
@@ -121,7 +123,7 @@ class SteadyFrames:
         at, begun, until, rung = self._command
         given = [self._values.get(each.topic, (0, None)) for each in self._layout.action]
         now = [when == at for when, _ in given]
-        if rung not in _LEARNT or not any(now):
+        if rung not in _LEARNT or (given and not any(now)):
             self.left_out += 1
             return
         if not all(now):
@@ -136,8 +138,8 @@ class SteadyFrames:
         self._no_hole("nothing was commanded", until, seconds)
         for name, camera in self._cameras.items():
             self._no_hole(f"{name} has no picture", camera.seconds, seconds)
-        state = np.concatenate([self._values[each.topic][1] for each in self._layout.state])
-        action = np.concatenate([values for _, values in given if values is not None])
+        state = np.concatenate([_NOTHING, *(self._values[each.topic][1] for each in self._layout.state)])
+        action = np.concatenate([_NOTHING, *(values for _, values in given if values is not None)])
         for found, numbers in ((state, self._layout.state), (action, self._layout.action)):
             if not np.isfinite(found).all():
                 columns = [column for each in numbers for column in each.columns]
@@ -152,9 +154,9 @@ class SteadyFrames:
             missed = self._episode.outcome.get("missed")
             why = f" ({missed} events were not recorded: the disk was too slow)" if missed else ""
             raise RecordingFailed(
-                f"{self._name} has a hole: {what} from {since:.2f} s to {now:.2f} s of it{why}; at {self._fps} frames "
-                f"a second what is older than {self._held:g} s is not known. Cut out what is whole (--clips), or say a "
-                "lower --fps"
+                f"{self._name} has a hole: {what} from {since:.2f} s to {now:.2f} s of it{why}; at {self._fps:g} "
+                f"frames a second what is older than {self._held:g} s is not known. Cut out what is whole (--clips), "
+                "or say a lower --fps"
             )
 
     def _vector(self, numbers: Numbers, values: Any) -> Array:

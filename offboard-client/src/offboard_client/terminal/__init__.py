@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .arguments import HELP, LeftOver, description, expand_paths, parse, peek, switches
+from .clock import Clock
 from .csv_file import CsvFile
 from .dotted import split_dotted
 from .habits import HABITS, refuse_address_flags, refuse_habits
@@ -19,6 +20,7 @@ __all__ = [
     "HABITS",
     "HELP",
     "TYPES",
+    "Clock",
     "CsvFile",
     "LeftOver",
     "Line",

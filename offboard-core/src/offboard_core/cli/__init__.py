@@ -1,4 +1,4 @@
-"""The commands that core adds to ``offboard``: ``serve``, ``demo``, ``plugins``, ``codecs``, ``stats``, ``train``."""
+"""The commands that core adds to ``offboard``: ``serve``, ``demo``, ``codecs``, ``convert``, ``train`` and more."""
 
 from __future__ import annotations
 

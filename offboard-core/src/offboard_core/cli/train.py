@@ -10,15 +10,14 @@ from typing import Annotated, Any, cast
 
 import tyro
 from offboard_client.errors import ConfigurationError
-from offboard_client.plugins import UsageError, build, describe
+from offboard_client.plugins import UsageError
 from offboard_client.terminal import Line, emit_json, note, parse, peek, say
 from tyro.conf import Positional
 
 from ..catalog import codec_of, with_variant
-from ..codecs import rate
-from ..plugins import CODEC, LOADER, TRAINER, Offer, Plugins, TrainerEntry
+from ..plugins import LOADER, TRAINER, Offer, Plugins, TrainerEntry
 from ..training import Trainer
-from ..types import Checkpoint
+from .training_codec import training_codec
 
 #: Seconds between two lines of progress, where no terminal shows one line that changes.
 _QUIET = 10.0
@@ -93,21 +92,8 @@ def record_of(plugins: Plugins, offer: Offer[TrainerEntry], asked: str | None, f
     """What is written beside the checkpoints. Raises ConfigurationError for a codec that is for serving only."""
     vendor = offer.provider.name
     name = plugins.get(LOADER, offer.name).entry.default_codec if asked is None else asked
-    codec = plugins.get(CODEC, name, vendor)
-    where, declared = f"the codec {codec.name}", codec.options()
-    given = {"fps": fps} if fps is not None and any(option.name == "fps" for option in describe(declared)) else {}
-    made = codec.make(build(declared, given, where, ConfigurationError), Checkpoint(id="training"))
-    if not made.features:
-        raise ConfigurationError(f"{where} is for serving only: it makes no training data; choose another with --codec")
-    recorded = made.meta.action_fps if fps is None else fps
-    if recorded is None or made.meta.action_fps not in (None, recorded):
-        raise ConfigurationError(
-            f"{where} plays {made.meta.action_fps} steps per second, and the data set has {recorded}"
-        )
-    try:
-        return {"codec": codec.name, "action_fps": rate(recorded)}
-    except ValueError as error:
-        raise ConfigurationError(f"{where}: {error}") from None
+    made = training_codec(plugins, name, vendor, {}, fps)
+    return {"codec": made.name, "action_fps": made.fps}
 
 
 def _help(core: type[Any], arguments: Sequence[str], command: str, summary: str) -> None:

@@ -41,7 +41,8 @@ class SourceEpisode(Protocol):
     def origin(self) -> Mapping[str, Any]:
         """Where it came from, and what came of it, as plain JSON data: ``outcome``, ``score``, ``note``, ``model`` …
 
-        It is kept in the data set's record, and a query asks it.
+        It is kept in the data set's record, and a query asks it. Empty for what cannot be read at all, which says why
+        as soon as it is asked for its names.
         """
         ...
 
@@ -75,6 +76,7 @@ class DataSetForm:
     """What a data set holds. ``codec``: its full name; ``options``: those that it was made with, as plain JSON data.
 
     ``features``: the columns of a row, by name; ``fps``: rows a second; ``conventions``: what the numbers mean.
+    ``target``: the path or URL where it will be found once it is whole, as the user named it.
     """
 
     codec: str
@@ -82,6 +84,7 @@ class DataSetForm:
     fps: float
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     conventions: Mapping[str, str] = field(default_factory=dict[str, str])
+    target: str = ""
 
 
 class DataSetWriter(abc.ABC):

@@ -1,31 +1,29 @@
-"""How far a long work over recordings is, and how long the rest may take."""
+"""How far a long work over many things is, and how long the rest may take."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from time import monotonic
 
-from ..terminal import Line
+from .line import Line
 
 
 class Clock:
-    """The line of a long work: which recording, which share of all their bytes, and how long the rest may take."""
+    """The line of a long work: which of ``names``, which share of all their ``sizes``, how long the rest may take."""
 
-    def __init__(self, line: Line, paths: Sequence[Path]) -> None:
-        self._line, self._paths = line, paths
-        self._sizes = [path.stat().st_size if path.exists() else 0 for path in paths]
-        self._total, self._began, self._skipped = max(sum(self._sizes), 1), monotonic(), 0
+    def __init__(self, line: Line, names: Sequence[str], sizes: Sequence[float]) -> None:
+        self._line, self._names, self._sizes = line, names, sizes
+        self._total, self._began, self._skipped = max(sum(sizes), 1.0), monotonic(), 0.0
 
     def skip(self, number: int) -> None:
         """It was there already, and takes no time."""
         self._skipped += self._sizes[number]
 
     def show(self, number: int, share: float) -> None:
-        """``share``: of recording ``number``, counted from 0."""
+        """``share``: of number ``number``, counted from 0."""
         done = sum(self._sizes[:number]) + share * self._sizes[number]
-        amount = f"{number + 1} of {len(self._paths)}{self._left(done)}"
-        self._line.show(self._paths[number].name, done, self._total, amount)
+        amount = f"{number + 1} of {len(self._names)}{self._left(done)}"
+        self._line.show(self._names[number], done, self._total, amount)
 
     def _left(self, done: float) -> str:
         passed = monotonic() - self._began

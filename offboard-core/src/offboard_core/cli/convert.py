@@ -1,0 +1,203 @@
+"""``offboard convert SOURCE --codec VENDOR.NAME --output-dir DIR``: recorded episodes through a codec, to train on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from offboard_client.errors import ConfigurationError, RecordingFailed, counted, unknown
+from offboard_client.plugins import UsageError
+from offboard_client.terminal import Clock, Line, emit_json, note, parse, split_dotted, tell, terminable, unbroken
+from tyro.conf import Positional
+
+from ..data_sets import (
+    Conversion,
+    DataSetForm,
+    EpisodeSource,
+    Query,
+    Recordings,
+    SourceEpisode,
+    plain_options,
+)
+from ..plugins import DATA_SET, DataSetEntry, Offer, Plugins
+from .training_codec import TrainingCodec, training_codec
+
+_SUMMARY = (
+    "Make a data set for training of recorded episodes, through a codec: its rows are what the model will see when it "
+    "is served, and what it should have answered. --codec.NAME VALUE sets an option of the codec (`offboard codecs` "
+    "lists them), --codec.map FROM=TO, which may be repeated, an entry of one that is a map. The same command again "
+    "adds what is new."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertOptions:
+    """Options of ``offboard convert``."""
+
+    source: Annotated[Positional[str], tyro.conf.arg(metavar="SOURCE", help_behavior_hint="(required)")] = ""
+    """A folder of recordings or of an evaluation, or one recording."""
+    codec: str | None = None
+    """The codec, as VENDOR.NAME; the data set is in that vendor's form."""
+    output_dir: str | None = None
+    """Where the data set is to be, or is: it is added to."""
+    fps: float | None = None
+    """Rows a second; without it the codec's own rate. What was known last then is in a row."""
+    task: str | None = None
+    """The instruction, for all episodes; without it what each was given."""
+    score: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--outcome"])] = ()
+    """Only episodes that came out so: success, partial, fail, stall, unsafe."""
+    clips: bool = False
+    """Only the ranges that were cut out in `offboard replay`, each as an episode of its own."""
+    query: str | None = None
+    """Only episodes of which this holds: score >= 0.5 and (tags = grasp or note ~ slipped) and not model = 010000."""
+    form: str | None = None
+    """The form of the data set, where the codec's own package has none."""
+    json: bool = False
+    """Print one JSON object on stdout."""
+
+    def __post_init__(self) -> None:
+        from offboard_client.evaluation import COUNTED
+
+        if not self.source:
+            raise UsageError("say which recordings: offboard convert DIR --codec VENDOR.NAME --output-dir DIR")
+        if self.codec is None:
+            raise UsageError("say through which codec: --codec VENDOR.NAME (`offboard codecs` lists them)")
+        if not self.output_dir:
+            raise UsageError("say where the data set is to be: --output-dir DIR")
+        for name in self.score:
+            if name not in COUNTED:
+                raise UsageError(f"--outcome: {unknown('outcome', name, COUNTED)}")
+        if self.query is not None:
+            Query(self.query)
+
+
+@dataclass
+class Converted:
+    """By episode's name. ``skipped``: what was there already. ``failures``: name → why it is left out."""
+
+    written: list[str] = field(default_factory=list[str])
+    skipped: list[str] = field(default_factory=list[str])
+    failures: dict[str, str] = field(default_factory=dict[str, str])
+    frames: int = 0
+    led: int = 0
+    use: str = ""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Convert what was chosen. Nothing that is there is written over, and nothing stays half written.
+
+    0 if all are there, 1 if one could not be. After Ctrl-C what was written is said before it is raised; the same
+    command goes on.
+    """
+    rest, dotted = split_dotted(arguments, ["codec"])
+    options = parse(ConvertOptions, rest, "convert", _SUMMARY)
+    plugins = Plugins.discover()
+    made = training_codec(plugins, str(options.codec), None, dotted.get("codec", {}), options.fps)
+    offer = _form(plugins, options.form, made)
+    folder = Path(str(options.output_dir)).expanduser()
+    form = DataSetForm(
+        codec=made.name, features=made.codec.features, fps=made.fps, options=plain_options(made.options),
+        conventions=made.codec.meta.conventions, target=str(folder),
+    )  # fmt: skip
+    conversion = Conversion(folder, offer.name, offer.make, form, made.codec, options.task)
+    found, interrupted = Converted(), False
+    try:
+        with terminable(), Line() as line:
+            line.show("looking at the episodes")
+            episodes = _episodes(options, line)
+            _convert(conversion, episodes, found, line)
+    except KeyboardInterrupt:
+        interrupted = True
+    except BaseException:
+        conversion.discard()
+        raise
+    _say(options, str(folder), made, found, interrupted)
+    if interrupted:
+        note("this was interrupted; the same command goes on from here")
+        raise KeyboardInterrupt
+    return int(bool(found.failures))
+
+
+def _form(plugins: Plugins, asked: str | None, made: TrainingCodec) -> Offer[DataSetEntry]:
+    there = [offer.name for offer in plugins.offers(DATA_SET)]
+    name = asked or made.plugin
+    if asked is None and name not in there:
+        raise ConfigurationError(
+            f"{made.plugin}, which has the codec {made.name}, has no form of data sets: say one with --form "
+            f"(there are: {', '.join(there) or 'none'})"
+        )
+    return plugins.get(DATA_SET, name)
+
+
+def _episodes(options: ConvertOptions, line: Line) -> list[SourceEpisode]:
+    """Those that were asked for. Raises ConfigurationError where there is none."""
+    episodes = list(_source(options, line).episodes())
+    if options.query is None:
+        return episodes
+    meant = Query(options.query).choose([episode.origin for episode in episodes])
+    # Of what cannot be read nobody can tell; it says why when it is tried.
+    chosen = [episode for episode, wanted in zip(episodes, meant, strict=True) if wanted or not episode.origin]
+    if not any(meant):
+        raise ConfigurationError(f"of none of {counted(len(episodes), 'episode')} in {options.source} the query holds")
+    return chosen
+
+
+def _source(options: ConvertOptions, line: Line) -> EpisodeSource:
+    return Recordings(Path(options.source).expanduser(), options.score, options.clips, line.aside)
+
+
+def _convert(conversion: Conversion, episodes: Sequence[SourceEpisode], found: Converted, line: Line) -> None:
+    """Raises KeyboardInterrupt with the whole episodes kept; ConfigurationError where it cannot go on."""
+    clock = Clock(line, [episode.name for episode in episodes], [episode.seconds for episode in episodes])
+    try:
+        for number, episode in enumerate(episodes):
+            _one(conversion, episode, number, found, clock, line)
+    except KeyboardInterrupt:
+        _keep(conversion, found, line)
+        raise
+    _keep(conversion, found, line)
+
+
+def _one(
+    conversion: Conversion, episode: SourceEpisode, number: int, found: Converted, clock: Clock, line: Line
+) -> None:
+    if conversion.has(episode):
+        found.skipped.append(episode.name)
+        clock.skip(number)
+        return
+    clock.show(number, 0.0)
+    length = max(episode.seconds, 1e-9)
+    try:
+        added = conversion.add(episode, lambda seconds: clock.show(number, min(1.0, seconds / length)))
+    except RecordingFailed as error:
+        found.failures[episode.name] = error.text
+        line.aside(f"{episode.name} is left out: {error.text}")
+        return
+    found.written.append(episode.name)
+    found.frames, found.led = found.frames + added.frames, found.led + added.led
+
+
+def _keep(conversion: Conversion, found: Converted, line: Line) -> None:
+    line.show("the data set is finished")
+    with unbroken():
+        found.use = conversion.keep()
+
+
+def _say(options: ConvertOptions, folder: str, made: TrainingCodec, found: Converted, interrupted: bool) -> None:
+    if options.json:
+        said: dict[str, Any] = {**vars(found), "codec": made.name, "fps": made.fps, "interrupted": interrupted}
+        emit_json({"folder": folder, **said})
+        return
+    led = f", {found.led} of them led by a person" if found.led else ""
+    tell(
+        f"{counted(len(found.written), 'episode')} written into {folder} through {made.name}: "
+        f"{counted(found.frames, 'frame')}{led}, {made.fps:g} a second"
+    )
+    if found.skipped:
+        was = "was" if len(found.skipped) == 1 else "were"
+        tell(f"{counted(len(found.skipped), 'episode')} {was} there already, and {was} left as before")
+    if found.use:
+        tell(found.use)

@@ -1,0 +1,128 @@
+"""Our own recordings as a source: what `offboard run` and `offboard evaluate` wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from offboard_client.errors import ConfigurationError, RecordingFailed
+from offboard_client.exports import (
+    Attempt,
+    Numbers,
+    SteadyFrames,
+    choose_attempts,
+    layout_for,
+    names_of,
+    origin_of,
+    recordings_in,
+    unfinished,
+)
+from offboard_client.recording import Episode, glance
+
+from .seam import SourceEpisode, SourceFrame
+
+
+class Recordings:
+    """An :class:`EpisodeSource`: those of ``place``, a folder of recordings or of an evaluation, or one recording.
+
+    ``outcomes``: only attempts that came out so. ``clips``: only the ranges that were cut out, each by itself. ``say``
+    is told what is left out because it counts in no report, and what has no end.
+    """
+
+    def __init__(
+        self, place: Path, outcomes: Collection[str] = (), clips: bool = False, say: Callable[[str], None] = print
+    ) -> None:
+        self._place, self._outcomes, self._clips, self._say = place, outcomes, clips, say
+
+    def episodes(self) -> Sequence[SourceEpisode]:
+        """See :class:`EpisodeSource`."""
+        paths = recordings_in(self._place)
+        chosen, broken = choose_attempts(paths, self._outcomes, self._clips, self._say)
+        if not chosen and not broken:
+            came = f" that came out as {' or '.join(self._outcomes)}" if self._outcomes else ""
+            clip = " with a clip" if self._clips else ""
+            raise ConfigurationError(
+                f"none of {len(paths)} in {self._place} is a recording{clip}{came}: `offboard replay {self._place}` "
+                "shows what came of each, scores it and cuts clips out"
+            )
+        return [
+            *(BrokenEpisode(name, why) for name, why in broken.items()),
+            *(RecordedEpisode(attempt, self._say) for attempt in chosen),
+        ]
+
+
+class BrokenEpisode:
+    """A :class:`SourceEpisode` that cannot be read: its recording, or what people said of it."""
+
+    origin: Mapping[str, Any] = {}
+    seconds = 0.0
+
+    def __init__(self, name: str, why: str) -> None:
+        self.name = self.identity = name
+        self._why = why
+
+    def names(self) -> Collection[str]:
+        """See :class:`SourceEpisode`."""
+        raise RecordingFailed(self._why)
+
+    def frames(self, fps: float, wanted: Collection[str]) -> Iterator[SourceFrame]:
+        """See :class:`SourceEpisode`."""
+        raise RecordingFailed(self._why)
+
+
+class RecordedEpisode:
+    """A :class:`SourceEpisode`: a recording, or a range of one."""
+
+    def __init__(self, attempt: Attempt, say: Callable[[str], None]) -> None:
+        self._attempt, self._say = attempt, say
+        seen = glance(attempt.path)
+        self.origin: Mapping[str, Any] = origin_of(attempt, seen.about, seen.outcome)
+        clip, lasted = attempt.clip, seen.outcome.get("seconds")
+        begin, end = (seen.start / 1e9, seen.end / 1e9) if clip is None else clip.seconds
+        known = clip is None and isinstance(lasted, int | float) and lasted > 0
+        self.seconds = float(lasted) if known and lasted is not None else max(0.0, end - begin)
+
+    @property
+    def name(self) -> str:
+        """See :class:`SourceEpisode`."""
+        return self._attempt.name
+
+    @property
+    def identity(self) -> str:
+        """See :class:`SourceEpisode`: a recording that was moved or copied is the same."""
+        return f"{self._attempt.name} {self._attempt.began!r}"
+
+    def names(self) -> Collection[str]:
+        """See :class:`SourceEpisode`."""
+        with Episode(self._attempt.path) as episode:
+            return names_of(episode)
+
+    def frames(self, fps: float, wanted: Collection[str]) -> Iterator[SourceFrame]:
+        """See :class:`SourceEpisode`. The first frame is half as long after all is known as frames are apart.
+
+        There is none at a time at which nothing was commanded that can be learnt: for the arm held.
+        """
+        begin = 0.0 if self._attempt.clip is None else self._attempt.clip.seconds[0]
+        with Episode(self._attempt.path) as episode:
+            if why := unfinished(episode):
+                self._say(why)
+            layout = layout_for(episode, wanted)
+            count = 0
+            for frame in SteadyFrames(episode, self._attempt, layout, fps):
+                values = {**_split(layout.state, frame.state), **_split(layout.action, frame.action), **frame.cameras}
+                yield SourceFrame(frame.seconds - begin, values, frame.task, frame.led)
+                count += 1
+        if not count:
+            raise RecordingFailed(
+                f"{self._attempt} has no frame: nothing was commanded while all was known that one holds"
+            )
+
+
+def _split(numbers: Sequence[Numbers], vector: Any) -> dict[str, Any]:
+    """A frame's numbers by their names."""
+    found, at = dict[str, Any](), 0
+    for each in numbers:
+        found[each.name] = vector[at : at + len(each.labels)]
+        at += len(each.labels)
+    return found
