@@ -13,7 +13,19 @@ import pytest
 from offboard_client.drivers import Playing
 from offboard_client.errors import ConnectionFailed, ConnectionLost, PolicyFailed
 from offboard_client.evaluation import Judgement, Station, Trial, Turn, Watched
-from offboard_client.play import Answer, Controls, EpisodeInfo, Outcome, Patience, RobotLimits, Start, Stop, Tick
+from offboard_client.play import (
+    Answer,
+    Controls,
+    EpisodeInfo,
+    Hold,
+    Outcome,
+    Patience,
+    Resume,
+    RobotLimits,
+    Start,
+    Stop,
+    Tick,
+)
 from offboard_client.robots import Channel, RobotSpec
 from robot_fakes import FakeSession
 from waits import PATIENCE
@@ -125,6 +137,71 @@ def test_an_answer_that_never_comes_is_no_failure_of_the_model_whatever_it_raise
     assert (trial.outcome, trial.counted) == ("error", False)
     assert "none came in what was left of its patience" in trial.note
     assert trial.note.endswith("the exchange before it failed (policy_failed: once)")
+
+
+class DiesWhileHeld(Session):
+    """What is on its way when somebody holds the arm is cut, and no other session is opened."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.asked, self.dead, self.tried = threading.Event(), threading.Event(), threading.Event()
+
+    def infer(self, observation: Mapping[str, Any]) -> Any:
+        if len(self.observations) == 3:
+            self.asked.set()
+            self.dead.wait(PATIENCE)
+            raise ConnectionLost("cut")
+        return super().infer(observation)
+
+    def reset(self) -> None:
+        if self.dead.is_set():
+            self.tried.set()
+            raise ConnectionFailed("nobody listens there")
+
+    def close(self) -> None:
+        self.dead.set()
+
+
+class HoldsAndLetsGoOn:
+    """Holds the arm while an answer is on its way, and lets it go on when the server is gone."""
+
+    def __init__(self, controls: Controls, session: DiesWhileHeld) -> None:
+        self._controls, self._session, self._held, self._gone = controls, session, False, False
+
+    def started(self, episode: EpisodeInfo) -> None: ...
+
+    def answered(self, answer: Answer) -> None: ...
+
+    def ticked(self, tick: Tick) -> None:
+        if not self._held:
+            if self._session.asked.is_set():
+                self._held = True
+                self._controls.post(Hold())
+        elif not self._gone:
+            self._gone = True
+            self._session.dead.set()
+            assert self._session.tried.wait(PATIENCE)
+            self._controls.post(Resume())
+
+    def ended(self, outcome: Outcome) -> None: ...
+
+
+@pytest.mark.parametrize("success", [True, False])
+def test_a_server_that_dies_while_the_arm_is_held_is_no_stall_and_no_success(success: bool) -> None:
+    robot: Any = Gripper(success)
+    controls, session = Controls(), DiesWhileHeld()
+
+    @contextmanager
+    def watch(turn: Turn) -> Generator[Watched, None, None]:
+        yield Watched([HoldsAndLetsGoOn(controls, session)])
+
+    playing = Playing(patience=Patience(30.0, 60.0))
+    trial = played(
+        Station(robot, robot, lambda model: session, RobotLimits(), playing, 1.0, controls=controls, watch=watch)
+    )
+    assert session.tried.is_set()
+    assert (trial.outcome, trial.counted) == ("error", False)
+    assert trial.note.startswith("connection")
 
 
 class Ends:

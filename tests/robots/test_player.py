@@ -710,6 +710,45 @@ def test_an_answer_that_comes_within_the_patience_was_slow_and_one_that_does_not
     assert hung.player.fault
 
 
+@pytest.mark.parametrize("held", [0.0, 3.0])
+def test_an_arm_that_was_held_and_let_go_on_wants_an_answer_at_the_end_too(held: float) -> None:
+    """Also where it was held beyond the end; no rung but ``hold`` is reached, for it has not moved since."""
+    rig = Rig(lambda number: 0.15 if rig.time.now < 100.5 else 1e9, "latest", Patience(1.0, 5.0))
+
+    def hold() -> None:
+        rig.arm.late = held
+        rig.controls.post(Hold())
+
+    rig.happens[40] = hold
+    looked = list[float]()
+    with pytest.raises(InferTimeout, match=r"when the episode ended, and none came in what was left"):
+        rig.settles(2.0, lambda: looked.append(rig.time.now))
+    assert rig.ticks[-1].rung == "hold"
+    assert looked[-1] == pytest.approx(100.9 + held + 5.0, abs=0.15), "counted from when it was let go on"
+    assert "fault" not in rig.rungs()
+
+
+@pytest.mark.parametrize("held", [0.0, 3.0])
+def test_an_arm_that_was_let_go_on_and_is_answered_wanted_nothing(held: float) -> None:
+    rig = Rig(lambda number: 0.15, "latest")
+
+    def hold() -> None:
+        rig.arm.late = held
+        rig.controls.post(Hold())
+
+    rig.happens[40] = hold
+    assert rig.settles(2.0)
+    assert rig.ticks[-1].rung == ("hold" if held else "playing")
+
+
+def test_a_connection_that_is_lost_on_the_way_to_the_safe_action_is_why() -> None:
+    """What was on its way is dropped then, and why it failed is not."""
+    rig = Rig(lambda number: 2.6 if number == 3 else 0.15, "latest", Patience(1.0, 30.0), HOME)
+    rig.policy.fails[3] = ConnectionLost("cut")
+    with pytest.raises(ConnectionLost, match="cut"):
+        rig.settles(3.2)
+
+
 def test_an_answer_that_was_on_its_way_at_the_end_and_fails_is_why() -> None:
     rig = Rig(lambda number: 0.15 if number < 3 else 5.0, "latest")
     rig.policy.fails[3] = ConnectionLost("cut")

@@ -39,7 +39,7 @@ class Ladder:
 
     def __init__(self, patience: Patience, has_safe_action: bool) -> None:
         self._patience, self._has_safe_action = patience, has_safe_action
-        self._begun = False
+        self._begun = self._plays = False
         self._since: float | None = None
         self._fault = False
 
@@ -49,19 +49,25 @@ class Ladder:
         return self._since
 
     def left(self, now: float) -> float | None:
-        """Seconds until it is a fault, where the arm holds still for want of an answer; None where it does not."""
-        return None if self._since is None else self._patience.fault_after - (now - self._since)
+        """Seconds that are left of the patience, where the arm has nothing to play; None where it plays.
+
+        Counted for an arm that has only held so far, too, which is on no rung: since then, or since it was let go on.
+        """
+        if self._plays:
+            return None
+        return max(0.0, self._patience.fault_after - (0.0 if self._since is None else now - self._since))
 
     def rung(self, now: float, *, playable: bool, overdue: bool) -> Rung:
         """``playable``: there is something valid to play. ``overdue``: and nothing new though it should be there."""
         if self._fault:
             return "fault"
+        self._plays = playable
         if playable:
             self._begun, self._since = True, None
             return "rest" if overdue else "playing"
+        self._since = now if self._since is None else self._since
         if not self._begun:
             return "hold"
-        self._since = now if self._since is None else self._since
         waited = now - self._since
         if waited >= self._patience.fault_after:
             self._fault = True
@@ -70,8 +76,10 @@ class Ladder:
 
     def failed(self) -> None:
         """An answer has failed: from now on it counts how long the arm waits."""
-        self._begun = True
+        if not self._begun:
+            self._begun, self._since = True, None
 
     def clear(self) -> None:
         """A person has cleared the fault, or somebody asked for a hold: the arm begins anew."""
-        self._begun, self._since, self._fault = False, None, False
+        self._begun = self._plays = self._fault = False
+        self._since = None

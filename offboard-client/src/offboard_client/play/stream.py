@@ -58,18 +58,16 @@ class PolicyStream:
         self._strategy = choose_strategy(chunks) if isinstance(chunks, str) else chunks
         self._strategy.check(self._meta)
         self._frames = Frames(self._meta)
-        self._session, self._clock = session, clock
-        self._trips = RoundTrips()
+        self._session, self._clock, self._trips = session, clock, RoundTrips()
         self._lock = threading.Lock()
         self._landed = threading.Condition(self._lock)
         self._asker = OneThread("offboard-stream")
-        self._epoch, self._episode, self._flying, self._stood = 0, 0, False, 0.0
+        self._epoch, self._episode, self._stood, self._not_before = 0, 0, 0.0, float("-inf")
+        self._flying = self._closed = self._anew = False
         self._mail: Exchange | None = None
-        self._not_before = float("-inf")
         self._task: str | None = None
         self._told = self._task  # by what was sent last
         self._why = HoldStill("no observation was sent yet")
-        self._closed = self._anew = False
         #: How often the policy has begun an episode in mid-run because its session was lost.
         self.reconnects = 0
         #: Whether the robot's clock stands while an answer is awaited.
@@ -269,6 +267,8 @@ class PolicyStream:
             self._flying = lost = isinstance(failure, LOSSES)
             if epoch == self._epoch:
                 self._mail, self._anew = replace(mail, anew=self._anew), False
+            elif failure is not None and lost:  # dropped, but there is no answer for that reason
+                self._why = HoldStill(failure.text, failure)
             self._landed.notify_all()
             if failure is None:
                 self._trips.took(0.0 if self.stands else took)
