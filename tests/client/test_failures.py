@@ -258,6 +258,27 @@ def test_a_timeout_that_the_server_reports_does_not_end_the_session(clients):
 
 
 @pytest.mark.rule("M-1")
+def test_a_replica_on_another_device_is_the_same_model(clients):
+    def visit(peer):
+        peer.ready({**META, "device": "cuda:1"})
+        peer.receive()
+        peer.reset()
+
+    def other(peer):
+        peer.ready({**META, "device": "cuda:0"})
+        peer.answer([])
+        peer.wait_for_close()
+
+    with ScriptedServer(visit, other) as server:
+        session = clients.session("127.0.0.1", server.port, clock=clients.clock())
+        with pytest.raises(ConnectionLost):
+            clients.wait(session.infer({}))
+        assert clients.wait(session.infer({})) == []
+        assert session.metadata["device"] == "cuda:0", "it says where it is now"
+        clients.wait(session.close())
+
+
+@pytest.mark.rule("M-1")
 def test_another_model_behind_the_address_is_refused(clients):
     def visit(peer):
         peer.ready()

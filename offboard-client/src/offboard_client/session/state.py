@@ -14,6 +14,8 @@ from ..wire import CONFIGURE, check_declared, checked_control
 
 #: Characters of a field that has changed.
 _SHOWN = 60
+#: What replicas of one model may have each its own of.
+_ITS_OWN = {"device"}
 
 
 class SessionFacts:
@@ -126,8 +128,12 @@ def changed(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_same(old: Mapping[str, Any], new: Mapping[str, Any], settings: Settings) -> None:
-    """Raises ServerChanged if a new connection's handshake says another thing than the old one's."""
-    texts = {name: (_text(old.get(name)), _text(new.get(name))) for name in sorted({*old, *new})}
+    """Raises ServerChanged if a new connection's handshake says another thing than the old one's.
+
+    The device may be another one: a server leads whoever lost a replica of a model to the next.
+    """
+    names = sorted({*old, *new} - _ITS_OWN)
+    texts = {name: (_text(old.get(name)), _text(new.get(name))) for name in names}
     changed = [
         f"{name} was {_cut(before)} and is {_cut(now)}" for name, (before, now) in texts.items() if before != now
     ]
