@@ -54,6 +54,29 @@ def test_checkpoints_are_listed_by_number_and_the_best_apart(run: Path) -> None:
     assert set(newest.outputs) == {"action.ee_pose", "action.grip"}
 
 
+def test_where_a_checkpoint_lies_is_the_same_however_it_is_typed(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client takes it for a part of which model that is; other files under the same words are other ones."""
+    place = run.relative_to(tmp_path)
+    (tmp_path / "link").symlink_to(run)
+    monkeypatch.chdir(tmp_path)
+    typed = [
+        str(run),
+        str(place),
+        f"./{place}/",
+        f"{place}/../{place.name}",
+        "link",
+        f"{place}/checkpoint-10000",
+        "link/checkpoint-10000",
+    ]
+    said = {(found.id, found.location, found.experiment) for each in typed for found in [GR00TRegistry(each).default()]}
+    [(_, location, _)] = said
+    other = shutil.copytree(tmp_path / place.parts[0], tmp_path / "bob" / place.parts[0], symlinks=True)
+    monkeypatch.chdir(other.parent)
+    assert GR00TRegistry(str(place)).default().location == location.replace(str(tmp_path), str(tmp_path / "bob"), 1)
+
+
 @pytest.mark.parametrize("asked", ["5000", "05000", "checkpoint-5000", "checkpoint-05000"])
 def test_a_checkpoint_is_found_by_its_number_or_by_its_folders_name(run: Path, asked: str) -> None:
     assert GR00TRegistry(str(run)).resolve(asked).location.endswith("checkpoint-5000")

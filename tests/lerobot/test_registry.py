@@ -33,6 +33,31 @@ def test_a_run_lists_its_steps_by_number_without_the_link(run):
         registry.resolve("last")
 
 
+def test_where_a_checkpoint_lies_is_the_same_however_it_is_typed(run, tmp_path, monkeypatch):
+    """A client takes it for a part of which model that is; other files under the same words are other ones."""
+    place = run.relative_to(tmp_path)
+    (tmp_path / "link").symlink_to(run)
+    monkeypatch.chdir(tmp_path)
+    typed = [
+        str(run),
+        str(place),
+        f"./{place}/",
+        f"{place}/../{place.name}",
+        "link",
+        f"{place}/checkpoints",
+        f"{place}/checkpoints/last",
+        f"{place}/checkpoints/010000",
+        f"{place}/checkpoints/last/pretrained_model",
+    ]
+    said = {
+        (found.id, found.location, found.experiment) for each in typed for found in [LeRobotRegistry(each).default()]
+    }
+    [(_, location, _)] = said
+    other = shutil.copytree(tmp_path / place.parts[0], tmp_path / "bob" / place.parts[0], symlinks=True)
+    monkeypatch.chdir(other.parent)
+    assert LeRobotRegistry(str(place)).default().location == location.replace(str(tmp_path), str(tmp_path / "bob"), 1)
+
+
 @pytest.mark.parametrize("inside", ["", "pretrained_model"])
 def test_one_step_is_one_checkpoint(run, inside):
     place = run / "checkpoints" / "002000" / inside

@@ -39,6 +39,21 @@ def test_steps_are_listed_by_number(run):
     assert newest.extras == {"format": "jax", "asset_ids": ["lerobot"]}
 
 
+def test_where_a_checkpoint_lies_is_the_same_however_it_is_typed(run, tmp_path, monkeypatch):
+    """A client takes it for a part of which model that is; other files under the same words are other ones."""
+    place = run.relative_to(tmp_path)
+    (tmp_path / "link").symlink_to(run)
+    monkeypatch.chdir(tmp_path)
+    typed = [str(run), str(place), f"./{place}/", f"{place}/../{place.name}", "link", f"{place}/10000", "link/10000"]
+    said = {
+        (found.id, found.location, found.experiment) for each in typed for found in [OpenPIRegistry(each).default()]
+    }
+    [(_, location, _)] = said
+    other = shutil.copytree(tmp_path / place.parts[0], tmp_path / "bob" / place.parts[0], symlinks=True)
+    monkeypatch.chdir(other.parent)
+    assert OpenPIRegistry(str(place)).default().location == location.replace(str(tmp_path), str(tmp_path / "bob"), 1)
+
+
 @pytest.mark.parametrize("half", ["params/d/0123abcd", "params/_METADATA", "assets/lerobot/norm_stats.json"])
 def test_a_step_without_one_of_its_parts_is_not_listed(run, half):
     os.remove(run / "10000" / half)

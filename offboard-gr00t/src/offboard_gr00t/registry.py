@@ -90,7 +90,7 @@ class _Local:
             if not listed:
                 raise
         run = self._place.resolve().name
-        return [_made(LocalPlace(each.absolute()), whole[each], _id(each.name), run) for each in listed]
+        return [_made(LocalPlace(each.resolve()), whole[each], _id(each.name), run) for each in listed]
 
     def problem(self, model_id: str) -> str | None:
         looks = (_look(self._place / name) for name in self._names() if files.is_run([name]) and _is(name, model_id))

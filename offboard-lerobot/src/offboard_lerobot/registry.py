@@ -30,6 +30,9 @@ class LeRobotRegistry(ModelRegistry):
 
     ``location``: the output folder of ``lerobot-train``, the folder ``checkpoints`` in it, one step's folder or
     its ``pretrained_model``. Checkpoints that are half written are not listed.
+
+    Where one lies is said by its folder's own name, whatever was typed, links included: a client takes that for a part
+    of which model it is.
     """
 
     def __init__(self, location: str) -> None:
@@ -43,7 +46,7 @@ class LeRobotRegistry(ModelRegistry):
         whole: dict[Path, Files] = {}
 
         def problem(step: Path) -> str | None:
-            folder = step / PRETRAINED
+            folder = step.resolve() / PRETRAINED
             try:
                 whole[step] = self._read(folder)
             except Incomplete as error:

@@ -83,7 +83,7 @@ class _Local:
         if (lack := files.local_problem(step)) is not None:
             return lack
         try:
-            return self._checkpoint(step.absolute())
+            return self._checkpoint(step)
         except files.BadRecord as error:
             return error.text
 
@@ -94,7 +94,7 @@ class _Local:
         if recorded is not None:
             with recorded.open("rb") as file:
                 record = files.read_record(file.read(files.LONGEST_RECORD + 1), str(recorded))
-        return _checkpoint(step.name, str(step), run.name, files.names_in(step), record)
+        return _checkpoint(step.name, str(step.resolve()), run.name, files.names_in(step), record)
 
 
 class _Remote:
