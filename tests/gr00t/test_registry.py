@@ -236,6 +236,25 @@ def test_a_store_without_whole_checkpoints_says_what_each_lacks(stored: str) -> 
         GR00TRegistry(stored.rpartition("/")[0]).checkpoints()
 
 
+def test_a_run_in_a_store_says_which_of_several_embodiments_it_is_to_what_is_loaded_too(
+    store: Any, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder = write_checkpoint(tmp_path / "run" / "checkpoint-7")
+    for name, held in (("processor_config.json", ("processor_kwargs", "modality_configs")), ("statistics.json", ())):
+        said = json.loads((folder / name).read_text())
+        embodiments = said
+        for key in held:
+            embodiments = embodiments[key]
+        embodiments["mine"] = embodiments.pop(TAG)
+        embodiments["other"] = embodiments["mine"]
+        (folder / name).write_text(json.dumps(said))
+    (tmp_path / "run" / "offboard.json").write_text('{"embodiment_tag": "mine"}')
+    url = f"s3://runs/{request.node.name}"
+    upload(tmp_path / "run", url)
+    found = from_flags(Plugins.discover(), vendor="gr00t", checkpoints_dir=url, loader_options=options())
+    assert found.default().extras["embodiment_tag"] == "mine"
+
+
 #: huggingface_hub reads its settings when it is imported: a process of its own.
 LOADS = """
 import json, sys

@@ -3,16 +3,19 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import time
 
 import numpy as np
 import psutil
 import pytest
-from gr00t_standin import SIZE, STATE, VIDEO, options, write_checkpoint
+from gr00t_standin import SIZE, STATE, STEPS, VIDEO, options, write_checkpoint, write_run
 from offboard_client.errors import ConfigurationError, LoadFailed, ModelLost, PolicyFailed
 from offboard_client.plugins import build
-from offboard_core.types import NO_CONTEXT
+from offboard_core.catalog import from_flags
+from offboard_core.plugins import Plugins
+from offboard_core.types import ALONE, NO_CONTEXT
 from offboard_gr00t.loader import GR00TLoader
 from offboard_gr00t.options import GR00TOptions
 from offboard_gr00t.registry import GR00TRegistry
@@ -67,6 +70,36 @@ def test_a_checkpoint_that_changes_while_gr00t_starts_is_not_served(tmp_path):
         load(step, report)
     assert said
     assert list(serving(step)) == [], "what was started for it is stopped"
+
+
+@pytest.mark.parametrize(
+    ("generation", "change", "record", "says"),
+    [
+        ("n1.6", {"action_configs": STEPS}, {}, "its representations differ"),
+        ("n1.7", {"horizon": 8}, {}, "its chunk_length differ"),
+        ("n1.5", {"state": {**STATE, "torso": 3}}, {}, "its inputs differ"),
+        ("n1.6", {}, {"codec": "gr00t.native"}, "its recorded differ"),
+    ],
+)
+def test_a_checkpoint_that_was_written_anew_since_it_was_listed_is_not_served_by_what_was_listed(
+    tmp_path, generation, change, record, says
+):
+    """Steps were played as poses: the codec was chosen for what had been there."""
+    run = write_run(tmp_path / "run", {7: 0.5}, generation)
+    found = from_flags(
+        Plugins.discover(),
+        vendor="gr00t",
+        codec="ee_quat",
+        checkpoints_dir=str(run),
+        loader_options=options(generation),
+    )
+    listed = found.default()
+    shutil.rmtree(run / "checkpoint-7")
+    write_checkpoint(run / "checkpoint-7", generation, **change)
+    (run / "checkpoint-7" / "offboard.json").write_text(json.dumps(record))
+    with pytest.raises(LoadFailed, match=f"was replaced since it was listed: {says}. Ask for it by its id") as caught:
+        found.loader.load(listed, lambda _: None, ALONE)
+    assert not caught.value.permanent, "who names it has its codec chosen anew"
 
 
 def test_gr00t_is_not_restarted_with_another_model(tmp_path):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import time
 
@@ -69,6 +70,21 @@ def test_a_step_that_changes_while_openpi_starts_is_not_served(tmp_path):
         load(step, report)
     assert said
     assert list(serving(step)) == [], "what was started for it is stopped"
+
+
+@pytest.mark.parametrize("what", ["recorded", "asset_ids", "inputs"])
+def test_a_step_that_was_written_anew_since_it_was_listed_is_not_served_by_what_was_listed(tmp_path, what):
+    step = write_step(tmp_path / "7")
+    loader = OpenPILoader(build(OpenPIOptions, options(), "the vendor openpi", ConfigurationError))
+    [found] = OpenPIRegistry(str(step)).checkpoints()
+    listed = loader.enrich(found)
+    if what == "recorded":
+        (step / "offboard.json").write_text('{"codec": "openpi.joints"}')
+    else:
+        shutil.rmtree(step)
+        write_step(step, "other" if what == "asset_ids" else "lerobot", width=15 if what == "inputs" else 8)
+    with pytest.raises(LoadFailed, match=f"was replaced since it was listed: its {what} differ. Ask for it by its id"):
+        loader.load(listed, lambda _: None)
 
 
 def test_openpi_is_not_restarted_with_another_model(tmp_path):

@@ -26,6 +26,14 @@ VIDEO = ("wrist_image", "exterior_image_1")
 STATE = {"grip": 1, "ee_pose": 7}
 ACTION = {"ee_pose": 7, "grip": 1}
 LANGUAGE = "annotation.language.language_instruction"
+#: What ACTION is: steps, or absolute poses, and the grip.
+STEPS, POSES = (
+    [
+        {"rep": rep, "type": "EEF", "format": "DEFAULT", "state_key": None},
+        {"rep": "ABSOLUTE", "type": "NON_EEF", "format": "DEFAULT", "state_key": None},
+    ]
+    for rep in ("DELTA", "ABSOLUTE")
+)
 #: The data config of the stand-in for N1.5 whose instruction is LANGUAGE.
 DATA_CONFIG = "examples.arm:Arm"
 #: (w, h) of the cameras, which N1.5 insists on; Positronic's codecs make it.

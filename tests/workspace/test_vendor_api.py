@@ -26,8 +26,8 @@ API = {
         " BadObservation BadParameter ConfigurationError InferTimeout InvalidAction LoadFailed ModelLost ModelNotFound"
         " OffboardError PolicyFailed ExchangeRecord Observer",
         "offboard_core.checkpoints": "INDEX WEIGHTS Incomplete LocalPlace Place Unfit begin_run check_record"
-        " check_unchanged header is_lfs_pointer make_folder numbered_folders read_json read_record some stamps"
-        " still_written throw_away weights write_record",
+        " check_listed check_unchanged header is_lfs_pointer make_folder numbered_folders read_json read_record some"
+        " stamps still_written throw_away weights write_record",
         "offboard_core.checkpoints.remote": "RemoteFile RemoteFolder RemotePlace fetch is_url open_folder open_place",
         "offboard_core.codecs": "CONVENTIONS ActionHorizon ActionSplit ActionTiming ActionVector ArmCodecOptions"
         " LIBERO_CONVENTIONS LIBERO_FINGER LIBERO_POSITION_STEP LIBERO_ROTATION_STEP LetterboxImage LiberoCodecOptions"

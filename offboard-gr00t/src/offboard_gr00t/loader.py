@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError
-from offboard_core.checkpoints import Incomplete, LocalPlace, Place, check_unchanged, stamps
+from offboard_core.checkpoints import Incomplete, LocalPlace, Place, check_listed, check_unchanged, stamps
 from offboard_core.checkpoints.remote import fetch, is_url, open_folder, open_place
 from offboard_core.process import AttachedServer, Child, ChildServer
 from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, Policy, ReportProgress
@@ -19,7 +19,7 @@ from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, 
 from . import files
 from .attached import another, another_since
 from .checkout import script, server, tag_word
-from .checkpoint import Described, check_frames, read, served
+from .checkpoint import Described, check_frames, read, read_contents, served
 from .checks import Checks, known
 from .connection import Connection
 from .diagnosis import explain_attaching, explain_serving
@@ -28,7 +28,7 @@ from .generation import Generation
 from .modality import Modalities
 from .options import ENVIRONMENT, GR00TOptions
 from .policy import GR00TPolicy
-from .registry import enriched
+from .registry import as_listed, enriched
 from .variants import check_config, config_of
 
 #: What errors call the child.
@@ -92,9 +92,11 @@ class GR00TLoader(CheckpointLoader):
         folder = self._folder(checkpoint, report)
         if problem := files.local_problem(folder):
             raise LoadFailed(f"{folder} is no complete checkpoint: {problem}; expected {files.EXPECTED}")
+        loaded = stamps(folder, files.names_in(folder))
+        if not is_url(checkpoint.location):
+            self._check_listed(LocalPlace(folder), checkpoint)
         found = self._described(LocalPlace(folder), checkpoint)
         command = self._command(found.generation, checkpoint)
-        loaded = stamps(folder, files.names_in(folder))
         token = secrets.token_urlsafe(32) if found.generation is Generation.N1_5 else None
 
         def start(port: int) -> Child:
@@ -208,7 +210,9 @@ class GR00TLoader(CheckpointLoader):
     def _described(self, place: Place, checkpoint: Checkpoint) -> Described:
         """What the files say of the embodiment. Raises LoadFailed, also where they contradict --modality-config."""
         try:
-            found = read(place, self._options.embodiment_tag, self._told)
+            # A run's record is not beside what was fetched.
+            tag = self._options.embodiment_tag or checkpoint.recorded.get("embodiment_tag")
+            found = read(place, tag, self._told)
             if (config := self._said("modality_config", checkpoint)) is not None:
                 check_config(config, found.modalities, checkpoint.id)
         except Incomplete as error:
@@ -216,6 +220,19 @@ class GR00TLoader(CheckpointLoader):
         except ConfigurationError as error:
             raise LoadFailed(error.text, permanent=True) from None
         return found
+
+    def _check_listed(self, place: Place, checkpoint: Checkpoint) -> None:
+        """Raises LoadFailed where the files are not those that were listed, of which the codec was made."""
+        try:
+            contents = read_contents(place)
+            if not place.is_local and not contents.recorded:  # the run's record is not looked at from here
+                contents = replace(contents, recorded=checkpoint.recorded)
+            now = as_listed(place, contents, checkpoint.id, checkpoint.experiment)
+            check_listed(self.enrich(now), self.enrich(checkpoint))
+        except Incomplete as error:
+            raise LoadFailed(f"{place.location} {error.verdict}: {error}") from None
+        except ConfigurationError as error:
+            raise LoadFailed(error.text) from None
 
     def _data_config(self, checkpoint: Checkpoint) -> str:
         """N1.5's. Raises ConfigurationError for none, or for one that contradicts the record.
@@ -275,6 +292,7 @@ class GR00TLoader(CheckpointLoader):
     def _folder(self, checkpoint: Checkpoint, report: ReportProgress) -> Path:
         if not is_url(checkpoint.location):
             return Path(checkpoint.location)
+        self._check_listed(open_place(checkpoint.location), checkpoint)
         return fetch(open_folder(checkpoint.location), report, files.wanted)
 
     def _start(self, command: list[str], token: str | None) -> Child:

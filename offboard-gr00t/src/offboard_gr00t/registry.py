@@ -73,7 +73,7 @@ class _Local:
             folder = self._place.resolve()
             if isinstance(found := _look(folder), str):
                 raise ConfigurationError(f"{folder} is no complete checkpoint: {found}")
-            return [_made(LocalPlace(folder), found, _id(folder.name), folder.parent.name)]
+            return [as_listed(LocalPlace(folder), found, _id(folder.name), folder.parent.name)]
         whole: dict[Path, Contents] = {}
 
         def problem(folder: Path) -> str | None:
@@ -90,7 +90,7 @@ class _Local:
             if not listed:
                 raise
         run = self._place.resolve().name
-        return [_made(LocalPlace(each.resolve()), whole[each], _id(each.name), run) for each in listed]
+        return [as_listed(LocalPlace(each.resolve()), whole[each], _id(each.name), run) for each in listed]
 
     def problem(self, model_id: str) -> str | None:
         looks = (_look(self._place / name) for name in self._names() if files.is_run([name]) and _is(name, model_id))
@@ -113,14 +113,14 @@ class _Remote:
         if not files.is_run(names) and files.is_checkpoint(place):
             if isinstance(found := self._look(place), str):
                 raise ConfigurationError(f"{self._root.url} is no complete checkpoint: {found}")
-            return [_made(place, found, _id(self._root.name), self._root.url.rsplit("/", 2)[-2].partition("@")[0])]
+            return [as_listed(place, found, _id(self._root.name), self._root.url.rsplit("/", 2)[-2].partition("@")[0])]
         numbered = sorted(
             (name for name in names if name.removeprefix(files.PREFIX).isdigit() and files.is_run([name])),
             key=lambda name: int(name.removeprefix(files.PREFIX)),
         )
         looks = {name: self._look(RemotePlace(self._root, place.files, name)) for name in [*_best(names), *numbered]}
         whole = [
-            _made(RemotePlace(self._root, place.files, name), look, _id(name), self._root.name)
+            as_listed(RemotePlace(self._root, place.files, name), look, _id(name), self._root.name)
             for name, look in looks.items()
             if not isinstance(look, str)
         ]
@@ -175,7 +175,7 @@ def _look(folder: Path) -> Contents | str:
         return files.explained(error, folder)
 
 
-def _made(place: Place, contents: Contents, id: str, run: str) -> Checkpoint:
+def as_listed(place: Place, contents: Contents, id: str, run: str) -> Checkpoint:
     """``contents``: of ``place``. Which of several embodiments is meant is left open where nothing says it."""
     found = Checkpoint(
         id=id,

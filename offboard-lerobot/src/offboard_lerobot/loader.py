@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from offboard_client.errors import ConfigurationError, LoadFailed, told
-from offboard_core.checkpoints import INDEX, Incomplete, LocalPlace, Place, stamps
+from offboard_core.checkpoints import INDEX, Incomplete, LocalPlace, Place, check_listed, stamps
 from offboard_core.checkpoints.remote import RemotePlace, fetch, is_url, open_folder, open_place
 from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, Policy, ReportProgress
 
@@ -109,7 +109,8 @@ class LeRobotLoader(CheckpointLoader):
         understood = verdict.understood(files, report)
         normalization.check(understood, place)
         if listed is not None:
-            _check_same(files, listed)
+            revision = listed.extras.get("revision")
+            check_listed(files.checkpoint(listed.id, listed.experiment, revision), listed)
         return understood
 
     def _whole(self, place: Place) -> Files:
@@ -144,19 +145,6 @@ def _base(files: Files) -> Iterator[tuple[Path, set[str], Mapping[str, object]]]
 
 def _is_written(folder: Path, names: Iterable[str], before: Mapping[str, object]) -> bool:
     return any(before.get(name) != now for name, now in stamps(folder, names).items())
-
-
-def _check_same(files: Files, checkpoint: Checkpoint) -> None:
-    """Raises LoadFailed for what is not what was listed: the handshake and the codec were made of that."""
-    now = files.checkpoint(checkpoint.id, checkpoint.experiment)
-    changed = [n for n in ("type", "inputs", "outputs", "recorded") if getattr(now, n) != getattr(checkpoint, n)]
-    if now.extras != {name: value for name, value in checkpoint.extras.items() if name != "revision"}:
-        changed.append("use")
-    if changed:
-        raise LoadFailed(
-            f"{files.location} was replaced since it was listed: its {' and '.join(changed)} differ. "
-            "Restart the server to serve what is there now"
-        )
 
 
 def _whole(place: Place) -> Files:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from offboard_client.errors import ConfigurationError, LoadFailed
-from offboard_core.checkpoints import check_unchanged, stamps
+from offboard_core.checkpoints import check_listed, check_unchanged, stamps
 from offboard_core.checkpoints.remote import RemoteFolder, fetch, is_url
 from offboard_core.process import AttachedServer, Child, ChildServer
 from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Field, Placement, ReportProgress
@@ -26,6 +26,7 @@ from .families import DEFAULT_CONFIG, FAMILIES, POSITRONIC, Family
 from .first import FirstInference
 from .options import ENVIRONMENT, OpenPIOptions
 from .policy import OpenPIPolicy
+from .registry import as_listed
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +81,9 @@ class OpenPILoader(CheckpointLoader):
         folder = self._folder(checkpoint, report)
         if problem := files.local_problem(folder):
             raise LoadFailed(f"{folder} is no complete checkpoint: {problem}; expected {files.EXPECTED}")
-        checks = Checks(config, self._family(config, checkpoint, folder), files.middles(folder))
         loaded = stamps(folder, files.names_in(folder))
+        self._check_listed(checkpoint)
+        checks = Checks(config, self._family(config, checkpoint, folder), files.middles(folder))
 
         def start(port: int) -> Child:
             check_unchanged(folder, loaded)  # a restart must not bring another model into sessions that are open
@@ -109,6 +111,19 @@ class OpenPILoader(CheckpointLoader):
                 "nobody here knows the config %s: only generic checks are made, and openpi was not warmed up", config
             )
         return OpenPIPolicy(server, checks, self._options.openpi_timeout, _meta(checks, first.metadata, first.reply))
+
+    def _check_listed(self, checkpoint: Checkpoint) -> None:
+        """Raises LoadFailed where a step on this machine is not what was listed, of which the codec was made.
+
+        What a store had is kept by its version.
+        """
+        if (folder := _local(checkpoint)) is None:
+            return
+        listed = checkpoint if "config_name" in checkpoint.extras else self.enrich(checkpoint)
+        try:
+            check_listed(self.enrich(as_listed(folder)), listed)
+        except ConfigurationError as error:
+            raise LoadFailed(error.text) from None
 
     def _attached(self, url: str, config: str, report: ReportProgress) -> OpenPIPolicy:
         checks = Checks(config, FAMILIES.get(config))

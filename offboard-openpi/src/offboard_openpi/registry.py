@@ -38,6 +38,17 @@ class OpenPIRegistry(ModelRegistry):
         return self._place.named(model_id) or super().resolve(model_id)
 
 
+def as_listed(step: Path) -> Checkpoint:
+    """A step on this machine, whole or not. Raises BadRecord."""
+    run = step.resolve().parent
+    recorded = next((p / files.RECORDED for p in (step, run) if (p / files.RECORDED).is_file()), None)
+    record: dict[str, Any] = {}
+    if recorded is not None:
+        with recorded.open("rb") as file:
+            record = files.read_record(file.read(files.LONGEST_RECORD + 1), str(recorded))
+    return _checkpoint(step.name, str(step.resolve()), run.name, files.names_in(step), record)
+
+
 def _meant(model_id: str, names: Iterable[str]) -> list[str]:
     """Which of these steps an id may mean: the one that is called so, then those of that number."""
     number = model_id.lstrip("0") if model_id.isascii() and model_id.isdigit() else None
@@ -55,7 +66,7 @@ class _Local:
             step = self._place.resolve()
             if lack := files.local_problem(step):
                 raise ConfigurationError(f"{step} is no complete checkpoint: {lack}")
-            return [self._checkpoint(step)]
+            return [as_listed(step)]
         whole: dict[Path, Checkpoint] = {}
 
         def problem(step: Path) -> str | None:
@@ -83,18 +94,9 @@ class _Local:
         if (lack := files.local_problem(step)) is not None:
             return lack
         try:
-            return self._checkpoint(step)
+            return as_listed(step)
         except files.BadRecord as error:
             return error.text
-
-    def _checkpoint(self, step: Path) -> Checkpoint:
-        run = step.resolve().parent
-        recorded = next((p / files.RECORDED for p in (step, run) if (p / files.RECORDED).is_file()), None)
-        record: dict[str, Any] = {}
-        if recorded is not None:
-            with recorded.open("rb") as file:
-                record = files.read_record(file.read(files.LONGEST_RECORD + 1), str(recorded))
-        return _checkpoint(step.name, str(step.resolve()), run.name, files.names_in(step), record)
 
 
 class _Remote:

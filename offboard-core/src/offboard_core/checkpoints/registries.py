@@ -116,6 +116,25 @@ def check_unchanged(folder: Path, seen: Mapping[str, tuple[int, int, int]]) -> N
         )
 
 
+def check_listed(now: Checkpoint, listed: Checkpoint) -> None:
+    """Raises LoadFailed where a checkpoint's files are not what was listed: codec and handshake were made of that.
+
+    ``now``: what a listing would say of them at this moment, in the same words, whatever its id and its experiment.
+    """
+    changed = [name for name in _SAID if getattr(now, name) != getattr(listed, name)]
+    names = {**listed.extras, **now.extras}
+    changed += [name for name in names if now.extras.get(name) != listed.extras.get(name)]
+    if changed:
+        raise LoadFailed(
+            f"{listed.location} was replaced since it was listed: its {' and '.join(changed)} differ. "
+            "Ask for it by its id, or restart the server, to serve what is there now"
+        )
+
+
+#: What a checkpoint's files say, beside what is the vendor's own.
+_SAID = ("type", "inputs", "outputs", "chunk_length", "recorded")
+
+
 def _stamp(path: Path) -> tuple[int, int, int]:
     try:
         status = path.stat()
