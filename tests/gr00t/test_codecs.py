@@ -7,7 +7,7 @@ from golden_codecs import GOLDEN, assert_decoded, assert_said, observation, sha1
 from offboard_client.errors import BadObservation, BadParameter, InvalidAction, LoadFailed
 from offboard_core.codecs import convert, letterbox
 from offboard_core.types import Checkpoint, Chunk, Field
-from offboard_gr00t import arm
+from offboard_gr00t import arm, libero
 from offboard_gr00t.arm import ArmOptions
 from offboard_gr00t.native import GR00TNativeOptions, native
 
@@ -176,6 +176,26 @@ def test_a_checkpoint_that_fits_is_told_its_instruction_under_its_own_key():
 def test_a_checkpoint_of_another_layout_is_refused(name, changes, text):
     with pytest.raises(LoadFailed, match=f"gr00t.{name} does not fit the checkpoint c, which {text}"):
         ARMS[name](ArmOptions(), checkpoint(**changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "cameras", "mends"),
+    [
+        ("libero", ["front", "wrist"], True),
+        ("libero", ["wrist_image", "image", "top"], False),
+        ("ee_rot6d", ["front", "wrist"], False),
+        ("ee_rot6d", ["wrist_image", "exterior_image_1", "top"], False),
+    ],
+)
+def test_what_no_session_can_mend_is_refused_for_good(name, cameras, mends):
+    """The server ends; libero's map gives the model's cameras their names, the arm codecs' does not."""
+    video = {f"video.{camera}": Field(shape=(-1, -1, 3), dtype="uint8") for camera in cameras}
+    takes = libero.TAKES if name == "libero" else {"action.ee_pose": 9, "action.grip": 1}
+    found = Checkpoint(id="c", inputs=video, outputs={group: Field(shape=(width,)) for group, width in takes.items()})
+    make, options = (libero.libero, libero.LiberoOptions) if name == "libero" else (ARMS[name], ArmOptions)
+    with pytest.raises(LoadFailed, match=rf"gr00t.{name} does not fit .* fit: .*gr00t\.native") as caught:
+        make(options(), found)
+    assert (caught.value.permanent, "codec.map" in caught.value.text) == (not mends, mends)
 
 
 def test_what_was_learnt_relative_is_answered_absolute_and_nothing_is_added_a_second_time():

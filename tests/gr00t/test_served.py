@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import threading
 from pathlib import Path
@@ -482,7 +483,7 @@ def test_a_codec_that_lacks_a_group_that_an_n1_5_model_reads_fails_the_load(tmp_
 LIBERO = dict.fromkeys(("x", "y", "z", "roll", "pitch", "yaw"), 1)
 
 
-def test_a_session_names_the_cameras_of_an_n1_5_model_itself_and_one_that_names_others_ends_nothing(tmp_path):
+def test_a_session_names_the_cameras_of_an_n1_5_model_itself_and_one_that_names_others_ends_nothing(tmp_path, caplog):
     write_run(
         tmp_path, {1: 0.5}, "n1.5", video=("front", "wrist"), size=(256, 256),
         state={**LIBERO, "gripper": 2}, action={**LIBERO, "gripper": 1},
@@ -495,3 +496,5 @@ def test_a_session_names_the_cameras_of_an_n1_5_model_itself_and_one_that_names_
                 client.new_session()
             with client.new_session(**{"codec.map": cameras}) as session:
                 assert session.infer(robot())
+    told = [record.message for record in caplog.records if "every session without options" in record.message]
+    assert re.search(refused, *told), "once, where the server is started"

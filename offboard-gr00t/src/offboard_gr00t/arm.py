@@ -155,7 +155,7 @@ def _arm(name: str, options: ArmOptions, checkpoint: Checkpoint) -> Codec:
     for key, source in cameras.items():
         parts = parts & LetterboxImage(name=key, source=source, size=image_size(checkpoint, key, SIZE))
     made = layout.makes
-    check_fit(name, {**made, **dict.fromkeys(cameras)}, layout.action, checkpoint, maps=True)
+    check_fit(name, {**made, **dict.fromkeys(cameras)}, layout.action, checkpoint)
     inner = parts & Instruction(key=instruction_key(checkpoint, INSTRUCTION)) & _groups(layout)
     columns = {key: key.partition(".")[2] for key in (*made, *cameras)} | {VECTOR: VECTOR}
     return timed(TrainingColumns(inner=inner, columns=columns), options.fps, options.horizon_sec)

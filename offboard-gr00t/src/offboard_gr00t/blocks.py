@@ -118,15 +118,18 @@ def check_fit(
 ) -> None:
     """Raises LoadFailed, with the codecs that fit, where :func:`difference` finds something.
 
-    ``maps``: the codec's option ``map`` names its cameras; where nothing else differs, that is told, and the error is
-    not ``permanent``, for a session may set it.
+    ``maps``: the codec's option ``map`` gives its cameras the checkpoint's names; where nothing else differs, and that
+    has no more of them, it is told, and the error is not ``permanent``, for a session may set it.
     """
     if (found := difference(makes, takes, checkpoint, unplayed, plays)) is None:
         return
     from .fitting import fitting
 
     groups = {name: each for name, each in checkpoint.inputs.items() if not name.startswith("video.")}
-    mends = maps and difference(makes, takes, replace(checkpoint, inputs=groups), unplayed, plays) is None
+    reads = [name for name, each in checkpoint.inputs.items() if each.required and name not in groups]
+    has = [name for name in makes if name.startswith("video.")]
+    mends = maps and len(reads) <= len(has)
+    mends = mends and difference(makes, takes, replace(checkpoint, inputs=groups), unplayed, plays) is None
     raise LoadFailed(
         f"{'name its cameras with codec.map, or ' * mends}choose another --codec: gr00t.{codec} does not fit the "
         f"checkpoint {checkpoint.id}, which {found}. By their names and widths these fit: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -18,6 +19,8 @@ from ..workers import Isolation, recipe_of
 from .codec_choice import CodecChoice
 from .placed import AUTO, PlacedLoader
 from .variants import with_variant
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +81,8 @@ class ModelSource:
         except LoadFailed as error:
             if error.permanent:
                 raise
-            # Each session is held against it with its own options.
+            # Each session is held against it with its own options; who has none has to hear of it before a robot comes.
+            log.warning("every session without options of its own will be refused: %s", error.text)
 
     def runs_in(self, checkpoint: Checkpoint) -> str | None:
         """Where a process of this model's own runs, for people; None where it gets none. Reads the disk."""
