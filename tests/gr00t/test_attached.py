@@ -2,24 +2,16 @@
 
 import contextlib
 
+import numpy as np
 import pytest
-from gr00t_standin import gr00t_server, options, robot, write_checkpoint
-from offboard_client import InferenceClient, LoadFailed, ModelLost
+from gr00t_standin import ACTION, POSES, SIZE, STATE, STEPS, VIDEO, gr00t_server, options, robot, write_checkpoint
+from offboard_client import InferenceClient, InvalidAction, LoadFailed, ModelLost, PolicyFailed
 from offboard_core import InferenceServer
 from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
 from offboard_core.process import free_port
 from offboard_core.types import ALONE
 from waits import until
-
-#: ee_pose as steps, or as absolute poses, and the grip.
-STEPS, POSES = (
-    [
-        {"rep": rep, "type": "EEF", "format": "DEFAULT", "state_key": None},
-        {"rep": "ABSOLUTE", "type": "NON_EEF", "format": "DEFAULT", "state_key": None},
-    ]
-    for rep in ("DELTA", "ABSOLUTE")
-)
 
 
 def source(codec=None, place=None, **more):
@@ -113,6 +105,47 @@ def test_who_asks_for_no_model_by_name_is_not_led_to_what_another_loaded_since(t
         with pytest.raises(LoadFailed, match=r"ask for it by its id, gr00t, or start this server again"):
             client.new_session()
         assert served(), "still"
+
+
+def test_a_model_of_other_widths_under_the_same_names_is_lost_to_who_has_it_open_and_loaded_for_the_next(tmp_path):
+    """The server does not say them: its first answer counts, for as long as the policy is loaded."""
+    port = free_port()
+    wide = write_checkpoint(tmp_path / "checkpoint-8", state={**STATE, "ee_pose": 9}, action={**ACTION, "ee_pose": 9})
+
+    def asked(session, width):
+        own = {f"video.{name}": np.zeros((*SIZE[::-1], 3), np.uint8) for name in VIDEO}
+        state = {f"state.{name}": np.zeros(n, np.float32) for name, n in {**STATE, "ee_pose": width}.items()}
+        return session.infer({**own, **state, "task": "go"})[0]["action"]["action.ee_pose"].shape
+
+    behind = contextlib.ExitStack()
+    behind.enter_context(gr00t_server(write_checkpoint(tmp_path / "checkpoint-7"), port))
+    with (
+        behind,
+        InferenceServer({"": attached(port, "native")}, port=0) as server,
+        InferenceClient(server.host, server.port) as client,
+        client.new_session() as session,
+    ):
+        assert asked(session, 7) == (7,)
+        behind.close()
+        behind.enter_context(gr00t_server(wide, port))
+
+        def told() -> str:
+            try:
+                asked(session, 9)
+            except PolicyFailed:  # it is not back yet
+                return ""
+            except InvalidAction as error:
+                return error.text
+            raise AssertionError("an answer of another width was played")
+
+        until(lambda: "(1, 16, 9), expected (16, 7)" in told(), "it is seen to be another")
+
+        def served() -> bool:
+            with contextlib.suppress(ModelLost, InvalidAction), client.new_session() as another:
+                return asked(another, 9) == (9,)
+            return False
+
+        until(served, "the next session loads what is there")
 
 
 def test_a_server_that_was_not_there_when_a_codec_was_chosen_for_it_is_not_guessed_at(tmp_path):

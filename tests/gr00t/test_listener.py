@@ -159,6 +159,38 @@ class TestEveryGeneration:
         assert sorted(len(episode.seen) for episode in policy.episodes[-2:]) == [1, 2]
 
 
+@pytest.mark.parametrize("text", [np.array(["pick\u00e9"]), np.array("pick\u00e9"), np.array([["pick\u00e9"]])])
+def test_an_instruction_as_numpys_array_of_one_text_is_a_text_as_n1_5s_server_takes_it(served, text):
+    _, port, policy = served
+    [key] = (name for name in observation(N15Client) if name.startswith("annotation."))
+    with N15Client(port, timeout=PATIENCE) as client:
+        client.get_action({**observation(N15Client), key: text})
+    assert policy.episodes[-1].given["task"] == "pick\u00e9"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"annotation.human.task_description": np.array(["a", "b"])}, "dtype '<U1' is refused"),
+        ({"annotation.human.task_description": np.array(["a" * 5000])}, "no one text of at most 4096 characters"),
+        ({"annotation.human.task_description": np.array([b"go"])}, "is refused"),
+        ({"state.gripper": np.array([["a"]])}, "dtype '<U1' is refused"),
+    ],
+)
+def test_other_arrays_of_texts_are_refused(served, change, says):
+    _, port, _ = served
+    with N15Client(port, timeout=PATIENCE) as client, pytest.raises(RuntimeError, match=says):
+        client.get_action({**observation(N15Client), **change})
+
+
+def test_an_array_of_one_text_is_refused_where_the_robots_own_server_refuses_it(served):
+    _, port, _ = served
+    question = observation(N16Client)
+    question["language"] = {name: np.array(["go"]) for name in question["language"]}
+    with N16Client(port, timeout=PATIENCE) as client, pytest.raises(RuntimeError, match="dtype '<U2' is refused"):
+        client.get_action(question)
+
+
 @pytest.mark.parametrize("kind", gr00t_clients.ALL[1:])
 def test_a_reset_begins_an_episode(served, kind):
     _, port, policy = served
@@ -328,6 +360,16 @@ class TestModalities:
         meta = {"observation": read, "action": OUTPUTS, "chunk_length": 1}
         keys = {name: config["modality_keys"] for name, config in describe(meta, prefixed=False).items()}
         assert keys == KEYS
+
+    @pytest.mark.parametrize("own", [True, False])
+    def test_what_the_numbers_are_is_said_where_they_are_the_models_own(self, own):
+        """Steps are no poses to who reads it; translated ones are whatever the codec makes."""
+        said = {"rep": "DELTA", "type": "NON_EEF", "format": "DEFAULT", "state_key": None}
+        known = {"single_arm": said, "gripper": {**said, "rep": "ABSOLUTE"}, "unplayed": said}
+        meta = {"observation": {}, "action": OUTPUTS, "chunk_length": 1, "action_configs": known}
+        action = describe(meta, prefixed=False, own=own)["action"]
+        assert action["action_configs"] == ([known[name] for name in KEYS["action"]] if own else None)
+        assert "action_configs" not in describe(meta, prefixed=True, own=own)["action"]
 
     def test_a_model_that_does_not_say_how_long_its_answers_are_cannot_be_described(self, served):
         _, port, _ = served

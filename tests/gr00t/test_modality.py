@@ -29,7 +29,9 @@ def test_frames_groups_and_kinds_of_a_later_generation():
     assert found.frames == (-15, 0)
     assert found.state == ("eef_9d", "gripper_position", "joint_position")
     assert found.horizon == 16
-    assert found.kinds == {"eef_9d": ActionKind("RELATIVE", "EEF", "XYZ_ROT6D"), "gripper_position": ActionKind()}
+    pose = ActionKind("RELATIVE", "EEF", "XYZ_ROT6D", "eef_9d")
+    assert found.kinds == {"eef_9d": pose, "gripper_position": ActionKind()}
+    assert pose.said == RELATIVE
     assert found.instruction == "annotation.language.a", "GR00T reads the first of several"
 
 

@@ -16,6 +16,7 @@ from gr00t_standin import (
     LANGUAGE,
     SIZE,
     STATE,
+    STEPS,
     VIDEO,
     gr00t_server,
     options,
@@ -417,14 +418,16 @@ def opened(client):
         client.new_session()
 
 
-def test_gr00ts_own_robots_drive_gr00ts_own_model_and_neither_wait_for_nor_kill_it(own, tmp_path):
+def test_gr00ts_own_robots_drive_gr00ts_own_model_and_neither_wait_for_nor_kill_it(tmp_path):
     """GR00T's server answers no ping while it infers, and ends for whoever says kill."""
+    own = write_run(tmp_path / "own", {2000: 0.75}, action_configs=STEPS)
     with serving_on(own, codec="native", listeners=["gr00t:0"]) as (server, client), client.new_session():
         [pid] = children(own)
         port = server.listeners.addresses["gr00t"][1]
         with N16Client(port, timeout=PATIENCE) as one, N16Client(port, timeout=PATIENCE) as other:
             question = asked_by(N16Client, cameras=VIDEO, size=SIZE[::-1], groups=STATE)
             answers, _ = one.get_action(question)
+            assert one.get_modality_config()["action"]["action_configs"] == STEPS, "its numbers are the model's own"
             assert {name: steps.shape for name, steps in answers.items()} == {n: (1, 16, w) for n, w in ACTION.items()}
             heard, gate = [], tmp_path / "gate"
             question["language"] = {LANGUAGE: [[f"await {gate}"]]}

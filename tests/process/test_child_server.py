@@ -521,6 +521,17 @@ def test_attached_to_one_that_comes_back_with_another_model_it_has_failed(bed, a
             server.ask(lambda line: line.ask([0.5], "", PATIENCE))
 
 
+def test_attached_to_one_whose_answers_show_that_it_is_another_it_has_failed_for_good(bed, attached):
+    port = free_port()
+    with running(bed, 1, port):
+        server = attached(port)
+        server.lose("it answered as another")
+        for _ in range(2):
+            with pytest.raises(ModelLost, match="it answered as another; open a new session"):
+                server.ask(lambda line: line.ask([0.5], "", PATIENCE))
+        assert server.health() == Health("failed", "it answered as another")
+
+
 def test_attached_to_one_that_hangs_the_time_ends_and_it_recovers(bed, attached):
     port = free_port()
     with running(bed, 1, port):

@@ -38,6 +38,12 @@ def bridge(keys: GR00TKeys | None, codec: ResolvedCodec) -> ResolvedCodec:
         raise DialectUnsupported(f"{error.text}; {said}") from None
 
 
+def answers_pass(keys: GR00TKeys | None, codec: ResolvedCodec) -> bool:
+    """Whether a robot of :func:`bridge` hears the model's own numbers."""
+    own = KEYSETS.get(codec.name.removeprefix("gr00t."))
+    return codec.name == "gr00t.native" or (own is not None and keys in (None, own))
+
+
 def _fits(keys: GR00TKeys, codec: ResolvedCodec) -> bool:
     try:
         _bridged(keys, codec)
@@ -48,7 +54,7 @@ def _fits(keys: GR00TKeys, codec: ResolvedCodec) -> bool:
 
 def _bridged(keys: GR00TKeys | None, codec: ResolvedCodec) -> ResolvedCodec:
     own = KEYSETS.get(codec.name.removeprefix("gr00t."))
-    if own is not None and keys in (None, own):
+    if own is not None and answers_pass(keys, codec):
         return replace(codec, codec=_untouched(own, codec))
     if keys is None:
         _check_names(codec)

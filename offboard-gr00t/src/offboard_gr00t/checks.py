@@ -49,6 +49,10 @@ def known(checkpoint: Checkpoint, modalities: Modalities, **facts: Any) -> Check
     )
 
 
+class AnotherModel(InvalidAction):
+    """An answer has other widths than those before it: it is another model's, with the same names."""
+
+
 class Checks:
     """The checks of one embodiment. ``history_steps``: which earlier frames it wants, in steps, oldest first.
 
@@ -97,7 +101,7 @@ class Checks:
         }
 
     def columns(self, reply: Mapping[str, Any]) -> dict[str, Array]:
-        """The groups of an answer, ``action.GROUP`` → (T, D) float32. Raises InvalidAction."""
+        """The groups of an answer, ``action.GROUP`` → (T, D) float32. Raises InvalidAction, AnotherModel among it."""
         groups = {str(name).removeprefix("action."): value for name, value in reply.items()}
         wanted = self.modalities.action
         if len(groups) != len(reply) or groups.keys() != set(wanted):
@@ -193,8 +197,11 @@ class Checks:
         steps = value[0] if value.ndim == 3 and len(value) == 1 else value
         if self.generation is Generation.N1_5 and steps.ndim == 1 and width in (1, None):
             steps = steps[:, None]  # its later servers squeeze a group of one number
-        if steps.ndim != 2 or len(steps) != horizon or steps.shape[1] != (width or steps.shape[1]):
+        if steps.ndim != 2 or len(steps) != horizon:
             raise InvalidAction(f"GR00T answered {group} {value.shape}, expected {expected}")
+        if steps.shape[1] != (width or steps.shape[1]):
+            kind = InvalidAction if name in self.modalities.widths else AnotherModel
+            raise kind(f"GR00T answered {group} {value.shape}, expected {expected}")
         if not 0 < steps.shape[1] <= _WIDEST or horizon > WireLimits().chunk_steps:
             raise InvalidAction(f"GR00T answered {group} {value.shape}, which is no chunk of actions; is it GR00T?")
         with np.errstate(over="ignore"):

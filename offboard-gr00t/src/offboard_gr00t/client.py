@@ -22,7 +22,7 @@ from offboard_core.frontends import (
 )
 from offboard_core.types import Observation
 
-from .bridge import bridge
+from .bridge import answers_pass, bridge
 from .describe import describe, frames_of
 from .keysets import KEYSETS
 from .options import GR00TListenerOptions
@@ -73,6 +73,7 @@ class GR00TClient(PeerConnection):
         self._keys = None if options.codec is None else KEYSETS[options.codec]
         self.model_id = options.model
         self._serializer: GR00TSerializer | None = None
+        self._hears_own = False
         #: What the model looks at, once the session is there.
         self._frames: Mapping[str, Sequence[int]] = {}
 
@@ -82,6 +83,7 @@ class GR00TClient(PeerConnection):
 
     def serializer(self, codec: ResolvedCodec) -> Serializer:
         """GR00T's encoding, in the client's own form and shape."""
+        self._hears_own = answers_pass(self._keys, codec)
         self._serializer = GR00TSerializer(codec, lambda: self._frames)
         return self._serializer
 
@@ -114,7 +116,7 @@ class GR00TClient(PeerConnection):
         asked = None if self._serializer is None else self._serializer.shape
         # What it has shown tells; what was said is for who has shown nothing yet.
         older = self._options.generation == "n1.5" if asked is None else asked is Shape.FLAT
-        return pack(write_configs(describe(session.meta, prefixed=older), as_text=older), Form.NPY)
+        return pack(write_configs(describe(session.meta, prefixed=older, own=self._hears_own), as_text=older), Form.NPY)
 
 
 class GR00TSerializer:

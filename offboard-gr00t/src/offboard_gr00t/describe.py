@@ -11,7 +11,7 @@ from offboard_core.frontends import chunk_lengths
 #: The key that most checkpoints have for the instruction.
 _TASK = "annotation.human.task_description"
 #: What a ModalityConfig holds beside its keys and frames, since N1.6.
-_NO_MORE = {"sin_cos_embedding_keys": None, "mean_std_embedding_keys": None, "action_configs": None}
+_NO_MORE: dict[str, Any] = {"sin_cos_embedding_keys": None, "mean_std_embedding_keys": None, "action_configs": None}
 
 
 def frames_of(meta: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -27,9 +27,10 @@ def frames_of(meta: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {kind: tuple(own.get(kind, [*before, 0])) if before else (0,) for kind in ("video", "state")}
 
 
-def describe(meta: Mapping[str, Any], *, prefixed: bool) -> dict[str, dict[str, Any]]:
+def describe(meta: Mapping[str, Any], *, prefixed: bool, own: bool = False) -> dict[str, dict[str, Any]]:
     """What a session reads and answers, as GR00T describes modalities. ``prefixed``: with the names of N1.5.
 
+    ``own``: whether its answers are the model's own, of which GR00T's say what the numbers are (``action_configs``).
     Its steps are as many as every answer has, where their number varies. Raises DialectUnsupported where nobody knows
     that.
     """
@@ -47,7 +48,11 @@ def describe(meta: Mapping[str, Any], *, prefixed: bool) -> dict[str, dict[str, 
     if not prefixed:
         keys = {kind: [name.removeprefix(f"{kind}.") for name in names] for kind, names in keys.items()}
     frames = {"action": range(horizon), **frames_of(meta)}
-    return {
+    said = {
         kind: {"delta_indices": [*frames.get(kind, [0])], "modality_keys": names, **({} if prefixed else _NO_MORE)}
         for kind, names in keys.items()
     }
+    known = cast("Mapping[str, Any]", meta.get("action_configs") or {})
+    if own and not prefixed and keys["action"] and known.keys() >= {*keys["action"]}:
+        said["action"]["action_configs"] = [known[name] for name in keys["action"]]
+    return said

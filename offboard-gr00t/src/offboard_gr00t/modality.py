@@ -23,12 +23,19 @@ class ActionKind:
 
     ``representation``: ``ABSOLUTE``, ``RELATIVE`` (to the state when it was asked) or ``DELTA`` (to the step before). A
     server's answers are absolute whatever this says, but for ``DELTA``. ``format``: ``DEFAULT``, ``XYZ_ROT6D`` or
-    ``XYZ_ROTVEC``, of a pose (``kind`` ``EEF``).
+    ``XYZ_ROTVEC``, of a pose (``kind`` ``EEF``). ``state``: the group of the state that it is relative to, where it is
+    said.
     """
 
     representation: str = "ABSOLUTE"
     kind: str = "NON_EEF"
     format: str = "DEFAULT"
+    state: str | None = None
+
+    @property
+    def said(self) -> dict[str, str | None]:
+        """As GR00T writes it."""
+        return {"rep": self.representation, "type": self.kind, "format": self.format, "state_key": self.state}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +143,11 @@ def _kind(said: Any) -> ActionKind:
     parts = [found.get(name, default) for name, default in _PARTS]
     if not all(isinstance(part, str) for part in parts):
         raise BadMessage(f"an entry of action_configs is {brief(said, 80)}, expected texts for rep, type and format")
-    return ActionKind(*(part.upper() for part in parts))
+    state = found.get("state_key")
+    if state is not None and (not isinstance(state, str) or len(state) > _LONGEST_NAME):
+        raise BadMessage(f"an entry of action_configs has the state_key {brief(state, 80)}, expected a name or nothing")
+    representation, kind, format = (part.upper() for part in parts)
+    return ActionKind(representation, kind, format, state)
 
 
 _PARTS = (("rep", "ABSOLUTE"), ("type", "NON_EEF"), ("format", "DEFAULT"))

@@ -8,7 +8,7 @@ from typing import Any
 from offboard_core.process import AttachedServer, ChildServer
 from offboard_core.types import Chunk, Elsewhere, Health, InferContext, Policy, Session
 
-from .checks import Checks
+from .checks import AnotherModel, Checks
 from .connection import Connection
 
 #: A child of ours, or a server that ran before us.
@@ -45,7 +45,12 @@ class GR00TPolicy(Policy[GR00TSession]):
         """One inference. Raises BadObservation, InvalidAction, and what the server's ``ask`` raises."""
         given = self._checks.inputs(inputs, context.history)
         reply = self._server.ask(lambda connection: connection.get_action(given, self._timeout))
-        return Chunk(self._checks.columns(reply))
+        try:
+            return Chunk(self._checks.columns(reply))
+        except AnotherModel as error:
+            if isinstance(self._server, AttachedServer):  # whose restart with another model is nobody's here to see
+                self._server.lose(f"{error.text}, as before: another model is served there now")
+            raise
 
     def health(self) -> Health:
         """See :meth:`Policy.health`."""
@@ -71,6 +76,7 @@ def _facts(checks: Checks) -> dict[str, Any]:
     }
     if modalities.kinds:
         facts["representations"] = {name: kind.representation for name, kind in modalities.kinds.items()}
+        facts["action_configs"] = {name: kind.said for name, kind in modalities.kinds.items()}
     if checks.history_steps:
         facts["frames"] = {"video": list(modalities.frames), "state": list(modalities.state_frames)}
     return facts

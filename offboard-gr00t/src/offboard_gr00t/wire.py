@@ -12,6 +12,7 @@ text, those of N1.6 and later a map.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, cast
@@ -28,6 +29,15 @@ _NPY, _NUMPY = "__ndarray_class__", "nd"
 _OLDER_CONFIG, _CONFIG, _AS_JSON = "__ModalityConfig_class__", "__ModalityConfig__", "as_json"
 #: Where NVIDIA's client for DROID looks for it, which is a copy.
 _AS_DICT = "as_dict"
+#: How the keys of instructions begin; characters of one that comes as an array.
+_ANNOTATION, _LONGEST_TEXT = "annotation.", 4096
+#: The beginning of an npy file of one text, which numpy writes in UTF-32: what is in it, for () and for axes of 1.
+_TEXT_FILE = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '<U(\d{1,6})', 'fortran_order': (?:False|True), "
+    rb"'shape': \((?:1, ?)*1?,?\), ?\} *\n",
+    re.DOTALL,
+)
+_LONGEST_HEADER = 1024
 
 
 class Form(enum.Enum):
@@ -50,8 +60,45 @@ def unpack(message: bytes, limits: WireLimits | None = None) -> tuple[Any, Form 
     Raises BadMessage for what the allow-list of :func:`offboard_client.wire.decode` and ``read_forms`` refuses, pickles
     of arrays of objects among it.
     """
-    raw = decode(message, limits or WireLimits())
+    raw = read_texts(decode(message, limits or WireLimits()))
     return read_forms(raw), form_of(raw)
+
+
+def read_texts(raw: Any) -> Any:
+    """A request, with instructions that are numpy's arrays of one text (``np.array(["go"])``) as that text.
+
+    Robots of N1.5 send such arrays, and its server takes them; later ones take lists alone. Whatever is no array of one
+    short text is left as it is. Raises BadMessage for one that holds no text.
+    """
+    if not isinstance(raw, dict):
+        return raw
+    request = cast("dict[Any, Any]", raw)
+    data: Any = request.get("data")
+    if not isinstance(data, dict) or "observation" in data:
+        return request
+    found = cast("dict[Any, Any]", data)
+    texts = {
+        name: text
+        for name, value in found.items()
+        if isinstance(name, str) and name.startswith(_ANNOTATION) and (text := _one_text(name, value)) is not None
+    }
+    return {**request, "data": {**found, **texts}} if texts else request
+
+
+def _one_text(name: str, value: Any) -> str | None:
+    file: Any = None
+    if isinstance(value, Mapping):
+        held = cast("Mapping[Any, Any]", value)
+        file = held.get("as_npy", held.get(b"as_npy")) if _NPY in held or _NPY.encode() in held else None
+    if type(file) is not bytes or not (said := _TEXT_FILE.match(file[:_LONGEST_HEADER])):
+        return None
+    length, data = int(said[1]), file[said.end() :]
+    if not 0 < length <= _LONGEST_TEXT or len(data) != 4 * length:
+        raise BadMessage(f"{brief(name, 60)} is an array that holds no one text of at most {_LONGEST_TEXT} characters")
+    try:
+        return data.decode("utf-32-le").rstrip("\0")
+    except UnicodeDecodeError:
+        raise BadMessage(f"{brief(name, 60)} is an array of what is no text") from None
 
 
 def form_of(raw: Any) -> Form | None:

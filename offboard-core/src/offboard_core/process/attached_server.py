@@ -55,6 +55,7 @@ class AttachedServer(Generic[W]):
         self._wire: W | None = None
         self._said: object = None
         self._health = Health()
+        self._lost: str | None = None
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
@@ -119,9 +120,13 @@ class AttachedServer(Generic[W]):
         finally:
             self._lock.release()
 
+    def lose(self, reason: str) -> None:
+        """An answer shows that it serves another model, which the server does not say itself: for no open session."""
+        self._lost = reason
+
     def health(self) -> Health:
-        """As :meth:`Policy.health`: what the last look at the server showed."""
-        return self._health
+        """As :meth:`Policy.health`: what the last look at the server, or an answer, showed."""
+        return self._health if self._lost is None else Health("failed", self._lost)
 
     def elsewhere(self) -> None:
         """As :meth:`Policy.elsewhere`: its process is whoever's started it, and may be another machine's."""
@@ -134,6 +139,8 @@ class AttachedServer(Generic[W]):
     # -- by whoever holds the lock ------------------------------------------------------------------------------
     def _connected(self) -> W:
         """The open connection, or a new one to the same model. Raises PolicyFailed, ModelLost."""
+        if self._lost is not None:
+            raise ModelLost(f"{self._lost}; open a new session")
         wire = self._wire  # which close() takes away at any time
         if wire is None or not wire.usable():
             self._drop()
@@ -144,8 +151,8 @@ class AttachedServer(Generic[W]):
                 raise PolicyFailed(f"{self._name} cannot be reached, try again later: {broken(error)}") from None
             if not self._same(wire):
                 wire.close()
-                self._health = Health("failed", f"{self._address} serves another policy now, its metadata say")
-                raise ModelLost(f"{self._health.reason}; open a new session")
+                self._lost = f"{self._address} serves another policy now, its metadata say"
+                raise ModelLost(f"{self._lost}; open a new session")
             self._wire = wire
             if self._closed.is_set():
                 self._drop()
@@ -174,7 +181,7 @@ class AttachedServer(Generic[W]):
 
     # -- the watcher --------------------------------------------------------------------------------------------
     def _watch(self) -> None:
-        while self._health.state != "failed" and not self._closed.wait(EVERY):
+        while self._lost is None and not self._closed.wait(EVERY):
             if self._lock.acquire(blocking=False):  # if a question is under way, that will tell
                 try:
                     self._connected()
