@@ -82,20 +82,43 @@ def test_what_is_kept_is_bounded_however_often_it_is_asked_and_is_its_own():
     assert len(past._kept) <= 34
 
 
+@pytest.mark.parametrize(
+    ("offsets", "rate"), [([-2.0, -1 / 30], 30), ([-2.0, -2 / 30, -1 / 30], 30), ([-4.0, -0.1], 10), ([-1.0, -0.5], 30)]
+)
+def test_a_moment_ago_is_found_beside_one_long_ago(offsets, rate):
+    """What is kept lies evenly over the longest time; the last question is nearer than that."""
+    past = Past(offsets, ["arm"])
+    for step in range(400):
+        now = step / rate
+        moments = before(past, {"arm": np.array([now])}, now)
+        if now > -offsets[0]:
+            for offset, moment in zip(offsets, moments, strict=True):
+                assert abs(float(moment["arm"][0]) - now - offset) <= -offset / 2 + 1e-9, (step, offset)
+
+
+def test_a_clock_that_went_back_behind_the_last_question_is_another():
+    past = Past([-2.0, -0.1], ["arm"])
+    for n, tenths in enumerate((100, 100.3)):
+        told(past, seen(n, tenths))
+    assert told(past, seen(2, 100.2)) == [2, 2]
+
+
 def held(past):
-    return sum(value.nbytes for moment in past._kept for value in moment.inputs.values())
+    moments = [*past._kept, *([] if past._newest is None else [past._newest])]
+    return sum(value.nbytes for moment in moments for value in moment.inputs.values())
 
 
+@pytest.mark.parametrize("offsets", [[-1.0], [-1.0, -1 / 30]])
 @pytest.mark.parametrize("shape", [(224, 224, 3), (1080, 1920, 3), (4000, 4000, 3)])
-def test_as_many_bytes_are_kept_as_a_session_may_hold_evenly_over_the_time(shape):
+def test_as_many_bytes_are_kept_as_a_session_may_hold_evenly_over_the_time(shape, offsets):
     """Of what a model reads, whatever the robot sends: here images of two cameras, 30 times a second."""
-    past, sent = Past([-1.0], ["one", "other"]), np.zeros((2160, 3840, 3), np.uint8)
+    past, sent = Past(offsets, ["one", "other"]), np.zeros((2160, 3840, 3), np.uint8)
     names, size, most = ("one", "other"), 2 * int(np.prod(shape)), 0
     inputs = {name: np.zeros(shape, np.uint8) for name in names}
     far = 0.0
     for step in range(150):
         now = {"when": np.array(step / 30), **inputs}
-        [moment] = past.before(dict.fromkeys(names, sent), now, step / 30)
+        moment, *_ = past.before(dict.fromkeys(names, sent), now, step / 30)
         far = max(far, abs(float(moment["when"]) - max(0.0, step / 30 - 1.0)))
         most = max(most, held(past))
     assert most <= max(64 * 2**20, 2 * size + 16)

@@ -38,6 +38,8 @@ class Past:
         self._offsets, self._names = offsets, names
         self._own_clock = False
         self._kept: list[_Moment] = []
+        #: The last one, where it is none of those: what is wanted of just now would lie between two of them.
+        self._newest: _Moment | None = None
         self._began = 0.0
         self._times: deque[float] = deque(maxlen=_TIMES)
         self.amiss: tuple[float, float] | None = None
@@ -55,9 +57,10 @@ class Past:
         own: Any = observation.get(_OBSERVED)
         is_own = type(own) is int and 0 <= own < 2**63
         now = own / 1e9 if is_own else arrived
-        if is_own is not self._own_clock or (self._kept and now < self._kept[-1].at):
-            self._kept.clear()  # times on two clocks say nothing of each other
-            self._own_clock = is_own
+        before = [*self._kept, *([] if self._newest is None else [self._newest])]
+        if is_own is not self._own_clock or (before and now < before[-1].at):
+            self.forget()  # times on two clocks say nothing of each other
+            before, self._own_clock = [], is_own
         # What passes through a codec under a name that nobody declared is no part of a history.
         changing = {
             name: value
@@ -65,7 +68,7 @@ class Past:
             if not isinstance(value, str) and (name in self._names or name not in observation)
         }
         present = _Moment(now, changing, _size(changing))
-        known = [*self._kept, present]
+        known = [*before, present]
         moments = [min(known, key=lambda each: abs(each.at - now - offset)) for offset in self._offsets]
         self._began = self._began if self._kept else now
         far = {at: abs(each.at - now - at) for each, at in zip(moments, self._offsets, strict=True)}
@@ -82,8 +85,11 @@ class Past:
         )
         oldest = self._offsets[0]
         most = max(1, min(_MOMENTS, _BYTES // max(1, *(each.size for each in known)) - 1))
-        if not self._kept or now - self._kept[-1].at >= -oldest / most:
+        apart, self._newest = -oldest / most, None
+        if not self._kept or now - self._kept[-1].at >= apart:
             self._kept.append(present._replace(inputs=_own(changing, arrays=True)))
+        elif -self._offsets[-1] < 2 * apart and sum(each.size for each in self._kept) + present.size <= _BYTES:
+            self._newest = present._replace(inputs=_own(changing, arrays=True))
         while len(self._kept) > 1 and self._kept[1].at <= now + oldest:
             self._kept.pop(0)
         told = [{**inputs, **{n: each.inputs[n] for n in changing if n in each.inputs}} for each in moments]
@@ -96,6 +102,7 @@ class Past:
     def forget(self) -> None:
         """A new episode begins, or a codec's options are others."""
         self._kept.clear()
+        self._newest = None
 
 
 def _size(value: Any) -> int:
