@@ -81,6 +81,16 @@ def test_another_model_behind_the_address_is_not_served_by_the_codec_of_the_one_
         found.loader.load(found.registry.resolve("gr00t"), lambda _: None, ALONE).close()
 
 
+def test_what_is_behind_the_address_is_asked_each_time_and_is_what_it_was_where_nobody_answers(tmp_path):
+    """Where the model has a process of its own, that is who notices another one: not who chooses codecs."""
+    port = free_port()
+    found = attached(port)
+    for steps in (16, 8):
+        with gr00t_server(write_checkpoint(tmp_path / f"checkpoint-{steps}", horizon=steps), port):
+            assert found.registry.resolve("gr00t").chunk_length == steps
+    assert found.registry.resolve("gr00t").chunk_length == 8
+
+
 def test_who_asks_for_no_model_by_name_is_not_led_to_what_another_loaded_since(tmp_path):
     """Both share what is loaded; what a session is told, and its codec, were those of the model before."""
     port = free_port()

@@ -454,7 +454,8 @@ SO100 = {
 def test_a_codec_that_an_n1_5_checkpoints_data_have_no_groups_for_is_refused_before_it_is_loaded(tmp_path):
     """Which of them its model takes only the load tells; what the data lack it cannot answer."""
     write_run(tmp_path / "so100", {1: 0.5}, "n1.5", **SO100)
-    refused = "gr00t.ee_quat does not fit the checkpoint 1, which answers action.single_arm, .* fit: gr00t.native$"
+    refused = "no --codec and no offboard.json says one, so it is the default, gr00t.ee_quat: choose another --codec: "
+    refused += "gr00t.ee_quat does not fit the checkpoint 1, which answers action.single_arm, .* fit: gr00t.native$"
     with pytest.raises(LoadFailed, match=refused), serving(tmp_path / "so100", generation="n1.5") as client:
         client.new_session()
     with serving(tmp_path / "so100", "native", generation="n1.5") as client, client.new_session() as session:
@@ -500,4 +501,4 @@ def test_a_session_names_the_cameras_of_an_n1_5_model_itself_and_one_that_names_
             with client.new_session(**{"codec.map": cameras}) as session:
                 assert session.infer(robot())
     told = [record.message for record in caplog.records if "every session without options" in record.message]
-    assert re.search(refused, *told), "once, where the server is started"
+    assert re.search(f"refused: {refused}", *told), "once, where the server is started, with a codec that was named"

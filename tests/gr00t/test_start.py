@@ -126,6 +126,14 @@ def test_n1_5_without_a_data_config(tmp_path):
         loading(step, generation="n1.5", data_config="so101")
 
 
+def test_a_modality_config_of_later_generations_is_nothing_to_n1_5(tmp_path):
+    step = write_checkpoint(tmp_path / "checkpoint-7", "n1.5")
+    says = "is of n1.5, whose data config says what it reads: leave --modality-config-path away"
+    with pytest.raises(LoadFailed, match=says) as caught:
+        loading(step, generation="n1.5", modality_config_path="mine.py")
+    assert caught.value.permanent
+
+
 def test_a_data_config_that_was_recorded_is_used_and_rules(tmp_path):
     step = write_checkpoint(tmp_path / "checkpoint-7", "n1.5")
     (step / "offboard.json").write_text('{"data_config": "examples.arm:Arm"}')

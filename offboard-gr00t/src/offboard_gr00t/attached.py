@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from offboard_client.errors import brief
-from offboard_core.types import Checkpoint, Field
-
-#: Where a policy's facts have the names of each.
-_GROUPS = {"video": "cameras", "state": "state_groups"}
+from offboard_core.types import Checkpoint
 
 
 def another(now: Checkpoint, then: Checkpoint) -> str | None:
@@ -30,18 +25,3 @@ def _facts(found: Checkpoint) -> dict[str, Any]:
     """What a server says of its model; of widths and sizes it says nothing."""
     inputs, outputs = ", ".join(found.inputs), ", ".join(found.outputs)
     return {"inputs": inputs, "outputs": outputs, "steps": found.chunk_length, **found.extras}
-
-
-def another_since(then: Checkpoint, meta: Mapping[str, Any]) -> str | None:
-    """As :func:`another`, by what a policy says of itself: who asked for it since may have loaded it as it is now."""
-    kinds, steps = meta.get("representations"), meta["chunk_length"]
-    names = [f"{kind}.{name}" for kind in ("video", "state") for name in meta[_GROUPS[kind]]]
-    names += [name for name, declared in then.inputs.items() if declared.dtype == "str"]
-    now = replace(
-        then,
-        inputs=dict.fromkeys(names, Field()),
-        outputs=dict.fromkeys((f"action.{name}" for name in meta["action_groups"]), Field()),
-        chunk_length=steps,
-        extras={**then.extras, "representations": kinds},
-    )
-    return another(now, then)

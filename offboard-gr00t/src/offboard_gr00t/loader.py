@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from offboard_client.errors import ConfigurationError, LoadFailed, OffboardError
-from offboard_core.checkpoints import Incomplete, LocalPlace, Place, check_listed, check_unchanged, stamps
+from offboard_core.checkpoints import Incomplete, LocalPlace, Place, check_unchanged, stamps
 from offboard_core.checkpoints.remote import fetch, is_url, open_folder, open_place
 from offboard_core.process import AttachedServer, Child, ChildServer
 from offboard_core.types import ALONE, Checkpoint, CheckpointLoader, Placement, Policy, ReportProgress
 
 from . import files
-from .attached import another, another_since
+from .attached import another
 from .checkout import script, server, tag_word
-from .checkpoint import Described, check_frames, read, read_contents, served
+from .checkpoint import Described, check_frames, read, served
 from .checks import Checks, known
 from .connection import Connection
 from .diagnosis import explain_attaching, explain_serving
@@ -28,7 +28,7 @@ from .generation import Generation
 from .modality import Modalities
 from .options import ENVIRONMENT, GR00TOptions
 from .policy import GR00TPolicy
-from .registry import as_listed, enriched
+from .registry import check_same, enriched
 from .variants import check_config, config_of
 
 #: What errors call the child.
@@ -62,15 +62,15 @@ class GR00TLoader(CheckpointLoader):
     def enrich(self, checkpoint: Checkpoint) -> Checkpoint:
         """What the embodiment of --embodiment-tag reads and answers. Raises ConfigurationError where there is none.
 
-        A server that was there already is asked once; one that was not leaves the checkpoint without inputs or outputs.
+        An attached server says it each time, for another process may be who sees that it changed; one that does not
+        answer is what it was when it did, without inputs or outputs where it never did.
         """
         if (address := self._options.attach) is not None:
-            if self._attached_to is None:
-                with (
-                    contextlib.suppress(OSError, OffboardError),  # which the load will say
-                    contextlib.closing(self._connect(address, _ASK)) as connection,
-                ):
-                    self._attached_to = self._as_it_says(connection.modalities(_ASK), connection)
+            with (
+                contextlib.suppress(OSError, OffboardError),  # which the load will say
+                contextlib.closing(self._connect(address, _ASK)) as connection,
+            ):
+                self._attached_to = self._as_it_says(connection.modalities(_ASK), connection)
             return self._attached_to or checkpoint
         found = enriched(checkpoint, self._options.embodiment_tag, self._told)
         said: dict[str, Any] = {}
@@ -94,7 +94,7 @@ class GR00TLoader(CheckpointLoader):
             raise LoadFailed(f"{folder} is no complete checkpoint: {problem}; expected {files.EXPECTED}")
         loaded = stamps(folder, files.names_in(folder))
         if not is_url(checkpoint.location):
-            self._check_listed(LocalPlace(folder), checkpoint)
+            check_same(LocalPlace(folder), checkpoint, self.enrich)
         found = self._described(LocalPlace(folder), checkpoint)
         command = self._command(found.generation, checkpoint)
         token = secrets.token_urlsafe(32) if found.generation is Generation.N1_5 else None
@@ -129,15 +129,8 @@ class GR00TLoader(CheckpointLoader):
         return self._policy(child, first)
 
     def loaded(self, checkpoint: Checkpoint, policy: Policy[Any]) -> Checkpoint:
-        """Which of its data's cameras and groups a model of N1.5 reads and answers, which its data config says.
-
-        Raises LoadFailed where another model was loaded from an attached server than ``checkpoint`` says.
-        """
-        if self._options.attach is not None:
-            if problem := another_since(checkpoint, policy.meta):
-                raise LoadFailed(f"{problem}; ask for it by its id, {checkpoint.id}, or start this server again")
-            return checkpoint
-        if all(declared.required for declared in checkpoint.outputs.values()):
+        """Which of its data's cameras and groups a model of N1.5 reads and answers, which its data config says."""
+        if self._options.attach is not None or all(declared.required for declared in checkpoint.outputs.values()):
             return checkpoint
         reads = {f"video.{name}" for name in policy.meta["cameras"]}
         reads |= {f"state.{name}" for name in policy.meta["state_groups"]}
@@ -162,7 +155,6 @@ class GR00TLoader(CheckpointLoader):
             except Incomplete as error:
                 raise LoadFailed(str(error)) from None
             if problem := another(self._as_it_says(said, connection), checkpoint):
-                self._attached_to = None
                 raise LoadFailed(problem)
             return Checks(said, connection.generation, sim_wrapper=is_wrapped(connection, said, _DESCRIBES))
 
@@ -221,19 +213,6 @@ class GR00TLoader(CheckpointLoader):
             raise LoadFailed(error.text, permanent=True) from None
         return found
 
-    def _check_listed(self, place: Place, checkpoint: Checkpoint) -> None:
-        """Raises LoadFailed where the files are not those that were listed, of which the codec was made."""
-        try:
-            contents = read_contents(place)
-            if not place.is_local and not contents.recorded:  # the run's record is not looked at from here
-                contents = replace(contents, recorded=checkpoint.recorded)
-            now = as_listed(place, contents, checkpoint.id, checkpoint.experiment)
-            check_listed(self.enrich(now), self.enrich(checkpoint))
-        except Incomplete as error:
-            raise LoadFailed(f"{place.location} {error.verdict}: {error}") from None
-        except ConfigurationError as error:
-            raise LoadFailed(error.text) from None
-
     def _data_config(self, checkpoint: Checkpoint) -> str:
         """N1.5's. Raises ConfigurationError for none, or for one that contradicts the record.
 
@@ -271,6 +250,11 @@ class GR00TLoader(CheckpointLoader):
         try:
             if generation is Generation.N1_5:
                 self._data_config(checkpoint)
+                if options.modality_config_path is not None:
+                    raise ConfigurationError(
+                        f"--modality-config-path is of N1.6 and N1.7, and the checkpoint {checkpoint.id} is of n1.5, "
+                        "whose data config says what it reads: leave --modality-config-path away"
+                    )
             elif options.data_config is not None:
                 raise ConfigurationError(
                     f"--data-config is N1.5's, and the checkpoint {checkpoint.id} is of {generation.value}, which says "
@@ -292,7 +276,7 @@ class GR00TLoader(CheckpointLoader):
     def _folder(self, checkpoint: Checkpoint, report: ReportProgress) -> Path:
         if not is_url(checkpoint.location):
             return Path(checkpoint.location)
-        self._check_listed(open_place(checkpoint.location), checkpoint)
+        check_same(open_place(checkpoint.location), checkpoint, self.enrich)
         return fetch(open_folder(checkpoint.location), report, files.wanted)
 
     def _start(self, command: list[str], token: str | None) -> Child:

@@ -75,7 +75,6 @@ def _facts(checks: Checks) -> dict[str, Any]:
         "action_groups": list(modalities.action),
     }
     if modalities.kinds:
-        facts["representations"] = {name: kind.representation for name, kind in modalities.kinds.items()}
         facts["action_configs"] = {name: kind.said for name, kind in modalities.kinds.items()}
     if checks.history_steps:
         facts["frames"] = {"video": list(modalities.frames), "state": list(modalities.state_frames)}

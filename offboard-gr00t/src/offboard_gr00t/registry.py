@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from offboard_client.errors import ConfigurationError, ModelNotFound
-from offboard_core.checkpoints import Incomplete, LocalPlace, Place, numbered_folders
+from offboard_client.errors import ConfigurationError, LoadFailed, ModelNotFound
+from offboard_core.checkpoints import Incomplete, LocalPlace, Place, check_listed, numbered_folders
 from offboard_core.checkpoints.remote import RemotePlace, is_url, open_folder, open_place
 from offboard_core.types import Checkpoint, ModelRegistry
 
 from . import files
-from .checkpoint import Contents, described, read
+from .checkpoint import Contents, described, read, read_contents
 from .generation import Generation
 
 
@@ -63,6 +63,22 @@ def enriched(checkpoint: Checkpoint, tag: str | None, told: Generation | None = 
         raise ConfigurationError(f"{checkpoint.location} {error.verdict}: {error}") from None
 
 
+def check_same(place: Place, listed: Checkpoint, enrich: Callable[[Checkpoint], Checkpoint]) -> None:
+    """Raises LoadFailed where the files are not those that were listed, of which the codec was made.
+
+    ``enrich``: of the loader, which has completed ``listed``.
+    """
+    try:
+        contents = read_contents(place)
+        if not place.is_local and not contents.recorded:  # the run's record is not looked at from here
+            contents = replace(contents, recorded=listed.recorded)
+        check_listed(enrich(_made(place, contents, listed.id, listed.experiment)), enrich(listed))
+    except Incomplete as error:
+        raise LoadFailed(f"{place.location} {error.verdict}: {error}") from None
+    except ConfigurationError as error:
+        raise LoadFailed(error.text) from None
+
+
 class _Local:
     def __init__(self, place: Path) -> None:
         self._place = place
@@ -73,7 +89,7 @@ class _Local:
             folder = self._place.resolve()
             if isinstance(found := _look(folder), str):
                 raise ConfigurationError(f"{folder} is no complete checkpoint: {found}")
-            return [as_listed(LocalPlace(folder), found, _id(folder.name), folder.parent.name)]
+            return [_made(LocalPlace(folder), found, _id(folder.name), folder.parent.name)]
         whole: dict[Path, Contents] = {}
 
         def problem(folder: Path) -> str | None:
@@ -90,7 +106,7 @@ class _Local:
             if not listed:
                 raise
         run = self._place.resolve().name
-        return [as_listed(LocalPlace(each.resolve()), whole[each], _id(each.name), run) for each in listed]
+        return [_made(LocalPlace(each.resolve()), whole[each], _id(each.name), run) for each in listed]
 
     def problem(self, model_id: str) -> str | None:
         looks = (_look(self._place / name) for name in self._names() if files.is_run([name]) and _is(name, model_id))
@@ -113,14 +129,14 @@ class _Remote:
         if not files.is_run(names) and files.is_checkpoint(place):
             if isinstance(found := self._look(place), str):
                 raise ConfigurationError(f"{self._root.url} is no complete checkpoint: {found}")
-            return [as_listed(place, found, _id(self._root.name), self._root.url.rsplit("/", 2)[-2].partition("@")[0])]
+            return [_made(place, found, _id(self._root.name), self._root.url.rsplit("/", 2)[-2].partition("@")[0])]
         numbered = sorted(
             (name for name in names if name.removeprefix(files.PREFIX).isdigit() and files.is_run([name])),
             key=lambda name: int(name.removeprefix(files.PREFIX)),
         )
         looks = {name: self._look(RemotePlace(self._root, place.files, name)) for name in [*_best(names), *numbered]}
         whole = [
-            as_listed(RemotePlace(self._root, place.files, name), look, _id(name), self._root.name)
+            _made(RemotePlace(self._root, place.files, name), look, _id(name), self._root.name)
             for name, look in looks.items()
             if not isinstance(look, str)
         ]
@@ -175,7 +191,7 @@ def _look(folder: Path) -> Contents | str:
         return files.explained(error, folder)
 
 
-def as_listed(place: Place, contents: Contents, id: str, run: str) -> Checkpoint:
+def _made(place: Place, contents: Contents, id: str, run: str) -> Checkpoint:
     """``contents``: of ``place``. Which of several embodiments is meant is left open where nothing says it."""
     found = Checkpoint(
         id=id,

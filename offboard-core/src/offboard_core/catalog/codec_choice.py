@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from offboard_client.errors import BadParameter, ConfigurationError
+from offboard_client.errors import BadParameter, ConfigurationError, LoadFailed
 from offboard_client.plugins import build, describe
 from offboard_client.wire import RESERVED_NAMES
 
@@ -109,7 +109,14 @@ class CodecChoice:
             if "fps" in names:
                 given["fps"] = recorded
         options = build(declared, given, where, ConfigurationError)
-        resolved = ResolvedCodec(offer.make(options, checkpoint), offer.name, source, options)
+        try:
+            codec = offer.make(options, checkpoint)
+        except (ConfigurationError, LoadFailed) as error:
+            if source == "default":
+                unnamed = f"no --codec and no offboard.json says one, so it is the default, {offer.name}"
+                error.args = (f"{unnamed}: {error.text}",)
+            raise
+        resolved = ResolvedCodec(codec, offer.name, source, options)
         _check_names(where, resolved.meta)
         made = resolved.meta.action_fps
         if made is not None:
