@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import types
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from flow import MOST_DELAY, FlowPlugin, FlowPolicy
-from inside_lerobot import FPS, MOTORS, SIDE, STEPS, TURNED, motors, native, onward, served
+from inside_lerobot import FPS, MOTORS, SIDE, STEPS, TURNED, RTCPuppet, motors, native, onward, served
 from offboard_client.errors import (
     BadObservation,
     ConfigurationError,
@@ -20,15 +21,19 @@ from offboard_client.errors import (
     PolicyFailed,
 )
 from offboard_core import Chunk, InferenceServer
-from puppets import Puppet, source
+from puppets import Door, Puppet, source
 
 NAMES = [f"{name}.pos" for name in MOTORS]
 
 
 @pytest.fixture(autouse=True)
-def _lerobot(lerobot):
-    """LeRobot is imported."""
-    import lerobot_policy_offboard  # noqa: F401
+def robots(lerobot, monkeypatch):
+    """LeRobot is imported, and the robots in its process are these: other tests leave theirs behind."""
+    from lerobot_policy_offboard import modeling_offboard
+
+    found: list[Any] = []
+    monkeypatch.setattr(modeling_offboard, "robot_in_this_process", lambda: found[0] if found else None)
+    return found
 
 
 def dataset(names: list[str] | None = None, fps: int = 30, camera: str = "front") -> Any:
@@ -182,6 +187,42 @@ def test_without_a_data_set_a_person_says_what_the_numbers_are_and_how_often_the
             acted(rolled_out(server, units="degrees", fps=FPS), observation())
 
 
+def test_what_the_robot_in_lerobots_process_says_need_nobody_say(robots):
+    puppet = Puppet(onward("motors", "target_motors"))
+    arm = types.SimpleNamespace(
+        observation_features=dict.fromkeys(["current", *NAMES], float) | {"front": (SIDE, SIDE, 3)},
+        action_features=dict.fromkeys(NAMES, float),
+        config=types.SimpleNamespace(use_degrees=True),
+    )
+    robots.append(arm)
+    with served(puppet.answer, motors(TURNED), puppet=puppet) as server:
+        action = acted(rolled_out(server, fps=FPS), observation())
+        np.testing.assert_array_equal(puppet.episodes[0].seen[0]["motors"], [5, 0, 1, 2, 3, 4])
+        np.testing.assert_array_equal(action, (np.arange(6) + 0.1).astype(np.float32))
+        with pytest.raises(
+            ConfigurationError, match=r"--policy\.names are gripper, .*LeRobot's observation\.state has"
+        ):
+            acted(rolled_out(server, fps=FPS, names=list(TURNED)), observation())
+        arm.config.use_degrees = False
+        with pytest.raises(ConfigurationError, match=r"in degrees.*LeRobot's joints count in range"):
+            acted(rolled_out(server, fps=FPS), observation())
+
+
+def test_the_one_robot_of_a_process_is_found(monkeypatch):
+    class Arm:
+        """Of which no other test has one."""
+
+    from lerobot_policy_offboard.side import robot_in_this_process
+
+    monkeypatch.setattr("lerobot.robots.Robot", Arm)
+    assert robot_in_this_process() is None
+    one = Arm()
+    assert robot_in_this_process() is one
+    another = Arm()
+    assert robot_in_this_process() is None
+    del one, another
+
+
 def test_several_environments_have_a_session_each():
     puppet = Puppet(onward("observation.state", "action"))
     with served(puppet.answer, native(), puppet=puppet) as server:
@@ -258,6 +299,18 @@ def test_a_lost_connection_is_the_end_of_its_episode():
         assert len(puppet.episodes[-1].seen) == 1, "it is another episode"
 
 
+def test_with_a_strategy_a_lost_connection_is_the_end_of_its_episode_too():
+    with served(onward("motors", "target_motors"), motors()) as server:
+        policy = made(server, chunks="prefetch")
+        acted(policy, observation(0))
+        policy._opened[0]._connection._socket.close()
+        for _ in range(2):
+            with pytest.raises(ConnectionLost, match="This episode is lost"):
+                on_its_way(policy, 10 * STEPS)
+        policy.reset()
+        np.testing.assert_allclose(acted(policy, observation(3)), observation(3)["observation.state"] + 0.1, rtol=1e-6)
+
+
 def test_what_is_no_observation_is_not_sent():
     puppet = Puppet(onward("observation.state", "action"))
     with served(puppet.answer, native(), puppet=puppet) as server:
@@ -310,9 +363,64 @@ def test_a_model_that_is_told_nothing_of_the_kind_has_no_real_time_chunking(capl
     assert "is not told delay_steps and prefix: no real-time chunking" in caplog.text
 
 
+def on_its_way(policy: Any, steps: int) -> list[np.ndarray]:
+    """What an arm is sent that goes where it is sent."""
+    played = [observation()["observation.state"]]
+    for _ in range(steps):
+        played.append(acted(policy, observation() | {"observation.state": played[-1]}))
+    return played
+
+
+@pytest.mark.parametrize("strategy", ["prefetch", "latest", "rtc"])
+def test_with_a_strategy_the_policy_is_asked_while_its_chunk_is_played(strategy):
+    puppet = RTCPuppet()
+    with Door() as door, served(puppet.answer, motors(TURNED), puppet=puppet) as server:
+        puppet.doors = {1: door}
+        policy = made(server, chunks=strategy)
+        played = on_its_way(policy, 4 * STEPS - 1)
+        assert len(puppet.batches) <= 2, "the second answer is awaited still"
+        door.open()
+    for before, after in itertools.pairwise(played):
+        np.testing.assert_allclose(after - before, 0.1, atol=1e-4)
+
+
+def test_with_a_strategy_an_answer_that_fails_is_an_error_and_a_reset_another_episode():
+    good = onward("motors", "target_motors")
+
+    def answer(episode: Any, inputs: Any) -> Chunk:
+        return Chunk({"target_motors": np.full((2, 6), np.nan)}) if inputs["task"] == "fail" else good(episode, inputs)
+
+    puppet = Puppet(answer)
+    with served(puppet.answer, motors(), puppet=puppet) as server:
+        policy = made(server, chunks="prefetch", on_failure="hold")
+        seen = observation(1)
+        acted(policy, seen)
+        for _ in range(3 * STEPS):
+            action = acted(policy, seen, "fail")
+        np.testing.assert_array_equal(action, seen["observation.state"])
+        policy.reset()
+        asked = len(puppet.episodes[0].seen)
+        np.testing.assert_allclose(acted(policy, observation(2)), observation(2)["observation.state"] + 0.1, rtol=1e-6)
+        assert len(puppet.episodes[0].seen) < asked
+
+
+def test_a_strategy_that_this_model_cannot_be_played_with_is_refused_at_once():
+    why = "real-time chunking needs a model that is told"
+    with served(onward("motors", "target_motors"), motors()) as server, pytest.raises(ConfigurationError, match=why):
+        made(server, chunks="rtc")
+    why = "does not say at which rate its actions are played"
+    with (
+        served(onward("observation.state", "action"), native()) as server,
+        pytest.raises(ConfigurationError, match=why),
+    ):
+        made(server, chunks="latest")
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
+        ({"url": "h", "chunks": "fastest"}, "chunk strategy"),
+        ({"url": "h", "chunks": "latest", "n_action_steps": 3}, "says how sequential plays"),
         ({"url": ""}, "where is the server"),
         ({"url": "h", "on_failure": "zeros"}, "on_failure is 'zeros'; expected raise or hold"),
         ({"url": "h", "units": "radians"}, "expected degrees or range"),

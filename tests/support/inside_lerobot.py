@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from offboard_core import Chunk, Codec, CodecEntry, CodecMeta, Field, InferenceServer, hookimpl
+from offboard_core import Chunk, Codec, CodecEntry, CodecMeta, Field, InferContext, InferenceServer, hookimpl
 from puppets import Puppet, PuppetSession, source
 
 PACKAGE = Path(__file__).parent / "third_party" / "lerobot_robot_trial"
@@ -20,6 +20,7 @@ SIDE, FPS, STEPS = 64, 30.0, 4
 
 def install(site: Path) -> Path:
     """The trial arm's package, with the metadata by which LeRobot finds it."""
+    site.mkdir(exist_ok=True)
     shutil.copytree(PACKAGE, site / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
     info = site / f"{PACKAGE.name}-1.0.dist-info"
     info.mkdir()
@@ -58,7 +59,7 @@ def motors(names: tuple[str, ...] = MOTORS, unit: str = "degrees; the gripper 0 
 
 
 class Said(Codec):
-    """Declares this, and changes nothing."""
+    """Declares this, and changes nothing; the rows have the rate's times."""
 
     def __init__(self, meta: CodecMeta) -> None:
         self._meta = meta
@@ -71,6 +72,10 @@ class Said(Codec):
         return dict(observation)
 
     def decode(self, chunk: Chunk, observation: Mapping[str, Any]) -> Chunk:
+        fps = self._meta.action_fps
+        return chunk if fps is None else Chunk(chunk.action, np.arange(len(chunk)) / fps)
+
+    def encode_actions(self, chunk: Chunk, observation: Mapping[str, Any]) -> Chunk:
         return chunk
 
 
@@ -97,3 +102,27 @@ def onward(name: str, answer: str) -> Callable[[PuppetSession, Mapping[str, Any]
         return Chunk({answer: (here + np.arange(1, STEPS + 1)[:, None] / 10).astype(np.float32)})
 
     return infer
+
+
+class _TellingSession(PuppetSession):
+    def infer(self, inputs: Mapping[str, Any], context: InferContext) -> Chunk:
+        self.policy.told.append(context)  # type: ignore[attr-defined]
+        here = np.asarray(inputs["motors"], np.float64)[None]
+        left = here[:0] if context.prefix is None else np.asarray(context.prefix.columns()["target_motors"], np.float64)
+        last = left[-1:] if len(left) else here
+        more = last + np.arange(1, 4 * STEPS + 1 - len(left))[:, None] / 10
+        return Chunk({"target_motors": np.concatenate([left, more]).astype(np.float32)})
+
+
+class RTCPuppet(Puppet):
+    """Goes on from what is not played yet, a tenth farther with each step. ``told``: what it was told each time."""
+
+    context = frozenset({"prefix", "delay_steps"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[InferContext] = []
+
+    def new_session(self, params: Any) -> PuppetSession:
+        self.episodes.append(_TellingSession(self, params))
+        return self.episodes[-1]

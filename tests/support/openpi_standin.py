@@ -21,7 +21,7 @@ STANDIN = Path(__file__).resolve().parents[1] / "openpi" / "standin"
 PYTHON = shlex.quote(sys.executable)
 ASSETS = {"pi05_positronic_lowmem": "lerobot", "pi05_droid": "droid", "pi0_droid": "droid", "pi0_aloha": "trossen",
           "pi0_aloha_sim": "lerobot/aloha_sim", "pi05_libero": "physical-intelligence/libero",
-          "my_own_config": "mine", "pi05_full_droid_finetune": "droid"}  # fmt: skip
+          "my_own_config": "mine", "pi05_so101": "mine", "pi05_full_droid_finetune": "droid"}  # fmt: skip
 
 
 def options(**more: Any) -> dict[str, Any]:

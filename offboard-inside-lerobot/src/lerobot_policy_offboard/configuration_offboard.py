@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lerobot.configs.policies import PreTrainedConfig
+from offboard_client.chunks import choose_strategy
 from offboard_client.errors import ConfigurationError
 
-from .settings import RemoteConfig
+from .settings import SEQUENTIAL, RemoteConfig
 
 
 @PreTrainedConfig.register_subclass("offboard")
@@ -22,7 +23,8 @@ class OffboardConfig(RemoteConfig):
     ``model_id``: which model of the server; None: its default. ``token``: by default ``OFFBOARD_AUTH_TOKEN``, which no
     list of processes shows. ``params``: session parameters (``codec.fps: 30``).
     ``map``: the server's name → what LeRobot has there: ``observation.images.front``, ``observation.state[0:7]``,
-    ``action[7]``. ``n_action_steps``: how many steps of a chunk are played; None: all.
+    ``action[7]``. ``chunks``: which chunk strategy makes one stream of the policy's answers; with ``sequential``
+    ``n_action_steps`` says how many steps of a chunk are played; None: all.
     ``images``, ``resize``: as of the client. ``openpi_layout``, ``openpi_keys``, ``openpi_actions``,
     ``openpi_channels_first``: what an openpi server does not say; without them it gets LeRobot's own names.
     """
@@ -32,6 +34,7 @@ class OffboardConfig(RemoteConfig):
     token: str | None = None
     params: dict[str, str] = field(default_factory=dict[str, str])
     map: dict[str, str] = field(default_factory=dict[str, str])
+    chunks: str = SEQUENTIAL
     n_action_steps: int | None = None
     images: str = "raw"
     resize: int | None = None
@@ -46,6 +49,11 @@ class OffboardConfig(RemoteConfig):
             raise ConfigurationError("where is the server? --policy.url=HOST:PORT, or openpi://HOST:PORT")
         if self.n_action_steps is not None and self.n_action_steps < 1:
             raise ConfigurationError(f"--policy.n_action_steps is {self.n_action_steps}; expected 1 or more")
+        choose_strategy(self.chunks)
+        if self.chunks != SEQUENTIAL and self.n_action_steps is not None:
+            raise ConfigurationError(
+                f"--policy.n_action_steps says how {SEQUENTIAL} plays; {self.chunks} decides itself"
+            )
         # LeRobot writes its configs into logs and data sets.
         self._token, self.token = self.token, None
 
@@ -58,6 +66,11 @@ class OffboardConfig(RemoteConfig):
     def steps(self) -> int | None:
         """See :class:`RemoteConfig`."""
         return self.n_action_steps
+
+    @property
+    def strategy(self) -> str:
+        """See :class:`RemoteConfig`."""
+        return self.chunks
 
     @property
     def secret(self) -> str | None:

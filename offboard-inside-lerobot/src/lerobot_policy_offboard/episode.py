@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from offboard_client.errors import ConnectionLost, Idle, InvalidAction, OffboardError
@@ -15,8 +15,9 @@ from .wiring import Array, Wiring
 class Episode:
     """One session. :meth:`reset` may be called by any thread, the rest by one at a time."""
 
-    def __init__(self, session: PolicySession, wiring: Wiring) -> None:
-        self._session, self._wiring = session, wiring
+    def __init__(self, session: PolicySession, wiring: Wiring, steps: int | None) -> None:
+        """``steps``: how many of a chunk are played; None: all."""
+        self._session, self._wiring, self._steps = session, wiring, steps
         self._queue: deque[Array] = deque()
         self._held: Array | None = None
         self._lost: OffboardError | None = None
@@ -35,9 +36,12 @@ class Episode:
         self._queue.clear()
         self._held = self._lost = None
 
-    def ask(self, observation: Mapping[str, Any], steps: int | None) -> None:
-        """Have what the policy answers played, as many steps of it. Raises as :meth:`chunk`."""
-        self._queue.extend(self.chunk(observation)[:steps])
+    def ask(self, observe: Callable[[], Mapping[str, Any]]) -> None:
+        """Have what the policy answers played. Raises as :meth:`chunk`."""
+        self._queue.extend(self.chunk(observe())[: self._steps])
+
+    def close(self) -> None:
+        """Nothing; the session is ended by whoever has opened it."""
 
     def hold(self, where: Array) -> None:
         """Play this until the episode is over."""
@@ -59,10 +63,7 @@ class Episode:
             self._used = True
             rows = self._session.infer(observation)
         except LOSSES as error:
-            self._lost = type(error)(
-                f"{error.text}. This episode is lost: the policy has forgotten what went before. Nothing is played "
-                "until LeRobot begins another one"
-            )
+            self._lost = lost(error)
             raise self._lost from error
         if episode != self._episode:
             raise InvalidAction("the answer is of an episode that is over: nothing of it is played")
@@ -76,6 +77,17 @@ class Episode:
         if not self._used:
             return
         try:
-            self._session.reset()
+            self._forget()
         except (ConnectionLost, Idle):  # between two episodes nothing is lost with a connection
-            self._session.reset()
+            self._forget()
+
+    def _forget(self) -> None:
+        self._session.reset()
+
+
+def lost(error: OffboardError) -> OffboardError:
+    """The same error, which says what becomes of the episode."""
+    return type(error)(
+        f"{error.text}. This episode is lost: the policy has forgotten what went before. Nothing is played until "
+        "LeRobot begins another one"
+    )

@@ -9,6 +9,7 @@ import logging
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -21,12 +22,12 @@ from offboard_client.wire import CONTEXT
 from .configuration_offboard import OffboardConfig
 from .episode import Episode
 from .server import Server, logged
-from .settings import HOLD, RemoteConfig
+from .settings import HOLD, SEQUENTIAL, RemoteConfig
 from .side import (
     STATE,
     TASK,
+    Arrays,
     Side,
-    batch_arrays,
     from_batch,
     from_dataset,
     from_policy_features,
@@ -35,6 +36,7 @@ from .side import (
     with_robot,
     with_words,
 )
+from .streamed import StreamedEpisode
 from .wiring import Array, Wiring, check_rate, wire
 
 _log = logging.getLogger("offboard")
@@ -64,9 +66,9 @@ class OffboardPolicy(PreTrainedPolicy):
             self._known = from_policy_features(config.input_features, config.output_features)
         self._server = Server(config, logged(_log))
         self._opened: list[PolicySession] = []
-        self.close = weakref.finalize(self, _close, self._opened)
         self._wiring: Wiring | None = None
         self._episodes: list[Episode] = []
+        self.close = weakref.finalize(self, _close, self._episodes, self._opened)
         self._pool: ThreadPoolExecutor | None = None
         try:
             if self._server.knows_first:
@@ -114,7 +116,7 @@ class OffboardPolicy(PreTrainedPolicy):
         ``inference_delay``: how many steps of that will be played when the answer is there. ``execution_horizon`` is
         the model's own affair, where the server is.
         """
-        arrays, count = batch_arrays(batch), _count(batch)
+        arrays, count = Arrays(batch), _count(batch)
         self._prepare(arrays, count)
         told = self._told(inference_delay, prev_chunk_left_over, count)
 
@@ -155,13 +157,12 @@ class OffboardPolicy(PreTrainedPolicy):
 
     # -- inside ----------------------------------------------------------------------------------------
     def _ask(self, batch: Mapping[str, Any], count: int) -> None:
-        arrays = batch_arrays(batch)
+        arrays = Arrays(batch)
         self._prepare(arrays, count)
-        steps = self._settings.steps
         wanting = [row for row in range(count) if self._episodes[row].wants]
 
         def asked(row: int) -> None:
-            self._episodes[row].ask(self._observation(arrays, batch, row), steps)
+            self._episodes[row].ask(partial(self._observation, arrays, batch, row))
 
         answers = self._of_all(wanting, asked)
         for row, answer in zip(wanting, answers, strict=True):
@@ -199,15 +200,21 @@ class OffboardPolicy(PreTrainedPolicy):
         assert self._wiring is not None
         return self._wiring.observation(arrays, row, self._settings.task or _task(batch, row))
 
-    def _prepare(self, arrays: Mapping[str, Array], count: int) -> None:
+    def _prepare(self, arrays: Arrays, count: int) -> None:
         """A session and an episode for each robot; with the first one it is settled what is what."""
         if self._wiring is None:
-            self._wire(from_batch(self._known, arrays))
+            self._wire(from_batch(self._known, arrays.shapes))
         assert self._wiring is not None
         while len(self._episodes) < count:
             if len(self._opened) == len(self._episodes):
                 self._opened.append(self._server.open(self._known))
-            self._episodes.append(Episode(self._opened[len(self._episodes)], self._wiring))
+            self._episodes.append(self._episode(self._opened[len(self._episodes)], self._wiring))
+
+    def _episode(self, session: PolicySession, wiring: Wiring) -> Episode:
+        config = self._settings
+        if config.strategy == SEQUENTIAL:
+            return Episode(session, wiring, config.steps)
+        return StreamedEpisode(session, wiring, config.strategy, config.timeout)
 
     def _wire(self, side: Side) -> None:
         robot = robot_in_this_process()
@@ -218,6 +225,7 @@ class OffboardPolicy(PreTrainedPolicy):
             self._opened.append(self._server.open(side))
         meta = self._server.meta(self._opened[0])
         self._wiring = wire(side, meta, self._server.map, config.on_failure == HOLD)
+        self._episodes.append(self._episode(self._opened[0], self._wiring))
 
     def _told(self, delay: int | None, left: Any, count: int) -> dict[str, Any]:
         if left is None:
@@ -242,7 +250,9 @@ class OffboardPolicy(PreTrainedPolicy):
         return {CONTEXT["prefix"]: self._wiring.prefix(rows), CONTEXT["delay_steps"]: delay or 0}
 
 
-def _close(opened: list[PolicySession]) -> None:
+def _close(episodes: list[Episode], opened: list[PolicySession]) -> None:
+    for episode in episodes:
+        episode.close()
     for session in opened:
         session.close()
 

@@ -13,7 +13,7 @@ from offboard_client.session import OpenPIOptions, open_layout, open_openpi
 from offboard_client.wire import Status
 
 from .configuration_offboard import OffboardConfig
-from .settings import RemoteConfig
+from .settings import SEQUENTIAL, RemoteConfig
 from .side import ACTION, STATE, Side
 
 _OPENPI = "openpi:"
@@ -70,6 +70,11 @@ class Server:
                 timeout=said.timeout,
             )
             return cast("PolicySession", open_openpi(options, where, report))
+        if side.fps is None and self._config.strategy != SEQUENTIAL:
+            raise ConfigurationError(
+                f"--policy.chunks={self._config.strategy} goes by the time, and nothing says how often LeRobot plays "
+                "an action: give --policy.fps"
+            )
         resize = None if said is None or said.resize is None else (said.resize, said.resize)
         layout = _own_layout(side, resize, said is not None and said.openpi_channels_first)
         return cast("PolicySession", open_layout(layout, where, report, timeout=self._config.timeout))

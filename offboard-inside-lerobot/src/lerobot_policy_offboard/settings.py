@@ -12,7 +12,7 @@ from typing import Any
 from lerobot.configs.policies import PreTrainedConfig
 from offboard_client.errors import ConfigurationError
 
-RAISE, HOLD = "raise", "hold"
+RAISE, HOLD, SEQUENTIAL = "raise", "hold", "sequential"
 _WITHOUT_WEIGHTS = "what an offboard server plays is trained where the server is: there is nothing to train here"
 
 
@@ -62,6 +62,11 @@ class RemoteConfig(PreTrainedConfig):
     def steps(self) -> int | None:
         """How many steps of a chunk ``select_action`` plays; None: all."""
         raise NotImplementedError
+
+    @property
+    def strategy(self) -> str:
+        """How ``select_action`` makes one stream of steps of the policy's chunks."""
+        return SEQUENTIAL
 
     @staticmethod
     def _check_one_of(name: str, value: Any, known: tuple[str, ...]) -> None:

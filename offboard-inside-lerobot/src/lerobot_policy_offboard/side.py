@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -70,10 +70,10 @@ def from_policy_features(inputs: Mapping[str, Any] | None, outputs: Mapping[str,
     return Side(vectors, frozenset(images), {}, None if action is None else int(action.shape[0]))
 
 
-def from_batch(known: Side, batch: Mapping[str, Any]) -> Side:
-    """What is handed in, an array for each name with a row for each robot, and of the rest what is known."""
-    images = {name for name, value in batch.items() if value.ndim == 4}
-    vectors = {name: int(value.shape[1]) for name, value in batch.items() if value.ndim == 2}
+def from_batch(known: Side, shapes: Mapping[str, tuple[int, ...]]) -> Side:
+    """What is handed in, by the shapes of its tensors, and of the rest what is known."""
+    images = {name for name, shape in shapes.items() if len(shape) == 4}
+    vectors = {name: shape[1] for name, shape in shapes.items() if len(shape) == 2}
     return replace(known, vectors=vectors, images=frozenset(images))
 
 
@@ -138,18 +138,34 @@ def bare(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name.removesuffix(_POSITION) for name in names)
 
 
-def batch_arrays(batch: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
-    """The tensors of a batch as arrays, images (B, H, W, 3) uint8. Raises BadObservation for what LeRobot never has.
+class Arrays(Mapping[str, "np.ndarray[Any, Any]"]):
+    """The tensors of a batch as arrays, images (B, H, W, 3) uint8; each is made when it is first looked at.
 
-    Whatever is no observation of this moment is left out.
+    Whatever is no observation of this moment is left out. Looking raises BadObservation for what LeRobot never has.
     """
-    found = dict[str, np.ndarray[Any, Any]]()
-    for name, value in batch.items():
-        if not name.startswith("observation.") or not hasattr(value, "detach"):
-            continue
-        array = cast("np.ndarray[Any, Any]", value.detach().cpu().numpy())
-        found[name] = _picture(name, array) if array.ndim == 4 else array
-    return found
+
+    def __init__(self, batch: Mapping[str, Any]) -> None:
+        self._tensors = {
+            name: value for name, value in batch.items() if name.startswith("observation.") and hasattr(value, "detach")
+        }
+        self._made: dict[str, np.ndarray[Any, Any]] = {}
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Those of the tensors."""
+        return {name: tuple(value.shape) for name, value in self._tensors.items()}
+
+    def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
+        if name not in self._made:
+            array = cast("np.ndarray[Any, Any]", self._tensors[name].detach().cpu().numpy())
+            self._made[name] = _picture(name, array) if array.ndim == 4 else array
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
 
 
 def _picture(name: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -89,7 +89,7 @@ class Policy:
         if prompt is None:
             raise ValueError("Prompt is required")
         self._obey(prompt)
-        width = {"droid": 8, "aloha": 14, "libero": 7, "positronic": 8}[self.config.family]
+        width = {"droid": 8, "aloha": 14, "libero": 7, "positronic": 8, "so101": 6}[self.config.family]
         actions = np.full((self.config.horizon, width), self.says.get("value", 0.5))
         actions[:, 0] = state.flat[0]
         if self.says.get("hold"):
@@ -129,6 +129,8 @@ class Policy:
             if unknown:
                 raise ValueError(f"Expected images to contain the four cameras, got {tuple(obs['images'])}")
             images = [obs["images"]["cam_high"].transpose(1, 2, 0)]
+        elif family == "so101":
+            images = [obs[name] for name in ("observation/images/wrist2", "observation/images/realsense")]
         else:
             images = [obs["observation/image"], obs["observation/wrist_image"]]
         for image in images:

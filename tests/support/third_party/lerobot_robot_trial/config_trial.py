@@ -11,4 +11,5 @@ class TrialArmConfig(RobotConfig):
     log: str = ""
     use_degrees: bool = True
     side: list[int] = field(default_factory=lambda: [64, 64])
+    eyes: list[str] = field(default_factory=lambda: ["front"])
     motors: list[str] = field(default_factory=lambda: list(MOTORS))

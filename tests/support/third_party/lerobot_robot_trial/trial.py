@@ -21,7 +21,7 @@ class TrialArm(Robot):
 
     @property
     def observation_features(self):
-        return {**self.action_features, "front": (*self.config.side, 3)}
+        return {**self.action_features, **dict.fromkeys(self.config.eyes, (*self.config.side, 3))}
 
     @property
     def action_features(self):
@@ -39,7 +39,7 @@ class TrialArm(Robot):
     def get_observation(self):
         self.seen += 1
         light = np.random.default_rng(self.seen).integers(0, 256, (*self.config.side, 3), np.uint8)
-        return {**self.at, "front": light}
+        return {**self.at, **dict.fromkeys(self.config.eyes, light)}
 
     def send_action(self, action):
         with open(self.config.log, "a") as log:

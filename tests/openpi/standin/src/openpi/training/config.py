@@ -22,6 +22,7 @@ _CONFIGS = [
     TrainConfig(name="pi05_libero", horizon=10, asset_id="physical-intelligence/libero"),
     TrainConfig(name="pi05_positronic_lowmem", family="positronic", asset_id="lerobot"),
     TrainConfig(name="my_own_config", asset_id="mine"),
+    TrainConfig(name="pi05_so101", family="so101", horizon=10, asset_id="mine"),
     TrainConfig(name="debug"),
 ]
 _BY_NAME = {config.name: config for config in _CONFIGS}
