@@ -42,6 +42,7 @@ WITHOUT_TORCH = tuple(
 STORES = (
     "tests/remote/test_remote.py", "tests/remote/test_refused.py", "tests/openpi/test_registry.py",
     "tests/openpi/test_named.py", "tests/lerobot/test_remote.py", "tests/lerobot/test_diagnosis.py",
+    "tests/data_sets/test_store.py",
 )  # fmt: skip
 #: Where many processes are started, which takes most of the time: these get the marker ``processes``.
 PROCESSES = (

@@ -96,12 +96,12 @@ def test_another_rate_takes_what_was_known_last(
 
 def test_frames_at_which_nothing_was_commanded_are_none(tmp_path: Path) -> None:
     rec = tmp_path / "rec"
-    recorded(rec, rung=lambda number: "hold" if 5 <= number < 9 else "led" if number > 15 else "playing")
+    recorded(rec, rung=lambda number: "hold" if 5 <= number < 9 else "led" if number > 15 else "playing", empty=12)
     for codec in ("rows.commanded", "rows.driven"):
         assert convert(rec, tmp_path / codec, codec=codec) == 0
-        assert len(rows(tmp_path / codec)) == 16
+        assert len(rows(tmp_path / codec)) == 15
         (entry,) = described(tmp_path / codec)["episodes"]
-        assert (entry["frames"], entry["led"]) == (16, 4)
+        assert (entry["frames"], entry["led"]) == (15, 4)
 
 
 def test_the_same_command_adds_what_is_new_and_mixes_nothing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -31,6 +32,11 @@ class Hub:
         #: A file's name → reads of it are not answered before this is set.
         self.held: dict[str, threading.Event] = {}
         self.url = ""
+        #: A tag → the commit that it names. What makes the repository, or None where it is there from the beginning.
+        self.tags: dict[str, str] = {}
+        self.made: dict[str, object] | None = None
+        #: Whether a commit is refused.
+        self.refuses = False
 
     def push(self, files: dict[str, bytes], revision: str = "main") -> str:
         """A new commit of these files, which ``revision`` names from now on."""
@@ -79,11 +85,12 @@ def tree(files: dict[str, bytes], under: str = "") -> list[dict[str, object]]:
 def hub_standin(repository: str = "org/name") -> Iterator[Hub]:
     """The server, until the block ends."""
     hub = Hub(repository)
+    address = f"/api/{repository}" if repository.startswith("datasets/") else f"/api/models/{repository}"
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             path = unquote(urlsplit(self.path).path)
-            api, files = f"/api/models/{repository}", f"/{repository}/resolve/"
+            api, files = address, f"/{repository}/resolve/"
             if match := re.fullmatch(rf"{api}/tree/([^/]+)/?(.*)", path):
                 there = hub.files(match[1])
                 self.answer(None if there is None else tree(there, match[2]) or None)
@@ -96,12 +103,44 @@ def hub_standin(repository: str = "org/name") -> Iterator[Hub]:
             else:
                 self.answer(None)
 
+        def do_DELETE(self):
+            tag = unquote(self.path).rpartition("/")[2]
+            self.answer({} if hub.tags.pop(tag, None) else None)
+
         def do_POST(self):
-            revision = unquote(urlsplit(self.path).path).rpartition("/")[2]
+            path = unquote(urlsplit(self.path).path)
+            revision = path.rpartition("/")[2]
             form = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            wanted = re.findall(r"paths=([^&]+)", form) or json.loads(form)["paths"]
-            entries = tree(hub.files(revision) or {})
-            self.answer([entry for path in wanted for entry in entries if entry["path"] == unquote(path)])
+            if path == "/api/repos/create":
+                hub.made = hub.made or json.loads(form)
+                if "main" not in hub.revisions:
+                    hub.push({".gitattributes": b""})
+                self.answer({"url": f"{hub.url}/{repository}"})
+            elif path.startswith(f"{address}/preupload/"):
+                names = [each["path"] for each in json.loads(form)["files"]]
+                self.answer({
+                    "files": [{"path": name, "uploadMode": "regular", "shouldIgnore": False} for name in names]
+                })  # fmt: skip
+            elif path.startswith(f"{address}/commit/"):
+                self.answer(b"no", 403) if hub.refuses else self.commit(form)
+            elif path.startswith(f"{address}/tag/"):
+                hub.tags[json.loads(form)["tag"]] = hub.revisions[revision]
+                self.answer({})
+            else:
+                wanted = re.findall(r"paths=([^&]+)", form) or json.loads(form)["paths"]
+                entries = tree(hub.files(revision) or {})
+                self.answer([entry for path in wanted for entry in entries if entry["path"] == unquote(path)])
+
+        def commit(self, form):
+            files = dict(hub.files("main") or {})
+            for line in map(json.loads, form.splitlines()):
+                said = line["value"]
+                if line["key"] == "file":
+                    files[said["path"]] = base64.b64decode(said["content"])
+                elif line["key"] == "deletedFile":
+                    del files[said["path"]]
+            commit = hub.push(files)
+            self.answer({"commitUrl": f"{hub.url}/{repository}/commit/{commit}", "commitOid": commit})
 
         def read(self, content, name):
             if content is None:
@@ -118,7 +157,8 @@ def hub_standin(repository: str = "org/name") -> Iterator[Hub]:
             body = value if isinstance(value, bytes) else json.dumps(value if value is not None else {}).encode()
             self.send_response(404 if value is None else status)
             if value is None:
-                self.send_header("X-Error-Code", "EntryNotFound" if "resolve" in self.path else "RevisionNotFound")
+                found = "EntryNotFound" if "resolve" in self.path else "RevisionNotFound"
+                self.send_header("X-Error-Code", found if hub.revisions else "RepoNotFound")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -81,15 +81,19 @@ class Plugin:
 
 
 def recorded(
-    folder: Path, periods: int = 20, success: bool | None = True, names: Any = None, rung: Any = None, **more: Any
-) -> Path:
-    """An episode of 20 Hz. ``names``: of the commands; ``rung``: number → why it was played so; else ``playing``."""
+    folder: Path, periods: int = 20, success: bool | None = True, names: Any = None, rung: Any = None,
+    empty: int | None = None, **more: Any,
+) -> Path:  # fmt: skip
+    """An episode of 20 Hz. ``names``: of the commands; ``rung``: number → why it was played so; else ``playing``.
+
+    ``empty``: when a command had nothing in it.
+    """
     recorder = Recorder(folder, {"command": "offboard run test", "task": more.get("task", "stack")})
     begin(recorder, 1 + len([*folder.glob("*.mcap")]))
     for number in range(periods):
         sample(recorder, number, **{"image.exterior": picture(number, 32, 48), **more})
         action = {"target_pose": POSE + number * np.eye(7)[0], "target_grip": np.array([number / 10])}
         played = action if names is None else {name: action.get(name, np.zeros(7)) for name in names}
-        tick(recorder, number, played, rung="playing" if rung is None else rung(number))
+        tick(recorder, number, {} if number == empty else played, rung="playing" if rung is None else rung(number))
     recorder.ended(Outcome(success, scores={"share": periods / 100}))
     return recorder.recorded.files[0]

@@ -21,6 +21,7 @@ _HELD, _FRAMES = 0.5, 3
 _NOTHING = np.empty(0)
 #: Observations that the rate of a recording is read of.
 _LOOKED_AT = 300
+_ACTIONS = "/action/"
 #: Why an arm was played something that a policy can learn: it was commanded, by a policy or by a person.
 _LEARNT, LED = ("playing", "rest", "led"), "led"
 
@@ -82,6 +83,9 @@ class SteadyFrames:
         self._observed = (0, 0.0)
         self._command: tuple[int, float, float, str] | None = None
         self._texts = ""
+        #: What is looked at where no command is in a frame: when something was commanded last.
+        self._actions = [] if layout.action else [each for each in episode.topics if each.startswith(_ACTIONS)]
+        self._acted = 0
         self.left_out = 0
 
     def __iter__(self) -> Iterator[SteadyFrame]:
@@ -91,7 +95,7 @@ class SteadyFrames:
         numbers = {each.topic: each for each in (*self._layout.state, *self._layout.action)}
         texts = [topic for topic, name in self._episode.topics.items() if name == "task"]
         first, count = float("nan"), 0
-        wanted = [*cameras, *numbers, *texts]
+        wanted = [*cameras, *numbers, *texts, *self._actions]
         for seconds, said in by_robots_clock(self._episode, wanted, None if clip is None else clip.at[1]):
             while first + (count + 0.5) / self._fps + _SAME_TIME < min(seconds, end):
                 yield from self._frame(first + (count + 0.5) / self._fps)
@@ -99,6 +103,8 @@ class SteadyFrames:
             message = said.message
             if said.topic in cameras:
                 cameras[said.topic].saw(said.topic, seconds, message.data)
+            elif said.topic in self._actions:
+                self._acted = said.at
             elif said.topic in numbers:
                 self._values[said.topic] = (said.at, self._vector(numbers[said.topic], message.values))
             elif said.topic == "/observed":
@@ -123,7 +129,7 @@ class SteadyFrames:
         at, begun, until, rung = self._command
         given = [self._values.get(each.topic, (0, None)) for each in self._layout.action]
         now = [when == at for when, _ in given]
-        if rung not in _LEARNT or (given and not any(now)):
+        if rung not in _LEARNT or not (any(now) or self._acted == at):
             self.left_out += 1
             return
         if not all(now):

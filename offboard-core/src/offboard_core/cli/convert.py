@@ -13,12 +13,14 @@ from offboard_client.plugins import UsageError
 from offboard_client.terminal import Clock, Line, emit_json, note, parse, split_dotted, tell, terminable, unbroken
 from tyro.conf import Positional
 
+from ..checkpoints.remote import is_url
 from ..data_sets import (
     Conversion,
     DataSetForm,
     EpisodeSource,
     Query,
     Recordings,
+    RemoteSet,
     SourceEpisode,
     plain_options,
 )
@@ -42,7 +44,7 @@ class ConvertOptions:
     codec: str | None = None
     """The codec, as VENDOR.NAME; the data set is in that vendor's form."""
     output_dir: str | None = None
-    """Where the data set is to be, or is: it is added to."""
+    """Where the data set is to be, or is: it is added to. Also s3://BUCKET/PATH and hf://datasets/OWNER/NAME."""
     fps: float | None = None
     """Rows a second; without it the codec's own rate. What was known last then is in a row."""
     task: str | None = None
@@ -76,7 +78,8 @@ class ConvertOptions:
 
 @dataclass
 class Converted:
-    """By episode's name. ``skipped``: what was there already. ``failures``: name → why it is left out."""
+    """By episode's name. ``skipped``: what was there already. ``failures``: name → why it is left out. ``uploaded``:
+    files."""
 
     written: list[str] = field(default_factory=list[str])
     skipped: list[str] = field(default_factory=list[str])
@@ -84,6 +87,7 @@ class Converted:
     frames: int = 0
     led: int = 0
     use: str = ""
+    uploaded: int = 0
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -97,28 +101,51 @@ def run(arguments: Sequence[str]) -> int:
     plugins = Plugins.discover()
     made = training_codec(plugins, str(options.codec), None, dotted.get("codec", {}), options.fps)
     offer = _form(plugins, options.form, made)
-    folder = Path(str(options.output_dir)).expanduser()
+    target = str(options.output_dir)
+    target = target if is_url(target) else str(Path(target).expanduser())
     form = DataSetForm(
         codec=made.name, features=made.codec.features, fps=made.fps, options=plain_options(made.options),
-        conventions=made.codec.meta.conventions, target=str(folder),
+        conventions=made.codec.meta.conventions, target=target,
     )  # fmt: skip
-    conversion = Conversion(folder, offer.name, offer.make, form, made.codec, options.task)
     found, interrupted = Converted(), False
     try:
         with terminable(), Line() as line:
-            line.show("looking at the episodes")
-            episodes = _episodes(options, line)
-            _convert(conversion, episodes, found, line)
+            if is_url(target):
+                line.show(f"looking at {target}")
+                with RemoteSet(target, line.show) as remote:
+                    _into(
+                        Conversion(remote.folder, offer.name, offer.make, form, made.codec, options.task),
+                        options,
+                        found,
+                        line,
+                    )
+                    found.uploaded = remote.push()
+            else:
+                _into(
+                    Conversion(Path(target), offer.name, offer.make, form, made.codec, options.task),
+                    options,
+                    found,
+                    line,
+                )
     except KeyboardInterrupt:
         interrupted = True
+    _say(options, target, made, found, interrupted)
+    if interrupted:
+        where = "; what was converted is on this machine, and nothing was uploaded" if is_url(target) else ""
+        note(f"this was interrupted{where}; the same command goes on from here")
+        raise KeyboardInterrupt
+    return int(bool(found.failures))
+
+
+def _into(conversion: Conversion, options: ConvertOptions, found: Converted, line: Line) -> None:
+    try:
+        line.show("looking at the episodes")
+        _convert(conversion, _episodes(options, line), found, line)
+    except KeyboardInterrupt:
+        raise
     except BaseException:
         conversion.discard()
         raise
-    _say(options, str(folder), made, found, interrupted)
-    if interrupted:
-        note("this was interrupted; the same command goes on from here")
-        raise KeyboardInterrupt
-    return int(bool(found.failures))
 
 
 def _form(plugins: Plugins, asked: str | None, made: TrainingCodec) -> Offer[DataSetEntry]:
@@ -199,5 +226,7 @@ def _say(options: ConvertOptions, folder: str, made: TrainingCodec, found: Conve
     if found.skipped:
         was = "was" if len(found.skipped) == 1 else "were"
         tell(f"{counted(len(found.skipped), 'episode')} {was} there already, and {was} left as before")
+    if found.uploaded:
+        tell(f"{counted(found.uploaded, 'file')} uploaded")
     if found.use:
         tell(found.use)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .query import Query
     from .record import DataSetRecord, read_data_set
     from .recordings import Recordings
+    from .store import RemoteSet
     from .v21 import V21Writer
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "EpisodeSource",
     "Query",
     "Recordings",
+    "RemoteSet",
     "SourceEpisode",
     "SourceFrame",
     "V21Writer",
@@ -38,6 +40,7 @@ _LATER = {
     "DataSetRecord": "record",
     "Query": "query",
     "Recordings": "recordings",
+    "RemoteSet": "store",
     "V21Writer": "v21",
     "check_codec": "conversion",
     "plain_options": "conversion",

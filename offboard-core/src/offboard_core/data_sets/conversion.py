@@ -60,12 +60,13 @@ class Conversion:
         self, folder: Path, name: str, open_writer: OpenWriter, form: DataSetForm, codec: Codec, task: str | None = None
     ) -> None:
         check_codec(form.codec, codec)
+        self._shown = form.target or folder
         self._folder, self._open, self._form, self._codec, self._task = folder, open_writer, form, codec, task
         self._wants_task = (asked := codec.meta.observation.get("task")) is not None and asked.required
         made = DataSetRecord.of(name, form)
         before = read_data_set(folder)
         if before is not None:
-            before.check_same(made, folder)
+            before.check_same(made, self._shown)
         self._record = made if before is None else before
         self._there = self._record.identities
         #: Made for the first episode: what is there already is copied into it.
@@ -186,7 +187,7 @@ class Conversion:
         return {name: _column(name, row.get(name), feature, at) for name, feature in self._form.features.items()}
 
     def _unwritable(self, error: OSError) -> ConfigurationError:
-        return ConfigurationError(f"{self._folder} cannot be written: {error.strerror or told(error)}; it is as it was")
+        return ConfigurationError(f"{self._shown} cannot be written: {error.strerror or told(error)}; it is as it was")
 
 
 def _read(episode: SourceEpisode, fps: float, wanted: frozenset[str]) -> Iterator[SourceFrame]:

@@ -7,7 +7,7 @@ import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from offboard_client.errors import ConfigurationError
@@ -106,6 +106,14 @@ class RemoteFolder:
         full = f"{self._root}/{path}"
         return self._ask(lambda: self._files.cat_file(full, start=start, end=end, **self._reading))
 
+    def write(self, path: str, local: Path) -> None:
+        """Put a local file there, in place of what is."""
+        self._ask(lambda: self._files.put_file(str(local), f"{self._root}/{path}"), "written")
+
+    def remove(self, path: str) -> None:
+        """Take a file away."""
+        self._ask(lambda: self._files.rm_file(f"{self._root}/{path}"), "written")
+
     def _relative(self, full: str) -> str:
         path = str(full).rstrip("/")
         relative = path[len(self._root) :].lstrip("/") if path.startswith(self._root) else path
@@ -114,7 +122,7 @@ class RemoteFolder:
             raise ConfigurationError(f"{self.url} holds a file called {relative!r}; it is not fetched")
         return relative
 
-    def _ask(self, question: Any) -> Any:
+    def _ask(self, question: Any, what: str = "read") -> Any:
         try:
             self._files.invalidate_cache()
             return question()
@@ -123,9 +131,9 @@ class RemoteFolder:
         except FileNotFoundError:
             raise ConfigurationError(f"{self.url} does not exist, or is empty") from None
         except PermissionError as error:
-            raise ConfigurationError(f"{self.url} may not be read: {error}; check the credentials") from None
+            raise ConfigurationError(f"{self.url} may not be {what}: {error}; check the credentials") from None
         except Exception as error:
-            raise ConfigurationError(f"{self.url} cannot be read: {_spelled(error)}") from None
+            raise ConfigurationError(f"{self.url} cannot be {what}: {_spelled(error)}") from None
 
 
 def _spelled(error: BaseException) -> str:
