@@ -14,8 +14,9 @@ from offboard_client import cli
 from offboard_client.evaluation import Clip, edit_review
 from offboard_client.play import Outcome
 from offboard_client.recording import Recorder
-from offboard_core.codecs import StateVector, timed
+from offboard_core.codecs import StateVector, TaskText, timed
 from offboard_core.plugins import Plugins
+from offboard_core.types import CodecMeta, Field
 from rows_form import POSE, Plugin, recorded, rows
 
 
@@ -170,7 +171,7 @@ def test_episodes_are_chosen_by_what_came_of_them_and_by_what_is_said_of_them(
     assert not out.exists()
 
 
-def test_a_range_begins_at_its_own_second_0(tmp_path: Path) -> None:
+def test_a_range_is_just_its_own_frames(tmp_path: Path) -> None:
     rec, out = tmp_path / "rec", tmp_path / "out"
     path = recorded(rec, 40)
     at = tuple(round((1_800_000_000.0 + second) * 1e9) for second in (0.5, 1.0))
@@ -278,12 +279,58 @@ def test_a_full_disk_is_one_error_and_what_was_there_is_as_it_was(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "rec"]
 
 
+def test_a_disk_that_is_full_at_the_end_leaves_nothing_half_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Any) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(rows_form.Rows, "finish", full)
+    recorded(tmp_path / "rec", 5)
+    assert convert(tmp_path / "rec", tmp_path / "out") == 1
+    assert "cannot be written: No space left on device; it is as it was" in said(capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["rec"]
+
+
 def test_one_instruction_for_all(tmp_path: Path) -> None:
     rec, out = tmp_path / "rec", tmp_path / "out"
     recorded(rec, 10), recorded(rec, 10, task="other")
     assert convert(rec, out, "--task", "wave") == 0
     assert {row["task"] for row in rows(out)} == {"wave"}
     assert [entry["tasks"] for entry in described(out)["episodes"]] == [["wave"]] * 2
+
+
+def test_a_codec_that_serves_nothing_without_an_instruction_is_trained_on_none_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Needs(TaskText):
+        @property
+        def meta(self) -> CodecMeta:
+            return CodecMeta(observation={"task": Field(shape=(), dtype="str", required=True)})
+
+    monkeypatch.setattr(rows_form, "TaskText", Needs)
+    rec = tmp_path / "rec"
+    recorded(rec, 5, task="")
+    assert convert(rec, tmp_path / "out") == 1
+    assert "has no instruction, and rows.commanded serves none without: --task gives it one" in said(capsys)
+    assert convert(rec, tmp_path / "out", "--task", "wave") == 0
+
+
+@pytest.mark.parametrize(
+    ("makes", "says"),
+    [
+        ([0.0] * 7, "the codec makes action (7,) of"),
+        ([np.inf] + [0.0] * 7, "is not finite"),
+    ],
+)
+def test_no_row_is_written_that_is_not_what_the_codec_says(
+    makes: list[float], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows_form.ActionSplit, "label", lambda self, frame: {"action": np.array(makes)})
+    recorded(tmp_path / "rec", 5)
+    assert convert(tmp_path / "rec", tmp_path / "out") == 1
+    assert says in said(capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["rec"]
 
 
 def test_what_only_a_simulation_knows_is_no_input(
@@ -300,6 +347,7 @@ def test_what_only_a_simulation_knows_is_no_input(
     ("arguments", "status", "says"),
     [
         ([], 2, "say which recordings"),
+        (["--outcome", "success", "rec"], 2, "say which recordings before --outcome"),
         (["rec"], 2, "say through which codec: --codec VENDOR.NAME"),
         (["rec", "--codec", "rows.commanded"], 2, "say where the data set is to be: --output-dir DIR"),
         (["rec", "--codec", "rows.command", "--output-dir", "out"], 1, "did you mean rows.commanded"),

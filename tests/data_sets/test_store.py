@@ -27,6 +27,19 @@ def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
+def info(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The form has a file that says which one it is, as LeRobot's."""
+    finish = rows_form.Rows.finish
+
+    def with_info(self: Any) -> str:
+        (self.file.parent / "meta").mkdir(exist_ok=True)
+        (self.file.parent / "meta" / "info.json").write_text('{"codebase_version": "v3.0"}')
+        return finish(self)
+
+    monkeypatch.setattr(rows_form.Rows, "finish", with_info)
+
+
+@pytest.fixture
 def bucket(store: str, tmp_path: Path) -> str:
     """A bucket with something else in it."""
     (tmp_path / "other").mkdir()
@@ -61,26 +74,29 @@ def test_a_data_set_in_a_bucket_grows_and_is_fetched_where_it_is_not_known(
     assert convert(rec, out) == 0
     assert "uploaded" not in capsys.readouterr().out
     recorded(rec, 3)
+    for path in sorted(rec.glob("*-0002.mcap")):  # the other machine has only what is new
+        (tmp_path / "there").mkdir()
+        path.rename(tmp_path / "there" / path.name)
     monkeypatch.setenv("OFFBOARD_CACHE", str(tmp_path / "another machine"))
-    assert convert(rec, out) == 0
+    assert convert(tmp_path / "there", out) == 0
     assert episodes(out) == [0] * 4 + [1] * 3
-    assert convert(rec, out, codec="rows.driven") == 1
+    assert convert(tmp_path / "there", out, codec="rows.driven") == 1
     assert f"{out} was made with the codec 'rows.commanded'" in said(capsys)
     monkeypatch.setenv("OFFBOARD_CACHE", str(tmp_path / "cache"))  # which knows it as it was
-    recorded(rec, 2)
-    assert convert(rec, out) == 0
+    recorded(tmp_path / "there", 2)
+    assert convert(tmp_path / "there", out) == 0
     assert episodes(out) == [0] * 4 + [1] * 3 + [2] * 2
 
 
 def test_what_was_converted_outlives_an_upload_that_fails_and_one_that_is_interrupted(
-    bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    bucket: str, info: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rec, out = tmp_path / "rec", f"{bucket}/b/cubes"
     recorded(rec, 4)
     write, raised = RemoteFolder.write, [ConfigurationError("the network is down"), KeyboardInterrupt()]
 
     def breaks(self: Any, path: str, local: Path) -> None:
-        if path == "meta/offboard.json" and raised:
+        if path.startswith("meta/") and path != "meta/offboard.uploading" and raised:
             raise raised.pop(0)
         write(self, path, local)
 
@@ -98,7 +114,7 @@ def test_what_was_converted_outlives_an_upload_that_fails_and_one_that_is_interr
     monkeypatch.setattr(rows_form.Rows, "add", lambda *arguments: adds.append(arguments))
     assert convert(rec, out) == 0
     assert not adds
-    assert {*RemoteFolder(out).files()} == {"rows.jsonl", "meta/offboard.json"}
+    assert {*RemoteFolder(out).files()} == {"rows.jsonl", "meta/info.json", "meta/offboard.json"}
 
 
 def test_anothers_files_are_not_written_over_and_what_was_removed_there_begins_anew(
@@ -117,7 +133,7 @@ def test_anothers_files_are_not_written_over_and_what_was_removed_there_begins_a
 
 
 def test_a_repository_on_the_hub_is_made_private_and_grows_a_commit_at_a_time(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, info: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import huggingface_hub.constants as constants
     import huggingface_hub.hf_api as hf_api
@@ -125,14 +141,6 @@ def test_a_repository_on_the_hub_is_made_private_and_grows_a_commit_at_a_time(
 
     rec, out = tmp_path / "rec", "hf://datasets/me/cubes"
     recorded(rec, 4)
-    finish = rows_form.Rows.finish
-
-    def with_info(self: Any) -> str:
-        (self.file.parent / "meta").mkdir(exist_ok=True)
-        (self.file.parent / "meta" / "info.json").write_text('{"codebase_version": "v3.0"}')
-        return finish(self)
-
-    monkeypatch.setattr(rows_form.Rows, "finish", with_info)
     with hub_standin("datasets/me/cubes") as hub:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)
@@ -170,3 +178,23 @@ def test_two_processes_do_not_work_on_one_data_set_at_once(bucket: str, monkeypa
         RemoteSet(f"{bucket}/d", lambda news: None),
     ):
         pass
+
+
+def test_what_was_changed_here_and_never_uploaded_is_not_mixed_with_what_came_there_since(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(machine: str, push: bool, **files: str) -> dict[str, str]:
+        monkeypatch.setenv("OFFBOARD_CACHE", str(tmp_path / machine))
+        with RemoteSet(f"{bucket}/e", lambda news: None) as remote:
+            for name, text in files.items():
+                path = remote.folder / ("meta/offboard.json" if name == "record" else name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+            if push:
+                remote.push()
+            return {path.name: path.read_text() for path in remote.folder.rglob("*") if path.is_file()}
+
+    write("one", True, x="x", y="y", record="{}")
+    write("one", False, x="x and more", z="z")
+    write("other", True, y="y and more")
+    assert write("one", False) == {"x": "x", "y": "y and more", "offboard.json": "{}"}

@@ -63,6 +63,8 @@ class ConvertOptions:
     def __post_init__(self) -> None:
         from offboard_client.evaluation import COUNTED
 
+        if not self.source and self.score:
+            raise UsageError("say which recordings before --outcome, which takes all words that follow it")
         if not self.source:
             raise UsageError("say which recordings: offboard convert DIR --codec VENDOR.NAME --output-dir DIR")
         if self.codec is None:

@@ -113,7 +113,10 @@ class Conversion:
         return added
 
     def keep(self) -> str:
-        """The data set is what was added to it; how it is used, in one line, or "" where nothing was."""
+        """The data set is what was added to it; how it is used, in one line, or "" where nothing was.
+
+        Whatever it raises, :meth:`discard` follows.
+        """
         if not self._added:
             self.discard()
             return ""
@@ -126,11 +129,7 @@ class Conversion:
             self._record.write(self._growing.path)
             self._growing.keep()
         except OSError as error:
-            self.discard()
             raise self._unwritable(error) from error
-        except BaseException:
-            self.discard()
-            raise
         return use
 
     def discard(self) -> None:
