@@ -146,7 +146,8 @@ class CheckpointLoader(abc.ABC):
         """What is known of a checkpoint once ``policy`` was loaded of it; the codec is held against that, too.
 
         Cheap. The load fails, for good, where the codec refuses it. Where that is by a LoadFailed that is not
-        ``permanent`` a session's options may make the codec fit: sessions whose options do not are refused instead.
+        ``permanent`` a session's options may make the codec fit: the log says so, and sessions whose options do not
+        are refused instead.
         """
         return checkpoint
 

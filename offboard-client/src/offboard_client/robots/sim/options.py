@@ -25,11 +25,9 @@ class SimOptions:
     image_size: int = 224
     """Height and width of the pictures, pixels; less is quicker to render."""
     spread: float = 1.0
-    """Where the cubes may lie at the start, and how turned: from 0, each always at its own place, to 1, anywhere within
-    reach."""
+    """Where the cubes may lie at the start, and how turned: from 0, each at its own place, to 1, anywhere in reach."""
     pushes: float = 0.0
-    """About how far the arm is pushed off what it is commanded, rad of each joint, once a second: a demonstration then
-    shows how that is put right."""
+    """How far the arm is pushed off its command, about once a second, rad of each joint: to show how it comes back."""
 
     def __post_init__(self) -> None:
         rate: Any = self.camera_rate
