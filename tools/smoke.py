@@ -2,12 +2,14 @@
 
 ``client``: the client alone has its three dependencies and imports nothing else.
 ``round-trip HOST:PORT``: the client alone gets its own pose back from a served echo.
+``inside``: what LeRobot finds by its name brings nothing but the client.
 ``vendors``: the packages of the vendors bring no model library and do not limit numpy.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import sys
 
 
@@ -28,6 +30,15 @@ def client() -> None:
     assert installed() == {"offboard-client", "msgpack", "numpy", "websockets"}, installed()
     assert loaded == {"offboard_client", "msgpack", "numpy", "websockets"}, loaded
     print(offboard_client.__name__, "imports", *sorted(loaded))
+
+
+def inside() -> None:
+    """LeRobot imports what is called so, underscores and all; it brings no LeRobot of its own."""
+    name = "lerobot_policy_offboard"
+    assert importlib.metadata.distribution(name).metadata["Name"] == name
+    assert importlib.util.find_spec(name) is not None
+    assert installed() == {name, "offboard-client", "msgpack", "numpy", "websockets"}, installed()
+    print(name, "brings the client")
 
 
 def round_trip(address: str) -> None:
@@ -56,4 +67,4 @@ def vendors() -> None:
 
 
 if __name__ == "__main__":
-    {"client": client, "round-trip": round_trip, "vendors": vendors}[sys.argv[1]](*sys.argv[2:])
+    {"client": client, "inside": inside, "round-trip": round_trip, "vendors": vendors}[sys.argv[1]](*sys.argv[2:])

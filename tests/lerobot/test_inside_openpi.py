@@ -68,6 +68,32 @@ def test_the_same_by_its_address(port):
     policy.close()
 
 
+def test_a_person_says_what_the_servers_keys_and_columns_are(port):
+    policy = policy_of(
+        "offboard", url=f"openpi://127.0.0.1:{port}", timeout=60.0, fps=30.0,
+        openpi_keys=[
+            "observation/state=robot_state.q:6", "observation/images/wrist2=image.wrist2",
+            "observation/images/realsense=image.realsense", "prompt=task",
+        ],
+        openpi_actions=["target_joints:5", "target_grip:1"],
+        map={"robot_state.q": "observation.state", "target_joints": "action[1:6]", "target_grip": "action[0]"},
+    )  # fmt: skip
+    with pytest.raises(InvalidAction, match=r"target_grip of row 0 is 12\.5; 0 is open and 1 is closed"):
+        policy.predict_action_chunk(batch(3.0))
+    policy.close()
+    policy = policy_of(
+        "offboard", url=f"openpi://127.0.0.1:{port}", timeout=60.0, fps=30.0,
+        openpi_keys=[
+            "observation/state=robot_state.q:6", "observation/images/wrist2=image.wrist2",
+            "observation/images/realsense=image.realsense", "prompt=task",
+        ],
+        openpi_actions=["target_joints:6"],
+        map={"robot_state.q": "observation.state", "target_joints": "action"},
+    )  # fmt: skip
+    assert policy.select_action(batch(3.0)).tolist() == [[3.0, *[VALUE] * 5]]
+    policy.close()
+
+
 def test_what_it_answers_wrongly_or_late_is_not_played(port):
     policy = policy_of("pi05_websocket", websocket_url=f"ws://127.0.0.1:{port}", timeout=60.0)
     for task, error, why in (

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
+import re
 import types
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +23,8 @@ from offboard_client.errors import (
     LoadFailed,
     PolicyFailed,
 )
-from offboard_core import Chunk, InferenceServer
-from puppets import Door, Puppet, source
+from offboard_core import Chunk, Field, InferenceServer
+from puppets import PATIENCE, Door, Puppet, reached, source
 
 NAMES = [f"{name}.pos" for name in MOTORS]
 
@@ -121,7 +124,7 @@ def test_as_many_steps_of_a_chunk_are_played_as_is_said_and_a_reset_is_another_e
     puppet = Puppet(onward("observation.state", "action"))
     with served(puppet.answer, native(), puppet=puppet) as server:
         policy = made(server, n_action_steps=2, task="wave")
-        for number in range(4):
+        for number in range(3):
             acted(policy, observation(number))
         assert [seen["task"] for seen in puppet.episodes[0].seen] == ["wave", "wave"]
         policy.reset()
@@ -152,6 +155,33 @@ def test_a_person_says_what_is_what():
     with served(answer, meta) as server:
         words = {"robot_state.q": "observation.state[1:6]", "a": "action[0]", "b": "action[1:6]"}
         assert acted(made(server, map=words), observation()).tolist() == [7, 2, 3, 4, 5, 6]
+
+
+def test_one_number_for_each_motor_is_matched_by_its_name():
+    number = dataclasses.replace(native().observation["observation.state"], shape=(1,))
+    names = [f"{name}.pos" for name in TURNED]
+    meta = dataclasses.replace(
+        motors(TURNED), observation=dict.fromkeys(names, number), action={name: Field(shape=(1,)) for name in names}
+    )
+
+    def answer(_: Any, inputs: Any) -> Chunk:
+        return Chunk({name: np.asarray(inputs[name], np.float32)[None] + i for i, name in enumerate(names)})
+
+    with served(answer, meta) as server:
+        # The gripper is the first of the server's, and the last of LeRobot's.
+        assert acted(made(server), observation()).tolist() == [0 + 1, 1 + 2, 2 + 3, 3 + 4, 4 + 5, 5 + 0]
+
+
+def test_a_model_that_declares_nothing_is_sent_what_lerobot_has():
+    seen: list[Any] = []
+
+    def policy(sent: Any) -> Any:
+        seen.append(sent)
+        return np.asarray(sent["observation.state"])[None] + 1
+
+    with InferenceServer({"m": lambda: policy}, port=0) as server:
+        assert acted(made(server), observation()).tolist() == [1, 2, 3, 4, 5, 6]
+    assert {*observation(), "task"} <= seen[0].keys()
 
 
 @pytest.mark.parametrize(
@@ -223,6 +253,20 @@ def test_the_one_robot_of_a_process_is_found(monkeypatch):
     del one, another
 
 
+def test_an_answer_of_an_episode_that_is_over_is_not_played():
+    puppet = Puppet(onward("observation.state", "action"))
+    with Door() as door, served(puppet.answer, native(), puppet=puppet) as server, ThreadPoolExecutor(1) as engine:
+        puppet.doors = {0: door}
+        policy = rolled_out(server)
+        asked = engine.submit(policy.predict_action_chunk, batch(observation()))
+        reached(door.entered)
+        policy.reset()
+        door.open()
+        with pytest.raises(InvalidAction, match="of an episode that is over"):
+            asked.result(PATIENCE)
+        assert policy.predict_action_chunk(batch(observation(1))).shape == (1, STEPS, 6)
+
+
 def test_several_environments_have_a_session_each():
     puppet = Puppet(onward("observation.state", "action"))
     with served(puppet.answer, native(), puppet=puppet) as server:
@@ -249,6 +293,7 @@ def _raises(inputs: Any) -> Any:
 
 
 NOT_FINITE = Chunk({"action": np.full((2, 6), np.nan)})
+HUGE = Chunk({"action": np.full((2, 6), 1e39)})
 NARROW = Chunk({"action": np.zeros((2, 5), np.float32)})
 
 
@@ -258,6 +303,7 @@ NARROW = Chunk({"action": np.zeros((2, 5), np.float32)})
         (_raises, PolicyFailed, "out of order"),
         (lambda _: NOT_FINITE, InvalidAction, "finite"),
         (lambda _: NARROW, InvalidAction, "5"),
+        (lambda _: HUGE, InvalidAction, "not finite as float32"),
         (lambda _: None, InvalidAction, "nothing new to say"),
         (lambda _: Chunk({"action": np.zeros((0, 6), np.float32)}), InvalidAction, "says that the episode is over"),
     ],
@@ -433,6 +479,34 @@ def test_words_that_cannot_be_are_refused(words, why):
     with pytest.raises(ValueError, match="not available") as raised:
         config(**words)
     assert why in str(raised.value.__cause__)
+
+
+@pytest.mark.parametrize("kind", ["offboard", "pi05_websocket"])
+def test_the_page_has_every_option_and_no_other(kind):
+    from lerobot.configs.policies import PreTrainedConfig
+
+    page = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "inside-lerobot.md").read_text("utf-8")
+    before, _, after = page.partition("`--policy.type=pi05_websocket` is this")
+    own = {field.name for field in dataclasses.fields(PreTrainedConfig.get_choice_class(kind))}
+    own -= {field.name for field in dataclasses.fields(PreTrainedConfig)}
+    of_both = {"names", "fps", "units", "task", "on_failure", "timeout", "load_timeout", "connect_timeout"}
+    if kind == "offboard":
+        told = {
+            name for row in re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", before, re.M) for name in re.findall(r"\w+", row)
+        }
+        assert told | set(re.findall(r"`(openpi_\w+)`", before)) == own
+        assert set(re.findall(r"--policy\.(\w+)", page)) <= own | {"type", "NAME"}
+    else:
+        assert set(re.findall(r"^\| `(\w+)` \|", after, re.M)) == own - of_both | {"timeout"}
+
+
+def test_there_is_nothing_to_train_or_to_compile():
+    given = config(url="gpu-box")
+    given.compile_model = False
+    with pytest.raises(ConfigurationError, match="leave --use_torch_compile out"):
+        given.compile_model = True
+    with pytest.raises(ConfigurationError, match="there is nothing to train here"):
+        given.get_optimizer_preset()
 
 
 def test_a_token_reaches_the_server_and_no_log():

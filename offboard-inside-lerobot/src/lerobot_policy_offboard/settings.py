@@ -73,6 +73,16 @@ class RemoteConfig(PreTrainedConfig):
         if value not in known:
             raise ConfigurationError(f"--policy.{name} is {value!r:.60}; expected {' or '.join(known)}")
 
+    @property
+    def compile_model(self) -> bool:
+        """False. LeRobot sets it to what ``--use_torch_compile`` says; true raises ConfigurationError."""
+        return False
+
+    @compile_model.setter
+    def compile_model(self, wanted: bool) -> None:
+        if wanted:
+            raise ConfigurationError("there is no model here to be compiled: leave --use_torch_compile out")
+
     # -- what LeRobot asks of a config -----------------------------------------------------------------
     @property
     def observation_delta_indices(self) -> None:
