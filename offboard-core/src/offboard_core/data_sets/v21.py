@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from offboard_client.errors import ConfigurationError, RecordingFailed, brief, told
+from offboard_client.errors import ConfigurationError, brief, told
 
 from ..types import Feature
 from .seam import DataSetForm, DataSetWriter
@@ -61,10 +61,6 @@ class V21Writer(DataSetWriter):
 
     def add(self, row: Mapping[str, Any], task: str) -> None:
         """See :class:`.DataSetWriter`."""
-        if not task.strip():
-            raise RecordingFailed(
-                "it has frames without an instruction, which these policies are trained on: say --task"
-            )
         for name, (height, width, _) in self._cameras.items():
             if name not in self._films:
                 place = self._place(_VIDEO, video_key=name)
