@@ -38,7 +38,7 @@ READER = [
 
 
 def form(features: dict[str, Any] = FEATURES, fps: float = 10.0) -> DataSetForm:
-    return DataSetForm(codec="test.codec", features=features, fps=fps)
+    return DataSetForm(codec="test.codec", features=features, fps=fps, target="set")
 
 
 def row(number: int) -> dict[str, Any]:
@@ -240,7 +240,9 @@ def test_lerobots_own_reader_finds_what_it_would_have_written(tmp_path: Path) ->
         found = Plugins.discover().get(CODEC, short, plugin)
         codec = found.make(found.options()(), Checkpoint(id="it"))
         out, own, rows = tmp_path / name, tmp_path / f"{name}-own", dict[str, Any]()
-        writer = V21Writer(out, DataSetForm(codec=name, features=codec.features, fps=15.0), vectors=vectors)
+        writer = V21Writer(
+            out, DataSetForm(codec=name, features=codec.features, fps=15.0, target=name), vectors=vectors
+        )
         for episode, length in enumerate((30, 45)):
             tasks = ["pick up the cube"] * length if episode == 0 else [f"task {step % 2}" for step in range(length)]
             labels = [codec.label(observed(episode, step / length)) for step in range(length)]

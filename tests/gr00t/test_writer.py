@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("pyarrow", reason="needs the extra convert")
-pytest.importorskip("av", reason="needs the extra convert")
+pytest.importorskip("mcap", reason="needs the extra convert")
 import av
 import pyarrow.parquet as pq
 from golden_codecs import GOLDEN, observation, picture
@@ -16,6 +16,7 @@ from offboard_client.errors import ConfigurationError
 from offboard_core import Checkpoint, DataSetForm
 from offboard_core.plugins import CODEC, DATA_SET, Plugins
 from offboard_gr00t.data_set import check_data_set, modality_json
+from rows_form import recorded
 
 PLUGINS = Plugins.discover()
 
@@ -26,7 +27,7 @@ def made(name):
 
 
 def write(folder, name, codec, *tasks):
-    form = DataSetForm(codec=f"gr00t.{name}", features=codec.features, fps=15.0)
+    form = DataSetForm(codec=f"gr00t.{name}", features=codec.features, fps=15.0, target="sets/cubes")
     writer = PLUGINS.get(DATA_SET, "gr00t").make(folder, form)
     for task in tasks:
         for step in range(3):
@@ -41,7 +42,9 @@ def write(folder, name, codec, *tasks):
 @pytest.mark.parametrize("name", ["ee_quat", "ee_rot6d", "joints_traj"])
 def test_the_numbers_are_upstreams_and_training_takes_the_data_set(name, tmp_path):
     folder, codec, golden = tmp_path / "cubes", made(name), GOLDEN["codecs"][f"gr00t.{name}"]
-    assert f"offboard train --vendor gr00t --codec {name}" in write(folder, name, codec, "stack", "stack")
+    assert write(folder, name, codec, "stack", "stack") == (
+        f"offboard train --vendor gr00t --codec {name} --input-path sets/cubes …"
+    )
     check_data_set(folder, name, 15.0)
     assert json.loads((folder / "meta" / "modality.json").read_text()) == modality_json(name)
     table = pq.read_table(folder / "data" / "chunk-000" / "episode_000001.parquet")
@@ -85,17 +88,29 @@ def test_more_episodes_end_what_training_has_computed_and_leave_what_one_has_wri
 
 def test_another_codecs_columns_are_ones_own_to_describe(tmp_path):
     codec = made("ee_quat")
-    assert "yours to say, in meta/modality.json" in write(tmp_path, "of_mine", codec, "stack")
+    assert "say in sets/cubes/meta/modality.json what" in write(tmp_path, "of_mine", codec, "stack")
     with pytest.raises(ConfigurationError, match=r"has no meta/modality\.json"):
         check_data_set(tmp_path, None, 15.0)
 
 
-def test_training_runs_on_it(tmp_path, monkeypatch):
+def test_recordings_are_converted_and_trained_on(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    write(tmp_path / "cubes", "ee_rot6d", made("ee_rot6d"), "stack", "pour")
+    rec, out = tmp_path / "rec", tmp_path / "cubes"
+    recorded(rec), recorded(rec, 14, success=False, task="pour")
+    argv = ["convert", str(rec), "--codec=gr00t.ee_rot6d", f"--output-dir={out}"]
+    assert main([*argv, "--outcome=success"]) == 0
+    assert f"--codec ee_rot6d --input-path {out} …" in capsys.readouterr().out.replace("\n", " ")
+    assert main(argv) == 0, "the other one is added"
+    tasks = [json.loads(line)["task"] for line in (out / "meta" / "tasks.jsonl").read_text().splitlines()]
+    assert tasks == ["stack", "pour"]
+    poses = np.array(pq.read_table(out / "data" / "chunk-000" / "episode_000000.parquet")["action"].to_pylist())
+    assert poses.shape[1] == 10
+    np.testing.assert_allclose(poses[0, 3:9], [1, 0, 0, 0, 1, 0], atol=1e-6)  # two rows of no rotation
+    assert json.loads((out / "meta" / "offboard.json").read_text())["codec"] == "gr00t.ee_rot6d"
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
     argv = [
         "train", "--vendor=gr00t", f"--gr00t-root={STANDIN}", f"--gr00t-command={PYTHON}", "--generation=n1.6",
-        f"--input-path={tmp_path / 'cubes'}", f"--output-path={tmp_path / 'out'}", "--exp-name=v1", "--codec=ee_rot6d",
+        f"--input-path={out}", f"--output-path={tmp_path / 'out'}", "--exp-name=v1", "--codec=ee_rot6d",
         "--num-train-steps=3",
     ]  # fmt: skip
     assert main(argv) == 0

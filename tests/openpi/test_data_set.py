@@ -21,14 +21,14 @@ PLUGINS = Plugins.discover()
 def test_the_numbers_are_upstreams_and_statistics_and_training_take_the_data_set(name, tmp_path, capsys):
     offer = PLUGINS.get(CODEC, name, "openpi")
     codec = offer.make(offer.options()(), Checkpoint(id="training"))
-    form = DataSetForm(codec=f"openpi.{name}", features=codec.features, fps=15.0)
+    form = DataSetForm(codec=f"openpi.{name}", features=codec.features, fps=15.0, target="sets/cubes")
     writer = PLUGINS.get(DATA_SET, "openpi").make(tmp_path / "cubes", form)
     pose = observation()["robot_state.ee_pose"]
     for step in range(3):
         frame = observation() | {"target_pose": pose + step, "target_grip": np.array([step / 10])}
         writer.add(codec.label(frame), "stack")
     writer.save_episode()
-    assert "offboard stats --vendor openpi" in writer.finish()
+    assert "offboard stats --vendor openpi --input-path sets/cubes …" in writer.finish()
 
     golden = GOLDEN["codecs"][f"openpi.{name}"]["encode"]["observation/state"]["values"]
     table = pq.read_table(tmp_path / "cubes" / "data" / "chunk-000" / "episode_000000.parquet")

@@ -23,7 +23,7 @@ class GR00TDataSet(V21Writer):
 
     def __init__(self, folder: Path, form: DataSetForm) -> None:
         super().__init__(folder, form, vectors=True)
-        self._modality = folder / MODALITY
+        self._modality, self._target = folder / MODALITY, form.target
         plugin, _, codec = form.codec.rpartition(".")
         self._known = codec if plugin == "gr00t" and codec in arm.LAYOUTS else None
 
@@ -36,9 +36,9 @@ class GR00TDataSet(V21Writer):
 
     def finish(self) -> str:
         """See :class:`~offboard_core.DataSetWriter`."""
-        how = super().finish()
+        super().finish()
         if self._known is None:
-            return f"{how}; what its columns hold is yours to say, in {MODALITY}"
+            return f"say in {self._target}/{MODALITY.as_posix()} what its columns hold, which GR00T reads"
         if not self._modality.exists():
             self._modality.write_text(json.dumps(modality_json(self._known), indent=2) + "\n", "utf-8")
-        return f"{how}; offboard train --vendor gr00t --codec {self._known} reads it"
+        return f"offboard train --vendor gr00t --codec {self._known} --input-path {self._target} …"

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from offboard_core import DataSetForm
 from offboard_core.data_sets import V21Writer
 
 
 class OpenPIDataSet(V21Writer):
     """Just that form: openpi's config says which column is what."""
 
+    def __init__(self, folder: Path, form: DataSetForm) -> None:
+        super().__init__(folder, form)
+        self._target = form.target
+
     def finish(self) -> str:
         """See :class:`~offboard_core.DataSetWriter`."""
-        return f"{super().finish()}; offboard stats --vendor openpi, then offboard train --vendor openpi"
+        super().finish()
+        return f"offboard stats --vendor openpi --input-path {self._target} …, then offboard train the same way"

@@ -112,6 +112,11 @@ class V21Writer(DataSetWriter):
         self.forget()
         return f"{self._info['total_episodes']} episodes, {self._fps} frames a second, in LeRobot's form {VERSION}"
 
+    def discard(self) -> None:
+        """See :class:`.DataSetWriter`."""
+        with suppress(OSError):
+            self.forget()
+
     # -- inside ----------------------------------------------------------------------------------------
     def _begin(self, features: dict[str, Any]) -> dict[str, Any]:
         """``info.json``: what is there, which has to be of the same features, or a new one's."""
