@@ -275,3 +275,12 @@ def test_a_data_sets_images_have_the_size_that_is_asked_for():
 def test_a_size_that_the_checkpoint_does_not_have_is_refused(checkpoint):
     with pytest.raises(LoadFailed, match=r"declares observation\.images"):
         CODECS["ee"](ArmOptions(image_size=48), checkpoint)
+
+
+def test_a_data_set_has_the_cameras_that_are_asked_for():
+    codec = CODECS["ee"](ArmOptions(cameras="image.wrist"), NOWHERE)
+    assert set(codec.features) == {"observation.state", "observation.images.left", "action"}
+    both = CODECS["ee"](ArmOptions(cameras="image.exterior, image.wrist"), NOWHERE)
+    assert both.features == CODECS["ee"](ArmOptions(), NOWHERE).features
+    with pytest.raises(BadParameter, match=r"there is no image 'image\.wirst'"):
+        CODECS["ee"](ArmOptions(cameras="image.wirst"), NOWHERE)

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from offboard_client.errors import BadParameter, LoadFailed
+from offboard_client.errors import BadParameter, LoadFailed, unknown
 from offboard_core.codecs import (
     ActionSplit,
     ArmCodecOptions,
@@ -47,6 +47,8 @@ class ArmOptions(ArmCodecOptions):
     """A robot's image → the checkpoint's camera (image.exterior=front), beside or instead of the usual two."""
     image_size: int | None = None
     """Height and width of the images, pixels, in a data set; null: what the checkpoint says, or 224."""
+    cameras: str | None = None
+    """The robot's images in a data set, with commas; null: both, and what map names; a checkpoint has its own."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,7 +86,7 @@ def joints_traj(options: ArmOptions, checkpoint: Checkpoint) -> Codec:
 
 
 def _arm(options: ArmOptions, checkpoint: Checkpoint, proprioception: str, split: ActionSplit) -> Codec:
-    cameras = _cameras(options.map, checkpoint)
+    cameras = _cameras(options.map, options.cameras, checkpoint)
     images: list[Codec] = [
         LetterboxImage(name=feature, source=source, size=_size(options, checkpoint, feature))
         for source, feature in cameras.items()
@@ -107,7 +109,7 @@ def image_map(names: Mapping[str, str], cameras: Iterable[str]) -> dict[str, str
     return asked
 
 
-def _cameras(names: Mapping[str, str], checkpoint: Checkpoint) -> dict[str, str]:
+def _cameras(names: Mapping[str, str], only: str | None, checkpoint: Checkpoint) -> dict[str, str]:
     declared = [name for name, shape in checkpoint.inputs.items() if is_image(shape)]
     asked = {
         source: feature if declared or feature.startswith(IMAGES) else IMAGES + feature
@@ -115,6 +117,12 @@ def _cameras(names: Mapping[str, str], checkpoint: Checkpoint) -> dict[str, str]
     }
     usual = {source: feature for source, feature in CAMERAS.items() if feature not in asked.values()}
     cameras = usual | asked
+    if only is not None:
+        wanted = [name.strip() for name in only.split(",")]
+        for name in wanted:
+            if name not in cameras:
+                raise BadParameter(f"the option cameras: {unknown('image', name, cameras)}")
+        cameras = {source: feature for source, feature in cameras.items() if source in wanted}
     return {source: feature for source, feature in cameras.items() if not declared or feature in declared}
 
 
