@@ -11,12 +11,14 @@ import pytest
 import rows_form
 from filmed import begin, sample, tick
 from offboard_client import cli
+from offboard_client.errors import ConfigurationError
 from offboard_client.evaluation import Clip, edit_review
 from offboard_client.play import Outcome
 from offboard_client.recording import Recorder
 from offboard_core.codecs import StateVector, TaskText, timed
-from offboard_core.plugins import Plugins
-from offboard_core.types import CodecMeta, Field
+from offboard_core.data_sets import Conversion, DataSetForm, Recordings
+from offboard_core.plugins import CODEC, Plugins
+from offboard_core.types import Checkpoint, CodecMeta, Field
 from rows_form import POSE, Plugin, recorded, rows
 
 
@@ -135,6 +137,24 @@ def test_the_same_command_adds_what_is_new_and_mixes_nothing(
     assert "no data set that `offboard convert` wrote" in said(capsys)
     assert files(out) == before
     assert [*mine.iterdir()] == [mine / "file"]
+
+
+def test_other_options_are_not_mixed_and_one_that_came_since_is_no_difference(tmp_path: Path) -> None:
+    offer = Plugins.of(rows=Plugin).get(CODEC, "rows.commanded")
+    codec = offer.make(offer.options()(), Checkpoint(id="training"))
+
+    def opened(**options: Any) -> None:
+        form = DataSetForm(codec=offer.name, features=codec.features, fps=20.0, options=options)
+        conversion = Conversion(tmp_path / "out", "rows", rows_form.Rows, form, codec)
+        for episode in Recordings(tmp_path / "rec").episodes():
+            conversion.add(episode)
+        conversion.keep()
+
+    recorded(tmp_path / "rec", 5)
+    opened(horizon_sec=1.0, map={})
+    opened(horizon_sec=1.0, map={}, size=224)
+    with pytest.raises(ConfigurationError, match="with the horizon_sec of its options 1, and now it would be 2"):
+        opened(horizon_sec=2.0, map={})
 
 
 def test_episodes_are_chosen_by_what_came_of_them_and_by_what_is_said_of_them(

@@ -49,6 +49,8 @@ class DataSetRecord:
         """Raises ConfigurationError where ``other`` would be mixed with what is in ``folder`` already."""
         for name in ("form", *_SAID):
             ours, theirs = getattr(self, name), getattr(other, name)
+            if name == "options":  # a codec may have got one since, which was as it is by itself
+                ours, theirs = ({each: of[each] for each in ours.keys() & theirs.keys()} for of in (ours, theirs))
             if ours != theirs:
                 if isinstance(ours, dict) and isinstance(theirs, dict):
                     name, ours, theirs = _first_difference(name, ours, theirs)
