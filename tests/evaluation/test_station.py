@@ -31,6 +31,7 @@ from robot_fakes import FakeSession
 from waits import PATIENCE
 
 PERIOD = 0.02
+SECONDS = 1.5
 TURN = Turn(1, 7, "m", "m")
 
 
@@ -166,7 +167,11 @@ class HoldsAndLetsGoOn:
     """Holds the arm while an answer is on its way, and lets it go on when the server is gone."""
 
     def __init__(self, controls: Controls, session: DiesWhileHeld) -> None:
-        self._controls, self._session, self._held, self._gone = controls, session, False, False
+        self._controls, self._session, self._held, self._since = controls, session, False, 0
+
+    def over(self) -> bool:
+        """For the task: it has held still for a while since."""
+        return self._since > 5
 
     def started(self, episode: EpisodeInfo) -> None: ...
 
@@ -174,11 +179,12 @@ class HoldsAndLetsGoOn:
 
     def ticked(self, tick: Tick) -> None:
         if not self._held:
-            if self._session.asked.is_set():
-                self._held = True
+            self._held = self._session.asked.is_set()
+            if self._held:
                 self._controls.post(Hold())
-        elif not self._gone:
-            self._gone = True
+            return
+        self._since += 1
+        if self._since == 1:
             self._session.dead.set()
             assert self._session.tried.wait(PATIENCE)
             self._controls.post(Resume())
@@ -190,18 +196,135 @@ class HoldsAndLetsGoOn:
 def test_a_server_that_dies_while_the_arm_is_held_is_no_stall_and_no_success(success: bool) -> None:
     robot: Any = Gripper(success)
     controls, session = Controls(), DiesWhileHeld()
+    observer = HoldsAndLetsGoOn(controls, session)
+    robot.over = observer.over
 
     @contextmanager
     def watch(turn: Turn) -> Generator[Watched, None, None]:
-        yield Watched([HoldsAndLetsGoOn(controls, session)])
+        yield Watched([observer])
 
     playing = Playing(patience=Patience(30.0, 60.0))
     trial = played(
-        Station(robot, robot, lambda model: session, RobotLimits(), playing, 1.0, controls=controls, watch=watch)
+        Station(robot, robot, lambda model: session, RobotLimits(), playing, PATIENCE, controls=controls, watch=watch)
     )
     assert session.tried.is_set()
     assert (trial.outcome, trial.counted) == ("error", False)
     assert trial.note.startswith("connection")
+
+
+class HangsFrom(Session):
+    """Answers as often as ``answers`` says; what is asked then hangs until it is let go, or closed."""
+
+    def __init__(self, answers: int) -> None:
+        super().__init__(None)
+        self.asked, self.over, self.came = threading.Event(), threading.Event(), threading.Event()
+        self._answers = answers
+
+    def infer(self, observation: Mapping[str, Any]) -> Any:
+        if len(self.observations) >= self._answers:
+            self.asked.set()
+            self.over.wait(PATIENCE)
+            self.came.set()
+        return super().infer(observation)
+
+    def close(self) -> None:
+        self.over.set()
+
+
+class StopsLater:
+    """Ends the episode when an answer is overdue by far; before, with ``held``, somebody holds the arm.
+
+    ``comes``: it is answered in the end, while the arm is held.
+    """
+
+    def __init__(self, controls: Controls, session: HangsFrom, held: bool = False, comes: bool = False) -> None:
+        self._controls, self._session, self._held, self._comes = controls, session, held, comes
+        self._longest, self._ticks, self._over = 0.0, 0, False
+
+    def started(self, episode: EpisodeInfo) -> None: ...
+
+    def answered(self, answer: Answer) -> None:
+        self._longest = max(self._longest, answer.round_trip_ms / 1000)
+
+    def ticked(self, tick: Tick) -> None:
+        if tick.rung != "hold" or not self._session.asked.is_set() or self._over:
+            return
+        self._ticks += 1
+        if self._ticks * PERIOD < 2 * self._longest + 0.5:
+            return
+        if self._held:
+            self._held = False
+            self._controls.post(Hold())
+            return
+        if self._comes:
+            self._session.over.set()
+            assert self._session.came.wait(PATIENCE)
+        self._over = True
+        self._controls.post(Stop())
+
+    def ended(self, outcome: Outcome) -> None:
+        self._session.over.set()
+
+
+@pytest.mark.parametrize("said", ["success", "stall"])
+@pytest.mark.parametrize(("answers", "held"), [(6, False), (6, True), (0, False)])
+def test_a_person_who_ends_a_trial_that_a_server_owes_an_answer_says_nothing_of_the_model(
+    said: Any, answers: int, held: bool
+) -> None:
+    controls, session = Controls(), HangsFrom(answers)
+    trial = played(ended_by_hand(controls, session, StopsLater(controls, session, held), said))
+    assert (trial.outcome, trial.counted) == ("error", False)
+    assert trial.note.startswith("timeout: the arm held still for want of an answer: ")
+    assert trial.note.endswith(f"(so it was before the trial was ended, as {said})")
+
+
+def test_an_answer_that_came_before_a_person_ended_the_trial_was_slow() -> None:
+    controls, session = Controls(), HangsFrom(6)
+    found = ended_by_hand(controls, session, StopsLater(controls, session, True, True), "stall")
+    assert played(found).outcome == "stall"
+
+
+class StopsAtTheEnd:
+    """Ends the episode when its time is over, and its last answer is awaited."""
+
+    def __init__(self, controls: Controls, session: HangsFrom) -> None:
+        self._controls, self._session, self._longest = controls, session, 0.0
+
+    def started(self, episode: EpisodeInfo) -> None: ...
+
+    def answered(self, answer: Answer) -> None:
+        self._longest = max(self._longest, answer.round_trip_ms / 1000)
+
+    def ticked(self, tick: Tick) -> None: ...
+
+    def succeeded(self) -> None:
+        """For the task, which is asked at the end."""
+        threading.Timer(2 * self._longest + 0.5, lambda: self._controls.post(Stop())).start()
+
+    def ended(self, outcome: Outcome) -> None:
+        self._session.over.set()
+
+
+@pytest.mark.parametrize("said", ["success", "stall"])
+def test_a_person_who_ends_the_wait_for_the_last_answer_says_nothing_of_the_model(said: Any) -> None:
+    controls, session = Controls(), HangsFrom(6)
+    trial = played(ended_by_hand(controls, session, StopsAtTheEnd(controls, session), said, SECONDS))
+    assert (trial.outcome, trial.counted) == ("error", False)
+    assert trial.note.endswith(f"(so it was before the trial was ended, as {said})")
+
+
+def ended_by_hand(controls: Controls, session: Session, observer: Any, said: Any, seconds: float = PATIENCE) -> Station:
+    @contextmanager
+    def watch(turn: Turn) -> Generator[Watched, None, None]:
+        controls.post(Start())
+        yield Watched([observer])
+
+    robot: Any = Gripper(False)
+    robot.succeeded = getattr(observer, "succeeded", lambda: None)
+    return Station(
+        robot, robot, lambda model: session, RobotLimits(), Playing(patience=Patience(30.0, 60.0)), seconds,
+        controls=controls, watch=watch, attended=True, reviewed=lambda turn, by_task: Judgement(said),
+    )  # fmt: skip
 
 
 class Ends:
@@ -239,6 +362,6 @@ def test_whatever_a_person_says_of_an_arm_that_had_no_answers_is_not_the_models(
     trial = played(found)
     if failed and said != "annulled":
         assert (trial.outcome, trial.tags) == ("error", ("slip",))
-        assert trial.note == f"connection_lost: cut (it had failed before the trial was ended, as {said}); it stood"
+        assert trial.note == f"connection_lost: cut (so it was before the trial was ended, as {said}); it stood"
     else:
         assert (trial.outcome, trial.note) == (said, "it stood")

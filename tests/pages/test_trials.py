@@ -141,6 +141,19 @@ def test_a_start_picture_goes_with_the_annulled_trial_that_it_was_kept_for(table
     assert shown() == 9
 
 
+def test_whoever_ended_a_trial_that_nothing_answered_is_told_that_it_is_an_error(table: Table) -> None:
+    table.playing()
+    assert table.do("outcome", outcome="stall").status == 200
+    thread = table.over(Outcome(stopped=True, unanswered=("timeout", "secret-model is awaited")))
+    until(lambda: "submit" in table.state()["may"], "it is asked for")
+    assert table.state()["trial"]["unanswered"] == "timeout: B is awaited"
+    assert table.do("reset").status == 200
+    assert table.state()["trial"]["unanswered"] is None, "an annulled one is annulled"
+    assert table.do("reset").status == 200
+    assert table.do("submit").status == 200
+    assert table.done(thread) == Judgement("stall")
+
+
 def judged_by(table: Table) -> threading.Thread:
     thread = table.over(Outcome(True), Judgement("success"))
     until(lambda: "submit" in table.state()["may"], "it is asked")

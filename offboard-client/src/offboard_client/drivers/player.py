@@ -140,10 +140,12 @@ class Player:
 
     def _gone_on(self) -> bool:
         """After the arm was stopped: nothing that was planned counts any more. False if the episode is over."""
+        owed = self.want.owed(self._at)
         self._drop()
         if self._attention.holding:
             self._apply(Command({}, self._guard.control_period), "hold", counts=False)
         if not self._attention.may_move():
+            self.want.stopped(owed)
             return False
         self._at = max(self._at, self._now())
         return True

@@ -170,6 +170,8 @@ class TimedDriver:
                     outcome = replace(outcome, scores=self._scores())
             if not outcome.stopped and not player.want.settle():
                 outcome = Outcome(stopped=True)
+            if (owed := player.want.unanswered) is not None:
+                outcome = replace(outcome, unanswered=described(owed))
         except OffboardError as error:
             outcome = Outcome(False, described(error))
             unopened = isinstance(error, ConnectionFailed) and not isinstance(error, ConnectionLost)

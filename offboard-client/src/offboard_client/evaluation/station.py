@@ -24,7 +24,7 @@ from ..play import (
     compare,
 )
 from ..robots import Robot, Task
-from .measured import ITS_OWN, measured_trial
+from .measured import measured_trial
 from .plan import Turn
 from .trials import COUNTED, Trial, TrialOutcome
 
@@ -155,28 +155,22 @@ class _End:
     """Watches a trial: whether somebody has ended it, and whether the arm had answers until then."""
 
     stopped = False
-    _failure: tuple[str, str] | None = None
-    _held = False
-
-    @property
-    def unanswered(self) -> tuple[str, str] | None:
-        """What had failed, an error's code and text, where for that reason the arm held still in the end."""
-        return self._failure if self._held and self._failure and self._failure[0] not in ITS_OWN else None
+    #: What had failed, an error's code and text, where for that reason the arm held still in the end.
+    unanswered: tuple[str, str] | None = None
 
     def started(self, episode: EpisodeInfo) -> None:
         """Nothing."""
 
     def answered(self, answer: Answer) -> None:
-        """The newest exchange has ended."""
-        self._failure = answer.failure
+        """Nothing."""
 
     def ticked(self, tick: Tick) -> None:
-        """The newest command."""
-        self._held = tick.rung in ("hold", "safe_action", "fault")
+        """Nothing."""
 
     def ended(self, outcome: Outcome) -> None:
         """The trial is over."""
         self.stopped = outcome.stopped and outcome.failure is None
+        self.unanswered = outcome.unanswered
 
 
 def _unless_unanswered(judged: Judgement | None, why: tuple[str, str] | None) -> Judgement | None:
@@ -186,7 +180,7 @@ def _unless_unanswered(judged: Judgement | None, why: tuple[str, str] | None) ->
     """
     if judged is None or why is None or judged.outcome not in COUNTED:
         return judged
-    note = f"{why[0]}: {why[1]} (it had failed before the trial was ended, as {judged.outcome})"
+    note = f"{why[0]}: {why[1]} (so it was before the trial was ended, as {judged.outcome})"
     return Judgement("error", tags=judged.tags, note="; ".join(filter(None, (note, judged.note))))
 
 

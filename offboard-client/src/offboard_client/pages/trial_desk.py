@@ -85,7 +85,7 @@ class TrialDesk(Desk):
             found["trial"] = turn and {
                 "number": turn.number, "label": turn.label, "start": turn.start, "of": len(self._queue),
                 "annulled": self._annulled, "task_says": self._by_task and self._by_task.outcome,
-                "missing": self._missing() if self._waits else None,
+                "unanswered": self._void(), "missing": self._missing() if self._waits else None,
             }  # fmt: skip
             now = None if turn is None else turn.number
             found["queue"] = [{**each, "now": each["number"] == now} for each in self._queue]
@@ -161,6 +161,11 @@ class TrialDesk(Desk):
         super()._quit(said)
         self._left = True
         self._settled.set()
+
+    def _void(self) -> str | None:
+        """What the arm had waited for in vain, in words, where that is why a trial does not count, whatever is said."""
+        owed = None if self.outcome is None else self.outcome.unanswered
+        return None if owed is None or self._annulled else self._mask(f"{owed[0]}: {owed[1]}")
 
     def _missing(self) -> str | None:
         """What has to be said before a trial counts, in words."""

@@ -143,7 +143,8 @@ class Outcome:
     """What became of an episode. ``success``: None where nobody can tell. ``failure``: an error's code and text.
 
     ``stopped``: somebody ended it before its time. ``kept``: False if nothing of it shall be. ``scores``: what the task
-    has measured of it beside success, by name; {} where it was not judged.
+    has measured of it beside success, by name; {} where it was not judged. ``unanswered``: why the arm held still for
+    want of an answer when somebody ended it, an error's code and text, where that was not the policy's own affair.
     """
 
     success: bool | None = None
@@ -151,6 +152,7 @@ class Outcome:
     stopped: bool = False
     kept: bool = True
     scores: Mapping[str, float] = field(default_factory=dict[str, float])
+    unanswered: tuple[str, str] | None = None
 
 
 class RunObserver(Protocol):

@@ -117,7 +117,8 @@ class Live {
     this.trial.textContent = trial ? `${trial.label} from start ${trial.start}, ${trial.number} of ${trial.of}` : state.number ? `episode ${state.number}` : "";
     const limit = state.limit && state.limit < 86400 ? ` / ${clock(state.limit)}` : "";
     this.timer.textContent = phase === "playing" || phase === "over" ? `${clock(state.seconds, 1)}${limit}` : "";
-    const became = phase === "over" ? this.became(state) : PHASES[phase];
+    const late = phase === "playing" && state.limit && state.seconds > state.limit - 0.01;
+    const became = phase === "over" ? this.became(state) : late ? "its time is over: the last answer is awaited" : PHASES[phase];
     this.pill.textContent = hold ? `HELD (${became})` : became;
     this.pill.className = `pill ${hold ? "held" : phase}`;
     this.rung.hidden = phase !== "playing" || !state.rung;
@@ -178,8 +179,9 @@ class Live {
     this.reset.setAttribute("aria-pressed", String(Boolean(annuls && this.state.trial.annulled)));
     const missing = this.state.trial && this.state.trial.missing;
     this.submit.hidden = !this.state.may.includes("submit") && !missing;
-    this.missing.hidden = !missing;
-    this.missing.textContent = missing || "";
+    const unanswered = scored && this.state.trial.unanswered;
+    this.missing.hidden = !missing && !unanswered;
+    this.missing.textContent = [missing, unanswered && `nothing answered any more when it was ended (${unanswered}): whatever is said, it counts as an error, and is played again`].filter(Boolean).join(" — ");
     this.submit.disabled = !this.may("submit");
     this.quit.hidden = !this.state.may.includes("quit");
     const away = annuls ? (this.state.trial.annulled ? "do not annul" : "annul the trial") : "throw away";
