@@ -141,6 +141,43 @@ def test_a_start_picture_goes_with_the_annulled_trial_that_it_was_kept_for(table
     assert shown() == 9
 
 
+def test_a_start_picture_goes_with_the_trial_that_it_was_kept_for_where_that_is_an_error(table: Table) -> None:
+    """Nobody was asked about it: a connection or the robot ended it, or nothing answered when a person did."""
+    for number, counts in ((5, False), (9, True), (12, False)):
+        table.seen.idled(Sample({"image.wrist": picture(number)}, float(number), 0.0, 1.0))
+        table.playing()
+        until(lambda: table.starts.of(11)["cameras"], "it is kept")
+        before = table.starts.of(11)["stamp"]
+        table.desk.ended(Outcome(False, ("connection_lost", "cut")))
+        table.desk.settled(counts)
+        if number == 5:
+            until(lambda: table.starts.of(11)["stamp"] != before and not table.starts.of(11)["cameras"], "it is gone")  # noqa: B023
+    table.starts.close()
+    data = table.page("GET", "/api/starts/11/wrist", stamp=table.starts.of(11)["stamp"]).body
+    assert np.array_equal(decode_image(data), picture(9)), "one that a trial counts from stays"
+
+
+def test_a_start_picture_whose_file_is_gone_is_none_and_the_next_scene_is_the_first(
+    table: Table, tmp_path: Path
+) -> None:
+    table.seen.idled(Sample({"image.wrist": picture(5)}, 0.0, 0.0, 1.0))
+    table.playing()
+    until(lambda: table.starts.of(11)["cameras"], "it is kept")
+    (tmp_path / "starts" / "11-wrist.png").unlink()
+    before = table.starts.of(11)["stamp"]
+    gone = table.page("GET", "/api/starts/11/wrist", stamp=before)
+    assert (gone.status, "the next scene that is confirmed" in gone.json["error"]) == (404, True)
+    scene = table.starts.of(11)
+    assert (scene["cameras"], scene["stamp"] != before) == ([], True)
+    table.desk.ended(Outcome(True))
+    table.desk.settled(True)
+    table.seen.idled(Sample({"image.wrist": picture(9)}, 1.0, 0.0, 1.0))
+    table.playing()
+    until(lambda: table.starts.of(11)["cameras"], "the next one is kept")
+    assert table.starts.of(11)["stamp"] != before, "under which browsers keep the one that is gone"
+    assert np.array_equal(decode_image(table.page("GET", "/api/starts/11/wrist").body), picture(9))
+
+
 def test_whoever_ended_a_trial_that_nothing_answered_is_told_that_it_is_an_error(table: Table) -> None:
     table.playing()
     assert table.do("outcome", outcome="stall").status == 200

@@ -216,6 +216,8 @@ class _Command:
             page = stack.enter_context(trial_page(self.options, self.folder, evaluation.log, self.mask))
             for number in range(min(self.options.parallel, evaluation.left)):
                 stations.append(stack.enter_context(self._station(evaluation, number, page)))
+            if page is not None:
+                page.follows(evaluation)
             evaluation.run(stations)
         if evaluation.ended == "it was interrupted":
             raise KeyboardInterrupt

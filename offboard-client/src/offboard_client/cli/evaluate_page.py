@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OffboardError
-from ..evaluation import Station, TrialLog, Turn, Watched
+from ..evaluation import Evaluation, Station, Trial, TrialLog, Turn, Watched
 from ..play import Controls, Sample
 from ..robots import Asked, Robot
 from ..terminal import note
@@ -55,6 +55,16 @@ class TrialPage:
         if judging:
             station.attended = True
             station.reviewed = lambda turn, by_task: self.desk.judge(turn, by_task, Look(station.robot, self.page).look)
+
+    def follows(self, evaluation: Evaluation) -> None:
+        """Be told what each trial came to, too."""
+        told = evaluation.on_trial
+
+        def on_trial(turn: Turn, trial: Trial) -> None:
+            told(turn, trial)
+            self.desk.settled(trial.counted)
+
+        evaluation.on_trial = on_trial
 
     def queue(self) -> list[dict[str, Any]]:
         """All trials in order, with what came of those that count."""

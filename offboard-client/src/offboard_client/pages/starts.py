@@ -73,13 +73,19 @@ class Starts:
         self._writer.submit(self._forget, start)
 
     def read(self, start: int, camera: str) -> tuple[bytes, str]:
-        """A picture's file, and its type. Raises NotFound."""
+        """A picture's file, and its type. Raises NotFound; a file that somebody has removed is none from then on."""
         path = self._files.get((start, camera))
         if path is None:
             raise NotFound(f"there is no start picture of {camera[:200]!r} for start {start}")
         try:
             with path.open("rb") as file:
                 data = file.read(_LARGEST + 1)
+        except FileNotFoundError:
+            if self._files.pop((start, camera), None) is not None:
+                self._thrown[start] += 1
+            raise NotFound(
+                f"{path.name} is gone: the next scene that is confirmed for start {start} is its first"
+            ) from None
         except OSError as error:
             raise NotFound(f"{path.name} cannot be read: {error.strerror or told(error)}") from error
         if len(data) > _LARGEST:

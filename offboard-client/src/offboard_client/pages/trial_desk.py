@@ -73,6 +73,13 @@ class TrialDesk(Desk):
             self._waits = False
         return None if self._left else self._judgement
 
+    def settled(self, counts: bool) -> None:
+        """Whether the trial that is over counts: it may be an error, whatever was said of it."""
+        with self._lock:
+            if not counts:
+                self._forget()
+            self._kept = False
+
     def as_dict(self) -> dict[str, Any]:
         """See :meth:`.desk.Desk.as_dict`."""
         found = super().as_dict()
@@ -146,9 +153,7 @@ class TrialDesk(Desk):
         outcome, score = review.outcome, review.score
         if self._annulled:
             outcome, score = "annulled", None
-            if self._starts is not None and self._turn is not None and self._kept:
-                self._starts.forget(self._turn.start)  # nothing was counted from it, and it may be why
-                self._kept = False
+            self._forget()
         elif outcome is None and self._by_task is not None:
             outcome = self._by_task.outcome
             score = self._by_task.score if score is None else score
@@ -156,6 +161,12 @@ class TrialDesk(Desk):
         self._waits = False
         self.turn += 1
         self._settled.set()
+
+    def _forget(self) -> None:
+        """Nothing was counted from the start picture that this trial kept, and it may be why: the next is the first."""
+        if self._starts is not None and self._turn is not None and self._kept:
+            self._starts.forget(self._turn.start)
+            self._kept = False
 
     def _quit(self, said: Mapping[str, Any]) -> None:
         super()._quit(said)
