@@ -120,6 +120,36 @@ def test_what_is_there_is_skipped_and_nothing_new_is_nothing(
     assert (len(found["skipped"]), found["written"], found["frames"]) == (3, [], 0)
 
 
+def test_a_trial_whose_evaluation_is_not_found_is_left_out_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may have been annulled: its recordings are named by what they are linked to, or were copied out."""
+    (disk := tmp_path / "disk" / "store").mkdir(parents=True)
+    (ev := tmp_path / "ev").mkdir()
+    (ev / "recordings").symlink_to(disk)
+    annulled, counted = [record(ev / "recordings", 4, trial=number, start=number) for number in (1, 2)]
+    with TrialLog(ev / "trials.jsonl", Plan(("m",), (1, 2), seed=0)) as log:
+        for start, path in enumerate((annulled, counted), 1):
+            edit_review(path, {"outcome": "success"}, {"outcome": None})
+            log.append(Trial("m", start, "success", recording=path.name))
+        log.annul(0, "the camera was blocked")
+    shutil.copytree(disk, tmp_path / "best")
+    own = record(tmp_path / "best", 4)  # of a run that is no evaluation's
+    found = {
+        (tmp_path, "ev"): [counted.stem], (tmp_path, "ev/recordings"): [counted.stem], (disk, "."): [],
+        (disk, annulled.name): [], (tmp_path, "disk/store"): [], (tmp_path, "best"): [own.stem],
+    }  # fmt: skip
+    for (here, named), inside in found.items():
+        for more in ([], ["--score", "success"]):
+            monkeypatch.chdir(here)
+            Written.all.clear()
+            assert (export(Path(named), *more, "--output-dir", str(tmp_path / "out")) == 0) is bool(inside), named
+            assert [name for each in Written.all for name in each.inside] == inside, named
+            said = " ".join(capsys.readouterr().err.split())
+            lost = "is of a trial whose evaluation is not found, and may have been annulled: name the evaluation's own"
+            assert (lost in said) is (named not in ("ev", "ev/recordings")), named
+
+
 def test_a_score_is_a_persons_then_the_trials_then_the_tasks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -543,6 +543,24 @@ def test_what_came_of_an_evaluations_trials_is_known_until_somebody_says_otherwi
     replay.close()
 
 
+def test_a_blind_trial_that_was_moved_away_from_its_evaluation_names_no_model(tmp_path: Path) -> None:
+    for number, facts in enumerate(({"blind": True}, {"blind": False}, {}), 1):
+        recorder = Recorder(tmp_path, {"model": "secret one", "trial": number, "start": 1, **facts})
+        begin(recorder, number, model_id="secret one")
+        tick(recorder, 0, {"target_grip": np.array([0.1])})
+        recorder.ended(Outcome(None, failure=("policy_failed", "secret one raised")))
+    replay = Replay(tmp_path)
+    pages = Asked(pages_app(replay))
+    said = {
+        row["number_of_trial"]: (row["model"], str((row, pages("GET", "/api/episodes/" + row["id"]).json)))
+        for row in pages("GET", "/api/episodes").json["episodes"]
+    }
+    assert said[1][0] == "not named: its evaluation was blind, and is not found"
+    assert "secret" not in said[1][1]
+    assert (said[2][0], said[3][0]) == ("secret one", "secret one")
+    replay.close()
+
+
 def test_a_blind_evaluation_is_blind_here_too_until_somebody_was_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

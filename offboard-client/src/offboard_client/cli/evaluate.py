@@ -246,6 +246,7 @@ class _Command:
             self._check_models(robot, task, evaluation.log)
         shown = Unnamed(self.line, self.mask) if self.options.blind else self.line
         facts = run_facts(robot.spec, task.instruction, self.parsed.limits, self.options.playing, "evaluate")
+        facts |= {"blind": evaluation.log.plan.blind}
         watch = Recordings(self.folder / RECORDINGS, facts).watch if (recorded := self._records()) else nobody
         if recorded and number == 0:
             finish_others(self.folder / RECORDINGS, self.line)

@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError, RecordingFailed, counted
-from ..evaluation import ITS_OWN, Clip, Review, Trial, TrialOutcome, as_played, read_review, trials_of
+from ..evaluation import (
+    ITS_OWN,
+    LOG,
+    Clip,
+    Review,
+    Trial,
+    TrialOutcome,
+    as_played,
+    log_of,
+    read_review,
+    trials_of,
+)
 from ..recording import KILLED, Episode, glance
 
 #: A folder of an evaluation has them in one of its own.
@@ -80,7 +91,8 @@ def choose_attempts(
     looked at the recording may say it.
 
     Of an annulled trial nothing is taken; ``left_out`` is told, in words, of what would be for what was said of its
-    recording, and of all annulled ones where no ``outcomes`` are given.
+    recording, and of all annulled ones where no ``outcomes`` are given. Nor is anything taken of a trial whose log is
+    not found, which may have been annulled: where the recording was copied, or is named beside its evaluation.
 
     The second: file → why nobody can say what came of it, for recordings and reviews that cannot be read. Raises
     ConfigurationError for an evaluation's log that cannot be.
@@ -94,9 +106,15 @@ def choose_attempts(
             trials[folder] = trials_of(folder)
         try:
             trial = trials[folder].get(played.name)
-            found, said, cut = _attempt(path, trial)
+            found, said, cut, lost = _attempt(path, trial)
         except RecordingFailed as error:
             broken[path.name] = error.text
+            continue
+        if lost and not log_of(folder).is_file():
+            left_out(
+                f"{path.name} is left out: it is of a trial whose evaluation is not found, and may have been annulled: "
+                f"name the evaluation's own folder, or put its {LOG} beside the folder of the recordings"
+            )
             continue
         if trial is not None and not trial.counted and (said in outcomes if outcomes else trial.outcome == "annulled"):
             came = "was annulled" if trial.outcome == "annulled" else "ended by an error"
@@ -123,23 +141,26 @@ def unfinished(episode: Episode) -> str | None:
     return f"{episode.path.name} has no end: {why}. What it has until {seconds:.1f} s is taken"
 
 
-def _attempt(path: Path, trial: Trial | None) -> tuple[Attempt, TrialOutcome | None, bool]:
-    """The second: what was said of the recording, whether it counts or not. The third: whether its end is missing."""
+def _attempt(path: Path, trial: Trial | None) -> tuple[Attempt, TrialOutcome | None, bool, bool]:
+    """The second: what was said of the recording, whether it counts or not. The third: whether its end is missing. The
+    last: whether it says that it is of a trial, and ``trial`` is None."""
     review, seen = read_review(path), glance(path)
     failure = seen.outcome.get("failure")
     cut = bool(failure) and failure[0] in _CUT
+    run = seen.about.get("run")
+    lost = trial is None and isinstance(run, dict) and "trial" in run
     began = seen.about.get("wall_time")
     began = float(began) if isinstance(began, int | float) else 0.0
     if trial is not None and not trial.counted:
-        return Attempt(path, review, began, trial.outcome), review.outcome, cut
+        return Attempt(path, review, began, trial.outcome), review.outcome, cut, lost
     if review.outcome is not None:
-        return Attempt(path, review, began, review.outcome, review.score), review.outcome, cut
+        return Attempt(path, review, began, review.outcome, review.score), review.outcome, cut, lost
     if trial is not None:
-        return Attempt(path, review, began, trial.outcome, trial.score), None, cut
+        return Attempt(path, review, began, trial.outcome, trial.score), None, cut, lost
     outcomes: dict[Any, TrialOutcome] = {True: "success", False: "fail"}
     came = outcomes.get(seen.outcome.get("success"))
     if (
         came == "fail" and failure and failure[0] not in ITS_OWN
     ):  # of the robot or the connection, which says nothing of the model
         came = "error"
-    return Attempt(path, review, began, came), None, cut
+    return Attempt(path, review, began, came), None, cut, lost

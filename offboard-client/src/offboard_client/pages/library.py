@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 #: Folders within folders so deep, and so many recordings, are looked through.
 _DEEP, _MOST = 4, 20_000
+#: What a model is called whose evaluation is not found, and was blind.
+UNNAMED = "not named: its evaluation was blind, and is not found"
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,9 @@ class Library:
                 recording = recordings[entry.id]
                 played, labels = trials[recording.parent]
                 row = {**entry.row, "review": self._review(entry), "trial": played.get(recording.name)}
+                if row.get("trial_was_blind") and not log_of(recording.parent).is_file():
+                    # Moved away from its evaluation: nobody knows whether names may be told by now.
+                    labels = {str(row["model"]): UNNAMED}
                 rows.append(_blind(row, labels) if labels else row)
         return sorted(rows, key=lambda row: (-(row.get("at") or 0.0), row["name"]))
 
@@ -176,7 +181,7 @@ def _row(path: Path) -> dict[str, Any]:
         "state": "whole" if seen.finished else "unfinished", "at": about.get("wall_time"), "seconds": seconds,
         "number": about.get("number"), "seed": about.get("seed"), "task": _word(run.get("task")),
         "model": _word(run.get("model")) or model_of(meta), "codec": _word(meta.get("codec")),
-        "driver": _word(run.get("driver")),
+        "driver": _word(run.get("driver")), "trial_was_blind": run.get("blind") is True,
         "number_of_trial": _count(run.get("trial")), "start": _count(run.get("start")),
         "success": outcome.get("success"), "failure": failure if isinstance(failure, list) else None,
         "stopped": bool(outcome.get("stopped")), "missed": outcome.get("missed") or 0, "size": seen.size,
