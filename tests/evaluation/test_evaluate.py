@@ -443,9 +443,10 @@ def test_what_a_client_may_pin_is_the_same_too_and_is_kept_where_it_was_not_know
     callables: Any = import_module("offboard_core.catalog.callables")
     named = callables._of_callable
 
-    def served(commit: str) -> InferenceServer:
+    def served(commit: str, **more: str) -> InferenceServer:
         def hub(name: str, value: Any) -> Any:
-            return replace(named(name, value), location="hf://org/pi", extras={"revision": commit, "policy_type": "pi"})
+            extras = {"revision": commit, "policy_type": "pi", **more}
+            return replace(named(name, value), location="hf://org/pi", extras=extras)
 
         monkeypatch.setattr(callables, "_of_callable", hub)
         return serve(one=1.0)
@@ -465,6 +466,11 @@ def test_what_a_client_may_pin_is_the_same_too_and_is_kept_where_it_was_not_know
         assert evaluate(server, tmp_path, "--models=one", "--episodes=3") == 1
     said = " ".join(capsys.readouterr().err.split())
     assert re.search(r"trials before \(revision: aaaa, now bbbb\)", said), said
+    assert len(trials(tmp_path)) == 2
+    with served("aaaa", modality_config="of another robot") as server:  # which nothing that has a name says
+        assert evaluate(server, tmp_path, "--models=one", "--episodes=3") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert re.search(r"trials before \(spec_hash: [0-9a-f]{16}, now [0-9a-f]{16}\)", said), said
     assert len(trials(tmp_path)) == 2
     with served("aaaa") as server:  # at another port
         assert evaluate(server, tmp_path, "--models=one", "--episodes=3") == 0

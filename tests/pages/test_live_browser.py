@@ -3,6 +3,7 @@ Chromium."""
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -277,12 +278,16 @@ def test_enter_right_after_a_count_keeps_it(chromium: Browser) -> None:
         judging.start()
         tab.until("!document.querySelector('.missing').hidden")
         tab.eval(
-            "(() => { for (const what of ['items done', 'items in all', 'items in all'])"
+            "(() => { const ask = window.fetch; window.told = [];"
+            " window.fetch = (path, more) => { window.told.push((more || {}).body || ''); return ask(path, more); };"
+            " for (const what of ['items done', 'items in all', 'items in all'])"
             " document.querySelector(`button[aria-label='one more: ${what}']`).click();"
             " document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true })); })()"
         )
         judging.join(PATIENCE)
         assert judged == [Judgement("partial", 0.5, items=1, items_total=2)]
+        kept = tab.eval("window.told.find((body) => body.includes('submit'))")
+        assert json.loads(kept)["items"] == [1, 2], "the run holds the counts that were shown against its own"
         assert tab.said == []
     finally:
         driven.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import struct
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,9 +48,8 @@ def test_every_flipped_bit_of_what_was_recorded_is_found(tmp_path: Path) -> None
             check_intact(path)
 
 
-def test_one_that_another_program_packed_with_lz4_is_read_and_held_against_its_checksums(tmp_path: Path) -> None:
-    """As ``mcap compress`` does, of which Rerun and others read either."""
-    path, packed = record(tmp_path, periods=60), tmp_path / "packed.mcap"
+def repack(path: Path, packed: Path, more: bytes = b"") -> None:
+    """As others pack a recording, with one message more."""
     with path.open("rb") as file, packed.open("wb") as out:
         reader, writer = make_reader(file), Writer(out, compression=CompressionType.LZ4, chunk_size=4096)
         writer.start(profile=reader.get_header().profile, library=reader.get_header().library)
@@ -66,9 +66,17 @@ def test_one_that_another_program_packed_with_lz4_is_read_and_held_against_its_c
                     channel.topic, channel.message_encoding, schema_id, channel.metadata
                 )
             writer.add_message(channels[channel.id], message.log_time, message.data, message.publish_time)
+        if more:
+            writer.add_message(next(iter(channels.values())), 2**62, more, 2**62)
         for each in reader.iter_metadata():
             writer.add_metadata(each.name, each.metadata)
         writer.finish()
+
+
+def test_one_that_another_program_packed_with_lz4_is_read_and_held_against_its_checksums(tmp_path: Path) -> None:
+    """As ``mcap compress`` does, of which Rerun and others read either."""
+    path, packed = record(tmp_path, periods=60), tmp_path / "packed.mcap"
+    repack(path, packed)
     check_intact(packed)
     with Episode(path) as before, Episode(packed) as after:
         said = list(before.messages(["/played"]))
@@ -95,3 +103,20 @@ def test_it_says_where_the_first_is_and_how_many(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(RecordingFailed, match=rf"at byte {blocks[1][0]}: .* \(2 of {len(blocks)} blocks are\)"):
         check_intact(path)
+
+
+def test_what_is_packed_with_lz4_takes_no_more_room_than_it_says(tmp_path: Path) -> None:
+    """Its head says 4 KiB, and it is 64 MiB: sizes are held against what is said before room is taken."""
+    packed = tmp_path / "packed.mcap"
+    repack(record(tmp_path, periods=4), packed, bytes(1 << 26))
+    data = bytearray(packed.read_bytes())
+    *_, (at, _) = [(at, length) for kind, at, length in records(bytes(data)) if kind == Opcode.CHUNK]
+    struct.pack_into("<Q", data, at + 9 + 16, 4096)
+    packed.write_bytes(data)
+    tracemalloc.start()
+    try:
+        with Episode(packed) as found, pytest.raises(RecordingFailed, match="damaged"):
+            list(found.messages(found.topics))
+        assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    finally:
+        tracemalloc.stop()
