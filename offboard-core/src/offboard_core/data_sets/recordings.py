@@ -31,7 +31,11 @@ class Recordings:
     """
 
     def __init__(
-        self, place: Path, outcomes: Collection[str] = (), clips: bool = False, say: Callable[[str], None] = print
+        self,
+        place: Path,
+        outcomes: Collection[str] = (),
+        clips: bool = False,
+        say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._place, self._outcomes, self._clips, self._say = place, outcomes, clips, say
 
