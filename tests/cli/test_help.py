@@ -281,7 +281,7 @@ def test_ctrl_c_while_libraries_are_loaded_ends_without_a_trace():
 
 @pytest.mark.parametrize("command", ["stats", "train"])
 def test_what_training_lacks_is_told_with_the_help_that_has_it(command):
-    assert "say whose training: --vendor NAME (there are: gr00t, openpi)" in in_process(command).stderr
+    assert "say whose training: --vendor NAME (there are: gr00t, lerobot, openpi)" in in_process(command).stderr
     done = in_process(command, "--vendor", "openpi")
     named = f"{command} --vendor openpi --help"
     assert (done.returncode, f"offboard {named}" in done.stderr) == (2, True), done.stderr

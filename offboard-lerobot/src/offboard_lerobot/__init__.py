@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from offboard_core import CodecEntry, DataSetEntry, EnvironmentEntry, LoaderEntry, RegistryEntry, hookimpl
+from offboard_core import (
+    CodecEntry,
+    DataSetEntry,
+    EnvironmentEntry,
+    LoaderEntry,
+    RegistryEntry,
+    TrainerEntry,
+    hookimpl,
+)
 
 from .registry import recognises
 
@@ -37,6 +45,16 @@ def offboard_model_registries() -> Iterator[RegistryEntry]:
         name="lerobot",
         summary="The output folder of lerobot-train, or one pretrained_model folder; local, hf://, s3:// or gs://.",
         factory="offboard_lerobot.registry:open_registry",
+    )
+
+
+@hookimpl
+def offboard_trainers() -> Iterator[TrainerEntry]:
+    """LeRobot's own training."""
+    yield TrainerEntry(
+        name="lerobot",
+        summary="LeRobot's own lerobot-train, with all of its options.",
+        factory="offboard_lerobot.training:LeRobotTrainer",
     )
 
 

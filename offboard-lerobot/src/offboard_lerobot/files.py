@@ -19,7 +19,7 @@ from offboard_core.types import Checkpoint, Field
 
 from .adapters import ADAPTED, ADAPTER, Adapter, read_adapter
 from .features import ACTION, CONFIG, EMPTY, POSTPROCESSOR, PREPROCESSOR, as_sent, features
-from .places import PRETRAINED, step_of
+from .places import PRETRAINED, run_of, step_of
 from .seen import seen
 from .words import ANNOUNCED, STATE_IN_PROMPT
 
@@ -163,7 +163,8 @@ def read(place: Place) -> Files:
     steps, shapes = _steps(place, tensors)
     shown = seen(config["type"], config["input_features"], steps, shapes, place)
     told = config["type"] in STATE_IN_PROMPT and place.size(TRAINED) is not None
-    recorded = next((at for at in (place, step_of(place)) if at is not None and at.size(RECORDED) is not None), None)
+    beside = (place, step_of(place), run_of(place))
+    recorded = next((at for at in beside if at is not None and at.size(RECORDED) is not None), None)
     return Files(
         location=place.location,
         config=config,

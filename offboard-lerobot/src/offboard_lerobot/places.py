@@ -12,6 +12,12 @@ CHECKPOINTS = "checkpoints"
 LAST = "last"
 
 
+def run_of(place: Place) -> Place | None:
+    """The run's folder, for the ``pretrained_model`` of a step in its ``checkpoints``."""
+    steps = None if (step := step_of(place)) is None else step.above()
+    return None if steps is None or steps.location.rpartition("/")[2] != CHECKPOINTS else steps.above()
+
+
 def step_of(place: Place) -> Place | None:
     """The step's folder, for the ``pretrained_model`` in it."""
     return place.above() if place.location.rpartition("/")[2] == PRETRAINED else None

@@ -85,7 +85,7 @@ class LeRobotRegistry(ModelRegistry):
         Whoever asks for a model has every step looked at; a long run has thousands.
         """
         try:
-            now = stamps(folder, [*os.listdir(folder), f"../{RECORDED}"])
+            now = stamps(folder, [*os.listdir(folder), f"../{RECORDED}", f"../../../{RECORDED}"])
         except OSError:
             now = None
         before, found = self._known.get(folder, (None, None))

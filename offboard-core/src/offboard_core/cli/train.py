@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, cast
 
 import tyro
@@ -15,7 +17,8 @@ from offboard_client.terminal import Line, emit_json, note, parse, peek, say
 from tyro.conf import Positional
 
 from ..catalog import codec_of, with_variant
-from ..plugins import LOADER, TRAINER, Offer, Plugins, TrainerEntry
+from ..codecs import rate
+from ..plugins import CODEC, LOADER, TRAINER, Offer, Plugins, TrainerEntry
 from ..training import Trainer
 from .training_codec import training_codec
 
@@ -67,9 +70,15 @@ def train(arguments: list[str]) -> int:
     offer = _choose(plugins, arguments)
     trainer = offer.make()
     summary = f"Train a policy ({offer.name}): {offer.entry.summary}"
+    passed: list[str] = []
+    if trainer.passed_on is not None:
+        arguments, passed = _apart(arguments, (TrainOptions, trainer.train_options))
     core, options = _parse(TrainOptions, trainer.train_options, arguments, f"train --vendor {offer.name}", summary)
+    if trainer.passed_on is not None and passed:
+        given = getattr(options, trainer.passed_on)
+        options = replace(options, **{trainer.passed_on: f"{given} {shlex.join(passed)}".strip()})
     codec, options = _codec(plugins, offer, core, options)
-    record = record_of(plugins, offer, codec, core.fps)
+    record = _record(plugins, offer, codec, core.fps, trainer.said_of(options))
     with TrainingLine() as progress:
         place = trainer.train(options, record, progress.report)
     _tell(core, {"checkpoints": str(place), **record})
@@ -88,12 +97,66 @@ def _codec(plugins: Plugins, offer: Offer[TrainerEntry], core: TrainOptions, opt
     return None if served is None else codec_of(served, options), options
 
 
+def _record(
+    plugins: Plugins, offer: Offer[TrainerEntry], asked: str | None, fps: float | None, said: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What is written beside the checkpoints, where the data set says something itself. Raises ConfigurationError."""
+    made, theirs = said.get("codec"), said.get("action_fps")
+    if theirs is not None and fps not in (None, theirs):
+        raise ConfigurationError(
+            f"--fps says {fps:g}, and the data set has {theirs:g} steps per second; leave --fps away"
+        )
+    if made is not None:
+        try:
+            made = plugins.get(CODEC, made, offer.provider.name).name
+        except ConfigurationError as error:
+            raise ConfigurationError(f"the data set was made with a codec that is not here: {error.text}") from None
+        if asked is not None and (name := plugins.get(CODEC, asked, offer.provider.name).name) != made:
+            raise ConfigurationError(
+                f"--codec asks for {name}, but the data set was made with {made}, its meta/offboard.json says; leave "
+                f"--codec away, or convert the recordings with {name}"
+            )
+    if theirs is not None and made is None and asked is None:
+        return {"action_fps": _rate("the data set", theirs)}
+    return record_of(plugins, offer, made or asked, fps if theirs is None else theirs)
+
+
 def record_of(plugins: Plugins, offer: Offer[TrainerEntry], asked: str | None, fps: float | None) -> dict[str, Any]:
     """What is written beside the checkpoints. Raises ConfigurationError for a codec that is for serving only."""
     vendor = offer.provider.name
     name = plugins.get(LOADER, offer.name).entry.default_codec if asked is None else asked
     made = training_codec(plugins, name, vendor, {}, fps)
     return {"codec": made.name, "action_fps": made.fps}
+
+
+def _rate(where: str, fps: float) -> float:
+    try:
+        return rate(fps)
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: {error}") from None
+
+
+def _apart(arguments: Sequence[str], declared: Sequence[type]) -> tuple[list[str], list[str]]:
+    """The arguments that ``declared`` dataclasses have, and the options that they have not, as ``--name=value``.
+
+    Of these a name has underscores, and a value may stand behind it.
+    """
+    known = {field.name for each in declared for field in dataclasses.fields(each)} | {"help"}
+    ours: list[str] = []
+    others: list[str] = []
+    words = deque(arguments)
+    while words:
+        word = words.popleft()
+        name, equals, _ = word.partition("=")
+        named = name[2:].replace("-", "_")
+        if not name.startswith("--") or named in known:
+            ours.append(word)
+            continue
+        option = f"--{named}{word[len(name) :]}"
+        if not equals and words and not words[0].startswith("--"):
+            option += f"={words.popleft()}"
+        others.append(option)
+    return ours, others
 
 
 def _help(core: type[Any], arguments: Sequence[str], command: str, summary: str) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from .data import MADE, made_with
 from .trainer import Trainer
 
 __all__ = [
+    "MADE",
     "Trainer",
+    "made_with",
 ]

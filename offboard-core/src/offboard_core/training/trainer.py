@@ -15,12 +15,24 @@ from ..types import NoParams, ReportProgress
 class Trainer(abc.ABC):
     """Makes checkpoints of a data set.
 
-    ``stats_options``, ``train_options``: frozen dataclasses of the vendor's flags for the two commands.
+    ``stats_options``, ``train_options``: frozen dataclasses of the vendor's flags for the two commands. ``passed_on``:
+    the field of ``train_options``, a text, that takes what ``offboard train`` was given and nobody declares, as a shell
+    would have it (``--batch_size=8 --policy.chunk_size=50``), for the vendor's own program to judge; None: such is
+    refused.
     Raises ConfigurationError for whatever is wrong, with the end of the log of what was run.
     """
 
     stats_options: type = NoParams
     train_options: type = NoParams
+    passed_on: str | None = None
+
+    def said_of(self, options: Any) -> Mapping[str, Any]:
+        """What the data set says of itself: ``codec`` (its full name) and ``action_fps``, where it does.
+
+        Of one that says its rate and no codec the rate alone is recorded, unless a codec is asked for. Raises
+        ConfigurationError where it cannot be read.
+        """
+        return {}
 
     def stats(self, options: Any, report: ReportProgress) -> Path:
         """Compute what training needs to know of a data set beforehand; where it was written."""
