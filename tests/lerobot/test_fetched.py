@@ -102,3 +102,13 @@ def test_a_run_in_an_object_store_is_listed_there_and_fetched_when_loaded(bucket
     policy = source.loader.load(source.registry.resolve("100"), said.append)
     np.testing.assert_array_equal(answer_of(policy), in_process(act))
     assert any(line.startswith("fetching pretrained_model: ") for line in said)
+
+
+def test_what_is_recorded_beside_a_remote_checkpoint_does_not_keep_it_from_being_loaded(bucket, act, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(act, run / "checkpoints" / "000100" / "pretrained_model")
+    (run / "offboard.json").write_text('{"action_fps": 30}')
+    upload(run, bucket)
+    source = from_flags(Plugins.discover(), vendor="lerobot", checkpoints_dir=bucket, loader_options={"device": "cpu"})
+    assert source.default().recorded == {"action_fps": 30}
+    source.loader.load(source.default(), lambda _: None).close()

@@ -298,7 +298,7 @@ def test_another_data_set_than_the_run_began_with_is_refused(data, tmp_path, cap
         ({"codec": "mylab.arm"}, [], "the data set was made with a codec that is not here: "),
         ({"said": {"fps": 30}}, [], "meta/offboard.json says 30 steps per second, and meta/info.json says 15"),
         ({"said": {"codec": 3}}, [], "says that codec is 3 and fps is 15, expected a codec's name and a number"),
-        ({"codec": None}, ["--codec=motors"], "the codec lerobot.motors is made of a checkpoint, and there is none before training"),
+        ({"codec": None}, ["--codec=motors"], "lerobot.motors is made of a checkpoint, and there is none"),
         ({"observation.state": None}, [], "was not made with the codec lerobot.ee: it has no column observation.state"),
         ({"observation.images.top": {"dtype": "image", "shape": [9, 9, 3]}}, [], "has the column observation.images."),
         ({"action": {"dtype": "float32", "shape": [7]}}, [], "its column action is float32 [7], and [8] in the codec"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -110,7 +110,10 @@ class LeRobotLoader(CheckpointLoader):
         normalization.check(understood, place)
         if listed is not None:
             revision = listed.extras.get("revision")
-            check_listed(files.checkpoint(listed.id, listed.experiment, revision), listed)
+            now = files.checkpoint(listed.id, listed.experiment, revision)
+            if is_url(files.location) and not now.recorded:  # its own folder is listed here, and nothing beside it
+                now = replace(now, recorded=listed.recorded)
+            check_listed(now, listed)
         return understood
 
     def _whole(self, place: Place) -> Files:

@@ -12,7 +12,7 @@ from pathlib import Path
 from offboard_client.errors import ConfigurationError
 from offboard_core.checkpoints import Incomplete, LocalPlace, header, read_json, write_record
 
-from .files import RECORDED, TRAINED, read
+from .files import MIGRATE, RECORDED, TRAINED, read
 from .places import CHECKPOINTS, LAST, PRETRAINED
 
 _STATE, _GROUPS = "training_state", "optimizer_param_groups.json"
@@ -39,7 +39,8 @@ def problem(step: Path) -> str | None:
     LeRobot writes what is served first, then what a training goes on with, each file in its place.
     """
     try:
-        read(LocalPlace(step / PRETRAINED))
+        if not read(LocalPlace(step / PRETRAINED)).steps:
+            return f"it was written by LeRobot before 0.4: migrate it ({MIGRATE} {step / PRETRAINED})"
         trained = read_json(LocalPlace(step / PRETRAINED), TRAINED)
         state = LocalPlace(step / _STATE)
         for name in ("rng_state.safetensors", "optimizer_state.safetensors"):
