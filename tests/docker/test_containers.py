@@ -53,7 +53,7 @@ def test_compose_takes_the_file():
 
 
 def test_the_services_are_built_of_the_dockerfiles_that_are_there():
-    assert set(SERVICES) == {"demo", *MODELS, *(f"{name}-cpu" for name in TWINS)}
+    assert set(SERVICES) == {"demo", "positronic-to-lerobot", *MODELS, *(f"{name}-cpu" for name in TWINS)}
     built = {
         (DOCKER / service["build"]["context"] / service["build"]["dockerfile"]).resolve()
         for service in SERVICES.values()
@@ -70,6 +70,16 @@ def test_a_service_has_the_gpu_and_a_twin_on_a_laptop_none(name):
     assert "profiles" not in service
     if name in TWINS:
         assert SERVICES[f"{name}-cpu"] == {**service, "deploy": {}, "profiles": ["cpu"]}
+
+
+def test_data_sets_are_converted_without_a_gpu_by_the_image_that_has_every_vendors_codecs():
+    service = SERVICES["positronic-to-lerobot"]
+    assert "deploy" not in service
+    assert service["entrypoint"] == ["offboard", "convert"]
+    text = dockerfile(service).read_text("utf-8")
+    for package in ("offboard_lerobot-*.whl)[lerobot]", "offboard_openpi-*.whl", "offboard_gr00t-*.whl"):
+        assert package in text
+    assert "offboard_core-*.whl)[convert,s3]" in text
 
 
 def test_the_demo_needs_no_gpu_and_plays(capsys):

@@ -1,7 +1,4 @@
-"""Each command line of docs/reference/positronic-commands.md: as Positronic's documents write it, and ours beside it.
-
-A row that names what it comes with is refused today. Once it is not, its row is to be closed.
-"""
+"""Each command line of docs/reference/positronic-commands.md: as Positronic writes it, and ours beside it."""
 
 import dataclasses
 import importlib.metadata
@@ -16,23 +13,23 @@ import pytest
 import yaml
 from offboard_client.cli import from_positronic, main, parse_run, validating
 from offboard_core import InferenceServer
-from offboard_core.cli import parse_serve
+from offboard_core.cli import parse_convert, parse_serve
 from offboard_core.plugins import CODEC, Plugins
+from offboard_core.readers import is_published
 from offboard_process import in_process
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reference" / "positronic-commands.md").read_text("utf-8")
-ROWS = re.findall(r"^\| `(.+?)` \| `(.+?)` \|(?: (.+?))? \|$", PAGE, re.MULTILINE)
+ROWS = re.findall(r"^\| `(.+?)` \| `(.+?)` \|$", PAGE, re.MULTILINE)
 SERVICES = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text("utf-8"))["services"]
-NOT_HERE = re.compile(r"there is no (command|vendor) '\w+'|comes later|Unrecognized options")
 
 
-def rows(*begins, later):
+def rows(*begins):
     """What is tested of the rows that begin so: their words and ours."""
     found = []
-    for theirs, ours, comes in ROWS:
+    for theirs, ours in ROWS:
         words = shlex.split(theirs.removeprefix("cd docker && "))
-        if bool(comes) == later and words[: len(begins)] == [*begins]:
+        if words[: len(begins)] == [*begins]:
             found.append(pytest.param(words[len(begins) :], shlex.split(ours), id=theirs))
     assert found
     return found
@@ -45,24 +42,29 @@ def of_a_service(words):
     return words[0], words[1:]
 
 
-def served(later):
-    return [row for row in rows("docker", "compose", "run", later=later) if "serve" in row.values[1]]
+def served():
+    return [row for row in rows("docker", "compose", "run") if "serve" in row.values[1]]
 
 
-def trained(later):
-    return [row for row in rows("docker", "compose", "run", later=later) if "serve" not in row.values[1]]
+def trained():
+    run = rows("docker", "compose", "run")
+    return [row for row in run if not {"serve", "convert"} & {*row.values[1]}]
+
+
+def converted():
+    return [row for row in rows("docker", "compose", "run") if "convert" in row.values[1]]
 
 
 def test_every_row_is_tested():
     beginnings = {("uv", "run"), ("docker", "compose"), ("curl",), ("pip", "install"), ("python",)}
     written = [line for line in PAGE.splitlines() if line.startswith("| `")]
     assert len(written) == len(ROWS) > 30
-    for theirs, _, _ in ROWS:
+    for theirs, _ in ROWS:
         words = tuple(shlex.split(theirs.removeprefix("cd docker && ")))
         assert beginnings & {words[:1], words[:2]}, theirs
 
 
-@pytest.mark.parametrize(("theirs", "ours"), rows("uv", "run", "positronic-inference", later=False))
+@pytest.mark.parametrize(("theirs", "ours"), rows("uv", "run", "positronic-inference"))
 def test_a_run_is_read_as_ours(theirs, ours, capsys):
     rest = ours[3:]
     assert ours[:2] == ["offboard", "run"]
@@ -78,7 +80,7 @@ def test_a_run_is_read_as_ours(theirs, ours, capsys):
         assert dataclasses.asdict(read.own[1]) == dataclasses.asdict(written.own[1])
 
 
-@pytest.mark.parametrize(("theirs", "ours"), served(later=False))
+@pytest.mark.parametrize(("theirs", "ours"), served())
 def test_a_server_is_started_as_by_ours(theirs, ours):
     name, arguments = of_a_service(theirs)
     plugins = Plugins.discover()
@@ -96,7 +98,7 @@ def test_a_server_is_started_as_by_ours(theirs, ours):
     assert own == dataclasses.asdict(written.vendor)
 
 
-@pytest.mark.parametrize(("theirs", "ours"), trained(later=False))
+@pytest.mark.parametrize(("theirs", "ours"), trained())
 def test_a_training_is_started_as_by_ours(theirs, ours, monkeypatch, tmp_path):
     """Both go as far as looking for openpi, which is nowhere here, and make nothing on the way."""
     monkeypatch.delenv("OPENPI_ROOT", raising=False)
@@ -109,9 +111,21 @@ def test_a_training_is_started_as_by_ours(theirs, ours, monkeypatch, tmp_path):
     assert (read.returncode, read.stderr) == (1, written.stderr)
 
 
+@pytest.mark.parametrize(("theirs", "ours"), converted())
+def test_a_conversion_is_started_as_by_ours(theirs, ours):
+    name, arguments = of_a_service(theirs)
+    assert SERVICES[name]["entrypoint"] == ours[:2] == ["offboard", "convert"]
+    plugins = Plugins.discover()
+    (read, _), (written, _) = parse_convert(arguments), parse_convert(ours[2:])
+    codecs = [plugins.get(CODEC, each.codec).name for each in (read, written)]
+    assert codecs[0] == codecs[1] == written.codec
+    assert dataclasses.replace(read, codec=written.codec) == written
+    assert is_published(written.source)
+
+
 def test_a_server_says_what_models_there_are_to_curl_and_to_ours(capsys):
-    ((theirs, ours),) = (row.values for row in rows("curl", later=False))
-    (probed,) = (row.values[1] for row in rows("python", "test_websocket_policy.py", later=False))
+    ((theirs, ours),) = (row.values for row in rows("curl"))
+    (probed,) = (row.values[1] for row in rows("python", "test_websocket_policy.py"))
     with InferenceServer({"10000": lambda: lambda observation: None}, port=0) as server:
         here = f"{server.host}:{server.port}"
         with urllib.request.urlopen(theirs[0].replace("localhost:8000", here), timeout=600) as answer:
@@ -122,7 +136,7 @@ def test_a_server_says_what_models_there_are_to_curl_and_to_ours(capsys):
 
 
 def test_every_model_of_a_server_is_tried_as_by_ours():
-    ((theirs, ours),) = (row.values for row in rows("python", "utilities/validate_server.py", later=False))
+    ((theirs, ours),) = (row.values for row in rows("python", "utilities/validate_server.py"))
     assert ours[:2] == ["offboard", "validate"]
     assert "--output_dir=~/datasets/inference_logs" in theirs  # which ours takes, too
     theirs = [word for each in theirs for word in each.replace("--output_dir=", "--output-dir=").split("=")]
@@ -130,37 +144,21 @@ def test_every_model_of_a_server_is_tried_as_by_ours():
 
 
 def test_what_pip_is_to_install_is_what_the_client_needs():
-    ((theirs, ours),) = (row.values for row in rows("pip", "install", later=False) if len(row.values[0]) > 1)
+    ((theirs, ours),) = (row.values for row in rows("pip", "install") if len(row.values[0]) > 1)
     required = {re.match(r"[\w-]+", each)[0] for each in importlib.metadata.requires(ours[-1])}
     assert {"websockets", "msgpack"} == required.intersection(theirs)
 
 
 def test_recordings_are_looked_at_as_by_ours(monkeypatch, capsys):
-    ((theirs, ours),) = (row.values for row in rows("uv", "run", "positronic-server", later=False))
+    ((theirs, ours),) = (row.values for row in rows("uv", "run", "positronic-server"))
     folder = Path("~/datasets/inference_logs/run1").expanduser()
     for words in (theirs, ours[2:]):
         assert main(["replay", *words]) == 1
         assert f"{folder} is not there: give the folder" in capsys.readouterr().err.replace("\n ", "")
 
 
-@pytest.mark.parametrize(
-    ("theirs", "ours"),
-    [
-        *served(later=True),
-        *trained(later=True),
-    ],
-)
-def test_a_command_that_comes_later_is_not_here(theirs, ours, capsys):
-    if "serve" in ours:  # the container comes later, the command is here
-        assert of_a_service(theirs)[0] not in SERVICES
-        assert parse_serve(ours[2:], Plugins.discover()).serve.vendor == "gr00t"
-        return
-    assert main(ours[1:]) in (1, 2)
-    assert NOT_HERE.search(capsys.readouterr().err)
-
-
 def test_what_pip_is_to_install_beside_lerobot_has_the_policy_type_that_is_asked_for():
-    ((theirs, ours),) = (row.values for row in rows("pip", "install", later=False) if len(row.values[0]) == 1)
+    ((theirs, ours),) = (row.values for row in rows("pip", "install") if len(row.values[0]) == 1)
     assert importlib.metadata.distribution(ours[-1]).metadata["Name"] == ours[-1], "LeRobot looks for this very name"
     kind = re.fullmatch(r"lerobot\[(\w+)\]", theirs[0])[1]
     where = Path(importlib.util.find_spec(ours[-1]).origin).with_name(f"configuration_{kind}.py")

@@ -75,9 +75,7 @@ def test_a_person_says_which_columns_are_which(tmp_path: Path) -> None:
         "observation.state": {"dtype": "float32", "shape": [15], "names": {"motors": [f"m{n}" for n in range(15)]}},
     }
     folder = lerobot_set(tmp_path / "cubes", features=features)
-    with pytest.raises(
-        RecordingFailed, match=r"which of its columns is target_pose: say it, as --map target_pose=.*m1"
-    ):
+    with pytest.raises(RecordingFailed, match=r"has no target_pose; say which .*--map target_pose=action.*m1"):
         read(folder, wanted=["target_pose"])
     (frame, *_) = read(folder, wanted=["target_pose", "image.exterior"], **{
         "target_pose": "action[0:7]", "image.exterior": "observation.images.wrist",

@@ -62,7 +62,7 @@ def test_what_older_ones_call_commands_is_read_and_two_arms_too(tmp_path: Path) 
 
 def test_a_camera_by_another_name_is_said(tmp_path: Path) -> None:
     positronic_episode(tmp_path, cameras=["image.handcam_left"])
-    with pytest.raises(RecordingFailed, match=r"columns is image.wrist: .*image.handcam_left \(pictures\)"):
+    with pytest.raises(RecordingFailed, match=r"has no image.wrist; .*image.handcam_left \(pictures\)"):
         read(tmp_path)
     frames = read(tmp_path, **{"image.wrist": "image.handcam_left"})
     assert shown(frames[0].values["image.wrist"]) == 0
@@ -152,7 +152,7 @@ DAMAGE = {
     "no times": (lambda folder: (folder / "image.wrist.frames.parquet").unlink(), "nothing says when the frames"),
     "short video": (lambda folder: film(folder / "image.wrist.mp4", [shade(1)] * 9, 100), "has 9 frames, and more are"),
     "static": (lambda folder: (folder / "static.json").write_text("{"), "static.json cannot be read"),
-    "camera away": (lambda folder: (folder / "grip.parquet").unlink(), "which of its columns is grip"),
+    "camera away": (lambda folder: (folder / "grip.parquet").unlink(), "has no grip; say which column it is"),
 }  # fmt: skip
 
 

@@ -6,12 +6,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .convert import ConvertOptions, parse_convert
+    from .positronic_convert import from_positronic
     from .serve import announce, fits_simulation
     from .serve_options import ServeOptions, parse_serve
     from .serve_timings import SERVE_COLUMNS, ServeTimings, TimingsOptions
     from .train import TrainingLine, record_of
 
 __all__ = [
+    "ConvertOptions",
     "SERVE_COLUMNS",
     "ServeOptions",
     "ServeTimings",
@@ -19,12 +22,15 @@ __all__ = [
     "TrainingLine",
     "announce",
     "fits_simulation",
+    "from_positronic",
+    "parse_convert",
     "parse_serve",
     "record_of",
 ]
 
 #: Imported when first asked for: ``offboard --help`` reads the declarations beside them and nothing else.
 _LATER = {
+    "ConvertOptions": "convert",
     "SERVE_COLUMNS": "serve_timings",
     "ServeOptions": "serve_options",
     "ServeTimings": "serve_timings",
@@ -32,6 +38,8 @@ _LATER = {
     "TrainingLine": "train",
     "announce": "serve",
     "fits_simulation": "serve",
+    "from_positronic": "positronic_convert",
+    "parse_convert": "convert",
     "parse_serve": "serve_options",
     "record_of": "train",
 }

@@ -25,6 +25,8 @@ from ..data_sets import (
     plain_options,
 )
 from ..plugins import DATA_SET, DataSetEntry, Offer, Plugins
+from ..readers import open_source
+from .positronic_convert import from_positronic
 from .training_codec import TrainingCodec, training_codec
 
 _SUMMARY = (
@@ -40,7 +42,7 @@ class ConvertOptions:
     """Options of ``offboard convert``."""
 
     source: Annotated[Positional[str], tyro.conf.arg(metavar="SOURCE", help_behavior_hint="(required)")] = ""
-    """A folder of recordings or of an evaluation, or one recording."""
+    """Recordings: a folder, an evaluation's, or one; or a data set of LeRobot's or Positronic's: a folder or a URL."""
     codec: str | None = None
     """The codec, as VENDOR.NAME; the data set is in that vendor's form."""
     output_dir: str | None = None
@@ -55,6 +57,8 @@ class ConvertOptions:
     """Only the ranges that were cut out in `offboard replay`, each as an episode of its own."""
     query: str | None = None
     """Only episodes of which this holds: score >= 0.5 and (tags = grasp or note ~ slipped) and not model = 010000."""
+    map: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Of a data set: what a column is (target_joints=action[0:7]), where it does not say so. May be repeated."""
     form: str | None = None
     """The form of the data set, where the codec's own package has none."""
     json: bool = False
@@ -92,16 +96,21 @@ class Converted:
     uploaded: int = 0
 
 
+def parse_convert(arguments: Sequence[str]) -> tuple[ConvertOptions, dict[str, Any]]:
+    """The command line, ours or Positronic's; and the codec's options that were given. Raises UsageError."""
+    rest, dotted = split_dotted(from_positronic(arguments), ["codec"])
+    return parse(ConvertOptions, rest, "convert", _SUMMARY), dotted.get("codec", {})
+
+
 def run(arguments: Sequence[str]) -> int:
     """Convert what was chosen. Nothing that is there is written over, and nothing stays half written.
 
     0 if all are there, 1 if one could not be. After Ctrl-C what was written is said before it is raised; the same
     command goes on.
     """
-    rest, dotted = split_dotted(arguments, ["codec"])
-    options = parse(ConvertOptions, rest, "convert", _SUMMARY)
+    options, given = parse_convert(arguments)
     plugins = Plugins.discover()
-    made = training_codec(plugins, str(options.codec), None, dotted.get("codec", {}), options.fps)
+    made = training_codec(plugins, str(options.codec), None, given, options.fps)
     offer = _form(plugins, options.form, made)
     target = str(options.output_dir)
     target = target if is_url(target) else str(Path(target).expanduser())
@@ -142,7 +151,7 @@ def run(arguments: Sequence[str]) -> int:
 def _into(conversion: Conversion, options: ConvertOptions, found: Converted, line: Line) -> None:
     try:
         line.show("looking at the episodes")
-        _convert(conversion, _episodes(options, line), found, line)
+        _convert(conversion, _episodes(options, conversion, line), found, line)
     except KeyboardInterrupt:
         raise
     except BaseException:
@@ -161,9 +170,16 @@ def _form(plugins: Plugins, asked: str | None, made: TrainingCodec) -> Offer[Dat
     return plugins.get(DATA_SET, name)
 
 
-def _episodes(options: ConvertOptions, line: Line) -> list[SourceEpisode]:
+def _episodes(options: ConvertOptions, conversion: Conversion, line: Line) -> list[SourceEpisode]:
     """Those that were asked for. Raises ConfigurationError where there is none."""
-    episodes = list(_source(options, line).episodes())
+    others = open_source(options.source, _mapped(options.map), line.show)
+    if others is None:
+        if options.map:
+            raise UsageError("--map is for a data set; --codec.map gives a recording's camera another name")
+        recordings = Recordings(Path(options.source).expanduser(), options.score, options.clips, line.aside)
+        episodes = list(recordings.episodes())
+    else:
+        episodes = _of_others(others, options, conversion)
     if options.query is None:
         return episodes
     meant = Query(options.query).choose([episode.origin for episode in episodes])
@@ -174,8 +190,39 @@ def _episodes(options: ConvertOptions, line: Line) -> list[SourceEpisode]:
     return chosen
 
 
-def _source(options: ConvertOptions, line: Line) -> EpisodeSource:
-    return Recordings(Path(options.source).expanduser(), options.score, options.clips, line.aside)
+def _mapped(said: Sequence[str]) -> dict[str, str]:
+    """Each name with its column, as ``--map NAME=COLUMN`` says it."""
+    found: dict[str, str] = {}
+    for text in said:
+        name, _, column = text.partition("=")
+        if not name or not column:
+            raise UsageError(f"--map {text[:200]} cannot be understood: write --map target_joints=action[0:7]")
+        if name in found:
+            raise UsageError(f"--map gives {name} two columns: {found[name]} and {column}")
+        found[name] = column
+    return found
+
+
+def _of_others(source: EpisodeSource, options: ConvertOptions, conversion: Conversion) -> list[SourceEpisode]:
+    if options.clips:
+        raise UsageError("--clips takes what was cut out of recordings, and this is a data set")
+    episodes = list(source.episodes())
+    chosen = [each for each in episodes if not options.score or each.origin.get("outcome") in options.score]
+    if not chosen:
+        told = sorted({str(each.origin["outcome"]) for each in episodes if "outcome" in each.origin})
+        raise ConfigurationError(
+            f"none of {counted(len(episodes), 'episode')} in {options.source} came out {' or '.join(options.score)}: "
+            f"there are {', '.join(told) or 'none of which it says how they came out'}"
+        )
+    why = None
+    for episode in chosen:
+        try:
+            conversion.check(episode)
+        except RecordingFailed as error:
+            why = why or error.text
+            continue
+        return chosen
+    raise ConfigurationError(f"{why}. It is so with each of {counted(len(chosen), 'episode')}")
 
 
 def _convert(conversion: Conversion, episodes: Sequence[SourceEpisode], found: Converted, line: Line) -> None:

@@ -78,6 +78,14 @@ class Conversion:
         """Whether it is in the data set already, or comes a second time."""
         return episode.identity in self._there
 
+    def check(self, episode: SourceEpisode) -> None:
+        """Raises RecordingFailed for an episode whose frames have not all that the codec is trained on."""
+        if absent := sorted(self._codec.trained_on - {*episode.names()}):
+            raise RecordingFailed(
+                f"{episode.name} has no {', '.join(absent)}, which {self._form.codec} is trained on; "
+                + episode.advice(absent)
+            )
+
     def add(self, episode: SourceEpisode, progress: Callable[[float], None] = lambda seconds: None) -> Added:
         """Take an episode, all of it or nothing; ``progress`` is told the seconds of it that are done.
 
@@ -86,7 +94,7 @@ class Conversion:
         """
         added = Added()
         try:
-            self._check_names(episode)
+            self.check(episode)
             for frame in _read(episode, self._form.fps, self._codec.trained_on):
                 task = frame.task if self._task is None else self._task
                 row = self._row(episode, frame, task)
@@ -153,24 +161,6 @@ class Conversion:
                 self._writer.forget()
             except OSError as error:
                 raise self._unwritable(error) from error
-
-    def _check_names(self, episode: SourceEpisode) -> None:
-        there = episode.names()
-        absent = sorted(self._codec.trained_on - {*there})
-        if not absent:
-            return
-        hint = ""
-        if any(name.startswith("image.") for name in absent):
-            cameras = sorted(name for name in there if name.startswith("image."))
-            hint = f"; its cameras: {', '.join(cameras) or 'none'} (--codec.map gives one another name)"
-        raise RecordingFailed(
-            f"{episode.name} has no {', '.join(absent)}, which {self._form.codec} is trained on"
-            + (hint or self._has(there))
-        )
-
-    @staticmethod
-    def _has(names: Any) -> str:
-        return f"; it has {', '.join(sorted(names)) or 'nothing'}"
 
     def _row(self, episode: SourceEpisode, frame: SourceFrame, task: str) -> dict[str, Any]:
         """The columns, as a writer is promised them. Raises RecordingFailed."""

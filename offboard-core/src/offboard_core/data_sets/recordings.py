@@ -70,6 +70,10 @@ class BrokenEpisode:
         """See :class:`SourceEpisode`."""
         raise RecordingFailed(self._why)
 
+    def advice(self, absent: Collection[str]) -> str:
+        """See :class:`SourceEpisode`."""
+        raise RecordingFailed(self._why)
+
     def frames(self, fps: float, wanted: Collection[str]) -> Iterator[SourceFrame]:
         """See :class:`SourceEpisode`."""
         raise RecordingFailed(self._why)
@@ -101,6 +105,14 @@ class RecordedEpisode:
         """See :class:`SourceEpisode`."""
         with Episode(self._attempt.path) as episode:
             return names_of(episode)
+
+    def advice(self, absent: Collection[str]) -> str:
+        """See :class:`SourceEpisode`."""
+        there = sorted(self.names())
+        if any(name.startswith("image.") for name in absent):
+            cameras = ", ".join(name for name in there if name.startswith("image."))
+            return f"its cameras: {cameras or 'none'} (--codec.map gives one another name)"
+        return f"it has {', '.join(there) or 'nothing'}"
 
     def frames(self, fps: float, wanted: Collection[str]) -> Iterator[SourceFrame]:
         """See :class:`SourceEpisode`. The first frame is half as long after all is known as frames are apart.

@@ -55,6 +55,10 @@ class SourceEpisode(Protocol):
         """The names that its frames can have. Raises RecordingFailed."""
         ...
 
+    def advice(self, absent: Collection[str]) -> str:
+        """What to do where its frames have not these names: what there is, and how it is given another name."""
+        ...
+
     def frames(self, fps: float, wanted: Collection[str]) -> Iterator[SourceFrame]:
         """Frames 1 / ``fps`` s apart from when all that is ``wanted`` is known; their values have these names at least.
 

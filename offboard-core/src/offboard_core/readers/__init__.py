@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .lerobot import LeRobotEpisode, LeRobotSource
 from .opening import open_source
-from .parts import Column, Part, absent, find_parts
+from .parts import Column, Part, advice, find_parts
 from .positronic import PositronicEpisode, PositronicSource
 from .published import fetch_published, is_published
 from .steady import Track, steady
@@ -20,7 +20,7 @@ __all__ = [
     "PositronicEpisode",
     "PositronicSource",
     "Track",
-    "absent",
+    "advice",
     "fetch_published",
     "find_parts",
     "is_published",

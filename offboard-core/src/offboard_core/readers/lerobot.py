@@ -16,7 +16,7 @@ from ..data_sets import SourceFrame
 from .files import Table
 from .film import Film, pixels
 from .lerobot_files import LeRobotFiles, Listed
-from .parts import absent
+from .parts import advice
 from .steady import Track, steady
 
 #: Whether a person led the arm, as offboard's exports and LeRobot's recordings of corrections call it.
@@ -66,6 +66,10 @@ class LeRobotEpisode:
         """See :class:`~offboard_core.data_sets.SourceEpisode`."""
         return self._source.parts.keys()
 
+    def advice(self, absent: Collection[str]) -> str:
+        """See :class:`~offboard_core.data_sets.SourceEpisode`."""
+        return advice(absent, self._source.columns)
+
     def frames(self, fps: float, wanted: Collection[str]) -> Iterator[SourceFrame]:
         """See :class:`~offboard_core.data_sets.SourceEpisode`.
 
@@ -74,7 +78,7 @@ class LeRobotEpisode:
         source, episode, what = self._source, self._episode, self.name
         names = sorted(set(wanted) - {"task"})
         if missing := [name for name in names if name not in source.parts]:
-            raise RecordingFailed(absent(missing, source.columns, source.what))
+            raise RecordingFailed(f"{what} has no {', '.join(missing)}; {self.advice(missing)}")
         if fps > source.fps * (1 + 1e-6):
             raise RecordingFailed(
                 f"{source.what} has {source.fps:g} frames a second, and {fps:g} are asked for: some would be taken "

@@ -57,17 +57,15 @@ def find_parts(columns: Mapping[str, Column], mapped: Mapping[str, str], what: s
     return found | {name: _said(name, text, columns, what) for name, text in mapped.items()}
 
 
-def absent(names: Iterable[str], columns: Mapping[str, Column], what: str) -> str:
-    """What is said where it has no such names."""
-    missing = sorted(names)
+def advice(names: Iterable[str], columns: Mapping[str, Column]) -> str:
+    """What to do where nothing says which columns these names are."""
+    first = min(names)
     numbers = next((name for name, about in columns.items() if about.width), "COLUMN")
+    numbers = _ACTION if _is_action(first) and _ACTION in columns else numbers
     pictures = next((name for name, about in columns.items() if about.width is None), "COLUMN")
-    example = pictures if missing[0].startswith("image.") else f"{numbers}[0:{_width(missing[0]) or 7}]"
+    example = pictures if first.startswith("image.") else f"{numbers}[0:{_width(first) or 7}]"
     there = "; ".join(f"{name} ({about})" for name, about in columns.items())
-    return (
-        f"{what} says nowhere which of its columns is {', '.join(missing)}: say it, as --map {missing[0]}={example}. "
-        f"It has {there or 'none'}"
-    )
+    return f"say which column it is, as --map {first}={example}; there are: {there or 'none'}"
 
 
 def _by_itself(column: str, about: Column) -> list[tuple[str, Part]]:

@@ -19,7 +19,7 @@ from offboard_client.wire import Array
 from ..data_sets import SourceFrame
 from .files import Table, read_lines, read_map
 from .film import Film, pixels
-from .parts import Column, Part, absent, find_parts
+from .parts import Column, Part, advice, find_parts
 from .steady import Track, steady
 
 _STATIC, _META, _EDITS, _UNFINISHED = "static.json", "meta.json", "edits.jsonl", ".unfinished"
@@ -94,7 +94,7 @@ class PositronicEpisode:
         if outcome is None and isinstance(success := static.get("eval.success"), bool):
             outcome = "success" if success else "fail"
         said = {
-            "form": "positronic", "episode": self._place, "identity": self.identity, "outcome": outcome,
+            "form": "positronic", "episode": self._place, "outcome": outcome,
             "score": static.get("offboard.score"), "tags": static.get("offboard.tags"),
             "note": static.get("eval.notes"),
             "recording": static.get("offboard.recording"), "began": static.get("offboard.began"),
@@ -104,18 +104,27 @@ class PositronicEpisode:
 
     @property
     def seconds(self) -> float:
-        """Not known before it is read."""
+        """Of a camera, or of any signal that it has; 0 where it cannot be read."""
+        with suppress(RecordingFailed, OSError, LookupError, StopIteration):
+            signals = sorted(self._signals.values(), key=lambda path: not path.name.endswith(_FRAMES))
+            table = Table(signals[0])
+            times = table.whole(next(iter(_clocks(table).values())))
+            return float(times[-1] - times[0]) / 1e9 if len(times) else 0.0
         return 0.0
 
     def names(self) -> Collection[str]:
         """See :class:`~offboard_core.data_sets.SourceEpisode`."""
         return self._parts.keys()
 
+    def advice(self, absent: Collection[str]) -> str:
+        """See :class:`~offboard_core.data_sets.SourceEpisode`."""
+        return advice(absent, self._columns)
+
     def frames(self, fps: float, wanted: Collection[str]) -> Iterator[SourceFrame]:
         """See :class:`~offboard_core.data_sets.SourceEpisode`."""
         names = sorted(set(wanted) - {"task"})
         if missing := [name for name in names if name not in self._parts]:
-            raise RecordingFailed(absent(missing, self._columns, self.name))
+            raise RecordingFailed(f"{self.name} has no {', '.join(missing)}; {self.advice(missing)}")
         tables = {column: Table(self._signals[column]) for column in {self._parts[name].column for name in names}}
         clocks = {column: _clocks(table) for column, table in tables.items()}
         clock = next((each for each in _CLOCKS if any(each in known for known in clocks.values())), _CLOCKS[-1])
