@@ -21,7 +21,7 @@ COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text("utf-8"))
 SERVICES = COMPOSE["services"]
 SERVERS = ["openpi-server", "lerobot-server", "groot-server"]
 #: Those that have a GPU, and which of them can do without: GR00T trains on none.
-MODELS = [*SERVERS, "openpi-stats", "openpi-train", "groot-train"]
+MODELS = [*SERVERS, "openpi-stats", "openpi-train", "groot-train", "lerobot-train"]
 TWINS = [name for name in MODELS if name != "groot-train"]
 DOCKERFILES = sorted(DOCKER.glob("Dockerfile.*"))
 
@@ -186,6 +186,11 @@ def test_positronics_command_lines_serve(monkeypatch, name, arguments, location,
             "--input_path=/data/my_lerobot_data --stats_path=/data/openpi_assets/assets/ "
             "--output_path=/checkpoints/openpi "
             "--exp_name=experiment_v1 --config_name=pi05_positronic_lowmem --num_train_steps=10 --resume=True",
+        ),
+        (
+            "lerobot-train",
+            "--input_path=/data/my_lerobot_data --exp_name=experiment_v1 --output_dir=/checkpoints/lerobot "
+            "--codec=@positronic.vendors.lerobot.codecs.ee --num_train_steps=10 --backbone=resnet18 --resume=True",
         ),
         (
             "groot-train",
