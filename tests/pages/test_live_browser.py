@@ -16,7 +16,7 @@ from filmed import picture
 from offboard_client.drivers import RunLength, TimedDriver
 from offboard_client.evaluation import Judgement, Turn
 from offboard_client.pages import Desk, Live, PageServer, Seen, Starts, TrialDesk, pages_app
-from offboard_client.play import Bounded, Controls, Quit, SafetyLimits
+from offboard_client.play import Bounded, Controls, Outcome, Quit, SafetyLimits
 from page_operator import NASTY, Arm
 from robot_fakes import POSE, FakeSession, rows
 from waits import PATIENCE, until
@@ -288,6 +288,37 @@ def test_enter_right_after_a_count_keeps_it(chromium: Browser) -> None:
         assert judged == [Judgement("partial", 0.5, items=1, items_total=2)]
         kept = tab.eval("window.told.find((body) => body.includes('submit'))")
         assert json.loads(kept)["items"] == [1, 2], "the run holds the counts that were shown against its own"
+        assert tab.said == []
+    finally:
+        driven.close()
+
+
+def test_a_trial_that_nothing_answers_says_what_is_awaited_and_that_it_is_an_error(chromium: Browser) -> None:
+    controls, seen = Controls(), Seen()
+    desk = TrialDesk(controls, seen=seen)
+    desk.expect(Turn(1, 7, "m", "A"), [{"number": 1, "label": "A", "start": 7, "outcome": None}])
+    driven = Driven(desk, seen, controls)
+    judging = threading.Thread(target=lambda: desk.judge(Turn(1, 7, "m", "A"), None), daemon=True)
+    try:
+        tab = opened(chromium, driven)
+        tab.until(f"{PHASE} === 'ready'")
+        tab.press("s")
+        tab.until(f"{PHASE} === 'playing'")
+        until(lambda: seen.seconds > 0.5, "it is played")
+        seen.limit = 0.55  # as if that were its time
+        tab.until(f"{PHASE} === 'its time is over: the last answer is awaited'")
+        tab.click("[data-outcome=stall]")
+        tab.until(f"{PHASE} === 'over: stall'")
+        desk.ended(Outcome(stopped=True, unanswered=("timeout", "an answer is awaited")))
+        judging.start()
+        said = tab.until(
+            "!document.querySelector('[data-do=submit]').disabled && document.querySelector('.missing').textContent"
+        )
+        assert said.startswith("nothing answered any more when it was ended (timeout: an answer is awaited): whatever")
+        assert tab.eval("document.querySelector('.missing').hidden") is False
+        tab.press("Enter")
+        judging.join(PATIENCE)
+        assert not judging.is_alive()
         assert tab.said == []
     finally:
         driven.close()

@@ -8,6 +8,7 @@ import { RUNGS } from "./plots.js";
 const EVERY = 100; // milliseconds from one question to the next, at least
 const HIDDEN = 1000; // the same while nobody sees the page
 const PATIENCE = 4000; // milliseconds for an answer
+const LAST = 0.1; // seconds that may be left of an episode's time where no command is played any more: a control period
 const ARMED = 3000; // milliseconds in which a second press of what cannot be taken back counts
 const PHASES = {
   opening: "robot and policy are made ready", ready: "ready", starting: "starting", playing: "playing", over: "over", closed: "the run is over",
@@ -117,7 +118,7 @@ class Live {
     this.trial.textContent = trial ? `${trial.label} from start ${trial.start}, ${trial.number} of ${trial.of}` : state.number ? `episode ${state.number}` : "";
     const limit = state.limit && state.limit < 86400 ? ` / ${clock(state.limit)}` : "";
     this.timer.textContent = phase === "playing" || phase === "over" ? `${clock(state.seconds, 1)}${limit}` : "";
-    const late = phase === "playing" && state.limit && state.seconds > state.limit - 0.01;
+    const late = phase === "playing" && state.limit && state.seconds > state.limit - LAST;
     const became = phase === "over" ? this.became(state) : late ? "its time is over: the last answer is awaited" : PHASES[phase];
     this.pill.textContent = hold ? `HELD (${became})` : became;
     this.pill.className = `pill ${hold ? "held" : phase}`;
