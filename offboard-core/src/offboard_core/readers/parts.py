@@ -90,8 +90,7 @@ def _runs(elements: Sequence[str]) -> list[tuple[str, tuple[int, ...]]]:
             runs[-1][1].append(place)
         else:
             runs.append((name, [place]))
-    known = [name for name, _ in runs]
-    return [(name, tuple(places)) for name, places in runs if known.count(name) == 1]
+    return [(name, tuple(places)) for name, places in runs]
 
 
 def _whole(about: Column) -> list[tuple[str, tuple[int, ...]]]:
