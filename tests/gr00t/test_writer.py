@@ -14,6 +14,7 @@ from gr00t_standin import PYTHON, STANDIN
 from offboard_client.cli import main
 from offboard_client.errors import ConfigurationError
 from offboard_core import Checkpoint, DataSetForm
+from offboard_core.checkpoints import read_record
 from offboard_core.plugins import CODEC, DATA_SET, Plugins
 from offboard_gr00t.data_set import check_data_set, modality_json
 from rows_form import recorded
@@ -42,9 +43,7 @@ def write(folder, name, codec, *tasks):
 @pytest.mark.parametrize("name", ["ee_quat", "ee_rot6d", "joints_traj"])
 def test_the_numbers_are_upstreams_and_training_takes_the_data_set(name, tmp_path):
     folder, codec, golden = tmp_path / "cubes", made(name), GOLDEN["codecs"][f"gr00t.{name}"]
-    assert write(folder, name, codec, "stack", "stack") == (
-        f"offboard train --vendor gr00t --codec {name} --input-path sets/cubes …"
-    )
+    assert write(folder, name, codec, "stack", "stack") == "offboard train --vendor gr00t --input-path sets/cubes …"
     check_data_set(folder, name, 15.0)
     assert json.loads((folder / "meta" / "modality.json").read_text()) == modality_json(name)
     table = pq.read_table(folder / "data" / "chunk-000" / "episode_000001.parquet")
@@ -99,7 +98,7 @@ def test_recordings_are_converted_and_trained_on(tmp_path, monkeypatch, capsys):
     recorded(rec), recorded(rec, 14, success=False, task="pour")
     argv = ["convert", str(rec), "--codec=gr00t.ee_rot6d", f"--output-dir={out}"]
     assert main([*argv, "--outcome=success"]) == 0
-    assert f"--codec ee_rot6d --input-path {out} …" in capsys.readouterr().out.replace("\n", " ")
+    assert f"--input-path {out} …" in capsys.readouterr().out.replace("\n", " ")
     assert main(argv) == 0, "the other one is added"
     tasks = [json.loads(line)["task"] for line in (out / "meta" / "tasks.jsonl").read_text().splitlines()]
     assert tasks == ["stack", "pour"]
@@ -110,8 +109,10 @@ def test_recordings_are_converted_and_trained_on(tmp_path, monkeypatch, capsys):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
     argv = [
         "train", "--vendor=gr00t", f"--gr00t-root={STANDIN}", f"--gr00t-command={PYTHON}", "--generation=n1.6",
-        f"--input-path={out}", f"--output-path={tmp_path / 'out'}", "--exp-name=v1", "--codec=ee_rot6d",
-        "--num-train-steps=3",
+        f"--input-path={out}", f"--output-path={tmp_path / 'out'}", "--exp-name=v1", "--num-train-steps=3",
     ]  # fmt: skip
-    assert main(argv) == 0
+    assert main([*argv, "--codec=ee_quat"]) == 1
+    assert "the data set was made with gr00t.ee_rot6d" in capsys.readouterr().err.replace("\n ", "")
+    assert main(argv) == 0, "it says itself what it was made with"
+    assert read_record(tmp_path / "out" / "v1")["codec"] == "gr00t.ee_rot6d"
     assert [path.name for path in (tmp_path / "out" / "v1").glob("checkpoint-*")] == ["checkpoint-3"]

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from golden_codecs import GOLDEN, observation
 from offboard_client.cli import main
 from offboard_core import Checkpoint, DataSetForm
+from offboard_core.checkpoints import read_record
 from offboard_core.plugins import CODEC, DATA_SET, Plugins
 from openpi_standin import PYTHON, STANDIN
 
@@ -54,5 +55,11 @@ def test_the_numbers_are_upstreams_and_statistics_and_training_take_the_data_set
             f"--stats-path={tmp_path / 'assets' / 'assets'}",
             f"--output-path={tmp_path / 'out'}",
         ]
-        assert main([*train, "--exp-name=v1", f"--codec={name}", "--num-train-steps=3"]) == 0
+        said = {"codec": "openpi.ee_traj", "fps": 15.0}  # as `offboard convert` leaves it
+        (tmp_path / "cubes" / "meta" / "offboard.json").write_text(json.dumps(said))
+        assert main([*train, "--exp-name=v1", "--num-train-steps=3", "--codec=ee"]) == 1
+        assert "the data set was made with openpi.ee_traj" in capsys.readouterr().err.replace("\n ", "")
+        assert main([*train, "--exp-name=v1", "--num-train-steps=3"]) == 0
+        run = tmp_path / "out" / "pi05_positronic_lowmem" / "v1"
+        assert read_record(run)["codec"] == "openpi.ee_traj"
     capsys.readouterr()

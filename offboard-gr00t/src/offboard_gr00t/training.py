@@ -15,7 +15,7 @@ from typing import Any, Literal
 from offboard_client.errors import ConfigurationError
 from offboard_core.checkpoints import begin_run, make_folder, throw_away, write_record
 from offboard_core.process import Child, check_names, check_words, run_to_end
-from offboard_core.training import Trainer
+from offboard_core.training import Trainer, made_with
 from offboard_core.types import ReportProgress
 
 from . import arm
@@ -114,6 +114,10 @@ class GR00TTrainer(Trainer):
     """Runs ``launch_finetune.py``, or N1.5's ``gr00t_finetune.py``. Both compute their statistics themselves."""
 
     train_options = TrainOptions
+
+    def said_of(self, options: TrainOptions) -> Mapping[str, Any]:
+        """See :meth:`Trainer.said_of`."""
+        return made_with(options.input_path)
 
     def train(self, options: TrainOptions, record: Mapping[str, Any], report: ReportProgress) -> Path:
         """Train into ``OUTPUT_PATH/EXP_NAME``, which is returned, with ``offboard.json`` in it."""

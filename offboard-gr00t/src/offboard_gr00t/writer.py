@@ -41,4 +41,4 @@ class GR00TDataSet(V21Writer):
             return f"say in {self._target}/{MODALITY.as_posix()} what its columns hold, which GR00T reads"
         if not self._modality.exists():
             self._modality.write_text(json.dumps(modality_json(self._known), indent=2) + "\n", "utf-8")
-        return f"offboard train --vendor gr00t --codec {self._known} --input-path {self._target} …"
+        return f"offboard train --vendor gr00t --input-path {self._target} …"

@@ -15,7 +15,7 @@ from typing import Any
 from offboard_client.errors import ConfigurationError
 from offboard_core.checkpoints import begin_run, make_folder, throw_away, write_record
 from offboard_core.process import Child, check_names, check_words, run_to_end
-from offboard_core.training import Trainer
+from offboard_core.training import Trainer, made_with
 from offboard_core.types import ReportProgress
 
 from .checkout import check_config, script
@@ -95,6 +95,10 @@ class OpenPITrainer(Trainer):
 
     stats_options = StatsOptions
     train_options = TrainOptions
+
+    def said_of(self, options: TrainOptions) -> Mapping[str, Any]:
+        """See :meth:`Trainer.said_of`."""
+        return made_with(options.input_path)
 
     def stats(self, options: StatsOptions, report: ReportProgress) -> Path:
         """The statistics, in ``OUTPUT_PATH/assets/CONFIG_NAME/REPO_ID``; returns ``OUTPUT_PATH/assets``."""
