@@ -428,6 +428,8 @@ def test_a_line_of_the_page_does_what_it_says(line, tmp_path, capsys):
     def does():
         status = main([*words, "--json"])
         printed = capsys.readouterr()
+        if "real" in words and "nothing of it is left to play" in printed.err:
+            return False  # of a busy machine, which answers too late for the arm
         assert status == 0, printed.err
         said = json.loads(printed.out)
         if words[0] == "check":
