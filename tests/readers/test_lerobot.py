@@ -102,6 +102,9 @@ def test_what_offboard_said_of_an_episode_is_its_origin(tmp_path: Path) -> None:
     first, second = LeRobotSource(folder, {}).episodes()
     assert "outcome" not in first.origin
     assert (second.origin["outcome"], second.origin["note"], second.origin["episode"]) == ("success", "slow", 1)
+    for nonsense in (5, True, {"0": {}}, "x", None):
+        (folder / "meta" / "offboard.json").write_text(json.dumps({"episodes": nonsense}))
+        assert all("outcome" not in each.origin for each in LeRobotSource(folder, {}).episodes())
 
 
 def test_a_rate_that_would_take_frames_twice_is_refused(tmp_path: Path) -> None:
@@ -183,6 +186,7 @@ ROW_DAMAGE: Mapping[str, tuple[Callable[[Rows], Any], str]] = {
     "rate": (lambda rows: rows[-1].update(timestamp=0.5), "rows are not 30 a second"),
     "task": (lambda rows: rows[-1].update(task_index=5), "no task has the number 5"),
     "width": (lambda rows: [each["action"].pop() for each in rows], "and not 8 in each"),
+    "ragged": (lambda rows: rows[-1]["action"].append(rows[-2]["action"].pop()), "have not as many numbers each"),
     "text": (lambda rows: [each.update(action=["x"]) for each in rows], "no numbers"),
     "null": (lambda rows: rows[-1].update(action=None), "rows without numbers"),
     "column": (lambda rows: [each.pop("action") for each in rows], "has no column action"),

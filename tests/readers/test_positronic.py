@@ -144,7 +144,7 @@ DAMAGE = {
         r"has a hole: grip was not observed from 0.46 s to 1.\d\d s",
     ),
     "back": (signal("grip", [0, 200 * MS, 100 * MS], [0.0, 0.1, 0.2]), "the times of grip go back"),
-    "wide": (signal("grip", [0, MS], [[0.0, 1.0], [0.0]]), "numbers in 2 rows, and not"),
+    "wide": (signal("grip", [0, MS], [[0.0, 1.0], [0.0]]), "rows have not as many numbers each"),
     "text": (signal("grip", [0, MS], ["a", "b"]), "and no numbers"),
     "long": (signal("target_grip", [0, 10**15], [0.0, 1.0]), "which is more than a day"),
     "cut": (lambda folder: (folder / "grip.parquet").write_bytes(b"PAR1"), "is damaged, or cut short"),

@@ -110,6 +110,8 @@ class Table:
             raise RecordingFailed(f"{what} has rows without numbers")
         rows, flat = len(found), found
         while hasattr(flat, "flatten") and _is_list(flat.type):
+            if flat.null_count or not _is_even(flat):  # laid end to end they would be other rows' numbers
+                raise RecordingFailed(f"{what} is damaged: its rows have not as many numbers each")
             flat = flat.flatten()
         try:
             values = np.asarray(flat.to_numpy(zero_copy_only=False))
@@ -172,6 +174,14 @@ class Table:
                     size += max(column.total_uncompressed_size, 8 * column.num_values)
         if size > _COLUMN:
             raise RecordingFailed(f"{name} of {self.path} has {size:,} bytes once it is unpacked: more than any has")
+
+
+def _is_even(lists: Any) -> bool:
+    """Whether all lists are as long."""
+    if libraries()[0].types.is_fixed_size_list(lists.type):
+        return True
+    lengths = np.diff(lists.offsets.to_numpy())
+    return len(lengths) == 0 or bool((lengths == lengths[0]).all())
 
 
 def _is_list(kind: Any) -> bool:

@@ -226,7 +226,8 @@ class LeRobotFiles:
             said = read_map(path).get("episodes")
         except RecordingFailed as error:
             raise ConfigurationError(error.text) from error
-        entries = [cast("dict[str, Any]", each) for each in cast("list[Any]", said or []) if isinstance(each, dict)]
+        found = cast("list[Any]", said) if isinstance(said, list) else []
+        entries = [cast("dict[str, Any]", each) for each in found if isinstance(each, dict)]
         return {each["episode_index"]: each for each in entries if type(each.get("episode_index")) is int}
 
 
