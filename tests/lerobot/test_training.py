@@ -311,6 +311,13 @@ def test_a_data_set_that_is_not_what_is_said_of_it_is_refused(tmp_path, capsys, 
     assert not (tmp_path / "run").exists()
 
 
+def test_a_data_set_of_one_camera_is_trained_on_where_it_was_asked_for(tmp_path, capsys):
+    asked = {"options": {"cameras": "image.wrist", "map": {}}}
+    assert train(data_set(tmp_path / "one", said=asked, **{"observation.images.side": None}), tmp_path / "run") == 0
+    assert train(data_set(tmp_path / "lost", **{"observation.images.side": None}), tmp_path / "other") == 1
+    assert "it has no column observation.images.side" in complaint(capsys)
+
+
 @pytest.mark.parametrize(
     ("broken", "reason"),
     [

@@ -74,7 +74,7 @@ def check_codec(folder: Path, info: Mapping[str, Any], name: str, *, exactly: bo
     plugin, _, codec = name.rpartition(".")
     if plugin != "lerobot" or codec not in _ARM:
         return
-    wanted = getattr(codecs, codec)(ArmOptions(map=_map(folder)), Checkpoint(id="training")).features
+    wanted = getattr(codecs, codec)(_options(folder), Checkpoint(id="training")).features
     features = features_of(info)
     for column, feature in wanted.items():
         said = features.get(column)
@@ -135,10 +135,12 @@ def _form(feature: Mapping[str, Any] | None) -> str:
     return "nothing" if feature is None else str(feature.get("shape"))
 
 
-def _map(folder: Path) -> dict[str, str]:
-    """The option ``map`` of the codec, where `offboard convert` was given one."""
+def _options(folder: Path) -> ArmOptions:
+    """What `offboard convert` was told of the columns that the codec makes."""
     try:
-        found: Any = json.loads((folder / MADE).read_bytes())["options"]["map"]
-        return {str(name): str(value) for name, value in found.items()}
+        said: Any = json.loads((folder / MADE).read_bytes())["options"]
+        cameras: Any = said.get("cameras")
+        map_ = {str(name): str(value) for name, value in said.get("map", {}).items()}
+        return ArmOptions(map=map_, cameras=None if cameras is None else str(cameras))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return {}
+        return ArmOptions()
