@@ -22,8 +22,8 @@ VALUE, HORIZON = 12.5, 8
 
 
 @pytest.fixture(autouse=True)
-def _lerobot(lerobot):
-    """LeRobot is imported."""
+def _registered():
+    """As LeRobot has it."""
     import lerobot_policy_offboard  # noqa: F401
 
 

@@ -30,7 +30,7 @@ NAMES = [f"{name}.pos" for name in MOTORS]
 
 
 @pytest.fixture(autouse=True)
-def robots(lerobot, monkeypatch):
+def robots(monkeypatch):
     """LeRobot is imported, and the robots in its process are these: other tests leave theirs behind."""
     from lerobot_policy_offboard import modeling_offboard
 
