@@ -242,6 +242,40 @@ def test_an_episode_that_cannot_be_taken_leaves_nothing_in_the_next(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "rec"]
 
 
+def test_what_is_said_of_an_episode_and_is_no_json_costs_that_episode_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rec, out = tmp_path / "rec", tmp_path / "out"
+    rec.mkdir()
+    bad, good = recorded(rec, 12), recorded(rec, 12)
+    episodes = Recordings.episodes
+
+    def spoiled(source: Recordings) -> Any:
+        found = episodes(source)
+        for each in found:
+            if bad.stem in each.name:
+                each.origin = {**each.origin, "score": float("nan")}  # type: ignore[misc]
+        return found
+
+    monkeypatch.setattr(Recordings, "episodes", spoiled)
+    assert convert(rec, out, "--json") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["written"] == [good.stem]
+    assert "cannot be written into a data set" in next(iter(found["failures"].values()))
+
+
+def test_a_record_that_nobody_can_read_is_no_data_set_of_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rec, out = tmp_path / "rec", tmp_path / "out"
+    rec.mkdir()
+    recorded(rec, 12)
+    (out / "meta").mkdir(parents=True)
+    (out / "meta" / "offboard.json").write_text("[" * 100_000)
+    assert convert(rec, out) == 1
+    assert "no data set that `offboard convert` wrote" in said(capsys)
+
+
 def test_a_camera_that_is_missing_is_named_with_those_there_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,7 +30,7 @@ def read_info(folder: Path) -> dict[str, Any]:
         found = json.loads((folder / INFO).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigurationError(f"{folder} is no LeRobot data set: it has no {INFO}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{folder / INFO} cannot be read: {error}") from None
     info = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
     if type(info.get("fps")) not in (int, float) or not isinstance(info.get("features"), dict):

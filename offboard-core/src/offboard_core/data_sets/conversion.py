@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -95,6 +96,7 @@ class Conversion:
         added = Added()
         try:
             self.check(episode)
+            origin = _plain(episode)
             for frame in _read(episode, self._form.fps, self._codec.trained_on):
                 task = frame.task if self._task is None else self._task
                 row = self._row(episode, frame, task)
@@ -110,7 +112,7 @@ class Conversion:
                 self._there.add(episode.identity)
                 self._added += 1
                 self._record.add({
-                    **episode.origin, "name": episode.name, "identity": episode.identity, "frames": added.frames,
+                    **origin, "name": episode.name, "identity": episode.identity, "frames": added.frames,
                     "led": added.led, "tasks": added.tasks,
                 })  # fmt: skip
         except RecordingFailed:
@@ -185,6 +187,16 @@ def _read(episode: SourceEpisode, fps: float, wanted: frozenset[str]) -> Iterato
         yield from episode.frames(fps, wanted)
     except OSError as error:
         raise RecordingFailed(f"{episode.name} cannot be read: {error.strerror or told(error)}") from error
+
+
+def _plain(episode: SourceEpisode) -> Mapping[str, Any]:
+    """Its origin. Raises RecordingFailed where that cannot be written down, in the end of all others."""
+    try:
+        return json.loads(json.dumps(episode.origin, allow_nan=False))
+    except (ValueError, RecursionError, TypeError) as error:
+        raise RecordingFailed(
+            f"what is said of {episode.name} cannot be written into a data set: {told(error)}"
+        ) from error
 
 
 def _column(name: str, value: Any, feature: Feature, at: str) -> Any:

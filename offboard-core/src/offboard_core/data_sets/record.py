@@ -85,7 +85,7 @@ def read_data_set(folder: Path) -> DataSetRecord | None:
         found = DataSetRecord(**{name: given[name] for name in DataSetRecord.__dataclass_fields__})
         _ = found.identities
         return found
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
         raise ConfigurationError(
             f"{folder} is there, and no data set that `offboard convert` wrote ({told(error)}): nothing is written "
             "over; say another --output-dir"

@@ -246,7 +246,7 @@ def _json(path: Path, text: str | bytes) -> dict[str, Any]:
     """A map. Raises ConfigurationError."""
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path} is damaged ({told(error)})") from None
     if not isinstance(found, dict):
         raise ConfigurationError(f"{path} is damaged: it holds {brief(found)}, expected a map")

@@ -22,7 +22,7 @@ def made_with(folder: Path) -> dict[str, Any]:
         said: Any = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from None
     if not isinstance(said, dict) or "codec" not in said:
         return {}
