@@ -112,6 +112,26 @@ def test_serving_takes_the_codec_and_refuses_another(data, tmp_path):
         other.codec.resolve(other.default(), {})
 
 
+def test_what_the_codec_was_told_for_the_data_is_told_it_when_it_serves(tmp_path):
+    """Else the model sees another camera, and other numbers, than it was trained on."""
+    told_it = {"map": {"image.front": "side"}, "binarize_state_grip": True}
+    data = data_set(tmp_path / "cubes", said={"options": {"fps": 15.0, "horizon_sec": 0.5, "cameras": None, **told_it}})
+    assert train(data, tmp_path / "run") == 0
+    record = {"codec": "lerobot.ee", "action_fps": 15, "codec_options": told_it}
+    assert read_record(tmp_path / "run") == record
+    flags = {"checkpoints_dir": str(tmp_path / "run"), "vendor": "lerobot"}
+    source = from_flags(PLUGINS, **flags)
+    found = source.codec.resolve(source.default(), {})
+    assert (found.options.map, found.options.binarize_state_grip) == ({"image.front": "side"}, True)
+    assert found.options.horizon_sec == 1.0, "how much of a chunk is played is no matter of the data"
+    assert "image.front" in found.meta.observation
+    other = from_flags(PLUGINS, **flags, codec_options={"map": {"image.exterior": "side"}})
+    assert "image.front" not in other.codec.resolve(other.default(), {}).meta.observation, "a person's word rules"
+    asked = source.codec.resolve(source.default(), {"binarize_state_grip": False})
+    assert not asked.options.binarize_state_grip
+    assert asked.options.map == {"image.front": "side"}
+
+
 def test_a_checkpoint_is_never_without_a_record_that_its_run_has(data, tmp_path):
     """It is whole before anybody could have written one into it."""
     run = tmp_path / "run"
@@ -297,6 +317,8 @@ def test_another_data_set_than_the_run_began_with_is_refused(data, tmp_path, cap
         ({}, ["--fps=30"], "--fps says 30, and the data set has 15 steps per second"),
         ({"codec": "mylab.arm"}, [], "the data set was made with a codec that is not here: "),
         ({"said": {"fps": 30}}, [], "meta/offboard.json says 30 steps per second, and meta/info.json says 15"),
+        ({"said": {"options": 3}}, [], "says that options is 3, expected a map of the codec's options"),
+        ({"said": {"options": {"grp": 1}}}, [], "no option 'grp'"),
         ({"said": {"codec": 3}}, [], "says that codec is 3 and fps is 15, expected a codec's name and a number"),
         ({"codec": None}, ["--codec=motors"], "lerobot.motors is made of a checkpoint, and there is none"),
         ({"observation.state": None}, [], "was not made with the codec lerobot.ee: it has no column observation.state"),

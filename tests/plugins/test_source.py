@@ -239,6 +239,23 @@ def test_the_rate_is_the_recorded_one_else_the_option(plugins, runs):
             rate(action_fps=junk)
 
 
+def test_options_are_the_recorded_ones_where_nobody_says_others(plugins):
+    def steps(options=None, overrides=None, **recorded):
+        codec = from_flags(plugins, vendor="arm.bare", codec="ee", codec_options=options).codec
+        return codec.resolve(checkpoint(**recorded), overrides or {}).options.steps
+
+    usual, told = steps(), {"codec": "ee", "codec_options": {"steps": 8}}
+    assert usual != 8
+    assert steps(**told) == 8
+    assert steps({"steps": 9}, **told) == 9
+    assert steps({"steps": 9}, {"steps": 10}, **told) == 10
+    assert steps(codec_options={"steps": 8}) == usual, "of what codec they were nobody says"
+    for junk, text in ((3, "is 3, expected a map"), ({"stesp": 1}, "no option 'stesp'"), ({"steps": 101}, "above 100")):
+        with pytest.raises(ConfigurationError, match=r"offboard\.json of the checkpoint 000100") as caught:
+            steps(codec="ee", codec_options=junk)
+        assert text in caught.value.text
+
+
 def test_a_session_tunes_the_codec_and_only_with_what_fits(plugins):
     codec = from_flags(plugins, vendor="arm.bare", codec="ee", codec_options={"steps": 8}).codec
     assert codec.resolve(checkpoint(), {"fps": 10}).codec.options == PaceOptions(fps=10.0, steps=8)

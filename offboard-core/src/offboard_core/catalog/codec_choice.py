@@ -6,7 +6,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from offboard_client.errors import BadParameter, ConfigurationError, LoadFailed
 from offboard_client.plugins import build, describe
@@ -27,7 +27,8 @@ class CodecChoice:
     """Which codec serves a checkpoint, and the options it is made with.
 
     The codec that the checkpoint's ``offboard.json`` records is the one it was trained with and always rules;
-    then the one that was asked for; then the vendor's default.
+    then the one that was asked for; then the vendor's default. Options that it records (``codec_options``) hold where
+    nobody says others.
     """
 
     def __init__(
@@ -98,7 +99,9 @@ class CodecChoice:
         where, declared = f"the codec {offer.name}", offer.options()
         names = tuple(option.name for option in describe(declared))
         build(declared, overrides, where, BadParameter)
-        given = {**self._options, **overrides}
+        trained = _recorded_options(checkpoint) if source == "checkpoint" else {}
+        build(declared, trained, f"offboard.json of the checkpoint {checkpoint.id}: {where}", ConfigurationError)
+        given = {**trained, **self._options, **overrides}
         recorded = _recorded_fps(checkpoint)
         if recorded is not None:
             if given.get("fps") not in (None, recorded):
@@ -165,6 +168,17 @@ def _check_names(where: str, meta: CodecMeta) -> None:
 
 def _key(checkpoint: Checkpoint, overrides: Mapping[str, Any], loaded: bool) -> tuple[str, str, bool]:
     return checkpoint.id, json.dumps(overrides, sort_keys=True, default=repr), loaded
+
+
+def _recorded_options(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the codec was told when the training data were made: whoever serves need not say it again, but may."""
+    found: Any = checkpoint.recorded.get("codec_options", {})
+    if not isinstance(found, dict):
+        raise ConfigurationError(
+            f"codec_options in offboard.json of the checkpoint {checkpoint.id} is {found!r:.80}, expected a map of the "
+            "codec's options"
+        )
+    return cast("dict[str, Any]", found)
 
 
 def _recorded_fps(checkpoint: Checkpoint) -> float | None:

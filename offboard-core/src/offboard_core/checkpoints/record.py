@@ -28,12 +28,12 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def check_record(record: Mapping[str, Any], *more: str) -> None:
-    """That all that is recorded is read: the codec, its rate, and what a vendor reads ``more``.
+    """That all that is recorded is read: the codec, its rate and options, and what a vendor reads ``more``.
 
     Raises ConfigurationError naming what nobody reads, and the nearest that somebody does.
     """
     for name in record:
-        if name not in (known := ("codec", "action_fps", *more)):
+        if name not in (known := ("codec", "action_fps", "codec_options", *more)):
             raise ConfigurationError(f"{unknown('field', name, known, f'in {RECORD}')}. Correct it, or take it out")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shlex
 import time
 from collections import deque
@@ -18,6 +19,7 @@ from tyro.conf import Positional
 
 from ..catalog import codec_of, with_variant
 from ..codecs import rate
+from ..data_sets import plain_options
 from ..plugins import CODEC, LOADER, TRAINER, Offer, Plugins, TrainerEntry
 from ..training import Trainer
 from .training_codec import training_codec
@@ -118,15 +120,29 @@ def _record(
             )
     if theirs is not None and made is None and asked is None:
         return {"action_fps": _rate("the data set", theirs)}
-    return record_of(plugins, offer, made or asked, fps if theirs is None else theirs)
+    options: Mapping[str, Any] | None = said.get("codec_options") if made is not None else None
+    return record_of(plugins, offer, made or asked, fps if theirs is None else theirs, options)
 
 
-def record_of(plugins: Plugins, offer: Offer[TrainerEntry], asked: str | None, fps: float | None) -> dict[str, Any]:
-    """What is written beside the checkpoints. Raises ConfigurationError for a codec that is for serving only."""
+def record_of(
+    plugins: Plugins,
+    offer: Offer[TrainerEntry],
+    asked: str | None,
+    fps: float | None,
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What is written beside the checkpoints: the codec, its rate, and those of its options that are not as they are
+    by themselves. Raises ConfigurationError for a codec that is for serving only.
+
+    ``options``: what the data set was made with. How long a chunk is played is no matter of the data.
+    """
     vendor = offer.provider.name
     name = plugins.get(LOADER, offer.name).entry.default_codec if asked is None else asked
-    made = training_codec(plugins, name, vendor, {}, fps)
-    return {"codec": made.name, "action_fps": made.fps}
+    given = {option: value for option, value in (options or {}).items() if option not in ("fps", "horizon_sec")}
+    made, usual = (training_codec(plugins, name, vendor, each, fps) for each in (given, {}))
+    said, alone = (json.loads(json.dumps(plain_options(each.options))) for each in (made, usual))
+    told = {option: value for option, value in said.items() if value != alone[option]}
+    return {"codec": made.name, "action_fps": made.fps, **({"codec_options": told} if told else {})}
 
 
 def _rate(where: str, fps: float) -> float:

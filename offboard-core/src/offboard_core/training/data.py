@@ -13,7 +13,7 @@ MADE = Path("meta", "offboard.json")
 
 
 def made_with(folder: Path) -> dict[str, Any]:
-    """``codec`` and ``action_fps``, as :meth:`.Trainer.said_of` has them; {} of a data set that others made.
+    """``codec``, ``action_fps`` and ``codec_options``, as :meth:`.Trainer.said_of` has them; {} where others made it.
 
     Raises ConfigurationError for a file that says them wrongly.
     """
@@ -32,4 +32,7 @@ def made_with(folder: Path) -> dict[str, Any]:
         raise ConfigurationError(
             f"{path} says that codec is {codec!r:.80} and fps is {fps!r:.80}, expected a codec's name and a number"
         )
-    return {"codec": codec, "action_fps": fps}
+    options: Any = record.get("options", {})
+    if not isinstance(options, dict):
+        raise ConfigurationError(f"{path} says that options is {options!r:.80}, expected a map of the codec's options")
+    return {"codec": codec, "action_fps": fps, "codec_options": options}

@@ -27,7 +27,7 @@ class Trainer(abc.ABC):
     passed_on: str | None = None
 
     def said_of(self, options: Any) -> Mapping[str, Any]:
-        """What the data set says of itself: ``codec`` (its full name) and ``action_fps``, where it does.
+        """What the data set says of itself, where it does: ``codec`` (in full), ``codec_options``, ``action_fps``.
 
         Of one that says its rate and no codec the rate alone is recorded, unless a codec is asked for. Raises
         ConfigurationError where it cannot be read.
@@ -40,4 +40,4 @@ class Trainer(abc.ABC):
 
     @abc.abstractmethod
     def train(self, options: Any, record: Mapping[str, Any], report: ReportProgress) -> Path:
-        """Train; where the checkpoints are. ``record`` (``codec``, ``action_fps``) belongs beside them."""
+        """Train; where the checkpoints are. ``record`` (``codec``, its options, ``action_fps``) belongs beside them."""
