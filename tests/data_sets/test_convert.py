@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -314,6 +316,24 @@ def test_ctrl_c_keeps_whole_episodes(
     calls[:] = [1] * 20  # before the first is whole, nothing is there
     assert convert(rec, tmp_path / "none") == 130
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "rec"]
+
+
+def test_an_episode_that_is_saved_when_ctrl_c_comes_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rec, out = tmp_path / "rec", tmp_path / "out"
+    recorded(rec), recorded(rec, 15)
+    save = rows_form.Rows.save_episode
+
+    def interrupted(self: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        save(self)
+
+    monkeypatch.setattr(rows_form.Rows, "save_episode", interrupted)
+    assert convert(rec, out, "--json") == 130
+    said = json.loads(capsys.readouterr().out)
+    assert (len(said["written"]), said["frames"], said["interrupted"]) == (1, 20, True)
+    assert len(rows(out)) == 20
 
 
 def test_a_full_disk_is_one_error_and_what_was_there_is_as_it_was(

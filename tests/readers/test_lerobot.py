@@ -214,6 +214,27 @@ def test_rows_that_are_damaged_are_one_error(what: str, tmp_path: Path) -> None:
             read(folder)
 
 
+def test_a_text_that_stands_for_a_thousand_rows_is_in_memory_once(tmp_path: Path) -> None:
+    """Its file has kilobytes; it would be gigabytes, had each row its own."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = lerobot_set(tmp_path / "cubes", "v3.0")
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int32()), pa.array(["x" * 200_000]))
+    table = pa.table({"task_index": list(range(1000)), "task": text})
+    pq.write_table(table, folder / "meta" / "tasks.parquet", store_schema=False)
+    pool = pa.default_memory_pool()
+    before = pool.max_memory()
+    assert {frame.task for frame in read(folder)} == {"x" * 200_000}
+    assert pool.max_memory() - before < 50e6
+    pq.write_table(pa.table({"task_index": [0, 1], "task": ["x", None]}), folder / "meta" / "tasks.parquet")
+    with pytest.raises(RecordingFailed, match="is no text in each row"):
+        read(folder)
+    pq.write_table(pa.table({"task_index": [0, 1], "task": [1, 2]}), folder / "meta" / "tasks.parquet")
+    with pytest.raises(RecordingFailed, match="is no text in each row"):
+        read(folder)
+
+
 @pytest.mark.parametrize("what", FILE_DAMAGE)
 def test_a_file_that_is_damaged_is_one_error(what: str, tmp_path: Path) -> None:
     where, damage, says = FILE_DAMAGE[what]

@@ -15,6 +15,7 @@ from tyro.conf import Positional
 
 from ..checkpoints.remote import is_url
 from ..data_sets import (
+    Added,
     Conversion,
     DataSetForm,
     EpisodeSource,
@@ -94,6 +95,11 @@ class Converted:
     led: int = 0
     use: str = ""
     uploaded: int = 0
+
+    def count(self, episode: SourceEpisode, added: Added) -> None:
+        """An episode is in it."""
+        self.written.append(episode.name)
+        self.frames, self.led = self.frames + added.frames, self.led + added.led
 
 
 def parse_convert(arguments: Sequence[str]) -> tuple[ConvertOptions, dict[str, Any]]:
@@ -251,9 +257,12 @@ def _one(
     except RecordingFailed as error:
         found.failures[episode.name] = error.text
         line.aside(f"{episode.name} is left out: {error.text}")
-        return
-    found.written.append(episode.name)
-    found.frames, found.led = found.frames + added.frames, found.led + added.led
+    except KeyboardInterrupt:
+        if conversion.has(episode):  # it was saved, and that is not broken off
+            found.count(episode, conversion.added)
+        raise
+    else:
+        found.count(episode, added)
 
 
 def _keep(conversion: Conversion, found: Converted, line: Line) -> None:

@@ -74,6 +74,8 @@ class Conversion:
         self._growing: Growing | None = None
         self._writer: DataSetWriter | None = None
         self._added = 0
+        #: Of the episode that was begun last.
+        self.added = Added()
 
     def has(self, episode: SourceEpisode) -> bool:
         """Whether it is in the data set already, or comes a second time."""
@@ -93,7 +95,7 @@ class Conversion:
         Raises RecordingFailed for one that cannot be taken, after which others may; else nothing but :meth:`discard`
         may follow, and after an interruption :meth:`keep`, too.
         """
-        added = Added()
+        self.added = added = Added()
         try:
             self.check(episode)
             origin = _plain(episode)

@@ -90,10 +90,12 @@ class Table:
         return [str(name) for name in self.schema.names]
 
     def column(self, name: str, first: int = 0, count: int | None = None) -> Any:
-        """Arrow's values of a column, of ``count`` rows from ``first`` on; all without."""
+        """Arrow's values of a column of numbers, of ``count`` rows from ``first`` on; all without."""
         count = len(self) - first if count is None else count
         groups, begin = self._groups(first, count)
         self._check(name, groups)
+        if (kind := _within(self.schema.field(name).type)) is not None:  # one text may stand for each of all rows
+            raise RecordingFailed(f"{name} of {self.path} holds {kind}, and no numbers")
         try:
             table = self._file.read_row_groups(groups, columns=[name], use_threads=False)
             return table.column(table.schema.get_field_index(name)).slice(first - begin, count).combine_chunks()
@@ -133,6 +135,23 @@ class Table:
         if found.null_count or not arrow.types.is_integer(found.type):
             raise RecordingFailed(f"{name} of {self.path} is not a whole number in each row")
         return np.asarray(found.to_numpy(zero_copy_only=False)).astype(np.int64)
+
+    def texts(self, name: str) -> list[str]:
+        """A column of texts. One that is there a million times is in memory once."""
+        self._check(name, range(self._metadata.num_row_groups))
+        try:
+            file = libraries()[1].ParquetFile(self.path, read_dictionary=[name])
+            found, texts = file.read(columns=[name], use_threads=False).column(0), list[str]()
+            for chunk in found.chunks:
+                words = chunk.dictionary.to_pylist() if hasattr(chunk, "dictionary") else [None]
+                if chunk.null_count or not all(isinstance(word, str) for word in words):
+                    raise RecordingFailed(f"{name} of {self.path} is no text in each row")
+                texts += [words[place] for place in chunk.indices.to_pylist()]
+        except RecordingFailed:
+            raise
+        except Exception as error:
+            raise RecordingFailed(f"{name} of {self.path} cannot be read: {told(error)}") from error
+        return texts
 
     def batches(self, name: str, first: int, count: int) -> Iterator[Any]:
         """Python's values of a column, one after the other; few are in memory at a time."""
@@ -182,6 +201,15 @@ def _is_even(lists: Any) -> bool:
         return True
     lengths = np.diff(lists.offsets.to_numpy())
     return len(lengths) == 0 or bool((lengths == lengths[0]).all())
+
+
+def _within(kind: Any) -> Any:
+    """What texts or bytes a column of this type, or of lists of it, holds; None where it holds none."""
+    types = libraries()[0].types
+    while _is_list(kind):
+        kind = kind.value_type
+    variable = (types.is_string, types.is_binary, types.is_large_string, types.is_large_binary, types.is_dictionary)
+    return kind if any(is_one(kind) for is_one in variable) else None
 
 
 def _is_list(kind: Any) -> bool:

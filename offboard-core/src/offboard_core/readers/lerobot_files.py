@@ -83,7 +83,7 @@ class LeRobotFiles:
         else:
             table = Table(meta / "tasks.parquet")
             text = next((name for name in table.names if name in ("task", "__index_level_0__")), "task")
-            said = [*zip(table.whole("task_index").tolist(), table.column(text).to_pylist(), strict=True)]
+            said = [*zip(table.whole("task_index").tolist(), table.texts(text), strict=True)]
         for number, task in said:
             if not isinstance(number, int) or not isinstance(task, str):
                 raise RecordingFailed(f"{self.what} is damaged: the task {brief(number)} is {brief(task)}")
