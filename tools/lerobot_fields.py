@@ -46,6 +46,7 @@ def known(whole: bool = True) -> dict[str, Any]:
         with contextlib.nullcontext() if whole else contextlib.suppress(ImportError):
             importlib.import_module(name)
     types = {name: PreTrainedConfig.get_choice_class(name) for name in PreTrainedConfig.get_known_choices()}
+    types = {name: config for name, config in types.items() if config.__module__.startswith("lerobot.")}
     names = step_names()
     return {
         "types": {name: {"type": None, **dict(sorted(_defaults(types[name]).items()))} for name in sorted(types)},

@@ -46,6 +46,8 @@ SPELLINGS = {
     "how images are sent": ("images", "image_format image_compression compress_images"),
     "how robots' names become the model's": ("map", "rename rename_map remap"),
 }
+#: What a vendor's own training calls a thing, beside our word for it, by whose options this command's are.
+THEIRS = {"train --vendor lerobot": {"dataset"}}
 TALK_TO_A_SERVER = ["models", "probe", "bench", "run sim"]
 
 
@@ -67,7 +69,9 @@ def offered():
 
     def add(where, names):
         for name in names:
-            found.setdefault(name.rpartition(".")[2].replace("-", "_"), set()).add(where)
+            spelling = name.rpartition(".")[2].replace("-", "_")
+            if spelling not in THEIRS.get(where, ()):
+                found.setdefault(spelling, set()).add(where)
 
     for command in helps():
         helped = in_process(*command, "--help", COLUMNS="120")  # wider, a long help has two columns

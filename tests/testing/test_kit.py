@@ -16,6 +16,7 @@ from offboard_core import (
     Chunk,
     Codec,
     CodecMeta,
+    Feature,
     Field,
     Health,
     InvalidAction,
@@ -105,6 +106,18 @@ class LeavesANumberOut(Good):
         return super().decode(chunk.replace(action=chunk.action[:, [0, 1, 1]]), observation)
 
 
+class TrainsOnMoreThanItSays(Good):
+    features = {"state": Feature(shape=(3,), dtype="float32")}
+    trained_on = frozenset[str]()
+
+    def label(self, frame):
+        return {"state": frame.get("robot_state.q", np.zeros(3))}
+
+
+class TrainsOnWhatItFillsIn(TrainsOnMoreThanItSays):
+    trained_on = frozenset({"robot_state.q"})
+
+
 class SaysNothingAtLength(Good):
     one_way = " "
 
@@ -114,6 +127,8 @@ LAWS: list[tuple[type[Codec], Callable[..., None]]] = [
     (Remembers, CodecLaws.test_encode_is_pure),
     (ReadsMoreThanItSays, CodecLaws.test_encode_reads_what_meta_declares_and_nothing_else),
     (FillsInWhatIsMissing, CodecLaws.test_a_required_name_is_required),
+    (TrainsOnMoreThanItSays, CodecLaws.test_trained_on_is_what_a_training_row_is_made_of),
+    (TrainsOnWhatItFillsIn, CodecLaws.test_trained_on_is_what_a_training_row_is_made_of),
     (WritesIntoTheChunk, CodecLaws.test_decode_is_pure),
     (MakesAnotherName, CodecLaws.test_decode_makes_what_meta_declares),
     (DecodesByPosition, CodecLaws.test_decode_works_on_every_step_alone),

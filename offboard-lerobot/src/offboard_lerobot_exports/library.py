@@ -25,7 +25,13 @@ def quiet() -> None:
     av.logging.set_libav_level(av.logging.ERROR)
     datasets.disable_progress_bars()
     warnings.filterwarnings("ignore", module=r"lerobot\..*")
-    logging.getLogger().setLevel(max(logging.getLogger().level, logging.ERROR))
+    logging.getLogger().addFilter(_is_told)  # which is LeRobot's own, and is asked of no other's records
+    for name in ("lerobot", "datasets"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _is_told(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
 
 
 def create(root: Path, repo_id: str, fps: int, features: dict[str, Any]) -> Any:
