@@ -174,7 +174,7 @@ def test_a_checkpoint_that_is_not_whole_is_not_listed(run, damage):
     ("field", "text"),
     [
         ("action_fsp", r"no field 'action_fsp' in offboard\.json; did you mean action_fps\? .*Correct it"),
-        ("foo", r"no field 'foo' in offboard\.json; there are: action_fps, codec: Correct it"),
+        ("foo", r"no field 'foo' in offboard\.json; there are: action_fps, codec, codec_options: Correct it"),
     ],
 )
 def test_what_nobody_reads_of_an_offboard_json_is_named(run, field, text):

@@ -63,6 +63,7 @@ def weights(run, step):
     return load_file(run / "checkpoints" / step / "pretrained_model" / "model.safetensors")
 
 
+@pytest.mark.slow  # test_sim_stack.py has a whole loop in the short lane
 def test_what_lerobot_trained_is_served_with_the_codec_of_its_data(data, tmp_path, capsys):
     run = tmp_path / "run"
     assert train(data, run, "--steps=1") == 0
