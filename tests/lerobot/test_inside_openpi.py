@@ -16,6 +16,9 @@ from offboard_client.errors import InferTimeout, InvalidAction, PolicyFailed
 from offboard_core.process import free_port
 from openpi_standin import openpi_server, write_step
 
+#: LeRobot with its policies is imported for them, tens of seconds in each process.
+pytestmark = pytest.mark.slow
+
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "control_so101_with_openpi.py"
 #: What the stand-in's policy for this arm answers: the state's first number, then this.
 VALUE, HORIZON = 12.5, 8

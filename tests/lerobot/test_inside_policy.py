@@ -26,6 +26,9 @@ from offboard_client.errors import (
 from offboard_core import Chunk, Field, InferenceServer
 from puppets import PATIENCE, Door, Puppet, reached, source
 
+#: LeRobot with its policies is imported for them, tens of seconds in each process.
+pytestmark = pytest.mark.slow
+
 NAMES = [f"{name}.pos" for name in MOTORS]
 
 
