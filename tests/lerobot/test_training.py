@@ -127,6 +127,14 @@ def test_what_the_codec_was_told_for_the_data_is_told_it_when_it_serves(tmp_path
     assert "image.front" in found.meta.observation
     other = from_flags(PLUGINS, **flags, codec_options={"map": {"image.exterior": "side"}})
     assert "image.front" not in other.codec.resolve(other.default(), {}).meta.observation, "a person's word rules"
+    one = {"map": {"image.front": "side"}, "cameras": "image.wrist, image.front"}
+    data = data_set(tmp_path / "two", said={"options": one})
+    assert train(data, tmp_path / "other") == 0
+    other = from_flags(
+        PLUGINS, checkpoints_dir=str(tmp_path / "other"), vendor="lerobot", codec_options={"map": {"image.top": "side"}}
+    )
+    reads = other.codec.resolve(other.default(), {}).meta.observation
+    assert {name for name in reads if name.startswith("image")} == {"image.wrist", "image.top"}
     asked = source.codec.resolve(source.default(), {"binarize_state_grip": False})
     assert not asked.options.binarize_state_grip
     assert asked.options.map == {"image.front": "side"}

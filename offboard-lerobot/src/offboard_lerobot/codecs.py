@@ -117,7 +117,7 @@ def _cameras(names: Mapping[str, str], only: str | None, checkpoint: Checkpoint)
     }
     usual = {source: feature for source, feature in CAMERAS.items() if feature not in asked.values()}
     cameras = usual | asked
-    if only is not None:
+    if only is not None and not declared:  # of what a data set is to have; a robot may call its own otherwise
         wanted = [name.strip() for name in only.split(",")]
         for name in wanted:
             if name not in cameras:
