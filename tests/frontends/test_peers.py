@@ -418,12 +418,31 @@ def test_a_drain_and_a_close_leave_nobody_waiting(door):
     run(closed, {"a": lambda: policy})
 
 
+def test_an_observation_for_which_the_model_need_not_be_asked_is_answered_by_the_connection():
+    policy, kept = Puppet(), [{"answer": "kept"}, BadMessage("not this one")]
+
+    class Keeps(Connection):
+        def without_model(self, frame):
+            if not policy.batches or not kept:
+                return None
+            if isinstance(found := kept.pop(0), OffboardError):
+                raise found
+            return found
+
+    async def main(sessions, service, clock):
+        answers = [await sessions.ask(peer(1), X) for _ in range(4)]
+        assert [answer.get("answer", answer.get("code")) for answer in answers] == [1, "kept", "bad_message", 2]
+        assert len(policy.batches) == 2
+
+    run(main, {"a": lambda: policy}, connect=lambda peer: Keeps())
+
+
 #: What a plugin's code may raise on the event loop: two of them would leave it, or pass for the end of a task.
 RAISED = [RuntimeError, SystemExit, asyncio.CancelledError]
 
 
 @pytest.mark.parametrize("kind", RAISED)
-@pytest.mark.parametrize("fault", ["connect", "begun", "is_control", "answer", "error"])
+@pytest.mark.parametrize("fault", ["connect", "begun", "is_control", "without_model", "answer", "error"])
 def test_what_a_plugin_gets_wrong_is_one_clients(fault, kind, caplog):
     class Wrong(Connection):
         pass

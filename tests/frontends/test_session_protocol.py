@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 from model_bench import run
 from offboard_client import wire
+from offboard_client.errors import BadObservation
 from offboard_core.frontends import Edge, EdgeConnection
 from offboard_core.frontends.v1 import V1
 from offboard_core.frontends.websocket import SessionProtocol
@@ -283,3 +284,66 @@ def test_a_protocol_that_cannot_tell_a_refusal_is_closed(caplog):
             await one.gone(1008)
 
     run(main())
+
+
+def test_an_observation_for_which_the_model_need_not_be_asked_is_answered_in_its_turn():
+    async def main():
+        with Door() as door:
+            policy, kept = Puppet(doors={0: door}), [wire.encode({"code": "kept"})]
+            async with serving(source({"a": lambda: policy})) as service, connected(service) as one:
+                one.frontend.without_model = lambda frame: kept.pop() if policy.batches and kept else None
+                await becomes(lambda: "ready" in one.said())
+                one.sent[:] = []
+                one.protocol.received(X)
+                await becomes(door.entered.is_set)
+                one.protocol.received(X)  # before its turn, whoever would have answered it
+                door.open()
+                await becomes(lambda: one.said() == ["result", "busy"])
+                one.protocol.received(X)
+                assert one.said() == ["result", "busy", "kept"]
+                assert not one.protocol.owes
+                one.protocol.received(X)
+                await becomes(lambda: one.said() == ["result", "busy", "kept", "result"])
+                assert len(policy.batches) == 2
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"), [(BadObservation("not this one"), "bad_observation"), (OSError(), "internal")]
+)
+def test_one_that_cannot_be_answered_without_the_model_is_told_why_and_the_session_goes_on(fault, code):
+    async def main():
+        faults = [fault]
+
+        def fail(frame):
+            if faults:
+                raise faults.pop()
+
+        async with serving(source({"a": Puppet})) as service, connected(service) as one:
+            one.frontend.without_model = fail
+            await becomes(lambda: "ready" in one.said())
+            one.sent[:] = []
+            one.protocol.received(X)
+            assert one.said() == [code]
+            one.protocol.received(X)
+            await becomes(lambda: one.said() == [code, "result"])
+
+    run(main())
+
+
+def test_a_control_frame_that_its_protocol_does_not_answer_holds_up_nothing():
+    async def main():
+        async with serving(source({"a": Puppet})) as service, connected(service) as one:
+            one.frontend.answer = unanswered
+            await becomes(lambda: "ready" in one.said())
+            one.sent[:] = []
+            for frame in (PING, PING, X):
+                one.protocol.received(frame)
+            await becomes(lambda: one.said() == ["result"])
+
+    run(main())
+
+
+async def unanswered(frame, session):
+    return None

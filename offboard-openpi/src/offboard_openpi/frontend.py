@@ -14,6 +14,7 @@ import numpy as np
 from offboard_client.errors import BadMessage, BadParameter, DialectUnsupported, OffboardError
 from offboard_client.wire import canonical, decode, encode, read_forms
 from offboard_core.frontends import (
+    JOINED,
     Frame,
     Frontend,
     FrontendConnection,
@@ -27,7 +28,7 @@ from offboard_core.frontends import (
 )
 from offboard_core.types import Observation
 
-from .bridge import ACTIONS, bridge
+from .bridge import bridge
 from .keysets import KEYSETS, OpenPIKeys
 from .lengths import Lengths
 from .options import OpenPIFrontendOptions
@@ -153,7 +154,7 @@ class OpenPISerializer:
             spent["prev_total_ms"] = before + timing["prev_encode_ms"]
         return encode(
             {
-                ACTIONS: self._lengths.keep(result.columns()[ACTIONS]),
+                JOINED: self._lengths.keep(result.columns()[JOINED]),
                 "server_timing": spent,
                 "policy_timing": {"infer_ms": timing["infer_ms"]},
             }

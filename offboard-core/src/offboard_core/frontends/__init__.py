@@ -13,6 +13,7 @@ from .descriptors import RESERVE, lacking, provide
 from .discovery import make_frontends, make_listeners, split_listen
 from .edge import Edge, EdgeConnection
 from .images import unpack_values
+from .joined import JOINED, Joined, VectorLayout, vector_layout
 from .keysets import KeySet, Translated, Untouched, check_own, check_translation, field_width, reads_own, spell_widths
 from .lengths import chunk_lengths
 from .libero_keys import LiberoKeys, check_range
@@ -25,6 +26,7 @@ from .sparing import Sparing
 from .turns import Turns
 
 __all__ = [
+    "JOINED",
     "MAX_SESSIONS",
     "MESSAGE_RATE",
     "QUIET",
@@ -36,6 +38,7 @@ __all__ = [
     "Frame",
     "Frontend",
     "FrontendConnection",
+    "Joined",
     "KeySet",
     "LiberoKeys",
     "Listener",
@@ -52,6 +55,7 @@ __all__ = [
     "Translated",
     "Turns",
     "Untouched",
+    "VectorLayout",
     "both_ends",
     "check_own",
     "check_range",
@@ -72,5 +76,6 @@ __all__ = [
     "spell_widths",
     "split_listen",
     "unpack_values",
+    "vector_layout",
     "warnings",
 ]

@@ -84,6 +84,14 @@ class PeerConnection(abc.ABC):
     def error(self, error: OffboardError, frame: Frame) -> Frame:
         """The reply to ``frame``, which never reached the model; only its beginning and its end may be left of it."""
 
+    def without_model(self, frame: Frame) -> Frame | None:
+        """The reply to an observation for which the model need not be asked; None, as here: it is asked.
+
+        For a protocol whose replies hold one step each: the next one of what the model answered last. It is this
+        observation's turn: whatever came before it has been answered. On the event loop, as :meth:`is_control`.
+        """
+        return None
+
     def is_control(self, frame: Frame) -> bool:
         """Whether this is something else than an observation; here nothing is.
 
@@ -91,8 +99,8 @@ class PeerConnection(abc.ABC):
         """
         return False
 
-    async def answer(self, frame: Frame, session: ServiceSession) -> Frame:
-        """The reply to a control frame. An OffboardError that it raises becomes :meth:`error`."""
+    async def answer(self, frame: Frame, session: ServiceSession) -> Frame | None:
+        """The reply to a control frame; None where the protocol has none. An OffboardError becomes :meth:`error`."""
         raise NotImplementedError(f"{type(self).__name__} knows no control frames")
 
 

@@ -88,7 +88,11 @@ class EdgePeer(PeerConnection):
         """See :meth:`PeerConnection.is_control`."""
         return contained(self._connection.is_control, frame)
 
-    async def answer(self, frame: Frame, session: ServiceSession) -> Frame:
+    def without_model(self, frame: Frame) -> Frame | None:
+        """See :meth:`PeerConnection.without_model`."""
+        return contained(self._connection.without_model, frame)
+
+    async def answer(self, frame: Frame, session: ServiceSession) -> Frame | None:
         """See :meth:`PeerConnection.answer`."""
         return await contained_async(self._connection.answer, frame, session)
 

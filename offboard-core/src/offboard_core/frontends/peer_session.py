@@ -146,12 +146,18 @@ class PeerSession:
     def _handle(self, session: ServiceSession, frame: Frame, arrived: float) -> None:
         try:
             control = self._connection.is_control(frame)
+            reply = None if control else self._connection.without_model(frame)
+        except OffboardError as error:
+            self._fail(error)
+            return
         except Exception:
             log.exception("a message could not be taken in; the session ends")
             self.end(Internal("the message could not be taken in; the server's log says why"))
             return
         if control:
             self._answering = self._spawn(self._answer(frame, session))
+        elif reply is not None:
+            self._reply(reply)
         else:
             session.submit(frame, self._replied, arrived)
 

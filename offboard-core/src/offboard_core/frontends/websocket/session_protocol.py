@@ -164,9 +164,25 @@ class SessionProtocol:
         elif control:
             self._in_flight = True
             self._spawn(self._answer(frame, session))
-        else:
+        elif not self._answered_already(frame):
             self._in_flight = True
             session.submit(frame, partial(self._replied, both_ends(frame)), arrived)
+
+    def _answered_already(self, frame: Frame) -> bool:
+        """Whether the model need not be asked: then this observation has its reply."""
+        reply, refused = None, None
+        try:
+            reply = self._connection.without_model(frame)
+        except OffboardError as error:
+            refused = error
+        except Exception:
+            log.exception("an observation could not be answered")
+            refused = Internal("the observation could not be answered; the server's log says why")
+        if reply is None and refused is None:
+            return False
+        self._observations -= 1
+        self._reply(frame, reply, refused)
+        return True
 
     def _replied(self, frame: Frame, reply: Frame | None, error: OffboardError | None) -> None:
         self._observations -= 1
@@ -186,7 +202,8 @@ class SessionProtocol:
                 raise
             log.exception("a control frame could not be answered")
             refused = Internal("the control frame could not be answered; the server's log says why")
-        self._reply(frame, reply, refused)
+        if reply is not None or refused is not None:
+            self._reply(frame, reply, refused)
         self._settled()
 
     def _reply(self, frame: Frame, reply: Frame | None, error: OffboardError | None) -> None:
