@@ -21,6 +21,8 @@ from offboard_gr00t import bridge as gr00t
 from offboard_gr00t.keysets import KEYSETS as GR00T_KEYS
 from offboard_openpi import bridge as openpi
 from offboard_openpi.keysets import KEYSETS as OPENPI_KEYS
+from offboard_vla_eval import bridge as vla_eval
+from offboard_vla_eval.benchmarks import KEYSETS as VLA_EVAL_KEYS
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "pairings.md"
 _PICTURE = Field(shape=(-1, -1, 3), dtype="uint8")
@@ -102,7 +104,8 @@ def models() -> dict[str, ResolvedCodec]:
 
 def key_sets(client: str) -> dict[str | None, KeySet | None]:
     """Those of a client's protocol; None: the robot sends the names that the server asks for."""
-    known: Mapping[str, KeySet] = {"openpi": OPENPI_KEYS, "gr00t": GR00T_KEYS}[client]
+    sets: Mapping[str, Mapping[str, KeySet]] = {"openpi": OPENPI_KEYS, "gr00t": GR00T_KEYS, "vla_eval": VLA_EVAL_KEYS}
+    known = sets[client]
     return {None: None, **known}
 
 
@@ -118,6 +121,7 @@ def verdict(client: str, keys: Any, codec: ResolvedCodec) -> Verdict:
 _BRIDGES: dict[str, Callable[[Any, ResolvedCodec], ResolvedCodec]] = {
     "openpi": lambda keys, codec: openpi.bridge(keys, codec)[0],
     "gr00t": gr00t.bridge,
+    "vla_eval": lambda keys, codec: vla_eval.bridge(keys, codec)[0],
 }
 
 
@@ -152,9 +156,9 @@ def _table(client: str, served: Mapping[str, ResolvedCodec]) -> str:
 _TEXT_OF_PAGE = """\
 # Which robot drives which model
 
-A robot speaks Protocol v1, openpi's protocol or GR00T's; a model is LeRobot's, openpi's or GR00T's, and has a codec.
-Here is what becomes of each pair. `uv run tools/pairings.py` writes this page, of what the code answers. A test
-compares it, and another one drives every pair, on one server with a model for each codec.
+A robot speaks Protocol v1, openpi's protocol, GR00T's or vla-eval's; a model is LeRobot's, openpi's or GR00T's, and has
+a codec. Here is what becomes of each pair. `uv run tools/pairings.py` writes this page, of what the code answers. A
+test compares it, and another one drives every pair, on one server with a model for each codec.
 
 | | |
 |---|---|
@@ -180,6 +184,13 @@ Columns: `--gr00t.codec`, the key set of [the robots](../how-to/gr00t-clients.md
 and N1.7 are alike here.
 
 {gr00t}
+
+## Benchmarks of vla-eval
+
+Columns: `--vla-eval.codec`, the [benchmark](../how-to/harnesses.md#vla-eval) whose names and actions are translated.
+Without one it is as with openpi-client.
+
+{vla_eval}
 
 Of `lerobot.native`, `openpi.native` and `gr00t.native` the names are the checkpoint's: here that of a policy for one
 arm with a gripper and two cameras (`observation.state` of 8 numbers; the config `pi05_positronic_lowmem`; Positronic's

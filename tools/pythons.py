@@ -29,13 +29,13 @@ CLIENT = (["offboard-client[cli,images]"], ["pytest", "pytest-timeout", "pytest-
 WHOLE = (
     [
         "offboard-client[cli,gym,images,pages,record,sim]", "offboard-core[convert,s3,testing]",
-        "offboard-gr00t", "offboard-lerobot", "offboard-openpi",
+        "offboard-gr00t", "offboard-lerobot", "offboard-openpi", "offboard-vla-eval",
     ],
     ["--group", f"{ROOT / 'pyproject.toml'}:tests"],
     [
         "cli", "client", "codecs", "data_sets", "engine", "environments", "evaluation", "exports", "frontends", "gr00t",
         "interop", "lerobot", "local", "openpi", "openpi_client", "pages", "play", "plugins", "process", "readers",
-        "recording", "remote", "robots", "scripted", "server", "testing", "workers",
+        "recording", "remote", "robots", "scripted", "server", "testing", "vla_eval", "workers",
     ],
 )  # fmt: skip
 

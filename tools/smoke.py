@@ -58,12 +58,12 @@ def round_trip(address: str) -> None:
 
 def vendors() -> None:
     """The vendors, whose models may run in environments of their own, bring nothing heavy into this one."""
-    heavy = {"torch", "jax", "lerobot", "transformers", "openpi-client"} & installed()
+    heavy = {"torch", "jax", "lerobot", "transformers", "openpi-client", "vla-eval"} & installed()
     assert not heavy, heavy
-    for name in ("offboard-gr00t", "offboard-lerobot", "offboard-openpi"):
+    for name in ("offboard-gr00t", "offboard-lerobot", "offboard-openpi", "offboard-vla-eval"):
         limits = [need for need in importlib.metadata.requires(name) or [] if need.startswith("numpy")]
         assert not limits, limits
-    print("gr00t, lerobot and openpi bring no model library and do not limit numpy")
+    print("gr00t, lerobot, openpi and vla-eval bring no model library and do not limit numpy")
 
 
 if __name__ == "__main__":

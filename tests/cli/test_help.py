@@ -18,7 +18,7 @@ else:
 ROOT = Path(__file__).parents[2]
 CLIENT = {"offboard_client", "numpy", "msgpack", "websockets"}
 CORE = {"offboard_core", "pluggy"}
-PLUGINS = {"offboard_lerobot", "offboard_gr00t", "offboard_openpi"}
+PLUGINS = {"offboard_lerobot", "offboard_gr00t", "offboard_openpi", "offboard_vla_eval"}
 #: Where forms of data sets are listed.
 EXPORTS = {"offboard_lerobot_exports"}
 #: Where robots are listed.

@@ -1,4 +1,4 @@
-"""Robots of three protocols on models of three vendors: each pair is served, or refused, as the page says."""
+"""Robots of four protocols on models of three vendors: each pair is served, or refused, as the page says."""
 
 import contextlib
 import re
@@ -18,6 +18,7 @@ from pairing_bed import (
     by_gr00t,
     by_offboard,
     by_openpi,
+    by_vla_eval,
     in_canonical_terms,
     name_of,
     seen_beside,
@@ -27,6 +28,7 @@ from pairing_bed import (
     write_models,
 )
 from puppets import PATIENCE
+from websockets.exceptions import ConnectionClosed
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 import pairings
@@ -35,13 +37,13 @@ pytestmark = pytest.mark.timeout(2 * PATIENCE)
 CODECS = pairings.models()
 #: The pairs of every run: one codec of each vendor, and each client with the names of one arm.
 SHORT = {"lerobot.ee", "openpi.ee", "gr00t.ee_quat"}
-SHORT_KEYS = {("openpi", "ee"), ("gr00t", "ee_quat")}
+SHORT_KEYS = {("openpi", "ee"), ("gr00t", "ee_quat"), ("vla_eval", None), ("vla_eval", "libero")}
 
 
 def pairs():
     """Model by model, so that each is loaded once."""
     for codec in CODECS:
-        for client in ("openpi", "gr00t"):
+        for client in ("openpi", "gr00t", "vla_eval"):
             for keys in pairings.key_sets(client):
                 short = codec in SHORT and (client, keys) in SHORT_KEYS
                 name = f"{codec}-{client}-{keys or 'none'}"
@@ -90,17 +92,20 @@ def test_a_robot_drives_a_model_or_is_refused(server, clients, codec, client, ke
     expected = pairings.verdict(client, pairings.key_sets(client)[keys], CODECS[codec])
     clients.of(codec)
 
-    def drive():
+    def drive(steps=1):
         if client == "gr00t":
             return by_gr00t(server, codec, keys)
+        if client == "vla_eval":
+            return by_vla_eval(server, codec, keys, steps)
         return by_openpi(clients.get(), server, codec, keys)
 
     if not expected.served:
-        with pytest.raises((Failed, RuntimeError), match=re.escape(expected.why[:60])):
+        with pytest.raises((Failed, RuntimeError, ConnectionClosed), match=re.escape(expected.why[:60])):
             drive()
         return
     told = by_offboard(server, codec, seen_beside(codec, client, keys, expected.mark))
-    heard = in_canonical_terms(codec, client, keys, expected.mark, drive())
+    steps = len(next(iter(told.values())))
+    heard = in_canonical_terms(codec, client, keys, expected.mark, drive(steps))
     assert heard.keys() == told.keys()
     for name, steps in told.items():
         found = heard[name][: len(steps)]

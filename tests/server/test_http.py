@@ -1,5 +1,6 @@
 """PROTOCOL sections 1 and 11: what HTTP answers, and to whom."""
 
+import base64
 import http.client
 import json
 import logging
@@ -155,7 +156,24 @@ def test_a_session_needs_the_token_before_the_upgrade():
             with robot(server, additional_headers={"Authorization": good}) as one:
                 one.opened()
             assert get(server, "/api/v1/models", {"Authorization": good})[0] == 200
-        wrong = ["", "Bearer", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN} x"]
+        basic = "Basic " + base64.b64encode(f"anybody:{TOKEN}".encode()).decode()
+        assert get(server, "/api/v1/models", {"Authorization": basic})[0] == 200
+        with connect_to(f"ws://anybody:{TOKEN}@{server.host}:{server.port}/api/v1/session") as socket:
+            assert b"ready" in socket.recv(timeout=PATIENCE)
+        # What a browser keeps it sends for the page of any site.
+        from_a_page = {"Authorization": basic, "Origin": f"http://{server.host}:{server.port}"}
+        assert get(server, "/api/v1/models", from_a_page)[0] == 401
+        unnamed, other = (base64.b64encode(text).decode() for text in (TOKEN.encode(), b"anybody:x"))
+        wrong = [f"Basic {unnamed}", f"Basic {other}", "Basic !", "Basic"]
+        wrong += [
+            "",
+            "Bearer",
+            f"Bearer {TOKEN}x",
+            f"Bearer {TOKEN[:-1]}",
+            f"Basic {TOKEN}",
+            TOKEN,
+            f"Bearer {TOKEN} x",
+        ]
         for bad in wrong:
             with pytest.raises(InvalidStatus) as refused, robot(server, additional_headers={"Authorization": bad}):
                 pass

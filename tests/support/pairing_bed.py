@@ -1,4 +1,4 @@
-"""A model of each codec of the three vendors behind one server, and robots of three protocols in front of it."""
+"""A model of each codec of the three vendors behind one server, and robots of four protocols in front of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,12 @@ from offboard_gr00t.options import GR00TListenerOptions
 from offboard_openpi.frontend import OpenPIFrontend
 from offboard_openpi.keysets import KEYSETS as OPENPI_KEYS
 from offboard_openpi.options import OpenPIFrontendOptions
+from offboard_vla_eval.benchmarks import KEYSETS as VLA_EVAL_KEYS
+from offboard_vla_eval.frontend import VLAEvalFrontend
+from offboard_vla_eval.options import VLAEvalOptions
 from puppets import PATIENCE
+from robots import connect_to
+from vla_eval.protocol.messages import Message, MessageType, pack_message, unpack_message
 
 PLUGINS = Plugins.discover()
 #: The config of openpi whose checkpoints a codec is for.
@@ -154,12 +159,18 @@ _WRITERS = {"lerobot": _lerobot, "openpi": _openpi, "gr00t": _gr00t}
 # -- the server -----------------------------------------------------------------------------------------------------
 #: Key set → openpi's path for it.
 PATHS = {None: "/", **{name: f"/keys/{name}" for name in OPENPI_KEYS}}
+#: The same for vla-eval.
+VLA_EVAL_PATHS: dict[str | None, str] = {None: "/vla-eval", **{name: f"/vla-eval/{name}" for name in VLA_EVAL_KEYS}}
 
 
 @contextlib.contextmanager
 def serving(sources: Mapping[str, ModelSource]) -> Iterator[InferenceServer]:
     """These, for robots of every key set; GR00T's robots of each on a port of its own, for each source."""
     frontends = {path: OpenPIFrontend(OpenPIFrontendOptions(codec=name)) for name, path in PATHS.items()}
+    frontends |= {
+        path: VLAEvalFrontend(VLAEvalOptions(codec=name))  # type: ignore[arg-type]
+        for name, path in VLA_EVAL_PATHS.items()
+    }
     listeners = {
         f"{source}.{name}": (GR00TListener(GR00TListenerOptions(codec=name, model=source)), 0)
         for source, name in itertools.product(sources, (None, *GR00T_KEYS))
@@ -174,6 +185,9 @@ def serving(sources: Mapping[str, ModelSource]) -> Iterator[InferenceServer]:
 def seen_by(codec: str, client: str = "offboard", keys: str | None = None) -> dict[str, Any]:
     """What a robot sends to a model: its key set's names, else those of the model, which are the protocol's mostly."""
     own = codec.partition(".")[2]
+    if client == "vla_eval" and keys is not None:
+        made = codec_of("openpi.libero").encode(SEEN)
+        return {theirs: made[name] for name, theirs in _OF_A_BENCHMARK.items()}
     if client != "offboard" and keys is not None:
         return codec_of(f"{client}.{keys}").encode(SEEN)
     if client == "gr00t" and own in GR00T_KEYS:
@@ -184,6 +198,11 @@ def seen_by(codec: str, client: str = "offboard", keys: str | None = None) -> di
     return {name: value[:SIDE, :SIDE] if getattr(value, "ndim", 0) == 3 else value for name, value in made.items()}
 
 
+#: What vla-eval's LIBERO calls what openpi's checkpoints for it call so.
+_OF_A_BENCHMARK = {
+    "observation/state": "states", "observation/image": "images/agentview", "observation/wrist_image": "images/wrist",
+    "prompt": "task_description",
+}  # fmt: skip
 #: The codec that makes the names of the checkpoints that are served with their own.
 _LIKE = {"lerobot.native": "lerobot.ee", "openpi.native": "openpi.ee", "gr00t.native": "gr00t.ee_quat"}
 
@@ -196,7 +215,7 @@ def seen_beside(codec: str, client: str, keys: str | None, mark: str) -> dict[st
     return seen_by(codec, client, keys) if codec.endswith(".native") else seen_by(codec)
 
 
-_KEYS: Mapping[str, Mapping[Any, Any]] = {"openpi": OPENPI_KEYS, "gr00t": GR00T_KEYS}
+_KEYS: Mapping[str, Mapping[Any, Any]] = {"openpi": OPENPI_KEYS, "gr00t": GR00T_KEYS, "vla_eval": VLA_EVAL_KEYS}
 
 
 def by_offboard(server: InferenceServer, codec: str, seen: Mapping[str, Any]) -> dict[str, Array]:
@@ -224,6 +243,30 @@ def by_gr00t(server: InferenceServer, codec: str, keys: str | None) -> dict[str,
     return asked_of_gr00t(port, seen_by(codec, "gr00t", keys))
 
 
+def by_vla_eval(server: InferenceServer, codec: str, keys: str | None, steps: int) -> dict[str, Array]:
+    """What vla-eval's client is told in so many steps, each part (T, D)."""
+    asked: dict[str, Any] = {}
+    for name, value in seen_by(codec, "vla_eval", keys).items():
+        whole, _, part = name.rpartition("/")
+        if whole == "images":
+            asked.setdefault(whole, {})[part] = value
+        else:
+            asked[name] = value
+    path = f"{VLA_EVAL_PATHS[keys]}?model={name_of(codec)}"
+    with connect_to(f"ws://{server.host}:{server.port}{path}") as socket:
+
+        def ask(kind: MessageType, payload: dict[str, Any]) -> dict[str, Any]:
+            socket.send(pack_message(Message(kind, payload)))
+            reply = unpack_message(socket.recv(timeout=PATIENCE))
+            assert reply.type != MessageType.ERROR, reply
+            return reply.payload
+
+        said = ask(MessageType.HELLO, {"protocol_version": 1})
+        actions = np.stack([ask(MessageType.OBSERVATION, asked)["actions"] for _ in range(steps)])
+    names, widths = zip(*said["action_layout"], strict=True)
+    return dict(zip(names, np.split(actions, np.cumsum(widths)[:-1], axis=1), strict=True))
+
+
 def asked_of_gr00t(port: int, seen: Mapping[str, Any]) -> dict[str, Array]:
     """The same, of the server there. ``seen``: the robot's names, flat."""
     asked: dict[str, dict[str, Any]] = {"video": {}, "state": {}, "language": {}}
@@ -243,7 +286,7 @@ def in_canonical_terms(codec: str, client: str, keys: str | None, mark: str, pla
     own = codec.partition(".")[2]
     if mark == "t":
         return _KEYS[client][keys].actions_to_canonical(played)
-    if own == "native" or (client == "openpi" and keys is None):
+    if own == "native" or client == "vla_eval" or (client == "openpi" and keys is None):
         return played
     answered = {"action": np.concatenate([*played.values()], axis=1)} if client == "openpi" else dict(played)
     return codec_of(codec).decode(Chunk(answered), SEEN).columns()

@@ -68,8 +68,8 @@ API = {
         " tell terminable token_from",
         "offboard_client.testing": "EntryLaws PolicyConformance RobotConformance RobotLaws RunObserverLaws SessionLaws"
         " TaskLaws",
-        "offboard_client.wire": "RESERVED_NAMES Encoder WireLimits canonical check_actions columns decode decode_image"
-        " decode_text encode encode_text read_forms read_openpi",
+        "offboard_client.wire": "RESERVED_NAMES Encoder ImageBudget WireLimits canonical check_actions columns"
+        " decode decode_image decode_text encode encode_text read_forms read_openpi",
     }.items()
 }
 #: What scripts and tests that host a server or try a plugin may import besides.
@@ -93,7 +93,9 @@ HOST = {
     },
 }
 VENDORS = sorted(
-    file for vendor in ("gr00t", "lerobot", "openpi") for file in ROOT.glob(f"offboard-{vendor}/src/**/*.py")
+    file
+    for vendor in ("gr00t", "lerobot", "openpi", "vla-eval")
+    for file in ROOT.glob(f"offboard-{vendor}/src/**/*.py")
 )
 EXAMPLES = sorted(ROOT.glob("examples/**/*.py"))
 #: The pages about plugins and robots.

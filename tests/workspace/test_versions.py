@@ -47,7 +47,7 @@ def copy(tmp_path):
 
 def test_the_packages_have_one_version_and_ask_for_each_other_at_it():
     (version,) = versions(ROOT)
-    assert len(projects()) == 6
+    assert len(projects()) == 7
     installed = [name for name in projects() if importlib.util.find_spec(name.replace("-", "_"))]
     assert {importlib.metadata.version(name) for name in installed} == {version}, "run: uv sync --all-packages"
 

@@ -113,8 +113,8 @@ class FrontendConnection(PeerConnection):
     session_id: str | None = None
 
     @abc.abstractmethod
-    def ready(self, session: ServiceSession) -> Frame:
-        """The frame that ends the handshake."""
+    def ready(self, session: ServiceSession) -> Frame | None:
+        """The frame that ends the handshake; None where the client speaks first."""
 
     def refusal(self, error: OffboardError) -> Frame | None:
         """The last frame of a socket that gets no session; None, as here: the reason of the close frame says why."""

@@ -104,7 +104,7 @@ class EdgeConnection(EdgePeer, FrontendConnection):
         super().__init__(connection, edge)
         self._socket, self.session_id = connection, connection.session_id
 
-    def ready(self, session: ServiceSession) -> Frame:
+    def ready(self, session: ServiceSession) -> Frame | None:
         """See :meth:`FrontendConnection.ready`."""
         return contained(self._socket.ready, session)
 

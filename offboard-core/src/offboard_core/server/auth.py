@@ -6,6 +6,8 @@ Section 11 of the protocol.
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import ipaddress
 import socket
 from collections.abc import Iterable
@@ -79,9 +81,21 @@ class Access:
 
 
 def token_of(headers: Headers) -> str | None:
-    """What exactly one Authorization header carries, as a token."""
+    """What exactly one Authorization header carries, as a token: a password's place is in the URL of any client.
+
+    A browser keeps passwords, and would send one for the page of any site.
+    """
+    headers = list(headers)
     given = [value for name, value in headers if name.lower() == b"authorization"]
     scheme, _, token = given[0].decode("latin-1").partition(" ") if len(given) == 1 else ("", "", "")
+    if scheme.lower() == "basic" and not any(name.lower() == b"origin" for name, _ in headers):
+        try:
+            _, colon, password = (
+                base64.b64decode(token.strip(), validate=True).decode("utf-8", "replace").partition(":")
+            )
+        except (binascii.Error, ValueError):
+            return None
+        return password if colon else None
     return token.strip() if scheme.lower() in _SCHEMES else None
 
 

@@ -19,8 +19,8 @@ REASON_BYTES = 123
 
 async def open_session(
     service: PolicyService, connection: FrontendConnection, holder: str, tell: Callable[[Frame], None]
-) -> tuple[ServiceSession, Frame]:
-    """A session, and the frame that says so. ``tell`` gets the frames before that one."""
+) -> tuple[ServiceSession, Frame | None]:
+    """A session, and the frame that says so, if its protocol has one. ``tell`` gets the frames before that one."""
     session = await _find(service, connection, holder, tell)
     try:
         return session, connection.ready(session)

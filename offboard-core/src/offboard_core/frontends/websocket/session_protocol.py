@@ -141,7 +141,8 @@ class SessionProtocol:
                 session.close()
                 return
             self._session = session
-            self._say(ready)
+            if ready is not None:
+                self._say(ready)
             session.on_evict(self._evicted)
             self._next()
 

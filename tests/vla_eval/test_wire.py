@@ -1,0 +1,300 @@
+"""vla-eval's wire: what is not its client's, and several shards side by side."""
+
+import contextlib
+import json
+from contextlib import ExitStack
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from offboard_client.errors import BadMessage
+from offboard_core import Field
+from offboard_vla_eval.messages import look, read_observation
+from puppets import Door, Puppet, count_up, reached, source, until
+from robots import connect_to, get
+from vla_eval.protocol.messages import Message, MessageType, pack_message, unpack_message
+from vla_eval.protocol.numpy_codec import set_image_format
+from vla_eval_harness import speaking, url
+from waits import PATIENCE
+from websockets.exceptions import ConnectionClosed
+
+pytestmark = pytest.mark.timeout(2 * PATIENCE)
+
+
+def packed(kind, payload=None, seq=1):
+    return pack_message(Message(MessageType(kind), {} if payload is None else payload, seq))
+
+
+def raw(**entries):
+    return msgpack.packb({"type": "observation", "payload": {}, "seq": 9, "timestamp": 1.5} | entries)
+
+
+STATE = {"states": np.zeros(2)}
+
+
+class Shard:
+    """A socket, and whole messages as vla-eval packs and unpacks them."""
+
+    def __init__(self, server, query=""):
+        self._opening = connect_to(url(server, query))
+
+    def send(self, frame):
+        self.socket.send(frame)
+
+    def hear(self):
+        return unpack_message(self.socket.recv(timeout=PATIENCE))
+
+    def ask(self, frame):
+        self.send(frame)
+        return self.hear()
+
+    def silent(self):
+        with pytest.raises(TimeoutError):
+            self.socket.recv(timeout=0)
+
+    def __enter__(self):
+        self.socket = self._opening.__enter__()
+        return self
+
+    def __exit__(self, *raised):
+        self._opening.__exit__(*raised)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with speaking(source({"it": Puppet}, inputs={"states": Field(shape=(2,), dtype="float32")})) as server:
+        yield server
+
+
+def test_nothing_is_said_before_the_client_does_and_only_hello_and_observations_are_answered(server):
+    with Shard(server) as shard:
+        hello = shard.ask(packed("hello", {"protocol_version": 1, "harness_version": "0.8.0"}, 41))
+        assert (hello.type, hello.seq, hello.payload["protocol_version"]) == ("hello", 41, 1)
+        for kind in ("episode_start", "episode_end", "error", "episode_start"):
+            shard.send(packed(kind, {"task": {"name": "x" * 2000}}))
+        action = shard.ask(packed("observation", STATE, 70_000))
+        assert (action.type, action.seq) == ("action", 70_000)
+        np.testing.assert_array_equal(action.payload["actions"], [1.0] * 3)
+        shard.silent()
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg", "raw"])
+def test_an_image_comes_as_the_array_that_it_was(form):
+    policy, picture = Puppet(), np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+    set_image_format(form)
+    try:
+        frame = packed("observation", {"images": {"primary": picture}})
+    finally:
+        set_image_format("png")
+    with speaking(source({"it": lambda: policy})) as server, Shard(server) as shard:
+        assert shard.ask(frame).type == "action"
+    seen = policy.episodes[0].seen[0]["images/primary"]
+    assert (seen.shape, seen.dtype) == (picture.shape, np.uint8)
+    assert np.abs(seen.astype(int) - picture).max() == 0 or form == "jpeg"
+
+
+PNG = {"__image__": True, "format": "png", "data": b"\x89PNG\r\n\x1a\n", "shape": [1, 1, 3]}
+
+
+@pytest.mark.parametrize(
+    ("frame", "seq", "says"),
+    [
+        pytest.param("text", 0, "a text frame; vla-eval's messages are msgpack", id="text"),
+        pytest.param(b"", 0, "cut short", id="empty"),
+        pytest.param(b"\xc1", 0, "not a msgpack message", id="no msgpack"),
+        pytest.param(msgpack.packb([1, 2]), 0, "this is a list", id="a list"),
+        pytest.param(
+            raw(type="dance"), 9, "the type of a message is 'dance'; a client sends hello, episode_start", id="type"
+        ),
+        pytest.param(raw(type="action"), 9, "the type of a message is 'action'", id="ours"),
+        pytest.param(raw(type=7), 9, "the type of a message is 7", id="type 7"),
+        pytest.param(raw(type=["x"]), 9, "the type of a message is ['x']", id="type list"),
+        pytest.param(msgpack.packb({"seq": 9}), 9, "the type of a message is None", id="no type"),
+        pytest.param(
+            msgpack.packb({"type": "observation", "seq": 9}), 9, "the payload of an observation is", id="none"
+        ),
+        pytest.param(raw(payload=[1]), 9, "the payload of an observation is a map", id="payload"),
+        pytest.param(raw(seq="1"), 0, "seq is '1', expected a whole number", id="seq"),
+        pytest.param(raw(seq=-1), -1, "seq is -1", id="negative"),
+        pytest.param(raw(payload={1: 2}), 9, "map key", id="key"),
+        pytest.param(raw(payload={b"x": 2}), 9, "names are strings", id="bytes"),
+        pytest.param(raw(payload={"a/b": 1, "a": {"b": 2}}), 9, "a/b is sent twice", id="twice"),
+        pytest.param(raw(payload={"task": "a", "task_description": "b"}), 9, "mean the same", id="two tasks"),
+        pytest.param(raw(payload={"i": PNG}), 9, "i: ", id="no image"),
+        pytest.param(raw(payload={"i": PNG | {"format": "gif"}}), 9, "the format 'gif' is not read", id="gif"),
+        pytest.param(raw(payload={"i": PNG | {"shape": [2**40, 1, 3]}}), 9, "its shape as three numbers", id="vast"),
+        pytest.param(raw(payload={"i": PNG | {"shape": "x"}}), 9, "its shape as three numbers", id="no shape"),
+        pytest.param(raw(payload={"i": PNG | {"data": 1}}), 9, "has its bytes as data", id="no data"),
+        pytest.param(raw(payload={"i": PNG | {"format": "raw", "dtype": "|O"}}), 9, "is uint8", id="objects"),
+        pytest.param(
+            raw(payload={"x": {"__ndarray__": True, "data": b"", "dtype": "|O", "shape": [0]}}), 9, "dtype", id="|O"
+        ),
+        pytest.param(raw(payload={"x": np.zeros(3).tolist() * 5000}), 9, "a list has more than", id="long"),
+        pytest.param(raw(payload={"x": msgpack.ExtType(1, b"x")}), 9, "extension", id="extension"),
+        pytest.param(packed("observation", {"states": np.full(2, np.inf)}, 9), 9, "not finite", id="inf"),
+        pytest.param(packed("hello", {"protocol_version": 2}, 9), 9, "version 2 of the protocol, not 1", id="version"),
+        pytest.param(packed("hello", {}, 9), 9, "version None of the protocol", id="no version"),
+    ],
+)
+def test_what_is_no_message_is_told_why_by_its_number_and_the_session_goes_on(server, frame, seq, says):
+    with Shard(server) as shard:
+        told = shard.ask(frame)
+        assert told.type == "error"
+        assert says in told.payload["error"]
+        assert told.payload["error"].startswith(told.payload["code"] + ": ")
+        assert told.seq == seq
+        assert shard.ask(packed("observation", STATE, 10)).seq == 10
+
+
+def test_a_message_that_is_too_large_ends_its_own_session(server):
+    with Shard(server) as other, Shard(server) as shard:
+        assert other.ask(packed("observation", STATE)).type == "action"
+        shard.send(bytes(2**25 + 1))
+        with pytest.raises(ConnectionClosed, match="1009"):
+            shard.hear()
+        assert other.ask(packed("observation", STATE)).type == "action"
+
+
+def test_entries_in_another_order_are_the_same_message(server):
+    big = {"payload": {"x": b"seq" * 1000}, "timestamp": 0, "seq": 5, "type": "observation"}
+    with Shard(server) as shard:
+        assert shard.ask(msgpack.packb(big)).seq in (0, 5)
+        told = shard.ask(msgpack.packb({"seq": 6, "payload": {"protocol_version": 1}, "type": "hello"}))
+        assert (told.type, told.seq) == ("hello", 6)
+
+
+def test_the_next_observation_before_the_answer_is_told_so_by_its_number():
+    with Door() as door:
+        policy = Puppet(count_up, doors={0: door})
+        with speaking(source({"it": lambda: policy})) as server, Shard(server) as shard:
+            shard.send(packed("observation", STATE, 1))
+            reached(door.entered)
+            for seq in (2, 3):
+                shard.send(packed("observation", STATE, seq))
+            assert shard.socket.ping().wait(PATIENCE), "the server has read all three"
+            door.open()
+            heard = [shard.hear() for _ in range(3)]
+            assert [(one.type, one.seq) for one in heard] == [("action", 1), ("error", 2), ("error", 3)]
+            assert heard[1].payload["code"] == "busy"
+            assert shard.ask(packed("observation", STATE, 4)).type == "action"
+            assert len(policy.batches) == 1
+
+
+def test_a_reset_that_fails_is_the_answer_to_the_next_observation_and_nothing_before():
+    policy = Puppet(count_up)
+    with speaking(source({"it": lambda: policy})) as server, Shard(server) as shard:
+        assert shard.ask(packed("observation", STATE, 1)).type == "action"
+        policy.episodes[0].reset = lambda: 1 / 0
+        shard.send(packed("episode_start", {}, 2))
+        told = shard.ask(packed("observation", STATE, 3))
+        assert (told.type, told.seq) == ("error", 3)
+        del policy.episodes[0].reset
+        shard.send(packed("episode_start", {}, 4))
+        assert shard.ask(packed("observation", STATE, 5)).type == "action"
+
+
+def test_an_early_message_waits_for_the_model():
+    with Door() as door:
+
+        def make():
+            door.passing()
+            return Puppet()
+
+        with speaking(source({"it": make})) as server, Shard(server) as shard:
+            for kind in ("episode_start", "hello", "episode_end"):
+                shard.send(packed(kind, {"protocol_version": 1}, 3))
+            reached(door.entered)
+            door.open()
+            assert shard.hear().type == "hello"
+
+
+def test_a_model_is_chosen_by_the_query(server):
+    with speaking(source({"a": Puppet}), source({"b": Puppet})) as server, Shard(server, "?model=m1/b") as shard:
+        assert shard.ask(packed("hello", {"protocol_version": 1})).payload["checkpoint_id"] == "m1/b"
+    with speaking(source({"a": Puppet})) as server:
+        for query, says in {"?model=c": "there is no model 'c'", "?model=a&model=a": "it was given twice"}.items():
+            with Shard(server, query) as shard, pytest.raises(ConnectionClosed, match=says):
+                shard.hear()
+
+
+# -- shards ------------------------------------------------------------------------------------------------------------
+def test_shards_share_the_models_calls():
+    """What batches save is in the benchmark; here that sixteen which wait are one call."""
+    with Door() as door, ExitStack() as stack:
+        policy = Puppet(count_up, max_batch_size=16, doors={0: door})
+        server = stack.enter_context(speaking(source({"it": lambda: policy})))
+        shards = [stack.enter_context(Shard(server)) for _ in range(17)]
+        shards[0].send(packed("observation", STATE, 1))
+        reached(door.entered)
+        for number, shard in enumerate(shards[1:]):
+            shard.send(packed("observation", STATE, 100 + number))
+        until(lambda: in_flight(server) == 17, "sixteen wait beside the one")
+        door.open()
+        assert [shard.hear().seq for shard in shards] == [1, *range(100, 116)]
+    assert [len(batch) for batch in policy.batches] == [1, 16]
+
+
+def in_flight(server):
+    return json.loads(get(server, "/api/v1/status")[1])["in_flight"]
+
+
+def test_a_shard_that_dies_while_the_model_thinks_disturbs_nobody():
+    with Door() as door:
+        policy = Puppet(count_up, max_batch_size=4, doors={0: door})
+        with speaking(source({"it": lambda: policy})) as server, Shard(server) as one, Shard(server) as two:
+            with Shard(server) as dies:
+                dies.send(packed("observation", STATE))
+                reached(door.entered)
+                for shard in (one, two):
+                    shard.send(packed("observation", STATE, 7))
+                dies.socket.socket.close()
+            door.open()
+            for shard in (one, two):
+                heard = shard.hear()
+                assert heard.type == "action", heard
+                np.testing.assert_array_equal(heard.payload["actions"], [1.0] * 3)
+
+
+# -- at a glance -------------------------------------------------------------------------------------------------------
+@given(st.sampled_from(sorted(MessageType)), st.integers(0, 2**63), st.binary(max_size=200))
+@example(MessageType.OBSERVATION, 127, b"")
+@example(MessageType.OBSERVATION, 128, b"\xa3seq\x05\xa9timestamp")
+def test_a_glance_says_what_vla_evals_client_sends(kind, seq, data):
+    frame = packed(kind.value, {"data": data, "more": {"seq": 3, "type": "hello"}}, seq)
+    assert look(frame) == (kind.value, seq)
+
+
+@given(
+    st.one_of(
+        st.binary(),
+        st.recursive(
+            st.none() | st.integers(-(2**63), 2**64 - 1) | st.text() | st.binary(),
+            lambda inner: (
+                st.lists(inner)
+                | st.dictionaries(
+                    st.sampled_from(
+                        [
+                            "type",
+                            "payload",
+                            "seq",
+                            "timestamp",
+                            "__image__",
+                            "__ndarray__",
+                            "data",
+                            "shape",
+                            "format",
+                            "x",
+                        ]
+                    ),
+                    inner,
+                )
+            ),
+        ).map(msgpack.packb),
+    )
+)
+def test_whatever_comes_is_an_observation_or_a_bad_message(frame):
+    look(frame)
+    with contextlib.suppress(BadMessage):
+        read_observation(frame)
