@@ -21,6 +21,7 @@ from offboard_gr00t import bridge as gr00t
 from offboard_gr00t.keysets import KEYSETS as GR00T_KEYS
 from offboard_openpi import bridge as openpi
 from offboard_openpi.keysets import KEYSETS as OPENPI_KEYS
+from offboard_openpi.roboarena import SPACES, roboarena_bridge
 from offboard_vla_eval import bridge as vla_eval
 from offboard_vla_eval.benchmarks import KEYSETS as VLA_EVAL_KEYS
 
@@ -104,7 +105,10 @@ def models() -> dict[str, ResolvedCodec]:
 
 def key_sets(client: str) -> dict[str | None, KeySet | None]:
     """Those of a client's protocol; None: the robot sends the names that the server asks for."""
-    sets: Mapping[str, Mapping[str, KeySet]] = {"openpi": OPENPI_KEYS, "gr00t": GR00T_KEYS, "vla_eval": VLA_EVAL_KEYS}
+    droids = {name: OPENPI_KEYS[name] for name in SPACES}
+    sets: Mapping[str, Mapping[str, KeySet]] = {
+        "openpi": OPENPI_KEYS, "gr00t": GR00T_KEYS, "vla_eval": VLA_EVAL_KEYS, "roboarena": droids,
+    }  # fmt: skip
     known = sets[client]
     return {None: None, **known}
 
@@ -122,6 +126,7 @@ _BRIDGES: dict[str, Callable[[Any, ResolvedCodec], ResolvedCodec]] = {
     "openpi": lambda keys, codec: openpi.bridge(keys, codec)[0],
     "gr00t": gr00t.bridge,
     "vla_eval": lambda keys, codec: vla_eval.bridge(keys, codec)[0],
+    "roboarena": lambda keys, codec: roboarena_bridge(None if keys is None else keys.name, codec)[0],
 }
 
 
@@ -156,9 +161,9 @@ def _table(client: str, served: Mapping[str, ResolvedCodec]) -> str:
 _TEXT_OF_PAGE = """\
 # Which robot drives which model
 
-A robot speaks Protocol v1, openpi's protocol, GR00T's or vla-eval's; a model is LeRobot's, openpi's or GR00T's, and has
-a codec. Here is what becomes of each pair. `uv run tools/pairings.py` writes this page, of what the code answers. A
-test compares it, and another one drives every pair, on one server with a model for each codec.
+A robot speaks Protocol v1, openpi's protocol, GR00T's, vla-eval's or RoboArena's; a model is LeRobot's, openpi's or
+GR00T's, and has a codec. Here is what becomes of each pair. `uv run tools/pairings.py` writes this page, of what the
+code answers. A test compares it, and another one drives every pair, on one server with a model for each codec.
 
 | | |
 |---|---|
@@ -191,6 +196,13 @@ Columns: `--vla-eval.codec`, the [benchmark](../how-to/harnesses.md#vla-eval) wh
 Without one it is as with openpi-client.
 
 {vla_eval}
+
+## Robots of RoboArena
+
+Columns: `--openpi.codec`, which says whether [DROID's arms](../how-to/harnesses.md#roboarena) are sent joint velocities
+or joints to go to. Without one it follows from the model.
+
+{roboarena}
 
 Of `lerobot.native`, `openpi.native` and `gr00t.native` the names are the checkpoint's: here that of a policy for one
 arm with a gripper and two cameras (`observation.state` of 8 numbers; the config `pi05_positronic_lowmem`; Positronic's

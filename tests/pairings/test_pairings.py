@@ -1,4 +1,4 @@
-"""Robots of four protocols on models of three vendors: each pair is served, or refused, as the page says."""
+"""Robots of five protocols on models of three vendors: each pair is served, or refused, as the page says."""
 
 import contextlib
 import re
@@ -18,6 +18,7 @@ from pairing_bed import (
     by_gr00t,
     by_offboard,
     by_openpi,
+    by_roboarena,
     by_vla_eval,
     in_canonical_terms,
     name_of,
@@ -37,13 +38,13 @@ pytestmark = pytest.mark.timeout(2 * PATIENCE)
 CODECS = pairings.models()
 #: The pairs of every run: one codec of each vendor, and each client with the names of one arm.
 SHORT = {"lerobot.ee", "openpi.ee", "gr00t.ee_quat"}
-SHORT_KEYS = {("openpi", "ee"), ("gr00t", "ee_quat"), ("vla_eval", None), ("vla_eval", "libero")}
+SHORT_KEYS = {("openpi", "ee"), ("gr00t", "ee_quat"), ("vla_eval", None), ("vla_eval", "libero"), ("roboarena", None)}
 
 
 def pairs():
     """Model by model, so that each is loaded once."""
     for codec in CODECS:
-        for client in ("openpi", "gr00t", "vla_eval"):
+        for client in ("openpi", "gr00t", "vla_eval", "roboarena"):
             for keys in pairings.key_sets(client):
                 short = codec in SHORT and (client, keys) in SHORT_KEYS
                 name = f"{codec}-{client}-{keys or 'none'}"
@@ -95,6 +96,8 @@ def test_a_robot_drives_a_model_or_is_refused(server, clients, codec, client, ke
     def drive(steps=1):
         if client == "gr00t":
             return by_gr00t(server, codec, keys)
+        if client == "roboarena":
+            return by_roboarena(server, codec, keys)
         if client == "vla_eval":
             return by_vla_eval(server, codec, keys, steps)
         return by_openpi(clients.get(), server, codec, keys)

@@ -1,4 +1,4 @@
-"""A model of each codec of the three vendors behind one server, and robots of four protocols in front of it."""
+"""A model of each codec of the three vendors behind one server, and robots of five protocols in front of it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ from offboard_gr00t.options import GR00TListenerOptions
 from offboard_openpi.frontend import OpenPIFrontend
 from offboard_openpi.keysets import KEYSETS as OPENPI_KEYS
 from offboard_openpi.options import OpenPIFrontendOptions
+from offboard_openpi.roboarena import SPACES
 from offboard_vla_eval.benchmarks import KEYSETS as VLA_EVAL_KEYS
 from offboard_vla_eval.frontend import VLAEvalFrontend
 from offboard_vla_eval.options import VLAEvalOptions
 from puppets import PATIENCE
+from roboarena_client import RoboArenaClient
 from robots import connect_to
 from vla_eval.protocol.messages import Message, MessageType, pack_message, unpack_message
 
@@ -159,7 +161,8 @@ _WRITERS = {"lerobot": _lerobot, "openpi": _openpi, "gr00t": _gr00t}
 # -- the server -----------------------------------------------------------------------------------------------------
 #: Key set → openpi's path for it.
 PATHS = {None: "/", **{name: f"/keys/{name}" for name in OPENPI_KEYS}}
-#: The same for vla-eval.
+#: The same for RoboArena's, and for vla-eval.
+ROBOARENA_PATHS: dict[str | None, str] = {None: "/roboarena", **{name: f"/roboarena/{name}" for name in SPACES}}
 VLA_EVAL_PATHS: dict[str | None, str] = {None: "/vla-eval", **{name: f"/vla-eval/{name}" for name in VLA_EVAL_KEYS}}
 
 
@@ -167,6 +170,10 @@ VLA_EVAL_PATHS: dict[str | None, str] = {None: "/vla-eval", **{name: f"/vla-eval
 def serving(sources: Mapping[str, ModelSource]) -> Iterator[InferenceServer]:
     """These, for robots of every key set; GR00T's robots of each on a port of its own, for each source."""
     frontends = {path: OpenPIFrontend(OpenPIFrontendOptions(codec=name)) for name, path in PATHS.items()}
+    frontends |= {
+        path: OpenPIFrontend(OpenPIFrontendOptions(codec=name, dialect="roboarena"))  # type: ignore[arg-type]
+        for name, path in ROBOARENA_PATHS.items()
+    }
     frontends |= {
         path: VLAEvalFrontend(VLAEvalOptions(codec=name))  # type: ignore[arg-type]
         for name, path in VLA_EVAL_PATHS.items()
@@ -188,6 +195,8 @@ def seen_by(codec: str, client: str = "offboard", keys: str | None = None) -> di
     if client == "vla_eval" and keys is not None:
         made = codec_of("openpi.libero").encode(SEEN)
         return {theirs: made[name] for name, theirs in _OF_A_BENCHMARK.items()}
+    if client == "roboarena":
+        return codec_of("openpi.droid").encode(SEEN)
     if client != "offboard" and keys is not None:
         return codec_of(f"{client}.{keys}").encode(SEEN)
     if client == "gr00t" and own in GR00T_KEYS:
@@ -215,7 +224,11 @@ def seen_beside(codec: str, client: str, keys: str | None, mark: str) -> dict[st
     return seen_by(codec, client, keys) if codec.endswith(".native") else seen_by(codec)
 
 
-_KEYS: Mapping[str, Mapping[Any, Any]] = {"openpi": OPENPI_KEYS, "gr00t": GR00T_KEYS, "vla_eval": VLA_EVAL_KEYS}
+_KEYS: Mapping[str, Mapping[Any, Any]] = {
+    "openpi": OPENPI_KEYS, "gr00t": GR00T_KEYS, "vla_eval": VLA_EVAL_KEYS,
+    # Without an option: only joints to go to are made of another vendor's.
+    "roboarena": {None: OPENPI_KEYS["droid_jointpos"], **OPENPI_KEYS},
+}  # fmt: skip
 
 
 def by_offboard(server: InferenceServer, codec: str, seen: Mapping[str, Any]) -> dict[str, Array]:
@@ -267,6 +280,13 @@ def by_vla_eval(server: InferenceServer, codec: str, keys: str | None, steps: in
     return dict(zip(names, np.split(actions, np.cumsum(widths)[:-1], axis=1), strict=True))
 
 
+def by_roboarena(server: InferenceServer, codec: str, keys: str | None) -> dict[str, Array]:
+    """What RoboArena's client is answered, each part (T, D)."""
+    with RoboArenaClient(server.host, f"{server.port}{ROBOARENA_PATHS[keys]}?model={name_of(codec)}") as client:
+        actions = client.infer({**seen_by(codec, "roboarena", keys), "session_id": "s1"})["actions"]
+        return {client.config.action_space: actions[:, :7], "gripper_position": actions[:, 7:]}
+
+
 def asked_of_gr00t(port: int, seen: Mapping[str, Any]) -> dict[str, Array]:
     """The same, of the server there. ``seen``: the robot's names, flat."""
     asked: dict[str, dict[str, Any]] = {"video": {}, "state": {}, "language": {}}
@@ -288,5 +308,6 @@ def in_canonical_terms(codec: str, client: str, keys: str | None, mark: str, pla
         return _KEYS[client][keys].actions_to_canonical(played)
     if own == "native" or client == "vla_eval" or (client == "openpi" and keys is None):
         return played
-    answered = {"action": np.concatenate([*played.values()], axis=1)} if client == "openpi" else dict(played)
+    whole = {"action": np.concatenate([*played.values()], axis=1)}
+    answered = whole if client in ("openpi", "roboarena") else dict(played)
     return codec_of(codec).decode(Chunk(answered), SEEN).columns()

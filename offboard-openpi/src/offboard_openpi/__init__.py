@@ -116,6 +116,6 @@ def offboard_frontends() -> Iterator[FrontendEntry]:
         name="openpi",
         summary="openpi's own protocol: robots that run openpi-client drive any model.",
         factory="offboard_openpi.frontend:OpenPIFrontend",
-        paths=("/", "/openpi/policy", "/v1/realtime/robot/openpi"),
+        paths=("/", "/openpi/policy", "/v1/realtime/robot/openpi", "/roboarena"),
         options="offboard_openpi.options:OpenPIFrontendOptions",
     )

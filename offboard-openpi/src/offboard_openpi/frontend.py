@@ -6,33 +6,31 @@ openpi's own server this one says what is wrong without a traceback, and goes on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
-import numpy as np
-from offboard_client.errors import BadMessage, BadParameter, DialectUnsupported, OffboardError
-from offboard_client.wire import canonical, decode, encode, read_forms
+from offboard_client.errors import BadParameter, OffboardError
+from offboard_client.wire import encode
 from offboard_core.frontends import (
-    JOINED,
     Frame,
     Frontend,
     FrontendConnection,
     ResolvedCodec,
-    Result,
     Scope,
     Serializer,
     ServiceSession,
-    check_reserved,
     read_control,
 )
-from offboard_core.types import Observation
 
 from .bridge import bridge
 from .keysets import KEYSETS, OpenPIKeys
 from .lengths import Lengths
 from .options import OpenPIFrontendOptions
+from .roboarena import RoboArenaConnection
+from .serializer import OpenPISerializer, say
 
+#: Where RoboArena's flavour is spoken, whatever the options say.
+ROBOARENA = "/roboarena"
 #: What the handshake of Protocol v1 says for other clients, and what is said otherwise here.
 _NOT_SAID = {
     "local_stack",
@@ -52,14 +50,17 @@ class OpenPIFrontend(Frontend):
         self._options = options
         self._keys = None if options.codec is None else KEYSETS[options.codec]
 
-    def connect(self, scope: Scope) -> OpenPIConnection:
+    def connect(self, scope: Scope) -> FrontendConnection:
         """Raises BadParameter for a model that is given twice."""
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         models = [value for name, value in query if name == "model"]
         if len(models) > 1:
             raise BadParameter("name one model in the URL: it was given twice")
         params = [pair for pair in query if pair[0] != "model"]
-        return OpenPIConnection(self._keys, self._options, next(iter(models), None), params)
+        model, path = next(iter(models), None), scope["path"]
+        if path.startswith(ROBOARENA) or (path == "/" and self._options.dialect == "roboarena"):
+            return RoboArenaConnection(self._options, model, params)
+        return OpenPIConnection(self._keys, self._options, model, params)
 
 
 class OpenPIConnection(FrontendConnection):
@@ -103,7 +104,7 @@ class OpenPIConnection(FrontendConnection):
 
     def error(self, error: OffboardError, frame: Frame) -> Frame:
         """A text."""
-        return _say(error)
+        return say(error)
 
     def is_control(self, frame: Frame) -> bool:
         """Whether it is the reset of RoboArena's and vLLM-Omni's clients; openpi's own has none."""
@@ -115,60 +116,3 @@ class OpenPIConnection(FrontendConnection):
         """A new episode."""
         await session.reset()
         return encode({"status": "reset successful"})
-
-
-class OpenPISerializer:
-    """One session's translations. ``lengths``: what was promised of the answers."""
-
-    def __init__(self, codec: ResolvedCodec, lengths: Lengths) -> None:
-        self._declared = codec.meta.observation
-        self._lengths = lengths
-        self._total_ms: float | None = None
-
-    def read(self, frame: Frame) -> tuple[Observation, list[str]]:
-        """A frame as an observation. Raises BadMessage or BadObservation."""
-        if isinstance(frame, str):
-            raise BadMessage("a text frame; openpi's protocol sends observations as msgpack in binary frames")
-        found = read_forms(decode(frame))
-        if not isinstance(found, dict) or not all(isinstance(name, str) for name in cast("dict[Any, Any]", found)):
-            raise BadMessage("an observation is a map from names to values; names are strings")
-        raw = cast("dict[str, Any]", found)
-        raw.pop("endpoint", None)  # "infer", from clients that also know a reset
-        observation = canonical(raw, self._declared)
-        check_reserved(observation)
-        return {name: _as_array(value) for name, value in observation.items()}, []
-
-    def write(
-        self, result: Result, timing: Mapping[str, float], observation: Observation, warnings: list[str]
-    ) -> Frame:
-        """``actions`` (T, D) and the timings openpi's clients log. Raises DialectUnsupported for too few actions."""
-        before, self._total_ms = self._total_ms, timing["total_ms"]
-        if isinstance(result, OffboardError):
-            return _say(result)
-        if result is None or not len(result):
-            what = "has nothing new to say" if result is None else "says stop: the episode is over"
-            raise DialectUnsupported(f"the model {what}, for which openpi's protocol has no word")
-        spent = {name: value for name, value in timing.items() if name != "prev_encode_ms"}
-        spent["infer_ms"] = timing["codec_ms"] + timing["queue_ms"] + timing["infer_ms"]
-        if before is not None:
-            spent["prev_total_ms"] = before + timing["prev_encode_ms"]
-        return encode(
-            {
-                JOINED: self._lengths.keep(result.columns()[JOINED]),
-                "server_timing": spent,
-                "policy_timing": {"infer_ms": timing["infer_ms"]},
-            }
-        )
-
-
-def _say(error: OffboardError) -> str:
-    return f"{error.code}: {error.text}"
-
-
-def _as_array(value: Any) -> Any:
-    """Lists of numbers are vectors; openpi's own server takes them, too."""
-    if not isinstance(value, list) or not all(type(part) in (int, float) for part in cast("list[Any]", value)):
-        return cast("Any", value)
-    array = np.asarray(value, np.float64)
-    array.flags.writeable = False  # as those of binary markers are
-    return array

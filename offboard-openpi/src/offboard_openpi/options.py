@@ -97,8 +97,13 @@ class OpenPIFrontendOptions:
     """What becomes of answers with fewer steps. refuse: they are an error, and a model that is known to give some gets
     no session. hold: they are filled with steps that hold the robot, the last target again or no movement, up to
     action_horizon, else to the longest that the model answers."""
+    dialect: Literal["openpi", "roboarena"] = "openpi"
+    """What is spoken on /: openpi's protocol, or RoboArena's flavour of it, whose robots know a host and a port. The
+    latter is spoken on /roboarena besides."""
 
     def __post_init__(self) -> None:
+        if self.dialect not in ("openpi", "roboarena"):
+            raise ValueError(f"dialect is {self.dialect!r:.40}, expected openpi or roboarena")
         steps = self.action_horizon
         if steps is not None and not (type(steps) is int and 1 <= steps <= MOST_STEPS):
             raise ValueError(f"action_horizon is {steps!r:.40}, expected a whole number from 1 to {MOST_STEPS}")

@@ -1,0 +1,215 @@
+"""RoboArena's flavour of openpi's protocol: DROID's arms, which are told first what to send and what they will play.
+
+An observation names the session that it belongs to, and a reset, which is answered by a text, one that has ended. Here
+a connection has one session at a time: another name begins it anew, and the former is refused from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from offboard_client.errors import BadMessage, DialectUnsupported, OffboardError, brief
+from offboard_client.wire import decode, encode
+from offboard_core.frontends import (
+    Frame,
+    FrontendConnection,
+    ResolvedCodec,
+    Serializer,
+    ServiceSession,
+)
+from offboard_core.types import Array
+
+from . import droid
+from .bridge import bridge
+from .keysets import KEYSETS
+from .lengths import Lengths
+from .options import OpenPIFrontendOptions
+from .serializer import OpenPISerializer, say
+
+#: Key set → what RoboArena calls its actions, which are what DROID's RobotEnv takes.
+SPACES = {"droid": "joint_velocity", "droid_jointpos": "joint_position"}
+#: RoboArena's own code counts the cameras from 0, its evaluators' from 1, as openpi does.
+_FROM_0 = "observation/exterior_image_0_left"
+_SECOND = "observation/exterior_image_2_left"
+_SESSION, _ENDPOINT = "session_id", "endpoint"
+_LONGEST_ID = 128
+#: There is no session: none has begun, or it was reset.
+_NONE = object()
+#: How many sessions that have ended are remembered.
+_REMEMBERED = 64
+
+
+def roboarena_bridge(asked: str | None, codec: ResolvedCodec) -> tuple[ResolvedCodec, str]:
+    """The codec of a session, and the action space that its robots play.
+
+    ``asked``: the key set that the server's options name. Raises DialectUnsupported for a model that neither answers
+    DROID's joint velocities nor joints to go to, or of which nobody knows which.
+    """
+    if asked is not None and asked not in SPACES:
+        raise DialectUnsupported(
+            f"serve with --openpi.codec droid or droid_jointpos, not {asked}: RoboArena's are DROIDs"
+        )
+    fits: dict[str, ResolvedCodec] = {}
+    refused: list[str] = []
+    for name in SPACES if asked is None else (asked,):
+        try:
+            fits[name] = bridge(KEYSETS[name], codec)[0]
+        except DialectUnsupported as error:
+            refused.append(error.text)
+    if len(fits) > 1:
+        raise DialectUnsupported(
+            f"serve with --openpi.codec droid or droid_jointpos: nothing says whether {codec.name} answers velocities "
+            "or joints to go to, and RoboArena's robots are told"
+        )
+    for name, bridged in fits.items():
+        return bridged, SPACES[name]
+    raise DialectUnsupported("; ".join(refused))
+
+
+class RoboArenaConnection(FrontendConnection):
+    """One socket's. What session a frame belongs to is told at a glance, and held against the frame when it is read."""
+
+    def __init__(self, options: OpenPIFrontendOptions, model_id: str | None, params: Sequence[tuple[str, str]]) -> None:
+        self.model_id, self.params, self._options = model_id, params, options
+        #: Of the last frame that came, of which not all may have been answered yet; and of the session that there is.
+        self._came: Any = _NONE
+        self._current: Any = _NONE
+        self._ended: dict[Any, None] = {}
+
+    def bridge(self, codec: ResolvedCodec) -> ResolvedCodec:
+        """See :func:`roboarena_bridge`."""
+        bridged, self._space = roboarena_bridge(self._options.codec, codec)
+        self._steps = self._options.action_horizon or getattr(codec.options, "steps", None)
+        self._read = bridged.meta.observation
+        return bridged
+
+    def serializer(self, codec: ResolvedCodec) -> Serializer:
+        """openpi's encoding. Robots play all steps of an answer, so it has as many as are meant to be played."""
+        self._serializer = made = RoboArenaSerializer(codec, Lengths(self._options, None), self._steps)
+        made.session = self._current
+        return made
+
+    def ready(self, session: ServiceSession) -> Frame | None:
+        """RoboArena's PolicyServerConfig. No size of images: its robots would stretch them, where models want bars."""
+        needs = {name for name, field in self._read.items() if field.required}
+        return encode(
+            {
+                "image_resolution": None,
+                "needs_wrist_camera": droid.WRIST in needs,
+                "n_external_cameras": int(droid.EXTERIOR in needs),
+                "needs_stereo_camera": False,
+                "needs_session_id": True,
+                "action_space": self._space,
+            }
+        )
+
+    def error(self, error: OffboardError, frame: Frame) -> Frame:
+        """A text, which its client raises."""
+        return say(error)
+
+    def is_control(self, frame: Frame) -> bool:
+        """Whether it is a reset, or the first observation of a session."""
+        if isinstance(frame, str):
+            return False
+        name, endpoint = _glance(frame, _SESSION), _glance(frame, _ENDPOINT)
+        if endpoint not in (None, "infer"):
+            if name in (None, self._came):
+                self._came = _NONE
+            return True
+        came, self._came = self._came, name
+        return name != came
+
+    async def answer(self, frame: Frame, session: ServiceSession) -> Frame | None:
+        """A text to a reset; to the first observation of a session the model's answer."""
+        assert isinstance(frame, bytes)
+        name, endpoint = _glance(frame, _SESSION), _glance(frame, _ENDPOINT)
+        if endpoint not in (None, "infer", "reset"):
+            raise BadMessage(f"the endpoint is {brief(endpoint)}; there are infer and reset")
+        if endpoint == "reset":
+            if self._current is not _NONE and name in (None, self._current):
+                await session.reset()
+                self._current = _NONE
+            return "reset successful"
+        self._check(name)
+        if self._current not in (_NONE, name):
+            await session.reset()
+            self._end(self._current)
+        self._current = self._serializer.session = name
+        reply: Frame = await session.infer(frame)
+        return reply
+
+    def without_model(self, frame: Frame) -> Frame | None:
+        """Nothing: the model is asked, for the session that there is."""
+        name = None if isinstance(frame, str) else _glance(frame, _SESSION)
+        self._check(name)
+        self._serializer.session = name
+        return None
+
+    def _end(self, name: Any) -> None:
+        if name is not None:
+            self._ended[name] = None
+        if len(self._ended) > _REMEMBERED:
+            self._ended.pop(next(iter(self._ended)))
+
+    def _check(self, name: Any) -> None:
+        if name in self._ended:
+            raise BadMessage(
+                f"the session {brief(name)} ended when another one began on this connection; sessions side by side "
+                "need a connection each, and one that is over a name of its own"
+            )
+
+
+class RoboArenaSerializer(OpenPISerializer):
+    """``session``: the name of the one that the next observation belongs to. ``steps``: the most that are played."""
+
+    session: Any = None
+
+    def __init__(self, codec: ResolvedCodec, lengths: Lengths, steps: int | None) -> None:
+        super().__init__(codec, lengths)
+        self._steps = steps
+
+    def named(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """See :meth:`OpenPISerializer.named`. Raises BadMessage for a session's name that is none, or another one."""
+        given: Any = raw.pop(_SESSION, None)
+        several = cast("list[Any]", given) if isinstance(given, list) else [given]
+        name: Any = several[0] if len(several) == 1 else several
+        if name is not None and (type(name) not in (str, int) or len(str(name)) > _LONGEST_ID):
+            raise BadMessage(f"session_id is {brief(name)}, expected a text of at most {_LONGEST_ID} characters")
+        if name != self.session:
+            raise BadMessage("session_id cannot be told from what else stands in the observation: name it once")
+        if _FROM_0 in raw:
+            if droid.EXTERIOR in raw:
+                raw[_SECOND] = raw.pop(droid.EXTERIOR)
+            raw[droid.EXTERIOR] = raw.pop(_FROM_0)
+        return raw
+
+    def played(self, actions: Array) -> Array:
+        """See :meth:`OpenPISerializer.played`."""
+        return super().played(actions)[: self._steps]
+
+
+def _glance(frame: bytes, key: str) -> Any:
+    """What stands under ``key`` in a frame that may hold megabytes of images: for the event loop."""
+    packed = bytes([0xA0 + len(key)]) + key.encode()
+    at = frame.rfind(packed)
+    return None if at < 0 else _value(frame[at + len(packed) : at + len(packed) + 2 * _LONGEST_ID])
+
+
+def _value(packed: bytes) -> Any:
+    """The text, or whole number, that these bytes begin with; a list of one as well."""
+    if packed[:1] == b"\x91":
+        packed = packed[1:]
+    kind = packed[0] if packed else 0xC0
+    if 0xA0 <= kind <= 0xBF:
+        end = 1 + kind - 0xA0
+    elif kind == 0xD9 and len(packed) > 1:
+        end = 2 + packed[1]
+    elif kind <= 0x7F:
+        end = 1
+    else:
+        end = {0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9}.get(kind, 0)
+    try:
+        return decode(packed[:end]) if end else None
+    except OffboardError:
+        return None

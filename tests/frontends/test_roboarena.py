@@ -1,0 +1,232 @@
+"""RoboArena's flavour of openpi's protocol, by a client that does what RoboArena's does."""
+
+import numpy as np
+import pytest
+from genuine_client import speaking
+from offboard_client.wire import decode, encode
+from offboard_core import Checkpoint, Chunk, Field, InferenceServer
+from offboard_core.catalog import CodecChoice, ModelSource
+from offboard_core.checkpoints import MemoryRegistry
+from offboard_core.frontends import make_frontends
+from offboard_core.plugins import Plugins
+from puppets import Door, Puppet, PuppetLoader, arm, reached, source
+from roboarena_client import RoboArenaClient, evaluators
+from robots import connect_to
+from waits import PATIENCE
+from websockets.exceptions import ConnectionClosed
+
+pytestmark = pytest.mark.timeout(2 * PATIENCE)
+
+
+def vendors(vendor, codec, answer, **options):
+    """A model behind a vendor's own codec, and the policy."""
+    asked = []
+
+    def infer(episode, inputs):
+        asked.append(inputs)
+        return answer(len(asked)) if callable(answer) else Chunk(answer)
+
+    policy = Puppet(infer)
+    model = ModelSource(
+        vendor=vendor,
+        registry=MemoryRegistry([Checkpoint(id="it")]),
+        loader=PuppetLoader({"it": lambda: policy}),
+        codec=CodecChoice(Plugins.discover(), vendor, codec, options=options),
+    )
+    return model, asked, policy
+
+
+def client(server, path="/roboarena"):
+    # Its host and its port are put into a text, which is how a path comes into it.
+    return RoboArenaClient(server.host, f"{server.port}{path}")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_droid_checkpoint_of_openpis_sees_what_the_arm_sent_and_the_arm_plays_what_it_answered(first):
+    answer = np.random.default_rng(1).uniform(-1, 1, (15, 8))
+    model, asked, _ = vendors("openpi", "droid", answer)
+    with speaking(model) as server, client(server) as robot:
+        config = robot.config
+        sent = evaluators(config, "s1", first)
+        told = robot.infer(dict(sent))["actions"]
+    assert (config.action_space, config.n_external_cameras, config.needs_wrist_camera) == ("joint_velocity", 1, True)
+    assert (config.needs_session_id, config.needs_stereo_camera, config.image_resolution) == (True, False, None)
+    # All steps of an answer are played, so it has no more than DROID plays of one.
+    np.testing.assert_array_equal(told, answer[:8])
+    (seen,) = asked
+    picture = sent.pop(f"observation/exterior_image_{first}_left")
+    np.testing.assert_array_equal(seen["observation/exterior_image_1_left"], picture)
+    for name in ("observation/joint_position", "observation/gripper_position", "observation/wrist_image_left"):
+        assert (seen[name].dtype, seen[name].tobytes()) == (sent[name].dtype, sent[name].tobytes())
+    assert seen["prompt"] == "put the cup on the plate"
+    assert "session_id" not in seen
+
+
+def test_of_two_cameras_the_first_is_the_first_however_they_are_counted():
+    model, asked, _ = vendors("openpi", "droid", np.zeros((8, 8)))
+    with speaking(model) as server, client(server) as robot:
+        robot.config.n_external_cameras = 2
+        for first in (0, 1):
+            robot.infer(evaluators(robot.config, "s1", first))
+    once, again = (seen["observation/exterior_image_1_left"] for seen in asked)
+    np.testing.assert_array_equal(once, again)
+
+
+def test_a_model_of_another_vendor_is_translated_to_joints_to_go_to():
+    joints = np.random.default_rng(1).uniform(-1, 1, (4, 7))
+    model, asked, _ = vendors("lerobot", "joints_traj", {"action": np.hstack([joints, np.ones((4, 1))])})
+    with speaking(model) as server, client(server) as robot:
+        assert robot.config.action_space == "joint_position"
+        told = robot.infer(evaluators(robot.config, "s1"))["actions"]
+    np.testing.assert_allclose(told, np.hstack([joints, np.ones((4, 1))]), atol=1e-6)
+    np.testing.assert_allclose(asked[0]["observation.state"][:7], [0.1, -0.2, 0.3, -1.4, 0.5, 1.6, 0.7], atol=1e-6)
+
+
+def test_as_many_steps_are_played_as_the_server_is_told():
+    model, _, _ = vendors("openpi", "droid_jointpos", np.zeros((15, 8)))
+    for horizon, steps in ((None, 15), (4, 4)):
+        with speaking(model, action_horizon=horizon) as server, client(server) as robot:
+            assert robot.config.action_space == "joint_position"
+            assert robot.infer(evaluators(robot.config, "s1"))["actions"].shape == (steps, 8)
+
+
+def test_an_option_says_what_the_bare_port_speaks():
+    model, _, _ = vendors("openpi", "droid", np.zeros((8, 8)))
+    frontends = make_frontends(Plugins.discover(), {"openpi": {"dialect": "roboarena"}})
+    with InferenceServer({"it": model}, port=0, frontends=frontends) as server:
+        with client(server, "") as robot:
+            assert robot.infer(evaluators(robot.config, "s1"))["actions"].shape == (8, 8)
+        with connect_to(f"ws://{server.host}:{server.port}/openpi/policy") as socket:
+            assert "action_layout" in decode(socket.recv(timeout=PATIENCE)), "openpi's own clients have their paths"
+
+
+DECLARED = {
+    "robot_state.q": Field(shape=(7,), dtype="float32"),
+    "grip": Field(shape=(1,), dtype="float32"),
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "codec", "says"),
+    [
+        (arm(), None, "try another --openpi.codec than droid, or --codec than core.native"),
+        (arm(), "libero", "serve with --openpi.codec droid or droid_jointpos, not libero"),
+        (source({"it": Puppet}, inputs=DECLARED), None, "nothing says whether core.native answers velocities"),
+    ],
+)
+def test_a_model_that_droids_arms_cannot_play_is_refused_with_the_reason(model, codec, says):
+    with speaking(model, codec=codec) as server, pytest.raises(ConnectionClosed, match=f"1008 .*{says}"):
+        client(server)
+
+
+def test_what_nothing_says_an_option_does():
+    model = source({"it": lambda: Puppet(lambda episode, inputs: Chunk(np.zeros((2, 8))))}, inputs=DECLARED)
+    with speaking(model, codec="droid_jointpos") as server, client(server) as robot:
+        assert robot.config.action_space == "joint_position"
+        assert robot.config.n_external_cameras == 0
+
+
+# -- sessions ----------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def counting():
+    """A model whose answer is how many observations its episode has had, and a robot in front of it."""
+
+    def answer(episode, inputs):
+        return Chunk(np.full((1, 8), len(episode.seen) / 100))
+
+    policy = Puppet(answer)
+    model = ModelSource(
+        vendor="openpi",
+        registry=MemoryRegistry([Checkpoint(id="it")]),
+        loader=PuppetLoader({"it": lambda: policy}),
+        codec=CodecChoice(Plugins.discover(), "openpi", "droid"),
+    )
+    with speaking(model) as server, client(server) as robot:
+
+        def count(session, **more):
+            told = robot.infer(evaluators(robot.config, session, **more))["actions"]
+            return round(float(told[0, 0]) * 100)
+
+        robot.count = count
+        yield robot
+
+
+def test_a_reset_is_answered_by_a_text_and_begins_an_episode(counting):
+    assert [counting.count("s1"), counting.count("s1")] == [1, 2]
+    assert counting.reset({"session_id": "s1"}) == "reset successful"
+    assert counting.count("s1") == 1
+    assert counting.reset({}) == "reset successful"
+    assert counting.count("s1") == 1
+
+
+def test_another_session_begins_anew_and_the_former_one_is_refused_from_then_on(counting):
+    assert [counting.count("s1"), counting.count("s1")] == [1, 2]
+    assert [counting.count("s2"), counting.count("s2")] == [1, 2]
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"bad_message: the session 's1' ended when another one began"):
+            counting.count("s1")
+    assert counting.count("s2") == 3, "it has lost nothing by that"
+
+
+def test_a_reset_of_another_session_leaves_the_one_that_there_is(counting):
+    assert [counting.count("s1"), counting.count("s2"), counting.count("s2")] == [1, 1, 2]
+    for name in ("s1", "s3"):
+        assert counting.reset({"session_id": name, "more": "x" * 5000}) == "reset successful"
+    assert counting.count("s2") == 3
+    assert counting.reset({"session_id": "s2", "more": "x" * 5000}) == "reset successful"
+    assert counting.count("s2") == 1
+
+
+def test_observations_without_a_session_are_one(counting):
+    assert [counting.count(None), counting.count(None)] == [1, 2]
+    assert [counting.count("s1"), counting.count(7), counting.count(7), counting.count(["s2"])] == [1, 1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("frame", "says"),
+    [
+        ("text", "bad_message: a text frame"),
+        (b"\xc1", "bad_message: the frame is not a msgpack message"),
+        (encode({"endpoint": "dance"}), "bad_message: the endpoint is 'dance'; there are infer and reset"),
+        (encode({"endpoint": 7}), "bad_message: the endpoint is 7"),
+        (encode({"endpoint": "infer"}), "bad_observation"),
+        (encode({"endpoint": "infer", "session_id": {"a": 1}}), "bad_message: session_id is"),
+        (encode({"endpoint": "infer", "session_id": ["a", "b"]}), "bad_message: session_id is"),
+        (encode({"endpoint": "infer", "session_id": "x" * 129}), "bad_message: session_id is"),
+        (encode({"session_id": "s9", "x": {"session_id": "s8"}}), "bad_message: session_id cannot be told"),
+    ],
+)
+def test_what_cannot_be_understood_is_told_and_the_session_goes_on(counting, frame, says):
+    assert counting.count("s1") == 1
+    counting.socket.send(frame)
+    told = counting.socket.recv(timeout=PATIENCE)
+    assert isinstance(told, str)
+    assert told.startswith(says)
+    # Some of them name a session, and so end this one; none of them counts as something that the model saw.
+    counting.reset({})
+    assert counting.count("s5") == 1
+
+
+def test_numbers_that_no_arm_has_are_refused(counting):
+    joints = {"observation/joint_position": np.full(7, np.nan)}
+    with pytest.raises(RuntimeError, match=r"bad_observation: .*not finite"):
+        counting.infer(evaluators(counting.config, "s1") | joints)
+    seen = {name: value for name, value in evaluators(counting.config, "s1").items() if "wrist" not in name}
+    with pytest.raises(RuntimeError, match=r"bad_observation: .*lacks observation/wrist_image_left"):
+        counting.infer(seen)
+
+
+def test_the_next_observation_before_the_answer_is_busy():
+    with Door() as door:
+        model, _, policy = vendors("openpi", "droid", np.zeros((8, 8)))
+        policy.doors[1] = door
+        with speaking(model) as server, client(server) as robot:
+            robot.infer(evaluators(robot.config, "s1"))
+            frame = encode(evaluators(robot.config, "s1"))
+            robot.socket.send(frame)
+            reached(door.entered)
+            robot.socket.send(frame)
+            assert robot.socket.ping().wait(PATIENCE)
+            door.open()
+            assert isinstance(robot.socket.recv(timeout=PATIENCE), bytes)
+            assert robot.socket.recv(timeout=PATIENCE).startswith("busy: ")
