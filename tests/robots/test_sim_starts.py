@@ -53,6 +53,12 @@ def test_cubes_lie_around_their_own_places(spread: float) -> None:
     assert angles.max() >= np.pi * spread * 0.8
 
 
+def test_cubes_that_leave_no_room_for_the_third_are_laid_anew() -> None:
+    start = cubes(SimRobot(spread=0.25), 10043)[:, :2]  # red and green lie near each other, and blue goes nowhere
+    apart = [float(np.linalg.norm(start[one] - start[other])) for one, other in ((0, 1), (0, 2), (1, 2))]
+    assert min(apart) >= 0.11
+
+
 def test_pictures_have_the_size_that_was_asked_for() -> None:
     with connected(make_sim(SimOptions(image_size=64))) as robot:
         assert robot.spec.cameras["image.wrist"].shape == robot.observe()["image.wrist"].shape == (64, 64, 3)
