@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from offboard_core import InferenceServer
 from offboard_core.catalog import from_flags
 from offboard_core.plugins import Plugins
 from offboard_core.scripted import ScriptedLoader, ScriptedParams, ScriptedPolicy, make_codec
-from offboard_core.types import NO_CONTEXT, Checkpoint, Chunk, Item, NoParams
+from offboard_core.types import NO_CONTEXT, Checkpoint, Chunk, Item, NoParams, Session
 
 CODEC = make_codec(NoParams(), Checkpoint(id="scripted"))
 OBSERVATION: dict[str, Any] = {
@@ -108,6 +109,28 @@ def test_its_speed_may_change_in_mid_session() -> None:
                 session.configure(speed=speed)
         assert session.configure(speed=0.3) == {"speed": {"old": 0.2, "new": 0.3}}
         assert first_step() == faster
+
+
+def test_it_rests_once_where_it_has_got_to_when_that_is_asked_for(policy: ScriptedPolicy) -> None:
+    stacked = np.array([0.45, 0.1, 0.06, 1, 0, 0, 0])
+    above = np.array([0.45, 0.1, 0.20, 0, 1, 0, 0])
+    green = {"sim.objects.green_cube": np.array([0.45, 0.1, 0.02, 1, 0, 0, 0])}
+    done = CODEC.encode({**OBSERVATION, "robot_state.ee_pose": above, "sim.objects.red_cube": stacked, **green})
+
+    def steps(session: Session, inputs: Any = done) -> Any:
+        answer = session.infer(inputs, NO_CONTEXT)
+        assert answer is not None
+        return answer.action
+
+    assert len(steps(policy.new_session(ScriptedParams()))) == 0
+    resting = policy.new_session(ScriptedParams(rest=0.8))
+    np.testing.assert_allclose(steps(resting), np.tile([*above, 0], (12, 1)))
+    assert len(steps(resting)) == 0
+    assert len(steps(resting, CODEC.encode(OBSERVATION))) > 0  # it has fallen, and is stacked again
+    assert len(steps(resting)) == 12
+    for rest in (-1.0, 0.05, 2.1, math.nan):
+        with pytest.raises(ValueError, match=r"rest is .* s, expected 0, or 0.13 to 2"):
+            ScriptedParams(rest=rest)
 
 
 def test_a_batch_answers_each_robot_what_it_would_get_alone(policy: ScriptedPolicy) -> None:

@@ -73,7 +73,7 @@ def plan_step(state: State) -> Vector:
 
 def _release(state: State) -> Vector:
     if state.grip > 0.1:
-        return _hold(state, 0.0, _OPEN_TIME)
+        return hold(state, 0.0, _OPEN_TIME)
     rise = float(state.top[2]) + _HOVER - float(state.tcp[2])
     return _move(state, _shifted(state.tcp, rise), 0.0) if rise > 0.02 else np.empty((0, 8))
 
@@ -98,16 +98,17 @@ def _pick(state: State) -> Vector:
     offset = state.tcp[:3] - state.top[:3]
     if _flat(offset) < _NEAR and _angle(state.tcp[3:], grasp[3:]) < _ALIGNED:
         if abs(float(offset[2])) < _NEAR:
-            return _hold(state, 1.0, _CLOSE_TIME)
+            return hold(state, 1.0, _CLOSE_TIME)
         if state.grip > 0.1:
-            return _hold(state, 0.0, _OPEN_TIME)
+            return hold(state, 0.0, _OPEN_TIME)
         return _move(state, grasp, 0.0)
     if offset[2] < _HOVER - 0.015:
         return _move(state, _shifted(state.tcp, _HOVER - float(offset[2])), 0.0)
     return _move(state, _shifted(grasp, _HOVER), 0.0)
 
 
-def _hold(state: State, grip: float, seconds: float) -> Vector:
+def hold(state: State, grip: float, seconds: float) -> Vector:
+    """Standing where the gripper is, (T, 8); no steps of 0 s."""
     return np.tile(np.append(state.tcp, grip), (round(seconds * FPS), 1))
 
 

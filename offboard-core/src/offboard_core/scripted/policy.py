@@ -26,7 +26,7 @@ from ..types import (
     ReportProgress,
     Session,
 )
-from .plan import FPS, MAX_STEPS, MIN_STEPS, SLOWEST, SPEED, State, plan_step
+from .plan import FPS, MAX_STEPS, MIN_STEPS, SLOWEST, SPEED, State, hold, plan_step
 
 #: What the state vector is made of, in this order.
 _PARTS = {"robot_state.ee_pose": 7, "grip": 1, **{f"sim.objects.{colour}_cube": 7 for colour in COLOURS}}
@@ -38,17 +38,22 @@ class ScriptedParams:
 
     speed: float = changeable(SPEED)
     """The fastest that a target moves, in m/s."""
+    rest: float = changeable(0.0)
+    """How long it stands still when the task is done, in seconds: who learns from it is to see the end, too."""
 
     def __post_init__(self) -> None:
         if not SLOWEST <= self.speed <= SPEED:
             raise ValueError(f"speed is {self.speed:g} m/s, expected {SLOWEST:g} to {SPEED:g}")
+        if self.rest != 0 and not MIN_STEPS <= self.rest * FPS <= MAX_STEPS:
+            raise ValueError(f"rest is {self.rest:g} s, expected 0, or {MIN_STEPS / FPS:.2g} to {MAX_STEPS / FPS:g}")
 
 
 class ScriptedSession(Session):
-    """One episode. It remembers nothing: what to do next is read off the observation."""
+    """One episode. What to do next is read off the observation; it remembers only whether it has rested."""
 
     def __init__(self, params: ScriptedParams) -> None:
         self.params = params
+        self._rested = False
 
     def infer(self, inputs: Mapping[str, Any], context: InferContext) -> Chunk | None:
         """``state`` (29,) and ``task`` (red on green without one) to ``action`` (T, 8); no steps when it is done.
@@ -68,7 +73,10 @@ class ScriptedSession(Session):
             bottom=poses[f"sim.objects.{task.bottom}_cube"],
             speed=self.params.speed,
         )
-        return Chunk(plan_step(state))
+        plan = plan_step(state)
+        done, rested = not len(plan), self._rested
+        self._rested = done
+        return Chunk(hold(state, 0.0, self.params.rest) if done and not rested else plan)
 
 
 class ScriptedPolicy(Policy[ScriptedSession]):
