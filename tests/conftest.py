@@ -36,7 +36,7 @@ LEROBOT = (
 #: What needs only its files' formats.
 WITHOUT_TORCH = tuple(
     f"tests/lerobot/test_{name}.py"
-    for name in ("codecs", "diagnosis", "light", "many_steps", "motors", "odd_folders", "registry", "remote")
+    for name in ("codecs", "diagnosis", "light", "many_steps", "odd_folders", "registry", "remote")
 )
 #: Where an S3 server is started: one for all of them.
 STORES = (

@@ -227,7 +227,9 @@ def test_a_python_on_the_path_which_uv_falls_over(kind, described, packages, mon
 def test_uv_itself_may_be_pyenvs_of_another_python(now, described, packages, monkeypatch, tmp_path):
     version = ".".join(map(str, sys.version_info[:3]))
     programs = dict.fromkeys(("python", "python3", f"python{version.rpartition('.')[0]}"), (sys.executable, version))
-    for name, (program, of) in {**programs, "uv": (shutil.which("uv"), "3.98.9")}.items():
+    # `uv run` says where it is. A shim of pyenv itself, which may be on the PATH, would look for uv there for ever.
+    uv = os.environ.get("UV", shutil.which("uv"))
+    for name, (program, of) in {**programs, "uv": (uv, "3.98.9")}.items():
         (tmp_path / "shims").mkdir(exist_ok=True)
         (tmp_path / "shims" / name).write_text(SHIM.format(program=program, version=of))
         (tmp_path / "shims" / name).chmod(0o755)
