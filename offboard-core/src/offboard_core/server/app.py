@@ -12,8 +12,9 @@ from offboard_client.wire import SESSION_PATH
 
 from ..engine import PolicyService
 from ..frontends import Admission, Edge, Frontend, Peer
-from ..frontends.v1 import V1
+from ..frontends.v1 import V1, is_act
 from ..frontends.websocket import Receive, Send, SessionProtocol, peer, serve_socket
+from .act import Acts
 from .auth import HOW, Access, token_of
 from .http import make_http
 from .listeners import Listeners
@@ -38,12 +39,16 @@ class App:
         self._edge = Edge()
         self._listeners = listeners or Listeners()
         self._http = make_http(service, self._access, self._edge, self._listeners)
+        self._acts = Acts(service, admission, self._access, self._edge)
         self._protocols: set[SessionProtocol] = set()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """ASGI."""
         await self._admission.turn()
         if scope["type"] != "websocket":
+            if is_act(scope["path"]):
+                await self._acts(scope, receive, send)
+                return
             await self._http(scope, receive, send)  # pyright: ignore[reportArgumentType]
             return
         with contextlib.ExitStack() as place:
@@ -62,21 +67,23 @@ class App:
     def drain(self) -> None:
         """Take no session any more, and say so where health is asked for."""
         self._admission.drain()
+        self._acts.drain()
         self._listeners.drain()
 
     async def leave(self, timeout: float) -> None:
         """Close every session, and wait so many seconds for their clients to take that."""
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
+        self._acts.leave()
         for one in self._protocols:
             one.going_away()
-        while self._protocols and loop.time() < end:  # noqa: ASYNC110 (once in the server's life)
+        while (self._protocols or self._acts.open) and loop.time() < end:  # noqa: ASYNC110 (once in the server's life)
             await asyncio.sleep(0.02)
 
     @property
     def owes(self) -> bool:
         """Whether a client still waits for an answer."""
-        return any(one.owes for one in self._protocols) or self._listeners.owes
+        return any(one.owes for one in self._protocols) or self._acts.owes or self._listeners.owes
 
     def _frontend(self, path: str) -> Frontend:
         if path == SESSION_PATH or path.startswith(SESSION_PATH + "/"):

@@ -48,6 +48,7 @@ ROUTES = {
 _GUIDE = f"""offboard {__version__}: a server for robot policies
 
 {chr(10).join(f"  GET {path:<26} {what}" for path, what in ROUTES.items())}
+  POST /act[/MODEL_ID]: one observation as JSON, and its answer
   WebSocket {SESSION_PATH}[/MODEL_ID]: a session
 
 A robot connects in Python with offboard_client.InferenceClient("HOST:PORT").new_session(),
@@ -81,7 +82,9 @@ def make_http(service: PolicyService, access: Access, edge: Edge, listeners: Lis
     async def unknown(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         asked = f"{request.method} {request.scope['path'][:200]!r}"
-        why = NotFound(f"there is no {asked}; there are GET of {', '.join(ROUTES)} and the WebSocket {SESSION_PATH}")
+        why = NotFound(
+            f"there is no {asked}; there are GET of {', '.join(ROUTES)}, POST /act and the WebSocket {SESSION_PATH}"
+        )
         return JSONResponse(error_frame(why), error.status_code, error.headers)
 
     async def broken(request: Request, error: Exception) -> Response:
