@@ -31,28 +31,38 @@ def measure(peers: Sequence[str], robots: int, rounds: int, seconds: float, quie
 
 def batching(peer: str, robots: int, rounds: int, seconds: float, quiet: Quiet) -> dict[str, Any]:
     """One robot's and so many robots' requests per second on a policy that takes 20 ms per batch."""
+    with ExitStack() as stack:
+        server, workers = start(stack, peer, policy="sleep", workers=robots)
+        return compare(server, workers, WORKLOAD, rounds, seconds, quiet)
+
+
+def compare(
+    server: Child, workers: list[Child], workload: str, rounds: int, seconds: float, quiet: Quiet
+) -> dict[str, Any]:
+    """The first client's requests per second, and those of all of them, in turn."""
+    _checked(server, workers, workload)
     one: list[dict[str, Any]] = []
     many: list[dict[str, Any]] = []
-    with ExitStack() as stack:
-        server, workers = _checked(*start(stack, peer, policy="sleep", workers=robots))
-        for _ in range(rounds):
-            one.append(_run(server, workers[:1], seconds, quiet))
-            many.append(_run(server, workers, seconds, quiet))
+    for _ in range(rounds):
+        one.append(_run(server, workers[:1], seconds, quiet, workload))
+        many.append(_run(server, workers, seconds, quiet, workload))
     gain = median(b["requests_per_second"] / a["requests_per_second"] for a, b in zip(one, many, strict=True))
-    return {"robots": robots, "workload": WORKLOAD, "gain": gain, "one": _summary(one), "many": _summary(many)}
+    return {"robots": len(workers), "workload": workload, "gain": gain, "one": _summary(one), "many": _summary(many)}
 
 
-def _checked(server: Child, workers: list[Child]) -> tuple[Child, list[Child]]:
+def _checked(server: Child, workers: list[Child], workload: str = WORKLOAD) -> tuple[Child, list[Child]]:
     for worker in workers:
-        worker.ask({"do": "check", "workload": WORKLOAD})
+        worker.ask({"do": "check", "workload": workload})
     return server, workers
 
 
-def _run(server: Child, workers: Sequence[Child], seconds: float, quiet: Quiet) -> dict[str, Any]:
+def _run(
+    server: Child, workers: Sequence[Child], seconds: float, quiet: Quiet, workload: str = WORKLOAD
+) -> dict[str, Any]:
     def take() -> list[dict[str, Any]]:
         begin = time.time() + _LEAD_S
         for worker in workers:
-            worker.tell({"do": "block", "workload": WORKLOAD, "seconds": seconds, "start": begin})
+            worker.tell({"do": "block", "workload": workload, "seconds": seconds, "start": begin})
         return [worker.hear(_LEAD_S + seconds) for worker in workers]
 
     answers, foreign = quiet.measure([server, *workers], take)

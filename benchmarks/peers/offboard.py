@@ -38,10 +38,11 @@ class SleepPolicy(NullPolicy):
     """A model that takes 20 ms for a batch of any size."""
 
     max_batch_size = 16
+    seconds = SLEEP_S
 
     def infer_many(self, batch: Sequence[Item[NullSession]]) -> list[Chunk]:
         """All at once, after the sleep."""
-        time.sleep(SLEEP_S)
+        time.sleep(self.seconds)
         return [item.session.infer(item.inputs, item.context) for item in batch]
 
 

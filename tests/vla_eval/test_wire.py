@@ -1,8 +1,9 @@
 """vla-eval's wire: what is not its client's, and several shards side by side."""
 
+import asyncio
 import contextlib
 import json
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 
 import msgpack
 import numpy as np
@@ -16,7 +17,7 @@ from puppets import Door, Puppet, count_up, reached, source, until
 from robots import connect_to, get
 from vla_eval.protocol.messages import Message, MessageType, pack_message, unpack_message
 from vla_eval.protocol.numpy_codec import set_image_format
-from vla_eval_harness import speaking, url
+from vla_eval_harness import run, shard, speaking, url
 from waits import PATIENCE
 from websockets.exceptions import ConnectionClosed
 
@@ -220,20 +221,31 @@ def test_a_model_is_chosen_by_the_query(server):
 
 
 # -- shards ------------------------------------------------------------------------------------------------------------
-def test_shards_share_the_models_calls():
-    """What batches save is in the benchmark; here that sixteen which wait are one call."""
-    with Door() as door, ExitStack() as stack:
-        policy = Puppet(count_up, max_batch_size=16, doors={0: door})
-        server = stack.enter_context(speaking(source({"it": lambda: policy})))
-        shards = [stack.enter_context(Shard(server)) for _ in range(17)]
-        shards[0].send(packed("observation", STATE, 1))
-        reached(door.entered)
-        for number, shard in enumerate(shards[1:]):
-            shard.send(packed("observation", STATE, 100 + number))
-        until(lambda: in_flight(server) == 17, "sixteen wait beside the one")
-        door.open()
-        assert [shard.hear().seq for shard in shards] == [1, *range(100, 116)]
-    assert [len(batch) for batch in policy.batches] == [1, 16]
+def test_sixteen_shards_of_the_real_client_share_the_models_calls():
+    """What that saves is in benchmarks/shards.py; here that those who wait are one call, episode after episode."""
+    with Door() as first, Door() as second:
+        policy = Puppet(count_up, max_batch_size=16, doors={0: first, 2: second})
+
+        async def ask(one):
+            return (await one.act(STATE))["actions"]
+
+        async def main(server):
+            async with AsyncExitStack() as stack:
+                shards = [await stack.enter_async_context(shard(server)) for _ in range(17)]
+                for door in (first, second):
+                    for one in shards:
+                        await one.start_episode({"task": {"name": "count"}})
+                    asked = [asyncio.ensure_future(ask(shards[0]))]
+                    await asyncio.to_thread(reached, door.entered)
+                    asked += [asyncio.ensure_future(ask(one)) for one in shards[1:]]
+                    await asyncio.to_thread(until, lambda: in_flight(server) == 17, "sixteen wait beside the one")
+                    door.open()
+                    np.testing.assert_array_equal(await asyncio.gather(*asked), [[1.0] * 3] * 17)
+
+        with speaking(source({"it": lambda: policy})) as server:
+            run(main(server))
+    assert [len(batch) for batch in policy.batches] == [1, 16, 1, 16]
+    assert len({id(session) for batch in policy.batches for session in batch}) == 17
 
 
 def in_flight(server):
