@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from offboard_core import Chunk
 from offboard_core.engine import ServiceTimeouts
+from offboard_core.frontends import Frontend
+from offboard_core.frontends.v1 import V1
 from offboard_core.server import InferenceServer
 from puppets import PATIENCE, Puppet, source
 from robots import first, get, get_json, robot
@@ -170,6 +172,30 @@ def test_a_session_whose_peer_answers_no_ping_ends_and_one_that_does_lives_on():
                 assert rest(silent).endswith(b"keepalive ping timeout")
             gone(server, sessions=1)
         assert first(quiet.ask(X)) == 1
+
+
+@pytest.mark.rule("C-12")
+def test_a_protocol_whose_clients_are_busy_has_more_patience_for_a_pong():
+    patient, others = Patient(), Patient()
+    patient.pong_timeout = 1e6
+    frontends = {"/patient": patient, "/other": others}
+    limits = ServiceTimeouts(linger=0.01)
+    with InferenceServer(
+        {"only": source({"a": Puppet})}, port=0, ping_interval=0.1, ping_timeout=0.3, limits=limits, frontends=frontends
+    ) as server:
+        with dialled(server, UPGRADE.replace(b"/api/v1/session", b"/patient") + b"\r\n") as busy:
+            for _ in range(2):
+                with dialled(server, UPGRADE.replace(b"/api/v1/session", b"/other") + b"\r\n") as silent:
+                    assert rest(silent).endswith(b"keepalive ping timeout")
+                gone(server, sessions=1)
+            assert get_json(server, "/api/v1/status")["sessions"] == 1
+            busy.sendall(b"\x88\x80\0\0\0\0")
+        gone(server)
+
+
+class Patient(Frontend):
+    def connect(self, scope):
+        return V1().connect({**scope, "path": "/api/v1/session"})
 
 
 @pytest.mark.rule("C-12")

@@ -1,6 +1,7 @@
 """The real vla-eval 0.8 evaluates what is served here: its client, runners and orchestrator are its own, unchanged."""
 
 import asyncio
+import time
 
 import numpy as np
 import pytest
@@ -268,6 +269,18 @@ def test_a_model_that_answers_no_step_is_an_error(says):
     model = source({"it": lambda: Puppet(lambda episode, inputs: says)})
     with speaking(model) as server, pytest.raises(Exception, match=why):
         counting(server)
+
+
+def test_a_simulation_that_answers_no_ping_while_it_builds_its_scene_keeps_its_connection():
+    async def main(server):
+        async with shard(server) as connection:
+            time.sleep(1)  # noqa: ASYNC251 (on the event loop, as the harness's benchmarks do)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(connection, "_connect_with_backoff", None)  # it would come back, with another session
+                return (await connection.act({"states": np.zeros(1)}))["actions"]
+
+    with speaking(source({"it": Puppet}), ping_interval=0.1, ping_timeout=0.1) as server:
+        np.testing.assert_array_equal(run(main(server)), [1] * 3)
 
 
 # -- physics that does not wait ----------------------------------------------------------------------------------------

@@ -61,6 +61,9 @@ log = logging.getLogger(__name__)
 class VLAEvalFrontend(Frontend):
     """``?model=ID`` chooses a model; every other name of the query is a parameter of the session."""
 
+    #: The simulation runs on its client's event loop, and a scene may take minutes to build.
+    pong_timeout = 1800.0
+
     def __init__(self, options: VLAEvalOptions) -> None:
         self._options = options
         self._keys = None if options.codec is None else KEYSETS[options.codec]

@@ -122,7 +122,13 @@ class FrontendConnection(PeerConnection):
 
 
 class Frontend(abc.ABC):
-    """What the factory of a :class:`~offboard_core.FrontendEntry` makes, once per server."""
+    """What the factory of a :class:`~offboard_core.FrontendEntry` makes, once per server.
+
+    ``pong_timeout``: seconds within which its clients answer a ping, where that is not as the server is set: some do so
+    only between two steps of a simulation.
+    """
+
+    pong_timeout: float | None = None
 
     @abc.abstractmethod
     def connect(self, scope: Scope) -> FrontendConnection:

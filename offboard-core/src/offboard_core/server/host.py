@@ -63,7 +63,8 @@ class Host:
             listener = bind(config.host, config.port)
             opening.callback(listener.close)
             self.address = service.address = (config.host, listener.getsockname()[1])
-            self._uvicorn = UvicornServer(Config(app, config))
+            patience = {path: each.pong_timeout for path, each in self._spoken.items() if each.pong_timeout is not None}
+            self._uvicorn = UvicornServer(Config(app, config, patience))
             await opening.enter_async_context(app.lifespan())
             opening.push_async_callback(self._listeners.close)
             await self._listeners.start(service, admission, listener.getsockname()[0])
@@ -111,11 +112,13 @@ class Host:
         return self._config.admission(self._service)
 
     @cached_property
+    def _spoken(self) -> Mapping[str, Frontend]:
+        return make_frontends(Plugins.discover()) if self._frontends is None else self._frontends
+
+    @cached_property
     def _app(self) -> AsgiApp:
-        config, frontends = self._config, self._frontends
-        found = make_frontends(Plugins.discover()) if frontends is None else frontends
-        app = App(self._service, self._admission, found, [config.host, *config.allowed_hosts], self._listeners)
-        return AsgiApp(self._service, app)
+        hosts = [self._config.host, *self._config.allowed_hosts]
+        return AsgiApp(self._service, App(self._service, self._admission, self._spoken, hosts, self._listeners))
 
     def _give_up(self, error: LoadFailed) -> None:
         """The default model can never be loaded."""

@@ -189,6 +189,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         else:
             self._fail(f"more than {self.config.bounds.frame_rate:g} frames a second")
 
+    def handle_connect(self, event: Any) -> None:
+        super().handle_connect(event)
+        if hasattr(self, "scope"):  # else it was refused
+            self.ping_timeout = self.config.pong_timeouts.get(self.scope["path"], self.ping_timeout)
+
     def handle_cont(self, event: Any) -> None:
         if len(self.frames) > FRAGMENTS and not self.disconnected:
             self._fail(f"a message in more than {FRAGMENTS} pieces")

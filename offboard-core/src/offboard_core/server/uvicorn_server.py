@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import weakref
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from functools import cache
 from typing import Any
 
@@ -27,9 +27,12 @@ _FAREWELL = 1.0
 
 
 class Config(uvicorn.Config):
-    """``bounds``: what the protocols hold a client to. ``waiting``: connections whose request has not come yet."""
+    """``bounds``: what the protocols hold a client to. ``waiting``: connections whose request has not come yet.
 
-    def __init__(self, app: Any, bounds: ServerConfig) -> None:
+    ``pong_timeouts``: seconds for a pong by WebSocket path, where they are not those of ``bounds``.
+    """
+
+    def __init__(self, app: Any, bounds: ServerConfig, pong_timeouts: Mapping[str, float] | None = None) -> None:
         """Raises ConfigurationError where TLS cannot be served."""
         if bounds.ssl_keyfile is not None and bounds.ssl_certfile is None:
             raise ConfigurationError("--ssl-keyfile is given without --ssl-certfile; TLS needs the certificate")
@@ -48,7 +51,7 @@ class Config(uvicorn.Config):
             ssl_certfile=bounds.ssl_certfile,
             ssl_keyfile=bounds.ssl_keyfile,
         )
-        self.bounds = bounds
+        self.bounds, self.pong_timeouts = bounds, pong_timeouts or {}
         self.waiting: dict[HttpProtocol, None] = {}
         try:
             self.load()
