@@ -36,8 +36,11 @@ LEROBOT = (
 #: What needs only its files' formats.
 WITHOUT_TORCH = tuple(
     f"tests/lerobot/test_{name}.py"
-    for name in ("codecs", "diagnosis", "light", "many_steps", "odd_folders", "registry", "remote")
-)
+    for name in (
+        "async_listener", "async_pickles", "codecs", "diagnosis", "light", "many_steps", "odd_folders",
+        "registry", "remote",
+    )
+)  # fmt: skip
 #: Where an S3 server is started: one for all of them.
 STORES = (
     "tests/remote/test_remote.py", "tests/remote/test_refused.py", "tests/openpi/test_registry.py",
