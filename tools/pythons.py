@@ -29,7 +29,7 @@ CLIENT = (["offboard-client[cli,images]"], ["pytest", "pytest-timeout", "pytest-
 WHOLE = (
     [
         "offboard-client[cli,gym,images,pages,record,sim]", "offboard-core[convert,s3,testing]",
-        "offboard-gr00t", "offboard-lerobot", "offboard-openpi", "offboard-vla-eval",
+        "offboard-gr00t", "offboard-lerobot[grpc]", "offboard-openpi", "offboard-vla-eval",
     ],
     ["--group", f"{ROOT / 'pyproject.toml'}:tests"],
     [
@@ -43,13 +43,13 @@ WHOLE = (
 #: A version of LeRobot → the Python that it is tested on, and its requirement with what its policy types need.
 #: No Python for a set is a failure: a whole version would go untested.
 SETS = {
-    "lerobot-0.4": (WORKSPACE, "lerobot[feetech,smolvla,xvla]==0.4.4"),
+    "lerobot-0.4": (WORKSPACE, "lerobot[async,feetech,smolvla,xvla]==0.4.4"),
     # Its WALL-X wants a transformers that none of the others take.
     "lerobot-0.4-wallx": (WORKSPACE, "lerobot[wallx]==0.4.4"),
     "lerobot-0.6": (
         "3.12",
-        "lerobot[diffusion,eo1,evo1,fastwam,feetech,groot,molmoact2,multi_task_dit,peft,pi,smolvla,vla_jepa,wallx,"
-        "xvla]==0.6.1",
+        "lerobot[async,diffusion,eo1,evo1,fastwam,feetech,groot,molmoact2,multi_task_dit,peft,pi,smolvla,vla_jepa,"
+        "wallx,xvla]==0.6.1",
     ),
 }
 
@@ -99,7 +99,7 @@ def check_set(name: str, tests: list[str]) -> bool:
             "offboard-client[cli,images,record,sim]",
             "offboard-core[s3,gs,testing]",
             "offboard-inside-lerobot",
-            "offboard-lerobot[lerobot]",
+            "offboard-lerobot[grpc,lerobot]",
         ]
         install += [f"{ROOT}/{package}" for package in packages]
         subprocess.run([*install, requirement, *WHOLE[1]], cwd=place, check=True)

@@ -6,7 +6,6 @@ The recorded pickles are of the genuine classes, with numpy 2.4 and torch 2.10 (
 from __future__ import annotations
 
 import contextlib
-import itertools
 import pickle
 import pickletools
 import re
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from lerobot_async import Pickled, config, observation
 from offboard_client.errors import BadMessage, BadObservation, BadParameter, OffboardError
 from offboard_lerobot.async_inference.payloads import Seen, read_instructions, read_seen
 from offboard_lerobot.async_inference.tensors import write_actions
@@ -71,44 +71,6 @@ def rekeyed(data: bytes) -> tuple[bytes, set[str]]:
 
 
 # -- what else Python writes of the same ------------------------------------------------------------------------------
-class _Pickled:
-    """Pickles as an instance of this class of LeRobot's, which need not be there."""
-
-    def __init__(self, name: str, **fields: Any) -> None:
-        self.fields, self.name = fields, name
-
-    def dumps(self, protocol: int = 4) -> bytes:
-        module, name = "lerobot.async_inference.helpers", self.name
-        body = pickle.dumps(self.fields, protocol)
-        start = 11 if body[2] == 0x95 else 2  # without the frame, whose length would be another
-        made = b"".join(b"\x8c" + bytes([len(word)]) + word.encode() + b"\x94" for word in (module, name))
-        # What the body refers to comes after four things that have been memoized.
-        return bytes(body[:2]) + made + b"\x93\x94)\x81\x94" + _shifted(body[start:-1], 4) + b"b."
-
-
-def _shifted(code: bytes, by: int) -> bytes:
-    found = b""
-    whole = b"\x80\x04" + code + b"."
-    for (operation, argument, at), (_, _, following) in itertools.pairwise(pickletools.genops(whole)):
-        last = whole[at:following]
-        if operation.name in ("BINGET", "LONG_BINGET"):
-            last = b"j" + struct.pack("<I", argument + by)
-        if operation.name not in ("PROTO", "FRAME"):
-            found += last
-    return found
-
-
-def observation(protocol: int = 4, **values: Any) -> bytes:
-    return _Pickled("TimedObservation", timestamp=TIME, timestep=7, observation=values, must_go=True).dumps(protocol)
-
-
-def config(protocol: int = 4, **more: Any) -> bytes:
-    state = {"dtype": "float32", "shape": (2,), "names": ["a.pos", "b.pos"]}
-    fields = {"policy_type": "act", "pretrained_name_or_path": "a", "lerobot_features": {"observation.state": state},
-              "actions_per_chunk": 5, "device": "cpu", "rename_map": {}}  # fmt: skip
-    return _Pickled("RemotePolicyConfig", **{**fields, **more}).dumps(protocol)
-
-
 NUMBERS = np.arange(24)
 ARRAYS = {
     "bytes": NUMBERS.astype(np.uint8).reshape(2, 4, 3),
@@ -284,6 +246,28 @@ def test_a_gadget_within_a_genuine_pickle_is_refused(name):
             (read_seen if b"TimedObservation" in data else read_instructions)(data.replace(place, inner, 1))
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["a list in itself", "a map in itself", "a list of a list, twice", "a tuple of tuples, twice", "a billion laughs"],
+)
+def test_what_holds_something_stands_in_it_once(name):
+    """No knot, and no tree that is larger than the pickle: whoever walks through what was read comes to an end."""
+    with pytest.raises(BadMessage, match="stands in it twice"):
+        unpickle(HOSTILE[name])
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("numpy", "dtype"), ("lerobot.async_inference.helpers", "TimedObservation")]
+)
+def test_an_array_is_made_of_no_other_class(module, name):
+    def said(*words: str) -> bytes:
+        return b"".join(b"\x8c" + bytes([len(word)]) + word.encode() for word in words) + b"\x93"
+
+    code = said("numpy._core.multiarray", "_reconstruct") + said(module, name) + b"K\0\x85C\x01b\x87R"
+    with pytest.raises(BadMessage, match="an array is made of something else"):
+        unpickle(b"\x80\x04" + code + b".")
+
+
 class _Shaped:
     """An array as this, whatever it is."""
 
@@ -306,7 +290,8 @@ U1 = np.dtype("u1")
         (1, (True, 4), U1, False, b"abcd"), (1, (4.0,), U1, False, b"abcd"), (1, [4], U1, False, b"abcd"),
         (1, (1,) * 9 + (4,), U1, False, b"abcd"), (1, (4,), "u1", False, b"abcd"), (1, (4,), U1, False, "abcd"),
         (2, (4,), U1, False, b"abcd"), (1, (4,), U1, False), (1, (4,), U1, False, [1, 2, 3, 4]),
-        (1, 4, U1, False, b"abcd"), ("x",), (),
+        (1, 4, U1, False, b"abcd"), ("x",), (), (1, (2, 3), U1, False, b"abcd"), (1, (2,), U1, False, b"abcd"),
+        (1, (4,), np.dtype("u2"), False, b"abcd"),
     ],
 )  # fmt: skip
 def test_an_array_that_says_what_it_has_not_is_refused(state):
@@ -338,17 +323,17 @@ def test_another_versions_fields_are_refused_by_name(change):
         BadMessage, match=f"has {min(change)}, of which nobody here knows .* LeRobot 0.4.4 to 0.6.1 send act"
     ):
         read_instructions(config(**change))
-    late = _Pickled("TimedObservation", timestamp=TIME, timestep=7, observation={}, must_go=True, **change)
+    late = Pickled("TimedObservation", timestamp=TIME, timestep=7, observation={}, must_go=True, **change)
     with pytest.raises(BadMessage, match=f"has {min(change)}"):
         read_seen(late.dumps())
 
 
 def test_the_fields_of_before_may_be_missing_and_others_not():
-    bare = _Pickled("RemotePolicyConfig", policy_type="act", pretrained_name_or_path="a", lerobot_features={},
+    bare = Pickled("RemotePolicyConfig", policy_type="act", pretrained_name_or_path="a", lerobot_features={},
                     actions_per_chunk=5)  # fmt: skip
     assert read_instructions(bare.dumps()).device == "cpu"
     with pytest.raises(BadMessage, match="lacks observation, timestep"):
-        read_seen(_Pickled("TimedObservation", timestamp=TIME).dumps())
+        read_seen(Pickled("TimedObservation", timestamp=TIME).dumps())
     with pytest.raises(BadMessage, match="RemotePolicyConfig came, expected a TimedObservation"):
         read_seen(bare.dumps())
     with pytest.raises(BadMessage, match="TimedObservation came, expected a RemotePolicyConfig"):
@@ -391,7 +376,7 @@ def test_instructions_that_cannot_be_followed_are_refused(change, error, says):
 def test_an_observation_that_is_none_is_refused(change, says):
     fields = {"timestamp": TIME, "timestep": 7, "observation": {}, "must_go": True, **change}
     with pytest.raises(BadMessage, match=re.escape(says)):
-        read_seen(_Pickled("TimedObservation", **fields).dumps())
+        read_seen(Pickled("TimedObservation", **fields).dumps())
 
 
 # -- whatever comes ---------------------------------------------------------------------------------------------------

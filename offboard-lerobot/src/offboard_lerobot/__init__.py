@@ -8,6 +8,7 @@ from offboard_core import (
     CodecEntry,
     DataSetEntry,
     EnvironmentEntry,
+    ListenerEntry,
     LoaderEntry,
     RegistryEntry,
     TrainerEntry,
@@ -35,6 +36,18 @@ def offboard_checkpoint_loaders() -> Iterator[LoaderEntry]:
         recognises=recognises,
         inherit=INHERIT,
         needs={"lerobot": "lerobot>=0.4.4,<0.7"},
+    )
+
+
+@hookimpl
+def offboard_listeners() -> Iterator[ListenerEntry]:
+    """LeRobot's asynchronous inference, for the robots that run its client."""
+    yield ListenerEntry(
+        name="lerobot",
+        summary="LeRobot's async_inference over gRPC: robots that run its robot_client drive any model.",
+        factory="offboard_lerobot.async_inference:make_listener",
+        port=8080,
+        options="offboard_lerobot.async_inference.options:RobotClientOptions",
     )
 
 

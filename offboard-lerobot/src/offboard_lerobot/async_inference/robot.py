@@ -1,0 +1,109 @@
+"""One robot that runs LeRobot's client: which model it drives, what it sees, and what it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from offboard_client.errors import DialectUnsupported, OffboardError
+from offboard_core.frontends import Frame, PeerConnection, ResolvedCodec, Result, Serializer, ServiceSession
+from offboard_core.types import Observation
+
+from .options import RobotClientOptions
+from .payloads import Instructions, Seen, read_seen
+from .tensors import write_actions
+from .translation import Translation, translate
+
+#: What opens a robot's session before it has seen anything.
+OPEN = b""
+#: ``pretrained_name_or_path`` of a robot that takes the server's default; and a ``policy_type`` that is any.
+DEFAULT, ANY = "default", "offboard"
+#: Actions a second where the model does not say it, as LeRobot's server counts where nobody tells it.
+_FPS = 30.0
+
+
+class Failed(bytes):
+    """An error in the place of a reply; gRPC has words of its own for it. ``error``: which."""
+
+    error: OffboardError
+
+
+def failed(error: OffboardError) -> Failed:
+    """The reply that is this error."""
+    made = Failed(error.text.encode("utf-8", "replace"))
+    made.error = error
+    return made
+
+
+def read_reply(frame: Frame) -> bytes | OffboardError:
+    """What a reply of :class:`LeRobotRobot` says: a pickle, nothing, or an error."""
+    return frame.error if isinstance(frame, Failed) else cast("bytes", frame)
+
+
+class LeRobotRobot(PeerConnection):
+    """``asked``: what its client asked for before anything else."""
+
+    def __init__(self, asked: Instructions, options: RobotClientOptions) -> None:
+        self._asked, self._options = asked, options
+        self.model_id = None if asked.model == DEFAULT else asked.model
+        self._translation: Translation | None = None
+
+    def bridge(self, codec: ResolvedCodec) -> ResolvedCodec:
+        """See :func:`~.translation.translate`; the codec itself stays as it is."""
+        self._translation = translate(self._asked, codec, self._options.units)
+        return codec
+
+    def serializer(self, codec: ResolvedCodec) -> Serializer:
+        """LeRobot's pickles."""
+        assert self._translation is not None  # bridge() came before
+        return _Serializer(self._asked, self._translation, 1 / (codec.meta.action_fps or _FPS))
+
+    def begun(self, session: ServiceSession) -> None:
+        """Hold the ``policy_type`` that the robot's client was told against the model's."""
+        is_one = session.meta.get("policy_type") or session.meta["type"]
+        if self._asked.policy_type not in (is_one, ANY):
+            raise DialectUnsupported(
+                f"the robot asks for a policy of the type {self._asked.policy_type:.60}, and "
+                f"{session.meta['checkpoint_id']} is one of {is_one}: start its client with --policy_type={is_one}"
+            )
+
+    def error(self, error: OffboardError, frame: Frame) -> Frame:
+        """See :func:`failed`."""
+        return failed(error)
+
+    def is_control(self, frame: Frame) -> bool:
+        """Whether it is :data:`OPEN`."""
+        return not frame
+
+    async def answer(self, frame: Frame, session: ServiceSession) -> Frame:
+        """That the session is there."""
+        return b""
+
+
+class _Serializer:
+    """One session's. ``period``: seconds from one action to the next."""
+
+    def __init__(self, asked: Instructions, translation: Translation, period: float) -> None:
+        self._asked, self._translation, self._period = asked, translation, period
+        self._seen: Seen | None = None
+
+    def read(self, frame: Frame) -> tuple[Observation, list[str]]:
+        """A TimedObservation. Raises BadMessage or BadObservation."""
+        self._seen = seen = read_seen(cast("bytes", frame))
+        return self._translation.observation(seen.values), []
+
+    def write(
+        self, result: Result, timing: Mapping[str, float], observation: Observation, warnings: list[str]
+    ) -> Frame:
+        """The first ``actions_per_chunk`` steps, by the time and the number of the observation that they answer."""
+        if isinstance(result, OffboardError):
+            return failed(result)
+        if result is None:
+            return b""
+        if not len(result):
+            raise DialectUnsupported(
+                "the model says stop: the episode is over, for which LeRobot's protocol has no word"
+            )
+        assert self._seen is not None  # there is no result without one
+        rows = self._translation.actions(result.columns())[: self._asked.actions_per_chunk]
+        return write_actions(rows, self._seen.timestamp, self._period, self._seen.timestep)

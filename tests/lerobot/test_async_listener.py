@@ -1,0 +1,559 @@
+"""The port for LeRobot's robots, with a client of theirs as far as its wire goes."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import struct
+import threading
+import time
+from typing import Any
+
+import grpc
+import numpy as np
+import offboard_lerobot
+import pytest
+from inside_lerobot import Said, native
+from inside_lerobot import motors as motors_meta
+from lerobot_async import TIME, Client, config, observation
+from offboard_client.errors import ConfigurationError, from_code
+from offboard_client.wire import WireLimits
+from offboard_core import Chunk, CodecEntry, CodecMeta, Field, hookimpl
+from offboard_core.frontends import make_listeners
+from offboard_core.plugins import Plugins
+from offboard_core.server import InferenceServer
+from offboard_core.testing import ListenerLaws
+from offboard_lerobot.async_inference import make_listener
+from offboard_lerobot.async_inference.messages import BEGIN, END, MIDDLE, SERVICE, write_data, write_piece
+from offboard_lerobot.async_inference.options import RobotClientOptions
+from puppets import PATIENCE, Door, Puppet, reached, source, until
+from robots import get_json
+
+pytestmark = pytest.mark.timeout(2 * PATIENCE)
+PLUGINS = Plugins.of(lerobot=offboard_lerobot)
+ARM = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+AT = {f"{name}.pos": float(number) for number, name in enumerate(ARM, 1)}
+PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+FEATURES = {
+    "observation.state": {"dtype": "float32", "shape": (6,), "names": [*AT]},
+    "observation.images.front": {"dtype": "image", "shape": (64, 64, 3), "names": ["height", "width", "channels"]},
+}
+SEEN = {**AT, "front": PICTURE, "task": "reach"}
+
+
+class TestLaws(ListenerLaws):
+    """As all listeners."""
+
+    answer = {"action": np.zeros((1, 2), np.float32)}
+
+    def listener(self):
+        return make_listener(RobotClientOptions())
+
+    @contextlib.contextmanager
+    def client(self, host, port, token):
+        begun = []
+        with Client(port, host, token=token) as client:
+
+            def ask():
+                try:
+                    if not begun:
+                        client.start(policy_type="offboard", pretrained_name_or_path="default")
+                        begun.append(True)
+                    found = client.ask(**{"a.pos": 1.0, "b.pos": 2.0})
+                except grpc.RpcError as error:
+                    code, _, text = error.details().partition(": ")
+                    raise from_code(code, text) from None
+                return {"action": np.stack([action.numbers for action in found])}
+
+            yield ask
+
+    def disturb(self, host, port):
+        for junk in (
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"\x16\x03\x01" + bytes(80),
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(200),
+        ):
+            with socket.create_connection((host, port), PATIENCE) as one:
+                one.sendall(junk)
+        with Client(port, host) as one:
+            for name in ("Ready", "SendPolicyInstructions", "GetActions", "Nothing"):
+                with contextlib.suppress(grpc.RpcError):
+                    one.call(name, b"\xff\xff\xff")
+            with pytest.raises(grpc.RpcError):
+                one.stream([b"\xff"])
+
+
+class Codec:
+    def __init__(self, meta: CodecMeta) -> None:
+        self.meta = meta
+
+    @hookimpl
+    def offboard_codecs(self) -> Any:
+        yield CodecEntry(name="said", summary="As it is said.", factory=lambda options, checkpoint: Said(self.meta))
+
+
+def answering(name: str, steps: int = 4) -> Puppet:
+    """Answers, from what it sees of ``name``, a tenth more with each step; under ``answer`` if that is given."""
+    return Puppet(
+        lambda episode, inputs: Chunk(
+            {name: np.arange(1, steps + 1, dtype=np.float32)[:, None] / 10 + np.arange(6, dtype=np.float32)}
+        )
+    )
+
+
+@contextlib.contextmanager
+def serving(policy, meta=None, options=None, models=None, **settings):
+    made = models or {"a": lambda: policy}
+    sources = source(made) if meta is None else source(made, codec="said", plugin=Codec(meta))
+    listeners = make_listeners(PLUGINS, ["lerobot:0"], {"lerobot": options or {}})
+    with InferenceServer({"only": sources}, port=0, listeners=listeners, frontends={}, **settings) as server:
+        yield server, server.listeners.addresses["lerobot"][1]
+
+
+@pytest.fixture
+def client():
+    """Makes clients, and lets go of them."""
+    with contextlib.ExitStack() as stack:
+        yield lambda port, **more: stack.enter_context(Client(port, **more))
+
+
+def refused(call, *arguments, **more) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.RpcError) as error:
+        call(*arguments, **more)
+    return error.value.code(), error.value.details()
+
+
+ASKED = {"policy_type": "offboard", "pretrained_name_or_path": "default", "lerobot_features": FEATURES,
+         "actions_per_chunk": 50}  # fmt: skip
+
+
+class TestAnswers:
+    def test_a_model_with_lerobots_names_gets_what_the_robot_sends(self, client):
+        policy = answering("action")
+        with serving(policy, native()) as (_, port):
+            robot = client(port)
+            robot.start(**ASKED)
+            found = robot.ask(7, **SEEN)
+            (given,) = policy.episodes[-1].seen
+        assert given.keys() == {"observation.state", "observation.images.front", "task"}
+        assert given["observation.state"].dtype == np.float32
+        assert given["observation.state"].tolist() == [*AT.values()]
+        assert np.array_equal(given["observation.images.front"], PICTURE)
+        assert given["task"] == "reach"
+        assert [action.timestep for action in found] == [7, 8, 9, 10]
+        assert [action.timestamp for action in found] == [TIME + i * (1 / 30) for i in range(4)]
+        for step, action in enumerate(found, 1):
+            assert action.numbers == pytest.approx(np.arange(6) + step / 10, abs=1e-6)
+
+    def test_motors_are_told_apart_by_their_names(self, client):
+        """A model that has them in another order gets its own, and the robot hears its own."""
+        turned = ("gripper", *ARM[:5])
+        policy = answering("target_motors")
+        with serving(policy, motors_meta(turned), {"units": "degrees"}) as (_, port):
+            robot = client(port)
+            robot.start(**ASKED)
+            (first, *_) = robot.ask(**SEEN)
+            (given,) = policy.episodes[-1].seen
+        assert given["motors"].tolist() == [6, 1, 2, 3, 4, 5]
+        assert np.array_equal(given["image.front"], PICTURE)
+        assert first.numbers == pytest.approx([1.1, 2.1, 3.1, 4.1, 5.1, 0.1])
+
+    def test_a_number_for_each_motor(self, client):
+        """As lerobot.motors has them with --codec.scalars."""
+        names = [f"{name}.pos" for name in reversed(ARM)]
+        meta = CodecMeta(
+            observation={name: Field(shape=(1,), dtype="float32") for name in names},
+            action={name: Field(shape=(1,)) for name in names},
+        )
+        policy = Puppet(lambda episode, inputs: Chunk({name: np.array([inputs[name] + 0.5]) for name in names}))
+        with serving(policy, meta) as (_, port):
+            robot = client(port)
+            robot.start(**ASKED)
+            (only,) = robot.ask(**SEEN)
+        assert only.numbers == pytest.approx([value + 0.5 for value in AT.values()])
+
+    def test_as_many_actions_as_the_robot_wants_and_no_more_than_there_are(self, client):
+        with serving(answering("action", steps=9), native()) as (_, port):
+            for wanted, got in ((1, 1), (8, 8), (9, 9), (100, 9)):
+                robot = client(port)
+                robot.start(**{**ASKED, "actions_per_chunk": wanted})
+                assert [action.timestep for action in robot.ask(3, **SEEN)] == [*range(3, 3 + got)]
+
+    def test_a_large_observation_comes_in_pieces(self, client):
+        policy = answering("action")
+        with serving(policy, native()) as (_, port):
+            for piece in (2**20, 1000, 12_345):
+                robot = client(port, piece=piece)
+                robot.start(**ASKED)
+                assert len(robot.ask(**{**SEEN, "front": PICTURE})) == 4
+                assert np.array_equal(policy.episodes[-1].seen[0]["observation.images.front"], PICTURE)
+
+    def test_nothing_is_there_until_something_is(self, client):
+        with serving(answering("action"), native()) as (_, port):
+            robot = client(port)
+            robot.start(**ASKED)
+            assert robot.poll() is None
+            assert robot.ask(**SEEN)
+            assert robot.poll() is None, "an answer is heard once"
+
+
+def test_the_newest_observation_is_answered_next(client):
+    """Those between are passed over: what a robot saw while another was being answered is old by then."""
+    seen: list[int] = []
+
+    def infer(episode, inputs):
+        seen.append(int(inputs["observation.state"][0]))
+        return Chunk({"action": np.zeros((1, 6), np.float32)})
+
+    door = Door()
+    with serving(Puppet(infer, doors={0: door}), native()) as (_, port), door:
+        robot = client(port)
+        robot.start(**ASKED)
+        for number in (1, 2, 3, 4):
+            robot.see(number, **{**SEEN, "shoulder_pan.pos": float(number)})
+            reached(door.entered)
+        door.open()
+        heard = [robot.actions()[0].timestep]
+        while heard[-1] != 4:
+            heard.append(robot.actions()[0].timestep)
+    assert seen == [1, 4]
+    assert heard in ([1, 4], [4])
+
+
+class TestSessions:
+    def test_ready_resets_its_own_robot_alone(self, client):
+        """LeRobot's server has one policy and one place for all: who comes resets the others."""
+
+        def count(episode, inputs):
+            return Chunk({"action": np.full((1, 6), len(episode.seen), np.float32)})
+
+        with serving(Puppet(count), native()) as (_, port):
+            one, other = client(port), client(port)
+            one.start(**ASKED)
+            assert [one.ask(**SEEN)[0].numbers[0] for _ in range(2)] == [1, 2]
+            other.start(**ASKED)
+            assert other.ask(**SEEN)[0].numbers[0] == 1
+            assert one.ask(**SEEN)[0].numbers[0] == 3
+            other.start(**ASKED)
+            assert one.ask(**SEEN)[0].numbers[0] == 4
+            assert other.ask(**SEEN)[0].numbers[0] == 1
+
+    def test_each_drives_the_model_that_it_names(self, client):
+        models = {name: (lambda value=value: Puppet(lambda e, i: Chunk({"action": np.full((1, 6), value, np.float32)})))
+                  for name, value in (("first", 1), ("second", 2))}  # fmt: skip
+        with serving(None, native(), models=models) as (_, port):
+            for name, value in (("second", 2), ("first", 1), ("default", 1)):
+                with Client(port) as robot:
+                    robot.start(**{**ASKED, "pretrained_name_or_path": name})
+                    assert robot.ask(**SEEN)[0].numbers[0] == value
+
+    def test_who_is_gone_lets_go_of_the_model_soon(self, client):
+        policy = answering("action")
+        with serving(policy, native()) as (server, port):
+            with Client(port) as robot:
+                robot.start(**ASKED)
+                robot.ask(**SEEN)
+                assert get_json(server, "/api/v1/status")["sessions"] == 1
+            began = time.monotonic()
+            until(lambda: get_json(server, "/api/v1/status")["sessions"] == 0, "the session of who is gone ended")
+            assert time.monotonic() - began < RobotClientOptions().silence / 2
+            assert policy.episodes[-1].closed.wait(PATIENCE)
+
+    def test_who_dies_in_mid_stream_disturbs_nobody(self, client):
+        with serving(answering("action"), native()) as (_, port):
+            steady = client(port)
+            steady.start(**ASKED)
+            going, stopped = Client(port), threading.Event()
+            going.start(**ASKED)
+
+            def half():
+                yield write_piece(BEGIN, b"\x80\x04" + bytes(1000))
+                stopped.wait(PATIENCE)
+
+            call = going.channel.stream_unary(f"/{SERVICE}/SendObservations").future(half())
+            going.channel.close()
+            stopped.set()
+            assert call.code() is grpc.StatusCode.CANCELLED
+            assert len(steady.ask(**SEEN)) == 4
+
+
+@pytest.fixture(scope="module")
+def served():
+    with serving(answering("action"), native()) as (server, port):
+        yield server, port
+
+
+class TestRefused:
+    """Each with a status of gRPC's, and a text that LeRobot's client logs."""
+
+    @pytest.mark.parametrize(
+        ("change", "code", "says"),
+        [
+            ({"pretrained_name_or_path": "/m/act"}, "NOT_FOUND", "there is no model '[path]' here; there are: a. pretr"),
+            ({"pretrained_name_or_path": "../../etc"}, "NOT_FOUND", "there is no model '../../etc'"),
+            ({"pretrained_name_or_path": "lerobot/act_aloha"}, "NOT_FOUND", "there is no model 'lerobot/act_aloha'"),
+            ({"policy_type": "act"}, "FAILED_PRECONDITION", "a policy of the type act, and a is one of puppet"),
+            ({"actions_per_chunk": 0}, "INVALID_ARGUMENT", "bad_parameter: actions_per_chunk is 0"),
+            ({"rename_map": {"a": "b"}}, "INVALID_ARGUMENT", "--codec.map"),
+            ({"surprise": 1}, "INVALID_ARGUMENT", "has surprise, of which nobody here knows"),
+            ({"lerobot_features": {}}, "FAILED_PRECONDITION", "observation.images.front, which the robot"),
+            (
+                {"lerobot_features": {**FEATURES, "observation.state": {"dtype": "float32", "names": ["a.pos"]}}},
+                "FAILED_PRECONDITION", "observation.state is (1,) for the robot, (6,) for the model",
+            ),
+        ],
+    )  # fmt: skip
+    def test_what_it_asks_for(self, served, client, change, code, says):
+        _, port = served
+        robot = client(port)
+        status, details = refused(robot.start, **{**ASKED, **change})
+        assert status is grpc.StatusCode[code]
+        assert says in details
+        robot.start(**ASKED)
+        assert robot.ask(**SEEN), "the next try is as good as the first"
+
+    @pytest.mark.parametrize(
+        ("data", "says"),
+        [
+            (b"\x80\x04cos\nsystem\n(S'true'\ntR.", "bad_message: the pickle is not read"),
+            (observation(**{**AT, "front": PICTURE})[:-9], "it is cut off"),
+            (config(), "a RemotePolicyConfig came"),
+            (observation(**{**SEEN, "gripper.pos": None}), "gripper.pos is None"),
+            (observation(**{**SEEN, "gripper.pos": "open"}), "lists gripper.pos among its motors, and sent a str"),
+            (observation(**{**SEEN, "gripper.pos": float("nan")}), "bad_observation: observation.state is not finite"),
+            (observation(**{**SEEN, "front": 3}), "lists the camera front, and sent a int"),
+            (observation(**AT), "lists the camera front, and sent nothing"),
+            (
+                observation(**{**SEEN, "front": PICTURE.astype(np.float32)}),
+                "observation.images.front has dtype float32",
+            ),
+            (observation(**{**SEEN, "front": PICTURE[..., 0]}), "observation.images.front has shape (64, 64)"),
+        ],
+    )
+    def test_what_it_sees(self, served, client, data, says):
+        """It is told when it asks for actions, once; and the next observation is answered."""
+        _, port = served
+        robot = client(port)
+        robot.start(**ASKED)
+        robot.send(data)
+        status, details = refused(robot.actions)
+        assert status is grpc.StatusCode.INVALID_ARGUMENT
+        assert says in details
+        assert robot.poll() is None
+        assert robot.ask(**SEEN)
+
+    @pytest.mark.parametrize(
+        ("pieces", "says"),
+        [
+            ([], "ended before its last piece"),
+            ([(BEGIN, b"a")], "ended before its last piece"),
+            ([(MIDDLE, b"a"), (END, b"b")], "not in order"),
+            ([(BEGIN, b"a"), (BEGIN, b"b"), (END, b"c")], "not in order"),
+            ([(0, b"a")], "not in order"),
+            ([(7, b"a")], "not in order"),
+            ([(BEGIN, b"a"), (MIDDLE, b"")], "is empty"),
+            (
+                [(BEGIN, bytes(2**20))] + [(MIDDLE, bytes(2**20))] * 40,
+                f"has {WireLimits().message_bytes:,} bytes at most",
+            ),
+        ],
+    )
+    def test_pieces_that_make_no_observation(self, served, client, pieces, says):
+        _, port = served
+        robot = client(port)
+        robot.start(**ASKED)
+        status, details = refused(robot.stream, [write_piece(*piece) for piece in pieces])
+        assert status is grpc.StatusCode.INVALID_ARGUMENT
+        assert says in details
+        assert robot.ask(**SEEN)
+
+    def test_an_empty_observation(self, served, client):
+        _, port = served
+        robot = client(port)
+        robot.start(**ASKED)
+        assert refused(robot.stream, [write_piece(END, b"")])[0] is grpc.StatusCode.INVALID_ARGUMENT
+        assert robot.ask(**SEEN)
+
+    def test_who_has_not_begun(self, served, client):
+        _, port = served
+        robot = client(port)
+        for call in (lambda: robot.see(**SEEN), robot.poll):
+            status, details = refused(call)
+            assert status is grpc.StatusCode.FAILED_PRECONDITION
+            assert "start the robot's client anew" in details
+        robot.call("Ready")
+        assert refused(robot.poll)[0] is grpc.StatusCode.FAILED_PRECONDITION
+
+    @pytest.mark.parametrize(
+        "message", [b"\xff", b"\x0a\xff\xff\xff\xff\x0f", b"\x0a\x05a", b"\x0f", b"\x08\x01", b"x" * 300_000]
+    )
+    def test_messages_that_are_none(self, served, client, message):
+        _, port = served
+        robot = client(port)
+        robot.call("Ready")
+        status, details = refused(robot.call, "SendPolicyInstructions", message)
+        assert status is grpc.StatusCode.INVALID_ARGUMENT
+        assert "bad_message" in details
+        robot.start(**ASKED)
+        assert robot.ask(**SEEN)
+
+    def test_a_message_larger_than_any_piece_never_comes_up(self, served, client):
+        _, port = served
+        robot = client(port)
+        robot.start(**ASKED)
+        assert refused(robot.stream, [write_piece(END, bytes(5 * 2**20))])[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert robot.ask(**SEEN)
+
+    def test_what_is_compressed_is_not_opened(self, served, client):
+        """A gigabyte of nothing is a megabyte when it is sent."""
+        _, port = served
+        robot = client(port)
+        call = robot.channel.unary_unary(f"/{SERVICE}/SendPolicyInstructions")
+        code, _ = refused(call, write_data(bytes(3 * 2**20)), timeout=PATIENCE, compression=grpc.Compression.Gzip)
+        assert code is grpc.StatusCode.UNIMPLEMENTED
+        robot.start(**ASKED)
+
+    def test_no_more_calls_at_a_time_than_a_robot_needs(self, served, client):
+        """The others wait in the client; and only one observation comes at a time."""
+        _, port = served
+        robot, let_go = client(port), threading.Event()
+        robot.start(**ASKED)
+
+        def slow():
+            yield write_piece(BEGIN, b"\x80\x04")
+            let_go.wait(PATIENCE)
+
+        stream = robot.channel.stream_unary(f"/{SERVICE}/SendObservations")
+        calls = [stream.future(slow()) for _ in range(2)]
+        try:
+            until(lambda: any(call.done() for call in calls), "the second one was refused")
+            (late,) = [call for call in calls if call.done()]
+            assert "is being sent already" in late.details()
+        finally:
+            let_go.set()
+
+
+def test_a_models_unit_has_to_be_the_robots(client):
+    for options, says in (
+        ({}, "serve with --lerobot.units degrees if that is so"),
+        ({"units": "range"}, "motors is in range for the robot, in degrees; the gripper 0 to 100 for the model"),
+    ):
+        with serving(answering("target_motors"), motors_meta(), options) as (_, port):
+            code, details = refused(client(port).start, **ASKED)
+            assert code is grpc.StatusCode.FAILED_PRECONDITION
+            assert says in details
+
+
+@pytest.mark.parametrize(
+    ("action", "says"),
+    [
+        ({"target_pose": Field(shape=(7,)), "target_grip": Field(shape=(1,))}, "the model answers target_pose (7)"),
+        ({"target_joints": Field(shape=(6,))}, "the model answers target_joints (6)"),
+        ({"shoulder_pan.pos": Field(shape=(1,))}, "the model answers shoulder_pan.pos (1)"),
+    ],
+)
+def test_what_a_robot_does_not_play_is_refused_before_it_moves(client, action, says):
+    with serving(answering("action"), CodecMeta(observation=native().observation, action=action)) as (_, port):
+        code, details = refused(client(port).start, **ASKED)
+    assert code is grpc.StatusCode.FAILED_PRECONDITION
+    assert says in details
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (lambda e, i: Chunk({"action": np.full((2, 6), np.nan)}), "not finite"),
+        (lambda e, i: Chunk({"action": np.full((2, 6), 1e300)}), "float32"),
+        (lambda e, i: Chunk({"action": np.zeros((0, 6))}), "the model says stop"),
+        (lambda e, i: 1 / 0, "ZeroDivisionError"),
+    ],
+)
+def test_what_no_robot_may_hear_is_an_error(client, caplog, answer, says):
+    """It is in the log, too: LeRobot's client goes on without a word."""
+    with serving(Puppet(answer), native()) as (_, port):
+        robot = client(port)
+        robot.start(**ASKED)
+        robot.see(**SEEN)
+        _, details = refused(robot.actions)
+    assert says in details
+    assert any(says in record.getMessage() and "was not answered" in record.getMessage() for record in caplog.records)
+
+
+def test_a_model_that_has_nothing_new_says_nothing(client):
+    with serving(Puppet(lambda episode, inputs: None), native()) as (_, port):
+        robot = client(port)
+        robot.start(**ASKED)
+        robot.see(**SEEN)
+        assert robot.poll() is None
+
+
+def test_a_model_that_declares_nothing_gets_lerobots_names(client):
+    policy = answering("action")
+    with serving(policy) as (_, port):
+        robot = client(port)
+        robot.start(**ASKED)
+        robot.ask(**SEEN)
+        assert policy.episodes[-1].seen[0].keys() == {"observation.state", "observation.images.front", "task"}
+        few = client(port)
+        few.start(policy_type="offboard", pretrained_name_or_path="default")
+        few.see(**{"a.pos": 1.0, "b.pos": 2.0})
+        assert "6 numbers, and the robot has 2 motors" in refused(few.actions)[1]
+
+
+def test_a_robot_waits_for_its_model_however_long_that_takes(client):
+    """Longer than it may be silent: it is not, it waits."""
+    door, policy = Door(), answering("action")
+
+    def load():
+        door.passing()
+        return policy
+
+    with serving(policy, native(), {"silence": 0.2}, {"a": load}) as (_, port), door:
+        robot, begun = client(port), threading.Event()
+
+        def begin():
+            robot.start(**ASKED)
+            begun.set()
+
+        thread = threading.Thread(target=begin)
+        thread.start()
+        reached(door.entered)
+        assert not begun.wait(1.0)
+        door.open()
+        reached(begun)
+        thread.join()
+
+
+def test_who_sends_no_token_is_told_that_its_client_cannot(client, caplog):
+    with serving(answering("action"), native(), auth_token="secret") as (_, port):
+        assert any("robot_client has no way to send one" in record.getMessage() for record in caplog.records)
+        code, details = refused(client(port).start, **ASKED)
+        assert code is grpc.StatusCode.UNAUTHENTICATED
+        assert "robot_client has no way to send one" in details
+        robot = client(port, token="secret")
+        robot.start(**ASKED)
+        assert robot.ask(**SEEN)
+
+
+def test_a_connection_that_says_nothing_keeps_no_descriptor(client):
+    """Beyond so many gRPC takes none; those that are there go on."""
+    with serving(answering("action"), native()) as (_, port), contextlib.ExitStack() as stack:
+        robot = client(port)
+        robot.start(**ASKED)
+        for _ in range(50):
+            one = stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert robot.ask(**SEEN)
+
+
+def test_without_grpc_it_says_what_to_install(monkeypatch):
+    import sys
+
+    for name in [
+        name for name in sys.modules if name.startswith(("grpc", "offboard_lerobot.async_inference.listener"))
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    with pytest.raises(ConfigurationError, match=re.escape("pip install 'offboard-lerobot[grpc]'")):
+        make_listener(RobotClientOptions())
