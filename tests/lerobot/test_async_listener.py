@@ -290,7 +290,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("change", "code", "says"),
         [
-            ({"pretrained_name_or_path": "/m/act"}, "NOT_FOUND", "there is no model '[path]' here; there are: a. pretr"),
+            ({"pretrained_name_or_path": "/models/act"}, "NOT_FOUND", "it is no path, and nothing is fetched by it"),
             ({"pretrained_name_or_path": "../../etc"}, "NOT_FOUND", "there is no model '../../etc'"),
             ({"pretrained_name_or_path": "lerobot/act_aloha"}, "NOT_FOUND", "there is no model 'lerobot/act_aloha'"),
             ({"policy_type": "act"}, "FAILED_PRECONDITION", "a policy of the type act, and a is one of puppet"),
@@ -432,6 +432,42 @@ class TestRefused:
             assert "is being sent already" in late.details()
         finally:
             let_go.set()
+
+
+@pytest.mark.parametrize(
+    ("name", "messages"),
+    [("SendObservations", [write_piece(BEGIN, b"\x80\x04")]), ("SendObservations", []), ("SendPolicyInstructions", [])],
+)
+def test_what_never_comes_whole_is_not_waited_for(client, monkeypatch, name, messages):
+    monkeypatch.setattr("offboard_lerobot.async_inference.listener._PATIENCE", 0.3)
+    with serving(answering("action"), native()) as (_, port):
+        robot, let_go = client(port), threading.Event()
+        robot.start(**ASKED)
+
+        def slow():
+            yield from messages
+            let_go.wait(PATIENCE)
+
+        call = robot.channel.stream_unary(f"/{SERVICE}/{name}").future(slow())
+        assert "did not come whole" in call.exception(PATIENCE).details()
+        let_go.set()
+        robot.start(**ASKED)
+        assert robot.ask(**SEEN)
+
+
+def test_what_nobody_reads_is_not_taken(client):
+    """By itself gRPC goes on taking it, faster and faster: a gigabyte in some seconds."""
+    with serving(answering("action"), native()) as (_, port):
+        robot, taken = client(port), []
+        robot.start(**ASKED)
+
+        def endless():
+            while len(taken) < 2000:
+                taken.append(None)
+                yield bytes(2**20)
+
+        robot.channel.stream_unary(f"/{SERVICE}/GetActions")(endless(), timeout=PATIENCE)
+        assert len(taken) < 16
 
 
 def test_a_models_unit_has_to_be_the_robots(client):

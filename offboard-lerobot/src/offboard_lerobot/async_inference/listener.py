@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -27,7 +27,8 @@ from .robot import DEFAULT, OPEN, LeRobotRobot, read_reply
 from .waiting import Crowd, Robot
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
+#: What one call sends.
+Messages = AsyncIterator[bytes]
 
 #: How a client says a token; LeRobot's own does not.
 HOW = (
@@ -40,12 +41,16 @@ _PATIENCE, _WAIT, _PARTING = 60.0, 2.0, 0.5
 #: Bytes of one message, of which LeRobot's client sends two million at most; of what a robot asks for in the beginning;
 #: and of what has not come whole, of all robots together.
 _LARGEST_PIECE, _LARGEST_SETUP, _MOST_HELD = 4 * 2**20, 2**18, 512 * 2**20
-_MOST_CONNECTIONS, _MOST_CALLS = 1024, 8
+_MOST_CONNECTIONS, _MOST_CALLS = 512, 4
 #: What gRPC keeps to before anything of a client is seen here.
 _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", _LARGEST_PIECE),
     ("grpc.max_concurrent_streams", _MOST_CALLS),
+    # gRPC takes more and more ahead of who reads, the faster it comes, and without an end: so this much of each call,
+    # an observation with one camera, and no more.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 2**20),
     ("grpc.max_allowed_incoming_connections", _MOST_CONNECTIONS),
     ("grpc.max_metadata_size", 8 * 2**10),
     ("grpc.absolute_max_metadata_size", 16 * 2**10),
@@ -96,12 +101,15 @@ class LeRobotListener(Listener):
         self._sessions = PeerSessions(service, admission, self._connect, silence=self._options.silence)
         self._crowd.on_gone = self._sessions.end
         self._server = server = grpc.aio.server(options=_OPTIONS)
-        unary, stream = grpc.unary_unary_rpc_method_handler, grpc.stream_unary_rpc_method_handler
+        # All as streams: gRPC reads a message when it is asked for the next one, and here nobody waits for it for ever.
+        calls = {
+            "Ready": self._ready,
+            "SendPolicyInstructions": self._instruct,
+            "SendObservations": self._observe,
+            "GetActions": self._get_actions,
+        }
         methods: dict[str, Any] = {
-            "Ready": unary(partial(self._answer, self._ready)),
-            "SendPolicyInstructions": unary(partial(self._answer, self._instruct)),
-            "SendObservations": stream(partial(self._answer, self._observe)),
-            "GetActions": unary(partial(self._answer, self._get_actions)),
+            name: grpc.stream_unary_rpc_method_handler(partial(self._answer, call)) for name, call in calls.items()
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
         try:
@@ -128,16 +136,16 @@ class LeRobotListener(Listener):
             await server.stop(_PARTING)
 
     # -- what a client asks -----------------------------------------------------------------------------------------
-    async def _ready(self, peer: Peer, _: bytes) -> bytes:
+    async def _ready(self, peer: Peer, _: Messages) -> bytes:
         """A client begins: whatever its connection had is over."""
         with self._refusing(peer):
             self._begin(peer)
         return EMPTY
 
-    async def _instruct(self, peer: Peer, message: bytes) -> bytes:
+    async def _instruct(self, peer: Peer, messages: Messages) -> bytes:
         """Which model it wants. Answered when that is loaded."""
         with self._refusing(peer):
-            data = read_data(message)
+            data = read_data(await self._in_time(anext(messages, EMPTY), "instructions"))
             if len(data) > _LARGEST_SETUP:
                 raise BadMessage(f"the instructions have {len(data):,} bytes, {_LARGEST_SETUP:,} at most")
             asked = read_instructions(data)
@@ -159,16 +167,14 @@ class LeRobotListener(Listener):
             raise ModelNotFound(f"{found.text}. {_AN_ID}") if isinstance(found, ModelNotFound) else found
         return EMPTY
 
-    async def _observe(self, peer: Peer, messages: AsyncIterator[bytes]) -> bytes:
+    async def _observe(self, peer: Peer, messages: Messages) -> bytes:
         """What it sees, in pieces. Answered when it has come; what becomes of it is what :meth:`_get_actions` says."""
         robot = self._crowd.of(peer.identity)
         if robot.sending:
             raise BadMessage("an observation is being sent already; send the next one when it has come")
         robot.sending = True
         try:
-            frame = await asyncio.wait_for(self._collect(messages), _PATIENCE)
-        except asyncio.TimeoutError:
-            raise BadMessage(f"an observation that began {_PATIENCE:g} s ago has not come whole") from None
+            frame = await self._in_time(self._collect(messages), "an observation")
         except OffboardError as error:
             self._log(peer, error)
             raise
@@ -177,7 +183,7 @@ class LeRobotListener(Listener):
         robot.sees(frame, partial(self._submit, peer))
         return EMPTY
 
-    async def _get_actions(self, peer: Peer, _: bytes) -> bytes:
+    async def _get_actions(self, peer: Peer, _: Messages) -> bytes:
         """What the model answered last, as soon as there is something new; nothing after two seconds without."""
         reply = await self._crowd.of(peer.identity).answered(_WAIT)
         if isinstance(reply, OffboardError):
@@ -220,7 +226,14 @@ class LeRobotListener(Listener):
         if self._sparing.may(f"{peer}: {error.code}"):
             log.warning("an observation of LeRobot's robot %s was not answered: %s: %s", peer, error.code, error.text)
 
-    async def _collect(self, messages: AsyncIterator[bytes]) -> bytes:
+    @staticmethod
+    async def _in_time(coming: Awaitable[bytes], what: str) -> bytes:
+        try:
+            return await asyncio.wait_for(coming, _PATIENCE)
+        except asyncio.TimeoutError:
+            raise BadMessage(f"{what} that began {_PATIENCE:g} s ago did not come whole") from None
+
+    async def _collect(self, messages: Messages) -> bytes:
         """The observation that these pieces make. Raises BadMessage."""
         largest, pieces, size, began = WireLimits().message_bytes, list[bytes](), 0, False
         try:
@@ -244,13 +257,15 @@ class LeRobotListener(Listener):
             self._held -= size
         raise BadMessage("an observation ended before its last piece")
 
-    async def _answer(self, call: Callable[[Peer, T], Awaitable[bytes]], request: T, context: Any) -> bytes:
+    async def _answer(
+        self, call: Callable[[Peer, Messages], Awaitable[bytes]], messages: Messages, context: Any
+    ) -> bytes:
         """Every call: in its turn, and with its error told as gRPC does, which LeRobot's client logs."""
         peer = Peer("lerobot", context.peer(), _token_of(context), HOW)
         await self._admission.turn()
         try:
             with self._crowd.calling(peer.identity):
-                return await call(peer, request)
+                return await call(peer, messages)
         except OffboardError as error:
             code = _CODES.get(error.code, grpc.StatusCode.ABORTED)
             details = f"{error.code}: {error.text}"[:_LONGEST_DETAILS]

@@ -1,7 +1,7 @@
 """Pickles of LeRobot's client, read as data: nothing that they name is looked up, imported or called.
 
 A pickle is a program for a stack machine. What runs it here knows the instructions that these pickles are made of, and
-nine names, each of which stands for something of our own: two of LeRobot's classes, and what numpy's arrays and numbers
+ten names, each of which stands for something of our own: two of LeRobot's classes, and what numpy's arrays and numbers
 are written with. Whatever else a pickle asks for is an error. Sizes are checked before anything takes memory: a pickle
 makes no more than it is long, but for what its instructions cost, whose number is bounded.
 """
