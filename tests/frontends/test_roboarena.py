@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 from genuine_client import speaking
+from hypothesis import given
+from hypothesis import strategies as st
 from offboard_client.wire import decode, encode
 from offboard_core import Checkpoint, Chunk, Field, InferenceServer
 from offboard_core.catalog import CodecChoice, ModelSource
 from offboard_core.checkpoints import MemoryRegistry
 from offboard_core.frontends import make_frontends
 from offboard_core.plugins import Plugins
+from offboard_openpi.roboarena import _glance
 from puppets import Door, Puppet, PuppetLoader, arm, reached, source
 from roboarena_client import RoboArenaClient, evaluators
 from robots import connect_to
@@ -205,6 +208,23 @@ def test_what_cannot_be_understood_is_told_and_the_session_goes_on(counting, fra
     # Some of them name a session, and so end this one; none of them counts as something that the model saw.
     counting.reset({})
     assert counting.count("s5") == 1
+
+
+@given(
+    st.one_of(st.none(), st.text(max_size=100), st.integers(0, 2**64 - 1)),
+    st.sampled_from(["infer", "reset", "dance"]),
+    st.binary(max_size=600),
+    st.booleans(),
+)
+def test_a_glance_says_what_a_frame_is_about(name, endpoint, data, listed):
+    whole = {"x": data} | ({} if name is None else {"session_id": [name] if listed else name}) | {"endpoint": endpoint}
+    assert (_glance(encode(whole), "session_id"), _glance(encode(whole), "endpoint")) == (name, endpoint)
+
+
+@given(st.binary(max_size=300), st.sampled_from(["session_id", "endpoint"]))
+def test_a_glance_at_anything_is_a_name_or_nothing(data, key):
+    found = _glance(b"\x81" + bytes([0xA0 + len(key)]) + key.encode() + data, key)
+    assert found is None or type(found) in (str, int)
 
 
 def test_numbers_that_no_arm_has_are_refused(counting):
