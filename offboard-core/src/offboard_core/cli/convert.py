@@ -125,25 +125,19 @@ def run(arguments: Sequence[str]) -> int:
         conventions=made.codec.meta.conventions, target=target,
     )  # fmt: skip
     found, interrupted = Converted(), False
+
+    def begun(folder: Path) -> Conversion:
+        return Conversion(folder, offer.name, offer.make, form, made.codec, options.task)
+
     try:
         with terminable(), Line() as line:
             if is_url(target):
                 line.show(f"looking at {target}")
                 with RemoteSet(target, line.show) as remote:
-                    _into(
-                        Conversion(remote.folder, offer.name, offer.make, form, made.codec, options.task),
-                        options,
-                        found,
-                        line,
-                    )
+                    _into(begun(remote.folder), options, found, line)
                     found.uploaded = remote.push()
             else:
-                _into(
-                    Conversion(Path(target), offer.name, offer.make, form, made.codec, options.task),
-                    options,
-                    found,
-                    line,
-                )
+                _into(begun(Path(target)), options, found, line)
     except KeyboardInterrupt:
         interrupted = True
     _say(options, target, made, found, interrupted)
