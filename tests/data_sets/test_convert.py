@@ -193,6 +193,104 @@ def test_episodes_are_chosen_by_what_came_of_them_and_by_what_is_said_of_them(
     assert not out.exists()
 
 
+def test_what_is_left_out_is_counted_by_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rec, out = tmp_path / "rec", tmp_path / "out"
+    rec.mkdir()
+    recorder = Recorder(rec, {"task": "stack"})
+    begin(recorder)
+    for number in range(30):
+        sample(recorder, number)
+        if number >= 4:
+            action = {"target_pose": POSE, "target_grip": np.array([0.0])}
+            tick(recorder, number, action, rung="hold" if 10 <= number < 16 else "playing")
+    recorder.ended(Outcome(True))
+    kept = recorder.recorded.files[0]
+    recorded(rec, 12, success=False), recorded(rec, 13), recorded(rec, 14, names=("target_joints", "target_grip"))
+    assert convert(rec, out, "--outcome", "success", "--query", f"recording = {kept.name} or recording ~ 0004") == 1
+    shown = capsys.readouterr().out
+    assert (
+        ": 20 frames, 20 a second\n10 frames left out: 6 at which nothing was commanded: the arm held, or did what its "
+        "own safety made it do; 4 before all was known that a row holds\n"
+    ) in shown
+    assert (
+        "3 episodes left out: 1 came out otherwise, or nobody said how; 1 of which the query does not hold; "
+        "1 that could not be taken: why is said above"
+    ) in shown
+    (entry,) = described(out)["episodes"]
+    assert (entry["frames"], sum(entry["left_out"].values())) == (20, 10)
+    assert convert(rec, tmp_path / "again", "--outcome", "success", "--json") == 1
+    assert json.loads(capsys.readouterr().out)["left_out"] == {
+        "frames": {"nothing_commanded": 6, "not_yet_known": 4},
+        "episodes": {"another_outcome": 1, "failures": 1},
+    }
+
+
+def test_an_episode_that_loses_the_greater_part_of_it_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rec, out = tmp_path / "rec", tmp_path / "out"
+    held = recorded(rec, 30, rung=lambda number: "hold" if number >= 14 else "playing")
+    recorded(rec, 30, rung=lambda number: "hold" if number >= 15 else "playing")
+    assert convert(rec, out) == 0
+    assert f"{held.stem} has 14 frames, and 16 are left out: 16 at which nothing was commanded" in (
+        told := said(capsys)
+    )
+    assert told.count("left out") == 1
+
+
+def test_frames_outside_of_the_clips_are_counted_and_are_no_loss(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rec, out = tmp_path / "rec", tmp_path / "out"
+    path = recorded(rec, 40)
+    recorded(rec, 10)
+    cut = [(0.5, 1.0), (0.75, 1.25)]
+    at = [tuple(round((1_800_000_000.0 + second) * 1e9) for second in each) for each in cut]
+    clips = [Clip(name, seconds, when, "") for name, seconds, when in zip("ab", cut, at, strict=True)]
+    edit_review(path, {}, {}, clips=clips)  # type: ignore[arg-type]
+    assert convert(rec, out, "--clips", "--json") == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert json.loads(shown.out)["left_out"] == {"frames": {"outside_clips": 25}, "episodes": {"no_clip": 1}}
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("eval", "eval"), ("eval", "eval/set"), ("eval/", "eval/../eval/set"), ("eval", "link/set"),
+        ("link", "eval/set"),
+        ("eval", "elsewhere/set"), ("eval", "."), ("eval/recordings", "eval/recordings/set"), ("eval", "link"),
+        ("s3://sets/a", "s3://sets/a/b"), ("s3://sets/a/b/", "s3a://sets//a"),
+        ("hf://datasets/me/a@v1", "hf://datasets/me/a"),
+        ("file://{}/eval", "eval/set"),
+    ],
+)  # fmt: skip
+def test_a_data_set_in_its_own_source_is_refused_before_anything_is_read(
+    source: str, target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recorded(tmp_path / "elsewhere", 3)
+    (tmp_path / "eval").mkdir()
+    (tmp_path / "eval" / "recordings").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "link").symlink_to("eval")
+    before = sorted(tmp_path.rglob("*"))
+    source = source.format(tmp_path)
+    assert cli.main(["convert", source, "--codec", "rows.commanded", "--output-dir", target]) == 1
+    assert f"the data set {target} and {source}, which it would be made of, are one in the other" in said(capsys)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [("eval", "evaluated"), ("eval", "sets/eval"), ("eval/recordings", "eval/set")]
+)
+def test_a_data_set_beside_its_source_is_made(
+    source: str, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recorded(tmp_path / "eval" / "recordings", 3)
+    assert cli.main(["convert", source, "--codec", "rows.commanded", "--output-dir", target]) == 0
+
+
 def test_a_range_is_just_its_own_frames(tmp_path: Path) -> None:
     rec, out = tmp_path / "rec", tmp_path / "out"
     path = recorded(rec, 40)

@@ -12,8 +12,9 @@ import rows_form
 from offboard_client import cli
 
 pytest.importorskip("pyarrow", reason="needs the extra convert")
+import pyarrow.parquet as pq
 from offboard_core.plugins import Plugins
-from others_sets import lerobot_set, positronic_episode, row
+from others_sets import lerobot_set, positronic_episode, row, write_rows
 from rows_form import rows
 
 
@@ -89,12 +90,51 @@ def test_a_person_says_which_columns_are_which(tmp_path: Path, capsys: pytest.Ca
     assert convert(folder, out) == 1
     shown = said(capsys)
     assert "cubes, episode 0 has no target_grip, target_pose, which rows.commanded is trained on" in shown
-    assert "--map target_grip=action[0:1]; there are: observation.state (15: " in shown
+    assert "say where it is: --map target_pose=action[0:7] --map target_grip=action[7] (if its numbers" in shown
+    assert "; there are: observation.state (15: " in shown
     assert "It is so with each of 2 episodes" in shown
     assert not out.exists()
     mapped = ["--map", "target_pose=action[0:7]", "--map", "target_grip=action[7]"]
     assert convert(folder, out, *mapped) == 0
     np.testing.assert_allclose(rows(out)[-1]["action"][1:7], row(1, 6)["action"][1:7], atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["v2.1", "v3.0", "positronic"])
+def test_what_does_not_say_which_episode_it_is_is_known_by_its_numbers(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two data sets may have one name, and an episode may be in both."""
+    for place, grip in (("a", 0.0), ("b", 0.5)):
+        folder = tmp_path / place / "cubes"
+        if form == "positronic":
+            for number, seconds in ((0, 2.4), (1, 1.4 + grip)):
+                (positronic_episode(folder, number, seconds=seconds) / "meta.json").unlink(missing_ok=True)
+        else:
+            lerobot_set(folder, form, (12, 7), fps=20)
+            path = folder / "meta" / "episodes" / "chunk-000" / "file-000.parquet"
+            if form == "v3.0":
+                pq.write_table(pq.read_table(path).drop(["stats/action/mean", "stats/action/std"]), path)
+            else:
+                (folder / "meta" / "episodes_stats.jsonl").unlink()
+            path = folder / "data" / "chunk-000" / ("file-000.parquet" if form == "v3.0" else "episode_000001.parquet")
+            changed = pq.read_table(path).to_pylist()
+            changed[-1]["action"][7] = grip
+            write_rows(path, changed)
+        assert convert(folder, tmp_path / "out") == 0
+        assert "1 episode was there already" in capsys.readouterr().out or place == "a"
+    assert len({each["episode"] for each in rows(tmp_path / "out")}) == 3
+
+
+def test_an_episode_that_is_there_twice_is_taken_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for place in ("a", "b"):
+        positronic_episode(tmp_path / "sets" / place, 0, uid="one")
+    assert convert(tmp_path / "sets", tmp_path / "out") == 0
+    shown = capsys.readouterr()
+    assert "sets/b/000000000000/000000000000 is left out: it is sets/a/000000000000/000000000000 once more" in (
+        shown.err.replace("\n ", "")
+    )
+    assert "1 episode left out: 1 that are others of these once more" in shown.out
+    assert "there already" not in shown.out
 
 
 @pytest.mark.parametrize(
@@ -127,9 +167,6 @@ def test_a_data_set_of_a_lower_rate_is_left_out(tmp_path: Path, capsys: pytest.C
 
 
 def test_nan_leaves_an_episode_out_and_the_others_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import pyarrow.parquet as pq
-    from others_sets import write_rows
-
     folder = lerobot_set(tmp_path / "cubes", "v2.1")
     path = folder / "data" / "chunk-000" / "episode_000000.parquet"
     damaged = pq.read_table(path).to_pylist()

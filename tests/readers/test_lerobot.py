@@ -75,7 +75,7 @@ def test_a_person_says_which_columns_are_which(tmp_path: Path) -> None:
         "observation.state": {"dtype": "float32", "shape": [15], "names": {"motors": [f"m{n}" for n in range(15)]}},
     }
     folder = lerobot_set(tmp_path / "cubes", features=features)
-    with pytest.raises(RecordingFailed, match=r"has no target_pose; say which .*--map target_pose=action.*m1"):
+    with pytest.raises(RecordingFailed, match=r"has no target_pose; say .*--map target_pose=action.0:7. .*m1"):
         read(folder, wanted=["target_pose"])
     (frame, *_) = read(folder, wanted=["target_pose", "image.exterior"], **{
         "target_pose": "action[0:7]", "image.exterior": "observation.images.wrist",
@@ -251,6 +251,41 @@ def test_a_picture_of_another_size_or_of_no_form_is_one_error(tmp_path: Path) ->
         rewrite(folder / ROWS["v2.1"], lambda rows, data=data: rows[3]["observation.images.side"].update(bytes=data))
         with pytest.raises(RecordingFailed, match=says):
             [frame.values["image.side"] for frame in read(folder, wanted=["image.side"])]
+
+
+def test_a_picture_larger_than_any_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of some hundred bytes unpacks to any size, and eight of them stand for one another."""
+    import pyarrow as pa
+
+    folder, pool = lerobot_set(tmp_path / "cubes", "v2.1", stills=True), pa.default_memory_pool()
+    large = 8 * 2**20
+    monkeypatch.setattr("offboard_core.readers.files._PICTURE", large - 1)
+    one, each = f"has {large:,} bytes in row 3, and no picture has more than", "bytes a row once it is unpacked"
+    for places, says in ((range(3, 4), one), (range(5), each)):
+        path = folder / ROWS["v2.1"]
+        rewrite(path, lambda rows, places=places: [_picture_of(rows[place], place, large) for place in places])
+        held = max(pool.bytes_allocated(), pool.max_memory())
+        with pytest.raises(RecordingFailed, match=says):
+            [frame.values["image.side"] for frame in read(folder, wanted=["image.side"])]
+        assert pool.max_memory() - held < 4 * large
+
+
+def _picture_of(row: dict[str, Any], number: int, size: int) -> None:
+    row["observation.images.side"].update(bytes=bytes([number]) * size)
+
+
+def test_a_picture_of_another_size_than_is_said_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = lerobot_set(tmp_path / "cubes", "v2.1", stills=True)
+    described = json.loads((folder / "meta" / "info.json").read_text())["features"]
+    described["observation.images.side"]["shape"] = [32, 40, 3]
+    info(folder, features=described)
+
+    def decoded(data: bytes) -> Any:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr("offboard_core.readers.lerobot.decode_image", decoded)
+    with pytest.raises(RecordingFailed, match=r"is \(32, 48\), and its data set says \(32, 40\)"):
+        [frame.values["image.side"] for frame in read(folder, wanted=["image.side"])]
 
 
 WRONG: Mapping[str, tuple[Callable[[Path], Any], str]] = {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import pytest
 from offboard_client.errors import ConfigurationError
 from offboard_core.readers import Column, advice, find_parts
@@ -92,10 +95,39 @@ def test_what_is_not_so_is_refused(name: str, text: str, says: str) -> None:
         find_parts({"action": Column(8), "pictures": Column(None)}, {name: text}, "the set")
 
 
-def test_what_is_missing_is_said_with_what_there_is_and_the_flag() -> None:
-    columns = {"action": Column(6, SO101), "observation.images.top": Column(None)}
-    said = advice(["target_pose", "target_grip"], columns)
-    assert (
-        "say which column it is, as --map target_grip=action[0:1]; there are: action (6: 'shoulder_pan.pos, s" in said
-    )
-    assert "--map image.wrist=observation.images.top" in advice(["image.wrist"], columns)
+@pytest.mark.parametrize(
+    ("absent", "columns", "says"),
+    [
+        (
+            ["target_pose", "target_grip"], {"action": Column(8)},
+            "say where it is: --map target_pose=action[0:7] --map target_grip=action[7] (if its numbers stand",
+        ),
+        (["target_joints"], {"action": Column(6)}, "--map target_joints=action[0:6] (if"),
+        (["target_joints", "target_grip"], {"action": Column(8)}, "target_joints=action[0:7] --map target_grip=actio"),
+        (
+            ["robot_state.q", "grip", "robot_state.ee_pose"], {"action": Column(15), "observation.state": Column(15)},
+            "robot_state.ee_pose=observation.state[0:7] --map robot_state.q=observation.state[7:14] --map grip=observa",
+        ),
+        (
+            ["target_pose", "target_grip"], {"action": Column(6, SO101), "observation.state": Column(8)},
+            "--map target_pose=COLUMN[0:7] (it is 7 numbers, and no column without such names has more than 6) --map "
+            "target_grip=COLUMN[0:1] (if its numbers",
+        ),
+        (["robot_state.q"], {"observation.state": Column(8, ("robot_state.ee_pose", "grip"))}, "q=COLUMN[0:N] (if"),
+        (["target_pose"], {"eef": Column(-1)}, "--map target_pose=COLUMN (if"),
+        (
+            ["image.wrist"], {"observation.images.top": Column(None), "observation.images.left": Column(None)},
+            "--map image.wrist=observation.images.top|observation.images.left; there are: observation.images.top (p",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_said_with_what_to_type(absent: list[str], columns: Any, says: str) -> None:
+    assert says in advice(absent, columns)
+
+
+def test_what_is_said_to_be_typed_is_taken() -> None:
+    columns = {"action": Column(8), "observation.state": Column(15)}
+    for absent in (["target_pose", "target_grip"], ["robot_state.ee_pose", "robot_state.q", "grip"]):
+        words = advice(absent, columns).split()
+        typed = [word for before, word in itertools.pairwise(words) if before == "--map"]
+        assert find_parts(columns, dict(word.split("=") for word in typed), "the set").keys() == set(absent)

@@ -152,7 +152,7 @@ DAMAGE = {
     "no times": (lambda folder: (folder / "image.wrist.frames.parquet").unlink(), "nothing says when the frames"),
     "short video": (lambda folder: film(folder / "image.wrist.mp4", [shade(1)] * 9, 100), "has 9 frames, and more are"),
     "static": (lambda folder: (folder / "static.json").write_text("{"), "static.json cannot be read"),
-    "camera away": (lambda folder: (folder / "grip.parquet").unlink(), "has no grip; say which column it is"),
+    "camera away": (lambda folder: (folder / "grip.parquet").unlink(), "has no grip; say where it is: --map grip"),
 }  # fmt: skip
 
 

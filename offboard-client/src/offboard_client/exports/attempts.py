@@ -84,6 +84,7 @@ def choose_attempts(
     outcomes: Collection[str] = (),
     clips: bool = False,
     left_out: Callable[[str], None] = lambda text: None,
+    passed: Counter[str] | None = None,
 ) -> tuple[list[Attempt], dict[str, str]]:
     """Those that came out so, all without any ``outcomes``; with ``clips``, the ranges of their reviews.
 
@@ -93,11 +94,14 @@ def choose_attempts(
     Of an annulled trial nothing is taken; ``left_out`` is told, in words, of what would be for what was said of its
     recording, and of all annulled ones where no ``outcomes`` are given. Nor is anything taken of a trial whose log is
     not found, which may have been annulled: where the recording was copied, or is named beside its evaluation.
+    ``passed`` counts by the reason what is not taken: ``annulled``, ``error``, ``another_outcome``, ``cut_short``,
+    ``evaluation_not_found``, ``no_clip``.
 
     The second: file → why nobody can say what came of it, for recordings and reviews that cannot be read. Raises
     ConfigurationError for an evaluation's log that cannot be.
     """
     chosen, broken = list[Attempt](), dict[str, str]()
+    passed = Counter[str]() if passed is None else passed
     trials = dict[Path, Mapping[str, Trial]]()
     for path in paths:
         played = as_played(path)
@@ -111,6 +115,7 @@ def choose_attempts(
             broken[path.name] = error.text
             continue
         if lost and not log_of(folder).is_file():
+            passed["evaluation_not_found"] += 1
             left_out(
                 f"{path.name} is left out: it is of a trial whose evaluation is not found, and may have been annulled: "
                 f"name the evaluation's own folder, or put its {LOG} beside the folder of the recordings"
@@ -121,11 +126,14 @@ def choose_attempts(
             so = f" as {said}" if said in outcomes else ""
             left_out(f"{path.name} is left out: its trial {came}, and counts{so} in no report")
         if found.outcome == "annulled" or (outcomes and found.outcome not in outcomes):
+            passed[found.outcome if found.outcome in ("annulled", "error") else "another_outcome"] += 1
             continue
         if outcomes and cut and said is None and not clips:
+            passed["cut_short"] += 1
             left_out(f"{path.name} is left out: it ends before its trial did, of which {found.outcome} was said")
             continue
         ranges = sorted(found.review.clips, key=lambda clip: clip.at)
+        passed["no_clip"] += clips and not ranges
         chosen += [replace(found, clip=clip) for clip in ranges] if clips else [found]
     return chosen, broken
 

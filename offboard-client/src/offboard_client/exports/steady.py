@@ -69,9 +69,9 @@ class SteadyFrames:
     Frames are 1 / ``fps`` s apart, on the robot's clock, and the first is half as long after all is known that one
     holds: in the middle between two observations, so that none is taken twice, nor with another's command, where
     clocks are not quite even. Left out are frames at which nothing was commanded, for the arm held, or what its own
-    safety made it do: ``left_out`` counts them. A layout without an action has no command in its frames, and leaves out
-    the same. Raises RecordingFailed for a recording with a hole, for numbers that
-    are none, and for what changes its size.
+    safety made it do: ``left_out`` counts them, and ``early`` those before all is known. A layout without an action has
+    no command in its frames, and leaves out the same. Raises RecordingFailed for a recording with a hole, for numbers
+    that are none, and for what changes its size.
     """
 
     def __init__(self, episode: Episode, attempt: Attempt, layout: Layout, fps: float, task: str | None = None) -> None:
@@ -86,7 +86,7 @@ class SteadyFrames:
         #: What is looked at where no command is in a frame: when something was commanded last.
         self._actions = [] if layout.action else [each for each in episode.topics if each.startswith(_ACTIONS)]
         self._acted = 0
-        self.left_out = 0
+        self.left_out = self.early = 0
 
     def __iter__(self) -> Iterator[SteadyFrame]:
         clip = self._attempt.clip
@@ -115,6 +115,7 @@ class SteadyFrames:
                 self._texts = message.text
             if first != first and self._complete():
                 first = max(seconds, begin)
+                self.early = int((first - begin) * self._fps + _SAME_TIME)
         if first != first:
             raise RecordingFailed(f"{self._name} ends before all is known that a frame holds: {self._absent()}")
         last = min(end, self._command[2] if self._command else 0.0)

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .convert import ConvertOptions, parse_convert
+    from .convert_options import ConvertOptions, parse_convert
     from .positronic_convert import from_positronic
     from .serve import announce, fits_simulation
     from .serve_options import ServeOptions, parse_serve
@@ -30,7 +30,7 @@ __all__ = [
 
 #: Imported when first asked for: ``offboard --help`` reads the declarations beside them and nothing else.
 _LATER = {
-    "ConvertOptions": "convert",
+    "ConvertOptions": "convert_options",
     "SERVE_COLUMNS": "serve_timings",
     "ServeOptions": "serve_options",
     "ServeTimings": "serve_timings",
@@ -39,7 +39,7 @@ _LATER = {
     "announce": "serve",
     "fits_simulation": "serve",
     "from_positronic": "positronic_convert",
-    "parse_convert": "convert",
+    "parse_convert": "convert_options",
     "parse_serve": "serve_options",
     "record_of": "train",
 }

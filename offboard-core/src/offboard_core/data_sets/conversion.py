@@ -43,11 +43,12 @@ def check_codec(name: str, codec: Codec) -> None:
 
 @dataclass
 class Added:
-    """``frames`` of an episode; in ``led`` of them a person led the arm."""
+    """``frames`` of an episode; in ``led`` of them a person led the arm. ``left_out``: why → how many others."""
 
     frames: int = 0
     led: int = 0
     tasks: list[str] = field(default_factory=list[str])
+    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 class Conversion:
@@ -70,6 +71,8 @@ class Conversion:
             before.check_same(made, self._shown)
         self._record = made if before is None else before
         self._there = self._record.identities
+        #: Of what was added here, the identity → the name.
+        self._taken = dict[str, str]()
         #: Made for the first episode: what is there already is copied into it.
         self._growing: Growing | None = None
         self._writer: DataSetWriter | None = None
@@ -80,6 +83,10 @@ class Conversion:
     def has(self, episode: SourceEpisode) -> bool:
         """Whether it is in the data set already, or comes a second time."""
         return episode.identity in self._there
+
+    def taken(self, episode: SourceEpisode) -> str | None:
+        """The name under which it was added here; None where it was in the data set before, or is not."""
+        return self._taken.get(episode.identity)
 
     def check(self, episode: SourceEpisode) -> None:
         """Raises RecordingFailed for an episode whose frames have not all that the codec is trained on."""
@@ -107,15 +114,17 @@ class Conversion:
                 if task not in added.tasks:
                     added.tasks.append(task)
                 progress(frame.seconds)
+            added.left_out = {why: count for why, count in episode.left_out.items() if count}
             if not added.frames:
                 raise RecordingFailed(f"{episode.name} has no frame")
             with unbroken():
                 self._begun().save_episode()
                 self._there.add(episode.identity)
+                self._taken[episode.identity] = episode.name
                 self._added += 1
                 self._record.add({
                     **origin, "name": episode.name, "identity": episode.identity, "frames": added.frames,
-                    "led": added.led, "tasks": added.tasks,
+                    "led": added.led, "tasks": added.tasks, "left_out": added.left_out,
                 })  # fmt: skip
         except RecordingFailed:
             self._forget()

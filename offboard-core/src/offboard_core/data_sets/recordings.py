@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,13 @@ class Recordings:
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._place, self._outcomes, self._clips, self._say = place, outcomes, clips, say
+        self.left_out = Counter[str]()
 
     def episodes(self) -> Sequence[SourceEpisode]:
         """See :class:`EpisodeSource`."""
         paths = recordings_in(self._place)
-        chosen, broken = choose_attempts(paths, self._outcomes, self._clips, self._say)
+        self.left_out.clear()
+        chosen, broken = choose_attempts(paths, self._outcomes, self._clips, self._say, self.left_out)
         if not chosen and not broken:
             came = f" that came out as {' or '.join(self._outcomes)}" if self._outcomes else ""
             clip = " with a clip" if self._clips else ""
@@ -52,7 +55,7 @@ class Recordings:
             )
         return [
             *(BrokenEpisode(name, why) for name, why in broken.items()),
-            *(RecordedEpisode(attempt, self._say) for attempt in chosen),
+            *(RecordedEpisode(attempt, self._say, _cut(attempt, chosen)) for attempt in chosen),
         ]
 
 
@@ -60,6 +63,7 @@ class BrokenEpisode:
     """A :class:`SourceEpisode` that cannot be read: its recording, or what people said of it."""
 
     origin: Mapping[str, Any] = {}
+    left_out: Mapping[str, int] = {}
     seconds = 0.0
 
     def __init__(self, name: str, why: str) -> None:
@@ -80,10 +84,11 @@ class BrokenEpisode:
 
 
 class RecordedEpisode:
-    """A :class:`SourceEpisode`: a recording, or a range of one."""
+    """A :class:`SourceEpisode`: a recording, or a range of one. ``cut``: seconds of it that are in no range."""
 
-    def __init__(self, attempt: Attempt, say: Callable[[str], None]) -> None:
-        self._attempt, self._say = attempt, say
+    def __init__(self, attempt: Attempt, say: Callable[[str], None], cut: float = 0.0) -> None:
+        self._attempt, self._say, self._cut = attempt, say, cut
+        self.left_out: Mapping[str, int] = {}
         seen = glance(attempt.path)
         self.origin: Mapping[str, Any] = origin_of(attempt, seen.about, seen.outcome)
         clip, lasted = attempt.clip, seen.outcome.get("seconds")
@@ -125,14 +130,32 @@ class RecordedEpisode:
                 self._say(why)
             layout = layout_for(episode, wanted)
             count = 0
-            for frame in SteadyFrames(episode, self._attempt, layout, fps):
+            frames = SteadyFrames(episode, self._attempt, layout, fps)
+            for frame in frames:
                 values = {**_split(layout.state, frame.state), **_split(layout.action, frame.action), **frame.cameras}
                 yield SourceFrame(frame.seconds - begin, values, frame.task, frame.led)
                 count += 1
+        self.left_out = {
+            "nothing_commanded": frames.left_out, "not_yet_known": frames.early,
+            "outside_clips": round(self._cut * fps),
+        }  # fmt: skip
         if not count:
             raise RecordingFailed(
                 f"{self._attempt} has no frame: nothing was commanded while all was known that one holds"
             )
+
+
+def _cut(attempt: Attempt, chosen: Sequence[Attempt]) -> float:
+    """Seconds of a recording that are in none of the ranges that were cut out of it, told of the first of these."""
+    ranges = [other.clip.seconds for other in chosen if other.clip is not None and other.path == attempt.path]
+    if attempt.clip is None or ranges[0] != attempt.clip.seconds:
+        return 0.0
+    seen = glance(attempt.path)
+    lasted, within, until = seen.outcome.get("seconds"), 0.0, 0.0
+    for begin, end in sorted(ranges):
+        within, until = within + max(0.0, end - max(begin, until)), max(until, end)
+    whole = float(lasted) if isinstance(lasted, int | float) else (seen.end - seen.start) / 1e9
+    return max(0.0, whole - within)
 
 
 def _split(numbers: Sequence[Numbers], vector: Any) -> dict[str, Any]:

@@ -51,6 +51,13 @@ class SourceEpisode(Protocol):
         """About how long it is; 0 where nobody knows yet. Progress goes by it."""
         ...
 
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Why → how many frames there would be more, of those that were gone through last: ``nothing_commanded``,
+        ``not_yet_known``, ``outside_clips``.
+        """
+        ...
+
     def names(self) -> Collection[str]:
         """The names that its frames can have. Raises RecordingFailed."""
         ...
@@ -69,6 +76,13 @@ class SourceEpisode(Protocol):
 
 class EpisodeSource(Protocol):
     """Episodes that were recorded."""
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Why → how many there are beside those that were listed last: ``another_outcome``, ``no_clip``, ``annulled``,
+        ``error``, ``cut_short``, ``evaluation_not_found``, ``dropped``.
+        """
+        ...
 
     def episodes(self) -> Sequence[SourceEpisode]:
         """All of them, in a steady order. Raises ConfigurationError for what cannot be read."""

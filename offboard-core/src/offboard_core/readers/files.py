@@ -14,6 +14,8 @@ from offboard_client.wire import Array
 
 #: Bytes of a JSON file, of a line of one of JSON lines, and of a column of Parquet once it is unpacked.
 _JSON, _LINE, _COLUMN = 64 * 2**20, 16 * 2**20, 4 * 2**30
+#: Bytes of the file of a picture: the largest that is decoded has fewer before it is packed.
+_PICTURE = 64 * 2**20
 #: Rows of one Parquet file: ten days at 30 a second.
 _ROWS = 30_000_000
 
@@ -153,18 +155,26 @@ class Table:
             raise RecordingFailed(f"{name} of {self.path} cannot be read: {told(error)}") from error
         return texts
 
-    def batches(self, name: str, first: int, count: int) -> Iterator[Any]:
-        """Python's values of a column, one after the other; few are in memory at a time."""
+    def pictures(self, name: str, first: int, count: int) -> Iterator[bytes | None]:
+        """The files of pictures in a column, one after the other, None where there is none; one is in memory at a
+        time.
+        """
         groups, begin = self._groups(first, count)
-        self._check(name, groups)
+        self._check(name, groups, _PICTURE)
         try:
-            at = begin
-            for batch in self._file.iter_batches(8, row_groups=groups, columns=[name], use_threads=False):
-                column = batch.column(batch.schema.get_field_index(name))
-                for place in range(len(column)):
-                    if first <= at < first + count:
-                        yield column[place].as_py()
-                    at += 1
+            rows = self._file.iter_batches(1, row_groups=groups, columns=[name], use_threads=False)
+            for at, row in enumerate(rows, begin):
+                if not first <= at < first + count:
+                    continue
+                value = row.column(row.schema.get_field_index(name))[0]
+                value = value["bytes"] if value.is_valid and libraries()[0].types.is_struct(value.type) else value
+                data = value.as_buffer() if value.is_valid else None
+                if data is not None and data.size > _PICTURE:
+                    raise RecordingFailed(
+                        f"{name} of {self.path} has {data.size:,} bytes in row {at}, and no picture has more than "
+                        f"{_PICTURE:,}"
+                    )
+                yield None if data is None else data.to_pybytes()
         except RecordingFailed:
             raise
         except Exception as error:
@@ -181,16 +191,22 @@ class Table:
             at += size
         return groups, begin
 
-    def _check(self, name: str, groups: Sequence[int]) -> None:
+    def _check(self, name: str, groups: Sequence[int], most: int = _COLUMN) -> None:
+        """``most``: bytes of a row, in the mean of a group of rows, for nobody says which of them has how many."""
         if name not in self.names:
             raise RecordingFailed(f"{self.path} has no column {name}; it has {', '.join(self.names)}")
         size = 0
         for group in groups:
             row_group = self._metadata.row_group(group)
+            before = size
             for place in range(row_group.num_columns):
                 column = row_group.column(place)
                 if column.path_in_schema == name or column.path_in_schema.startswith(f"{name}."):
                     size += max(column.total_uncompressed_size, 8 * column.num_values)
+            if size - before > most * row_group.num_rows:
+                raise RecordingFailed(
+                    f"{name} of {self.path} has more than {most:,} bytes a row once it is unpacked: no picture has"
+                )
         if size > _COLUMN:
             raise RecordingFailed(f"{name} of {self.path} has {size:,} bytes once it is unpacked: more than any has")
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from offboard_client.errors import RecordingFailed
-from offboard_client.wire import Array, decode_image
+from offboard_client.wire import Array, decode_image, image_size
 
 from ..data_sets import SourceFrame
 from .files import Table
@@ -28,6 +30,9 @@ _EVEN = 0.01
 class LeRobotSource:
     """The data set in ``folder``. ``names``: see :func:`.parts.find_parts`. Raises ConfigurationError."""
 
+    #: It lists all that it has.
+    left_out: Mapping[str, int] = {}
+
     def __init__(self, folder: Path, names: Mapping[str, str]) -> None:
         self._files = LeRobotFiles(folder, names)
 
@@ -40,13 +45,16 @@ class LeRobotSource:
 class LeRobotEpisode:
     """A :class:`~offboard_core.data_sets.SourceEpisode`."""
 
+    #: All is known in each row.
+    left_out: Mapping[str, int] = {}
+
     def __init__(self, source: LeRobotFiles, episode: Listed, known: Mapping[str, Any]) -> None:
         self._source, self._episode, self._known = source, episode, known
         self.name = f"{source.what}, episode {episode.index}"
 
-    @property
+    @cached_property
     def identity(self) -> str:
-        """By the statistics that the data set has of it, wherever that lies."""
+        """By the statistics that the data set has of it, else by its numbers, wherever that lies."""
         said = json.dumps([self._episode.index, self._episode.length, self._marks()], sort_keys=True, default=str)
         return f"lerobot-{hashlib.sha256(said.encode()).hexdigest()[:24]}"
 
@@ -107,7 +115,18 @@ class LeRobotEpisode:
         stats = self._episode.said.get("stats")
         if stats is None and self._source.form == "v2.1":
             stats = self._source.stats.get(self._episode.index)
-        return stats or self._source.what
+        return stats or self._digest()
+
+    def _digest(self) -> str:
+        """Of its numbers. Two data sets may have one name, and what cannot be read says so when it is."""
+        source, length, found = self._source, self._episode.length, hashlib.sha256()
+        widths = {column: about.width for column, about in source.columns.items() if about.width is not None}
+        if length:
+            with suppress(RecordingFailed):
+                table, first = source.rows(self._episode)
+                for column, width in widths.items():
+                    found.update(table.numbers(column, width, first, length).tobytes())
+        return found.hexdigest()
 
     def _times(self, table: Table, first: int) -> Array:
         """Seconds of the rows, by their count: a data set's own are float32."""
@@ -138,7 +157,7 @@ class LeRobotEpisode:
             return Track(times, lambda index: values[index])
         size = source.size(part.column)
         if source.features[part.column]["dtype"] == "image":
-            stills = _Stills(table.batches(part.column, first, episode.length), what, size)
+            stills = _Stills(table.pictures(part.column, first, episode.length), what, size)
             return Track(times, stills.nth)
         since = episode.since.get(part.column, 0.0)
         film = Film(source.path("video_path", episode.files[part.column]), what, size, since)
@@ -169,26 +188,27 @@ class LeRobotEpisode:
 class _Stills:
     """Pictures that are files in rows, in order."""
 
-    def __init__(self, rows: Iterator[Any], what: str, size: tuple[int, int]) -> None:
+    def __init__(self, rows: Iterator[bytes | None], what: str, size: tuple[int, int]) -> None:
         self._rows, self._what, self._size = rows, what, size
         self._count, self._data = -1, b""
 
     def nth(self, index: int) -> Any:
         while self._count < index:
-            row = next(self._rows, None)
-            data: Any = cast("dict[str, Any]", row).get("bytes") if isinstance(row, dict) else row
-            if not isinstance(data, bytes):
+            data = next(self._rows, None)
+            if data is None:
                 raise RecordingFailed(f"{self._what} has no picture in row {self._count + 1}")
             self._count, self._data = self._count + 1, data
         data = self._data
 
         def made() -> Array:
             try:
-                found = decode_image(data)
+                wide, high = image_size(data)
+                if (high, wide) != self._size:
+                    raise RecordingFailed(f"{self._what} is {(high, wide)}, and its data set says {self._size}")
+                return decode_image(data)
+            except RecordingFailed:
+                raise
             except Exception as error:
                 raise RecordingFailed(f"{self._what} cannot be decoded: {error}") from error
-            if found.shape[:2] != self._size:
-                raise RecordingFailed(f"{self._what} is {found.shape[:2]}, and its data set says {self._size}")
-            return found
 
         return made

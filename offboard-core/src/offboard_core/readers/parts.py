@@ -12,7 +12,7 @@ from offboard_client.wire import ACTIONS
 from ..codecs import action_shape, canonical_shape
 
 _MAPPED = re.compile(r"(?P<column>[^\[\]]+)(\[(?P<cut>[0-9:, ]+)\])?")
-_ACTION = "action"
+_ACTION, _STATE = "action", "observation.state"
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,54 @@ def find_parts(columns: Mapping[str, Column], mapped: Mapping[str, str], what: s
 
 
 def advice(names: Iterable[str], columns: Mapping[str, Column]) -> str:
-    """What to do where nothing says which columns these names are."""
-    first = min(names)
-    numbers = next((name for name, about in columns.items() if about.width), "COLUMN")
-    numbers = _ACTION if _is_action(first) and _ACTION in columns else numbers
-    pictures = next((name for name, about in columns.items() if about.width is None), "COLUMN")
-    example = pictures if first.startswith("image.") else f"{numbers}[0:{_width(first) or 7}]"
+    """What to do where nothing says which columns these names are: what to type, as far as their widths tell."""
+    absent = sorted(names, key=lambda name: (_width(name) == 1, name))
+    cameras = [name for name in absent if name.startswith("image.")]
+    acted = [name for name in absent if _is_action(name)]
+    measured = [name for name in absent if name not in (*cameras, *acted)]
+    pictures = "|".join(name for name, about in columns.items() if about.width is None) or "COLUMN"
+    said = [f"--map {name}={pictures}" for name in cameras]
+    for group, own in ((measured, _STATE), (acted, _ACTION)):
+        said += _laid_out(group, own, columns) if group else []
     there = "; ".join(f"{name} ({about})" for name, about in columns.items())
-    return f"say which column it is, as --map {first}={example}; there are: {there or 'none'}"
+    order = " (if its numbers stand in this order, in the protocol's units)" if acted or measured else ""
+    return f"say where it is: {' '.join(said)}{order}; there are: {there or 'none'}"
+
+
+def _laid_out(names: Sequence[str], own: str, columns: Mapping[str, Column]) -> list[str]:
+    """What would say that these names stand one after the other in a column: of just their widths, else a wider one;
+    ``own`` before others. What says itself what it holds is none. Where there is no such column, what it would look
+    like of some.
+    """
+    widths = [_width(name) for name in names]
+    numbers = {
+        name: about.width
+        for name, about in columns.items()
+        if about.width is not None and (about.width < 0 or (_may_be(name, own) and not _by_itself(name, about)))
+    }
+    total = sum(width or 0 for width in widths)
+    for column in sorted(numbers, key=lambda column: (numbers[column] != total, column != own)):
+        rest = numbers[column] - total
+        if rest < 0 or widths.count(None) > 1 or (None in widths and not rest):
+            continue
+        found, at = list[str](), 0
+        for name, width in zip(names, (rest if width is None else width for width in widths), strict=True):
+            found.append(f"--map {name}={column}[{at}:{at + width}]" if width > 1 else f"--map {name}={column}[{at}]")
+            at += width
+        return found
+    if -1 in numbers.values():  # each is a column of its own
+        return [f"--map {name}=COLUMN" for name in names]
+    most = max(numbers.values(), default=0)
+    return [
+        f"--map {name}=COLUMN[0:{width or 'N'}]"
+        + (f" (it is {width} numbers, and no column without such names has more than {most})" if width > most else "")
+        for name, width in zip(names, (width or 0 for width in widths), strict=True)
+    ]
+
+
+def _may_be(column: str, own: str) -> bool:
+    """Nothing that is measured is in the action, and the other way round."""
+    return column != _ACTION if own != _ACTION else not column.startswith("observation.")
 
 
 def _by_itself(column: str, about: Column) -> list[tuple[str, Part]]:

@@ -5,6 +5,8 @@ In its form of before timelines had names, and in that of since.
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -38,11 +40,15 @@ class PositronicSource:
 
     def __init__(self, folder: Path, names: Mapping[str, str]) -> None:
         self._folder, self._names = folder, names
+        self.left_out = Counter[str]()
 
     def episodes(self) -> Sequence[PositronicEpisode]:
         """See :class:`~offboard_core.data_sets.EpisodeSource`. Those that its edits dropped are left out."""
         try:
-            found = [each for each in self._all() if not each.dropped]
+            self.left_out.clear()
+            every = [*self._all()]
+            found = [each for each in every if not each.dropped]
+            self.left_out["dropped"] += len(every) - len(found)
         except OSError as error:
             raise ConfigurationError(f"{self._folder} cannot be read: {error.strerror}") from error
         except RecordingFailed as error:
@@ -59,7 +65,9 @@ class PositronicSource:
             logs = [*_edits(above)]
             for block in _numbered(data_set):
                 for episode in _numbered(block):
-                    if not (episode / _UNFINISHED).exists() and any(episode.iterdir()):
+                    if (episode / _UNFINISHED).exists() or not any(episode.iterdir()):
+                        self.left_out["dropped"] += 1
+                    else:
                         yield PositronicEpisode(root, episode, self._names, logs)
 
 
@@ -74,10 +82,11 @@ class PositronicEpisode:
         self.name = f"{root.name}/{self._place}"
         meta = _map(folder / _META)
         created = meta.get("created_ts_ns")
-        uid = meta.get("uid") or (f"ts-{created}" if created is not None else self.name)
+        uid = meta.get("uid") or (f"ts-{created}" if created is not None else _digest(folder))
         self.identity = f"positronic-{str(uid)[:200]}"
         #: What its edits say: values beside or instead of those that were recorded, and whether it counts.
         self._edited, self.dropped = dict[str, Any](), False
+        self.left_out = dict[str, int]()
         for said in (*logs, *_edits([folder])):
             if said["ep"] != uid:
                 continue
@@ -139,7 +148,7 @@ class PositronicEpisode:
             task = self._static.get("task")
             yield from steady(
                 self.name, tracks, fps, task=lambda _: task if isinstance(task, str) else "",
-                led=self._led(clock, base), ended=True,
+                led=self._led(clock, base), ended=True, left_out=self.left_out,
             )  # fmt: skip
         finally:
             for film in films:
@@ -247,6 +256,16 @@ def _numbered(folder: Path) -> Iterator[Path]:
 
 def _is_number(name: str) -> bool:
     return len(name) == 12 and name.isascii() and name.isdigit()
+
+
+def _digest(folder: Path) -> str:
+    """Of an episode that does not say which one it is: of what it measured. Raises OSError."""
+    found = hashlib.sha256()
+    for path in sorted(folder.glob(f"*{_SIGNAL}")):
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                found.update(block)
+    return found.hexdigest()[:24]
 
 
 def _clocks(table: Table) -> dict[str, str]:

@@ -60,12 +60,13 @@ def steady(
     task: Callable[[float], str],
     led: Callable[[float], bool] = lambda _: False,
     ended: bool = False,
+    left_out: dict[str, int] | None = None,
 ) -> Iterator[SourceFrame]:
     """Frames 1 / ``fps`` s apart, from when all tracks have something to the last time of one. ``task``, ``led``: of a
     second.
 
-    ``ended``: nothing is taken at the very last time. Raises RecordingFailed: nothing at all, a hole, numbers that are
-    none.
+    ``ended``: nothing is taken at the very last time. ``left_out`` is told how many there would be before all is known.
+    Raises RecordingFailed: nothing at all, a hole, numbers that are none.
     """  # fmt: skip
     for name, track in tracks.items():
         if not len(track.times):
@@ -76,6 +77,9 @@ def steady(
     last = max(float(track.times[-1]) for track in tracks.values())
     if last - first > _LONGEST:
         raise RecordingFailed(f"{what} is damaged: it is {last - first:.0f} s long, which is more than a day")
+    if left_out is not None:
+        begun = min(float(track.times[0]) for track in tracks.values())
+        left_out["not_yet_known"] = int((first - begun) * fps + _SAME_TIME)
     held, count = max(_HELD, _FRAMES / fps), 0
     last += -_SAME_TIME if ended else _SAME_TIME
     while (seconds := first + count / fps) <= last:
