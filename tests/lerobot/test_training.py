@@ -27,6 +27,9 @@ PLUGINS = Plugins.discover()
 STANDIN = f"{shlex.quote(sys.executable)} {shlex.quote(lerobot_train_standin.__file__)}"
 
 
+LARGE = {"dtype": "video", "shape": [96, 96, 3], "names": ["height", "width", "channels"]}
+
+
 def data_set(folder, codec="lerobot.ee", *, fps=15, said=None, **changes):
     """As much of a data set as is looked at before LeRobot reads it. ``said``: by `offboard convert`."""
     image = {"dtype": "video", "shape": [SIDE, SIDE, 3], "names": ["height", "width", "channels"]}
@@ -288,7 +291,6 @@ def test_another_data_set_than_the_run_began_with_is_refused(data, tmp_path, cap
     run = tmp_path / "run"
     assert train(data, run) == 0
     wide = {"dtype": "float32", "shape": [7], "names": None}
-    large = {"dtype": "video", "shape": [96, 96, 3], "names": ["height", "width", "channels"]}
     for number, (other, reason) in enumerate(
         {
             "fps": ({"fps": 30}, "trained with action_fps 15, its offboard.json says, and is to go on with 30"),
@@ -302,11 +304,11 @@ def test_another_data_set_than_the_run_began_with_is_refused(data, tmp_path, cap
             ),
             "camera": ({"codec": None, "observation.images.side": None}, "has no observation.images.side"),
             "size": (
-                {"codec": None, "observation.images.side": large},
+                {"codec": None, "observation.images.side": LARGE},
                 "has observation.images.side [96, 96, 3], and the",
             ),
             "more": (
-                {"codec": None, "observation.images.top": large},
+                {"codec": None, "observation.images.top": LARGE},
                 "has observation.images.top [96, 96, 3], and the run",
             ),
         }.values()
@@ -316,6 +318,42 @@ def test_another_data_set_than_the_run_began_with_is_refused(data, tmp_path, cap
         assert reason in complaint(capsys)
     assert steps(run) == ["000003"]
     assert train(data_set(tmp_path / "moved"), run, "--resume", steps=4) == 0, "the same elsewhere will do"
+
+
+@pytest.mark.parametrize(
+    ("anew", "reason"),
+    [
+        ({"codec": "lerobot.joints"}, "trained with codec 'lerobot.ee', its offboard.json says, and is to go on with"),
+        ({"fps": 30}, "trained with action_fps 15, its offboard.json says, and is to go on with 30"),
+        (
+            {"said": {"options": {"binarize_state_grip": True}}},
+            "trained with codec_options {}, its offboard.json says, and is to go on with {'binarize_state_grip': True}",
+        ),
+        ({"observation.images.side": LARGE}, "has observation.images.side [96, 96, 3], and the run began with [64, 64"),
+        (
+            {"observation.state": {"dtype": "float32", "shape": [8], "names": ["a"]}},
+            "has observation.state [8] ['a'], and the run began with [8] (",
+        ),
+    ],
+)
+def test_a_data_set_that_was_made_anew_in_its_place_is_not_gone_on_with(data, tmp_path, capsys, anew, reason):
+    run = tmp_path / "run"
+    assert train(data, run) == 0
+    assert train(data, run, "--resume", steps=4) == 0
+    data_set(data, **anew)
+    for _ in range(2):
+        assert train(data, run, "--resume", steps=5) == 1
+        assert reason.replace("[64, 64", f"[{SIDE}, {SIDE}") in complaint(capsys)
+    assert steps(run) == ["000003", "000004"]
+
+
+def test_a_run_that_began_with_options_of_its_codec_does_not_go_on_without(tmp_path, capsys):
+    data, told_it = tmp_path / "cubes", {"binarize_state_grip": True}
+    assert train(data_set(data, said={"options": told_it}), tmp_path / "run") == 0
+    assert train(data_set(data), tmp_path / "run", "--resume", steps=5) == 1
+    assert "codec_options {'binarize_state_grip': True}, its offboard.json says, and is to go on with {}" in complaint(
+        capsys
+    )
 
 
 @pytest.mark.parametrize(
@@ -424,7 +462,9 @@ def test_what_is_no_run_is_never_thrown_away(data, tmp_path, capsys):
     for more in ([], ["--overwrite"]):
         assert train(data, mine, *more) == 1
         assert "no run of LeRobot's, for none has thesis.tex" in complaint(capsys)
-        for inside in (data / "run", data, tmp_path):
+        (tmp_path / "link").unlink(missing_ok=True)
+        (tmp_path / "link").symlink_to(data)
+        for inside in (data / "run", data, tmp_path, tmp_path / "link" / "run", mine / ".." / data.name / "run"):
             assert train(data, inside, *more) == 1
             assert "are one in the other" in complaint(capsys)
     assert (mine / "thesis.tex").read_text() == "x"

@@ -60,7 +60,7 @@ class LeRobotTrainer(Trainer):
             files = read(LocalPlace(step / PRETRAINED))
             begin_run(run, [step.name], record, resume=True, overwrite=False)
             began = _trained_on(step)
-            training_data.check_same(data, info, files, began)
+            training_data.check_same(data, info, files, began, training_runs.read_shapes(run))
             arguments = _going_on(options, theirs, step, files)
             kind, before = files.type, int(step.name)
         else:
@@ -85,14 +85,15 @@ class LeRobotTrainer(Trainer):
             grace=10.0,
         )
         own = [each.name for each in fields(options)]
-        _run_to_end(child, run, dict(record), report, Progress(before), partial(explain, own=own, data=str(data)))
+        begun = partial(training_runs.record_beside, run, dict(record), training_data.shapes_of(info))
+        _run_to_end(child, run, begun, report, Progress(before), partial(explain, own=own, data=str(data)))
         return run
 
 
 def _run_to_end(
     child: Child,
     run: Path,
-    record: dict[str, Any],
+    record_beside: Callable[..., None],
     report: ReportProgress,
     progress: Progress,
     explain: Callable[[str, str], LoadFailed],
@@ -103,7 +104,7 @@ def _run_to_end(
     def watch() -> None:
         # In the run before there is a checkpoint, which is then never without one.
         line = progress.line(child.tail().splitlines())
-        training_runs.record_beside(run, record, begun=progress.begun)
+        record_beside(begun=progress.begun)
         if line:
             report(line)
 

@@ -96,8 +96,17 @@ def check_codec(folder: Path, info: Mapping[str, Any], name: str, *, exactly: bo
         )
 
 
-def check_same(folder: Path, info: Mapping[str, Any], files: Files, before: Path | None) -> None:
+def shapes_of(info: Mapping[str, Any]) -> dict[str, str]:
+    """What of a data set a policy is trained on, each column in words that two can be compared by."""
+    columns = features_of(info)
+    return {name: _form(columns[name]) for name in columns if name.startswith(("observation", ACTION))}
+
+
+def check_same(
+    folder: Path, info: Mapping[str, Any], files: Files, before: Path | None, shapes: Mapping[str, str]
+) -> None:
     """That a run may go on with a data set. ``files``: its checkpoint; ``before``: the data set it was trained on.
+    ``shapes``: what that had when the run began, {} where nobody wrote it down: it may be another one by now.
 
     Raises ConfigurationError naming what is otherwise.
     """
@@ -108,15 +117,15 @@ def check_same(folder: Path, info: Mapping[str, Any], files: Files, before: Path
             raise _otherwise(folder, files, f"has no {name}", f"which was trained with; it has {', '.join(features)}")
         if field.dtype != "uint8" and (there := features[name].get("shape")) != shape:
             raise _otherwise(folder, files, f"has {name} {there}", f"and it was trained on {shape}")
-    if before is None or before == folder:
-        return
-    try:
-        began = features_of(read_info(before))
-    except ConfigurationError:  # it is no longer there, or what is there is something else
-        return
-    for name in dict.fromkeys((*began, *features)):
-        then, now = _form(began.get(name)), _form(features.get(name))
-        if name.startswith(("observation", ACTION)) and then != now:
+    if not shapes and before is not None and before != folder:
+        try:
+            shapes = shapes_of(read_info(before))
+        except ConfigurationError:  # it is no longer there, or what is there is something else
+            return
+    there = shapes_of(info)
+    for name in dict.fromkeys((*shapes, *there)) if shapes else ():
+        then, now = shapes.get(name, "nothing"), there.get(name, "nothing")
+        if then != now:
             raise _otherwise(folder, files, f"has {name} {now}", f"and the run began with {then}")
 
 
@@ -131,8 +140,10 @@ def _otherwise(folder: Path, files: Files, has: str, before: str) -> Configurati
     )
 
 
-def _form(feature: Mapping[str, Any] | None) -> str:
-    return "nothing" if feature is None else str(feature.get("shape"))
+def _form(feature: Mapping[str, Any]) -> str:
+    names: Any = feature.get("names")
+    named = isinstance(names, list) and feature.get("dtype") not in _IMAGES
+    return f"{feature.get('shape')}{f' {names}' if named else ''}"
 
 
 def _options(folder: Path) -> ArmOptions:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from offboard_client.errors import ConfigurationError
@@ -16,8 +16,10 @@ from .files import MIGRATE, RECORDED, TRAINED, read
 from .places import CHECKPOINTS, LAST, PRETRAINED
 
 _STATE, _GROUPS = "training_state", "optimizer_param_groups.json"
+#: What the columns of the data set were when a run began.
+_SHAPES = "offboard.columns.json"
 #: What a run's folder holds before it has a checkpoint.
-_EMPTY = {RECORDED, CHECKPOINTS}
+_EMPTY = {RECORDED, CHECKPOINTS, _SHAPES}
 #: And a run, beside its checkpoints; what makes a folder one.
 _RUN = {*_EMPTY, "wandb", "eval"}
 
@@ -60,7 +62,8 @@ def problem(step: Path) -> str | None:
 
 def check_place(run: Path, data: Path) -> None:
     """Raises ConfigurationError for a folder that no run may have: with a data set in it, or what others keep there."""
-    if run == data or run in data.parents or data in run.parents:
+    real, read = run.resolve(), data.resolve()
+    if real.is_relative_to(read) or read.is_relative_to(real):
         raise ConfigurationError(f"{run} and the data set {data} are one in the other: train into another --output-dir")
     if run.is_dir() and not steps_in(run) and (others := set(os.listdir(run)) - _RUN):
         raise ConfigurationError(
@@ -79,8 +82,18 @@ def newest_whole(run: Path) -> tuple[Path | None, list[str]]:
     return None, passed
 
 
-def record_beside(run: Path, record: dict[str, object], *, begun: bool) -> None:
-    """Leave the record in the run, and in each checkpoint that is there. ``begun``: LeRobot has seen the run's folder.
+def read_shapes(run: Path) -> dict[str, str]:
+    """What :func:`record_beside` left of the data set's columns; {} where that is not there."""
+    try:
+        found = json.loads((run / _SHAPES).read_bytes())
+        return {str(name): str(shape) for name, shape in found.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def record_beside(run: Path, record: dict[str, object], shapes: Mapping[str, str], *, begun: bool) -> None:
+    """Leave the record in the run, and in each checkpoint that is there; in the run also the ``shapes`` of the data
+    set's columns. ``begun``: LeRobot has seen the run's folder.
 
     Before that it takes a folder that is there for another's run.
     """
@@ -89,6 +102,8 @@ def record_beside(run: Path, record: dict[str, object], *, begun: bool) -> None:
     with contextlib.suppress(OSError):  # the disk is full, or a folder gone again: LeRobot's own error says more
         run.mkdir(parents=True, exist_ok=True)
         write_record(run, record)
+        if not (run / _SHAPES).exists():
+            (run / _SHAPES).write_text(json.dumps(shapes, indent=1) + "\n", "utf-8")
         for step in steps_in(run):
             if (step / PRETRAINED).is_dir():
                 write_record(step / PRETRAINED, record)

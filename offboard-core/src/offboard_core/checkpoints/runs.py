@@ -11,6 +11,8 @@ from offboard_client.errors import ConfigurationError
 
 from .record import read_record
 
+_OPTIONS = "codec_options"
+
 
 def begin_run(
     run: Path, checkpoints: Sequence[str], record: Mapping[str, Any], *, resume: bool, overwrite: bool
@@ -27,6 +29,9 @@ def begin_run(
         if not checkpoints:
             raise ConfigurationError(f"there is no checkpoint in {run} to go on from; leave --resume away")
         there = read_record(run)
+        if "codec" in there and "codec" in record:  # of options that nobody says all are as they are by themselves
+            there.setdefault(_OPTIONS, {})
+            record = {_OPTIONS: {}, **record}
         for name, value in record.items():
             if there.get(name, value) != value:
                 raise ConfigurationError(
