@@ -205,6 +205,13 @@ def answered(tmp_path):
         yield main(["bench", f"127.0.0.1:{server.port}", "--requests", "1", "--warmup", "0"])
 
 
+@row("1", "`doctor`", "something is to be mended: it says what, and what to type")
+def to_mend(tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "99999")
+        yield main(["doctor"])
+
+
 @row("1", "`compare`", "something differs, a server answered by an error, or there was nothing to compare")
 def differs(tmp_path):
     path = record(tmp_path)
@@ -293,9 +300,14 @@ def nonsense(tmp_path):
     yield main(["nonsense"])
 
 
+@row("2", "`doctor`", "no connection comes about: what there is to mend here is shown all the same")
+def unreached(tmp_path):
+    yield main(["doctor", NOBODY])
+
+
 @row("130", "every other", "Ctrl-C")
 def interrupted(tmp_path):
-    for arguments in (("models", "PORT"), ("probe", "PORT"), ("bench", "PORT")):
+    for arguments in (("models", "PORT"), ("probe", "PORT"), ("bench", "PORT"), ("doctor", "PORT")):
         with waiting(*arguments) as process:
             yield signalled(process, signal.SIGINT)
 

@@ -88,12 +88,16 @@ def test_help_names_every_command(arguments):
         {"models", "probe", "bench", "replay", "run", "robots", "check", "evaluate", "validate", "compare", "export"},
         {"serve", "plugins", "codecs", "envs", "demo"},
     )
-    assert listed == client | core | {"convert", "stats", "train"}
+    assert listed == client | core | {"convert", "doctor", "stats", "train"}
 
 
 @pytest.mark.parametrize(
-    "command", ["models", "probe", "bench", "robots", "serve", "plugins", "codecs", "envs", "validate", "evaluate sim"]
-)
+    "command",
+    [
+        "models", "probe", "bench", "doctor", "robots", "serve", "plugins", "codecs", "envs", "validate",
+        "evaluate sim",
+    ],
+)  # fmt: skip
 def test_each_command_has_help(command):
     done = in_process(*command.split(), "--help")
     assert done.returncode == 0
@@ -231,7 +235,7 @@ def test_a_command_of_core_says_what_to_install(client_alone, command):
     assert done.stderr == f"offboard: the command {command} is not installed: pip install offboard-core\n"
 
 
-@pytest.mark.parametrize("command", ["models", "probe", "bench", "run", "check"])
+@pytest.mark.parametrize("command", ["models", "probe", "bench", "doctor", "run", "check"])
 def test_a_command_without_its_extra_says_what_to_install(client_alone, command):
     done = client_alone(command, "sim")
     assert done.returncode == 1
@@ -241,8 +245,8 @@ def test_a_command_without_its_extra_says_what_to_install(client_alone, command)
 
 
 HELP = [
-    "serve", "serve --vendor openpi", "run sim", "models", "probe", "bench", "stats", "train", "demo", "plugins",
-    "envs",
+    "serve", "serve --vendor openpi", "run sim", "models", "probe", "bench", "doctor", "stats", "train", "demo",
+    "plugins", "envs",
 ]  # fmt: skip
 
 

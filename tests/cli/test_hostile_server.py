@@ -1,12 +1,13 @@
 """A server that writes for the terminal and not for the person: no command passes it on."""
 
+import contextlib
 import json
 import re
 
 import numpy as np
 import pytest
 from offboard_client.cli import main
-from scripted_server import META, ScriptedServer
+from scripted_server import META, Gone, ScriptedServer
 
 #: A title, a cleared screen, a reset, C1's CSI, a hidden link, rich's markup and emoji, a turned text, a forged line.
 TRICKS = (
@@ -78,9 +79,22 @@ def said_in_json(peer):
     peer.respond(404, body=json.dumps({"error": FORGED, "code": "model_not_found"}).encode())
 
 
+def leave_at_once(peer):
+    with contextlib.suppress(Gone):
+        peer.read_request()
+
+
+def ill(peer):
+    loaded = {"model": FORGED, "health": {"state": FORGED, "reason": FORGED}}
+    body = {"holders": [], "loaded": loaded, "last_failure": {"text": FORGED}}
+    peer.respond(200, [], json.dumps(body).encode())
+
+
 @pytest.mark.parametrize(
     ("command", "visits", "status"),
     [
+        (["doctor"], [leave_at_once, ill, said_in_json], 1),
+        (["doctor"], [leave_at_once, page, page], 1),
         (["models"], [models], 0),
         (["models"], [page], 1),
         (["models"], [said_in_json], 1),

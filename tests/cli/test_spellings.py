@@ -48,7 +48,7 @@ SPELLINGS = {
 }
 #: What a vendor's own training calls a thing, beside our word for it, by whose options this command's are.
 THEIRS = {"train --vendor lerobot": {"dataset"}}
-TALK_TO_A_SERVER = ["models", "probe", "bench", "run sim"]
+TALK_TO_A_SERVER = ["models", "probe", "bench", "doctor", "run sim"]
 
 
 def helps():
@@ -117,7 +117,7 @@ def test_another_spelling_would_be_found(offered):
 def test_a_thing_is_spelled_alike_by_all_who_ask_for_it(offered):
     several = {"evaluate sim", "validate"}
     assert {*TALK_TO_A_SERVER, *several} == offered["server"]
-    assert {"probe", "bench", "run sim", "InferenceClient.new_session"} == offered["model_id"]
+    assert {"probe", "bench", "doctor", "run sim", "InferenceClient.new_session"} == offered["model_id"]
     assert several == offered["models"]
     assert {"run sim", "demo", "RunLength", *several} == offered["episodes"]
     assert offered["seconds"] >= offered["episodes"]

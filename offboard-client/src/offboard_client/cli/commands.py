@@ -8,6 +8,7 @@ models = Command("models", "List the models that a server offers.", "offboard_cl
 probe = Command(
     "probe", "Open a session, show its handshake, send one synthetic observation.", "offboard_client.cli.probe:run"
 )
+doctor = Command("doctor", "Find what makes a link slow or a computer unsteady.", "offboard_client.cli.doctor:run")
 replay = Command("replay", "Look at recorded episodes in a browser, and score them.", "offboard_client.cli.replay:run")
 bench = Command("bench", "Measure a server: closed loop, one or several sessions.", "offboard_client.cli.bench:run")
 run = Command("run", "Play a policy on a robot, or on the simulation.", "offboard_client.cli.run:run")

@@ -10,6 +10,7 @@ from .state import check_same
 
 if TYPE_CHECKING:
     from .aio import AsyncInferenceClient, AsyncInferenceSession
+    from .link import Link, LinkClient, Steps, Tried
     from .openpi import OpenPIOptions, OpenPISession, open_layout, open_openpi
 
 __all__ = [
@@ -17,8 +18,12 @@ __all__ = [
     "AsyncInferenceSession",
     "InferenceClient",
     "InferenceSession",
+    "Link",
+    "LinkClient",
     "OpenPIOptions",
     "OpenPISession",
+    "Steps",
+    "Tried",
     "check_same",
     "open_layout",
     "open_openpi",
@@ -28,6 +33,10 @@ __all__ = [
 _LATER = {
     "AsyncInferenceClient": "aio",
     "AsyncInferenceSession": "aio",
+    "Link": "link",
+    "LinkClient": "link",
+    "Steps": "link",
+    "Tried": "link",
     "OpenPIOptions": "openpi",
     "OpenPISession": "openpi",
     "open_layout": "openpi",

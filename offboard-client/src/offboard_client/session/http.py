@@ -5,7 +5,8 @@ from __future__ import annotations
 import http.client
 import io
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from ..errors import BadMessage, ConnectionFailed
@@ -17,6 +18,15 @@ _READ_BYTES = 65536
 _MOST_BYTES = 4 * 2**20
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answered to a GET."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 def waiting(settings: Settings, ask: Callable[[Settings, Deadline], T]) -> T:
@@ -45,7 +55,8 @@ def ask_status(settings: Settings, deadline: Deadline) -> dict[str, Any]:
     return _ask(settings, deadline, STATUS_PATH)
 
 
-def _ask(settings: Settings, deadline: Deadline, path: str) -> dict[str, Any]:
+def look(settings: Settings, deadline: Deadline, path: str) -> Answer:
+    """What is answered to a GET, whatever it is. Raises AttemptFailed, ConnectionFailed or BadMessage."""
     deadline = deadline.within(settings.timeouts.connect)
     try:
         raw = connect(settings, deadline)
@@ -53,14 +64,18 @@ def _ask(settings: Settings, deadline: Deadline, path: str) -> dict[str, Any]:
         raise _once(from_os_error(error, settings.address, absent=True)) from None
     try:
         with raw:
-            body = _get(settings, raw, deadline, path)
+            return _get(settings, raw, deadline, path)
     except OSError as error:
         raise from_os_error(error, settings.address).error from None
     except http.client.HTTPException as error:
         raise ConnectionFailed(f"{settings.address} does not answer as an HTTP server ({error!r})") from None
-    except AttemptFailed as failed:
-        raise failed.error from None
-    found: Any = decode_text(body.decode("utf-8", "replace"))
+
+
+def _ask(settings: Settings, deadline: Deadline, path: str) -> dict[str, Any]:
+    answer = look(settings, deadline, path)
+    if answer.status != 200:
+        raise from_response(answer.status, answer.headers, answer.body, settings.address).error
+    found: Any = decode_text(answer.body.decode("utf-8", "replace"))
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
@@ -69,7 +84,7 @@ def _once(failed: AttemptFailed) -> Exception:
     return failed if failed.absent else failed.error
 
 
-def _get(settings: Settings, raw: socket.socket, deadline: Deadline, path: str) -> bytes:
+def _get(settings: Settings, raw: socket.socket, deadline: Deadline, path: str) -> Answer:
     address = settings.address
     connection = http.client.HTTPConnection(address.name, address.port)
     connection.sock = cast("Any", _Timed(raw, deadline))
@@ -80,9 +95,7 @@ def _get(settings: Settings, raw: socket.socket, deadline: Deadline, path: str) 
             body += part
             if len(body) > _MOST_BYTES:
                 raise BadMessage(f"{path} of {address} has not ended after {len(body):,} bytes")
-    if response.status != 200:
-        raise from_response(response.status, dict(response.headers.items()), bytes(body), address)
-    return bytes(body)
+    return Answer(response.status, dict(response.headers.items()), bytes(body))
 
 
 class _Timed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from ..protocol import Address, Deadline, Settings, is_numeric
@@ -19,7 +20,7 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPALIVE": 5, "TCP_KEEPINTVL": 3, "TCP_KE
 def connect(settings: Settings, deadline: Deadline) -> socket.socket:
     """The first of the host's addresses that answers, with TLS where that is asked for. Raises OSError."""
     address = settings.address
-    raw = _reach(_resolve(address, deadline), deadline)
+    raw = reach(resolve(address, deadline), deadline)
     try:
         tune(raw)
         raw.settimeout(deadline.left())
@@ -29,7 +30,13 @@ def connect(settings: Settings, deadline: Deadline) -> socket.socket:
         raise
 
 
-def _reach(found: list[Found], deadline: Deadline) -> socket.socket:
+def reach(
+    found: list[Found], deadline: Deadline, tried: Callable[[Any, OSError | None], object] | None = None
+) -> socket.socket:
+    """The first of the addresses that takes the connection. Raises OSError.
+
+    ``tried``: told of each one where it is, and what came of it; None if it took the connection.
+    """
     failed = OSError("the name has no address")
     for i, (family, kind, protocol, _, where) in enumerate(found):
         raw = socket.socket(family, kind, protocol)
@@ -37,18 +44,25 @@ def _reach(found: list[Found], deadline: Deadline) -> socket.socket:
             # No address may use up the time of those after it.
             raw.settimeout(deadline.left() / (len(found) - i))
             raw.connect(where)
+            if tried is not None:
+                tried(where, None)
             return raw
         except OSError as error:
             raw.close()
             failed = error
+            if tried is not None:
+                tried(where, error)
         except BaseException:
             raw.close()
             raise
     raise failed
 
 
-def _resolve(address: Address, deadline: Deadline) -> list[Found]:
-    """A resolver waits for name servers as long as it likes, and cannot be told to stop: it gets a thread."""
+def resolve(address: Address, deadline: Deadline) -> list[Found]:
+    """Where a host's addresses are, in the resolver's order. Raises OSError.
+
+    A resolver waits for name servers as long as it likes, and cannot be told to stop: it gets a thread.
+    """
     results: queue.SimpleQueue[list[Found] | OSError] = queue.SimpleQueue()
 
     def ask() -> None:

@@ -1,0 +1,117 @@
+"""``offboard doctor`` as it is typed; what it concludes is in tests/client/test_doctor.py."""
+
+import contextlib
+import json
+
+import pytest
+from offboard_client import InferenceClient
+from offboard_client.cli import main
+from offboard_client.doctor import survey
+from offboard_core import InferenceServer
+from offboard_core.engine import ServiceTimeouts
+from offboard_process import in_process
+from scripted_server import Gone, ScriptedServer
+from terminal import Terminal
+from waits import PATIENCE, until
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """What is measured after a rest is not looked at here."""
+    measuring = survey.__globals__
+    monkeypatch.setitem(measuring, "REST_S", 0.0)
+    monkeypatch.setitem(measuring, "PAUSE_S", 0.0)
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Who is cut off may come back as long as any test waits: a session that is not ended as it should be is seen."""
+    limits = ServiceTimeouts(linger=100 * PATIENCE)
+    with InferenceServer({"10000": lambda: lambda observation: []}, port=0, limits=limits) as server:
+        yield f"127.0.0.1:{server.port}"
+
+
+def left(peer):
+    with contextlib.suppress(Gone):
+        peer.read_request()
+
+
+def test_a_server_of_ours_is_measured_and_left_as_it_was(server):
+    done = in_process("doctor", server, "--json")
+    told = json.loads(done.stdout)
+    assert (told["server"], told["reached"], told["interrupted"]) == (server, True, False)
+    assert done.returncode == int(any(each["verdict"] == "mend" for each in told["findings"])), done.stderr
+    measured = told["measured"]
+    assert (measured["kind"], measured["compresses"], measured["why_not"]) == ("offboard", False, ""), measured
+    assert measured["offboard_version"]
+    assert abs(measured["ahead_s"]) < 100
+    assert len(measured["round_trips_s"]) == 100
+    assert [len(sent["rested"]) for sent in measured["sent"].values()] == [4, 3]
+    named = {each["what"]: each for each in told["findings"]}
+    assert named["compression"]["verdict"] == "fine"
+    assert named["network interface"]["found"].startswith("lo")
+    with InferenceClient(server) as client:
+        until(lambda: not client.server_status()["holders"], "the model is given back")
+        assert client.server_status()["outcomes"].keys() <= {"ok", "bad_message"}
+
+
+def test_no_model_is_loaded_for_it():
+    def status(peer):
+        peer.respond(200, body=json.dumps({"holders": [], "loaded": None, "sessions": 0}).encode())
+
+    with ScriptedServer(left, status) as server:
+        told = json.loads(in_process("doctor", f"127.0.0.1:{server.port}", "--json").stdout)
+    assert "--model-id names one" in told["measured"]["why_not"]
+    assert {"server", "way"} <= {each["what"] for each in told["findings"]}
+
+
+def test_a_model_that_is_named_is_the_one_whose_session_is_opened():
+    def status(peer):
+        peer.respond(200, body=json.dumps({"holders": [], "loaded": None}).encode())
+
+    asked = []
+
+    def session(peer):
+        asked.append(peer.read_request().path)
+        peer.respond(404, body=b'{"code": "model_not_found", "error": "there is none"}')
+
+    for line in (["127.0.0.1:{}", "--model-id", "a/b c"], ["ws://127.0.0.1:{}/api/v1/session/a/b%20c"]):
+        with ScriptedServer(left, status, session) as server:
+            told = json.loads(in_process("doctor", *(each.format(server.port) for each in line), "--json").stdout)
+        assert "there is none" in told["measured"]["why_not"]
+    assert [path.partition("?")[0] for path in asked] == ["/api/v1/session/a/b%20c"] * 2
+
+
+def test_where_nobody_is_this_computer_is_looked_at_all_the_same():
+    done = in_process("doctor", "127.0.0.1:1")
+    assert done.returncode == 2
+    assert "processors" in done.stdout
+    assert done.stderr.splitlines()[-1] == "offboard: 127.0.0.1:1 refuses connections: is the server running there?"
+    told = json.loads(in_process("doctor", "127.0.0.1:1", "--json").stdout)
+    assert (told["reached"], told["measured"]) == (False, None)
+
+
+def test_this_computer_alone(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "99999")
+    done = in_process("doctor")
+    assert done.returncode == 1
+    assert "\nthreads of libraries. Better: " in done.stdout
+    assert "\n  export OMP_NUM_THREADS=" in done.stdout, "a command stands alone on its line"
+    assert done.stdout.splitlines()[-1].endswith("to mend")
+    told = json.loads(in_process("doctor", "--json").stdout)
+    assert (told["server"], told["reached"], told["measured"]) == (None, None, None)
+
+
+def test_it_fits_a_terminal_and_a_command_is_never_broken(monkeypatch, server):
+    monkeypatch.setenv("OMP_NUM_THREADS", "99999")
+    terminal = Terminal(monkeypatch, 80)
+    with terminal.stands_for("stdout"):
+        assert main(["doctor", server]) == 1
+    lines = [line for line in terminal.lines if not line.startswith("  ")]
+    assert [line for line in lines if len(line) > 80] == []
+    assert any(line.startswith("  export OMP_NUM_THREADS=") for line in terminal.lines)
+
+
+@pytest.mark.parametrize("line", [["--timeout", "0"], ["--timeout", "nan"], ["x", "y"], ["--port", "8000"]])
+def test_a_line_that_makes_no_sense(line):
+    assert in_process("doctor", *line).returncode == 2

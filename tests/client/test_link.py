@@ -1,0 +1,266 @@
+"""A server that is looked at from outside: real sockets, real WebSockets, and servers that mean no good."""
+
+import contextlib
+import socket
+import threading
+
+import pytest
+from offboard_client.doctor import Survey, look_at_way, survey
+from offboard_client.errors import BadMessage, ConnectionFailed, ConnectionLost, InferTimeout, Unauthorized
+from offboard_client.session import LinkClient
+from scripted_server import META, PATIENCE_S, Gone, RecordingClock, ScriptedServer
+from waits import until
+from websockets.frames import Frame, Opcode
+from websockets.sync.server import serve
+
+
+def looker(port, **settings):
+    """Rests take no time."""
+    settings = {"connect_timeout": float(PATIENCE_S), "infer_timeout": float(PATIENCE_S), **settings}
+    return LinkClient("127.0.0.1", port, **{"clock": RecordingClock(), **settings})
+
+
+def found(port, **settings):
+    client = looker(port, **settings)
+    made = Survey(client.server)
+    survey(client, made)
+    return made
+
+
+def left(peer):
+    """The connection that only looks whether there is one."""
+    with contextlib.suppress(Gone):
+        peer.read_request()
+
+
+def page(peer):
+    peer.respond(404, ["Date: Sat, 28 Nov 2026 02:00:00 GMT"], b"nothing here")
+
+
+def read_all(peer):
+    peer.upgrade()
+    peer.wait_for_close()
+
+
+def test_every_piece_is_read_before_its_pong():
+    with ScriptedServer(read_all) as server, looker(server.port).session("a") as link:
+        assert not link.compresses
+        assert link.trip() > 0
+        assert link.trip(1000) > 0
+        assert link.trip(300_000) > 0
+        link.close()
+        link.close()
+        peer = server.peers[0]
+        until(lambda: peer.close_received is not None, "goodbye is said")
+        assert (peer.pings, link.sent_bytes) == (3, 301_000)
+        assert peer.close_received.code == 1000
+
+
+def test_a_whole_survey_of_a_server_that_is_not_offboards():
+    with ScriptedServer(left, page, read_all) as server:
+        seen = found(server.port)
+        assert server.peers[2].pings == len(seen.trips) + 10 + 7
+    assert (seen.kind, seen.why_not, seen.compresses, seen.meta) == ("websocket", "", False, {})
+    assert seen.ahead_s is not None
+    assert [(len(sent.warm), len(sent.rested)) for sent in seen.sent.values()] == [(5, 4), (3, 3)]
+    assert seen.connection is not None
+    assert seen.connection.nodelay
+    assert [each.failed for each in seen.steps.tried] == [""]
+
+
+def test_compression_that_a_server_would_do_is_seen_and_harms_nothing():
+    with serve(lambda socket: socket.recv(), "127.0.0.1", 0, max_size=None) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            seen = found(server.socket.getsockname()[1])
+        finally:
+            server.shutdown()
+            thread.join(PATIENCE_S)
+    assert (seen.kind, seen.why_not, seen.compresses) == ("websocket", "", True)
+    assert len(seen.sent) == 2
+
+
+def test_a_server_that_takes_no_message_so_large_says_so_and_the_rest_is_kept():
+    with serve(lambda socket: socket.recv(), "127.0.0.1", 0, max_size=2**20) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            seen = found(server.socket.getsockname()[1])
+        finally:
+            server.shutdown()
+            thread.join(PATIENCE_S)
+    assert "closed the connection (1009" in seen.why_not
+    assert len(seen.trips) == 100
+    assert seen.sent["two 224x224"].warm
+
+
+def test_nobody_there_is_an_error():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(ConnectionFailed, match="refuses connections"):
+        found(port)
+
+
+def test_no_http_and_no_websocket_are_told():
+    def mumble(peer):
+        peer.raw.sendall(b"220 mail at your service\r\n")
+
+    with ScriptedServer(left, mumble, mumble) as server:
+        seen = found(server.port)
+    assert seen.kind == ""
+    assert "does not answer as a WebSocket server" in seen.why_not
+    with ScriptedServer(left, page, page) as server:
+        seen = found(server.port)
+    assert seen.kind == ""
+    assert "answers HTTP 404" in seen.why_not
+
+
+def test_a_token_that_is_missing_is_told():
+    def locked(peer):
+        peer.respond(401, body=b'{"error": "no", "code": "unauthorized"}')
+
+    with ScriptedServer(left, locked) as server:
+        seen = found(server.port)
+    assert seen.kind == ""
+    assert "does not accept the token" in seen.why_not
+
+
+# -- who means no good -----------------------------------------------------------------------------------------
+
+
+def silent(peer):
+    peer.read_request()
+    peer.hold()
+
+
+def drips(peer):
+    with contextlib.suppress(OSError):
+        while not peer.done.wait(0.01):
+            peer.raw.sendall(b"HTTP/1.1 101 x\r\nA: b" if peer.request is None else b"c")
+            peer.request = peer
+
+
+def headers(peer):
+    with contextlib.suppress(OSError):
+        peer.raw.sendall(b"HTTP/1.1 101 x\r\n")
+        while not peer.done.is_set():
+            peer.raw.sendall(b"A: b\r\n" * 1000)
+
+
+def one_header(peer):
+    with contextlib.suppress(OSError):
+        peer.raw.sendall(b"HTTP/1.1 101 x\r\nA: ")
+        while not peer.done.is_set():
+            peer.raw.sendall(b"a" * 65536)
+
+
+@pytest.mark.parametrize(
+    ("visit", "seconds", "error"),
+    [
+        (silent, 0.3, ConnectionFailed),
+        (drips, 0.3, ConnectionFailed),
+        (headers, PATIENCE_S, BadMessage),
+        (one_header, PATIENCE_S, BadMessage),
+    ],
+)
+def test_a_handshake_without_end_ends(visit, seconds, error):
+    with ScriptedServer(visit) as server, pytest.raises(error):
+        looker(server.port, connect_timeout=seconds).root()
+
+
+@pytest.mark.parametrize("visit", [silent, drips, headers, one_header])
+def test_an_answer_without_end_ends(visit):
+    with ScriptedServer(visit) as server, pytest.raises((ConnectionFailed, BadMessage)):
+        looker(server.port, connect_timeout=0.3).get("/x")
+
+
+def never_pongs(peer):
+    peer.upgrade()
+    peer.hold()
+
+
+def test_pings_that_pass_where_images_do_not_are_told():
+    clock = RecordingClock()
+
+    def swallows(peer):
+        peer.upgrade()
+        peer.wait_for_pings(100)
+        rest = 301_229
+        while rest > 0:
+            rest -= len(peer.raw.recv(65536))
+        clock.slept.append(1000.0)
+        peer.raw.sendall(unmasked(Opcode.PONG, b"of something else"))
+        peer.hold()
+
+    with ScriptedServer(left, page, swallows) as server:
+        seen = found(server.port, clock=clock)
+    assert (len(seen.trips), seen.stuck) == (100, True)
+    told = {each.what: each.verdict for each in look_at_way(seen, "1.0")}
+    assert told["large messages"] == "mend"
+
+
+def floods(frame):
+    def visit(peer):
+        peer.upgrade()
+        peer.flood(frame)
+
+    return visit
+
+
+def giant(peer):
+    peer.upgrade()
+    with contextlib.suppress(OSError):
+        peer.raw.sendall(b"\x82\x7f" + (2**40).to_bytes(8, "big"))
+        peer.wait_for_close()
+
+
+def unmasked(opcode, data, fin=True):
+    return Frame(opcode, data, fin=fin).serialize(mask=False)
+
+
+@pytest.mark.parametrize(
+    ("visit", "seconds", "says"),
+    [
+        (never_pongs, 0.3, "has not read"),
+        (floods(unmasked(Opcode.PONG, b"1000")), PATIENCE_S, r"sends without end .*: \d\d,\d{3} bytes"),
+        (floods(unmasked(Opcode.BINARY, bytes(20000))), PATIENCE_S, "sends without end"),
+        (giant, PATIENCE_S, "closed the connection"),
+        (lambda peer: peer.upgrade().reset(), PATIENCE_S, "127.0.0.1"),
+    ],
+)
+def test_a_server_that_answers_anything_but_pongs_ends(visit, seconds, says):
+    # What comes in one piece with the upgrade is noticed at once.
+    with (
+        ScriptedServer(visit) as server,
+        pytest.raises((ConnectionLost, InferTimeout), match=says),
+        looker(server.port, infer_timeout=seconds).root() as link,
+    ):
+        link.trip(10)
+
+
+def test_what_a_server_says_first_is_kept_and_no_more_than_a_few():
+    def talks(peer):
+        peer.ready(META)
+        for _ in range(100):
+            peer.send({"status": "ready", "meta": {}, "session_id": "x"})
+        peer.wait_for_close()
+
+    with ScriptedServer(talks) as server, looker(server.port).root() as link:
+        link.trip()
+        assert 1 <= len(link.messages) <= 16
+
+
+def test_the_token_goes_with_every_question():
+    seen = []
+
+    def asked(peer):
+        seen.append(peer.read_request().headers.get("Authorization"))
+        peer.respond(401)
+
+    with ScriptedServer(asked, asked) as server:
+        client = looker(server.port, auth_token="secret")
+        assert client.get("/x").status == 401
+        with pytest.raises(Unauthorized):
+            client.root()
+    assert seen == ["Bearer secret", "Bearer secret"]
