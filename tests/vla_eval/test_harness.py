@@ -1,7 +1,13 @@
 """The real vla-eval 0.8 evaluates what is served here: its client, runners and orchestrator are its own, unchanged."""
 
 import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -330,3 +336,26 @@ def test_an_answer_that_comes_when_its_episode_is_over_is_not_played_in_the_next
 
         with speaking(source({"it": lambda: policy})) as server:
             np.testing.assert_array_equal(run(main(server)), [1] * 3)
+
+
+@pytest.mark.slow
+def test_its_own_command_evaluates_in_shards(tmp_path):
+    config = {
+        "output_dir": str(tmp_path / "out"),
+        "benchmarks": [{"benchmark": "vla_eval_harness:Kitchen", "episodes_per_task": 2, "max_steps": 60}],
+    }
+    (tmp_path / "eval.yaml").write_text(json.dumps(config))  # which is YAML, too
+    policy = Puppet(to_the_plate, max_batch_size=16)
+    model = source({"it": lambda: policy}, inputs=READS, outputs=ANSWERS, fps=20)
+    with speaking(model, codec="libero") as server:
+        command = [Path(sys.executable).with_name("vla-eval"), "run", "--no-docker", "--config", tmp_path / "eval.yaml"]
+        command += ["--server-url", url(server), "--eval-id", "it", "--num-shards", "2", "--shard-id"]
+        surroundings = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "support")}
+        shards = [
+            subprocess.Popen([*command, str(i)], env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            for i in range(2)
+        ]
+        said = [shard.communicate(timeout=PATIENCE)[0].decode() for shard in shards]
+    assert [shard.returncode for shard in shards] == [0, 0], said
+    played = [int(of) for text in said for of in re.findall(r"100\.0% \(\d+/(\d+)\)", text)]
+    assert sum(played) == 4, said
