@@ -93,7 +93,7 @@ class World:
 
     def __init__(self, start, goal):
         self.position, self.goal, self.closed = np.array(start, float), np.array(goal, float), False
-        self.turn, self.actions = rotated([1, 0.2, -0.1], 3.05), []
+        self.turn, self.actions = rotated([1, 0.2, -0.1], 3.2), []  # as a gripper that points down
         self.pictures = [np.random.default_rng(seed).integers(0, 256, (256, 256, 3), np.uint8) for seed in (1, 2)]
 
     @property
@@ -124,8 +124,11 @@ class World:
 class Kitchen(LIBEROBenchmark):
     """vla-eval's own LIBERO, but for the simulation: what it sends and how it plays an action is its own."""
 
-    def __init__(self, seed=7, send_wrist_image=False, send_state=False):
-        super().__init__("libero_spatial", seed, send_wrist_image=send_wrist_image, send_state=send_state)
+    def __init__(self, seed=7, send_wrist_image=False, send_state=False, quat_no_antipodal=False):
+        super().__init__(
+            "libero_spatial", seed, send_wrist_image=send_wrist_image, send_state=send_state,
+            quat_no_antipodal=quat_no_antipodal,
+        )  # fmt: skip
         self._recorder = NullEpisodeRecorder()
 
     def get_tasks(self):

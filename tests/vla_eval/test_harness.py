@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from offboard_client.wire import convert, letterbox
+from offboard_client.wire import letterbox
 from offboard_core import Checkpoint, Chunk, Field
 from offboard_core.catalog import CodecChoice, ModelSource
 from offboard_core.checkpoints import MemoryRegistry
@@ -20,7 +20,7 @@ from puppets import Door, Puppet, PuppetLoader, arm, count_up, reached, source
 from vla_eval.orchestrator import Orchestrator
 from vla_eval.runners.live_runner import LiveEpisodeRunner
 from vla_eval.runners.sync_runner import SyncEpisodeRunner
-from vla_eval_harness import Counting, Kitchen, World, run, shard, speaking, url, when
+from vla_eval_harness import Counting, Kitchen, run, shard, speaking, url, when
 from waits import PATIENCE
 
 pytestmark = pytest.mark.timeout(2 * PATIENCE)
@@ -71,7 +71,8 @@ def test_the_harness_evaluates_a_policy_that_knows_nothing_of_libero_and_it_succ
         (result,) = asyncio.run(Orchestrator(config, no_save=True).run())
     assert result["mean_success"] == 1.0, result
     assert result["server_info"]["checkpoint_id"] == "it"
-    assert result["server_info"]["observation_params"] == {"send_state": True, "send_wrist_image": True}
+    asked = {"quat_no_antipodal": True, "send_state": True, "send_wrist_image": True}
+    assert result["server_info"]["observation_params"] == asked
     episodes = {id(session) for batch in policy.batches for session in batch}
     assert len(episodes) == 1, "one connection"
 
@@ -114,10 +115,11 @@ def kitchen_asks(server, steps=1):
     """What vla-eval's LIBERO sends first, and what it has been told to play."""
 
     async def main():
-        kitchen = Kitchen(send_state=True, send_wrist_image=True)
-        task = kitchen.get_tasks()[0]
-        sent = kitchen.make_obs(kitchen.reset(task), task)
         async with shard(server, benchmark=LIBERO) as connection:
+            # As the harness makes a benchmark of what the server asks of it.
+            kitchen = Kitchen(**connection.server_info["observation_params"])
+            task = kitchen.get_tasks()[0]
+            sent = kitchen.make_obs(kitchen.reset(task), task)
             told = [(await connection.act(sent))["actions"] for _ in range(steps)]
         return sent, told
 
@@ -153,25 +155,23 @@ def test_a_libero_checkpoint_of_gr00ts_as_well():
     np.testing.assert_array_equal(np.squeeze(seen["video.image"]), sent["images"]["agentview"])
 
 
-def test_a_turn_beyond_half_a_circle_reaches_the_model_as_it_was_sent():
+def test_a_turn_beyond_half_a_circle_reaches_the_model_as_robosuite_has_it():
     model, asked = vendors("openpi", "libero", np.zeros((5, 7)), Checkpoint(id="it"))
-    world = World([0, 0, 0], [0, 0, 0]).observed()
-    turn = np.array([3.4, 0.1, -0.2])
-    sent = {
-        "images": {"agentview": world["agentview_image"], "wrist": world["robot0_eye_in_hand_image"]},
-        "states": np.concatenate([[0.1, 0.2, 0.3], turn, [0.04, -0.04]]),
-        "task_description": "go",
-    }
-
-    async def main(server):
-        async with shard(server) as connection:
-            await connection.act(sent)
-
     with speaking(model, codec="libero") as server:
-        run(main(server))
-    np.testing.assert_allclose(asked[0]["observation/state"], sent["states"], atol=1e-6)
+        sent, _ = kitchen_asks(server)
+    turn = asked[0]["observation/state"][3:6]
+    axis = np.array([1, 0.2, -0.1])
+    np.testing.assert_allclose(turn, 3.2 * axis / np.linalg.norm(axis), atol=1e-6)
     assert np.linalg.norm(turn) > np.pi
-    assert convert(turn, "rotvec", "quat")[0] < 0
+    np.testing.assert_allclose(asked[0]["observation/state"], sent["states"], atol=1e-6)
+
+
+@pytest.mark.parametrize("vendor", ["openpi", "gr00t"])
+def test_a_codec_that_would_turn_the_pictures_once_more_is_refused(vendor):
+    model, _ = vendors(vendor, "libero", np.zeros((5, 7)), Checkpoint(id="it"), pictures="robosuite")
+    why = r"1008 .*try without --vla-eval.codec libero, or another --codec than \w+.libero: the pictures are upright"
+    with speaking(model, codec="libero") as server, pytest.raises(Exception, match=why):
+        kitchen_asks(server)
 
 
 def test_a_checkpoint_that_reads_the_benchmarks_own_names_by_a_map():

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 from contextlib import AsyncExitStack
 
@@ -135,8 +136,6 @@ PNG = {"__image__": True, "format": "png", "data": b"\x89PNG\r\n\x1a\n", "shape"
         pytest.param(raw(payload={"x": np.zeros(3).tolist() * 5000}), 9, "a list has more than", id="long"),
         pytest.param(raw(payload={"x": msgpack.ExtType(1, b"x")}), 9, "extension", id="extension"),
         pytest.param(packed("observation", {"states": np.full(2, np.inf)}, 9), 9, "not finite", id="inf"),
-        pytest.param(packed("hello", {"protocol_version": 2}, 9), 9, "version 2 of the protocol, not 1", id="version"),
-        pytest.param(packed("hello", {}, 9), 9, "version None of the protocol", id="no version"),
     ],
 )
 def test_what_is_no_message_is_told_why_by_its_number_and_the_session_goes_on(server, frame, seq, says):
@@ -158,12 +157,46 @@ def test_a_message_that_is_too_large_ends_its_own_session(server):
         assert other.ask(packed("observation", STATE)).type == "action"
 
 
-def test_entries_in_another_order_are_the_same_message(server):
-    big = {"payload": {"x": b"seq" * 1000}, "timestamp": 0, "seq": 5, "type": "observation"}
-    with Shard(server) as shard:
-        assert shard.ask(msgpack.packb(big)).seq in (0, 5)
-        told = shard.ask(msgpack.packb({"seq": 6, "payload": {"protocol_version": 1}, "type": "hello"}))
-        assert (told.type, told.seq) == ("hello", 6)
+@pytest.mark.parametrize("order", [*itertools.permutations(["payload", "seq", "timestamp", "type"])], ids="-".join)
+def test_entries_in_another_order_are_the_same_message(order):
+    large = {"x": b"seq" * 1000}
+
+    def frame(kind, seq, payload=large):
+        whole = {"type": kind, "payload": payload, "seq": seq, "timestamp": 1.5}
+        return msgpack.packb({name: whole[name] for name in order})
+
+    with speaking(source({"it": lambda: Puppet(count_up)}), chunk_size=1) as server, Shard(server) as shard:
+        assert shard.ask(frame("hello", 1, {"protocol_version": 1})).type == "hello"
+        for seq in (500, 600):
+            heard = shard.ask(frame("observation", seq))
+            assert (heard.type, heard.seq) == ("action", seq)
+        # Neither is answered, and the model's memory begins anew.
+        shard.send(frame("episode_end", 700))
+        shard.send(frame("episode_start", 70_000))
+        heard = shard.ask(frame("observation", 70_001))
+        assert (heard.seq, heard.payload["actions"].tolist()) == (70_001, [1.0] * 3)
+
+
+def test_a_hello_in_mid_episode_begins_anew():
+    with speaking(source({"it": lambda: Puppet(count_up)})) as server, Shard(server) as shard:
+        assert shard.ask(packed("observation", STATE)).payload["actions"][0] == 1
+        assert shard.ask(packed("observation", STATE)).payload["actions"][0] == 1
+        assert shard.ask(packed("observation", STATE)).payload["actions"][0] == 2
+        assert shard.ask(packed("hello", {"protocol_version": 1})).type == "hello"
+        assert shard.ask(packed("observation", STATE)).payload["actions"][0] == 1
+
+
+@pytest.mark.parametrize("payload", [{"protocol_version": 2}, {}, [1]])
+def test_a_client_of_another_version_is_told_so_and_played_nothing(payload):
+    policy = Puppet()
+    with speaking(source({"it": lambda: policy})) as server, Shard(server) as shard:
+        for frame in (packed("hello", payload, 9), packed("observation", STATE, 10)):
+            told = shard.ask(frame)
+            assert "of the protocol, not 1" in told.payload["error"]
+        assert told.seq == 10
+        assert shard.ask(packed("hello", {"protocol_version": 1})).type == "hello"
+        assert shard.ask(packed("observation", STATE)).type == "action"
+        assert len(policy.batches) == 1
 
 
 def test_the_next_observation_before_the_answer_is_told_so_by_its_number():

@@ -18,13 +18,15 @@ class BenchmarkKeys(KeySet):
     """``folders``: where vla-eval's benchmarks of this kind stand, as part of their import strings.
 
     ``action_spec`` and ``observation_spec``: what vla-eval says of the same, by its own words for it; the harness
-    compares them with the benchmark's.
+    compares them with the benchmark's. ``asked_with_state``: what the benchmark is asked beside its state, for that to
+    be what models were trained with.
     """
 
     instruction: str = INSTRUCTION
     folders: frozenset[str]
     action_spec: Mapping[str, Any]
     observation_spec: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    asked_with_state: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,8 @@ _LIBERO = _Libero(
     vectors={"states": {"robot_state.ee_pose": 6, "grip": 2}},
     images={"images/wrist": "image.wrist", "images/agentview": "image.exterior"},
     columns={"delta_pose": 6, "gripper": 1},
+    # Without it, unlike robosuite, it makes another sign of half the rotations of a gripper that points down.
+    asked_with_state=frozenset({"quat_no_antipodal"}),
     folders=frozenset({"libero", "libero_mem", "libero_plus", "libero_pro"}),
     action_spec={
         "position": _spec("position", 3, "delta_xyz", (-1, 1)),

@@ -95,7 +95,7 @@ class VLAEvalConnection(FrontendConnection):
         self._serializer: VLAEvalSerializer | None = None
         #: Whether the model has seen something of this episode.
         self._asked = False
-        #: Of this benchmark no observation is answered.
+        #: Why no observation of this client, or of its benchmark, is answered.
         self._unfit: OffboardError | None = None
         #: What went wrong where nothing may be answered: the next observation's answer.
         self._owed: OffboardError | None = None
@@ -122,7 +122,7 @@ class VLAEvalConnection(FrontendConnection):
     def is_control(self, frame: Frame) -> bool:
         """Whether it is any message but an observation. With an episode ends what is still to be answered of it."""
         kind, _ = look(frame)
-        if kind in (EPISODE_START, EPISODE_END) and self._serializer is not None:
+        if kind in (HELLO, EPISODE_START, EPISODE_END) and self._serializer is not None:
             self._serializer.over = True
         return kind not in (OBSERVATION, None)
 
@@ -130,6 +130,7 @@ class VLAEvalConnection(FrontendConnection):
         """A hello is answered with one; the beginning and the end of an episode, and the client's errors, are not."""
         kind, seq = look(frame)
         if kind == HELLO:
+            await self._begin_anew(session)
             return self._hello((read_control(frame) or {}).get("payload"), seq, session)
         if kind in (EPISODE_START, EPISODE_END):
             await self._begin_anew(session)
@@ -157,13 +158,16 @@ class VLAEvalConnection(FrontendConnection):
         said = cast("dict[Any, Any]", payload) if isinstance(payload, dict) else {}
         version, benchmark = said.get("protocol_version"), said.get("benchmark")
         if version != VERSION:
-            raise DialectUnsupported(f"the client speaks version {brief(version)} of the protocol, not {VERSION}")
+            self._unfit = DialectUnsupported(
+                f"the client speaks version {brief(version)} of the protocol, not {VERSION}"
+            )
+            raise self._unfit
         self._unfit = self._misfit(benchmark) if isinstance(benchmark, str) else None
         read = {name: read for name, read in self._codec.meta.observation.items() if read.required}
-        wanted = {
-            "send_state": any(name.partition("/")[0] in ("state", "states") for name in read),
-            "send_wrist_image": any(name.startswith("images/") and "wrist" in name for name in read),
-        }
+        state = any(name.partition("/")[0] in ("state", "states") for name in read)
+        wrist = any(name.startswith("images/") and "wrist" in name for name in read)
+        beside = frozenset[str]() if self._keys is None else self._keys.asked_with_state
+        wanted = {*(("send_state", *beside) if state else ()), *(("send_wrist_image",) if wrist else ())}
         specs: Mapping[str, Any] = {} if self._keys is None else self._keys.observation_spec
         meta = session.meta
         told = {name: meta[name] for name in ("checkpoint_id", "codec", "spec_hash", "offboard_version")}
@@ -174,7 +178,7 @@ class VLAEvalConnection(FrontendConnection):
                 "protocol_version": VERSION,
                 "model_server": f"offboard {meta['checkpoint_id']}",
                 "capabilities": {},
-                "observation_params": {name: True for name, needed in wanted.items() if needed},
+                "observation_params": dict.fromkeys(sorted(wanted), True),
                 "action_spec": RAW if self._keys is None else self._keys.action_spec,
                 "observation_spec": {k: v for name in read for k, v in specs.get(name, {}).items()},
                 "action_layout": [list(column) for column in self._layout],

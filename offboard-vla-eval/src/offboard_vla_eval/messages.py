@@ -23,17 +23,20 @@ SENT = (HELLO, EPISODE_START, OBSERVATION, EPISODE_END, ERROR)
 
 # vla-eval's client packs a message in this order, so its two ends say what it is: the payload holds images.
 _HEADS = {b"\x84\xa4type" + encode(kind) + b"\xa7payload": kind for kind in SENT}
-_TAIL = re.compile(
-    rb"\xa3seq([\x00-\x7f]|\xcc.|\xcd.{2}|\xce.{4}|\xcf.{8})\xa9timestamp(?:\xcb.{8}|\xca.{4})\Z", re.DOTALL
-)
+_NUMBER = rb"\xa3seq([\x00-\x7f]|\xcc.|\xcd.{2}|\xce.{4}|\xcf.{8})"
+_TAIL = re.compile(_NUMBER + rb"\xa9timestamp(?:\xcb.{8}|\xca.{4})\Z", re.DOTALL)
 #: Longer than a tail, shorter than what is kept of a frame for the error about it.
 _TAIL_BYTES = 40
+# In whichever order: all but the payload is short, and stands at either end.
+_TYPE = {b"\xa4type" + encode(kind): kind for kind in SENT}
+_SEQ = re.compile(_NUMBER, re.DOTALL)
+_ENDS = 64
 
 
 def look(frame: Frame) -> tuple[str | None, int]:
     """The type and the number of a message, at a glance: for the event loop.
 
-    None for what is no message, and for a large one whose entries stand in another order. 0: no number was found.
+    None for what is no message. 0: no number was found.
     """
     if isinstance(frame, str):
         return None, 0
@@ -41,9 +44,13 @@ def look(frame: Frame) -> tuple[str | None, int]:
     tail = _TAIL.search(frame[-_TAIL_BYTES:])
     if kind is not None and tail is not None:
         return kind, _integer(tail[1])
-    found = read_control(frame) or {}
-    kind, seq = found.get("type"), found.get("seq")
-    return kind if isinstance(kind, str) else None, seq if type(seq) is int else _integer(tail[1]) if tail else 0
+    if (found := read_control(frame)) is not None:
+        kind, seq = found.get("type"), found.get("seq")
+        return kind if isinstance(kind, str) else None, seq if type(seq) is int else 0
+    ends = (frame[:_ENDS], frame[-_ENDS:])
+    kind = next((kind for packed, kind in _TYPE.items() if any(packed in end for end in ends)), None)
+    number = next((number for end in ends if (number := _SEQ.search(end)) is not None), None)
+    return kind, 0 if number is None else _integer(number[1])
 
 
 def _integer(packed: bytes) -> int:

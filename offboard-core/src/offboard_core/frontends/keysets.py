@@ -114,6 +114,10 @@ class KeySet:
         parts = _regrouped([played[name] for name in layout], self.actions)
         return {name: self._step_back(name, part) for name, part in parts.items()}
 
+    def misfit(self, options: Any) -> str | None:
+        """Why a codec that was made with these options takes for canonical what such a robot's are not."""
+        return None
+
     def _part(self, name: str, value: Array) -> Array:
         """What the robot sends of ``name``, in canonical terms."""
         return value
@@ -204,6 +208,8 @@ def check_translation(keys: KeySet, codec: ResolvedCodec, advice: str) -> None:
             raise DialectUnsupported(
                 f"{advice}{name} is {keys.conventions[name]!r} for the robot, {meta.conventions[name]!r} for the model"
             )
+    if (why := keys.misfit(codec.options)) is not None:
+        raise DialectUnsupported(f"{advice}{why}")
     if keys.fps is not None and meta.action_fps not in (None, keys.fps):
         raise DialectUnsupported(
             f"{advice}the robot plays {keys.fps:g} steps per second, the model's are made for {meta.action_fps:g}; "

@@ -26,6 +26,16 @@ class LiberoKeys(KeySet):
     conventions: Mapping[str, str] = field(default_factory=lambda: dict(LIBERO_CONVENTIONS))
     fps: float | None = LiberoCodecOptions().fps
 
+    def misfit(self, options: Any) -> str | None:
+        """See :meth:`KeySet.misfit`. Upright pictures are made of such a robot's, which stand as in the data sets."""
+        pictures = getattr(options, "pictures", "upright")
+        if pictures == "upright":
+            return None
+        return (
+            f"the pictures are upright for the robot, as this protocol has them, {pictures}'s for the model: leave "
+            "--codec.pictures away"
+        )
+
     def _part(self, name: str, value: Array) -> Array:
         if name == "grip":
             return 1 - np.mean([value[0], -value[1]], keepdims=True) / LIBERO_FINGER
