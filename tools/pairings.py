@@ -19,6 +19,8 @@ from offboard_core.plugins import CODEC, Plugins
 from offboard_core.types import Checkpoint, Codec, Field
 from offboard_gr00t import bridge as gr00t
 from offboard_gr00t.keysets import KEYSETS as GR00T_KEYS
+from offboard_lerobot.pathon import bridge as pathon
+from offboard_lerobot.pathon.keysets import KEYSETS as PATHON_KEYS
 from offboard_openpi import bridge as openpi
 from offboard_openpi.keysets import KEYSETS as OPENPI_KEYS
 from offboard_openpi.roboarena import SPACES, roboarena_bridge
@@ -108,6 +110,7 @@ def key_sets(client: str) -> dict[str | None, KeySet | None]:
     droids = {name: OPENPI_KEYS[name] for name in SPACES}
     sets: Mapping[str, Mapping[str, KeySet]] = {
         "openpi": OPENPI_KEYS, "gr00t": GR00T_KEYS, "vla_eval": VLA_EVAL_KEYS, "roboarena": droids,
+        "pathon": PATHON_KEYS,
     }  # fmt: skip
     known = sets[client]
     return {None: None, **known}
@@ -126,6 +129,7 @@ _BRIDGES: dict[str, Callable[[Any, ResolvedCodec], ResolvedCodec]] = {
     "openpi": lambda keys, codec: openpi.bridge(keys, codec)[0],
     "gr00t": gr00t.bridge,
     "vla_eval": lambda keys, codec: vla_eval.bridge(keys, codec)[0],
+    "pathon": pathon.bridge,
     "roboarena": lambda keys, codec: roboarena_bridge(None if keys is None else keys.name, codec)[0],
 }
 
@@ -203,6 +207,18 @@ Columns: `--openpi.codec`, which says whether [DROID's arms](../how-to/harnesses
 or joints to go to. Without one it follows from the model.
 
 {roboarena}
+
+## Robots that run PathOn-AI's client
+
+Columns: `--lerobot.pathon.codec`, the [numbers](../how-to/pathon-clients.md) that the robot sends and plays. Without
+one the robot sends whatever names the model reads.
+
+{pathon}
+
+## Scripts
+
+`POST /act` is Protocol v1 [over HTTP](../how-to/scripts.md): every model is served, but one that looks back answers
+only who brings the history along.
 
 Of `lerobot.native`, `openpi.native` and `gr00t.native` the names are the checkpoint's: here that of a policy for one
 arm with a gripper and two cameras (`observation.state` of 8 numbers; the config `pi05_positronic_lowmem`; Positronic's

@@ -9,7 +9,7 @@ from offboard_client.errors import BadObservation
 from offboard_core.frontends import Edge, EdgeConnection
 from offboard_core.frontends.v1 import V1
 from offboard_core.frontends.websocket import SessionProtocol
-from puppets import Door, Puppet, source
+from puppets import PATIENCE, Door, Puppet, source
 from service_bed import serving
 from slot_bed import becomes, turns
 
@@ -138,6 +138,67 @@ def test_who_floods_while_a_model_loads_is_closed_at_once_and_waits_for_it_no_mo
                 await one.gone(1008)
                 await becomes(lambda: not service.slot.status()["waiting"])
                 door.open()
+
+    run(main())
+
+
+def test_in_a_protocol_without_numbers_an_answer_that_has_not_left_is_not_sent_to_who_goes_on():
+    """It would be taken for the answer to what came then."""
+
+    async def main():
+        async with serving(source({"a": Puppet})) as service, connected(service) as one:
+            await becomes(lambda: "ready" in one.said())
+            one.frontend.answer_within, one.sent[:] = PATIENCE, []
+            one.protocol.pause_writing()
+            one.protocol.received(X)
+            await becomes(lambda: service.stats.outcomes["ok"])
+            await turns()
+            one.protocol.received(X)
+            one.protocol.resume_writing()
+            assert one.said() == []
+            assert one.closed == (1008, "busy: a frame came before the answer to the last one")
+
+    run(main())
+
+
+def test_nor_after_its_client_was_told_that_there_is_none():
+    async def main():
+        with Door() as door:
+            policy = Puppet(doors={0: door})
+            async with serving(source({"a": lambda: policy})) as service, connected(service) as one:
+                await becomes(lambda: "ready" in one.said())
+                one.frontend.answer_within, one.sent[:] = 0.02, []
+                one.protocol.pause_writing()
+                one.protocol.received(X)
+                await becomes(lambda: one.protocol._outbox)
+                door.open()
+                await becomes(lambda: service.stats.outcomes["ok"])
+                await turns()
+                one.protocol.resume_writing()
+                assert one.said() == ["timeout"]
+                assert one.closed == (1008, "timeout")
+
+    run(main())
+
+
+def test_who_was_told_that_its_model_is_not_there_may_ask_again():
+    async def main():
+        with Door() as door:
+
+            def slowly():
+                door.passing()
+                return Puppet()
+
+            async with serving(source({"a": slowly})) as service, connected(service) as one:
+                await becomes(lambda: service.slot.status()["waiting"])
+                one.frontend.answer_within = 0.02
+                one.protocol.received(X)
+                await becomes(lambda: "timeout" in one.said())
+                one.frontend.answer_within = PATIENCE
+                door.open()
+                await becomes(lambda: "ready" in one.said())
+                one.protocol.received(X)
+                await becomes(lambda: one.said()[-1] == "result")
 
     run(main())
 

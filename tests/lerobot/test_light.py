@@ -9,7 +9,7 @@ from offboard_process import in_process
 PROGRAM = """
 import sys
 from importlib.util import find_spec
-from offboard_core.plugins import CODEC, LOADER, REGISTRY, Plugins
+from offboard_core.plugins import CODEC, FRONTEND, LOADER, REGISTRY, Plugins
 from offboard_core.catalog import from_flags
 
 plugins = Plugins.discover()
@@ -28,6 +28,9 @@ assert source.codec.resolve(checkpoint, {}).name == "lerobot.native"
 for name in row.offers[CODEC]:
     given = {"units": "degrees", "names": tuple("abcdefgh")} if name == "lerobot.motors" else {}
     assert plugins.get(CODEC, name).make(plugins.get(CODEC, name).options()(**given), checkpoint).features
+assert row.offers[FRONTEND] == ("lerobot.pathon",)
+frontend = plugins.get(FRONTEND, "lerobot.pathon")
+assert frontend.make(frontend.options()())
 heavy = {"torch", "lerobot", "safetensors", "transformers", "jax", "huggingface_hub"} & sys.modules.keys()
 assert not heavy, heavy
 """

@@ -1,4 +1,4 @@
-"""Robots of five protocols on models of three vendors: each pair is served, or refused, as the page says."""
+"""Robots of six protocols on models of three vendors: each pair is served, or refused, as the page says."""
 
 import contextlib
 import re
@@ -18,6 +18,7 @@ from pairing_bed import (
     by_gr00t,
     by_offboard,
     by_openpi,
+    by_pathon,
     by_roboarena,
     by_vla_eval,
     in_canonical_terms,
@@ -28,6 +29,7 @@ from pairing_bed import (
     to_toml,
     write_models,
 )
+from pathon_client import Failed as NotServed
 from puppets import PATIENCE
 from websockets.exceptions import ConnectionClosed
 
@@ -38,13 +40,16 @@ pytestmark = pytest.mark.timeout(2 * PATIENCE)
 CODECS = pairings.models()
 #: The pairs of every run: one codec of each vendor, and each client with the names of one arm.
 SHORT = {"lerobot.ee", "openpi.ee", "gr00t.ee_quat"}
-SHORT_KEYS = {("openpi", "ee"), ("gr00t", "ee_quat"), ("vla_eval", None), ("vla_eval", "libero"), ("roboarena", None)}
+SHORT_KEYS = {
+    ("openpi", "ee"), ("gr00t", "ee_quat"), ("vla_eval", None), ("vla_eval", "libero"), ("roboarena", None),
+    ("pathon", "ee"),
+}  # fmt: skip
 
 
 def pairs():
     """Model by model, so that each is loaded once."""
     for codec in CODECS:
-        for client in ("openpi", "gr00t", "vla_eval", "roboarena"):
+        for client in ("openpi", "gr00t", "vla_eval", "roboarena", "pathon"):
             for keys in pairings.key_sets(client):
                 short = codec in SHORT and (client, keys) in SHORT_KEYS
                 name = f"{codec}-{client}-{keys or 'none'}"
@@ -98,12 +103,14 @@ def test_a_robot_drives_a_model_or_is_refused(server, clients, codec, client, ke
             return by_gr00t(server, codec, keys)
         if client == "roboarena":
             return by_roboarena(server, codec, keys)
+        if client == "pathon":
+            return by_pathon(server, codec, keys, steps)
         if client == "vla_eval":
             return by_vla_eval(server, codec, keys, steps)
         return by_openpi(clients.get(), server, codec, keys)
 
     if not expected.served:
-        with pytest.raises((Failed, RuntimeError, ConnectionClosed), match=re.escape(expected.why[:60])):
+        with pytest.raises((Failed, NotServed, RuntimeError, ConnectionClosed), match=re.escape(expected.why[:60])):
             drive()
         return
     told = by_offboard(server, codec, seen_beside(codec, client, keys, expected.mark))

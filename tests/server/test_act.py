@@ -65,6 +65,15 @@ def test_the_model_and_its_options_are_said_as_for_a_session(server):
         assert answer.body["result"] == (columns if "layout" in path else [{"action": [7.0, 7.0]}])
 
 
+@pytest.mark.rule("B-1", "P-4", "P-5")
+def test_its_dialect_is_said_and_never_told_by_what_comes(armed):
+    """A script that repeats what it recorded of Positronic's clients reads offboard's rows."""
+    told = {**POSE, "obs_time_ns": 1, "wall_time_ns": 1}
+    assert act(armed, told).body["result"][0].keys() == {"action", "timestamp"}
+    (row, *_) = act(armed, told, "/act?dialect=positronic").body["result"]
+    assert row["robot_command"]["type"] == "cartesian_pos"
+
+
 @pytest.mark.rule("B-1", "Q-1", "Q-5")
 @pytest.mark.parametrize(
     ("path", "status", "code"),

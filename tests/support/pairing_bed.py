@@ -1,4 +1,4 @@
-"""A model of each codec of the three vendors behind one server, and robots of five protocols in front of it."""
+"""A model of each codec of the three vendors behind one server, and robots of six protocols in front of it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ from offboard_core.types import Array, Checkpoint, Chunk
 from offboard_gr00t.keysets import KEYSETS as GR00T_KEYS
 from offboard_gr00t.listener import GR00TListener
 from offboard_gr00t.options import GR00TListenerOptions
+from offboard_lerobot.pathon.frontend import PathOnFrontend
+from offboard_lerobot.pathon.keysets import KEYSETS as PATHON_KEYS
+from offboard_lerobot.pathon.options import PathOnOptions
 from offboard_openpi.frontend import OpenPIFrontend
 from offboard_openpi.keysets import KEYSETS as OPENPI_KEYS
 from offboard_openpi.options import OpenPIFrontendOptions
@@ -30,6 +33,7 @@ from offboard_openpi.roboarena import SPACES
 from offboard_vla_eval.benchmarks import KEYSETS as VLA_EVAL_KEYS
 from offboard_vla_eval.frontend import VLAEvalFrontend
 from offboard_vla_eval.options import VLAEvalOptions
+from pathon_client import PathOnClient
 from puppets import PATIENCE
 from roboarena_client import RoboArenaClient
 from robots import connect_to
@@ -161,8 +165,9 @@ _WRITERS = {"lerobot": _lerobot, "openpi": _openpi, "gr00t": _gr00t}
 # -- the server -----------------------------------------------------------------------------------------------------
 #: Key set → openpi's path for it.
 PATHS = {None: "/", **{name: f"/keys/{name}" for name in OPENPI_KEYS}}
-#: The same for RoboArena's, and for vla-eval.
+#: The same for RoboArena's, PathOn-AI's and vla-eval.
 ROBOARENA_PATHS: dict[str | None, str] = {None: "/roboarena", **{name: f"/roboarena/{name}" for name in SPACES}}
+PATHON_PATHS: dict[str | None, str] = {None: "/pathon", **{name: f"/pathon/{name}" for name in PATHON_KEYS}}
 VLA_EVAL_PATHS: dict[str | None, str] = {None: "/vla-eval", **{name: f"/vla-eval/{name}" for name in VLA_EVAL_KEYS}}
 
 
@@ -177,6 +182,10 @@ def serving(sources: Mapping[str, ModelSource]) -> Iterator[InferenceServer]:
     frontends |= {
         path: VLAEvalFrontend(VLAEvalOptions(codec=name))  # type: ignore[arg-type]
         for name, path in VLA_EVAL_PATHS.items()
+    }
+    frontends |= {
+        path: PathOnFrontend(PathOnOptions(codec=name, stale_after=PATIENCE))  # type: ignore[arg-type]
+        for name, path in PATHON_PATHS.items()
     }
     listeners = {
         f"{source}.{name}": (GR00TListener(GR00TListenerOptions(codec=name, model=source)), 0)
@@ -197,6 +206,8 @@ def seen_by(codec: str, client: str = "offboard", keys: str | None = None) -> di
         return {theirs: made[name] for name, theirs in _OF_A_BENCHMARK.items()}
     if client == "roboarena":
         return codec_of("openpi.droid").encode(SEEN)
+    if client == "pathon" and keys is not None:
+        return codec_of(f"lerobot.{keys}").encode(SEEN)
     if client != "offboard" and keys is not None:
         return codec_of(f"{client}.{keys}").encode(SEEN)
     if client == "gr00t" and own in GR00T_KEYS:
@@ -225,7 +236,7 @@ def seen_beside(codec: str, client: str, keys: str | None, mark: str) -> dict[st
 
 
 _KEYS: Mapping[str, Mapping[Any, Any]] = {
-    "openpi": OPENPI_KEYS, "gr00t": GR00T_KEYS, "vla_eval": VLA_EVAL_KEYS,
+    "openpi": OPENPI_KEYS, "gr00t": GR00T_KEYS, "vla_eval": VLA_EVAL_KEYS, "pathon": PATHON_KEYS,
     # Without an option: only joints to go to are made of another vendor's.
     "roboarena": {None: OPENPI_KEYS["droid_jointpos"], **OPENPI_KEYS},
 }  # fmt: skip
@@ -280,6 +291,19 @@ def by_vla_eval(server: InferenceServer, codec: str, keys: str | None, steps: in
     return dict(zip(names, np.split(actions, np.cumsum(widths)[:-1], axis=1), strict=True))
 
 
+def by_pathon(server: InferenceServer, codec: str, keys: str | None, steps: int) -> dict[str, Array]:
+    """What PathOn-AI's client is told in so many steps, each part (T, D): it is not told what its numbers are."""
+    seen = seen_by(codec, "pathon", keys)
+    with PathOnClient(f"ws://{server.host}:{server.port}{PATHON_PATHS[keys]}?model={name_of(codec)}") as client:
+        taken = [client.select_action({**seen, "task": [SEEN["task"]]}) for _ in range(steps)]
+    actions = np.concatenate(taken)
+    if keys is not None:
+        return {"action": actions}
+    with InferenceClient(server.host, server.port) as client, client.new_session(name_of(codec)) as session:
+        widths = {name: field["shape"][0] for name, field in session.metadata["action"].items()}
+    return dict(zip(widths, np.split(actions, np.cumsum([*widths.values()])[:-1], axis=1), strict=True))
+
+
 def by_roboarena(server: InferenceServer, codec: str, keys: str | None) -> dict[str, Array]:
     """What RoboArena's client is answered, each part (T, D)."""
     with RoboArenaClient(server.host, f"{server.port}{ROBOARENA_PATHS[keys]}?model={name_of(codec)}") as client:
@@ -306,7 +330,7 @@ def in_canonical_terms(codec: str, client: str, keys: str | None, mark: str, pla
     own = codec.partition(".")[2]
     if mark == "t":
         return _KEYS[client][keys].actions_to_canonical(played)
-    if own == "native" or client == "vla_eval" or (client == "openpi" and keys is None):
+    if own == "native" or client in ("vla_eval", "pathon") or (client == "openpi" and keys is None):
         return played
     whole = {"action": np.concatenate([*played.values()], axis=1)}
     answered = whole if client in ("openpi", "roboarena") else dict(played)

@@ -8,6 +8,7 @@ from offboard_core import (
     CodecEntry,
     DataSetEntry,
     EnvironmentEntry,
+    FrontendEntry,
     ListenerEntry,
     LoaderEntry,
     RegistryEntry,
@@ -121,3 +122,15 @@ def offboard_codecs() -> Iterator[CodecEntry]:
             factory=f"offboard_lerobot.codecs:{name}",
             options="offboard_lerobot.codecs:ArmOptions",
         )
+
+
+@hookimpl
+def offboard_frontends() -> Iterator[FrontendEntry]:
+    """PathOn-AI's protocol, for the robots that run its client."""
+    yield FrontendEntry(
+        name="pathon",
+        summary="PathOn-AI's protocol (awesome-lerobot): its robots drive any model, one step at a time.",
+        factory="offboard_lerobot.pathon.frontend:PathOnFrontend",
+        paths=("/pathon",),
+        options="offboard_lerobot.pathon.options:PathOnOptions",
+    )

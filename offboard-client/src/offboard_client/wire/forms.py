@@ -1,6 +1,6 @@
-"""Arrays as other projects write them into messages: msgpack-numpy (vLLM-Omni, GR00T N1.7), GR00T before, and others.
+"""Arrays as other projects write them: msgpack-numpy (vLLM-Omni, GR00T N1.7), GR00T before, PathOn-AI, and others.
 
-The first two are read where a foreign protocol is spoken, by the same allow-list as our own markers; all are known by
+The first three are read where a foreign protocol is spoken, by the same allow-list as our own markers; all are known by
 name, so that an error can say what came. msgpack-numpy unpickles arrays of objects and numpy evaluates the header of
 an ``npy`` file; here nothing is.
 """
@@ -16,13 +16,14 @@ from .arrays import Array, array_from
 
 _MSGPACK_NUMPY = "msgpack-numpy's form (nd, type, kind, shape, data)"
 _NPY = "GR00T's form (__ndarray_class__, as_npy)"
+_TENSOR = "PathOn-AI's form of a tensor (__tensor__)"
 _COMPLEX = "msgpack-numpy's form of a complex number"
 #: Keys that nobody has by chance.
 _MARKS = {
     "__ndarray_class__": _NPY,
     "__ModalityConfig__": "GR00T's form of a ModalityConfig, which is no array,",
     "__ModalityConfig_class__": "GR00T's form of a ModalityConfig, which is no array,",
-    "__tensor__": "PathOn-AI's form of a tensor (__tensor__)",
+    "__tensor__": _TENSOR,
     "__numpy__": "json_numpy's form (__numpy__)",
 }
 _MOST_ENTRIES = 5
@@ -36,7 +37,7 @@ _LONGEST_HEADER = 1024
 
 
 def read_forms(value: Any) -> Any:
-    """``value``, as :func:`.packing.decode` left it, with what msgpack-numpy and GR00T wrote turned into arrays.
+    """``value``, as :func:`.packing.decode` left it, with what msgpack-numpy, GR00T and PathOn-AI wrote made arrays.
 
     Arrays are read-only. Raises BadMessage that names the place and the form for what the allow-list refuses and for
     the forms that are not read.
@@ -95,6 +96,8 @@ def _refuse(found: dict[Any, Any], form: str) -> Any:
 def _array(found: dict[Any, Any], form: str) -> Any:
     if form == _NPY:
         return _from_npy(_part(found, "as_npy"))
+    if form == _TENSOR:  # whichever device it was on: here it is numbers
+        return _view(_part(found, "data"), _text(_part(found, "dtype")), _part(found, "shape"))
     if form != _MSGPACK_NUMPY:
         _refuse(found, form)
     if kind := _text(_part(found, "kind")):

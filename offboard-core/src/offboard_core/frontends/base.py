@@ -108,9 +108,14 @@ class FrontendConnection(PeerConnection):
     """What one socket of a protocol says, its handshake included.
 
     ``session_id``: of the session whose lingering lease this socket takes back, if any.
+    ``answer_within``: seconds in which every frame gets its answer, in a protocol without numbers whose client gives up
+    after a time, and takes what comes then for the answer to its next frame. Who waits longer for a session is told;
+    who waits longer for an answer is told, and the socket ends, as that of a client does which sends before it is
+    answered. None, as here: its clients can tell what an answer answers.
     """
 
     session_id: str | None = None
+    answer_within: float | None = None
 
     @abc.abstractmethod
     def ready(self, session: ServiceSession) -> Frame | None:

@@ -102,7 +102,7 @@ class EdgeConnection(EdgePeer, FrontendConnection):
 
     def __init__(self, connection: FrontendConnection, edge: Edge) -> None:
         super().__init__(connection, edge)
-        self._socket, self.session_id = connection, connection.session_id
+        self._socket, self.session_id, self.answer_within = connection, connection.session_id, connection.answer_within
 
     def ready(self, session: ServiceSession) -> Frame | None:
         """See :meth:`FrontendConnection.ready`."""

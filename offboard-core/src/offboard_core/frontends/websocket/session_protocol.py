@@ -13,7 +13,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
-from offboard_client.errors import Busy, Internal, ModelLost, OffboardError, ShuttingDown
+from offboard_client.errors import Busy, InferTimeout, Internal, ModelLost, OffboardError, ShuttingDown
 from offboard_client.wire import (
     CLOSE_GOING_AWAY,
     CLOSE_MODEL_LOST,
@@ -62,6 +62,8 @@ class SessionProtocol:
         #: Nothing is sent any more: it is closed, or nobody is there.
         self._over = False
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Of the frame that is not answered yet, where its client does not wait for ever.
+        self._late: asyncio.TimerHandle | None = None
 
     # -- from the driver -------------------------------------------------------------------------------------------
     def connected(self, service: PolicyService, holder: str) -> None:
@@ -77,6 +79,12 @@ class SessionProtocol:
             return
         if self._session is not None:
             self._session.touch()
+        if (within := self._connection.answer_within) is not None:
+            if self._late is not None or self._outbox:
+                self._outbox.clear()
+                self._shut(CLOSE_REFUSED, f"{Busy.code}: a frame came before the answer to the last one")
+                return
+            self._late = asyncio.get_running_loop().call_later(within, self._overdue, both_ends(frame), within)
         control = self._connection.is_control(frame)
         busy = not control and self._observations > 0
         if busy:
@@ -104,6 +112,7 @@ class SessionProtocol:
 
         ``code``: the client's last word, or what stands for it (RFC 6455, 7.1.5). Only the first call counts.
         """
+        self._answered()
         linger = self._closing is None and code not in _FAREWELLS
         self._closing, self._over = self._closing or (code, ""), True
         for task in self._tasks:
@@ -208,6 +217,9 @@ class SessionProtocol:
         self._settled()
 
     def _reply(self, frame: Frame, reply: Frame | None, error: OffboardError | None) -> None:
+        if self._closing is not None and self._connection.answer_within is not None:
+            return
+        self._answered()
         try:
             if reply is None:
                 reply = self._connection.error(error or Internal("there is no reply; the server's log says why"), frame)
@@ -215,6 +227,21 @@ class SessionProtocol:
         except Exception:
             log.exception("an error could not be told; the session ends")
             self._shut(CLOSE_REFUSED, Internal.code)
+
+    def _answered(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _overdue(self, frame: Frame, within: float) -> None:
+        """The client is about to give up. What it would be sent later it would take for something else."""
+        if self._session is None:
+            _, _, control, _ = self._pending.popleft()  # it is the only one
+            self._observations -= not control
+            self._reply(frame, None, InferTimeout(f"the model is not there after {within:g} s; ask again"))
+        else:
+            self._reply(frame, None, InferTimeout(f"there is no answer after {within:g} s; connect again"))
+            self._shut(CLOSE_REFUSED, InferTimeout.code)
 
     def _settled(self) -> None:
         self._in_flight = False
