@@ -238,6 +238,31 @@ def test_an_episode_that_loses_the_greater_part_of_it_is_named(
     assert told.count("left out") == 1
 
 
+def test_a_recording_of_another_robot_whose_numbers_fit_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the others are in the data set already."""
+    rec, out = tmp_path / "rec", tmp_path / "out"
+
+    def played(frame: str, unit: str = "m") -> str:
+        channel = {"shape": [7], "unit": unit, "frame": frame}
+        recorder = Recorder(rec, {"robot": {"measures": {"image.wrist": channel}, "plays": {"target_pose": channel}}})
+        begin(recorder, 1 + len([*rec.glob("*.mcap")]))
+        for number in range(10):
+            sample(recorder, number)
+            tick(recorder, number, {"target_pose": POSE, "target_grip": np.array([0.0])})
+        recorder.ended(Outcome(True))
+        return recorder.recorded.files[0].stem
+
+    first, _ = played("base"), played("base")
+    assert convert(rec, out) == 0
+    assert capsys.readouterr().err == ""
+    other = played("world")
+    assert convert(rec, out) == 0
+    assert f"{other} is of another robot: its target_pose is (m; world), and that of {first} (m; base)" in said(capsys)
+    assert len(described(out)["episodes"]) == 3
+
+
 def test_frames_outside_of_the_clips_are_counted_and_are_no_loss(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

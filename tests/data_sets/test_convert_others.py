@@ -160,9 +160,13 @@ def test_recordings_have_no_columns_to_map(tmp_path: Path, capsys: pytest.Captur
     assert "--map is for a data set" in said(capsys)
 
 
-def test_a_data_set_of_a_lower_rate_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_data_set_of_a_lower_rate_is_one_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert convert(lerobot_set(tmp_path / "cubes", fps=10), tmp_path / "out") == 1
-    assert "cubes has 10 frames a second, and 20 are asked for" in said(capsys)
+    shown = said(capsys)
+    assert (
+        "cubes has 10 frames a second, and 20 are asked for: some would be taken twice; say --fps 10, or less" in shown
+    )
+    assert shown.count("10 frames a second") == 1, "and not one of each episode"
     assert not (tmp_path / "out").exists()
 
 

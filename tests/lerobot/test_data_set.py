@@ -224,3 +224,21 @@ def test_a_tiny_act_takes_a_batch_of_it(tmp_path: Path) -> None:
     loss.backward()
     assert torch.isfinite(loss)
     assert batch["intervention"].dtype == torch.bool
+
+
+def test_a_picture_that_lerobot_could_not_write_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """LeRobot says a line of each and goes on: the video would have fewer frames than there are rows."""
+    from offboard_lerobot_exports.writing import Writing
+
+    features = {
+        "observation.images.left": {"dtype": "video", "shape": (16, 16, 3), "names": ["height", "width", "channels"]},
+        "action": {"dtype": "float32", "shape": (2,), "names": None},
+    }
+    writing = Writing(tmp_path / "set", "set", 15, features)
+    frame = {"observation.images.left": np.zeros((16, 16, 3), np.uint8), "action": np.zeros(2, np.float32), "task": "x"}
+    writing.add(frame)
+    (tmp_path / "set" / "images" / "observation.images.left" / "episode-000000" / "frame-000001.png").mkdir()
+    with pytest.raises(OSError, match=r"frame-000001\.png"):
+        writing.add(frame)
+    assert capsys.readouterr().out == ""
+    writing.discard()

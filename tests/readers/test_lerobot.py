@@ -108,7 +108,7 @@ def test_what_offboard_said_of_an_episode_is_its_origin(tmp_path: Path) -> None:
 
 
 def test_a_rate_that_would_take_frames_twice_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecordingFailed, match=r"cubes has 30 frames a second, and 50 .* say --fps 30"):
+    with pytest.raises(RecordingFailed, match=r"cubes, episode 1 has 30 frames a second, and 50 would take some twice"):
         read(lerobot_set(tmp_path / "cubes"), fps=50)
 
 

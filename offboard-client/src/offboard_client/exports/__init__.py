@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .attempts import Attempt, choose_attempts, recordings_in, unfinished
     from .clock import by_robots_clock
     from .growing import Growing
-    from .layout import Layout, Numbers, difference, layout_for, layout_of, names_of
+    from .layout import Layout, Numbers, channels_of, difference, layout_for, layout_of, names_of
     from .options import SteadyOptions
     from .origins import origin_of
     from .positronic_names import OUTCOMES, name_of
@@ -30,6 +30,7 @@ __all__ = [
     "SteadyFrames",
     "SteadyOptions",
     "by_robots_clock",
+    "channels_of",
     "choose_attempts",
     "choose_export",
     "difference",
@@ -56,6 +57,7 @@ _LATER = {
     "SteadyFrames": "steady",
     "SteadyOptions": "options",
     "by_robots_clock": "clock",
+    "channels_of": "layout",
     "choose_attempts": "attempts",
     "difference": "layout",
     "layout_for": "layout",

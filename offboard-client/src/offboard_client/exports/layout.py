@@ -95,7 +95,7 @@ def _recorded(episode: Episode) -> tuple[dict[str, Numbers], dict[str, Numbers],
         raise RecordingFailed(
             f"{name} {what} says nothing of what the robot played; a data set takes a run's recording"
         )
-    measures, plays = (_channels(episode, key) for key in ("measures", "plays"))
+    measures, plays = (_channels(episode.about, key) for key in ("measures", "plays"))
     pictures = {topics[topic]: topic for kind in (_SENT, _VIDEO) for topic in topics if topic.startswith(kind)}
     return _numbers(episode, _OBSERVED, measures), _numbers(episode, _PLAYED, plays), pictures
 
@@ -157,9 +157,20 @@ def _one(name: str, topic: str, metadata: Mapping[str, str], channel: Mapping[st
     return Numbers(name, topic, labels, channel.get("unit"), channel.get("frame"))
 
 
-def _channels(episode: Episode, key: str) -> Mapping[str, Any]:
-    run: Any = episode.about.get("run") or {}
-    robot: Any = run.get("robot")
+def channels_of(about: Mapping[str, Any]) -> dict[str, str]:
+    """What a recording says that each name's numbers are: their unit, their frame, their order."""
+    said = {**_channels(about, "measures"), **_channels(about, "plays")}
+    found = {name: filter(None, map(_text, map(each.get, ("unit", "frame", "order")))) for name, each in said.items()}
+    return {name: text for name, parts in found.items() if (text := "; ".join(parts))}
+
+
+def _text(said: Any) -> str:
+    return ", ".join(map(str, cast("list[Any]", said))) if isinstance(said, list) else str(said or "")
+
+
+def _channels(about: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    run: Any = about.get("run") or {}
+    robot: Any = run.get("robot") if isinstance(run, dict) else None
     channels: Any = cast("dict[str, Any]", robot).get(key) if isinstance(robot, dict) else None
     found = cast("dict[str, Any]", channels) if isinstance(channels, dict) else {}
     return {name: channel for name, channel in found.items() if isinstance(channel, dict)}

@@ -118,8 +118,8 @@ def _one(
             found.count(episode, conversion.added)
         raise
     else:
-        if lost := found.count(episode, added):
-            line.aside(lost)
+        for said in filter(None, (found.count(episode, added), added.odd)):
+            line.aside(said)
 
 
 def _keep(conversion: Conversion, found: Converted, line: Line) -> None:

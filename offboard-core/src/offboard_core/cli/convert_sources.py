@@ -100,6 +100,11 @@ def _of_others(
 ) -> list[SourceEpisode]:
     if options.clips:
         raise UsageError("--clips takes what was cut out of recordings, and this is a data set")
+    if source.fps is not None and conversion.fps > source.fps * (1 + 1e-6):
+        raise ConfigurationError(
+            f"{options.source} has {source.fps:g} frames a second, and {conversion.fps:g} are asked for: some would be "
+            f"taken twice; say --fps {source.fps:g}, or less"
+        )
     episodes = list(source.episodes())
     chosen = [each for each in episodes if not options.score or each.origin.get("outcome") in options.score]
     passed["another_outcome"] += len(episodes) - len(chosen)

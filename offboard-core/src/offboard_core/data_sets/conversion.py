@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from offboard_client.errors import BadObservation, ConfigurationError, RecordingFailed, told
@@ -43,12 +43,16 @@ def check_codec(name: str, codec: Codec) -> None:
 
 @dataclass
 class Added:
-    """``frames`` of an episode; in ``led`` of them a person led the arm. ``left_out``: why → how many others."""
+    """``frames`` of an episode; in ``led`` of them a person led the arm. ``left_out``: why → how many others.
+
+    ``odd``: how its numbers differ from those of the first episode that is there, "" where nobody says they do.
+    """
 
     frames: int = 0
     led: int = 0
     tasks: list[str] = field(default_factory=list[str])
     left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+    odd: str = ""
 
 
 class Conversion:
@@ -79,6 +83,11 @@ class Conversion:
         self._added = 0
         #: Of the episode that was begun last.
         self.added = Added()
+
+    @property
+    def fps(self) -> float:
+        """Rows a second."""
+        return self._form.fps
 
     def has(self, episode: SourceEpisode) -> bool:
         """Whether it is in the data set already, or comes a second time."""
@@ -117,6 +126,7 @@ class Conversion:
             added.left_out = {why: count for why, count in episode.left_out.items() if count}
             if not added.frames:
                 raise RecordingFailed(f"{episode.name} has no frame")
+            added.odd = self._odd(episode.name, origin)
             with unbroken():
                 self._begun().save_episode()
                 self._there.add(episode.identity)
@@ -188,8 +198,26 @@ class Conversion:
             raise RecordingFailed(f"{at} cannot be a row of {self._form.codec}: {error.text}") from error
         return {name: _column(name, row.get(name), feature, at) for name, feature in self._form.features.items()}
 
+    def _odd(self, name: str, origin: Mapping[str, Any]) -> str:
+        """Of another robot, most likely: its numbers fit, and may not mean the same."""
+        own = _channels(origin)
+        other = next((entry for entry in self._record.episodes if _channels(entry)), dict[str, Any]())
+        theirs = _channels(other)
+        for each in sorted(self._codec.trained_on & own.keys() & theirs.keys()):
+            if own[each] != theirs[each] and not each.startswith("image."):
+                return (
+                    f"{name} is of another robot: its {each} is ({own[each]}), and that of {other['name']} "
+                    f"({theirs[each]})"
+                )
+        return ""
+
     def _unwritable(self, error: OSError) -> ConfigurationError:
         return ConfigurationError(f"{self._shown} cannot be written: {error.strerror or told(error)}; it is as it was")
+
+
+def _channels(entry: Mapping[str, Any]) -> dict[str, Any]:
+    found: Any = entry.get("channels")
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
 def _read(episode: SourceEpisode, fps: float, wanted: frozenset[str]) -> Iterator[SourceFrame]:

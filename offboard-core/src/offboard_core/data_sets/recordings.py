@@ -12,6 +12,7 @@ from offboard_client.exports import (
     Attempt,
     Numbers,
     SteadyFrames,
+    channels_of,
     choose_attempts,
     layout_for,
     names_of,
@@ -30,6 +31,8 @@ class Recordings:
     ``outcomes``: only attempts that came out so. ``clips``: only the ranges that were cut out, each by itself. ``say``
     is told what is left out because it counts in no report, and what has no end.
     """
+
+    fps = None
 
     def __init__(
         self,
@@ -90,7 +93,9 @@ class RecordedEpisode:
         self._attempt, self._say, self._cut = attempt, say, cut
         self.left_out: Mapping[str, int] = {}
         seen = glance(attempt.path)
-        self.origin: Mapping[str, Any] = origin_of(attempt, seen.about, seen.outcome)
+        self.origin: Mapping[str, Any] = {
+            **origin_of(attempt, seen.about, seen.outcome), "channels": channels_of(seen.about)
+        }  # fmt: skip
         clip, lasted = attempt.clip, seen.outcome.get("seconds")
         begin, end = (seen.start / 1e9, seen.end / 1e9) if clip is None else clip.seconds
         known = clip is None and isinstance(lasted, int | float) and lasted > 0

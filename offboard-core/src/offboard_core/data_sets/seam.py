@@ -84,6 +84,11 @@ class EpisodeSource(Protocol):
         """
         ...
 
+    @property
+    def fps(self) -> float | None:
+        """The rate above which no frames are taken of it, for they would be taken twice; None where there is none."""
+        ...
+
     def episodes(self) -> Sequence[SourceEpisode]:
         """All of them, in a steady order. Raises ConfigurationError for what cannot be read."""
         ...

@@ -35,6 +35,7 @@ class LeRobotSource:
 
     def __init__(self, folder: Path, names: Mapping[str, str]) -> None:
         self._files = LeRobotFiles(folder, names)
+        self.fps = self._files.fps
 
     def episodes(self) -> Sequence[LeRobotEpisode]:
         """See :class:`~offboard_core.data_sets.EpisodeSource`."""
@@ -88,10 +89,7 @@ class LeRobotEpisode:
         if missing := [name for name in names if name not in source.parts]:
             raise RecordingFailed(f"{what} has no {', '.join(missing)}; {self.advice(missing)}")
         if fps > source.fps * (1 + 1e-6):
-            raise RecordingFailed(
-                f"{source.what} has {source.fps:g} frames a second, and {fps:g} are asked for: some would be taken "
-                f"twice; say --fps {source.fps:g}, or less"
-            )
+            raise RecordingFailed(f"{what} has {source.fps:g} frames a second, and {fps:g} would take some twice")
         if not episode.length:
             raise RecordingFailed(f"{what} has no length: there is no frame in it")
         table, first = source.rows(episode)

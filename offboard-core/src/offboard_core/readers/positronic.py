@@ -38,6 +38,8 @@ _DEPTH = 6
 class PositronicSource:
     """The data sets in ``folder`` and below it. ``names``: see :func:`.parts.find_parts`. Raises ConfigurationError."""
 
+    fps = None
+
     def __init__(self, folder: Path, names: Mapping[str, str]) -> None:
         self._folder, self._names = folder, names
         self.left_out = Counter[str]()
