@@ -12,7 +12,7 @@ import sys
 
 import lerobot_train_standin
 import pytest
-from lerobot_checkpoints import SIDE
+from lerobot_checkpoints import SIDE, write_safetensors
 from offboard_client.cli import main
 from offboard_client.errors import ConfigurationError, LoadFailed
 from offboard_core.catalog import from_flags
@@ -274,6 +274,20 @@ def test_a_disk_that_fills_leaves_no_half_checkpoint(data, tmp_path, capsys):
     assert not (tmp_path / "none").exists(), "a run that came to nothing is none"
 
 
+def test_a_run_of_before_processors_is_migrated_and_not_gone_on_with(data, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert train(data, run) == 0
+    model = run / "checkpoints" / "000003" / "pretrained_model"
+    for path in model.glob("policy_*"):
+        path.unlink()
+    write_safetensors(model / "model.safetensors", **{"normalize_inputs.buffer_observation_state.mean": [0.0]})
+    alone = ["train", "--vendor=lerobot", f"--lerobot-command={STANDIN}", f"--output-dir={run}", "--resume"]
+    for words in (alone, arguments(data, run, "--resume", steps=5)):
+        assert main(words) == 1
+        said = complaint(capsys)
+        assert "was written by LeRobot before 0.4: migrate it (python -m lerobot.processor.migrate_policy_n" in said
+
+
 def test_where_no_checkpoint_is_whole_the_way_on_is_named(data, tmp_path, capsys):
     run = tmp_path / "run"
     assert train(data, run) == 0
@@ -431,6 +445,10 @@ def test_a_data_set_in_the_older_form_is_refused_with_lerobots_own_script(data, 
         (["--lerobot-env=NOT_SET_ANYWHERE"], "NOT_SET_ANYWHERE, which is not set"),
         (["--exp-name=../x"], "exp_name is '../x', expected the name of a folder"),
         (["--lerobot-command=no-such-program"], "--lerobot-command says no-such-program, and there is no such program"),
+        (
+            ["--standin.log=lerobot.processor.pipeline.ProcessorMigrationError: Model 'x' requires migration"],
+            "Next: migrate them with LeRobot's own script (python -m lerobot.processor.migrate_policy_normalization",
+        ),
         (
             ["--standin.log=ImportError: 'accelerate' is required. pip install 'lerobot[training]'"],
             "is not installed be",

@@ -126,7 +126,7 @@ def _data(options: TrainOptions, theirs: Mapping[str, str]) -> Path:
         given.add(str(Path(root).expanduser().absolute()))
     if len(given) == 1:
         return Path(given.pop())
-    step = training_runs.newest_whole(run_of(options))[0] if options.resume and not given else None
+    step = _whole(run_of(options)) if options.resume and not options.overwrite and not given else None
     if step is not None and (began := _trained_on(step)) is not None:
         return began
     if given:

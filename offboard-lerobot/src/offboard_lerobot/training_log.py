@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from offboard_client.errors import LoadFailed, nearest
 from offboard_core.process import MACHINE, PROGRAM, Fault, diagnose
 
+from .files import MIGRATE
 from .versions import INSTALL
 
 #: tqdm's bar: how many of how many steps of this time, and the time that is left.
@@ -63,6 +64,11 @@ _FAULTS = (
         r"No module named '?lerobot",
         "LeRobot is not installed there",
         f"{INSTALL}, or say with --lerobot-python which environment has it",
+    ),
+    Fault(
+        r"ProcessorMigrationError|requires migration to processor",
+        "the weights to begin with were written by LeRobot before 0.4",
+        f"migrate them with LeRobot's own script ({MIGRATE} FOLDER), and begin with what it wrote",
     ),
     Fault(
         r"No space left on device|StorageFull|File too large|Disk quota exceeded|FileTooLarge",
