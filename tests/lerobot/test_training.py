@@ -416,6 +416,22 @@ def test_a_data_set_that_is_half_there_is_refused_and_asked_for_nowhere(data, tm
     assert reason in complaint(capsys)
 
 
+@pytest.mark.parametrize(
+    ("stats", "reason"),
+    [
+        ('{"observation.state": {"mean": [0.5, NaN]}}', "has numbers in observation.state that are NaN or infinite"),
+        ('{"action": {"mean": [Infinity]}, "timestamp": {"mean": [NaN]}}', "has numbers in action that are NaN"),
+        ('{"action": {"mean": "x"}}', "meta/stats.json cannot be read"), ("{", "meta/stats.json cannot be read"),
+        ('{"action": {}}', "meta/stats.json cannot be read"),
+    ],
+)  # fmt: skip
+def test_nan_is_not_trained_on(data, tmp_path, capsys, stats, reason):
+    (data / "meta" / "stats.json").write_text(stats)
+    assert train(data, tmp_path / "run") == 1
+    assert reason in complaint(capsys)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_data_set_in_the_older_form_is_refused_with_lerobots_own_script(data, tmp_path, capsys):
     info = json.loads((data / "meta" / "info.json").read_text())
     (data / "meta" / "info.json").write_text(json.dumps({**info, "codebase_version": "v2.1"}))

@@ -159,21 +159,23 @@ def _one(name: str, topic: str, metadata: Mapping[str, str], channel: Mapping[st
 
 def channels_of(about: Mapping[str, Any]) -> dict[str, str]:
     """What a recording says that each name's numbers are: their unit, their frame, their order."""
-    said = {**_channels(about, "measures"), **_channels(about, "plays")}
-    found = {name: filter(None, map(_text, map(each.get, ("unit", "frame", "order")))) for name, each in said.items()}
-    return {name: text for name, parts in found.items() if (text := "; ".join(parts))}
+    found = dict[str, str]()
+    for name, channel in {**_channels(about, "measures"), **_channels(about, "plays")}.items():
+        if text := "; ".join(filter(None, (_text(channel.get(key)) for key in ("unit", "frame", "order")))):
+            found[name] = text
+    return found
 
 
 def _text(said: Any) -> str:
     return ", ".join(map(str, cast("list[Any]", said))) if isinstance(said, list) else str(said or "")
 
 
-def _channels(about: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    run: Any = about.get("run") or {}
-    robot: Any = run.get("robot") if isinstance(run, dict) else None
+def _channels(about: Mapping[str, Any], key: str) -> dict[str, dict[str, Any]]:
+    run: Any = about.get("run")
+    robot: Any = cast("dict[str, Any]", run).get("robot") if isinstance(run, dict) else None
     channels: Any = cast("dict[str, Any]", robot).get(key) if isinstance(robot, dict) else None
     found = cast("dict[str, Any]", channels) if isinstance(channels, dict) else {}
-    return {name: channel for name, channel in found.items() if isinstance(channel, dict)}
+    return {name: cast("dict[str, Any]", channel) for name, channel in found.items() if isinstance(channel, dict)}
 
 
 def _size(episode: Episode, topic: str) -> tuple[int, int]:
