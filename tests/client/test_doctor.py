@@ -1,5 +1,6 @@
 """What ``offboard doctor`` says of a computer, and of a way that was measured: by folders and figures alone."""
 
+import os
 import random
 import socket
 import struct
@@ -14,6 +15,7 @@ from offboard_client.doctor import (
     Sent,
     Survey,
     ahead,
+    ask_command,
     interface_to,
     look_at_computer,
     look_at_connection,
@@ -202,7 +204,7 @@ def test_heat_is_told_where_the_processor_counts_it(files):
     count = f"{CPU}/cpu0/thermal_throttle/core_throttle_count"
     assert "heat" not in {each.what for each in look_at_computer(computer(files({})))}
     assert judged(files({count: "0\n"}), "heat").verdict == "fine"
-    assert judged(files({count: "12\n"}), "heat").verdict == "mend"
+    assert judged(files({count: "12\n"}), "heat").verdict == "note", "nobody knows when"
 
 
 def test_nothing_is_known_of_a_system_that_says_nothing_and_that_is_no_error(files):
@@ -345,8 +347,24 @@ def test_a_gpu_that_is_held_back_or_put_away_is_told(files, line, verdict):
     root = files({"proc/driver/nvidia/version": "NVRM\n"})
     (found,) = look_at_gpu(root, lambda words: f"{line}\n")
     assert found.verdict == verdict
+    older = [None, f"{line}\n"]
+    (found,) = look_at_gpu(root, lambda words: older.pop(0))
+    assert found.verdict == verdict, "a driver that has the older name only"
     (found,) = look_at_gpu(root, NOBODY)
     assert found.verdict == "unknown"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="it makes a script")
+def test_a_command_that_only_tells_is_found_and_has_an_end(monkeypatch, tmp_path):
+    for name, text in {"tells": "echo told", "fails": "echo told; exit 1", "hangs": "exec sleep 1000"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    assert ask_command(["tells"]) == "told\n"
+    assert ask_command(["fails"]) is None
+    assert ask_command(["no-such-command"]) is None
+    monkeypatch.setitem(ask_command.__globals__, "_ASK_S", 0.2)
+    assert ask_command(["hangs"]) is None
 
 
 # -- the way ---------------------------------------------------------------------------------------------------
@@ -431,6 +449,7 @@ def test_a_way_with_nothing_to_mend():
         ("server's clock", "mend", {"ahead_s": -7000.0}),
         ("server's clock", "fine", {"ahead_s": 1.4}),
         ("packets lost", "mend", {"connection": Connection("a", "b", 1500, 1448, 4000, 20, "cubic", True)}),
+        ("packets lost", "note", {"connection": Connection("a", "b", 1500, 1448, 4000, 20, "bbr", True)}),
         ("packets lost", "fine", {"connection": Connection("a", "b", 1500, 1448, 40, 1, "cubic", True)}),
         ("packets lost", "unknown", {"connection": Connection("a", "b", nodelay=True)}),
         ("Nagle's algorithm", "mend", {"connection": Connection("a", "b", nodelay=False)}),
@@ -449,7 +468,7 @@ def test_what_is_told_of_a_way(what, verdict, changes):
     assert of_way(what, replace(measured(), **changes)).verdict == verdict
 
 
-@pytest.mark.parametrize("value", [None, "x", 7, [1], {"a": 1}, float("nan"), 10**400, "\x1b[2J"])
+@pytest.mark.parametrize("value", [None, "x", 7, [1], {"a": 1}, float("nan"), 10**400, "\x1b[2J", "long " * 1000])
 def test_a_status_that_says_anything_is_no_error(value):
     for status in (
         {"loaded": value, "sessions": value, "mean_ms": value, "last_failure": value},

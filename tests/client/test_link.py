@@ -10,6 +10,7 @@ from offboard_client.errors import BadMessage, ConnectionFailed, ConnectionLost,
 from offboard_client.session import LinkClient
 from scripted_server import META, PATIENCE_S, Gone, RecordingClock, ScriptedServer
 from waits import until
+from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.sync.server import serve
 
@@ -93,6 +94,28 @@ def test_a_server_that_takes_no_message_so_large_says_so_and_the_rest_is_kept():
     assert "closed the connection (1009" in seen.why_not
     assert len(seen.trips) == 100
     assert seen.sent["two 224x224"].warm
+
+
+@pytest.mark.parametrize("path", ["", "/api/v1/session/a"])
+def test_another_server_is_left_with_a_message_that_is_none(path):
+    """It would take one that is whole for an observation."""
+    came = []
+
+    def session(socket):
+        with contextlib.suppress(ConnectionClosed):
+            came.append(socket.recv())
+
+    with serve(session, "127.0.0.1", 0, max_size=None) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        client = LinkClient(f"ws://127.0.0.1:{server.socket.getsockname()[1]}{path}", clock=RecordingClock())
+        try:
+            survey(client, seen := Survey(client.server))
+        finally:
+            server.shutdown()
+            thread.join(PATIENCE_S)
+    assert (seen.kind, seen.why_not) == ("websocket", "")
+    assert came == []
 
 
 def test_nobody_there_is_an_error():

@@ -210,7 +210,7 @@ def _heat(files: Files) -> Iterator[Finding]:
     times = max(known)
     if times:
         yield Finding(
-            "heat", "mend", f"slowed down {counted(times, 'time')} since it was started", "never",
+            "heat", "note", f"slowed down {counted(times, 'time')} since it was started", "never",
             "a processor that is too hot lowers its frequency, whatever has to be done just then",
             "sensors; and see to its fan, its dust, and where it stands",
         )  # fmt: skip

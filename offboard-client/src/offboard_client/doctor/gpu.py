@@ -8,7 +8,9 @@ from .files import Files
 from .finding import Finding, not_known
 from .interface import Ask, ask_command
 
-_FIELDS = ("name", "persistence_mode", "pstate", "clocks_throttle_reasons.active")
+_FIELDS = ("name", "persistence_mode", "pstate")
+#: Why its clock is lower than it could be, as newer and as older drivers call it.
+_CLOCKS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
 #: Of the bits of the last field: nothing, idle, and what somebody has set.
 _HARMLESS = 0x1 | 0x2 | 0x100
 _REASONS = {
@@ -21,13 +23,16 @@ def look_at_gpu(files: Files, ask: Ask = ask_command) -> Iterator[Finding]:
     """Of each, a finding; none where there is no driver."""
     if not files.there("proc/driver/nvidia/version"):
         return
-    said = ask(["nvidia-smi", f"--query-gpu={','.join(_FIELDS)}", "--format=csv,noheader,nounits"])
+    said = None
+    for clocks in _CLOCKS:
+        if said is None:
+            said = ask(["nvidia-smi", f"--query-gpu={','.join((*_FIELDS, clocks))}", "--format=csv,noheader,nounits"])
     if said is None:
         yield not_known("GPU", "nvidia-smi does not answer")
         return
     for line in said.splitlines()[:64]:
         words = [word.strip() for word in line.split(",")]
-        if len(words) == len(_FIELDS):
+        if len(words) == len(_FIELDS) + 1:
             yield _gpu(*words)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import shutil
 import struct
 import subprocess
@@ -20,7 +21,9 @@ _FAST = 1000
 
 def ask_command(words: Sequence[str]) -> str | None:
     """See :data:`Ask`."""
-    if (program := shutil.which(words[0])) is None:
+    # Tools like iw lie where only root looks.
+    places = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+    if (program := shutil.which(words[0], path=places)) is None:
         return None
     try:
         done = subprocess.run(

@@ -213,7 +213,9 @@ def _packets(survey: Survey) -> Iterator[Finding]:
         return
     share = seen.again / max(1, seen.sent)
     found = f"{seen.again} of {seen.sent:,} sent again"
-    if share > _LOSS and seen.again >= _FEW:
+    if share > _LOSS and seen.again >= _FEW and seen.congestion == "bbr":
+        yield Finding("packets lost", "note", f"{found}, and bbr makes the best of it", "a cable")
+    elif share > _LOSS and seen.again >= _FEW:
         yield Finding(
             "packets lost", "mend", found, f"less than 1 in {1 / _LOSS:,.0f}",
             "cubic takes each for a full link and sends less for a while, bbr does not: at 100 Mbit/s, 60 ms and 1 in "
