@@ -6,7 +6,8 @@ a connection has one session at a time: another name begins it anew, and the for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from offboard_client.errors import BadMessage, DialectUnsupported, OffboardError, brief
@@ -25,7 +26,7 @@ from .bridge import bridge
 from .keysets import KEYSETS
 from .lengths import Lengths
 from .options import OpenPIFrontendOptions
-from .serializer import OpenPISerializer, say
+from .serializer import OpenPISerializer, read_map, say
 
 #: Key set → what RoboArena calls its actions, which are what DROID's RobotEnv takes.
 SPACES = {"droid": "joint_velocity", "droid_jointpos": "joint_position"}
@@ -72,8 +73,6 @@ class RoboArenaConnection(FrontendConnection):
 
     def __init__(self, options: OpenPIFrontendOptions, model_id: str | None, params: Sequence[tuple[str, str]]) -> None:
         self.model_id, self.params, self._options = model_id, params, options
-        #: Of the last frame that came, of which not all may have been answered yet; and of the session that there is.
-        self._came: Any = _NONE
         self._current: Any = _NONE
         self._ended: dict[Any, None] = {}
 
@@ -110,22 +109,22 @@ class RoboArenaConnection(FrontendConnection):
 
     def is_control(self, frame: Frame) -> bool:
         """Whether it is a reset, or the first observation of a session."""
-        if isinstance(frame, str):
-            return False
-        name, endpoint = _glance(frame, _SESSION), _glance(frame, _ENDPOINT)
-        if endpoint not in (None, "infer"):
-            if name in (None, self._came):
-                self._came = _NONE
-            return True
-        came, self._came = self._came, name
-        return name != came
+        return not isinstance(frame, str) and (not self.asks(frame) or _glance(frame, _SESSION) != self._current)
+
+    def asks(self, frame: Frame) -> bool:
+        """Whether it is an observation, the first of its session or not."""
+        return isinstance(frame, str) or _glance(frame, _ENDPOINT) in (None, "infer")
 
     async def answer(self, frame: Frame, session: ServiceSession) -> Frame | None:
-        """A text to a reset; to the first observation of a session the model's answer."""
+        """A text to a reset; to the first observation of a session the model's answer.
+
+        Neither ends a session before all of it has been read.
+        """
         assert isinstance(frame, bytes)
-        name, endpoint = _glance(frame, _SESSION), _glance(frame, _ENDPOINT)
-        if endpoint not in (None, "infer", "reset"):
+        name, endpoint = _glance(frame, _SESSION), _glance(frame, _ENDPOINT) or "infer"
+        if endpoint not in ("infer", "reset"):
             raise BadMessage(f"the endpoint is {brief(endpoint)}; there are infer and reset")
+        await asyncio.to_thread(_hold, frame, name, endpoint)
         if endpoint == "reset":
             if self._current is not _NONE and name in (None, self._current):
                 await session.reset()
@@ -140,10 +139,11 @@ class RoboArenaConnection(FrontendConnection):
         return reply
 
     def without_model(self, frame: Frame) -> Frame | None:
-        """Nothing: the model is asked, for the session that there is."""
-        name = None if isinstance(frame, str) else _glance(frame, _SESSION)
-        self._check(name)
-        self._serializer.session = name
+        """Nothing: the model is asked, for the session that there is, or for the one that a reset has just ended."""
+        if isinstance(frame, bytes):
+            name = _glance(frame, _SESSION)
+            self._check(name)
+            self._current = self._serializer.session = name
         return None
 
     def _end(self, name: Any) -> None:
@@ -171,13 +171,8 @@ class RoboArenaSerializer(OpenPISerializer):
 
     def named(self, raw: dict[str, Any]) -> dict[str, Any]:
         """See :meth:`OpenPISerializer.named`. Raises BadMessage for a session's name that is none, or another one."""
-        given: Any = raw.pop(_SESSION, None)
-        several = cast("list[Any]", given) if isinstance(given, list) else [given]
-        name: Any = several[0] if len(several) == 1 else several
-        if name is not None and (type(name) not in (str, int) or len(str(name)) > _LONGEST_ID):
-            raise BadMessage(f"session_id is {brief(name)}, expected a text of at most {_LONGEST_ID} characters")
-        if name != self.session:
-            raise BadMessage("session_id cannot be told from what else stands in the observation: name it once")
+        _check_about(raw, self.session, "infer")
+        raw.pop(_SESSION, None)
         if _FROM_0 in raw:
             if droid.EXTERIOR in raw:
                 raw[_SECOND] = raw.pop(droid.EXTERIOR)
@@ -187,6 +182,21 @@ class RoboArenaSerializer(OpenPISerializer):
     def played(self, actions: Array) -> Array:
         """See :meth:`OpenPISerializer.played`."""
         return super().played(actions)[: self._steps]
+
+
+def _hold(frame: bytes, name: Any, endpoint: str) -> None:
+    """What a frame said at a glance, against all of it. Raises BadMessage. Not for the event loop."""
+    _check_about(read_map(frame), name, endpoint)
+
+
+def _check_about(raw: Mapping[str, Any], name: Any, endpoint: str) -> None:
+    given: Any = raw.get(_SESSION)
+    several = cast("list[Any]", given) if isinstance(given, list) else [given]
+    only: Any = several[0] if len(several) == 1 else several
+    if only is not None and (type(only) not in (str, int) or len(str(only)) > _LONGEST_ID):
+        raise BadMessage(f"session_id is {brief(only)}, expected a text of at most {_LONGEST_ID} characters")
+    if (only, raw.get(_ENDPOINT) or "infer") != (name, endpoint):
+        raise BadMessage("session_id and endpoint cannot be told from what else stands in the frame: name each once")
 
 
 def _glance(frame: bytes, key: str) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
-from offboard_client.errors import BadMessage, DialectUnsupported, OffboardError
+from offboard_client.errors import BadMessage, DialectUnsupported, OffboardError, brief
 from offboard_client.wire import canonical, decode, encode, read_forms
 from offboard_core.frontends import JOINED, Frame, ResolvedCodec, Result, check_reserved
 from offboard_core.types import Array, Observation
@@ -24,14 +24,10 @@ class OpenPISerializer:
 
     def read(self, frame: Frame) -> tuple[Observation, list[str]]:
         """A frame as an observation. Raises BadMessage or BadObservation."""
-        if isinstance(frame, str):
-            raise BadMessage("a text frame; openpi's protocol sends observations as msgpack in binary frames")
-        found = read_forms(decode(frame))
-        if not isinstance(found, dict) or not all(isinstance(name, str) for name in cast("dict[Any, Any]", found)):
-            raise BadMessage("an observation is a map from names to values; names are strings")
-        raw = cast("dict[str, Any]", found)
-        raw.pop("endpoint", None)  # "infer", from clients that also know a reset
-        observation = canonical(self.named(raw), self._declared)
+        raw = self.named(read_map(frame))
+        if (endpoint := raw.pop("endpoint", "infer")) != "infer":  # from clients that also know a reset
+            raise BadMessage(f"the endpoint is {brief(endpoint)}; there are infer and reset, which is a short frame")
+        observation = canonical(raw, self._declared)
         check_reserved(observation)
         return {name: _as_array(value) for name, value in observation.items()}, []
 
@@ -64,6 +60,16 @@ class OpenPISerializer:
                 "policy_timing": {"infer_ms": timing["infer_ms"]},
             }
         )
+
+
+def read_map(frame: Frame) -> dict[str, Any]:
+    """A frame as it was packed. Raises BadMessage."""
+    if isinstance(frame, str):
+        raise BadMessage("a text frame; openpi's protocol sends observations as msgpack in binary frames")
+    found = read_forms(decode(frame))
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in cast("dict[Any, Any]", found)):
+        raise BadMessage("an observation is a map from names to values; names are strings")
+    return cast("dict[str, Any]", found)
 
 
 def say(error: OffboardError) -> str:

@@ -99,6 +99,10 @@ class PeerConnection(abc.ABC):
         """
         return False
 
+    def asks(self, frame: Frame) -> bool:
+        """Whether a control frame asks the model, as an observation does: there is one of either at a time."""
+        return False
+
     async def answer(self, frame: Frame, session: ServiceSession) -> Frame | None:
         """The reply to a control frame; None where the protocol has none. An OffboardError becomes :meth:`error`."""
         raise NotImplementedError(f"{type(self).__name__} knows no control frames")

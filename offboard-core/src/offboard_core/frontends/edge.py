@@ -92,6 +92,10 @@ class EdgePeer(PeerConnection):
         """See :meth:`PeerConnection.without_model`."""
         return contained(self._connection.without_model, frame)
 
+    def asks(self, frame: Frame) -> bool:
+        """See :meth:`PeerConnection.asks`."""
+        return contained(self._connection.asks, frame)
+
     async def answer(self, frame: Frame, session: ServiceSession) -> Frame | None:
         """See :meth:`PeerConnection.answer`."""
         return await contained_async(self._connection.answer, frame, session)

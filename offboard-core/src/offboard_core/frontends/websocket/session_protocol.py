@@ -86,10 +86,11 @@ class SessionProtocol:
                 return
             self._late = asyncio.get_running_loop().call_later(within, self._overdue, both_ends(frame), within)
         control = self._connection.is_control(frame)
-        busy = not control and self._observations > 0
+        asks = not control or self._connection.asks(frame)
+        busy = asks and self._observations > 0
         if busy:
             frame = both_ends(frame)  # enough for the answer
-        elif not control:
+        elif asks:
             self._observations += 1
         if len(self._pending) >= PENDING or len(self._outbox) >= PENDING:
             self._shut(CLOSE_REFUSED, "too many frames without waiting for replies")
@@ -212,6 +213,7 @@ class SessionProtocol:
                 raise
             log.exception("a control frame could not be answered")
             refused = Internal("the control frame could not be answered; the server's log says why")
+        self._observations -= self._connection.asks(frame)
         if reply is not None or refused is not None:
             self._reply(frame, reply, refused)
         self._settled()
