@@ -1,6 +1,7 @@
 """PROTOCOL section 14: one observation over HTTP, and its answer."""
 
 import base64
+import contextlib
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -336,6 +337,23 @@ def test_a_body_of_no_length_is_read_as_far_as_a_message_may_be(server):
     assert (status, body["code"]) == (413, "bad_message")
     whole = [b"%x\r\n%s\r\n" % (len(part), part) for part in (b'{"x": [', b"0.0, 1", b".0]}")]
     assert raw(server, f"{POST}\r\nTransfer-Encoding: chunked", *whole, b"0\r\n\r\n")[0] == 200
+
+
+@pytest.mark.rule("B-4", "E-12")
+def test_what_still_comes_after_the_answer_is_not_read_for_ever(server):
+    """The answer has come long before: a web page's, to which nobody listens."""
+    piece, sent = b"100000\r\n" + b" " * 2**20 + b"\r\n", 0
+    with socket.create_connection((server.host, server.port), timeout=PATIENCE) as connection:
+        connection.sendall(f"{POST}\r\nOrigin: https://evil.example\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 403")
+        with contextlib.suppress(ConnectionError):
+            while sent < 2 * LIMIT:
+                connection.sendall(piece)
+                sent += len(piece)
+    assert sent < 2 * LIMIT, "it is read on"
+    with dialled(server) as connection:  # a client that sends all it has before it reads
+        assert ask(connection, b" " * 2**20, headers={"Content-Type": "text/plain"}).status == 415
+        assert ask(connection, X).status == 200
 
 
 @pytest.mark.rule("B-4", "H-10")

@@ -8,7 +8,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from offboard_client.errors import BadMessage, InferTimeout, OffboardError
-from offboard_client.wire import CLOSE_REFUSED, error_frame
+from offboard_client.wire import CLOSE_REFUSED, WireLimits, error_frame
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -31,6 +31,9 @@ log.addFilter(lambda record: record.levelno > logging.WARNING or _sparing.may(re
 #: Bytes of a request's line and headers, and requests that a client may send before the first is answered.
 HEAD_BYTES = 65536
 PIPELINE = 16
+#: Bytes of a body that are thrown away because the answer was given before they came: a client that sends all it has
+#: before it reads finds the answer then. More of it ends the connection.
+UNREAD = WireLimits().message_bytes
 #: Seconds that the last words of a connection may take to leave.
 FAREWELL = 1.0
 #: RFC 6455's code for text that is not UTF-8.
@@ -55,7 +58,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.logger, self.access_log = log, False
         self._opening: asyncio.Future[None] | None = None
         self._scarce = False
-        self._head = 0
+        self._head = self._unread = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def accepted(self, opening: asyncio.Future[None], *, scarce: bool) -> None:
@@ -84,13 +87,17 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._head = 0
+        self._head = self._unread = 0
         super().on_headers_complete()
         if self._scarce and self.cycle is not None:
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         self._head = 0
+        if self.cycle is not None and self.cycle.response_complete:
+            self._unread += len(body)
+            if self._unread > UNREAD and not self.transport.is_closing():
+                self._end()
         super().on_body(body)
 
     def on_message_complete(self) -> None:
