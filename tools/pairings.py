@@ -19,6 +19,8 @@ from offboard_core.plugins import CODEC, Plugins
 from offboard_core.types import Checkpoint, Codec, Field
 from offboard_gr00t import bridge as gr00t
 from offboard_gr00t.keysets import KEYSETS as GR00T_KEYS
+from offboard_lerobot.async_inference.payloads import CAMERAS, Instructions
+from offboard_lerobot.async_inference.translation import Translation, translate
 from offboard_lerobot.pathon import bridge as pathon
 from offboard_lerobot.pathon.keysets import KEYSETS as PATHON_KEYS
 from offboard_openpi import bridge as openpi
@@ -64,10 +66,18 @@ OWN = {
         outputs={"action.ee_pose": Field(shape=(7,)), "action.grip": Field(shape=(1,))},
     ),
 }
+#: The motors of one arm, and what its client tells when LeRobot's own drives it.
+MOTORS = (*(f"joint_{i}" for i in range(1, 8)), "gripper")
+ROBOT = Instructions(
+    policy_type="offboard",
+    model="default",
+    vectors={"observation.state": tuple(f"{name}.pos" for name in MOTORS)},
+    cameras={f"{CAMERAS}{name}": name for name in ("left", "side", "wrist", "exterior")},
+    actions_per_chunk=100,
+    device="cpu",
+)
 #: Of a codec that says nothing without them.
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "lerobot.motors": {"units": "degrees", "names": (*(f"joint_{i}" for i in range(1, 8)), "gripper")},
-}
+_OPTIONS: dict[str, dict[str, Any]] = {"lerobot.motors": {"units": "degrees", "names": MOTORS}}
 #: Why there is no session: what stands in the error → its letter → what the page says.
 _REASONS = {
     "which the robot does not send": ("s", "the model reads something that this robot does not send"),
@@ -75,6 +85,7 @@ _REASONS = {
     " for the robot, ": ("c", "they mean different things: a frame, the order of a quaternion, a width"),
     "steps per second": ("r", "the robot plays steps of another rate than the model's"),
     "serve with --gr00t.codec": ("k", "the model reads none of GR00T's names: the robot's key set has to be said"),
+    "serve with --lerobot.units": ("u", "what the robot's joints count in has to be said"),
 }
 _SERVED = {"=": "what the robot sends reaches the model as it is", "t": "translated"}
 
@@ -105,8 +116,13 @@ def models() -> dict[str, ResolvedCodec]:
     return found
 
 
-def key_sets(client: str) -> dict[str | None, KeySet | None]:
-    """Those of a client's protocol; None: the robot sends the names that the server asks for."""
+def key_sets(client: str) -> dict[str | None, KeySet | str | None]:
+    """Those of a client's protocol; None: the robot sends the names that the server asks for.
+
+    LeRobot's robots say their names themselves: there it is what their joints count in, None where nobody says it.
+    """
+    if client == "lerobot":
+        return {None: None, "degrees": "degrees"}
     droids = {name: OPENPI_KEYS[name] for name in SPACES}
     sets: Mapping[str, Mapping[str, KeySet]] = {
         "openpi": OPENPI_KEYS, "gr00t": GR00T_KEYS, "vla_eval": VLA_EVAL_KEYS, "roboarena": droids,
@@ -122,15 +138,17 @@ def verdict(client: str, keys: Any, codec: ResolvedCodec) -> Verdict:
         bridged = _BRIDGES[client](keys, codec)
     except DialectUnsupported as error:
         return Verdict(next(letter for says, (letter, _) in _REASONS.items() if says in error.text), error.text)
-    return Verdict("t" if _translates(bridged.codec) else "=")
+    translated = bridged.translated if isinstance(bridged, Translation) else _translates(bridged.codec)
+    return Verdict("t" if translated else "=")
 
 
-_BRIDGES: dict[str, Callable[[Any, ResolvedCodec], ResolvedCodec]] = {
+_BRIDGES: dict[str, Callable[[Any, ResolvedCodec], ResolvedCodec | Translation]] = {
     "openpi": lambda keys, codec: openpi.bridge(keys, codec)[0],
     "gr00t": gr00t.bridge,
     "vla_eval": lambda keys, codec: vla_eval.bridge(keys, codec)[0],
     "pathon": pathon.bridge,
     "roboarena": lambda keys, codec: roboarena_bridge(None if keys is None else keys.name, codec)[0],
+    "lerobot": lambda units, codec: translate(ROBOT, codec, units),
 }
 
 
@@ -165,9 +183,10 @@ def _table(client: str, served: Mapping[str, ResolvedCodec]) -> str:
 _TEXT_OF_PAGE = """\
 # Which robot drives which model
 
-A robot speaks Protocol v1, openpi's protocol, GR00T's, vla-eval's or RoboArena's; a model is LeRobot's, openpi's or
-GR00T's, and has a codec. Here is what becomes of each pair. `uv run tools/pairings.py` writes this page, of what the
-code answers. A test compares it, and another one drives every pair, on one server with a model for each codec.
+A robot speaks Protocol v1, openpi's protocol, GR00T's, vla-eval's, RoboArena's or LeRobot's; a model is LeRobot's,
+openpi's or GR00T's, and has a codec. Here is what becomes of each pair. `uv run tools/pairings.py` writes this page,
+of what the code answers. A test compares it, and another one drives every pair, on one server with a model for each
+codec.
 
 | | |
 |---|---|
@@ -214,6 +233,13 @@ Columns: `--lerobot.pathon.codec`, the [numbers](../how-to/pathon-clients.md) th
 one the robot sends whatever names the model reads.
 
 {pathon}
+
+## Robots that run LeRobot's robot_client
+
+Columns: `--lerobot.units`, what the [robots' joints](../how-to/lerobot-robots.md#which-names-which-actions) count in.
+Here the robot has the motors and the cameras that the checkpoint was trained on.
+
+{lerobot}
 
 ## Scripts
 

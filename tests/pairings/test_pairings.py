@@ -16,6 +16,7 @@ from pairing_bed import (
     PLUGINS,
     asked_of_gr00t,
     by_gr00t,
+    by_lerobot,
     by_offboard,
     by_openpi,
     by_pathon,
@@ -42,14 +43,14 @@ CODECS = pairings.models()
 SHORT = {"lerobot.ee", "openpi.ee", "gr00t.ee_quat"}
 SHORT_KEYS = {
     ("openpi", "ee"), ("gr00t", "ee_quat"), ("vla_eval", None), ("vla_eval", "libero"), ("roboarena", None),
-    ("pathon", "ee"),
+    ("pathon", "ee"), ("lerobot", "degrees"),
 }  # fmt: skip
 
 
 def pairs():
     """Model by model, so that each is loaded once."""
     for codec in CODECS:
-        for client in ("openpi", "gr00t", "vla_eval", "roboarena", "pathon"):
+        for client in ("openpi", "gr00t", "vla_eval", "roboarena", "pathon", "lerobot"):
             for keys in pairings.key_sets(client):
                 short = codec in SHORT and (client, keys) in SHORT_KEYS
                 name = f"{codec}-{client}-{keys or 'none'}"
@@ -101,6 +102,8 @@ def test_a_robot_drives_a_model_or_is_refused(server, clients, codec, client, ke
     def drive(steps=1):
         if client == "gr00t":
             return by_gr00t(server, codec, keys)
+        if client == "lerobot":
+            return by_lerobot(server, codec, keys)
         if client == "roboarena":
             return by_roboarena(server, codec, keys)
         if client == "pathon":

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import gr00t_standin
+import grpc
 import numpy as np
 import openpi_standin
 from gr00t_clients import N17Client
+from lerobot_async import Client
 from lerobot_checkpoints import SIDE, change_weights, save_policy
 from offboard_client import InferenceClient
 from offboard_core import InferenceServer
@@ -23,6 +25,8 @@ from offboard_core.types import Array, Checkpoint, Chunk
 from offboard_gr00t.keysets import KEYSETS as GR00T_KEYS
 from offboard_gr00t.listener import GR00TListener
 from offboard_gr00t.options import GR00TListenerOptions
+from offboard_lerobot.async_inference import make_listener
+from offboard_lerobot.async_inference.options import RobotClientOptions
 from offboard_lerobot.pathon.frontend import PathOnFrontend
 from offboard_lerobot.pathon.keysets import KEYSETS as PATHON_KEYS
 from offboard_lerobot.pathon.options import PathOnOptions
@@ -191,6 +195,9 @@ def serving(sources: Mapping[str, ModelSource]) -> Iterator[InferenceServer]:
         f"{source}.{name}": (GR00TListener(GR00TListenerOptions(codec=name, model=source)), 0)
         for source, name in itertools.product(sources, (None, *GR00T_KEYS))
     }
+    listeners |= {
+        f"lerobot.{units}": (make_listener(RobotClientOptions(units=units)), 0) for units in (None, "degrees")
+    }
     with InferenceServer(
         sources, port=0, frontends=frontends, listeners=listeners, limits=ServiceTimeouts(close=PATIENCE)
     ) as server:
@@ -229,6 +236,11 @@ _LIKE = {"lerobot.native": "lerobot.ee", "openpi.native": "openpi.ee", "gr00t.na
 
 def seen_beside(codec: str, client: str, keys: str | None, mark: str) -> dict[str, Any]:
     """What offboard's client sends, for the model to see the same: a key set's pictures have a size of their own."""
+    if client == "lerobot":
+        arm = seen_by_lerobots()
+        motors = np.float32([value for name, value in arm.items() if name.endswith(".pos")])
+        own = {"observation.state": motors, **{f"observation.images.{name}": arm[name] for name in ("left", "side")}}
+        return {**SEEN, "motors": motors} if codec == "lerobot.motors" else {**own, "task": arm["task"]}
     if mark == "t":
         found = _KEYS[client][keys].to_canonical(seen_by(codec, client, keys))
         return {**SEEN, **{name: value for name, value in found.items() if name.startswith("image.")}}
@@ -311,6 +323,33 @@ def by_roboarena(server: InferenceServer, codec: str, keys: str | None) -> dict[
         return {client.config.action_space: actions[:, :7], "gripper_position": actions[:, 7:]}
 
 
+def seen_by_lerobots() -> dict[str, Any]:
+    """What a robot of LeRobot's sends: a number for each motor, and four pictures."""
+    names = (*(f"joint_{i}.pos" for i in range(1, 8)), "gripper.pos")
+    pictures = {"left": SEEN["image.wrist"][:SIDE, :SIDE], "side": SEEN["image.exterior"][:SIDE, :SIDE],
+                "wrist": SEEN["image.wrist"], "exterior": SEEN["image.exterior"]}  # fmt: skip
+    return {**dict(zip(names, SEEN["motors"].tolist(), strict=True)), **pictures, "task": SEEN["task"]}
+
+
+def by_lerobot(server: InferenceServer, codec: str, units: str | None) -> dict[str, Array]:
+    """What LeRobot's client is answered: its motors' vector (T, D)."""
+    arm = seen_by_lerobots()
+    features: dict[str, Any] = {
+        "observation.state": {"dtype": "float32", "names": [n for n in arm if n.endswith(".pos")]}
+    }
+    features |= {f"observation.images.{name}": {"dtype": "image"} for name in ("left", "side", "wrist", "exterior")}
+    with Client(server.listeners.addresses[f"lerobot.{units}"][1]) as client:
+        try:
+            client.start(
+                policy_type="offboard", pretrained_name_or_path=name_of(codec), lerobot_features=features,
+                actions_per_chunk=100,
+            )  # fmt: skip
+        except grpc.RpcError as error:
+            raise RuntimeError(error.details()) from None
+        rows = np.stack([action.numbers for action in client.ask(**arm)])
+    return {"target_motors" if codec == "lerobot.motors" else "action": rows}
+
+
 def asked_of_gr00t(port: int, seen: Mapping[str, Any]) -> dict[str, Array]:
     """The same, of the server there. ``seen``: the robot's names, flat."""
     asked: dict[str, dict[str, Any]] = {"video": {}, "state": {}, "language": {}}
@@ -328,6 +367,8 @@ def asked_of_gr00t(port: int, seen: Mapping[str, Any]) -> dict[str, Array]:
 def in_canonical_terms(codec: str, client: str, keys: str | None, mark: str, played: Mapping[str, Array]) -> Any:
     """What a robot was told, as offboard's client hears the same from the same model."""
     own = codec.partition(".")[2]
+    if client == "lerobot":
+        return played
     if mark == "t":
         return _KEYS[client][keys].actions_to_canonical(played)
     if own == "native" or client in ("vla_eval", "pathon") or (client == "openpi" and keys is None):
