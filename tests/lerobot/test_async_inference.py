@@ -18,7 +18,7 @@ import offboard_lerobot
 import pytest
 from inside_lerobot import MOTORS, TURNED, Said, install, motors
 from lerobot_async import TIME, Client
-from lerobot_checkpoints import SIDE
+from lerobot_checkpoints import SIDE, save_policy
 from offboard_core import Chunk, CodecEntry, InferenceServer, hookimpl
 from offboard_core.catalog import read_models
 from offboard_core.frontends import make_listeners
@@ -33,7 +33,7 @@ ROWS = np.random.default_rng(3).normal(size=(60, 7)).astype(np.float32)
 
 
 @pytest.fixture
-def helpers(lerobot, tmp_path, monkeypatch):
+def helpers(tmp_path, monkeypatch):
     """LeRobot's module, which makes a folder for its logs where it is imported."""
     monkeypatch.chdir(tmp_path)
     import lerobot.async_inference.helpers as helpers
@@ -64,11 +64,13 @@ def test_the_clients_unpickler_gets_what_torch_has(helpers):
     assert write_actions(ROWS, TIME, 1 / 30, 250, key="9" * length) == theirs
 
 
-def test_lerobots_own_server_answers_the_same(helpers, act, run, tmp_path):
+def test_lerobots_own_server_answers_the_same(helpers, tmp_path):
     """To the bit, with pictures of the model's size; others it stretches, and here they get black bars."""
     from lerobot.async_inference.configs import PolicyServerConfig
     from lerobot.async_inference.policy_server import PolicyServer
 
+    run = tmp_path / "cubes"
+    act = save_policy(run / "checkpoints" / "000100" / "pretrained_model", "act", 1)
     names = [f"joint_{i}.pos" for i in range(1, 8)] + ["gripper.pos"]
     features: dict[str, Any] = {"observation.state": {"dtype": "float32", "shape": (8,), "names": names}}
     seen: dict[str, Any] = {name: float(number) / 10 for number, name in enumerate(names)}

@@ -296,7 +296,7 @@ class TestRefused:
             ({"policy_type": "act"}, "FAILED_PRECONDITION", "a policy of the type act, and a is one of puppet"),
             ({"actions_per_chunk": 0}, "INVALID_ARGUMENT", "bad_parameter: actions_per_chunk is 0"),
             ({"rename_map": {"a": "b"}}, "INVALID_ARGUMENT", "--codec.map"),
-            ({"surprise": 1}, "INVALID_ARGUMENT", "has surprise, of which nobody here knows"),
+            ({"surprise": 1}, "INVALID_ARGUMENT", "has 'surprise', of which nobody here knows"),
             ({"lerobot_features": {}}, "FAILED_PRECONDITION", "observation.images.front, which the robot"),
             (
                 {"lerobot_features": {**FEATURES, "observation.state": {"dtype": "float32", "names": ["a.pos"]}}},
@@ -319,7 +319,7 @@ class TestRefused:
             (b"\x80\x04cos\nsystem\n(S'true'\ntR.", "bad_message: the pickle is not read"),
             (observation(**{**AT, "front": PICTURE})[:-9], "it is cut off"),
             (config(), "a RemotePolicyConfig came"),
-            (observation(**{**SEEN, "gripper.pos": None}), "gripper.pos is None"),
+            (observation(**{**SEEN, "gripper.pos": None}), "'gripper.pos' is None"),
             (observation(**{**SEEN, "gripper.pos": "open"}), "lists gripper.pos among its motors, and sent a str"),
             (observation(**{**SEEN, "gripper.pos": float("nan")}), "bad_observation: observation.state is not finite"),
             (observation(**{**SEEN, "front": 3}), "lists the camera front, and sent a int"),

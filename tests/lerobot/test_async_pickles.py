@@ -320,11 +320,11 @@ def test_a_dtype_that_is_more_than_numbers_is_refused(order, rest):
 def test_another_versions_fields_are_refused_by_name(change):
     """What nobody here knows may mean anything: that the images are BGR, that the actions are to be steps."""
     with pytest.raises(
-        BadMessage, match=f"has {min(change)}, of which nobody here knows .* LeRobot 0.4.4 to 0.6.1 send act"
+        BadMessage, match=f"has '{min(change)}', of which nobody here knows .* LeRobot 0.4.4 to 0.6.1 send act"
     ):
         read_instructions(config(**change))
     late = Pickled("TimedObservation", timestamp=TIME, timestep=7, observation={}, must_go=True, **change)
-    with pytest.raises(BadMessage, match=f"has {min(change)}"):
+    with pytest.raises(BadMessage, match=f"has '{min(change)}'"):
         read_seen(late.dumps())
 
 
@@ -345,6 +345,13 @@ def test_the_fields_of_before_may_be_missing_and_others_not():
     [
         ({"policy_type": 3}, BadMessage, "policy_type is 3"),
         ({"policy_type": ""}, BadMessage, "policy_type is ''"),
+        ({"policy_type": "act\nERROR all is well"}, BadMessage, "policy_type is 'act\\nERROR all is well'"),
+        ({"lerobot_features": {"a\n": {}}}, BadMessage, "the feature 'a\\n' is a map"),
+        (
+            {"lerobot_features": {"a": {"dtype": "float32", "names": ["x\x1b[2J"]}}},
+            BadMessage,
+            "does not list the names",
+        ),
         ({"pretrained_name_or_path": None}, BadMessage, "pretrained_name_or_path is None"),
         ({"device": []}, BadMessage, "device is a list"),
         ({"actions_per_chunk": 0}, BadParameter, "actions_per_chunk is 0, expected a whole number"),
@@ -353,7 +360,7 @@ def test_the_fields_of_before_may_be_missing_and_others_not():
         ({"rename_map": {"observation.images.a": "observation.images.b"}}, BadParameter, "--codec.map"),
         ({"rename_map": None}, BadParameter, "rename_map"),
         ({"lerobot_features": [1]}, BadMessage, "lerobot_features is a list"),
-        ({"lerobot_features": {"a": 1}}, BadMessage, "the feature a is 1, expected a map"),
+        ({"lerobot_features": {"a": 1}}, BadMessage, "the feature 'a' is 1, expected a map"),
         ({"lerobot_features": {"a": {"dtype": "int64"}}}, BadParameter, "the feature a is of 'int64'"),
         ({"lerobot_features": {"a": {"dtype": "image"}}}, BadParameter, "the feature a is of 'image'"),
         ({"lerobot_features": {"a": {"dtype": "float32"}}}, BadMessage, "does not list the names"),

@@ -73,7 +73,7 @@ _CODES = {
     "full": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "busy": grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
-_LONGEST_DETAILS = 1500
+_LONGEST_DETAILS = 2000
 _AN_ID = (
     f"pretrained_name_or_path is the id of one of these, or {DEFAULT} for the one that the server would choose; it is "
     "no path, and nothing is fetched by it"
@@ -151,10 +151,11 @@ class LeRobotListener(Listener):
             asked = read_instructions(data)
             robot = self._begin(peer)
         robot.asked = asked
-        log.info(
-            "LeRobot's robot %s asks for %s (%s), %d actions each time; the device that it names (%s) is not its to "
-            "choose", peer, asked.model[:200], asked.policy_type[:60], asked.actions_per_chunk, asked.device[:40],
-        )  # fmt: skip
+        if self._sparing.may(f"{peer} begins"):
+            log.info(
+                "LeRobot's robot %s asks for %s (%s), %d actions each time; the device that it names, %s, says nothing",
+                peer, asked.model[:200], asked.policy_type[:60], asked.actions_per_chunk, asked.device[:40],
+            )  # fmt: skip
         assert self._sessions is not None
         while True:
             reply = await self._sessions.ask(peer, OPEN)
@@ -268,7 +269,8 @@ class LeRobotListener(Listener):
                 return await call(peer, messages)
         except OffboardError as error:
             code = _CODES.get(error.code, grpc.StatusCode.ABORTED)
-            details = f"{error.code}: {error.text}"[:_LONGEST_DETAILS]
+            # In bytes, which gRPC spells with three each where they are not ASCII's; its headers are short.
+            details = f"{error.code}: {error.text}".encode()[:_LONGEST_DETAILS].decode(errors="ignore")
         except Exception:
             log.exception("what LeRobot's robot %s asked could not be answered", peer)
             code, details = grpc.StatusCode.INTERNAL, "internal: it could not be answered; the server's log says why"

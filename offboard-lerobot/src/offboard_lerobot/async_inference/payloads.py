@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from offboard_client.errors import BadMessage, BadObservation, BadParameter
+from offboard_client.errors import BadMessage, BadObservation, BadParameter, brief
 from offboard_core.types import Array
 
 from .pickled import Known, Made, plain, spoken
@@ -52,8 +52,8 @@ def read_instructions(data: bytes) -> Instructions:
     )  # fmt: skip
     texts = {name: fields.get(name, "cpu") for name in ("policy_type", "pretrained_name_or_path", "device")}
     for name, text in texts.items():
-        if not isinstance(text, str) or not text:
-            raise BadMessage(f"{name} is {spoken(text)}, expected a text")
+        if not isinstance(text, str) or not text or not text.isprintable():
+            raise BadMessage(f"{name} is {spoken(text)}, expected a text that can be printed")
     steps = fields["actions_per_chunk"]
     if type(steps) is not int or steps < 1:
         raise BadParameter(f"actions_per_chunk is {spoken(steps)}, expected a whole number from 1 up")
@@ -67,8 +67,8 @@ def read_instructions(data: bytes) -> Instructions:
     vectors: dict[str, tuple[str, ...]] = {}
     cameras: dict[str, str] = {}
     for name, feature in cast("dict[str, Any]", features).items():
-        if len(name) > _LONGEST_NAME or not isinstance(feature, dict):
-            raise BadMessage(f"the feature {name:.80} is {spoken(feature)}, expected a map")
+        if not _is_name(name) or not isinstance(feature, dict):
+            raise BadMessage(f"the feature {brief(name, 80)} is {spoken(feature)}, expected a map, and a name to print")
         said = cast("dict[str, Any]", feature)
         if said.get("dtype") in ("image", "video") and name.startswith(CAMERAS):
             cameras[name] = name.removeprefix(CAMERAS)
@@ -95,8 +95,8 @@ def read_seen(data: bytes) -> Seen:
         raise BadMessage(f"the observation is {spoken(seen)}, expected a map of {_MOST_NAMES} names at most")
     values: dict[str, float | str | Array] = {}
     for name, value in cast("dict[str, Any]", seen).items():
-        if value is None or len(name) > _LONGEST_NAME or not isinstance(value, (float, int, str, Made)):
-            raise BadObservation(f"{name:.80} is {spoken(value)}, expected a number, a text or an array")
+        if value is None or not _is_name(name) or not isinstance(value, (float, int, str, Made)):
+            raise BadObservation(f"{brief(name, 80)} is {spoken(value)}, expected a number, a text or an array")
         values[name] = plain(value)
     return Seen(float(timestamp), timestep, values)
 
@@ -107,17 +107,22 @@ def _fields(data: bytes, known: Known, needed: set[str], more: set[str]) -> dict
         raise BadMessage(f"a {made.known.value} came, expected a {known.value} and what it holds")
     if unknown := sorted(made.fields.keys() - needed - more):
         raise BadMessage(
-            f"the {known.value} has {unknown[0]:.80}, of which nobody here knows what it asks: clients of {VERSIONS} "
-            f"send {', '.join(sorted(needed | more))}"
+            f"the {known.value} has {brief(unknown[0], 80)}, of which nobody here knows what it asks: clients of "
+            f"{VERSIONS} send {', '.join(sorted(needed | more))}"
         )
     if lacking := sorted(needed - made.fields.keys()):
         raise BadMessage(f"the {known.value} lacks {', '.join(lacking)}, which clients of {VERSIONS} send")
     return made.fields
 
 
+def _is_name(name: Any) -> bool:
+    """Whether it may stand in an error, and in the log."""
+    return isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and name.isprintable()
+
+
 def _names(feature: str, names: Any) -> tuple[str, ...]:
     listed = cast("list[Any]", names) if isinstance(names, list) else []
-    if not 0 < len(listed) <= _MOST_NAMES or not all(isinstance(n, str) and len(n) <= _LONGEST_NAME for n in listed):
+    if not 0 < len(listed) <= _MOST_NAMES or not all(map(_is_name, listed)):
         raise BadMessage(f"the feature {feature:.80} does not list the names of its numbers")
     if len(set(listed)) != len(listed):
         raise BadMessage(f"the feature {feature:.80} names a number twice")

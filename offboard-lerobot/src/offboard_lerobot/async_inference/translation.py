@@ -82,7 +82,7 @@ def translate(asked: Instructions, codec: ResolvedCodec, units: str | None) -> T
     if missing:
         raise DialectUnsupported(
             f"the model reads {', '.join(missing[:8])}, which the robot does not send: it sends "
-            f"{', '.join([*_numbers(asked), *asked.cameras.values()][:40])}; try another --codec than {codec.name}"
+            f"{', '.join([*_numbers(asked), *asked.cameras.values()][:20])}; try another --codec than {codec.name}"
         )
     _check_units({**meta.observation, **meta.action}, units)
     columns, order, width = _played(asked, codec, reads_state=STATE in made)
