@@ -316,6 +316,20 @@ def test_in_real_time_the_arm_holds_while_the_model_thinks_and_then_plays_its_an
     assert "busy: an observation is in flight already" in caplog.text
 
 
+@pytest.mark.parametrize(("payload", "heard"), [({}, [1, 1]), ({"mode": "live"}, [1, 2])])
+def test_where_physics_does_not_wait_an_answer_is_worth_as_long_as_its_steps_take(payload, heard):
+    async def main(server):
+        async with shard(server) as connection:
+            await connection.start_episode(payload)
+            first = await connection.act({"states": np.zeros(1)})
+            await asyncio.sleep(0.05)  # the answer's two steps are over after two milliseconds
+            second = await connection.act({"states": np.zeros(1)})
+        return [first["actions"][0], second["actions"][0]]
+
+    with speaking(source({"it": lambda: Puppet(count_up)}, fps=1000)) as server:
+        assert run(main(server)) == heard
+
+
 def test_an_answer_that_comes_when_its_episode_is_over_is_not_played_in_the_next_one():
     with Door() as door:
         policy = Puppet(count_up, doors={0: door})

@@ -82,6 +82,16 @@ def test_nothing_is_said_before_the_client_does_and_only_hello_and_observations_
         shard.silent()
 
 
+def test_what_clients_complain_of_does_not_fill_the_log(server, caplog):
+    with Shard(server) as shard:
+        for number in range(200):
+            shard.send(packed("error", {"error": f"no {number % 150}"}))
+            if number % 20 == 0:
+                assert shard.ask(packed("observation", STATE)).type == "action"
+    told = [record for record in caplog.records if "a vla-eval client says" in record.getMessage()]
+    assert 1 <= len(told) <= 50
+
+
 @pytest.mark.parametrize("form", ["png", "jpeg", "raw"])
 def test_an_image_comes_as_the_array_that_it_was(form):
     policy, picture = Puppet(), np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)

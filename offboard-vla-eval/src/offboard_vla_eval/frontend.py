@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
+from math import inf
+from time import monotonic
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
@@ -32,6 +34,7 @@ from offboard_core.frontends import (
     Scope,
     Serializer,
     ServiceSession,
+    Sparing,
     check_reserved,
     read_control,
 )
@@ -57,6 +60,9 @@ from .options import VLAEvalOptions
 
 log = logging.getLogger(__name__)
 
+#: What the beginning of an episode says of its mode, where physics does not wait.
+_LIVE = b"\xa4mode\xa4live"
+
 
 class VLAEvalFrontend(Frontend):
     """``?model=ID`` chooses a model; every other name of the query is a parameter of the session."""
@@ -67,6 +73,7 @@ class VLAEvalFrontend(Frontend):
     def __init__(self, options: VLAEvalOptions) -> None:
         self._options = options
         self._keys = None if options.codec is None else KEYSETS[options.codec]
+        self._sparing = Sparing()
 
     def connect(self, scope: Scope) -> VLAEvalConnection:
         """Raises BadParameter for a model that is given twice."""
@@ -75,7 +82,7 @@ class VLAEvalFrontend(Frontend):
         if len(models) > 1:
             raise BadParameter("name one model in the URL: it was given twice")
         params = [pair for pair in query if pair[0] != "model"]
-        return VLAEvalConnection(self._keys, self._options, next(iter(models), None), params)
+        return VLAEvalConnection(self._keys, self._options, next(iter(models), None), params, self._sparing)
 
 
 class VLAEvalConnection(FrontendConnection):
@@ -87,14 +94,16 @@ class VLAEvalConnection(FrontendConnection):
         options: VLAEvalOptions,
         model_id: str | None,
         params: Sequence[tuple[str, str]],
+        sparing: Sparing,
     ) -> None:
         self.model_id = model_id
         self.params = params
+        self._sparing = sparing
         self._keys = keys
         self._options = options
         self._serializer: VLAEvalSerializer | None = None
-        #: Whether the model has seen something of this episode.
-        self._asked = False
+        #: Whether the model has seen something of this episode, and whether physics does not wait in it.
+        self._asked = self._live = False
         #: Why no observation of this client, or of its benchmark, is answered.
         self._unfit: OffboardError | None = None
         #: What went wrong where nothing may be answered: the next observation's answer.
@@ -133,9 +142,12 @@ class VLAEvalConnection(FrontendConnection):
             await self._begin_anew(session)
             return self._hello((read_control(frame) or {}).get("payload"), seq, session)
         if kind in (EPISODE_START, EPISODE_END):
+            self._live = isinstance(frame, bytes) and _LIVE in frame
             await self._begin_anew(session)
         elif kind == ERROR:
-            log.warning("a vla-eval client says: %s", brief((read_control(frame) or {}).get("payload"), 200))
+            said = brief((read_control(frame) or {}).get("payload"), 200)
+            if self._sparing.may(said):
+                log.warning("a vla-eval client says: %s", said)
         else:
             raise BadMessage(unknown_type(kind))
         return None
@@ -148,7 +160,7 @@ class VLAEvalConnection(FrontendConnection):
             raise error
         assert self._serializer is not None
         self._serializer.over = False
-        step = self._serializer.next_step() if kind == OBSERVATION else None
+        step = self._serializer.next_step(self._live) if kind == OBSERVATION else None
         if step is None:
             self._asked = True
             return None
@@ -219,13 +231,20 @@ class VLAEvalSerializer:
 
     def __init__(self, codec: ResolvedCodec, chunk_size: int | None) -> None:
         self._declared = codec.meta.observation
+        self._fps = codec.meta.action_fps
         self._chunk_size = chunk_size
+        self._worth = inf
         self._steps: deque[Array] = deque()
         self._seq = 0
         self.over = False
 
-    def next_step(self) -> Array | None:
-        """One step (D,) that the model has answered already; None where it has to be asked."""
+    def next_step(self, live: bool) -> Array | None:
+        """One step (D,) that the model has answered already; None where it has to be asked.
+
+        ``live``: the world goes on, and an answer is worth as many seconds as its steps take, where that is known.
+        """
+        if live and monotonic() > self._worth:
+            self.forget()
         return self._steps.popleft() if self._steps else None
 
     def forget(self) -> None:
@@ -258,4 +277,5 @@ class VLAEvalSerializer:
             raise DialectUnsupported(f"the model {what}, for which vla-eval's protocol has no word")
         steps = result.columns()[JOINED][: self._chunk_size]
         self._steps.extend(steps[1:])
+        self._worth = monotonic() + len(steps) / self._fps if self._fps else inf
         return action_message(steps[0], self._seq)
