@@ -11,7 +11,7 @@ import pytest
 from acting import JSON, act, ask, dialled
 from flow import JOINTS, FlowPlugin, FlowPolicy
 from frames import PIXELS, picture
-from offboard_core import Chunk, InvalidAction, PolicyFailed
+from offboard_core import Chunk, Health, InvalidAction, PolicyFailed
 from offboard_core.engine import ServiceTimeouts
 from offboard_core.server import InferenceServer
 from puppets import PATIENCE, Puppet, arm, reached, source
@@ -267,6 +267,20 @@ def test_a_model_that_does_not_return_is_answered_for(door):
     with InferenceServer({"only": source({"a": lambda: policy})}, port=0, limits=limits) as server:
         answer = act(server, X)
         assert (answer.status, answer.body["code"]) == (503, "timeout")
+        door.open()
+
+
+@pytest.mark.rule("B-3")
+def test_who_waits_for_a_model_that_dies_meanwhile_is_told_at_once(door):
+    said = [Health()]
+    policy = Puppet(doors={0: door}, health=lambda: said[-1])
+    with InferenceServer({"only": source({"a": lambda: policy})}, port=0) as server, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(act, server, X)
+        reached(door.entered)
+        said.append(Health("failed", "its child died"))
+        answer = asked.result(PATIENCE)
+        assert (answer.status, answer.body["code"], answer.headers["Retry-After"]) == (503, "model_lost", "5")
+        assert "its child died" in answer.body["error"]
         door.open()
 
 
