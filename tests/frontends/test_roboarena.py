@@ -11,10 +11,11 @@ from offboard_core.catalog import CodecChoice, ModelSource
 from offboard_core.checkpoints import MemoryRegistry
 from offboard_core.frontends import make_frontends
 from offboard_core.plugins import Plugins
-from offboard_openpi.roboarena import _glance
+from offboard_openpi.roboarena import RoboArenaConnection, _glance
 from puppets import Door, Puppet, PuppetLoader, arm, reached, source
 from roboarena_client import RoboArenaClient, evaluators
 from robots import connect_to
+from taken_in import taken_in
 from waits import PATIENCE
 from websockets.exceptions import ConnectionClosed
 
@@ -245,7 +246,7 @@ def test_numbers_that_no_arm_has_are_refused(counting):
 @pytest.mark.parametrize("others", [["s1", "s1"], ["s2", "s3", "s2"]], ids=["its own", "others"])
 def test_the_next_observation_before_the_answer_is_busy_whosever_it_is(before, others):
     """The first of a session, which is often the slow one, as well as a later one."""
-    with Door() as door:
+    with Door() as door, taken_in(RoboArenaConnection) as frames:
         model, asked, policy = vendors("openpi", "droid", np.zeros((8, 8)))
         policy.doors[before] = door
         with speaking(model) as server, client(server) as robot:
@@ -255,7 +256,7 @@ def test_the_next_observation_before_the_answer_is_busy_whosever_it_is(before, o
             reached(door.entered)
             for name in others:
                 robot.socket.send(encode(evaluators(robot.config, name)))
-            assert robot.socket.ping().wait(PATIENCE)
+            frames.wait_for(before + 1 + len(others))
             door.open()
             assert isinstance(robot.socket.recv(timeout=PATIENCE), bytes)
             for _ in others:
@@ -265,7 +266,7 @@ def test_the_next_observation_before_the_answer_is_busy_whosever_it_is(before, o
 
 
 def test_an_observation_behind_its_own_reset_begins_anew():
-    with Door() as door:
+    with Door() as door, taken_in(RoboArenaConnection) as frames:
         model, asked, policy = vendors("openpi", "droid", np.zeros((8, 8)))
         with speaking(model) as server, client(server) as robot:
             robot.infer(evaluators(robot.config, "s1"))
@@ -273,7 +274,7 @@ def test_an_observation_behind_its_own_reset_begins_anew():
             robot.socket.send(encode({"endpoint": "reset", "session_id": "s1"}))
             reached(door.entered)
             robot.socket.send(encode(evaluators(robot.config, "s1")))
-            assert robot.socket.ping().wait(PATIENCE)
+            frames.wait_for(3)
             door.open()
             assert robot.socket.recv(timeout=PATIENCE) == "reset successful"
             assert isinstance(robot.socket.recv(timeout=PATIENCE), bytes)

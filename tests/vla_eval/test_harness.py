@@ -16,7 +16,9 @@ from offboard_core import Checkpoint, Chunk, Field
 from offboard_core.catalog import CodecChoice, ModelSource
 from offboard_core.checkpoints import MemoryRegistry
 from offboard_core.plugins import Plugins
+from offboard_vla_eval.frontend import VLAEvalConnection
 from puppets import Door, Puppet, PuppetLoader, arm, count_up, reached, source
+from taken_in import taken_in
 from vla_eval.orchestrator import Orchestrator
 from vla_eval.runners.live_runner import LiveEpisodeRunner
 from vla_eval.runners.sync_runner import SyncEpisodeRunner
@@ -206,6 +208,25 @@ def test_what_is_left_of_an_answer_is_not_played_in_the_next_episode():
     np.testing.assert_array_equal(second, first)
 
 
+def test_the_end_of_an_episode_and_the_beginning_of_the_next_begin_one_anew_and_not_two():
+    resets = []
+
+    async def main(server):
+        async with shard(server) as connection:
+            for _ in range(3):
+                await connection.start_episode({})
+                await connection.act({"states": np.zeros(1)})
+                policy.episodes[0].reset = lambda: resets.append(len(policy.batches))
+                await connection.end_episode({})
+            await connection.start_episode({})
+            await connection.act({"states": np.zeros(1)})
+
+    policy = Puppet(count_up)
+    with speaking(source({"it": lambda: policy})) as server:
+        run(main(server))
+    assert resets == [1, 2, 3]
+
+
 def test_names_pass_through_where_nothing_is_translated():
     asked = []
 
@@ -331,7 +352,7 @@ def test_where_physics_does_not_wait_an_answer_is_worth_as_long_as_its_steps_tak
 
 
 def test_an_answer_that_comes_when_its_episode_is_over_is_not_played_in_the_next_one():
-    with Door() as door:
+    with Door() as door, taken_in(VLAEvalConnection) as frames:
         policy = Puppet(count_up, doors={0: door})
 
         async def main(server):
@@ -341,7 +362,7 @@ def test_an_answer_that_comes_when_its_episode_is_over_is_not_played_in_the_next
                 await asyncio.to_thread(reached, door.entered)
                 await connection.end_episode({})
                 await connection.start_episode({})
-                await (await connection._ws.ping())  # the server has read all of it
+                await asyncio.to_thread(frames.wait_for, 5)
                 door.open()
                 late = await connection.recv(timeout=PATIENCE)
                 assert late.type == "error"

@@ -13,9 +13,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from offboard_client.errors import BadMessage
 from offboard_core import Field
+from offboard_vla_eval.frontend import VLAEvalConnection
 from offboard_vla_eval.messages import look, read_observation
 from puppets import Door, Puppet, count_up, reached, source, until
 from robots import connect_to, get
+from taken_in import taken_in
 from vla_eval.protocol.messages import Message, MessageType, pack_message, unpack_message
 from vla_eval.protocol.numpy_codec import set_image_format
 from vla_eval_harness import run, shard, speaking, url
@@ -210,14 +212,14 @@ def test_a_client_of_another_version_is_told_so_and_played_nothing(payload):
 
 
 def test_the_next_observation_before_the_answer_is_told_so_by_its_number():
-    with Door() as door:
+    with Door() as door, taken_in(VLAEvalConnection) as frames:
         policy = Puppet(count_up, doors={0: door})
         with speaking(source({"it": lambda: policy})) as server, Shard(server) as shard:
             shard.send(packed("observation", STATE, 1))
             reached(door.entered)
             for seq in (2, 3):
                 shard.send(packed("observation", STATE, seq))
-            assert shard.socket.ping().wait(PATIENCE), "the server has read all three"
+            frames.wait_for(3)
             door.open()
             heard = [shard.hear() for _ in range(3)]
             assert [(one.type, one.seq) for one in heard] == [("action", 1), ("error", 2), ("error", 3)]
