@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from offboard_client import InferenceClient
 from offboard_client.errors import InvalidAction
 from offboard_client.evaluation import fixed_interval
@@ -26,20 +24,23 @@ from offboard_core.plugins import Plugins
 from offboard_process import in_process
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sim_stack" / "run.sh"
+#: Successes of 20 that a policy has which has learnt it; one that has not has none. It was 12 and 10.
+FLOOR = 5
 #: Of a loop that shows how its parts fit, and not that the policy learns.
 SMALL = {
-    "--episodes": "1", "--steps": "2", "--save_freq": "2", "--batch_size": "2", "--scheduler.num_warmup_steps": "1",
+    "--episodes": "1", "--num-train-steps": "2", "--save_freq": "2", "--batch_size": "2", "--num_workers": "0",
+    "--scheduler.num_warmup_steps": "1",
 }  # fmt: skip
 
 
 def commands() -> list[list[str]]:
-    """What the example runs, with {folder} for its folder: record, convert, train, evaluate."""
+    """What the example has `offboard` do, with {folder} for its folder: record, convert, train, serve, evaluate."""
     text = EXAMPLE.read_text("utf-8").replace("\\\n", " ").replace('"$folder/', '"{folder}/')
-    found = re.findall(r"\b(?:offboard (?:run|convert|evaluate)|lerobot-train) .*$", text, re.MULTILINE)
-    return [shlex.split(each) for each in found]
+    found = re.findall(r"\boffboard ((?:run|convert|train|serve|evaluate) .*)$", text, re.MULTILINE)
+    return [shlex.split(each.partition(" || ")[0]) for each in found]
 
 
-RECORD, CONVERT, TRAIN, EVALUATE = commands()
+RECORD, CONVERT, TRAIN, _, EVALUATE = commands()
 
 
 def said(command: list[str], option: str) -> str:
@@ -47,52 +48,55 @@ def said(command: list[str], option: str) -> str:
 
 
 ARM = SimOptions(image_size=int(said(EVALUATE, "--image-size")), spread=float(said(EVALUATE, "--spread")))
-SECONDS, SPEED = float(said(EVALUATE, "--seconds")), float(said(EVALUATE, "--speed"))
+SECONDS = float(said(EVALUATE, "--seconds"))
 
 
 def in_small(command: list[str]) -> list[str]:
-    """``--name value`` and ``--name=value``, with the values of SMALL."""
-    words: list[str] = []
-    for before, word in zip(["", *command], command, strict=False):
-        name, equals, _ = word.partition("=")
-        words.append(f"{name}={SMALL[name]}" if equals and name in SMALL else SMALL.get(before, word))
-    return words
+    """``--name value``, with the values of SMALL."""
+    return [SMALL.get(before, word) for before, word in zip(["", *command], command, strict=False)]
 
 
 def make(folder: Path, change: Callable[[list[str]], list[str]]) -> Path:
     """Demonstrations, a data set and a checkpoint below ``folder``."""
     for command in (RECORD, CONVERT, TRAIN):
         words = [word.replace("{folder}", str(folder)) for word in change(command)]
-        if command is TRAIN:
-            environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-            trained = subprocess.run(
-                [sys.executable, "-m", "lerobot.scripts.lerobot_train", *words[1:]],
-                env=environment, capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            assert trained.returncode == 0, trained.stderr
-        else:
-            done = in_process(*words[1:])
-            assert done.returncode == 0, done.stderr
+        done = in_process(*words, HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1")
+        assert done.returncode == 0 or command is RECORD, done.stderr  # some demonstrations may fail
     return folder
+
+
+def newest(made: Path) -> Path:
+    """The last step's folder."""
+    return max((made / "run" / "checkpoints").glob("[0-9]*"))
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the example makes of one demonstration and two steps."""
-    return make(tmp_path_factory.mktemp("sim_stack"), in_small)
+    """What the example makes of one demonstration and two steps, which answers near the middle of what it was shown."""
+    folder = make(tmp_path_factory.mktemp("sim_stack"), in_small)
+    weights = newest(folder) / "pretrained_model" / "model.safetensors"
+    tensors = safetensors.numpy.load_file(weights)
+    tensors["model.action_head.weight"] *= 0.1  # a grip of a model that has learnt nothing may be refused
+    safetensors.numpy.save_file(tensors, weights)
+    return folder
 
 
 @contextmanager
 def served(made: Path) -> Iterator[str]:
-    source = from_flags(
-        Plugins.discover(), checkpoints_dir=str(made / "run"), codec="ee", fps=15.0, loader_options={"device": "cpu"}
-    )
+    source = from_flags(Plugins.discover(), checkpoints_dir=str(made / "run"), loader_options={"device": "cpu"})
     with InferenceServer({"": source}, port=0) as server:
         yield f"{server.host}:{server.port}"
 
 
+@pytest.fixture(scope="module")
+def address(made: Path) -> Iterator[str]:
+    """Where that is served, by what stands beside the checkpoint alone."""
+    with served(made) as address:
+        yield address
+
+
 def evaluated(address: str, folder: Path, *words: str) -> Any:
-    return in_process("evaluate", "sim", address, *EVALUATE[4:-2], *words, "--output-dir", folder)
+    return in_process("evaluate", "sim", address, *EVALUATE[3:-2], *words, "--output-dir", folder)
 
 
 class Alone:
@@ -102,7 +106,7 @@ class Alone:
         from lerobot.policies.act.modeling_act import ACTPolicy
         from lerobot.policies.factory import make_pre_post_processors
 
-        [folder] = (made / "run" / "checkpoints").glob("[0-9]*/pretrained_model")
+        folder = newest(made) / "pretrained_model"
         self.policy = ACTPolicy.from_pretrained(folder).eval()
         self._before, self._after = make_pre_post_processors(self.policy.config, pretrained_path=str(folder))
 
@@ -121,12 +125,11 @@ class Alone:
         """An episode, chunk after chunk; one that the arm refuses has failed."""
         task = Stacking(robot)
         task.reset(seed)
-        period = 1 / 15 / SPEED
         while robot.time < SECONDS:
             for row in self.rows(robot.observe() | {"task": task.instruction}).astype(np.float64):
                 pose = np.concatenate([row[:3], row[3:7] / np.linalg.norm(row[3:7])])
                 try:
-                    robot.apply({"target_pose": pose, "target_grip": row[7:]}, period)
+                    robot.apply({"target_pose": pose, "target_grip": row[7:]}, 1 / 15)
                 except InvalidAction:
                     return False
         return task.succeeded()
@@ -143,24 +146,36 @@ def test_the_student_sees_a_camera_and_the_arms_own_state_alone(made: Path) -> N
         "observation.state", "observation.images.left", "action",
     }  # fmt: skip
     assert features["observation.state"]["shape"] == features["action"]["shape"] == [8]
-    refused = in_process("convert", made / "recordings", "--codec", "scripted", "--output-dir", made / "seeing")
+
+
+@pytest.mark.parametrize(
+    ("codec", "why"),
+    [
+        (["lerobot.ee", "--codec.map", "sim.objects.red_cube=cube"], "would be trained on sim.objects.red_cube, which"),
+        (
+            ["scripted"],
+            "would be trained on sim.objects.blue_cube, sim.objects.green_cube, sim.objects.red_cube, which",
+        ),
+    ],
+)
+def test_where_the_cubes_are_goes_into_no_data_set(codec: list[str], why: str, made: Path) -> None:
+    refused = in_process("convert", made / "recordings", "--output-dir", made / "seeing", "--codec", *codec)
     assert refused.returncode == 1
-    assert "sim.objects" in refused.stderr or "serving only" in refused.stderr
+    assert why in refused.stderr
     assert not (made / "seeing").exists()
 
 
-def test_the_loop_runs_to_its_report(made: Path, tmp_path: Path) -> None:
-    with served(made) as address:
-        done = evaluated(address, tmp_path / "e", "--episodes", "1", "--seconds", "1.5")
+def test_the_loop_runs_to_its_report(address: str, tmp_path: Path) -> None:
+    done = evaluated(address, tmp_path / "e", "--episodes", "1", "--seconds", "1.5")
     assert done.returncode == 0, done.stderr
     [trial] = json.loads((tmp_path / "e" / "report.json").read_text())["trials"]
     assert trial["outcome"] in ("success", "fail", "stall")  # and no error: the model was asked, and it answered
     assert (tmp_path / "e" / "report.html").exists()
 
 
-def test_what_the_arm_is_sent_is_lerobots_own_answer_to_the_bit(made: Path) -> None:
+def test_what_the_arm_is_sent_is_lerobots_own_answer_to_the_bit(made: Path, address: str) -> None:
     alone = Alone(made)
-    with served(made) as address, connected(make_sim(ARM)) as robot:
+    with connected(make_sim(ARM)) as robot:
         host, _, port = address.rpartition(":")
         with InferenceClient(host, int(port)) as client, client.new_session() as session:
             assert session.metadata["codec"] == "lerobot.ee"
@@ -184,7 +199,7 @@ def test_it_learns_and_succeeds_as_often_without_offboard(tmp_path: Path) -> Non
     """The example as it is, half an hour on two cores: from unseen starts, over the socket and in this process."""
     make(tmp_path, list)
     with served(tmp_path) as address:
-        done = evaluated(address, tmp_path / "e", "--no-record", "--go-on")
+        done = evaluated(address, tmp_path / "e", "--no-record", "--models", newest(tmp_path).name)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "e" / "report.json").read_text())
     over_the_socket = [trial["outcome"] for trial in report["trials"]].count("success")
@@ -193,4 +208,4 @@ def test_it_learns_and_succeeds_as_often_without_offboard(tmp_path: Path) -> Non
         by_itself = sum(alone.succeeds(robot, seed) for seed in range(20))
     low, high = fixed_interval(over_the_socket, 20)
     assert low <= by_itself / 20 <= high
-    assert over_the_socket + by_itself > 0  # a policy that has learnt nothing never does it; it was 2 and 3
+    assert min(over_the_socket, by_itself) >= FLOOR

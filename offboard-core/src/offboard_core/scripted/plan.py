@@ -33,8 +33,10 @@ _HOVER = 0.10
 _CLEARANCE = 0.05
 _CLOSE_TIME = 0.6
 _OPEN_TIME = 0.4
+#: How near it goes down by: sideways, where the way down leads to the middle all the same, and at its end.
+_OVER = 0.012
 _NEAR = 0.006
-_ALIGNED = math.radians(4)
+_ALIGNED = math.radians(8)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def _carry(state: State) -> Vector:
     # The cube need not sit in the middle of the fingers: what counts is where the cube comes to lie.
     goal = state.bottom[:3] + state.tcp[:3] - state.top[:3]
     goal[2] += CUBE_SIZE
-    if _flat(goal - state.tcp[:3]) < _NEAR:
+    if _flat(goal - state.tcp[:3]) < _OVER:
         return _move(state, np.concatenate([goal, state.tcp[3:]]), 1.0)
     height = float(goal[2]) + _CLEARANCE
     if state.tcp[2] < height - 0.015:
@@ -96,7 +98,7 @@ def _pick(state: State) -> Vector:
     turn = (_yaw(state.top) - now + math.pi / 4) % (math.pi / 2) - math.pi / 4
     grasp = np.concatenate([state.top[:3], _down(now + turn)])
     offset = state.tcp[:3] - state.top[:3]
-    if _flat(offset) < _NEAR and _angle(state.tcp[3:], grasp[3:]) < _ALIGNED:
+    if _flat(offset) < _OVER and _angle(state.tcp[3:], grasp[3:]) < _ALIGNED:
         if abs(float(offset[2])) < _NEAR:
             return hold(state, 1.0, _CLOSE_TIME)
         if state.grip > 0.1:
