@@ -12,8 +12,8 @@ def test_the_public_names_of_core_are_these():
         "Elsewhere", "InferContext", "Item", "Control",
         # vendors
         "CheckpointLoader", "Checkpoint", "ModelRegistry", "Progress", "ReportProgress", "Feature", "Field", "Codec",
-        "CodecMeta", "CodecEntry", "DataSetEntry", "DataSetForm", "DataSetWriter", "EnvironmentEntry", "FrontendEntry",
-        "ListenerEntry", "LoaderEntry",
+        "CodecMeta", "CodecEntry", "DataSetEntry", "DataSetForm", "DataSetWriter", "DemoRecipe",
+        "EnvironmentEntry", "FrontendEntry", "ListenerEntry", "LoaderEntry",
         "RegistryEntry", "Trainer", "TrainerEntry", "hookimpl",
         # whoever watches
         "ExchangeRecord", "Observer", "ObserverEntry",

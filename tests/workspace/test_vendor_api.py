@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGE = (DOCS / "reference" / "vendor-api.md").read_text("utf-8")
 _ENTRIES = (
-    "hookimpl CodecEntry DataSetEntry EnvironmentEntry FrontendEntry ListenerEntry LoaderEntry ObserverEntry"
-    " RegistryEntry TrainerEntry"
+    "hookimpl CodecEntry DataSetEntry DemoRecipe EnvironmentEntry FrontendEntry ListenerEntry LoaderEntry"
+    " ObserverEntry RegistryEntry TrainerEntry"
 )
 #: What a plugin, a vendor, a robot or a command may import, by its room.
 API = {

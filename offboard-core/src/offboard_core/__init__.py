@@ -26,6 +26,7 @@ from .data_sets import DataSetForm, DataSetWriter
 from .plugins import (
     CodecEntry,
     DataSetEntry,
+    DemoRecipe,
     EnvironmentEntry,
     FrontendEntry,
     ListenerEntry,
@@ -78,6 +79,7 @@ __all__ = [
     "DataSetEntry",
     "DataSetForm",
     "DataSetWriter",
+    "DemoRecipe",
     "Elsewhere",
     "EnvironmentEntry",
     "ExchangeRecord",

@@ -37,6 +37,7 @@ def offboard_checkpoint_loaders() -> Iterator[LoaderEntry]:
         recognises=recognises,
         inherit=INHERIT,
         needs={"lerobot": "lerobot>=0.4.4,<0.7"},
+        demo="offboard_lerobot.demo:RECIPE",
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .convert_options import ConvertOptions, parse_convert
+    from .demo_recipe import checkpoints_of
     from .positronic_convert import from_positronic
     from .serve import announce, fits_simulation
     from .serve_options import ServeOptions, parse_serve
@@ -21,6 +22,7 @@ __all__ = [
     "TimingsOptions",
     "TrainingLine",
     "announce",
+    "checkpoints_of",
     "fits_simulation",
     "from_positronic",
     "parse_convert",
@@ -37,6 +39,7 @@ _LATER = {
     "TimingsOptions": "serve_timings",
     "TrainingLine": "train",
     "announce": "serve",
+    "checkpoints_of": "demo_recipe",
     "fits_simulation": "serve",
     "from_positronic": "positronic_convert",
     "parse_convert": "convert_options",

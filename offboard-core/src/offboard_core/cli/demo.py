@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Generator, Sequence
@@ -19,12 +18,14 @@ from offboard_client.cli import RunOptions, ServersPolicy, play, show
 from offboard_client.drivers import Playing, RunLength
 from offboard_client.errors import BadParameter, ConfigurationError, ConnectionFailed, OffboardError
 from offboard_client.plugins import UsageError
-from offboard_client.robots.sim import ClockName, RendererName, StackTask
+from offboard_client.robots.sim import SimOptions, StackTask
 from offboard_client.terminal import TYPES, description, note, switches, terminable
 
-#: Seconds: for the server to listen, and for it to leave.
+from .child import start, stop
+from .demo_recipe import checkpoints_of, recipe_of
+
+#: Seconds for the server to listen.
 START_TIMEOUT = 120.0
-STOP_TIMEOUT = 10.0
 _TAIL_LINES = 20
 
 
@@ -38,10 +39,9 @@ class Options:
     seed: int = 0
     """Where the cubes lie in the first episode; the next one has the next seed."""
     playing: Annotated[Playing, tyro.conf.arg(name="")] = field(default_factory=Playing)
-    renderer: RendererName = "rays"
-    """How camera pictures are made; gl needs OpenGL."""
-    clock: ClockName = "lockstep"
-    """Whether the simulation waits for the policy, or goes on at wall speed, so that thinking costs time."""
+    arm: Annotated[SimOptions, tyro.conf.arg(name="")] = field(default_factory=SimOptions)
+    make: bool = False
+    """Make the checkpoint that a vendor offers to make. Without it `--vendor lerobot` says what that takes."""
     json: bool = False
     """Print one JSON object on stdout instead of the table."""
 
@@ -52,27 +52,25 @@ def run(arguments: list[str]) -> int:
     Raises UsageError; OffboardError if the server does not start or cannot be used.
     """
     try:
-        options, for_server = tyro.cli(
-            Options,
-            prog="offboard demo",
-            description=description(
-                "Serve a policy, the scripted one without options of its own, and run the simulated arm against it. "
-                "Every option that is not listed here goes to `offboard serve`: --vendor, --checkpoints-dir …"
-            ),
-            args=switches(arguments, Options),
-            config=(tyro.conf.FlagCreatePairsOff,),
-            registry=TYPES,
-            return_unknown_args=True,
-        )
+        options, for_server = _parse(arguments)
+        recipe = recipe_of(for_server)
+        if recipe is not None:  # what the model was made for; what is said here rules
+            made_for = (f"--{name.replace('_', '-')}={value}" for name, value in recipe[1].options.items())
+            options, for_server = _parse([*made_for, *arguments])
+        elif options.make:
+            raise UsageError("--make makes the model that a vendor offers: say --vendor, and no --checkpoints-dir")
         plan = RunOptions(length=options.length, playing=options.playing, seed=options.seed)
         sentence = StackTask.parse(options.task)
     except (BadParameter, ConfigurationError) as error:
         raise UsageError(error.text) from error
     if importlib.util.find_spec("mujoco") is None:  # before a server is started for nothing
         raise ConfigurationError("the demo needs MuJoCo: pip install 'offboard-client[sim]'")
-    from offboard_client.robots.sim import SimRobot, Stacking
+    from offboard_client.robots.sim import Stacking, make_sim
 
-    robot = SimRobot(options.renderer, options.clock)
+    if recipe is not None:
+        folder = checkpoints_of(*recipe, make=options.make)
+        for_server = [*recipe[1].serve, *for_server, "--checkpoints-dir", str(folder)]
+    robot = make_sim(options.arm)
     with terminable(), tempfile.TemporaryFile() as log:
         try:
             with _serving(_server_arguments(for_server), log) as url:
@@ -89,6 +87,22 @@ def run(arguments: list[str]) -> int:
         if report.failures:
             _show_tail(log)
         return 1
+
+
+def _parse(arguments: list[str]) -> tuple[Options, list[str]]:
+    """This command's options, and those for the server."""
+    return tyro.cli(
+        Options,
+        prog="offboard demo",
+        description=description(
+            "Serve a policy, the scripted one without options of its own, and run the simulated arm against it. "
+            "Every option that is not listed here goes to `offboard serve`: --vendor, --checkpoints-dir …"
+        ),
+        args=switches(arguments, Options),
+        config=(tyro.conf.FlagCreatePairsOff,),
+        registry=TYPES,
+        return_unknown_args=True,
+    )
 
 
 def _server_arguments(given: Sequence[str]) -> list[str]:
@@ -109,14 +123,7 @@ def _server_arguments(given: Sequence[str]) -> list[str]:
 def _serving(arguments: Sequence[str], log: IO[bytes]) -> Generator[str, None, None]:
     """The URL of a server that lives as long as the block; its log goes to ``log``. Raises ConfigurationError."""
     with tempfile.TemporaryFile() as out:
-        # A session of its own: Ctrl-C in the terminal must reach the robot first, and the server after it.
-        child = subprocess.Popen(
-            [sys.executable, "-m", "offboard_core.cli.exit_with_parent", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=out,
-            stderr=log,
-            start_new_session=True,
-        )
+        child = start(arguments, out, log)
         try:
             yield _url(child, out)
         except ConnectionFailed:
@@ -124,7 +131,7 @@ def _serving(arguments: Sequence[str], log: IO[bytes]) -> Generator[str, None, N
                 raise ConfigurationError(f"the server has ended (exit status {status}); its log is above") from None
             raise
         finally:
-            _stop(child)
+            stop(child)
 
 
 def _url(child: subprocess.Popen[bytes], out: IO[bytes]) -> str:
@@ -138,21 +145,6 @@ def _url(child: subprocess.Popen[bytes], out: IO[bytes]) -> str:
             raise ConfigurationError(f"the server did not listen within {START_TIMEOUT:g} s; its log is above")
         time.sleep(0.02)
     return str(json.loads(said.partition(b"\n")[0])["url"])
-
-
-def _stop(child: subprocess.Popen[bytes]) -> None:
-    try:
-        child.terminate()
-        child.wait(STOP_TIMEOUT)
-    except BaseException as error:
-        # It did not leave in time, or the user did not want to wait for that.
-        child.kill()
-        child.wait(STOP_TIMEOUT)
-        if not isinstance(error, subprocess.TimeoutExpired):
-            raise
-    finally:
-        if child.stdin is not None:
-            child.stdin.close()
 
 
 def _show_tail(log: IO[bytes]) -> None:

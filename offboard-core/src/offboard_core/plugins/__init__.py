@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .entries import (
     CodecEntry,
     DataSetEntry,
+    DemoRecipe,
     Described,
     Entry,
     EnvironmentEntry,
@@ -51,6 +52,7 @@ __all__ = [
     "TRAINER",
     "CodecEntry",
     "DataSetEntry",
+    "DemoRecipe",
     "Described",
     "Entry",
     "EnvironmentEntry",

@@ -52,6 +52,27 @@ class CodecEntry(EntryWithOptions[[Any, Checkpoint], Codec]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DemoRecipe:
+    """How a small model for the simulated arm is made without a download: what ``offboard demo --vendor NAME`` offers.
+
+    ``takes``: what it costs, in words, for somebody who has not said yes yet. ``commands``: arguments of ``offboard``,
+    one command after the other; ``{folder}`` in them is where all of it goes. ``checkpoints``: what is served then,
+    below that folder, and ``serve`` says how, as arguments of ``offboard serve``. ``options``: of the demo that the
+    model is then played in (``{"spread": 0.25}``).
+    """
+
+    takes: str
+    commands: tuple[tuple[str, ...], ...]
+    checkpoints: str
+    serve: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def at(self, folder: Path) -> list[list[str]]:
+        """The commands, for that folder."""
+        return [[word.replace("{folder}", str(folder)) for word in command] for command in self.commands]
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoaderEntry(EntryWithOptions[[Any], CheckpointLoader]):
     """A vendor: ``factory(options) -> CheckpointLoader``.
 
@@ -65,6 +86,7 @@ class LoaderEntry(EntryWithOptions[[Any], CheckpointLoader]):
     is asked for them before the server listens.
     ``variants``: a word for the command line (``offboard serve --vendor NAME WORD``) → the ``codec`` that it stands
     for, and options of the vendor, so that what belongs together is said once and cannot disagree.
+    ``demo``: the ``"module:attr"`` of a :class:`DemoRecipe`, where the vendor has one.
     A worker imports ``factory`` and ``options`` by their names.
     """
 
@@ -74,6 +96,7 @@ class LoaderEntry(EntryWithOptions[[Any], CheckpointLoader]):
     inherit: tuple[str, ...] = ()
     needs: Mapping[str, str] = field(default_factory=dict[str, str])
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    demo: str | None = None
 
     def __post_init__(self) -> None:
         for word, says in self.variants.items():

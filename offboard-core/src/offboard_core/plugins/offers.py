@@ -7,7 +7,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from offboard_client.plugins import Maker, import_attr
 
-from .entries import Entry, EntryWithOptions
+from .entries import DemoRecipe, Entry, EntryWithOptions, LoaderEntry
 from .kinds import E_co, Kind
 
 P = ParamSpec("P")
@@ -53,6 +53,13 @@ class Offer(Generic[E_co]):
         """What the entry's factory makes of these. Raises ConfigurationError, or what the factory says is wrong."""
         made: T = self._maker.make(self.entry.factory, import_attr(self.kind.makes), *args, **kwargs)
         return made
+
+    def recipe(self: Offer[LoaderEntry]) -> DemoRecipe | None:
+        """How its model for the demo is made, if it says so. Raises ConfigurationError if that cannot be imported."""
+        if self.entry.demo is None:
+            return None
+        found: DemoRecipe = self._maker.resolve(self.entry.demo, "demo")
+        return found
 
     @property
     def _maker(self) -> Maker:

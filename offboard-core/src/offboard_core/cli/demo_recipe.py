@@ -1,0 +1,83 @@
+"""A vendor's model for the demo, made here by the vendor's own recipe when somebody says so."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from offboard_client.errors import ConfigurationError
+from offboard_client.terminal import note
+
+from ..cache import alone, cache_folder
+from ..plugins import LOADER, DemoRecipe, Plugins
+from .child import start, stop
+
+#: Written when all of a recipe is done: what it was.
+_DONE = "recipe.json"
+
+
+def recipe_of(for_server: Sequence[str]) -> tuple[str, DemoRecipe] | None:
+    """The vendor that is asked for without a checkpoint, and its recipe; None where nothing is to be made.
+
+    Raises ConfigurationError for a vendor whose recipe cannot be imported.
+    """
+    given: dict[str, str] = {}
+    for argument, after in zip(for_server, [*for_server[1:], ""], strict=False):
+        name, equals, value = argument.partition("=")
+        given[name.replace("_", "-")] = value if equals else after
+    if "--vendor" not in given or "--checkpoints-dir" in given or any(name.endswith(".toml") for name in given):
+        return None
+    offer = next((each for each in Plugins.discover().offers(LOADER) if each.name == given["--vendor"]), None)
+    found = None if offer is None else offer.recipe()
+    return None if offer is None or found is None else (offer.name, found)
+
+
+def checkpoints_of(vendor: str, recipe: DemoRecipe, make: bool) -> Path:
+    """Where the recipe's checkpoints are, made now if they are not there and ``make`` says so.
+
+    What was begun and not ended is begun anew. Raises ConfigurationError with the offer where nobody has said yes, and
+    where a command fails.
+    """
+    folder = cache_folder() / "demo" / vendor
+    if _is_made(folder, recipe):
+        return folder / recipe.checkpoints
+    if not make:
+        raise ConfigurationError(
+            f"the vendor {vendor} needs a checkpoint: --checkpoints-dir DIR. A small one for this arm can be made: "
+            f"it takes {recipe.takes}, and goes into {folder}. To have it made, and played: "
+            f"offboard demo --vendor {vendor} --make"
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with alone(folder, f"making the model of {vendor}", note):
+        if not _is_made(folder, recipe):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            commands = recipe.at(folder)
+            for number, command in enumerate(commands, start=1):
+                note(f"{number} of {len(commands)}: offboard {' '.join(command)}")
+                _run(command)
+            (folder / _DONE).write_text(json.dumps(recipe.commands), "utf-8")
+    return folder / recipe.checkpoints
+
+
+def _is_made(folder: Path, recipe: DemoRecipe) -> bool:
+    try:
+        done = json.loads((folder / _DONE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(done == [list(command) for command in recipe.commands])
+
+
+def _run(command: Sequence[str]) -> None:
+    """Its progress and all that it says is the user's to see."""
+    child = start(command, sys.stderr.fileno())
+    try:
+        status = child.wait()
+    finally:
+        stop(child)
+    # Of demonstrations some may come out badly; which ones are taken is the next command's to say.
+    if status and (command[0], status) != ("run", 1):
+        raise ConfigurationError(f"`offboard {' '.join(command)}` ended with status {status}; what it said is above")
