@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from .child import start, stop
 
 #: Written when all of a recipe is done: what it was.
 _DONE = "recipe.json"
+#: stdout is for the demo's report.
+_STDERR = 2
 
 
 def recipe_of(for_server: Sequence[str]) -> tuple[str, DemoRecipe] | None:
@@ -73,7 +74,7 @@ def _is_made(folder: Path, recipe: DemoRecipe) -> bool:
 
 def _run(command: Sequence[str]) -> None:
     """Its progress and all that it says is the user's to see."""
-    child = start(command, sys.stderr.fileno())
+    child = start(command, _STDERR)
     try:
         status = child.wait()
     finally:
