@@ -386,15 +386,19 @@ class TestRefused:
         assert refused(robot.poll)[0] is grpc.StatusCode.FAILED_PRECONDITION
 
     @pytest.mark.parametrize(
-        "message", [b"\xff", b"\x0a\xff\xff\xff\xff\x0f", b"\x0a\x05a", b"\x0f", b"\x08\x01", b"x" * 300_000]
+        ("message", "says"),
+        [(message, "") for message in (b"\xff", b"\x0a\xff\xff\xff\xff\x0f", b"\x0a\x05a", b"\x0f", b"\x08\x01")]
+        # Each field is a round of Python on the event loop.
+        + [(b"x" * 300_000, "has 300,000 bytes"), (b"\x18\0" * 100_000, "more than 16 fields")],
     )
-    def test_messages_that_are_none(self, served, client, message):
+    def test_messages_that_are_none(self, served, client, message, says):
         _, port = served
         robot = client(port)
         robot.call("Ready")
         status, details = refused(robot.call, "SendPolicyInstructions", message)
         assert status is grpc.StatusCode.INVALID_ARGUMENT
         assert "bad_message" in details
+        assert says in details
         robot.start(**ASKED)
         assert robot.ask(**SEEN)
 

@@ -145,10 +145,8 @@ class LeRobotListener(Listener):
     async def _instruct(self, peer: Peer, messages: Messages) -> bytes:
         """Which model it wants. Answered when that is loaded."""
         with self._refusing(peer):
-            data = read_data(await self._in_time(anext(messages, EMPTY), "instructions"))
-            if len(data) > _LARGEST_SETUP:
-                raise BadMessage(f"the instructions have {len(data):,} bytes, {_LARGEST_SETUP:,} at most")
-            asked = read_instructions(data)
+            message = await self._in_time(anext(messages, EMPTY), "instructions")
+            asked = read_instructions(read_data(message, _LARGEST_SETUP))
             robot = self._begin(peer)
         robot.asked = asked
         if self._sparing.may(f"{peer} begins"):

@@ -9,10 +9,14 @@ SERVICE = "transport.AsyncInference"
 BEGIN, MIDDLE, END = 1, 2, 3
 EMPTY = b""
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
+#: Fields of a message: theirs have two at most. Each is a round of Python while the event loop waits.
+_MOST_FIELDS = 16
 
 
-def read_data(message: bytes) -> bytes:
-    """``data`` of a ``PolicySetup`` or of ``Actions``. Raises BadMessage."""
+def read_data(message: bytes, largest: int | None = None) -> bytes:
+    """``data`` of a ``PolicySetup`` or of ``Actions``, of ``largest`` bytes at most. Raises BadMessage."""
+    if largest is not None and len(message) > largest:
+        raise BadMessage(f"the message has {len(message):,} bytes, {largest:,} at most")
     found = _fields(message).get(1, b"")
     if not isinstance(found, bytes):
         raise BadMessage("the message has a number where its data belong")
@@ -41,8 +45,11 @@ def write_piece(state: int, data: bytes) -> bytes:
 def _fields(message: bytes) -> dict[int, int | bytes]:
     """Number of the field → its value, which is passed over where it is neither a whole number nor bytes."""
     found: dict[int, int | bytes] = {}
-    at = 0
+    at = count = 0
     while at < len(message):
+        count += 1
+        if count > _MOST_FIELDS:
+            raise BadMessage(f"the message has more than {_MOST_FIELDS} fields, where two at most are known")
         key, at = _read_varint(message, at)
         number, kind = key >> 3, key & 7
         if kind == _VARINT:

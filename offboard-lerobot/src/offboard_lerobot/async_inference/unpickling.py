@@ -2,8 +2,9 @@
 
 A pickle is a program for a stack machine. What runs it here knows the instructions that these pickles are made of, and
 ten names, each of which stands for something of our own: two of LeRobot's classes, and what numpy's arrays and numbers
-are written with. Whatever else a pickle asks for is an error. Sizes are checked before anything takes memory: a pickle
-makes no more than it is long, but for what its instructions cost, whose number is bounded.
+are written with. Whatever else a pickle asks for is an error. Sizes are checked before anything takes memory: the
+bytes and arrays that a pickle makes are no more than it is long, each counted as often as it stands there, for whoever
+copies them has them so often. The rest is what its instructions cost, whose number is bounded.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from .pickled import DType, Instance, Known, Made, bad, spoken
 
 #: Instructions at most: an observation of two arms with four cameras has three hundred.
 MOST_INSTRUCTIONS = 10_000
-#: Bytes of a text, and of a whole number.
-_LONGEST_TEXT, _LONGEST_NUMBER = 2**16, 8
+#: Bytes of a text, and of a whole number; and of a text that costs nothing where it stands again, as names do.
+_LONGEST_TEXT, _LONGEST_NUMBER, _SHORT_TEXT = 2**16, 8, 200
 _HELPERS = "lerobot.async_inference.helpers"
 _NAMES: Mapping[tuple[str, str], Known] = {
     (_HELPERS, "RemotePolicyConfig"): Known.CONFIG,
@@ -58,6 +59,8 @@ class _Machine:
         self._stack: list[Any] = []
         self._before: list[list[Any]] = []
         self._memo: list[Any] = []
+        #: Bytes that may be made yet.
+        self._room = len(data)
 
     def run(self) -> Any:
         data, done = self._data, _INSTRUCTIONS
@@ -88,6 +91,13 @@ class _Machine:
 
     def _number(self, form: str) -> Any:
         return struct.unpack(form, self._take(struct.calcsize(form)))[0]
+
+    def _spend(self, size: int) -> None:
+        self._room -= size
+        if self._room < 0:
+            raise bad(
+                "bytes that stand in it several times are more than all of it; copy a picture that is for two cameras"
+            )
 
     # -- what is there already --------------------------------------------------------------------------------------
     def _since_mark(self) -> list[Any]:
@@ -122,7 +132,9 @@ class _Machine:
             raise bad("a text is not UTF-8") from None
 
     def put_bytes(self, form: str) -> None:
-        self.push(self._take(self._number(form)))
+        data = self._take(self._number(form))
+        self._spend(len(data))
+        self.push(data)
 
     def frame(self) -> None:
         self._number("<Q")  # a hint for who reads from a file
@@ -166,9 +178,12 @@ class _Machine:
 
     def recall(self, form: str) -> None:
         value = self._memo[self._number(form)]
-        # What can hold something would make a knot, or a tree that is larger than the pickle.
-        if type(value) in (list, dict, Instance) or not _is_flat(value):
+        # What can hold something would make a knot, or a tree that is larger than the pickle; and what an array without
+        # data will hold is not known yet.
+        empty = isinstance(value, Made) and value.array is None
+        if empty or type(value) in (list, dict, Instance) or not _is_flat(value):
             raise bad(f"{spoken(value)} stands in it twice")
+        self._spend(_bytes_of(value))
         self.push(value)
 
     def name(self) -> None:
@@ -203,6 +218,15 @@ class _Machine:
             made.array = array_of(cast("tuple[Any, ...]", state))
         else:
             raise bad(f"it changes {spoken(made)}")
+
+
+def _bytes_of(value: Any) -> int:
+    """What a value takes in each place where it stands."""
+    if isinstance(value, Made) and value.array is not None:
+        return value.array.nbytes
+    if isinstance(value, memoryview):
+        return value.nbytes
+    return len(value) if isinstance(value, str) and len(value) > _SHORT_TEXT else 0
 
 
 def _is_flat(value: Any) -> bool:
