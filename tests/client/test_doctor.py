@@ -479,6 +479,22 @@ def test_a_status_that_says_anything_is_no_error(value):
         assert all(len(each.found) < 500 for each in said)
 
 
+@pytest.mark.parametrize(
+    ("version", "command"),
+    [
+        ("0.9.1rc2+local", "pip install offboard-client==0.9.1rc2+local"),
+        ("1;curl x|sh #", ""),
+        ("1\nrm -rf ~", ""),
+        ("1 -r http://x", ""),
+        ("-r", ""),
+        ("\u0661", ""),
+        ("1" * 41, ""),
+    ],
+)
+def test_what_a_server_says_is_no_command_to_type(version, command):
+    assert of_way("server", replace(measured(), meta={"offboard_version": version})).command == command
+
+
 def test_the_clock_is_read_from_the_answers_date():
     assert ahead({"date": "Sat, 28 Nov 2026 02:00:00 GMT"}, 1795831200.0) == 0.5
     for wrong in ({}, {"Date": "yesterday"}, {"Date": "Sat, 28 Nov 99999 02:00:00 GMT"}):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any, cast
@@ -26,6 +27,8 @@ _LOSS, _FEW = 0.001, 3
 _AHEAD_S = 2.0
 #: Seconds on the way from which on it pays to send less.
 _SLOW_S = 0.02
+#: What may stand in a command that a person is told to type: a server's word for it may be anything.
+_VERSION = re.compile(r"[0-9][0-9A-Za-z.+]{0,39}")
 #: What is no number of sessions any more.
 _MANY = 10**6
 
@@ -108,7 +111,7 @@ def _offboard(survey: Survey, version: str) -> Iterator[Finding]:
         yield Finding(
             "server", "note", f"{found}; here it is {version}", "the same version",
             "the protocol is the same, and what either has learnt since is not",
-            f"pip install offboard-client=={theirs:.20}",
+            f"pip install offboard-client=={theirs}" if _VERSION.fullmatch(theirs) else "",
         )  # fmt: skip
     else:
         yield Finding("server", "fine", found)
