@@ -88,6 +88,19 @@ def test_a_reset_ends_the_episode_and_what_was_left_of_its_answer(server):
         assert values(client, 1) == [1.0]
 
 
+@pytest.mark.parametrize(
+    "message",
+    [{"type": "reset", "seed": 3}, {"type": "reset", "seed": "x" * 600}, {"type": "rest"}, {"type": "ping", "of": 1}],
+)
+def test_after_an_error_nothing_is_left_of_an_answer(server, message):
+    with PathOnClient(url(server)) as client:
+        assert client.reset()
+        assert values(client, 1) == [1.0]
+        with pytest.raises(Failed):
+            client.ask(message)
+        assert values(client, 1) == [2.0]
+
+
 def test_two_robots_share_no_answer(server):
     with PathOnClient(url(server)) as one, PathOnClient(url(server)) as other:
         assert values(one, 2) == [1.0, 1.1]
@@ -239,6 +252,8 @@ BAD = [
     ({"type": "select_action", "observation": {b"x": 1}}, "strings"),
     ({"type": "reset", "seed": 3}, "seed"),
     ({"type": "reset", "x": "y" * 600}, "512"),
+    ({"type": "reset", b"x": 1, "y": 1}, "strings"),
+    ({"type": "configure", b"speed": 2}, "strings"),
     ({"type": "x" * 40 + "\x1b[31m"}, "type"),
     (observed(task=["a", "b"]), "one text"),
     (observed(task=[3]), "one text"),

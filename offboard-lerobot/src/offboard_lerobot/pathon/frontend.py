@@ -102,7 +102,9 @@ class PathOnConnection(FrontendConnection):
         return None
 
     def error(self, error: OffboardError, frame: Frame) -> Frame:
-        """An error, which the client raises."""
+        """An error, which the client raises. Nothing is left of an answer then, whatever it was about."""
+        if self._serializer is not None:
+            self._queue.forget()
         if self._news and isinstance(error, InferTimeout):
             error = InferTimeout(f"{error.text} ({self._news})")
         return error_message(error)

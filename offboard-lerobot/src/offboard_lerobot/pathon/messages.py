@@ -36,6 +36,8 @@ def control(frame: Frame) -> dict[str, Any]:
     found = read_control(frame)
     if found is None:
         raise BadMessage(f"a message that is no {SELECT} is a map of fewer than 512 bytes, in msgpack")
+    if any(not isinstance(name, str) for name in cast("dict[Any, Any]", found)):
+        raise BadMessage("the names in a message are strings")
     return {name: value for name, value in found.items() if name not in ("type", TIMESTAMP)}
 
 
