@@ -49,6 +49,7 @@ def test_the_banner_fits_80_columns_with_another_protocol(capsys):
     announce(ServeOptions(), ["m"], {"openpi": ("/", "/openpi/policy", "/v1/realtime/robot/openpi")}, "127.0.0.1", 8000,
              simulated=True, listeners={"gr00t": ("127.0.0.1", 5555)})  # fmt: skip
     shown = capsys.readouterr().out.splitlines()
+    assert "  scripts: POST http://127.0.0.1:8000/act" in shown
     assert "  openpi: ws://127.0.0.1:8000/ (or /openpi/policy, /v1/realtime/robot/openpi)" in shown
     assert "  gr00t: 127.0.0.1:5555" in shown
     assert max(map(len, shown)) <= 80

@@ -67,7 +67,7 @@ def decode_text(text: str, limits: WireLimits = DEFAULT_LIMITS) -> Any:
     except RecursionError:
         raise limits.too_deep() from None
     except ValueError as error:
-        raise BadMessage(f"the text frame is not JSON: {error}") from None
+        raise BadMessage(f"the text is not JSON: {error}") from None
     if containers > limits.depth:
         limits.check_depth(value)
     if "\\u" in text:

@@ -263,6 +263,7 @@ def announce(
     say("")
     say(f"  offboard run sim {server}" if simulated else f"  offboard probe {server}")
     say(f'  session = offboard_client.InferenceClient("{server}").new_session()')
+    say(f"  scripts: POST http{url.removeprefix('ws')}/act")
     for name, paths in frontends.items():
         say(f"  {name}: {url}{paths[0]}" + (f" (or {', '.join(paths[1:])})" if paths[1:] else ""))
     for name, (own_host, own_port) in listeners.items():
