@@ -1,12 +1,14 @@
 import asyncio
+from functools import partial
 
 import numpy as np
 import pytest
-from model_bench import run, until
-from offboard_client.errors import LoadFailed, ModelLost, ModelNotFound, PolicyFailed
+from model_bench import run, run_by_hand, until
+from offboard_client.errors import InferTimeout, LoadFailed, ModelLost, ModelNotFound, PolicyFailed
 from offboard_core import Codec, CodecEntry, CodecMeta, hookimpl
 from puppets import PATIENCE, Door, PlainSerializer, Puppet, source
 from service_bed import Growing, growing, open_session, serving
+from watching import Noting
 
 X = {"x": np.zeros(3)}
 
@@ -192,6 +194,82 @@ def test_who_leaves_while_the_episode_begins_leaves_neither_lease_nor_episode():
                 first, second = policies[0].episodes
                 await until(first.closed)
                 assert not second.closed.is_set()
+
+    run(main())
+
+
+@pytest.mark.rule("L-8")
+def test_nothing_is_answered_before_a_reset_that_failed_is_done():
+    async def main():
+        policy, watching = Puppet(), Noting(8)
+        async with serving(source({"a": lambda: policy}), observers={"noting": watching}) as service:
+            session, other = await open_session(service), await open_session(service)
+            for one in (session, session, other):
+                await one.infer(X)
+            policy.episodes[0].reset = lambda: 1 / 0
+            for again in (session.reset, session.reset, partial(session.infer, X), partial(session.infer, X)):
+                with pytest.raises(PolicyFailed, match="resetting the episode failed"):
+                    await again()
+            assert session.pipeline.stats.summary()["errors"] == {"policy_failed": 2}
+            assert (await other.infer(X))[0].action[0, 0] == 2, "its own episode goes on"
+            del policy.episodes[0].reset
+            assert [(await session.infer(X))[0].action[0, 0] for _ in range(2)] == [1, 2]
+            assert len(policy.batches) == 6
+            await until(watching.come)
+        mine = [record.error for record in watching.records if record.session_id == session.id]
+        assert mine == [None, None, "policy_failed", "policy_failed", None, None]
+
+    run(main())
+
+
+@pytest.mark.rule("L-8")
+def test_a_reset_that_was_not_waited_for_is_done_once_more():
+    async def main(clock):
+        policy, resets = Puppet(), []
+        with Door() as door:
+            async with serving(source({"a": lambda: policy}), infer=600.0) as service:
+                session = await open_session(service)
+                await session.infer(X)
+                (episode,) = policy.episodes
+
+                def reset():
+                    resets.append(len(episode.seen))
+                    door.passing()
+                    episode.seen = []
+
+                episode.reset = reset
+                resetting = asyncio.ensure_future(session.reset())
+                await until(door.entered)
+                clock.move(601.0)
+                with pytest.raises(InferTimeout):
+                    await resetting
+                answer = asyncio.ensure_future(session.infer(X))
+                door.open()
+                assert (await answer)[0].action[0, 0] == 1
+                assert resets == [1, 0]
+
+    run_by_hand(main)
+
+
+@pytest.mark.rule("L-5", "L-8")
+def test_who_leaves_while_a_reset_is_tried_again_is_told_nothing():
+    async def main():
+        policy, told = Puppet(), []
+        with Door() as door:
+            async with serving(source({"a": lambda: policy})) as service:
+                session = await open_session(service)
+                policy.episodes[0].reset = lambda: 1 / 0
+                with pytest.raises(PolicyFailed):
+                    await session.reset()
+                policy.episodes[0].reset = door.passing
+                session.submit(X, lambda *answer: told.append(answer))
+                await until(door.entered)
+                session.close()
+                door.open()
+                await until(policy.episodes[0].closed)
+                assert (await (await open_session(service)).infer(X))[0].action[0, 0] == 1
+        assert told == []
+        assert len(policy.batches) == 1
 
     run(main())
 

@@ -104,6 +104,8 @@ def test_an_option_says_what_the_bare_port_speaks():
             assert "action_layout" in decode(socket.recv(timeout=PATIENCE)), "openpi's own clients have their paths"
 
 
+JOINTS = {"target_joints": Field(shape=(7,)), "target_grip": Field(shape=(1,))}
+CAMERAS = {f"image.{name}": Field(shape=(-1, -1, 3), dtype="uint8") for name in ("wrist", "exterior")}
 DECLARED = {
     "robot_state.q": Field(shape=(7,), dtype="float32"),
     "grip": Field(shape=(1,), dtype="float32"),
@@ -121,6 +123,37 @@ DECLARED = {
 def test_a_model_that_droids_arms_cannot_play_is_refused_with_the_reason(model, codec, says):
     with speaking(model, codec=codec) as server, pytest.raises(ConnectionClosed, match=f"1008 .*{says}"):
         client(server)
+
+
+def joints_at(fps):
+    answer = {"target_joints": np.zeros((2, 7)), "target_grip": np.zeros((2, 1))}
+    return source({"it": lambda: Puppet(lambda *_: Chunk(answer))}, inputs=DECLARED | CAMERAS, outputs=JOINTS, fps=fps)
+
+
+@pytest.mark.parametrize("codec", [None, "droid_jointpos"])
+@pytest.mark.parametrize(
+    ("model", "fps", "times"),
+    [
+        (joints_at(2), 2, "7.5"),
+        (joints_at(50), 50, "0.3"),
+        (vendors("openpi", "droid_jointpos", np.zeros((15, 8)), fps=30)[0], 30, "0.5"),
+    ],
+    ids=["2", "50", "openpi's own codec"],
+)
+def test_steps_of_another_rate_than_the_arms_play_are_refused(model, fps, times, codec, caplog):
+    says = f"1008 .*serve steps for 15 Hz, at which RoboArena's robots play, not for {fps}:"
+    with speaking(model, codec=codec) as server, pytest.raises(ConnectionClosed, match=says):
+        client(server)
+    assert f"would be played {times} times as fast" in caplog.text
+
+
+@pytest.mark.parametrize(("fps", "said"), [(15, 0), (None, 1)])
+def test_the_log_says_where_nothing_says_the_rate(fps, said, caplog):
+    with speaking(joints_at(fps)) as server:
+        for _ in range(3):
+            with client(server) as robot:
+                assert robot.infer(evaluators(robot.config, "s1"))["actions"].shape == (2, 8)
+    assert caplog.text.count("nothing says how many steps per second") == said
 
 
 def test_what_nothing_says_an_option_does():
@@ -151,7 +184,7 @@ def counting():
             told = robot.infer(evaluators(robot.config, session, **more))["actions"]
             return round(float(told[0, 0]) * 100)
 
-        robot.count = count
+        robot.count, robot.policy = count, policy
         yield robot
 
 
@@ -179,6 +212,31 @@ def test_a_reset_of_another_session_leaves_the_one_that_there_is(counting):
     assert counting.count("s2") == 3
     assert counting.reset({"session_id": "s2", "more": "x" * 5000}) == "reset successful"
     assert counting.count("s2") == 1
+
+
+def test_no_observation_is_answered_before_a_reset_that_failed_is_done(counting):
+    assert [counting.count("s1"), counting.count("s1")] == [1, 2]
+    (episode,) = counting.policy.episodes
+    episode.reset = lambda: 1 / 0
+    assert counting.reset({"session_id": "s1"}).startswith("policy_failed: ")
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="policy_failed"):
+            counting.count("s1")
+    del episode.reset
+    assert counting.count("s1") == 1
+
+
+def test_a_session_whose_beginning_failed_is_not_answered_out_of_the_last_ones_memory(counting):
+    assert [counting.count("s1"), counting.count("s1")] == [1, 2]
+    (episode,) = counting.policy.episodes
+    episode.reset = lambda: 1 / 0
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="policy_failed"):
+            counting.count("s2")
+    del episode.reset
+    with pytest.raises(RuntimeError, match="the session 's1' ended when another one began"):
+        counting.count("s1")
+    assert [counting.count("s2"), counting.count("s2")] == [1, 2]
 
 
 def test_observations_without_a_session_are_one(counting):

@@ -248,6 +248,7 @@ JOINTS = {"target_joints": Field(shape=(7,)), "target_grip": Field(shape=(1,))}
         ("joints_traj", {}, "the model reads robot_state.ee_pose, which the robot does not send"),
         ("ee_quat", {"action": JOINTS}, r"plays action.ee_pose \(7\), action.grip \(1\), the model answers target_joi"),
         ("ee_quat", {"conventions": {"frame": "LIBERO's world (robosuite)"}}, "frame is 'arm base' for the robot"),
+        ("droid", {"action": JOINTS}, "the robot plays 15 steps per second, the model's are made for 10"),
         ("ee_quat", {"conventions": {"quaternion": "x y z w"}}, "quaternion is 'w x y z' for the robot, 'x y z w' for"),
     ],
 )

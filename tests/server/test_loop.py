@@ -145,21 +145,18 @@ def test_reset_starts_a_new_episode():
 
 
 @pytest.mark.rule("L-8")
-def test_a_reset_that_fails_is_answered():
-    class Stubborn(Puppet):
-        def new_session(self, params):
-            episode = super().new_session(params)
-
-            def reset():
-                raise RuntimeError("no")
-
-            episode.reset = reset
-            return episode
-
-    with InferenceServer({"only": source({"a": Stubborn})}, port=0) as server, robot(server) as one:
+def test_a_reset_that_fails_is_answered_and_no_observation_before_it_is_done():
+    policy = Puppet()
+    with InferenceServer({"only": source({"a": lambda: policy})}, port=0) as server, robot(server) as one:
         one.opened()
+        assert [first(one.ask(X)), first(one.ask(X))] == [1, 2]
+        policy.episodes[0].reset = lambda: 1 / 0
         assert one.ask({"type": "reset"})["code"] == "policy_failed"
-        assert "result" in one.ask(X)
+        for _ in range(2):
+            refused = one.ask({**X, "offboard.seq": 7})
+            assert (refused["code"], refused["offboard.seq"]) == ("policy_failed", 7)
+        del policy.episodes[0].reset
+        assert first(one.ask(X)) == 1
 
 
 @pytest.mark.rule("L-9")

@@ -228,17 +228,39 @@ def test_the_next_observation_before_the_answer_is_told_so_by_its_number():
             assert len(policy.batches) == 1
 
 
-def test_a_reset_that_fails_is_the_answer_to_the_next_observation_and_nothing_before():
+@pytest.mark.parametrize("boundaries", [["episode_start"], ["episode_end", "episode_start"], ["hello"]], ids=str)
+def test_no_observation_is_answered_before_a_reset_that_failed_is_done(boundaries):
     policy = Puppet(count_up)
-    with speaking(source({"it": lambda: policy})) as server, Shard(server) as shard:
-        assert shard.ask(packed("observation", STATE, 1)).type == "action"
+    with speaking(source({"it": lambda: policy}), chunk_size=1) as server, Shard(server) as shard:
+        for count in (1.0, 2.0):
+            assert shard.ask(packed("observation", STATE)).payload["actions"][0] == count
         policy.episodes[0].reset = lambda: 1 / 0
-        shard.send(packed("episode_start", {}, 2))
-        told = shard.ask(packed("observation", STATE, 3))
-        assert (told.type, told.seq) == ("error", 3)
+        for kind in boundaries:
+            shard.send(packed(kind, {"protocol_version": 1}, 2))
+        if boundaries == ["hello"]:
+            assert shard.hear().type == "hello"
+        for seq in (3, 4):
+            told = shard.ask(packed("observation", STATE, seq))
+            assert (told.type, told.seq, told.payload["code"]) == ("error", seq, "policy_failed")
         del policy.episodes[0].reset
-        shard.send(packed("episode_start", {}, 4))
-        assert shard.ask(packed("observation", STATE, 5)).type == "action"
+        assert shard.ask(packed("observation", STATE, 5)).payload["actions"][0] == 1
+
+
+def test_an_observation_belongs_to_the_episode_in_which_it_came():
+    """It waits for the reset of its own episode, and the next one has begun when its turn comes."""
+    with Door() as door, taken_in(VLAEvalConnection) as frames:
+        policy = Puppet(count_up)
+        with speaking(source({"it": lambda: policy})) as server, Shard(server) as shard:
+            assert shard.ask(packed("observation", STATE, 1)).type == "action"
+            policy.episodes[0].reset = lambda: (door.passing(), policy.episodes[0].seen.clear())
+            for seq, kind in enumerate(["episode_end", "episode_start", "observation", "episode_end", "episode_start"]):
+                shard.send(packed(kind, STATE if kind == "observation" else {}, 2 + seq))
+            frames.wait_for(6)
+            door.open()
+            late = shard.hear()
+            assert (late.type, late.seq, late.payload["code"]) == ("error", 4, "busy")
+            assert shard.ask(packed("observation", STATE, 7)).payload["actions"][0] == 1
+            assert len(policy.batches) == 2, "the model was not asked for it"
 
 
 def test_an_early_message_waits_for_the_model():

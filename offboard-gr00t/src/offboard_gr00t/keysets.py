@@ -135,6 +135,7 @@ KEYSETS: dict[str, GR00TKeys] = {
         actions={"target_joints": 7, "target_grip": 1},
         columns=droid.TAKES,
         conventions=droid.POSE_CONVENTIONS,
+        fps=droid.FPS,
         unplayed=droid.UNPLAYED,
     ),
     "libero": _Libero(

@@ -19,6 +19,7 @@ from offboard_core.frontends import (
     Scope,
     Serializer,
     ServiceSession,
+    Sparing,
     read_control,
 )
 
@@ -49,6 +50,7 @@ class OpenPIFrontend(Frontend):
     def __init__(self, options: OpenPIFrontendOptions) -> None:
         self._options = options
         self._keys = None if options.codec is None else KEYSETS[options.codec]
+        self._sparing = Sparing()
 
     def connect(self, scope: Scope) -> FrontendConnection:
         """Raises BadParameter for a model that is given twice."""
@@ -59,7 +61,7 @@ class OpenPIFrontend(Frontend):
         params = [pair for pair in query if pair[0] != "model"]
         model, path = next(iter(models), None), scope["path"]
         if path.startswith(ROBOARENA) or (path == "/" and self._options.dialect == "roboarena"):
-            return RoboArenaConnection(self._options, model, params)
+            return RoboArenaConnection(self._options, model, params, self._sparing)
         return OpenPIConnection(self._keys, self._options, model, params)
 
 

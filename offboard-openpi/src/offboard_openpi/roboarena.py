@@ -7,6 +7,7 @@ a connection has one session at a time: another name begins it anew, and the for
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from offboard_core.frontends import (
     ResolvedCodec,
     Serializer,
     ServiceSession,
+    Sparing,
 )
 from offboard_core.types import Array
 
@@ -27,6 +29,8 @@ from .keysets import KEYSETS
 from .lengths import Lengths
 from .options import OpenPIFrontendOptions
 from .serializer import OpenPISerializer, read_map, say
+
+log = logging.getLogger(__name__)
 
 #: Key set → what RoboArena calls its actions, which are what DROID's RobotEnv takes.
 SPACES = {"droid": "joint_velocity", "droid_jointpos": "joint_position"}
@@ -45,7 +49,7 @@ def roboarena_bridge(asked: str | None, codec: ResolvedCodec) -> tuple[ResolvedC
     """The codec of a session, and the action space that its robots play.
 
     ``asked``: the key set that the server's options name. Raises DialectUnsupported for a model that neither answers
-    DROID's joint velocities nor joints to go to, or of which nobody knows which.
+    DROID's joint velocities nor joints to go to, or at another rate than DROID's, or of which nobody knows which.
     """
     if asked is not None and asked not in SPACES:
         raise DialectUnsupported(
@@ -64,15 +68,32 @@ def roboarena_bridge(asked: str | None, codec: ResolvedCodec) -> tuple[ResolvedC
             "or joints to go to, and RoboArena's robots are told"
         )
     for name, bridged in fits.items():
+        _check_rate(codec)
         return bridged, SPACES[name]
     raise DialectUnsupported("; ".join(refused))
+
+
+def _check_rate(codec: ResolvedCodec) -> None:
+    """openpi's own robots may play joints to go to at any rate; RoboArena's play everything at DROID's."""
+    fps = codec.meta.action_fps
+    if fps not in (None, droid.FPS):
+        raise DialectUnsupported(
+            f"serve steps for {droid.FPS:g} Hz, at which RoboArena's robots play, not for {fps:g}: those of "
+            f"{codec.name} would be played {droid.FPS / fps:.3g} times as fast as they are meant"
+        )
 
 
 class RoboArenaConnection(FrontendConnection):
     """One socket's. What session a frame belongs to is told at a glance, and held against the frame when it is read."""
 
-    def __init__(self, options: OpenPIFrontendOptions, model_id: str | None, params: Sequence[tuple[str, str]]) -> None:
-        self.model_id, self.params, self._options = model_id, params, options
+    def __init__(
+        self,
+        options: OpenPIFrontendOptions,
+        model_id: str | None,
+        params: Sequence[tuple[str, str]],
+        sparing: Sparing,
+    ) -> None:
+        self.model_id, self.params, self._options, self._sparing = model_id, params, options, sparing
         self._current: Any = _NONE
         self._ended: dict[Any, None] = {}
 
@@ -81,6 +102,13 @@ class RoboArenaConnection(FrontendConnection):
         bridged, self._space = roboarena_bridge(self._options.codec, codec)
         self._steps = self._options.action_horizon or getattr(codec.options, "steps", None)
         self._read = bridged.meta.observation
+        if codec.meta.action_fps is None and self._sparing.may(codec.name):
+            log.warning(
+                "nothing says how many steps per second the model behind %s was made for: RoboArena's robots play %g "
+                "(--fps says it)",
+                codec.name,
+                droid.FPS,
+            )
         return bridged
 
     def serializer(self, codec: ResolvedCodec) -> Serializer:
@@ -132,8 +160,9 @@ class RoboArenaConnection(FrontendConnection):
             return "reset successful"
         self._check(name)
         if self._current not in (_NONE, name):
-            await session.reset()
             self._end(self._current)
+            self._current = _NONE
+            await session.reset()
         self._current = self._serializer.session = name
         reply: Frame = await session.infer(frame)
         return reply

@@ -6,6 +6,7 @@ client takes the next message, whatever it is, for the answer to what it sent la
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -60,6 +61,8 @@ from .options import VLAEvalOptions
 
 log = logging.getLogger(__name__)
 
+#: With each of these an episode is over.
+_BOUNDARIES = (HELLO, EPISODE_START, EPISODE_END)
 #: What the beginning of an episode says of its mode, where physics does not wait.
 _LIVE = b"\xa4mode\xa4live"
 
@@ -106,8 +109,7 @@ class VLAEvalConnection(FrontendConnection):
         self._asked = self._live = False
         #: Why no observation of this client, or of its benchmark, is answered.
         self._unfit: OffboardError | None = None
-        #: What went wrong where nothing may be answered: the next observation's answer.
-        self._owed: OffboardError | None = None
+        self._episodes = Episodes()
 
     def bridge(self, codec: ResolvedCodec) -> ResolvedCodec:
         """See :func:`~.bridge.bridge`."""
@@ -117,7 +119,7 @@ class VLAEvalConnection(FrontendConnection):
     def serializer(self, codec: ResolvedCodec) -> Serializer:
         """vla-eval's messages. What is left of an answer belongs to the serializer that was asked for it."""
         self._codec = codec
-        self._serializer = made = VLAEvalSerializer(codec, self._options.chunk_size)
+        self._serializer = made = VLAEvalSerializer(codec, self._options.chunk_size, self._episodes)
         return made
 
     def ready(self, session: ServiceSession) -> Frame | None:
@@ -131,13 +133,13 @@ class VLAEvalConnection(FrontendConnection):
     def is_control(self, frame: Frame) -> bool:
         """Whether it is any message but an observation. With an episode ends what is still to be answered of it."""
         kind, _ = look(frame)
-        if kind in (HELLO, EPISODE_START, EPISODE_END) and self._serializer is not None:
-            self._serializer.over = True
+        self._episodes.received += kind in _BOUNDARIES
         return kind not in (OBSERVATION, None)
 
     async def answer(self, frame: Frame, session: ServiceSession) -> Frame | None:
         """A hello is answered with one; the beginning and the end of an episode, and the client's errors, are not."""
         kind, seq = look(frame)
+        self._episodes.begun += kind in _BOUNDARIES
         if kind == HELLO:
             await self._begin_anew(session)
             return self._hello((read_control(frame) or {}).get("payload"), seq, session)
@@ -155,11 +157,10 @@ class VLAEvalConnection(FrontendConnection):
     def without_model(self, frame: Frame) -> Frame | None:
         """The next step of what was answered last."""
         kind, seq = look(frame)
-        owed, self._owed = self._owed, None
-        if (error := self._unfit or owed) is not None:
-            raise error
+        if self._unfit is not None:
+            raise self._unfit
+        self._episodes.check()
         assert self._serializer is not None
-        self._serializer.over = False
         step = self._serializer.next_step(self._live) if kind == OBSERVATION else None
         if step is None:
             self._asked = True
@@ -210,33 +211,45 @@ class VLAEvalConnection(FrontendConnection):
         )
 
     async def _begin_anew(self, session: ServiceSession) -> None:
-        """A new episode, unless the last one has not begun. Nobody waits for an answer."""
+        """A new episode, unless the last one has not begun. Nobody waits for an answer.
+
+        A reset that fails stays due in the session: the next observation hears of it if it fails again.
+        """
         assert self._serializer is not None
         self._serializer.forget()
         if not self._asked:
             return
-        try:
+        with contextlib.suppress(OffboardError):
             await session.reset()
-        except OffboardError as error:
-            self._owed = error
-        else:
             self._asked = False
 
 
-class VLAEvalSerializer:
-    """One session's translations, and what has not been played of the last answer.
+class Episodes:
+    """How many beginnings and ends of episodes have come, and how many of them had their turn.
 
-    ``over``: what the model is asked now belongs to an episode that has ended.
+    Frames have their turn in order, so an observation came in the episode that had begun when it had its own turn: what
+    has come meanwhile has ended that episode.
     """
 
-    def __init__(self, codec: ResolvedCodec, chunk_size: int | None) -> None:
+    received = begun = 0
+
+    def check(self) -> None:
+        """Raises Busy where the episode of the observation that is answered now has ended."""
+        if self.received != self.begun:
+            raise Busy("the episode ended before this was answered: nothing of it is played in the next one")
+
+
+class VLAEvalSerializer:
+    """One session's translations, and what has not been played of the last answer."""
+
+    def __init__(self, codec: ResolvedCodec, chunk_size: int | None, episodes: Episodes) -> None:
         self._declared = codec.meta.observation
         self._fps = codec.meta.action_fps
         self._chunk_size = chunk_size
         self._worth = inf
         self._steps: deque[Array] = deque()
         self._seq = 0
-        self.over = False
+        self._episodes = episodes
 
     def next_step(self, live: bool) -> Array | None:
         """One step (D,) that the model has answered already; None where it has to be asked.
@@ -270,8 +283,7 @@ class VLAEvalSerializer:
         """The first step; the others are kept. Raises DialectUnsupported for no action, Busy where nobody waits."""
         if isinstance(result, OffboardError):
             return error_message(result, self._seq)
-        if self.over:
-            raise Busy("the episode ended before this was answered: nothing of it is played in the next one")
+        self._episodes.check()
         if result is None or not len(result):
             what = "has nothing new to say" if result is None else "says stop: the episode is over"
             raise DialectUnsupported(f"the model {what}, for which vla-eval's protocol has no word")

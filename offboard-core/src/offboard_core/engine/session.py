@@ -53,6 +53,9 @@ class ServiceSession:
         self._forget = forget
         self._loop = asyncio.get_running_loop()
         self._exchange: Exchange | None = None
+        #: A reset was asked for and has not been done: nothing is answered before, out of an episode that is over.
+        self._reset_due = False
+        self._resetting: asyncio.Task[None] | None = None
         self._closed = False
         self._looking: asyncio.TimerHandle | None = None
         #: As observers see it; they do where ``pipeline.records`` is this.
@@ -88,11 +91,18 @@ class ServiceSession:
     def submit(self, frame: Any, deliver: Deliver, arrived: float | None = None) -> None:
         """Send a frame through; ``deliver(reply, error)`` follows on the event loop. One at a time.
 
-        ``arrived``: when it came (``perf_counter``), if that was not now: its deadline counts from then.
+        ``arrived``: when it came (``perf_counter``), if that was not now: its deadline counts from then. A reset that
+        failed is tried again first: an observation is answered in its own episode, or with the error of that.
         """
         assert self._exchange is None, "one observation at a time"
-        self.lease.begin(self._loop.time())
+        assert self._resetting is None, "one observation at a time"
+        exchange = self._made(frame, deliver, arrived)
+        if self._reset_due:
+            self._resetting = self._loop.create_task(self._submit_anew(exchange))
+        else:
+            self._submit(exchange)
 
+    def _made(self, frame: Any, deliver: Deliver, arrived: float | None) -> Exchange:
         def delivered(reply: Any, error: OffboardError | None) -> None:
             self._exchange = None
             self.lease.end(self._loop.time())
@@ -100,8 +110,27 @@ class ServiceSession:
             if isinstance(error, ModelLost):
                 self._slot.lost(self.lease.replica, error)
 
-        self._exchange = Exchange(self.pipeline, frame, delivered, arrived)
-        self.lease.replica.executor.submit(self._exchange)
+        return Exchange(self.pipeline, frame, delivered, arrived)
+
+    def _submit(self, exchange: Exchange) -> None:
+        self.lease.begin(self._loop.time())
+        self._exchange = exchange
+        self.lease.replica.executor.submit(exchange)
+
+    async def _submit_anew(self, exchange: Exchange) -> None:
+        try:
+            await self.reset()
+        except OffboardError as error:
+            self._resetting = None
+            self.lease.begin(self._loop.time())
+            reply = exchange.give_up(error)
+            exchange.deliver(reply, error)
+            if (records := self.pipeline.records) is not None:
+                records.delivered(exchange, reply, error)
+        else:
+            self._resetting = None
+            exchange.submitted = perf_counter()
+            self._submit(exchange)
 
     async def infer(self, frame: Any) -> Any:
         """:meth:`submit` for those who would rather wait. The reply of this session's serializer.
@@ -122,8 +151,13 @@ class ServiceSession:
         return await future
 
     async def reset(self) -> None:
-        """End the episode; the next observation starts a new one."""
+        """End the episode; the next observation starts a new one.
+
+        Raises InferTimeout, and what the policy raises. It stays due then, and is tried again before the next answer.
+        """
+        self._reset_due = True
         await self._call(self._reset, "resetting the episode")
+        self._reset_due = False
 
     def _reset(self) -> None:
         self.pipeline.context.forget()
@@ -188,6 +222,9 @@ class ServiceSession:
 
     def close(self, linger: bool = False) -> None:
         """End the session; with ``linger`` the lease and the episode stay a while for :meth:`PolicyService.reclaim`."""
+        if self._resetting is not None:
+            self._resetting.cancel()
+            self._resetting = None
         if self._exchange is not None:
             self.lease.replica.executor.abandon(self._exchange)
             self._exchange = None
