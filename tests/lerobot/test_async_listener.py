@@ -17,7 +17,7 @@ import pytest
 from inside_lerobot import Said, native
 from inside_lerobot import motors as motors_meta
 from lerobot_async import TIME, Client, config, observation
-from offboard_client.errors import ConfigurationError, from_code
+from offboard_client.errors import ConfigurationError, DialectUnsupported, from_code
 from offboard_client.wire import WireLimits
 from offboard_core import Chunk, CodecEntry, CodecMeta, Field, hookimpl
 from offboard_core.frontends import make_listeners
@@ -27,6 +27,8 @@ from offboard_core.testing import ListenerLaws
 from offboard_lerobot.async_inference import make_listener
 from offboard_lerobot.async_inference.messages import BEGIN, END, MIDDLE, SERVICE, write_data, write_piece
 from offboard_lerobot.async_inference.options import RobotClientOptions
+from offboard_lerobot.async_inference.payloads import read_instructions
+from offboard_lerobot.async_inference.waiting import Held, Robot
 from puppets import PATIENCE, Door, Puppet, reached, source, until
 from robots import get_json
 
@@ -276,6 +278,223 @@ class TestSessions:
             stopped.set()
             assert call.code() is grpc.StatusCode.CANCELLED
             assert len(steady.ask(**SEEN)) == 4
+
+
+WAITING = "offboard_lerobot.async_inference.waiting"
+
+
+def at(number: float) -> dict[str, Any]:
+    return {**SEEN, "shoulder_pan.pos": float(number)}
+
+
+def telling(**more: Any) -> Puppet:
+    """Answers where the robot's first joint was."""
+    return Puppet(lambda e, i: Chunk({"action": np.full((1, 6), i["observation.state"][0], np.float32)}), **more)
+
+
+def heard(robot: Client) -> float:
+    return robot.actions()[0].numbers[0]
+
+
+class TestNothingOld:
+    """What was right to do then is wrong to do now."""
+
+    def test_an_answer_that_was_not_fetched_goes_with_the_session(self, client, monkeypatch):
+        monkeypatch.setattr(f"{WAITING}._GONE", 0.3)
+        policy = telling()
+        with serving(policy, native()) as (_, port):
+            robot = client(port)
+            robot.start(**ASKED)
+            robot.see(**at(1))
+            until(lambda: policy.episodes and policy.episodes[-1].closed.is_set(), "its session ended")
+            assert robot.poll() is None
+            robot.see(**at(2))
+            assert heard(robot) == 2
+
+    def test_an_answer_that_was_not_fetched_for_a_while_is_none(self, client, monkeypatch):
+        """Though its client is there: it sends."""
+        monkeypatch.setattr(f"{WAITING}._GONE", 1.0)
+        policy, let_go = telling(), threading.Event()
+        with serving(policy, native()) as (_, port):
+            robot = client(port)
+            robot.start(**ASKED)
+
+            def slow():
+                yield write_piece(BEGIN, b"\x80\x04")
+                let_go.wait(PATIENCE)
+
+            robot.see(**at(1))
+            call = robot.channel.stream_unary(f"/{SERVICE}/SendObservations").future(slow())
+            until(lambda: policy.episodes and policy.episodes[-1].seen, "the first one was answered")
+            time.sleep(2.0)
+            assert robot.poll() is None
+            let_go.set()
+            call.exception()
+            robot.see(**at(2))
+            assert heard(robot) == 2
+
+    def test_what_is_answered_after_it_went_is_for_nobody(self, client, monkeypatch, caplog):
+        monkeypatch.setattr(f"{WAITING}._GONE", 0.3)
+        door = Door()
+        policy = telling(doors={0: door})
+        with serving(policy, native()) as (server, port), door:
+            robot = client(port)
+            robot.start(**ASKED)
+            robot.see(**at(1))
+            reached(door.entered)
+            robot.see(**at(2))
+            until(lambda: get_json(server, "/api/v1/status")["sessions"] == 0, "its session ended")
+            door.open()
+            assert robot.poll() is None
+            robot.see(**at(3))
+            assert heard(robot) == 3
+        assert [[seen["observation.state"][0] for seen in one.seen] for one in policy.episodes if one.seen][-1] == [3]
+        assert "was not answered" not in caplog.text
+
+    def test_what_the_one_before_saw_is_not_the_next_ones(self, client, caplog):
+        """Neither what the model is asked about nor what waits."""
+        door = Door()
+        policy = telling(doors={0: door})
+        with serving(policy, native()) as (_, port), door:
+            robot = client(port)
+            robot.start(**ASKED)
+            robot.see(**at(1))
+            reached(door.entered)
+            robot.see(**at(2))
+            robot.call("Ready")
+            door.open()
+            robot.start(**ASKED)
+            robot.see(**at(3))
+            assert heard(robot) == 3
+            assert robot.poll() is None
+        assert [[seen["observation.state"][0] for seen in one.seen] for one in policy.episodes if one.seen][-1] == [3]
+        assert "was not answered" not in caplog.text
+
+    def test_an_observation_that_began_before_is_refused(self):
+        over = Robot(read_instructions(config()), Held())
+        over.over = True
+        with pytest.raises(DialectUnsupported, match="start the robot's client anew"):
+            over.sees(b"frame", lambda frame, robot: pytest.fail("the model is asked about it"))
+
+    def test_an_error_takes_no_answer_away(self, client, caplog):
+        with serving(telling(), native()) as (_, port):
+            robot = client(port)
+            robot.start(**ASKED)
+            robot.see(**at(1))
+            robot.send(b"junk")
+            until(lambda: "was not answered" in caplog.text, "both are there")
+            assert heard(robot) == 1
+            assert refused(robot.actions)[0] is grpc.StatusCode.INVALID_ARGUMENT
+            assert robot.poll() is None
+
+    def test_what_was_answered_before_the_end_is_heard(self, client):
+        """Though its client sends on: the next one is refused."""
+        door = Door()
+        with contextlib.ExitStack() as stack:
+            _, port = stack.enter_context(serving(telling(doors={0: door}), native()))
+            stack.enter_context(door)
+            robot = client(port)
+            robot.start(**ASKED)
+            robot.see(**at(1))
+            reached(door.entered)
+            robot.see(**at(2))
+            ending = threading.Thread(target=stack.pop_all().close)
+            ending.start()
+            assert heard(robot) == 1
+            ending.join()
+
+
+class TestOneConnection:
+    """gRPC shares it among the channels of one process."""
+
+    class Shared(Client):
+        def __init__(self, port: int) -> None:
+            super().__init__(port)
+            self.channel.close()
+            self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+
+    @pytest.mark.parametrize("name", ["Ready", "SendPolicyInstructions"])
+    def test_a_second_client_does_not_take_it_over(self, client, monkeypatch, name):
+        monkeypatch.setattr("offboard_lerobot.async_inference.listener._WAIT", PATIENCE)
+        policy = telling()
+        with serving(policy, native()) as (_, port), self.Shared(port) as one, self.Shared(port) as other:
+            one.start(**ASKED)
+            found: list[float] = []
+            waiting = threading.Thread(target=lambda: found.append(heard(one)))
+            waiting.start()
+            message = write_data(config(**ASKED)) if name != "Ready" else b""
+            code, details = refused(other.call, name, message)
+            assert code is grpc.StatusCode.FAILED_PRECONDITION
+            assert "run this one in a process of its own" in details
+            one.see(**at(1))
+            waiting.join()
+            assert found == [1]
+            assert len([episode for episode in policy.episodes if episode.seen]) == 1
+
+    def test_of_two_that_begin_at_once_one_drives(self, client, monkeypatch):
+        monkeypatch.setattr("offboard_lerobot.async_inference.listener._WAIT", PATIENCE)
+        door, policy = Door(), telling()
+
+        def load():
+            door.passing()
+            return policy
+
+        message = write_data(config(**ASKED))
+        with (
+            serving(policy, native(), models={"a": load}) as (_, port),
+            door,
+            self.Shared(port) as one,
+            self.Shared(port) as other,
+        ):
+            one.call("Ready")
+            other.call("Ready")
+            first = threading.Thread(target=one.call, args=("SendPolicyInstructions", message))
+            first.start()
+            reached(door.entered)
+            assert "a client drives" in refused(other.call, "SendPolicyInstructions", message)[1]
+            door.open()
+            first.join()
+            one.see(**at(1))
+            assert heard(one) == 1
+
+    def test_an_observation_that_is_coming_is_somebodys(self, client):
+        """It is not put before the model of who begins."""
+        data, let_go = observation(**at(1)), threading.Event()
+        with serving(telling(), native()) as (_, port):
+            robot = client(port)
+            robot.start(**ASKED)
+
+            def slow():
+                yield write_piece(BEGIN, data[:1000])
+                let_go.wait(PATIENCE)
+                yield write_piece(END, data[1000:])
+
+            call = robot.channel.stream_unary(f"/{SERVICE}/SendObservations").future(slow())
+            assert "a client drives" in refused(self._late, robot)[1]
+            let_go.set()
+            call.result()
+            assert heard(robot) == 1
+
+    @staticmethod
+    def _late(robot):
+        # It may come before the stream, and then begins first.
+        while True:
+            robot.call("Ready")
+            with contextlib.suppress(grpc.RpcError):
+                robot.call("SendPolicyInstructions", write_data(config(**ASKED)))
+
+    def test_a_client_that_begins_anew_does(self, client):
+        """In the same process, over the same connection: the one before has closed its channel in mid-call."""
+        with serving(telling(), native()) as (_, port), self.Shared(port) as holding:
+            with contextlib.suppress(grpc.RpcError):
+                holding.call("Nothing")
+            for number in (1, 2, 3):
+                with self.Shared(port) as robot:
+                    robot.start(**ASKED)
+                    robot.see(**at(number))
+                    assert heard(robot) == number
+                    left = robot.channel.unary_unary(f"/{SERVICE}/GetActions").future(b"")
+                assert left.code() is grpc.StatusCode.CANCELLED
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,15 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from offboard_client.errors import BadMessage, Busy, ConfigurationError, InferTimeout, ModelNotFound, OffboardError
+from offboard_client.errors import (
+    BadMessage,
+    Busy,
+    ConfigurationError,
+    DialectUnsupported,
+    InferTimeout,
+    ModelNotFound,
+    OffboardError,
+)
 from offboard_client.wire import WireLimits
 from offboard_core.engine import PolicyService
 from offboard_core.frontends import Admission, Listener, Peer, PeerSessions, Sparing
@@ -24,6 +32,7 @@ from .messages import BEGIN, EMPTY, END, MIDDLE, SERVICE, read_data, read_piece,
 from .options import RobotClientOptions
 from .payloads import read_instructions
 from .robot import DEFAULT, OPEN, LeRobotRobot, read_reply
+from .statuses import status_of
 from .waiting import Crowd, Robot
 
 log = logging.getLogger(__name__)
@@ -36,11 +45,11 @@ HOW = (
     "the metadata `authorization: Bearer TOKEN`"
 )
 #: Seconds in which an observation that began has come whole; for which a robot that asks waits for an answer before it
-#: is told that there is none yet (LeRobot's server waits as long); and in which the last answers go out at the end.
-_PATIENCE, _WAIT, _PARTING = 60.0, 2.0, 0.5
-#: Bytes of one message, of which LeRobot's client sends two million at most; of what a robot asks for in the beginning;
-#: and of what has not come whole, of all robots together.
-_LARGEST_PIECE, _LARGEST_SETUP, _MOST_HELD = 4 * 2**20, 2**18, 512 * 2**20
+#: is told that there is none yet (LeRobot's server waits as long); in which the last answers go out at the end; and
+#: after which one is told that it has to begin anew: LeRobot's client asks again at once, and for ever.
+_PATIENCE, _WAIT, _PARTING, _SLOWLY = 60.0, 2.0, 0.5, 1.0
+#: Bytes of one message, of which LeRobot's client sends two million at most; of what a robot asks for in the beginning.
+_LARGEST_PIECE, _LARGEST_SETUP = 4 * 2**20, 2**18
 _MOST_CONNECTIONS, _MOST_CALLS = 512, 4
 #: What gRPC keeps to before anything of a client is seen here.
 _OPTIONS: list[tuple[str, Any]] = [
@@ -63,17 +72,6 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_connection_idle_ms", 600_000),
 ]
-_CODES = {
-    "bad_message": grpc.StatusCode.INVALID_ARGUMENT,
-    "bad_observation": grpc.StatusCode.INVALID_ARGUMENT,
-    "bad_parameter": grpc.StatusCode.INVALID_ARGUMENT,
-    "dialect_unsupported": grpc.StatusCode.FAILED_PRECONDITION,
-    "model_not_found": grpc.StatusCode.NOT_FOUND,
-    "unauthorized": grpc.StatusCode.UNAUTHENTICATED,
-    "full": grpc.StatusCode.RESOURCE_EXHAUSTED,
-    "busy": grpc.StatusCode.RESOURCE_EXHAUSTED,
-}
-_LONGEST_DETAILS = 2000
 _AN_ID = (
     f"pretrained_name_or_path is the id of one of these, or {DEFAULT} for the one that the server would choose; it is "
     "no path, and nothing is fetched by it"
@@ -88,8 +86,6 @@ class LeRobotListener(Listener):
         self._server: Any = None
         self._sessions: PeerSessions | None = None
         self._crowd = Crowd(options.silence)
-        #: Bytes of what has not come whole, of all robots together.
-        self._held: int = 0
         self._sparing = Sparing()
 
     async def start(self, service: PolicyService, admission: Admission, host: str, port: int) -> int:
@@ -137,9 +133,9 @@ class LeRobotListener(Listener):
 
     # -- what a client asks -----------------------------------------------------------------------------------------
     async def _ready(self, peer: Peer, _: Messages) -> bytes:
-        """A client begins: whatever its connection had is over."""
+        """A client begins: whatever its connection had is over, unless somebody drives with it."""
         with self._refusing(peer):
-            self._begin(peer)
+            await self._crowd.free(peer.identity)
         return EMPTY
 
     async def _instruct(self, peer: Peer, messages: Messages) -> bytes:
@@ -147,59 +143,65 @@ class LeRobotListener(Listener):
         with self._refusing(peer):
             message = await self._in_time(anext(messages, EMPTY), "instructions")
             asked = read_instructions(read_data(message, _LARGEST_SETUP))
-            robot = self._begin(peer)
-        robot.asked = asked
+            await self._crowd.free(peer.identity)
+            robot = self._crowd.begin(peer.identity, asked)
+        with robot.calling():
+            found = await self._open(peer)
+        if isinstance(found, OffboardError):
+            self._crowd.leave(peer.identity)
+            raise ModelNotFound(f"{found.text}. {_AN_ID}") if isinstance(found, ModelNotFound) else found
         if self._sparing.may(f"{peer} begins"):
             log.info(
-                "LeRobot's robot %s asks for %s (%s), %d actions each time; the device that it names, %s, says nothing",
+                "LeRobot's robot %s drives %s (%s), %d actions each time; the device that it names, %s, says nothing",
                 peer, asked.model[:200], asked.policy_type[:60], asked.actions_per_chunk, asked.device[:40],
             )  # fmt: skip
-        assert self._sessions is not None
-        while True:
-            reply = await self._sessions.ask(peer, OPEN)
-            found = _crowded() if reply is None else read_reply(reply)
-            # A model may take longer to load than a robot may be silent, and this one is not: it waits here.
-            if not isinstance(found, InferTimeout) or peer.identity not in self._sessions:
-                break
-        if isinstance(found, OffboardError):
-            robot.asked = None
-            raise ModelNotFound(f"{found.text}. {_AN_ID}") if isinstance(found, ModelNotFound) else found
         return EMPTY
 
     async def _observe(self, peer: Peer, messages: Messages) -> bytes:
         """What it sees, in pieces. Answered when it has come; what becomes of it is what :meth:`_get_actions` says."""
-        robot = self._crowd.of(peer.identity)
-        if robot.sending:
-            raise BadMessage("an observation is being sent already; send the next one when it has come")
-        robot.sending = True
-        try:
-            frame = await self._in_time(self._collect(messages), "an observation")
-        except OffboardError as error:
-            self._log(peer, error)
-            raise
-        finally:
-            robot.sending = False
-        robot.sees(frame, partial(self._submit, peer))
+        with (await self._robot(peer)).calling() as robot:
+            if robot.sending:
+                raise BadMessage("an observation is being sent already; send the next one when it has come")
+            robot.sending = True
+            try:
+                frame = await self._in_time(self._collect(messages), "an observation")
+            except OffboardError as error:
+                self._log(peer, error)
+                raise
+            finally:
+                robot.sending = False
+            robot.sees(frame, partial(self._submit, peer))
         return EMPTY
 
     async def _get_actions(self, peer: Peer, _: Messages) -> bytes:
         """What the model answered last, as soon as there is something new; nothing after two seconds without."""
-        reply = await self._crowd.of(peer.identity).answered(_WAIT)
+        with (await self._robot(peer)).calling() as robot:
+            reply = await robot.answered(_WAIT)
         if isinstance(reply, OffboardError):
             raise reply
         return write_data(reply)
 
     # -- inside -----------------------------------------------------------------------------------------------------
     def _connect(self, peer: Peer) -> LeRobotRobot:
-        asked = self._crowd.of(peer.identity).asked
-        assert asked is not None
-        return LeRobotRobot(asked, self._options)
+        return LeRobotRobot(self._crowd.of(peer.identity).asked, self._options)
 
-    def _begin(self, peer: Peer) -> Robot:
-        robot = self._crowd.begin(peer.identity)
-        if self._sessions is not None:
-            self._sessions.end(peer.identity)
-        return robot
+    async def _open(self, peer: Peer) -> bytes | OffboardError:
+        sessions = self._sessions
+        assert sessions is not None
+        while True:
+            reply = await sessions.ask(peer, OPEN)
+            found = _crowded() if reply is None else read_reply(reply)
+            # A model may take longer to load than a robot may be silent, and this one is not: it waits here.
+            if not isinstance(found, InferTimeout) or peer.identity not in sessions:
+                return found
+
+    async def _robot(self, peer: Peer) -> Robot:
+        try:
+            with self._refusing(peer):
+                return self._crowd.of(peer.identity)
+        except DialectUnsupported:
+            await asyncio.sleep(_SLOWLY)
+            raise
 
     def _submit(self, peer: Peer, frame: bytes, robot: Robot) -> None:
         if self._sessions is not None:
@@ -207,15 +209,13 @@ class LeRobotListener(Listener):
 
     def _deliver(self, peer: Peer, robot: Robot, reply: Any) -> None:
         found = _crowded() if reply is None else read_reply(reply)
-        if isinstance(found, OffboardError) and not robot.over:
+        if robot.hears(found, partial(self._submit, peer)) and isinstance(found, OffboardError):
             self._log(peer, found)
-        robot.hears(found, partial(self._submit, peer))
 
     @contextmanager
     def _refusing(self, peer: Peer) -> Generator[None]:
-        """Before it has a session: the token is asked for, and what is wrong is counted and logged as a refusal."""
+        """Before it has a session: what is wrong is counted and logged as a refusal."""
         try:
-            self._admission.check(peer.token, peer.how)
             yield
         except OffboardError as error:
             self._admission.refused(peer, error)
@@ -235,6 +235,7 @@ class LeRobotListener(Listener):
     async def _collect(self, messages: Messages) -> bytes:
         """The observation that these pieces make. Raises BadMessage."""
         largest, pieces, size, began = WireLimits().message_bytes, list[bytes](), 0, False
+        held = self._crowd.held
         try:
             async for message in messages:
                 state, data = read_piece(message)
@@ -243,17 +244,16 @@ class LeRobotListener(Listener):
                     raise BadMessage("the pieces of an observation are not in order")
                 began = True
                 pieces.append(data)
-                size, self._held = size + len(data), self._held + len(data)
+                size += len(data)
+                held.take(len(data))
                 if size > largest:
                     raise BadMessage(f"an observation has {largest:,} bytes at most; send smaller images")
-                if self._held > _MOST_HELD:
-                    raise Busy("the server holds too much of what has not come whole; send it again")
                 if not data:
                     raise BadMessage("a piece of an observation is empty")
                 if state == END:
                     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
         finally:
-            self._held -= size
+            held.give_back(size)
         raise BadMessage("an observation ended before its last piece")
 
     async def _answer(
@@ -263,12 +263,12 @@ class LeRobotListener(Listener):
         peer = Peer("lerobot", context.peer(), _token_of(context), HOW)
         await self._admission.turn()
         try:
+            with self._refusing(peer):
+                self._admission.check(peer.token, peer.how)
             with self._crowd.calling(peer.identity):
                 return await call(peer, messages)
         except OffboardError as error:
-            code = _CODES.get(error.code, grpc.StatusCode.ABORTED)
-            # In bytes, which gRPC spells with three each where they are not ASCII's; its headers are short.
-            details = f"{error.code}: {error.text}".encode()[:_LONGEST_DETAILS].decode(errors="ignore")
+            code, details = status_of(error)
         except Exception:
             log.exception("what LeRobot's robot %s asked could not be answered", peer)
             code, details = grpc.StatusCode.INTERNAL, "internal: it could not be answered; the server's log says why"

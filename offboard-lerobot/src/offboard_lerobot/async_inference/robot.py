@@ -10,7 +10,7 @@ from offboard_core.frontends import Frame, PeerConnection, ResolvedCodec, Result
 from offboard_core.types import Observation
 
 from .options import RobotClientOptions
-from .payloads import Instructions, Seen, read_seen
+from .payloads import Instructions, read_seen
 from .tensors import write_actions
 from .translation import Translation, translate
 
@@ -85,11 +85,13 @@ class _Serializer:
 
     def __init__(self, asked: Instructions, translation: Translation, period: float) -> None:
         self._asked, self._translation, self._period = asked, translation, period
-        self._seen: Seen | None = None
+        #: When, and as which, the observation was taken; it itself may be large.
+        self._seen: tuple[float, int] | None = None
 
     def read(self, frame: Frame) -> tuple[Observation, list[str]]:
         """A TimedObservation. Raises BadMessage or BadObservation."""
-        self._seen = seen = read_seen(cast("bytes", frame))
+        seen = read_seen(cast("bytes", frame))
+        self._seen = seen.timestamp, seen.timestep
         return self._translation.observation(seen.values), []
 
     def write(
@@ -106,4 +108,5 @@ class _Serializer:
             )
         assert self._seen is not None  # there is no result without one
         rows = self._translation.actions(result.columns())[: self._asked.actions_per_chunk]
-        return write_actions(rows, self._seen.timestamp, self._period, self._seen.timestep)
+        timestamp, timestep = self._seen
+        return write_actions(rows, timestamp, self._period, timestep)
