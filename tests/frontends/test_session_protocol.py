@@ -1,5 +1,6 @@
 """PROTOCOL sections 3 to 5 without a socket: a session is driven by two callbacks and what its driver tells it."""
 
+import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
@@ -181,13 +182,36 @@ def test_nor_after_its_client_was_told_that_there_is_none():
     run(main())
 
 
+def test_who_was_answered_in_time_is_not_told_later_that_it_was_not():
+    async def main():
+        async with serving(source({"a": Puppet})) as service, connected(service) as one:
+            await becomes(lambda: "ready" in one.said())
+            loop, timers = asyncio.get_running_loop(), []
+            later = loop.call_later
+
+            def noted(delay, *more, **settings):
+                timer = later(delay, *more, **settings)
+                if delay == one.frontend.answer_within:
+                    timers.append(timer)
+                return timer
+
+            loop.call_later, one.frontend.answer_within = noted, 7.0 * PATIENCE
+            for frame in (X, PING):
+                one.protocol.received(frame)
+                await becomes(lambda frame=frame: one.said()[-1] == ("result" if frame is X else "pong"))
+            assert [timer.cancelled() for timer in timers] == [True, True]
+
+    run(main())
+
+
 def test_who_was_told_that_its_model_is_not_there_may_ask_again():
     async def main():
+        policy = Puppet()
         with Door() as door:
 
             def slowly():
                 door.passing()
-                return Puppet()
+                return policy
 
             async with serving(source({"a": slowly})) as service, connected(service) as one:
                 await becomes(lambda: service.slot.status()["waiting"])
@@ -197,8 +221,9 @@ def test_who_was_told_that_its_model_is_not_there_may_ask_again():
                 one.frontend.answer_within = PATIENCE
                 door.open()
                 await becomes(lambda: "ready" in one.said())
-                one.protocol.received(X)
+                one.protocol.received(wire.encode({"x": 2}))
                 await becomes(lambda: one.said()[-1] == "result")
+                assert [seen["x"] for seen in policy.episodes[0].seen] == [2], "the first was given up"
 
     run(main())
 

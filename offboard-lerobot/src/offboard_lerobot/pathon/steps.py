@@ -13,14 +13,15 @@ class Steps:
 
     PathOn-AI's own server hands them out whenever they are asked for: a robot that was stopped for a minute and goes on
     plays what was right a minute ago. Here they belong to their time. Step *i* is due so long after the answer as
-    its row says, and is not given later than ``stale_after`` s after that. Where the rows have no times it is the last
-    step that it may not follow later. Then nothing is left of the answer, and the model is asked again.
+    its row says, and is not given later than ``stale_after`` s after that, nor so long after it would have followed the
+    last one in time: a robot that plays faster is ahead of what is due, and may stop there. Where the rows have no
+    times each may follow at once. Then nothing is left of the answer, and the model is asked again.
     """
 
     def __init__(self, stale_after: float) -> None:
         self._stale_after = stale_after
         self._left: deque[tuple[Array, float | None]] = deque()
-        self._given = self.observed = 0.0
+        self._given = self._due = self.observed = 0.0
 
     def __len__(self) -> int:
         return len(self._left)
@@ -33,7 +34,7 @@ class Steps:
         self.observed = observed
         due: Sequence[float | None] = [None] * len(steps) if times is None else [now + at - times[0] for at in times]
         self._left = deque(zip(steps, due, strict=True))
-        self._given = now
+        self._given = self._due = now
         return self._left.popleft()[0]
 
     def next(self, now: float) -> Array | None:
@@ -41,10 +42,11 @@ class Steps:
         if not self._left:
             return None
         step, due = self._left.popleft()
-        if now > (self._given if due is None else due) + self._stale_after:
+        latest = self._given if due is None else min(due, self._given + due - self._due)
+        if now > latest + self._stale_after:
             self.forget()
             return None
-        self._given = now
+        self._given, self._due = now, self._due if due is None else due
         return step
 
     def forget(self) -> None:

@@ -1,0 +1,104 @@
+"""What a message says of its task, found without making anything of what else it holds: for the event loop."""
+
+from __future__ import annotations
+
+from struct import Struct
+from struct import error as StructError
+
+#: Parts of a message and bytes of its task, at most: what has more is left to who may take longer.
+MOST_PARTS, MOST_BYTES = 2048, 4096
+_TASK, _OBSERVATION = b"\xa4task", b"\xabobservation"
+_BYTE, _SHORT, _LONG = Struct(">B"), Struct(">H"), Struct(">I")
+#: First byte of a part → how a count is written, and what there is beside so many bytes; or how many parts each means.
+_BYTES = {
+    0xC4: (_BYTE, 0), 0xC5: (_SHORT, 0), 0xC6: (_LONG, 0),
+    0xD9: (_BYTE, 0), 0xDA: (_SHORT, 0), 0xDB: (_LONG, 0),
+    0xC7: (_BYTE, 1), 0xC8: (_SHORT, 1), 0xC9: (_LONG, 1),
+}  # fmt: skip
+_PARTS = {0xDC: (_SHORT, 1), 0xDD: (_LONG, 1), 0xDE: (_SHORT, 2), 0xDF: (_LONG, 2)}
+#: First byte → how many bytes follow: nothing, numbers, and extensions of a fixed size.
+_FIXED = {
+    0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8,
+    0xD4: 2, 0xD5: 3, 0xD6: 5, 0xD7: 9, 0xD8: 17,
+}  # fmt: skip
+
+
+def task_of(frame: bytes) -> bytes | None:
+    """The task of an observation's message, as it was packed; empty where it has none.
+
+    None for what is no whole message of msgpack, has more than :data:`MOST_PARTS`, or a task longer than
+    :data:`MOST_BYTES`.
+    """
+    walk = _Walk(frame)
+    try:
+        found = walk.task()
+    except (LookupError, ValueError, StructError):
+        return None
+    return found if walk.at == len(frame) and len(found) <= MOST_BYTES else None
+
+
+class _Walk:
+    """Over a frame, from part to part. Methods raise LookupError, ValueError or StructError for what is none."""
+
+    def __init__(self, frame: bytes) -> None:
+        self._frame, self._left, self.at = frame, MOST_PARTS, 0
+
+    def task(self) -> bytes:
+        found = b""
+        for _ in range(self._entries()):
+            if not self._passes(_OBSERVATION):
+                self._pass()
+                continue
+            for _ in range(self._entries()):
+                named, begin = self._passes(_TASK), self.at
+                self._pass()
+                if named:
+                    found = self._frame[begin : min(self.at, begin + MOST_BYTES + 1)]
+        return found
+
+    def _passes(self, name: bytes) -> bool:
+        """Go past a name: whether it is this one."""
+        begin = self.at
+        self._pass()
+        return self.at - begin == len(name) and self._frame.startswith(name, begin)
+
+    def _entries(self) -> int:
+        """Go into a map: how many entries it has."""
+        first = self._frame[self.at]
+        self.at += 1
+        if 0x80 <= first < 0x90:
+            return first & 15
+        form, each = _PARTS[first]
+        if each != 2:
+            raise ValueError("a list")
+        (count,) = form.unpack_from(self._frame, self.at)
+        self.at += form.size
+        return count
+
+    def _pass(self) -> None:
+        """Go past a part, with all that it holds."""
+        frame, owed = self._frame, 1
+        while owed:
+            if owed > self._left:
+                raise ValueError("too many")
+            owed, self._left = owed - 1, self._left - 1
+            first = frame[self.at]
+            self.at += 1
+            if first < 0x80 or first >= 0xE0:
+                continue
+            if first < 0x90:
+                owed += 2 * (first & 15)
+            elif first < 0xA0:
+                owed += first & 15
+            elif first < 0xC0:
+                self.at += first & 31
+            elif first in _FIXED:
+                self.at += _FIXED[first]
+            else:
+                form, more = _BYTES[first] if first in _BYTES else _PARTS[first]
+                (count,) = form.unpack_from(frame, self.at)
+                self.at += form.size
+                if first in _BYTES:
+                    self.at += count + more
+                else:
+                    owed += count * more
