@@ -183,10 +183,10 @@ def _table(client: str, served: Mapping[str, ResolvedCodec]) -> str:
 _TEXT_OF_PAGE = """\
 # Which robot drives which model
 
-A robot speaks Protocol v1, openpi's protocol, GR00T's, vla-eval's, RoboArena's or LeRobot's; a model is LeRobot's,
-openpi's or GR00T's, and has a codec. Here is what becomes of each pair. `uv run tools/pairings.py` writes this page,
-of what the code answers. A test compares it, and another one drives every pair, on one server with a model for each
-codec.
+A robot speaks Protocol v1, openpi's protocol, GR00T's, vla-eval's, RoboArena's, LeRobot's or PathOn-AI's; a model is
+LeRobot's, openpi's or GR00T's, and has a codec. Here is what becomes of each pair. `uv run tools/pairings.py` writes
+this page, of what the code answers. A test compares it, and another one drives every pair, on one server with a model
+for each codec.
 
 | | |
 |---|---|
