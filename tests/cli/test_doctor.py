@@ -55,6 +55,40 @@ def test_a_server_of_ours_is_measured_and_left_as_it_was(server):
         assert client.server_status()["outcomes"].keys() <= {"ok", "bad_message"}
 
 
+def test_no_robot_loses_its_place_to_it():
+    """One that has been silent for too long goes when somebody waits for its place."""
+
+    class Alone:
+        max_sessions = 1
+
+        def infer(self, observation):
+            return []
+
+    limits = ServiceTimeouts(idle=0.1)
+    with InferenceServer({"a": Alone}, port=0, limits=limits) as server:
+        address = f"127.0.0.1:{server.port}"
+        with InferenceClient(address) as client, client.new_session():
+            before = [each["session"] for each in client.server_status()["holders"]]
+            told = json.loads(in_process("doctor", address, "--json").stdout)
+            assert [each["session"] for each in client.server_status()["holders"]] == before
+            assert len(before) == 1
+    assert told["measured"]["round_trips_s"] == []
+    named = {each["what"]: each for each in told["findings"]}
+    assert named["server"]["verdict"] == "fine"
+    assert (named["way"]["verdict"], "--model-id" in named["way"]["found"]) == ("unknown", True)
+
+
+@pytest.mark.parametrize("status", [{"holders": [{}]}, {"holders": [], "waiting": ["b"]}])
+def test_no_session_is_opened_while_somebody_holds_the_model_or_waits(status):
+    def busy(peer):
+        loaded = {"model": "a", "health": {"state": "ready"}}
+        peer.respond(200, body=json.dumps({"loaded": loaded, "sessions": 1, **status}).encode())
+
+    with ScriptedServer(left, busy) as server:
+        told = json.loads(in_process("doctor", f"127.0.0.1:{server.port}", "--json").stdout)
+    assert "--model-id" in told["measured"]["why_not"]
+
+
 def test_no_model_is_loaded_for_it():
     def status(peer):
         peer.respond(200, body=json.dumps({"holders": [], "loaded": None, "sessions": 0}).encode())

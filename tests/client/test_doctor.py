@@ -403,13 +403,17 @@ def of_way(what, survey):
         ("1", measured(trip=0.0005), "cubic", "fine"),
         ("1", None, "bbr", "fine"),
         (None, None, "cubic", "unknown"),
+        # A rest that costs nothing, and one that nobody measured.
+        ("1", measured(small=(0.1, 0.101), large=(0.25, 0.25)), "cubic", "fine"),
+        ("1", measured(small=(0.1, 0.101), large=(0.25, 0.4)), "cubic", "mend"),
+        ("1", measured(sent={}), "cubic", "note"),
     ],
 )
 def test_slow_start_after_a_rest_counts_where_the_server_is_far(files, value, survey, congestion, verdict):
     texts = {f"{IPV4}_congestion_control": congestion, **({f"{IPV4}_slow_start_after_idle": value} if value else {})}
     found = only(look_at_kernel(files(texts), survey), "slow start after a rest")
     assert found.verdict == verdict
-    if verdict == "mend":
+    if survey is not None and survey.sent and survey.sent["two 224x224"].rested == [0.3] * 3 and verdict == "mend":
         assert found.found == "on; 301 KB took 100 ms, and 300 after a second's rest"
         assert found.command.splitlines()[0] == "sudo sysctl -w net.ipv4.tcp_slow_start_after_idle=0"
 
@@ -423,6 +427,33 @@ def test_a_send_buffer_that_is_smaller_than_what_is_under_way_is_told(files):
     found = only(look_at_kernel(root, fast), "TCP's send buffer")
     assert found.verdict == "mend"
     assert int(found.command.split()[5].rstrip('"')) >= 2 * 7.5e6
+
+
+@pytest.mark.parametrize(
+    "near",
+    [
+        # A proxy near by takes it all: the large ones are on their way as long as a ping.
+        measured(small=(0.0605, 0.0605), large=(0.0609, 0.0609)),
+        # Round trips of 20 to 100 ms tell nothing of 12 ms.
+        measured(trips=[0.02, 0.1] * 50, small=(0.07, 0.07), large=(0.0823, 0.09)),
+    ],
+)
+def test_a_difference_that_is_the_round_trips_own_is_no_rate_and_advises_nothing(files, near):
+    assert rate_of(near) is None
+    assert "rate" not in {each.what for each in look_at_way(near, "1.0")}
+    root = files({f"{IPV4}_wmem": "4096\t16384\t4194304\n"})
+    assert only(look_at_kernel(root, near), "TCP's send buffer").verdict == "fine"
+
+
+def test_no_buffer_is_advised_that_a_kernel_would_not_take(files):
+    """Whatever is measured: a quick start of a long way looks like a very large one."""
+    root = files({f"{IPV4}_wmem": "4096\t16384\t4194304\n"})
+    found = only(look_at_kernel(root, measured(trip=9.0, small=(9.0, 9.0), large=(9.91, 9.91))), "TCP's send buffer")
+    assert int(found.command.split()[5].rstrip('"')) <= 2**26
+    root = files({f"{IPV4}_wmem": "4096\t16384\t67108864\n"})
+    for trips in ([], [9.0]):
+        odd = measured(trips=trips, small=(9.0, 9.0), large=(9.000001, 9.0))
+        assert only(look_at_kernel(root, odd), "TCP's send buffer").verdict == "fine"
 
 
 def test_the_rate_is_what_the_larger_one_took_longer():
@@ -461,11 +492,40 @@ def test_a_way_with_nothing_to_mend():
         ("server", "mend", {"status": {"loaded": {"model": "x", "health": {"state": "recovering", "reason": "died"}}}}),
         ("server", "mend", {"status": {"loaded": {"model": "x"}, "wedged": True}}),
         ("server", "mend", {"status": {"loaded": None, "last_failure": {"text": "no CUDA"}}}),
+        ("server", "note", {"meta": {"offboard_version": 7}}),
         ("way", "unknown", {"why_not": "no model is loaded"}),
+        ("way", "mend", {"why_not": "it has not answered a ping in 1 s", "failed": True}),
+        ("way", "mend", {"kind": "websocket", "why_not": "it closed", "failed": True, "sent": {}}),
+        # Another's that takes no message of 16 MB has taken images before.
+        ("way", "unknown", {"kind": "websocket", "why_not": "closed (1009)", "failed": True}),
     ],
 )
 def test_what_is_told_of_a_way(what, verdict, changes):
     assert of_way(what, replace(measured(), **changes)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    "version",
+    ["0.9", "1;curl x.yz|sh #", "1\x1b[2J\nrm -rf ~", "1.0\n", "1.0 --index-url http://x.yz", "$(x)", "１.0", "x" * 99],
+)
+def test_nothing_that_a_server_says_stands_in_a_command(version):
+    """Of any text, as it is also its model's, its state's and its failure's."""
+    statuses = (
+        {"loaded": {"model": version, "health": {"state": "ready"}}},
+        {"loaded": {"model": version, "health": {"state": version, "reason": version}}},
+        {"loaded": None, "last_failure": {"text": version}},
+    )
+    for status in statuses:
+        for each in look_at_way(measured(status=status, meta={"offboard_version": version}), "1.0"):
+            assert version not in each.command
+            assert not {"curl", "rm", "$(x)", "--index-url", "0.9"} & set(each.command.replace("=", " ").split())
+    found = of_way("server", measured(meta={"offboard_version": version}))
+    assert (found.verdict, bool(found.command)) == ("note", version == "0.9")
+    assert "\n" not in found.found
+
+
+def test_fewer_round_trips_are_said_to_be_fewer():
+    assert of_way("round trip", measured(trips=[0.9] * 12)).found == "900 ms; the longest of 12 900 ms"
 
 
 @pytest.mark.parametrize("value", [None, "x", 7, [1], {"a": 1}, float("nan"), 10**400, "\x1b[2J", "long " * 1000])
@@ -477,22 +537,6 @@ def test_a_status_that_says_anything_is_no_error(value):
     ):
         said = list(look_at_way(measured(status=status, meta={"offboard_version": value}), "1.0"))
         assert all(len(each.found) < 500 for each in said)
-
-
-@pytest.mark.parametrize(
-    ("version", "command"),
-    [
-        ("0.9.1rc2+local", "pip install offboard-client==0.9.1rc2+local"),
-        ("1;curl x|sh #", ""),
-        ("1\nrm -rf ~", ""),
-        ("1 -r http://x", ""),
-        ("-r", ""),
-        ("\u0661", ""),
-        ("1" * 41, ""),
-    ],
-)
-def test_what_a_server_says_is_no_command_to_type(version, command):
-    assert of_way("server", replace(measured(), meta={"offboard_version": version})).command == command
 
 
 def test_the_clock_is_read_from_the_answers_date():

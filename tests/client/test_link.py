@@ -1,18 +1,23 @@
 """A server that is looked at from outside: real sockets, real WebSockets, and servers that mean no good."""
 
 import contextlib
+import itertools
+import json
 import socket
 import threading
 
 import pytest
 from offboard_client.doctor import Survey, look_at_way, survey
 from offboard_client.errors import BadMessage, ConnectionFailed, ConnectionLost, InferTimeout, Unauthorized
+from offboard_client.protocol import Clock
 from offboard_client.session import LinkClient
 from scripted_server import META, PATIENCE_S, Gone, RecordingClock, ScriptedServer
 from waits import until
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.sync.server import serve
+
+ENOUGH_TRIPS_S = survey.__globals__["ENOUGH_TRIPS_S"]
 
 
 def looker(port, **settings):
@@ -223,6 +228,31 @@ def test_pings_that_pass_where_images_do_not_are_told():
     assert told["large messages"] == "mend"
 
 
+def test_a_server_that_answers_no_ping_is_to_be_mended():
+    """Whatever its status says: a script that asks before a robot is started has to know."""
+
+    def well(peer):
+        loaded = {"model": "a", "health": {"state": "ready"}}
+        peer.respond(200, body=json.dumps({"holders": [], "loaded": loaded, "sessions": 0}).encode())
+
+    with ScriptedServer(left, well, never_pongs) as server:
+        seen = found(server.port, infer_timeout=0.3)
+    assert (seen.kind, seen.failed, seen.trips) == ("offboard", True, [])
+    assert "has not answered a ping in 0.3 s" in seen.why_not
+    assert {each.what: each.verdict for each in look_at_way(seen, "1.0")}["way"] == "mend"
+
+
+def test_round_trips_that_take_long_have_an_end_together():
+    """On a clock that goes on by 0.2 s each time that somebody looks at it."""
+    looks = itertools.count()
+    clock = Clock(now=lambda: next(looks) * 0.2, sleep=lambda seconds: None)
+    with ScriptedServer(left, page, read_all) as server:
+        seen = found(server.port, clock=clock, connect_timeout=1e6, infer_timeout=1e6)
+    assert len(seen.trips) < 100
+    assert ENOUGH_TRIPS_S < sum(seen.trips) < ENOUGH_TRIPS_S + max(seen.trips) + 1e-6
+    assert seen.sent["two 224x224"].warm, "the rest is measured all the same"
+
+
 def floods(frame):
     def visit(peer):
         peer.upgrade()
@@ -245,7 +275,7 @@ def unmasked(opcode, data, fin=True):
 @pytest.mark.parametrize(
     ("visit", "seconds", "says"),
     [
-        (never_pongs, 0.3, "has not read"),
+        (never_pongs, 0.3, "has not read 10 bytes"),
         (floods(unmasked(Opcode.PONG, b"1000")), PATIENCE_S, r"sends without end .*: \d\d,\d{3} bytes"),
         (floods(unmasked(Opcode.BINARY, bytes(20000))), PATIENCE_S, "sends without end"),
         (giant, PATIENCE_S, "closed the connection"),

@@ -21,8 +21,9 @@ TRIPS, PAUSE_S = 100, 0.02
 SIZES: Mapping[str, int] = {"two 224x224": 301_229, "two 480x640": 1_843_373}
 COLD, WARM, RESTED = 1, {"two 224x224": 5, "two 480x640": 3}, {"two 224x224": 4, "two 480x640": 3}
 REST_S = 1.0
-#: No size is begun after so many seconds of sending: what a slow link still owes is not worth the wait.
-ENOUGH_S = 20.0
+#: No round trip is begun after so many seconds of them, and no size after so many of sending: what a slow link still
+#: owes is not worth the wait, and the model is held meanwhile.
+ENOUGH_TRIPS_S, ENOUGH_S = 10.0, 20.0
 
 
 @dataclass
@@ -40,8 +41,8 @@ class Survey:
 
     ``kind``: ``offboard``, ``websocket`` (another's server), or nothing where it is neither, or not known for want of a
     token: ``why_not`` says it then. ``ahead_s``: by how much the server's clock is ahead of this one, to a second;
-    None: not told. ``why_not``: why the way was not, or not wholly, measured. ``stuck``: whether something that was
-    sent did not arrive while the connection lived.
+    None: not told. ``why_not``: why the way was not, or not wholly, measured. ``failed``: whether an error ended it.
+    ``stuck``: whether something that was sent did not arrive while the connection lived.
     """
 
     server: str
@@ -55,6 +56,7 @@ class Survey:
     sent: dict[str, Sent] = field(default_factory=dict[str, Sent])
     connection: Connection | None = None
     why_not: str = ""
+    failed: bool = False
     stuck: bool = False
 
 
@@ -80,7 +82,7 @@ def survey(
                 with suppress(OSError):
                     found.connection = look_at_connection(link.socket)
     except OffboardError as error:
-        found.why_not, found.stuck = error.text, isinstance(error, InferTimeout)
+        found.why_not, found.failed, found.stuck = error.text, True, isinstance(error, InferTimeout)
 
 
 def _ask_status(client: LinkClient, found: Survey) -> None:
@@ -113,7 +115,10 @@ def ahead(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _open(client: LinkClient, found: Survey, model_id: str | None) -> Link | None:
-    """A WebSocket there. With an offboard server a session, but unasked none for which a model would be loaded."""
+    """A WebSocket there. With an offboard server a session, but unasked none that is at anybody's cost.
+
+    One more takes a place, which may be that of a robot that stands still or is about to come back, or loads a model.
+    """
     named = client.named or model_id is not None
     if found.kind != "offboard":
         link = client.session(model_id, ends_message=False) if named else client.root()
@@ -121,6 +126,12 @@ def _open(client: LinkClient, found: Survey, model_id: str | None) -> Link | Non
         return link
     if named:
         return client.session(model_id)
+    if found.status.get("holders") or found.status.get("waiting"):
+        found.why_not = (
+            "robots are with the server, or wait for it, and one may lose its place to this: look again when none is, "
+            "or name its model with --model-id to measure all the same"
+        )
+        return None
     loaded = found.status.get("loaded")
     model = cast("dict[str, Any]", loaded).get("model") if isinstance(loaded, dict) else None
     if not isinstance(model, str):
@@ -132,6 +143,8 @@ def _open(client: LinkClient, found: Survey, model_id: str | None) -> Link | Non
 def _measure(link: Link, found: Survey, show: Callable[[str], object]) -> None:
     found.compresses = link.compresses
     for n in range(TRIPS):
+        if sum(found.trips) > ENOUGH_TRIPS_S:
+            break
         show(f"round trip {n + 1} of {TRIPS}")
         found.trips.append(link.trip())
         link.rest(PAUSE_S)

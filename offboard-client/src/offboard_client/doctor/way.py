@@ -13,7 +13,7 @@ from ..errors import brief, counted, one_line
 from ..session import Steps
 from ..wire import is_duration
 from .finding import Finding, not_known
-from .survey import SIZES, Survey
+from .survey import SIZES, TRIPS, Survey
 
 #: A name that takes longer is looked up again with each new connection.
 _SLOW_NAME_S = 0.1
@@ -27,8 +27,10 @@ _LOSS, _FEW = 0.001, 3
 _AHEAD_S = 2.0
 #: Seconds on the way from which on it pays to send less.
 _SLOW_S = 0.02
-#: What may stand in a command that a person is told to type: a server's word for it may be anything.
-_VERSION = re.compile(r"[0-9][0-9A-Za-z.+]{0,39}")
+#: A difference that is less of a round trip than this, or less than round trips differ, is no time that bytes took.
+_TOLD = 0.1
+#: A version as we number them.
+_VERSION = re.compile(r"[0-9]{1,5}(\.[0-9]{1,5}){1,3}((a|b|rc|\.dev|\.post)[0-9]{1,5}){0,2}")
 #: What is no number of sessions any more.
 _MANY = 10**6
 
@@ -86,7 +88,14 @@ def _server(survey: Survey, version: str) -> Iterator[Finding]:
     else:
         yield Finding("server", "mend", survey.why_not, "a policy server that answers")
         return
-    if survey.why_not:
+    # Another's server may take no message so large as this is in the end, and images all the same.
+    took = survey.kind == "websocket" and any(sent.warm for sent in survey.sent.values())
+    if survey.failed and not took:
+        yield Finding(
+            "way", "mend", f"not, or not wholly, measured: {survey.why_not}", "a connection that is taken, and stays",
+            "a robot is refused, or lost, as this was",
+        )  # fmt: skip
+    elif survey.why_not:
         yield Finding("way", "unknown", f"not, or not wholly, measured: {survey.why_not}")
 
 
@@ -107,11 +116,14 @@ def _offboard(survey: Survey, version: str) -> Iterator[Finding]:
             "server", "mend", f"{found}; {ill}", "a model that answers", "no robot is answered by it as it is",
             "look at its page (http://HOST:PORT/), and at its log",
         )  # fmt: skip
-    elif isinstance(theirs, str) and theirs != version:
+    elif theirs is not None and not (isinstance(theirs, str) and _VERSION.fullmatch(theirs)):
+        yield Finding("server", "note", f"{found}, which is no version of ours; here it is {version}")
+    elif theirs not in (None, version):
+        # Nothing that a server says stands in what a person is to type.
         yield Finding(
             "server", "note", f"{found}; here it is {version}", "the same version",
             "the protocol is the same, and what either has learnt since is not",
-            f"pip install offboard-client=={theirs}" if _VERSION.fullmatch(theirs) else "",
+            "pip install offboard-client==VERSION    # the server's, as above",
         )  # fmt: skip
     else:
         yield Finding("server", "fine", found)
@@ -149,6 +161,8 @@ def _clocks(survey: Survey) -> Iterator[Finding]:
 def _trips(trips: Sequence[float]) -> Finding:
     p50, p99 = (float(np.percentile(trips, each)) for each in (50, 99))
     found = f"{_ms(p50)}; one in a hundred {_ms(p99)}"
+    if len(trips) < TRIPS:
+        found = f"{_ms(p50)}; the longest of {len(trips)} {_ms(max(trips))}"
     if p99 - p50 > _JITTER_S:
         return Finding(
             "round trip", "mend", found, f"none {_ms(_JITTER_S)} longer than most",
@@ -192,12 +206,18 @@ def _smaller(spent: float) -> tuple[str, str, str]:
 
 
 def rate_of(survey: Survey) -> float | None:
-    """Bytes a second to the server, by how much longer the large images took than the small ones; None: not known."""
+    """Bytes a second to the server, by how much longer the large images took than the small ones.
+
+    None: not known, also where that is so little that it may be the round trip's own doing.
+    """
     small, large = (survey.sent.get(name) for name in SIZES)
     if small is None or large is None or not small.warm or not large.warm:
         return None
-    longer = min(large.warm) - min(small.warm)
-    return (large.size - small.size) / longer if longer > 0 else None
+    longer, least = min(large.warm) - min(small.warm), 0.0
+    if survey.trips:
+        p10, p50, p90 = (float(np.percentile(survey.trips, each)) for each in (10, 50, 90))
+        least = max(p90 - p10, _TOLD * p50)
+    return (large.size - small.size) / longer if longer > least else None
 
 
 def _packets(survey: Survey) -> Iterator[Finding]:

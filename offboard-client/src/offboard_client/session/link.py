@@ -178,7 +178,8 @@ class Link:
             raise
         except TimeoutError:
             waited = self._settings.timeouts.infer
-            raise InferTimeout(f"{self._where} has not read {size:,} bytes, or not said so, in {waited:g} s") from None
+            missing = f"read {size:,} bytes, or not said so," if size else "answered a ping"
+            raise InferTimeout(f"{self._where} has not {missing} in {waited:g} s") from None
         except OSError as error:
             raise ConnectionLost(f"the connection to {self._where} broke: {error}") from None
 
