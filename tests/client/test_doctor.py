@@ -98,6 +98,10 @@ def test_powersave_is_the_lowest_frequency_but_for_drivers_that_choose_themselve
 def test_processors_that_are_off_or_not_this_processs_are_told(files):
     texts = {f"{CPU}/present": "0-5\n", f"{CPU}/online": "0-1,4-5\n"}
     assert judged(files(texts), "processors").verdict == "mend"
+    for said, verdict in (("off", "note"), ("forceoff", "note"), ("on", "mend"), ("notsupported", "mend")):
+        found = judged(files({**texts, f"{CPU}/smt/control": f"{said}\n"}), "processors")
+        assert (found.verdict, bool(found.command)) == (verdict, verdict == "mend")
+    texts[f"{CPU}/smt/control"] = "on\n"
     texts[f"{CPU}/online"] = "0-5\n"
     assert judged(files(texts), "processors").verdict == "note", "bound to 4 of 6"
     assert judged(files(texts), "processors", usable=6).verdict == "fine"
@@ -119,6 +123,17 @@ CGROUP1 = {"proc/self/cgroup": "5:cpuset:/\n3:cpu,cpuacct:/box\n2:memory:/box\n"
                 **CGROUP2,
                 "sys/fs/cgroup/cpu.max": "150000 100000\n",
                 "sys/fs/cgroup/cpu.stat": "nr_periods 9\nnr_throttled 7\n",
+            },
+            "mend",
+        ),
+        # Within another one, which is the tighter, and was felt.
+        (
+            {
+                **CGROUP2,
+                "sys/fs/cgroup/docker/abc/cpu.max": "800000 100000\n",
+                "sys/fs/cgroup/docker/abc/cpu.stat": "nr_throttled 0\n",
+                "sys/fs/cgroup/docker/cpu.max": "150000 100000\n",
+                "sys/fs/cgroup/docker/cpu.stat": "nr_throttled 9\n",
             },
             "mend",
         ),
@@ -160,6 +175,7 @@ def test_a_containers_limit_is_told_and_that_it_was_felt(files, texts, verdict):
         ({"OMP_NUM_THREADS": "8"}, 4, "mend"),
         ({"OMP_NUM_THREADS": "8,2"}, 4, "mend"),
         ({"MKL_NUM_THREADS": "8", "OMP_NUM_THREADS": "1"}, 4, "mend"),
+        ({"OMP_NUM_THREADS": "9", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "8"}, 4, "mend"),
         ({"OMP_NUM_THREADS": "many"}, 4, "fine"),
         ({}, None, "unknown"),
     ],
@@ -167,6 +183,12 @@ def test_a_containers_limit_is_told_and_that_it_was_felt(files, texts, verdict):
 def test_more_threads_than_processors_are_told(files, environment, usable, verdict):
     found = judged(files({}), "threads of libraries", environment=environment, usable=usable)
     assert found.verdict == verdict
+    if verdict == "mend":  # who types it is told nothing the next time, and what was less is left
+        typed = dict(line.removeprefix("export ").split("=") for line in found.command.splitlines())
+        assert set(typed) == {name for name, value in environment.items() if value != "1"}
+        mended = {**environment, **typed}
+        again = judged(files({}), "threads of libraries", environment=mended, usable=usable)
+        assert again.verdict == "fine"
 
 
 @pytest.mark.parametrize(
@@ -191,6 +213,25 @@ def test_more_threads_than_processors_are_told(files, environment, usable, verdi
                 "sys/fs/cgroup/memory/box/memory.usage_in_bytes": "990000000\n",
             },
             "mend",
+        ),
+        # What was read of files is there to be forgotten.
+        (
+            {
+                **CGROUP2,
+                "sys/fs/cgroup/memory.max": "1000000000\n",
+                "sys/fs/cgroup/memory.current": "990000000\n",
+                "sys/fs/cgroup/memory.stat": "anon 20000000\nfile 970000000\ninactive_file 900000000\n",
+            },
+            "fine",
+        ),
+        (
+            {
+                **CGROUP1,
+                "sys/fs/cgroup/memory/box/memory.limit_in_bytes": "1000000000\n",
+                "sys/fs/cgroup/memory/box/memory.usage_in_bytes": "990000000\n",
+                "sys/fs/cgroup/memory/box/memory.stat": "inactive_file 0\ntotal_inactive_file 900000000\n",
+            },
+            "fine",
         ),
         ({**CGROUP2, "sys/fs/cgroup/memory.max": "max\n", "proc/meminfo": "MemAvailable: 4000000 kB\n"}, "fine"),
         ({}, "unknown"),
@@ -522,6 +563,12 @@ def test_nothing_that_a_server_says_stands_in_a_command(version):
     found = of_way("server", measured(meta={"offboard_version": version}))
     assert (found.verdict, bool(found.command)) == ("note", version == "0.9")
     assert "\n" not in found.found
+
+
+def test_a_tunnel_is_suspected_only_where_something_large_was_sent():
+    """And not after a Ctrl-C among the pings."""
+    assert "large messages" not in {each.what for each in look_at_way(measured(sent={}), "1.0")}
+    assert of_way("large messages", measured(sent={}, stuck=True)).verdict == "mend"
 
 
 def test_fewer_round_trips_are_said_to_be_fewer():

@@ -242,15 +242,19 @@ def test_a_server_that_answers_no_ping_is_to_be_mended():
     assert {each.what: each.verdict for each in look_at_way(seen, "1.0")}["way"] == "mend"
 
 
-def test_round_trips_that_take_long_have_an_end_together():
-    """On a clock that goes on by 0.2 s each time that somebody looks at it."""
+@pytest.mark.parametrize("step", [0.2, 2.0])
+def test_round_trips_that_take_long_have_an_end_together_and_so_has_sending(step):
+    """On a clock that goes on by so many seconds each time that somebody looks at it."""
     looks = itertools.count()
-    clock = Clock(now=lambda: next(looks) * 0.2, sleep=lambda seconds: None)
+    clock = Clock(now=lambda: next(looks) * step, sleep=lambda seconds: None)
     with ScriptedServer(left, page, read_all) as server:
         seen = found(server.port, clock=clock, connect_timeout=1e6, infer_timeout=1e6)
     assert len(seen.trips) < 100
     assert ENOUGH_TRIPS_S < sum(seen.trips) < ENOUGH_TRIPS_S + max(seen.trips) + 1e-6
     assert seen.sent["two 224x224"].warm, "the rest is measured all the same"
+    if step == 2.0:
+        assert "of sending it was enough" in seen.why_not
+        assert sum(len(sent.warm) + len(sent.rested) for sent in seen.sent.values()) < 10
 
 
 def floods(frame):

@@ -42,8 +42,7 @@ class Options:
     server: Annotated[Positional[str], tyro.conf.arg(metavar="SERVER")] = ""
     """The server to look at, too: HOST, HOST:PORT, or a whole URL. Without one, this computer alone."""
     model_id: str | None = None
-    """The model whose session is opened, as a robot's is, loaded if need be; else the one in the URL, or the one
-    that is loaded while no robot is there."""
+    """The model whose session is opened, loaded if need be; else the URL's, or the one loaded that nobody uses."""
     auth_token_file: Path | None = None
     """A file that holds the token; without it OFFBOARD_AUTH_TOKEN counts."""
     timeout: float = 10.0

@@ -91,10 +91,15 @@ def _cores(computer: Computer) -> Finding:
         return not_known("processors")
     found = f"{usable} for this process" + (f", {online} online, {present} in all" if online and present else "")
     if online and present and online < present:
+        if computer.files.text(f"{_CPU}/smt/control") in ("off", "forceoff"):
+            return Finding(
+                "processors", "note", f"{found}; simultaneous multithreading is off", "",
+                "somebody has set it so, for safety as a rule: is it meant so?",
+            )  # fmt: skip
         return Finding(
             "processors", "mend", found, f"{present} online",
             "some are switched off, as in a power mode of an embedded computer",
-            "echo 1 | sudo tee /sys/devices/system/cpu/cpu*/online",
+            "echo 1 | sudo tee /sys/devices/system/cpu/cpu*/online    # of a container: on its host",
         )  # fmt: skip
     if online and usable < online:
         return Finding(
@@ -123,28 +128,25 @@ def _governor(files: Files) -> Finding:
 
 
 def _quota(files: Files) -> float | None:
-    """How many processors' time a container may use (cgroup v2, else v1); None where nothing limits it."""
+    """How many processors' time a container may use (cgroup v2 or v1), by the tightest limit; None where none is."""
+    found: list[float] = []
     for folder in _cgroups(files, ""):
         limit = (files.text(f"{folder}/cpu.max") or "").split()
         if len(limit) == 2 and (most := whole(limit[0])) and (period := whole(limit[1])):
-            return most / period
+            found.append(most / period)
     for folder in _cgroups(files, "cpu"):
         most, period = (files.number(f"{folder}/cpu.cfs_{name}_us") for name in ("quota", "period"))
         if most and period and most > 0:
-            return most / period
-    return None
+            found.append(most / period)
+    return min(found, default=None)
 
 
 def _limit(computer: Computer, quota: float | None) -> Iterator[Finding]:
     if quota is None:
         return
-    throttled = next(
-        (
-            found
-            for folder in (*_cgroups(computer.files, ""), *_cgroups(computer.files, "cpu"))
-            if (found := _field(computer.files.text(f"{folder}/cpu.stat"), "nr_throttled")) is not None
-        ),
-        None,
+    throttled = max(
+        _field(computer.files.text(f"{folder}/cpu.stat"), "nr_throttled") or 0
+        for folder in (*_cgroups(computer.files, ""), *_cgroups(computer.files, "cpu"))
     )
     stopped = f", stopped {counted(throttled, 'time')} for it" if throttled else ""
     found = f"{quota:g} processors' time{stopped}"
@@ -164,27 +166,31 @@ def _threads(computer: Computer, quota: float | None) -> Finding:
     room = min(each for each in (computer.usable, quota, 2**16) if each is not None)
     if computer.usable is None:
         return not_known(what)
-    counts = [count for _, text in said if (count := whole(text.partition(",")[0])) is not None]
+    counts = {name: count for name, text in said if (count := whole(text.partition(",")[0])) is not None}
     found = ", ".join(f"{name}={text:.20}" for name, text in said) or "as many as there are processors"
-    wanted = max(counts) if counts else computer.usable
-    if wanted > room:
-        few = max(1, int(room))
+    few = max(1, int(room))
+    large = [name for name, count in counts.items() if count > few]
+    if large or (not counts and computer.usable > few):
         return Finding(
             what, "mend", f"{found}, and {room:g} to run on", f"{few} at most",
             "threads that wait for each other and have no processor hold each other up: a small ACT that inferred on "
             "two threads took 120 to 1500 ms on a busy machine, and 63 to 72 on one",
-            f"export OMP_NUM_THREADS={few}",
+            "\n".join(f"export {name}={few}" for name in large or THREADS[:1]),
         )  # fmt: skip
     return Finding(what, "fine", found)
 
 
 def _memory(files: Files) -> Finding:
     available = _kilobytes(files.text("proc/meminfo"), "MemAvailable")
+    # What was read of files is counted as used, and goes when there is need.
     limits = [
-        most - now
-        for folder, limit, used in (
-            *((each, "memory.max", "memory.current") for each in _cgroups(files, "")),
-            *((each, "memory.limit_in_bytes", "memory.usage_in_bytes") for each in _cgroups(files, "memory")),
+        most - max(0, now - (_field(files.text(f"{folder}/memory.stat"), read) or 0))
+        for folder, limit, used, read in (
+            *((each, "memory.max", "memory.current", "inactive_file") for each in _cgroups(files, "")),
+            *(
+                (each, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+                for each in _cgroups(files, "memory")
+            ),
         )
         if (most := files.number(f"{folder}/{limit}")) and (now := files.number(f"{folder}/{used}")) is not None
     ]
