@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
 import socket
 import struct
@@ -540,7 +541,10 @@ class TestRefused:
             (config(), "a RemotePolicyConfig came"),
             (observation(**{**SEEN, "gripper.pos": None}), "'gripper.pos' is None"),
             (observation(**{**SEEN, "gripper.pos": "open"}), "lists gripper.pos among its motors, and sent a str"),
-            (observation(**{**SEEN, "gripper.pos": float("nan")}), "bad_observation: observation.state is not finite"),
+            (
+                observation(**{**SEEN, "gripper.pos": float("nan")}),
+                "bad_observation: gripper.pos is nan, no finite number",
+            ),
             (observation(**{**SEEN, "front": 3}), "lists the camera front, and sent a int"),
             (observation(**AT), "lists the camera front, and sent nothing"),
             (
@@ -712,6 +716,9 @@ def test_a_models_unit_has_to_be_the_robots(client):
         ({"target_pose": Field(shape=(7,)), "target_grip": Field(shape=(1,))}, "the model answers target_pose (7)"),
         ({"target_joints": Field(shape=(6,))}, "the model answers target_joints (6)"),
         ({"shoulder_pan.pos": Field(shape=(1,))}, "the model answers shoulder_pan.pos (1)"),
+        # LeRobot's client would play six of seven without a word.
+        ({"action": Field(shape=(7,))}, "gripper.pos, the model answers action (7)"),
+        ({"action": Field(shape=(5,))}, "gripper.pos, the model answers action (5)"),
     ],
 )
 def test_what_a_robot_does_not_play_is_refused_before_it_moves(client, action, says):
@@ -727,6 +734,13 @@ def test_what_a_robot_does_not_play_is_refused_before_it_moves(client, action, s
         (lambda e, i: Chunk({"action": np.full((2, 6), np.nan)}), "not finite"),
         (lambda e, i: Chunk({"action": np.full((2, 6), 1e300)}), "float32"),
         (lambda e, i: Chunk({"action": np.zeros((0, 6))}), "the model says stop"),
+        *(
+            (
+                lambda e, i, times=times: Chunk({"action": np.zeros((len(times), 6))}, np.array(times)),
+                "looks at no times",
+            )
+            for times in ([0.5, 0.6, 0.7], [0.0, 0.1, 0.4], [0.5])
+        ),
         (lambda e, i: 1 / 0, "ZeroDivisionError"),
     ],
 )
@@ -739,6 +753,21 @@ def test_what_no_robot_may_hear_is_an_error(client, caplog, answer, says):
         _, details = refused(robot.actions)
     assert says in details
     assert any(says in record.getMessage() and "was not answered" in record.getMessage() for record in caplog.records)
+
+
+def test_a_models_own_times_are_those_of_its_steps(client, monkeypatch):
+    """Within a tenth of a step; those of another rate than it is served with are an error."""
+    slow = Puppet(lambda e, i: Chunk({"action": np.zeros((3, 6))}, np.array([0.0, 0.101, 0.2])))
+    with serving(slow, native()) as (_, port):
+        robot = client(port)
+        robot.start(**ASKED)
+        assert [action.timestamp - TIME for action in robot.ask(**SEEN)] == pytest.approx([0, 0.1, 0.2], abs=1e-6)
+    monkeypatch.setattr(Said, "decode", lambda codec, chunk, observation: chunk)  # which leaves the times as they are
+    with serving(slow, dataclasses.replace(native(), action_fps=20.0)) as (_, port):
+        robot = client(port)
+        robot.start(**ASKED)
+        robot.see(**SEEN)
+        assert "at the 20 a second that it is served with" in refused(robot.actions)[1]
 
 
 def test_a_model_that_has_nothing_new_says_nothing(client):
@@ -760,6 +789,35 @@ def test_a_model_that_declares_nothing_gets_lerobots_names(client):
         few.start(policy_type="offboard", pretrained_name_or_path="default")
         few.see(**{"a.pos": 1.0, "b.pos": 2.0})
         assert "6 numbers, and the robot has 2 motors" in refused(few.actions)[1]
+
+
+def test_a_width_that_no_model_declares_is_held_against_the_motors(client):
+    meta = dataclasses.replace(native(), action={"action": Field()})
+    with serving(Puppet(lambda e, i: Chunk({"action": np.zeros((2, 7))})), meta) as (_, port):
+        robot = client(port)
+        robot.start(**ASKED)
+        robot.see(**SEEN)
+        assert "7 numbers, and the robot has 6 motors" in refused(robot.actions)[1]
+
+
+def test_a_model_that_declares_nothing_is_given_no_nonsense(client):
+    policy = answering("action")
+    with serving(policy) as (_, port):
+        robot = client(port)
+        robot.start(**ASKED)
+        for change, says in (
+            ({"gripper.pos": float("nan")}, "gripper.pos is nan"),
+            ({"gripper.pos": np.float32("-inf")}, "gripper.pos is -inf"),
+            ({"gripper.pos": np.array([np.nan])}, "gripper.pos is nan"),
+            ({"gripper.pos": 1e300}, "gripper.pos is 1e+300, no finite number in float32"),
+            ({"front": np.full((4, 4, 3), np.nan, np.float32)}, "the picture of the camera front"),
+            ({"task": 3.0}, "task is a float, expected the instruction as text"),
+            ({"task": PICTURE.copy()}, "task is a ndarray"),
+        ):
+            robot.see(**{**SEEN, **change})
+            assert says in refused(robot.actions)[1]
+        assert not any(episode.seen for episode in policy.episodes)
+        assert robot.ask(**SEEN)
 
 
 def test_a_robot_waits_for_its_model_however_long_that_takes(client):

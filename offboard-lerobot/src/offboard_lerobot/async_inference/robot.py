@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from offboard_client.errors import DialectUnsupported, OffboardError
+import numpy as np
+from offboard_client.errors import DialectUnsupported, InvalidAction, OffboardError
 from offboard_core.frontends import Frame, PeerConnection, ResolvedCodec, Result, Serializer, ServiceSession
-from offboard_core.types import Observation
+from offboard_core.types import Array, Observation
 
 from .options import RobotClientOptions
 from .payloads import Instructions, read_seen
@@ -56,7 +57,7 @@ class LeRobotRobot(PeerConnection):
     def serializer(self, codec: ResolvedCodec) -> Serializer:
         """LeRobot's pickles."""
         assert self._translation is not None  # bridge() came before
-        return _Serializer(self._asked, self._translation, 1 / (codec.meta.action_fps or _FPS))
+        return _Serializer(self._asked, self._translation, codec.meta.action_fps)
 
     def begun(self, session: ServiceSession) -> None:
         """Hold the ``policy_type`` that the robot's client was told against the model's."""
@@ -81,10 +82,10 @@ class LeRobotRobot(PeerConnection):
 
 
 class _Serializer:
-    """One session's. ``period``: seconds from one action to the next."""
+    """One session's. ``fps``: the actions a second that the model is said to make, if that is said."""
 
-    def __init__(self, asked: Instructions, translation: Translation, period: float) -> None:
-        self._asked, self._translation, self._period = asked, translation, period
+    def __init__(self, asked: Instructions, translation: Translation, fps: float | None) -> None:
+        self._asked, self._translation, self._fps = asked, translation, fps
         #: When, and as which, the observation was taken; it itself may be large.
         self._seen: tuple[float, int] | None = None
 
@@ -107,6 +108,28 @@ class _Serializer:
                 "the model says stop: the episode is over, for which LeRobot's protocol has no word"
             )
         assert self._seen is not None  # there is no result without one
+        period = _period(result.timestamp, self._fps)
         rows = self._translation.actions(result.columns())[: self._asked.actions_per_chunk]
         timestamp, timestep = self._seen
-        return write_actions(rows, timestamp, self._period, timestep)
+        return write_actions(rows, timestamp, period, timestep)
+
+
+def _period(times: Array | None, fps: float | None) -> float:
+    """Seconds from one step to the next; ``times``: (T,) when they are due, if the model says it. Raises InvalidAction.
+
+    LeRobot's client goes by the numbers of the steps, and looks at no time: it plays them one after the other from the
+    observation on. So steps that are due later, or not evenly, cannot be told to it.
+    """
+    period = 1 / (fps or _FPS)
+    if times is None:
+        return period
+    if fps is None and len(times) > 1:
+        period = float(times[-1]) / (len(times) - 1)
+    # A tenth of a step is rounding.
+    if not (abs(times - np.arange(len(times)) * period) < period / 10).all():
+        said = f", at the {fps:g} a second that it is served with" if fps else ""
+        raise InvalidAction(
+            f"the model's steps are due {', '.join(f'{at:.4g}' for at in times[:4])} … s after the observation; a "
+            f"robot of LeRobot's plays them one after the other from 0 s on{said}, and looks at no times"
+        )
+    return period

@@ -21,6 +21,7 @@ from .payloads import Instructions
 STATE, ACTION, TASK = "observation.state", "action", "task"
 MOTORS, TARGETS, POSITION, VELOCITY = "motors", "target_motors", ".pos", ".vel"
 IMAGE = "image."
+_LARGEST = float(np.finfo(np.float32).max)
 #: How a model's unit begins → what ``--lerobot.units`` calls it.
 _UNITS = {"degrees": "degrees", "-100 to 100": "range"}
 Values = Mapping[str, Any]
@@ -85,7 +86,7 @@ def translate(asked: Instructions, codec: ResolvedCodec, units: str | None) -> T
             f"{', '.join([*_numbers(asked), *asked.cameras.values()][:20])}; try another --codec than {codec.name}"
         )
     _check_units({**meta.observation, **meta.action}, units)
-    columns, order, width = _played(asked, codec, reads_state=STATE in made)
+    columns, order, width = _played(asked, codec)
     own = {*_own(asked)}
     return Translation(made, columns, order, width, bool(meta.observation) and not made.keys() <= own)
 
@@ -102,7 +103,7 @@ def _numbers(asked: Instructions) -> list[str]:
 def _read(name: str, field: Field, asked: Instructions, conventions: Mapping[str, str]) -> Read | None:
     """How ``name`` is made of what the robot sends; None where it does not send it."""
     if name == TASK or field.dtype == "str":
-        return lambda values: values.get(TASK)
+        return _task
     if name in asked.vectors:
         return _vector(name, asked.vectors[name], field)
     camera = asked.cameras.get(name, name.removeprefix(IMAGE))
@@ -130,12 +131,24 @@ def _spelled(motor: str) -> str:
     return motor if motor.endswith(VELOCITY) else f"{motor}{POSITION}"
 
 
+def _task(values: Values) -> str | None:
+    value = values.get(TASK)
+    if value is not None and not isinstance(value, str):
+        raise BadObservation(f"{TASK} is {_kind(value)}, expected the instruction as text")
+    return value
+
+
 def _number(name: str, values: Values) -> float:
     value = values.get(name)
     if is_array(value) and value.size == 1 and value.dtype.kind in "fiu":
-        return float(value.reshape(())[()])
+        value = value.reshape(()).item()
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise BadObservation(f"the robot lists {name} among its motors, and sent {_kind(value)} for it")
+    # What declares nothing is checked by nobody else. NaN is not within, either.
+    if not abs(value) <= _LARGEST:
+        raise BadObservation(
+            f"{name} is {float(value)!r}, no finite number in float32; check the sensor or the estimator behind it"
+        )
     return float(value)
 
 
@@ -143,6 +156,8 @@ def _picture(name: str, values: Values) -> Array:
     value = values.get(name)
     if not is_array(value):
         raise BadObservation(f"the robot lists the camera {name}, and sent {_kind(value)} for it")
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        raise BadObservation(f"the picture of the camera {name} holds numbers that are not finite")
     return value
 
 
@@ -166,20 +181,18 @@ def _check_units(fields: Mapping[str, Field], units: str | None) -> None:
         )
 
 
-def _played(
-    asked: Instructions, codec: ResolvedCodec, *, reads_state: bool
-) -> tuple[tuple[str, ...], tuple[int, ...] | None, int | None]:
+def _played(asked: Instructions, codec: ResolvedCodec) -> tuple[tuple[str, ...], tuple[int, ...] | None, int | None]:
     """The columns, the order and the width of :class:`Translation`."""
     answered, motors = codec.meta.action, asked.vectors.get(STATE, ())
     if not answered:
         return (), None, len(motors) or None
     names = (*answered,)
     if names == (ACTION,):
-        # What the model answers to a state of this robot is what it was trained to; else only the width can tell.
+        # LeRobot's client plays as many numbers as its robot has motors, and says nothing of the others.
         width = field_width(answered[ACTION])
-        if not reads_state and None not in (width, len(motors) or None) and width != len(motors):
+        if None not in (width, len(motors) or None) and width != len(motors):
             raise _other(answered, motors, codec)
-        return names, None, width
+        return names, None, len(motors) or width
     if names == (TARGETS,) and MOTORS in codec.meta.conventions:
         theirs = [_spelled(motor) for motor in codec.meta.conventions[MOTORS].split(", ")]
     else:
