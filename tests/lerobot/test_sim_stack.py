@@ -195,6 +195,7 @@ def test_what_the_arm_is_sent_is_lerobots_own_answer_to_the_bit(made: Path, addr
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(4 * 3600)
 def test_it_learns_and_succeeds_as_often_without_offboard(tmp_path: Path) -> None:
     """The example as it is, half an hour on two cores: from unseen starts, over the socket and in this process."""
     make(tmp_path, list)
