@@ -31,7 +31,7 @@ from offboard_lerobot.async_inference.options import RobotClientOptions
 from offboard_lerobot.async_inference.payloads import read_instructions
 from offboard_lerobot.async_inference.waiting import Held, Robot
 from puppets import PATIENCE, Door, Puppet, reached, source, until
-from robots import get_json
+from robots import get, get_json
 
 pytestmark = pytest.mark.timeout(2 * PATIENCE)
 PLUGINS = Plugins.of(lerobot=offboard_lerobot)
@@ -496,6 +496,127 @@ class TestOneConnection:
                     assert heard(robot) == number
                     left = robot.channel.unary_unary(f"/{SERVICE}/GetActions").future(b"")
                 assert left.code() is grpc.StatusCode.CANCELLED
+
+
+class TestCrowd:
+    """What many robots, and what others, may not do to one."""
+
+    def test_who_has_to_begin_anew_is_told_slowly_and_so_is_the_log(self, client, caplog):
+        """LeRobot's client asks again at once, and for ever."""
+        with serving(answering("action"), native()) as (server, port):
+            robot, began = client(port), time.monotonic()
+            assert "start the robot's client anew" in refused(robot.poll)[1]
+            assert time.monotonic() - began >= 1
+            _, told, _ = get(server, "/metrics")
+        assert "start the robot's client anew" in caplog.text
+        assert 'offboard_rejected_total{reason="dialect_unsupported"} 1' in told
+
+    def test_who_is_refused_drives_nothing(self, client):
+        with serving(answering("action"), native()) as (_, port):
+            robot = client(port)
+            refused(robot.start, **{**ASKED, "pretrained_name_or_path": "none"})
+            assert "has not said which model it drives" in refused(robot.poll)[1]
+
+    def test_who_only_says_ready_is_not_remembered(self, client, monkeypatch):
+        monkeypatch.setattr(f"{WAITING}._MOST", 2)
+        with serving(answering("action"), native()) as (_, port):
+            for _ in range(4):
+                client(port).call("Ready")
+            client(port).start(**ASKED)
+
+    def test_who_is_gone_makes_room(self, client, monkeypatch):
+        monkeypatch.setattr(f"{WAITING}._MOST", 1)
+        with serving(answering("action"), native()) as (server, port), contextlib.ExitStack() as stack:
+            monkeypatch.setattr("offboard_lerobot.async_inference.listener._WAIT", PATIENCE)
+            one, other = stack.enter_context(Client(port)), client(port)
+            one.start(**ASKED)
+            call = one.channel.unary_unary(f"/{SERVICE}/GetActions").future(b"")
+            code, details = refused(other.start, **ASKED)
+            assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "knows 1 robots" in details
+            monkeypatch.setattr(f"{WAITING}._GONE", 0.2)
+            call.cancel()
+            until(lambda: get_json(server, "/api/v1/status")["sessions"] == 0, "its session ended")
+            other.start(**ASKED)
+            assert other.ask(**SEEN)
+
+    def test_who_waits_is_there(self, client, monkeypatch):
+        """For longer than one that asks nothing may be silent."""
+        monkeypatch.setattr("offboard_lerobot.async_inference.listener._WAIT", PATIENCE)
+        policy = telling()
+        with serving(policy, native()) as (server, port):
+            robot = client(port)
+            robot.start(**ASKED)
+            monkeypatch.setattr(f"{WAITING}._GONE", 0.3)
+            robot.see(**at(1))
+            call = robot.channel.unary_unary(f"/{SERVICE}/GetActions")
+            call(b"")
+            waiting = call.future(b"")
+            time.sleep(1.0)
+            assert get_json(server, "/api/v1/status")["sessions"] == 1
+            waiting.cancel()
+
+    def test_whole_observations_count_until_they_are_answered(self, client, monkeypatch):
+        monkeypatch.setattr(f"{WAITING}._MOST_HELD", 5 * 2**19)
+        door = Door()
+        with serving(telling(doors={0: door}), native()) as (_, port), door:
+            first, robot = client(port), client(port)
+            first.start(**ASKED)
+            robot.start(**ASKED)
+            first.see(**at(1))
+            reached(door.entered)
+            for _ in range(2):
+                robot.send(bytes(2**20))
+            code, details = refused(robot.send, bytes(2**20))
+            assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "no room for more observations" in details
+            door.open()
+            refused(robot.actions)
+            for _ in range(4):
+                robot.send(bytes(2**20))
+                refused(robot.actions)
+
+    def test_one_that_takes_anothers_place_counts_alone(self):
+        held, asked = Held(), []
+        robot = Robot(read_instructions(config()), held)
+        for size in (5, 7, 9):
+            robot.sees(bytes(size), lambda frame, robot: asked.append(len(frame)))
+        assert (asked, held.size) == ([5], 5 + 9)
+        robot.rest()
+        assert held.size == 5
+        assert not robot.hears(b"", lambda frame, robot: asked.append(len(frame)))
+        assert (asked, held.size) == ([5], 0)
+
+    def test_every_call_brings_the_token(self, client):
+        with serving(answering("action"), native(), auth_token="secret") as (_, port):
+            robot = client(port, token="secret")
+            robot.start(**ASKED)
+            robot.see(**SEEN)
+            robot._metadata = []
+            for call in (robot.poll, lambda: robot.see(**SEEN), lambda: robot.start(**ASKED)):
+                assert refused(call)[0] is grpc.StatusCode.UNAUTHENTICATED
+
+    def test_the_end_waits_for_what_nobody_has_fetched(self, client, monkeypatch):
+        monkeypatch.setattr("offboard_lerobot.async_inference.listener._WAIT", PATIENCE)
+        policy = telling()
+        with contextlib.ExitStack() as stack:
+            _, port = stack.enter_context(serving(policy, native()))
+            robot = client(port)
+            robot.start(**ASKED)
+            robot.see(**at(1))
+            until(lambda: policy.episodes[-1].seen, "it is being answered")
+            ending = threading.Thread(target=stack.pop_all().close)
+            ending.start()
+            time.sleep(1.0)
+            assert heard(robot) == 1
+            ending.join()
+
+    def test_steps_are_as_far_apart_as_the_models(self, client):
+        meta = dataclasses.replace(native(), action_fps=10.0)
+        with serving(answering("action"), meta) as (_, port):
+            robot = client(port)
+            robot.start(**ASKED)
+            assert [action.timestamp for action in robot.ask(**SEEN)] == [TIME + i * 0.1 for i in range(4)]
 
 
 @pytest.fixture(scope="module")
