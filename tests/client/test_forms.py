@@ -93,7 +93,7 @@ STRUCTURED = np.zeros(2, [("a", "<f4"), ("b", "<i4")])
         ({"__ndarray_class__": True, "as_npy": npy(ARRAYS[0])["as_npy"][:-1]}, "24 bytes, and 23 came"),
         ({"__ndarray_class__": True, "as_npy": npy(ARRAYS[0])["as_npy"][:40]}, "no header of"),
         ({"__ModalityConfig__": True, "as_json": "{}"}, "GR00T's form of a ModalityConfig"),
-        ({b"__tensor__": True, b"data": b"", b"dtype": "float32", b"shape": [0]}, "PathOn-AI's form"),
+        ({b"__tensor__": True, b"data": b"", b"dtype": "float32", b"shape": [0]}, "dtype 'float32' is refused"),
         ({"__numpy__": "AAAA", "dtype": "<f4", "shape": [1]}, "json_numpy's form"),
     ],
 )
