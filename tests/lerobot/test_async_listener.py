@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 import time
+import urllib.request
 from typing import Any
 
 import grpc
@@ -129,6 +130,15 @@ def refused(call, *arguments, **more) -> tuple[grpc.StatusCode, str]:
 
 ASKED = {"policy_type": "offboard", "pretrained_name_or_path": "default", "lerobot_features": FEATURES,
          "actions_per_chunk": 50}  # fmt: skip
+
+
+def leaves(server: InferenceServer) -> bool:
+    """Whether it takes no one any more."""
+    try:
+        urllib.request.urlopen(f"http://{server.host}:{server.port}/readyz", timeout=PATIENCE).close()
+    except OSError:
+        return True
+    return False
 
 
 class TestAnswers:
@@ -390,10 +400,8 @@ class TestNothingOld:
 
     def test_what_was_answered_before_the_end_is_heard(self, client):
         """Though its client sends on: the next one is refused."""
-        door = Door()
-        with contextlib.ExitStack() as stack:
-            _, port = stack.enter_context(serving(telling(doors={0: door}), native()))
-            stack.enter_context(door)
+        with Door() as door, contextlib.ExitStack() as stack:
+            server, port = stack.enter_context(serving(telling(doors={0: door}), native()))
             robot = client(port)
             robot.start(**ASKED)
             robot.see(**at(1))
@@ -401,6 +409,8 @@ class TestNothingOld:
             robot.see(**at(2))
             ending = threading.Thread(target=stack.pop_all().close)
             ending.start()
+            until(lambda: leaves(server), "the server leaves")
+            door.open()
             assert heard(robot) == 1
             ending.join()
 
