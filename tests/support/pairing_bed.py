@@ -307,7 +307,8 @@ def by_pathon(server: InferenceServer, codec: str, keys: str | None, steps: int)
     """What PathOn-AI's client is told in so many steps, each part (T, D): it is not told what its numbers are."""
     seen = seen_by(codec, "pathon", keys)
     with PathOnClient(f"ws://{server.host}:{server.port}{PATHON_PATHS[keys]}?model={name_of(codec)}") as client:
-        taken = [client.select_action({**seen, "task": [SEEN["task"]]}) for _ in range(steps)]
+        instruction = {} if "prompt" in seen else {"task": [SEEN["task"]]}
+        taken = [client.select_action({**seen, **instruction}) for _ in range(steps)]
     actions = np.concatenate(taken)
     if keys is not None:
         return {"action": actions}

@@ -53,9 +53,13 @@ class LeRobotEpisode:
         self._source, self._episode, self._known = source, episode, known
         self.name = f"{source.what}, episode {episode.index}"
 
-    @cached_property
+    @property
     def identity(self) -> str:
         """By the statistics that the data set has of it, else by its numbers, wherever that lies."""
+        return self._identity
+
+    @cached_property
+    def _identity(self) -> str:
         said = json.dumps([self._episode.index, self._episode.length, self._marks()], sort_keys=True, default=str)
         return f"lerobot-{hashlib.sha256(said.encode()).hexdigest()[:24]}"
 
