@@ -14,8 +14,8 @@ from offboard_core.frontends import (
     VectorLayout,
     check_own,
     check_translation,
+    check_vector,
     reads_own,
-    spell_widths,
     vector_layout,
 )
 from offboard_core.types import Field
@@ -54,12 +54,7 @@ def _check_own(keys: OpenPIKeys, codec: ResolvedCodec) -> None:
     space = codec.meta.conventions.get(ACTION_SPACE, keys.action_space)
     if space != keys.action_space:
         raise DialectUnsupported(f"{_try(keys, codec)}the robot plays {keys.action_space}, the model answers {space}")
-    answers = dict(vector_layout(codec.meta.action))
-    widths = [*answers.values()]
-    if widths and None not in widths and sum(width or 0 for width in widths) != sum(keys.actions.values()):
-        raise DialectUnsupported(
-            f"{_try(keys, codec)}the robot plays {spell_widths(keys.layout)}, the model answers {spell_widths(answers)}"
-        )
+    check_vector(keys, codec, _try(keys, codec))
 
 
 def _try(keys: OpenPIKeys, codec: ResolvedCodec) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from offboard_client.errors import DialectUnsupported
 from offboard_core.frontends import (
     Joined,
     ResolvedCodec,
@@ -12,8 +11,8 @@ from offboard_core.frontends import (
     VectorLayout,
     check_own,
     check_translation,
+    check_vector,
     reads_own,
-    spell_widths,
     vector_layout,
 )
 
@@ -39,12 +38,7 @@ def bridge(keys: BenchmarkKeys | None, codec: ResolvedCodec) -> tuple[ResolvedCo
 def _check_own(keys: BenchmarkKeys, codec: ResolvedCodec) -> None:
     """A model that reads the benchmark's own names answers as many numbers as it plays, as far as anybody knows."""
     check_own(keys, codec, _try(keys, codec))
-    answers = dict(vector_layout(codec.meta.action))
-    widths = [*answers.values()]
-    if widths and None not in widths and sum(width or 0 for width in widths) != sum(keys.layout.values()):
-        raise DialectUnsupported(
-            f"{_try(keys, codec)}the robot plays {spell_widths(keys.layout)}, the model answers {spell_widths(answers)}"
-        )
+    check_vector(keys, codec, _try(keys, codec))
 
 
 def _try(keys: BenchmarkKeys, codec: ResolvedCodec) -> str:

@@ -13,7 +13,7 @@ from .descriptors import RESERVE, lacking, provide
 from .discovery import make_frontends, make_listeners, split_listen
 from .edge import Edge, EdgeConnection
 from .images import unpack_values
-from .joined import JOINED, Joined, VectorLayout, vector_layout
+from .joined import JOINED, Joined, VectorLayout, check_vector, vector_layout
 from .keysets import KeySet, Translated, Untouched, check_own, check_translation, field_width, reads_own, spell_widths
 from .lengths import chunk_lengths
 from .libero_keys import LiberoKeys, check_range
@@ -61,6 +61,7 @@ __all__ = [
     "check_range",
     "check_reserved",
     "check_translation",
+    "check_vector",
     "chunk_lengths",
     "contained",
     "contained_async",

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from offboard_client.errors import BadObservation, InvalidAction
+from offboard_client.errors import BadObservation, DialectUnsupported, InvalidAction
 from offboard_client.wire import check_actions
 
+from ..catalog import ResolvedCodec
 from ..types import Chunk, CodecMeta, Field, Observation, Stage
-from .keysets import field_width, spell_widths
+from .keysets import KeySet, field_width, spell_widths
 
 #: What the one vector is called, (T, D).
 JOINED = "actions"
@@ -21,6 +22,19 @@ VectorLayout = list[tuple[str, int | None]]
 def vector_layout(action: Mapping[str, Field]) -> VectorLayout:
     """What the columns of the one vector are."""
     return [(name, field_width(field)) for name, field in action.items()]
+
+
+def check_vector(keys: KeySet, codec: ResolvedCodec, advice: str) -> None:
+    """Raises DialectUnsupported where the one vector of a model is not as wide as the robot's, if both are known.
+
+    ``advice``: what to try.
+    """
+    answers = dict(vector_layout(codec.meta.action))
+    widths = [*answers.values()]
+    if widths and None not in widths and sum(width or 0 for width in widths) != sum(keys.layout.values()):
+        raise DialectUnsupported(
+            f"{advice}the robot plays {spell_widths(keys.layout)}, the model answers {spell_widths(answers)}"
+        )
 
 
 def _vector(layout: VectorLayout) -> dict[str, Field]:
