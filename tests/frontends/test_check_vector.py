@@ -1,4 +1,4 @@
-"""A model that reads the names of a robot answers as many numbers as that plays, or is refused, whatever the protocol."""
+"""A model that reads a robot's own names answers as many numbers as that plays, or is refused."""
 
 from __future__ import annotations
 
