@@ -8,6 +8,7 @@ from offboard_client.errors import InferTimeout, LoadFailed, ModelLost, ModelNot
 from offboard_core import Codec, CodecEntry, CodecMeta, hookimpl
 from puppets import PATIENCE, Door, PlainSerializer, Puppet, source
 from service_bed import Growing, growing, open_session, serving
+from talking import talking
 from watching import Noting
 
 X = {"x": np.zeros(3)}
@@ -218,6 +219,24 @@ def test_nothing_is_answered_before_a_reset_that_failed_is_done():
             await until(watching.come)
         mine = [record.error for record in watching.records if record.session_id == session.id]
         assert mine == [None, None, "policy_failed", "policy_failed", None, None]
+
+    run(main())
+
+
+@pytest.mark.rule("L-8", "L-30")
+def test_nor_is_anything_done_by_a_control_that_the_reset_would_undo():
+    async def main():
+        policy, made = talking()
+        async with serving(made) as service:
+            session = await open_session(service)
+            await session.infer(X)
+            policy.episodes[0].reset = lambda: 1 / 0
+            for again in (session.reset, partial(session.call, "say", {})):
+                with pytest.raises(PolicyFailed, match="resetting the episode failed"):
+                    await again()
+            assert policy.episodes[0].asked == []
+            del policy.episodes[0].reset
+            assert (await session.call("mark", {"note": "new"}))["seen"] == 0, "it is the new episode's"
 
     run(main())
 

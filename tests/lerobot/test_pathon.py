@@ -13,7 +13,7 @@ from offboard_core.engine import ServiceTimeouts
 from offboard_core.server import InferenceServer
 from offboard_lerobot.pathon import frontend as pathon
 from offboard_lerobot.pathon.options import PathOnOptions
-from offboard_lerobot.pathon.outline import task_of
+from offboard_lerobot.pathon.outline import MOST_BYTES, texts_of
 from offboard_lerobot.pathon.steps import Steps
 from pathon_client import Failed, PathOnClient, Tensor, packed
 from puppets import PATIENCE, Door, Puppet, reached, source
@@ -101,6 +101,29 @@ def test_another_task_asks_the_model(server):
         assert values(client, 1, {name: value for name, value in SEEN.items() if name != "task"}) == [3.0]
 
 
+@pytest.mark.parametrize("name", ["prompt", "instruction", "goal", "annotation.human.task_description"])
+@pytest.mark.parametrize("listed", [True, False])
+def test_another_text_by_whatever_name_asks_the_model(server, name, listed):
+    """Names that mean the task, and a model's own."""
+    seen = {key: value for key, value in SEEN.items() if key != "task"}
+
+    def said(text):
+        return {**seen, name: [text] if listed else text}
+
+    with PathOnClient(url(server)) as client:
+        assert client.reset()
+        assert values(client, 2, said("grasp")) == [1.0, 1.1]
+        assert values(client, 1, said("put it back")) == [2.0]
+        assert values(client, 1, said("put it back")) == [2.1]
+
+
+def test_an_observation_whose_name_is_packed_otherwise_is_not_told_at_a_glance():
+    frame = msgpack.packb({"type": "select_action", "observation": {"task": "go"}})
+    assert texts_of(frame) is not None
+    assert texts_of(frame.replace(b"\xabobservation", b"\xd9\x0bobservation")) is None
+    assert texts_of(frame.replace(b"\xa4task", b"\xd9\x04task")) not in (None, texts_of(frame))
+
+
 @pytest.mark.parametrize("spoil", [lambda frame: frame[:-1], lambda frame: frame + b"\xc0", lambda frame: frame[:20]])
 def test_what_is_no_whole_message_is_answered_no_step(server, spoil):
     frame = msgpack.packb({"type": "select_action", "observation": SEEN}, default=packed)
@@ -125,22 +148,27 @@ def test_a_task_is_found_whatever_is_beside_it(value):
     for first in (True, False):
         beside = {"x": value, "task": ["go"]} if first else {"task": ["go"], "x": value}
         frame = msgpack.packb({"type": "select_action", "observation": beside, "timestamp": 1.5})
-        assert task_of(frame) == msgpack.packb(["go"])
-        assert task_of(frame[:-1]) is None
-        assert task_of(frame + b"\xc0") is None
-    assert task_of(msgpack.packb({"type": "select_action", "observation": {"x": value}})) == b""
+        texts = [msgpack.packb("task") + msgpack.packb(["go"])]
+        if isinstance(value, str):
+            texts.append(msgpack.packb("x") + msgpack.packb(value))
+        found = b"".join(texts if not first else texts[::-1])
+        assert texts_of(frame) == (found if len(found) <= MOST_BYTES else None)
+        assert texts_of(frame[:-1]) is None
+        assert texts_of(frame + b"\xc0") is None
+    if not isinstance(value, str):
+        assert texts_of(msgpack.packb({"type": "select_action", "observation": {"x": value}})) == b""
 
 
 def test_what_takes_long_to_look_through_is_not_looked_through():
     def message(**observation):
         return msgpack.packb({"type": "select_action", "observation": observation})
 
-    assert task_of(message(task="x" * 5000)) is None
-    assert task_of(message(x=[1] * 10_000, task="x")) is None
-    assert task_of(b"\x81\xabobservation\xdf\xff\xff\xff\xff") is None
-    assert task_of(b"\x81\xa1x" + b"\x91" * 10**6 + b"\xc0") is None
+    assert texts_of(message(task="x" * 5000)) is None
+    assert texts_of(message(x=[1] * 10_000, task="x")) is None
+    assert texts_of(b"\x81\xabobservation\xdf\xff\xff\xff\xff") is None
+    assert texts_of(b"\x81\xa1x" + b"\x91" * 10**6 + b"\xc0") is None
     for wrong in (b"", b"\xc1", b"\x81\xabobservation\x91\xc0", b"\x81\xc1\xc0", b"\x81\xa1x\xc6\xff\xff\xff\xff"):
-        assert task_of(wrong) is None, wrong
+        assert texts_of(wrong) is None, wrong
 
 
 def test_two_robots_share_no_answer(server):

@@ -172,12 +172,16 @@ class ServiceSession:
     async def call(self, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Do what stands under ``name`` in ``meta.controls``, after what was asked before; its answer.
 
+        A reset that failed is tried again first, which would undo what a policy's own control does to the old episode.
         Raises BadParameter for parameters that do not fit, InferTimeout, and what the policy raises.
         """
         if name == CONFIGURE:
             return await self._configure(params)
         control, session, wanted = self.lease.replica.policy.controls[name], self.pipeline.session, True
         options: Any = build(cast("type[Any]", control.params), params, f"the control {name}")
+
+        if self._reset_due:
+            await self.reset()
 
         def run() -> dict[str, Any]:
             return answered(name, control, control.run(session, options)) if wanted else {}

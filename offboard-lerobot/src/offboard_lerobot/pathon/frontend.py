@@ -45,7 +45,7 @@ from .messages import (
     unknown_type,
 )
 from .options import PathOnOptions
-from .outline import task_of
+from .outline import texts_of
 from .steps import Steps
 
 #: Seconds: what the client waits less what the network and the robot's computer may take of it.
@@ -115,13 +115,13 @@ class PathOnConnection(FrontendConnection):
         return look(frame) not in (SELECT, None)
 
     def without_model(self, frame: Frame) -> Frame | None:
-        """The next step of what was answered last, if its time is not over, to a whole message of the same task.
+        """The next step of what was answered last, if its time is not over, to a whole message with the same texts.
 
         What the robot sees is not looked at.
         """
         assert self._serializer is not None
-        task = task_of(frame) if isinstance(frame, bytes) and look(frame) == SELECT else None
-        reply = self._serializer.next_step() if task is not None and task == self._serializer.task else None
+        texts = texts_of(frame) if isinstance(frame, bytes) and look(frame) == SELECT else None
+        reply = self._serializer.next_step() if texts is not None and texts == self._serializer.texts else None
         self._from_queue += reply is not None
         return reply
 
@@ -161,7 +161,7 @@ class PathOnSerializer:
         self._most = options.steps
         self.steps = Steps(options.stale_after)
         #: Of the observation that was answered last; None where it could not be told at a glance.
-        self.task: bytes | None = None
+        self.texts: bytes | None = None
 
     def next_step(self) -> Frame | None:
         """One step that the model has answered already; None where it has to be asked."""
@@ -174,7 +174,7 @@ class PathOnSerializer:
     def read(self, frame: Frame) -> tuple[Observation, list[str]]:
         """An observation. Raises BadMessage or BadObservation."""
         self.steps.forget()
-        self.task = task_of(frame) if isinstance(frame, bytes) else None
+        self.texts = texts_of(frame) if isinstance(frame, bytes) else None
         observation = canonical(read_observation(frame), self._declared)
         check_reserved(observation)
         return observation, []

@@ -1,13 +1,13 @@
-"""What a message says of its task, found without making anything of what else it holds: for the event loop."""
+"""What a message says in words, found without making anything of what else it holds: for the event loop."""
 
 from __future__ import annotations
 
 from struct import Struct
 from struct import error as StructError
 
-#: Parts of a message and bytes of its task, at most: what has more is left to who may take longer.
+#: Parts of a message and bytes of its texts, at most: what has more is left to who may take longer.
 MOST_PARTS, MOST_BYTES = 2048, 4096
-_TASK, _OBSERVATION = b"\xa4task", b"\xabobservation"
+_OBSERVATION = b"\xabobservation"
 _BYTE, _SHORT, _LONG = Struct(">B"), Struct(">H"), Struct(">I")
 #: First byte of a part → how a count is written, and what there is beside so many bytes; or how many parts each means.
 _BYTES = {
@@ -23,18 +23,19 @@ _FIXED = {
 }  # fmt: skip
 
 
-def task_of(frame: bytes) -> bytes | None:
-    """The task of an observation's message, as it was packed; empty where it has none.
+def texts_of(frame: bytes) -> bytes | None:
+    """The texts of an observation's message with their names, as they were packed; empty where it has none.
 
-    None for what is no whole message of msgpack, has more than :data:`MOST_PARTS`, or a task longer than
-    :data:`MOST_BYTES`.
+    A task has many names, a model's own among them, and may be a batch of one: so a text is whatever is a string, or a
+    list that begins with one. None for what is no whole message of msgpack with an observation, has more than
+    :data:`MOST_PARTS`, or more than :data:`MOST_BYTES` of texts.
     """
     walk = _Walk(frame)
     try:
-        found = walk.task()
+        found = walk.texts()
     except (LookupError, ValueError, StructError):
         return None
-    return found if walk.at == len(frame) and len(found) <= MOST_BYTES else None
+    return found if walk.at == len(frame) and found is not None and len(found) <= MOST_BYTES else None
 
 
 class _Walk:
@@ -43,18 +44,30 @@ class _Walk:
     def __init__(self, frame: bytes) -> None:
         self._frame, self._left, self.at = frame, MOST_PARTS, 0
 
-    def task(self) -> bytes:
-        found = b""
+    def texts(self) -> bytes | None:
+        found = None
         for _ in range(self._entries()):
             if not self._passes(_OBSERVATION):
                 self._pass()
                 continue
+            found = found or b""
             for _ in range(self._entries()):
-                named, begin = self._passes(_TASK), self.at
+                begin = self.at
                 self._pass()
-                if named:
-                    found = self._frame[begin : min(self.at, begin + MOST_BYTES + 1)]
+                is_text = self._is_text()
+                self._pass()
+                if is_text and len(found) <= MOST_BYTES:
+                    found += self._frame[begin : min(self.at, begin + MOST_BYTES + 1)]
         return found
+
+    def _is_text(self) -> bool:
+        """Whether the part that follows is a string, or a list that begins with one."""
+        at, first = self.at, self._frame[self.at]
+        if 0x90 < first < 0xA0:
+            at += 1
+        elif first in (0xDC, 0xDD):
+            at += 1 + _PARTS[first][0].size
+        return 0xA0 <= self._frame[at] < 0xC0 or self._frame[at] in (0xD9, 0xDA, 0xDB)
 
     def _passes(self, name: bytes) -> bool:
         """Go past a name: whether it is this one."""
