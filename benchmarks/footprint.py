@@ -19,16 +19,17 @@ _SAMPLES = 40
 
 
 def memory(peer: str, steps: int) -> dict[str, Any]:
-    """Resident memory of a server while one robot takes ``steps`` steps on workload A."""
+    """Resident memory of a server, and of its client, while one robot takes ``steps`` steps on workload A."""
     with ExitStack() as stack:
         server, (worker,) = start(stack, peer)
         worker.ask({"do": "check", "workload": WORKLOAD})
         done = [0]
-        resident = [server.resident_bytes()]
+        resident, clients = [server.resident_bytes()], [worker.resident_bytes()]
         for _ in range(_SAMPLES):
             taken = worker.ask({"do": "steps", "workload": WORKLOAD, "count": max(1, steps // _SAMPLES)})["steps"]
             done.append(done[-1] + taken)
             resident.append(server.resident_bytes())
+            clients.append(worker.resident_bytes())
     settled = len(done) // 5
     slope = linear_regression(done[settled:], resident[settled:]).slope
     return {
@@ -36,6 +37,7 @@ def memory(peer: str, steps: int) -> dict[str, Any]:
         "first_mib": resident[settled] / 2**20,
         "last_mib": resident[-1] / 2**20,
         "bytes_per_step": slope,
+        "client_bytes_per_step": linear_regression(done[settled:], clients[settled:]).slope,
         "resident_bytes": resident,
     }
 

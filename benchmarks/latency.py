@@ -7,17 +7,21 @@ heap; rounds visit all of them in turn, so that a slow minute of the machine is 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 from typing import Any
 
-from peers import LIMIT
-from processes import Child
+from peers import LIMIT, PAIR
+from processes import Child, Spent
 from quiet import LIMIT as QUIET_LIMIT
 from quiet import Quiet
 from workloads import SIZES
+
+#: Exchanges in which system calls are counted: the difference of the two.
+_FEW, _MANY = 50, 250
 
 
 @dataclass
@@ -32,13 +36,13 @@ class Pair:
 
 @dataclass
 class Block:
-    """Consecutive calls of one pair on one workload."""
+    """Consecutive calls of one pair on one workload; processor time and context switches of each call."""
 
     round: int
     instance: int
     durations_us: list[float]
-    client_cpu_ms: float
-    server_cpu_ms: float
+    client: tuple[float, float]
+    server: tuple[float, float]
     foreign: float
     p50_us: float = field(init=False)
 
@@ -73,49 +77,81 @@ def measure(peers: Sequence[str], rounds: int, instances: int, seconds: float, q
                 shift = round % len(pairs)
                 for pair in pairs[shift:] + pairs[:shift]:
                     blocks[pair.peer, workload].append(_block(pair, workload, round, seconds, quiet))
+        calls = {(pair.peer, workload): _syscalls(pair, workload) for pair in pairs[: len(peers)] for workload in SIZES}
     return {
-        peer: {workload: _summary(blocks[peer, workload], blocks.get((LIMIT, workload), [])) for workload in SIZES}
+        peer: {workload: {**_summary(blocks, peer, workload), "syscalls": calls[peer, workload]} for workload in SIZES}
         for peer in peers
     }
 
 
 def _block(pair: Pair, workload: str, round: int, seconds: float, quiet: Quiet) -> Block:
-    def take() -> tuple[dict[str, Any], float]:
-        before = pair.server.cpu_s()
+    def take() -> tuple[dict[str, Any], Spent, Spent]:
+        client, server = pair.worker.spent(), pair.server.spent()
         got = pair.worker.ask({"do": "block", "workload": workload, "seconds": seconds, "start": None})
-        return got, pair.server.cpu_s() - before
+        return got, _since(client, pair.worker.spent()), _since(server, pair.server.spent())
 
-    (got, server_s), foreign = quiet.measure([pair.server, pair.worker], take)
+    (got, client, server), foreign = quiet.measure([pair.server, pair.worker], take)
     calls = len(got["durations_us"])
-    return Block(round, pair.instance, got["durations_us"], got["cpu_s"] * 1e3 / calls, server_s * 1e3 / calls, foreign)
+    every = calls + got["warm_up"]
+    return Block(
+        round,
+        pair.instance,
+        got["durations_us"],
+        (got["cpu_s"] * 1e6 / calls, client.switches / every),
+        (server.cpu_us / every, server.switches / every),
+        foreign,
+    )
 
 
-def _summary(blocks: Sequence[Block], limit: Sequence[Block]) -> dict[str, Any]:
-    calm = [block for block in blocks if block.foreign <= QUIET_LIMIT] or blocks
+def _since(before: Spent, after: Spent) -> Spent:
+    return Spent(after.cpu_us - before.cpu_us, after.switches - before.switches)
+
+
+def _syscalls(pair: Pair, workload: str) -> list[float | None]:
+    """System calls of client and server in each exchange."""
+
+    def each(child: Child) -> float | None:
+        # Those of the command to the client, and of a thread that wakes now and then, are in both.
+        commands = ({"do": "steps", "workload": workload, "count": count} for count in (_FEW, _MANY))
+        few, many = (child.syscalls(partial(pair.worker.ask, command)) for command in commands)
+        return None if few is None or many is None else (many - few) / (_MANY - _FEW)
+
+    return [each(pair.worker), each(pair.server)]
+
+
+def _summary(blocks: Mapping[tuple[str, str], Sequence[Block]], peer: str, workload: str) -> dict[str, Any]:
+    mine, limit = blocks[peer, workload], blocks.get((LIMIT, workload), [])
+    calm = [block for block in mine if block.foreign <= QUIET_LIMIT] or mine
     durations = sorted(duration for block in calm for duration in block.durations_us)
     durations_p50 = percentile(durations, 50)
-    floor: dict[int, float] = {
-        round: median(block.p50_us for block in limit if block.round == round)
-        for round in {block.round for block in limit}
-    }
     return {
         "calls": len(durations),
         "p50_ms": durations_p50 / 1e3,
         "p90_ms": percentile(durations, 90) / 1e3,
         "p99_ms": percentile(durations, 99) / 1e3,
-        "ratio_to_raw_tcp": median(block.p50_us / floor[block.round] for block in calm) if floor else None,
+        "ratio_to_raw_tcp": _ratio(calm, limit),
         "ratio_to_fastest_raw_tcp": durations_p50 / min(block.p50_us for block in limit) if limit else None,
+        "ratio_to_pair": _ratio(calm, blocks.get((PAIR, workload), [])),
         "instances_p50_ms": [
             median(block.p50_us for block in calm if block.instance == instance) / 1e3
             for instance in sorted({block.instance for block in calm})
         ],
-        "client_cpu_ms": median(block.client_cpu_ms for block in calm),
-        "server_cpu_ms": median(block.server_cpu_ms for block in calm),
-        "disturbed_blocks": sum(block.foreign > QUIET_LIMIT for block in blocks),
+        "cpu_us": [median(block.client[0] for block in calm), median(block.server[0] for block in calm)],
+        "switches": [median(block.client[1] for block in calm), median(block.server[1] for block in calm)],
+        "disturbed_blocks": sum(block.foreign > QUIET_LIMIT for block in mine),
         "blocks": [
-            {"round": b.round, "instance": b.instance, "p50_ms": b.p50_us / 1e3, "foreign": b.foreign} for b in blocks
+            {"round": b.round, "instance": b.instance, "p50_ms": b.p50_us / 1e3, "foreign": b.foreign} for b in mine
         ],
     }
+
+
+def _ratio(mine: Sequence[Block], other: Sequence[Block]) -> float | None:
+    """The median over the blocks of a median over the other peer's of the same round."""
+    floor: dict[int, float] = {
+        round: median(block.p50_us for block in other if block.round == round)
+        for round in {block.round for block in other}
+    }
+    return median(block.p50_us / floor[block.round] for block in mine) if floor else None
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -20,6 +24,16 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 #: How long a child may take to answer, in seconds, beyond what it was asked to take.
 ANSWER_S = 120
 STOP_S = 12
+
+
+_SWITCHES = re.compile(r"ctxt_switches:\s*(\d+)")
+
+
+class Spent(NamedTuple):
+    """Processor time and context switches of a process."""
+
+    cpu_us: float
+    switches: int
 
 
 class ChildError(RuntimeError):
@@ -74,6 +88,32 @@ class Child:
         """Processor time of the process so far, all threads, user and system."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def spent(self) -> Spent:
+        """What its threads have spent so far, to the nanosecond; the one that runs right now says it a moment late."""
+        nanoseconds = switches = 0
+        for task in Path(f"/proc/{self._process.pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # a thread that has just ended
+                nanoseconds += int((task / "schedstat").read_text().split()[0])
+                switches += sum(map(int, _SWITCHES.findall((task / "status").read_text())))
+        return Spent(nanoseconds / 1e3, switches)
+
+    def syscalls(self, take: Callable[[], object]) -> int | None:
+        """How many system calls its threads make during ``take``; None where strace is not there or may not look."""
+        if shutil.which("strace") is None:
+            return None
+        with tempfile.NamedTemporaryFile("r") as counts:
+            strace = ["strace", "-f", "-c", "-o", counts.name, "-p", str(self._process.pid)]
+            with subprocess.Popen(strace, stderr=subprocess.PIPE, text=True) as tracer:
+                assert tracer.stderr is not None
+                try:
+                    if "attached" not in tracer.stderr.readline():
+                        return None
+                    take()
+                finally:
+                    tracer.send_signal(signal.SIGINT)
+            totals = [line.split() for line in counts if line.rstrip().endswith("total")]
+        return int(totals[0][3]) if totals else 0  # after the share, the seconds, and the microseconds of each
 
     def resident_bytes(self) -> int:
         """Physical memory of the process."""

@@ -59,22 +59,27 @@ def _checked(server: Child, workers: list[Child], workload: str = WORKLOAD) -> t
 def _run(
     server: Child, workers: Sequence[Child], seconds: float, quiet: Quiet, workload: str = WORKLOAD
 ) -> dict[str, Any]:
-    def take() -> list[dict[str, Any]]:
-        begin = time.time() + _LEAD_S
+    def take() -> tuple[list[dict[str, Any]], list[float]]:
+        begin, before = time.time() + _LEAD_S, [child.spent().cpu_us for child in (server, *workers)]
         for worker in workers:
             worker.tell({"do": "block", "workload": workload, "seconds": seconds, "start": begin})
-        return [worker.hear(_LEAD_S + seconds) for worker in workers]
+        answers = [worker.hear(_LEAD_S + seconds) for worker in workers]
+        spent = [child.spent().cpu_us - was for child, was in zip((server, *workers), before, strict=True)]
+        return answers, spent
 
-    answers, foreign = quiet.measure([server, *workers], take)
+    (answers, spent), foreign = quiet.measure([server, *workers], take)
+    calls = sum(len(answer["durations_us"]) + answer["warm_up"] for answer in answers)
     durations = sorted(duration for answer in answers for duration in answer["durations_us"])
     return {
         "requests_per_second": sum(len(answer["durations_us"]) / answer["wall_s"] for answer in answers),
         "p50_ms": percentile(durations, 50) / 1e3,
         "p99_ms": percentile(durations, 99) / 1e3,
+        "client_cpu_us": sum(spent[1:]) / calls,
+        "server_cpu_us": spent[0] / calls,
         "foreign": foreign,
     }
 
 
 def _summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    keys = ("requests_per_second", "p50_ms", "p99_ms")
+    keys = ("requests_per_second", "p50_ms", "p99_ms", "client_cpu_us", "server_cpu_us")
     return {**{key: median(run[key] for run in runs) for key in keys}, "runs": list(runs)}

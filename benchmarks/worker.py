@@ -57,6 +57,7 @@ class Worker:
             before = now()
         return {
             "durations_us": durations,
+            "warm_up": WARM_UP,
             "cpu_s": (time.process_time_ns() - cpu) / 1e9,
             "wall_s": (now() - began) / 1e9,
         }

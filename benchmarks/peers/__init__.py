@@ -24,6 +24,8 @@ PEERS = {
 
 #: The peer that every latency is divided by.
 LIMIT = "raw_tcp"
+#: The peer that the targets are over: what a robot has without this project.
+PAIR = "ws_msgpack"
 
 #: How long any client waits for anything, in seconds: a lost peer ends the run instead of hanging it.
 PATIENCE_S = 30

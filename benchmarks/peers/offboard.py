@@ -9,10 +9,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from offboard_client import InferenceClient
-from offboard_core import Chunk, InferContext, Item, Policy, Session
+from offboard_core import Chunk, Field, InferContext, Item, Policy, Session, declare
 from offboard_core.catalog import from_callables
 from offboard_core.server import ServerConfig, run_server
 from workloads import CHUNK
+
+_IMAGE = Field(shape=(-1, -1, 3), dtype="uint8", required=False)
+#: What a vendor's policy declares: without it nothing would be checked, at either end.
+_declared = declare(
+    observation={
+        "robot_state.q": Field(shape=(8,), dtype="float32"),
+        "image.wrist": _IMAGE,
+        "image.exterior": _IMAGE,
+        "task": Field(dtype="str", required=False),
+    },
+    action={"action": (8,)},
+    steps=len(CHUNK),
+)
 
 #: What one call of the ``sleep`` policy takes, however many robots share it, in seconds.
 SLEEP_S = 0.02
@@ -26,6 +39,7 @@ class NullSession(Session):
         return Chunk(CHUNK)
 
 
+@_declared
 class NullPolicy(Policy[NullSession]):
     """A model that takes no time."""
 
@@ -34,6 +48,7 @@ class NullPolicy(Policy[NullSession]):
         return NullSession()
 
 
+@_declared
 class SleepPolicy(NullPolicy):
     """A model that takes 20 ms for a batch of any size."""
 

@@ -57,6 +57,9 @@ def test_a_latency_has_its_percentiles_its_ratio_and_every_block(finished):
             assert measured["calls"] >= 5
             assert 0 < measured["p50_ms"] <= measured["p90_ms"] <= measured["p99_ms"]
             assert measured["ratio_to_raw_tcp"] > 0
+            assert measured["ratio_to_pair"] > 0
+            assert len(measured["cpu_us"]) == len(measured["switches"]) == len(measured["syscalls"]) == 2
+            assert all(end > 0 for end in (*measured["cpu_us"], *measured["switches"]))
             assert [(block["round"], block["instance"]) for block in measured["blocks"]] == [(0, 0)]
     assert all(m["ratio_to_raw_tcp"] == 1 for m in results["latency"]["raw_tcp"].values())
 
@@ -80,7 +83,10 @@ def test_memory_and_start_are_measured(finished):
 def test_every_target_stands_beside_its_figure(finished):
     results, printed = finished
     promised = {target["what"]: target["promised"] for target in results["targets"]}
-    assert list(promised.values()) == ["<= 5.5 x", "<= 4 x", "<= 11 x", "> 1 x", ">= 6 x", "<= 1 MiB more"]
+    assert list(promised.values()) == [
+        *("<= 2.6 x", "<= 0.9 x", "<= 1.9 x", "<= 0.33 x", "<= 1.1 x"),
+        *(">= 1.6 x", "<= 0.62 x", ">= 6 x", "<= 1 MiB more", "<= 1 MiB more"),
+    ]
     for target in results["targets"]:
         verdict = "met" if target["met"] else "MISSED"
         assert f"| {target['what']} | {target['promised']} | {target['measured']} | {verdict} |" in printed
