@@ -13,12 +13,13 @@ from .timing import Step, Timings
 
 if TYPE_CHECKING:
     from .attempts import AttemptFailed, Attempts, from_os_error, from_response
+    from .frames import FrameReader, FrameWriter, Piece, Turns
     from .image_form import ImageForm, Images, parse_images
     from .openpi_layout import Instruction, Layout, Part, Picture
     from .openpi_protocol import OpenPIProtocol
     from .openpi_words import LAYOUTS, said_layout
-    from .session_protocol import SessionProtocol, late
-    from .settings import TOKEN_VARIABLE, BaseClient, Clock, Prepare, Settings, Timeouts
+    from .session_protocol import SessionProtocol
+    from .settings import TOKEN_VARIABLE, BaseClient, Clock, Prepare, Settings, Timeouts, late
     from .websocket import WebSocket
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "BaseClient",
     "Clock",
     "Deadline",
+    "FrameReader",
+    "FrameWriter",
     "ImageForm",
     "Images",
     "Instruction",
@@ -40,6 +43,7 @@ __all__ = [
     "Part",
     "Passed",
     "Picture",
+    "Piece",
     "Prepare",
     "Pulse",
     "SessionProtocol",
@@ -48,6 +52,7 @@ __all__ = [
     "Step",
     "Timeouts",
     "Timings",
+    "Turns",
     "WebSocket",
     "bracketed",
     "check_meta",
@@ -69,6 +74,10 @@ _LATER = {
     "Attempts": "attempts",
     "from_os_error": "attempts",
     "from_response": "attempts",
+    "FrameReader": "frames",
+    "FrameWriter": "frames",
+    "Piece": "frames",
+    "Turns": "frames",
     "ImageForm": "image_form",
     "Images": "image_form",
     "parse_images": "image_form",
@@ -80,7 +89,7 @@ _LATER = {
     "Picture": "openpi_layout",
     "said_layout": "openpi_words",
     "SessionProtocol": "session_protocol",
-    "late": "session_protocol",
+    "late": "settings",
     "BaseClient": "settings",
     "Clock": "settings",
     "Prepare": "settings",

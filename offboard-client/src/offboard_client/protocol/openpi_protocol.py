@@ -17,6 +17,7 @@ import numpy as np
 from .. import wire
 from ..errors import BadParameter, ConnectionLost
 from ..wire import Ready, Reply
+from .frames import Turns
 from .openpi_layout import Layout
 from .session_protocol import SessionProtocol
 from .settings import Settings
@@ -31,7 +32,7 @@ class OpenPIProtocol(SessionProtocol):
         #: Whether the server's pongs come before its answers; None before the first answer, which no other can precede.
         self._in_order: bool | None = None
 
-    def ask_control(self, kind: str, params: Mapping[str, Any] | None = None) -> memoryview:
+    def ask_control(self, kind: str, params: Mapping[str, Any] | None = None) -> Turns:
         """Raises BadParameter: there are none."""
         raise BadParameter(f"{kind} cannot be asked: openpi's protocol knows observations and nothing else")
 
@@ -41,7 +42,7 @@ class OpenPIProtocol(SessionProtocol):
     def _message(self, observation: Mapping[str, Any]) -> Mapping[str, Any]:
         return self._layout.encode(observation)
 
-    def _send(self, value: Any) -> memoryview:
+    def _send(self, value: Any) -> Turns:
         out = super()._send(value)
         self._seq += 1
         self._socket.ping(b"%d" % self._seq)

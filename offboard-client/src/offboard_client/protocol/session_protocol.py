@@ -23,7 +23,6 @@ from ..errors import (
     ConnectionFailed,
     ConnectionLost,
     Full,
-    InferTimeout,
     OffboardError,
     ProtocolError,
     ShuttingDown,
@@ -32,6 +31,7 @@ from ..errors import (
 from ..wire import Encoder, Ready, Reply, Row, Status, check_sendable, decode, decode_text, rows
 from .attempts import AttemptFailed, from_peer, from_silence
 from .deadline import Deadline, Pulse
+from .frames import Turns
 from .image_form import ImageForm
 from .meta import check_meta, is_offboard
 from .prepared import prepared
@@ -40,14 +40,6 @@ from .timing import Step
 from .websocket import WebSocket
 
 State = Literal["handshake", "ready", "busy", "closed"]
-
-
-def late(settings: Settings) -> InferTimeout:
-    """The error of an exchange whose deadline has passed."""
-    return InferTimeout(
-        f"{settings.address} did not answer within {settings.timeouts.infer:g} s. Its answer will not be used: "
-        "the session is closed, and the next call opens a new one"
-    )
 
 
 class SessionProtocol:
@@ -73,8 +65,17 @@ class SessionProtocol:
         self.images = ImageForm(settings.images, settings.notice)  # a later connection has the session's
 
     # -- bytes -----------------------------------------------------------------------------------------
+    def room(self) -> memoryview:
+        """Where the socket may put what it receives next, before :meth:`received`."""
+        return self._socket.room()
+
+    def received(self, count: int) -> None:
+        """So many bytes were put there; 0: the socket has ended. Raises AttemptFailed if the upgrade is refused."""
+        self._socket.received(count)
+        self._pulse.heard()
+
     def feed(self, data: bytes) -> None:
-        """What the socket received, ``b""`` at its end. Raises AttemptFailed if the upgrade is refused."""
+        """The same for a socket that hands out bytes of its own; ``b""`` at its end."""
         self._socket.feed(data)
         self._pulse.heard()
 
@@ -158,8 +159,8 @@ class SessionProtocol:
         return AttemptFailed(ConnectionFailed(text), again=True)
 
     # -- one exchange ----------------------------------------------------------------------------------
-    def ask(self, observation: Mapping[str, Any]) -> memoryview:
-        """All bytes that carry ``observation``; the next call may reuse their memory.
+    def ask(self, observation: Mapping[str, Any]) -> Turns:
+        """All that has to be sent for ``observation``; the next call may reuse its memory.
 
         Raises Busy, BadObservation or what ``prepare`` raises (nothing was sent, the session goes on), or the reason
         why it is closed.
@@ -181,8 +182,8 @@ class SessionProtocol:
         except BadMessage as error:  # what is read raises it too, and that loses the session
             raise BadObservation(f"nothing was sent: {error.text}") from error
 
-    def ask_control(self, kind: str, params: Mapping[str, Any] | None = None) -> memoryview:
-        """All bytes that carry a control frame.
+    def ask_control(self, kind: str, params: Mapping[str, Any] | None = None) -> Turns:
+        """All that has to be sent for a control frame.
 
         Raises BadParameter for ``params`` that none can hold (nothing was sent, the session goes on).
         """
@@ -260,12 +261,11 @@ class SessionProtocol:
         return wire.read_reply(self._take(self._check_seq))
 
     # -- inside ----------------------------------------------------------------------------------------
-    def _send(self, value: Any) -> memoryview:
-        with self._encoder.encode(value) as payload:
-            out = self._socket.send(payload)
+    def _send(self, value: Any) -> Turns:
+        out = self._socket.send(self._encoder.pieces(value))
         self.state = "busy"
         self._encoded = self._now()
-        self._pulse.begin(out.nbytes)
+        self._pulse.begin(out.size)
         return out
 
     def _take(self, check: Callable[[Any, bool], None] | None = None) -> Any:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ssl import SSLContext, create_default_context
 from typing import Any, Generic, TypeVar, cast
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, InferTimeout
 from ..wire import DEFAULT_LIMITS, Status, WireLimits
 from .address import Address, literal, parse_address
 from .image_form import Images, parse_images
@@ -104,6 +104,14 @@ class Settings:
 
     def __repr__(self) -> str:
         return f"Settings({self.address})"
+
+
+def late(settings: Settings) -> InferTimeout:
+    """The error of an exchange whose deadline has passed."""
+    return InferTimeout(
+        f"{settings.address} did not answer within {settings.timeouts.infer:g} s. Its answer will not be used: "
+        "the session is closed, and the next call opens a new one"
+    )
 
 
 class BaseClient(Generic[S]):

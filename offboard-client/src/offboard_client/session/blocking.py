@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ..errors import ConnectionLost
-from ..protocol import AttemptFailed, Attempts, Deadline, Passed, SessionProtocol, Settings, Step, from_os_error, late
+from ..protocol import (
+    AttemptFailed,
+    Attempts,
+    Deadline,
+    Passed,
+    Piece,
+    SessionProtocol,
+    Settings,
+    Step,
+    Turns,
+    from_os_error,
+    late,
+)
 from ..wire import Ready, Row
+from .channel import Channel, quickest
 from .sockets import connect
 
-# Taking in so many bytes of the smallest frames takes 60 ms; between two reads the deadline is looked at.
-_READ_BYTES = 8192
 # Servers give a client 20 s to answer a ping.
 _KEEP_EVERY_S = 2.0
-_NEVER_BLOCK = 0.0
 
 
 #: Makes one session's protocol.
@@ -52,6 +62,9 @@ class Connection:
             self._socket = connect(settings, until)
         except OSError as error:
             raise from_os_error(error, settings.address, absent=True) from None
+        self._channel = Channel(self._socket)
+        #: The end of the exchange that is under way.
+        self._until: Deadline | None = None
         self._stop = threading.Event()
         keeper = threading.Thread(
             target=_keep, args=(weakref.ref(self), self._stop), name=f"offboard-keeper-{settings.address}", daemon=True
@@ -59,6 +72,7 @@ class Connection:
         try:
             self._upgrade(until)
             self._handshake(deadline)
+            self._channel = quickest(self._socket)  # from here on the keeper sees to it that waits end
             keeper.start()
         except BaseException:  # Ctrl-C, too, which may come when the keeper runs already
             self._stop.set()
@@ -72,12 +86,12 @@ class Connection:
 
     def infer(self, observation: Mapping[str, Any]) -> tuple[Sequence[Row] | None, Step]:
         """One observation and its answer; any doubt about the answer closes the socket."""
-        return self._exchange(lambda: self.protocol.ask(observation), self.protocol.answer)
+        return self._exchange(self.protocol.ask, observation, self.protocol.answer)
 
     def control(self, kind: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """One control frame and its answer."""
         return self._exchange(
-            lambda: self.protocol.ask_control(kind, params), lambda: self.protocol.answer_control(kind)
+            partial(self.protocol.ask_control, kind), params, partial(self.protocol.answer_control, kind)
         )
 
     def check(self) -> None:
@@ -97,6 +111,7 @@ class Connection:
         self._stop.set()
         deadline = self.brief()
         with self.lock, contextlib.suppress(OSError):
+            self._channel = Channel(self._socket)
             self.protocol.close()
             self._flush(deadline)
             while not self.protocol.ended:
@@ -114,17 +129,16 @@ class Connection:
 
         Raises Passed if the server does not take the answers.
         """
+        protocol = self.protocol
         try:
-            while deadline.rest() > 0:
-                self._socket.settimeout(_NEVER_BLOCK)
-                data = self._socket.recv(_READ_BYTES)
-                self.protocol.feed(data)
+            while (count := self._channel.take(protocol.room())) is not None:
+                protocol.received(count)
                 self._flush(deadline)
-                awaited = self.protocol.state == "busy" and self.protocol.answered
-                if awaited or self.protocol.ended or self.protocol.unasked:
+                awaited = protocol.state == "busy" and protocol.answered
+                if awaited or protocol.ended or protocol.unasked:
                     return False
-            return True
-        except (BlockingIOError, ssl.SSLWantReadError):
+                if deadline.rest() <= 0:
+                    break
             return True
         except Passed:  # which is an OSError, too, and says nothing about the socket
             raise
@@ -135,6 +149,12 @@ class Connection:
     def brief(self) -> Deadline:
         """For what nobody waits for, or not for long."""
         return Deadline(self._now, self._settings.timeouts.close)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether an exchange is under way that should have ended."""
+        until = self._until
+        return until is not None and until.rest() <= 0
 
     # -- inside ----------------------------------------------------------------------------------------
     def _upgrade(self, until: Deadline) -> None:
@@ -159,18 +179,20 @@ class Connection:
             except OSError as error:
                 raise from_os_error(error, self._settings.address) from None
 
-    def _exchange(self, ask: Callable[[], memoryview], answer: Callable[[], Any]) -> Any:
+    def _exchange(self, ask: Callable[[Any], Turns], what: Any, answer: Callable[[], Any]) -> Any:
         deadline = Deadline(self._now, self._settings.timeouts.infer)
         if not self.lock.acquire(timeout=self._settings.timeouts.infer):
             self.interrupt()
             raise late(self._settings)
+        self._until = deadline
         try:
-            return self._talk(ask, answer, deadline)
+            return self._talk(ask, what, answer, deadline)
         except Passed:
             self.protocol.abandon()
             raise late(self._settings) from None
         finally:
             # Whatever ends an exchange half way, Ctrl-C included, leaves an answer that belongs to nobody.
+            self._until = None
             self._end_if_lost()
             self.lock.release()
 
@@ -179,12 +201,13 @@ class Connection:
             self._stop.set()
             self._socket.close()
 
-    def _talk(self, ask: Callable[[], memoryview], answer: Callable[[], Any], deadline: Deadline) -> Any:
+    def _talk(self, ask: Callable[[Any], Turns], what: Any, answer: Callable[[], Any], deadline: Deadline) -> Any:
         self._settle(deadline)
-        out = ask()
+        message = ask(what)
         try:
             self._flush(deadline)
-            self._send(out, deadline)
+            for turn in message.turns:
+                self._send(turn, deadline)
             while not self.protocol.answered:
                 self._receive(deadline)
         except (Passed, ConnectionLost):
@@ -209,44 +232,38 @@ class Connection:
         except OSError:
             self.protocol.feed(b"")
 
-    def _send(self, data: bytes | memoryview, deadline: Deadline) -> None:
-        rest = memoryview(data)
-        while rest.nbytes:
-            self._socket.settimeout(deadline.left(self.protocol.tend(mid_message=True)))
-            try:
-                rest = rest[self._socket.send(rest) :]
-            except TimeoutError as error:
-                _pass_over(error)
+    def _send(self, pieces: list[Piece], deadline: Deadline) -> None:
+        pieces = self._channel.gathered(pieces)
+        while pieces:
+            wait = deadline.left(self.protocol.tend(mid_message=True))
+            sent = self._channel.send(pieces, wait)
+            while pieces and sent >= len(pieces[0]):
+                sent -= len(pieces.pop(0))
+            if sent:
+                pieces[0] = memoryview(pieces[0])[sent:]
 
     def _receive(self, deadline: Deadline) -> None:
         """Wait for bytes and take them in. Raises Passed; ConnectionLost if the server is silent for too long."""
-        data = None
-        while data is None:
+        count = None
+        while count is None:
             wait = deadline.left(self.protocol.tend())
             self._flush(deadline)
-            self._socket.settimeout(wait)
-            try:
-                data = self._socket.recv(_READ_BYTES)
-            except TimeoutError as error:
-                _pass_over(error)
-        self.protocol.feed(data)
+            count = self._channel.receive(self.protocol.room(), wait)
+        if not count:
+            deadline.left()  # it was ended here, because it was late
+        self.protocol.received(count)
         self._flush(deadline)
 
     def _flush(self, deadline: Deadline) -> None:
         if out := self.protocol.outgoing():
-            self._send(out, deadline)
-
-
-def _pass_over(error: TimeoutError) -> None:
-    """A wait for the socket that has merely ended is no error; one that the kernel gave up (ETIMEDOUT) is."""
-    if error.errno is not None:
-        raise error
+            self._send([out], deadline)
 
 
 def _keep(reference: weakref.ref[Connection], stop: threading.Event) -> None:
     """Answers pings and notices a closed socket while the session idles; ends with the session.
 
-    It never waits for a session in use: an exchange answers pings itself.
+    It never waits for a session in use: an exchange answers pings itself. One that should have ended is ended: signals
+    that come all the time may keep it from looking at the clock.
     """
     while not stop.wait(_KEEP_EVERY_S):
         connection = reference()
@@ -260,4 +277,6 @@ def _keep(reference: weakref.ref[Connection], stop: threading.Event) -> None:
                 return  # whoever asks next finds out more
             finally:
                 connection.lock.release()
+        elif connection.overdue:
+            connection.interrupt()
         del connection

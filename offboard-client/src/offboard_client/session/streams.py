@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from ..errors import ConnectionLost
-from ..protocol import AttemptFailed, Attempts, Deadline, Passed, SessionProtocol, Settings, from_os_error, late
+from ..protocol import AttemptFailed, Attempts, Deadline, Passed, SessionProtocol, Settings, Turns, from_os_error, late
 from ..wire import Ready
 from .sockets import tune
 
@@ -71,7 +71,7 @@ class Connection:
             except Passed:
                 raise self.protocol.unready(deadline) from None
 
-    async def exchange(self, ask: Callable[[], memoryview], answer: Callable[[], Result]) -> Result:
+    async def exchange(self, ask: Callable[[], Turns], answer: Callable[[], Result]) -> Result:
         """Send what ``ask`` gives and wait for the answer within the infer timeout."""
         deadline = Deadline(self._now, self._settings.timeouts.infer)
         try:
@@ -80,7 +80,7 @@ class Connection:
             for _ in range(3):
                 await asyncio.sleep(0)
             await self._until(lambda: self.protocol.between, deadline)
-            self._connected.write(ask())
+            self._connected.write(ask().joined())  # a copy: the loop may keep what the socket does not take at once
             await self._until(lambda: self.protocol.answered, deadline)
             found = answer()
             deadline.left()  # what is read too late is not played

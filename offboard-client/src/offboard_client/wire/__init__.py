@@ -50,7 +50,7 @@ from .messages import (
     read_reply,
 )
 from .openpi import read_openpi
-from .packing import Array, Encoder, decode, decode_plain, encode
+from .packing import LARGE, Array, Encoder, decode, decode_plain, encode
 from .rotations import WIDTHS, Rotation, convert, convert_pose
 from .rows import Row, columns, rows
 from .spec import (
@@ -80,6 +80,7 @@ __all__ = [
     "DEADLINE_MS",
     "DEFAULT_LIMITS",
     "GRIP_TOLERANCE",
+    "LARGE",
     "MODELS_PATH",
     "OFFSETS",
     "POSES",

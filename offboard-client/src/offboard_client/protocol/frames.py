@@ -1,0 +1,192 @@
+"""The frames that nearly all of a session is made of, read and written without websockets (RFC 6455 §5.2, §5.3).
+
+What is read here are whole text and binary frames of a server. All else, and whatever is odd, is left to websockets'
+own protocol, frame by frame, and the events are the same as if it had read everything.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from websockets.frames import Opcode
+
+from ..wire import LARGE
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # an interpreter for which it has not been compiled
+    from websockets.utils import apply_mask
+
+Piece = bytes | memoryview
+
+_FIN = 0x80
+_MASKED = 0x80
+_WHOLE = {_FIN | Opcode.TEXT, _FIN | Opcode.BINARY}
+_OPCODES = frozenset(map(int, Opcode))
+#: What the buffer holds while no larger message comes.
+_KEPT = 65536
+#: A header of a server's frame has at most so many bytes.
+_HEADER = 10
+_TINY, _SMALL, _ANY = struct.Struct("!BB4s"), struct.Struct("!BBH4s"), struct.Struct("!BBQ4s")
+_BINARY = _FIN | Opcode.BINARY
+_KEYS = 4 * 256
+
+
+class Turns(NamedTuple):
+    """A frame in turns. All of one has to be sent before the next is asked for, which reuses its memory."""
+
+    size: int
+    turns: Iterable[list[Piece]]
+
+    def joined(self) -> bytes:
+        """All of it."""
+        return b"".join(b"".join(turn) for turn in self.turns)
+
+
+class FrameReader:
+    """Cuts what a server sends into frames, in a buffer that is kept. ``most``: bytes of a payload."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._bytes = bytearray(_KEPT)
+        self._buffer = memoryview(self._bytes)
+        self._start = self._end = 0
+        #: How many bytes are still to come of a frame whose beginning was passed on.
+        self._owed = 0
+
+    @property
+    def between(self) -> bool:
+        """Whether nothing of a further frame has come."""
+        return self._start == self._end and not self._owed
+
+    def room(self) -> memoryview:
+        """Where what is received next is put; never empty."""
+        if self._start == self._end:
+            self._start = self._end = 0
+            if len(self._bytes) > _KEPT:
+                self._allocate(_KEPT)
+            return self._buffer
+        if self._end == len(self._bytes):
+            have = self._buffer[self._start :]
+            if not self._start:  # it grows with what has come, not with what a header claims
+                self._allocate(min(2 * self._end, self._most + _HEADER))
+            self._buffer[: len(have)] = have
+            self._start, self._end = 0, len(have)
+        return self._buffer[self._end :]
+
+    def received(self, count: int) -> None:
+        """So many bytes were put there."""
+        self._end += count
+
+    def line(self) -> memoryview:
+        """What has come of a line, its end included."""
+        start = self._start
+        self._start = self._bytes.find(b"\n", start, self._end) + 1 or self._end
+        return self._buffer[start : self._start]
+
+    def rest(self) -> memoryview:
+        """All that has come and was not taken yet: it is taken now."""
+        start, self._start = self._start, self._end
+        return self._buffer[start : self._end]
+
+    def next(self, in_message: bool) -> tuple[int, bytes | memoryview] | None:
+        """The opcode and the payload of a whole frame of data; or 0 and bytes that are websockets' to read.
+
+        None where more has to come first. ``in_message``: a message has begun in an earlier frame.
+        """
+        buffer, start = self._buffer, self._start
+        have = self._end - start
+        if self._owed:
+            taken = min(have, self._owed)
+            if not taken:
+                return None
+            self._owed -= taken
+            self._start += taken
+            return 0, buffer[start : self._start]
+        if have < 2:
+            return None
+        first, length = buffer[start], buffer[start + 1]
+        if length & _MASKED or first & 0x0F not in _OPCODES:
+            return 0, self.rest()  # at which websockets gives up
+        header = 2
+        if length > 125:
+            header = 4 if length == 126 else _HEADER
+            if have < header:
+                return None
+            length = int.from_bytes(buffer[start + 2 : start + header], "big")
+        size = header + length
+        if first in _WHOLE and length <= self._most and not in_message:
+            if have < size:
+                return None
+            self._start += size
+            return first & 0x0F, bytes(buffer[start + header : self._start])
+        taken = min(have, size)
+        self._owed = size - taken
+        self._start += taken
+        return 0, buffer[start : self._start]
+
+    def _allocate(self, size: int) -> None:
+        self._bytes = bytearray(size)
+        self._buffer = memoryview(self._bytes)
+
+
+class FrameWriter:
+    """Makes one masked binary frame of each message, with a fresh key, in a buffer that is kept."""
+
+    def __init__(self) -> None:
+        self._keys = b""
+        self._used = 0
+        self._words = np.empty(0, np.uint64)
+        self._bytes = memoryview(b"")
+        # Twice the key, as bytes and as a number.
+        self._key_word = np.empty(1, np.uint64)
+        self._key_bytes = self._key_word.data.cast("B")
+
+    def frame(self, pieces: Sequence[Piece]) -> Turns:
+        """The frame of a message that consists of the pieces, and how many bytes it carries."""
+        sizes = [len(piece) for piece in pieces]
+        size = sum(sizes)
+        key = self._key()
+        if size < 126:
+            header = _TINY.pack(_BINARY, _MASKED | size, key)
+        elif size < 65536:
+            header = _SMALL.pack(_BINARY, _MASKED | 126, size, key)
+        else:
+            header = _ANY.pack(_BINARY, _MASKED | 127, size, key)
+        if size < LARGE:
+            return Turns(size, ([header + apply_mask(pieces[0] if len(pieces) == 1 else b"".join(pieces), key)],))
+        return Turns(size, self._masked(header, pieces, sizes, key))
+
+    def _masked(self, header: bytes, pieces: Sequence[Piece], sizes: list[int], key: bytes) -> Iterator[list[Piece]]:
+        turn: list[Piece] = [header]
+        at = 0
+        for piece, size in zip(pieces, sizes, strict=True):
+            turned = key[at % 4 :] + key[: at % 4]
+            at += size
+            if size < LARGE:
+                turn.append(apply_mask(piece, turned))
+                continue
+            whole = size // 8
+            if len(self._words) < whole:
+                self._words = np.empty(whole, np.uint64)
+                self._bytes = self._words.data.cast("B")
+            self._key_bytes[:] = 2 * turned
+            np.bitwise_xor(np.frombuffer(piece, np.uint64, whole), self._key_word, self._words[:whole])
+            turn.append(self._bytes[: 8 * whole])
+            if size % 8:  # whole words leave the key at its beginning
+                turn.append(apply_mask(piece[8 * whole :], turned))
+            # The other end takes in the one image while the next one is masked.
+            yield turn
+            turn = []
+        if turn:
+            yield turn
+
+    def _key(self) -> bytes:
+        if self._used == len(self._keys):
+            self._keys, self._used = secrets.token_bytes(_KEYS), 0
+        self._used += 4
+        return self._keys[self._used - 4 : self._used]
