@@ -30,6 +30,17 @@ def test_the_action_of_a_row_is_a_map_from_name_to_array_whatever_the_server_sen
         assert row["timestamp"] == pytest.approx(i / 10)
 
 
+@pytest.mark.rule("R-27")
+def test_times_are_looked_at_whatever_came_before():
+    good, bits = np.array([0.0, 0.1]), np.array([0.0, 0.1]).view(np.int64)
+    for _ in range(2):
+        assert [row["timestamp"] for row in rows(columns(np.ones((2, 3)), good))] == [0.0, 0.1]
+        assert [row["timestamp"] for row in rows(columns(np.ones((2, 3)), bits))] == bits.tolist()
+        for times in ([0.1, 0.0], [0.0, np.nan], [0.0, 0.0], [-1.0, 0.0], [False, True]):
+            with pytest.raises(InvalidAction, match="timestamps"):
+                rows(columns(np.ones((2, 3)), times))
+
+
 WRONG = [
     ("target_pose", [0.4, 0.0, 0.3], r"target_pose has shape \(3,\) in each row; expected \(7,\)"),
     ("target_pose", [*POSE[:3], 0.0, 0.0, 0.0, 0.0], r"quaternion of target_pose of row \d .* length 0.000"),

@@ -163,14 +163,17 @@ class FrameWriter:
 
     def _masked(self, header: bytes, pieces: Sequence[Piece], sizes: list[int], key: bytes) -> Iterator[list[Piece]]:
         turn: list[Piece] = [header]
-        at = 0
+        at, filled = 0, False
         for piece, size in zip(pieces, sizes, strict=True):
             turned = key[at % 4 :] + key[: at % 4]
             at += size
             if size < LARGE:
                 turn.append(apply_mask(piece, turned))
                 continue
-            whole = size // 8
+            if filled:  # the other end takes in the one image while the next one is masked
+                yield turn
+                turn = []
+            filled, whole = True, size // 8
             if len(self._words) < whole:
                 self._words = np.empty(whole, np.uint64)
                 self._bytes = self._words.data.cast("B")
@@ -179,11 +182,7 @@ class FrameWriter:
             turn.append(self._bytes[: 8 * whole])
             if size % 8:  # whole words leave the key at its beginning
                 turn.append(apply_mask(piece[8 * whole :], turned))
-            # The other end takes in the one image while the next one is masked.
-            yield turn
-            turn = []
-        if turn:
-            yield turn
+        yield turn
 
     def _key(self) -> bytes:
         if self._used == len(self._keys):

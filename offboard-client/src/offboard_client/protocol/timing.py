@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 _KEPT = 4096
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One observation and its answer, in seconds on this machine, and the server's own stages in ms.
 
     ``arriving_s``: the part of ``wait_s`` from the answer's first byte to its last.

@@ -53,6 +53,8 @@ class WebSocket:
         self._writer = FrameWriter()
         # As the protocol's state says: it is asked for often.
         self._connecting, self._open = True, False
+        # Whether it may have something to send.
+        self._speaks = True
         self._fragments: list[bytes] = []
         self._text = False
         self.eof = False
@@ -103,6 +105,7 @@ class WebSocket:
             if rest := self._reader.rest():
                 self._hand(rest)
             self._protocol.receive_eof()
+            self._speaks = True
         elif self._connecting:
             self._read_head()
         if self._open:
@@ -128,6 +131,9 @@ class WebSocket:
 
     def outgoing(self) -> bytes:
         """What has to be sent now: the request, pongs, the close."""
+        if not self._speaks:
+            return b""
+        self._speaks = False
         out = self._protocol.data_to_send()
         return b"".join(out) if out and not self.flooded else b""
 
@@ -139,14 +145,14 @@ class WebSocket:
     def ping(self, data: bytes = b"") -> None:
         """Ask for a sign of life; :meth:`outgoing` has the frame."""
         if self._protocol.state is State.OPEN:
-            self._asked, self.ponged = data, False
+            self._asked, self.ponged, self._speaks = data, False, True
             self._protocol.send_ping(data)
 
     def close(self) -> None:
         """Say goodbye; :meth:`outgoing` has the frame."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(CLOSE_NORMAL)
-            self._open = False
+            self._open, self._speaks = False, True
 
     def lost(self) -> OffboardError:
         """Why the socket of an open session ended, as the error that tells it.
@@ -198,6 +204,7 @@ class WebSocket:
         for event in self._protocol.events_received():
             if isinstance(event, Frame):
                 self._take(event)
+        self._speaks = True
         self._connecting = self._protocol.state is State.CONNECTING
         self._open = self._protocol.state is State.OPEN
 

@@ -102,21 +102,21 @@ class InferenceSession(SessionFacts):
         something else; InferTimeout or ConnectionLost where the answer did not come (the next call opens a
         new session); what the server reports; Busy while another thread is in the session.
         """
-        found, step = self._using(lambda connection: connection.infer(observation))
+        found, step = self._using(Connection.infer, observation)
         self._timing.record(step)
         return found
 
     def reset(self) -> None:
         """Start a new episode: the policy forgets the last one."""
-        self._using(lambda connection: connection.control("reset"))
+        self._using(Connection.control, "reset")
 
     def ping(self) -> dict[str, Any]:
         """Ask whether the model answers, not only the socket; what the server says about it."""
-        return self._using(lambda connection: connection.control("ping"))
+        return self._using(Connection.control, "ping")
 
     def stats(self) -> dict[str, Any]:
         """The server's counts and timings of this session."""
-        return self._using(lambda connection: connection.control("stats"))
+        return self._using(Connection.control, "stats")
 
     def configure(self, /, **options: Any) -> dict[str, Any]:
         """Change options of this session from the next inference on, all of them or none.
@@ -161,14 +161,15 @@ class InferenceSession(SessionFacts):
         finally:
             self._turn.release()
 
-    def _using(self, call: Callable[[Connection], Result]) -> Result:
+    def _using(self, call: Callable[..., Result], *what: Any) -> Result:
+        """``call`` of the connection, which is opened first if it was lost."""
         if not self._turn.acquire(blocking=False):
             raise Busy("another thread is using this session: one exchange at a time, or a session for each thread")
         try:
             self._check_not_closed()
             connection = self._connection or self._open(self._settings.timeouts.reopen)
             try:
-                return call(connection)
+                return call(connection, *what)
             finally:
                 if not connection.alive:
                     self._connection = None

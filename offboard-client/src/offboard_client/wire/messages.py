@@ -220,8 +220,12 @@ def read_reply(frame: Any) -> Reply:
         raise BadMessage(f"the server's reply holds more than {MOST_REMARKS} times or warnings")
     return Reply(
         found["result"],
-        {name: value for name, value in stages.items() if type(name) is str and is_duration(value)},
-        tuple(one_line(f"{text!s:.1000}") for text in texts),
+        {
+            name: value  # is_duration, of each stage of each answer
+            for name, value in stages.items()
+            if type(name) is str and (type(value) is float or type(value) is int) and 0 <= value <= _LONGEST_MS
+        },
+        tuple([one_line(f"{text!s:.1000}") for text in texts]) if texts else (),
         found.get(SEQ),
     )
 

@@ -89,14 +89,18 @@ class Encoder:
         return found
 
     def _lay_aside(self, value: Any) -> Any:
-        if not isinstance(value, np.ndarray) or cast("Array", value).nbytes < LARGE:
+        if type(value) is not np.ndarray or value.nbytes < LARGE:
             return _pack_special(value)
-        marker = _pack_array(cast("Array", value))
+        marker = _pack_array(value)
         data: memoryview = marker[b"data"]
         if data.nbytes >= 2**32:
             return marker  # which is too long for msgpack, and it says so
-        self._aside.append(np.frombuffer(data, np.uint8).data)
-        return {**marker, b"data": self._mark}
+        try:
+            self._aside.append(data.cast("B"))
+        except TypeError:  # numbers in the other byte order
+            self._aside.append(np.frombuffer(data, np.uint8).data)
+        marker[b"data"] = self._mark
+        return marker
 
 
 def _bytes_header(size: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, cast, overload
 
 import numpy as np
@@ -97,22 +98,34 @@ def _from_columns(columns: Any, limits: WireLimits) -> Rows:
     found = cast("dict[str, Any]", columns)
     named = _named(found.get("action"))
     times: Any = found.get("timestamp")
-    arrays = [*named.values(), *([] if times is None else [times])]
-    lengths = {_length(column) for column in arrays}
-    if len(lengths) != 1 or -1 in lengths or (times is not None and times.ndim != 1):
-        raise BadMessage("the server's columns need 'action' and 'timestamp' as arrays with one row per step")
-    length = lengths.pop()
+    length = -1
+    for column in named.values() if times is None else (*named.values(), times):
+        before, length = length, _length(column)
+        if length < 0 or before not in (-1, length):
+            raise _odd_columns()
+    if length < 0 or (times is not None and times.ndim != 1):
+        raise _odd_columns()
     limits.check_chunk(length, len(named))
     for column in named.values():
         _check_finite(column)
     check_actions(named)
-    if times is not None:
-        check_times(times)
-    return Rows(named, None if times is None else times.tolist(), length)
+    return Rows(named, None if times is None else _in_order(times.dtype.str, times.tobytes()), length)
 
 
 def _length(column: Any) -> int:
     return cast("NDArray[Any]", column).shape[0] if isinstance(column, np.ndarray) and column.ndim else -1
+
+
+def _odd_columns() -> BadMessage:
+    return BadMessage("the server's columns need 'action' and 'timestamp' as arrays with one row per step")
+
+
+@lru_cache(maxsize=8)
+def _in_order(dtype: str, data: bytes) -> list[float]:
+    """The times of a chunk, which mostly are those of the chunk before. Raises InvalidAction."""
+    times = np.frombuffer(data, dtype)
+    check_times(times)
+    return times.tolist()
 
 
 def _row(i: int, row: Any) -> Row:
@@ -141,8 +154,9 @@ def _seconds(i: int, time: Any) -> float:
 
 def _named(action: Any) -> dict[str, Any]:
     named = cast("dict[Any, Any]", action) if isinstance(action, dict) else {VECTOR: action}
-    if not all(isinstance(name, str) for name in named):
-        raise BadMessage("the names of the server's actions are not all strings")
+    for name in named:
+        if not isinstance(name, str):
+            raise BadMessage("the names of the server's actions are not all strings")
     return named
 
 
