@@ -131,6 +131,23 @@ def test_frames_that_trickle_in_do_not_extend_an_exchange(clients, frame):
             clients.wait(session.infer({}))
 
 
+@pytest.mark.parametrize(
+    "head", [b"\x82\x7e\x08\x00", b"\x02\x7e\x08\x00", b"\x82\x7f" + bytes(4) + b"\x01\x00\x00\x00"]
+)
+def test_an_answer_that_comes_byte_by_byte_is_not_waited_for(clients, head):
+    def visit(peer):
+        peer.ready()
+        peer.receive()
+        peer.raw.sendall(head)
+        while not peer.done.wait(0.001):
+            peer.raw.sendall(b"x")
+
+    with ScriptedServer(visit) as server:
+        session = clients.session("127.0.0.1", server.port, infer_timeout=0.3)
+        with pytest.raises(InferTimeout, match=r"0\.3 s"):
+            clients.wait(session.infer({}))
+
+
 def test_an_answer_that_comes_as_the_deadline_passes_is_not_played(clients):
     def visit(peer):
         peer.ready()

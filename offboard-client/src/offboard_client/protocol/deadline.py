@@ -18,18 +18,18 @@ class Passed(TimeoutError):
 class Deadline:
     """The end of one call: every wait in it asks how long it still may take. Times in seconds."""
 
-    __slots__ = ("_end", "_now")
+    __slots__ = ("_now", "end")
 
     def __init__(self, now: Callable[[], float], seconds: float) -> None:
-        self._now, self._end = now, now() + seconds
+        self._now, self.end = now, now() + seconds
 
     def rest(self) -> float:
         """What is left; 0 or less where nothing is."""
-        return self._end - self._now()
+        return self.end - self._now()
 
     def left(self, most: float = math.inf) -> float:
         """What is left, at most ``most``. Raises Passed where nothing is."""
-        rest = self._end - self._now()
+        rest = self.end - self._now()
         if rest <= 0:
             raise Passed
         return rest if rest < most else most
@@ -47,24 +47,28 @@ class Pulse:
 
     def __init__(self, now: Callable[[], float], silence: float) -> None:
         self._now, self.silence = now, silence
-        self._heard = self._ping = 0.0
+        self._heard = 0.0
+        #: When something has to be done.
+        self.due = 0.0
 
     def begin(self, size: int) -> None:
         """Something of ``size`` bytes is sent that has to be answered."""
         self._heard = self._now() + size / _SLOWEST
-        self._ping = self._heard + self.silence / _BEATS
+        self.due = self._heard + self.silence / _BEATS
 
     def heard(self) -> None:
         """Something was received."""
-        self._heard = max(self._heard, self._now())
-        self._ping = self._heard + self.silence / _BEATS
+        now = self._now()
+        if now > self._heard:
+            self._heard = now
+        self.due = self._heard + self.silence / _BEATS
 
     def wait(self) -> float:
         """Seconds until something has to be done; 0 or less if it has to be done now."""
-        return min(self._ping, self._heard + self.silence) - self._now()
+        return self.due - self._now()
 
     def silent(self) -> bool:
         """Whether nothing was received for too long. Where it was not, the next ping is due a beat later."""
         now = self._now()
-        self._ping = now + self.silence / _BEATS
+        self.due = min(now + self.silence / _BEATS, self._heard + self.silence)
         return now >= self._heard + self.silence

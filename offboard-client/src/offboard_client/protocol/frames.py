@@ -54,59 +54,51 @@ class FrameReader:
         self._most = most
         self._bytes = bytearray(_KEPT)
         self._buffer = memoryview(self._bytes)
-        self._start = self._end = 0
+        #: Of the buffer, what has come and was not taken yet; whoever puts more there moves the end.
+        self.start = self.end = 0
         #: How many bytes are still to come of a frame whose beginning was passed on.
-        self._owed = 0
-
-    @property
-    def between(self) -> bool:
-        """Whether nothing of a further frame has come."""
-        return self._start == self._end and not self._owed
+        self.owed = 0
 
     def room(self) -> memoryview:
         """Where what is received next is put; never empty."""
-        if self._start == self._end:
-            self._start = self._end = 0
+        if self.start == self.end:
+            self.start = self.end = 0
             if len(self._bytes) > _KEPT:
                 self._allocate(_KEPT)
             return self._buffer
-        if self._end == len(self._bytes):
-            have = self._buffer[self._start :]
-            if not self._start:  # it grows with what has come, not with what a header claims
-                self._allocate(min(2 * self._end, self._most + _HEADER))
+        if self.end == len(self._bytes):
+            have = self._buffer[self.start :]
+            if not self.start:  # it grows with what has come, not with what a header claims
+                self._allocate(min(2 * self.end, self._most + _HEADER))
             self._buffer[: len(have)] = have
-            self._start, self._end = 0, len(have)
-        return self._buffer[self._end :]
-
-    def received(self, count: int) -> None:
-        """So many bytes were put there."""
-        self._end += count
+            self.start, self.end = 0, len(have)
+        return self._buffer[self.end :]
 
     def line(self) -> memoryview:
         """What has come of a line, its end included."""
-        start = self._start
-        self._start = self._bytes.find(b"\n", start, self._end) + 1 or self._end
-        return self._buffer[start : self._start]
+        start = self.start
+        self.start = self._bytes.find(b"\n", start, self.end) + 1 or self.end
+        return self._buffer[start : self.start]
 
     def rest(self) -> memoryview:
         """All that has come and was not taken yet: it is taken now."""
-        start, self._start = self._start, self._end
-        return self._buffer[start : self._end]
+        start, self.start = self.start, self.end
+        return self._buffer[start : self.end]
 
     def next(self, in_message: bool) -> tuple[int, bytes | memoryview] | None:
         """The opcode and the payload of a whole frame of data; or 0 and bytes that are websockets' to read.
 
         None where more has to come first. ``in_message``: a message has begun in an earlier frame.
         """
-        buffer, start = self._buffer, self._start
-        have = self._end - start
-        if self._owed:
-            taken = min(have, self._owed)
+        buffer, start = self._buffer, self.start
+        have = self.end - start
+        if self.owed:
+            taken = min(have, self.owed)
             if not taken:
                 return None
-            self._owed -= taken
-            self._start += taken
-            return 0, buffer[start : self._start]
+            self.owed -= taken
+            self.start += taken
+            return 0, buffer[start : self.start]
         if have < 2:
             return None
         first, length = buffer[start], buffer[start + 1]
@@ -122,12 +114,12 @@ class FrameReader:
         if first in _WHOLE and length <= self._most and not in_message:
             if have < size:
                 return None
-            self._start += size
-            return first & 0x0F, bytes(buffer[start + header : self._start])
+            self.start += size
+            return first & 0x0F, bytes(buffer[start + header : self.start])
         taken = min(have, size)
-        self._owed = size - taken
-        self._start += taken
-        return 0, buffer[start : self._start]
+        self.owed = size - taken
+        self.start += taken
+        return 0, buffer[start : self.start]
 
     def _allocate(self, size: int) -> None:
         self._bytes = bytearray(size)
@@ -148,8 +140,7 @@ class FrameWriter:
 
     def frame(self, pieces: Sequence[Piece]) -> Turns:
         """The frame of a message that consists of the pieces, and how many bytes it carries."""
-        sizes = [len(piece) for piece in pieces]
-        size = sum(sizes)
+        size = sum(map(len, pieces))
         key = self._key()
         if size < 126:
             header = _TINY.pack(_BINARY, _MASKED | size, key)
@@ -159,12 +150,13 @@ class FrameWriter:
             header = _ANY.pack(_BINARY, _MASKED | 127, size, key)
         if size < LARGE:
             return Turns(size, ([header + apply_mask(pieces[0] if len(pieces) == 1 else b"".join(pieces), key)],))
-        return Turns(size, self._masked(header, pieces, sizes, key))
+        return Turns(size, self._masked(header, pieces, key))
 
-    def _masked(self, header: bytes, pieces: Sequence[Piece], sizes: list[int], key: bytes) -> Iterator[list[Piece]]:
+    def _masked(self, header: bytes, pieces: Sequence[Piece], key: bytes) -> Iterator[list[Piece]]:
         turn: list[Piece] = [header]
         at, filled = 0, False
-        for piece, size in zip(pieces, sizes, strict=True):
+        for piece in pieces:
+            size = len(piece)
             turned = key[at % 4 :] + key[: at % 4]
             at += size
             if size < LARGE:

@@ -45,7 +45,7 @@ class OpenPIProtocol(SessionProtocol):
     def _send(self, value: Any) -> Turns:
         out = super()._send(value)
         self._seq += 1
-        self._socket.ping(b"%d" % self._seq)
+        self.websocket.ping(b"%d" % self._seq)
         return out
 
     def _read_reply(self) -> Reply:
@@ -59,15 +59,15 @@ class OpenPIProtocol(SessionProtocol):
     def _check_order(self, frame: Any, is_error: bool) -> None:
         """Raises ConnectionLost where the answer was on its way before the observation can have been read."""
         if self._in_order is None:
-            self._in_order = self._socket.ponged
-        elif self._in_order and not self._socket.ponged:
+            self._in_order = self.websocket.ponged
+        elif self._in_order and not self.websocket.ponged:
             raise ConnectionLost(
                 f"{self._settings.address} answered once more what it had answered. Nothing of it is used; the next "
                 "call opens a new session"
             )
 
     def _decode(self) -> dict[str, Any]:
-        return wire.read_openpi(self._socket.messages.popleft(), self._settings.limits)
+        return wire.read_openpi(self.websocket.messages.popleft(), self._settings.limits)
 
 
 def _timing(said: Any) -> dict[str, float]:

@@ -48,9 +48,9 @@ class SessionProtocol:
     def __init__(self, settings: Settings, url: str) -> None:
         self._settings = settings
         self._now = settings.clock.now
-        self._socket = WebSocket(url, settings.headers, settings.address, settings.limits, self._now)
-        # Of a server that may infer on its event loop an answer to a ping cannot be expected meanwhile.
-        self._pulse = Pulse(self._now, math.inf)
+        self.websocket = WebSocket(url, settings.headers, settings.address, settings.limits, self._now)
+        #: Of a server that may infer on its event loop an answer to a ping cannot be expected meanwhile.
+        self.pulse = Pulse(self._now, math.inf)
         self._seq = 0
         self._echoes = False
         self._encoder = Encoder()
@@ -65,38 +65,34 @@ class SessionProtocol:
         self.images = ImageForm(settings.images, settings.notice)  # a later connection has the session's
 
     # -- bytes -----------------------------------------------------------------------------------------
-    def room(self) -> memoryview:
-        """Where the socket may put what it receives next, before :meth:`received`."""
-        return self._socket.room()
-
     def received(self, count: int) -> None:
-        """So many bytes were put there; 0: the socket has ended. Raises AttemptFailed if the upgrade is refused."""
-        self._socket.received(count)
-        self._pulse.heard()
+        """As of :class:`WebSocket`, for a socket that has put so many bytes into its room."""
+        self.websocket.received(count)
+        self.pulse.heard()
 
     def feed(self, data: bytes) -> None:
-        """The same for a socket that hands out bytes of its own; ``b""`` at its end."""
-        self._socket.feed(data)
-        self._pulse.heard()
+        """As of :class:`WebSocket`, for a socket that hands out bytes of its own; ``b""`` at its end."""
+        self.websocket.feed(data)
+        self.pulse.heard()
 
     def outgoing(self) -> bytes:
         """What has to be sent now."""
-        return self._socket.outgoing()
+        return self.websocket.outgoing()
 
     @property
     def upgraded(self) -> bool:
         """Whether the server has accepted the WebSocket."""
-        return self._socket.upgraded
+        return self.websocket.upgraded
 
     @property
     def ended(self) -> bool:
         """Whether the server has said goodbye, or is gone."""
-        return self._socket.ended
+        return self.websocket.ended
 
     @property
     def between(self) -> bool:
         """Whether nothing of a further message has arrived yet."""
-        return self._socket.between
+        return self.websocket.between
 
     def tend(self, mid_message: bool = False) -> float:
         """What is due while something is awaited; seconds until more is. :meth:`outgoing` may have a ping then.
@@ -105,30 +101,30 @@ class SessionProtocol:
         """
         if self.state != "busy":
             return math.inf
-        wait = self._pulse.wait()
+        wait = self.pulse.wait()
         if wait > 0:
             return wait
-        if self._pulse.silent():
+        if self.pulse.silent():
             raise ConnectionLost(
-                f"{self._settings.address} has sent nothing for {self._pulse.silence:g} s, not even an answer to a "
+                f"{self._settings.address} has sent nothing for {self.pulse.silence:g} s, not even an answer to a "
                 "ping: it hangs, or the network between does. The next call opens a new session"
             )
         if not mid_message:
-            self._socket.ping()
-        return self._pulse.wait()
+            self.websocket.ping()
+        return self.pulse.wait()
 
     # -- the handshake ---------------------------------------------------------------------------------
     def handshake(self) -> Status | Ready | None:
         """The next frame of the handshake; None while there is none. Raises AttemptFailed."""
         address = self._settings.address
-        if self._socket.flooded:
-            raise AttemptFailed(ConnectionFailed(self._socket.lost().text), again=False)
-        if not self._socket.messages:
-            if self._socket.eof or (self._socket.upgraded and not self._socket.open):
-                said = self._socket.lost()
+        if self.websocket.flooded:
+            raise AttemptFailed(ConnectionFailed(self.websocket.lost().text), again=False)
+        if not self.websocket.messages:
+            if self.websocket.eof or (self.websocket.upgraded and not self.websocket.open):
+                said = self.websocket.lost()
                 if not isinstance(said, ConnectionLost):  # the reason is an error of the protocol
                     raise AttemptFailed(said, again=isinstance(said, Full | ShuttingDown))
-                raise from_silence(f"closed the connection{self._socket.farewell}", address)
+                raise from_silence(f"closed the connection{self.websocket.farewell}", address)
             return None
         try:
             frame = self._read_handshake()
@@ -139,7 +135,7 @@ class SessionProtocol:
         except OffboardError as error:
             raise from_peer(error, address) from None
         if not isinstance(frame, Ready):
-            self._socket.count()
+            self.websocket.count()
             self._status = frame
             return frame
         self.meta, self.session_id, self.state = frame.meta, frame.session_id, "ready"
@@ -147,7 +143,7 @@ class SessionProtocol:
             self._meta_of_prepare = MappingProxyType(copy.deepcopy(dict(frame.meta)))
         self._settings.met.set()
         if is_offboard(frame.meta):
-            self._pulse, self._echoes = Pulse(self._now, self._settings.timeouts.silence), True
+            self.pulse, self._echoes = Pulse(self._now, self._settings.timeouts.silence), True
         return frame
 
     def unready(self, deadline: Deadline) -> AttemptFailed:
@@ -193,12 +189,12 @@ class SessionProtocol:
     @property
     def answered(self) -> bool:
         """Whether there is an answer, or will be none."""
-        return bool(self._socket.messages) or not self._socket.open
+        return bool(self.websocket.messages) or not self.websocket.open
 
     @property
     def unasked(self) -> bool:
         """Whether the server has sent more that answers nothing than the one message that says why it closes."""
-        return self.state == "ready" and len(self._socket.messages) > 1
+        return self.state == "ready" and len(self.websocket.messages) > 1
 
     def answer(self) -> tuple[Sequence[Row] | None, Step]:
         """The rows that answer the observation, and where the time went.
@@ -214,7 +210,7 @@ class SessionProtocol:
             wait_s=arrived - self._encoded,
             decode_s=self._now() - arrived,
             server=reply.timing,
-            arriving_s=arrived - (self._socket.begun or arrived),
+            arriving_s=arrived - (self.websocket.begun or arrived),
         )
         self.images.answered(step)
         return found, step
@@ -233,21 +229,21 @@ class SessionProtocol:
 
     def close(self) -> None:
         """Say goodbye, if the socket still hears it: :meth:`outgoing` has the frame."""
-        self._socket.close()
+        self.websocket.close()
         self.state = "closed"
 
     def check(self) -> None:
         """Raises why no exchange can be begun."""
         if self.state == "busy":
             raise Busy("an observation is in flight in this session: wait for its answer, or open another session")
-        if self._socket.messages:
+        if self.websocket.messages:
             # What the server says unasked can only be why it closes.
             self.state = "closed"
             error = wire.frame_error(self._decode())
             raise error or ConnectionLost(f"{self._settings.address} sent a frame that was not asked for")
-        if self.state != "ready" or not self._socket.open:
+        if self.state != "ready" or not self.websocket.open:
             self.state = "closed"
-            raise self._socket.lost()
+            raise self.websocket.lost()
 
     # -- what another protocol says otherwise ----------------------------------------------------------
     def _read_handshake(self) -> Status | Ready:
@@ -262,17 +258,17 @@ class SessionProtocol:
 
     # -- inside ----------------------------------------------------------------------------------------
     def _send(self, value: Any) -> Turns:
-        out = self._socket.send(self._encoder.pieces(value))
+        out = self.websocket.send(self._encoder.pieces(value))
         self.state = "busy"
         self._encoded = self._now()
-        self._pulse.begin(out.size)
+        self.pulse.begin(out.size)
         return out
 
     def _take(self, check: Callable[[Any, bool], None] | None = None) -> Any:
         """The frame that answers. Whatever goes wrong before it is understood closes the session."""
         self.state = "closed"
-        if not self._socket.messages:
-            raise self._socket.lost()
+        if not self.websocket.messages:
+            raise self.websocket.lost()
         frame = self._decode()
         error = wire.frame_error(frame)
         if check is not None:
@@ -295,6 +291,6 @@ class SessionProtocol:
         self._echoes = True
 
     def _decode(self) -> Any:
-        data = self._socket.messages.popleft()
+        data = self.websocket.messages.popleft()
         limits = self._settings.limits
         return decode_text(data, limits) if isinstance(data, str) else decode(data, limits)

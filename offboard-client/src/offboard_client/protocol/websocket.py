@@ -50,11 +50,13 @@ class WebSocket:
         self.begun: float | None = None
         self._protocol = ClientProtocol(parse_uri(url), max_size=limits.message_bytes, logger=_unheard)
         self._reader = FrameReader(limits.message_bytes)
+        #: Where the socket may put what it receives next, before :meth:`received`; never empty.
+        self.room = self._reader.room
         self._writer = FrameWriter()
         # As the protocol's state says: it is asked for often.
         self._connecting, self._open = True, False
-        # Whether it may have something to send.
-        self._speaks = True
+        #: Whether :meth:`outgoing` may have something.
+        self.speaks = True
         self._fragments: list[bytes] = []
         self._text = False
         self.eof = False
@@ -73,7 +75,8 @@ class WebSocket:
     @property
     def between(self) -> bool:
         """Whether what was received so far ends with a whole message, or there is nothing to wait for."""
-        return (not self._fragments and self._reader.between) or not self.open
+        reader = self._reader
+        return (reader.start == reader.end and not reader.owed and not self._fragments) or not self.open
 
     @property
     def upgraded(self) -> bool:
@@ -91,21 +94,20 @@ class WebSocket:
         said = self._protocol.close_rcvd
         return "" if said is None else f" ({f'{said.code} {said.reason}'.rstrip()})"
 
-    def room(self) -> memoryview:
-        """Where the socket may put what it receives next, before :meth:`received`; never empty."""
-        return self._reader.room()
-
     def received(self, count: int) -> None:
-        """So many bytes were put there; 0: the socket has ended. Raises AttemptFailed if the upgrade is refused."""
+        """So many bytes were put into the room; 0: the socket has ended.
+
+        Raises AttemptFailed if the upgrade is refused.
+        """
         if self.eof or self.flooded:
             return
-        self._reader.received(count)
+        self._reader.end += count
         if not count:
             self.eof = True
             if rest := self._reader.rest():
                 self._hand(rest)
             self._protocol.receive_eof()
-            self._speaks = True
+            self.speaks = True
         elif self._connecting:
             self._read_head()
         if self._open:
@@ -121,7 +123,7 @@ class WebSocket:
         """:meth:`room` and :meth:`received` for a socket that hands out bytes of its own; ``b""`` for its end."""
         rest = memoryview(data)
         while True:
-            room = self._reader.room()
+            room = self.room()
             count = min(len(room), len(rest))
             room[:count] = rest[:count]
             self.received(count)
@@ -131,9 +133,9 @@ class WebSocket:
 
     def outgoing(self) -> bytes:
         """What has to be sent now: the request, pongs, the close."""
-        if not self._speaks:
+        if not self.speaks:
             return b""
-        self._speaks = False
+        self.speaks = False
         out = self._protocol.data_to_send()
         return b"".join(out) if out and not self.flooded else b""
 
@@ -145,14 +147,14 @@ class WebSocket:
     def ping(self, data: bytes = b"") -> None:
         """Ask for a sign of life; :meth:`outgoing` has the frame."""
         if self._protocol.state is State.OPEN:
-            self._asked, self.ponged, self._speaks = data, False, True
+            self._asked, self.ponged, self.speaks = data, False, True
             self._protocol.send_ping(data)
 
     def close(self) -> None:
         """Say goodbye; :meth:`outgoing` has the frame."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(CLOSE_NORMAL)
-            self._open, self._speaks = False, True
+            self._open, self.speaks = False, True
 
     def lost(self) -> OffboardError:
         """Why the socket of an open session ended, as the error that tells it.
@@ -186,8 +188,9 @@ class WebSocket:
             self._hand(line)
 
     def _read_frames(self) -> None:
-        while self._open and not self.flooded:
-            found = self._reader.next(bool(self._fragments))
+        reader = self._reader
+        while self._open and reader.start < reader.end and not self.flooded:
+            found = reader.next(bool(self._fragments))
             if found is None:
                 return
             opcode, data = found
@@ -204,7 +207,7 @@ class WebSocket:
         for event in self._protocol.events_received():
             if isinstance(event, Frame):
                 self._take(event)
-        self._speaks = True
+        self.speaks = True
         self._connecting = self._protocol.state is State.CONNECTING
         self._open = self._protocol.state is State.OPEN
 

@@ -131,7 +131,7 @@ class Connection:
         """
         protocol = self.protocol
         try:
-            while (count := self._channel.take(protocol.room())) is not None:
+            while (count := self._channel.take(protocol.websocket.room())) is not None:
                 protocol.received(count)
                 self._flush(deadline)
                 awaited = protocol.state == "busy" and protocol.answered
@@ -193,7 +193,8 @@ class Connection:
         finally:
             # Whatever ends an exchange half way, Ctrl-C included, leaves an answer that belongs to nobody.
             self._until = None
-            self._end_if_lost()
+            if self.protocol.state != "ready":
+                self._end_if_lost()
             self.lock.release()
 
     def _end_if_lost(self) -> None:
@@ -202,10 +203,13 @@ class Connection:
             self._socket.close()
 
     def _talk(self, ask: Callable[[Any], Turns], what: Any, answer: Callable[[], Any], deadline: Deadline) -> Any:
-        self._settle(deadline)
+        websocket = self.protocol.websocket
+        if not self._channel.idle() or not websocket.between:
+            self._settle(deadline)
         message = ask(what)
         try:
-            self._flush(deadline)
+            if websocket.speaks:
+                self._flush(deadline)
             for turn in message.turns:
                 self._send(turn, deadline)
             while not self.protocol.answered:
@@ -233,10 +237,11 @@ class Connection:
             self.protocol.feed(b"")
 
     def _send(self, pieces: list[Piece], deadline: Deadline) -> None:
-        pieces = self._channel.gathered(pieces)
+        channel = self._channel
+        if len(pieces) > 1:
+            pieces = channel.gathered(pieces)
         while pieces:
-            wait = deadline.left(self.protocol.tend(mid_message=True))
-            sent = self._channel.send(pieces, wait)
+            sent = channel.send(pieces, self._wait(deadline, mid_message=True))
             while pieces and sent >= len(pieces[0]):
                 sent -= len(pieces.pop(0))
             if sent:
@@ -244,15 +249,22 @@ class Connection:
 
     def _receive(self, deadline: Deadline) -> None:
         """Wait for bytes and take them in. Raises Passed; ConnectionLost if the server is silent for too long."""
-        count = None
+        websocket, count = self.protocol.websocket, None
         while count is None:
-            wait = deadline.left(self.protocol.tend())
-            self._flush(deadline)
-            count = self._channel.receive(self.protocol.room(), wait)
+            wait = self._wait(deadline)
+            if websocket.speaks:
+                self._flush(deadline)
+            count = self._channel.receive(websocket.room(), wait)
         if not count:
             deadline.left()  # it was ended here, because it was late
         self.protocol.received(count)
-        self._flush(deadline)
+        if websocket.speaks:
+            self._flush(deadline)
+
+    def _wait(self, deadline: Deadline, mid_message: bool = False) -> float:
+        """For how long the socket may be waited for. Raises Passed, or what :meth:`SessionProtocol.tend` raises."""
+        wait = min(deadline.end, self.protocol.pulse.due) - self._now()
+        return wait if wait > 0 else deadline.left(self.protocol.tend(mid_message))
 
     def _flush(self, deadline: Deadline) -> None:
         if out := self.protocol.outgoing():

@@ -25,6 +25,10 @@ class Channel:
     def __init__(self, raw: socket.socket) -> None:
         self.raw = raw
 
+    def idle(self) -> bool:
+        """Whether it is known that nothing has arrived, at the price of no more than one system call."""
+        return False
+
     def take(self, room: memoryview) -> int | None:
         """Put into ``room`` what has arrived: how many bytes, 0 at the socket's end, None if nothing has."""
         self.raw.settimeout(0.0)
@@ -69,10 +73,12 @@ class PlainChannel(Channel):
         self._poll.register(raw, select.POLLIN)
         self._receives = self._sends = 0.0
 
+    def idle(self) -> bool:
+        """As of any channel."""
+        return not self._poll.poll(0)
+
     def take(self, room: memoryview) -> int | None:
         """As of any channel."""
-        if not self._poll.poll(0):
-            return None
         try:
             return self.raw.recv_into(room, 0, socket.MSG_DONTWAIT)
         except BlockingIOError:

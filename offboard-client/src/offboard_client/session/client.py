@@ -166,7 +166,8 @@ class InferenceSession(SessionFacts):
         if not self._turn.acquire(blocking=False):
             raise Busy("another thread is using this session: one exchange at a time, or a session for each thread")
         try:
-            self._check_not_closed()
+            if self._closed:
+                self._check_not_closed()
             connection = self._connection or self._open(self._settings.timeouts.reopen)
             try:
                 return call(connection, *what)

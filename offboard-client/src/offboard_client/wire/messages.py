@@ -147,7 +147,7 @@ def error_frame(error: OffboardError, *, handshake: bool = False) -> dict[str, A
 
 def frame_error(frame: Any) -> OffboardError | None:
     """The error that a frame carries, of the class that its code names; None for any other frame."""
-    if not isinstance(frame, dict):
+    if not isinstance(frame, dict) or ("error" not in frame and "status" not in frame):
         return None
     found = cast("dict[str, Any]", frame)
     if "error" not in found and _status(found) != "error":

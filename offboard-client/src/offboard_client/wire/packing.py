@@ -23,6 +23,7 @@ from .arrays import DTYPE_RULE, DTYPES, Array, array_from, jpeg_from, scalar_fro
 from .limits import DEFAULT_LIMITS, ImageBudget, WireLimits, twice
 
 msgpack: Any = _untyped
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 #: Bytes from which on an array is not copied into a message: the fixed price of numpy's calls, tens of microseconds
 #: where their code is cold, is less than that of a copy.
 LARGE = 16384
@@ -89,12 +90,12 @@ class Encoder:
         return found
 
     def _lay_aside(self, value: Any) -> Any:
-        if type(value) is not np.ndarray or value.nbytes < LARGE:
+        if type(value) is not np.ndarray:
             return _pack_special(value)
         marker = _pack_array(value)
         data: memoryview = marker[b"data"]
-        if data.nbytes >= 2**32:
-            return marker  # which is too long for msgpack, and it says so
+        if not LARGE <= data.nbytes < 2**32:  # more is too much for msgpack, and it says so
+            return marker
         try:
             self._aside.append(data.cast("B"))
         except TypeError:  # numbers in the other byte order
@@ -132,11 +133,12 @@ def _pack_array(array: Array) -> dict[bytes, Any]:
         if isinstance(array, np.ma.MaskedArray):
             raise TypeError("a masked array would lose its mask; send array.filled(value)")
         array = np.asarray(array)
-    dtype = _wire_dtype(array.dtype)
-    if not array.flags.c_contiguous:
-        array = np.ascontiguousarray(array)
+    dtype = _NAMES.get(array.dtype) or _wire_dtype(array.dtype)
     # The view spares the copy that tobytes() would make: the packer reads the array's own memory.
-    return {b"__ndarray__": True, b"data": array.data, b"dtype": dtype, b"shape": array.shape}
+    data = array.data
+    if not data.c_contiguous:
+        data = np.ascontiguousarray(array).data
+    return {b"__ndarray__": True, b"data": data, b"dtype": dtype, b"shape": array.shape}
 
 
 def _wire_dtype(dtype: np.dtype[Any]) -> str:

@@ -21,6 +21,8 @@ _ACCEPTED = {"f": "fiu", "i": "iu", "u": "u", "b": "b"}
 _MAX_OFFSETS, _MAX_HISTORY, _MIN_APART = 64, 60.0, 0.001
 OFFSETS = f"seconds below 0, oldest first: {_MAX_OFFSETS} at most, from -{_MAX_HISTORY:g} on, 1 ms or more apart"
 _BROUGHT = frozenset(CONTEXT.values())
+#: Names that are not the robot's own; most observations have none of them.
+_TELLING = _BROUGHT | {"type", SEQ}
 #: What the protocol measures the state in (section 7).
 _UNITS = {
     "ee_pose": "m and unit quaternion w x y z, in the arm's base frame",
@@ -51,13 +53,18 @@ def are_offsets(value: Any) -> bool:
 def check_sendable(observation: Any, meta: Mapping[str, Any], *, first: bool) -> None:
     """Raises BadObservation for what no session of this handshake takes; ``first``: name by name."""
     check_form(observation)
+    if not _TELLING.isdisjoint(observation):
+        _check_reserved(observation, meta)
+    if first:
+        check_observation(observation, meta.get("observation"))
+
+
+def _check_reserved(observation: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
     if "type" in observation:
         raise BadObservation("an observation has no top-level name 'type': that is a control frame's; rename it")
     if SEQ in observation:
         raise BadObservation(f"{SEQ} tells this client's answers apart, so it numbers them: leave it out")
     check_context(observation, meta)
-    if first:
-        check_observation(observation, meta.get("observation"))
 
 
 def check_form(observation: Any) -> None:
