@@ -128,7 +128,7 @@ def test_an_inference_may_take_as_long_as_it_is_given():
     say(b"\x80")
     assert protocol.handshake() is not None
     for _ in range(2):
-        observation = protocol.ask(SEEN).joined()
+        observation = b"".join(b"".join(turn) for turn in protocol.ask(SEEN).turns)
         [ping] = heard()
         assert ping.opcode is Opcode.PING
         server.receive_data(observation)

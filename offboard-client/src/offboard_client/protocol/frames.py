@@ -42,10 +42,6 @@ class Turns(NamedTuple):
     size: int
     turns: Iterable[list[Piece]]
 
-    def joined(self) -> bytes:
-        """All of it."""
-        return b"".join(b"".join(turn) for turn in self.turns)
-
 
 class FrameReader:
     """Cuts what a server sends into frames, in a buffer that is kept. ``most``: bytes of a payload."""

@@ -80,7 +80,8 @@ class Connection:
             for _ in range(3):
                 await asyncio.sleep(0)
             await self._until(lambda: self.protocol.between, deadline)
-            self._connected.write(ask().joined())  # a copy: the loop may keep what the socket does not take at once
+            for turn in ask().turns:
+                self._connected.write(b"".join(turn))  # a copy: the loop keeps what the socket does not take at once
             await self._until(lambda: self.protocol.answered, deadline)
             found = answer()
             deadline.left()  # what is read too late is not played
