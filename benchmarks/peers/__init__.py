@@ -20,6 +20,7 @@ PEERS = {
     "ws_bytes": "websockets: the same bytes between its sync client and its asyncio server",
     "ws_msgpack": "websockets + msgpack: what openpi's own client and server do",
     "offboard": "offboard: this server and its own client, everything switched on",
+    "offboard_at_once": "offboard with a policy that says that it never blocks",
 }
 
 #: The peer that every latency is divided by.

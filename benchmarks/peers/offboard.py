@@ -49,6 +49,13 @@ class NullPolicy(Policy[NullSession]):
 
 
 @_declared
+class AtOncePolicy(NullPolicy):
+    """A model that takes no time, and says so: it is asked on the event loop."""
+
+    blocking = False
+
+
+@_declared
 class SleepPolicy(NullPolicy):
     """A model that takes 20 ms for a batch of any size."""
 

@@ -167,6 +167,7 @@ class Declared:
     """A codec that declares and changes nothing."""
 
     meta: CodecMeta
+    blocking = False
 
     def encode(self, observation: Mapping[str, Any]) -> dict[str, Any]:
         return dict(observation)

@@ -22,7 +22,7 @@ from .image_files import essence
 from .images import decode_image, encode_image, image_size, letterbox, shrink
 from .jpeg import QUALITIES, QUALITY, from_jpeg, is_compressible, is_image_name, to_jpeg
 from .json_text import decode_text, encode_text
-from .limits import DEFAULT_LIMITS, ImageBudget, WireLimits
+from .limits import DEFAULT_LIMITS, ImageBudget, NoImages, TakesTime, WireLimits
 from .messages import (
     ALIASES,
     CLOSE_GOING_AWAY,
@@ -86,6 +86,7 @@ __all__ = [
     "POSES",
     "QUALITIES",
     "QUALITY",
+    "NoImages",
     "RESERVED_NAMES",
     "RESERVED_PARAMS",
     "SEQ",
@@ -101,6 +102,7 @@ __all__ = [
     "Rotation",
     "Row",
     "Status",
+    "TakesTime",
     "WireLimits",
     "are_offsets",
     "called",

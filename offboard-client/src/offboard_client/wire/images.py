@@ -46,6 +46,8 @@ def decode_image(data: bytes, budget: ImageBudget | None = None) -> ImageArray:
     choice), 16 bits per channel, more than 8192 pixels a side or 16 Mi in all, more than 32 scans, or a file that is
     damaged: cut short, filled up, or of another size than it says. Where wrong bits are a valid file nobody can tell.
     """
+    if budget is not None:
+        budget.open()
     data = essence(data)
     with _open(data) as image:
         if budget is not None:

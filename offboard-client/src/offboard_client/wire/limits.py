@@ -87,6 +87,9 @@ class ImageBudget:
         self._total = self._left = pixels
         self.files = 0
 
+    def open(self) -> None:
+        """An image is about to be looked at."""
+
     def take(self, width: int, height: int) -> None:
         """Count an image that is about to be decoded. Raises BadMessage if it is one too many."""
         self.files += 1
@@ -96,6 +99,21 @@ class ImageBudget:
                 f"the images of this message hold more than {self._total:,} pixels together "
                 f"(each counts for {_LEAST_PIXELS:,} at least): send fewer, or shrink them before sending"
             )
+
+
+class TakesTime(Exception):
+    """What was asked for at once cannot be had at once: there is an image to be decoded. Nobody's fault."""
+
+
+class NoImages(ImageBudget):
+    """For those who must not wait: the first image that is a file raises :class:`TakesTime`, before it is looked at."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def open(self) -> None:
+        """Raises TakesTime."""
+        raise TakesTime
 
 
 def twice(pairs: list[tuple[Any, Any]]) -> BadMessage:

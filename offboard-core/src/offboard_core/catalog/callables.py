@@ -10,7 +10,8 @@ Only a :class:`Policy` keeps robots apart. The others are one object that all se
 ``select_action``, it remembers an episode: it serves one session at a time, for which ``reset()`` is called when it
 starts an episode; the next session waits until that one ends. An object that says ``copyable = True`` is copied for
 each session (``copy.deepcopy``; define ``__deepcopy__`` to share the weights); one that says ``max_sessions`` (a
-number, or None for any) keeps that many apart itself. Others are taken to have no memory.
+number, or None for any) keeps that many apart itself. Others are taken to have no memory. One that says
+``blocking = False`` makes the promise of :attr:`Policy.blocking`; for a function it is an attribute of that.
 """
 
 from __future__ import annotations
@@ -175,6 +176,7 @@ class _ObjectPolicy(Policy["_ObjectSession"]):
         self._copies = getattr(owner, "copyable", False) is True
         remembers = callable(getattr(owner, "reset", None)) or hasattr(owner, "select_action")
         self.max_sessions = getattr(owner, "max_sessions", 1 if remembers and not self._copies else None)
+        self.blocking = getattr(owner, "blocking", True) is not False
         self._close: Callable[[], Any] | None = getattr(owner, "close", None)
 
     def new_session(self, params: Any) -> _ObjectSession:

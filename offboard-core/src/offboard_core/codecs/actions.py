@@ -38,6 +38,8 @@ class ActionSplit(Codec):
     Raises InvalidAction: another name or width, numbers that are not finite, a quaternion of almost no length.
     """
 
+    blocking = False
+
     parts: Mapping[str, int]
     name: str = "action"
     rotation: Rotation = "quat"
@@ -120,6 +122,8 @@ class ActionSplit(Codec):
 @dataclass(frozen=True, kw_only=True)
 class ActionVector(Codec):
     """Hands the model's own vector ``name``, (T, ``width``), to the robot as it is. Raises InvalidAction."""
+
+    blocking = False
 
     width: int
     name: str = "action"

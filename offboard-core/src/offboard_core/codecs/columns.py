@@ -17,6 +17,8 @@ class TrainingColumns(Codec):
     ``columns`` the codec is for serving only.
     """
 
+    blocking = False
+
     inner: Codec
     columns: Mapping[str, str]
 

@@ -56,6 +56,8 @@ class LiberoState(Codec):
     Of ``robot_state.ee_pose`` in LIBERO's world, and ``grip``.
     """
 
+    blocking = False
+
     name: str
 
     @property

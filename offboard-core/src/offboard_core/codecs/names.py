@@ -15,6 +15,8 @@ from ..types import CodecMeta, Observation, Stage
 class Rename(Stage):
     """Hands what the robot calls by a key of ``names`` to the model under its value; all else passes through."""
 
+    blocking = False
+
     names: Mapping[str, str]
 
     def __post_init__(self) -> None:

@@ -34,6 +34,8 @@ class NativeOptions:
 class Native(Codec):
     """Lets everything through; where the checkpoint declares ``inputs``, they must be there and fit."""
 
+    blocking = False
+
     inputs: Mapping[str, Field]
     outputs: Mapping[str, Field]
 

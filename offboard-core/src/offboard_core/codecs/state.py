@@ -66,6 +66,8 @@ class StateVector(Codec):
     hold the same vector: what is done to the state is done in both places.
     """
 
+    blocking = False
+
     name: str
     parts: Mapping[str, int]
     rotation: Rotation = "quat"
@@ -112,6 +114,8 @@ class StateVector(Codec):
 @dataclass(frozen=True, kw_only=True)
 class TaskText(Codec):
     """Hands the instruction ``task`` to the model as ``name``; a robot may leave it out (or say None)."""
+
+    blocking = False
 
     name: str = "task"
 

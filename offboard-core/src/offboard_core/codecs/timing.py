@@ -17,6 +17,8 @@ from ..types import Array, Chunk, Codec, CodecMeta, Observation
 class ActionTiming(Codec):
     """Step i is due i / ``fps`` seconds after the observation was taken."""
 
+    blocking = False
+
     fps: float
 
     def __post_init__(self) -> None:
@@ -45,6 +47,8 @@ class ActionTiming(Codec):
 @dataclass(frozen=True)
 class ActionHorizon(Codec):
     """Keeps the steps that are due before ``seconds``; stands left of the timing: ``ActionHorizon(1.0) | …``."""
+
+    blocking = False
 
     seconds: float
 

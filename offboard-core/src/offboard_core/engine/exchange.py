@@ -126,19 +126,25 @@ class Exchange:
         self.pipeline.translating = self._translating
         return True
 
-    def prepare(self) -> bool:
-        """Frame → observation → model input. False if it was given up, or failed: then :attr:`error` says why."""
+    def prepare(self, *, at_once: bool = False) -> bool:
+        """Frame → observation → model input. False if it was given up, or failed: then :attr:`error` says why.
+
+        ``at_once``: only if that is done in no time; where it is not, nothing is done, and it is not :attr:`prepared`.
+        """
         with self._translating:
             if not self.prepared and not self.abandoned:
-                self._prepare()
+                self._prepare(at_once)
             return self.prepared and self.error is None and not self.abandoned
 
-    def _prepare(self) -> None:
+    def _prepare(self, at_once: bool) -> None:
         start, records, seen = perf_counter(), self.pipeline.records, self.observation
+        found = self._at_once(records) if at_once else None
+        if at_once and found is None:
+            return
         if records is not None:
             self.kept = records.keep(self.frame)
         try:
-            seen, self.warnings = self._serializer.read(self.frame)
+            seen, self.warnings = found or self._serializer.read(self.frame)
             self.observation = seen
             self.frame = None
             read = perf_counter()
@@ -165,6 +171,16 @@ class Exchange:
         if self.kept is not None:
             self.kept.asked(seen, self.inputs, getattr(self._serializer, "image_files", None) if seen else None)
         self.prepare_ms = (perf_counter() - start) * 1e3
+
+    def _at_once(self, records: SessionRecords | None) -> tuple[Observation, list[str]] | None:
+        """What was read; None where that, or what follows, would take time."""
+        read = getattr(self._serializer, "read_at_once", None)
+        if read is None or records is not None:  # who looks on gets copies
+            return None
+        try:
+            return read(self.frame)
+        except BaseException:  # it is raised again where it is answered
+            return None
 
     def _encode(self, observation: Observation) -> Mapping[str, Any]:
         inputs = self.pipeline.codec.encode(observation)

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from offboard_client.errors import InferTimeout, OffboardError, PolicyFailed, told
 
 from ..types import Chunk, Policy
+from .at_once import Promise
 from .batching import Work
 from .calls import Call, infer
 from .exchange import Exchange, Result
@@ -48,6 +49,7 @@ class ModelThread:
         # Its own: a codec that never returns from them keeps no other model from answering.
         self._translators = Translators(name)
         self._work = Work()
+        self._promise = Promise(name)
         self._last_infer = 0.0
         self._open: set[Exchange] = set()
         self._behind: list[Exchange] = []
@@ -95,11 +97,20 @@ class ModelThread:
     def _begin(self, exchange: Exchange) -> None:
         if not exchange.begins():
             self._behind.append(exchange)
+        elif self._promise.holds(self.policy, exchange):
+            # Later, too: frames that came in one piece are one observation after the other here as elsewhere.
+            self._loop.call_soon(self._serve_at_once, exchange)
         elif self.busy_since is not None and self._last_infer > WORTH_OVERLAPPING:
             self._translators.submit(partial(self._prepare_beside, exchange))
         else:
             # The last thing the loop does before it sleeps: were it to go on, the two threads would fight for the GIL.
             self._loop.call_soon(self._work.put, exchange)
+
+    def _serve_at_once(self, exchange: Exchange) -> None:
+        if not self._work and self._promise.answer(self.policy, exchange):
+            self._deliver([exchange])
+        elif not exchange.abandoned:
+            self._work.put(exchange)
 
     def expire(self, limit: float) -> None:
         """See :meth:`Executor.expire`; and begin what waited for its session's last exchange and may begin now."""
@@ -168,13 +179,15 @@ class ModelThread:
             item = self._work.next()
             if item is None:
                 self._translators.stop()
+                self._promise.stop()
                 return
             self.busy_since = perf_counter()
             try:
-                if isinstance(item, Call):
-                    item.run()
-                else:
-                    self._serve(item)
+                with self._promise.turn:
+                    if isinstance(item, Call):
+                        item.run()
+                    else:
+                        self._serve(item)
             except BaseException:
                 log.exception("the model thread survived a fault of its own")
             finally:

@@ -118,10 +118,11 @@ class EdgeConnection(EdgePeer, FrontendConnection):
 
 
 class _EdgeSerializer:
-    __slots__ = ("_edge", "_inner", "_write", "read")
+    __slots__ = ("_edge", "_inner", "_write", "read", "read_at_once")
 
     def __init__(self, serializer: Serializer, edge: Edge) -> None:
         self.read, self._write, self._edge, self._inner = serializer.read, serializer.write, edge, serializer
+        self.read_at_once = getattr(serializer, "read_at_once", None)
 
     @property
     def image_files(self) -> int | None:

@@ -48,6 +48,8 @@ def _vector(layout: VectorLayout) -> dict[str, Field]:
 class Joined(Stage):
     """Names pass through; the actions leave as one array, their columns in the order of ``action``."""
 
+    blocking = False
+
     action: Mapping[str, Field]
 
     def over(self, inner: CodecMeta) -> CodecMeta:

@@ -169,6 +169,8 @@ class Translated(Stage):
 class Untouched(Codec):
     """What the robot sends goes to the model as it is, and what that answers comes back; both are said, not checked."""
 
+    blocking = False
+
     observation: Mapping[str, Field]
     action: Mapping[str, Field]
     fps: float | None = None

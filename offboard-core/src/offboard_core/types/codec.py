@@ -1,8 +1,7 @@
 """A codec, and how codecs are put together: one after the other (``a | b``) or side by side (``a & b``).
 
-A part may have one half only. One that does not encode lets observations through in a sequence and adds
-nothing side by side; the same holds for one that does not decode. Both compositions are associative, in
-:meth:`Codec.encode_actions`, the inverse of ``decode``, too.
+A part may have one half only. One that does not encode lets observations through in a sequence and adds nothing side
+by side, likewise one that does not decode. Both are associative, also in ``decode``'s inverse.
 """
 
 from __future__ import annotations
@@ -14,20 +13,22 @@ from typing import Any
 
 from offboard_client.errors import BadObservation
 
+from .blocking import MayBlock
 from .chunk import Chunk
 from .later import Later
 from .merging import both, common, completed, merge_sizes, side_by_side, union
 from .values import CodecMeta, Feature, Field, Observation
 
 
-class Codec(abc.ABC):
+class Codec(MayBlock, abc.ABC):
     """How a robot's data become a model's, and back. Pure and immutable: one codec serves many sessions.
 
-    Compose with ``a | b`` (in sequence: b reads what a encoded) and ``a & b`` (side by side: both read the
-    same, their outputs are merged; a name that both make is an error).
+    Compose with ``a | b`` (b reads what a encoded) and ``a & b`` (both read the same, what they make is merged).
     Errors: :class:`~offboard_client.errors.kinds.BadObservation` from :meth:`encode` and :meth:`encode_actions`, whose
     arguments are a robot's; :class:`~offboard_client.errors.kinds.InvalidAction` from :meth:`decode`.
     """
+
+    promised = frozenset({"encode", "decode"})  # of MayBlock
 
     @property
     def meta(self) -> CodecMeta:
@@ -271,6 +272,7 @@ def decodes(codec: Codec) -> bool:
 def _find_halves(codec: Sequential | Parallel, *parts: Codec) -> None:
     object.__setattr__(codec, "encodes", any(encodes(part) for part in parts))
     object.__setattr__(codec, "decodes", any(decodes(part) for part in parts))
+    object.__setattr__(codec, "blocking", any(part.blocking for part in parts))
 
 
 def _one_way(*parts: Codec) -> str | None:

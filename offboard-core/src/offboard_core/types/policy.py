@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar, cast
 import numpy as np
 from offboard_client.errors import OffboardError, PolicyFailed, told
 
+from .blocking import MayBlock
 from .chunk import Array, Chunk
 from .context import NO_CONTEXT, InferContext
 from .control import Control, NoParams
@@ -58,7 +59,7 @@ class Item(Generic[S]):
     context: InferContext = NO_CONTEXT
 
 
-class Policy(abc.ABC, Generic[S]):
+class Policy(MayBlock, abc.ABC, Generic[S]):
     """Owns a model: its weights or the child process that has them. One policy serves many sessions.
 
     ``max_batch_size``: how many sessions' inputs one :meth:`infer_many` may carry; 1 = the policy does not batch.
@@ -74,7 +75,10 @@ class Policy(abc.ABC, Generic[S]):
     their rate. That is the codec's; where nothing says it, the policy is told no history. ``history_kept``: the server
     tells it what the session observed where a robot brings none, each moment's nearest; for a model that cannot go
     without, and does not remember by itself. Where there can be no history it gets no session.
-    All methods but :meth:`health` and :meth:`elsewhere` run on one thread, the same for the policy's whole life.
+    ``blocking``: False for a policy whose sessions answer within microseconds and wait for nothing: a table, a scripted
+    controller, a call of a small ONNX graph; see :class:`~.blocking.MayBlock`. It is asked on the event loop then.
+    All methods but :meth:`health` and :meth:`elsewhere` run on one thread, the same for the policy's whole life; those
+    of a policy that does not block, one at a time.
     """
 
     max_batch_size: int = 1
@@ -87,6 +91,7 @@ class Policy(abc.ABC, Generic[S]):
     history_steps: Sequence[int] = ()
     history_kept: bool = False
     controls: Mapping[str, Control] = {}
+    promised = frozenset({"infer_many", "new_session"})
 
     @abc.abstractmethod
     def new_session(self, params: Any) -> S:

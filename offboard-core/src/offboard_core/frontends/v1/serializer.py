@@ -19,6 +19,9 @@ from . import replies
 Dialect = Literal["offboard", "positronic"]
 Layout = Literal["rows", "columns"]
 
+#: What may be read on the event loop: so much takes as long as taking it out of the socket did.
+AT_ONCE = wire.WireLimits(message_bytes=4 * 2**20, elements=1024, list_length=256, map_keys=256)
+
 
 class V1Serializer:
     """One session's translations. ``dialect`` None: the first observation decides, once."""
@@ -35,10 +38,27 @@ class V1Serializer:
 
     def read(self, frame: bytes | str) -> tuple[Observation, list[str]]:
         """A frame as an observation in canonical names. Raises BadMessage or BadObservation."""
-        self._text = isinstance(frame, str)
-        budget, raw = wire.ImageBudget(), cast("dict[str, Any]", {})
+        return self._read(frame, wire.DEFAULT_LIMITS, wire.ImageBudget())
+
+    def read_at_once(self, frame: bytes | str) -> tuple[Observation, list[str]] | None:
+        """As :meth:`read`, for those who must not wait; None where that takes time, or fails: then it is to be read.
+
+        Texts take time, and so do images that are files, long lists, and what is large.
+        """
+        if isinstance(frame, str):
+            return None
         try:
-            found = wire.decode_text(frame) if isinstance(frame, str) else wire.decode(frame, budget=budget)
+            return self._read(frame, AT_ONCE, wire.NoImages())
+        except (wire.TakesTime, OffboardError):
+            return None
+
+    def _read(
+        self, frame: bytes | str, limits: wire.WireLimits, budget: wire.ImageBudget
+    ) -> tuple[Observation, list[str]]:
+        self._text = isinstance(frame, str)
+        raw = cast("dict[str, Any]", {})
+        try:
+            found = wire.decode_text(frame) if isinstance(frame, str) else wire.decode(frame, limits, budget)
             if not isinstance(found, dict) or not all(isinstance(name, str) for name in cast("dict[Any, Any]", found)):
                 raise BadMessage("an observation is a map from names to values; names are strings")
             raw = cast("dict[str, Any]", found)

@@ -1,0 +1,123 @@
+"""Exchanges answered on the event loop, for a policy and a codec that say that they never block, while that holds.
+
+Nothing is guessed: who says nothing is asked on the model's own thread. And nothing is believed for ever: what takes
+longer than was said keeps every robot of the server waiting, so it is told, and in the end not done any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from time import perf_counter
+from typing import Any
+
+from ..types import Policy
+from .calls import infer
+from .exchange import Exchange
+
+log = logging.getLogger(__name__)
+
+#: What an exchange of a policy that does not block may take, translations included, in seconds.
+NO_TIME = 0.001
+#: So many in a row that took longer, and the policy is asked on its own thread from then on …
+TOO_MANY = 3
+#: … and after one that took so long (s), at once.
+TOO_LONG = 0.1
+#: The log is told of the others once in so many seconds.
+TELL_EVERY = 60.0
+#: After so long in one call (s) the log says so while it lasts: nothing else of the server can.
+HANGS = 1.0
+
+
+class Promise:
+    """Whether one policy keeps its promise. On the event loop, but for :meth:`stop`."""
+
+    def __init__(self, label: str) -> None:
+        #: Held by whoever is in a call of the policy, its thread or the event loop.
+        self.turn = threading.Lock()
+        self._label = label
+        self._warm = self._broken = False
+        self._late, self._told = 0, -math.inf
+        self._since: float | None = None
+        self._end = threading.Event()
+        self._watcher: threading.Thread | None = None
+
+    def holds(self, policy: Policy[Any] | None, exchange: Exchange) -> bool:
+        """Whether this exchange may be tried on the loop: both have promised, and have kept it so far.
+
+        Never the model's first: what is imported and filled at its first use takes time once.
+        """
+        if policy is None or policy.blocking or self._broken or exchange.pipeline.codec.codec.blocking:
+            return False
+        warm, self._warm = self._warm, True
+        return warm
+
+    def answer(self, policy: Policy[Any] | None, exchange: Exchange) -> bool:
+        """Answer it. False where the policy is in a call, or this one would take time; nothing is done then."""
+        if policy is None or not self.turn.acquire(blocking=False):
+            return False
+        try:
+            return self._answer(policy, exchange)
+        finally:
+            self.turn.release()
+
+    def _answer(self, policy: Policy[Any], exchange: Exchange) -> bool:
+        self._watch()
+        self._since = start = perf_counter()
+        try:
+            if not exchange.prepare(at_once=True):
+                if exchange.error is None:
+                    return False
+                exchange.finish(exchange.error)
+                return True
+            if exchange.late():
+                assert exchange.error is not None
+                exchange.finish(exchange.error)
+                return True
+            exchange.started = perf_counter()
+            exchange.queue_ms = max(0.0, (exchange.started - exchange.arrived) * 1e3 - exchange.prepare_ms)
+            result = infer(policy, [exchange])[0]
+            exchange.infer_ms = (perf_counter() - exchange.started) * 1e3
+            exchange.finish(result)
+            return True
+        finally:
+            self._since = None
+            self._judge(perf_counter() - start)
+
+    def stop(self) -> None:
+        """Nothing is asked any more. For any thread."""
+        self._end.set()
+
+    def _judge(self, took: float) -> None:
+        if took <= NO_TIME:
+            self._late = 0
+            return
+        self._late += 1
+        self._broken = self._late >= TOO_MANY or took > TOO_LONG
+        now = perf_counter()
+        if self._broken or now - self._told > TELL_EVERY:
+            self._told = now
+            log.warning(
+                "%s says that it does not block, and took %.1f ms for an observation, in which nobody else "
+                "was answered: %s",
+                self._label, took * 1e3,
+                "from now on it is asked on a thread of its own, as others are; leave out blocking = False"
+                if self._broken else f"up to {NO_TIME * 1e3:g} ms are expected",
+            )  # fmt: skip
+
+    def _watch(self) -> None:
+        if self._watcher is None:
+            self._watcher = threading.Thread(target=self._look, name=f"offboard-watch-{self._label}", daemon=True)
+            self._watcher.start()
+
+    def _look(self) -> None:
+        told: float | None = None
+        while not self._end.wait(HANGS):
+            since = self._since
+            if since is not None and since != told and (seconds := perf_counter() - since) > HANGS:
+                told = since
+                log.error(
+                    "%s says that it does not block, and has not returned for %.0f s; until it does, this server "
+                    "answers nobody. Leave out blocking = False", self._label, seconds,
+                )  # fmt: skip
