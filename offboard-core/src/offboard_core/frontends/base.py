@@ -116,10 +116,12 @@ class FrontendConnection(PeerConnection):
     after a time, and takes what comes then for the answer to its next frame. Who waits longer for a session is told;
     who waits longer for an answer is told, and the socket ends, as that of a client does which sends before it is
     answered. None, as here: its clients can tell what an answer answers.
+    ``takes_views``: large frames may be read-only memoryviews, for its serializer and for :meth:`error`; else bytes.
     """
 
     session_id: str | None = None
     answer_within: float | None = None
+    takes_views: bool = False
 
     @abc.abstractmethod
     def ready(self, session: ServiceSession) -> Frame | None:
@@ -154,4 +156,4 @@ def both_ends(frame: Frame) -> Frame:
         return frame
     if isinstance(frame, str):
         return frame[:ENDS] + frame[-ENDS:]
-    return frame[:ENDS] + frame[-ENDS:]
+    return bytes(frame[:ENDS]) + bytes(frame[-ENDS:])  # which may be a view

@@ -107,6 +107,7 @@ class EdgeConnection(EdgePeer, FrontendConnection):
     def __init__(self, connection: FrontendConnection, edge: Edge) -> None:
         super().__init__(connection, edge)
         self._socket, self.session_id, self.answer_within = connection, connection.session_id, connection.answer_within
+        self.takes_views = connection.takes_views
 
     def ready(self, session: ServiceSession) -> Frame | None:
         """See :meth:`FrontendConnection.ready`."""

@@ -22,6 +22,17 @@ class FrameMeter(Bucket):
         self._payload = 0
         self._header: bytes = b""
 
+    @property
+    def between(self) -> bool:
+        """Whether what was counted so far ends with a whole frame."""
+        return not (self._payload or self._header)
+
+    def one(self, now: float) -> bool:
+        """Count one that was taken apart already."""
+        self.refill(now)
+        self._tokens -= 1
+        return self._tokens >= 0
+
     def take(self, data: bytes, now: float) -> bool:
         """Count the frames that begin in ``data``, which came at ``now`` (s). False once there were too many."""
         if len(data) <= self._payload:

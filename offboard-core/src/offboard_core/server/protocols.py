@@ -1,4 +1,4 @@
-"""uvicorn's two protocols with an end to every wait, and a bound on what one client can make the loop do."""
+"""uvicorn's HTTP with an end to every wait, and a bound on what one client can make the loop do."""
 # ruff: noqa: D102 (the methods are uvicorn's, and asyncio's)
 
 from __future__ import annotations
@@ -8,14 +8,11 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from offboard_client.errors import BadMessage, InferTimeout, OffboardError
-from offboard_client.wire import CLOSE_REFUSED, WireLimits, error_frame
+from offboard_client.wire import WireLimits, error_frame
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
-from uvicorn.protocols.utils import ClientDisconnected
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from ..frontends import Sparing
 from ..frontends.v1 import encode
-from .frames import FrameMeter
 
 if TYPE_CHECKING:
     from .uvicorn_server import Config
@@ -36,10 +33,6 @@ PIPELINE = 16
 UNREAD = WireLimits().message_bytes
 #: Seconds that the last words of a connection may take to leave.
 FAREWELL = 1.0
-#: RFC 6455's code for text that is not UTF-8.
-CLOSE_INVALID = 1007
-#: Continuation frames of one message: 32 MiB in pieces of 8 KiB.
-FRAGMENTS = 4096
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -170,90 +163,6 @@ class HttpProtocol(HttpToolsProtocol):
     def _end(self) -> None:
         self.transport.close()
         self.loop.call_later(FAREWELL, self.transport.abort)
-
-
-class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """A client may send ``frame_rate`` frames a second that answer nothing; who answers no ping is gone."""
-
-    config: Config
-
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
-        self.logger = self.conn.logger = log
-        self.conn.debug = False
-        self._meter = FrameMeter(self.config.bounds.frame_rate, self.loop.time())
-        self._unanswered = 0
-
-    def data_received(self, data: bytes) -> None:
-        if not self.handshake_initiated:
-            super().data_received(data)
-            if not self.handshake_initiated:  # websockets gives up on the whole request, and uvicorn does not notice
-                error = BadMessage("the upgrade has too many headers, or one of its lines is too long")
-                self.transport.write(response(431, error))
-                self.transport.close()
-        elif self.disconnected or self._meter.take(data, self.loop.time()):
-            super().data_received(data)
-        else:
-            self._fail(f"more than {self.config.bounds.frame_rate:g} frames a second")
-
-    def handle_connect(self, event: Any) -> None:
-        super().handle_connect(event)
-        if hasattr(self, "scope"):  # else it was refused
-            self.ping_timeout = self.config.pong_timeouts.get(self.scope["path"], self.ping_timeout)
-
-    def handle_cont(self, event: Any) -> None:
-        if len(self.frames) > FRAGMENTS and not self.disconnected:
-            self._fail(f"a message in more than {FRAGMENTS} pieces")
-        else:
-            super().handle_cont(event)
-
-    def send_receive_event_to_app(self) -> None:
-        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(b"".join(self.frames)):
-            self._fail("a text frame is not UTF-8", CLOSE_INVALID)  # uvicorn reports it as a fault of ours
-            return
-        # One message at a time paces itself: it costs the client as much waiting as it costs us work.
-        if not self._unanswered:
-            self._meter.give_back()
-        self._unanswered += 1
-        super().send_receive_event_to_app()
-
-    async def send(self, message: Any) -> None:
-        if self.close_sent and self.initial_response is None and not self.disconnected:
-            raise ClientDisconnected  # the keepalive gave it up a moment ago
-        await super().send(message)
-        if message["type"] == "websocket.send":
-            self._unanswered = max(0, self._unanswered - 1)
-        elif message["type"] == "websocket.http.response.body":
-            self.handshake_complete = True  # or uvicorn reports a refusal as a fault of ours
-
-    def send_keepalive_ping(self) -> None:
-        # What was left to send when it was closed has found nobody who takes it.
-        if self.transport.is_closing():
-            self.transport.abort()
-        else:
-            super().send_keepalive_ping()
-
-    def keepalive_timeout(self) -> None:
-        super().keepalive_timeout()
-        self.loop.call_later(FAREWELL, self.transport.abort)
-
-    def _fail(self, why: str, code: int = CLOSE_REFUSED) -> None:
-        self.conn.fail(code, why)
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = self.disconnected = True
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": why})
-        # Closing on unread data would take the reason back from who reads it: see CUT_OFF.
-        self.read_paused = False
-        self.transport.pause_reading()
-        self.close_timer = self.loop.call_later(FAREWELL, self.transport.abort)
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def response(status: int, error: OffboardError) -> bytes:

@@ -17,7 +17,8 @@ from offboard_client.wire import WireLimits
 
 from .acceptor import Acceptor
 from .config import ServerConfig
-from .protocols import HttpProtocol, WebSocketProtocol
+from .protocols import HttpProtocol
+from .websocket import WebSocketProtocol
 
 #: What a message may have above its limit (E-12) before the socket is cut off instead of closed. A close frame that
 #: follows on unread data may never reach the client, so a message that is only a little too large is read to its end.

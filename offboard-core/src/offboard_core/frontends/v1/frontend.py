@@ -54,6 +54,8 @@ class V1Connection(FrontendConnection):
     ``python``: it was opened by Python's websockets, as those of all Positronic's clients are.
     """
 
+    takes_views = True
+
     def __init__(self, model_id: str | None, query: str, *, python: bool = False) -> None:
         self.model_id = model_id
         params: list[tuple[str, str]] = []

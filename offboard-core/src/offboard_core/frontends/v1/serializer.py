@@ -13,7 +13,7 @@ from ... import frontends
 from ...catalog import ResolvedCodec
 from ...engine import Result
 from ...types import Observation
-from .. import find_seq, unpack_values
+from .. import both_ends, find_seq, unpack_values
 from . import replies
 
 Dialect = Literal["offboard", "positronic"]
@@ -73,7 +73,7 @@ class V1Serializer:
             self.image_files = budget.files
         except OffboardError:
             # There is no observation to take the number from, and its refusal is to carry it.
-            self._refused_seq = seq if type(seq := raw.get(SEQ)) is int else find_seq(frame)
+            self._refused_seq = seq if type(seq := raw.get(SEQ)) is int else find_seq(both_ends(frame))
             raise
         if not self._first:
             return observation, []

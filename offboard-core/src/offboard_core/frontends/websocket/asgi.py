@@ -17,6 +17,7 @@ from offboard_client.errors import OffboardError
 
 from ...engine import PolicyService
 from .. import Edge, EdgeConnection, Frame, Frontend, FrontendConnection, Scope, contained
+from .carrier import Carrier, carrier_of
 from .opening import refuse
 from .session_protocol import VANISHED, SessionProtocol
 
@@ -52,6 +53,9 @@ async def serve_socket(
                 await send(_message(last))
             await send(_farewell(code, reason))
         return
+    if (carrier := carrier_of(scope)) is not None:
+        await _carried(carrier, connection, service, holder, protocols)
+        return
     driver = _Driver(connection, send)
     protocol = driver.protocol
     protocols.add(protocol)
@@ -64,6 +68,20 @@ async def serve_socket(
         protocol.disconnected(VANISHED)
         reading.cancel()
         await asyncio.gather(reading, protocol.wait_closed(), return_exceptions=True)
+
+
+async def _carried(
+    carrier: Carrier, connection: EdgeConnection, service: PolicyService, holder: str, protocols: set[SessionProtocol]
+) -> None:
+    protocol = SessionProtocol(connection, carrier.say, carrier.end)
+    protocols.add(protocol)
+    try:
+        protocol.connected(service, holder)
+        await carrier.carry(protocol, views=connection.takes_views)
+    finally:
+        protocols.discard(protocol)
+        protocol.disconnected(VANISHED)
+        await protocol.wait_closed()
 
 
 class _Driver:

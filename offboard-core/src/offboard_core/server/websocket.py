@@ -1,0 +1,239 @@
+"""uvicorn's WebSocket with an end to every wait, bounds on what one client makes the loop do, and a way past ASGI."""
+# ruff: noqa: D102 (the methods are uvicorn's, and asyncio's)
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from typing import TYPE_CHECKING, Any, cast
+
+from offboard_client.errors import BadMessage
+from offboard_client.wire import CLOSE_REFUSED
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.protocol import State
+
+from ..frontends import Frame
+from ..frontends.websocket import CARRIER, SessionProtocol
+from .frames import FrameMeter
+from .messages import MessageReader
+from .protocols import FAREWELL, log, response
+
+if TYPE_CHECKING:
+    from .uvicorn_server import Config
+
+#: RFC 6455's code for text that is not UTF-8, and for a connection that ended without one.
+CLOSE_INVALID = 1007
+VANISHED = 1006
+#: Continuation frames of one message: 32 MiB in pieces of 8 KiB.
+FRAGMENTS = 4096
+_BINARY, _TEXT = 0x82, 0x81
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """A client may send ``frame_rate`` frames a second that answer nothing; who answers no ping is gone."""
+
+    config: Config
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.logger = self.conn.logger = log
+        self.conn.debug = False
+        self._meter = FrameMeter(self.config.bounds.frame_rate, self.loop.time())
+        self._unanswered = 0
+        self._carried: SessionProtocol | None = None
+        self._ended: asyncio.Future[None] | None = None
+        self._views = False
+
+    def data_received(self, data: bytes) -> None:
+        if not self.handshake_initiated:
+            super().data_received(data)
+            if not self.handshake_initiated:  # websockets gives up on the whole request, and uvicorn does not notice
+                error = BadMessage("the upgrade has too many headers, or one of its lines is too long")
+                self.transport.write(response(431, error))
+                self.transport.close()
+        elif self.disconnected or self._meter.take(data, self.loop.time()):
+            super().data_received(data)
+        else:
+            self._too_many()
+
+    def handle_connect(self, event: Any) -> None:
+        super().handle_connect(event)
+        if hasattr(self, "scope"):  # else it was refused
+            self.ping_timeout = self.config.pong_timeouts.get(self.scope["path"], self.ping_timeout)
+            scope: Any = self.scope
+            scope["extensions"][CARRIER] = self
+
+    def handle_cont(self, event: Any) -> None:
+        if len(self.frames) > FRAGMENTS and not self.disconnected:
+            self._fail(f"a message in more than {FRAGMENTS} pieces")
+        else:
+            super().handle_cont(event)
+
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(b"".join(self.frames)):
+            self._fail("a text frame is not UTF-8", CLOSE_INVALID)  # uvicorn reports it as a fault of ours
+            return
+        if self._carried is None:
+            self._paced()
+            super().send_receive_event_to_app()
+            return
+        data, self.frames = b"".join(self.frames), []
+        self._message(data.decode() if self.curr_msg_data_type == "text" else data)
+
+    def _paced(self) -> None:
+        """One message at a time paces itself: it costs the client as much waiting as it costs us work."""
+        if not self._unanswered:
+            self._meter.give_back()
+        self._unanswered += 1
+
+    async def send(self, message: Any) -> None:
+        if self.close_sent and self.initial_response is None and not self.disconnected:
+            raise ClientDisconnected  # the keepalive gave it up a moment ago
+        await super().send(message)
+        if message["type"] == "websocket.send":
+            self._unanswered = max(0, self._unanswered - 1)
+        elif message["type"] == "websocket.http.response.body":
+            self.handshake_complete = True  # or uvicorn reports a refusal as a fault of ours
+
+    def send_keepalive_ping(self) -> None:
+        # What was left to send when it was closed has found nobody who takes it.
+        if self.transport.is_closing():
+            self.transport.abort()
+        else:
+            super().send_keepalive_ping()
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self.loop.call_later(FAREWELL, self.transport.abort)
+
+    # -- carried, without ASGI's messages: see Carrier --------------------------------------------------------------
+    async def carry(self, session: SessionProtocol, *, views: bool) -> None:
+        self._carried, self._views, came = session, views, self.queue
+        ended = self._ended = self.loop.create_future()
+        straight: Any = _Straight(self)
+        self.queue = straight
+        while not came.empty():
+            straight.put_nowait(came.get_nowait())
+        if not (self.disconnected or self.transport.is_closing()):
+            self.transport.pause_reading()  # or uvloop goes on as it began
+            # Who sent half a frame with the upgrade is read by websockets alone.
+            if self._meter.between and not self.frames:
+                reader = MessageReader(self.config.ws_max_size, self._count, self._message, self._other)
+                self.transport.set_protocol(_Reading(self, reader))
+            self.read_paused = False
+            self.transport.resume_reading()
+        await ended
+
+    def say(self, frame: Frame) -> None:
+        if self.close_sent or self.disconnected or self.transport.is_closing():
+            return
+        text = isinstance(frame, str)
+        payload = frame.encode() if isinstance(frame, str) else frame
+        self.transport.write(_header(_TEXT if text else _BINARY, len(payload)) + payload)
+        self._unanswered = max(0, self._unanswered - 1)
+
+    def end(self, code: int, reason: str) -> None:
+        if self.conn.state is State.OPEN and not (self.close_sent or self.disconnected or self.transport.is_closing()):
+            self.conn.send_close(code, reason)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+            self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
+        self._end()
+
+    def hand(self, frame: Frame | memoryview) -> None:
+        """One message for the session. Never raises."""
+        assert self._carried is not None
+        try:
+            self._carried.received(cast("Frame", frame))  # a view is as good as bytes where it was asked for
+        except Exception:
+            log.exception("a frame could not be taken in; the session ends")
+            self.gone(VANISHED)
+
+    def gone(self, code: int) -> None:
+        """Nothing comes any more."""
+        assert self._carried is not None
+        self._carried.disconnected(code)
+        self._end()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._carried is not None:
+            self._carried.pause_writing()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._carried is not None:
+            self._carried.resume_writing()
+
+    def _end(self) -> None:
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+
+    def _count(self) -> bool:
+        if self._meter.one(self.loop.time()):
+            return True
+        if not self.disconnected:
+            self._too_many()
+        return False
+
+    def _message(self, message: Frame | memoryview) -> bool:
+        if not self.close_sent:  # else the client has not seen yet that this is over
+            self._paced()
+            self.hand(bytes(message) if isinstance(message, memoryview) and not self._views else message)
+        return not self.disconnected
+
+    def _other(self, data: bytes) -> bool:
+        super().data_received(data)
+        return self.conn.parser_exc is None and self.conn.close_rcvd is None and not self.disconnected
+
+    def _too_many(self) -> None:
+        self._fail(f"more than {self.config.bounds.frame_rate:g} frames a second")
+
+    def _fail(self, why: str, code: int = CLOSE_REFUSED) -> None:
+        self.conn.fail(code, why)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = self.disconnected = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": why})
+        # Closing on unread data would take the reason back from who reads it: see CUT_OFF.
+        self.read_paused = False
+        self.transport.pause_reading()
+        self.close_timer = self.loop.call_later(FAREWELL, self.transport.abort)
+
+
+class _Reading(asyncio.BufferedProtocol):
+    """What the transport of a WebSocket that is carried reads into; all else goes to the WebSocket itself."""
+
+    def __init__(self, socket: WebSocketProtocol, reader: MessageReader) -> None:
+        self.get_buffer, self.buffer_updated = reader.get_buffer, reader.buffer_updated
+        self.connection_lost, self.eof_received = socket.connection_lost, socket.eof_received
+        self.pause_writing, self.resume_writing = socket.pause_writing, socket.resume_writing
+
+
+class _Straight:
+    """In place of uvicorn's queue of ASGI's messages, once there is a session to be told."""
+
+    def __init__(self, socket: WebSocketProtocol) -> None:
+        self._socket = socket
+
+    def put_nowait(self, event: Any) -> None:
+        if event["type"] == "websocket.receive":
+            data = event.get("bytes")
+            self._socket.hand(event["text"] if data is None else data)
+        elif event["type"] == "websocket.disconnect":
+            self._socket.gone(event.get("code", 1005))
+
+
+def _header(first: int, length: int) -> bytes:
+    """Of a frame that is not masked (RFC 6455, 5.2)."""
+    if length < 126:
+        return bytes((first, length))
+    return struct.pack("!BBH", first, 126, length) if length < 65536 else struct.pack("!BBQ", first, 127, length)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
