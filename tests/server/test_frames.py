@@ -54,7 +54,9 @@ def test_a_flood_ends_its_own_session_and_no_other(server, flood):
         other.opened()
         one.connection.socket.sendall(flood)
         assert one.closed() == 1008
-        assert one.reason == "more than 100 frames a second"
+        # Empty messages are observations, of which so many wait at most.
+        waits = flood == EMPTY * 5000 and one.reason == "too many frames without waiting for replies"
+        assert waits or one.reason == "more than 100 frames a second"
         assert first(other.ask(X)) == 1
     with robot(server) as again:
         again.opened()

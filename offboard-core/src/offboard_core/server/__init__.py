@@ -14,6 +14,7 @@ from .inference_server import InferenceServer, log
 from .last import last_json
 from .listeners import Listeners
 from .listening import bind, reachable
+from .messages import KEPT, MessageReader
 from .process import run_server
 from .protocols import HttpProtocol
 from .uvicorn_server import Config
@@ -25,6 +26,8 @@ __all__ = [
     "AsgiApp",
     "Config",
     "FrameMeter",
+    "KEPT",
+    "MessageReader",
     "Host",
     "HttpProtocol",
     "InferenceServer",
