@@ -47,7 +47,11 @@ def read_forms(value: Any) -> Any:
 
 def refuse_forms(value: Any) -> None:
     """Raises BadMessage that names the place and the form if there is any of them in ``value``."""
-    _walk(value, "", _refuse)
+    flat = isinstance(value, dict) and not any(
+        isinstance(part, (dict, list)) for part in cast("dict[Any, Any]", value).values()
+    )
+    if not flat or _form(cast("dict[Any, Any]", value)) is not None:
+        _walk(value, "", _refuse)
 
 
 def _walk(value: Any, where: str, convert: Callable[[dict[Any, Any], str], Any]) -> Any:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from offboard_client.errors import BadObservation
+from offboard_client.wire import is_finite
 
 from ..types import Array, Checkpoint, Chunk, Codec, CodecMeta, Field, Observation, fits
 from ._read import require
@@ -71,6 +73,11 @@ def make(options: NativeOptions, checkpoint: Checkpoint) -> Codec:
     return timed(codec, options.fps)
 
 
+@lru_cache
+def _dtype(name: str) -> np.dtype[Any]:
+    return np.dtype(name)
+
+
 def _as_vector(declared: Field) -> Field:
     return declared if declared.kind else Field(shape=declared.shape, unit=declared.unit, kind="vector")
 
@@ -96,11 +103,12 @@ def _checked(name: str, value: Any, declared: Field) -> Any:
         check_canonical(name, array)
     if declared.dtype is None:
         return array
-    # Robots send float64 and JSON makes int64: that is no mistake. A float image would be one.
-    if array.dtype.kind not in "biuf" or not np.can_cast(array.dtype, declared.dtype, "same_kind"):
-        raise BadObservation(f"{name} has the dtype {array.dtype}, the model expects {declared.dtype}")
-    with np.errstate(over="ignore"):
-        array = array.astype(declared.dtype, copy=False)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    if array.dtype != _dtype(declared.dtype):
+        # Robots send float64 and JSON makes int64: that is no mistake. A float image would be one.
+        if array.dtype.kind not in "biuf" or not np.can_cast(array.dtype, declared.dtype, "same_kind"):
+            raise BadObservation(f"{name} has the dtype {array.dtype}, the model expects {declared.dtype}")
+        with np.errstate(over="ignore"):
+            array = array.astype(declared.dtype)
+    if not is_finite(array):
         raise BadObservation(f"{name} holds numbers that are not finite")
     return array

@@ -16,6 +16,8 @@ R = TypeVar("R")
 
 def apart(results: Sequence[R]) -> list[R | OffboardError]:
     """The results; an error for each whose action lies where another robot's does, for both say what came last."""
+    if len(results) < 2:
+        return list(results)
     arrays = [_writeable(result) for result in results]
     shared = {
         i
@@ -23,6 +25,8 @@ def apart(results: Sequence[R]) -> list[R | OffboardError]:
         if any(np.shares_memory(one, other) for one in arrays[pair[0]] for other in arrays[pair[1]])
         for i in pair
     }
+    if not shared:
+        return list(results)
     error = PolicyFailed(
         "the policy answered several robots from the same memory, so whose action lies there cannot be told: answer "
         "each with an array of its own (array.copy()); one that is meant for all of them is read-only "

@@ -55,6 +55,8 @@ class Feature:
 
 def fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
     """Whether an array of ``shape`` is one of a declared shape, in which -1 is any length."""
+    if shape == declared:
+        return True
     return len(shape) == len(declared) and all(d in (-1, s) for s, d in zip(shape, declared, strict=True))
 
 
