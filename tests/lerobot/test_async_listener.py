@@ -919,7 +919,61 @@ def test_a_model_that_declares_nothing_gets_lerobots_names(client):
         few = client(port)
         few.start(policy_type="offboard", pretrained_name_or_path="default")
         few.see(**{"a.pos": 1.0, "b.pos": 2.0})
-        assert "6 numbers, and the robot has 2 motors" in refused(few.actions)[1]
+        assert "6 numbers, and the robot plays 2" in refused(few.actions)[1]
+
+
+class TestOtherActions:
+    """A robot whose action_features are others than it measures, which only who serves can say."""
+
+    DRIVE = ("linear_velocity", "angular_velocity")
+
+    def test_as_many_are_played_as_it_is_said_to_play(self, client):
+        meta = dataclasses.replace(native(), action={"action": Field(shape=(2,))})
+        drive = Puppet(lambda e, i: Chunk({"action": np.float32([[0.5, -0.25]])}))
+        with serving(drive, meta) as (_, port):
+            _, details = refused(client(port).start, **ASKED)
+            assert "the names of the robot's action_features in order" in details
+        with serving(drive, meta, {"actions": self.DRIVE}) as (_, port):
+            robot = client(port)
+            robot.start(**ASKED)
+            (only,) = robot.ask(**SEEN)
+        assert only.numbers.tolist() == [0.5, -0.25]
+
+    @pytest.mark.parametrize("vector", [True, False])
+    def test_they_are_told_apart_by_their_names(self, client, vector):
+        """In the order of the robot, whatever the model's is."""
+        turned, columns = self.DRIVE[::-1], np.float32([[0.5, -0.25]])
+        if vector:
+            meta = dataclasses.replace(
+                native(), action={"target_motors": Field(shape=(2,))}, conventions={"motors": ", ".join(turned)}
+            )
+            answer = Chunk({"target_motors": columns})
+        else:
+            meta = dataclasses.replace(native(), action={name: Field(shape=(1,)) for name in turned})
+            answer = Chunk({name: columns[:, at : at + 1] for at, name in enumerate(turned)})
+        with serving(Puppet(lambda e, i: answer), meta, {"actions": self.DRIVE}) as (_, port):
+            robot = client(port)
+            robot.start(**ASKED)
+            (only,) = robot.ask(**SEEN)
+        assert only.numbers.tolist() == [-0.25, 0.5]
+
+    def test_what_else_a_model_answers_is_refused(self, client):
+        with serving(answering("action"), native(), {"actions": self.DRIVE}) as (_, port):
+            assert (
+                "plays linear_velocity, angular_velocity, the model answers action (6)"
+                in refused(client(port).start, **ASKED)[1]
+            )
+        undeclared = dataclasses.replace(native(), action={"action": Field()})
+        with serving(answering("action"), undeclared, {"actions": self.DRIVE}) as (_, port):
+            robot = client(port)
+            robot.start(**ASKED)
+            robot.see(**SEEN)
+            assert "6 numbers, and the robot plays 2" in refused(robot.actions)[1]
+
+    @pytest.mark.parametrize("actions", [("a", "a"), ("",), ("a\n",)])
+    def test_names_are_names(self, actions):
+        with pytest.raises(ValueError, match="expected each name once"):
+            RobotClientOptions(actions=actions)
 
 
 def test_a_width_that_no_model_declares_is_held_against_the_motors(client):
@@ -928,7 +982,7 @@ def test_a_width_that_no_model_declares_is_held_against_the_motors(client):
         robot = client(port)
         robot.start(**ASKED)
         robot.see(**SEEN)
-        assert "7 numbers, and the robot has 6 motors" in refused(robot.actions)[1]
+        assert "7 numbers, and the robot plays 6" in refused(robot.actions)[1]
 
 
 def test_a_model_that_declares_nothing_is_given_no_nonsense(client):

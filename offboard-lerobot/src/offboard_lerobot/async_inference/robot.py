@@ -51,7 +51,7 @@ class LeRobotRobot(PeerConnection):
 
     def bridge(self, codec: ResolvedCodec) -> ResolvedCodec:
         """See :func:`~.translation.translate`; the codec itself stays as it is."""
-        self._translation = translate(self._asked, codec, self._options.units)
+        self._translation = translate(self._asked, codec, self._options.units, self._options.actions)
         return codec
 
     def serializer(self, codec: ResolvedCodec) -> Serializer:

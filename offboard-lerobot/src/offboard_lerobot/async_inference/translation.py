@@ -58,7 +58,7 @@ class Translation:
         if self.order is not None:
             rows = rows[:, self.order]
         if self.width is not None and rows.shape[1] != self.width:
-            raise InvalidAction(f"the model answers {rows.shape[1]} numbers, and the robot has {self.width} motors")
+            raise InvalidAction(f"the model answers {rows.shape[1]} numbers, and the robot plays {self.width}")
         with np.errstate(over="ignore"):
             rows = np.ascontiguousarray(rows, np.float32)
         if not np.isfinite(rows).all():
@@ -66,10 +66,13 @@ class Translation:
         return rows
 
 
-def translate(asked: Instructions, codec: ResolvedCodec, units: str | None) -> Translation:
+def translate(
+    asked: Instructions, codec: ResolvedCodec, units: str | None, actions: tuple[str, ...] = ()
+) -> Translation:
     """Raises DialectUnsupported where the model reads what the robot does not send, or answers what it does not play.
 
-    ``units``: what the robot's joints count in.
+    ``units``: what the robot's joints count in. ``actions``: the names of its ``action_features``, in order, which its
+    client does not tell; none: those are the numbers of its ``observation.state``.
     """
     meta = codec.meta
     made: dict[str, Read] = {}
@@ -86,7 +89,7 @@ def translate(asked: Instructions, codec: ResolvedCodec, units: str | None) -> T
             f"{', '.join([*_numbers(asked), *asked.cameras.values()][:20])}; try another --codec than {codec.name}"
         )
     _check_units({**meta.observation, **meta.action}, units)
-    columns, order, width = _played(asked, codec)
+    columns, order, width = _played(actions or asked.vectors.get(STATE, ()), codec)
     own = {*_own(asked)}
     return Translation(made, columns, order, width, bool(meta.observation) and not made.keys() <= own)
 
@@ -181,20 +184,23 @@ def _check_units(fields: Mapping[str, Field], units: str | None) -> None:
         )
 
 
-def _played(asked: Instructions, codec: ResolvedCodec) -> tuple[tuple[str, ...], tuple[int, ...] | None, int | None]:
+def _played(
+    motors: tuple[str, ...], codec: ResolvedCodec
+) -> tuple[tuple[str, ...], tuple[int, ...] | None, int | None]:
     """The columns, the order and the width of :class:`Translation`."""
-    answered, motors = codec.meta.action, asked.vectors.get(STATE, ())
+    answered = codec.meta.action
     if not answered:
         return (), None, len(motors) or None
     names = (*answered,)
     if names == (ACTION,):
-        # LeRobot's client plays as many numbers as its robot has motors, and says nothing of the others.
+        # LeRobot's client plays as many numbers as its robot has actions, and says nothing of the others.
         width = field_width(answered[ACTION])
         if None not in (width, len(motors) or None) and width != len(motors):
             raise _other(answered, motors, codec)
         return names, None, len(motors) or width
     if names == (TARGETS,) and MOTORS in codec.meta.conventions:
-        theirs = [_spelled(motor) for motor in codec.meta.conventions[MOTORS].split(", ")]
+        named = codec.meta.conventions[MOTORS].split(", ")
+        theirs = [motor if motor in motors else _spelled(motor) for motor in named]
     else:
         theirs = [*names]
         if any(field_width(field) != 1 for field in answered.values()):
@@ -209,5 +215,6 @@ def _other(answered: Mapping[str, Field], motors: tuple[str, ...], codec: Resolv
     of = f" of {codec.meta.conventions[MOTORS]}" if MOTORS in codec.meta.conventions else ""
     return DialectUnsupported(
         f"the robot plays {', '.join(motors) or 'nothing that it names'}, the model answers {spell_widths(widths)}{of};"
-        f" try another --codec than {codec.name}"
+        f" try another --codec than {codec.name}, or serve with --lerobot.actions '[\"…\", …]', the names of "
+        "the robot's action_features in order, if these are others than it measures"
     )
