@@ -31,6 +31,10 @@ def test_it_is_made_as_the_example_makes_it() -> None:
     assert [list(command) for command in demo.RECIPE.commands] == [said(name) for name in ("run", "convert", "train")]
 
 
+def test_it_asks_for_no_variable_that_may_not_be_there() -> None:
+    assert not [word for command in demo.RECIPE.commands for word in command if word.endswith("-env")]
+
+
 def test_it_is_played_as_the_example_plays_it() -> None:
     serve, evaluate = said("serve"), said("evaluate")
     assert list(demo.RECIPE.serve) == serve[serve.index("{folder}/run") + 1 : serve.index("--port")]

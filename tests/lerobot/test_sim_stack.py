@@ -24,8 +24,9 @@ from offboard_core.plugins import Plugins
 from offboard_process import in_process
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sim_stack" / "run.sh"
-#: Successes of 20 that a policy has which has learnt it; one that has not has none. It was 12 and 10.
-FLOOR = 5
+#: Successes of 20: of a policy that succeeds four times in five fewer come once in two thousand trainings' evaluations;
+#: one that has learnt nothing has none. It was 17 over the socket.
+FLOOR = 10
 #: Of a loop that shows how its parts fit, and not that the policy learns.
 SMALL = {
     "--episodes": "1", "--num-train-steps": "2", "--save_freq": "2", "--batch_size": "2", "--num_workers": "0",

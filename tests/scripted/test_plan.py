@@ -57,7 +57,7 @@ def test_whatever_the_state_a_motion_is_bounded_and_starts_where_the_gripper_is(
     assert MIN_STEPS <= len(rows) <= MAX_STEPS
     assert np.isfinite(rows).all()
     np.testing.assert_allclose(np.linalg.norm(rows[:, 3:7], axis=1), 1, atol=1e-9)
-    assert set(rows[:, 7]) <= {0.0, 1.0}
+    assert set(rows[:, 7]) <= {0.0, 0.8}
     for before, after in zip([now.tcp, *rows[:-1, :7]], rows[:, :7], strict=True):
         metres, radians = distance(before, after)
         assert metres <= now.speed / FPS * 1.001
@@ -67,20 +67,21 @@ def test_whatever_the_state_a_motion_is_bounded_and_starts_where_the_gripper_is(
 def test_the_motions_of_an_episode_follow_each_other() -> None:
     top, bottom = cube(0.5, 0.1), cube(0.5, -0.1)
     over = plan_step(state(pose(0.3, 0.0, 0.4)))[-1]
-    np.testing.assert_allclose(over[:3], [0.5, 0.1, 0.12], atol=1e-9)
+    np.testing.assert_allclose(over[:3], [0.5, 0.1, 0.13], atol=1e-9)
 
     down = plan_step(state(over[:7]))[-1]
-    np.testing.assert_allclose(down[:3], top[:3], atol=1e-9)
+    # A centimetre above the cube's middle: who learns from it and is off by that does not go into the table.
+    np.testing.assert_allclose(down[:3] - top[:3], [0, 0, 0.01], atol=1e-9)
     assert down[7] == 0
 
     close = plan_step(state(down[:7]))
-    assert (close[:, 7] == 1).all()
-    np.testing.assert_allclose(close[:, :3] - top[:3], 0, atol=1e-9)
+    assert (close[:, 7] == 0.8).all(), "which holds a cube, and leaves room up to 1 for who learns it"
+    np.testing.assert_allclose(close[:, :3] - down[:3], 0, atol=1e-9)
 
     lift = plan_step(state(down[:7], grip=0.5))[-1]
     np.testing.assert_allclose(lift[:2], top[:2], atol=1e-9)
     assert lift[2] > 0.1
-    assert lift[7] == 1
+    assert lift[7] == 0.8
 
     held = cube(0.5, 0.1, lift[2])
     across = plan_step(state(lift[:7], grip=0.5, top=held))[-1]
@@ -114,7 +115,7 @@ def test_a_motion_that_is_planned_anew_on_the_way_goes_on() -> None:
 
 
 def test_a_cube_that_was_dropped_on_the_way_is_fetched_again() -> None:
-    rows = plan_step(state(pose(0.5, 0.0, 0.11), grip=0.98, top=cube(0.45, 0.0)))
+    rows = plan_step(state(pose(0.5, 0.0, 0.12), grip=0.98, top=cube(0.45, 0.0)))
     assert (rows[:, 7] == 0).all()
     np.testing.assert_allclose(rows[-1, :2], [0.45, 0.0], atol=1e-9)
 

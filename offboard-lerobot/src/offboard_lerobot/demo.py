@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from offboard_core import DemoRecipe
 
-_STEPS = "900"
+_STEPS = "1500"
 _RECORD = (
     "run", "sim", "--policy", "local:scripted?speed=0.2&rest=0.8", "--horizon-sec", "0.8",
-    "--episodes", "120", "--seconds", "40", "--seed", "10000", "--spread", "0.25", "--image-size", "64",
+    "--episodes", "180", "--seconds", "40", "--seed", "10000", "--spread", "0.15", "--image-size", "64",
     "--pushes", "0.03", "--no-record-sent", "--output-dir", "{folder}/recordings",
 )  # fmt: skip
 _CONVERT = (
@@ -21,7 +21,7 @@ _CONVERT = (
 _TRAIN = (
     "train", "--vendor", "lerobot", "--policy", "act", "--dataset", "{folder}/data", "--output-dir", "{folder}/run",
     "--num-train-steps", _STEPS, "--save_freq", _STEPS, "--batch_size", "32", "--num_workers", "1",
-    "--eval_freq", "0", "--lerobot-env", "OMP_NUM_THREADS",
+    "--eval_freq", "0",
     "--policy.device", "cpu", "--policy.pretrained_backbone_weights", "null",
     "--policy.dim_model", "128", "--policy.n_heads", "4", "--policy.dim_feedforward", "512",
     "--policy.n_encoder_layers", "2", "--policy.use_vae", "false", "--policy.dropout", "0",
@@ -37,5 +37,5 @@ RECIPE = DemoRecipe(
     commands=(_RECORD, _CONVERT, _TRAIN),
     checkpoints="run",
     serve=("--device", "cpu"),
-    options={"seconds": 30.0, "image_size": 64, "spread": 0.25},
+    options={"seconds": 30.0, "image_size": 64, "spread": 0.15},
 )

@@ -37,6 +37,10 @@ _OPEN_TIME = 0.4
 _OVER = 0.012
 _NEAR = 0.006
 _ALIGNED = math.radians(8)
+#: How far it closes for a cube, which keeps the fingers apart before: from 1 on there is nowhere to be off by.
+_CLOSED = 0.8
+#: How far above a cube's middle it takes it, for the same reason: the table is 2 cm below that.
+_ABOVE = 0.01
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,11 @@ def _carry(state: State) -> Vector:
     goal = state.bottom[:3] + state.tcp[:3] - state.top[:3]
     goal[2] += CUBE_SIZE
     if _flat(goal - state.tcp[:3]) < _OVER:
-        return _move(state, np.concatenate([goal, state.tcp[3:]]), 1.0)
+        return _move(state, np.concatenate([goal, state.tcp[3:]]), _CLOSED)
     height = float(goal[2]) + _CLEARANCE
     if state.tcp[2] < height - 0.015:
-        return _move(state, _shifted(state.tcp, height - float(state.tcp[2])), 1.0)
-    return _move(state, np.concatenate([goal[:2], [height], _down(_yaw(state.tcp))]), 1.0)
+        return _move(state, _shifted(state.tcp, height - float(state.tcp[2])), _CLOSED)
+    return _move(state, np.concatenate([goal[:2], [height], _down(_yaw(state.tcp))]), _CLOSED)
 
 
 def _pick(state: State) -> Vector:
@@ -97,10 +101,11 @@ def _pick(state: State) -> Vector:
     now = _yaw(state.tcp)
     turn = (_yaw(state.top) - now + math.pi / 4) % (math.pi / 2) - math.pi / 4
     grasp = np.concatenate([state.top[:3], _down(now + turn)])
-    offset = state.tcp[:3] - state.top[:3]
+    grasp[2] += _ABOVE
+    offset = state.tcp[:3] - grasp[:3]
     if _flat(offset) < _OVER and _angle(state.tcp[3:], grasp[3:]) < _ALIGNED:
         if abs(float(offset[2])) < _NEAR:
-            return hold(state, 1.0, _CLOSE_TIME)
+            return hold(state, _CLOSED, _CLOSE_TIME)
         if state.grip > 0.1:
             return hold(state, 0.0, _OPEN_TIME)
         return _move(state, grasp, 0.0)
