@@ -16,6 +16,9 @@ WORKLOAD = "A"
 
 #: Between telling the clients when to begin and that moment, in seconds.
 _LEAD_S = 0.3
+#: How often a periodic robot asks, in seconds; and where in that time each next one begins, as a share of it, so that
+#: all of them are spread and no two are in step. So many of them at most: more keep a model of 20 ms busy for good.
+EVERY_S, _APART, PERIODIC = 0.1, 0.618, 3
 
 
 def measure(peers: Sequence[str], robots: int, rounds: int, seconds: float, quiet: Quiet) -> dict[str, Any]:
@@ -30,10 +33,24 @@ def measure(peers: Sequence[str], robots: int, rounds: int, seconds: float, quie
 
 
 def batching(peer: str, robots: int, rounds: int, seconds: float, quiet: Quiet) -> dict[str, Any]:
-    """One robot's and so many robots' requests per second on a policy that takes 20 ms per batch."""
+    """Robots on a policy that takes 20 ms per batch: what so many get over one, and what waiting for company costs."""
     with ExitStack() as stack:
         server, workers = start(stack, peer, policy="sleep", workers=robots)
-        return compare(server, workers, WORKLOAD, rounds, seconds, quiet)
+        found = compare(server, workers, WORKLOAD, rounds, seconds, quiet)
+        servers = {"waits": (server, workers[:PERIODIC])}
+        servers["greedy"] = _checked(*start(stack, peer, policy="greedy", workers=min(robots, PERIODIC)))
+        return {**found, "periodic": periodic(servers, rounds, seconds, quiet)}
+
+
+def periodic(
+    servers: dict[str, tuple[Child, list[Child]]], rounds: int, seconds: float, quiet: Quiet
+) -> dict[str, Any]:
+    """Of robots that ask ten times a second, each in its own phase: their latency on each of the servers in turn."""
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in servers}
+    for _ in range(rounds):
+        for name, (server, workers) in servers.items():
+            runs[name].append(_run(server, workers, max(seconds, 10 * EVERY_S), quiet, every=EVERY_S))
+    return {name: _summary(found) for name, found in runs.items()}
 
 
 def compare(
@@ -57,12 +74,19 @@ def _checked(server: Child, workers: list[Child], workload: str = WORKLOAD) -> t
 
 
 def _run(
-    server: Child, workers: Sequence[Child], seconds: float, quiet: Quiet, workload: str = WORKLOAD
+    server: Child,
+    workers: Sequence[Child],
+    seconds: float,
+    quiet: Quiet,
+    workload: str = WORKLOAD,
+    every: float = 0.0,
 ) -> dict[str, Any]:
     def take() -> tuple[list[dict[str, Any]], list[float]]:
         begin, before = time.time() + _LEAD_S, [child.spent().cpu_us for child in (server, *workers)]
-        for worker in workers:
-            worker.tell({"do": "block", "workload": workload, "seconds": seconds, "start": begin})
+        for number, worker in enumerate(workers):
+            phase = every * (number * _APART % 1)
+            command = {"do": "block", "workload": workload, "seconds": seconds, "start": begin + phase, "every": every}
+            worker.tell(command)
         answers = [worker.hear(_LEAD_S + seconds) for worker in workers]
         spent = [child.spent().cpu_us - was for child, was in zip((server, *workers), before, strict=True)]
         return answers, spent

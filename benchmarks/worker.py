@@ -2,7 +2,8 @@
 
 - ``{"do": "check", "workload": "A"}`` sends every observation of the ring once and compares the answers;
 - ``{"do": "block", "workload": "A", "seconds": 0.3, "start": null}`` calls in a closed loop for that long, from the
-  moment ``start`` (seconds since the epoch) on, and answers every call's duration;
+  moment ``start`` (seconds since the epoch) on, and answers every call's duration; with ``"every": 0.1`` a call begins
+  that often (s) instead, however long the last one took, unless it takes longer;
 - ``{"do": "steps", "workload": "A", "count": 250}`` makes so many calls and times none.
 
 An answer is ``{"error": text}`` when something went wrong.
@@ -39,7 +40,7 @@ class Worker:
             np.testing.assert_array_equal(self._client.chunk(self._client.infer(prepared)), CHUNK)
         return {"checked": len(self._rings[workload])}
 
-    def block(self, workload: str, seconds: float, start: float | None) -> dict[str, Any]:
+    def block(self, workload: str, seconds: float, start: float | None, every: float = 0.0) -> dict[str, Any]:
         """Durations of consecutive calls in microseconds; this process's processor time and the block's in seconds."""
         ring, infer, now = self._rings[workload], self._client.infer, time.perf_counter_ns
         for index in range(WARM_UP):
@@ -51,6 +52,9 @@ class Worker:
         end = began + int(seconds * 1e9)
         before = began
         while before < end or len(durations) < FEWEST:
+            if every and (early := began + len(durations) * every * 1e9 - before) > 0:
+                time.sleep(early / 1e9)
+                before = now()
             infer(ring[len(durations) % len(ring)])
             after = now()
             durations.append((after - before) / 1e3)

@@ -61,7 +61,8 @@ class Peer(Protocol):
     def serve(self, policy: str, listening: Callable[[int], None]) -> None:
         """Serve until the process ends; tells the port, at the loopback address, as soon as clients may come.
 
-        ``policy``: ``null`` answers at once; ``sleep``, which only ``offboard`` has, takes 20 ms for a batch.
+        ``policy``: ``null`` answers at once. Only ``offboard`` has ``sleep``, which takes 20 ms for a batch, and
+        ``greedy``, which is the same on a server that never waits for company.
         """
         ...
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from offboard_client import InferenceClient
 from offboard_core import Chunk, Field, InferContext, Item, Policy, Session, declare
 from offboard_core.catalog import from_callables
+from offboard_core.engine import BatchWindow
 from offboard_core.server import ServerConfig, run_server
 from workloads import CHUNK
 
@@ -68,11 +69,13 @@ class SleepPolicy(NullPolicy):
         return [item.session.infer(item.inputs, item.context) for item in batch]
 
 
-POLICIES = {"null": NullPolicy, "sleep": SleepPolicy}
+POLICIES = {"null": NullPolicy, "sleep": SleepPolicy, "greedy": SleepPolicy}
 
 
 def serve(policy: str, listening: Callable[[int], None]) -> None:
     """What ``offboard serve`` does once its flags are read."""
+    if policy == "greedy":
+        BatchWindow.until = lambda self, began, now: None
     source = from_callables({policy: POLICIES[policy]})
     run_server({"default": source}, ServerConfig(port=0), lambda host, port: listening(port))
 

@@ -5,7 +5,7 @@ It knows no protocol and no socket: whatever serves robots stands on :class:`Pol
 
 from __future__ import annotations
 
-from .batching import LONGEST_IN_ALL, LONGEST_SHARE, LONGEST_WAIT, BatchWindow
+from .batching import LONGEST_IN_ALL, OVERDUE_S, OVERDUE_TIMES, REMEMBERED, SOON, BatchWindow
 from .checks import check_action, check_observation
 from .context import ContextReader
 from .exchange import Exchange, Pipeline, Result, Serializer
@@ -33,8 +33,9 @@ __all__ = [
     "Failure",
     "HIDDEN",
     "LONGEST_IN_ALL",
-    "LONGEST_SHARE",
-    "LONGEST_WAIT",
+    "OVERDUE_S",
+    "OVERDUE_TIMES",
+    "REMEMBERED",
     "ModelSlot",
     "ModelSpec",
     "ModelThread",
@@ -45,6 +46,7 @@ __all__ = [
     "Pipeline",
     "PolicyService",
     "Result",
+    "SOON",
     "SPAN_S",
     "Serializer",
     "ServerStats",

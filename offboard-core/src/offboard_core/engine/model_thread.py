@@ -206,9 +206,10 @@ class ModelThread:
             exchange.batch = len(batch)
             exchange.queue_ms = max(0.0, (start - exchange.arrived) * 1e3 - exchange.prepare_ms)
         results = infer(policy, batch)
-        self._last_infer = perf_counter() - start
+        end = perf_counter()
+        self._last_infer = end - start
         if policy.max_batch_size > 1:
-            self._work.window.served((id(e.pipeline) for e in batch), self._last_infer)
+            self._work.window.served((id(e.pipeline) for e in batch), self._last_infer, end)
         overlap = self._last_infer > WORTH_OVERLAPPING and bool(self._work)
         for exchange, result in zip(batch, results, strict=True):
             exchange.infer_ms = self._last_infer * 1e3
