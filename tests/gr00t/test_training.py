@@ -127,6 +127,28 @@ def test_a_data_set_that_is_no_such_is_refused(tmp_path, codec, changes, reason)
         check_data_set(folder, codec, 15.0)
 
 
+@pytest.mark.parametrize(
+    ("name", "said", "reason"),
+    [
+        ("episodes_stats.jsonl", '{"episode_index": 0, "stats": {"action": {"mean": [0.5]}}}\n'
+         '{"episode_index": 1, "stats": {"action": {"mean": [NaN]}}}', "episodes_stats.jsonl says of episode 1"),
+        ("stats.json", '{"action": {"mean": [Infinity]}}', "has numbers in action that are NaN or infinite"),
+        ("stats.json", '{"action": {"mean": "x"}}', "stats.json cannot be read"),
+        ("episodes_stats.jsonl", "[]", "holds list, expected maps"),
+    ],
+)  # fmt: skip
+def test_nan_is_not_trained_on(data, tmp_path, capsys, name, said, reason):
+    (data / "meta" / name).write_text(said)
+    assert train(data, tmp_path / "out") == 1
+    assert reason in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out" / "v1").exists()
+
+
+def test_pictures_and_sets_without_statistics_are_no_reason(data, tmp_path):
+    (data / "meta" / "stats.json").write_text('{"somewhere.else": {"mean": [NaN]}}')
+    assert train(data, tmp_path / "out") == 0
+
+
 def test_what_is_half_there_is_named(data, tmp_path):
     with pytest.raises(ConfigurationError, match="is no LeRobot data set"):
         check_data_set(tmp_path, "ee_rot6d", 15.0)

@@ -54,6 +54,23 @@ def trained(data, stats, tmp_path):
     return out / CONFIG / "v1"
 
 
+def test_nan_is_neither_counted_nor_trained_on(data, stats, tmp_path, capsys):
+    written = stats / CONFIG / "lerobot" / "norm_stats.json"
+    good = written.read_text()
+    written.write_text(good.replace("321.0", "NaN", 1))
+    assert train(data, stats, tmp_path / "out", "--num_train_steps=3") == 1
+    assert "holds NaN or an infinity" in " ".join(capsys.readouterr().err.split())
+    written.write_text(good)
+    info = {"total_frames": 321, "features": {"state": {"dtype": "float32", "shape": [8]}}}
+    (data / "meta" / "info.json").write_text(json.dumps(info))
+    (data / "meta" / "episodes_stats.jsonl").write_text('{"episode_index": 7, "stats": {"state": {"mean": [NaN]}}}\n')
+    assert train(data, stats, tmp_path / "out", "--num_train_steps=3") == 1
+    assert "numbers in state that are NaN or infinite" in " ".join(capsys.readouterr().err.split())
+    assert offboard("stats", f"--input_path={data}", f"--output_path={tmp_path / 'more'}") == 1
+    assert "numbers in state that are NaN or infinite" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out" / CONFIG / "v1").exists()
+
+
 def test_statistics_go_where_training_looks_for_them(stats, capsys, data, tmp_path):
     written = json.loads((stats / CONFIG / "lerobot" / "norm_stats.json").read_text())
     assert written["norm_stats"]["state"]["q99"] == [321.0] * 8, "of this data set"

@@ -46,7 +46,7 @@ API = {
         " check_names check_words collect diagnose free_port run_to_end take_port unshared",
         "offboard_core.testing": "CheckpointConformance ChildLaws CodecLaws ControlLaws ListenerLaws ObserverLaws"
         " PluginLaws PolicyLaws ProtocolLaws RegistryLaws Vendor VendorConformance",
-        "offboard_core.training": "MADE Trainer made_with",
+        "offboard_core.training": "MADE Trainer check_finite check_numbers made_with",
         "offboard_core.types": "ALONE Array Checkpoint CheckpointLoader Chunk Codec CodecMeta Control Elsewhere"
         " Feature Field Health InferContext Item ModelRegistry NO_CONTEXT NoParams Observation Parallel Placement"
         " Policy Progress ReportProgress Sequential Session Stage is_array is_image",

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 from offboard_client.errors import ConfigurationError
+from offboard_core.training import check_numbers
 from offboard_core.types import Checkpoint
 
 from . import arm
@@ -58,6 +59,7 @@ def check_data_set(folder: Path, codec: str | None, fps: float) -> None:
         raise ConfigurationError(
             f"{folder} has {rate} steps per second, and {fps:g} would be recorded: say --fps {rate}"
         )
+    check_numbers(folder)
     there = _map(folder / MODALITY)
     if codec is None:
         if there is None:

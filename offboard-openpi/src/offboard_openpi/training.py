@@ -15,7 +15,7 @@ from typing import Any
 from offboard_client.errors import ConfigurationError
 from offboard_core.checkpoints import begin_run, make_folder, throw_away, write_record
 from offboard_core.process import Child, check_names, check_words, run_to_end
-from offboard_core.training import Trainer, made_with
+from offboard_core.training import Trainer, check_finite, check_numbers, made_with
 from offboard_core.types import ReportProgress
 
 from .checkout import check_config, script
@@ -112,6 +112,7 @@ class OpenPITrainer(Trainer):
         assets = output / "assets"
         if not _statistics(assets, options.config_name):
             raise ConfigurationError(f"openpi ended well, and left no {STATS} below {assets / options.config_name}")
+        _check(assets, options.config_name)
         return assets
 
     def train(self, options: TrainOptions, record: Mapping[str, Any], report: ReportProgress) -> Path:
@@ -149,11 +150,17 @@ def _statistics(assets: Path, config: str) -> list[Path]:
     return sorted((assets / config).rglob(STATS))
 
 
+def _check(assets: Path, config: str) -> None:
+    for path in _statistics(assets, config):
+        check_finite(path, "openpi's statistics")
+
+
 def _checked_statistics(assets: Path, config: str) -> Path:
     if not _statistics(assets, config):
         inner = assets / "assets"
         hint = f"; is {inner} meant?" if _statistics(inner, config) else "; `offboard stats` writes it"
         raise ConfigurationError(f"--stats-path {assets} holds no {config}/…/{STATS}{hint}")
+    _check(assets, config)
     return assets.absolute()
 
 
@@ -166,6 +173,7 @@ def _data_set(options: _Common) -> Generator[dict[str, str]]:
     data = options.input_path.absolute()
     if not (data / "meta" / "info.json").is_file():
         raise ConfigurationError(f"{data} is no LeRobot data set: it has no meta/info.json")
+    check_numbers(data)
     with tempfile.TemporaryDirectory(prefix="offboard-") as home:
         link = Path(home) / options.repo_id
         link.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,90 @@
+"""Whether a data set that others made holds numbers only, as its own statistics say it: no row is looked at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from offboard_client.errors import ConfigurationError
+
+#: LeRobot's statistics: of the whole set, and of each episode (v2.1).
+_WHOLE, _EACH = "stats.json", "episodes_stats.jsonl"
+_PICTURES = ("image", "video")
+
+
+def check_numbers(folder: Path) -> None:
+    """Raises ConfigurationError where statistics of a LeRobot data set (v2) say that a column is NaN or infinite.
+
+    What is trained on such numbers is NaN as a whole, after hours. A set without statistics says nothing.
+    """
+    features = _features(folder / "meta" / "info.json")
+    for path, where, said in (*_of_all(folder), *_of_each(folder)):
+        wrong = [name for name, found in said.items() if name in features and not _is_finite(path, found)]
+        if wrong:
+            raise ConfigurationError(
+                f"{folder} has numbers in {', '.join(wrong)} that are NaN or infinite, its {path.name} says{where}: "
+                "all that is learnt of it would be, too. Take such episodes out (offboard convert leaves them out by "
+                "name)"
+            )
+
+
+def check_finite(path: Path, what: str) -> None:
+    """Raises ConfigurationError where a file of JSON, ``what``, holds NaN or an infinity."""
+    if not _plain(_read(path, path.read_text("utf-8"))):
+        raise ConfigurationError(
+            f"{path}, {what}, holds NaN or an infinity: the data set that it was made of does. Take such episodes out "
+            "(offboard convert leaves them out by name), and make it again"
+        )
+
+
+def _features(path: Path) -> set[str]:
+    if not path.is_file():
+        return set()
+    found: Any = _map(path, _read(path, path.read_text("utf-8"))).get("features")
+    named = cast("dict[str, dict[str, Any]]", found) if isinstance(found, dict) else {}
+    return {name for name, one in named.items() if isinstance(one, dict) and one.get("dtype") not in _PICTURES}  # pyright: ignore[reportUnnecessaryIsInstance] (others made it)
+
+
+def _of_all(folder: Path) -> Iterator[tuple[Path, str, dict[str, Any]]]:
+    path = folder / "meta" / _WHOLE
+    if path.is_file():
+        yield path, "", _map(path, _read(path, path.read_text("utf-8")))
+
+
+def _of_each(folder: Path) -> Iterator[tuple[Path, str, dict[str, Any]]]:
+    path = folder / "meta" / _EACH
+    for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
+        if line.strip():
+            episode = _map(path, _read(path, line))
+            yield path, f" of episode {episode.get('episode_index')}", _map(path, episode.get("stats"))
+
+
+def _is_finite(path: Path, found: Any) -> bool:
+    try:
+        return bool(np.isfinite(np.asarray(found["mean"], np.float64)).all())
+    except (TypeError, ValueError, LookupError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from None
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_plain, cast("dict[str, Any]", value).values()))
+    if isinstance(value, list):
+        return all(map(_plain, cast("list[Any]", value)))
+    return not isinstance(value, float) or bool(np.isfinite(value))
+
+
+def _read(path: Path, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from None
+
+
+def _map(path: Path, found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise ConfigurationError(f"{path} cannot be read: it holds {type(found).__name__}, expected maps")
+    return cast("dict[str, Any]", found)
