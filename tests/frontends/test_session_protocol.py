@@ -1,12 +1,14 @@
 """PROTOCOL sections 3 to 5 without a socket: a session is driven by two callbacks and what its driver tells it."""
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager
 
 import pytest
 from model_bench import run
 from offboard_client import wire
 from offboard_client.errors import BadObservation
+from offboard_client.wire import WireLimits
 from offboard_core.frontends import Edge, EdgeConnection
 from offboard_core.frontends.v1 import V1
 from offboard_core.frontends.websocket import SessionProtocol
@@ -356,6 +358,44 @@ def test_a_protocol_that_cannot_tell_an_error_ends_its_session_and_nobody_waits_
             assert "oops" in caplog.text
 
     run(main())
+
+
+def logged(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_the_log_says_once_why_a_robot_got_no_action(caplog):
+    """And once of each reason."""
+
+    async def main():
+        async with serving(source({"a": Puppet})) as service, connected(service) as one:
+            await becomes(lambda: "ready" in one.said())
+            for frames in ([b"junk"], [X], [b"junk"], [X, X], [wire.encode({"type": "nonsense"})]):
+                many = len(one.sent) + len(frames)
+                for frame in frames:
+                    one.protocol.received(frame)
+                await becomes(lambda many=many: len(one.sent) == many)
+
+    run(main())
+    told = [line.partition(":")[0] for line in logged(caplog)]
+    assert told == ["a test was answered bad_message", "a test was answered busy"]
+
+
+def test_the_log_says_why_the_server_ends_a_session(caplog):
+    async def main():
+        async with serving(source({"a": Puppet})) as service, connected(service) as one:
+            await becomes(lambda: "ready" in one.said())
+            one.protocol.received(bytes(WireLimits().message_bytes + 1))
+            assert one.closed
+        async with serving(source({"a": Puppet})) as service, connected(service, query=b"model=b") as one:
+            await becomes(lambda: one.closed)
+        async with serving(source({"a": Puppet})) as service, connected(service) as one:
+            await becomes(lambda: "ready" in one.said())
+
+    run(main())
+    ends, refused = logged(caplog)
+    assert ends == f"the session of a test ends: a message is at most {WireLimits().message_bytes:,} bytes"
+    assert refused.startswith("refused a session of a test: ")
 
 
 def test_a_protocol_that_cannot_tell_a_refusal_is_closed(caplog):

@@ -27,7 +27,7 @@ from offboard_core.plugins import Plugins
 from offboard_core.server import InferenceServer
 from offboard_core.testing import ListenerLaws
 from offboard_lerobot.async_inference import make_listener
-from offboard_lerobot.async_inference.messages import BEGIN, END, MIDDLE, SERVICE, write_data, write_piece
+from offboard_lerobot.async_inference.messages import BEGIN, END, MIDDLE, SERVICE, read_piece, write_data, write_piece
 from offboard_lerobot.async_inference.options import RobotClientOptions
 from offboard_lerobot.async_inference.payloads import read_instructions
 from offboard_lerobot.async_inference.waiting import Held, Robot
@@ -307,6 +307,31 @@ def heard(robot: Client) -> float:
     return robot.actions()[0].numbers[0]
 
 
+def test_who_cancels_is_not_said_to_have_sent_what_is_wrong(client, monkeypatch, caplog):
+    came, stopped = threading.Event(), threading.Event()
+
+    def read(message):
+        came.set()
+        return read_piece(message)
+
+    monkeypatch.setattr("offboard_lerobot.async_inference.listener.read_piece", read)
+    with serving(answering("action"), native()) as (_, port):
+        robot = client(port)
+        robot.start(**ASKED)
+
+        def half():
+            yield write_piece(BEGIN, b"\x80\x04" + bytes(1000))
+            stopped.wait(PATIENCE)
+
+        call = robot.channel.stream_unary(f"/{SERVICE}/SendObservations").future(half())
+        reached(came)
+        call.cancel()
+        until(lambda: "was not answered: cancelled: its client gave it up" in caplog.text, "the log says that it went")
+        stopped.set()
+        assert len(robot.ask(**SEEN)) == 4
+    assert "bad_message" not in caplog.text
+
+
 class TestNothingOld:
     """What was right to do then is wrong to do now."""
 
@@ -360,7 +385,7 @@ class TestNothingOld:
             robot.see(**at(3))
             assert heard(robot) == 3
         assert [[seen["observation.state"][0] for seen in one.seen] for one in policy.episodes if one.seen][-1] == [3]
-        assert "was not answered" not in caplog.text
+        assert "answered" not in caplog.text
 
     def test_what_the_one_before_saw_is_not_the_next_ones(self, client, caplog):
         """Neither what the model is asked about nor what waits."""
@@ -379,7 +404,7 @@ class TestNothingOld:
             assert heard(robot) == 3
             assert robot.poll() is None
         assert [[seen["observation.state"][0] for seen in one.seen] for one in policy.episodes if one.seen][-1] == [3]
-        assert "was not answered" not in caplog.text
+        assert "answered" not in caplog.text
 
     def test_an_observation_that_began_before_is_refused(self):
         over = Robot(read_instructions(config()), Held())
@@ -393,7 +418,7 @@ class TestNothingOld:
             robot.start(**ASKED)
             robot.see(**at(1))
             robot.send(b"junk")
-            until(lambda: "was not answered" in caplog.text, "both are there")
+            until(lambda: "was answered bad_message" in caplog.text, "both are there")
             assert heard(robot) == 1
             assert refused(robot.actions)[0] is grpc.StatusCode.INVALID_ARGUMENT
             assert robot.poll() is None
@@ -883,7 +908,7 @@ def test_what_no_robot_may_hear_is_an_error(client, caplog, answer, says):
         robot.see(**SEEN)
         _, details = refused(robot.actions)
     assert says in details
-    assert any(says in record.getMessage() and "was not answered" in record.getMessage() for record in caplog.records)
+    assert any(says in record.getMessage() and "was answered" in record.getMessage() for record in caplog.records)
 
 
 def test_a_models_own_times_are_those_of_its_steps(client, monkeypatch):

@@ -11,7 +11,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from offboard_client.errors import ConnectionFailed, Internal, OffboardError
+from offboard_client.errors import ConnectionFailed, Internal, OffboardError, ShuttingDown
 from offboard_client.wire import Status, error_frame
 
 from ..catalog import ResolvedCodec
@@ -28,7 +28,7 @@ class Edge:
     """What becomes of errors on their way to a client; one for WebSockets, one for each listener. For any thread."""
 
     def __init__(self) -> None:
-        self._sparing = Sparing()
+        self._sparing, self._of_answers, self._of_ends = Sparing(), Sparing(), Sparing()
 
     def error(self, error: OffboardError) -> OffboardError:
         """As a client may have it: itself, or one of its class without paths and with a ref. The log has the whole."""
@@ -36,6 +36,16 @@ class Edge:
         if ref and self._sparing.may(ref):
             log.warning("%s%s", ref, error.text)
         return shown
+
+    def answered(self, who: str, error: OffboardError) -> None:
+        """Let the log have why a robot got no action. A robot repeats what is wrong: once a minute of each."""
+        if not isinstance(error, ShuttingDown) and self._of_answers.may(f"{who}: {error.code}"):
+            log.warning("%s was answered %s: %s", who, error.code, without_paths(error.text))
+
+    def ended(self, who: str, why: str) -> None:
+        """Let the log have why the server ends a session."""
+        if self._of_ends.may(f"{who}: {why}"):
+            log.warning("the session of %s ends: %s", who, without_paths(why))
 
     def frame(self, error: OffboardError) -> dict[str, Any]:
         """:meth:`error` as it crosses the wire."""
@@ -60,7 +70,7 @@ class EdgePeer(PeerConnection):
     """A protocol's connection, which is given what a client may have, and whose code ends nothing but itself."""
 
     def __init__(self, connection: PeerConnection, edge: Edge) -> None:
-        self._connection, self._edge = connection, edge
+        self._connection, self.edge = connection, edge
         self.model_id, self.params = connection.model_id, connection.params
 
     def bridge(self, codec: ResolvedCodec) -> ResolvedCodec:
@@ -69,7 +79,7 @@ class EdgePeer(PeerConnection):
 
     def serializer(self, codec: ResolvedCodec) -> Serializer:
         """See :meth:`PeerConnection.serializer`."""
-        return _EdgeSerializer(contained(self._connection.serializer, codec), self._edge)
+        return _EdgeSerializer(contained(self._connection.serializer, codec), self.edge)
 
     def begun(self, session: ServiceSession) -> None:
         """See :meth:`PeerConnection.begun`."""
@@ -82,7 +92,7 @@ class EdgePeer(PeerConnection):
 
     def error(self, error: OffboardError, frame: Frame) -> Frame:
         """See :meth:`PeerConnection.error`."""
-        return contained(self._connection.error, self._edge.error(error), frame)
+        return contained(self._connection.error, self.edge.error(error), frame)
 
     def is_control(self, frame: Frame) -> bool:
         """See :meth:`PeerConnection.is_control`."""

@@ -71,12 +71,13 @@ class PeerSession:
             self._session.touch()
         if self._deliver is not None:
             error = Busy("a message is being answered already; send the next one after its reply")
-            may = self._busy.spend(self._heard)
+            if may := self._busy.spend(self._heard):
+                self._connection.edge.answered(str(self._peer), error)
             hand_over(told_by(self._connection, error, both_ends(frame)) if may else None, deliver, self._peer)
             return
         self._deliver, self._asked = deliver, both_ends(frame)
         if len(frame) > MESSAGE_BYTES:
-            self._fail(BadMessage(f"a message is at most {MESSAGE_BYTES:,} bytes"))
+            self._told(BadMessage(f"a message is at most {MESSAGE_BYTES:,} bytes"))
         elif self._refused is not None:
             self.end(self._refused)
         elif self._session is not None:
@@ -148,7 +149,7 @@ class PeerSession:
             control = self._connection.is_control(frame)
             reply = None if control else self._connection.without_model(frame)
         except OffboardError as error:
-            self._fail(error)
+            self._told(error)
             return
         except Exception:
             log.exception("a message could not be taken in; the session ends")
@@ -162,6 +163,8 @@ class PeerSession:
             session.submit(frame, self._replied, arrived)
 
     def _replied(self, reply: Frame | None, error: OffboardError | None) -> None:
+        if error is not None and not self._ended:
+            self._connection.edge.answered(str(self._peer), error)
         if reply is None:
             self._fail(error or Internal("there is no reply; the server's log says why"))
         else:
@@ -171,12 +174,16 @@ class PeerSession:
         try:
             self._reply(await self._connection.answer(frame, session))
         except OffboardError as error:
-            self._fail(error)
+            self._told(error)
         except (Exception, asyncio.CancelledError):
             if self._ended:
                 raise
             log.exception("a control frame could not be answered")
             self._fail(Internal("the control frame could not be answered; the server's log says why"))
+
+    def _told(self, error: OffboardError) -> None:
+        self._connection.edge.answered(str(self._peer), error)
+        self._fail(error)
 
     def _fail(self, error: OffboardError) -> None:
         self._reply(told_by(self._connection, error, self._asked))

@@ -158,6 +158,8 @@ class Acts:
             reply, error = await _infer(session, body, arrived)
         finally:
             session.close()
+        if error is not None:
+            self._edge.answered(str(who), error)
         if reply is None:
             reply = connection.error(error or Internal("there is no reply; the server's log says why"), "")
         return _Answer(200 if error is None else _status(error), reply)

@@ -48,6 +48,8 @@ HOW = (
 #: is told that there is none yet (LeRobot's server waits as long); in which the last answers go out at the end; and
 #: after which one is told that it has to begin anew: LeRobot's client asks again at once, and for ever.
 _PATIENCE, _WAIT, _PARTING, _SLOWLY = 60.0, 2.0, 0.5, 1.0
+#: Seconds in which a call whose stream has ended is cancelled, if that is why.
+_LEAVING = 0.2
 #: Bytes of one message, of which LeRobot's client sends two million at most; of what a robot asks for in the beginning.
 _LARGEST_PIECE, _LARGEST_SETUP = 4 * 2**20, 2**18
 _MOST_CONNECTIONS, _MOST_CALLS = 512, 4
@@ -166,7 +168,10 @@ class LeRobotListener(Listener):
             try:
                 frame = await self._in_time(self._collect(messages), "an observation")
             except OffboardError as error:
-                self._log(peer, error)
+                self._log(peer, error.code, error.text)
+                raise
+            except asyncio.CancelledError:
+                self._log(peer, "cancelled", "its client gave it up, or went, before it had come whole")
                 raise
             finally:
                 robot.sending = False
@@ -209,8 +214,7 @@ class LeRobotListener(Listener):
 
     def _deliver(self, peer: Peer, robot: Robot, reply: Any) -> None:
         found = _crowded() if reply is None else read_reply(reply)
-        if robot.hears(found, partial(self._submit, peer)) and isinstance(found, OffboardError):
-            self._log(peer, found)
+        robot.hears(found, partial(self._submit, peer))
 
     @contextmanager
     def _refusing(self, peer: Peer) -> Generator[None]:
@@ -221,9 +225,9 @@ class LeRobotListener(Listener):
             self._admission.refused(peer, error)
             raise
 
-    def _log(self, peer: Peer, error: OffboardError) -> None:
-        if self._sparing.may(f"{peer}: {error.code}"):
-            log.warning("an observation of LeRobot's robot %s was not answered: %s: %s", peer, error.code, error.text)
+    def _log(self, peer: Peer, code: str, why: str) -> None:
+        if self._sparing.may(f"{peer}: {code}"):
+            log.warning("an observation of LeRobot's robot %s was not answered: %s: %s", peer, code, why)
 
     @staticmethod
     async def _in_time(coming: Awaitable[bytes], what: str) -> bytes:
@@ -254,6 +258,8 @@ class LeRobotListener(Listener):
                     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
         finally:
             held.give_back(size)
+        # Who cancels a call seems to end its stream first, and is no more there to hear what is wrong with it.
+        await asyncio.sleep(_LEAVING)
         raise BadMessage("an observation ended before its last piece")
 
     async def _answer(

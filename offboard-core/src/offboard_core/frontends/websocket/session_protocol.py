@@ -24,7 +24,7 @@ from offboard_client.wire import (
 )
 
 from ...engine import PolicyService, ServiceSession
-from .. import Frame, FrontendConnection, both_ends
+from .. import EdgeConnection, Frame, both_ends
 from .opening import open_session, refuse
 
 log = logging.getLogger(__name__)
@@ -49,9 +49,10 @@ class SessionProtocol:
     """
 
     def __init__(
-        self, connection: FrontendConnection, send: Callable[[Frame], None], close: Callable[[int, str], None]
+        self, connection: EdgeConnection, send: Callable[[Frame], None], close: Callable[[int, str], None]
     ) -> None:
         self._connection, self._send, self._close = connection, send, close
+        self._holder = ""
         self._session: ServiceSession | None = None
         self._in_flight = False
         self._observations = 0
@@ -68,6 +69,7 @@ class SessionProtocol:
     # -- from the driver -------------------------------------------------------------------------------------------
     def connected(self, service: PolicyService, holder: str) -> None:
         """The socket is open. What the client sends before it has its session waits for that."""
+        self._holder = holder
         self._spawn(self._open(service, holder))
 
     def received(self, frame: Frame) -> None:
@@ -164,7 +166,7 @@ class SessionProtocol:
         last, code, reason = refuse(holder, self._connection.refusal, error)
         if last is not None:
             self._say(last)
-        self._shut(code, reason)
+        self._shut(code, reason, "")
 
     def _handle(self, frame: Frame, busy: bool, control: bool, arrived: float | None = None) -> None:
         session = self._session
@@ -219,6 +221,8 @@ class SessionProtocol:
         self._settled()
 
     def _reply(self, frame: Frame, reply: Frame | None, error: OffboardError | None) -> None:
+        if error is not None and not self._over:
+            self._connection.edge.answered(self._holder, error)
         if self._closing is not None and self._connection.answer_within is not None:
             return
         self._answered()
@@ -254,9 +258,12 @@ class SessionProtocol:
             self._handle(*self._pending.popleft())
 
     def _evicted(self, error: OffboardError) -> None:
-        self._shut(CLOSE_MODEL_LOST if isinstance(error, ModelLost) else CLOSE_REFUSED, error.code)
+        self._shut(CLOSE_MODEL_LOST if isinstance(error, ModelLost) else CLOSE_REFUSED, error.code, error.text)
 
-    def _shut(self, code: int, reason: str) -> None:
+    def _shut(self, code: int, reason: str, why: str | None = None) -> None:
+        """``why``: as the log has it, where that is more than the reason; "" if it has it already."""
+        if self._closing is None and code != CLOSE_GOING_AWAY and why != "":
+            self._connection.edge.ended(self._holder, why or reason)
         self._closing = self._closing or (code, reason)
         self._flush()
 
