@@ -115,9 +115,10 @@ DECLARED = {
 @pytest.mark.parametrize(
     ("model", "codec", "says"),
     [
-        (arm(), None, "try another --openpi.codec than droid, or --codec than core.native"),
+        (arm(), None, r"serve with a --codec of DROID's joint velocities \(droid\) or joints to go to .*…"),
+        (arm(), "droid", "try another --openpi.codec than droid"),
         (arm(), "libero", "serve with --openpi.codec droid or droid_jointpos, not libero"),
-        (source({"it": Puppet}, inputs=DECLARED), None, "nothing says whether core.native answers velocities"),
+        (source({"it": Puppet}, inputs=DECLARED), None, "nothing says whether core.native answers…"),
     ],
 )
 def test_a_model_that_droids_arms_cannot_play_is_refused_with_the_reason(model, codec, says):

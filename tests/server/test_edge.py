@@ -89,6 +89,7 @@ def test_the_reason_of_a_close_frame_has_the_ref_even_where_it_is_cut(caplog):
         code, _, text = client.close_reason.partition(": ")
         assert code == "load_failed"
         assert "torch cannot read [path]/model.safetensors, nor" in text
+        assert re.search(r" (nor|anything|else)…$", text), "whole words, and that there are more"
         assert f"{WHERE}/act/model.safetensors" in whole_of(text, caplog)
 
 

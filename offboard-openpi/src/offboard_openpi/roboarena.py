@@ -70,7 +70,13 @@ def roboarena_bridge(asked: str | None, codec: ResolvedCodec) -> tuple[ResolvedC
     for name, bridged in fits.items():
         _check_rate(codec)
         return bridged, SPACES[name]
-    raise DialectUnsupported("; ".join(refused))
+    if asked is not None:
+        raise DialectUnsupported(refused[0])
+    # What to do comes first: the reason of a close frame is short.
+    raise DialectUnsupported(
+        "serve with a --codec of DROID's joint velocities (droid) or joints to go to (droid_jointpos, joints_traj): "
+        + "; ".join(dict.fromkeys(refused))
+    )
 
 
 def _check_rate(codec: ResolvedCodec) -> None:

@@ -65,5 +65,11 @@ def refuse(
 
 
 def _cut(text: str) -> str:
-    """As much of a text as the reason of a close frame may hold."""
-    return text.encode()[:REASON_BYTES].decode(errors="ignore")
+    """As many words of a text as the reason of a close frame may hold, and that there were more."""
+    said = text.encode()
+    if len(said) <= REASON_BYTES:
+        return text
+    begins = said[: REASON_BYTES - len("…".encode())].decode(errors="ignore")
+    words = begins.rpartition(" ")[0]
+    # One long word, such as a path, is better cut than missing.
+    return (words if 2 * len(words) > len(begins) else begins).rstrip(" ,;:(") + "…"
