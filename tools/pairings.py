@@ -66,6 +66,8 @@ OWN = {
         outputs={"action.ee_pose": Field(shape=(7,)), "action.grip": Field(shape=(1,))},
     ),
 }
+#: A model with names of its own, for which no codec is chosen: here LeRobot's checkpoint.
+OWN |= {"core": OWN["lerobot"], "scripted": Checkpoint(id="any")}
 #: The motors of one arm, and what its client tells when LeRobot's own drives it.
 MOTORS = (*(f"joint_{i}" for i in range(1, 8)), "gripper")
 ROBOT = Instructions(
@@ -82,7 +84,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {"lerobot.motors": {"units": "degrees", "n
 _REASONS = {
     "which the robot does not send": ("s", "the model reads something that this robot does not send"),
     "the model answers": ("a", "the model's actions are of another kind than those that this robot plays"),
-    " for the robot, ": ("c", "they mean different things: a frame, the order of a quaternion, a width"),
+    " for the robot, ": ("c", "they mean different things: a frame, the order of a quaternion, a width, a unit"),
     "steps per second": ("r", "the robot plays steps of another rate than the model's"),
     "serve with --gr00t.codec": ("k", "the model reads none of GR00T's names: the robot's key set has to be said"),
     "serve with --lerobot.units": ("u", "what the robot's joints count in has to be said"),
@@ -104,7 +106,7 @@ class Verdict:
 
 
 def models() -> dict[str, ResolvedCodec]:
-    """Each codec of the three vendors, as a session has it."""
+    """Each codec of the three vendors, and what is served without one of theirs, as a session has it."""
     plugins = Plugins.discover()
     found: dict[str, ResolvedCodec] = {}
     for offer in plugins.offers(CODEC):
@@ -122,7 +124,7 @@ def key_sets(client: str) -> dict[str | None, KeySet | str | None]:
     LeRobot's robots say their names themselves: there it is what their joints count in, None where nobody says it.
     """
     if client == "lerobot":
-        return {None: None, "degrees": "degrees"}
+        return {None: None, "degrees": "degrees", "range": "range"}
     droids = {name: OPENPI_KEYS[name] for name in SPACES}
     sets: Mapping[str, Mapping[str, KeySet]] = {
         "openpi": OPENPI_KEYS, "gr00t": GR00T_KEYS, "vla_eval": VLA_EVAL_KEYS, "roboarena": droids,
@@ -186,7 +188,8 @@ _TEXT_OF_PAGE = """\
 A robot speaks Protocol v1, openpi's protocol, GR00T's, vla-eval's, RoboArena's, LeRobot's or PathOn-AI's; a model is
 LeRobot's, openpi's or GR00T's, and has a codec. Here is what becomes of each pair. `uv run tools/pairings.py` writes
 this page, of what the code answers. A test compares it, and another one drives every pair, on one server with a model
-for each codec.
+for each codec. `core.native` is that of a model which no other codec is chosen for; `scripted` is the built-in
+policy's, which wants to be told where the cubes are.
 
 | | |
 |---|---|
@@ -248,7 +251,7 @@ only who brings the history along.
 
 Of `lerobot.native`, `openpi.native` and `gr00t.native` the names are the checkpoint's: here that of a policy for one
 arm with a gripper and two cameras (`observation.state` of 8 numbers; the config `pi05_positronic_lowmem`; Positronic's
-layout `ee_quat`).
+layout `ee_quat`); of `core.native` that of LeRobot's, too.
 """
 
 

@@ -1,4 +1,4 @@
-"""Robots of six protocols on models of three vendors: each pair is served, or refused, as the page says."""
+"""Robots of six protocols on models of three vendors and of none: each pair is served or refused, as the page says."""
 
 import contextlib
 import re

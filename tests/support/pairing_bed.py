@@ -47,6 +47,8 @@ PLUGINS = Plugins.discover()
 #: The config of openpi whose checkpoints a codec is for.
 CONFIGS = {"droid": "pi05_droid", "droid_jointpos": "pi05_full_droid_finetune", "libero": "pi05_libero",
            "aloha": "pi0_aloha"}  # fmt: skip
+#: Where the cubes of the simulated arm are.
+COLOURS = {"red": 0.4, "green": 0.5, "blue": 0.6}
 _UNIT = np.array([0.9, 0.1, -0.3, 0.2]) / np.linalg.norm([0.9, 0.1, -0.3, 0.2])
 
 
@@ -67,7 +69,11 @@ SEEN: dict[str, Any] = {
     "image.exterior": _picture(2),
     "image.low": _picture(3),
     "motors": np.float32([10, -20, 30, -40, 50, 60, 70, 25]),
-    "task": "pick up the cube",
+    **{
+        f"sim.objects.{colour}_cube": np.concatenate([[x, 0.1, 0.02], _UNIT]).astype(np.float32)
+        for colour, x in COLOURS.items()
+    },
+    "task": "stack the red cube on the green cube",
 }
 
 
@@ -163,7 +169,20 @@ def _gr00t(folder: Path, codec: str) -> str:
     return _table(name_of(codec), codec, place, options=gr00t_standin.options())
 
 
-_WRITERS = {"lerobot": _lerobot, "openpi": _openpi, "gr00t": _gr00t}
+def _core(folder: Path, codec: str) -> str:
+    """LeRobot's checkpoint, with the codec of those that have none."""
+    return (
+        _lerobot(folder, "lerobot.native")
+        .replace(name_of("lerobot.native"), name_of(codec))
+        .replace('codec = "native"', f'codec = "{codec}"')
+    )
+
+
+def _scripted(folder: Path, codec: str) -> str:
+    return f'["{name_of(codec)}"]\nvendor = "scripted"\n'
+
+
+_WRITERS = {"lerobot": _lerobot, "openpi": _openpi, "gr00t": _gr00t, "core": _core, "scripted": _scripted}
 
 
 # -- the server -----------------------------------------------------------------------------------------------------
@@ -196,7 +215,7 @@ def serving(sources: Mapping[str, ModelSource]) -> Iterator[InferenceServer]:
         for source, name in itertools.product(sources, (None, *GR00T_KEYS))
     }
     listeners |= {
-        f"lerobot.{units}": (make_listener(RobotClientOptions(units=units)), 0) for units in (None, "degrees")
+        f"lerobot.{units}": (make_listener(RobotClientOptions(units=units)), 0) for units in (None, "degrees", "range")
     }
     with InferenceServer(
         sources, port=0, frontends=frontends, listeners=listeners, limits=ServiceTimeouts(close=PATIENCE)
@@ -214,15 +233,20 @@ def seen_by(codec: str, client: str = "offboard", keys: str | None = None) -> di
     if client == "roboarena":
         return codec_of("openpi.droid").encode(SEEN)
     if client == "pathon" and keys is not None:
-        return codec_of(f"lerobot.{keys}").encode(SEEN)
+        made = codec_of(f"lerobot.{keys}").encode(SEEN)
+        return _as_small(made) if codec == "core.native" else made  # which fits no pictures
     if client != "offboard" and keys is not None:
         return codec_of(f"{client}.{keys}").encode(SEEN)
     if client == "gr00t" and own in GR00T_KEYS:
         return codec_of(codec).encode(SEEN)
     if own != "native":
         return SEEN
-    made = codec_of(_LIKE[codec]).encode(SEEN)
-    return {name: value[:SIDE, :SIDE] if getattr(value, "ndim", 0) == 3 else value for name, value in made.items()}
+    return _as_small(codec_of(_LIKE[codec]).encode(SEEN))
+
+
+def _as_small(seen: Mapping[str, Any]) -> dict[str, Any]:
+    """With pictures of the checkpoints' size."""
+    return {name: value[:SIDE, :SIDE] if getattr(value, "ndim", 0) == 3 else value for name, value in seen.items()}
 
 
 #: What vla-eval's LIBERO calls what openpi's checkpoints for it call so.
@@ -231,7 +255,8 @@ _OF_A_BENCHMARK = {
     "prompt": "task_description",
 }  # fmt: skip
 #: The codec that makes the names of the checkpoints that are served with their own.
-_LIKE = {"lerobot.native": "lerobot.ee", "openpi.native": "openpi.ee", "gr00t.native": "gr00t.ee_quat"}
+_LIKE = {"lerobot.native": "lerobot.ee", "openpi.native": "openpi.ee", "gr00t.native": "gr00t.ee_quat",
+         "core.native": "lerobot.ee"}  # fmt: skip
 
 
 def seen_beside(codec: str, client: str, keys: str | None, mark: str) -> dict[str, Any]:
