@@ -22,6 +22,7 @@ from .image_files import essence
 from .images import decode_image, encode_image, image_size, letterbox, shrink
 from .jpeg import QUALITIES, QUALITY, from_jpeg, is_compressible, is_image_name, to_jpeg
 from .json_text import decode_text, encode_text
+from .layouts import Layouts
 from .limits import DEFAULT_LIMITS, ImageBudget, NoImages, TakesTime, WireLimits
 from .messages import (
     ALIASES,
@@ -81,6 +82,7 @@ __all__ = [
     "DEFAULT_LIMITS",
     "GRIP_TOLERANCE",
     "LARGE",
+    "Layouts",
     "MODELS_PATH",
     "OFFSETS",
     "POSES",

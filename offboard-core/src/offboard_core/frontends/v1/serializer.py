@@ -32,6 +32,7 @@ class V1Serializer:
         self._layout = layout
         self._text = False
         self._first = True
+        self._layouts = wire.Layouts()
         self._refused_seq: int | None = None
         #: How many images of the last observation came as files.
         self.image_files = 0
@@ -55,6 +56,11 @@ class V1Serializer:
     def _read(
         self, frame: bytes | str, limits: wire.WireLimits, budget: wire.ImageBudget
     ) -> tuple[Observation, list[str]]:
+        if not isinstance(frame, str) and len(frame) <= limits.message_bytes:
+            observation = self._layouts.read(frame)
+            if observation is not None and _reserved_are_right(observation):
+                self._text, self.image_files = False, 0
+                return observation, []
         self._text = isinstance(frame, str)
         raw = cast("dict[str, Any]", {})
         try:
@@ -75,6 +81,8 @@ class V1Serializer:
             # There is no observation to take the number from, and its refusal is to carry it.
             self._refused_seq = seq if type(seq := raw.get(SEQ)) is int else find_seq(both_ends(frame))
             raise
+        if not isinstance(frame, str):
+            self._layouts.learn(frame, observation)
         if not self._first:
             return observation, []
         warnings = frontends.warnings(raw, observation, self._declared)
@@ -102,6 +110,14 @@ class V1Serializer:
         if seq is not None:
             reply[SEQ] = seq
         return encode(reply, self._text)
+
+
+def _reserved_are_right(observation: Observation) -> bool:
+    try:
+        frontends.check_reserved(observation)
+    except OffboardError:  # it is told where its frame is read as any other
+        return False
+    return True
 
 
 def encode(value: Any, text: bool) -> bytes | str:

@@ -1,0 +1,253 @@
+"""Messages that are like the one before: what is the same is compared, and what differs is read where it stands.
+
+A robot sends the same names, dtypes and shapes with every observation. A layout is all of a message but the data of its
+arrays and its numbers, byte for byte, and where these are. A message that has these bytes in these places *is* the same
+message with other numbers: every check on its structure has the outcome that it had. Any other message is for
+:func:`~.packing.decode`, which alone decides what a message means.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .packing import Array, Buffer
+
+#: Layouts that one session has at most: with this camera and without it, and a number that has become longer.
+MOST = 4
+#: Bytes of a layout beside its arrays' data, and entries of its map, at most.
+LARGEST, ENTRIES = 4096, 32
+#: Arrays from so many bytes on are views, if they can lie anywhere; a smaller one that is kept would keep the message.
+VIEWED = 4096
+#: After layouts that nothing came for, as many messages are let pass before the next is learnt, at most.
+LONGEST_PAUSE = 4096
+
+#: What msgpack writes before a number of each kind → how to read what follows.
+_NUMBERS = {
+    first: struct.Struct(f">{form}") for first, form in zip((0xCA, 0xCB, *range(0xCC, 0xD4)), "fdBHIQbhiq", strict=True)
+}
+_SMALL, _NEGATIVE = struct.Struct(">B"), struct.Struct(">b")
+_CONSTANTS = (0xC0, 0xC2, 0xC3)  # None, False, True
+_TEXT_SIZES, _BYTES_SIZES = {0xD9: 1, 0xDA: 2}, {0xC4: 1, 0xC5: 2, 0xC6: 4}
+
+
+class Layouts:
+    """The layouts of one peer's messages. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._known: list[_Layout] = []
+        self._sizes: deque[int] = deque(maxlen=MOST)
+        self._pause = self._rest = 0
+
+    def read(self, data: Buffer) -> dict[str, Any] | None:
+        """The map in ``data``, as it was learnt; None where no layout fits it.
+
+        Arrays are read-only; large ones are views, so that ``data`` must stay as it is. What can be written to is
+        never read here.
+        """
+        size = len(data)
+        if not self._known or not readable(data):
+            return None
+        for layout in self._known:
+            if layout.size == size and (found := layout.read(data)) is not None:
+                self._pause = 0
+                return found
+        return None
+
+    def learn(self, data: Buffer, value: Mapping[str, Any]) -> None:
+        """``data`` fitted no layout and is ``value``, whose entries have the order of the message's.
+
+        Their names are whatever the caller has made of those in the message. What comes only once is not learnt, and a
+        peer whose messages are never alike is looked at more and more seldom.
+        """
+        if self._rest:
+            self._rest -= 1
+            return
+        size = len(data)
+        if size not in self._sizes:
+            self._sizes.append(size)
+            return
+        self._rest = self._pause = min(max(1, 2 * self._pause), LONGEST_PAUSE)
+        if not readable(data):
+            return
+        parts = _Outline(data).parts(len(value))
+        layout = None if parts is None else _Layout.of(data, value, parts)
+        if layout is not None:
+            self._known = [layout, *self._known[: MOST - 1]]
+
+
+def readable(data: Buffer) -> bool:
+    """Whether arrays may be views of it: nobody can write to it."""
+    return type(data) is bytes or (type(data) is memoryview and data.readonly and data.format == "B")
+
+
+class _Layout:
+    """One message without its numbers."""
+
+    __slots__ = ("_arrays", "_names", "_numbers", "_same", "size")
+
+    def __init__(self, data: Buffer) -> None:
+        self.size = len(data)
+        self._names: dict[str, Any] = {}
+        self._same: list[tuple[int, int, bytes]] = []
+        self._arrays: list[tuple[str, tuple[int, ...], np.dtype[Any], int, int, bool]] = []
+        self._numbers: list[tuple[str, Callable[[Buffer, int], tuple[Any, ...]], int, range | None]] = []
+
+    @classmethod
+    def of(cls, data: Buffer, value: Mapping[str, Any], parts: list[_Part]) -> _Layout | None:
+        """Of a message, what it means, and where its parts are; None if these do not fit."""
+        made, at = cls(data), 0
+        for (name, held), part in zip(value.items(), parts, strict=True):
+            if part is None:
+                if held is not None and type(held) not in (bool, str):
+                    return None
+                made._names[name] = held
+                continue
+            start, stop, number = part
+            made._same.append((at, start, bytes(data[at:start])))
+            at = stop
+            made._names[name] = None
+            if number is not None:
+                if type(held) not in (int, float):
+                    return None
+                made._numbers.append((name, number[0].unpack_from, start, number[1]))
+            elif type(held) is np.ndarray and held.nbytes == stop - start:
+                array: Array = held
+                viewed = array.nbytes >= VIEWED and array.itemsize == 1
+                made._arrays.append((name, array.shape, array.dtype, start, stop, viewed))
+            else:
+                return None
+        if at < len(data):
+            made._same.append((at, len(data), bytes(data[at:])))
+        return made if sum(len(same) for *_, same in made._same) <= LARGEST else None
+
+    def read(self, data: Buffer) -> dict[str, Any] | None:
+        """None if it is another message."""
+        for start, stop, same in self._same:
+            if data[start:stop] != same:
+                return None
+        found = self._names.copy()
+        for name, unpack, at, only in self._numbers:
+            number = found[name] = unpack(data, at)[0]
+            if only is not None and number not in only:
+                return None
+        for name, shape, dtype, start, stop, viewed in self._arrays:
+            if viewed:
+                found[name] = np.ndarray(shape, dtype, data, start)
+            else:
+                found[name] = np.ndarray(shape, dtype, bytes(data[start:stop]))
+        return found
+
+
+#: Where the part of an entry stands that differs from message to message, and how it is read if it is a number; None
+#: for an entry that is always the same.
+_Part = tuple[int, int, "tuple[struct.Struct, range | None] | None"] | None
+
+
+class _Outline:
+    """Where the parts of a message are that msgpack has decoded already."""
+
+    def __init__(self, data: Buffer) -> None:
+        self._data = data
+        self._at = 0
+
+    def parts(self, entries: int) -> list[_Part] | None:
+        """One for each entry of the map; None if there is more in it than texts, numbers and arrays."""
+        try:
+            if entries > ENTRIES or self._map() != entries:
+                return None
+            found: list[_Part] = []
+            for _ in range(entries):
+                self._text()
+                found.append(self._value())
+        except _Other:
+            return None
+        return found if self._at == len(self._data) else None
+
+    def _byte(self) -> int:
+        self._at += 1
+        return self._data[self._at - 1]
+
+    def _size(self, wide: int) -> int:
+        self._at += wide
+        return int.from_bytes(self._data[self._at - wide : self._at], "big")
+
+    def _skip(self, wide: int) -> None:
+        size = self._size(wide)
+        self._at += size
+
+    def _map(self) -> int:
+        first = self._byte()
+        if first == 0xDE:
+            return self._size(2)
+        if first & 0xF0 != 0x80:
+            raise _Other
+        return first & 0x0F
+
+    def _text(self) -> None:
+        first = self._byte()
+        if first & 0xE0 == 0xA0:
+            self._at += first & 0x1F
+        elif first in _TEXT_SIZES:
+            self._skip(_TEXT_SIZES[first])
+        else:
+            raise _Other
+
+    def _value(self) -> _Part:
+        first = self._data[self._at]
+        if (number := _number(first)) is not None:
+            start = self._at + (number[1] is None)
+            self._at = start + number[0].size
+            return start, self._at, number
+        if first in _CONSTANTS:
+            self._at += 1
+        elif first & 0xF0 == 0x80:
+            return self._array()
+        else:
+            self._text()
+        return None
+
+    def _array(self) -> _Part:
+        """The map that stands for one: its data differs, all else about it is the same."""
+        found: list[tuple[int, int]] = []
+        for _ in range(self._map()):
+            self._key()
+            first = self._data[self._at]
+            if first in _BYTES_SIZES:
+                self._at += 1
+                size = self._size(_BYTES_SIZES[first])
+                found.append((self._at, self._at + size))
+                self._at += size
+            elif first & 0xF0 == 0x90:
+                self._at += 1
+                for _ in range(first & 0x0F):
+                    self._value()
+            else:
+                self._value()
+        if len(found) != 1:
+            raise _Other
+        return *found[0], None
+
+    def _key(self) -> None:
+        if self._data[self._at] == 0xC4:
+            self._at += 1
+            self._skip(1)
+        else:
+            self._text()
+
+
+class _Other(Exception):
+    """There is something in the message that no layout has."""
+
+
+def _number(first: int) -> tuple[struct.Struct, range | None] | None:
+    """How to read the number that begins so, and which numbers begin so if it is the number itself."""
+    if first < 0x80:
+        return _SMALL, range(128)
+    if first >= 0xE0:
+        return _NEGATIVE, range(-32, 0)
+    return (_NUMBERS[first], None) if first in _NUMBERS else None
