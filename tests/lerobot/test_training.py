@@ -466,6 +466,10 @@ def test_a_data_set_in_the_older_form_is_refused_with_lerobots_own_script(data, 
             "Next: migrate them with LeRobot's own script (python -m lerobot.processor.migrate_policy_normalization",
         ),
         (
+            ["--standin.log=OSError: Could not load this library: torchcodec/libtorchcodec_core4.so"],
+            "have them read by PyAV, which brings its own (--dataset.video_backend=pyav)",
+        ),
+        (
             ["--standin.log=ImportError: 'accelerate' is required. pip install 'lerobot[training]'"],
             "is not installed be",
         ),

@@ -50,6 +50,11 @@ class Progress:
 
 _FAULTS = (
     Fault(
+        r"[Cc]ould not load libtorchcodec|libtorchcodec loading traceback|libtorchcodec_core",
+        "LeRobot reads videos by TorchCodec, which finds no FFmpeg that it could use",
+        "have them read by PyAV, which brings its own (--dataset.video_backend=pyav), or install FFmpeg 4 to 7 there",
+    ),
+    Fault(
         r"unrecognized arguments|invalid choice|error: argument|DecodingError|error: `",
         "LeRobot refuses an option, in its own words above{near}",
         "correct it; `lerobot-train --help` lists what there is",
