@@ -4,12 +4,13 @@ import asyncio
 import logging
 import threading
 from dataclasses import replace
+from time import perf_counter
 
 import numpy as np
 import pytest
 from model_bench import Bench, run, until
 from offboard_client.errors import BadObservation, OffboardError
-from offboard_client.wire import NoImages, TakesTime, decode, encode
+from offboard_client.wire import SEQ, NoImages, TakesTime, decode, encode
 from offboard_core import Chunk, Codec, Policy
 from offboard_core.codecs import ActionTiming, LetterboxImage, Native, StateVector
 from puppets import Door, PlainSerializer, Puppet, count_up
@@ -280,6 +281,36 @@ def open_when_told(door, caplog):
         until_true(lambda: "answers nobody" in caplog.text, "the log says so")
     finally:
         door.open()
+
+
+def test_an_answer_that_is_later_than_the_limit_is_not_sent_to_whoever_waited_for_it(monkeypatch):
+    """Nobody can give it up meanwhile, as is done where the model has its own thread."""
+    held_up = [0.0]
+    monkeypatch.setattr("offboard_core.engine.at_once.perf_counter", lambda: perf_counter() + held_up[0])
+
+    def answer(episode, inputs):
+        held_up[0] = 7200.0
+        return count_up(episode, inputs)
+
+    async def main():
+        policy = Quick()
+        async with Bench(policy, limit=3600.0) as bench:
+            first, second = await bed(bench), await bench.pipeline(AtOnceSerializer())
+            await idle(bench)
+            policy.answer = answer
+            for asked in [bench.submit(first, {**X, SEQ: 7}), bench.submit(second, X)]:
+                error, timing = await asked.reply()
+                assert error.code == "timeout", "an action of two hours ago"
+                assert "did not answer within 3600 s" in error.text
+                assert "held up for 7200" in error.text
+                assert timing["total_ms"] > 0
+            assert policy.ran == [HERE], "who is told of a timeout anyway is not asked for"
+            assert bench.stats.outcomes == {"ok": 1, "timeout": 2}
+            held_up[0] = 0.0
+            policy.answer = count_up
+            assert isinstance((await bench.submit(first, X).reply())[0], Chunk)
+
+    run(main())
 
 
 def test_its_watcher_ends_with_the_model():

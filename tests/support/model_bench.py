@@ -1,6 +1,7 @@
 """A model's thread with a policy on it, driven from an event loop as the service does it."""
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -49,14 +50,14 @@ async def until(event: Any) -> None:
 
 
 class Bench:
-    """``async with Bench(policy) as bench``: the policy is on its thread."""
+    """``async with Bench(policy) as bench``: the policy is on its thread. ``limit``: seconds for an answer."""
 
-    def __init__(self, policy: Policy[Any]) -> None:
-        self.policy = policy
+    def __init__(self, policy: Policy[Any], limit: float = math.inf) -> None:
+        self.policy, self.limit = policy, limit
         self.stats = ServerStats()
 
     async def __aenter__(self) -> "Bench":
-        self.thread = ModelThread("bench", asyncio.get_running_loop())
+        self.thread = ModelThread("bench", asyncio.get_running_loop(), self.limit)
         await self.call(lambda: setattr(self.thread, "policy", self.policy))
         return self
 

@@ -12,8 +12,10 @@ import threading
 from time import perf_counter
 from typing import Any
 
+from offboard_client.errors import OffboardError
+
 from ..types import Policy
-from .calls import infer
+from .calls import infer, too_late
 from .exchange import Exchange
 
 log = logging.getLogger(__name__)
@@ -31,12 +33,15 @@ HANGS = 1.0
 
 
 class Promise:
-    """Whether one policy keeps its promise. On the event loop, but for :meth:`stop`."""
+    """Whether one policy keeps its promise. On the event loop, but for :meth:`stop`.
 
-    def __init__(self, label: str) -> None:
+    ``limit``: seconds after which an exchange is answered with a timeout, and with nothing else.
+    """
+
+    def __init__(self, label: str, limit: float = math.inf) -> None:
         #: Held by whoever is in a call of the policy, its thread or the event loop.
         self.turn = threading.Lock()
-        self._label = label
+        self._label, self._limit = label, limit
         self._warm = self._broken = False
         self._late, self._told = 0, -math.inf
         self._since: float | None = None
@@ -71,7 +76,7 @@ class Promise:
                     return False
                 exchange.finish(exchange.error)
                 return True
-            if exchange.late():
+            if exchange.late() or self._overdue(exchange):
                 assert exchange.error is not None
                 exchange.finish(exchange.error)
                 return True
@@ -79,11 +84,22 @@ class Promise:
             exchange.queue_ms = max(0.0, (exchange.started - exchange.arrived) * 1e3 - exchange.prepare_ms)
             result = infer(policy, [exchange])[0]
             exchange.infer_ms = (perf_counter() - exchange.started) * 1e3
+            # Nobody could give it up meanwhile, and a robot must not be sent an action for what it saw so long ago.
+            if not isinstance(result, OffboardError) and self._overdue(exchange):
+                result = exchange.error
             exchange.finish(result)
             return True
         finally:
             self._since = None
             self._judge(perf_counter() - start)
+
+    def _overdue(self, exchange: Exchange) -> bool:
+        """Is it older than the limit? Sets the error if so."""
+        waited = perf_counter() - exchange.submitted
+        if waited <= self._limit:
+            return False
+        exchange.error = too_late(self._limit, f"the event loop, on which it is asked, was held up for {waited:.1f} s")
+        return True
 
     def stop(self) -> None:
         """Nothing is asked any more. For any thread."""

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from offboard_client.errors import ModelLost, OffboardError, PolicyFailed, from_code, told
+from offboard_client.errors import InferTimeout, ModelLost, OffboardError, PolicyFailed, from_code, told
 
 from ..types import Chunk, Policy, apart, raised
 from .exchange import Exchange, Result
@@ -45,6 +45,14 @@ class Call:
             self.future.set_exception(error)
         else:
             self.future.set_exception(PolicyFailed(f"on the model thread: {told(error)}"))
+
+
+def too_late(limit: float, why: str) -> InferTimeout:
+    """What an exchange is answered that is older than ``limit`` s."""
+    return InferTimeout(
+        f"the policy did not answer within {limit:g} s: {why}. "
+        "Nothing of a later answer will be sent; raise --infer-timeout if this model is that slow"
+    )
 
 
 def infer(policy: Policy[Any], batch: Sequence[Exchange]) -> Sequence[Result]:

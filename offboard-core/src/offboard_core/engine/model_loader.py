@@ -91,7 +91,7 @@ class ModelLoader:
     async def _replica(self, spec: ModelSpec, place: Placement, label: str) -> Replica:
         self.progress, self._heard = "starting", self._loop.time()
         self._which = "" if place.replicas == 1 else f"replica {place.replica + 1} of {place.replicas}: "
-        thread = ModelThread(label, self._loop)
+        thread = ModelThread(label, self._loop, self._limits.infer)
         try:
             building = thread.call(lambda: self._build(spec, place, thread), None, "loading")
             problem = await self._while_heard_of(building)

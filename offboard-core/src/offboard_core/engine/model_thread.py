@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import threading
 import traceback
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from offboard_client.errors import InferTimeout, OffboardError, PolicyFailed, to
 from ..types import Chunk, Policy
 from .at_once import Promise
 from .batching import Work
-from .calls import Call, infer
+from .calls import Call, infer, too_late
 from .exchange import Exchange, Result
 from .translators import Translators
 
@@ -39,17 +40,18 @@ WORTH_OVERLAPPING = 0.001
 class ModelThread:
     """An :class:`~.executor.Executor`: a daemon thread with a queue of calls and exchanges.
 
-    Set :attr:`policy` (on this thread, by a call) before the first exchange is submitted.
+    Set :attr:`policy` (on this thread, by a call) before the first exchange is submitted. ``limit``: as of
+    :meth:`expire`, for what is answered on the event loop, where nothing can be given up meanwhile.
     """
 
-    def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, limit: float = math.inf) -> None:
         self.policy: Policy[Any] | None = None
         self.busy_since: float | None = None
         self._loop = loop
         # Its own: a codec that never returns from them keeps no other model from answering.
         self._translators = Translators(name)
         self._work = Work()
-        self._promise = Promise(name)
+        self._promise = Promise(name, limit)
         self._last_infer = 0.0
         self._open: set[Exchange] = set()
         self._behind: list[Exchange] = []
@@ -117,10 +119,7 @@ class ModelThread:
         now = perf_counter()
         for exchange in [e for e in self._open if now - e.submitted > limit]:
             self._open.discard(exchange)
-            error = InferTimeout(
-                f"the policy did not answer within {limit:g} s: {self._why_late(exchange, limit)}. "
-                "Nothing of a later answer will be sent; raise --infer-timeout if this model is that slow"
-            )
+            error = too_late(limit, self._why_late(exchange, limit))
             reply = exchange.give_up(error)
             _deliver(exchange, reply, error)
             _tell(exchange, reply, error)
