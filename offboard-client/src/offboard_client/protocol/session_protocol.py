@@ -28,7 +28,7 @@ from ..errors import (
     ShuttingDown,
     brief,
 )
-from ..wire import Encoder, Ready, Reply, Row, Status, check_sendable, decode, decode_text, rows
+from ..wire import Encoder, Ready, Reply, Row, Status, check_sendable, decode_text, rows
 from .attempts import AttemptFailed, from_peer, from_silence
 from .deadline import Deadline, Pulse
 from .frames import Turns
@@ -54,6 +54,7 @@ class SessionProtocol:
         self._seq = 0
         self._echoes = False
         self._encoder = Encoder()
+        self._layouts = wire.Layouts()
         self._checked = False
         self._asked = self._encoded = 0.0
         self.state: State = "handshake"
@@ -293,4 +294,4 @@ class SessionProtocol:
     def _decode(self) -> Any:
         data = self.websocket.messages.popleft()
         limits = self._settings.limits
-        return decode_text(data, limits) if isinstance(data, str) else decode(data, limits)
+        return decode_text(data, limits) if isinstance(data, str) else self._layouts.decode(data, limits)

@@ -8,18 +8,20 @@ message with other numbers: every check on its structure has the outcome that it
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from .packing import Array, Buffer
+from .limits import WireLimits
+from .packing import Array, Buffer, decode
 
 #: Layouts that one session has at most: with this camera and without it, and a number that has become longer.
 MOST = 4
-#: Bytes of a layout beside its arrays' data, and entries of its map, at most.
+#: Bytes of a layout beside its arrays' data, and entries of its maps together, at most.
 LARGEST, ENTRIES = 4096, 32
 #: Arrays from so many bytes on are views, if they can lie anywhere; a smaller one that is kept would keep the message.
 VIEWED = 4096
@@ -58,6 +60,16 @@ class Layouts:
                 return found
         return None
 
+    def decode(self, data: Buffer, limits: WireLimits) -> Any:
+        """:func:`~.packing.decode`, for one who has the same ``limits`` each time; see :meth:`read` of ``data``."""
+        known = self.read(data)
+        if known is not None:
+            return known
+        found: Any = decode(data, limits)
+        if isinstance(found, dict):
+            self.learn(data, cast("dict[str, Any]", found))
+        return cast("Any", found)
+
     def learn(self, data: Buffer, value: Mapping[str, Any]) -> None:
         """``data`` fitted no layout and is ``value``, whose entries have the order of the message's.
 
@@ -74,10 +86,8 @@ class Layouts:
         self._rest = self._pause = min(max(1, 2 * self._pause), LONGEST_PAUSE)
         if not readable(data):
             return
-        parts = _Outline(data).parts(len(value))
-        layout = None if parts is None else _Layout.of(data, value, parts)
-        if layout is not None:
-            self._known = [layout, *self._known[: MOST - 1]]
+        with contextlib.suppress(_Other):
+            self._known = [_Layout(data, value), *self._known[: MOST - 1]]
 
 
 def readable(data: Buffer) -> bool:
@@ -86,61 +96,80 @@ def readable(data: Buffer) -> bool:
 
 
 class _Layout:
-    """One message without its numbers."""
+    """One message without its numbers. Its maps are numbered, the outermost is 0."""
 
-    __slots__ = ("_arrays", "_names", "_numbers", "_same", "size")
+    __slots__ = ("_arrays", "_entries", "_inner", "_maps", "_numbers", "_same", "size")
 
-    def __init__(self, data: Buffer) -> None:
+    def __init__(self, data: Buffer, value: Mapping[str, Any]) -> None:
+        """Of a message and what it means. Raises _Other if there is more in it than maps, texts, numbers and arrays."""
         self.size = len(data)
-        self._names: dict[str, Any] = {}
+        self._entries = 0
+        self._maps: list[dict[str, Any]] = []
+        self._inner: list[tuple[int, str, int]] = []
         self._same: list[tuple[int, int, bytes]] = []
-        self._arrays: list[tuple[str, tuple[int, ...], np.dtype[Any], int, int, bool]] = []
-        self._numbers: list[tuple[str, Callable[[Buffer, int], tuple[Any, ...]], int, range | None]] = []
+        self._arrays: list[tuple[int, str, tuple[int, ...], np.dtype[Any], int, int, bool]] = []
+        self._numbers: list[tuple[int, str, Callable[[Buffer, int], tuple[Any, ...]], int, range | None]] = []
+        outline = _Outline(data)
+        at = self._add(data, value, outline, 0)
+        if outline.at != len(data):
+            raise _Other
+        if at < len(data):
+            self._same.append((at, len(data), bytes(data[at:])))
+        if sum(len(same) for *_, same in self._same) > LARGEST:
+            raise _Other
 
-    @classmethod
-    def of(cls, data: Buffer, value: Mapping[str, Any], parts: list[_Part]) -> _Layout | None:
-        """Of a message, what it means, and where its parts are; None if these do not fit."""
-        made, at = cls(data), 0
-        for (name, held), part in zip(value.items(), parts, strict=True):
+    def _add(self, data: Buffer, value: Mapping[str, Any], outline: _Outline, at: int) -> int:
+        """One map, and those in it; ``at``: where what was not added to :attr:`_same` yet begins, before and after."""
+        index = len(self._maps)
+        names: dict[str, Any] = {}
+        self._maps.append(names)
+        self._entries += len(value)
+        if self._entries > ENTRIES or index > ENTRIES or outline.map() != len(value):
+            raise _Other
+        for name, held in value.items():
+            outline.text()
+            names[name] = None
+            if type(held) is dict:
+                self._inner.append((index, name, len(self._maps)))
+                at = self._add(data, cast("dict[str, Any]", held), outline, at)
+                continue
+            part = outline.value()
             if part is None:
                 if held is not None and type(held) not in (bool, str):
-                    return None
-                made._names[name] = held
+                    raise _Other
+                names[name] = held
                 continue
             start, stop, number = part
-            made._same.append((at, start, bytes(data[at:start])))
+            self._same.append((at, start, bytes(data[at:start])))
             at = stop
-            made._names[name] = None
-            if number is not None:
-                if type(held) not in (int, float):
-                    return None
-                made._numbers.append((name, number[0].unpack_from, start, number[1]))
-            elif type(held) is np.ndarray and held.nbytes == stop - start:
+            if number is not None and type(held) in (int, float):
+                self._numbers.append((index, name, number[0].unpack_from, start, number[1]))
+            elif number is None and type(held) is np.ndarray and held.nbytes == stop - start:
                 array: Array = held
                 viewed = array.nbytes >= VIEWED and array.itemsize == 1
-                made._arrays.append((name, array.shape, array.dtype, start, stop, viewed))
+                self._arrays.append((index, name, array.shape, array.dtype, start, stop, viewed))
             else:
-                return None
-        if at < len(data):
-            made._same.append((at, len(data), bytes(data[at:])))
-        return made if sum(len(same) for *_, same in made._same) <= LARGEST else None
+                raise _Other
+        return at
 
     def read(self, data: Buffer) -> dict[str, Any] | None:
         """None if it is another message."""
         for start, stop, same in self._same:
             if data[start:stop] != same:
                 return None
-        found = self._names.copy()
-        for name, unpack, at, only in self._numbers:
-            number = found[name] = unpack(data, at)[0]
+        found = [names.copy() for names in self._maps]
+        for within, name, index in self._inner:
+            found[within][name] = found[index]
+        for within, name, unpack, at, only in self._numbers:
+            number = found[within][name] = unpack(data, at)[0]
             if only is not None and number not in only:
                 return None
-        for name, shape, dtype, start, stop, viewed in self._arrays:
+        for within, name, shape, dtype, start, stop, viewed in self._arrays:
             if viewed:
-                found[name] = np.ndarray(shape, dtype, data, start)
+                found[within][name] = np.ndarray(shape, dtype, data, start)
             else:
-                found[name] = np.ndarray(shape, dtype, bytes(data[start:stop]))
-        return found
+                found[within][name] = np.ndarray(shape, dtype, bytes(data[start:stop]))
+        return found[0]
 
 
 #: Where the part of an entry stands that differs from message to message, and how it is read if it is a number; None
@@ -153,34 +182,22 @@ class _Outline:
 
     def __init__(self, data: Buffer) -> None:
         self._data = data
-        self._at = 0
-
-    def parts(self, entries: int) -> list[_Part] | None:
-        """One for each entry of the map; None if there is more in it than texts, numbers and arrays."""
-        try:
-            if entries > ENTRIES or self._map() != entries:
-                return None
-            found: list[_Part] = []
-            for _ in range(entries):
-                self._text()
-                found.append(self._value())
-        except _Other:
-            return None
-        return found if self._at == len(self._data) else None
+        self.at = 0
 
     def _byte(self) -> int:
-        self._at += 1
-        return self._data[self._at - 1]
+        self.at += 1
+        return self._data[self.at - 1]
 
     def _size(self, wide: int) -> int:
-        self._at += wide
-        return int.from_bytes(self._data[self._at - wide : self._at], "big")
+        self.at += wide
+        return int.from_bytes(self._data[self.at - wide : self.at], "big")
 
     def _skip(self, wide: int) -> None:
         size = self._size(wide)
-        self._at += size
+        self.at += size
 
-    def _map(self) -> int:
+    def map(self) -> int:
+        """How many entries the map has that begins here."""
         first = self._byte()
         if first == 0xDE:
             return self._size(2)
@@ -188,56 +205,58 @@ class _Outline:
             raise _Other
         return first & 0x0F
 
-    def _text(self) -> None:
+    def text(self) -> None:
+        """Pass a text."""
         first = self._byte()
         if first & 0xE0 == 0xA0:
-            self._at += first & 0x1F
+            self.at += first & 0x1F
         elif first in _TEXT_SIZES:
             self._skip(_TEXT_SIZES[first])
         else:
             raise _Other
 
-    def _value(self) -> _Part:
-        first = self._data[self._at]
+    def value(self) -> _Part:
+        """Pass the value of an entry; what of it differs from message to message."""
+        first = self._data[self.at]
         if (number := _number(first)) is not None:
-            start = self._at + (number[1] is None)
-            self._at = start + number[0].size
-            return start, self._at, number
+            start = self.at + (number[1] is None)
+            self.at = start + number[0].size
+            return start, self.at, number
         if first in _CONSTANTS:
-            self._at += 1
+            self.at += 1
         elif first & 0xF0 == 0x80:
             return self._array()
         else:
-            self._text()
+            self.text()
         return None
 
     def _array(self) -> _Part:
         """The map that stands for one: its data differs, all else about it is the same."""
         found: list[tuple[int, int]] = []
-        for _ in range(self._map()):
+        for _ in range(self.map()):
             self._key()
-            first = self._data[self._at]
+            first = self._data[self.at]
             if first in _BYTES_SIZES:
-                self._at += 1
+                self.at += 1
                 size = self._size(_BYTES_SIZES[first])
-                found.append((self._at, self._at + size))
-                self._at += size
+                found.append((self.at, self.at + size))
+                self.at += size
             elif first & 0xF0 == 0x90:
-                self._at += 1
+                self.at += 1
                 for _ in range(first & 0x0F):
-                    self._value()
+                    self.value()
             else:
-                self._value()
+                self.value()
         if len(found) != 1:
             raise _Other
         return *found[0], None
 
     def _key(self) -> None:
-        if self._data[self._at] == 0xC4:
-            self._at += 1
+        if self._data[self.at] == 0xC4:
+            self.at += 1
             self._skip(1)
         else:
-            self._text()
+            self.text()
 
 
 class _Other(Exception):
