@@ -25,8 +25,11 @@ MOST = 4
 LARGEST, ENTRIES = 4096, 32
 #: Arrays from so many bytes on are views, if they can lie anywhere; a smaller one that is kept would keep the message.
 VIEWED = 4096
-#: After layouts that nothing came for, as many messages are let pass before the next is learnt, at most.
-LONGEST_PAUSE = 4096
+#: So many messages that fitted one repay what it cost to learn a layout, also where they are small. After one that was
+#: not repaid, twice as many messages as before are let pass until the next is learnt, up to so many.
+REPAID, LONGEST_PAUSE = 8, 4096
+#: From this pause on only the last layout is kept.
+SELDOM = 16
 
 #: What msgpack writes before a number of each kind → how to read what follows.
 _NUMBERS = {
@@ -43,7 +46,7 @@ class Layouts:
     def __init__(self) -> None:
         self._known: list[_Layout] = []
         self._sizes: deque[int] = deque(maxlen=MOST)
-        self._pause = self._rest = 0
+        self._pause = self._rest = self._read = 0
 
     def read(self, data: Buffer) -> dict[str, Any] | None:
         """The map in ``data``, as it was learnt; None where no layout fits it.
@@ -56,7 +59,7 @@ class Layouts:
             return None
         for layout in self._known:
             if layout.size == size and (found := layout.read(data)) is not None:
-                self._pause = 0
+                self._read += 1
                 return found
         return None
 
@@ -83,11 +86,14 @@ class Layouts:
         if size not in self._sizes:
             self._sizes.append(size)
             return
-        self._rest = self._pause = min(max(1, 2 * self._pause), LONGEST_PAUSE)
+        self._rest = self._pause = 1 if self._read >= REPAID else min(max(1, 2 * self._pause), LONGEST_PAUSE)
+        self._read = 0
         if not readable(data):
             return
         with contextlib.suppress(_Other):
-            self._known = [_Layout(data, value), *self._known[: MOST - 1]]
+            # To be compared with what nothing is like costs time with every message.
+            kept = MOST if self._pause < SELDOM else 1
+            self._known = [_Layout(data, value), *self._known[: kept - 1]]
 
 
 def readable(data: Buffer) -> bool:
